@@ -1,0 +1,89 @@
+"""Random streams: randomness is an argument, and a draw is named by its key.
+
+A sampler draws only through `Rng`: `choice` of an index, `uniform` in [0, 1), and `split` by a key. `KeyedRng` makes
+each draw a function of (seed, key path, count), so the same seed gives the same answer at any batch size, cache size
+or order of evaluation. The enumerating stream of `fkdsl.inference.enumeration` implements the same three methods and
+visits every outcome instead.
+
+>>> rng = KeyedRng(7)
+>>> a, b = rng.split("mutate", 3), rng.split("mutate", 3)
+>>> a.uniform() == b.uniform(), a.uniform() == KeyedRng(7).split("mutate", 4).uniform()
+(True, False)
+>>> KeyedRng(7).choice([0.0, 1.0])
+1
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fkdsl.base.errors import InternalError
+
+Key = int | str
+
+
+class Rng(Protocol):
+    """A stream of random draws. Samplers use nothing else."""
+
+    def choice(self, probabilities: ArrayLike) -> int:
+        """An index drawn with the given (n,) probabilities (scaled to sum to 1); never one of probability zero."""
+        ...
+
+    def uniform(self) -> float:
+        """A number drawn uniformly from [0, 1).
+
+        Use it by + - * with numbers and by comparison only where enumeration should reach: the enumerating stream
+        returns an object that splits where a comparison's outcome changes.
+        """
+        ...
+
+    def split(self, *key: Key) -> Rng:
+        """The stream of that name below this one. Equal keys give equal streams; drawing from one changes no other."""
+        ...
+
+
+def derive(key: bytes, *parts: Key) -> bytes:
+    """A 16-byte key below `key`, a pure function of its arguments; types and lengths are part of it."""
+    digest = blake2b(key, digest_size=16)
+    for part in parts:
+        raw = part.to_bytes(16, "little", signed=True) if isinstance(part, int) else part.encode()
+        digest.update((b"i" if isinstance(part, int) else b"s") + len(raw).to_bytes(4, "little") + raw)
+    return digest.digest()
+
+
+def check_probabilities(probabilities: ArrayLike) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Probabilities as float64 (n,), not negative, with a positive finite sum; else InternalError."""
+    p = np.asarray(probabilities, dtype=np.float64)
+    total = p.sum()
+    if p.ndim != 1 or not np.isfinite(total) or total <= 0.0 or p.min() < 0.0:
+        raise InternalError(f"a choice needs probabilities with a positive, finite sum, not {total} over {p.shape}")
+    return p
+
+
+class KeyedRng:
+    """A stream whose k-th draw is a pure function of (seed, key path, k)."""
+
+    __slots__ = ("_count", "key")
+
+    def __init__(self, seed: int | None = None, key: bytes | None = None) -> None:
+        self.key = key if key is not None else derive(b"fkdsl", seed or 0)
+        self._count = 0
+
+    def uniform(self) -> float:
+        draw = blake2b(self.key + self._count.to_bytes(8, "little"), digest_size=8).digest()
+        self._count += 1
+        return (int.from_bytes(draw, "little") >> 11) * 2.0**-53
+
+    def choice(self, probabilities: ArrayLike) -> int:
+        p = check_probabilities(probabilities)
+        cumulative = np.cumsum(p)
+        index = int(np.searchsorted(cumulative, self.uniform() * cumulative[-1], side="right"))
+        # Rounding may put the draw at or past the last positive entry.
+        return min(index, int(np.flatnonzero(p)[-1]))
+
+    def split(self, *key: Key) -> KeyedRng:
+        return KeyedRng(key=derive(self.key, *key))

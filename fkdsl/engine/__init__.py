@@ -1,0 +1,1 @@
+"""Layer 2: the cached transformer: prefix tree, cache store, batched forward."""

@@ -1,0 +1,4 @@
+"""Layer 3: from any Feynman-Kac model to weighted particles, Z_hat, posterior and diagnostics.
+
+Knows no language and no language model: it imports `fkdsl.base` only.
+"""

@@ -1,0 +1,94 @@
+"""What inference needs of a model, and what it yields.
+
+A Feynman-Kac model is (s0, {M_t}, {G_t}) with absorbing states F (Lew et al. 2023, section 2): `initial` gives s0 and
+log G_0, `step` draws x_t ~ M_t(. | x_{t-1}) and gives log G_t(x_{t-1}, x_t), `finished` says x in F. The model sees
+all particles at once, so that a language model beneath it does too.
+
+    class Walk:                                          # a fair walk that ends at +-2, twice as heavy at +2
+        def initial(self, rngs): return [0] * len(rngs), np.zeros(len(rngs))
+        def step(self, rngs, xp):
+            x = [s + (1, -1)[rng.choice([0.5, 0.5])] for rng, s in zip(rngs, xp)]
+            return x, np.array([math.log(2.0) if s == 2 else 0.0 for s in x])
+        def finished(self, x): return abs(x) == 2
+        def value(self, x): return x
+        def key(self, x): return x
+        def describe(self, x): return str(x)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from fkdsl.base.logspace import Floats
+from fkdsl.base.random import Rng
+
+S = TypeVar("S")
+
+
+class FeynmanKac(Protocol[S]):
+    """(s0, {M_t}, {G_t}); states S are immutable values, so that a fork is a copy of a reference.
+
+    Laws:
+    - All randomness comes from the given streams, one a particle; a particle's outcome depends on its own state and
+      stream only, never on its neighbours (batching changes no draw).
+    - log G is float64 (n,), in nats; -inf kills, NaN and +inf are bugs.
+    - A state with `finished(x)` is never stepped; nor is one of weight zero.
+    """
+
+    def initial(self, rngs: Sequence[Rng]) -> tuple[list[S], Floats]:
+        """n copies of s0 (or draws of it), and log G_0 (n,)."""
+        ...
+
+    def step(self, rngs: Sequence[Rng], xp: Sequence[S]) -> tuple[list[S], Floats]:
+        """x_t ~ M_t(. | xp) for each particle, and log G_t(xp, x) (n,)."""
+        ...
+
+    def finished(self, x: S) -> bool:
+        """Whether x is in F: it has its value and is absorbed, with potential 1 from then on."""
+        ...
+
+    def value(self, x: S) -> Any:
+        """The value of a finished state: what the posterior is over."""
+        ...
+
+    def key(self, x: S) -> Hashable:
+        """Equal for two states iff their futures and values have the same law: such particles may be merged."""
+        ...
+
+    def describe(self, x: S) -> str:
+        """One line for people: the value of a finished state, the text so far, or where a dead one died."""
+        ...
+
+
+@dataclass(frozen=True)
+class Particle(Generic[S]):
+    """A state with its lineage: the key of all its draws, equal for no two particles of a population."""
+
+    state: S
+    lineage: bytes
+
+
+@dataclass(frozen=True)
+class Step(Generic[S]):
+    """The population after step t. The inference loop yields one for t = 0 (s0, G_0), 1, 2, ...
+
+    Convention (inference.md, Weights): Z_hat = sum_i w_i; each of N initial particles weighs 1/N. So no N/N' factor
+    is ever needed, and at every t  E[sum_i w_i f(x_i)] = E_M[prod_{s<=t} G_s f(X_t)].
+
+    particles: the population after M_t, G_t (and, for `steer`, reduction); dead ones included, with weight zero.
+    log_weights: (n,) float64, nats, not normalised.
+    ancestors: (n,) index into the previous step's particles.
+    resampled: whether resampling took place on the way to this step.
+    """
+
+    t: int
+    particles: tuple[Particle[S], ...]
+    log_weights: Floats
+    ancestors: tuple[int, ...]
+    resampled: bool
+    ess: float
+    log_Z: float
+    unfinished: int
+    alive: int

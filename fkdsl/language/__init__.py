@@ -1,0 +1,1 @@
+"""Layer 6: .fk text -> syntax tree -> checked program -> ir."""

@@ -1,0 +1,122 @@
+"""What a language model must offer: a vocabulary, a tokenizer, and a forward over (cached prefix, new tokens).
+
+A model computes and forgets; the engine decides what is computed, keeps what comes back and hands it in again. So a
+model holds no cache of its own, and `forward` never writes into what it is given.
+
+    row = ForwardRow(past=(Past(segment, 0, segment.length),), tokens=(17, 4), wanted=(1,))
+    answer, = model.forward([row])
+    answer.log_probs.shape == (1, model.vocabulary.size)      # after token 4
+    answer.segment.length == 2                                # cache of 17 and 4, to be handed in as the next past
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fkdsl.models.vocabulary import Vocabulary
+
+Rows = NDArray[np.float32]
+
+
+class Segment(Protocol):
+    """The cache of a run of tokens, as one forward made it: keys and values, a recurrent state, or nothing at all.
+
+    Never written after it is made. `sliceable` says whether a leading part of it can serve as a past (true of keys
+    and values; false of a recurrent state, which stands for the whole run only).
+    """
+
+    @property
+    def length(self) -> int:
+        """Tokens it holds."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory it holds."""
+        ...
+
+    @property
+    def sliceable(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Past:
+    """Tokens [start, stop) of a cached segment. When the segment is not sliceable, stop == segment.length."""
+
+    segment: Segment
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class ForwardRow:
+    """One row of a batch: the cached prefix, in order, and the tokens to compute after it.
+
+    wanted: ascending indices into `tokens` after which the next-token distribution is asked for.
+    """
+
+    past: tuple[Past, ...]
+    tokens: tuple[int, ...]
+    wanted: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """log_probs: (len(wanted), V) float32, in nats, each row normalised; segment: the cache of the row's tokens."""
+
+    log_probs: Rows
+    segment: Segment
+
+
+class LanguageModel(Protocol):
+    """A next-token distribution with a tokenizer.
+
+    Laws (one test file holds every implementation to them):
+    - `vocabulary.text(encode(s)) == s` for text that the tokenizer can round-trip.
+    - Cached equals uncached: splitting a row's tokens into past and new changes log_probs only by rounding.
+    - A row's answer does not depend on the other rows of the batch, up to rounding.
+    - `forward` leaves every segment byte-identical.
+    """
+
+    @property
+    def name(self) -> str:
+        """How users call it."""
+        ...
+
+    @property
+    def vocabulary(self) -> Vocabulary: ...
+
+    @property
+    def allows_empty(self) -> bool:
+        """Whether a distribution after no token at all exists; if not, `start` never returns ()."""
+        ...
+
+    @property
+    def max_length(self) -> int | None:
+        """Most tokens a context may have, or None."""
+        ...
+
+    def start(self, text: str) -> tuple[int, ...]:
+        """The token ids of a prompt, with whatever the model's tokenizer puts before a text (BOS)."""
+        ...
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """The token ids of a text that continues another: nothing is put before or after it."""
+        ...
+
+    def chat(self, user: str, system: str = "") -> tuple[int, ...]:
+        """The ids of a chat prompt by the model's own template, ready for the answer. CallError if it has none."""
+        ...
+
+    def forward(self, rows: Sequence[ForwardRow]) -> list[Answer]:
+        """One batched forward. Raises CallError when a row is longer than max_length or has an id out of range."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Facts for `fkdsl models info`: family, parameters, dtype, vocabulary size, where it came from."""
+        ...

@@ -1,0 +1,52 @@
+"""A model's tokens: ids, the bytes each stands for, and which of them end a text.
+
+Two contexts can be multiplied or mixed only if their vocabularies are the same: equal `fingerprint`s.
+
+>>> v = Vocabulary((b"0", b"1", b""), ends=frozenset({2}))
+>>> v.size, v.text([0, 1, 1, 2])
+(3, '011')
+>>> Vocabulary((b"\\xc3", b"\\xa9", b""), ends=frozenset({2})).text([0])   # half a character is held back
+''
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import blake2b
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """`tokens[id]` is the bytes that token stands for; tokens that mark structure (EOS, BOS, padding) stand for none.
+
+    ends: ids of the tokens that end a text; each is the language's EOS.
+    """
+
+    tokens: tuple[bytes, ...] = field(repr=False)
+    ends: frozenset[int]
+
+    @property
+    def size(self) -> int:
+        """V, the number of ids; the length of a row of log-probabilities."""
+        return len(self.tokens)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the tokens and the ends: equal for equal vocabularies, across processes."""
+        digest = blake2b(digest_size=16)
+        for token in self.tokens:
+            digest.update(len(token).to_bytes(4, "little") + token)
+        digest.update(repr(sorted(self.ends)).encode())
+        return digest.hexdigest()
+
+    def raw(self, ids: Iterable[int]) -> bytes:
+        """The bytes of a sequence of tokens."""
+        return b"".join(self.tokens[i] for i in ids)
+
+    def text(self, ids: Iterable[int]) -> str:
+        """The text of a sequence of tokens; bytes that are no UTF-8 become U+FFFD, an unfinished last character is
+        held back until its remaining bytes come."""
+        return codecs.getincrementaldecoder("utf-8")("replace").decode(self.raw(ids))

@@ -1,0 +1,90 @@
+"""The language's types: what a value may be, and which may stand where another is wanted.
+
+    bool -> int -> float      a number may stand where a wider one is wanted
+    token -> str              a token stands for its text
+    context -> dist[token]    a context is the distribution of its next token
+    list[T], record           T covariant; a record's fields are `any`
+    any                       fields of records, results of parse_json: fits everywhere, checked when it is used
+    none                      what a function without `return` gives
+
+>>> accepts(FLOAT, BOOL), accepts(STR, TOKEN), accepts(INT, FLOAT), accepts(List(FLOAT), List(INT))
+(True, True, False, True)
+>>> str(List(Dist(TOKEN))), join(INT, FLOAT), join(INT, STR)
+('list[dist[token]]', Simple(name='float'), None)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class Type:
+    """A type of the language; frozen, compared by value, printed as users write it."""
+
+
+@dataclass(frozen=True)
+class Simple(Type):
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class List(Type):
+    item: Type
+
+    def __str__(self) -> str:
+        return f"list[{self.item}]"
+
+
+@dataclass(frozen=True)
+class Dist(Type):
+    item: Type
+
+    def __str__(self) -> str:
+        return f"dist[{self.item}]"
+
+
+@dataclass(frozen=True)
+class Pair(Type):
+    """A fixed-length tuple, made by `zip` and `enumerate` and taken apart by `for a, b in ...`."""
+
+    items: tuple[Type, ...]
+
+    def __str__(self) -> str:
+        return f"({', '.join(map(str, self.items))})"
+
+
+BOOL, INT, FLOAT, STR = Simple("bool"), Simple("int"), Simple("float"), Simple("str")
+TOKEN, CONTEXT, RECORD = Simple("token"), Simple("context"), Simple("record")
+ANY, NONE = Simple("any"), Simple("none")
+NAMED = {t.name: t for t in (BOOL, INT, FLOAT, STR, TOKEN, CONTEXT, RECORD)}
+"""The types that a user can write; `list[T]` and `dist[T]` besides."""
+
+_WIDER = {BOOL: (INT, FLOAT), INT: (FLOAT,), TOKEN: (STR,), CONTEXT: (Dist(TOKEN),)}
+
+
+def accepts(wanted: Type, given: Type) -> bool:
+    """Whether a value of type `given` may stand where `wanted` is asked for."""
+    if wanted == given or ANY in (wanted, given) or wanted in _WIDER.get(given, ()):
+        return True
+    match wanted, given:
+        case (List(a), List(b)) | (Dist(a), Dist(b)):
+            return accepts(a, b)
+        case Dist(a), Simple("context"):
+            return accepts(a, TOKEN)
+        case Pair(a), Pair(b):
+            return len(a) == len(b) and all(map(accepts, a, b))
+    return False
+
+
+def join(a: Type, b: Type) -> Type | None:
+    """The narrower type that accepts both, or None."""
+    if a == ANY or b == ANY:
+        return ANY
+    if accepts(a, b):
+        return a
+    if accepts(b, a):
+        return b
+    return None

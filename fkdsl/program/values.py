@@ -1,0 +1,113 @@
+"""The values that a program computes with: immutable, hashable, compared by value, so that a fork is a copy of a
+reference and equal particles can be found.
+
+bool, int, float and str are Python's; a list is a tuple; a record is a `Record`; a token is a `Token`; a context is a
+`ContextRef` into its particle's table of contexts; a distribution is a `Distribution` (distributions.py).
+
+>>> Token(5, " sea", False) == " sea", Token(2, "", True) == EOS, Token(5, " sea", False) == Token(9, " sea", False)
+(True, True, True)
+>>> Record({"a": 1})["a"], hash(Record({"a": (1, 2)})) == hash(Record({"a": (1, 2)}))
+(1, True)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, eq=False)
+class Token:
+    """A token that was drawn: its id, its text, and whether it ends the text.
+
+    Compared by text, as users see it: with another token or a string; an end equals only an end (`t == EOS`).
+    """
+
+    id: int
+    text: str
+    end: bool
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Token):
+            return self.end == other.end and (self.end or self.text == other.text)
+        return isinstance(other, str) and not self.end and self.text == other
+
+    def __hash__(self) -> int:
+        return hash(None if self.end else self.text)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+EOS = Token(-1, "", True)
+"""`EOS` as a program writes it: equal to every token that ends a text."""
+
+
+@dataclass(frozen=True)
+class ContextRef:
+    """A context: the index of its state in the particle's table. Two names for one context share the index."""
+
+    index: int
+
+
+class Record(Mapping[str, Any]):
+    """An immutable, hashable mapping from names to values."""
+
+    __slots__ = ("_fields", "_hash")
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        self._fields = dict(fields)
+        self._hash: int | None = None
+
+    def __getitem__(self, name: str) -> Any:
+        return self._fields[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Record) and self._fields == other._fields
+
+    def __hash__(self) -> int:
+        if self._hash is None:
+            self._hash = hash(frozenset(self._fields.items()))
+        return self._hash
+
+    def __repr__(self) -> str:
+        return f"Record({self._fields!r})"
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON-able Python: tuples as lists, records as dicts, tokens as their text."""
+    match value:
+        case Token():
+            return value.text
+        case tuple():
+            return [plain(v) for v in value]
+        case Record():
+            return {k: plain(v) for k, v in value.items()}
+    return value
+
+
+def show(value: Any) -> str:
+    """The value as users write it: true and false, lists in brackets, strings quoted only inside others."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case None:
+            return "none"
+        case Token():
+            return "EOS" if value.end else value.text
+        case tuple():
+            return "[" + ", ".join(_show_inner(v) for v in value) + "]"
+        case Record():
+            return "{" + ", ".join(f'"{k}": {_show_inner(v)}' for k, v in value.items()) + "}"
+    return str(value)
+
+
+def _show_inner(value: Any) -> str:
+    return repr(value) if isinstance(value, str) else show(value)
