@@ -1,0 +1,258 @@
+"""The intermediate representation: a program as straight code with labels, every name resolved to a slot.
+
+    Program     functions by name, the entry's name, what it may call and which models it names
+    Function    parameters first among the slots; a body of instructions
+    Instr       one effect each: Set, Draw, Observe, Condition, Factor, Checkpoint, Append, Call, Return, and control
+    Expr        pure: it may read contexts and ask for log-probabilities, and it draws nothing
+
+A segment is what runs from one Draw to the next (`segments.py`). A pass is a function Program -> Program; it rewrites
+instructions, never closures, and `verify` holds its result to the laws below.
+
+Laws: every label that is jumped to stands exactly once; slots are in range; the last instruction does not fall off the
+end; Draw sites are unique in the program; a called function exists and is called with as many arguments as it has
+parameters; `Invoke` calls only functions without weight or draws.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from fkdsl.base.spans import Span
+
+# ---------------------------------------------------------------- expressions
+
+
+@dataclass(frozen=True)
+class Expr:
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Const(Expr):
+    """A value of the language: bool, int, float, str, None, EOS."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Local(Expr):
+    """The value of a slot of the running function's frame."""
+
+    slot: int
+
+
+@dataclass(frozen=True)
+class Operate(Expr):
+    """An operator of `fkdsl.program.operators`: add, sub, ..., index, slice, attribute (name as a Const), list."""
+
+    operator: str
+    args: tuple[Expr, ...]
+
+
+@dataclass(frozen=True)
+class RecordOf(Expr):
+    names: tuple[str, ...]
+    values: tuple[Expr, ...]
+
+
+@dataclass(frozen=True)
+class And(Expr):
+    operands: tuple[Expr, ...]
+
+
+@dataclass(frozen=True)
+class Or(Expr):
+    operands: tuple[Expr, ...]
+
+
+@dataclass(frozen=True)
+class Choose(Expr):
+    """`then if test else other`."""
+
+    test: Expr
+    then: Expr
+    other: Expr
+
+
+@dataclass(frozen=True)
+class Format(Expr):
+    """An f-string: texts and (value, format specification) pairs."""
+
+    parts: tuple[str | tuple[Expr, str], ...]
+
+
+@dataclass(frozen=True)
+class Clause:
+    """`for targets in iterable if conditions`; targets are slots."""
+
+    targets: tuple[int, ...]
+    iterable: Expr
+    conditions: tuple[Expr, ...]
+
+
+@dataclass(frozen=True)
+class Gather(Expr):
+    """A comprehension: the list of the elements."""
+
+    element: Expr
+    clauses: tuple[Clause, ...]
+
+
+@dataclass(frozen=True)
+class Builtin(Expr):
+    """A call of a built-in of `fkdsl.program.signatures`, every parameter given by position."""
+
+    name: str
+    args: tuple[Expr, ...]
+
+
+@dataclass(frozen=True)
+class Model(Expr):
+    """An operation on contexts: prompt, chat, fork, logprob, mixture, choice, continues. `model`: a declared name, or
+    '' for the default; used by prompt and chat only."""
+
+    operation: str
+    args: tuple[Expr, ...]
+    model: str = ""
+
+
+@dataclass(frozen=True)
+class Invoke(Expr):
+    """A call of a pure function of the program."""
+
+    function: str
+    args: tuple[Expr, ...]
+
+
+@dataclass(frozen=True)
+class Extern(Expr):
+    """A call of a Python function that the program declares."""
+
+    name: str
+    args: tuple[Expr, ...]
+
+
+# --------------------------------------------------------------- instructions
+
+
+@dataclass(frozen=True)
+class Instr:
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Label(Instr):
+    name: str
+
+
+@dataclass(frozen=True)
+class Set(Instr):
+    """Slots := value; several slots take a list or pair apart."""
+
+    targets: tuple[int, ...]
+    value: Expr
+
+
+@dataclass(frozen=True)
+class Evaluate(Instr):
+    """An expression for its effect on a context."""
+
+    value: Expr
+
+
+@dataclass(frozen=True)
+class Draw(Instr):
+    """target ~ distribution: one step t of the program, unless it chooses its own by checkpoints."""
+
+    target: int
+    distribution: Expr
+    site: int
+
+
+@dataclass(frozen=True)
+class Observe(Instr):
+    """log G += log p(value); on a token distribution the value is appended to its contexts."""
+
+    value: Expr
+    distribution: Expr
+
+
+@dataclass(frozen=True)
+class Condition(Instr):
+    test: Expr
+
+
+@dataclass(frozen=True)
+class Factor(Instr):
+    value: Expr
+
+
+@dataclass(frozen=True)
+class Checkpoint(Instr):
+    pass
+
+
+@dataclass(frozen=True)
+class Append(Instr):
+    """`lm += text` on a context; on other values, slot := slot + value."""
+
+    target: int
+    value: Expr
+
+
+@dataclass(frozen=True)
+class Call(Instr):
+    """target ~ function(args): a frame of its own."""
+
+    target: int
+    function: str
+    args: tuple[Expr, ...]
+
+
+@dataclass(frozen=True)
+class Return(Instr):
+    value: Expr
+
+
+@dataclass(frozen=True)
+class Jump(Instr):
+    label: str
+
+
+@dataclass(frozen=True)
+class Branch(Instr):
+    """Goes on if the test is true, else to the label."""
+
+    test: Expr
+    otherwise: str
+
+
+@dataclass(frozen=True)
+class Next(Instr):
+    """The next item of the list in slot `items`, counted by slot `counter`, into `targets`; at the end, to `done`."""
+
+    items: int
+    counter: int
+    targets: tuple[int, ...]
+    done: str
+
+
+@dataclass(frozen=True)
+class Function:
+    """slots: a name for each slot, the parameters first; those of no user's variable begin with a dot."""
+
+    name: str
+    parameters: int
+    slots: tuple[str, ...]
+    body: tuple[Instr, ...]
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Program:
+    """entry: the function that `fkdsl run` runs. notes: what passes did, a line each, for `explain`."""
+
+    entry: str
+    functions: dict[str, Function]
+    notes: tuple[str, ...] = ()

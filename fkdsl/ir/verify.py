@@ -1,0 +1,110 @@
+"""The ir's laws (nodes.py), checked after lowering and after every pass: a broken one is our bug, not the user's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from fkdsl.base.errors import InternalError
+from fkdsl.ir.nodes import (
+    Branch,
+    Call,
+    Checkpoint,
+    Condition,
+    Draw,
+    Expr,
+    Factor,
+    Function,
+    Gather,
+    Instr,
+    Invoke,
+    Jump,
+    Label,
+    Local,
+    Next,
+    Observe,
+    Program,
+    Return,
+    Set,
+)
+
+
+def subexpressions(node: Any) -> Iterator[Expr]:
+    """Every expression within an instruction or expression, itself included."""
+    if isinstance(node, Expr):
+        yield node
+    if isinstance(node, tuple):
+        for item in node:
+            yield from subexpressions(item)
+    elif is_dataclass(node):
+        for f in fields(node):
+            if f.name != "span":
+                yield from subexpressions(getattr(node, f.name))
+
+
+def _slots_of(instr: Instr) -> Iterator[int]:
+    match instr:
+        case Set(targets=targets):
+            yield from targets
+        case Draw(target=target) | Call(target=target):
+            yield target
+        case Next(items=items, counter=counter, targets=targets):
+            yield from (items, counter, *targets)
+    for e in subexpressions(instr):
+        match e:
+            case Local(slot=slot):
+                yield slot
+            case Gather(clauses=clauses):
+                for clause in clauses:
+                    yield from clause.targets
+
+
+def _jumps(instr: Instr) -> Iterator[str]:
+    match instr:
+        case Jump(label=label):
+            yield label
+        case Branch(otherwise=label) | Next(done=label):
+            yield label
+
+
+def is_weighted(function: Function) -> bool:
+    """Whether it draws, weighs, checkpoints or calls what does."""
+    return any(isinstance(i, Draw | Observe | Condition | Factor | Checkpoint | Call) for i in function.body)
+
+
+def verify(program: Program) -> Program:
+    """The program itself. Raises InternalError naming the law that it breaks."""
+    sites: set[int] = set()
+    if program.entry not in program.functions:
+        raise InternalError(f"ir: no entry function {program.entry}")
+    for function in program.functions.values():
+        labels = [i.name for i in function.body if isinstance(i, Label)]
+        if len(labels) != len(set(labels)):
+            raise InternalError(f"ir: {function.name} has a label twice")
+        if not function.body or not isinstance(function.body[-1], Return | Jump):
+            raise InternalError(f"ir: {function.name} falls off its end")
+        for instr in function.body:
+            _verify_instr(program, function, instr, set(labels), sites)
+    return program
+
+
+def _verify_instr(program: Program, function: Function, instr: Instr, labels: set[str], sites: set[int]) -> None:
+    where = f"{function.name} at {instr.span}"
+    if any(label not in labels for label in _jumps(instr)):
+        raise InternalError(f"ir: a jump to nowhere in {where}")
+    if any(not 0 <= slot < len(function.slots) for slot in _slots_of(instr)):
+        raise InternalError(f"ir: a slot out of range in {where}")
+    if isinstance(instr, Draw):
+        if instr.site in sites:
+            raise InternalError(f"ir: draw site {instr.site} twice, in {where}")
+        sites.add(instr.site)
+    calls = [(e.function, e.args, True) for e in subexpressions(instr) if isinstance(e, Invoke)]
+    if isinstance(instr, Call):
+        calls.append((instr.function, instr.args, False))
+    for name, args, pure in calls:
+        callee = program.functions.get(name)
+        if callee is None or callee.parameters != len(args):
+            raise InternalError(f"ir: a call of {name} with {len(args)} arguments in {where}")
+        if pure and is_weighted(callee):
+            raise InternalError(f"ir: {name} draws or weighs but is called as pure in {where}")
