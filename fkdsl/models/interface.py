@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from fkdsl.models.vocabulary import Vocabulary
 
-Rows = NDArray[np.float32]
+Rows = NDArray[np.float32] | NDArray[np.float64]
 
 
 class Segment(Protocol):
@@ -67,7 +67,8 @@ class ForwardRow:
 
 @dataclass(frozen=True)
 class Answer:
-    """log_probs: (len(wanted), V) float32, in nats, each row normalised; segment: the cache of the row's tokens."""
+    """log_probs: (len(wanted), V), in nats, each row normalised, float32 (a table: float64); one row after no token if
+    the row had none. segment: the cache of the row's tokens."""
 
     log_probs: Rows
     segment: Segment

@@ -1,0 +1,194 @@
+"""The cached transformer: `f` of the paper (Lew et al. 2023, section 3), for a whole population at once.
+
+    engine = CachedTransformer(model)
+    a = engine.start("Once upon a time")           # a handle; nothing is computed yet
+    b = engine.extend(a, model.encode(" there"))
+    rows = engine.log_probs([a, b, a])             # (3, V): one forward; each distinct context computed once
+
+Laws: cached equals uncached, up to rounding. A context's row is computed once however many particles share it, and
+only its new tokens go through the model. Forking copies nothing. A handle never breaks: what the budget evicted is
+computed again.
+
+Room for speed: a model may answer `forward` from its own preallocated memory; segments are opaque here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fkdsl.base.errors import CallError
+from fkdsl.engine.kv_cache import KVCache
+from fkdsl.engine.prefix_tree import Context, PrefixTree
+from fkdsl.models.interface import ForwardRow, LanguageModel, Past
+
+__all__ = ["CachedTransformer", "Context", "Stats"]
+
+
+@dataclass
+class Stats:
+    """model_calls: batched forwards. forwarded_tokens: tokens that went through the model. asked: rows asked for.
+    hits: rows that were at hand."""
+
+    model_calls: int = 0
+    forwarded_tokens: int = 0
+    asked: int = 0
+    hits: int = 0
+
+
+class CachedTransformer:
+    """A language model with a prefix tree of everything it has been asked.
+
+    memory_budget: bytes of segments and rows to keep, None for no bound. max_batch: rows in one forward.
+    """
+
+    def __init__(self, model: LanguageModel, memory_budget: int | None = None, max_batch: int | None = None) -> None:
+        self.model = model
+        self.max_batch = max_batch
+        self.cache = KVCache(memory_budget)
+        self.tree = PrefixTree(lambda node: self.cache.release(id(node)))
+        self.stats = Stats()
+
+    @property
+    def root(self) -> Context:
+        """The empty sequence."""
+        return self.tree.root
+
+    def start(self, text: str) -> Context:
+        """The context of a prompt."""
+        return self.extend(self.root, self.model.start(text))
+
+    def extend(self, context: Context, tokens: Sequence[int]) -> Context:
+        """The context with tokens appended. Computes nothing. Raises CallError past the model's longest context."""
+        longest = self.model.max_length
+        if longest is not None and context.length + len(tokens) > longest:
+            raise CallError(
+                f"this context would have {context.length + len(tokens)} tokens; {self.model.name} reads at most {longest}",
+                "shorten the prompt, or bound the text by max_tokens",
+            )
+        return self.tree.extend(context, tokens)
+
+    def cached(self, context: Context) -> NDArray[Any] | None:
+        """The row after a context if it is at hand, else None. Computes nothing."""
+        return self.cache.row(id(context))
+
+    def log_probs(self, contexts: Sequence[Context]) -> NDArray[Any]:
+        """(n, V) log-probabilities (nats) of the token after each context."""
+        rows: dict[Context, NDArray[Any]] = {}
+        missing: list[Context] = []
+        self.stats.asked += len(contexts)
+        for context in dict.fromkeys(contexts):
+            row = self.cached(context)
+            if row is None:
+                missing.append(context)
+            else:
+                rows[context] = row
+        self.stats.hits += len(contexts) - len(missing)
+        for wave in self._waves(missing):
+            rows.update(self._forward(wave))
+        self.cache.shrink()
+        return np.stack([rows[c] for c in contexts]) if contexts else np.zeros((0, self.model.vocabulary.size))
+
+    def logprob_of(self, context: Context, tokens: Sequence[int]) -> float:
+        """log-probability (nats) of a sequence of tokens after a context; the context is left as it was."""
+        if not tokens:
+            return 0.0
+        nodes = [self.extend(context, tokens[:k]) for k in range(len(tokens))]
+        return float(sum(row[i] for row, i in zip(self.log_probs(nodes), tokens, strict=True)))
+
+    # ----------------------------------------------------------------- forward
+
+    def _waves(self, missing: Sequence[Context]) -> list[list[_Job]]:
+        """The forwards that answer `missing`: jobs of one wave are one batch.
+
+        A job is a run of new nodes below a cached one. Contexts on one path share a job, so fixed text is one row
+        (teacher forcing). Where paths part after nodes that are not yet cached, the shared run is a job of its own,
+        in an earlier wave: no token goes through the model twice.
+        """
+        wanted = set(missing)
+        children: dict[Context, dict[Context, None]] = {}
+        tops: dict[Context, None] = {}
+        for context in missing:
+            node = context
+            fresh = True
+            while node.parent is not None and (fresh or not self._usable(node)):
+                parent = node.parent
+                known = node in children.get(parent, ())
+                children.setdefault(parent, {})[node] = None
+                fresh = False
+                node = parent
+                if known:
+                    break
+            else:
+                tops[node] = None
+        waves: list[list[_Job]] = []
+
+        def plan(base: Context, first: Context, depth: int) -> None:
+            run = [first]
+            while len(below := list(children.get(run[-1], ()))) == 1:
+                run.append(below[0])
+            while len(waves) <= depth:
+                waves.append([])
+            waves[depth].append(_Job(base, run, [n for n in run if n in wanted]))
+            for child in below:
+                plan(run[-1], child, depth + 1)
+
+        for top in tops:
+            if top is self.root and top in wanted:
+                waves = waves or [[]]
+                waves[0].append(_Job(top, [], [top]))
+            for child in children.get(top, ()):
+                plan(top, child, 0)
+        return [w[i : i + size] for w in waves for size in [self.max_batch or len(w)] for i in range(0, len(w), size)]
+
+    def _usable(self, node: Context) -> bool:
+        """Whether a forward can go on from a node: its token is cached, and as the end of its segment if it must be."""
+        slot = self.cache.slot(id(node))
+        return slot is not None and (slot[0].sliceable or slot[1] == slot[0].length - 1)
+
+    def _forward(self, jobs: Sequence[_Job]) -> dict[Context, NDArray[Any]]:
+        """One batched forward; keeps its segments and rows, and gives the rows wanted."""
+        batch = [
+            ForwardRow(self._past(job.base), tuple(n.token for n in job.run), job.positions()) for job in jobs
+        ]
+        answers = self.model.forward(batch)
+        self.stats.model_calls += 1
+        self.stats.forwarded_tokens += sum(len(row.tokens) for row in batch)
+        rows: dict[Context, NDArray[Any]] = {}
+        for job, answer in zip(jobs, answers, strict=True):
+            self.cache.put(answer.segment, [id(n) for n in job.run])
+            for node, row in zip(job.wanted, answer.log_probs, strict=True):
+                rows[node] = row
+                self.cache.put_row(id(node), row)
+        return rows
+
+    def _past(self, base: Context) -> tuple[Past, ...]:
+        """The cached segments that spell a context, in order."""
+        past: list[Past] = []
+        for node in base.path():
+            slot = self.cache.slot(id(node))
+            assert slot is not None
+            segment, at = slot
+            if past and past[-1].segment is segment and past[-1].stop == at:
+                past[-1] = Past(segment, past[-1].start, at + 1)
+            else:
+                past.append(Past(segment, at, at + 1))
+        return tuple(past)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Nodes to compute after `base`, each the parent of the next, and those of them whose rows are wanted."""
+
+    base: Context
+    run: list[Context]
+    wanted: list[Context]
+
+    def positions(self) -> tuple[int, ...]:
+        if not self.run:
+            return ()
+        return tuple(i for i, n in enumerate(self.run) if n in set(self.wanted))

@@ -1,0 +1,91 @@
+"""The tree of token sequences: one node a token, one node a sequence.
+
+A `Context` is a handle into the tree and stands for the whole sequence from the root. While any handle to a sequence
+lives, asking for the same sequence gives the same object, so identity is equality. A child holds its parent; a parent
+knows its children without holding them. So what no handle reaches is gone at once, by reference counting, and
+`on_release` hears of it.
+
+>>> gone = []
+>>> tree = PrefixTree(lambda node: gone.append(node.token))
+>>> a = tree.extend(tree.root, (5, 6)); b = tree.extend(tree.root, (5, 7))
+>>> a.parent is b.parent, a.tokens, a is tree.extend(tree.root, (5, 6)), len(tree)
+(True, (5, 6), True, 3)
+>>> del a, b
+>>> sorted(gone), len(tree)
+([5, 6, 7], 0)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from weakref import ReferenceType, ref
+
+
+class Context:
+    """A sequence of tokens, as its last node. Immutable to its holders; compared by identity."""
+
+    __slots__ = ("__weakref__", "_tree", "length", "parent", "token")
+
+    def __init__(self, tree: PrefixTree, parent: Context | None, token: int) -> None:
+        self._tree = tree
+        self.parent = parent
+        self.token = token
+        self.length: int = parent.length + 1 if parent else 0
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """The whole sequence of ids."""
+        return tuple(node.token for node in self.path())
+
+    def path(self) -> list[Context]:
+        """The nodes from the first token's to this one."""
+        nodes = []
+        node = self
+        while node.parent is not None:
+            nodes.append(node)
+            node = node.parent
+        nodes.reverse()
+        return nodes
+
+    def __repr__(self) -> str:
+        return f"Context(length={self.length})"
+
+    def __del__(self) -> None:
+        if self.parent is not None:
+            self._tree.forget(self)
+
+
+class PrefixTree:
+    """All live sequences. len() counts nodes, the root apart."""
+
+    def __init__(self, on_release: Callable[[Context], None]) -> None:
+        self._on_release = on_release
+        self._children: dict[tuple[int, int], ReferenceType[Context]] = {}
+        self.root = Context(self, None, -1)
+
+    def child(self, parent: Context, token: int) -> Context:
+        """The sequence one token longer."""
+        # A child holds its parent, so the parent's id() cannot be used again while an entry names it.
+        key = (id(parent), token)
+        held = self._children.get(key)
+        node = held() if held is not None else None
+        if node is None:
+            node = Context(self, parent, token)
+            self._children[key] = ref(node)
+        return node
+
+    def extend(self, context: Context, tokens: Iterable[int]) -> Context:
+        for token in tokens:
+            context = self.child(context, token)
+        return context
+
+    def forget(self, node: Context) -> None:
+        """Called by a node that is going."""
+        self._children.pop((id(node.parent), node.token), None)
+        self._on_release(node)
+
+    def __len__(self) -> int:
+        return len(self._children)
+
+    def __iter__(self) -> Iterator[Context]:
+        return (node for held in list(self._children.values()) if (node := held()) is not None)

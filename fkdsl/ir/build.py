@@ -1,0 +1,281 @@
+"""The ir built into executable code: expressions into closures over the running frame, labels into positions.
+
+    executable = build(verify(program), Environment(folder=..., externs={...}))
+
+The closures do what the expression says and nothing else; each that can fail adds its place to the Fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fkdsl.base.errors import InternalError
+from fkdsl.base.spans import Span
+from fkdsl.ir import nodes as ir
+from fkdsl.ir.build_models import build_model
+from fkdsl.program import code
+from fkdsl.program.code import Code, Compute, Executable, Op
+from fkdsl.program.faults import LIMITS, Fault
+from fkdsl.program.operators import OPERATORS, iterate, truth
+from fkdsl.program.particle import ActiveFrame, NeedRows
+from fkdsl.program.signatures import TABLE, BuiltinError
+from fkdsl.program.state import UNSET
+from fkdsl.program.values import ContextRef, Record, Token, show
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What the world gives a program. folder: the program file's, for the files it names. externs: the Python
+    functions it declares, each already wrapped to take and give the language's values."""
+
+    folder: Path = Path()
+    externs: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+
+
+def build(program: ir.Program, environment: Environment) -> Executable:
+    """The program as code that a `SteeringModel` runs."""
+    functions = {name: _Builder(program, environment).function(f) for name, f in program.functions.items()}
+    has_checkpoints = any(isinstance(i, ir.Checkpoint) for f in program.functions.values() for i in f.body)
+    return Executable(program.entry, functions, has_checkpoints)
+
+
+def guarded(span: Span, compute: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, its faults given the place `span`."""
+
+    def call(*args: Any) -> Any:
+        try:
+            return compute(*args)
+        except Fault as fault:
+            fault.span = fault.span or span
+            raise
+        except BuiltinError as error:
+            raise Fault("FK402", error.message, error.help, span) from None
+        except NeedRows:
+            raise
+        except RecursionError:
+            raise Fault("FK409", "calls nested too deep", "give the recursion an end", span) from None
+        except (ArithmeticError, ValueError, TypeError, LookupError, MemoryError) as error:
+            raise Fault("FK402", f"this has no result: {error}", "check the values that it is given", span) from None
+
+    return call
+
+
+def as_argument(value: Any) -> Any:
+    """A token as its text, other values unchanged: what a built-in is given."""
+    return value.text if isinstance(value, Token) else value
+
+
+class _Builder:
+    """Builds one function; Invoke builds calls that look their callee up when they run, so recursion is fine."""
+
+    def __init__(self, program: ir.Program, environment: Environment) -> None:
+        self.program, self.environment = program, environment
+
+    def function(self, f: ir.Function) -> Code:
+        positions: dict[str, int] = {}
+        body = []
+        for instr in f.body:
+            if isinstance(instr, ir.Label):
+                positions[instr.name] = len(body)
+            else:
+                body.append(instr)
+        ops = tuple(self.instr(i, positions) for i in body)
+        return Code(f.name, f.parameters, f.slots, ops, f.span)
+
+    # ----------------------------------------------------------- instructions
+
+    def instr(self, i: ir.Instr, at: Mapping[str, int]) -> Op:
+        match i:
+            case ir.Set(span, (target,), value):
+                return code.SetOp(span, target, self.expr(value))
+            case ir.Set(span, targets, value):
+                return code.UnpackOp(span, targets, self.expr(value))
+            case ir.Evaluate(span, value):
+                return code.EvaluateOp(span, self.expr(value))
+            case ir.Draw(span, target, distribution, site):
+                return code.DrawOp(span, target, self.expr(distribution), site)
+            case ir.Observe(span, value, distribution):
+                return code.ObserveOp(span, self.expr(value), self.expr(distribution))
+            case ir.Condition(span, test):
+                return code.ConditionOp(span, self.expr(test))
+            case ir.Factor(span, value):
+                return code.FactorOp(span, self.expr(value))
+            case ir.Checkpoint(span):
+                return code.CheckpointOp(span)
+            case ir.Append(span, target, value):
+                return code.AppendOp(span, target, self.expr(value))
+            case ir.Call(span, target, function, args):
+                return code.CallOp(span, target, function, tuple(map(self.expr, args)))
+            case ir.Return(span, value):
+                return code.ReturnOp(span, self.expr(value))
+            case ir.Jump(span, label):
+                return code.JumpOp(span, at[label])
+            case ir.Branch(span, test, otherwise):
+                return code.BranchOp(span, self.expr(test), at[otherwise])
+            case ir.Next(span, items, counter, targets, done):
+                return code.NextOp(span, items, counter, targets, at[done])
+        raise InternalError(f"ir: no such instruction {i!r}")
+
+    # ------------------------------------------------------------ expressions
+
+    def expr(self, e: ir.Expr) -> Compute:
+        match e:
+            case ir.Const(value=value):
+                return lambda frame: value
+            case ir.Local(slot=slot):
+                return self.local(e, slot)
+            case ir.Operate(operator=operator, args=args):
+                return self.operate(e, operator, args)
+            case ir.RecordOf(names=names, values=values):
+                computed = tuple(map(self.expr, values))
+                return lambda frame: Record({n: v(frame) for n, v in zip(names, computed, strict=True)})
+            case ir.And(operands=operands):
+                tests = tuple(map(self.expr, operands))
+                return guarded(e.span, lambda frame: all(truth(test(frame)) for test in tests))
+            case ir.Or(operands=operands):
+                tests = tuple(map(self.expr, operands))
+                return guarded(e.span, lambda frame: any(truth(test(frame)) for test in tests))
+            case ir.Choose(test=test, then=then, other=other):
+                decide, a, b = self.expr(test), self.expr(then), self.expr(other)
+                return guarded(e.span, lambda frame: a(frame) if truth(decide(frame)) else b(frame))
+            case ir.Format(parts=parts):
+                return self.format(e, parts)
+            case ir.Gather():
+                return self.gather(e)
+            case ir.Builtin(name=name, args=args):
+                return self.builtin(e, name, args)
+            case ir.Model(operation=operation, args=args, model=model):
+                return guarded(e.span, build_model(operation, tuple(map(self.expr, args)), model))
+            case ir.Invoke(function=function, args=args):
+                return self.invoke(e, function, args)
+            case ir.Extern(name=name, args=args):
+                return self.call(e, self.environment.externs[name], args)
+        raise InternalError(f"ir: no such expression {e!r}")
+
+    def local(self, e: ir.Expr, slot: int) -> Compute:
+        def read(frame: ActiveFrame) -> Any:
+            value = frame.slots[slot]
+            if value is UNSET:
+                raise InternalError(f"a variable is read before it is set at {e.span}")
+            return value
+
+        return read
+
+    def operate(self, e: ir.Expr, operator: str, args: tuple[ir.Expr, ...]) -> Compute:
+        if operator == "attribute":
+            value, name = self.expr(args[0]), args[1]
+            assert isinstance(name, ir.Const)
+            return guarded(e.span, attribute(value, str(name.value)))
+        function = guarded(e.span, OPERATORS[operator])
+        computed = tuple(map(self.expr, args))
+        if len(computed) == 1:
+            (a,) = computed
+            return lambda frame: function(a(frame))
+        if len(computed) == 2:
+            a, b = computed
+            return lambda frame: function(a(frame), b(frame))
+        return lambda frame: function(*[c(frame) for c in computed])
+
+    def format(self, e: ir.Expr, parts: tuple[str | tuple[ir.Expr, str], ...]) -> Compute:
+        computed = [p if isinstance(p, str) else (self.expr(p[0]), p[1]) for p in parts]
+
+        def render(frame: ActiveFrame) -> str:
+            pieces = []
+            for part in computed:
+                if isinstance(part, str):
+                    pieces.append(part)
+                else:
+                    value = as_argument(part[0](frame))
+                    pieces.append(format(value, part[1]) if part[1] else show(value))
+            return "".join(pieces)
+
+        return guarded(e.span, render)
+
+    def gather(self, e: ir.Gather) -> Compute:
+        element = self.expr(e.element)
+        clauses = [(c.targets, self.expr(c.iterable), tuple(map(self.expr, c.conditions))) for c in e.clauses]
+
+        def collect(frame: ActiveFrame, depth: int, out: list[Any]) -> None:
+            if depth == len(clauses):
+                out.append(element(frame))
+                return
+            targets, iterable, conditions = clauses[depth]
+            for item in iterate(iterable(frame)):
+                frame.particle.burn(1, e.span)
+                code.unpack(frame, targets, item)
+                if all(truth(c(frame)) for c in conditions):
+                    collect(frame, depth + 1, out)
+
+        def run(frame: ActiveFrame) -> tuple[Any, ...]:
+            out: list[Any] = []
+            collect(frame, 0, out)
+            return tuple(out)
+
+        return guarded(e.span, run)
+
+    def builtin(self, e: ir.Expr, name: str, args: tuple[ir.Expr, ...]) -> Compute:
+        signature = TABLE[name]
+        if not signature.needs_folder:
+            return self.call(e, signature.call, args)
+        folder, function = self.environment.folder, signature.call
+        return self.call(e, lambda *values: function(*values, folder=folder), args)
+
+    def call(self, e: ir.Expr, function: Callable[..., Any], args: tuple[ir.Expr, ...]) -> Compute:
+        safe = guarded(e.span, function)
+        computed = tuple(map(self.expr, args))
+        if len(computed) == 1:
+            (a,) = computed
+            return lambda frame: safe(as_argument(a(frame)))
+        return lambda frame: safe(*[as_argument(c(frame)) for c in computed])
+
+    def invoke(self, e: ir.Expr, function: str, args: tuple[ir.Expr, ...]) -> Compute:
+        computed = tuple(map(self.expr, args))
+
+        def call(frame: ActiveFrame) -> Any:
+            return run_pure(frame, function, [c(frame) for c in computed])
+
+        return guarded(e.span, call)
+
+
+def run_pure(frame: ActiveFrame, function: str, args: list[Any]) -> Any:
+    """The value of a pure function, run to its end within the op that calls it."""
+    particle = frame.particle
+    callee = particle.code.functions[function]
+    slots = args + [UNSET] * (len(callee.slots) - callee.parameters)
+    inner = ActiveFrame(function, 0, slots, 0, particle, frame.depth + 1)
+    if inner.depth > LIMITS.depth:
+        raise Fault("FK409", f"calls nested more than {LIMITS.depth} deep", "give the recursion an end")
+    while True:
+        op = callee.ops[inner.pc]
+        particle.burn(1, op.span)
+        try:
+            if isinstance(op, code.ReturnOp):
+                return op.value(inner)
+            op.run(particle, inner)
+        except Fault as fault:
+            fault.span = fault.span or op.span
+            raise
+
+
+def attribute(value: Compute, name: str) -> Compute:
+    """`lm.text`, `lm.tokens`, `lm.done` of a context; a field of a record."""
+
+    def read(frame: ActiveFrame) -> Any:
+        held = value(frame)
+        if not isinstance(held, ContextRef):
+            return OPERATORS["field"](held, name)
+        particle = frame.particle
+        context = particle.contexts[held.index]
+        match name:
+            case "text":
+                return particle.text(context)
+            case "tokens":
+                return context.node.length - context.start
+            case "done":
+                return context.done
+        raise InternalError(f"a context has no attribute {name}")
+
+    return read

@@ -1,0 +1,84 @@
+"""The operations of expressions on contexts, as closures: prompt, chat, fork, logprob, mixture, choice, continues."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from fkdsl.base.errors import InternalError
+from fkdsl.program.code import Compute
+from fkdsl.program.faults import Fault
+from fkdsl.program.particle import ActiveFrame
+from fkdsl.program.tokens import ChoiceOf, Continues, Mixture, is_token_distribution
+from fkdsl.program.values import ContextRef, Token, show
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Token):
+        return value.text
+    if not isinstance(value, str):
+        raise Fault("FK408", f"expected text, found {show(value)!r}", "write str(x)")
+    return value
+
+
+def _context(value: Any) -> ContextRef:
+    if not isinstance(value, ContextRef):
+        raise Fault("FK408", f"expected a context, found {show(value)!r}", "make one with prompt(...)")
+    return value
+
+
+def prompt(frame: ActiveFrame, model: str, text: Any) -> ContextRef:
+    particle = frame.particle
+    return particle.start(model, particle.engines[model].model.start(_text(text)))
+
+
+def chat(frame: ActiveFrame, model: str, user: Any, system: Any) -> ContextRef:
+    particle = frame.particle
+    return particle.start(model, particle.engines[model].model.chat(_text(user), _text(system)))
+
+
+def fork(frame: ActiveFrame, model: str, context: Any) -> ContextRef:
+    particle = frame.particle
+    return particle.add_context(particle.contexts[_context(context).index])
+
+
+def logprob(frame: ActiveFrame, model: str, context: Any, value: Any) -> float:
+    return frame.particle.logprob(_context(context), value)
+
+
+def mixture(frame: ActiveFrame, model: str, parts: Any, weights: Any) -> Mixture:
+    if not parts or not all(is_token_distribution(p) for p in parts):
+        raise Fault("FK408", "a mixture needs a list of contexts", "write mixture([a, b], weights=[0.5, 0.5])")
+    total = math.fsum(weights) if len(weights) == len(parts) else 0.0
+    if not 0.0 < total < math.inf or min(weights) < 0.0:
+        raise Fault(
+            "FK402",
+            f"a mixture of {len(parts)} contexts with weights {show(weights)}",
+            "give one weight for each context, none negative, not all zero",
+        )
+    return Mixture(tuple(parts), tuple(w / total for w in weights))
+
+
+def choice(frame: ActiveFrame, model: str, context: Any, options: Any) -> ChoiceOf:
+    options = tuple(_text(o) for o in options)
+    if not options or "" in options or len(set(options)) != len(options):
+        raise Fault("FK402", f"a choice among {show(options)}", "give different texts, none of them empty")
+    return ChoiceOf(_context(context), options)
+
+
+def continues(frame: ActiveFrame, model: str, context: Any) -> Continues:
+    return Continues(_context(context))
+
+
+OPERATIONS: dict[str, Callable[..., Any]] = {
+    f.__name__: f for f in (prompt, chat, fork, logprob, mixture, choice, continues)
+}
+
+
+def build_model(operation: str, args: tuple[Compute, ...], model: str) -> Compute:
+    """The closure of a `Model` expression."""
+    if operation not in OPERATIONS:
+        raise InternalError(f"ir: no such operation on contexts: {operation}")
+    function = OPERATIONS[operation]
+    return lambda frame: function(frame, model, *[a(frame) for a in args])

@@ -1,0 +1,117 @@
+"""A language model that is a table: the longest row that is a suffix of the text so far gives the next token.
+
+Exact and instant, for tests and teaching. Its vocabulary is its token texts in order of first appearance, EOS, and 256
+single bytes of probability zero, so that any prompt can stand before it. Rows are float64.
+
+>>> bits = TableModel("bits", {"": {"0": 0.4, "1": 0.6}, "0": {"0": 0.9, "1": 0.1}, "1": {"0": 0.5, None: 0.5}})
+>>> answer, = bits.forward([ForwardRow((), bits.encode("00"), (1,))])
+>>> [round(float(p), 6) for p in np.exp(answer.log_probs[0, :3])]
+[0.9, 0.1, 0.0]
+>>> bits.encode("01x")
+(0, 1, 123)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fkdsl.base.errors import CallError
+from fkdsl.models.interface import Answer, ForwardRow
+from fkdsl.models.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class TableSegment:
+    """The tokens themselves: a table keeps nothing else."""
+
+    tokens: tuple[int, ...]
+    sliceable: bool = True
+
+    @property
+    def length(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def nbytes(self) -> int:
+        return 8 * len(self.tokens)
+
+
+class TableModel:
+    """A LanguageModel from rows {suffix: {token, or None for EOS: probability}}; each row sums to 1."""
+
+    allows_empty = True
+    max_length: int | None = None
+
+    def __init__(self, name: str, rows: Mapping[str, Mapping[str | None, float]]) -> None:
+        self.name = name
+        texts = list(dict.fromkeys(token for row in rows.values() for token in row if token is not None))
+        self.eos = len(texts)
+        tokens = [t.encode() for t in texts] + [b""] + [bytes([b]) for b in range(256)]
+        self.vocabulary = Vocabulary(tuple(tokens), ends=frozenset({self.eos}))
+        self._ids = {t: i for i, t in enumerate(texts)}
+        self._longest = max(map(len, texts), default=0)
+        self._rows = {suffix.encode(): self._log_row(row) for suffix, row in rows.items()}
+        self._suffixes = sorted(self._rows, key=len, reverse=True)
+
+    def _log_row(self, row: Mapping[str | None, float]) -> np.ndarray[Any, np.dtype[np.float64]]:
+        p = np.zeros(self.vocabulary.size)
+        for token, probability in row.items():
+            p[self.eos if token is None else self._ids[token]] = probability
+        with np.errstate(divide="ignore"):
+            return np.log(p / p.sum())
+
+    def start(self, text: str) -> tuple[int, ...]:
+        return self.encode(text)
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """The longest table token at each place, else the bytes of one character."""
+        ids: list[int] = []
+        at = 0
+        while at < len(text):
+            for n in range(min(self._longest, len(text) - at), 0, -1):
+                if text[at : at + n] in self._ids:
+                    ids.append(self._ids[text[at : at + n]])
+                    at += n
+                    break
+            else:
+                ids.extend(self.eos + 1 + b for b in text[at].encode())
+                at += 1
+        return tuple(ids)
+
+    def chat(self, user: str, system: str = "") -> tuple[int, ...]:
+        """The two texts, a line each: a table has no template."""
+        return self.encode(f"{system}\n{user}\n" if system else f"{user}\n")
+
+    def forward(self, rows: Sequence[ForwardRow]) -> list[Answer]:
+        answers = []
+        for row in rows:
+            past: list[int] = []
+            for p in row.past:
+                assert isinstance(p.segment, TableSegment)
+                past.extend(p.segment.tokens[p.start : p.stop])
+            text = self.vocabulary.raw(past)
+            if not row.tokens:
+                answers.append(Answer(self._row(text)[None, :], TableSegment(())))
+                continue
+            found = []
+            for i, token in enumerate(row.tokens):
+                text += self.vocabulary.tokens[token]
+                if i in row.wanted:
+                    found.append(self._row(text))
+            log_probs = np.stack(found) if found else np.zeros((0, self.vocabulary.size))
+            answers.append(Answer(log_probs, TableSegment(row.tokens)))
+        return answers
+
+    def _row(self, text: bytes) -> np.ndarray[Any, np.dtype[np.float64]]:
+        for suffix in self._suffixes:
+            if text.endswith(suffix):
+                return self._rows[suffix]
+        shown = text[-40:].decode("utf-8", "replace")
+        raise CallError(f"the table `{self.name}` has no row for text that ends in {shown!r}", 'add a row `"" -> ...`')
+
+    def describe(self) -> dict[str, Any]:
+        return {"name": self.name, "family": "table", "rows": len(self._rows), "vocabulary": self.eos + 1}

@@ -1,0 +1,214 @@
+"""Executable code: what the ir is built into. Expressions are closures over the running frame, instructions are `Op`s.
+
+An op is a transaction: it changes its particle only when all that it asked for is at hand. If a row of
+log-probabilities is missing, evaluation raises `NeedRows`, the machine puts the particle back to the op's beginning,
+fetches the rows of the whole population in one batch, and the op runs again. Expressions are pure and draws are keyed,
+so running an op twice gives what running it once gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fkdsl.base.spans import Span
+from fkdsl.program.faults import Fault
+from fkdsl.program.operators import add, truth
+from fkdsl.program.values import ContextRef
+
+if TYPE_CHECKING:
+    from fkdsl.program.particle import ActiveFrame, Running
+
+Compute = Callable[["ActiveFrame"], Any]
+"""An expression: the frame's value of it. Pure but for contexts that it makes."""
+
+
+@dataclass(frozen=True)
+class Op:
+    """One instruction; `run` does it and leaves the frame's pc at the next."""
+
+    span: Span
+
+    def run(self, particle: Running, frame: ActiveFrame) -> None:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class SetOp(Op):
+    target: int
+    value: Compute
+
+    def run(self, particle: Running, frame: ActiveFrame) -> None:
+        frame.slots[self.target] = self.value(frame)
+        frame.pc += 1
+
+
+@dataclass(frozen=True)
+class UnpackOp(Op):
+    targets: tuple[int, ...]
+    value: Compute
+
+    def run(self, particle: Running, frame: ActiveFrame) -> None:
+        unpack(frame, self.targets, self.value(frame))
+        frame.pc += 1
+
+
+def unpack(frame: ActiveFrame, targets: tuple[int, ...], value: Any) -> None:
+    """The slots `targets` := value, taken apart if there are several."""
+    if len(targets) == 1:
+        frame.slots[targets[0]] = value
+        return
+    if not isinstance(value, tuple) or len(value) != len(targets):
+        found = f"{len(value)} values" if isinstance(value, tuple) else "one value"
+        raise Fault("FK408", f"{len(targets)} names for {found}")
+    for target, item in zip(targets, value, strict=True):
+        frame.slots[target] = item
+
+
+@dataclass(frozen=True)
+class EvaluateOp(Op):
+    value: Compute
+
+    def run(self, particle: Running, frame: ActiveFrame) -> None:
+        self.value(frame)
+        frame.pc += 1
+
+
+@dataclass(frozen=True)
+class AppendOp(Op):
+    target: int
+    value: Compute
+
+    def run(self, particle: Running, frame: ActiveFrame) -> None:
+        held, value = frame.slots[self.target], self.value(frame)
+        if isinstance(held, ContextRef):
+            particle.append_text(held, value)
+        else:
+            frame.slots[self.target] = add(held, value)
+        frame.pc += 1
+
+
+@dataclass(frozen=True)
+class DrawOp(Op):
+    target: int
+    distribution: Compute
+    site: int
+
+    def run(self, particle: Running, frame: ActiveFrame) -> None:
+        value = particle.draw(self.distribution(frame), self.site, self.span)
+        frame.slots[self.target] = value
+        frame.pc += 1
+
+
+@dataclass(frozen=True)
+class ObserveOp(Op):
+    value: Compute
+    distribution: Compute
+
+    def run(self, particle: Running, frame: ActiveFrame) -> None:
+        value = self.value(frame)
+        particle.weigh(particle.observe(value, self.distribution(frame)), self.span)
+        frame.pc += 1
+
+
+@dataclass(frozen=True)
+class ConditionOp(Op):
+    test: Compute
+
+    def run(self, particle: Running, frame: ActiveFrame) -> None:
+        particle.weigh(0.0 if truth(self.test(frame)) else -float("inf"), self.span)
+        frame.pc += 1
+
+
+@dataclass(frozen=True)
+class FactorOp(Op):
+    value: Compute
+
+    def run(self, particle: Running, frame: ActiveFrame) -> None:
+        value = self.value(frame)
+        if not isinstance(value, int | float):
+            raise Fault("FK408", f"a factor is a number of nats, not {value!r}")
+        particle.weigh(float(value), self.span)
+        frame.pc += 1
+
+
+@dataclass(frozen=True)
+class CheckpointOp(Op):
+    def run(self, particle: Running, frame: ActiveFrame) -> None:
+        particle.boundary = True
+        frame.pc += 1
+
+
+@dataclass(frozen=True)
+class CallOp(Op):
+    target: int
+    function: str
+    args: tuple[Compute, ...]
+
+    def run(self, particle: Running, frame: ActiveFrame) -> None:
+        args = [a(frame) for a in self.args]
+        frame.pc += 1
+        particle.enter(self.function, args, self.target)
+
+
+@dataclass(frozen=True)
+class ReturnOp(Op):
+    value: Compute
+
+    def run(self, particle: Running, frame: ActiveFrame) -> None:
+        particle.leave(self.value(frame))
+
+
+@dataclass(frozen=True)
+class JumpOp(Op):
+    pc: int
+
+    def run(self, particle: Running, frame: ActiveFrame) -> None:
+        frame.pc = self.pc
+
+
+@dataclass(frozen=True)
+class BranchOp(Op):
+    test: Compute
+    otherwise: int
+
+    def run(self, particle: Running, frame: ActiveFrame) -> None:
+        frame.pc = frame.pc + 1 if truth(self.test(frame)) else self.otherwise
+
+
+@dataclass(frozen=True)
+class NextOp(Op):
+    items: int
+    counter: int
+    targets: tuple[int, ...]
+    done: int
+
+    def run(self, particle: Running, frame: ActiveFrame) -> None:
+        items, count = frame.slots[self.items], frame.slots[self.counter]
+        if count >= len(items):
+            frame.pc = self.done
+            return
+        unpack(frame, self.targets, items[count])
+        frame.slots[self.counter] = count + 1
+        frame.pc += 1
+
+
+@dataclass(frozen=True)
+class Code:
+    """A function's ops. slots: names, the parameters first."""
+
+    name: str
+    parameters: int
+    slots: tuple[str, ...]
+    ops: tuple[Op, ...]
+    span: Span
+
+
+@dataclass(frozen=True)
+class Executable:
+    """A program ready to run. has_checkpoints: whether it chooses its own steps."""
+
+    entry: str
+    functions: Mapping[str, Code]
+    has_checkpoints: bool

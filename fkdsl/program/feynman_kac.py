@@ -1,0 +1,118 @@
+"""A steering program as a Feynman-Kac model: (s0, {M_t}, {G_t}) by running its code over cached language models.
+
+s0 is the state at the first `~`. One step runs every particle from its draw to the next one (or from one checkpoint to
+the draw after the next); G_t is the product of the conditions, factors and observations on the way.
+
+Model calls are made in rounds: each particle runs as far as it can, what it needs is collected over the population,
+and one batched forward for each language model answers all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fkdsl.base.errors import ProgramError
+from fkdsl.base.logspace import Floats
+from fkdsl.base.random import Rng
+from fkdsl.engine.cached_transformer import CachedTransformer, Context
+from fkdsl.program.code import Executable
+from fkdsl.program.faults import LIMITS, Fault, Limits
+from fkdsl.program.particle import NeedRows, Running
+from fkdsl.program.state import ProgramState, Status
+from fkdsl.program.values import show
+
+
+class SteeringModel:
+    """A program with its arguments over its language models: a FeynmanKac[ProgramState].
+
+    engines: by declared model name, '' for the default; a Mapping that may load on first use.
+    """
+
+    def __init__(
+        self,
+        code: Executable,
+        engines: Mapping[str, CachedTransformer],
+        arguments: Sequence[Any] = (),
+        limits: Limits = LIMITS,
+    ) -> None:
+        self.code, self.engines, self.arguments, self.limits = code, engines, tuple(arguments), limits
+
+    # ----------------------------------------------------- FeynmanKac protocol
+
+    def initial(self, rngs: Sequence[Rng]) -> tuple[list[ProgramState], Floats]:
+        """s0 and log G_0, the same for every particle: nothing is drawn before the first `~`."""
+        if not rngs:
+            return [], np.zeros(0)
+        first = Running(self.code, self.engines, rngs[0], self.limits)
+        first.boundary = True
+        first.enter(self.code.entry, list(self.arguments), 0)
+        self._run([first], "before the first draw")
+        return [first.state()] * len(rngs), np.full(len(rngs), first.log_G)
+
+    def step(self, rngs: Sequence[Rng], xp: Sequence[ProgramState]) -> tuple[list[ProgramState], Floats]:
+        """x_t ~ M_t(. | xp) and log G_t(xp, x), each (n,)."""
+        running = []
+        for rng, state in zip(rngs, xp, strict=True):
+            particle = Running(self.code, self.engines, rng, self.limits)
+            particle.resume(state)
+            running.append(particle)
+        self._run(running, "")
+        return [p.state() for p in running], np.array([p.log_G for p in running], dtype=np.float64)
+
+    def finished(self, x: ProgramState) -> bool:
+        return x.status is Status.RETURNED
+
+    def value(self, x: ProgramState) -> Any:
+        return x.value
+
+    def key(self, x: ProgramState) -> Hashable:
+        return x.key()
+
+    def describe(self, x: ProgramState) -> str:
+        """The value of a returned state, the place where a dead one died, the text so far of a running one."""
+        if x.status is Status.RETURNED:
+            return show(x.value)
+        if x.status is Status.DEAD:
+            assert x.died is not None
+            return f"line {x.died.line}: {x.died.text.strip().splitlines()[0]}"
+        texts = [self._text(c.model, c.node, c.start) for c in x.contexts]
+        if any(texts):
+            return " | ".join(t for t in texts if t)
+        variables = [
+            f"{name}={show(value)}"
+            for name, value in zip(self.code.functions[self.code.entry].slots, x.frames[0].slots, strict=True)
+            if not name.startswith(".") and isinstance(value, bool | int | float | str | tuple)
+        ]
+        return ", ".join(variables) or "(start)"
+
+    # ----------------------------------------------------------------- rounds
+
+    def _text(self, model: str, node: Context, start: int) -> str:
+        return self.engines[model].model.vocabulary.text(node.tokens[start:])
+
+    def _run(self, particles: Sequence[Running], when: str) -> None:
+        """Runs every particle to the end of its step, in rounds of batched model calls."""
+        pending = list(enumerate(particles))
+        while pending:
+            blocked: list[tuple[int, Running]] = []
+            wanted: dict[str, dict[Context, list[Running]]] = {}
+            for i, particle in pending:
+                try:
+                    particle.go()
+                except NeedRows as need:
+                    blocked.append((i, particle))
+                    for model, node in need.wanted:
+                        wanted.setdefault(model, {}).setdefault(node, []).append(particle)
+                except Fault as fault:
+                    where = f"in particle {i}" if len(particles) > 1 else when
+                    place = self.code.functions[self.code.entry].span
+                    raise ProgramError([fault.diagnostic(place, where)]) from None
+            for model, askers in wanted.items():
+                nodes = list(askers)
+                for node, row in zip(nodes, self.engines[model].log_probs(nodes), strict=True):
+                    for particle in askers[node]:
+                        particle.rows[node] = row
+            pending = blocked

@@ -1,0 +1,362 @@
+"""A particle while it runs: the mutable counterpart of a ProgramState, for the length of one step.
+
+It runs op by op until it reaches the end of its step, returns, dies, or needs rows of log-probabilities that the
+engine has not been asked for yet (`NeedRows`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from fkdsl.base.errors import InternalError
+from fkdsl.base.logspace import Floats, log_sum_exp
+from fkdsl.base.random import Rng
+from fkdsl.base.spans import NOWHERE, Span
+from fkdsl.engine.cached_transformer import CachedTransformer, Context
+from fkdsl.models.vocabulary import Vocabulary
+from fkdsl.program.code import DrawOp, Executable
+from fkdsl.program.distributions import Distribution
+from fkdsl.program.faults import LIMITS, Fault, Limits
+from fkdsl.program.state import UNSET, ContextState, Frame, ProgramState, Status
+from fkdsl.program.tokens import (
+    ChoiceOf,
+    Continues,
+    TokenDistribution,
+    combine,
+    contexts_in,
+    continuing,
+    is_token_distribution,
+    leaves,
+    map_contexts,
+    renormalise,
+)
+from fkdsl.program.values import ContextRef, Token, show
+
+
+class NeedRows(Exception):
+    """Rows that an op needs before it can run: (model name, context) pairs."""
+
+    def __init__(self, wanted: list[tuple[str, Context]]) -> None:
+        self.wanted = wanted
+
+
+@dataclass(slots=True)
+class ActiveFrame:
+    """A Frame with slots that can be assigned, and its particle for expressions that need it."""
+
+    function: str
+    pc: int
+    slots: list[Any]
+    target: int
+    particle: Running
+    depth: int = 0
+
+
+class Running:
+    """One particle in one step. `log_G` is what its condition, factor and observe lines have added, in nats."""
+
+    def __init__(
+        self, code: Executable, engines: Mapping[str, CachedTransformer], rng: Rng, limits: Limits = LIMITS
+    ) -> None:
+        self.code, self.engines, self.rng, self.limits = code, engines, rng, limits
+        self.frames: list[ActiveFrame] = []
+        self.contexts: list[ContextState] = []
+        self.rows: dict[Context, Floats] = {}
+        self.log_G = 0.0
+        self.boundary = False
+        self.draws = 0
+        self.fuel = limits.instructions
+        self.status = Status.RUNNING
+        self.value: Any = None
+        self.died: Span | None = None
+
+    # ------------------------------------------------------------- in and out
+
+    def resume(self, state: ProgramState) -> None:
+        """Takes up where a state stands."""
+        self.frames = [ActiveFrame(f.function, f.pc, list(f.slots), f.target, self) for f in state.frames]
+        self.contexts = list(state.contexts)
+
+    def state(self) -> ProgramState:
+        """What it has come to, as a value; contexts that no variable reaches are gone from it."""
+        if self.status is not Status.RUNNING:
+            return ProgramState(self.status, value=self.value, died=self.died)
+        reached = dict.fromkeys(i for f in self.frames for v in f.slots for i in contexts_in(v))
+        move = {old: new for new, old in enumerate(reached)}
+        frames = tuple(
+            Frame(f.function, f.pc, tuple(map_contexts(v, move) for v in f.slots), f.target) for f in self.frames
+        )
+        return ProgramState(Status.RUNNING, frames, tuple(self.contexts[i] for i in reached))
+
+    # ---------------------------------------------------------------- running
+
+    def go(self) -> None:
+        """Runs to the end of the step. Raises NeedRows, with the particle at the beginning of the op that needs them,
+        and Fault with the op's place."""
+        while self.status is Status.RUNNING:
+            frame = self.frames[-1]
+            op = self.code.functions[frame.function].ops[frame.pc]
+            if self.boundary and isinstance(op, DrawOp):
+                return
+            self.burn(1, op.span)
+            before = list(self.contexts)
+            try:
+                op.run(self, frame)
+            except NeedRows:
+                self.contexts = before
+                raise
+            except Fault as fault:
+                fault.span = fault.span or op.span
+                raise
+            if self.rows:
+                self.rows = {}
+
+    def burn(self, n: int, span: Span = NOWHERE) -> None:
+        """Counts n instructions against the bound."""
+        self.fuel -= n
+        if self.fuel < 0:
+            raise Fault(
+                "FK405",
+                f"no draw in {self.limits.instructions:,} instructions: this loop does not seem to end",
+                "make sure that something in the loop changes its test, or draw with `~` in it",
+                None if span is NOWHERE else span,
+                "still running here",
+            )
+
+    def enter(self, function: str, args: list[Any], target: int) -> None:
+        """Calls a function: a new frame on top."""
+        if len(self.frames) >= self.limits.depth:
+            raise Fault("FK409", f"calls nested more than {self.limits.depth} deep", "give the recursion an end")
+        code = self.code.functions[function]
+        slots = args + [UNSET] * (len(code.slots) - code.parameters)
+        self.frames.append(ActiveFrame(function, 0, slots, target, self))
+
+    def leave(self, value: Any) -> None:
+        """Returns from the frame on top."""
+        done = self.frames.pop()
+        if self.frames:
+            self.frames[-1].slots[done.target] = value
+        else:
+            self.status, self.value = Status.RETURNED, value
+
+    def weigh(self, log_potential: float, span: Span) -> None:
+        """log G += log_potential; at -inf the particle dies here."""
+        if math.isnan(log_potential) or log_potential == math.inf:
+            raise Fault("FK410", f"a weight of {log_potential} nats", "a factor must be a finite number or -inf")
+        self.log_G += log_potential
+        if log_potential == -math.inf:
+            self.status, self.died = Status.DEAD, span
+
+    # --------------------------------------------------------------- contexts
+
+    def vocabulary(self, ref: ContextRef) -> Vocabulary:
+        return self.engines[self.contexts[ref.index].model].model.vocabulary
+
+    def add_context(self, context: ContextState) -> ContextRef:
+        self.contexts.append(context)
+        return ContextRef(len(self.contexts) - 1)
+
+    def start(self, model: str, ids: tuple[int, ...]) -> ContextRef:
+        """A new context after a prompt of the given tokens."""
+        engine = self.engines[model]
+        return self.add_context(ContextState(model, engine.extend(engine.root, ids), len(ids)))
+
+    def append_text(self, ref: ContextRef, value: Any) -> None:
+        """`lm += value`: fixed text, no weight. A finished context goes on after it."""
+        ids = self.ids_of(ref, value)
+        self.extend(ref, ids)
+        if ids and not (isinstance(value, Token) and value.end):
+            self.contexts[ref.index] = replace(self.contexts[ref.index], done=False)
+
+    def extend(self, ref: ContextRef, ids: tuple[int, ...]) -> None:
+        c = self.contexts[ref.index]
+        ends = self.vocabulary(ref).ends
+        node = self.engines[c.model].extend(c.node, ids)
+        done = c.done or any(i in ends for i in ids)
+        self.contexts[ref.index] = replace(c, node=node, done=done, pending=None if ids else c.pending)
+
+    def ids_of(self, ref: ContextRef, value: Any) -> tuple[int, ...]:
+        """The tokens that a text or token is in a context's vocabulary; a token of that vocabulary is itself."""
+        vocabulary = self.vocabulary(ref)
+        if isinstance(value, Token):
+            if value.end:
+                return (min(vocabulary.ends),) if vocabulary.ends else ()
+            if 0 <= value.id < vocabulary.size and vocabulary.text((value.id,)) == value.text:
+                return (value.id,)
+            value = value.text
+        if not isinstance(value, str):
+            raise Fault("FK408", f"expected text, found {show(value)!r}", "write str(x)")
+        return self.engines[self.contexts[ref.index].model].model.encode(value)
+
+    # ------------------------------------------------------------------- rows
+
+    def path(self, c: ContextState, ids: tuple[int, ...]) -> list[Floats]:
+        """Rows after the context and after each of `ids` but the last: len(ids) of them, float64 (V,)."""
+        engine = self.engines[c.model]
+        nodes = [engine.extend(c.node, ids[:k]) for k in range(len(ids))]
+        self.need([(c.model, node) for node in nodes])
+        rows = [np.asarray(self.rows[node], dtype=np.float64) for node in nodes]
+        if rows and c.pending is not None:
+            mask = continuing(engine.model.vocabulary) == c.pending
+            rows[0] = renormalise(np.where(mask, rows[0], -np.inf))
+        return rows
+
+    def need(self, wanted: list[tuple[str, Context]]) -> None:
+        """Makes sure of the rows: of all that are missing at once, raises NeedRows for them."""
+        missing = [(model, node) for model, node in wanted if node not in self.rows]
+        if missing:
+            raise NeedRows(missing)
+
+    def next_rows(self, d: TokenDistribution) -> tuple[tuple[ContextRef, ...], Floats]:
+        """The contexts of an expression and its row (V,)."""
+        refs = leaves(d)
+        states = [self.contexts[r.index] for r in refs]
+        for c in states:
+            if c.done:
+                text = self.text(c)
+                raise Fault(
+                    "FK403",
+                    "this context is finished: its last token was EOS",
+                    "test `lm.done` before drawing, or stop when the token is EOS",
+                    label=f"after {text[-30:]!r}",
+                )
+        first = self.vocabulary(refs[0])
+        for r, c in zip(refs, states, strict=True):
+            if self.vocabulary(r).fingerprint != first.fingerprint:
+                names = [self.engines[s.model].model.name for s in (states[0], c)]
+                raise Fault(
+                    "FK404",
+                    f"contexts of different vocabularies cannot be combined: {names[0]} and {names[1]}",
+                    "draw from one and `observe` the token on the other",
+                )
+        self.need([(c.model, c.node) for c in states])
+        return refs, combine(d, {r: self.path(c, (0,))[0] for r, c in zip(refs, states, strict=True)})
+
+    def text(self, c: ContextState) -> str:
+        """The text after the prompt."""
+        return self.engines[c.model].model.vocabulary.text(c.node.tokens[c.start :])
+
+    # -------------------------------------------------------- drawing, weighing
+
+    def draw(self, d: Any, site: int, span: Span) -> Any:
+        """x ~ d. Every row is asked for before the first draw, and the draw is keyed by site and count, so that the op
+        may run again."""
+        if self.draws >= self.limits.draws:
+            message = f"{self.limits.draws:,} draws without a checkpoint"
+            raise Fault("FK405", message, "put the `checkpoint` inside the loop")
+        rng = self.rng.split(site, self.draws)
+        value = self._draw(d, rng, span)
+        self.draws += 1
+        self.fuel = self.limits.instructions
+        self.boundary = not self.code.has_checkpoints
+        return value
+
+    def _draw(self, d: Any, rng: Rng, span: Span) -> Any:
+        if is_token_distribution(d):
+            refs, row = self.next_rows(d)
+            if not (row > -np.inf).any():
+                self.weigh(-math.inf, span)
+                return None
+            i = rng.choice(np.exp(row))
+            for ref in refs:
+                self.extend(ref, (i,))
+            vocabulary = self.vocabulary(refs[0])
+            return Token(i, vocabulary.text((i,)), i in vocabulary.ends)
+        match d:
+            case ChoiceOf(context, options):
+                scores = self.scores(d)
+                if log_sum_exp(scores) == -math.inf:
+                    self.weigh(-math.inf, span)
+                    return None
+                option = options[rng.choice(np.exp(scores - scores.max()))]
+                self.extend(context, self.ids_of(context, option))
+                return option
+            case Continues(context):
+                p = self.continues(context)
+                goes_on = rng.choice([1.0 - p, p]) == 1
+                self.settle(context, goes_on)
+                return goes_on
+            case Distribution():
+                return d.sample(rng)
+        raise Fault("FK408", f"{show(d)!r} is no distribution", "`~` draws from a distribution or a context")
+
+    def observe(self, value: Any, d: Any) -> float:
+        """log d(value), in nats; a token distribution's contexts append the value."""
+        if is_token_distribution(d):
+            return self._observe_text(value, d)
+        match d:
+            case ChoiceOf(context, options):
+                if value not in options:
+                    return -math.inf
+                scores = self.scores(d)
+                self.extend(context, self.ids_of(context, value))
+                total = log_sum_exp(scores)
+                same = log_sum_exp([s for s, o in zip(scores, options, strict=True) if o == value])
+                return -math.inf if total == -math.inf else same - total
+            case Continues(context):
+                p = self.continues(context)
+                self.settle(context, value)
+                chosen = p if value else 1.0 - p
+                return math.log(chosen) if chosen > 0.0 else -math.inf
+            case Distribution():
+                return d.log_prob(value)
+        raise Fault("FK408", f"{show(d)!r} is no distribution", "`observe x ~ d` needs a distribution or a context")
+
+    def _observe_text(self, value: Any, d: TokenDistribution) -> float:
+        if isinstance(value, Token) and value.end:
+            refs, row = self.next_rows(d)
+            ends = sorted(self.vocabulary(refs[0]).ends)
+            for ref in refs:
+                self.extend(ref, (ends[0],))
+            return log_sum_exp(row[ends])
+        ids = self.ids_of(leaves(d)[0], value)
+        # All rows of the text are asked for in one go: teacher forcing is one forward pass.
+        self.need(
+            [
+                (c.model, self.engines[c.model].extend(c.node, ids[:k]))
+                for c in (self.contexts[r.index] for r in leaves(d))
+                for k in range(len(ids))
+            ]
+        )
+        total = 0.0
+        for i in ids:
+            refs, row = self.next_rows(d)
+            total += float(row[i])
+            for ref in refs:
+                self.extend(ref, (i,))
+        return total
+
+    def scores(self, d: ChoiceOf) -> Floats:
+        """log-probability (nats) of each option as the context's next text, (options,) float64."""
+        self.next_rows(d.context)
+        c = self.contexts[d.context.index]
+        engine = self.engines[c.model]
+        paths = [self.ids_of(d.context, o) for o in d.options]
+        self.need([(c.model, engine.extend(c.node, ids[:k])) for ids in paths for k in range(len(ids))])
+        return np.array([self._along(c, ids) for ids in paths])
+
+    def logprob(self, ref: ContextRef, value: Any) -> float:
+        """log-probability (nats) of a text or token as the context's next; the context is left as it was."""
+        self.next_rows(ref)
+        if isinstance(value, Token) and value.end:
+            return log_sum_exp(self.next_rows(ref)[1][sorted(self.vocabulary(ref).ends)])
+        return self._along(self.contexts[ref.index], self.ids_of(ref, value))
+
+    def _along(self, c: ContextState, ids: tuple[int, ...]) -> float:
+        return float(sum(row[i] for row, i in zip(self.path(c, ids), ids, strict=True)))
+
+    def continues(self, ref: ContextRef) -> float:
+        """The probability that the next token goes on with the current word."""
+        _, row = self.next_rows(ref)
+        return min(1.0, float(np.exp(row[continuing(self.vocabulary(ref))]).sum()))
+
+    def settle(self, ref: ContextRef, goes_on: bool) -> None:
+        c = self.contexts[ref.index]
+        if c.pending is not None and c.pending != goes_on:
+            raise InternalError("a settled continuation was drawn again with the other outcome")
+        self.contexts[ref.index] = replace(c, pending=goes_on)

@@ -1,0 +1,90 @@
+"""A particle's state: where the program stands, its variables and its contexts, as one small immutable value.
+
+Forking copies a reference. Two states with equal `key()`s have the same future. `fkdsl.program.serialise` writes a
+state to JSON and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from fkdsl.base.spans import Span
+from fkdsl.engine.cached_transformer import Context
+from fkdsl.program.values import Token
+
+
+@dataclass(frozen=True)
+class ContextState:
+    """A context within a particle.
+
+    model: the declared model's name, '' for the default. node: its tokens, as a handle into that model's prefix tree.
+    start: how many of them are the prompt. done: an end was drawn or observed. pending: what a draw of `Continues`
+    has settled about the next token: True, it goes on with the word; False, it does not; None, nothing.
+    """
+
+    model: str
+    node: Context
+    start: int
+    done: bool = False
+    pending: bool | None = None
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A function in progress: the next instruction, the slots' values (`UNSET` before assignment), and the caller's
+    slot that waits for its value."""
+
+    function: str
+    pc: int
+    slots: tuple[Any, ...]
+    target: int
+
+
+class Status(Enum):
+    RUNNING = "running"
+    RETURNED = "returned"
+    DEAD = "dead"
+
+
+class Unset:
+    """What a slot holds before its variable is assigned."""
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+UNSET = Unset()
+
+
+@dataclass(frozen=True)
+class ProgramState:
+    """frames: outermost first, none once it has returned or died. contexts: the table that ContextRefs index, without
+    those that no variable reaches. died: the condition, factor or observe that gave weight zero."""
+
+    status: Status
+    frames: tuple[Frame, ...] = ()
+    contexts: tuple[ContextState, ...] = ()
+    value: Any = None
+    died: Span | None = None
+
+    def key(self) -> Hashable:
+        """Equal for equal futures; tokens count by id here, where programs compare them by text."""
+        if self.status is not Status.RUNNING:
+            return (self.status, self.died, by_id(self.value))
+        return (tuple((f.function, f.pc, f.target, by_id(f.slots)) for f in self.frames), self.contexts)
+
+
+def by_id(value: Any) -> Hashable:
+    """The value with types and token ids spelt out: 1, 1.0 and true differ, as do two tokens of the same text."""
+    match value:
+        case Token(id=i):
+            return (Token, i)
+        case tuple():
+            return tuple(by_id(v) for v in value)
+        case bool() | int() | float():
+            return (type(value), value)
+    result: Hashable = value
+    return result
