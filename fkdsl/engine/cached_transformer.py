@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fkdsl.base.errors import CallError
+from fkdsl.engine.batching import Job, plan_waves
 from fkdsl.engine.kv_cache import KVCache
 from fkdsl.engine.prefix_tree import Context, PrefixTree
 from fkdsl.models.interface import ForwardRow, LanguageModel, Past
@@ -88,7 +89,7 @@ class CachedTransformer:
             else:
                 rows[context] = row
         self.stats.hits += len(contexts) - len(missing)
-        for wave in self._waves(missing):
+        for wave in plan_waves(missing, self._usable, self.max_batch):
             rows.update(self._forward(wave))
         self.cache.shrink()
         return np.stack([rows[c] for c in contexts]) if contexts else np.zeros((0, self.model.vocabulary.size))
@@ -102,59 +103,14 @@ class CachedTransformer:
 
     # ----------------------------------------------------------------- forward
 
-    def _waves(self, missing: Sequence[Context]) -> list[list[_Job]]:
-        """The forwards that answer `missing`: jobs of one wave are one batch.
-
-        A job is a run of new nodes below a cached one. Contexts on one path share a job, so fixed text is one row
-        (teacher forcing). Where paths part after nodes that are not yet cached, the shared run is a job of its own,
-        in an earlier wave: no token goes through the model twice.
-        """
-        wanted = set(missing)
-        children: dict[Context, dict[Context, None]] = {}
-        tops: dict[Context, None] = {}
-        for context in missing:
-            node = context
-            fresh = True
-            while node.parent is not None and (fresh or not self._usable(node)):
-                parent = node.parent
-                known = node in children.get(parent, ())
-                children.setdefault(parent, {})[node] = None
-                fresh = False
-                node = parent
-                if known:
-                    break
-            else:
-                tops[node] = None
-        waves: list[list[_Job]] = []
-
-        def plan(base: Context, first: Context, depth: int) -> None:
-            run = [first]
-            while len(below := list(children.get(run[-1], ()))) == 1:
-                run.append(below[0])
-            while len(waves) <= depth:
-                waves.append([])
-            waves[depth].append(_Job(base, run, [n for n in run if n in wanted]))
-            for child in below:
-                plan(run[-1], child, depth + 1)
-
-        for top in tops:
-            if top is self.root and top in wanted:
-                waves = waves or [[]]
-                waves[0].append(_Job(top, [], [top]))
-            for child in children.get(top, ()):
-                plan(top, child, 0)
-        return [w[i : i + size] for w in waves for size in [self.max_batch or len(w)] for i in range(0, len(w), size)]
-
     def _usable(self, node: Context) -> bool:
         """Whether a forward can go on from a node: its token is cached, and as the end of its segment if it must be."""
         slot = self.cache.slot(id(node))
         return slot is not None and (slot[0].sliceable or slot[1] == slot[0].length - 1)
 
-    def _forward(self, jobs: Sequence[_Job]) -> dict[Context, NDArray[Any]]:
+    def _forward(self, jobs: Sequence[Job]) -> dict[Context, NDArray[Any]]:
         """One batched forward; keeps its segments and rows, and gives the rows wanted."""
-        batch = [
-            ForwardRow(self._past(job.base), tuple(n.token for n in job.run), job.positions()) for job in jobs
-        ]
+        batch = [ForwardRow(self._past(job.base), tuple(n.token for n in job.run), job.positions) for job in jobs]
         answers = self.model.forward(batch)
         self.stats.model_calls += 1
         self.stats.forwarded_tokens += sum(len(row.tokens) for row in batch)
@@ -178,17 +134,3 @@ class CachedTransformer:
             else:
                 past.append(Past(segment, at, at + 1))
         return tuple(past)
-
-
-@dataclass(frozen=True)
-class _Job:
-    """Nodes to compute after `base`, each the parent of the next, and those of them whose rows are wanted."""
-
-    base: Context
-    run: list[Context]
-    wanted: list[Context]
-
-    def positions(self) -> tuple[int, ...]:
-        if not self.run:
-            return ()
-        return tuple(i for i, n in enumerate(self.run) if n in set(self.wanted))
