@@ -67,10 +67,9 @@ class CachedTransformer:
         """The context with tokens appended. Computes nothing. Raises CallError past the model's longest context."""
         longest = self.model.max_length
         if longest is not None and context.length + len(tokens) > longest:
-            raise CallError(
-                f"this context would have {context.length + len(tokens)} tokens; {self.model.name} reads at most {longest}",
-                "shorten the prompt, or bound the text by max_tokens",
-            )
+            length = context.length + len(tokens)
+            message = f"this context would have {length} tokens; {self.model.name} reads at most {longest}"
+            raise CallError(message, "shorten the prompt, or bound the text by max_tokens")
         return self.tree.extend(context, tokens)
 
     def cached(self, context: Context) -> NDArray[Any] | None:
@@ -104,9 +103,11 @@ class CachedTransformer:
     # ----------------------------------------------------------------- forward
 
     def _usable(self, node: Context) -> bool:
-        """Whether a forward can go on from a node: its token is cached, and as the end of its segment if it must be."""
+        """Whether a forward can go on from a node: its cache is there, and that of all it rests on."""
         slot = self.cache.slot(id(node))
-        return slot is not None and (slot[0].sliceable or slot[1] == slot[0].length - 1)
+        if slot is None or not (slot[0].sliceable or slot[1] == slot[0].length - 1):
+            return False
+        return slot[0].standalone or all(self.cache.slot(id(n)) is not None for n in node.path())
 
     def _forward(self, jobs: Sequence[Job]) -> dict[Context, NDArray[Any]]:
         """One batched forward; keeps its segments and rows, and gives the rows wanted."""
@@ -123,14 +124,17 @@ class CachedTransformer:
         return rows
 
     def _past(self, base: Context) -> tuple[Past, ...]:
-        """The cached segments that spell a context, in order."""
+        """The cached segments that spell a context, in order; one alone where it stands for all before it."""
         past: list[Past] = []
-        for node in base.path():
+        # From the end, so that the cache sees the root as used last: an ancestor outlives what rests on it.
+        for node in reversed(base.path()):
             slot = self.cache.slot(id(node))
             assert slot is not None
             segment, at = slot
-            if past and past[-1].segment is segment and past[-1].stop == at:
-                past[-1] = Past(segment, past[-1].start, at + 1)
+            if not past and segment.standalone:
+                return (Past(segment, 0, segment.length),)
+            if past and past[-1].segment is segment and past[-1].start == at + 1:
+                past[-1] = Past(segment, at, past[-1].stop)
             else:
                 past.append(Past(segment, at, at + 1))
-        return tuple(past)
+        return tuple(reversed(past))

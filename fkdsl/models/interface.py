@@ -26,8 +26,9 @@ Rows = NDArray[np.float32] | NDArray[np.float64]
 class Segment(Protocol):
     """The cache of a run of tokens, as one forward made it: keys and values, a recurrent state, or nothing at all.
 
-    Never written after it is made. `sliceable` says whether a leading part of it can serve as a past (true of keys
-    and values; false of a recurrent state, which stands for the whole run only).
+    Never written after it is made. `sliceable`: any part of it can serve as a past (keys and values); if not, only its
+    end can. `standalone`: its end stands for all that came before it too, so that it is a past alone (a recurrent
+    state).
     """
 
     @property
@@ -43,10 +44,14 @@ class Segment(Protocol):
     @property
     def sliceable(self) -> bool: ...
 
+    @property
+    def standalone(self) -> bool: ...
+
 
 @dataclass(frozen=True)
 class Past:
-    """Tokens [start, stop) of a cached segment. When the segment is not sliceable, stop == segment.length."""
+    """Tokens [start, stop) of a cached segment. The last past of a row ends where its segment does, unless it is
+    sliceable."""
 
     segment: Segment
     start: int

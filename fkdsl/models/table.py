@@ -30,6 +30,7 @@ class TableSegment:
 
     tokens: tuple[int, ...]
     sliceable: bool = True
+    standalone: bool = False
 
     @property
     def length(self) -> int:

@@ -1,0 +1,165 @@
+"""Every outcome of a sampler's randomness, with its probability: expectations computed, not estimated.
+
+A sampler that draws only through `Rng` is run once for each outcome: `choice` branches over its positive
+probabilities, `uniform` gives a number that is known only to lie in an interval, and splits it where a comparison's
+outcome changes. The runs are a depth-first walk over prefixes of decisions; each is replayed from the beginning.
+
+>>> def sampler(rng):
+...     u = rng.uniform()
+...     return (rng.choice([0.5, 0.5]), "low" if 2 * u < 0.6 else "high")
+>>> for p, outcome in enumerate_outcomes(sampler): print(round(p, 12), outcome)
+0.15 (0, 'low')
+0.15 (1, 'low')
+0.35 (0, 'high')
+0.35 (1, 'high')
+>>> round(expectation(sampler, lambda outcome: outcome[0]), 12)
+0.5
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from numpy.typing import ArrayLike
+
+from fkdsl.base.errors import InternalError
+from fkdsl.base.random import Key, check_probabilities
+
+T = TypeVar("T")
+SLIVER = 1e-13
+"""Intervals of a uniform narrower than this are not split: they are rounding."""
+
+
+class Continuous(InternalError):
+    """A sampler used a uniform as a number: its outcomes cannot be enumerated."""
+
+    def __init__(self) -> None:
+        super().__init__("this sampler uses a uniform draw as a number, which cannot be enumerated")
+
+
+class EnumeratingRng:
+    """A stream that replays decisions and then takes the first outcome of each new one.
+
+    After a run, `taken` and `widths` hold every decision and the probabilities it was among.
+    """
+
+    def __init__(self, prefix: tuple[int, ...] = ()) -> None:
+        self._prefix = prefix
+        self.taken: list[int] = []
+        self.widths: list[tuple[float, ...]] = []
+
+    def decide(self, probabilities: tuple[float, ...]) -> int:
+        """The next decision among outcomes of the given probabilities, none of them zero."""
+        at = len(self.taken)
+        outcome = self._prefix[at] if at < len(self._prefix) else 0
+        if outcome >= len(probabilities):
+            raise InternalError("a sampler is not a function of its random stream")
+        self.taken.append(outcome)
+        self.widths.append(probabilities)
+        return outcome
+
+    def choice(self, probabilities: ArrayLike) -> int:
+        p = check_probabilities(probabilities)
+        support = p.nonzero()[0]
+        return int(support[self.decide(tuple(p[support] / p.sum()))])
+
+    def uniform(self) -> Any:
+        return Interval(self)
+
+    def split(self, *key: Key) -> EnumeratingRng:
+        return self
+
+    @property
+    def probability(self) -> float:
+        """The probability of the decisions taken."""
+        return math.prod(w[i] for w, i in zip(self.widths, self.taken, strict=True))
+
+    def siblings(self) -> list[tuple[int, ...]]:
+        """The prefixes that differ from this run at a decision beyond its own prefix: what is left to visit."""
+        return [
+            (*self.taken[:at], other)
+            for at in range(len(self._prefix), len(self.taken))
+            for other in range(len(self.widths[at]) - 1, 0, -1)
+        ]
+
+
+class Interval:
+    """scale * U + shift for a U known to be uniform on an interval that comparisons narrow."""
+
+    def __init__(self, rng: EnumeratingRng, scale: float = 1.0, shift: float = 0.0, known: Any = None) -> None:
+        self._rng, self._scale, self._shift = rng, scale, shift
+        self._known: list[float] = known if known is not None else [0.0, 1.0]
+
+    def _affine(self, scale: float, shift: float) -> Interval:
+        return Interval(self._rng, self._scale * scale, self._shift * scale + shift, self._known)
+
+    def __add__(self, other: float) -> Interval:
+        return self._affine(1.0, other)
+
+    def __sub__(self, other: float) -> Interval:
+        return self._affine(1.0, -other)
+
+    def __rsub__(self, other: float) -> Interval:
+        return self._affine(-1.0, other)
+
+    def __mul__(self, other: float) -> Interval:
+        return self._affine(other, 0.0)
+
+    def __truediv__(self, other: float) -> Interval:
+        return self._affine(1.0 / other, 0.0)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __neg__(self) -> Interval:
+        return self._affine(-1.0, 0.0)
+
+    def _below(self, other: float) -> bool:
+        """Whether scale * U + shift < other, deciding U's side of the boundary if it is open."""
+        if self._scale == 0.0:
+            return self._shift < other
+        low, high = self._known
+        boundary = (other - self._shift) / self._scale
+        if boundary <= low + SLIVER or boundary >= high - SLIVER:
+            under = (low + high) / 2 < boundary
+        else:
+            p = (boundary - low) / (high - low)
+            under = self._rng.decide((p, 1.0 - p)) == 0
+            self._known[:] = [low, boundary] if under else [boundary, high]
+        return under if self._scale > 0 else not under
+
+    # A boundary has probability zero, so < and <= are the same event.
+    def __lt__(self, other: float) -> bool:
+        return self._below(other)
+
+    __le__ = __lt__
+
+    def __gt__(self, other: float) -> bool:
+        return not self._below(other)
+
+    __ge__ = __gt__
+
+    def __float__(self) -> float:
+        raise Continuous
+
+    __index__ = __int__ = __float__
+
+
+def enumerate_outcomes(sampler: Callable[[EnumeratingRng], T], limit: int = 1_000_000) -> Iterator[tuple[float, T]]:
+    """(probability, result) of every outcome. Raises InternalError past `limit` outcomes."""
+    todo: list[tuple[int, ...]] = [()]
+    for _ in range(limit):
+        if not todo:
+            return
+        rng = EnumeratingRng(todo.pop())
+        result = sampler(rng)
+        yield rng.probability, result
+        todo.extend(rng.siblings())
+    if todo:
+        raise InternalError(f"a sampler has more than {limit:,} outcomes")
+
+
+def expectation(sampler: Callable[[EnumeratingRng], T], f: Callable[[T], float], limit: int = 1_000_000) -> float:
+    """E[f(result)] over the sampler's randomness, to rounding."""
+    return math.fsum(p * f(result) for p, result in enumerate_outcomes(sampler, limit))

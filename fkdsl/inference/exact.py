@@ -1,0 +1,123 @@
+"""Exact inference by enumeration: every state of every step, with its weight.
+
+Level by level: all unfinished states are stepped together, once for each outcome of the step's randomness, so that a
+language model beneath sees batches; states with equal keys are merged by adding their weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from fkdsl.base.errors import BudgetEnded, CallError
+from fkdsl.base.logspace import check_log_weights, log_sum_exp
+from fkdsl.inference.enumeration import Continuous, EnumeratingRng
+from fkdsl.inference.interface import FeynmanKac
+from fkdsl.inference.population import check_steps
+
+S = TypeVar("S")
+BATCH = 4096
+"""States stepped together."""
+
+
+@dataclass(frozen=True)
+class Level(Generic[S]):
+    """Step t: states of positive weight, none twice, with E_M[prod_{s<=t} G_s 1{X_t = x}] in nats.
+
+    dead: (state, log of its weight before the potential that was zero), a few of them, for reports.
+    """
+
+    t: int
+    states: tuple[S, ...]
+    log_weights: tuple[float, ...]
+    log_Z: float
+    unfinished: int
+    dead: tuple[S, ...]
+
+
+def exact(model: FeynmanKac[S], max_states: int = 1_000_000, max_steps: int | None = None) -> Iterator[Level[S]]:
+    """The levels t = 0, 1, ... until every state is finished; the last one is the posterior, its log_Z the log of Z.
+
+    Raises BudgetEnded when more than max_states states have been computed, CallError when the program draws from a
+    continuous distribution.
+    """
+    rng = EnumeratingRng()
+    states, log_G = model.initial([rng])
+    if rng.taken:
+        raise CallError("s0 is drawn at random: exact needs a fixed initial state")
+    done = {model.key(x): (x, float(w)) for x, w in zip(states, log_G, strict=True) if w > -np.inf}
+    dead = [x for x, w in zip(states, log_G, strict=True) if w == -np.inf]
+    t, computed = 0, 1
+    while True:
+        level = _level(model, t, done, dead)
+        yield level
+        if not level.unfinished:
+            return
+        t += 1
+        check_steps(t, max_steps)
+        merged: dict[Hashable, tuple[S, float]] = {}
+        moving: list[tuple[S, float]] = []
+        for x, w in zip(level.states, level.log_weights, strict=True):
+            if model.finished(x):
+                _add(merged, model.key(x), x, w)
+            else:
+                moving.append((x, w))
+        dead = []
+        for x, w in _step_all(model, moving):
+            computed += 1
+            if computed > max_states:
+                raise BudgetEnded(
+                    f"exact enumeration passed {max_states:,} states at step {t}\n"
+                    "  = help: raise --max-states, tighten the conditions, or use smc"
+                )
+            if w > -np.inf:
+                _add(merged, model.key(x), x, w)
+            elif len(dead) < BATCH:
+                dead.append(x)
+        done = merged
+
+
+def _add(merged: dict[Hashable, tuple[S, float]], key: Hashable, x: S, w: float) -> None:
+    held = merged.get(key)
+    merged[key] = (x, w) if held is None else (held[0], float(np.logaddexp(held[1], w)))
+
+
+def _level(model: FeynmanKac[S], t: int, done: dict[Hashable, tuple[S, float]], dead: Sequence[S]) -> Level[S]:
+    states = tuple(x for x, _ in done.values())
+    log_weights = tuple(w for _, w in done.values())
+    unfinished = sum(not model.finished(x) for x in states)
+    return Level(t, states, log_weights, log_sum_exp(log_weights), unfinished, tuple(dead))
+
+
+def _step_all(model: FeynmanKac[S], moving: Sequence[tuple[S, float]]) -> Iterator[tuple[S, float]]:
+    """(next state, log weight) for every state and every outcome of its step."""
+    todo: list[tuple[S, float, tuple[int, ...]]] = [(x, w, ()) for x, w in reversed(moving)]
+    while todo:
+        batch = [todo.pop() for _ in range(min(BATCH, len(todo)))]
+        rngs = [EnumeratingRng(prefix) for _, _, prefix in batch]
+        try:
+            states, log_G = model.step(rngs, [x for x, _, _ in batch])
+        except Continuous:
+            raise CallError(
+                "this program draws from a continuous distribution, which exact cannot enumerate",
+                "use smc or importance, or a discrete distribution (uniform_int, geometric, categorical)",
+            ) from None
+        for (x, w, _), rng, state, g in zip(batch, rngs, states, check_log_weights(log_G), strict=True):
+            yield state, w + math.log(rng.probability) + float(g)
+            todo.extend((x, w, prefix) for prefix in rng.siblings())
+
+
+def posterior_of(model: FeynmanKac[S], level: Level[S]) -> list[tuple[Any, float]]:
+    """(value, probability) of the finished states of a level, most probable first."""
+    if level.log_Z == -math.inf:
+        return []
+    pairs = [
+        (model.value(x), math.exp(w - level.log_Z))
+        for x, w in zip(level.states, level.log_weights, strict=True)
+        if model.finished(x)
+    ]
+    return sorted(pairs, key=lambda pair: -pair[1])

@@ -1,0 +1,107 @@
+"""The inference methods by name, with their options: what `infer name(option=...)` and the command line may say.
+
+>>> check_options("smc", {"particles": 64})
+{'particles': 64, 'ess': 0.5, 'resampling': 'systematic'}
+>>> check_options("smc", {"particels": 64})
+Traceback (most recent call last):
+...
+fkdsl.base.errors.CallError: smc has no option `particels`
+  = help: did you mean `particles`?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fkdsl.base.diagnostics import near_name
+from fkdsl.base.errors import CallError
+from fkdsl.inference.resampling import RESAMPLING
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option's default and bounds; its type is the default's."""
+
+    default: int | float | str
+    least: float = 1
+    most: float = 1e12
+    one_of: tuple[str, ...] = ()
+    doc: str = ""
+
+
+@dataclass(frozen=True)
+class Method:
+    """available: False for what a later version will run."""
+
+    options: Mapping[str, Option]
+    doc: str
+    available: bool = True
+
+
+_PARTICLES = Option(16, doc="size of the population")
+METHODS: dict[str, Method] = {
+    "smc": Method(
+        {
+            "particles": _PARTICLES,
+            "ess": Option(0.5, 0, 1, doc="resample when the effective sample size falls below this share"),
+            "resampling": Option("systematic", one_of=tuple(RESAMPLING), doc="resampling scheme"),
+        },
+        "sequential Monte Carlo",
+    ),
+    "steer": Method(
+        {"particles": Option(8, doc="size of the population"), "factor": Option(3, doc="draws for each particle")},
+        "SMC transformer steering: expand, weigh, keep the best by optimal resampling",
+    ),
+    "importance": Method({"particles": Option(64, doc="independent runs")}, "importance sampling, no resampling"),
+    "rejection": Method(
+        {
+            "samples": Option(16, 2, doc="accepted runs wanted"),
+            "attempts": Option(10_000, doc="runs tried at most"),
+        },
+        "exact samples by rejection; potentials at most 1",
+    ),
+    "exact": Method({"max_states": Option(1_000_000, doc="states enumerated at most")}, "enumeration"),
+    "beam": Method({"width": Option(8, doc="states kept")}, "beam search", available=False),
+    "local": Method({"particles": _PARTICLES}, "mask and renormalise, the usual baseline", available=False),
+}
+
+
+def check_method(name: str) -> Method:
+    """The method of that name; CallError with a near name if there is none."""
+    if name not in METHODS:
+        near = near_name(name, list(METHODS))
+        raise CallError(
+            f"there is no inference method `{name}`",
+            f"did you mean `{near}`?" if near else f"one of {', '.join(METHODS)}",
+        )
+    return METHODS[name]
+
+
+def check_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """All options of a method, given ones checked, the others at their defaults."""
+    method = check_method(name)
+    for given in options:
+        if given not in method.options:
+            near = near_name(given, list(method.options))
+            known = ", ".join(method.options) or "none"
+            raise CallError(
+                f"{name} has no option `{given}`", f"did you mean `{near}`?" if near else f"it has: {known}"
+            )
+    return {k: _check_value(name, k, options.get(k, o.default), o) for k, o in method.options.items()}
+
+
+def _check_value(method: str, name: str, value: Any, option: Option) -> Any:
+    if option.one_of:
+        if value not in option.one_of:
+            near = near_name(str(value), option.one_of)
+            help = f"did you mean `{near}`?" if near else f"one of {', '.join(option.one_of)}"
+            raise CallError(f"{method}: {name} cannot be `{value}`", help)
+        return value
+    whole = isinstance(option.default, int)
+    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+        raise CallError(f"{method}: {name} is {'a whole number' if whole else 'a number'}, not {value!r}")
+    if not option.least <= value <= option.most:
+        raise CallError(f"{method}: {name} must be between {option.least:g} and {option.most:g}, not {value}")
+    return value

@@ -1,0 +1,90 @@
+"""What the loops share: making a population, moving the particles that can move, and the Step that is yielded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from fkdsl.base.errors import BudgetEnded, CallError
+from fkdsl.base.logspace import Floats, check_log_weights, effective_sample_size, log_sum_exp
+from fkdsl.base.random import Rng, derive
+from fkdsl.inference.interface import FeynmanKac, Particle, Step
+
+S = TypeVar("S")
+
+
+def initial_step(model: FeynmanKac[S], rng: Rng, N: int) -> Step[S]:
+    """Step 0: N particles at s0, each of weight G_0 / N."""
+    if N < 1:
+        raise CallError(f"a population needs at least one particle, not {N}", "write particles=16")
+    lineages = [derive(b"lineage", i) for i in range(N)]
+    states, log_G = model.initial([rng.split("initial", lineage.hex()) for lineage in lineages])
+    particles = tuple(Particle(x, lineage) for x, lineage in zip(states, lineages, strict=True))
+    return make_step(model, 0, particles, check_log_weights(log_G) - math.log(N), range(N), resampled=False)
+
+
+def make_step(
+    model: FeynmanKac[S],
+    t: int,
+    particles: tuple[Particle[S], ...],
+    log_weights: Floats,
+    ancestors: Sequence[int],
+    *,
+    resampled: bool,
+) -> Step[S]:
+    """The Step with its figures worked out."""
+    lw = check_log_weights(log_weights)
+    alive = [bool(w > -np.inf) for w in lw]
+    unfinished = sum(a and not model.finished(p.state) for a, p in zip(alive, particles, strict=True))
+    return Step(
+        t,
+        particles,
+        lw,
+        tuple(ancestors),
+        resampled,
+        effective_sample_size(lw),
+        log_sum_exp(lw),
+        unfinished,
+        sum(alive),
+    )
+
+
+def mutate(
+    model: FeynmanKac[S], rng: Rng, t: int, particles: Sequence[Particle[S]], log_weights: Floats
+) -> tuple[tuple[Particle[S], ...], Floats]:
+    """x_t ~ M_t and w *= G_t for every particle that lives and is not finished; the others stay as they are."""
+    moving = [i for i, p in enumerate(particles) if log_weights[i] > -np.inf and not model.finished(p.state)]
+    rngs = [rng.split("mutate", particles[i].lineage.hex(), t) for i in moving]
+    states, log_G = model.step(rngs, [particles[i].state for i in moving])
+    moved, lw = list(particles), np.array(log_weights, dtype=np.float64)
+    for i, state, g in zip(moving, states, check_log_weights(log_G), strict=True):
+        moved[i] = Particle(state, particles[i].lineage)
+        lw[i] += g
+    return tuple(moved), lw
+
+
+def offspring(particles: Sequence[Particle[S]], ancestors: Sequence[int], t: int) -> tuple[Particle[S], ...]:
+    """Copies of the ancestors. The first copy keeps its lineage, further ones begin lineages of their own."""
+    copies: dict[int, int] = {}
+    born = []
+    for a in ancestors:
+        copies[a] = copies.get(a, 0) + 1
+        born.append(child(particles[a], t, copies[a] - 1))
+    return tuple(born)
+
+
+def child(parent: Particle[S], t: int, copy: int) -> Particle[S]:
+    """Copy number `copy` of a particle, made on the way to step t; number 0 is the particle itself."""
+    return parent if copy == 0 else Particle(parent.state, derive(parent.lineage, t, copy))
+
+
+def check_steps(t: int, max_steps: int | None) -> None:
+    """Raises BudgetEnded when step t is beyond the bound."""
+    if max_steps is not None and t > max_steps:
+        raise BudgetEnded(
+            f"not every particle has returned after {max_steps} steps\n"
+            "  = help: bound the program's loops (`lm.tokens < 40`), or raise --max-steps"
+        )

@@ -1,0 +1,98 @@
+"""What a run gives: the posterior over return values, log Z, and the weighted particles behind them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from fkdsl.base.logspace import effective_sample_size
+from fkdsl.inference.exact import Level
+from fkdsl.inference.interface import FeynmanKac, Step
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A return value and its posterior probability."""
+
+    value: Any
+    probability: float
+
+
+@dataclass(frozen=True)
+class WeightedValue:
+    """A particle's return value; log_weight in nats, not normalised (the weights sum to Z_hat); weight normalised."""
+
+    value: Any
+    log_weight: float
+    weight: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """posterior: most probable first, equal values merged. log_z: an unbiased estimate's logarithm, exact for `exact`.
+
+    log_z_se: its standard error, None where this version has none. ess: of the final weights.
+    """
+
+    program: str
+    method: str
+    log_z: float
+    log_z_se: float | None
+    posterior: tuple[Answer, ...]
+    particles: tuple[WeightedValue, ...]
+    ess: float
+    steps: int
+    seconds: float
+    seed: int
+    model_calls: int = 0
+    forwarded_tokens: int = 0
+    queries: dict[str, Any] = field(default_factory=dict)
+    filtering: tuple[tuple[Answer, ...], ...] = ()
+
+    def probability(self, value: Any) -> float:
+        """The posterior probability of a return value."""
+        return math.fsum(a.probability for a in self.posterior if a.value == value)
+
+
+def value_key(value: Any) -> Hashable:
+    """Equal for equal values of equal types: 1, 1.0 and true stay apart."""
+    if isinstance(value, tuple):
+        return tuple(map(value_key, value))
+    return (type(value), value)
+
+
+def merged(pairs: Iterable[tuple[Any, float]]) -> tuple[Answer, ...]:
+    """Answers with the probabilities of equal values added, most probable first."""
+    first: dict[Hashable, Any] = {}
+    total: dict[Hashable, float] = {}
+    for value, p in pairs:
+        key = value_key(value)
+        first.setdefault(key, value)
+        total[key] = total.get(key, 0.0) + p
+    return tuple(sorted((Answer(first[k], p) for k, p in total.items()), key=lambda a: -a.probability))
+
+
+def weighted_values(model: FeynmanKac[S], states: Iterable[S], log_weights: Iterable[float]) -> list[WeightedValue]:
+    """The finished states of positive weight, heaviest first; none of weight zero is ever returned."""
+    live = [(x, float(w)) for x, w in zip(states, log_weights, strict=True) if w > -math.inf and model.finished(x)]
+    top = max((w for _, w in live), default=0.0)
+    total = math.fsum(math.exp(w - top) for _, w in live)
+    values = [WeightedValue(model.value(x), w, math.exp(w - top) / total) for x, w in live]
+    return sorted(values, key=lambda v: -v.log_weight)
+
+
+def filtering_answers(model: FeynmanKac[S], step: Step[S] | Level[S]) -> tuple[Answer, ...]:
+    """The step-t filtering posterior P_t over states, by their descriptions."""
+    states = [p.state for p in step.particles] if isinstance(step, Step) else list(step.states)
+    log_weights = [float(w) for w in step.log_weights]
+    return merged(
+        (model.describe(x), math.exp(w - step.log_Z)) for x, w in zip(states, log_weights, strict=True) if w > -math.inf
+    )
+
+
+def final_ess(values: Iterable[WeightedValue]) -> float:
+    return effective_sample_size([v.log_weight for v in values])

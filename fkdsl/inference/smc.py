@@ -1,0 +1,57 @@
+"""Sequential Monte Carlo with adaptive resampling (Del Moral, Doucet and Jasra 2006), and importance sampling.
+
+Z_hat = sum of the weights is unbiased for Z, and sum_i w_i f(x_i) for Z E[f], at every step and for every N.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeVar
+
+import numpy as np
+
+from fkdsl.base.errors import CallError
+from fkdsl.base.logspace import effective_sample_size, normalised
+from fkdsl.base.random import Rng
+from fkdsl.inference.interface import FeynmanKac, Step
+from fkdsl.inference.population import check_steps, initial_step, make_step, mutate, offspring
+from fkdsl.inference.resampling import RESAMPLING
+
+S = TypeVar("S")
+
+
+def smc(
+    model: FeynmanKac[S],
+    rng: Rng,
+    particles: int = 16,
+    ess: float = 0.5,
+    resampling: str = "systematic",
+    max_steps: int | None = None,
+) -> Iterator[Step[S]]:
+    """N particles, resampled before a step when their ESS falls below ess * N.
+
+    After resampling each of the N particles weighs (sum of the weights) / N, so Z_hat is kept on every path.
+    """
+    N, scheme = particles, RESAMPLING[resampling]
+    step = initial_step(model, rng, N)
+    yield step
+    while step.unfinished:
+        t, x, lw, A, resampled = step.t + 1, step.particles, step.log_weights, range(N), False
+        check_steps(t, max_steps)
+        if effective_sample_size(lw) < ess * N:
+            A = scheme(rng.split("resample", t), normalised(lw), N)
+            x, lw, resampled = offspring(x, A, t), np.full(N, step.log_Z - np.log(N)), True
+        x, lw = mutate(model, rng, t, x, lw)
+        step = make_step(model, t, x, lw, A, resampled=resampled)
+        yield step
+
+
+def importance(model: FeynmanKac[S], rng: Rng, particles: int = 64, max_steps: int | None = None) -> Iterator[Step[S]]:
+    """N independent weighted runs: smc that never resamples."""
+    return smc(model, rng, particles, ess=0.0, max_steps=max_steps)
+
+
+def verify_ess(ess: float) -> None:
+    """Raises CallError unless the threshold is a share of N."""
+    if not 0.0 <= ess <= 1.0:
+        raise CallError(f"ess is a share of the particles, between 0 and 1, not {ess}", "write ess=0.5")

@@ -1,0 +1,72 @@
+"""Sequential Monte Carlo transformer steering (Lew et al. 2023, Algorithm 1), with the resampling rule corrected.
+
+The algorithm box prints alpha with |I_det| below the line; that is a misprint (docs/inference.md). Weights follow the
+one convention here, Z_hat = sum of the weights, so the box's factors N/N' do not appear.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterator
+from typing import TypeVar
+
+import numpy as np
+
+from fkdsl.base.logspace import Floats
+from fkdsl.base.random import Rng
+from fkdsl.inference.interface import FeynmanKac, Particle, Step
+from fkdsl.inference.population import check_steps, child, initial_step, make_step, mutate
+from fkdsl.inference.resampling import optimal_reduction
+
+S = TypeVar("S")
+
+
+def steer(
+    model: FeynmanKac[S], rng: Rng, particles: int = 8, factor: int = 3, max_steps: int | None = None
+) -> Iterator[Step[S]]:
+    """At most N particles, each unfinished one expanded into K draws of M_t; equal states are merged, and the optimal
+    reduction keeps N."""
+    N, K = particles, factor
+    step = initial_step(model, rng, N)
+    yield step
+    while step.unfinished:
+        t = step.t + 1
+        check_steps(t, max_steps)
+        x, lw, A = expand(model, step, t, K)
+        x, lw = mutate(model, rng, t, x, lw)
+        x, lw, A = merge(model, x, lw, A)
+        kept, lw_kept = optimal_reduction(rng.split("resample", t), lw, N)
+        # When nothing lives, the dead stay in view: they are what a report tells of.
+        if kept:
+            x, lw, A = tuple(x[j] for j in kept), lw_kept, [A[j] for j in kept]
+        step = make_step(model, t, x, lw, A, resampled=True)
+        yield step
+
+
+def expand(model: FeynmanKac[S], step: Step[S], t: int, K: int) -> tuple[tuple[Particle[S], ...], Floats, list[int]]:
+    """K copies of each unfinished particle, each of 1/K of its weight; finished ones stay single, dead ones go."""
+    x: list[Particle[S]] = []
+    lw: list[float] = []
+    A: list[int] = []
+    for i, (particle, w) in enumerate(zip(step.particles, step.log_weights, strict=True)):
+        if w == -np.inf:
+            continue
+        K_i = 1 if model.finished(particle.state) else K
+        x.extend(child(particle, t, k) for k in range(K_i))
+        lw.extend([float(w) - math.log(K_i)] * K_i)
+        A.extend([i] * K_i)
+    return tuple(x), np.array(lw), A
+
+
+def merge(
+    model: FeynmanKac[S], x: tuple[Particle[S], ...], lw: Floats, A: list[int]
+) -> tuple[tuple[Particle[S], ...], Floats, list[int]]:
+    """Particles in equal states as one, with the sum of their weights and the first one's lineage."""
+    first: dict[Hashable, int] = {}
+    summed = np.array(lw)
+    for i, particle in enumerate(x):
+        j = first.setdefault(model.key(particle.state), i)
+        if j != i:
+            summed[j] = np.logaddexp(summed[j], summed[i])
+    keep = list(first.values())
+    return tuple(x[i] for i in keep), summed[keep], [A[i] for i in keep]
