@@ -1,0 +1,102 @@
+"""A model that fkdsl knows by a short name: its sources, tried in order, and its folder in the cache."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fkdsl.base.errors import CallError, ModelUnavailable
+from fkdsl.models.cache import Manifest, Origin, find_damage, install, locked, model_folder, read_manifest
+from fkdsl.models.progress import Progress, silent
+from fkdsl.models.reference import check_folder
+
+
+@dataclass(frozen=True)
+class Source:
+    """One place to have a model from. `fetch(content, scratch, progress)` fills `content`, or raises."""
+
+    kind: str
+    label: str
+    fetch: Callable[[Path, Path, Progress], Origin]
+
+
+@dataclass(frozen=True)
+class Alias:
+    """`peak_bytes`: disk space that fetching it needs at most."""
+
+    name: str
+    title: str
+    licence: str
+    peak_bytes: int
+    sources: tuple[Source, ...]
+
+    @property
+    def folder(self) -> Path:
+        return model_folder(self.name)
+
+    def cached(self) -> Manifest | None:
+        """The manifest of the cached model, if it is there (its files may be damaged all the same)."""
+        return read_manifest(self.folder)
+
+    def obtain(self, progress: Progress = silent, *, source: str | None = None, full: bool = False) -> Path:
+        """The folder of the model, whole: the cached one, else fetched.
+
+        A sound cached model is returned as it is, without a network; `full` checks its checksums first. `source` asks
+        for one source: a model cached from another is replaced. Raises ModelUnavailable saying all that was tried.
+        """
+        kinds = [s.kind for s in self.sources]
+        if source is not None and source not in kinds:
+            raise CallError(f"{self.name} has no source `{source}`", f"it has {', '.join(kinds)}")
+        if self._is_sound(source, full, progress):
+            return self.folder
+        with locked(self.name, progress):
+            if self._is_sound(source, full, silent):  # another process fetched it while we waited
+                return self.folder
+            return self._fetch(source, full, progress)
+
+    def _is_sound(self, source: str | None, full: bool, progress: Progress) -> bool:
+        manifest = self.cached()
+        if manifest is None or (source is not None and manifest.origin.kind != source):
+            return False
+        return not find_damage(self.folder, full=full, progress=progress)
+
+    def _fetch(self, source: str | None, full: bool, progress: Progress) -> Path:
+        tried = []
+        if self.folder.exists() and (damage := find_damage(self.folder, full=full)):
+            tried.append(f"the cache ({self.folder}): {damage}")
+        manifest = self.cached()
+        # The one it came from goes first, so that a repair does not change the weights if it can be helped.
+        before = manifest.origin.kind if manifest else None
+        for candidate in sorted(self.sources, key=lambda s: s.kind != before):
+            if source is not None and candidate.kind != source:
+                continue
+            try:
+                self._check_space()
+                return install(self.name, self.licence, self._builder(candidate, progress), progress)
+            except CallError as error:
+                tried.append(f"{candidate.label}: {error.message}")
+            except (OSError, ImportError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+                tried.append(f"{candidate.label}: {reason}")
+        raise ModelUnavailable(
+            f"{self.title} could not be had. Tried:\n" + "\n".join(f"  - {line}" for line in tried),
+            f"connect to a network once (`fkdsl models pull {self.name}`), or name a model folder with --model",
+        )
+
+    def _builder(self, source: Source, progress: Progress) -> Callable[[Path, Path], Origin]:
+        def build(content: Path, scratch: Path) -> Origin:
+            origin = source.fetch(content, scratch, progress)
+            check_folder(content, self.name)
+            return origin
+
+        return build
+
+    def _check_space(self) -> None:
+        free = shutil.disk_usage(self.folder.parent).free
+        if free < self.peak_bytes:
+            raise ModelUnavailable(
+                f"{self.folder.parent} has {free // 1_000_000} MB free, and {self.peak_bytes // 1_000_000} are needed"
+            )

@@ -1,0 +1,65 @@
+"""A gguf file made into a folder of safetensors and tokenizer files, once, so that later loads are quick.
+
+torch and transformers are imported inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fkdsl.base.errors import ModelUnavailable
+from fkdsl.models.progress import Progress
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Within it transformers draws no bars and warns of nothing."""
+    from transformers import modeling_gguf_pytorch_utils as gguf_reader
+    from transformers.utils import logging
+
+    def without_bar(items: Iterable[Any], **_: Any) -> Iterable[Any]:
+        return items
+
+    verbosity, bars, bar = logging.get_verbosity(), logging.is_progress_bar_enabled(), gguf_reader.tqdm
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    # That module takes its bar from tqdm directly, which no setting of transformers silences (5.23).
+    gguf_reader.tqdm = without_bar
+    try:
+        yield
+    finally:
+        gguf_reader.tqdm = bar
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def convert_gguf(gguf: Path, content: Path, progress: Progress) -> None:
+    """Writes config.json, model.safetensors in float32, and the tokenizer with its chat template into `content`.
+
+    float32, though it is the largest: a de-quantised value is scale * level + offset with the scale and offset in
+    float16, a product of more bits than float16 (41 % of SmolLM2's values change) or bfloat16 (79 %) can hold. The
+    cached model is then exactly the one in the gguf file.
+    """
+    with progress(f"converting {gguf.name}, once", None):
+        _convert(gguf, content)
+
+
+def _convert(gguf: Path, content: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    with quiet_transformers():
+        tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
+        if not tokenizer.chat_template:
+            raise ModelUnavailable(f"{gguf.name} has no chat template")
+        model = AutoModelForCausalLM.from_pretrained(str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32)
+        # What remains of the quantisation makes save_pretrained refuse a model that is by now plain float32.
+        for owner, name in ((model, "hf_quantizer"), (model.config, "quantization_config")):
+            if hasattr(owner, name):
+                delattr(owner, name)
+        model.save_pretrained(str(content), max_shard_size="20GB")
+        tokenizer.save_pretrained(str(content))

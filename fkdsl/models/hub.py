@@ -1,0 +1,173 @@
+"""Models on the Hugging Face hub: found in its own cache first, else fetched, safetensors only, with short time limits.
+
+`huggingface_hub` is imported only inside these functions. Nothing downloaded is run; pickled weights are never fetched.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fkdsl.base.errors import CallError, ModelUnavailable
+from fkdsl.models.progress import Progress, silent, watch_growth
+from fkdsl.models.reference import HubReference, check_folder
+
+TIMEOUT = 5.0
+"""Seconds to wait for the hub's first answer; a machine without a network fails well before."""
+
+_WANTED = re.compile(
+    r"config\.json|generation_config\.json|model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json"
+    r"|tokenizer[\w.-]*\.(json|model)|tokenizer\.model|special_tokens_map\.json|added_tokens\.json"
+    r"|vocab\.(json|txt)|merges\.txt|chat_template\.(jinja|json)|README\.md"
+)
+
+
+@dataclass(frozen=True)
+class HubModel:
+    """A model in the hub's own cache. `commit` is the snapshot's; bytes counts its files."""
+
+    repo: str
+    commit: str
+    folder: Path
+    bytes: int
+
+
+def wanted_files(names: Sequence[str]) -> list[str]:
+    """The files of a hub repository that a model needs: configuration, safetensors weights, tokenizer, its page."""
+    return [n for n in names if _WANTED.fullmatch(n)]
+
+
+@contextmanager
+def quiet_hub() -> Iterator[None]:
+    """Within it the hub's library draws no bars and logs nothing below an error."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    logger = logging.getLogger("huggingface_hub")
+    level, bars = logger.level, not are_progress_bars_disabled()
+    logger.setLevel(logging.CRITICAL)
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        if bars:
+            enable_progress_bars()
+
+
+def find_cached(reference: HubReference) -> Path | None:
+    """The snapshot folder in the hub's own cache, if it is there and whole; no network."""
+    from huggingface_hub import snapshot_download
+
+    with quiet_hub():
+        try:
+            folder = Path(
+                # Asked for all files, the library would miss those that fkdsl never fetches: check_folder sees to them.
+                snapshot_download(
+                    reference.repo,
+                    revision=reference.revision or None,
+                    local_files_only=True,
+                    allow_patterns=["config.json"],
+                )
+            )
+            check_folder(folder, reference.repo)
+        except Exception:  # whatever the library raises for 'not here', and an unfinished download
+            return None
+    return folder
+
+
+def fetch(reference: HubReference, progress: Progress = silent) -> Path:
+    """The snapshot folder of a model, from the cache or else from the hub.
+
+    Raises ModelUnavailable with the reason (no network, no such model, gated), CallError if it may not be loaded.
+    """
+    return find_cached(reference) or _download(reference, progress)
+
+
+def _download(reference: HubReference, progress: Progress) -> Path:
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    with quiet_hub():
+        try:
+            # One question without retries first: it fails fast, and tells names and sizes.
+            info = HfApi().model_info(
+                reference.repo, revision=reference.revision or None, timeout=TIMEOUT, files_metadata=True
+            )
+        except Exception as error:
+            raise ModelUnavailable(_reason(error)) from error
+        sizes = {f.rfilename: f.size or 0 for f in info.siblings or ()}
+        names = wanted_files(list(sizes))
+        if not any(n.endswith(".safetensors") for n in names):
+            raise CallError(
+                f"`{reference.repo}` offers no safetensors weights: refused, since reading a pickle runs code",
+                "choose a model that has a model.safetensors",
+            )
+        Path(HF_HUB_CACHE).mkdir(parents=True, exist_ok=True)
+        total = sum(sizes[n] for n in names)
+        blobs = Path(HF_HUB_CACHE) / f"models--{reference.repo.replace('/', '--')}"
+        with progress(f"fetching {reference.repo}", total) as meter, watch_growth(blobs, meter, most=total):
+            try:
+                # By its name, not by the commit just seen: the library then notes the name for later runs offline.
+                folder = Path(
+                    snapshot_download(reference.repo, revision=reference.revision or None, allow_patterns=names)
+                )
+            except Exception as error:
+                raise ModelUnavailable(_reason(error)) from error
+    check_folder(folder, reference.repo)
+    return folder
+
+
+def _reason(error: Exception) -> str:
+    """Why the hub did not answer, in a few words."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    match type(error).__name__:
+        case "RepositoryNotFoundError" | "GatedRepoError" | "DisabledRepoError":
+            return "the hub has no such model, or it is private or gated: check the name; `hf auth login` for access"
+        case "RevisionNotFoundError":
+            return "the hub's model has no such revision"
+        case "OfflineModeIsEnabled":
+            return "HF_HUB_OFFLINE forbids asking the hub"
+        case name if "Timeout" in name:
+            return f"the hub did not answer within {TIMEOUT:.0f} s"
+        case name if "Connect" in name or "Network" in name:
+            return "the hub cannot be reached from here"
+    lines = str(error).splitlines() or [type(error).__name__]
+    return f"the hub answered {status}" if status else lines[0][:200]
+
+
+def cached_models() -> list[HubModel]:
+    """The models in the hub's own cache that fkdsl could load."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        with quiet_hub():
+            repos = scan_cache_dir().repos
+    except CacheNotFound:
+        return []
+    found = []
+    for repo in sorted(repos, key=lambda r: r.repo_id):
+        for revision in repo.revisions:
+            names = {f.file_name for f in revision.files}
+            if repo.repo_type == "model" and "config.json" in names and any(n.endswith(".safetensors") for n in names):
+                found.append(
+                    HubModel(repo.repo_id, revision.commit_hash, revision.snapshot_path, revision.size_on_disk)
+                )
+    return found
+
+
+def page_licence(folder: Path) -> str:
+    """The licence that a model's README.md or config.json states, or "unknown"."""
+    try:
+        head = (folder / "README.md").read_text("utf-8", "replace")[:4000]
+        if found := re.search(r"^license:\s*(\S+)", head.split("\n---", 1)[0], re.MULTILINE):
+            return found[1]
+        value = json.loads((folder / "config.json").read_text("utf-8")).get("license")
+    except (OSError, ValueError, AttributeError):
+        return "unknown"
+    return value if isinstance(value, str) else "unknown"

