@@ -36,7 +36,7 @@ def smc(
     step = initial_step(model, rng, N)
     yield step
     while step.unfinished:
-        t, x, lw, A, resampled = step.t + 1, step.particles, step.log_weights, range(N), False
+        t, x, lw, A, resampled = step.t + 1, step.particles, step.log_weights, list(range(N)), False
         check_steps(t, max_steps)
         if effective_sample_size(lw) < ess * N:
             A = scheme(rng.split("resample", t), normalised(lw), N)

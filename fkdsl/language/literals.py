@@ -1,0 +1,49 @@
+"""The values of string and number literals."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from fkdsl.base.diagnostics import Diagnostic
+from fkdsl.base.spans import Source, Span
+
+_SIMPLE = {
+    "n": "\n", "t": "\t", "r": "\r", "\\": "\\", "'": "'", '"': '"', "0": "\0", "a": "\a", "b": "\b", "f": "\f",
+    "v": "\v", "\n": "",
+}  # fmt: skip
+_HEX = {"x": 2, "u": 4, "U": 8}
+_ESCAPE = re.compile(r"\\(x[\da-fA-F]{2}|u[\da-fA-F]{4}|U[\da-fA-F]{8}|[\s\S])")
+
+
+def number(text: str) -> int | float:
+    """An int or a float; the lexer has seen that it is one."""
+    text = text.replace("_", "")
+    if text[:2].lower() == "0x":
+        return int(text, 16)
+    return float(text) if any(c in text for c in ".eE") else int(text)
+
+
+def split_string(text: str) -> tuple[str, int, int]:
+    """(prefix in lower case, where the body begins, where it ends) of a string literal."""
+    prefix = text[0].lower() if text[0] not in "'\"" else ""
+    quote = 3 if text[len(prefix) : len(prefix) + 3] in ("'''", '"""') and len(text) - len(prefix) >= 6 else 1
+    return prefix, len(prefix) + quote, len(text) - quote
+
+
+def unescape(source: Source, start: int, stop: int, report: Callable[[Diagnostic], None]) -> str:
+    """The text between two offsets with its escapes resolved; an unknown one is reported."""
+
+    def value(match: re.Match[str]) -> str:
+        body = match.group(1)
+        if body in _SIMPLE:
+            return _SIMPLE[body]
+        if body[0] in _HEX and len(body) > 1 and int(body[1:], 16) < 0x110000:
+            return chr(int(body[1:], 16))
+        at = start + match.start()
+        span = Span(source, at, at + len(match.group()))
+        help = 'write `\\\\` for a backslash, or a raw string r"..."'
+        report(Diagnostic("FK111", f"`\\{body}` is no escape", span, "here", help))
+        return body
+
+    return _ESCAPE.sub(value, source.text[start:stop])

@@ -1,0 +1,122 @@
+"""Program text to the syntax tree.
+
+    text -> tokens (lexer.py) -> lark's LALR parse by grammar.lark -> frozen nodes (build_tree.py)
+
+Raises ProgramError with every mistake in the text, or the first one in the grammar. No lark exception leaves here.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from functools import lru_cache
+from importlib.resources import files
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from lark import Lark, Token, Tree
+from lark.exceptions import UnexpectedInput
+from lark.lexer import Lexer as LarkLexer
+
+from fkdsl.base.diagnostics import Diagnostic, near_name
+from fkdsl.base.errors import CallError, ProgramError
+from fkdsl.base.spans import Source, Span
+from fkdsl.language import tree
+from fkdsl.language.build_tree import Builder
+from fkdsl.language.lexer import MAX_LINE, Lexer
+from fkdsl.language.syntax_errors import explain
+
+MAX_FILE = 2_000_000
+"""Characters of a program."""
+
+
+class _GivenTokens(LarkLexer):
+    """Hands lark the tokens that our own lexer made."""
+
+    def __init__(self, lexer_conf: Any) -> None:
+        pass
+
+    def lex(self, data: Any) -> Iterator[Token]:
+        return iter(data)
+
+
+@lru_cache(maxsize=1)
+def _lark() -> Lark:
+    grammar = files("fkdsl.language").joinpath("grammar.lark").read_text("utf-8")
+    return Lark(
+        grammar,
+        parser="lalr",
+        lexer=_GivenTokens,
+        start=["start", "expression"],
+        keep_all_tokens=True,
+        maybe_placeholders=False,
+    )
+
+
+def parse(source: Source) -> tree.Module:
+    """The module that a source says."""
+    _check_size(source)
+    lexer = Lexer(source)
+    found = _parse(source, lexer, "start")
+    builder = Builder(source, parse_expression, lexer.diagnostics)
+    module = builder.module(found)
+    if lexer.diagnostics:
+        raise ProgramError(lexer.diagnostics)
+    return module
+
+
+def parse_expression(source: Source, start: int, stop: int, diagnostics: list[Diagnostic]) -> tree.Expr:
+    """The expression between two offsets, such as the inside of an f-string's braces."""
+    found = _parse(source, Lexer(source, start, stop, inline=True), "expression")
+    return Builder(source, parse_expression, diagnostics).expr(found.children[0])
+
+
+def _parse(source: Source, lexer: Lexer, start: str) -> Tree[Token]:
+    tokens = list(lexer.tokens())
+    if lexer.diagnostics:
+        raise ProgramError(lexer.diagnostics)
+    try:
+        return _lark().parse(tokens, start=start)  # type: ignore[arg-type]
+    except UnexpectedInput as error:
+        raise ProgramError([explain(source, tokens, error)]) from None
+
+
+def _check_size(source: Source) -> None:
+    if len(source.text) > MAX_FILE:
+        message = f"this file has {len(source.text):,} characters; a program may have {MAX_FILE:,}"
+        help = "read long texts from a model's context, or split the program by `import`"
+        raise ProgramError([Diagnostic("FK108", message, Span(source, 0, 1), "in this file", help)])
+    starts = (*source.line_starts, len(source.text) + 1)
+    for a, b in pairwise(starts):
+        if b - a > MAX_LINE:
+            message = f"this line has {b - a - 1:,} characters; one may have {MAX_LINE:,}"
+            raise ProgramError([Diagnostic("FK108", message, Span(source, a, a + 1), "begins here", "break it up")])
+
+
+def read_source(path: Path) -> Source:
+    """A file's text. Raises CallError if it cannot be read, ProgramError if it is not UTF-8."""
+    try:
+        if path.is_dir():
+            raise CallError(f"{path} is a folder", "name a .fk file in it")
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        names = [p.name for p in path.parent.glob("*.fk")] if path.parent.is_dir() else []
+        near = near_name(path.name, names) or next(iter(difflib.get_close_matches(path.name, names, 1)), None)
+        help = f"did you mean {path.parent / near}?" if near else "check the path"
+        raise CallError(f"there is no file {path}", help) from None
+    except OSError as error:
+        raise CallError(f"cannot read {path}: {error.strerror}", "check the file's permissions") from None
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return _not_utf8(path, raw, error)
+    return Source(str(path), text.replace("\r\n", "\n"))
+
+
+def _not_utf8(path: Path, raw: bytes, error: UnicodeDecodeError) -> Source:
+    good = raw[: error.start].decode("utf-8-sig").replace("\r\n", "\n")
+    source = Source(str(path), raw.decode("utf-8-sig", "replace").replace("\r\n", "\n"))
+    message = f"this file is not UTF-8: byte 0x{raw[error.start]:02x} at offset {error.start}"
+    span = Span(source, len(good), len(good) + 1)
+    raise ProgramError([Diagnostic("FK107", message, span, "this byte", "save the file as UTF-8")])
