@@ -1,0 +1,200 @@
+"""Functions of texts. A word is a run of letters and digits, with apostrophes and hyphens inside it.
+
+>>> words("It's a well-known fact, e.g. 42."), last_word("in the house!")
+(("It's", 'a', 'well-known', 'fact', 'e', 'g', '42'), 'house')
+>>> sentences("One. Two!  Three?"), lines("a\\nb")
+(('One.', 'Two!', 'Three?'), ('a', 'b'))
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import regex
+
+from fkdsl.program.library.syllables import syllables_of
+from fkdsl.program.signatures import BuiltinError, Parameter, pure
+from fkdsl.program.types import BOOL, INT, STR, List
+
+S = Parameter("s", STR)
+SECONDS = 1.0
+"""A pattern may take this long on one text."""
+MAX_TEXT = 10_000_000
+MAX_DISTANCE = 2_000
+"""Longest texts that `edit_distance` compares: its time is their product."""
+_WORD = regex.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
+_SENTENCE = regex.compile(r"[^.!?]*[.!?]+|[^.!?]+\Z")
+
+
+@pure("words", [S], List(STR))
+def words(s: str) -> tuple[str, ...]:
+    """The words of a text, in order, without punctuation."""
+    return tuple(_WORD.findall(s))
+
+
+@pure("last_word", [S], STR)
+def last_word(s: str) -> str:
+    """The last word, "" if there is none."""
+    found = words(s)
+    return found[-1] if found else ""
+
+
+@pure("lines", [S], List(STR))
+def lines(s: str) -> tuple[str, ...]:
+    """The lines, without their ends."""
+    return tuple(s.splitlines())
+
+
+@pure("sentences", [S], List(STR))
+def sentences(s: str) -> tuple[str, ...]:
+    """The sentences, each with its end mark; the last may have none."""
+    return tuple(t for m in _SENTENCE.findall(s) if (t := m.strip()))
+
+
+@pure("letters", [S], INT)
+def letters(s: str) -> int:
+    """How many letters a text has.
+
+    >>> letters("It's 7!")
+    3
+    """
+    return sum(map(str.isalpha, s))
+
+
+@pure("syllables", [S], INT)
+def syllables(s: str) -> int:
+    """How many syllables the words of an English text have, by rule (syllables.py).
+
+    >>> syllables("An old silent pond")
+    5
+    """
+    return sum(syllables_of(w) for w in words(s))
+
+
+@pure("lower", [S], STR)
+def lower(s: str) -> str:
+    """The text in lower case."""
+    return s.lower()
+
+
+@pure("upper", [S], STR)
+def upper(s: str) -> str:
+    """The text in upper case."""
+    return s.upper()
+
+
+@pure("strip", [S, Parameter("chars", STR, "")], STR)
+def strip(s: str, chars: str) -> str:
+    """The text without white space (or the characters given) at its ends."""
+    return s.strip(chars or None)
+
+
+@pure("starts_with", [S, Parameter("part", STR)], BOOL)
+def starts_with(s: str, part: str) -> bool:
+    """Whether the text begins with the part."""
+    return s.startswith(part)
+
+
+@pure("ends_with", [S, Parameter("part", STR)], BOOL)
+def ends_with(s: str, part: str) -> bool:
+    """Whether the text ends with the part."""
+    return s.endswith(part)
+
+
+@pure("contains", [S, Parameter("part", STR)], BOOL)
+def contains(s: str, part: str) -> bool:
+    """Whether the part stands somewhere in the text."""
+    return part in s
+
+
+@pure("count", [S, Parameter("part", STR)], INT)
+def count(s: str, part: str) -> int:
+    """How often the part stands in the text, without overlaps.
+
+    >>> count("banana", "an")
+    2
+    """
+    if not part:
+        raise BuiltinError('count of ""', "name what to count")
+    return s.count(part)
+
+
+@pure("find", [S, Parameter("part", STR)], INT)
+def find(s: str, part: str) -> int:
+    """Where the part first stands in the text, counted from 0; -1 if nowhere."""
+    return s.find(part)
+
+
+@pure("replace", [S, Parameter("old", STR), Parameter("new", STR)], STR)
+def replace(s: str, old: str, new: str) -> str:
+    """The text with every `old` replaced."""
+    if not old:
+        raise BuiltinError('replace of ""', "name what to replace")
+    if len(s) + s.count(old) * len(new) > MAX_TEXT:
+        raise BuiltinError(f"the text would have more than {MAX_TEXT:,} characters", "replace by less")
+    return s.replace(old, new)
+
+
+@pure("join", [Parameter("parts", List(STR)), Parameter("between", STR, "")], STR)
+def join(parts: tuple[Any, ...], between: str) -> str:
+    """The parts as one text.
+
+    >>> join(("a", "b"), ", ")
+    'a, b'
+    """
+    texts = [p if isinstance(p, str) else str(p) for p in parts]
+    if sum(map(len, texts)) + len(between) * len(texts) > MAX_TEXT:
+        raise BuiltinError(f"the text would have more than {MAX_TEXT:,} characters", "join less")
+    return between.join(texts)
+
+
+@pure("split", [S, Parameter("between", STR, "")], List(STR))
+def split(s: str, between: str) -> tuple[str, ...]:
+    """The parts of a text between separators; at white space if none is given.
+
+    >>> split("a, b", ", "), split(" a  b ", "")
+    (('a', 'b'), ('a', 'b'))
+    """
+    return tuple(s.split(between or None))
+
+
+@lru_cache(maxsize=256)
+def compiled(pattern: str) -> Any:
+    """The pattern, ready to match. Raises BuiltinError with the library's reason if it is none."""
+    try:
+        return regex.compile(pattern)
+    except regex.error as error:
+        where = f" at character {error.pos + 1}" if error.pos is not None else ""
+        raise BuiltinError(f"not a pattern: {error.msg}{where}: {pattern!r}", "compare it with Python's `re`") from None
+
+
+@pure("matches", [S, Parameter("pattern", STR)], BOOL)
+def matches(s: str, pattern: str) -> bool:
+    r"""Whether the whole text matches a regular expression.
+
+    >>> matches("2024-05-01", r"\d{4}-\d{2}-\d{2}"), matches("2024", r"\d")
+    (True, False)
+    """
+    try:
+        return compiled(pattern).fullmatch(s, timeout=SECONDS) is not None
+    except TimeoutError:
+        message = f"the pattern {pattern!r} took longer than {SECONDS:g} s on a text of {len(s):,} characters"
+        raise BuiltinError(message, "avoid nested repeats such as (a+)+") from None
+
+
+@pure("edit_distance", [Parameter("a", STR), Parameter("b", STR)], INT)
+def edit_distance(a: str, b: str) -> int:
+    """Levenshtein's distance: insertions, deletions and replacements from one text to the other.
+
+    >>> edit_distance("kitten", "sitting")
+    3
+    """
+    if max(len(a), len(b)) > MAX_DISTANCE:
+        raise BuiltinError(f"edit_distance compares texts of at most {MAX_DISTANCE:,} characters", "cut them first")
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        above, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            above, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, above + (x != y))
+    return row[-1]
