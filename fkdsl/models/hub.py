@@ -143,11 +143,12 @@ def _reason(error: Exception) -> str:
 def cached_models() -> list[HubModel]:
     """The models in the hub's own cache that fkdsl could load."""
     from huggingface_hub import scan_cache_dir
+    from huggingface_hub.constants import HF_HUB_CACHE
     from huggingface_hub.errors import CacheNotFound
 
     try:
         with quiet_hub():
-            repos = scan_cache_dir().repos
+            repos = scan_cache_dir(HF_HUB_CACHE).repos
     except CacheNotFound:
         return []
     found = []

@@ -65,18 +65,18 @@ def parse_reference(text: str, *, folder: Path | None = None, aliases: Sequence[
         raise CallError(f"a model's name cannot be {text!r}", f"write {FORMS}")
     if text in aliases:
         return AliasReference(text)
-    path = (folder or Path()) / Path(text).expanduser()
+    path, is_folder, is_file = _look(text, folder or Path())
     if text.lower().endswith(".gguf"):
         check_gguf(path, text)
         return GgufReference(path)
-    if path.is_dir():
+    if is_folder:
         return FolderReference(path)
-    if path.is_file():
+    if is_file:
         raise CallError(f"the model `{text}` is a file, but not a .gguf one", "name the folder that holds config.json")
     if "://" in text:
         raise CallError(f"a model is not named by an address: `{text}`", "write the hub id alone, as org/name")
     if text.startswith((".", "~", "/", os.sep)) or "\\" in text or Path(text).is_absolute():
-        raise CallError(f"there is no model folder `{text}` (looked at {path})", _nearby(path) or f"write {FORMS}")
+        raise CallError(f"there is no model folder `{text}` (in {path.parent})", _nearby(path) or f"write {FORMS}")
     if match := _HUB_ID.fullmatch(text):
         if ".." in text or "--" in match["repo"] or match["repo"].endswith((".git", ".", "-")):
             raise CallError(f"`{text}` is not a well-formed hub id", "copy org/name from the model's page")
@@ -87,6 +87,15 @@ def parse_reference(text: str, *, folder: Path | None = None, aliases: Sequence[
     if "/" in text:
         raise CallError(f"`{text}` is neither a folder here nor a hub id", "a hub id has the form org/name")
     raise CallError(f"there is no model called `{text}`", f"write {FORMS}")
+
+
+def _look(text: str, folder: Path) -> tuple[Path, bool, bool]:
+    """The path that `text` would be, and whether it is a folder or a file."""
+    try:
+        path = folder / Path(text).expanduser()
+        return path, path.is_dir(), path.is_file()
+    except (OSError, RuntimeError, ValueError):  # too long, no such user's home, not encodable: no path
+        return folder / "-", False, False
 
 
 def _nearby(path: Path) -> str:
@@ -100,7 +109,7 @@ def _nearby(path: Path) -> str:
 def check_gguf(path: Path, shown: str) -> None:
     """Raises CallError unless `path` is a file that begins as a gguf file does."""
     if not path.is_file():
-        raise CallError(f"there is no file `{shown}` (looked at {path})", _nearby(path) or "check the path")
+        raise CallError(f"there is no file `{shown}` (in {path.parent})", _nearby(path) or "check the path")
     with path.open("rb") as file:
         if file.read(4) != b"GGUF":
             raise CallError(f"`{shown}` is not a gguf file: it does not begin with the letters GGUF", "fetch it again")
@@ -109,7 +118,10 @@ def check_gguf(path: Path, shown: str) -> None:
 def check_folder(folder: Path, shown: str) -> None:
     """Raises CallError unless `folder` holds a model that can be loaded safely: a readable config.json, whole
     safetensors weights and a tokenizer."""
-    names = {p.name for p in folder.iterdir()}
+    try:
+        names = {p.name for p in folder.iterdir()}
+    except OSError as error:
+        raise CallError(f"the folder `{shown}` cannot be read: {error.strerror}") from error
     if "config.json" not in names:
         ggufs = sorted(n for n in names if n.lower().endswith(".gguf"))
         hint = f"name the file: {shown}/{ggufs[0]}" if ggufs else "a model folder holds config.json, weights, tokenizer"
