@@ -1,3 +1,70 @@
-"""fkdsl: a language for steering language models by sequential Monte Carlo."""
+"""fkdsl: a language for steering language models by sequential Monte Carlo.
+
+    import fkdsl
+    program = fkdsl.load("short_words.fk")
+    result = program(max_letters=4).run(particles=64, seed=7)
+    result.log_z, result.posterior
+
+What is offered is loaded when it is first used, so that importing fkdsl is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from fkdsl.api import Program, load, parse, run
+    from fkdsl.base.errors import (
+        BudgetEnded,
+        CallError,
+        FkdslError,
+        InferenceFailed,
+        InternalError,
+        ModelUnavailable,
+        PopulationDied,
+        ProgramError,
+    )
+    from fkdsl.inference.result import Result
+
+_HOMES = {
+    **dict.fromkeys(("Program", "load", "parse", "run"), "fkdsl.api"),
+    **dict.fromkeys(
+        (
+            "BudgetEnded",
+            "CallError",
+            "FkdslError",
+            "InferenceFailed",
+            "InternalError",
+            "ModelUnavailable",
+            "PopulationDied",
+            "ProgramError",
+        ),
+        "fkdsl.base.errors",
+    ),
+    "Result": "fkdsl.inference.result",
+}
+__all__ = [
+    "BudgetEnded",
+    "CallError",
+    "FkdslError",
+    "InferenceFailed",
+    "InternalError",
+    "ModelUnavailable",
+    "PopulationDied",
+    "Program",
+    "ProgramError",
+    "Result",
+    "__version__",
+    "load",
+    "parse",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'fkdsl' has no attribute {name!r}")

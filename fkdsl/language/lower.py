@@ -16,6 +16,7 @@ from fkdsl.ir import nodes as ir
 from fkdsl.ir.verify import verify
 from fkdsl.language import tree
 from fkdsl.language.checker import Checked
+from fkdsl.language.context_operations import OPERATIONS
 from fkdsl.language.parser import parse
 from fkdsl.program.signatures import REQUIRED, TABLE, Signature
 from fkdsl.program.values import EOS
@@ -25,16 +26,6 @@ COMPARE = {
     "==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge", "in": "in", "not in": "notin",
 }  # fmt: skip
 UNARY = {"-": "neg", "+": "pos", "not": "not"}
-MODEL_PARAMETERS: dict[str, tuple[tuple[str, Any], ...]] = {
-    "prompt": (("text", REQUIRED),),
-    "chat": (("user", REQUIRED), ("system", "")),
-    "fork": (("context", REQUIRED),),
-    "logprob": (("context", REQUIRED), ("text", REQUIRED)),
-    "mixture": (("parts", REQUIRED), ("weights", REQUIRED)),
-    "choice": (("context", REQUIRED), ("options", REQUIRED)),
-    "continues": (("context", REQUIRED),),
-}
-"""The operations on contexts and their parameters but `model`."""
 
 
 def lower(checked: Checked, program: str) -> ir.Program:
@@ -275,9 +266,9 @@ class _Body:
             return ir.Invoke(e.span, name, self.user_args(self.checked.functions[name].definition, e))
         if name in self.checked.externs:
             return ir.Extern(e.span, name, self.param_args(self.checked.externs[name].definition.params, e))
-        if name in MODEL_PARAMETERS:
+        if name in OPERATIONS:
             keywords = {k.name: k.value for k in e.keywords if k.name != "model"}
-            args = self.bind(MODEL_PARAMETERS[name], e.args, keywords, e.span)
+            args = self.bind([(p.name, p.default) for p in OPERATIONS[name].params], e.args, keywords, e.span)
             return ir.Model(e.span, name, args, self.model_name(e))
         return ir.Builtin(e.span, name, self.builtin_args(TABLE[name], e))
 

@@ -1,0 +1,111 @@
+"""The language models that a program names, as cached transformers, each loaded when it is first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from fkdsl.base.errors import CallError
+from fkdsl.engine.cached_transformer import CachedTransformer
+from fkdsl.language import tree
+from fkdsl.language.parser import parse, read_source
+from fkdsl.models.interface import LanguageModel
+from fkdsl.models.progress import Progress, silent
+from fkdsl.models.registry import load_model
+from fkdsl.models.table import TableModel
+
+ModelReference = str | LanguageModel | CachedTransformer
+"""What a caller may give for a model: a name as in `model "..."`, a model, or an engine that has one."""
+
+
+class Engines(Mapping[str, CachedTransformer]):
+    """By declared name, '' for the default; a name that is not declared is a reference (`prompt(..., model="org/name")`).
+
+    override: takes the default model's place: a reference, the name of a model that the file declares, a .fk file whose
+    first table it is, or a model itself. Two names for one reference share one engine.
+    """
+
+    def __init__(
+        self,
+        declared: Mapping[str | None, tree.ModelDecl],
+        folder: Path,
+        override: ModelReference | None = None,
+        *,
+        cache_memory: int | None = None,
+        max_batch: int | None = None,
+        dtype: str | None = None,
+        device: str | None = None,
+        progress: Progress = silent,
+    ) -> None:
+        self.declared, self.folder, self.override = declared, folder, override
+        self.cache_memory, self.max_batch, self.dtype, self.device = cache_memory, max_batch, dtype, device
+        self.progress = progress
+        self._engines: dict[str, CachedTransformer] = {}
+        self._by_reference: dict[Any, CachedTransformer] = {}
+
+    def __getitem__(self, name: str) -> CachedTransformer:
+        if name not in self._engines:
+            self._engines[name] = self._make(name)
+        return self._engines[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._engines)
+
+    def __len__(self) -> int:
+        return len(self._engines)
+
+    def counts(self) -> tuple[int, int]:
+        """(batched forwards, tokens that went through a model) of all engines so far."""
+        stats = [e.stats for e in self._by_reference.values()]
+        return sum(s.model_calls for s in stats), sum(s.forwarded_tokens for s in stats)
+
+    def _make(self, name: str) -> CachedTransformer:
+        if name == "" and self.override is not None:
+            return self._of(self.override)
+        declaration = self.declared.get(name or None)
+        if declaration is None and name == "":
+            raise CallError("this program names no model", 'add a line `model "smollm2"`, or give one by --model')
+        return self._of_declaration(declaration) if declaration is not None else self._of(name)
+
+    def _of_declaration(self, declaration: tree.ModelDecl) -> CachedTransformer:
+        if declaration.table is None:
+            return self._of(declaration.reference or "")
+        key = (declaration.span.source.name, declaration.span.start)
+        if key not in self._by_reference:
+            self._by_reference[key] = self._engine(table_model(declaration))
+        return self._by_reference[key]
+
+    def _of(self, model: ModelReference) -> CachedTransformer:
+        if isinstance(model, CachedTransformer):
+            return self._by_reference.setdefault(id(model), model)
+        if not isinstance(model, str):
+            return self._by_reference.setdefault(id(model), self._engine(model))
+        if model in self.declared:
+            return self._of_declaration(self.declared[model])
+        if model.endswith(".fk"):
+            return self._of_declaration(first_table(Path(model)))
+        if model not in self._by_reference:
+            loaded = load_model(model, folder=self.folder, dtype=self.dtype, device=self.device, progress=self.progress)
+            self._by_reference[model] = self._engine(loaded)
+        return self._by_reference[model]
+
+    def _engine(self, model: LanguageModel) -> CachedTransformer:
+        return CachedTransformer(model, self.cache_memory, self.max_batch)
+
+
+def table_model(declaration: tree.ModelDecl) -> TableModel:
+    """The table that a program declares."""
+    rows = {
+        row.context: {None if isinstance(e.token, tree.End) else e.token: e.probability for e in row.entries}
+        for row in declaration.table or ()
+    }
+    return TableModel(declaration.name or "table", rows)
+
+
+def first_table(path: Path) -> tree.ModelDecl:
+    """The first table that a .fk file declares: `--model tables.fk`."""
+    for d in parse(read_source(path)).declarations:
+        if isinstance(d, tree.ModelDecl) and d.table is not None:
+            return d
+    raise CallError(f"{path} declares no table", "add `model name = table:` with rows")

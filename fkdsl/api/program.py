@@ -1,0 +1,216 @@
+"""fkdsl from Python: load or parse a program, call it with its parameters, run it.
+
+    program = fkdsl.load("short_words.fk")
+    result = program(max_letters=4).run(method="smc", particles=64, seed=7)
+    for answer in result.posterior:
+        print(answer.probability, answer.value)
+
+`feynman_kac()` gives the model itself, for inference of your own; `run` takes any Feynman-Kac model written in Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from fkdsl.api.engines import Engines, ModelReference
+from fkdsl.api.externs import load_externs
+from fkdsl.base.diagnostics import near_name
+from fkdsl.base.errors import CallError
+from fkdsl.base.spans import Source
+from fkdsl.engine.cached_transformer import CachedTransformer
+from fkdsl.inference.result import Result
+from fkdsl.inference.run import Observer
+from fkdsl.inference.run import run as run_model
+from fkdsl.ir import nodes as ir
+from fkdsl.ir.build import Environment, build
+from fkdsl.language.checker import Checked, FunctionInfo, check
+from fkdsl.language.constants import constant
+from fkdsl.language.lower import lower
+from fkdsl.language.parser import parse as parse_source
+from fkdsl.language.parser import read_source
+from fkdsl.program.feynman_kac import SteeringModel
+from fkdsl.program.types import BOOL, FLOAT, INT, STR, List, Type
+
+DEFAULT_METHOD = "smc"
+MAX_STEPS = 10_000
+"""Steps after which a run that has not ended is stopped, unless the caller says otherwise."""
+
+
+def load(path: str | Path, *, allow_extern: bool = False) -> Program:
+    """The program of a file. Raises ProgramError with every mistake in it, CallError if it cannot be read."""
+    path = Path(path)
+    return _program(read_source(path), path.parent, allow_extern)
+
+
+def parse(text: str, *, name: str = "<text>", folder: str | Path = ".", allow_extern: bool = False) -> Program:
+    """The program that a text says; files that it names are looked for in `folder`."""
+    return _program(Source(name, text), Path(folder), allow_extern)
+
+
+def _program(source: Source, folder: Path, allow_extern: bool) -> Program:
+    return Program(check(parse_source(source), folder), folder, allow_extern)
+
+
+def run(model: Any, method: str = DEFAULT_METHOD, *, seed: int = 0, **options: Any) -> Result:
+    """The Result of a method on any FeynmanKac (fkdsl.inference.interface) written in Python.
+
+    >>> import numpy as np
+    >>> class Coin:
+    ...     def initial(self, rngs): return [None] * len(rngs), np.zeros(len(rngs))
+    ...     def step(self, rngs, xp): return [rng.choice([0.5, 0.5]) for rng in rngs], np.zeros(len(xp))
+    ...     def finished(self, x): return x is not None
+    ...     def value(self, x): return x
+    ...     def key(self, x): return x
+    ...     def describe(self, x): return str(x)
+    >>> run(Coin(), "exact").probability(1)
+    0.5
+    """
+    return run_model(model, method, seed, options, max_steps=MAX_STEPS)
+
+
+@dataclass(frozen=True)
+class Program:
+    """A checked program; calling it gives one with its parameters set. Loads no model until it is run.
+
+    selected: which of the file's programs, needed if there are several. arguments: parameters that differ from their
+    defaults.
+    """
+
+    checked: Checked
+    folder: Path
+    allow_extern: bool = False
+    selected: str | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, **parameters: Any) -> Program:
+        """The program with parameters set. Raises CallError for one that it does not have, or of another type."""
+        info = self.info
+        given = {**self.arguments}
+        for name, value in parameters.items():
+            given[name] = check_argument(info, name, value)
+        return replace(self, arguments=given)
+
+    def select(self, name: str) -> Program:
+        """The file's program of that name."""
+        if name not in self.checked.programs:
+            near = near_name(name, list(self.checked.programs))
+            known = ", ".join(self.checked.programs) or "none"
+            help = f"did you mean `{near}`?" if near else f"its programs are: {known}"
+            raise CallError(f"there is no program `{name}` in {self.checked.module.source.name}", help)
+        return replace(self, selected=name)
+
+    @property
+    def info(self) -> FunctionInfo:
+        """The declaration of the program that is run."""
+        if self.selected is not None:
+            return self.checked.programs[self.selected]
+        if len(self.checked.programs) != 1:
+            names = ", ".join(self.checked.programs)
+            message = f"{self.checked.module.source.name} has {len(self.checked.programs) or 'no'} programs"
+            raise CallError(message, f"choose one by --program: {names}" if names else "add a `program` block")
+        return next(iter(self.checked.programs.values()))
+
+    @property
+    def name(self) -> str:
+        return self.info.definition.name
+
+    @property
+    def method(self) -> tuple[str, dict[str, Any]]:
+        """The method and the options that the file gives, or the default."""
+        return self.checked.infer or (DEFAULT_METHOD, {})
+
+    def ir(self) -> ir.Program:
+        """The intermediate representation, as it is built and run."""
+        return lower(self.checked, self.name)
+
+    def feynman_kac(
+        self, model: ModelReference | None = None, engines: Mapping[str, CachedTransformer] | None = None
+    ) -> SteeringModel:
+        """(s0, {M_t}, {G_t}) of the program with its arguments. model: a reference, a LanguageModel or an engine in
+        place of the program's default model."""
+        externs = load_externs(self.checked.externs, self.allow_extern)
+        code = build(self.ir(), Environment(self.folder, externs))
+        return SteeringModel(code, engines if engines is not None else self.engines(model), self._argument_values())
+
+    def engines(self, model: ModelReference | None = None, **options: Any) -> Engines:
+        """The language models that the program names, each loaded when it is first needed."""
+        return Engines(self.checked.models, self.folder, model, **options)
+
+    def run(
+        self,
+        method: str | None = None,
+        *,
+        model: ModelReference | None = None,
+        engines: Engines | None = None,
+        seed: int = 0,
+        timeout: float | None = None,
+        max_steps: int | None = MAX_STEPS,
+        filtering: bool = False,
+        observer: Observer | None = None,
+        **options: Any,
+    ) -> Result:
+        """Weighted samples of the posterior, and an unbiased estimate of Z.
+
+        method and options: as in `infer`; the file's own where they are left out. timeout: seconds.
+        Raises PopulationDied, BudgetEnded, ProgramError for a mistake that shows only as it runs, CallError.
+        """
+        own, own_options = self.method
+        chosen = method or own
+        given = {**own_options, **options} if chosen == own else options
+        engines = engines if engines is not None else self.engines(model)
+        return run_model(
+            self.feynman_kac(engines=engines),
+            chosen,
+            seed,
+            given,
+            program=self.name,
+            observer=observer,
+            timeout=timeout,
+            max_steps=max_steps,
+            filtering=filtering,
+            counts=engines.counts,
+        )
+
+    def exact(self, *, model: ModelReference | None = None, **options: Any) -> Result:
+        """The posterior and Z by enumeration."""
+        return self.run("exact", model=model, **options)
+
+    def _argument_values(self) -> list[Any]:
+        """Every parameter's value, in order."""
+        values = []
+        for p in self.info.definition.params:
+            if p.name in self.arguments:
+                values.append(self.arguments[p.name])
+            elif p.default is not None:
+                values.append(constant(p.default))
+            else:
+                raise CallError(f"`{self.name}` needs its parameter `{p.name}`", f"give it by -p {p.name}=...")
+        return values
+
+
+def check_argument(info: FunctionInfo, name: str, value: Any) -> Any:
+    """A parameter's value as the language has it. Raises CallError if the program has no such parameter or type."""
+    names = [p.name for p in info.definition.params]
+    if name not in names:
+        near = near_name(name, names)
+        help = f"did you mean `{near}`?" if near else f"its parameters are: {', '.join(names) or 'none'}"
+        raise CallError(f"`{info.definition.name}` has no parameter `{name}`", help)
+    return _of_type(name, value, info.params[names.index(name)])
+
+
+def _of_type(name: str, value: Any, wanted: Type) -> Any:
+    match wanted:
+        case List(item) if isinstance(value, list | tuple):
+            return tuple(_of_type(name, v, item) for v in value)
+        case _ if wanted == BOOL and isinstance(value, bool):
+            return value
+        case _ if wanted == INT and isinstance(value, int) and not isinstance(value, bool):
+            return value
+        case _ if wanted == FLOAT and isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+        case _ if wanted == STR and isinstance(value, str):
+            return value
+    raise CallError(f"the parameter `{name}` is a {wanted}, not {value!r}", f"give it as {wanted}")
