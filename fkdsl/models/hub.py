@@ -95,9 +95,10 @@ def _download(reference: HubReference, progress: Progress) -> Path:
     with quiet_hub():
         try:
             # One question without retries first: it fails fast, and tells names and sizes.
-            info = HfApi().model_info(
-                reference.repo, revision=reference.revision or None, timeout=TIMEOUT, files_metadata=True
-            )
+            with progress(f"asking the hub for {reference.repo}", None):
+                info = HfApi().model_info(
+                    reference.repo, revision=reference.revision or None, timeout=TIMEOUT, files_metadata=True
+                )
         except Exception as error:
             raise ModelUnavailable(_reason(error)) from error
         sizes = {f.rfilename: f.size or 0 for f in info.siblings or ()}

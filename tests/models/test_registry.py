@@ -316,7 +316,8 @@ def test_only_what_a_model_needs_is_fetched_from_the_hub(folder, hub_cache, load
 
     registry.load_model("org/tiny-one", progress=progress)
     assert asked["files"] == ["config.json", "model.safetensors", "tokenizer.json"]
-    assert opened[0] == ("fetching org/tiny-one", sum(p.stat().st_size for p in folder.iterdir()))
+    assert opened[0] == ("asking the hub for org/tiny-one", None)
+    assert opened[1] == ("fetching org/tiny-one", sum(p.stat().st_size for p in folder.iterdir()))
     assert len(loaded) == 1
 
 

