@@ -1,23 +1,25 @@
 """What to try when a value has the wrong type.
 
+>>> from fkdsl.base.spans import NOWHERE
 >>> conversion(INT, FLOAT, Literal(NOWHERE, 0.5))
 'write `round(...)` or `int(...)`'
 """
 
 from __future__ import annotations
 
-from fkdsl.base.spans import NOWHERE
 from fkdsl.language.check_operators import NUMBERS, TEXTS
 from fkdsl.language.tree import Expr, Literal
 from fkdsl.program.types import BOOL, CONTEXT, FLOAT, INT, NONE, STR, TOKEN, Dist, List, Type, join
-
-__all__ = ["NOWHERE", "Literal", "conversion", "shown"]
 
 
 def shown(e: Expr, most: int = 30) -> str:
     """The expression as the user wrote it, if it is short."""
     text = e.span.text
     return text if 0 < len(text) <= most and "\n" not in text else "..."
+
+
+def _is_text(e: Expr) -> bool:
+    return isinstance(e, Literal) and isinstance(e.value, str)
 
 
 def conversion(wanted: Type, found: Type, e: Expr) -> str:
@@ -38,8 +40,10 @@ def conversion(wanted: Type, found: Type, e: Expr) -> str:
             return f"compare it: `len({x}) > 0`" if isinstance(found, List) else "write a comparison"
         case _ if wanted == STR:
             return f"write `{x}.text`" if found == CONTEXT else f"write `str({x})`"
-        case _ if wanted == INT and found in (FLOAT, STR, TOKEN):
+        case _ if wanted == INT and found in (FLOAT, STR, TOKEN) and not _is_text(e):
             return f"write `round({x})` or `int({x})`" if found == FLOAT else f"write `int({x})`"
+        case _ if wanted in (INT, FLOAT) and _is_text(e):
+            return f"write a number for `{x}`"
         case _ if wanted == FLOAT and found in TEXTS:
             return f"write `float({x})`"
         case _ if wanted == CONTEXT:

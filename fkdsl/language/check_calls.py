@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fkdsl.language import tree
+from fkdsl.language.check_operators import is_distribution
 from fkdsl.language.check_report import did_you_mean, listed, plural
 from fkdsl.language.context_operations import OPERATIONS
 from fkdsl.program.signatures import REQUIRED, TABLE, Parameter
-from fkdsl.program.types import ANY, Type
+from fkdsl.program.types import ANY, STR, Type
 from fkdsl.program.values import show
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ OTHER_LANGUAGES = {
     "generate": "draw a text by `s ~ text(lm)`",
     "flip": "write `x ~ bernoulli(0.5)`",
     "gaussian": "write `normal(mean, sd)`",
-    "reversed": "index from the end: `xs[-1]`",
 }
 """What to write here for what other languages call otherwise."""
 
@@ -39,14 +39,16 @@ class Calls:
     def __init__(self, expressions: Expressions) -> None:
         self.expressions = expressions
         self.world, self.report = expressions.world, expressions.world.report
+        self.assigned = ""  # the variable that the call under way is the value of, for advice
 
     # ------------------------------------------------------------ who is called
 
     def value(self, call: tree.Call) -> Type:
         """The type of a call in an expression, where no stochastic function may stand."""
-        name = call.function.name
+        name, target = call.function.name, self.assigned
+        self.assigned = ""
         if self.is_stochastic(name):
-            self.stochastic_without_draw(call)
+            self.stochastic_without_draw(call, target)
         return self.result(call)
 
     def is_stochastic(self, name: str) -> bool:
@@ -54,11 +56,11 @@ class Calls:
             return name in self.world.stochastic
         return name in OPERATIONS and name not in self.world.externs and OPERATIONS[name].kind == "draw"
 
-    def stochastic_without_draw(self, call: tree.Call) -> None:
+    def stochastic_without_draw(self, call: tree.Call, target: str) -> None:
         name, span = call.function.name, call.function.span
         self.report.error(
             "FK216", f"`{name}` is stochastic and is called without `~`", span, "draws or weighs",
-            f"write `x ~ {name}(...)` as a statement of its own",
+            f"write `{target} ~ {name}(...)`" if target else f"draw it in a line before: `x ~ {name}(...)`",
         )  # fmt: skip
 
     def result(self, call: tree.Call) -> Type:
@@ -213,7 +215,11 @@ class Calls:
 
     def argument(self, function: str, parameter: Parameter, given: tree.Expr) -> Type:
         role = f"argument `{parameter.name}` of `{function}`"
-        return self.expressions.expect(given, parameter.type, role, "FK210")
+        found = self.expressions.expect(given, parameter.type, role, "FK210")
+        if parameter.type == ANY and is_distribution(found) and function in TABLE:
+            self.expressions.mismatch(given, STR, found, role, "FK210")
+            return ANY
+        return found
 
     def signature_text(
         self, name: str, params: Sequence[Parameter], variadic: Type | None = None, skip: Sequence[str] = ()

@@ -10,7 +10,7 @@ from fkdsl.base.errors import CallError
 from fkdsl.inference.methods import METHODS, check_options
 from fkdsl.language import tree
 from fkdsl.language.check_expressions import Expressions
-from fkdsl.language.check_report import Report, did_you_mean, listed
+from fkdsl.language.check_report import Report, a, did_you_mean, listed
 from fkdsl.language.scopes import Scope, World
 from fkdsl.language.tree_walk import walk
 from fkdsl.program.signatures import REQUIRED
@@ -146,7 +146,7 @@ def _check_program_parameter(report: Report, p: tree.Param, t: Type) -> None:
         item = item.item
     if item not in (BOOL, INT, FLOAT, STR) and not (item == ANY and p.default is not None and t == ANY):
         report.error(
-            "FK307", f"a program cannot be given a `{t}`", p.span, f"this is `{t}`",
+            "FK307", f"a program cannot be given {a(t)}", p.span, f"this is `{t}`",
             "a program's parameters are bool, int, float, str or lists of them: `-p name=value` gives them",
         )  # fmt: skip
 

@@ -19,7 +19,7 @@ from fkdsl.language.check_operators import (
     is_distribution,
     merged,
 )
-from fkdsl.language.check_report import did_you_mean, listed
+from fkdsl.language.check_report import a, did_you_mean, listed
 from fkdsl.language.context_operations import OPERATIONS
 from fkdsl.language.scopes import Scope, Variable, World
 from fkdsl.program.signatures import TABLE
@@ -274,7 +274,7 @@ class Expressions:
         advice = (
             "take a part of its text: `lm.text[...]`" if held == CONTEXT else "only lists, texts and records have parts"
         )
-        self.report.error("FK226", f"a `{held}` has no parts", e.value.span, f"this is `{held}`", advice)
+        self.report.error("FK226", f"{a(held)} has no parts", e.value.span, f"this is `{held}`", advice)
 
     def _attribute(self, e: tree.Attribute) -> Type:
         held = self.type_of(e.value)
@@ -291,7 +291,7 @@ class Expressions:
             help = f"functions are called by name: `{e.name}({shown(e.value)})`"
         else:
             help = "only contexts and records have attributes"
-        self.report.error("FK219", f"a `{held}` has no attribute `{e.name}`", e.span, f"this is `{held}`", help)
+        self.report.error("FK219", f"{a(held)} has no attribute `{e.name}`", e.span, f"this is `{held}`", help)
         return ANY
 
     # ----------------------------------------------------- iteration and binding
@@ -320,7 +320,7 @@ class Expressions:
                 advice = f"write `range({shown(iterable)})`"
             elif held == CONTEXT:
                 advice = "run over its text: `words(lm.text)`; or draw: `while not lm.done:`"
-            self.report.error("FK220", f"cannot run over a `{held}`", iterable.span, f"this is `{held}`", advice)
+            self.report.error("FK220", f"cannot run over {a(held)}", iterable.span, f"this is `{held}`", advice)
         return ANY
 
     def unpacked(self, held: Type, targets: tuple[tree.Name, ...], value: tree.Expr) -> tuple[Type, ...]:

@@ -57,13 +57,13 @@ class Imports:
         if path in self.open:
             circle = [p.name for p in self.open[self.open.index(path) :]] + [path.name]
             self.report.error(
-                "FK331", f"`{path.name}` imports itself", d.span, "a circle of imports",
+                "FK330", f"`{path.name}` imports itself", d.span, "a circle of imports",
                 "move what both need into a third file", notes=(" -> ".join(circle),),
             )  # fmt: skip
         elif path not in self.known:
-            self._load(d, path)
+            self._load(d, path, folder / d.path)
 
-    def _load(self, d: tree.Import, path: Path) -> None:
+    def _load(self, d: tree.Import, path: Path, shown: Path) -> None:
         self.known.add(path)
         if len(self.known) > MAX_IMPORTS:
             self.report.error(
@@ -71,7 +71,7 @@ class Imports:
             )
             return
         try:
-            module = self.load(path)
+            module = self.load(shown)
         except ProgramError as error:
             self.report.extend(error.diagnostics)
             return
@@ -81,5 +81,5 @@ class Imports:
             self.report.error("FK330", f"cannot import: {message}", d.span, "not read", help or "check the path")
             return
         self.open.append(path)
-        self._add(File(module, path.parent, d))
+        self._add(File(module, shown.parent, d))
         self.open.pop()

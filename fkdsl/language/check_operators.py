@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fkdsl.language.check_report import a as article
 from fkdsl.program.types import (
     ANY,
     BOOL,
@@ -124,7 +125,7 @@ def compare_misfit(op: str, a: Type, b: Type) -> Misfit | None:
     if is_distribution(a) or is_distribution(b):
         which = a if is_distribution(a) else b
         advice = "compare its text: `lm.text`" if which == CONTEXT else "draw from it first: `x ~ ...`"
-        return Misfit(f"a `{which}` is not compared", advice)
+        return Misfit(f"{article(which)} is not compared", advice)
     if join(a, b) is None:
         return Misfit(f"`{a}` and `{b}` are never equal" if op in ("==", "!=") else f"cannot order `{a}` and `{b}`",
                       "compare values of one type")  # fmt: skip
@@ -146,12 +147,12 @@ def _in_misfit(op: str, a: Type, b: Type) -> Misfit | None:
     match b:
         case List(item):
             if join(a, item) is None:
-                return Misfit(f"a `{b}` holds no `{a}`", f"its items are `{item}`")
+                return Misfit(f"{article(b)} holds no `{a}`", f"its items are `{item}`")
             return None
     if b in TEXTS or b == RECORD:
         if accepts(STR, a):
             return None
-        return Misfit(f"a `{b}` holds no `{a}`", "look for text in it: `str(x)`")
+        return Misfit(f"{article(b)} holds no `{a}`", "look for text in it: `str(x)`")
     if b == CONTEXT:
         return Misfit(f"`{op}` cannot look inside a context", "look in its text: `lm.text`")
     return Misfit(f"`{op}` cannot look inside `{b}`", "the right side is a list, a text or a record")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Set
 from fkdsl.language import tree
 from fkdsl.language.check_calls import Calls
 from fkdsl.language.check_expressions import Expressions
-from fkdsl.language.check_report import Report
+from fkdsl.language.check_report import Report, a
 from fkdsl.language.context_operations import OPERATIONS
 from fkdsl.language.scopes import Scope, Variable, World
 from fkdsl.language.tree_walk import walk
@@ -33,7 +33,7 @@ def check_queries(world: World, queries: Iterable[tree.Query], value: Type, asks
         found = Expressions(world, scope).type_of(q.value)
         if not accepts(FLOAT, found):
             world.report.error(
-                "FK345", f"a query is a number or a truth value, not a `{found}`", q.value.span, f"this is `{found}`",
+                "FK345", f"a query is a number or a truth value, not {a(found)}", q.value.span, f"this is `{found}`",
                 'write what to average: `contains(value, "please")`, `len(value)`',
             )  # fmt: skip
 

@@ -51,6 +51,12 @@ def listed(names: Iterable[str], most: int = 12) -> str:
     return ", ".join(shown[:most]) + (", ..." if len(shown) > most else "")
 
 
+def a(type_name: object) -> str:
+    """'a `str`', 'an `int`'."""
+    text = str(type_name)
+    return f"{'an' if text[0] in 'aeiou' else 'a'} `{text}`"
+
+
 def plural(count: int, noun: str) -> str:
     """'1 argument', '2 arguments'."""
     return f"{count} {noun}" + ("" if count == 1 else "s")

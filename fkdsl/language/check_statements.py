@@ -8,6 +8,7 @@ from fkdsl.base.errors import InternalError
 from fkdsl.language import tree
 from fkdsl.language.check_expressions import Expressions
 from fkdsl.language.check_operators import Misfit, binary_type, drawn_type, is_token_distribution, merged
+from fkdsl.language.check_report import a
 from fkdsl.language.context_operations import OPERATIONS
 from fkdsl.language.scopes import Scope, Variable, World
 from fkdsl.language.tree_walk import evaluated, reads, statements, targets, walk
@@ -85,6 +86,7 @@ class Body:
             for target in s.targets:
                 self.bind(target, s.annotation, "set", declared=True)
             return
+        x.calls.assigned = s.targets[0].name if isinstance(s.value, tree.Call) else ""
         match s.value:
             case tree.ListExpr(items=items) if len(s.targets) > 1 and len(items) == len(s.targets):
                 found = tuple(x.type_of(i) for i in items)
@@ -147,12 +149,12 @@ class Body:
             if isinstance(value, tree.Call) and value.function.name in self.world.functions:
                 name = value.function.name
                 self.report.error(
-                    "FK217", f"`{name}` draws nothing: it gives a `{found}`", value.span, "a call of a pure function",
+                    "FK217", f"`{name}` draws nothing: it gives {a(found)}", value.span, "a call of a pure function",
                     f"write `{target.name} = {name}(...)`",
                 )  # fmt: skip
             else:
                 self.report.error(
-                    "FK215", f"`~` needs a distribution, not a `{found}`", value.span, f"this is `{found}`",
+                    "FK215", f"`~` needs a distribution, not {a(found)}", value.span, f"this is `{found}`",
                     f"write `{target.name} = ...` to set it, or draw: `{target.name} ~ lm`, `~ bernoulli(0.5)`",
                 )  # fmt: skip
             return found
@@ -184,7 +186,7 @@ class Body:
         if item is None:
             x.type_of(s.value)
             self.report.error(
-                "FK215", f"`observe ... ~` needs a distribution, not a `{found}`", s.distribution.span,
+                "FK215", f"`observe ... ~` needs a distribution, not {a(found)}", s.distribution.span,
                 f"this is `{found}`", "write `condition ... == ...`, or observe from `normal(mean, sd)`, `lm`, ...",
             )  # fmt: skip
             return
@@ -209,7 +211,7 @@ class Body:
         place = s.span if s.value is None else s.value.span
         if declared is not None:
             self.report.error(
-                "FK304", f"`{self.definition.name}` gives a `{declared}`, but nothing is returned here", place,
+                "FK304", f"`{self.definition.name}` gives {a(declared)}, but nothing is returned here", place,
                 "no value", "write `return ...` with its value",
             )  # fmt: skip
             return

@@ -24,7 +24,7 @@ from fkdsl.language.check_declarations import check_infer, check_models, check_p
 from fkdsl.language.check_flow import Flow
 from fkdsl.language.check_imports import File, Imports
 from fkdsl.language.check_queries import check_queries, check_tests
-from fkdsl.language.check_report import Report
+from fkdsl.language.check_report import Report, a
 from fkdsl.language.check_statements import Body
 from fkdsl.language.context_operations import OPERATIONS
 from fkdsl.language.parser import parse, read_source
@@ -171,7 +171,7 @@ class _Checker:
             )
         elif file.via is not None:
             self.report.error(
-                "FK333", f"`{name}` of {Path(span.source.name).name} is declared already", file.via.span,
+                "FK201", f"`{name}` of {Path(span.source.name).name} is declared already", file.via.span,
                 "brings in the second", "rename one of them", notes=(first,),
             )  # fmt: skip
         return False
@@ -200,9 +200,7 @@ class _Checker:
         Flow(self.report, d).check(gives_value=found != NONE)
         if d.is_program and not is_plain(found):
             help = "return its text: `return lm.text`" if found == CONTEXT else "draw from it: `x ~ ...`, `return x`"
-            self.report.error(
-                "FK306", f"program `{d.name}` returns a `{found}`", d.name_span, "not a plain value", help
-            )
+            self.report.error("FK306", f"program `{d.name}` returns {a(found)}", d.name_span, "not a plain value", help)
 
 
 def is_plain(t: Type) -> bool:
