@@ -20,7 +20,7 @@ ModelReference = str | LanguageModel | CachedTransformer
 
 
 class Engines(Mapping[str, CachedTransformer]):
-    """By declared name, '' for the default; a name that is not declared is a reference (`prompt(..., model="org/name")`).
+    """By declared name, '' for the default; one that is not declared is a reference (`prompt(..., model="org/name")`).
 
     override: takes the default model's place: a reference, the name of a model that the file declares, a .fk file whose
     first table it is, or a model itself. Two names for one reference share one engine.

@@ -81,5 +81,5 @@ def _fits(value: Any, wanted: Type) -> bool:
             return isinstance(value, tuple) and all(_fits(v, item) for v in value)
         case _ if wanted == FLOAT:
             return isinstance(value, int | float)
-    kinds = {BOOL: bool, INT: int, STR: str, RECORD: Record}
+    kinds: dict[Type, type] = {BOOL: bool, INT: int, STR: str, RECORD: Record}
     return type(value) is kinds.get(wanted, object)

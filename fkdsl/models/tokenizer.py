@@ -1,0 +1,53 @@
+"""A Hugging Face tokenizer as a Vocabulary: the bytes that each token stands for.
+
+Two alphabets are in use: byte-level BPE writes each byte as a printable character (GPT-2), SentencePiece writes text
+with U+2581 for a space and <0xAB> for a byte that is no character of its own. Special tokens stand for no text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from fkdsl.base.errors import CallError
+from fkdsl.models.vocabulary import Vocabulary
+
+_BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+_SPACE = "\u2581"
+
+
+def byte_alphabet() -> dict[str, int]:
+    """GPT-2's characters for bytes: printable ones stand for themselves, the others follow from U+0100 on."""
+    kept = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [b for b in range(256) if b not in kept]
+    return {chr(b): b for b in kept} | {chr(256 + i): b for i, b in enumerate(others)}
+
+
+def vocabulary_of(tokenizer: Any, size: int, ends: Iterable[int]) -> Vocabulary:
+    """The vocabulary of a fast tokenizer, padded with empty tokens to the model's `size` rows of logits.
+
+    Raises CallError for a tokenizer without the two alphabets' kinds of decoder.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise CallError("this model has no fast tokenizer", "convert it: save a tokenizer.json beside the model")
+    decoder = json.loads(backend.to_str()).get("decoder") or {}
+    byte_level = "ByteLevel" in json.dumps(decoder)
+    alphabet = byte_alphabet()
+    added = tokenizer.added_tokens_decoder
+    special = set(tokenizer.all_special_ids) | {i for i, t in added.items() if t.special}
+    tokens = [b""] * max(size, len(tokenizer))
+    for text, i in tokenizer.get_vocab().items():
+        if i in special:
+            continue
+        if i in added:
+            tokens[i] = str(added[i].content).encode()
+        elif byte_level:
+            tokens[i] = bytes(alphabet[c] for c in text) if all(c in alphabet for c in text) else text.encode()
+        elif match := _BYTE.fullmatch(text):
+            tokens[i] = bytes([int(match.group(1), 16)])
+        else:
+            tokens[i] = text.replace(_SPACE, " ").encode()
+    return Vocabulary(tuple(tokens[:size]), ends=frozenset(i for i in ends if 0 <= i < size))
