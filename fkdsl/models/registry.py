@@ -35,7 +35,7 @@ from fkdsl.models.smollm2 import SMOLLM2
 
 ALIASES: Mapping[str, Alias] = {SMOLLM2.name: SMOLLM2}
 
-DTYPES = ("float32", "bfloat16", "float16")
+DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def load_model(
 ) -> LanguageModel:
     """The model that a reference names, ready to use. Paths are relative to `folder` (default: the working directory).
 
-    dtype: "float32" (default), "bfloat16" or "float16". device: as torch writes it, default "cpu". Raises CallError
+    dtype: "float32" (default), or another of DTYPES. device: as torch writes it, default "cpu". Raises CallError
     for a name that means nothing or a model that may not be loaded, ModelUnavailable for one that cannot be had.
     """
     if dtype is not None and dtype not in DTYPES:
@@ -75,9 +75,10 @@ def load_model(
     parsed = parse_reference(reference, folder=folder, aliases=tuple(ALIASES))
     place, file = _locate(parsed, reference, progress or silent)
     # Only now, when there is something to load: importing torch takes seconds.
+    from fkdsl.models.conversion import quiet_transformers
     from fkdsl.models.huggingface import HuggingFaceModel
 
-    with (progress or silent)(f"loading {reference}", None):
+    with (progress or silent)(f"loading {reference}", None), quiet_transformers():
         try:
             return HuggingFaceModel.load(
                 str(place),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -42,6 +42,14 @@ def folder(tmp_path):
     return path
 
 
+def replace_loader(monkeypatch, load):
+    """Puts `load` in the place of the real loader, so that these tests need no torch."""
+    module = ModuleType("fkdsl.models.huggingface")
+    module.HuggingFaceModel = SimpleNamespace(load=load)
+    monkeypatch.setitem(sys.modules, "fkdsl.models.huggingface", module)
+    monkeypatch.setattr("fkdsl.models.conversion.quiet_transformers", nullcontext)
+
+
 @pytest.fixture
 def loaded(monkeypatch):
     """What the registry hands to the loader, which is replaced: a list of (arguments, keywords)."""
@@ -51,9 +59,7 @@ def loaded(monkeypatch):
         calls.append((args, kwargs))
         return "the model"
 
-    module = ModuleType("fkdsl.models.huggingface")
-    module.HuggingFaceModel = SimpleNamespace(load=load)
-    monkeypatch.setitem(sys.modules, "fkdsl.models.huggingface", module)
+    replace_loader(monkeypatch, load)
     return calls
 
 
@@ -219,7 +225,7 @@ def test_a_gguf_is_loaded_by_folder_and_file(tmp_path, loaded):
 
 
 def test_an_unknown_dtype_is_a_call_error(folder, loaded):
-    with pytest.raises(CallError, match="float32, bfloat16, float16"):
+    with pytest.raises(CallError, match="float32, bfloat16, float16, float64"):
         registry.load_model("tiny", folder=folder.parent, dtype="int8")
 
 
@@ -230,9 +236,7 @@ def test_whatever_the_library_raises_is_one_line_of_call_error(folder, monkeypat
     def load(*args, **kwargs):
         raise error
 
-    module = ModuleType("fkdsl.models.huggingface")
-    module.HuggingFaceModel = SimpleNamespace(load=load)
-    monkeypatch.setitem(sys.modules, "fkdsl.models.huggingface", module)
+    replace_loader(monkeypatch, load)
     with pytest.raises(CallError, match="`tiny` cannot be loaded as a causal language model") as caught:
         registry.load_model("tiny", folder=folder.parent)
     assert "\n" not in caught.value.message

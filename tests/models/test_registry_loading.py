@@ -1,0 +1,82 @@
+"""A tiny random Llama, written as anyone would write a model, loads by the name of its folder and off the network."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+
+import numpy as np
+import pytest
+
+from fkdsl.base.errors import CallError
+from fkdsl.models import registry
+from fkdsl.models.interface import ForwardRow
+
+pytest.importorskip("fkdsl.models.huggingface")
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A folder that holds the model folder `tiny`: a byte-level tokenizer and two layers of random weights."""
+    import torch
+    from tokenizers import Tokenizer, decoders, pre_tokenizers
+    from tokenizers.models import BPE
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    here = tmp_path_factory.mktemp("models")
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(BPE({letter: i for i, letter in enumerate(letters)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>", bos_token="<begin>")
+    fast.save_pretrained(here / "tiny")
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(fast),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        bos_token_id=fast.bos_token_id,
+        eos_token_id=fast.eos_token_id,
+    )
+    LlamaForCausalLM(config).save_pretrained(here / "tiny")
+    return here
+
+
+def test_a_saved_model_loads_by_its_folder_with_the_network_away(models, monkeypatch):
+    def connect(*args):
+        raise AssertionError("the network was used")
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    model = registry.load_model("./tiny", folder=models)
+    ids = model.encode("héllo")
+    assert model.vocabulary.text(ids) == "héllo"
+    (answer,) = model.forward([ForwardRow((), ids, (len(ids) - 1,))])
+    assert answer.log_probs.shape == (1, model.vocabulary.size)
+    assert abs(float(np.logaddexp.reduce(answer.log_probs[0].astype(np.float64)))) <= 1e-4
+
+
+def test_code_that_a_model_brings_is_not_run(models, tmp_path):
+    shutil.copytree(models / "tiny", tmp_path / "own")
+    config = json.loads((tmp_path / "own" / "config.json").read_text())
+    config |= {
+        "model_type": "my_own",
+        "auto_map": {"AutoConfig": "evil.Config", "AutoModelForCausalLM": "evil.Model"},
+    }
+    (tmp_path / "own" / "config.json").write_text(json.dumps(config))
+    (tmp_path / "own" / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    with pytest.raises(CallError):
+        registry.load_model("./own", folder=tmp_path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_pickle_beside_the_safetensors_is_not_read(models, tmp_path):
+    shutil.copytree(models / "tiny", tmp_path / "both")
+    (tmp_path / "both" / "pytorch_model.bin").write_bytes(b"\x80\x04not a pickle that could be read.")
+    assert (
+        registry.load_model("./both", folder=tmp_path).vocabulary.size
+        == registry.load_model("./tiny", folder=models).vocabulary.size
+    )
