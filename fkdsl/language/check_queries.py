@@ -102,6 +102,8 @@ class _ExpectationCalls(Calls):
             )  # fmt: skip
             return FLOAT
         self.expressions.inside = True
-        self.expressions.expect(call.args[0], wanted, f"what is inside `{name}`")
+        self.expressions.expect(
+            call.args[0], wanted, f"what is inside `{name}`", "FK212" if wanted == BOOL else "FK213"
+        )
         self.expressions.inside = False
         return FLOAT
