@@ -76,7 +76,7 @@ class _Builder:
 
     def function(self, f: ir.Function) -> Code:
         positions: dict[str, int] = {}
-        body = []
+        body: list[ir.Instr] = []
         for instr in f.body:
             if isinstance(instr, ir.Label):
                 positions[instr.name] = len(body)

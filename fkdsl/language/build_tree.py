@@ -3,7 +3,7 @@ reported here: targets that are no names, statements outside a program."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from lark import Token, Tree
@@ -200,7 +200,7 @@ class Builder(ExpressionBuilder):
             self.report("FK124", f"cannot {one} several names at once", self.span(node), "expected one name", help)
         return tuple(names[:1] if one else names) or (tree.Name(self.span(node), "_"),)
 
-    def trees(self, node: Node, data: str) -> Iterable[Any]:
+    def trees(self, node: Node, data: str) -> Iterator[Any]:
         return (c for c in node.children if isinstance(c, Tree) and c.data == data)
 
     def span(self, node: Any) -> Span:

@@ -31,7 +31,7 @@ MAX_FILE = 2_000_000
 """Characters of a program."""
 
 
-class _GivenTokens(LarkLexer):
+class _GivenTokens(LarkLexer):  # type: ignore[misc]
     """Hands lark the tokens that our own lexer made."""
 
     def __init__(self, lexer_conf: Any) -> None:
@@ -77,7 +77,7 @@ def _parse(source: Source, lexer: Lexer, start: str) -> Tree[Token]:
     if lexer.diagnostics:
         raise ProgramError(lexer.diagnostics)
     try:
-        return _lark().parse(tokens, start=start)  # type: ignore[arg-type]
+        return _lark().parse(tokens, start=start)
     except UnexpectedInput as error:
         raise ProgramError([explain(source, tokens, error)]) from None
 

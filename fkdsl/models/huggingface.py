@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +75,10 @@ class HuggingFaceModel:
         device: str = "cpu",
         local_files_only: bool = False,
         name: str | None = None,
+        origin: Mapping[str, Any] | None = None,
     ) -> HuggingFaceModel:
-        """The model of a folder or a hub id. Raises CallError for a dtype or device that cannot be used."""
+        """The model of a folder or a hub id. `origin` is told by `describe`. Raises CallError for a dtype or device that
+        cannot be used, and for weights that lack some of the model's tensors."""
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils import logging
 
@@ -89,14 +91,24 @@ class HuggingFaceModel:
             common["gguf_file"] = gguf_file
         else:
             common["use_safetensors"] = True
-        module = AutoModelForCausalLM.from_pretrained(path_or_id, dtype=DTYPES[dtype], **common)
+        module, report = AutoModelForCausalLM.from_pretrained(
+            path_or_id, dtype=DTYPES[dtype], output_loading_info=True, **common
+        )
+        if missing := sorted(report["missing_keys"]):
+            # The library would fill them with random numbers and say so only in a warning.
+            raise CallError(
+                f"the weights lack {len(missing)} of the model's tensors, such as {missing[0]}",
+                "the configuration and the weights are of different models, or the weights are of no language model",
+            )
         common.pop("use_safetensors", None)
         tokenizer = AutoTokenizer.from_pretrained(path_or_id, **common)
         try:
             module = module.to(device)
         except (RuntimeError, AssertionError) as error:
             raise CallError(f"the device `{device}` cannot be used: {error}", "run with --device cpu") from None
-        return cls.of(module, tokenizer, name or Path(path_or_id).name, dtype=dtype)
+        model = cls.of(module, tokenizer, name or Path(path_or_id).name, dtype=dtype)
+        model._facts.update(origin or {})
+        return model
 
     @classmethod
     def of(cls, module: Any, tokenizer: Any, name: str, dtype: str = "float32") -> HuggingFaceModel:
@@ -212,7 +224,7 @@ class HuggingFaceModel:
                 ):
                     rows_found.append(log_probs)
             for k, i in enumerate(members):
-                rows_of: Rows = np.concatenate(found[k])
+                rows_of: Any = np.concatenate(found[k])
                 answers[i] = Answer(rows_of, snapshot(cache, k, len(batch), length, seen + length))
         return [answers[i] for i in range(len(rows))]
 

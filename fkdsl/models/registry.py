@@ -87,6 +87,7 @@ def load_model(
                 device=device or "cpu",
                 local_files_only=True,
                 name=reference,
+                origin=_origin(parsed, place),
             )
         except FkdslError:
             raise
@@ -113,6 +114,18 @@ def _locate(parsed: Reference, reference: str, progress: Progress) -> tuple[Path
             return path.parent, path.name
         case _:
             assert_never(parsed)
+
+
+def _origin(parsed: Reference, place: Path) -> dict[str, Any]:
+    """What `describe()` tells of where the weights came from: enough to have the very same ones again."""
+    match parsed:
+        case AliasReference(name) if manifest := ALIASES[name].cached():
+            origin = manifest.origin
+            return {"source": f"{origin.kind}: {origin.locator}", "digest": origin.digest, "weights": origin.weights}
+        case HubReference(repo):
+            return {"source": f"hub: huggingface.co/{repo}", "digest": place.name}
+        case _:
+            return {"source": f"local: {place.resolve()}"}
 
 
 def _fetch_from_hub(reference: HubReference, progress: Progress) -> Path:

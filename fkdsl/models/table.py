@@ -63,7 +63,8 @@ class TableModel:
         for token, probability in row.items():
             p[self.eos if token is None else self._ids[token]] = probability
         with np.errstate(divide="ignore"):
-            return np.log(p / p.sum())
+            row_: np.ndarray[Any, np.dtype[np.float64]] = np.log(p / p.sum())
+        return row_
 
     def start(self, text: str) -> tuple[int, ...]:
         return self.encode(text)

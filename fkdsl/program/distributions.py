@@ -180,7 +180,7 @@ class Normal(Distribution):
 
     def log_prob(self, value: Any) -> float:
         z = (value - self.mean) / self.sd
-        return -0.5 * z * z - math.log(self.sd) - 0.5 * math.log(2.0 * math.pi)
+        return float(-0.5 * z * z - math.log(self.sd) - 0.5 * math.log(2.0 * math.pi))
 
 
 @distribution("normal", [Parameter("mean", FLOAT, 0.0), Parameter("sd", FLOAT, 1.0)], Dist(FLOAT))

@@ -164,7 +164,8 @@ def compiled(pattern: str) -> Any:
     """The pattern, ready to match. Raises BuiltinError with the library's reason if it is none."""
     try:
         return regex.compile(pattern)
-    except regex.error as error:
+    except regex.error as found:
+        error: Any = found
         where = f" at character {error.pos + 1}" if error.pos is not None else ""
         raise BuiltinError(f"not a pattern: {error.msg}{where}: {pattern!r}", "compare it with Python's `re`") from None
 

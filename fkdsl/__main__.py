@@ -1,0 +1,5 @@
+"""`python -m fkdsl`."""
+
+from fkdsl.cli.main import entry
+
+entry()

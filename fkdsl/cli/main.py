@@ -1,0 +1,130 @@
+"""`fkdsl`: the command line, its commands and its exit statuses.
+
+    0 an answer   1 the program is wrong   2 the call is wrong   3 inference failed   70 our own bug   130 interrupted
+
+Commands are imported when they are called, so that `fkdsl --version` and `fkdsl check` are quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+from fkdsl import __version__
+from fkdsl.base.diagnostics import near_name
+from fkdsl.base.errors import CallError, FkdslError, InternalError, ProgramError
+from fkdsl.inference.methods import METHODS
+
+COMMANDS = {
+    "run": ("fkdsl.cli.run", "run a program and print its posterior"),
+    "exact": ("fkdsl.cli.run", "run a program by exact enumeration"),
+    "check": ("fkdsl.cli.check", "find a program's mistakes without running it"),
+    "explain": ("fkdsl.cli.check", "print the Feynman-Kac model that a program means"),
+    "models": ("fkdsl.cli.models", "list, fetch and describe language models"),
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Argparse with our way to say that a call is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        help = f"see `{self.prog} -h`"
+        if "invalid choice" in message and (parts := message.split("'")) and len(parts) > 1:
+            near = near_name(parts[1], list(COMMANDS))
+            help = f"did you mean `{near}`?" if near else help
+        raise CallError(message, help)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="fkdsl",
+        description="Steer a language model by a program: weighted posterior samples and an unbiased log Z.",
+        epilog="exit status: 0 an answer, 1 the program is wrong, 2 the call is wrong, 3 inference failed, 70 our bug",
+    )
+    parser.add_argument("--version", action="version", version=f"fkdsl {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="command", required=True)
+    added = {name: commands.add_parser(name, help=doc, description=doc) for name, (_, doc) in COMMANDS.items()}
+    for name in ("run", "exact"):
+        _add_run(added[name], fixed=name == "exact")
+    added["check"].add_argument("files", nargs="+", metavar="FILE.fk")
+    _add_program(added["explain"])
+    models = added["models"].add_subparsers(dest="action", metavar="action", required=True)
+    models.add_parser("list", help="the aliases, and what is in the cache")
+    for action, doc in (("pull", "fetch a model into the cache"), ("info", "what is known of a model")):
+        models.add_parser(action, help=doc).add_argument("model")
+    return parser
+
+
+def _add_program(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE.fk")
+    parser.add_argument("--program", metavar="NAME", help="which of the file's programs")
+    parser.add_argument("--allow-extern", action="store_true", help="let the program run the Python code it declares")
+
+
+def _add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
+    _add_program(parser)
+    parser.add_argument("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE",
+                        help="a parameter of the program")  # fmt: skip
+    parser.add_argument("--model", help="alias, hub id, folder, .gguf, a model of the file, or a .fk file with a table")
+    if not fixed:
+        parser.add_argument("--method", help=f"inference: {', '.join(m for m in METHODS if METHODS[m].available)}")
+    options = parser.add_argument_group("inference options (each belongs to some methods)")
+    added: set[str] = set()
+    for method, spec in METHODS.items():
+        for name, option in spec.options.items():
+            if name not in added and spec.available and (method == "exact" or not fixed):
+                added.add(name)
+                options.add_argument(f"--{name.replace('_', '-')}", type=type(option.default), help=option.doc)
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same answer (default 0)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--filtering", action="store_true", help="print the filtering posterior of every step too")
+    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="stop after this time, with status 3")
+    parser.add_argument("--max-steps", type=int, default=10_000, help="stop after this many steps (default 10000)")
+    parser.add_argument("--top", type=int, default=10, help="how many values to print (default 10)")
+    parser.add_argument("--cache-memory", metavar="SIZE", help="memory for the cache, such as 500M or 4G")
+    parser.add_argument("--dtype", help="precision of the model: float32, bfloat16, float16")
+    parser.add_argument("--device", help="where the model runs: cpu, cuda")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command; the exit status. Every error of fkdsl's own is printed, none is raised."""
+    try:
+        args = _parser().parse_args(argv)
+        status: int = import_module(COMMANDS[args.command][0]).main(args)
+        sys.stdout.flush()
+        return status
+    except FkdslError as error:
+        return _report(error)
+    except BrokenPipeError:
+        # Whoever read our output has stopped reading; Python must not complain about it at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if os.environ.get("FKDSL_DEBUG"):
+            raise
+        return _report(InternalError(f"{type(error).__name__}: {error}; set FKDSL_DEBUG=1 to see where"))
+
+
+def _report(error: FkdslError) -> int:
+    text = str(error)
+    print(text if isinstance(error, ProgramError) else f"error: {text}", file=sys.stderr)
+    if isinstance(error, ProgramError):
+        n = sum(d.severity == "error" for d in error.diagnostics)
+        print(f"\n{n} error{'s' if n != 1 else ''}", file=sys.stderr)
+    return error.exit_status
+
+
+def entry() -> NoReturn:
+    """The console script."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    entry()

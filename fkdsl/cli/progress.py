@@ -1,0 +1,82 @@
+"""What a terminal shows while something takes time: a line on stderr; nothing at all where stderr is no terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+from fkdsl.inference.interface import Step
+from fkdsl.models.progress import Meter, silent
+
+
+class RunProgress:
+    """A context in which `loading` shows meters for fetching and loading, and `step` the population's state."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._progress: Any = None
+        self._task: Any = None
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+            self._progress = Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.fields[note]}"),
+                TimeElapsedColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+
+    def __enter__(self) -> RunProgress:
+        if self._progress is not None:
+            self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    @contextmanager
+    def loading(self, description: str, total: int | None) -> Iterator[Meter]:
+        """A meter for one piece of slow work; the models' `Progress`."""
+        if self._progress is None:
+            with silent(description, total) as meter:
+                yield meter
+            return
+        task = self._progress.add_task(description, total=total, note="")
+        try:
+            yield _TaskMeter(self._progress, task, total)
+        finally:
+            self._progress.remove_task(task)
+
+    def step(self, step: Any, tokens: int) -> None:
+        """The population after a step."""
+        if self._progress is None:
+            return
+        if self._task is None:
+            self._task = self._progress.add_task(self.name, total=None, note="")
+        if isinstance(step, Step):
+            n = len(step.particles)
+            note = (
+                f"step {step.t}  {tokens} tokens  {step.alive}/{n} alive  {step.unfinished} running  ESS {step.ess:.1f}"
+            )
+            self._progress.update(self._task, total=max(n, 1), completed=n - step.unfinished, note=note)
+        else:
+            note = f"step {step.t}  {tokens} tokens  {len(step.states)} states  {step.unfinished} running"
+            self._progress.update(self._task, note=note)
+
+
+class _TaskMeter:
+    def __init__(self, progress: Any, task: Any, total: int | None) -> None:
+        self._progress, self._task, self._total, self._done = progress, task, total, 0
+
+    def update(self, n: int) -> None:
+        self._done += n
+        note = f"{self._done / 1e6:.0f} of {self._total / 1e6:.0f} MB" if self._total else ""
+        self._progress.update(self._task, advance=n, note=note)

@@ -1,0 +1,77 @@
+"""A result as people read it, and as programs do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from fkdsl.inference.result import Answer, Result
+from fkdsl.program.values import plain, show
+
+BAR = 10
+"""Characters of the longest bar."""
+
+
+def result_text(result: Result, options: Mapping[str, Any], *, top: int = 10, filtering: bool = False) -> str:
+    """The posterior as a table, then log Z and what it took."""
+    lines: list[str] = []
+    if filtering:
+        for t, answers in enumerate(result.filtering):
+            lines += [f"P_{t}", *table(answers, top), ""]
+    lines += [*table(result.posterior, top), ""]
+    settings = ", ".join(f"{k}={v}" for k, v in options.items() if k != "max_states")
+    exact = result.method == "exact"
+    lines.append(f"log Z {'=' if exact else '~'} {result.log_z:.4f}   Z {'=' if exact else '~'} {_small(result.log_z)}")
+    facts = [] if exact else [f"ESS {result.ess:.1f} of {len(result.particles)}"]
+    facts += [f"{result.steps} steps", f"{result.forwarded_tokens} tokens in {result.model_calls} model calls"]
+    facts += [f"{result.seconds:.1f} s"] + ([] if exact else [f"seed {result.seed}"])
+    lines.append(f"{result.method}({settings})   " + "   ".join(facts))
+    return "\n".join(lines) + "\n"
+
+
+def table(answers: tuple[Answer, ...], top: int) -> list[str]:
+    """A line for each value: its probability, a bar, and the value, further lines of it indented."""
+    if not answers:
+        return ["(nothing)"]
+    highest = answers[0].probability
+    lines = []
+    for a in answers[:top]:
+        first, *more = (show(a.value).splitlines() or [""]) if a.value != "" else ['""']
+        bar = "█" * max(1, round(BAR * a.probability / highest))
+        lines.append(f"{a.probability:7.4f}  {bar:<{BAR}}  {first}")
+        lines += [" " * (BAR + 11) + line for line in more]
+    if len(answers) > top:
+        rest = math.fsum(a.probability for a in answers[top:])
+        lines.append(f"{rest:7.4f}  {'':<{BAR}}  ({len(answers) - top} more values)")
+    return lines
+
+
+def _small(log_z: float) -> str:
+    return f"{math.exp(log_z):.4g}" if -700 < log_z < 700 else f"e^{log_z:.1f}"
+
+
+def result_json(result: Result, *, filtering: bool = False) -> dict[str, Any]:
+    """The object that `--json` prints (docs/language.md)."""
+    found: dict[str, Any] = {
+        "program": result.program,
+        "method": result.method,
+        "log_z": result.log_z,
+        "log_z_se": result.log_z_se,
+        "posterior": [{"value": plain(a.value), "probability": a.probability} for a in result.posterior],
+        "particles": [
+            {"value": plain(p.value), "log_weight": p.log_weight, "weight": p.weight} for p in result.particles
+        ],
+        "queries": result.queries,
+        "ess": result.ess,
+        "steps": result.steps,
+        "seconds": result.seconds,
+        "model_calls": result.model_calls,
+        "forwarded_tokens": result.forwarded_tokens,
+        "seed": result.seed,
+    }
+    if filtering:
+        found["filtering"] = [
+            [{"state": a.value, "probability": a.probability} for a in answers] for answers in result.filtering
+        ]
+    return found

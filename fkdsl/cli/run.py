@@ -1,0 +1,106 @@
+"""`fkdsl run` and `fkdsl exact`: the call's flags to a run, and its result to the reader."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from fkdsl.api import Program, load
+from fkdsl.base.errors import CallError
+from fkdsl.cli.check import warn
+from fkdsl.cli.progress import RunProgress
+from fkdsl.cli.report import result_json, result_text
+from fkdsl.inference.methods import METHODS, check_options
+from fkdsl.program.types import BOOL, FLOAT, INT, STR, Type
+
+UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+def main(args: argparse.Namespace) -> int:
+    program = load(args.file, allow_extern=args.allow_extern)
+    if args.program:
+        program = program.select(args.program)
+    program = program(**parameters(program, args.parameters))
+    method, options = method_and_options(program, args)
+    check_options(method, options)
+    warn(program.checked.warnings)
+    with RunProgress(program.name) as progress:
+        engines = program.engines(
+            args.model,
+            cache_memory=memory(args.cache_memory),
+            dtype=args.dtype,
+            device=args.device,
+            progress=progress.loading,
+        )
+        result = program.run(
+            method,
+            engines=engines,
+            seed=args.seed,
+            timeout=args.timeout,
+            max_steps=args.max_steps,
+            filtering=args.filtering,
+            observer=lambda step: progress.step(step, engines.counts()[1]),
+            **options,
+        )
+    if args.json:
+        print(json.dumps(result_json(result, filtering=args.filtering), ensure_ascii=False))
+    else:
+        print(result_text(result, check_options(method, options), top=args.top, filtering=args.filtering), end="")
+    return 0
+
+
+def method_and_options(program: Program, args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """The method and its options: the flags', over the file's where the method is the file's."""
+    own, own_options = program.method
+    method = "exact" if args.command == "exact" else args.method or own
+    flags = {
+        name: value
+        for name in {name for m in METHODS.values() for name in m.options}
+        if (value := getattr(args, name, None)) is not None
+    }
+    return method, {**own_options, **flags} if method == own else flags
+
+
+def parameters(program: Program, given: list[str]) -> dict[str, Any]:
+    """The values of `-p name=value`, read by the parameters' types."""
+    types = dict(zip((p.name for p in program.info.definition.params), program.info.params, strict=True))
+    found: dict[str, Any] = {}
+    for item in given:
+        name, equals, text = item.partition("=")
+        if not equals:
+            raise CallError(f"-p {item} has no value", f"write -p {item}=...")
+        found[name] = _value(name, text, types.get(name, STR))
+    return found
+
+
+def _value(name: str, text: str, wanted: Type) -> Any:
+    """A parameter's text as its type says; lists are written as JSON."""
+    try:
+        if wanted == STR:
+            return text
+        if wanted == BOOL:
+            return {"true": True, "false": False}[text]
+        if wanted == INT:
+            return int(text)
+        if wanted == FLOAT:
+            return float(text)
+        return json.loads(text)
+    except (ValueError, KeyError):
+        examples: dict[Type, str] = {BOOL: "true", INT: "5", FLOAT: "0.5"}
+        example = examples.get(wanted, '["a", "b"]')
+        raise CallError(f"the parameter `{name}` is a {wanted}, not {text!r}", f"write -p {name}={example}") from None
+
+
+def memory(text: str | None) -> int | None:
+    """Bytes of a size such as 500M or 4G."""
+    if text is None:
+        return None
+    number, unit = (text[:-1], UNITS.get(text[-1:].upper(), 0)) if text[-1:].isalpha() else (text, 1)
+    try:
+        size = int(float(number) * unit)
+    except ValueError:
+        size = 0
+    if size <= 0:
+        raise CallError(f"--cache-memory {text} is no size", "write 500M or 4G")
+    return size
