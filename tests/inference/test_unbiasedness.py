@@ -116,26 +116,21 @@ def test_the_filtering_measure_is_right_at_every_step(model, n):
 
 
 def ideal(model):
-    """The model with the kernel that looks ahead: M' = M G h / h, G' such that the product is Z on every path."""
+    """The model with the kernel that looks ahead, M'(i, j) = M(i, j) G(i, j) h(j) / h(i), and all of Z in G_0."""
     h = [[1.0] * len(model.M[0]) for _ in range(model.T + 1)]
     for t in reversed(range(model.T)):
         for i, row in enumerate(model.M[t]):
             done = [1.0 if (t + 1 >= model.T or j in model.stops) else h[t + 1][j] for j in range(len(row))]
             h[t][i] = sum(p * model.G[t][i][j] * done[j] for j, p in enumerate(row))
-    M, G = [], []
+    M = []
     for t in range(model.T):
         M.append([])
-        G.append([])
         for i, row in enumerate(model.M[t]):
             done = [1.0 if (t + 1 >= model.T or j in model.stops) else h[t + 1][j] for j in range(len(row))]
             masses = [p * model.G[t][i][j] * done[j] for j, p in enumerate(row)]
-            if h[t][i] > 0:
-                M[t].append(tuple(m / h[t][i] for m in masses))
-                G[t].append(tuple(h[t][i] / d if d > 0 else 0.0 for d in done))
-            else:
-                M[t].append(row)
-                G[t].append((0.0,) * len(row))
-    return Machine(tuple(map(tuple, M)), tuple(map(tuple, G)), model.G0, model.stops, model.merge)
+            M[t].append(tuple(m / h[t][i] for m in masses) if h[t][i] > 0 else row)
+    G = tuple(tuple((1.0,) * len(row) for row in rows) for rows in model.M)
+    return Machine(tuple(map(tuple, M)), G, model.G0 * h[0][0], model.stops, model.merge)
 
 
 @given(model=machines(sites=2, steps=3), n=st.integers(1, 3))
