@@ -41,7 +41,7 @@ CONDITIONS = (
     "factor -0.7 * len(lm.text)",
     'factor 0.3 if t == "a" else -0.2',
     "observe t ~ other",
-    'condition logprob(lm, "a") < -0.1 or lm.done',
+    'condition lm.done or logprob(lm, "a") < -0.1',
     "x ~ bernoulli(0.25)\n        factor 0.5 if x else 0.0",
     'if lm.tokens == 1 and t == "b":\n            return "early"',
     "checkpoint",

@@ -1,4 +1,4 @@
-"""Bugs that are easy to write, each of which the unbiasedness check must catch: a check that passes them is no check."""
+"""Bugs that are easy to write, each of which the unbiasedness check must catch."""
 
 import math
 
@@ -20,7 +20,7 @@ THREE = Machine(
     G=(((4.0, 0.5, 1.0),) * 3,),
     merge=False,
 )
-"""One step, six different weights of which three are kept: N = 3, since N = 2 cannot show every form of a wrong alpha."""
+"""One step, six weights of which three are kept: N = 2 cannot show every form of a wrong alpha."""
 TWO = Machine(
     M=(((0.2, 0.8), (0.5, 0.5)), ((0.7, 0.3), (0.1, 0.9))),
     G=(((2.0, 0.5), (1.0, 1.0)), ((0.25, 3.0), (1.5, 0.4))),
@@ -89,7 +89,7 @@ def zero_weight_survivors(rng, log_weights, N):
 
 def expand_without_the_k(model, step, t, K):
     """Each of the K copies keeps the whole weight."""
-    x, lw, A = EXPAND(model, step, t, K)
+    x, _, A = EXPAND(model, step, t, K)
     return x, np.array([step.log_weights[a] for a in A]), A
 
 
