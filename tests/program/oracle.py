@@ -1,6 +1,6 @@
 """A second reading of drawn programs: their text turned into Python line by line, and every path summed.
 
-It shares nothing with the parser, the lowering, the machine or the engine but the table of the model; so where it agrees
+It shares nothing with the parser, the lowering, the machine or the engine but the model's table; so where it agrees
 with `exact`, both read the program as it is meant.
 """
 

@@ -1,0 +1,196 @@
+"""The engine's laws, for a table and for tiny random transformers: cached equals uncached, each context once, no leaks."""
+
+import gc
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fkdsl.base.errors import CallError
+from fkdsl.engine.cached_transformer import CachedTransformer
+from fkdsl.models.interface import ForwardRow
+from fkdsl.models.table import TableModel
+from tests.engine.tiny import FAMILIES, SLOW_FAMILIES, V, tiny
+
+TABLE = TableModel("t", {"": {"a": 0.5, "b": 0.3, None: 0.2}, "a": {"a": 0.1, "b": 0.9}, "bb": {"a": 1.0}})
+TOLERANCE = 5e-5
+"""Rounding in float32, amplified by the weights that `tiny` scales up; a wrong cache is off by 1e-3 and more."""
+
+
+def uncached(model, tokens):
+    """The slow reference: the whole sequence through the model, nothing kept."""
+    row = ForwardRow((), tuple(tokens), (len(tokens) - 1,) if tokens else ())
+    return model.forward([row])[0].log_probs[0]
+
+
+def models():
+    return {"table": TABLE, **{name: tiny(name) for name in FAMILIES}}
+
+
+@pytest.fixture(scope="module", params=["table", *FAMILIES])
+def model(request):
+    return TABLE if request.param == "table" else tiny(request.param)
+
+
+moves = st.lists(
+    st.tuples(st.sampled_from(("extend", "fork", "query", "release", "evict")), st.integers(0, 1_000)),
+    min_size=1,
+    max_size=25,
+)
+
+
+def play(engine, ops, vocabulary):
+    """Extends, forks, queries, releases and evicts; checks each answer against the reference."""
+    held = [engine.extend(engine.root, (1, 2)), engine.extend(engine.root, (1, 0, 2))]
+    for op, n in ops:
+        at = n % len(held)
+        rng = random.Random(n)
+        if op == "extend":
+            held[at] = engine.extend(held[at], [rng.randrange(vocabulary) for _ in range(1 + n % 3)])
+        elif op == "fork":
+            held.append(engine.extend(held[at], (rng.randrange(vocabulary),)))
+        elif op == "release" and len(held) > 1:
+            del held[at]
+        elif op == "evict":
+            engine.cache.budget = n
+            engine.cache.shrink()
+            engine.cache.budget = None
+        elif op == "query":
+            asked = [held[at], held[0], held[-1]]
+            for context, row in zip(asked, engine.log_probs(asked), strict=True):
+                assert np.allclose(np.exp(row), np.exp(uncached(engine.model, context.tokens)), rtol=0, atol=TOLERANCE)
+    return held
+
+
+@settings(max_examples=25)
+@given(ops=moves)
+def test_cached_equals_uncached_and_nothing_leaks(model, ops):
+    engine = CachedTransformer(model)
+    held = play(engine, ops, 3 if model is TABLE else V)
+    assert held
+    del held
+    assert len(engine.tree) == 0
+    assert engine.cache.held == (0 if engine.cached(engine.root) is None else engine.cached(engine.root).nbytes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", SLOW_FAMILIES)
+def test_cached_equals_uncached_for_other_families(family):
+    rng = random.Random(0)
+    for _ in range(10):
+        ops = [(rng.choice(("extend", "fork", "query", "release", "evict")), rng.randrange(1_000)) for _ in range(25)]
+        play(CachedTransformer(tiny(family)), ops, V)
+
+
+@pytest.mark.parametrize("budget", [1, 5_000])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_budget_and_the_batch_change_no_answer(model, budget, batch):
+    free, bound = CachedTransformer(model), CachedTransformer(model, memory_budget=budget, max_batch=batch)
+    sequences = [(1,), (1, 2), (1, 2, 0), (2, 1), (1, 2, 0, 1), (1, 2)]
+    for start in range(3):
+        asked = sequences[start:]
+        a = free.log_probs([free.extend(free.root, s) for s in asked])
+        b = bound.log_probs([bound.extend(bound.root, s) for s in asked])
+        assert np.allclose(np.exp(a), np.exp(b), rtol=0, atol=TOLERANCE)
+        assert bound.cache.held <= budget
+
+
+def test_each_context_is_computed_once_however_many_ask(model):
+    engine = CachedTransformer(model)
+    contexts = [engine.extend(engine.root, (1, 2)) for _ in range(50)]
+    engine.log_probs(contexts)
+    engine.log_probs(contexts[:7])
+    assert engine.stats.forwarded_tokens == 2
+    assert engine.stats.model_calls == 1
+
+
+def test_fifty_steps_after_a_prompt_of_ten_forward_at_most_sixty_tokens(model):
+    engine = CachedTransformer(model)
+    context = engine.extend(engine.root, [1, 2, 0] * 3 + [1])
+    for _ in range(50):
+        row = engine.log_probs([context])[0]
+        context = engine.extend(context, (int(np.argmax(row[:3])),))
+    assert engine.stats.forwarded_tokens <= 60
+
+
+def test_fixed_text_is_one_forward(model):
+    engine = CachedTransformer(model)
+    path = [engine.extend(engine.root, (1, 2, 0, 1)[:k]) for k in range(1, 5)]
+    engine.log_probs(path)
+    assert engine.stats.model_calls == 1
+    assert engine.stats.forwarded_tokens == 4
+
+
+def test_a_shared_prefix_goes_through_the_model_once(model):
+    engine = CachedTransformer(model)
+    engine.log_probs([engine.extend(engine.root, (1, 2, 0, t)) for t in (0, 1, 2)])
+    assert engine.stats.forwarded_tokens == 3 + 3
+
+
+def test_two_prompts_with_the_same_new_suffix_keep_their_own_distributions(model):
+    """genlm-backend 0.3.1 gives each the other's: 12 nats off."""
+    engine = CachedTransformer(model)
+    a, b = engine.extend(engine.root, (1, 1)), engine.extend(engine.root, (2, 0))
+    engine.log_probs([a, b])
+    a, b = engine.extend(a, (2,)), engine.extend(b, (2,))
+    rows = engine.log_probs([b, a])
+    assert np.allclose(np.exp(rows[0]), np.exp(uncached(model, b.tokens)), rtol=0, atol=TOLERANCE)
+    assert np.allclose(np.exp(rows[1]), np.exp(uncached(model, a.tokens)), rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_query_leaves_cached_tensors_byte_identical(family):
+    engine = CachedTransformer(tiny(family))
+    a = engine.extend(engine.root, (1, 2, 3))
+    engine.log_probs([a])
+    segment, _ = engine.cache.slot(id(a))
+    tensors = segment.stacks if hasattr(segment, "stacks") else [t for s in segment.layers for t in flat(s)]
+    before = [t.clone() for t in tensors]
+    engine.log_probs([engine.extend(a, (4,)), engine.extend(a, (5, 6))])
+    assert all(x.equal(y) for x, y in zip(before, tensors, strict=True))
+
+
+def flat(value):
+    if isinstance(value, dict):
+        return [t for v in value.values() for t in flat(v)]
+    return [value] if hasattr(value, "equal") and hasattr(value, "clone") else []
+
+
+def test_a_handle_outlives_eviction(model):
+    engine = CachedTransformer(model)
+    a = engine.extend(engine.root, (1, 2, 0))
+    before = engine.log_probs([a])[0]
+    engine.cache.budget = 0
+    engine.cache.shrink()
+    assert engine.cached(a) is None
+    assert np.allclose(np.exp(engine.log_probs([a])[0]), np.exp(before), rtol=0, atol=TOLERANCE)
+
+
+def test_forking_costs_no_memory_and_release_gives_it_back(model):
+    engine = CachedTransformer(model)
+    a = engine.extend(engine.root, (1, 2, 0))
+    engine.log_probs([a])
+    held = engine.cache.held
+    forks = [engine.extend(a, ()) for _ in range(100)]
+    assert engine.cache.held == held
+    assert all(f is a for f in forks)
+    longer = engine.extend(a, (1,))
+    engine.log_probs([longer])
+    assert engine.cache.held > held
+    del longer
+    gc.collect(0)
+    assert engine.cache.held == held
+
+
+def test_a_context_longer_than_the_model_reads_is_a_clear_error():
+    engine = CachedTransformer(tiny("gpt2"))
+    with pytest.raises(CallError, match=r"129 tokens.*at most 128"):
+        engine.extend(engine.root, [1] * 129)
+
+
+def test_a_table_without_a_row_says_so():
+    engine = CachedTransformer(TableModel("gap", {"a": {"a": 1.0}}))
+    with pytest.raises(CallError, match="no row"):
+        engine.log_probs([engine.root])

@@ -1,0 +1,76 @@
+"""Tiny random transformers of many families, made once, without a tokenizer: their tokens are letters."""
+
+from functools import lru_cache
+
+from fkdsl.models.vocabulary import Vocabulary
+
+V = 40
+FAMILIES = ("llama", "gpt2", "mamba")
+SLOW_FAMILIES = ("mistral", "gemma2", "qwen3", "mixtral", "mamba2", "jamba", "lfm2")
+
+
+def config(family):
+    import transformers as tf
+
+    common = {
+        "vocab_size": V,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 128,
+        "bos_token_id": 0,
+        "eos_token_id": V - 1,
+        "pad_token_id": 0,
+    }
+    ends = {"bos_token_id": 0, "eos_token_id": V - 1, "pad_token_id": 0}
+    match family:
+        case "llama":
+            return tf.LlamaConfig(**common)
+        case "gpt2":
+            return tf.GPT2Config(vocab_size=V, n_embd=32, n_layer=2, n_head=4, n_positions=128, **ends)
+        case "mistral":
+            return tf.MistralConfig(**common, sliding_window=4)
+        case "gemma2":
+            return tf.Gemma2Config(**common, head_dim=8, sliding_window=4)
+        case "qwen3":
+            return tf.Qwen3Config(**common, head_dim=8)
+        case "mixtral":
+            return tf.MixtralConfig(**common, num_local_experts=4)
+        case "mamba":
+            return tf.MambaConfig(vocab_size=V, hidden_size=32, state_size=8, num_hidden_layers=2, **ends)
+        case "mamba2":
+            return tf.Mamba2Config(
+                vocab_size=V, hidden_size=32, state_size=8, num_hidden_layers=2, num_heads=8, head_dim=8, n_groups=1,
+                expand=2, **ends,
+            )  # fmt: skip
+        case "jamba":
+            return tf.JambaConfig(
+                **{**common, "num_hidden_layers": 4}, attn_layer_period=2, attn_layer_offset=1,
+                expert_layer_period=2, num_experts=2, mamba_d_state=8,
+            )  # fmt: skip
+        case "lfm2":
+            layers = ["conv", "full_attention"] * 2
+            return tf.Lfm2Config(**{**common, "num_hidden_layers": 4}, layer_types=layers)
+    raise ValueError(family)
+
+
+@lru_cache(maxsize=None)
+def tiny(family):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from fkdsl.models.huggingface import HuggingFaceModel
+
+    torch.manual_seed(7)
+    module = AutoModelForCausalLM.from_config(config(family)).float()
+    # Random weights at their usual scale give nearly uniform rows, on which a wrong cache would hardly show.
+    with torch.no_grad():
+        for p in module.parameters():
+            if p.ndim == 2:
+                p.mul_(8.0)
+    vocabulary = Vocabulary(tuple(bytes([97 + i % 26]) for i in range(V)), ends=frozenset({V - 1}))
+    return HuggingFaceModel(
+        module, vocabulary, encode=lambda text: [ord(c) - 97 for c in text], name=family, bos=0, max_length=128
+    )
