@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fkdsl.base.errors import InternalError
+from fkdsl.base.errors import FkdslError, InternalError
 from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.build_models import build_model
@@ -53,7 +53,7 @@ def guarded(span: Span, compute: Callable[..., Any]) -> Callable[..., Any]:
             raise
         except BuiltinError as error:
             raise Fault("FK402", error.message, error.help, span) from None
-        except NeedRows:
+        except (NeedRows, FkdslError):
             raise
         except RecursionError:
             raise Fault("FK409", "calls nested too deep", "give the recursion an end", span) from None

@@ -85,4 +85,16 @@ CODES: dict[str, str] = {
     "FK345": "a query that is no number",
     "FK346": "a query or test is declared twice",
     "FK347": "a query that asks a model",
+    # while it runs
+    "FK401": "division by zero",
+    "FK402": "no result",
+    "FK403": "drawing from a finished context",
+    "FK404": "contexts of different vocabularies",
+    "FK405": "a loop that does not end",
+    "FK406": "index out of range",
+    "FK407": "no such field",
+    "FK408": "wrong kind of value",
+    "FK409": "calls nested too deep",
+    "FK410": "a weight that is no number",
+    "FK411": "value too large",
 }
