@@ -18,6 +18,8 @@ from fkdsl.language.layout import Layout
 
 MAX_LINE = 100_000
 MAX_DEPTH = 100
+MAX_ERRORS = 20
+"""Mistakes after which the rest of a file is not read: it is something else than a program."""
 KEYWORDS = {
     "def", "if", "elif", "else", "for", "while", "in", "and", "or", "not", "break", "continue", "pass", "return",
     "observe", "condition", "factor", "checkpoint", "expect", "true", "false", "none", "EOS",
@@ -82,6 +84,8 @@ class Lexer:
     def tokens(self) -> Iterator[Token]:
         """Every token to the end; afterwards `diagnostics` is complete."""
         while self.at < self.stop:
+            if len(self.diagnostics) > MAX_ERRORS:
+                return
             if self.line_begins and not self.inline and not self.brackets:
                 yield from self.indentation()
                 if self.at >= self.stop:

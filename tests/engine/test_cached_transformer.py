@@ -1,4 +1,4 @@
-"""The engine's laws, for a table and for tiny random transformers: cached equals uncached, each context once, no leaks."""
+"""The engine's laws, for a table and tiny random transformers: cached equals uncached, each context once, no leaks."""
 
 import gc
 import random

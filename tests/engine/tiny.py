@@ -1,6 +1,6 @@
 """Tiny random transformers of many families, made once, without a tokenizer: their tokens are letters."""
 
-from functools import lru_cache
+from functools import cache
 
 from fkdsl.models.vocabulary import Vocabulary
 
@@ -56,7 +56,7 @@ def config(family):
     raise ValueError(family)
 
 
-@lru_cache(maxsize=None)
+@cache
 def tiny(family):
     import torch
     from transformers import AutoModelForCausalLM

@@ -213,6 +213,7 @@ def test_the_loader_is_told_to_stay_off_the_network(folder, loaded):
         "device": "cpu",
         "local_files_only": True,
         "name": "tiny",
+        "origin": {"source": f"local: {folder.resolve()}"},
     }
 
 
@@ -271,6 +272,7 @@ def test_a_model_in_the_hubs_cache_needs_no_network(folder, hub_cache, loaded, m
     registry.load_model("org/tiny-one")
     registry.load_model("org/tiny-one@" + "a" * 40)
     assert [Path(args[0]) for args, _ in loaded] == [snapshot, snapshot]
+    assert loaded[0][1]["origin"] == {"source": "hub: huggingface.co/org/tiny-one", "digest": "a" * 40}
     entry = registry.model_info("org/tiny-one")
     assert (entry.here, entry.licence, entry.details["layers"]) == (True, "mit", 2)
     assert entry.bytes == sum(p.stat().st_size for p in folder.iterdir())

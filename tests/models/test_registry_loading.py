@@ -80,3 +80,19 @@ def test_a_pickle_beside_the_safetensors_is_not_read(models, tmp_path):
         registry.load_model("./both", folder=tmp_path).vocabulary.size
         == registry.load_model("./tiny", folder=models).vocabulary.size
     )
+
+
+def test_weights_that_lack_tensors_are_not_filled_with_random_ones(models, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(models / "tiny", tmp_path / "holed")
+    path = tmp_path / "holed" / "model.safetensors"
+    tensors = {name.replace("layers.1.", "layers.7."): tensor for name, tensor in load_file(path).items()}
+    save_file(tensors, path, metadata={"format": "pt"})
+    with pytest.raises(CallError, match=r"the weights lack \d+ of the model's tensors, such as model\.layers\.1\."):
+        registry.load_model("./holed", folder=tmp_path)
+
+
+def test_the_model_tells_where_it_came_from(models):
+    model = registry.load_model("./tiny", folder=models)
+    assert model.describe()["source"] == f"local: {(models / 'tiny').resolve()}"

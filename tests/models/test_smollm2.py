@@ -185,6 +185,7 @@ def test_once_fetched_smollm2_loads_offline_and_continues_a_text(offline):
     assert "The capital" not in model.vocabulary.text(model.encode(" Paris."))
     assert model.vocabulary.size == 49152
     assert seconds < 60
+    assert model.describe()["weights"] in (smollm2.QUANTISED, smollm2.PUBLISHED)
     chat = model.vocabulary.text(model.chat("Hello"))
     assert "user\nHello" in chat
     assert chat.endswith("assistant\n")
