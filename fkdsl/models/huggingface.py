@@ -77,8 +77,10 @@ class HuggingFaceModel:
         name: str | None = None,
         origin: Mapping[str, Any] | None = None,
     ) -> HuggingFaceModel:
-        """The model of a folder or a hub id. `origin` is told by `describe`. Raises CallError for a dtype or device that
-        cannot be used, and for weights that lack some of the model's tensors."""
+        """The model of a folder or a hub id. `origin` is told by `describe`.
+
+        Raises CallError for a dtype or device that cannot be used, and for weights that lack some of its tensors.
+        """
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils import logging
 
