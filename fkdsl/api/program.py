@@ -26,6 +26,7 @@ from fkdsl.inference.run import Observer
 from fkdsl.inference.run import run as run_model
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.build import Environment, build
+from fkdsl.ir.verify import subexpressions
 from fkdsl.language.checker import Checked, FunctionInfo, check
 from fkdsl.language.constants import constant
 from fkdsl.language.lower import lower
@@ -126,6 +127,17 @@ class Program:
         """The intermediate representation, as it is built and run."""
         return lower(self.checked, self.name)
 
+    def model_names(self) -> list[str]:
+        """The models that the program may ask, '' for the default."""
+        names = {
+            e.model
+            for function in self.ir().functions.values()
+            for instr in function.body
+            for e in subexpressions(instr)
+            if isinstance(e, ir.Model) and e.operation in ("prompt", "chat")
+        }
+        return sorted(names)
+
     def feynman_kac(
         self, model: ModelReference | None = None, engines: Mapping[str, CachedTransformer] | None = None
     ) -> SteeringModel:
@@ -161,8 +173,12 @@ class Program:
         chosen = method or own
         given = {**own_options, **options} if chosen == own else options
         engines = engines if engines is not None else self.engines(model)
+        target = self.feynman_kac(engines=engines)
+        # Models are loaded before the clock starts, and before any particle does.
+        for name in self.model_names():
+            _ = engines[name]
         return run_model(
-            self.feynman_kac(engines=engines),
+            target,
             chosen,
             seed,
             given,

@@ -23,7 +23,7 @@ def result_text(result: Result, options: Mapping[str, Any], *, top: int = 10, fi
     settings = ", ".join(f"{k}={v}" for k, v in options.items() if k != "max_states")
     exact = result.method == "exact"
     lines.append(f"log Z {'=' if exact else '~'} {result.log_z:.4f}   Z {'=' if exact else '~'} {_small(result.log_z)}")
-    facts = [] if exact else [f"ESS {result.ess:.1f} of {len(result.particles)}"]
+    facts = [] if exact else [f"ESS {result.ess:.1f} of {options.get('particles', len(result.particles))}"]
     facts += [f"{result.steps} steps", f"{result.forwarded_tokens} tokens in {result.model_calls} model calls"]
     facts += [f"{result.seconds:.1f} s"] + ([] if exact else [f"seed {result.seed}"])
     lines.append(f"{result.method}({settings})   " + "   ".join(facts))

