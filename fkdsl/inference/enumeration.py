@@ -19,12 +19,13 @@ outcome changes. The runs are a depth-first walk over prefixes of decisions; eac
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from numpy.typing import ArrayLike
 
 from fkdsl.base.errors import InternalError
+from fkdsl.base.logspace import Floats
 from fkdsl.base.random import Key, check_probabilities
 
 T = TypeVar("T")
@@ -42,28 +43,31 @@ class Continuous(InternalError):
 class EnumeratingRng:
     """A stream that replays decisions and then takes the first outcome of each new one.
 
-    After a run, `taken` and `widths` hold every decision and the probabilities it was among.
+    After a run, `taken` holds every decision, `counts` among how many outcomes it was, `probability` that of all.
     """
 
     def __init__(self, prefix: tuple[int, ...] = ()) -> None:
         self._prefix = prefix
         self.taken: list[int] = []
-        self.widths: list[tuple[float, ...]] = []
+        self.counts: list[int] = []
+        self.probability = 1.0
 
-    def decide(self, probabilities: tuple[float, ...]) -> int:
+    def decide(self, probabilities: Sequence[float] | Floats) -> int:
         """The next decision among outcomes of the given probabilities, none of them zero."""
         at = len(self.taken)
         outcome = self._prefix[at] if at < len(self._prefix) else 0
         if outcome >= len(probabilities):
             raise InternalError("a sampler is not a function of its random stream")
         self.taken.append(outcome)
-        self.widths.append(probabilities)
+        # A count and not the probabilities: a vocabulary's worth of them for each of its outcomes would not fit.
+        self.counts.append(len(probabilities))
+        self.probability *= float(probabilities[outcome])
         return outcome
 
     def choice(self, probabilities: ArrayLike) -> int:
         p = check_probabilities(probabilities)
         support = p.nonzero()[0]
-        return int(support[self.decide(tuple(p[support] / p.sum()))])
+        return int(support[self.decide(p[support] / p.sum())])
 
     def uniform(self) -> Any:
         return Interval(self)
@@ -71,28 +75,29 @@ class EnumeratingRng:
     def split(self, *key: Key) -> EnumeratingRng:
         return self
 
-    @property
-    def probability(self) -> float:
-        """The probability of the decisions taken."""
-        return math.prod(w[i] for w, i in zip(self.widths, self.taken, strict=True))
-
     def siblings(self) -> list[tuple[int, ...]]:
         """The prefixes that differ from this run at a decision beyond its own prefix: what is left to visit."""
         return [
             (*self.taken[:at], other)
             for at in range(len(self._prefix), len(self.taken))
-            for other in range(len(self.widths[at]) - 1, 0, -1)
+            for other in range(self.counts[at] - 1, 0, -1)
         ]
 
 
 class Interval:
-    """scale * U + shift for a U known to be uniform on an interval that comparisons narrow."""
+    """scale * U + shift for a U known to be uniform on an interval that comparisons narrow.
+
+    Two of them together are not affine in one U: that, like float(), raises Continuous.
+    """
+
+    __array_ufunc__ = None  # numpy's numbers leave arithmetic and comparison to the methods here
 
     def __init__(self, rng: EnumeratingRng, scale: float = 1.0, shift: float = 0.0, known: Any = None) -> None:
         self._rng, self._scale, self._shift = rng, scale, shift
         self._known: list[float] = known if known is not None else [0.0, 1.0]
 
     def _affine(self, scale: float, shift: float) -> Interval:
+        scale, shift = float(scale), float(shift)
         return Interval(self._rng, self._scale * scale, self._shift * scale + shift, self._known)
 
     def __add__(self, other: float) -> Interval:
@@ -108,7 +113,7 @@ class Interval:
         return self._affine(other, 0.0)
 
     def __truediv__(self, other: float) -> Interval:
-        return self._affine(1.0 / other, 0.0)
+        return self._affine(1.0 / float(other), 0.0)
 
     __radd__, __rmul__ = __add__, __mul__
 
@@ -117,6 +122,7 @@ class Interval:
 
     def _below(self, other: float) -> bool:
         """Whether scale * U + shift < other, deciding U's side of the boundary if it is open."""
+        other = float(other)
         if self._scale == 0.0:
             return self._shift < other
         low, high = self._known

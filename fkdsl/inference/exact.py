@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -28,7 +28,7 @@ BATCH = 4096
 class Level(Generic[S]):
     """Step t: states of positive weight, none twice, with E_M[prod_{s<=t} G_s 1{X_t = x}] in nats.
 
-    dead: (state, log of its weight before the potential that was zero), a few of them, for reports.
+    dead: states that the last potential killed, at most BATCH of them, for reports.
     """
 
     t: int
@@ -46,7 +46,8 @@ def exact(model: FeynmanKac[S], max_states: int = 1_000_000, max_steps: int | No
     continuous distribution.
     """
     rng = EnumeratingRng()
-    states, log_G = model.initial([rng])
+    states, drawn_log_G = model.initial([rng])
+    log_G = check_log_weights(drawn_log_G)
     if rng.taken:
         raise CallError("s0 is drawn at random: exact needs a fixed initial state")
     done = {model.key(x): (x, float(w)) for x, w in zip(states, log_G, strict=True) if w > -np.inf}
@@ -109,15 +110,3 @@ def _step_all(model: FeynmanKac[S], moving: Sequence[tuple[S, float]]) -> Iterat
         for (x, w, _), rng, state, g in zip(batch, rngs, states, check_log_weights(log_G), strict=True):
             yield state, w + math.log(rng.probability) + float(g)
             todo.extend((x, w, prefix) for prefix in rng.siblings())
-
-
-def posterior_of(model: FeynmanKac[S], level: Level[S]) -> list[tuple[Any, float]]:
-    """(value, probability) of the finished states of a level, most probable first."""
-    if level.log_Z == -math.inf:
-        return []
-    pairs = [
-        (model.value(x), math.exp(w - level.log_Z))
-        for x, w in zip(level.states, level.log_weights, strict=True)
-        if model.finished(x)
-    ]
-    return sorted(pairs, key=lambda pair: -pair[1])

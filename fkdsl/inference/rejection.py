@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from fkdsl.base.errors import CallError
+from fkdsl.base.logspace import check_log_weights
 from fkdsl.base.random import Rng, derive
 from fkdsl.inference.interface import FeynmanKac, Particle, Step
 from fkdsl.inference.population import check_steps, make_step, mutate
@@ -77,7 +78,7 @@ def _run_batch(
     lineages = [derive(b"attempt", i) for i in numbers]
     states, log_G = model.initial([rng.split("initial", lineage.hex()) for lineage in lineages])
     x = tuple(Particle(s, lineage) for s, lineage in zip(states, lineages, strict=True))
-    lw: Any = np.array(log_G)
+    lw = check_log_weights(log_G)
     t = 0
     while any(w > -np.inf and not model.finished(p.state) for p, w in zip(x, lw, strict=True)):
         t += 1

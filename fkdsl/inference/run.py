@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from fkdsl.base.errors import BudgetEnded, CallError, PopulationDied
+from fkdsl.base.errors import CallError, PopulationDied
 from fkdsl.base.random import KeyedRng, Rng
 from fkdsl.inference.exact import Level, exact
 from fkdsl.inference.interface import FeynmanKac, Step
@@ -16,6 +16,7 @@ from fkdsl.inference.rejection import rejection
 from fkdsl.inference.result import Answer, Result, filtering_answers, final_ess, merged, weighted_values
 from fkdsl.inference.smc import importance, smc
 from fkdsl.inference.steer import steer
+from fkdsl.inference.timed import Timed
 
 S = TypeVar("S")
 Observer = Callable[[Any], None]
@@ -64,15 +65,15 @@ def run(
     deaths: list[tuple[int, Counter[str]]] = []
     history: list[tuple[Answer, ...]] = []
     last: Step[S] | Level[S] | None = None
-    for step in steps_of(model, KeyedRng(seed), method, options or {}, max_steps):
+    timed = Timed(model, timeout)
+    for step in steps_of(timed, KeyedRng(seed), method, options or {}, max_steps):
+        timed.t = step.t
         if observer is not None:
             observer(step)
         if filtering:
             history.append(filtering_answers(model, step))
         deaths.append((step.t, _deaths(model, step, last)))
         last = step
-        if timeout is not None and time.monotonic() - began > timeout:
-            raise BudgetEnded(f"time ran out after {timeout:g} s, at step {step.t}\n  = help: raise --timeout")
     assert last is not None
     if last.log_Z == -float("inf"):
         raise _died(method, last, deaths)

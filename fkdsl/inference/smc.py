@@ -10,7 +10,6 @@ from typing import TypeVar
 
 import numpy as np
 
-from fkdsl.base.errors import CallError
 from fkdsl.base.logspace import effective_sample_size, normalised
 from fkdsl.base.random import Rng
 from fkdsl.inference.interface import FeynmanKac, Step
@@ -49,9 +48,3 @@ def smc(
 def importance(model: FeynmanKac[S], rng: Rng, particles: int = 64, max_steps: int | None = None) -> Iterator[Step[S]]:
     """N independent weighted runs: smc that never resamples."""
     return smc(model, rng, particles, ess=0.0, max_steps=max_steps)
-
-
-def verify_ess(ess: float) -> None:
-    """Raises CallError unless the threshold is a share of N."""
-    if not 0.0 <= ess <= 1.0:
-        raise CallError(f"ess is a share of the particles, between 0 and 1, not {ess}", "write ess=0.5")

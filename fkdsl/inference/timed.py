@@ -1,0 +1,44 @@
+"""A model that stops when its time is up, whatever method steps it: `rejection` and `exact` make many model steps
+between two that they yield."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable, Sequence
+from typing import Any, Generic, TypeVar
+
+from fkdsl.base.errors import BudgetEnded
+from fkdsl.base.logspace import Floats
+from fkdsl.base.random import Rng
+from fkdsl.inference.interface import FeynmanKac
+
+S = TypeVar("S")
+
+
+class Timed(Generic[S]):
+    """The model itself, but `step` raises BudgetEnded once `timeout` seconds have passed. t: the last step reached."""
+
+    def __init__(self, model: FeynmanKac[S], timeout: float | None) -> None:
+        self._model, self._timeout = model, timeout
+        self._began = time.monotonic()
+        self.t = 0
+
+    def initial(self, rngs: Sequence[Rng]) -> tuple[list[S], Floats]:
+        return self._model.initial(rngs)
+
+    def step(self, rngs: Sequence[Rng], xp: Sequence[S]) -> tuple[list[S], Floats]:
+        if self._timeout is not None and time.monotonic() - self._began > self._timeout:
+            raise BudgetEnded(f"time ran out after {self._timeout:g} s, past step {self.t}\n  = help: raise --timeout")
+        return self._model.step(rngs, xp)
+
+    def finished(self, x: S) -> bool:
+        return self._model.finished(x)
+
+    def value(self, x: S) -> Any:
+        return self._model.value(x)
+
+    def key(self, x: S) -> Hashable:
+        return self._model.key(x)
+
+    def describe(self, x: S) -> str:
+        return self._model.describe(x)
