@@ -1,7 +1,7 @@
 """The engine against plain transformers, in one run: `python tests/benchmarks/engine.py`. Prints a table of ratios.
 
-Each row: short_words, with a penalty for its condition, steered end to end; transformers' own `generate` sampling as many
-texts of as many tokens at once; and the tokens that a system without a cache would forward. Not a test: it asserts nothing.
+Each row: short_words, with a penalty for its condition, steered end to end; transformers' own `generate` sampling as
+many texts of as many tokens at once; and the tokens that a system without a cache would forward. It asserts nothing.
 """
 
 import statistics
