@@ -13,32 +13,60 @@ WIDTH = 96
 
 def explain(program: ir.Program) -> str:
     """The model, a paragraph for s0 and one for each kind of step."""
-    return "\n".join(_lines(program)) + "\n"
+    return "\n".join(_Printer(program).lines()) + "\n"
 
 
-def _lines(program: ir.Program) -> Iterator[str]:
-    first, *steps = segments(program)
-    entry = program.functions[program.entry]
-    yield f"{program.entry}  ({entry.span.source.name}:{entry.span.line})"
-    yield ""
-    yield f"s0   the state at {_places(first)}"
-    yield from _potentials("G_0", first)
-    if any(isinstance(i, ir.Checkpoint) for f in program.functions.values() for i in f.body):
+class _Printer:
+    def __init__(self, program: ir.Program) -> None:
+        self.program = program
+        self.home = {id(i): f.name for f in program.functions.values() for i in f.body}
+
+    def lines(self) -> Iterator[str]:
+        program = self.program
+        first, *steps = segments(program)
+        entry = program.functions[program.entry]
+        yield f"{program.entry}  ({entry.span.source.name}:{entry.span.line})"
         yield ""
-        yield "This program chooses its own steps: M_t runs from a checkpoint to the draw after the next checkpoint;"
-        yield "the draws below are made within a step, and G_t is the product of what they pass."
-    for step in steps:
-        assert step.draw is not None
-        yield ""
-        yield f"M_t  {_code(step.draw.span)}"
-        yield f"     {_kernel(step.draw)}; then runs to {_places(step)}"
-        yield from _potentials("G_t", step)
-    if not steps:
-        yield ""
-        yield "No step: nothing is drawn."
-    for note in program.notes:
-        yield ""
-        yield note
+        yield f"s0   the state at {self.places(first)}"
+        yield from _potentials("G_0", first)
+        if any(isinstance(i, ir.Checkpoint) for f in program.functions.values() for i in f.body):
+            yield ""
+            yield "This program chooses its own steps: M_t runs from a checkpoint to the first draw after the next;"
+            yield "the draws below are made within a step, and G_t is the product of what they pass."
+        for step in steps:
+            assert step.draw is not None
+            yield ""
+            yield f"M_t  {self.place(step.draw)}: {_text(step.draw.span)}"
+            yield f"     {_kernel(step.draw)},"
+            yield f"     then runs to {self.places(step)}"
+            yield from _potentials("G_t", step)
+        if not steps:
+            yield ""
+            yield "No step: nothing is drawn."
+        for note in program.notes:
+            yield ""
+            yield note
+
+    def place(self, instr: ir.Instr) -> str:
+        """Where an instruction stands, as the user sees it: one of a built-in is named by the lines that call it."""
+        if not instr.span.source.name.startswith("<prelude"):
+            return f"line {instr.span.line}"
+        name = self.home[id(instr)]
+        calls = [
+            str(i.span.line)
+            for f in self.program.functions.values()
+            for i in f.body
+            if isinstance(i, ir.Call) and i.function == name
+        ]
+        return f"`{name}` of line {' and '.join(dict.fromkeys(calls))}"
+
+    def places(self, segment: Segment) -> str:
+        """Where a segment ends: draws and returns."""
+        draws = dict.fromkeys(self.place(i) for i in segment.ends if isinstance(i, ir.Draw))
+        parts = ["the draw of " + " or ".join(draws)] if draws else []
+        if any(isinstance(i, ir.Return) for i in segment.ends):
+            parts.append("the end, where the particle is absorbed")
+        return ", or ".join(parts) or "nowhere"
 
 
 def _kernel(draw: ir.Draw) -> str:
@@ -57,7 +85,7 @@ def _kernel(draw: ir.Draw) -> str:
         case ir.Builtin(name=name):
             return f"draws from {name}"
         case ir.Local():
-            return "draws the next token and appends it, or draws from the distribution held"
+            return "draws from what the name holds; a context gives its next token, and appends it"
     return "draws from this distribution"
 
 
@@ -67,23 +95,11 @@ def _potentials(name: str, segment: Segment) -> Iterator[str]:
         return
     for i, instr in enumerate(segment.potentials):
         what = {ir.Condition: "0 unless", ir.Factor: "exp of", ir.Observe: "the probability in"}[type(instr)]
-        yield f"{name if i == 0 else '   '}  {'=' if i == 0 else '*'} {what}  {_code(instr.span)}"
+        where = f"line {instr.span.line}: {_text(instr.span)}"
+        yield f"{name if i == 0 else '   '}  {'=' if i == 0 else '*'} {what}  {where}"
 
 
-def _places(segment: Segment) -> str:
-    """Where a segment ends: draws and returns, by line."""
-    draws = [f"line {i.span.line}" for i in segment.ends if isinstance(i, ir.Draw) and i.span.source.text]
-    parts = []
-    if draws:
-        parts.append("the draw of " + " or ".join(dict.fromkeys(draws)))
-    if any(isinstance(i, ir.Return) for i in segment.ends):
-        parts.append("the end, where the particle is absorbed")
-    return ", or ".join(parts) or "nowhere"
-
-
-def _code(span: Span) -> str:
-    """A line number and the text that stands there, in one line."""
+def _text(span: Span) -> str:
+    """The text that stands there, in one line."""
     text = " ".join(span.text.split())
-    text = text if len(text) <= WIDTH else text[: WIDTH - 3] + "..."
-    prelude = span.source.name.startswith("<")
-    return f"{span.source.name if prelude else ''}line {span.line}: {text}"
+    return text if len(text) <= WIDTH else text[: WIDTH - 3] + "..."
