@@ -19,6 +19,12 @@ ModelReference = str | LanguageModel | CachedTransformer
 """What a caller may give for a model: a name as in `model "..."`, a model, or an engine that has one."""
 
 
+CACHE_MEMORY = 2 << 30
+"""Bytes of cache that one engine may hold, unless the caller says otherwise."""
+MAX_BATCH = 128
+"""Rows in one forward, unless the caller says otherwise: what a forward puts together grows with them."""
+
+
 class Engines(Mapping[str, CachedTransformer]):
     """By declared name, '' for the default; one that is not declared is a reference (`prompt(..., model="org/name")`).
 
@@ -39,7 +45,8 @@ class Engines(Mapping[str, CachedTransformer]):
         progress: Progress = silent,
     ) -> None:
         self.declared, self.folder, self.override = declared, folder, override
-        self.cache_memory, self.max_batch, self.dtype, self.device = cache_memory, max_batch, dtype, device
+        self.cache_memory, self.max_batch = cache_memory or CACHE_MEMORY, max_batch or MAX_BATCH
+        self.dtype, self.device = dtype, device
         self.progress = progress
         self._engines: dict[str, CachedTransformer] = {}
         self._by_reference: dict[Any, CachedTransformer] = {}

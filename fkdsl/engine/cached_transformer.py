@@ -120,7 +120,8 @@ class CachedTransformer:
             self.cache.put(answer.segment, [id(n) for n in job.run])
             for node, row in zip(job.wanted, answer.log_probs, strict=True):
                 rows[node] = row
-                self.cache.put_row(id(node), row)
+                # A copy, since a view would keep the whole batch's rows in memory.
+                self.cache.put_row(id(node), row.copy())
         return rows
 
     def _past(self, base: Context) -> tuple[Past, ...]:

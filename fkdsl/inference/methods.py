@@ -40,7 +40,8 @@ class Method:
     available: bool = True
 
 
-_PARTICLES = Option(16, doc="size of the population")
+MOST = 1_000_000
+_PARTICLES = Option(16, 1, MOST, doc="size of the population")
 METHODS: dict[str, Method] = {
     "smc": Method(
         {
@@ -51,13 +52,18 @@ METHODS: dict[str, Method] = {
         "sequential Monte Carlo",
     ),
     "steer": Method(
-        {"particles": Option(8, doc="size of the population"), "factor": Option(3, doc="draws for each particle")},
+        {
+            "particles": Option(8, 1, MOST, doc="size of the population"),
+            "factor": Option(3, 1, 1000, doc="draws for each particle"),
+        },
         "SMC transformer steering: expand, weigh, keep the best by optimal resampling",
     ),
-    "importance": Method({"particles": Option(64, doc="independent runs")}, "importance sampling, no resampling"),
+    "importance": Method(
+        {"particles": Option(64, 1, MOST, doc="independent runs")}, "importance sampling, no resampling"
+    ),
     "rejection": Method(
         {
-            "samples": Option(16, 2, doc="accepted runs wanted"),
+            "samples": Option(16, 2, MOST, doc="accepted runs wanted"),
             "attempts": Option(10_000, doc="runs tried at most"),
         },
         "exact samples by rejection; potentials at most 1",

@@ -57,6 +57,8 @@ def mutate(
 ) -> tuple[tuple[Particle[S], ...], Floats]:
     """x_t ~ M_t and w *= G_t for every particle that lives and is not finished; the others stay as they are."""
     moving = [i for i, p in enumerate(particles) if log_weights[i] > -np.inf and not model.finished(p.state)]
+    if not moving:  # resampling may have left the finished ones only
+        return tuple(particles), log_weights
     rngs = [rng.split("mutate", particles[i].lineage.hex(), t) for i in moving]
     states, log_G = model.step(rngs, [particles[i].state for i in moving])
     moved, lw = list(particles), np.array(log_weights, dtype=np.float64)
