@@ -51,6 +51,33 @@ def test_low_variance_schemes_stay_near_the_expected_count(scheme, ws, n, seed):
             assert A.count(j) >= math.floor(n * w - 1e-9) - (2 if scheme == "stratified" else 0)
 
 
+wide = st.lists(
+    st.one_of(st.just(0.0), st.floats(-300, 0).map(lambda e: 10.0**e), st.sampled_from((1.0, 1 / 3, 1e-300, 5e-324))),
+    min_size=1,
+    max_size=60,
+).filter(lambda ws: max(ws) > 1e-250)
+
+
+@pytest.mark.parametrize("scheme", RESAMPLING)
+@given(ws=wide, n=st.sampled_from((1, 2, 7, 64, 1000)), seed=seeds)
+def test_weights_that_span_all_of_float64_keep_the_count_and_the_dead_dead(scheme, ws, n, seed):
+    W = normal(ws)
+    A = RESAMPLING[scheme](KeyedRng(seed), W, n)
+    assert len(A) == n
+    assert sorted(A) == A
+    assert all(ws[a] > 0.0 for a in A)
+
+
+@given(ws=wide, n=st.integers(1, 59), seed=seeds)
+def test_the_reduction_holds_its_laws_where_weights_span_all_of_float64(ws, n, seed):
+    kept, lw = optimal_reduction(KeyedRng(seed), logs(ws), n)
+    assert len(set(kept)) == len(kept) == min(n, sum(w > 0 for w in ws))
+    assert all(ws[j] > 0.0 for j in kept)
+    assert abs(np.exp(lw).sum() - sum(ws)) <= 1e-9 * sum(ws)
+    # No weight is lowered, so the heaviest are never lost for a light one.
+    assert all(new >= old - 1e-9 for new, old in zip(lw, logs(ws)[kept], strict=True))
+
+
 @pytest.mark.parametrize("scheme", RESAMPLING)
 def test_equal_weights_and_one_certain_weight(scheme):
     if scheme not in ("multinomial",):
