@@ -123,3 +123,10 @@ def test_links_between_the_docs_lead_somewhere():
     for path in [*TEXTS, *(ROOT / "docs/errors").glob("*.md")]:
         for link in re.findall(r"\]\((?!http)([^)#]+)", path.read_text("utf-8")):
             assert (path.parent / link).exists(), f"{path.name}: {link}"
+
+
+def test_the_tests_that_the_docs_name_exist():
+    tests = "\n".join(p.read_text("utf-8") for p in (ROOT / "tests").rglob("*.py"))
+    for path in TEXTS:
+        for name in re.findall(r"`(test_\w+)`", path.read_text("utf-8")):
+            assert f"def {name}(" in tests, f"{path.name}: {name}"
