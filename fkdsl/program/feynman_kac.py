@@ -107,7 +107,7 @@ class SteeringModel:
                     for model, node in need.wanted:
                         wanted.setdefault(model, {}).setdefault(node, []).append(particle)
                 except Fault as fault:
-                    where = f"in particle {i}" if len(particles) > 1 else when
+                    where = f"in particle {i} of the {len(particles)} that are running" if len(particles) > 1 else when
                     place = self.code.functions[self.code.entry].span
                     raise ProgramError([fault.diagnostic(place, where)]) from None
             for model, askers in wanted.items():
