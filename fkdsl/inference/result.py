@@ -54,8 +54,8 @@ class Result:
     filtering: tuple[tuple[Answer, ...], ...] = ()
 
     def probability(self, value: Any) -> float:
-        """The posterior probability of a return value."""
-        return math.fsum(a.probability for a in self.posterior if a.value == value)
+        """The posterior probability of a return value; 1, 1.0 and true are different values."""
+        return math.fsum(a.probability for a in self.posterior if value_key(a.value) == value_key(value))
 
 
 def value_key(value: Any) -> Hashable:

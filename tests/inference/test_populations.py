@@ -230,10 +230,13 @@ def test_time_ends_every_method_even_within_a_step(method):
 @pytest.mark.parametrize("method", ["smc", "steer", "importance", "rejection"])
 def test_a_hard_condition_is_not_a_large_penalty(method):
     """PDL writes `hard` as -1000 nats, so a population that all failed looks uniform. Here none of it is returned, and
-    one survivor among the dead has all the weight. (400 attempts at 0.03 all fail once in 200,000 seeds.)"""
+    one survivor among the dead has all the weight.
+
+    Seed 1 stays: its first 400 attempts at 0.03 all fail, which happens to one seed in 200,000. Its first 40,000 do not
+    stand out, nor do those of 300 other seeds, so it is chance; 2,000 attempts ask for none."""
     narrow = Machine(M=(((0.97, 0.03),) * 2,), G=(((0.0, 1.0),) * 2,))
-    options = {"rejection": {"samples": 2, "attempts": 400}}.get(method, {"particles": 60})
-    result = run(narrow, method, seed=2, options=options)
+    options = {"rejection": {"samples": 2, "attempts": 2_000}}.get(method, {"particles": 200})
+    result = run(narrow, method, seed=1, options=options)
     assert [a.value for a in result.posterior] == [(1, 1)]
     assert abs(result.posterior[0].probability - 1.0) <= 1e-12
 

@@ -141,3 +141,28 @@ def test_results_have_weights_that_sum_to_one_and_no_zero_weight():
     assert abs(sum(a.probability for a in result.posterior) - 1.0) <= 1e-12
     assert all(p.log_weight > -math.inf for p in result.particles)
     assert abs(math.fsum(math.exp(p.log_weight) for p in result.particles) - math.exp(result.log_z)) <= 1e-12
+
+
+def test_one_and_true_are_different_values():
+    class Mixed:
+        def initial(self, rngs):
+            return [None] * len(rngs), np.zeros(len(rngs))
+
+        def step(self, rngs, xp):
+            return [(1, True)[rng.choice([0.25, 0.75])] for rng in rngs], np.zeros(len(xp))
+
+        def finished(self, x):
+            return x is not None
+
+        def value(self, x):
+            return x
+
+        def key(self, x):
+            return (type(x), x)
+
+        def describe(self, x):
+            return repr(x)
+
+    result = fkdsl.run(Mixed(), "exact")
+    assert abs(result.probability(1) - 0.25) <= 1e-12
+    assert abs(result.probability(True) - 0.75) <= 1e-12
