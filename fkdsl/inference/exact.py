@@ -20,7 +20,7 @@ from fkdsl.inference.interface import FeynmanKac
 from fkdsl.inference.population import check_steps
 
 S = TypeVar("S")
-BATCH = 4096
+BATCH = 512
 """States stepped together."""
 
 
