@@ -69,21 +69,22 @@ class Engines(Mapping[str, CachedTransformer]):
 
     def _make(self, name: str) -> CachedTransformer:
         if name == "" and self.override is not None:
-            return self._of(self.override)
+            # A caller's paths are relative to where the caller stands, a program's to the program.
+            return self._of(self.override, Path())
         declaration = self.declared.get(name or None)
         if declaration is None and name == "":
             raise CallError("this program names no model", 'add a line `model "smollm2"`, or give one by --model')
-        return self._of_declaration(declaration) if declaration is not None else self._of(name)
+        return self._of_declaration(declaration) if declaration is not None else self._of(name, self.folder)
 
     def _of_declaration(self, declaration: tree.ModelDecl) -> CachedTransformer:
         if declaration.table is None:
-            return self._of(declaration.reference or "")
+            return self._of(declaration.reference or "", self.folder)
         key = (declaration.span.source.name, declaration.span.start)
         if key not in self._by_reference:
             self._by_reference[key] = self._engine(table_model(declaration))
         return self._by_reference[key]
 
-    def _of(self, model: ModelReference) -> CachedTransformer:
+    def _of(self, model: ModelReference, folder: Path) -> CachedTransformer:
         if isinstance(model, CachedTransformer):
             return self._by_reference.setdefault(id(model), model)
         if not isinstance(model, str):
@@ -91,9 +92,9 @@ class Engines(Mapping[str, CachedTransformer]):
         if model in self.declared:
             return self._of_declaration(self.declared[model])
         if model.endswith(".fk"):
-            return self._of_declaration(first_table(Path(model)))
+            return self._of_declaration(first_table(folder / model))
         if model not in self._by_reference:
-            loaded = load_model(model, folder=self.folder, dtype=self.dtype, device=self.device, progress=self.progress)
+            loaded = load_model(model, folder=folder, dtype=self.dtype, device=self.device, progress=self.progress)
             self._by_reference[model] = self._engine(loaded)
         return self._by_reference[model]
 

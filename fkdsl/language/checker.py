@@ -39,8 +39,8 @@ __all__ = ["Checked", "ExternInfo", "FunctionInfo", "check", "check_source"]
 
 # Importing the two fills TABLE, which every check of a call reads.
 BUILT_INS = (_library, _distributions)
-MAX_DEPTH = 180
-"""Levels of the syntax tree of one function: beyond it the checker's own recursion would be too deep."""
+MAX_FRAMES = 740
+"""Python frames that a pass over one function may need: its stack of 1000 also holds whoever called the checker."""
 
 D = TypeVar("D", bound=tree.Decl)
 
@@ -187,10 +187,10 @@ class _Checker:
     def body(self, d: tree.FunctionDef) -> None:
         """Checks the types and the flow of one definition, and learns its return type."""
         world = self.world
-        deep = deepest(d, MAX_DEPTH)
+        deep = deepest(d, MAX_FRAMES)
         if deep is not None:
             self.report.error(
-                "FK109", f"`{d.name}` is nested too deep", deep.span, f"more than {MAX_DEPTH} levels",
+                "FK109", f"`{d.name}` is nested too deep", deep.span, "too many levels",
                 "name the inner parts and use the names",
             )  # fmt: skip
             world.returns.setdefault(d.name, ANY)

@@ -28,14 +28,25 @@ def _nodes(value: Any) -> Iterator[Any]:
         yield value
 
 
-def deepest(node: Any, limit: int) -> Any:
-    """The first node more than `limit` levels below `node`, or None."""
+CALL_COST, STATEMENT_COST, OTHER_COST = 8, 2, 3
+"""Python frames that a recursive pass may need for one level of the tree."""
+
+
+def deepest(node: Any, frames: int) -> Any:
+    """The first node that a recursive pass would need more than `frames` Python frames to reach, or None."""
     stack = [(node, 0)]
     while stack:
         here, depth = stack.pop()
-        if depth > limit:
+        if depth > frames:
             return here
-        stack.extend((child, depth + 1) for child in children(here))
+        match here:
+            case tree.Call():
+                depth += CALL_COST
+            case tree.Stmt():
+                depth += STATEMENT_COST
+            case _:
+                depth += OTHER_COST
+        stack.extend((child, depth) for child in children(here))
     return None
 
 

@@ -6,12 +6,15 @@ bool, int, float and str are Python's; a list is a tuple; a record is a `Record`
 
 >>> Token(5, " sea", False) == " sea", Token(2, "", True) == EOS, Token(5, " sea", False) == Token(9, " sea", False)
 (True, True, True)
+>>> print(show((1, True, "it's", Record({"a": "x"}))))
+[1, true, "it's", {"a": "x"}]
 >>> Record({"a": 1})["a"], hash(Record({"a": (1, 2)})) == hash(Record({"a": (1, 2)}))
 (1, True)
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -110,4 +113,4 @@ def show(value: Any) -> str:
 
 
 def _show_inner(value: Any) -> str:
-    return repr(value) if isinstance(value, str) else show(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else show(value)

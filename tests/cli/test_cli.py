@@ -194,3 +194,17 @@ def test_output_into_a_closed_pipe_is_no_error():
     command = f"{sys.executable} -m fkdsl exact {TWO_BITS} --filtering | head -1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
     assert done.stderr == ""
+
+
+def test_a_callers_model_path_is_relative_to_the_caller_and_a_programs_to_the_program(capsys, tmp_path, monkeypatch):
+    inner = tmp_path / "programs"
+    inner.mkdir()
+    (tmp_path / "tables.fk").write_text('model t = table:\n    "" -> "x": 1.0\n')
+    (inner / "own.fk").write_text('model t = table:\n    "" -> "y": 1.0\n')
+    text = '\nprogram p() -> str:\n    lm = prompt("")\n    t ~ lm\n    return lm.text\n'
+    (inner / "p.fk").write_text('model "own.fk"\n' + text)
+    monkeypatch.chdir(tmp_path)
+    for args, value in (([], "y"), (["--model", "tables.fk"], "x")):
+        status, out, err = call(capsys, "exact", "programs/p.fk", "--json", *args)
+        assert status == 0, err
+        assert json.loads(out)["posterior"][0]["value"] == value
