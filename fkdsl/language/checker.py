@@ -92,6 +92,7 @@ class _Checker:
     def check(self) -> Checked:
         world = self.world
         files = Imports(self.report, self.load).gather(self.module, self.folder)
+        self.verify_depth(files)
         for file in files:
             self.declare(file)
         definitions = {**world.functions, **world.programs}
@@ -122,6 +123,18 @@ class _Checker:
             _in_order(self.report.warnings),
             world.types,
         )
+
+    def verify_depth(self, files: Iterable[File]) -> None:
+        """Raises ProgramError for a tree too deep to be walked by recursion, as everything after this does."""
+        for file in files:
+            for d in file.module.declarations:
+                deep = deepest(d, MAX_FRAMES)
+                if deep is not None:
+                    self.report.error(
+                        "FK109", "this is nested too deep", deep.span, "too many levels",
+                        "name the inner parts and use the names",
+                    )  # fmt: skip
+                    raise ProgramError(_in_order(self.report.errors))
 
     def own(self, kind: type[D]) -> tuple[D, ...]:
         return tuple(d for d in self.module.declarations if isinstance(d, kind))
@@ -187,14 +200,6 @@ class _Checker:
     def body(self, d: tree.FunctionDef) -> None:
         """Checks the types and the flow of one definition, and learns its return type."""
         world = self.world
-        deep = deepest(d, MAX_FRAMES)
-        if deep is not None:
-            self.report.error(
-                "FK109", f"`{d.name}` is nested too deep", deep.span, "too many levels",
-                "name the inner parts and use the names",
-            )  # fmt: skip
-            world.returns.setdefault(d.name, ANY)
-            return
         found = Body(world, d).check()
         world.returns[d.name] = found
         Flow(self.report, d).check(gives_value=found != NONE)
