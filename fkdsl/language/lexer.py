@@ -146,7 +146,9 @@ class Lexer:
     def word(self, word: str, at: int) -> Token:
         kind = "NAME"
         declares = not self.first_word and self.layout.depth == 0 and not self.inline and word in DECLARATIONS
-        if word in KEYWORDS or declares or word in WITHIN.get(self.first_word, ()):
+        # `infer steer(factor=3)`: options of a method have no statements among them.
+        option = self.first_word == "infer" and bool(self.brackets) and word == "factor"
+        if (word in KEYWORDS and not option) or declares or word in WITHIN.get(self.first_word, ()):
             kind = word.upper()
         self.first_word = self.first_word or word
         return self.token(kind, at, self.at)

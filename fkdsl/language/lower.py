@@ -153,7 +153,9 @@ class _Body:
     def draw(self, span: Span, target: tree.Name, value: tree.Expr) -> None:
         if isinstance(value, tree.Call):
             name = value.function.name
-            if name in self.checked.functions or name in prelude():
+            user = self.checked.functions.get(name)
+            # A pure function that gives a distribution is an expression, and what it gives is drawn from.
+            if user.stochastic if user is not None else name in prelude():
                 args = self.user_args(self.owner.definition(name), value)
                 self.owner.wanted.append(name)
                 self.out.append(ir.Call(span, self.slot(target.name), name, args))

@@ -148,3 +148,18 @@ def test_rows_are_asked_for_in_batches_over_the_population():
     result = fkdsl.parse(f"{BITS}program p() -> str:\n{lines}").run("importance", particles=200, seed=1)
     assert result.model_calls <= 3
     assert math.isclose(result.log_z, 0.0, abs_tol=1e-12)
+
+
+def test_what_a_pure_function_gives_is_drawn_from():
+    text = (
+        "def biased(p: float) -> dist[bool]:\n    return bernoulli(p / 2)\n\n"
+        "program p() -> bool:\n    x ~ biased(0.5)\n    return x\n"
+    )
+    assert_same_masses(values(fkdsl.parse(text).feynman_kac()), {True: 0.25, False: 0.75})
+
+
+def test_a_file_may_ask_for_steer_with_its_factor():
+    text = "program p() -> int:\n    x ~ uniform_int(1, 3)\n    return x\n\ninfer steer(particles=4, factor=2)\n"
+    program = fkdsl.parse(text)
+    assert program.method == ("steer", {"particles": 4, "factor": 2})
+    assert program.run().method == "steer"
