@@ -26,6 +26,7 @@ from fkdsl.inference.run import Observer
 from fkdsl.inference.run import run as run_model
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.build import Environment, build
+from fkdsl.ir.passes import PASSES, optimise
 from fkdsl.ir.verify import subexpressions
 from fkdsl.language.checker import Checked, FunctionInfo, check
 from fkdsl.language.constants import constant
@@ -33,9 +34,12 @@ from fkdsl.language.lower import lower
 from fkdsl.language.parser import parse as parse_source
 from fkdsl.language.parser import read_source
 from fkdsl.program.feynman_kac import SteeringModel
+from fkdsl.program.guided import Guides
 from fkdsl.program.types import BOOL, FLOAT, INT, STR, List, Type
 
 DEFAULT_METHOD = "smc"
+OPTIMISATIONS = (*PASSES,)
+"""What `without` and `--no-opt` switch off."""
 MAX_STEPS = 10_000
 """Steps after which a run that has not ended is stopped, unless the caller says otherwise."""
 
@@ -77,7 +81,7 @@ class Program:
     """A checked program; calling it gives one with its parameters set. Loads no model until it is run.
 
     selected: which of the file's programs, needed if there are several. arguments: parameters that differ from their
-    defaults.
+    defaults. off: passes of the optimiser that are left out.
     """
 
     checked: Checked
@@ -85,6 +89,7 @@ class Program:
     allow_extern: bool = False
     selected: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    off: frozenset[str] = frozenset()
 
     def __call__(self, **parameters: Any) -> Program:
         """The program with parameters set. Raises CallError for one that it does not have, or of another type."""
@@ -102,6 +107,15 @@ class Program:
             help = f"did you mean `{near}`?" if near else f"its programs are: {known}"
             raise CallError(f"there is no program `{name}` in {self.checked.module.source.name}", help)
         return replace(self, selected=name)
+
+    def without(self, *passes: str) -> Program:
+        """The program with passes of the optimiser switched off; all of them if none is named."""
+        for name in passes:
+            if name not in OPTIMISATIONS:
+                near = near_name(name, OPTIMISATIONS)
+                help = f"did you mean `{near}`?" if near else f"one of {', '.join(OPTIMISATIONS)}"
+                raise CallError(f"there is no optimisation `{name}`", help)
+        return replace(self, off=self.off | frozenset(passes or OPTIMISATIONS))
 
     @property
     def info(self) -> FunctionInfo:
@@ -125,7 +139,7 @@ class Program:
 
     def ir(self) -> ir.Program:
         """The intermediate representation, as it is built and run."""
-        return lower(self.checked, self.name)
+        return optimise(lower(self.checked, self.name), self.off)
 
     def model_names(self) -> list[str]:
         """The models that the program may ask, '' for the default."""
@@ -139,13 +153,17 @@ class Program:
         return sorted(names)
 
     def feynman_kac(
-        self, model: ModelReference | None = None, engines: Mapping[str, CachedTransformer] | None = None
+        self,
+        model: ModelReference | None = None,
+        engines: Mapping[str, CachedTransformer] | None = None,
+        guides: Guides | None = None,
     ) -> SteeringModel:
         """(s0, {M_t}, {G_t}) of the program with its arguments. model: a reference, a LanguageModel or an engine in
-        place of the program's default model."""
+        place of the program's default model. guides: how guided draws choose."""
         externs = load_externs(self.checked.externs, self.allow_extern)
         code = build(self.ir(), Environment(self.folder, externs))
-        return SteeringModel(code, engines if engines is not None else self.engines(model), self._argument_values())
+        engines = engines if engines is not None else self.engines(model)
+        return SteeringModel(code, engines, self._argument_values(), guides=guides)
 
     def engines(self, model: ModelReference | None = None, **options: Any) -> Engines:
         """The language models that the program names, each loaded when it is first needed."""
@@ -173,7 +191,8 @@ class Program:
         chosen = method or own
         given = {**own_options, **options} if chosen == own else options
         engines = engines if engines is not None else self.engines(model)
-        target = self.feynman_kac(engines=engines)
+        guides = Guides(rejection=chosen != "exact", forget=chosen == "local")
+        target = self.feynman_kac(engines=engines, guides=guides)
         # Models are loaded before the clock starts, and before any particle does.
         for name in self.model_names():
             _ = engines[name]

@@ -70,7 +70,7 @@ METHODS: dict[str, Method] = {
     ),
     "exact": Method({"max_states": Option(1_000_000, doc="states enumerated at most")}, "enumeration"),
     "beam": Method({"width": Option(8, doc="states kept")}, "beam search", available=False),
-    "local": Method({"particles": _PARTICLES}, "mask and renormalise, the usual baseline", available=False),
+    "local": Method({"particles": _PARTICLES}, "mask, renormalise, forget the mass: what others ship, and biased"),
 }
 
 

@@ -35,7 +35,7 @@ def steps_of(
             return smc(model, rng, max_steps=max_steps, **checked)
         case "steer":
             return steer(model, rng, max_steps=max_steps, **checked)
-        case "importance":
+        case "importance" | "local":
             return importance(model, rng, max_steps=max_steps, **checked)
         case "rejection":
             return rejection(model, rng, max_steps=max_steps, **checked)

@@ -95,8 +95,8 @@ class _Builder:
                 return code.UnpackOp(span, targets, self.expr(value))
             case ir.Evaluate(span, value):
                 return code.EvaluateOp(span, self.expr(value))
-            case ir.Draw(span, target, distribution, site):
-                return code.DrawOp(span, target, self.expr(distribution), site)
+            case ir.Draw(span, target, distribution, site, guide):
+                return code.DrawOp(span, target, self.expr(distribution), site, self.guide(guide))
             case ir.Observe(span, value, distribution):
                 return code.ObserveOp(span, self.expr(value), self.expr(distribution))
             case ir.Condition(span, test):
@@ -118,6 +118,12 @@ class _Builder:
             case ir.Next(span, items, counter, targets, done):
                 return code.NextOp(span, items, counter, targets, at[done])
         raise InternalError(f"ir: no such instruction {i!r}")
+
+    def guide(self, guide: ir.Guide | None) -> code.Guide | None:
+        if guide is None:
+            return None
+        mask = self.expr(guide.mask) if guide.mask is not None else None
+        return code.Guide(mask, guide.reads, guide.tried, guide.absorbed[0].span)
 
     # ------------------------------------------------------------ expressions
 

@@ -162,12 +162,35 @@ class Evaluate(Instr):
 
 
 @dataclass(frozen=True)
+class Guide:
+    """How a draw looks ahead to the conditions after it (fkdsl.program.guided); what the optimiser adds to a Draw.
+
+    mask: a predicate of the token in the draw's target, true of every token that can live; reads: the other slots that
+    it looks at. tried: whether outcomes are tried. absorbed: the conditions that the draw looks ahead to.
+    """
+
+    mask: Expr | None
+    reads: tuple[int, ...]
+    tried: bool
+    absorbed: tuple[Absorbed, ...]
+
+
+@dataclass(frozen=True)
+class Absorbed:
+    """A condition that a draw looks ahead to, and how, in words."""
+
+    span: Span
+    means: str
+
+
+@dataclass(frozen=True)
 class Draw(Instr):
     """target ~ distribution: one step t of the program, unless it chooses its own by checkpoints."""
 
     target: int
     distribution: Expr
     site: int
+    guide: Guide | None = None
 
 
 @dataclass(frozen=True)

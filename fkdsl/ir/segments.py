@@ -27,7 +27,7 @@ class Segment:
 
 def segments(program: ir.Program) -> list[Segment]:
     """s0's segment, then one for each draw, in the order of the program's text."""
-    walk = _Walk(program)
+    walk = Walk(program)
     draws = [
         (name, pc)
         for name, function in program.functions.items()
@@ -40,7 +40,9 @@ def segments(program: ir.Program) -> list[Segment]:
     return found
 
 
-class _Walk:
+class Walk:
+    """Where a particle may go: over all paths, forgetting who called."""
+
     def __init__(self, program: ir.Program) -> None:
         self.program = program
         self.labels = {

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fkdsl.base.spans import Span
 from fkdsl.program.faults import Fault
+from fkdsl.program.guided import draw, guided_draw
 from fkdsl.program.operators import add, truth
 from fkdsl.program.values import ContextRef
 
@@ -90,15 +91,32 @@ class AppendOp(Op):
 
 
 @dataclass(frozen=True)
+class Guide:
+    """What the optimiser knows of the conditions after a draw (ir.nodes.Guide).
+
+    mask: a predicate of the token in the draw's target; reads: the other slots that it looks at. tried: whether
+    outcomes are tried. blame: the condition to name when nothing is left.
+    """
+
+    mask: Compute | None
+    reads: tuple[int, ...]
+    tried: bool
+    blame: Span
+
+
+@dataclass(frozen=True)
 class DrawOp(Op):
     target: int
     distribution: Compute
     site: int
+    guide: Guide | None = None
 
     def run(self, particle: Running, frame: ActiveFrame) -> None:
-        value = particle.draw(self.distribution(frame), self.site, self.span)
-        frame.slots[self.target] = value
-        frame.pc += 1
+        d = self.distribution(frame)
+        if self.guide is None:
+            draw(particle, frame, self, d)
+        else:
+            guided_draw(particle, frame, self, d, self.guide)
 
 
 @dataclass(frozen=True)

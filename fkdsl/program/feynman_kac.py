@@ -20,6 +20,7 @@ from fkdsl.base.random import Rng
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
 from fkdsl.program.code import Executable
 from fkdsl.program.faults import LIMITS, Fault, Limits
+from fkdsl.program.guided import Guides
 from fkdsl.program.particle import NeedRows, Running
 from fkdsl.program.state import ProgramState, Status
 from fkdsl.program.values import show
@@ -28,7 +29,8 @@ from fkdsl.program.values import show
 class SteeringModel:
     """A program with its arguments over its language models: a FeynmanKac[ProgramState].
 
-    engines: by declared model name, '' for the default; a Mapping that may load on first use.
+    engines: by declared model name, '' for the default; a Mapping that may load on first use. guides: how guided draws
+    choose; they change the variance of Z_hat and nothing else (unless they forget mass, which is `local`).
     """
 
     def __init__(
@@ -37,8 +39,10 @@ class SteeringModel:
         engines: Mapping[str, CachedTransformer],
         arguments: Sequence[Any] = (),
         limits: Limits = LIMITS,
+        guides: Guides | None = None,
     ) -> None:
         self.code, self.engines, self.arguments, self.limits = code, engines, tuple(arguments), limits
+        self.guides = guides if guides is not None else Guides()
 
     # ----------------------------------------------------- FeynmanKac protocol
 
@@ -46,7 +50,7 @@ class SteeringModel:
         """s0 and log G_0, the same for every particle: nothing is drawn before the first `~`."""
         if not rngs:
             return [], np.zeros(0)
-        first = Running(self.code, self.engines, rngs[0], self.limits)
+        first = Running(self.code, self.engines, rngs[0], self.limits, self.guides)
         first.boundary = True
         first.enter(self.code.entry, list(self.arguments), 0)
         self._run([first], "before the first draw")
@@ -54,9 +58,10 @@ class SteeringModel:
 
     def step(self, rngs: Sequence[Rng], xp: Sequence[ProgramState]) -> tuple[list[ProgramState], Floats]:
         """x_t ~ M_t(. | xp) and log G_t(xp, x), each (n,)."""
+        self.guides.new_step()
         running = []
         for rng, state in zip(rngs, xp, strict=True):
-            particle = Running(self.code, self.engines, rng, self.limits)
+            particle = Running(self.code, self.engines, rng, self.limits, self.guides)
             particle.resume(state)
             running.append(particle)
         self._run(running, "")

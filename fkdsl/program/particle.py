@@ -6,6 +6,7 @@ engine has not been asked for yet (`NeedRows`).
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from fkdsl.models.vocabulary import Vocabulary
 from fkdsl.program.code import DrawOp, Executable
 from fkdsl.program.distributions import Distribution
 from fkdsl.program.faults import LIMITS, Fault, Limits
+from fkdsl.program.guided import Guides
 from fkdsl.program.state import UNSET, ContextState, Frame, ProgramState, Status
 from fkdsl.program.tokens import (
     ChoiceOf,
@@ -61,9 +63,15 @@ class Running:
     """One particle in one step. `log_G` is what its condition, factor and observe lines have added, in nats."""
 
     def __init__(
-        self, code: Executable, engines: Mapping[str, CachedTransformer], rng: Rng, limits: Limits = LIMITS
+        self,
+        code: Executable,
+        engines: Mapping[str, CachedTransformer],
+        rng: Rng,
+        limits: Limits = LIMITS,
+        guides: Guides | None = None,
     ) -> None:
         self.code, self.engines, self.rng, self.limits = code, engines, rng, limits
+        self.guides = guides if guides is not None else Guides()
         self.frames: list[ActiveFrame] = []
         self.contexts: list[ContextState] = []
         self.rows: dict[Context, Floats] = {}
@@ -115,6 +123,23 @@ class Running:
                 raise
             if self.rows:
                 self.rows = {}
+
+    def try_out(self) -> None:
+        """Runs on after an outcome has been taken: to the next draw, to a question for a model, to the end, or to a
+        mistake, which is left for whoever draws this outcome to meet."""
+        with contextlib.suppress(NeedRows, Fault):
+            while self.status is Status.RUNNING:
+                frame = self.frames[-1]
+                op = self.code.functions[frame.function].ops[frame.pc]
+                if isinstance(op, DrawOp):
+                    return
+                self.burn(1, op.span)
+                before = list(self.contexts)
+                try:
+                    op.run(self, frame)
+                except (NeedRows, Fault):
+                    self.contexts = before
+                    raise
 
     def burn(self, n: int, span: Span = NOWHERE) -> None:
         """Counts n instructions against the bound."""
@@ -243,47 +268,33 @@ class Running:
 
     # -------------------------------------------------------- drawing, weighing
 
-    def draw(self, d: Any, site: int, span: Span) -> Any:
-        """x ~ d. Every row is asked for before the first draw, and the draw is keyed by site and count, so that the op
-        may run again."""
+    def stream(self, site: int) -> Rng:
+        """The stream of the next draw, keyed by site and count, so that an op which runs again draws the same."""
         if self.draws >= self.limits.draws:
             message = f"{self.limits.draws:,} draws without a checkpoint"
             raise Fault("FK405", message, "put the `checkpoint` inside the loop")
-        rng = self.rng.split(site, self.draws)
-        value = self._draw(d, rng, span)
+        return self.rng.split(site, self.draws)
+
+    def drawn(self, frame: ActiveFrame, target: int, value: Any) -> None:
+        """target := what was drawn: the draw is done."""
+        frame.slots[target] = value
+        frame.pc += 1
         self.draws += 1
         self.fuel = self.limits.instructions
         self.boundary = not self.code.has_checkpoints
-        return value
 
-    def _draw(self, d: Any, rng: Rng, span: Span) -> Any:
-        if is_token_distribution(d):
-            refs, row = self.next_rows(d)
-            if not (row > -np.inf).any():
-                self.weigh(-math.inf, span)
-                return None
-            i = rng.choice(np.exp(row))
-            for ref in refs:
-                self.extend(ref, (i,))
-            vocabulary = self.vocabulary(refs[0])
-            return Token(i, vocabulary.text((i,)), i in vocabulary.ends)
-        match d:
-            case ChoiceOf(context, options):
-                scores = self.scores(d)
-                if log_sum_exp(scores) == -math.inf:
-                    self.weigh(-math.inf, span)
-                    return None
-                option = options[rng.choice(np.exp(scores - scores.max()))]
-                self.extend(context, self.ids_of(context, option))
-                return option
-            case Continues(context):
-                p = self.continues(context)
-                goes_on = rng.choice([1.0 - p, p]) == 1
-                self.settle(context, goes_on)
-                return goes_on
-            case Distribution():
-                return d.sample(rng)
-        raise Fault("FK408", f"{show(d)!r} is no distribution", "`~` draws from a distribution or a context")
+    def fork(self) -> Running:
+        """A copy that goes its own way: for trying what an outcome leads to."""
+        twin = Running(self.code, self.engines, self.rng, self.limits, self.guides)
+        twin.become(self)
+        return twin
+
+    def become(self, other: Running) -> None:
+        """Takes over where another stands, its weight too."""
+        self.frames = [ActiveFrame(f.function, f.pc, list(f.slots), f.target, self, f.depth) for f in other.frames]
+        self.contexts = list(other.contexts)
+        self.log_G, self.boundary, self.draws, self.fuel = other.log_G, other.boundary, other.draws, other.fuel
+        self.status, self.value, self.died = other.status, other.value, other.died
 
     def observe(self, value: Any, d: Any) -> float:
         """log d(value), in nats; a token distribution's contexts append the value."""

@@ -57,7 +57,7 @@ def program_texts(draw: st.DrawFn) -> str:
     rows = draw(tables())
     second = draw(st.booleans())
     statement = draw(st.sampled_from(DRAWS))
-    body = draw(st.lists(st.sampled_from(CONDITIONS), max_size=2))
+    body = draw(st.lists(st.sampled_from(CONDITIONS), max_size=2, unique=True))
     steps = draw(st.integers(1, 2 if second else 3))
     setup = ['    lm = prompt("")']
     uses_twin = "twin" in statement

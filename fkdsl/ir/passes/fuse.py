@@ -1,0 +1,113 @@
+"""Fused conditions: a draw looks ahead to the conditions that stand between it and the next.
+
+What the token alone decides becomes a mask (masks.py); anything else is tried, outcome by outcome. The licence is
+M'(x) G'(x) = p(x) e(x) (docs/inference.md, Proposals): whatever e is, the measure stays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fkdsl.ir import nodes as ir
+from fkdsl.ir.passes.masks import Predicate, token_predicate
+from fkdsl.ir.passes.reading import asks_model, assigned, free, reads_context
+from fkdsl.ir.segments import Place, Walk
+
+CONTINUOUS = ("uniform", "normal", "beta")
+
+
+def fuse(program: ir.Program) -> ir.Program:
+    """Every draw that has conditions to look ahead to, with its guide."""
+    functions = {}
+    walk = Walk(program)
+    for name, function in program.functions.items():
+        body = list(function.body)
+        for pc, instr in enumerate(function.body):
+            if isinstance(instr, ir.Draw):
+                body[pc] = _fused(program, walk, function, pc, instr)
+        functions[name] = replace(function, body=tuple(body))
+    return replace(program, functions=functions)
+
+
+def _fused(program: ir.Program, walk: Walk, function: ir.Function, pc: int, draw: ir.Draw) -> ir.Draw:
+    distribution = draw.distribution
+    if isinstance(distribution, ir.Builtin) and distribution.name in CONTINUOUS:
+        return draw
+    ahead = conditions_ahead(program, walk, (function.name, pc), draw)
+    of_token = not isinstance(distribution, ir.Builtin) and not (
+        isinstance(distribution, ir.Model) and distribution.operation in ("choice", "continues")
+    )
+    predicate = token_predicate(program, function, pc) if of_token else None
+    masked = predicate.absorbed if predicate else ()
+    tried = [c for c in ahead if c.span not in {m.span for m in masked}]
+    if not masked and not tried:
+        return draw
+    guide = ir.Guide(
+        predicate.test if predicate else None,
+        predicate.reads if predicate else (),
+        bool(tried) or (predicate is not None and not predicate.whole),
+        tuple(
+            [ir.Absorbed(c.span, _mask_means(function, predicate)) for c in masked]
+            + [ir.Absorbed(c.span, "tried" if of_token else "tested") for c in tried]
+        ),
+    )
+    return replace(draw, guide=guide)
+
+
+def _mask_means(function: ir.Function, predicate: Predicate | None) -> str:
+    assert predicate is not None
+    names = ", ".join(f"`{function.slots[s]}`" for s in predicate.reads if not function.slots[s].startswith("."))
+    return "mask" + (f" for each value of {names}" if names else "")
+
+
+def conditions_ahead(program: ir.Program, walk: Walk, place: Place, draw: ir.Draw) -> list[ir.Condition]:
+    """The conditions between a draw and the next that what is drawn may decide; none behind a question to a model."""
+    found: dict[Place, ir.Condition] = {}
+    tainted = {(place[0], draw.target)}
+    extends = not isinstance(draw.distribution, ir.Builtin)
+    decided = False
+    changed = True
+    while changed:  # to a fixed point: a loop may taint what stands before
+        changed = False
+        seen: set[Place] = set()
+        todo = list(walk.after(place))
+        while todo:
+            here = todo.pop()
+            instr = walk.at(here)
+            if here in seen or isinstance(instr, ir.Draw) or _asks(program, instr):
+                continue
+            seen.add(here)
+            slots = {s for f, s in tainted if f == here[0]}
+            touched = bool(free(instr) & slots) or (extends and reads_context(program, instr))
+            if isinstance(instr, ir.Condition) and (touched or decided):
+                found[here] = instr
+            elif isinstance(instr, ir.Branch) and touched and not decided:
+                decided = changed = True
+            elif isinstance(instr, ir.Return):
+                new = {(f, i.target) for f, i in _calls(program, here[0])} - tainted
+                changed, tainted = changed or bool(new), tainted | new
+            elif isinstance(instr, ir.Call):
+                callee = program.functions[instr.function]
+                new = {(callee.name, s) for s in range(callee.parameters)} - tainted
+                changed, tainted = changed or bool(new), tainted | new
+            elif touched:
+                new = {(here[0], s) for s in assigned(instr)} - tainted
+                changed, tainted = changed or bool(new), tainted | new
+            todo.extend(walk.after(here))
+    return sorted(found.values(), key=lambda c: (c.span.source.name, c.span.start))
+
+
+def _asks(program: ir.Program, instr: ir.Instr) -> bool:
+    """Whether a trial ends here for want of a row."""
+    if isinstance(instr, ir.Observe) and not isinstance(instr.distribution, ir.Builtin):
+        return True
+    return asks_model(program, instr)
+
+
+def _calls(program: ir.Program, function: str) -> list[tuple[str, ir.Call]]:
+    return [
+        (f.name, i)
+        for f in program.functions.values()
+        for i in f.body
+        if isinstance(i, ir.Call) and i.function == function
+    ]

@@ -1,0 +1,109 @@
+"""Conditions on the drawn token alone, as one predicate: its mask over the vocabulary is computed once.
+
+From the draw, every path is followed as far as the token decides it; what it meets there becomes one expression. A
+token that the predicate refuses dies on its path, so the mask is exact for the conditions that it absorbs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fkdsl.base.spans import Span
+from fkdsl.ir import nodes as ir
+from fkdsl.ir.passes.reading import assigned, calls_out, conjuncts, free, loops, reached, reads_context, substitute
+
+DEAR = ("parses", "valid_json", "edit_distance", "parse_json")
+"""Built-ins that are too slow to be asked of a whole vocabulary."""
+MOST = 200
+"""Instructions that a predicate is put together from at most."""
+
+
+@dataclass(frozen=True)
+class Predicate:
+    """test: of the token in the draw's target. reads: the other slots. absorbed: the conditions it looks at; whole: it
+    decides all of each."""
+
+    test: ir.Expr
+    reads: tuple[int, ...]
+    absorbed: tuple[ir.Condition, ...]
+    whole: bool
+
+
+def token_predicate(program: ir.Program, function: ir.Function, at: int) -> Predicate | None:
+    """What the conditions after the draw at a position ask of its token alone; None if nothing."""
+    walk = _Walk(program, function, at)
+    test = walk.path(at + 1, {})
+    if not walk.absorbed or test is None:
+        return None
+    reads = tuple(sorted(free(test) - {walk.target}))
+    return Predicate(test, reads, tuple(walk.absorbed.values()), walk.whole)
+
+
+class _Walk:
+    def __init__(self, program: ir.Program, function: ir.Function, at: int) -> None:
+        draw = function.body[at]
+        assert isinstance(draw, ir.Draw)
+        self.program, self.body, self.target = program, function.body, draw.target
+        self.labels = {i.name: pc for pc, i in enumerate(function.body) if isinstance(i, ir.Label)}
+        self.varying = {
+            slot
+            for first, last in loops(function)
+            if first <= at <= last
+            for instr in function.body[first : last + 1]
+            for slot in assigned(instr)
+        } - {draw.target}
+        self.absorbed: dict[Span, ir.Condition] = {}
+        self.whole = True
+        self.left = MOST
+
+    def path(self, pc: int, values: dict[int, ir.Expr | None]) -> ir.Expr | None:
+        """What lives on the way from pc, as an expression of the token; None for everything. values: what slots hold
+        that were assigned since the draw, None where it is no matter of the token."""
+        met: list[ir.Expr] = []
+        while self.left > 0:
+            self.left -= 1
+            instr = self.body[pc]
+            match instr:
+                case ir.Label() | ir.Factor() | ir.Evaluate() | ir.Append() | ir.Checkpoint() | ir.Observe():
+                    pc += 1
+                case ir.Jump(label=label):
+                    pc = self.labels[label]
+                case ir.Set(targets=targets, value=value):
+                    known = self.of_token(value, values) if len(targets) == 1 else None
+                    values = {**values, **dict.fromkeys(targets, known)}
+                    pc += 1
+                case ir.Condition(test=test):
+                    parts = [self.of_token(c, values) for c in conjuncts(test)]
+                    kept = [p for p in parts if p is not None]
+                    if any(self.target in free(p) for p in kept):
+                        met += kept
+                        self.absorbed[instr.span] = instr
+                        self.whole = self.whole and len(kept) == len(parts)
+                    pc += 1
+                case ir.Branch(span=span, test=test, otherwise=otherwise):
+                    decided = self.of_token(test, values)
+                    if decided is None:
+                        break
+                    yes, no = self.path(pc + 1, values), self.path(self.labels[otherwise], values)
+                    if yes is not None or no is not None:
+                        true = ir.Const(span, True)
+                        met.append(ir.Choose(span, decided, yes or true, no or true))
+                    break
+                case _:
+                    break
+        if not met:
+            return None
+        return met[0] if len(met) == 1 else ir.And(met[0].span, tuple(met))
+
+    def of_token(self, e: ir.Expr, values: dict[int, ir.Expr | None]) -> ir.Expr | None:
+        """The expression over the slots as they are at the draw, if the token and what stays the same decide it."""
+        slots = free(e)
+        if any(values.get(s, s) is None for s in slots):
+            return None
+        result = substitute(e, {s: v for s, v in values.items() if v is not None})
+        if free(result) & self.varying or reads_context(self.program, result) or calls_out(self.program, result):
+            return None
+        for part in reached(self.program, result):
+            if isinstance(part, ir.Model) or (isinstance(part, ir.Builtin) and part.name in DEAR):
+                return None
+        return result

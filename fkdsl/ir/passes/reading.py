@@ -1,0 +1,109 @@
+"""What an expression of the ir reads and asks: the questions that every pass puts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar
+
+from fkdsl.ir import nodes as ir
+from fkdsl.ir.verify import subexpressions
+
+CONTEXT_ATTRIBUTES = ("text", "tokens", "done")
+E = TypeVar("E", bound=ir.Expr)
+
+
+def asks_model(program: ir.Program, node: Any) -> bool:
+    """Whether evaluating it needs rows of log-probabilities."""
+    return any(isinstance(e, ir.Model) and e.operation == "logprob" for e in reached(program, node))
+
+
+def reads_context(program: ir.Program, node: Any) -> bool:
+    """Whether it looks at a context's text, length or end."""
+    return any(
+        isinstance(e, ir.Operate)
+        and e.operator == "attribute"
+        and isinstance(e.args[1], ir.Const)
+        and e.args[1].value in CONTEXT_ATTRIBUTES
+        for e in reached(program, node)
+    )
+
+
+def calls_out(program: ir.Program, node: Any) -> bool:
+    """Whether it calls Python that the program declares."""
+    return any(isinstance(e, ir.Extern) for e in reached(program, node))
+
+
+def reached(program: ir.Program, node: Any) -> Iterator[ir.Expr]:
+    """Every expression within it, and within the pure functions that it calls."""
+    seen: set[str] = set()
+    todo: list[Any] = [node]
+    while todo:
+        for e in subexpressions(todo.pop()):
+            yield e
+            if isinstance(e, ir.Invoke) and e.function not in seen:
+                seen.add(e.function)
+                todo.append(program.functions[e.function].body)
+
+
+def bound(node: Any) -> set[int]:
+    """Slots that comprehensions within it assign."""
+    return {
+        slot
+        for e in subexpressions(node)
+        if isinstance(e, ir.Gather)
+        for clause in e.clauses
+        for slot in clause.targets
+    }
+
+
+def free(node: Any) -> set[int]:
+    """Slots that it reads, those of its own comprehensions left out."""
+    return {e.slot for e in subexpressions(node) if isinstance(e, ir.Local)} - bound(node)
+
+
+def substitute(e: E, values: Mapping[int, ir.Expr]) -> E:
+    """The expression with slots replaced by what they hold."""
+    result: E = _substitute(e, values)
+    return result
+
+
+def _substitute(node: Any, values: Mapping[int, ir.Expr]) -> Any:
+    if isinstance(node, ir.Local):
+        return values.get(node.slot, node)
+    if isinstance(node, tuple):
+        return tuple(_substitute(n, values) for n in node)
+    if is_dataclass(node) and not isinstance(node, type) and isinstance(node, ir.Expr | ir.Clause):
+        changed = {f.name: _substitute(getattr(node, f.name), values) for f in fields(node) if f.name != "span"}
+        return replace(node, **changed)
+    return node
+
+
+def conjuncts(e: ir.Expr) -> list[ir.Expr]:
+    """The parts of an `and`, one by one; not (a or b) is (not a) and (not b)."""
+    match e:
+        case ir.And(operands=operands):
+            return [c for o in operands for c in conjuncts(o)]
+        case ir.Operate(operator="not", args=(ir.Or(operands=operands),)):
+            return [c for o in operands for c in conjuncts(ir.Operate(e.span, "not", (o,)))]
+        case ir.Operate(operator="not", args=(ir.Operate(operator="not", args=(inner,)),)):
+            return conjuncts(inner)
+    return [e]
+
+
+def assigned(instr: ir.Instr) -> set[int]:
+    """Slots that an instruction assigns."""
+    match instr:
+        case ir.Set(targets=targets):
+            return set(targets)
+        case ir.Draw(target=target) | ir.Call(target=target) | ir.Append(target=target):
+            return {target}
+        case ir.Next(counter=counter, targets=targets):
+            return {counter, *targets}
+    return set()
+
+
+def loops(function: ir.Function) -> list[tuple[int, int]]:
+    """(first, last) positions of each loop: a label and a later jump back to it."""
+    at = {i.name: pc for pc, i in enumerate(function.body) if isinstance(i, ir.Label)}
+    return [(at[i.label], pc) for pc, i in enumerate(function.body) if isinstance(i, ir.Jump) and at[i.label] < pc]

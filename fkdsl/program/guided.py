@@ -1,0 +1,215 @@
+"""Guided draws: kernels M' that look ahead to the conditions which follow, and the potential G' that makes up for it.
+
+Any pair with M'(x) G'(x) = p(x) e(x) in expectation leaves the measure as it is (docs/inference.md, Proposals), where
+e(x) says whether the particle lives through what stands between this draw and the next. Two ways:
+
+    every outcome tested      M'(x) = p(x) e(x) / A,  G' = A = sum_x p(x) e(x)        (locally optimal)
+    adaptive weighted         draws from p without replacement until e holds          (Lipkin et al. 2025,
+    rejection sampling        and weighs by an unbiased estimate of A                  arXiv 2504.05410)
+
+e(x) is found by trial: a copy of the particle takes the outcome and runs on. A trial ends at the next draw, at a
+question to a model, or with the particle's death; one that lives is what the particle becomes, so nothing is computed
+twice. What a token alone decides is a mask over the vocabulary, computed once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fkdsl.base.logspace import Floats
+from fkdsl.base.random import Rng
+from fkdsl.base.spans import Span
+from fkdsl.models.vocabulary import Vocabulary
+from fkdsl.program.faults import Fault
+from fkdsl.program.operators import truth
+from fkdsl.program.outcomes import Outcomes, TokenOutcomes, outcomes, token_of
+from fkdsl.program.state import Status, by_id
+from fkdsl.program.values import Token
+
+if TYPE_CHECKING:
+    from fkdsl.program.code import DrawOp, Guide
+    from fkdsl.program.particle import ActiveFrame, Running
+
+Mask = NDArray[np.bool_]
+TESTED = 32
+"""Outcomes of positive probability up to which each is tested, so that A is exact."""
+MASKS = 64
+"""Masks that a model keeps: each is as long as the vocabulary."""
+
+
+@dataclass
+class Guides:
+    """What the particles of one model share about guided draws.
+
+    tested: see TESTED. rejection: whether more outcomes than that are drawn by weighted rejection; else by their own
+    probabilities, as suits a method that enumerates the draws anyway. forget: whether the mass G' is left out of the
+    weight, which is what local masking does. masks: by site, vocabulary and what the mask reads. trials: outcomes
+    already tried in this step, by the state that tried them; of one that died, where.
+    """
+
+    tested: int = TESTED
+    rejection: bool = True
+    forget: bool = False
+    masks: dict[Hashable, Mask] = field(default_factory=dict)
+    trials: dict[Hashable, dict[int, Running | Span]] = field(default_factory=dict)
+
+    def new_step(self) -> None:
+        """Forgets the trials of the step before."""
+        self.trials = {}
+
+
+def draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any) -> None:
+    """x ~ d by the outcomes' own probabilities: M_t as the program says it."""
+    rng = particle.stream(op.site)
+    found = outcomes(particle, d)
+    if found is None:
+        particle.drawn(frame, op.target, d.sample(rng))
+    elif not found.p.any():
+        particle.weigh(-math.inf, op.span)
+    else:
+        particle.drawn(frame, op.target, found.take(particle, rng.choice(found.p)))
+
+
+def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide: Guide) -> None:
+    """x ~ M', and the weight times G'."""
+    rng = particle.stream(op.site)
+    found = outcomes(particle, d)
+    if found is None:
+        particle.drawn(frame, op.target, d.sample(rng))
+        return
+    p, blame = found.p, op.span
+    if not p.any():
+        particle.weigh(-math.inf, op.span)
+        return
+    p = p / p.sum()
+    if guide.mask is not None and isinstance(found, TokenOutcomes):
+        p = np.where(token_mask(particle, frame, op, guide, found.vocabulary), p, 0.0)
+        blame = guide.blame
+    A = float(p.sum())
+    if A <= 0.0:
+        particle.weigh(-math.inf, blame)
+        return
+    few = np.count_nonzero(p) <= particle.guides.tested
+    if not guide.tried or not (few or particle.guides.rejection):
+        i = rng.choice(p)
+        weigh(particle, A, blame)
+        particle.drawn(frame, op.target, found.take(particle, i))
+        return
+    trials = Trials(particle, op, found)
+    if few:
+        support = np.flatnonzero(p)
+        e = np.array([trials.lives(int(i)) for i in support])
+        A = float(p[support][e].sum())
+        if A > 0.0:
+            chosen = int(support[e][rng.choice(p[support][e])])
+    else:
+        chosen, w = weighted_rejection(rng, p / A, trials.lives)
+        A *= w
+    if A <= 0.0:
+        particle.weigh(-math.inf, trials.blame(p))
+        return
+    alive = trials.of(chosen)
+    assert not isinstance(alive, Span)
+    particle.become(alive)
+    weigh(particle, A, blame)
+
+
+def weigh(particle: Running, A: float, span: Span) -> None:
+    """G' = A, rounding above 1 cut off; nothing where the mass is to be forgotten."""
+    if not particle.guides.forget:
+        particle.weigh(min(0.0, math.log(A)), span)
+
+
+def weighted_rejection(rng: Rng, p: Floats, accepts: Callable[[int], bool]) -> tuple[int, float]:
+    """(x, w) with E[w 1{x = v}] = p(v) e(v) for every v: properly weighted; (-1, 0) if nothing is accepted.
+
+    Draws from p without replacement until x is accepted (R1 are those rejected); goes on, x put back, until the next
+    acceptance (R2). w = (1 - p(R1)) / (|R1| + |R2| + 1). p sums to 1; `accepts` is asked once for an outcome at most.
+    """
+    left = np.array(p, dtype=np.float64)
+    rejected = 0
+    first: int | None = None
+    mass = 1.0
+    while left.any():
+        i = rng.choice(left)
+        if i == first or accepts(i):
+            if first is not None:
+                break
+            first, mass = i, float(left.sum())
+        else:
+            left[i] = 0.0
+            rejected += 1
+    if first is None:
+        return -1, 0.0
+    return first, mass / (rejected + 1)
+
+
+class Trials:
+    """What each outcome of a draw leads to, tried at most once for all particles in the same state."""
+
+    def __init__(self, particle: Running, op: DrawOp, found: Outcomes) -> None:
+        self.particle, self.op, self.found = particle, op, found
+        key = (op.site, particle.state().key())
+        self.tried = particle.guides.trials.setdefault(key, {})
+
+    def of(self, i: int) -> Running | Span:
+        """The particle as it is after outcome i has run to the trial's end, or where it died."""
+        trial = self.tried.get(i)
+        if trial is None:
+            twin = self.particle.fork()
+            twin.drawn(twin.frames[-1], self.op.target, self.found.take(twin, i))
+            twin.try_out()
+            trial = (twin.died or self.op.span) if twin.status is Status.DEAD else twin
+            self.tried[i] = trial
+        return trial
+
+    def lives(self, i: int) -> bool:
+        return not isinstance(self.of(i), Span)
+
+    def blame(self, p: Floats) -> Span:
+        """Where the likeliest of the outcomes died."""
+        likeliest = max((i for i, trial in self.tried.items() if isinstance(trial, Span)), key=lambda i: (p[i], -i))
+        died = self.tried[likeliest]
+        assert isinstance(died, Span)
+        return died
+
+
+@lru_cache(maxsize=4)
+def all_tokens(vocabulary: Vocabulary) -> tuple[Token, ...]:
+    """Every token of a vocabulary as programs see it."""
+    return tuple(token_of(vocabulary, i) for i in range(vocabulary.size))
+
+
+def token_mask(particle: Running, frame: ActiveFrame, op: DrawOp, guide: Guide, vocabulary: Vocabulary) -> Mask:
+    """(V,) which tokens the guide's predicate allows, the values that it reads being what they are now. A token on
+    which it fails is allowed: whoever draws it meets the mistake."""
+    read = tuple(by_id(frame.slots[s]) for s in guide.reads)
+    key = (op.site, vocabulary.fingerprint, read)
+    masks = particle.guides.masks
+    if key not in masks:
+        assert guide.mask is not None
+        while len(masks) >= MASKS:
+            del masks[next(iter(masks))]
+        masks[key] = _mask(particle, op, guide.mask, vocabulary)
+    return masks[key]
+
+
+def _mask(particle: Running, op: DrawOp, predicate: Callable[[ActiveFrame], Any], vocabulary: Vocabulary) -> Mask:
+    twin = particle.fork()
+    frame, fuel = twin.frames[-1], twin.fuel
+
+    def allows(token: Token) -> bool:
+        frame.slots[op.target], twin.fuel = token, fuel
+        try:
+            return truth(predicate(frame))
+        except Fault:
+            return True
+
+    return np.array([allows(t) for t in all_tokens(vocabulary)], dtype=np.bool_)
