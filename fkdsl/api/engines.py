@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,19 @@ class Engines(Mapping[str, CachedTransformer]):
         """(batched forwards, tokens that went through a model) of all engines so far."""
         stats = [e.stats for e in self._by_reference.values()]
         return sum(s.model_calls for s in stats), sum(s.forwarded_tokens for s in stats)
+
+    def fresh(self) -> Engines:
+        """Engines over the same loaded models, with empty caches and zero counts. Loads nothing.
+
+        What is not loaded yet, each of the two loads for itself.
+        """
+        if isinstance(self.override, CachedTransformer):
+            self._of(self.override, self.folder)
+        other = copy(self)
+        renewed = {id(engine): engine.fresh() for engine in self._by_reference.values()}
+        other._by_reference = {key: renewed[id(engine)] for key, engine in self._by_reference.items()}
+        other._engines = {name: renewed[id(engine)] for name, engine in self._engines.items()}
+        return other
 
     def _make(self, name: str) -> CachedTransformer:
         if name == "" and self.override is not None:

@@ -54,6 +54,10 @@ class CachedTransformer:
         self.tree = PrefixTree(lambda node: self.cache.release(id(node)))
         self.stats = Stats()
 
+    def fresh(self) -> CachedTransformer:
+        """The same model and bounds with an empty tree, an empty cache and zero stats."""
+        return CachedTransformer(self.model, self.cache.budget, self.max_batch)
+
     @property
     def root(self) -> Context:
         """The empty sequence."""

@@ -1,0 +1,38 @@
+"""Engines over models that are loaded already."""
+
+import fkdsl
+from fkdsl.engine.cached_transformer import CachedTransformer
+from fkdsl.models.table import TableModel
+
+LETTERS = TableModel("letters", {"": {"a": 0.5, "b": 0.3, "c": 0.2}})
+TEXT = """
+program spelt(n: int = 4) -> str:
+    lm = prompt("")
+    for i in range(n):
+        t ~ lm
+    return lm.text
+"""
+
+
+def test_fresh_engines_have_empty_caches_and_the_same_models():
+    program = fkdsl.parse(TEXT)
+    engines = program.engines(LETTERS)
+    first = program.run("smc", engines=engines, particles=20)
+    again = program.run("smc", engines=engines.fresh(), particles=20)
+    fresh = engines.fresh()
+    assert fresh[""].model is engines[""].model
+    assert fresh.counts() == (0, 0)
+    assert fresh[""].cache.held == 0
+    assert engines.counts()[1] == first.forwarded_tokens == again.forwarded_tokens > 0
+
+
+def test_fresh_engines_renew_an_engine_that_the_caller_gave():
+    given = CachedTransformer(LETTERS, 12345, 7)
+    program = fkdsl.parse(TEXT)
+    program.run(model=given)
+    fresh = program.engines(given).fresh()
+    assert fresh[""] is not given
+    assert fresh[""].model is LETTERS
+    assert (fresh[""].cache.budget, fresh[""].max_batch) == (12345, 7)
+    assert given.stats.forwarded_tokens > 0
+    assert fresh.counts() == (0, 0)
