@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from fkdsl.api import Program, load, parse, run
+    from fkdsl.api.compare import Comparison, compare
     from fkdsl.base.errors import (
         BudgetEnded,
         CallError,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     **dict.fromkeys(("Program", "load", "parse", "run"), "fkdsl.api"),
+    **dict.fromkeys(("Comparison", "compare"), "fkdsl.api.compare"),
     **dict.fromkeys(
         (
             "BudgetEnded",
@@ -49,6 +51,7 @@ _HOMES = {
 __all__ = [
     "BudgetEnded",
     "CallError",
+    "Comparison",
     "FkdslError",
     "InferenceFailed",
     "InternalError",
@@ -58,6 +61,7 @@ __all__ = [
     "ProgramError",
     "Result",
     "__version__",
+    "compare",
     "load",
     "parse",
     "run",

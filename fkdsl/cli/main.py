@@ -22,6 +22,7 @@ from fkdsl.inference.methods import METHODS
 COMMANDS = {
     "run": ("fkdsl.cli.run", "run a program and print its posterior"),
     "exact": ("fkdsl.cli.run", "run a program by exact enumeration"),
+    "compare": ("fkdsl.cli.compare", "run several methods at an equal number of tokens, and print a row for each"),
     "check": ("fkdsl.cli.check", "find a program's mistakes without running it"),
     "explain": ("fkdsl.cli.check", "print the Feynman-Kac model that a program means"),
     "models": ("fkdsl.cli.models", "list, fetch and describe language models"),
@@ -50,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     added = {name: commands.add_parser(name, help=doc, description=doc) for name, (_, doc) in COMMANDS.items()}
     for name in ("run", "exact"):
         _add_run(added[name], fixed=name == "exact")
+    _add_compare(added["compare"])
     added["check"].add_argument("files", nargs="+", metavar="FILE.fk")
     _add_program(added["explain"])
     models = added["models"].add_subparsers(dest="action", metavar="action", required=True)
@@ -67,11 +69,33 @@ def _add_program(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--allow-extern", action="store_true", help="let the program run the Python code it declares")
 
 
-def _add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
+def _add_call(parser: argparse.ArgumentParser) -> None:
+    """What every command that runs a program takes."""
     _add_program(parser)
     parser.add_argument("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE",
                         help="a parameter of the program")  # fmt: skip
     parser.add_argument("--model", help="alias, hub id, folder, .gguf, a model of the file, or a .fk file with a table")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same answer (default 0)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--max-steps", type=int, default=10_000, help="stop after this many steps (default 10000)")
+    parser.add_argument("--cache-memory", metavar="SIZE", help="memory for the cache, such as 500M or 4G")
+    parser.add_argument("--dtype", help="precision of the model: float32, bfloat16, float16")
+    parser.add_argument("--device", help="where the model runs: cpu, cuda")
+
+
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    _add_call(parser)
+    parser.add_argument("--methods", metavar="A,B,...",
+                        help="which methods (default local,importance,smc,steer,exact)")  # fmt: skip
+    parser.add_argument("--budget", type=int, default=2000, metavar="TOKENS",
+                        help="tokens that a run forwards, about (default 2000)")  # fmt: skip
+    parser.add_argument("--runs", type=int, default=5, help="runs of each method, from --seed on (default 5)")
+    parser.add_argument("--max-states", type=int, default=100_000,
+                        help="states that exact enumerates at most (default 100000)")  # fmt: skip
+
+
+def _add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
+    _add_call(parser)
     if not fixed:
         parser.add_argument("--method", help=f"inference: {', '.join(m for m in METHODS if METHODS[m].available)}")
     options = parser.add_argument_group("inference options (each belongs to some methods)")
@@ -81,15 +105,9 @@ def _add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
             if name not in added and spec.available and (method == "exact" or not fixed):
                 added.add(name)
                 options.add_argument(f"--{name.replace('_', '-')}", type=type(option.default), help=option.doc)
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same answer (default 0)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--filtering", action="store_true", help="print the filtering posterior of every step too")
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="stop after this time, with status 3")
-    parser.add_argument("--max-steps", type=int, default=10_000, help="stop after this many steps (default 10000)")
     parser.add_argument("--top", type=int, default=10, help="how many values to print (default 10)")
-    parser.add_argument("--cache-memory", metavar="SIZE", help="memory for the cache, such as 500M or 4G")
-    parser.add_argument("--dtype", help="precision of the model: float32, bfloat16, float16")
-    parser.add_argument("--device", help="where the model runs: cpu, cuda")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -55,6 +55,13 @@ class RunProgress:
         finally:
             self._progress.remove_task(task)
 
+    def stage(self, name: str) -> None:
+        """What is run from now on; the line begins anew where that is something else."""
+        if name != self.name and self._task is not None:
+            self._progress.remove_task(self._task)
+            self._task = None
+        self.name = name
+
     def step(self, step: Any, tokens: int) -> None:
         """The population after a step."""
         if self._progress is None:

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from fkdsl.api import Program, load
+from fkdsl.api.engines import Engines
 from fkdsl.base.errors import CallError
 from fkdsl.cli.check import warn
 from fkdsl.cli.progress import RunProgress
@@ -18,21 +19,12 @@ UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 def main(args: argparse.Namespace) -> int:
-    program = load(args.file, allow_extern=args.allow_extern)
-    if args.program:
-        program = program.select(args.program)
-    program = program(**parameters(program, args.parameters))
+    program = called_program(args)
     method, options = method_and_options(program, args)
     check_options(method, options)
     warn(program.checked.warnings)
     with RunProgress(program.name) as progress:
-        engines = program.engines(
-            args.model,
-            cache_memory=memory(args.cache_memory),
-            dtype=args.dtype,
-            device=args.device,
-            progress=progress.loading,
-        )
+        engines = called_engines(program, args, progress)
         result = program.run(
             method,
             engines=engines,
@@ -48,6 +40,25 @@ def main(args: argparse.Namespace) -> int:
     else:
         print(result_text(result, check_options(method, options), top=args.top, filtering=args.filtering), end="")
     return 0
+
+
+def called_program(args: argparse.Namespace) -> Program:
+    """The program that the call names, with its parameters."""
+    program = load(args.file, allow_extern=args.allow_extern)
+    if args.program:
+        program = program.select(args.program)
+    return program(**parameters(program, args.parameters))
+
+
+def called_engines(program: Program, args: argparse.Namespace, progress: RunProgress) -> Engines:
+    """The program's models as the call's flags say; none is loaded yet."""
+    return program.engines(
+        args.model,
+        cache_memory=memory(args.cache_memory),
+        dtype=args.dtype,
+        device=args.device,
+        progress=progress.loading,
+    )
 
 
 def method_and_options(program: Program, args: argparse.Namespace) -> tuple[str, dict[str, Any]]:

@@ -85,6 +85,15 @@ def check_method(name: str) -> Method:
     return METHODS[name]
 
 
+def check_available(name: str) -> Method:
+    """The method of that name; CallError if there is none, or if this version cannot run it."""
+    method = check_method(name)
+    if not method.available:
+        *others, last = (m for m in METHODS if METHODS[m].available)
+        raise CallError(f"`{name}` is not available yet", f"use {', '.join(others)} or {last}")
+    return method
+
+
 def check_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """All options of a method, given ones checked, the others at their defaults."""
     method = check_method(name)

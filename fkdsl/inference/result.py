@@ -76,6 +76,20 @@ def merged(pairs: Iterable[tuple[Any, float]]) -> tuple[Answer, ...]:
     return tuple(sorted((Answer(first[k], p) for k, p in total.items()), key=lambda a: -a.probability))
 
 
+def total_variation(p: Iterable[Answer], q: Iterable[Answer]) -> float:
+    """1/2 sum_v |p(v) - q(v)| over the values of either: 0 for equal posteriors, 1 for ones that share no value.
+
+    >>> total_variation([Answer("a", 0.75), Answer("b", 0.25)], [Answer("a", 0.5), Answer("c", 0.5)])
+    0.5
+    """
+    difference: dict[Hashable, float] = {}
+    for sign, answers in ((1.0, p), (-1.0, q)):
+        for a in answers:
+            key = value_key(a.value)
+            difference[key] = difference.get(key, 0.0) + sign * a.probability
+    return 0.5 * math.fsum(map(abs, difference.values()))
+
+
 def weighted_values(model: FeynmanKac[S], states: Iterable[S], log_weights: Iterable[float]) -> list[WeightedValue]:
     """The finished states of positive weight, heaviest first; none of weight zero is ever returned."""
     live = [(x, float(w)) for x, w in zip(states, log_weights, strict=True) if w > -math.inf and model.finished(x)]

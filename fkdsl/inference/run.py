@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from fkdsl.base.errors import CallError, PopulationDied
+from fkdsl.base.errors import PopulationDied
 from fkdsl.base.random import KeyedRng, Rng
 from fkdsl.inference.exact import Level, exact
 from fkdsl.inference.interface import FeynmanKac, Step
-from fkdsl.inference.methods import check_method, check_options
+from fkdsl.inference.methods import check_available, check_options
 from fkdsl.inference.rejection import rejection
 from fkdsl.inference.result import Answer, Result, filtering_answers, final_ess, merged, weighted_values
 from fkdsl.inference.smc import importance, smc
@@ -27,8 +27,7 @@ def steps_of(
     model: FeynmanKac[S], rng: Rng, method: str, options: Mapping[str, Any], max_steps: int | None = None
 ) -> Iterator[Step[S]] | Iterator[Level[S]]:
     """The method's steps; options are checked here. Raises CallError for an unknown method or option."""
-    if not check_method(method).available:
-        raise CallError(f"`{method}` is not available yet", "use smc, steer, importance, rejection or exact")
+    check_available(method)
     checked = check_options(method, options)
     match method:
         case "smc":

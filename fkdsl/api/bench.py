@@ -1,0 +1,70 @@
+"""Runs that can be compared: each from empty caches, on models that are loaded once, with what it took."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fkdsl.api.engines import Engines
+from fkdsl.api.program import Program
+from fkdsl.base.errors import FkdslError, PopulationDied
+from fkdsl.inference.result import Result
+
+Watch = Callable[[str, Any, int], None]
+"""Called after every step of every run and pilot with what is run, the Step or Level, and the run's tokens so far."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """result: None where it ended without one, `error` says how. population: of the last step, dead ones included."""
+
+    result: Result | None
+    error: FkdslError | None
+    population: int
+    tokens: int
+    seconds: float
+
+    @property
+    def log_z(self) -> float:
+        return self.result.log_z if self.result is not None else -math.inf
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the runs share: the program and its loaded models."""
+
+    program: Program
+    engines: Engines
+    max_steps: int | None
+    watch: Watch | None
+
+    def run(
+        self,
+        method: str,
+        seed: int,
+        what: str,
+        options: dict[str, Any],
+        tolerated: tuple[type[FkdslError], ...] = (PopulationDied,),
+    ) -> Run:
+        """One run from empty caches, or the tolerated error that ended it."""
+        engines = self.engines.fresh()
+        population = 0
+
+        def observe(step: Any) -> None:
+            nonlocal population
+            population = len(step.particles) if method != "exact" else len(step.states)
+            if self.watch is not None:
+                self.watch(what, step, engines.counts()[1])
+
+        began = time.monotonic()
+        result, failure = None, None
+        try:
+            result = self.program.run(
+                method, engines=engines, seed=seed, max_steps=self.max_steps, observer=observe, **options
+            )
+        except tolerated as error:
+            failure = error
+        return Run(result, failure, population, engines.counts()[1], time.monotonic() - began)

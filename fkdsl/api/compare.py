@@ -1,0 +1,197 @@
+"""Several inference methods on one program, at about the same number of model tokens a run.
+
+Every run begins with an empty cache on models that are loaded once. Pilot runs find each method's count of particles
+(fkdsl.api.pilot); their seed is the one before the first run's, so that the runs do not depend on what chose the count.
+
+>>> from fkdsl.api import parse
+>>> coin = parse("program p() -> bool:\\n    x ~ bernoulli(0.5)\\n    condition x\\n    return x\\n")
+>>> exact, smc = compare(coin, ["exact", "smc"], budget=100).rows
+>>> round(exact.log_z, 4), smc.particles, round(smc.distance, 4)
+(-0.6931, 256, 0.0)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fkdsl.api.bench import Bench, Run, Watch
+from fkdsl.api.engines import Engines, ModelReference
+from fkdsl.api.pilot import PilotRun, find_count
+from fkdsl.api.program import MAX_STEPS, Program
+from fkdsl.base.errors import BudgetEnded, CallError, PopulationDied
+from fkdsl.base.logspace import log_sum_exp
+from fkdsl.inference.methods import check_available, check_options
+from fkdsl.inference.result import Result, total_variation
+
+DEFAULT_METHODS = ("local", "importance", "smc", "steer", "exact")
+BUDGET, RUNS, MAX_STATES = 2000, 5, 100_000
+COUNTS = {"local": "particles", "importance": "particles", "smc": "particles", "steer": "particles",
+          "rejection": "attempts"}  # fmt: skip
+"""The option by which a method's tokens are set."""
+WITHOUT_Z = ("local",)
+"""Methods that forget the mass they mask: their log_z estimates nothing."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method's figures; None where there is no such figure.
+
+    particles: of a run; for rejection, attempts. runs: made; 1 for exact. died: how many of them did.
+    satisfied: share of a run's particles that end with positive weight, each counting one, mean over the runs, 0 for a
+    run that died. Of the particles that the run was given; of the final population for steer, which merges equal states
+    and keeps no dead one, so that each of its runs has 1 or 0; of the attempts for rejection.
+    log_z: log of the mean of Z_hat over the runs, nats, a run that died having 0; None for a method without one.
+    log_z_sd: standard deviation of log Z_hat over the runs that lived, nats; None for fewer than two.
+    distance: total variation between posterior over values and the exact one, mean over the runs, 1 for one that died;
+    None where the exact posterior is not known.
+    tokens: forwarded by the models, mean over the runs. seconds: mean over the runs.
+    note: why tokens are not near the budget, or the exact posterior is not known.
+    """
+
+    method: str
+    particles: int | None
+    runs: int
+    died: int
+    satisfied: float | None
+    log_z: float | None
+    log_z_sd: float | None
+    distance: float | None
+    tokens: float
+    seconds: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A row for each method, in the order asked. budget: tokens a run. seed: the first run's; the others follow."""
+
+    program: str
+    budget: int
+    runs: int
+    seed: int
+    rows: tuple[Row, ...]
+
+
+def compare(
+    program: Program,
+    methods: Sequence[str] = DEFAULT_METHODS,
+    *,
+    budget: int = BUDGET,
+    runs: int = RUNS,
+    seed: int = 0,
+    model: ModelReference | None = None,
+    engines: Engines | None = None,
+    max_states: int = MAX_STATES,
+    max_steps: int | None = MAX_STEPS,
+    watch: Watch | None = None,
+) -> Comparison:
+    """Each method's figures over `runs` runs of about `budget` tokens; exact is run once, to at most max_states states.
+
+    Options other than the count are the file's for the method that it infers by, else the defaults. Raises CallError
+    and ProgramError as Program.run does, and BudgetEnded for max_steps; what ends exact is a note in its row.
+    """
+    methods = tuple(dict.fromkeys(methods))
+    check_comparison(methods, budget, runs, max_states)
+    engines = engines if engines is not None else program.engines(model)
+    program.feynman_kac(engines=engines)  # what is wrong with the call shows before anything runs
+    for name in program.model_names():
+        _ = engines[name]
+    bench = Bench(program, engines, max_steps, watch)
+    rows: dict[str, Row] = {}
+    truth: Result | None = None
+    if "exact" in methods:
+        rows["exact"], truth = _exact(bench, seed, max_states)
+    for method in methods:
+        if method != "exact":
+            rows[method] = _sampled(bench, method, budget, range(seed, seed + runs), truth)
+    return Comparison(program.name, budget, runs, seed, tuple(rows[m] for m in methods))
+
+
+def check_comparison(methods: Sequence[str], budget: int, runs: int, max_states: int = MAX_STATES) -> None:
+    """Raises CallError for a method that cannot be compared, or a budget or number of runs below 1."""
+    if not methods:
+        raise CallError("there are no methods to compare", f"write --methods {','.join(DEFAULT_METHODS)}")
+    for method in methods:
+        check_available(method)
+        if method not in COUNTS and method != "exact":
+            raise CallError(f"`{method}` has no number of particles to compare by", f"use {', '.join(COUNTS)} or exact")
+    if budget < 1:
+        raise CallError(f"a budget is at least 1 token, not {budget}", f"write --budget {BUDGET}")
+    if runs < 1:
+        raise CallError(f"a comparison needs at least 1 run, not {runs}", f"write --runs {RUNS}")
+    check_options("exact", {"max_states": max_states})
+
+
+def _exact(bench: Bench, seed: int, max_states: int) -> tuple[Row, Result | None]:
+    """The row of exact, and its result if it came to one."""
+    ends = (PopulationDied, BudgetEnded, CallError)
+    run = bench.run("exact", seed, "exact", {"max_states": max_states}, ends)
+    died = isinstance(run.error, PopulationDied)
+    known = run.result is not None
+    note = "" if known else str(run.error).splitlines()[0]
+    row = Row(
+        method="exact",
+        particles=None,
+        runs=1,
+        died=int(died),
+        satisfied=None,
+        log_z=run.log_z if known or died else None,
+        log_z_sd=None,
+        distance=0.0 if known else None,
+        tokens=float(run.tokens),
+        seconds=run.seconds,
+        note=note,
+    )
+    return row, run.result
+
+
+def _sampled(bench: Bench, method: str, budget: int, seeds: range, truth: Result | None) -> Row:
+    """The row of a method that samples: its count found, then a run for each seed."""
+
+    def pilot_run(n: int) -> PilotRun:
+        run = bench.run(method, seeds.start - 1, f"{method}: pilot of {n}", _options(method, n))
+        return PilotRun(run.tokens, died=run.result is None)
+
+    pilot = find_count(budget, pilot_run)
+    options = _options(method, pilot.count)
+    runs = [bench.run(method, s, f"{method}: run {i} of {len(seeds)}", options) for i, s in enumerate(seeds, 1)]
+    lived = [run.log_z for run in runs if run.result is not None]
+    has_z = method not in WITHOUT_Z
+    return Row(
+        method=method,
+        particles=pilot.count,
+        runs=len(runs),
+        died=len(runs) - len(lived),
+        satisfied=_mean([_satisfied(method, run, pilot.count) for run in runs]),
+        log_z=log_sum_exp([run.log_z for run in runs]) - math.log(len(runs)) if has_z else None,
+        log_z_sd=float(np.std(lived, ddof=1)) if has_z and len(lived) > 1 else None,
+        distance=_mean([_distance(run, truth) for run in runs]) if truth is not None else None,
+        tokens=_mean([run.tokens for run in runs]),
+        seconds=_mean([run.seconds for run in runs]),
+        note=pilot.note,
+    )
+
+
+def _options(method: str, count: int) -> dict[str, Any]:
+    """The options with which a run has that count. Rejection is asked for more samples than it has attempts, so that it
+    makes every one of them."""
+    return {COUNTS[method]: count, **({"samples": count + 1} if method == "rejection" else {})}
+
+
+def _satisfied(method: str, run: Run, count: int) -> float:
+    if run.result is None:
+        return 0.0
+    return len(run.result.particles) / (run.population if method == "steer" else count)
+
+
+def _distance(run: Run, truth: Result) -> float:
+    return total_variation(run.result.posterior, truth.posterior) if run.result is not None else 1.0
+
+
+def _mean(figures: Sequence[float]) -> float:
+    return math.fsum(figures) / len(figures)

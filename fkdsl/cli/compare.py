@@ -1,0 +1,123 @@
+"""`fkdsl compare`: several methods at an equal number of tokens, a row for each."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import textwrap
+from dataclasses import asdict
+from typing import Any
+
+from fkdsl.api.compare import DEFAULT_METHODS, Comparison, Row, check_comparison, compare
+from fkdsl.cli.check import warn
+from fkdsl.cli.progress import RunProgress
+from fkdsl.cli.run import called_engines, called_program
+
+WIDTH = 100
+"""Characters of the longest line."""
+NONE = "-"
+COLUMNS = (
+    ("method", 11),
+    ("particles", 9),
+    ("satisfy", 8),
+    ("log Z", 10),
+    ("sd", 8),
+    ("died", 7),
+    ("from exact", 11),
+    ("tokens", 9),
+    ("time", 9),
+)
+"""Headings and widths; the first column stands left, the others right."""
+
+
+def main(args: argparse.Namespace) -> int:
+    program = called_program(args)
+    methods = DEFAULT_METHODS
+    if args.methods is not None:
+        methods = tuple(name for part in args.methods.split(",") if (name := part.strip()))
+    check_comparison(methods, args.budget, args.runs, args.max_states)
+    warn(program.checked.warnings)
+    with RunProgress(program.name) as progress:
+
+        def watch(what: str, step: Any, tokens: int) -> None:
+            progress.stage(what)
+            progress.step(step, tokens)
+
+        comparison = compare(
+            program,
+            methods,
+            budget=args.budget,
+            runs=args.runs,
+            seed=args.seed,
+            engines=called_engines(program, args, progress),
+            max_states=args.max_states,
+            max_steps=args.max_steps,
+            watch=watch,
+        )
+    if args.json:
+        print(json.dumps(comparison_json(comparison), ensure_ascii=False))
+    else:
+        print(comparison_text(comparison), end="")
+    return 0
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """The table, then what is to be said of its rows, then the call."""
+    lines = [_line([heading for heading, _ in COLUMNS])]
+    lines += [_line(_cells(row)) for row in comparison.rows]
+    lines.append("")
+    notes: dict[str, list[str]] = {}
+    for row in comparison.rows:
+        if row.note:
+            notes.setdefault(row.note, []).append(row.method)
+    for note, methods in notes.items():
+        lines += textwrap.wrap(f"{', '.join(methods)}: {note}", WIDTH, subsequent_indent="  ")
+    runs = f"{comparison.runs} run{'s' if comparison.runs > 1 else ''}"
+    lines.append(f"{comparison.program}   seed {comparison.seed}   budget {comparison.budget} tokens   {runs}")
+    return "\n".join(lines) + "\n"
+
+
+def _cells(row: Row) -> list[str]:
+    exact = row.method == "exact"
+    return [
+        row.method,
+        NONE if row.particles is None else str(row.particles),
+        _figure(row.satisfied, 3),
+        _figure(row.log_z, 4),
+        _figure(row.log_z_sd, 4),
+        NONE if exact else f"{row.died} of {row.runs}",
+        "not known" if exact and row.distance is None else _figure(row.distance, 4),
+        _figure(row.tokens, 0),
+        f"{row.seconds:.1f} s",
+    ]
+
+
+def _figure(x: float | None, places: int) -> str:
+    """A number to so many places, without the sign of a zero that rounding made."""
+    if x is None:
+        return NONE
+    text = f"{x:.{places}f}"
+    return text.removeprefix("-") if math.isfinite(x) and float(text) == 0 else text
+
+
+def _line(cells: list[str]) -> str:
+    first, *others = zip(cells, (width for _, width in COLUMNS), strict=True)
+    return f"{first[0]:<{first[1]}}" + "".join(f" {text:>{width}}" for text, width in others)
+
+
+def comparison_json(comparison: Comparison) -> dict[str, Any]:
+    """The object that `--json` prints (docs/language.md). JSON has no -inf: where every run died, log_z is null."""
+    rows = []
+    for row in comparison.rows:
+        found = asdict(row)
+        if row.log_z == -math.inf:
+            found["log_z"] = None
+        rows.append(found)
+    return {
+        "program": comparison.program,
+        "seed": comparison.seed,
+        "budget": comparison.budget,
+        "runs": comparison.runs,
+        "rows": rows,
+    }
