@@ -133,22 +133,48 @@ def weighted_rejection(rng: Rng, p: Floats, accepts: Callable[[int], bool]) -> t
     Draws from p without replacement until x is accepted (R1 are those rejected); goes on, x put back, until the next
     acceptance (R2). w = (1 - p(R1)) / (|R1| + |R2| + 1). p sums to 1; `accepts` is asked once for an outcome at most.
     """
-    left = np.array(p, dtype=np.float64)
+    left = Remaining(p)
     rejected = 0
     first: int | None = None
     mass = 1.0
     while left.any():
-        i = rng.choice(left)
+        i = left.draw(rng)
         if i == first or accepts(i):
             if first is not None:
                 break
-            first, mass = i, float(left.sum())
+            first, mass = i, left.mass()
         else:
-            left[i] = 0.0
+            left.remove(i)
             rejected += 1
     if first is None:
         return -1, 0.0
     return first, mass / (rejected + 1)
+
+
+class Remaining:
+    """Outcomes to draw from without replacement, in about sqrt(n) blocks: a draw takes O(sqrt(n)), not O(n)."""
+
+    def __init__(self, p: Floats) -> None:
+        self.side = math.isqrt(len(p) - 1) + 1
+        padded = np.zeros(self.side * self.side)
+        padded[: len(p)] = p
+        self.blocks = padded.reshape(self.side, self.side)
+        self.sums = self.blocks.sum(axis=1)
+
+    def any(self) -> bool:
+        return bool(self.sums.any())
+
+    def mass(self) -> float:
+        return float(self.sums.sum())
+
+    def draw(self, rng: Rng) -> int:
+        block = rng.choice(self.sums)
+        return block * self.side + rng.choice(self.blocks[block])
+
+    def remove(self, i: int) -> None:
+        block = i // self.side
+        self.blocks[block, i % self.side] = 0.0
+        self.sums[block] = self.blocks[block].sum()
 
 
 class Trials:

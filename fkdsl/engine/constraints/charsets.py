@@ -1,0 +1,110 @@
+"""Sets of characters, as sorted runs of code points, and the partition of all characters that a few of them make.
+
+What a class of a pattern holds is asked of the `regex` library itself, over all of Unicode: so an automaton's `\\w` is
+the one that `matches` means, whatever version of Unicode is installed.
+
+>>> charset("[b-d]")
+((98, 101),)
+>>> Partition([charset("[a-c]"), charset("[b-z]")]).classes_of("abz!")
+[1, 2, 3, 0]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+import numpy as np
+import regex
+from numpy.typing import NDArray
+
+Charset = tuple[tuple[int, int], ...]
+"""Runs [first, last) of code points, ascending, apart from each other. Surrogates are in none."""
+SURROGATES = (0xD800, 0xE000)
+END = 0x110000
+EVERY: Charset = ((0, SURROGATES[0]), (SURROGATES[1], END))
+REPLACEMENT = 0xFFFD
+"""U+FFFD, which stands for bytes that are no text."""
+
+
+@lru_cache(maxsize=1)
+def _all_characters() -> str:
+    points = np.concatenate([np.arange(first, last, dtype="<u4") for first, last in EVERY])
+    return points.tobytes().decode("utf-32-le")
+
+
+@lru_cache(maxsize=512)
+def charset(one_character: str) -> Charset:
+    """The characters that a pattern for one character matches."""
+    gap = SURROGATES[1] - SURROGATES[0]
+
+    def point(position: int) -> int:
+        return position if position < SURROGATES[0] else position + gap
+
+    runs: list[tuple[int, int]] = []
+    for match in regex.finditer(f"(?:{one_character})+", _all_characters()):
+        first, last = match.span()
+        if first < SURROGATES[0] < last:
+            runs += [(first, SURROGATES[0]), (SURROGATES[1], point(last - 1) + 1)]
+        else:
+            runs.append((point(first), point(last - 1) + 1))
+    return tuple(runs)
+
+
+def single(character: str) -> Charset:
+    return ((ord(character), ord(character) + 1),)
+
+
+def without(runs: Charset, point: int) -> Charset:
+    """The set less one code point."""
+    kept: list[tuple[int, int]] = []
+    for first, last in runs:
+        if first <= point < last:
+            kept += [r for r in ((first, point), (point + 1, last)) if r[0] < r[1]]
+        else:
+            kept.append((first, last))
+    return tuple(kept)
+
+
+class Partition:
+    """The coarsest partition of all characters that tells the given sets apart. Classes are numbered from 0."""
+
+    def __init__(self, sets: Iterable[Charset]) -> None:
+        self.sets = list(dict.fromkeys([EVERY, *sets]))
+        self._cuts = np.array(sorted({0, *(c for s in self.sets for run in s for c in run)}), dtype=np.int64)
+        signatures: dict[tuple[bool, ...], int] = {}
+        inside = [self._inside(s) for s in self.sets]
+        self._class = np.zeros(len(self._cuts), dtype=np.int32)
+        self.members: dict[Charset, frozenset[int]] = {s: frozenset() for s in self.sets}
+        for k in range(len(self._cuts)):
+            signature = tuple(bool(rows[k]) for rows in inside)
+            number = signatures.setdefault(signature, len(signatures))
+            self._class[k] = number
+        for s, column in zip(self.sets, zip(*signatures, strict=True), strict=True):
+            self.members[s] = frozenset(n for n, within in enumerate(column) if within)
+        self.size = len(signatures)
+
+    def _inside(self, runs: Charset) -> NDArray[np.bool_]:
+        """Whether each interval between cuts lies in the set."""
+        edges = np.array([e for run in runs for e in run], dtype=np.int64)
+        found: NDArray[np.bool_] = np.searchsorted(edges, self._cuts, side="right") % 2 == 1
+        return found
+
+    def classes(self, points: NDArray[np.int64]) -> NDArray[np.int32]:
+        """The class of each code point."""
+        found: NDArray[np.int32] = self._class[np.searchsorted(self._cuts, points, side="right") - 1]
+        return found
+
+    def classes_of(self, text: str) -> list[int]:
+        """The class of each character of a text."""
+        if not text:
+            return []
+        points: Sequence[int] = [ord(c) for c in text]
+        found: list[int] = self.classes(np.array(points, dtype=np.int64)).tolist()
+        return found
+
+    def classes_between(self, first: int, last: int) -> list[int]:
+        """The classes that characters from first to last (included) are in."""
+        low, high = np.searchsorted(self._cuts, [first, last], side="right") - 1
+        found: list[int] = np.unique(self._class[low : high + 1]).tolist()
+        return found

@@ -1,0 +1,100 @@
+"""A constraint on a text that is being drawn: one automaton for all that is regular, a matcher for each grammar.
+
+    constraint = make_constraint(Both((Matches("[A-Z].*"), Complement(Contains("sorry")))), until="\\n", vocabulary=v)
+    constraint.mask(ids, left)            # (V,) the tokens that may follow, `left` more after that one
+
+Law: a token that a mask refuses leads to no text of the language; what it allows may fail later on (then the
+condition itself decides). A constraint is a function of the tokens so far, so it forks with its particle for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fkdsl.engine.constraints.automaton import automaton
+from fkdsl.engine.constraints.expressions import TooComplex
+from fkdsl.engine.constraints.grammars import GrammarMasks, mistake
+from fkdsl.engine.constraints.languages import Both, GrammarText, JsonText, Language, conjuncts, is_regular
+from fkdsl.engine.constraints.patterns import Unsupported
+from fkdsl.engine.constraints.regular import RegularMasks
+from fkdsl.models.vocabulary import Vocabulary
+
+Mask = NDArray[np.bool_]
+Ids = tuple[int, ...]
+
+
+class Constraint:
+    """regular: the automaton's masks. grammars: one for each schema and grammar. left_out: why a part of the language
+    is left to the conditions, a line each."""
+
+    def __init__(self, language: Language, until: str, vocabulary: Vocabulary) -> None:
+        regular: list[Language] = []
+        self.grammars: list[GrammarMasks] = []
+        self.left_out: list[str] = []
+        for part in conjuncts(language):
+            if is_regular(part):
+                reason = why_not(part)
+                if reason:
+                    self.left_out.append(reason)
+                else:
+                    regular.append(part)
+            elif isinstance(part, JsonText | GrammarText) and not mistake(part):
+                self.grammars.append(GrammarMasks(part, until, vocabulary))
+            else:
+                self.left_out.append("a schema or grammar that llguidance cannot follow, or one inside `or` or `not`")
+        self.regular = self._regular(regular, until, vocabulary)
+
+    def _regular(self, parts: list[Language], until: str, vocabulary: Vocabulary) -> RegularMasks | None:
+        while parts:
+            try:
+                return RegularMasks(automaton(Both(tuple(parts)), until), vocabulary)
+            except TooComplex as error:
+                # One part less at a time: what the automaton leaves out, the conditions check.
+                self.left_out.append(f"an automaton with {error}")
+                parts = parts[:-1]
+        return None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it is known that no text satisfies it."""
+        return (self.regular is not None and self.regular.is_empty) or any(g.is_empty for g in self.grammars)
+
+    def prepare(self, texts: Sequence[Ids]) -> None:
+        """Makes the masks of many texts at once."""
+        for grammar in self.grammars:
+            grammar.prepare(texts)
+
+    def mask(self, ids: Ids, left: int | None) -> Mask | None:
+        """(V,) the tokens that may follow `ids`; None for all. left: how many may come after the next one, None for no
+        look-ahead."""
+        masks = [g.mask(ids, left) for g in self.grammars]
+        if self.regular is not None:
+            masks.append(self.regular.mask(self.regular.position(ids), left))
+        if not masks:
+            return None
+        found = masks[0]
+        for mask in masks[1:]:
+            found = found & mask
+        return found
+
+
+@lru_cache(maxsize=256)
+def why_not(language: Language) -> str:
+    """Why a regular language has no automaton here, "" if it has one."""
+    try:
+        automaton(language)
+    except Unsupported as error:
+        return str(error)
+    except TooComplex as error:
+        return f"an automaton with {error}"
+    return ""
+
+
+@lru_cache(maxsize=64)
+def make_constraint(language: Language, until: str, vocabulary: Vocabulary) -> Constraint:
+    """The constraint of a language, made once for each vocabulary."""
+    return Constraint(language, until, vocabulary)

@@ -1,0 +1,188 @@
+r"""Regular expressions with intersection and complement, by Brzozowski's derivatives (1964; Owens, Reppy, Turon 2009).
+
+An `Algebra` holds expressions over the classes of a partition as numbers: equal numbers for equal expressions up to the
+laws of `or`, `and` and `not`, so that derivatives are finitely many and are the states of an automaton.
+
+>>> a = Algebra(2)
+>>> word = a.concat(a.symbol({0}), a.star(a.symbol({1})))      # 0 1*
+>>> a.nullable(word), a.nullable(a.derive(word, 0)), a.derive(word, 1) == a.EMPTY
+(False, True, True)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+Node = tuple[object, ...]
+INFINITE = -1
+"""The upper bound of a repeat that has none."""
+
+
+class TooComplex(Exception):
+    """An expression or automaton beyond the bounds; the constraint is then left to checks."""
+
+
+class Algebra:
+    """symbols: how many classes of characters there are. most: expressions held at most."""
+
+    EMPTY, EPSILON, EVERYTHING = 0, 1, 2
+
+    def __init__(self, symbols: int, most: int = 50_000) -> None:
+        self.symbols, self.most = symbols, most
+        self._nodes: list[Node] = [("empty",), ("epsilon",), ("everything",)]
+        self._ids: dict[Node, int] = {n: i for i, n in enumerate(self._nodes)}
+        self._nullable: dict[int, bool] = {0: False, 1: True, 2: True}
+        self._derived: dict[tuple[int, int], int] = {}
+
+    def _make(self, *node: object) -> int:
+        found = self._ids.get(node)
+        if found is None:
+            if len(self._nodes) >= self.most:
+                raise TooComplex(f"more than {self.most:,} states")
+            found = self._ids[node] = len(self._nodes)
+            self._nodes.append(node)
+        return found
+
+    # ------------------------------------------------------------ construction
+
+    def symbol(self, classes: Iterable[int]) -> int:
+        """One character of one of the classes."""
+        found = frozenset(classes)
+        return self._make("symbol", found) if found else self.EMPTY
+
+    def any_symbol(self) -> int:
+        return self.symbol(range(self.symbols))
+
+    def concat(self, a: int, b: int) -> int:
+        if self.EMPTY in (a, b):
+            return self.EMPTY
+        if a == self.EPSILON:
+            return b
+        if b == self.EPSILON:
+            return a
+        if a == b == self.EVERYTHING:
+            return a
+        match self._nodes[a]:
+            case ("concat", int(first), int(rest)):  # to the right, so that equal languages are equal more often
+                return self.concat(first, self.concat(rest, b))
+        return self._make("concat", a, b)
+
+    def concat_all(self, parts: Iterable[int]) -> int:
+        result = self.EPSILON
+        for part in reversed(list(parts)):
+            result = self.concat(part, result)
+        return result
+
+    def repeat(self, a: int, least: int, most: int) -> int:
+        """From `least` to `most` times, INFINITE for no bound."""
+        if most == 0 or a == self.EPSILON:
+            return self.EPSILON
+        if a == self.EMPTY:
+            return self.EPSILON if least == 0 else self.EMPTY
+        if (least, most) == (1, 1):
+            return a
+        if self.nullable(a):
+            least = 0
+        if most == INFINITE and least == 0:
+            if a in (self.EVERYTHING, self.any_symbol()):
+                return self.EVERYTHING
+            if self._nodes[a][0] == "repeat" and self._nodes[a][2:] == (0, INFINITE):
+                return a
+        return self._make("repeat", a, least, most)
+
+    def star(self, a: int) -> int:
+        return self.repeat(a, 0, INFINITE)
+
+    def union(self, parts: Iterable[int]) -> int:
+        kept = self._flat("or", parts) - {self.EMPTY}
+        if self.EVERYTHING in kept or any(self.complement(p) in kept for p in kept if self._nodes[p][0] == "not"):
+            return self.EVERYTHING
+        kept = self._merge_symbols(kept)
+        if len(kept) <= 1:
+            return kept.pop() if kept else self.EMPTY
+        return self._make("or", *sorted(kept))
+
+    def intersection(self, parts: Iterable[int]) -> int:
+        kept = self._flat("and", parts) - {self.EVERYTHING}
+        if self.EMPTY in kept or any(self.complement(p) in kept for p in kept if self._nodes[p][0] == "not"):
+            return self.EMPTY
+        if len(kept) <= 1:
+            return kept.pop() if kept else self.EVERYTHING
+        return self._make("and", *sorted(kept))
+
+    def complement(self, a: int) -> int:
+        if a in (self.EMPTY, self.EVERYTHING):
+            return self.EVERYTHING if a == self.EMPTY else self.EMPTY
+        match self._nodes[a]:
+            case ("not", int(inner)):
+                return inner
+        return self._make("not", a)
+
+    def _flat(self, kind: str, parts: Iterable[int]) -> set[int]:
+        found: set[int] = set()
+        for part in parts:
+            node = self._nodes[part]
+            if node[0] == kind:
+                found.update(n for n in node[1:] if isinstance(n, int))
+            else:
+                found.add(part)
+        return found
+
+    def _merge_symbols(self, parts: set[int]) -> set[int]:
+        symbols = {p for p in parts if self._nodes[p][0] == "symbol"}
+        if len(symbols) < 2:
+            return parts
+        classes: frozenset[int] = frozenset().union(*(self._nodes[p][1] for p in symbols))  # type: ignore[arg-type]
+        return (parts - symbols) | {self.symbol(classes)}
+
+    # -------------------------------------------------------------- derivatives
+
+    def nullable(self, a: int) -> bool:
+        """Whether the empty text is in the language."""
+        if a not in self._nullable:
+            match self._nodes[a]:
+                case ("symbol", _):
+                    found = False
+                case ("concat", int(first), int(rest)):
+                    found = self.nullable(first) and self.nullable(rest)
+                case ("repeat", int(inner), least, _):
+                    found = least == 0 or self.nullable(inner)
+                case ("or", *parts):
+                    found = any(self.nullable(p) for p in parts if isinstance(p, int))
+                case ("and", *parts):
+                    found = all(self.nullable(p) for p in parts if isinstance(p, int))
+                case ("not", int(inner)):
+                    found = not self.nullable(inner)
+                case _:
+                    raise AssertionError(a)
+            self._nullable[a] = found
+        return self._nullable[a]
+
+    def derive(self, a: int, symbol: int) -> int:
+        """The texts that follow a character of the class: { s : c s in a }."""
+        key = (a, symbol)
+        if key not in self._derived:
+            self._derived[key] = self._derive(a, symbol)
+        return self._derived[key]
+
+    def _derive(self, a: int, c: int) -> int:
+        match self._nodes[a]:
+            case ("empty",) | ("epsilon",):
+                return self.EMPTY
+            case ("everything",):
+                return a
+            case ("symbol", frozenset() as classes):
+                return self.EPSILON if c in classes else self.EMPTY
+            case ("concat", int(first), int(rest)):
+                onward = self.concat(self.derive(first, c), rest)
+                return self.union([onward, self.derive(rest, c)]) if self.nullable(first) else onward
+            case ("repeat", int(inner), int(least), int(most)):
+                left = self.repeat(inner, max(least - 1, 0), most if most == INFINITE else most - 1)
+                return self.concat(self.derive(inner, c), left)
+            case ("or", *parts):
+                return self.union(self.derive(p, c) for p in parts if isinstance(p, int))
+            case ("and", *parts):
+                return self.intersection(self.derive(p, c) for p in parts if isinstance(p, int))
+            case ("not", int(inner)):
+                return self.complement(self.derive(inner, c))
+        raise AssertionError(a)

@@ -1,0 +1,218 @@
+"""Schemas and grammars, by llguidance: matchers that follow a text token by token, and their masks.
+
+llguidance lexes a grammar's terminals by longest match and keeps a schema's properties in their order; `accepts` is
+what `valid_json` and `parses` ask too, so that a mask never refuses what they would allow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fkdsl.engine.constraints.languages import GrammarText, JsonText, Language
+from fkdsl.models.vocabulary import Vocabulary
+
+Mask = NDArray[np.bool_]
+LONGEST = 200_000
+"""Characters of a schema or grammar that is read."""
+TESTED = 512
+"""Tokens that are each tried as a last one; more are all allowed, and the condition decides."""
+KEPT = 4_096
+"""Matchers kept for each constraint."""
+ANY_JSON = "{}"
+
+
+class _Tokens:
+    """A vocabulary as llguidance asks for it. Tokens without text are marked special; the last one is an end of our
+    own, so that ours are decided here."""
+
+    bos_token_id = None
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.tokens = [raw or b"<|%d|>" % i for i, raw in enumerate(vocabulary.tokens)] + [b"<|end|>"]
+        self.eos_token_id = vocabulary.size
+        self.special_token_ids = [i for i, raw in enumerate(vocabulary.tokens) if not raw] + [vocabulary.size]
+        self._single = {raw: i for i, raw in enumerate(vocabulary.tokens) if len(raw) == 1}
+
+    def __call__(self, text: bytes | str) -> list[int]:
+        raw = text.encode() if isinstance(text, str) else text
+        return [self._single[bytes([b])] for b in raw if bytes([b]) in self._single]
+
+
+@lru_cache(maxsize=8)
+def tokenizer(vocabulary: Vocabulary) -> Any:
+    """llguidance's tokenizer of a vocabulary."""
+    from llguidance import LLTokenizer, TokenizerWrapper
+
+    return LLTokenizer(TokenizerWrapper(_Tokens(vocabulary)), eos_token=[vocabulary.size])
+
+
+BYTES = Vocabulary(tuple(bytes([b]) for b in range(256)), frozenset())
+
+
+def source(language: Language) -> str:
+    """The grammar as llguidance reads it. Raises ValueError with its reason."""
+    from llguidance import LLMatcher
+
+    match language:
+        case JsonText(schema):
+            if len(schema) > LONGEST:
+                raise ValueError(f"longer than {LONGEST:,} characters")
+            return str(LLMatcher.grammar_from_json_schema(schema or ANY_JSON))
+        case GrammarText(grammar):
+            if len(grammar) > LONGEST:
+                raise ValueError(f"longer than {LONGEST:,} characters")
+            return str(LLMatcher.grammar_from_lark(grammar))
+    raise ValueError(f"no grammar: {language}")
+
+
+@lru_cache(maxsize=128)
+def mistake(language: Language) -> str:
+    """Why llguidance cannot follow a schema or grammar, in its own words; "" if it can."""
+    try:
+        matcher = _fresh(language, BYTES)
+    except ValueError as error:
+        return str(error)
+    return " ".join(matcher.get_error().split()) if matcher.is_error() else ""
+
+
+@lru_cache(maxsize=128)
+def _fresh(language: Language, vocabulary: Vocabulary) -> Any:
+    """A matcher at the beginning of a text; to be copied, never fed."""
+    from llguidance import LLMatcher
+
+    return LLMatcher(tokenizer(vocabulary), source(language), log_level=0)
+
+
+def accepts(language: Language, text: str) -> bool:
+    """Whether the whole text is in the language. False if llguidance cannot follow it."""
+    matcher = _fresh(language, BYTES).deep_copy()
+    return bool((not text or matcher.consume_tokens(list(text.encode()))) and matcher.is_accepting())
+
+
+class GrammarMasks:
+    """The masks of one schema or grammar over one vocabulary, for texts that end before `until`.
+
+    After tokens that may belong to `until` nothing is masked: the condition decides.
+    """
+
+    def __init__(self, language: Language, until: str, vocabulary: Vocabulary) -> None:
+        self.language, self.vocabulary = language, vocabulary
+        self.until = until.encode()
+        self._matchers: dict[tuple[int, ...], Any] = {(): _fresh(language, vocabulary)}
+        self._masks: dict[tuple[tuple[int, ...], int | None], Mask] = {}
+        self._silent = np.array([not raw for raw in vocabulary.tokens], dtype=np.bool_)
+        self._pieces = np.array([not _is_text(raw) for raw in vocabulary.tokens], dtype=np.bool_)
+        self._ending: dict[bytes, list[int]] = {}
+        self._toward = np.zeros(vocabulary.size, dtype=np.bool_)
+        for i, raw in enumerate(vocabulary.tokens if self.until else ()):
+            if self.until in raw:
+                self._ending.setdefault(raw[: raw.index(self.until)], []).append(i)
+            elif self._hangs(raw):
+                self._toward[i] = True
+
+    def _hangs(self, raw: bytes) -> bool:
+        """Whether the end of the bytes may be the beginning of `until`."""
+        return any(raw.endswith(self.until[:k]) for k in range(1, len(self.until)))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing at all can be drawn from the start."""
+        return not self.mask((), None).any()
+
+    # ----------------------------------------------------------------- matchers
+
+    def matcher(self, ids: tuple[int, ...]) -> Any:
+        """The matcher after these tokens, never to be changed; None where nothing is known."""
+        if ids not in self._matchers:
+            if len(self._matchers) > KEPT:
+                self._matchers = {(): self._matchers[()]}
+            self._matchers[ids] = self._after(self.matcher(ids[:-1]), ids[-1])
+        return self._matchers[ids]
+
+    def _after(self, matcher: Any, token: int) -> Any:
+        if matcher is None or not self.vocabulary.tokens[token]:
+            return matcher
+        forked = matcher.deep_copy()
+        return forked if forked.consume_token(token) else None
+
+    def _after_bytes(self, matcher: Any, raw: bytes) -> Any:
+        forked = matcher.deep_copy()
+        ids = tokenizer(self.vocabulary).greedy_tokenize(raw.decode("utf-8", "replace")) if raw else []
+        return forked if forked.validate_tokens(ids) == len(ids) and forked.consume_tokens(ids) else None
+
+    # -------------------------------------------------------------------- masks
+
+    def prepare(self, texts: Sequence[tuple[int, ...]]) -> None:
+        """The library's masks of many texts in one parallel call."""
+        from llguidance import LLExecutor
+        from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask_par
+
+        missing = [ids for ids in dict.fromkeys(texts) if (ids, None) not in self._masks]
+        matchers = [(ids, self.matcher(ids)) for ids in missing]
+        known = [(ids, m) for ids, m in matchers if m is not None]
+        if not known:
+            return
+        bits = allocate_token_bitmask(len(known), self.vocabulary.size + 1)
+        fill_next_token_bitmask_par(_executor(LLExecutor), [(m, k) for k, (_, m) in enumerate(known)], bits)
+        for (ids, matcher), row in zip(known, bits, strict=True):
+            allowed = np.unpackbits(row.view(np.uint8), bitorder="little")[: self.vocabulary.size].astype(np.bool_)
+            if len(self._masks) > KEPT:
+                self._masks = {}
+            self._masks[ids, None] = self._with_ends(ids, matcher, allowed)
+
+    def mask(self, ids: tuple[int, ...], left: int | None) -> Mask:
+        """(V,) the tokens after which the text may still be completed. left: how many may follow the next one; only
+        the last one is looked at."""
+        if self.matcher(ids) is None:
+            return np.ones(self.vocabulary.size, dtype=np.bool_)
+        if (ids, None) not in self._masks:
+            self.prepare([ids])
+        allowed = self._masks[ids, None]
+        return self._last(ids, allowed) if left == 0 else allowed
+
+    def _with_ends(self, ids: tuple[int, ...], matcher: Any, allowed: Mask) -> Mask:
+        allowed = allowed | self._silent
+        accepting = bool(matcher.is_accepting())
+        for i in self.vocabulary.ends:
+            allowed[i] = accepting
+        for before, tokens in self._ending.items():
+            after = self._after_bytes(matcher, before)
+            allowed[tokens] = after is not None and bool(after.is_accepting())
+        if len(self.until) > 1:
+            text = self.vocabulary.raw(ids)[-len(self.until) :]
+            allowed |= np.True_ if self._hangs(text) else self._toward
+        return allowed
+
+    def _last(self, ids: tuple[int, ...], allowed: Mask) -> Mask:
+        """Of the allowed tokens, those that may be the last one."""
+        tried = allowed & ~self._silent & ~self._pieces & ~self._toward
+        for tokens in self._ending.values():
+            tried[tokens] = False
+        if np.count_nonzero(tried) > TESTED or (len(self.until) > 1 and self._hangs(self.vocabulary.raw(ids))):
+            return allowed
+        matcher, kept = self.matcher(ids), allowed.copy()
+        for token in np.flatnonzero(tried).tolist():
+            after = self._after(matcher, token)
+            kept[token] = after is not None and bool(after.is_accepting())
+        kept[self._silent] = bool(matcher.is_accepting())
+        for i in self.vocabulary.ends:
+            kept[i] = allowed[i]
+        return kept
+
+
+@lru_cache(maxsize=1)
+def _executor(make: Any) -> Any:
+    return make()
+
+
+def _is_text(raw: bytes) -> bool:
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,199 @@
+r"""Languages: sets of texts, as values that say what a text must be.
+
+    Matches(r"\d+")  Texts(("yes", "no"))  Contains("sea")  StartsWith("A")  EndsWith(".")  Length(0, 20)
+    JsonText(schema)  GrammarText(grammar)
+    Both((a, b))  Either((a, b))  Complement(a)
+
+A text with U+FFFD, which stands for bytes that are no text, is in no Matches, Texts, JsonText or GrammarText.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fkdsl.engine.constraints.charsets import EVERY, REPLACEMENT, Charset, without
+from fkdsl.engine.constraints.expressions import INFINITE, Algebra
+from fkdsl.engine.constraints.patterns import Tree, Unsupported, charsets_of, parse_pattern, text_tree
+
+
+@dataclass(frozen=True)
+class Language:
+    """A set of texts."""
+
+
+@dataclass(frozen=True)
+class Matches(Language):
+    pattern: str
+
+
+@dataclass(frozen=True)
+class Texts(Language):
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Contains(Language):
+    part: str
+
+
+@dataclass(frozen=True)
+class StartsWith(Language):
+    part: str
+
+
+@dataclass(frozen=True)
+class EndsWith(Language):
+    part: str
+
+
+@dataclass(frozen=True)
+class Length(Language):
+    """From `least` to `most` characters, -1 for no bound."""
+
+    least: int
+    most: int
+
+
+@dataclass(frozen=True)
+class JsonText(Language):
+    """schema: the text of a JSON schema, "" for any JSON."""
+
+    schema: str
+
+
+@dataclass(frozen=True)
+class GrammarText(Language):
+    grammar: str
+
+
+@dataclass(frozen=True)
+class Both(Language):
+    parts: tuple[Language, ...]
+
+
+@dataclass(frozen=True)
+class Either(Language):
+    parts: tuple[Language, ...]
+
+
+@dataclass(frozen=True)
+class Complement(Language):
+    part: Language
+
+
+def conjuncts(language: Language) -> Iterable[Language]:
+    """The parts of a conjunction, one by one."""
+    if isinstance(language, Both):
+        for part in language.parts:
+            yield from conjuncts(part)
+    else:
+        yield language
+
+
+def is_strict(language: Language) -> bool:
+    """Whether it holds no text with U+FFFD, by one of its parts."""
+    match language:
+        case Matches() | Texts() | JsonText() | GrammarText():
+            return True
+        case Both(parts):
+            return any(map(is_strict, parts))
+        case Either(parts):
+            return all(map(is_strict, parts))
+    return False
+
+
+def is_regular(language: Language) -> bool:
+    """Whether an automaton may follow it; schemas and grammars are llguidance's."""
+    match language:
+        case JsonText() | GrammarText():
+            return False
+        case Both(parts) | Either(parts):
+            return all(map(is_regular, parts))
+        case Complement(part):
+            return is_regular(part)
+    return True
+
+
+def trees_of(language: Language) -> Iterable[Tree]:
+    """The pattern trees in a regular language. Raises Unsupported."""
+    match language:
+        case Matches(pattern):
+            yield parse_pattern(pattern)
+        case Texts(texts):
+            yield from map(text_tree, texts)
+        case Contains(part) | StartsWith(part) | EndsWith(part):
+            yield text_tree(part)
+        case Both(parts) | Either(parts):
+            for p in parts:
+                yield from trees_of(p)
+        case Complement(part=inner):
+            yield from trees_of(inner)
+
+
+def charsets_in(language: Language, until: str) -> list[Charset]:
+    """Every set of characters that its automaton tells apart."""
+    trees = [*trees_of(language), text_tree(until)]
+    return [*dict.fromkeys(s for tree in trees for s in charsets_of(tree)), without(EVERY, REPLACEMENT)]
+
+
+class Expressions:
+    """Languages as expressions of an algebra over a partition. members: the classes of each set."""
+
+    def __init__(self, algebra: Algebra, members: dict[Charset, frozenset[int]]) -> None:
+        self.a, self.members = algebra, members
+        self.clean = algebra.star(algebra.symbol(members[without(EVERY, REPLACEMENT)]))
+
+    def language(self, language: Language) -> int:
+        a = self.a
+        match language:
+            case Matches(pattern):
+                return a.intersection([self.tree(parse_pattern(pattern)), self.clean])
+            case Texts(texts):
+                return a.intersection([a.union(self.text(t) for t in texts), self.clean])
+            case Contains(part):
+                return a.concat_all([a.EVERYTHING, self.text(part), a.EVERYTHING])
+            case StartsWith(part):
+                return a.concat(self.text(part), a.EVERYTHING)
+            case EndsWith(part):
+                return a.concat(a.EVERYTHING, self.text(part))
+            case Length(least, most):
+                return a.repeat(a.any_symbol(), least, most)
+            case Both(parts):
+                return a.intersection(map(self.language, parts))
+            case Either(parts):
+                return a.union(map(self.language, parts))
+            case Complement(part=inner):
+                return a.complement(self.language(inner))
+        raise Unsupported("a schema or a grammar inside `or` or `not`")
+
+    def text(self, text: str) -> int:
+        return self.tree(text_tree(text))
+
+    def tree(self, tree: Tree) -> int:
+        a = self.a
+        match tree.operator, tree.parts:
+            case "set", (runs,):
+                return a.symbol(self.members[runs])
+            case "seq", parts:
+                return a.concat_all(map(self.tree, parts))
+            case "alt", parts:
+                return a.union(map(self.tree, parts))
+            case "repeat", (inner, least, most):
+                return a.repeat(self.tree(inner), least, INFINITE if most == -1 else most)
+            case "ahead", (inner, must, rest):
+                begins = a.concat(self.tree(inner), a.EVERYTHING)
+                return a.intersection([begins if must else a.complement(begins), self.tree(rest)])
+        raise AssertionError(tree.operator)
+
+    def drawn(self, language: int, until: str) -> int:
+        """The texts that may be drawn for a text s of the language: s itself, or s, `until`, and whatever shares a
+        token with the end of it. `until` stands first right behind s, and nowhere in an s without it."""
+        a = self.a
+        if not until:
+            return language
+        end, something = self.text(until), a.concat(a.any_symbol(), a.EVERYTHING)
+        early = a.concat_all([a.EVERYTHING, end, something])
+        ended = a.intersection([a.concat(language, end), a.complement(early)])
+        never = a.complement(a.concat_all([a.EVERYTHING, end, a.EVERYTHING]))
+        return a.union([a.concat(ended, a.EVERYTHING), a.intersection([language, never])])

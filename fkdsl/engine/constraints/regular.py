@@ -1,0 +1,219 @@
+"""Masks over a vocabulary from an automaton: exact for every token, whole characters or not.
+
+A position in a text is (state, pending): the automaton's state after the complete characters, and the bytes of an
+unfinished one. Bytes that are no UTF-8 are read as U+FFFD, as everywhere in the language.
+"""
+
+from __future__ import annotations
+
+import codecs
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fkdsl.engine.constraints.automaton import DEAD, Automaton
+from fkdsl.engine.constraints.charsets import REPLACEMENT
+from fkdsl.engine.constraints.tokens import Ints, token_tree
+from fkdsl.models.vocabulary import Vocabulary
+
+Mask = NDArray[np.bool_]
+Position = tuple[int, bytes]
+MEASURED = 600
+"""States up to which the distance to acceptance is worked out."""
+KEPT = 256
+"""Rows of next states and masks kept for each constraint; one is as long as the vocabulary."""
+
+
+class RegularMasks:
+    """The masks of one automaton over one vocabulary."""
+
+    def __init__(self, automaton: Automaton, vocabulary: Vocabulary) -> None:
+        self.automaton, self.vocabulary, self.tree = automaton, vocabulary, token_tree(vocabulary)
+        self._symbols = automaton.partition.classes(self.tree.point)
+        self._replaced = automaton.partition.classes_of(chr(REPLACEMENT))[0]
+        self._next: dict[int, Ints] = {}
+        self._masks: dict[tuple[Position, int | None], Mask] = {}
+        self._positions: dict[tuple[int, ...], Position] = {(): (automaton.start, b"")}
+        self._distances: NDArray[np.float64] | None = None
+        self._groups: dict[bytes, dict[tuple[str, bytes], list[int]]] = {}
+        self._alike: dict[frozenset[int], bytes] = {}
+        self._pieces: tuple[set[str], set[str]] | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return self.automaton.is_empty
+
+    # ---------------------------------------------------------------- positions
+
+    def position(self, ids: tuple[int, ...]) -> Position:
+        """Where a text of these tokens stands."""
+        found = self._positions.get(ids)
+        if found is None:
+            found = self.advance(self.position(ids[:-1]), self.vocabulary.tokens[ids[-1]])
+            if len(self._positions) > 16 * KEPT:
+                self._positions = {(): (self.automaton.start, b"")}
+            self._positions[ids] = found
+        return found
+
+    def advance(self, position: Position, raw: bytes) -> Position:
+        """The position after some more bytes."""
+        state, pending = position
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        text = decoder.decode(pending + raw)
+        return self.automaton.read(state, text), decoder.getstate()[0]
+
+    def accepts(self, position: Position) -> bool:
+        """Whether a text that ends here is in the language; an unfinished character counts as U+FFFD."""
+        state, pending = position
+        return self.automaton.accepting[self.automaton.step(state, self._replaced) if pending else state]
+
+    # -------------------------------------------------------------------- masks
+
+    def mask(self, position: Position, left: int | None) -> Mask:
+        """(V,) the tokens after which the text can still be completed; an end where it is complete.
+
+        left: how many tokens may follow the next one; None leaves the budget out.
+        """
+        if left is not None:
+            left = min(left, self._horizon())
+        key = (position, left)
+        if key not in self._masks:
+            while len(self._masks) >= KEPT:
+                del self._masks[next(iter(self._masks))]
+            self._masks[key] = self._mask(position, left)
+        return self._masks[key]
+
+    def _mask(self, position: Position, left: int | None) -> Mask:
+        state, pending = position
+        whole = self.after_tokens(self.automaton.step(state, self._replaced) if pending else state)
+        allowed: Mask = self._viable(whole, left) & (self.tree.node >= 0)
+        if pending:  # a token without text leaves the character unfinished
+            allowed[self.tree.node == 0] = self._viable_at(position, left)
+        for (text, unfinished), ids in self._broken(pending).items():
+            allowed[ids] = self._viable_at((self.automaton.read(state, text), unfinished), left)
+        for i in self.vocabulary.ends:
+            allowed[i] = self.accepts(position)
+        return allowed
+
+    def _broken(self, pending: bytes) -> dict[tuple[str, bytes], list[int]]:
+        """The tokens that are not whole characters, grouped by what they come to after some pending bytes: the text,
+        and bytes that stand for all unfinished characters which may become the same."""
+        if pending not in self._groups:
+            groups: dict[tuple[str, bytes], list[int]] = {}
+            for i in self.tree.broken:
+                decoder = codecs.getincrementaldecoder("utf-8")("replace")
+                text = decoder.decode(pending + self.vocabulary.tokens[i])
+                left = decoder.getstate()[0]
+                groups.setdefault((text, self._alike.setdefault(self._onward(left), left)), []).append(i)
+            self._groups[pending] = groups
+        return self._groups[pending]
+
+    def _onward(self, pending: bytes) -> frozenset[int]:
+        """The classes of the characters that an unfinished one may become; none if there is no unfinished one."""
+        if not pending:
+            return frozenset()
+        return frozenset({self._replaced, *self.automaton.partition.classes_between(*completions(pending))})
+
+    def after_tokens(self, state: int) -> Ints:
+        """(V,) the state after each token of whole characters."""
+        if state not in self._next:
+            while len(self._next) >= KEPT:
+                del self._next[next(iter(self._next))]
+            tree = self.tree
+            states = np.full(len(tree.parent), DEAD, dtype=np.int32)
+            states[0] = state
+            for first, last in zip(tree.levels[1:], tree.levels[2:], strict=False):
+                before = states[tree.parent[first:last]]
+                going = np.flatnonzero(before != DEAD)
+                if not len(going):
+                    break
+                states[first + going] = self.automaton.steps(before[going], self._symbols[first + going])
+            self._next[state] = states[tree.node]
+        return self._next[state]
+
+    def _viable(self, states: Ints, left: int | None) -> Mask:
+        if left is None:
+            return self.automaton.is_live(states)
+        distances = self.distances()
+        if distances is not None:
+            return distances[states] <= left
+        if left == 0:
+            return np.array(self.automaton.accepting, dtype=np.bool_)[states]
+        return self.automaton.is_live(states)
+
+    def _viable_at(self, position: Position, left: int | None) -> bool:
+        """`_viable` for a position in mid-character: its remaining bytes come, or U+FFFD stands for it; at the end of
+        the budget it is held back."""
+        state, pending = position
+        if not pending:
+            return bool(self._viable(np.array([state], dtype=np.int32), left)[0])
+        onward = [state] if left is not None else []
+        for symbol in self._onward(pending):
+            onward.append(self.automaton.step(state, symbol))
+        return bool(self._viable(np.array(onward, dtype=np.int32), left).any())
+
+    # --------------------------------------------------------------- look-ahead
+
+    def distances(self) -> NDArray[np.float64] | None:
+        """(states,) the fewest tokens to acceptance, never too many; None where the automaton is too large to know."""
+        automaton = self.automaton
+        if not automaton.explored or automaton.size > MEASURED:
+            return None
+        if self._distances is None:
+            successors = [
+                np.unique(np.concatenate([self.after_tokens(q), self._by_pieces(q)])) for q in range(automaton.size)
+            ]
+            found = np.where(np.array(automaton.accepting), 0.0, np.inf)
+            while True:
+                nearer = np.minimum(found, [1.0 + found[s].min() for s in successors])
+                if (nearer == found).all():
+                    break
+                found = nearer
+            self._distances = found
+        return self._distances
+
+    def _by_pieces(self, state: int) -> Ints:
+        """States after a token that is not whole characters, at least those that there are: its first bytes may end any
+        character that is not ASCII, its last may begin one."""
+        automaton, found = self.automaton, []
+        fresh, after = self._piece_texts()
+        for text in fresh:
+            reached = automaton.read(state, text)
+            found += [reached, automaton.step(reached, self._replaced)]
+        ended = {automaton.step(state, symbol) for symbol in automaton.partition.classes_between(0x80, 0x10FFFF)}
+        found += [automaton.read(q, text) for q in ended - {DEAD} for text in after]
+        return np.array(found, dtype=np.int32)
+
+    def _piece_texts(self) -> tuple[set[str], set[str]]:
+        """What tokens that are not whole characters say by themselves, and what is left of them once their first bytes
+        have ended a character."""
+        if self._pieces is None:
+            fresh, after = set(), set()
+            for raw in {self.vocabulary.tokens[i] for i in self.tree.broken}:
+                fresh.add(codecs.getincrementaldecoder("utf-8")("replace").decode(raw))
+                tail = next((k for k, b in enumerate(raw[:4]) if not 0x80 <= b < 0xC0), min(len(raw), 4))
+                for k in range(1, min(tail, 3) + 1):
+                    after.add(codecs.getincrementaldecoder("utf-8")("replace").decode(raw[k:]))
+            self._pieces = fresh, after
+        return self._pieces
+
+    def _horizon(self) -> int:
+        """A number of tokens that is enough from wherever the text can be completed at all."""
+        distances = self.distances()
+        if distances is None:
+            return 1
+        return int(distances[np.isfinite(distances)].max(initial=0))
+
+
+def completions(pending: bytes) -> tuple[int, int]:
+    """The least and the greatest code point of the characters that begin with these bytes."""
+    return _complete(pending, range(0x80, 0xC0)), _complete(pending, range(0xBF, 0x7F, -1))
+
+
+def _complete(pending: bytes, order: range) -> int:
+    try:
+        return ord(pending.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        if error.reason != "unexpected end of data":
+            return -1
+    return next(found for b in order if (found := _complete(pending + bytes([b]), order)) >= 0)
