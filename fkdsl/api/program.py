@@ -38,7 +38,7 @@ from fkdsl.program.guided import Guides
 from fkdsl.program.types import BOOL, FLOAT, INT, STR, List, Type
 
 DEFAULT_METHOD = "smc"
-OPTIMISATIONS = (*PASSES,)
+OPTIMISATIONS = (*PASSES, "force", "merge")
 """What `without` and `--no-opt` switch off."""
 MAX_STEPS = 10_000
 """Steps after which a run that has not ended is stopped, unless the caller says otherwise."""
@@ -191,7 +191,7 @@ class Program:
         chosen = method or own
         given = {**own_options, **options} if chosen == own else options
         engines = engines if engines is not None else self.engines(model)
-        guides = Guides(rejection=chosen != "exact", forget=chosen == "local")
+        guides = Guides(rejection=chosen != "exact", forget=chosen == "local", force="force" not in self.off)
         target = self.feynman_kac(engines=engines, guides=guides)
         # Models are loaded before the clock starts, and before any particle does.
         for name in self.model_names():

@@ -18,9 +18,9 @@ from fkdsl.ir import nodes as ir
 from fkdsl.ir.build_models import build_model
 from fkdsl.program import code
 from fkdsl.program.code import Code, Compute, Executable, Op
-from fkdsl.program.faults import LIMITS, Fault
+from fkdsl.program.faults import LIMITS, Fault, NeedRows
 from fkdsl.program.operators import OPERATORS, iterate, truth
-from fkdsl.program.particle import ActiveFrame, NeedRows
+from fkdsl.program.particle import ActiveFrame
 from fkdsl.program.signatures import TABLE, BuiltinError
 from fkdsl.program.state import UNSET
 from fkdsl.program.values import ContextRef, Record, Token, show
@@ -123,7 +123,11 @@ class _Builder:
         if guide is None:
             return None
         mask = self.expr(guide.mask) if guide.mask is not None else None
-        return code.Guide(mask, guide.reads, guide.tried, guide.absorbed[0].span)
+        text = None
+        if guide.text is not None:
+            t = guide.text
+            text = code.TextGuide(self.expr(t.language), t.until, t.origin, t.stop, t.ahead)
+        return code.Guide(mask, guide.reads, guide.tried, guide.absorbed[0].span, text)
 
     # ------------------------------------------------------------ expressions
 

@@ -166,13 +166,29 @@ class Guide:
     """How a draw looks ahead to the conditions after it (fkdsl.program.guided); what the optimiser adds to a Draw.
 
     mask: a predicate of the token in the draw's target, true of every token that can live; reads: the other slots that
-    it looks at. tried: whether outcomes are tried. absorbed: the conditions that the draw looks ahead to.
+    it looks at. tried: whether outcomes are tried. absorbed: the conditions that the draw looks ahead to. text: the
+    constraint on the text that the draw is part of.
     """
 
-    mask: Expr | None
-    reads: tuple[int, ...]
-    tried: bool
-    absorbed: tuple[Absorbed, ...]
+    mask: Expr | None = None
+    reads: tuple[int, ...] = ()
+    tried: bool = False
+    absorbed: tuple[Absorbed, ...] = ()
+    text: TextGuide | None = None
+
+
+@dataclass(frozen=True)
+class TextGuide:
+    """language: an expression of a `Language` (engine.constraints) that the finished text is in wherever a particle
+    lives. until, origin, stop: slots, as in program.code.TextGuide. ahead: whether the budget is looked at. decided:
+    the conditions that it decides whole."""
+
+    language: Expr
+    until: int
+    origin: int
+    stop: int
+    ahead: bool = True
+    decided: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -95,13 +95,27 @@ class Guide:
     """What the optimiser knows of the conditions after a draw (ir.nodes.Guide).
 
     mask: a predicate of the token in the draw's target; reads: the other slots that it looks at. tried: whether
-    outcomes are tried. blame: the condition to name when nothing is left.
+    outcomes are tried. blame: the condition to name when nothing is left. text: the constraint on the text that is
+    being drawn.
     """
 
     mask: Compute | None
     reads: tuple[int, ...]
     tried: bool
     blame: Span
+    text: TextGuide | None = None
+
+
+@dataclass(frozen=True)
+class TextGuide:
+    """language: of the text that is being drawn. until, origin, stop: the slots of the end that it is drawn up to, and
+    of the context's number of tokens where it began and where it stops. ahead: whether the budget is looked at."""
+
+    language: Compute
+    until: int
+    origin: int
+    stop: int
+    ahead: bool
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ the particle and the step and hands it on as a ProgramError.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.base.spans import Span
@@ -22,6 +23,17 @@ class Fault(Exception):
     def diagnostic(self, fallback: Span, note: str) -> Diagnostic:
         notes = (note,) if note else ()
         return Diagnostic(self.code, self.message, self.span or fallback, self.label or "here", self.help, notes)
+
+
+class NeedRows(Exception):
+    """Not a mistake but a request: what an op needs before it can run.
+
+    wanted: rows, as (model name, context) pairs. texts: masks that will be asked for, as (constraint, tokens) pairs.
+    """
+
+    def __init__(self, wanted: list[tuple[str, Any]]) -> None:
+        self.wanted = wanted
+        self.texts: list[tuple[Any, tuple[int, ...]]] = []
 
 
 @dataclass(frozen=True)

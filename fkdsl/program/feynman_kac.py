@@ -18,10 +18,11 @@ from fkdsl.base.errors import ProgramError
 from fkdsl.base.logspace import Floats
 from fkdsl.base.random import Rng
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
+from fkdsl.engine.constraints.constraint import Constraint
 from fkdsl.program.code import Executable
-from fkdsl.program.faults import LIMITS, Fault, Limits
+from fkdsl.program.faults import LIMITS, Fault, Limits, NeedRows
 from fkdsl.program.guided import Guides
-from fkdsl.program.particle import NeedRows, Running
+from fkdsl.program.particle import Running
 from fkdsl.program.state import ProgramState, Status
 from fkdsl.program.values import show
 
@@ -104,6 +105,7 @@ class SteeringModel:
         while pending:
             blocked: list[tuple[int, Running]] = []
             wanted: dict[str, dict[Context, list[Running]]] = {}
+            texts: dict[Constraint, list[tuple[int, ...]]] = {}
             for i, particle in pending:
                 try:
                     particle.go()
@@ -111,6 +113,8 @@ class SteeringModel:
                     blocked.append((i, particle))
                     for model, node in need.wanted:
                         wanted.setdefault(model, {}).setdefault(node, []).append(particle)
+                    for constraint, ids in need.texts:
+                        texts.setdefault(constraint, []).append(ids)
                 except Fault as fault:
                     where = f"in particle {i} of the {len(particles)} that are running" if len(particles) > 1 else when
                     place = self.code.functions[self.code.entry].span
@@ -120,4 +124,6 @@ class SteeringModel:
                 for node, row in zip(nodes, self.engines[model].log_probs(nodes), strict=True):
                     for particle in askers[node]:
                         particle.rows[node] = row
+            for constraint, asked in texts.items():
+                constraint.prepare(asked)
             pending = blocked

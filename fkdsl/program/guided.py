@@ -15,6 +15,7 @@ twice. What a token alone decides is a mask over the vocabulary, computed once.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -26,12 +27,14 @@ from numpy.typing import NDArray
 from fkdsl.base.logspace import Floats
 from fkdsl.base.random import Rng
 from fkdsl.base.spans import Span
+from fkdsl.engine.cached_transformer import Context
 from fkdsl.models.vocabulary import Vocabulary
-from fkdsl.program.faults import Fault
+from fkdsl.program.constrained import Constrained, constrained
+from fkdsl.program.faults import Fault, NeedRows
 from fkdsl.program.operators import truth
 from fkdsl.program.outcomes import Outcomes, TokenOutcomes, outcomes, token_of
 from fkdsl.program.state import Status, by_id
-from fkdsl.program.values import Token
+from fkdsl.program.values import ContextRef, Token
 
 if TYPE_CHECKING:
     from fkdsl.program.code import DrawOp, Guide
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
 Mask = NDArray[np.bool_]
 TESTED = 32
 """Outcomes of positive probability up to which each is tested, so that A is exact."""
+AHEAD = 256
+"""Contexts that are held for forced tokens."""
 MASKS = 64
 """Masks that a model keeps: each is as long as the vocabulary."""
 
@@ -50,15 +55,19 @@ class Guides:
 
     tested: see TESTED. rejection: whether more outcomes than that are drawn by weighted rejection; else by their own
     probabilities, as suits a method that enumerates the draws anyway. forget: whether the mass G' is left out of the
-    weight, which is what local masking does. masks: by site, vocabulary and what the mask reads. trials: outcomes
-    already tried in this step, by the state that tried them; of one that died, where.
+    weight, which is what local masking does. force: whether the rows behind forced tokens are asked for with the first
+    one's. masks: by site, vocabulary and what the mask reads. trials: outcomes
+    already tried in this step, by the state that tried them; of one that died, where. ahead: the contexts whose rows
+    were asked for before their time, held so that the engine keeps them.
     """
 
     tested: int = TESTED
     rejection: bool = True
     forget: bool = False
+    force: bool = True
     masks: dict[Hashable, Mask] = field(default_factory=dict)
     trials: dict[Hashable, dict[int, Running | Span]] = field(default_factory=dict)
+    ahead: deque[Context] = field(default_factory=lambda: deque(maxlen=AHEAD))
 
     def new_step(self) -> None:
         """Forgets the trials of the step before."""
@@ -80,7 +89,16 @@ def draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any) -> None:
 def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide: Guide) -> None:
     """x ~ M', and the weight times G'."""
     rng = particle.stream(op.site)
-    found = outcomes(particle, d)
+    text = constrained(particle, frame, guide.text, d) if guide.text is not None else None
+    if text is not None and text.hopeless:
+        particle.weigh(-math.inf, guide.blame)
+        return
+    try:
+        found = outcomes(particle, d)
+    except NeedRows as need:
+        if text is not None:
+            ask_ahead(particle, need, text, d)
+        raise
     if found is None:
         particle.drawn(frame, op.target, d.sample(rng))
         return
@@ -91,6 +109,10 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
     p = p / p.sum()
     if guide.mask is not None and isinstance(found, TokenOutcomes):
         p = np.where(token_mask(particle, frame, op, guide, found.vocabulary), p, 0.0)
+        blame = guide.blame
+    allowed = text.mask() if text is not None else None
+    if allowed is not None:
+        p = np.where(allowed, p, 0.0)
         blame = guide.blame
     A = float(p.sum())
     if A <= 0.0:
@@ -119,6 +141,17 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
     assert not isinstance(alive, Span)
     particle.become(alive)
     weigh(particle, A, blame)
+
+
+def ask_ahead(particle: Running, need: NeedRows, text: Constrained, d: Any) -> None:
+    """Along with the row of this draw: the constraint's mask, made together with those of the whole population, and the
+    rows behind tokens that are forced."""
+    need.texts.append((text.constraint, text.ids))
+    if particle.guides.force and isinstance(d, ContextRef):
+        c = particle.contexts[d.index]
+        nodes = text.forced(c.node, particle.engines[c.model].extend)
+        need.wanted.extend((c.model, node) for node in nodes)
+        particle.guides.ahead.extend(nodes)
 
 
 def weigh(particle: Running, A: float, span: Span) -> None:

@@ -22,7 +22,7 @@ from fkdsl.engine.cached_transformer import CachedTransformer, Context
 from fkdsl.models.vocabulary import Vocabulary
 from fkdsl.program.code import DrawOp, Executable
 from fkdsl.program.distributions import Distribution
-from fkdsl.program.faults import LIMITS, Fault, Limits
+from fkdsl.program.faults import LIMITS, Fault, Limits, NeedRows
 from fkdsl.program.guided import Guides
 from fkdsl.program.state import UNSET, ContextState, Frame, ProgramState, Status
 from fkdsl.program.tokens import (
@@ -38,13 +38,6 @@ from fkdsl.program.tokens import (
     renormalise,
 )
 from fkdsl.program.values import ContextRef, Token, show
-
-
-class NeedRows(Exception):
-    """Rows that an op needs before it can run: (model name, context) pairs."""
-
-    def __init__(self, wanted: list[tuple[str, Context]]) -> None:
-        self.wanted = wanted
 
 
 @dataclass(slots=True)
@@ -233,7 +226,7 @@ class Running:
 
     def need(self, wanted: list[tuple[str, Context]]) -> None:
         """Makes sure of the rows: of all that are missing at once, raises NeedRows for them."""
-        missing = [(model, node) for model, node in wanted if node not in self.rows]
+        missing: list[tuple[str, Context]] = [(model, node) for model, node in wanted if node not in self.rows]
         if missing:
             raise NeedRows(missing)
 

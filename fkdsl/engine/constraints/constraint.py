@@ -32,6 +32,7 @@ class Constraint:
     is left to the conditions, a line each."""
 
     def __init__(self, language: Language, until: str, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
         regular: list[Language] = []
         self.grammars: list[GrammarMasks] = []
         self.left_out: list[str] = []

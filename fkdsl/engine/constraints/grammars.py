@@ -6,6 +6,7 @@ what `valid_json` and `parses` ask too, so that a mask never refuses what they w
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -24,6 +25,8 @@ TESTED = 512
 KEPT = 4_096
 """Matchers kept for each constraint."""
 ANY_JSON = "{}"
+UNFORCED = '%llguidance {"no_forcing": true}\n'
+"""Else llguidance allows a forced text in one tokenisation only, the tokenizer's own; the model may write it in any."""
 
 
 class _Tokens:
@@ -62,11 +65,12 @@ def source(language: Language) -> str:
         case JsonText(schema):
             if len(schema) > LONGEST:
                 raise ValueError(f"longer than {LONGEST:,} characters")
-            return str(LLMatcher.grammar_from_json_schema(schema or ANY_JSON))
+            text = json.dumps(json.loads(schema)) if schema else ANY_JSON
+            return str(LLMatcher.grammar_from_lark(f"start: %json {text}\n{UNFORCED}"))
         case GrammarText(grammar):
             if len(grammar) > LONGEST:
                 raise ValueError(f"longer than {LONGEST:,} characters")
-            return str(LLMatcher.grammar_from_lark(grammar))
+            return str(LLMatcher.grammar_from_lark(f"{grammar}\n{UNFORCED}"))
     raise ValueError(f"no grammar: {language}")
 
 
@@ -77,7 +81,8 @@ def mistake(language: Language) -> str:
         matcher = _fresh(language, BYTES)
     except ValueError as error:
         return str(error)
-    return " ".join(matcher.get_error().split()) if matcher.is_error() else ""
+    first = str(matcher.get_error()).strip().partition("\n")[0]
+    return first.rpartition("failed to compile JSON schema: ")[2]
 
 
 @lru_cache(maxsize=128)
@@ -107,6 +112,9 @@ class GrammarMasks:
         self._masks: dict[tuple[tuple[int, ...], int | None], Mask] = {}
         self._silent = np.array([not raw for raw in vocabulary.tokens], dtype=np.bool_)
         self._pieces = np.array([not _is_text(raw) for raw in vocabulary.tokens], dtype=np.bool_)
+        # llguidance knows one token for each text: the others of the same text go by it.
+        numbers = {raw: k for k, raw in enumerate(dict.fromkeys(vocabulary.tokens))}
+        self._same = np.array([numbers[raw] for raw in vocabulary.tokens], dtype=np.int64)
         self._ending: dict[bytes, list[int]] = {}
         self._toward = np.zeros(vocabulary.size, dtype=np.bool_)
         for i, raw in enumerate(vocabulary.tokens if self.until else ()):
@@ -176,7 +184,9 @@ class GrammarMasks:
         return self._last(ids, allowed) if left == 0 else allowed
 
     def _with_ends(self, ids: tuple[int, ...], matcher: Any, allowed: Mask) -> Mask:
-        allowed = allowed | self._silent
+        known = np.zeros(int(self._same.max()) + 1, dtype=np.bool_)
+        known[self._same[allowed]] = True
+        allowed = known[self._same] | self._silent
         accepting = bool(matcher.is_accepting())
         for i in self.vocabulary.ends:
             allowed[i] = accepting

@@ -39,17 +39,19 @@ def _fused(program: ir.Program, walk: Walk, function: ir.Function, pc: int, draw
     )
     predicate = token_predicate(program, function, pc) if of_token else None
     masked = predicate.absorbed if predicate else ()
-    tried = [c for c in ahead if c.span not in {m.span for m in masked}]
+    before = draw.guide if draw.guide is not None else ir.Guide()
+    decided = before.text.decided if before.text is not None else ()
+    tried = [c for c in ahead if c.span not in {m.span for m in masked} and c.span not in decided]
     if not masked and not tried:
         return draw
-    guide = ir.Guide(
-        predicate.test if predicate else None,
-        predicate.reads if predicate else (),
-        bool(tried) or (predicate is not None and not predicate.whole),
-        tuple(
-            [ir.Absorbed(c.span, _mask_means(function, predicate)) for c in masked]
-            + [ir.Absorbed(c.span, "tried" if of_token else "tested") for c in tried]
-        ),
+    absorbed = [ir.Absorbed(c.span, _mask_means(function, predicate)) for c in masked]
+    absorbed += [ir.Absorbed(c.span, "tried" if of_token else "tested") for c in tried]
+    guide = replace(
+        before,
+        mask=predicate.test if predicate else None,
+        reads=predicate.reads if predicate else (),
+        tried=bool(tried) or (predicate is not None and not predicate.whole),
+        absorbed=before.absorbed + tuple(absorbed),
     )
     return replace(draw, guide=guide)
 

@@ -107,3 +107,25 @@ def loops(function: ir.Function) -> list[tuple[int, int]]:
     """(first, last) positions of each loop: a label and a later jump back to it."""
     at = {i.name: pc for pc, i in enumerate(function.body) if isinstance(i, ir.Label)}
     return [(at[i.label], pc) for pc, i in enumerate(function.body) if isinstance(i, ir.Jump) and at[i.label] < pc]
+
+
+SLOTS = ("slot", "target", "targets", "items", "counter", "reads")
+"""The fields of the ir that are slots."""
+
+
+def renumbered(node: Any, slots: Mapping[int, int]) -> Any:
+    """An instruction or expression with its slots numbered anew; one that is not in the mapping keeps its number."""
+    if isinstance(node, tuple):
+        return tuple(renumbered(n, slots) for n in node)
+    if not isinstance(node, ir.Instr | ir.Expr | ir.Clause):
+        return node
+    changed: dict[str, Any] = {}
+    for f in fields(node):
+        value = getattr(node, f.name)
+        if f.name in SLOTS and isinstance(value, int):
+            changed[f.name] = slots.get(value, value)
+        elif f.name in SLOTS and isinstance(value, tuple) and all(isinstance(v, int) for v in value):
+            changed[f.name] = tuple(slots.get(v, v) for v in value)
+        elif f.name != "span":
+            changed[f.name] = renumbered(value, slots)
+    return replace(node, **changed)

@@ -80,7 +80,7 @@ def _validator(text: str, name: str) -> Any:
 
 
 @lru_cache(maxsize=32)
-def _schema_text(folder: Path, schema: str) -> str:
+def schema_text(folder: Path, schema: str) -> str:
     return schema if schema.lstrip().startswith("{") else _file(folder, schema, "schema")
 
 
@@ -94,7 +94,7 @@ def valid_json(s: str, schema: str, *, folder: Path) -> bool:
     if not schema:
         return True
     name = "the schema" if schema.lstrip().startswith("{") else schema
-    return bool(_validator(_schema_text(folder, schema), name).is_valid(value))
+    return bool(_validator(schema_text(folder, schema), name).is_valid(value))
 
 
 @lru_cache(maxsize=16)
@@ -116,8 +116,7 @@ def parses(s: str, grammar: str, *, folder: Path) -> bool:
     if len(s) > MAX_PARSED:
         raise BuiltinError(f"parses reads at most {MAX_PARSED:,} characters", "check parts of the text")
     inline = "\n" in grammar or ":" in grammar
-    text = grammar if inline else _grammar_text(folder, grammar)
-    parser = _grammar(text, "the grammar" if inline else grammar)
+    parser = _grammar(grammar_text(folder, grammar), "the grammar" if inline else grammar)
     try:
         parser.parse(s)
     except lark.exceptions.LarkError:
@@ -126,5 +125,6 @@ def parses(s: str, grammar: str, *, folder: Path) -> bool:
 
 
 @lru_cache(maxsize=32)
-def _grammar_text(folder: Path, name: str) -> str:
-    return _file(folder, name, "grammar")
+def grammar_text(folder: Path, grammar: str) -> str:
+    """The text behind a `grammar=`: a file's, or its own."""
+    return grammar if "\n" in grammar or ":" in grammar else _file(folder, grammar, "grammar")

@@ -1,0 +1,55 @@
+"""Pure functions of one straight line, written out where they are called: conditions can be read through them."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from itertools import count
+from typing import Any
+
+from fkdsl.ir import nodes as ir
+from fkdsl.ir.passes.reading import bound, renumbered, substitute
+
+DEEP = 8
+"""Calls within calls that are written out."""
+_fresh = count(1_000_000)
+"""Slots for the comprehensions of what is written out; whoever keeps the expression gives them real ones."""
+
+
+def inlined(program: ir.Program, e: ir.Expr, depth: int = 0) -> ir.Expr:
+    """The expression with calls of pure functions that only assign and return replaced by what they return."""
+    result = _inlined(program, e, depth)
+    assert isinstance(result, ir.Expr)
+    return result
+
+
+def _inlined(program: ir.Program, node: Any, depth: int) -> Any:
+    if isinstance(node, tuple):
+        return tuple(_inlined(program, n, depth) for n in node)
+    if not isinstance(node, ir.Expr | ir.Clause):
+        return node
+    changed = {f.name: _inlined(program, getattr(node, f.name), depth) for f in fields(node) if f.name != "span"}
+    node = replace(node, **changed)
+    if isinstance(node, ir.Invoke) and depth < DEEP:
+        value = returned(program.functions[node.function], node.args)
+        if value is not None:
+            return _inlined(program, value, depth + 1)
+    return node
+
+
+def returned(function: ir.Function, args: tuple[ir.Expr, ...]) -> ir.Expr | None:
+    """What a function of one straight line returns, over its arguments; None if it branches."""
+    values: dict[int, ir.Expr] = dict(enumerate(args))
+
+    def written(e: ir.Expr) -> ir.Expr:
+        anew: ir.Expr = renumbered(e, {slot: next(_fresh) for slot in sorted(bound(e))})
+        return substitute(anew, values)
+
+    for instr in function.body:
+        match instr:
+            case ir.Set(targets=(slot,), value=value):
+                values[slot] = written(value)
+            case ir.Return(value=value):
+                return written(value)
+            case _:
+                return None
+    return None

@@ -1,0 +1,81 @@
+"""Conditions on a text that say which language it is in, as expressions of program/library/languages.py."""
+
+from __future__ import annotations
+
+from fkdsl.ir import nodes as ir
+from fkdsl.ir.passes.reading import free
+from fkdsl.ir.verify import subexpressions
+
+ATOMS = {"matches": ".matches", "contains": ".contains", "starts_with": ".starts_with", "ends_with": ".ends_with",
+         "valid_json": ".json", "parses": ".grammar"}  # fmt: skip
+NO_BOUND = -1
+
+
+def language_of(test: ir.Expr, text: int) -> ir.Expr | None:
+    """The language of the texts in a slot for which a test is true; None if it is not said by languages alone."""
+    span = test.span
+    match test:
+        case ir.Builtin(name=name, args=(ir.Local(slot=slot), argument)) if slot == text and name in ATOMS:
+            return None if text in free(argument) else ir.Builtin(span, ATOMS[name], (argument,))
+        case ir.And(operands=operands) | ir.Or(operands=operands):
+            parts = [language_of(o, text) for o in operands]
+            if any(p is None or (isinstance(test, ir.Or) and _has_grammar(p)) for p in parts):
+                return None
+            name = ".both" if isinstance(test, ir.And) else ".either"
+            return ir.Builtin(span, name, (ir.Operate(span, "list", tuple(p for p in parts if p is not None)),))
+        case ir.Operate(operator="not", args=(inner,)):
+            part = language_of(inner, text)
+            return None if part is None or _has_grammar(part) else ir.Builtin(span, ".complement", (part,))
+        case ir.Operate(operator="notin" | "ne" as operator, args=args):
+            positive = ir.Operate(span, "in" if operator == "notin" else "eq", args)
+            part = language_of(positive, text)
+            return None if part is None else ir.Builtin(span, ".complement", (part,))
+        case ir.Operate(operator="in", args=(ir.Local(slot=slot), ir.Operate(operator="list", args=items))):
+            texts = ir.Operate(span, "list", items)
+            return ir.Builtin(span, ".texts", (texts,)) if slot == text and text not in free(texts) else None
+        case ir.Operate(operator="in", args=(ir.Const(value=str()) as part, ir.Local(slot=slot))) if slot == text:
+            return ir.Builtin(span, ".contains", (part,))
+        case ir.Operate(operator="eq", args=(a, b)):
+            other = b if a == ir.Local(span, text) else a if b == ir.Local(span, text) else None
+            if other is not None and text not in free(other):
+                return ir.Builtin(span, ".texts", (ir.Operate(span, "list", (other,)),))
+            return _length(test, text)
+        case ir.Operate():
+            return _length(test, text)
+    return None
+
+
+def _has_grammar(language: ir.Expr) -> bool:
+    """Whether a schema or grammar is in it, which are followed only by themselves or in an `and`."""
+    return any(isinstance(e, ir.Builtin) and e.name in (".json", ".grammar") for e in subexpressions(language))
+
+
+def _length(test: ir.Operate, text: int) -> ir.Expr | None:
+    """`len(s) <= n` and its kin."""
+    span = test.span
+    flip = {"le": "ge", "lt": "gt", "ge": "le", "gt": "lt", "eq": "eq"}
+    if test.operator not in flip or len(test.args) != 2:
+        return None
+    a, b = test.args
+    operator = test.operator
+    if _is_length(b, text):
+        a, b, operator = b, a, flip[operator]
+    if not _is_length(a, text) or text in free(b):
+        return None
+    one, none = ir.Const(span, 1), ir.Const(span, NO_BOUND)
+    zero = ir.Const(span, 0)
+    least, most = {
+        "le": (zero, b),
+        "lt": (zero, ir.Operate(span, "sub", (b, one))),
+        "ge": (b, none),
+        "gt": (ir.Operate(span, "add", (b, one)), none),
+        "eq": (b, b),
+    }[operator]
+    return ir.Builtin(span, ".length", (least, most))
+
+
+def _is_length(e: ir.Expr, text: int) -> bool:
+    match e:
+        case ir.Builtin(name="len", args=(ir.Local(slot=slot),)):
+            return slot == text
+    return False

@@ -1,0 +1,111 @@
+"""Built-ins that no program can name, since their names begin with a dot: what the optimiser writes for itself.
+
+`.matches(p)` is the language of the texts s with matches(s, p), and so on; `.settled` and `.complete` cut a text that
+is still being drawn to the part that cannot change any more.
+
+>>> settled("ab\\n", "\\n\\n"), settled("ab", "\\n\\n"), complete("it was a lovel"), complete("it was a lovely ")
+('ab', 'ab', 'it was a ', 'it was a lovely ')
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fkdsl.engine.constraints import languages as of
+from fkdsl.program.library.structured import grammar_text, schema_text
+from fkdsl.program.library.text import _WORD
+from fkdsl.program.signatures import Parameter, pure
+from fkdsl.program.types import ANY, STR
+
+EVERYTHING = of.Both(())
+"""The language of all texts."""
+A = Parameter("a", ANY)
+
+
+@pure(".matches", [A], ANY)
+def matching(pattern: str) -> of.Language:
+    """The texts that match a pattern."""
+    return of.Matches(pattern)
+
+
+@pure(".contains", [A], ANY)
+def containing(part: str) -> of.Language:
+    """The texts with a part in them."""
+    return of.Contains(part)
+
+
+@pure(".starts_with", [A], ANY)
+def starting(part: str) -> of.Language:
+    """The texts that begin with a part."""
+    return of.StartsWith(part)
+
+
+@pure(".ends_with", [A], ANY)
+def ending(part: str) -> of.Language:
+    """The texts that end with a part."""
+    return of.EndsWith(part)
+
+
+@pure(".texts", [A], ANY)
+def texts(values: Any) -> of.Language:
+    """What is `in` the values: one of the texts of a list."""
+    if isinstance(values, tuple) and all(isinstance(v, str) for v in values):
+        return of.Texts(values)
+    return EVERYTHING
+
+
+@pure(".length", [A, A], ANY)
+def length(least: Any, most: Any) -> of.Language:
+    """From `least` to `most` characters, -1 for no bound."""
+    if isinstance(least, int) and isinstance(most, int):
+        return of.Length(max(least, 0), most) if most == -1 or most >= max(least, 0) else of.Complement(EVERYTHING)
+    return EVERYTHING
+
+
+@pure(".json", [A], ANY, needs_folder=True)
+def json(schema: str, *, folder: Path) -> of.Language:
+    """The JSON texts that fit a schema; any JSON if it is empty."""
+    return of.JsonText(schema_text(folder, schema) if schema else "")
+
+
+@pure(".grammar", [A], ANY, needs_folder=True)
+def grammar(text: str, *, folder: Path) -> of.Language:
+    """The texts of a Lark grammar."""
+    return of.GrammarText(grammar_text(folder, text))
+
+
+@pure(".both", [A], ANY)
+def both(parts: tuple[of.Language, ...]) -> of.Language:
+    """The texts that are in every part."""
+    return of.Both(parts)
+
+
+@pure(".either", [A], ANY)
+def either(parts: tuple[of.Language, ...]) -> of.Language:
+    """The texts that are in some part."""
+    return of.Either(parts)
+
+
+@pure(".complement", [A], ANY)
+def complement(part: of.Language) -> of.Language:
+    """The texts that are not in the part."""
+    return of.Complement(part)
+
+
+@pure(".settled", [Parameter("s", STR), Parameter("until", STR)], STR)
+def settled(s: str, until: str) -> str:
+    """The text without an end of it that may turn out to be the beginning of `until`."""
+    for k in range(len(until) - 1, 0, -1):
+        if s.endswith(until[:k]):
+            return s[:-k]
+    return s
+
+
+@pure(".complete", [Parameter("s", STR)], STR)
+def complete(s: str) -> str:
+    """The text without a last word that may still grow."""
+    found = list(_WORD.finditer(s))
+    if not found or found[-1].end() < len(s.rstrip("'\u2019-")):
+        return s
+    return s[: found[-1].start()]
