@@ -12,19 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from fkdsl.api.engines import Engines, ModelReference
 from fkdsl.api.externs import load_externs
-from fkdsl.base.diagnostics import near_name
+from fkdsl.base.diagnostics import Diagnostic, near_name
 from fkdsl.base.errors import CallError
 from fkdsl.base.spans import Source
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.result import Result
 from fkdsl.inference.run import Observer
 from fkdsl.inference.run import run as run_model
-from fkdsl.ir import nodes as ir
+from fkdsl.ir import nodes
 from fkdsl.ir.build import Environment, build
 from fkdsl.ir.passes import PASSES, optimise
 from fkdsl.ir.verify import subexpressions
@@ -137,9 +138,19 @@ class Program:
         """The method and the options that the file gives, or the default."""
         return self.checked.infer or (DEFAULT_METHOD, {})
 
-    def ir(self) -> ir.Program:
+    def ir(self) -> nodes.Program:
         """The intermediate representation, as it is built and run."""
-        return optimise(lower(self.checked, self.name), self.off)
+        return self._optimised
+
+    @cached_property
+    def _optimised(self) -> nodes.Program:
+        return optimise(lower(self.checked, self.name), self.off, self.folder)
+
+    @property
+    def warnings(self) -> tuple[Diagnostic, ...]:
+        """What the checker and the optimiser warn of, in the order of the lines."""
+        found = (*self.checked.warnings, *self.ir().warnings)
+        return tuple(sorted(found, key=lambda d: (d.span.source.name, d.span.start)))
 
     def model_names(self) -> list[str]:
         """The models that the program may ask, '' for the default."""
@@ -148,7 +159,7 @@ class Program:
             for function in self.ir().functions.values()
             for instr in function.body
             for e in subexpressions(instr)
-            if isinstance(e, ir.Model) and e.operation in ("prompt", "chat")
+            if isinstance(e, nodes.Model) and e.operation in ("prompt", "chat")
         }
         return sorted(names)
 
@@ -206,6 +217,7 @@ class Program:
             timeout=timeout,
             max_steps=max_steps,
             filtering=filtering,
+            merge="merge" not in self.off,
             counts=engines.counts,
         )
 

@@ -37,7 +37,7 @@ def main(args: argparse.Namespace) -> int:
     if args.methods is not None:
         methods = tuple(name for part in args.methods.split(",") if (name := part.strip()))
     check_comparison(methods, args.budget, args.runs, args.max_states)
-    warn(program.checked.warnings)
+    warn(program.warnings)
     with RunProgress(program.name) as progress:
 
         def watch(what: str, step: Any, tokens: int) -> None:

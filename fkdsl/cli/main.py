@@ -17,6 +17,7 @@ from typing import NoReturn
 from fkdsl import __version__
 from fkdsl.base.diagnostics import near_name
 from fkdsl.base.errors import CallError, FkdslError, InternalError, ProgramError
+from fkdsl.cli.check import ALL
 from fkdsl.inference.methods import METHODS
 
 COMMANDS = {
@@ -67,6 +68,8 @@ def _add_program(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE.fk")
     parser.add_argument("--program", metavar="NAME", help="which of the file's programs")
     parser.add_argument("--allow-extern", action="store_true", help="let the program run the Python code it declares")
+    parser.add_argument("--no-opt", action="append", default=[], metavar="NAME",
+                        help="switch the optimiser off, or one part: --no-opt=fuse")  # fmt: skip
 
 
 def _add_call(parser: argparse.ArgumentParser) -> None:
@@ -113,7 +116,9 @@ def _add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; the exit status. Every error of fkdsl's own is printed, none is raised."""
     try:
-        args = _parser().parse_args(argv)
+        given = list(sys.argv[1:] if argv is None else argv)
+        # Else argparse would take the file that follows for the name.
+        args = _parser().parse_args([f"--no-opt={ALL}" if a == "--no-opt" else a for a in given])
         status: int = import_module(COMMANDS[args.command][0]).main(args)
         sys.stdout.flush()
         return status

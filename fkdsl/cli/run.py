@@ -9,7 +9,7 @@ from typing import Any
 from fkdsl.api import Program, load
 from fkdsl.api.engines import Engines
 from fkdsl.base.errors import CallError
-from fkdsl.cli.check import warn
+from fkdsl.cli.check import warn, without
 from fkdsl.cli.progress import RunProgress
 from fkdsl.cli.report import result_json, result_text
 from fkdsl.inference.methods import METHODS, check_options
@@ -22,7 +22,7 @@ def main(args: argparse.Namespace) -> int:
     program = called_program(args)
     method, options = method_and_options(program, args)
     check_options(method, options)
-    warn(program.checked.warnings)
+    warn(program.warnings)
     with RunProgress(program.name) as progress:
         engines = called_engines(program, args, progress)
         result = program.run(
@@ -47,7 +47,7 @@ def called_program(args: argparse.Namespace) -> Program:
     program = load(args.file, allow_extern=args.allow_extern)
     if args.program:
         program = program.select(args.program)
-    return program(**parameters(program, args.parameters))
+    return without(program(**parameters(program, args.parameters)), args.no_opt)
 
 
 def called_engines(program: Program, args: argparse.Namespace, progress: RunProgress) -> Engines:

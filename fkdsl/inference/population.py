@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -81,6 +81,20 @@ def offspring(particles: Sequence[Particle[S]], ancestors: Sequence[int], t: int
 def child(parent: Particle[S], t: int, copy: int) -> Particle[S]:
     """Copy number `copy` of a particle, made on the way to step t; number 0 is the particle itself."""
     return parent if copy == 0 else Particle(parent.state, derive(parent.lineage, t, copy))
+
+
+def merge(
+    model: FeynmanKac[S], x: tuple[Particle[S], ...], lw: Floats, A: Sequence[int]
+) -> tuple[tuple[Particle[S], ...], Floats, list[int]]:
+    """Particles in equal states as one, with the sum of their weights and the first one's lineage."""
+    first: dict[Hashable, int] = {}
+    summed = np.array(lw)
+    for i, particle in enumerate(x):
+        j = first.setdefault(model.key(particle.state), i)
+        if j != i:
+            summed[j] = np.logaddexp(summed[j], summed[i])
+    keep = list(first.values())
+    return tuple(x[i] for i in keep), summed[keep], [A[i] for i in keep]
 
 
 def check_steps(t: int, max_steps: int | None) -> None:

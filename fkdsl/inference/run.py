@@ -24,14 +24,19 @@ Observer = Callable[[Any], None]
 
 
 def steps_of(
-    model: FeynmanKac[S], rng: Rng, method: str, options: Mapping[str, Any], max_steps: int | None = None
+    model: FeynmanKac[S],
+    rng: Rng,
+    method: str,
+    options: Mapping[str, Any],
+    max_steps: int | None = None,
+    merge: bool = True,
 ) -> Iterator[Step[S]] | Iterator[Level[S]]:
     """The method's steps; options are checked here. Raises CallError for an unknown method or option."""
     check_available(method)
     checked = check_options(method, options)
     match method:
         case "smc":
-            return smc(model, rng, max_steps=max_steps, **checked)
+            return smc(model, rng, max_steps=max_steps, merge=merge, **checked)
         case "steer":
             return steer(model, rng, max_steps=max_steps, **checked)
         case "importance" | "local":
@@ -52,12 +57,14 @@ def run(
     timeout: float | None = None,
     max_steps: int | None = None,
     filtering: bool = False,
+    merge: bool = True,
     counts: Callable[[], tuple[int, int]] = lambda: (0, 0),
 ) -> Result:
     """The Result of a method on a model.
 
-    timeout: seconds. counts: (model calls, forwarded tokens) so far. Raises PopulationDied with a report when every
-    particle's weight is zero, BudgetEnded when time, steps or states end the run.
+    timeout: seconds. merge: whether smc resamples equal particles as one. counts: (model calls, forwarded tokens) so
+    far. Raises PopulationDied with a report when every particle's weight is zero, BudgetEnded when time, steps or
+    states end the run.
     """
     began = time.monotonic()
     calls, tokens = counts()
@@ -65,7 +72,7 @@ def run(
     history: list[tuple[Answer, ...]] = []
     last: Step[S] | Level[S] | None = None
     timed = Timed(model, timeout)
-    for step in steps_of(timed, KeyedRng(seed), method, options or {}, max_steps):
+    for step in steps_of(timed, KeyedRng(seed), method, options or {}, max_steps, merge):
         timed.t = step.t
         if observer is not None:
             observer(step)

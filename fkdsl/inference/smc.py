@@ -14,6 +14,7 @@ from fkdsl.base.logspace import effective_sample_size, normalised
 from fkdsl.base.random import Rng
 from fkdsl.inference.interface import FeynmanKac, Step
 from fkdsl.inference.population import check_steps, initial_step, make_step, mutate, offspring
+from fkdsl.inference.population import merge as merged
 from fkdsl.inference.resampling import RESAMPLING
 
 S = TypeVar("S")
@@ -26,10 +27,12 @@ def smc(
     ess: float = 0.5,
     resampling: str = "systematic",
     max_steps: int | None = None,
+    merge: bool = True,
 ) -> Iterator[Step[S]]:
     """N particles, resampled before a step when their ESS falls below ess * N.
 
-    After resampling each of the N particles weighs (sum of the weights) / N, so Z_hat is kept on every path.
+    After resampling each of the N particles weighs (sum of the weights) / N, so Z_hat is kept on every path. With
+    `merge`, particles in equal states stand for resampling as one with the sum of their weights.
     """
     N, scheme = particles, RESAMPLING[resampling]
     step = initial_step(model, rng, N)
@@ -38,8 +41,11 @@ def smc(
         t, x, lw, A, resampled = step.t + 1, step.particles, step.log_weights, list(range(N)), False
         check_steps(t, max_steps)
         if effective_sample_size(lw) < ess * N:
-            A = scheme(rng.split("resample", t), normalised(lw), N)
-            x, lw, resampled = offspring(x, A, t), np.full(N, step.log_Z - np.log(N)), True
+            if merge:
+                x, lw, A = merged(model, x, lw, A)
+            chosen = scheme(rng.split("resample", t), normalised(lw), N)
+            A = [A[j] for j in chosen]
+            x, lw, resampled = offspring(x, chosen, t), np.full(N, step.log_Z - np.log(N)), True
         x, lw = mutate(model, rng, t, x, lw)
         step = make_step(model, t, x, lw, A, resampled=resampled)
         yield step

@@ -7,7 +7,7 @@ one convention here, Z_hat = sum of the weights, so the box's factors N/N' do no
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from fkdsl.base.logspace import Floats
 from fkdsl.base.random import Rng
 from fkdsl.inference.interface import FeynmanKac, Particle, Step
-from fkdsl.inference.population import check_steps, child, initial_step, make_step, mutate
+from fkdsl.inference.population import check_steps, child, initial_step, make_step, merge, mutate
 from fkdsl.inference.resampling import optimal_reduction
 
 S = TypeVar("S")
@@ -56,17 +56,3 @@ def expand(model: FeynmanKac[S], step: Step[S], t: int, K: int) -> tuple[tuple[P
         lw.extend([float(w) - math.log(K_i)] * K_i)
         A.extend([i] * K_i)
     return tuple(x), np.array(lw), A
-
-
-def merge(
-    model: FeynmanKac[S], x: tuple[Particle[S], ...], lw: Floats, A: list[int]
-) -> tuple[tuple[Particle[S], ...], Floats, list[int]]:
-    """Particles in equal states as one, with the sum of their weights and the first one's lineage."""
-    first: dict[Hashable, int] = {}
-    summed = np.array(lw)
-    for i, particle in enumerate(x):
-        j = first.setdefault(model.key(particle.state), i)
-        if j != i:
-            summed[j] = np.logaddexp(summed[j], summed[i])
-    keep = list(first.values())
-    return tuple(x[i] for i in keep), summed[keep], [A[i] for i in keep]

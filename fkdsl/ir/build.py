@@ -99,8 +99,8 @@ class _Builder:
                 return code.DrawOp(span, target, self.expr(distribution), site, self.guide(guide))
             case ir.Observe(span, value, distribution):
                 return code.ObserveOp(span, self.expr(value), self.expr(distribution))
-            case ir.Condition(span, test):
-                return code.ConditionOp(span, self.expr(test))
+            case ir.Condition(span, test, early):
+                return code.ConditionOp(span, self.expr(test), early)
             case ir.Factor(span, value):
                 return code.FactorOp(span, self.expr(value))
             case ir.Checkpoint(span):

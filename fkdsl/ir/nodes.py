@@ -18,6 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.base.spans import Span
 
 # ---------------------------------------------------------------- expressions
@@ -193,7 +194,7 @@ class TextGuide:
 
 @dataclass(frozen=True)
 class Absorbed:
-    """A condition that a draw looks ahead to, and how, in words."""
+    """A condition that a draw looks ahead to, and how; or one that none does, and why."""
 
     span: Span
     means: str
@@ -219,7 +220,11 @@ class Observe(Instr):
 
 @dataclass(frozen=True)
 class Condition(Instr):
+    """Weight 0 unless the test is true. early: a pass added it, ahead of its time: it adds no mistakes of its own, a
+    test that fails counts as true."""
+
     test: Expr
+    early: bool = False
 
 
 @dataclass(frozen=True)
@@ -290,8 +295,10 @@ class Function:
 
 @dataclass(frozen=True)
 class Program:
-    """entry: the function that `fkdsl run` runs. notes: what passes did, a line each, for `explain`."""
+    """entry: the function that `fkdsl run` runs. outside: conditions that no draw looks ahead to, and why, for
+    `explain`. warnings: what passes found."""
 
     entry: str
     functions: dict[str, Function]
-    notes: tuple[str, ...] = ()
+    outside: tuple[Absorbed, ...] = ()
+    warnings: tuple[Diagnostic, ...] = ()

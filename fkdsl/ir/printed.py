@@ -9,6 +9,14 @@ from fkdsl.ir import nodes as ir
 from fkdsl.ir.segments import Segment, segments
 
 WIDTH = 96
+MEANS = {
+    "mask": "by a mask over the vocabulary, computed once",
+    "automaton": "by an automaton or a grammar: a mask for each place in it, and for the tokens that are left",
+    "early": "at every token of the text",
+    "tried": "by trial: each token where few are possible, else weighted rejection, some two or three tokens a draw",
+    "tested": "by trying each value",
+}
+"""How a condition is looked ahead to, with what it costs."""
 
 
 def explain(program: ir.Program) -> str:
@@ -38,14 +46,28 @@ class _Printer:
             yield ""
             yield f"M_t  {self.place(step.draw)}: {_text(step.draw.span)}"
             yield f"     {_kernel(step.draw)},"
+            yield from self.guidance(step.draw)
             yield f"     then runs to {self.places(step)}"
             yield from _potentials("G_t", step)
         if not steps:
             yield ""
             yield "No step: nothing is drawn."
-        for note in program.notes:
+        if program.outside:
             yield ""
-            yield note
+            yield "Not known before they are reached:"
+            for a in sorted(program.outside, key=lambda a: a.span.start):
+                yield f"     line {a.span.line}: {_text(a.span)}"
+                yield f"       {a.means}"
+
+    def guidance(self, draw: ir.Draw) -> Iterator[str]:
+        """The conditions that a draw looks ahead to, each by which means."""
+        if draw.guide is None:
+            return
+        yield "     looking ahead to"
+        for a in draw.guide.absorbed:
+            kind, _, of = a.means.partition(" for each value of ")
+            means = MEANS[kind] + (f", for each value of {of}" if of else "")
+            yield f"       line {a.span.line}  {means}"
 
     def place(self, instr: ir.Instr) -> str:
         """Where an instruction stands, as the user sees it: one of a built-in is named by the lines that call it."""
@@ -58,7 +80,7 @@ class _Printer:
             for i in f.body
             if isinstance(i, ir.Call) and i.function == name
         ]
-        return f"`{name}` of line {' and '.join(dict.fromkeys(calls))}"
+        return f"`{name.partition(' ')[0]}` of line {' and '.join(dict.fromkeys(calls))}"
 
     def places(self, segment: Segment) -> str:
         """Where a segment ends: draws and returns."""

@@ -1,6 +1,7 @@
 """Every diagnostic's code and title. docs/errors/ has a page for each, with a bad and a good example that tests run.
 
 FK1xx: the text is no program. FK2xx: names, types and calls. FK3xx: flow and declarations. FK4xx: while it runs.
+FK5xx: what the optimiser finds.
 """
 
 CODES: dict[str, str] = {
@@ -97,4 +98,6 @@ CODES: dict[str, str] = {
     "FK409": "calls nested too deep",
     "FK410": "a weight that is no number",
     "FK411": "value too large",
+    "FK501": "checked only when the text is complete",
+    "FK502": "no text satisfies this",
 }

@@ -147,9 +147,16 @@ class ObserveOp(Op):
 @dataclass(frozen=True)
 class ConditionOp(Op):
     test: Compute
+    early: bool = False
 
     def run(self, particle: Running, frame: ActiveFrame) -> None:
-        particle.weigh(0.0 if truth(self.test(frame)) else -float("inf"), self.span)
+        try:
+            holds = truth(self.test(frame))
+        except Fault:
+            if not self.early:
+                raise
+            holds = True
+        particle.weigh(0.0 if holds else -float("inf"), self.span)
         frame.pc += 1
 
 

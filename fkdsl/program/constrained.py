@@ -15,6 +15,7 @@ import numpy as np
 from fkdsl.engine.cached_transformer import Context
 from fkdsl.engine.constraints.constraint import Constraint, Ids, Mask, make_constraint
 from fkdsl.engine.constraints.languages import Language
+from fkdsl.program.faults import Fault
 from fkdsl.program.tokens import TokenDistribution, leaves
 
 if TYPE_CHECKING:
@@ -62,8 +63,12 @@ class Constrained:
 
 
 def constrained(particle: Running, frame: ActiveFrame, guide: TextGuide, d: TokenDistribution) -> Constrained | None:
-    """The constraint of a draw as its particle stands; None if it begins in the middle of a character."""
-    language = guide.language(frame)
+    """The constraint of a draw as its particle stands; None if the text begins in the middle of a character, or what
+    should say its language fails: the condition itself will say so."""
+    try:
+        language = guide.language(frame)
+    except Fault:
+        return None
     assert isinstance(language, Language)
     c = particle.contexts[leaves(d)[0].index]
     begins = c.start + frame.slots[guide.origin]

@@ -27,6 +27,11 @@ def codes_of(text, folder):
     except ProgramError as error:
         return {d.code for d in error.diagnostics}, set()
     warnings = {d.code for d in checked.warnings}
+    if len(checked.programs) == 1:
+        try:
+            warnings |= {d.code for d in fkdsl.parse(text, folder=folder).warnings}
+        except ProgramError as error:
+            return {d.code for d in error.diagnostics}, warnings
     if len(checked.programs) == 1 and all(m.table for m in checked.models.values()) and not checked.externs:
         try:
             fkdsl.parse(text, folder=folder).run("importance", particles=8)

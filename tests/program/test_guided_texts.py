@@ -80,7 +80,11 @@ def text_programs(draw, tokens=3):
 
 
 def measure(program, **guides):
-    return exact_measure(program.feynman_kac(guides=Guides(**guides)))
+    try:
+        return exact_measure(program.feynman_kac(guides=Guides(**guides)))
+    except fkdsl.ProgramError as error:
+        assert {d.code for d in error.diagnostics} == {"FK502"}
+        return {}  # no text satisfies it: nothing has any mass
 
 
 @settings(max_examples=150, deadline=None)
@@ -101,8 +105,10 @@ def test_each_pass_can_be_switched_off_alone(text, name):
 @given(text_programs(tokens=2), st.booleans())
 def test_importance_and_smc_are_unbiased_with_guided_texts(text, by_rejection):
     program = fkdsl.parse(text)
-    model = program.feynman_kac(guides=Guides(tested=0 if by_rejection and "max_tokens=1" in text else 32))
     truth = measure(program.without())
+    if not truth:
+        return
+    model = program.feynman_kac(guides=Guides(tested=0 if by_rejection and "max_tokens=1" in text else 32))
     assert_same_masses(expected_measure(model, lambda rng: importance(model, rng, 1)), truth)
 
 

@@ -12,21 +12,22 @@ Each pass is a function Program -> Program, verified after. Z and the posterior 
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.passes.fuse import fuse
-from fkdsl.ir.passes.texts import guide_texts
+from fkdsl.ir.passes.outside import late_conditions
+from fkdsl.ir.passes.texts import Settings, guide_texts
 from fkdsl.ir.verify import verify
 
 PASSES = ("automata", "lookahead", "early", "fuse")
 
 
-def optimise(program: ir.Program, off: Collection[str] = ()) -> ir.Program:
-    """The program after every pass that is not switched off."""
-    if "automata" not in off or "early" not in off:
-        program = verify(
-            guide_texts(program, automata="automata" not in off, early="early" not in off, ahead="lookahead" not in off)
-        )
+def optimise(program: ir.Program, off: Collection[str] = (), folder: Path = Path()) -> ir.Program:
+    """The program after every pass that is not switched off. Raises ProgramError for conditions that contradict each
+    other."""
+    settings = Settings("automata" not in off, "early" not in off, "lookahead" not in off, folder)
+    program = verify(guide_texts(program, settings))
     if "fuse" not in off:
         program = verify(fuse(program))
-    return program
+    return late_conditions(program)

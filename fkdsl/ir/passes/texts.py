@@ -8,10 +8,18 @@ are: a mask may allow too much, and then they decide; it never refuses a text th
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+from fkdsl.base.diagnostics import Diagnostic
+from fkdsl.base.errors import ProgramError
 from fkdsl.base.spans import Span
+from fkdsl.engine.constraints.automaton import automaton
+from fkdsl.engine.constraints.expressions import TooComplex
+from fkdsl.engine.constraints.languages import Both, is_regular
+from fkdsl.engine.constraints.patterns import Unsupported
 from fkdsl.ir import nodes as ir
+from fkdsl.ir.passes.constant import known_language, why_no_automaton
 from fkdsl.ir.passes.early import early_form
 from fkdsl.ir.passes.inline import inlined
 from fkdsl.ir.passes.reading import (
@@ -28,52 +36,74 @@ from fkdsl.ir.passes.reading import (
 from fkdsl.ir.passes.regular import language_of
 
 OPAQUE: ir.Expr | None = None
+UNKNOWN = "it decides the last token only; guide the text by what it implies: a pattern, a grammar, a bound on words or length"
+FORKS = (ir.Branch, ir.Next, ir.Return, ir.Jump)
+LONG = 32
+"""Tokens from which on a text is long."""
 
 
 @dataclass
 class Taken:
     """What was taken from the conditions after a text. languages and checks: (condition's span, expression over the
-    caller's slots); a check reads the text's slot for the beginning of the text. left: conditions and why they stay."""
+    caller's slots); a check reads the text's slot for the beginning of the text. left: what stays, and why."""
 
     languages: list[tuple[Span, ir.Expr]] = field(default_factory=list)
     checks: list[tuple[Span, ir.Expr]] = field(default_factory=list)
-    left: list[tuple[Span, ir.Expr]] = field(default_factory=list)
+    left: list[ir.Absorbed] = field(default_factory=list)
 
     @property
     def decided(self) -> tuple[Span, ...]:
         """Conditions of which every part is in a language."""
-        partly = {s for s, _ in [*self.checks, *self.left]}
+        partly = {s for s, _ in self.checks} | {a.span for a in self.left}
         return tuple(dict.fromkeys(s for s, _ in self.languages if s not in partly))
 
 
-def guide_texts(program: ir.Program, *, automata: bool, early: bool, ahead: bool) -> ir.Program:
-    """Every call of the prelude's `text` that conditions follow, with a copy of its own."""
+@dataclass(frozen=True)
+class Settings:
+    """automata, early, ahead: which kinds of guidance are switched on. folder: where files that a program names are."""
+
+    automata: bool = True
+    early: bool = True
+    ahead: bool = True
+    folder: Path = Path()
+
+
+def guide_texts(program: ir.Program, settings: Settings) -> ir.Program:
+    """Every call of the prelude's `text` that conditions follow, with a copy of its own. Raises ProgramError where
+    every particle must draw a text that is known not to exist."""
     original = program.functions.get("text")
     if original is None or not original.span.source.name.startswith("<prelude"):
         return program
     functions = dict(program.functions)
+    outside, warnings, errors = list(program.outside), list(program.warnings), list[Diagnostic]()
     for name, function in program.functions.items():
         body = list(function.body)
         for pc, instr in enumerate(function.body):
-            if isinstance(instr, ir.Call) and instr.function == "text":
-                taken = conditions_on(program, function, pc, instr.target, automata=automata, early=early)
-                if taken.languages or taken.checks:
-                    copy = f"text {len(functions)}"
-                    captured = sorted(
-                        {s for _, e in [*taken.languages, *taken.checks] for s in free(e)} - {instr.target}
-                    )
-                    functions[copy] = _copy(original, copy, instr, taken, captured, ahead)
-                    extra = tuple(ir.Local(instr.span, s) for s in captured)
-                    body[pc] = replace(instr, function=copy, args=(*instr.args, *extra))
+            if not (isinstance(instr, ir.Call) and instr.function == "text"):
+                continue
+            taken = conditions_on(program, function, pc, instr.target, settings)
+            for found in contradictions(instr, taken, settings.folder):
+                if name == program.entry and not any(isinstance(i, FORKS) for i in function.body[:pc]):
+                    errors.append(found)
+                else:  # it may never be drawn
+                    warnings.append(replace(found, severity="warning", label="whoever draws it dies"))
+            outside += taken.left
+            warnings += late(instr, taken)
+            if taken.languages or taken.checks:
+                copy = f"text {len(functions)}"
+                captured = sorted({s for _, e in [*taken.languages, *taken.checks] for s in free(e)} - {instr.target})
+                functions[copy] = _copy(original, copy, instr, taken, captured, settings.ahead)
+                extra = tuple(ir.Local(instr.span, s) for s in captured)
+                body[pc] = replace(instr, function=copy, args=(*instr.args, *extra))
         functions[name] = replace(function, body=tuple(body))
+    if errors:
+        raise ProgramError(errors)
     if not any(isinstance(i, ir.Call) and i.function == "text" for f in functions.values() for i in f.body):
         del functions["text"]
-    return replace(program, functions=functions)
+    return replace(program, functions=functions, outside=tuple(outside), warnings=tuple(warnings))
 
 
-def conditions_on(
-    program: ir.Program, function: ir.Function, at: int, target: int, *, automata: bool = True, early: bool = True
-) -> Taken:
+def conditions_on(program: ir.Program, function: ir.Function, at: int, target: int, settings: Settings) -> Taken:
     """The conditions that every particle passes after the draw of a text and that speak of the text alone."""
     labels = {i.name: pc for pc, i in enumerate(function.body) if isinstance(i, ir.Label)}
     values: dict[int, ir.Expr | None] = {}
@@ -93,9 +123,9 @@ def conditions_on(
                 for part in conjuncts(inlined(program, test)):
                     known = _known(program, part, values)
                     if known is not None and target in free(known):
-                        _take(program, taken, span, known, target, automata=automata, early=early)
-                    elif target in free(part) or known is None:
-                        taken.left.append((span, part))
+                        _take(program, taken, span, known, target, settings)
+                    elif target in free(part) and (reason := _why_unknown(program, part)):
+                        taken.left.append(ir.Absorbed(span, reason))
             case _:
                 values.update(dict.fromkeys(assigned(instr), OPAQUE))
         pc += 1
@@ -104,26 +134,66 @@ def conditions_on(
 
 def _known(program: ir.Program, e: ir.Expr, values: dict[int, ir.Expr | None]) -> ir.Expr | None:
     """The expression over the slots as they were when the text was drawn; None if it reads what came later."""
-    if any(s in values and values[s] is None for s in free(e)):
-        return None
-    if reads_context(program, e) or asks_model(program, e) or calls_out(program, e):
+    if _why_unknown(program, e) or any(s in values and values[s] is None for s in free(e)):
         return None
     return substitute(inlined(program, e), {s: v for s, v in values.items() if v is not None})
 
 
-def _take(
-    program: ir.Program, taken: Taken, span: Span, e: ir.Expr, target: int, *, automata: bool, early: bool
-) -> None:
+def _why_unknown(program: ir.Program, e: ir.Expr) -> str:
+    if asks_model(program, e):
+        return "it asks a model; write what can be said without one as a condition of its own, before it"
+    if calls_out(program, e):
+        return "it calls Python; write what can be said without it as a condition of its own, before it"
+    return "it looks at a context; write it over the text that was drawn" if reads_context(program, e) else ""
+
+
+def _take(program: ir.Program, taken: Taken, span: Span, e: ir.Expr, target: int, settings: Settings) -> None:
     for part in conjuncts(inlined(program, e)):
-        language = language_of(part, target) if automata else None
-        if language is not None:
+        language = language_of(part, target)
+        reason = why_no_automaton(language, settings.folder) if language is not None else ""
+        if language is not None and not reason and settings.automata:
             taken.languages.append((span, language))
             continue
-        check = early_form(part, target) if early else None
+        check = early_form(part, target) if settings.early else None
         if check is not None:
             taken.checks.append((span, check))
-        else:
-            taken.left.append((span, part))
+            continue
+        if reason:
+            reason = f"no automaton follows it: {reason}; write it without, or as several conditions"
+        taken.left.append(ir.Absorbed(span, reason or UNKNOWN))
+
+
+def contradictions(call: ir.Call, taken: Taken, folder: Path) -> list[Diagnostic]:
+    """A mistake if no text at all is in the languages that are known already."""
+    known = [(s, found) for s, e in taken.languages if (found := known_language(e, folder)) and is_regular(found)]
+    until = call.args[1].value if isinstance(call.args[1], ir.Const) else ""
+    try:
+        if not known or not automaton(Both(tuple(found for _, found in known)), until).is_empty:
+            return []
+    except (TooComplex, Unsupported):
+        return []
+    spans = list(dict.fromkeys(s for s, _ in known))
+    together = f"these {len(spans)} conditions together" if len(spans) > 1 else "this condition"
+    notes = [f"with line {s.line}: {s.text}" for s in spans[:-1]]
+    if until:
+        notes.append(f"the text of line {call.span.line} ends before {until!r}")
+    help = "loosen one of them, or compare the pattern with what the text may hold"
+    return [Diagnostic("FK502", f"no text satisfies {together}", spans[-1], "Z would be 0", help, tuple(notes))]
+
+
+def late(call: ir.Call, taken: Taken) -> list[Diagnostic]:
+    """Warnings for what is checked only when a long text is complete, none of which guides it."""
+    most = call.args[2]
+    if taken.languages or (isinstance(most, ir.Const) and isinstance(most.value, int) and most.value <= LONG):
+        return []
+    help = (
+        "add a condition that guides the text, such as `matches` or `len(words(s)) <= 12`, or draw its tokens in a "
+        "loop and test them there"
+    )
+    return [
+        Diagnostic("FK501", "this is checked only when the text is complete", a.span, a.means, help, severity="warning")
+        for a in {a.span: a for a in taken.left}.values()
+    ]
 
 
 def _copy(
@@ -157,7 +227,7 @@ def _copy(
         if isinstance(instr, ir.Jump) and instr.label == top and taken.checks:
             settled = (ir.Local(call.span, at["s"]), ir.Local(call.span, until))
             out.append(ir.Set(call.span, (so_far,), ir.Builtin(call.span, ".settled", settled)))
-            out += [ir.Condition(span, _moved(e, inside)) for span, e in taken.checks]
+            out += [ir.Condition(span, _moved(e, inside), early=True) for span, e in taken.checks]
         out.append(instr)
     return ir.Function(name, n + k, tuple(slots), tuple(out), original.span)
 

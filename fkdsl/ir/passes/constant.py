@@ -1,0 +1,52 @@
+"""The value of an expression that is known before the program runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fkdsl.engine.constraints.constraint import why_not
+from fkdsl.engine.constraints.languages import Language, is_regular
+from fkdsl.ir import nodes as ir
+from fkdsl.program.faults import Fault
+from fkdsl.program.operators import OPERATORS
+from fkdsl.program.signatures import TABLE, BuiltinError
+
+
+class NotConstant(Exception):
+    """The expression reads a variable, asks a model, or has no value."""
+
+
+def constant_value(e: ir.Expr, folder: Path) -> Any:
+    """Its value. Raises NotConstant."""
+    match e:
+        case ir.Const(value=value):
+            return value
+        case ir.Operate(operator=operator, args=args) if operator != "attribute":
+            function, given = OPERATORS[operator], args
+        case ir.Builtin(name=name, args=args):
+            function, given = TABLE[name].call, args
+        case _:
+            raise NotConstant
+    values = [constant_value(a, folder) for a in given]
+    try:
+        if isinstance(e, ir.Builtin) and TABLE[e.name].needs_folder:
+            return function(*values, folder=folder)
+        return function(*values)
+    except (BuiltinError, Fault, ArithmeticError, ValueError, TypeError, LookupError):
+        raise NotConstant from None
+
+
+def known_language(e: ir.Expr, folder: Path) -> Language | None:
+    """The language that an expression says, if that is known already."""
+    try:
+        found = constant_value(e, folder)
+    except NotConstant:
+        return None
+    return found if isinstance(found, Language) else None
+
+
+def why_no_automaton(e: ir.Expr, folder: Path) -> str:
+    """Why a language that is known already can have no automaton; "" if it can, or is not known yet."""
+    language = known_language(e, folder)
+    return why_not(language) if language is not None and is_regular(language) else ""

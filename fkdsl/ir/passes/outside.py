@@ -1,0 +1,76 @@
+"""The conditions that no draw looks ahead to, with why; and those that come too late to guide anything."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fkdsl.base.diagnostics import Diagnostic
+from fkdsl.ir import nodes as ir
+from fkdsl.ir.passes.reading import asks_model, assigned, free, loops, reads_context
+
+
+def late_conditions(program: ir.Program) -> ir.Program:
+    """The program with what is outside noted, and a warning for each condition that follows a loop of draws and looks
+    at what the loop made: it is checked only when the loop is over."""
+    outside = {a.span: a for a in program.outside}
+    warnings = list(program.warnings)
+    taken = {
+        a.span
+        for f in program.functions.values()
+        for i in f.body
+        if isinstance(i, ir.Draw) and i.guide is not None
+        for a in i.guide.absorbed
+    }
+    for function in program.functions.values():
+        if function.span.source.name.startswith("<prelude"):
+            continue
+        for pc, instr in enumerate(function.body):
+            if not isinstance(instr, ir.Condition) or instr.early:
+                continue
+            after = _after_loop(program, function, pc)
+            if after is not None:
+                means = f"it is checked when the loop of line {after.span.line} is over; test it inside, as soon as it can fail"
+                outside.setdefault(instr.span, ir.Absorbed(instr.span, means))
+                warnings.append(_warning(instr, after))
+            elif instr.span not in taken and instr.span not in outside:
+                outside[instr.span] = ir.Absorbed(instr.span, _why(program, function, pc))
+    return replace(program, outside=tuple(outside.values()), warnings=tuple(warnings))
+
+
+def _warning(condition: ir.Condition, loop: ir.Instr) -> Diagnostic:
+    return Diagnostic(
+        "FK501",
+        "this is checked only when the text is complete",
+        condition.span,
+        f"after the loop of line {loop.span.line}",
+        "test it inside the loop as soon as it can fail, or draw the text by `text(...)`, which conditions guide",
+        severity="warning",
+    )
+
+
+def _after_loop(program: ir.Program, function: ir.Function, at: int) -> ir.Instr | None:
+    """The loop of draws before a condition that made what the condition looks at."""
+    condition = function.body[at]
+    for first, last in loops(function):
+        inside = function.body[first : last + 1]
+        if last >= at or not any(isinstance(i, ir.Draw) for i in inside):
+            continue
+        made = {s for i in inside for s in assigned(i)}
+        between = {s for i in function.body[last + 1 : at] for s in assigned(i)}
+        redrawn = any(isinstance(i, ir.Draw | ir.Call) for i in function.body[last + 1 : at])
+        if (free(condition) & (made - between)) or (reads_context(program, condition) and not redrawn):
+            return function.body[first]
+    return None
+
+
+def _why(program: ir.Program, function: ir.Function, at: int) -> str:
+    condition = function.body[at]
+    if asks_model(program, condition):
+        return "it asks a model, and each outcome would cost a call; put what needs none into a condition before it"
+    before = [i for i in function.body[:at] if isinstance(i, ir.Draw | ir.Call)]
+    if not before:
+        return "nothing is drawn before it"
+    asked = [i for i in function.body[:at] if isinstance(i, ir.Observe) or asks_model(program, i)]
+    if asked:
+        return f"line {asked[-1].span.line} asks a model first; put the condition before it"
+    return "the draw before it does not decide it; put it right behind the draw that does"
