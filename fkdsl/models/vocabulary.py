@@ -7,6 +7,8 @@ Two contexts can be multiplied or mixed only if their vocabularies are the same:
 (3, '011')
 >>> Vocabulary((b"\\xc3", b"\\xa9", b""), ends=frozenset({2})).text([0])   # half a character is held back
 ''
+>>> Vocabulary((b"\\xc3", b"\\xa9", b""), ends=frozenset({2})).text([0, 2], final=True)
+'\ufffd'
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ class Vocabulary:
         """The bytes of a sequence of tokens."""
         return b"".join(self.tokens[i] for i in ids)
 
-    def text(self, ids: Iterable[int]) -> str:
+    def text(self, ids: Iterable[int], final: bool = False) -> str:
         """The text of a sequence of tokens; bytes that are no UTF-8 become U+FFFD, an unfinished last character is
-        held back until its remaining bytes come."""
-        return codecs.getincrementaldecoder("utf-8")("replace").decode(self.raw(ids))
+        held back until its remaining bytes come. final: none will come, so that it becomes U+FFFD too."""
+        return codecs.getincrementaldecoder("utf-8")("replace").decode(self.raw(ids), final)

@@ -84,7 +84,7 @@ class SteeringModel:
         if x.status is Status.DEAD:
             assert x.died is not None
             return f"line {x.died.line}: {x.died.text.strip().splitlines()[0]}"
-        texts = [self._text(c.model, c.node, c.start) for c in x.contexts]
+        texts = [self._text(c.model, c.node, c.start, c.done) for c in x.contexts]
         if any(texts):
             return " | ".join(t for t in texts if t)
         variables = [
@@ -96,8 +96,8 @@ class SteeringModel:
 
     # ----------------------------------------------------------------- rounds
 
-    def _text(self, model: str, node: Context, start: int) -> str:
-        return self.engines[model].model.vocabulary.text(node.tokens[start:])
+    def _text(self, model: str, node: Context, start: int, final: bool) -> str:
+        return self.engines[model].model.vocabulary.text(node.tokens[start:], final)
 
     def _run(self, particles: Sequence[Running], when: str) -> None:
         """Runs every particle to the end of its step, in rounds of batched model calls."""

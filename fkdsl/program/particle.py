@@ -256,8 +256,8 @@ class Running:
         return refs, combine(d, {r: self.path(c, (0,))[0] for r, c in zip(refs, states, strict=True)})
 
     def text(self, c: ContextState) -> str:
-        """The text after the prompt."""
-        return self.engines[c.model].model.vocabulary.text(c.node.tokens[c.start :])
+        """The text after the prompt; of a finished context, an unfinished last character is U+FFFD."""
+        return self.engines[c.model].model.vocabulary.text(c.node.tokens[c.start :], final=c.done)
 
     # -------------------------------------------------------- drawing, weighing
 

@@ -6,6 +6,8 @@ import pytest
 
 import fkdsl
 from fkdsl.base.errors import ProgramError
+from fkdsl.models.table import TableModel
+from fkdsl.models.vocabulary import Vocabulary
 from fkdsl.testing import assert_same_measure, exact_measure
 from fkdsl.testing.laws import assert_same_masses
 
@@ -163,3 +165,16 @@ def test_a_file_may_ask_for_steer_with_its_factor():
     program = fkdsl.parse(text)
     assert program.method == ("steer", {"particles": 4, "factor": 2})
     assert program.run().method == "steer"
+
+
+def test_a_finished_context_has_u_fffd_for_an_unfinished_character():
+    half = TableModel("half", {"": {"x": 0.5, None: 0.5}})
+    known = half.vocabulary
+    half.vocabulary = Vocabulary((b"\xc3", *known.tokens[1:]), known.ends)
+    program = fkdsl.parse(
+        'program p() -> list[str]:\n    lm = prompt("")\n    t ~ lm\n    held = lm.text\n'
+        "    if t == EOS:\n        return [held]\n    u ~ lm\n    condition u == EOS\n    s = lm.text\n"
+        '    lm += "!"\n    return [held, s, lm.text]\n'
+    )
+    found = program.exact(model=half)
+    assert {a.value for a in found.posterior} == {("",), ("", "\ufffd", "\ufffd!")}
