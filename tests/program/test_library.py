@@ -7,6 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fkdsl.engine.constraints.automaton import automaton
+from fkdsl.engine.constraints.grammars import accepts
+from fkdsl.engine.constraints.languages import GrammarText, JsonText, Matches
 from fkdsl.program.library import numbers, sequences, structured, text
 from fkdsl.program.library.syllables import syllables_of
 from fkdsl.program.signatures import TABLE, BuiltinError
@@ -108,8 +111,50 @@ def test_json_and_grammars():
     grammar = 'start: "a" start "b" |\n'
     assert structured.parses("aabb", grammar, folder=Path())
     assert not structured.parses("aab", grammar, folder=Path())
-    # Maximal munch would take "listen" and then miss "ed".
-    assert structured.parses("listed", 'start: ("list" | "listen") "ed"\n', folder=Path())
+    # A terminal is read as far as it goes: "liste" is on the way to "listen", and there is no way back.
+    assert not structured.parses("listed", 'start: ("list" | "listen") "ed"\n', folder=Path())
+    assert structured.parses("listened", 'start: ("list" | "listen") "ed"\n', folder=Path())
+    # Lark's lexer pairs "a" and "aa" as it likes; a terminal takes all it can.
+    assert not structured.parses("aa", 'start: A "a"\nA: /a+/\n', folder=Path())
+
+
+def test_properties_stand_in_the_schema_s_order_without_space_about_the_value():
+    schema = '{"properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}, "required": ["b"]}'
+    for s in ['{"a": 1, "b": 2}', '{"b":2}', '{ "b" : 2,\n"c": 3}']:
+        assert structured.valid_json(s, schema, folder=Path())
+    for s in ['{"b": 2, "a": 1}', '{"c": 3, "b": 2}', '{"a": 1}', ' {"b": 2}', '{"b": 2}\n']:
+        assert not structured.valid_json(s, schema, folder=Path())
+    # What llguidance cannot follow is jsonschema's alone.
+    assert structured.valid_json('{"b": 2, "a": 1}', schema[:-1] + ', "not": {"type": "string"}}', folder=Path())
+
+
+def test_a_text_with_bytes_that_are_no_text_is_of_no_pattern_schema_or_grammar():
+    for s, is_one in [("caf\u00e9", True), ("caf\ufffd", False)]:
+        assert text.matches(s, "(?s).*") == is_one
+        assert structured.valid_json(f'"{s}"', "", folder=Path()) == is_one
+        assert structured.valid_json(f'"{s}"', '{"not": {"type": "object"}}', folder=Path()) == is_one
+        assert structured.parses(s, "start: /.+/", folder=Path()) == is_one
+    assert not structured.valid_json('"\ud800"', "", folder=Path())
+
+
+@given(st.text("ab1\ufffd\n\u00e9", max_size=6), st.sampled_from([r"\w+", r"(?s:.*)", r"[^a]*\d?", r".+", r"(a|b1)*"]))
+def test_matches_is_what_the_automaton_of_a_constraint_accepts(s, pattern):
+    assert text.matches(s, pattern) == automaton(Matches(pattern), "").accepts(s)
+
+
+SCHEMA = '{"type": "array", "items": {"enum": [1, "a", null]}, "maxItems": 2}'
+GRAMMAR = 'start: A "b" | start "," start\nA: /a+b?/\n'
+
+
+@given(st.text('[]1"a, nul\ufffd', max_size=8) | st.sampled_from(['[1, "a"]', "[null,1]", "[]", '["a"]', "[1,1,1]"]))
+def test_valid_json_is_what_a_constraint_accepts(s):
+    assert structured.valid_json(s, SCHEMA, folder=Path()) == ("\ufffd" not in s and accepts(JsonText(SCHEMA), s))
+
+
+@given(st.text("ab,\ufffd", max_size=6))
+def test_parses_is_no_more_than_a_constraint_accepts(s):
+    if structured.parses(s, GRAMMAR, folder=Path()):
+        assert accepts(GrammarText(GRAMMAR), s)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,16 @@
-"""Texts with a structure: JSON and grammars. The libraries behind them are imported when first used."""
+"""Texts with a structure: JSON and grammars. schemas.py asks the libraries."""
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from fkdsl.base.diagnostics import near_name
+from fkdsl.engine.constraints.grammars import LONGEST
+from fkdsl.program.library.schemas import derives, fits, grammar_mistake, load_json, schema_mistake
+from fkdsl.program.library.text import REPLACEMENT
 from fkdsl.program.signatures import BuiltinError, Parameter, pure
 from fkdsl.program.types import ANY, BOOL, STR
 from fkdsl.program.values import Record
@@ -15,18 +19,6 @@ S = Parameter("s", STR)
 MAX_DEPTH = 100
 MAX_PARSED = 20_000
 """Characters that `parses` reads."""
-
-
-def _load(s: str) -> Any:
-    """The JSON value of a text; ValueError if it is none."""
-
-    def refuse(name: str) -> Any:
-        raise ValueError(name)
-
-    try:
-        return json.loads(s, parse_constant=refuse)
-    except RecursionError:
-        raise ValueError("nested too deep") from None
 
 
 def from_json(value: Any, depth: int = 0) -> Any:
@@ -48,83 +40,104 @@ def parse_json(s: str) -> Any:
     (1, True)
     """
     try:
-        return from_json(_load(s))
+        return from_json(load_json(s))
     except ValueError as error:
         raise BuiltinError(f"not JSON: {error}", "guard it: `condition valid_json(s)` first") from None
 
 
 def _file(folder: Path, name: str, what: str) -> str:
+    """The text of a file beside the program, cut where it is too long to be read."""
     path = Path(name)
     if path.is_absolute() or ".." in path.parts:
         raise BuiltinError(f"the {what} {name!r} lies outside the program's folder", "put it beside the program")
+    full = folder / path
     try:
-        return (folder / path).read_text("utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise BuiltinError(f"cannot read the {what} {name!r}", f"it is looked for in {folder}") from None
+        if not full.is_file():
+            raise BuiltinError(f"cannot read the {what} {name!r}: there is no such file", _near(folder, name))
+        return _read(full, full.stat().st_mtime_ns)
+    except UnicodeDecodeError:
+        reason, help = "it is no UTF-8 text", "save it as UTF-8"
+    except OSError as error:
+        reason, help = str(error.strerror), f"it is looked for in {folder}"
+    raise BuiltinError(f"cannot read the {what} {name!r}: {reason}", help)
 
 
 @lru_cache(maxsize=32)
-def _validator(text: str, name: str) -> Any:
-    import jsonschema
-
-    try:
-        schema = json.loads(text)
-        kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
-        kind.check_schema(schema)
-    except (ValueError, jsonschema.SchemaError) as error:
-        reason = error.message if isinstance(error, jsonschema.SchemaError) else str(error)
-        raise BuiltinError(
-            f"{name} is no JSON schema: {reason}", "check it against json-schema.org's draft 2020-12"
-        ) from None
-    return kind(schema)
+def _read(path: Path, changed: int) -> str:
+    with path.open(encoding="utf-8") as file:
+        return file.read(LONGEST + 1)
 
 
-@lru_cache(maxsize=32)
+def _near(folder: Path, name: str) -> str:
+    """Advice for a file that is not there."""
+    near = near_name(name, sorted(p.name for p in islice(folder.glob("*"), 1000)))
+    return f"did you mean {near!r}?" if near else f"it is looked for in {folder}, the folder of the file that names it"
+
+
+def _is_schema(schema: str) -> bool:
+    return schema.lstrip().startswith("{")
+
+
+def _is_grammar(grammar: str) -> bool:
+    return "\n" in grammar or ":" in grammar
+
+
 def schema_text(folder: Path, schema: str) -> str:
-    return schema if schema.lstrip().startswith("{") else _file(folder, schema, "schema")
+    """The text of the schema that `schema=` names (a file of the folder) or is; "" for "", which is any JSON. Raises
+    BuiltinError if there is no such file."""
+    return schema if not schema or _is_schema(schema) else _file(folder, schema, "schema")
+
+
+def grammar_text(folder: Path, grammar: str) -> str:
+    """The text of the grammar that `grammar=` names (a file of the folder) or is. Raises BuiltinError if there is no
+    such file."""
+    return grammar if _is_grammar(grammar) else _file(folder, grammar, "grammar")
+
+
+def no_schema(schema: str, reason: str) -> BuiltinError:
+    """What is said of a `schema=` that is none."""
+    name = "this" if _is_schema(schema) else repr(schema)
+    return BuiltinError(f"{name} is no JSON schema: {reason}", "check it against json-schema.org's draft 2020-12")
+
+
+def no_grammar(grammar: str, reason: str) -> BuiltinError:
+    """What is said of a `grammar=` that is none."""
+    name = "this" if _is_grammar(grammar) else repr(grammar)
+    if reason.startswith("it takes"):
+        help = "write it shorter: a rule with n optional parts stands for 2^n rules"
+        return BuiltinError(f"{name} is too large a grammar: {reason}", help)
+    help = 'rules are written `name: ... "text" ...`, terminals `NAME: /pattern/`; one is the rule `start`'
+    return BuiltinError(f"{name} is no Lark grammar: {reason}", help)
 
 
 @pure("valid_json", [S, Parameter("schema", STR, "")], BOOL, needs_folder=True)
 def valid_json(s: str, schema: str, *, folder: Path) -> bool:
-    """Whether a text is JSON, and fits the schema (a file beside the program, or the schema's own text)."""
+    """Whether a text is JSON, and fits the schema (a file beside the program, or the schema's own text), its properties
+    in the schema's order. A text with U+FFFD, which stands for bytes, is none."""
+    text = schema_text(folder, schema)
+    reason = schema_mistake(text) if schema else ""
+    if reason:
+        raise no_schema(schema, reason)
     try:
-        value = _load(s)
+        value = load_json(s)
     except ValueError:
         return False
-    if not schema:
-        return True
-    name = "the schema" if schema.lstrip().startswith("{") else schema
-    return bool(_validator(schema_text(folder, schema), name).is_valid(value))
-
-
-@lru_cache(maxsize=16)
-def _grammar(text: str, name: str) -> Any:
-    import lark
-
+    if REPLACEMENT in s:
+        return False
     try:
-        return lark.Lark(text, parser="earley", lexer="dynamic", import_paths=[])
-    except lark.exceptions.LarkError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise BuiltinError(f"{name} is no Lark grammar: {reason}", "a grammar has a rule named `start`") from None
+        return fits(s, value, text)
+    except ValueError as error:
+        raise no_schema(schema, str(error)) from None
 
 
 @pure("parses", [S, Parameter("grammar", STR)], BOOL, needs_folder=True)
 def parses(s: str, grammar: str, *, folder: Path) -> bool:
-    """Whether a Lark grammar (a file beside the program, or the grammar's own text) derives the whole text."""
-    import lark
-
+    """Whether a Lark grammar (a file beside the program, or the grammar's own text) derives the whole text, its
+    terminals read as far as they go. A text with U+FFFD, which stands for bytes, is derived by none."""
     if len(s) > MAX_PARSED:
         raise BuiltinError(f"parses reads at most {MAX_PARSED:,} characters", "check parts of the text")
-    inline = "\n" in grammar or ":" in grammar
-    parser = _grammar(grammar_text(folder, grammar), "the grammar" if inline else grammar)
-    try:
-        parser.parse(s)
-    except lark.exceptions.LarkError:
-        return False
-    return True
-
-
-@lru_cache(maxsize=32)
-def grammar_text(folder: Path, grammar: str) -> str:
-    """The text behind a `grammar=`: a file's, or its own."""
-    return grammar if "\n" in grammar or ":" in grammar else _file(folder, grammar, "grammar")
+    text = grammar_text(folder, grammar)
+    reason = grammar_mistake(text)
+    if reason:
+        raise no_grammar(grammar, reason)
+    return REPLACEMENT not in s and derives(text, s)

@@ -8,11 +8,11 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import regex
 
+from fkdsl.program.library.patterns import compiled
 from fkdsl.program.library.syllables import syllables_of
 from fkdsl.program.signatures import BuiltinError, Parameter, pure
 from fkdsl.program.types import BOOL, INT, STR, List
@@ -20,6 +20,8 @@ from fkdsl.program.types import BOOL, INT, STR, List
 S = Parameter("s", STR)
 SECONDS = 1.0
 """A pattern may take this long on one text."""
+REPLACEMENT = "\ufffd"
+"""What stands in a text for bytes that are no text."""
 MAX_TEXT = 10_000_000
 MAX_DISTANCE = 2_000
 """Longest texts that `edit_distance` compares: its time is their product."""
@@ -159,26 +161,15 @@ def split(s: str, between: str) -> tuple[str, ...]:
     return tuple(s.split(between or None))
 
 
-@lru_cache(maxsize=256)
-def compiled(pattern: str) -> Any:
-    """The pattern, ready to match. Raises BuiltinError with the library's reason if it is none."""
-    try:
-        return regex.compile(pattern)
-    except regex.error as found:
-        error: Any = found
-        where = f" at character {error.pos + 1}" if error.pos is not None else ""
-        raise BuiltinError(f"not a pattern: {error.msg}{where}: {pattern!r}", "compare it with Python's `re`") from None
-
-
 @pure("matches", [S, Parameter("pattern", STR)], BOOL)
 def matches(s: str, pattern: str) -> bool:
-    r"""Whether the whole text matches a regular expression.
+    r"""Whether the whole text matches a regular expression; one with U+FFFD, which stands for bytes, matches none.
 
-    >>> matches("2024-05-01", r"\d{4}-\d{2}-\d{2}"), matches("2024", r"\d")
-    (True, False)
+    >>> matches("2024-05-01", r"\d{4}-\d{2}-\d{2}"), matches("2024", r"\d"), matches("\ufffd", ".")
+    (True, False, False)
     """
     try:
-        return compiled(pattern).fullmatch(s, timeout=SECONDS) is not None
+        return compiled(pattern).fullmatch(s, timeout=SECONDS) is not None and REPLACEMENT not in s
     except TimeoutError:
         message = f"the pattern {pattern!r} took longer than {SECONDS:g} s on a text of {len(s):,} characters"
         raise BuiltinError(message, "avoid nested repeats such as (a+)+") from None

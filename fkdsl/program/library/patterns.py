@@ -1,0 +1,93 @@
+r"""Patterns of the `regex` library, compiled within bounds.
+
+>>> pattern_mistake("(ab"), pattern_mistake(r"\d{4}"), pattern_mistake("(?:a{9999}){9999}")
+('missing ) at character 4', '', 'its repeats come to more than 100,000 characters')
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import regex
+
+from fkdsl.program.signatures import BuiltinError
+
+LONGEST = 5_000
+"""Characters of a pattern."""
+WRITTEN_OUT = 100_000
+"""Characters of a pattern with its repeats written out, as `regex` does: (?:a{9999}){9999} would take all memory."""
+HELP = "write a pattern of Python's `re`, with a backslash before a bracket or sign that stands for itself"
+_REPEAT = regex.compile(r"\{\s*(\d+)\s*(?:,\s*\d*\s*)?\}")
+_CLASS = regex.compile(r"\[\^?\]?(?:\\.|[^\]\\])*+\]", regex.DOTALL)
+_NOT_READ = regex.compile(r"\(\?(?:#|[a-zA-Z0-9]*[xV])")
+"""Comments and flags after which brackets mean something else."""
+
+
+@lru_cache(maxsize=256)
+def _compile(pattern: str) -> tuple[Any, str]:
+    """(what matches, ""), or (None, why `regex` refuses it)."""
+    if len(pattern) > LONGEST:
+        return None, f"longer than {LONGEST:,} characters"
+    if written_out(pattern) > WRITTEN_OUT:
+        return None, f"its repeats come to more than {WRITTEN_OUT:,} characters"
+    try:
+        return regex.compile(pattern), ""
+    except RecursionError:
+        return None, "nested too deep"
+    except regex.error as found:
+        error: Any = found
+        where = f" at character {error.pos + 1}" if error.pos is not None else ""
+        return None, f"{error.msg}{where}"
+    except Exception as error:  # whatever it says, it is no pattern
+        return None, str(error) or type(error).__name__
+
+
+def pattern_mistake(pattern: str) -> str:
+    """Why a text is no pattern, in the library's words; "" if it is one."""
+    return _compile(pattern)[1]
+
+
+def compiled(pattern: str) -> Any:
+    """The pattern, ready to match. Raises BuiltinError with the library's reason if it is none."""
+    found, mistake = _compile(pattern)
+    if mistake:
+        shown = pattern if len(pattern) <= 60 else f"{pattern[:57]}..."
+        raise BuiltinError(f"not a pattern: {mistake}: {shown!r}", HELP)
+    return found
+
+
+def written_out(pattern: str) -> int:
+    """About how many characters a pattern has with its repeats written out; never far too few.
+
+    >>> written_out("ab{3}"), written_out("(?:ab|c){100}")
+    (4, 700)
+    """
+    if _NOT_READ.search(pattern):
+        size = len(pattern)
+        for times in _REPEAT.findall(pattern):
+            size *= _times(times)
+        return size
+    open_groups, last, i = [0], 0, 0
+    while i < len(pattern):
+        repeat = _REPEAT.match(pattern, i)
+        if repeat:
+            more = last * (_times(repeat[1]) - 1)
+            open_groups[-1] += more
+            last, i = last + more, repeat.end()
+            continue
+        if pattern[i] == "(":
+            open_groups.append(0)
+            i += 1
+            continue
+        if pattern[i] == ")" and len(open_groups) > 1:
+            last, i = open_groups.pop() + 1, i + 1
+        else:
+            whole = _CLASS.match(pattern, i)
+            last, i = 1, whole.end() if whole else i + (2 if pattern[i] == "\\" else 1)
+        open_groups[-1] += last
+    return sum(open_groups)
+
+
+def _times(digits: str) -> int:
+    return max(1, int(digits)) if len(digits) < 9 else 10**9
