@@ -172,7 +172,7 @@ class Program:
         """(s0, {M_t}, {G_t}) of the program with its arguments. model: a reference, a LanguageModel or an engine in
         place of the program's default model. guides: how guided draws choose."""
         externs = load_externs(self.checked.externs, self.allow_extern)
-        code = build(self.ir(), Environment(self.folder, externs))
+        code = build(self.ir(), Environment(self.folder, externs, self.checked.folders))
         engines = engines if engines is not None else self.engines(model)
         return SteeringModel(code, engines, self._argument_values(), guides=guides)
 

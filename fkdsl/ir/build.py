@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fkdsl.base.errors import FkdslError, InternalError
-from fkdsl.base.spans import Span
+from fkdsl.base.spans import Source, Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.build_models import build_model
 from fkdsl.program import code
@@ -28,11 +28,13 @@ from fkdsl.program.values import ContextRef, Record, Token, show
 
 @dataclass(frozen=True)
 class Environment:
-    """What the world gives a program. folder: the program file's, for the files it names. externs: the Python
-    functions it declares, each already wrapped to take and give the language's values."""
+    """What the world gives a program. folder: the program file's, for the files it names; folders: those of the
+    files it imports, for what they name. externs: the Python functions it declares, each already wrapped to take and
+    give the language's values."""
 
     folder: Path = Path()
     externs: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    folders: Mapping[Source, Path] = field(default_factory=dict)
 
 
 def build(program: ir.Program, environment: Environment) -> Executable:
@@ -230,7 +232,8 @@ class _Builder:
         signature = TABLE[name]
         if not signature.needs_folder:
             return self.call(e, signature.call, args)
-        folder, function = self.environment.folder, signature.call
+        function = signature.call
+        folder = self.environment.folders.get(e.span.source, self.environment.folder)
         return self.call(e, lambda *values: function(*values, folder=folder), args)
 
     def call(self, e: ir.Expr, function: Callable[..., Any], args: tuple[ir.Expr, ...]) -> Compute:

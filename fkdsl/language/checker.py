@@ -1,9 +1,10 @@
 """The static checker: a syntax tree to a checked program, or every mistake in it at once.
 
-    imports -> names -> parameters -> bodies (types, then flow) -> infer, queries, tests
+    imports -> names -> parameters -> bodies (types, then flow) -> infer, queries, tests -> constant constraints
 
 Variables and functions are different namespaces. A variable keeps the type that it is first given; a def without
-`->` gets the type of its returns; functions are checked callees first. Nothing is loaded but imported files.
+`->` gets the type of its returns; functions are checked callees first. Nothing is loaded but imported files, and
+the schemas and grammars that constants name.
 
     checked = check_source(Source("a.fk", text))
     checked.programs["main"].returns
@@ -20,6 +21,7 @@ from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.base.errors import ProgramError
 from fkdsl.base.spans import Source
 from fkdsl.language import tree
+from fkdsl.language.check_constraints import check_constraints
 from fkdsl.language.check_declarations import check_infer, check_models, check_parameters
 from fkdsl.language.check_flow import Flow
 from fkdsl.language.check_imports import File, Imports
@@ -52,6 +54,7 @@ class Checked:
     functions, externs: those of imported files too. programs: those of this file. models: by name, None is the
     default, which is the only one if just one is declared; named ones of imported files too, unless this file has
     that name. infer: the method and the options that the file gives. types: of each expression, by id(node).
+    folders: of each file, which the files that it names are relative to.
     """
 
     module: tree.Module
@@ -65,6 +68,7 @@ class Checked:
     tests: tuple[tree.Test, ...]
     warnings: tuple[Diagnostic, ...]
     types: Mapping[int, Type]
+    folders: Mapping[Source, Path]
 
 
 def check_source(source: Source, folder: Path | None = None) -> Checked:
@@ -108,6 +112,7 @@ class _Checker:
         check_queries(world, queries, value, asks_model | world.stochastic)
         check_tests(world, tests, value, asks_model | world.stochastic)
         infer = check_infer(self.report, self.own(tree.Infer))
+        check_constraints(self.report, files)
         if self.report.errors:
             raise ProgramError(_in_order(self.report.errors))
         return Checked(
@@ -122,6 +127,7 @@ class _Checker:
             tests,
             _in_order(self.report.warnings),
             world.types,
+            {f.module.source: f.folder or Path() for f in files},
         )
 
     def verify_depth(self, files: Iterable[File]) -> None:

@@ -57,6 +57,11 @@ CODES: dict[str, str] = {
     "FK228": "a function is no value",
     "FK230": "a recursive function without a declared type",
     "FK231": "observing a stochastic function",
+    "FK240": "not a pattern",
+    "FK241": "not a schema",
+    "FK242": "not a grammar",
+    "FK243": "a schema or grammar that cannot be read",
+    "FK244": "a schema that nothing satisfies",
     # flow and declarations
     "FK301": "read before it is set",
     "FK302": "can end without a `return`",
