@@ -144,7 +144,7 @@ class Program:
 
     @cached_property
     def _optimised(self) -> nodes.Program:
-        return optimise(lower(self.checked, self.name), self.off, self.folder)
+        return optimise(lower(self.checked, self.name), self.off, self.checked.folders)
 
     @property
     def warnings(self) -> tuple[Diagnostic, ...]:

@@ -12,8 +12,8 @@ WIDTH = 96
 MEANS = {
     "mask": "by a mask over the vocabulary, computed once",
     "automaton": "by an automaton or a grammar: a mask for each place in it, and for the tokens that are left",
-    "early": "at every token of the text",
-    "tried": "by trial: each token where few are possible, else weighted rejection, some two or three tokens a draw",
+    "early": "at every token of the text, as far as it is known by then, by trial",
+    "tried": "by trial: each token where few are possible, else weighted rejection: two tokens or more for a draw",
     "tested": "by trying each value",
 }
 """How a condition is looked ahead to, with what it costs."""
@@ -115,7 +115,7 @@ def _potentials(name: str, segment: Segment) -> Iterator[str]:
     if not segment.potentials:
         yield f"{name}  = 1"
         return
-    for i, instr in enumerate(segment.potentials):
+    for i, instr in enumerate({p.span: p for p in segment.potentials}.values()):
         what = {ir.Condition: "0 unless", ir.Factor: "exp of", ir.Observe: "the probability in"}[type(instr)]
         where = f"line {instr.span.line}: {_text(instr.span)}"
         yield f"{name if i == 0 else '   '}  {'=' if i == 0 else '*'} {what}  {where}"

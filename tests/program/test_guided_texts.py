@@ -83,7 +83,8 @@ def measure(program, **guides):
     try:
         return exact_measure(program.feynman_kac(guides=Guides(**guides)))
     except fkdsl.ProgramError as error:
-        assert {d.code for d in error.diagnostics} == {"FK502"}
+        if {d.code for d in error.diagnostics} != {"FK502"}:
+            raise
         return {}  # no text satisfies it: nothing has any mass
 
 

@@ -11,9 +11,10 @@ Each pass is a function Program -> Program, verified after. Z and the posterior 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from fkdsl.base.spans import Source
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.passes.fuse import fuse
 from fkdsl.ir.passes.outside import late_conditions
@@ -23,10 +24,12 @@ from fkdsl.ir.verify import verify
 PASSES = ("automata", "lookahead", "early", "fuse")
 
 
-def optimise(program: ir.Program, off: Collection[str] = (), folder: Path = Path()) -> ir.Program:
+def optimise(
+    program: ir.Program, off: Collection[str] = (), folders: Mapping[Source, Path] | None = None
+) -> ir.Program:
     """The program after every pass that is not switched off. Raises ProgramError for conditions that contradict each
     other."""
-    settings = Settings("automata" not in off, "early" not in off, "lookahead" not in off, folder)
+    settings = Settings("automata" not in off, "early" not in off, "lookahead" not in off, folders or {})
     program = verify(guide_texts(program, settings))
     if "fuse" not in off:
         program = verify(fuse(program))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fkdsl.base.spans import Source
 from fkdsl.engine.constraints.constraint import why_not
 from fkdsl.engine.constraints.languages import Language, is_regular
 from fkdsl.ir import nodes as ir
@@ -17,8 +19,8 @@ class NotConstant(Exception):
     """The expression reads a variable, asks a model, or has no value."""
 
 
-def constant_value(e: ir.Expr, folder: Path) -> Any:
-    """Its value. Raises NotConstant."""
+def constant_value(e: ir.Expr, folders: Mapping[Source, Path]) -> Any:
+    """Its value; folders: where the files are that a source names. Raises NotConstant."""
     match e:
         case ir.Const(value=value):
             return value
@@ -28,25 +30,25 @@ def constant_value(e: ir.Expr, folder: Path) -> Any:
             function, given = TABLE[name].call, args
         case _:
             raise NotConstant
-    values = [constant_value(a, folder) for a in given]
+    values = [constant_value(a, folders) for a in given]
     try:
         if isinstance(e, ir.Builtin) and TABLE[e.name].needs_folder:
-            return function(*values, folder=folder)
+            return function(*values, folder=folders.get(e.span.source, Path()))
         return function(*values)
     except (BuiltinError, Fault, ArithmeticError, ValueError, TypeError, LookupError):
         raise NotConstant from None
 
 
-def known_language(e: ir.Expr, folder: Path) -> Language | None:
+def known_language(e: ir.Expr, folders: Mapping[Source, Path]) -> Language | None:
     """The language that an expression says, if that is known already."""
     try:
-        found = constant_value(e, folder)
+        found = constant_value(e, folders)
     except NotConstant:
         return None
     return found if isinstance(found, Language) else None
 
 
-def why_no_automaton(e: ir.Expr, folder: Path) -> str:
+def why_no_automaton(e: ir.Expr, folders: Mapping[Source, Path]) -> str:
     """Why a language that is known already can have no automaton; "" if it can, or is not known yet."""
-    language = known_language(e, folder)
+    language = known_language(e, folders)
     return why_not(language) if language is not None and is_regular(language) else ""

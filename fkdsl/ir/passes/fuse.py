@@ -45,7 +45,9 @@ def _fused(program: ir.Program, walk: Walk, function: ir.Function, pc: int, draw
     if not masked and not tried:
         return draw
     absorbed = [ir.Absorbed(c.span, _mask_means(function, predicate)) for c in masked]
-    absorbed += [ir.Absorbed(c.span, "tried" if of_token else "tested") for c in tried]
+    early = {c.span for c in tried if c.early}
+    for span in dict.fromkeys(c.span for c in tried):
+        absorbed.append(ir.Absorbed(span, "early" if span in early else "tried" if of_token else "tested"))
     guide = replace(
         before,
         mask=predicate.test if predicate else None,

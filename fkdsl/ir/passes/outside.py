@@ -29,7 +29,8 @@ def late_conditions(program: ir.Program) -> ir.Program:
                 continue
             after = _after_loop(program, function, pc)
             if after is not None:
-                means = f"it is checked when the loop of line {after.span.line} is over; test it inside, as soon as it can fail"
+                line = after.span.line
+                means = f"it is checked when the loop of line {line} is over; test it inside, as soon as it can fail"
                 outside.setdefault(instr.span, ir.Absorbed(instr.span, means))
                 warnings.append(_warning(instr, after))
             elif instr.span not in taken and instr.span not in outside:

@@ -7,13 +7,14 @@ are: a mask may allow too much, and then they decide; it never refuses a text th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.base.errors import ProgramError
-from fkdsl.base.spans import Span
+from fkdsl.base.spans import Source, Span
 from fkdsl.engine.constraints.automaton import automaton
 from fkdsl.engine.constraints.expressions import TooComplex
 from fkdsl.engine.constraints.languages import Both, is_regular
@@ -36,7 +37,10 @@ from fkdsl.ir.passes.reading import (
 from fkdsl.ir.passes.regular import language_of
 
 OPAQUE: ir.Expr | None = None
-UNKNOWN = "it decides the last token only; guide the text by what it implies: a pattern, a grammar, a bound on words or length"
+UNKNOWN = (
+    "it decides the last token only; guide the text by what it implies: a pattern, a grammar, "
+    "a bound on words or length"
+)
 FORKS = (ir.Branch, ir.Next, ir.Return, ir.Jump)
 LONG = 32
 """Tokens from which on a text is long."""
@@ -60,12 +64,13 @@ class Taken:
 
 @dataclass(frozen=True)
 class Settings:
-    """automata, early, ahead: which kinds of guidance are switched on. folder: where files that a program names are."""
+    """automata, early, ahead: which kinds of guidance are switched on. folders: where the files are that a source
+    names."""
 
     automata: bool = True
     early: bool = True
     ahead: bool = True
-    folder: Path = Path()
+    folders: Mapping[Source, Path] = field(default_factory=dict)
 
 
 def guide_texts(program: ir.Program, settings: Settings) -> ir.Program:
@@ -82,7 +87,7 @@ def guide_texts(program: ir.Program, settings: Settings) -> ir.Program:
             if not (isinstance(instr, ir.Call) and instr.function == "text"):
                 continue
             taken = conditions_on(program, function, pc, instr.target, settings)
-            for found in contradictions(instr, taken, settings.folder):
+            for found in contradictions(instr, taken, settings.folders):
                 if name == program.entry and not any(isinstance(i, FORKS) for i in function.body[:pc]):
                     errors.append(found)
                 else:  # it may never be drawn
@@ -150,7 +155,7 @@ def _why_unknown(program: ir.Program, e: ir.Expr) -> str:
 def _take(program: ir.Program, taken: Taken, span: Span, e: ir.Expr, target: int, settings: Settings) -> None:
     for part in conjuncts(inlined(program, e)):
         language = language_of(part, target)
-        reason = why_no_automaton(language, settings.folder) if language is not None else ""
+        reason = why_no_automaton(language, settings.folders) if language is not None else ""
         if language is not None and not reason and settings.automata:
             taken.languages.append((span, language))
             continue
@@ -163,9 +168,9 @@ def _take(program: ir.Program, taken: Taken, span: Span, e: ir.Expr, target: int
         taken.left.append(ir.Absorbed(span, reason or UNKNOWN))
 
 
-def contradictions(call: ir.Call, taken: Taken, folder: Path) -> list[Diagnostic]:
+def contradictions(call: ir.Call, taken: Taken, folders: Mapping[Source, Path]) -> list[Diagnostic]:
     """A mistake if no text at all is in the languages that are known already."""
-    known = [(s, found) for s, e in taken.languages if (found := known_language(e, folder)) and is_regular(found)]
+    known = [(s, found) for s, e in taken.languages if (found := known_language(e, folders)) and is_regular(found)]
     until = call.args[1].value if isinstance(call.args[1], ir.Const) else ""
     try:
         if not known or not automaton(Both(tuple(found for _, found in known)), until).is_empty:
