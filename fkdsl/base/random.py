@@ -82,8 +82,10 @@ class KeyedRng:
         p = check_probabilities(probabilities)
         cumulative = np.cumsum(p)
         index = int(np.searchsorted(cumulative, self.uniform() * cumulative[-1], side="right"))
-        # Rounding may put the draw at or past the last positive entry.
-        return min(index, int(np.flatnonzero(p)[-1]))
+        if index < len(p) and p[index] > 0.0:
+            return index
+        # Rounding may put the draw past the last positive entry.
+        return int(np.flatnonzero(p)[-1])
 
     def split(self, *key: Key) -> KeyedRng:
         return KeyedRng(key=derive(self.key, *key))

@@ -22,7 +22,11 @@ def result_text(result: Result, options: Mapping[str, Any], *, top: int = 10, fi
     lines += [*table(result.posterior, top), ""]
     settings = ", ".join(f"{k}={v}" for k, v in options.items() if k != "max_states")
     exact = result.method == "exact"
-    lines.append(f"log Z {'=' if exact else '~'} {result.log_z:.4f}   Z {'=' if exact else '~'} {_small(result.log_z)}")
+    sign = "=" if exact else "~"
+    if result.method == "local":
+        lines.append("no log Z: local masks and renormalises, and forgets the mass; its posterior is biased")
+    else:
+        lines.append(f"log Z {sign} {result.log_z:.4f}   Z {sign} {_small(result.log_z)}")
     facts = [] if exact else [f"ESS {result.ess:.1f} of {options.get('particles', len(result.particles))}"]
     facts += [f"{result.steps} steps", f"{result.forwarded_tokens} tokens in {result.model_calls} model calls"]
     facts += [f"{result.seconds:.1f} s"] + ([] if exact else [f"seed {result.seed}"])

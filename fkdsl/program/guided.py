@@ -22,7 +22,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fkdsl.base.logspace import Floats
 from fkdsl.base.random import Rng
@@ -32,7 +31,7 @@ from fkdsl.models.vocabulary import Vocabulary
 from fkdsl.program.constrained import Constrained, constrained
 from fkdsl.program.faults import Fault, NeedRows
 from fkdsl.program.operators import truth
-from fkdsl.program.outcomes import Outcomes, TokenOutcomes, outcomes, token_of
+from fkdsl.program.outcomes import Mask, Outcomes, outcomes, token_of
 from fkdsl.program.state import Status, by_id
 from fkdsl.program.values import ContextRef, Token
 
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from fkdsl.program.code import DrawOp, Guide
     from fkdsl.program.particle import ActiveFrame, Running
 
-Mask = NDArray[np.bool_]
 TESTED = 32
 """Outcomes of positive probability up to which each is tested, so that A is exact."""
 AHEAD = 256
@@ -93,8 +91,19 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
     if text is not None and text.hopeless:
         particle.weigh(-math.inf, guide.blame)
         return
+    blame = op.span
+
+    def masks(vocabulary: Vocabulary) -> Mask | None:
+        nonlocal blame
+        mask = token_mask(particle, frame, op, guide, vocabulary) if guide.mask is not None else None
+        allowed = text.mask() if text is not None else None
+        if mask is None and allowed is None:
+            return None
+        blame = guide.blame
+        return allowed if mask is None else mask if allowed is None else mask & allowed
+
     try:
-        found = outcomes(particle, d)
+        found = outcomes(particle, d, masks)
     except NeedRows as need:
         if text is not None:
             ask_ahead(particle, need, text, d)
@@ -102,18 +111,7 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
     if found is None:
         particle.drawn(frame, op.target, d.sample(rng))
         return
-    p, blame = found.p, op.span
-    if not p.any():
-        particle.weigh(-math.inf, op.span)
-        return
-    p = p / p.sum()
-    if guide.mask is not None and isinstance(found, TokenOutcomes):
-        p = np.where(token_mask(particle, frame, op, guide, found.vocabulary), p, 0.0)
-        blame = guide.blame
-    allowed = text.mask() if text is not None else None
-    if allowed is not None:
-        p = np.where(allowed, p, 0.0)
-        blame = guide.blame
+    p = found.p
     A = float(p.sum())
     if A <= 0.0:
         particle.weigh(-math.inf, blame)

@@ -6,10 +6,11 @@ kernel chooses among them: `draw` here by their own probabilities, `guided.py` b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fkdsl.base.logspace import Floats, log_sum_exp
 from fkdsl.models.vocabulary import Vocabulary
@@ -21,10 +22,11 @@ from fkdsl.program.values import ContextRef, Token, show
 if TYPE_CHECKING:
     from fkdsl.program.particle import Running
 
+Mask = NDArray[np.bool_]
 
-@dataclass(frozen=True)
+
 class Outcomes:
-    """p: (n,) float64, not negative; they sum to 1, or to 0 where nothing is possible."""
+    """p: (n,) float64, not negative; they sum to 1, or to less where some are left out."""
 
     p: Floats
 
@@ -33,22 +35,33 @@ class Outcomes:
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
 class TokenOutcomes(Outcomes):
-    """One for each token of the vocabulary; every context of the expression appends it."""
+    """One for each token of the vocabulary, or for some; every context of the expression appends it.
 
-    refs: tuple[ContextRef, ...]
-    vocabulary: Vocabulary
+    row: (V,) log-probabilities in nats. allowed: the ids that are left, None for all.
+    """
+
+    def __init__(
+        self,
+        row: Floats,
+        refs: tuple[ContextRef, ...],
+        vocabulary: Vocabulary,
+        allowed: NDArray[np.int64] | None = None,
+    ) -> None:
+        self.row, self.refs, self.vocabulary, self.allowed = row, refs, vocabulary, allowed
+        # Only what is left is exponentiated: a vocabulary is long, and what a constraint allows is often little.
+        self.p = np.exp(row if allowed is None else row[allowed])
 
     def take(self, particle: Running, i: int) -> Token:
+        token = i if self.allowed is None else int(self.allowed[i])
         for ref in self.refs:
-            particle.extend(ref, (i,))
-        return token_of(self.vocabulary, i)
+            particle.extend(ref, (token,))
+        return token_of(self.vocabulary, token)
 
 
-@dataclass(frozen=True)
 class ChoiceOutcomes(Outcomes):
-    choice: ChoiceOf
+    def __init__(self, p: Floats, choice: ChoiceOf) -> None:
+        self.p, self.choice = p, choice
 
     def take(self, particle: Running, i: int) -> str:
         option = self.choice.options[i]
@@ -56,18 +69,18 @@ class ChoiceOutcomes(Outcomes):
         return option
 
 
-@dataclass(frozen=True)
 class ContinuesOutcomes(Outcomes):
-    context: ContextRef
+    def __init__(self, goes_on: float, context: ContextRef) -> None:
+        self.p, self.context = np.array([1.0 - goes_on, goes_on]), context
 
     def take(self, particle: Running, i: int) -> bool:
         particle.settle(self.context, i == 1)
         return i == 1
 
 
-@dataclass(frozen=True)
 class ValueOutcomes(Outcomes):
-    values: tuple[Any, ...]
+    def __init__(self, p: Floats, values: tuple[Any, ...]) -> None:
+        self.p, self.values = p, values
 
     def take(self, particle: Running, i: int) -> Any:
         return self.values[i]
@@ -78,12 +91,14 @@ def token_of(vocabulary: Vocabulary, i: int) -> Token:
     return Token(i, vocabulary.text((i,)), i in vocabulary.ends)
 
 
-def outcomes(particle: Running, d: Any) -> Outcomes | None:
+def outcomes(particle: Running, d: Any, masks: Callable[[Vocabulary], Mask | None] | None = None) -> Outcomes | None:
     """The outcomes of a distribution for a particle; None if they cannot be listed (a continuous one). Every row that
-    it takes is asked for here (NeedRows)."""
+    it takes is asked for here (NeedRows). masks: the tokens (V,) that are left of a vocabulary."""
     if is_token_distribution(d):
         refs, row = particle.next_rows(d)
-        return TokenOutcomes(np.exp(row), refs, particle.vocabulary(refs[0]))
+        vocabulary = particle.vocabulary(refs[0])
+        mask = masks(vocabulary) if masks is not None else None
+        return TokenOutcomes(row, refs, vocabulary, None if mask is None else np.flatnonzero(mask))
     match d:
         case ChoiceOf():
             scores = particle.scores(d)
@@ -91,8 +106,7 @@ def outcomes(particle: Running, d: Any) -> Outcomes | None:
             p = np.exp(scores - total) if total > -np.inf else np.zeros(len(scores))
             return ChoiceOutcomes(p, d)
         case Continues(context):
-            goes_on = particle.continues(context)
-            return ContinuesOutcomes(np.array([1.0 - goes_on, goes_on]), context)
+            return ContinuesOutcomes(particle.continues(context), context)
         case Discrete(values=values, probabilities=probabilities):
             return ValueOutcomes(np.array(probabilities), values)
         case Distribution():

@@ -277,17 +277,22 @@ class Running:
         self.boundary = not self.code.has_checkpoints
 
     def fork(self) -> Running:
-        """A copy that goes its own way: for trying what an outcome leads to."""
+        """A copy that goes its own way, with a weight and a count of draws from nothing: for trying what an outcome
+        leads to."""
         twin = Running(self.code, self.engines, self.rng, self.limits, self.guides)
         twin.become(self)
+        twin.log_G, twin.draws = 0.0, 0
         return twin
 
-    def become(self, other: Running) -> None:
-        """Takes over where another stands, its weight too."""
-        self.frames = [ActiveFrame(f.function, f.pc, list(f.slots), f.target, self, f.depth) for f in other.frames]
-        self.contexts = list(other.contexts)
-        self.log_G, self.boundary, self.draws, self.fuel = other.log_G, other.boundary, other.draws, other.fuel
-        self.status, self.value, self.died = other.status, other.value, other.died
+    def become(self, trial: Running) -> None:
+        """Goes on where a trial stands; what the trial has weighed and drawn is added. The trial may be that of another
+        particle in the same state."""
+        self.frames = [ActiveFrame(f.function, f.pc, list(f.slots), f.target, self, f.depth) for f in trial.frames]
+        self.contexts = list(trial.contexts)
+        self.log_G += trial.log_G
+        self.draws += trial.draws
+        self.boundary, self.fuel = trial.boundary, trial.fuel
+        self.status, self.value, self.died = trial.status, trial.value, trial.died
 
     def observe(self, value: Any, d: Any) -> float:
         """log d(value), in nats; a token distribution's contexts append the value."""

@@ -249,3 +249,42 @@ def test_no_run_of_steer_breaks_a_hard_constraint_or_gains_weight_from_the_dead(
     for _, last in enumerate_outcomes(lambda rng: list(steer(hard, rng, n, 2))[-1]):
         assert last.log_Z <= 1e-12
         assert all(p.state[1] == 1 for p, w in zip(last.particles, last.log_weights, strict=True) if w > -math.inf)
+
+
+class Twins:
+    """Two letters, b heavier; then a last letter. Particles with equal letters are equal."""
+
+    def initial(self, rngs):
+        return [""] * len(rngs), np.zeros(len(rngs))
+
+    def step(self, rngs, xp):
+        x = [s + "ab"[rng.choice([0.7, 0.3])] for rng, s in zip(rngs, xp, strict=True)]
+        return x, np.array([math.log(3.0) if s[-1] == "b" else 0.0 for s in x])
+
+    def finished(self, x):
+        return len(x) == 2
+
+    def value(self, x):
+        return x
+
+    def key(self, x):
+        return x
+
+    def describe(self, x):
+        return x
+
+
+@pytest.mark.parametrize("scheme", ["systematic", "multinomial", "residual"])
+def test_resampling_equal_particles_as_one_is_unbiased_and_varies_no_more(scheme):
+    """E[sum w f] is the model's; E[(sum w f)^2] for f = 1{first letter b} is no larger than without merging."""
+
+    def first_b(rng, merge):
+        last = list(smc(Twins(), rng, 3, 1.0, scheme, merge=merge))[-1]
+        return sum(math.exp(w) for p, w in zip(last.particles, last.log_weights, strict=True) if p.state[0] == "b")
+
+    moments = {}
+    for merge in (True, False):
+        outcomes = list(enumerate_outcomes(lambda rng, merge=merge: first_b(rng, merge)))
+        assert math.isclose(math.fsum(p * v for p, v in outcomes), 0.9 * (0.7 + 0.9), rel_tol=1e-12)
+        moments[merge] = math.fsum(p * v * v for p, v in outcomes)
+    assert moments[True] <= moments[False] * (1 + 1e-12)

@@ -210,3 +210,14 @@ def test_the_same_seed_gives_the_same_answer_whoever_else_runs():
     alone = fkdsl.parse(BEFORE_EOS).run("importance", particles=1, seed=4).particles
     among = fkdsl.parse(BEFORE_EOS).run("importance", particles=30, seed=4).particles
     assert alone[0].value in {p.value for p in among}
+
+
+def test_particles_that_share_a_trial_keep_their_own_weights():
+    """Both come to the same state within a step, one of them with a factor behind it."""
+    text = TABLE + (
+        'program main() -> str:\n    lm = prompt("")\n    x ~ bernoulli(0.5)\n    factor -1.0 if x else 0.0\n'
+        '    x = false\n    t ~ lm\n    condition lm.text != "b"\n    checkpoint\n    return lm.text\n'
+    )
+    model = guided(text)
+    assert_unbiased(model, lambda rng: importance(model, rng, 2))
+    assert_same_masses(exact_measure(model), exact_measure(plain(text)))

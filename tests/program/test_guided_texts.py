@@ -258,3 +258,19 @@ def test_some_conditions_have_an_early_form_and_some_have_none():
     assert known["syllables(s) < 2"]
     assert known["not any(contains(w, 'b') for w in words(s))"]
     assert not known['last_word(s) != "b"']
+
+
+@pytest.mark.parametrize("shift", [-1, 1])
+def test_a_planted_bug_in_the_look_ahead_is_caught(monkeypatch, shift):
+    """One token too few refuses texts that could live; one too many allows what dies, which costs no exactness."""
+    from fkdsl.engine.constraints.regular import RegularMasks
+
+    right = RegularMasks.mask
+    program = fkdsl.parse(text_of('matches(s, "a+b+")', 3))
+    truth = measure(program.without())
+    monkeypatch.setattr(RegularMasks, "mask", lambda self, at, left: right(self, at, max(0, left + shift)))
+    if shift < 0:
+        with pytest.raises(AssertionError, match="mass of"):
+            assert_same_masses(measure(program), truth)
+    else:
+        assert_same_masses(measure(program), truth)

@@ -165,9 +165,13 @@ class GrammarMasks:
         known = [(ids, m) for ids, m in matchers if m is not None]
         if not known:
             return
-        bits = allocate_token_bitmask(len(known), self.vocabulary.size + 1)
-        fill_next_token_bitmask_par(_executor(LLExecutor), [(m, k) for k, (_, m) in enumerate(known)], bits)
-        for (ids, matcher), row in zip(known, bits, strict=True):
+        # Two texts may share a matcher, where one has a token without text more; it may be asked only once.
+        distinct = {id(m): m for _, m in known}
+        rows = {key: k for k, key in enumerate(distinct)}
+        bits = allocate_token_bitmask(len(distinct), self.vocabulary.size + 1)
+        fill_next_token_bitmask_par(_executor(LLExecutor), [(m, rows[key]) for key, m in distinct.items()], bits)
+        for ids, matcher in known:
+            row = bits[rows[id(matcher)]]
             allowed = np.unpackbits(row.view(np.uint8), bitorder="little")[: self.vocabulary.size].astype(np.bool_)
             if len(self._masks) > KEPT:
                 self._masks = {}
