@@ -129,7 +129,7 @@ class _Builder:
         if guide.text is not None:
             t = guide.text
             text = code.TextGuide(self.expr(t.language), t.until, t.origin, t.stop, t.ahead)
-        return code.Guide(mask, guide.reads, guide.tried, guide.absorbed[0].span, text)
+        return code.Guide(mask, guide.reads, guide.tried, guide.absorbed[0].span, text, guide.dear)
 
     # ------------------------------------------------------------ expressions
 

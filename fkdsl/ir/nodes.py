@@ -168,7 +168,8 @@ class Guide:
 
     mask: a predicate of the token in the draw's target, true of every token that can live; reads: the other slots that
     it looks at. tried: whether outcomes are tried. absorbed: the conditions that the draw looks ahead to. text: the
-    constraint on the text that the draw is part of.
+    constraint on the text that the draw is part of. dear: whether trying an outcome costs much: Python of the
+    program's, a parse.
     """
 
     mask: Expr | None = None
@@ -176,6 +177,7 @@ class Guide:
     tried: bool = False
     absorbed: tuple[Absorbed, ...] = ()
     text: TextGuide | None = None
+    dear: bool = False
 
 
 @dataclass(frozen=True)

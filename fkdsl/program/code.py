@@ -96,7 +96,7 @@ class Guide:
 
     mask: a predicate of the token in the draw's target; reads: the other slots that it looks at. tried: whether
     outcomes are tried. blame: the condition to name when nothing is left. text: the constraint on the text that is
-    being drawn.
+    being drawn. dear: whether trying an outcome costs much.
     """
 
     mask: Compute | None
@@ -104,6 +104,7 @@ class Guide:
     tried: bool
     blame: Span
     text: TextGuide | None = None
+    dear: bool = False
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 TESTED = 32
 """Outcomes of positive probability up to which each is tested, so that A is exact."""
+HEAD = 0.02
+"""Share of the probability from which on an outcome is tested before any is drawn; there are at most 1 / HEAD."""
 AHEAD = 256
 """Contexts that are held for forced tokens."""
 MASKS = 64
@@ -51,7 +53,7 @@ MASKS = 64
 class Guides:
     """What the particles of one model share about guided draws.
 
-    tested: see TESTED. rejection: whether more outcomes than that are drawn by weighted rejection; else by their own
+    tested, head: see TESTED, HEAD. rejection: whether more outcomes than that are drawn by weighted rejection; else by their own
     probabilities, as suits a method that enumerates the draws anyway. forget: whether the mass G' is left out of the
     weight, which is what local masking does. force: whether the rows behind forced tokens are asked for with the first
     one's. masks: by site, vocabulary and what the mask reads. trials: outcomes
@@ -60,6 +62,7 @@ class Guides:
     """
 
     tested: int = TESTED
+    head: float = HEAD
     rejection: bool = True
     forget: bool = False
     force: bool = True
@@ -130,7 +133,8 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
         if A > 0.0:
             chosen = int(support[e][rng.choice(p[support][e])])
     else:
-        chosen, w = weighted_rejection(rng, p / A, trials.lives)
+        p, A = without_dead_head(particle, guide, p, trials)
+        chosen, w = weighted_rejection(rng, p / A, trials.lives) if A > 0.0 else (-1, 0.0)
         A *= w
     if A <= 0.0:
         particle.weigh(-math.inf, trials.blame(p))
@@ -139,6 +143,20 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
     assert not isinstance(alive, Span)
     particle.become(alive)
     weigh(particle, A, blame)
+
+
+def without_dead_head(particle: Running, guide: Guide, p: Floats, trials: Trials) -> tuple[Floats, float]:
+    """p without the likely outcomes that are known to die, and its sum. Each outcome of at least the probability `head`
+    is tested, so that chance has a part in the weight only beyond them: which they are depends on p alone, so the rest is
+    drawn and weighed properly. Not where a test is dear."""
+    if guide.dear:
+        return p, float(p.sum())
+    likely = np.flatnonzero(p >= particle.guides.head * p.sum())
+    dead = [i for i in likely.tolist() if not trials.lives(i)]
+    if dead:
+        p = p.copy()
+        p[dead] = 0.0
+    return p, float(p.sum())
 
 
 def ask_ahead(particle: Running, need: NeedRows, text: Constrained, d: Any) -> None:

@@ -15,7 +15,7 @@ from fkdsl.program.guided import Guides, weighted_rejection
 from fkdsl.testing import assert_same_measure, assert_unbiased, program_texts
 from fkdsl.testing.laws import assert_same_masses, exact_measure, expected_measure
 
-REJECTION = {"tested": 0}
+REJECTION = {"tested": 0, "head": 2.0}
 """Every tried draw by weighted rejection, also where its few outcomes could all be tested."""
 
 
@@ -85,9 +85,10 @@ def test_every_outcome_tested_keeps_the_measure(text):
 
 
 @settings(max_examples=60)
-@given(program_texts())
-def test_weighted_rejection_keeps_the_measure(text):
-    a, b = guided(text.replace("range(3", "range(2"), REJECTION), plain(text.replace("range(3", "range(2"))
+@given(program_texts(), st.sampled_from([2.0, 0.4]))
+def test_weighted_rejection_keeps_the_measure(text, head):
+    guides = {"tested": 0, "head": head}
+    a, b = guided(text.replace("range(3", "range(2"), guides), plain(text.replace("range(3", "range(2"))
     assert_same_masses(expected_measure(a, lambda rng: importance(a, rng, 1)), exact_measure(b))
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
-from fkdsl.ir.passes.masks import Predicate, token_predicate
-from fkdsl.ir.passes.reading import asks_model, assigned, free, reads_context
+from fkdsl.ir.passes.masks import Predicate, is_dear, token_predicate
+from fkdsl.ir.passes.reading import asks_model, assigned, calls_out, free, reads_context
 from fkdsl.ir.segments import Place, Walk
 
 CONTINUOUS = ("uniform", "normal", "beta")
@@ -47,15 +48,23 @@ def _fused(program: ir.Program, walk: Walk, function: ir.Function, pc: int, draw
     absorbed = [ir.Absorbed(c.span, _mask_means(function, predicate)) for c in masked]
     early = {c.span for c in tried if c.early}
     for span in dict.fromkeys(c.span for c in tried):
-        absorbed.append(ir.Absorbed(span, "early" if span in early else "tried" if of_token else "tested"))
+        absorbed.append(
+            ir.Absorbed(span, "early" if span in early else _tried(program, span, tried) if of_token else "tested")
+        )
     guide = replace(
         before,
         mask=predicate.test if predicate else None,
         reads=predicate.reads if predicate else (),
         tried=bool(tried) or (predicate is not None and not predicate.whole),
         absorbed=before.absorbed + tuple(absorbed),
+        dear=any(calls_out(program, c) or is_dear(program, c) for c in tried),
     )
     return replace(draw, guide=guide)
+
+
+def _tried(program: ir.Program, span: Span, tried: list[ir.Condition]) -> str:
+    own = [c for c in tried if c.span == span]
+    return "tried, dear" if any(calls_out(program, c) or is_dear(program, c) for c in own) else "tried"
 
 
 def _mask_means(function: ir.Function, predicate: Predicate | None) -> str:

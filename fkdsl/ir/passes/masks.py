@@ -18,6 +18,11 @@ MOST = 200
 """Instructions that a predicate is put together from at most."""
 
 
+def is_dear(program: ir.Program, node: object) -> bool:
+    """Whether evaluating it asks such a built-in."""
+    return any(isinstance(e, ir.Builtin) and e.name in DEAR for e in reached(program, node))
+
+
 @dataclass(frozen=True)
 class Predicate:
     """test: of the token in the draw's target. reads: the other slots. absorbed: the conditions it looks at; whole: it
@@ -104,6 +109,6 @@ class _Walk:
         if free(result) & self.varying or reads_context(self.program, result) or calls_out(self.program, result):
             return None
         for part in reached(self.program, result):
-            if isinstance(part, ir.Model) or (isinstance(part, ir.Builtin) and part.name in DEAR):
+            if isinstance(part, ir.Model):
                 return None
-        return result
+        return None if is_dear(self.program, result) else result
