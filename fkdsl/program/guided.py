@@ -53,12 +53,12 @@ MASKS = 64
 class Guides:
     """What the particles of one model share about guided draws.
 
-    tested, head: see TESTED, HEAD. rejection: whether more outcomes than that are drawn by weighted rejection; else by their own
-    probabilities, as suits a method that enumerates the draws anyway. forget: whether the mass G' is left out of the
-    weight, which is what local masking does. force: whether the rows behind forced tokens are asked for with the first
-    one's. masks: by site, vocabulary and what the mask reads. trials: outcomes
-    already tried in this step, by the state that tried them; of one that died, where. ahead: the contexts whose rows
-    were asked for before their time, held so that the engine keeps them.
+    tested, head: see TESTED, HEAD. rejection: whether more outcomes than that are drawn by weighted rejection; else by
+    their own probabilities, as suits a method that enumerates the draws anyway. forget: whether the mass G' is left out
+    of the weight, which is what local masking does. force: whether the rows behind forced tokens are asked for with the
+    first one's. masks: by site, vocabulary and what the mask reads. trials: outcomes already tried in this step, by the
+    state that tried them; of one that died, where. ahead: the contexts whose rows were asked for before their time,
+    held so that the engine keeps them.
     """
 
     tested: int = TESTED
@@ -147,8 +147,8 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
 
 def without_dead_head(particle: Running, guide: Guide, p: Floats, trials: Trials) -> tuple[Floats, float]:
     """p without the likely outcomes that are known to die, and its sum. Each outcome of at least the probability `head`
-    is tested, so that chance has a part in the weight only beyond them: which they are depends on p alone, so the rest is
-    drawn and weighed properly. Not where a test is dear."""
+    is tested, so that chance has a part in the weight only beyond them: which they are depends on p alone, so the rest
+    is drawn and weighed properly. Not where a test is dear."""
     if guide.dear:
         return p, float(p.sum())
     likely = np.flatnonzero(p >= particle.guides.head * p.sum())

@@ -48,9 +48,8 @@ def _fused(program: ir.Program, walk: Walk, function: ir.Function, pc: int, draw
     absorbed = [ir.Absorbed(c.span, _mask_means(function, predicate)) for c in masked]
     early = {c.span for c in tried if c.early}
     for span in dict.fromkeys(c.span for c in tried):
-        absorbed.append(
-            ir.Absorbed(span, "early" if span in early else _tried(program, span, tried) if of_token else "tested")
-        )
+        means = _tried(program, span, tried) if of_token else "tested"
+        absorbed.append(ir.Absorbed(span, "early" if span in early else means))
     guide = replace(
         before,
         mask=predicate.test if predicate else None,
