@@ -7,6 +7,8 @@ e(x) says whether the particle lives through what stands between this draw and t
     adaptive weighted         draws from p without replacement until e holds          (Lipkin et al. 2025,
     rejection sampling        and weighs by an unbiased estimate of A                  arXiv 2504.05410)
 
+The likely outcomes are tested first; those that die leave p before rejection begins.
+
 e(x) is found by trial: a copy of the particle takes the outcome and runs on. A trial ends at the next draw, at a
 question to a model, or with the particle's death; one that lives is what the particle becomes, so nothing is computed
 twice. What a token alone decides is a mask over the vocabulary, computed once.
@@ -41,8 +43,12 @@ if TYPE_CHECKING:
 
 TESTED = 32
 """Outcomes of positive probability up to which each is tested, so that A is exact."""
-HEAD = 0.02
-"""Share of the probability from which on an outcome is tested before any is drawn; there are at most 1 / HEAD."""
+HEAD, DEAR_HEAD = 0.02, 0.1
+"""Share of the probability from which on an outcome is tested before any is drawn, also where tests are dear."""
+TESTS, DEAR_TESTS = 256, 32
+"""Outcomes that are tested at most before one is drawn, beyond those of the head."""
+ENOUGH = 0.05
+"""Share of what is left that must be known to live for weighted rejection to be worth while."""
 AHEAD = 256
 """Contexts that are held for forced tokens."""
 MASKS = 64
@@ -53,16 +59,18 @@ MASKS = 64
 class Guides:
     """What the particles of one model share about guided draws.
 
-    tested, head: see TESTED, HEAD. rejection: whether more outcomes than that are drawn by weighted rejection; else by
-    their own probabilities, as suits a method that enumerates the draws anyway. forget: whether the mass G' is left out
-    of the weight, which is what local masking does. force: whether the rows behind forced tokens are asked for with the
-    first one's. masks: by site, vocabulary and what the mask reads. trials: outcomes already tried in this step, by the
-    state that tried them; of one that died, where. ahead: the contexts whose rows were asked for before their time,
-    held so that the engine keeps them.
+    tested, head, tests, enough: see TESTED, HEAD, TESTS, ENOUGH. rejection: whether more outcomes than `tested` are
+    tried at all; else they are drawn by their own probabilities, as suits a method that enumerates the draws anyway.
+    forget: whether the mass G' is left out of the weight, which is what local masking does. force: whether the rows
+    behind forced tokens are asked for with the first one's. masks: by site, vocabulary and what the mask reads. trials:
+    outcomes already tried in this step, by the state that tried them; of one that died, where. ahead: the contexts
+    whose rows were asked for before their time, held so that the engine keeps them.
     """
 
     tested: int = TESTED
     head: float = HEAD
+    tests: int = TESTS
+    enough: float = ENOUGH
     rejection: bool = True
     forget: bool = False
     force: bool = True
@@ -133,11 +141,16 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
         if A > 0.0:
             chosen = int(support[e][rng.choice(p[support][e])])
     else:
-        p, A = without_dead_head(particle, guide, p, trials)
-        chosen, w = weighted_rejection(rng, p / A, trials.lives) if A > 0.0 else (-1, 0.0)
-        A *= w
+        p, worth_while = without_dead(particle.guides, guide, p, trials)
+        A = float(p.sum())
+        if A > 0.0 and worth_while:
+            chosen, w = weighted_rejection(rng, p / A, trials.lives)
+            A *= w
+        elif A > 0.0:
+            chosen = rng.choice(p)
+            A *= trials.lives(chosen)
     if A <= 0.0:
-        particle.weigh(-math.inf, trials.blame(p))
+        particle.weigh(-math.inf, trials.blame(found.p))
         return
     alive = trials.of(chosen)
     assert not isinstance(alive, Span)
@@ -145,18 +158,35 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
     weigh(particle, A, blame)
 
 
-def without_dead_head(particle: Running, guide: Guide, p: Floats, trials: Trials) -> tuple[Floats, float]:
-    """p without the likely outcomes that are known to die, and its sum. Each outcome of at least the probability `head`
-    is tested, so that chance has a part in the weight only beyond them: which they are depends on p alone, so the rest
-    is drawn and weighed properly. Not where a test is dear."""
-    if guide.dear:
-        return p, float(p.sum())
-    likely = np.flatnonzero(p >= particle.guides.head * p.sum())
-    dead = [i for i in likely.tolist() if not trials.lives(i)]
-    if dead:
-        p = p.copy()
-        p[dead] = 0.0
-    return p, float(p.sum())
+def without_dead(guides: Guides, guide: Guide, p: Floats, trials: Trials) -> tuple[Floats, bool]:
+    """p without outcomes that are known to die, and whether weighted rejection is worth while on the rest.
+
+    The likely outcomes are tested, and further ones in the order of their probability until those that live have a
+    share of ENOUGH in what is left, or the bound on tests is reached. Which are tested depends on p and e alone, not on
+    chance: so the rest may be drawn and weighed by any proper means. With next to nothing known to live, rejection
+    might try the whole vocabulary; one draw that lives or dies is proper too.
+    """
+    head, most = (DEAR_HEAD, DEAR_TESTS) if guide.dear else (guides.head, guides.tests)
+    p, left, living = p.copy(), float(p.sum()), 0.0
+
+    def test(i: int) -> None:
+        nonlocal left, living
+        if trials.lives(i):
+            living += float(p[i])
+        else:
+            left -= float(p[i])
+            p[i] = 0.0
+
+    likely = np.flatnonzero(p >= head * left).tolist()
+    for i in likely:
+        test(i)
+    if living < guides.enough * left:
+        for i in np.argsort(-p, kind="stable")[:most].tolist():
+            if p[i] > 0.0 and i not in likely:
+                test(i)
+            if living >= guides.enough * left:
+                break
+    return p, living >= guides.enough * left
 
 
 def ask_ahead(particle: Running, need: NeedRows, text: Constrained, d: Any) -> None:

@@ -11,11 +11,11 @@ import fkdsl
 from fkdsl.inference.enumeration import enumerate_outcomes, expectation
 from fkdsl.inference.smc import importance, smc
 from fkdsl.inference.steer import steer
-from fkdsl.program.guided import Guides, weighted_rejection
+from fkdsl.program.guided import TESTS, Guides, weighted_rejection
 from fkdsl.testing import assert_same_measure, assert_unbiased, program_texts
 from fkdsl.testing.laws import assert_same_masses, exact_measure, expected_measure
 
-REJECTION = {"tested": 0, "head": 2.0}
+REJECTION = {"tested": 0, "head": 2.0, "enough": 0.0}
 """Every tried draw by weighted rejection, also where its few outcomes could all be tested."""
 
 
@@ -85,9 +85,10 @@ def test_every_outcome_tested_keeps_the_measure(text):
 
 
 @settings(max_examples=60)
-@given(program_texts(), st.sampled_from([2.0, 0.4]))
-def test_weighted_rejection_keeps_the_measure(text, head):
-    guides = {"tested": 0, "head": head}
+@given(program_texts(), st.sampled_from([2.0, 0.4]), st.sampled_from([0.0, 0.3, 2.0]), st.integers(0, 2))
+def test_trials_in_any_number_keep_the_measure(text, head, enough, tests):
+    """Some outcomes tested, the rest by weighted rejection or by one draw that lives or dies."""
+    guides = {"tested": 0, "head": head, "enough": enough, "tests": tests}
     a, b = guided(text.replace("range(3", "range(2"), guides), plain(text.replace("range(3", "range(2"))
     assert_same_masses(expected_measure(a, lambda rng: importance(a, rng, 1)), exact_measure(b))
 
@@ -175,6 +176,20 @@ def test_a_condition_behind_a_question_to_a_model_is_left_alone():
     assert [a.means for a in guide.absorbed] == ["mask"]
     (guide,) = guides_of(text.replace('t != "b"', 'lm.text != "b"'))
     assert guide is None
+
+
+def test_a_dead_end_costs_no_more_tests_than_the_bound():
+    """Nothing lives: the particle dies after TESTS trials, not after the whole vocabulary."""
+    words = ", ".join(f'"w{i}": 0.001' for i in range(1000))
+    text = (
+        f'model m = table:\n    "" -> {words}\nprogram main() -> str:\n    lm = prompt("")\n    t ~ lm\n'
+        "    condition len(lm.text) > 50\n    return lm.text\n"
+    )
+    model = guided(text)
+    with pytest.raises(fkdsl.PopulationDied):
+        fkdsl.run(model, "smc", particles=4)
+    (trials,) = model.guides.trials.values()
+    assert TESTS <= len(trials) <= TESTS + 4
 
 
 def test_choices_and_numbers_look_ahead_too():
