@@ -8,10 +8,8 @@ import sys
 from fkdsl.api import Program, load
 from fkdsl.base.diagnostics import Diagnostic, render, render_all
 from fkdsl.base.errors import ProgramError
+from fkdsl.cli.main import ALL
 from fkdsl.ir.printed import explain
-
-ALL = "all"
-"""What `--no-opt` without a name means."""
 
 
 def main(args: argparse.Namespace) -> int:

@@ -17,9 +17,10 @@ from typing import NoReturn
 from fkdsl import __version__
 from fkdsl.base.diagnostics import near_name
 from fkdsl.base.errors import CallError, FkdslError, InternalError, ProgramError
-from fkdsl.cli.check import ALL
 from fkdsl.inference.methods import METHODS
 
+ALL = "all"
+"""What `--no-opt` without a name means."""
 COMMANDS = {
     "run": ("fkdsl.cli.run", "run a program and print its posterior"),
     "exact": ("fkdsl.cli.run", "run a program by exact enumeration"),
