@@ -41,6 +41,7 @@ UNKNOWN = (
     "it decides the last token only; guide the text by what it implies: a pattern, a grammar, "
     "a bound on words or length"
 )
+SWITCHED_OFF = "what would guide it is switched off"
 FORKS = (ir.Branch, ir.Next, ir.Return, ir.Jump)
 LONG = 32
 """Tokens from which on a text is long."""
@@ -159,9 +160,12 @@ def _take(program: ir.Program, taken: Taken, span: Span, e: ir.Expr, target: int
         if language is not None and not reason and settings.automata:
             taken.languages.append((span, language))
             continue
-        check = early_form(part, target) if settings.early else None
-        if check is not None:
+        check = early_form(part, target)
+        if check is not None and settings.early:
             taken.checks.append((span, check))
+            continue
+        if (language is not None and not reason) or check is not None:
+            taken.left.append(ir.Absorbed(span, SWITCHED_OFF))
             continue
         if reason:
             reason = f"no automaton follows it: {reason}; write it without, or as several conditions"
@@ -197,7 +201,7 @@ def late(call: ir.Call, taken: Taken) -> list[Diagnostic]:
     )
     return [
         Diagnostic("FK501", "this is checked only when the text is complete", a.span, a.means, help, severity="warning")
-        for a in {a.span: a for a in taken.left}.values()
+        for a in {a.span: a for a in taken.left if a.means != SWITCHED_OFF}.values()
     ]
 
 
