@@ -11,12 +11,13 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from fkdsl.engine.constraints.charsets import Partition
+from fkdsl.engine.constraints.charsets import EVERY, Partition
 from fkdsl.engine.constraints.expressions import Algebra, TooComplex
 from fkdsl.engine.constraints.languages import Expressions, Language, charsets_in
 
 EXPLORED = 2_000
-"""States up to which an automaton is explored whole."""
+STEPS = 100_000
+"""States, and steps between them, up to which an automaton is explored whole."""
 MOST_STATES = 20_000
 DEAD = 0
 """The state of the expression that holds nothing."""
@@ -26,22 +27,28 @@ class Automaton:
     """States are numbers from 0, DEAD the one from which nothing is accepted; `start` is where a text begins.
 
     accepting: per state so far. live: per state so far, whether a text of the language can be reached; exact if
-    `explored`, else all but DEAD.
+    `explored`, else all but DEAD. Where too many states would be met, `everything` stands for the next: what it accepts
+    is for the conditions to decide. No text is in the language after a surrogate.
     """
 
     def __init__(self, language: Language, until: str = "") -> None:
         self.partition = Partition(charsets_in(language, until))
         self.algebra = Algebra(self.partition.size)
-        expressions = Expressions(self.algebra, self.partition.members)
-        root = expressions.drawn(expressions.language(language), until)
+        try:
+            expressions = Expressions(self.algebra, self.partition.members)
+            root = expressions.drawn(expressions.language(language), until)
+            self.algebra.nullable(root)
+        except RecursionError:
+            raise TooComplex("too long a text or too deep a pattern") from None
+        self._none = sorted(set(range(self.partition.size)) - self.partition.members[EVERY])
         self._expression = [Algebra.EMPTY]
         self._state = {Algebra.EMPTY: DEAD}
         self.accepting: list[bool] = [False]
-        self.table = np.full((64, self.partition.size), -1, dtype=np.int32)
+        self.table = self._rows(64)
         self.table[DEAD] = DEAD
         self.start = self._of(root)
         self.everything = self._of(Algebra.EVERYTHING)
-        self.explored = False
+        self.exact, self.explored = True, False
         self._explore()
         self.live = self._live()
 
@@ -53,9 +60,13 @@ class Automaton:
             self._expression.append(expression)
             self.accepting.append(self.algebra.nullable(expression))
             if len(self._expression) > len(self.table):
-                more = np.full((len(self.table), self.partition.size), -1, dtype=np.int32)
-                self.table = np.concatenate([self.table, more])
+                self.table = np.concatenate([self.table, self._rows(len(self.table))])
         return self._state[expression]
+
+    def _rows(self, states: int) -> NDArray[np.int32]:
+        rows = np.full((states, self.partition.size), -1, dtype=np.int32)
+        rows[:, self._none] = DEAD
+        return rows
 
     @property
     def size(self) -> int:
@@ -66,7 +77,10 @@ class Automaton:
         """The state after a character of a class."""
         found = int(self.table[state, symbol])
         if found < 0:
-            found = self._of(self.algebra.derive(self._expression[state], symbol))
+            try:
+                found = self._of(self.algebra.derive(self._expression[state], symbol))
+            except (TooComplex, RecursionError):
+                found, self.exact = self.everything, False
             self.table[state, symbol] = found
         return found
 
@@ -92,17 +106,15 @@ class Automaton:
     # -------------------------------------------------------------- exploration
 
     def _explore(self) -> None:
-        try:
-            state = 0
-            while state < self.size:
-                if self.size > EXPLORED:
-                    return
-                for symbol in range(self.partition.size):
-                    self.step(state, symbol)
-                state += 1
-        except TooComplex:
-            return
-        self.explored = True
+        state = 0
+        while state < self.size:
+            too_many = self.size > EXPLORED or state * self.partition.size > STEPS
+            if too_many or not self.exact or self.algebra.half_spent:
+                return
+            for symbol in range(self.partition.size):
+                self.step(state, symbol)
+            state += 1
+        self.explored = self.exact
 
     def _live(self) -> NDArray[np.bool_]:
         """Which of the explored states reach acceptance."""

@@ -23,12 +23,14 @@ class TooComplex(Exception):
 
 
 class Algebra:
-    """symbols: how many classes of characters there are. most: expressions held at most."""
+    """symbols: how many classes of characters there are. most: expressions held at most. parts: how many parts of
+    unions and intersections may be gone through, all in all; it bounds the time and the memory."""
 
     EMPTY, EPSILON, EVERYTHING = 0, 1, 2
 
-    def __init__(self, symbols: int, most: int = 50_000) -> None:
-        self.symbols, self.most = symbols, most
+    def __init__(self, symbols: int, most: int = 50_000, parts: int = 1_000_000) -> None:
+        self.symbols, self.most, self.parts = symbols, most, parts
+        self.gone_through = 0
         self._nodes: list[Node] = [("empty",), ("epsilon",), ("everything",)]
         self._ids: dict[Node, int] = {n: i for i, n in enumerate(self._nodes)}
         self._nullable: dict[int, bool] = {0: False, 1: True, 2: True}
@@ -42,6 +44,10 @@ class Algebra:
             found = self._ids[node] = len(self._nodes)
             self._nodes.append(node)
         return found
+
+    @property
+    def half_spent(self) -> bool:
+        return 2 * len(self._nodes) > self.most or 2 * self.gone_through > self.parts
 
     # ------------------------------------------------------------ construction
 
@@ -62,10 +68,16 @@ class Algebra:
             return a
         if a == b == self.EVERYTHING:
             return a
-        match self._nodes[a]:
-            case ("concat", int(first), int(rest)):  # to the right, so that equal languages are equal more often
-                return self.concat(first, self.concat(rest, b))
-        return self._make("concat", a, b)
+        firsts: list[int] = []  # to the right, so that equal languages are equal more often
+        node = self._nodes[a]
+        while node[0] == "concat":
+            _, first, a = node  # type: ignore[assignment]
+            firsts.append(first)  # type: ignore[arg-type]
+            node = self._nodes[a]
+        result = b if a == b == self.EVERYTHING else self._make("concat", a, b)
+        for first in reversed(firsts):
+            result = result if first == result == self.EVERYTHING else self._make("concat", first, result)
+        return result
 
     def concat_all(self, parts: Iterable[int]) -> int:
         result = self.EPSILON
@@ -75,6 +87,9 @@ class Algebra:
 
     def repeat(self, a: int, least: int, most: int) -> int:
         """From `least` to `most` times, INFINITE for no bound."""
+        least = max(least, 0)
+        if most != INFINITE and most < least:
+            return self.EMPTY
         if most == 0 or a == self.EPSILON:
             return self.EPSILON
         if a == self.EMPTY:
@@ -122,10 +137,13 @@ class Algebra:
         found: set[int] = set()
         for part in parts:
             node = self._nodes[part]
+            self.gone_through += len(node)
             if node[0] == kind:
                 found.update(n for n in node[1:] if isinstance(n, int))
             else:
                 found.add(part)
+            if self.gone_through > self.parts:
+                raise TooComplex(f"more than {self.parts:,} parts")
         return found
 
     def _merge_symbols(self, parts: set[int]) -> set[int]:

@@ -150,7 +150,7 @@ class Expressions:
             case Matches(pattern):
                 return a.intersection([self.tree(parse_pattern(pattern)), self.clean])
             case Texts(texts):
-                return a.intersection([a.union(self.text(t) for t in texts), self.clean])
+                return a.intersection([self.texts(texts), self.clean])
             case Contains(part):
                 return a.concat_all([a.EVERYTHING, self.text(part), a.EVERYTHING])
             case StartsWith(part):
@@ -169,6 +169,14 @@ class Expressions:
 
     def text(self, text: str) -> int:
         return self.tree(text_tree(text))
+
+    def texts(self, texts: Iterable[str]) -> int:
+        """One of the texts, as a tree of their beginnings: long lists are of few parts at each character."""
+        onward: dict[str, list[str]] = {}
+        for text in texts:
+            onward.setdefault(text[:1], []).append(text[1:])
+        parts = [self.a.concat(self.text(c), self.texts(rest)) for c, rest in onward.items() if c]
+        return self.a.union([*parts, *([self.a.EPSILON] if "" in onward else [])])
 
     def tree(self, tree: Tree) -> int:
         a = self.a
