@@ -11,6 +11,7 @@ the one that `matches` means, whatever version of Unicode is installed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
@@ -35,14 +36,15 @@ def _all_characters() -> str:
 
 @lru_cache(maxsize=512)
 def charset(one_character: str) -> Charset:
-    """The characters that a pattern for one character matches."""
+    """The characters that a pattern for one character matches; its flags come first."""
     gap = SURROGATES[1] - SURROGATES[0]
 
     def point(position: int) -> int:
         return position if position < SURROGATES[0] else position + gap
 
     runs: list[tuple[int, int]] = []
-    for match in regex.finditer(f"(?:{one_character})+", _all_characters()):
+    flags = re.match(r"(?:\(\?[a-z]+\))?", one_character)[0]  # type: ignore[index]
+    for match in regex.finditer(f"{flags}(?:{one_character[len(flags) :]})+", _all_characters()):
         first, last = match.span()
         if first < SURROGATES[0] < last:
             runs += [(first, SURROGATES[0]), (SURROGATES[1], point(last - 1) + 1)]

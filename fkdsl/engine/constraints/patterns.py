@@ -15,10 +15,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import regex
+
 from fkdsl.engine.constraints.charsets import Charset, charset
 
 LONGEST = 5_000
 """Characters of a pattern that is read."""
+REPEATED = 20_000
+"""Times that a part of a pattern is repeated at least, at most: `regex` writes each of them out."""
+_READ_ALIKE = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(?:\d+|\d*,\d*)\}", re.DOTALL)
+"""Escapes, classes and plain repeats; any other `{` may be a fuzzy match."""
 
 
 class Unsupported(Exception):
@@ -45,45 +51,60 @@ def parse_pattern(pattern: str) -> Tree:
     """The tree of a pattern. Raises Unsupported."""
     if len(pattern) > LONGEST:
         raise Unsupported(f"the pattern is longer than {LONGEST:,} characters")
-    if re.search(r"\{(?![\d,])", pattern):
+    if re.sub(_READ_ALIKE, "", pattern).count("{"):
         raise Unsupported("a `{` that begins no repeat")
+    if "[:" in re.sub(r"(?s)\\.", "", pattern):
+        raise Unsupported("a class with a name")
     try:
         from re import _parser  # type: ignore[attr-defined]
 
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             parsed = _parser.parse(pattern)
+        tree = _Reader(parsed.state.flags).sequence(list(parsed), parsed.state.flags, top=True)
+        regex.compile(pattern)
     except (re.error, ImportError, Warning, OverflowError, RecursionError) as error:
         raise Unsupported(f"a part that only the `regex` library reads ({error})") from None
-    return _Reader(parsed.state.flags).sequence(list(parsed), parsed.state.flags, top=True)
+    except (regex.error, ValueError) as error:
+        raise Unsupported(f"a part that the `regex` library does not read ({error})") from None
+    return tree
 
 
 class _Reader:
     def __init__(self, flags: int) -> None:
-        if flags & (re.LOCALE | re.MULTILINE):
-            raise Unsupported("the flag m or L")
+        self.seen, self.times = 0, 1
+        self.check(flags)
 
-    def sequence(self, items: list[Any], flags: int, *, top: bool = False) -> Tree:
+    def sequence(self, items: list[Any], flags: int, *, top: bool = False, start: bool = True) -> Tree:
         parts: list[Tree] = []
         for at, (operator, value) in enumerate(items):
             name = str(operator)
             if name == "AT":
-                self.edge(str(value), at, len(items), top)
+                self.edge(str(value), start and at == 0, at == len(items) - 1, top)
             elif name in ("ASSERT", "ASSERT_NOT"):
                 direction, inner = value
                 if direction < 0 or not top:
                     raise Unsupported("a look-behind" if direction < 0 else "a look-ahead inside a group")
-                rest = self.sequence(items[at + 1 :], flags, top=True)
+                rest = self.sequence(items[at + 1 :], flags, top=True, start=start and at == 0)
                 parts.append(Tree("ahead", (self.sequence(list(inner), flags), name == "ASSERT", rest)))
                 break
             else:
                 parts.append(self.item(name, value, flags))
         return parts[0] if len(parts) == 1 else Tree("seq", tuple(parts))
 
-    def edge(self, where: str, at: int, length: int, top: bool) -> None:
+    def check(self, flags: int) -> None:
+        """Raises Unsupported for flags that the libraries take differently: for x, `regex` skips other spaces; beside
+        i, its a means one thing for the whole pattern and another for a group."""
+        self.seen |= flags
+        if self.seen & (re.LOCALE | re.MULTILINE | re.VERBOSE):
+            raise Unsupported("one of the flags L, m and x")
+        if self.seen & re.IGNORECASE and self.seen & re.ASCII:
+            raise Unsupported("the flags a and i together")
+
+    def edge(self, where: str, first: bool, last: bool, top: bool) -> None:
         """`^` and `$` say nothing new at the ends of a full match; elsewhere they are not read."""
-        begins = where in ("AT_BEGINNING", "AT_BEGINNING_STRING") and at == 0
-        ends = where in ("AT_END", "AT_END_STRING") and at == length - 1
+        begins = where in ("AT_BEGINNING", "AT_BEGINNING_STRING") and first
+        ends = where in ("AT_END", "AT_END_STRING") and last
         if not (top and (begins or ends)):
             raise Unsupported("a word boundary" if "BOUNDARY" in where else "`^` or `$` inside the pattern")
 
@@ -95,14 +116,23 @@ class _Reader:
                 return Tree("alt", tuple(self.sequence(list(b), flags) for b in value[1]))
             case "SUBPATTERN":
                 _, added, removed, inner = value
-                return self.sequence(list(inner), (flags | added) & ~removed)
+                self.check(added)
+                kept = flags & ~_ALPHABETS if added & _ALPHABETS else flags
+                return self.sequence(list(inner), (kept | added) & ~removed)
             case "MAX_REPEAT" | "MIN_REPEAT":
                 least, most, inner = value
-                unbounded = str(most) == "MAXREPEAT"
-                return Tree("repeat", (self.sequence(list(inner), flags), int(least), -1 if unbounded else int(most)))
+                bound = -1 if str(most) == "MAXREPEAT" else int(most)
+                outside, self.times = self.times, self.times * max(int(least), 1)
+                if self.times > REPEATED:
+                    raise Unsupported(f"a part that is repeated more than {REPEATED:,} times")
+                found = Tree("repeat", (self.sequence(list(inner), flags), int(least), bound))
+                self.times = outside
+                return found
         raise Unsupported(_NAMES.get(name, f"a part of it ({name.lower()})"))
 
 
+_ALPHABETS = re.ASCII | re.UNICODE
+"""Flags of which the inner one alone holds."""
 _NAMES = {
     "GROUPREF": "a back-reference",
     "GROUPREF_EXISTS": "a test of a group",
