@@ -47,9 +47,12 @@ class RegularMasks:
 
     def position(self, ids: tuple[int, ...]) -> Position:
         """Where a text of these tokens stands."""
-        found = self._positions.get(ids)
-        if found is None:
-            found = self.advance(self.position(ids[:-1]), self.vocabulary.tokens[ids[-1]])
+        known = len(ids)
+        while ids[:known] not in self._positions:
+            known -= 1
+        found = self._positions[ids[:known]]
+        if known < len(ids):
+            found = self.advance(found, self.vocabulary.raw(ids[known:]))
             if len(self._positions) > 16 * KEPT:
                 self._positions = {(): (self.automaton.start, b"")}
             self._positions[ids] = found
@@ -64,8 +67,12 @@ class RegularMasks:
 
     def accepts(self, position: Position) -> bool:
         """Whether a text that ends here is in the language; an unfinished character counts as U+FFFD."""
+        return self.automaton.accepting[self._broken_off(position)]
+
+    def _broken_off(self, position: Position) -> int:
+        """The state once U+FFFD stands for an unfinished character."""
         state, pending = position
-        return self.automaton.accepting[self.automaton.step(state, self._replaced) if pending else state]
+        return self.automaton.read(state, pending.decode("utf-8", "replace"))
 
     # -------------------------------------------------------------------- masks
 
@@ -85,7 +92,7 @@ class RegularMasks:
 
     def _mask(self, position: Position, left: int | None) -> Mask:
         state, pending = position
-        whole = self.after_tokens(self.automaton.step(state, self._replaced) if pending else state)
+        whole = self.after_tokens(self._broken_off(position))
         allowed: Mask = self._viable(whole, left) & (self.tree.node >= 0)
         if pending:  # a token without text leaves the character unfinished
             allowed[self.tree.node == 0] = self._viable_at(position, left)
@@ -109,9 +116,12 @@ class RegularMasks:
         return self._groups[pending]
 
     def _onward(self, pending: bytes) -> frozenset[int]:
-        """The classes of the characters that an unfinished one may become; none if there is no unfinished one."""
+        """The classes of the characters that an unfinished one may become; none if there is no unfinished one, and -1
+        for the first bytes of a surrogate, which Python holds back and then reads as two or three U+FFFD."""
         if not pending:
             return frozenset()
+        if pending[0] == 0xED and pending[1:] >= b"\xa0":
+            return frozenset({-1})
         return frozenset({self._replaced, *self.automaton.partition.classes_between(*completions(pending))})
 
     def after_tokens(self, state: int) -> Ints:
@@ -143,13 +153,16 @@ class RegularMasks:
 
     def _viable_at(self, position: Position, left: int | None) -> bool:
         """`_viable` for a position in mid-character: its remaining bytes come, or U+FFFD stands for it; at the end of
-        the budget it is held back."""
+        the budget, or of one that is not looked at, it is held back."""
         state, pending = position
         if not pending:
             return bool(self._viable(np.array([state], dtype=np.int32), left)[0])
-        onward = [state] if left is not None else []
-        for symbol in self._onward(pending):
-            onward.append(self.automaton.step(state, symbol))
+        symbols = self._onward(pending)
+        if -1 in symbols:
+            return True
+        onward = [self.automaton.step(state, symbol) for symbol in symbols]
+        if left is not None or self.automaton.accepting[state]:
+            onward.append(state)
         return bool(self._viable(np.array(onward, dtype=np.int32), left).any())
 
     # --------------------------------------------------------------- look-ahead
@@ -177,11 +190,10 @@ class RegularMasks:
         character that is not ASCII, its last may begin one."""
         automaton, found = self.automaton, []
         fresh, after = self._piece_texts()
-        for text in fresh:
-            reached = automaton.read(state, text)
-            found += [reached, automaton.step(reached, self._replaced)]
         ended = {automaton.step(state, symbol) for symbol in automaton.partition.classes_between(0x80, 0x10FFFF)}
-        found += [automaton.read(q, text) for q in ended - {DEAD} for text in after]
+        for before, texts in [({state}, fresh), (ended - {DEAD}, after)]:
+            for reached in (automaton.read(q, text) for q in before for text in texts):
+                found += [reached, automaton.step(reached, self._replaced)]
         return np.array(found, dtype=np.int32)
 
     def _piece_texts(self) -> tuple[set[str], set[str]]:
@@ -190,10 +202,10 @@ class RegularMasks:
         if self._pieces is None:
             fresh, after = set(), set()
             for raw in {self.vocabulary.tokens[i] for i in self.tree.broken}:
-                fresh.add(codecs.getincrementaldecoder("utf-8")("replace").decode(raw))
+                fresh |= _read(raw)
                 tail = next((k for k, b in enumerate(raw[:4]) if not 0x80 <= b < 0xC0), min(len(raw), 4))
                 for k in range(1, min(tail, 3) + 1):
-                    after.add(codecs.getincrementaldecoder("utf-8")("replace").decode(raw[k:]))
+                    after |= _read(raw[k:])
             self._pieces = fresh, after
         return self._pieces
 
@@ -203,6 +215,11 @@ class RegularMasks:
         if distances is None:
             return 1
         return int(distances[np.isfinite(distances)].max(initial=0))
+
+
+def _read(raw: bytes) -> set[str]:
+    """The text of some bytes, their unfinished end held back or replaced."""
+    return {codecs.getincrementaldecoder("utf-8")("replace").decode(raw), raw.decode("utf-8", "replace")}
 
 
 def completions(pending: bytes) -> tuple[int, int]:
