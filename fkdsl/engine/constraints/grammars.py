@@ -6,6 +6,7 @@ what `valid_json` and `parses` ask too, so that a mask never refuses what they w
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Sequence
 from functools import lru_cache
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fkdsl.engine.constraints.charsets import REPLACEMENT
 from fkdsl.engine.constraints.languages import GrammarText, JsonText, Language
 from fkdsl.models.vocabulary import Vocabulary
 
@@ -30,20 +32,20 @@ UNFORCED = '%llguidance {"no_forcing": true}\n'
 
 
 class _Tokens:
-    """A vocabulary as llguidance asks for it. Tokens without text are marked special; the last one is an end of our
-    own, so that ours are decided here."""
+    """A vocabulary as llguidance asks for it. Tokens without text are marked special; behind them stand an end of our
+    own, so that ours are decided here, and every byte, so that a matcher can be fed a part of a token."""
 
     bos_token_id = None
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        self.tokens = [raw or b"<|%d|>" % i for i, raw in enumerate(vocabulary.tokens)] + [b"<|end|>"]
+        self.tokens = [raw or b"<|%d|>" % i for i, raw in enumerate(vocabulary.tokens)]
+        self.tokens += [b"<|end|>", *(bytes([b]) for b in range(256))]
         self.eos_token_id = vocabulary.size
         self.special_token_ids = [i for i, raw in enumerate(vocabulary.tokens) if not raw] + [vocabulary.size]
-        self._single = {raw: i for i, raw in enumerate(vocabulary.tokens) if len(raw) == 1}
+        self.first_byte = vocabulary.size + 1
 
     def __call__(self, text: bytes | str) -> list[int]:
-        raw = text.encode() if isinstance(text, str) else text
-        return [self._single[bytes([b])] for b in raw if bytes([b]) in self._single]
+        return [self.first_byte + b for b in (text.encode() if isinstance(text, str) else text)]
 
 
 @lru_cache(maxsize=8)
@@ -94,7 +96,9 @@ def _fresh(language: Language, vocabulary: Vocabulary) -> Any:
 
 
 def accepts(language: Language, text: str) -> bool:
-    """Whether the whole text is in the language. False if llguidance cannot follow it."""
+    """Whether the whole text is in the language. False if llguidance cannot follow it, or if bytes were no text."""
+    if chr(REPLACEMENT) in text or any(0xD800 <= ord(c) < 0xE000 for c in text):
+        return False
     matcher = _fresh(language, BYTES).deep_copy()
     return bool((not text or matcher.consume_tokens(list(text.encode()))) and matcher.is_accepting())
 
@@ -102,16 +106,21 @@ def accepts(language: Language, text: str) -> bool:
 class GrammarMasks:
     """The masks of one schema or grammar over one vocabulary, for texts that end before `until`.
 
-    After tokens that may belong to `until` nothing is masked: the condition decides.
+    After tokens that may belong to `until` nothing is masked: the condition decides. So it does after a token that is
+    refused but for its last bytes: those of an unfinished character are held back where a budget ends.
     """
 
     def __init__(self, language: Language, until: str, vocabulary: Vocabulary) -> None:
         self.language, self.vocabulary = language, vocabulary
         self.until = until.encode()
-        self._matchers: dict[tuple[int, ...], Any] = {(): _fresh(language, vocabulary)}
-        self._masks: dict[tuple[tuple[int, ...], int | None], Mask] = {}
+        unknown = chr(REPLACEMENT) in until  # broken bytes may be it
+        self._matchers: dict[tuple[int, ...], Any] = {(): None if unknown else _fresh(language, vocabulary)}
+        self._masks: dict[tuple[int, ...], NDArray[np.uint8]] = {}  # in bits: a mask is as long as the vocabulary
         self._silent = np.array([not raw for raw in vocabulary.tokens], dtype=np.bool_)
-        self._pieces = np.array([not _is_text(raw) for raw in vocabulary.tokens], dtype=np.bool_)
+        self._broken = [i for i, raw in enumerate(vocabulary.tokens) if not _is_text(raw)]
+        self._pieces = np.zeros(vocabulary.size, dtype=np.bool_)
+        self._pieces[self._broken] = True
+        self._held: dict[bytes, dict[str, list[int]]] = {}
         # llguidance knows one token for each text: the others of the same text go by it.
         numbers = {raw: k for k, raw in enumerate(dict.fromkeys(vocabulary.tokens))}
         self._same = np.array([numbers[raw] for raw in vocabulary.tokens], dtype=np.int64)
@@ -137,10 +146,26 @@ class GrammarMasks:
     def matcher(self, ids: tuple[int, ...]) -> Any:
         """The matcher after these tokens, never to be changed; None where nothing is known."""
         if ids not in self._matchers:
+            known = len(ids) - 1
+            while ids[:known] not in self._matchers:
+                known -= 1
+            found = self._matchers[ids[:known]]
             if len(self._matchers) > KEPT:
                 self._matchers = {(): self._matchers[()]}
-            self._matchers[ids] = self._after(self.matcher(ids[:-1]), ids[-1])
+            for token in ids[known:]:
+                found = self._after(found, token)
+            self._matchers[ids] = found
         return self._matchers[ids]
+
+    def _before_pending(self, ids: tuple[int, ...]) -> tuple[Any, bytes]:
+        """The matcher after the whole characters of a text, and the bytes of an unfinished one."""
+        matcher, pending = self.matcher(ids), _pending(self.vocabulary.raw(ids))
+        if matcher is None or not pending:
+            return matcher, pending
+        first = len(ids)
+        while len(self.vocabulary.raw(ids[first:])) < len(pending):
+            first -= 1
+        return self._after_bytes(self.matcher(ids[:first]), self.vocabulary.raw(ids[first:])[: -len(pending)]), pending
 
     def _after(self, matcher: Any, token: int) -> Any:
         if matcher is None or not self.vocabulary.tokens[token]:
@@ -149,9 +174,11 @@ class GrammarMasks:
         return forked if forked.consume_token(token) else None
 
     def _after_bytes(self, matcher: Any, raw: bytes) -> Any:
+        ids = [self.vocabulary.size + 1 + b for b in raw]
+        if matcher.validate_tokens(ids) < len(ids):  # cheap, where a refusal of `consume_tokens` is not
+            return None
         forked = matcher.deep_copy()
-        ids = tokenizer(self.vocabulary).greedy_tokenize(raw.decode("utf-8", "replace")) if raw else []
-        return forked if forked.validate_tokens(ids) == len(ids) and forked.consume_tokens(ids) else None
+        return forked if not ids or forked.consume_tokens(ids) else None
 
     # -------------------------------------------------------------------- masks
 
@@ -160,7 +187,7 @@ class GrammarMasks:
         from llguidance import LLExecutor
         from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask_par
 
-        missing = [ids for ids in dict.fromkeys(texts) if (ids, None) not in self._masks]
+        missing = [ids for ids in dict.fromkeys(texts) if ids not in self._masks]
         matchers = [(ids, self.matcher(ids)) for ids in missing]
         known = [(ids, m) for ids, m in matchers if m is not None]
         if not known:
@@ -168,60 +195,82 @@ class GrammarMasks:
         # Two texts may share a matcher, where one has a token without text more; it may be asked only once.
         distinct = {id(m): m for _, m in known}
         rows = {key: k for k, key in enumerate(distinct)}
-        bits = allocate_token_bitmask(len(distinct), self.vocabulary.size + 1)
+        bits = allocate_token_bitmask(len(distinct), tokenizer(self.vocabulary).vocab_size)
         fill_next_token_bitmask_par(_executor(LLExecutor), [(m, rows[key]) for key, m in distinct.items()], bits)
         for ids, matcher in known:
             row = bits[rows[id(matcher)]]
             allowed = np.unpackbits(row.view(np.uint8), bitorder="little")[: self.vocabulary.size].astype(np.bool_)
             if len(self._masks) > KEPT:
                 self._masks = {}
-            self._masks[ids, None] = self._with_ends(ids, matcher, allowed)
+            self._masks[ids] = np.packbits(self._with_ends(ids, matcher, allowed))
 
     def mask(self, ids: tuple[int, ...], left: int | None) -> Mask:
         """(V,) the tokens after which the text may still be completed. left: how many may follow the next one; only
         the last one is looked at."""
         if self.matcher(ids) is None:
             return np.ones(self.vocabulary.size, dtype=np.bool_)
-        if (ids, None) not in self._masks:
+        if ids not in self._masks:
             self.prepare([ids])
-        allowed = self._masks[ids, None]
+        allowed = np.unpackbits(self._masks[ids], count=self.vocabulary.size).astype(np.bool_)
         return self._last(ids, allowed) if left == 0 else allowed
 
     def _with_ends(self, ids: tuple[int, ...], matcher: Any, allowed: Mask) -> Mask:
         known = np.zeros(int(self._same.max()) + 1, dtype=np.bool_)
         known[self._same[allowed]] = True
         allowed = known[self._same] | self._silent
-        accepting = bool(matcher.is_accepting())
-        for i in self.vocabulary.ends:
-            allowed[i] = accepting
+        whole, pending = self._before_pending(ids)
+        for text, tokens in self._held_back(pending).items():
+            if not allowed[tokens].all() and _accepts(self._after_bytes(whole, text.encode())):
+                allowed[tokens] = True
+        allowed[list(self.vocabulary.ends)] = not pending and _accepts(matcher)
         for before, tokens in self._ending.items():
-            after = self._after_bytes(matcher, before)
-            allowed[tokens] = after is not None and bool(after.is_accepting())
+            allowed[tokens] = _accepts(self._after_bytes(matcher, before))
         if len(self.until) > 1:
-            text = self.vocabulary.raw(ids)[-len(self.until) :]
-            allowed |= np.True_ if self._hangs(text) else self._toward
+            raw = self.vocabulary.raw(ids)[-len(self.until) :]
+            allowed |= np.True_ if self._hangs(raw) else self._toward
         return allowed
+
+    def _held_back(self, pending: bytes) -> dict[str, list[int]]:
+        """The tokens that leave a character unfinished after some pending bytes, by the text before it."""
+        if pending not in self._held:
+            groups: dict[str, list[int]] = {}
+            for i in self._broken:
+                decoder = codecs.getincrementaldecoder("utf-8")("replace")
+                text = decoder.decode(pending + self.vocabulary.tokens[i])
+                if decoder.getstate()[0] and chr(REPLACEMENT) not in text:
+                    groups.setdefault(text, []).append(i)
+            self._held[pending] = groups
+        return self._held[pending]
 
     def _last(self, ids: tuple[int, ...], allowed: Mask) -> Mask:
         """Of the allowed tokens, those that may be the last one."""
         tried = allowed & ~self._silent & ~self._pieces & ~self._toward
-        for tokens in self._ending.values():
+        for tokens in (list(self.vocabulary.ends), *self._ending.values()):
             tried[tokens] = False
         if np.count_nonzero(tried) > TESTED or (len(self.until) > 1 and self._hangs(self.vocabulary.raw(ids))):
             return allowed
         matcher, kept = self.matcher(ids), allowed.copy()
         for token in np.flatnonzero(tried).tolist():
-            after = self._after(matcher, token)
-            kept[token] = after is not None and bool(after.is_accepting())
-        kept[self._silent] = bool(matcher.is_accepting())
-        for i in self.vocabulary.ends:
-            kept[i] = allowed[i]
+            kept[token] = _accepts(self._after(matcher, token))
+        kept[self._silent] = _accepts(self._before_pending(ids)[0])
+        kept[list(self.vocabulary.ends)] = allowed[list(self.vocabulary.ends)]
         return kept
+
+
+def _accepts(matcher: Any) -> bool:
+    return matcher is not None and bool(matcher.is_accepting())
 
 
 @lru_cache(maxsize=1)
 def _executor(make: Any) -> Any:
     return make()
+
+
+def _pending(raw: bytes) -> bytes:
+    """The bytes of an unfinished character at the end."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    decoder.decode(raw)
+    return decoder.getstate()[0]
 
 
 def _is_text(raw: bytes) -> bool:

@@ -1,0 +1,135 @@
+"""A constraint is the conjunction of its parts; what no mask can follow is left out, and said."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fkdsl.engine.constraints.automaton import Automaton
+from fkdsl.engine.constraints.constraint import Constraint, make_constraint, why_not
+from fkdsl.engine.constraints.grammars import GrammarMasks
+from fkdsl.engine.constraints.languages import (
+    Both,
+    Complement,
+    Contains,
+    Either,
+    GrammarText,
+    JsonText,
+    Length,
+    Matches,
+    StartsWith,
+)
+from fkdsl.engine.constraints.regular import RegularMasks
+from fkdsl.models.vocabulary import Vocabulary
+from tests.engine.drawn_texts import completions, member
+from tests.engine.languages import languages
+
+V = Vocabulary((b"a", b"b", b"1", b'"', b"a\n", b"ab", b"\n", b""), frozenset({7}))
+TEXTS = [ids for n in range(3) for ids in product((0, 1, 2, 3, 5), repeat=n)]
+JSON, GRAMMAR = JsonText('{"type": "string"}'), GrammarText('start: "\\"" /[ab]/* "\\""')
+
+
+@pytest.mark.parametrize("left", [None, 0, 2])
+def test_masks_are_the_conjunction_of_the_parts(left):
+    regular = Both((Matches('"a.*'), Complement(Contains("bb"))))
+    constraint = Constraint(Both((regular, JSON, GRAMMAR)), "\n", V)
+    parts = [GrammarMasks(JSON, "\n", V), GrammarMasks(GRAMMAR, "\n", V)]
+    automaton = RegularMasks(Automaton(regular, "\n"), V)
+    constraint.prepare(TEXTS)
+    assert constraint.left_out == []
+    for ids in TEXTS:
+        expected = automaton.mask(automaton.position(ids), left)
+        for part in parts:
+            expected = expected & part.mask(ids, left)
+        assert (constraint.mask(ids, left) == expected).all()
+
+
+@given(st.lists(languages, min_size=1, max_size=3), st.sampled_from(["", "\n"]), st.sampled_from([0, 1]))
+def test_no_token_is_refused_that_can_be_completed(parts, until, left):
+    language = Both(tuple(parts))
+    constraint = Constraint(language, until, V)
+    for ids in TEXTS[:6]:
+        mask = constraint.mask(ids, left)
+        for x in np.flatnonzero(~mask).tolist() if mask is not None else []:
+            assert not any(member(language, s) for s in completions(V, (*ids, x), until, left))
+
+
+def test_what_cannot_be_followed_is_left_out_and_said():
+    parts = (Matches(r"(a)\1"), Complement(JSON), JsonText('{"not": {}}'), GrammarText("start: x"), StartsWith("a"))
+    constraint = Constraint(Both(parts), "", V)
+    assert len(constraint.left_out) == 4
+    assert "back-reference" in constraint.left_out[0]
+    assert constraint.mask((), None).tolist() == [True, False, False, False, True, True, False, False]
+
+
+def test_an_alternative_that_cannot_be_followed_leaves_all_of_them_out():
+    for other in (Matches(r"\bx"), JSON):
+        constraint = Constraint(Either((Matches("a"), other)), "", V)
+        assert len(constraint.left_out) == 1
+        assert constraint.mask((), 0) is None
+
+
+def test_nothing_is_masked_where_nothing_can_be_followed():
+    assert Constraint(Both(()), "", V).mask((), 0) is None
+    assert not Constraint(Both(()), "", V).is_empty
+
+
+EMPTY = [
+    Both((Matches("a+"), Matches("b+"))),
+    Both((StartsWith("a"), Complement(Contains("a")))),
+    Both((JSON, Both((Length(3, 4), Length(5, 6))))),
+    Both((Matches("a"), Matches("b"), Matches(r"\bx"))),
+]
+
+
+@pytest.mark.parametrize("language", EMPTY, ids=str)
+def test_a_contradiction_is_found_at_once(language):
+    constraint = Constraint(language, "\n", V)
+    assert constraint.is_empty
+    assert not constraint.mask((), None).any()
+
+
+@pytest.mark.parametrize(
+    "pattern", ["(a|b)*a(a|b){30}", ".{0,100}" * 50, r"(\w{1,200} ){1,200}", "(.{0,60}a.{0,60}){0,50}"]
+)
+@pytest.mark.parametrize("left", [None, 0, 9])
+def test_complex_patterns_refuse_nothing_that_they_match(pattern, left):
+    constraint = Constraint(Matches(pattern), "\n", V)
+    vocabulary = Vocabulary((*V.tokens[:-1], b" ", b""), frozenset({8}))
+    constraint = Constraint(Matches(pattern), "\n", vocabulary)
+    for text in ["ab" * 30, "a" * 31, "ab1 " * 30, "aaaabbbb " * 10]:
+        ids = tuple(vocabulary.tokens.index(c.encode()) for c in text)
+        if member(Matches(pattern), text):
+            assert all(constraint.mask(ids[:k], left)[x] for k, x in enumerate(ids) if left or k + 1 == len(ids))
+            assert constraint.mask(ids, left)[8]
+
+
+def test_parts_that_are_too_complex_together_are_left_out_one_by_one(monkeypatch):
+    monkeypatch.setattr("fkdsl.engine.constraints.constraint.automaton", refuse_more_than(1))
+    constraint = Constraint(Both((StartsWith("a"), Contains("b"), Contains("1"))), "", V)
+    assert len(constraint.left_out) == 2
+    assert constraint.mask((), None).tolist() == [True, False, False, False, True, True, False, False]
+
+
+def refuse_more_than(most):
+    from fkdsl.engine.constraints.automaton import automaton
+    from fkdsl.engine.constraints.expressions import TooComplex
+
+    def bounded(language, until=""):
+        if isinstance(language, Both) and len(language.parts) > most:
+            raise TooComplex("more than enough")
+        return automaton(language, until)
+
+    return bounded
+
+
+def test_the_reason_why_a_language_has_no_automaton():
+    assert why_not(Matches("a")) == ""
+    assert why_not(Matches(r"a\b")) == "a word boundary"
+    assert why_not(Matches("a?" * 2_000)).startswith("an automaton with")
+
+
+def test_a_constraint_is_made_once():
+    assert make_constraint(Matches("a"), "\n", V) is make_constraint(Matches("a"), "\n", V)
