@@ -174,3 +174,8 @@ def test_syllables_of_known_lines(line, n):
 @given(st.text("abcdeiouy'-", max_size=10))
 def test_a_word_with_a_letter_has_a_syllable(w):
     assert syllables_of(w) >= (1 if any(map(str.isalpha, w)) else 0)
+
+
+def test_a_grammar_that_lark_cannot_follow_is_a_mistake_of_the_program():
+    with pytest.raises(BuiltinError, match="no Lark grammar"):
+        TABLE["parses"].call("aa", 'start: "a"*\n%ignore "a"\n', folder=Path())

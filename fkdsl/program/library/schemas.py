@@ -172,13 +172,15 @@ def grammar_mistake(text: str) -> str:
 
 
 def derives(grammar: str, s: str) -> bool:
-    """Whether a sound grammar derives a text, as a constraint has it too."""
+    """Whether a sound grammar derives a text, as a constraint has it too. ValueError if lark cannot tell."""
     import lark
 
     try:
         _grammar(grammar)[0].parse(s)
     except lark.exceptions.LarkError:
         return False
+    except RuntimeError as error:  # its parser's way to say that it cannot tell an empty start from an ignored text
+        raise ValueError(str(error)) from None
     return _allowed(GrammarText(grammar), s)
 
 

@@ -140,4 +140,7 @@ def parses(s: str, grammar: str, *, folder: Path) -> bool:
     reason = grammar_mistake(text)
     if reason:
         raise no_grammar(grammar, reason)
-    return REPLACEMENT not in s and derives(text, s)
+    try:
+        return REPLACEMENT not in s and derives(text, s)
+    except ValueError as error:
+        raise no_grammar(grammar, str(error)) from None
