@@ -13,7 +13,7 @@ MEANS = {
     "mask": "by a mask over the vocabulary, computed once",
     "automaton": "by an automaton or a grammar: a mask for each place in it, and for the tokens that are left",
     "early": "at every token of the text, as far as it is known by then, by trial",
-    "tried": "by trial: each likely token, the others by weighted rejection: some ten tokens for a draw",
+    "tried": "by trial: each likely token, the others by weighted rejection: some five tokens for a draw",
     "tried, dear": "by trial, which is dear: weighted rejection, two tokens or more for a draw",
     "tested": "by trying each value",
 }

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 TESTED = 32
 """Outcomes of positive probability up to which each is tested, so that A is exact."""
-HEAD, DEAR_HEAD = 0.02, 0.1
+HEAD, DEAR_HEAD = 0.05, 0.1
 """Share of the probability from which on an outcome is tested before any is drawn, also where tests are dear."""
 TESTS, DEAR_TESTS = 256, 32
 """Outcomes that are tested at most before one is drawn, beyond those of the head."""

@@ -21,8 +21,8 @@ from fkdsl.models.registry import load_model
 LOOP = "    while not lm.done and lm.tokens < 32:\n        t ~ lm\n{body}    return lm.text\n"
 TEXT = '    s ~ text(lm, until="\\n", max_tokens=32)\n{body}    return s\n'
 SCHEMA = (
-    '{"type": "object", "properties": {"name": {"type": "string", "maxLength": 20}, "born": {"type": "integer"}, '
-    '"town": {"type": "string", "maxLength": 12}}, "required": ["name", "born", "town"], "additionalProperties": false}'
+    '{"type": "object", "properties": {"town": {"enum": ["Rome", "Oslo", "Lima"]}, "born": {"type": "integer", '
+    '"minimum": 1900, "maximum": 2020}}, "required": ["town", "born"], "additionalProperties": false}'
 )
 GRAMMAR = r"start: word (\", \" word)* \".\"\nword: /[A-Za-z]+( [a-z]+)*/\n"
 ROWS = {
