@@ -29,7 +29,7 @@ from fkdsl.inference.methods import check_available, check_options
 from fkdsl.inference.result import Result, total_variation
 
 DEFAULT_METHODS = ("local", "importance", "smc", "steer", "exact")
-BUDGET, RUNS, MAX_STATES = 2000, 5, 100_000
+BUDGET, RUNS, MAX_STATES = 2000, 5, 20_000
 COUNTS = {"local": "particles", "importance": "particles", "smc": "particles", "steer": "particles",
           "rejection": "attempts"}  # fmt: skip
 """The option by which a method's tokens are set."""

@@ -23,8 +23,9 @@ def load_externs(declared: Mapping[str, ExternInfo], allowed: bool) -> dict[str,
     or cannot be loaded."""
     if declared and not allowed:
         first = next(iter(declared.values())).definition
+        paths = dict.fromkeys(d.definition.path for d in declared.values())
         raise CallError(
-            f"{first.span}: this program runs Python code: {', '.join(d.definition.path for d in declared.values())}",
+            f"{first.span}: this program runs Python code: {', '.join(paths)}",
             "read that code, and if you trust it, run with --allow-extern",
         )
     modules: dict[Path, ModuleType] = {}

@@ -94,8 +94,8 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--budget", type=int, default=2000, metavar="TOKENS",
                         help="tokens that a run forwards, about (default 2000)")  # fmt: skip
     parser.add_argument("--runs", type=int, default=5, help="runs of each method, from --seed on (default 5)")
-    parser.add_argument("--max-states", type=int, default=100_000,
-                        help="states that exact enumerates at most (default 100000)")  # fmt: skip
+    parser.add_argument("--max-states", type=int, default=20_000,
+                        help="states that exact enumerates at most (default 20000)")  # fmt: skip
 
 
 def _add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:

@@ -181,12 +181,19 @@ def without_dead(guides: Guides, guide: Guide, p: Floats, trials: Trials) -> tup
     for i in likely:
         test(i)
     if living < guides.enough * left:
-        for i in np.argsort(-p, kind="stable")[:most].tolist():
+        for i in largest(p, most):
             if p[i] > 0.0 and i not in likely:
                 test(i)
             if living >= guides.enough * left:
                 break
     return p, living >= guides.enough * left
+
+
+def largest(p: Floats, n: int) -> list[int]:
+    """The n likeliest outcomes, likeliest first, equal ones in their order. A vocabulary is too long to be sorted."""
+    first = np.arange(len(p)) if n >= len(p) else np.flatnonzero(p >= np.partition(p, -max(n, 1))[-max(n, 1)])
+    found: list[int] = first[np.argsort(-p[first], kind="stable")][:n].tolist()
+    return found
 
 
 def ask_ahead(particle: Running, need: NeedRows, text: Constrained, d: Any) -> None:

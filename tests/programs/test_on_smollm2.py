@@ -3,8 +3,14 @@
 Run by `pytest -m smollm2`; the model comes from the cache, or from a package.
 """
 
+import ast
+import datetime
+import json
 import re
+from pathlib import Path
 
+import jsonschema
+import lark
 import pytest
 
 import fkdsl
@@ -21,6 +27,18 @@ def model():
     return load_model("smollm2")
 
 
+def is_person(v):
+    jsonschema.validate(json.loads(v), json.loads(Path("programs/person.json").read_text("utf-8")))
+    return 0 < json.loads(v)["died"] - json.loads(v)["born"] <= 110
+
+
+def is_query(v):
+    lark.Lark(Path("programs/sql.lark").read_text("utf-8")).parse(v)
+    table = re.search(r"FROM (\w+)", v)[1]
+    columns = {"books": {"title", "author", "year", "price"}, "customers": {"name", "city", "age"}}[table]
+    return set(re.findall(r"[a-z]+", v)) <= {table, *columns}
+
+
 COLOURS = {"red", "orange", "yellow", "green", "blue", "indigo", "violet"}
 OBEYS = {
     "short_words": lambda v: all(letters(w) <= 5 for w in words(v)),
@@ -32,17 +50,39 @@ OBEYS = {
     "haiku": lambda v: [sum(map(syllables_of, words(line))) for line in v.split(" /\n")] == [5, 7, 5],
     "judge": lambda v: "\n" not in v,
     "choice": lambda v: v in ("positive", "negative", "neutral"),
+    "person_json": is_person,
+    "sql": is_query,
+    "arithmetic": lambda v: re.fullmatch(r"[\d+*()-]+", v) is not None and v != "24" and eval(v) == 24,
+    "email": lambda v: re.fullmatch(r"[a-z._-]*lopez[a-z._-]*@[a-z-]+\.(com|org|net|edu)", v) is not None,
+    "python_expression": lambda v: ast.parse(v, mode="eval") is not None,
+    "chess_move": lambda v: re.fullmatch(r"[NBRQK]?x?[a-h][1-8]", v) is not None,
+    "iso_date": lambda v: datetime.date.fromisoformat(v).isoformat() == v,
     "number": lambda v: re.fullmatch(r"[1-7] times, (loudly|softly)", v) is not None,
 }
 
 
+GUIDED = ["person_json", "sql", "arithmetic", "email", "python_expression", "chess_move", "iso_date"]
+
+
+def load(name):
+    return fkdsl.load(f"programs/{name}.fk", allow_extern=name == "python_expression")
+
+
 @pytest.mark.parametrize("name", OBEYS)
 def test_every_returned_text_obeys_and_the_weights_sum_to_one(name, model):
-    result = fkdsl.load(f"programs/{name}.fk").run(model=model, seed=1)
+    result = load(name).run(model=model, seed=1)
     assert result.particles
     assert all(OBEYS[name](p.value) for p in result.particles)
     assert abs(sum(p.weight for p in result.particles) - 1.0) <= 1e-9
     assert result.log_z <= 1e-6
+
+
+@pytest.mark.parametrize("name", GUIDED)
+def test_guided_programs_end_well_with_sixteen_particles_whatever_the_seed(name, model):
+    for seed in (0, 2):
+        result = load(name).run("smc", particles=16, model=model, seed=seed)
+        assert result.particles
+        assert all(OBEYS[name](p.value) for p in result.particles)
 
 
 def test_the_same_seed_gives_the_same_answer_at_another_budget_and_batch(model):

@@ -122,8 +122,10 @@ class GrammarMasks:
         self._pieces[self._broken] = True
         self._held: dict[bytes, dict[str, list[int]]] = {}
         # llguidance knows one token for each text: the others of the same text go by it.
-        numbers = {raw: k for k, raw in enumerate(dict.fromkeys(vocabulary.tokens))}
-        self._same = np.array([numbers[raw] for raw in vocabulary.tokens], dtype=np.int64)
+        same: dict[bytes, list[int]] = {}
+        for i, raw in enumerate(vocabulary.tokens):
+            same.setdefault(raw, []).append(i)
+        self._same = [ids for raw, ids in same.items() if raw and len(ids) > 1]
         self._ending: dict[bytes, list[int]] = {}
         self._toward = np.zeros(vocabulary.size, dtype=np.bool_)
         for i, raw in enumerate(vocabulary.tokens if self.until else ()):
@@ -215,9 +217,9 @@ class GrammarMasks:
         return self._last(ids, allowed) if left == 0 else allowed
 
     def _with_ends(self, ids: tuple[int, ...], matcher: Any, allowed: Mask) -> Mask:
-        known = np.zeros(int(self._same.max()) + 1, dtype=np.bool_)
-        known[self._same[allowed]] = True
-        allowed = known[self._same] | self._silent
+        allowed = allowed | self._silent
+        for same in self._same:
+            allowed[same] = allowed[same].any()
         whole, pending = self._before_pending(ids)
         for text, tokens in self._held_back(pending).items():
             if not allowed[tokens].all() and _accepts(self._after_bytes(whole, text.encode())):

@@ -158,11 +158,9 @@ class RegularMasks:
         if not pending:
             return bool(self._viable(np.array([state], dtype=np.int32), left)[0])
         symbols = self._onward(pending)
-        if -1 in symbols:
+        if -1 in symbols or self.automaton.accepting[state]:
             return True
         onward = [self.automaton.step(state, symbol) for symbol in symbols]
-        if left is not None or self.automaton.accepting[state]:
-            onward.append(state)
         return bool(self._viable(np.array(onward, dtype=np.int32), left).any())
 
     # --------------------------------------------------------------- look-ahead
