@@ -34,6 +34,7 @@ from fkdsl.language.constants import constant
 from fkdsl.language.lower import lower
 from fkdsl.language.parser import parse as parse_source
 from fkdsl.language.parser import read_source
+from fkdsl.program.code import Executable
 from fkdsl.program.feynman_kac import SteeringModel
 from fkdsl.program.guided import Guides
 from fkdsl.program.types import BOOL, FLOAT, INT, STR, List, Type
@@ -171,10 +172,14 @@ class Program:
     ) -> SteeringModel:
         """(s0, {M_t}, {G_t}) of the program with its arguments. model: a reference, a LanguageModel or an engine in
         place of the program's default model. guides: how guided draws choose."""
-        externs = load_externs(self.checked.externs, self.allow_extern)
-        code = build(self.ir(), Environment(self.folder, externs, self.checked.folders))
         engines = engines if engines is not None else self.engines(model)
-        return SteeringModel(code, engines, self._argument_values(), guides=guides)
+        return SteeringModel(self._built, engines, self._argument_values(), guides=guides)
+
+    @cached_property
+    def _built(self) -> Executable:
+        """Built once, for what it remembers from run to run: masks, and what comprehensions made of texts."""
+        externs = load_externs(self.checked.externs, self.allow_extern)
+        return build(self.ir(), Environment(self.folder, externs, self.checked.folders))
 
     def engines(self, model: ModelReference | None = None, **options: Any) -> Engines:
         """The language models that the program names, each loaded when it is first needed."""

@@ -15,15 +15,19 @@ visits every outcome instead.
 
 from __future__ import annotations
 
+import math
 from hashlib import blake2b
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from fkdsl.base.errors import InternalError
 
 Key = int | str
+Probabilities = NDArray[np.float32] | NDArray[np.float64]
+BLOCK = 256
+"""Probabilities that are summed as one where there are more."""
 
 
 class Rng(Protocol):
@@ -55,13 +59,22 @@ def derive(key: bytes, *parts: Key) -> bytes:
     return digest.digest()
 
 
-def check_probabilities(probabilities: ArrayLike) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Probabilities as float64 (n,), not negative, with a positive finite sum; else InternalError."""
-    p = np.asarray(probabilities, dtype=np.float64)
-    total = p.sum()
-    if p.ndim != 1 or not np.isfinite(total) or total <= 0.0 or p.min() < 0.0:
+def check_probabilities(probabilities: ArrayLike) -> Probabilities:
+    """Probabilities as float64 or float32 (n,), not negative, with a positive finite sum; else InternalError."""
+    p = np.asarray(probabilities)
+    if p.dtype != np.float32:
+        p = p.astype(np.float64, copy=False)
+    total = float(p.sum())
+    if p.ndim != 1 or not math.isfinite(total) or total <= 0.0 or p.min() < 0.0:
         raise InternalError(f"a choice needs probabilities with a positive, finite sum, not {total} over {p.shape}")
     return p
+
+
+def block_sums(p: Probabilities, block: int = BLOCK) -> NDArray[np.float64]:
+    """The sums of each `block` probabilities, float64, a last, shorter block among them."""
+    whole = len(p) // block * block
+    sums = (p[:whole].reshape(-1, block) @ np.ones(block, p.dtype)).astype(np.float64)
+    return sums if whole == len(p) else np.append(sums, p[whole:].sum())
 
 
 class KeyedRng:
@@ -80,12 +93,22 @@ class KeyedRng:
 
     def choice(self, probabilities: ArrayLike) -> int:
         p = check_probabilities(probabilities)
-        cumulative = np.cumsum(p)
-        index = int(np.searchsorted(cumulative, self.uniform() * cumulative[-1], side="right"))
-        if index < len(p) and p[index] > 0.0:
-            return index
-        # Rounding may put the draw past the last positive entry.
-        return int(np.flatnonzero(p)[-1])
+        if len(p) <= BLOCK:
+            return self._within(p, self.uniform() * float(p.sum(dtype=np.float64)))
+        # A vocabulary is long: its blocks are summed in one pass, and only one of them is added up in order.
+        sums = np.cumsum(block_sums(p))
+        left = self.uniform() * float(sums[-1])
+        block = int(np.searchsorted(sums, left, side="right"))
+        while block == len(sums) or not p[block * BLOCK : (block + 1) * BLOCK].any():
+            block -= 1  # rounding put the draw past the last positive entry
+        before = float(sums[block - 1]) if block else 0.0
+        return block * BLOCK + self._within(p[block * BLOCK : (block + 1) * BLOCK], left - before)
+
+    @staticmethod
+    def _within(p: Probabilities, left: float) -> int:
+        """The index at which the running sum of p passes `left`; the last positive one if rounding keeps it short."""
+        index = int(np.searchsorted(np.cumsum(p, dtype=np.float64), left, side="right"))
+        return index if index < len(p) and p[index] > 0.0 else int(np.flatnonzero(p)[-1])
 
     def split(self, *key: Key) -> KeyedRng:
         return KeyedRng(key=derive(self.key, *key))

@@ -3,13 +3,13 @@
     engine = CachedTransformer(model)
     a = engine.start("Once upon a time")           # a handle; nothing is computed yet
     b = engine.extend(a, model.encode(" there"))
-    rows = engine.log_probs([a, b, a])             # (3, V): one forward; each distinct context computed once
+    rows = engine.log_probs([a, b, a])             # three (V,): one forward; each distinct context computed once
 
 Laws: cached equals uncached, up to rounding. A context's row is computed once however many particles share it, and
 only its new tokens go through the model. Forking copies nothing. A handle never breaks: what the budget evicted is
 computed again.
 
-Room for speed: a model may answer `forward` from its own preallocated memory; segments are opaque here.
+Segments are opaque here: where their bytes lie is the model's affair (fkdsl.models.kv_pool).
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from fkdsl.base.errors import CallError
@@ -76,12 +75,24 @@ class CachedTransformer:
             raise CallError(message, "shorten the prompt, or bound the text by max_tokens")
         return self.tree.extend(context, tokens)
 
+    def raw(self, context: Context) -> bytes:
+        """The bytes of a context's tokens, those of the prompt among them."""
+        if context.raw is None:
+            after: list[Context] = []
+            node = context
+            while node.raw is None:
+                assert node.parent is not None
+                after.append(node)
+                node = node.parent
+            context.raw = node.raw + self.model.vocabulary.raw(n.token for n in reversed(after))
+        return context.raw
+
     def cached(self, context: Context) -> NDArray[Any] | None:
         """The row after a context if it is at hand, else None. Computes nothing."""
         return self.cache.row(id(context))
 
-    def log_probs(self, contexts: Sequence[Context]) -> NDArray[Any]:
-        """(n, V) log-probabilities (nats) of the token after each context."""
+    def log_probs(self, contexts: Sequence[Context]) -> list[NDArray[Any]]:
+        """For each context the (V,) log-probabilities (nats) of the token after it, not to be written to."""
         rows: dict[Context, NDArray[Any]] = {}
         missing: list[Context] = []
         self.stats.asked += len(contexts)
@@ -95,7 +106,7 @@ class CachedTransformer:
         for wave in plan_waves(missing, self._usable, self.max_batch):
             rows.update(self._forward(wave))
         self.cache.shrink()
-        return np.stack([rows[c] for c in contexts]) if contexts else np.zeros((0, self.model.vocabulary.size))
+        return [rows[c] for c in contexts]
 
     def logprob_of(self, context: Context, tokens: Sequence[int]) -> float:
         """log-probability (nats) of a sequence of tokens after a context; the context is left as it was."""
@@ -107,11 +118,9 @@ class CachedTransformer:
     # ----------------------------------------------------------------- forward
 
     def _usable(self, node: Context) -> bool:
-        """Whether a forward can go on from a node: its cache is there, and that of all it rests on."""
+        """Whether a forward can go on from a node: its segment is there, and so are those that it rests on."""
         slot = self.cache.slot(id(node))
-        if slot is None or not (slot[0].sliceable or slot[1] == slot[0].length - 1):
-            return False
-        return slot[0].standalone or all(self.cache.slot(id(n)) is not None for n in node.path())
+        return slot is not None and (slot[0].sliceable or slot[1] == slot[0].length - 1)
 
     def _forward(self, jobs: Sequence[Job]) -> dict[Context, NDArray[Any]]:
         """One batched forward; keeps its segments and rows, and gives the rows wanted."""
@@ -121,25 +130,16 @@ class CachedTransformer:
         self.stats.forwarded_tokens += sum(len(row.tokens) for row in batch)
         rows: dict[Context, NDArray[Any]] = {}
         for job, answer in zip(jobs, answers, strict=True):
-            self.cache.put(answer.segment, [id(n) for n in job.run])
+            self.cache.put(answer.segment, [id(n) for n in job.run], id(job.base))
             for node, row in zip(job.wanted, answer.log_probs, strict=True):
                 rows[node] = row
-                # A copy, since a view would keep the whole batch's rows in memory.
-                self.cache.put_row(id(node), row.copy())
+                self.cache.put_row(id(node), row)
         return rows
 
-    def _past(self, base: Context) -> tuple[Past, ...]:
-        """The cached segments that spell a context, in order; one alone where it stands for all before it."""
-        past: list[Past] = []
-        # From the end, so that the cache sees the root as used last: an ancestor outlives what rests on it.
-        for node in reversed(base.path()):
-            slot = self.cache.slot(id(node))
-            assert slot is not None
-            segment, at = slot
-            if not past and segment.standalone:
-                return (Past(segment, 0, segment.length),)
-            if past and past[-1].segment is segment and past[-1].start == at + 1:
-                past[-1] = Past(segment, at, past[-1].stop)
-            else:
-                past.append(Past(segment, at, at + 1))
-        return tuple(reversed(past))
+    def _past(self, base: Context) -> Past | None:
+        """The cached segment that ends a context; the empty one has none."""
+        if base.parent is None:
+            return None
+        slot = self.cache.slot(id(base))
+        assert slot is not None
+        return Past(slot[0], slot[1] + 1)

@@ -1,14 +1,15 @@
 """The one owner of cached segments and rows: it counts who uses a segment, frees what nobody does, and keeps within a
 budget of bytes.
 
-A segment is what one forward made for one run of tokens; each of those tokens' nodes uses it. A row is the (V,)
-log-probabilities after a node. When the budget is passed, least recently used rows go first, then whole segments; what
-is needed for the forward at hand is never evicted. What was evicted is computed again when it is asked for.
+A segment is what one forward made for one run of tokens; each of those tokens' nodes uses it, and so do the segments
+that rest on it, unless they stand alone. A row is the (V,) log-probabilities after a node. When the budget is passed,
+least recently used rows go first, then whole segments, those that nothing rests on before the others; what is needed
+for the forward at hand is never evicted. What was evicted is computed again when it is asked for.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,22 +19,29 @@ from fkdsl.models.interface import Segment
 
 Node = int
 """A node of the prefix tree, by id(): the cache must not keep nodes alive."""
+ROW_BYTES = 128_000_000
+"""Bytes of rows that are kept at most: a row is often longer than a token's keys and values, and seldom asked for
+twice."""
 
 
 @dataclass(eq=False, slots=True)
 class Block:
-    """A segment and the nodes that use it, by position."""
+    """A segment, the nodes that use it, by position, the block that it rests on, and how many rest on it."""
 
     segment: Segment
     users: dict[Node, int]
+    base: Block | None
+    resting: int = 0
 
 
 class KVCache:
-    """Segments and rows by node. `held` is their bytes, `evictions` counts what the budget drove out."""
+    """Segments and rows by node. `held` is their bytes, `held_rows` those of rows alone, `evictions` counts what the
+    budget drove out."""
 
     def __init__(self, budget: int | None = None) -> None:
         self.budget = budget
         self.held = 0
+        self.held_rows = 0
         self.evictions = 0
         self._blocks: OrderedDict[int, Block] = OrderedDict()
         self._of: dict[Node, Block] = {}
@@ -41,13 +49,17 @@ class KVCache:
 
     # --------------------------------------------------------------- segments
 
-    def put(self, segment: Segment, nodes: list[Node]) -> None:
-        """Keeps a segment for the nodes of its tokens, in order; they let go of what they used before."""
-        for node in nodes:
-            self._release_slot(node)
+    def put(self, segment: Segment, nodes: list[Node], base: Node) -> None:
+        """Keeps a segment for the nodes of its tokens, in order; they let go of what they used before. base: the node
+        that it continues."""
         if not nodes:
             return
-        block = Block(segment, {node: i for i, node in enumerate(nodes)})
+        under = None if segment.standalone else self._of.get(base)
+        block = Block(segment, {node: i for i, node in enumerate(nodes)}, under)
+        if under is not None:
+            under.resting += 1
+        for node in nodes:
+            self._release_slot(node)
         self._blocks[id(block)] = block
         self._of.update(dict.fromkeys(nodes, block))
         self.held += segment.nbytes
@@ -64,15 +76,23 @@ class KVCache:
         block = self._of.pop(node, None)
         if block is not None:
             del block.users[node]
-            if not block.users:
-                self._drop(block)
+            self._drop_unused(block)
 
-    def _drop(self, block: Block) -> None:
+    def _drop_unused(self, block: Block | None) -> None:
+        """Drops a block that nothing uses, and what it rested on if nothing else does."""
+        while block is not None and not block.users and not block.resting:
+            block = self._drop(block)
+
+    def _drop(self, block: Block) -> Block | None:
+        """Drops a block that nothing rests on; gives the one it rested on."""
         for node in block.users:
             del self._of[node]
         block.users.clear()
         del self._blocks[id(block)]
         self.held -= block.segment.nbytes
+        if block.base is not None:
+            block.base.resting -= 1
+        return block.base
 
     # ------------------------------------------------------------------- rows
 
@@ -80,6 +100,7 @@ class KVCache:
         self._drop_row(node)
         self._rows[node] = row
         self.held += row.nbytes
+        self.held_rows += row.nbytes
 
     def row(self, node: Node) -> NDArray[Any] | None:
         row = self._rows.get(node)
@@ -91,6 +112,7 @@ class KVCache:
         row = self._rows.pop(node, None)
         if row is not None:
             self.held -= row.nbytes
+            self.held_rows -= row.nbytes
 
     # ----------------------------------------------------------------- memory
 
@@ -100,12 +122,18 @@ class KVCache:
         self._release_slot(node)
 
     def shrink(self) -> None:
-        """Evicts, least recently used first, until within the budget."""
+        """Evicts, least recently used first, until within the budget, and rows until within theirs."""
+        while self.held_rows > ROW_BYTES:
+            self._drop_row(next(iter(self._rows)))
         if self.budget is None:
             return
         while self.held > self.budget and self._rows:
             self._drop_row(next(iter(self._rows)))
             self.evictions += 1
-        while self.held > self.budget and self._blocks:
-            self._drop(next(iter(self._blocks.values())))
+        ends = deque(block for block in self._blocks.values() if not block.resting) if self.held > self.budget else ()
+        while self.held > self.budget and ends:
+            base = self._drop(ends.popleft())
             self.evictions += 1
+            # Back along the same sequence, before the next one: what is left of the others can be gone on from.
+            if base is not None and not base.resting:
+                ends.appendleft(base)

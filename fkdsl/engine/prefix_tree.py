@@ -22,14 +22,16 @@ from weakref import ReferenceType, ref
 
 
 class Context:
-    """A sequence of tokens, as its last node. Immutable to its holders; compared by identity."""
+    """A sequence of tokens, as its last node. Immutable to its holders; compared by identity. raw: its bytes, once
+    they have been asked for."""
 
-    __slots__ = ("__weakref__", "_tree", "length", "parent", "token")
+    __slots__ = ("__weakref__", "_tree", "length", "parent", "raw", "token")
 
     def __init__(self, tree: PrefixTree, parent: Context | None, token: int) -> None:
         self._tree = tree
         self.parent = parent
         self.token = token
+        self.raw: bytes | None = None if parent else b""
         self.length: int = parent.length + 1 if parent else 0
 
     @property

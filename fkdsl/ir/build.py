@@ -15,11 +15,12 @@ from typing import Any
 from fkdsl.base.errors import FkdslError, InternalError
 from fkdsl.base.spans import Source, Span
 from fkdsl.ir import nodes as ir
+from fkdsl.ir.build_gather import build_gather
 from fkdsl.ir.build_models import build_model
 from fkdsl.program import code
 from fkdsl.program.code import Code, Compute, Executable, Op
 from fkdsl.program.faults import LIMITS, Fault, NeedRows
-from fkdsl.program.operators import OPERATORS, iterate, truth
+from fkdsl.program.operators import OPERATORS, truth
 from fkdsl.program.particle import ActiveFrame
 from fkdsl.program.signatures import TABLE, BuiltinError
 from fkdsl.program.state import UNSET
@@ -156,7 +157,7 @@ class _Builder:
             case ir.Format(parts=parts):
                 return self.format(e, parts)
             case ir.Gather():
-                return self.gather(e)
+                return guarded(e.span, build_gather(self.program, e, self.expr))
             case ir.Builtin(name=name, args=args):
                 return self.builtin(e, name, args)
             case ir.Model(operation=operation, args=args, model=model):
@@ -205,28 +206,6 @@ class _Builder:
             return "".join(pieces)
 
         return guarded(e.span, render)
-
-    def gather(self, e: ir.Gather) -> Compute:
-        element = self.expr(e.element)
-        clauses = [(c.targets, self.expr(c.iterable), tuple(map(self.expr, c.conditions))) for c in e.clauses]
-
-        def collect(frame: ActiveFrame, depth: int, out: list[Any]) -> None:
-            if depth == len(clauses):
-                out.append(element(frame))
-                return
-            targets, iterable, conditions = clauses[depth]
-            for item in iterate(iterable(frame)):
-                frame.particle.burn(1, e.span)
-                code.unpack(frame, targets, item)
-                if all(truth(c(frame)) for c in conditions):
-                    collect(frame, depth + 1, out)
-
-        def run(frame: ActiveFrame) -> tuple[Any, ...]:
-            out: list[Any] = []
-            collect(frame, 0, out)
-            return tuple(out)
-
-        return guarded(e.span, run)
 
     def builtin(self, e: ir.Expr, name: str, args: tuple[ir.Expr, ...]) -> Compute:
         signature = TABLE[name]

@@ -3,7 +3,7 @@
 Attention families are batched with pasts padded on the left and new tokens on the right; caches of other kinds
 (recurrent, hybrid) are batched by equal lengths. Weights are safetensors or gguf only, and no remote code runs.
 
-A faster forward (prepacked weights, keys and values kept in place) goes behind `forward`; this one is its reference.
+Decoders of the Llama family go by fkdsl.models.decoder instead; what is here is its reference.
 """
 
 from __future__ import annotations
@@ -19,20 +19,26 @@ import torch
 from transformers.cache_utils import DynamicCache, DynamicIndexedLayer, DynamicLayer, LinearAttentionCacheLayerMixin
 
 from fkdsl.base.errors import CallError, InternalError
+from fkdsl.models.decoder import Decoder, fits
 from fkdsl.models.interface import Answer, ForwardRow, Rows
-from fkdsl.models.kv_batch import Layout, assemble, cut, layout_of
+from fkdsl.models.kv_batch import Layout, assemble, layout_of, store
+from fkdsl.models.kv_pool import KVPool, table_of
+from fkdsl.models.linear import pack_modules, packs_int8
 from fkdsl.models.state_batch import StateSegment, restore, snapshot
 from fkdsl.models.tokenizer import vocabulary_of
 from fkdsl.models.vocabulary import Vocabulary
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64,
+          "int8": torch.float32}  # fmt: skip
+"""Precisions, and the dtype that weights are loaded in for each."""
 
 
 class HuggingFaceModel:
     """A LanguageModel over a transformers module.
 
     encode: text to ids that continue another text. start_ids: what stands before a prompt (BOS), or where the prompt
-    is empty; a model that has neither cannot begin from nothing.
+    is empty; a model that has neither cannot begin from nothing. fast: whether weights are packed, and families that
+    have a decoder here go by it; the module is changed by it, or no longer needed. precision: a key of DTYPES.
     """
 
     allows_empty = False
@@ -49,6 +55,8 @@ class HuggingFaceModel:
         chat: Callable[[str, str], Sequence[int]] | None = None,
         max_length: int | None = None,
         facts: dict[str, Any] | None = None,
+        fast: bool = False,
+        precision: str = "float32",
     ) -> None:
         self.module, self.vocabulary, self.name = module.eval(), vocabulary, name
         self._encode, self._chat = encode, chat
@@ -61,6 +69,11 @@ class HuggingFaceModel:
         self._keeps = "logits_to_keep" in parameters
         self._positions = "position_ids" in parameters
         self._layout: Layout | None = None
+        self._pool: KVPool | None = None
+        self.device = module.device
+        self._decoder = Decoder(module, precision) if fast and fits(module.config) else None
+        if fast and self._decoder is None:
+            pack_modules(module, precision)
         self.plain_attention = all(_is_attention(layer) for layer in DynamicCache(config=module.config).layers)
 
     # ---------------------------------------------------------------- loading
@@ -76,8 +89,9 @@ class HuggingFaceModel:
         local_files_only: bool = False,
         name: str | None = None,
         origin: Mapping[str, Any] | None = None,
+        fast: bool = True,
     ) -> HuggingFaceModel:
-        """The model of a folder or a hub id. `origin` is told by `describe`.
+        """The model of a folder or a hub id. `origin` is told by `describe`. fast: False for the library's own module.
 
         Raises CallError for a dtype or device that cannot be used, and for weights that lack some of its tensors.
         """
@@ -86,6 +100,8 @@ class HuggingFaceModel:
 
         if dtype not in DTYPES:
             raise CallError(f"there is no precision `{dtype}`", f"one of {', '.join(DTYPES)}")
+        if dtype == "int8" and not (fast and device == "cpu" and packs_int8()):
+            raise CallError("this machine has no 8-bit linear maps for the device", "use --dtype bfloat16 or float32")
         logging.set_verbosity_error()
         logging.disable_progress_bar()
         common: dict[str, Any] = {"local_files_only": local_files_only, "trust_remote_code": False}
@@ -108,12 +124,14 @@ class HuggingFaceModel:
             module = module.to(device)
         except (RuntimeError, AssertionError) as error:
             raise CallError(f"the device `{device}` cannot be used: {error}", "run with --device cpu") from None
-        model = cls.of(module, tokenizer, name or Path(path_or_id).name, dtype=dtype)
+        model = cls.of(module, tokenizer, name or Path(path_or_id).name, dtype=dtype, fast=fast)
         model._facts.update(origin or {})
+        if model._decoder is not None:
+            module.to("meta")  # its weights are packed: they need not be held twice
         return model
 
     @classmethod
-    def of(cls, module: Any, tokenizer: Any, name: str, dtype: str = "float32") -> HuggingFaceModel:
+    def of(cls, module: Any, tokenizer: Any, name: str, dtype: str = "float32", fast: bool = False) -> HuggingFaceModel:
         """A module with its tokenizer."""
         size = module.get_output_embeddings().weight.shape[0]
         config = module.config.get_text_config(decoder=True)
@@ -152,6 +170,8 @@ class HuggingFaceModel:
             chat=chat,
             max_length=longest if isinstance(longest, int) and longest > 0 else None,
             facts=facts,
+            fast=fast,
+            precision=dtype,
         )
 
     # --------------------------------------------------------------- protocol
@@ -178,14 +198,20 @@ class HuggingFaceModel:
         if any(not row.tokens for row in rows):
             raise InternalError("this model has no distribution after no token")
         with torch.inference_mode():
+            if self._decoder is not None:
+                return self._decoded(self._decoder, rows)
             return self._attention(rows) if self.plain_attention else self._recurrent(rows)
 
     # ----------------------------------------------------------------- forward
 
+    def _decoded(self, decoder: Decoder, rows: Sequence[ForwardRow]) -> list[Answer]:
+        logits, segments = decoder.forward(rows)
+        return [Answer(p, s) for p, s in zip(_normalised(logits, rows), segments, strict=True)]
+
     def _attention(self, rows: Sequence[ForwardRow]) -> list[Answer]:
-        cache, longest = assemble([row.past for row in rows], self._layout)
+        cache, longest = assemble([row.past for row in rows], self._layout, self._pool)
         lengths = [len(row.tokens) for row in rows]
-        pasts = [sum(p.stop - p.start for p in row.past) for row in rows]
+        pasts = [len(table_of(row.past)) for row in rows]
         B, L = len(rows), max(lengths)
         ids = np.zeros((B, L), dtype=np.int64)
         mask = np.zeros((B, longest + L), dtype=np.int64)
@@ -198,9 +224,10 @@ class HuggingFaceModel:
         if self._positions:
             given["position_ids"] = self._tensor(positions)
         log_probs = self._run(ids, rows, given)
-        if self._layout is None:
+        if self._layout is None or self._pool is None:
             self._layout = layout_of(cache.layers)
-        segments = cut(cache.layers, self._layout, longest, lengths)
+            self._pool = KVPool(self._layout.shapes, cache.layers[0].keys.dtype, self.device)
+        segments = store(cache.layers, self._layout, self._pool, [row.past for row in rows], longest, lengths)
         return [Answer(p, s) for p, s in zip(log_probs, segments, strict=True)]
 
     def _recurrent(self, rows: Sequence[ForwardRow]) -> list[Answer]:
@@ -243,13 +270,18 @@ class HuggingFaceModel:
         if not flat:
             return [np.zeros((0, self.vocabulary.size), dtype=np.float32) for _ in rows]
         index = torch.tensor(flat, device=logits.device)
-        wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
-        chosen = torch.log_softmax(logits[index[:, 0], index[:, 1]].to(wide), dim=-1).cpu().numpy()
-        ends = np.cumsum([len(row.wanted) for row in rows])
-        return [chosen[end - len(row.wanted) : end] for end, row in zip(ends, rows, strict=True)]
+        return _normalised(logits[index[:, 0], index[:, 1]], rows)
 
     def _tensor(self, array: Any) -> torch.Tensor:
-        return torch.as_tensor(array, device=self.module.device)
+        return torch.as_tensor(array, device=self.device)
+
+
+def _normalised(logits: torch.Tensor, rows: Sequence[ForwardRow]) -> list[Rows]:
+    """(wanted, V) log-probabilities of each row, of the logits of all wanted positions in order."""
+    wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
+    chosen = torch.log_softmax(logits.to(wide), dim=-1).cpu().numpy()
+    ends = np.cumsum([len(row.wanted) for row in rows])
+    return [chosen[end - len(row.wanted) : end] for end, row in zip(ends, rows, strict=True)]
 
 
 def _is_attention(layer: Any) -> bool:
@@ -263,15 +295,16 @@ def _ids(value: Any) -> set[int]:
 
 
 def _state(row: ForwardRow) -> StateSegment:
-    segment = row.past[-1].segment
+    assert row.past is not None
+    segment = row.past.segment
     assert isinstance(segment, StateSegment)
     return segment
 
 
 def _part(row: ForwardRow, begin: int, end: int) -> ForwardRow:
     """Tokens [begin, end) of a row, and what is wanted of them."""
-    return ForwardRow((), row.tokens[begin:end], tuple(w - begin for w in row.wanted if begin <= w < end))
+    return ForwardRow(None, row.tokens[begin:end], tuple(w - begin for w in row.wanted if begin <= w < end))
 
 
 def _total(row: ForwardRow) -> int:
-    return _state(row).total if row.past else 0
+    return _state(row).total if row.past is not None else 0

@@ -1,9 +1,9 @@
 """What a language model must offer: a vocabulary, a tokenizer, and a forward over (cached prefix, new tokens).
 
-A model computes and forgets; the engine decides what is computed, keeps what comes back and hands it in again. So a
-model holds no cache of its own, and `forward` never writes into what it is given.
+The engine decides what is computed, keeps what comes back, hands it in again, and by letting go of it frees it. A model
+may keep the bytes where it likes (a pool), and `forward` never writes into what it is given.
 
-    row = ForwardRow(past=(Past(segment, 0, segment.length),), tokens=(17, 4), wanted=(1,))
+    row = ForwardRow(past=Past(segment, segment.length), tokens=(17, 4), wanted=(1,))
     answer, = model.forward([row])
     answer.log_probs.shape == (1, model.vocabulary.size)      # after token 4
     answer.segment.length == 2                                # cache of 17 and 4, to be handed in as the next past
@@ -26,9 +26,9 @@ Rows = NDArray[np.float32] | NDArray[np.float64]
 class Segment(Protocol):
     """The cache of a run of tokens, as one forward made it: keys and values, a recurrent state, or nothing at all.
 
-    Never written after it is made. `sliceable`: any part of it can serve as a past (keys and values); if not, only its
-    end can. `standalone`: its end stands for all that came before it too, so that it is a past alone (a recurrent
-    state).
+    Never written after it is made. It stands for its tokens and all before them, and holds what it needs of those.
+    `sliceable`: a past may end at any of its tokens (keys and values); if not, only at its last. `standalone`: it needs
+    nothing of the segments before it (a recurrent state).
     """
 
     @property
@@ -48,24 +48,22 @@ class Segment(Protocol):
     def standalone(self) -> bool: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Past:
-    """Tokens [start, stop) of a cached segment. The last past of a row ends where its segment does, unless it is
-    sliceable."""
+    """A cached context: up to and with token stop - 1 of a segment, and all that came before the segment."""
 
     segment: Segment
-    start: int
     stop: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ForwardRow:
-    """One row of a batch: the cached prefix, in order, and the tokens to compute after it.
+    """One row of a batch: the cached prefix, None for none, and the tokens to compute after it.
 
     wanted: ascending indices into `tokens` after which the next-token distribution is asked for.
     """
 
-    past: tuple[Past, ...]
+    past: Past | None
     tokens: tuple[int, ...]
     wanted: tuple[int, ...]
 

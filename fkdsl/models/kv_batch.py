@@ -1,8 +1,4 @@
-"""Keys and values of attention layers: cut into segments by row, and put together into a batch.
-
-All keys and values of one shape (heads, width) are kept as one stack (n, heads, tokens, width), so that a row of many
-segments is put together by one concatenation and not by one for each layer.
-"""
+"""Keys and values of attention layers: read from the pool into a batch of the library's own cache, and written back."""
 
 from __future__ import annotations
 
@@ -10,93 +6,77 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
 from fkdsl.models.interface import Past
-
-
-@dataclass(frozen=True, eq=False)
-class KVSegment:
-    """stacks[g]: (n_g, heads, length, width), the keys and values of every layer of shape g."""
-
-    stacks: tuple[Tensor, ...]
-    length: int
-    sliceable: bool = True
-    standalone: bool = False
-
-    @property
-    def nbytes(self) -> int:
-        return sum(s.numel() * s.element_size() for s in self.stacks)
+from fkdsl.models.kv_pool import KVPool, KVSegment, table_of
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each layer's keys and values stand: (group, position) pairs by layer, None for a layer without any."""
+    """Which planes of a pool are each layer's keys and values; None for a layer that keeps none of its own."""
 
-    places: tuple[tuple[tuple[int, int], tuple[int, int]] | None, ...]
-    groups: int
+    places: tuple[tuple[int, int] | None, ...]
+    shapes: tuple[tuple[int, int], ...]
 
 
 def layout_of(layers: Sequence[Any]) -> Layout:
     """The layout of a cache after its first forward."""
-    shapes: dict[tuple[int, int], int] = {}
-    counts: list[int] = []
-    places: list[tuple[tuple[int, int], tuple[int, int]] | None] = []
-
-    def place(t: Tensor) -> tuple[int, int]:
-        group = shapes.setdefault((t.shape[1], t.shape[3]), len(shapes))
-        if group == len(counts):
-            counts.append(0)
-        counts[group] += 1
-        return group, counts[group] - 1
-
+    shapes: list[tuple[int, int]] = []
+    places: list[tuple[int, int] | None] = []
     for layer in layers:
         # A layer that shares another's keys and values keeps none of its own.
         held = getattr(layer, "is_initialized", False) and layer.keys is not None and layer.keys.numel()
-        places.append((place(layer.keys), place(layer.values)) if held else None)
-    return Layout(tuple(places), len(counts))
+        places.append((len(shapes), len(shapes) + 1) if held else None)
+        if held:
+            shapes.extend((t.shape[1], t.shape[3]) for t in (layer.keys, layer.values))
+    return Layout(tuple(places), tuple(shapes))
 
 
-def cut(layers: Sequence[Any], layout: Layout, start: int, lengths: Sequence[int]) -> list[KVSegment]:
-    """The segments of a batch's new tokens: those from `start` on, lengths[i] of row i."""
-    collected: list[list[Tensor]] = [[] for _ in range(layout.groups)]
-    for layer, place in zip(layers, layout.places, strict=True):
-        if place is not None:
-            for (group, _), t in zip(place, (layer.keys, layer.values), strict=True):
-                collected[group].append(t[:, :, start:])
-    stacks = [torch.stack(ts) for ts in collected]  # (n, B, heads, L, width)
-    return [KVSegment(tuple(s[:, i, :, :n].clone() for s in stacks), n) for i, n in enumerate(lengths)]
-
-
-def assemble(pasts: Sequence[Sequence[Past]], layout: Layout | None) -> tuple[Cache, int]:
+def assemble(pasts: Sequence[Past | None], layout: Layout | None, pool: KVPool | None) -> tuple[Cache, int]:
     """A cache whose rows are the given pasts, padded on the left, and its length. Nothing in it is shared."""
-    longest = max(sum(p.stop - p.start for p in past) for past in pasts)
-    layers = [DynamicLayer() for _ in layout.places] if layout is not None else []
-    if longest == 0 or layout is None:
-        return Cache(layers=layers) if layers else Cache(layer_class_to_replicate=DynamicLayer), 0
-    batches: list[Tensor] = []
-    for group in range(layout.groups):
-        rows = [_row(past, group) for past in pasts]
-        like = next(r for r in rows if r is not None)
-        batch = like.new_zeros((like.shape[0], len(rows), like.shape[1], longest, like.shape[3]))
-        for i, row in enumerate(rows):
-            if row is not None:
-                batch[:, i, :, longest - row.shape[2] :] = row
-        batches.append(batch)
+    tables = [table_of(past) for past in pasts]
+    longest = max(map(len, tables))
+    if layout is None or pool is None:
+        return Cache(layer_class_to_replicate=DynamicLayer), 0
+    layers = [DynamicLayer() for _ in layout.places]
+    if longest == 0:
+        return Cache(layers=layers), 0
+    padded = np.zeros((len(tables), longest), dtype=np.int64)
+    for i, table in enumerate(tables):
+        padded[i, longest - len(table) :] = table
+    index = torch.from_numpy(padded).to(pool.device).view(-1)
+
+    def rows(plane: Tensor) -> Tensor:
+        return plane.index_select(0, index).view(len(tables), longest, *plane.shape[1:]).transpose(1, 2)
+
     for layer, place in zip(layers, layout.places, strict=True):
         if place is not None:
-            (gk, ik), (gv, iv) = place
-            layer.lazy_initialization(batches[gk][ik], batches[gv][iv])
-            layer.keys, layer.values = batches[gk][ik], batches[gv][iv]
+            keys, values = (rows(pool.planes[p]) for p in place)
+            layer.lazy_initialization(keys, values)
+            layer.keys, layer.values = keys, values
     return Cache(layers=layers), longest
 
 
-def _row(past: Sequence[Past], group: int) -> Tensor | None:
-    """One row's keys and values of a group, (n, heads, tokens, width)."""
-    parts = []
-    for p in past:
-        assert isinstance(p.segment, KVSegment)
-        parts.append(p.segment.stacks[group][:, :, p.start : p.stop])
-    return torch.cat(parts, dim=2) if parts else None
+def store(
+    layers: Sequence[Any],
+    layout: Layout,
+    pool: KVPool,
+    pasts: Sequence[Past | None],
+    start: int,
+    lengths: Sequence[int],
+) -> list[KVSegment]:
+    """The segments of a batch's new tokens: those from `start` on, lengths[i] of row i."""
+    slots = pool.take(sum(lengths))
+    index = torch.from_numpy(slots.astype(np.int64)).to(pool.device)
+    row = torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths)).to(pool.device)
+    at = torch.from_numpy(np.concatenate([np.arange(start, start + n) for n in lengths])).to(pool.device)
+    for layer, place in zip(layers, layout.places, strict=True):
+        if place is not None:
+            for p, t in zip(place, (layer.keys, layer.values), strict=True):
+                pool.planes[p].index_copy_(0, index, t[row, :, at])
+    ends = np.cumsum(lengths)
+    return [KVSegment(pool, past, slots[end - n : end]) for past, n, end in zip(pasts, lengths, ends, strict=True)]

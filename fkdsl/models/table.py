@@ -4,7 +4,7 @@ Exact and instant, for tests and teaching. Its vocabulary is its token texts in 
 single bytes of probability zero, so that any prompt can stand before it. Rows are float64.
 
 >>> bits = TableModel("bits", {"": {"0": 0.4, "1": 0.6}, "0": {"0": 0.9, "1": 0.1}, "1": {"0": 0.5, None: 0.5}})
->>> answer, = bits.forward([ForwardRow((), bits.encode("00"), (1,))])
+>>> answer, = bits.forward([ForwardRow(None, bits.encode("00"), (1,))])
 >>> [round(float(p), 6) for p in np.exp(answer.log_probs[0, :3])]
 [0.9, 0.1, 0.0]
 >>> bits.encode("01x")
@@ -26,19 +26,20 @@ from fkdsl.models.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class TableSegment:
-    """The tokens themselves: a table keeps nothing else."""
+    """The bytes of a run's tokens, and of all before them: a table keeps nothing else. ends: where each token ends."""
 
-    tokens: tuple[int, ...]
+    text: bytes
+    ends: tuple[int, ...]
     sliceable: bool = True
-    standalone: bool = False
+    standalone: bool = True
 
     @property
     def length(self) -> int:
-        return len(self.tokens)
+        return len(self.ends)
 
     @property
     def nbytes(self) -> int:
-        return 8 * len(self.tokens)
+        return len(self.text) + 8 * len(self.ends)
 
 
 class TableModel:
@@ -91,21 +92,21 @@ class TableModel:
     def forward(self, rows: Sequence[ForwardRow]) -> list[Answer]:
         answers = []
         for row in rows:
-            past: list[int] = []
-            for p in row.past:
-                assert isinstance(p.segment, TableSegment)
-                past.extend(p.segment.tokens[p.start : p.stop])
-            text = self.vocabulary.raw(past)
+            text = b""
+            if row.past is not None:
+                assert isinstance(row.past.segment, TableSegment)
+                text = row.past.segment.text[: row.past.segment.ends[row.past.stop - 1]]
             if not row.tokens:
-                answers.append(Answer(self._row(text)[None, :], TableSegment(())))
+                answers.append(Answer(self._row(text)[None, :], TableSegment(text, ())))
                 continue
-            found = []
+            found, ends = [], []
             for i, token in enumerate(row.tokens):
                 text += self.vocabulary.tokens[token]
+                ends.append(len(text))
                 if i in row.wanted:
                     found.append(self._row(text))
             log_probs = np.stack(found) if found else np.zeros((0, self.vocabulary.size))
-            answers.append(Answer(log_probs, TableSegment(row.tokens)))
+            answers.append(Answer(log_probs, TableSegment(text, tuple(ends))))
         return answers
 
     def _row(self, text: bytes) -> np.ndarray[Any, np.dtype[np.float64]]:

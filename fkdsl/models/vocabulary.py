@@ -51,4 +51,9 @@ class Vocabulary:
     def text(self, ids: Iterable[int], final: bool = False) -> str:
         """The text of a sequence of tokens; bytes that are no UTF-8 become U+FFFD, an unfinished last character is
         held back until its remaining bytes come. final: none will come, so that it becomes U+FFFD too."""
-        return codecs.getincrementaldecoder("utf-8")("replace").decode(self.raw(ids), final)
+        return decoded(self.raw(ids), final)
+
+
+def decoded(raw: bytes, final: bool = False) -> str:
+    """The text that bytes stand for; see `Vocabulary.text`."""
+    return raw.decode("ascii") if raw.isascii() else codecs.getincrementaldecoder("utf-8")("replace").decode(raw, final)

@@ -8,8 +8,8 @@ so running an op twice gives what running it once gives.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fkdsl.base.spans import Span
@@ -19,6 +19,7 @@ from fkdsl.program.operators import add, truth
 from fkdsl.program.values import ContextRef
 
 if TYPE_CHECKING:
+    from fkdsl.program.outcomes import Mask
     from fkdsl.program.particle import ActiveFrame, Running
 
 Compute = Callable[["ActiveFrame"], Any]
@@ -96,7 +97,8 @@ class Guide:
 
     mask: a predicate of the token in the draw's target; reads: the other slots that it looks at. tried: whether
     outcomes are tried. blame: the condition to name when nothing is left. text: the constraint on the text that is
-    being drawn. dear: whether trying an outcome costs much.
+    being drawn. dear: whether trying an outcome costs much. masks: those computed so far, by vocabulary and what the
+    predicate reads.
     """
 
     mask: Compute | None
@@ -105,6 +107,7 @@ class Guide:
     blame: Span
     text: TextGuide | None = None
     dear: bool = False
+    masks: dict[Hashable, Mask] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from fkdsl.base.logspace import Floats
 from fkdsl.base.random import Rng
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
 from fkdsl.engine.constraints.constraint import Constraint
+from fkdsl.models.vocabulary import decoded
 from fkdsl.program.code import Executable
 from fkdsl.program.faults import LIMITS, Fault, Limits, NeedRows
 from fkdsl.program.guided import Guides
@@ -84,7 +85,7 @@ class SteeringModel:
         if x.status is Status.DEAD:
             assert x.died is not None
             return f"line {x.died.line}: {x.died.text.strip().splitlines()[0]}"
-        texts = [self._text(c.model, c.node, c.start, c.done) for c in x.contexts]
+        texts = [decoded(self.engines[c.model].raw(c.node)[c.skip :], c.done) for c in x.contexts]
         if any(texts):
             return " | ".join(t for t in texts if t)
         variables = [
@@ -95,9 +96,6 @@ class SteeringModel:
         return ", ".join(variables) or "(start)"
 
     # ----------------------------------------------------------------- rounds
-
-    def _text(self, model: str, node: Context, start: int, final: bool) -> str:
-        return self.engines[model].model.vocabulary.text(node.tokens[start:], final)
 
     def _run(self, particles: Sequence[Running], when: str) -> None:
         """Runs every particle to the end of its step, in rounds of batched model calls."""

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fkdsl.base.logspace import Floats
-from fkdsl.base.random import Rng
+from fkdsl.base.random import BLOCK, Rng, block_sums
 from fkdsl.base.spans import Span
 from fkdsl.engine.cached_transformer import Context
 from fkdsl.models.vocabulary import Vocabulary
@@ -49,10 +49,12 @@ TESTS, DEAR_TESTS = 256, 32
 """Outcomes that are tested at most before one is drawn, beyond those of the head."""
 ENOUGH = 0.05
 """Share of what is left that must be known to live for weighted rejection to be worth while."""
+LONG = 1024
+"""Outcomes of which some positive ones are looked for before all are counted."""
 AHEAD = 256
 """Contexts that are held for forced tokens."""
 MASKS = 64
-"""Masks that a model keeps: each is as long as the vocabulary."""
+"""Masks that a draw keeps: each is as long as the vocabulary."""
 
 
 @dataclass
@@ -62,7 +64,7 @@ class Guides:
     tested, head, tests, enough: see TESTED, HEAD, TESTS, ENOUGH. rejection: whether more outcomes than `tested` are
     tried at all; else they are drawn by their own probabilities, as suits a method that enumerates the draws anyway.
     forget: whether the mass G' is left out of the weight, which is what local masking does. force: whether the rows
-    behind forced tokens are asked for with the first one's. masks: by site, vocabulary and what the mask reads. trials:
+    behind forced tokens are asked for with the first one's. trials:
     outcomes already tried in this step, by the state that tried them; of one that died, where. ahead: the contexts
     whose rows were asked for before their time, held so that the engine keeps them.
     """
@@ -74,7 +76,6 @@ class Guides:
     rejection: bool = True
     forget: bool = False
     force: bool = True
-    masks: dict[Hashable, Mask] = field(default_factory=dict)
     trials: dict[Hashable, dict[int, Running | Span]] = field(default_factory=dict)
     ahead: deque[Context] = field(default_factory=lambda: deque(maxlen=AHEAD))
 
@@ -123,11 +124,11 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
         particle.drawn(frame, op.target, d.sample(rng))
         return
     p = found.p
-    A = float(p.sum())
+    A = total(p)
     if A <= 0.0:
         particle.weigh(-math.inf, blame)
         return
-    few = np.count_nonzero(p) <= particle.guides.tested
+    few = are_few(p, particle.guides.tested)
     if not guide.tried or not (few or particle.guides.rejection):
         i = rng.choice(p)
         weigh(particle, A, blame)
@@ -137,14 +138,14 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
     if few:
         support = np.flatnonzero(p)
         e = np.array([trials.lives(int(i)) for i in support])
-        A = float(p[support][e].sum())
+        A = total(p[support][e])
         if A > 0.0:
             chosen = int(support[e][rng.choice(p[support][e])])
     else:
-        p, worth_while = without_dead(particle.guides, guide, p, trials)
-        A = float(p.sum())
+        p, worth_while = without_dead(particle.guides, guide, p, A, trials)
+        A = total(p)
         if A > 0.0 and worth_while:
-            chosen, w = weighted_rejection(rng, p / A, trials.lives)
+            chosen, w = weighted_rejection(rng, p, trials.lives)
             A *= w
         elif A > 0.0:
             chosen = rng.choice(p)
@@ -158,8 +159,19 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
     weigh(particle, A, blame)
 
 
-def without_dead(guides: Guides, guide: Guide, p: Floats, trials: Trials) -> tuple[Floats, bool]:
-    """p without outcomes that are known to die, and whether weighted rejection is worth while on the rest.
+def total(p: Floats) -> float:
+    """The sum. Of float32 it is pairwise, in float32: as close as the rows are."""
+    return float(p.sum())
+
+
+def are_few(p: Floats, most: int) -> bool:
+    """Whether at most so many outcomes have positive probability; of a long vocabulary, mostly seen at once."""
+    return bool(np.count_nonzero(p[:LONG]) <= most and np.count_nonzero(p) <= most)
+
+
+def without_dead(guides: Guides, guide: Guide, p: Floats, mass: float, trials: Trials) -> tuple[Floats, bool]:
+    """p, whose sum is `mass`, without outcomes that are known to die, and whether weighted rejection is worth while on
+    the rest.
 
     The likely outcomes are tested, and further ones in the order of their probability until those that live have a
     share of ENOUGH in what is left, or the bound on tests is reached. Which are tested depends on p and e alone, not on
@@ -167,7 +179,7 @@ def without_dead(guides: Guides, guide: Guide, p: Floats, trials: Trials) -> tup
     might try the whole vocabulary; one draw that lives or dies is proper too.
     """
     head, most = (DEAR_HEAD, DEAR_TESTS) if guide.dear else (guides.head, guides.tests)
-    p, left, living = p.copy(), float(p.sum()), 0.0
+    p, left, living = p.copy(), mass, 0.0
 
     def test(i: int) -> None:
         nonlocal left, living
@@ -213,13 +225,15 @@ def weigh(particle: Running, A: float, span: Span) -> None:
         particle.weigh(min(0.0, math.log(A)), span)
 
 
-def weighted_rejection(rng: Rng, p: Floats, accepts: Callable[[int], bool]) -> tuple[int, float]:
+def weighted_rejection(rng: Rng, p: Floats, accepts: Callable[[int], bool], block: int = BLOCK) -> tuple[int, float]:
     """(x, w) with E[w 1{x = v}] = p(v) e(v) for every v: properly weighted; (-1, 0) if nothing is accepted.
 
     Draws from p without replacement until x is accepted (R1 are those rejected); goes on, x put back, until the next
-    acceptance (R2). w = (1 - p(R1)) / (|R1| + |R2| + 1). p sums to 1; `accepts` is asked once for an outcome at most.
+    acceptance (R2). w = (1 - p(R1)) / (|R1| + |R2| + 1). p, scaled to sum to 1, is not to be used afterwards; `accepts`
+    is asked once for an outcome at most.
     """
-    left = Remaining(p)
+    left = Remaining(p, block)
+    whole = left.mass()
     rejected = 0
     first: int | None = None
     mass = 1.0
@@ -228,7 +242,7 @@ def weighted_rejection(rng: Rng, p: Floats, accepts: Callable[[int], bool]) -> t
         if i == first or accepts(i):
             if first is not None:
                 break
-            first, mass = i, left.mass()
+            first, mass = i, left.mass() / whole
         else:
             left.remove(i)
             rejected += 1
@@ -238,14 +252,12 @@ def weighted_rejection(rng: Rng, p: Floats, accepts: Callable[[int], bool]) -> t
 
 
 class Remaining:
-    """Outcomes to draw from without replacement, in about sqrt(n) blocks: a draw takes O(sqrt(n)), not O(n)."""
+    """Outcomes to draw from without replacement, in blocks with their sums: a draw looks at one block, not at all.
+    p is taken apart."""
 
-    def __init__(self, p: Floats) -> None:
-        self.side = math.isqrt(len(p) - 1) + 1
-        padded = np.zeros(self.side * self.side)
-        padded[: len(p)] = p
-        self.blocks = padded.reshape(self.side, self.side)
-        self.sums = self.blocks.sum(axis=1)
+    def __init__(self, p: Floats, block: int = BLOCK) -> None:
+        self.p, self.block = p, block
+        self.sums = block_sums(p, block)
 
     def any(self) -> bool:
         return bool(self.sums.any())
@@ -253,14 +265,17 @@ class Remaining:
     def mass(self) -> float:
         return float(self.sums.sum())
 
+    def _of(self, k: int) -> Floats:
+        return self.p[k * self.block : (k + 1) * self.block]
+
     def draw(self, rng: Rng) -> int:
-        block = rng.choice(self.sums)
-        return block * self.side + rng.choice(self.blocks[block])
+        k = rng.choice(self.sums) if len(self.sums) > 1 else 0
+        return k * self.block + rng.choice(self._of(k))
 
     def remove(self, i: int) -> None:
-        block = i // self.side
-        self.blocks[block, i % self.side] = 0.0
-        self.sums[block] = self.blocks[block].sum()
+        self.p[i] = 0.0
+        k = i // self.block
+        self.sums[k] = self._of(k).sum(dtype=np.float64)
 
 
 class Trials:
@@ -303,8 +318,8 @@ def token_mask(particle: Running, frame: ActiveFrame, op: DrawOp, guide: Guide, 
     """(V,) which tokens the guide's predicate allows, the values that it reads being what they are now. A token on
     which it fails is allowed: whoever draws it meets the mistake."""
     read = tuple(by_id(frame.slots[s]) for s in guide.reads)
-    key = (op.site, vocabulary.fingerprint, read)
-    masks = particle.guides.masks
+    key = (vocabulary.fingerprint, read)
+    masks = guide.masks
     if key not in masks:
         assert guide.mask is not None
         while len(masks) >= MASKS:

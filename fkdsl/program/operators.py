@@ -131,6 +131,8 @@ def equal(a: Any, b: Any) -> bool:
 
 def _ordered(symbol: str, compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
     def ordered(a: Any, b: Any) -> bool:
+        if type(a) is int and type(b) is int:
+            return compare(a, b)
         a, b = _plain(a), _plain(b)
         try:
             return compare(a, b)

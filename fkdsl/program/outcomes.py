@@ -23,10 +23,13 @@ if TYPE_CHECKING:
     from fkdsl.program.particle import Running
 
 Mask = NDArray[np.bool_]
+FEW = 4
+"""One in so many tokens of a vocabulary are few."""
 
 
 class Outcomes:
-    """p: (n,) float64, not negative; they sum to 1, or to less where some are left out."""
+    """p: (n,) float64, or float32 as the model's rows are, not negative; they sum to 1, or to less where some are left
+    out."""
 
     p: Floats
 
@@ -38,19 +41,22 @@ class Outcomes:
 class TokenOutcomes(Outcomes):
     """One for each token of the vocabulary, or for some; every context of the expression appends it.
 
-    row: (V,) log-probabilities in nats. allowed: the ids that are left, None for all.
+    row: (V,) log-probabilities in nats. mask: (V,) the tokens that are left, None for all.
     """
 
     def __init__(
-        self,
-        row: Floats,
-        refs: tuple[ContextRef, ...],
-        vocabulary: Vocabulary,
-        allowed: NDArray[np.int64] | None = None,
+        self, row: Floats, refs: tuple[ContextRef, ...], vocabulary: Vocabulary, mask: Mask | None = None
     ) -> None:
-        self.row, self.refs, self.vocabulary, self.allowed = row, refs, vocabulary, allowed
-        # Only what is left is exponentiated: a vocabulary is long, and what a constraint allows is often little.
-        self.p = np.exp(row if allowed is None else row[allowed])
+        self.row, self.refs, self.vocabulary = row, refs, vocabulary
+        self.allowed: NDArray[np.int64] | None = None
+        # A vocabulary is long: where little of it is left, only that is exponentiated.
+        if mask is not None and np.count_nonzero(mask) < len(mask) // FEW:
+            self.allowed = np.flatnonzero(mask)
+            self.p = np.exp(row[self.allowed])
+        else:
+            self.p = np.exp(row)
+            if mask is not None:
+                self.p *= mask
 
     def take(self, particle: Running, i: int) -> Token:
         token = i if self.allowed is None else int(self.allowed[i])
@@ -98,7 +104,7 @@ def outcomes(particle: Running, d: Any, masks: Callable[[Vocabulary], Mask | Non
         refs, row = particle.next_rows(d)
         vocabulary = particle.vocabulary(refs[0])
         mask = masks(vocabulary) if masks is not None else None
-        return TokenOutcomes(row, refs, vocabulary, None if mask is None else np.flatnonzero(mask))
+        return TokenOutcomes(row, refs, vocabulary, mask)
     match d:
         case ChoiceOf():
             scores = particle.scores(d)

@@ -19,7 +19,7 @@ from fkdsl.base.logspace import Floats, log_sum_exp
 from fkdsl.base.random import Rng
 from fkdsl.base.spans import NOWHERE, Span
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
-from fkdsl.models.vocabulary import Vocabulary
+from fkdsl.models.vocabulary import Vocabulary, decoded
 from fkdsl.program.code import DrawOp, Executable
 from fkdsl.program.distributions import Distribution
 from fkdsl.program.faults import LIMITS, Fault, Limits, NeedRows
@@ -182,7 +182,8 @@ class Running:
     def start(self, model: str, ids: tuple[int, ...]) -> ContextRef:
         """A new context after a prompt of the given tokens."""
         engine = self.engines[model]
-        return self.add_context(ContextState(model, engine.extend(engine.root, ids), len(ids)))
+        node = engine.extend(engine.root, ids)
+        return self.add_context(ContextState(model, node, len(ids), len(engine.raw(node))))
 
     def append_text(self, ref: ContextRef, value: Any) -> None:
         """`lm += value`: fixed text, no weight. A finished context goes on after it."""
@@ -196,7 +197,8 @@ class Running:
         ends = self.vocabulary(ref).ends
         node = self.engines[c.model].extend(c.node, ids)
         done = c.done or any(i in ends for i in ids)
-        self.contexts[ref.index] = replace(c, node=node, done=done, pending=None if ids else c.pending)
+        pending = None if ids else c.pending
+        self.contexts[ref.index] = ContextState(c.model, node, c.start, c.skip, done, pending)
 
     def ids_of(self, ref: ContextRef, value: Any) -> tuple[int, ...]:
         """The tokens that a text or token is in a context's vocabulary; a token of that vocabulary is itself."""
@@ -214,14 +216,14 @@ class Running:
     # ------------------------------------------------------------------- rows
 
     def path(self, c: ContextState, ids: tuple[int, ...]) -> list[Floats]:
-        """Rows after the context and after each of `ids` but the last: len(ids) of them, float64 (V,)."""
+        """Rows (V,) after the context and after each of `ids` but the last: len(ids) of them."""
         engine = self.engines[c.model]
         nodes = [engine.extend(c.node, ids[:k]) for k in range(len(ids))]
         self.need([(c.model, node) for node in nodes])
-        rows = [np.asarray(self.rows[node], dtype=np.float64) for node in nodes]
+        rows = [self.rows[node] for node in nodes]
         if rows and c.pending is not None:
             mask = continuing(engine.model.vocabulary) == c.pending
-            rows[0] = renormalise(np.where(mask, rows[0], -np.inf))
+            rows[0] = renormalise(np.where(mask, rows[0], -np.inf).astype(np.float64))
         return rows
 
     def need(self, wanted: list[tuple[str, Context]]) -> None:
@@ -257,7 +259,7 @@ class Running:
 
     def text(self, c: ContextState) -> str:
         """The text after the prompt; of a finished context, an unfinished last character is U+FFFD."""
-        return self.engines[c.model].model.vocabulary.text(c.node.tokens[c.start :], final=c.done)
+        return decoded(self.engines[c.model].raw(c.node)[c.skip :], final=c.done)
 
     # -------------------------------------------------------- drawing, weighing
 
@@ -362,7 +364,7 @@ class Running:
     def continues(self, ref: ContextRef) -> float:
         """The probability that the next token goes on with the current word."""
         _, row = self.next_rows(ref)
-        return min(1.0, float(np.exp(row[continuing(self.vocabulary(ref))]).sum()))
+        return min(1.0, float(np.exp(row[continuing(self.vocabulary(ref))]).sum(dtype=np.float64)))
 
     def settle(self, ref: ContextRef, goes_on: bool) -> None:
         c = self.contexts[ref.index]

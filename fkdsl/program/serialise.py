@@ -55,7 +55,8 @@ def state_from_json(data: dict[str, Any], model: SteeringModel) -> ProgramState:
     contexts = []
     for name, tokens, start, done, pending in data["contexts"]:
         engine = model.engines[name]
-        contexts.append(ContextState(name, engine.extend(engine.root, tokens), start, done, pending))
+        skip = len(engine.model.vocabulary.raw(tokens[:start]))
+        contexts.append(ContextState(name, engine.extend(engine.root, tokens), start, skip, done, pending))
     frames = tuple(Frame(f, pc, tuple(map(_read, slots)), target) for f, pc, slots, target in data["frames"])
     return ProgramState(Status(data["status"]), frames, tuple(contexts), _read(data["value"]))
 

@@ -21,13 +21,15 @@ class ContextState:
     """A context within a particle.
 
     model: the declared model's name, '' for the default. node: its tokens, as a handle into that model's prefix tree.
-    start: how many of them are the prompt. done: an end was drawn or observed. pending: what a draw of `Continues`
-    has settled about the next token: True, it goes on with the word; False, it does not; None, nothing.
+    start: how many of them are the prompt. skip: how many bytes these are. done: an end was drawn or observed.
+    pending: what a draw of `Continues` has settled about the next token: True, it goes on with the word; False, it does
+    not; None, nothing.
     """
 
     model: str
     node: Context
     start: int
+    skip: int
     done: bool = False
     pending: bool | None = None
 

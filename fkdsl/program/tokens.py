@@ -1,7 +1,8 @@
 """Distributions over the next token of one or more contexts, and over what a context says next.
 
 A context is itself such a distribution. Products, powers and mixtures combine the rows of their contexts, and
-renormalise: (a * b)(t) = a(t) b(t) / sum_v a(v) b(v). Rows are float64 (V,), log-probabilities in nats.
+renormalise: (a * b)(t) = a(t) b(t) / sum_v a(v) b(v). Rows are (V,), log-probabilities in nats; a single context's is
+as the model gave it, float32 or float64, all others float64.
 
 `Continues` and `ChoiceOf` are distributions over a truth value and over texts, read off the same rows.
 """
@@ -84,13 +85,15 @@ def combine(d: TokenDistribution, rows: Mapping[ContextRef, Floats]) -> Floats:
         case ContextRef():
             return rows[d]
         case Product(left, right):
-            return renormalise(combine(left, rows) + combine(right, rows))
+            return renormalise(np.add(combine(left, rows), combine(right, rows), dtype=np.float64))
         case Power(base, exponent):
-            row = combine(base, rows)
+            row = combine(base, rows).astype(np.float64)
             return renormalise(np.where(row == -np.inf, -np.inf, row * exponent))
         case Mixture(parts, weights):
             with np.errstate(divide="ignore"):
-                stacked = np.stack([combine(p, rows) for p in parts]) + np.log(np.array(weights))[:, None]
+                stacked = (
+                    np.stack([combine(p, rows) for p in parts]).astype(np.float64) + np.log(np.array(weights))[:, None]
+                )
             result: Floats = np.logaddexp.reduce(stacked, axis=0)
             return result
 

@@ -21,7 +21,7 @@ TOLERANCE = 5e-5
 
 def uncached(model, tokens):
     """The slow reference: the whole sequence through the model, nothing kept."""
-    row = ForwardRow((), tuple(tokens), (len(tokens) - 1,) if tokens else ())
+    row = ForwardRow(None, tuple(tokens), (len(tokens) - 1,) if tokens else ())
     return model.forward([row])[0].log_probs[0]
 
 
@@ -146,10 +146,13 @@ def test_a_query_leaves_cached_tensors_byte_identical(family):
     a = engine.extend(engine.root, (1, 2, 3))
     engine.log_probs([a])
     segment, _ = engine.cache.slot(id(a))
-    tensors = segment.stacks if hasattr(segment, "stacks") else [t for s in segment.layers for t in flat(s)]
-    before = [t.clone() for t in tensors]
+
+    def tensors():
+        return segment.tensors() if hasattr(segment, "tensors") else [t for s in segment.layers for t in flat(s)]
+
+    before = [t.clone() for t in tensors()]
     engine.log_probs([engine.extend(a, (4,)), engine.extend(a, (5, 6))])
-    assert all(x.equal(y) for x, y in zip(before, tensors, strict=True))
+    assert all(x.equal(y) for x, y in zip(before, tensors(), strict=True))
 
 
 def flat(value):

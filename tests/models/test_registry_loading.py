@@ -54,7 +54,7 @@ def test_a_saved_model_loads_by_its_folder_with_the_network_away(models, monkeyp
     model = registry.load_model("./tiny", folder=models)
     ids = model.encode("héllo")
     assert model.vocabulary.text(ids) == "héllo"
-    (answer,) = model.forward([ForwardRow((), ids, (len(ids) - 1,))])
+    (answer,) = model.forward([ForwardRow(None, ids, (len(ids) - 1,))])
     assert answer.log_probs.shape == (1, model.vocabulary.size)
     assert abs(float(np.logaddexp.reduce(answer.log_probs[0].astype(np.float64)))) <= 1e-4
 

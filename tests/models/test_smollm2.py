@@ -178,7 +178,7 @@ def test_once_fetched_smollm2_loads_offline_and_continues_a_text(offline):
     ids = model.start("The capital of France is")
     said = []
     for _ in range(2):
-        (answer,) = model.forward([ForwardRow((), (*ids, *said), (len(ids) + len(said) - 1,))])
+        (answer,) = model.forward([ForwardRow(None, (*ids, *said), (len(ids) + len(said) - 1,))])
         assert answer.log_probs.shape == (1, model.vocabulary.size)
         said.append(int(np.argmax(answer.log_probs[0])))
     assert model.vocabulary.text(said) == " Paris."

@@ -11,6 +11,7 @@ import fkdsl
 from fkdsl.inference.enumeration import enumerate_outcomes, expectation
 from fkdsl.inference.smc import importance, smc
 from fkdsl.inference.steer import steer
+from fkdsl.program.code import DrawOp
 from fkdsl.program.guided import TESTS, Guides, weighted_rejection
 from fkdsl.testing import assert_same_measure, assert_unbiased, program_texts
 from fkdsl.testing.laws import assert_same_masses, exact_measure, expected_measure
@@ -37,16 +38,17 @@ def second_moment(model, sampler):
     return math.fsum(p * z for p, z in enumerate_outcomes(square, 2_000_000))
 
 
-@given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=5))
-def test_weighted_rejection_is_properly_weighted(entries):
-    """E[w 1{x = v}] = p(v) e(v) for every v."""
+@given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=5), st.integers(1, 5))
+def test_weighted_rejection_is_properly_weighted(entries, block):
+    """E[w 1{x = v}] = p(v) e(v) for every v, in blocks of any size."""
     shares = np.array([share for share, _ in entries], dtype=float)
     if not shares.any():
         return
     p, e = shares / shares.sum(), [allowed for _, allowed in entries]
     for v in range(len(p)):
         found = expectation(
-            lambda rng: weighted_rejection(rng, p, lambda i: e[i]), lambda result, v=v: result[1] * (result[0] == v)
+            lambda rng: weighted_rejection(rng, p.copy(), lambda i: e[i], block),
+            lambda result, v=v: result[1] * (result[0] == v),
         )
         assert abs(found - p[v] * e[v]) <= 1e-14
 
@@ -157,7 +159,8 @@ def test_a_condition_on_the_token_is_a_mask_before_and_after_an_eos_test():
 def test_a_mask_is_computed_once_for_each_value_that_it_reads():
     model = guided(BEFORE_EOS)
     fkdsl.run(model, "smc", particles=20)
-    assert len(model.guides.masks) == 1
+    (guide,) = [op.guide for f in model.code.functions.values() for op in f.ops if isinstance(op, DrawOp)]
+    assert len(guide.masks) == 1
 
 
 def test_a_condition_that_the_draw_does_not_decide_is_left_alone():

@@ -1,0 +1,95 @@
+"""Comprehensions as closures: `f(w) for w in words(s) if g(w)`.
+
+What is said of every word of a text is asked again of all its words after every token. So a comprehension over one
+variable keeps what it made of each text, for as long as the other values that it reads are what they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import chain
+from typing import Any
+
+from fkdsl.ir import nodes as ir
+from fkdsl.ir.passes.reading import free, reached
+from fkdsl.program import code
+from fkdsl.program.code import Compute
+from fkdsl.program.operators import iterate, truth
+from fkdsl.program.particle import ActiveFrame
+from fkdsl.program.state import by_id
+
+TEXTS = {str}
+REMEMBERED = 4096
+"""Texts, and sets of other values, for which a comprehension is remembered."""
+
+
+def build_gather(program: ir.Program, e: ir.Gather, expr: Callable[[ir.Expr], Compute]) -> Compute:
+    """The values as a tuple. expr: builds the expressions within."""
+    if len(e.clauses) == 1 and len(e.clauses[0].targets) == 1 and is_function_of_values(program, e):
+        return remembering(e, expr)
+    element = expr(e.element)
+    clauses = [(c.targets, expr(c.iterable), tuple(map(expr, c.conditions))) for c in e.clauses]
+
+    def collect(frame: ActiveFrame, depth: int, out: list[Any]) -> None:
+        if depth == len(clauses):
+            out.append(element(frame))
+            return
+        targets, iterable, conditions = clauses[depth]
+        for item in iterate(iterable(frame)):
+            frame.particle.burn(1, e.span)
+            code.unpack(frame, targets, item)
+            if all(truth(c(frame)) for c in conditions):
+                collect(frame, depth + 1, out)
+
+    def run(frame: ActiveFrame) -> tuple[Any, ...]:
+        out: list[Any] = []
+        collect(frame, 0, out)
+        return tuple(out)
+
+    return run
+
+
+def remembering(e: ir.Gather, expr: Callable[[ir.Expr], Compute]) -> Compute:
+    """A comprehension over one variable whose values depend on nothing but what is read."""
+    (clause,) = e.clauses
+    (target,) = clause.targets
+    element, iterable, conditions = expr(e.element), expr(clause.iterable), tuple(map(expr, clause.conditions))
+    reads = sorted(free((e.element, *clause.conditions)) - {target})
+    made: dict[Any, dict[str, tuple[Any, ...]]] = {}
+
+    def make(frame: ActiveFrame, item: Any) -> tuple[Any, ...]:
+        """What comes of an item: one value, or none."""
+        frame.slots[target] = item
+        return (element(frame),) if all(truth(c(frame)) for c in conditions) else ()
+
+    def run(frame: ActiveFrame) -> tuple[Any, ...]:
+        values = tuple(frame.slots[slot] for slot in reads)
+        known = made.setdefault(by_id(values), {}) if is_plain(values) else {}
+        if len(made) > REMEMBERED or len(known) > REMEMBERED:
+            made.clear()
+            known = {}
+        items = iterate(iterable(frame))
+        if set(map(type, items)) <= TEXTS:
+            frame.particle.burn(len(items), e.span)
+            for item in items:
+                if item not in known:
+                    known[item] = make(frame, item)
+            return tuple(chain.from_iterable(map(known.__getitem__, items)))
+        out: list[Any] = []
+        for item in items:
+            frame.particle.burn(1, e.span)
+            out.extend(make(frame, item))
+        return tuple(out)
+
+    return run
+
+
+def is_function_of_values(program: ir.Program, e: ir.Gather) -> bool:
+    """Whether what is made of an item asks no model and no Python of the program's."""
+    within = (e.element, *e.clauses[0].conditions)
+    return not any(isinstance(x, ir.Model | ir.Extern) for x in reached(program, within))
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value is text, a number, a truth value, or a list of such: it is all that there is to it."""
+    return all(map(is_plain, value)) if isinstance(value, tuple) else isinstance(value, str | int | float)

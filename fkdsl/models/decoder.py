@@ -1,0 +1,228 @@
+"""A decoder of the Llama family, written out: what a decoding step costs beyond its weights is kept small.
+
+Llama, Mistral, Qwen2 and Qwen3 share it: RMS norms, rotary positions, grouped queries, a gated MLP. All rows' tokens
+go flat through the linear maps, packed once; each layer writes its keys and values to the pool and attends to a gather
+of each row's slots. The reference is the library's own module (fkdsl.models.huggingface); a test holds both together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding, rms_norm, scaled_dot_product_attention
+
+from fkdsl.models.interface import ForwardRow
+from fkdsl.models.kv_pool import KVPool, KVSegment, table_of
+from fkdsl.models.linear import Linear, pack
+
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+ROTARY = ("default", "linear", "llama3", "yarn")
+"""Kinds of rotary positions whose frequencies do not depend on the length."""
+
+
+def fits(config: Any) -> bool:
+    """Whether a model of this configuration is a decoder of this form."""
+    layers = getattr(config, "layer_types", None) or []
+    rotary = getattr(config, "rope_parameters", None) or {}
+    return (
+        config.model_type in FAMILIES
+        and getattr(config, "hidden_act", "") == "silu"
+        and all(kind == "full_attention" for kind in layers)
+        and (bool(layers) or getattr(config, "sliding_window", None) is None)
+        and rotary.get("rope_type", "") in ROTARY
+        and rotary.get("partial_rotary_factor", 1.0) == 1.0
+        and getattr(config, "pretraining_tp", 1) == 1
+    )
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One block. qkv: queries, keys and values in one map. q_norm, k_norm: of each head, None where there is none."""
+
+    norm: Tensor
+    qkv: Linear
+    q_norm: Tensor | None
+    k_norm: Tensor | None
+    out: Linear
+    mlp_norm: Tensor
+    gate: Linear
+    up: Linear
+    down: Linear
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a forward needs of its rows, flat: tokens of all rows one after the other.
+
+    ids, positions, slots: (n,). index: (rows x longest,) the slots of each row's context, padded. mask: (rows, 1, new,
+    longest) to be added to the scores, None where nothing is to be hidden. places: (rows, new) where in the flat order
+    each row's tokens are, padded, None where each row has one; flat: where they are in (rows x new).
+    """
+
+    ids: Tensor
+    positions: Tensor
+    slots: Tensor
+    index: Tensor
+    rows: int
+    longest: int
+    mask: Tensor | None
+    places: Tensor | None
+    flat: Tensor | None
+
+
+class Decoder:
+    """The weights of a transformers module, packed. precision: a dtype's name, or "int8"."""
+
+    def __init__(self, module: Any, precision: str) -> None:
+        config, model = module.config, module.model
+        self.heads: int = config.num_attention_heads
+        self.kv_heads: int = getattr(config, "num_key_value_heads", None) or self.heads
+        self.width: int = getattr(config, "head_dim", None) or config.hidden_size // self.heads
+        self.eps: float = config.rms_norm_eps
+        self.embedding: Tensor = model.embed_tokens.weight.detach()
+        self.norm: Tensor = model.norm.weight.detach()
+        self.head = pack(module.lm_head.weight, module.lm_head.bias, precision)
+        self.layers = [self._layer(block, precision) for block in model.layers]
+        rotary = model.rotary_emb
+        self._frequencies = rotary.inv_freq.detach().float()
+        self._scaling = float(rotary.attention_scaling)
+        self._turns = self._turns_to(256)
+        self.pool = KVPool(
+            [(2 * self.kv_heads, self.width)] * len(self.layers), self.embedding.dtype, self.embedding.device
+        )
+
+    def _layer(self, block: Any, precision: str) -> Layer:
+        attention, mlp = block.self_attn, block.mlp
+        parts = [
+            (self._interleaved(attention.q_proj, self.heads)),
+            (self._interleaved(attention.k_proj, self.kv_heads)),
+            (attention.v_proj.weight, attention.v_proj.bias),
+        ]
+        biases = [b for _, b in parts if b is not None]
+        norms = [
+            getattr(attention, name).weight.detach()[self._pairs()] if hasattr(attention, name) else None
+            for name in ("q_norm", "k_norm")
+        ]
+        return Layer(
+            norm=block.input_layernorm.weight.detach(),
+            qkv=pack(torch.cat([w for w, _ in parts]), torch.cat(biases) if biases else None, precision),
+            q_norm=norms[0],
+            k_norm=norms[1],
+            out=pack(attention.o_proj.weight, attention.o_proj.bias, precision),
+            mlp_norm=block.post_attention_layernorm.weight.detach(),
+            gate=pack(mlp.gate_proj.weight, mlp.gate_proj.bias, precision),
+            up=pack(mlp.up_proj.weight, mlp.up_proj.bias, precision),
+            down=pack(mlp.down_proj.weight, mlp.down_proj.bias, precision),
+        )
+
+    # ---------------------------------------------------------------- rotation
+
+    def _pairs(self) -> Tensor:
+        """(width,) coordinates i and i + width/2, which turn together, side by side: each pair is a complex number."""
+        half = self.width // 2
+        return torch.arange(self.width).view(2, half).t().reshape(-1)
+
+    def _interleaved(self, linear: Any, heads: int) -> tuple[Tensor, Tensor | None]:
+        """A projection's weight and bias with every head's coordinates in pairs; scores do not change by it."""
+        order = (torch.arange(heads)[:, None] * self.width + self._pairs()).view(-1)
+        return linear.weight.detach()[order], None if linear.bias is None else linear.bias.detach()[order]
+
+    def _turns_to(self, length: int) -> Tensor:
+        """(length, 1, width / 2) the complex factor of each position and pair."""
+        angles = torch.arange(length, device=self._frequencies.device).float()[:, None] * self._frequencies
+        return torch.polar(torch.full_like(angles, self._scaling), angles)[:, None]
+
+    def _turned(self, x: Tensor, turns: Tensor) -> Tensor:
+        """(n, heads, width) turned by the factors of their positions."""
+        pairs = torch.view_as_complex(x.float().view(*x.shape[:-1], -1, 2))
+        return torch.view_as_real(pairs * turns).view(x.shape).to(x.dtype)
+
+    # ----------------------------------------------------------------- forward
+
+    def forward(self, rows: Sequence[ForwardRow]) -> tuple[Tensor, list[KVSegment]]:
+        """(logits of all wanted positions, row after row: (n, V)), and each row's segment."""
+        lengths = [len(row.tokens) for row in rows]
+        slots = self.pool.take(sum(lengths))
+        ends = np.cumsum(lengths)
+        segments = [
+            KVSegment(self.pool, row.past, slots[end - n : end])
+            for row, n, end in zip(rows, lengths, ends, strict=True)
+        ]
+        batch = self._batch(rows, segments, slots, lengths)
+        x = embedding(batch.ids, self.embedding)
+        turns = self._turns.index_select(0, batch.positions)
+        for layer, plane in zip(self.layers, self.pool.planes, strict=True):
+            x = self._block(layer, plane, batch, turns, x)
+        starts = ends - np.array(lengths)
+        wanted = [int(start) + w for start, row in zip(starts, rows, strict=True) for w in row.wanted]
+        if len(wanted) < len(x):
+            x = x[torch.tensor(wanted, dtype=torch.long, device=x.device)]
+        return self.head(rms_norm(x, self.norm.shape, self.norm, self.eps)), segments
+
+    def _batch(
+        self, rows: Sequence[ForwardRow], segments: Sequence[KVSegment], slots: Any, lengths: Sequence[int]
+    ) -> Batch:
+        B, new = len(rows), max(lengths)
+        tables = [segment.table for segment in segments]
+        longest = max(map(len, tables))
+        index = np.zeros((B, longest), dtype=np.int64)
+        for i, table in enumerate(tables):
+            index[i, : len(table)] = table
+        pasts = np.array([len(table_of(row.past)) for row in rows])
+        positions = np.concatenate([np.arange(p, p + n) for p, n in zip(pasts, lengths, strict=True)])
+        mask = places = flat = None
+        if new > 1:
+            at = np.zeros((B, new), dtype=np.int64)
+            ends = np.cumsum(lengths)
+            for i, n in enumerate(lengths):
+                at[i, :n] = np.arange(ends[i] - n, ends[i])
+            places = self._put(at)
+            flat = self._put(np.concatenate([np.arange(i * new, i * new + n) for i, n in enumerate(lengths)]))
+        if new > 1 or (pasts + 1 != longest).any():
+            # A token sees those up to its own position; what pads a row comes after all of its own.
+            seen = np.arange(longest) <= (pasts[:, None] + np.arange(new))[:, :, None]
+            mask = self._put(np.where(seen, np.float32(0), np.float32(-np.inf)))[:, None].to(self.embedding.dtype)
+        while positions.max() >= len(self._turns):
+            self._turns = self._turns_to(2 * len(self._turns))
+        ids = np.concatenate([row.tokens for row in rows])
+        return Batch(
+            self._put(ids), self._put(positions), self._put(slots.astype(np.int64)), self._put(index.reshape(-1)),
+            B, longest, mask, places, flat,
+        )  # fmt: skip
+
+    def _block(self, layer: Layer, plane: Tensor, batch: Batch, turns: Tensor, x: Tensor) -> Tensor:
+        H, K, W = self.heads, self.kv_heads, self.width
+        qkv = layer.qkv(rms_norm(x, layer.norm.shape, layer.norm, self.eps)).view(-1, H + 2 * K, W)
+        q, k = qkv[:, :H], qkv[:, H : H + K]
+        if layer.q_norm is not None and layer.k_norm is not None:
+            q = rms_norm(q, (W,), layer.q_norm, self.eps)
+            k = rms_norm(k, (W,), layer.k_norm, self.eps)
+            qk = self._turned(torch.cat((q, k), dim=1), turns)
+        else:
+            qk = self._turned(qkv[:, : H + K], turns)
+        plane[:, :K].index_copy_(0, batch.slots, qk[:, H:])
+        plane[:, K:].index_copy_(0, batch.slots, qkv[:, H + K :])
+        context = plane.index_select(0, batch.index).view(batch.rows, batch.longest, 2 * K, W).transpose(1, 2)
+        y = self._attend(qk[:, :H], context[:, :K], context[:, K:], batch)
+        x = layer.out.plus(y, x)
+        h = rms_norm(x, layer.mlp_norm.shape, layer.mlp_norm, self.eps)
+        return layer.down.plus(layer.up.times(h, layer.gate.swish(h)), x)
+
+    def _attend(self, q: Tensor, keys: Tensor, values: Tensor, batch: Batch) -> Tensor:
+        """(n, heads x width). q: (n, heads, width); keys, values: (rows, kv heads, longest, width)."""
+        H, K, W = self.heads, self.kv_heads, self.width
+        if batch.places is None:
+            # One new token a row: the queries that share a head's keys are its sequence, so no key is repeated.
+            y = scaled_dot_product_attention(q.reshape(batch.rows, K, H // K, W), keys, values, batch.mask)
+            return y.reshape(batch.rows, H * W)
+        assert batch.flat is not None
+        y = scaled_dot_product_attention(q[batch.places].transpose(1, 2), keys, values, batch.mask, enable_gqa=H != K)
+        return y.transpose(1, 2).reshape(-1, H * W)[batch.flat]
+
+    def _put(self, array: Any) -> Tensor:
+        return torch.from_numpy(array).to(self.embedding.device)

@@ -1,0 +1,115 @@
+"""Keys and values of one model in one pool: a slot for each token of each distinct context, whoever shares it.
+
+    segment = KVSegment(pool, past, slots)      # `slots` from pool.take(n); given back when nobody holds the segment
+    pool.planes[l]                              # (slots, heads, width): what layer l keeps of a token
+    index, longest = pool.index(pasts, extra)   # (rows, longest) the slots of each row's context, in order
+
+Forking copies nothing, and what is held is a slot for each distinct token. Rows of a batch are put together by one
+gather for each plane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fkdsl.models.interface import Past
+
+Slots = NDArray[np.int32]
+
+FIRST = 512
+"""Slots that a pool begins with."""
+
+
+class KVPool:
+    """planes: for each plane a tensor (capacity, heads, width). `used` counts the slots that segments hold.
+
+    A host's memory is committed where it is first written, so there a large capacity costs nothing yet and a full pool
+    is doubled; on a device it grows by a quarter.
+    """
+
+    def __init__(self, shapes: Sequence[tuple[int, int]], dtype: torch.dtype, device: torch.device) -> None:
+        self.shapes, self.dtype, self.device = tuple(shapes), dtype, device
+        self.slot_bytes: int = sum(h * w for h, w in shapes) * torch.empty((), dtype=dtype).element_size()
+        self.growth = 2.0 if device.type == "cpu" else 1.25
+        self.used = 0
+        self._clear()
+
+    def _clear(self) -> None:
+        self.capacity = FIRST
+        self.planes = [self._plane(h, w) for h, w in self.shapes]
+        self._free = list(range(FIRST - 1, -1, -1))
+
+    def _plane(self, heads: int, width: int) -> Tensor:
+        return torch.empty((self.capacity, heads, width), dtype=self.dtype, device=self.device)
+
+    def take(self, n: int) -> Slots:
+        """n slots, the lowest of a fresh pool first, to be written by the caller."""
+        if n > len(self._free):
+            self._grow(n)
+        slots = self._free[-n:][::-1]
+        del self._free[-n:]
+        self.used += n
+        return np.array(slots, dtype=np.int32)
+
+    def give_back(self, slots: Slots) -> None:
+        self._free.extend(slots[::-1].tolist())
+        self.used -= len(slots)
+        if self.used == 0 and self.capacity > FIRST:
+            self._clear()
+
+    def _grow(self, n: int) -> None:
+        before = self.capacity
+        self.capacity = max(int(before * self.growth), before + n)
+        for i, plane in enumerate(self.planes):
+            self.planes[i] = self._plane(*self.shapes[i])
+            self.planes[i][:before] = plane
+        self._free[:0] = range(self.capacity - 1, before - 1, -1)
+
+
+class KVSegment:
+    """The slots of a run of tokens. table: those of the whole context up to the run's end, int32.
+
+    It holds the segment it continues, whose slots it needs.
+    """
+
+    __slots__ = ("_parent", "_pool", "_slots", "table")
+    sliceable = True
+    standalone = False
+
+    def __init__(self, pool: KVPool, past: Past | None, slots: Slots) -> None:
+        self._pool, self._slots = pool, slots
+        self._parent: KVSegment | None = None
+        self.table = slots
+        if past is not None:
+            assert isinstance(past.segment, KVSegment)
+            self._parent = past.segment
+            self.table = np.concatenate((table_of(past), slots))
+
+    @property
+    def length(self) -> int:
+        return len(self._slots)
+
+    @property
+    def nbytes(self) -> int:
+        return self.length * self._pool.slot_bytes + int(self.table.nbytes)
+
+    def tensors(self) -> list[Tensor]:
+        """What the planes hold of the run, (length, heads, width) each."""
+        return [plane[torch.from_numpy(self._slots).long().to(plane.device)] for plane in self._pool.planes]
+
+    def __del__(self) -> None:
+        self._pool.give_back(self._slots)
+
+
+def table_of(past: Past | None) -> Slots:
+    """(n,) the slots of a past's tokens."""
+    if past is None:
+        return np.empty(0, dtype=np.int32)
+    assert isinstance(past.segment, KVSegment)
+    table = past.segment.table
+    return table[: len(table) - past.segment.length + past.stop]

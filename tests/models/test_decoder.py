@@ -1,0 +1,179 @@
+"""The fast decoder and packed maps against the library's own modules, family by family and precision by precision."""
+
+import copy
+import random
+
+import numpy as np
+import pytest
+import torch
+import transformers as tf
+
+from fkdsl.engine.cached_transformer import CachedTransformer
+from fkdsl.models import linear
+from fkdsl.models.decoder import FAMILIES, fits
+from fkdsl.models.huggingface import HuggingFaceModel
+from fkdsl.models.interface import ForwardRow, Past
+from fkdsl.models.vocabulary import Vocabulary
+
+V = 50
+VOCABULARY = Vocabulary(tuple(bytes([97 + i % 26]) for i in range(V)), ends=frozenset({V - 1}))
+SIZES = {
+    "vocab_size": V, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "max_position_embeddings": 600, "eos_token_id": V - 1,
+}  # fmt: skip
+LLAMA3 = {"rope_type": "llama3", "rope_theta": 10000.0, "factor": 4.0, "low_freq_factor": 1.0,
+          "high_freq_factor": 4.0, "original_max_position_embeddings": 32}  # fmt: skip
+CONFIGS = {
+    "llama": lambda: tf.LlamaConfig(**SIZES),
+    "llama with biases, a wide head and tied weights": lambda: tf.LlamaConfig(
+        **SIZES, attention_bias=True, mlp_bias=True, head_dim=16, tie_word_embeddings=True
+    ),
+    "llama with llama3 positions": lambda: tf.LlamaConfig(**SIZES, rope_parameters=LLAMA3),
+    "llama with one key for all": lambda: tf.LlamaConfig(**{**SIZES, "num_key_value_heads": 1}),
+    "llama with a key for each": lambda: tf.LlamaConfig(**{**SIZES, "num_key_value_heads": 4}),
+    "mistral": lambda: tf.MistralConfig(**SIZES, sliding_window=None),
+    "qwen2": lambda: tf.Qwen2Config(**SIZES),
+    "qwen3": lambda: tf.Qwen3Config(**SIZES, head_dim=8),
+}
+
+
+def module_of(name):
+    torch.manual_seed(3)
+    module = tf.AutoModelForCausalLM.from_config(CONFIGS[name]()).float()
+    with torch.no_grad():
+        for p in module.parameters():
+            # Weights that leave rows far from uniform, norms and biases that are not all one and zero.
+            p.mul_(8.0) if p.ndim == 2 else p.add_(torch.randn_like(p) * 0.3)
+    return module
+
+
+def both(name, precision="float32"):
+    """(the library's own module, the fast one of the same weights)."""
+    module = module_of(name)
+    options = {"encode": lambda text: [ord(c) - 97 for c in text], "bos": 0, "max_length": 600}
+    plain = HuggingFaceModel(copy.deepcopy(module), VOCABULARY, **options)
+    fast = HuggingFaceModel(module, VOCABULARY, **options, fast=True, precision=precision)
+    return plain, fast
+
+
+def walk(engine, rng):
+    """Rows of contexts that extend, part and jump by several tokens, at once and again."""
+    held = [engine.extend(engine.root, (1, 2, 3)), engine.extend(engine.root, (4,))]
+    found = []
+    for _ in range(8):
+        found.extend(engine.log_probs(held))
+        held = [engine.extend(c, [rng.randrange(V) for _ in range(rng.choice((1, 1, 1, 4)))]) for c in held]
+        held.append(engine.extend(rng.choice(held), (rng.randrange(V),)))
+        if len(held) > 5:
+            held.pop(0)
+    return np.exp(np.stack(found))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_fast_decoder_is_the_librarys_module(name):
+    plain, fast = both(name)
+    assert fast._decoder is not None
+    a, b = (walk(CachedTransformer(m), random.Random(5)) for m in (plain, fast))
+    assert np.abs(a - b).max() <= 1e-4
+    assert a.max() > 0.1  # rows that a wrong decoder could not meet by being nearly uniform
+
+
+def test_every_family_that_is_claimed_is_tested():
+    assert {CONFIGS[name]().model_type for name in CONFIGS} == set(FAMILIES)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        tf.MistralConfig(**SIZES, sliding_window=8),
+        tf.Qwen2Config(**SIZES, use_sliding_window=True, sliding_window=8, max_window_layers=1),
+        tf.Gemma2Config(**SIZES),
+        tf.LlamaConfig(**SIZES, hidden_act="gelu"),
+        tf.LlamaConfig(**SIZES, rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}),
+        tf.GPT2Config(),
+    ],
+)
+def test_what_the_decoder_would_get_wrong_goes_by_the_library(config):
+    assert not fits(config)
+
+
+def test_a_long_prompt_and_a_long_text_are_right():
+    """Past the 256 positions that are turned at first, and past the pool's first slots."""
+    plain, fast = both("llama")
+    rng = random.Random(0)
+    tokens = [rng.randrange(V) for _ in range(580)]
+    rows = []
+    for model in (plain, fast):
+        engine = CachedTransformer(model)
+        context = engine.extend(engine.root, tokens[:560])
+        found = engine.log_probs([context])
+        for t in tokens[560:]:
+            context = engine.extend(context, (t,))
+            found += engine.log_probs([context])
+        rows.append(np.exp(np.stack(found)))
+    assert np.abs(rows[0] - rows[1]).max() <= 2e-4
+
+
+def test_a_rows_answer_does_not_depend_on_its_batch():
+    for precision in ("float32", "int8"):
+        if precision == "int8" and not linear.packs_int8():
+            continue
+        _, fast = both("llama", precision)
+        row = ForwardRow(None, (1, 2, 3), (2,))
+        others = [ForwardRow(None, (5, 6, 7, 8, 9, 10), (0, 5)), ForwardRow(None, (3,), (0,))]
+        alone = fast.forward([row])[0].log_probs
+        together = fast.forward([others[0], row, others[1]])[1].log_probs
+        assert np.abs(np.exp(alone) - np.exp(together)).max() <= 1e-5
+
+
+def test_slots_go_back_when_segments_go():
+    _, fast = both("llama")
+    pool = fast._decoder.pool
+    first = fast.forward([ForwardRow(None, (1, 2, 3), (2,))])[0].segment
+    second = fast.forward([ForwardRow(Past(first, 2), (4,), (0,))])[0].segment
+    assert pool.used == 4
+    assert second.table.tolist() == [*first.table[:2].tolist(), *second.table[-1:].tolist()]
+    del first
+    assert pool.used == 4  # the second still rests on it
+    del second
+    assert pool.used == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("rows", [1, 7, 70])
+def test_packed_maps_are_plain_maps(dtype, bias, rows):
+    torch.manual_seed(0)
+    w, b = torch.randn(24, 40, dtype=dtype), torch.randn(24, dtype=dtype) if bias else None
+    x, y = torch.randn(rows, 40, dtype=dtype), torch.randn(rows, 24, dtype=dtype)
+    plain, packed = linear.PlainLinear(w, b), linear.pack(w, b, str(dtype).removeprefix("torch."))
+    close = 1e-4 if dtype == torch.float32 else 0.3
+    for f in (lambda m: m(x), lambda m: m.swish(x), lambda m: m.plus(x, y)):
+        assert (f(plain) - f(packed)).abs().max() <= close
+    assert (plain.times(x, y) - packed.times(x, y)).abs().max() <= 3 * close
+    assert packed.plain().equal(w)
+
+
+@pytest.mark.skipif(not linear.packs_int8(), reason="this machine has no 8-bit linear maps")
+def test_eight_bits_are_close_and_each_row_has_its_own_scale():
+    torch.manual_seed(0)
+    w, b, x = torch.randn(24, 40), torch.randn(24), torch.randn(6, 40)
+    x[0] *= 1000.0  # a scale for the whole batch would leave nothing of the other rows
+    plain, eight = linear.PlainLinear(w, b), linear.pack(w, b, "int8")
+    error = (plain(x) - eight(x)).norm(dim=1) / plain(x).norm(dim=1)
+    assert error.max() <= 0.03
+    assert (eight.plain() - w).abs().max() <= 0.05
+
+
+@pytest.mark.parametrize("family", ["gpt2", "mamba", "gemma2", "mixtral", "jamba"])
+def test_packed_maps_in_the_librarys_modules_change_nothing(family):
+    from tests.engine.tiny import config
+
+    torch.manual_seed(1)
+    module = tf.AutoModelForCausalLM.from_config(config(family)).float()
+    vocabulary = Vocabulary(tuple(bytes([97 + i % 26]) for i in range(40)), ends=frozenset({39}))
+    row = ForwardRow(None, (1, 2, 3, 4), (1, 3))
+    before = HuggingFaceModel(copy.deepcopy(module), vocabulary, encode=list).forward([row])[0].log_probs
+    fast = HuggingFaceModel(module, vocabulary, encode=list, fast=True)
+    assert fast._decoder is None
+    assert np.abs(np.exp(before) - np.exp(fast.forward([row])[0].log_probs)).max() <= 1e-5
