@@ -1,0 +1,95 @@
+"""The benchmarks count and compute what they say; how fast anything is, nobody asserts."""
+
+import doctest
+
+import decoding
+import pytest
+import report
+import torch
+from bare import Bare, check
+from peers import environments, short_words
+
+import fkdsl
+from fkdsl.program.library.text import letters, words
+
+TABLE = 'model m = table:\n    "" -> "a": 0.5, "b": 0.3, EOS: 0.2\n'
+
+
+@pytest.mark.parametrize("module", [report, short_words], ids=lambda m: m.__name__)
+def test_the_examples_in_docstrings_are_what_happens(module):
+    result = doctest.testmod(module)
+    assert result.attempted
+    assert result.failed == 0
+
+
+@pytest.mark.parametrize(
+    "text", ["", "The sea.", "It's a sea-side town", "don't-worry", "a1b2c3d4e5f6", "ocean's", "été où"]
+)
+def test_peers_are_held_to_the_condition_of_the_program(text):
+    assert short_words.short(text) == all(letters(w) <= 5 for w in words(text))
+
+
+def test_peers_and_the_program_have_one_prompt():
+    assert decoding.PROMPT == short_words.PROMPT
+    assert f'prompt("{short_words.PROMPT}"'.replace('sea: "', 'sea: \\"') in decoding.PROGRAM
+
+
+def counted(body, *args, **options):
+    """(tokens so far, particles that go on) after each step."""
+    count, seen = decoding.Drawn(), []
+
+    def watch(step):
+        count(step)
+        seen.append((count.tokens, step.unfinished))
+
+    program = fkdsl.parse(f'{TABLE}program p() -> str:\n    lm = prompt("")\n{body}    return lm.text\n')
+    program.without().run(*args, observer=watch, **options)
+    return seen
+
+
+def test_every_draw_of_every_particle_counts():
+    body = '    t ~ lm\n    u ~ categorical(["x", "y"], [0.9, 0.1])\n    factor 0.0 if u == "x" else -3.0\n'
+    assert counted(body, "smc", particles=5, ess=1.0) == [(0, 5), (5, 5), (10, 0)]
+
+
+def test_the_finished_and_the_dead_draw_no_more():
+    body = '    t ~ lm\n    if not lm.done:\n        t ~ lm\n        condition t != "b"\n        u ~ bernoulli(0.5)\n'
+    seen = counted(body, "importance", particles=40, seed=3)
+    tokens, going = zip(*seen, strict=True)
+    assert tokens == (0, 40, 40 + going[1], 40 + going[1] + going[2])
+    assert 40 > going[1] > going[2] > going[3] == 0
+
+
+@pytest.fixture(scope="module")
+def llama():
+    import transformers
+
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        hidden_size=48, intermediate_size=64, num_hidden_layers=3, num_attention_heads=6, num_key_value_heads=2,
+        vocab_size=300, tie_word_embeddings=True, rms_norm_eps=1e-5,
+    )  # fmt: skip
+    return transformers.LlamaForCausalLM(config).eval()
+
+
+def test_the_bare_loop_is_the_model(llama):
+    assert check(llama, [5, 17, 4, 99], [7, 250, 3, 12]) <= 1e-4
+
+
+def test_the_bare_loop_keeps_its_rows_apart(llama):
+    bare = Bare(llama, rows=3, capacity=8)
+    bare.prefill([5, 17])
+    bare.step(torch.tensor([1, 2, 3]))
+    logits = bare.step(torch.tensor([9, 9, 9]))
+    with torch.inference_mode():
+        alone = llama(torch.tensor([[5, 17, 2, 9]])).logits[0, -1]
+    assert (logits[1] - alone).abs().max() <= 1e-4
+    assert (logits[0] - alone).abs().max() > 1e-3
+
+
+def test_a_peer_that_fails_says_why_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setitem(environments.PEERS, "broken", environments.Peer("no_such_script.py", ("nothing",)))
+    with pytest.raises(environments.PeerFailed) as failed:
+        environments.measure("broken", environments.Path(environments.sys.executable), 60, particles=1)
+    assert "no_such_script.py" in str(failed.value)
+    assert "\n" not in str(failed.value)
