@@ -3,6 +3,7 @@
 import doctest
 
 import decoding
+import growth
 import pytest
 import report
 import torch
@@ -58,6 +59,10 @@ def test_the_finished_and_the_dead_draw_no_more():
     tokens, going = zip(*seen, strict=True)
     assert tokens == (0, 40, 40 + going[1], 40 + going[1] + going[2])
     assert 40 > going[1] > going[2] > going[3] == 0
+
+
+def test_the_nodes_of_some_texts_are_counted_once():
+    assert growth.prefixes([(1, 2), (1, 3), (4,)]) == {(1,), (1, 2), (1, 3), (4,)}
 
 
 @pytest.fixture(scope="module")
