@@ -94,21 +94,21 @@ class KeyedRng:
     def choice(self, probabilities: ArrayLike) -> int:
         p = check_probabilities(probabilities)
         if len(p) <= BLOCK:
-            return self._within(p, self.uniform() * float(p.sum(dtype=np.float64)))
+            sums = p.cumsum(dtype=np.float64)
+            return _passed(p, sums, self.uniform() * float(sums[-1]))
         # A vocabulary is long: its blocks are summed in one pass, and only one of them is added up in order.
-        sums = np.cumsum(block_sums(p))
+        blocks = block_sums(p)
+        sums = blocks.cumsum()
         left = self.uniform() * float(sums[-1])
-        block = int(np.searchsorted(sums, left, side="right"))
-        while block == len(sums) or not p[block * BLOCK : (block + 1) * BLOCK].any():
-            block -= 1  # rounding put the draw past the last positive entry
-        before = float(sums[block - 1]) if block else 0.0
-        return block * BLOCK + self._within(p[block * BLOCK : (block + 1) * BLOCK], left - before)
-
-    @staticmethod
-    def _within(p: Probabilities, left: float) -> int:
-        """The index at which the running sum of p passes `left`; the last positive one if rounding keeps it short."""
-        index = int(np.searchsorted(np.cumsum(p, dtype=np.float64), left, side="right"))
-        return index if index < len(p) and p[index] > 0.0 else int(np.flatnonzero(p)[-1])
+        k = _passed(blocks, sums, left)
+        block = p[k * BLOCK : (k + 1) * BLOCK]
+        return k * BLOCK + _passed(block, block.cumsum(dtype=np.float64), left - float(sums[k] - blocks[k]))
 
     def split(self, *key: Key) -> KeyedRng:
         return KeyedRng(key=derive(self.key, *key))
+
+
+def _passed(p: Probabilities, sums: NDArray[np.float64], left: float) -> int:
+    """Where the running sums of p pass `left`; the last positive entry if rounding keeps them short."""
+    index = int(sums.searchsorted(left, side="right"))
+    return index if index < len(p) and p[index] > 0.0 else int(p.nonzero()[0][-1])

@@ -77,6 +77,8 @@ class CachedTransformer:
 
     def raw(self, context: Context) -> bytes:
         """The bytes of a context's tokens, those of the prompt among them."""
+        if context.raw is None and context.parent is not None and context.parent.raw is not None:
+            context.raw = context.parent.raw + self.model.vocabulary.tokens[context.token]
         if context.raw is None:
             after: list[Context] = []
             node = context
@@ -105,7 +107,7 @@ class CachedTransformer:
         self.stats.hits += len(contexts) - len(missing)
         for wave in plan_waves(missing, self._usable, self.max_batch):
             rows.update(self._forward(wave))
-        self.cache.shrink()
+        self.cache.shrink(len(missing))
         return [rows[c] for c in contexts]
 
     def logprob_of(self, context: Context, tokens: Sequence[int]) -> float:

@@ -19,9 +19,9 @@ from fkdsl.models.interface import Segment
 
 Node = int
 """A node of the prefix tree, by id(): the cache must not keep nodes alive."""
-ROW_BYTES = 128_000_000
-"""Bytes of rows that are kept at most: a row is often longer than a token's keys and values, and seldom asked for
-twice."""
+ROW_BYTES = 4_000_000
+"""Bytes of rows that are kept at most, beyond those just asked for: a row of a long vocabulary takes more than a token's
+keys and values, and is seldom asked for twice."""
 
 
 @dataclass(eq=False, slots=True)
@@ -121,9 +121,10 @@ class KVCache:
         self._drop_row(node)
         self._release_slot(node)
 
-    def shrink(self) -> None:
-        """Evicts, least recently used first, until within the budget, and rows until within theirs."""
-        while self.held_rows > ROW_BYTES:
+    def shrink(self, recent: int = 0) -> None:
+        """Evicts, least recently used first, until within the budget, and rows until within theirs. recent: how many
+        rows, the last put, are left alone unless the budget is passed."""
+        while self.held_rows > ROW_BYTES and len(self._rows) > recent:
             self._drop_row(next(iter(self._rows)))
         if self.budget is None:
             return

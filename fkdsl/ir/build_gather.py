@@ -63,11 +63,10 @@ def remembering(e: ir.Gather, expr: Callable[[ir.Expr], Compute]) -> Compute:
         return (element(frame),) if all(truth(c(frame)) for c in conditions) else ()
 
     def run(frame: ActiveFrame) -> tuple[Any, ...]:
-        values = tuple(frame.slots[slot] for slot in reads)
+        values = tuple([frame.slots[slot] for slot in reads])
         known = made.setdefault(by_id(values), {}) if is_plain(values) else {}
         if len(made) > REMEMBERED or len(known) > REMEMBERED:
             made.clear()
-            known = {}
         items = iterate(iterable(frame))
         if set(map(type, items)) <= TEXTS:
             frame.particle.burn(len(items), e.span)

@@ -45,6 +45,8 @@ TESTED = 32
 """Outcomes of positive probability up to which each is tested, so that A is exact."""
 HEAD, DEAR_HEAD = 0.05, 0.1
 """Share of the probability from which on an outcome is tested before any is drawn, also where tests are dear."""
+SETTLED = 0.3
+"""Share of what is left that, once it is known to live, makes further tests before a draw not worth while."""
 TESTS, DEAR_TESTS = 256, 32
 """Outcomes that are tested at most before one is drawn, beyond those of the head."""
 ENOUGH = 0.05
@@ -161,7 +163,7 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
 
 def total(p: Floats) -> float:
     """The sum. Of float32 it is pairwise, in float32: as close as the rows are."""
-    return float(p.sum())
+    return float(p.sum()) if len(p) <= LONG else float(block_sums(p).sum())
 
 
 def are_few(p: Floats, most: int) -> bool:
@@ -189,8 +191,11 @@ def without_dead(guides: Guides, guide: Guide, p: Floats, mass: float, trials: T
             left -= float(p[i])
             p[i] = 0.0
 
-    likely = np.flatnonzero(p >= head * left).tolist()
+    likely = np.flatnonzero(p >= head * left)
+    likely = likely[np.argsort(-p[likely], kind="stable")].tolist()
     for i in likely:
+        if living >= SETTLED * left:
+            break
         test(i)
     if living < guides.enough * left:
         for i in largest(p, most):

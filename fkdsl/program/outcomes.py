@@ -7,6 +7,7 @@ kernel chooses among them: `draw` here by their own probabilities, `guided.py` b
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,12 +51,13 @@ class TokenOutcomes(Outcomes):
         self.row, self.refs, self.vocabulary = row, refs, vocabulary
         self.allowed: NDArray[np.int64] | None = None
         # A vocabulary is long: where little of it is left, only that is exponentiated.
-        if mask is not None and np.count_nonzero(mask) < len(mask) // FEW:
+        left = len(row) if mask is None else np.count_nonzero(mask)
+        if mask is not None and left < len(row) // FEW:
             self.allowed = np.flatnonzero(mask)
             self.p = np.exp(row[self.allowed])
         else:
             self.p = np.exp(row)
-            if mask is not None:
+            if mask is not None and left < len(row):
                 self.p *= mask
 
     def take(self, particle: Running, i: int) -> Token:
@@ -92,6 +94,7 @@ class ValueOutcomes(Outcomes):
         return self.values[i]
 
 
+@lru_cache(maxsize=1 << 18)
 def token_of(vocabulary: Vocabulary, i: int) -> Token:
     """The token of an id as programs see it."""
     return Token(i, vocabulary.text((i,)), i in vocabulary.ends)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -190,7 +190,7 @@ class Running:
         ids = self.ids_of(ref, value)
         self.extend(ref, ids)
         if ids and not (isinstance(value, Token) and value.end):
-            self.contexts[ref.index] = replace(self.contexts[ref.index], done=False)
+            self.contexts[ref.index] = self.contexts[ref.index]._replace(done=False)
 
     def extend(self, ref: ContextRef, ids: tuple[int, ...]) -> None:
         c = self.contexts[ref.index]
@@ -370,4 +370,4 @@ class Running:
         c = self.contexts[ref.index]
         if c.pending is not None and c.pending != goes_on:
             raise InternalError("a settled continuation was drawn again with the other outcome")
-        self.contexts[ref.index] = replace(c, pending=goes_on)
+        self.contexts[ref.index] = c._replace(pending=goes_on)

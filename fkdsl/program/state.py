@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from fkdsl.base.spans import Span
 from fkdsl.engine.cached_transformer import Context
 from fkdsl.program.values import Token
 
 
-@dataclass(frozen=True)
-class ContextState:
+class ContextState(NamedTuple):
     """A context within a particle.
 
     model: the declared model's name, '' for the default. node: its tokens, as a handle into that model's prefix tree.

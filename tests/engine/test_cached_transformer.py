@@ -197,3 +197,19 @@ def test_a_table_without_a_row_says_so():
     engine = CachedTransformer(TableModel("gap", {"a": {"a": 1.0}}))
     with pytest.raises(CallError, match="no row"):
         engine.log_probs([engine.root])
+
+
+def test_rows_are_kept_for_the_last_question_and_a_few_megabytes_more(monkeypatch):
+    engine = CachedTransformer(tiny("llama"))
+    monkeypatch.setattr("fkdsl.engine.kv_cache.ROW_BYTES", 3 * 4 * V)
+    first = [engine.extend(engine.root, (1, t)) for t in range(5)]
+    engine.log_probs(first)
+    assert all(engine.cached(c) is not None for c in first)
+    second = [engine.extend(c, (2,)) for c in first[:2]]
+    engine.log_probs(second)
+    assert all(engine.cached(c) is not None for c in second)
+    assert sum(engine.cached(c) is not None for c in first) == 1
+    forwarded = engine.stats.forwarded_tokens
+    row = engine.log_probs([first[0]])[0]
+    assert engine.stats.forwarded_tokens == forwarded + 1
+    assert np.allclose(np.exp(row), np.exp(uncached(engine.model, (1, 0))), rtol=0, atol=TOLERANCE)

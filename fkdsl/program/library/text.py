@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import regex
@@ -26,13 +27,15 @@ MAX_TEXT = 10_000_000
 MAX_DISTANCE = 2_000
 """Longest texts that `edit_distance` compares: its time is their product."""
 _WORD = regex.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
+_ASCII_WORD = re.compile(r"[A-Za-z0-9]+(?:['-][A-Za-z0-9]+)*")
+"""The same for texts in ASCII, in half the time: every condition on words asks it of every text that is tried."""
 _SENTENCE = regex.compile(r"[^.!?]*[.!?]+|[^.!?]+\Z")
 
 
 @pure("words", [S], List(STR))
 def words(s: str) -> tuple[str, ...]:
     """The words of a text, in order, without punctuation."""
-    return tuple(_WORD.findall(s))
+    return tuple((_ASCII_WORD if s.isascii() else _WORD).findall(s))
 
 
 @pure("last_word", [S], STR)
