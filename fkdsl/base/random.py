@@ -73,7 +73,7 @@ def check_probabilities(probabilities: ArrayLike) -> Probabilities:
 def block_sums(p: Probabilities, block: int = BLOCK) -> NDArray[np.float64]:
     """The sums of each `block` probabilities, float64, a last, shorter block among them."""
     whole = len(p) // block * block
-    sums = (p[:whole].reshape(-1, block) @ np.ones(block, p.dtype)).astype(np.float64)
+    sums = np.einsum("ij->i", p[:whole].reshape(-1, block)).astype(np.float64)
     return sums if whole == len(p) else np.append(sums, p[whole:].sum())
 
 

@@ -83,7 +83,7 @@ def _add_call(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--max-steps", type=int, default=10_000, help="stop after this many steps (default 10000)")
     parser.add_argument("--cache-memory", metavar="SIZE", help="memory for the cache, such as 500M or 4G")
-    parser.add_argument("--dtype", help="precision of the model: float32, bfloat16, float16")
+    parser.add_argument("--dtype", help="precision of the model: float32, bfloat16, float16, float64, int8")
     parser.add_argument("--device", help="where the model runs: cpu, cuda")
 
 

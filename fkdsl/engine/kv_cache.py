@@ -20,8 +20,8 @@ from fkdsl.models.interface import Segment
 Node = int
 """A node of the prefix tree, by id(): the cache must not keep nodes alive."""
 ROW_BYTES = 4_000_000
-"""Bytes of rows that are kept at most, beyond those just asked for: a row of a long vocabulary takes more than a token's
-keys and values, and is seldom asked for twice."""
+"""Bytes of rows that are kept at most, beyond those just asked for: a row of a long vocabulary takes more than a
+token's keys and values, and is seldom asked for twice."""
 
 
 @dataclass(eq=False, slots=True)

@@ -7,7 +7,7 @@ of each row's slots. The reference is the library's own module (fkdsl.models.hug
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,49 +75,84 @@ class Batch:
     flat: Tensor | None
 
 
-class Decoder:
-    """The weights of a transformers module, packed. precision: a dtype's name, or "int8"."""
+@dataclass(frozen=True)
+class Shape:
+    """frequencies: (width / 2,) radians a position, by which each pair of coordinates turns; scaling: what the turned
+    are multiplied by."""
 
-    def __init__(self, module: Any, precision: str) -> None:
-        config, model = module.config, module.model
-        self.heads: int = config.num_attention_heads
-        self.kv_heads: int = getattr(config, "num_key_value_heads", None) or self.heads
-        self.width: int = getattr(config, "head_dim", None) or config.hidden_size // self.heads
-        self.eps: float = config.rms_norm_eps
-        self.embedding: Tensor = model.embed_tokens.weight.detach()
-        self.norm: Tensor = model.norm.weight.detach()
-        self.head = pack(module.lm_head.weight, module.lm_head.bias, precision)
-        self.layers = [self._layer(block, precision) for block in model.layers]
-        rotary = model.rotary_emb
-        self._frequencies = rotary.inv_freq.detach().float()
-        self._scaling = float(rotary.attention_scaling)
-        self._turns = self._turns_to(256)
-        self.pool = KVPool(
-            [(2 * self.kv_heads, self.width)] * len(self.layers), self.embedding.dtype, self.embedding.device
+    layers: int
+    heads: int
+    kv_heads: int
+    width: int
+    eps: float
+    frequencies: Tensor
+    scaling: float
+
+    @classmethod
+    def of(cls, config: Any, frequencies: Tensor, scaling: float) -> Shape:
+        """The shape that a transformers configuration describes."""
+        heads = config.num_attention_heads
+        return cls(
+            layers=config.num_hidden_layers,
+            heads=heads,
+            kv_heads=getattr(config, "num_key_value_heads", None) or heads,
+            width=getattr(config, "head_dim", None) or config.hidden_size // heads,
+            eps=config.rms_norm_eps,
+            frequencies=frequencies.detach().float(),
+            scaling=scaling,
         )
 
-    def _layer(self, block: Any, precision: str) -> Layer:
-        attention, mlp = block.self_attn, block.mlp
-        parts = [
-            (self._interleaved(attention.q_proj, self.heads)),
-            (self._interleaved(attention.k_proj, self.kv_heads)),
-            (attention.v_proj.weight, attention.v_proj.bias),
-        ]
-        biases = [b for _, b in parts if b is not None]
+
+class Decoder:
+    """weights: by the names that transformers gives them; packed. precision: a dtype's name, or "int8"."""
+
+    def __init__(self, shape: Shape, weights: Mapping[str, Tensor], precision: str) -> None:
+        self.shape = shape
+        self.heads, self.kv_heads, self.width, self.eps = shape.heads, shape.kv_heads, shape.width, shape.eps
+        self._weights, self._precision = weights, precision
+        self.embedding = weights["model.embed_tokens.weight"].detach().clone()
+        self.norm = weights["model.norm.weight"].detach().clone()
+        head = "lm_head" if "lm_head.weight" in weights else "model.embed_tokens"
+        self.head = self._packed(head)
+        self.layers = [self._layer(f"model.layers.{i}") for i in range(shape.layers)]
+        self._weights = {}  # packed: not to be held twice
+        self._turns = self._turns_to(256)
+        self.pool = KVPool(
+            [(2 * self.kv_heads, self.width)] * shape.layers, self.embedding.dtype, self.embedding.device
+        )
+
+    @classmethod
+    def of_module(cls, module: Any, precision: str) -> Decoder:
+        """The decoder of a transformers module."""
+        rotary = module.model.rotary_emb
+        shape = Shape.of(module.config, rotary.inv_freq, float(rotary.attention_scaling))
+        return cls(shape, module.state_dict(), precision)
+
+    def _packed(self, *names: str) -> Linear:
+        """One or more projections as one map; queries and keys with every head's coordinates in pairs."""
+        found = [self._interleaved(name) for name in names]
+        biases = [b for _, b in found if b is not None]
+        bias = torch.cat(biases) if biases else None
+        return pack(torch.cat([w for w, _ in found]), bias, self._precision)
+
+    def _layer(self, at: str) -> Layer:
+        attention = f"{at}.self_attn"
         norms = [
-            getattr(attention, name).weight.detach()[self._pairs()] if hasattr(attention, name) else None
-            for name in ("q_norm", "k_norm")
+            self._weights[f"{attention}.{n}.weight"][self._pairs()]
+            if f"{attention}.{n}.weight" in self._weights
+            else None
+            for n in ("q_norm", "k_norm")
         ]
         return Layer(
-            norm=block.input_layernorm.weight.detach(),
-            qkv=pack(torch.cat([w for w, _ in parts]), torch.cat(biases) if biases else None, precision),
+            norm=self._weights[f"{at}.input_layernorm.weight"].clone(),
+            qkv=self._packed(*(f"{attention}.{n}_proj" for n in "qkv")),
             q_norm=norms[0],
             k_norm=norms[1],
-            out=pack(attention.o_proj.weight, attention.o_proj.bias, precision),
-            mlp_norm=block.post_attention_layernorm.weight.detach(),
-            gate=pack(mlp.gate_proj.weight, mlp.gate_proj.bias, precision),
-            up=pack(mlp.up_proj.weight, mlp.up_proj.bias, precision),
-            down=pack(mlp.down_proj.weight, mlp.down_proj.bias, precision),
+            out=self._packed(f"{attention}.o_proj"),
+            mlp_norm=self._weights[f"{at}.post_attention_layernorm.weight"].clone(),
+            gate=self._packed(f"{at}.mlp.gate_proj"),
+            up=self._packed(f"{at}.mlp.up_proj"),
+            down=self._packed(f"{at}.mlp.down_proj"),
         )
 
     # ---------------------------------------------------------------- rotation
@@ -127,15 +162,21 @@ class Decoder:
         half = self.width // 2
         return torch.arange(self.width).view(2, half).t().reshape(-1)
 
-    def _interleaved(self, linear: Any, heads: int) -> tuple[Tensor, Tensor | None]:
-        """A projection's weight and bias with every head's coordinates in pairs; scores do not change by it."""
+    def _interleaved(self, name: str) -> tuple[Tensor, Tensor | None]:
+        """A projection's weight and bias; of queries and keys with every head's coordinates in pairs, by which scores
+        do not change."""
+        weight, bias = self._weights[f"{name}.weight"].detach(), self._weights.get(f"{name}.bias")
+        if not name.endswith(("q_proj", "k_proj")):
+            return weight, bias
+        heads = weight.shape[0] // self.width
         order = (torch.arange(heads)[:, None] * self.width + self._pairs()).view(-1)
-        return linear.weight.detach()[order], None if linear.bias is None else linear.bias.detach()[order]
+        return weight[order], None if bias is None else bias[order]
 
     def _turns_to(self, length: int) -> Tensor:
         """(length, 1, width / 2) the complex factor of each position and pair."""
-        angles = torch.arange(length, device=self._frequencies.device).float()[:, None] * self._frequencies
-        return torch.polar(torch.full_like(angles, self._scaling), angles)[:, None]
+        frequencies = self.shape.frequencies
+        angles = torch.arange(length, device=frequencies.device).float()[:, None] * frequencies
+        return torch.polar(torch.full_like(angles, self.shape.scaling), angles)[:, None]
 
     def _turned(self, x: Tensor, turns: Tensor) -> Tensor:
         """(n, heads, width) turned by the factors of their positions."""

@@ -21,8 +21,10 @@ from fkdsl.models.interface import Past
 
 Slots = NDArray[np.int32]
 
-FIRST = 512
-"""Slots that a pool begins with."""
+FIRST_BYTES = {"cpu": 512_000_000}
+"""Bytes that a pool begins with, by kind of device; where memory is committed when it is touched they cost nothing."""
+FEWEST, MOST = 512, 65_536
+"""Slots that a pool begins with at least and at most."""
 
 
 class KVPool:
@@ -36,13 +38,14 @@ class KVPool:
         self.shapes, self.dtype, self.device = tuple(shapes), dtype, device
         self.slot_bytes: int = sum(h * w for h, w in shapes) * torch.empty((), dtype=dtype).element_size()
         self.growth = 2.0 if device.type == "cpu" else 1.25
+        self.first = min(MOST, max(FEWEST, FIRST_BYTES.get(device.type, 0) // max(1, self.slot_bytes)))
         self.used = 0
         self._clear()
 
     def _clear(self) -> None:
-        self.capacity = FIRST
+        self.capacity = self.first
         self.planes = [self._plane(h, w) for h, w in self.shapes]
-        self._free = list(range(FIRST - 1, -1, -1))
+        self._free = list(range(self.first - 1, -1, -1))
 
     def _plane(self, heads: int, width: int) -> Tensor:
         return torch.empty((self.capacity, heads, width), dtype=self.dtype, device=self.device)
@@ -59,7 +62,7 @@ class KVPool:
     def give_back(self, slots: Slots) -> None:
         self._free.extend(slots[::-1].tolist())
         self.used -= len(slots)
-        if self.used == 0 and self.capacity > FIRST:
+        if self.used == 0 and self.capacity > self.first:
             self._clear()
 
     def _grow(self, n: int) -> None:

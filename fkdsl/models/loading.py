@@ -1,0 +1,121 @@
+"""A causal language model from a folder, a gguf file or a module of transformers: by the fastest way that is right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fkdsl.base.errors import CallError
+from fkdsl.models.decoder import Decoder, fits
+from fkdsl.models.decoder_model import DecoderModel, decoder_from_files, templated
+from fkdsl.models.linear import packs_int8
+from fkdsl.models.tokenized import Texts, TokenizedModel
+from fkdsl.models.tokenizer import vocabulary_of
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64,
+          "int8": torch.float32}  # fmt: skip
+"""Precisions, and the dtype that weights are loaded in for each."""
+
+
+def load(
+    path: str,
+    *,
+    gguf_file: str | None = None,
+    dtype: str = "float32",
+    device: str = "cpu",
+    local_files_only: bool = False,
+    name: str | None = None,
+    origin: Mapping[str, Any] | None = None,
+    fast: bool = True,
+    own: bool = False,
+) -> TokenizedModel:
+    """The model of a folder or a hub id. `origin` is told by `describe`. fast: False for the library's own module, as
+    it is. own: whether fkdsl has written the folder itself.
+
+    Raises CallError for a dtype or device that cannot be used, and for weights that lack some of its tensors.
+    """
+    if dtype not in DTYPES:
+        raise CallError(f"there is no precision `{dtype}`", f"one of {', '.join(DTYPES)}")
+    if dtype == "int8" and not (fast and device == "cpu" and packs_int8()):
+        raise CallError("this machine has no 8-bit linear maps for the device", "use --dtype bfloat16 or float32")
+    name = name or Path(path).name
+    model: TokenizedModel | None = None
+    if own and fast and device == "cpu" and gguf_file is None:
+        model = decoder_from_files(Path(path), dtype, DTYPES[dtype], name)
+    if model is None:
+        model = _load(path, gguf_file, dtype, device, local_files_only, name, fast)
+    model.describe_also(origin or {})
+    return model
+
+
+def _load(
+    path: str, gguf_file: str | None, dtype: str, device: str, local_files_only: bool, name: str, fast: bool
+) -> TokenizedModel:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from fkdsl.models.conversion import quiet_transformers
+
+    common: dict[str, Any] = {"local_files_only": local_files_only, "trust_remote_code": False}
+    if gguf_file is not None:
+        common["gguf_file"] = gguf_file
+    kind = {} if gguf_file is not None else {"use_safetensors": True}
+    with quiet_transformers():
+        module, report = AutoModelForCausalLM.from_pretrained(
+            path, dtype=DTYPES[dtype], output_loading_info=True, **common, **kind
+        )
+        if missing := sorted(report["missing_keys"]):
+            # The library would fill them with random numbers and say so only in a warning.
+            raise CallError(
+                f"the weights lack {len(missing)} of the model's tensors, such as {missing[0]}",
+                "the configuration and the weights are of different models, or the weights are of no language model",
+            )
+        tokenizer = AutoTokenizer.from_pretrained(path, **common)
+    try:
+        module = module.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise CallError(f"the device `{device}` cannot be used: {error}", "run with --device cpu") from None
+    return model_of(module, texts_of(module, tokenizer, name, dtype), dtype if fast else None)
+
+
+def model_of(module: Any, texts: Texts, precision: str | None) -> TokenizedModel:
+    """The model of a module: our own decoder where its family has one, else the module with its linear maps packed; the
+    module as it is for no precision."""
+    if precision is not None and fits(module.config):
+        return DecoderModel(Decoder.of_module(module, precision), texts)
+    from fkdsl.models.huggingface import HuggingFaceModel
+
+    return HuggingFaceModel(module, texts, precision)
+
+
+def texts_of(module: Any, tokenizer: Any, name: str, dtype: str) -> Texts:
+    """What a tokenizer and a module's configuration say of texts."""
+    size = module.get_output_embeddings().weight.shape[0]
+    config = module.config.get_text_config(decoder=True)
+    ends = _ids(getattr(module.generation_config, "eos_token_id", None)) | _ids(config.eos_token_id)
+    if tokenizer.eos_token_id is not None:
+        ends.add(tokenizer.eos_token_id)
+    plain, framed = (tokenizer("a", add_special_tokens=flag)["input_ids"] for flag in (False, True))
+    longest = getattr(config, "max_position_embeddings", None)
+    facts = {
+        "family": config.model_type,
+        "parameters": sum(p.numel() for p in module.parameters()),
+        "dtype": dtype,
+        "device": str(module.device),
+    }
+    return Texts(
+        vocabulary_of(tokenizer, size, ends),
+        lambda text: list(tokenizer(text, add_special_tokens=False)["input_ids"]),
+        name,
+        bos=tokenizer.bos_token_id if tokenizer.bos_token_id is not None else next(iter(sorted(ends)), None),
+        prefix=framed[: len(framed) - len(plain)] if framed[-len(plain) :] == plain else [],
+        chat=lambda user, system: templated(tokenizer, name, user, system),
+        max_length=longest if isinstance(longest, int) and longest > 0 else None,
+        facts=facts,
+    )
+
+
+def _ids(value: Any) -> set[int]:
+    return set() if value is None else set(value) if isinstance(value, list | tuple) else {int(value)}
