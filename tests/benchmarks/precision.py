@@ -44,7 +44,8 @@ def main() -> None:
     for dtype in ("float32", "bfloat16", *(["int8"] if packs_int8() else [])):
         engine = CachedTransformer(load_model("smollm2", dtype=dtype))
         # Token by token, as decoding goes: what is cached is in the precision too.
-        found = [engine.log_probs([engine.extend(engine.root, ids)])[0].astype(np.float64) for ids in texts]
+        contexts = [engine.extend(engine.root, ids) for ids in texts]
+        found = [engine.log_probs([context])[0].astype(np.float64) for context in contexts]
         kl = [float((np.exp(p) * (p - q)).sum()) for p, q in zip(truth, found, strict=True)]
         apart = [float(np.abs(np.exp(p) - np.exp(q)).max()) for p, q in zip(truth, found, strict=True)]
         same = np.mean([p.argmax() == q.argmax() for p, q in zip(truth, found, strict=True)])
