@@ -68,11 +68,8 @@ class Holder:
     """An observer of steps: what the cache held at its most, what was needed then, and the tokens that were new."""
 
     def __init__(self, engine: CachedTransformer) -> None:
-        config = engine.model.module.config  # type: ignore[attr-defined]
-        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        size = torch.empty(0, dtype=engine.model.module.dtype).element_size()  # type: ignore[attr-defined]
         self.engine = engine
-        self.token = 2 * config.num_hidden_layers * config.num_key_value_heads * width * size
+        self.token = engine.model.decoder.pool.slot_bytes  # type: ignore[attr-defined]
         self.row = engine.model.vocabulary.size * 4  # a row is float32 whatever the weights are
         self.held, self.needed, self.live = 0, 0, 0
         self.new: set[tuple[int, ...]] = set()
