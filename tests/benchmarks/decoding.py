@@ -19,8 +19,8 @@ and a first short run, are not timed.
     llama.cpp   batched decoding alone, no sampling, in its fastest format whatever the dtype, such as four bits a
                 weight: N x tokens (peers/llamacpp_decoding.py)
 
-PROGRAM is programs/short_words.fk without its stop at the closing quote, so that all particles go on to `max_tokens`
-(the few that draw EOS end early, and are counted no more). Peers and generate may not draw EOS. It asserts no speed.
+PROGRAM is programs/short_words.fk without its stop at the closing quote and without EOS, which peers and generate may
+not draw either: all particles go on to `max_tokens`. It asserts no speed.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ program short_words(max_letters: int = 5, max_tokens: int = 24) -> str:
     lm = prompt("A short, plain sentence about the sea: \\"")
     while not lm.done and lm.tokens < max_tokens:
         t ~ lm
-        condition all(letters(w) <= max_letters for w in words(lm.text))
+        condition t != EOS and all(letters(w) <= max_letters for w in words(lm.text))
     return lm.text
 """
 COLUMNS = {
