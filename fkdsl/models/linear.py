@@ -46,7 +46,23 @@ class Linear(Protocol):
         ...
 
 
-class PlainLinear:
+class Unfused:
+    """What follows a map as operators of their own."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def swish(self, x: Tensor) -> Tensor:
+        return silu(self(x), inplace=True)
+
+    def plus(self, x: Tensor, y: Tensor) -> Tensor:
+        return self(x).add_(y)
+
+    def times(self, x: Tensor, y: Tensor) -> Tensor:
+        return self(x).mul_(y)
+
+
+class PlainLinear(Unfused):
     """torch's own."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
@@ -57,15 +73,6 @@ class PlainLinear:
 
     def __call__(self, x: Tensor) -> Tensor:
         return linear(x, self.weight, self.bias)
-
-    def swish(self, x: Tensor) -> Tensor:
-        return silu(self(x), inplace=True)
-
-    def plus(self, x: Tensor, y: Tensor) -> Tensor:
-        return self(x).add_(y)
-
-    def times(self, x: Tensor, y: Tensor) -> Tensor:
-        return self(x).mul_(y)
 
 
 class PackedLinear:
@@ -91,7 +98,7 @@ class PackedLinear:
         return _tensor(torch.ops.mkldnn._linear_pointwise(x, y, self.weight, self.bias, "mul"))
 
 
-class Int8Linear:
+class Int8Linear(Unfused):
     """Eight bits: weights scaled by output channel, activations by row; float32 in and out."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
@@ -116,15 +123,6 @@ class Int8Linear:
         )
         y = _tensor(y).mul_(by)
         return y if self.bias is None else y.add_(self.bias)
-
-    def swish(self, x: Tensor) -> Tensor:
-        return silu(self(x), inplace=True)
-
-    def plus(self, x: Tensor, y: Tensor) -> Tensor:
-        return self(x).add_(y)
-
-    def times(self, x: Tensor, y: Tensor) -> Tensor:
-        return self(x).mul_(y)
 
 
 class PackedModule(nn.Module):  # type: ignore[misc]
