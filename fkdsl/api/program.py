@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from fkdsl.base.diagnostics import Diagnostic, near_name
 from fkdsl.base.errors import CallError
 from fkdsl.base.spans import Source
 from fkdsl.engine.cached_transformer import CachedTransformer
+from fkdsl.inference.interface import Step
 from fkdsl.inference.result import Result
 from fkdsl.inference.run import Observer
 from fkdsl.inference.run import run as run_model
@@ -37,6 +38,7 @@ from fkdsl.language.parser import read_source
 from fkdsl.program.code import Executable
 from fkdsl.program.feynman_kac import SteeringModel
 from fkdsl.program.guided import Guides
+from fkdsl.program.state import ProgramState
 from fkdsl.program.types import BOOL, FLOAT, INT, STR, List, Type
 
 DEFAULT_METHOD = "smc"
@@ -61,7 +63,7 @@ def _program(source: Source, folder: Path, allow_extern: bool) -> Program:
     return Program(check(parse_source(source), folder), folder, allow_extern)
 
 
-def run(model: Any, method: str = DEFAULT_METHOD, *, seed: int = 0, **options: Any) -> Result:
+def run(model: Any, method: str = DEFAULT_METHOD, *, seed: int = 0, islands: int = 1, **options: Any) -> Result:
     """The Result of a method on any FeynmanKac (fkdsl.inference.interface) written in Python.
 
     >>> import numpy as np
@@ -75,7 +77,7 @@ def run(model: Any, method: str = DEFAULT_METHOD, *, seed: int = 0, **options: A
     >>> run(Coin(), "exact").probability(1)
     0.5
     """
-    return run_model(model, method, seed, options, max_steps=MAX_STEPS)
+    return run_model(model, method, seed, options, islands=islands, max_steps=MAX_STEPS)
 
 
 @dataclass(frozen=True)
@@ -196,11 +198,14 @@ class Program:
         max_steps: int | None = MAX_STEPS,
         filtering: bool = False,
         observer: Observer | None = None,
+        islands: int = 1,
+        resume: Mapping[int, Sequence[Step[ProgramState]]] | None = None,
         **options: Any,
     ) -> Result:
         """Weighted samples of the posterior, and an unbiased estimate of Z.
 
-        method and options: as in `infer`; the file's own where they are left out. timeout: seconds.
+        method and options: as in `infer`; the file's own where they are left out. timeout: seconds. islands, resume: as
+        in fkdsl.inference.run.
         Raises PopulationDied, BudgetEnded, ProgramError for a mistake that shows only as it runs, CallError.
         """
         own, own_options = self.method
@@ -223,6 +228,8 @@ class Program:
             max_steps=max_steps,
             filtering=filtering,
             merge="merge" not in self.off,
+            islands=islands,
+            resume=resume,
             counts=engines.counts,
         )
 

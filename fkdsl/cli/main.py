@@ -110,6 +110,8 @@ def _add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
                 added.add(name)
                 options.add_argument(f"--{name.replace('_', '-')}", type=type(option.default), help=option.doc)
     parser.add_argument("--filtering", action="store_true", help="print the filtering posterior of every step too")
+    parser.add_argument("--islands", type=int, default=1, metavar="R",
+                        help="independent populations, for standard errors by any method (default 1)")  # fmt: skip
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="stop after this time, with status 3")
     parser.add_argument("--top", type=int, default=10, help="how many values to print (default 10)")
 

@@ -26,11 +26,15 @@ def result_text(result: Result, options: Mapping[str, Any], *, top: int = 10, fi
     if result.method == "local":
         lines.append("no log Z: local masks and renormalises, and forgets the mass; its posterior is biased")
     else:
-        lines.append(f"log Z {sign} {result.log_z:.4f}   Z {sign} {_small(result.log_z)}")
-    facts = [] if exact else [f"ESS {result.ess:.1f} of {options.get('particles', len(result.particles))}"]
+        se = "" if exact or result.log_z_se is None else f" ± {result.log_z_se:.2g} ({result.uncertainty.by})"
+        lines.append(f"log Z {sign} {result.log_z:.4f}{se}   Z {sign} {_small(result.log_z)}")
+    of = options.get("particles", len(result.particles) // result.islands) * result.islands
+    facts = [] if exact else [f"ESS {result.ess:.1f} of {of}"]
+    facts += [f"{result.islands} islands"] if result.islands > 1 else []
     facts += [f"{result.steps} steps", f"{result.forwarded_tokens} tokens in {result.model_calls} model calls"]
     facts += [f"{result.seconds:.1f} s"] + ([] if exact else [f"seed {result.seed}"])
     lines.append(f"{result.method}({settings})   " + "   ".join(facts))
+    lines += [f"note: {note}" for note in result.notes]
     return "\n".join(lines) + "\n"
 
 
@@ -62,17 +66,20 @@ def result_json(result: Result, *, filtering: bool = False) -> dict[str, Any]:
         "method": result.method,
         "log_z": result.log_z,
         "log_z_se": result.log_z_se,
+        "log_z_se_by": result.uncertainty.by,
         "posterior": [{"value": plain(a.value), "probability": a.probability} for a in result.posterior],
         "particles": [
             {"value": plain(p.value), "log_weight": p.log_weight, "weight": p.weight} for p in result.particles
         ],
-        "queries": result.queries,
+        "queries": {name: {"mean": q.mean, "se": q.se} for name, q in result.queries.items()},
         "ess": result.ess,
         "steps": result.steps,
         "seconds": result.seconds,
         "model_calls": result.model_calls,
         "forwarded_tokens": result.forwarded_tokens,
         "seed": result.seed,
+        "islands": result.islands,
+        "notes": list(result.notes),
     }
     if filtering:
         found["filtering"] = [

@@ -13,6 +13,7 @@ from fkdsl.cli.check import warn, without
 from fkdsl.cli.progress import RunProgress
 from fkdsl.cli.report import result_json, result_text
 from fkdsl.inference.methods import METHODS, check_options
+from fkdsl.inference.run import check_islands
 from fkdsl.program.types import BOOL, FLOAT, INT, STR, Type
 
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
@@ -22,6 +23,7 @@ def main(args: argparse.Namespace) -> int:
     program = called_program(args)
     method, options = method_and_options(program, args)
     check_options(method, options)
+    check_islands(method, args.islands)
     warn(program.warnings)
     with RunProgress(program.name) as progress:
         engines = called_engines(program, args, progress)
@@ -32,6 +34,7 @@ def main(args: argparse.Namespace) -> int:
             timeout=args.timeout,
             max_steps=args.max_steps,
             filtering=args.filtering,
+            islands=args.islands,
             observer=lambda step: progress.step(step, engines.counts()[1]),
             **options,
         )

@@ -19,12 +19,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from fkdsl.base.logspace import Floats
 from fkdsl.base.random import Rng
+from fkdsl.base.spans import Span
 
 S = TypeVar("S")
+S_contra = TypeVar("S_contra", contravariant=True)
 
 
 class FeynmanKac(Protocol[S]):
@@ -62,6 +64,23 @@ class FeynmanKac(Protocol[S]):
         ...
 
 
+class Charge(NamedTuple):
+    """A part of log G, in nats, and the line of the model's source that it is charged to."""
+
+    place: Span
+    log_weight: float
+
+
+@runtime_checkable
+class Charged(Protocol[S_contra]):
+    """A FeynmanKac that knows where its potentials come from, as a program does."""
+
+    def charges(self, x: S_contra) -> Sequence[Charge]:
+        """What the step that led to x was charged with, in order: the parts of log G_t sum to it. A dead state's end
+        with -inf."""
+        ...
+
+
 @dataclass(frozen=True)
 class Particle(Generic[S]):
     """A state with its lineage: the key of all its draws, equal for no two particles of a population."""
@@ -81,6 +100,7 @@ class Step(Generic[S]):
     log_weights: (n,) float64, nats, not normalised.
     ancestors: (n,) index into the previous step's particles.
     resampled: whether resampling took place on the way to this step.
+    island: which of a run's independent populations this is.
     """
 
     t: int
@@ -92,3 +112,9 @@ class Step(Generic[S]):
     log_Z: float
     unfinished: int
     alive: int
+    island: int = 0
+
+    @property
+    def states(self) -> tuple[S, ...]:
+        """The particles' states."""
+        return tuple(p.state for p in self.particles)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+import numpy as np
 
 from fkdsl.base.logspace import effective_sample_size
 from fkdsl.inference.exact import Level
 from fkdsl.inference.interface import FeynmanKac, Step
+from fkdsl.inference.uncertainty import Uncertainty, Unknown
 
 S = TypeVar("S")
 
@@ -20,6 +23,14 @@ class Answer:
 
     value: Any
     probability: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A posterior mean and its standard error, None where there is no estimate of that."""
+
+    mean: float
+    se: float | None
 
 
 @dataclass(frozen=True)
@@ -35,7 +46,9 @@ class WeightedValue:
 class Result:
     """posterior: most probable first, equal values merged. log_z: an unbiased estimate's logarithm, exact for `exact`.
 
-    log_z_se: its standard error, None where this version has none. ess: of the final weights.
+    log_z_se: its standard error, nats, None where there is no estimate of it. ess: of the final weights. uncertainty:
+    the errors of the run, its particles in the order of `particles`. islands: independent populations. notes: what a
+    reader must know to trust the figures.
     """
 
     program: str
@@ -50,12 +63,21 @@ class Result:
     seed: int
     model_calls: int = 0
     forwarded_tokens: int = 0
-    queries: dict[str, Any] = field(default_factory=dict)
+    queries: dict[str, Estimate] = field(default_factory=dict)
     filtering: tuple[tuple[Answer, ...], ...] = ()
+    islands: int = 1
+    uncertainty: Uncertainty = field(default_factory=Unknown, compare=False, repr=False)
+    notes: tuple[str, ...] = ()
 
     def probability(self, value: Any) -> float:
         """The posterior probability of a return value; 1, 1.0 and true are different values."""
         return math.fsum(a.probability for a in self.posterior if value_key(a.value) == value_key(value))
+
+    def mean(self, f: Callable[[Any], float]) -> Estimate:
+        """The posterior mean of f(value), with its standard error; f is asked once for each particle."""
+        found = np.array([float(f(p.value)) for p in self.particles])
+        return Estimate(math.fsum(p.weight * y for p, y in zip(self.particles, found, strict=True)),
+                        self.uncertainty.mean_se(found))  # fmt: skip
 
 
 def value_key(value: Any) -> Hashable:
@@ -90,13 +112,20 @@ def total_variation(p: Iterable[Answer], q: Iterable[Answer]) -> float:
     return 0.5 * math.fsum(map(abs, difference.values()))
 
 
-def weighted_values(model: FeynmanKac[S], states: Iterable[S], log_weights: Iterable[float]) -> list[WeightedValue]:
-    """The finished states of positive weight, heaviest first; none of weight zero is ever returned."""
-    live = [(x, float(w)) for x, w in zip(states, log_weights, strict=True) if w > -math.inf and model.finished(x)]
-    top = max((w for _, w in live), default=0.0)
-    total = math.fsum(math.exp(w - top) for _, w in live)
-    values = [WeightedValue(model.value(x), w, math.exp(w - top) / total) for x, w in live]
-    return sorted(values, key=lambda v: -v.log_weight)
+def weighted_values(
+    model: FeynmanKac[S], states: Iterable[S], log_weights: Iterable[float]
+) -> tuple[list[WeightedValue], list[int]]:
+    """The finished states of positive weight, heaviest first, and where each stood; none of weight zero is returned."""
+    live = [
+        (i, x, float(w))
+        for i, (x, w) in enumerate(zip(states, log_weights, strict=True))
+        if w > -math.inf and model.finished(x)
+    ]
+    live.sort(key=lambda found: -found[2])
+    top = live[0][2] if live else 0.0
+    total = math.fsum(math.exp(w - top) for _, _, w in live)
+    values = [WeightedValue(model.value(x), w, math.exp(w - top) / total) for _, x, w in live]
+    return values, [i for i, _, _ in live]
 
 
 def filtering_answers(model: FeynmanKac[S], step: Step[S] | Level[S]) -> tuple[Answer, ...]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
 
-from fkdsl.base.errors import PopulationDied
+import numpy as np
+
+from fkdsl.base.errors import CallError, PopulationDied
+from fkdsl.base.logspace import Floats, log_sum_exp
 from fkdsl.base.random import KeyedRng, Rng
 from fkdsl.inference.exact import Level, exact
 from fkdsl.inference.interface import FeynmanKac, Step
@@ -17,10 +22,14 @@ from fkdsl.inference.result import Answer, Result, filtering_answers, final_ess,
 from fkdsl.inference.smc import importance, smc
 from fkdsl.inference.steer import steer
 from fkdsl.inference.timed import Timed
+from fkdsl.inference.uncertainty import Certain, Islands, Uncertainty, Unknown
 
 S = TypeVar("S")
 Observer = Callable[[Any], None]
 """Called with each Step (or, for exact, each Level) as it comes. It cannot change a draw."""
+RESUMED = ("smc", "steer", "importance", "local")
+"""Methods that go on from any of their steps."""
+DETERMINISTIC = ("exact", "beam")
 
 
 def steps_of(
@@ -30,17 +39,19 @@ def steps_of(
     options: Mapping[str, Any],
     max_steps: int | None = None,
     merge: bool = True,
+    start: Step[S] | None = None,
 ) -> Iterator[Step[S]] | Iterator[Level[S]]:
-    """The method's steps; options are checked here. Raises CallError for an unknown method or option."""
+    """The method's steps; options are checked here. start: the step to go on from, for the methods of RESUMED; the
+    others begin anew, which gives the same answer. Raises CallError for an unknown method or option."""
     check_available(method)
     checked = check_options(method, options)
     match method:
         case "smc":
-            return smc(model, rng, max_steps=max_steps, merge=merge, **checked)
+            return smc(model, rng, max_steps=max_steps, merge=merge, start=start, **checked)
         case "steer":
-            return steer(model, rng, max_steps=max_steps, **checked)
+            return steer(model, rng, max_steps=max_steps, start=start, **checked)
         case "importance" | "local":
-            return importance(model, rng, max_steps=max_steps, **checked)
+            return importance(model, rng, max_steps=max_steps, start=start, **checked)
         case "rejection":
             return rejection(model, rng, max_steps=max_steps, **checked)
     return exact(model, max_steps=max_steps, **checked)
@@ -58,49 +69,116 @@ def run(
     max_steps: int | None = None,
     filtering: bool = False,
     merge: bool = True,
+    islands: int = 1,
+    resume: Mapping[int, Sequence[Step[S]]] | None = None,
     counts: Callable[[], tuple[int, int]] = lambda: (0, 0),
 ) -> Result:
     """The Result of a method on a model.
 
-    timeout: seconds. merge: whether smc resamples equal particles as one. counts: (model calls, forwarded tokens) so
-    far. Raises PopulationDied with a report when every particle's weight is zero, BudgetEnded when time, steps or
-    states end the run.
+    timeout: seconds. merge: whether smc resamples equal particles as one. islands: independent populations of the
+    method's size, whose mean is Z_hat. resume: the steps that each island has behind it, from step 0 on; it goes on
+    from there as if it had never stopped. counts: (model calls, forwarded tokens) so far. Raises PopulationDied with a
+    report when every particle's weight is zero, BudgetEnded when time, steps or states end the run.
     """
+    check_islands(method, islands)
     began = time.monotonic()
     calls, tokens = counts()
-    deaths: list[tuple[int, Counter[str]]] = []
-    history: list[tuple[Answer, ...]] = []
-    last: Step[S] | Level[S] | None = None
     timed = Timed(model, timeout)
-    for step in steps_of(timed, KeyedRng(seed), method, options or {}, max_steps, merge):
-        timed.t = step.t
-        if observer is not None:
-            observer(step)
-        if filtering:
-            history.append(filtering_answers(model, step))
-        deaths.append((step.t, _deaths(model, step, last)))
-        last = step
-    assert last is not None
-    if last.log_Z == -float("inf"):
-        raise _died(method, last, deaths)
-    states = [p.state for p in last.particles] if isinstance(last, Step) else list(last.states)
-    values = weighted_values(model, states, [float(w) for w in last.log_weights])
+    courses: list[Course[S]] = []
+    for island in range(islands):
+        course = Course(model, method, island, filtering)
+        before = (resume or {}).get(island, ())
+        for passed in before[:-1]:
+            course.take(passed)
+        rng: Rng = KeyedRng(seed) if islands == 1 else KeyedRng(seed).split("island", island)
+        start = before[-1] if before else None
+        step: Step[S] | Level[S]
+        for step in steps_of(timed, rng, method, options or {}, max_steps, merge, start):
+            if isinstance(step, Step) and island:
+                step = replace(step, island=island)
+            timed.t = step.t
+            if observer is not None and step is not start:
+                observer(step)
+            course.take(step)
+        courses.append(course)
+    lasts = [course.last for course in courses]
+    log_Z = np.array([last.log_Z for last in lasts])
+    if log_Z.max() == -np.inf:
+        raise _died(method, lasts, _merged_deaths(courses))
+    states = [x for last in lasts for x in last.states]
+    log_weights = np.concatenate([last.log_weights for last in lasts]) - math.log(islands)
+    values, order = weighted_values(model, states, log_weights)
+    uncertainty = _uncertainty(method, courses, order, log_weights, log_Z)
     after_calls, after_tokens = counts()
     return Result(
         program=program,
         method=method,
-        log_z=last.log_Z,
-        log_z_se=None,
+        log_z=log_sum_exp(log_Z) - math.log(islands),
+        log_z_se=uncertainty.log_z_se(),
         posterior=merged((v.value, v.weight) for v in values),
         particles=tuple(values),
         ess=final_ess(values),
-        steps=last.t,
+        steps=max(last.t for last in lasts),
         seconds=time.monotonic() - began,
         seed=seed,
         model_calls=after_calls - calls,
         forwarded_tokens=after_tokens - tokens,
-        filtering=tuple(history),
+        filtering=tuple(courses[0].history),
+        islands=islands,
+        uncertainty=uncertainty,
+        notes=uncertainty.notes,
     )
+
+
+def check_islands(method: str, islands: int) -> None:
+    """Raises CallError for a number of islands that a method cannot have."""
+    if islands < 1:
+        raise CallError(f"a run has at least 1 island, not {islands}", "write --islands 4")
+    if islands > 1 and method in DETERMINISTIC:
+        raise CallError(f"`{method}` draws nothing: its islands would all be the same", "leave --islands out")
+
+
+class Course(Generic[S]):
+    """One population on its way: what of its steps the result and the reports need."""
+
+    def __init__(self, model: FeynmanKac[S], method: str, island: int, filtering: bool) -> None:
+        self.model, self.method, self.island, self.filtering = model, method, island, filtering
+        self.deaths: list[tuple[int, Counter[str]]] = []
+        self.history: list[tuple[Answer, ...]] = []
+        self._last: Step[S] | Level[S] | None = None
+
+    @property
+    def last(self) -> Step[S] | Level[S]:
+        assert self._last is not None
+        return self._last
+
+    def take(self, step: Step[S] | Level[S]) -> None:
+        """The population after the next step."""
+        if self.filtering:
+            self.history.append(filtering_answers(self.model, step))
+        self.deaths.append((step.t, _deaths(self.model, step, self._last)))
+        self._last = step
+
+
+def _uncertainty(
+    method: str, courses: Sequence[Course[S]], order: Sequence[int], log_weights: Floats, log_Z: Floats
+) -> Uncertainty:
+    """The errors of the run, its particles taken in the given order."""
+    if method in DETERMINISTIC:
+        return Certain()
+    if len(courses) > 1:
+        island = np.repeat(np.arange(len(courses)), [len(c.last.log_weights) for c in courses])
+        return Islands(island[list(order)], log_weights[list(order)], log_Z)
+    return Unknown()
+
+
+def _merged_deaths(courses: Sequence[Course[S]]) -> list[tuple[int, Counter[str]]]:
+    """Deaths of all islands, by step."""
+    found: dict[int, Counter[str]] = {}
+    for course in courses:
+        for t, places in course.deaths:
+            found.setdefault(t, Counter()).update(places)
+    return sorted(found.items())
 
 
 def _deaths(model: FeynmanKac[S], step: Step[S] | Level[S], before: Step[S] | Level[S] | None) -> Counter[str]:
@@ -114,18 +192,19 @@ def _deaths(model: FeynmanKac[S], step: Step[S] | Level[S], before: Step[S] | Le
     return Counter(model.describe(step.particles[i].state) for i in dead)
 
 
-def _died(method: str, last: Step[S] | Level[S], deaths: list[tuple[int, Counter[str]]]) -> PopulationDied:
+def _died(method: str, lasts: Sequence[Step[S] | Level[S]], deaths: list[tuple[int, Counter[str]]]) -> PopulationDied:
     """The report of a population of which nothing is left: which step and which line killed how many."""
-    when = max((t for t, places in deaths if places), default=last.t)
-    of = f"all {len(last.particles)} particles are" if isinstance(last, Step) and last.particles else "nothing is left"
-    if isinstance(last, Level):
+    when = max((t for t, places in deaths if places), default=lasts[0].t)
+    n = sum(len(last.states) for last in lasts)
+    if isinstance(lasts[0], Level):
         message = "no outcome of this program has positive weight: Z = 0"
         advice = "its conditions contradict each other or the model; leave out one at a time to see which"
     elif method == "rejection":
         message = "no attempt was accepted: Z_hat = 0"
         advice = "use smc, which weighs step by step, or raise the number of attempts"
     else:
-        message = f"every particle died: {of if 'all' in of else 'no particle is'} of weight zero after step {when}"
+        of = f"all {n} particles are" if n else "no particle is"
+        message = f"every particle died: {of} of weight zero after step {when}"
         advice = "use more particles, loosen the condition that killed most, or check it earlier in the text"
     lines = [message]
     shown = [(t, place, n) for t, places in deaths for place, n in places.most_common()]

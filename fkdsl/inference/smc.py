@@ -28,14 +28,16 @@ def smc(
     resampling: str = "systematic",
     max_steps: int | None = None,
     merge: bool = True,
+    start: Step[S] | None = None,
 ) -> Iterator[Step[S]]:
     """N particles, resampled before a step when their ESS falls below ess * N.
 
     After resampling each of the N particles weighs (sum of the weights) / N, so Z_hat is kept on every path. With
-    `merge`, particles in equal states stand for resampling as one with the sum of their weights.
+    `merge`, particles in equal states stand for resampling as one with the sum of their weights. start: the step to go
+    on from, as this function yielded it; None begins.
     """
     N, scheme = particles, RESAMPLING[resampling]
-    step = initial_step(model, rng, N)
+    step = start if start is not None else initial_step(model, rng, N)
     yield step
     while step.unfinished:
         t, x, lw, A, resampled = step.t + 1, step.particles, step.log_weights, list(range(N)), False
@@ -51,6 +53,8 @@ def smc(
         yield step
 
 
-def importance(model: FeynmanKac[S], rng: Rng, particles: int = 64, max_steps: int | None = None) -> Iterator[Step[S]]:
+def importance(
+    model: FeynmanKac[S], rng: Rng, particles: int = 64, max_steps: int | None = None, start: Step[S] | None = None
+) -> Iterator[Step[S]]:
     """N independent weighted runs: smc that never resamples."""
-    return smc(model, rng, particles, ess=0.0, max_steps=max_steps)
+    return smc(model, rng, particles, ess=0.0, max_steps=max_steps, start=start)

@@ -22,12 +22,17 @@ S = TypeVar("S")
 
 
 def steer(
-    model: FeynmanKac[S], rng: Rng, particles: int = 8, factor: int = 3, max_steps: int | None = None
+    model: FeynmanKac[S],
+    rng: Rng,
+    particles: int = 8,
+    factor: int = 3,
+    max_steps: int | None = None,
+    start: Step[S] | None = None,
 ) -> Iterator[Step[S]]:
     """At most N particles, each unfinished one expanded into K draws of M_t; equal states are merged, and the optimal
-    reduction keeps N."""
+    reduction keeps N. start: the step to go on from; None begins."""
     N, K = particles, factor
-    step = initial_step(model, rng, N)
+    step = start if start is not None else initial_step(model, rng, N)
     yield step
     while step.unfinished:
         t = step.t + 1

@@ -19,6 +19,7 @@ from fkdsl.base.logspace import Floats
 from fkdsl.base.random import Rng
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
 from fkdsl.engine.constraints.constraint import Constraint
+from fkdsl.inference.interface import Charge
 from fkdsl.models.vocabulary import decoded
 from fkdsl.program.code import Executable
 from fkdsl.program.faults import LIMITS, Fault, Limits, NeedRows
@@ -94,6 +95,10 @@ class SteeringModel:
             if not name.startswith(".") and isinstance(value, bool | int | float | str | tuple)
         ]
         return ", ".join(variables) or "(start)"
+
+    def charges(self, x: ProgramState) -> Sequence[Charge]:
+        """What each line added to log G in the step that led to x."""
+        return x.charges
 
     # ----------------------------------------------------------------- rounds
 

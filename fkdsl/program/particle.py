@@ -19,6 +19,7 @@ from fkdsl.base.logspace import Floats, log_sum_exp
 from fkdsl.base.random import Rng
 from fkdsl.base.spans import NOWHERE, Span
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
+from fkdsl.inference.interface import Charge
 from fkdsl.models.vocabulary import Vocabulary, decoded
 from fkdsl.program.code import DrawOp, Executable
 from fkdsl.program.distributions import Distribution
@@ -75,6 +76,7 @@ class Running:
         self.status = Status.RUNNING
         self.value: Any = None
         self.died: Span | None = None
+        self.charges: list[Charge] = []
 
     # ------------------------------------------------------------- in and out
 
@@ -86,13 +88,14 @@ class Running:
     def state(self) -> ProgramState:
         """What it has come to, as a value; contexts that no variable reaches are gone from it."""
         if self.status is not Status.RUNNING:
-            return ProgramState(self.status, value=self.value, died=self.died)
+            return ProgramState(self.status, value=self.value, died=self.died, charges=tuple(self.charges))
         reached = dict.fromkeys(i for f in self.frames for v in f.slots for i in contexts_in(v))
         move = {old: new for new, old in enumerate(reached)}
         frames = tuple(
             Frame(f.function, f.pc, tuple(map_contexts(v, move) for v in f.slots), f.target) for f in self.frames
         )
-        return ProgramState(Status.RUNNING, frames, tuple(self.contexts[i] for i in reached))
+        contexts = tuple(self.contexts[i] for i in reached)
+        return ProgramState(Status.RUNNING, frames, contexts, charges=tuple(self.charges))
 
     # ---------------------------------------------------------------- running
 
@@ -166,7 +169,9 @@ class Running:
         """log G += log_potential; at -inf the particle dies here."""
         if math.isnan(log_potential) or log_potential == math.inf:
             raise Fault("FK410", f"a weight of {log_potential} nats", "a factor must be a finite number or -inf")
-        self.log_G += log_potential
+        if log_potential != 0.0:
+            self.log_G += log_potential
+            self.charges.append(Charge(span, log_potential))
         if log_potential == -math.inf:
             self.status, self.died = Status.DEAD, span
 
@@ -292,6 +297,7 @@ class Running:
         self.frames = [ActiveFrame(f.function, f.pc, list(f.slots), f.target, self, f.depth) for f in trial.frames]
         self.contexts = list(trial.contexts)
         self.log_G += trial.log_G
+        self.charges.extend(trial.charges)
         self.draws += trial.draws
         self.boundary, self.fuel = trial.boundary, trial.fuel
         self.status, self.value, self.died = trial.status, trial.value, trial.died

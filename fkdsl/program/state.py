@@ -7,12 +7,13 @@ state to JSON and back.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
 
 from fkdsl.base.spans import Span
 from fkdsl.engine.cached_transformer import Context
+from fkdsl.inference.interface import Charge
 from fkdsl.program.values import Token
 
 
@@ -63,13 +64,16 @@ UNSET = Unset()
 @dataclass(frozen=True)
 class ProgramState:
     """frames: outermost first, none once it has returned or died. contexts: the table that ContextRefs index, without
-    those that no variable reaches. died: the condition, factor or observe that gave weight zero."""
+    those that no variable reaches. died: the condition, factor or observe that gave weight zero. charges: what each of
+    them, and each look ahead, added to the log weight (nats) in the step that led here, in order; no part of the state.
+    """
 
     status: Status
     frames: tuple[Frame, ...] = ()
     contexts: tuple[ContextState, ...] = ()
     value: Any = None
     died: Span | None = None
+    charges: tuple[Charge, ...] = field(default=(), compare=False, repr=False)
 
     def key(self) -> Hashable:
         """Equal for equal futures; tokens count by id here, where programs compare them by text."""
