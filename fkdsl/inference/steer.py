@@ -37,7 +37,7 @@ def steer(
     while step.unfinished:
         t = step.t + 1
         check_steps(t, max_steps)
-        x, lw, A = expand(model, step, t, K)
+        x, lw, A = expand(model, step, t, N, K)
         x, lw = mutate(model, rng, t, x, lw)
         x, lw, A = merge(model, x, lw, A)
         kept, lw_kept = optimal_reduction(rng.split("resample", t), lw, N)
@@ -48,15 +48,22 @@ def steer(
         yield step
 
 
-def expand(model: FeynmanKac[S], step: Step[S], t: int, K: int) -> tuple[tuple[Particle[S], ...], Floats, list[int]]:
-    """K copies of each unfinished particle, each of 1/K of its weight; finished ones stay single, dead ones go."""
+def expand(
+    model: FeynmanKac[S], step: Step[S], t: int, N: int, K: int
+) -> tuple[tuple[Particle[S], ...], Floats, list[int]]:
+    """K_i copies of each unfinished particle, each of 1/K_i of its weight; finished ones stay single, dead ones go.
+
+    K_i = K in a full population. Where merging has left fewer than N, the draws of those that are missing go to the
+    others by their weights: else one heavy state, which many particles came to, would be continued K times only.
+    """
     x: list[Particle[S]] = []
     lw: list[float] = []
     A: list[int] = []
+    spare = (N - step.alive) * K
     for i, (particle, w) in enumerate(zip(step.particles, step.log_weights, strict=True)):
         if w == -np.inf:
             continue
-        K_i = 1 if model.finished(particle.state) else K
+        K_i = 1 if model.finished(particle.state) else K + math.floor(spare * math.exp(w - step.log_Z))
         x.extend(child(particle, t, k) for k in range(K_i))
         lw.extend([float(w) - math.log(K_i)] * K_i)
         A.extend([i] * K_i)

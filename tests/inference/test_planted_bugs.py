@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fkdsl.base.logspace import log_sum_exp, normalised
+from fkdsl.base.random import KeyedRng
 from fkdsl.inference import smc as smc_module
 from fkdsl.inference import steer as steer_module
 from fkdsl.inference.enumeration import enumerate_outcomes, expectation
@@ -87,16 +88,15 @@ def zero_weight_survivors(rng, log_weights, N):
     return sorted(order), np.full(n, log_sum_exp(log_weights) - math.log(n))
 
 
-def expand_without_the_k(model, step, t, K):
+def expand_without_the_k(model, step, t, N, K):
     """Each of the K copies keeps the whole weight."""
-    x, _, A = EXPAND(model, step, t, K)
+    x, _, A = EXPAND(model, step, t, N, K)
     return x, np.array([step.log_weights[a] for a in A]), A
 
 
-def forgetful_expand(model, step, t, K):
+def forgetful_expand(model, step, t, N, K):
     """Finished particles start again at weight 1/N."""
-    x, lw, A = EXPAND(model, step, t, K)
-    N = len(step.particles)
+    x, lw, A = EXPAND(model, step, t, N, K)
     return x, np.array([-math.log(N) if model.finished(p.state) else w for p, w in zip(x, lw, strict=True)]), A
 
 
@@ -117,6 +117,16 @@ def test_a_planted_bug_in_steer_is_caught(monkeypatch, name, bug, model):
     monkeypatch.setattr(steer_module, name, bug)
     with pytest.raises((AssertionError, ZeroDivisionError)):
         assert_unbiased(model, lambda rng: steer(model, rng, 3, 2))
+
+
+def test_steer_spends_the_draws_of_merged_particles_on_what_they_merged_into():
+    model = Machine(M=(((0.9, 0.1), (0.9, 0.1)),) * 3, G=(((1.0, 1.0), (1.0, 1.0)),) * 3)
+    first, second, *_ = steer(model, KeyedRng(0), 50, 3)
+    copies, _, ancestors = steer_module.expand(model, second, 2, 50, 3)
+    assert first.alive == 50 and second.alive == 2
+    assert 148 <= len(copies) <= 150
+    heavy = int(np.argmax(second.log_weights))
+    assert ancestors.count(heavy) > 5 * ancestors.count(1 - heavy)
 
 
 def test_steer_never_returns_a_particle_of_weight_zero():
