@@ -15,6 +15,7 @@ from fkdsl.base.errors import CallError, PopulationDied
 from fkdsl.base.logspace import Floats, log_sum_exp
 from fkdsl.base.random import KeyedRng, Rng
 from fkdsl.inference.exact import Level, exact
+from fkdsl.inference.genealogy import FamilyTree
 from fkdsl.inference.interface import FeynmanKac, Step
 from fkdsl.inference.methods import check_available, check_options
 from fkdsl.inference.rejection import rejection
@@ -22,7 +23,7 @@ from fkdsl.inference.result import Answer, Result, filtering_answers, final_ess,
 from fkdsl.inference.smc import importance, smc
 from fkdsl.inference.steer import steer
 from fkdsl.inference.timed import Timed
-from fkdsl.inference.uncertainty import Certain, Islands, Uncertainty, Unknown
+from fkdsl.inference.uncertainty import Certain, Independent, Islands, Uncertainty, Unknown
 
 S = TypeVar("S")
 Observer = Callable[[Any], None]
@@ -86,7 +87,8 @@ def run(
     timed = Timed(model, timeout)
     courses: list[Course[S]] = []
     for island in range(islands):
-        course = Course(model, method, island, filtering)
+        tree = family_tree(model, method, options or {}, merge) if islands == 1 else None
+        course = Course(model, method, island, filtering, tree)
         before = (resume or {}).get(island, ())
         for passed in before[:-1]:
             course.take(passed)
@@ -108,7 +110,7 @@ def run(
     states = [x for last in lasts for x in last.states]
     log_weights = np.concatenate([last.log_weights for last in lasts]) - math.log(islands)
     values, order = weighted_values(model, states, log_weights)
-    uncertainty = _uncertainty(method, courses, order, log_weights, log_Z)
+    uncertainty = _uncertainty(method, options or {}, courses, order, log_weights, log_Z)
     after_calls, after_tokens = counts()
     return Result(
         program=program,
@@ -141,8 +143,11 @@ def check_islands(method: str, islands: int) -> None:
 class Course(Generic[S]):
     """One population on its way: what of its steps the result and the reports need."""
 
-    def __init__(self, model: FeynmanKac[S], method: str, island: int, filtering: bool) -> None:
+    def __init__(
+        self, model: FeynmanKac[S], method: str, island: int, filtering: bool, tree: FamilyTree[S] | None = None
+    ) -> None:
         self.model, self.method, self.island, self.filtering = model, method, island, filtering
+        self.tree = tree
         self.deaths: list[tuple[int, Counter[str]]] = []
         self.history: list[tuple[Answer, ...]] = []
         self._last: Step[S] | Level[S] | None = None
@@ -157,19 +162,41 @@ class Course(Generic[S]):
         if self.filtering:
             self.history.append(filtering_answers(self.model, step))
         self.deaths.append((step.t, _deaths(self.model, step, self._last)))
+        if self.tree is not None and isinstance(step, Step):
+            assert not isinstance(self._last, Level)
+            self.tree.take(step, self._last)
         self._last = step
 
 
+def family_tree(model: FeynmanKac[S], method: str, options: Mapping[str, Any], merge: bool) -> FamilyTree[S] | None:
+    """The tree that a method's errors are read from, for those whose particles move on their own."""
+    if method not in ("smc", "importance"):
+        return None
+    return FamilyTree(model, check_options(method, options).get("resampling", ""), merge)
+
+
 def _uncertainty(
-    method: str, courses: Sequence[Course[S]], order: Sequence[int], log_weights: Floats, log_Z: Floats
+    method: str,
+    options: Mapping[str, Any],
+    courses: Sequence[Course[S]],
+    order: Sequence[int],
+    log_weights: Floats,
+    log_Z: Floats,
 ) -> Uncertainty:
     """The errors of the run, its particles taken in the given order."""
     if method in DETERMINISTIC:
         return Certain()
+    if method == "local":
+        return Unknown(("local is biased, by an amount that no standard error tells",))
     if len(courses) > 1:
         island = np.repeat(np.arange(len(courses)), [len(c.last.log_weights) for c in courses])
         return Islands(island[list(order)], log_weights[list(order)], log_Z)
-    return Unknown()
+    if (tree := courses[0].tree) is not None:
+        return tree.uncertainty(log_weights, order)
+    if method == "rejection":
+        checked = check_options(method, options)
+        return Independent.of(len(order), checked["samples"], checked["attempts"], float(log_Z[0]))
+    return Unknown((f"{method} has no standard error from one run: --islands 8",))
 
 
 def _merged_deaths(courses: Sequence[Course[S]]) -> list[tuple[int, Counter[str]]]:

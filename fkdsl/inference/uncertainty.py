@@ -16,6 +16,11 @@ from numpy.typing import NDArray
 
 from fkdsl.base.logspace import Floats, log_sum_exp
 
+FEW_SAMPLES = 5
+"""Accepted samples below which their errors are not to be trusted."""
+FEW_ISLANDS = 4
+"""Islands with a particle left below which their errors are not to be trusted."""
+
 
 class Uncertainty(Protocol):
     """The errors of one run, over its particles in the order in which it was made.
@@ -72,6 +77,44 @@ class Unknown:
 
 
 @dataclass(frozen=True)
+class Independent:
+    """x exact samples of one weight, accepted out of n attempts, the last of which ended the run.
+
+    met: whether it was the m-th acceptance that ended it, and not the number of attempts.
+    """
+
+    x: int
+    n: int
+    met: bool
+    by: str = "independent"
+
+    @classmethod
+    def of(cls, x: int, m: int, attempts: int, log_Z: float) -> Independent:
+        """From rejection's answer: its Z_hat is (m - 1)/(n - 1) where the m-th acceptance came at attempt n."""
+        met = x == m
+        return cls(x, 1 + round((m - 1) / math.exp(log_Z)) if met else attempts, met)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        if self.x < FEW_SAMPLES:
+            return (f"{self.x} accepted samples are too few to trust the standard errors: raise --attempts",)
+        return ()
+
+    def log_z_se(self) -> float | None:
+        """sqrt(V) / Z_hat with V = Z_hat^2 - U, U the unbiased estimate of Z^2 under the same rule to stop:
+        (m-1)(m-2) / ((n-1)(n-2)), or x(x-1) / (n(n-1))."""
+        if self.met and self.x == self.n:
+            return 0.0
+        if self.met:
+            return math.sqrt((self.n - self.x) / ((self.x - 1) * (self.n - 2)))
+        return math.sqrt((self.n - self.x) / (self.x * (self.n - 1))) if self.n > 1 else None
+
+    def mean_se(self, f: Floats) -> float | None:
+        """Of a mean of independent samples."""
+        return float(np.std(f, ddof=1)) / math.sqrt(self.x) if self.x > 1 else None
+
+
+@dataclass(frozen=True)
 class Islands:
     """R independent populations, of which the i-th particle belongs to island[i] with log weight log_weights[i].
 
@@ -82,7 +125,15 @@ class Islands:
     log_weights: Floats
     log_Z: Floats
     by: str = "islands"
-    notes: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        R, alive = len(self.log_Z), int(np.sum(self.log_Z > -np.inf))
+        if alive < FEW_ISLANDS:
+            what = f"{alive} of {R} islands have" if alive < R else f"{R} islands are"
+            less = "a particle left, " if alive < R else ""
+            return (f"{what} {less}too few to trust the standard errors: --islands 8, or more particles",)
+        return ()
 
     def log_z_se(self) -> float | None:
         """The standard deviation of the islands' Z over sqrt(R) and over their mean."""

@@ -1,0 +1,163 @@
+"""Standard errors from one population, by its family tree (Lee and Whiteley 2018, Variance estimation in the particle
+filter), for resampling at any time that the past decides, and for particles that were merged.
+
+Two particles of a population are a pair with a coefficient C[i,j], C[i,i] = 0:
+
+    at the start                  C[i,j] = N/(N-1)
+    merging groups g, h           C[g,h] = sum_{i in g, j in h} w_i w_j C[i,j] / (w_g w_h), also for g = h
+    multinomial resampling, N     C[a,b] = N/(N-1) C[parent of a, parent of b], a != b, the children of one parent too
+
+A mutation leaves C as it is. Then M(f) = sum_ij w_i w_j C[i,j] f_i f_j is a martingale of E[M(f)] = (Z E f)^2: two
+different particles move independently, and two different children choose their parents independently. So
+
+    V(f) = (sum_i w_i f_i)^2 - M(f)
+
+is unbiased for Var(sum_i w_i f_i), for every N >= 2. Without merging C[i,j] is (N/(N-1))^(1 + resamplings) where the
+roots of i and j differ and 0 where they do not, which is Lee and Whiteley's. Particles of one parent share their row,
+so C is kept as K (D, D) over the D parents of the last resampling: C[a,b] = K[parent of a, parent of b] for a != b.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fkdsl.base.logspace import Floats, normalised
+from fkdsl.inference.interface import FeynmanKac, Step
+from fkdsl.inference.uncertainty import Uncertainty, Unknown
+
+S = TypeVar("S")
+Indices = NDArray[np.int64]
+SCHEME = "multinomial"
+"""The scheme whose children choose independently."""
+MOST = 4096
+"""Particles of a resampled population beyond which K is too large to keep."""
+FEW = 4.0
+"""Effective roots below which the estimate is not to be trusted (docs/inference.md, How sure)."""
+ROUNDING = 1e-12
+"""A variance of less than this, relative to Z_hat^2, is rounding."""
+ISLANDS = "for a standard error by any method: --islands 8"
+
+
+class FamilyTree(Generic[S]):
+    """C of one population, kept up to date from its steps as they come."""
+
+    def __init__(self, model: FeynmanKac[S], scheme: str, merge: bool) -> None:
+        self._model, self._scheme, self._merge = model, scheme, merge
+        self._parent: Indices = np.zeros(0, dtype=np.int64)  # (N,) which row of K is a particle's
+        self._K: Floats = np.zeros((0, 0))
+        self._resamplings = 0
+        self._lost = ""  # why there is no C
+
+    def take(self, step: Step[S], before: Step[S] | None) -> None:
+        """The population after a step; before: the step that it came from, None at the start."""
+        N = len(step.particles)
+        if before is None:
+            self._parent = np.zeros(N, dtype=np.int64)
+            self._K = np.full((1, 1), N / (N - 1) if N > 1 else 0.0)
+            if N == 1:
+                self._lost = f"one particle alone has no standard error; {ISLANDS}"
+        elif step.resampled and not self._lost:
+            self._resample(before, step.ancestors)
+
+    def _resample(self, before: Step[S], ancestors: Sequence[int]) -> None:
+        """N children of the merged particles of `before`, of which `ancestors` are the first of each group."""
+        N = len(before.particles)
+        if self._scheme != SCHEME or N > MOST:
+            why = f"{self._scheme} resampling" if self._scheme != SCHEME else f"more than {MOST} particles"
+            way = f"--resampling {SCHEME}" if self._scheme != SCHEME else f"--particles {MOST}"
+            self._lost = f"no standard error from one population under {why}: {way}, or --islands 8"
+            return
+        chosen, parent = np.unique(np.asarray(ancestors), return_inverse=True)
+        first: dict[Hashable, int] = {}
+        group = [first.setdefault(self._model.key(p.state), i) if self._merge else i
+                 for i, p in enumerate(before.particles)]  # fmt: skip
+        members = np.flatnonzero(np.isin(group, chosen) & (before.log_weights > -np.inf))
+        members = members[np.argsort(np.asarray(group)[members], kind="stable")]
+        starts = np.searchsorted(np.asarray(group)[members], chosen)
+        w = np.exp(before.log_weights[members] - before.log_weights.max())
+        share = w / np.repeat(np.add.reduceat(w, starts), np.diff(np.append(starts, len(members))))
+        rows = self._parent[members]
+        K = np.add.reduceat(share[:, None] * self._K[rows], starts, axis=0)  # (D, D before)
+        K = np.add.reduceat(K[:, rows] * share, starts, axis=1)  # (D, D)
+        # A particle is no pair with itself, though its row has a coefficient for its sisters.
+        K[np.diag_indices(len(K))] -= np.add.reduceat(np.square(share) * self._K[rows, rows], starts)
+        self._K, self._parent = K * (N / (N - 1)), parent.astype(np.int64)
+        self._resamplings += 1
+
+    def uncertainty(self, log_weights: Floats, order: Sequence[int]) -> Uncertainty:
+        """The errors of the last population; order: which of its particles to take, and how they will stand."""
+        if self._lost:
+            return Unknown((self._lost,))
+        kept = np.asarray(order, dtype=np.int64)
+        return Genealogy(self._parent[kept], self._K, normalised(log_weights[kept]), len(log_weights),
+                         self._resamplings)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Genealogy:
+    """The errors of one population of N particles, by its pairs.
+
+    parent: (n,) rows of K of the particles of positive weight W (n,), normalised. resamplings: how often there were.
+    """
+
+    parent: Indices
+    K: Floats
+    W: Floats
+    N: int
+    resamplings: int
+
+    @property
+    def by(self) -> str:
+        return "genealogy" if self.resamplings else "independent"
+
+    def pairs(self, f: Floats) -> float:
+        """M(f) / Z_hat^2 = sum_{i != j} W_i W_j K[parent of i, parent of j] f_i f_j."""
+        y = self.W * f
+        sums = np.bincount(self.parent, weights=y, minlength=len(self.K))
+        return float(sums @ self.K @ sums - np.square(y) @ self.K[self.parent, self.parent])
+
+    @property
+    def roots(self) -> float:
+        """Effective number of particles of time 0 that the population descends from: 1 / sum_r (share of root r)^2.
+
+        Two draws from the population have different roots with probability M(1) / Z_hat^2 less the factors N/(N-1).
+        """
+        different = self.pairs(np.ones(len(self.W))) * (1 - 1 / self.N) ** (self.resamplings + 1)
+        return 1.0 / max(1.0 - different, 1.0 / self.N)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        if self.roots < FEW:
+            which = "ancestors" if self.resamplings else "particles"
+            return (f"{self.roots:.1f} effective {which} are left, too few to trust the standard errors: "
+                    "use more particles, or --islands 8",)  # fmt: skip
+        if self.log_z_se() is None:
+            return (f"this run's family tree gives no standard error of log Z (it came out below 0); {ISLANDS}",)
+        return ()
+
+    def log_z_se(self) -> float | None:
+        """sqrt(V(1)) / Z_hat; None where the unbiased estimate V is below 0."""
+        return _root(1.0 - self.pairs(np.ones(len(self.W))))
+
+    def mean_se(self, f: Floats) -> float | None:
+        """sqrt(V(f - mean)) / Z_hat, of the ratio to first order; sum_i w_i (f_i - mean) is 0."""
+        residual = f - self.W @ f
+        scale = float(np.abs(residual).max(initial=0.0))
+        # A mean of equal numbers differs from them by rounding.
+        if scale <= ROUNDING * float(np.abs(f).max(initial=0.0)):
+            return 0.0
+        root = _root(-self.pairs(residual / scale))
+        return None if root is None else scale * root
+
+
+def _root(variance: float) -> float | None:
+    """The square root of an estimated variance; None below 0 (or where K overflowed), 0 within rounding of it."""
+    if abs(variance) <= ROUNDING:
+        return 0.0
+    return math.sqrt(variance) if variance > 0.0 else None
