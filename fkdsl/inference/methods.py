@@ -1,7 +1,7 @@
 """The inference methods by name, with their options: what `infer name(option=...)` and the command line may say.
 
 >>> check_options("smc", {"particles": 64})
-{'particles': 64, 'ess': 0.5, 'resampling': 'systematic'}
+{'particles': 64, 'ess': 0.5, 'resampling': 'multinomial'}
 >>> check_options("smc", {"particels": 64})
 Traceback (most recent call last):
 ...
@@ -47,7 +47,7 @@ METHODS: dict[str, Method] = {
         {
             "particles": _PARTICLES,
             "ess": Option(0.5, 0, 1, doc="resample when the effective sample size falls below this share"),
-            "resampling": Option("systematic", one_of=tuple(RESAMPLING), doc="resampling scheme"),
+            "resampling": Option("multinomial", one_of=tuple(RESAMPLING), doc="resampling scheme"),
         },
         "sequential Monte Carlo",
     ),

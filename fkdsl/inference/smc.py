@@ -25,7 +25,7 @@ def smc(
     rng: Rng,
     particles: int = 16,
     ess: float = 0.5,
-    resampling: str = "systematic",
+    resampling: str = "multinomial",
     max_steps: int | None = None,
     merge: bool = True,
     start: Step[S] | None = None,

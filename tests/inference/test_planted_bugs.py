@@ -184,7 +184,7 @@ def test_resampling_that_forgets_the_mean_weight_is_caught(monkeypatch):
 
 
 def test_a_scheme_whose_offspring_are_biased_is_caught(monkeypatch):
-    monkeypatch.setitem(RESAMPLING, "systematic", lambda rng, W, N: [int(np.argmax(W))] * N)
+    monkeypatch.setitem(RESAMPLING, "multinomial", lambda rng, W, N: [int(np.argmax(W))] * N)
     with pytest.raises(AssertionError):
         assert_unbiased(TWO, lambda rng: smc(TWO, rng, 2, 1.0))
 
