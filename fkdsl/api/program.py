@@ -22,6 +22,7 @@ from fkdsl.base.diagnostics import Diagnostic, near_name
 from fkdsl.base.errors import CallError
 from fkdsl.base.spans import Source
 from fkdsl.engine.cached_transformer import CachedTransformer
+from fkdsl.inference.adaptive import Aim, adaptive_run
 from fkdsl.inference.interface import Step
 from fkdsl.inference.result import Result
 from fkdsl.inference.run import Observer
@@ -199,39 +200,42 @@ class Program:
         filtering: bool = False,
         observer: Observer | None = None,
         islands: int = 1,
+        target_se: float | None = None,
+        budget_tokens: int | None = None,
+        budget_seconds: float | None = None,
         resume: Mapping[int, Sequence[Step[ProgramState]]] | None = None,
         **options: Any,
     ) -> Result:
         """Weighted samples of the posterior, and an unbiased estimate of Z.
 
         method and options: as in `infer`; the file's own where they are left out. timeout: seconds. islands, resume: as
-        in fkdsl.inference.run.
+        in fkdsl.inference.run. target_se: standard error of log Z, nats; with it, or with a budget, a pilot finds how
+        many islands there are (fkdsl.inference.adaptive).
         Raises PopulationDied, BudgetEnded, ProgramError for a mistake that shows only as it runs, CallError.
         """
         own, own_options = self.method
         chosen = method or own
         given = {**own_options, **options} if chosen == own else options
+        aim = Aim(target_se, budget_tokens, budget_seconds)
+        aim.check(chosen, islands, resumed=resume is not None)
         engines = engines if engines is not None else self.engines(model)
         guides = Guides(rejection=chosen != "exact", forget=chosen == "local", force="force" not in self.off)
         target = self.feynman_kac(engines=engines, guides=guides)
         # Models are loaded before the clock starts, and before any particle does.
         for name in self.model_names():
             _ = engines[name]
-        return run_model(
-            target,
-            chosen,
-            seed,
-            given,
-            program=self.name,
-            observer=observer,
-            timeout=timeout,
-            max_steps=max_steps,
-            filtering=filtering,
-            merge="merge" not in self.off,
-            islands=islands,
-            resume=resume,
-            counts=engines.counts,
-        )
+        call: dict[str, Any] = {
+            "program": self.name,
+            "observer": observer,
+            "timeout": timeout,
+            "max_steps": max_steps,
+            "filtering": filtering,
+            "merge": "merge" not in self.off,
+            "counts": engines.counts,
+        }
+        if aim.asked:
+            return adaptive_run(target, chosen, seed, given, aim, **call)
+        return run_model(target, chosen, seed, given, islands=islands, resume=resume, **call)
 
     def exact(self, *, model: ModelReference | None = None, **options: Any) -> Result:
         """The posterior and Z by enumeration."""

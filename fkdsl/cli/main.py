@@ -112,6 +112,11 @@ def _add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
     parser.add_argument("--filtering", action="store_true", help="print the filtering posterior of every step too")
     parser.add_argument("--islands", type=int, default=1, metavar="R",
                         help="independent populations, for standard errors by any method (default 1)")  # fmt: skip
+    if not fixed:
+        parser.add_argument("--target-se", type=float, metavar="NATS",
+                            help="as many islands as this standard error of log Z asks for, such as 0.1")  # fmt: skip
+        parser.add_argument("--budget", action="append", default=[], metavar="tokens=N|seconds=S",
+                            help="islands for about so many tokens forwarded, or so much time")  # fmt: skip
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="stop after this time, with status 3")
     parser.add_argument("--top", type=int, default=10, help="how many values to print (default 10)")
 

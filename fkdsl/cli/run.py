@@ -12,6 +12,7 @@ from fkdsl.base.errors import CallError
 from fkdsl.cli.check import warn, without
 from fkdsl.cli.progress import RunProgress
 from fkdsl.cli.report import result_json, result_text
+from fkdsl.inference.adaptive import Aim
 from fkdsl.inference.methods import METHODS, check_options
 from fkdsl.inference.run import check_islands
 from fkdsl.program.types import BOOL, FLOAT, INT, STR, Type
@@ -24,6 +25,8 @@ def main(args: argparse.Namespace) -> int:
     method, options = method_and_options(program, args)
     check_options(method, options)
     check_islands(method, args.islands)
+    aim = called_aim(args)
+    aim.check(method, args.islands)
     warn(program.warnings)
     with RunProgress(program.name) as progress:
         engines = called_engines(program, args, progress)
@@ -35,6 +38,9 @@ def main(args: argparse.Namespace) -> int:
             max_steps=args.max_steps,
             filtering=args.filtering,
             islands=args.islands,
+            target_se=aim.target_se,
+            budget_tokens=aim.tokens,
+            budget_seconds=aim.seconds,
             observer=lambda step: progress.step(step, engines.counts()[1]),
             **options,
         )
@@ -74,6 +80,20 @@ def method_and_options(program: Program, args: argparse.Namespace) -> tuple[str,
         if (value := getattr(args, name, None)) is not None
     }
     return method, {**own_options, **flags} if method == own else flags
+
+
+def called_aim(args: argparse.Namespace) -> Aim:
+    """The target and the budgets of the call's flags; exact has none."""
+    found: dict[str, Any] = {}
+    for text in getattr(args, "budget", []):
+        unit, _, number = text.partition("=")
+        try:
+            found[unit] = {"tokens": int, "seconds": float}[unit](number)
+        except (KeyError, ValueError):
+            raise CallError(
+                f"--budget {text} is no budget", "write --budget tokens=20000 or --budget seconds=30"
+            ) from None
+    return Aim(getattr(args, "target_se", None), found.get("tokens"), found.get("seconds"))
 
 
 def parameters(program: Program, given: list[str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from fkdsl.base.errors import CallError, PopulationDied
+from fkdsl.base.errors import BudgetEnded, CallError, PopulationDied
 from fkdsl.base.logspace import Floats, log_sum_exp
 from fkdsl.base.random import KeyedRng, Rng
 from fkdsl.inference.exact import Level, exact
@@ -71,15 +71,17 @@ def run(
     filtering: bool = False,
     merge: bool = True,
     islands: int = 1,
+    partial: bool = False,
     resume: Mapping[int, Sequence[Step[S]]] | None = None,
     counts: Callable[[], tuple[int, int]] = lambda: (0, 0),
 ) -> Result:
     """The Result of a method on a model.
 
     timeout: seconds. merge: whether smc resamples equal particles as one. islands: independent populations of the
-    method's size, whose mean is Z_hat. resume: the steps that each island has behind it, from step 0 on; it goes on
-    from there as if it had never stopped. counts: (model calls, forwarded tokens) so far. Raises PopulationDied with a
-    report when every particle's weight is zero, BudgetEnded when time, steps or states end the run.
+    method's size, whose mean is Z_hat. partial: whether those that have ended make the answer when time runs out.
+    resume: the steps that each island has behind it, from step 0 on; it goes on from there as if it had never stopped.
+    counts: (model calls, forwarded tokens) so far. Raises PopulationDied with a report when every particle's weight is
+    zero, BudgetEnded when time, steps or states end the run.
     """
     check_islands(method, islands)
     began = time.monotonic()
@@ -87,7 +89,7 @@ def run(
     timed = Timed(model, timeout)
     courses: list[Course[S]] = []
     for island in range(islands):
-        tree = family_tree(model, method, options or {}, merge) if islands == 1 else None
+        tree = family_tree(model, method, options or {}, merge) if island == 0 else None
         course = Course(model, method, island, filtering, tree)
         before = (resume or {}).get(island, ())
         for passed in before[:-1]:
@@ -95,14 +97,20 @@ def run(
         rng: Rng = KeyedRng(seed) if islands == 1 else KeyedRng(seed).split("island", island)
         start = before[-1] if before else None
         step: Step[S] | Level[S]
-        for step in steps_of(timed, rng, method, options or {}, max_steps, merge, start):
-            if isinstance(step, Step) and island:
-                step = replace(step, island=island)
-            timed.t = step.t
-            if observer is not None and step is not start:
-                observer(step)
-            course.take(step)
+        try:
+            for step in steps_of(timed, rng, method, options or {}, max_steps, merge, start):
+                if isinstance(step, Step) and island:
+                    step = replace(step, island=island)
+                timed.t = step.t
+                if observer is not None and step is not start:
+                    observer(step)
+                course.take(step)
+        except BudgetEnded:
+            if partial and courses and timed.over:
+                break
+            raise
         courses.append(course)
+    islands = len(courses)
     lasts = [course.last for course in courses]
     log_Z = np.array([last.log_Z for last in lasts])
     if log_Z.max() == -np.inf:

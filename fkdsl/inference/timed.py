@@ -23,11 +23,16 @@ class Timed(Generic[S]):
         self._began = time.monotonic()
         self.t = 0
 
+    @property
+    def over(self) -> bool:
+        """Whether the time has passed."""
+        return self._timeout is not None and time.monotonic() - self._began > self._timeout
+
     def initial(self, rngs: Sequence[Rng]) -> tuple[list[S], Floats]:
         return self._model.initial(rngs)
 
     def step(self, rngs: Sequence[Rng], xp: Sequence[S]) -> tuple[list[S], Floats]:
-        if self._timeout is not None and time.monotonic() - self._began > self._timeout:
+        if self.over:
             raise BudgetEnded(f"time ran out after {self._timeout:g} s, past step {self.t}\n  = help: raise --timeout")
         return self._model.step(rngs, xp)
 

@@ -1,6 +1,5 @@
 """Standard errors from a family tree: the variance estimate is unbiased, exactly, and covers as often as it says."""
 
-
 import numpy as np
 import pytest
 from hypothesis import given

@@ -1,0 +1,219 @@
+"""Runs to a target error or a budget: how many islands there are is found by a pilot, and the answer leaves that out.
+
+Stopping when the error looks small enough biases Z_hat: populations that missed the mass have small errors too, and
+are stopped at. Here a pilot of a few islands says what an island costs and how much it varies; from that the number R
+of fresh islands is fixed, and Z_hat is the mean of these only. Given the pilot each of them has mean Z, so E[Z_hat] = Z
+whatever the rule makes of the pilot.
+
+>>> pilot = Pilot(log_Z=(-0.7, -0.4, -0.6, -0.5), tokens=(50, 20, 20, 20), seconds=(0.2, 0.1, 0.1, 0.1))
+>>> islands_for(pilot, Aim(target_se=0.02)).islands, islands_for(pilot, Aim(tokens=1000)).islands
+(55, 43)
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from fkdsl.base.errors import BudgetEnded, CallError, PopulationDied
+from fkdsl.base.logspace import log_sum_exp
+from fkdsl.base.random import KeyedRng
+from fkdsl.inference.interface import FeynmanKac
+from fkdsl.inference.result import Result
+from fkdsl.inference.run import DETERMINISTIC, Observer, run
+
+S = TypeVar("S")
+PILOT = 8
+"""Islands of a pilot at most."""
+SHARE = 0.25
+"""Share of a budget after which a pilot begins no further island."""
+CAUTION = 2.0
+"""Islands for each that the pilot's variance asks for, as it is an estimate (docs/inference.md, Runs to a target)."""
+LEAST = 4
+"""Islands for a target: fewer say little of their error."""
+MOST = 1000
+"""Islands at most."""
+OVER = 1.1
+"""Times a budget beyond which its overrun is told."""
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What a run is to reach, and what it may cost: standard error of log Z in nats, forwarded tokens, seconds, each
+    None where it does not matter."""
+
+    target_se: float | None = None
+    tokens: int | None = None
+    seconds: float | None = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether there is any aim."""
+        return (self.target_se, self.tokens, self.seconds) != (None, None, None)
+
+    def check(self, method: str, islands: int = 1, resumed: bool = False) -> None:
+        """Raises CallError for an aim that no run has, or that the method has no way to."""
+        if not self.asked:
+            return
+        for name, value in (("target error", self.target_se), ("budget of tokens", self.tokens),
+                            ("budget of seconds", self.seconds)):  # fmt: skip
+            if value is not None and not 0 < value < math.inf:
+                raise CallError(
+                    f"a {name} is a number above 0, not {value:g}", "write --target-se 0.1 or --budget tokens=20000"
+                )
+        if method in DETERMINISTIC:
+            raise CallError(f"`{method}` draws nothing: more of it has no smaller error", "use smc, or leave it out")
+        if method == "local" and self.target_se is not None:
+            raise CallError("`local` has no log Z, and so no target for its error", "use smc, or --budget alone")
+        if islands > 1:
+            raise CallError("a target or a budget finds the number of islands", "leave --islands out")
+        if resumed:
+            raise CallError("a run to a target or a budget cannot be resumed", "begin it anew")
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """What each of a pilot's islands gave and took: (k,) each."""
+
+    log_Z: tuple[float, ...]
+    tokens: tuple[int, ...]
+    seconds: tuple[float, ...]
+
+    @property
+    def variance(self) -> float | None:
+        """Var(Z_r) / Z^2 of an island, estimated; None for fewer than two islands or none that lived."""
+        k, log_Z = len(self.log_Z), np.array(self.log_Z)
+        if k < 2 or log_Z.max() == -np.inf:
+            return None
+        return float(np.var(np.exp(log_Z - log_sum_exp(log_Z)) * k, ddof=1))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """R fresh islands, and why there are not more; '' where there are as many as the target asks for."""
+
+    islands: int
+    why: str = ""
+
+
+def islands_for(pilot: Pilot, aim: Aim) -> Plan:
+    """The number of fresh islands: what the target asks for, or all that the budget has room for. Pure."""
+    room, why = MOST, f"no run has more than {MOST:,} islands: use more particles"
+    for budget, used, what in ((aim.tokens, pilot.tokens, "tokens"), (aim.seconds, pilot.seconds, "seconds")):
+        # The first island loads and computes what the others then find, so it says little of theirs.
+        each = float(np.mean(used[1:] or used))
+        if budget is not None and room * each > budget - sum(used):
+            room, why = (
+                max(1, int((budget - sum(used)) / each)),
+                f"the budget of {budget:g} {what} had no room for more",
+            )
+    if aim.target_se is None:
+        return Plan(room, why if room == MOST else "")
+    if pilot.variance is None:
+        return Plan(min(room, PILOT), "the pilot could not say how much an island varies")
+    wanted = max(LEAST, math.ceil(CAUTION * pilot.variance / aim.target_se**2))
+    return Plan(wanted) if wanted <= room else Plan(room, why)
+
+
+def adaptive_run(
+    model: FeynmanKac[S],
+    method: str,
+    seed: int,
+    options: Mapping[str, Any],
+    aim: Aim,
+    *,
+    timeout: float | None = None,
+    counts: Callable[[], tuple[int, int]] = lambda: (0, 0),
+    observer: Observer | None = None,
+    **others: Any,
+) -> Result:
+    """The Result of as many islands as the aim asks for. observer: called with the steps of the fresh ones only.
+    timeout: seconds, after which the islands that have ended make the answer. others: as `run` takes them.
+
+    Time, model calls and tokens are those of the pilot too. Raises what `run` raises where not one island ends.
+    """
+    aim.check(method)
+    began, (calls, tokens) = time.monotonic(), counts()
+    ends = None if timeout is None else began + timeout
+
+    def island(own: int, limit: float | None, **more: Any) -> Result:
+        left = None if ends is None else max(0.0, ends - time.monotonic())
+        bounds = [bound for bound in (left, limit) if bound is not None]
+        return run(model, method, own, options, timeout=min(bounds, default=None), counts=counts, **others, **more)
+
+    pilot, first = _pilot(island, seed, aim, counts)
+    plan = islands_for(pilot, aim)
+    try:
+        result = island(seed, None, islands=plan.islands, partial=True, observer=observer)
+    except BudgetEnded:
+        if first is None:
+            raise
+        note = "time ran out before a fresh island ended: this is the pilot's first, and not exactly unbiased"
+        result = replace(first, seed=seed, notes=(note, *first.notes))
+    after_calls, after_tokens = counts()
+    done = replace(
+        result,
+        seconds=time.monotonic() - began,
+        model_calls=after_calls - calls,
+        forwarded_tokens=after_tokens - tokens,
+    )
+    return replace(done, notes=(*done.notes, *_notes(done, plan, aim)))
+
+
+def _pilot(
+    island: Callable[[int, float | None], Result], seed: int, aim: Aim, counts: Callable[[], tuple[int, int]]
+) -> tuple[Pilot, Result | None]:
+    """Islands by seeds of their own, one after the other, and the first one's Result if it lived: at most PILOT, and no
+    more after they took SHARE of the budget. Raises BudgetEnded where the first one does not end."""
+    log_Z: list[float] = []
+    tokens: list[int] = []
+    seconds: list[float] = []
+    first: Result | None = None
+    # Where only costs are asked for, two are enough: the first, which loads, and another.
+    while len(log_Z) < (PILOT if aim.target_se is not None else 2):
+        spent = max(sum(tokens) / (aim.tokens or math.inf), sum(seconds) / (aim.seconds or math.inf))
+        if spent > SHARE:
+            break
+        began, before = time.monotonic(), counts()[1]
+        own = int.from_bytes(KeyedRng(seed).split("pilot", len(log_Z)).key[:8], "little")
+        try:
+            result = island(own, None if aim.seconds is None else max(0.0, aim.seconds - sum(seconds)))
+            log_Z.append(result.log_z)
+            first = first if log_Z[1:] else result
+        except PopulationDied:
+            log_Z.append(-math.inf)
+        except BudgetEnded as error:
+            if log_Z:
+                break
+            if aim.seconds is None or time.monotonic() - began < aim.seconds:
+                raise
+            raise BudgetEnded(f"one island takes more than the budget of {aim.seconds:g} seconds\n"
+                              "  = help: use fewer particles, or raise --budget") from error  # fmt: skip
+        tokens.append(counts()[1] - before)
+        seconds.append(time.monotonic() - began)
+    return Pilot(tuple(log_Z), tuple(tokens), tuple(seconds)), first
+
+
+def _notes(result: Result, plan: Plan, aim: Aim) -> list[str]:
+    """What the run came to, where it is not what it was to be."""
+    R, se, found = result.islands, result.log_z_se, []
+    short = plan.islands - R
+    if short > 0:
+        found.append(f"time ran out after {R} of {plan.islands} islands: log Z is of these, and not exactly unbiased")
+    if aim.target_se is not None and (se is None or se > aim.target_se):
+        reached = "no standard error is known" if se is None else f"the standard error is {se:.2g}"
+        why = f"; {plan.why}" if plan.why and not short else ""
+        found.append(f"the target {aim.target_se:g} was not met: {reached}{why}")
+    elif plan.why and not short:
+        found.append(plan.why)
+    used = ((aim.tokens, result.forwarded_tokens, "tokens"), (aim.seconds, result.seconds, "seconds"))
+    for budget, spent, what in used:
+        if budget is not None and spent > OVER * budget:
+            why = "a pilot and one island are the least" if R == 1 else "fresh islands took more than the pilot's"
+            found.append(f"{spent:.4g} {what} were used of a budget of {budget:g}: {why}")
+    return found
