@@ -151,7 +151,7 @@ def slow(monkeypatch):
 
 def test_a_budget_of_seconds_is_about_what_a_run_takes(slow):
     result = adaptive_run(slow, "smc", 3, {"particles": 8}, Aim(seconds=0.8))
-    assert 0.75 <= result.seconds <= 0.8
+    assert 0.75 <= result.seconds <= 0.801
     assert result.islands == 38  # of 20 ms, after two of the pilot
 
 
