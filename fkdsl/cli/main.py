@@ -87,12 +87,17 @@ def _add_call(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="where the model runs: cpu, cuda")
 
 
+def tokens(text: str) -> int:
+    """The number of `tokens=N`, or of N alone."""
+    return int(text.removeprefix("tokens="))
+
+
 def _add_compare(parser: argparse.ArgumentParser) -> None:
     _add_call(parser)
     parser.add_argument("--methods", metavar="A,B,...",
                         help="which methods (default local,importance,smc,steer,exact)")  # fmt: skip
-    parser.add_argument("--budget", type=int, default=2000, metavar="TOKENS",
-                        help="tokens that a run forwards, about (default 2000)")  # fmt: skip
+    parser.add_argument("--budget", type=tokens, default=2000, metavar="tokens=N",
+                        help="about so many tokens forwarded a run (default 2000)")  # fmt: skip
     parser.add_argument("--runs", type=int, default=5, help="runs of each method, from --seed on (default 5)")
     parser.add_argument("--max-states", type=int, default=20_000,
                         help="states that exact enumerates at most (default 20000)")  # fmt: skip

@@ -83,12 +83,12 @@ def method_and_options(program: Program, args: argparse.Namespace) -> tuple[str,
 
 
 def called_aim(args: argparse.Namespace) -> Aim:
-    """The target and the budgets of the call's flags; exact has none."""
+    """The target and the budgets of the call's flags; exact has none. A number alone counts tokens, as in compare."""
     found: dict[str, Any] = {}
     for text in getattr(args, "budget", []):
-        unit, _, number = text.partition("=")
+        unit, _, number = text.rpartition("=")
         try:
-            found[unit] = {"tokens": int, "seconds": float}[unit](number)
+            found[unit or "tokens"] = {"": int, "tokens": int, "seconds": float}[unit](number)
         except (KeyError, ValueError):
             raise CallError(
                 f"--budget {text} is no budget", "write --budget tokens=20000 or --budget seconds=30"

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
 
@@ -41,8 +42,8 @@ def test_json_has_the_fields_of_the_docs(capsys):
     _, out, _ = call(capsys, "run", TWO_BITS, "--json", "--filtering")
     found = json.loads(out)
     assert set(found) == {
-        "program", "method", "log_z", "log_z_se", "posterior", "particles", "queries", "ess", "steps", "seconds",
-        "model_calls", "forwarded_tokens", "seed", "filtering",
+        "program", "method", "log_z", "log_z_se", "log_z_se_by", "posterior", "particles", "queries", "ess", "steps",
+        "seconds", "model_calls", "forwarded_tokens", "seed", "islands", "notes", "filtering",
     }  # fmt: skip
     assert abs(sum(a["probability"] for a in found["posterior"]) - 1) <= 1e-12
     assert len(found["filtering"]) == 3
@@ -85,6 +86,11 @@ def test_parameters_are_read_by_their_types(capsys):
         (["exact", TWO_BITS, "--max-states", "2"], 3, "passed 2 states"),
         (["run", TWO_BITS, "--max-steps", "1"], 3, "after 1 steps"),
         (["run", TWO_BITS, "--timeout", "0"], 3, "time ran out"),
+        (["run", TWO_BITS, "--budget", "words=3"], 2, "write --budget tokens=20000 or --budget seconds=30"),
+        (["run", TWO_BITS, "--budget", "tokens=many"], 2, "is no budget"),
+        (["run", TWO_BITS, "--target-se", "-1"], 2, "above 0"),
+        (["run", TWO_BITS, "--target-se", "0.1", "--islands", "4"], 2, "leave --islands out"),
+        (["run", TWO_BITS, "--target-se", "0.1", "--method", "exact"], 2, "draws nothing"),
     ],
 )
 def test_a_wrong_call_says_what_to_try(capsys, args, status, message):
@@ -93,6 +99,34 @@ def test_a_wrong_call_says_what_to_try(capsys, args, status, message):
     assert message in err
     assert "help" in err or status == 2
     assert out == ""
+
+
+HIDDEN = "programs/hidden_state.fk"
+
+
+def test_a_run_prints_its_standard_error_and_by_what_it_was_found(capsys):
+    _, out, _ = call(capsys, "run", HIDDEN)
+    assert re.search(r"^log Z ~ -2\.\d{4} ± 0\.\d+ \(genealogy\)", out, re.MULTILINE)
+    assert "note" not in out
+    _, out, _ = call(capsys, "run", HIDDEN, "--resampling", "systematic")
+    assert re.search(r"^log Z ~ -2\.\d{4} +Z ~", out, re.MULTILINE)
+    assert "note: no standard error from one population under systematic resampling" in out
+    _, out, _ = call(capsys, "run", HIDDEN, "--islands", "2", "--particles", "50")
+    assert "(islands)" in out
+    assert "note: 2 islands are too few" in out
+
+
+def test_a_target_and_a_budget_find_the_number_of_islands(capsys):
+    status, out, _ = call(
+        capsys, "run", HIDDEN, "--particles", "20", "--target-se", "0.1", "--budget", "seconds=60", "--json"
+    )
+    found = json.loads(out)
+    assert (status, found["log_z_se_by"], found["notes"]) == (0, "islands", [])
+    assert 0 < found["log_z_se"] <= 0.1
+    assert found["islands"] > 4
+    # A number alone counts tokens, of which the first island takes all.
+    _, out, _ = call(capsys, "run", TWO_BITS, "--particles", "4", "--budget", "2", "--budget", "seconds=60", "--json")
+    assert json.loads(out)["islands"] == 1
 
 
 def write(tmp_path, text):

@@ -198,7 +198,7 @@ def test_a_comparison_loads_each_model_once(monkeypatch):
 
 
 def test_the_table_fits_and_the_last_line_says_the_call(capsys):
-    status, out, err = call(capsys, TWO_BITS, "--budget", "500", "--runs", "2", "--seed", "7", "-p", "n=1")
+    status, out, err = call(capsys, TWO_BITS, "--budget", "tokens=500", "--runs", "2", "--seed", "7", "-p", "n=1")
     lines = out.splitlines()
     assert (status, err) == (0, "")
     assert lines[-1] == "two_bits   seed 7   budget 500 tokens   2 runs"
