@@ -14,7 +14,7 @@ different particles move independently, and two different children choose their 
 
 is unbiased for Var(sum_i w_i f_i), for every N >= 2. Without merging C[i,j] is (N/(N-1))^(1 + resamplings) where the
 roots of i and j differ and 0 where they do not, which is Lee and Whiteley's. Particles of one parent share their row,
-so C is kept as K (D, D) over the D parents of the last resampling: C[a,b] = K[parent of a, parent of b] for a != b.
+so C is kept as a matrix (D, D) over the D parents of the last resampling, whose diagonal is for sisters.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Indices = NDArray[np.int64]
 SCHEME = "multinomial"
 """The scheme whose children choose independently."""
 MOST = 4096
-"""Particles of a resampled population beyond which K is too large to keep."""
+"""Particles of a resampled population beyond which C is too large to keep."""
 FEW = 4.0
 """Effective roots below which the estimate is not to be trusted (docs/inference.md, How sure)."""
 ROUNDING = 1e-12
@@ -49,8 +49,8 @@ class FamilyTree(Generic[S]):
 
     def __init__(self, model: FeynmanKac[S], scheme: str, merge: bool) -> None:
         self._model, self._scheme, self._merge = model, scheme, merge
-        self._parent: Indices = np.zeros(0, dtype=np.int64)  # (N,) which row of K is a particle's
-        self._K: Floats = np.zeros((0, 0))
+        self._parent: Indices = np.zeros(0, dtype=np.int64)  # (N,) a particle's row of C
+        self._C: Floats = np.zeros((0, 0))
         self._resamplings = 0
         self._lost = ""  # why there is no C
 
@@ -59,7 +59,7 @@ class FamilyTree(Generic[S]):
         N = len(step.particles)
         if before is None:
             self._parent = np.zeros(N, dtype=np.int64)
-            self._K = np.full((1, 1), N / (N - 1) if N > 1 else 0.0)
+            self._C = np.full((1, 1), N / (N - 1) if N > 1 else 0.0)
             if N == 1:
                 self._lost = f"one particle alone has no standard error; {ISLANDS}"
         elif step.resampled and not self._lost:
@@ -83,11 +83,11 @@ class FamilyTree(Generic[S]):
         w = np.exp(before.log_weights[members] - before.log_weights.max())
         share = w / np.repeat(np.add.reduceat(w, starts), np.diff(np.append(starts, len(members))))
         rows = self._parent[members]
-        K = np.add.reduceat(share[:, None] * self._K[rows], starts, axis=0)  # (D, D before)
-        K = np.add.reduceat(K[:, rows] * share, starts, axis=1)  # (D, D)
+        C = np.add.reduceat(share[:, None] * self._C[rows], starts, axis=0)  # (D, D before)
+        C = np.add.reduceat(C[:, rows] * share, starts, axis=1)  # (D, D)
         # A particle is no pair with itself, though its row has a coefficient for its sisters.
-        K[np.diag_indices(len(K))] -= np.add.reduceat(np.square(share) * self._K[rows, rows], starts)
-        self._K, self._parent = K * (N / (N - 1)), parent.astype(np.int64)
+        C[np.diag_indices(len(C))] -= np.add.reduceat(np.square(share) * self._C[rows, rows], starts)
+        self._C, self._parent = C * (N / (N - 1)), parent.astype(np.int64)
         self._resamplings += 1
 
     def uncertainty(self, log_weights: Floats, order: Sequence[int]) -> Uncertainty:
@@ -95,7 +95,7 @@ class FamilyTree(Generic[S]):
         if self._lost:
             return Unknown((self._lost,))
         kept = np.asarray(order, dtype=np.int64)
-        return Genealogy(self._parent[kept], self._K, normalised(log_weights[kept]), len(log_weights),
+        return Genealogy(self._parent[kept], self._C, normalised(log_weights[kept]), len(log_weights),
                          self._resamplings)  # fmt: skip
 
 
@@ -103,11 +103,11 @@ class FamilyTree(Generic[S]):
 class Genealogy:
     """The errors of one population of N particles, by its pairs.
 
-    parent: (n,) rows of K of the particles of positive weight W (n,), normalised. resamplings: how often there were.
+    parent: (n,) rows of C of the particles of positive weight W (n,), normalised. resamplings: how often there were.
     """
 
     parent: Indices
-    K: Floats
+    C: Floats
     W: Floats
     N: int
     resamplings: int
@@ -117,10 +117,10 @@ class Genealogy:
         return "genealogy" if self.resamplings else "independent"
 
     def pairs(self, f: Floats) -> float:
-        """M(f) / Z_hat^2 = sum_{i != j} W_i W_j K[parent of i, parent of j] f_i f_j."""
+        """M(f) / Z_hat^2 = sum_{i != j} W_i W_j C[parent of i, parent of j] f_i f_j."""
         y = self.W * f
-        sums = np.bincount(self.parent, weights=y, minlength=len(self.K))
-        return float(sums @ self.K @ sums - np.square(y) @ self.K[self.parent, self.parent])
+        sums = np.bincount(self.parent, weights=y, minlength=len(self.C))
+        return float(sums @ self.C @ sums - np.square(y) @ self.C[self.parent, self.parent])
 
     @property
     def roots(self) -> float:
@@ -157,7 +157,7 @@ class Genealogy:
 
 
 def _root(variance: float) -> float | None:
-    """The square root of an estimated variance; None below 0 (or where K overflowed), 0 within rounding of it."""
+    """The square root of an estimated variance; None below 0 (or where C overflowed), 0 within rounding of it."""
     if abs(variance) <= ROUNDING:
         return 0.0
     return math.sqrt(variance) if variance > 0.0 else None

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import fkdsl
 from fkdsl.base.random import KeyedRng
 from fkdsl.inference import genealogy
 from fkdsl.inference.enumeration import enumerate_outcomes
@@ -72,6 +73,26 @@ def test_the_variance_estimate_is_unbiased_over_three_steps(merge):
     assert abs(estimated - true) <= 1e-12
 
 
+PROGRAM = """model m = table:
+    "" -> "a": 0.6, "b": 0.3, EOS: 0.1
+program p() -> str:
+    lm = prompt("")
+    while not lm.done and lm.tokens < 2:
+        t ~ lm
+        factor 0.8 if t == "a" else -0.3
+        condition not contains(lm.text, "bb")
+    return upper(lm.text)
+"""
+
+
+def test_the_variance_estimate_of_a_program_is_unbiased():
+    """A program as it is run: its draws look ahead, its particles are merged where their texts are equal."""
+    model = fkdsl.parse(PROGRAM).feynman_kac()
+    true, estimated = moments(model, 2, 1.0, True, lambda x: len(model.value(x)) if model.finished(x) else 0.5)
+    assert true > 1e-3
+    assert abs(estimated - true) <= 1e-12
+
+
 def test_a_tree_that_forgets_what_was_merged_is_caught():
     true, estimated = moments(TWO, 3, 1.0, True, FUNCTIONS["one"], read=False)
     assert abs(estimated - true) > 1e-3
@@ -89,7 +110,7 @@ def test_a_tree_whose_sisters_are_no_pairs_is_caught(monkeypatch):
 
     def broken(self, before, ancestors):
         real(self, before, ancestors)
-        self._K[np.diag_indices(len(self._K))] = 0.0
+        self._C[np.diag_indices(len(self._C))] = 0.0
 
     monkeypatch.setattr(FamilyTree, "_resample", broken)
     true, estimated = moments(TWO, 3, 1.0, True, FUNCTIONS["one"])
