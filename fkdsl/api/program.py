@@ -18,6 +18,7 @@ from typing import Any
 
 from fkdsl.api.engines import Engines, ModelReference
 from fkdsl.api.externs import load_externs
+from fkdsl.api.trace.record import recording
 from fkdsl.base.diagnostics import Diagnostic, near_name
 from fkdsl.base.errors import CallError
 from fkdsl.base.spans import Source
@@ -176,7 +177,7 @@ class Program:
         """(s0, {M_t}, {G_t}) of the program with its arguments. model: a reference, a LanguageModel or an engine in
         place of the program's default model. guides: how guided draws choose."""
         engines = engines if engines is not None else self.engines(model)
-        return SteeringModel(self._built, engines, self._argument_values(), guides=guides)
+        return SteeringModel(self._built, engines, tuple(self.parameter_values().values()), guides=guides)
 
     @cached_property
     def _built(self) -> Executable:
@@ -203,14 +204,16 @@ class Program:
         target_se: float | None = None,
         budget_tokens: int | None = None,
         budget_seconds: float | None = None,
-        resume: Mapping[int, Sequence[Step[ProgramState]]] | None = None,
+        trace: str | Path | None = None,
+        resume: str | Path | Mapping[int, Sequence[Step[ProgramState]]] | None = None,
         **options: Any,
     ) -> Result:
         """Weighted samples of the posterior, and an unbiased estimate of Z.
 
-        method and options: as in `infer`; the file's own where they are left out. timeout: seconds. islands, resume: as
-        in fkdsl.inference.run. target_se: standard error of log Z, nats; with it, or with a budget, a pilot finds how
-        many islands there are (fkdsl.inference.adaptive).
+        method and options: as in `infer`; the file's own where they are left out. timeout: seconds. islands: as in
+        fkdsl.inference.run. target_se: standard error of log Z, nats; with it, or with a budget, a pilot finds how
+        many islands there are (fkdsl.inference.adaptive). trace: a file to write the run down in (docs/trace.md).
+        resume: such a file to go on from, and in; or steps, as in fkdsl.inference.run.
         Raises PopulationDied, BudgetEnded, ProgramError for a mistake that shows only as it runs, CallError.
         """
         own, own_options = self.method
@@ -220,35 +223,46 @@ class Program:
         aim.check(chosen, islands, resumed=resume is not None)
         engines = engines if engines is not None else self.engines(model)
         guides = Guides(rejection=chosen != "exact", forget=chosen == "local", force="force" not in self.off)
-        target = self.feynman_kac(engines=engines, guides=guides)
-        # Models are loaded before the clock starts, and before any particle does.
-        for name in self.model_names():
-            _ = engines[name]
-        call: dict[str, Any] = {
-            "program": self.name,
-            "observer": observer,
-            "timeout": timeout,
-            "max_steps": max_steps,
-            "filtering": filtering,
-            "merge": "merge" not in self.off,
-            "counts": engines.counts,
-        }
-        if aim.asked:
-            return adaptive_run(target, chosen, seed, given, aim, **call)
-        return run_model(target, chosen, seed, given, islands=islands, resume=resume, **call)
+        found = None if aim.asked else islands
+        with recording(self, engines, trace, resume, method=chosen, options=given, seed=seed, islands=found) as record:
+            target = self.feynman_kac(engines=record.engines, guides=guides)
+            # Models are loaded before the clock starts, and before any particle does.
+            for name in self.model_names():
+                _ = record.engines[name]
+
+            def observe(step: Any) -> None:
+                record.step(step)
+                if observer is not None:
+                    observer(step)
+
+            call: dict[str, Any] = {
+                "program": self.name,
+                "observer": observe,
+                "timeout": timeout,
+                "max_steps": max_steps,
+                "filtering": filtering,
+                "merge": "merge" not in self.off,
+                "counts": engines.counts,
+            }
+            if aim.asked:
+                result = adaptive_run(target, chosen, seed, given, aim, **call)
+            else:
+                result = run_model(target, chosen, seed, given, islands=islands, resume=record.courses, **call)
+            record.end(result)
+            return result
 
     def exact(self, *, model: ModelReference | None = None, **options: Any) -> Result:
         """The posterior and Z by enumeration."""
         return self.run("exact", model=model, **options)
 
-    def _argument_values(self) -> list[Any]:
-        """Every parameter's value, in order."""
-        values = []
+    def parameter_values(self) -> dict[str, Any]:
+        """Every parameter's value, in order. Raises CallError for one that has none."""
+        values = {}
         for p in self.info.definition.params:
             if p.name in self.arguments:
-                values.append(self.arguments[p.name])
+                values[p.name] = self.arguments[p.name]
             elif p.default is not None:
-                values.append(constant(p.default))
+                values[p.name] = constant(p.default)
             else:
                 raise CallError(f"`{self.name}` needs its parameter `{p.name}`", f"give it by -p {p.name}=...")
         return values

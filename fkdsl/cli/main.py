@@ -122,6 +122,9 @@ def _add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
                             help="as many islands as this standard error of log Z asks for, such as 0.1")  # fmt: skip
         parser.add_argument("--budget", action="append", default=[], metavar="tokens=N|seconds=S",
                             help="islands for about so many tokens forwarded, or so much time")  # fmt: skip
+    parser.add_argument("--trace", metavar="FILE.jsonl", help="write the run down, for `fkdsl replay` and --resume")
+    parser.add_argument("--resume", metavar="FILE.jsonl",
+                        help="go on with the run of this file, and in it; begin it if there is none")  # fmt: skip
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="stop after this time, with status 3")
     parser.add_argument("--top", type=int, default=10, help="how many values to print (default 10)")
 

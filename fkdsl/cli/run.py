@@ -41,6 +41,8 @@ def main(args: argparse.Namespace) -> int:
             target_se=aim.target_se,
             budget_tokens=aim.tokens,
             budget_seconds=aim.seconds,
+            trace=args.trace,
+            resume=args.resume,
             observer=lambda step: progress.step(step, engines.counts()[1]),
             **options,
         )

@@ -31,12 +31,16 @@ def rejection(
     attempts: int = 10_000,
     batch: int = 64,
     max_steps: int | None = None,
+    start: Step[S] | None = None,
 ) -> Iterator[Step[S]]:
-    """One Step, with the accepted particles, each weighing Z_hat / x.
+    """One Step, with the accepted particles, each weighing Z_hat / x. start: that step, if it has been made already.
 
     Attempts run in batches, and are looked at in their order: the batch's size changes no answer. Raises CallError
     when a run's potentials multiply to more than 1.
     """
+    if start is not None:
+        yield start
+        return
     if samples < 2 or attempts < 1:
         message = "rejection needs at least two samples (one alone has no unbiased Z but 0 or 1) and one attempt"
         raise CallError(message, "write rejection(samples=16)")

@@ -28,7 +28,7 @@ from fkdsl.inference.uncertainty import Certain, Independent, Islands, Uncertain
 S = TypeVar("S")
 Observer = Callable[[Any], None]
 """Called with each Step (or, for exact, each Level) as it comes. It cannot change a draw."""
-RESUMED = ("smc", "steer", "importance", "local")
+RESUMED = ("smc", "steer", "importance", "local", "rejection")
 """Methods that go on from any of their steps."""
 DETERMINISTIC = ("exact", "beam")
 
@@ -54,7 +54,7 @@ def steps_of(
         case "importance" | "local":
             return importance(model, rng, max_steps=max_steps, start=start, **checked)
         case "rejection":
-            return rejection(model, rng, max_steps=max_steps, **checked)
+            return rejection(model, rng, max_steps=max_steps, start=start, **checked)
     return exact(model, max_steps=max_steps, **checked)
 
 
@@ -99,10 +99,11 @@ def run(
         step: Step[S] | Level[S]
         try:
             for step in steps_of(timed, rng, method, options or {}, max_steps, merge, start):
+                begun = step is start
                 if isinstance(step, Step) and island:
                     step = replace(step, island=island)
                 timed.t = step.t
-                if observer is not None and step is not start:
+                if observer is not None and not begun:
                     observer(step)
                 course.take(step)
         except BudgetEnded:

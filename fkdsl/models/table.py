@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -117,4 +118,13 @@ class TableModel:
         raise CallError(f"the table `{self.name}` has no row for text that ends in {shown!r}", 'add a row `"" -> ...`')
 
     def describe(self) -> dict[str, Any]:
-        return {"name": self.name, "family": "table", "rows": len(self._rows), "vocabulary": self.eos + 1}
+        digest = blake2b(digest_size=16)
+        for suffix, row in self._rows.items():
+            digest.update(len(suffix).to_bytes(4, "little") + suffix + row.tobytes())
+        return {
+            "name": self.name,
+            "family": "table",
+            "rows": len(self._rows),
+            "vocabulary": self.eos + 1,
+            "digest": digest.hexdigest(),
+        }

@@ -25,7 +25,7 @@ from fkdsl.program.code import DrawOp, Executable
 from fkdsl.program.distributions import Distribution
 from fkdsl.program.faults import LIMITS, Fault, Limits, NeedRows
 from fkdsl.program.guided import Guides
-from fkdsl.program.state import UNSET, ContextState, Frame, ProgramState, Status
+from fkdsl.program.state import UNSET, ContextState, Draw, Frame, ProgramState, Status
 from fkdsl.program.tokens import (
     ChoiceOf,
     Continues,
@@ -77,6 +77,7 @@ class Running:
         self.value: Any = None
         self.died: Span | None = None
         self.charges: list[Charge] = []
+        self.drew: list[Draw] = []
 
     # ------------------------------------------------------------- in and out
 
@@ -88,14 +89,16 @@ class Running:
     def state(self) -> ProgramState:
         """What it has come to, as a value; contexts that no variable reaches are gone from it."""
         if self.status is not Status.RUNNING:
-            return ProgramState(self.status, value=self.value, died=self.died, charges=tuple(self.charges))
+            return ProgramState(
+                self.status, value=self.value, died=self.died, charges=tuple(self.charges), drawn=tuple(self.drew)
+            )
         reached = dict.fromkeys(i for f in self.frames for v in f.slots for i in contexts_in(v))
         move = {old: new for new, old in enumerate(reached)}
         frames = tuple(
             Frame(f.function, f.pc, tuple(map_contexts(v, move) for v in f.slots), f.target) for f in self.frames
         )
         contexts = tuple(self.contexts[i] for i in reached)
-        return ProgramState(Status.RUNNING, frames, contexts, charges=tuple(self.charges))
+        return ProgramState(Status.RUNNING, frames, contexts, charges=tuple(self.charges), drawn=tuple(self.drew))
 
     # ---------------------------------------------------------------- running
 
@@ -277,11 +280,22 @@ class Running:
 
     def drawn(self, frame: ActiveFrame, target: int, value: Any) -> None:
         """target := what was drawn: the draw is done."""
+        self.drew.append(Draw(self.drawing_line(), value))
         frame.slots[target] = value
         frame.pc += 1
         self.draws += 1
         self.fuel = self.limits.instructions
         self.boundary = not self.code.has_checkpoints
+
+    def drawing_line(self) -> Span:
+        """The line that is drawing; of a draw within `text` or `word`, the line that calls them."""
+        here = NOWHERE
+        for below, frame in enumerate(reversed(self.frames)):
+            # A frame that waits for a call stands behind it already.
+            here = self.code.functions[frame.function].ops[frame.pc - (below > 0)].span
+            if not here.source.name.startswith("<prelude"):
+                break
+        return here
 
     def fork(self) -> Running:
         """A copy that goes its own way, with a weight and a count of draws from nothing: for trying what an outcome
@@ -298,6 +312,7 @@ class Running:
         self.contexts = list(trial.contexts)
         self.log_G += trial.log_G
         self.charges.extend(trial.charges)
+        self.drew.extend(trial.drew)
         self.draws += trial.draws
         self.boundary, self.fuel = trial.boundary, trial.fuel
         self.status, self.value, self.died = trial.status, trial.value, trial.died

@@ -17,6 +17,13 @@ from fkdsl.inference.interface import Charge
 from fkdsl.program.values import Token
 
 
+class Draw(NamedTuple):
+    """A value that was drawn, and the line of the program's own files that drew it."""
+
+    place: Span
+    value: Any
+
+
 class ContextState(NamedTuple):
     """A context within a particle.
 
@@ -65,7 +72,8 @@ UNSET = Unset()
 class ProgramState:
     """frames: outermost first, none once it has returned or died. contexts: the table that ContextRefs index, without
     those that no variable reaches. died: the condition, factor or observe that gave weight zero. charges: what each of
-    them, and each look ahead, added to the log weight (nats) in the step that led here, in order; no part of the state.
+    them, and each look ahead, added to the log weight (nats) in the step that led here, in order; drawn: what was drawn
+    in that step; neither is part of the state.
     """
 
     status: Status
@@ -74,6 +82,7 @@ class ProgramState:
     value: Any = None
     died: Span | None = None
     charges: tuple[Charge, ...] = field(default=(), compare=False, repr=False)
+    drawn: tuple[Draw, ...] = field(default=(), compare=False, repr=False)
 
     def key(self) -> Hashable:
         """Equal for equal futures; tokens count by id here, where programs compare them by text."""

@@ -11,7 +11,6 @@ from fkdsl.inference.exact import exact
 from fkdsl.inference.rejection import rejection
 from fkdsl.inference.smc import importance, smc
 from fkdsl.inference.steer import steer
-from fkdsl.program.serialise import state_from_json, state_to_json
 from fkdsl.testing import assert_unbiased, exact_measure, program_texts
 from fkdsl.testing.laws import assert_same_masses
 from tests.program.oracle import oracle_measure
@@ -74,17 +73,6 @@ program main() -> str:
 def test_methods_are_unbiased_for_a_program_with_three_particles(method):
     model = fkdsl.parse(HARD).feynman_kac()
     assert_unbiased(model, lambda rng: method(model, rng))
-
-
-@given(program_texts())
-def test_states_survive_being_written_and_read(text):
-    """A state read back has the same key and the same future."""
-    model = fkdsl.parse(text).feynman_kac()
-    for level in exact(model):
-        for x in level.states:
-            again = state_from_json(state_to_json(x), model)
-            assert again.key() == x.key()
-            assert state_to_json(again) == state_to_json(x)
 
 
 def test_z_of_a_hidden_markov_model_is_the_forward_algorithms():

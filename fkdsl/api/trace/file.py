@@ -1,0 +1,146 @@
+"""A trace on the disk: one JSON object a line, each written by one call, so that a kill leaves whole lines and at most
+one torn one, which is the last.
+
+Lines are handed to the operating system, not forced onto the disk: a killed process loses nothing, a machine that
+loses its power may lose the last seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fkdsl.base.errors import CallError
+
+FORMAT = 1
+"""The version of the format; a file says it in its first line."""
+KEY = "fkdsl_trace"
+START = f'{{"{KEY}":'.encode()
+"""How every trace begins."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a trace file holds. steps: its lines of steps, in order. end: the last line, None while the run goes on.
+    size: bytes of whole lines. head: bytes of the first."""
+
+    path: Path
+    header: Mapping[str, Any]
+    steps: tuple[Mapping[str, Any], ...]
+    end: Mapping[str, Any] | None
+    size: int
+    head: int
+
+
+def read_trace(path: str | Path) -> Trace:
+    """The trace of a file. Raises CallError if there is none, or if this version cannot read it."""
+    path = Path(path)
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise CallError(f"there is no file {path}", "a run writes one with --trace") from None
+    except OSError as error:
+        raise CallError(f"cannot read {path}: {error.strerror}", "name a file that a run wrote with --trace") from None
+    found = parse_trace(path, raw)
+    if found is None:
+        raise CallError(f"{path} is empty: the run was killed before it began", "run it again, with --resume")
+    return found
+
+
+def parse_trace(path: Path, raw: bytes) -> Trace | None:
+    """The trace that bytes hold; None of nothing, or of a first line that is torn."""
+    verify_trace(path, raw)
+    whole = raw[: raw.rfind(b"\n") + 1]
+    lines = whole.split(b"\n")[:-1]
+    if not lines:
+        return None
+    found = []
+    for number, line in enumerate(lines, 1):
+        try:
+            data = json.loads(line)
+        except ValueError:
+            if number == len(lines) and number > 1:  # cut off by a machine that went down
+                whole = whole[: -len(line) - 1]
+                break
+            data = None
+        if not isinstance(data, dict):
+            raise CallError(f"{path} is damaged at line {number}", f"keep what is before: head -n {number - 1} {path}")
+        found.append(data)
+    header, *rest = found
+    if header[KEY] != FORMAT:
+        message = f"{path} is a trace of format {header[KEY]}; this version of fkdsl reads format {FORMAT}"
+        raise CallError(
+            message, f"read it by the version that wrote it, fkdsl {header.get('fkdsl', 'of another time')}"
+        )
+    steps = [line for line in rest if "t" in line]
+    end = rest[-1] if rest and "t" not in rest[-1] else None
+    return Trace(path, header, tuple(steps), end, len(whole), len(lines[0]) + 1)
+
+
+def verify_trace(path: Path, raw: bytes) -> None:
+    """Raises CallError for a file that is neither empty nor a trace."""
+    if raw[: len(START)] != START[: len(raw)]:
+        raise CallError(f"{path} is no trace of fkdsl", "name a file that a run wrote with --trace")
+
+
+class TraceFile:
+    """An open trace file, to which one process at a time writes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError as error:
+            raise CallError(f"cannot write {path}: {error.strerror}", "name a file in a folder that is there") from None
+        try:
+            self._lock()
+        except CallError:
+            self.close()
+            raise
+
+    def _lock(self) -> None:
+        try:
+            import fcntl
+        except ImportError:  # a system without it: two writers are the user's care
+            return
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CallError(f"another process is writing {self.path}", "wait for it, or name another file") from None
+        except OSError:  # a file system without locks
+            return
+
+    def read(self) -> bytes:
+        """All of it."""
+        with open(self.path, "rb") as file:
+            return file.read()
+
+    def cut(self, size: int) -> None:
+        """Leaves the first `size` bytes."""
+        os.ftruncate(self._file, size)
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        """Writes one line, in one call unless the system takes less."""
+        raw = encoded(line)
+        try:
+            while raw:
+                raw = raw[os.write(self._file, raw) :]
+        except OSError as error:
+            message = f"cannot write {self.path}: {error.strerror}"
+            raise CallError(message, "make room, then go on with --resume") from None
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+def encoded(line: Mapping[str, Any]) -> bytes:
+    """A line's bytes: UTF-8, or ASCII where a text has half a surrogate pair."""
+    text = json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    try:
+        return text.encode() + b"\n"
+    except UnicodeEncodeError:
+        return json.dumps(line, allow_nan=False, separators=(",", ":")).encode() + b"\n"

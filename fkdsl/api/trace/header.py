@@ -1,0 +1,161 @@
+"""The first line of a trace: what was run, enough to build it again and to tell it from another run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fkdsl import __version__
+from fkdsl.api.engines import Engines
+from fkdsl.api.trace.file import FORMAT, KEY, Trace
+from fkdsl.base.errors import CallError
+from fkdsl.base.spans import Source
+from fkdsl.engine.cached_transformer import CachedTransformer
+from fkdsl.inference.methods import check_available, check_options
+from fkdsl.language import tree
+from fkdsl.language.tree_walk import walk
+from fkdsl.models.interface import LanguageModel
+from fkdsl.program.serialise import read_value, write_value
+from fkdsl.program.values import show
+
+if TYPE_CHECKING:
+    from fkdsl.api.program import Program
+
+NAMES = {
+    "fkdsl": "version of fkdsl",
+    "program": "program",
+    "arguments": "arguments",
+    "model": "model",
+    "dtype": "dtype",
+    "device": "device",
+    "method": "method",
+    "options": "options",
+    "seed": "seed",
+    "islands": "number of islands",
+    "off": "list of passes that are off",
+    "models": "model",
+}
+"""What must be equal for a run to be resumed, besides the files, and how it is called."""
+
+
+def run_header(
+    program: Program,
+    sources: tuple[Source, ...],
+    engines: Engines,
+    method: str,
+    options: Mapping[str, Any],
+    seed: int,
+    islands: int,
+) -> dict[str, Any]:
+    """The header of a run but for its models' marks, which only a loaded model has. sources: the files that places
+    are in, the program's first."""
+    check_available(method)
+    return {
+        KEY: FORMAT,
+        "fkdsl": __version__,
+        "program": program.name,
+        "sources": [{"name": s.name, "text": s.text} for s in sources],
+        "files": named_files(program),
+        "arguments": {name: write_value(value) for name, value in program.parameter_values().items()},
+        "model": _reference(engines),
+        "dtype": engines.dtype,
+        "device": engines.device,
+        "method": method,
+        "options": check_options(method, options),
+        "seed": seed,
+        "islands": islands,
+        "off": sorted(program.off),
+    }
+
+
+def _reference(engines: Engines) -> str | None:
+    """What stands in the default model's place: a reference, or the name of a model that was handed over."""
+    given = engines.override
+    if given is None or isinstance(given, str):
+        return given
+    return given.model.name if isinstance(given, CachedTransformer) else given.name
+
+
+def model_marks(engines: Engines, names: list[str]) -> dict[str, Any]:
+    """What tells a model from another, by the program's names of them. Loads them."""
+    return {name: model_mark(engines[name].model) for name in names}
+
+
+def model_mark(model: LanguageModel) -> dict[str, Any]:
+    """A model's name, vocabulary, and what it says of its weights."""
+    facts = model.describe()
+    kept = {k: facts[k] for k in ("family", "parameters", "dtype", "digest") if k in facts}
+    return {"name": model.name, "vocabulary": model.vocabulary.fingerprint, **{k: str(v) for k, v in kept.items()}}
+
+
+def named_files(program: Program) -> dict[str, str]:
+    """The text of each schema, grammar and Python file that the program's files name, by their names there."""
+    found = {}
+    for module in (program.checked.module, *program.checked.imported):
+        folder = program.checked.folders[module.source]
+        for node in walk(*module.declarations):
+            match node:
+                case tree.ExternDef(path=name):
+                    path = folder / name
+                case tree.Literal(value=str() as name) if name.endswith((".json", ".lark")) and _is_beside(name):
+                    path = folder / name
+                case _:
+                    continue
+            if path.is_file():
+                found[name] = path.read_text("utf-8", "replace")
+    return found
+
+
+def _is_beside(name: str) -> bool:
+    """Whether a name stays in its folder, as those of schemas and grammars must."""
+    return "\0" not in name and len(name) < 256 and not Path(name).is_absolute() and ".." not in Path(name).parts
+
+
+def verify_same_run(trace: Trace, header: Mapping[str, Any]) -> None:
+    """Raises CallError naming what differs between the run of a trace and this one, as far as `header` goes."""
+    other = trace.header
+    for key, what in NAMES.items():
+        if key in header and header[key] != other.get(key):
+            was, now = _shown(key, other.get(key)), _shown(key, header[key])
+            if was == now:
+                _refuse(trace, f"the {what} is another, of the same name")
+            _refuse(trace, f"its {what} was {was}, and is now {now}")
+    _verify_sources(trace, other["sources"], header["sources"])
+    for name in sorted({*other["files"], *header["files"]}):
+        if other["files"].get(name) != header["files"].get(name):
+            _refuse(trace, f"the file {name} has changed")
+
+
+def _verify_sources(trace: Trace, was: list[dict[str, str]], now: list[dict[str, str]]) -> None:
+    for old, new in zip(was, now, strict=False):
+        if old["text"] != new["text"]:
+            pairs = enumerate(zip(old["text"].split("\n"), new["text"].split("\n"), strict=False), 1)
+            line = next((n for n, (a, b) in pairs if a != b), min(old["text"].count("\n"), new["text"].count("\n")) + 1)
+            _refuse(trace, f"the text of {new['name']} has changed, first in line {line}")
+    if len(was) != len(now):
+        _refuse(trace, f"the program has {len(now)} files and had {len(was)}")
+
+
+def _refuse(trace: Trace, difference: str) -> None:
+    raise CallError(
+        f"{trace.path} is of another run: {difference}",
+        "call it as it was called, or begin anew in another file (--trace runs it from the start)",
+    )
+
+
+def _shown(key: str, value: Any) -> str:
+    match value:
+        case None:
+            return "the program's own" if key == "model" else "the default"
+        case dict() if key == "models":
+            return ", ".join(sorted({m["name"] for m in value.values()})) or "none"
+        case dict():
+            return ", ".join(f"{k}={_plain(v)}" for k, v in value.items()) or "none"
+        case list():
+            return ", ".join(value) or "empty"
+    return str(value)
+
+
+def _plain(value: Any) -> str:
+    return show(read_value(value))

@@ -1,0 +1,161 @@
+"""Steps again from a trace's lines: over the program's own models, to go on from them; or over what the trace has
+recorded of those, where nothing is computed any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from fkdsl.api.trace.file import Trace
+from fkdsl.base.errors import CallError, InternalError
+from fkdsl.base.logspace import effective_sample_size, log_sum_exp
+from fkdsl.base.spans import Source
+from fkdsl.engine.cached_transformer import CachedTransformer
+from fkdsl.inference.interface import Particle, Step
+from fkdsl.models.interface import ForwardRow
+from fkdsl.models.vocabulary import Vocabulary
+from fkdsl.program.places import Places
+from fkdsl.program.serialise import log_weight_from_json, state_from_json
+from fkdsl.program.state import ProgramState, Status
+
+Courses = dict[int, list[Step[ProgramState]]]
+"""The steps of each island, from the first on."""
+
+
+def rebuild(trace: Trace, engines: Mapping[str, CachedTransformer], places: Places) -> Courses:
+    """The steps that a trace holds, as the method yielded them: same states, same weights to the last bit."""
+    courses: Courses = {}
+    for number, line in enumerate(trace.steps, 2):
+        try:
+            course = courses.setdefault(line["island"], [])
+            course.append(_step(line, course[-1] if course else None, engines, places))
+        except (KeyError, IndexError, TypeError, ValueError, AssertionError) as error:
+            if isinstance(error, CallError):
+                raise
+            message = f"line {number} of {trace.path} is no step that follows the ones before it"
+            raise CallError(message, f"keep what is before: head -n {number - 1} {trace.path}") from None
+    return courses
+
+
+def _step(
+    line: Mapping[str, Any],
+    last: Step[ProgramState] | None,
+    engines: Mapping[str, CachedTransformer],
+    places: Places,
+) -> Step[ProgramState]:
+    before = parents(line["t"], last)
+    particles: list[Particle[ProgramState]] = []
+    ancestors: list[int] = []
+    for i, data in enumerate(line["particles"]):
+        a = data.get("ancestor", i)
+        parent = before[a] if 0 <= a < len(before) else None
+        state: Any = data.get("state")
+        if isinstance(state, int):
+            x = particles[state].state
+        elif state is not None:
+            x = state_from_json(state, engines, places, parent.state if parent else None)
+        else:
+            assert parent is not None
+            x = parent.state
+        lineage = bytes.fromhex(data["lineage"]) if "lineage" in data else None
+        if lineage is None:
+            assert parent is not None
+            lineage = parent.lineage
+        particles.append(Particle(x, lineage))
+        ancestors.append(a)
+    lw = np.array([log_weight_from_json(p["log_weight"]) for p in line["particles"]], dtype=np.float64)
+    unfinished = sum(w > -np.inf and p.state.status is Status.RUNNING for p, w in zip(particles, lw, strict=True))
+    return Step(
+        line["t"],
+        tuple(particles),
+        lw,
+        tuple(ancestors),
+        line["resampled"],
+        effective_sample_size(lw),
+        log_sum_exp(lw),
+        unfinished,
+        int((lw > -np.inf).sum()),
+        line["island"],
+    )
+
+
+def parents(t: int, last: Step[ProgramState] | None) -> Sequence[Particle[ProgramState]]:
+    """The particles that step t's ancestors count: those of the step before; none for a population that begins."""
+    return last.particles if last is not None and t > 0 else ()
+
+
+def is_complete(courses: Courses, islands: int) -> bool:
+    """Whether every island has come to its end, so that nothing is left to be computed."""
+    return len(courses) == islands and all(course[-1].unfinished == 0 for course in courses.values())
+
+
+def recorded_places(trace: Trace) -> Places:
+    """Places in the files as the trace has them."""
+    return Places(Source(s["name"], s["text"]) for s in trace.header["sources"])
+
+
+class Recorded(Mapping[str, CachedTransformer]):
+    """The models of a trace as far as it has recorded them: the bytes of the tokens in it, and no probabilities."""
+
+    def __init__(self, trace: Trace) -> None:
+        tokens: dict[str, dict[int, bytes]] = {}
+        for line in trace.steps:
+            for name, texts in line.get("tokens", {}).items():
+                tokens.setdefault(name, {}).update((int(i), token_bytes(text)) for i, text in texts.items())
+        self._engines = {name: recorded_engine(name, found) for name, found in tokens.items()}
+
+    def __getitem__(self, name: str) -> CachedTransformer:
+        if name not in self._engines:
+            self._engines[name] = recorded_engine(name, {})
+        return self._engines[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._engines)
+
+    def __len__(self) -> int:
+        return len(self._engines)
+
+
+class RecordedModel:
+    """A LanguageModel that has been forgotten but for its tokens' bytes: it answers nothing."""
+
+    allows_empty = True
+    max_length: int | None = None
+
+    def __init__(self, name: str, vocabulary: Vocabulary) -> None:
+        self.name, self.vocabulary = name, vocabulary
+
+    def start(self, text: str) -> NoReturn:
+        raise InternalError("a model was asked of a trace")
+
+    encode = start
+
+    def chat(self, user: str, system: str = "") -> NoReturn:
+        raise InternalError("a model was asked of a trace")
+
+    def forward(self, rows: Sequence[ForwardRow]) -> NoReturn:
+        raise InternalError("a model was asked of a trace")
+
+    def describe(self) -> dict[str, Any]:
+        return {"name": self.name}
+
+
+def recorded_engine(name: str, texts: Mapping[int, bytes]) -> CachedTransformer:
+    """An engine whose contexts have texts and no distributions. texts: bytes by token id."""
+    tokens = tuple(texts.get(i, b"") for i in range(max(texts, default=-1) + 1))
+    return CachedTransformer(RecordedModel(name, Vocabulary(tokens, frozenset())))
+
+
+def token_text(raw: bytes) -> str | dict[str, str]:
+    """A token's bytes as JSON has them: a text, or {"hex"} where they are none."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return {"hex": raw.hex()}
+
+
+def token_bytes(data: str | Mapping[str, str]) -> bytes:
+    """The bytes again."""
+    return data.encode() if isinstance(data, str) else bytes.fromhex(data["hex"])

@@ -1,0 +1,185 @@
+"""The writing of a trace, and the going on from one.
+
+    with recording(program, engines, trace=path, ...) as record:
+        result = run(..., observer=record.step, resume=record.courses)
+        record.end(result)
+
+Opening finds out what the file holds: nothing, a run to go on with, or one that is complete, for which no model is
+loaded. What is written changes no draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fkdsl.api.engines import Engines
+from fkdsl.api.trace.file import Trace, TraceFile, parse_trace, verify_trace
+from fkdsl.api.trace.header import model_marks, run_header, verify_same_run
+from fkdsl.api.trace.rebuild import Recorded, is_complete, parents, rebuild, token_text
+from fkdsl.base.errors import CallError, PopulationDied
+from fkdsl.inference.interface import Step
+from fkdsl.inference.result import Result
+from fkdsl.inference.run import RESUMED
+from fkdsl.program.places import Places
+from fkdsl.program.serialise import log_weight_to_json, state_to_json
+from fkdsl.program.state import ProgramState
+from fkdsl.program.values import plain
+
+if TYPE_CHECKING:
+    from fkdsl.api.program import Program
+
+Steps = Mapping[int, Sequence[Step[ProgramState]]]
+
+
+class Record:
+    """A run's trace as the run goes on. engines: what to run on. courses: the steps that are behind it. file: None
+    where there is nothing to write, any more or at all."""
+
+    def __init__(
+        self, engines: Engines | Recorded, courses: Steps | None = None, file: TraceFile | None = None,
+        places: Places | None = None, trace: Trace | None = None,
+    ) -> None:  # fmt: skip
+        self.engines, self.courses, self._file = engines, courses, file
+        self._places = places if places is not None else Places(())
+        self._last = {island: course[-1] for island, course in (courses or {}).items()}
+        self._told: set[tuple[str, int]] = set()
+        for line in trace.steps if trace is not None else ():
+            self._told.update((name, int(i)) for name, texts in line.get("tokens", {}).items() for i in texts)
+
+    def step(self, step: Any) -> None:
+        """Writes a Step down; the levels of exact are not written."""
+        if self._file is not None and isinstance(step, Step):
+            self._file.add(self._line(step))
+            self._last[step.island] = step
+
+    def end(self, result: Result) -> None:
+        """Writes the last line: what the run came to."""
+        if self._file is not None:
+            self._file.add({"result": summary(result)})
+
+    def died(self, error: PopulationDied) -> None:
+        """Writes the last line of a run that came to nothing."""
+        if self._file is not None:
+            self._file.add({"died": error.report})
+
+    def _line(self, step: Step[ProgramState]) -> dict[str, Any]:
+        before = parents(step.t, self._last.get(step.island))
+        first: dict[int, int] = {}
+        tokens: dict[str, dict[str, Any]] = {}
+        particles = []
+        for i, (particle, w) in enumerate(zip(step.particles, step.log_weights, strict=True)):
+            a, x = step.ancestors[i], particle.state
+            parent = before[a] if 0 <= a < len(before) else None
+            line: dict[str, Any] = {} if a == i else {"ancestor": a}
+            if parent is None or parent.lineage != particle.lineage:
+                line["lineage"] = particle.lineage.hex()
+            line["log_weight"] = log_weight_to_json(float(w))
+            if id(x) in first:
+                line["state"] = first[id(x)]
+            elif parent is None or parent.state is not x:
+                first[id(x)] = i
+                line["state"] = state_to_json(x, self._places, parent.state if parent is not None else None)
+                self._tell(x, line["state"], tokens)
+            particles.append(line)
+        found: dict[str, Any] = {"t": step.t, "island": step.island, "resampled": step.resampled}
+        if tokens:
+            found["tokens"] = tokens
+        return {**found, "particles": particles}
+
+    def _tell(self, x: ProgramState, written: Mapping[str, Any], tokens: dict[str, dict[str, Any]]) -> None:
+        """Adds the texts of tokens that the file does not know yet."""
+        for c, data in zip(x.contexts, written.get("contexts", ()), strict=True):
+            for i in data.get("tokens", data.get("add", ())):
+                if (c.model, i) not in self._told:
+                    self._told.add((c.model, i))
+                    raw = self.engines[c.model].model.vocabulary.tokens[i]
+                    tokens.setdefault(c.model, {})[str(i)] = token_text(raw)
+
+
+def summary(result: Result) -> dict[str, Any]:
+    """What people look for at the end of a trace; the particles are in the last step."""
+    return {
+        "log_z": result.log_z,
+        "log_z_se": result.log_z_se,
+        "posterior": [{"value": plain(a.value), "probability": a.probability} for a in result.posterior],
+        "ess": result.ess,
+        "steps": result.steps,
+        "seconds": result.seconds,
+        "model_calls": result.model_calls,
+        "forwarded_tokens": result.forwarded_tokens,
+        "notes": list(result.notes),
+    }
+
+
+@contextmanager
+def recording(
+    program: Program,
+    engines: Engines,
+    trace: str | Path | None,
+    resume: Steps | str | Path | None,
+    *,
+    method: str,
+    options: Mapping[str, Any],
+    seed: int,
+    islands: int,
+) -> Iterator[Record]:
+    """The record of a run that is about to begin. trace: the file to write from the beginning; resume: the one to go
+    on with, or steps. Raises CallError for a file that is of another run, or is no trace."""
+    if trace is None and not isinstance(resume, str | Path):
+        yield Record(engines, resume)
+        return
+    if trace is not None and resume is not None and not _same_file(trace, resume):
+        raise CallError("a run that is resumed is traced in the file that it is resumed from", "leave --trace out")
+    path = Path(resume if isinstance(resume, str | Path) else trace or "")
+    places = Places.of(program.feynman_kac(engines=engines).code, _sources(program))
+    header = run_header(program, places.sources, engines, method, options, seed, islands)
+    file = TraceFile(path)
+    try:
+        record = _begin(file, header, program, engines, places, go_on=resume is not None)
+        try:
+            yield record
+        except PopulationDied as error:
+            record.died(error)
+            raise
+    finally:
+        file.close()
+
+
+def _begin(
+    file: TraceFile, header: dict[str, Any], program: Program, engines: Engines, places: Places, *, go_on: bool
+) -> Record:
+    raw = file.read()
+    verify_trace(file.path, raw)
+    trace = parse_trace(file.path, raw) if go_on else None
+    if trace is None:
+        header["models"] = model_marks(engines, program.model_names())
+        file.cut(0)
+        file.add(header)
+        return Record(engines, None, file, places)
+    verify_same_run(trace, header)
+    goes_on = header["method"] in RESUMED
+    if goes_on and trace.steps:
+        recorded = Recorded(trace)
+        courses = rebuild(trace, recorded, places)
+        if is_complete(courses, header["islands"]):
+            file.cut(trace.size)
+            return Record(recorded, courses, None if trace.end is not None else file, places, trace)
+    verify_same_run(trace, {"models": model_marks(engines, program.model_names()), **header})
+    if trace.end is not None:
+        return Record(engines)
+    file.cut(trace.size if goes_on else trace.head)
+    return Record(
+        engines, rebuild(trace, engines, places) if goes_on else None, file, places, trace if goes_on else None
+    )
+
+
+def _sources(program: Program) -> list[Any]:
+    """The program's own file, then those that it imports."""
+    return [module.source for module in (program.checked.module, *program.checked.imported)]
+
+
+def _same_file(trace: str | Path, resume: Any) -> bool:
+    return isinstance(resume, str | Path) and Path(trace).resolve() == Path(resume).resolve()
