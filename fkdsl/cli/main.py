@@ -25,6 +25,7 @@ COMMANDS = {
     "run": ("fkdsl.cli.run", "run a program and print its posterior"),
     "exact": ("fkdsl.cli.run", "run a program by exact enumeration"),
     "compare": ("fkdsl.cli.compare", "run several methods at an equal number of tokens, and print a row for each"),
+    "replay": ("fkdsl.cli.replay", "read a trace: the particles of a run, and the path of any, line by line"),
     "check": ("fkdsl.cli.check", "find a program's mistakes without running it"),
     "explain": ("fkdsl.cli.check", "print the Feynman-Kac model that a program means"),
     "models": ("fkdsl.cli.models", "list, fetch and describe language models"),
@@ -54,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("run", "exact"):
         _add_run(added[name], fixed=name == "exact")
     _add_compare(added["compare"])
+    _add_replay(added["replay"])
     added["check"].add_argument("files", nargs="+", metavar="FILE.fk")
     _add_program(added["explain"])
     models = added["models"].add_subparsers(dest="action", metavar="action", required=True)
@@ -101,6 +103,15 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", type=int, default=5, help="runs of each method, from --seed on (default 5)")
     parser.add_argument("--max-states", type=int, default=20_000,
                         help="states that exact enumerates at most (default 20000)")  # fmt: skip
+
+
+def _add_replay(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE.jsonl", help="what `fkdsl run --trace` wrote")
+    parser.add_argument("--particle", type=int, metavar="I", help="whose path to show (default: the heaviest's)")
+    parser.add_argument("--island", type=int, metavar="R", help="of which island (default: all; for a path, the first)")
+    parser.add_argument("--step", type=int, metavar="T", help="the population after this step (default: the last one)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--top", type=int, default=10, help="how many particles to list (default 10)")
 
 
 def _add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:

@@ -383,8 +383,11 @@ class Running:
         return float(sum(row[i] for row, i in zip(self.path(c, ids), ids, strict=True)))
 
     def continues(self, ref: ContextRef) -> float:
-        """The probability that the next token goes on with the current word."""
+        """The probability that the next token goes on with the current word; 0 or 1 once that is settled."""
         _, row = self.next_rows(ref)
+        settled = self.contexts[ref.index].pending
+        if settled is not None:
+            return float(settled)
         return min(1.0, float(np.exp(row[continuing(self.vocabulary(ref))]).sum(dtype=np.float64)))
 
     def settle(self, ref: ContextRef, goes_on: bool) -> None:

@@ -32,8 +32,8 @@ NAMES = {
     "method": "method",
     "options": "options",
     "seed": "seed",
-    "islands": "number of islands",
-    "off": "list of passes that are off",
+    "islands": "islands",
+    "off": "passes that are off",
     "models": "model",
 }
 """What must be equal for a run to be resumed, besides the files, and how it is called."""
@@ -119,8 +119,8 @@ def verify_same_run(trace: Trace, header: Mapping[str, Any]) -> None:
         if key in header and header[key] != other.get(key):
             was, now = _shown(key, other.get(key)), _shown(key, header[key])
             if was == now:
-                _refuse(trace, f"the {what} is another, of the same name")
-            _refuse(trace, f"its {what} was {was}, and is now {now}")
+                _refuse(trace, f"{what}: another of the same name ({now})")
+            _refuse(trace, f"{what}: {was} there, {now} here")
     _verify_sources(trace, other["sources"], header["sources"])
     for name in sorted({*other["files"], *header["files"]}):
         if other["files"].get(name) != header["files"].get(name):
@@ -140,7 +140,7 @@ def _verify_sources(trace: Trace, was: list[dict[str, str]], now: list[dict[str,
 def _refuse(trace: Trace, difference: str) -> None:
     raise CallError(
         f"{trace.path} is of another run: {difference}",
-        "call it as it was called, or begin anew in another file (--trace runs it from the start)",
+        "call it as it was called, or begin anew with --trace",
     )
 
 
@@ -153,7 +153,7 @@ def _shown(key: str, value: Any) -> str:
         case dict():
             return ", ".join(f"{k}={_plain(v)}" for k, v in value.items()) or "none"
         case list():
-            return ", ".join(value) or "empty"
+            return ", ".join(value) or "none"
     return str(value)
 
 

@@ -45,6 +45,8 @@ def _step(
     engines: Mapping[str, CachedTransformer],
     places: Places,
 ) -> Step[ProgramState]:
+    if last is not None and line["t"] not in (0, last.t, last.t + 1):
+        raise ValueError("a step is missing")
     before = parents(line["t"], last)
     particles: list[Particle[ProgramState]] = []
     ancestors: list[int] = []

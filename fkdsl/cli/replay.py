@@ -1,0 +1,224 @@
+"""`fkdsl replay`: what a trace tells of a run, without its models."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fkdsl.api.trace.file import read_trace
+from fkdsl.api.trace.replay import Event, Member, Replay, excerpt, outcome, place
+from fkdsl.base.errors import CallError
+from fkdsl.cli.report import table
+from fkdsl.inference.result import Answer
+from fkdsl.program.serialise import log_weight_to_json, read_value
+from fkdsl.program.state import ProgramState, Status
+from fkdsl.program.values import Record, Token, plain, show
+
+WIDTH = 76
+"""Characters of a text or a source line that are shown."""
+
+
+def main(args: argparse.Namespace) -> int:
+    replay = Replay(read_trace(args.file))
+    members = replay.members(args.island, args.step) if replay.courses else []
+    chosen = _chosen(replay, members, args)
+    path = replay.path(chosen.island, chosen.index, args.step) if chosen is not None else []
+    if args.json:
+        print(json.dumps(replay_json(replay, members, chosen, path), ensure_ascii=False))
+    else:
+        print("\n".join(replay_text(replay, members, chosen, path, args.top)))
+    return 0
+
+
+def _chosen(replay: Replay, members: Sequence[Member], args: argparse.Namespace) -> Member | None:
+    """The particle whose path is shown: the one that was asked for, or the heaviest."""
+    if args.particle is None:
+        return members[0] if members else None
+    if not replay.courses:
+        raise CallError(f"{args.file} has no particles: {_why_none(replay)}", "leave --particle out")
+    island = args.island if args.island is not None else min(replay.courses)
+    replay.path(island, args.particle, args.step)  # says which there are
+    return next(m for m in members if (m.island, m.index) == (island, args.particle))
+
+
+def _why_none(replay: Replay) -> str:
+    if replay.trace.header["method"] in ("exact", "beam"):
+        return f"{replay.trace.header['method']} enumerates, and only its result is written"
+    return "the run was killed before its first step was done"
+
+
+# ------------------------------------------------------------------------- text
+
+
+def replay_text(
+    replay: Replay, members: Sequence[Member], chosen: Member | None, path: Sequence[Event], top: int
+) -> list[str]:
+    """The lines that a terminal shows."""
+    lines = [*_head(replay), ""]
+    if chosen is None:
+        posterior = replay.result.get("posterior", ())
+        answers = tuple(Answer(_readable(a["value"]), a["probability"]) for a in posterior)
+        return [*lines, *(table(answers, top) if answers else [f"no particles: {_why_none(replay)}"])]
+    islands = len(replay.courses) > 1
+    lines.append(f"{'island  ' if islands else ''}particle   weight  log weight  value")
+    for m in members[:top]:
+        name = f"{m.island:>6}  {m.index:>8}" if islands else f"{m.index:>8}"
+        lines.append(f"{name}  {m.weight:7.4f}  {_nats(m.log_weight):>10}  {_standing(replay, m.state)}")
+    if len(members) > top:
+        lines.append(f"({len(members) - top} more: --top {len(members)})")
+    if deaths := replay.deaths():
+        lines += ["", "died on the way:"]
+        lines += [f"  step {t}: {n} at {replay.where(span)}  {_cut(excerpt(span))}" for t, span, n in deaths]
+    of = f" of island {chosen.island}" if islands else ""
+    heaviest = ", the heaviest" if chosen is members[0] else ""
+    lines += ["", f"particle {chosen.index}{of}{heaviest}: its path to step {chosen.t}", ""]
+    lines.append(_row("step", "where", "source", "drawn, or nats", "log weight"))
+    waiting = ""
+    for event in path:
+        if event.moved or event.reweighted:
+            lines += _event_rows(replay, event)
+        elif not waiting:
+            waiting = f"{event.t}-{chosen.t}" if event.t < chosen.t else f"{event.t}"
+            why = "waits: it has returned" if event.state.status is Status.RETURNED else "is dead"
+            lines.append(_row(waiting, "", why, "", _nats(event.log_weight)))
+    return [*lines, "", *_ending(replay, path[-1])]
+
+
+def _head(replay: Replay) -> list[str]:
+    header = replay.trace.header
+    settings = ", ".join(f"{k}={v}" for k, v in header["options"].items() if k != "max_states")
+    arguments = ", ".join(f"{k}={_value(read_value(v))}" for k, v in header["arguments"].items())
+    models = ", ".join(dict.fromkeys(m["name"] for m in header["models"].values()))
+    facts = [f"{header['program']}({arguments})", f"{header['method']}({settings})", f"seed {header['seed']}"]
+    facts += [f"{header['islands']} islands"] if header["islands"] > 1 else []
+    facts += [f"model {models}"] if models else []
+    steps = max((course[-1].t for course in replay.courses.values()), default=replay.result.get("steps", 0))
+    state = "finished" if replay.finished else "not finished: go on with --resume"
+    log_z = replay.log_z
+    sign = "=" if header["method"] == "exact" else "~"
+    z = f"   log Z {sign} {log_z:.4f}" if log_z is not None and math.isfinite(log_z) else ""
+    return ["   ".join(facts), f"{steps} steps, {state}{z}"]
+
+
+def _readable(value: Any) -> Any:
+    """A value read from JSON, so that `show` writes it as the language does."""
+    match value:
+        case list():
+            return tuple(map(_readable, value))
+        case Mapping():
+            return Record({k: _readable(v) for k, v in value.items()})
+    return value
+
+
+def _row(step: str, where: str, source: str, what: str, log_weight: str) -> str:
+    return f"{step:>7}  {where:<10} {_cut(source, 46):<46} {what:<22} {log_weight:>10}".rstrip()
+
+
+def _event_rows(replay: Replay, event: Event) -> list[str]:
+    """A step: what was drawn, what was charged, and what the particle weighed after it."""
+    rows: list[tuple[str, str, str]] = []
+    if event.reweighted and event.ancestor is not None:
+        origin = f"a copy of particle {event.ancestor}" if event.copied else f"particle {event.ancestor} goes on"
+        rows.append(("", f"resampled: {origin}", ""))
+    if event.moved:
+        rows += [(replay.where(d.place), excerpt(d.place), _value(d.value)) for d in event.drawn]
+        rows += [(replay.where(c.place), excerpt(c.place), _signed(c.log_weight)) for c in event.charges]
+    if not rows:
+        rows.append(("", "begins" if event.ancestor is None else "", ""))
+    last = len(rows) - 1
+    return [
+        _row(str(event.t) if i == 0 else "", *row, _nats(event.log_weight) if i == last else "")
+        for i, row in enumerate(rows)
+    ]
+
+
+def _ending(replay: Replay, event: Event) -> list[str]:
+    match event.state.status:
+        case Status.DEAD:
+            assert event.state.died is not None
+            return [f"it died at {replay.where(event.state.died)}: {excerpt(event.state.died)}"]
+        case Status.RETURNED:
+            return ["it returned", *(f"    {line}" for line in show(event.state.value).splitlines() or [""])]
+    return ["it is running; its text so far", *(f"    {line}" for line in event.text.splitlines() or [""])]
+
+
+def _standing(replay: Replay, x: ProgramState) -> str:
+    match x.status:
+        case Status.RETURNED:
+            return _cut(show(x.value))
+        case Status.DEAD:
+            assert x.died is not None
+            return f"(died at {replay.where(x.died)})"
+    return f"(running) {_cut(replay.text(x))}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Token):
+        return "EOS" if value.end else json.dumps(value.text, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else show(value)
+
+
+def _nats(log_weight: float) -> str:
+    return f"{log_weight:.4f}" if log_weight > -math.inf else "-inf"
+
+
+def _signed(nats: float) -> str:
+    return f"{nats:+.4f}" if nats > -math.inf else "-inf"
+
+
+def _cut(text: str, width: int = WIDTH) -> str:
+    text = text.replace("\n", "\\n")
+    return text if len(text) <= width else text[: width - 3] + "..."
+
+
+# ------------------------------------------------------------------------- JSON
+
+
+def replay_json(
+    replay: Replay, members: Sequence[Member], chosen: Member | None, path: Sequence[Event]
+) -> dict[str, Any]:
+    """The object that `--json` prints (docs/trace.md)."""
+    header = replay.trace.header
+    log_z = replay.log_z
+    return {
+        **{key: header[key] for key in ("program", "method", "options", "seed", "islands")},
+        "finished": replay.finished,
+        "steps": max((course[-1].t for course in replay.courses.values()), default=0),
+        "log_z": log_z if log_z is not None and math.isfinite(log_z) else None,
+        "result": dict(replay.result) or None,
+        "particles": [
+            {
+                "island": m.island,
+                "particle": m.index,
+                "log_weight": log_weight_to_json(m.log_weight),
+                "weight": m.weight,
+                **outcome(m.state, replay.text(m.state)),
+            }
+            for m in members
+        ],
+        "deaths": [{"step": t, "count": n, **(place(span) or {})} for t, span, n in replay.deaths()],
+        "path": None
+        if chosen is None
+        else {
+            "island": chosen.island,
+            "particle": chosen.index,
+            "steps": [_event_json(event) for event in path],
+        },
+    }
+
+
+def _event_json(event: Event) -> dict[str, Any]:
+    return {
+        "step": event.t,
+        "particle": event.index,
+        "ancestor": event.ancestor,
+        "resampled": event.reweighted,
+        "copy": event.copied,
+        "drawn": [{**(place(d.place) or {}), "value": plain(d.value)} for d in event.drawn],
+        "charges": [{**(place(c.place) or {}), "nats": log_weight_to_json(c.log_weight)} for c in event.charges],
+        "log_weight": log_weight_to_json(event.log_weight),
+        **outcome(event.state, event.text),
+    }
