@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from fkdsl.api.trace.file import read_trace
@@ -76,14 +77,9 @@ def replay_text(
     heaviest = ", the heaviest" if chosen is members[0] else ""
     lines += ["", f"particle {chosen.index}{of}{heaviest}: its path to step {chosen.t}", ""]
     lines.append(_row("step", "where", "source", "drawn, or nats", "log weight"))
-    waiting = ""
-    for event in path:
-        if event.moved or event.reweighted:
-            lines += _event_rows(replay, event)
-        elif not waiting:
-            waiting = f"{event.t}-{chosen.t}" if event.t < chosen.t else f"{event.t}"
-            why = "waits: it has returned" if event.state.status is Status.RETURNED else "is dead"
-            lines.append(_row(waiting, "", why, "", _nats(event.log_weight)))
+    for idle, events in groupby(path, key=lambda event: not event.moved and not event.reweighted):
+        found = list(events)
+        lines += [_waiting_row(found)] if idle else [row for event in found for row in _event_rows(replay, event)]
     return [*lines, "", *_ending(replay, path[-1])]
 
 
@@ -93,7 +89,7 @@ def _head(replay: Replay) -> list[str]:
     arguments = ", ".join(f"{k}={_value(read_value(v))}" for k, v in header["arguments"].items())
     models = ", ".join(dict.fromkeys(m["name"] for m in header["models"].values()))
     facts = [f"{header['program']}({arguments})", f"{header['method']}({settings})", f"seed {header['seed']}"]
-    facts += [f"{header['islands']} islands"] if header["islands"] > 1 else []
+    facts += [f"{len(replay.courses)} islands"] if len(replay.courses) > 1 else []
     facts += [f"model {models}"] if models else []
     steps = max((course[-1].t for course in replay.courses.values()), default=replay.result.get("steps", 0))
     state = "finished" if replay.finished else "not finished: go on with --resume"
@@ -117,22 +113,30 @@ def _row(step: str, where: str, source: str, what: str, log_weight: str) -> str:
     return f"{step:>7}  {where:<10} {_cut(source, 46):<46} {what:<22} {log_weight:>10}".rstrip()
 
 
+def _waiting_row(events: Sequence[Event]) -> str:
+    """Steps that a particle had no part in, as one row."""
+    first, last = events[0].t, events[-1].t
+    why = "waits: it has returned" if events[-1].state.status is Status.RETURNED else "is dead"
+    return _row(f"{first}-{last}" if first < last else f"{first}", "", why, "", _nats(events[-1].log_weight))
+
+
 def _event_rows(replay: Replay, event: Event) -> list[str]:
     """A step: what was drawn, what was charged, and what the particle weighed after it."""
     rows: list[tuple[str, str, str]] = []
-    if event.reweighted and event.ancestor is not None:
-        origin = f"a copy of particle {event.ancestor}" if event.copied else f"particle {event.ancestor} goes on"
-        rows.append(("", f"resampled: {origin}", ""))
     if event.moved:
         rows += [(replay.where(d.place), excerpt(d.place), _value(d.value)) for d in event.drawn]
         rows += [(replay.where(c.place), excerpt(c.place), _signed(c.log_weight)) for c in event.charges]
-    if not rows:
-        rows.append(("", "begins" if event.ancestor is None else "", ""))
-    last = len(rows) - 1
-    return [
-        _row(str(event.t) if i == 0 else "", *row, _nats(event.log_weight) if i == last else "")
-        for i, row in enumerate(rows)
-    ]
+    weights = [""] * len(rows)
+    if event.reweighted and event.ancestor is not None:
+        origin = f"a copy of particle {event.ancestor}" if event.copied else f"particle {event.ancestor} goes on"
+        rows.insert(0, ("", f"resampled: {origin}", ""))
+        weights.insert(0, _nats(event.log_weight - math.fsum(c.log_weight for c in event.charges))
+                       if event.log_weight > -math.inf else "")  # fmt: skip
+    elif not rows:
+        rows, weights = [("", "begins" if event.ancestor is None else "", "")], [""]
+    weights[-1] = _nats(event.log_weight)
+    steps = [str(event.t), *[""] * (len(rows) - 1)]
+    return [_row(step, *row, weight) for step, row, weight in zip(steps, rows, weights, strict=True)]
 
 
 def _ending(replay: Replay, event: Event) -> list[str]:

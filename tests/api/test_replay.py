@@ -190,7 +190,8 @@ def test_places_in_imported_files_are_named_by_their_files(tmp_path):
     (tmp_path / "half.fk").write_text("def heads(lm: context) -> bool:\n    x ~ bernoulli(0.5)\n    return x\n")
     (tmp_path / "p.fk").write_text(
         TEXT.split("program")[0]
-        + 'import "half.fk"\nprogram p() -> bool:\n    lm = prompt("")\n    x ~ heads(lm)\n    condition x\n    return x\n'
+        + 'import "half.fk"\nprogram p() -> bool:\n    lm = prompt("")\n    x ~ heads(lm)\n    condition x\n'
+        + "    return x\n"
     )
     path = tmp_path / "run.jsonl"
     fkdsl.load(tmp_path / "p.fk").without().run(trace=path)

@@ -2,10 +2,12 @@
 
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -265,6 +267,18 @@ def test_a_trace_is_rewritten_by_trace_and_gone_on_with_by_resume(tmp_path, caps
         answers.append(capsys.readouterr().out.split("\n\n")[0])
     assert answers[0] == answers[1]
     assert read_trace(path).header["seed"] == 2
+
+
+def test_the_docs_name_every_field_that_is_written(tmp_path):
+    path, docs = tmp_path / "run.jsonl", Path("docs/trace.md").read_text("utf-8")
+    call(fkdsl.parse(TEXT), "smc in islands", trace=path)
+    header, *steps, end = map(json.loads, path.read_text("utf-8").splitlines())
+    particles = [p for step in steps for p in step["particles"]]
+    states = [p["state"] for p in particles if isinstance(p.get("state"), dict)]
+    inner = [x for state in states for x in (*state.get("frames", ()), *state.get("contexts", ()))]
+    for written in (header, *header["models"].values(), *steps, *particles, *states, *inner, end, end["result"]):
+        for key in written:
+            assert re.search(rf"\b{key}\b", docs), key
 
 
 @pytest.mark.smollm2

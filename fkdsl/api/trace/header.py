@@ -46,7 +46,7 @@ def run_header(
     method: str,
     options: Mapping[str, Any],
     seed: int,
-    islands: int,
+    islands: int | None,
 ) -> dict[str, Any]:
     """The header of a run but for its models' marks, which only a loaded model has. sources: the files that places
     are in, the program's first."""
@@ -147,7 +147,7 @@ def _refuse(trace: Trace, difference: str) -> None:
 def _shown(key: str, value: Any) -> str:
     match value:
         case None:
-            return "the program's own" if key == "model" else "the default"
+            return {"model": "the program's own", "islands": "found by a pilot"}.get(key, "the default")
         case dict() if key == "models":
             return ", ".join(sorted({m["name"] for m in value.values()})) or "none"
         case dict():

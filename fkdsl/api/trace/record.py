@@ -124,10 +124,10 @@ def recording(
     method: str,
     options: Mapping[str, Any],
     seed: int,
-    islands: int,
+    islands: int | None,
 ) -> Iterator[Record]:
     """The record of a run that is about to begin. trace: the file to write from the beginning; resume: the one to go
-    on with, or steps. Raises CallError for a file that is of another run, or is no trace."""
+    on with, or steps. islands: None where a pilot finds them. Raises CallError for a file that is of another run, or is no trace."""
     if trace is None and not isinstance(resume, str | Path):
         yield Record(engines, resume)
         return

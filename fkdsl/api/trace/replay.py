@@ -71,8 +71,8 @@ class Replay:
 
     @cached_property
     def log_z(self) -> float | None:
-        """log Z_hat so far: of each island's last step; the result's where no steps are written."""
-        if self.courses:
+        """The result's; so far, where there is none, of each island's last step."""
+        if self.courses and not self.result:
             lasts = [course[-1].log_Z for course in self.courses.values()]
             return log_sum_exp(lasts) - math.log(len(lasts))
         found: float | None = self.result.get("log_z")
