@@ -2,8 +2,10 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -94,7 +96,7 @@ def test_replay_prints_a_path_line_by_line(traced, capsys):
     status, out, err = call(capsys, path, "--top", 3)
     assert (status, err) == (0, "")
     for expected in (
-        "p(k=4)   smc(particles=12, ess=0.9, resampling=systematic)   seed 2   2 islands   model m",
+        "p(k=4)   smc(particles=12, ess=0.9, resampling=multinomial)   seed 2   2 islands   model m",
         "steps, finished   log Z ~ ",
         "(21 more: --top 24)",
         "died on the way:",
@@ -198,6 +200,29 @@ def test_places_in_imported_files_are_named_by_their_files(tmp_path):
     replay = Replay(read_trace(path))
     (drawn,) = replay.path(0, 0)[1].drawn
     assert replay.where(drawn.place) == "half.fk:2"
+
+
+def test_the_example_of_the_docs_is_what_happens(tmp_path, capsys, monkeypatch):
+    docs = Path("docs/trace.md").read_text("utf-8")
+    program, shown = re.search(r"```fk\n(.*?)```\n\n((?:    [^\n]*\n|\n)+)", docs, re.DOTALL).groups()
+    monkeypatch.chdir(tmp_path)
+    Path("tosses.fk").write_text(program)
+    run, replay, *expected = [line.removeprefix("    ") for line in shown.rstrip().split("\n")]
+    assert main(run.removeprefix("$ fkdsl ").split()) == 0
+    capsys.readouterr()
+    assert main(replay.removeprefix("$ fkdsl ").split()) == 0
+    assert capsys.readouterr().out.rstrip("\n").split("\n") == expected
+
+
+def test_a_run_to_a_target_is_traced(tmp_path, capsys):
+    path = tmp_path / "run.jsonl"
+    result = fkdsl.parse(TEXT).run(particles=8, target_se=0.3, trace=path)
+    _, out, _ = call(capsys, path, "--json")
+    found = json.loads(out)
+    assert found["log_z"] == result.log_z
+    assert len({p["island"] for p in found["particles"]}) == result.islands > 1
+    with pytest.raises(CallError, match="cannot be resumed"):
+        fkdsl.parse(TEXT).run(particles=8, target_se=0.3, resume=path)
 
 
 def test_replay_imports_no_model_library(traced):

@@ -127,7 +127,8 @@ def recording(
     islands: int | None,
 ) -> Iterator[Record]:
     """The record of a run that is about to begin. trace: the file to write from the beginning; resume: the one to go
-    on with, or steps. islands: None where a pilot finds them. Raises CallError for a file that is of another run, or is no trace."""
+    on with, or steps. islands: None where a pilot finds them. Raises CallError for a file that is of another run, or is
+    no trace."""
     if trace is None and not isinstance(resume, str | Path):
         yield Record(engines, resume)
         return
