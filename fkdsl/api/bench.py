@@ -55,7 +55,7 @@ class Bench:
 
         def observe(step: Any) -> None:
             nonlocal population
-            population = len(step.particles) if method != "exact" else len(step.states)
+            population = len(step.states)
             if self.watch is not None:
                 self.watch(what, step, engines.counts()[1])
 

@@ -27,21 +27,23 @@ from fkdsl.base.errors import BudgetEnded, CallError, PopulationDied
 from fkdsl.base.logspace import log_sum_exp
 from fkdsl.inference.methods import check_available, check_options
 from fkdsl.inference.result import Result, total_variation
+from fkdsl.inference.run import DETERMINISTIC
 
 DEFAULT_METHODS = ("local", "importance", "smc", "steer", "exact")
 BUDGET, RUNS, MAX_STATES = 2000, 5, 20_000
 COUNTS = {"local": "particles", "importance": "particles", "smc": "particles", "steer": "particles",
-          "rejection": "attempts"}  # fmt: skip
+          "rejection": "attempts", "beam": "width"}  # fmt: skip
 """The option by which a method's tokens are set."""
-WITHOUT_Z = ("local",)
-"""Methods that forget the mass they mask: their log_z estimates nothing."""
+WITHOUT_Z = ("local", "beam")
+"""Methods whose log_z estimates nothing: one forgets the mass that it masks, the other leaves out what it drops."""
 
 
 @dataclass(frozen=True)
 class Row:
     """One method's figures; None where there is no such figure.
 
-    particles: of a run; for rejection, attempts. runs: made; 1 for exact. died: how many of them did.
+    particles: of a run; for rejection, attempts; for beam, its width. runs: made; 1 for exact and beam. died: how many
+    of them did.
     satisfied: share of a run's particles that end with positive weight, each counting one, mean over the runs, 0 for a
     run that died. Of the particles that the run was given; of the final population for steer, which merges equal states
     and keeps no dead one, so that each of its runs has 1 or 0; of the attempts for rejection.
@@ -90,7 +92,8 @@ def compare(
     max_steps: int | None = MAX_STEPS,
     watch: Watch | None = None,
 ) -> Comparison:
-    """Each method's figures over `runs` runs of about `budget` tokens; exact is run once, to at most max_states states.
+    """Each method's figures over `runs` runs of about `budget` tokens; exact is run once, to at most max_states states,
+    and on a large vocabulary to the tokens of all `runs` runs.
 
     Options other than the count are the file's for the method that it infers by, else the defaults. Raises CallError
     and ProgramError as Program.run does, and BudgetEnded for max_steps; what ends exact is a note in its row.
@@ -105,10 +108,14 @@ def compare(
     rows: dict[str, Row] = {}
     truth: Result | None = None
     if "exact" in methods:
-        rows["exact"], truth = _exact(bench, seed, max_states)
+        bounds = {"max_states": max_states}
+        if program.is_large(engines):
+            bounds["max_tokens"] = budget * runs
+        rows["exact"], truth = _exact(bench, seed, bounds)
     for method in methods:
         if method != "exact":
-            rows[method] = _sampled(bench, method, budget, range(seed, seed + runs), truth)
+            seeds = range(seed, seed + (1 if method in DETERMINISTIC else runs))
+            rows[method] = _sampled(bench, method, budget, seeds, truth)
     return Comparison(program.name, budget, runs, seed, tuple(rows[m] for m in methods))
 
 
@@ -127,13 +134,13 @@ def check_comparison(methods: Sequence[str], budget: int, runs: int, max_states:
     check_options("exact", {"max_states": max_states})
 
 
-def _exact(bench: Bench, seed: int, max_states: int) -> tuple[Row, Result | None]:
-    """The row of exact, and its result if it came to one."""
+def _exact(bench: Bench, seed: int, bounds: dict[str, Any]) -> tuple[Row, Result | None]:
+    """The row of exact, and its result if it came to the posterior itself."""
     ends = (PopulationDied, BudgetEnded, CallError)
-    run = bench.run("exact", seed, "exact", {"max_states": max_states}, ends)
+    run = bench.run("exact", seed, "exact", bounds, ends)
     died = isinstance(run.error, PopulationDied)
-    known = run.result is not None
-    note = "" if known else str(run.error).splitlines()[0]
+    known = run.result is not None and not run.result.notes
+    note = "" if known else _ended(run)
     row = Row(
         method="exact",
         particles=None,
@@ -147,7 +154,16 @@ def _exact(bench: Bench, seed: int, max_states: int) -> tuple[Row, Result | None
         seconds=run.seconds,
         note=note,
     )
-    return row, run.result
+    return row, run.result if known else None
+
+
+def _ended(run: Run) -> str:
+    """How exact ended without the posterior."""
+    if run.result is None:
+        return str(run.error).splitlines()[0]
+    low, high = run.result.log_z_bounds or (run.log_z, run.log_z)
+    between = f"log Z between {low:.4f} and {high:.4f}" if high < math.inf else f"log Z >= {low:.4f}"
+    return f"{between}; {run.result.notes[0]}"
 
 
 def _sampled(bench: Bench, method: str, budget: int, seeds: range, truth: Result | None) -> Row:
@@ -173,8 +189,13 @@ def _sampled(bench: Bench, method: str, budget: int, seeds: range, truth: Result
         distance=_mean([_distance(run, truth) for run in runs]) if truth is not None else None,
         tokens=_mean([run.tokens for run in runs]),
         seconds=_mean([run.seconds for run in runs]),
-        note=pilot.note,
+        note="; ".join(note for note in (_lower_bound(method, runs[0]), pilot.note) if note),
     )
+
+
+def _lower_bound(method: str, run: Run) -> str:
+    """What a beam says of Z."""
+    return f"log Z >= {run.log_z:.4f}, which is no estimate" if method == "beam" and run.result is not None else ""
 
 
 def _options(method: str, count: int) -> dict[str, Any]:
@@ -186,7 +207,7 @@ def _options(method: str, count: int) -> dict[str, Any]:
 def _satisfied(method: str, run: Run, count: int) -> float:
     if run.result is None:
         return 0.0
-    return len(run.result.particles) / (run.population if method == "steer" else count)
+    return len(run.result.particles) / (run.population if method in ("steer", "beam") else count)
 
 
 def _distance(run: Run, truth: Result) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ ModelReference = str | LanguageModel | CachedTransformer
 
 CACHE_MEMORY = 2 << 30
 """Bytes of cache that one engine may hold, unless the caller says otherwise."""
+SEARCH_ROWS = 512 << 20
+"""Bytes of rows that a search keeps of each engine, within its cache's budget."""
 MAX_BATCH = 128
 """Rows in one forward, unless the caller says otherwise: what a forward puts together grows with them."""
 
@@ -80,6 +83,24 @@ class Engines(Mapping[str, CachedTransformer]):
         other._by_reference = {key: renewed[id(engine)] for key, engine in self._by_reference.items()}
         other._engines = {name: renewed[id(engine)] for name, engine in self._engines.items()}
         return other
+
+    def vocabulary(self, names: Iterable[str]) -> int:
+        """How many tokens the largest of these models' vocabularies has, 0 for no model."""
+        return max((self[name].model.vocabulary.size for name in names), default=0)
+
+    @contextmanager
+    def keeping_rows(self, row_bytes: int = SEARCH_ROWS) -> Iterator[None]:
+        """A context in which so many bytes of rows are kept: a search comes back to a state for its further outcomes,
+        long after it was asked for the first."""
+        caches = [engine.cache for engine in self._by_reference.values()]
+        before = [cache.row_budget for cache in caches]
+        for cache in caches:
+            cache.row_budget = row_bytes
+        try:
+            yield
+        finally:
+            for cache, bytes_before in zip(caches, before, strict=True):
+                cache.row_budget = bytes_before
 
     def _make(self, name: str) -> CachedTransformer:
         if name == "" and self.override is not None:

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +27,7 @@ from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.adaptive import Aim, adaptive_run
 from fkdsl.inference.interface import Step
 from fkdsl.inference.result import Result
-from fkdsl.inference.run import Observer
+from fkdsl.inference.run import DETERMINISTIC, Observer
 from fkdsl.inference.run import run as run_model
 from fkdsl.ir import nodes
 from fkdsl.ir.build import Environment, build
@@ -44,6 +45,8 @@ from fkdsl.program.state import ProgramState
 from fkdsl.program.types import BOOL, FLOAT, INT, STR, List, Type
 
 DEFAULT_METHOD = "smc"
+LARGE = 1000
+"""Tokens of a vocabulary beyond which exact does not visit every outcome of a draw."""
 OPTIMISATIONS = (*PASSES, "force", "merge")
 """What `without` and `--no-opt` switch off."""
 MAX_STEPS = 10_000
@@ -222,9 +225,12 @@ class Program:
         aim = Aim(target_se, budget_tokens, budget_seconds)
         aim.check(chosen, islands, resumed=resume is not None)
         engines = engines if engines is not None else self.engines(model)
-        guides = Guides(rejection=chosen != "exact", forget=chosen == "local", force="force" not in self.off)
+        guides = Guides(rejection=chosen not in DETERMINISTIC, forget=chosen == "local", force="force" not in self.off)
         found = None if aim.asked else islands
-        with recording(self, engines, trace, resume, method=chosen, options=given, seed=seed, islands=found) as record:
+        with (
+            recording(self, engines, trace, resume, method=chosen, options=given, seed=seed, islands=found) as record,
+            engines.keeping_rows() if chosen in DETERMINISTIC else nullcontext(),
+        ):
             target = self.feynman_kac(engines=record.engines, guides=guides)
             # Models are loaded before the clock starts, and before any particle does.
             for name in self.model_names():
@@ -247,9 +253,22 @@ class Program:
             if aim.asked:
                 result = adaptive_run(target, chosen, seed, given, aim, **call)
             else:
+                call["lazy"] = chosen == "exact" and self._lazily(engines, given, filtering)
                 result = run_model(target, chosen, seed, given, islands=islands, resume=record.courses, **call)
             record.end(result)
             return result
+
+    def _lazily(self, engines: Engines, options: Mapping[str, Any], filtering: bool) -> bool:
+        """Whether exact takes the heaviest outcomes first: every outcome of a level is too many of a large vocabulary.
+        Raises CallError for options that only then mean something."""
+        own = [name for name in ("max_tokens", "gap") if name in options]
+        if filtering and own:
+            raise CallError(f"exact goes level by level for --filtering, and has no {own[0]} there", "leave one out")
+        return not filtering and (bool(own) or self.is_large(engines))
+
+    def is_large(self, engines: Engines) -> bool:
+        """Whether one of its models has so many tokens that exact does not visit every outcome of a draw."""
+        return engines.vocabulary(self.model_names()) > LARGE
 
     def exact(self, *, model: ModelReference | None = None, **options: Any) -> Result:
         """The posterior and Z by enumeration."""

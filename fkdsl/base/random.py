@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from hashlib import blake2b
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -48,6 +48,31 @@ class Rng(Protocol):
     def split(self, *key: Key) -> Rng:
         """The stream of that name below this one. Equal keys give equal streams; drawing from one changes no other."""
         ...
+
+
+@runtime_checkable
+class WeightedRng(Protocol):
+    """A stream that visits outcomes instead of drawing them: what an outcome weighs need not stay out of its
+    probability."""
+
+    def weighted(self, p: Probabilities, mass: float) -> tuple[int, float]:
+        """See `weighted`."""
+        ...
+
+
+def weighted(rng: Rng, p: Probabilities, mass: float) -> tuple[int, float]:
+    """(i, log w) with E[w 1{i = v}] = p[v] for every v: a properly weighted draw from p (n,), whose sum is `mass`; w is
+    at most 1, rounding of the mass above it is cut off.
+
+    Drawing streams choose by p / mass and weigh `mass`; one that visits outcomes may give each its own mass.
+
+    >>> i, log_w = weighted(KeyedRng(7), np.array([0.0, 0.25]), 0.25)
+    >>> i, log_w == math.log(0.25)
+    (1, True)
+    """
+    if isinstance(rng, WeightedRng):
+        return rng.weighted(p, mass)
+    return rng.choice(p), min(0.0, math.log(mass))
 
 
 def derive(key: bytes, *parts: Key) -> bytes:

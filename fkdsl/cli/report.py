@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fkdsl.inference.result import Answer, Result
+from fkdsl.inference.run import DETERMINISTIC
 from fkdsl.program.values import plain, show
 
 BAR = 10
@@ -20,16 +21,19 @@ def result_text(result: Result, options: Mapping[str, Any], *, top: int = 10, fi
         for t, answers in enumerate(result.filtering):
             lines += [f"P_{t}", *table(answers, top), ""]
     lines += [*table(result.posterior, top), ""]
-    settings = ", ".join(f"{k}={v}" for k, v in options.items() if k != "max_states")
-    exact = result.method == "exact"
+    settings = ", ".join(f"{k}={v}" for k, v in options.items() if result.method != "exact")
+    exact = result.method in DETERMINISTIC
     sign = "=" if exact else "~"
     if result.method == "local":
         lines.append("no log Z: local masks and renormalises, and forgets the mass; its posterior is biased")
+    elif result.log_z_bounds is not None:
+        lines.append(_bounds(result, *result.log_z_bounds))
     else:
         se = "" if exact or result.log_z_se is None else f" ± {result.log_z_se:.2g} ({result.uncertainty.by})"
         lines.append(f"log Z {sign} {result.log_z:.4f}{se}   Z {sign} {_small(result.log_z)}")
     of = options.get("particles", len(result.particles) // result.islands) * result.islands
     facts = [] if exact else [f"ESS {result.ess:.1f} of {of}"]
+    facts += [f"{result.states} states"] if result.states else []
     facts += [f"{result.islands} islands"] if result.islands > 1 else []
     facts += [f"{result.steps} steps", f"{result.forwarded_tokens} tokens in {result.model_calls} model calls"]
     facts += [f"{result.seconds:.1f} s"] + ([] if exact else [f"seed {result.seed}"])
@@ -38,20 +42,35 @@ def result_text(result: Result, options: Mapping[str, Any], *, top: int = 10, fi
     return "\n".join(lines) + "\n"
 
 
+def _bounds(result: Result, low: float, high: float) -> str:
+    """Between what log Z is, and how much of Z a beam has found."""
+    if high == math.inf:
+        return f"log Z >= {low:.4f}   Z >= {_small(low)}"
+    covers = f"   {result.method} covers at least {math.exp(low - high):.4f} of Z"
+    if result.method == "beam":
+        return f"log Z >= {low:.4f}   Z >= {_small(low)}{covers}"
+    if high - low <= 1e-4:
+        return f"log Z = {low:.4f}   Z = {_small(low)}   (certain to {high - low:.1g})"
+    return f"log Z between {low:.4f} and {high:.4f}   Z between {_small(low)} and {_small(high)}{covers}"
+
+
 def table(answers: tuple[Answer, ...], top: int) -> list[str]:
     """A line for each value: its probability, a bar, and the value, further lines of it indented."""
     if not answers:
         return ["(nothing)"]
     highest = answers[0].probability
     lines = []
+    bounded = any(a.low is not None and a.high is not None and a.high - a.low > 1e-4 for a in answers[:top])
     for a in answers[:top]:
         first, *more = (show(a.value).splitlines() or [""]) if a.value != "" else ['""']
         bar = "█" * max(1, round(BAR * a.probability / highest))
-        lines.append(f"{a.probability:7.4f}  {bar:<{BAR}}  {first}")
-        lines += [" " * (BAR + 11) + line for line in more]
+        between = f"  {a.low:.4f} to {a.high:.4f}" if bounded else ""
+        lines.append(f"{a.probability:7.4f}{between}  {bar:<{BAR}}  {first}")
+        lines += [" " * (BAR + 11 + len(between)) + line for line in more]
     if len(answers) > top:
         rest = math.fsum(a.probability for a in answers[top:])
-        lines.append(f"{rest:7.4f}  {'':<{BAR}}  ({len(answers) - top} more values)")
+        gap = " " * (18 if bounded else 0)
+        lines.append(f"{rest:7.4f}{gap}  {'':<{BAR}}  ({len(answers) - top} more values)")
     return lines
 
 
@@ -67,7 +86,8 @@ def result_json(result: Result, *, filtering: bool = False) -> dict[str, Any]:
         "log_z": result.log_z,
         "log_z_se": result.log_z_se,
         "log_z_se_by": result.uncertainty.by,
-        "posterior": [{"value": plain(a.value), "probability": a.probability} for a in result.posterior],
+        "log_z_bounds": _json_bounds(result.log_z_bounds),
+        "posterior": [_json_answer(a) for a in result.posterior],
         "particles": [
             {"value": plain(p.value), "log_weight": p.log_weight, "weight": p.weight} for p in result.particles
         ],
@@ -79,6 +99,7 @@ def result_json(result: Result, *, filtering: bool = False) -> dict[str, Any]:
         "forwarded_tokens": result.forwarded_tokens,
         "seed": result.seed,
         "islands": result.islands,
+        "states": result.states,
         "notes": list(result.notes),
     }
     if filtering:
@@ -86,3 +107,13 @@ def result_json(result: Result, *, filtering: bool = False) -> dict[str, Any]:
             [{"state": a.value, "probability": a.probability} for a in answers] for answers in result.filtering
         ]
     return found
+
+
+def _json_bounds(bounds: tuple[float, float] | None) -> list[float | None] | None:
+    """JSON has no inf: where no upper bound is known, it is null."""
+    return None if bounds is None else [bounds[0], bounds[1] if bounds[1] < math.inf else None]
+
+
+def _json_answer(a: Answer) -> dict[str, Any]:
+    between = {} if a.low is None else {"low": a.low, "high": a.high}
+    return {"value": plain(a.value), "probability": a.probability, **between}

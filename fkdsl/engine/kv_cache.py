@@ -35,11 +35,13 @@ class Block:
 
 
 class KVCache:
-    """Segments and rows by node. `held` is their bytes, `held_rows` those of rows alone, `evictions` counts what the
+    """Segments and rows by node. `row_budget` is what rows may take, ROW_BYTES but where a method comes back to them;
+    `held` is their bytes, `held_rows` those of rows alone, `evictions` counts what the
     budget drove out."""
 
     def __init__(self, budget: int | None = None) -> None:
         self.budget = budget
+        self.row_budget = ROW_BYTES
         self.held = 0
         self.held_rows = 0
         self.evictions = 0
@@ -124,7 +126,7 @@ class KVCache:
     def shrink(self, recent: int = 0) -> None:
         """Evicts, least recently used first, until within the budget, and rows until within theirs. recent: how many
         rows, the last put, are left alone unless the budget is passed."""
-        while self.held_rows > ROW_BYTES and len(self._rows) > recent:
+        while self.held_rows > self.row_budget and len(self._rows) > recent:
             self._drop_row(next(iter(self._rows)))
         if self.budget is None:
             return

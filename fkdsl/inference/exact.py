@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from fkdsl.base.errors import BudgetEnded, CallError
-from fkdsl.base.logspace import check_log_weights, log_sum_exp
+from fkdsl.base.logspace import Floats, check_log_weights, log_sum_exp
 from fkdsl.inference.enumeration import Continuous, EnumeratingRng
 from fkdsl.inference.interface import FeynmanKac
 from fkdsl.inference.population import check_steps
@@ -45,13 +45,9 @@ def exact(model: FeynmanKac[S], max_states: int = 1_000_000, max_steps: int | No
     Raises BudgetEnded when more than max_states states have been computed, CallError when the program draws from a
     continuous distribution.
     """
-    rng = EnumeratingRng()
-    states, drawn_log_G = model.initial([rng])
-    log_G = check_log_weights(drawn_log_G)
-    if rng.taken:
-        raise CallError("s0 is drawn at random: exact needs a fixed initial state")
-    done = {model.key(x): (x, float(w)) for x, w in zip(states, log_G, strict=True) if w > -np.inf}
-    dead = [x for x, w in zip(states, log_G, strict=True) if w == -np.inf]
+    x, w = start(model)
+    done = {model.key(x): (x, w)} if w > -np.inf else {}
+    dead = [x] if w == -np.inf else []
     t, computed = 0, 1
     while True:
         level = _level(model, t, done, dead)
@@ -82,6 +78,27 @@ def exact(model: FeynmanKac[S], max_states: int = 1_000_000, max_steps: int | No
         done = merged
 
 
+def start(model: FeynmanKac[S]) -> tuple[S, float]:
+    """s0 and log G_0; CallError if it is drawn at random."""
+    rng = EnumeratingRng()
+    (x,), log_G = model.initial([rng])
+    if rng.taken:
+        raise CallError("s0 is drawn at random: exact needs a fixed initial state")
+    return x, float(check_log_weights(log_G)[0])
+
+
+def enumerable_step(model: FeynmanKac[S], rngs: Sequence[EnumeratingRng], xp: Sequence[S]) -> tuple[list[S], Floats]:
+    """The model's step; CallError if it draws from a continuous distribution."""
+    try:
+        states, log_G = model.step(rngs, xp)
+    except Continuous:
+        raise CallError(
+            "this program draws from a continuous distribution, which exact cannot enumerate",
+            "use smc or importance, or a discrete distribution (uniform_int, geometric, categorical)",
+        ) from None
+    return states, check_log_weights(log_G)
+
+
 def _add(merged: dict[Hashable, tuple[S, float]], key: Hashable, x: S, w: float) -> None:
     held = merged.get(key)
     merged[key] = (x, w) if held is None else (held[0], float(np.logaddexp(held[1], w)))
@@ -100,13 +117,7 @@ def _step_all(model: FeynmanKac[S], moving: Sequence[tuple[S, float]]) -> Iterat
     while todo:
         batch = [todo.pop() for _ in range(min(BATCH, len(todo)))]
         rngs = [EnumeratingRng(prefix) for _, _, prefix in batch]
-        try:
-            states, log_G = model.step(rngs, [x for x, _, _ in batch])
-        except Continuous:
-            raise CallError(
-                "this program draws from a continuous distribution, which exact cannot enumerate",
-                "use smc or importance, or a discrete distribution (uniform_int, geometric, categorical)",
-            ) from None
-        for (x, w, _), rng, state, g in zip(batch, rngs, states, check_log_weights(log_G), strict=True):
+        states, log_G = enumerable_step(model, rngs, [x for x, _, _ in batch])
+        for (x, w, _), rng, state, g in zip(batch, rngs, states, log_G, strict=True):
             yield state, w + math.log(rng.probability) + float(g)
             todo.extend((x, w, prefix) for prefix in rng.siblings())

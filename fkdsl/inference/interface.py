@@ -81,6 +81,15 @@ class Charged(Protocol[S_contra]):
         ...
 
 
+@runtime_checkable
+class Bounded(Protocol[S_contra]):
+    """A FeynmanKac that knows how large its potentials can be: what upper bounds on Z rest on."""
+
+    def log_bound(self, x: S_contra) -> float:
+        """On every path from x on, the potentials after x multiply to at most exp of it; inf where that is unknown."""
+        ...
+
+
 @dataclass(frozen=True)
 class Particle(Generic[S]):
     """A state with its lineage: the key of all its draws, equal for no two particles of a population."""

@@ -68,8 +68,15 @@ METHODS: dict[str, Method] = {
         },
         "exact samples by rejection; potentials at most 1",
     ),
-    "exact": Method({"max_states": Option(1_000_000, doc="states enumerated at most")}, "enumeration"),
-    "beam": Method({"width": Option(8, doc="states kept")}, "beam search", available=False),
+    "exact": Method(
+        {
+            "max_states": Option(1_000_000, doc="states enumerated at most"),
+            "max_tokens": Option(20_000, doc="tokens forwarded at most, about, on large vocabularies"),
+            "gap": Option(1e-4, 0, doc="nats to which log Z is to be known, on large vocabularies"),
+        },
+        "enumeration; on large vocabularies heaviest outcomes first, with bounds on Z",
+    ),
+    "beam": Method({"width": Option(8, 1, MOST, doc="states kept at each level")}, "beam search: bounds on Z"),
     "local": Method({"particles": _PARTICLES}, "mask, renormalise, forget the mass: what others ship, and biased"),
 }
 

@@ -19,10 +19,13 @@ S = TypeVar("S")
 
 @dataclass(frozen=True)
 class Answer:
-    """A return value and its posterior probability."""
+    """A return value and its posterior probability; low, high: what it is certain to be between, where that is all
+    that is known."""
 
     value: Any
     probability: float
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,8 @@ class Result:
 
     log_z_se: its standard error, nats, None where there is no estimate of it. ess: of the final weights. uncertainty:
     the errors of the run, its particles in the order of `particles`. islands: independent populations. notes: what a
-    reader must know to trust the figures.
+    reader must know to trust the figures. log_z_bounds: certain bounds where log Z is neither known nor estimated, and
+    log_z is the lower one; the upper one may be inf. states: how many a search has computed.
     """
 
     program: str
@@ -68,6 +72,8 @@ class Result:
     islands: int = 1
     uncertainty: Uncertainty = field(default_factory=Unknown, compare=False, repr=False)
     notes: tuple[str, ...] = ()
+    log_z_bounds: tuple[float, float] | None = None
+    states: int = 0
 
     def probability(self, value: Any) -> float:
         """The posterior probability of a return value; 1, 1.0 and true are different values."""

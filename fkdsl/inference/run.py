@@ -14,7 +14,11 @@ import numpy as np
 from fkdsl.base.errors import BudgetEnded, CallError, PopulationDied
 from fkdsl.base.logspace import Floats, log_sum_exp
 from fkdsl.base.random import KeyedRng, Rng
+from fkdsl.inference.beam import beam
+from fkdsl.inference.best_first import best_first
+from fkdsl.inference.enclosed import check_found, enclosed, upper_bound
 from fkdsl.inference.exact import Level, exact
+from fkdsl.inference.frontier import Explored
 from fkdsl.inference.genealogy import FamilyTree
 from fkdsl.inference.interface import FeynmanKac, Step
 from fkdsl.inference.methods import check_available, check_options
@@ -22,7 +26,7 @@ from fkdsl.inference.rejection import rejection
 from fkdsl.inference.result import Answer, Result, filtering_answers, final_ess, merged, weighted_values
 from fkdsl.inference.smc import importance, smc
 from fkdsl.inference.steer import steer
-from fkdsl.inference.timed import Timed
+from fkdsl.inference.timed import Timed, stop_when
 from fkdsl.inference.uncertainty import Certain, Independent, Islands, Uncertainty, Unknown
 
 S = TypeVar("S")
@@ -41,9 +45,11 @@ def steps_of(
     max_steps: int | None = None,
     merge: bool = True,
     start: Step[S] | None = None,
+    stop: Callable[[], str] | None = None,
 ) -> Iterator[Step[S]] | Iterator[Level[S]]:
     """The method's steps; options are checked here. start: the step to go on from, for the methods of RESUMED; the
-    others begin anew, which gives the same answer. Raises CallError for an unknown method or option."""
+    others begin anew, which gives the same answer. stop: makes exact take the heaviest outcomes first, until it gives a
+    reason to end. Raises CallError for an unknown method or option."""
     check_available(method)
     checked = check_options(method, options)
     match method:
@@ -55,7 +61,12 @@ def steps_of(
             return importance(model, rng, max_steps=max_steps, start=start, **checked)
         case "rejection":
             return rejection(model, rng, max_steps=max_steps, start=start, **checked)
-    return exact(model, max_steps=max_steps, **checked)
+        case "beam":
+            return beam(model, max_steps=max_steps, **checked)
+    del checked["max_tokens"]
+    if stop is not None:
+        return best_first(model, max_steps=max_steps, stop=stop, **checked)
+    return exact(model, max_steps=max_steps, max_states=checked["max_states"])
 
 
 def run(
@@ -73,6 +84,7 @@ def run(
     islands: int = 1,
     partial: bool = False,
     resume: Mapping[int, Sequence[Step[S]]] | None = None,
+    lazy: bool = False,
     counts: Callable[[], tuple[int, int]] = lambda: (0, 0),
 ) -> Result:
     """The Result of a method on a model.
@@ -80,13 +92,15 @@ def run(
     timeout: seconds. merge: whether smc resamples equal particles as one. islands: independent populations of the
     method's size, whose mean is Z_hat. partial: whether those that have ended make the answer when time runs out.
     resume: the steps that each island has behind it, from step 0 on; it goes on from there as if it had never stopped.
-    counts: (model calls, forwarded tokens) so far. Raises PopulationDied with a report when every particle's weight is
-    zero, BudgetEnded when time, steps or states end the run.
+    lazy: exact takes the heaviest outcomes first; a bound that ends it leaves it with bounds on Z. counts: (model calls,
+    forwarded tokens) so far. Raises PopulationDied with a report when every particle's weight is zero, BudgetEnded when
+    time, steps or states end the run.
     """
     check_islands(method, islands)
     began = time.monotonic()
     calls, tokens = counts()
-    timed = Timed(model, timeout)
+    stop = stop_when(timeout, check_options("exact", options or {})["max_tokens"], counts) if lazy else None
+    timed = Timed(model, None if lazy else timeout)
     courses: list[Course[S]] = []
     for island in range(islands):
         tree = family_tree(model, method, options or {}, merge) if island == 0 else None
@@ -98,7 +112,7 @@ def run(
         start = before[-1] if before else None
         step: Step[S] | Level[S]
         try:
-            for step in steps_of(timed, rng, method, options or {}, max_steps, merge, start):
+            for step in steps_of(timed, rng, method, options or {}, max_steps, merge, start, stop):
                 begun = step is start
                 if isinstance(step, Step) and island:
                     step = replace(step, island=island)
@@ -114,6 +128,8 @@ def run(
     islands = len(courses)
     lasts = [course.last for course in courses]
     log_Z = np.array([last.log_Z for last in lasts])
+    if isinstance(lasts[0], Explored):
+        check_found(lasts[0])
     if log_Z.max() == -np.inf:
         raise _died(method, lasts, _merged_deaths(courses))
     states = [x for last in lasts for x in last.states]
@@ -121,7 +137,7 @@ def run(
     values, order = weighted_values(model, states, log_weights)
     uncertainty = _uncertainty(method, options or {}, courses, order, log_weights, log_Z)
     after_calls, after_tokens = counts()
-    return Result(
+    result = Result(
         program=program,
         method=method,
         log_z=log_sum_exp(log_Z) - math.log(islands),
@@ -139,6 +155,7 @@ def run(
         uncertainty=uncertainty,
         notes=uncertainty.notes,
     )
+    return enclosed(result, lasts[0]) if isinstance(lasts[0], Explored) else result
 
 
 def check_islands(method: str, islands: int) -> None:
@@ -232,7 +249,10 @@ def _died(method: str, lasts: Sequence[Step[S] | Level[S]], deaths: list[tuple[i
     """The report of a population of which nothing is left: which step and which line killed how many."""
     when = max((t for t, places in deaths if places), default=lasts[0].t)
     n = sum(len(last.states) for last in lasts)
-    if isinstance(lasts[0], Level):
+    if isinstance(lasts[0], Explored) and lasts[0].log_open > -math.inf:
+        message = f"every state that the beam kept has died; {upper_bound(lasts[0])}"
+        advice = "widen the beam, or use smc or exact"
+    elif isinstance(lasts[0], Level):
         message = "no outcome of this program has positive weight: Z = 0"
         advice = "its conditions contradict each other or the model; leave out one at a time to see which"
     elif method == "rejection":

@@ -3,14 +3,15 @@ between two that they yield."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Generic, TypeVar
 
 from fkdsl.base.errors import BudgetEnded
 from fkdsl.base.logspace import Floats
 from fkdsl.base.random import Rng
-from fkdsl.inference.interface import FeynmanKac
+from fkdsl.inference.interface import Bounded, FeynmanKac
 
 S = TypeVar("S")
 
@@ -45,5 +46,20 @@ class Timed(Generic[S]):
     def key(self, x: S) -> Hashable:
         return self._model.key(x)
 
+    def log_bound(self, x: S) -> float:
+        return self._model.log_bound(x) if isinstance(self._model, Bounded) else math.inf
+
     def describe(self, x: S) -> str:
         return self._model.describe(x)
+
+
+def stop_when(timeout: float | None, max_tokens: int, counts: Callable[[], tuple[int, int]]) -> Callable[[], str]:
+    """Why a search is to end now, "" while it is not: its time, or its tokens."""
+    began, tokens = time.monotonic(), counts()[1]
+
+    def stop() -> str:
+        if timeout is not None and time.monotonic() - began > timeout:
+            return f"timeout={timeout:g}"
+        return f"max_tokens={max_tokens}" if counts()[1] - tokens >= max_tokens else ""
+
+    return stop

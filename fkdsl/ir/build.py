@@ -15,6 +15,7 @@ from typing import Any
 from fkdsl.base.errors import FkdslError, InternalError
 from fkdsl.base.spans import Source, Span
 from fkdsl.ir import nodes as ir
+from fkdsl.ir.bounds import log_bound
 from fkdsl.ir.build_gather import build_gather
 from fkdsl.ir.build_models import build_model
 from fkdsl.program import code
@@ -42,7 +43,7 @@ def build(program: ir.Program, environment: Environment) -> Executable:
     """The program as code that a `SteeringModel` runs."""
     functions = {name: _Builder(program, environment).function(f) for name, f in program.functions.items()}
     has_checkpoints = any(isinstance(i, ir.Checkpoint) for f in program.functions.values() for i in f.body)
-    return Executable(program.entry, functions, has_checkpoints)
+    return Executable(program.entry, functions, has_checkpoints, log_bound(program))
 
 
 def guarded(span: Span, compute: Callable[..., Any]) -> Callable[..., Any]:

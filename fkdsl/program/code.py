@@ -8,6 +8,7 @@ so running an op twice gives what running it once gives.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -250,8 +251,10 @@ class Code:
 
 @dataclass(frozen=True)
 class Executable:
-    """A program ready to run. has_checkpoints: whether it chooses its own steps."""
+    """A program ready to run. has_checkpoints: whether it chooses its own steps. log_bound: no potential's log is above
+    it, in nats: 0, or inf where a line may weigh more than 1."""
 
     entry: str
     functions: Mapping[str, Code]
     has_checkpoints: bool
+    log_bound: float = math.inf

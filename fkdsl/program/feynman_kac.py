@@ -96,6 +96,10 @@ class SteeringModel:
         ]
         return ", ".join(variables) or "(start)"
 
+    def log_bound(self, x: ProgramState) -> float:
+        """0 for a program none of whose lines can weigh more than 1, inf for others."""
+        return self.code.log_bound
+
     def charges(self, x: ProgramState) -> Sequence[Charge]:
         """What each line added to log G in the step that led to x."""
         return x.charges

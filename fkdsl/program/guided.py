@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fkdsl.base.logspace import Floats
-from fkdsl.base.random import BLOCK, Rng, block_sums
+from fkdsl.base.random import BLOCK, Rng, block_sums, weighted
 from fkdsl.base.spans import Span
 from fkdsl.engine.cached_transformer import Context
 from fkdsl.models.vocabulary import Vocabulary
@@ -132,17 +132,18 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
         return
     few = are_few(p, particle.guides.tested)
     if not guide.tried or not (few or particle.guides.rejection):
-        i = rng.choice(p)
-        weigh(particle, A, blame)
+        i, log_w = weighted(rng, p, A)
+        weigh(particle, log_w, blame)
         particle.drawn(frame, op.target, found.take(particle, i))
         return
-    trials = Trials(particle, op, found)
+    trials, log_w = Trials(particle, op, found), 0.0
     if few:
         support = np.flatnonzero(p)
         e = np.array([trials.lives(int(i)) for i in support])
         A = total(p[support][e])
         if A > 0.0:
-            chosen = int(support[e][rng.choice(p[support][e])])
+            i, log_w = weighted(rng, p[support][e], A)
+            chosen = int(support[e][i])
     else:
         p, worth_while = without_dead(particle.guides, guide, p, A, trials)
         A = total(p)
@@ -152,13 +153,14 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
         elif A > 0.0:
             chosen = rng.choice(p)
             A *= trials.lives(chosen)
+        log_w = min(0.0, math.log(A)) if A > 0.0 else -math.inf
     if A <= 0.0:
         particle.weigh(-math.inf, trials.blame(found.p))
         return
     alive = trials.of(chosen)
     assert not isinstance(alive, Span)
     particle.become(alive)
-    weigh(particle, A, blame)
+    weigh(particle, log_w, blame)
 
 
 def total(p: Floats) -> float:
@@ -224,10 +226,10 @@ def ask_ahead(particle: Running, need: NeedRows, text: Constrained, d: Any) -> N
         particle.guides.ahead.extend(nodes)
 
 
-def weigh(particle: Running, A: float, span: Span) -> None:
-    """G' = A, rounding above 1 cut off; nothing where the mass is to be forgotten."""
+def weigh(particle: Running, log_w: float, span: Span) -> None:
+    """log G' (nats) is added; nothing where the mass is to be forgotten."""
     if not particle.guides.forget:
-        particle.weigh(min(0.0, math.log(A)), span)
+        particle.weigh(log_w, span)
 
 
 def weighted_rejection(rng: Rng, p: Floats, accepts: Callable[[int], bool], block: int = BLOCK) -> tuple[int, float]:

@@ -53,6 +53,15 @@ class Machine:
     def key(self, x: State) -> Hashable:
         return x if self.merge else object()
 
+    def log_bound(self, x: State) -> float:
+        """The log of the largest product of potentials on any path from x on."""
+        best = [1.0] * len(self.G[0])
+        for t in reversed(range(x[0], self.T)):
+            step = [max(g * (1.0 if j in self.stops else b) for j, (g, b) in enumerate(zip(row, best, strict=True)))
+                    for row in self.G[t]]  # fmt: skip
+            best = step
+        return 0.0 if self.finished(x) else _log(best[x[1]])
+
     def describe(self, x: State) -> str:
         return f"site {x[1]} at {x[0]}"
 

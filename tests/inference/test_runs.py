@@ -90,8 +90,6 @@ def test_unknown_methods_and_options_get_a_near_name():
         run(WALK, "smc", options={"particels": 3})
     with pytest.raises(CallError, match="did you mean `systematic`"):
         run(WALK, "smc", options={"resampling": "sytematic"})
-    with pytest.raises(CallError, match="not available yet"):
-        run(WALK, "beam")
 
 
 def test_steps_are_bounded():

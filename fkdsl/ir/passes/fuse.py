@@ -10,11 +10,10 @@ from dataclasses import replace
 
 from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
+from fkdsl.ir.bounds import CONTINUOUS
 from fkdsl.ir.passes.masks import Predicate, is_dear, token_predicate
 from fkdsl.ir.passes.reading import asks_model, assigned, calls_out, free, reads_context
 from fkdsl.ir.segments import Place, Walk
-
-CONTINUOUS = ("uniform", "normal", "beta")
 
 
 def fuse(program: ir.Program) -> ir.Program:

@@ -1,0 +1,82 @@
+"""Beam search: at each level the `width` heaviest outcomes, and the mass that it covers. It draws nothing.
+
+The mass of the finished states is a lower bound on Z, and with what was dropped an upper one where no potential is
+above 1. It is no estimate: what a beam finds is what is heavy early.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Hashable, Iterator
+from typing import TypeVar
+
+import numpy as np
+
+from fkdsl.base.logspace import log_sum_exp
+from fkdsl.inference.exact import start
+from fkdsl.inference.frontier import BATCH, Child, Explored, Frontier
+from fkdsl.inference.interface import FeynmanKac
+from fkdsl.inference.population import check_steps
+
+S = TypeVar("S")
+TRIED = 64
+"""Outcomes that a level makes at most for each state that it keeps: those that die are kept by none."""
+
+
+def beam(model: FeynmanKac[S], width: int = 8, max_steps: int | None = None) -> Iterator[Explored[S]]:
+    """The levels t = 0, 1, ... until every state is finished; those that are stay, beside the states of later levels.
+
+    Of all outcomes of a level's steps, finished ones among them, the `width` first by `Frontier.rank` live on, equal
+    states as one. Where many die, a level makes up to TRIED * width outcomes. Raises CallError as `best_first` does.
+    """
+    x, w = start(model)
+    finished: dict[Hashable, Child[S]] = {}
+    moving, dead = [Child(x, 0, w)], []
+    if w == -math.inf:
+        moving, dead = [], [x]
+    log_dropped, t, computed = -math.inf, 0, 1
+    while True:
+        for child in moving:
+            if model.finished(child.x):
+                _merge(finished, model.key(child.x), child)
+        moving = [child for child in moving if not model.finished(child.x)]
+        found = (*finished.values(), *moving)
+        weights = tuple(child.log_weight for child in found)
+        states = tuple(child.x for child in found)
+        yield Explored(t, states, weights, log_sum_exp(weights), len(moving), tuple(dead), log_dropped, computed)
+        if not moving:
+            return
+        t += 1
+        check_steps(t, max_steps)
+        moving, dead, made, log_passed = _level(model, moving, width)
+        computed, log_dropped = computed + made, float(np.logaddexp(log_dropped, log_passed))
+
+
+def _level(model: FeynmanKac[S], moving: list[Child[S]], width: int) -> tuple[list[Child[S]], list[S], int, float]:
+    """The `width` heaviest states after a step, some that died, how many were made, and an upper bound on the mass
+    dropped."""
+    frontier: Frontier[S] = Frontier(model)
+    for child in moving:
+        frontier.add(child)
+    living: dict[Hashable, Child[S]] = {}
+    dead: list[S] = []
+    made, last = 0, -math.inf
+    while made < TRIED * width and (tasks := frontier.pop(min(BATCH, width), last)):
+        made += len(tasks)
+        for child in frontier.step(tasks):
+            if child.log_weight > -math.inf:
+                _merge(living, model.key(child.x), child)
+            elif len(dead) < BATCH:
+                dead.append(child.x)
+        if len(living) >= width:
+            last = heapq.nlargest(width, (frontier.rank(c.x, c.log_weight) for c in living.values()))[-1]
+    first = sorted(living.values(), key=lambda c: -frontier.rank(c.x, c.log_weight))
+    return first[:width], dead, made, frontier.log_open(first[width:])
+
+
+def _merge(held: dict[Hashable, Child[S]], key: Hashable, child: Child[S]) -> None:
+    same = held.get(key)
+    if same is not None:
+        child = Child(same.x, child.t, float(np.logaddexp(same.log_weight, child.log_weight)))
+    held[key] = child

@@ -1,0 +1,104 @@
+"""Exact inference in the order of weight: the heaviest outcome first, and at any time certified bounds on Z.
+
+The frontier holds what is open: states to be stepped, and outcomes that steps have passed by. A batch of the heaviest
+is stepped together, so that a language model beneath sees batches. With L the mass of the finished states, m_v that of
+those with value v, and F an upper bound on what the frontier can add,
+
+    L <= Z <= L + F        m_v / (L + F) <= P(v) <= (m_v + F) / (L + F)
+
+F is the frontier's mass where no potential is above 1 (`Bounded`), and unknown where nothing is known of them. With
+nothing left on the frontier L is Z.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterator
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from fkdsl.base.logspace import log_sum_exp
+from fkdsl.inference.exact import start
+from fkdsl.inference.frontier import BATCH, Child, Explored, Frontier, Task
+from fkdsl.inference.interface import FeynmanKac
+
+S = TypeVar("S")
+GROWTH = 1.1
+"""Times by which the states grow at the least from one Explored to the next."""
+
+
+def best_first(
+    model: FeynmanKac[S],
+    max_states: int = 1_000_000,
+    gap: float = 0.0,
+    max_steps: int | None = None,
+    stop: Callable[[], str] = lambda: "",
+) -> Iterator[Explored[S]]:
+    """What has been found, ever more of it, until nothing is open, or log Z is known to `gap` nats, or max_states
+    states have been computed, or `stop` gives a reason. All its states are finished; `ended` of the last one says which
+    bound ended the search.
+
+    Raises CallError when the program draws from a continuous distribution.
+    """
+    search = Search(model)
+    shown = 0.0
+    while True:
+        ended = ""
+        if len(search.frontier):
+            ended = f"max_states={max_states}" if search.computed >= max_states else stop()
+        elif search.late:
+            ended = f"max_steps={max_steps}"
+        if ended or not len(search.frontier) or search.computed >= shown:
+            found = search.explored(ended)
+            yield found
+            if ended or not len(search.frontier) or found.gap <= gap:
+                return
+            shown = max(search.computed + 1, GROWTH * search.computed)
+        search.advance(min(BATCH, max_states - search.computed), max_steps)
+
+
+class Search(Generic[S]):
+    """finished: states by key with their log weights. late: states that came to max_steps unfinished. dead: at most
+    BATCH of those that died since they were last told of. t: the last step reached. computed: states so far."""
+
+    def __init__(self, model: FeynmanKac[S]) -> None:
+        self.model = model
+        self.frontier: Frontier[S] = Frontier(model)
+        self.finished: dict[Hashable, tuple[S, float]] = {}
+        self.late: list[Task[S]] = []
+        self.dead: list[S] = []
+        self.t, self.computed = 0, 1
+        x, w = start(model)
+        self._sort(Child(x, 0, w))
+
+    def advance(self, n: int, max_steps: int | None) -> None:
+        """Makes the n heaviest steps that are open."""
+        tasks = self.frontier.pop(n)
+        if max_steps is not None:
+            self.late += [task for task in tasks if task.t >= max_steps]
+            tasks = [task for task in tasks if task.t < max_steps]
+        if tasks:
+            self.t = max(self.t, 1 + max(task.t for task in tasks))
+            self.computed += len(tasks)
+            for child in self.frontier.step(tasks):
+                self._sort(child)
+
+    def _sort(self, child: Child[S]) -> None:
+        if child.log_weight == -math.inf:
+            if len(self.dead) < BATCH:
+                self.dead.append(child.x)
+        elif self.model.finished(child.x):
+            key = self.model.key(child.x)
+            x, w = self.finished.get(key, (child.x, -math.inf))
+            self.finished[key] = (x, float(np.logaddexp(w, child.log_weight)))
+        else:
+            self.frontier.add(child)
+
+    def explored(self, ended: str) -> Explored[S]:
+        """What has been found so far."""
+        states, weights = tuple(x for x, _ in self.finished.values()), tuple(w for _, w in self.finished.values())
+        dead, self.dead = tuple(self.dead), []
+        unfinished = len(self.frontier) + len(self.late)
+        log_open = self.frontier.log_open(self.late)
+        return Explored(self.t, states, weights, log_sum_exp(weights), unfinished, dead, log_open, self.computed, ended)

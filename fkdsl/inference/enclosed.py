@@ -1,0 +1,72 @@
+"""Results whose Z is known only between two bounds: what a search that was ended, or a beam, can say.
+
+With L the mass found and F a bound on what is open, P(v) is at least m_v / (L + F) and at most (m_v + F) / (L + F).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from fkdsl.base.errors import BudgetEnded
+from fkdsl.inference.frontier import Explored
+from fkdsl.inference.result import Answer, Result
+from fkdsl.inference.uncertainty import Unknown
+
+KNOWN = 1e-9
+"""Nats between the bounds on log Z up to which they count as one number."""
+UNBOUNDED = "a `factor` or a density may be above 1 here, so there is no upper bound on Z"
+
+
+def is_known(found: Explored[object]) -> bool:
+    """Whether the search came to Z itself."""
+    return found.gap <= KNOWN
+
+
+def check_found(found: Explored[object]) -> None:
+    """Raises BudgetEnded if a bound ended the search before any state was finished."""
+    if found.ended and found.log_Z == -math.inf:
+        option = found.ended.split("=")[0].replace("_", "-")
+        raise BudgetEnded(
+            f"exact was ended by {found.ended} after {found.computed:,} states, and none of them is finished; "
+            f"{upper_bound(found)}\n  = help: raise --{option}, tighten the conditions, or use smc"
+        )
+
+
+def upper_bound(found: Explored[object]) -> str:
+    """What is known of log Z where nothing has been found."""
+    high = found.bounds[1]
+    return f"log Z <= {high:.4f}" if high < math.inf else UNBOUNDED
+
+
+def enclosed(result: Result, found: Explored[object]) -> Result:
+    """The result with its bounds, where Z is not known but between them."""
+    if is_known(found):
+        return replace(result, states=found.computed)
+    low, high = found.bounds
+    notes = []
+    if result.method == "beam":
+        notes.append("a beam has no estimate of Z, and its posterior is that of what it kept")
+    elif found.ended:
+        notes.append(f"exact was ended by {found.ended} after {found.computed:,} states; what it found is renormalised")
+    if high == math.inf:
+        notes.append(UNBOUNDED)
+    return replace(
+        result,
+        states=found.computed,
+        log_z_bounds=(low, high),
+        log_z_se=None,
+        uncertainty=Unknown(by="bounds"),
+        notes=(*result.notes, *notes),
+        posterior=tuple(_between(a, found.log_open - low) for a in result.posterior),
+    )
+
+
+def _between(answer: Answer, log_ratio: float) -> Answer:
+    """The answer with its interval; log_ratio: log(F / L)."""
+    if log_ratio == math.inf:
+        return answer
+    # With r = F / L: p / (1 + r) and (p + r) / (1 + r).
+    open_share = 1.0 / (1.0 + math.exp(-log_ratio)) if log_ratio < 700.0 else 1.0
+    low = answer.probability * (1.0 - open_share)
+    return replace(answer, low=low, high=min(1.0, low + open_share))

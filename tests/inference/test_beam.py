@@ -1,0 +1,125 @@
+"""Beam search: what it keeps, what it covers, and that it never claims more."""
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fkdsl
+from fkdsl.base.errors import BudgetEnded, CallError, PopulationDied
+from fkdsl.inference import beam as module
+from fkdsl.inference.beam import beam
+from fkdsl.inference.enumeration import enumerate_outcomes
+from fkdsl.inference.exact import exact
+from fkdsl.inference.run import run
+from fkdsl.testing import Machine, exact_measure, machines, program_texts
+from fkdsl.testing.laws import assert_same_masses
+from tests.inference.test_best_first import SLACK, measure
+
+WALK = Machine(M=(((0.2, 0.8), (0.5, 0.5)),) * 6, G=(((0.7, 0.5), (1.0, 0.3)),) * 6)
+TRAP = Machine(
+    M=(((0.0, 0.6, 0.4),) * 3, ((1.0, 0.0, 0.0), (0.5, 0.5, 0.0), (0.0, 0.0, 1.0))),
+    G=(((1.0, 1.0, 1.0),) * 3, ((1.0, 1.0, 1.0), (0.01, 0.01, 1.0), (1.0, 1.0, 1.0))),
+)
+"""Heavy at first, and then light: a beam of one goes the wrong way."""
+
+
+@settings(max_examples=150)
+@given(model=machines(sites=3, steps=3))
+def test_a_beam_that_keeps_all_states_is_exact(model):
+    *_, last = beam(model, 1000)
+    assert last.log_open == -math.inf
+    assert_same_masses(measure(model, last), exact_measure(model), 1e-12)
+
+
+@settings(max_examples=40)
+@given(text=program_texts())
+def test_a_wide_beam_on_a_program_is_exact(text):
+    model = fkdsl.parse(text).feynman_kac()
+    *_, last = beam(model, 1000)
+    assert_same_masses(measure(model, last), exact_measure(model), 1e-10)
+
+
+@settings(max_examples=150)
+@given(model=machines(sites=3, steps=4), width=st.integers(1, 4))
+def test_what_it_covers_is_between_its_bounds_and_part_of_the_measure(model, width):
+    masses = exact_measure(model)
+    z = math.fsum(masses.values())
+    *_, last = beam(model, width)
+    low, high = map(math.exp, last.bounds)
+    assert low <= z * SLACK
+    assert z <= high * SLACK
+    for value, mass in measure(model, last).items():
+        assert mass <= masses[value] * SLACK
+
+
+@settings(max_examples=80)
+@given(model=machines(sites=3, steps=3, bounded=True), width=st.integers(1, 3))
+def test_each_level_is_that_of_a_plain_beam_search(model, width):
+    """All outcomes of the kept states, the heaviest by weight and bound kept; equal ones may fall either way."""
+    model = replace(model, merge=False)
+    levels = list(beam(model, width))
+    for before, after in pairwise(levels):
+        found = []
+        for x, w in zip(before.states, before.log_weights, strict=True):
+            if not model.finished(x):
+                found += [math.exp(w + g + model.log_bound(y)) for y, g in outcomes(model, x)]
+        wanted = sorted((v for v in found if v > 0), reverse=True)[:width]
+        old = {(x, w) for x, w in zip(before.states, before.log_weights, strict=True) if model.finished(x)}
+        now = [(x, w) for x, w in zip(after.states, after.log_weights, strict=True) if (x, w) not in old]
+        kept = [v for x, w in now if (v := math.exp(w + model.log_bound(x))) > 0]
+        assert len(kept) == len(wanted)
+        assert all(abs(a - b) <= 1e-12 for a, b in zip(sorted(kept, reverse=True), wanted, strict=True))
+
+
+def outcomes(model, x):
+    """(state, log of probability and potential) of every outcome of a step."""
+
+    def go(rng):
+        (y,), (g,) = model.step([rng], [x])
+        return y, float(g)
+
+    return [(y, g + math.log(p)) for p, (y, g) in enumerate_outcomes(go)]
+
+
+def test_a_narrow_beam_can_miss_most_of_z_and_says_so():
+    narrow, wide = run(TRAP, "beam", options={"width": 1}), run(TRAP, "beam", options={"width": 3})
+    z = run(TRAP, "exact").log_z
+    low, high = narrow.log_z_bounds
+    assert low < z - 1
+    assert z <= high + 1e-12
+    assert narrow.posterior[0].low < 0.02
+    assert abs(wide.log_z - z) <= 1e-12
+    assert narrow.log_z_se is None
+
+
+def test_a_dropped_state_that_is_not_counted_is_caught(monkeypatch):
+    z = run(TRAP, "exact").log_z
+    monkeypatch.setattr(module.Frontier, "log_open", lambda self, aside=(): -math.inf)
+    assert run(TRAP, "beam", options={"width": 1}).log_z < z - 1
+
+
+def test_a_beam_that_dies_has_an_upper_bound_only():
+    class Unaware(Machine):
+        def log_bound(self, x):
+            return 0.0
+
+    model = Unaware(M=TRAP.M, G=(TRAP.G[0], ((1.0,) * 3, (0.0,) * 3, (1.0,) * 3)))
+    with pytest.raises(PopulationDied, match=r"every state that the beam kept has died; log Z <= -0\.9"):
+        run(model, "beam", options={"width": 1})
+
+
+def test_equal_states_are_one_in_the_beam():
+    assert all(len(level.states) <= 2 for level in beam(WALK, 2))
+    *_, last = beam(WALK, 4)
+    assert abs(last.log_Z - list(exact(WALK))[-1].log_Z) <= 1e-12
+
+
+def test_steps_and_islands_are_bounded_as_for_other_methods():
+    with pytest.raises(BudgetEnded, match="3 steps"):
+        run(WALK, "beam", max_steps=3)
+    with pytest.raises(CallError, match="draws nothing"):
+        run(WALK, "beam", islands=2)
