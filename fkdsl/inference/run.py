@@ -92,7 +92,7 @@ def run(
     timeout: seconds. merge: whether smc resamples equal particles as one. islands: independent populations of the
     method's size, whose mean is Z_hat. partial: whether those that have ended make the answer when time runs out.
     resume: the steps that each island has behind it, from step 0 on; it goes on from there as if it had never stopped.
-    lazy: exact takes the heaviest outcomes first; a bound that ends it leaves it with bounds on Z. counts: (model calls,
+    lazy: exact takes the heaviest outcomes first, and has bounds on Z where something ends it. counts: (model calls,
     forwarded tokens) so far. Raises PopulationDied with a report when every particle's weight is zero, BudgetEnded when
     time, steps or states end the run.
     """
