@@ -227,10 +227,7 @@ class Program:
         engines = engines if engines is not None else self.engines(model)
         guides = Guides(rejection=chosen not in DETERMINISTIC, forget=chosen == "local", force="force" not in self.off)
         found = None if aim.asked else islands
-        with (
-            recording(self, engines, trace, resume, method=chosen, options=given, seed=seed, islands=found) as record,
-            engines.keeping_rows() if chosen in DETERMINISTIC else nullcontext(),
-        ):
+        with recording(self, engines, trace, resume, method=chosen, options=given, seed=seed, islands=found) as record:
             target = self.feynman_kac(engines=record.engines, guides=guides)
             # Models are loaded before the clock starts, and before any particle does.
             for name in self.model_names():
@@ -254,7 +251,8 @@ class Program:
                 result = adaptive_run(target, chosen, seed, given, aim, **call)
             else:
                 call["lazy"] = chosen == "exact" and self._lazily(engines, given, filtering)
-                result = run_model(target, chosen, seed, given, islands=islands, resume=record.courses, **call)
+                with engines.keeping_rows() if chosen in DETERMINISTIC else nullcontext():
+                    result = run_model(target, chosen, seed, given, islands=islands, resume=record.courses, **call)
             record.end(result)
             return result
 
