@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
+from dataclasses import replace
 from typing import Any
 
 from fkdsl.api import Program, load
 from fkdsl.api.engines import Engines
+from fkdsl.api.hint import Hint, Need
 from fkdsl.base.errors import CallError
 from fkdsl.cli.check import warn, without
 from fkdsl.cli.progress import RunProgress
@@ -30,6 +33,12 @@ def main(args: argparse.Namespace) -> int:
     warn(program.warnings)
     with RunProgress(program.name) as progress:
         engines = called_engines(program, args, progress)
+        hint = Hint(program, engines)
+
+        def observe(step: Any) -> None:
+            progress.step(step, engines.counts()[1])
+            hint.watch(step)
+
         result = program.run(
             method,
             engines=engines,
@@ -43,14 +52,26 @@ def main(args: argparse.Namespace) -> int:
             budget_seconds=aim.seconds,
             trace=args.trace,
             resume=args.resume,
-            observer=lambda step: progress.step(step, engines.counts()[1]),
+            observer=observe,
             **options,
         )
+        if not args.no_hint and args.islands == 1 and not aim.asked:
+            result = replace(result, notes=(*result.notes, *hints(args, hint.exact_needs(result))))
     if args.json:
         print(json.dumps(result_json(result, filtering=args.filtering), ensure_ascii=False))
     else:
         print(result_text(result, check_options(method, options), top=args.top, filtering=args.filtering), end="")
     return 0
+
+
+def hints(args: argparse.Namespace, need: Need | None) -> list[str]:
+    """The note that exact would have been cheaper, if it would."""
+    if need is None:
+        return []
+    own = [("--program", args.program), *(("-p", p) for p in args.parameters), ("--model", args.model)]
+    given = [shlex.join((flag, value)) for flag, value in own if value]
+    call = " ".join(["fkdsl exact", shlex.quote(args.file), *given])
+    return [f"exact needs only {need.states} states and {need.tokens} tokens: {call}"]
 
 
 def called_program(args: argparse.Namespace) -> Program:
