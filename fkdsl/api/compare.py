@@ -32,7 +32,7 @@ from fkdsl.inference.run import DETERMINISTIC
 DEFAULT_METHODS = ("local", "importance", "smc", "steer", "exact")
 BUDGET, RUNS, MAX_STATES = 2000, 5, 20_000
 COUNTS = {"local": "particles", "importance": "particles", "smc": "particles", "steer": "particles",
-          "rejection": "attempts", "beam": "width"}  # fmt: skip
+          "alive": "particles", "rejection": "attempts", "beam": "width"}  # fmt: skip
 """The option by which a method's tokens are set."""
 WITHOUT_Z = ("local", "beam")
 """Methods whose log_z estimates nothing: one forgets the mass that it masks, the other leaves out what it drops."""

@@ -64,9 +64,13 @@ METHODS: dict[str, Method] = {
     "rejection": Method(
         {
             "samples": Option(16, 2, MOST, doc="accepted runs wanted"),
-            "attempts": Option(10_000, doc="runs tried at most"),
+            "attempts": Option(10_000, doc="runs (for alive, draws of a step) tried at most"),
         },
         "exact samples by rejection; potentials at most 1",
+    ),
+    "alive": Method(
+        {"particles": _PARTICLES, "attempts": Option(10_000, doc="draws tried at most in a step")},
+        "the alive particle filter: at every step, draws until that many particles live",
     ),
     "exact": Method(
         {

@@ -14,6 +14,7 @@ import numpy as np
 from fkdsl.base.errors import BudgetEnded, CallError, PopulationDied
 from fkdsl.base.logspace import Floats, log_sum_exp
 from fkdsl.base.random import KeyedRng, Rng
+from fkdsl.inference.alive import alive
 from fkdsl.inference.beam import beam
 from fkdsl.inference.best_first import best_first
 from fkdsl.inference.enclosed import check_found, enclosed, upper_bound
@@ -32,7 +33,7 @@ from fkdsl.inference.uncertainty import Certain, Independent, Islands, Uncertain
 S = TypeVar("S")
 Observer = Callable[[Any], None]
 """Called with each Step (or, for exact, each Level) as it comes. It cannot change a draw."""
-RESUMED = ("smc", "steer", "importance", "local", "rejection")
+RESUMED = ("smc", "steer", "importance", "local", "alive", "rejection")
 """Methods that go on from any of their steps."""
 DETERMINISTIC = ("exact", "beam")
 
@@ -61,6 +62,8 @@ def steps_of(
             return importance(model, rng, max_steps=max_steps, start=start, **checked)
         case "rejection":
             return rejection(model, rng, max_steps=max_steps, start=start, **checked)
+        case "alive":
+            return alive(model, rng, max_steps=max_steps, start=start, **checked)
         case "beam":
             return beam(model, max_steps=max_steps, **checked)
     del checked["max_tokens"]
@@ -258,6 +261,9 @@ def _died(method: str, lasts: Sequence[Step[S] | Level[S]], deaths: list[tuple[i
     elif method == "rejection":
         message = "no attempt was accepted: Z_hat = 0"
         advice = "use smc, which weighs step by step, or raise the number of attempts"
+    elif method == "alive" and n:
+        message = f"every particle died: none of {n} draws of step {when} lived"
+        advice = "raise the number of attempts, loosen the condition that killed most, or check it earlier in the text"
     else:
         of = f"all {n} particles are" if n else "no particle is"
         message = f"every particle died: {of} of weight zero after step {when}"

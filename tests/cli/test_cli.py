@@ -49,7 +49,7 @@ def test_json_has_the_fields_of_the_docs(capsys):
     assert len(found["filtering"]) == 3
 
 
-@pytest.mark.parametrize("method", ["smc", "steer", "importance", "rejection", "exact"])
+@pytest.mark.parametrize("method", ["smc", "steer", "importance", "rejection", "alive", "exact"])
 def test_every_method_runs(capsys, method):
     status, out, _ = call(capsys, "run", TWO_BITS, "--method", method)
     assert status == 0

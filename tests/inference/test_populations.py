@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fkdsl.base.errors import BudgetEnded
 from fkdsl.base.random import KeyedRng
+from fkdsl.inference.alive import alive
 from fkdsl.inference.enumeration import enumerate_outcomes
 from fkdsl.inference.exact import exact
 from fkdsl.inference.rejection import rejection
@@ -36,6 +37,7 @@ LOOPS = {
     "smc, adaptive": lambda model, rng: smc(model, rng, 9, 0.5, "ssp"),
     "steer": lambda model, rng: steer(model, rng, 4, 3),
     "importance": lambda model, rng: importance(model, rng, 9),
+    "alive": lambda model, rng: alive(model, rng, 9, 40),
     "rejection": lambda model, rng: rejection(model, rng, samples=3, attempts=40, batch=7),
 }
 QUIET = [name for name in LOOPS if name != "rejection"]
@@ -214,7 +216,7 @@ def test_nothing_is_resampled_once_all_have_returned():
     assert seen
 
 
-@pytest.mark.parametrize("method", ["smc", "steer", "importance", "rejection", "exact"])
+@pytest.mark.parametrize("method", ["smc", "steer", "importance", "rejection", "alive", "exact"])
 def test_time_ends_every_method_even_within_a_step(method):
     class Endless(Wrapped):
         def finished(self, x):
@@ -227,7 +229,7 @@ def test_time_ends_every_method_even_within_a_step(method):
         run(Endless(TWO), method, timeout=0.05)
 
 
-@pytest.mark.parametrize("method", ["smc", "steer", "importance", "rejection"])
+@pytest.mark.parametrize("method", ["smc", "steer", "importance", "rejection", "alive"])
 def test_a_hard_condition_is_not_a_large_penalty(method):
     """PDL writes `hard` as -1000 nats, so a population that all failed looks uniform. Here none of it is returned, and
     one survivor among the dead has all the weight.
