@@ -49,6 +49,8 @@ LARGE = 1000
 """Tokens of a vocabulary beyond which exact does not visit every outcome of a draw."""
 OPTIMISATIONS = (*PASSES, "force", "merge")
 """What `without` and `--no-opt` switch off."""
+NO_FILE = "<text>"
+"""The name of a program that is in no file."""
 MAX_STEPS = 10_000
 """Steps after which a run that has not ended is stopped, unless the caller says otherwise."""
 
@@ -59,7 +61,7 @@ def load(path: str | Path, *, allow_extern: bool = False) -> Program:
     return _program(read_source(path), path.parent, allow_extern)
 
 
-def parse(text: str, *, name: str = "<text>", folder: str | Path = ".", allow_extern: bool = False) -> Program:
+def parse(text: str, *, name: str = NO_FILE, folder: str | Path = ".", allow_extern: bool = False) -> Program:
     """The program that a text says; files that it names are looked for in `folder`."""
     return _program(Source(name, text), Path(folder), allow_extern)
 
@@ -85,7 +87,16 @@ def run(model: Any, method: str = DEFAULT_METHOD, *, seed: int = 0, islands: int
     return run_model(model, method, seed, options, islands=islands, max_steps=MAX_STEPS)
 
 
-@dataclass(frozen=True)
+def shown_text(text: str) -> str:
+    """A program's text as Python has it: lines that can be copied, between triple quotes."""
+    quotes = "'''" if '"""' in text else '"""'
+    if quotes in text or not text.endswith("\n"):
+        return repr(text)
+    first = "" if text.startswith("\n") else "\n"
+    return ("r" if "\\" in text else "") + quotes + first + text + quotes
+
+
+@dataclass(frozen=True, repr=False)
 class Program:
     """A checked program; calling it gives one with its parameters set. Loads no model until it is run.
 
@@ -99,6 +110,19 @@ class Program:
     selected: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
     off: frozenset[str] = frozenset()
+
+    def __repr__(self) -> str:
+        """The call that gives the program."""
+        source = self.checked.module.source
+        made = f"parse({shown_text(source.text)})" if source.name == NO_FILE else f"load({source.name!r})"
+        chosen = f".select({self.selected!r})" if self.selected is not None else ""
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
+        off = ", ".join(map(repr, sorted(self.off)))
+        return f"fkdsl.{made}{chosen}{f'({arguments})' if arguments else ''}{f'.without({off})' if off else ''}"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Hypothesis and IPython print the program's lines as they are."""
+        printer.text(repr(self))
 
     def __call__(self, **parameters: Any) -> Program:
         """The program with parameters set. Raises CallError for one that it does not have, or of another type."""

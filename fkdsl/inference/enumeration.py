@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 from numpy.typing import ArrayLike
 
-from fkdsl.base.errors import InternalError
+from fkdsl.base.errors import CallError
 from fkdsl.base.logspace import Floats
 from fkdsl.base.random import Key, check_probabilities
 
@@ -33,11 +33,28 @@ SLIVER = 1e-13
 """Intervals of a uniform narrower than this are not split: they are rounding."""
 
 
-class Continuous(InternalError):
+class Continuous(CallError):
     """A sampler used a uniform as a number: its outcomes cannot be enumerated."""
 
     def __init__(self) -> None:
-        super().__init__("this sampler uses a uniform draw as a number, which cannot be enumerated")
+        message = "this sampler uses a uniform draw as a number, which cannot be enumerated"
+        super().__init__(message, "draw by `rng.choice`, or only compare `rng.uniform()` with numbers")
+
+
+class TooManyOutcomes(CallError):
+    """A sampler has more outcomes than were to be visited."""
+
+    def __init__(self, limit: int) -> None:
+        message = f"a sampler has more than {limit:,} outcomes"
+        super().__init__(message, "use fewer particles, a smaller table, or a model with fewer draws")
+
+
+class NotAFunction(CallError):
+    """A sampler, run again with the same draws, drew otherwise."""
+
+    def __init__(self) -> None:
+        message = "a sampler is not a function of its random stream"
+        super().__init__(message, "draw by the stream that is given and by nothing else; keep nothing from run to run")
 
 
 class EnumeratingRng:
@@ -57,7 +74,7 @@ class EnumeratingRng:
         at = len(self.taken)
         outcome = self._prefix[at] if at < len(self._prefix) else 0
         if outcome >= len(probabilities):
-            raise InternalError("a sampler is not a function of its random stream")
+            raise NotAFunction
         self.taken.append(outcome)
         # A count and not the probabilities: a vocabulary's worth of them for each of its outcomes would not fit.
         self.counts.append(len(probabilities))
@@ -153,7 +170,7 @@ class Interval:
 
 
 def enumerate_outcomes(sampler: Callable[[EnumeratingRng], T], limit: int = 1_000_000) -> Iterator[tuple[float, T]]:
-    """(probability, result) of every outcome. Raises InternalError past `limit` outcomes."""
+    """(probability, result) of every outcome. Raises TooManyOutcomes past `limit` of them."""
     todo: list[tuple[int, ...]] = [()]
     for _ in range(limit):
         if not todo:
@@ -163,7 +180,7 @@ def enumerate_outcomes(sampler: Callable[[EnumeratingRng], T], limit: int = 1_00
         yield rng.probability, result
         todo.extend(rng.siblings())
     if todo:
-        raise InternalError(f"a sampler has more than {limit:,} outcomes")
+        raise TooManyOutcomes(limit)
 
 
 def expectation(sampler: Callable[[EnumeratingRng], T], f: Callable[[T], float], limit: int = 1_000_000) -> float:

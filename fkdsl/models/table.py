@@ -50,7 +50,7 @@ class TableModel:
     max_length: int | None = None
 
     def __init__(self, name: str, rows: Mapping[str, Mapping[str | None, float]]) -> None:
-        self.name = name
+        self.name, self.rows = name, rows
         texts = list(dict.fromkeys(token for row in rows.values() for token in row if token is not None))
         self.eos = len(texts)
         tokens = [t.encode() for t in texts] + [b""] + [bytes([b]) for b in range(256)]
@@ -59,6 +59,9 @@ class TableModel:
         self._longest = max(map(len, texts), default=0)
         self._rows = {suffix.encode(): self._log_row(row) for suffix, row in rows.items()}
         self._suffixes = sorted(self._rows, key=len, reverse=True)
+
+    def __repr__(self) -> str:
+        return f"TableModel({self.name!r}, {self.rows!r})"
 
     def _log_row(self, row: Mapping[str | None, float]) -> np.ndarray[Any, np.dtype[np.float64]]:
         p = np.zeros(self.vocabulary.size)

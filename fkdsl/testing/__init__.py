@@ -11,18 +11,24 @@ def test_my_method(model):
 from fkdsl.inference.enumeration import EnumeratingRng, enumerate_outcomes, expectation
 from fkdsl.testing.feynman_kac import Machine, machines
 from fkdsl.testing.laws import assert_same_measure, assert_unbiased, exact_measure, expected_measure
-from fkdsl.testing.programs import program_texts, tables
+from fkdsl.testing.programs import program_texts, programs
+from fkdsl.testing.tables import DrawnContext, contexts, table_models, tables, vocabularies
 
 __all__ = [
+    "DrawnContext",
     "EnumeratingRng",
     "Machine",
     "assert_same_measure",
     "assert_unbiased",
+    "contexts",
     "enumerate_outcomes",
     "exact_measure",
     "expectation",
     "expected_measure",
     "machines",
     "program_texts",
+    "programs",
+    "table_models",
     "tables",
+    "vocabularies",
 ]

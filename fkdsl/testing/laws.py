@@ -10,14 +10,35 @@ import math
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
+from fkdsl.api.engines import ModelReference
+from fkdsl.api.program import Program, parse
+from fkdsl.base.errors import CallError
 from fkdsl.base.random import Rng
 from fkdsl.inference.enumeration import enumerate_outcomes
 from fkdsl.inference.exact import exact
 from fkdsl.inference.interface import FeynmanKac, Step
+from fkdsl.inference.methods import check_method, check_options
 from fkdsl.inference.result import value_key
+from fkdsl.inference.run import steps_of
 
 Measure = Mapping[Hashable, float]
 """Unnormalised mass by value_key(value); it sums to Z."""
+Target = FeynmanKac[Any] | Program | str
+"""A Feynman-Kac model, a program, or a program's text."""
+Sampler = Callable[[Any], Iterable[Step[Any]]]
+"""A method with its model and options: the steps that it yields from a stream."""
+UNBIASED: dict[str, dict[str, Any]] = {
+    "smc": {"particles": 2, "ess": 1.0},
+    "steer": {"particles": 2, "factor": 2},
+    "importance": {"particles": 1},
+    "rejection": {"samples": 2, "attempts": 3},
+    "alive": {"particles": 1, "attempts": 3},
+}
+"""Methods whose weights are unbiased, and options with which every outcome of theirs can be visited."""
+UNFINISHED = "unfinished"
+"""Stands for the states that a method left unfinished."""
+SHOWN = 12
+"""Values that a message shows at most."""
 
 
 def exact_measure(model: FeynmanKac[Any], **options: Any) -> dict[Hashable, float]:
@@ -30,15 +51,13 @@ def exact_measure(model: FeynmanKac[Any], **options: Any) -> dict[Hashable, floa
     return found
 
 
-def expected_measure(
-    model: FeynmanKac[Any], sampler: Callable[[Any], Iterable[Step[Any]]], limit: int = 2_000_000
-) -> dict[Hashable, float]:
+def expected_measure(model: FeynmanKac[Any], sampler: Sampler, limit: int = 2_000_000) -> dict[Hashable, float]:
     """E[sum_i w_i 1{x_i = v}] of a method's last step, over every outcome of its randomness."""
     found: dict[Hashable, float] = {}
     for p, last in enumerate_outcomes(lambda rng: _last(sampler(rng)), limit):
         for particle, w in zip(last.particles, last.log_weights, strict=True):
             if w > -math.inf:
-                key = value_key(model.value(particle.state)) if model.finished(particle.state) else "unfinished"
+                key = value_key(model.value(particle.state)) if model.finished(particle.state) else UNFINISHED
                 found[key] = found.get(key, 0.0) + p * math.exp(w)
     return found
 
@@ -48,21 +67,107 @@ def _last(steps: Iterable[Step[Any]]) -> Step[Any]:
     return last
 
 
-def assert_same_masses(a: Measure, b: Measure, tolerance: float = 1e-10) -> None:
+def assert_unbiased(
+    target: Target,
+    method: str | Sampler,
+    tolerance: float = 1e-10,
+    *,
+    model: ModelReference | None = None,
+    limit: int = 2_000_000,
+    **options: Any,
+) -> None:
+    """E[Z_hat] = Z and E[sum w f] = Z E[f] for every f, exactly: the method is run for every outcome of its draws.
+
+    method: the name of one, with its options (few particles unless they say otherwise), or a function of a stream that
+    yields Steps. model: takes the place of a program's default language model. limit: outcomes visited at most,
+    past which it raises TooManyOutcomes.
+    """
+    feynman_kac = as_model(target, model)
+    if isinstance(method, str):
+        name, sampler = method, named_sampler(feynman_kac, method, options)
+    elif options:
+        raise CallError(f"options go with a method's name, not with a function: {', '.join(options)}")
+    else:
+        name, sampler = "the method", method
+    truth = exact_measure(feynman_kac)
+    names = (f"E of {name}'s weights", "exact")
+    assert_same_masses(expected_measure(feynman_kac, sampler, limit), truth, tolerance, names)
+
+
+def assert_same_measure(a: Target, b: Target, tolerance: float = 1e-10, *, model: ModelReference | None = None) -> None:
+    """Two models, or programs, denote the same measure over their values: the licence of a rewriting.
+
+    model: takes the place of both programs' default language model.
+    """
+    assert_same_masses(exact_measure(as_model(a, model)), exact_measure(as_model(b, model)), tolerance)
+
+
+def as_model(target: Target, model: ModelReference | None = None) -> FeynmanKac[Any]:
+    """The Feynman-Kac model of a program or of its text; one that is given is what it is."""
+    if isinstance(target, str):
+        target = parse(target)
+    if isinstance(target, Program):
+        return target.feynman_kac(model)
+    if model is not None:
+        raise CallError("a Feynman-Kac model asks no language model by name", "give `model` with a program")
+    return target
+
+
+def named_sampler(model: FeynmanKac[Any], method: str, options: Mapping[str, Any]) -> Sampler:
+    """A method of UNBIASED on a model, with the options given over the small ones."""
+    check_method(method)
+    if method not in UNBIASED:
+        message = f"the weights of `{method}` are not meant to be unbiased"
+        raise CallError(message, f"name one of {', '.join(UNBIASED)}, or give a function of a stream that yields Steps")
+    chosen = check_options(method, {**UNBIASED[method], **options})
+
+    def sampler(rng: Rng) -> Iterable[Step[Any]]:
+        return (step for step in steps_of(model, rng, method, chosen) if isinstance(step, Step))
+
+    return sampler
+
+
+def assert_same_masses(
+    a: Measure, b: Measure, tolerance: float = 1e-10, names: tuple[str, str] = ("first", "second")
+) -> None:
     """Every value has the same mass in both, to `tolerance` times the total."""
     scale = max(1.0, math.fsum(a.values()), math.fsum(b.values()))
-    for v in {**a, **b}:
-        difference = abs(a.get(v, 0.0) - b.get(v, 0.0))
-        assert difference <= tolerance * scale, f"mass of {v}: {a.get(v, 0.0)!r} and {b.get(v, 0.0)!r}"
+    if not all(abs(a.get(v, 0.0) - b.get(v, 0.0)) <= tolerance * scale for v in {**a, **b}):
+        raise AssertionError(_difference(a, b, names))
 
 
-def assert_unbiased(
-    model: FeynmanKac[Any], sampler: Callable[[Rng], Iterable[Step[Any]]], tolerance: float = 1e-10
-) -> None:
-    """E[Z_hat] = Z and E[sum w f] = Z E[f] for every f, exactly: the sampler is run for every outcome of its draws."""
-    assert_same_masses(expected_measure(model, sampler), exact_measure(model), tolerance)
+def _difference(a: Measure, b: Measure, names: tuple[str, str]) -> str:
+    """A table of both masses, of the values that differ most first, and of Z."""
+    values = sorted({**a, **b}, key=lambda v: -abs(a.get(v, 0.0) - b.get(v, 0.0)))
+    rows = [(shown(v), a.get(v, 0.0), b.get(v, 0.0)) for v in values[:SHOWN]]
+    total = ("Z, the sum", math.fsum(a.values()), math.fsum(b.values()))
+    width = max(len(row[0]) for row in [*rows, total])
+    columns = [max(len(name), 12) for name in names]
+
+    def line(row: tuple[str, float, float]) -> str:
+        mark = "" if math.isclose(row[1], row[2], rel_tol=1e-9, abs_tol=1e-12) else "  <-"
+        return f"  {row[0]:<{width}}  {row[1]:>{columns[0]}.6g}  {row[2]:>{columns[1]}.6g}{mark}"
+
+    more = [f"  and {len(values) - SHOWN} values more"] if len(values) > SHOWN else []
+    return "\n".join(
+        [
+            f"mass of {rows[0][0]}: {rows[0][1]!r} and {rows[0][2]!r}",
+            f"  {'value':<{width}}  {names[0]:>{columns[0]}}  {names[1]:>{columns[1]}}",
+            *map(line, rows),
+            *more,
+            line(total),
+        ]
+    )
 
 
-def assert_same_measure(a: FeynmanKac[Any], b: FeynmanKac[Any], tolerance: float = 1e-10) -> None:
-    """Two models denote the same measure over their values: the licence of a rewriting."""
-    assert_same_masses(exact_measure(a), exact_measure(b), tolerance)
+def shown(key: Any) -> str:
+    """A value_key as people read it: the value, its type with it only where equal values may differ in it.
+
+    >>> shown((str, "a")), shown(((int, 1), (bool, True)))
+    ("'a'", '(1, True)')
+    """
+    if isinstance(key, tuple):
+        if len(key) == 2 and isinstance(key[0], type):
+            return repr(key[1])
+        return f"({', '.join(map(shown, key))}{',' * (len(key) == 1)})"
+    return str(key)

@@ -1,93 +1,102 @@
-"""Hypothesis strategies for table models and for whole programs over them, small enough to enumerate."""
+"""Hypothesis strategies for whole programs over a table model, small enough to enumerate.
+
+What fails is shown as a program that can be read, copied and run, and shrinks to what one would have written: one draw
+before a loop, one row before two, no line that does nothing.
+"""
 
 from __future__ import annotations
 
+from textwrap import indent
+from typing import Any
+
 from hypothesis import strategies as st
 
-ALPHABET = ("a", "b")
-SHARES = (0, 1, 1, 2, 3)
+from fkdsl.api.program import Program, parse, shown_text
+from fkdsl.testing.tables import table_text, tables
 
 
-@st.composite
-def tables(draw: st.DrawFn) -> dict[str, dict[str | None, float]]:
-    """Rows of a table model over the tokens a, b and EOS; some probabilities are zero."""
-    rows: dict[str, dict[str | None, float]] = {}
-    for context in ("", *draw(st.sets(st.sampled_from(("a", "b", "ab")), max_size=2))):
-        shares = [draw(st.sampled_from(SHARES)) for _ in range(3)]
-        if not any(shares):
-            shares[0] = 1
-        rows[context] = {token: s / sum(shares) for token, s in zip((*ALPHABET, None), shares, strict=True) if s}
-    return rows
+class ProgramText(str):
+    """A program's text; shown line by line."""
+
+    def __repr__(self) -> str:
+        return shown_text(str(self))
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self))
 
 
-def table_text(rows: dict[str, dict[str | None, float]], name: str = "m") -> str:
-    """The rows as a program declares them."""
-    lines = [f"model {name} = table:"]
-    for context, row in rows.items():
-        entries = ", ".join(f"{'EOS' if t is None else _quoted(t)}: {p!r}" for t, p in row.items())
-        lines.append(f'    "{context}" -> {entries}')
-    return "\n".join(lines) + "\n"
+# Strategies shrink towards what stands first. {v} is what the program has drawn.
 
-
-def _quoted(text: str) -> str:
-    return f'"{text}"'
-
-
-CONDITIONS = (
-    'condition t != "b"',
-    'condition t == EOS or t != "a"',
-    'condition not contains(lm.text, "bb")',
-    'condition count(lm.text, "a") <= 1',
-    "factor -0.7 * len(lm.text)",
-    'factor 0.3 if t == "a" else -0.2',
-    "observe t ~ other",
-    'condition lm.done or logprob(lm, "a") < -0.1',
-    "x ~ bernoulli(0.25)\n        factor 0.5 if x else 0.0",
-    'if lm.tokens == 1 and t == "b":\n            return "early"',
-    "checkpoint",
-    "pass",
+TOKEN = "token"
+"""Conditions on a drawn token and its context, `other` and `lm.done` among them."""
+STATEMENTS = {
+    'condition {v} != "a"': "",
+    'condition {v} != "b"': "",
+    'condition {v} == EOS or {v} != "a"': TOKEN,
+    'condition not contains(lm.text, "bb")': "",
+    'condition count(lm.text, "a") <= 1': "",
+    "factor -0.7 * len(lm.text)": "",
+    'factor 0.3 if {v} == "a" else -0.2': "",
+    "observe {v} ~ other": TOKEN,
+    'condition lm.done or logprob(lm, "a") < -0.1': "",
+    'if {v} == "a":\n    factor 0.4\nelse:\n    condition lm.tokens < 2': "",
+    "x ~ bernoulli(0.25)\nfactor 0.5 if x else 0.0": "",
+    'if lm.tokens == 1 and {v} == "b":\n    return EARLY': "",
+    "checkpoint": "",
+    "pass": "",
+}
+TOKEN_DRAWS = ("t ~ lm", "t ~ lm ** 0.5", "t ~ lm * twin", "t ~ mixture([lm, twin], weights=[0.3, 0.7])")
+TEXT_DRAWS = (
+    "s ~ text(lm, max_tokens=2)",
+    's ~ text(lm, until="b", max_tokens=2)',
+    's ~ choice(lm, ["a", "bb"])',
+    "s ~ pair(lm)",
 )
-DRAWS = ("t ~ lm", "t ~ lm ** 0.5", "t ~ lm * twin", "t ~ mixture([lm, twin], weights=[0.3, 0.7])")
-ENDS = ("return lm.text", 'condition lm.text != ""\n    return lm.text', "return len(lm.text)", 'return [lm.text, "!"]')
+PAIR = """
+def pair(lm: context) -> str:
+    t ~ lm
+    if not lm.done:
+        u ~ lm
+        condition u != t
+    return lm.text
+"""
+ENDS = ("return lm.text", 'condition lm.text != ""\nreturn lm.text', "return len(lm.text)", 'return [lm.text, "!"]')
 
 
 @st.composite
-def program_texts(draw: st.DrawFn) -> str:
-    """Programs over a table model: a loop of up to three draws with conditions, factors and branches in it."""
-    rows = draw(tables())
-    second = draw(st.booleans())
-    statement = draw(st.sampled_from(DRAWS))
-    body = draw(st.lists(st.sampled_from(CONDITIONS), max_size=2, unique=True))
-    steps = draw(st.integers(1, 2 if second else 3))
-    setup = ['    lm = prompt("")']
-    uses_twin = "twin" in statement
-    if uses_twin:
-        setup.append('    twin = prompt("a")')
-    if any("other" in s for s in body):
-        setup.append('    other = prompt("b")')
-    finished = " or ".join(["lm.done", *(["other.done"] if any("other" in s for s in body) else [])])
-    if uses_twin:
-        finished += " or twin.done"
+def program_texts(draw: st.DrawFn) -> ProgramText:
+    """Programs over a table model: a draw, or up to three in a loop, or a text, a choice or a function of its own, with
+    conditions, factors and branches after it."""
+    shape = draw(st.sampled_from(("draw", "loop", "loop", "loop", "text")))
+    statement = draw(st.sampled_from(TEXT_DRAWS if shape == "text" else TOKEN_DRAWS))
+    usable = [s for s, of in STATEMENTS.items() if of != TOKEN or shape != "text"]
+    body = draw(st.lists(st.sampled_from(usable), max_size=2, unique=True))
     end = draw(st.sampled_from(ENDS))
+    lines = [statement, *(s.replace("{v}", statement[0]) for s in body)]
+    contexts = ["lm", *(name for name in PROMPTS if any(name in line for line in lines))]
+    setup = [f'{name} = prompt("{PROMPTS.get(name, "")}")' for name in contexts]
+    if shape == "loop":
+        done = " or ".join(f"{name}.done" for name in contexts)
+        shorter = draw(st.booleans())
+        setup += ["z ~ uniform_int(0, 1)"] if shorter else []
+        times = "2 - z" if shorter else str(draw(st.integers(2, 3)))
+        lines = [f"for i in range({times}):", indent("\n".join([f"if {done}:\n    break", *lines]), "    ")]
     returns, early = TYPES[_kind(end)]
-    lines = [
-        table_text(rows),
-        f"program main() -> {returns}:",
-        *setup,
-        *(["    z ~ uniform_int(0, 1)"] if second else []),
-        f"    for i in range({steps}{' - z' if second and steps > 1 else ''}):",
-        f"        if {finished}:",
-        "            break",
-        f"        {statement}",
-        *(f"        {s}" for s in body),
-        f"    {end}",
-    ]
-    # An early return has the program's own type.
-    return ("\n".join(lines) + "\n").replace('return "early"', f"return {early}")
+    main = indent("\n".join([*setup, *lines, end]).replace("EARLY", early), "    ")
+    function = PAIR if "pair" in statement else ""
+    return ProgramText(f"{table_text(draw(tables()))}{function}\nprogram main() -> {returns}:\n{main}\n")
 
 
+PROMPTS = {"twin": "a", "other": "b"}
+"""Contexts besides lm, and their prompts."""
 TYPES = {"int": ("int", "7"), "list": ("list[str]", '["early"]'), "str": ("str", '"early"')}
+"""A program's type, and a value of it to return early."""
 
 
 def _kind(end: str) -> str:
     return "int" if end.startswith("return len") else "list" if end.startswith("return [") else "str"
+
+
+def programs() -> st.SearchStrategy[Program]:
+    """The programs of `program_texts`, parsed and checked."""
+    return program_texts().map(parse)

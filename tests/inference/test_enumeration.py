@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fkdsl.base.errors import InternalError
+from fkdsl.base.errors import CallError, InternalError
 from fkdsl.base.random import KeyedRng
 from fkdsl.inference.enumeration import EnumeratingRng, enumerate_outcomes, expectation
 
@@ -82,7 +82,7 @@ def test_two_uniforms_are_independent():
 
 @pytest.mark.parametrize("use", [float, int, math.exp, lambda u: u + u, lambda u: u < -u, lambda u: u * u])
 def test_a_uniform_used_as_a_number_is_refused(use):
-    with pytest.raises(InternalError, match="cannot be enumerated"):
+    with pytest.raises(CallError, match="cannot be enumerated"):
         list(enumerate_outcomes(lambda rng: use(rng.uniform())))
 
 
@@ -96,7 +96,7 @@ def test_outcomes_past_the_limit_are_an_error_and_not_a_wrong_answer():
         return [rng.choice([0.5, 0.5]) for _ in range(4)]
 
     assert len(list(enumerate_outcomes(sampler, limit=16))) == 16
-    with pytest.raises(InternalError, match="more than 15"):
+    with pytest.raises(CallError, match="more than 15"):
         list(enumerate_outcomes(sampler, limit=15))
 
 

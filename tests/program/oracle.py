@@ -6,6 +6,7 @@ with `exact`, both read the program as it is meant.
 
 import math
 import re
+from fractions import Fraction
 
 from fkdsl.inference.enumeration import EnumeratingRng, enumerate_outcomes
 from fkdsl.inference.result import value_key
@@ -84,6 +85,8 @@ class Runner:
             for c in dict.fromkeys(row.contexts):
                 c.append(token)
             return token
+        if isinstance(d, str):  # a function's value: it has drawn already
+            return d
         values, p = d
         return values[self.rng.choice(p)]
 
@@ -113,7 +116,35 @@ class Runner:
             p = c.row().p.get(text, 0.0)
             return math.log(p) if p > 0 else -math.inf
 
+        def text(c, until="", max_tokens=256):
+            start = len(c.text)
+            for _ in range(max_tokens):
+                t, s = self.sample(c), c.text[start:]
+                if t == EOS:
+                    break
+                if until and until in s:
+                    return s.split(until)[0]
+            return c.text[start:]
+
+        def choice(c, options):
+            def mass(option):
+                ahead, p = Context(c.rows, c.prompt + c.text), 1.0
+                for letter in option:
+                    p *= ahead.row().p.get(letter, 0.0)
+                    ahead.append(Tok(letter))
+                return p
+
+            masses = [mass(option) for option in options]
+            if not any(masses):
+                raise Dead
+            chosen = options[self.rng.choice(masses)]
+            for letter in chosen:
+                c.append(Tok(letter))
+            return chosen
+
         return {
+            "text": text,
+            "choice": choice,
             "prompt": lambda text: Context(self.rows, text),
             "mixture": mixture,
             "logprob": logprob,
@@ -130,9 +161,10 @@ class Runner:
 
 
 def to_python(text):
-    """The program's body as a Python function `main`."""
-    body = text[text.index("program main") :]
+    """The program as a Python function `main`, after the functions that it has."""
+    body = text[text.index("\n\n") :]
     body = re.sub(r"program main\(\) -> .*:", "def main():", body)
+    body = re.sub(r"def (\w+)\(lm: context\) -> .*:", r"def \1(lm):", body)
     body = re.sub(r"^(\s*)observe (.*) ~ (.*)$", r"\1obs(\2, \3)", body, flags=re.M)
     body = re.sub(r"^(\s*)(\w+) ~ (.*)$", r"\1\2 = sample(\3)", body, flags=re.M)
     body = re.sub(r"^(\s*)condition (.*)$", r"\1cond(\2)", body, flags=re.M)
@@ -142,10 +174,10 @@ def to_python(text):
 
 def rows_of(text):
     rows = {}
-    for line in text[: text.index("program main")].strip().splitlines()[1:]:
+    for line in text[: text.index("\n\n")].splitlines()[1:]:
         context, entries = re.fullmatch(r'\s+"(.*?)" -> (.*)', line).groups()
         pairs = [e.split(": ") for e in entries.split(", ")]
-        rows[context] = {None if t == "EOS" else t.strip('"'): float(p) for t, p in pairs}
+        rows[context] = {None if t == "EOS" else t.strip('"'): float(Fraction(p)) for t, p in pairs}
     return rows
 
 

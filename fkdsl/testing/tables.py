@@ -1,0 +1,105 @@
+"""Hypothesis strategies for language models small enough to enumerate, and for contexts in them.
+
+from hypothesis import given
+from fkdsl.testing import assert_same_measure, table_models
+
+@given(table_models(("a", "b")))
+def test_my_rewriting(model):
+    assert_same_measure(before.feynman_kac(model), after.feynman_kac(model))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+from hypothesis import strategies as st
+
+from fkdsl.engine.cached_transformer import CachedTransformer, Context
+from fkdsl.models.table import TableModel
+
+Rows = dict[str, dict[str | None, float]]
+"""What a table gives after each text: the probabilities of its tokens, None for EOS."""
+ALPHABET = ("a", "b")
+TEXTS = ("a", "b", " ", "ab", "aa", "\n", " a", "é", "0", "-")
+"""Tokens that begin others, join to others, end words or lines, and take more than one byte."""
+SHARES = (0, 1, 1, 2, 3)
+
+
+def vocabularies(texts: Sequence[str] = TEXTS, size: int = 3) -> st.SearchStrategy[tuple[str, ...]]:
+    """From one to `size` distinct tokens of the given texts."""
+    return st.lists(st.sampled_from(texts), min_size=1, max_size=size, unique=True).map(tuple)
+
+
+@st.composite
+def tables(draw: st.DrawFn, vocabulary: Sequence[str] = ALPHABET, contexts: int = 2) -> Rows:
+    """Rows of a table model over the tokens and EOS, with up to `contexts` besides the one for any text; some
+    probabilities are zero."""
+    suffixes = tuple(dict.fromkeys((*vocabulary, vocabulary[0] + vocabulary[-1])))
+    rows: Rows = {}
+    for context in ("", *draw(st.lists(st.sampled_from(suffixes), max_size=contexts, unique=True))):
+        shares = [draw(st.sampled_from(SHARES)) for _ in range(len(vocabulary) + 1)]
+        if not any(shares):
+            shares[0] = 1
+        rows[context] = {token: s / sum(shares) for token, s in zip((*vocabulary, None), shares, strict=True) if s}
+    return rows
+
+
+@st.composite
+def table_models(draw: st.DrawFn, vocabulary: Sequence[str] | None = None, contexts: int = 2) -> TableModel:
+    """Table models over the given tokens, or over drawn ones: what `Program.run(model=...)` takes."""
+    if vocabulary is None:
+        vocabulary = draw(vocabularies())
+    return TableModel("drawn", draw(tables(vocabulary, contexts)))
+
+
+class DrawnContext(NamedTuple):
+    """A context, and the engine that it is one of."""
+
+    engine: CachedTransformer
+    context: Context
+
+    def __repr__(self) -> str:
+        return f"DrawnContext({self.engine.raw(self.context).decode()!r} in {self.engine.model!r})"
+
+
+@st.composite
+def contexts(draw: st.DrawFn, vocabulary: Sequence[str] | None = None, length: int = 3) -> DrawnContext:
+    """Contexts of up to `length` tokens of a drawn table model, in an engine of their own."""
+    model = draw(table_models(vocabulary))
+    # The table's tokens have the ids below EOS; a table of EOS alone has none.
+    chosen = draw(st.lists(st.integers(0, model.eos - 1), max_size=length)) if model.eos else []
+    engine = CachedTransformer(model)
+    return DrawnContext(engine, engine.extend(engine.root, chosen))
+
+
+def table_text(rows: Rows, name: str = "m") -> str:
+    """The rows as a program declares them."""
+    lines = [f"model {name} = table:"]
+    for context, row in rows.items():
+        entries = ", ".join(f"{'EOS' if t is None else quoted(t)}: {share(p)}" for t, p in row.items())
+        lines.append(f"    {quoted(context)} -> {entries}")
+    return "\n".join(lines) + "\n"
+
+
+def quoted(text: str) -> str:
+    """A text as the language writes it.
+
+    >>> print(quoted('a"b'), quoted("two" + chr(10) + "lines"))
+    "a\\"b" "two\\nlines"
+    """
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
+    return f'"{escaped}"'
+
+
+def share(p: float) -> str:
+    """A probability as one would write it: a short decimal, else the fraction that it is.
+
+    >>> share(0.5), share(1 / 3), share(0.123456)
+    ('0.5', '1/3', '0.123456')
+    """
+    fraction = Fraction(p).limit_denominator(99)
+    short = len(repr(p)) <= len("0.25")
+    exactly = fraction.numerator / fraction.denominator == p
+    return repr(p) if short or not exactly else f"{fraction.numerator}/{fraction.denominator}"
