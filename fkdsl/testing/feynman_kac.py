@@ -70,8 +70,8 @@ def _log(p: float) -> float:
     return math.log(p) if p > 0.0 else -math.inf
 
 
-WEIGHTS = st.sampled_from((0.0, 0.5, 1.0, 1.0, 2.0, 0.3, 3.7))
-"""Ties, zeros, and values above 1."""
+WEIGHTS = st.sampled_from((1.0, 0.0, 0.5, 2.0, 1.0, 0.3, 3.7))
+"""Ties, zeros, and values above 1; machines shrink towards potentials of 1."""
 
 
 @st.composite
@@ -79,7 +79,7 @@ def machines(draw: st.DrawFn, sites: int = 2, steps: int = 2, bounded: bool = Fa
     """Machines of up to the given sizes. bounded: potentials of at most 1, for rejection."""
     n = draw(st.integers(1, sites))
     T = draw(st.integers(1, steps))
-    weights = st.sampled_from((0.0, 0.25, 1.0, 0.7)) if bounded else WEIGHTS
+    weights = st.sampled_from((1.0, 0.0, 0.25, 0.7)) if bounded else WEIGHTS
 
     def row() -> tuple[float, ...]:
         p = [draw(st.sampled_from((0.0, 1.0, 2.0, 5.0))) for _ in range(n)]

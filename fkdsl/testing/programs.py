@@ -27,24 +27,22 @@ class ProgramText(str):
 
 # Strategies shrink towards what stands first. {v} is what the program has drawn.
 
-TOKEN = "token"
-"""Conditions on a drawn token and its context, `other` and `lm.done` among them."""
-STATEMENTS = {
-    'condition {v} != "a"': "",
-    'condition {v} != "b"': "",
-    'condition {v} == EOS or {v} != "a"': TOKEN,
-    'condition not contains(lm.text, "bb")': "",
-    'condition count(lm.text, "a") <= 1': "",
-    "factor -0.7 * len(lm.text)": "",
-    'factor 0.3 if {v} == "a" else -0.2': "",
-    "observe {v} ~ other": TOKEN,
-    'condition lm.done or logprob(lm, "a") < -0.1': "",
-    'if {v} == "a":\n    factor 0.4\nelse:\n    condition lm.tokens < 2': "",
-    "x ~ bernoulli(0.25)\nfactor 0.5 if x else 0.0": "",
-    'if lm.tokens == 1 and {v} == "b":\n    return EARLY': "",
-    "checkpoint": "",
-    "pass": "",
-}
+STATEMENTS = (
+    'condition {v} != "a"',
+    'condition {v} != "b"',
+    'condition not contains(lm.text, "bb")',
+    'condition count(lm.text, "a") <= 1',
+    "factor -0.7 * len(lm.text)",
+    'factor 0.3 if {v} == "a" else -0.2',
+    'condition lm.done or logprob(lm, "a") < -0.1',
+    'if {v} == "a":\n    factor 0.4\nelse:\n    condition lm.tokens < 2',
+    "x ~ bernoulli(0.25)\nfactor 0.5 if x else 0.0",
+    'if lm.tokens == 1 and {v} == "b":\n    return EARLY',
+    "checkpoint",
+    "pass",
+)
+TOKEN_STATEMENTS = ('condition {v} == EOS or {v} != "a"', "observe {v} ~ other")
+"""Those that only a drawn token can have after it."""
 TOKEN_DRAWS = ("t ~ lm", "t ~ lm ** 0.5", "t ~ lm * twin", "t ~ mixture([lm, twin], weights=[0.3, 0.7])")
 TEXT_DRAWS = (
     "s ~ text(lm, max_tokens=2)",
@@ -67,24 +65,25 @@ ENDS = ("return lm.text", 'condition lm.text != ""\nreturn lm.text', "return len
 def program_texts(draw: st.DrawFn) -> ProgramText:
     """Programs over a table model: a draw, or up to three in a loop, or a text, a choice or a function of its own, with
     conditions, factors and branches after it."""
-    shape = draw(st.sampled_from(("draw", "loop", "loop", "loop", "text")))
+    # A loop's own choice comes last: without it, what was chosen before stays, and so a loop shrinks to a draw.
+    table = table_text(draw(tables()))
+    shape = draw(st.sampled_from(("draw", "draw", "loop", "loop", "loop", "text")))
     statement = draw(st.sampled_from(TEXT_DRAWS if shape == "text" else TOKEN_DRAWS))
-    usable = [s for s, of in STATEMENTS.items() if of != TOKEN or shape != "text"]
-    body = draw(st.lists(st.sampled_from(usable), max_size=2, unique=True))
+    usable = STATEMENTS if shape == "text" else STATEMENTS + TOKEN_STATEMENTS
+    body = list(dict.fromkeys(draw(st.lists(st.sampled_from(usable), max_size=2))))
     end = draw(st.sampled_from(ENDS))
     lines = [statement, *(s.replace("{v}", statement[0]) for s in body)]
     contexts = ["lm", *(name for name in PROMPTS if any(name in line for line in lines))]
     setup = [f'{name} = prompt("{PROMPTS.get(name, "")}")' for name in contexts]
     if shape == "loop":
         done = " or ".join(f"{name}.done" for name in contexts)
-        shorter = draw(st.booleans())
-        setup += ["z ~ uniform_int(0, 1)"] if shorter else []
-        times = "2 - z" if shorter else str(draw(st.integers(2, 3)))
+        times = draw(st.sampled_from(("2", "3", "2 - z")))
+        setup += ["z ~ uniform_int(0, 1)"] if "z" in times else []
         lines = [f"for i in range({times}):", indent("\n".join([f"if {done}:\n    break", *lines]), "    ")]
     returns, early = TYPES[_kind(end)]
     main = indent("\n".join([*setup, *lines, end]).replace("EARLY", early), "    ")
     function = PAIR if "pair" in statement else ""
-    return ProgramText(f"{table_text(draw(tables()))}{function}\nprogram main() -> {returns}:\n{main}\n")
+    return ProgramText(f"{table}{function}\nprogram main() -> {returns}:\n{main}\n")
 
 
 PROMPTS = {"twin": "a", "other": "b"}

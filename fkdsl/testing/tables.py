@@ -36,14 +36,20 @@ def vocabularies(texts: Sequence[str] = TEXTS, size: int = 3) -> st.SearchStrate
 def tables(draw: st.DrawFn, vocabulary: Sequence[str] = ALPHABET, contexts: int = 2) -> Rows:
     """Rows of a table model over the tokens and EOS, with up to `contexts` besides the one for any text; some
     probabilities are zero."""
+    tokens = (*vocabulary, None)
     suffixes = tuple(dict.fromkeys((*vocabulary, vocabulary[0] + vocabulary[-1])))
-    rows: Rows = {}
-    for context in ("", *draw(st.lists(st.sampled_from(suffixes), max_size=contexts, unique=True))):
-        shares = [draw(st.sampled_from(SHARES)) for _ in range(len(vocabulary) + 1)]
-        if not any(shares):
-            shares[0] = 1
-        rows[context] = {token: s / sum(shares) for token, s in zip((*vocabulary, None), shares, strict=True) if s}
-    return rows
+    shares = st.tuples(*[st.sampled_from(SHARES)] * len(tokens))
+    # A row's shares are drawn with its context, so that it is left out whole where it does not matter.
+    others = draw(
+        st.lists(st.tuples(st.sampled_from(suffixes), shares), max_size=contexts, unique_by=lambda row: row[0])
+    )
+    return {context: _row(tokens, drawn) for context, drawn in (("", draw(shares)), *others)}
+
+
+def _row(tokens: Sequence[str | None], shares: Sequence[int]) -> dict[str | None, float]:
+    """The probabilities that are not zero; all of it for the first token where all shares are."""
+    total = sum(shares)
+    return {token: s / total for token, s in zip(tokens, shares, strict=True) if s} if total else {tokens[0]: 1.0}
 
 
 @st.composite
@@ -69,7 +75,7 @@ def contexts(draw: st.DrawFn, vocabulary: Sequence[str] | None = None, length: i
     """Contexts of up to `length` tokens of a drawn table model, in an engine of their own."""
     model = draw(table_models(vocabulary))
     # The table's tokens have the ids below EOS; a table of EOS alone has none.
-    chosen = draw(st.lists(st.integers(0, model.eos - 1), max_size=length)) if model.eos else []
+    chosen = [i for i in draw(st.lists(st.integers(0, max(model.eos - 1, 0)), max_size=length)) if i < model.eos]
     engine = CachedTransformer(model)
     return DrawnContext(engine, engine.extend(engine.root, chosen))
 
