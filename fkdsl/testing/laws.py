@@ -88,10 +88,9 @@ def assert_unbiased(
     elif options:
         raise CallError(f"options go with a method's name, not with a function: {', '.join(options)}")
     else:
-        name, sampler = "the method", method
+        name, sampler = "method", method
     truth = exact_measure(feynman_kac)
-    names = (f"E of {name}'s weights", "exact")
-    assert_same_masses(expected_measure(feynman_kac, sampler, limit), truth, tolerance, names)
+    assert_same_masses(expected_measure(feynman_kac, sampler, limit), truth, tolerance, (f"E[{name}]", "exact"))
 
 
 def assert_same_measure(a: Target, b: Target, tolerance: float = 1e-10, *, model: ModelReference | None = None) -> None:

@@ -48,41 +48,35 @@ TEXT_DRAWS = (
     "s ~ text(lm, max_tokens=2)",
     's ~ text(lm, until="b", max_tokens=2)',
     's ~ choice(lm, ["a", "bb"])',
-    "s ~ pair(lm)",
 )
-PAIR = """
-def pair(lm: context) -> str:
-    t ~ lm
-    if not lm.done:
-        u ~ lm
-        condition u != t
-    return lm.text
-"""
 ENDS = ("return lm.text", 'condition lm.text != ""\nreturn lm.text', "return len(lm.text)", 'return [lm.text, "!"]')
 
 
 @st.composite
 def program_texts(draw: st.DrawFn) -> ProgramText:
-    """Programs over a table model: a draw, or up to three in a loop, or a text, a choice or a function of its own, with
-    conditions, factors and branches after it."""
-    # A loop's own choice comes last: without it, what was chosen before stays, and so a loop shrinks to a draw.
+    """Programs over a table model: a draw, or up to three in a loop, or a text or a choice, with conditions, factors
+    and branches after it; the draw and what follows it may stand in a function."""
+    # What is not always drawn is drawn last: without it, what was drawn before stays, and so a loop shrinks to a draw.
     table = table_text(draw(tables()))
     shape = draw(st.sampled_from(("draw", "draw", "loop", "loop", "loop", "text")))
     statement = draw(st.sampled_from(TEXT_DRAWS if shape == "text" else TOKEN_DRAWS))
     usable = STATEMENTS if shape == "text" else STATEMENTS + TOKEN_STATEMENTS
-    body = list(dict.fromkeys(draw(st.lists(st.sampled_from(usable), max_size=2))))
+    body = dict.fromkeys(draw(st.lists(st.sampled_from(usable), max_size=2)))
     end = draw(st.sampled_from(ENDS))
     lines = [statement, *(s.replace("{v}", statement[0]) for s in body)]
     contexts = ["lm", *(name for name in PROMPTS if any(name in line for line in lines))]
     setup = [f'{name} = prompt("{PROMPTS.get(name, "")}")' for name in contexts]
+    returns, early = TYPES[_kind(end)]
+    function, called = "", draw(st.sampled_from((False, False, True)))
+    if called and contexts == ["lm"]:
+        inner = indent("\n".join([*lines, "return lm.text"]).replace("EARLY", '"early"'), "    ")
+        function, lines = f"\ndef drawn(lm: context) -> str:\n{inner}\n", ["v ~ drawn(lm)"]
     if shape == "loop":
         done = " or ".join(f"{name}.done" for name in contexts)
         times = draw(st.sampled_from(("2", "3", "2 - z")))
         setup += ["z ~ uniform_int(0, 1)"] if "z" in times else []
         lines = [f"for i in range({times}):", indent("\n".join([f"if {done}:\n    break", *lines]), "    ")]
-    returns, early = TYPES[_kind(end)]
     main = indent("\n".join([*setup, *lines, end]).replace("EARLY", early), "    ")
-    function = PAIR if "pair" in statement else ""
     return ProgramText(f"{table}{function}\nprogram main() -> {returns}:\n{main}\n")
 
 

@@ -109,11 +109,13 @@ def test_drawn_programs_have_every_statement_and_every_draw():
         parts = (*STATEMENTS, *TOKEN_STATEMENTS, *TOKEN_DRAWS, *TEXT_DRAWS)
         seen.update(part for part in parts if part.split("\n")[0].replace("{v}", "t") in text)
         seen.update(part for part in parts if part.split("\n")[0].replace("{v}", "s") in text)
-        seen.update(word for word in ("range(2 - z)", "range(3)", "list[str]", "-> int") if word in text)
+        seen.update(
+            word for word in ("range(2 - z)", "range(3)", "list[str]", "-> int", "v ~ drawn(lm)") if word in text
+        )
 
     look()
     assert seen == {*STATEMENTS, *TOKEN_STATEMENTS, *TOKEN_DRAWS, *TEXT_DRAWS} | {
-        "range(2 - z)", "range(3)", "list[str]", "-> int",
+        "range(2 - z)", "range(3)", "list[str]", "-> int", "v ~ drawn(lm)",
     }  # fmt: skip
 
 
