@@ -274,3 +274,29 @@ def test_a_planted_bug_in_the_look_ahead_is_caught(monkeypatch, shift):
             assert_same_masses(measure(program), truth)
     else:
         assert_same_masses(measure(program), truth)
+
+
+def test_texts_drawn_one_after_the_other_each_have_draws_of_their_own():
+    """Two calls of `text`, one guided or both: copies once kept the site of their original, which is our bug."""
+    draw = 'program p() -> str:\n    lm = prompt("")\n    s ~ text(lm, max_tokens=2)\n'
+    table = 'model m = table:\n    "" -> "a": 0.5, "b": 0.3, "ab": 0.2\n\n'
+    text = table + draw + '    condition not contains(s, "b")\n    u ~ text(lm, max_tokens=1)\n'
+    for more in ("", '    condition u != "b"\n'):
+        p = fkdsl.parse(text + more + "    return s\n")
+        assert_same_masses(exact_measure(p.feynman_kac()), exact_measure(p.without().feynman_kac()))
+
+
+def test_an_error_for_contradictory_conditions_names_no_others():
+    lines = [
+        'condition contains(s, "a")',
+        'condition starts_with(s, "b")',
+        "condition len(s) <= 3",
+        'condition s != "é"',
+    ]
+    text = TABLE + 'program p() -> str:\n    lm = prompt("")\n    s ~ text(lm, max_tokens=4)\n'
+    text += "".join(f"    {c}\n" for c in [*lines, 'condition not contains(s, "b")']) + "    return s\n"
+    with pytest.raises(fkdsl.ProgramError) as error:
+        fkdsl.parse(text).run()
+    (diagnostic,) = error.value.diagnostics
+    assert diagnostic.span.text == 'condition not contains(s, "b")'
+    assert [note.split(": ", 1)[1] for note in diagnostic.notes] == ['condition starts_with(s, "b")']

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import combinations, count
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from fkdsl.base.errors import ProgramError
 from fkdsl.base.spans import Source, Span
 from fkdsl.engine.constraints.automaton import automaton
 from fkdsl.engine.constraints.expressions import TooComplex
-from fkdsl.engine.constraints.languages import Both, is_regular
+from fkdsl.engine.constraints.languages import Both, Language, is_regular
 from fkdsl.engine.constraints.patterns import Unsupported
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.passes.constant import known_language, why_no_automaton
@@ -106,7 +107,7 @@ def guide_texts(program: ir.Program, settings: Settings) -> ir.Program:
         raise ProgramError(errors)
     if not any(isinstance(i, ir.Call) and i.function == "text" for f in functions.values() for i in f.body):
         del functions["text"]
-    return replace(program, functions=functions, outside=tuple(outside), warnings=tuple(warnings))
+    return replace(program, functions=_with_own_sites(functions), outside=tuple(outside), warnings=tuple(warnings))
 
 
 def conditions_on(program: ir.Program, function: ir.Function, at: int, target: int, settings: Settings) -> Taken:
@@ -176,18 +177,25 @@ def contradictions(call: ir.Call, taken: Taken, folders: Mapping[Source, Path]) 
     """A mistake if no text at all is in the languages that are known already."""
     known = [(s, found) for s, e in taken.languages if (found := known_language(e, folders)) and is_regular(found)]
     until = call.args[1].value if isinstance(call.args[1], ir.Const) else ""
-    try:
-        if not known or not automaton(Both(tuple(found for _, found in known)), until).is_empty:
-            return []
-    except (TooComplex, Unsupported):
-        return []
     spans = list(dict.fromkeys(s for s, _ in known))
+    if not _is_empty(known, until):
+        return []
+    pairs = [*combinations(spans, 1), *combinations(spans, 2)]
+    spans = next((list(p) for p in pairs if _is_empty([k for k in known if k[0] in p], until)), spans)
     together = f"these {len(spans)} conditions together" if len(spans) > 1 else "this condition"
     notes = [f"with line {s.line}: {s.text}" for s in spans[:-1]]
     if until:
         notes.append(f"the text of line {call.span.line} ends before {until!r}")
     help = "loosen one of them, or compare the pattern with what the text may hold"
     return [Diagnostic("FK502", f"no text satisfies {together}", spans[-1], "Z would be 0", help, tuple(notes))]
+
+
+def _is_empty(known: list[tuple[Span, Language]], until: str) -> bool:
+    """Whether it is known that no text is in all of the languages."""
+    try:
+        return bool(known) and automaton(Both(tuple(found for _, found in known)), until).is_empty
+    except (TooComplex, Unsupported):
+        return False
 
 
 def late(call: ir.Call, taken: Taken) -> list[Diagnostic]:
@@ -239,6 +247,22 @@ def _copy(
             out += [ir.Condition(span, _moved(e, inside), early=True) for span, e in taken.checks]
         out.append(instr)
     return ir.Function(name, n + k, tuple(slots), tuple(out), original.span)
+
+
+def _with_own_sites(functions: Mapping[str, ir.Function]) -> dict[str, ir.Function]:
+    """The functions with a site of its own for every draw: copies begin with their original's."""
+    sites = [i.site for f in functions.values() for i in f.body if isinstance(i, ir.Draw)]
+    taken, unused = set[int](), count(max(sites, default=0) + 1)
+    found = {}
+    for name, function in functions.items():
+        body = list(function.body)
+        for pc, instr in enumerate(body):
+            if isinstance(instr, ir.Draw):
+                if instr.site in taken:
+                    body[pc] = instr = replace(instr, site=next(unused))
+                taken.add(instr.site)
+        found[name] = replace(function, body=tuple(body))
+    return found
 
 
 def _all_of(span: Span, languages: list[ir.Expr]) -> ir.Expr:
