@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from fkdsl.api.blame import Watch
 from fkdsl.api.engines import Engines, ModelReference
 from fkdsl.api.externs import load_externs
 from fkdsl.api.trace.record import recording
@@ -38,6 +39,7 @@ from fkdsl.language.constants import constant
 from fkdsl.language.lower import lower
 from fkdsl.language.parser import parse as parse_source
 from fkdsl.language.parser import read_source
+from fkdsl.program.clock import Clock
 from fkdsl.program.code import Executable
 from fkdsl.program.feynman_kac import SteeringModel
 from fkdsl.program.guided import Guides
@@ -204,13 +206,19 @@ class Program:
         """(s0, {M_t}, {G_t}) of the program with its arguments. model: a reference, a LanguageModel or an engine in
         place of the program's default model. guides: how guided draws choose."""
         engines = engines if engines is not None else self.engines(model)
-        return SteeringModel(self._built, engines, tuple(self.parameter_values().values()), guides=guides)
+        clock = guides.clock if guides is not None else None
+        code = self._built if clock is None else build(self.ir(), self.environment(clock))
+        return SteeringModel(code, engines, tuple(self.parameter_values().values()), guides=guides)
 
     @cached_property
     def _built(self) -> Executable:
         """Built once, for what it remembers from run to run: masks, and what comprehensions made of texts."""
+        return build(self.ir(), self.environment())
+
+    def environment(self, clock: Clock | None = None) -> Environment:
+        """What the program is built with. clock: of a run that asks for blame."""
         externs = load_externs(self.checked.externs, self.allow_extern)
-        return build(self.ir(), Environment(self.folder, externs, self.checked.folders))
+        return Environment(self.folder, externs, self.checked.folders, clock)
 
     def engines(self, model: ModelReference | None = None, **options: Any) -> Engines:
         """The language models that the program names, each loaded when it is first needed."""
@@ -233,6 +241,7 @@ class Program:
         budget_seconds: float | None = None,
         trace: str | Path | None = None,
         resume: str | Path | Mapping[int, Sequence[Step[ProgramState]]] | None = None,
+        blame: bool = False,
         **options: Any,
     ) -> Result:
         """Weighted samples of the posterior, and an unbiased estimate of Z.
@@ -240,7 +249,8 @@ class Program:
         method and options: as in `infer`; the file's own where they are left out. timeout: seconds. islands: as in
         fkdsl.inference.run. target_se: standard error of log Z, nats; with it, or with a budget, a pilot finds how
         many islands there are (fkdsl.inference.adaptive). trace: a file to write the run down in (docs/trace.md).
-        resume: such a file to go on from, and in; or steps, as in fkdsl.inference.run.
+        resume: such a file to go on from, and in; or steps, as in fkdsl.inference.run. blame: what each line did is in
+        `result.blame`, or in that of PopulationDied.
         Raises PopulationDied, BudgetEnded, ProgramError for a mistake that shows only as it runs, CallError.
         """
         own, own_options = self.method
@@ -250,9 +260,11 @@ class Program:
         aim.check(chosen, islands, resumed=resume is not None)
         engines = engines if engines is not None else self.engines(model)
         guides = Guides(rejection=chosen not in DETERMINISTIC, forget=chosen == "local", force="force" not in self.off)
+        guides.clock = Clock() if blame else None
         found = None if aim.asked else islands
         with recording(self, engines, trace, resume, method=chosen, options=given, seed=seed, islands=found) as record:
             target = self.feynman_kac(engines=record.engines, guides=guides)
+            watch = Watch.of(self, target, sampled=chosen not in DETERMINISTIC) if blame else None
             # Models are loaded before the clock starts, and before any particle does.
             for name in self.model_names():
                 _ = record.engines[name]
@@ -270,13 +282,17 @@ class Program:
                 "filtering": filtering,
                 "merge": "merge" not in self.off,
                 "counts": engines.counts,
+                "account": watch.account if watch is not None else None,
             }
-            if aim.asked:
-                result = adaptive_run(target, chosen, seed, given, aim, **call)
-            else:
-                call["lazy"] = chosen == "exact" and self._lazily(engines, given, filtering)
-                with engines.keeping_rows() if chosen in DETERMINISTIC else nullcontext():
-                    result = run_model(target, chosen, seed, given, islands=islands, resume=record.courses, **call)
+            with watch.deaths(engines) if watch is not None else nullcontext():
+                if aim.asked:
+                    result = adaptive_run(target, chosen, seed, given, aim, **call)
+                else:
+                    call["lazy"] = chosen == "exact" and self._lazily(engines, given, filtering)
+                    with engines.keeping_rows() if chosen in DETERMINISTIC else nullcontext():
+                        result = run_model(target, chosen, seed, given, islands=islands, resume=record.courses, **call)
+            if watch is not None:
+                result = watch.of_result(result)
             record.end(result)
             return result
 

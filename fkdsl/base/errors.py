@@ -56,13 +56,15 @@ class InferenceFailed(FkdslError):
 
 
 class PopulationDied(InferenceFailed):
-    """Every particle's weight is zero: Z_hat = 0. `report` says where and why."""
+    """Every particle's weight is zero: Z_hat = 0. `report` says where and why; `blame` (inference.blame), what each
+    line did, where that was asked for."""
 
     log_z = -math.inf
 
     def __init__(self, report: str, details: dict[str, Any] | None = None) -> None:
         self.report = report
         self.details = details or {}
+        self.blame: Any = None
         super().__init__(report)
 
 

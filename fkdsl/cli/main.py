@@ -127,6 +127,7 @@ def _add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
                 options.add_argument(f"--{name.replace('_', '-')}", type=type(option.default), help=option.doc)
     parser.add_argument("--no-hint", action="store_true", help="do not look whether exact would have been cheaper")
     parser.add_argument("--filtering", action="store_true", help="print the filtering posterior of every step too")
+    parser.add_argument("--blame", action="store_true", help="print what each condition, factor and observe line did")
     parser.add_argument("--islands", type=int, default=1, metavar="R",
                         help="independent populations, for standard errors by any method (default 1)")  # fmt: skip
     if not fixed:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from fkdsl.cli.blame import blame_json
 from fkdsl.inference.result import Answer, Result
 from fkdsl.inference.run import DETERMINISTIC
 from fkdsl.program.values import plain, show
@@ -102,6 +103,8 @@ def result_json(result: Result, *, filtering: bool = False) -> dict[str, Any]:
         "states": result.states,
         "notes": list(result.notes),
     }
+    if result.blame is not None:
+        found["blame"] = blame_json(result.blame)
     if filtering:
         found["filtering"] = [
             [{"state": a.value, "probability": a.probability} for a in answers] for answers in result.filtering

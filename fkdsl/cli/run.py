@@ -5,13 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from fkdsl.api import Program, load
+from fkdsl.api.blame import conflicts, with_conflicts
 from fkdsl.api.engines import Engines
 from fkdsl.api.hint import Hint, Need
-from fkdsl.base.errors import CallError
+from fkdsl.base.errors import CallError, PopulationDied
+from fkdsl.cli.blame import blame_text
 from fkdsl.cli.check import warn, without
 from fkdsl.cli.progress import RunProgress
 from fkdsl.cli.report import result_json, result_text
@@ -39,29 +44,45 @@ def main(args: argparse.Namespace) -> int:
             progress.step(step, engines.counts()[1])
             hint.watch(step)
 
-        result = program.run(
-            method,
-            engines=engines,
-            seed=args.seed,
-            timeout=args.timeout,
-            max_steps=args.max_steps,
-            filtering=args.filtering,
-            islands=args.islands,
-            target_se=aim.target_se,
-            budget_tokens=aim.tokens,
-            budget_seconds=aim.seconds,
-            trace=args.trace,
-            resume=args.resume,
-            observer=observe,
-            **options,
-        )
+        with told_of_death(program, engines):
+            result = program.run(
+                method,
+                engines=engines,
+                seed=args.seed,
+                timeout=args.timeout,
+                max_steps=args.max_steps,
+                filtering=args.filtering,
+                islands=args.islands,
+                target_se=aim.target_se,
+                budget_tokens=aim.tokens,
+                budget_seconds=aim.seconds,
+                trace=args.trace,
+                resume=args.resume,
+                observer=observe,
+                blame=args.blame,
+                **options,
+            )
         if not args.no_hint and args.islands == 1 and not aim.asked:
             result = replace(result, notes=(*result.notes, *hints(args, hint.exact_needs(result))))
     if args.json:
         print(json.dumps(result_json(result, filtering=args.filtering), ensure_ascii=False))
     else:
         print(result_text(result, check_options(method, options), top=args.top, filtering=args.filtering), end="")
+        if result.blame is not None:
+            print("\n" + blame_text(result.blame), end="")
     return 0
+
+
+@contextmanager
+def told_of_death(program: Program, engines: Engines) -> Iterator[None]:
+    """A run within it that dies prints its blame, and its report names the lines that contradict each other."""
+    try:
+        yield
+    except PopulationDied as died:
+        if died.blame is None:
+            raise with_conflicts(died, conflicts(program, engines)) from None
+        print(blame_text(died.blame), file=sys.stderr)
+        raise
 
 
 def hints(args: argparse.Namespace, need: Need | None) -> list[str]:

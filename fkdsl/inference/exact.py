@@ -16,7 +16,7 @@ import numpy as np
 from fkdsl.base.errors import BudgetEnded, CallError
 from fkdsl.base.logspace import Floats, check_log_weights, log_sum_exp
 from fkdsl.inference.enumeration import Continuous, EnumeratingRng
-from fkdsl.inference.interface import FeynmanKac
+from fkdsl.inference.interface import FeynmanKac, Watching
 from fkdsl.inference.population import check_steps
 
 S = TypeVar("S")
@@ -64,7 +64,7 @@ def exact(model: FeynmanKac[S], max_states: int = 1_000_000, max_steps: int | No
             else:
                 moving.append((x, w))
         dead = []
-        for x, w in _step_all(model, moving):
+        for x, w in _step_all(model, t, moving):
             computed += 1
             if computed > max_states:
                 raise BudgetEnded(
@@ -111,13 +111,16 @@ def _level(model: FeynmanKac[S], t: int, done: dict[Hashable, tuple[S, float]], 
     return Level(t, states, log_weights, log_sum_exp(log_weights), unfinished, tuple(dead))
 
 
-def _step_all(model: FeynmanKac[S], moving: Sequence[tuple[S, float]]) -> Iterator[tuple[S, float]]:
+def _step_all(model: FeynmanKac[S], t: int, moving: Sequence[tuple[S, float]]) -> Iterator[tuple[S, float]]:
     """(next state, log weight) for every state and every outcome of its step."""
     todo: list[tuple[S, float, tuple[int, ...]]] = [(x, w, ()) for x, w in reversed(moving)]
     while todo:
         batch = [todo.pop() for _ in range(min(BATCH, len(todo)))]
         rngs = [EnumeratingRng(prefix) for _, _, prefix in batch]
         states, log_G = enumerable_step(model, rngs, [x for x, _, _ in batch])
+        if isinstance(model, Watching):
+            log_weights = [w + math.log(rng.probability) for (_, w, _), rng in zip(batch, rngs, strict=True)]
+            model.moved(t, [x for x, _, _ in batch], states, log_weights)
         for (x, w, _), rng, state, g in zip(batch, rngs, states, log_G, strict=True):
             yield state, w + math.log(rng.probability) + float(g)
             todo.extend((x, w, prefix) for prefix in rng.siblings())

@@ -15,7 +15,7 @@ import numpy as np
 
 from fkdsl.base.logspace import log_sum_exp
 from fkdsl.inference.exact import Level, enumerable_step
-from fkdsl.inference.interface import Bounded, FeynmanKac
+from fkdsl.inference.interface import Bounded, FeynmanKac, Watching
 from fkdsl.inference.ranked import Ranked, RankedRng
 
 S = TypeVar("S")
@@ -122,6 +122,7 @@ class Frontier(Generic[S]):
 
     def __init__(self, model: FeynmanKac[S]) -> None:
         self.model = model
+        self._moved = model.moved if isinstance(model, Watching) else None
         self._bound = model.log_bound if isinstance(model, Bounded) else lambda x: math.inf
         self._heap: list[tuple[float, int, Task[S] | Group[S]]] = []
         self._number = count()
@@ -186,5 +187,7 @@ class Frontier(Generic[S]):
         for task, rng, x, g in zip(tasks, rngs, states, log_G, strict=True):
             for at, before, ranked in rng.revealed:
                 self.push(Group(task.x, task.t, task.log_weight + before, tuple(rng.taken[:at]), ranked))
+            if self._moved is not None:
+                self._moved(task.t + 1, [task.x], [x], [task.log_weight + rng.log_p])
             found.append(Child(x, task.t + 1, task.log_weight + rng.log_p + float(g)))
         return found

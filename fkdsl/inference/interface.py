@@ -21,6 +21,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
+from numpy.typing import ArrayLike
+
 from fkdsl.base.logspace import Floats
 from fkdsl.base.random import Rng
 from fkdsl.base.spans import Span
@@ -78,6 +80,15 @@ class Charged(Protocol[S_contra]):
     def charges(self, x: S_contra) -> Sequence[Charge]:
         """What the step that led to x was charged with, in order: the parts of log G_t sum to it. A dead state's end
         with -inf."""
+        ...
+
+
+@runtime_checkable
+class Watching(Protocol[S_contra]):
+    """A FeynmanKac that is told of every move by those who know what the particles weighed (inference.blame)."""
+
+    def moved(self, t: int, before: Sequence[S_contra], after: Sequence[S_contra], log_weights: ArrayLike) -> None:
+        """Particles went from `before` to `after` in step t; log_weights (n,): what they weighed before it, nats."""
         ...
 
 

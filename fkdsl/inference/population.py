@@ -11,7 +11,7 @@ import numpy as np
 from fkdsl.base.errors import BudgetEnded, CallError
 from fkdsl.base.logspace import Floats, check_log_weights, effective_sample_size, log_sum_exp
 from fkdsl.base.random import Rng, derive
-from fkdsl.inference.interface import FeynmanKac, Particle, Step
+from fkdsl.inference.interface import FeynmanKac, Particle, Step, Watching
 
 S = TypeVar("S")
 
@@ -60,7 +60,10 @@ def mutate(
     if not moving:  # resampling may have left the finished ones only
         return tuple(particles), log_weights
     rngs = [rng.split("mutate", particles[i].lineage.hex(), t) for i in moving]
-    states, log_G = model.step(rngs, [particles[i].state for i in moving])
+    before = [particles[i].state for i in moving]
+    states, log_G = model.step(rngs, before)
+    if isinstance(model, Watching):
+        model.moved(t, before, states, log_weights[moving])
     moved, lw = list(particles), np.array(log_weights, dtype=np.float64)
     for i, state, g in zip(moving, states, check_log_weights(log_G), strict=True):
         moved[i] = Particle(state, particles[i].lineage)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fkdsl.base.logspace import effective_sample_size
+from fkdsl.inference.blame import Blame
 from fkdsl.inference.exact import Level
 from fkdsl.inference.interface import FeynmanKac, Step
 from fkdsl.inference.uncertainty import Uncertainty, Unknown
@@ -52,7 +53,8 @@ class Result:
     log_z_se: its standard error, nats, None where there is no estimate of it. ess: of the final weights. uncertainty:
     the errors of the run, its particles in the order of `particles`. islands: independent populations. notes: what a
     reader must know to trust the figures. log_z_bounds: certain bounds where log Z is neither known nor estimated, and
-    log_z is the lower one; the upper one may be inf. states: how many a search has computed.
+    log_z is the lower one; the upper one may be inf. states: how many a search has computed. blame: what each line
+    did, where that was asked for.
     """
 
     program: str
@@ -74,6 +76,7 @@ class Result:
     notes: tuple[str, ...] = ()
     log_z_bounds: tuple[float, float] | None = None
     states: int = 0
+    blame: Blame | None = field(default=None, compare=False, repr=False)
 
     def probability(self, value: Any) -> float:
         """The posterior probability of a return value; 1, 1.0 and true are different values."""

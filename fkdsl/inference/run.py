@@ -17,6 +17,7 @@ from fkdsl.base.random import KeyedRng, Rng
 from fkdsl.inference.alive import alive
 from fkdsl.inference.beam import beam
 from fkdsl.inference.best_first import best_first
+from fkdsl.inference.blame import Account, Watched
 from fkdsl.inference.enclosed import check_found, enclosed, upper_bound
 from fkdsl.inference.exact import Level, exact
 from fkdsl.inference.frontier import Explored
@@ -89,6 +90,7 @@ def run(
     resume: Mapping[int, Sequence[Step[S]]] | None = None,
     lazy: bool = False,
     counts: Callable[[], tuple[int, int]] = lambda: (0, 0),
+    account: Account[S] | None = None,
 ) -> Result:
     """The Result of a method on a model.
 
@@ -96,14 +98,15 @@ def run(
     method's size, whose mean is Z_hat. partial: whether those that have ended make the answer when time runs out.
     resume: the steps that each island has behind it, from step 0 on; it goes on from there as if it had never stopped.
     lazy: exact takes the heaviest outcomes first, and has bounds on Z where something ends it. counts: (model calls,
-    forwarded tokens) so far. Raises PopulationDied with a report when every particle's weight is zero, BudgetEnded when
-    time, steps or states end the run.
+    forwarded tokens) so far. account: where what each line does is entered. Raises PopulationDied with a report when
+    every particle's weight is zero, BudgetEnded when time, steps or states end the run.
     """
     check_islands(method, islands)
     began = time.monotonic()
     calls, tokens = counts()
     stop = stop_when(timeout, check_options("exact", options or {})["max_tokens"], counts) if lazy else None
     timed = Timed(model, None if lazy else timeout)
+    watched: FeynmanKac[S] = timed if account is None else Watched(timed, account)
     courses: list[Course[S]] = []
     for island in range(islands):
         tree = family_tree(model, method, options or {}, merge) if island == 0 else None
@@ -115,7 +118,7 @@ def run(
         start = before[-1] if before else None
         step: Step[S] | Level[S]
         try:
-            for step in steps_of(timed, rng, method, options or {}, max_steps, merge, start, stop):
+            for step in steps_of(watched, rng, method, options or {}, max_steps, merge, start, stop):
                 begun = step is start
                 if isinstance(step, Step) and island:
                     step = replace(step, island=island)

@@ -18,7 +18,9 @@ from fkdsl.ir import nodes as ir
 from fkdsl.ir.bounds import log_bound
 from fkdsl.ir.build_gather import build_gather
 from fkdsl.ir.build_models import build_model
+from fkdsl.ir.segments import POTENTIALS
 from fkdsl.program import code
+from fkdsl.program.clock import Clock
 from fkdsl.program.code import Code, Compute, Executable, Op
 from fkdsl.program.faults import LIMITS, Fault, NeedRows
 from fkdsl.program.operators import OPERATORS, truth
@@ -32,11 +34,12 @@ from fkdsl.program.values import ContextRef, Record, Token, show
 class Environment:
     """What the world gives a program. folder: the program file's, for the files it names; folders: those of the
     files it imports, for what they name. externs: the Python functions it declares, each already wrapped to take and
-    give the language's values."""
+    give the language's values. clock: of a run that asks for blame: what the lines take is measured."""
 
     folder: Path = Path()
     externs: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     folders: Mapping[Source, Path] = field(default_factory=dict)
+    clock: Clock | None = None
 
 
 def build(program: ir.Program, environment: Environment) -> Executable:
@@ -86,8 +89,14 @@ class _Builder:
                 positions[instr.name] = len(body)
             else:
                 body.append(instr)
-        ops = tuple(self.instr(i, positions) for i in body)
+        ops = tuple(self.watched(i, self.instr(i, positions)) for i in body)
         return Code(f.name, f.parameters, f.slots, ops, f.span)
+
+    def watched(self, i: ir.Instr, op: Op) -> Op:
+        clock = self.environment.clock
+        if clock is None or not isinstance(i, POTENTIALS):
+            return op
+        return code.WatchedOp(i.span, op, clock, not (isinstance(i, ir.Condition) and i.early))
 
     # ----------------------------------------------------------- instructions
 
@@ -101,8 +110,8 @@ class _Builder:
                 return code.EvaluateOp(span, self.expr(value))
             case ir.Draw(span, target, distribution, site, guide):
                 return code.DrawOp(span, target, self.expr(distribution), site, self.guide(guide))
-            case ir.Observe(span, value, distribution):
-                return code.ObserveOp(span, self.expr(value), self.expr(distribution))
+            case ir.Observe(span, value, distribution, weighs):
+                return code.ObserveOp(span, self.expr(value), self.expr(distribution), weighs)
             case ir.Condition(span, test, early):
                 return code.ConditionOp(span, self.expr(test), early)
             case ir.Factor(span, value):
@@ -130,7 +139,8 @@ class _Builder:
         text = None
         if guide.text is not None:
             t = guide.text
-            text = code.TextGuide(self.expr(t.language), t.until, t.origin, t.stop, t.ahead)
+            parts = tuple((span, self.expr(e)) for span, e in t.parts)
+            text = code.TextGuide(self.expr(t.language), t.until, t.origin, t.stop, t.ahead, parts)
         return code.Guide(mask, guide.reads, guide.tried, guide.absorbed[0].span, text, guide.dear)
 
     # ------------------------------------------------------------ expressions
@@ -165,9 +175,23 @@ class _Builder:
                 return guarded(e.span, build_model(operation, tuple(map(self.expr, args)), model))
             case ir.Invoke(function=function, args=args):
                 return self.invoke(e, function, args)
+            case ir.Marked(test=test, place=place):
+                return self.marked(self.expr(test), place)
             case ir.Extern(name=name, args=args):
                 return self.call(e, self.environment.externs[name], args)
         raise InternalError(f"ir: no such expression {e!r}")
+
+    def marked(self, test: Compute, place: Span) -> Compute:
+        if self.environment.clock is None:
+            return test
+
+        def decide(frame: ActiveFrame) -> bool:
+            holds = truth(test(frame))
+            if not holds:
+                frame.particle.refused = place
+            return holds
+
+        return decide
 
     def local(self, e: ir.Expr, slot: int) -> Compute:
         def read(frame: ActiveFrame) -> Any:

@@ -127,6 +127,14 @@ class Invoke(Expr):
 
 
 @dataclass(frozen=True)
+class Marked(Expr):
+    """A part of a predicate that stands for a condition; its value is the test's."""
+
+    test: Expr
+    place: Span
+
+
+@dataclass(frozen=True)
 class Extern(Expr):
     """A call of a Python function that the program declares."""
 
@@ -184,7 +192,7 @@ class Guide:
 class TextGuide:
     """language: an expression of a `Language` (engine.constraints) that the finished text is in wherever a particle
     lives. until, origin, stop: slots, as in program.code.TextGuide. ahead: whether the budget is looked at. decided:
-    the conditions that it decides whole."""
+    the conditions that it decides whole. parts: what each condition says of the language."""
 
     language: Expr
     until: int
@@ -192,6 +200,7 @@ class TextGuide:
     stop: int
     ahead: bool = True
     decided: tuple[Span, ...] = ()
+    parts: tuple[tuple[Span, Expr], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -214,10 +223,12 @@ class Draw(Instr):
 
 @dataclass(frozen=True)
 class Observe(Instr):
-    """log G += log p(value); on a token distribution the value is appended to its contexts."""
+    """log G += log p(value); on a token distribution the value is appended to its contexts. weighs: False where
+    only that is left of it."""
 
     value: Expr
     distribution: Expr
+    weighs: bool = True
 
 
 @dataclass(frozen=True)

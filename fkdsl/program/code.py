@@ -14,14 +14,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fkdsl.base.spans import Span
+from fkdsl.inference.interface import Charge
+from fkdsl.program.clock import Clock
 from fkdsl.program.faults import Fault
 from fkdsl.program.guided import draw, guided_draw
 from fkdsl.program.operators import add, truth
 from fkdsl.program.values import ContextRef
 
 if TYPE_CHECKING:
-    from fkdsl.program.outcomes import Mask
     from fkdsl.program.particle import ActiveFrame, Running
+    from fkdsl.program.token_masks import TokenMask
 
 Compute = Callable[["ActiveFrame"], Any]
 """An expression: the frame's value of it. Pure but for contexts that it makes."""
@@ -108,19 +110,21 @@ class Guide:
     blame: Span
     text: TextGuide | None = None
     dear: bool = False
-    masks: dict[Hashable, Mask] = field(default_factory=dict, compare=False, repr=False)
+    masks: dict[Hashable, TokenMask] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
 class TextGuide:
-    """language: of the text that is being drawn. until, origin, stop: the slots of the end that it is drawn up to, and
-    of the context's number of tokens where it began and where it stops. ahead: whether the budget is looked at."""
+    """language: of the text that is being drawn; parts: what each condition says of it. until, origin, stop: the slots
+    of the end that it is drawn up to, and of the context's number of tokens where it began and where it stops. ahead:
+    whether the budget is looked at."""
 
     language: Compute
     until: int
     origin: int
     stop: int
     ahead: bool
+    parts: tuple[tuple[Span, Compute], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -142,10 +146,13 @@ class DrawOp(Op):
 class ObserveOp(Op):
     value: Compute
     distribution: Compute
+    weighs: bool = True
 
     def run(self, particle: Running, frame: ActiveFrame) -> None:
         value = self.value(frame)
-        particle.weigh(particle.observe(value, self.distribution(frame)), self.span)
+        log_potential = particle.observe(value, self.distribution(frame))
+        if self.weighs:
+            particle.weigh(log_potential, self.span)
         frame.pc += 1
 
 
@@ -175,6 +182,22 @@ class FactorOp(Op):
             raise Fault("FK408", f"a factor is a number of nats, not {value!r}")
         particle.weigh(float(value), self.span)
         frame.pc += 1
+
+
+@dataclass(frozen=True)
+class WatchedOp(Op):
+    """A condition, factor or observe in a run that asks for blame: its time is measured, and a particle that comes past
+    it is marked. whole: it is no check ahead of its time, which a particle may pass and still fail the line."""
+
+    op: Op
+    clock: Clock
+    whole: bool
+
+    def run(self, particle: Running, frame: ActiveFrame) -> None:
+        with self.clock.line(self.span):
+            self.op.run(particle, frame)
+        if self.whole and particle.died is None:
+            particle.charges.append(Charge(self.span, 0.0))
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import codecs
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fkdsl.base.spans import Span
 from fkdsl.engine.cached_transformer import Context
 from fkdsl.engine.constraints.constraint import Constraint, Ids, Mask, make_constraint
-from fkdsl.engine.constraints.languages import Language
+from fkdsl.engine.constraints.languages import Both, Language
 from fkdsl.program.faults import Fault
 from fkdsl.program.tokens import TokenDistribution, leaves
 
@@ -29,11 +31,13 @@ FORCED = 32
 @dataclass(frozen=True)
 class Constrained:
     """A constraint where a particle stands: ids are the text's tokens so far; left is how many may follow the next one,
-    None for no look-ahead."""
+    None for no look-ahead. until: what ends the text. parts: what each condition says of it."""
 
     constraint: Constraint
     ids: Ids
     left: int | None
+    until: str = ""
+    parts: tuple[tuple[Span, Language], ...] = ()
 
     @property
     def hopeless(self) -> bool:
@@ -42,6 +46,22 @@ class Constrained:
 
     def mask(self) -> Mask | None:
         return self.constraint.mask(self.ids, self.left)
+
+    def masks_of_parts(self) -> list[tuple[Span, Mask | None]]:
+        """What each condition's own language allows, as `mask`."""
+        return [(place, self._of([language]).mask(self.ids, self.left)) for place, language in self.parts]
+
+    def conflict(self) -> tuple[Span, ...]:
+        """The fewest of the conditions, the first of equally few, that no text satisfies; () where they are more than
+        three."""
+        for n in (1, 2, 3):
+            for parts in combinations(self.parts, n):
+                if self._of([language for _, language in parts]).is_empty:
+                    return tuple(place for place, _ in parts)
+        return ()
+
+    def _of(self, languages: list[Language]) -> Constraint:
+        return make_constraint(Both(tuple(languages)), self.until, self.constraint.vocabulary)
 
     def forced(self, context: Context, extend: Extend) -> list[Context]:
         """The contexts along the tokens that are the only ones allowed, as far as they are: their rows are needed
@@ -80,7 +100,9 @@ def constrained(particle: Running, frame: ActiveFrame, guide: TextGuide, d: Toke
         if decoder.getstate()[0]:
             return None
     left = frame.slots[guide.stop] - (len(tokens) - c.start) - 1 if guide.ahead else None
-    return Constrained(make_constraint(language, frame.slots[guide.until], vocabulary), tokens[begins:], left)
+    until = frame.slots[guide.until]
+    parts = tuple((p, of(frame)) for p, of in guide.parts) if particle.guides.clock is not None else ()
+    return Constrained(make_constraint(language, until, vocabulary), tokens[begins:], left, until, parts)
 
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ and one batched forward for each language model answers all of it.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -108,6 +109,7 @@ class SteeringModel:
 
     def _run(self, particles: Sequence[Running], when: str) -> None:
         """Runs every particle to the end of its step, in rounds of batched model calls."""
+        clock = self.guides.clock
         pending = list(enumerate(particles))
         while pending:
             blocked: list[tuple[int, Running]] = []
@@ -128,7 +130,9 @@ class SteeringModel:
                     raise ProgramError([fault.diagnostic(place, where)]) from None
             for model, askers in wanted.items():
                 nodes = list(askers)
-                for node, row in zip(nodes, self.engines[model].log_probs(nodes), strict=True):
+                with nullcontext() if clock is None else clock.model():
+                    rows = self.engines[model].log_probs(nodes)
+                for node, row in zip(nodes, rows, strict=True):
                     for particle in askers[node]:
                         particle.rows[node] = row
             for constraint, asked in texts.items():

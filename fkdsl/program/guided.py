@@ -19,8 +19,8 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,12 +30,14 @@ from fkdsl.base.random import BLOCK, Rng, block_sums, weighted
 from fkdsl.base.spans import Span
 from fkdsl.engine.cached_transformer import Context
 from fkdsl.models.vocabulary import Vocabulary
+from fkdsl.program.charges import heaviest, refused_by_text, refused_by_tokens
+from fkdsl.program.clock import Clock
 from fkdsl.program.constrained import Constrained, constrained
-from fkdsl.program.faults import Fault, NeedRows
-from fkdsl.program.operators import truth
-from fkdsl.program.outcomes import Mask, Outcomes, outcomes, token_of
-from fkdsl.program.state import Status, by_id
-from fkdsl.program.values import ContextRef, Token
+from fkdsl.program.faults import NeedRows
+from fkdsl.program.outcomes import Mask, Outcomes, TokenOutcomes, outcomes
+from fkdsl.program.state import Status
+from fkdsl.program.token_masks import TokenMask, token_mask
+from fkdsl.program.values import ContextRef
 
 if TYPE_CHECKING:
     from fkdsl.program.code import DrawOp, Guide
@@ -55,8 +57,6 @@ LONG = 1024
 """Outcomes of which some positive ones are looked for before all are counted."""
 AHEAD = 256
 """Contexts that are held for forced tokens."""
-MASKS = 64
-"""Masks that a draw keeps: each is as long as the vocabulary."""
 
 
 @dataclass
@@ -66,9 +66,9 @@ class Guides:
     tested, head, tests, enough: see TESTED, HEAD, TESTS, ENOUGH. rejection: whether more outcomes than `tested` are
     tried at all; else they are drawn by their own probabilities, as suits a method that enumerates the draws anyway.
     forget: whether the mass G' is left out of the weight, which is what local masking does. force: whether the rows
-    behind forced tokens are asked for with the first one's. trials:
-    outcomes already tried in this step, by the state that tried them; of one that died, where. ahead: the contexts
-    whose rows were asked for before their time, held so that the engine keeps them.
+    behind forced tokens are asked for with the first one's. trials: outcomes already tried in this step, by the state
+    that tried them; of one that died, where. ahead: the contexts whose rows were asked for before their time, held so
+    that the engine keeps them. clock: of a run that asks for blame.
     """
 
     tested: int = TESTED
@@ -80,6 +80,7 @@ class Guides:
     force: bool = True
     trials: dict[Hashable, dict[int, Running | Span]] = field(default_factory=dict)
     ahead: deque[Context] = field(default_factory=lambda: deque(maxlen=AHEAD))
+    clock: Clock | None = None
 
     def new_step(self) -> None:
         """Forgets the trials of the step before."""
@@ -101,20 +102,21 @@ def draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any) -> None:
 def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide: Guide) -> None:
     """x ~ M', and the weight times G'."""
     rng = particle.stream(op.site)
-    text = constrained(particle, frame, guide.text, d) if guide.text is not None else None
-    if text is not None and text.hopeless:
-        particle.weigh(-math.inf, guide.blame)
+    with timed(particle, guide):
+        text = constrained(particle, frame, guide.text, d) if guide.text is not None else None
+        hopeless = text is not None and text.hopeless
+    if text is not None and hopeless:
+        die(particle, dict.fromkeys(text.conflict(), 1.0) if particle.guides.clock is not None else {}, guide.blame)
         return
-    blame = op.span
+    mask: TokenMask | None = None
+    allowed: Mask | None = None
 
     def masks(vocabulary: Vocabulary) -> Mask | None:
-        nonlocal blame
-        mask = token_mask(particle, frame, op, guide, vocabulary) if guide.mask is not None else None
-        allowed = text.mask() if text is not None else None
-        if mask is None and allowed is None:
-            return None
-        blame = guide.blame
-        return allowed if mask is None else mask if allowed is None else mask & allowed
+        nonlocal mask, allowed
+        with timed(particle, guide):
+            mask = token_mask(particle, frame, op, guide, vocabulary) if guide.mask is not None else None
+            allowed = text.mask() if text is not None else None
+        return allowed if mask is None else mask.allowed if allowed is None else mask.allowed & allowed
 
     try:
         found = outcomes(particle, d, masks)
@@ -127,13 +129,18 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
         return
     p = found.p
     A = total(p)
+    masses: dict[Span, float] = {}
+    blame = op.span
+    if mask is not None or allowed is not None:
+        blame = guide.blame
+        masses = refused(particle, guide, found, text, mask, allowed, A)
     if A <= 0.0:
-        particle.weigh(-math.inf, blame)
+        die(particle, masses, blame)
         return
     few = are_few(p, particle.guides.tested)
     if not guide.tried or not (few or particle.guides.rejection):
         i, log_w = weighted(rng, p, A)
-        weigh(particle, log_w, blame)
+        weigh(particle, log_w, masses, blame)
         particle.drawn(frame, op.target, found.take(particle, i))
         return
     trials, log_w = Trials(particle, op, found), 0.0
@@ -154,13 +161,36 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
             chosen = rng.choice(p)
             A *= trials.lives(chosen)
         log_w = min(0.0, math.log(A)) if A > 0.0 else -math.inf
+    for i, place in trials.died.items():
+        masses[place] = masses.get(place, 0.0) + float(found.p[i])
     if A <= 0.0:
-        particle.weigh(-math.inf, trials.blame(found.p))
+        die(particle, masses, blame)
         return
     alive = trials.of(chosen)
     assert not isinstance(alive, Span)
     particle.become(alive)
-    weigh(particle, log_w, blame)
+    weigh(particle, log_w, masses, blame)
+
+
+def refused(
+    particle: Running,
+    guide: Guide,
+    found: Outcomes,
+    text: Constrained | None,
+    mask: TokenMask | None,
+    allowed: Mask | None,
+    A: float,
+) -> dict[Span, float]:
+    """The mass that the masks have taken, by condition where the run asks for blame, else all of it to the guide's."""
+    if particle.guides.clock is None or not isinstance(found, TokenOutcomes):
+        return {guide.blame: 1.0 - A} if A < 1.0 else {}
+    with particle.guides.clock.aside():
+        p = np.exp(found.row)
+        masses = refused_by_text(text, p, ~allowed) if text is not None and allowed is not None else {}
+        if mask is not None:
+            for place, mass in refused_by_tokens(mask.refusers, p, allowed).items():
+                masses[place] = masses.get(place, 0.0) + mass
+    return masses
 
 
 def total(p: Floats) -> float:
@@ -226,10 +256,21 @@ def ask_ahead(particle: Running, need: NeedRows, text: Constrained, d: Any) -> N
         particle.guides.ahead.extend(nodes)
 
 
-def weigh(particle: Running, log_w: float, span: Span) -> None:
-    """log G' (nats) is added; nothing where the mass is to be forgotten."""
+def weigh(particle: Running, log_w: float, masses: dict[Span, float], span: Span) -> None:
+    """log G' (nats) is added; nothing where the mass is to be forgotten. masses: whose it is, else it is `span`'s."""
     if not particle.guides.forget:
-        particle.weigh(log_w, span)
+        particle.weigh(log_w, span, masses)
+
+
+def die(particle: Running, masses: dict[Span, float], span: Span) -> None:
+    """Nothing is left: the particle dies at the line that refused most."""
+    particle.weigh(-math.inf, heaviest(masses, span), masses)
+
+
+def timed(particle: Running, guide: Guide) -> AbstractContextManager[None]:
+    """The work of a guide is its condition's, where somebody measures it."""
+    clock = particle.guides.clock
+    return nullcontext() if clock is None else clock.line(guide.blame)
 
 
 def weighted_rejection(rng: Rng, p: Floats, accepts: Callable[[int], bool], block: int = BLOCK) -> tuple[int, float]:
@@ -286,12 +327,14 @@ class Remaining:
 
 
 class Trials:
-    """What each outcome of a draw leads to, tried at most once for all particles in the same state."""
+    """What each outcome of a draw leads to, tried at most once for all particles in the same state. died: where those
+    died that this draw has asked about."""
 
     def __init__(self, particle: Running, op: DrawOp, found: Outcomes) -> None:
         self.particle, self.op, self.found = particle, op, found
         key = (op.site, particle.state().key())
         self.tried = particle.guides.trials.setdefault(key, {})
+        self.died: dict[int, Span] = {}
 
     def of(self, i: int) -> Running | Span:
         """The particle as it is after outcome i has run to the trial's end, or where it died."""
@@ -302,48 +345,9 @@ class Trials:
             twin.try_out()
             trial = (twin.died or self.op.span) if twin.status is Status.DEAD else twin
             self.tried[i] = trial
+        if isinstance(trial, Span):
+            self.died[i] = trial
         return trial
 
     def lives(self, i: int) -> bool:
         return not isinstance(self.of(i), Span)
-
-    def blame(self, p: Floats) -> Span:
-        """Where the likeliest of the outcomes died."""
-        likeliest = max((i for i, trial in self.tried.items() if isinstance(trial, Span)), key=lambda i: (p[i], -i))
-        died = self.tried[likeliest]
-        assert isinstance(died, Span)
-        return died
-
-
-@lru_cache(maxsize=4)
-def all_tokens(vocabulary: Vocabulary) -> tuple[Token, ...]:
-    """Every token of a vocabulary as programs see it."""
-    return tuple(token_of(vocabulary, i) for i in range(vocabulary.size))
-
-
-def token_mask(particle: Running, frame: ActiveFrame, op: DrawOp, guide: Guide, vocabulary: Vocabulary) -> Mask:
-    """(V,) which tokens the guide's predicate allows, the values that it reads being what they are now. A token on
-    which it fails is allowed: whoever draws it meets the mistake."""
-    read = tuple(by_id(frame.slots[s]) for s in guide.reads)
-    key = (vocabulary.fingerprint, read)
-    masks = guide.masks
-    if key not in masks:
-        assert guide.mask is not None
-        while len(masks) >= MASKS:
-            del masks[next(iter(masks))]
-        masks[key] = _mask(particle, op, guide.mask, vocabulary)
-    return masks[key]
-
-
-def _mask(particle: Running, op: DrawOp, predicate: Callable[[ActiveFrame], Any], vocabulary: Vocabulary) -> Mask:
-    twin = particle.fork()
-    frame, fuel = twin.frames[-1], twin.fuel
-
-    def allows(token: Token) -> bool:
-        frame.slots[op.target], twin.fuel = token, fuel
-        try:
-            return truth(predicate(frame))
-        except Fault:
-            return True
-
-    return np.array([allows(t) for t in all_tokens(vocabulary)], dtype=np.bool_)

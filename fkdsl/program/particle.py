@@ -21,6 +21,7 @@ from fkdsl.base.spans import NOWHERE, Span
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
 from fkdsl.inference.interface import Charge
 from fkdsl.models.vocabulary import Vocabulary, decoded
+from fkdsl.program.charges import shared
 from fkdsl.program.code import DrawOp, Executable
 from fkdsl.program.distributions import Distribution
 from fkdsl.program.faults import LIMITS, Fault, Limits, NeedRows
@@ -77,6 +78,7 @@ class Running:
         self.value: Any = None
         self.died: Span | None = None
         self.charges: list[Charge] = []
+        self.refused = NOWHERE  # the condition that a predicate of tokens last found false, where a run asks for blame
         self.drew: list[Draw] = []
 
     # ------------------------------------------------------------- in and out
@@ -168,13 +170,13 @@ class Running:
         else:
             self.status, self.value = Status.RETURNED, value
 
-    def weigh(self, log_potential: float, span: Span) -> None:
-        """log G += log_potential; at -inf the particle dies here."""
+    def weigh(self, log_potential: float, span: Span, shares: Mapping[Span, float] | None = None) -> None:
+        """log G += log_potential; at -inf the particle dies here. shares: as in `shared`."""
         if math.isnan(log_potential) or log_potential == math.inf:
             raise Fault("FK410", f"a weight of {log_potential} nats", "a factor must be a finite number or -inf")
         if log_potential != 0.0:
             self.log_G += log_potential
-            self.charges.append(Charge(span, log_potential))
+            self.charges.extend(shared(log_potential, span, shares))
         if log_potential == -math.inf:
             self.status, self.died = Status.DEAD, span
 

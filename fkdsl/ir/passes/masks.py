@@ -81,7 +81,7 @@ class _Walk:
                     parts = [self.of_token(c, values) for c in conjuncts(test)]
                     kept = [p for p in parts if p is not None]
                     if any(self.target in free(p) for p in kept):
-                        met += kept
+                        met += [ir.Marked(p.span, p, instr.span) for p in kept]
                         self.absorbed[instr.span] = instr
                         self.whole = self.whole and len(kept) == len(parts)
                     pc += 1

@@ -233,10 +233,10 @@ def _copy(
     top = next(i.name for i in body if isinstance(i, ir.Label))
     for instr in body:
         if isinstance(instr, ir.Draw) and taken.languages:
+            parts = tuple((span, _moved(e, inside)) for span, e in taken.languages)
             text = ir.TextGuide(
-                _all_of(call.span, [_moved(e, inside) for _, e in taken.languages]),
-                until, origin, at["stop"], ahead, taken.decided,
-            )  # fmt: skip
+                _all_of(call.span, [e for _, e in parts]), until, origin, at["stop"], ahead, taken.decided, parts
+            )
             spans = dict.fromkeys(span for span, _ in taken.languages)
             absorbed = tuple(ir.Absorbed(s, "automaton") for s in spans)
             out.append(replace(instr, guide=ir.Guide(absorbed=absorbed, text=text)))

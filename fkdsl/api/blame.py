@@ -1,0 +1,191 @@
+"""Blame for a run of a program: its account as lines, and the lines that cannot hold together.
+
+Where a particle has lived through every line nothing contradicts anything. Where all have died, programs with some of
+the lines left out are searched for one outcome of positive weight (inference.support), within a few seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from fkdsl.base.errors import PopulationDied, ProgramError
+from fkdsl.base.spans import Span
+from fkdsl.engine.cached_transformer import CachedTransformer
+from fkdsl.inference.blame import Account, Blame, Conflict
+from fkdsl.inference.result import Result
+from fkdsl.inference.support import can_live
+from fkdsl.ir.build import build
+from fkdsl.ir.lines import called_with, lines, only
+from fkdsl.ir.passes import optimise
+from fkdsl.language.lower import lower
+from fkdsl.program.clock import Clock
+from fkdsl.program.feynman_kac import SteeringModel
+from fkdsl.program.guided import Guides
+from fkdsl.program.state import ProgramState
+
+if TYPE_CHECKING:
+    from fkdsl.api.program import Program
+
+SECONDS = 3.0
+"""Time for the search, about: it ends between two batches of a model's."""
+AT_ONCE = 0.5
+"""Of it, time for one choice of lines."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What a run that asks for blame keeps. sampled: whether chance has a part in it."""
+
+    program: Program
+    clock: Clock
+    account: Account[ProgramState]
+    sampled: bool
+
+    @classmethod
+    def of(cls, program: Program, model: SteeringModel, *, sampled: bool) -> Watch:
+        """That of a model whose guides have a clock."""
+        assert model.guides.clock is not None
+        return cls(program, model.guides.clock, Account(model), sampled)
+
+    def of_result(self, result: Result) -> Result:
+        """The result with its blame."""
+        return replace(result, blame=self.blame(result.seconds, ()))
+
+    @contextmanager
+    def deaths(self, engines: Mapping[str, CachedTransformer]) -> Iterator[None]:
+        """A run within it that dies has its blame, and its report names the lines that contradict each other."""
+        began = time.monotonic()
+        try:
+            yield
+        except PopulationDied as died:
+            seconds = time.monotonic() - began
+            killers = [place for place, _ in self.account.deaths.most_common()]
+            found = conflicts(self.program, engines, killers) or self._never_together()
+            named = with_conflicts(died, found)
+            named.blame = self.blame(seconds, found)
+            raise named from None
+
+    def blame(self, seconds: float, found: Sequence[Conflict]) -> Blame:
+        """The lines with their shares; seconds: of the run, the work for blame included."""
+        own = max(seconds - self.clock.own, 0.0)
+        measured = sum(self.clock.by_place.values()) + self.clock.models
+        total = max(own, measured)
+        made = self.account.lines(lines(self.program.ir()), self.clock.by_place, total)
+        model = self.clock.models / total if total > 0.0 else None
+        other = (total - measured) / total if total > 0.0 else None
+        return Blame(made, tuple(found), total, model, other)
+
+    def _never_together(self) -> tuple[Conflict, ...]:
+        """The one or two lines that killed every particle, if none of them came past all of them."""
+        places = tuple(sorted(frozenset().union(*self.account.killers), key=lambda s: (s.source.name, s.start)))
+        if not self.sampled or not 1 <= len(places) <= 2 or self.account.together(places):
+            return ()
+        return (Conflict(places, "run"),)
+
+
+def with_conflicts(died: PopulationDied, found: Sequence[Conflict]) -> PopulationDied:
+    """The report with a paragraph on each conflict, above its advice."""
+    if not found:
+        return died
+    report, arrow, advice = died.report.partition("\n  = help: ")
+    told = [line for conflict in found for line in conflict_text(conflict)]
+    if found[0].certain:
+        advice = "loosen one of these lines, or leave it out"
+    details = {**died.details, "conflicts": [conflict_json(c) for c in found]}
+    return PopulationDied("\n".join([report, *(f"  {line}" for line in told)]) + arrow + advice, details)
+
+
+def conflict_text(conflict: Conflict) -> list[str]:
+    """What it says, and the lines themselves."""
+    one = len(conflict.places) == 1
+    says = {
+        (True, True): "this line can never hold:",
+        (True, False): "these lines cannot hold together:",
+        (False, True): "this line never held in this run:",
+        (False, False): "these lines never held together in this run:",
+    }[conflict.certain, one]
+    return [says, *(f"  line {s.line}: {source_text(s)}" for s in conflict.places)]
+
+
+def source_text(place: Span) -> str:
+    """The first line of a place's text."""
+    return (place.text.strip().splitlines() or [""])[0]
+
+
+def conflict_json(conflict: Conflict) -> dict[str, Any]:
+    """The conflict as JSON has it."""
+    places = [{"file": s.source.name, "line": s.line, "column": s.column} for s in conflict.places]
+    return {"lines": places, "by": conflict.by, "certain": conflict.certain}
+
+
+def conflicts(
+    program: Program, engines: Mapping[str, CachedTransformer], first: Sequence[Span] = (), seconds: float = SECONDS
+) -> tuple[Conflict, ...]:
+    """Lines that certainly cannot hold: each that cannot alone, each pair of others that cannot together, and where all
+    lines cannot but no pair is to blame, a smallest set of them. first: the lines to begin with."""
+    search = _Search(program, engines, time.monotonic() + seconds)
+    places = [*(p for p in first if p in search.places), *(p for p in search.places if p not in first)]
+    if search.why_dead(search.places) is None and search.lives:
+        return ()
+    dead = [p for p in places if search.why_dead([p])]
+    if dead and search.why_dead([]):
+        return ()  # what is drawn has no outcome, whatever the lines say
+    found = [search.conflict([p]) for p in dead]
+    for pair in combinations([p for p in places if p not in dead], 2):
+        if search.why_dead(pair):
+            found.append(search.conflict(pair))
+    if not found and search.why_dead(search.places):
+        found.append(search.conflict(search.smallest()))
+    return tuple(c for c in found if c.places)
+
+
+class _Search:
+    """Which choices of a program's lines leave no outcome. lives: whether the last one surely leaves one."""
+
+    def __init__(self, program: Program, engines: Mapping[str, CachedTransformer], until: float) -> None:
+        self.program, self.engines, self.until = program, engines, until
+        self.arguments = tuple(program.parameter_values().values())
+        self.whole = called_with(lower(program.checked, program.name), self.arguments)
+        self.places = lines(self.whole)
+        self.known: dict[frozenset[Span], str | None] = {}
+        self.lives = False
+
+    def why_dead(self, places: Sequence[Span]) -> str | None:
+        """How it is known that no outcome lives through these lines alone; None if one does, or it is not known."""
+        key = frozenset(places)
+        if key not in self.known:
+            self.known[key] = self._why_dead(key)
+        return self.known[key]
+
+    def _why_dead(self, places: frozenset[Span]) -> str | None:
+        self.lives = False
+        now = time.monotonic()
+        if now > self.until:
+            return None
+        try:
+            kept = optimise(only(self.whole, places), (), self.program.checked.folders)
+        except ProgramError:
+            return "automaton"
+        executable = build(kept, self.program.environment())
+        model = SteeringModel(executable, self.engines, self.arguments, guides=Guides(rejection=False))
+        alive = can_live(model, until=min(self.until, now + AT_ONCE))
+        self.lives = alive is True
+        return "enumeration" if alive is False else None
+
+    def smallest(self) -> list[Span]:
+        """All lines, less each that can be left out with nothing living still."""
+        kept = list(self.places)
+        for place in self.places:
+            fewer = [p for p in kept if p != place]
+            if self.why_dead(fewer):
+                kept = fewer
+        return kept
+
+    def conflict(self, places: Sequence[Span]) -> Conflict:
+        """The conflict of lines that are known to leave nothing."""
+        return Conflict(tuple(sorted(places, key=self.places.index)), self.why_dead(places) or "run")

@@ -1,0 +1,80 @@
+"""Blame as people read it, and as programs do (docs/inference.md, Blame)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fkdsl.api.blame import conflict_json, conflict_text, source_text
+from fkdsl.inference.blame import Blame, Line
+
+WIDTH = 100
+"""Columns of the table at most."""
+HEAD = "   log w      var   deaths     time  "
+LEAST = 0.0005
+"""Share of the variance below which a line that is no condition, factor or observe is left out: it is rounding."""
+
+
+def blame_text(blame: Blame) -> str:
+    """A row for each line, then where the time went that no line took, then what cannot hold together."""
+    lines = [line for line in blame.lines if is_shown(line)]
+    files = {line.place.source.name for line in lines[:1]}
+    names = [_name(line, line.place.source.name not in files) for line in lines]
+    width = max([len("line"), *map(len, names)])
+    rows = [f"{'line':<{width}}{HEAD}source"]
+    for name, line in zip(names, lines, strict=True):
+        figures = f"{_nats(line)} {_percent(line.variance_share)} {line.deaths:>8} {_percent(line.time_share)}"
+        rows.append(_cut(f"{name:<{width}}{figures}  {source_text(line.place)}"))
+    gap = " " * (width + 27)
+    if blame.model_share is not None and blame.other_share is not None:
+        rows.append(f"{gap}{_percent(blame.model_share)}  (the language models)")
+        rows.append(f"{gap}{_percent(blame.other_share)}  (drawing, trying outcomes, resampling)")
+    for conflict in blame.conflicts:
+        rows += ["", *map(_cut, conflict_text(conflict))]
+    return "\n".join(rows) + "\n"
+
+
+def is_shown(line: Line) -> bool:
+    """Whether a line had any part in the run, or was meant to."""
+    weighs = line.place.text.split(maxsplit=1)[:1] in (["condition"], ["factor"], ["observe"])
+    return weighs or line.deaths > 0 or abs(line.variance_share or 0.0) >= LEAST
+
+
+def _name(line: Line, elsewhere: bool) -> str:
+    return f"{line.place.source.name}:{line.place.line}" if elsewhere else str(line.place.line)
+
+
+def _nats(line: Line) -> str:
+    return f"{line.log_weight:>8.2f}" if line.log_weight else f"{'0':>8}"
+
+
+def _percent(share: float | None) -> str:
+    return f"{'-':>8}" if share is None else f"{100 * share:>7.1f}%"
+
+
+def _cut(row: str) -> str:
+    return row if len(row) <= WIDTH else row[: WIDTH - 1] + "…"
+
+
+def blame_json(blame: Blame) -> dict[str, Any]:
+    """The object `blame` of `--json` (docs/language.md)."""
+    return {
+        "lines": [
+            {
+                "file": line.place.source.name,
+                "line": line.place.line,
+                "column": line.place.column,
+                "text": line.place.text,
+                "deaths": line.deaths,
+                "passed": line.passed,
+                "log_weight": line.log_weight,
+                "variance_share": line.variance_share,
+                "time_share": line.time_share,
+            }
+            for line in blame.lines
+        ],
+        "deaths": blame.deaths,
+        "conflicts": [conflict_json(c) for c in blame.conflicts],
+        "seconds": blame.seconds,
+        "model_time_share": blame.model_share,
+        "other_time_share": blame.other_share,
+    }

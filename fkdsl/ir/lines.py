@@ -1,0 +1,62 @@
+"""A program with some of its conditions, factors and observes taken out: what blame compares.
+
+Without a condition or a factor nothing is weighed there; an observe still appends its text, and weighs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from fkdsl.base.spans import Span
+from fkdsl.ir import nodes as ir
+from fkdsl.ir.passes.reading import assigned, substitute
+from fkdsl.ir.segments import POTENTIALS
+
+
+def lines(program: ir.Program) -> list[Span]:
+    """The conditions, factors and observes of a program, in the order of its text; those of imported files after its
+    own."""
+    own = program.functions[program.entry].span.source
+    found = {i.span for f in program.functions.values() for i in f.body if isinstance(i, POTENTIALS)}
+    return sorted(found, key=lambda s: (s.source is not own, s.source.name, s.start))
+
+
+def only(program: ir.Program, places: Collection[Span]) -> ir.Program:
+    """The program with no potentials but those of the places."""
+    functions = {
+        name: replace(
+            f, body=tuple(_without(i) if isinstance(i, POTENTIALS) and i.span not in places else i for i in f.body)
+        )
+        for name, f in program.functions.items()
+    }
+    return replace(program, functions=functions)
+
+
+def _without(instr: ir.Instr) -> ir.Instr:
+    if isinstance(instr, ir.Observe):
+        return replace(instr, weighs=False)
+    return ir.Evaluate(instr.span, ir.Const(instr.span, None))
+
+
+def called_with(program: ir.Program, arguments: Sequence[Any]) -> ir.Program:
+    """The program with the entry's parameters as constants, but for those that it assigns: what depends on arguments
+    alone is then known before it runs."""
+    entry = program.functions[program.entry]
+    changed = {slot for instr in entry.body for slot in assigned(instr)}
+    known: Mapping[int, ir.Expr] = {
+        slot: ir.Const(entry.span, value) for slot, value in enumerate(arguments) if slot not in changed
+    }
+    body = tuple(_substituted(i, known) for i in entry.body)
+    return replace(program, functions={**program.functions, program.entry: replace(entry, body=body)})
+
+
+def _substituted(instr: ir.Instr, known: Mapping[int, ir.Expr]) -> ir.Instr:
+    changed: dict[str, Any] = {}
+    for name, value in vars(instr).items():
+        if isinstance(value, ir.Expr):
+            changed[name] = substitute(value, known)
+        elif isinstance(value, tuple) and all(isinstance(v, ir.Expr) for v in value):
+            changed[name] = tuple(substitute(v, known) for v in value)
+    return replace(instr, **changed)
