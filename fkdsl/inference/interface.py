@@ -79,7 +79,8 @@ class Charged(Protocol[S_contra]):
 
     def charges(self, x: S_contra) -> Sequence[Charge]:
         """What the step that led to x was charged with, in order: the parts of log G_t sum to it. A dead state's end
-        with -inf."""
+        with -inf, for each place that had a part in its death, the foremost last. 0 marks a place that it has passed,
+        where somebody watches."""
         ...
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -12,12 +12,15 @@ from fkdsl.base.spans import Span
 
 @dataclass
 class Clock:
-    """Seconds by line, and those that language models took. own: what only the search for blame took, which is no part
-    of the run's time. The rest is not measured: it is what is left of the run's time."""
+    """Seconds by line, and those that language models took; the rest is what is left of the run's time.
+
+    own: what only blame itself took, no part of the run's time. owners: the lines that constraints belong to.
+    """
 
     by_place: dict[Span, float] = field(default_factory=dict)
     models: float = 0.0
     own: float = 0.0
+    owners: dict[Hashable, Span] = field(default_factory=dict)
 
     @contextmanager
     def line(self, place: Span) -> Iterator[None]:

@@ -136,5 +136,6 @@ class SteeringModel:
                     for particle in askers[node]:
                         particle.rows[node] = row
             for constraint, asked in texts.items():
-                constraint.prepare(asked)
+                with nullcontext() if clock is None else clock.line(clock.owners[constraint]):
+                    constraint.prepare(asked)
             pending = blocked

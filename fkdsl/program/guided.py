@@ -123,6 +123,8 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
     except NeedRows as need:
         if text is not None:
             ask_ahead(particle, need, text, d)
+            if particle.guides.clock is not None:
+                particle.guides.clock.owners[text.constraint] = guide.blame
         raise
     if found is None:
         particle.drawn(frame, op.target, d.sample(rng))

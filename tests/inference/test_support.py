@@ -2,6 +2,7 @@
 
 from hypothesis import given
 
+from fkdsl.inference import support
 from fkdsl.inference.support import can_live
 from fkdsl.testing import Machine, exact_measure, machines
 
@@ -16,3 +17,11 @@ def test_a_search_that_would_be_too_long_says_that_it_does_not_know():
     assert can_live(dead) is False
     assert can_live(dead, max_states=4) is None
     assert can_live(dead, until=0.0) is None
+
+
+def test_a_search_that_forgets_an_outcome_is_caught(monkeypatch):
+    """A planted bug: only the first outcome of each step is looked at; the second is the one that lives."""
+    machine = Machine(M=(((0.5, 0.5), (0.5, 0.5)),), G=(((0.0, 1.0), (0.0, 1.0)),))
+    assert can_live(machine) is True
+    monkeypatch.setattr(support, "_siblings", lambda xp, beyond, rng: iter(()))
+    assert can_live(machine) is False

@@ -283,3 +283,14 @@ def test_certain_conflicts_are_exactly_the_minimal_ones_by_enumeration(text, ext
         pairs = {k for k in z if len(k) == 2 and z[k] == 0.0 and not any((s,) in singles for s in k)}
         assert singles | pairs == {k for k in found if len(k) <= 2}
         assert found
+
+
+@pytest.mark.smollm2
+def test_on_a_real_model_each_of_two_patterns_bears_what_it_refuses():
+    blame = fkdsl.load("programs/email.fk").run(particles=4, seed=1, blame=True).blame
+    form, name = blame.lines
+    assert form.log_weight < 0.0
+    assert name.log_weight < 0.0
+    assert abs(form.variance_share + name.variance_share - 1.0) <= 1e-9
+    assert blame.model_share > 0.5
+    assert (blame.deaths, blame.conflicts) == (0, ())
