@@ -10,6 +10,7 @@ from typing import Any
 
 from fkdsl.base.errors import CallError
 from fkdsl.engine.cached_transformer import CachedTransformer
+from fkdsl.engine.meter import Meter
 from fkdsl.language import tree
 from fkdsl.language.parser import parse, read_source
 from fkdsl.models.interface import LanguageModel
@@ -33,7 +34,8 @@ class Engines(Mapping[str, CachedTransformer]):
     """By declared name, '' for the default; one that is not declared is a reference (`prompt(..., model="org/name")`).
 
     override: takes the default model's place: a reference, the name of a model that the file declares, a .fk file whose
-    first table it is, or a model itself. Two names for one reference share one engine.
+    first table it is, or a model itself. Two names for one reference share one engine. metered: whether engines take
+    the time of their forwards.
     """
 
     def __init__(
@@ -47,11 +49,12 @@ class Engines(Mapping[str, CachedTransformer]):
         dtype: str | None = None,
         device: str | None = None,
         progress: Progress = silent,
+        metered: bool = False,
     ) -> None:
         self.declared, self.folder, self.override = declared, folder, override
         self.cache_memory, self.max_batch = cache_memory or CACHE_MEMORY, max_batch or MAX_BATCH
         self.dtype, self.device = dtype, device
-        self.progress = progress
+        self.progress, self.metered = progress, metered
         self._engines: dict[str, CachedTransformer] = {}
         self._by_reference: dict[Any, CachedTransformer] = {}
 
@@ -134,7 +137,9 @@ class Engines(Mapping[str, CachedTransformer]):
         return self._by_reference[model]
 
     def _engine(self, model: LanguageModel) -> CachedTransformer:
-        return CachedTransformer(model, self.cache_memory, self.max_batch)
+        engine = CachedTransformer(model, self.cache_memory, self.max_batch)
+        engine.meter = Meter() if self.metered else None
+        return engine
 
 
 def table_model(declaration: tree.ModelDecl) -> TableModel:

@@ -28,6 +28,7 @@ COMMANDS = {
     "replay": ("fkdsl.cli.replay", "read a trace: the particles of a run, and the path of any, line by line"),
     "check": ("fkdsl.cli.check", "find a program's mistakes without running it"),
     "explain": ("fkdsl.cli.check", "print the Feynman-Kac model that a program means"),
+    "prefill": ("fkdsl.cli.prefill", "compute a program's prompts once, and write them to a file"),
     "models": ("fkdsl.cli.models", "list, fetch and describe language models"),
 }
 
@@ -56,6 +57,8 @@ def _parser() -> argparse.ArgumentParser:
         _add_run(added[name], fixed=name == "exact")
     _add_compare(added["compare"])
     _add_replay(added["replay"])
+    _add_call(added["prefill"])
+    added["prefill"].add_argument("--out", required=True, metavar="FILE", help="where to write the keys and values")
     added["check"].add_argument("files", nargs="+", metavar="FILE.fk")
     _add_program(added["explain"])
     models = added["models"].add_subparsers(dest="action", metavar="action", required=True)
@@ -138,6 +141,9 @@ def _add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
     parser.add_argument("--trace", metavar="FILE.jsonl", help="write the run down, for `fkdsl replay` and --resume")
     parser.add_argument("--resume", metavar="FILE.jsonl",
                         help="go on with the run of this file, and in it; begin it if there is none")  # fmt: skip
+    parser.add_argument("--prefill", metavar="FILE", help="decode from what `fkdsl prefill` wrote")
+    parser.add_argument("--stats", action="store_true",
+                        help="print what the model's forwards took, prefill and decoding apart")  # fmt: skip
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="stop after this time, with status 3")
     parser.add_argument("--top", type=int, default=10, help="how many values to print (default 10)")
 

@@ -15,11 +15,13 @@ from fkdsl.api import Program, load
 from fkdsl.api.blame import conflicts, with_conflicts
 from fkdsl.api.engines import Engines
 from fkdsl.api.hint import Hint, Need
+from fkdsl.api.prefill import adopt
 from fkdsl.base.errors import CallError, PopulationDied
 from fkdsl.cli.blame import blame_text
 from fkdsl.cli.check import warn, without
 from fkdsl.cli.progress import RunProgress
 from fkdsl.cli.report import result_json, result_text
+from fkdsl.cli.stats import stats_json, stats_text
 from fkdsl.inference.adaptive import Aim
 from fkdsl.inference.methods import METHODS, check_options
 from fkdsl.inference.run import check_islands
@@ -37,7 +39,9 @@ def main(args: argparse.Namespace) -> int:
     aim.check(method, args.islands)
     warn(program.warnings)
     with RunProgress(program.name) as progress:
-        engines = called_engines(program, args, progress)
+        engines = called_engines(program, args, progress, metered=args.stats)
+        if args.prefill:
+            adopt(program, args.prefill, engines)
         hint = Hint(program, engines)
 
         def observe(step: Any) -> None:
@@ -65,11 +69,16 @@ def main(args: argparse.Namespace) -> int:
         if not args.no_hint and args.islands == 1 and not aim.asked:
             result = replace(result, notes=(*result.notes, *hints(args, hint.exact_needs(result))))
     if args.json:
-        print(json.dumps(result_json(result, filtering=args.filtering), ensure_ascii=False))
+        found = result_json(result, filtering=args.filtering)
+        if args.stats:
+            found["stats"] = stats_json(engines)
+        print(json.dumps(found, ensure_ascii=False))
     else:
         print(result_text(result, check_options(method, options), top=args.top, filtering=args.filtering), end="")
         if result.blame is not None:
             print("\n" + blame_text(result.blame), end="")
+        if args.stats:
+            print("\n" + stats_text(engines), end="")
     return 0
 
 
@@ -103,7 +112,9 @@ def called_program(args: argparse.Namespace) -> Program:
     return without(program(**parameters(program, args.parameters)), args.no_opt)
 
 
-def called_engines(program: Program, args: argparse.Namespace, progress: RunProgress) -> Engines:
+def called_engines(
+    program: Program, args: argparse.Namespace, progress: RunProgress, *, metered: bool = False
+) -> Engines:
     """The program's models as the call's flags say; none is loaded yet."""
     return program.engines(
         args.model,
@@ -111,6 +122,7 @@ def called_engines(program: Program, args: argparse.Namespace, progress: RunProg
         dtype=args.dtype,
         device=args.device,
         progress=progress.loading,
+        metered=metered,
     )
 
 

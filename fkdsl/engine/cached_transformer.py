@@ -14,17 +14,20 @@ Segments are opaque here: where their bytes lie is the model's affair (fkdsl.mod
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
 
-from fkdsl.base.errors import CallError
+from fkdsl.base.errors import CallError, InternalError
 from fkdsl.engine.batching import Job, plan_waves
 from fkdsl.engine.kv_cache import KVCache
+from fkdsl.engine.meter import Meter
 from fkdsl.engine.prefix_tree import Context, PrefixTree
-from fkdsl.models.interface import ForwardRow, LanguageModel, Past
+from fkdsl.models.cost import Cost
+from fkdsl.models.interface import ForwardRow, LanguageModel, Past, Segment
 
 __all__ = ["CachedTransformer", "Context", "Stats"]
 
@@ -43,7 +46,8 @@ class Stats:
 class CachedTransformer:
     """A language model with a prefix tree of everything it has been asked.
 
-    memory_budget: bytes of segments and rows to keep, None for no bound. max_batch: rows in one forward.
+    memory_budget: bytes of segments and rows to keep, None for no bound. max_batch: rows in one forward. meter: takes
+    the time of every forward, where there is one.
     """
 
     def __init__(self, model: LanguageModel, memory_budget: int | None = None, max_batch: int | None = None) -> None:
@@ -52,6 +56,8 @@ class CachedTransformer:
         self.cache = KVCache(memory_budget)
         self.tree = PrefixTree(lambda node: self.cache.release(id(node)))
         self.stats = Stats()
+        self.meter: Meter | None = None
+        self._adopted: list[Context] = []
 
     def fresh(self) -> CachedTransformer:
         """The same model and bounds with an empty tree, an empty cache and zero stats."""
@@ -117,6 +123,24 @@ class CachedTransformer:
         nodes = [self.extend(context, tokens[:k]) for k in range(len(tokens))]
         return float(sum(row[i] for row, i in zip(self.log_probs(nodes), tokens, strict=True)))
 
+    # ----------------------------------------------------------------- prefill
+
+    def past(self, context: Context) -> Past:
+        """The cached segment that ends a context whose row was asked for before."""
+        found = self._past(context)
+        if found is None:
+            raise InternalError("the empty context has no segment")
+        return found
+
+    def adopt(self, tokens: Sequence[int], segment: Segment, row: NDArray[Any]) -> Context:
+        """A context that was computed elsewhere: its segment, which stands for all of it, and its row (V,). It is held
+        for as long as this engine is."""
+        context = self.extend(self.root, tokens)
+        self.cache.put(segment, [id(node) for node in context.path()], id(self.root))
+        self.cache.put_row(id(context), row)
+        self._adopted.append(context)
+        return context
+
     # ----------------------------------------------------------------- forward
 
     def _usable(self, node: Context) -> bool:
@@ -127,7 +151,10 @@ class CachedTransformer:
     def _forward(self, jobs: Sequence[Job]) -> dict[Context, NDArray[Any]]:
         """One batched forward; keeps its segments and rows, and gives the rows wanted."""
         batch = [ForwardRow(self._past(job.base), tuple(n.token for n in job.run), job.positions) for job in jobs]
+        began = time.perf_counter()
         answers = self.model.forward(batch)
+        if self.meter is not None:
+            self._measure(self.meter, jobs, batch, time.perf_counter() - began)
         self.stats.model_calls += 1
         self.stats.forwarded_tokens += sum(len(row.tokens) for row in batch)
         rows: dict[Context, NDArray[Any]] = {}
@@ -137,6 +164,13 @@ class CachedTransformer:
                 rows[node] = row
                 self.cache.put_row(id(node), row)
         return rows
+
+    def _measure(self, meter: Meter, jobs: Sequence[Job], batch: Sequence[ForwardRow], seconds: float) -> None:
+        pasts = [job.base.length for job in jobs]
+        cost: Cost | None = getattr(self.model, "cost", None)
+        wanted = sum(len(row.wanted) for row in batch)
+        taken = cost.forward(pasts, [len(row.tokens) for row in batch], wanted) if cost is not None else None
+        meter.of(batch).add(pasts, batch, seconds, taken)
 
     def _past(self, base: Context) -> Past | None:
         """The cached segment that ends a context; the empty one has none."""

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding, rms_norm, scaled_dot_product_attention
 
+from fkdsl.models.cost import Cost
 from fkdsl.models.interface import ForwardRow
 from fkdsl.models.kv_pool import KVPool, KVSegment, table_of
 from fkdsl.models.linear import Linear, pack
@@ -115,11 +116,20 @@ class Decoder:
         head = "lm_head" if "lm_head.weight" in weights else "model.embed_tokens"
         self.head = self._packed(head)
         self.layers = [self._layer(f"model.layers.{i}") for i in range(shape.layers)]
+        self.cost = self._cost(head)
         self._weights = {}  # packed: not to be held twice
         self._turns = self._turns_to(256)
         self.pool = KVPool(
             [(2 * self.kv_heads, self.width)] * shape.layers, self.embedding.dtype, self.embedding.device
         )
+
+    def _cost(self, head: str) -> Cost:
+        """What a forward takes, by the weights' shapes."""
+        maps = sum(w.numel() for name, w in self._weights.items() if w.dim() == 2 and ".layers." in name)
+        of_head = self._weights[f"{head}.weight"].numel()
+        size = 1 if self._precision == "int8" else self.embedding.element_size()
+        slot = 2 * self.kv_heads * self.width * self.shape.layers * self.embedding.element_size()
+        return Cost(maps, of_head, self.heads * self.width * self.shape.layers, float((maps + of_head) * size), slot)
 
     @classmethod
     def of_module(cls, module: Any, precision: str) -> Decoder:

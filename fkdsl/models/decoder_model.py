@@ -18,7 +18,9 @@ import torch
 
 from fkdsl.base.errors import CallError, InternalError
 from fkdsl.models.decoder import Decoder, Shape, fits
+from fkdsl.models.digest import digest_of
 from fkdsl.models.interface import Answer, ForwardRow
+from fkdsl.models.kv_pool import KVPool
 from fkdsl.models.tokenized import Texts, TokenizedModel, normalised
 from fkdsl.models.tokenizer import vocabulary_of
 
@@ -29,6 +31,11 @@ class DecoderModel(TokenizedModel):
     def __init__(self, decoder: Decoder, texts: Texts) -> None:
         super().__init__(texts)
         self.decoder = decoder
+        self.cost = decoder.cost
+
+    @property
+    def pool(self) -> KVPool:
+        return self.decoder.pool
 
     def forward(self, rows: Sequence[ForwardRow]) -> list[Answer]:
         """One batch, each row with as many new tokens as it likes."""
@@ -56,6 +63,7 @@ def decoder_from_files(folder: Path, precision: str, dtype: torch.dtype, name: s
     shape = Shape.of(config, frequencies, 1.0)
     size = weights["model.embed_tokens.weight"].shape[0]
     parameters = sum(t.numel() for t in weights.values())
+    digest = digest_of(weights)
     decoder = Decoder(shape, weights, precision)
     backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
     backend.no_truncation()
@@ -75,7 +83,13 @@ def decoder_from_files(folder: Path, precision: str, dtype: torch.dtype, name: s
         prefix=framed[: len(framed) - len(plain)] if framed[-len(plain) :] == plain else [],
         chat=_chat(folder, name),
         max_length=longest if isinstance(longest, int) and longest > 0 else None,
-        facts={"family": config.model_type, "parameters": parameters, "dtype": precision, "device": "cpu"},
+        facts={
+            "family": config.model_type,
+            "parameters": parameters,
+            "dtype": precision,
+            "device": "cpu",
+            "digest": digest,
+        },
     )
     return DecoderModel(decoder, texts)
 

@@ -44,6 +44,10 @@ class HuggingFaceModel(TokenizedModel):
             pack_modules(module, precision)
         self.plain_attention = all(_is_attention(layer) for layer in DynamicCache(config=module.config).layers)
 
+    @property
+    def pool(self) -> KVPool | None:
+        return self._pool
+
     def forward(self, rows: Sequence[ForwardRow]) -> list[Answer]:
         """One batch of attention rows, or one for each pair of lengths of other caches."""
         if any(not row.tokens for row in rows):

@@ -11,6 +11,7 @@ import torch
 from fkdsl.base.errors import CallError
 from fkdsl.models.decoder import Decoder, fits
 from fkdsl.models.decoder_model import DecoderModel, decoder_from_files, templated
+from fkdsl.models.digest import digest_of
 from fkdsl.models.linear import packs_int8
 from fkdsl.models.tokenized import Texts, TokenizedModel
 from fkdsl.models.tokenizer import vocabulary_of
@@ -104,6 +105,7 @@ def texts_of(module: Any, tokenizer: Any, name: str, dtype: str) -> Texts:
         "parameters": sum(p.numel() for p in module.parameters()),
         "dtype": dtype,
         "device": str(module.device),
+        "fingerprint": digest_of(module.state_dict()),
     }
     return Texts(
         vocabulary_of(tokenizer, size, ends),

@@ -10,7 +10,9 @@ import numpy as np
 import torch
 
 from fkdsl.base.errors import CallError
+from fkdsl.models.cost import Cost
 from fkdsl.models.interface import Answer, ForwardRow, Rows
+from fkdsl.models.kv_pool import KVPool
 from fkdsl.models.vocabulary import Vocabulary
 
 
@@ -34,6 +36,13 @@ class TokenizedModel:
     """A LanguageModel but for its forward."""
 
     allows_empty = False
+    cost: Cost | None = None
+    """What its forwards take, where its shape is known."""
+
+    @property
+    def pool(self) -> KVPool | None:
+        """Where its keys and values lie; None before the first forward shows it, or where it keeps others."""
+        return None
 
     def __init__(self, texts: Texts) -> None:
         self._texts = texts

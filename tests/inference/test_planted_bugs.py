@@ -123,7 +123,7 @@ def test_steer_spends_the_draws_of_merged_particles_on_what_they_merged_into():
     model = Machine(M=(((0.9, 0.1), (0.9, 0.1)),) * 3, G=(((1.0, 1.0), (1.0, 1.0)),) * 3)
     first, second, *_ = steer(model, KeyedRng(0), 50, 3)
     copies, _, ancestors = steer_module.expand(model, second, 2, 50, 3)
-    assert first.alive == 50 and second.alive == 2
+    assert (first.alive, second.alive) == (50, 2)
     assert 148 <= len(copies) <= 150
     heavy = int(np.argmax(second.log_weights))
     assert ancestors.count(heavy) > 5 * ancestors.count(1 - heavy)

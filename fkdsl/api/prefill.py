@@ -1,0 +1,77 @@
+"""Prefill apart from decoding: a program's prompts computed once, to be decoded from by other runs and processes.
+
+>>> from fkdsl.api import parse
+>>> program = parse('model m = table:\\n    "" -> "a": 0.5, EOS: 0.5\\n\\n'
+...                 'program p() -> str:\\n    lm = prompt("a")\\n    t ~ lm\\n    return lm.text\\n')
+>>> [(name, context.length) for name, context in prompts(program, program.engines())]
+[('', 1)]
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fkdsl.api.engines import Engines
+from fkdsl.api.program import Program
+from fkdsl.base.errors import CallError
+from fkdsl.base.random import KeyedRng
+from fkdsl.engine.cached_transformer import Context
+
+if TYPE_CHECKING:
+    from fkdsl.models.stored import Stored
+
+
+def prompts(program: Program, engines: Engines) -> list[tuple[str, Context]]:
+    """The contexts of s0, each with the name of its model: what a program has read before its first draw."""
+    states, _ = program.feynman_kac(engines=engines).initial([KeyedRng(0)])
+    found = [(c.model, c.node) for c in states[0].contexts if c.node.length]
+    if not found:
+        raise CallError(
+            f"`{program.name}` has no prompt before its first draw, so there is nothing to compute ahead",
+            "make its contexts, by prompt(...), before it draws",
+        )
+    return list(dict.fromkeys(found))
+
+
+def prefill(program: Program, path: str | Path, engines: Engines | None = None) -> Stored:
+    """Computes the prompts' keys and values, each with the row after it, and writes them to a file."""
+    from fkdsl.models import stored as files
+
+    engines = engines if engines is not None else program.engines()
+    found = prompts(program, engines)
+    identities = {name: files.identity(engines[name].model) for name, _ in found}
+    contexts = []
+    for name, context in found:
+        engine = engines[name]
+        (row,) = engine.log_probs([context])
+        planes = files.planes_of(engine.model, engine.past(context))
+        contexts.append(files.StoredContext(name, context.tokens, planes, row))
+    made = files.Stored(identities, tuple(contexts))
+    files.save(Path(path), made)
+    return made
+
+
+def adopt(program: Program, path: str | Path, engines: Engines) -> None:
+    """Puts a file's keys and values and rows into the engines' caches, where a run finds them.
+
+    Raises CallError where the models, their precision or the program's prompts are not the file's.
+    """
+    from fkdsl.models import stored as files
+
+    stored = files.read(Path(path))
+    begins = {(name, context.tokens) for name, context in prompts(program, engines)}
+    for name, found in stored.identities.items():
+        if (different := files.differences(found, files.identity(engines[name].model))) != "":
+            message = f"{path} was made by another model, {found['model']}: {different}"
+            raise CallError(message, "make it again with this model and precision")
+    other = files.strange_context(stored.contexts, begins)
+    if other is not None:
+        read = engines[other.model].model.vocabulary.text(other.tokens)
+        raise CallError(
+            f"{path} was made for another prompt, of {len(other.tokens)} tokens: ...{read[-40:]!r}",
+            "make it again for this program and these parameters",
+        )
+    for context in stored.contexts:
+        engine = engines[context.model]
+        engine.adopt(context.tokens, files.segment_of(engine.model, context), context.row)

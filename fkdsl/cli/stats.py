@@ -1,0 +1,60 @@
+"""What the models' forwards took, as `--stats` prints it: prefill and decoding apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from fkdsl.engine.cached_transformer import CachedTransformer
+from fkdsl.engine.meter import Work
+
+
+def stats_text(engines: Mapping[str, CachedTransformer]) -> str:
+    """Two lines for each model: tokens and time, then operations and bytes by the model's shape, and their ratio."""
+    lines = []
+    for name, engine in _metered(engines):
+        for kind, work in _kinds(engine).items():
+            if work.forwards:
+                title = f"{kind}{f' ({name})' if name else ''}"
+                lines += [f"{title:<8} {_counts(work)}", f"{'':<8} {_rates(work)}"]
+    return "\n".join(lines) + "\n" if lines else "no model was asked\n"
+
+
+def stats_json(engines: Mapping[str, CachedTransformer]) -> dict[str, Any]:
+    """The same as numbers, by model; '' is the default one."""
+    return {name: {kind: asdict(work) for kind, work in _kinds(engine).items()} for name, engine in _metered(engines)}
+
+
+def _metered(engines: Mapping[str, CachedTransformer]) -> list[tuple[str, CachedTransformer]]:
+    """Each engine once, by its first name."""
+    found: dict[int, tuple[str, CachedTransformer]] = {}
+    for name, engine in engines.items():
+        if engine.meter is not None:
+            found.setdefault(id(engine), (name, engine))
+    return list(found.values())
+
+
+def _kinds(engine: CachedTransformer) -> dict[str, Work]:
+    assert engine.meter is not None
+    return {"prefill": engine.meter.prefill, "decode": engine.meter.decode}
+
+
+def _counts(work: Work) -> str:
+    s = "s" if work.forwards > 1 else ""
+    parts = [
+        f"{work.tokens} tokens in {work.forwards} forward{s} of {work.rows / work.forwards:.1f} rows",
+        f"{work.cached / work.rows:.0f} tokens cached a row",
+        f"{work.seconds:.3f} s",
+        f"{work.tokens / work.seconds:.0f} tokens/s" if work.seconds else "",
+    ]
+    return "   ".join(filter(None, parts))
+
+
+def _rates(work: Work) -> str:
+    if work.flops is None or work.bytes is None:
+        return "operations and bytes: this model's shape is not known here"
+    intensity = f"{work.flops / 1e9:.3g} GFLOP / {work.bytes / 1e9:.3g} GB = {work.flops / work.bytes:.3g} FLOP a byte"
+    if not work.seconds:
+        return intensity
+    return f"{intensity}   {work.flops / work.seconds / 1e9:.3g} GFLOP/s   {work.bytes / work.seconds / 1e9:.3g} GB/s"

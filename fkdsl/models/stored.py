@@ -1,0 +1,163 @@
+"""Keys and values of a prompt as a file: computed by one process, decoded from by another.
+
+A file is safetensors: for each context k, `k.p` (tokens, heads, width) for every plane p of the model's pool, and
+`k.row` (V,) the log-probabilities after it. Its metadata say what it is of: the model's digest and precision, the
+tokens, and a checksum over everything. A file that does not fit, or was changed, is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fkdsl.base.errors import CallError
+from fkdsl.models.interface import ForwardRow, LanguageModel, Past, Rows
+from fkdsl.models.kv_pool import KVPool, KVSegment, table_of
+from fkdsl.models.tokenized import TokenizedModel
+
+FORMAT = "fkdsl prefill 1"
+
+
+@dataclass(frozen=True)
+class StoredContext:
+    """model: the name by which a program calls it. planes: (tokens, heads, width) each; row: (V,), nats."""
+
+    model: str
+    tokens: tuple[int, ...]
+    planes: tuple[Tensor, ...]
+    row: Rows
+
+
+@dataclass(frozen=True)
+class Stored:
+    """identities: by the program's names for them, what each model was (`identity`)."""
+
+    identities: Mapping[str, Mapping[str, str]]
+    contexts: tuple[StoredContext, ...]
+
+
+def identity(model: LanguageModel) -> dict[str, str]:
+    """What a model must be for its keys and values to be another's: weights, precision, vocabulary; and its name."""
+    facts = model.describe()
+    if not isinstance(model, TokenizedModel) or "fingerprint" not in facts:
+        raise CallError(
+            f"{model.name} has no keys and values to store",
+            "a prefill is for transformers; a table computes nothing for its prompt",
+        )
+    return {
+        "model": model.name,
+        "weights": str(facts["fingerprint"]),
+        "dtype": str(facts["dtype"]),
+        "vocabulary": model.vocabulary.fingerprint,
+    }
+
+
+def planes_of(model: LanguageModel, past: Past) -> tuple[Tensor, ...]:
+    """What a model's pool holds of a whole context, (tokens, heads, width) for each plane, on the CPU."""
+    pool = _pool(model)
+    if pool is None or not isinstance(past.segment, KVSegment):
+        raise CallError(
+            f"{model.name} keeps no keys and values, but a state of another kind",
+            "a prefill is for families whose layers are all attention",
+        )
+    index = torch.from_numpy(table_of(past).astype(np.int64)).to(pool.device)
+    return tuple(plane.index_select(0, index).cpu() for plane in pool.planes)
+
+
+def segment_of(model: LanguageModel, stored: StoredContext) -> KVSegment:
+    """The stored context as a segment of the model's own pool."""
+    pool = _pool(model)
+    if pool is None:
+        # A library's module shows the shapes of its cache only by running.
+        model.forward([ForwardRow(None, stored.tokens[:1], ())])
+        pool = _pool(model)
+    shapes = [(len(stored.tokens), heads, width) for heads, width in pool.shapes] if pool is not None else []
+    if pool is None or [tuple(p.shape) for p in stored.planes] != shapes:
+        raise CallError("the stored keys and values are not of this model's shape", "make the file again")
+    slots = pool.take(len(stored.tokens))
+    index = torch.from_numpy(slots.astype(np.int64)).to(pool.device)
+    with torch.inference_mode():
+        for plane, found in zip(pool.planes, stored.planes, strict=True):
+            plane.index_copy_(0, index, found.to(plane))
+    return KVSegment(pool, None, slots)
+
+
+def _pool(model: LanguageModel) -> KVPool | None:
+    return model.pool if isinstance(model, TokenizedModel) else None
+
+
+def save(path: Path, stored: Stored) -> int:
+    """Writes a file; its size in bytes."""
+    from safetensors.torch import save_file
+
+    tensors = {f"{k}.{p}": t.contiguous() for k, c in enumerate(stored.contexts) for p, t in enumerate(c.planes)}
+    tensors |= {f"{k}.row": torch.from_numpy(np.array(c.row)) for k, c in enumerate(stored.contexts)}
+    metadata = {
+        "format": FORMAT,
+        "identities": json.dumps(stored.identities),
+        "contexts": json.dumps([[c.model, list(c.tokens), len(c.planes)] for c in stored.contexts]),
+    }
+    metadata["checksum"] = _checksum(metadata, tensors)
+    try:
+        save_file(tensors, path, metadata)
+    except OSError as error:
+        raise CallError(f"{path} cannot be written: {error.strerror or error}", "give another path") from None
+    return path.stat().st_size
+
+
+def read(path: Path) -> Stored:
+    """The contents of a file. Raises CallError if it is none, or was changed or cut off."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.exists():
+        raise CallError(f"there is no file {path}", f"make it: fkdsl prefill PROGRAM.fk --out {path}")
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CallError(f"{path} is no prefill, or was cut off: {error}", "make it again by fkdsl prefill") from None
+    if metadata.get("format") != FORMAT:
+        raise CallError(f"{path} is no prefill of this version", "make it again by fkdsl prefill")
+    if metadata.pop("checksum", "") != _checksum(metadata, tensors):
+        raise CallError(f"{path} was changed since it was made", "make it again by fkdsl prefill")
+    contexts = tuple(
+        StoredContext(model, tuple(ids), tuple(tensors[f"{k}.{p}"] for p in range(n)), tensors[f"{k}.row"].numpy())
+        for k, (model, ids, n) in enumerate(json.loads(metadata["contexts"]))
+    )
+    return Stored(json.loads(metadata["identities"]), contexts)
+
+
+def _checksum(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    digest = blake2b(digest_size=16)
+    for key in sorted(metadata):
+        digest.update(f"{key}={metadata[key]};".encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)};".encode())
+        digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def differences(stored: Mapping[str, str], here: Mapping[str, str]) -> str:
+    """How a stored model differs from the one at hand, '' if it does not."""
+    said: list[tuple[str, str]] = [("dtype", "precision"), ("vocabulary", "vocabulary"), ("weights", "weights")]
+    found: Iterable[str] = (_said(key, name, stored, here) for key, name in said if stored.get(key) != here.get(key))
+    return ", ".join(found)
+
+
+def _said(key: str, name: str, stored: Mapping[str, str], here: Mapping[str, str]) -> str:
+    return f"{name} {stored.get(key)} and {here.get(key)}" if key == "dtype" else f"other {name}"
+
+
+def strange_context(
+    stored: Sequence[StoredContext], begins: Collection[tuple[str, tuple[int, ...]]]
+) -> StoredContext | None:
+    """The first stored context that is none of those that a program begins with, by model and tokens."""
+    return next((c for c in stored if (c.model, c.tokens) not in begins), None)
