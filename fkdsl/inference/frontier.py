@@ -118,7 +118,8 @@ class Child(Generic[S]):
 
 
 class Frontier(Generic[S]):
-    """Tasks and groups, by the rank of their next outcome. Equal states that wait to be stepped wait as one."""
+    """Tasks and groups, by the rank of their next outcome. Equal states that wait to be stepped wait as one; what is
+    known to come to nothing is not kept."""
 
     def __init__(self, model: FeynmanKac[S]) -> None:
         self.model = model
@@ -131,6 +132,8 @@ class Frontier(Generic[S]):
 
     def add(self, child: Child[S]) -> None:
         """A state that is to be stepped."""
+        if self.rank(child.x, child.log_weight) == -math.inf:
+            return
         key = (child.t, self.model.key(child.x))
         held, w = self._waiting.get(key), child.log_weight
         if held is not None:
@@ -147,7 +150,9 @@ class Frontier(Generic[S]):
             self._push(task, min(task.log_mass, task.log_weight + float(group.ranked.log_p[-1])))
 
     def _push(self, item: Task[S] | Group[S], log_next: float) -> None:
-        heapq.heappush(self._heap, (-self.rank(item.x, log_next), next(self._number), item))
+        rank = self.rank(item.x, log_next)
+        if rank > -math.inf:
+            heapq.heappush(self._heap, (-rank, next(self._number), item))
 
     def rank(self, x: S, log_weight: float) -> float:
         """What comes first has most of it: the weight, times the most that can still come to it where that is known."""

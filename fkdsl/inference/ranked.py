@@ -26,7 +26,7 @@ from fkdsl.base.logspace import Floats
 from fkdsl.base.random import Key, Probabilities, check_probabilities
 from fkdsl.inference.enumeration import EnumeratingRng
 
-KEPT = 1024
+KEPT = 256
 """Outcomes of one decision that are held in order."""
 
 

@@ -386,6 +386,14 @@ def test_siblings_of_a_masked_draw_are_bounded_by_their_own_probability():
     assert abs(math.exp(last.bounds[1]) - 0.03) <= 1e-12
 
 
+def test_what_is_known_to_come_to_nothing_is_not_waited_for():
+    """Every second state can only die; its like once kept the search from ending."""
+    model = Machine(M=(((0.5, 0.5), (0.5, 0.5)),) * 20, G=(((1.0, 1.0), (0.0, 0.0)),) * 20, merge=False)
+    *_, last = best_first(model)
+    assert abs(last.log_Z - 19 * math.log(0.5)) <= 1e-12
+    assert last.log_open == -math.inf
+
+
 def test_levels_and_best_first_count_the_same_states_when_nothing_merges():
     model = Machine(WALK.M[:4], WALK.G[:4], merge=False)
     *_, last = best_first(model)
