@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
+from fkdsl.inference.frontier import Explored
 from fkdsl.inference.interface import Step
 from fkdsl.models.progress import Meter, silent
 
@@ -76,6 +77,8 @@ class RunProgress:
             self._progress.update(self._task, total=max(n, 1), completed=n - step.unfinished, note=note)
         else:
             note = f"step {step.t}  {tokens} tokens  {len(step.states)} states  {step.unfinished} running"
+            if isinstance(step, Explored):
+                note += f"  log Z {step.bounds[0]:.3f} to {step.bounds[1]:.3f}"
             self._progress.update(self._task, note=note)
 
 
