@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from hashlib import blake2b
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -50,14 +50,13 @@ class Rng(Protocol):
         ...
 
 
-@runtime_checkable
-class WeightedRng(Protocol):
+class WeightedRng:
     """A stream that visits outcomes instead of drawing them: what an outcome weighs need not stay out of its
     probability."""
 
     def weighted(self, p: Probabilities, mass: float) -> tuple[int, float]:
         """See `weighted`."""
-        ...
+        raise NotImplementedError
 
 
 def weighted(rng: Rng, p: Probabilities, mass: float) -> tuple[int, float]:

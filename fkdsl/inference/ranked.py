@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fkdsl.base.errors import InternalError
 from fkdsl.base.logspace import Floats
-from fkdsl.base.random import Key, Probabilities, check_probabilities
+from fkdsl.base.random import Key, Probabilities, WeightedRng, check_probabilities
 from fkdsl.inference.enumeration import EnumeratingRng
 
 KEPT = 256
@@ -67,7 +67,7 @@ def ranked(p: Probabilities, mass: float, skip: int = 0) -> Ranked:
     return Ranked(order, np.log(q) - math.log(mass), log_from, log_beyond, skip + len(order))
 
 
-class RankedRng(EnumeratingRng):
+class RankedRng(EnumeratingRng, WeightedRng):
     """A stream that replays decisions, takes the outcome of rank `skip` of the next one, and the likeliest of those
     after it.
 

@@ -23,6 +23,7 @@ class Timed(Generic[S]):
         self._model, self._timeout = model, timeout
         self._began = time.monotonic()
         self.t = 0
+        self._log_bound = model.log_bound if isinstance(model, Bounded) else lambda x: math.inf
 
     @property
     def over(self) -> bool:
@@ -47,7 +48,7 @@ class Timed(Generic[S]):
         return self._model.key(x)
 
     def log_bound(self, x: S) -> float:
-        return self._model.log_bound(x) if isinstance(self._model, Bounded) else math.inf
+        return self._log_bound(x)
 
     def describe(self, x: S) -> str:
         return self._model.describe(x)
