@@ -32,7 +32,7 @@ from fkdsl.inference.run import DETERMINISTIC
 DEFAULT_METHODS = ("local", "importance", "smc", "steer", "exact")
 BUDGET, RUNS, MAX_STATES = 2000, 5, 20_000
 COUNTS = {"local": "particles", "importance": "particles", "smc": "particles", "steer": "particles",
-          "alive": "particles", "rejection": "attempts", "beam": "width"}  # fmt: skip
+          "alive": "particles", "rejection": "attempts", "pgibbs": "sweeps", "beam": "width"}  # fmt: skip
 """The option by which a method's tokens are set."""
 WITHOUT_Z = ("local", "beam")
 """Methods whose log_z estimates nothing: one forgets the mass that it masks, the other leaves out what it drops."""
@@ -207,7 +207,7 @@ def _options(method: str, count: int) -> dict[str, Any]:
 def _satisfied(method: str, run: Run, count: int) -> float:
     if run.result is None:
         return 0.0
-    return len(run.result.particles) / (run.population if method in ("steer", "beam") else count)
+    return len(run.result.particles) / (run.population if method in ("steer", "pgibbs", "beam") else count)
 
 
 def _distance(run: Run, truth: Result) -> float:

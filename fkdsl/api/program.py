@@ -51,6 +51,8 @@ LARGE = 1000
 """Tokens of a vocabulary beyond which exact does not visit every outcome of a draw."""
 OPTIMISATIONS = (*PASSES, "force", "merge")
 """What `without` and `--no-opt` switch off."""
+PLAIN = (*DETERMINISTIC, "pgibbs", "tempered")
+"""Methods that need each draw to be one choice, of a known probability: no weighted rejection for them."""
 NO_FILE = "<text>"
 """The name of a program that is in no file."""
 MAX_STEPS = 10_000
@@ -259,7 +261,7 @@ class Program:
         aim = Aim(target_se, budget_tokens, budget_seconds)
         aim.check(chosen, islands, resumed=resume is not None)
         engines = engines if engines is not None else self.engines(model)
-        guides = Guides(rejection=chosen not in DETERMINISTIC, forget=chosen == "local", force="force" not in self.off)
+        guides = Guides(rejection=chosen not in PLAIN, forget=chosen == "local", force="force" not in self.off)
         guides.clock = Clock() if blame else None
         found = None if aim.asked else islands
         with recording(self, engines, trace, resume, method=chosen, options=given, seed=seed, islands=found) as record:

@@ -59,11 +59,21 @@ class WeightedRng:
         raise NotImplementedError
 
 
-def weighted(rng: Rng, p: Probabilities, mass: float) -> tuple[int, float]:
+@runtime_checkable
+class LabelledRng(Protocol):
+    """A stream that knows outcomes by name: one that records them, or gives recorded ones again."""
+
+    def labelled(self, p: Probabilities, labels: NDArray[np.int64]) -> int:
+        """`choice`, of the outcomes of these names."""
+        ...
+
+
+def weighted(rng: Rng, p: Probabilities, mass: float, labels: NDArray[np.int64] | None = None) -> tuple[int, float]:
     """(i, log w) with E[w 1{i = v}] = p[v] for every v: a properly weighted draw from p (n,), whose sum is `mass`; w is
     at most 1, rounding of the mass above it is cut off.
 
-    Drawing streams choose by p / mass and weigh `mass`; one that visits outcomes may give each its own mass.
+    Drawing streams choose by p / mass and weigh `mass`; one that visits outcomes may give each its own mass. labels:
+    the outcomes' names, (n,), where these are not 0, 1, ...: replayed elsewhere, the draw is the one of that name.
 
     >>> i, log_w = weighted(KeyedRng(7), np.array([0.0, 0.25]), 0.25)
     >>> i, log_w == math.log(0.25)
@@ -71,7 +81,8 @@ def weighted(rng: Rng, p: Probabilities, mass: float) -> tuple[int, float]:
     """
     if isinstance(rng, WeightedRng):
         return rng.weighted(p, mass)
-    return rng.choice(p), min(0.0, math.log(mass))
+    i = rng.labelled(p, labels) if labels is not None and isinstance(rng, LabelledRng) else rng.choice(p)
+    return i, min(0.0, math.log(mass))
 
 
 def derive(key: bytes, *parts: Key) -> bytes:

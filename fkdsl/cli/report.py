@@ -32,7 +32,7 @@ def result_text(result: Result, options: Mapping[str, Any], *, top: int = 10, fi
     else:
         se = "" if exact or result.log_z_se is None else f" ± {result.log_z_se:.2g} ({result.uncertainty.by})"
         lines.append(f"log Z {sign} {result.log_z:.4f}{se}   Z {sign} {_small(result.log_z)}")
-    of = options.get("particles", len(result.particles) // result.islands) * result.islands
+    of = options.get("particles", len(result.particles) // result.islands) * result.islands * options.get("sweeps", 1)
     facts = [] if exact else [f"ESS {result.ess:.1f} of {of}"]
     facts += [f"{result.states} states"] if result.states else []
     facts += [f"{result.islands} islands"] if result.islands > 1 else []

@@ -122,6 +122,7 @@ class Step(Generic[S]):
     ancestors: (n,) index into the previous step's particles.
     resampled: whether resampling took place on the way to this step.
     island: which of a run's independent populations this is.
+    proposed, accepted: moves of whole paths on the way to this step, where the method makes any.
     """
 
     t: int
@@ -134,6 +135,8 @@ class Step(Generic[S]):
     unfinished: int
     alive: int
     island: int = 0
+    proposed: int = 0
+    accepted: int = 0
 
     @property
     def states(self) -> tuple[S, ...]:

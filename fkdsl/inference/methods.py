@@ -1,7 +1,7 @@
 """The inference methods by name, with their options: what `infer name(option=...)` and the command line may say.
 
 >>> check_options("smc", {"particles": 64})
-{'particles': 64, 'ess': 0.5, 'resampling': 'multinomial'}
+{'particles': 64, 'ess': 0.5, 'resampling': 'multinomial', 'moves': 0}
 >>> check_options("smc", {"particels": 64})
 Traceback (most recent call last):
 ...
@@ -24,7 +24,7 @@ from fkdsl.inference.resampling import RESAMPLING
 class Option:
     """An option's default and bounds; its type is the default's."""
 
-    default: int | float | str
+    default: bool | int | float | str
     least: float = 1
     most: float = 1e12
     one_of: tuple[str, ...] = ()
@@ -48,6 +48,7 @@ METHODS: dict[str, Method] = {
             "particles": _PARTICLES,
             "ess": Option(0.5, 0, 1, doc="resample when the effective sample size falls below this share"),
             "resampling": Option("multinomial", one_of=tuple(RESAMPLING), doc="resampling scheme"),
+            "moves": Option(0, 0, 1000, doc="moves of each path; in smc, after steps 1, 2, 4, ..."),
         },
         "sequential Monte Carlo",
     ),
@@ -67,6 +68,25 @@ METHODS: dict[str, Method] = {
             "attempts": Option(10_000, doc="runs (for alive, draws of a step) tried at most"),
         },
         "exact samples by rejection; potentials at most 1",
+    ),
+    "pgibbs": Method(
+        {
+            "particles": Option(16, 2, MOST, doc="size of the population"),
+            "sweeps": Option(20, 1, MOST, doc="sweeps of conditional SMC"),
+            "ancestors": Option(True, doc="whether the past of the reference is drawn anew: true or false"),
+            "ess": Option(0.5, 0, 1, doc="resample when the effective sample size falls below this share"),
+        },
+        "particle Gibbs with ancestor sampling, from a run of smc on",
+    ),
+    "tempered": Method(
+        {
+            "particles": _PARTICLES,
+            "power": Option(2.0, 0.01, 1000, doc="power that the probability of a run's draws is raised to"),
+            "temperatures": Option(8, 1, 10_000, doc="equal steps from power 1 to it"),
+            "moves": Option(1, 0, 1000, doc="moves of each path after each of them"),
+            "ess": Option(0.5, 0, 1, doc="resample when the effective sample size falls below this share"),
+        },
+        "whole runs by the power of their probability: smc, then an SMC sampler over temperatures",
     ),
     "alive": Method(
         {"particles": _PARTICLES, "attempts": Option(10_000, doc="draws tried at most in a step")},
@@ -124,6 +144,10 @@ def _check_value(method: str, name: str, value: Any, option: Option) -> Any:
             near = near_name(str(value), option.one_of)
             help = f"did you mean `{near}`?" if near else f"one of {', '.join(option.one_of)}"
             raise CallError(f"{method}: {name} cannot be `{value}`", help)
+        return value
+    if isinstance(option.default, bool):
+        if not isinstance(value, bool):
+            raise CallError(f"{method}: {name} is true or false, not {value!r}")
         return value
     whole = isinstance(option.default, int)
     if isinstance(value, bool) or not isinstance(value, int if whole else int | float):

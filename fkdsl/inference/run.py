@@ -24,10 +24,12 @@ from fkdsl.inference.frontier import Explored
 from fkdsl.inference.genealogy import FamilyTree
 from fkdsl.inference.interface import FeynmanKac, Step
 from fkdsl.inference.methods import check_available, check_options
+from fkdsl.inference.pgibbs import pgibbs
 from fkdsl.inference.rejection import rejection
 from fkdsl.inference.result import Answer, Result, filtering_answers, final_ess, merged, weighted_values
 from fkdsl.inference.smc import importance, smc
 from fkdsl.inference.steer import steer
+from fkdsl.inference.tempered import tempered
 from fkdsl.inference.timed import Timed, stop_when
 from fkdsl.inference.uncertainty import Certain, Independent, Islands, Uncertainty, Unknown
 
@@ -65,6 +67,10 @@ def steps_of(
             return rejection(model, rng, max_steps=max_steps, start=start, **checked)
         case "alive":
             return alive(model, rng, max_steps=max_steps, start=start, **checked)
+        case "pgibbs":
+            return pgibbs(model, rng, max_steps=max_steps, **checked)
+        case "tempered":
+            return tempered(model, rng, max_steps=max_steps, **checked)
         case "beam":
             return beam(model, max_steps=max_steps, **checked)
     del checked["max_tokens"]
@@ -111,7 +117,7 @@ def run(
     for island in range(islands):
         tree = family_tree(model, method, options or {}, merge) if island == 0 else None
         course = Course(model, method, island, filtering, tree)
-        before = (resume or {}).get(island, ())
+        before = (resume or {}).get(island, ()) if goes_on(method, options or {}) else ()
         for passed in before[:-1]:
             course.take(passed)
         rng: Rng = KeyedRng(seed) if islands == 1 else KeyedRng(seed).split("island", island)
@@ -159,9 +165,15 @@ def run(
         filtering=tuple(courses[0].history),
         islands=islands,
         uncertainty=uncertainty,
-        notes=uncertainty.notes,
+        notes=(*uncertainty.notes, *_moves(courses)),
     )
     return enclosed(result, lasts[0]) if isinstance(lasts[0], Explored) else result
+
+
+def goes_on(method: str, options: Mapping[str, Any]) -> bool:
+    """Whether a run goes on from its steps; if not it begins anew, which gives the same answer. With moves it does not:
+    a step does not hold the paths that they need."""
+    return method in RESUMED and not check_options(method, options).get("moves")
 
 
 def check_islands(method: str, islands: int) -> None:
@@ -182,6 +194,7 @@ class Course(Generic[S]):
         self.tree = tree
         self.deaths: list[tuple[int, Counter[str]]] = []
         self.history: list[tuple[Answer, ...]] = []
+        self.proposed = self.accepted = 0
         self._last: Step[S] | Level[S] | None = None
 
     @property
@@ -197,12 +210,15 @@ class Course(Generic[S]):
         if self.tree is not None and isinstance(step, Step):
             assert not isinstance(self._last, Level)
             self.tree.take(step, self._last)
+        if isinstance(step, Step):
+            self.proposed, self.accepted = self.proposed + step.proposed, self.accepted + step.accepted
         self._last = step
 
 
 def family_tree(model: FeynmanKac[S], method: str, options: Mapping[str, Any], merge: bool) -> FamilyTree[S] | None:
-    """The tree that a method's errors are read from, for those whose particles move on their own."""
-    if method not in ("smc", "importance"):
+    """The tree that a method's errors are read from, for those whose particles move on their own, and on only: moves of
+    whole paths break it."""
+    if method not in ("smc", "importance") or check_options(method, options).get("moves"):
         return None
     return FamilyTree(model, check_options(method, options).get("resampling", ""), merge)
 
@@ -228,7 +244,14 @@ def _uncertainty(
     if method == "rejection":
         checked = check_options(method, options)
         return Independent.of(len(order), checked["samples"], checked["attempts"], float(log_Z[0]))
-    return Unknown((f"{method} has no standard error from one run: --islands 8",))
+    what = "smc with moves" if method == "smc" else method
+    return Unknown((f"{what} has no standard error from one run: --islands 8",))
+
+
+def _moves(courses: Sequence[Course[S]]) -> tuple[str, ...]:
+    """How many moves of whole paths were accepted, of a method that makes any."""
+    proposed, accepted = sum(c.proposed for c in courses), sum(c.accepted for c in courses)
+    return (f"moves: {accepted} of {proposed} accepted, {accepted / proposed:.0%}",) if proposed else ()
 
 
 def _merged_deaths(courses: Sequence[Course[S]]) -> list[tuple[int, Counter[str]]]:

@@ -10,9 +10,11 @@ from typing import TypeVar
 
 import numpy as np
 
+from fkdsl.base.errors import InternalError
 from fkdsl.base.logspace import effective_sample_size, normalised
 from fkdsl.base.random import Rng
 from fkdsl.inference.interface import FeynmanKac, Step
+from fkdsl.inference.moves import path_smc
 from fkdsl.inference.population import check_steps, initial_step, make_step, mutate, offspring
 from fkdsl.inference.population import merge as merged
 from fkdsl.inference.resampling import RESAMPLING
@@ -26,6 +28,7 @@ def smc(
     particles: int = 16,
     ess: float = 0.5,
     resampling: str = "multinomial",
+    moves: int = 0,
     max_steps: int | None = None,
     merge: bool = True,
     start: Step[S] | None = None,
@@ -33,9 +36,16 @@ def smc(
     """N particles, resampled before a step when their ESS falls below ess * N.
 
     After resampling each of the N particles weighs (sum of the weights) / N, so Z_hat is kept on every path. With
-    `merge`, particles in equal states stand for resampling as one with the sum of their weights. start: the step to go
-    on from, as this function yielded it; None begins.
+    `merge`, particles in equal states stand for resampling as one with the sum of their weights. moves: suffix moves of
+    each running particle after steps 1, 2, 4, ... (fkdsl.inference.moves); with them there is no merging, and no
+    `start` either: a step does not say what paths led to it. start: the step to go on from, as this function yielded
+    it; None begins.
     """
+    if moves:
+        if start is not None:
+            raise InternalError("smc with moves goes on from no step")
+        yield from (step for step, _ in path_smc(model, rng, particles, ess, resampling, moves, max_steps))
+        return
     N, scheme = particles, RESAMPLING[resampling]
     step = start if start is not None else initial_step(model, rng, N)
     yield step

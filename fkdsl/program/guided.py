@@ -141,7 +141,7 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
         return
     few = are_few(p, particle.guides.tested)
     if not guide.tried or not (few or particle.guides.rejection):
-        i, log_w = weighted(rng, p, A)
+        i, log_w = weighted(rng, p, A, found.allowed)
         weigh(particle, log_w, masses, blame)
         particle.drawn(frame, op.target, found.take(particle, i))
         return
@@ -151,8 +151,9 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
         e = np.array([trials.lives(int(i)) for i in support])
         A = total(p[support][e])
         if A > 0.0:
-            i, log_w = weighted(rng, p[support][e], A)
-            chosen = int(support[e][i])
+            live = support[e]
+            i, log_w = weighted(rng, p[live], A, live if found.allowed is None else found.allowed[live])
+            chosen = int(live[i])
     else:
         p, worth_while = without_dead(particle.guides, guide, p, A, trials)
         A = total(p)

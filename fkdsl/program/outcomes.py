@@ -30,9 +30,10 @@ FEW = 4
 
 class Outcomes:
     """p: (n,) float64, or float32 as the model's rows are, not negative; they sum to 1, or to less where some are left
-    out."""
+    out. allowed: (n,) what each is called where some are not listed at all: a token's id."""
 
     p: Floats
+    allowed: NDArray[np.int64] | None = None
 
     def take(self, particle: Running, i: int) -> Any:
         """The value of outcome i, and what drawing it does to the particle's contexts."""
@@ -49,7 +50,6 @@ class TokenOutcomes(Outcomes):
         self, row: Floats, refs: tuple[ContextRef, ...], vocabulary: Vocabulary, mask: Mask | None = None
     ) -> None:
         self.row, self.refs, self.vocabulary = row, refs, vocabulary
-        self.allowed: NDArray[np.int64] | None = None
         # A vocabulary is long: where little of it is left, only that is exponentiated.
         left = len(row) if mask is None else np.count_nonzero(mask)
         if mask is not None and left < len(row) // FEW:

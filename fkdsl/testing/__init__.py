@@ -11,6 +11,7 @@ def test_my_method(model):
 from fkdsl.inference.enumeration import EnumeratingRng, enumerate_outcomes, expectation
 from fkdsl.testing.feynman_kac import Machine, machines
 from fkdsl.testing.laws import assert_same_measure, assert_unbiased, exact_measure, expected_measure
+from fkdsl.testing.paths import assert_stationary, exact_paths
 from fkdsl.testing.programs import program_texts, programs
 from fkdsl.testing.tables import DrawnContext, contexts, table_models, tables, vocabularies
 
@@ -19,10 +20,12 @@ __all__ = [
     "EnumeratingRng",
     "Machine",
     "assert_same_measure",
+    "assert_stationary",
     "assert_unbiased",
     "contexts",
     "enumerate_outcomes",
     "exact_measure",
+    "exact_paths",
     "expectation",
     "expected_measure",
     "machines",

@@ -33,6 +33,7 @@ UNBIASED: dict[str, dict[str, Any]] = {
     "importance": {"particles": 1},
     "rejection": {"samples": 2, "attempts": 3},
     "alive": {"particles": 1, "attempts": 3},
+    "pgibbs": {"particles": 2, "sweeps": 1},
 }
 """Methods whose weights are unbiased, and options with which every outcome of theirs can be visited."""
 UNFINISHED = "unfinished"

@@ -22,7 +22,7 @@ from fkdsl.api.trace.rebuild import Recorded, is_complete, parents, rebuild, tok
 from fkdsl.base.errors import CallError, PopulationDied
 from fkdsl.inference.interface import Step
 from fkdsl.inference.result import Result
-from fkdsl.inference.run import RESUMED
+from fkdsl.inference.run import goes_on as method_goes_on
 from fkdsl.program.places import Places
 from fkdsl.program.serialise import log_weight_to_json, state_to_json
 from fkdsl.program.state import ProgramState
@@ -161,7 +161,7 @@ def _begin(
         file.add(header)
         return Record(engines, None, file, places)
     verify_same_run(trace, header)
-    goes_on = header["method"] in RESUMED
+    goes_on = method_goes_on(header["method"], header["options"])
     if goes_on and trace.steps:
         recorded = Recorded(trace)
         courses = rebuild(trace, recorded, places)
