@@ -127,7 +127,7 @@ def _add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
         for name, option in spec.options.items():
             if name not in added and spec.available and (method == "exact" or not fixed):
                 added.add(name)
-                options.add_argument(f"--{name.replace('_', '-')}", type=type(option.default), help=option.doc)
+                options.add_argument(f"--{name.replace('_', '-')}", type=option.reader, help=option.doc)
     parser.add_argument("--no-hint", action="store_true", help="do not look whether exact would have been cheaper")
     parser.add_argument("--filtering", action="store_true", help="print the filtering posterior of every step too")
     parser.add_argument("--blame", action="store_true", help="print what each condition, factor and observe line did")

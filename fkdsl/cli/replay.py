@@ -12,7 +12,7 @@ from typing import Any
 from fkdsl.api.trace.file import read_trace
 from fkdsl.api.trace.replay import Event, Member, Replay, excerpt, outcome, place
 from fkdsl.base.errors import CallError
-from fkdsl.cli.report import table
+from fkdsl.cli.report import settings_text, table
 from fkdsl.inference.result import Answer
 from fkdsl.program.serialise import log_weight_to_json, read_value
 from fkdsl.program.state import ProgramState, Status
@@ -85,7 +85,7 @@ def replay_text(
 
 def _head(replay: Replay) -> list[str]:
     header = replay.trace.header
-    settings = ", ".join(f"{k}={v}" for k, v in header["options"].items() if k != "max_states")
+    settings = settings_text({k: v for k, v in header["options"].items() if k != "max_states"})
     arguments = ", ".join(f"{k}={_value(read_value(v))}" for k, v in header["arguments"].items())
     models = ", ".join(dict.fromkeys(m["name"] for m in header["models"].values()))
     facts = [f"{header['program']}({arguments})", f"{header['method']}({settings})", f"seed {header['seed']}"]

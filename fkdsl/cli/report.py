@@ -22,7 +22,7 @@ def result_text(result: Result, options: Mapping[str, Any], *, top: int = 10, fi
         for t, answers in enumerate(result.filtering):
             lines += [f"P_{t}", *table(answers, top), ""]
     lines += [*table(result.posterior, top), ""]
-    settings = ", ".join(f"{k}={v}" for k, v in options.items() if result.method != "exact")
+    settings = settings_text(options) if result.method != "exact" else ""
     exact = result.method in DETERMINISTIC
     sign = "=" if exact else "~"
     if result.method == "local":
@@ -53,6 +53,12 @@ def _bounds(result: Result, low: float, high: float) -> str:
     if high - low <= 1e-4:
         return f"log Z = {low:.4f}   Z = {_small(low)}   (certain to {high - low:.1g})"
     return f"log Z between {low:.4f} and {high:.4f}   Z between {_small(low)} and {_small(high)}{covers}"
+
+
+def settings_text(options: Mapping[str, Any]) -> str:
+    """A method's options as a program writes them, but for moves where there are none."""
+    return ", ".join(f"{k}={str(v).lower() if isinstance(v, bool) else v}" for k, v in options.items()
+                     if k != "moves" or v)  # fmt: skip
 
 
 def table(answers: tuple[Answer, ...], top: int) -> list[str]:

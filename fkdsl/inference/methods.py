@@ -11,7 +11,7 @@ fkdsl.base.errors.CallError: smc has no option `particels`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,16 @@ class Option:
     most: float = 1e12
     one_of: tuple[str, ...] = ()
     doc: str = ""
+
+    @property
+    def reader(self) -> Callable[[str], Any]:
+        """From a text on the command line to the value that it says; ValueError if it says none."""
+        return boolean if isinstance(self.default, bool) else type(self.default)
+
+
+def boolean(text: str) -> bool:
+    """true or false, as the language writes them."""
+    return ("false", "true").index(text) == 1
 
 
 @dataclass(frozen=True)

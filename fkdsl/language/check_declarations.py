@@ -205,6 +205,8 @@ def _check_options(report: Report, method: str, given: Iterable[tree.Keyword]) -
 
 def show_default(value: int | float | str) -> str:
     """A default as a program writes it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 

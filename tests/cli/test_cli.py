@@ -51,11 +51,20 @@ def test_json_has_the_fields_of_the_docs(capsys):
     assert len(found["filtering"]) == 3
 
 
-@pytest.mark.parametrize("method", ["smc", "steer", "importance", "rejection", "alive", "exact"])
+@pytest.mark.parametrize("method", ["smc", "steer", "importance", "rejection", "alive", "pgibbs", "tempered", "exact"])
 def test_every_method_runs(capsys, method):
     status, out, _ = call(capsys, "run", TWO_BITS, "--method", method)
     assert status == 0
     assert "log Z" in out
+
+
+def test_an_option_that_is_true_or_false_is_written_so(capsys):
+    status, out, _ = call(capsys, "run", TWO_BITS, "--method", "pgibbs", "--sweeps", "2", "--ancestors", "false")
+    assert status == 0
+    assert "ancestors=false" in out
+    status, _, err = call(capsys, "run", TWO_BITS, "--method", "pgibbs", "--ancestors", "no")
+    assert status == 2
+    assert "--ancestors: invalid boolean value" in err
 
 
 def test_the_table_is_on_stdout_and_filtering_shows_every_step(capsys):
