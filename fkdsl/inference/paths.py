@@ -173,11 +173,6 @@ class Path(Generic[S]):
         """x_0, ..., x_t, or all of it where it ends before."""
         return self if t >= self.T else Path(self.states[: t + 1], self.log_G[: t + 1], self.draws[:t])
 
-    def joined(self, suffix: Path[S], t: int) -> Path[S]:
-        """This path, of t steps, and what another has after its step t."""
-        later = suffix.states[t + 1 :], suffix.log_G[t + 1 :], suffix.draws[t:]
-        return Path(self.states + later[0], self.log_G + later[1], self.draws + later[2])
-
     def log_G_after(self, t: int) -> float:
         """log of prod_{s>t} G_s."""
         return math.fsum(self.log_G[t + 1 :])

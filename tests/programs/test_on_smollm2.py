@@ -85,6 +85,21 @@ def test_guided_programs_end_well_with_sixteen_particles_whatever_the_seed(name,
         assert all(OBEYS[name](p.value) for p in result.particles)
 
 
+MOVED = {
+    "smc": {"particles": 8, "moves": 2},
+    "pgibbs": {"particles": 4, "sweeps": 2},
+    "tempered": {"particles": 6, "power": 0.8, "temperatures": 2},
+}
+
+
+@pytest.mark.parametrize("method", MOVED)
+def test_texts_that_have_been_moved_obey_and_some_moves_are_accepted(method, model):
+    program = fkdsl.load("programs/short_words.fk")(max_tokens=8)
+    result = program.run(method, model=model, seed=1, **MOVED[method])
+    assert all(OBEYS["short_words"](p.value) for p in result.particles)
+    assert any("accepted" in note and not note.startswith("moves: 0 ") for note in result.notes)
+
+
 def test_the_same_seed_gives_the_same_answer_at_another_budget_and_batch(model):
     program = fkdsl.load("programs/short_words.fk")(max_tokens=8)
     answers = []
