@@ -1,0 +1,163 @@
+"""What is still to come, exactly: h(x) = E_M[ prod_{s>t} G_s f(X_T) | X_t = x ] for every state of a small model.
+
+With it a method is right or wrong step by step. A population (x_i, w_i) of Z_hat-unbiased steps has
+
+    E[ sum_i w_i^t h(x_i^t) | step t-1 ] = sum_i w_i^{t-1} h(x_i^{t-1}),
+
+so the quotient of the two has mean 1 at every step, whatever came before: a product of small numbers is told from a
+wrong one by its factors (the twisting functions of Guarniero, Johansen and Lee 2017, used to check).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from fkdsl.base.errors import BudgetEnded, CallError
+from fkdsl.base.logspace import Floats
+from fkdsl.inference.enumeration import EnumeratingRng
+from fkdsl.inference.exact import BATCH, enumerable_step, start
+from fkdsl.inference.interface import FeynmanKac, Step
+from fkdsl.inference.population import check_steps
+
+S = TypeVar("S")
+SLACK = 1e-9
+
+
+@dataclass(frozen=True)
+class LookAhead(Generic[S]):
+    """h: (k,) for each state of positive mass, by its key; where the state is finished, f of its value.
+
+    ceilings: by t, (k,) the most that G_t h can be at step t, h where a state stays finished: with total weight W
+    before step t, sum_i w_i h(x_i) is at most W ceilings[t] after it, in a method that resamples before a step without
+    changing the total; of t = 0, Z E[f]. high_ceilings: the same of max G_t max h, for one that resamples after it.
+    """
+
+    model: FeynmanKac[S]
+    h: Mapping[Hashable, Floats]
+    ceilings: tuple[Floats, ...]
+    high_ceilings: tuple[Floats, ...]
+
+    def total(self, step: Step[S]) -> Floats | None:
+        """sum_i w_i h(x_i), (k,); None if it has a state that is not among those of positive mass."""
+        found = np.zeros_like(self.ceilings[0])
+        for x, lw in zip(step.states, step.log_weights, strict=True):
+            if lw > -math.inf:
+                h = self.h.get(self.model.key(x))
+                if h is None:
+                    return None
+                found = found + math.exp(lw) * h
+        return found
+
+    def quotients(self, steps: Sequence[Step[S]], after: bool = False) -> Iterator[tuple[Floats, Floats]]:
+        """For each step its quotient and the bound of it, (k,) each: 0 / 0 is 1, and so is its bound. Stops at a state
+        that is not among those of positive mass. after: whether the method resamples after a step."""
+        before, W = self.total_of_start, 1.0
+        ceilings = self.high_ceilings if after else self.ceilings
+        for step in steps:
+            now = self.total(step)
+            if now is None:
+                return
+            most = np.maximum(W * ceilings[step.t], before if step.t == 0 else 0.0)
+            possible = before > 0.0
+            divisor = np.where(possible, before, 1.0)
+            yield (
+                np.where(possible, now / divisor, np.where(now > 0.0, math.inf, 1.0)),
+                np.where(possible, most / divisor, 1.0),
+            )
+            before, W = now, math.exp(step.log_Z)
+
+    @property
+    def total_of_start(self) -> Floats:
+        """Z E[f], (k,)."""
+        return self.ceilings[0]
+
+
+@dataclass
+class _Level(Generic[S]):
+    """moves: from each unfinished state's key, (mass p G, ceiling of G, key of the next state). finished: keys."""
+
+    moves: dict[Hashable, list[tuple[float, float, Hashable]]] = field(default_factory=dict)
+    finished: dict[Hashable, Any] = field(default_factory=dict)
+
+
+def look_ahead(
+    model: FeynmanKac[S],
+    functions: Callable[[Any], Floats],
+    k: int,
+    ceiling: Callable[[S], float],
+    max_states: int,
+    max_steps: int | None = None,
+) -> LookAhead[S] | None:
+    """functions: f(value), (k,), each in [0, 1]. ceiling: an upper bound of log G of the step that led to a state, for
+    every kernel that a method may draw by. None where there is too much to enumerate."""
+    try:
+        first, levels = _forward(model, ceiling, max_states, max_steps)
+    except (BudgetEnded, CallError):
+        return None
+    h: dict[Hashable, Floats] = {}
+    for level in levels:
+        h.update((key, functions(value)) for key, value in level.finished.items())
+    G_0, key_0 = first
+    ceilings: list[Floats] = []
+    high_ceilings: list[Floats] = []
+    for level in reversed(levels):
+        highest, top, best = np.zeros(k), 0.0, np.zeros(k)
+        for key, moves in level.moves.items():
+            h[key] = sum((mass * h[to] for mass, _, to in moves), np.zeros(k))
+            for _, most, to in moves:
+                highest, top, best = np.maximum(highest, most * h[to]), max(top, most), np.maximum(best, h[to])
+        for key in level.finished:
+            highest, top, best = np.maximum(highest, h[key]), max(top, 1.0), np.maximum(best, h[key])
+        ceilings.append(highest)
+        high_ceilings.append(top * best)
+    z = G_0 * h[key_0] if key_0 is not None else np.zeros(k)
+    return LookAhead(model, h, (z, *reversed(ceilings)), (z, *reversed(high_ceilings)))
+
+
+def _forward(
+    model: FeynmanKac[S], ceiling: Callable[[S], float], max_states: int, max_steps: int | None
+) -> tuple[tuple[float, Hashable | None], list[_Level[S]]]:
+    """G_0 with the key of s0 (None if it weighs 0), and the levels t = 0, 1, ...: states and their moves."""
+    x_0, log_G_0 = start(model)
+    G_0 = math.exp(log_G_0)
+    here: dict[Hashable, S] = {model.key(x_0): x_0} if G_0 > 0.0 else {}
+    first = next(iter(here), None)
+    levels: list[_Level[S]] = []
+    t = computed = 0
+    while here:
+        level: _Level[S] = _Level()
+        after: dict[Hashable, S] = {}
+        moving = {key: x for key, x in here.items() if not model.finished(x)}
+        level.finished = {key: model.value(x) for key, x in here.items() if model.finished(x)}
+        level.moves = {key: [] for key in moving}
+        t += 1
+        if moving:
+            check_steps(t, max_steps)
+        for key, p, x, g in _outcomes(model, moving):
+            computed += 1
+            if computed > max_states:
+                raise BudgetEnded("too many states to look ahead from")
+            if g > -math.inf:
+                to = model.key(x)
+                after.setdefault(to, x)
+                level.moves[key].append((p * math.exp(g), math.exp(ceiling(x)), to))
+        levels.append(level)
+        here = {**after, **{key: here[key] for key in level.finished}} if moving else {}
+    return (G_0, first), levels
+
+
+def _outcomes(model: FeynmanKac[S], moving: Mapping[Hashable, S]) -> Iterator[tuple[Hashable, float, S, float]]:
+    """(key, probability, next state, log G) for every state and every outcome of its step."""
+    todo: list[tuple[Hashable, S, tuple[int, ...]]] = [(key, x, ()) for key, x in moving.items()]
+    while todo:
+        batch, todo = todo[-BATCH:], todo[:-BATCH]
+        rngs = [EnumeratingRng(prefix) for _, _, prefix in batch]
+        states, log_G = enumerable_step(model, rngs, [x for _, x, _ in batch])
+        for (key, x, _), rng, state, g in zip(batch, rngs, states, log_G, strict=True):
+            yield key, rng.probability, state, float(g)
+            todo.extend((key, x, prefix) for prefix in rng.siblings())
