@@ -20,10 +20,11 @@ from typing import Any
 from fkdsl.api.blame import Watch
 from fkdsl.api.engines import Engines, ModelReference
 from fkdsl.api.externs import load_externs
+from fkdsl.api.queries import answers
 from fkdsl.api.trace.record import recording
 from fkdsl.base.diagnostics import Diagnostic, near_name
 from fkdsl.base.errors import CallError
-from fkdsl.base.spans import Source
+from fkdsl.base.spans import Source, Span
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.adaptive import Aim, adaptive_run
 from fkdsl.inference.interface import Step
@@ -39,6 +40,7 @@ from fkdsl.language.constants import constant
 from fkdsl.language.lower import lower
 from fkdsl.language.parser import parse as parse_source
 from fkdsl.language.parser import read_source
+from fkdsl.language.queries import Question, ask, declared
 from fkdsl.program.clock import Clock
 from fkdsl.program.code import Executable
 from fkdsl.program.feynman_kac import SteeringModel
@@ -222,6 +224,10 @@ class Program:
         externs = load_externs(self.checked.externs, self.allow_extern)
         return Environment(self.folder, externs, self.checked.folders, clock)
 
+    def questions(self, queries: Mapping[str, str | Span] | None = None) -> tuple[Question, ...]:
+        """The file's queries and further ones, by name: expressions over `value`. Raises ProgramError for a mistake."""
+        return (*declared(self.checked), *ask(self.checked, self.name, queries or {}))
+
     def engines(self, model: ModelReference | None = None, **options: Any) -> Engines:
         """The language models that the program names, each loaded when it is first needed."""
         return Engines(self.checked.models, self.folder, model, **options)
@@ -244,6 +250,7 @@ class Program:
         trace: str | Path | None = None,
         resume: str | Path | Mapping[int, Sequence[Step[ProgramState]]] | None = None,
         blame: bool = False,
+        queries: Mapping[str, str | Span] | None = None,
         **options: Any,
     ) -> Result:
         """Weighted samples of the posterior, and an unbiased estimate of Z.
@@ -252,9 +259,10 @@ class Program:
         fkdsl.inference.run. target_se: standard error of log Z, nats; with it, or with a budget, a pilot finds how
         many islands there are (fkdsl.inference.adaptive). trace: a file to write the run down in (docs/trace.md).
         resume: such a file to go on from, and in; or steps, as in fkdsl.inference.run. blame: what each line did is in
-        `result.blame`, or in that of PopulationDied.
+        `result.blame`, or in that of PopulationDied. queries: as in `questions`.
         Raises PopulationDied, BudgetEnded, ProgramError for a mistake that shows only as it runs, CallError.
         """
+        questions = self.questions(queries)
         own, own_options = self.method
         chosen = method or own
         given = {**own_options, **options} if chosen == own else options
@@ -295,6 +303,7 @@ class Program:
                         result = run_model(target, chosen, seed, given, islands=islands, resume=record.courses, **call)
             if watch is not None:
                 result = watch.of_result(result)
+            result = replace(result, queries=answers(self.checked, self.environment, questions, result))
             record.end(result)
             return result
 

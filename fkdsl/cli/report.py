@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fkdsl.cli.blame import blame_json
-from fkdsl.inference.result import Answer, Result
+from fkdsl.inference.result import Answer, Estimate, Result
 from fkdsl.inference.run import DETERMINISTIC
 from fkdsl.program.values import plain, show
 
@@ -22,6 +22,8 @@ def result_text(result: Result, options: Mapping[str, Any], *, top: int = 10, fi
         for t, answers in enumerate(result.filtering):
             lines += [f"P_{t}", *table(answers, top), ""]
     lines += [*table(result.posterior, top), ""]
+    if result.queries:
+        lines += [*query_lines(result.queries), ""]
     settings = settings_text(options) if result.method != "exact" else ""
     exact = result.method in DETERMINISTIC
     sign = "=" if exact else "~"
@@ -79,6 +81,17 @@ def table(answers: tuple[Answer, ...], top: int) -> list[str]:
         gap = " " * (18 if bounded else 0)
         lines.append(f"{rest:7.4f}{gap}  {'':<{BAR}}  ({len(answers) - top} more values)")
     return lines
+
+
+def query_lines(queries: Mapping[str, Estimate]) -> list[str]:
+    """A line for each query, `=` signs below each other: its mean, and its standard error where there is one."""
+    width = max(map(len, queries))
+    return [f"{name:<{width}} = {_estimate(q)}" for name, q in queries.items()]
+
+
+def _estimate(q: Estimate) -> str:
+    """An error that is none but rounding is left out."""
+    return f"{q.mean:.4g}" + (f" ± {q.se:.2g}" if q.se is not None and q.se > 1e-9 * abs(q.mean) else "")
 
 
 def _small(log_z: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shlex
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from fkdsl.api.engines import Engines
 from fkdsl.api.hint import Hint, Need
 from fkdsl.api.prefill import adopt
 from fkdsl.base.errors import CallError, PopulationDied
+from fkdsl.base.spans import Source, Span
 from fkdsl.cli.blame import blame_text
 from fkdsl.cli.check import warn, without
 from fkdsl.cli.progress import RunProgress
@@ -37,6 +39,8 @@ def main(args: argparse.Namespace) -> int:
     check_islands(method, args.islands)
     aim = called_aim(args)
     aim.check(method, args.islands)
+    queries = asked(args.queries)
+    program.questions(queries)
     warn(program.warnings)
     with RunProgress(program.name) as progress:
         engines = called_engines(program, args, progress, metered=args.stats)
@@ -64,6 +68,7 @@ def main(args: argparse.Namespace) -> int:
                 resume=args.resume,
                 observer=observe,
                 blame=args.blame,
+                queries=queries,
                 **options,
             )
         if not args.no_hint and args.islands == 1 and not aim.asked:
@@ -161,6 +166,20 @@ def parameters(program: Program, given: list[str]) -> dict[str, Any]:
         if not equals:
             raise CallError(f"-p {item} has no value", f"write -p {item}=...")
         found[name] = _value(name, text, types.get(name, STR))
+    return found
+
+
+def asked(given: list[str]) -> dict[str, Span]:
+    """The expressions of `--query` by name: the one before `=`, else the expression's text."""
+    found: dict[str, Span] = {}
+    for item in given:
+        named = re.match(r"\s*([^\W\d]\w*)\s*=(?![=~])", item)
+        name, start = (named[1], named.end()) if named else (item.strip(), 0)
+        if not item[start:].strip():
+            raise CallError(f"--query {item!r} says no expression", "write --query 'contains(value, \"sea\")'")
+        if name in found:
+            raise CallError(f"--query `{name}` is given twice", "give each a name: --query 'long=len(value) > 9'")
+        found[name] = Span(Source("--query", item), start, len(item))
     return found
 
 

@@ -135,13 +135,16 @@ class ExpressionBuilder:
             if not isinstance(c, Tree):
                 continue
             if c.data == "keyword":
-                keywords.append(tree.Keyword(str(c.children[0]), self.expr(c.children[2]), self.node_span(c)))
+                keywords.append(self.keyword(c))
             else:
                 if keywords:
                     help = "put it before the named ones"
                     self.report("FK120", "an argument without name after named ones", self.node_span(c), "here", help)
                 args.append(self.expr(c))
         return tuple(args), tuple(keywords)
+
+    def keyword(self, node: Node) -> tree.Keyword:
+        return tree.Keyword(str(node.children[0]), self.expr(node.children[2]), self.node_span(node))
 
     def subscript(self, span: Span, c: list[Node]) -> tree.Expr:
         value, inner = self.expr(c[0]), c[2]

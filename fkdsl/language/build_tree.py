@@ -66,7 +66,8 @@ class Builder(ExpressionBuilder):
                 return tree.Query(span, self.name(c[1]).name, self.expr(c[3]))
             case "test":
                 expectations = tuple(self.expr(e.children[1]) for e in self.trees(node, "expectation"))
-                return tree.Test(span, self.plain_string(c[1]), expectations)
+                settings = tuple(self.keyword(k) for k in self.trees(node, "keyword"))
+                return tree.Test(span, self.plain_string(c[1]), expectations, settings)
         raise InternalError(f"no declaration {node.data}")
 
     def function(self, node: Node) -> tree.FunctionDef:

@@ -1,59 +1,85 @@
-"""Checks of `query` and `test`: expressions over `value`, what the program returns."""
+"""Checks of `query`: expressions over `value`, what the program returns."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Set
+from dataclasses import dataclass
 
 from fkdsl.language import tree
-from fkdsl.language.check_calls import Calls
 from fkdsl.language.check_expressions import Expressions
 from fkdsl.language.check_report import Report, a
 from fkdsl.language.context_operations import OPERATIONS
 from fkdsl.language.scopes import Scope, Variable, World
 from fkdsl.language.tree_walk import walk
-from fkdsl.program.types import ANY, BOOL, FLOAT, Type, accepts
+from fkdsl.program.types import FLOAT, Type, accepts
 
-MEANS: dict[str, Type] = {"P": BOOL, "E": FLOAT}
-"""What stands inside P(...) and E(...)."""
+QUANTILES = {"quantile", "median"}
+"""What a query may ask for besides a mean."""
 
 
-def check_queries(world: World, queries: Iterable[tree.Query], value: Type, asks_model: Set[str]) -> None:
-    """Each query a number or a truth value, computed from `value` alone."""
-    seen: dict[str, tree.Query] = {}
+@dataclass(frozen=True)
+class Quantile:
+    """`quantile(of, level)`, or `median(of)` at level 0.5."""
+
+    of: tree.Expr
+    level: float
+
+
+def quantile_of(e: tree.Expr, functions: Set[str]) -> Quantile | None:
+    """What a well-formed `quantile(...)` or `median(...)` asks for; the file's functions of these names go first."""
+    match e:
+        case tree.Call(function=tree.Name(name="median" as name), args=(of,), keywords=()) if name not in functions:
+            return Quantile(of, 0.5)
+        case tree.Call(
+            function=tree.Name(name="quantile" as name), args=(of, tree.Literal(value=float(level))), keywords=()
+        ) if name not in functions and 0.0 < level < 1.0:
+            return Quantile(of, level)
+    return None
+
+
+def check_queries(
+    world: World,
+    queries: Iterable[tree.Query],
+    value: Type,
+    asks_model: Set[str],
+    known: Iterable[tree.Query] = (),
+) -> None:
+    """Each query a number or a truth value, computed from `value` alone, under a name that none before it nor any of
+    those known already has."""
+    seen = {q.name: q for q in known}
     for q in queries:
         if q.name in seen:
             world.report.error(
                 "FK346", f"query `{q.name}` is declared twice", q.span, "again here", "give it another name",
-                notes=(f"first in line {seen[q.name].span.line}",),
+                notes=(f"first in line {seen[q.name].span.line} of {seen[q.name].span.source.name}",),
             )  # fmt: skip
         seen.setdefault(q.name, q)
-        if not _asks_no_model(world.report, q.value, asks_model):
+        functions = world.functions.keys() | world.externs.keys()
+        quantile = quantile_of(q.value, functions)
+        asked = q.value if quantile is None else quantile.of
+        if not asks_no_model(world.report, asked, asks_model) or not _no_quantile(world.report, asked, functions):
             continue
         scope = Scope({"value": Variable("value", value, q.span, "a result")})
-        found = Expressions(world, scope).type_of(q.value)
+        found = Expressions(world, scope).type_of(asked)
         if not accepts(FLOAT, found):
             world.report.error(
-                "FK345", f"a query is a number or a truth value, not {a(found)}", q.value.span, f"this is `{found}`",
+                "FK345", f"a query is a number or a truth value, not {a(found)}", asked.span, f"this is `{found}`",
                 'write what to average: `contains(value, "please")`, `len(value)`',
             )  # fmt: skip
 
 
-def check_tests(world: World, tests: Iterable[tree.Test], value: Type, asks_model: Set[str]) -> None:
-    """Each expectation true or false, about P(...), E(...), Z and log_Z."""
-    seen: dict[str, tree.Test] = {}
-    for t in tests:
-        if t.title in seen:
-            world.report.error(
-                "FK346", f'test "{t.title}" is declared twice', t.span, "again here", "give it another title",
-                notes=(f"first in line {seen[t.title].span.line}",),
-            )  # fmt: skip
-        seen.setdefault(t.title, t)
-        for e in t.expectations:
-            if _asks_no_model(world.report, e, asks_model):
-                _Expectation(world, value).truth(e, "what is expected")
+def _no_quantile(report: Report, e: tree.Expr, functions: Set[str]) -> bool:
+    calls = [n for n in walk(e) if isinstance(n, tree.Call) and n.function.name in QUANTILES - functions]
+    for call in calls:
+        report.error(
+            "FK348", f"`{call.function.name}` stands alone in a query, over a number and a level", call.span,
+            "not a quantile of the posterior", "write `query q = quantile(len(value), 0.9)`, or `median(len(value))`",
+        )  # fmt: skip
+    return not calls
 
 
-def _asks_no_model(report: Report, e: tree.Expr, asks_model: Set[str]) -> bool:
+def asks_no_model(report: Report, e: tree.Expr, asks_model: Set[str]) -> bool:
+    """Whether the expression can be computed of a returned value alone; reports it if not."""
     calls = [n for n in walk(e) if isinstance(n, tree.Call)]
     for call in calls:
         name = call.function.name
@@ -63,47 +89,3 @@ def _asks_no_model(report: Report, e: tree.Expr, asks_model: Set[str]) -> bool:
                 "asks a model", "compute it in the program, and return it with the value in a record",
             )  # fmt: skip
     return not any(c.function.name in asks_model or c.function.name in OPERATIONS for c in calls)
-
-
-class _Expectation(Expressions):
-    """Expressions of `expect`: Z and log_Z are numbers, `value` is known inside P(...) and E(...)."""
-
-    def __init__(self, world: World, value: Type) -> None:
-        super().__init__(world, Scope())
-        self.value_type, self.inside = value, False
-        self.calls = _ExpectationCalls(self)
-
-    def _name(self, e: tree.Name) -> Type:
-        if e.name == "value":
-            if not self.inside:
-                self.report.error(
-                    "FK344", "`value` has no single value here", e.span, "outside P and E",
-                    'write `P(value == "...")` or `E(len(value))`',
-                )  # fmt: skip
-                return ANY
-            return self.value_type
-        if e.name in ("Z", "log_Z") and e.name not in self.scope.variables:
-            return FLOAT
-        return super()._name(e)
-
-
-class _ExpectationCalls(Calls):
-    expressions: _Expectation
-
-    def result(self, call: tree.Call) -> Type:
-        wanted = MEANS.get(call.function.name)
-        if wanted is None:
-            return super().result(call)
-        name = call.function.name
-        if len(call.args) != 1 or call.keywords or self.expressions.inside:
-            self.report.error(
-                "FK344", f"`{name}` takes one expression over `value`", call.span, "not one expression",
-                'write `P(value == "...")` or `E(len(value))`, not one inside the other',
-            )  # fmt: skip
-            return FLOAT
-        self.expressions.inside = True
-        self.expressions.expect(
-            call.args[0], wanted, f"what is inside `{name}`", "FK212" if wanted == BOOL else "FK213"
-        )
-        self.expressions.inside = False
-        return FLOAT

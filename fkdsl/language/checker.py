@@ -25,9 +25,10 @@ from fkdsl.language.check_constraints import check_constraints
 from fkdsl.language.check_declarations import check_infer, check_models, check_parameters
 from fkdsl.language.check_flow import Flow
 from fkdsl.language.check_imports import File, Imports
-from fkdsl.language.check_queries import check_queries, check_tests
+from fkdsl.language.check_queries import check_queries
 from fkdsl.language.check_report import Report, a
 from fkdsl.language.check_statements import Body
+from fkdsl.language.check_tests import check_tests
 from fkdsl.language.context_operations import OPERATIONS
 from fkdsl.language.parser import parse, read_source
 from fkdsl.language.scopes import ExternInfo, FunctionInfo, World, is_stochastic, touches_context
@@ -110,7 +111,7 @@ class _Checker:
         value = values[0] if len(values) == 1 else ANY
         queries, tests = self.own(tree.Query), self.own(tree.Test)
         check_queries(world, queries, value, asks_model | world.stochastic)
-        check_tests(world, tests, value, asks_model | world.stochastic)
+        check_tests(world, tests, asks_model | world.stochastic)
         infer = check_infer(self.report, self.own(tree.Infer))
         check_constraints(self.report, files)
         if self.report.errors:

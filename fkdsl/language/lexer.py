@@ -27,7 +27,7 @@ KEYWORDS = {
 """Reserved everywhere."""
 DECLARATIONS = {"model", "import", "extern", "program", "infer", "query", "test"}
 """Words that begin a declaration; names elsewhere."""
-WITHIN = {"model": {"table"}, "extern": {"from", "def"}}
+WITHIN = {"model": {"table"}, "extern": {"from", "def"}, "test": {"with"}}
 """Words that are special later in a line that begins with the given one."""
 OPERATORS = {
     "**": "DSTAR", "//": "DSLASH", "==": "EQEQ", "!=": "NE", "<=": "LE", ">=": "GE", "->": "ARROW",

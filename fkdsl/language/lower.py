@@ -5,7 +5,7 @@ Every mistake that a user can make has been found by the checker; what does not 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
@@ -24,13 +24,20 @@ from fkdsl.program.values import EOS
 BINARY = {"+": "add", "-": "sub", "*": "mul", "/": "div", "//": "floordiv", "%": "mod", "**": "pow"}
 COMPARE = {
     "==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge", "in": "in", "not in": "notin",
+    "agrees": "agree", "same": "same",
 }  # fmt: skip
+"""The last two are no user's: language/figures.py makes them of the comparisons in `expect` lines."""
 UNARY = {"-": "neg", "+": "pos", "not": "not"}
 
 
 def lower(checked: Checked, program: str) -> ir.Program:
     """The ir of one of the file's programs, with every function that it can reach."""
     return _Lowering(checked).program(program)
+
+
+def lower_functions(checked: Checked, definitions: Sequence[tree.FunctionDef]) -> ir.Program:
+    """Pure functions that stand in no file, such as a query's, with every function that they can reach."""
+    return _Lowering(checked).pure(definitions)
 
 
 @lru_cache(maxsize=1)
@@ -49,11 +56,19 @@ class _Lowering:
 
     def program(self, name: str) -> ir.Program:
         self.functions[name] = _Body(self, self.checked.programs[name].definition).function()
+        return self.closed(name)
+
+    def pure(self, definitions: Sequence[tree.FunctionDef]) -> ir.Program:
+        self.functions = {d.name: _Body(self, d).function() for d in definitions}
+        return self.closed(definitions[0].name)
+
+    def closed(self, entry: str) -> ir.Program:
+        """With the functions that are called."""
         while self.wanted:
             callee = self.wanted.pop()
             if callee not in self.functions:
                 self.functions[callee] = _Body(self, self.definition(callee)).function()
-        return verify(ir.Program(name, self.functions))
+        return verify(ir.Program(entry, self.functions))
 
     def definition(self, name: str) -> tree.FunctionDef:
         if name in self.checked.functions:

@@ -353,10 +353,12 @@ class Query(Decl):
 
 @dataclass(frozen=True)
 class Test(Decl):
-    """`test "title":` with `expect` lines."""
+    """`test "title" with setting=value, ...:` with `expect` lines. settings: `model=` and `program=`, which take names,
+    and parameters of the program."""
 
     title: str
     expectations: tuple[Expr, ...]
+    settings: tuple[Keyword, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -201,6 +201,34 @@ def listed(*items: Any) -> tuple[Any, ...]:
     return items
 
 
+ROUNDING, NOTHING = 1e-9, 1e-12
+"""Floats that differ by less, relatively or absolutely, are equal to rounding."""
+
+
+def agree(a: Any, b: Any) -> bool:
+    """Equal, floats to rounding, inside lists too: how `expect` compares figures.
+
+    >>> agree(0.1 + 0.2, 0.3), agree(1, 2), agree((0.1 + 0.2, "a"), (0.3, "a")), agree(1e-13, 0)
+    (True, False, True, True)
+    """
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(map(agree, a, b))
+    if _is_number(a) and _is_number(b) and float in (type(a), type(b)):
+        return math.isclose(a, b, rel_tol=ROUNDING, abs_tol=NOTHING)
+    return equal(a, b)
+
+
+def same_items(a: Any, b: Any) -> bool:
+    """Whether two lists have the same items, each as often, in any order."""
+    left = list(b)
+    for item in a:
+        at = next((i for i, other in enumerate(left) if agree(item, other)), None)
+        if at is None:
+            return False
+        del left[at]
+    return not left
+
+
 OPERATORS: dict[str, Callable[..., Any]] = {
     "add": add,
     "sub": sub,
@@ -224,6 +252,8 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "slice": cut,
     "field": field,
     "list": listed,
+    "agree": agree,
+    "same": same_items,
     "iterate": iterate,
 }
 """Every operator; `ir.build` looks them up, `language.lower` names them."""

@@ -1,0 +1,75 @@
+"""Queries answered from a run's weighted values: posterior means and quantiles, with standard errors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from fkdsl.base.diagnostics import Diagnostic
+from fkdsl.base.errors import ProgramError
+from fkdsl.inference.quantiles import quantile, quantile_se
+from fkdsl.inference.result import Estimate, Result, value_key
+from fkdsl.inference.uncertainty import Unknown
+from fkdsl.ir.build import Environment
+from fkdsl.ir.pure import PureFunctions
+from fkdsl.language.checker import Checked
+from fkdsl.language.queries import Question, lower_questions
+from fkdsl.program.values import show
+
+
+def answers(
+    checked: Checked, environment: Callable[[], Environment], questions: Sequence[Question], result: Result
+) -> dict[str, Estimate]:
+    """The answer of each question, in order, by its name. Raises ProgramError where an expression has no value.
+
+    What exact and beam have found when something ends them is not the posterior: its answers have no error.
+    """
+    if not questions:
+        return {}
+    if result.log_z_bounds is not None and result.log_z_bounds[0] < result.log_z_bounds[1]:
+        result = replace(result, uncertainty=Unknown())
+    numbers = NumbersOf(checked, environment(), questions)
+    weights = [p.weight for p in result.particles]
+    found: dict[str, Estimate] = {}
+    for q in questions:
+        if q.level is None:
+            found[q.name] = result.mean(lambda value, q=q: numbers(q.name, value))  # type: ignore[misc]
+        else:
+            y = np.array([numbers(q.name, p.value) for p in result.particles])
+            se = quantile_se(y, weights, q.level, result.uncertainty.mean_se)
+            found[q.name] = Estimate(quantile(y, weights, q.level), se)
+    return found
+
+
+class NumbersOf:
+    """Expressions over returned values as functions to numbers, each computed once for equal values."""
+
+    def __init__(self, checked: Checked, environment: Environment, questions: Sequence[Question]) -> None:
+        self._functions = PureFunctions(lower_questions(checked, questions), environment)
+        self._questions: Mapping[str, Question] = {q.name: q for q in questions}
+        self._known: dict[tuple[str, Hashable], float] = {}
+
+    def __call__(self, name: str, value: Any) -> float:
+        key = (name, value_key(value))
+        if key not in self._known:
+            found = self._functions.call(name, value, note=f"where the returned value is {_short(value)}")
+            self._known[key] = _number(self._questions[name], found, value)
+        return self._known[key]
+
+
+def _number(question: Question, found: Any, value: Any) -> float:
+    if isinstance(found, int | float) and math.isfinite(found):
+        return float(found)
+    message = f"expected a finite number, found {show(found)!r}"
+    note = f"where the returned value is {_short(value)}"
+    help = "test the value first: `a if test else b`"
+    raise ProgramError([Diagnostic("FK408", message, question.expression.span, "no number", help, (note,))])
+
+
+def _short(value: Any) -> str:
+    text = repr(show(value))
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,35 @@
+"""Quantiles of weighted values, with standard errors.
+
+>>> quantile([3.0, 1.0, 2.0], [0.2, 0.5, 0.3], 0.5), quantile([3.0, 1.0, 2.0], [0.2, 0.5, 0.3], 0.9)
+(1.0, 3.0)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fkdsl.base.logspace import Floats
+
+ROUNDING = 1e-12
+"""Sums of weights that fall short of a level by no more reach it."""
+
+
+def quantile(y: ArrayLike, w: ArrayLike, level: float) -> float:
+    """inf {x : F(x) >= level}, F(x) = sum_i w_i 1{y_i <= x}; y, w (n,), the w summing to 1."""
+    values, weights = np.asarray(y, dtype=np.float64), np.asarray(w, dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    F = np.cumsum(weights[order])
+    return float(values[order][min(int(np.searchsorted(F, level - ROUNDING)), len(F) - 1)])
+
+
+def quantile_se(y: ArrayLike, w: ArrayLike, level: float, mean_se: Callable[[Floats], float | None]) -> float | None:
+    """Half of the way from the quantile at level - s to that at level + s, s the standard error of F at the quantile
+    (Woodruff 1952). mean_se: the error of the mean of any f (n,). None where that has none."""
+    values = np.asarray(y, dtype=np.float64)
+    s = mean_se((values <= quantile(y, w, level)).astype(np.float64))
+    if s is None:
+        return None
+    return 0.5 * (quantile(y, w, min(1.0, level + s)) - quantile(y, w, max(0.0, level - s)))
