@@ -26,6 +26,7 @@ COMMANDS = {
     "exact": ("fkdsl.cli.run", "run a program by exact enumeration"),
     "compare": ("fkdsl.cli.compare", "run several methods at an equal number of tokens, and print a row for each"),
     "replay": ("fkdsl.cli.replay", "read a trace: the particles of a run, and the path of any, line by line"),
+    "test": ("fkdsl.cli.test", "run the test blocks of files, on exact figures and on every method"),
     "check": ("fkdsl.cli.check", "find a program's mistakes without running it"),
     "explain": ("fkdsl.cli.check", "print the Feynman-Kac model that a program means"),
     "prefill": ("fkdsl.cli.prefill", "compute a program's prompts once, and write them to a file"),
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_replay(added["replay"])
     _add_call(added["prefill"])
     added["prefill"].add_argument("--out", required=True, metavar="FILE", help="where to write the keys and values")
+    _add_test(added["test"])
     added["check"].add_argument("files", nargs="+", metavar="FILE.fk")
     _add_program(added["explain"])
     models = added["models"].add_subparsers(dest="action", metavar="action", required=True)
@@ -117,6 +119,23 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top", type=int, default=10, help="how many particles to list (default 10)")
 
 
+def _add_test(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", metavar="FILE.fk")
+    parser.add_argument("-k", dest="keyword", default="", metavar="TEXT", help="only tests with this in their title")
+    parser.add_argument("-v", "--verbose", action="store_true", help="a line for each expectation and method")
+    parser.add_argument("--no-methods", action="store_true", help="exact figures only: no method is checked")
+    parser.add_argument("--runs", type=int, default=100,
+                        help="runs of each method, more where one seems wrong (default 100)")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="of the methods' runs (default 0)")
+    parser.add_argument("--seconds", type=float, default=30.0,
+                        help="time for a test that can only be sampled (default 30)")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--program", metavar="NAME", help="which of the files' programs")
+    parser.add_argument("--allow-extern", action="store_true", help="let programs run the Python code they declare")
+    parser.add_argument("--no-opt", action="append", default=[], metavar="NAME",
+                        help="switch the optimiser off, or one part: --no-opt=fuse")  # fmt: skip
+
+
 def _add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
     _add_call(parser)
     if not fixed:
@@ -144,6 +163,8 @@ def _add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
     parser.add_argument("--prefill", metavar="FILE", help="decode from what `fkdsl prefill` wrote")
     parser.add_argument("--stats", action="store_true",
                         help="print what the model's forwards took, prefill and decoding apart")  # fmt: skip
+    parser.add_argument("--query", dest="queries", action="append", default=[], metavar="[NAME=]EXPRESSION",
+                        help="a posterior expectation over `value`, such as 'contains(value, \"sea\")'")  # fmt: skip
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="stop after this time, with status 3")
     parser.add_argument("--top", type=int, default=10, help="how many values to print (default 10)")
 

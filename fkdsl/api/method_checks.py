@@ -1,0 +1,171 @@
+"""Whether every inference method gives a program's exact figures on average.
+
+For each figure f of a test, E[sum_i w_i f(x_i)] = Z E[f] and E[Z_hat] = Z. A method's variants are run many times with
+few particles, and a sequential test bets against each equation (fkdsl.inference.sequential): for methods that weigh
+step by step, against the equation of each step (fkdsl.inference.lookahead), else against that of the last one. The
+false-alarm rate is shared equally among the bets. What is returned outside the exact support is wrong without any bet.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fkdsl.base.errors import CallError, InternalError
+from fkdsl.base.logspace import Floats
+from fkdsl.base.random import KeyedRng
+from fkdsl.inference.interface import FeynmanKac, Step
+from fkdsl.inference.lookahead import LookAhead
+from fkdsl.inference.result import value_key
+from fkdsl.inference.run import steps_of
+from fkdsl.inference.sequential import MeanTest, Plan, smallest_error
+from fkdsl.inference.variants import Variant
+from fkdsl.program.values import show
+
+FALSE_ALARM = 1e-6
+"""Probability that a test block is failed although every method is right."""
+BROKEN = (ArithmeticError, AssertionError, InternalError, LookupError, TypeError, ValueError)
+"""What no right method ends with."""
+
+
+@dataclass(frozen=True)
+class Law:
+    """The exact law of a program's values: Z, and functions of the values as mass-weighted means.
+
+    functions: by value, the functions' values there (k,), each in [0, 1], the first of them 1. means: (k,) of Z_hat f:
+    Z first. names: (k,) what each is, for reports. probabilities: whether every potential is at most 1. ahead: what
+    is to come from each state, None where it is not known.
+    """
+
+    functions: Mapping[Hashable, Floats]
+    means: Floats
+    names: tuple[str, ...]
+    probabilities: bool
+    ahead: LookAhead[Any] | None
+
+    def quotients(
+        self, variant: Variant, steps: Sequence[Step[Any]] | None, end: Floats, bounded: bool
+    ) -> Iterator[tuple[Floats, Floats | None]]:
+        """What should be 1 on average, with its bound, (k,) each: of each of the steps, or the last estimate over its
+        mean. A figure of mean 0 should be 0."""
+        possible = self.means > 0.0
+        if steps is not None and self.ahead is not None:
+            for x, bound in self.ahead.quotients(steps, variant.resamples_after):
+                yield np.where(possible, x, x - 1.0), bound
+        else:
+            means = np.where(possible, self.means, 1.0)
+            yield end / means, 1.0 / means if bounded else None
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """A figure on which a method is wrong: the exact mean, that of the runs, and the wealth of the bet against it."""
+
+    figure: str
+    exact: float
+    mean: float
+    wealth: float
+
+
+@dataclass(frozen=True)
+class MethodCheck:
+    """What the runs of one variant showed. wrong: what it is wrong about; reason: in words, or why it was not run.
+
+    by_step: whether every step was looked at. detectable: by figure, the smallest relative error (of each step where
+    they were looked at) that would have been found; None where twice the mean would not. one_sided: whether no bound
+    was known, so that only figures which are too large would have been found.
+    """
+
+    variant: str
+    runs: int
+    wrong: Disagreement | None
+    reason: str
+    detectable: Mapping[str, float | None]
+    by_step: bool
+    one_sided: bool
+
+    @property
+    def passed(self) -> bool:
+        return self.wrong is None and not (self.reason and self.runs)
+
+
+def check_method(
+    model: FeynmanKac[Any],
+    variant: Variant,
+    law: Law,
+    *,
+    plan: Plan,
+    seed: int,
+    alpha: float,
+    max_steps: int | None = None,
+    merge: bool = True,
+) -> MethodCheck:
+    """Runs a variant as the plan says, or until a figure is wrong at level alpha / k."""
+    by_step = variant.stepwise and law.ahead is not None
+    bounded = variant.bounded and (law.probabilities or variant.method == "rejection")
+    one_sided = not by_step and not bounded
+    level = alpha / len(law.means)
+    bets = [MeanTest(1.0 if m > 0.0 else 0.0, own_bounds=not one_sided) for m in law.means]
+    ends: list[Floats] = []
+    observed: list[tuple[Floats, Floats | None]] = []
+
+    def ended(reason: str, runs: int, wrong: Disagreement | None = None) -> MethodCheck:
+        return MethodCheck(variant.name, runs, wrong, reason, {}, by_step, one_sided)
+
+    while plan.goes_on(n := len(ends), max(bet.wealth for bet in bets)):
+        rng = KeyedRng(seed).split("check", variant.name, n)
+        try:
+            steps: list[Any] = list(
+                steps_of(model, rng, variant.method, variant.settings[n % len(variant.settings)], max_steps, merge)
+            )
+        except CallError as error:
+            return ended(error.message, 0)
+        except BROKEN as error:
+            return ended(f"it broke in run {n + 1}: {type(error).__name__}: {error}", n + 1)
+        end, stranger = estimates(model, steps[-1], law)
+        ends.append(end)
+        if stranger:
+            return ended(stranger, len(ends))
+        for x, bound in law.quotients(variant, steps if by_step else None, end, bounded):
+            if n < plan.base:
+                observed.append((x, bound))
+            for k, bet in enumerate(bets):
+                if bet.take(float(x[k]), None if bound is None else float(bound[k])) >= 1.0 / level:
+                    mean = float(np.mean([e[k] for e in ends]))
+                    wrong = Disagreement(law.names[k], float(law.means[k]), mean, bet.wealth)
+                    return ended(_words(wrong, len(ends)), len(ends), wrong)
+    detectable = {}
+    for k, name in enumerate(law.names):
+        bounds = None if one_sided else [float(b[k]) for _, b in observed if b is not None]
+        detectable[name] = smallest_error([float(x[k]) for x, _ in observed], bets[k].mean, bounds, level, plan)
+    return MethodCheck(variant.name, len(ends), None, "", detectable, by_step, one_sided)
+
+
+def estimates(model: FeynmanKac[Any], last: Step[Any], law: Law) -> tuple[Floats, str]:
+    """sum_i w_i f(x_i) for each function (k,), and what was returned outside the support, '' if nothing was."""
+    total = np.zeros(len(law.means))
+    for x, lw in zip(last.states, last.log_weights, strict=True):
+        if lw == -math.inf:
+            continue
+        if not model.finished(x):
+            return total, "a particle of positive weight has not returned"
+        f = law.functions.get(value_key(model.value(x)))
+        if f is None:
+            return total, f"it returned {show(model.value(x))!r}, which has probability 0"
+        total += math.exp(lw) * f
+    return total, ""
+
+
+def _words(wrong: Disagreement, runs: int) -> str:
+    figure = "Z" if wrong.figure == "Z" else f"Z * {wrong.figure}"
+    odds = f"{min(wrong.wealth, 1e300):.1e}"
+    return f"{figure} is {wrong.exact:.6g}, its estimates average {wrong.mean:.6g} in {runs} runs (odds {odds} to 1)"
+
+
+def share(checks: int) -> float:
+    """The level of each of so many checks of one test."""
+    return FALSE_ALARM / max(1, checks)

@@ -1,0 +1,125 @@
+"""Expectations where exact figures cannot be had: independent runs of the file's method, until every line is decided or
+the time is over.
+
+Z and each P(...) lie in confidence sequences (fkdsl.inference.sequential), all of them together but for a probability
+of FALSE_ALARM. A line is decided when it holds, or fails, for all figures in theirs; E(...) has no bound, so lines with
+it stay undecided. `all(... for v in support)` fails by one value that was returned.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from fkdsl.api.engines import Engines
+from fkdsl.api.method_checks import FALSE_ALARM
+from fkdsl.api.outcomes import Line, Settings, shown_figures
+from fkdsl.api.program import DEFAULT_METHOD, MAX_STEPS, Program
+from fkdsl.base.random import KeyedRng
+from fkdsl.inference.interface import Step
+from fkdsl.inference.result import value_key
+from fkdsl.inference.run import steps_of
+from fkdsl.inference.sequential import interval, ratio_interval
+from fkdsl.inference.variants import BOUNDED
+from fkdsl.ir.pure import PureFunctions
+from fkdsl.language import tree
+from fkdsl.language.check_tests import SUPPORT
+from fkdsl.language.figures import Expectation, Expectations
+from fkdsl.language.intervals import Interval, decided
+from fkdsl.language.tree_walk import walk
+from fkdsl.program.guided import Guides
+from fkdsl.program.values import show
+
+
+class _Sums:
+    """Z_hat of every run, and sum_i w_i f(x_i) of every event f; the values that were returned."""
+
+    def __init__(self, asked: Expectations, functions: PureFunctions) -> None:
+        self.functions = functions
+        self.events = [f for f in asked.figures if f.kind == "P"]
+        self.Z: list[float] = []
+        self.of: dict[str, list[float]] = {f.function: [] for f in self.events}
+        self.values: dict[Hashable, Any] = {}
+
+    def take(self, model: Any, last: Step[Any]) -> None:
+        weighted = [
+            (model.value(x), math.exp(w)) for x, w in zip(last.states, last.log_weights, strict=True) if w > -math.inf
+        ]
+        self.Z.append(math.fsum(w for _, w in weighted))
+        for value, _ in weighted:
+            self.values.setdefault(value_key(value), value)
+        for f in self.events:
+            note = "where the returned value is {}"
+            found = [w for v, w in weighted if self.functions.call(f.function, v, note=note.format(show(v)))]
+            self.of[f.function].append(math.fsum(found))
+
+    def intervals(self, bound: float | None) -> dict[str, Interval]:
+        """Of Z, log_Z and each event; together they hold at all times but for a probability of FALSE_ALARM."""
+        alpha = FALSE_ALARM / (1 + len(self.events))
+        low, high = interval(self.Z, bound, alpha)
+        log_low, log_high = (math.log(z) if z > 0.0 else -math.inf for z in (low, high))
+        found: dict[str, Interval] = {"Z": (low, high), "log_Z": (log_low, log_high)}
+        for f in self.events:
+            told = bound is not None and any(self.Z)
+            found[f.function] = ratio_interval(self.of[f.function], self.Z, bound, alpha) if told else (0.0, 1.0)  # type: ignore[arg-type]
+        return found
+
+
+def sampled_lines(
+    program: Program,
+    engines: Engines,
+    asked: Expectations,
+    functions: PureFunctions,
+    bound: float | None,
+    settings: Settings,
+) -> tuple[Line, ...]:
+    """bound: of a product of potentials, None where none is known."""
+    method, options = program.method
+    if method not in BOUNDED:
+        method, options = DEFAULT_METHOD, {}
+    model = program.feynman_kac(engines=engines, guides=Guides(force="force" not in program.off))
+    sums, began, n, look = _Sums(asked, functions), time.monotonic(), 0, 1
+    lines: tuple[Line, ...] = ()
+    while True:
+        rng = KeyedRng(settings.seed).split("sample", n)
+        *_, last = steps_of(model, rng, method, options, MAX_STEPS, "merge" not in program.off)
+        assert isinstance(last, Step)
+        sums.take(model, last)
+        n += 1
+        over = n >= settings.runs or time.monotonic() - began > settings.seconds
+        if n >= look or over:
+            look = math.ceil(1.25 * n)
+            lines = tuple(_line(line, sums, sums.intervals(bound)) for line in asked.lines)
+            if over or all(line.outcome != "undecided" for line in lines):
+                return lines
+
+
+def _line(line: Expectation, sums: _Sums, known: Mapping[str, Interval]) -> Line:
+    shown = shown_figures(line, known)
+    note = f"sampled, {len(sums.Z)} runs"
+    if is_over_support(line.says):
+        values = tuple(sums.values.values())
+        given = {SUPPORT: values}
+        holds = sums.functions.call(line.function, *(given.get(p, 0.0) for p in line.parameters))
+        return Line(line.written, "undecided" if holds else "failed", shown, f"{note}, {len(values)} values")
+    found = decided(line.says, known)
+    outcome: Any = "undecided" if found is None else "passed" if found else "failed"
+    return Line(line.written, outcome, shown, note)
+
+
+def is_over_support(e: tree.Expr) -> bool:
+    """Whether it is `all(test for v in support)`, which one value can refute, and reads no figures."""
+    match e:
+        case tree.Call(
+            function=tree.Name(name="all"),
+            args=(tree.Comprehension(clauses=(tree.Clause(iterable=tree.Name(name=name), conditions=()),)) as inner,),
+        ):
+            return name == SUPPORT and not reads_figures(inner)
+    return False
+
+
+def reads_figures(e: tree.Expr) -> bool:
+    """Whether anything but the support is read in it that only exact figures give."""
+    return any(isinstance(n, tree.Name) and (n.name in ("Z", "log_Z") or n.name.startswith(".")) for n in walk(e))

@@ -1,0 +1,78 @@
+"""`fkdsl test`: runs the test blocks of files, and reports as pytest does.
+
+Exit status: 0 none failed, 1 one failed or a file is wrong, 2 the call is wrong, 5 no test was found, 130 interrupted.
+A test that sampling could not decide is counted as undecided, and fails nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import dataclass
+
+from fkdsl.api import load
+from fkdsl.api.outcomes import Settings, TestRun
+from fkdsl.api.test_blocks import run_test
+from fkdsl.base.diagnostics import render_all
+from fkdsl.base.errors import CallError, ProgramError
+from fkdsl.cli.check import without
+from fkdsl.cli.test_report import failure_text, file_json, summary, verbose_lines
+
+LETTERS = {"passed": ".", "failed": "F", "undecided": "?", "error": "E"}
+NONE_FOUND = 5
+
+
+@dataclass(frozen=True)
+class FileRun:
+    """A file's tests as they were run. error: why it could not be loaded."""
+
+    file: str
+    runs: tuple[TestRun, ...]
+    error: str = ""
+
+
+def main(args: argparse.Namespace) -> int:
+    if args.runs < 1:
+        raise CallError(f"a method is run at least once, not {args.runs} times", "write --runs 100, or --no-methods")
+    began = time.monotonic()
+    settings = Settings(not args.no_methods, runs=args.runs, seed=args.seed, seconds=args.seconds)
+    files = [run_file(file, args, settings) for file in args.files]
+    runs = [run for file in files for run in file.runs]
+    wrong = any(f.error for f in files) or any(r.outcome in ("failed", "error") for r in runs)
+    seconds = time.monotonic() - began
+    if args.json:
+        found = [t for f in files for t in file_json(f.file, f.runs, f.error)]
+        print(json.dumps({"tests": found, "seconds": seconds, "seed": args.seed}, ensure_ascii=False))
+    else:
+        for f in files:
+            for run in f.runs:
+                if run.outcome in ("failed", "error"):
+                    print(failure_text(f.file, run))
+        print(summary(runs, sum(bool(f.error) for f in files), seconds))
+    return 1 if wrong else 0 if runs else NONE_FOUND
+
+
+def run_file(file: str, args: argparse.Namespace, settings: Settings) -> FileRun:
+    """Runs a file's tests, a letter for each as it ends; what is wrong with the file goes to stderr."""
+    try:
+        program = without(load(file, allow_extern=args.allow_extern), args.no_opt)
+        program = program.select(args.program) if args.program else program
+    except ProgramError as error:
+        print(render_all(error.diagnostics), end="\n\n", file=sys.stderr)
+        return FileRun(file, (), str(error))
+    chosen = [t for t in program.checked.tests if args.keyword in t.title]
+    if not chosen:
+        return FileRun(file, ())
+    if not args.json:
+        print(f"{file} ", end="\n" if args.verbose else "", flush=True)
+    runs = []
+    for test in chosen:
+        runs.append(run_test(program, test, settings))
+        if not args.json:
+            shown = verbose_lines(runs[-1]) if args.verbose else LETTERS[runs[-1].outcome]
+            print(shown, end="\n" if args.verbose else "", flush=True)
+    if not args.json and not args.verbose:
+        print()
+    return FileRun(file, tuple(runs))

@@ -1,0 +1,122 @@
+"""Test runs as people read them, and as programs do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from fkdsl.api.method_checks import FALSE_ALARM, MethodCheck
+from fkdsl.api.outcomes import Line, TestRun
+
+WIDTH = 80
+WORDS = {"passed": "passed", "failed": "failed", "undecided": "undecided", "error": "error"}
+
+
+def failure_text(file: str, run: TestRun) -> str:
+    """What failed of a test: its lines with the figures in them, and the methods that disagree with these."""
+    title = f" {file}: {run.test.title} "
+    lines = [title.center(WIDTH, "_")]
+    if run.error:
+        return "\n".join([*lines, run.error, ""])
+    for line in run.lines:
+        if line.outcome == "failed":
+            lines += line_text(line)
+    for m in run.methods:
+        if not m.passed:
+            lines += [f"{file}:{run.test.span.line}: {m.variant} disagrees with the exact figures", f"    {m.reason}"]
+    return "\n".join([*lines, ""])
+
+
+def line_text(line: Line) -> list[str]:
+    """The place of a line, the line itself with its number, and the figures in it."""
+    span = line.written.span
+    source, number = span.source, span.line
+    found = [f"{source.name}:{number}: {line.outcome}" + (f" ({line.note})" if line.note else "")]
+    found.append(f"> {number:4d} | {source.line_text(number).strip()}")
+    found += [f"E      | {text} = {value}" for text, value in line.figures]
+    return found
+
+
+def verbose_lines(run: TestRun) -> str:
+    """A test's outcome with how it was found, each line that is not passed, and each method with its power."""
+    found = [f"  {run.test.title}  {run.outcome.upper()}  ({run.by or 'not run'}, {run.seconds:.1f} s)"]
+    for line in run.lines:
+        figures = ", ".join(f"{text} = {value}" for text, value in line.figures)
+        found.append(f"    {line.outcome:9}  {line.written.span.text}   [{figures}]")
+    found += [f"    {_method(m)}" for m in run.methods]
+    return "\n".join(found)
+
+
+def _method(m: MethodCheck) -> str:
+    if not m.runs:
+        return f"{'skipped':9}  {m.variant}: {m.reason}"
+    if not m.passed:
+        return f"{'failed':9}  {m.variant}: {m.reason}"
+    told = ", ".join(f"{name} {_share(d)}" for name, d in m.detectable.items())
+    side = " too large only" if m.one_sided else ""
+    return f"{'agrees':9}  {m.variant}: {m.runs} runs; would have found an error{side} of {told}"
+
+
+def _share(error: float | None) -> str:
+    return "(none)" if error is None else f"{100 * error:.2g}%"
+
+
+def summary(runs: Sequence[TestRun], broken: int, seconds: float) -> str:
+    """The last line, and before it what the checks of the methods were able to tell."""
+    counts = Counter(run.outcome for run in runs)
+    parts = [f"{counts[o]} {WORDS[o]}" for o in ("passed", "failed", "undecided", "error") if counts[o]]
+    parts += [f"{broken} file{'s' if broken > 1 else ''} with mistakes"] if broken else []
+    lines = []
+    checks = [m for run in runs for m in run.methods if m.runs]
+    if checks:
+        Z = [m.detectable["Z"] for m in checks if "Z" in m.detectable]
+        told = [z for z in Z if z is not None]
+        lines.append(
+            f"methods: {len(checks)} checks, {sum(m.runs for m in checks)} runs, false alarm {FALSE_ALARM:g} a test"
+            + (f"; errors of Z from {_share(min(told))} to {_share(max(told))} would have shown" if told else "")
+        )
+    text = f" {', '.join(parts) or 'no tests found'} in {seconds:.1f} s "
+    return "\n".join([*lines, text.center(WIDTH, "=")])
+
+
+def file_json(file: str, runs: Sequence[TestRun], error: str) -> list[dict[str, Any]]:
+    """An object for each test, or one for a file that has mistakes."""
+    if error:
+        return [{"file": file, "title": None, "outcome": "error", "error": error}]
+    return [_test_json(file, run) for run in runs]
+
+
+def _test_json(file: str, run: TestRun) -> dict[str, Any]:
+    return {
+        "file": file,
+        "line": run.test.span.line,
+        "title": run.test.title,
+        "outcome": run.outcome,
+        "by": run.by or None,
+        "seconds": run.seconds,
+        "error": run.error or None,
+        "expectations": [
+            {
+                "line": line.written.span.line,
+                "text": line.written.span.text,
+                "outcome": line.outcome,
+                "figures": dict(line.figures),
+                "note": line.note or None,
+            }
+            for line in run.lines
+        ],
+        "methods": [
+            {
+                "method": m.variant,
+                "runs": m.runs,
+                "agrees": m.passed if m.runs else None,
+                "reason": m.reason or None,
+                "wealth": m.wrong.wealth if m.wrong else None,
+                "detectable": dict(m.detectable),
+                "by_step": m.by_step,
+                "one_sided": m.one_sided,
+            }
+            for m in run.methods
+        ],
+    }
