@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from hashlib import blake2b
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray

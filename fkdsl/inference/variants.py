@@ -17,7 +17,7 @@ WITHOUT_ESTIMATE = ("exact", "beam", "local")
 STEPWISE = ("smc", "steer", "importance", "alive")
 """Methods that multiply each weight by a potential in each step, and resample without raising the total: every step of
 theirs can be held to what is to come."""
-BOUNDED = (*STEPWISE, "rejection")
+BOUNDED = (*STEPWISE, "rejection", "pgibbs", "tempered")
 """Methods whose Z_hat is at most 1 where every potential is; rejection runs on no others."""
 
 
@@ -31,7 +31,8 @@ class Variant:
 
     @property
     def stepwise(self) -> bool:
-        return self.method in STEPWISE
+        # A move keeps the law of a path, not what its population promises given the steps before.
+        return self.method in STEPWISE and not any(s.get("moves") for s in self.settings)
 
     @property
     def resamples_after(self) -> bool:
@@ -45,13 +46,19 @@ class Variant:
 
 SETTINGS: dict[str, dict[str, tuple[Mapping[str, Any], ...]]] = {
     "smc": {
-        f"smc({scheme})": tuple(
-            {"particles": n, "ess": e, "resampling": scheme} for n, e in ((2, 1.0), (3, 1.0), (4, 0.7))
-        )
-        for scheme in RESAMPLING
+        **{
+            f"smc({scheme})": tuple(
+                {"particles": n, "ess": e, "resampling": scheme} for n, e in ((2, 1.0), (3, 1.0), (4, 0.7))
+            )
+            for scheme in RESAMPLING
+        },
+        "smc(moves)": tuple({"particles": n, "ess": 1.0, "moves": 1} for n in (2, 3, 4)),
     },
     "steer": {"steer": tuple({"particles": n, "factor": k} for n, k in ((2, 2), (3, 2), (3, 3)))},
     "importance": {"importance": ({"particles": 2},)},
+    "pgibbs": {"pgibbs": tuple({"particles": n, "sweeps": 2} for n in (2, 3))},
+    # At power 1 its target is the program's own.
+    "tempered": {"tempered": tuple({"particles": n, "power": 1.0, "temperatures": 2, "ess": 1.0} for n in (2, 3))},
     "alive": {"alive": ({"particles": 2, "attempts": 4}, {"particles": 3, "attempts": 40})},
     "rejection": {"rejection": ({"samples": 2, "attempts": 12}, {"samples": 4, "attempts": 12})},
 }

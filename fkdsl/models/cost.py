@@ -8,7 +8,7 @@ has rows.
 >>> small.forward(pasts=[0], news=[8], wanted=1)              # a prompt of 8
 (18440.0, 3320.0)
 >>> small.forward(pasts=[8, 8], news=[1, 1], wanted=2)        # two rows, a token each
-(6720.0, 3800.0)
+(6720.0, 3720.0)
 """
 
 from __future__ import annotations
