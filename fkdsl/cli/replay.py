@@ -75,7 +75,8 @@ def replay_text(
         lines += [f"  step {t}: {n} at {replay.where(span)}  {_cut(excerpt(span))}" for t, span, n in deaths]
     of = f" of island {chosen.island}" if islands else ""
     heaviest = ", the heaviest" if chosen is members[0] else ""
-    lines += ["", f"particle {chosen.index}{of}{heaviest}: its path to step {chosen.t}", ""]
+    what = "as moves have left it after step" if replay.moves_paths else "its path to step"
+    lines += ["", f"particle {chosen.index}{of}{heaviest}: {what} {chosen.t}", ""]
     lines.append(_row("step", "where", "source", "drawn, or nats", "log weight"))
     for idle, events in groupby(path, key=lambda event: not event.moved and not event.reweighted):
         found = list(events)

@@ -135,6 +135,12 @@ def check_available(name: str) -> Method:
     return method
 
 
+def moves_paths(method: str, options: Mapping[str, Any]) -> bool:
+    """Whether a method puts other paths in the place of a particle's own, so that its ancestors do not tell its past.
+    options: all of them, as check_options gives them."""
+    return method == "pgibbs" or bool(options.get("moves"))
+
+
 def check_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """All options of a method, given ones checked, the others at their defaults."""
     method = check_method(name)

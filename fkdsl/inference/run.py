@@ -23,7 +23,7 @@ from fkdsl.inference.exact import Level, exact
 from fkdsl.inference.frontier import Explored
 from fkdsl.inference.genealogy import FamilyTree
 from fkdsl.inference.interface import FeynmanKac, Step
-from fkdsl.inference.methods import check_available, check_options
+from fkdsl.inference.methods import check_available, check_options, moves_paths
 from fkdsl.inference.pgibbs import pgibbs
 from fkdsl.inference.rejection import rejection
 from fkdsl.inference.result import Answer, Result, filtering_answers, final_ess, merged, weighted_values
@@ -173,7 +173,7 @@ def run(
 def goes_on(method: str, options: Mapping[str, Any]) -> bool:
     """Whether a run goes on from its steps; if not it begins anew, which gives the same answer. With moves it does not:
     a step does not hold the paths that they need."""
-    return method in RESUMED and not check_options(method, options).get("moves")
+    return method in RESUMED and not moves_paths(method, check_options(method, options))
 
 
 def check_islands(method: str, islands: int) -> None:
@@ -218,9 +218,10 @@ class Course(Generic[S]):
 def family_tree(model: FeynmanKac[S], method: str, options: Mapping[str, Any], merge: bool) -> FamilyTree[S] | None:
     """The tree that a method's errors are read from, for those whose particles move on their own, and on only: moves of
     whole paths break it."""
-    if method not in ("smc", "importance") or check_options(method, options).get("moves"):
+    checked = check_options(method, options)
+    if method not in ("smc", "importance") or moves_paths(method, checked):
         return None
-    return FamilyTree(model, check_options(method, options).get("resampling", ""), merge)
+    return FamilyTree(model, checked.get("resampling", ""), merge)
 
 
 def _uncertainty(

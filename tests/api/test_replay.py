@@ -232,3 +232,18 @@ def test_replay_imports_no_model_library(traced):
     )
     done = subprocess.run([sys.executable, "-c", code, str(traced[0])], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("method", ["smc", "pgibbs", "tempered"])
+def test_runs_with_moves_are_traced_and_begin_again_and_show_the_last_step_alone(tmp_path, method):
+    source, path = tmp_path / "p.fk", tmp_path / "run.jsonl"
+    source.write_text(TEXT)
+    program = fkdsl.load(source)
+    call = {"method": method, "particles": 6, "seed": 3}
+    call |= {"sweeps": 2} if method == "pgibbs" else {"moves": 2}
+    whole = program.run(**call, trace=path)
+    replay = Replay(read_trace(path))
+    assert len(replay.members()) == len(replay.courses[0][-1].particles)
+    assert len(replay.path(0, 0)) == 1
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    assert program.run(**call, resume=path).particles == whole.particles

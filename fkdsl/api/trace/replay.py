@@ -16,6 +16,7 @@ from fkdsl.base.logspace import log_sum_exp
 from fkdsl.base.spans import Span
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.interface import Charge, Step
+from fkdsl.inference.methods import moves_paths
 from fkdsl.models.vocabulary import decoded
 from fkdsl.program.state import Draw, ProgramState, Status
 from fkdsl.program.values import plain
@@ -69,6 +70,11 @@ class Replay:
     def finished(self) -> bool:
         return self.trace.end is not None
 
+    @property
+    def moves_paths(self) -> bool:
+        """Whether ancestors do not tell a particle's past."""
+        return moves_paths(self.trace.header["method"], self.trace.header["options"])
+
     @cached_property
     def log_z(self) -> float | None:
         """The result's; so far, where there is none, of each island's last step."""
@@ -114,7 +120,8 @@ class Replay:
         return course[-1]
 
     def path(self, island: int, index: int, t: int | None = None) -> list[Event]:
-        """What happened to a particle of step t (the last one), from the beginning on."""
+        """What happened to a particle of step t (the last one), from the beginning on; in that step alone where moves
+        put other paths in the place of those that the trace has."""
         last = self.step(island, t)
         if not 0 <= index < len(last.particles):
             n = len(last.particles)
@@ -125,7 +132,7 @@ class Replay:
         while True:
             step, before = course[at], course[at - 1] if at > 0 and course[at].t > 0 else None
             found.append(self._event(step, before, index))
-            if before is None:
+            if before is None or self.moves_paths:
                 return found[::-1]
             index, at = step.ancestors[index], at - 1
 
