@@ -300,11 +300,10 @@ class Running:
         return here
 
     def fork(self) -> Running:
-        """A copy that goes its own way, with a weight and a count of draws from nothing: for trying what an outcome
-        leads to."""
+        """A copy that goes its own way, to try what an outcome leads to; weight, charges and draws begin at nothing."""
         twin = Running(self.code, self.engines, self.rng, self.limits, self.guides)
         twin.become(self)
-        twin.log_G, twin.draws = 0.0, 0
+        twin.log_G, twin.draws, twin.charges, twin.drew = 0.0, 0, [], []
         return twin
 
     def become(self, trial: Running) -> None:

@@ -199,9 +199,9 @@ def test_a_table_without_a_row_says_so():
         engine.log_probs([engine.root])
 
 
-def test_rows_are_kept_for_the_last_question_and_a_few_megabytes_more(monkeypatch):
+def test_rows_are_kept_for_the_last_question_and_a_few_megabytes_more():
     engine = CachedTransformer(tiny("llama"))
-    monkeypatch.setattr("fkdsl.engine.kv_cache.ROW_BYTES", 3 * 4 * V)
+    engine.cache.row_budget = 3 * 4 * V
     first = [engine.extend(engine.root, (1, t)) for t in range(5)]
     engine.log_probs(first)
     assert all(engine.cached(c) is not None for c in first)

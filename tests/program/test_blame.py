@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import fkdsl
 from fkdsl.api.blame import conflicts
 from fkdsl.base.errors import PopulationDied, ProgramError
+from fkdsl.base.random import KeyedRng
 from fkdsl.inference import blame as blame_module
 from fkdsl.inference.blame import Account
 from fkdsl.ir.build import build
@@ -294,3 +295,33 @@ def test_on_a_real_model_each_of_two_patterns_bears_what_it_refuses():
     assert abs(form.variance_share + name.variance_share - 1.0) <= 1e-9
     assert blame.model_share > 0.5
     assert (blame.deaths, blame.conflicts) == (0, ())
+
+
+# ------------------------------------------------------------- charges
+
+
+@settings(max_examples=25)
+@given(program_texts(), st.integers(0, 9))
+def test_what_a_step_was_charged_with_sums_to_its_potential(text, seed):
+    model = fkdsl.parse(text).feynman_kac()
+    states, log_G = model.initial([KeyedRng(seed)])
+    while log_G[0] > -math.inf and not model.finished(states[0]):
+        states, log_G = model.step([KeyedRng(seed).split(len(states[0].frames))], states)
+        assert math.fsum(c.log_weight for c in model.charges(states[0])) == pytest.approx(log_G[0], abs=1e-12)
+
+
+def test_each_draw_of_a_step_of_many_is_told_and_charged_once():
+    """Without checkpoints between them: what is tried for one draw must not tell of the draws before it again."""
+    body = [
+        "for i in range(12):",
+        "    t ~ lm",
+        '    condition t != "c" and count(lm.text, "b") < 13',
+        "checkpoint",
+        "return lm.text",
+    ]
+    model = program(body).feynman_kac()
+    (x,), _ = model.initial([KeyedRng(1)])
+    (x,), log_G = model.step([KeyedRng(1)], [x])
+    assert len(x.drawn) == 12
+    assert log_G[0] == pytest.approx(12 * math.log(0.8))
+    assert math.fsum(c.log_weight for c in x.charges) == pytest.approx(log_G[0])
