@@ -12,6 +12,8 @@ from fkdsl.api.outcomes import Settings
 from fkdsl.api.test_blocks import ahead, run_test
 from fkdsl.base.logspace import log_sum_exp, normalised
 from fkdsl.inference import alive as alive_module
+from fkdsl.inference import moves as moves_module
+from fkdsl.inference import pgibbs as pgibbs_module
 from fkdsl.inference import rejection as rejection_module
 from fkdsl.inference import run as run_module
 from fkdsl.inference import smc as smc_module
@@ -160,6 +162,16 @@ MORTAL = """program main() -> int:
 test "half of them die":
     expect Z == 0.345
 """
+SKEWED = """program main() -> int:
+    a ~ uniform_int(0, 1)
+    observe true ~ bernoulli(1.0 if a == 0 else 0.02)
+    b ~ bernoulli(0.5)
+    return a
+
+test "one of two is hardly seen":
+    expect Z == 0.51
+    expect P(value == 0) == 0.5 / 0.51
+"""
 
 
 def literal_alpha(rng, log_weights, N):
@@ -223,6 +235,16 @@ def off_by_one(scheme):
     return lambda rng, W, N: [(a + 1) % len(W) for a in scheme(rng, W, N)]
 
 
+def keeps_every_proposal(old, new, k, power=1.0):
+    """A move forgets what its potentials weigh."""
+    return 0.0
+
+
+def the_first_that_lives(log_weights):
+    """A reference is taken whatever it weighs."""
+    return np.eye(len(log_weights))[int(np.argmax(log_weights > -math.inf))]
+
+
 BUGS = [
     ("steer", steer_module, "optimal_reduction", literal_alpha, WEIGHED),
     ("steer", steer_module, "expand", expand_without_the_k, WEIGHED),
@@ -231,6 +253,9 @@ BUGS = [
     ("importance", run_module, "importance", among_survivors, MORTAL),
     ("alive", alive_module, "trials_until", counts_the_last, MORTAL),
     ("rejection", rejection_module, "_estimate", lambda x, m, n: x / n, MORTAL),
+    ("smc(moves)", moves_module, "log_acceptance", keeps_every_proposal, SKEWED),
+    ("tempered", moves_module, "log_acceptance", keeps_every_proposal, SKEWED),
+    ("pgibbs", pgibbs_module, "normalised", the_first_that_lives, SKEWED),
 ]
 
 
