@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fkdsl.base.errors import CallError
+from fkdsl.engine.byte_view import BEAM, ByteView, LostMass
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.engine.meter import Meter
 from fkdsl.language import tree
@@ -28,6 +30,10 @@ SEARCH_ROWS = 512 << 20
 """Bytes of rows that a search keeps of each engine, within its cache's budget."""
 MAX_BATCH = 128
 """Rows in one forward, unless the caller says otherwise: what a forward puts together grows with them."""
+
+
+VIEW = re.compile(r"\s*bytes\(\s*(?P<of>.*?)\s*(?:,\s*beam\s*=\s*(?P<beam>\w+)\s*)?\)\s*")
+"""A byte view, as `--model` and `model=` take it: bytes(smollm2), bytes("./folder", beam=10)."""
 
 
 class Engines(Mapping[str, CachedTransformer]):
@@ -70,9 +76,26 @@ class Engines(Mapping[str, CachedTransformer]):
         return len(self._engines)
 
     def counts(self) -> tuple[int, int]:
-        """(batched forwards, tokens that went through a model) of all engines so far."""
-        stats = [e.stats for e in self._by_reference.values()]
+        """(batched forwards, tokens that went through a model) of all engines so far. A byte view's are its model's."""
+        stats = [e.stats for e in self._by_reference.values() if not isinstance(e.model, ByteView)]
         return sum(s.model_calls for s in stats), sum(s.forwarded_tokens for s in stats)
+
+    def watch(self) -> None:
+        """Forgets what byte views have lost so far; `notes` tells of what they lose from now on."""
+        for view in self._views():
+            view.lost = LostMass()
+
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know of the models to trust a run's figures: a line for each byte view that lost mass."""
+        return tuple(
+            f"{view.name}, beam {view.beam}: a byte lost {view.lost.mean:.1g} of its probability on average, "
+            f"{view.lost.worst:.1g} at most; a wider beam loses less"
+            for view in self._views()
+            if view.lost.total > 0.0
+        )
+
+    def _views(self) -> list[ByteView]:
+        return [e.model for e in self._by_reference.values() if isinstance(e.model, ByteView)]
 
     def fresh(self) -> Engines:
         """Engines over the same loaded models, with empty caches and zero counts. Loads nothing.
@@ -83,6 +106,11 @@ class Engines(Mapping[str, CachedTransformer]):
             self._of(self.override, self.folder)
         other = copy(self)
         renewed = {id(engine): engine.fresh() for engine in self._by_reference.values()}
+        for engine in self._by_reference.values():
+            if isinstance(engine.model, ByteView):
+                # A view rests on its model's engine, which has been renewed with the others.
+                view = ByteView(renewed[id(engine.model.engine)], engine.model.beam)
+                renewed[id(engine)] = CachedTransformer(view, engine.cache.budget, engine.max_batch)
         other._by_reference = {key: renewed[id(engine)] for key, engine in self._by_reference.items()}
         other._engines = {name: renewed[id(engine)] for name, engine in self._engines.items()}
         return other
@@ -115,6 +143,9 @@ class Engines(Mapping[str, CachedTransformer]):
         return self._of_declaration(declaration) if declaration is not None else self._of(name, self.folder)
 
     def _of_declaration(self, declaration: tree.ModelDecl) -> CachedTransformer:
+        if declaration.view is not None:
+            beam = declaration.view.beam
+            return self._view(declaration.view.of, BEAM if isinstance(beam, str) else beam, self.folder)
         if declaration.table is None:
             return self._of(declaration.reference or "", self.folder)
         key = (declaration.span.source.name, declaration.span.start)
@@ -124,11 +155,17 @@ class Engines(Mapping[str, CachedTransformer]):
 
     def _of(self, model: ModelReference, folder: Path) -> CachedTransformer:
         if isinstance(model, CachedTransformer):
+            if isinstance(model.model, ByteView):
+                self._by_reference.setdefault(id(model.model.engine), model.model.engine)
             return self._by_reference.setdefault(id(model), model)
         if not isinstance(model, str):
-            return self._by_reference.setdefault(id(model), self._engine(model))
+            if id(model) not in self._by_reference:
+                self._by_reference[id(model)] = self._of(self._engine(model), folder)
+            return self._by_reference[id(model)]
         if model in self.declared:
             return self._of_declaration(self.declared[model])
+        if match := VIEW.fullmatch(model):
+            return self._view(match["of"].strip("\"'"), _beam(match["beam"]), folder)
         if model.endswith(".fk"):
             return self._of_declaration(first_table(folder / model))
         if model not in self._by_reference:
@@ -136,10 +173,29 @@ class Engines(Mapping[str, CachedTransformer]):
             self._by_reference[model] = self._engine(loaded)
         return self._by_reference[model]
 
+    def _view(self, of: str, beam: int | None, folder: Path) -> CachedTransformer:
+        """The byte view of a model, on the engine that the model has in this program."""
+        inner = self._of(of, folder)
+        if isinstance(inner.model, ByteView):
+            raise CallError(f"{inner.model.name} is a model of bytes already", "take it as it is")
+        key = (id(inner), beam)
+        if key not in self._by_reference:
+            self._by_reference[key] = self._engine(ByteView(inner, beam))
+        return self._by_reference[key]
+
     def _engine(self, model: LanguageModel) -> CachedTransformer:
         engine = CachedTransformer(model, self.cache_memory, self.max_batch)
         engine.meter = Meter() if self.metered else None
         return engine
+
+
+def _beam(text: str | None) -> int | None:
+    """The beam that a reference writes; None for all sequences."""
+    if text is None or text.lower() == "none":
+        return BEAM if text is None else None
+    if not text.isdecimal():
+        raise CallError(f"beam={text} is no number of sequences", f"write beam={BEAM}, or beam=none for all")
+    return int(text)
 
 
 def table_model(declaration: tree.ModelDecl) -> TableModel:

@@ -278,6 +278,7 @@ class Program:
             # Models are loaded before the clock starts, and before any particle does.
             for name in self.model_names():
                 _ = record.engines[name]
+            engines.watch()
 
             def observe(step: Any) -> None:
                 record.step(step)
@@ -303,7 +304,11 @@ class Program:
                         result = run_model(target, chosen, seed, given, islands=islands, resume=record.courses, **call)
             if watch is not None:
                 result = watch.of_result(result)
-            result = replace(result, queries=answers(self.checked, self.environment, questions, result))
+            result = replace(
+                result,
+                queries=answers(self.checked, self.environment, questions, result),
+                notes=(*result.notes, *engines.notes()),
+            )
             record.end(result)
             return result
 

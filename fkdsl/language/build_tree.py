@@ -44,6 +44,11 @@ class Builder(ExpressionBuilder):
                 return tree.ModelDecl(span, None, self.plain_string(c[1]), None)
             case "model_named":
                 return tree.ModelDecl(span, self.name(c[1]).name, self.plain_string(c[3]), None)
+            case "model_view":
+                name = next(self.trees(node, "name"), None)
+                return tree.ModelDecl(
+                    span, self.name(name).name if name is not None else None, None, None, self.view(node)
+                )
             case "model_table":
                 rows = tuple(self.table_row(r) for r in self.trees(node, "table_row"))
                 return tree.ModelDecl(self.span(node), self.name(c[1]).name, None, rows)
@@ -128,6 +133,32 @@ class Builder(ExpressionBuilder):
         start = token.start_pos
         prefix, begin, end = split_string(str(token))
         return self.string_value(prefix, start + begin, start + end)
+
+    def view(self, node: Node) -> tree.View:
+        """`bytes(model, beam=n)`, behind `model name =`."""
+        function = next(t for t in node.children if is_token(t, "NAME"))
+        args, keywords = self.arguments(next(self.trees(node, "arguments"), None))
+        if function != "bytes":
+            help = 'write a reference (`model m = "smollm2"`), `table:` with rows, or `bytes(...)` of another model'
+            self.report("FK325", f"`{function}(...)` is no model", self.span(function), "no such view", help)
+        beam: int | str | None = tree.DEFAULT
+        for k in keywords:
+            match k:
+                case tree.Keyword("beam", tree.Literal(value=None | int() as n)) if n is None or (
+                    n >= 1 and n is not True
+                ):
+                    beam = n
+                case _:
+                    help = "it has one option: how many tokenisations are kept, `beam=5`, or `beam=none` for all"
+                    self.report("FK325", "`bytes` has no such option", k.span, "here", help)
+        match args:
+            case (tree.Name(span, of),):
+                return tree.View(span, of, True, beam)
+            case (tree.Literal(span, str(of)),):
+                return tree.View(span, of, False, beam)
+        help = 'write `model m = bytes("smollm2")`, or the name of a declared model: `model m = bytes(toy)`'
+        self.report("FK325", "a view is of one model", self.span(node), "of which?", help)
+        return tree.View(self.span(node), "", False, beam)
 
     # ------------------------------------------------------------- statements
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fkdsl.base.errors import CallError
@@ -37,6 +37,26 @@ def check_models(report: Report, declared: Iterable[tree.ModelDecl]) -> dict[str
     if None not in models and len(models) == 1:
         models[None] = next(iter(models.values()))
     return models
+
+
+def check_views(report: Report, models: Mapping[str | None, tree.ModelDecl]) -> None:
+    """Each view of a model that there is, and that is no view itself. models: those of all files."""
+    for d in {id(d): d for d in models.values()}.values():
+        if d.view is None:
+            continue
+        of, known = d.view.of, [m for m in models if m is not None and models[m].view is None]
+        inner = models.get(of)
+        if inner is None and d.view.declared:
+            otherwise = f'a reference stands in quotes: `bytes("{of}")`' + (
+                f"; there is {listed(known)}" if known else ""
+            )
+            report.error(
+                "FK224", f"unknown model `{of}`", d.view.span, "no such model", did_you_mean(of, known, otherwise)
+            )
+        elif inner is not None and inner.view is not None:
+            report.error(
+                "FK325", f"`{of}` is a model of bytes already", d.view.span, "a view of a view", "take it as it is"
+            )
 
 
 def check_table(report: Report, d: tree.ModelDecl) -> None:

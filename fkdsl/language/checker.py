@@ -22,7 +22,7 @@ from fkdsl.base.errors import ProgramError
 from fkdsl.base.spans import Source
 from fkdsl.language import tree
 from fkdsl.language.check_constraints import check_constraints
-from fkdsl.language.check_declarations import check_infer, check_models, check_parameters
+from fkdsl.language.check_declarations import check_infer, check_models, check_parameters, check_views
 from fkdsl.language.check_flow import Flow
 from fkdsl.language.check_imports import File, Imports
 from fkdsl.language.check_queries import check_queries
@@ -100,6 +100,7 @@ class _Checker:
         self.verify_depth(files)
         for file in files:
             self.declare(file)
+        check_views(self.report, world.models)
         definitions = {**world.functions, **world.programs}
         for d in definitions.values():
             self.signature(d)

@@ -81,6 +81,7 @@ CODES: dict[str, str] = {
     "FK322": "said twice in a table",
     "FK323": "a table without the empty row",
     "FK324": "a model is declared twice",
+    "FK325": "not a view of a model",
     "FK330": "cannot be imported",
     "FK332": "an import that is not relative",
     "FK340": "unknown inference method",

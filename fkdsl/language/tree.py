@@ -290,13 +290,30 @@ class Decl:
     span: Span = field(compare=False, repr=False)
 
 
+DEFAULT = "default"
+"""What an option is that is left out, where none means something else."""
+
+
+@dataclass(frozen=True)
+class View:
+    """`bytes(of, beam=n)`: a model made of another, which is a declared name or a reference. span: that of the other.
+    declared: whether it is a name. beam: "default", or how many sequences, None for all."""
+
+    span: Span = field(compare=False, repr=False)
+    of: str
+    declared: bool
+    beam: int | str | None
+
+
 @dataclass(frozen=True)
 class ModelDecl(Decl):
-    """`model "ref"` (name None: the default), `model name = "ref"`, or `model name = table:` with rows."""
+    """`model "ref"` (name None: the default), `model name = "ref"`, `model name = bytes(...)`, or `model name = table:`
+    with rows."""
 
     name: str | None
     reference: str | None
     table: tuple[TableRow, ...] | None
+    view: View | None = None
 
 
 @dataclass(frozen=True)

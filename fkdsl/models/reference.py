@@ -65,6 +65,8 @@ def parse_reference(text: str, *, folder: Path | None = None, aliases: Sequence[
         raise CallError(f"a model's name cannot be {text!r}", f"write {FORMS}")
     if text in aliases:
         return AliasReference(text)
+    if text.startswith("bytes("):
+        raise CallError(f"`{text}` is a view of a model, not one that is kept", "name the model itself")
     path, is_folder, is_file = _look(text, folder or Path())
     if text.lower().endswith(".gguf"):
         check_gguf(path, text)

@@ -262,7 +262,7 @@ class Running:
                 raise Fault(
                     "FK404",
                     f"contexts of different vocabularies cannot be combined: {names[0]} and {names[1]}",
-                    "draw from one and `observe` the token on the other",
+                    "draw from one and `observe` the token on the other, or take both as models of bytes: `bytes(...)`",
                 )
         self.need([(c.model, c.node) for c in states])
         return refs, combine(d, {r: self.path(c, (0,))[0] for r, c in zip(refs, states, strict=True)})

@@ -9,12 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fkdsl.base.errors import CallError
+from fkdsl.engine.byte_view import ByteView
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.models.interface import ForwardRow
 from fkdsl.models.table import TableModel
 from tests.engine.tiny import FAMILIES, SLOW_FAMILIES, V, tiny
 
 TABLE = TableModel("t", {"": {"a": 0.5, "b": 0.3, None: 0.2}, "a": {"a": 0.1, "b": 0.9}, "bb": {"a": 1.0}})
+CODES = TableModel(
+    "c", {"": {"\0": 0.4, "\0\1": 0.1, "\1": 0.2, "\1\2": 0.1, "\2": 0.1, None: 0.1}, "\0": {"\1\0": 1.0}}
+)
+"""Tokens of the bytes 0, 1 and 2."""
+VIEW = ByteView(CachedTransformer(CODES))
 TOLERANCE = 5e-5
 """Rounding in float32, amplified by the weights that `tiny` scales up; a wrong cache is off by 1e-3 and more."""
 
@@ -29,9 +35,10 @@ def models():
     return {"table": TABLE, **{name: tiny(name) for name in FAMILIES}}
 
 
-@pytest.fixture(scope="module", params=["table", *FAMILIES])
+@pytest.fixture(scope="module", params=["table", "bytes", *FAMILIES])
 def model(request):
-    return TABLE if request.param == "table" else tiny(request.param)
+    own = {"table": TABLE, "bytes": VIEW}
+    return own.get(request.param) or tiny(request.param)
 
 
 moves = st.lists(
@@ -68,7 +75,7 @@ def play(engine, ops, vocabulary):
 @given(ops=moves)
 def test_cached_equals_uncached_and_nothing_leaks(model, ops):
     engine = CachedTransformer(model)
-    held = play(engine, ops, 3 if model is TABLE else V)
+    held = play(engine, ops, 3 if model in (TABLE, VIEW) else V)
     assert held
     del held
     assert len(engine.tree) == 0
