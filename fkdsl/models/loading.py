@@ -86,6 +86,12 @@ def model_of(module: Any, texts: Texts, precision: str | None) -> TokenizedModel
     module as it is for no precision."""
     if precision is not None and fits(module.config):
         return DecoderModel(Decoder.of_module(module, precision), texts)
+    if module.config.model_type == "blt":
+        from fkdsl.models.byte_latent import ByteLatentModel
+
+        if precision == "int8":
+            raise CallError("byte-latent models have no 8-bit linear maps here", "use --dtype bfloat16 or float32")
+        return ByteLatentModel(module, texts)
     from fkdsl.models.huggingface import HuggingFaceModel
 
     return HuggingFaceModel(module, texts, precision)
