@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from fkdsl.base.errors import CallError
-from fkdsl.engine.byte_view import BEAM, ByteView, LostMass
+from fkdsl.engine.byte_beam import LostMass
+from fkdsl.engine.byte_view import BEAM, ByteView
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.engine.meter import Meter
 from fkdsl.language import tree

@@ -24,8 +24,8 @@ by a token of its own.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -33,7 +33,8 @@ import numpy as np
 
 from fkdsl.base.errors import CallError
 from fkdsl.base.logspace import Floats
-from fkdsl.engine.byte_trie import BYTES, END, SYMBOLS, Node, byte_trie
+from fkdsl.engine.byte_beam import Beam, BeamSegment, Item, LostMass, shared
+from fkdsl.engine.byte_trie import BYTES, END, SYMBOLS, byte_trie
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
 from fkdsl.models.interface import Answer, ForwardRow
 
@@ -42,63 +43,10 @@ BEAM = 5
 LEAST = 1e-4
 """Share of a beam below which a sequence is not kept. In the middle of words most are far below it: it halves the rows
 that are asked for, and loses about 1e-5 at a byte."""
-ROW_MEMORY = 64 << 20
+WINDOW, FEW = 32, 4
+"""Symbols of known text for which rows are asked ahead, and texts up to which they are: more fill a batch anyway."""
+ROW_MEMORY = 128 << 20
 """Bytes of the token model's rows that a view keeps at most, as probabilities in the order of its trie."""
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A token sequence that covers the bytes so far: `context` is complete, and the token in progress is one of those
-    below `node`. share: of the beam's mass. p: what each longer token of the node has of the share, (n,), sums to 1;
-    None at the root, where it is the context's row."""
-
-    context: Context
-    node: Node
-    share: float
-    p: Floats | None
-
-
-@dataclass(frozen=True, slots=True)
-class Beam:
-    """The sequences kept, heaviest first, whose shares sum to 1; none if the bytes so far have no token at all.
-    log_kept, log_lost: log R and log L of the bytes so far (nats)."""
-
-    items: tuple[Item, ...]
-    log_kept: float = 0.0
-    log_lost: float = -math.inf
-
-
-@dataclass(frozen=True, slots=True)
-class BeamSegment:
-    """The beam after the last of its symbols. The token model's keys and values are not counted: its own engine holds
-    them for as long as the beam has a handle on them."""
-
-    beam: Beam
-    length: int
-    sliceable: bool = False
-    standalone: bool = True
-
-    @property
-    def nbytes(self) -> int:
-        return sum(200 + (0 if item.p is None else item.p.nbytes) for item in self.beam.items)
-
-
-@dataclass
-class LostMass:
-    """Shares that beams let go: at how many bytes they were looked at, their sum, and the largest."""
-
-    symbols: int = 0
-    total: float = 0.0
-    worst: float = 0.0
-
-    def add(self, share: float) -> None:
-        self.symbols += 1
-        self.total += share
-        self.worst = max(self.worst, share)
-
-    @property
-    def mean(self) -> float:
-        return self.total / self.symbols if self.symbols else 0.0
 
 
 class ByteView:
@@ -179,6 +127,7 @@ class ByteView:
         """The beams after their symbols, and the rows (SYMBOLS,) after those wanted; -1 stands before the first."""
         beams = [beam for beam, _, _ in todo]
         found: list[list[Floats]] = [[] for _ in todo]
+        held: list[Context] = []
         for at in range(-1, max((len(symbols) for _, symbols, _ in todo), default=0)):
             here = [k for k, (_, symbols, _) in enumerate(todo) if at < len(symbols)]
             if at >= 0:
@@ -186,7 +135,9 @@ class ByteView:
                     beams[k] = self._advance(beams[k], todo[k][1][at])
             # A last symbol's rows are asked for only if its own are wanted, or else when something follows it.
             going = [k for k in here if at in todo[k][2] or at + 1 < len(todo[k][1])]
-            self._ask([beams[k] for k in going])
+            if (at + 1) % WINDOW == 0 and len(todo) <= FEW:
+                held[:] = self._foresee([(beams[k], todo[k][1][at + 1 : at + 1 + WINDOW]) for k in going])
+            self._ask(item.context for k in going for item in beams[k].items if item.p is None)
             for k in going:
                 if at in todo[k][2]:
                     found[k].append(self._log_probs(beams[k]))
@@ -212,12 +163,12 @@ class ByteView:
         if item.p is not None:
             return item.p
         if item.context not in self._rows:
-            self._ask([Beam((item,))])
+            self._ask([item.context])
         return self._rows[item.context]
 
-    def _ask(self, beams: Sequence[Beam]) -> None:
-        """Has the rows behind all complete sequences of the beams at hand: one question to the token model."""
-        wanted = dict.fromkeys(item.context for beam in beams for item in beam.items if item.p is None)
+    def _ask(self, contexts: Iterable[Context]) -> None:
+        """Has the rows behind complete sequences at hand: one question to the token model."""
+        wanted = dict.fromkeys(contexts)
         missing = [context for context in wanted if context not in self._rows]
         if missing:
             for context, row in zip(missing, self.engine.log_probs(list(map(self._asked, missing))), strict=True):
@@ -227,6 +178,48 @@ class ByteView:
         for context in list(self._rows)[: max(0, len(self._rows) - max(self._most, len(wanted)))]:
             if context not in wanted:
                 del self._rows[context]
+
+    def _foresee(self, texts: Sequence[tuple[Beam, tuple[int, ...]]]) -> list[Context]:
+        """Asks for the rows that beams will need along symbols that are known to follow: a question for each token of
+        the longest sequence, not for each byte; fewer, as far as the tokenizer's own sequence foresees them.
+
+        Gives the contexts, to be held until they are needed. What is kept is decided byte by byte all the same.
+        """
+        texts = [(beam, symbols) for beam, symbols in texts if len(symbols) > 1]
+        known = [_said(symbols) for _, symbols in texts]
+        guessed = [c for (beam, _), raw in zip(texts, known, strict=True) for c in self._guess(beam, raw)]
+        held: list[Context] = [*guessed]
+        # Shares seen so far of sequences that cover the first n known bytes: some of those of the beam to come.
+        seen: list[list[list[float]]] = [[[] for _ in range(len(raw) + 1)] for raw in known]
+        todo = [(k, item, 0) for k, (beam, _) in enumerate(texts) for item in beam.items]
+        while todo:
+            contexts = [item.context for _, item, _ in todo if item.p is None]
+            self._ask((*contexts, *guessed))
+            held, guessed = held + contexts, []
+            arrived = []
+            for k, item, begin in todo:
+                going: Item | None = item
+                for at in range(begin, len(known[k])):
+                    if going is None:
+                        break
+                    new = self._down(going, known[k][at])
+                    beside = seen[k][at + 1]
+                    beside += [i.share for i in new]
+                    going = next((i for i in new if i.p is not None), None)
+                    if at + 1 < len(known[k]):
+                        arrived += [(k, i, at + 1) for i in new if i.p is None and self._likely(i.share, beside)]
+            todo = arrived
+        return held
+
+    def _likely(self, share: float, beside: Sequence[float]) -> bool:
+        """Whether a beam would keep a sequence beside others, itself among them."""
+        return self.beam is None or (share >= LEAST * sum(beside) and sum(s > share for s in beside) < self.beam)
+
+    def _guess(self, beam: Beam, said: bytes) -> list[Context]:
+        """The contexts along the tokenizer's own tokens of known text, after the heaviest complete sequence."""
+        whole = [item.context for item in beam.items if item.p is None][:1]
+        tokens = self.engine.model.encode(said.decode("utf-8", "ignore"))[:-1]
+        return [self.engine.extend(c, tokens[: n + 1]) for c in whole for n in range(len(tokens))]
 
     def _asked(self, context: Context) -> Context:
         """The context itself; for a model that cannot begin from nothing, a beginning that it can."""
@@ -242,11 +235,11 @@ class ByteView:
             token = self.trie.marked[symbol]
             ended = [item for item in beam.items if item.p is None]
             taken = [replace(i, context=self.engine.extend(i.context, (token,))) for i in ended]
-            return replace(beam, items=_shares(taken or self._spelt(beam, (), (token,))))
+            return replace(beam, items=shared(taken or self._spelt(beam, (), (token,))))
         items = [new for item in beam.items for new in self._down(item, symbol)]
         mass = math.fsum(item.share for item in items)
         if not mass > 0.0:
-            return replace(beam, items=_shares(self._spelt(beam, (symbol,))), log_kept=-math.inf)
+            return replace(beam, items=shared(self._spelt(beam, (symbol,))), log_kept=-math.inf)
         items.sort(key=lambda item: -item.share)
         kept = items
         if self.beam is not None:
@@ -255,7 +248,7 @@ class ByteView:
         self.lost.add(lost)
         log_mass = beam.log_kept + math.log(mass)
         log_lost = beam.log_lost if lost == 0.0 else float(np.logaddexp(beam.log_lost, log_mass + math.log(lost)))
-        return Beam(_shares(kept), log_mass + math.log1p(-lost), log_lost)
+        return Beam(shared(kept), log_mass + math.log1p(-lost), log_lost)
 
     def _down(self, item: Item, symbol: int) -> list[Item]:
         """What a sequence becomes by a symbol: for each token that it completes, that token taken; and the longer
@@ -287,7 +280,6 @@ class ByteView:
         return [Item(context, self.trie.root, share, None) for context, share in found.items()]
 
 
-def _shares(items: Sequence[Item]) -> tuple[Item, ...]:
-    """The items, their shares scaled to sum to 1."""
-    total = math.fsum(item.share for item in items)
-    return tuple(replace(item, share=item.share / total) for item in items) if total > 0.0 else ()
+def _said(symbols: Sequence[int]) -> bytes:
+    """The bytes before the first symbol that is none."""
+    return bytes(symbols[: next((n for n, symbol in enumerate(symbols) if symbol >= END), len(symbols))])

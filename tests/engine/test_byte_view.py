@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fkdsl.base.errors import CallError
+from fkdsl.engine import byte_view
 from fkdsl.engine.byte_trie import BYTES, END, SYMBOLS, ByteTrie
 from fkdsl.engine.byte_view import ByteView
 from fkdsl.engine.cached_transformer import CachedTransformer
@@ -168,6 +169,21 @@ def test_a_row_of_the_model_is_asked_once_for_a_population():
     contexts = [view.start("ab" + end) for end in ("a", "b", "c", "c")]
     view.log_probs(contexts)
     assert engine.stats.asked == len({c for c in engine.tree if engine.cached(c) is not None}) + 1  # and the root
+
+
+def test_known_text_is_asked_about_in_fewer_questions_and_no_answer_changes(monkeypatch):
+    letters = dict.fromkeys("these a", 0.02)
+    words = TableModel("words", {"": {"the ": 0.5, "sea ": 0.38, **letters}})
+    for model, raw, fewer in ((words, b"the sea the sea the sea", True), (OVERLAPPING, b"abcabcababcbcaab", False)):
+        ahead, plain = view_of(model, 3), view_of(model, 3)
+        found = ahead.bounds(raw)
+        monkeypatch.setattr(byte_view, "FEW", 0)
+        assert plain.bounds(raw) == found
+        monkeypatch.undo()
+        # Where most of what could be said is likely, more is foreseen than is kept; not without bound.
+        assert ahead.engine.stats.forwarded_tokens <= plain.engine.stats.forwarded_tokens * (1.5 if fewer else 4)
+        if fewer:
+            assert ahead.engine.stats.model_calls <= plain.engine.stats.model_calls / 2
 
 
 def test_what_no_context_of_the_view_needs_is_freed_in_the_models_engine():
