@@ -117,8 +117,9 @@ class Engines(Mapping[str, CachedTransformer]):
         return other
 
     def vocabulary(self, names: Iterable[str]) -> int:
-        """How many tokens the largest of these models' vocabularies has, 0 for no model."""
-        return max((self[name].model.vocabulary.size for name in names), default=0)
+        """How many tokens the largest of these models' vocabularies has, 0 for no model. A byte view has as many as its
+        model, all of whose texts it can say."""
+        return max((token_engine(self[name]).model.vocabulary.size for name in names), default=0)
 
     @contextmanager
     def keeping_rows(self, row_bytes: int = SEARCH_ROWS) -> Iterator[None]:
@@ -155,13 +156,13 @@ class Engines(Mapping[str, CachedTransformer]):
         return self._by_reference[key]
 
     def _of(self, model: ModelReference, folder: Path) -> CachedTransformer:
-        if isinstance(model, CachedTransformer):
-            if isinstance(model.model, ByteView):
-                self._by_reference.setdefault(id(model.model.engine), model.model.engine)
-            return self._by_reference.setdefault(id(model), model)
         if not isinstance(model, str):
             if id(model) not in self._by_reference:
-                self._by_reference[id(model)] = self._of(self._engine(model), folder)
+                engine = model if isinstance(model, CachedTransformer) else self._engine(model)
+                inner = token_engine(engine)
+                if inner is not engine:
+                    self._by_reference.setdefault(id(inner), inner)
+                self._by_reference[id(model)] = engine
             return self._by_reference[id(model)]
         if model in self.declared:
             return self._of_declaration(self.declared[model])
@@ -186,8 +187,13 @@ class Engines(Mapping[str, CachedTransformer]):
 
     def _engine(self, model: LanguageModel) -> CachedTransformer:
         engine = CachedTransformer(model, self.cache_memory, self.max_batch)
-        engine.meter = Meter() if self.metered else None
+        engine.meter = Meter() if self.metered and not isinstance(model, ByteView) else None
         return engine
+
+
+def token_engine(engine: CachedTransformer) -> CachedTransformer:
+    """The engine that calls a model of tokens: of a byte view its model's, else the engine itself."""
+    return engine.model.engine if isinstance(engine.model, ByteView) else engine
 
 
 def _beam(text: str | None) -> int | None:

@@ -85,7 +85,9 @@ def _add_call(parser: argparse.ArgumentParser) -> None:
     _add_program(parser)
     parser.add_argument("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE",
                         help="a parameter of the program")  # fmt: skip
-    parser.add_argument("--model", help="alias, hub id, folder, .gguf, a model of the file, or a .fk file with a table")
+    parser.add_argument(
+        "--model", help="alias, hub id, folder, .gguf, model of the file, .fk file with a table, or bytes(...) of one"
+    )
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same answer (default 0)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--max-steps", type=int, default=10_000, help="stop after this many steps (default 10000)")

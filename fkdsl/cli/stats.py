@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from fkdsl.api.engines import token_engine
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.engine.meter import Work
 
@@ -27,9 +28,10 @@ def stats_json(engines: Mapping[str, CachedTransformer]) -> dict[str, Any]:
 
 
 def _metered(engines: Mapping[str, CachedTransformer]) -> list[tuple[str, CachedTransformer]]:
-    """Each engine once, by its first name."""
+    """Each engine once, by its first name; a byte view is its model."""
     found: dict[int, tuple[str, CachedTransformer]] = {}
-    for name, engine in engines.items():
+    for name, asked in engines.items():
+        engine = token_engine(asked)
         if engine.meter is not None:
             found.setdefault(id(engine), (name, engine))
     return list(found.values())

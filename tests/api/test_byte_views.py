@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import fkdsl
 from fkdsl.base.errors import CallError, ProgramError
+from fkdsl.cli.main import main
 from fkdsl.engine.byte_view import ByteView
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.models.registry import model_info
@@ -249,8 +250,49 @@ model view = bytes(toy, beam=none)
 
 
 def test_the_note_is_in_the_json(capsys, tmp_path):
-    from fkdsl.cli.main import main
-
     (tmp_path / "p.fk").write_text(TOY + PROGRAM, "utf-8")
     assert main(["run", str(tmp_path / "p.fk"), "--model", "bytes(toy, beam=1)", "--json"]) == 0
     assert any("bytes(toy), beam 1" in note for note in json.loads(capsys.readouterr().out)["notes"])
+
+
+def test_a_traced_run_over_bytes_is_resumed_and_replayed(capsys, tmp_path):
+    (tmp_path / "p.fk").write_text(TOY + PROGRAM, "utf-8")
+    trace = str(tmp_path / "run.trace")
+    call = [str(tmp_path / "p.fk"), "--model", "bytes(toy)", "--particles", "5", "--json"]
+    assert main(["run", *call, "--trace", trace]) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert main(["run", *call, "--resume", trace]) == 0
+    assert json.loads(capsys.readouterr().out)["posterior"] == first["posterior"]
+    assert main(["replay", trace]) == 0
+    assert capsys.readouterr().out
+
+
+def test_stats_of_a_view_are_its_models(capsys, tmp_path):
+    (tmp_path / "p.fk").write_text(TOY + PROGRAM, "utf-8")
+    assert main(["run", str(tmp_path / "p.fk"), "--model", "bytes(toy)", "--json", "--stats"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    kinds = found["stats"][""]
+    assert sum(kind["tokens"] for kind in kinds.values()) == found["forwarded_tokens"] > 0
+
+
+def test_prefill_of_a_view_is_a_clear_error(capsys, tmp_path):
+    (tmp_path / "p.fk").write_text(TOY + PROGRAM.replace('""', '"a"'), "utf-8")
+    out = str(tmp_path / "file")
+    assert main(["prefill", str(tmp_path / "p.fk"), "--model", "bytes(toy)", "--out", out]) == 2
+    assert "bytes(toy) has no keys and values" in capsys.readouterr().err
+
+
+@pytest.mark.smollm2
+def test_a_program_means_the_same_on_smollm2_and_on_its_bytes():
+    """As far as the prompt's and the text's own tokens are nearly all of the mass; " Lyon." has others."""
+    source = """model "smollm2"
+program p(w: str) -> float:
+    lm = prompt("The capital of France is")
+    return logprob(lm, w)
+"""
+    program = fkdsl.parse(source)
+    tokens, view = program.engines("smollm2"), program.engines("bytes(smollm2)")
+    for w, apart in ((" Paris", 0.01), (" the city of", 0.01), (" Lyon", 0.2)):
+        a, b = (program(w=w).run("importance", particles=1, engines=e).posterior[0].value for e in (tokens, view))
+        assert a == pytest.approx(b, abs=apart)
+    assert program.is_large(view)
