@@ -17,6 +17,7 @@ from typing import NoReturn
 from fkdsl import __version__
 from fkdsl.base.diagnostics import near_name
 from fkdsl.base.errors import CallError, FkdslError, InternalError, ProgramError
+from fkdsl.cli.train import add_arguments as add_train
 from fkdsl.inference.methods import METHODS
 
 ALL = "all"
@@ -30,6 +31,7 @@ COMMANDS = {
     "check": ("fkdsl.cli.check", "find a program's mistakes without running it"),
     "explain": ("fkdsl.cli.check", "print the Feynman-Kac model that a program means"),
     "prefill": ("fkdsl.cli.prefill", "compute a program's prompts once, and write them to a file"),
+    "train": ("fkdsl.cli.train", "train a byte-level model on text"),
     "models": ("fkdsl.cli.models", "list, fetch and describe language models"),
 }
 
@@ -63,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_test(added["test"])
     added["check"].add_argument("files", nargs="+", metavar="FILE.fk")
     _add_program(added["explain"])
+    add_train(added["train"])
     models = added["models"].add_subparsers(dest="action", metavar="action", required=True)
     models.add_parser("list", help="the aliases, and what is in the cache")
     pull = models.add_parser("pull", help="fetch a model into the cache")

@@ -63,6 +63,22 @@ class RunProgress:
             self._task = None
         self.name = name
 
+    def advance(self, done: int, total: int, note: str) -> None:
+        """Work of a known length, so far."""
+        if self._progress is None:
+            return
+        if self._task is None:
+            self._task = self._progress.add_task(self.name, total=total, note="")
+        self._progress.update(self._task, completed=done, note=note)
+
+    def print(self, line: str) -> None:
+        """A line of output, on stdout, above what is shown."""
+        if self._progress is not None:
+            self._progress.stop()  # while it is shown it takes what is printed for its own console, on stderr
+        print(line, flush=True)
+        if self._progress is not None:
+            self._progress.start()
+
     def step(self, step: Any, tokens: int) -> None:
         """The population after a step."""
         if self._progress is None:

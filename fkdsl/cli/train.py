@@ -1,0 +1,156 @@
+"""`fkdsl train`: a byte-level model from text, with checkpoints to go on from; `--evaluate` measures one."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fkdsl.base.errors import CallError
+
+if TYPE_CHECKING:
+    from fkdsl.models.tiny.data import Documents
+    from fkdsl.models.tiny.training import Run
+
+CHECKPOINT, WEIGHTS = "checkpoint.safetensors", "model.safetensors"
+SHAPE = ("width", "layers", "heads", "hidden", "ahead", "context")
+SETTINGS = ("steps", "rows", "rate", "warm_up", "cool_down", "short", "discount", "seed", "precision")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's flags. Those of shape and training are None where not given: the classes hold their defaults."""
+    parser.add_argument("--text", nargs="+", required=True, metavar="FILE", help="text files, or folders of them")
+    parser.add_argument("--out", default="trained", metavar="FOLDER",
+                        help=f"where {CHECKPOINT} and {WEIGHTS} are written (default trained)")  # fmt: skip
+    parser.add_argument("--resume", action="store_true", help=f"go on from the {CHECKPOINT} in --out")
+    parser.add_argument("--evaluate", metavar="FILE",
+                        help="only measure a model's file: bits per byte against gzip, xz and a 5-gram")  # fmt: skip
+    parser.add_argument("--documents", default="paragraph", help="what one text is: paragraph (default), line or file")
+    parser.add_argument("--held-out", type=float, default=0.05, metavar="SHARE",
+                        help="share of each file, its last documents, not trained on (default 0.05)")  # fmt: skip
+    parser.add_argument("--save-every", type=int, default=100, metavar="STEPS",
+                        help="steps between checkpoints, each a line of the curve (default 100)")  # fmt: skip
+    parser.add_argument("--compile", action="store_true", help="torch.compile the blocks first: faster after a minute")
+    parser.add_argument("--source", default="", help="where the text is from, to be kept with the weights")
+    parser.add_argument("--licence", default="unknown", help="of the weights, to be kept with them")
+    shape = parser.add_argument_group("shape")
+    shape.add_argument("--width", type=int, help="of what flows from block to block (default 128)")
+    shape.add_argument("--layers", type=int, help="blocks before a byte is predicted (default 5)")
+    shape.add_argument("--heads", type=int, help="attention heads (default 4)")
+    shape.add_argument("--hidden", type=int, help="width inside an MLP (default 352)")
+    shape.add_argument("--ahead", type=int, help="bytes predicted at once, a head each (default 4)")
+    shape.add_argument("--context", type=int, help="bytes that a text may have (default 384)")
+    run = parser.add_argument_group("training")
+    run.add_argument("--steps", type=int, help="(default 6000)")
+    run.add_argument("--rows", type=int, help="windows in a step (default 6)")
+    run.add_argument("--rate", type=float, help="peak of the learning rate (default 0.003)")
+    run.add_argument("--warm-up", type=int, metavar="STEPS", help="steps in which it rises (default 100)")
+    run.add_argument("--cool-down", type=float, metavar="SHARE", help="of the steps, in which it falls (default 0.3)")
+    run.add_argument("--short", type=int, metavar="TIMES",
+                     help="until it falls, windows are as many times shorter and more (default 3)")  # fmt: skip
+    run.add_argument("--discount", type=float, help="of a head's loss against the head's before (default 0.5)")
+    run.add_argument("--seed", type=int, help="(default 0)")
+    run.add_argument("--dtype", dest="precision", help="of matrix products: float32 (default) or bfloat16")
+
+
+def main(args: argparse.Namespace) -> int:
+    # Imported here: torch takes a second, and every command builds the parser above.
+    from fkdsl.cli.progress import RunProgress
+    from fkdsl.models.tiny.checkpoint import read_model, save_run, save_weights
+    from fkdsl.models.tiny.data import read, split
+    from fkdsl.models.tiny.training import check_run, train
+
+    training, held_out = split(read(args.text, args.documents), args.held_out)
+    if args.evaluate:
+        print(evaluated(read_model(Path(args.evaluate)), training, held_out))
+        return 0
+    if args.save_every < 1:
+        raise CallError(f"--save-every {args.save_every} is no number of steps", "at least 1")
+    run = check_run(_run(args, training), training)
+    parameters = sum(p.numel() for p in run.model.parameters())
+    print(f"{parameters} parameters; {_size(training)} bytes to train on, {_size(held_out)} held out; step {run.step}")
+    print("\n".join([_heading(run), *map(_line, run.curve)]), flush=True)
+
+    with RunProgress("training") as progress:
+
+        def save(run: Run) -> None:
+            save_run(run, Path(args.out) / CHECKPOINT)
+            save_weights(run, Path(args.out) / WEIGHTS, made(run, args, training, held_out))
+            progress.print(_line(run.curve[-1]))
+
+        def told(step: int, bits: list[float]) -> None:
+            progress.advance(step, run.settings.steps, "bits per byte " + " ".join(f"{b:.2f}" for b in bits))
+
+        train(run, training, held_out, save=save, every=args.save_every, compiled=args.compile, observer=told)
+    return 0
+
+
+def _run(args: argparse.Namespace, training: Documents) -> Run:
+    """A run begun as the flags say, or gone on with."""
+    from fkdsl.models.tiny.checkpoint import read_run
+    from fkdsl.models.tiny.files import check_shape
+    from fkdsl.models.tiny.training import Run, Settings, check_settings, longer
+    from fkdsl.models.tiny.transformer import TinyShape
+
+    shape = {name: value for name in SHAPE if (value := getattr(args, name)) is not None}
+    settings = {name: value for name in SETTINGS if (value := getattr(args, name)) is not None}
+    place = Path(args.out) / CHECKPOINT
+    if not args.resume:
+        return Run.begun(check_shape(TinyShape(**shape)), check_settings(Settings(**settings)), training.digest)
+    run = read_run(place)
+    had = {**asdict(run.shape), **asdict(run.settings)}
+    for name, value in {**shape, **settings}.items():
+        if had[name] != value and name != "steps":
+            raise CallError(f"the run in `{place}` has {name} {had[name]}, not {value}", "leave the flag out")
+    run.settings = check_settings(longer(run.settings, args.steps or run.settings.steps, run.step))
+    return run
+
+
+def made(run: Run, args: argparse.Namespace, training: Documents, held_out: Documents) -> dict[str, Any]:
+    """What made the weights: a command that makes them again in one go, and how good they are."""
+    had = {**asdict(run.shape), **asdict(run.settings)}
+    flags = {"text": args.text, "documents": args.documents, "held_out": args.held_out, "save_every": args.save_every}
+    flags |= {"dtype" if name == "precision" else name: had[name] for name in (*SHAPE, *SETTINGS)}
+    words = ["fkdsl", "train"]
+    for name, value in flags.items():
+        words += [f"--{name.replace('_', '-')}", *(map(str, value) if isinstance(value, list) else [str(value)])]
+    return {
+        "command": shlex.join([*words, *(["--compile"] if args.compile else [])]),
+        "text": f"{args.source or 'unknown'}; {_size(training)} bytes, sha256 of the symbols {training.digest[:16]}",
+        "held out": f"{_size(held_out)} bytes, the last {100 * args.held_out:g} % of each file's documents",
+        "trained": f"step {run.step} of {run.settings.steps}",
+        "bits per byte": ", ".join(f"{b:.3f}" for b in run.curve[-1].held_out) + " (a sample of the held-out text)",
+        "licence": args.licence,
+    }
+
+
+def evaluated(model: Any, training: Documents, held_out: Documents) -> str:
+    """Bits per byte of a model's heads and of what it is compared with, a line each."""
+    from fkdsl.models.tiny.evaluation import gzip_bits, model_bits, ngram_bits, xz_bits
+
+    rows = [(f"head {k} (byte +{k})", bits) for k, bits in enumerate(model_bits(model, held_out), 1)]
+    rows += [
+        ("5-gram, Witten-Bell", ngram_bits(training, held_out)),
+        ("xz after the training text", xz_bits(held_out, training)),
+        ("xz alone", xz_bits(held_out)),
+        ("gzip alone", gzip_bits(held_out)),
+    ]
+    lines = [f"{name:<28}{bits:>6.3f}" for name, bits in rows]
+    return "\n".join([f"{_size(held_out)} held-out bytes    bits per byte", *lines])
+
+
+def _size(documents: Documents) -> int:
+    return len(documents.symbols) - 1
+
+
+def _heading(run: Run) -> str:
+    heads = "".join(f"  {f'+{k}':>5}" for k in range(1, run.shape.ahead + 1))
+    return f"{'':>16}  training{heads[10:]}  held out{heads[10:]}\n{'step':>6}  {'seconds':>8}{heads}{heads}"
+
+
+def _line(point: Any) -> str:
+    return f"{point.step:>6}  {point.seconds:>8.0f}" + "".join(
+        f"  {b:>5.3f}" for b in (*point.training, *point.held_out)
+    )

@@ -1,0 +1,76 @@
+"""A training run in a file, and its weights alone in another.
+
+A checkpoint holds weights, the optimizer's state and the curve together, so that they cannot be of different steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fkdsl.base.errors import CallError
+from fkdsl.models.tiny.files import read, write
+from fkdsl.models.tiny.training import Point, Run, Settings, check_settings, optimizer_of
+from fkdsl.models.tiny.transformer import TinyShape, Transformer
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""Names of AdamW's running means of a gradient and of its square."""
+
+
+def save_run(run: Run, path: Path) -> None:
+    """A checkpoint, from which `read_run` goes on."""
+    tensors = dict(run.model.state_dict())
+    for name, parameter in run.model.named_parameters():
+        state = run.optimizer.state[parameter]
+        tensors |= {f"{moment}.{name}": state[moment] for moment in MOMENTS if state}
+    facts = {
+        "shape": asdict(run.shape),
+        "settings": asdict(run.settings),
+        "text": run.text,
+        "step": run.step,
+        "seconds": run.seconds,
+        "curve": [asdict(point) for point in run.curve],
+    }
+    write(path, tensors, facts)
+
+
+def read_run(path: Path) -> Run:
+    """The run of a checkpoint. CallError for one that is damaged, or not of the shape that it says."""
+    facts, shape, tensors = read(path)
+    try:
+        settings = check_settings(Settings(**facts["settings"]))
+        curve = [Point(p["step"], p["seconds"], tuple(p["training"]), tuple(p["held_out"])) for p in facts["curve"]]
+        step, seconds, text = int(facts["step"]), float(facts["seconds"]), str(facts["text"])
+    except (KeyError, TypeError, ValueError):
+        raise CallError(f"`{path}` is no checkpoint of a training run", "name the checkpoint.safetensors") from None
+    model = filled(shape, tensors)
+    run = Run(shape, settings, model, optimizer_of(model, settings), text, step, seconds, curve)
+    for name, parameter in model.named_parameters():
+        moments = {moment: tensors.get(f"{moment}.{name}") for moment in MOMENTS}
+        if any(t is None or t.shape != parameter.shape for t in moments.values()):
+            raise CallError(f"`{path}` lacks the optimizer's state of {name}", "take an older copy")
+        run.optimizer.state[parameter] = {"step": torch.tensor(float(step)), **moments}
+    return run
+
+
+def save_weights(run: Run, path: Path, made: dict[str, Any], dtype: torch.dtype = torch.bfloat16) -> None:
+    """The weights alone, as `fkdsl run --model FILE.safetensors` loads them. made: what made them, for a reader."""
+    tensors = {name: t.to(dtype) for name, t in run.model.state_dict().items()}
+    write(path, tensors, {"shape": asdict(run.shape), "made": made})
+
+
+def read_model(path: Path) -> Transformer:
+    """The transformer of a checkpoint or of weights alone, in float32."""
+    _, shape, tensors = read(path)
+    return filled(shape, tensors)
+
+
+def filled(shape: TinyShape, tensors: dict[str, Tensor]) -> Transformer:
+    """A transformer with weights of its shape, among other tensors."""
+    model = Transformer(shape)
+    model.load_state_dict({name: tensors[name].float() for name in model.state_dict()})
+    return model

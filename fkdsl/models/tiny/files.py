@@ -1,0 +1,85 @@
+"""The files that `fkdsl train` writes: safetensors, with what made them in the header, there whole or not at all.
+
+facts, shape, tensors = read(path)          checked: what the header says is what the tensors are
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from fkdsl.base.errors import CallError
+from fkdsl.models.tiny.header import HEADER, read_facts
+from fkdsl.models.tiny.transformer import TinyShape, weight_shapes
+
+MOST = 1 << 16
+"""Largest number that a shape may have: a header may say anything."""
+
+
+def write(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    """Written beside and renamed, so that a run that is killed leaves the file as it was."""
+    from safetensors.torch import save_file
+
+    scratch = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({k: t.contiguous() for k, t in tensors.items()}, str(scratch), {HEADER: json.dumps(facts)})
+        with scratch.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(scratch, path)
+    except OSError as error:
+        raise CallError(f"`{path}` cannot be written: {error.strerror}", "name another folder by --out") from None
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def read(path: Path) -> tuple[dict[str, Any], TinyShape, dict[str, Tensor]]:
+    """(facts, shape, tensors) of a file. The tensors of a checkpoint's optimizer are not held to the shape."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    facts = read_facts(path)
+    shape = _shape(facts.get("shape"), path)
+    try:
+        tensors: dict[str, Tensor] = load_file(str(path))
+    except (SafetensorError, OSError) as error:
+        raise CallError(f"`{path}` is damaged: {error}", "take an older copy, or train again") from None
+    found = {name: tuple(t.shape) for name, t in tensors.items()}
+    for name, belongs in weight_shapes(shape).items():
+        if found.get(name) != belongs:
+            raise CallError(
+                f"`{path}` is of another shape than it says: {name} is {found.get(name, 'not there')}, not {belongs}",
+                "the file was changed: take an older copy, or train again",
+            )
+    return facts, shape, tensors
+
+
+def _shape(facts: Any, path: Path) -> TinyShape:
+    """The shape that a header tells."""
+    kinds = {f.name: float if f.type == "float" else int for f in fields(TinyShape)}
+    good = (
+        isinstance(facts, dict)
+        and facts.keys() == kinds.keys()
+        and all(isinstance(v, int | float) and not isinstance(v, bool) and v > 0 for v in facts.values())
+        and all(kind is float or (isinstance(facts[n], int) and facts[n] <= MOST) for n, kind in kinds.items())
+    )
+    if not good:
+        raise CallError(f"`{path}` does not say of what shape its model is", "take an older copy, or train again")
+    return check_shape(TinyShape(**facts))
+
+
+def check_shape(shape: TinyShape) -> TinyShape:
+    """The shape, if a transformer can have it; else CallError."""
+    if min(shape.width, shape.layers, shape.heads, shape.hidden, shape.ahead, shape.context) < 1:
+        raise CallError("a model's width, layers, heads, hidden, ahead and context are all at least 1")
+    if shape.width % (2 * shape.heads):
+        raise CallError(
+            f"a width of {shape.width} does not go into {shape.heads} heads of an even width",
+            f"use a multiple of {2 * shape.heads}",
+        )
+    return shape

@@ -1,0 +1,69 @@
+"""`tiny`, and any model that `fkdsl train` made, as a LanguageModel: trunk and first head through the fast decoder.
+
+A token is a byte, so every text can be written and every context forms; END ends a text and stands before a prompt.
+Loading reads one file of a few megabytes and imports nothing but torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from fkdsl.base.errors import CallError
+from fkdsl.models.decoder import Decoder, Shape
+from fkdsl.models.decoder_model import DecoderModel
+from fkdsl.models.digest import digest_of
+from fkdsl.models.linear import packs_int8
+from fkdsl.models.tiny.files import read
+from fkdsl.models.tiny.header import told
+from fkdsl.models.tiny.transformer import END, TinyShape
+from fkdsl.models.tokenized import Texts
+from fkdsl.models.vocabulary import Vocabulary
+
+BYTES = Vocabulary((*(bytes([b]) for b in range(256)), b""), ends=frozenset({END}))
+"""The 256 bytes by their values, and END."""
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64,
+          "int8": torch.float32}  # fmt: skip
+
+
+def load_bytes(file: Path, *, dtype: str = "float32", device: str = "cpu", name: str = "") -> DecoderModel:
+    """The model of a file that `fkdsl train` wrote. CallError for a file that is damaged or not of the shape it says,
+    and for a dtype or device that cannot be used."""
+    if dtype == "int8" and not (device == "cpu" and packs_int8()):
+        raise CallError("this machine has no 8-bit linear maps for the device", "use --dtype bfloat16 or float32")
+    facts, shape, tensors = read(file)
+    try:
+        weights = {n: t.to(device, DTYPES[dtype]) for n, t in tensors.items()}
+    except (RuntimeError, AssertionError) as error:
+        raise CallError(f"the device `{device}` cannot be used: {error}", "run with --device cpu") from None
+    texts = Texts(
+        BYTES,
+        lambda text: list(text.encode("utf-8", "surrogatepass")),
+        name or file.name,
+        bos=END,
+        prefix=(END,),
+        max_length=shape.context,
+        facts={
+            "family": "bytes",
+            "parameters": sum(t.numel() for t in tensors.values()),
+            "dtype": dtype,
+            "device": device,
+            "fingerprint": digest_of(weights),
+            **told(facts),
+        },
+    )
+    return DecoderModel(Decoder(decoder_shape(shape, device), weights, dtype), texts)
+
+
+def decoder_shape(shape: TinyShape, device: str = "cpu") -> Shape:
+    """The shape of trunk and first head, for the decoder."""
+    return Shape(
+        layers=shape.layers,
+        heads=shape.heads,
+        kv_heads=shape.heads,
+        width=shape.head_width,
+        eps=shape.eps,
+        frequencies=shape.frequencies().to(device),
+        scaling=1.0,
+    )

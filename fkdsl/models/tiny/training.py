@@ -1,0 +1,221 @@
+"""Training: each step the heads in turn, on the trunk's output cut off from the trunk, then the trunk once.
+
+The loss is sum over k of discount^(k-1) times head k's mean cross-entropy, in nats. Its gradient could be had by one
+backward through everything; done head by head, no two heads' activations and logits are held at the same time, and the
+gradient is the same (Gloeckle et al. 2024, section 2, figure 2).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from fkdsl.base.errors import CallError
+from fkdsl.models.tiny.data import Documents, check_length
+from fkdsl.models.tiny.evaluation import model_bits
+from fkdsl.models.tiny.transformer import TinyShape, Transformer, initialised
+
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """rate: peak of the learning rate, reached after `warm_up` steps and held until the last `cool_down` of the steps,
+    in which it falls to zero along a cosine. So a run may be made longer until its rate begins to fall. short: until
+    then windows are as many times shorter than the context, and as many times more than `rows`, since long windows cost
+    more and teach little before a model can spell. decay: weight decay of matrices. clip: largest norm of the gradient.
+    precision: of the matrix products; weights are float32."""
+
+    steps: int = 6000
+    rows: int = 6
+    rate: float = 3e-3
+    warm_up: int = 100
+    cool_down: float = 0.3
+    short: int = 3
+    decay: float = 0.1
+    clip: float = 1.0
+    discount: float = 0.5
+    seed: int = 0
+    precision: str = "float32"
+
+    def falls_from(self) -> int:
+        """The first step at which the rate is below its peak again."""
+        return self.steps - round(self.steps * self.cool_down)
+
+    def windows_at(self, step: int, context: int) -> tuple[int, int]:
+        """(windows, symbols in each) of a step."""
+        if step < self.falls_from() and self.short < context:
+            return self.rows * self.short, context // self.short
+        return self.rows, context
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step, counted from 0."""
+        falls = self.falls_from()
+        if step < falls:
+            return self.rate * min(1.0, (step + 1) / self.warm_up)
+        return self.rate * 0.5 * (1 + math.cos(math.pi * (step - falls) / (self.steps - falls)))
+
+
+@dataclass(frozen=True)
+class Point:
+    """One line of the training curve. training: bits per byte of each head, a mean over the steps since the point
+    before; held_out: of each head on the held-out text. seconds: spent in all."""
+
+    step: int
+    seconds: float
+    training: tuple[float, ...]
+    held_out: tuple[float, ...]
+
+
+@dataclass
+class Run:
+    """A training run as far as it has come: what a checkpoint holds."""
+
+    shape: TinyShape
+    settings: Settings
+    model: Transformer
+    optimizer: torch.optim.Optimizer
+    text: str
+    step: int = 0
+    seconds: float = 0.0
+    curve: list[Point] = field(default_factory=list)
+
+    @classmethod
+    def begun(cls, shape: TinyShape, settings: Settings, text: str) -> Run:
+        """A run before its first step. text: the digest of what it trains on."""
+        model = initialised(shape, settings.seed)
+        return cls(shape, settings, model, optimizer_of(model, settings), text)
+
+
+def optimizer_of(model: Transformer, settings: Settings) -> torch.optim.Optimizer:
+    """AdamW; only matrices decay, and neither embeddings nor norms."""
+    matrices = [p for n, p in model.named_parameters() if p.dim() == 2 and "embed" not in n]
+    others = [p for n, p in model.named_parameters() if p.dim() != 2 or "embed" in n]
+    groups = [{"params": matrices, "weight_decay": settings.decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=settings.rate, betas=(0.9, 0.98), eps=1e-9)
+
+
+def head_loss(model: Transformer, k: int, z: Tensor, symbols: Tensor) -> Tensor:
+    """Head k's mean cross-entropy in nats; z (B, T, d), symbols (B, at least T + k)."""
+    aims = symbols[:, k : k + z.shape[1]]
+    return cross_entropy(model.head(k, z).float().flatten(0, 1), aims.flatten())
+
+
+def backward_by_heads(model: Transformer, symbols: Tensor, discount: float) -> list[float]:
+    """Adds the loss's gradient to the parameters'; each head's cross-entropy. symbols: (B, T + n)."""
+    z = model.trunk(symbols[:, : -model.shape.ahead])
+    cut = z.detach().requires_grad_()
+    losses = []
+    for k in range(1, model.shape.ahead + 1):
+        loss = head_loss(model, k, cut, symbols)
+        (loss * discount ** (k - 1)).backward()  # frees this head's activations, and adds to cut.grad
+        losses.append(loss.item())
+    z.backward(cut.grad)
+    return losses
+
+
+def backward_at_once(model: Transformer, symbols: Tensor, discount: float) -> list[float]:
+    """The same gradient by one backward: what `backward_by_heads` is held to, in value and in memory."""
+    z = model.trunk(symbols[:, : -model.shape.ahead])
+    losses = [head_loss(model, k, z, symbols) for k in range(1, model.shape.ahead + 1)]
+    torch.stack([loss * discount**i for i, loss in enumerate(losses)]).sum().backward()
+    return [loss.item() for loss in losses]
+
+
+def train(
+    run: Run,
+    training: Documents,
+    held_out: Documents,
+    *,
+    save: Callable[[Run], None],
+    every: int = 200,
+    compiled: bool = False,
+    observer: Callable[[int, list[float]], None] = lambda step, losses: None,
+) -> Run:
+    """Goes on with a run to its last step. Every `every` steps a point is added to its curve and it is saved.
+
+    A run that was saved, read and gone on with is the uninterrupted one, bit for bit, on the same machine and threads.
+    compiled: blocks go through torch.compile first, which takes a minute and a C++ compiler.
+    observer: called after each step with its number and each head's loss in bits per byte.
+    """
+    shape, settings = run.shape, run.settings
+    check_run(run, training)
+    half = PRECISIONS[settings.precision]
+    for block in (*run.model.model.layers, *run.model.heads.values()) if compiled else ():
+        block.compile(dynamic=False)
+    sums = torch.zeros(shape.ahead, dtype=torch.float64)
+    since, begun = run.step, time.perf_counter() - run.seconds
+    while run.step < settings.steps:
+        for group in run.optimizer.param_groups:
+            group["lr"] = settings.rate_at(run.step)
+        rows, window = settings.windows_at(run.step, shape.context)
+        symbols = torch.from_numpy(training.batch(settings.seed, run.step, rows, window + shape.ahead))
+        with torch.autocast("cpu", half, enabled=half is not None):
+            losses = backward_by_heads(run.model, symbols, settings.discount)
+        if not all(map(math.isfinite, losses)):
+            raise CallError(f"the loss is {losses} at step {run.step}: training diverged", "use a lower --rate")
+        torch.nn.utils.clip_grad_norm_(run.model.parameters(), settings.clip)
+        run.optimizer.step()
+        run.optimizer.zero_grad()
+        run.step += 1
+        bits = [loss / math.log(2) for loss in losses]
+        sums += torch.tensor(bits, dtype=torch.float64)
+        observer(run.step, bits)
+        if run.step % every == 0 or run.step == settings.steps:
+            with torch.compiler.set_stance("force_eager"):
+                held = model_bits(run.model, held_out, window, most=SAMPLE)
+            run.seconds = time.perf_counter() - begun
+            run.curve.append(Point(run.step, run.seconds, tuple((sums / (run.step - since)).tolist()), tuple(held)))
+            sums, since = torch.zeros_like(sums), run.step
+            save(run)
+    return run
+
+
+def check_run(run: Run, training: Documents) -> Run:
+    """The run, if it can go on with a text; else CallError."""
+    if run.text != training.digest:
+        raise CallError("the checkpoint is of a run on another text", "give the same --text, or begin a new run")
+    check_length(training, run.shape.context + run.shape.ahead, "training")
+    return run
+
+
+SAMPLE = 32_768
+"""Bytes of held-out text that a point of the curve is measured on."""
+
+
+def check_settings(settings: Settings) -> Settings:
+    """The settings, if a run can have them; else CallError."""
+    s = settings
+    if s.precision not in PRECISIONS:
+        raise CallError(f"there is no training in `{s.precision}`", f"one of {', '.join(PRECISIONS)}")
+    wrong = {
+        "steps": s.steps < 1,
+        "rows": s.rows < 1,
+        "rate": not 0 < s.rate < math.inf,
+        "warm_up": s.warm_up < 1,
+        "short": s.short < 1,
+        "cool_down": not 0 <= s.cool_down <= 1,
+        "discount": not 0 <= s.discount <= 1,
+        "seed": s.seed < 0,
+    }
+    for name in (name for name, is_wrong in wrong.items() if is_wrong):
+        raise CallError(f"--{name.replace('_', '-')} cannot be {getattr(s, name)}", "see `fkdsl train -h`")
+    return settings
+
+
+def longer(settings: Settings, steps: int, done: int) -> Settings:
+    """The settings with another number of steps, as if it had been that from the beginning. CallError if the rate of
+    a step already done would have been another."""
+    other = replace(settings, steps=steps)
+    if steps != settings.steps and done > min(settings.falls_from(), other.falls_from()):
+        raise CallError(
+            f"the run has done {done} steps, and its learning rate would have fallen from step {other.falls_from()}",
+            "leave --steps out to end the run as it was begun",
+        )
+    return other
