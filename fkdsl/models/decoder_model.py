@@ -88,7 +88,7 @@ def decoder_from_files(folder: Path, precision: str, dtype: torch.dtype, name: s
             "parameters": parameters,
             "dtype": precision,
             "device": "cpu",
-            "digest": digest,
+            "fingerprint": digest,
         },
     )
     return DecoderModel(decoder, texts)

@@ -1,6 +1,7 @@
 """A prompt computed by one engine and decoded from by another; files that do not fit are refused."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 import fkdsl
 from fkdsl.api.prefill import adopt, prefill
 from fkdsl.base.errors import CallError
+from fkdsl.cli.main import main
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.engine.meter import Meter
 from fkdsl.models.cost import Cost
@@ -15,6 +17,7 @@ from fkdsl.models.digest import digest_of
 from fkdsl.models.interface import ForwardRow
 from tests.engine.tiny import tiny
 
+PROGRAMS = Path(__file__).resolve().parents[2] / "programs"
 PROGRAM = """
 program p(n: int = 5) -> str:
     lm = prompt("hello")
@@ -147,3 +150,21 @@ def test_the_cost_of_a_forward_by_hand():
     flops, moved = cost.forward([10], [1], 1)
     assert flops == 2 * cost.linear + 2 * cost.head + 4 * cost.attended * 11
     assert moved == cost.weight_bytes + 11 * cost.slot_bytes
+
+
+@pytest.mark.parametrize("model", ["tiny", pytest.param("smollm2", marks=pytest.mark.smollm2)])
+def test_a_prefill_of_a_model_from_its_files_gives_the_answer_of_a_run_without(tmp_path, capsys, model):
+    file, path = str(PROGRAMS / "short_words.fk"), str(tmp_path / "p.safetensors")
+    assert main(["prefill", file, "--model", model, "--out", path]) == 0
+    assert "1 prompt, " in capsys.readouterr().out
+    answers = []
+    for flags in ([], ["--prefill", path, "--stats"]):
+        call = ["run", file, "--model", model, "-p", "max_tokens=6", "--particles", "4", "--no-hint", "--json", *flags]
+        assert main(call) == 0
+        answers.append(json.loads(capsys.readouterr().out))
+    without, found = answers
+    assert found["posterior"] == without["posterior"]
+    assert found["log_z"] == without["log_z"]
+    assert found["forwarded_tokens"] < without["forwarded_tokens"]
+    assert found["stats"][""]["prefill"]["forwards"] == 0
+    assert found["stats"][""]["decode"]["flops"] > 0
