@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from fkdsl.base.errors import PopulationDied, ProgramError
 from fkdsl.base.spans import Span
 from fkdsl.engine.cached_transformer import CachedTransformer
-from fkdsl.inference.blame import Account, Blame, Conflict
+from fkdsl.inference.assess.blame import Account, Blame, Conflict
 from fkdsl.inference.result import Result
-from fkdsl.inference.support import can_live
+from fkdsl.inference.search.support import can_live
 from fkdsl.ir.build import build
 from fkdsl.ir.lines import called_with, lines, only
 from fkdsl.ir.passes import optimise

@@ -1,9 +1,10 @@
 """Whether every inference method gives a program's exact figures on average.
 
 For each figure f of a test, E[sum_i w_i f(x_i)] = Z E[f] and E[Z_hat] = Z. A method's variants are run many times with
-few particles, and a sequential test bets against each equation (fkdsl.inference.sequential): for methods that weigh
-step by step, against the equation of each step (fkdsl.inference.lookahead), else against that of the last one. The
-false-alarm rate is shared equally among the bets. What is returned outside the exact support is wrong without any bet.
+few particles, and a sequential test bets against each equation (fkdsl.inference.assess.sequential): for methods that
+weigh step by step, against the equation of each step (fkdsl.inference.assess.lookahead), else against that of the last
+one. The false-alarm rate is shared equally among the bets. What is returned outside the exact support is wrong without
+any bet.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ import numpy as np
 from fkdsl.base.errors import CallError, InternalError
 from fkdsl.base.logspace import Floats
 from fkdsl.base.random import KeyedRng
+from fkdsl.inference.assess.lookahead import LookAhead
+from fkdsl.inference.assess.sequential import MeanTest, Plan, smallest_error
+from fkdsl.inference.assess.variants import Variant
 from fkdsl.inference.interface import FeynmanKac, Step
-from fkdsl.inference.lookahead import LookAhead
 from fkdsl.inference.result import value_key
 from fkdsl.inference.run import steps_of
-from fkdsl.inference.sequential import MeanTest, Plan, smallest_error
-from fkdsl.inference.variants import Variant
 from fkdsl.program.values import show
 
 FALSE_ALARM = 1e-6

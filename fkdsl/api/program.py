@@ -26,11 +26,11 @@ from fkdsl.base.diagnostics import Diagnostic, near_name
 from fkdsl.base.errors import CallError
 from fkdsl.base.spans import Source, Span
 from fkdsl.engine.cached_transformer import CachedTransformer
-from fkdsl.inference.adaptive import Aim, adaptive_run
 from fkdsl.inference.interface import Step
 from fkdsl.inference.result import Result
 from fkdsl.inference.run import DETERMINISTIC, Observer
 from fkdsl.inference.run import run as run_model
+from fkdsl.inference.samplers.adaptive import Aim, adaptive_run
 from fkdsl.ir import nodes
 from fkdsl.ir.build import Environment, build
 from fkdsl.ir.passes import PASSES, optimise
@@ -257,9 +257,9 @@ class Program:
 
         method and options: as in `infer`; the file's own where they are left out. timeout: seconds. islands: as in
         fkdsl.inference.run. target_se: standard error of log Z, nats; with it, or with a budget, a pilot finds how
-        many islands there are (fkdsl.inference.adaptive). trace: a file to write the run down in (docs/trace.md).
-        resume: such a file to go on from, and in; or steps, as in fkdsl.inference.run. blame: what each line did is in
-        `result.blame`, or in that of PopulationDied. queries: as in `questions`.
+        many islands there are (fkdsl.inference.samplers.adaptive). trace: a file to write the run down in
+        (docs/trace.md). resume: such a file to go on from, and in; or steps, as in fkdsl.inference.run. blame: what
+        each line did is in `result.blame`, or in that of PopulationDied. queries: as in `questions`.
         Raises PopulationDied, BudgetEnded, ProgramError for a mistake that shows only as it runs, CallError.
         """
         questions = self.questions(queries)

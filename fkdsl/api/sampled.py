@@ -1,9 +1,9 @@
 """Expectations where exact figures cannot be had: independent runs of the file's method, until every line is decided or
 the time is over.
 
-Z and each P(...) lie in confidence sequences (fkdsl.inference.sequential), all of them together but for a probability
-of FALSE_ALARM. A line is decided when it holds, or fails, for all figures in theirs; E(...) has no bound, so lines with
-it stay undecided. `all(... for v in support)` fails by one value that was returned.
+Z and each P(...) lie in confidence sequences (fkdsl.inference.assess.sequential), all of them together but for a
+probability of FALSE_ALARM. A line is decided when it holds, or fails, for all figures in theirs; E(...) has no bound,
+so lines with it stay undecided. `all(... for v in support)` fails by one value that was returned.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from fkdsl.api.method_checks import FALSE_ALARM
 from fkdsl.api.outcomes import Line, Settings, shown_figures
 from fkdsl.api.program import DEFAULT_METHOD, MAX_STEPS, Program
 from fkdsl.base.random import KeyedRng
+from fkdsl.inference.assess.sequential import interval, ratio_interval
+from fkdsl.inference.assess.variants import BOUNDED
 from fkdsl.inference.interface import Step
 from fkdsl.inference.result import value_key
 from fkdsl.inference.run import steps_of
-from fkdsl.inference.sequential import interval, ratio_interval
-from fkdsl.inference.variants import BOUNDED
 from fkdsl.ir.pure import PureFunctions
 from fkdsl.language import tree
 from fkdsl.language.check_tests import SUPPORT

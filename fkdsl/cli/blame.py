@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fkdsl.api.blame import conflict_json, conflict_text, source_text
-from fkdsl.inference.blame import Blame, Line
+from fkdsl.inference.assess.blame import Blame, Line
 
 WIDTH = 100
 """Columns of the table at most."""

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
-from fkdsl.inference.frontier import Explored
 from fkdsl.inference.interface import Step
+from fkdsl.inference.search.frontier import Explored
 from fkdsl.models.progress import Meter, silent
 
 

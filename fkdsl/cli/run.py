@@ -24,9 +24,9 @@ from fkdsl.cli.check import warn, without
 from fkdsl.cli.progress import RunProgress
 from fkdsl.cli.report import result_json, result_text
 from fkdsl.cli.stats import stats_json, stats_text
-from fkdsl.inference.adaptive import Aim
 from fkdsl.inference.methods import METHODS, check_options
 from fkdsl.inference.run import check_islands
+from fkdsl.inference.samplers.adaptive import Aim
 from fkdsl.program.types import BOOL, FLOAT, INT, STR, Type
 
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}

@@ -17,7 +17,7 @@ from typing import Any
 
 from fkdsl.base.diagnostics import near_name
 from fkdsl.base.errors import CallError
-from fkdsl.inference.resampling import RESAMPLING
+from fkdsl.inference.samplers.resampling import RESAMPLING
 
 
 @dataclass(frozen=True)

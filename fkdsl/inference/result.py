@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fkdsl.base.logspace import effective_sample_size
-from fkdsl.inference.blame import Blame
-from fkdsl.inference.exact import Level
+from fkdsl.inference.assess.blame import Blame
+from fkdsl.inference.assess.uncertainty import Uncertainty, Unknown
 from fkdsl.inference.interface import FeynmanKac, Step
-from fkdsl.inference.uncertainty import Uncertainty, Unknown
+from fkdsl.inference.search.exact import Level
 
 S = TypeVar("S")
 

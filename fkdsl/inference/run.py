@@ -14,24 +14,24 @@ import numpy as np
 from fkdsl.base.errors import BudgetEnded, CallError, PopulationDied
 from fkdsl.base.logspace import Floats, log_sum_exp
 from fkdsl.base.random import KeyedRng, Rng
-from fkdsl.inference.alive import alive
-from fkdsl.inference.beam import beam
-from fkdsl.inference.best_first import best_first
-from fkdsl.inference.blame import Account, Watched
-from fkdsl.inference.enclosed import check_found, enclosed, upper_bound
-from fkdsl.inference.exact import Level, exact
-from fkdsl.inference.frontier import Explored
-from fkdsl.inference.genealogy import FamilyTree
+from fkdsl.inference.assess.blame import Account, Watched
+from fkdsl.inference.assess.genealogy import FamilyTree
+from fkdsl.inference.assess.uncertainty import Certain, Independent, Islands, Uncertainty, Unknown
 from fkdsl.inference.interface import FeynmanKac, Step
 from fkdsl.inference.methods import check_available, check_options, moves_paths
-from fkdsl.inference.pgibbs import pgibbs
-from fkdsl.inference.rejection import rejection
 from fkdsl.inference.result import Answer, Result, filtering_answers, final_ess, merged, weighted_values
-from fkdsl.inference.smc import importance, smc
-from fkdsl.inference.steer import steer
-from fkdsl.inference.tempered import tempered
+from fkdsl.inference.samplers.alive import alive
+from fkdsl.inference.samplers.pgibbs import pgibbs
+from fkdsl.inference.samplers.rejection import rejection
+from fkdsl.inference.samplers.smc import importance, smc
+from fkdsl.inference.samplers.steer import steer
+from fkdsl.inference.samplers.tempered import tempered
+from fkdsl.inference.search.beam import beam
+from fkdsl.inference.search.best_first import best_first
+from fkdsl.inference.search.enclosed import check_found, enclosed, upper_bound
+from fkdsl.inference.search.exact import Level, exact
+from fkdsl.inference.search.frontier import Explored
 from fkdsl.inference.timed import Timed, stop_when
-from fkdsl.inference.uncertainty import Certain, Independent, Islands, Uncertainty, Unknown
 
 S = TypeVar("S")
 Observer = Callable[[Any], None]

@@ -15,11 +15,11 @@ from fkdsl.api.program import Program, parse
 from fkdsl.base.errors import CallError
 from fkdsl.base.random import Rng
 from fkdsl.inference.enumeration import enumerate_outcomes
-from fkdsl.inference.exact import exact
 from fkdsl.inference.interface import FeynmanKac, Step
 from fkdsl.inference.methods import check_method, check_options
 from fkdsl.inference.result import value_key
 from fkdsl.inference.run import steps_of
+from fkdsl.inference.search.exact import exact
 
 Measure = Mapping[Hashable, float]
 """Unnormalised mass by value_key(value); it sums to Z."""

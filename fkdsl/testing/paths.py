@@ -11,8 +11,8 @@ from typing import Any
 
 from fkdsl.inference.enumeration import EnumeratingRng, enumerate_outcomes
 from fkdsl.inference.interface import FeynmanKac
-from fkdsl.inference.paths import Path, completed
 from fkdsl.inference.result import value_key
+from fkdsl.inference.samplers.paths import Path, completed
 from fkdsl.testing.laws import assert_same_masses
 
 

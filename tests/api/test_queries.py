@@ -6,7 +6,7 @@ import pytest
 
 import fkdsl
 from fkdsl.base.errors import CallError, ProgramError
-from fkdsl.inference.quantiles import quantile, quantile_se
+from fkdsl.inference.assess.quantiles import quantile, quantile_se
 from fkdsl.inference.result import Estimate
 
 BITS = """model bits = table:

@@ -11,16 +11,16 @@ import fkdsl
 from fkdsl.api.outcomes import Settings
 from fkdsl.api.test_blocks import ahead, run_test
 from fkdsl.base.logspace import log_sum_exp, normalised
-from fkdsl.inference import alive as alive_module
-from fkdsl.inference import moves as moves_module
-from fkdsl.inference import pgibbs as pgibbs_module
-from fkdsl.inference import rejection as rejection_module
 from fkdsl.inference import run as run_module
-from fkdsl.inference import smc as smc_module
-from fkdsl.inference import steer as steer_module
+from fkdsl.inference.assess.variants import variants
 from fkdsl.inference.population import child, make_step
-from fkdsl.inference.resampling import RESAMPLING, _certain
-from fkdsl.inference.variants import variants
+from fkdsl.inference.samplers import alive as alive_module
+from fkdsl.inference.samplers import moves as moves_module
+from fkdsl.inference.samplers import pgibbs as pgibbs_module
+from fkdsl.inference.samplers import rejection as rejection_module
+from fkdsl.inference.samplers import smc as smc_module
+from fkdsl.inference.samplers import steer as steer_module
+from fkdsl.inference.samplers.resampling import RESAMPLING, _certain
 from fkdsl.testing import program_texts
 
 EXACT = Settings(methods=False)

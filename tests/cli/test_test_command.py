@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fkdsl.cli.main import main
-from fkdsl.inference.variants import variants
+from fkdsl.inference.assess.variants import variants
 
 TWO_BITS = "programs/two_bits.fk"
 TABLE = 'model m = table:\n    "" -> "a": 0.25, "b": 0.75\n\n'

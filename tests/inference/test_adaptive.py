@@ -8,11 +8,11 @@ import pytest
 
 import fkdsl
 from fkdsl.base.errors import BudgetEnded, CallError, PopulationDied
-from fkdsl.inference import adaptive
 from fkdsl.inference import run as run_module
-from fkdsl.inference.adaptive import Aim, Pilot, adaptive_run, islands_for
 from fkdsl.inference.enumeration import enumerate_outcomes, expectation
 from fkdsl.inference.run import run
+from fkdsl.inference.samplers import adaptive
+from fkdsl.inference.samplers.adaptive import Aim, Pilot, adaptive_run, islands_for
 from fkdsl.testing import Machine, exact_measure
 
 COIN = Machine(M=(((0.3, 0.7),) * 2,), G=(((3.0, 0.5),) * 2,))

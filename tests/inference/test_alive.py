@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 import fkdsl
 from fkdsl.base.errors import PopulationDied
 from fkdsl.base.random import KeyedRng
-from fkdsl.inference import alive as module
-from fkdsl.inference.alive import alive, likely_needed
 from fkdsl.inference.enumeration import enumerate_outcomes, expectation
-from fkdsl.inference.exact import exact
 from fkdsl.inference.run import run
-from fkdsl.inference.smc import smc
+from fkdsl.inference.samplers import alive as module
+from fkdsl.inference.samplers.alive import alive, likely_needed
+from fkdsl.inference.samplers.smc import smc
+from fkdsl.inference.search.exact import exact
 from fkdsl.testing import Machine, assert_unbiased, exact_measure, machines, program_texts
 from fkdsl.testing.laws import assert_same_masses
 

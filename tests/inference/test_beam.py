@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 import fkdsl
 from fkdsl.base.errors import BudgetEnded, CallError, PopulationDied
-from fkdsl.inference import beam as module
-from fkdsl.inference.beam import beam
 from fkdsl.inference.enumeration import enumerate_outcomes
-from fkdsl.inference.exact import exact
 from fkdsl.inference.run import run
+from fkdsl.inference.search import beam as module
+from fkdsl.inference.search.beam import beam
+from fkdsl.inference.search.exact import exact
 from fkdsl.testing import Machine, exact_measure, machines, program_texts
 from fkdsl.testing.laws import assert_same_masses
 from tests.inference.test_best_first import SLACK, measure

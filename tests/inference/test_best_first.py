@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 import fkdsl
 from fkdsl.base.errors import BudgetEnded, CallError, PopulationDied
-from fkdsl.inference import best_first as module
-from fkdsl.inference import frontier as frontier_module
-from fkdsl.inference import ranked as ranked_module
-from fkdsl.inference.best_first import best_first
-from fkdsl.inference.enclosed import enclosed
-from fkdsl.inference.exact import exact
-from fkdsl.inference.frontier import Explored
 from fkdsl.inference.result import value_key
 from fkdsl.inference.run import run
+from fkdsl.inference.search import best_first as module
+from fkdsl.inference.search import frontier as frontier_module
+from fkdsl.inference.search import ranked as ranked_module
+from fkdsl.inference.search.best_first import best_first
+from fkdsl.inference.search.enclosed import enclosed
+from fkdsl.inference.search.exact import exact
+from fkdsl.inference.search.frontier import Explored
 from fkdsl.testing import Machine, exact_measure, machines, program_texts
 from fkdsl.testing.laws import assert_same_masses
 

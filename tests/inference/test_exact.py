@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fkdsl.base.errors import BudgetEnded, CallError, InternalError
-from fkdsl.inference import exact as exact_module
 from fkdsl.inference.enumeration import enumerate_outcomes
-from fkdsl.inference.exact import exact
 from fkdsl.inference.result import filtering_answers, value_key
 from fkdsl.inference.run import run
+from fkdsl.inference.search import exact as exact_module
+from fkdsl.inference.search.exact import exact
 from fkdsl.testing import Machine, exact_measure, machines
 from fkdsl.testing.laws import assert_same_masses
 

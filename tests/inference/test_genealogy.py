@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 import fkdsl
 from fkdsl.base.random import KeyedRng
-from fkdsl.inference import genealogy
+from fkdsl.inference.assess import genealogy
+from fkdsl.inference.assess.genealogy import FamilyTree
+from fkdsl.inference.assess.uncertainty import Independent, Islands
 from fkdsl.inference.enumeration import enumerate_outcomes
-from fkdsl.inference.genealogy import FamilyTree
-from fkdsl.inference.rejection import rejection
 from fkdsl.inference.run import run
-from fkdsl.inference.smc import smc
-from fkdsl.inference.uncertainty import Independent, Islands
+from fkdsl.inference.samplers.rejection import rejection
+from fkdsl.inference.samplers.smc import smc
 from fkdsl.testing import Machine, exact_measure, machines
 
 TWO = Machine(

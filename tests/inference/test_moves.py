@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from fkdsl.base.errors import InternalError
 from fkdsl.base.random import KeyedRng
-from fkdsl.inference import moves
 from fkdsl.inference.enumeration import enumerate_outcomes
-from fkdsl.inference.moves import path_smc, suffix_moves
-from fkdsl.inference.paths import Recorder, Replayer, grafted, may_go_on
 from fkdsl.inference.run import run
-from fkdsl.inference.smc import smc
+from fkdsl.inference.samplers import moves
+from fkdsl.inference.samplers.moves import path_smc, suffix_moves
+from fkdsl.inference.samplers.paths import Recorder, Replayer, grafted, may_go_on
+from fkdsl.inference.samplers.smc import smc
 from fkdsl.testing import Machine, assert_unbiased, exact_measure, machines
 from fkdsl.testing.laws import assert_same_masses
 from fkdsl.testing.paths import assert_stationary, exact_paths

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from fkdsl.base.errors import PopulationDied
 from fkdsl.base.logspace import normalised
 from fkdsl.base.random import KeyedRng
-from fkdsl.inference import pgibbs as module
-from fkdsl.inference.moves import path_smc
-from fkdsl.inference.paths import Path, completed
-from fkdsl.inference.pgibbs import conditional_smc, pgibbs
 from fkdsl.inference.result import total_variation
 from fkdsl.inference.run import run
+from fkdsl.inference.samplers import pgibbs as module
+from fkdsl.inference.samplers.moves import path_smc
+from fkdsl.inference.samplers.paths import Path, completed
+from fkdsl.inference.samplers.pgibbs import conditional_smc, pgibbs
 from fkdsl.testing import Machine, assert_unbiased, machines
 from fkdsl.testing.paths import assert_stationary, exact_paths
 from tests.inference.test_moves import STOPS, THREE, NoisyMachine

@@ -7,13 +7,13 @@ import pytest
 
 from fkdsl.base.logspace import log_sum_exp, normalised
 from fkdsl.base.random import KeyedRng
-from fkdsl.inference import smc as smc_module
-from fkdsl.inference import steer as steer_module
 from fkdsl.inference.enumeration import enumerate_outcomes, expectation
 from fkdsl.inference.population import make_step
-from fkdsl.inference.resampling import RESAMPLING, _certain, optimal_reduction
-from fkdsl.inference.smc import smc
-from fkdsl.inference.steer import steer
+from fkdsl.inference.samplers import smc as smc_module
+from fkdsl.inference.samplers import steer as steer_module
+from fkdsl.inference.samplers.resampling import RESAMPLING, _certain, optimal_reduction
+from fkdsl.inference.samplers.smc import smc
+from fkdsl.inference.samplers.steer import steer
 from fkdsl.testing import Machine, assert_unbiased
 
 THREE = Machine(

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from fkdsl.base.errors import BudgetEnded
 from fkdsl.base.random import KeyedRng
-from fkdsl.inference.alive import alive
 from fkdsl.inference.enumeration import enumerate_outcomes
-from fkdsl.inference.exact import exact
-from fkdsl.inference.rejection import rejection
-from fkdsl.inference.resampling import RESAMPLING
 from fkdsl.inference.run import run
-from fkdsl.inference.smc import importance, smc
-from fkdsl.inference.steer import steer
+from fkdsl.inference.samplers.alive import alive
+from fkdsl.inference.samplers.rejection import rejection
+from fkdsl.inference.samplers.resampling import RESAMPLING
+from fkdsl.inference.samplers.smc import importance, smc
+from fkdsl.inference.samplers.steer import steer
+from fkdsl.inference.search.exact import exact
 from fkdsl.testing import Machine, assert_unbiased, machines
 from fkdsl.testing.laws import assert_same_masses
 

@@ -8,9 +8,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fkdsl.inference import ranked as ranked_module
-from fkdsl.inference.best_first import best_first
-from fkdsl.inference.ranked import RankedRng, ranked
+from fkdsl.inference.search import ranked as ranked_module
+from fkdsl.inference.search.best_first import best_first
+from fkdsl.inference.search.ranked import RankedRng, ranked
 
 WIDE = 50_000
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fkdsl.base.random import KeyedRng
 from fkdsl.inference.enumeration import enumerate_outcomes, expectation
-from fkdsl.inference.resampling import RESAMPLING, optimal_reduction
+from fkdsl.inference.samplers.resampling import RESAMPLING, optimal_reduction
 
 weights = st.lists(st.sampled_from((0.0, 1.0, 1.0, 2.0, 0.5, 3.3, 1e-9, 1e3)), min_size=1, max_size=5).filter(any)
 seeds = st.integers(0, 10_000)

@@ -9,9 +9,9 @@ import pytest
 import fkdsl
 from fkdsl.base.errors import BudgetEnded, CallError, InternalError, PopulationDied
 from fkdsl.base.random import KeyedRng
-from fkdsl.inference import smc as smc_module
 from fkdsl.inference.run import run
-from fkdsl.inference.smc import smc
+from fkdsl.inference.samplers import smc as smc_module
+from fkdsl.inference.samplers.smc import smc
 from fkdsl.testing import Machine, exact_measure
 
 WALK = Machine(

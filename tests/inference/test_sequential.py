@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fkdsl.inference import sequential
-from fkdsl.inference.sequential import MeanTest, Plan, interval, ratio_interval, smallest_error
+from fkdsl.inference.assess import sequential
+from fkdsl.inference.assess.sequential import MeanTest, Plan, interval, ratio_interval, smallest_error
 
 LAWS = [
     ([0.0, 1.0], [0.64, 0.36], 1.0),

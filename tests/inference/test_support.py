@@ -2,8 +2,8 @@
 
 from hypothesis import given
 
-from fkdsl.inference import support
-from fkdsl.inference.support import can_live
+from fkdsl.inference.search import support
+from fkdsl.inference.search.support import can_live
 from fkdsl.testing import Machine, exact_measure, machines
 
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fkdsl.inference import moves
-from fkdsl.inference import tempered as module
 from fkdsl.inference.result import value_key
 from fkdsl.inference.run import run
-from fkdsl.inference.tempered import tempered
+from fkdsl.inference.samplers import moves
+from fkdsl.inference.samplers import tempered as module
+from fkdsl.inference.samplers.tempered import tempered
 from fkdsl.testing import exact_measure, expected_measure, machines
 from fkdsl.testing.laws import assert_same_masses
 from fkdsl.testing.paths import path_measure

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 import fkdsl
 from fkdsl.api.test_blocks import ahead
 from fkdsl.base.random import KeyedRng
+from fkdsl.inference.assess.lookahead import look_ahead
+from fkdsl.inference.assess.variants import WITHOUT_ESTIMATE, variants
 from fkdsl.inference.enumeration import enumerate_outcomes
-from fkdsl.inference.lookahead import look_ahead
 from fkdsl.inference.methods import METHODS
 from fkdsl.inference.run import steps_of
-from fkdsl.inference.variants import WITHOUT_ESTIMATE, variants
 from fkdsl.program.guided import Guides
 from fkdsl.testing import Machine, exact_measure, machines, program_texts
 

@@ -12,8 +12,8 @@ import fkdsl
 from fkdsl.api.blame import conflicts
 from fkdsl.base.errors import PopulationDied, ProgramError
 from fkdsl.base.random import KeyedRng
-from fkdsl.inference import blame as blame_module
-from fkdsl.inference.blame import Account
+from fkdsl.inference.assess import blame as blame_module
+from fkdsl.inference.assess.blame import Account
 from fkdsl.ir.build import build
 from fkdsl.ir.lines import lines, only
 from fkdsl.ir.passes import optimise

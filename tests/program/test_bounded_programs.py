@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import fkdsl
 from fkdsl.base.random import KeyedRng, weighted
 from fkdsl.inference.enumeration import EnumeratingRng, expectation
-from fkdsl.inference.exact import exact
+from fkdsl.inference.search.exact import exact
 from fkdsl.models.table import TableModel
 from fkdsl.testing import program_texts
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 import fkdsl
 from fkdsl.inference.enumeration import enumerate_outcomes, expectation
-from fkdsl.inference.smc import importance, smc
-from fkdsl.inference.steer import steer
+from fkdsl.inference.samplers.smc import importance, smc
+from fkdsl.inference.samplers.steer import steer
 from fkdsl.program.code import DrawOp
 from fkdsl.program.guided import TESTS, Guides, weighted_rejection
 from fkdsl.testing import assert_same_measure, assert_unbiased, program_texts

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fkdsl
-from fkdsl.inference.smc import importance, smc
+from fkdsl.inference.samplers.smc import importance, smc
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.passes.early import early_form
 from fkdsl.models.table import TableModel

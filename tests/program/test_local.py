@@ -3,7 +3,7 @@
 import pytest
 
 import fkdsl
-from fkdsl.inference.smc import importance
+from fkdsl.inference.samplers.smc import importance
 from fkdsl.program.guided import Guides
 from fkdsl.testing.laws import expected_measure
 

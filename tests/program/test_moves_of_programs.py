@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 
 import fkdsl
 from fkdsl.base.logspace import normalised
-from fkdsl.inference.moves import suffix_moves
-from fkdsl.inference.paths import grafted
-from fkdsl.inference.pgibbs import conditional_smc
-from fkdsl.inference.smc import smc
-from fkdsl.inference.tempered import tempered
+from fkdsl.inference.samplers.moves import suffix_moves
+from fkdsl.inference.samplers.paths import grafted
+from fkdsl.inference.samplers.pgibbs import conditional_smc
+from fkdsl.inference.samplers.smc import smc
+from fkdsl.inference.samplers.tempered import tempered
 from fkdsl.program.guided import Guides
 from fkdsl.testing import assert_unbiased, expected_measure, program_texts
 from fkdsl.testing.laws import assert_same_masses

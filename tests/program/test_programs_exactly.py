@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fkdsl
-from fkdsl.inference.exact import exact
-from fkdsl.inference.rejection import rejection
-from fkdsl.inference.smc import importance, smc
-from fkdsl.inference.steer import steer
+from fkdsl.inference.samplers.rejection import rejection
+from fkdsl.inference.samplers.smc import importance, smc
+from fkdsl.inference.samplers.steer import steer
+from fkdsl.inference.search.exact import exact
 from fkdsl.testing import assert_unbiased, exact_measure, program_texts
 from fkdsl.testing.laws import assert_same_masses
 from tests.program.oracle import oracle_measure

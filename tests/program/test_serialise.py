@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import fkdsl
 from fkdsl.base.random import KeyedRng
 from fkdsl.engine.cached_transformer import CachedTransformer
-from fkdsl.inference.smc import smc
+from fkdsl.inference.samplers.smc import smc
 from fkdsl.models.table import TableModel
 from fkdsl.program import serialise
 from fkdsl.program.places import Places

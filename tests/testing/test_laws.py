@@ -13,7 +13,7 @@ import fkdsl
 from fkdsl.base.errors import CallError
 from fkdsl.inference.enumeration import NotAFunction, TooManyOutcomes
 from fkdsl.inference.methods import METHODS
-from fkdsl.inference.smc import smc
+from fkdsl.inference.samplers.smc import smc
 from fkdsl.models.table import TableModel
 from fkdsl.testing import Machine, assert_same_measure, assert_unbiased, machines, programs
 from fkdsl.testing.laws import SHOWN, UNBIASED, assert_same_masses, shown

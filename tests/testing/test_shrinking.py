@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import fkdsl
-from fkdsl.inference import steer as steer_module
+from fkdsl.inference.samplers import steer as steer_module
 from fkdsl.program.guided import Guides
 from fkdsl.testing import assert_same_measure, assert_unbiased, machines, programs
 

@@ -26,9 +26,9 @@ import numpy as np
 from fkdsl.base.logspace import effective_sample_size, normalised
 from fkdsl.base.random import Rng
 from fkdsl.inference.interface import FeynmanKac, Particle, Step
-from fkdsl.inference.moves import path_smc, suffix_moves
 from fkdsl.inference.population import make_step, offspring
-from fkdsl.inference.resampling import RESAMPLING
+from fkdsl.inference.samplers.moves import path_smc, suffix_moves
+from fkdsl.inference.samplers.resampling import RESAMPLING
 
 S = TypeVar("S")
 

@@ -14,9 +14,9 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from fkdsl.base.logspace import log_sum_exp
-from fkdsl.inference.exact import Level, enumerable_step
 from fkdsl.inference.interface import Bounded, FeynmanKac, Watching
-from fkdsl.inference.ranked import Ranked, RankedRng
+from fkdsl.inference.search.exact import Level, enumerable_step
+from fkdsl.inference.search.ranked import Ranked, RankedRng
 
 S = TypeVar("S")
 BATCH = 32

@@ -14,10 +14,10 @@ from typing import TypeVar
 import numpy as np
 
 from fkdsl.base.logspace import log_sum_exp
-from fkdsl.inference.exact import start
-from fkdsl.inference.frontier import BATCH, Child, Explored, Frontier
 from fkdsl.inference.interface import FeynmanKac
 from fkdsl.inference.population import check_steps
+from fkdsl.inference.search.exact import start
+from fkdsl.inference.search.frontier import BATCH, Child, Explored, Frontier
 
 S = TypeVar("S")
 TRIED = 64

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fkdsl.inference.methods import METHODS
-from fkdsl.inference.resampling import RESAMPLING
+from fkdsl.inference.samplers.resampling import RESAMPLING
 
 WITHOUT_ESTIMATE = ("exact", "beam", "local")
 """Methods whose log Z is no unbiased estimate: exact, a bound, or nothing."""

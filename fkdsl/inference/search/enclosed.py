@@ -9,9 +9,9 @@ import math
 from dataclasses import replace
 
 from fkdsl.base.errors import BudgetEnded
-from fkdsl.inference.frontier import Explored
+from fkdsl.inference.assess.uncertainty import Unknown
 from fkdsl.inference.result import Answer, Result
-from fkdsl.inference.uncertainty import Unknown
+from fkdsl.inference.search.frontier import Explored
 
 KNOWN = 1e-9
 """Nats between the bounds on log Z up to which they count as one number."""

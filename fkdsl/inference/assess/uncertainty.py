@@ -1,8 +1,8 @@
 """How sure a run is: standard errors of log Z and of posterior means.
 
 Each estimate says by what it was made. `exact` has no error; `independent` draws (rejection) have a binomial one;
-`islands` are independent populations, compared; `genealogy` reads one population's family tree (fkdsl.inference.
-genealogy); `none` has no estimate, and says why.
+`islands` are independent populations, compared; `genealogy` reads one population's family tree
+(fkdsl.inference.assess.genealogy); `none` has no estimate, and says why.
 """
 
 from __future__ import annotations

@@ -22,9 +22,9 @@ import numpy as np
 from fkdsl.base.logspace import Floats, effective_sample_size, log_sum_exp, normalised
 from fkdsl.base.random import Rng, derive
 from fkdsl.inference.interface import FeynmanKac, Particle, Step
-from fkdsl.inference.moves import path_smc
-from fkdsl.inference.paths import Path, extended, grafted, may_go_on
 from fkdsl.inference.population import check_steps, make_step
+from fkdsl.inference.samplers.moves import path_smc
+from fkdsl.inference.samplers.paths import Path, extended, grafted, may_go_on
 
 S = TypeVar("S")
 

@@ -19,9 +19,9 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from fkdsl.base.logspace import log_sum_exp
-from fkdsl.inference.exact import start
-from fkdsl.inference.frontier import BATCH, Child, Explored, Frontier, Task
 from fkdsl.inference.interface import FeynmanKac
+from fkdsl.inference.search.exact import start
+from fkdsl.inference.search.frontier import BATCH, Child, Explored, Frontier, Task
 
 S = TypeVar("S")
 GROWTH = 1.1

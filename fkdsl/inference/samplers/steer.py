@@ -16,7 +16,7 @@ from fkdsl.base.logspace import Floats
 from fkdsl.base.random import Rng
 from fkdsl.inference.interface import FeynmanKac, Particle, Step
 from fkdsl.inference.population import check_steps, child, initial_step, make_step, merge, mutate
-from fkdsl.inference.resampling import optimal_reduction
+from fkdsl.inference.samplers.resampling import optimal_reduction
 
 S = TypeVar("S")
 

@@ -14,10 +14,10 @@ from fkdsl.base.errors import InternalError
 from fkdsl.base.logspace import effective_sample_size, normalised
 from fkdsl.base.random import Rng
 from fkdsl.inference.interface import FeynmanKac, Step
-from fkdsl.inference.moves import path_smc
 from fkdsl.inference.population import check_steps, initial_step, make_step, mutate, offspring
 from fkdsl.inference.population import merge as merged
-from fkdsl.inference.resampling import RESAMPLING
+from fkdsl.inference.samplers.moves import path_smc
+from fkdsl.inference.samplers.resampling import RESAMPLING
 
 S = TypeVar("S")
 
@@ -37,9 +37,9 @@ def smc(
 
     After resampling each of the N particles weighs (sum of the weights) / N, so Z_hat is kept on every path. With
     `merge`, particles in equal states stand for resampling as one with the sum of their weights. moves: suffix moves of
-    each running particle after steps 1, 2, 4, ... (fkdsl.inference.moves); with them there is no merging, and no
-    `start` either: a step does not say what paths led to it. start: the step to go on from, as this function yielded
-    it; None begins.
+    each running particle after steps 1, 2, 4, ... (fkdsl.inference.samplers.moves); with them there is no merging, and
+    no `start` either: a step does not say what paths led to it. start: the step to go on from, as this function
+    yielded it; None begins.
     """
     if moves:
         if start is not None:

@@ -22,9 +22,9 @@ import numpy as np
 from fkdsl.base.logspace import check_log_weights, effective_sample_size, normalised
 from fkdsl.base.random import Rng
 from fkdsl.inference.interface import FeynmanKac, Particle, Step
-from fkdsl.inference.paths import Path, completed, extended, may_go_on
 from fkdsl.inference.population import check_steps, initial_step, make_step, offspring
-from fkdsl.inference.resampling import RESAMPLING
+from fkdsl.inference.samplers.paths import Path, completed, extended, may_go_on
+from fkdsl.inference.samplers.resampling import RESAMPLING
 
 S = TypeVar("S")
 

@@ -20,9 +20,9 @@ import numpy as np
 from fkdsl.base.errors import BudgetEnded, CallError
 from fkdsl.base.logspace import Floats
 from fkdsl.inference.enumeration import EnumeratingRng
-from fkdsl.inference.exact import BATCH, enumerable_step, start
 from fkdsl.inference.interface import FeynmanKac, Step
 from fkdsl.inference.population import check_steps
+from fkdsl.inference.search.exact import BATCH, enumerable_step, start
 
 S = TypeVar("S")
 SLACK = 1e-9

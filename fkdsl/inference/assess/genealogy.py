@@ -28,8 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fkdsl.base.logspace import Floats, normalised
+from fkdsl.inference.assess.uncertainty import Uncertainty, Unknown
 from fkdsl.inference.interface import FeynmanKac, Step
-from fkdsl.inference.uncertainty import Uncertainty, Unknown
 
 S = TypeVar("S")
 Indices = NDArray[np.int64]

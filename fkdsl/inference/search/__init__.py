@@ -1,0 +1,1 @@
+"""Methods that enumerate: every state, or the heaviest first, with certain bounds."""
