@@ -13,6 +13,7 @@ from fkdsl.base.errors import CallError, ProgramError
 from fkdsl.cli.main import main
 from fkdsl.engine.byte_view import ByteView
 from fkdsl.engine.cached_transformer import CachedTransformer
+from fkdsl.inference.result import total_variation
 from fkdsl.models.registry import model_info
 from fkdsl.models.table import TableModel
 from tests.engine.tokenisations import covering
@@ -280,6 +281,42 @@ def test_prefill_of_a_view_is_a_clear_error(capsys, tmp_path):
     out = str(tmp_path / "file")
     assert main(["prefill", str(tmp_path / "p.fk"), "--model", "bytes(toy)", "--out", out]) == 2
     assert "bytes(toy) has no keys and values" in capsys.readouterr().err
+
+
+WORD = 'program p() -> str:\n    lm = prompt("He walked down to the")\n    w ~ word(lm)\n    return w\n'
+
+
+def test_a_byte_level_model_is_its_own_view():
+    """Draw for draw: tiny's rows and those of bytes(tiny) differ by rounding, and its ids are the bytes."""
+    tiny, view = (fkdsl.parse(WORD).run("importance", particles=40, model=m) for m in ("tiny", "bytes(tiny)"))
+    assert len(tiny.posterior) > 10
+    assert [a.value for a in view.posterior] == [a.value for a in tiny.posterior]
+
+
+@pytest.mark.smollm2
+def test_smollm2_and_its_bytes_say_the_same_words_and_tiny_others():
+    """By total variation, beside that of two runs of one model: 0.37 with so many particles."""
+
+    def words(model, seed):
+        return fkdsl.parse(WORD).run("importance", particles=400, model=model, seed=seed).posterior
+
+    a, b, view, tiny = words("smollm2", 1), words("smollm2", 5), words("bytes(smollm2)", 1), words("tiny", 1)
+    assert total_variation(a, view) <= total_variation(a, b) + 0.08
+    assert total_variation(a, tiny) > 0.8
+
+
+@pytest.mark.smollm2
+def test_smollm2_and_tiny_are_mixed_byte_by_byte():
+    source = """model a = bytes("smollm2")
+model b = bytes("tiny")
+program p() -> str:
+    x = prompt("He walked down to the", model=a)
+    y = prompt("He walked down to the", model=b)
+    while x.tokens < 8 and not x.done:
+        t ~ x * y
+    return x.text
+"""
+    assert len(fkdsl.parse(source).run("importance", particles=4).posterior) >= 1
 
 
 @pytest.mark.smollm2
