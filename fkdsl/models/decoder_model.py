@@ -88,7 +88,7 @@ def decoder_from_files(folder: Path, precision: str, dtype: torch.dtype, name: s
             "parameters": parameters,
             "dtype": precision,
             "device": "cpu",
-            "fingerprint": digest,
+            "digest": digest,
         },
     )
     return DecoderModel(decoder, texts)

@@ -111,7 +111,7 @@ def texts_of(module: Any, tokenizer: Any, name: str, dtype: str) -> Texts:
         "parameters": sum(p.numel() for p in module.parameters()),
         "dtype": dtype,
         "device": str(module.device),
-        "fingerprint": digest_of(module.state_dict()),
+        "digest": digest_of(module.state_dict()),
     }
     return Texts(
         vocabulary_of(tokenizer, size, ends),

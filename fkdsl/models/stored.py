@@ -46,14 +46,14 @@ class Stored:
 def identity(model: LanguageModel) -> dict[str, str]:
     """What a model must be for its keys and values to be another's: weights, precision, vocabulary; and its name."""
     facts = model.describe()
-    if not isinstance(model, TokenizedModel) or "fingerprint" not in facts:
+    if not isinstance(model, TokenizedModel) or "digest" not in facts:
         raise CallError(
             f"{model.name} has no keys and values to store",
             "a prefill is for transformers; a table computes nothing for its prompt",
         )
     return {
         "model": model.name,
-        "weights": str(facts["fingerprint"]),
+        "weights": str(facts["digest"]),
         "dtype": str(facts["dtype"]),
         "vocabulary": model.vocabulary.fingerprint,
     }

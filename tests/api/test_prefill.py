@@ -45,7 +45,7 @@ def made(family="llama", scale=None):
         with torch.no_grad():
             next(module.parameters()).mul_(scale)
     texts = model._texts
-    facts = {"family": family, "dtype": "float32", "fingerprint": digest_of(module.state_dict())}
+    facts = {"family": family, "dtype": "float32", "digest": digest_of(module.state_dict())}
     texts = type(texts)(**{**vars(texts), "facts": facts})
     return model_of(module, texts, "float32" if family == "llama" else None)
 

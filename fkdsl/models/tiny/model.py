@@ -49,7 +49,7 @@ def load_bytes(file: Path, *, dtype: str = "float32", device: str = "cpu", name:
             "parameters": sum(t.numel() for t in tensors.values()),
             "dtype": dtype,
             "device": device,
-            "fingerprint": digest_of(weights),
+            "digest": digest_of(weights),
             **told(facts),
         },
     )
