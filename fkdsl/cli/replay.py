@@ -95,8 +95,9 @@ def _head(replay: Replay) -> list[str]:
     steps = max((course[-1].t for course in replay.courses.values()), default=replay.result.get("steps", 0))
     state = "finished" if replay.finished else "not finished: go on with --resume"
     log_z = replay.log_z
-    sign = "=" if header["method"] == "exact" else "~"
-    z = f"   log Z {sign} {log_z:.4f}" if log_z is not None and math.isfinite(log_z) else ""
+    known = header["method"] != "local" and log_z is not None and math.isfinite(log_z)
+    sign = {"exact": "=", "beam": ">="}.get(header["method"], "~")
+    z = f"   log Z {sign} {log_z:.4f}" if known else ""
     return ["   ".join(facts), f"{steps} steps, {state}{z}"]
 
 

@@ -247,3 +247,11 @@ def test_runs_with_moves_are_traced_and_begin_again_and_show_the_last_step_alone
     assert len(replay.path(0, 0)) == 1
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     assert program.run(**call, resume=path).particles == whole.particles
+
+
+def test_replay_has_no_log_z_of_local_and_a_lower_bound_of_beam(tmp_path, capsys):
+    program, path = fkdsl.load("programs/two_bits.fk"), tmp_path / "run.jsonl"
+    program.run("beam", width=1, trace=path)
+    assert "finished   log Z >= -1.2040\n" in call(capsys, path)[1]
+    program.run("local", trace=path)
+    assert "log Z" not in call(capsys, path)[1]
