@@ -14,6 +14,7 @@ from fkdsl.api.trace.replay import Event, Member, Replay, excerpt, outcome, plac
 from fkdsl.base.errors import CallError
 from fkdsl.cli.report import settings_text, table
 from fkdsl.inference.result import Answer
+from fkdsl.inference.run import DETERMINISTIC
 from fkdsl.program.serialise import log_weight_to_json, read_value
 from fkdsl.program.state import ProgramState, Status
 from fkdsl.program.values import Record, Token, plain, show
@@ -96,8 +97,12 @@ def _head(replay: Replay) -> list[str]:
     state = "finished" if replay.finished else "not finished: go on with --resume"
     log_z = replay.log_z
     known = header["method"] != "local" and log_z is not None and math.isfinite(log_z)
-    sign = {"exact": "=", "beam": ">="}.get(header["method"], "~")
-    z = f"   log Z {sign} {log_z:.4f}" if known else ""
+    low, high = replay.result.get("log_z_bounds") or (None, None)
+    if known and low is not None and (high is None or high - low > 1e-4):
+        z = f"   log Z >= {low:.4f}" if high is None else f"   log Z between {low:.4f} and {high:.4f}"
+    else:
+        sign = "=" if header["method"] in DETERMINISTIC else "~"
+        z = f"   log Z {sign} {log_z:.4f}" if known else ""
     return ["   ".join(facts), f"{steps} steps, {state}{z}"]
 
 

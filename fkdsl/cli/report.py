@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
 
+from fkdsl.base.errors import PopulationDied
 from fkdsl.cli.blame import blame_json
 from fkdsl.inference.result import Answer, Estimate, Result
 from fkdsl.inference.run import DETERMINISTIC
@@ -13,6 +15,8 @@ from fkdsl.program.values import plain, show
 
 BAR = 10
 """Characters of the longest bar."""
+ROUNDING = 1e-12
+"""An error below this is rounding."""
 
 
 def result_text(result: Result, options: Mapping[str, Any], *, top: int = 10, filtering: bool = False) -> str:
@@ -32,8 +36,8 @@ def result_text(result: Result, options: Mapping[str, Any], *, top: int = 10, fi
     elif result.log_z_bounds is not None:
         lines.append(_bounds(result, *result.log_z_bounds))
     else:
-        se = "" if exact or result.log_z_se is None else f" ± {result.log_z_se:.2g} ({result.uncertainty.by})"
-        lines.append(f"log Z {sign} {result.log_z:.4f}{se}   Z {sign} {_small(result.log_z)}")
+        se = "" if exact or result.log_z_se is None else f" ± {_error(result.log_z_se)} ({result.uncertainty.by})"
+        lines.append(f"log Z {sign} {_nats(result.log_z)}{se}   Z {sign} {_small(result.log_z)}")
     of = options.get("particles", len(result.particles) // result.islands) * result.islands * options.get("sweeps", 1)
     facts = [] if exact else [f"ESS {result.ess:.1f} of {of}"]
     facts += [f"{result.states} states"] if result.states else []
@@ -53,8 +57,19 @@ def _bounds(result: Result, low: float, high: float) -> str:
     if result.method == "beam":
         return f"log Z >= {low:.4f}   Z >= {_small(low)}{covers}"
     if high - low <= 1e-4:
-        return f"log Z = {low:.4f}   Z = {_small(low)}   (certain to {high - low:.1g})"
+        return f"log Z = {_nats(low)}   Z = {_small(low)}   (certain to {high - low:.1g})"
     return f"log Z between {low:.4f} and {high:.4f}   Z between {_small(low)} and {_small(high)}{covers}"
+
+
+def _nats(x: float) -> str:
+    """A number to four places, without the sign of a zero that rounding made."""
+    text = f"{x:.4f}"
+    return text.removeprefix("-") if float(text) == 0.0 else text
+
+
+def _error(se: float) -> str:
+    """A standard error to two figures; one that is rounding is 0."""
+    return f"{se:.2g}" if se > ROUNDING else "0"
 
 
 def settings_text(options: Mapping[str, Any]) -> str:
@@ -139,3 +154,16 @@ def _json_bounds(bounds: tuple[float, float] | None) -> list[float | None] | Non
 def _json_answer(a: Answer) -> dict[str, Any]:
     between = {} if a.low is None else {"low": a.low, "high": a.high}
     return {"value": plain(a.value), "probability": a.probability, **between}
+
+
+def died_json(program: str, died: PopulationDied) -> str:
+    """What `--json` prints of a run that died: no answer, and where it died (docs/language.md)."""
+    found: dict[str, Any] = {
+        "program": program,
+        "log_z": None,
+        "posterior": [],
+        "died": {"report": died.report, **died.details},
+    }
+    if died.blame is not None:
+        found["blame"] = blame_json(died.blame)
+    return json.dumps(found, ensure_ascii=False)

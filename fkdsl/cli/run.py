@@ -22,7 +22,7 @@ from fkdsl.base.spans import Source, Span
 from fkdsl.cli.blame import blame_text
 from fkdsl.cli.check import warn, without
 from fkdsl.cli.progress import RunProgress
-from fkdsl.cli.report import result_json, result_text
+from fkdsl.cli.report import died_json, result_json, result_text
 from fkdsl.cli.stats import stats_json, stats_text
 from fkdsl.inference.methods import METHODS, check_options
 from fkdsl.inference.run import check_islands
@@ -52,7 +52,7 @@ def main(args: argparse.Namespace) -> int:
             progress.step(step, engines.counts()[1])
             hint.watch(step)
 
-        with told_of_death(program, engines):
+        with told_of_death(program, engines, json=args.json):
             result = program.run(
                 method,
                 engines=engines,
@@ -92,15 +92,18 @@ def main(args: argparse.Namespace) -> int:
 
 
 @contextmanager
-def told_of_death(program: Program, engines: Engines) -> Iterator[None]:
-    """A run within it that dies prints its blame, and its report names the lines that contradict each other."""
+def told_of_death(program: Program, engines: Engines, *, json: bool = False) -> Iterator[None]:
+    """A run within it that dies prints its blame, and its report names the lines that contradict each other. json: what
+    is known of it goes to stdout as an object."""
     try:
         yield
     except PopulationDied as died:
-        if died.blame is None:
-            raise with_conflicts(died, conflicts(program, engines)) from None
-        print(blame_text(died.blame), file=sys.stderr)
-        raise
+        told = died if died.blame is not None else with_conflicts(died, conflicts(program, engines))
+        if json:
+            print(died_json(program.name, told))
+        elif told.blame is not None:
+            print(blame_text(told.blame), file=sys.stderr)
+        raise told from None
 
 
 def hints(args: argparse.Namespace, need: Need | None) -> list[str]:

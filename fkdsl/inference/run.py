@@ -165,9 +165,17 @@ def run(
         filtering=tuple(courses[0].history),
         islands=islands,
         uncertainty=uncertainty,
-        notes=(*uncertainty.notes, *_moves(courses)),
+        notes=(*_target(method, options or {}), *uncertainty.notes, *_moves(courses)),
     )
     return enclosed(result, lasts[0]) if isinstance(lasts[0], Explored) else result
+
+
+def _target(method: str, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """That a method's answer is about another law than the program's, where it is."""
+    power = check_options(method, options).get("power", 1.0)
+    if power == 1.0:
+        return ()
+    return (f"posterior, queries and log Z are those of p ** {power:g}, not of the program's own law",)
 
 
 def goes_on(method: str, options: Mapping[str, Any]) -> bool:

@@ -308,3 +308,40 @@ def test_the_contradiction_of_the_docs_is_reported_as_they_say(capsys, tmp_path)
     status, _, err = call(capsys, "run", str(tmp_path / "p.fk"))
     assert status == 3
     assert err == textwrap.dedent(report)
+
+
+DIES = """program p() -> int:
+    a ~ uniform_int(0, 3)
+    condition a > 2
+    condition a < 1
+    return a
+"""
+
+
+@pytest.mark.parametrize("flags", [[], ["--blame"]])
+def test_a_run_that_died_says_so_in_json_too(tmp_path, capsys, flags):
+    (tmp_path / "dies.fk").write_text(DIES)
+    assert main(["run", str(tmp_path / "dies.fk"), "--json", *flags]) == 3
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert (found["log_z"], found["posterior"]) == (None, [])
+    assert [line["line"] for line in found["died"]["conflicts"][0]["lines"]] == [3, 4]
+    assert ("blame" in found) == bool(flags)
+    assert "every particle died" in err
+
+
+def test_tempering_says_that_it_answers_another_question(capsys):
+    call = ["run", TWO_BITS, "--method", "tempered"]
+    assert main([*call, "--power", "2"]) == 0
+    assert "are those of p ** 2, not of the program's own law" in capsys.readouterr().out
+    assert main([*call, "--power", "1"]) == 0
+    assert "own law" not in capsys.readouterr().out
+
+
+def test_a_replayed_search_has_the_bounds_that_the_run_had(tmp_path, capsys):
+    trace = str(tmp_path / "t.jsonl")
+    limits = ["--gap", "0", "--max-states", "20", "--trace", trace]
+    assert main(["run", "programs/hidden_state.fk", "--method", "exact", *limits]) == 0
+    assert "log Z between -3.1055 and -2.7660" in capsys.readouterr().out
+    assert main(["replay", trace]) == 0
+    assert "log Z between -3.1055 and -2.7660" in capsys.readouterr().out

@@ -10,6 +10,7 @@ loaded. What is written changes no draw.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,6 +105,7 @@ def summary(result: Result) -> dict[str, Any]:
     return {
         "log_z": result.log_z,
         "log_z_se": result.log_z_se,
+        "log_z_bounds": None if result.log_z_bounds is None else [_finite(b) for b in result.log_z_bounds],
         "posterior": [{"value": plain(a.value), "probability": a.probability} for a in result.posterior],
         "ess": result.ess,
         "steps": result.steps,
@@ -112,6 +114,11 @@ def summary(result: Result) -> dict[str, Any]:
         "forwarded_tokens": result.forwarded_tokens,
         "notes": list(result.notes),
     }
+
+
+def _finite(x: float) -> float | None:
+    """JSON has no infinity: null is no bound."""
+    return x if math.isfinite(x) else None
 
 
 @contextmanager
