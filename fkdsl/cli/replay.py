@@ -99,7 +99,8 @@ def _head(replay: Replay) -> list[str]:
     known = header["method"] != "local" and log_z is not None and math.isfinite(log_z)
     low, high = replay.result.get("log_z_bounds") or (None, None)
     if known and low is not None and (high is None or high - low > 1e-4):
-        z = f"   log Z >= {low:.4f}" if high is None else f"   log Z between {low:.4f} and {high:.4f}"
+        lower = high is None or header["method"] == "beam"
+        z = f"   log Z >= {low:.4f}" if lower else f"   log Z between {low:.4f} and {high:.4f}"
     else:
         sign = "=" if header["method"] in DETERMINISTIC else "~"
         z = f"   log Z {sign} {log_z:.4f}" if known else ""
