@@ -23,7 +23,7 @@ from fkdsl.api.externs import load_externs
 from fkdsl.api.queries import answers
 from fkdsl.api.trace.record import recording
 from fkdsl.base.diagnostics import Diagnostic, near_name
-from fkdsl.base.errors import CallError
+from fkdsl.base.errors import CallError, ProgramError
 from fkdsl.base.spans import Source, Span
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.interface import Step
@@ -304,12 +304,11 @@ class Program:
                         result = run_model(target, chosen, seed, given, islands=islands, resume=record.courses, **call)
             if watch is not None:
                 result = watch.of_result(result)
-            result = replace(
-                result,
-                queries=answers(self.checked, self.environment, questions, result),
-                notes=(*result.notes, *engines.notes()),
-            )
+            answered, mistakes = answers(self.checked, self.environment, questions, result)
+            result = replace(result, queries=answered, notes=(*result.notes, *engines.notes()))
             record.end(result)
+            if mistakes:
+                raise ProgramError(mistakes, result)
             return result
 
     def _lazily(self, engines: Engines, options: Mapping[str, Any], filtering: bool) -> bool:

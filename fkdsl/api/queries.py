@@ -23,26 +23,31 @@ from fkdsl.program.values import show
 
 def answers(
     checked: Checked, environment: Callable[[], Environment], questions: Sequence[Question], result: Result
-) -> dict[str, Estimate]:
-    """The answer of each question, in order, by its name. Raises ProgramError where an expression has no value.
+) -> tuple[dict[str, Estimate], list[Diagnostic]]:
+    """The answer of each question, in order, by its name, and why others have none: an expression without a value.
 
     What exact and beam have found when something ends them is not the posterior: its answers have no error.
     """
     if not questions:
-        return {}
+        return {}, []
     if result.log_z_bounds is not None and result.log_z_bounds[0] < result.log_z_bounds[1]:
         result = replace(result, uncertainty=Unknown())
     numbers = NumbersOf(checked, environment(), questions)
     weights = [p.weight for p in result.particles]
     found: dict[str, Estimate] = {}
+    mistakes: list[Diagnostic] = []
     for q in questions:
-        if q.level is None:
-            found[q.name] = result.mean(lambda value, q=q: numbers(q.name, value))  # type: ignore[misc]
-        else:
+        try:
             y = np.array([numbers(q.name, p.value) for p in result.particles])
+        except ProgramError as error:
+            mistakes.extend(error.diagnostics)
+            continue
+        if q.level is None:
+            found[q.name] = result.mean_of(y)
+        else:
             se = quantile_se(y, weights, q.level, result.uncertainty.mean_se)
             found[q.name] = Estimate(quantile(y, weights, q.level), se)
-    return found
+    return found, mistakes
 
 
 class NumbersOf:

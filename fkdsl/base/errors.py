@@ -26,12 +26,13 @@ class FkdslError(Exception):
 
 
 class ProgramError(FkdslError):
-    """The program is wrong; `diagnostics` says where and what to try, every mistake at once."""
+    """The program is wrong; `diagnostics` says where and what to try, every mistake at once. result: what the run came
+    to where only its queries are wrong, else None."""
 
     exit_status = 1
 
-    def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
-        self.diagnostics = tuple(diagnostics)
+    def __init__(self, diagnostics: Sequence[Diagnostic], result: Any = None) -> None:
+        self.diagnostics, self.result = tuple(diagnostics), result
         super().__init__(render_all(self.diagnostics))
 
 

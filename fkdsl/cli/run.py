@@ -17,7 +17,7 @@ from fkdsl.api.blame import conflicts, with_conflicts
 from fkdsl.api.engines import Engines
 from fkdsl.api.hint import Hint, Need
 from fkdsl.api.prefill import adopt
-from fkdsl.base.errors import CallError, PopulationDied
+from fkdsl.base.errors import CallError, PopulationDied, ProgramError
 from fkdsl.base.spans import Source, Span
 from fkdsl.cli.blame import blame_text
 from fkdsl.cli.check import warn, without
@@ -52,25 +52,31 @@ def main(args: argparse.Namespace) -> int:
             progress.step(step, engines.counts()[1])
             hint.watch(step)
 
+        wrong: ProgramError | None = None
         with told_of_death(program, engines, json=args.json):
-            result = program.run(
-                method,
-                engines=engines,
-                seed=args.seed,
-                timeout=args.timeout,
-                max_steps=args.max_steps,
-                filtering=args.filtering,
-                islands=args.islands,
-                target_se=aim.target_se,
-                budget_tokens=aim.tokens,
-                budget_seconds=aim.seconds,
-                trace=args.trace,
-                resume=args.resume,
-                observer=observe,
-                blame=args.blame,
-                queries=queries,
-                **options,
-            )
+            try:
+                result = program.run(
+                    method,
+                    engines=engines,
+                    seed=args.seed,
+                    timeout=args.timeout,
+                    max_steps=args.max_steps,
+                    filtering=args.filtering,
+                    islands=args.islands,
+                    target_se=aim.target_se,
+                    budget_tokens=aim.tokens,
+                    budget_seconds=aim.seconds,
+                    trace=args.trace,
+                    resume=args.resume,
+                    observer=observe,
+                    blame=args.blame,
+                    queries=queries,
+                    **options,
+                )
+            except ProgramError as error:
+                if error.result is None:
+                    raise
+                result, wrong = error.result, error
         if not args.no_hint and args.islands == 1 and not aim.asked:
             result = replace(result, notes=(*result.notes, *hints(args, hint.exact_needs(result))))
         if engines.defaulted:
@@ -88,6 +94,9 @@ def main(args: argparse.Namespace) -> int:
             print("\n" + blame_text(result.blame), end="")
         if args.stats:
             print("\n" + stats_text(engines), end="")
+    if wrong is not None:
+        sys.stdout.flush()
+        raise wrong
     return 0
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from fkdsl.base.logspace import effective_sample_size
+from fkdsl.base.logspace import Floats, effective_sample_size
 from fkdsl.inference.assess.blame import Blame
 from fkdsl.inference.assess.uncertainty import Uncertainty, Unknown
 from fkdsl.inference.interface import FeynmanKac, Step
@@ -84,9 +84,12 @@ class Result:
 
     def mean(self, f: Callable[[Any], float]) -> Estimate:
         """The posterior mean of f(value), with its standard error; f is asked once for each particle."""
-        found = np.array([float(f(p.value)) for p in self.particles])
-        return Estimate(math.fsum(p.weight * y for p, y in zip(self.particles, found, strict=True)),
-                        self.uncertainty.mean_se(found))  # fmt: skip
+        return self.mean_of(np.array([float(f(p.value)) for p in self.particles]))
+
+    def mean_of(self, y: Floats) -> Estimate:
+        """The posterior mean of numbers (n,), one a particle, with its standard error."""
+        mean = math.fsum(p.weight * v for p, v in zip(self.particles, y, strict=True))
+        return Estimate(mean, self.uncertainty.mean_se(y))
 
 
 def value_key(value: Any) -> Hashable:

@@ -1,11 +1,13 @@
 """Queries: posterior expectations and quantiles of every run, exact ones against figures worked out by hand."""
 
+import json
 import math
 
 import pytest
 
 import fkdsl
 from fkdsl.base.errors import CallError, ProgramError
+from fkdsl.cli.main import main
 from fkdsl.inference.assess.quantiles import quantile, quantile_se
 from fkdsl.inference.result import Estimate
 
@@ -125,6 +127,7 @@ def test_a_query_without_a_value_is_a_mistake_at_its_line():
     d = error.value.diagnostics[0]
     assert (d.code, d.span.line) == ("FK406", 19)
     assert "returned value is" in d.notes[0]
+    assert error.value.result.probability("00") == pytest.approx(0.36)
     with pytest.raises(ProgramError, match="FK408"):
         fkdsl.parse(BITS).exact(queries={"q": 'parse_json("[1]")'})
 
@@ -143,3 +146,15 @@ def test_the_error_of_a_quantile_is_that_of_its_level_carried_over():
     assert abs(se - 0.5 / math.sqrt(n)) <= 2.0 / n
     assert quantile_se(y, w, 0.5, lambda f: None) is None
     assert Estimate(0.5, None).se is None
+
+
+def test_a_query_without_a_value_leaves_the_answer(tmp_path, capsys):
+    path = tmp_path / "p.fk"
+    path.write_text(BITS + "query last = int(value[5])\n")
+    assert main(["exact", str(path), "--query", "n=len(value)"]) == 1
+    out, err = capsys.readouterr()
+    assert "0.3600" in out
+    assert "n      = 2" in out
+    assert "FK406" in err
+    assert main(["exact", str(path), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["log_z"] == pytest.approx(0.0)
