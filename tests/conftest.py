@@ -4,6 +4,10 @@ import os
 
 from hypothesis import HealthCheck, settings
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Tests side by side, with a thread each: torch's threads wait for each other, and for a busy core far too long.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 settings.register_profile(
     "ci", deadline=None, derandomize=True, max_examples=40, suppress_health_check=list(HealthCheck), database=None
 )
