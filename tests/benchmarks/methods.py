@@ -1,4 +1,4 @@
-"""Every inference method on six programs at an equal budget: how far off log Z is, and a query.
+"""Every inference method on seven programs at an equal budget: how far off log Z is, and a query.
 
     python tests/benchmarks/methods.py [--runs 20] [--budget 400] [--programs late,...] [--methods smc,...] [--markdown]
 
@@ -89,6 +89,7 @@ CASES = (
     Case("steady", STEADY, lambda text: float(text.endswith("b")), "ends with b"),
     case("number", lambda text: float("loudly" in text), "loudly"),
     case("rainbow", lambda named: float(named[0] == "red"), "red first", n=3),
+    case("choice", lambda label: float(label == "positive"), "positive"),
     case("short_words", lambda text: float(len(text.split()) > 8), "over 8 words", exact=False, max_tokens=12),
 )
 
