@@ -99,6 +99,10 @@ class CachedTransformer:
         """The row after a context if it is at hand, else None. Computes nothing."""
         return self.cache.row(id(context))
 
+    def ahead(self, context: Context) -> Any:
+        """What the heads of a model that looks ahead made of a context whose row is at hand; None if it is not."""
+        return self.cache.ahead(id(context))
+
     def log_probs(self, contexts: Sequence[Context]) -> list[NDArray[Any]]:
         """For each context the (V,) log-probabilities (nats) of the token after it, not to be written to."""
         rows: dict[Context, NDArray[Any]] = {}
@@ -160,9 +164,10 @@ class CachedTransformer:
         rows: dict[Context, NDArray[Any]] = {}
         for job, answer in zip(jobs, answers, strict=True):
             self.cache.put(answer.segment, [id(n) for n in job.run], id(job.base))
-            for node, row in zip(job.wanted, answer.log_probs, strict=True):
+            ahead = answer.ahead if answer.ahead is not None else [None] * len(job.wanted)
+            for node, row, heads in zip(job.wanted, answer.log_probs, ahead, strict=True):
                 rows[node] = row
-                self.cache.put_row(id(node), row)
+                self.cache.put_row(id(node), row, heads)
         return rows
 
     def _measure(self, meter: Meter, jobs: Sequence[Job], batch: Sequence[ForwardRow], seconds: float) -> None:

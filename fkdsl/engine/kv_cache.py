@@ -48,6 +48,7 @@ class KVCache:
         self._blocks: OrderedDict[int, Block] = OrderedDict()
         self._of: dict[Node, Block] = {}
         self._rows: OrderedDict[Node, NDArray[Any]] = OrderedDict()
+        self._ahead: dict[Node, Any] = {}
 
     # --------------------------------------------------------------- segments
 
@@ -98,9 +99,12 @@ class KVCache:
 
     # ------------------------------------------------------------------- rows
 
-    def put_row(self, node: Node, row: NDArray[Any]) -> None:
+    def put_row(self, node: Node, row: NDArray[Any], ahead: Any = None) -> None:
+        """Keeps a row, and with it, uncounted, what the model's heads made of the node."""
         self._drop_row(node)
         self._rows[node] = row
+        if ahead is not None:
+            self._ahead[node] = ahead
         self.held += row.nbytes
         self.held_rows += row.nbytes
 
@@ -110,7 +114,12 @@ class KVCache:
             self._rows.move_to_end(node)
         return row
 
+    def ahead(self, node: Node) -> Any:
+        """What was put with a node's row; None if nothing was, or the row is gone."""
+        return self._ahead.get(node)
+
     def _drop_row(self, node: Node) -> None:
+        self._ahead.pop(node, None)
         row = self._rows.pop(node, None)
         if row is not None:
             self.held -= row.nbytes

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,10 +71,12 @@ class ForwardRow:
 @dataclass(frozen=True)
 class Answer:
     """log_probs: (len(wanted), V), in nats, each row normalised, float32 (a table: float64); one row after no token if
-    the row had none. segment: the cache of the row's tokens."""
+    the row had none. segment: the cache of the row's tokens. ahead: (len(wanted),) what `LooksAhead.drafted` takes of
+    each position, from a model that looks ahead."""
 
     log_probs: Rows
     segment: Segment
+    ahead: Sequence[Any] | None = None
 
 
 class LanguageModel(Protocol):
@@ -123,4 +125,31 @@ class LanguageModel(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """Facts for `fkdsl models info`: family, parameters, dtype, vocabulary size, where it came from."""
+        ...
+
+
+@runtime_checkable
+class HasHeads(Protocol):
+    """A LanguageModel whose weights have heads, or layers, for tokens beyond the next one (Gloeckle et al. 2024)."""
+
+    def looking_ahead(self) -> LooksAhead:
+        """The same weights as a model whose forward runs the heads too. CallError where this file has none."""
+        ...
+
+
+class LooksAhead(LanguageModel, Protocol):
+    """A LanguageModel whose answers carry `ahead`: what its heads make of every position whose row was wanted.
+
+    Laws: its log_probs are those of the model without the heads, up to rounding. `drafted` depends on its arguments
+    alone, row by row up to rounding.
+    """
+
+    @property
+    def reach(self) -> int:
+        """Most tokens beyond the next one of which the heads speak: n - 1."""
+        ...
+
+    def drafted(self, asked: Sequence[tuple[Any, tuple[int, ...]]]) -> list[NDArray[Any]]:
+        """For each (`ahead` of a position, the 1 to `reach` tokens that follow the position) a draft's (V,)
+        log-probabilities (nats) of the token after those."""
         ...
