@@ -16,6 +16,7 @@ visits every outcome instead.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import Protocol, runtime_checkable
 
@@ -141,6 +142,34 @@ class KeyedRng:
 
     def split(self, *key: Key) -> KeyedRng:
         return KeyedRng(key=derive(self.key, *key))
+
+
+class Foreseen:
+    """The stream of a particle's step that can name those of its later steps, for a model that works ahead: `of(t)` is
+    the stream of step t, as long as the particle keeps its lineage. In all else it is the stream of its own step.
+
+    >>> rng = Foreseen(lambda t: KeyedRng(7).split("mutate", t), 3)
+    >>> rng.later(2).uniform() == KeyedRng(7).split("mutate", 5).uniform()
+    True
+    """
+
+    __slots__ = ("_of", "_rng", "_t")
+
+    def __init__(self, of: Callable[[int], Rng], t: int) -> None:
+        self._of, self._t, self._rng = of, t, of(t)
+
+    def later(self, steps: int) -> Foreseen:
+        """The particle's stream so many steps on."""
+        return Foreseen(self._of, self._t + steps)
+
+    def uniform(self) -> float:
+        return self._rng.uniform()
+
+    def choice(self, probabilities: ArrayLike) -> int:
+        return self._rng.choice(probabilities)
+
+    def split(self, *key: Key) -> Rng:
+        return self._rng.split(*key)
 
 
 def _passed(p: Probabilities, sums: NDArray[np.float64], left: float) -> int:

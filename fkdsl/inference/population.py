@@ -10,7 +10,7 @@ import numpy as np
 
 from fkdsl.base.errors import BudgetEnded, CallError
 from fkdsl.base.logspace import Floats, check_log_weights, effective_sample_size, log_sum_exp
-from fkdsl.base.random import Rng, derive
+from fkdsl.base.random import Foreseen, KeyedRng, Rng, derive
 from fkdsl.inference.interface import FeynmanKac, Particle, Step, Watching
 
 S = TypeVar("S")
@@ -59,7 +59,7 @@ def mutate(
     moving = [i for i, p in enumerate(particles) if log_weights[i] > -np.inf and not model.finished(p.state)]
     if not moving:  # resampling may have left the finished ones only
         return tuple(particles), log_weights
-    rngs = [rng.split("mutate", particles[i].lineage.hex(), t) for i in moving]
+    rngs = [stream(rng, particles[i].lineage, t) for i in moving]
     before = [particles[i].state for i in moving]
     states, log_G = model.step(rngs, before)
     if isinstance(model, Watching):
@@ -69,6 +69,13 @@ def mutate(
         moved[i] = Particle(state, particles[i].lineage)
         lw[i] += g
     return tuple(moved), lw
+
+
+def stream(rng: Rng, lineage: bytes, t: int) -> Rng:
+    """What a particle draws from in step t."""
+    if not isinstance(rng, KeyedRng):
+        return rng.split("mutate", lineage.hex(), t)
+    return Foreseen(lambda t: rng.split("mutate", lineage.hex(), t), t)
 
 
 def offspring(particles: Sequence[Particle[S]], ancestors: Sequence[int], t: int) -> tuple[Particle[S], ...]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fkdsl.base.errors import InternalError
+from fkdsl.program import scoring
 from fkdsl.program.code import Compute
 from fkdsl.program.faults import Fault
 from fkdsl.program.particle import ActiveFrame
@@ -44,7 +45,7 @@ def fork(frame: ActiveFrame, model: str, context: Any) -> ContextRef:
 
 
 def logprob(frame: ActiveFrame, model: str, context: Any, value: Any) -> float:
-    return frame.particle.logprob(_context(context), value)
+    return scoring.logprob(frame.particle, _context(context), value)
 
 
 def mixture(frame: ActiveFrame, model: str, parts: Any, weights: Any) -> Mixture:

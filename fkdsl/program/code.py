@@ -19,6 +19,7 @@ from fkdsl.program.clock import Clock
 from fkdsl.program.faults import Fault
 from fkdsl.program.guided import draw, guided_draw
 from fkdsl.program.operators import add, truth
+from fkdsl.program.scoring import observe
 from fkdsl.program.values import ContextRef
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ class ObserveOp(Op):
 
     def run(self, particle: Running, frame: ActiveFrame) -> None:
         value = self.value(frame)
-        log_potential = particle.observe(value, self.distribution(frame))
+        log_potential = observe(particle, value, self.distribution(frame))
         if self.weighs:
             particle.weigh(log_potential, self.span)
         frame.pc += 1

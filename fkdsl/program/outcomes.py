@@ -17,6 +17,7 @@ from fkdsl.base.logspace import Floats, log_sum_exp
 from fkdsl.models.vocabulary import Vocabulary
 from fkdsl.program.distributions import Discrete, Distribution
 from fkdsl.program.faults import Fault
+from fkdsl.program.scoring import continues, scores, settle
 from fkdsl.program.tokens import ChoiceOf, Continues, is_token_distribution
 from fkdsl.program.values import ContextRef, Token, show
 
@@ -82,7 +83,7 @@ class ContinuesOutcomes(Outcomes):
         self.p, self.context = np.array([1.0 - goes_on, goes_on]), context
 
     def take(self, particle: Running, i: int) -> bool:
-        particle.settle(self.context, i == 1)
+        settle(particle, self.context, i == 1)
         return i == 1
 
 
@@ -110,12 +111,12 @@ def outcomes(particle: Running, d: Any, masks: Callable[[Vocabulary], Mask | Non
         return TokenOutcomes(row, refs, vocabulary, mask)
     match d:
         case ChoiceOf():
-            scores = particle.scores(d)
-            total = log_sum_exp(scores)
-            p = np.exp(scores - total) if total > -np.inf else np.zeros(len(scores))
+            each = scores(particle, d)
+            total = log_sum_exp(each)
+            p = np.exp(each - total) if total > -np.inf else np.zeros(len(each))
             return ChoiceOutcomes(p, d)
         case Continues(context):
-            return ContinuesOutcomes(particle.continues(context), context)
+            return ContinuesOutcomes(continues(particle, context), context)
         case Discrete(values=values, probabilities=probabilities):
             return ValueOutcomes(np.array(probabilities), values)
         case Distribution():

@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fkdsl.base.errors import InternalError
-from fkdsl.base.logspace import Floats, log_sum_exp
+from fkdsl.base.logspace import Floats
 from fkdsl.base.random import Rng
 from fkdsl.base.spans import NOWHERE, Span
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
@@ -23,18 +22,14 @@ from fkdsl.inference.interface import Charge
 from fkdsl.models.vocabulary import Vocabulary, decoded
 from fkdsl.program.charges import shared
 from fkdsl.program.code import DrawOp, Executable
-from fkdsl.program.distributions import Distribution
 from fkdsl.program.faults import LIMITS, Fault, Limits, NeedRows
 from fkdsl.program.guided import Guides
 from fkdsl.program.state import UNSET, ContextState, Draw, Frame, ProgramState, Status
 from fkdsl.program.tokens import (
-    ChoiceOf,
-    Continues,
     TokenDistribution,
     combine,
     contexts_in,
     continuing,
-    is_token_distribution,
     leaves,
     map_contexts,
     renormalise,
@@ -317,82 +312,3 @@ class Running:
         self.draws += trial.draws
         self.boundary, self.fuel = trial.boundary, trial.fuel
         self.status, self.value, self.died = trial.status, trial.value, trial.died
-
-    def observe(self, value: Any, d: Any) -> float:
-        """log d(value), in nats; a token distribution's contexts append the value."""
-        if is_token_distribution(d):
-            return self._observe_text(value, d)
-        match d:
-            case ChoiceOf(context, options):
-                if value not in options:
-                    return -math.inf
-                scores = self.scores(d)
-                self.extend(context, self.ids_of(context, value))
-                total = log_sum_exp(scores)
-                same = log_sum_exp([s for s, o in zip(scores, options, strict=True) if o == value])
-                return -math.inf if total == -math.inf else same - total
-            case Continues(context):
-                p = self.continues(context)
-                self.settle(context, value)
-                chosen = p if value else 1.0 - p
-                return math.log(chosen) if chosen > 0.0 else -math.inf
-            case Distribution():
-                return d.log_prob(value)
-        raise Fault("FK408", f"{show(d)!r} is no distribution", "`observe x ~ d` needs a distribution or a context")
-
-    def _observe_text(self, value: Any, d: TokenDistribution) -> float:
-        if isinstance(value, Token) and value.end:
-            refs, row = self.next_rows(d)
-            ends = sorted(self.vocabulary(refs[0]).ends)
-            for ref in refs:
-                self.extend(ref, (ends[0],))
-            return log_sum_exp(row[ends])
-        ids = self.ids_of(leaves(d)[0], value)
-        # All rows of the text are asked for in one go: teacher forcing is one forward pass.
-        self.need(
-            [
-                (c.model, self.engines[c.model].extend(c.node, ids[:k]))
-                for c in (self.contexts[r.index] for r in leaves(d))
-                for k in range(len(ids))
-            ]
-        )
-        total = 0.0
-        for i in ids:
-            refs, row = self.next_rows(d)
-            total += float(row[i])
-            for ref in refs:
-                self.extend(ref, (i,))
-        return total
-
-    def scores(self, d: ChoiceOf) -> Floats:
-        """log-probability (nats) of each option as the context's next text, (options,) float64."""
-        self.next_rows(d.context)
-        c = self.contexts[d.context.index]
-        engine = self.engines[c.model]
-        paths = [self.ids_of(d.context, o) for o in d.options]
-        self.need([(c.model, engine.extend(c.node, ids[:k])) for ids in paths for k in range(len(ids))])
-        return np.array([self._along(c, ids) for ids in paths])
-
-    def logprob(self, ref: ContextRef, value: Any) -> float:
-        """log-probability (nats) of a text or token as the context's next; the context is left as it was."""
-        self.next_rows(ref)
-        if isinstance(value, Token) and value.end:
-            return log_sum_exp(self.next_rows(ref)[1][sorted(self.vocabulary(ref).ends)])
-        return self._along(self.contexts[ref.index], self.ids_of(ref, value))
-
-    def _along(self, c: ContextState, ids: tuple[int, ...]) -> float:
-        return float(sum(row[i] for row, i in zip(self.path(c, ids), ids, strict=True)))
-
-    def continues(self, ref: ContextRef) -> float:
-        """The probability that the next token goes on with the current word; 0 or 1 once that is settled."""
-        _, row = self.next_rows(ref)
-        settled = self.contexts[ref.index].pending
-        if settled is not None:
-            return float(settled)
-        return min(1.0, float(np.exp(row[continuing(self.vocabulary(ref))]).sum(dtype=np.float64)))
-
-    def settle(self, ref: ContextRef, goes_on: bool) -> None:
-        c = self.contexts[ref.index]
-        if c.pending is not None and c.pending != goes_on:
-            raise InternalError("a settled continuation was drawn again with the other outcome")
-        self.contexts[ref.index] = c._replace(pending=goes_on)
