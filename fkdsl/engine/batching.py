@@ -2,7 +2,8 @@
 
 A job is a run of new nodes below a cached one. Contexts on one path share a job, so fixed text is one row of the batch
 (teacher forcing). Where paths part after nodes that are not yet cached, the shared run is a job of its own in an
-earlier wave, and the branches follow in the next. A wave is one batched forward.
+earlier wave, and the branches follow in the next; or, if it is short and forwards are dearer than tokens, a part of
+each branch. A wave is one batched forward.
 """
 
 from __future__ import annotations
@@ -28,11 +29,14 @@ class Job:
         return tuple(i for i, node in enumerate(self.run) if node in wanted)
 
 
-def plan_waves(missing: Sequence[Context], usable: Callable[[Context], bool], most: int | None) -> list[list[Job]]:
+def plan_waves(
+    missing: Sequence[Context], usable: Callable[[Context], bool], most: int | None, repeated: int = 0
+) -> list[list[Job]]:
     """Jobs that compute every context of `missing`, in waves of at most `most` rows.
 
     usable: whether a forward can go on from a node. A missing context itself is computed even if it is usable: its
-    cache may be there while its row is gone.
+    cache may be there while its row is gone. repeated: a shared run, with those before it that are repeated too, of so
+    many tokens at most is computed in each of its branches instead of in a wave of its own.
     """
     wanted = set(missing)
     children: dict[Context, dict[Context, None]] = {}
@@ -43,14 +47,17 @@ def plan_waves(missing: Sequence[Context], usable: Callable[[Context], bool], mo
     for top in tops:
         if top.parent is None and top in wanted:
             _add(waves, 0, Job(top, [], [top]))
-        todo = [(top, child, 0) for child in children.get(top, ())]
+        todo = [(top, [child], 0) for child in children.get(top, ())]
         while todo:
-            base, first, depth = todo.pop()
-            run = [first]
+            base, run, depth = todo.pop()
             while len(below := list(children.get(run[-1], ()))) == 1:
                 run.append(below[0])
+            if below and len(run) <= repeated:
+                todo.extend((base, [*run, child], depth) for child in below)
+                continue
             _add(waves, depth, Job(base, run, [n for n in run if n in wanted]))
-            todo.extend((run[-1], child, depth + 1) for child in below)
+            wanted.difference_update(run)
+            todo.extend((run[-1], [child], depth + 1) for child in below)
     size = most or max(map(len, waves), default=1)
     return [wave[i : i + size] for wave in waves for i in range(0, len(wave), size)]
 

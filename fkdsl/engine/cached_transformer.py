@@ -47,7 +47,8 @@ class CachedTransformer:
     """A language model with a prefix tree of everything it has been asked.
 
     memory_budget: bytes of segments and rows to keep, None for no bound. max_batch: rows in one forward. meter: takes
-    the time of every forward, where there is one.
+    the time of every forward, where there is one. repeated: tokens on the way to several new contexts that are computed
+    once for each of them at most, rather than in a forward of their own; 0 is the least work, more the fewest forwards.
     """
 
     def __init__(self, model: LanguageModel, memory_budget: int | None = None, max_batch: int | None = None) -> None:
@@ -57,11 +58,18 @@ class CachedTransformer:
         self.tree = PrefixTree(lambda node: self.cache.release(id(node)))
         self.stats = Stats()
         self.meter: Meter | None = None
+        self.repeated = 0
         self._adopted: list[Context] = []
 
     def fresh(self) -> CachedTransformer:
         """The same model and bounds with an empty tree, an empty cache and zero stats."""
-        return CachedTransformer(self.model, self.cache.budget, self.max_batch)
+        return self.over(self.model)
+
+    def over(self, model: LanguageModel) -> CachedTransformer:
+        """Another model, with the same bounds, an empty tree, an empty cache and zero stats."""
+        engine = CachedTransformer(model, self.cache.budget, self.max_batch)
+        engine.repeated = self.repeated
+        return engine
 
     @property
     def root(self) -> Context:
@@ -115,10 +123,21 @@ class CachedTransformer:
             else:
                 rows[context] = row
         self.stats.hits += len(contexts) - len(missing)
-        for wave in plan_waves(missing, self._usable, self.max_batch):
-            rows.update(self._forward(wave))
+        rows.update(self._compute(missing))
         self.cache.shrink(len(missing))
         return [rows[c] for c in contexts]
+
+    def look_ahead(self, contexts: Sequence[Context]) -> list[Any]:
+        """What the heads of a model that looks ahead made of each context; computed again where it is not kept."""
+        missing = [c for c in dict.fromkeys(contexts) if self.ahead(c) is None]
+        self._compute(missing)
+        found = [self.ahead(c) for c in contexts]
+        self.cache.shrink(len(missing))
+        return found
+
+    def keep_rows(self, n: int) -> None:
+        """From now on n rows of the vocabulary's length are kept at least, where the memory budget allows."""
+        self.cache.row_budget = max(self.cache.row_budget, 4 * n * self.model.vocabulary.size)
 
     def logprob_of(self, context: Context, tokens: Sequence[int]) -> float:
         """log-probability (nats) of a sequence of tokens after a context; the context is left as it was."""
@@ -151,6 +170,13 @@ class CachedTransformer:
         """Whether a forward can go on from a node: its segment is there, and so are those that it rests on."""
         slot = self.cache.slot(id(node))
         return slot is not None and (slot[0].sliceable or slot[1] == slot[0].length - 1)
+
+    def _compute(self, missing: Sequence[Context]) -> dict[Context, NDArray[Any]]:
+        """The rows of contexts, through the model."""
+        rows: dict[Context, NDArray[Any]] = {}
+        for wave in plan_waves(missing, self._usable, self.max_batch, self.repeated):
+            rows.update(self._forward(wave))
+        return rows
 
     def _forward(self, jobs: Sequence[Job]) -> dict[Context, NDArray[Any]]:
         """One batched forward; keeps its segments and rows, and gives the rows wanted."""

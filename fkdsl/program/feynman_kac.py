@@ -20,8 +20,10 @@ from fkdsl.base.logspace import Floats
 from fkdsl.base.random import Rng
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
 from fkdsl.engine.constraints.constraint import Constraint
+from fkdsl.engine.drafts import Question
 from fkdsl.inference.interface import Charge
 from fkdsl.models.vocabulary import decoded
+from fkdsl.program.ahead import wanted_ahead
 from fkdsl.program.code import Executable
 from fkdsl.program.faults import LIMITS, Fault, Limits, NeedRows
 from fkdsl.program.guided import Guides
@@ -114,20 +116,25 @@ class SteeringModel:
         while pending:
             blocked: list[tuple[int, Running]] = []
             wanted: dict[str, dict[Context, list[Running]]] = {}
+            asked: dict[str, dict[Question, list[Running]]] = {}
             texts: dict[Constraint, list[tuple[int, ...]]] = {}
             for i, particle in pending:
                 try:
                     particle.go()
                 except NeedRows as need:
                     blocked.append((i, particle))
-                    for model, node in need.wanted:
-                        wanted.setdefault(model, {}).setdefault(node, []).append(particle)
+                    for model, key in need.wanted:
+                        if isinstance(key, Question):
+                            asked.setdefault(model, {}).setdefault(key, []).append(particle)
+                        else:
+                            wanted.setdefault(model, {}).setdefault(key, []).append(particle)
                     for constraint, ids in need.texts:
                         texts.setdefault(constraint, []).append(ids)
                 except Fault as fault:
                     where = f"in particle {i} of the {len(particles)} that are running" if len(particles) > 1 else when
                     place = self.code.functions[self.code.entry].span
                     raise ProgramError([fault.diagnostic(place, where)]) from None
+            self._draft([p for _, p in blocked], wanted, asked)
             for model, askers in wanted.items():
                 nodes = list(askers)
                 with nullcontext() if clock is None else clock.model():
@@ -135,7 +142,44 @@ class SteeringModel:
                 for node, row in zip(nodes, rows, strict=True):
                     for particle in askers[node]:
                         particle.rows[node] = row
-            for constraint, asked in texts.items():
+            for constraint, lists in texts.items():
                 with nullcontext() if clock is None else clock.line(clock.owners[constraint]):
-                    constraint.prepare(asked)
+                    constraint.prepare(lists)
             pending = blocked
+
+    def _draft(
+        self,
+        blocked: Sequence[Running],
+        wanted: dict[str, dict[Context, list[Running]]],
+        asked: dict[str, dict[Question, list[Running]]],
+    ) -> None:
+        """Answers what is asked of drafts, and adds to the contexts wanted those that will be, if the drafts are
+        right."""
+        drafting = self.guides.drafting
+        if drafting is None:
+            return
+        for model, askers in asked.items():
+            for question, row in zip(askers, drafting.log_probs(model, list(askers)), strict=True):
+                for particle in askers[question]:
+                    particle.rows[question] = row
+        missing = {
+            (model, node)
+            for model, nodes in wanted.items()
+            for node in nodes
+            if model in drafting.of and self.engines[model].cached(node) is None
+        }
+        ahead = [
+            p
+            for p in blocked
+            if p.block is not None
+            and not drafting.of[p.block.model].weighs
+            and any((c.model, c.node) in missing for c in p.contexts)
+        ]
+        drafting.tally.rounds += sum(any((c.model, c.node) in missing for c in p.contexts) for p in blocked)
+        for model, more in wanted_ahead(ahead, drafting).items():
+            for node in more:
+                wanted.setdefault(model, {}).setdefault(node, [])
+        for model in drafting.of.keys() & wanted.keys():
+            engine = self.engines[model]
+            engine.repeated = drafting.of[model].block + 1
+            engine.keep_rows(2 * len(wanted[model]))

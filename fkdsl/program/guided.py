@@ -18,26 +18,29 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fkdsl.base.logspace import Floats
-from fkdsl.base.random import BLOCK, Rng, block_sums, weighted
+from fkdsl.base.random import Rng, block_sums, weighted
 from fkdsl.base.spans import Span
 from fkdsl.engine.cached_transformer import Context
 from fkdsl.models.vocabulary import Vocabulary
 from fkdsl.program.charges import heaviest, refused_by_text, refused_by_tokens
 from fkdsl.program.clock import Clock
 from fkdsl.program.constrained import Constrained, constrained
+from fkdsl.program.drafting import Drafting, Proposal, drafted_context, proposal, speculative, went
 from fkdsl.program.faults import NeedRows
 from fkdsl.program.outcomes import Mask, Outcomes, TokenOutcomes, outcomes
 from fkdsl.program.state import Status
 from fkdsl.program.token_masks import TokenMask, token_mask
 from fkdsl.program.values import ContextRef
+from fkdsl.program.weighted_rejection import Drafted, weighted_rejection
 
 if TYPE_CHECKING:
     from fkdsl.program.code import DrawOp, Guide
@@ -67,7 +70,8 @@ class Guides:
     tried at all; else they are drawn by their own probabilities, as suits a method that enumerates the draws anyway.
     forget: whether the mass G' is left out of the weight, which is what local masking does. force: whether the rows
     behind forced tokens are asked for with the first one's. trials: outcomes already tried in this step, by the state
-    that tried them; of one that died, where. ahead: the contexts whose rows were asked for before their time, held so
+    that tried them; of one that died, where. drafting: how tokens are drafted, None for not at all; then the trials of
+    later steps are kept too. ahead: the contexts whose rows were asked for before their time, held so
     that the engine keeps them. clock: of a run that asks for blame.
     """
 
@@ -78,25 +82,41 @@ class Guides:
     rejection: bool = True
     forget: bool = False
     force: bool = True
-    trials: dict[Hashable, dict[int, Running | Span]] = field(default_factory=dict)
+    drafting: Drafting | None = None
+    trials: deque[dict[Hashable, dict[int, Running | Span]]] = field(default_factory=lambda: deque([{}]))
     ahead: deque[Context] = field(default_factory=lambda: deque(maxlen=AHEAD))
     clock: Clock | None = None
 
     def new_step(self) -> None:
-        """Forgets the trials of the step before."""
-        self.trials = {}
+        """Forgets the trials of the step before; with drafts, of the last step that ran ahead of this one."""
+        self.trials.append({})
+        while len(self.trials) > (1 if self.drafting is None else len(self.drafting.held) + 1):
+            self.trials.popleft()
+        if self.drafting is not None:
+            self.drafting.new_step()
+
+    def tried(self, key: Hashable) -> dict[int, Running | Span]:
+        """The trials of a state at a draw."""
+        for trials in self.trials:
+            if key in trials:
+                return trials[key]
+        return self.trials[-1].setdefault(key, {})
 
 
 def draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any) -> None:
     """x ~ d by the outcomes' own probabilities: M_t as the program says it."""
     rng = particle.stream(op.site)
-    found = outcomes(particle, d)
+    given = proposal(particle, d)
+    found = outcomes(particle, d, weighed=weighed(given))
     if found is None:
         particle.drawn(frame, op.target, d.sample(rng))
     elif not found.p.any():
         particle.weigh(-math.inf, op.span)
     else:
-        particle.drawn(frame, op.target, found.take(particle, rng.choice(found.p)))
+        before = drafted_context(particle, d)
+        i, kept = speculative(rng, found.p, draft_of(given, found))
+        particle.drawn(frame, op.target, found.take(particle, i))
+        went(particle, before, given, kept, found.token(i), op.span)
 
 
 def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide: Guide) -> None:
@@ -116,10 +136,11 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
         with timed(particle, guide):
             mask = token_mask(particle, frame, op, guide, vocabulary) if guide.mask is not None else None
             allowed = text.mask() if text is not None else None
-        return allowed if mask is None else mask.allowed if allowed is None else mask.allowed & allowed
+        return allowed_by(mask, allowed)
 
     try:
-        found = outcomes(particle, d, masks)
+        given = proposal(particle, d)
+        found = outcomes(particle, d, masks, weighed(given))
     except NeedRows as need:
         if text is not None:
             ask_ahead(particle, need, text, d)
@@ -139,29 +160,37 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
     if A <= 0.0:
         die(particle, masses, blame)
         return
+    before = drafted_context(particle, d)
+    q = draft_of(given, found, allowed_by(mask, allowed))
     few = are_few(p, particle.guides.tested)
     if not guide.tried or not (few or particle.guides.rejection):
-        i, log_w = weighted(rng, p, A, found.allowed)
+        i, log_w, kept = chosen_of(rng, p, q, A, found.allowed)
         weigh(particle, log_w, masses, blame)
         particle.drawn(frame, op.target, found.take(particle, i))
+        went(particle, before, given, kept, found.token(i), op.span)
         return
-    trials, log_w = Trials(particle, op, found), 0.0
+    trials, log_w, kept = Trials(particle, op, found), 0.0, True
     if few:
         support = np.flatnonzero(p)
         e = np.array([trials.lives(int(i)) for i in support])
         A = total(p[support][e])
         if A > 0.0:
             live = support[e]
-            i, log_w = weighted(rng, p[live], A, live if found.allowed is None else found.allowed[live])
+            labels = live if found.allowed is None else found.allowed[live]
+            i, log_w, kept = chosen_of(rng, p[live], None if q is None else q[live], A, labels)
             chosen = int(live[i])
     else:
         p, worth_while = without_dead(particle.guides, guide, p, A, trials)
         A = total(p)
+        if q is not None:
+            q, _ = without_dead(particle.guides, guide, q, total(q), trials)
         if A > 0.0 and worth_while:
-            chosen, w = weighted_rejection(rng, p, trials.lives)
+            draft = Drafted(q) if q is not None and q.any() else None
+            chosen, w = weighted_rejection(rng, p, trials.lives, draft=draft)
             A *= w
+            kept = draft is not None and draft.kept
         elif A > 0.0:
-            chosen = rng.choice(p)
+            chosen, kept = speculative(rng, p, q)
             A *= trials.lives(chosen)
         log_w = min(0.0, math.log(A)) if A > 0.0 else -math.inf
     for i, place in trials.died.items():
@@ -173,6 +202,33 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
     assert not isinstance(alive, Span)
     particle.become(alive)
     weigh(particle, log_w, masses, blame)
+    went(particle, before, given, kept, found.token(chosen), op.span)
+
+
+def weighed(given: Proposal | None) -> Floats | None:
+    """The row to draw from, where it is the draft's and p / q is weighed."""
+    return given.row if given is not None and given.of.weighs else None
+
+
+def draft_of(given: Proposal | None, found: Outcomes, mask: Mask | None = None) -> Floats | None:
+    """(n,) the probabilities by which a draw is drafted, and then verified; None where it is not."""
+    return given.p(found, mask) if given is not None and not given.of.weighs else None
+
+
+def allowed_by(mask: TokenMask | None, allowed: Mask | None) -> Mask | None:
+    """(V,) what both masks allow; None for all."""
+    return allowed if mask is None else mask.allowed if allowed is None else mask.allowed & allowed
+
+
+def chosen_of(
+    rng: Rng, p: Floats, q: Floats | None, mass: float, labels: NDArray[np.int64] | None
+) -> tuple[int, float, bool]:
+    """(i, log w, whether i is the draft's): a properly weighted draw from p, as `weighted`, by way of q if there is
+    one."""
+    if q is None or not q.any():
+        return *weighted(rng, p, mass, labels), False
+    i, kept = speculative(rng, p, q)
+    return i, min(0.0, math.log(mass)), kept
 
 
 def refused(
@@ -276,59 +332,6 @@ def timed(particle: Running, guide: Guide) -> AbstractContextManager[None]:
     return nullcontext() if clock is None else clock.line(guide.blame)
 
 
-def weighted_rejection(rng: Rng, p: Floats, accepts: Callable[[int], bool], block: int = BLOCK) -> tuple[int, float]:
-    """(x, w) with E[w 1{x = v}] = p(v) e(v) for every v: properly weighted; (-1, 0) if nothing is accepted.
-
-    Draws from p without replacement until x is accepted (R1 are those rejected); goes on, x put back, until the next
-    acceptance (R2). w = (1 - p(R1)) / (|R1| + |R2| + 1). p, scaled to sum to 1, is not to be used afterwards; `accepts`
-    is asked once for an outcome at most.
-    """
-    left = Remaining(p, block)
-    whole = left.mass()
-    rejected = 0
-    first: int | None = None
-    mass = 1.0
-    while left.any():
-        i = left.draw(rng)
-        if i == first or accepts(i):
-            if first is not None:
-                break
-            first, mass = i, left.mass() / whole
-        else:
-            left.remove(i)
-            rejected += 1
-    if first is None:
-        return -1, 0.0
-    return first, mass / (rejected + 1)
-
-
-class Remaining:
-    """Outcomes to draw from without replacement, in blocks with their sums: a draw looks at one block, not at all.
-    p is taken apart."""
-
-    def __init__(self, p: Floats, block: int = BLOCK) -> None:
-        self.p, self.block = p, block
-        self.sums = block_sums(p, block)
-
-    def any(self) -> bool:
-        return bool(self.sums.any())
-
-    def mass(self) -> float:
-        return float(self.sums.sum())
-
-    def _of(self, k: int) -> Floats:
-        return self.p[k * self.block : (k + 1) * self.block]
-
-    def draw(self, rng: Rng) -> int:
-        k = rng.choice(self.sums) if len(self.sums) > 1 else 0
-        return k * self.block + rng.choice(self._of(k))
-
-    def remove(self, i: int) -> None:
-        self.p[i] = 0.0
-        k = i // self.block
-        self.sums[k] = self._of(k).sum(dtype=np.float64)
-
-
 class Trials:
     """What each outcome of a draw leads to, tried at most once for all particles in the same state. died: where those
     died that this draw has asked about."""
@@ -336,7 +339,7 @@ class Trials:
     def __init__(self, particle: Running, op: DrawOp, found: Outcomes) -> None:
         self.particle, self.op, self.found = particle, op, found
         key = (op.site, particle.state().key())
-        self.tried = particle.guides.trials.setdefault(key, {})
+        self.tried = particle.guides.tried(key)
         self.died: dict[int, Span] = {}
 
     def of(self, i: int) -> Running | Span:

@@ -18,7 +18,7 @@ from fkdsl.models.vocabulary import Vocabulary
 from fkdsl.program.distributions import Discrete, Distribution
 from fkdsl.program.faults import Fault
 from fkdsl.program.scoring import continues, scores, settle
-from fkdsl.program.tokens import ChoiceOf, Continues, is_token_distribution
+from fkdsl.program.tokens import ChoiceOf, Continues, is_token_distribution, leaves
 from fkdsl.program.values import ContextRef, Token, show
 
 if TYPE_CHECKING:
@@ -39,6 +39,10 @@ class Outcomes:
     def take(self, particle: Running, i: int) -> Any:
         """The value of outcome i, and what drawing it does to the particle's contexts."""
         raise NotImplementedError
+
+    def token(self, i: int) -> int:
+        """The token that outcome i is, by its id, where it is one."""
+        return i if self.allowed is None else int(self.allowed[i])
 
 
 class TokenOutcomes(Outcomes):
@@ -62,7 +66,7 @@ class TokenOutcomes(Outcomes):
                 self.p *= mask
 
     def take(self, particle: Running, i: int) -> Token:
-        token = i if self.allowed is None else int(self.allowed[i])
+        token = self.token(i)
         for ref in self.refs:
             particle.extend(ref, (token,))
         return token_of(self.vocabulary, token)
@@ -101,11 +105,17 @@ def token_of(vocabulary: Vocabulary, i: int) -> Token:
     return Token(i, vocabulary.text((i,)), i in vocabulary.ends)
 
 
-def outcomes(particle: Running, d: Any, masks: Callable[[Vocabulary], Mask | None] | None = None) -> Outcomes | None:
+def outcomes(
+    particle: Running,
+    d: Any,
+    masks: Callable[[Vocabulary], Mask | None] | None = None,
+    weighed: Floats | None = None,
+) -> Outcomes | None:
     """The outcomes of a distribution for a particle; None if they cannot be listed (a continuous one). Every row that
-    it takes is asked for here (NeedRows). masks: the tokens (V,) that are left of a vocabulary."""
+    it takes is asked for here (NeedRows). masks: the tokens (V,) that are left of a vocabulary. weighed: a context's
+    row (V,) to be drawn from in the place of its own, which makes up for it later."""
     if is_token_distribution(d):
-        refs, row = particle.next_rows(d)
+        refs, row = particle.next_rows(d) if weighed is None else (leaves(d), weighed)
         vocabulary = particle.vocabulary(refs[0])
         mask = masks(vocabulary) if masks is not None else None
         return TokenOutcomes(row, refs, vocabulary, mask)

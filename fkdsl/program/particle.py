@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from fkdsl.base.logspace import Floats
 from fkdsl.base.random import Rng
@@ -22,17 +20,17 @@ from fkdsl.inference.interface import Charge
 from fkdsl.models.vocabulary import Vocabulary, decoded
 from fkdsl.program.charges import shared
 from fkdsl.program.code import DrawOp, Executable
+from fkdsl.program.drafting import Owed
 from fkdsl.program.faults import LIMITS, Fault, Limits, NeedRows
 from fkdsl.program.guided import Guides
-from fkdsl.program.state import UNSET, ContextState, Draw, Frame, ProgramState, Status
+from fkdsl.program.state import UNSET, Block, ContextState, Draw, Frame, ProgramState, Status
 from fkdsl.program.tokens import (
     TokenDistribution,
     combine,
     contexts_in,
-    continuing,
+    following,
     leaves,
     map_contexts,
-    renormalise,
 )
 from fkdsl.program.values import ContextRef, Token, show
 
@@ -64,7 +62,7 @@ class Running:
         self.guides = guides if guides is not None else Guides()
         self.frames: list[ActiveFrame] = []
         self.contexts: list[ContextState] = []
-        self.rows: dict[Context, Floats] = {}
+        self.rows: dict[Hashable, Any] = {}
         self.log_G = 0.0
         self.boundary = False
         self.draws = 0
@@ -73,6 +71,9 @@ class Running:
         self.value: Any = None
         self.died: Span | None = None
         self.charges: list[Charge] = []
+        self.ahead = False  # a twin that runs ahead of its particle (ahead.py)
+        self.block: Block | None = None
+        self.owed: list[Owed] = []
         self.refused = NOWHERE  # the condition that a predicate of tokens last found false, where a run asks for blame
         self.drew: list[Draw] = []
 
@@ -82,6 +83,7 @@ class Running:
         """Takes up where a state stands."""
         self.frames = [ActiveFrame(f.function, f.pc, list(f.slots), f.target, self) for f in state.frames]
         self.contexts = list(state.contexts)
+        self.block = state.block
 
     def state(self) -> ProgramState:
         """What it has come to, as a value; contexts that no variable reaches are gone from it."""
@@ -95,7 +97,9 @@ class Running:
             Frame(f.function, f.pc, tuple(map_contexts(v, move) for v in f.slots), f.target) for f in self.frames
         )
         contexts = tuple(self.contexts[i] for i in reached)
-        return ProgramState(Status.RUNNING, frames, contexts, charges=tuple(self.charges), drawn=tuple(self.drew))
+        return ProgramState(
+            Status.RUNNING, frames, contexts, charges=tuple(self.charges), drawn=tuple(self.drew), block=self.block
+        )
 
     # ---------------------------------------------------------------- running
 
@@ -106,19 +110,47 @@ class Running:
             frame = self.frames[-1]
             op = self.code.functions[frame.function].ops[frame.pc]
             if self.boundary and isinstance(op, DrawOp):
-                return
+                break
             self.burn(1, op.span)
             before = list(self.contexts)
             try:
                 op.run(self, frame)
-            except NeedRows:
+            except NeedRows as need:
                 self.contexts = before
+                if any(isinstance(key, Context) for _, key in need.wanted):
+                    need.wanted.extend((o.model, o.node) for o in self.owed)
                 raise
             except Fault as fault:
                 fault.span = fault.span or op.span
                 raise
             if self.rows:
+                self.pay()
                 self.rows = {}
+        if self.owed:
+            self.settle_up()
+
+    def settle_up(self) -> None:
+        """The end of a block whose tokens are still to be weighed."""
+        wanted = [(o.model, o.node) for o in self.owed]
+        if self.status is Status.RUNNING:
+            # The block's last context begins the next one: its row comes with those that the block is verified by.
+            last = self.owed[-1]
+            wanted.append((last.model, self.engines[last.model].extend(last.node, (last.token,))))
+        if self.status is not Status.DEAD:
+            self.need(wanted)
+        self.pay()
+        self.rows = {}
+
+    def pay(self) -> None:
+        """Weighs p / q of the owed tokens whose rows are at hand."""
+        left = []
+        for owed in self.owed:
+            row = self.rows.get(owed.node)
+            if row is None:
+                left.append(owed)
+            elif self.status is not Status.DEAD:
+                self.weigh(float(row[owed.token]) - owed.log_q, owed.place)
+        self.owed = left if self.status is not Status.DEAD else []
 
     def try_out(self) -> None:
         """Runs on after an outcome has been taken: to the next draw, to a question for a model, to the end, or to a
@@ -226,9 +258,8 @@ class Running:
         nodes = [engine.extend(c.node, ids[:k]) for k in range(len(ids))]
         self.need([(c.model, node) for node in nodes])
         rows = [self.rows[node] for node in nodes]
-        if rows and c.pending is not None:
-            mask = continuing(engine.model.vocabulary) == c.pending
-            rows[0] = renormalise(np.where(mask, rows[0], -np.inf).astype(np.float64))
+        if rows:
+            rows[0] = following(rows[0], c.pending, engine.model.vocabulary)
         return rows
 
     def need(self, wanted: list[tuple[str, Context]]) -> None:

@@ -3,6 +3,7 @@
     {"frames": [...], "contexts": [...]}     one that runs: where each function stands, and the tokens of each context
     {"value": v}                             one that has returned
     {"died": place}                          one that has died
+                                             "block": [i, n] where it is in a block of drafted tokens
     and of each  "drew": [[place, v], ...], "charges": [[place, nats], ...]   in the step that led to it
 
 Contexts are written as the ids of their tokens; what their model has cached of them is not, and is computed again.
@@ -20,10 +21,11 @@ from typing import Any
 
 from fkdsl.base.errors import InternalError
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
+from fkdsl.engine.drafts import steps_from
 from fkdsl.inference.interface import Charge
 from fkdsl.program import distributions
 from fkdsl.program.places import Places
-from fkdsl.program.state import UNSET, ContextState, Draw, Frame, ProgramState, Status, Unset
+from fkdsl.program.state import UNSET, Block, ContextState, Draw, Frame, ProgramState, Status, Unset
 from fkdsl.program.tokens import ChoiceOf, Continues, Mixture, Power, Product
 from fkdsl.program.values import ContextRef, Record, Token
 
@@ -58,6 +60,8 @@ def state_to_json(x: ProgramState, places: Places, base: ProgramState | None = N
         case Status.DEAD:
             assert x.died is not None
             found["died"] = places.write(x.died)
+    if (block := _write_block(x)) is not None:
+        found["block"] = block
     if x.drawn:
         found["drew"] = [[places.write(d.place), write_value(d.value)] for d in x.drawn]
     if x.charges:
@@ -82,7 +86,28 @@ def state_from_json(
     contexts = tuple(
         _read_context(c, i, engines, base.contexts if base else ()) for i, c in enumerate(data["contexts"])
     )
-    return ProgramState(Status.RUNNING, frames, contexts, charges=charges, drawn=drawn)
+    block = _read_block(data["block"], contexts) if "block" in data else None
+    return ProgramState(Status.RUNNING, frames, contexts, charges=charges, drawn=drawn, block=block)
+
+
+def _write_block(x: ProgramState) -> list[int] | None:
+    """[i, n]: the block of drafted tokens began n tokens before the end of context i. One that no context continues is
+    none that a draw could be in."""
+    if x.block is None:
+        return None
+    for i, c in enumerate(x.contexts):
+        if c.model == x.block.model and (n := steps_from(c.node, x.block.base)) is not None:
+            return [i, n]
+    return None
+
+
+def _read_block(data: list[int], contexts: tuple[ContextState, ...]) -> Block:
+    c = contexts[data[0]]
+    base = c.node
+    for _ in range(data[1]):
+        assert base.parent is not None
+        base = base.parent
+    return Block(c.model, base)
 
 
 def log_weight_to_json(nats: float) -> float | None:

@@ -104,6 +104,13 @@ def renormalise(row: Floats) -> Floats:
     return row if total == -np.inf else row - total
 
 
+def following(row: Floats, pending: bool | None, vocabulary: Vocabulary) -> Floats:
+    """A context's row, restricted to what has been settled of its next token (ContextState.pending)."""
+    if pending is None:
+        return row
+    return renormalise(np.where(continuing(vocabulary) == pending, row, -np.inf).astype(np.float64))
+
+
 @lru_cache(maxsize=16)
 def continuing(vocabulary: Vocabulary) -> NDArray[np.bool_]:
     """(V,) which tokens go on with a word: those that begin with a letter, a digit, an apostrophe, a hyphen, or in the
