@@ -40,6 +40,7 @@ class HuggingFaceModel(TokenizedModel):
         self._layout: Layout | None = None
         self._pool: KVPool | None = None
         self.device = module.device
+        self.precision = precision
         if precision is not None:
             pack_modules(module, precision)
         self.plain_attention = all(_is_attention(layer) for layer in DynamicCache(config=module.config).layers)
@@ -50,14 +51,18 @@ class HuggingFaceModel(TokenizedModel):
 
     def forward(self, rows: Sequence[ForwardRow]) -> list[Answer]:
         """One batch of attention rows, or one for each pair of lengths of other caches."""
+        return [answer for answer, _ in self.read(rows)]
+
+    def read(self, rows: Sequence[ForwardRow], hidden: bool = False) -> list[tuple[Answer, torch.Tensor | None]]:
+        """The answers of `forward`, and where asked for the last hidden states of each row, (len(tokens), width)."""
         if any(not row.tokens for row in rows):
             raise InternalError("this model has no distribution after no token")
         with torch.inference_mode():
-            return self._attention(rows) if self.plain_attention else self._recurrent(rows)
+            return self._attention(rows, hidden) if self.plain_attention else self._recurrent(rows, hidden)
 
     # ----------------------------------------------------------------- forward
 
-    def _attention(self, rows: Sequence[ForwardRow]) -> list[Answer]:
+    def _attention(self, rows: Sequence[ForwardRow], hidden: bool) -> list[tuple[Answer, torch.Tensor | None]]:
         cache, longest = assemble([row.past for row in rows], self._layout, self._pool)
         lengths = [len(row.tokens) for row in rows]
         pasts = [len(table_of(row.past)) for row in rows]
@@ -72,18 +77,21 @@ class HuggingFaceModel(TokenizedModel):
         given: dict[str, Any] = {"attention_mask": self._tensor(mask), self._cache_name: cache}
         if self._positions:
             given["position_ids"] = self._tensor(positions)
-        log_probs = self._run(ids, rows, given)
+        log_probs, states = self._run(ids, rows, given, hidden)
         if self._layout is None or self._pool is None:
             self._layout = layout_of(cache.layers)
             self._pool = KVPool(self._layout.shapes, cache.layers[0].keys.dtype, self.device)
         segments = store(cache.layers, self._layout, self._pool, [row.past for row in rows], longest, lengths)
-        return [Answer(p, s) for p, s in zip(log_probs, segments, strict=True)]
+        return [
+            (Answer(p, s), None if states is None else states[i, : lengths[i]])
+            for i, (p, s) in enumerate(zip(log_probs, segments, strict=True))
+        ]
 
-    def _recurrent(self, rows: Sequence[ForwardRow]) -> list[Answer]:
+    def _recurrent(self, rows: Sequence[ForwardRow], hidden: bool) -> list[tuple[Answer, torch.Tensor | None]]:
         groups: dict[tuple[int, int], list[int]] = defaultdict(list)
         for i, row in enumerate(rows):
             groups[(_total(row), len(row.tokens))].append(i)
-        answers: dict[int, Answer] = {}
+        answers: dict[int, tuple[Answer, torch.Tensor | None]] = {}
         for (seen, length), members in groups.items():
             batch = [rows[i] for i in members]
             config = self.module.config
@@ -91,35 +99,45 @@ class HuggingFaceModel(TokenizedModel):
             # Mamba's full-sequence form starts from a zero state: what continues a state goes token by token.
             ends = range(1, length + 1) if seen else [length]
             found: list[list[Rows]] = [[] for _ in batch]
+            read: list[torch.Tensor] = []
             for begin, end in zip([0, *ends], ends, strict=False):
                 part = [_part(row, begin, end) for row in batch]
                 given: dict[str, Any] = {self._cache_name: cache}
                 if self._positions:
                     places = np.arange(seen + begin, seen + end)
                     given["position_ids"] = self._tensor(np.tile(places, (len(batch), 1)))
-                for rows_found, log_probs in zip(
-                    found, self._run(np.array([p.tokens for p in part]), part, given), strict=True
-                ):
-                    rows_found.append(log_probs)
+                log_probs, states = self._run(np.array([p.tokens for p in part]), part, given, hidden)
+                for rows_found, p in zip(found, log_probs, strict=True):
+                    rows_found.append(p)
+                if states is not None:
+                    read.append(states)
+            whole = torch.cat(read, dim=1) if read else None  # (B, length, width)
             for k, i in enumerate(members):
                 rows_of: Any = np.concatenate(found[k])
-                answers[i] = Answer(rows_of, snapshot(cache, k, len(batch), length, seen + length))
+                answer = Answer(rows_of, snapshot(cache, k, len(batch), length, seen + length))
+                answers[i] = answer, None if whole is None else whole[k]
         return [answers[i] for i in range(len(rows))]
 
-    def _run(self, ids: Any, rows: Sequence[ForwardRow], given: dict[str, Any]) -> list[Rows]:
-        """log-probabilities (wanted, V) of each row; the head computes only positions that some row wants."""
+    def _run(
+        self, ids: Any, rows: Sequence[ForwardRow], given: dict[str, Any], hidden: bool
+    ) -> tuple[list[Rows], torch.Tensor | None]:
+        """log-probabilities (wanted, V) of each row, and if asked for the last hidden states (B, L, width), after the
+        final norm. The head computes only positions that some row wants."""
         keep = sorted({w for row in rows for w in row.wanted})
         if self._keeps:
             given["logits_to_keep"] = self._tensor(np.array(keep or [0]))
-        logits = self.module(input_ids=self._tensor(ids), use_cache=True, **given).logits
+        if hidden:
+            given["output_hidden_states"] = -1
+        output = self.module(input_ids=self._tensor(ids), use_cache=True, **given)
+        logits, states = output.logits, output.hidden_states[-1] if hidden else None
         if not self._keeps:
             logits = logits[:, keep]
         at = {w: k for k, w in enumerate(keep)}
         flat = [(i, at[w]) for i, row in enumerate(rows) for w in row.wanted]
         if not flat:
-            return [np.zeros((0, self.vocabulary.size), dtype=np.float32) for _ in rows]
+            return [np.zeros((0, self.vocabulary.size), dtype=np.float32) for _ in rows], states
         index = torch.tensor(flat, device=logits.device)
-        return normalised(logits[index[:, 0], index[:, 1]], rows)
+        return normalised(logits[index[:, 0], index[:, 1]], rows), states
 
     def _tensor(self, array: Any) -> torch.Tensor:
         return torch.as_tensor(array, device=self.device)

@@ -93,8 +93,10 @@ def model_of(module: Any, texts: Texts, precision: str | None) -> TokenizedModel
             raise CallError("byte-latent models have no 8-bit linear maps here", "use --dtype bfloat16 or float32")
         return ByteLatentModel(module, texts)
     from fkdsl.models.huggingface import HuggingFaceModel
+    from fkdsl.models.mtp import MtpTransformer, layers_ahead
 
-    return HuggingFaceModel(module, texts, precision)
+    kind = MtpTransformer if layers_ahead(module.config) else HuggingFaceModel
+    return kind(module, texts, precision)
 
 
 def texts_of(module: Any, tokenizer: Any, name: str, dtype: str) -> Texts:
