@@ -13,10 +13,11 @@ from fkdsl.base.errors import CallError
 from fkdsl.engine.byte_beam import LostMass
 from fkdsl.engine.byte_view import BEAM, ByteView
 from fkdsl.engine.cached_transformer import CachedTransformer
+from fkdsl.engine.drafts import with_heads
 from fkdsl.engine.meter import Meter
 from fkdsl.language import tree
 from fkdsl.language.parser import parse, read_source
-from fkdsl.models.interface import LanguageModel
+from fkdsl.models.interface import LanguageModel, LooksAhead
 from fkdsl.models.progress import Progress, silent
 from fkdsl.models.registry import load_model
 from fkdsl.models.table import TableModel
@@ -178,6 +179,29 @@ class Engines(Mapping[str, CachedTransformer]):
             loaded = load_model(model, folder=folder, dtype=self.dtype, device=self.device, progress=self.progress)
             self._by_reference[model] = self._engine(loaded)
         return self._by_reference[model]
+
+    def of_reference(self, reference: str) -> CachedTransformer:
+        """The engine of a model that the program declares under a name, or of a reference, relative to the program."""
+        return self._of(reference, self.folder)
+
+    def with_heads(self, name: str) -> CachedTransformer:
+        """The engine of a name, from now on with the heads of its model for further tokens. CallError for a model that
+        has none, and for an engine that holds a prefill, which was made without them."""
+        engine = self[name]
+        if isinstance(engine.model, LooksAhead):
+            return engine
+        if engine.has_adopted:
+            raise CallError(
+                "a prefill has nothing of a model's heads, by which the draft goes",
+                "leave --prefill out, or draft by ngram",
+            )
+        other = with_heads(engine)
+        other.meter = engine.meter
+        for engines in (self._engines, self._by_reference):
+            for key, held in engines.items():
+                if held is engine:
+                    engines[key] = other
+        return other
 
     def _view(self, of: str, beam: int | None, folder: Path) -> CachedTransformer:
         """The byte view of a model, on the engine that the model has in this program."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from fkdsl.api.blame import Watch
+from fkdsl.api.drafts import drafting_of, told
 from fkdsl.api.engines import Engines, ModelReference
 from fkdsl.api.externs import load_externs
 from fkdsl.api.queries import answers
@@ -271,6 +272,7 @@ class Program:
         engines = engines if engines is not None else self.engines(model)
         guides = Guides(rejection=chosen not in PLAIN, forget=chosen == "local", force="force" not in self.off)
         guides.clock = Clock() if blame else None
+        guides.drafting = drafting_of(engines, self.model_names(), chosen, given)
         found = None if aim.asked else islands
         with recording(self, engines, trace, resume, method=chosen, options=given, seed=seed, islands=found) as record:
             target = self.feynman_kac(engines=record.engines, guides=guides)
@@ -305,7 +307,9 @@ class Program:
             if watch is not None:
                 result = watch.of_result(result)
             answered, mistakes = answers(self.checked, self.environment, questions, result)
-            result = replace(result, queries=answered, notes=(*result.notes, *engines.notes()))
+            counts, notes = told(guides.drafting)
+            notes = (*result.notes, *notes, *engines.notes())
+            result = replace(result, queries=answered, notes=notes, drafts=counts)
             record.end(result)
             if mistakes:
                 raise ProgramError(mistakes, result)

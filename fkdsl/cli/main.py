@@ -18,7 +18,7 @@ from fkdsl import __version__
 from fkdsl.base.diagnostics import near_name
 from fkdsl.base.errors import CallError, FkdslError, InternalError, ProgramError
 from fkdsl.cli.train import add_arguments as add_train
-from fkdsl.inference.methods import METHODS
+from fkdsl.inference.methods import METHODS, options_of
 
 ALL = "all"
 """What `--no-opt` without a name means."""
@@ -148,7 +148,7 @@ def _add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
     options = parser.add_argument_group("inference options (each belongs to some methods)")
     added: set[str] = set()
     for method, spec in METHODS.items():
-        for name, option in spec.options.items():
+        for name, option in options_of(method).items():
             if name not in added and spec.available and (method == "exact" or not fixed):
                 added.add(name)
                 options.add_argument(f"--{name.replace('_', '-')}", type=option.reader, help=option.doc)

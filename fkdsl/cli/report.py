@@ -137,6 +137,8 @@ def result_json(result: Result, *, filtering: bool = False) -> dict[str, Any]:
         "states": result.states,
         "notes": list(result.notes),
     }
+    if result.drafts is not None:
+        found["drafts"] = result.drafts
     if result.blame is not None:
         found["blame"] = blame_json(result.blame)
     if filtering:

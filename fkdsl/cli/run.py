@@ -24,7 +24,7 @@ from fkdsl.cli.check import warn, without
 from fkdsl.cli.progress import RunProgress
 from fkdsl.cli.report import died_json, result_json, result_text
 from fkdsl.cli.stats import stats_json, stats_text
-from fkdsl.inference.methods import METHODS, check_options
+from fkdsl.inference.methods import METHODS, check_options, options_of
 from fkdsl.inference.run import check_islands
 from fkdsl.inference.samplers.adaptive import Aim
 from fkdsl.program.types import BOOL, FLOAT, INT, STR, Type
@@ -153,7 +153,7 @@ def method_and_options(program: Program, args: argparse.Namespace) -> tuple[str,
     method = "exact" if args.command == "exact" else args.method or own
     flags = {
         name: value
-        for name in {name for m in METHODS.values() for name in m.options}
+        for name in {name for m in METHODS for name in options_of(m)}
         if (value := getattr(args, name, None)) is not None
     }
     return method, {**own_options, **flags} if method == own else flags

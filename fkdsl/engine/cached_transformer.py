@@ -164,6 +164,11 @@ class CachedTransformer:
         self._adopted.append(context)
         return context
 
+    @property
+    def has_adopted(self) -> bool:
+        """Whether it holds contexts that were computed elsewhere."""
+        return bool(self._adopted)
+
     # ----------------------------------------------------------------- forward
 
     def _usable(self, node: Context) -> bool:

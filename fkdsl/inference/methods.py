@@ -115,6 +115,21 @@ METHODS: dict[str, Method] = {
 }
 
 
+NO_DRAFT = "none"
+DRAFTS = {
+    "draft": Option(NO_DRAFT, doc="what drafts blocks of tokens: heads, ngram, or a model with the same vocabulary"),
+    "block": Option(3, 1, 64, doc="tokens drafted at once at most"),
+    "verify": Option("sample", one_of=("sample", "weigh"), doc="speculative draws, or weights p/q: sample or weigh"),
+}
+"""Options of the methods that draw each particle's tokens in turn: how tokens are drafted (fkdsl.program.drafting)."""
+DRAFTED = ("smc", "steer", "importance", "rejection", "alive", "local")
+
+
+def options_of(name: str) -> dict[str, Option]:
+    """A method's own options, then those of drafts where it takes them."""
+    return {**METHODS[name].options, **(DRAFTS if name in DRAFTED else {})}
+
+
 def check_method(name: str) -> Method:
     """The method of that name; CallError with a near name if there is none."""
     if name not in METHODS:
@@ -142,16 +157,24 @@ def moves_paths(method: str, options: Mapping[str, Any]) -> bool:
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """All options of a method, given ones checked, the others at their defaults."""
-    method = check_method(name)
+    """All options of a method, given ones checked, the others at their defaults; those of drafts where one is given."""
+    check_method(name)
+    known_options = options_of(name)
     for given in options:
-        if given not in method.options:
-            near = near_name(given, list(method.options))
-            known = ", ".join(method.options) or "none"
+        if given not in known_options:
+            near = near_name(given, list(known_options))
+            known = ", ".join(known_options) or "none"
             raise CallError(
                 f"{name} has no option `{given}`", f"did you mean `{near}`?" if near else f"it has: {known}"
             )
-    return {k: _check_value(name, k, options.get(k, o.default), o) for k, o in method.options.items()}
+    found = {k: _check_value(name, k, options.get(k, o.default), o) for k, o in known_options.items()}
+    if found.get("draft", NO_DRAFT) != NO_DRAFT:
+        if found.get("moves"):
+            raise CallError(f"{name}: moves of whole paths take no draft", "leave one of the two out")
+        return found
+    if alone := [k for k in ("block", "verify") if k in options]:
+        raise CallError(f"{name}: {alone[0]} says how tokens are drafted, and nothing drafts them", 'add draft="ngram"')
+    return {k: v for k, v in found.items() if k in METHODS[name].options}
 
 
 def _check_value(method: str, name: str, value: Any, option: Option) -> Any:
@@ -160,6 +183,10 @@ def _check_value(method: str, name: str, value: Any, option: Option) -> Any:
             near = near_name(str(value), option.one_of)
             help = f"did you mean `{near}`?" if near else f"one of {', '.join(option.one_of)}"
             raise CallError(f"{method}: {name} cannot be `{value}`", help)
+        return value
+    if isinstance(option.default, str):
+        if not isinstance(value, str) or not value:
+            raise CallError(f"{method}: {name} is a name in quotes, not {value!r}")
         return value
     if isinstance(option.default, bool):
         if not isinstance(value, bool):

@@ -54,7 +54,8 @@ class Result:
     the errors of the run, its particles in the order of `particles`. islands: independent populations. notes: what a
     reader must know to trust the figures. log_z_bounds: certain bounds where log Z is neither known nor estimated, and
     log_z is the lower one; the upper one may be inf. states: how many a search has computed. blame: what each line
-    did, where that was asked for.
+    did, where that was asked for. drafts: where tokens were drafted, counts of rounds (blocks verified), tokens drawn,
+    those of them that had a draft, and those that were the draft's.
     """
 
     program: str
@@ -77,6 +78,7 @@ class Result:
     log_z_bounds: tuple[float, float] | None = None
     states: int = 0
     blame: Blame | None = field(default=None, compare=False, repr=False)
+    drafts: dict[str, int] | None = None
 
     def probability(self, value: Any) -> float:
         """The posterior probability of a return value; 1, 1.0 and true are different values."""

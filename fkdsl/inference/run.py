@@ -18,7 +18,7 @@ from fkdsl.inference.assess.blame import Account, Watched
 from fkdsl.inference.assess.genealogy import FamilyTree
 from fkdsl.inference.assess.uncertainty import Certain, Independent, Islands, Uncertainty, Unknown
 from fkdsl.inference.interface import FeynmanKac, Step
-from fkdsl.inference.methods import check_available, check_options, moves_paths
+from fkdsl.inference.methods import DRAFTS, check_available, check_options, moves_paths
 from fkdsl.inference.result import Answer, Result, filtering_answers, final_ess, merged, weighted_values
 from fkdsl.inference.samplers.alive import alive
 from fkdsl.inference.samplers.pgibbs import pgibbs
@@ -55,7 +55,7 @@ def steps_of(
     others begin anew, which gives the same answer. stop: makes exact take the heaviest outcomes first, until it gives a
     reason to end. Raises CallError for an unknown method or option."""
     check_available(method)
-    checked = check_options(method, options)
+    checked = {k: v for k, v in check_options(method, options).items() if k not in DRAFTS}
     match method:
         case "smc":
             return smc(model, rng, max_steps=max_steps, merge=merge, start=start, **checked)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fkdsl.base.errors import CallError
-from fkdsl.inference.methods import METHODS, check_options
+from fkdsl.inference.methods import DRAFTS, METHODS, check_options, options_of
 from fkdsl.language import tree
 from fkdsl.language.check_expressions import Expressions
 from fkdsl.language.check_report import Report, a, did_you_mean, listed
@@ -197,8 +197,9 @@ def check_infer(report: Report, declared: Iterable[tree.Infer]) -> tuple[str, di
 
 
 def _check_options(report: Report, method: str, given: Iterable[tree.Keyword]) -> dict[str, Any]:
-    known = METHODS[method].options
+    known = options_of(method)
     options: dict[str, Any] = {}
+    last: tree.Keyword | None = None
     for k in given:
         if k.name in options:
             report.error("FK207", f"option `{k.name}` is given twice", k.span, "again here", "leave one of them out")
@@ -215,11 +216,19 @@ def _check_options(report: Report, method: str, given: Iterable[tree.Keyword]) -
                 report.error("FK342", f"option `{k.name}` is no literal", k.value.span, "computed", help)
                 continue
             try:
-                check_options(method, {k.name: value})
+                alone = {"draft": "ngram"} if k.name in DRAFTS else {}
+                check_options(method, {**alone, k.name: value})
             except CallError as error:
                 report.error("FK342", error.message, k.value.span, "not a value it can have", error.help or help)
                 continue
             options[k.name] = value
+            last = k
+    try:
+        check_options(method, options)
+    except CallError as error:
+        assert last is not None
+        report.error("FK342", error.message, last.span, "with the others", error.help or "leave it out")
+        return {}
     return options
 
 

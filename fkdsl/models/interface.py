@@ -137,6 +137,7 @@ class HasHeads(Protocol):
         ...
 
 
+@runtime_checkable
 class LooksAhead(LanguageModel, Protocol):
     """A LanguageModel whose answers carry `ahead`: what its heads make of every position whose row was wanted.
 

@@ -260,10 +260,10 @@ def test_the_n_gram_is_witten_bell_over_the_text_so_far(tokens):
 
 def test_a_particle_draws_the_same_after_its_state_was_written_and_read():
     """The block it is in is part of what is written."""
-    model = drafted(PLAIN.replace("not lm.done and ", ""), "other", 3)
+    model = drafted(PLAIN.replace("t ~ lm", "t ~ lm\n        condition t != EOS"), "other", 3)
     (state, *_), _ = model.initial([KeyedRng(0)])
     for t in range(3):
-        places = Places(())
+        places = Places.of(model.code)
         again = state_from_json(state_to_json(state, places), model.engines, places)
         assert again.block == state.block
         ((state,), _), ((other,), _) = (model.step([KeyedRng(t)], [x]) for x in (state, again))
