@@ -155,8 +155,13 @@ class Foreseen:
 
     __slots__ = ("_of", "_rng", "_t")
 
-    def __init__(self, of: Callable[[int], Rng], t: int) -> None:
+    def __init__(self, of: Callable[[int], KeyedRng], t: int) -> None:
         self._of, self._t, self._rng = of, t, of(t)
+
+    @property
+    def key(self) -> bytes:
+        """The key of its own step's stream: of a lineage and a step."""
+        return self._rng.key
 
     def later(self, steps: int) -> Foreseen:
         """The particle's stream so many steps on."""

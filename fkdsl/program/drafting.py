@@ -16,7 +16,7 @@ Masks and trials apply within a block: both p and q are restricted to what lives
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,6 +40,9 @@ UNIFORM = 0.02
 """Share of a uniform in a draft that is weighed: p / q is then at most 50 V, and a token that q rules out can come."""
 ANSWERS = 32_000_000
 """Bytes of a draft's answers that are kept: a question is asked when running ahead and again when drawing."""
+
+HELD = 6
+"""Blocks' worth of steps for which contexts are held that were asked for before their time."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +88,16 @@ class Drafting:
             self.answers.popitem(last=False)
         return found
 
+    def hold(self, contexts: Iterable[Context]) -> None:
+        """Keeps contexts for a while."""
+        if not self.held:
+            self.held.append([])
+        self.held[-1].extend(contexts)
+
     def new_step(self) -> None:
         """Lets go of what no block can come back to."""
         self.held.append([])
-        while len(self.held) > 2 + max(of.block for of in self.of.values()):
+        while len(self.held) > HELD * max(of.block for of in self.of.values()):
             self.held.popleft()
 
 

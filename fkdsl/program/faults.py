@@ -28,11 +28,13 @@ class Fault(Exception):
 class NeedRows(Exception):
     """Not a mistake but a request: what an op needs before it can run.
 
-    wanted: rows, as (model name, context) pairs. texts: masks that will be asked for, as (constraint, tokens) pairs.
+    wanted: rows, as (model name, context) pairs, and drafts' rows, as (model name, Question) pairs. forced: rows that
+    will be asked for whatever is drawn. texts: masks that will be asked for, as (constraint, tokens) pairs.
     """
 
     def __init__(self, wanted: list[tuple[str, Any]]) -> None:
         self.wanted = wanted
+        self.forced: list[tuple[str, Any]] = []
         self.texts: list[tuple[Any, tuple[int, ...]]] = []
 
 

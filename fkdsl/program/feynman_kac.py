@@ -23,8 +23,9 @@ from fkdsl.engine.constraints.constraint import Constraint
 from fkdsl.engine.drafts import Question
 from fkdsl.inference.interface import Charge
 from fkdsl.models.vocabulary import decoded
-from fkdsl.program.ahead import wanted_ahead
+from fkdsl.program.ahead import Ahead
 from fkdsl.program.code import Executable
+from fkdsl.program.drafting import Drafting
 from fkdsl.program.faults import LIMITS, Fault, Limits, NeedRows
 from fkdsl.program.guided import Guides
 from fkdsl.program.particle import Running
@@ -49,6 +50,9 @@ class SteeringModel:
     ) -> None:
         self.code, self.engines, self.arguments, self.limits = code, engines, tuple(arguments), limits
         self.guides = guides if guides is not None else Guides()
+        drafting = self.guides.drafting
+        ahead = drafting is not None and not any(of.weighs for of in drafting.of.values())
+        self._ahead = Ahead(drafting) if drafting is not None and ahead else None
 
     # ----------------------------------------------------- FeynmanKac protocol
 
@@ -59,19 +63,24 @@ class SteeringModel:
         first = Running(self.code, self.engines, rngs[0], self.limits, self.guides)
         first.boundary = True
         first.enter(self.code.entry, list(self.arguments), 0)
-        self._run([first], "before the first draw")
-        return [first.state()] * len(rngs), np.full(len(rngs), first.log_G)
+        ((state, log_G),) = self._run([first], "before the first draw")
+        return [state] * len(rngs), np.full(len(rngs), log_G)
 
     def step(self, rngs: Sequence[Rng], xp: Sequence[ProgramState]) -> tuple[list[ProgramState], Floats]:
         """x_t ~ M_t(. | xp) and log G_t(xp, x), each (n,)."""
         self.guides.new_step()
-        running = []
-        for rng, state in zip(rngs, xp, strict=True):
-            particle = Running(self.code, self.engines, rng, self.limits, self.guides)
-            particle.resume(state)
-            running.append(particle)
-        self._run(running, "")
-        return [p.state() for p in running], np.array([p.log_G for p in running], dtype=np.float64)
+        made = [self._ahead.take(rng, x) if self._ahead is not None else None for rng, x in zip(rngs, xp, strict=True)]
+        running = [self.running(r, x) for r, x, m in zip(rngs, xp, made, strict=True) if m is None]
+        arrived = [(rng, m.after) for rng, m in zip(rngs, made, strict=True) if m is not None]
+        moved = iter(self._run(running, "", arrived))
+        steps = [(m.after, m.log_G) if m is not None else next(moved) for m in made]
+        return [x for x, _ in steps], np.array([g for _, g in steps], dtype=np.float64)
+
+    def running(self, rng: Rng, x: ProgramState) -> Running:
+        """A particle at the beginning of a step."""
+        particle = Running(self.code, self.engines, rng, self.limits, self.guides)
+        particle.resume(x)
+        return particle
 
     def finished(self, x: ProgramState) -> bool:
         return x.status is Status.RETURNED
@@ -109,9 +118,13 @@ class SteeringModel:
 
     # ----------------------------------------------------------------- rounds
 
-    def _run(self, particles: Sequence[Running], when: str) -> None:
-        """Runs every particle to the end of its step, in rounds of batched model calls."""
+    def _run(
+        self, particles: Sequence[Running], when: str, arrived: Sequence[tuple[Rng, ProgramState]] = ()
+    ) -> list[tuple[ProgramState, float]]:
+        """Runs every particle to the end of its step, in rounds of batched model calls: its state and log G there.
+        arrived: those of the population that are there already."""
         clock = self.guides.clock
+        ended: dict[int, tuple[Rng, ProgramState]] = {}
         pending = list(enumerate(particles))
         while pending:
             blocked: list[tuple[int, Running]] = []
@@ -123,7 +136,7 @@ class SteeringModel:
                     particle.go()
                 except NeedRows as need:
                     blocked.append((i, particle))
-                    for model, key in need.wanted:
+                    for model, key in (*need.wanted, *need.forced):
                         if isinstance(key, Question):
                             asked.setdefault(model, {}).setdefault(key, []).append(particle)
                         else:
@@ -134,7 +147,11 @@ class SteeringModel:
                     where = f"in particle {i} of the {len(particles)} that are running" if len(particles) > 1 else when
                     place = self.code.functions[self.code.entry].span
                     raise ProgramError([fault.diagnostic(place, where)]) from None
-            self._draft([p for _, p in blocked], wanted, asked)
+                else:
+                    ended[i] = (particle.rng, particle.state())
+            if self.guides.drafting is not None:
+                self._answer(self.guides.drafting, asked)
+                self._look_ahead(self.guides.drafting, blocked, wanted, [*arrived, *ended.values()])
             for model, askers in wanted.items():
                 nodes = list(askers)
                 with nullcontext() if clock is None else clock.model():
@@ -146,39 +163,38 @@ class SteeringModel:
                 with nullcontext() if clock is None else clock.line(clock.owners[constraint]):
                     constraint.prepare(lists)
             pending = blocked
+        return [(ended[i][1], particle.log_G) for i, particle in enumerate(particles)]
 
-    def _draft(
-        self,
-        blocked: Sequence[Running],
-        wanted: dict[str, dict[Context, list[Running]]],
-        asked: dict[str, dict[Question, list[Running]]],
-    ) -> None:
-        """Answers what is asked of drafts, and adds to the contexts wanted those that will be, if the drafts are
-        right."""
-        drafting = self.guides.drafting
-        if drafting is None:
-            return
+    def _answer(self, drafting: Drafting, asked: Mapping[str, Mapping[Question, Sequence[Running]]]) -> None:
+        """What particles ask of drafts."""
         for model, askers in asked.items():
             for question, row in zip(askers, drafting.log_probs(model, list(askers)), strict=True):
                 for particle in askers[question]:
                     particle.rows[question] = row
+
+    def _look_ahead(
+        self,
+        drafting: Drafting,
+        blocked: Sequence[tuple[int, Running]],
+        wanted: dict[str, dict[Context, list[Running]]],
+        arrived: Sequence[tuple[Rng, ProgramState]],
+    ) -> None:
+        """If a forward of a drafted model is due: adds what the population will ask for, if its drafts are right."""
         missing = {
             (model, node)
             for model, nodes in wanted.items()
             for node in nodes
             if model in drafting.of and self.engines[model].cached(node) is None
         }
-        ahead = [
-            p
-            for p in blocked
-            if p.block is not None
-            and not drafting.of[p.block.model].weighs
-            and any((c.model, c.node) in missing for c in p.contexts)
-        ]
-        drafting.tally.rounds += sum(any((c.model, c.node) in missing for c in p.contexts) for p in blocked)
-        for model, more in wanted_ahead(ahead, drafting).items():
-            for node in more:
-                wanted.setdefault(model, {}).setdefault(node, [])
+        if not missing:
+            return
+        waiting = [p for _, p in blocked if any((c.model, c.node) in missing for c in p.contexts)]
+        if self._ahead is None:
+            drafting.tally.rounds += len(waiting)
+        else:
+            for model, more in self._ahead.wanted(self, waiting, arrived).items():
+                for node in more:
+                    wanted.setdefault(model, {}).setdefault(node, [])
         for model in drafting.of.keys() & wanted.keys():
             engine = self.engines[model]
             engine.repeated = drafting.of[model].block + 1

@@ -311,7 +311,7 @@ def ask_ahead(particle: Running, need: NeedRows, text: Constrained, d: Any) -> N
     if particle.guides.force and isinstance(d, ContextRef):
         c = particle.contexts[d.index]
         nodes = text.forced(c.node, particle.engines[c.model].extend)
-        need.wanted.extend((c.model, node) for node in nodes)
+        need.forced.extend((c.model, node) for node in nodes)
         particle.guides.ahead.extend(nodes)
 
 

@@ -14,7 +14,7 @@ from fkdsl.engine.drafts import ModelDraft, NgramDraft, Question
 from fkdsl.inference.enumeration import enumerate_outcomes, expectation
 from fkdsl.inference.run import run
 from fkdsl.models.table import TableModel
-from fkdsl.program import feynman_kac as stepping
+from fkdsl.program.ahead import Ahead
 from fkdsl.program.drafting import Drafting, DraftOf, speculative
 from fkdsl.program.guided import Guides
 from fkdsl.program.places import Places
@@ -195,7 +195,7 @@ def test_running_ahead_changes_no_draw(name, draft, block, seed):
         model = drafted(PROGRAMS[name], draft, block)
         with pytest.MonkeyPatch.context() as patch:
             if not ahead:
-                patch.setattr(stepping, "wanted_ahead", lambda particles, drafting: {})
+                patch.setattr(Ahead, "wanted", lambda *args: {})
             try:
                 result = run(model, "smc", seed, {"particles": 5})
             except fkdsl.PopulationDied as died:
