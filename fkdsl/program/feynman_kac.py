@@ -151,7 +151,7 @@ class SteeringModel:
                     ended[i] = (particle.rng, particle.state())
             if self.guides.drafting is not None:
                 self._answer(self.guides.drafting, asked)
-                self._look_ahead(self.guides.drafting, blocked, wanted, [*arrived, *ended.values()])
+                wanted = self._due(self.guides.drafting, blocked, wanted, [*arrived, *ended.values()])
             for model, askers in wanted.items():
                 nodes = list(askers)
                 with nullcontext() if clock is None else clock.model():
@@ -172,14 +172,15 @@ class SteeringModel:
                 for particle in askers[question]:
                     particle.rows[question] = row
 
-    def _look_ahead(
+    def _due(
         self,
         drafting: Drafting,
         blocked: Sequence[tuple[int, Running]],
         wanted: dict[str, dict[Context, list[Running]]],
         arrived: Sequence[tuple[Rng, ProgramState]],
-    ) -> None:
-        """If a forward of a drafted model is due: adds what the population will ask for, if its drafts are right."""
+    ) -> dict[str, dict[Context, list[Running]]]:
+        """The rows to ask for now: those at hand, while some particle can go on by them; else all that are wanted, and
+        those that the population will ask for if its drafts are right."""
         missing = {
             (model, node)
             for model, nodes in wanted.items()
@@ -187,7 +188,13 @@ class SteeringModel:
             if model in drafting.of and self.engines[model].cached(node) is None
         }
         if not missing:
-            return
+            return wanted
+        held_up = {id(p) for model, node in missing for p in wanted[model][node]}
+        if any(id(p) not in held_up for _, p in blocked):
+            return {
+                model: {node: askers for node, askers in nodes.items() if (model, node) not in missing}
+                for model, nodes in wanted.items()
+            }
         waiting = [p for _, p in blocked if any((c.model, c.node) in missing for c in p.contexts)]
         if self._ahead is None:
             drafting.tally.rounds += len(waiting)
@@ -199,3 +206,4 @@ class SteeringModel:
             engine = self.engines[model]
             engine.repeated = drafting.of[model].block + 1
             engine.keep_rows(2 * len(wanted[model]))
+        return wanted
