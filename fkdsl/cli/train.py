@@ -1,4 +1,5 @@
-"""`fkdsl train`: a byte-level model from text, with checkpoints to go on from; `--evaluate` measures one."""
+"""`fkdsl train`: a byte-level model from text, with checkpoints to go on from, and at the end links between its heads;
+`--evaluate` measures one."""
 
 from __future__ import annotations
 
@@ -52,22 +53,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                      help="until it falls, windows are as many times shorter and more (default 3)")  # fmt: skip
     run.add_argument("--discount", type=float, help="of a head's loss against the head's before (default 0.5)")
     run.add_argument("--seed", type=int, help="(default 0)")
+    run.add_argument("--link-steps", type=int, default=400, metavar="STEPS",
+                     help="of fitting links between the heads at the end, 0 for none (default 400)")  # fmt: skip
     run.add_argument("--dtype", dest="precision", help="of matrix products: float32 (default) or bfloat16")
 
 
 def main(args: argparse.Namespace) -> int:
     # Imported here: torch takes a second, and every command builds the parser above.
     from fkdsl.cli.progress import RunProgress
-    from fkdsl.models.tiny.checkpoint import read_model, save_run, save_weights
+    from fkdsl.models.tiny.checkpoint import read_links, read_model, save_run, save_weights
     from fkdsl.models.tiny.data import read, split
     from fkdsl.models.tiny.training import check_run, train
 
     training, held_out = split(read(args.text, args.documents), args.held_out)
     if args.evaluate:
-        print(evaluated(read_model(Path(args.evaluate)), training, held_out))
+        file = Path(args.evaluate)
+        print(evaluated(read_model(file), read_links(file), training, held_out))
         return 0
     if args.save_every < 1:
         raise CallError(f"--save-every {args.save_every} is no number of steps", "at least 1")
+    if args.link_steps < 0:
+        raise CallError(f"--link-steps {args.link_steps} is no number of steps", "at least 1, or 0 for no links")
     run = check_run(_run(args, training), training)
     parameters = sum(p.numel() for p in run.model.parameters())
     print(f"{parameters} parameters; {_size(training)} bytes to train on, {_size(held_out)} held out; step {run.step}")
@@ -84,7 +90,36 @@ def main(args: argparse.Namespace) -> int:
             progress.advance(step, run.settings.steps, "bits per byte " + " ".join(f"{b:.2f}" for b in bits))
 
         train(run, training, held_out, save=save, every=args.save_every, compiled=args.compile, observer=told)
+        save_weights(run, Path(args.out) / WEIGHTS, made(run, args, training, held_out))
+        if args.link_steps and 1 < run.shape.ahead <= run.shape.context:
+            progress.stage("links")
+            progress.print(_linked(run, args, training, held_out, progress))
     return 0
+
+
+def _linked(run: Run, args: argparse.Namespace, training: Documents, held_out: Documents, progress: Any) -> str:
+    """Fits links to the weights as they were saved, and saves them among these; a line on how good they are."""
+    from fkdsl.models.tiny.checkpoint import read_model, save_links
+    from fkdsl.models.tiny.evaluation import drafting
+    from fkdsl.models.tiny.links import Links, fitted
+    from fkdsl.models.tiny.training import PRECISIONS, SAMPLE
+
+    place = Path(args.out) / WEIGHTS
+    model = read_model(place)
+
+    def told(step: int, kept: list[float]) -> None:
+        progress.advance(step, args.link_steps, "drafts kept " + " ".join(f"{a:.2f}" for a in kept))
+
+    half = PRECISIONS[run.settings.precision]
+    links = fitted(model, training, steps=args.link_steps, rows=run.settings.rows, seed=run.settings.seed, half=half,
+                   observer=told)  # fmt: skip
+    before, after = drafting(model, [Links(run.shape), links], held_out, most=SAMPLE)
+    bits = ", ".join(f"{b:.3f}" for b in after.bits)
+    figures = (
+        f"heads 2 on at {bits} bits per byte, {after.tokens:.2f} tokens a round (without links {before.tokens:.2f})"
+    )
+    save_links(links, place, {"links": f"{args.link_steps} steps; {figures}; a sample of the held-out text"})
+    return f"links: {figures}"
 
 
 def _run(args: argparse.Namespace, training: Documents) -> Run:
@@ -112,6 +147,7 @@ def made(run: Run, args: argparse.Namespace, training: Documents, held_out: Docu
     """What made the weights: a command that makes them again in one go, and how good they are."""
     had = {**asdict(run.shape), **asdict(run.settings)}
     flags = {"text": args.text, "documents": args.documents, "held_out": args.held_out, "save_every": args.save_every}
+    flags["link_steps"] = args.link_steps
     flags |= {"dtype" if name == "precision" else name: had[name] for name in (*SHAPE, *SETTINGS)}
     words = ["fkdsl", "train"]
     for name, value in flags.items():
@@ -126,11 +162,15 @@ def made(run: Run, args: argparse.Namespace, training: Documents, held_out: Docu
     }
 
 
-def evaluated(model: Any, training: Documents, held_out: Documents) -> str:
-    """Bits per byte of a model's heads and of what it is compared with, a line each."""
-    from fkdsl.models.tiny.evaluation import gzip_bits, model_bits, ngram_bits, xz_bits
+def evaluated(model: Any, links: Any, training: Documents, held_out: Documents) -> str:
+    """Bits per byte of a model's heads and of what it is compared with, a line each; then how far its drafts go."""
+    from fkdsl.models.tiny.evaluation import drafting, gzip_bits, model_bits, ngram_bits, xz_bits
+    from fkdsl.models.tiny.links import Links
 
     rows = [(f"head {k} (byte +{k})", bits) for k, bits in enumerate(model_bits(model, held_out), 1)]
+    kinds = {"heads alone": Links(model.shape)} | ({"heads and links": links} if links is not None else {})
+    drafts = drafting(model, list(kinds.values()), held_out) if model.shape.ahead > 1 else []
+    rows += [(f"head {k}, linked", bits) for d in drafts[1:] for k, bits in enumerate(d.bits, 2)]
     rows += [
         ("5-gram, Witten-Bell", ngram_bits(training, held_out)),
         ("xz after the training text", xz_bits(held_out, training)),
@@ -138,6 +178,10 @@ def evaluated(model: Any, training: Documents, held_out: Documents) -> str:
         ("gzip alone", gzip_bits(held_out)),
     ]
     lines = [f"{name:<28}{bits:>6.3f}" for name, bits in rows]
+    if drafts:
+        lines += ["", f"{'drafts':<28}tokens a round, drafted bytes kept of each head"]
+    for kind, d in zip(kinds, drafts, strict=False):
+        lines.append(f"{kind:<28}{d.tokens:>6.3f}   " + "  ".join(f"{a:.3f}" for a in d.accepted))
     return "\n".join([f"{_size(held_out)} held-out bytes    bits per byte", *lines])
 
 

@@ -6,10 +6,11 @@ import pytest
 
 from fkdsl.cli.main import main
 from fkdsl.models.registry import SHIPPED, model_info
-from fkdsl.models.tiny.checkpoint import read_run
+from fkdsl.models.tiny.checkpoint import read_links, read_run
+from fkdsl.models.tiny.model import load_bytes
 
 SMALL = ["--width", "16", "--layers", "2", "--heads", "2", "--hidden", "24", "--ahead", "2", "--context", "24"]
-SHORT = ["--rows", "2", "--warm-up", "2", "--save-every", "4", "--seed", "3"]
+SHORT = ["--rows", "2", "--warm-up", "2", "--save-every", "4", "--seed", "3", "--link-steps", "3"]
 
 
 def call(capsys, *args):
@@ -37,6 +38,9 @@ def test_the_curve_is_printed_and_the_model_runs(capsys, trained, tmp_path):
     folder, out = trained
     assert [int(n) for n in re.findall(r"^ +(\d+) ", out, re.MULTILINE)] == [4, 8, 12]
     assert re.search(r"held out +\+2\n", out)
+    assert re.search(r"^links: heads 2 on at \d.*, 1\.\d\d tokens a round", out, re.MULTILINE)
+    assert load_bytes(folder / "model.safetensors").looking_ahead().reach == 1
+    assert "3 steps" in model_info(str(folder / "model.safetensors")).details["links"]
     program = tmp_path / "p.fk"
     program.write_text(
         f'model "{folder}/model.safetensors"\n\nprogram p() -> str:\n    lm = prompt("The ")\n'
@@ -72,18 +76,39 @@ def test_the_command_in_the_header_makes_the_same_weights(capsys, trained, tmp_p
     again = read_run(tmp_path / "again" / "checkpoint.safetensors").model.parameters()
     first = read_run(folder / "checkpoint.safetensors").model.parameters()
     assert all((s == t).all() for s, t in zip(first, again, strict=True))
+    links = [read_links(f / "model.safetensors").state_dict() for f in (folder, tmp_path / "again")]
+    assert all(links[1][name].equal(t) and t.any() for name, t in links[0].items())
+
+
+def test_links_are_fitted_again_at_the_end_of_a_run_gone_on_with(capsys, trained, text, tmp_path):
+    folder, _ = trained
+    weights = folder / "model.safetensors"
+    first = read_links(weights).state_dict()
+    for steps, name in ((0, None), (3, "links")):
+        status, _, _ = call(capsys, "--text", text, "--resume", "--out", folder, "--link-steps", steps)
+        assert status == 0
+        assert (read_links(weights) is None) == (name is None)
+        assert f"--link-steps {steps} " in model_info(str(weights)).details["command"]
+    assert all(t.equal(first[name]) for name, t in read_links(weights).state_dict().items())
+    status, out, _ = call(capsys, "--text", text, "--resume", "--out", folder, "--link-steps", -1)
+    assert (status, out) == (2, "")
 
 
 def test_evaluation_has_a_line_for_each_head_and_rival(capsys, trained, text):
     folder, _ = trained
     status, out, _ = call(capsys, "--text", text, "--evaluate", folder / "model.safetensors")
     assert status == 0
-    names = [line.rsplit(None, 1)[0].strip() for line in out.splitlines()[1:]]
+    table, drafts = out.split("\n\n")
+    names = [line.rsplit(None, 1)[0].strip() for line in table.splitlines()[1:]]
     assert names == [
-        "head 1 (byte +1)", "head 2 (byte +2)", "5-gram, Witten-Bell", "xz after the training text", "xz alone",
-        "gzip alone",
+        "head 1 (byte +1)", "head 2 (byte +2)", "head 2, linked", "5-gram, Witten-Bell", "xz after the training text",
+        "xz alone", "gzip alone",
     ]  # fmt: skip
-    assert all(0 < float(line.split()[-1]) < 60 for line in out.splitlines()[1:])
+    assert all(0 < float(line.split()[-1]) < 60 for line in table.splitlines()[1:])
+    found = re.findall(r"^(.*?) +([\d.]+) +([\d.]+)$", drafts, re.MULTILINE)
+    assert [name for name, _, _ in found] == ["heads alone", "heads and links"]
+    # One head drafts: a round has one token, and one more as often as the draft is kept.
+    assert all(abs(1 + float(kept) - float(tokens)) <= 0.002 for _, tokens, kept in found)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fkdsl.base.errors import CallError
 from fkdsl.models.tiny.files import read, write
+from fkdsl.models.tiny.links import PREFIX, Links, filled_links
 from fkdsl.models.tiny.training import Point, Run, Settings, check_settings, optimizer_of
 from fkdsl.models.tiny.transformer import TinyShape, Transformer
 
@@ -61,6 +62,22 @@ def save_weights(run: Run, path: Path, made: dict[str, Any], dtype: torch.dtype 
     """The weights alone, as `fkdsl run --model FILE.safetensors` loads them. made: what made them, for a reader."""
     tensors = {name: t.to(dtype) for name, t in run.model.state_dict().items()}
     write(path, tensors, {"shape": asdict(run.shape), "made": made})
+
+
+def save_links(links: Links, path: Path, made: dict[str, Any]) -> None:
+    """Links among the weights of a file, which stay as they are, in the place of any before. made: added to what the
+    file says made it."""
+    facts, _, tensors = read(path)
+    kept = {name: t for name, t in tensors.items() if not name.startswith(PREFIX)}
+    # float16 has eleven bits where bfloat16 has eight, and a logit's size is within its range.
+    added = {PREFIX + name: t.detach().half() for name, t in links.state_dict().items()}
+    write(path, kept | added, {**facts, "made": {**facts.get("made", {}), **made}})
+
+
+def read_links(path: Path) -> Links | None:
+    """The links of a file, in float32; None for a file that has none."""
+    _, shape, tensors = read(path)
+    return filled_links(shape, tensors) if any(name.startswith(PREFIX) for name in tensors) else None
 
 
 def read_model(path: Path) -> Transformer:

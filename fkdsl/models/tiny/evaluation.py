@@ -1,4 +1,4 @@
-"""Bits per byte on held-out text: of each head, of gzip and xz, and of an n-gram.
+"""Bits per byte on held-out text: of each head, of gzip and xz, and of an n-gram; and how far the heads' drafts go.
 
 A symbol is a byte or END, which stands for what was between two documents; for the compressors it is one byte more.
 Every figure is bits in all / symbols in all, so that they compare.
@@ -9,13 +9,17 @@ from __future__ import annotations
 import gzip
 import lzma
 import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from fkdsl.models.tiny.data import Documents
+from fkdsl.models.tiny.links import Links
 from fkdsl.models.tiny.transformer import END, SYMBOLS, Transformer
 
 BATCH = 16
@@ -30,18 +34,9 @@ def model_bits(
     symbol is predicted from half a window or more. most: about so many symbols, in windows spread evenly over the text.
     """
     T, n = window or model.shape.context, model.shape.ahead
-    symbols = torch.from_numpy(documents.symbols.astype(np.int64))
-    half = T // 2
-    firsts = list(range(0, max(1, len(symbols) - half - n + 1), half))
-    if most is not None and len(firsts) * half > most:
-        firsts = firsts[:: math.ceil(len(firsts) * half / most)]
     nats, counts = np.zeros(n), np.zeros(n)
-    padded = torch.cat((symbols, torch.full((T + n,), -1)))  # -1: beyond the text, nothing to predict
     with torch.inference_mode():
-        for at in range(0, len(firsts), BATCH):
-            rows = torch.stack([padded[f : f + T + n] for f in firsts[at : at + BATCH]])
-            counted = torch.ones(len(rows), T, dtype=torch.bool)
-            counted[:, :half] = torch.tensor([f == 0 for f in firsts[at : at + BATCH]])[:, None]
+        for rows, counted in _windows(documents, T, n, most):
             z = model.trunk(rows[:, :T].clamp(min=0))
             for k in range(1, n + 1):
                 aims = torch.where(counted, rows[:, k : k + T], -1)
@@ -49,6 +44,62 @@ def model_bits(
                 nats[k - 1] += cross_entropy(logits, aims.flatten(), ignore_index=-1, reduction="sum").item()
                 counts[k - 1] += int((aims >= 0).sum())
     return [float(b) for b in nats / np.maximum(counts, 1) / math.log(2)]
+
+
+def _windows(documents: Documents, T: int, n: int, most: int | None) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of windows: symbols (B, T + n), -1 beyond the text, and (B, T) which of their positions count."""
+    symbols = torch.from_numpy(documents.symbols.astype(np.int64))
+    half = T // 2
+    firsts = list(range(0, max(1, len(symbols) - half - n + 1), half))
+    if most is not None and len(firsts) * half > most:
+        firsts = firsts[:: math.ceil(len(firsts) * half / most)]
+    padded = torch.cat((symbols, torch.full((T + n,), -1)))
+    for at in range(0, len(firsts), BATCH):
+        rows = torch.stack([padded[f : f + T + n] for f in firsts[at : at + BATCH]])
+        counted = torch.ones(len(rows), T, dtype=torch.bool)
+        counted[:, :half] = torch.tensor([f == 0 for f in firsts[at : at + BATCH]])[:, None]
+        yield rows, counted
+
+
+@dataclass(frozen=True)
+class Drafting:
+    """How well heads 2..n draft. bits: per byte, of each. accepted: mean over the text of sum_x min(p(x), q(x)), the
+    probability that speculative sampling at temperature 1 keeps a symbol that the head drafts after the text's own.
+    tokens: mean of 1 + a_2 + a_2 a_3 + .., of these probabilities: tokens for each forward of the model."""
+
+    bits: tuple[float, ...]
+    accepted: tuple[float, ...]
+    tokens: float
+
+
+def drafting(
+    model: Transformer, linked: Sequence[Links], documents: Documents, most: int | None = None
+) -> list[Drafting]:
+    """How well a model's heads draft with each of some links, on the windows of `model_bits`."""
+    T, n = model.shape.context, model.shape.ahead
+    L = max(0, T - n + 1)  # positions whose rows of p, up to n - 1 places on, are within the window
+    sums, count = np.zeros((len(linked), 3, n - 1)), 0
+    with torch.inference_mode():
+        for rows, counted in _windows(documents, T, n, most):
+            here = counted[:, :L] & (rows[:, n : n + L] >= 0)
+            count += int(here.sum())
+            x = rows.clamp(min=0)
+            z = model.trunk(x[:, :T])
+            p = model.head(1, z).softmax(-1)
+            apart = {k: model.head(k, z)[:, :L] for k in range(2, n + 1)}
+            for links, total in zip(linked, sums, strict=True):
+                so_far = torch.ones(here.shape)
+                for k, logits in apart.items():
+                    log_q = (logits + links.added(k, x, L)).log_softmax(-1)
+                    nats = -log_q.gather(-1, x[:, k : k + L, None])[..., 0]
+                    kept = torch.minimum(p[:, k - 1 : k - 1 + L], log_q.exp()).sum(-1)
+                    so_far = so_far * kept
+                    total[:, k - 2] += [float(t[here].sum()) for t in (nats, kept, so_far)]
+    means = sums / max(count, 1)
+    return [
+        Drafting(tuple((nats / math.log(2)).tolist()), tuple(kept.tolist()), 1.0 + float(so_far.sum()))
+        for nats, kept, so_far in means
+    ]
 
 
 def gzip_bits(held_out: Documents) -> float:

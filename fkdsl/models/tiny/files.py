@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fkdsl.base.errors import CallError
 from fkdsl.models.tiny.header import HEADER, read_facts
+from fkdsl.models.tiny.links import PREFIX, link_shapes
 from fkdsl.models.tiny.transformer import TinyShape, weight_shapes
 
 MOST = 1 << 16
@@ -39,7 +40,8 @@ def write(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None
 
 
 def read(path: Path) -> tuple[dict[str, Any], TinyShape, dict[str, Tensor]]:
-    """(facts, shape, tensors) of a file. The tensors of a checkpoint's optimizer are not held to the shape."""
+    """(facts, shape, tensors) of a file: all weights, and all links or none. The tensors of a checkpoint's optimizer
+    are not held to the shape."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -50,7 +52,8 @@ def read(path: Path) -> tuple[dict[str, Any], TinyShape, dict[str, Tensor]]:
     except (SafetensorError, OSError) as error:
         raise CallError(f"`{path}` is damaged: {error}", "take an older copy, or train again") from None
     found = {name: tuple(t.shape) for name, t in tensors.items()}
-    for name, belongs in weight_shapes(shape).items():
+    linked = {name: s for name, s in found.items() if name.startswith(PREFIX)}
+    for name, belongs in (weight_shapes(shape) | (link_shapes(shape) if linked else {})).items():
         if found.get(name) != belongs:
             raise CallError(
                 f"`{path}` is of another shape than it says: {name} is {found.get(name, 'not there')}, not {belongs}",

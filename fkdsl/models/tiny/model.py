@@ -1,14 +1,19 @@
 """`tiny`, and any model that `fkdsl train` made, as a LanguageModel: trunk and first head through the fast decoder.
 
+The other heads run in `ByteModel.looking_ahead` alone, which shares the weights (fkdsl.models.tiny.heads).
+
 A token is a byte, so every text can be written and every context forms; END ends a text and stands before a prompt.
 Loading reads one file of a few megabytes and imports nothing but torch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from fkdsl.base.errors import CallError
 from fkdsl.models.decoder import Decoder, Shape
@@ -17,7 +22,9 @@ from fkdsl.models.digest import digest_of
 from fkdsl.models.linear import packs_int8
 from fkdsl.models.tiny.files import read
 from fkdsl.models.tiny.header import told
-from fkdsl.models.tiny.transformer import END, TinyShape
+from fkdsl.models.tiny.heads import AheadModel
+from fkdsl.models.tiny.links import Links, filled_links
+from fkdsl.models.tiny.transformer import END, TinyShape, weight_shapes
 from fkdsl.models.tokenized import Texts
 from fkdsl.models.vocabulary import Vocabulary
 
@@ -27,14 +34,38 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
           "int8": torch.float32}  # fmt: skip
 
 
-def load_bytes(file: Path, *, dtype: str = "float32", device: str = "cpu", name: str = "") -> DecoderModel:
+class ByteModel(DecoderModel):
+    """A model of a file, without its heads beyond the first; those, and their links, it keeps for looking ahead."""
+
+    def __init__(
+        self, decoder: Decoder, texts: Texts, shape: TinyShape, weights: Mapping[str, Tensor], links: Links
+    ) -> None:
+        super().__init__(decoder, texts)
+        self._shape, self._links = shape, links
+        self._heads = {name: t for name, t in weights.items() if name.startswith("heads.")}
+
+    def looking_ahead(self) -> AheadModel:
+        """See HasHeads."""
+        if self._shape.ahead < 2:
+            raise CallError(
+                f"{self.name} has one head, of the next byte: there is none to draft with",
+                "train a model with --ahead 4, or take the drafts from another source",
+            )
+        return self._ahead
+
+    @cached_property
+    def _ahead(self) -> AheadModel:
+        return AheadModel(self.decoder, self._shape, self._heads, self._links, self._texts)
+
+
+def load_bytes(file: Path, *, dtype: str = "float32", device: str = "cpu", name: str = "") -> ByteModel:
     """The model of a file that `fkdsl train` wrote. CallError for a file that is damaged or not of the shape it says,
     and for a dtype or device that cannot be used."""
     if dtype == "int8" and not (device == "cpu" and packs_int8()):
         raise CallError("this machine has no 8-bit linear maps for the device", "use --dtype bfloat16 or float32")
     facts, shape, tensors = read(file)
     try:
-        weights = {n: t.to(device, DTYPES[dtype]) for n, t in tensors.items()}
+        weights = {n: tensors[n].to(device, DTYPES[dtype]) for n in weight_shapes(shape)}
     except (RuntimeError, AssertionError) as error:
         raise CallError(f"the device `{device}` cannot be used: {error}", "run with --device cpu") from None
     texts = Texts(
@@ -46,14 +77,15 @@ def load_bytes(file: Path, *, dtype: str = "float32", device: str = "cpu", name:
         max_length=shape.context,
         facts={
             "family": "bytes",
-            "parameters": sum(t.numel() for t in tensors.values()),
+            "parameters": sum(t.numel() for t in weights.values()),
             "dtype": dtype,
             "device": device,
-            "digest": digest_of(weights),
+            "digest": digest_of(weights),  # not of the links: no row and no cache depends on them
             **told(facts),
         },
     )
-    return DecoderModel(Decoder(decoder_shape(shape, device), weights, dtype), texts)
+    decoder = Decoder(decoder_shape(shape, device), weights, dtype)
+    return ByteModel(decoder, texts, shape, weights, filled_links(shape, tensors))
 
 
 def decoder_shape(shape: TinyShape, device: str = "cpu") -> Shape:
