@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from fkdsl.base.errors import CallError
 from fkdsl.base.random import Foreseen
 from fkdsl.engine.cached_transformer import Context
 from fkdsl.engine.constraints.constraint import Constraint
@@ -77,7 +78,7 @@ class Scout(Asking):
         while self.lead > 0:
             try:
                 self.running.go()
-            except Fault:
+            except (Fault, CallError):
                 self.lead = 0  # the particle will meet it, and say so
             except NeedRows as need:
                 self.texts = need.texts
@@ -124,7 +125,7 @@ class Twin(Asking):
         while running.status is Status.RUNNING:
             try:
                 running.go()
-            except Fault:
+            except (Fault, CallError):
                 return
             except NeedRows as need:
                 self.texts = need.texts
