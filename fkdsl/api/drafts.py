@@ -39,7 +39,7 @@ def draft_of(engines: Engines, name: str, by: str) -> Draft:
         return NgramDraft(engine.model.vocabulary.size)
     draft = engines.of_reference(by)
     check_vocabularies(draft, engine)
-    return ModelDraft(draft)
+    return ModelDraft(draft, by)
 
 
 def told(drafting: Drafting | None) -> tuple[dict[str, int] | None, tuple[str, ...]]:

@@ -88,8 +88,8 @@ class ModelDraft:
 
     reach = FAR
 
-    def __init__(self, engine: CachedTransformer) -> None:
-        self.engine, self.name = engine, engine.model.name
+    def __init__(self, engine: CachedTransformer, name: str = "") -> None:
+        self.engine, self.name = engine, name or engine.model.name
         self._same: WeakKeyDictionary[Context, Context] = WeakKeyDictionary()
 
     def log_probs(self, questions: Sequence[Question]) -> list[Row | None]:

@@ -38,11 +38,13 @@ class Work:
 
 @dataclass
 class Meter:
-    """prefill: forwards with a row of several new tokens; decode: those with one token a row."""
+    """prefill: forwards with a row of more than `block` new tokens; decode: the others. block: 1, and more where tokens
+    are decoded in blocks."""
 
     prefill: Work = field(default_factory=Work)
     decode: Work = field(default_factory=Work)
+    block: int = 1
 
     def of(self, rows: Sequence[ForwardRow]) -> Work:
         """Where a forward belongs."""
-        return self.prefill if max(len(row.tokens) for row in rows) > 1 else self.decode
+        return self.prefill if max(len(row.tokens) for row in rows) > self.block else self.decode

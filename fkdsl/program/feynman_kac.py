@@ -205,5 +205,7 @@ class SteeringModel:
         for model in drafting.of.keys() & wanted.keys():
             engine = self.engines[model]
             engine.repeated = drafting.of[model].block + 1
+            if engine.meter is not None:
+                engine.meter.block = 2 * engine.repeated
             engine.keep_rows(2 * len(wanted[model]))
         return wanted

@@ -1,0 +1,99 @@
+"""`draft=` as users say it: in a file, on the command line, from Python; what it saves, and what it refuses."""
+
+import json
+from dataclasses import asdict
+
+import pytest
+
+import fkdsl
+from fkdsl.cli.main import main
+from fkdsl.models.tiny.files import write
+from fkdsl.models.tiny.transformer import TinyShape, initialised
+
+PLAYS = """
+model "tiny"
+program plays(n: int = 60) -> str:
+    lm = prompt("ROMEO:\\n")
+    while lm.tokens < n:
+        t ~ lm
+        condition t != EOS
+    return lm.text
+"""
+
+
+def test_the_heads_of_tiny_halve_the_forwards():
+    """On text of its own kind, for a population too."""
+    program = fkdsl.parse(PLAYS)(n=150)
+    plain = program.run("importance", particles=4, seed=2)
+    drafted = program.run("importance", particles=4, seed=2, draft="heads")
+    assert 2 * drafted.model_calls <= plain.model_calls
+    assert drafted.drafts["tokens"] > 2.2 * drafted.drafts["rounds"]
+    assert drafted.drafts["drafted"] > drafted.drafts["kept"] > 0
+
+
+def test_a_weighed_draft_takes_one_forward_a_block():
+    program = fkdsl.parse(PLAYS)(n=61)
+    result = program.run("importance", particles=4, draft="heads", block=3, verify="weigh")
+    assert result.model_calls == 1 + 60 // 4
+    assert result.steps == 1 + 60 // 4
+
+
+def test_a_file_says_how_its_tokens_are_drafted(tmp_path, capsys):
+    """By another model that it declares, here one that is not trained: every token is drafted, few are kept."""
+    shape = TinyShape(width=16, layers=1, heads=1, hidden=16, ahead=1)
+    tensors = {name: t.detach() for name, t in initialised(shape, 0).state_dict().items()}
+    write(tmp_path / "small.safetensors", tensors, {"shape": asdict(shape)})
+    file = tmp_path / "p.fk"
+    infer = 'infer importance(particles=2, draft="small", block=2)\n'
+    file.write_text(PLAYS.replace('"tiny"', '"tiny"\nmodel small = "./small.safetensors"') + infer)
+    assert main(["run", str(file), "--json", "-p", "n=30"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["drafts"]["drafted"] > 2 * found["drafts"]["kept"]
+    assert any("draft by small" in note for note in found["notes"])
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("infer smc(draft=3)", "smc: draft is a name in quotes, not 3"),
+        ("infer smc(block=2)", "smc: block says how tokens are drafted, and nothing drafts them"),
+        ('infer smc(draft="ngram", block=0)', "smc: block must be between 1 and 64, not 0"),
+        ('infer smc(draft="ngram", verify="weight")', "smc: verify cannot be `weight`"),
+        ('infer smc(moves=1, draft="ngram")', "smc: moves of whole paths take no draft"),
+        ('infer exact(draft="ngram")', "`exact` has no option `draft`"),
+    ],
+)
+def test_a_mistaken_option_is_found_before_anything_runs(line, says):
+    with pytest.raises(fkdsl.ProgramError) as found:
+        fkdsl.parse(f"{PLAYS}\n{line}\n")
+    (diagnostic,) = found.value.diagnostics
+    assert says in diagnostic.message
+    assert diagnostic.span.line == 10
+    assert diagnostic.help
+
+
+def test_a_draft_that_cannot_be_is_refused_with_something_to_try():
+    table = 'model m = table:\n    "" -> "a": 0.5, EOS: 0.5\n'
+    program = fkdsl.parse(f'{table}program p() -> str:\n    lm = prompt("")\n    t ~ lm\n    return lm.text\n')
+    with pytest.raises(fkdsl.CallError, match="has no heads for tokens beyond the next one") as found:
+        program.run(draft="heads")
+    assert "ngram" in found.value.help
+    with pytest.raises(fkdsl.CallError, match="tiny cannot draft for m: they have different vocabularies"):
+        program.run(draft="tiny")
+    with pytest.raises(fkdsl.CallError, match="moves of whole paths take no draft"):
+        program.run("smc", moves=2, draft="ngram")
+    with pytest.raises(fkdsl.CallError, match="exact has no option `draft`"):
+        program.run("exact", draft="ngram")
+
+
+def test_a_drafted_run_that_was_stopped_ends_as_if_it_had_not(tmp_path):
+    program = fkdsl.parse(PLAYS)(n=24)
+    options = {"particles": 3, "ess": 1.0, "seed": 5, "draft": "heads"}
+    whole = program.run("smc", trace=tmp_path / "a.jsonl", **options)
+    lines = (tmp_path / "a.jsonl").read_bytes().splitlines(keepends=True)
+    for cut in (3, 9, 14):
+        (tmp_path / "b.jsonl").write_bytes(b"".join(lines[:cut]))
+        again = program.run("smc", resume=tmp_path / "b.jsonl", **options)
+        assert [p.value for p in again.particles] == [p.value for p in whole.particles]
+        # Batches of other shapes round otherwise.
+        assert [p.weight for p in again.particles] == pytest.approx([p.weight for p in whole.particles], rel=1e-5)
