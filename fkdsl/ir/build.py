@@ -18,6 +18,7 @@ from fkdsl.ir import nodes as ir
 from fkdsl.ir.bounds import log_bound
 from fkdsl.ir.build_gather import build_gather
 from fkdsl.ir.build_models import build_model
+from fkdsl.ir.passes.reading import compared_with
 from fkdsl.ir.segments import POTENTIALS
 from fkdsl.program import code
 from fkdsl.program.clock import Clock
@@ -109,7 +110,7 @@ class _Builder:
             case ir.Evaluate(span, value):
                 return code.EvaluateOp(span, self.expr(value))
             case ir.Draw(span, target, distribution, site, guide):
-                return code.DrawOp(span, target, self.expr(distribution), site, self.guide(guide))
+                return code.DrawOp(span, target, self.expr(distribution), site, self.guide(guide, target))
             case ir.Observe(span, value, distribution, weighs):
                 return code.ObserveOp(span, self.expr(value), self.expr(distribution), weighs)
             case ir.Condition(span, test, early):
@@ -132,16 +133,18 @@ class _Builder:
                 return code.NextOp(span, items, counter, targets, at[done])
         raise InternalError(f"ir: no such instruction {i!r}")
 
-    def guide(self, guide: ir.Guide | None) -> code.Guide | None:
+    def guide(self, guide: ir.Guide | None, target: int) -> code.Guide | None:
         if guide is None:
             return None
         mask = self.expr(guide.mask) if guide.mask is not None else None
+        values = compared_with(guide.mask, target) if guide.mask is not None else None
+        compared = None if values is None else tuple(map(self.expr, values))
         text = None
         if guide.text is not None:
             t = guide.text
             parts = tuple((span, self.expr(e)) for span, e in t.parts)
             text = code.TextGuide(self.expr(t.language), t.until, t.origin, t.stop, t.ahead, parts)
-        return code.Guide(mask, guide.reads, guide.tried, guide.absorbed[0].span, text, guide.dear)
+        return code.Guide(mask, guide.reads, guide.tried, guide.absorbed[0].span, text, guide.dear, compared)
 
     # ------------------------------------------------------------ expressions
 

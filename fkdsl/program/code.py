@@ -101,7 +101,8 @@ class Guide:
 
     mask: a predicate of the token in the draw's target; reads: the other slots that it looks at. tried: whether
     outcomes are tried. blame: the condition to name when nothing is left. text: the constraint on the text that is
-    being drawn. dear: whether trying an outcome costs much. masks: those computed so far, by vocabulary and what the
+    being drawn. dear: whether trying an outcome costs much. compared: the values that the mask's predicate compares the
+    token with, None if it looks at it in other ways too. masks: those computed so far, by vocabulary and what the
     predicate reads.
     """
 
@@ -111,6 +112,7 @@ class Guide:
     blame: Span
     text: TextGuide | None = None
     dear: bool = False
+    compared: tuple[Compute, ...] | None = None
     masks: dict[Hashable, TokenMask] = field(default_factory=dict, compare=False, repr=False)
 
 

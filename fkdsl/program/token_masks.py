@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from fkdsl.program.state import by_id
 from fkdsl.program.values import Token
 
 if TYPE_CHECKING:
-    from fkdsl.program.code import DrawOp, Guide
+    from fkdsl.program.code import Compute, DrawOp, Guide
     from fkdsl.program.particle import ActiveFrame, Running
 
 MASKS = 64
@@ -48,25 +47,67 @@ def token_mask(particle: Running, frame: ActiveFrame, op: DrawOp, guide: Guide, 
         assert guide.mask is not None
         while len(masks) >= MASKS:
             del masks[next(iter(masks))]
-        masks[key] = _mask(particle, op, guide.mask, vocabulary)
+        masks[key] = _mask(particle, op, guide.mask, guide.compared, vocabulary)
     return masks[key]
 
 
-def _mask(particle: Running, op: DrawOp, predicate: Callable[[ActiveFrame], Any], vocabulary: Vocabulary) -> TokenMask:
+def _mask(
+    particle: Running,
+    op: DrawOp,
+    predicate: Compute,
+    compared: tuple[Compute, ...] | None,
+    vocabulary: Vocabulary,
+) -> TokenMask:
     twin = particle.fork()
     frame, fuel = twin.frames[-1], twin.fuel
 
-    def allows(token: Token) -> bool:
+    places: dict[Span, int] = {}
+
+    def answer(token: Token) -> int:
+        """0 where the token is allowed, else which of the places refuses it."""
         frame.slots[op.target], twin.fuel = token, fuel
         try:
-            return truth(predicate(frame))
+            return 0 if truth(predicate(frame)) else places.setdefault(twin.refused, len(places) + 1)
         except Fault:
-            return True
+            return 0
 
-    tokens = all_tokens(vocabulary)
-    if particle.guides.clock is None:
-        return TokenMask(np.array([allows(t) for t in tokens], dtype=np.bool_))
-    by = [None if allows(t) else twin.refused for t in tokens]
-    places = [place for place in dict.fromkeys(by) if place is not None]
-    refusers = tuple((place, np.array([b == place for b in by], dtype=np.bool_)) for place in places)
-    return TokenMask(np.array([b is None for b in by], dtype=np.bool_), refusers)
+    apart = _told_apart(frame, compared, vocabulary)
+    if apart is None:
+        answers = np.array([answer(t) for t in all_tokens(vocabulary)])
+    else:
+        # All others are the same to the predicate: one of them speaks for all.
+        other = next((i for i in range(vocabulary.size) if i not in apart), None)
+        answers = np.full(vocabulary.size, 0 if other is None else answer(token_of(vocabulary, other)))
+        for i in apart:
+            answers[i] = answer(token_of(vocabulary, i))
+    watched = places if particle.guides.clock is not None else {}
+    return TokenMask(answers == 0, tuple((place, answers == n) for place, n in watched.items()))
+
+
+def _told_apart(
+    frame: ActiveFrame, compared: tuple[Compute, ...] | None, vocabulary: Vocabulary
+) -> frozenset[int] | None:
+    """The tokens that equal one of the values compared with; None if they are not known."""
+    if compared is None:
+        return None
+    try:
+        values = [value(frame) for value in compared]
+    except Fault:
+        return None
+    found: set[int] = set()
+    for value in values:
+        if isinstance(value, Token) and value.end:
+            found |= vocabulary.ends
+        elif isinstance(value, Token | str):
+            found |= _by_text(vocabulary).get(str(value), frozenset())
+    return frozenset(found)
+
+
+@lru_cache(maxsize=4)
+def _by_text(vocabulary: Vocabulary) -> dict[str, frozenset[int]]:
+    """The tokens of each text that end nothing."""
+    found: dict[str, set[int]] = {}
+    for token in all_tokens(vocabulary):
+        if not token.end:
+            found.setdefault(token.text, set()).add(token.id)
+    return {text: frozenset(ids) for text, ids in found.items()}

@@ -109,6 +109,36 @@ def loops(function: ir.Function) -> list[tuple[int, int]]:
     return [(at[i.label], pc) for pc, i in enumerate(function.body) if isinstance(i, ir.Jump) and at[i.label] < pc]
 
 
+def compared_with(test: ir.Expr, slot: int) -> list[ir.Expr] | None:
+    """What a test compares a slot's value with, by ==, != or `in` a list: to it, values that equal none of these are
+    all the same. None if it looks at the value in any other way."""
+    if slot not in free(test):
+        return []
+    parts: tuple[ir.Expr, ...]
+    match test:
+        case ir.Operate(operator="eq" | "ne", args=(ir.Local(slot=at), other)) if at == slot:
+            return None if slot in free(other) else [other]
+        case ir.Operate(operator="eq" | "ne", args=(other, ir.Local(slot=at))) if at == slot:
+            return None if slot in free(other) else [other]
+        case ir.Operate(operator="in" | "notin", args=(ir.Local(slot=at), ir.Operate(operator="list", args=items))):
+            return list(items) if at == slot and slot not in free(items) else None
+        case ir.And(operands=parts) | ir.Or(operands=parts) | ir.Operate(operator="not", args=parts):
+            pass
+        case ir.Choose(test=a, then=b, other=c):
+            parts = (a, b, c)
+        case ir.Marked(test=inner):
+            parts = (inner,)
+        case _:
+            return None
+    found: list[ir.Expr] = []
+    for part in parts:
+        values = compared_with(part, slot)
+        if values is None:
+            return None
+        found.extend(values)
+    return found
+
+
 SLOTS = ("slot", "target", "targets", "items", "counter", "reads")
 """The fields of the ir that are slots."""
 
