@@ -23,12 +23,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fkdsl.base.blocks import BLOCK, Blocks, Probabilities
 from fkdsl.base.errors import InternalError
 
 Key = int | str
-Probabilities = NDArray[np.float32] | NDArray[np.float64]
-BLOCK = 256
-"""Probabilities that are summed as one where there are more."""
 
 
 class Rng(Protocol):
@@ -69,7 +67,9 @@ class LabelledRng(Protocol):
         ...
 
 
-def weighted(rng: Rng, p: Probabilities, mass: float, labels: NDArray[np.int64] | None = None) -> tuple[int, float]:
+def weighted(
+    rng: Rng, p: Probabilities | Blocks, mass: float, labels: NDArray[np.int64] | None = None
+) -> tuple[int, float]:
     """(i, log w) with E[w 1{i = v}] = p[v] for every v: a properly weighted draw from p (n,), whose sum is `mass`; w is
     at most 1, rounding of the mass above it is cut off.
 
@@ -81,8 +81,8 @@ def weighted(rng: Rng, p: Probabilities, mass: float, labels: NDArray[np.int64] 
     (1, True)
     """
     if isinstance(rng, WeightedRng):
-        return rng.weighted(p, mass)
-    i = rng.labelled(p, labels) if labels is not None and isinstance(rng, LabelledRng) else rng.choice(p)
+        return rng.weighted(np.asarray(p), mass)
+    i = rng.labelled(np.asarray(p), labels) if labels is not None and isinstance(rng, LabelledRng) else rng.choice(p)
     return i, min(0.0, math.log(mass))
 
 
@@ -106,13 +106,6 @@ def check_probabilities(probabilities: ArrayLike) -> Probabilities:
     return p
 
 
-def block_sums(p: Probabilities, block: int = BLOCK) -> NDArray[np.float64]:
-    """The sums of each `block` probabilities, float64, a last, shorter block among them."""
-    whole = len(p) // block * block
-    sums = np.einsum("ij->i", p[:whole].reshape(-1, block)).astype(np.float64)
-    return sums if whole == len(p) else np.append(sums, p[whole:].sum())
-
-
 class KeyedRng:
     """A stream whose k-th draw is a pure function of (seed, key path, k)."""
 
@@ -128,17 +121,22 @@ class KeyedRng:
         return (int.from_bytes(draw, "little") >> 11) * 2.0**-53
 
     def choice(self, probabilities: ArrayLike) -> int:
+        if isinstance(probabilities, Blocks):
+            check_probabilities(probabilities.sums)
+            return self._of_blocks(probabilities)
         p = check_probabilities(probabilities)
-        if len(p) <= BLOCK:
-            sums = p.cumsum(dtype=np.float64)
-            return _passed(p, sums, self.uniform() * float(sums[-1]))
-        # A vocabulary is long: its blocks are summed in one pass, and only one of them is added up in order.
-        blocks = block_sums(p)
-        sums = blocks.cumsum()
+        if len(p) > BLOCK:
+            return self._of_blocks(Blocks(p))
+        sums = p.cumsum(dtype=np.float64)
+        return _passed(p, sums, self.uniform() * float(sums[-1]))
+
+    def _of_blocks(self, p: Blocks) -> int:
+        """A vocabulary is long: only the block that the draw falls into is added up in order."""
+        sums = p.sums.cumsum()
         left = self.uniform() * float(sums[-1])
-        k = _passed(blocks, sums, left)
-        block = p[k * BLOCK : (k + 1) * BLOCK]
-        return k * BLOCK + _passed(block, block.cumsum(dtype=np.float64), left - float(sums[k] - blocks[k]))
+        k = _passed(p.sums, sums, left)
+        block = p.of(k)
+        return k * p.block + _passed(block, block.cumsum(dtype=np.float64), left - float(sums[k] - p.sums[k]))
 
     def split(self, *key: Key) -> KeyedRng:
         return KeyedRng(key=derive(self.key, *key))

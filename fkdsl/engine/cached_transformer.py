@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from fkdsl.base.errors import CallError, InternalError
@@ -111,6 +112,11 @@ class CachedTransformer:
         """What the heads of a model that looks ahead made of a context whose row is at hand; None if it is not."""
         return self.cache.ahead(id(context))
 
+    def sums(self, context: Context, row: NDArray[Any]) -> NDArray[np.float64] | None:
+        """The sums of the blocks of exp(row), not to be written to, if this is the row at hand after the context and
+        the model gave them."""
+        return self.cache.sums(id(context)) if self.cached(context) is row else None
+
     def log_probs(self, contexts: Sequence[Context]) -> list[NDArray[Any]]:
         """For each context the (V,) log-probabilities (nats) of the token after it, not to be written to."""
         rows: dict[Context, NDArray[Any]] = {}
@@ -196,9 +202,10 @@ class CachedTransformer:
         for job, answer in zip(jobs, answers, strict=True):
             self.cache.put(answer.segment, [id(n) for n in job.run], id(job.base))
             ahead = answer.ahead if answer.ahead is not None else [None] * len(job.wanted)
-            for node, row, heads in zip(job.wanted, answer.log_probs, ahead, strict=True):
+            sums = answer.sums if answer.sums is not None else [None] * len(job.wanted)
+            for node, row, heads, of_row in zip(job.wanted, answer.log_probs, ahead, sums, strict=True):
                 rows[node] = row
-                self.cache.put_row(id(node), row, heads)
+                self.cache.put_row(id(node), row, heads, of_row)
         return rows
 
     def _measure(self, meter: Meter, jobs: Sequence[Job], batch: Sequence[ForwardRow], seconds: float) -> None:

@@ -13,6 +13,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from fkdsl.models.interface import Segment
@@ -49,6 +50,7 @@ class KVCache:
         self._of: dict[Node, Block] = {}
         self._rows: OrderedDict[Node, NDArray[Any]] = OrderedDict()
         self._ahead: dict[Node, Any] = {}
+        self._sums: dict[Node, NDArray[np.float64]] = {}
 
     # --------------------------------------------------------------- segments
 
@@ -99,12 +101,16 @@ class KVCache:
 
     # ------------------------------------------------------------------- rows
 
-    def put_row(self, node: Node, row: NDArray[Any], ahead: Any = None) -> None:
-        """Keeps a row, and with it, uncounted, what the model's heads made of the node."""
+    def put_row(
+        self, node: Node, row: NDArray[Any], ahead: Any = None, sums: NDArray[np.float64] | None = None
+    ) -> None:
+        """Keeps a row, and with it, uncounted, what the model's heads made of the node, and the sums of its blocks."""
         self._drop_row(node)
         self._rows[node] = row
         if ahead is not None:
             self._ahead[node] = ahead
+        if sums is not None:
+            self._sums[node] = sums
         self.held += row.nbytes
         self.held_rows += row.nbytes
 
@@ -118,8 +124,13 @@ class KVCache:
         """What was put with a node's row; None if nothing was, or the row is gone."""
         return self._ahead.get(node)
 
+    def sums(self, node: Node) -> NDArray[np.float64] | None:
+        """The sums of a row's blocks; None if they were not put, or the row is gone."""
+        return self._sums.get(node)
+
     def _drop_row(self, node: Node) -> None:
         self._ahead.pop(node, None)
+        self._sums.pop(node, None)
         row = self._rows.pop(node, None)
         if row is not None:
             self.held -= row.nbytes

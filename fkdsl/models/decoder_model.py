@@ -21,7 +21,7 @@ from fkdsl.models.decoder import Decoder, Shape, fits
 from fkdsl.models.digest import digest_of
 from fkdsl.models.interface import Answer, ForwardRow
 from fkdsl.models.kv_pool import KVPool
-from fkdsl.models.tokenized import Texts, TokenizedModel, normalised
+from fkdsl.models.tokenized import Texts, TokenizedModel, answered
 from fkdsl.models.tokenizer import vocabulary_of
 
 
@@ -43,7 +43,7 @@ class DecoderModel(TokenizedModel):
             raise InternalError("this model has no distribution after no token")
         with torch.inference_mode():
             logits, segments = self.decoder.forward(rows)
-            return [Answer(p, s) for p, s in zip(normalised(logits, rows), segments, strict=True)]
+            return answered(logits, rows, segments)
 
 
 def decoder_from_files(folder: Path, precision: str, dtype: torch.dtype, name: str) -> DecoderModel | None:

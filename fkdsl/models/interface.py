@@ -72,11 +72,13 @@ class ForwardRow:
 class Answer:
     """log_probs: (len(wanted), V), in nats, each row normalised, float32 (a table: float64); one row after no token if
     the row had none. segment: the cache of the row's tokens. ahead: (len(wanted),) what `LooksAhead.drafted` takes of
-    each position, from a model that looks ahead."""
+    each position, from a model that looks ahead. sums: (len(wanted), blocks) those of exp(log_probs) by blocks of
+    fkdsl.base.blocks.BLOCK, float64, from a model that makes them for a whole batch."""
 
     log_probs: Rows
     segment: Segment
     ahead: Sequence[Any] | None = None
+    sums: NDArray[np.float64] | None = None
 
 
 class LanguageModel(Protocol):

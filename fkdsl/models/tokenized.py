@@ -8,12 +8,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from fkdsl.base.blocks import BLOCK
 from fkdsl.base.errors import CallError
 from fkdsl.models.cost import Cost
-from fkdsl.models.interface import Answer, ForwardRow, Rows
+from fkdsl.models.interface import Answer, ForwardRow, Rows, Segment
 from fkdsl.models.kv_pool import KVPool
 from fkdsl.models.vocabulary import Vocabulary
+
+AT_ONCE = 4
+"""Positions that are normalised at once on a CPU."""
 
 
 @dataclass
@@ -78,6 +83,32 @@ class TokenizedModel:
 def normalised(logits: torch.Tensor, rows: Sequence[ForwardRow]) -> list[Rows]:
     """(wanted, V) log-probabilities of each row, of the logits of all wanted positions in order."""
     wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
-    chosen = torch.log_softmax(logits.to(wide), dim=-1).cpu().numpy()
+    return shared_out(torch.log_softmax(logits.to(wide), dim=-1).cpu().numpy(), rows)
+
+
+def answered(logits: torch.Tensor, rows: Sequence[ForwardRow], segments: Sequence[Segment]) -> list[Answer]:
+    """The answers of a batch, of the logits of all wanted positions in order: log-probabilities and their blocks' sums.
+
+    Some positions at a time: what lies between the logits and these stays in the processor's cache.
+    """
+    wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
+    n, V = logits.shape
+    whole = V // BLOCK * BLOCK
+    log_p = torch.empty((n, V), dtype=wide, device=logits.device)
+    sums = torch.empty((n, -(-V // BLOCK)), dtype=wide, device=logits.device)
+    size = AT_ONCE if logits.device.type == "cpu" else max(n, 1)
+    for i in range(0, n, size):
+        at = slice(i, i + size)
+        p = torch.log_softmax(logits[at].to(wide), dim=-1, out=log_p[at]).exp()
+        sums[at, : V // BLOCK] = p[:, :whole].view(len(p), -1, BLOCK).sum(-1)
+        if whole < V:
+            sums[at, -1] = p[:, whole:].sum(-1)
+    found = shared_out(log_p.cpu().numpy(), rows)
+    their_sums = shared_out(sums.cpu().numpy().astype(np.float64), rows)
+    return [Answer(p, s, sums=b) for p, s, b in zip(found, segments, their_sums, strict=True)]
+
+
+def shared_out(found: NDArray[Any], rows: Sequence[ForwardRow]) -> list[NDArray[Any]]:
+    """What was found at all wanted positions in order, to each row its own."""
     ends = np.cumsum([len(row.wanted) for row in rows])
-    return [chosen[end - len(row.wanted) : end] for end, row in zip(ends, rows, strict=True)]
+    return [found[end - len(row.wanted) : end] for end, row in zip(ends, rows, strict=True)]

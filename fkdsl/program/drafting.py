@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from fkdsl.base.blocks import Blocks
 from fkdsl.base.logspace import Floats
 from fkdsl.base.random import Rng
 from fkdsl.base.spans import Span
@@ -196,7 +197,7 @@ def drafted_context(particle: Running, d: Any) -> ContextState | None:
     return particle.contexts[d.index] if isinstance(d, ContextRef) and particle.guides.drafting is not None else None
 
 
-def speculative(rng: Rng, p: Floats, q: Floats | None) -> tuple[int, bool]:
+def speculative(rng: Rng, p: Blocks | Floats, q: Floats | None) -> tuple[int, bool]:
     """(x, whether it is q's): x ~ p, scaled to sum to 1, for any q of the same length; by q's own draw where that is
     kept.
 
@@ -204,7 +205,7 @@ def speculative(rng: Rng, p: Floats, q: Floats | None) -> tuple[int, bool]:
     """
     if q is None:
         return rng.choice(p), False
-    return verified(rng.split("verify"), rng.choice(q), p, q)
+    return verified(rng.split("verify"), rng.choice(q), np.asarray(p), q)
 
 
 def verified(rng: Rng, d: int, p: Floats, q: Floats) -> tuple[int, bool]:

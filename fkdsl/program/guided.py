@@ -21,13 +21,15 @@ from collections import deque
 from collections.abc import Hashable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fkdsl.base.blocks import Blocks
 from fkdsl.base.logspace import Floats
-from fkdsl.base.random import Rng, block_sums, weighted
+from fkdsl.base.random import Rng, weighted
 from fkdsl.base.spans import Span
 from fkdsl.engine.cached_transformer import Context
 from fkdsl.models.vocabulary import Vocabulary
@@ -56,8 +58,6 @@ TESTS, DEAR_TESTS = 256, 32
 """Outcomes that are tested at most before one is drawn, beyond those of the head."""
 ENOUGH = 0.05
 """Share of what is left that must be known to live for weighted rejection to be worth while."""
-LONG = 1024
-"""Outcomes of which some positive ones are looked for before all are counted."""
 AHEAD = 256
 """Contexts that are held for forced tokens."""
 
@@ -110,11 +110,11 @@ def draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any) -> None:
     found = outcomes(particle, d, weighed=weighed(given))
     if found is None:
         particle.drawn(frame, op.target, d.sample(rng))
-    elif not found.p.any():
+    elif not (p := found.blocks()).any():
         particle.weigh(-math.inf, op.span)
     else:
         before = drafted_context(particle, d)
-        i, kept = speculative(rng, found.p, draft_of(given, found))
+        i, kept = speculative(rng, p, draft_of(given, found))
         particle.drawn(frame, op.target, found.take(particle, i))
         went(particle, before, given, kept, found.token(i), op.span)
 
@@ -150,8 +150,8 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
     if found is None:
         particle.drawn(frame, op.target, d.sample(rng))
         return
-    p = found.p
-    A = total(p)
+    p = found.blocks()
+    A = p.mass()
     masses: dict[Span, float] = {}
     blame = op.span
     if mask is not None or allowed is not None:
@@ -162,7 +162,7 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
         return
     before = drafted_context(particle, d)
     q = draft_of(given, found, allowed_by(mask, allowed))
-    few = are_few(p, particle.guides.tested)
+    few = p.are_few(particle.guides.tested)
     if not guide.tried or not (few or particle.guides.rejection):
         i, log_w, kept = chosen_of(rng, p, q, A, found.allowed)
         weigh(particle, log_w, masses, blame)
@@ -171,30 +171,31 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
         return
     trials, log_w, kept = Trials(particle, op, found), 0.0, True
     if few:
-        support = np.flatnonzero(p)
+        support = np.flatnonzero(found.p)
         e = np.array([trials.lives(int(i)) for i in support])
-        A = total(p[support][e])
+        A = float(found.p[support][e].sum())
         if A > 0.0:
             live = support[e]
             labels = live if found.allowed is None else found.allowed[live]
-            i, log_w, kept = chosen_of(rng, p[live], None if q is None else q[live], A, labels)
+            i, log_w, kept = chosen_of(rng, found.p[live], None if q is None else q[live], A, labels)
             chosen = int(live[i])
     else:
-        p, worth_while = without_dead(particle.guides, guide, p, A, trials)
-        A = total(p)
-        if q is not None:
-            q, _ = without_dead(particle.guides, guide, q, total(q), trials)
+        worth_while = without_dead(particle.guides, guide, p, A, trials)
+        A = p.mass()
+        draft = Drafted(q) if q is not None else None
+        if draft is not None:
+            without_dead(particle.guides, guide, draft, draft.mass(), trials)
+            draft = draft if draft.any() else None
         if A > 0.0 and worth_while:
-            draft = Drafted(q) if q is not None and q.any() else None
             chosen, w = weighted_rejection(rng, p, trials.lives, draft=draft)
             A *= w
             kept = draft is not None and draft.kept
         elif A > 0.0:
-            chosen, kept = speculative(rng, p, q)
+            chosen, kept = speculative(rng, p, None if draft is None else np.asarray(draft))
             A *= trials.lives(chosen)
         log_w = min(0.0, math.log(A)) if A > 0.0 else -math.inf
     for i, place in trials.died.items():
-        masses[place] = masses.get(place, 0.0) + float(found.p[i])
+        masses[place] = masses.get(place, 0.0) + found.probability(i)
     if A <= 0.0:
         die(particle, masses, blame)
         return
@@ -221,7 +222,7 @@ def allowed_by(mask: TokenMask | None, allowed: Mask | None) -> Mask | None:
 
 
 def chosen_of(
-    rng: Rng, p: Floats, q: Floats | None, mass: float, labels: NDArray[np.int64] | None
+    rng: Rng, p: Blocks | Floats, q: Floats | None, mass: float, labels: NDArray[np.int64] | None
 ) -> tuple[int, float, bool]:
     """(i, log w, whether i is the draft's): a properly weighted draw from p, as `weighted`, by way of q if there is
     one."""
@@ -252,18 +253,8 @@ def refused(
     return masses
 
 
-def total(p: Floats) -> float:
-    """The sum. Of float32 it is pairwise, in float32: as close as the rows are."""
-    return float(p.sum()) if len(p) <= LONG else float(block_sums(p).sum())
-
-
-def are_few(p: Floats, most: int) -> bool:
-    """Whether at most so many outcomes have positive probability; of a long vocabulary, mostly seen at once."""
-    return bool(np.count_nonzero(p[:LONG]) <= most and np.count_nonzero(p) <= most)
-
-
-def without_dead(guides: Guides, guide: Guide, p: Floats, mass: float, trials: Trials) -> tuple[Floats, bool]:
-    """p, whose sum is `mass`, without outcomes that are known to die, and whether weighted rejection is worth while on
+def without_dead(guides: Guides, guide: Guide, p: Blocks, mass: float, trials: Trials) -> bool:
+    """Takes outcomes that are known to die out of p, whose sum is `mass`; whether weighted rejection is worth while on
     the rest.
 
     The likely outcomes are tested, and further ones in the order of their probability until those that live have a
@@ -272,36 +263,28 @@ def without_dead(guides: Guides, guide: Guide, p: Floats, mass: float, trials: T
     might try the whole vocabulary; one draw that lives or dies is proper too.
     """
     head, most = (DEAR_HEAD, DEAR_TESTS) if guide.dear else (guides.head, guides.tests)
-    p, left, living = p.copy(), mass, 0.0
+    left, living = mass, 0.0
 
     def test(i: int) -> None:
         nonlocal left, living
         if trials.lives(i):
-            living += float(p[i])
+            living += p[i]
         else:
-            left -= float(p[i])
-            p[i] = 0.0
+            left -= p[i]
+            p.remove(i)
 
-    likely = np.flatnonzero(p >= head * left)
-    likely = likely[np.argsort(-p[likely], kind="stable")].tolist()
+    likely = p.at_least(head * left)
     for i in likely:
         if living >= SETTLED * left:
             break
         test(i)
     if living < guides.enough * left:
-        for i in largest(p, most):
-            if p[i] > 0.0 and i not in likely:
+        for i in islice(p.descending(), most):
+            if i not in likely:
                 test(i)
             if living >= guides.enough * left:
                 break
-    return p, living >= guides.enough * left
-
-
-def largest(p: Floats, n: int) -> list[int]:
-    """The n likeliest outcomes, likeliest first, equal ones in their order. A vocabulary is too long to be sorted."""
-    first = np.arange(len(p)) if n >= len(p) else np.flatnonzero(p >= np.partition(p, -max(n, 1))[-max(n, 1)])
-    found: list[int] = first[np.argsort(-p[first], kind="stable")][:n].tolist()
-    return found
+    return living >= guides.enough * left
 
 
 def ask_ahead(particle: Running, need: NeedRows, text: Constrained, d: Any) -> None:

@@ -7,12 +7,13 @@ kernel chooses among them: `draw` here by their own probabilities, `guided.py` b
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fkdsl.base.blocks import Blocks, Sums
 from fkdsl.base.logspace import Floats, log_sum_exp
 from fkdsl.models.vocabulary import Vocabulary
 from fkdsl.program.distributions import Discrete, Distribution
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 Mask = NDArray[np.bool_]
 FEW = 4
 """One in so many tokens of a vocabulary are few."""
+SOME = 64
+"""Tokens that are taken out one by one; where more are refused, all that are left are exponentiated."""
 
 
 class Outcomes:
@@ -35,6 +38,14 @@ class Outcomes:
 
     p: Floats
     allowed: NDArray[np.int64] | None = None
+
+    def blocks(self) -> Blocks:
+        """p in blocks, for one draw to take apart."""
+        return Blocks(self.p)
+
+    def probability(self, i: int) -> float:
+        """p[i]."""
+        return float(self.p[i])
 
     def take(self, particle: Running, i: int) -> Any:
         """The value of outcome i, and what drawing it does to the particle's contexts."""
@@ -48,22 +59,46 @@ class Outcomes:
 class TokenOutcomes(Outcomes):
     """One for each token of the vocabulary, or for some; every context of the expression appends it.
 
-    row: (V,) log-probabilities in nats. mask: (V,) the tokens that are left, None for all.
+    row: (V,) log-probabilities in nats. mask: (V,) the tokens that are left, None for all. sums: of the blocks of
+    exp(row), where they are known.
     """
 
     def __init__(
-        self, row: Floats, refs: tuple[ContextRef, ...], vocabulary: Vocabulary, mask: Mask | None = None
+        self,
+        row: Floats,
+        refs: tuple[ContextRef, ...],
+        vocabulary: Vocabulary,
+        mask: Mask | None = None,
+        sums: Sums | None = None,
     ) -> None:
-        self.row, self.refs, self.vocabulary = row, refs, vocabulary
+        self.row, self.refs, self.vocabulary, self.mask, self.sums = row, refs, vocabulary, mask, sums
         # A vocabulary is long: where little of it is left, only that is exponentiated.
-        left = len(row) if mask is None else np.count_nonzero(mask)
-        if mask is not None and left < len(row) // FEW:
+        self.left = len(row) if mask is None else int(np.count_nonzero(mask))
+        if mask is not None and self.left < len(row) // FEW:
             self.allowed = np.flatnonzero(mask)
-            self.p = np.exp(row[self.allowed])
-        else:
-            self.p = np.exp(row)
-            if mask is not None and left < len(row):
-                self.p *= mask
+
+    @cached_property
+    def p(self) -> Floats:  # type: ignore[override]
+        if self.allowed is not None:
+            return np.exp(self.row[self.allowed])
+        p = np.exp(self.row)
+        if self.mask is not None and self.left < len(p):
+            p *= self.mask
+        return p
+
+    def probability(self, i: int) -> float:
+        if self.mask is not None and self.allowed is None and not self.mask[i]:
+            return 0.0
+        return float(np.exp(self.row[i if self.allowed is None else self.allowed[i]]))
+
+    def blocks(self) -> Blocks:
+        if self.sums is None or len(self.row) - self.left > SOME:
+            return Blocks(self.p)
+        found = Blocks.of_logs(self.row, self.sums)
+        if self.mask is not None and self.left < len(self.row):
+            for i in np.flatnonzero(~self.mask).tolist():
+                found.remove(i)
+        return found
 
     def take(self, particle: Running, i: int) -> Token:
         token = self.token(i)
@@ -105,6 +140,14 @@ def token_of(vocabulary: Vocabulary, i: int) -> Token:
     return Token(i, vocabulary.text((i,)), i in vocabulary.ends)
 
 
+def known_sums(particle: Running, d: Any, row: Floats) -> Sums | None:
+    """The sums of the blocks of exp(row), where it is a context's own row and its engine has them."""
+    if not isinstance(d, ContextRef):
+        return None
+    c = particle.contexts[d.index]
+    return particle.engines[c.model].sums(c.node, row)
+
+
 def outcomes(
     particle: Running,
     d: Any,
@@ -118,7 +161,7 @@ def outcomes(
         refs, row = particle.next_rows(d) if weighed is None else (leaves(d), weighed)
         vocabulary = particle.vocabulary(refs[0])
         mask = masks(vocabulary) if masks is not None else None
-        return TokenOutcomes(row, refs, vocabulary, mask)
+        return TokenOutcomes(row, refs, vocabulary, mask, known_sums(particle, d, row))
     match d:
         case ChoiceOf():
             each = scores(particle, d)

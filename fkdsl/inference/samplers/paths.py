@@ -30,9 +30,10 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fkdsl.base.blocks import Probabilities
 from fkdsl.base.errors import InternalError
 from fkdsl.base.logspace import Floats, check_log_weights
-from fkdsl.base.random import Key, KeyedRng, Probabilities, Rng, check_probabilities
+from fkdsl.base.random import Key, KeyedRng, Rng, check_probabilities
 from fkdsl.inference.interface import FeynmanKac, Watching
 
 S = TypeVar("S")

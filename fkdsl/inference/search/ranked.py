@@ -21,9 +21,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fkdsl.base.blocks import Probabilities
 from fkdsl.base.errors import InternalError
 from fkdsl.base.logspace import Floats
-from fkdsl.base.random import Key, Probabilities, WeightedRng, check_probabilities
+from fkdsl.base.random import Key, WeightedRng, check_probabilities
 from fkdsl.inference.enumeration import EnumeratingRng
 
 KEPT = 256

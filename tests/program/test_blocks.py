@@ -1,0 +1,178 @@
+"""Probabilities in blocks against the array that they stand for, exactly and operation by operation."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fkdsl
+from fkdsl.base.blocks import Blocks, block_sums
+from fkdsl.base.errors import InternalError
+from fkdsl.base.random import KeyedRng, weighted
+from fkdsl.inference.enumeration import expectation
+from fkdsl.inference.samplers.smc import importance
+from fkdsl.models.interface import ForwardRow
+from fkdsl.models.table import TableModel
+from fkdsl.models.tokenized import answered
+from fkdsl.program.guided import Guides
+from fkdsl.program.weighted_rejection import weighted_rejection
+from fkdsl.testing.laws import assert_same_masses, exact_measure, expected_measure
+
+SHARES = st.lists(st.integers(0, 4), min_size=1, max_size=9).filter(any)
+
+
+def probabilities(shares, dtype=np.float64):
+    return (np.array(shares) / sum(shares)).astype(dtype)
+
+
+def both_kinds(p, block):
+    """Of probabilities, and of their logarithms and sums."""
+    with np.errstate(divide="ignore"):
+        logs = np.log(p)
+    return Blocks(p, block), Blocks.of_logs(logs, Blocks(p, block).sums, block)
+
+
+@settings(max_examples=100)
+@given(SHARES, st.integers(1, 5), st.lists(st.integers(0, 8), max_size=4), st.sampled_from([0.05, 0.2, 0.5]), st.data())
+def test_blocks_are_the_array_that_they_stand_for(shares, block, removed, least, data):
+    p = probabilities(shares)
+    for blocks in both_kinds(p, block):
+        left = p.copy()
+        for i in removed:
+            if i < len(p):
+                blocks.remove(i)
+                left[i] = 0.0
+        least = data.draw(st.sampled_from([least, float(p.max())]))
+        order = [int(i) for i in np.argsort(-np.round(left, 12), kind="stable") if left[i] > 0.0]
+        assert abs(blocks.mass() - left.sum()) <= 1e-14
+        assert [round(left[i], 12) for i in blocks.descending()] == [round(left[i], 12) for i in order]
+        assert set(blocks.descending()) == set(order)
+        assert (
+            {i for i in order if left[i] > least + 1e-12}
+            <= set(blocks.at_least(least))
+            <= {i for i in order if left[i] >= least - 1e-12}
+        )
+        assert blocks.any() == bool(left.any())
+        assert [blocks.are_few(n) for n in range(10)] == [np.count_nonzero(left) <= n for n in range(10)]
+        np.testing.assert_allclose(np.asarray(blocks), left, atol=1e-15)
+        np.testing.assert_allclose([blocks[i] for i in range(len(p))], left, atol=1e-15)
+
+
+def test_what_is_equal_comes_in_its_order():
+    p = np.array([0.1, 0.3, 0.1, 0.3, 0.2])
+    blocks = Blocks(p, 2)
+    assert list(blocks.descending()) == [1, 3, 4, 0, 2]
+    assert blocks.at_least(0.15) == [1, 3, 4]
+
+
+def test_the_array_is_left_as_it_was():
+    p = probabilities([3, 1, 2])
+    blocks = Blocks(p, 2)
+    blocks.remove(0)
+    assert p[0] == 0.5
+    assert np.asarray(blocks)[0] == 0.0
+
+
+@given(SHARES, st.integers(1, 4))
+def test_a_draw_from_blocks_has_their_law(shares, block):
+    p = probabilities(shares)
+    for v in range(len(p)):
+        for kind in (0, 1):
+            found = expectation(
+                lambda rng, kind=kind: both_kinds(p, block)[kind].draw(rng), lambda i, v=v: float(i == v)
+            )
+            assert abs(found - p[v]) <= 1e-12
+
+
+@given(st.integers(0, 2**32), st.integers(300, 700), st.sampled_from([np.float32, np.float64]))
+def test_a_keyed_draw_is_the_same_from_blocks_and_from_the_array(seed, n, dtype):
+    p = probabilities(np.random.default_rng(seed).integers(0, 5, n) + np.eye(n)[0], dtype)
+    from_array = KeyedRng(seed).choice(p)
+    assert [KeyedRng(seed).choice(b) for b in both_kinds(p, 256)] == [from_array] * 2
+    labels = np.arange(n)
+    assert weighted(KeyedRng(seed), Blocks(p), 1.0, labels)[0] == from_array
+
+
+def test_blocks_of_nothing_and_of_nan_are_refused():
+    for p in (np.zeros(300), np.full(300, np.nan)):
+        with pytest.raises(InternalError):
+            KeyedRng(0).choice(Blocks(p))
+
+
+@given(SHARES, st.integers(1, 4), st.data())
+def test_rejection_from_logarithms_is_properly_weighted(shares, block, data):
+    p = probabilities(shares[:5] if any(shares[:5]) else [1])
+    e = data.draw(st.lists(st.booleans(), min_size=len(p), max_size=len(p)))
+    for v in range(len(p)):
+        found = expectation(
+            lambda rng: weighted_rejection(rng, both_kinds(p, block)[1], lambda i: e[i]),
+            lambda result, v=v: result[1] * (result[0] == v),
+        )
+        assert abs(found - p[v] * e[v]) <= 1e-12
+
+
+def with_sums(monkeypatch, error=1.0):
+    """Tables answer with the sums of their rows' blocks, as models do that make them for a batch."""
+    forward, lazily = TableModel.forward, []
+
+    def answers(model, rows):
+        return [replace(a, sums=[error * block_sums(np.exp(row)) for row in a.log_probs]) for a in forward(model, rows)]
+
+    monkeypatch.setattr(TableModel, "forward", answers)
+    made = Blocks.of_logs
+    monkeypatch.setattr(Blocks, "of_logs", lambda *args: lazily.append(0) or made(*args))
+    return lazily
+
+
+TEXT = """
+model m = table:
+    "" -> "a": 0.5, "b": 0.2, "c": 0.2, EOS: 0.1
+    "a" -> "a": 0.1, "b": 0.7, "c": 0.1, EOS: 0.1
+
+program main() -> str:
+    lm = prompt("")
+    while lm.tokens < 2 and not lm.done:
+        t ~ lm
+        condition t != "c" and lm.text != "ab"
+    u ~ prompt("")
+    return lm.text + str(u)
+"""
+
+
+@pytest.mark.parametrize("guides", [{}, {"tested": 0, "head": 2.0, "enough": 0.0}, {"tested": 0, "head": 0.4}])
+def test_sums_that_come_with_the_rows_keep_the_measure(monkeypatch, guides):
+    plain = exact_measure(fkdsl.parse(TEXT).without().feynman_kac())
+    lazily = with_sums(monkeypatch)
+    model = fkdsl.parse(TEXT).feynman_kac(guides=Guides(**guides))
+    assert_same_masses(expected_measure(model, lambda rng: importance(model, rng, 1)), plain)
+    assert lazily
+
+
+def test_wrong_sums_would_change_the_measure(monkeypatch):
+    """A planted bug. (A block that something was taken out of is summed anew.)"""
+    text = TEXT.replace('t != "c" and ', "")
+    plain = exact_measure(fkdsl.parse(text).without().feynman_kac())
+    with_sums(monkeypatch, 0.9)
+    model = fkdsl.parse(text).feynman_kac(guides=Guides(tested=0, head=2.0, enough=0.0))
+    with pytest.raises(AssertionError):
+        assert_same_masses(expected_measure(model, lambda rng: importance(model, rng, 1)), plain)
+
+
+@pytest.mark.parametrize("size", [1, 255, 256, 600])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_a_models_sums_are_those_of_its_rows(size, dtype):
+    torch.manual_seed(0)
+    wanted = [(0,), (), (0, 2), (0, 1, 2, 3)]
+    logits = (torch.randn(7, size) * 4).to(dtype)
+    rows = [ForwardRow(None, (1, 2, 3, 4), w) for w in wanted]
+    answers = answered(logits, rows, [None] * 4)
+    whole = np.concatenate([a.log_probs for a in answers])
+    wide = logits.to(torch.float64 if dtype == torch.float64 else torch.float32)
+    np.testing.assert_allclose(whole, torch.log_softmax(wide, -1).numpy(), atol=1e-6)
+    assert [len(a.log_probs) for a in answers] == [len(a.sums) for a in answers] == [1, 0, 2, 4]
+    for sums, row in zip(np.concatenate([a.sums for a in answers]), whole, strict=True):
+        assert sums.dtype == np.float64
+        np.testing.assert_allclose(sums, block_sums(np.exp(row)), atol=1e-6)
