@@ -14,7 +14,7 @@ The slow reference is the array itself, `np.asarray(p)`; a test holds both toget
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,7 +29,8 @@ ROUNDING = 1e-3
 
 
 class Chooses(Protocol):
-    """As much of a random stream as is needed here (fkdsl.base.random.Rng)."""
+    """As much of a random stream as is needed here (fkdsl.base.random.Rng). It may have `pick`: a choice from few of
+    which it is known that none is negative."""
 
     def choice(self, probabilities: ArrayLike) -> int: ...
 
@@ -102,8 +103,9 @@ class Blocks:
 
     def draw(self, rng: Chooses) -> int:
         """One drawn, by two choices: of a block, and within it."""
-        k = rng.choice(self.sums) if len(self.sums) > 1 else 0
-        return k * self.block + rng.choice(self.of(k))
+        choose: Callable[[Probabilities], int] = getattr(rng, "pick", rng.choice)
+        k = choose(self.sums) if len(self.sums) > 1 else 0
+        return k * self.block + choose(self.of(k))
 
     def at_least(self, least: float) -> list[int]:
         """Those of probability `least` > 0 or more, likeliest first, equal ones in their order."""

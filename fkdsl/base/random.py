@@ -106,6 +106,14 @@ def check_probabilities(probabilities: ArrayLike) -> Probabilities:
     return p
 
 
+def check_total(sums: NDArray[np.float64]) -> float:
+    """The last of running sums, if it is positive and finite; else InternalError."""
+    total = float(sums[-1])
+    if not 0.0 < total < math.inf:
+        raise InternalError(f"a choice needs probabilities with a positive, finite sum, not {total} over {sums.shape}")
+    return total
+
+
 class KeyedRng:
     """A stream whose k-th draw is a pure function of (seed, key path, k)."""
 
@@ -122,18 +130,19 @@ class KeyedRng:
 
     def choice(self, probabilities: ArrayLike) -> int:
         if isinstance(probabilities, Blocks):
-            check_probabilities(probabilities.sums)
             return self._of_blocks(probabilities)
         p = check_probabilities(probabilities)
-        if len(p) > BLOCK:
-            return self._of_blocks(Blocks(p))
+        return self._of_blocks(Blocks(p)) if len(p) > BLOCK else self.pick(p)
+
+    def pick(self, p: Probabilities) -> int:
+        """`choice` from few, of which it is known that none is negative."""
         sums = p.cumsum(dtype=np.float64)
-        return _passed(p, sums, self.uniform() * float(sums[-1]))
+        return _passed(p, sums, self.uniform() * check_total(sums))
 
     def _of_blocks(self, p: Blocks) -> int:
         """A vocabulary is long: only the block that the draw falls into is added up in order."""
         sums = p.sums.cumsum()
-        left = self.uniform() * float(sums[-1])
+        left = self.uniform() * check_total(sums)
         k = _passed(p.sums, sums, left)
         block = p.of(k)
         return k * p.block + _passed(block, block.cumsum(dtype=np.float64), left - float(sums[k] - p.sums[k]))

@@ -76,6 +76,18 @@ def as_argument(value: Any) -> Any:
     return value.text if isinstance(value, Token) else value
 
 
+def every(tests: tuple[Compute, ...]) -> Compute:
+    """Whether all hold, asked in order up to the first that does not."""
+
+    def decide(frame: ActiveFrame) -> bool:
+        for test in tests:  # noqa: SIM110 - a generator would take as long as a test
+            if not truth(test(frame)):
+                return False
+        return True
+
+    return decide
+
+
 class _Builder:
     """Builds one function; Invoke builds calls that look their callee up when they run, so recursion is fine."""
 
@@ -161,7 +173,7 @@ class _Builder:
                 return lambda frame: Record({n: v(frame) for n, v in zip(names, computed, strict=True)})
             case ir.And(operands=operands):
                 tests = tuple(map(self.expr, operands))
-                return guarded(e.span, lambda frame: all(truth(test(frame)) for test in tests))
+                return guarded(e.span, every(tests))
             case ir.Or(operands=operands):
                 tests = tuple(map(self.expr, operands))
                 return guarded(e.span, lambda frame: any(truth(test(frame)) for test in tests))

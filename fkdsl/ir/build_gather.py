@@ -6,6 +6,7 @@ variable keeps what it made of each text, for as long as the other values that i
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from itertools import chain
 from typing import Any
@@ -56,24 +57,38 @@ def remembering(e: ir.Gather, expr: Callable[[ir.Expr], Compute]) -> Compute:
     element, iterable, conditions = expr(e.element), expr(clause.iterable), tuple(map(expr, clause.conditions))
     reads = sorted(free((e.element, *clause.conditions)) - {target})
     made: dict[Any, dict[str, tuple[Any, ...]]] = {}
+    latest: tuple[tuple[Any, ...], dict[str, tuple[Any, ...]]] = ((), {})
 
     def make(frame: ActiveFrame, item: Any) -> tuple[Any, ...]:
         """What comes of an item: one value, or none."""
         frame.slots[target] = item
         return (element(frame),) if all(truth(c(frame)) for c in conditions) else ()
 
-    def run(frame: ActiveFrame) -> tuple[Any, ...]:
-        values = tuple([frame.slots[slot] for slot in reads])
-        known = made.setdefault(by_id(values), {}) if is_plain(values) else {}
-        if len(made) > REMEMBERED or len(known) > REMEMBERED:
+    def known_of(values: tuple[Any, ...]) -> dict[str, tuple[Any, ...]]:
+        """What is remembered for the other values."""
+        nonlocal latest
+        if len(made) > REMEMBERED or len(latest[1]) > REMEMBERED:
             made.clear()
+        elif made and all(map(operator.is_, values, latest[0])):
+            return latest[1]
+        if not is_plain(values):
+            return {}
+        latest = (values, made.setdefault(by_id(values), {}))
+        return latest[1]
+
+    def run(frame: ActiveFrame) -> tuple[Any, ...]:
+        slots = frame.slots
+        known = known_of(tuple([slots[slot] for slot in reads]))
         items = iterate(iterable(frame))
         if set(map(type, items)) <= TEXTS:
             frame.particle.burn(len(items), e.span)
-            for item in items:
-                if item not in known:
-                    known[item] = make(frame, item)
-            return tuple(chain.from_iterable(map(known.__getitem__, items)))
+            try:
+                return tuple(chain.from_iterable([known[item] for item in items]))
+            except KeyError:
+                for item in items:
+                    if item not in known:
+                        known[item] = make(frame, item)
+            return tuple(chain.from_iterable([known[item] for item in items]))
         out: list[Any] = []
         for item in items:
             frame.particle.burn(1, e.span)

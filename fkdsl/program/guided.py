@@ -321,7 +321,7 @@ class Trials:
 
     def __init__(self, particle: Running, op: DrawOp, found: Outcomes) -> None:
         self.particle, self.op, self.found = particle, op, found
-        key = (op.site, particle.state().key())
+        key = (op.site, (particle.resumed or particle.state()).key())
         self.tried = particle.guides.tried(key)
         self.died: dict[int, Span] = {}
 

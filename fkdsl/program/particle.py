@@ -25,6 +25,7 @@ from fkdsl.program.faults import LIMITS, Fault, Limits, NeedRows
 from fkdsl.program.guided import Guides
 from fkdsl.program.state import UNSET, Block, ContextState, Draw, Frame, ProgramState, Status
 from fkdsl.program.tokens import (
+    PLAIN,
     TokenDistribution,
     combine,
     contexts_in,
@@ -73,6 +74,7 @@ class Running:
         self.charges: list[Charge] = []
         self.ahead = False  # a twin that runs ahead of its particle (ahead.py)
         self.block: Block | None = None
+        self.resumed: ProgramState | None = None  # the state that it still is in
         self.owed: list[Owed] = []
         self.refused = NOWHERE  # the condition that a predicate of tokens last found false, where a run asks for blame
         self.drew: list[Draw] = []
@@ -84,6 +86,7 @@ class Running:
         self.frames = [ActiveFrame(f.function, f.pc, list(f.slots), f.target, self) for f in state.frames]
         self.contexts = list(state.contexts)
         self.block = state.block
+        self.resumed = state
 
     def state(self) -> ProgramState:
         """What it has come to, as a value; contexts that no variable reaches are gone from it."""
@@ -91,12 +94,18 @@ class Running:
             return ProgramState(
                 self.status, value=self.value, died=self.died, charges=tuple(self.charges), drawn=tuple(self.drew)
             )
-        reached = dict.fromkeys(i for f in self.frames for v in f.slots for i in contexts_in(v))
-        move = {old: new for new, old in enumerate(reached)}
-        frames = tuple(
-            Frame(f.function, f.pc, tuple(map_contexts(v, move) for v in f.slots), f.target) for f in self.frames
+        reached = dict.fromkeys(
+            [i for f in self.frames for v in f.slots if type(v) not in PLAIN for i in contexts_in(v)]
         )
-        contexts = tuple(self.contexts[i] for i in reached)
+        move = {old: new for new, old in enumerate(reached)}
+        stay = all(old == new for old, new in move.items())
+        frames = tuple(
+            [
+                Frame(f.function, f.pc, tuple(f.slots if stay else [map_contexts(v, move) for v in f.slots]), f.target)
+                for f in self.frames
+            ]
+        )
+        contexts = tuple([self.contexts[i] for i in reached])
         return ProgramState(
             Status.RUNNING, frames, contexts, charges=tuple(self.charges), drawn=tuple(self.drew), block=self.block
         )
@@ -123,6 +132,7 @@ class Running:
             except Fault as fault:
                 fault.span = fault.span or op.span
                 raise
+            self.resumed = None
             if self.rows:
                 self.pay()
                 self.rows = {}
@@ -233,7 +243,7 @@ class Running:
         c = self.contexts[ref.index]
         ends = self.vocabulary(ref).ends
         node = self.engines[c.model].extend(c.node, ids)
-        done = c.done or any(i in ends for i in ids)
+        done = c.done or not ends.isdisjoint(ids)
         pending = None if ids else c.pending
         self.contexts[ref.index] = ContextState(c.model, node, c.start, c.skip, done, pending)
 
@@ -270,6 +280,9 @@ class Running:
 
     def next_rows(self, d: TokenDistribution) -> tuple[tuple[ContextRef, ...], Floats]:
         """The contexts of an expression and its row (V,)."""
+        if isinstance(d, ContextRef) and not (c := self.contexts[d.index]).done and c.pending is None:
+            self.need([(c.model, c.node)])
+            return (d,), self.rows[c.node]
         refs = leaves(d)
         states = [self.contexts[r.index] for r in refs]
         for c in states:

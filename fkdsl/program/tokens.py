@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fkdsl.base.logspace import Floats, log_sum_exp
 from fkdsl.models.vocabulary import Vocabulary
-from fkdsl.program.values import ContextRef, Record
+from fkdsl.program.values import ContextRef, Record, Token
 
 
 @dataclass(frozen=True)
@@ -163,4 +163,6 @@ def contexts_in(value: Any) -> tuple[int, ...]:
     return ()
 
 
+PLAIN = frozenset({bool, int, float, str, type(None), Token})
+"""Types of most values: they hold no context."""
 _MAY_HOLD = (ContextRef, Product, Power, Mixture, ChoiceOf, Continues, tuple, Record)

@@ -1,5 +1,6 @@
 """Guided draws: same measure with and without them, exactly, and a Z_hat that varies no more."""
 
+import contextlib
 import math
 
 import numpy as np
@@ -12,7 +13,7 @@ from fkdsl.inference.enumeration import enumerate_outcomes, expectation
 from fkdsl.inference.samplers.smc import importance, smc
 from fkdsl.inference.samplers.steer import steer
 from fkdsl.program.code import DrawOp
-from fkdsl.program.guided import TESTS, Guides
+from fkdsl.program.guided import TESTS, Guides, Trials
 from fkdsl.program.weighted_rejection import weighted_rejection
 from fkdsl.testing import assert_same_measure, assert_unbiased, program_texts
 from fkdsl.testing.laws import assert_same_masses, exact_measure, expected_measure
@@ -241,3 +242,21 @@ def test_particles_that_share_a_trial_keep_their_own_weights():
     model = guided(text)
     assert_unbiased(model, lambda rng: importance(model, rng, 2))
     assert_same_masses(exact_measure(model), exact_measure(plain(text)))
+
+
+@settings(max_examples=30)
+@given(program_texts())
+def test_a_state_that_was_resumed_is_the_one_that_a_draw_finds(text):
+    """Trials are looked up by it without its being made again."""
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        begin = Trials.__init__
+
+        def checked(self, particle, op, found):
+            seen.append(particle.resumed is None or particle.resumed.key() == particle.state().key())
+            begin(self, particle, op, found)
+
+        patch.setattr(Trials, "__init__", checked)
+        with contextlib.suppress(fkdsl.PopulationDied):
+            fkdsl.parse(text).run("smc", particles=3, seed=1)
+    assert all(seen)

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fkdsl.engine.constraints.automaton import automaton
@@ -12,6 +12,7 @@ from fkdsl.engine.constraints.grammars import accepts
 from fkdsl.engine.constraints.languages import GrammarText, JsonText, Matches
 from fkdsl.program.library import numbers, sequences, structured, text
 from fkdsl.program.library.syllables import syllables_of
+from fkdsl.program.library.text import Begun, all_words
 from fkdsl.program.signatures import TABLE, BuiltinError
 
 short = st.text(max_size=12)
@@ -179,3 +180,30 @@ def test_a_word_with_a_letter_has_a_syllable(w):
 def test_a_grammar_that_lark_cannot_follow_is_a_mistake_of_the_program():
     with pytest.raises(BuiltinError, match="no Lark grammar"):
         TABLE["parses"].call("aa", 'start: "a"*\n%ignore "a"\n', folder=Path())
+
+
+PIECES = st.lists(
+    st.sampled_from(["a", "B2", "'", "-", " ", "_", "\u2019", "é", ".", "foo", "-bar", "\u0301", "x's", "²"]),
+    max_size=14,
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(st.tuples(PIECES, st.integers(0, 12)), max_size=6), st.integers(0, 3))
+def test_words_of_texts_that_begin_alike_are_those_of_each_alone(texts, long):
+    """Each text goes on from some beginning of the one before."""
+    begun, s = Begun(), ""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fkdsl.program.library.text.LONG", long)
+        for pieces, kept in texts:
+            s = s[: len(s) - kept] + "".join(pieces)
+            assert begun.words(s) == all_words(s)
+
+
+def test_what_is_known_of_a_text_spares_reading_it_again():
+    begun, read = Begun(), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fkdsl.program.library.text.all_words", lambda s: read.append(len(s)) or all_words(s))
+        for i in range(100):
+            begun.words("well " * 20 + "a " * i)
+    assert max(read[1:]) < 60

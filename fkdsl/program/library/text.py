@@ -29,13 +29,43 @@ MAX_DISTANCE = 2_000
 _WORD = regex.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
 _ASCII_WORD = re.compile(r"[A-Za-z0-9]+(?:['-][A-Za-z0-9]+)*")
 """The same for texts in ASCII, in half the time: every condition on words asks it of every text that is tried."""
+LONG = 32
+"""Characters after the last settled word from which on more are settled."""
 _SENTENCE = regex.compile(r"[^.!?]*[.!?]+|[^.!?]+\Z")
 
 
 @pure("words", [S], List(STR))
 def words(s: str) -> tuple[str, ...]:
     """The words of a text, in order, without punctuation."""
+    return _begun.words(s)
+
+
+class Begun:
+    """How a text began, and its words: the next one asked about mostly begins like the last, which differs by a token.
+
+    settled: all before the last word but one; a word that another follows stays what it is, however the text goes on.
+    """
+
+    def __init__(self) -> None:
+        self.settled, self.known = "", ()  # type: tuple[str, tuple[str, ...]]
+
+    def words(self, s: str) -> tuple[str, ...]:
+        begun = s.startswith(self.settled)
+        rest, known = (s[len(self.settled) :], self.known) if begun else (s, ())
+        found = known + all_words(rest)
+        if (not begun or len(rest) > LONG) and len(found) >= 2:
+            # Nothing behind a word's beginning reads like it: what is read as words is only the words themselves.
+            last = s.rfind(found[-1])
+            self.settled, self.known = s[: s.rfind(found[-2], 0, last)], found[:-2]
+        return found
+
+
+def all_words(s: str) -> tuple[str, ...]:
+    """`words` without what is known of another text."""
     return tuple((_ASCII_WORD if s.isascii() else _WORD).findall(s))
+
+
+_begun = Begun()
 
 
 @pure("last_word", [S], STR)
