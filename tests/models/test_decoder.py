@@ -2,6 +2,7 @@
 
 import copy
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -194,3 +195,26 @@ def test_packed_maps_in_the_librarys_modules_change_nothing(family):
     fast = model_of(module, Texts(vocabulary, list), "float32")
     assert isinstance(fast, HuggingFaceModel)
     assert np.abs(np.exp(before) - np.exp(fast.forward([row])[0].log_probs)).max() <= 1e-5
+
+
+@pytest.mark.parametrize("name", ["llama", "llama with one key for all", "llama with a key for each"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_one_query_a_row_attends_alike_in_either_precision(name, masked):
+    """bfloat16 goes by torch's own grouped queries on a CPU, float32 by a group's queries as a sequence."""
+    decoder = both(name)[1].decoder
+    H, K, W = decoder.heads, decoder.kv_heads, decoder.width
+    torch.manual_seed(2)
+    q, keys, values = (torch.randn(shape).bfloat16() for shape in ((5, H, W), (5, K, 7, W), (5, K, 7, W)))
+    q *= 4.0  # some keys matter more than others
+    mask = torch.zeros(5, 1, 1, 7, dtype=torch.bfloat16)
+    mask[2:, :, :, 4:] = -torch.inf
+    found = [
+        decoder._attend(
+            q.to(dtype), keys.to(dtype), values.to(dtype),
+            SimpleNamespace(mask=mask.to(dtype) if masked else None, places=None, flat=None),
+        ).float()
+        for dtype in (torch.float32, torch.bfloat16)
+    ]  # fmt: skip
+    assert (found[0] - found[1]).abs().max() <= 0.03
+    # A planted bug: heads in another order would share the wrong keys.
+    assert H == K or K == 1 or (found[0] - found[1].view(5, H, W).flip(1).view(5, -1)).abs().max() > 0.3
