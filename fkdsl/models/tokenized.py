@@ -17,9 +17,6 @@ from fkdsl.models.interface import Answer, ForwardRow, Rows, Segment
 from fkdsl.models.kv_pool import KVPool
 from fkdsl.models.vocabulary import Vocabulary
 
-AT_ONCE = 4
-"""Positions that are normalised at once on a CPU."""
-
 
 @dataclass
 class Texts:
@@ -89,18 +86,19 @@ def normalised(logits: torch.Tensor, rows: Sequence[ForwardRow]) -> list[Rows]:
 def answered(logits: torch.Tensor, rows: Sequence[ForwardRow], segments: Sequence[Segment]) -> list[Answer]:
     """The answers of a batch, of the logits of all wanted positions in order: log-probabilities and their blocks' sums.
 
-    Some positions at a time: what lies between the logits and these stays in the processor's cache.
+    On a CPU a position at a time for each thread: what lies between the logits and these stays in the processor's
+    caches.
     """
     wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
     n, V = logits.shape
     whole = V // BLOCK * BLOCK
-    log_p = torch.empty((n, V), dtype=wide, device=logits.device)
-    sums = torch.empty((n, -(-V // BLOCK)), dtype=wide, device=logits.device)
-    size = AT_ONCE if logits.device.type == "cpu" else max(n, 1)
-    for i in range(0, n, size):
-        at = slice(i, i + size)
-        p = torch.log_softmax(logits[at].to(wide), dim=-1, out=log_p[at]).exp()
-        sums[at, : V // BLOCK] = p[:, :whole].view(len(p), -1, BLOCK).sum(-1)
+    log_p, sums = (torch.empty((n, k), dtype=wide, device=logits.device) for k in (V, -(-V // BLOCK)))
+    size = min(torch.get_num_threads(), n) if logits.device.type == "cpu" else n
+    of_logits, of_p = (torch.empty((size, V), dtype=wide, device=logits.device) for _ in range(2))
+    for i in range(0, n, max(size, 1)):
+        at, k = slice(i, i + size), min(size, n - i)
+        p = torch.exp(torch.log_softmax(of_logits[:k].copy_(logits[at]), dim=-1, out=log_p[at]), out=of_p[:k])
+        torch.sum(p[:, :whole].view(k, -1, BLOCK), dim=-1, out=sums[at, : V // BLOCK])
         if whole < V:
             sums[at, -1] = p[:, whole:].sum(-1)
     found = shared_out(log_p.cpu().numpy(), rows)
