@@ -99,7 +99,7 @@ class Blocks:
         k = i // self.block
         found = self.of(k)
         found[i % self.block] = 0.0
-        self.sums[k] = found.sum(dtype=np.float64)
+        self.sums[k] = np.add.reduce(found)
 
     def draw(self, rng: Chooses) -> int:
         """One drawn, by two choices: of a block, and within it."""

@@ -95,7 +95,9 @@ class TokenOutcomes(Outcomes):
         if self.sums is None or len(self.row) - self.left > SOME:
             return Blocks(self.p)
         found = Blocks.of_logs(self.row, self.sums)
-        if self.mask is not None and self.left < len(self.row):
+        if self.mask is not None and self.left == len(self.row) - 1:
+            found.remove(int(self.mask.argmin()))
+        elif self.mask is not None and self.left < len(self.row):
             for i in np.flatnonzero(~self.mask).tolist():
                 found.remove(i)
         return found
