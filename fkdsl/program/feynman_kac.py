@@ -163,6 +163,8 @@ class SteeringModel:
                 with nullcontext() if clock is None else clock.line(clock.owners[constraint]):
                     constraint.prepare(lists)
             pending = blocked
+        for particle in particles:
+            particle.let_go()
         return [(ended[i][1], particle.log_G) for i, particle in enumerate(particles)]
 
     def _answer(self, drafting: Drafting, asked: Mapping[str, Mapping[Question, Sequence[Running]]]) -> None:

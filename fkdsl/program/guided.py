@@ -91,7 +91,10 @@ class Guides:
         """Forgets the trials of the step before; with drafts, of the last step that ran ahead of this one."""
         self.trials.append({})
         while len(self.trials) > (1 if self.drafting is None else len(self.drafting.held) + 1):
-            self.trials.popleft()
+            for tried in self.trials.popleft().values():
+                for trial in tried.values():
+                    if not isinstance(trial, Span):
+                        trial.let_go()
         if self.drafting is not None:
             self.drafting.new_step()
 
@@ -332,7 +335,10 @@ class Trials:
             twin = self.particle.fork()
             twin.drawn(twin.frames[-1], self.op.target, self.found.take(twin, i))
             twin.try_out()
-            trial = (twin.died or self.op.span) if twin.status is Status.DEAD else twin
+            trial = twin
+            if twin.status is Status.DEAD:
+                trial = twin.died or self.op.span
+                twin.let_go()
             self.tried[i] = trial
         if isinstance(trial, Span):
             self.died[i] = trial

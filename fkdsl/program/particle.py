@@ -110,6 +110,11 @@ class Running:
             Status.RUNNING, frames, contexts, charges=tuple(self.charges), drawn=tuple(self.drew), block=self.block
         )
 
+    def let_go(self) -> None:
+        """The end of its use. Its frames hold it: with that, what it holds is gone at once, contexts above all, and
+        not when Python next looks for cycles, which it then does seldom."""
+        self.frames = []
+
     # ---------------------------------------------------------------- running
 
     def go(self) -> None:
