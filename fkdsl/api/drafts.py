@@ -18,13 +18,13 @@ NGRAM, HEADS = "ngram", "heads"
 
 
 def drafting_of(engines: Engines, names: Sequence[str], method: str, options: Mapping[str, Any]) -> Drafting | None:
-    """How the models of these names are drafted in a run; None for not at all. Loads them.
+    """How the models of these names are drafted in a run; None for not at all, or where there are none. Loads them.
 
     Raises CallError for a model without heads, and for a draft with another vocabulary.
     """
     checked = check_options(method, options)
     by = checked.get("draft")
-    if by is None:
+    if by is None or not names:
         return None
     weighs = checked["verify"] == "weigh"
     return Drafting({name: DraftOf(draft_of(engines, name, by), checked["block"], weighs) for name in names})

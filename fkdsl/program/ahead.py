@@ -35,7 +35,12 @@ if TYPE_CHECKING:
 MOST = 64
 """Rows of one observation that are asked for ahead at most."""
 LEAD = 4
-"""Blocks that a scout may be ahead of its particle."""
+"""Blocks' worth of steps that a scout may be ahead of its particle, and a twin of where it set out."""
+
+
+def lead_of(drafting: Drafting) -> int:
+    """Steps that may be made ahead: draws from other things than models have no row to stop at."""
+    return LEAD * max(of.block for of in drafting.of.values())
 
 
 class Made(NamedTuple):
@@ -100,6 +105,7 @@ class Scout(Asking):
         self.made[self.rng.key] = Made(self.before, after, self.running.log_G)
         self.lead = self.lead - 1 if after.status is Status.RUNNING else 0
         self.before, self.rng = after, self.rng.later(1)
+        self.running.let_go()
         self.running = self.model.running(self.rng, after)
 
     def answer(self, rows: Sequence[object]) -> None:
@@ -119,10 +125,11 @@ class Twin(Asking):
         self.running.ahead = True
         self.running.draws, self.running.block = running.draws, running.block
         self.found: list[tuple[str, Context]] = []
+        self.lead = lead_of(drafting)
 
     def go(self) -> None:
         running = self.running
-        while running.status is Status.RUNNING:
+        while running.status is Status.RUNNING and self.lead > 0:
             try:
                 running.go()
             except (Fault, CallError):
@@ -135,6 +142,7 @@ class Twin(Asking):
                 assert isinstance(running.rng, Foreseen)
                 running.rng = running.rng.later(1)
                 running.draws, running.boundary = 0, False
+                self.lead -= 1
 
     def _supplied(self, need: NeedRows) -> bool:
         """Whether the twin can go on at once; if not it has a question, or is at its end."""
@@ -200,8 +208,20 @@ class Ahead:
         for twin in twins:
             for name, node in twin.found:
                 wanted.setdefault(name, {})[node] = None
+            twin.running.let_go()
+        for scout in (*before[1].values(), *found):
+            if self.scouts.get(scout.rng.key) is not scout:
+                scout.running.let_go()
         self.drafting.hold(node for nodes in wanted.values() for node in nodes)
         return wanted
+
+    def end(self) -> None:
+        """Nobody goes on: lets go of everything."""
+        for scout in self.scouts.values():
+            scout.running.let_go()
+        self.made, self.scouts = {}, {}
+        self.drafting.held.clear()
+        self.drafting.answers.clear()
 
     def _scout(
         self,
@@ -212,7 +232,7 @@ class Ahead:
         scouts: dict[bytes, Scout],
     ) -> Scout | None:
         """The scout of a particle that is at x after the step of a stream; what it has made before is kept."""
-        lead, rng = LEAD * max(of.block for of in self.drafting.of.values()), rng.later(1)
+        lead, rng = lead_of(self.drafting), rng.later(1)
         while (step := made.get(rng.key)) is not None and step.before is x:
             self.made[rng.key] = step
             x, rng, lead = step.after, rng.later(1), lead - 1

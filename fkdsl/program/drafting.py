@@ -40,10 +40,11 @@ if TYPE_CHECKING:
 UNIFORM = 0.02
 """Share of a uniform in a draft that is weighed: p / q is then at most 50 V, and a token that q rules out can come."""
 ANSWERS = 32_000_000
-"""Bytes of a draft's answers that are kept: a question is asked when running ahead and again when drawing."""
+"""Bytes of a draft's answers that are kept at most: a question is asked when running ahead and again when drawing."""
 
 HELD = 6
-"""Blocks' worth of steps for which contexts are held that were asked for before their time."""
+"""Blocks' worth of steps for which contexts are held that were asked for before their time, and drafts' answers that
+nobody asks for."""
 
 
 @dataclass(frozen=True)
@@ -71,19 +72,23 @@ class Tally:
 @dataclass
 class Drafting:
     """of: by the program's names of its models, those that are drafted. held: contexts whose rows were asked for before
-    their time, of the last steps."""
+    their time, of the last steps. answers: those last asked for, last, with the step that did."""
 
     of: Mapping[str, DraftOf]
     tally: Tally = field(default_factory=Tally)
     held: deque[list[Context]] = field(default_factory=deque)
-    answers: OrderedDict[Question, Row | None] = field(default_factory=OrderedDict)
+    answers: OrderedDict[Question, tuple[int, Row | None]] = field(default_factory=OrderedDict)
+    step: int = 0
 
     def log_probs(self, model: str, questions: Sequence[Question]) -> list[Row | None]:
         """A draft's answers; those given before are remembered."""
         new = [q for q in dict.fromkeys(questions) if q not in self.answers]
         for question, row in zip(new, self.of[model].draft.log_probs(new), strict=True):
-            self.answers[question] = row
-        found = [self.answers[q] for q in questions]
+            self.answers[question] = (self.step, row)
+        found = [self.answers[q][1] for q in questions]
+        for question, row in zip(questions, found, strict=True):
+            self.answers[question] = (self.step, row)
+            self.answers.move_to_end(question)
         size = next((row.nbytes for row in found if row is not None), 1)
         while len(self.answers) > max(len(found), ANSWERS // size):
             self.answers.popitem(last=False)
@@ -97,9 +102,14 @@ class Drafting:
 
     def new_step(self) -> None:
         """Lets go of what no block can come back to."""
+        most = HELD * max(of.block for of in self.of.values())
         self.held.append([])
-        while len(self.held) > HELD * max(of.block for of in self.of.values()):
+        while len(self.held) > most:
             self.held.popleft()
+        self.step += 1
+        # An answer holds its contexts, and they their cache.
+        while self.answers and self.step - next(iter(self.answers.values()))[0] > most:
+            self.answers.popitem(last=False)
 
 
 class Owed(NamedTuple):

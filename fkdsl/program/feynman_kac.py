@@ -74,6 +74,8 @@ class SteeringModel:
         arrived = [(rng, m.after) for rng, m in zip(rngs, made, strict=True) if m is not None]
         moved = iter(self._run(running, "", arrived))
         steps = [(m.after, m.log_G) if m is not None else next(moved) for m in made]
+        if self._ahead is not None and not any(x.status is Status.RUNNING for x, _ in steps):
+            self._ahead.end()
         return [x for x, _ in steps], np.array([g for _, g in steps], dtype=np.float64)
 
     def running(self, rng: Rng, x: ProgramState) -> Running:

@@ -1,5 +1,6 @@
 """`draft=` as users say it: in a file, on the command line, from Python; what it saves, and what it refuses."""
 
+import gc
 import json
 from dataclasses import asdict
 
@@ -97,3 +98,52 @@ def test_a_drafted_run_that_was_stopped_ends_as_if_it_had_not(tmp_path):
         assert [p.value for p in again.particles] == [p.value for p in whole.particles]
         # Batches of other shapes round otherwise.
         assert [p.weight for p in again.particles] == pytest.approx([p.weight for p in whole.particles], rel=1e-5)
+
+
+@pytest.mark.parametrize("verify", ["sample", "weigh"])
+def test_a_program_without_a_model_runs_with_a_draft(verify):
+    program = fkdsl.parse("program main() -> bool:\n    x ~ bernoulli(0.5)\n    return x\n")
+    with_draft = program.run("smc", draft="ngram", verify=verify)
+    assert with_draft.posterior == program.run("smc").posterior
+    assert with_draft.drafts is None
+
+
+def test_what_runs_ahead_stops_where_draws_ask_no_model(monkeypatch):
+    """Between two tokens there may be as many other draws as the particle has steps."""
+    text = """
+program main() -> str:
+    lm = prompt("")
+    t ~ lm
+    while lm.tokens < 9:
+        t ~ lm
+        for _i in range(10000):
+            _x ~ bernoulli(0.5)
+    return lm.text
+"""
+    steps = 0
+    later = fkdsl.base.random.Foreseen.later
+
+    def counted(self, n):
+        nonlocal steps
+        steps += 1
+        return later(self, n)
+
+    monkeypatch.setattr("fkdsl.base.random.Foreseen.later", counted)
+    with pytest.raises(fkdsl.BudgetEnded):
+        fkdsl.parse(text).run("smc", particles=2, draft="heads", max_steps=30)
+    assert steps < 1000
+
+
+@pytest.mark.parametrize("draft", ["heads", "ngram"])
+def test_contexts_are_gone_with_the_run_without_the_collector_of_cycles(draft):
+    program = fkdsl.parse(PLAYS)(n=40)
+    left = []
+    gc.disable()
+    try:
+        for how in ({}, {"draft": draft}):
+            engines = program.engines()
+            program.run("smc", particles=4, ess=1.0, engines=engines, **how)
+            left.append(len(engines[""].tree))
+    finally:
+        gc.enable()
+    assert left[1] <= left[0]

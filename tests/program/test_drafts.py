@@ -15,7 +15,7 @@ from fkdsl.inference.enumeration import enumerate_outcomes, expectation
 from fkdsl.inference.run import run
 from fkdsl.models.table import TableModel
 from fkdsl.program.ahead import Ahead
-from fkdsl.program.drafting import Drafting, DraftOf, speculative
+from fkdsl.program.drafting import HELD, Drafting, DraftOf, speculative
 from fkdsl.program.guided import Guides
 from fkdsl.program.places import Places
 from fkdsl.program.serialise import state_from_json, state_to_json
@@ -269,3 +269,16 @@ def test_a_particle_draws_the_same_after_its_state_was_written_and_read():
         ((state,), _), ((other,), _) = (model.step([KeyedRng(t)], [x]) for x in (state, again))
         assert other.key() == state.key()
         assert other.block == state.block
+
+
+def test_answers_that_nobody_asks_for_are_let_go():
+    """Those of a draft with nothing to say too: they hold contexts."""
+    engine = CachedTransformer(TableModel("table", TABLE))
+    how = drafting("ngram", block=2)
+    for i in range(40):
+        how.new_step()
+        node = engine.extend(engine.root, (0, i % 2, *[1] * i))
+        how.log_probs("", [Question(node, engine.root)])
+        assert len(how.answers) <= HELD * 2 + 1
+    (again,) = how.log_probs("", [Question(node, engine.root)])
+    assert again is how.answers[Question(node, engine.root)][1]
