@@ -122,6 +122,11 @@ DRAFTS = {
     "verify": Option("sample", one_of=("sample", "weigh"), doc="speculative draws, or weights p/q: sample or weigh"),
 }
 """Options of the methods that draw each particle's tokens in turn: how tokens are drafted (fkdsl.program.drafting)."""
+UNWEIGHED = {
+    "rejection": "whose weights p/q can be above 1",
+    "local": "under which its answer would depend on the draft",
+}
+"""Methods that take drafts, but not as proposals, and why."""
 DRAFTED = ("smc", "steer", "importance", "rejection", "alive", "local")
 
 
@@ -171,6 +176,8 @@ def check_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     if found.get("draft", NO_DRAFT) != NO_DRAFT:
         if found.get("moves"):
             raise CallError(f"{name}: moves of whole paths take no draft", "leave one of the two out")
+        if found["verify"] == "weigh" and name in UNWEIGHED:
+            raise CallError(f"{name}: verify cannot be `weigh`, {UNWEIGHED[name]}", "leave verify out")
         return found
     if alone := [k for k in ("block", "verify") if k in options]:
         raise CallError(f"{name}: {alone[0]} says how tokens are drafted, and nothing drafts them", 'add draft="ngram"')

@@ -113,7 +113,7 @@ class Drafting:
 
 
 class Owed(NamedTuple):
-    """A token that was drawn from q: p(token | node) / q is still to be weighed. log_q: nats. place: of the draw."""
+    """A token that was drawn from q: p(token | node) / q is still to be weighed. log_q: nats. place: its line."""
 
     model: str
     node: Context
@@ -174,9 +174,7 @@ def distance_in_block(particle: Running, c: ContextState, of: DraftOf) -> int | 
     return distance(c.node, particle.block.base, min(of.block, of.draft.reach))
 
 
-def went(
-    particle: Running, c: ContextState | None, given: Proposal | None, kept: bool, token: int, place: Span
-) -> None:
+def went(particle: Running, c: ContextState | None, given: Proposal | None, kept: bool, token: int) -> None:
     """A token was drawn at c, as its context was before: the block goes on, or another begins."""
     drafting = particle.guides.drafting
     if drafting is None or c is None or (of := drafting.of.get(c.model)) is None:
@@ -194,6 +192,7 @@ def went(
     if not of.weighs:
         return
     if given is not None:
+        place = particle.drew[-1].place
         particle.owed.append(Owed(c.model, c.node, token, float(given.row[token]), place))
     elif particle.draws > 1:
         # A step is one block: this token, which has no draft, ends it.

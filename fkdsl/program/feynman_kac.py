@@ -9,6 +9,7 @@ and one batched forward for each language model answers all of it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -51,8 +52,8 @@ class SteeringModel:
         self.code, self.engines, self.arguments, self.limits = code, engines, tuple(arguments), limits
         self.guides = guides if guides is not None else Guides()
         drafting = self.guides.drafting
-        ahead = drafting is not None and not any(of.weighs for of in drafting.of.values())
-        self._ahead = Ahead(drafting) if drafting is not None and ahead else None
+        self._weighs = drafting is not None and any(of.weighs for of in drafting.of.values())
+        self._ahead = Ahead(drafting) if drafting is not None and not self._weighs else None
 
     # ----------------------------------------------------- FeynmanKac protocol
 
@@ -111,8 +112,8 @@ class SteeringModel:
         return ", ".join(variables) or "(start)"
 
     def log_bound(self, x: ProgramState) -> float:
-        """0 for a program none of whose lines can weigh more than 1, inf for others."""
-        return self.code.log_bound
+        """0 for a program none of whose lines can weigh more than 1, inf for others, and where a draft is weighed."""
+        return math.inf if self._weighs else self.code.log_bound
 
     def charges(self, x: ProgramState) -> Sequence[Charge]:
         """What each line added to log G in the step that led to x."""

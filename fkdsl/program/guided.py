@@ -119,7 +119,7 @@ def draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any) -> None:
         before = drafted_context(particle, d)
         i, kept = speculative(rng, p, draft_of(given, found))
         particle.drawn(frame, op.target, found.take(particle, i))
-        went(particle, before, given, kept, found.token(i), op.span)
+        went(particle, before, given, kept, found.token(i))
 
 
 def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide: Guide) -> None:
@@ -170,7 +170,7 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
         i, log_w, kept = chosen_of(rng, p, q, A, found.allowed)
         weigh(particle, log_w, masses, blame)
         particle.drawn(frame, op.target, found.take(particle, i))
-        went(particle, before, given, kept, found.token(i), op.span)
+        went(particle, before, given, kept, found.token(i))
         return
     trials, log_w, kept = Trials(particle, op, found), 0.0, True
     if few:
@@ -206,7 +206,7 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
     assert not isinstance(alive, Span)
     particle.become(alive)
     weigh(particle, log_w, masses, blame)
-    went(particle, before, given, kept, found.token(chosen), op.span)
+    went(particle, before, given, kept, found.token(chosen))
 
 
 def weighed(given: Proposal | None) -> Floats | None:

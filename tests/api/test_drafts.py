@@ -60,6 +60,8 @@ def test_a_file_says_how_its_tokens_are_drafted(tmp_path, capsys):
         ("infer smc(block=2)", "smc: block says how tokens are drafted, and nothing drafts them"),
         ('infer smc(draft="ngram", block=0)', "smc: block must be between 1 and 64, not 0"),
         ('infer smc(draft="ngram", verify="weight")', "smc: verify cannot be `weight`"),
+        ('infer rejection(draft="ngram", verify="weigh")', "rejection: verify cannot be `weigh`, whose weights p/q"),
+        ('infer local(draft="ngram", verify="weigh")', "local: verify cannot be `weigh`, under which its answer"),
         ('infer smc(moves=1, draft="ngram")', "smc: moves of whole paths take no draft"),
         ('infer exact(draft="ngram")', "`exact` has no option `draft`"),
     ],
@@ -147,3 +149,12 @@ def test_contexts_are_gone_with_the_run_without_the_collector_of_cycles(draft):
     finally:
         gc.enable()
     assert left[1] <= left[0]
+
+
+def test_blame_of_a_weighed_token_is_the_line_that_draws_the_text():
+    """Not the prelude's, in which `text` draws it."""
+    program = fkdsl.parse('program p() -> str:\n    lm = prompt("R")\n    s ~ text(lm, max_tokens=8)\n    return s\n')
+    steps = []
+    program.run("importance", particles=2, draft="heads", verify="weigh", blame=True, observer=steps.append)
+    charged = {c.place for step in steps for p in step.particles for c in p.state.charges if c.log_weight}
+    assert {(place.source.name, place.line) for place in charged} == {("<text>", 3)}
