@@ -2,12 +2,16 @@
 
 import gc
 import json
+import math
 from dataclasses import asdict
 
 import pytest
 
 import fkdsl
 from fkdsl.cli.main import main
+from fkdsl.engine.cached_transformer import CachedTransformer
+from fkdsl.engine.drafts import HeadsDraft, Question, with_heads
+from fkdsl.models.registry import load_model
 from fkdsl.models.tiny.files import write
 from fkdsl.models.tiny.transformer import TinyShape, initialised
 
@@ -158,3 +162,23 @@ def test_blame_of_a_weighed_token_is_the_line_that_draws_the_text():
     program.run("importance", particles=2, draft="heads", verify="weigh", blame=True, observer=steps.append)
     charged = {c.place for step in steps for p in step.particles for c in p.state.charges if c.log_weight}
     assert {(place.source.name, place.line) for place in charged} == {("<text>", 3)}
+
+
+def test_a_weighed_block_of_tiny_weighs_each_drafted_byte():
+    """log w = sum of log p - log q over the bytes that are not a block's first, by the heads and the plain model."""
+    program = fkdsl.parse(PLAYS.replace("        condition t != EOS\n", "").replace("while", "while not lm.done and"))
+    result = program(n=8).run("importance", particles=3, draft="heads", block=3, verify="weigh", seed=3)
+    plain = CachedTransformer(load_model("tiny"))
+    engine = with_heads(plain)
+    draft = HeadsDraft(engine)
+    for particle in result.particles:
+        ids, expected = list(particle.value.encode()), -math.log(3)
+        assert len(ids) == 8
+        for i, token in enumerate(ids):
+            if i % 4:
+                start = engine.start("ROMEO:\n")
+                question = Question(engine.extend(start, ids[:i]), engine.extend(start, ids[: i - i % 4]))
+                (row,) = draft.log_probs([question])
+                q = math.log(0.98 * math.exp(row[token]) + 0.02 / 257)
+                expected += plain.logprob_of(plain.extend(plain.start("ROMEO:\n"), ids[:i]), [token]) - q
+        assert particle.log_weight == pytest.approx(expected, abs=1e-3)
