@@ -10,7 +10,7 @@
              verify="weigh"; and forwards a run
 
 Texts: `plays` is tiny's own kind of text, `short` the same with words of five letters at most; `list` repeats a list
-that stands in the prompt, by smollm2. It asserts nothing.
+that stands in the prompt, `refrain` a line that stands in it four times, by smollm2. It asserts nothing.
 """
 
 from __future__ import annotations
@@ -37,6 +37,14 @@ program plays(n: int = 200) -> str:
     return lm.text
 """
 SHORT = PLAYS.replace("condition t != EOS", "condition t != EOS and all(letters(w) <= 5 for w in words(lm.text))")
+REFRAIN = """model "smollm2"
+program refrain(n: int = 64) -> str:
+    lm = prompt(join(["Row, row, row your boat, gently down the stream." for i in range(4)], "\\n"))
+    while lm.tokens < n:
+        t ~ lm
+        condition t != EOS
+    return lm.text
+"""
 LIST = """model "smollm2"
 program list(n: int = 64) -> str:
     lm = prompt("Fruit: apple, banana, cherry, grape, lemon, mango, orange, papaya, peach, pear, plum, quince.\\n" +
@@ -51,6 +59,7 @@ CASES: list[tuple[str, str, str, str, int]] = [
     ("plays", PLAYS, "tiny", "ngram", 3),
     ("short", SHORT, "tiny", "heads", 3),
     ("list", LIST, "smollm2", "ngram", 4),
+    ("refrain", REFRAIN, "smollm2", "ngram", 7),
 ]
 
 
