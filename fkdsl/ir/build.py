@@ -156,7 +156,10 @@ class _Builder:
             t = guide.text
             parts = tuple((span, self.expr(e)) for span, e in t.parts)
             text = code.TextGuide(self.expr(t.language), t.until, t.origin, t.stop, t.ahead, parts)
-        return code.Guide(mask, guide.reads, guide.tried, guide.absorbed[0].span, text, guide.dear, compared)
+        blame = guide.absorbed[0].span
+        return code.Guide(
+            mask, guide.reads, guide.tried, blame, text, guide.dear, compared, guide.glances, guide.tells_all
+        )
 
     # ------------------------------------------------------------ expressions
 

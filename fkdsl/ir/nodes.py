@@ -177,7 +177,8 @@ class Guide:
     mask: a predicate of the token in the draw's target, true of every token that can live; reads: the other slots that
     it looks at. tried: whether outcomes are tried. absorbed: the conditions that the draw looks ahead to. text: the
     constraint on the text that the draw is part of. dear: whether trying an outcome costs much: Python of the
-    program's, a parse.
+    program's, a parse. glances: how many conditions right behind the draw look at nothing but values and contexts'
+    texts; tells_all: whether nothing else can weigh before the next draw.
     """
 
     mask: Expr | None = None
@@ -186,6 +187,8 @@ class Guide:
     absorbed: tuple[Absorbed, ...] = ()
     text: TextGuide | None = None
     dear: bool = False
+    glances: int = 0
+    tells_all: bool = False
 
 
 @dataclass(frozen=True)

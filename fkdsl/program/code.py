@@ -102,8 +102,9 @@ class Guide:
     mask: a predicate of the token in the draw's target; reads: the other slots that it looks at. tried: whether
     outcomes are tried. blame: the condition to name when nothing is left. text: the constraint on the text that is
     being drawn. dear: whether trying an outcome costs much. compared: the values that the mask's predicate compares the
-    token with, None if it looks at it in other ways too. masks: those computed so far, by vocabulary and what the
-    predicate reads.
+    token with, None if it looks at it in other ways too. glances, tells_all: how many conditions right behind the draw
+    can be asked at a glance, and whether they tell all (trials.py). masks: those computed so far, by vocabulary and
+    what the predicate reads.
     """
 
     mask: Compute | None
@@ -113,6 +114,8 @@ class Guide:
     text: TextGuide | None = None
     dear: bool = False
     compared: tuple[Compute, ...] | None = None
+    glances: int = 0
+    tells_all: bool = False
     masks: dict[Hashable, TokenMask] = field(default_factory=dict, compare=False, repr=False)
 
 

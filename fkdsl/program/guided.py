@@ -9,9 +9,7 @@ e(x) says whether the particle lives through what stands between this draw and t
 
 The likely outcomes are tested first; those that die leave p before rejection begins.
 
-e(x) is found by trial: a copy of the particle takes the outcome and runs on. A trial ends at the next draw, at a
-question to a model, or with the particle's death; one that lives is what the particle becomes, so nothing is computed
-twice. What a token alone decides is a mask over the vocabulary, computed once.
+e(x) is found by trial (trials.py). What a token alone decides is a mask over the vocabulary, computed once.
 """
 
 from __future__ import annotations
@@ -39,8 +37,8 @@ from fkdsl.program.constrained import Constrained, constrained
 from fkdsl.program.drafting import Drafting, Proposal, drafted_context, proposal, speculative, went
 from fkdsl.program.faults import NeedRows
 from fkdsl.program.outcomes import Mask, Outcomes, TokenOutcomes, outcomes
-from fkdsl.program.state import Status
 from fkdsl.program.token_masks import TokenMask, token_mask
+from fkdsl.program.trials import Trials
 from fkdsl.program.values import ContextRef
 from fkdsl.program.weighted_rejection import Drafted, weighted_rejection
 
@@ -172,7 +170,7 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
         particle.drawn(frame, op.target, found.take(particle, i))
         went(particle, before, given, kept, found.token(i))
         return
-    trials, log_w, kept = Trials(particle, op, found), 0.0, True
+    trials, log_w, kept = Trials(particle, op, found, guide), 0.0, True
     if few:
         support = np.flatnonzero(found.p)
         e = np.array([trials.lives(int(i)) for i in support])
@@ -202,9 +200,7 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
     if A <= 0.0:
         die(particle, masses, blame)
         return
-    alive = trials.of(chosen)
-    assert not isinstance(alive, Span)
-    particle.become(alive)
+    trials.take(chosen)
     weigh(particle, log_w, masses, blame)
     went(particle, before, given, kept, found.token(chosen))
 
@@ -316,33 +312,3 @@ def timed(particle: Running, guide: Guide) -> AbstractContextManager[None]:
     """The work of a guide is its condition's, where somebody measures it."""
     clock = particle.guides.clock
     return nullcontext() if clock is None else clock.line(guide.blame)
-
-
-class Trials:
-    """What each outcome of a draw leads to, tried at most once for all particles in the same state. died: where those
-    died that this draw has asked about."""
-
-    def __init__(self, particle: Running, op: DrawOp, found: Outcomes) -> None:
-        self.particle, self.op, self.found = particle, op, found
-        key = (op.site, (particle.resumed or particle.state()).key())
-        self.tried = particle.guides.tried(key)
-        self.died: dict[int, Span] = {}
-
-    def of(self, i: int) -> Running | Span:
-        """The particle as it is after outcome i has run to the trial's end, or where it died."""
-        trial = self.tried.get(i)
-        if trial is None:
-            twin = self.particle.fork()
-            twin.drawn(twin.frames[-1], self.op.target, self.found.take(twin, i))
-            twin.try_out()
-            trial = twin
-            if twin.status is Status.DEAD:
-                trial = twin.died or self.op.span
-                twin.let_go()
-            self.tried[i] = trial
-        if isinstance(trial, Span):
-            self.died[i] = trial
-        return trial
-
-    def lives(self, i: int) -> bool:
-        return not isinstance(self.of(i), Span)

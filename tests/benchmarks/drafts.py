@@ -1,7 +1,7 @@
 """Drafts against plain decoding, in one run: forwards, tokens a round, time, and what weighing costs in variance.
 
     python tests/benchmarks/drafts.py [--particles 1,4,16] [--repeats 3] [--runs 20] [--parts sample,weigh]
-        [--threads K] [--markdown]
+        [--texts plays,short,...] [--threads K] [--markdown]
 
     sample   plain and drafted runs of the same programs with the same seeds, in turn; N particles, no resampling.
              tokens a round: drawn / blocks verified, of block + 1 at most. forwards: plain / drafted. time: plain /
@@ -9,20 +9,25 @@
     weigh    sd of log Z over runs with seeds 0, 1, ... of smc with 16 particles, plain, and drafted by heads with
              verify="weigh"; and forwards a run
 
-Texts: `plays` is tiny's own kind of text, `short` the same with words of five letters at most; `list` repeats a list
-that stands in the prompt, `refrain` a line that stands in it four times, by smollm2. It asserts nothing.
+Texts: `plays` is tiny's own kind of text, `short` the same with words of five letters at most, by tiny and by `wide`: a
+model of tiny's law with 145 million parameters (wide.py), whose forward is bound by memory as a large model's is.
+`list` repeats a list that stands in the prompt, `refrain` a line that stands in it eight times, by smollm2. It asserts
+nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from report import machine, table
+from wide import widened
 
 import fkdsl
 from fkdsl.api.engines import Engines
@@ -39,7 +44,7 @@ program plays(n: int = 200) -> str:
 SHORT = PLAYS.replace("condition t != EOS", "condition t != EOS and all(letters(w) <= 5 for w in words(lm.text))")
 REFRAIN = """model "smollm2"
 program refrain(n: int = 64) -> str:
-    lm = prompt(join(["Row, row, row your boat, gently down the stream." for i in range(4)], "\\n"))
+    lm = prompt(join(["Row, row, row your boat, gently down the stream." for i in range(8)], "\\n"))
     while lm.tokens < n:
         t ~ lm
         condition t != EOS
@@ -54,10 +59,14 @@ program list(n: int = 64) -> str:
         condition t != EOS
     return lm.text
 """
+TIMES, LAYERS = 6, 17
+"""Of the wide model."""
 CASES: list[tuple[str, str, str, str, int]] = [
     ("plays", PLAYS, "tiny", "heads", 3),
     ("plays", PLAYS, "tiny", "ngram", 3),
     ("short", SHORT, "tiny", "heads", 3),
+    ("plays", PLAYS, "wide", "heads", 3),
+    ("short", SHORT, "wide", "heads", 3),
     ("list", LIST, "smollm2", "ngram", 4),
     ("refrain", REFRAIN, "smollm2", "ngram", 7),
 ]
@@ -69,10 +78,16 @@ def timed(program: Any, engines: Engines, particles: int, seed: int, **options: 
     return time.perf_counter() - began, result
 
 
-def sample(particles: list[int], repeats: int, dtypes: dict[str, list[str]]) -> list[list[str]]:
+def sample(
+    particles: list[int], repeats: int, texts: list[str], dtypes: dict[str, list[str]], folder: Path
+) -> list[list[str]]:
     """A row for each case, precision and number of particles."""
     rows = []
     for name, text, model, draft, block in CASES:
+        if name not in texts:
+            continue
+        if model == "wide":
+            text = text.replace('"tiny"', f'"{widened(folder, TIMES, LAYERS)}"')
         for dtype in dtypes[model]:
             program = fkdsl.parse(text)
             engines, ahead = program.engines(dtype=dtype), program.engines(dtype=dtype)
@@ -118,6 +133,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--parts", default="sample,weigh")
+    parser.add_argument("--texts", default=",".join(dict.fromkeys(case[0] for case in CASES)))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--markdown", action="store_true")
     args = parser.parse_args()
@@ -125,7 +141,9 @@ def main() -> None:
     parts = args.parts.split(",")
     particles = [int(n) for n in args.particles.split(",")]
     if "sample" in parts:
-        rows = sample(particles, args.repeats, {"tiny": ["float32"], "smollm2": ["float32", "bfloat16"]})
+        dtypes = {"tiny": ["float32"], "wide": ["float32", "bfloat16"], "smollm2": ["float32", "bfloat16"]}
+        with tempfile.TemporaryDirectory() as folder:
+            rows = sample(particles, args.repeats, args.texts.split(","), dtypes, Path(folder))
         names = ["text", "model", "dtype", "draft, block", "N", "tokens a round", "forwards", "time"]
         print(table(names, rows, args.markdown))
     if "weigh" in parts:

@@ -4,13 +4,17 @@ import doctest
 
 import decoding
 import growth
+import numpy as np
 import pytest
 import report
 import torch
 from bare import Bare, check
 from peers import environments, short_words
+from wide import widened
 
 import fkdsl
+from fkdsl.models.interface import ForwardRow
+from fkdsl.models.registry import load_model
 from fkdsl.program.library.text import letters, words
 
 TABLE = 'model m = table:\n    "" -> "a": 0.5, "b": 0.3, EOS: 0.2\n'
@@ -98,3 +102,13 @@ def test_a_peer_that_fails_says_why_in_one_line(tmp_path, monkeypatch):
         environments.measure("broken", environments.Path(environments.sys.executable), 60, particles=1)
     assert "no_such_script.py" in str(failed.value)
     assert "\n" not in str(failed.value)
+
+
+def test_the_wide_model_has_the_law_and_the_heads_of_tiny(tmp_path):
+    tiny, wide = load_model("tiny"), load_model(str(widened(tmp_path, 2, 7, torch.float32)))
+    assert wide.describe()["parameters"] > 4 * tiny.describe()["parameters"]
+    rows = [ForwardRow(None, tiny.start("ROMEO:\nBut soft"), (3, 15))]
+    (a,), (b,) = tiny.forward(rows), wide.forward(rows)
+    np.testing.assert_allclose(a.log_probs, b.log_probs, atol=1e-4)
+    (a,), (b,) = (model.looking_ahead().forward(rows) for model in (tiny, wide))
+    np.testing.assert_allclose(a.ahead, b.ahead, atol=1e-4)

@@ -12,7 +12,7 @@ from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.bounds import CONTINUOUS
 from fkdsl.ir.passes.masks import Predicate, is_dear, token_predicate
-from fkdsl.ir.passes.reading import asks_model, assigned, calls_out, free, reads_context
+from fkdsl.ir.passes.reading import asks_model, assigned, calls_out, free, reached, reads_context
 from fkdsl.ir.segments import Place, Walk
 
 
@@ -49,6 +49,7 @@ def _fused(program: ir.Program, walk: Walk, function: ir.Function, pc: int, draw
     for span in dict.fromkeys(c.span for c in tried):
         means = _tried(program, span, tried) if of_token else "tested"
         absorbed.append(ir.Absorbed(span, "early" if span in early else means))
+    glances, tells_all = at_a_glance(program, walk, (function.name, pc)) if of_token else (0, False)
     guide = replace(
         before,
         mask=predicate.test if predicate else None,
@@ -56,6 +57,8 @@ def _fused(program: ir.Program, walk: Walk, function: ir.Function, pc: int, draw
         tried=bool(tried) or (predicate is not None and not predicate.whole),
         absorbed=before.absorbed + tuple(absorbed),
         dear=any(calls_out(program, c) or is_dear(program, c) for c in tried),
+        glances=glances,
+        tells_all=tells_all,
     )
     return replace(draw, guide=guide)
 
@@ -106,6 +109,23 @@ def conditions_ahead(program: ir.Program, walk: Walk, place: Place, draw: ir.Dra
                 changed, tainted = changed or bool(new), tainted | new
             todo.extend(walk.after(here))
     return sorted(found.values(), key=lambda c: (c.span.source.name, c.span.start))
+
+
+def at_a_glance(program: ir.Program, walk: Walk, place: Place) -> tuple[int, bool]:
+    """How many conditions right behind a draw look at nothing but values and contexts' texts, and whether nothing else
+    can weigh on any way from the draw to the next."""
+    name, pc = place
+    behind: list[ir.Instr] = []
+    for instr in program.functions[name].body[pc + 1 :]:
+        if isinstance(instr, ir.Label):
+            continue
+        if not isinstance(instr, ir.Condition) or any(
+            isinstance(e, ir.Model | ir.Extern) for e in reached(program, instr)
+        ):
+            break
+        behind.append(instr)
+    segment = walk.segment(walk.at(place), list(walk.after(place)))
+    return len(behind), all(any(i is b for b in behind) for i in segment.potentials)
 
 
 def _asks(program: ir.Program, instr: ir.Instr) -> bool:

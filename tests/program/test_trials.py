@@ -1,0 +1,138 @@
+"""Glances: what a condition right behind a draw says of an outcome, without a copy of the particle that takes it."""
+
+import sys
+from unittest.mock import patch
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fkdsl
+from fkdsl.program import trials
+from fkdsl.program.guided import Guides
+from fkdsl.testing import assert_same_measure, program_texts
+
+FUSE = sys.modules["fkdsl.ir.passes.fuse"]  # its name is also its function's
+TABLE = """
+model m = table:
+    "" -> "a": 0.5, "b": 0.3, EOS: 0.2
+    "a" -> "a": 0.2, "b": 0.4, EOS: 0.4
+    "b" -> "a": 0.6, "b": 0.1, EOS: 0.3
+program main() -> str:
+    lm = prompt("")
+"""
+LOOP = TABLE + (
+    '    while not lm.done and lm.tokens < 3:\n        t ~ lm\n        condition t == EOS or lm.text != "ab"\n'
+    "    return lm.text\n"
+)
+
+
+def without_glances():
+    return patch.object(FUSE, "at_a_glance", lambda program, walk, place: (0, False))
+
+
+def guide_of(text):
+    """(glances, tells_all) of the first guided draw."""
+    ops = fkdsl.parse(text)().feynman_kac().code.functions["main"].ops
+    return next((op.guide.glances, op.guide.tells_all) for op in ops if getattr(op, "guide", None) is not None)
+
+
+def outcome(text, **options):
+    """All that a run leads to, of particles and of those that died."""
+    try:
+        result = fkdsl.parse(text).run(seed=3, **options)
+    except fkdsl.PopulationDied as died:
+        return str(died)
+    return result.log_z, [(p.value, p.log_weight) for p in result.particles], result.model_calls
+
+
+@settings(max_examples=80)
+@given(program_texts(), st.sampled_from(["smc", "importance", "local"]))
+def test_a_run_is_the_same_with_glances_and_with_trials_alone(text, method):
+    glanced = outcome(text, method=method, particles=4)
+    with without_glances():
+        assert glanced == outcome(text, method=method, particles=4)
+
+
+@pytest.mark.parametrize("tested", [0, 32])
+def test_where_glances_tell_all_no_trial_is_made(tested):
+    assert guide_of(LOOP) == (1, True)
+    made = []
+    model = fkdsl.parse(LOOP)().feynman_kac(guides=Guides(tested=tested, head=2.0, enough=0.0))
+    with patch.object(trials.Trials, "of", lambda self, i: made.append(i)):
+        fkdsl.run(model, "smc", particles=5, seed=1)
+    assert not made
+    assert_same_measure(fkdsl.parse(LOOP)().feynman_kac(), fkdsl.parse(LOOP).without()().feynman_kac(), 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ('    t ~ lm\n    condition lm.text != "a"\n    return t\n', (1, True)),
+        ('    t ~ lm\n    condition lm.text != "a"\n    factor -0.5\n    return t\n', (1, False)),
+        (
+            '    t ~ lm\n    n = len(lm.text)\n    condition n > 0\n    condition lm.text != "a"\n    return t\n',
+            (0, False),
+        ),
+        ('    t ~ lm\n    condition lm.text != "a" and logprob(lm, "b") < 0\n    return t\n', None),
+    ],
+)
+def test_only_conditions_right_behind_a_draw_are_glanced_at(body, expected):
+    if expected is None:
+        ops = fkdsl.parse(TABLE + body)().feynman_kac().code.functions["main"].ops
+        assert all(op.guide is None or op.guide.glances == 0 for op in ops if hasattr(op, "guide"))
+    else:
+        assert guide_of(TABLE + body) == expected
+        assert_same_measure(
+            fkdsl.parse(TABLE + body)().feynman_kac(), fkdsl.parse(TABLE + body).without()().feynman_kac(), 1e-12
+        )
+
+
+def test_glances_that_are_wrongly_said_to_tell_all_cost_variance_alone():
+    """A planted bug: a condition further on is forgotten. It is met behind the draw, where it is asked anyway."""
+    text = TABLE + (
+        "    t ~ lm\n    condition len(lm.text) < 5\n    n = len(lm.text)\n    condition n != 1 or t == EOS\n"
+        "    return lm.text\n"
+    )
+    assert guide_of(text) == (1, False)
+    right = fkdsl.parse(text)().feynman_kac()
+    with patch.object(FUSE, "at_a_glance", lambda program, walk, place: (1, True)):
+        wrong = fkdsl.parse(text)().feynman_kac()
+    assert_same_measure(right, wrong, 1e-12)
+    died = [fkdsl.run(model, "smc", particles=64, seed=1).ess < 63 for model in (right, wrong)]
+    assert died == [False, True]
+
+
+def test_a_mistake_at_a_glance_is_left_for_whoever_draws_the_token():
+    text = TABLE + "    t ~ lm\n    condition 1 / (len(lm.text) - 1) < 5\n    return lm.text\n"
+
+    def message():
+        with pytest.raises(fkdsl.ProgramError) as raised:
+            fkdsl.parse(text).run("smc", particles=50, seed=1)
+        return str(raised.value)
+
+    glanced = message()
+    assert "zero" in glanced
+    with without_glances():
+        assert glanced == message()
+
+
+def test_a_glance_leaves_the_particle_as_it_was():
+    seen = []
+    of = trials.glance_of
+
+    def watched(particle, op, found, glances):
+        glance = of(particle, op, found, glances)
+
+        def look(token):
+            before = (particle.state().key(), particle.fuel, particle.log_G, list(particle.drew))
+            place = glance(token)
+            seen.append(before == (particle.state().key(), particle.fuel, particle.log_G, list(particle.drew)))
+            return place
+
+        return look
+
+    with patch.object(trials, "glance_of", watched):
+        fkdsl.parse(LOOP).run("smc", particles=4, seed=1)
+    assert seen
+    assert all(seen)
