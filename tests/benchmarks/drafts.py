@@ -72,6 +72,13 @@ CASES: list[tuple[str, str, str, str, int]] = [
 ]
 
 
+def loaded(program: Any, dtype: str) -> Engines:
+    """The program's engines, its model in memory: those that `fresh` makes of them load nothing."""
+    engines: Engines = program.engines(dtype=dtype)
+    assert engines[""]
+    return engines
+
+
 def timed(program: Any, engines: Engines, particles: int, seed: int, **options: Any) -> tuple[float, Result]:
     began = time.perf_counter()
     result = program.run("importance", particles=particles, engines=engines.fresh(), seed=seed, **options)
@@ -90,13 +97,13 @@ def sample(
             text = text.replace('"tiny"', f'"{widened(folder, TIMES, LAYERS)}"')
         for dtype in dtypes[model]:
             program = fkdsl.parse(text)
-            engines, ahead = program.engines(dtype=dtype), program.engines(dtype=dtype)
+            engines = loaded(program, dtype)
             for N in particles:
                 plain, drafted = [], []
                 for seed in range(-1, repeats):
                     a = timed(program, engines, N, seed + 1)
-                    b = timed(program, ahead, N, seed + 1, draft=draft, block=block)
-                    if seed >= 0:  # the first loads the models
+                    b = timed(program, engines, N, seed + 1, draft=draft, block=block)
+                    if seed >= 0:  # the first warms up
                         plain.append(a)
                         drafted.append(b)
                 counts = [r.drafts for _, r in drafted]
@@ -117,7 +124,7 @@ def weigh(runs: int) -> list[list[str]]:
     for label, options in [("none", {})] + [
         (f"heads, {k}", {"draft": "heads", "block": k, "verify": "weigh"}) for k in (1, 2, 3)
     ]:
-        engines = program.engines()
+        engines = loaded(program, "float32")
         found = [program.run("smc", particles=16, engines=engines.fresh(), seed=s, **options) for s in range(runs)]
         log_z = np.array([r.log_z for r in found])
         mean = float(np.logaddexp.reduce(log_z) - np.log(runs))
