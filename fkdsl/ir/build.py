@@ -12,23 +12,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fkdsl.base.errors import FkdslError, InternalError
+from fkdsl.base.errors import InternalError
 from fkdsl.base.spans import Source, Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.bounds import log_bound
 from fkdsl.ir.build_gather import build_gather
 from fkdsl.ir.build_models import build_model
+from fkdsl.ir.closures import applied, as_argument, attribute, called, every, guarded
 from fkdsl.ir.passes.reading import compared_with
 from fkdsl.ir.segments import POTENTIALS
 from fkdsl.program import code
 from fkdsl.program.clock import Clock
 from fkdsl.program.code import Code, Compute, Executable, Op
-from fkdsl.program.faults import LIMITS, Fault, NeedRows
+from fkdsl.program.faults import LIMITS, Fault
 from fkdsl.program.operators import OPERATORS, truth
 from fkdsl.program.particle import ActiveFrame
-from fkdsl.program.signatures import TABLE, BuiltinError
+from fkdsl.program.signatures import TABLE
 from fkdsl.program.state import UNSET
-from fkdsl.program.values import ContextRef, Record, Token, show
+from fkdsl.program.values import Record, show
 
 
 @dataclass(frozen=True)
@@ -48,44 +49,6 @@ def build(program: ir.Program, environment: Environment) -> Executable:
     functions = {name: _Builder(program, environment).function(f) for name, f in program.functions.items()}
     has_checkpoints = any(isinstance(i, ir.Checkpoint) for f in program.functions.values() for i in f.body)
     return Executable(program.entry, functions, has_checkpoints, log_bound(program))
-
-
-def guarded(span: Span, compute: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, its faults given the place `span`."""
-
-    def call(*args: Any) -> Any:
-        try:
-            return compute(*args)
-        except Fault as fault:
-            fault.span = fault.span or span
-            raise
-        except BuiltinError as error:
-            raise Fault("FK402", error.message, error.help, span) from None
-        except (NeedRows, FkdslError):
-            raise
-        except RecursionError:
-            raise Fault("FK409", "calls nested too deep", "give the recursion an end", span) from None
-        except (ArithmeticError, ValueError, TypeError, LookupError, MemoryError) as error:
-            raise Fault("FK402", f"this has no result: {error}", "check the values that it is given", span) from None
-
-    return call
-
-
-def as_argument(value: Any) -> Any:
-    """A token as its text, other values unchanged: what a built-in is given."""
-    return value.text if isinstance(value, Token) else value
-
-
-def every(tests: tuple[Compute, ...]) -> Compute:
-    """Whether all hold, asked in order up to the first that does not."""
-
-    def decide(frame: ActiveFrame) -> bool:
-        for test in tests:  # noqa: SIM110 - a generator would take as long as a test
-            if not truth(test(frame)):
-                return False
-        return True
-
-    return decide
 
 
 class _Builder:
@@ -122,7 +85,8 @@ class _Builder:
             case ir.Evaluate(span, value):
                 return code.EvaluateOp(span, self.expr(value))
             case ir.Draw(span, target, distribution, site, guide):
-                return code.DrawOp(span, target, self.expr(distribution), site, self.guide(guide, target))
+                source = distribution.slot if isinstance(distribution, ir.Local) else None
+                return code.DrawOp(span, target, self.expr(distribution), site, self.guide(guide, target), source)
             case ir.Observe(span, value, distribution, weighs):
                 return code.ObserveOp(span, self.expr(value), self.expr(distribution), weighs)
             case ir.Condition(span, test, early):
@@ -175,8 +139,7 @@ class _Builder:
                 computed = tuple(map(self.expr, values))
                 return lambda frame: Record({n: v(frame) for n, v in zip(names, computed, strict=True)})
             case ir.And(operands=operands):
-                tests = tuple(map(self.expr, operands))
-                return guarded(e.span, every(tests))
+                return every(e.span, tuple(map(self.expr, operands)))
             case ir.Or(operands=operands):
                 tests = tuple(map(self.expr, operands))
                 return guarded(e.span, lambda frame: any(truth(test(frame)) for test in tests))
@@ -224,16 +187,8 @@ class _Builder:
         if operator == "attribute":
             value, name = self.expr(args[0]), args[1]
             assert isinstance(name, ir.Const)
-            return guarded(e.span, attribute(value, str(name.value)))
-        function = guarded(e.span, OPERATORS[operator])
-        computed = tuple(map(self.expr, args))
-        if len(computed) == 1:
-            (a,) = computed
-            return lambda frame: function(a(frame))
-        if len(computed) == 2:
-            a, b = computed
-            return lambda frame: function(a(frame), b(frame))
-        return lambda frame: function(*[c(frame) for c in computed])
+            return attribute(e.span, value, str(name.value))
+        return applied(e.span, OPERATORS[operator], tuple(map(self.expr, args)))
 
     def format(self, e: ir.Expr, parts: tuple[str | tuple[ir.Expr, str], ...]) -> Compute:
         computed = [p if isinstance(p, str) else (self.expr(p[0]), p[1]) for p in parts]
@@ -259,12 +214,7 @@ class _Builder:
         return self.call(e, lambda *values: function(*values, folder=folder), args)
 
     def call(self, e: ir.Expr, function: Callable[..., Any], args: tuple[ir.Expr, ...]) -> Compute:
-        safe = guarded(e.span, function)
-        computed = tuple(map(self.expr, args))
-        if len(computed) == 1:
-            (a,) = computed
-            return lambda frame: safe(as_argument(a(frame)))
-        return lambda frame: safe(*[as_argument(c(frame)) for c in computed])
+        return called(e.span, function, tuple(map(self.expr, args)))
 
     def invoke(self, e: ir.Expr, function: str, args: tuple[ir.Expr, ...]) -> Compute:
         computed = tuple(map(self.expr, args))
@@ -293,24 +243,3 @@ def run_pure(frame: ActiveFrame, function: str, args: list[Any]) -> Any:
         except Fault as fault:
             fault.span = fault.span or op.span
             raise
-
-
-def attribute(value: Compute, name: str) -> Compute:
-    """`lm.text`, `lm.tokens`, `lm.done` of a context; a field of a record."""
-
-    def read(frame: ActiveFrame) -> Any:
-        held = value(frame)
-        if not isinstance(held, ContextRef):
-            return OPERATORS["field"](held, name)
-        particle = frame.particle
-        context = particle.contexts[held.index]
-        match name:
-            case "text":
-                return particle.text(context)
-            case "tokens":
-                return context.node.length - context.start
-            case "done":
-                return context.done
-        raise InternalError(f"a context has no attribute {name}")
-
-    return read

@@ -17,7 +17,9 @@ from fkdsl.program import code
 from fkdsl.program.code import Compute
 from fkdsl.program.operators import iterate, truth
 from fkdsl.program.particle import ActiveFrame
+from fkdsl.program.signatures import TABLE
 from fkdsl.program.state import by_id
+from fkdsl.program.types import STR, List
 
 TEXTS = {str}
 REMEMBERED = 4096
@@ -56,6 +58,7 @@ def remembering(e: ir.Gather, expr: Callable[[ir.Expr], Compute]) -> Compute:
     (target,) = clause.targets
     element, iterable, conditions = expr(e.element), expr(clause.iterable), tuple(map(expr, clause.conditions))
     reads = sorted(free((e.element, *clause.conditions)) - {target})
+    of_texts = isinstance(clause.iterable, ir.Builtin) and TABLE[clause.iterable.name].returns == List(STR)
     made: dict[Any, dict[str, tuple[Any, ...]]] = {}
     latest: tuple[tuple[Any, ...], dict[str, tuple[Any, ...]]] = ((), {})
 
@@ -80,7 +83,7 @@ def remembering(e: ir.Gather, expr: Callable[[ir.Expr], Compute]) -> Compute:
         slots = frame.slots
         known = known_of(tuple([slots[slot] for slot in reads]))
         items = iterate(iterable(frame))
-        if set(map(type, items)) <= TEXTS:
+        if of_texts or set(map(type, items)) <= TEXTS:
             frame.particle.burn(len(items), e.span)
             try:
                 return tuple(chain.from_iterable([known[item] for item in items]))

@@ -139,6 +139,7 @@ class DrawOp(Op):
     distribution: Compute
     site: int
     guide: Guide | None = None
+    source: int | None = None  # the slot that it draws from, where that is all that `distribution` says
 
     def run(self, particle: Running, frame: ActiveFrame) -> None:
         d = self.distribution(frame)

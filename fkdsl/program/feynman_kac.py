@@ -128,13 +128,18 @@ class SteeringModel:
         arrived: those of the population that are there already."""
         clock = self.guides.clock
         ended: dict[int, tuple[Rng, ProgramState]] = {}
-        pending = list(enumerate(particles))
+        pending = beginning = list(enumerate(particles))
         while pending:
             blocked: list[tuple[int, Running]] = []
             wanted: dict[str, dict[Context, list[Running]]] = {}
             asked: dict[str, dict[Question, list[Running]]] = {}
             texts: dict[Constraint, list[tuple[int, ...]]] = {}
             for i, particle in pending:
+                question = particle.question() if pending is beginning else None
+                if question is not None:
+                    blocked.append((i, particle))
+                    wanted.setdefault(question[0], {}).setdefault(question[1], []).append(particle)
+                    continue
                 try:
                     particle.go()
                 except NeedRows as need:

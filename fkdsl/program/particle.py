@@ -283,6 +283,18 @@ class Running:
         if missing:
             raise NeedRows(missing)
 
+    def question(self) -> tuple[str, Context] | None:
+        """The row that the draw it stands at is sure to ask for first, and alone; None where that takes running."""
+        frame = self.frames[-1]
+        op = self.code.functions[frame.function].ops[frame.pc]
+        if not isinstance(op, DrawOp) or op.source is None or (op.guide is not None and op.guide.text is not None):
+            return None
+        d = frame.slots[op.source]
+        if self.boundary or not isinstance(d, ContextRef) or self.guides.drafting is not None:
+            return None
+        c = self.contexts[d.index]
+        return None if c.done or c.pending is not None else (c.model, c.node)
+
     def next_rows(self, d: TokenDistribution) -> tuple[tuple[ContextRef, ...], Floats]:
         """The contexts of an expression and its row (V,)."""
         if isinstance(d, ContextRef) and not (c := self.contexts[d.index]).done and c.pending is None:

@@ -42,10 +42,12 @@ class Trials:
     def __init__(self, particle: Running, op: DrawOp, found: Outcomes, guide: Guide) -> None:
         self.particle, self.op, self.found = particle, op, found
         self.died: dict[int, Span] = {}
-        glances = guide.glances and isinstance(found, TokenOutcomes) and particle.guides.clock is None
-        self.glance = glance_of(particle, op, cast(TokenOutcomes, found), guide.glances) if glances else None
-        self.tells_all = glances and guide.tells_all
         self.lived: set[int] = set()
+        self.mistaken: set[int] = set()  # tokens at which a glance met with a mistake of the program's
+        self.glances, self.tells_all, self.glance = 0, False, None
+        if guide.glances and isinstance(found, TokenOutcomes) and particle.guides.clock is None:
+            self.glances, self.tells_all = guide.glances, guide.tells_all
+            self.glance = glance_of(particle, op, found, self.glances, self.mistaken)
         self._tried: dict[int, Running | Span] | None = None
 
     @property
@@ -87,18 +89,23 @@ class Trials:
 
     def take(self, i: int) -> None:
         """The particle after outcome i, which lives: at the end of its trial, or, where it was only glanced at, behind
-        the draw."""
+        the draw and the conditions that hold."""
         if self.tells_all:
-            self.particle.drawn(self.particle.frames[-1], self.op.target, self.found.take(self.particle, i))
+            frame = self.particle.frames[-1]
+            self.particle.drawn(frame, self.op.target, self.found.take(self.particle, i))
+            if self.found.token(i) not in self.mistaken:
+                frame.pc += self.glances
             return
         alive = self.of(i)
         assert not isinstance(alive, Span)
         self.particle.become(alive)
 
 
-def glance_of(particle: Running, op: DrawOp, found: TokenOutcomes, glances: int) -> Callable[[int], Span | None]:
+def glance_of(
+    particle: Running, op: DrawOp, found: TokenOutcomes, glances: int, mistaken: set[int]
+) -> Callable[[int], Span | None]:
     """Of a token: the first of so many conditions right behind the draw that fails with it, None if all hold. What
-    faults is left for whoever draws the token to meet, as in a trial."""
+    faults is left for whoever draws the token to meet, as in a trial, and noted."""
     frame = particle.frames[-1]
     ops: Any = particle.code.functions[frame.function].ops[frame.pc + 1 : frame.pc + 1 + glances]
     vocabulary, slots, contexts, target = found.vocabulary, frame.slots, particle.contexts, op.target
@@ -119,6 +126,7 @@ def glance_of(particle: Running, op: DrawOp, found: TokenOutcomes, glances: int)
                     if not truth(condition.test(frame)):
                         return cast(Span, condition.span)
                 except Fault:
+                    mistaken.add(token)
                     if not condition.early:
                         return None
             return None

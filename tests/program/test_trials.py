@@ -121,8 +121,8 @@ def test_a_glance_leaves_the_particle_as_it_was():
     seen = []
     of = trials.glance_of
 
-    def watched(particle, op, found, glances):
-        glance = of(particle, op, found, glances)
+    def watched(*args):
+        particle, glance = args[0], of(*args)
 
         def look(token):
             before = (particle.state().key(), particle.fuel, particle.log_G, list(particle.drew))

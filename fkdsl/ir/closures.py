@@ -1,0 +1,140 @@
+"""What the closures of expressions share: a call of one or more of them, and the place of what fails in it.
+
+A closure is called for every token that a condition is asked about, so each is written out for its number of arguments:
+one Python call a node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fkdsl.base.errors import FkdslError
+from fkdsl.base.spans import Span
+from fkdsl.program.code import Compute
+from fkdsl.program.faults import Fault, NeedRows
+from fkdsl.program.operators import OPERATORS, truth
+from fkdsl.program.particle import ActiveFrame
+from fkdsl.program.signatures import BuiltinError
+from fkdsl.program.values import ContextRef, Token
+
+
+def placed(error: Exception, span: Span) -> Exception:
+    """What an expression at `span` raises where this was raised in it; a Fault that has a place keeps it."""
+    match error:
+        case Fault():
+            error.span = error.span or span
+            return error
+        case BuiltinError(message=message, help=help):
+            return Fault("FK402", message, help, span)
+        case NeedRows() | FkdslError():
+            return error
+        case RecursionError():
+            return Fault("FK409", "calls nested too deep", "give the recursion an end", span)
+        case ArithmeticError() | ValueError() | TypeError() | LookupError() | MemoryError():
+            return Fault("FK402", f"this has no result: {error}", "check the values that it is given", span)
+    return error
+
+
+def guarded(span: Span, compute: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, its faults given the place `span`."""
+
+    def call(*args: Any) -> Any:
+        try:
+            return compute(*args)
+        except Exception as error:
+            raise placed(error, span) from None
+
+    return call
+
+
+def applied(span: Span, function: Callable[..., Any], args: tuple[Compute, ...]) -> Compute:
+    """The function of the arguments' values."""
+
+    def unary(frame: ActiveFrame) -> Any:
+        try:
+            return function(a(frame))
+        except Exception as error:
+            raise placed(error, span) from None
+
+    def binary(frame: ActiveFrame) -> Any:
+        try:
+            return function(a(frame), b(frame))
+        except Exception as error:
+            raise placed(error, span) from None
+
+    def general(frame: ActiveFrame) -> Any:
+        try:
+            return function(*[c(frame) for c in args])
+        except Exception as error:
+            raise placed(error, span) from None
+
+    match args:
+        case (a,):
+            return unary
+        case (a, b):
+            return binary
+    return general
+
+
+def as_argument(value: Any) -> Any:
+    """A token as its text, other values unchanged: what a built-in is given."""
+    return value.text if isinstance(value, Token) else value
+
+
+def called(span: Span, function: Callable[..., Any], args: tuple[Compute, ...]) -> Compute:
+    """The built-in or extern function of the arguments' values, tokens as their texts."""
+
+    def unary(frame: ActiveFrame) -> Any:
+        try:
+            value = a(frame)
+            return function(value.text if isinstance(value, Token) else value)
+        except Exception as error:
+            raise placed(error, span) from None
+
+    def general(frame: ActiveFrame) -> Any:
+        try:
+            return function(*[as_argument(c(frame)) for c in args])
+        except Exception as error:
+            raise placed(error, span) from None
+
+    match args:
+        case (a,):
+            return unary
+    return general
+
+
+def every(span: Span, tests: tuple[Compute, ...]) -> Compute:
+    """Whether all hold, asked in order up to the first that does not."""
+
+    def decide(frame: ActiveFrame) -> bool:
+        try:
+            for test in tests:
+                if not truth(test(frame)):
+                    return False
+        except Exception as error:
+            raise placed(error, span) from None
+        return True
+
+    return decide
+
+
+def attribute(span: Span, value: Compute, name: str) -> Compute:
+    """`lm.text`, `lm.tokens`, `lm.done` of a context; a field of a record."""
+    of_context: dict[str, Callable[[Any, Any], Any]] = {
+        "text": lambda particle, context: particle.text(context),
+        "tokens": lambda particle, context: context.node.length - context.start,
+        "done": lambda particle, context: context.done,
+    }
+    asked = of_context.get(name)
+
+    def read(frame: ActiveFrame) -> Any:
+        try:
+            held = value(frame)
+            if asked is not None and isinstance(held, ContextRef):
+                return asked(frame.particle, frame.particle.contexts[held.index])
+            return OPERATORS["field"](held, name)
+        except Exception as error:
+            raise placed(error, span) from None
+
+    return read
