@@ -46,7 +46,7 @@ def prefill(program: Program, path: str | Path, engines: Engines | None = None) 
         engine = engines[name]
         (row,) = engine.log_probs([context])
         planes = files.planes_of(engine.model, engine.past(context))
-        contexts.append(files.StoredContext(name, context.tokens, planes, row))
+        contexts.append(files.StoredContext(name, context.tokens, planes, row, engine.sums(context, row)))
     made = files.Stored(identities, tuple(contexts))
     files.save(Path(path), made)
     return made
@@ -74,4 +74,4 @@ def adopt(program: Program, path: str | Path, engines: Engines) -> None:
         )
     for context in stored.contexts:
         engine = engines[context.model]
-        engine.adopt(context.tokens, files.segment_of(engine.model, context), context.row)
+        engine.adopt(context.tokens, files.segment_of(engine.model, context), context.row, context.sums)

@@ -24,6 +24,8 @@ Probabilities = NDArray[np.float32] | NDArray[np.float64]
 Sums = NDArray[np.float64]
 BLOCK = 256
 """Probabilities that are summed as one where there are more."""
+MANY = 16
+"""Blocks that are looked at, in the order of their sums, before the largest of each is looked for in all."""
 ROUNDING = 1e-3
 """A block's sum is its largest entry or more, but for rounding that is less than this share."""
 
@@ -48,19 +50,20 @@ class Blocks:
     The array that it is made of is left as it is: a block is copied, or exponentiated, when it is first looked at.
     """
 
-    __slots__ = ("_logs", "_seen", "_source", "block", "sums")
+    __slots__ = ("_logs", "_mass", "_seen", "_source", "block", "sums")
 
     def __init__(self, p: Probabilities, block: int = BLOCK) -> None:
         self._source, self._logs, self.block = p, False, block
         self.sums: Sums = np.array([p.sum()], dtype=np.float64) if len(p) <= block else block_sums(p, block)
         self._seen: dict[int, Probabilities] = {}
+        self._mass: float | None = None
 
     @classmethod
     def of_logs(cls, log_p: Probabilities, sums: Sums, block: int = BLOCK) -> Blocks:
         """exp(log_p), log_p in nats. sums: those of its blocks, to rounding; they are copied."""
         made = cls.__new__(cls)
         made._source, made._logs, made.block = log_p, True, block
-        made.sums, made._seen = sums.copy(), {}
+        made.sums, made._seen, made._mass = sums.copy(), {}, None
         return made
 
     def __len__(self) -> int:
@@ -85,10 +88,12 @@ class Blocks:
         return float(self.of(i // self.block)[i % self.block])
 
     def mass(self) -> float:
-        return float(self.sums.sum())
+        if self._mass is None:
+            self._mass = float(self.sums.sum())
+        return self._mass
 
     def any(self) -> bool:
-        return bool(self.sums.any())
+        return self.mass() > 0.0
 
     def are_few(self, most: int) -> bool:
         """Whether at most so many are positive."""
@@ -100,6 +105,7 @@ class Blocks:
         found = self.of(k)
         found[i % self.block] = 0.0
         self.sums[k] = np.add.reduce(found)
+        self._mass = None
 
     def draw(self, rng: Chooses) -> int:
         """One drawn, by two choices: of a block, and within it."""
@@ -119,12 +125,18 @@ class Blocks:
     def descending(self) -> Iterator[int]:
         """Those that are positive when it begins, likeliest first, equal ones in their order: as far as they are asked
         for, since a vocabulary is too long to be sorted."""
-        tops = self._tops()
+        tops: NDArray[Any] = self.sums * (1.0 + ROUNDING)  # of a block that was not looked at, what it is below
         left: dict[int, Probabilities] = {}
         while True:
             k = int(tops.argmax())
             if k not in left:
-                left[k] = self.of(k).copy()
+                if len(left) == MANY:
+                    looked_at = {k: tops[k] for k in left}
+                    tops = self._tops()
+                    for i, top in looked_at.items():
+                        tops[i] = top
+                    k = int(tops.argmax())
+                left[k] = left[k] if k in left else self.of(k).copy()
                 tops[k] = left[k].max()  # what was exponentiated alone may differ by rounding
                 continue
             if tops[k] <= 0.0:

@@ -108,7 +108,7 @@ def check_probabilities(probabilities: ArrayLike) -> Probabilities:
 
 def check_total(sums: NDArray[np.float64]) -> float:
     """The last of running sums, if it is positive and finite; else InternalError."""
-    total = float(sums[-1])
+    total: float = sums.item(-1)
     if not 0.0 < total < math.inf:
         raise InternalError(f"a choice needs probabilities with a positive, finite sum, not {total} over {sums.shape}")
     return total
@@ -187,4 +187,4 @@ class Foreseen:
 def _passed(p: Probabilities, sums: NDArray[np.float64], left: float) -> int:
     """Where the running sums of p pass `left`; the last positive entry if rounding keeps them short."""
     index = int(sums.searchsorted(left, side="right"))
-    return index if index < len(p) and p[index] > 0.0 else int(p.nonzero()[0][-1])
+    return index if index < len(p) and p.item(index) > 0.0 else int(p.nonzero()[0][-1])

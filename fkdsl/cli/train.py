@@ -23,7 +23,7 @@ SETTINGS = ("steps", "rows", "rate", "warm_up", "cool_down", "short", "discount"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's flags. Those of shape and training are None where not given: the classes hold their defaults."""
     parser.add_argument("--text", nargs="+", required=True, metavar="FILE", help="text files, or folders of them")
-    parser.add_argument("--out", default="trained", metavar="FOLDER",
+    parser.add_argument("-o", "--out", default="trained", metavar="FOLDER",
                         help=f"where {CHECKPOINT} and {WEIGHTS} are written (default trained)")  # fmt: skip
     parser.add_argument("--resume", action="store_true", help=f"go on from the {CHECKPOINT} in --out")
     parser.add_argument("--evaluate", metavar="FILE",

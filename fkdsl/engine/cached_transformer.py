@@ -161,12 +161,14 @@ class CachedTransformer:
             raise InternalError("the empty context has no segment")
         return found
 
-    def adopt(self, tokens: Sequence[int], segment: Segment, row: NDArray[Any]) -> Context:
-        """A context that was computed elsewhere: its segment, which stands for all of it, and its row (V,). It is held
-        for as long as this engine is."""
+    def adopt(
+        self, tokens: Sequence[int], segment: Segment, row: NDArray[Any], sums: NDArray[np.float64] | None = None
+    ) -> Context:
+        """A context that was computed elsewhere: its segment, which stands for all of it, its row (V,) and the sums of
+        the row's blocks. It is held for as long as this engine is."""
         context = self.extend(self.root, tokens)
         self.cache.put(segment, [id(node) for node in context.path()], id(self.root))
-        self.cache.put_row(id(context), row)
+        self.cache.put_row(id(context), row, sums=sums)
         self._adopted.append(context)
         return context
 

@@ -82,7 +82,9 @@ def remembering(e: ir.Gather, expr: Callable[[ir.Expr], Compute]) -> Compute:
     def run(frame: ActiveFrame) -> tuple[Any, ...]:
         slots = frame.slots
         known = known_of(tuple([slots[slot] for slot in reads]))
-        items = iterate(iterable(frame))
+        items = iterable(frame)
+        if not of_texts:
+            items = iterate(items)
         if of_texts or set(map(type, items)) <= TEXTS:
             frame.particle.burn(len(items), e.span)
             try:

@@ -1,8 +1,9 @@
 """Keys and values of a prompt as a file: computed by one process, decoded from by another.
 
 A file is safetensors: for each context k, `k.p` (tokens, heads, width) for every plane p of the model's pool, and
-`k.row` (V,) the log-probabilities after it. Its metadata say what it is of: the model's digest and precision, the
-tokens, and a checksum over everything. A file that does not fit, or was changed, is refused.
+`k.row` (V,) the log-probabilities after it, with `k.sums` where the model gives the sums of its blocks. Its metadata
+say what it is of: the model's digest and precision, the tokens, and a checksum over everything. A file that does not
+fit, or was changed, is refused.
 """
 
 from __future__ import annotations
@@ -17,22 +18,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fkdsl.base.blocks import Sums
 from fkdsl.base.errors import CallError
 from fkdsl.models.interface import ForwardRow, LanguageModel, Past, Rows
 from fkdsl.models.kv_pool import KVPool, KVSegment, table_of
 from fkdsl.models.tokenized import TokenizedModel
 
-FORMAT = "fkdsl prefill 1"
+FORMAT = "fkdsl prefill 2"
 
 
 @dataclass(frozen=True)
 class StoredContext:
-    """model: the name by which a program calls it. planes: (tokens, heads, width) each; row: (V,), nats."""
+    """model: the name by which a program calls it. planes: (tokens, heads, width) each; row: (V,), nats; sums: as an
+    Answer's, of the row."""
 
     model: str
     tokens: tuple[int, ...]
     planes: tuple[Tensor, ...]
     row: Rows
+    sums: Sums | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,9 @@ def save(path: Path, stored: Stored) -> int:
 
     tensors = {f"{k}.{p}": t.contiguous() for k, c in enumerate(stored.contexts) for p, t in enumerate(c.planes)}
     tensors |= {f"{k}.row": torch.from_numpy(np.array(c.row)) for k, c in enumerate(stored.contexts)}
+    tensors |= {
+        f"{k}.sums": torch.from_numpy(np.array(c.sums)) for k, c in enumerate(stored.contexts) if c.sums is not None
+    }
     metadata = {
         "format": FORMAT,
         "identities": json.dumps(stored.identities),
@@ -129,7 +136,13 @@ def read(path: Path) -> Stored:
     if metadata.pop("checksum", "") != _checksum(metadata, tensors):
         raise CallError(f"{path} was changed since it was made", "make it again by fkdsl prefill")
     contexts = tuple(
-        StoredContext(model, tuple(ids), tuple(tensors[f"{k}.{p}"] for p in range(n)), tensors[f"{k}.row"].numpy())
+        StoredContext(
+            model,
+            tuple(ids),
+            tuple(tensors[f"{k}.{p}"] for p in range(n)),
+            tensors[f"{k}.row"].numpy(),
+            tensors[f"{k}.sums"].numpy() if f"{k}.sums" in tensors else None,
+        )
         for k, (model, ids, n) in enumerate(json.loads(metadata["contexts"]))
     )
     return Stored(json.loads(metadata["identities"]), contexts)

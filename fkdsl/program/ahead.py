@@ -24,7 +24,7 @@ from fkdsl.engine.cached_transformer import Context
 from fkdsl.engine.constraints.constraint import Constraint
 from fkdsl.engine.drafts import Question
 from fkdsl.program.code import ObserveOp, WatchedOp
-from fkdsl.program.drafting import Drafting, distance_in_block
+from fkdsl.program.drafting import Drafting, Tally, distance_in_block
 from fkdsl.program.faults import Fault, NeedRows
 from fkdsl.program.particle import Running
 from fkdsl.program.state import ProgramState, Status
@@ -44,11 +44,12 @@ def lead_of(drafting: Drafting) -> int:
 
 
 class Made(NamedTuple):
-    """A step that a scout has made: where from, where to, and log G (nats)."""
+    """A step that a scout has made: where from, where to, log G (nats), and what was drafted in it."""
 
     before: ProgramState
     after: ProgramState
     log_G: float
+    tally: Tally | None
 
 
 class Asking:
@@ -102,7 +103,7 @@ class Scout(Asking):
 
     def _made(self) -> None:
         after = self.running.state()
-        self.made[self.rng.key] = Made(self.before, after, self.running.log_G)
+        self.made[self.rng.key] = Made(self.before, after, self.running.log_G, self.running.tally)
         self.lead = self.lead - 1 if after.status is Status.RUNNING else 0
         self.before, self.rng = after, self.rng.later(1)
         self.running.let_go()
@@ -180,7 +181,10 @@ class Ahead:
     def take(self, rng: object, before: ProgramState) -> Made | None:
         """The step of a particle, if its scout has made it."""
         made = self.made.pop(rng.key, None) if isinstance(rng, Foreseen) else None
-        return made if made is not None and made.before is before else None
+        if made is None or made.before is not before:
+            return None
+        self.drafting.tally.add(made.tally)
+        return made
 
     def wanted(
         self, model: SteeringModel, waiting: Iterable[Running], arrived: Iterable[tuple[object, ProgramState]]

@@ -61,12 +61,20 @@ class DraftOf:
 @dataclass
 class Tally:
     """rounds: blocks verified, a particle's each. draws: tokens drawn from drafted models. drafted: those of them that
-    had a draft; kept: those that were the draft's."""
+    had a draft; kept: those that were the draft's. Steps that were made ahead of their time count when a particle takes
+    them."""
 
     rounds: int = 0
     draws: int = 0
     drafted: int = 0
     kept: int = 0
+
+    def add(self, other: Tally | None) -> None:
+        if other is not None:
+            self.rounds += other.rounds
+            self.draws += other.draws
+            self.drafted += other.drafted
+            self.kept += other.kept
 
 
 @dataclass
@@ -181,9 +189,8 @@ def went(particle: Running, c: ContextState | None, given: Proposal | None, kept
         return
     steps = distance_in_block(particle, c, of)
     if not particle.ahead:
-        drafting.tally.draws += 1
-        drafting.tally.drafted += given is not None
-        drafting.tally.kept += given is not None and kept
+        particle.tally = particle.tally or Tally()
+        particle.tally.add(Tally(0, 1, given is not None, given is not None and kept))
     # A twin draws from its draft's row itself; so does who weighs.
     if (given is None or not (kept or of.weighs)) and not particle.ahead:
         particle.block = Block(c.model, c.node)

@@ -172,6 +172,8 @@ class SteeringModel:
                     constraint.prepare(lists)
             pending = blocked
         for particle in particles:
+            if self.guides.drafting is not None:
+                self.guides.drafting.tally.add(particle.tally)
             particle.let_go()
         return [(ended[i][1], particle.log_G) for i, particle in enumerate(particles)]
 

@@ -123,9 +123,12 @@ def draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any) -> None:
 def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide: Guide) -> None:
     """x ~ M', and the weight times G'."""
     rng = particle.stream(op.site)
-    with timed(particle, guide):
-        text = constrained(particle, frame, guide.text, d) if guide.text is not None else None
-        hopeless = text is not None and text.hopeless
+    text: Constrained | None = None
+    hopeless = False
+    if guide.text is not None:
+        with timed(particle, guide):
+            text = constrained(particle, frame, guide.text, d)
+            hopeless = text is not None and text.hopeless
     if text is not None and hopeless:
         die(particle, dict.fromkeys(text.conflict(), 1.0) if particle.guides.clock is not None else {}, guide.blame)
         return

@@ -20,7 +20,7 @@ from fkdsl.inference.interface import Charge
 from fkdsl.models.vocabulary import Vocabulary, decoded
 from fkdsl.program.charges import shared
 from fkdsl.program.code import DrawOp, Executable
-from fkdsl.program.drafting import Owed
+from fkdsl.program.drafting import Owed, Tally
 from fkdsl.program.faults import LIMITS, Fault, Limits, NeedRows
 from fkdsl.program.guided import Guides
 from fkdsl.program.state import UNSET, Block, ContextState, Draw, Frame, ProgramState, Status
@@ -74,6 +74,7 @@ class Running:
         self.charges: list[Charge] = []
         self.ahead = False  # a twin that runs ahead of its particle (ahead.py)
         self.block: Block | None = None
+        self.tally: Tally | None = None  # of the tokens that it has drawn from drafted models in this step
         self.resumed: ProgramState | None = None  # the state that it still is in
         self.owed: list[Owed] = []
         self.refused = NOWHERE  # the condition that a predicate of tokens last found false, where a run asks for blame

@@ -36,6 +36,14 @@ def test_the_heads_of_tiny_halve_the_forwards():
     assert drafted.drafts["drafted"] > drafted.drafts["kept"] > 0
 
 
+def test_what_a_note_counts_is_what_particles_drew():
+    """Not what was made ahead for lineages that resampling ended."""
+    weighed = PLAYS.replace("    return", '        factor 3.0 if t in ["e", "a", "o"] else 0.0\n    return')
+    result = fkdsl.parse(weighed)(n=20).run("smc", particles=6, ess=1.0, seed=1, draft="heads")
+    assert result.drafts["tokens"] == 6 * 20
+    assert result.drafts["kept"] < result.drafts["drafted"] < 6 * 20
+
+
 def test_a_weighed_draft_takes_one_forward_a_block():
     program = fkdsl.parse(PLAYS)(n=61)
     result = program.run("importance", particles=4, draft="heads", block=3, verify="weigh")

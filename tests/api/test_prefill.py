@@ -15,6 +15,7 @@ from fkdsl.engine.meter import Meter
 from fkdsl.models.cost import Cost
 from fkdsl.models.digest import digest_of
 from fkdsl.models.interface import ForwardRow
+from fkdsl.models.stored import read
 from tests.engine.tiny import tiny
 
 PROGRAMS = Path(__file__).resolve().parents[2] / "programs"
@@ -157,6 +158,8 @@ def test_a_prefill_of_a_model_from_its_files_gives_the_answer_of_a_run_without(t
     file, path = str(PROGRAMS / "short_words.fk"), str(tmp_path / "p.safetensors")
     assert main(["prefill", file, "--model", model, "--out", path]) == 0
     assert "1 prompt, " in capsys.readouterr().out
+    (context,) = read(Path(path)).contexts
+    assert context.sums.sum() == pytest.approx(1.0, abs=1e-6)  # without them the first draw would round in another way
     answers = []
     for flags in ([], ["--prefill", path, "--stats"]):
         call = ["run", file, "--model", model, "-p", "max_tokens=6", "--particles", "4", "--no-hint", "--json", *flags]

@@ -216,6 +216,7 @@ def test_models_lists_the_alias(capsys):
     status, out, _ = call(capsys, "models", "list")
     assert status == 0
     assert "smollm2" in out
+    assert call(capsys, "models") == (0, out, "")
 
 
 def test_version_and_help_exit_0():

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fkdsl
-from fkdsl.base.blocks import Blocks, block_sums
+from fkdsl.base.blocks import MANY, Blocks, block_sums
 from fkdsl.base.errors import InternalError
 from fkdsl.base.random import KeyedRng, weighted
 from fkdsl.inference.enumeration import expectation
@@ -66,6 +66,19 @@ def test_what_is_equal_comes_in_its_order():
     blocks = Blocks(p, 2)
     assert list(blocks.descending()) == [1, 3, 4, 0, 2]
     assert blocks.at_least(0.15) == [1, 3, 4]
+
+
+@pytest.mark.parametrize("flat", [True, False])
+@pytest.mark.parametrize("block", [1, 3, 7])
+def test_the_likeliest_of_many_blocks_come_first_however_even_they_are(flat, block):
+    """Past MANY blocks the largest of each is looked for; what was taken out before stays out."""
+    rng = np.random.default_rng(3)
+    n = 2 * MANY * block + 2
+    p = rng.permutation(np.arange(1, n + 1)) + (1000.0 if flat else 0.0)
+    p /= p.sum()
+    for blocks in both_kinds(p, block):
+        blocks.remove(5)
+        assert list(blocks.descending()) == [int(i) for i in np.argsort(-p) if i != 5]
 
 
 def test_the_array_is_left_as_it_was():
