@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Any
 
 from fkdsl.ir import nodes as ir
-from fkdsl.ir.passes.reading import free, reached
+from fkdsl.ir.passes.reading import appends, free, reached
 from fkdsl.program import code
 from fkdsl.program.code import Compute
 from fkdsl.program.operators import iterate, truth
@@ -104,9 +104,11 @@ def remembering(e: ir.Gather, expr: Callable[[ir.Expr], Compute]) -> Compute:
 
 
 def is_function_of_values(program: ir.Program, e: ir.Gather) -> bool:
-    """Whether what is made of an item asks no model and no Python of the program's."""
+    """Whether what is made of an item asks no model and no Python of the program's, and changes no context."""
     within = (e.element, *e.clauses[0].conditions)
-    return not any(isinstance(x, ir.Model | ir.Extern) for x in reached(program, within))
+    return not appends(program, within) and not any(
+        isinstance(x, ir.Model | ir.Extern) for x in reached(program, within)
+    )
 
 
 def is_plain(value: Any) -> bool:

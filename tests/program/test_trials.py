@@ -103,6 +103,27 @@ def test_glances_that_are_wrongly_said_to_tell_all_cost_variance_alone():
     assert died == [False, True]
 
 
+def test_a_condition_that_appends_to_a_context_is_no_matter_of_a_glance():
+    """A function that it calls does; what it appends stays."""
+    text = (
+        'def grown(c) -> int:\n    c += "a"\n    return len(c.text)\n'
+        + TABLE
+        + "    t ~ lm\n    condition t == EOS or grown(lm) == 2\n    return lm.text\n"
+    )
+    assert guide_of(text)[0] == 0
+    assert_same_measure(fkdsl.parse(text)().feynman_kac(), fkdsl.parse(text).without()().feynman_kac(), 1e-12)
+    assert {p.value for p in fkdsl.parse(text).run("smc", particles=20).particles} == {"aa", "ba", ""}
+
+
+def test_a_comprehension_that_appends_to_a_context_does_so_for_each_item():
+    text = (
+        "def grown(c, w: str) -> int:\n    c += w\n    return len(c.text)\n"
+        + TABLE
+        + '    n = sum(grown(lm, w) for w in ["a", "a", "b"])\n    return lm.text\n'
+    )
+    assert fkdsl.parse(text).run("smc", particles=1).particles[0].value == "aab"
+
+
 def test_a_mistake_at_a_glance_is_left_for_whoever_draws_the_token():
     text = TABLE + "    t ~ lm\n    condition 1 / (len(lm.text) - 1) < 5\n    return lm.text\n"
 

@@ -12,7 +12,7 @@ from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.bounds import CONTINUOUS
 from fkdsl.ir.passes.masks import Predicate, is_dear, token_predicate
-from fkdsl.ir.passes.reading import asks_model, assigned, calls_out, free, reached, reads_context
+from fkdsl.ir.passes.reading import appends, asks_model, assigned, calls_out, free, reached, reads_context
 from fkdsl.ir.segments import Place, Walk
 
 
@@ -119,9 +119,9 @@ def at_a_glance(program: ir.Program, walk: Walk, place: Place) -> tuple[int, boo
     for instr in program.functions[name].body[pc + 1 :]:
         if isinstance(instr, ir.Label):
             continue
-        if not isinstance(instr, ir.Condition) or any(
-            isinstance(e, ir.Model | ir.Extern) for e in reached(program, instr)
-        ):
+        if not isinstance(instr, ir.Condition) or appends(program, instr):
+            break
+        if any(isinstance(e, ir.Model | ir.Extern) for e in reached(program, instr)):
             break
         behind.append(instr)
     segment = walk.segment(walk.at(place), list(walk.after(place)))

@@ -34,6 +34,12 @@ def calls_out(program: ir.Program, node: Any) -> bool:
     return any(isinstance(e, ir.Extern) for e in reached(program, node))
 
 
+def appends(program: ir.Program, node: Any) -> bool:
+    """Whether a function that it calls appends to something, which may be a context."""
+    called = {e.function for e in reached(program, node) if isinstance(e, ir.Invoke)}
+    return any(isinstance(i, ir.Append) for name in called for i in program.functions[name].body)
+
+
 def reached(program: ir.Program, node: Any) -> Iterator[ir.Expr]:
     """Every expression within it, and within the pure functions that it calls."""
     seen: set[str] = set()
