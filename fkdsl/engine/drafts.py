@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fkdsl.base.errors import CallError, InternalError
+from fkdsl.engine.byte_view import ByteView
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
 from fkdsl.models.interface import HasHeads, LooksAhead
 
@@ -165,9 +166,11 @@ def check_vocabularies(draft: CachedTransformer, engine: CachedTransformer) -> N
     """Raises CallError unless a model can draft for another: by the same tokens, under the same ids."""
     if draft.model.vocabulary.fingerprint != engine.model.vocabulary.fingerprint:
         sizes = f"{draft.model.vocabulary.size:,} tokens against {engine.model.vocabulary.size:,}"
+        help = "a draft has the model's own tokens: a smaller model of its family, `heads` or `ngram`"
+        if isinstance(engine.model, ByteView):
+            help = f"for a byte view, another one: `bytes({draft.model.name})`"
         raise CallError(
-            f"{draft.model.name} cannot draft for {engine.model.name}: they have different vocabularies ({sizes})",
-            "a draft has the model's own tokens: a smaller model of its family, `heads` or `ngram`",
+            f"{draft.model.name} cannot draft for {engine.model.name}: they have different vocabularies ({sizes})", help
         )
 
 

@@ -101,6 +101,11 @@ def test_a_draft_that_cannot_be_is_refused_with_something_to_try():
         program.run("exact", draft="ngram")
 
 
+def test_what_could_draft_for_a_byte_view_is_named():
+    with pytest.raises(fkdsl.CallError, match=r"for a byte view, another one: `bytes\(tiny\)`"):
+        fkdsl.parse(PLAYS)(n=3).run("importance", model="bytes(tiny)", draft="tiny")
+
+
 def test_a_drafted_run_that_was_stopped_ends_as_if_it_had_not(tmp_path):
     program = fkdsl.parse(PLAYS)(n=24)
     options = {"particles": 3, "ess": 1.0, "seed": 5, "draft": "heads"}
