@@ -24,6 +24,7 @@ from fkdsl.base.errors import CallError, ProgramError
 from fkdsl.base.spans import Source, Span
 from fkdsl.language import tree
 from fkdsl.language.build_tree import Builder
+from fkdsl.language.grammar_tables import lalr
 from fkdsl.language.lexer import MAX_LINE, Lexer
 from fkdsl.language.syntax_errors import explain
 
@@ -44,9 +45,8 @@ class _GivenTokens(LarkLexer):  # type: ignore[misc]
 @lru_cache(maxsize=1)
 def _lark() -> Lark:
     grammar = files("fkdsl.language").joinpath("grammar.lark").read_text("utf-8")
-    return Lark(
+    return lalr(
         grammar,
-        parser="lalr",
         lexer=_GivenTokens,
         start=["start", "expression"],
         keep_all_tokens=True,
