@@ -2,18 +2,19 @@
 
     p = Blocks(np.array([...]))          # (n,) probabilities; or, exponentiated where it is looked at,
     p = Blocks.of_logs(log_p, sums)      # (n,) log-probabilities and the sums of their blocks
-    p.mass(), p[7], p.at_least(0.05)     # the sum; one of them; those that are likely
+    p.mass(), p[7], p.descending(0.05)   # the sum; one of them; the likeliest first
     p.draw(rng); p.remove(7)             # one drawn; one taken out
 
 The slow reference is the array itself, `np.asarray(p)`; a test holds both together.
 
 >>> p = Blocks(np.array([0.5, 0.0, 0.2, 0.3]), block=2)
->>> p.remove(0); p.sums.tolist(), np.asarray(p).tolist(), p.at_least(0.25), list(p.descending())
-([0.0, 0.5], [0.0, 0.0, 0.2, 0.3], [3], [3, 2])
+>>> p.remove(0); p.sums.tolist(), np.asarray(p).tolist(), list(p.descending(0.25))
+([0.0, 0.5], [0.0, 0.0, 0.2, 0.3], [(3, 0.3), (2, 0.2)])
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
@@ -24,8 +25,12 @@ Probabilities = NDArray[np.float32] | NDArray[np.float64]
 Sums = NDArray[np.float64]
 BLOCK = 256
 """Probabilities that are summed as one where there are more."""
-MANY = 16
-"""Blocks that are looked at, in the order of their sums, before the largest of each is looked for in all."""
+FEW = 8
+"""Blocks that are looked through one by one."""
+STEP = 4.0
+"""Likely outcomes are looked for together: those of a probability, then those of this part of it, and so on."""
+SMALLEST = 1e-6
+"""The probability below which all that are left are sorted."""
 ROUNDING = 1e-3
 """A block's sum is its largest entry or more, but for rounding that is less than this share."""
 
@@ -100,12 +105,20 @@ class Blocks:
         blocks = self.sums.nonzero()[0]
         return len(blocks) <= most and sum(int(np.count_nonzero(self.of(k))) for k in blocks.tolist()) <= most
 
-    def remove(self, i: int) -> None:
-        k = i // self.block
-        found = self.of(k)
-        found[i % self.block] = 0.0
-        self.sums[k] = np.add.reduce(found)
+    def remove(self, *taken: int) -> None:
+        """Takes them out."""
+        for i in taken:
+            self.of(i // self.block)[i % self.block] = 0.0
+        for k in {i // self.block for i in taken}:
+            self.sums[k] = np.add.reduce(self._seen[k])
         self._mass = None
+
+    def copy(self) -> Blocks:
+        """One of its own, to take apart."""
+        made = Blocks.__new__(Blocks)
+        made._source, made._logs, made.block, made._mass = self._source, self._logs, self.block, self._mass
+        made.sums, made._seen = self.sums.copy(), {k: found.copy() for k, found in self._seen.items()}
+        return made
 
     def draw(self, rng: Chooses) -> int:
         """One drawn, by two choices: of a block, and within it."""
@@ -113,53 +126,47 @@ class Blocks:
         k = choose(self.sums) if len(self.sums) > 1 else 0
         return k * self.block + choose(self.of(k))
 
-    def at_least(self, least: float) -> list[int]:
-        """Those of probability `least` > 0 or more, likeliest first, equal ones in their order."""
-        found = [
-            (-p, k * self.block + i)
-            for k in (self.sums >= least * (1.0 - ROUNDING)).nonzero()[0].tolist()
-            for i, p in _entries(self.of(k), least)
-        ]
-        return [i for _, i in sorted(found)]
+    def descending(self, least: float) -> Iterator[tuple[int, float]]:
+        """(i, p[i]) of those that are positive, likeliest first, equal ones in their order, as far as they are asked
+        for: a vocabulary is too long to be sorted. They are looked for together from `least` > 0 on, then from a
+        STEP-th of that, and so on; of those that are taken out meanwhile, the ones looked for already come too."""
+        above = math.inf
+        yield from self._between(least, above)
+        while least > 0.0:
+            above, least = least, least / STEP if least > SMALLEST else 0.0
+            yield from self._between(least, above)
 
-    def descending(self) -> Iterator[int]:
-        """Those that are positive when it begins, likeliest first, equal ones in their order: as far as they are asked
-        for, since a vocabulary is too long to be sorted."""
-        tops: NDArray[Any] = self.sums * (1.0 + ROUNDING)  # of a block that was not looked at, what it is below
-        left: dict[int, Probabilities] = {}
-        while True:
-            k = int(tops.argmax())
-            if k not in left:
-                if len(left) == MANY:
-                    looked_at = {k: tops[k] for k in left}
-                    tops = self._tops()
-                    for i, top in looked_at.items():
-                        tops[i] = top
-                    k = int(tops.argmax())
-                left[k] = left[k] if k in left else self.of(k).copy()
-                tops[k] = left[k].max()  # what was exponentiated alone may differ by rounding
-                continue
-            if tops[k] <= 0.0:
-                return
-            i = int(left[k].argmax())
-            left[k][i] = 0.0
-            tops[k] = left[k].max()
-            yield k * self.block + i
+    def _between(self, least: float, above: float) -> list[tuple[int, float]]:
+        """Those of a probability from `least` to below `above`, and positive, likeliest first."""
+        ks = (self.sums >= least * (1.0 - ROUNDING)).nonzero()[0]
+        if len(ks) <= FEW:
+            return sorted(self._each(ks.tolist(), least, above), key=lambda found: (-found[1], found[0]))
+        p = self._together(ks)
+        j, i = ((p >= least) & (p < above) & (p > 0.0)).nonzero()
+        found = p[j, i]
+        order = (-found).argsort(kind="stable")
+        return list(zip((ks[j] * self.block + i)[order].tolist(), found[order].tolist(), strict=True))
 
-    def _tops(self) -> NDArray[Any]:
-        """(blocks,) the largest of each block."""
-        whole = len(self) // self.block * self.block
-        tops: NDArray[Any] = self._source[:whole].reshape(-1, self.block).max(axis=1, initial=-np.inf)
-        if whole < len(self):
-            tops = np.append(tops, self._source[whole:].max())
-        if self._logs:
-            tops = np.exp(tops)
-        for k, found in self._seen.items():
-            tops[k] = found.max()
-        return tops
+    def _each(self, ks: list[int], least: float, above: float) -> Iterator[tuple[int, float]]:
+        """`_between` of few blocks, which are likely to be drawn from too, in their order."""
+        for k in ks:
+            p = self.of(k)
+            for i in (p >= least).nonzero()[0].tolist():
+                if 0.0 < (found := p.item(i)) < above:
+                    yield k * self.block + i, found
 
-
-def _entries(p: Probabilities, least: float) -> Iterator[tuple[int, float]]:
-    """(index, value) of the entries that are `least` or more."""
-    where = (p >= least).nonzero()[0]
-    return zip(where.tolist(), p[where].tolist(), strict=True)
+    def _together(self, ks: NDArray[np.int64]) -> Probabilities:
+        """(len(ks), block) those blocks; a shorter last one ends in zeros."""
+        whole = len(self) // self.block
+        if not len(ks) or ks[-1] < whole:
+            p: Probabilities = self._source[: whole * self.block].reshape(-1, self.block)[ks]
+            if self._logs:
+                np.exp(p, out=p)
+        else:
+            p = np.zeros((len(ks), self.block), dtype=self._source.dtype)
+            p[:-1] = self._together(ks[:-1])
+            p[-1, : len(self) - whole * self.block] = self.of(whole)
+        for j, k in enumerate(ks.tolist()):
+            if k in self._seen:
+                p[j, : len(self._seen[k])] = self._seen[k]
+        return p

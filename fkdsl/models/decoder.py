@@ -28,6 +28,15 @@ ROTARY = ("default", "linear", "llama3", "yarn")
 LONG = 256
 """Tokens of a context from which on a CPU attends quicker, in bfloat16, with every query head on its own."""
 
+EVEN = 16
+"""Rows of a linear map beyond which they are filled up to a multiple of four: a CPU makes its kernels for each number
+of rows anew, which takes it 5 to 15 ms at SmolLM2's size, and what four rows cannot share it does slowly."""
+
+
+def short(n: int) -> int:
+    """How many rows of filling n rows take."""
+    return -n % 4 if n > EVEN else 0
+
 
 def fits(config: Any) -> bool:
     """Whether a model of this configuration is a decoder of this form."""
@@ -227,13 +236,17 @@ class Decoder:
 
     def forward(self, rows: Sequence[ForwardRow]) -> tuple[Tensor, list[KVSegment]]:
         """(logits of all wanted positions, row after row: (n, V)), and each row's segment."""
-        batch, segments = self.batch(rows, self.pool)
+        tokens = sum(len(row.tokens) for row in rows)
+        filler = [ForwardRow(rows[-1].past, rows[-1].tokens[:1], ())] * short(tokens) if rows else []
+        batch, segments = self.batch([*rows, *filler], self.pool)
         x = self.through(self.layers, self.pool, batch)
         starts = np.cumsum(batch.lengths) - batch.lengths
-        wanted = [int(start) + w for start, row in zip(starts, rows, strict=True) for w in row.wanted]
-        if len(wanted) < len(x):
+        wanted = [int(start) + w for start, row in zip(starts, rows, strict=False) for w in row.wanted]
+        n = len(wanted)
+        if n < len(x):
+            wanted += wanted[-1:] * short(n)
             x = x[torch.tensor(wanted, dtype=torch.long, device=x.device)]
-        return self.logits(x), segments
+        return self.logits(x)[:n], segments[: len(rows)]
 
     def through(self, layers: Sequence[Layer], pool: KVPool, batch: Batch) -> Tensor:
         """(n, d) what the first layers make of all new tokens."""

@@ -87,24 +87,24 @@ def answered(logits: torch.Tensor, rows: Sequence[ForwardRow], segments: Sequenc
     """The answers of a batch, of the logits of all wanted positions in order: log-probabilities and their blocks' sums.
 
     The blocks' sums give the normaliser: exp is taken once, and summing by blocks loses less to rounding. On a CPU a
-    position at a time for each thread: what lies between the logits and these stays in the processor's caches.
+    few positions at a time: what lies between the logits and these stays in the processor's caches.
     """
     wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
     n, V = logits.shape
     whole = V // BLOCK * BLOCK
     log_p, sums = (torch.empty((n, k), dtype=wide, device=logits.device) for k in (V, -(-V // BLOCK)))
-    size = min(torch.get_num_threads(), n) if logits.device.type == "cpu" else n
-    of_logits, of_p = (torch.empty((size, V), dtype=wide, device=logits.device) for _ in range(2))
+    size = min(2 * torch.get_num_threads(), n) if logits.device.type == "cpu" else n
+    of_p = torch.empty((size, V), dtype=wide, device=logits.device)
     for i in range(0, n, max(size, 1)):
         at, k = slice(i, i + size), min(size, n - i)
-        x = of_logits[:k].copy_(logits[at])
-        top = x.amax(-1, keepdim=True)
-        p = torch.sub(x, top, out=of_p[:k]).exp_()
+        x = log_p[at].copy_(logits[at])
+        x -= x.amax(-1, keepdim=True)
+        p = torch.exp(x, out=of_p[:k])
         torch.sum(p[:, :whole].view(k, -1, BLOCK), dim=-1, out=sums[at, : V // BLOCK])
         if whole < V:
             sums[at, -1] = p[:, whole:].sum(-1)
         total = sums[at].sum(-1, keepdim=True)
-        torch.sub(x, top + total.log(), out=log_p[at])
+        x -= total.log()
         sums[at] /= total
     found = shared_out(log_p.cpu().numpy(), rows)
     their_sums = shared_out(sums.cpu().numpy().astype(np.float64), rows)

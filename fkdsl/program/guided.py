@@ -19,7 +19,6 @@ from collections import deque
 from collections.abc import Hashable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -198,8 +197,7 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
             chosen, kept = speculative(rng, p, None if draft is None else np.asarray(draft))
             A *= trials.lives(chosen)
         log_w = min(0.0, math.log(A)) if A > 0.0 else -math.inf
-    for i, place in trials.died.items():
-        masses[place] = masses.get(place, 0.0) + found.probability(i)
+    masses = with_died(masses, trials)
     if A <= 0.0:
         die(particle, masses, blame)
         return
@@ -265,28 +263,32 @@ def without_dead(guides: Guides, guide: Guide, p: Blocks, mass: float, trials: T
     might try the whole vocabulary; one draw that lives or dies is proper too.
     """
     head, most = (DEAR_HEAD, DEAR_TESTS) if guide.dear else (guides.head, guides.tests)
-    left, living = mass, 0.0
-
-    def test(i: int) -> None:
-        nonlocal left, living
-        if trials.lives(i):
-            living += p[i]
-        else:
-            left -= p[i]
-            p.remove(i)
-
-    likely = p.at_least(head * left)
-    for i in likely:
-        if living >= SETTLED * left:
-            break
-        test(i)
-    if living < guides.enough * left:
-        for i in islice(p.descending(), most):
-            if i not in likely:
-                test(i)
-            if living >= guides.enough * left:
+    left, living, tests = mass, 0.0, 0
+    dead: list[int] = []
+    for i, share in p.descending(head * mass):
+        if share < head * mass:
+            if living >= guides.enough * left or tests >= most:
                 break
+            tests += 1
+        elif living >= SETTLED * left:
+            break
+        if trials.lives(i):
+            living += share
+        else:
+            left -= share
+            dead.append(i)
+    p.remove(*dead)
     return living >= guides.enough * left
+
+
+def with_died(masses: dict[Span, float], trials: Trials) -> dict[Span, float]:
+    """The masses, and those of the outcomes that died in trials."""
+    if not masses and len({id(place) for place in trials.died.values()}) == 1:
+        return {next(iter(trials.died.values())): 1.0}  # all of it is one line's, however much it is
+    found = dict(masses)
+    for i, place in trials.died.items():
+        found[place] = found.get(place, 0.0) + trials.found.probability(i)
+    return found
 
 
 def ask_ahead(particle: Running, need: NeedRows, text: Constrained, d: Any) -> None:

@@ -11,7 +11,7 @@ import transformers as tf
 
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.models import linear
-from fkdsl.models.decoder import FAMILIES, fits
+from fkdsl.models.decoder import EVEN, FAMILIES, fits
 from fkdsl.models.decoder_model import DecoderModel
 from fkdsl.models.huggingface import HuggingFaceModel
 from fkdsl.models.interface import ForwardRow, Past
@@ -126,6 +126,26 @@ def test_a_rows_answer_does_not_depend_on_its_batch():
         alone = fast.forward([row])[0].log_probs
         together = fast.forward([others[0], row, others[1]])[1].log_probs
         assert np.abs(np.exp(alone) - np.exp(together)).max() <= 1e-5
+
+
+@pytest.mark.parametrize("rows", [1, EVEN, EVEN + 1, EVEN + 2, EVEN + 4])
+def test_rows_that_fill_up_a_batch_change_nothing_and_leave_nothing(rows, monkeypatch):
+    """Of one token each, and of several of which not all are wanted."""
+    _, fast = both("llama")
+    seen = []
+    packed = type(fast.decoder.head).__call__
+    monkeypatch.setattr(type(fast.decoder.head), "__call__", lambda f, x: seen.append(len(x)) or packed(f, x))
+    first = fast.forward([ForwardRow(None, (i % V, 3), (1,)) for i in range(rows)])
+    for tokens, wanted in [((5,), (0,)), ((5, 6, 7), (0, 2)), ((5, 6), ())]:
+        batch = [ForwardRow(Past(a.segment, 2), tokens, wanted) for a in first]
+        answers = fast.forward(batch)
+        alone = [fast.forward([row])[0] for row in (batch[0], batch[-1])]
+        for one, among in zip(alone, (answers[0], answers[-1]), strict=True):
+            np.testing.assert_allclose(one.log_probs, among.log_probs, atol=1e-5)
+        assert [len(a.log_probs) for a in answers] == [len(wanted)] * rows
+        assert fast.pool.used == rows * (2 + len(tokens)) + 2 * len(tokens)
+        del answers, alone
+    assert all(n <= EVEN or n % 4 == 0 for n in seen)
 
 
 def test_a_pool_that_grows_keeps_what_it_holds(monkeypatch):

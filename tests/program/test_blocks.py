@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fkdsl
-from fkdsl.base.blocks import MANY, Blocks, block_sums
+from fkdsl.base.blocks import FEW, Blocks, block_sums
 from fkdsl.base.errors import InternalError
 from fkdsl.base.random import KeyedRng, weighted
 from fkdsl.inference.enumeration import expectation
@@ -45,16 +45,12 @@ def test_blocks_are_the_array_that_they_stand_for(shares, block, removed, least,
             if i < len(p):
                 blocks.remove(i)
                 left[i] = 0.0
-        least = data.draw(st.sampled_from([least, float(p.max())]))
+        least = data.draw(st.sampled_from([least, float(p.max()), 1e-9, 2.0]))
         order = [int(i) for i in np.argsort(-np.round(left, 12), kind="stable") if left[i] > 0.0]
         assert abs(blocks.mass() - left.sum()) <= 1e-14
-        assert [round(left[i], 12) for i in blocks.descending()] == [round(left[i], 12) for i in order]
-        assert set(blocks.descending()) == set(order)
-        assert (
-            {i for i in order if left[i] > least + 1e-12}
-            <= set(blocks.at_least(least))
-            <= {i for i in order if left[i] >= least - 1e-12}
-        )
+        found = list(blocks.descending(least))
+        np.testing.assert_allclose([p for _, p in found], left[order], atol=1e-15)
+        assert {i for i, _ in found} == set(order)
         assert blocks.any() == bool(left.any())
         assert [blocks.are_few(n) for n in range(10)] == [np.count_nonzero(left) <= n for n in range(10)]
         np.testing.assert_allclose(np.asarray(blocks), left, atol=1e-15)
@@ -64,21 +60,33 @@ def test_blocks_are_the_array_that_they_stand_for(shares, block, removed, least,
 def test_what_is_equal_comes_in_its_order():
     p = np.array([0.1, 0.3, 0.1, 0.3, 0.2])
     blocks = Blocks(p, 2)
-    assert list(blocks.descending()) == [1, 3, 4, 0, 2]
-    assert blocks.at_least(0.15) == [1, 3, 4]
+    for least in (0.35, 0.3, 0.15, 0.05):
+        assert [i for i, _ in blocks.descending(least)] == [1, 3, 4, 0, 2]
 
 
 @pytest.mark.parametrize("flat", [True, False])
 @pytest.mark.parametrize("block", [1, 3, 7])
 def test_the_likeliest_of_many_blocks_come_first_however_even_they_are(flat, block):
-    """Past MANY blocks the largest of each is looked for; what was taken out before stays out."""
+    """More than FEW blocks are looked through together; what was taken out before stays out."""
     rng = np.random.default_rng(3)
-    n = 2 * MANY * block + 2
+    n = 4 * FEW * block + 2
     p = rng.permutation(np.arange(1, n + 1)) + (1000.0 if flat else 0.0)
     p /= p.sum()
     for blocks in both_kinds(p, block):
-        blocks.remove(5)
-        assert list(blocks.descending()) == [int(i) for i in np.argsort(-p) if i != 5]
+        blocks.remove(5, n - 1)
+        for least in (0.1, p[7], 1e-4):
+            assert [i for i, _ in blocks.descending(least)] == [int(i) for i in np.argsort(-p) if i not in (5, n - 1)]
+
+
+def test_what_is_found_together_is_looked_for_no_further_than_it_is_asked_for():
+    p = probabilities(np.arange(1, 40 * FEW))
+    blocks, looked_at = Blocks(p, 2), []
+    between = blocks._between
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Blocks, "_between", lambda _, least, above: looked_at.append(least) or between(least, above))
+        likely = blocks.descending(float(p[-3]))
+        assert [next(likely)[0] for _ in range(3)] == [len(p) - 1, len(p) - 2, len(p) - 3]
+        assert looked_at == [p[-3]]
 
 
 def test_the_array_is_left_as_it_was():
@@ -87,6 +95,8 @@ def test_the_array_is_left_as_it_was():
     blocks.remove(0)
     assert p[0] == 0.5
     assert np.asarray(blocks)[0] == 0.0
+    blocks.remove()
+    assert blocks.mass() == 0.5
 
 
 @given(SHARES, st.integers(1, 4))
