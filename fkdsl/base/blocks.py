@@ -2,6 +2,7 @@
 
     p = Blocks(np.array([...]))          # (n,) probabilities; or, exponentiated where it is looked at,
     p = Blocks.of_logs(log_p, sums)      # (n,) log-probabilities and the sums of their blocks
+    p = Blocks.of_masked(log_p, mask)    # (n,) log-probabilities, and which of them are left
     p.mass(), p[7], p.descending(0.05)   # the sum; one of them; the likeliest first
     p.draw(rng); p.remove(7)             # one drawn; one taken out
 
@@ -15,14 +16,18 @@ The slow reference is the array itself, `np.asarray(p)`; a test holds both toget
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fkdsl.base.remembered import shares
+
 Probabilities = NDArray[np.float32] | NDArray[np.float64]
 Sums = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 BLOCK = 256
 """Probabilities that are summed as one where there are more."""
 FEW = 8
@@ -33,6 +38,7 @@ SMALLEST = 1e-6
 """The probability below which all that are left are sorted."""
 ROUNDING = 1e-3
 """A block's sum is its largest entry or more, but for rounding that is less than this share."""
+_at_hand = threading.local()
 
 
 class Chooses(Protocol):
@@ -49,26 +55,54 @@ def block_sums(p: Probabilities, block: int = BLOCK) -> Sums:
     return sums if whole == len(p) else np.append(sums, p[whole:].sum())
 
 
+def _scratch(like: Probabilities) -> Probabilities:
+    """An array to work in, of the shape and dtype of another: one for each thread, since memory that is new is dear."""
+    found: Probabilities | None = getattr(_at_hand, "array", None)
+    if found is None or found.shape != like.shape or found.dtype != like.dtype:
+        found = _at_hand.array = np.empty_like(like)
+    return found
+
+
+def masked_sums(log_p: Probabilities, mask: Mask, block: int = BLOCK) -> Sums:
+    """(blocks,) the sums of exp(log_p) where the mask (n,) allows it."""
+    factors, p = shares(mask), _scratch(log_p)
+    p[:] = log_p  # numpy's exp of what is in no cache takes twice as long as both
+    np.exp(p, out=p)
+    whole = len(p) // block * block
+    found = np.einsum("ij,ij->i", p[:whole].reshape(-1, block), factors[:whole].reshape(-1, block))
+    sums: Sums = found.astype(np.float64)
+    return sums if whole == len(p) else np.append(sums, p[whole:] @ factors[whole:])
+
+
 class Blocks:
     """(n,) probabilities, not negative, float32 or float64, that outcomes are taken out of. sums: (blocks,) float64.
 
     The array that it is made of is left as it is: a block is copied, or exponentiated, when it is first looked at.
     """
 
-    __slots__ = ("_logs", "_mass", "_seen", "_source", "block", "sums")
+    __slots__ = ("_factors", "_logs", "_mass", "_seen", "_source", "block", "sums")
 
     def __init__(self, p: Probabilities, block: int = BLOCK) -> None:
         self._source, self._logs, self.block = p, False, block
         self.sums: Sums = np.array([p.sum()], dtype=np.float64) if len(p) <= block else block_sums(p, block)
         self._seen: dict[int, Probabilities] = {}
         self._mass: float | None = None
+        self._factors: Probabilities | None = None
 
     @classmethod
     def of_logs(cls, log_p: Probabilities, sums: Sums, block: int = BLOCK) -> Blocks:
         """exp(log_p), log_p in nats. sums: those of its blocks, to rounding; they are copied."""
         made = cls.__new__(cls)
-        made._source, made._logs, made.block = log_p, True, block
+        made._source, made._logs, made.block, made._factors = log_p, True, block, None
         made.sums, made._seen, made._mass = sums.copy(), {}, None
+        return made
+
+    @classmethod
+    def of_masked(cls, log_p: Probabilities, mask: Mask, sums: Sums | None = None, block: int = BLOCK) -> Blocks:
+        """exp(log_p) where the mask (n,) allows it, zero elsewhere. sums: as `masked_sums` gives them. The mask is not
+        to be written to."""
+        made = cls.of_logs(log_p, masked_sums(log_p, mask, block) if sums is None else sums, block)
+        made._factors = shares(mask)
         return made
 
     def __len__(self) -> int:
@@ -77,6 +111,8 @@ class Blocks:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """All of them, an array of its own."""
         p = np.exp(self._source) if self._logs else self._source.copy()
+        if self._factors is not None:
+            p *= self._factors
         for k, found in self._seen.items():
             p[k * self.block : (k + 1) * self.block] = found
         return p if dtype is None else p.astype(dtype, copy=False)
@@ -85,8 +121,11 @@ class Blocks:
         """Block k, not to be written to."""
         found = self._seen.get(k)
         if found is None:
-            part = self._source[k * self.block : (k + 1) * self.block]
+            at = slice(k * self.block, (k + 1) * self.block)
+            part = self._source[at]
             found = self._seen[k] = np.exp(part) if self._logs else part.copy()
+            if self._factors is not None:
+                found *= self._factors[at]
         return found
 
     def __getitem__(self, i: int) -> float:
@@ -112,13 +151,6 @@ class Blocks:
         for k in {i // self.block for i in taken}:
             self.sums[k] = np.add.reduce(self._seen[k])
         self._mass = None
-
-    def copy(self) -> Blocks:
-        """One of its own, to take apart."""
-        made = Blocks.__new__(Blocks)
-        made._source, made._logs, made.block, made._mass = self._source, self._logs, self.block, self._mass
-        made.sums, made._seen = self.sums.copy(), {k: found.copy() for k, found in self._seen.items()}
-        return made
 
     def draw(self, rng: Chooses) -> int:
         """One drawn, by two choices: of a block, and within it."""
@@ -162,6 +194,8 @@ class Blocks:
             p: Probabilities = self._source[: whole * self.block].reshape(-1, self.block)[ks]
             if self._logs:
                 np.exp(p, out=p)
+            if self._factors is not None:
+                p *= self._factors[: whole * self.block].reshape(-1, self.block)[ks]
         else:
             p = np.zeros((len(ks), self.block), dtype=self._source.dtype)
             p[:-1] = self._together(ks[:-1])

@@ -22,13 +22,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fkdsl.base.blocks import masked_sums
 from fkdsl.base.errors import CallError, InternalError
 from fkdsl.engine.batching import Job, plan_waves
 from fkdsl.engine.kv_cache import KVCache
 from fkdsl.engine.meter import Meter
 from fkdsl.engine.prefix_tree import Context, PrefixTree
 from fkdsl.models.cost import Cost
-from fkdsl.models.interface import ForwardRow, LanguageModel, Past, Segment
+from fkdsl.models.interface import ForwardRow, LanguageModel, Narrows, Past, Segment
 
 __all__ = ["CachedTransformer", "Context", "Stats"]
 
@@ -116,6 +117,12 @@ class CachedTransformer:
         """The sums of the blocks of exp(row), not to be written to, if this is the row at hand after the context and
         the model gave them."""
         return self.cache.sums(id(context)) if self.cached(context) is row else None
+
+    def left(self, rows: Sequence[NDArray[Any]], masks: Sequence[NDArray[np.bool_]]) -> list[NDArray[np.float64]]:
+        """For each row (V,), in nats, and mask (V,): the sums of exp(row) by blocks, of what the mask leaves."""
+        if isinstance(self.model, Narrows):
+            return self.model.left(rows, masks)
+        return [masked_sums(row, mask) for row, mask in zip(rows, masks, strict=True)]
 
     def log_probs(self, contexts: Sequence[Context]) -> list[NDArray[Any]]:
         """For each context the (V,) log-probabilities (nats) of the token after it, not to be written to."""

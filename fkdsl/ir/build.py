@@ -120,9 +120,12 @@ class _Builder:
             t = guide.text
             parts = tuple((span, self.expr(e)) for span, e in t.parts)
             text = code.TextGuide(self.expr(t.language), t.until, t.origin, t.stop, t.ahead, parts)
+        so_far = None
+        if guide.so_far is not None:
+            so_far = code.SoFar(self.expr(guide.so_far.language), guide.so_far.reads, guide.so_far.whole)
         blame = guide.absorbed[0].span
         return code.Guide(
-            mask, guide.reads, guide.tried, blame, text, guide.dear, compared, guide.glances, guide.tells_all
+            mask, guide.reads, guide.tried, blame, text, guide.dear, compared, guide.glances, guide.tells_all, so_far
         )
 
     # ------------------------------------------------------------ expressions

@@ -178,7 +178,8 @@ class Guide:
     it looks at. tried: whether outcomes are tried. absorbed: the conditions that the draw looks ahead to. text: the
     constraint on the text that the draw is part of. dear: whether trying an outcome costs much: Python of the
     program's, a parse. glances: how many conditions right behind the draw look at nothing but values and contexts'
-    texts; tells_all: whether nothing else can weigh before the next draw.
+    texts; tells_all: whether nothing else can weigh before the next draw. so_far: what they say of the text after the
+    token.
     """
 
     mask: Expr | None = None
@@ -189,6 +190,17 @@ class Guide:
     dear: bool = False
     glances: int = 0
     tells_all: bool = False
+    so_far: SoFar | None = None
+
+
+@dataclass(frozen=True)
+class SoFar:
+    """language: an expression of a `Language` that the text of the drawn context is in after every token with which a
+    particle lives. reads: the slots that it looks at. whole: whether it and the mask leave nothing to be tried."""
+
+    language: Expr
+    reads: tuple[int, ...]
+    whole: bool
 
 
 @dataclass(frozen=True)

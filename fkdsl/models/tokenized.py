@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from fkdsl.base.blocks import BLOCK
 from fkdsl.base.errors import CallError
+from fkdsl.base.remembered import shares
 from fkdsl.models.cost import Cost
 from fkdsl.models.interface import Answer, ForwardRow, Rows, Segment
 from fkdsl.models.kv_pool import KVPool
@@ -68,6 +70,10 @@ class TokenizedModel:
         """See LanguageModel."""
         raise NotImplementedError
 
+    def left(self, rows: Sequence[NDArray[Any]], masks: Sequence[NDArray[np.bool_]]) -> list[NDArray[np.float64]]:
+        """See Narrows."""
+        return narrowed(rows, masks)
+
     def describe_also(self, facts: Mapping[str, Any]) -> None:
         """Further facts for `describe`."""
         self._texts.facts.update(facts)
@@ -109,6 +115,22 @@ def answered(logits: torch.Tensor, rows: Sequence[ForwardRow], segments: Sequenc
     found = shared_out(log_p.cpu().numpy(), rows)
     their_sums = shared_out(sums.cpu().numpy().astype(np.float64), rows)
     return [Answer(p, s, sums=b) for p, s, b in zip(found, segments, their_sums, strict=True)]
+
+
+def narrowed(rows: Sequence[NDArray[Any]], masks: Sequence[NDArray[np.bool_]]) -> list[NDArray[np.float64]]:
+    """(blocks,) for each row (V,), nats, and its mask: the sums of exp(row) by blocks, of what the mask leaves."""
+    if not rows:
+        return []
+    V = len(rows[0])
+    p = torch.from_numpy(np.empty(-(-V // BLOCK) * BLOCK, dtype=rows[0].dtype))
+    p[V:] = 0.0
+    sums = torch.empty((len(rows), len(p) // BLOCK), dtype=p.dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a row from a file cannot be written to, and is not
+        for row, mask, found in zip(rows, masks, sums, strict=True):
+            torch.exp(torch.from_numpy(row), out=p[:V]).mul_(torch.from_numpy(shares(mask)))
+            torch.sum(p.view(-1, BLOCK), dim=1, out=found)
+    return list(sums.numpy().astype(np.float64))
 
 
 def shared_out(found: NDArray[Any], rows: Sequence[ForwardRow]) -> list[NDArray[Any]]:

@@ -23,6 +23,7 @@ from fkdsl.program.scoring import observe
 from fkdsl.program.values import ContextRef
 
 if TYPE_CHECKING:
+    from fkdsl.engine.constraints.regular import RegularMasks
     from fkdsl.program.particle import ActiveFrame, Running
     from fkdsl.program.token_masks import TokenMask
 
@@ -103,8 +104,8 @@ class Guide:
     outcomes are tried. blame: the condition to name when nothing is left. text: the constraint on the text that is
     being drawn. dear: whether trying an outcome costs much. compared: the values that the mask's predicate compares the
     token with, None if it looks at it in other ways too. glances, tells_all: how many conditions right behind the draw
-    can be asked at a glance, and whether they tell all (trials.py). masks: those computed so far, by vocabulary and
-    what the predicate reads.
+    can be asked at a glance, and whether they tell all (trials.py). so_far: what they say of the text after the token.
+    masks: those computed so far, by vocabulary and what the predicate reads.
     """
 
     mask: Compute | None
@@ -116,7 +117,20 @@ class Guide:
     compared: tuple[Compute, ...] | None = None
     glances: int = 0
     tells_all: bool = False
+    so_far: SoFar | None = None
     masks: dict[Hashable, TokenMask] = field(default_factory=dict, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class SoFar:
+    """language: of the drawn context's text after every token with which a particle lives; reads: the slots that it
+    looks at. whole: whether it and the mask leave nothing to be tried. found: the masks of its automaton, None where it
+    has none that would do, by vocabulary and what the language reads."""
+
+    language: Compute
+    reads: tuple[int, ...]
+    whole: bool
+    found: dict[Hashable, RegularMasks | None] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,15 @@ import numpy as np
 
 from fkdsl.base.spans import Span
 from fkdsl.engine.cached_transformer import Context
-from fkdsl.engine.constraints.constraint import Constraint, Ids, Mask, make_constraint
+from fkdsl.engine.constraints.constraint import Constraint, Ids, Mask, make_constraint, regular_masks
 from fkdsl.engine.constraints.languages import Both, Language
 from fkdsl.program.faults import Fault
+from fkdsl.program.state import by_id
 from fkdsl.program.tokens import TokenDistribution, leaves
+from fkdsl.program.values import ContextRef
 
 if TYPE_CHECKING:
-    from fkdsl.program.code import TextGuide
+    from fkdsl.program.code import SoFar, TextGuide
     from fkdsl.program.particle import ActiveFrame, Running
 
 FORCED = 32
@@ -103,6 +105,27 @@ def constrained(particle: Running, frame: ActiveFrame, guide: TextGuide, d: Toke
     until = frame.slots[guide.until]
     parts = tuple((p, of(frame)) for p, of in guide.parts) if particle.guides.clock is not None else ()
     return Constrained(make_constraint(language, until, vocabulary), tokens[begins:], left, until, parts)
+
+
+def holding(particle: Running, frame: ActiveFrame, guide: SoFar, d: TokenDistribution) -> Mask | None:
+    """(V,) the tokens after which the drawn context's text so far is in the guide's language; None where no small
+    automaton knows."""
+    if not isinstance(d, ContextRef):
+        return None
+    vocabulary = particle.vocabulary(d)
+    key = (vocabulary.fingerprint, *(by_id(frame.slots[s]) for s in guide.reads))
+    if key not in guide.found:
+        try:
+            guide.found[key] = regular_masks(guide.language(frame), vocabulary)
+        except Fault:
+            guide.found[key] = None
+    masks = guide.found[key]
+    if masks is None:
+        return None
+    c = particle.contexts[d.index]
+    text = particle.engines[c.model].raw(c.node)[c.skip :]
+    last = vocabulary.tokens[c.node.token] if c.node.length > c.start else b""
+    return masks.holding(masks.position_of(text, last))
 
 
 if TYPE_CHECKING:

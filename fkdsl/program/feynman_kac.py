@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import nullcontext
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from fkdsl.program.ahead import Ahead
 from fkdsl.program.code import Executable
 from fkdsl.program.drafting import Drafting
 from fkdsl.program.faults import LIMITS, Fault, Limits, NeedRows
-from fkdsl.program.guided import Guides
+from fkdsl.program.guided import Guides, Narrowed, narrowed
 from fkdsl.program.particle import Running
 from fkdsl.program.state import ProgramState, Status
 from fkdsl.program.values import show
@@ -167,6 +168,8 @@ class SteeringModel:
                 for node, row in zip(nodes, rows, strict=True):
                     for particle in askers[node]:
                         particle.rows[node] = row
+                if pending is beginning:
+                    self._narrow(model, [p for p in dict.fromkeys(chain(*askers.values())) if p.question() is not None])
             for constraint, lists in texts.items():
                 with nullcontext() if clock is None else clock.line(clock.owners[constraint]):
                     constraint.prepare(lists)
@@ -176,6 +179,20 @@ class SteeringModel:
                 self.guides.drafting.tally.add(particle.tally)
             particle.let_go()
         return [(ended[i][1], particle.log_G) for i, particle in enumerate(particles)]
+
+    def _narrow(self, model: str, particles: Sequence[Running]) -> None:
+        """What masks leave of the rows that draws will ask for, for the whole population at once: a row is long, and
+        going through one between two particles would drive all else out of the processor's caches."""
+        found: dict[tuple[int, int], list[Narrowed]] = {}
+        for particle in particles:
+            particle.narrowed = n = narrowed(particle)
+            if n is not None:
+                found.setdefault((id(n.row), id(n.mask)), []).append(n)
+        firsts = [of[0] for of in found.values()]
+        sums = self.engines[model].left([n.row for n in firsts], [n.mask for n in firsts])
+        for of, their in zip(found.values(), sums, strict=True):
+            for n in of:
+                n.sums = their
 
     def _answer(self, drafting: Drafting, asked: Mapping[str, Mapping[Question, Sequence[Running]]]) -> None:
         """What particles ask of drafts."""

@@ -24,18 +24,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fkdsl.base.blocks import Blocks
+from fkdsl.base.blocks import Blocks, Sums
 from fkdsl.base.logspace import Floats
 from fkdsl.base.random import Rng, weighted
+from fkdsl.base.remembered import joined
 from fkdsl.base.spans import Span
 from fkdsl.engine.cached_transformer import Context
 from fkdsl.models.vocabulary import Vocabulary
 from fkdsl.program.charges import heaviest, refused_by_text, refused_by_tokens
 from fkdsl.program.clock import Clock
-from fkdsl.program.constrained import Constrained, constrained
+from fkdsl.program.constrained import Constrained, constrained, holding
 from fkdsl.program.drafting import Drafting, Proposal, drafted_context, proposal, speculative, went
 from fkdsl.program.faults import NeedRows
-from fkdsl.program.outcomes import Mask, Outcomes, TokenOutcomes, outcomes
+from fkdsl.program.outcomes import Mask, Outcomes, TokenOutcomes, is_dense, outcomes
 from fkdsl.program.token_masks import TokenMask, token_mask
 from fkdsl.program.trials import Trials
 from fkdsl.program.values import ContextRef
@@ -103,6 +104,35 @@ class Guides:
         return self.trials[-1].setdefault(key, {})
 
 
+@dataclass
+class Narrowed:
+    """A row that masks leave a part of: by token and by the text so far, and both together, and, once they are known,
+    the sums of what is left of its blocks."""
+
+    row: Floats
+    of_token: TokenMask | None
+    so_far: Mask | None
+    mask: Mask
+    sums: Sums | None = None
+
+
+def narrowed(particle: Running) -> Narrowed | None:
+    """How masks narrow the row of the draw that a particle stands at, which is at hand; None where they do not, or
+    leave so little or take so little that it costs nothing to see what."""
+    frame = particle.frames[-1]
+    op: Any = particle.code.functions[frame.function].ops[frame.pc]
+    guide = op.guide
+    if guide is None or (guide.mask is None and guide.so_far is None) or particle.guides.clock is not None:
+        return None
+    d = frame.slots[op.source]
+    of_token = token_mask(particle, frame, op, guide, particle.vocabulary(d)) if guide.mask is not None else None
+    of_text = so_far(particle, frame, guide, d)
+    mask = allowed_by(of_token, of_text)
+    if mask is None or not is_dense(mask):
+        return None
+    return Narrowed(particle.rows[particle.contexts[d.index].node], of_token, of_text, mask)
+
+
 def draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any) -> None:
     """x ~ d by the outcomes' own probabilities: M_t as the program says it."""
     rng = particle.stream(op.site)
@@ -133,17 +163,21 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
         return
     mask: TokenMask | None = None
     allowed: Mask | None = None
+    narrowed = particle.narrowed
 
     def masks(vocabulary: Vocabulary) -> Mask | None:
         nonlocal mask, allowed
+        if narrowed is not None:
+            mask, allowed = narrowed.of_token, narrowed.so_far
+            return narrowed.mask
         with timed(particle, guide):
             mask = token_mask(particle, frame, op, guide, vocabulary) if guide.mask is not None else None
-            allowed = text.mask() if text is not None else None
+            allowed = text.mask() if text is not None else so_far(particle, frame, guide, d)
         return allowed_by(mask, allowed)
 
     try:
         given = proposal(particle, d)
-        found = outcomes(particle, d, masks, weighed(given))
+        found = outcomes(particle, d, masks, weighed(given), narrowed.sums if narrowed is not None else None)
     except NeedRows as need:
         if text is not None:
             ask_ahead(particle, need, text, d)
@@ -165,8 +199,9 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
         return
     before = drafted_context(particle, d)
     q = draft_of(given, found, allowed_by(mask, allowed))
-    few = p.are_few(particle.guides.tested)
-    if not guide.tried or not (few or particle.guides.rejection):
+    told = allowed is not None and guide.so_far is not None and guide.so_far.whole
+    few = not told and guide.tried and p.are_few(particle.guides.tested)
+    if told or not guide.tried or not (few or particle.guides.rejection):
         i, log_w, kept = chosen_of(rng, p, q, A, found.allowed)
         weigh(particle, log_w, masses, blame)
         particle.drawn(frame, op.target, found.take(particle, i))
@@ -206,6 +241,14 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
     went(particle, before, given, kept, found.token(chosen))
 
 
+def so_far(particle: Running, frame: ActiveFrame, guide: Guide, d: Any) -> Mask | None:
+    """What an automaton says of the text after each token. Runs that are asked for blame try instead, and learn which
+    of the conditions refuses it."""
+    if guide.so_far is None or particle.guides.clock is not None:
+        return None
+    return holding(particle, frame, guide.so_far, d)
+
+
 def weighed(given: Proposal | None) -> Floats | None:
     """The row to draw from, where it is the draft's and p / q is weighed."""
     return given.row if given is not None and given.of.weighs else None
@@ -218,7 +261,7 @@ def draft_of(given: Proposal | None, found: Outcomes, mask: Mask | None = None) 
 
 def allowed_by(mask: TokenMask | None, allowed: Mask | None) -> Mask | None:
     """(V,) what both masks allow; None for all."""
-    return allowed if mask is None else mask.allowed if allowed is None else mask.allowed & allowed
+    return allowed if mask is None else mask.allowed if allowed is None else joined(mask.allowed, allowed)
 
 
 def chosen_of(

@@ -32,6 +32,12 @@ SOME = 64
 """Tokens that are taken out one by one; where more are refused, all that are left are exponentiated."""
 
 
+def is_dense(mask: Mask) -> bool:
+    """Whether so much is left and so much refused that a whole row has to be gone through."""
+    left = int(np.count_nonzero(mask))
+    return len(mask) // FEW <= left < len(mask) - SOME
+
+
 class Outcomes:
     """p: (n,) float64, or float32 as the model's rows are, not negative; they sum to 1, or to less where some are left
     out. allowed: (n,) what each is called where some are not listed at all: a token's id."""
@@ -60,7 +66,7 @@ class TokenOutcomes(Outcomes):
     """One for each token of the vocabulary, or for some; every context of the expression appends it.
 
     row: (V,) log-probabilities in nats. mask: (V,) the tokens that are left, None for all. sums: of the blocks of
-    exp(row), where they are known.
+    exp(row), where they are known; left_sums: of what the mask leaves.
     """
 
     def __init__(
@@ -70,8 +76,10 @@ class TokenOutcomes(Outcomes):
         vocabulary: Vocabulary,
         mask: Mask | None = None,
         sums: Sums | None = None,
+        left_sums: Sums | None = None,
     ) -> None:
         self.row, self.refs, self.vocabulary, self.mask, self.sums = row, refs, vocabulary, mask, sums
+        self.left_sums = left_sums
         # A vocabulary is long: where little of it is left, only that is exponentiated.
         self.left = len(row) if mask is None else int(np.count_nonzero(mask))
         if mask is not None and self.left < len(row) // FEW:
@@ -92,7 +100,10 @@ class TokenOutcomes(Outcomes):
         return float(np.exp(self.row[i if self.allowed is None else self.allowed[i]]))
 
     def blocks(self) -> Blocks:
-        if self.sums is None or len(self.row) - self.left > SOME:
+        refused = len(self.row) - self.left
+        if self.mask is not None and self.allowed is None and (refused > SOME or (refused and self.sums is None)):
+            return Blocks.of_masked(self.row, self.mask, self.left_sums)
+        if self.sums is None or self.allowed is not None:
             return Blocks(self.p)
         found = Blocks.of_logs(self.row, self.sums)
         if self.mask is not None and self.left == len(self.row) - 1:
@@ -155,15 +166,17 @@ def outcomes(
     d: Any,
     masks: Callable[[Vocabulary], Mask | None] | None = None,
     weighed: Floats | None = None,
+    left_sums: Sums | None = None,
 ) -> Outcomes | None:
     """The outcomes of a distribution for a particle; None if they cannot be listed (a continuous one). Every row that
     it takes is asked for here (NeedRows). masks: the tokens (V,) that are left of a vocabulary. weighed: a context's
-    row (V,) to be drawn from in the place of its own, which makes up for it later."""
+    row (V,) to be drawn from in the place of its own, which makes up for it later. left_sums: of what the masks leave
+    of a context's own row, where they are known."""
     if is_token_distribution(d):
         refs, row = particle.next_rows(d) if weighed is None else (leaves(d), weighed)
         vocabulary = particle.vocabulary(refs[0])
         mask = masks(vocabulary) if masks is not None else None
-        return TokenOutcomes(row, refs, vocabulary, mask, known_sums(particle, d, row))
+        return TokenOutcomes(row, refs, vocabulary, mask, known_sums(particle, d, row), left_sums)
     match d:
         case ChoiceOf():
             each = scores(particle, d)

@@ -22,7 +22,7 @@ from fkdsl.program.charges import shared
 from fkdsl.program.code import DrawOp, Executable
 from fkdsl.program.drafting import Owed, Tally
 from fkdsl.program.faults import LIMITS, Fault, Limits, NeedRows
-from fkdsl.program.guided import Guides
+from fkdsl.program.guided import Guides, Narrowed
 from fkdsl.program.state import UNSET, Block, ContextState, Draw, Frame, ProgramState, Status
 from fkdsl.program.tokens import (
     PLAIN,
@@ -64,6 +64,7 @@ class Running:
         self.frames: list[ActiveFrame] = []
         self.contexts: list[ContextState] = []
         self.rows: dict[Hashable, Any] = {}
+        self.narrowed: Narrowed | None = None
         self.log_G = 0.0
         self.boundary = False
         self.draws = 0
@@ -138,7 +139,7 @@ class Running:
             except Fault as fault:
                 fault.span = fault.span or op.span
                 raise
-            self.resumed = None
+            self.resumed = self.narrowed = None
             if self.rows:
                 self.pay()
                 self.rows = {}

@@ -53,6 +53,17 @@ def charset(one_character: str) -> Charset:
     return tuple(runs)
 
 
+@lru_cache(maxsize=1)
+def letters() -> Charset:
+    """The characters that Python calls letters (`str.isalpha`), whatever version of Unicode it has."""
+    # Letters are among what Python's own `re`, which knows the same Unicode, takes for a part of words.
+    likely = "".join(re.findall(r"[^\W_]+", _all_characters()))
+    points = np.array([ord(c) for c in likely if c.isalpha()], dtype=np.int64)
+    starts = np.flatnonzero(np.diff(points, prepend=-2) != 1)
+    ends = np.append(starts[1:], len(points)) - 1
+    return tuple(zip(points[starts].tolist(), (points[ends] + 1).tolist(), strict=True))
+
+
 def single(character: str) -> Charset:
     return ((ord(character), ord(character) + 1),)
 

@@ -25,6 +25,8 @@ from fkdsl.models.vocabulary import Vocabulary
 
 Mask = NDArray[np.bool_]
 Ids = tuple[int, ...]
+SMALL = 64
+"""States of an automaton that is small."""
 
 
 class Constraint:
@@ -81,6 +83,16 @@ class Constraint:
         for mask in masks[1:]:
             found = found & mask
         return found
+
+
+@lru_cache(maxsize=64)
+def regular_masks(language: Language, vocabulary: Vocabulary) -> RegularMasks | None:
+    """The masks of a language whose automaton is known whole and has few states, so that each may have masks of its
+    own; None for others."""
+    if not is_regular(language) or why_not(language):
+        return None
+    found = automaton(language)
+    return RegularMasks(found, vocabulary) if found.exact and found.explored and found.size <= SMALL else None
 
 
 @lru_cache(maxsize=256)

@@ -1,7 +1,7 @@
 r"""Languages: sets of texts, as values that say what a text must be.
 
     Matches(r"\d+")  Texts(("yes", "no"))  Contains("sea")  StartsWith("A")  EndsWith(".")  Length(0, 20)
-    JsonText(schema)  GrammarText(grammar)
+    Letters(0, 5)  EachWord(Letters(0, 5))  JsonText(schema)  GrammarText(grammar)
     Both((a, b))  Either((a, b))  Complement(a)
 
 A text with U+FFFD, which stands for bytes that are no text, is in no Matches, Texts, JsonText or GrammarText.
@@ -12,9 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fkdsl.engine.constraints.charsets import EVERY, REPLACEMENT, Charset, without
+from fkdsl.engine.constraints.charsets import EVERY, REPLACEMENT, Charset, charset, letters, without
 from fkdsl.engine.constraints.expressions import INFINITE, Algebra
 from fkdsl.engine.constraints.patterns import Tree, Unsupported, charsets_of, parse_pattern, text_tree
+
+IN_WORD, JOINT = r"[^\W_]", "['\u2019-]"
+"""Letters and digits, and what may stand between two of them within a word."""
+WORD = f"{IN_WORD}+(?:{JOINT}{IN_WORD}+)*"
+"""A word."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,21 @@ class Length(Language):
 
     least: int
     most: int
+
+
+@dataclass(frozen=True)
+class Letters(Language):
+    """From `least` to `most` letters among its characters, -1 for no bound."""
+
+    least: int
+    most: int
+
+
+@dataclass(frozen=True)
+class EachWord(Language):
+    """Each of its words, as WORD says, is in the part; nothing is said of what stands between them."""
+
+    part: Language
 
 
 @dataclass(frozen=True)
@@ -110,7 +130,7 @@ def is_regular(language: Language) -> bool:
             return False
         case Both(parts) | Either(parts):
             return all(map(is_regular, parts))
-        case Complement(part):
+        case Complement(part) | EachWord(part):
             return is_regular(part)
     return True
 
@@ -129,12 +149,27 @@ def trees_of(language: Language) -> Iterable[Tree]:
                 yield from trees_of(p)
         case Complement(part=inner):
             yield from trees_of(inner)
+        case EachWord(part=inner):
+            yield parse_pattern(WORD)
+            yield from trees_of(inner)
 
 
 def charsets_in(language: Language, until: str) -> list[Charset]:
     """Every set of characters that its automaton tells apart."""
     trees = [*trees_of(language), text_tree(until)]
-    return [*dict.fromkeys(s for tree in trees for s in charsets_of(tree)), without(EVERY, REPLACEMENT)]
+    counted = [letters()] if counts_letters(language) else []
+    return [*dict.fromkeys(s for tree in trees for s in charsets_of(tree)), *counted, without(EVERY, REPLACEMENT)]
+
+
+def counts_letters(language: Language) -> bool:
+    match language:
+        case Letters():
+            return True
+        case Both(parts) | Either(parts):
+            return any(map(counts_letters, parts))
+        case Complement(part) | EachWord(part):
+            return counts_letters(part)
+    return False
 
 
 class Expressions:
@@ -159,6 +194,12 @@ class Expressions:
                 return a.concat(a.EVERYTHING, self.text(part))
             case Length(least, most):
                 return a.repeat(a.any_symbol(), least, most)
+            case Letters(least, most):
+                letter = self.members[letters()]
+                others = a.star(self.all_but(letter))
+                return a.concat(a.repeat(a.concat(others, a.symbol(letter)), least, most), others)
+            case EachWord(part=inner):
+                return self.each_word(self.language(inner))
             case Both(parts):
                 return a.intersection(map(self.language, parts))
             case Either(parts):
@@ -166,6 +207,21 @@ class Expressions:
             case Complement(part=inner):
                 return a.complement(self.language(inner))
         raise Unsupported("a schema or a grammar inside `or` or `not`")
+
+    def each_word(self, language: int) -> int:
+        """Texts as words with gaps between them; a gap is no single joint, which would make one word of two."""
+        a = self.a
+        inside, joint = (self.members[charset(one)] for one in (IN_WORD, JOINT))
+        outside = self.all_but(inside)
+        apart = a.star(outside)
+        gap = a.union([a.concat(self.all_but(inside | joint), apart), a.concat_all([a.symbol(joint), outside, apart])])
+        word = a.intersection([self.tree(parse_pattern(WORD)), language])
+        more = a.star(a.concat(gap, word))
+        return a.union([apart, a.concat_all([apart, word, more, apart])])
+
+    def all_but(self, classes: frozenset[int]) -> int:
+        """One character of none of the classes."""
+        return self.a.symbol(set(range(self.a.symbols)) - classes)
 
     def text(self, text: str) -> int:
         return self.tree(text_tree(text))

@@ -34,6 +34,9 @@ class RegularMasks:
         self._next: dict[int, Ints] = {}
         self._masks: dict[tuple[Position, int | None], Mask] = {}
         self._positions: dict[tuple[int, ...], Position] = {(): (automaton.start, b"")}
+        self._of_bytes: dict[bytes, Position] = {}
+        self._holding: dict[Position, Mask] = {}
+        self._spelt: dict[bytes, dict[str, list[int]]] = {}
         self._distances: NDArray[np.float64] | None = None
         self._groups: dict[bytes, dict[tuple[str, bytes], list[int]]] = {}
         self._alike: dict[frozenset[int], bytes] = {}
@@ -65,6 +68,18 @@ class RegularMasks:
         text = decoder.decode(pending + raw)
         return self.automaton.read(state, text), decoder.getstate()[0]
 
+    def position_of(self, raw: bytes, last: bytes) -> Position:
+        """Where a text of these bytes stands; last: the end of them, which came last."""
+        found = self._of_bytes.get(raw)
+        if found is None:
+            before = self._of_bytes.get(raw[: len(raw) - len(last)])
+            start = (self.automaton.start, b"")
+            found = self.advance(before, last) if before is not None else self.advance(start, raw)
+            if len(self._of_bytes) > 16 * KEPT:
+                self._of_bytes.clear()
+            self._of_bytes[raw] = found
+        return found
+
     def accepts(self, position: Position) -> bool:
         """Whether a text that ends here is in the language; an unfinished character counts as U+FFFD."""
         return self.automaton.accepting[self._broken_off(position)]
@@ -89,6 +104,43 @@ class RegularMasks:
                 del self._masks[next(iter(self._masks))]
             self._masks[key] = self._mask(position, left)
         return self._masks[key]
+
+    def holding(self, position: Position) -> Mask:
+        """(V,) the tokens after which the text so far is in the language: without an unfinished character, which is
+        held back; after an end U+FFFD stands for it."""
+        found = self._holding.get(position)
+        if found is None:
+            while len(self._holding) >= KEPT:
+                del self._holding[next(iter(self._holding))]
+            found = self._holding[position] = self._held(position)
+        return found
+
+    def _held(self, position: Position) -> Mask:
+        state, pending = position
+        whole = self.after_tokens(self._broken_off(position))
+        broken = [(self.automaton.read(state, text), ids) for text, ids in self._after_broken(pending).items()]
+        ends = {i: self.accepts(self.advance(position, self.vocabulary.tokens[i])) for i in self.vocabulary.ends}
+        accepting = np.array(self.automaton.accepting, dtype=np.bool_)
+        found: Mask = accepting[whole]
+        found[self.tree.node == 0] = accepting[state]  # a token without text leaves a character unfinished
+        for reached, ids in broken:
+            found[ids] = accepting[reached]
+        for i, holds in ends.items():
+            found[i] = holds
+        return found
+
+    def _after_broken(self, pending: bytes) -> dict[str, list[int]]:
+        """The tokens that are not whole characters, grouped by the whole ones that they come to after some pending
+        bytes."""
+        if pending not in self._spelt:
+            while len(self._spelt) >= KEPT:
+                del self._spelt[next(iter(self._spelt))]
+            groups: dict[str, list[int]] = {}
+            for i in self.tree.broken:
+                text = codecs.getincrementaldecoder("utf-8")("replace").decode(pending + self.vocabulary.tokens[i])
+                groups.setdefault(text, []).append(i)
+            self._spelt[pending] = groups
+        return self._spelt[pending]
 
     def _mask(self, position: Position, left: int | None) -> Mask:
         state, pending = position

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from fkdsl.models.vocabulary import Vocabulary
 
 Ints = NDArray[np.int32]
+BITS = 21
+"""Bits of a code point."""
 
 
 class TokenTree:
@@ -26,30 +28,25 @@ class TokenTree:
     def __init__(self, vocabulary: Vocabulary) -> None:
         texts: list[str | None] = [_whole(raw) for raw in vocabulary.tokens]
         self.broken = [i for i, t in enumerate(texts) if t is None]
-        node = np.zeros(len(texts), dtype=np.int32)
-        parents, points, levels = [0], [0], [0, 1]
-        at: list[int] = [0] * len(texts)
-        left = [i for i, t in enumerate(texts) if t]
+        whole = [t or "" for t in texts]
+        lengths = np.array([len(t) for t in whole])
+        begins = np.cumsum(lengths) - lengths
+        characters = np.frombuffer("".join(whole).encode("utf-32-le"), dtype="<u4").astype(np.int64)
+        at = np.zeros(len(texts), dtype=np.int64)
+        parents, points, levels = [np.zeros(1, dtype=np.int64)], [np.zeros(1, dtype=np.int64)], [0, 1]
         depth = 0
-        while left:
-            made: dict[tuple[int, str], int] = {}
-            for i in left:
-                text = texts[i]
-                assert text is not None
-                key = (at[i], text[depth])
-                if key not in made:
-                    made[key] = len(parents)
-                    parents.append(at[i])
-                    points.append(ord(text[depth]))
-                at[i] = made[key]
-            levels.append(len(parents))
+        while len(left := np.flatnonzero(lengths > depth)):
+            keys = at[left] << BITS | characters[begins[left] + depth]
+            made, which = np.unique(keys, return_inverse=True)
+            parents.append(made >> BITS)
+            points.append(made & (1 << BITS) - 1)
+            at[left] = levels[-1] + which
+            levels.append(levels[-1] + len(made))
             depth += 1
-            left = [i for i in left if len(texts[i] or "") > depth]
-        node[:] = at
-        node[self.broken] = -1
-        self.node: Ints = node
-        self.parent: Ints = np.array(parents, dtype=np.int32)
-        self.point: NDArray[np.int64] = np.array(points, dtype=np.int64)
+        at[self.broken] = -1
+        self.node: Ints = at.astype(np.int32)
+        self.parent: Ints = np.concatenate(parents).astype(np.int32)
+        self.point: NDArray[np.int64] = np.concatenate(points)
         self.levels = levels
         self.longest = depth
 

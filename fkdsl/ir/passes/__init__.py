@@ -1,6 +1,6 @@
 """The optimiser: passes from a program to one of the same measure with better proposals (docs/optimiser.md).
 
-    automata    conditions on a whole text that say which language it is in guide its tokens
+    automata    conditions on a whole text, or on the text so far, that say which language it is in guide its tokens
     lookahead   ... and so does the number of tokens that are left
     early       conditions that can fail early are checked at every token
     fuse        a draw looks ahead to the conditions between it and the next
@@ -32,5 +32,5 @@ def optimise(
     settings = Settings("automata" not in off, "early" not in off, "lookahead" not in off, folders or {})
     program = verify(guide_texts(program, settings))
     if "fuse" not in off:
-        program = verify(fuse(program))
+        program = verify(fuse(program, settings.automata))
     return late_conditions(program)

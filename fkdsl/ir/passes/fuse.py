@@ -12,24 +12,25 @@ from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.bounds import CONTINUOUS
 from fkdsl.ir.passes.masks import Predicate, is_dear, token_predicate
-from fkdsl.ir.passes.reading import appends, asks_model, assigned, calls_out, free, reached, reads_context
+from fkdsl.ir.passes.reading import appends, asks_model, assigned, calls_out, conjuncts, free, reached, reads_context
+from fkdsl.ir.passes.so_far import text_so_far
 from fkdsl.ir.segments import Place, Walk
 
 
-def fuse(program: ir.Program) -> ir.Program:
-    """Every draw that has conditions to look ahead to, with its guide."""
+def fuse(program: ir.Program, automata: bool = True) -> ir.Program:
+    """Every draw that has conditions to look ahead to, with its guide. automata: whether automata may follow texts."""
     functions = {}
     walk = Walk(program)
     for name, function in program.functions.items():
         body = list(function.body)
         for pc, instr in enumerate(function.body):
             if isinstance(instr, ir.Draw):
-                body[pc] = _fused(program, walk, function, pc, instr)
+                body[pc] = _fused(program, walk, function, pc, instr, automata)
         functions[name] = replace(function, body=tuple(body))
     return replace(program, functions=functions)
 
 
-def _fused(program: ir.Program, walk: Walk, function: ir.Function, pc: int, draw: ir.Draw) -> ir.Draw:
+def _fused(program: ir.Program, walk: Walk, function: ir.Function, pc: int, draw: ir.Draw, automata: bool) -> ir.Draw:
     distribution = draw.distribution
     if isinstance(distribution, ir.Builtin) and distribution.name in CONTINUOUS:
         return draw
@@ -44,21 +45,32 @@ def _fused(program: ir.Program, walk: Walk, function: ir.Function, pc: int, draw
     tried = [c for c in ahead if c.span not in {m.span for m in masked} and c.span not in decided]
     if not masked and not tried:
         return draw
+    behind, tells_all = at_a_glance(program, walk, (function.name, pc)) if of_token else ([], False)
+    text = text_so_far(program, function, draw, behind) if automata and before.text is None else None
+    told: list[ir.Condition] = []
+    so_far = None
+    if text is not None:
+        told = [c for c in behind if text.decides(conjuncts(c.test))]
+        left = predicate.left if predicate else ()
+        whole = text.decides(left) and all(any(c is b for b in told) for c in tried)
+        so_far = ir.SoFar(text.language, tuple(sorted(free(text.language))), whole)
     absorbed = [ir.Absorbed(c.span, _mask_means(function, predicate)) for c in masked]
-    early = {c.span for c in tried if c.early}
-    for span in dict.fromkeys(c.span for c in tried):
-        means = _tried(program, span, tried) if of_token else "tested"
+    absorbed += [ir.Absorbed(c.span, "automaton") for c in behind if text is not None and text.says_of(c)]
+    rest = [c for c in tried if not any(c is b for b in told)]
+    early = {c.span for c in rest if c.early}
+    for span in dict.fromkeys(c.span for c in rest):
+        means = _tried(program, span, rest) if of_token else "tested"
         absorbed.append(ir.Absorbed(span, "early" if span in early else means))
-    glances, tells_all = at_a_glance(program, walk, (function.name, pc)) if of_token else (0, False)
     guide = replace(
         before,
         mask=predicate.test if predicate else None,
         reads=predicate.reads if predicate else (),
-        tried=bool(tried) or (predicate is not None and not predicate.whole),
+        tried=bool(tried) or (predicate is not None and bool(predicate.left)),
         absorbed=before.absorbed + tuple(absorbed),
         dear=any(calls_out(program, c) or is_dear(program, c) for c in tried),
-        glances=glances,
+        glances=len(behind),
         tells_all=tells_all,
+        so_far=so_far,
     )
     return replace(draw, guide=guide)
 
@@ -111,11 +123,11 @@ def conditions_ahead(program: ir.Program, walk: Walk, place: Place, draw: ir.Dra
     return sorted(found.values(), key=lambda c: (c.span.source.name, c.span.start))
 
 
-def at_a_glance(program: ir.Program, walk: Walk, place: Place) -> tuple[int, bool]:
-    """How many conditions right behind a draw look at nothing but values and contexts' texts, and whether nothing else
+def at_a_glance(program: ir.Program, walk: Walk, place: Place) -> tuple[list[ir.Condition], bool]:
+    """The conditions right behind a draw that look at nothing but values and contexts' texts, and whether nothing else
     can weigh on any way from the draw to the next."""
     name, pc = place
-    behind: list[ir.Instr] = []
+    behind: list[ir.Condition] = []
     for instr in program.functions[name].body[pc + 1 :]:
         if isinstance(instr, ir.Label):
             continue
@@ -125,7 +137,7 @@ def at_a_glance(program: ir.Program, walk: Walk, place: Place) -> tuple[int, boo
             break
         behind.append(instr)
     segment = walk.segment(walk.at(place), list(walk.after(place)))
-    return len(behind), all(any(i is b for b in behind) for i in segment.potentials)
+    return behind, all(any(i is b for b in behind) for i in segment.potentials)
 
 
 def _asks(program: ir.Program, instr: ir.Instr) -> bool:

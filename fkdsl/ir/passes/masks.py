@@ -25,13 +25,13 @@ def is_dear(program: ir.Program, node: object) -> bool:
 
 @dataclass(frozen=True)
 class Predicate:
-    """test: of the token in the draw's target. reads: the other slots. absorbed: the conditions it looks at; whole: it
-    decides all of each."""
+    """test: of the token in the draw's target. reads: the other slots. absorbed: the conditions it looks at; left: the
+    parts of these that it does not decide."""
 
     test: ir.Expr
     reads: tuple[int, ...]
     absorbed: tuple[ir.Condition, ...]
-    whole: bool
+    left: tuple[ir.Expr, ...]
 
 
 def token_predicate(program: ir.Program, function: ir.Function, at: int) -> Predicate | None:
@@ -41,7 +41,7 @@ def token_predicate(program: ir.Program, function: ir.Function, at: int) -> Pred
     if not walk.absorbed or test is None:
         return None
     reads = tuple(sorted(free(test) - {walk.target}))
-    return Predicate(test, reads, tuple(walk.absorbed.values()), walk.whole)
+    return Predicate(test, reads, tuple(walk.absorbed.values()), tuple(walk.undecided))
 
 
 class _Walk:
@@ -58,7 +58,7 @@ class _Walk:
             for slot in assigned(instr)
         } - {draw.target}
         self.absorbed: dict[Span, ir.Condition] = {}
-        self.whole = True
+        self.undecided: list[ir.Expr] = []
         self.left = MOST
 
     def path(self, pc: int, values: dict[int, ir.Expr | None]) -> ir.Expr | None:
@@ -78,12 +78,12 @@ class _Walk:
                     values = {**values, **dict.fromkeys(targets, known)}
                     pc += 1
                 case ir.Condition(test=test):
-                    parts = [self.of_token(c, values) for c in conjuncts(test)]
-                    kept = [p for p in parts if p is not None]
+                    parts = [(c, self.of_token(c, values)) for c in conjuncts(test)]
+                    kept = [p for _, p in parts if p is not None]
                     if any(self.target in free(p) for p in kept):
                         met += [ir.Marked(p.span, p, instr.span) for p in kept]
                         self.absorbed[instr.span] = instr
-                        self.whole = self.whole and len(kept) == len(parts)
+                        self.undecided += [c for c, p in parts if p is None]
                     pc += 1
                 case ir.Branch(span=span, test=test, otherwise=otherwise):
                     decided = self.of_token(test, values)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.passes.reading import free
 from fkdsl.ir.verify import subexpressions
 
 ATOMS = {"matches": ".matches", "contains": ".contains", "starts_with": ".starts_with", "ends_with": ".ends_with",
          "valid_json": ".json", "parses": ".grammar"}  # fmt: skip
+LENGTHS = {"len": ".length", "letters": ".letters"}
 NO_BOUND = -1
 
 
@@ -19,13 +23,13 @@ def language_of(test: ir.Expr, text: int) -> ir.Expr | None:
             return None if text in free(argument) else ir.Builtin(span, ATOMS[name], (argument,))
         case ir.And(operands=operands) | ir.Or(operands=operands):
             parts = [language_of(o, text) for o in operands]
-            if any(p is None or (isinstance(test, ir.Or) and _has_grammar(p)) for p in parts):
+            if any(p is None or (isinstance(test, ir.Or) and has_grammar(p)) for p in parts):
                 return None
             name = ".both" if isinstance(test, ir.And) else ".either"
             return ir.Builtin(span, name, (ir.Operate(span, "list", tuple(p for p in parts if p is not None)),))
         case ir.Operate(operator="not", args=(inner,)):
             part = language_of(inner, text)
-            return None if part is None or _has_grammar(part) else ir.Builtin(span, ".complement", (part,))
+            return None if part is None or has_grammar(part) else ir.Builtin(span, ".complement", (part,))
         case ir.Operate(operator="notin" | "ne" as operator, args=args):
             positive = ir.Operate(span, "in" if operator == "notin" else "eq", args)
             part = language_of(positive, text)
@@ -42,16 +46,40 @@ def language_of(test: ir.Expr, text: int) -> ir.Expr | None:
             return _length(test, text)
         case ir.Operate():
             return _length(test, text)
+        case ir.Builtin(name="all" | "any" as name, args=(ir.Gather() as gather,)):
+            return _of_words(gather, text, name == "all")
     return None
 
 
-def _has_grammar(language: ir.Expr) -> bool:
+def _of_words(gather: ir.Gather, text: int, every: bool) -> ir.Expr | None:
+    """`all(... for w in words(s))`, or `any`: that not all words fail."""
+    span = gather.span
+    match gather.clauses:
+        case (ir.Clause((word,), ir.Builtin(name="words", args=(ir.Local(slot=slot),)), conditions),) if slot == text:
+            negated = [ir.Operate(c.span, "not", (c,)) for c in conditions]
+            holds = gather.element if every else ir.Operate(span, "not", (gather.element,))
+            part = language_of(ir.Or(span, (*negated, holds)) if negated else holds, word)
+            if part is None or text in free(part) or has_grammar(part):
+                return None
+            each = ir.Builtin(span, ".each_word", (part,))
+            return each if every else ir.Builtin(span, ".complement", (each,))
+    return None
+
+
+def all_of(span: Span, languages: Sequence[ir.Expr]) -> ir.Expr:
+    """The language of the texts that are in all of them."""
+    if len(languages) == 1:
+        return languages[0]
+    return ir.Builtin(span, ".both", (ir.Operate(span, "list", tuple(languages)),))
+
+
+def has_grammar(language: ir.Expr) -> bool:
     """Whether a schema or grammar is in it, which are followed only by themselves or in an `and`."""
     return any(isinstance(e, ir.Builtin) and e.name in (".json", ".grammar") for e in subexpressions(language))
 
 
 def _length(test: ir.Operate, text: int) -> ir.Expr | None:
-    """`len(s) <= n` and its kin."""
+    """`len(s) <= n`, `letters(s) <= n` and their kin."""
     span = test.span
     flip = {"le": "ge", "lt": "gt", "ge": "le", "gt": "lt", "eq": "eq"}
     if test.operator not in flip or len(test.args) != 2:
@@ -60,7 +88,7 @@ def _length(test: ir.Operate, text: int) -> ir.Expr | None:
     operator = test.operator
     if _is_length(b, text):
         a, b, operator = b, a, flip[operator]
-    if not _is_length(a, text) or text in free(b):
+    if not (isinstance(a, ir.Builtin) and _is_length(a, text)) or text in free(b):
         return None
     one, none = ir.Const(span, 1), ir.Const(span, NO_BOUND)
     zero = ir.Const(span, 0)
@@ -71,11 +99,11 @@ def _length(test: ir.Operate, text: int) -> ir.Expr | None:
         "gt": (ir.Operate(span, "add", (b, one)), none),
         "eq": (b, b),
     }[operator]
-    return ir.Builtin(span, ".length", (least, most))
+    return ir.Builtin(span, LENGTHS[a.name], (least, most))
 
 
 def _is_length(e: ir.Expr, text: int) -> bool:
     match e:
-        case ir.Builtin(name="len", args=(ir.Local(slot=slot),)):
-            return slot == text
+        case ir.Builtin(name=name, args=(ir.Local(slot=slot),)):
+            return name in LENGTHS and slot == text
     return False

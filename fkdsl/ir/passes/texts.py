@@ -35,7 +35,7 @@ from fkdsl.ir.passes.reading import (
     renumbered,
     substitute,
 )
-from fkdsl.ir.passes.regular import language_of
+from fkdsl.ir.passes.regular import all_of, language_of
 
 OPAQUE: ir.Expr | None = None
 UNKNOWN = (
@@ -235,7 +235,7 @@ def _copy(
         if isinstance(instr, ir.Draw) and taken.languages:
             parts = tuple((span, _moved(e, inside)) for span, e in taken.languages)
             text = ir.TextGuide(
-                _all_of(call.span, [e for _, e in parts]), until, origin, at["stop"], ahead, taken.decided, parts
+                all_of(call.span, [e for _, e in parts]), until, origin, at["stop"], ahead, taken.decided, parts
             )
             spans = dict.fromkeys(span for span, _ in taken.languages)
             absorbed = tuple(ir.Absorbed(s, "automaton") for s in spans)
@@ -263,12 +263,6 @@ def _with_own_sites(functions: Mapping[str, ir.Function]) -> dict[str, ir.Functi
                 taken.add(instr.site)
         found[name] = replace(function, body=tuple(body))
     return found
-
-
-def _all_of(span: Span, languages: list[ir.Expr]) -> ir.Expr:
-    if len(languages) == 1:
-        return languages[0]
-    return ir.Builtin(span, ".both", (ir.Operate(span, "list", tuple(languages)),))
 
 
 def _moved(e: ir.Expr, inside: dict[int, int]) -> ir.Expr:

@@ -63,6 +63,20 @@ def length(least: Any, most: Any) -> of.Language:
     return EVERYTHING
 
 
+@pure(".letters", [A, A], ANY)
+def lettered(least: Any, most: Any) -> of.Language:
+    """From `least` to `most` letters, -1 for no bound."""
+    if isinstance(least, int) and isinstance(most, int):
+        return of.Letters(max(least, 0), most) if most == -1 or most >= max(least, 0) else of.Complement(EVERYTHING)
+    return EVERYTHING
+
+
+@pure(".each_word", [A], ANY)
+def each_word(part: of.Language) -> of.Language:
+    """The texts each of whose words is in the part."""
+    return of.EachWord(part)
+
+
 @pure(".json", [A], ANY, needs_folder=True)
 def json(schema: str, *, folder: Path) -> of.Language:
     """The JSON texts that fit a schema; any JSON if it is empty."""

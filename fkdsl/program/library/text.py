@@ -13,6 +13,7 @@ from typing import Any
 
 import regex
 
+from fkdsl.engine.constraints.languages import WORD
 from fkdsl.program.library.patterns import compiled
 from fkdsl.program.library.syllables import syllables_of
 from fkdsl.program.signatures import BuiltinError, Parameter, pure
@@ -26,7 +27,7 @@ REPLACEMENT = "\ufffd"
 MAX_TEXT = 10_000_000
 MAX_DISTANCE = 2_000
 """Longest texts that `edit_distance` compares: its time is their product."""
-_WORD = regex.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
+_WORD = regex.compile(WORD)
 _ASCII_WORD = re.compile(r"[A-Za-z0-9]+(?:['-][A-Za-z0-9]+)*")
 """The same for texts in ASCII, in half the time: every condition on words asks it of every text that is tried."""
 LONG = 32
