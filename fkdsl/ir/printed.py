@@ -12,6 +12,7 @@ WIDTH = 96
 MEANS = {
     "mask": "by a mask over the vocabulary, computed once",
     "automaton": "by an automaton or a grammar: a mask for each place in it, and for the tokens that are left",
+    "automaton, so far": "by an automaton of the text so far: a mask for each place in it",
     "early": "at every token of the text, as far as it is known by then, by trial",
     "tried": "by trial: each likely token, the others by weighted rejection: some five tokens for a draw",
     "tried, dear": "by trial, which is dear: weighted rejection, two tokens or more for a draw",

@@ -28,7 +28,8 @@ GRAMMAR = r"start: word (\", \" word)* \".\"\nword: /[A-Za-z]+( [a-z]+)*/\n"
 ROWS = {
     "none, in a loop": (LOOP, ""),
     "token: a mask": (LOOP, '        condition not contains(lower(t), "q")\n'),
-    "text: trials": (LOOP, "        condition all(letters(w) <= 7 for w in words(lm.text))\n"),
+    "text: an automaton": (LOOP, "        condition all(letters(w) <= 7 for w in words(lm.text))\n"),
+    "text: trials": (LOOP, "        condition all(syllables(w) <= 2 for w in words(lm.text))\n"),
     "none, by text()": (TEXT, ""),
     "pattern": (TEXT, '    condition matches(s, r"[A-Z][a-z]+( [a-z]+)*\\.")\n'),
     "date": (TEXT, '    condition matches(s, r"[12]\\d{3}-[01]\\d-[0-3]\\d")\n'),

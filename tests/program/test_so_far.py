@@ -184,6 +184,68 @@ def test_a_language_with_many_states_is_tried():
     assert_same_measure(fkdsl.parse(text)().feynman_kac(), fkdsl.parse(text).without()().feynman_kac(), 1e-12)
 
 
+def conditions_on(s):
+    """Conditions on the text s that say which language it is in."""
+    parts = st.sampled_from(['"a"', '"-"', '"b-"', '"é"', "part", '""', '" "'])
+    numbers = st.sampled_from(["0", "1", "2", "most", "limit", "1.5"])
+    plain = [
+        parts.map(lambda x: f"contains({s}, {x})"),
+        parts.map(lambda x: f"starts_with({s}, {x})"),
+        parts.map(lambda x: f"{s} != {x}"),
+        parts.map(lambda x: f'{s} in [{x}, "a"]'),
+        st.sampled_from(["[ab]*", ".*-.*", "(a|b-)*é?"]).map(lambda x: f'matches({s}, "{x}")'),
+        st.tuples(st.sampled_from(["len", "letters"]), st.sampled_from(["<=", "<", ">=", ">", "=="]), numbers).map(
+            lambda x: f"{x[0]}({s}) {x[1]} {x[2]}"
+        ),
+        st.tuples(numbers, st.sampled_from(["<", ">"])).map(lambda x: f"{x[0]} {x[1]} letters({s})"),
+    ]
+    if s != "w":
+        of_word = conditions_on("w")
+        plain += [
+            st.tuples(st.sampled_from(["all", "any"]), of_word).map(lambda x: f"{x[0]}({x[1]} for w in words({s}))"),
+            st.tuples(of_word, of_word).map(lambda x: f"all({x[0]} for w in words({s}) if {x[1]})"),
+        ]
+    return st.recursive(
+        st.one_of(plain),
+        lambda inner: st.one_of(
+            inner.map(lambda x: f"not ({x})"),
+            st.tuples(inner, st.sampled_from(["and", "or"]), inner).map(lambda x: f"({x[0]} {x[1]} {x[2]})"),
+        ),
+        max_leaves=3,
+    )
+
+
+ODD = ["not (len({s}) <= 1.5)", "not (len({s}) < 0)", "not (0 > letters({s}))"]
+"""Bounds that no automaton has, and that hold of no text."""
+TEXT = TABLE.replace(
+    "    while not lm.done and lm.tokens < 3:\n        t ~ lm\n        ", "    s ~ text(lm, max_tokens=2)\n    "
+)
+TWO = TABLE.replace("lm.tokens < 3", "lm.tokens < 2")
+
+
+@settings(max_examples=150)
+@given(st.sampled_from([(TWO, "lm.text"), (TEXT, "s")]), st.data())
+def test_any_condition_on_a_text_keeps_the_measure(form, data):
+    table, s = form
+    assert_guided_as_plain(table.replace("{test}", data.draw(conditions_on(s))))
+
+
+@pytest.mark.parametrize("test", ODD)
+@pytest.mark.parametrize(("table", "s"), [(TWO, "lm.text"), (TEXT, "s")])
+def test_bounds_that_are_no_bounds_keep_the_measure(test, table, s):
+    assert_guided_as_plain(table.replace("{test}", test.replace("{s}", s)))
+
+
+def assert_guided_as_plain(text):
+    plain = fkdsl.parse(text).without()().feynman_kac()
+    try:
+        guided = fkdsl.parse(text)().feynman_kac()
+    except fkdsl.ProgramError:  # it is known before anything runs that no text will do (FK502)
+        assert not exact_measure(plain)
+    else:
+        assert_same_measure(guided, plain, 1e-11)
+
+
 def test_one_draw_has_the_exact_mass_of_what_lives():
     """Where trials and rejection only estimate it."""
     text = TABLE.replace("{test}", TAKEN[0]).replace("lm.tokens < 3", "lm.tokens < 1")

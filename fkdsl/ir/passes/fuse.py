@@ -55,7 +55,7 @@ def _fused(program: ir.Program, walk: Walk, function: ir.Function, pc: int, draw
         whole = text.decides(left) and all(any(c is b for b in told) for c in tried)
         so_far = ir.SoFar(text.language, tuple(sorted(free(text.language))), whole)
     absorbed = [ir.Absorbed(c.span, _mask_means(function, predicate)) for c in masked]
-    absorbed += [ir.Absorbed(c.span, "automaton") for c in behind if text is not None and text.says_of(c)]
+    absorbed += [ir.Absorbed(c.span, "automaton, so far") for c in behind if text is not None and text.says_of(c)]
     rest = [c for c in tried if not any(c is b for b in told)]
     early = {c.span for c in rest if c.early}
     for span in dict.fromkeys(c.span for c in rest):

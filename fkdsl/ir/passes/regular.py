@@ -12,7 +12,6 @@ from fkdsl.ir.verify import subexpressions
 ATOMS = {"matches": ".matches", "contains": ".contains", "starts_with": ".starts_with", "ends_with": ".ends_with",
          "valid_json": ".json", "parses": ".grammar"}  # fmt: skip
 LENGTHS = {"len": ".length", "letters": ".letters"}
-NO_BOUND = -1
 
 
 def language_of(test: ir.Expr, text: int) -> ir.Expr | None:
@@ -90,7 +89,7 @@ def _length(test: ir.Operate, text: int) -> ir.Expr | None:
         a, b, operator = b, a, flip[operator]
     if not (isinstance(a, ir.Builtin) and _is_length(a, text)) or text in free(b):
         return None
-    one, none = ir.Const(span, 1), ir.Const(span, NO_BOUND)
+    one, none = ir.Const(span, 1), ir.Const(span, None)
     zero = ir.Const(span, 0)
     least, most = {
         "le": (zero, b),

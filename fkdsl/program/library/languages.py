@@ -9,13 +9,14 @@ is still being drawn to the part that cannot change any more.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from fkdsl.engine.constraints import languages as of
 from fkdsl.program.library.structured import grammar_text, schema_text
 from fkdsl.program.library.text import _WORD
-from fkdsl.program.signatures import Parameter, pure
+from fkdsl.program.signatures import BuiltinError, Parameter, pure
 from fkdsl.program.types import ANY, STR
 
 EVERYTHING = of.Both(())
@@ -50,25 +51,30 @@ def ending(part: str) -> of.Language:
 @pure(".texts", [A], ANY)
 def texts(values: Any) -> of.Language:
     """What is `in` the values: one of the texts of a list."""
-    if isinstance(values, tuple) and all(isinstance(v, str) for v in values):
-        return of.Texts(values)
-    return EVERYTHING
+    if not isinstance(values, tuple) or not all(isinstance(v, str) for v in values):
+        raise BuiltinError("values that are not all texts are no language", "compare with texts")
+    return of.Texts(values)
+
+
+def between(kind: Callable[[int, int], of.Language], least: Any, most: Any) -> of.Language:
+    """A language of bounds; without a text where no number is within them."""
+    if not (isinstance(least, int) and isinstance(most, int | None)):
+        raise BuiltinError(f"{least} to {most} is no range of whole numbers", "compare with a whole number")
+    if most is not None and most < max(least, 0):
+        return of.Complement(EVERYTHING)
+    return kind(max(least, 0), -1 if most is None else most)
 
 
 @pure(".length", [A, A], ANY)
 def length(least: Any, most: Any) -> of.Language:
-    """From `least` to `most` characters, -1 for no bound."""
-    if isinstance(least, int) and isinstance(most, int):
-        return of.Length(max(least, 0), most) if most == -1 or most >= max(least, 0) else of.Complement(EVERYTHING)
-    return EVERYTHING
+    """From `least` to `most` characters, None for no bound."""
+    return between(of.Length, least, most)
 
 
 @pure(".letters", [A, A], ANY)
 def lettered(least: Any, most: Any) -> of.Language:
-    """From `least` to `most` letters, -1 for no bound."""
-    if isinstance(least, int) and isinstance(most, int):
-        return of.Letters(max(least, 0), most) if most == -1 or most >= max(least, 0) else of.Complement(EVERYTHING)
-    return EVERYTHING
+    """From `least` to `most` letters, None for no bound."""
+    return between(of.Letters, least, most)
 
 
 @pure(".each_word", [A], ANY)
