@@ -122,7 +122,9 @@ class _Builder:
             text = code.TextGuide(self.expr(t.language), t.until, t.origin, t.stop, t.ahead, parts)
         so_far = None
         if guide.so_far is not None:
-            so_far = code.SoFar(self.expr(guide.so_far.language), guide.so_far.reads, guide.so_far.whole)
+            f = guide.so_far
+            parts = tuple((span, self.expr(e)) for span, e in f.parts)
+            so_far = code.SoFar(self.expr(f.language), f.reads, f.whole, parts)
         blame = guide.absorbed[0].span
         return code.Guide(
             mask, guide.reads, guide.tried, blame, text, guide.dear, compared, guide.glances, guide.tells_all, so_far

@@ -196,11 +196,13 @@ class Guide:
 @dataclass(frozen=True)
 class SoFar:
     """language: an expression of a `Language` that the text of the drawn context is in after every token with which a
-    particle lives. reads: the slots that it looks at. whole: whether it and the mask leave nothing to be tried."""
+    particle lives. reads: the slots that it looks at. whole: whether it and the mask leave nothing to be tried. parts:
+    what each condition says of the language."""
 
     language: Expr
     reads: tuple[int, ...]
     whole: bool
+    parts: tuple[tuple[Span, Expr], ...]
 
 
 @dataclass(frozen=True)

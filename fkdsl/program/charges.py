@@ -7,8 +7,7 @@ refused of the mass, as far as that is known (docs/inference.md, Blame).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -16,9 +15,6 @@ from fkdsl.base.logspace import Floats
 from fkdsl.base.spans import Span
 from fkdsl.inference.interface import Charge
 from fkdsl.program.outcomes import Mask
-
-if TYPE_CHECKING:
-    from fkdsl.program.constrained import Constrained
 
 Masses = Mapping[Span, float]
 """Probability that each line has refused of a draw's outcomes."""
@@ -40,17 +36,18 @@ def heaviest(masses: Masses, otherwise: Span) -> Span:
     return max(masses, key=lambda place: masses[place], default=otherwise)
 
 
-def refused_by_text(text: Constrained, p: Floats, refused: Mask) -> dict[Span, float]:
-    """The mass of refused tokens by condition: each token counts for the first condition that refuses it alone; one
-    that only several of them together refuse counts for all, in equal parts. p: (V,)."""
+def refused_by_text(parts: Sequence[tuple[Span, Mask | None]], p: Floats, refused: Mask) -> dict[Span, float]:
+    """The mass of refused tokens by condition, of which `parts` has the own masks: each token counts for the first
+    condition that refuses it alone; one that only several of them together refuse counts for all, in equal parts.
+    p: (V,)."""
     found: dict[Span, float] = {}
     left = refused
-    for place, mask in text.masks_of_parts():
+    for place, mask in parts:
         if mask is not None:
             _add(found, place, p, left & ~mask)
             left = left & mask
-    for place, _ in text.parts:
-        _add(found, place, p / len(text.parts), left)
+    for place, _ in parts:
+        _add(found, place, p / len(parts), left)
     return found
 
 

@@ -124,12 +124,13 @@ class Guide:
 @dataclass(frozen=True)
 class SoFar:
     """language: of the drawn context's text after every token with which a particle lives; reads: the slots that it
-    looks at. whole: whether it and the mask leave nothing to be tried. found: the masks of its automaton, None where it
-    has none that would do, by vocabulary and what the language reads."""
+    looks at. whole: whether it and the mask leave nothing to be tried. parts: what each condition says. found: the
+    masks of its automaton, None where it has none that would do, by vocabulary and what the language reads."""
 
     language: Compute
     reads: tuple[int, ...]
     whole: bool
+    parts: tuple[tuple[Span, Compute], ...]
     found: dict[Hashable, RegularMasks | None] = field(default_factory=dict, compare=False, repr=False)
 
 

@@ -23,7 +23,9 @@ from fkdsl.program.tokens import TokenDistribution, leaves
 from fkdsl.program.values import ContextRef
 
 if TYPE_CHECKING:
-    from fkdsl.program.code import SoFar, TextGuide
+    from fkdsl.engine.constraints.regular import RegularMasks
+    from fkdsl.models.vocabulary import Vocabulary
+    from fkdsl.program.code import Compute, SoFar, TextGuide
     from fkdsl.program.particle import ActiveFrame, Running
 
 FORCED = 32
@@ -115,16 +117,32 @@ def holding(particle: Running, frame: ActiveFrame, guide: SoFar, d: TokenDistrib
     vocabulary = particle.vocabulary(d)
     key = (vocabulary.fingerprint, *(by_id(frame.slots[s]) for s in guide.reads))
     if key not in guide.found:
-        try:
-            guide.found[key] = regular_masks(guide.language(frame), vocabulary)
-        except Fault:
-            guide.found[key] = None
-    masks = guide.found[key]
+        guide.found[key] = _masks(frame, guide.language, vocabulary)
+    return _holding(particle, guide.found[key], d)
+
+
+def holding_parts(
+    particle: Running, frame: ActiveFrame, guide: SoFar, d: TokenDistribution
+) -> list[tuple[Span, Mask | None]]:
+    """What each condition's own language holds, as `holding`."""
+    assert isinstance(d, ContextRef)
+    vocabulary = particle.vocabulary(d)
+    return [(place, _holding(particle, _masks(frame, of, vocabulary), d)) for place, of in guide.parts]
+
+
+def _masks(frame: ActiveFrame, language: Compute, vocabulary: Vocabulary) -> RegularMasks | None:
+    try:
+        return regular_masks(language(frame), vocabulary)
+    except Fault:
+        return None
+
+
+def _holding(particle: Running, masks: RegularMasks | None, d: ContextRef) -> Mask | None:
     if masks is None:
         return None
     c = particle.contexts[d.index]
     text = particle.engines[c.model].raw(c.node)[c.skip :]
-    last = vocabulary.tokens[c.node.token] if c.node.length > c.start else b""
+    last = masks.vocabulary.tokens[c.node.token] if c.node.length > c.start else b""
     return masks.holding(masks.position_of(text, last))
 
 

@@ -33,7 +33,7 @@ from fkdsl.engine.cached_transformer import Context
 from fkdsl.models.vocabulary import Vocabulary
 from fkdsl.program.charges import heaviest, refused_by_text, refused_by_tokens
 from fkdsl.program.clock import Clock
-from fkdsl.program.constrained import Constrained, constrained, holding
+from fkdsl.program.constrained import Constrained, constrained, holding, holding_parts
 from fkdsl.program.drafting import Drafting, Proposal, drafted_context, proposal, speculative, went
 from fkdsl.program.faults import NeedRows
 from fkdsl.program.outcomes import Mask, Outcomes, TokenOutcomes, is_dense, outcomes
@@ -122,12 +122,13 @@ def narrowed(particle: Running) -> Narrowed | None:
     frame = particle.frames[-1]
     op: Any = particle.code.functions[frame.function].ops[frame.pc]
     guide = op.guide
-    if guide is None or (guide.mask is None and guide.so_far is None) or particle.guides.clock is not None:
+    if guide is None or (guide.mask is None and guide.so_far is None):
         return None
     d = frame.slots[op.source]
-    of_token = token_mask(particle, frame, op, guide, particle.vocabulary(d)) if guide.mask is not None else None
-    of_text = so_far(particle, frame, guide, d)
-    mask = allowed_by(of_token, of_text)
+    with timed(particle, guide):
+        of_token = token_mask(particle, frame, op, guide, particle.vocabulary(d)) if guide.mask is not None else None
+        of_text = holding(particle, frame, guide.so_far, d) if guide.so_far is not None else None
+        mask = allowed_by(of_token, of_text)
     if mask is None or not is_dense(mask):
         return None
     return Narrowed(particle.rows[particle.contexts[d.index].node], of_token, of_text, mask)
@@ -163,21 +164,24 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
         return
     mask: TokenMask | None = None
     allowed: Mask | None = None
-    narrowed = particle.narrowed
+    known = particle.narrowed
 
     def masks(vocabulary: Vocabulary) -> Mask | None:
         nonlocal mask, allowed
-        if narrowed is not None:
-            mask, allowed = narrowed.of_token, narrowed.so_far
-            return narrowed.mask
+        if known is not None:
+            mask, allowed = known.of_token, known.so_far
+            return known.mask
         with timed(particle, guide):
             mask = token_mask(particle, frame, op, guide, vocabulary) if guide.mask is not None else None
-            allowed = text.mask() if text is not None else so_far(particle, frame, guide, d)
+            if text is not None:
+                allowed = text.mask()
+            elif guide.so_far is not None:
+                allowed = holding(particle, frame, guide.so_far, d)
         return allowed_by(mask, allowed)
 
     try:
         given = proposal(particle, d)
-        found = outcomes(particle, d, masks, weighed(given), narrowed.sums if narrowed is not None else None)
+        found = outcomes(particle, d, masks, weighed(given), known.sums if known is not None else None)
     except NeedRows as need:
         if text is not None:
             ask_ahead(particle, need, text, d)
@@ -193,7 +197,15 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
     blame = op.span
     if mask is not None or allowed is not None:
         blame = guide.blame
-        masses = refused(particle, guide, found, text, mask, allowed, A)
+        masses = {guide.blame: 1.0 - A} if A < 1.0 else {}
+        if particle.guides.clock is not None and isinstance(found, TokenOutcomes):
+            with particle.guides.clock.aside():
+                parts: list[tuple[Span, Mask | None]] = []
+                if allowed is not None and text is not None:
+                    parts = text.masks_of_parts()
+                elif allowed is not None and guide.so_far is not None:
+                    parts = holding_parts(particle, frame, guide.so_far, d)
+                masses = refused(np.exp(found.row), parts, mask, allowed)
     if A <= 0.0:
         die(particle, masses, blame)
         return
@@ -241,14 +253,6 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
     went(particle, before, given, kept, found.token(chosen))
 
 
-def so_far(particle: Running, frame: ActiveFrame, guide: Guide, d: Any) -> Mask | None:
-    """What an automaton says of the text after each token. Runs that are asked for blame try instead, and learn which
-    of the conditions refuses it."""
-    if guide.so_far is None or particle.guides.clock is not None:
-        return None
-    return holding(particle, frame, guide.so_far, d)
-
-
 def weighed(given: Proposal | None) -> Floats | None:
     """The row to draw from, where it is the draft's and p / q is weighed."""
     return given.row if given is not None and given.of.weighs else None
@@ -276,23 +280,14 @@ def chosen_of(
 
 
 def refused(
-    particle: Running,
-    guide: Guide,
-    found: Outcomes,
-    text: Constrained | None,
-    mask: TokenMask | None,
-    allowed: Mask | None,
-    A: float,
+    p: Floats, parts: list[tuple[Span, Mask | None]], mask: TokenMask | None, allowed: Mask | None
 ) -> dict[Span, float]:
-    """The mass that the masks have taken, by condition where the run asks for blame, else all of it to the guide's."""
-    if particle.guides.clock is None or not isinstance(found, TokenOutcomes):
-        return {guide.blame: 1.0 - A} if A < 1.0 else {}
-    with particle.guides.clock.aside():
-        p = np.exp(found.row)
-        masses = refused_by_text(text, p, ~allowed) if text is not None and allowed is not None else {}
-        if mask is not None:
-            for place, mass in refused_by_tokens(mask.refusers, p, allowed).items():
-                masses[place] = masses.get(place, 0.0) + mass
+    """The mass of p (V,) that the masks have taken, by condition. parts: the own masks of the conditions behind
+    `allowed`."""
+    masses = refused_by_text(parts, p, ~allowed) if allowed is not None else {}
+    if mask is not None:
+        for place, mass in refused_by_tokens(mask.refusers, p, allowed).items():
+            masses[place] = masses.get(place, 0.0) + mass
     return masses
 
 

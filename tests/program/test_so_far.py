@@ -184,6 +184,17 @@ def test_a_language_with_many_states_is_tried():
     assert_same_measure(fkdsl.parse(text)().feynman_kac(), fkdsl.parse(text).without()().feynman_kac(), 1e-12)
 
 
+def test_a_run_that_is_asked_for_blame_is_the_same_run_and_knows_which_condition_refused():
+    test = 'all(letters(w) <= most for w in words(lm.text))\n        condition not contains(lm.text, part)'
+    program = fkdsl.parse(TABLE.replace("{test}", test))
+    plain, blamed = (program.run("smc", particles=40, seed=2, blame=on) for on in (False, True))
+    assert plain.log_z == blamed.log_z
+    assert [p.value for p in plain.particles] == [p.value for p in blamed.particles]
+    charged = {line.place.line: line.log_weight for line in blamed.blame.lines}
+    assert len(charged) == 2
+    assert all(weight < 0.0 for weight in charged.values())
+
+
 def conditions_on(s):
     """Conditions on the text s that say which language it is in."""
     parts = st.sampled_from(['"a"', '"-"', '"b-"', '"é"', "part", '""', '" "'])

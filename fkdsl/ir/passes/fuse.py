@@ -13,6 +13,7 @@ from fkdsl.ir import nodes as ir
 from fkdsl.ir.bounds import CONTINUOUS
 from fkdsl.ir.passes.masks import Predicate, is_dear, token_predicate
 from fkdsl.ir.passes.reading import appends, asks_model, assigned, calls_out, conjuncts, free, reached, reads_context
+from fkdsl.ir.passes.regular import all_of
 from fkdsl.ir.passes.so_far import text_so_far
 from fkdsl.ir.segments import Place, Walk
 
@@ -53,7 +54,8 @@ def _fused(program: ir.Program, walk: Walk, function: ir.Function, pc: int, draw
         told = [c for c in behind if text.decides(conjuncts(c.test))]
         left = predicate.left if predicate else ()
         whole = text.decides(left) and all(any(c is b for b in told) for c in tried)
-        so_far = ir.SoFar(text.language, tuple(sorted(free(text.language))), whole)
+        language = all_of(draw.span, [of for _, of in text.languages])
+        so_far = ir.SoFar(language, tuple(sorted(free(language))), whole, text.languages)
     absorbed = [ir.Absorbed(c.span, _mask_means(function, predicate)) for c in masked]
     absorbed += [ir.Absorbed(c.span, "automaton, so far") for c in behind if text is not None and text.says_of(c)]
     rest = [c for c in tried if not any(c is b for b in told)]

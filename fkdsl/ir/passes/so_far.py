@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.passes.inline import inlined
 from fkdsl.ir.passes.reading import assigned, bound, conjuncts, free, reached, reads_context, substitute
@@ -21,9 +22,9 @@ from fkdsl.ir.passes.regular import all_of, has_grammar, language_of
 
 @dataclass(frozen=True)
 class TextSoFar:
-    """language: of the text after the token, an expression; parts: the parts of conditions that it decides."""
+    """languages: of the text after the token, expressions, by condition; parts: the parts of these that they decide."""
 
-    language: ir.Expr
+    languages: tuple[tuple[Span, ir.Expr], ...]
     parts: tuple[ir.Expr, ...]
 
     def decides(self, parts: Sequence[ir.Expr]) -> bool:
@@ -42,17 +43,17 @@ def text_so_far(
         return None
     fixed = dict(_fixed(function))
     text = len(function.slots)
-    languages: list[ir.Expr] = []
+    languages: dict[Span, list[ir.Expr]] = {}
     decided: list[ir.Expr] = []
-    for part in (p for condition in behind for p in conjuncts(condition.test)):
+    for place, part in ((condition.span, p) for condition in behind for p in conjuncts(condition.test)):
         known = substitute(_over_text(inlined(program, part), draw.distribution.slot, text), fixed)
         found = [language_of(p, text) for p in conjuncts(known)]
         if all(of is not None and _is_same_for_all(program, function, of) for of in found):
-            languages += [of for of in found if of is not None]
+            languages.setdefault(place, []).extend(of for of in found if of is not None)
             decided.append(part)
     if not decided:
         return None
-    return TextSoFar(all_of(draw.span, languages), tuple(decided))
+    return TextSoFar(tuple((place, all_of(place, of)) for place, of in languages.items()), tuple(decided))
 
 
 def _over_text(node: Any, context: int, text: int) -> Any:
