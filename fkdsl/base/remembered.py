@@ -38,5 +38,7 @@ class Remembered(Generic[T]):
 
 joined: Remembered[NDArray[np.bool_]] = Remembered(np.logical_and)
 """What two masks both allow."""
+allowed: Remembered[int] = Remembered(lambda mask: int(np.count_nonzero(mask)))
+"""How much a mask allows."""
 shares: Remembered[NDArray[np.float32]] = Remembered(lambda mask: mask.astype(np.float32))
 """A mask as factors of probabilities, 0 or 1."""

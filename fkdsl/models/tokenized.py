@@ -127,9 +127,9 @@ def narrowed(rows: Sequence[NDArray[Any]], masks: Sequence[NDArray[np.bool_]]) -
     sums = torch.empty((len(rows), len(p) // BLOCK), dtype=p.dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a row from a file cannot be written to, and is not
-        for row, mask, found in zip(rows, masks, sums, strict=True):
-            torch.exp(torch.from_numpy(row), out=p[:V]).mul_(torch.from_numpy(shares(mask)))
-            torch.sum(p.view(-1, BLOCK), dim=1, out=found)
+        for i in sorted(range(len(rows)), key=lambda i: id(masks[i])):  # one mask at a time stays in the caches
+            torch.exp(torch.from_numpy(rows[i]), out=p[:V]).mul_(torch.from_numpy(shares(masks[i])))
+            torch.sum(p.view(-1, BLOCK), dim=1, out=sums[i])
     return list(sums.numpy().astype(np.float64))
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fkdsl.base.blocks import Blocks, Sums
 from fkdsl.base.logspace import Floats, log_sum_exp
+from fkdsl.base.remembered import allowed
 from fkdsl.models.vocabulary import Vocabulary
 from fkdsl.program.distributions import Discrete, Distribution
 from fkdsl.program.faults import Fault
@@ -34,7 +35,7 @@ SOME = 64
 
 def is_dense(mask: Mask) -> bool:
     """Whether so much is left and so much refused that a whole row has to be gone through."""
-    left = int(np.count_nonzero(mask))
+    left = allowed(mask)
     return len(mask) // FEW <= left < len(mask) - SOME
 
 
@@ -81,7 +82,7 @@ class TokenOutcomes(Outcomes):
         self.row, self.refs, self.vocabulary, self.mask, self.sums = row, refs, vocabulary, mask, sums
         self.left_sums = left_sums
         # A vocabulary is long: where little of it is left, only that is exponentiated.
-        self.left = len(row) if mask is None else int(np.count_nonzero(mask))
+        self.left = len(row) if mask is None else allowed(mask)
         if mask is not None and self.left < len(row) // FEW:
             self.allowed = np.flatnonzero(mask)
 
