@@ -9,7 +9,8 @@ e(x) says whether the particle lives through what stands between this draw and t
 
 The likely outcomes are tested first; those that die leave p before rejection begins.
 
-e(x) is found by trial (trials.py). What a token alone decides is a mask over the vocabulary, computed once.
+e(x) is found by trial (trials.py). What a token alone decides is a mask over the vocabulary, computed once; what the
+text so far decides is a mask for each place in an automaton (constrained.py).
 """
 
 from __future__ import annotations

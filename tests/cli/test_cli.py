@@ -1,5 +1,6 @@
 """The command line: what stands on stdout and stderr, exit statuses, and how quickly it starts."""
 
+import gc
 import json
 import math
 import re
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fkdsl.cli.main import main
+from fkdsl.cli.main import OBJECTS, main
 
 TWO_BITS = "programs/two_bits.fk"
 
@@ -30,6 +31,18 @@ def test_exact_gives_the_table_of_the_docs(capsys):
     assert found["posterior"][0]["value"] == "00"
     assert abs(found["posterior"][0]["probability"] - 0.36) <= 1e-12
     assert abs(found["log_z"]) <= 1e-12
+
+
+def test_a_process_of_ours_looks_for_cycles_seldom_and_a_caller_of_main_as_before(capsys, monkeypatch):
+    before = gc.get_threshold()
+    call(capsys, "check", TWO_BITS)
+    assert gc.get_threshold() == before
+    monkeypatch.setattr(sys, "argv", ["fkdsl", "check", TWO_BITS])
+    try:
+        assert main() == 0
+        assert gc.get_threshold()[0] == OBJECTS
+    finally:
+        gc.set_threshold(*before)
 
 
 def test_two_thousand_particles_agree_with_exact(capsys):
