@@ -31,7 +31,7 @@ class Remembered(Generic[T]):
         found = self._made.get(key)
         if found is None:
             while len(self._made) >= self.most:
-                del self._made[next(iter(self._made))]
+                self._made.pop(next(iter(self._made)), None)
             found = self._made[key] = (arrays, self.make(*arrays))  # an id is its array's as long as that is held
         return found[1]
 
