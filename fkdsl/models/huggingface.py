@@ -18,6 +18,7 @@ import torch
 from transformers.cache_utils import DynamicCache, DynamicIndexedLayer, DynamicLayer, LinearAttentionCacheLayerMixin
 
 from fkdsl.base.errors import InternalError
+from fkdsl.models.compat import cache_name
 from fkdsl.models.interface import Answer, ForwardRow, Rows
 from fkdsl.models.kv_batch import Layout, assemble, layout_of, store
 from fkdsl.models.kv_pool import KVPool, table_of
@@ -34,7 +35,6 @@ class HuggingFaceModel(TokenizedModel):
         super().__init__(texts)
         self.module = module.eval()
         parameters = inspect.signature(module.forward).parameters
-        self._cache_name = "past_key_values" if "past_key_values" in parameters else "cache_params"
         self._keeps = "logits_to_keep" in parameters
         self._positions = "position_ids" in parameters
         self._layout: Layout | None = None
@@ -43,6 +43,7 @@ class HuggingFaceModel(TokenizedModel):
         self.precision = precision
         if precision is not None:
             pack_modules(module, precision)
+        self._cache_name = cache_name(module)
         self.plain_attention = all(_is_attention(layer) for layer in DynamicCache(config=module.config).layers)
 
     @property
