@@ -8,16 +8,12 @@ Raises ProgramError with every mistake in the text, or the first one in the gram
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
 from functools import lru_cache
-from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedInput
-from lark.lexer import Lexer as LarkLexer
 
 from fkdsl.base.diagnostics import Diagnostic, near_name
 from fkdsl.base.errors import CallError, ProgramError
@@ -32,26 +28,9 @@ MAX_FILE = 2_000_000
 """Characters of a program."""
 
 
-class _GivenTokens(LarkLexer):  # type: ignore[misc]
-    """Hands lark the tokens that our own lexer made."""
-
-    def __init__(self, lexer_conf: Any) -> None:
-        pass
-
-    def lex(self, data: Any) -> Iterator[Token]:
-        return iter(data)
-
-
 @lru_cache(maxsize=1)
 def _lark() -> Lark:
-    grammar = files("fkdsl.language").joinpath("grammar.lark").read_text("utf-8")
-    return lalr(
-        grammar,
-        lexer=_GivenTokens,
-        start=["start", "expression"],
-        keep_all_tokens=True,
-        maybe_placeholders=False,
-    )
+    return lalr()
 
 
 def parse(source: Source) -> tree.Module:

@@ -4,6 +4,9 @@
     <root>/models/.smollm2.lock       held by whoever fetches it
     <root>/models/.smollm2-xxxx.part  a fetch under way; a dead one is swept away by the next
 
+Folders that fkdsl makes here are its user's alone (0700), and so are the files (0600): what others can write, they
+could replace by a model of theirs.
+
 Laws: a folder under its final name is whole, since it gets that name by one rename after all files and the manifest are
 written; a damaged folder is never reported sound; a failed fetch leaves what was there before.
 """
@@ -77,6 +80,16 @@ def model_folder(name: str) -> Path:
     return cache_root() / "models" / name
 
 
+def make_private(folder: Path) -> None:
+    """Makes a folder, and those above it that are missing, for their owner alone. Raises OSError if it cannot."""
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for made in reversed(missing):
+        made.mkdir(mode=0o700, exist_ok=True)
+
+
 def sha256_of(path: Path, meter: Meter | None = None) -> str:
     """The sha256 of a file, in hex; `meter` hears of its bytes."""
     digest = hashlib.sha256()
@@ -96,7 +109,7 @@ def read_manifest(folder: Path) -> Manifest | None:
             return None
         files = {str(n): FileFacts(int(f["bytes"]), str(f["sha256"])) for n, f in raw["files"].items()}
         return Manifest(str(raw["name"]), str(raw["licence"]), Origin(**raw["origin"]), files, str(raw["made"]))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
 
@@ -127,8 +140,8 @@ def locked(name: str, progress: Progress = silent) -> Iterator[None]:
 
     folder = model_folder(name).parent
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f".{name}.lock")
+        make_private(folder)
+        lock = FileLock(folder / f".{name}.lock", mode=0o600)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -158,8 +171,8 @@ def install(name: str, licence: str, build: Callable[[Path, Path], Origin], prog
     staging = Path(tempfile.mkdtemp(prefix=f".{name}-", suffix=".part", dir=final.parent))
     try:
         content, scratch = staging / "content", staging / "scratch"
-        content.mkdir()
-        scratch.mkdir()
+        content.mkdir(mode=0o700)
+        scratch.mkdir(mode=0o700)
         origin = build(content, scratch)
         shutil.rmtree(scratch)
         paths = sorted(p for p in content.iterdir() if p.is_file())
@@ -168,8 +181,8 @@ def install(name: str, licence: str, build: Callable[[Path, Path], Origin], prog
         manifest = Manifest(name, licence, origin, files, datetime.now(UTC).isoformat(timespec="seconds"))
         text = json.dumps({"format": FORMAT, **asdict(manifest)}, indent=1)
         (content / MANIFEST).write_text(text + "\n", "utf-8")
-        for path in paths:  # some writers make files for their owner alone; a cache may be shared
-            shutil.copymode(content / MANIFEST, path)
+        for path in (content / MANIFEST, *paths):
+            path.chmod(0o600)
         if final.exists():
             # A rename cannot replace a folder that is not empty: the old one steps aside first. Killed between the two
             # renames, the cache has no model, which is honest; it never has half of one.

