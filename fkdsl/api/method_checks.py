@@ -19,11 +19,11 @@ import numpy as np
 from fkdsl.base.errors import CallError, InternalError
 from fkdsl.base.logspace import Floats
 from fkdsl.base.random import KeyedRng
+from fkdsl.base.value_keys import value_key
 from fkdsl.inference.assess.lookahead import LookAhead
 from fkdsl.inference.assess.sequential import MeanTest, Plan, smallest_error
 from fkdsl.inference.assess.variants import Variant
 from fkdsl.inference.interface import FeynmanKac, Step
-from fkdsl.inference.result import value_key
 from fkdsl.inference.run import steps_of
 from fkdsl.program.values import show
 

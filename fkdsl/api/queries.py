@@ -11,9 +11,10 @@ import numpy as np
 
 from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.base.errors import ProgramError
+from fkdsl.base.value_keys import value_key
 from fkdsl.inference.assess.quantiles import quantile, quantile_se
 from fkdsl.inference.assess.uncertainty import Unknown
-from fkdsl.inference.result import Estimate, Result, value_key
+from fkdsl.inference.result import Estimate, Result
 from fkdsl.ir.build import Environment
 from fkdsl.ir.pure import PureFunctions
 from fkdsl.language.checker import Checked

@@ -18,10 +18,10 @@ from fkdsl.api.method_checks import FALSE_ALARM
 from fkdsl.api.outcomes import Line, Settings, shown_figures
 from fkdsl.api.program import DEFAULT_METHOD, MAX_STEPS, Program
 from fkdsl.base.random import KeyedRng
+from fkdsl.base.value_keys import value_key
 from fkdsl.inference.assess.sequential import interval, ratio_interval
 from fkdsl.inference.assess.variants import BOUNDED
 from fkdsl.inference.interface import Step
-from fkdsl.inference.result import value_key
 from fkdsl.inference.run import steps_of
 from fkdsl.ir.pure import PureFunctions
 from fkdsl.language import tree

@@ -21,10 +21,11 @@ from fkdsl.api.program import MAX_STEPS, Program
 from fkdsl.api.sampled import sampled_lines
 from fkdsl.base.errors import BudgetEnded, CallError, ProgramError
 from fkdsl.base.logspace import Floats
+from fkdsl.base.value_keys import value_key
 from fkdsl.inference.assess.lookahead import LookAhead, look_ahead
 from fkdsl.inference.assess.sequential import Plan
 from fkdsl.inference.assess.variants import variants
-from fkdsl.inference.result import Answer, merged, value_key
+from fkdsl.inference.result import Answer, merged
 from fkdsl.inference.search.exact import exact
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.pure import PureFunctions

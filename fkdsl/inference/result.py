@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fkdsl.base.logspace import Floats, effective_sample_size
+from fkdsl.base.value_keys import value_key
 from fkdsl.inference.assess.blame import Blame
 from fkdsl.inference.assess.uncertainty import Uncertainty, Unknown
 from fkdsl.inference.interface import FeynmanKac, Step
@@ -92,13 +93,6 @@ class Result:
         """The posterior mean of numbers (n,), one a particle, with its standard error."""
         mean = math.fsum(p.weight * v for p, v in zip(self.particles, y, strict=True))
         return Estimate(mean, self.uncertainty.mean_se(y))
-
-
-def value_key(value: Any) -> Hashable:
-    """Equal for equal values of equal types: 1, 1.0 and true stay apart."""
-    if isinstance(value, tuple):
-        return tuple(map(value_key, value))
-    return (type(value), value)
 
 
 def merged(pairs: Iterable[tuple[Any, float]]) -> tuple[Answer, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from itertools import chain
 from typing import Any
 
+from fkdsl.base.value_keys import state_key
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.passes.reading import appends, free, reached
 from fkdsl.program import code
@@ -18,7 +19,6 @@ from fkdsl.program.code import Compute
 from fkdsl.program.operators import iterate, truth
 from fkdsl.program.particle import ActiveFrame
 from fkdsl.program.signatures import TABLE
-from fkdsl.program.state import by_id
 from fkdsl.program.types import STR, List
 
 TEXTS = {str}
@@ -76,7 +76,7 @@ def remembering(e: ir.Gather, expr: Callable[[ir.Expr], Compute]) -> Compute:
             return latest[1]
         if not is_plain(values):
             return {}
-        latest = (values, made.setdefault(by_id(values), {}))
+        latest = (values, made.setdefault(state_key(values), {}))
         return latest[1]
 
     def run(frame: ActiveFrame) -> tuple[Any, ...]:

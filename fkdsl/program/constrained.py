@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fkdsl.base.spans import Span
+from fkdsl.base.value_keys import state_key
 from fkdsl.engine.cached_transformer import Context
 from fkdsl.engine.constraints.constraint import Constraint, Ids, Mask, make_constraint, regular_masks
 from fkdsl.engine.constraints.languages import Both, Language
 from fkdsl.program.faults import Fault
-from fkdsl.program.state import by_id
 from fkdsl.program.tokens import TokenDistribution, leaves
 from fkdsl.program.values import ContextRef
 
@@ -115,7 +115,7 @@ def holding(particle: Running, frame: ActiveFrame, guide: SoFar, d: TokenDistrib
     if not isinstance(d, ContextRef):
         return None
     vocabulary = particle.vocabulary(d)
-    key = (vocabulary.fingerprint, *(by_id(frame.slots[s]) for s in guide.reads))
+    key = (vocabulary.fingerprint, *(state_key(frame.slots[s]) for s in guide.reads))
     if key not in guide.found:
         guide.found[key] = _masks(frame, guide.language, vocabulary)
     return _holding(particle, guide.found[key], d)

@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fkdsl.base.errors import InternalError
+from fkdsl.base.value_keys import state_key
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
 from fkdsl.engine.drafts import steps_from
 from fkdsl.inference.interface import Charge
@@ -168,20 +169,7 @@ def _read_change(data: Any, base: Any) -> Any:
 
 def same(a: Any, b: Any) -> bool:
     """Whether two values are the same to the last bit: types, token ids and signs of zeros too."""
-    if a is b:
-        return True
-    if type(a) is not type(b):
-        return False
-    match a:
-        case float():
-            return bool(a.hex() == b.hex())
-        case tuple():
-            return len(a) == len(b) and all(map(same, a, b))
-        case Record():
-            return same(tuple(a.items()), tuple(b.items()))
-    if hasattr(a, "__dataclass_fields__"):
-        return all(same(getattr(a, k), getattr(b, k)) for k in a.__dataclass_fields__)
-    return bool(a == b)
+    return a is b or (type(a) is type(b) and state_key(a) == state_key(b))
 
 
 # --------------------------------------------------------------------- contexts

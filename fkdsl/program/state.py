@@ -12,9 +12,9 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from fkdsl.base.spans import Span
+from fkdsl.base.value_keys import state_key
 from fkdsl.engine.cached_transformer import Context
 from fkdsl.inference.interface import Charge
-from fkdsl.program.values import Token
 
 
 class Draw(NamedTuple):
@@ -96,18 +96,5 @@ class ProgramState:
     def key(self) -> Hashable:
         """Equal for equal futures; tokens count by id here, where programs compare them by text."""
         if self.status is not Status.RUNNING:
-            return (self.status, self.died, by_id(self.value))
-        return (tuple((f.function, f.pc, f.target, by_id(f.slots)) for f in self.frames), self.contexts)
-
-
-def by_id(value: Any) -> Hashable:
-    """The value with types and token ids spelt out: 1, 1.0 and true differ, as do two tokens of the same text."""
-    match value:
-        case Token(id=i):
-            return (Token, i)
-        case tuple():
-            return tuple(by_id(v) for v in value)
-        case bool() | int() | float():
-            return (type(value), value)
-    result: Hashable = value
-    return result
+            return (self.status, self.died, state_key(self.value))
+        return (tuple((f.function, f.pc, f.target, state_key(f.slots)) for f in self.frames), self.contexts)

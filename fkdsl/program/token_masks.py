@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fkdsl.base.spans import Span
+from fkdsl.base.value_keys import state_key
 from fkdsl.models.vocabulary import Vocabulary
 from fkdsl.program.faults import Fault
 from fkdsl.program.operators import truth
 from fkdsl.program.outcomes import Mask, token_of
-from fkdsl.program.state import by_id
 from fkdsl.program.values import Token
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class TokenMask(NamedTuple):
 def token_mask(particle: Running, frame: ActiveFrame, op: DrawOp, guide: Guide, vocabulary: Vocabulary) -> TokenMask:
     """Which tokens the guide's predicate allows, the values that it reads being what they are now. A token on which it
     fails is allowed: whoever draws it meets the mistake."""
-    read = tuple(by_id(frame.slots[s]) for s in guide.reads)
+    read = tuple(state_key(frame.slots[s]) for s in guide.reads)
     key = (vocabulary.fingerprint, read)
     masks = guide.masks
     if key not in masks:

@@ -15,13 +15,15 @@ bool, int, float and str are Python's; a list is a tuple; a record is a `Record`
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fkdsl.base.value_keys import Keyed
+
 
 @dataclass(frozen=True, eq=False)
-class Token:
+class Token(Keyed):
     """A token that was drawn: its id, its text, and whether it ends the text.
 
     Compared by text, as users see it: with another token or a string; an end equals only an end (`t == EOS`).
@@ -38,6 +40,12 @@ class Token:
 
     def __hash__(self) -> int:
         return hash(None if self.end else self.text)
+
+    def key(self, token_ids: bool) -> Hashable:
+        """What is told apart of a token: its text, and in a state its id (two models may give one id two texts)."""
+        if token_ids:
+            return (self.id, self.end, self.text)
+        return None if self.end else self.text
 
     def __str__(self) -> str:
         return self.text

@@ -14,10 +14,10 @@ from fkdsl.api.engines import ModelReference
 from fkdsl.api.program import Program, parse
 from fkdsl.base.errors import CallError
 from fkdsl.base.random import Rng
+from fkdsl.base.value_keys import value_key
 from fkdsl.inference.enumeration import enumerate_outcomes
 from fkdsl.inference.interface import FeynmanKac, Step
 from fkdsl.inference.methods import check_method, check_options
-from fkdsl.inference.result import value_key
 from fkdsl.inference.run import steps_of
 from fkdsl.inference.search.exact import exact
 
@@ -36,8 +36,16 @@ UNBIASED: dict[str, dict[str, Any]] = {
     "pgibbs": {"particles": 2, "sweeps": 1},
 }
 """Methods whose weights are unbiased, and options with which every outcome of theirs can be visited."""
-UNFINISHED = "unfinished"
-"""Stands for the states that a method left unfinished."""
+
+
+class _Unfinished:
+    """What stands in the place of a value for the states that a method left unfinished."""
+
+    def __repr__(self) -> str:
+        return "unfinished"
+
+
+UNFINISHED = _Unfinished()
 SHOWN = 12
 """Values that a message shows at most."""
 
@@ -161,13 +169,20 @@ def _difference(a: Measure, b: Measure, names: tuple[str, str]) -> str:
 
 
 def shown(key: Any) -> str:
-    """A value_key as people read it: the value, its type with it only where equal values may differ in it.
+    """A value_key as people read it: the value that it is the key of, without types.
 
-    >>> shown((str, "a")), shown(((int, 1), (bool, True)))
-    ("'a'", '(1, True)')
+    >>> shown(value_key("a")), shown(value_key([1, True])), shown(value_key({"a": -0.0}))
+    ("'a'", '(1, True)', "{'a': -0.0}")
     """
-    if isinstance(key, tuple):
-        if len(key) == 2 and isinstance(key[0], type):
-            return repr(key[1])
-        return f"({', '.join(map(shown, key))}{',' * (len(key) == 1)})"
-    return str(key)
+    match key:
+        case (kind, *items) if kind is tuple:
+            return f"({', '.join(map(shown, items))}{',' * (len(items) == 1)})"
+        case (kind, *items) if kind is Mapping:
+            return "{" + ", ".join(f"{shown(name)}: {shown(v)}" for name, v in items) + "}"
+        case (kind, str() as digits) if kind is float:
+            return digits
+        case (type(), value):
+            return shown(value)
+        case tuple():
+            return f"({', '.join(map(shown, key))}{',' * (len(key) == 1)})"
+    return repr(key)

@@ -9,9 +9,9 @@ import math
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
+from fkdsl.base.value_keys import value_key
 from fkdsl.inference.enumeration import EnumeratingRng, enumerate_outcomes
 from fkdsl.inference.interface import FeynmanKac
-from fkdsl.inference.result import value_key
 from fkdsl.inference.samplers.paths import Path, completed
 from fkdsl.testing.laws import assert_same_masses
 

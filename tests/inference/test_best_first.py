@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import fkdsl
 from fkdsl.base.errors import BudgetEnded, CallError, PopulationDied
-from fkdsl.inference.result import value_key
+from fkdsl.base.value_keys import value_key
 from fkdsl.inference.run import run
 from fkdsl.inference.search import best_first as module
 from fkdsl.inference.search import frontier as frontier_module

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fkdsl.base.errors import BudgetEnded, CallError, InternalError
+from fkdsl.base.value_keys import value_key
 from fkdsl.inference.enumeration import enumerate_outcomes
-from fkdsl.inference.result import filtering_answers, value_key
+from fkdsl.inference.result import filtering_answers
 from fkdsl.inference.run import run
 from fkdsl.inference.search import exact as exact_module
 from fkdsl.inference.search.exact import exact

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fkdsl.inference.result import value_key
+from fkdsl.base.value_keys import value_key
 from fkdsl.inference.run import run
 from fkdsl.inference.samplers import moves
 from fkdsl.inference.samplers import tempered as module

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fkdsl.base.value_keys import value_key
 from fkdsl.inference.enumeration import enumerate_outcomes
-from fkdsl.inference.result import value_key
 from fkdsl.inference.samplers.rejection import rejection
 from fkdsl.inference.samplers.resampling import RESAMPLING
 from fkdsl.inference.samplers.smc import importance, smc

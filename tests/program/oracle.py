@@ -8,8 +8,8 @@ import math
 import re
 from fractions import Fraction
 
+from fkdsl.base.value_keys import value_key
 from fkdsl.inference.enumeration import EnumeratingRng, enumerate_outcomes
-from fkdsl.inference.result import value_key
 
 
 class Dead(Exception):
