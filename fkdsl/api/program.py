@@ -34,8 +34,8 @@ from fkdsl.inference.run import run as run_model
 from fkdsl.inference.samplers.adaptive import Aim, adaptive_run
 from fkdsl.ir import nodes
 from fkdsl.ir.build import Environment, build
+from fkdsl.ir.effects import subexpressions
 from fkdsl.ir.passes import PASSES, optimise
-from fkdsl.ir.verify import subexpressions
 from fkdsl.language.checker import Checked, FunctionInfo, check
 from fkdsl.language.constants import constant
 from fkdsl.language.lower import lower

@@ -28,8 +28,8 @@ from fkdsl.inference.assess.variants import variants
 from fkdsl.inference.result import Answer, merged
 from fkdsl.inference.search.exact import exact
 from fkdsl.ir import nodes as ir
+from fkdsl.ir.effects import subexpressions
 from fkdsl.ir.pure import PureFunctions
-from fkdsl.ir.verify import subexpressions
 from fkdsl.language import tree
 from fkdsl.language.constants import constant
 from fkdsl.language.figures import Expectation, Expectations, expectations

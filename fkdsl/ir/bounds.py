@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from fkdsl.ir import nodes as ir
-from fkdsl.ir.verify import subexpressions
+from fkdsl.ir.effects import subexpressions
 
 CONTINUOUS = ("uniform", "normal", "beta")
 COUNTS = ("len", "count", "abs", "sqrt", "exp", "syllables", "letters")

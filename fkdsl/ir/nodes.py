@@ -8,6 +8,10 @@
 A segment is what runs from one Draw to the next (`segments.py`). A pass is a function Program -> Program; it rewrites
 instructions, never closures, and `verify` holds its result to the laws below.
 
+What a node reads and writes stands beside its fields, and nowhere else: a field that is a slot, or a tuple of slots,
+says READS, WRITES, CHANGES or BINDS; `contexts` says what running it does to the contexts that it is handed. The passes
+read that through `effects.py`, and tests/program/test_effects.py holds it to what the built op really does.
+
 Laws: every label that is jumped to stands exactly once; slots are in range; the last instruction does not fall off the
 end; Draw sites are unique in the program; a called function exists and is called with as many arguments as it has
 parameters; `Invoke` calls only functions without weight or draws.
@@ -15,11 +19,35 @@ parameters; `Invoke` calls only functions without weight or draws.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any
 
 from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.base.spans import Span
+
+SLOTS = "slots"
+READS: Mapping[str, frozenset[str]] = {SLOTS: frozenset({"reads"})}
+"""Metadata of a field: the node reads the slot."""
+WRITES: Mapping[str, frozenset[str]] = {SLOTS: frozenset({"writes"})}
+"""... assigns it."""
+CHANGES: Mapping[str, frozenset[str]] = {SLOTS: frozenset({"reads", "writes"})}
+"""... assigns it by what it holds."""
+BINDS: Mapping[str, frozenset[str]] = {SLOTS: frozenset({"binds"})}
+"""... assigns it for the expressions within; nothing outside reads it."""
+
+
+class Contexts(IntEnum):
+    """What running a node does to the contexts that its values refer to; what is within it speaks for itself."""
+
+    NONE = 0
+    LOOKS = 1
+    EXTENDS = 2
+
+
+CONTEXT_ATTRIBUTES = ("text", "tokens", "done")
+"""Attributes that look at a context."""
 
 # ---------------------------------------------------------------- expressions
 
@@ -27,6 +55,10 @@ from fkdsl.base.spans import Span
 @dataclass(frozen=True)
 class Expr:
     span: Span = field(compare=False, repr=False)
+
+    @property
+    def contexts(self) -> Contexts:
+        return Contexts.NONE
 
 
 @dataclass(frozen=True)
@@ -40,7 +72,7 @@ class Const(Expr):
 class Local(Expr):
     """The value of a slot of the running function's frame."""
 
-    slot: int
+    slot: int = field(metadata=READS)
 
 
 @dataclass(frozen=True)
@@ -49,6 +81,13 @@ class Operate(Expr):
 
     operator: str
     args: tuple[Expr, ...]
+
+    @property
+    def contexts(self) -> Contexts:
+        match self.operator, self.args:
+            case "attribute", (_, Const(value=name)) if name in CONTEXT_ATTRIBUTES:
+                return Contexts.LOOKS
+        return Contexts.NONE
 
 
 @dataclass(frozen=True)
@@ -87,7 +126,7 @@ class Format(Expr):
 class Clause:
     """`for targets in iterable if conditions`; targets are slots."""
 
-    targets: tuple[int, ...]
+    targets: tuple[int, ...] = field(metadata=BINDS)
     iterable: Expr
     conditions: tuple[Expr, ...]
 
@@ -116,6 +155,10 @@ class Model(Expr):
     operation: str
     args: tuple[Expr, ...]
     model: str = ""
+
+    @property
+    def contexts(self) -> Contexts:
+        return Contexts.LOOKS
 
 
 @dataclass(frozen=True)
@@ -149,6 +192,10 @@ class Extern(Expr):
 class Instr:
     span: Span = field(compare=False, repr=False)
 
+    @property
+    def contexts(self) -> Contexts:
+        return Contexts.NONE
+
 
 @dataclass(frozen=True)
 class Label(Instr):
@@ -159,7 +206,7 @@ class Label(Instr):
 class Set(Instr):
     """Slots := value; several slots take a list or pair apart."""
 
-    targets: tuple[int, ...]
+    targets: tuple[int, ...] = field(metadata=WRITES)
     value: Expr
 
 
@@ -183,7 +230,7 @@ class Guide:
     """
 
     mask: Expr | None = None
-    reads: tuple[int, ...] = ()
+    reads: tuple[int, ...] = field(default=(), metadata=READS)
     tried: bool = False
     absorbed: tuple[Absorbed, ...] = ()
     text: TextGuide | None = None
@@ -200,7 +247,7 @@ class SoFar:
     what each condition says of the language."""
 
     language: Expr
-    reads: tuple[int, ...]
+    reads: tuple[int, ...] = field(metadata=READS)
     whole: bool
     parts: tuple[tuple[Span, Expr], ...]
 
@@ -212,9 +259,9 @@ class TextGuide:
     the conditions that it decides whole. parts: what each condition says of the language."""
 
     language: Expr
-    until: int
-    origin: int
-    stop: int
+    until: int = field(metadata=READS)
+    origin: int = field(metadata=READS)
+    stop: int = field(metadata=READS)
     ahead: bool = True
     decided: tuple[Span, ...] = ()
     parts: tuple[tuple[Span, Expr], ...] = ()
@@ -230,12 +277,17 @@ class Absorbed:
 
 @dataclass(frozen=True)
 class Draw(Instr):
-    """target ~ distribution: one step t of the program, unless it chooses its own by checkpoints."""
+    """target ~ distribution: one step t of the program, unless it chooses its own by checkpoints. The guide's mask
+    reads the target for the token that would be drawn."""
 
-    target: int
+    target: int = field(metadata=WRITES)
     distribution: Expr
     site: int
     guide: Guide | None = None
+
+    @property
+    def contexts(self) -> Contexts:
+        return Contexts.EXTENDS
 
 
 @dataclass(frozen=True)
@@ -246,6 +298,10 @@ class Observe(Instr):
     value: Expr
     distribution: Expr
     weighs: bool = True
+
+    @property
+    def contexts(self) -> Contexts:
+        return Contexts.EXTENDS
 
 
 @dataclass(frozen=True)
@@ -271,17 +327,25 @@ class Checkpoint(Instr):
 class Append(Instr):
     """`lm += text` on a context; on other values, slot := slot + value."""
 
-    target: int
+    target: int = field(metadata=CHANGES)
     value: Expr
+
+    @property
+    def contexts(self) -> Contexts:
+        return Contexts.EXTENDS
 
 
 @dataclass(frozen=True)
 class Call(Instr):
     """target ~ function(args): a frame of its own."""
 
-    target: int
+    target: int = field(metadata=WRITES)
     function: str
     args: tuple[Expr, ...]
+
+    @property
+    def contexts(self) -> Contexts:
+        return Contexts.EXTENDS
 
 
 @dataclass(frozen=True)
@@ -306,9 +370,9 @@ class Branch(Instr):
 class Next(Instr):
     """The next item of the list in slot `items`, counted by slot `counter`, into `targets`; at the end, to `done`."""
 
-    items: int
-    counter: int
-    targets: tuple[int, ...]
+    items: int = field(metadata=READS)
+    counter: int = field(metadata=CHANGES)
+    targets: tuple[int, ...] = field(metadata=WRITES)
     done: str
 
 

@@ -3,61 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
-from typing import Any
 
 from fkdsl.base.errors import InternalError
+from fkdsl.ir.effects import slots, subexpressions
 from fkdsl.ir.nodes import (
     Branch,
     Call,
     Checkpoint,
     Condition,
     Draw,
-    Expr,
     Factor,
     Function,
-    Gather,
     Instr,
     Invoke,
     Jump,
     Label,
-    Local,
     Next,
     Observe,
     Program,
     Return,
-    Set,
 )
-
-
-def subexpressions(node: Any) -> Iterator[Expr]:
-    """Every expression within an instruction or expression, itself included."""
-    if isinstance(node, Expr):
-        yield node
-    if isinstance(node, tuple):
-        for item in node:
-            yield from subexpressions(item)
-    elif is_dataclass(node):
-        for f in fields(node):
-            if f.name != "span":
-                yield from subexpressions(getattr(node, f.name))
-
-
-def _slots_of(instr: Instr) -> Iterator[int]:
-    match instr:
-        case Set(targets=targets):
-            yield from targets
-        case Draw(target=target) | Call(target=target):
-            yield target
-        case Next(items=items, counter=counter, targets=targets):
-            yield from (items, counter, *targets)
-    for e in subexpressions(instr):
-        match e:
-            case Local(slot=slot):
-                yield slot
-            case Gather(clauses=clauses):
-                for clause in clauses:
-                    yield from clause.targets
 
 
 def _jumps(instr: Instr) -> Iterator[str]:
@@ -93,7 +58,7 @@ def _verify_instr(program: Program, function: Function, instr: Instr, labels: se
     where = f"{function.name} at {instr.span}"
     if any(label not in labels for label in _jumps(instr)):
         raise InternalError(f"ir: a jump to nowhere in {where}")
-    if any(not 0 <= slot < len(function.slots) for slot in _slots_of(instr)):
+    if any(not 0 <= slot < len(function.slots) for slot in slots(instr, "reads", "writes", "binds")):
         raise InternalError(f"ir: a slot out of range in {where}")
     if isinstance(instr, Draw):
         if instr.site in sites:

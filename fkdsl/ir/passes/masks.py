@@ -69,8 +69,6 @@ class _Walk:
             self.left -= 1
             instr = self.body[pc]
             match instr:
-                case ir.Label() | ir.Factor() | ir.Evaluate() | ir.Append() | ir.Checkpoint() | ir.Observe():
-                    pc += 1
                 case ir.Jump(label=label):
                     pc = self.labels[label]
                 case ir.Set(targets=targets, value=value):
@@ -94,8 +92,11 @@ class _Walk:
                         true = ir.Const(span, True)
                         met.append(ir.Choose(span, decided, yes or true, no or true))
                     break
-                case _:
+                case ir.Draw() | ir.Call() | ir.Return() | ir.Next():
                     break
+                case _:
+                    values = {**values, **dict.fromkeys(assigned(instr), None)}
+                    pc += 1
         if not met:
             return None
         return met[0] if len(met) == 1 else ir.And(met[0].span, tuple(met))

@@ -7,9 +7,11 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 from fkdsl.ir import nodes as ir
-from fkdsl.ir.verify import subexpressions
+from fkdsl.ir.effects import bound, reads, renumbered, subexpressions, writes
 
-CONTEXT_ATTRIBUTES = ("text", "tokens", "done")
+__all__ = ["bound", "renumbered"]
+free = reads
+assigned = writes
 E = TypeVar("E", bound=ir.Expr)
 
 
@@ -19,14 +21,8 @@ def asks_model(program: ir.Program, node: Any) -> bool:
 
 
 def reads_context(program: ir.Program, node: Any) -> bool:
-    """Whether it looks at a context's text, length or end."""
-    return any(
-        isinstance(e, ir.Operate)
-        and e.operator == "attribute"
-        and isinstance(e.args[1], ir.Const)
-        and e.args[1].value in CONTEXT_ATTRIBUTES
-        for e in reached(program, node)
-    )
+    """Whether it looks at a context: its text, length or end, or what follows it."""
+    return any(e.contexts is ir.Contexts.LOOKS for e in reached(program, node))
 
 
 def calls_out(program: ir.Program, node: Any) -> bool:
@@ -37,7 +33,7 @@ def calls_out(program: ir.Program, node: Any) -> bool:
 def appends(program: ir.Program, node: Any) -> bool:
     """Whether a function that it calls appends to something, which may be a context."""
     called = {e.function for e in reached(program, node) if isinstance(e, ir.Invoke)}
-    return any(isinstance(i, ir.Append) for name in called for i in program.functions[name].body)
+    return any(i.contexts is ir.Contexts.EXTENDS for name in called for i in program.functions[name].body)
 
 
 def reached(program: ir.Program, node: Any) -> Iterator[ir.Expr]:
@@ -50,22 +46,6 @@ def reached(program: ir.Program, node: Any) -> Iterator[ir.Expr]:
             if isinstance(e, ir.Invoke) and e.function not in seen:
                 seen.add(e.function)
                 todo.append(program.functions[e.function].body)
-
-
-def bound(node: Any) -> set[int]:
-    """Slots that comprehensions within it assign."""
-    return {
-        slot
-        for e in subexpressions(node)
-        if isinstance(e, ir.Gather)
-        for clause in e.clauses
-        for slot in clause.targets
-    }
-
-
-def free(node: Any) -> set[int]:
-    """Slots that it reads, those of its own comprehensions left out."""
-    return {e.slot for e in subexpressions(node) if isinstance(e, ir.Local)} - bound(node)
 
 
 def substitute(e: E, values: Mapping[int, ir.Expr]) -> E:
@@ -95,18 +75,6 @@ def conjuncts(e: ir.Expr) -> list[ir.Expr]:
         case ir.Operate(operator="not", args=(ir.Operate(operator="not", args=(inner,)),)):
             return conjuncts(inner)
     return [e]
-
-
-def assigned(instr: ir.Instr) -> set[int]:
-    """Slots that an instruction assigns."""
-    match instr:
-        case ir.Set(targets=targets):
-            return set(targets)
-        case ir.Draw(target=target) | ir.Call(target=target) | ir.Append(target=target):
-            return {target}
-        case ir.Next(counter=counter, targets=targets):
-            return {counter, *targets}
-    return set()
 
 
 def loops(function: ir.Function) -> list[tuple[int, int]]:
@@ -143,25 +111,3 @@ def compared_with(test: ir.Expr, slot: int) -> list[ir.Expr] | None:
             return None
         found.extend(values)
     return found
-
-
-SLOTS = ("slot", "target", "targets", "items", "counter", "reads")
-"""The fields of the ir that are slots."""
-
-
-def renumbered(node: Any, slots: Mapping[int, int]) -> Any:
-    """An instruction or expression with its slots numbered anew; one that is not in the mapping keeps its number."""
-    if isinstance(node, tuple):
-        return tuple(renumbered(n, slots) for n in node)
-    if not isinstance(node, ir.Instr | ir.Expr | ir.Clause):
-        return node
-    changed: dict[str, Any] = {}
-    for f in fields(node):
-        value = getattr(node, f.name)
-        if f.name in SLOTS and isinstance(value, int):
-            changed[f.name] = slots.get(value, value)
-        elif f.name in SLOTS and isinstance(value, tuple) and all(isinstance(v, int) for v in value):
-            changed[f.name] = tuple(slots.get(v, v) for v in value)
-        elif f.name != "span":
-            changed[f.name] = renumbered(value, slots)
-    return replace(node, **changed)

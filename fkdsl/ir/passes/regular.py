@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
+from fkdsl.ir.effects import subexpressions
 from fkdsl.ir.passes.reading import free
-from fkdsl.ir.verify import subexpressions
 
 ATOMS = {"matches": ".matches", "contains": ".contains", "starts_with": ".starts_with", "ends_with": ".ends_with",
          "valid_json": ".json", "parses": ".grammar"}  # fmt: skip

@@ -1,0 +1,87 @@
+"""What nodes read, write and bind, as their fields declare it (nodes.py): the one place that passes ask.
+
+>>> from fkdsl.base.spans import NOWHERE
+>>> more = ir.Append(NOWHERE, 3, ir.Local(NOWHERE, 1))
+>>> sorted(reads(more)), writes(more)
+([1, 3], {3})
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
+from functools import cache
+from typing import Any
+
+from fkdsl.ir import nodes as ir
+
+Node = ir.Instr | ir.Expr | ir.Clause | ir.Guide | ir.SoFar | ir.TextGuide
+
+
+@cache
+def declared(node: type[Node]) -> tuple[tuple[str, frozenset[str]], ...]:
+    """The fields of a node class that are slots, and what it does to them: reads, writes, binds."""
+    return tuple((f.name, f.metadata[ir.SLOTS]) for f in fields(node) if ir.SLOTS in f.metadata)
+
+
+def subexpressions(node: Any) -> Iterator[ir.Expr]:
+    """Every expression within an instruction or expression, itself included."""
+    return (n for n in within(node) if isinstance(n, ir.Expr))
+
+
+def within(node: Any) -> Iterator[Node]:
+    """Every node, clause and guide within an instruction or expression, itself included."""
+    if isinstance(node, tuple):
+        for item in node:
+            yield from within(item)
+    elif isinstance(node, Node):
+        yield node
+        for f in fields(node):
+            if f.name != "span":
+                yield from within(getattr(node, f.name))
+
+
+def slots(node: Any, *does: str) -> set[int]:
+    """The slots that it, or a node within it, does one of these to."""
+    found: set[int] = set()
+    for part in within(node):
+        for name, done in declared(type(part)):
+            if not done.isdisjoint(does):
+                value = getattr(part, name)
+                found.update(value if isinstance(value, tuple) else (value,))
+    return found
+
+
+def bound(node: Any) -> set[int]:
+    """Slots that comprehensions within it assign."""
+    return slots(node, "binds")
+
+
+def reads(node: Any) -> set[int]:
+    """Slots whose values it depends on; those of its own comprehensions are left out."""
+    if isinstance(node, ir.Draw):
+        return reads(node.distribution) | (reads(node.guide) - {node.target})
+    return slots(node, "reads") - bound(node)
+
+
+def writes(node: Any) -> set[int]:
+    """Slots that hold another value after it."""
+    return slots(node, "writes")
+
+
+def renumbered(node: Any, numbers: Mapping[int, int]) -> Any:
+    """A node with its slots numbered anew; one that is not in the mapping keeps its number."""
+    if isinstance(node, tuple):
+        return tuple(renumbered(n, numbers) for n in node)
+    if not isinstance(node, Node):
+        return node
+    changed: dict[str, Any] = {}
+    numbered = dict(declared(type(node)))
+    for f in fields(node):
+        value = getattr(node, f.name)
+        if f.name in numbered:
+            many = isinstance(value, tuple)
+            changed[f.name] = tuple(numbers.get(v, v) for v in value) if many else numbers.get(value, value)
+        elif f.name != "span":
+            changed[f.name] = renumbered(value, numbers)
+    return replace(node, **changed)
