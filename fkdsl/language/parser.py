@@ -8,6 +8,7 @@ Raises ProgramError with every mistake in the text, or the first one in the gram
 from __future__ import annotations
 
 import difflib
+import errno
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +18,7 @@ from lark.exceptions import UnexpectedInput
 
 from fkdsl.base.diagnostics import Diagnostic, near_name
 from fkdsl.base.errors import CallError, ProgramError
+from fkdsl.base.files import read_file
 from fkdsl.base.spans import Source, Span
 from fkdsl.language import tree
 from fkdsl.language.build_tree import Builder
@@ -26,6 +28,8 @@ from fkdsl.language.syntax_errors import explain
 
 MAX_FILE = 2_000_000
 """Characters of a program."""
+MAX_BYTES = 4 * MAX_FILE
+"""No text of MAX_FILE characters has more."""
 
 
 @lru_cache(maxsize=1)
@@ -78,14 +82,15 @@ def read_source(path: Path) -> Source:
     try:
         if path.is_dir():
             raise CallError(f"{path} is a folder", "name a .fk file in it")
-        raw = path.read_bytes()
+        raw = read_file(path, MAX_BYTES)
     except FileNotFoundError:
         names = [p.name for p in path.parent.glob("*.fk")] if path.parent.is_dir() else []
         near = near_name(path.name, names) or next(iter(difflib.get_close_matches(path.name, names, 1)), None)
         help = f"did you mean {path.parent / near}?" if near else "check the path"
         raise CallError(f"there is no file {path}", help) from None
     except OSError as error:
-        raise CallError(f"cannot read {path}: {error.strerror}", "check the file's permissions") from None
+        help = "check the file's permissions" if error.errno == errno.EACCES else "name a file of program text"
+        raise CallError(f"cannot read {path}: {error.strerror}", help) from None
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

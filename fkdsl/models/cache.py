@@ -25,10 +25,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fkdsl.base.errors import CallError
+from fkdsl.base.files import read_text
 from fkdsl.models.progress import Meter, Progress, silent
 
 MANIFEST = "fkdsl-manifest.json"
 FORMAT = 1
+MOST = 1 << 24
+"""Bytes of a manifest."""
 LOCK_SECONDS = 1800.0
 
 
@@ -104,7 +107,7 @@ def sha256_of(path: Path, meter: Meter | None = None) -> str:
 def read_manifest(folder: Path) -> Manifest | None:
     """The folder's manifest, or None if it has none that can be read."""
     try:
-        raw = json.loads((folder / MANIFEST).read_text("utf-8"))
+        raw = json.loads(read_text(folder / MANIFEST, MOST))
         if raw["format"] != FORMAT:
             return None
         files = {str(n): FileFacts(int(f["bytes"]), str(f["sha256"])) for n, f in raw["files"].items()}

@@ -17,10 +17,12 @@ from typing import Any
 import torch
 
 from fkdsl.base.errors import CallError, InternalError
+from fkdsl.base.files import read_text
 from fkdsl.models.decoder import Decoder, Shape, fits
 from fkdsl.models.digest import digest_of
 from fkdsl.models.interface import Answer, ForwardRow
 from fkdsl.models.kv_pool import KVPool
+from fkdsl.models.reference import MOST
 from fkdsl.models.tokenized import Texts, TokenizedModel, answered
 from fkdsl.models.tokenizer import vocabulary_of
 
@@ -134,7 +136,7 @@ def templated(tokenizer: Any, name: str, user: str, system: str) -> list[int]:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    found: dict[str, Any] = json.loads(read_text(path, MOST)) if path.exists() else {}
     return found
 
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fkdsl.base.errors import CallError, ModelUnavailable
+from fkdsl.base.files import read_file, read_text
 from fkdsl.models.progress import Progress, silent, watch_growth
-from fkdsl.models.reference import HubReference, check_folder
+from fkdsl.models.reference import MOST, HubReference, check_folder
 
 TIMEOUT = 5.0
 """Seconds to wait for the hub's first answer; a machine without a network fails well before."""
@@ -166,10 +167,10 @@ def cached_models() -> list[HubModel]:
 def page_licence(folder: Path) -> str:
     """The licence that a model's README.md or config.json states, or "unknown"."""
     try:
-        head = (folder / "README.md").read_text("utf-8", "replace")[:4000]
+        head = read_file(folder / "README.md", MOST).decode("utf-8", "replace")[:4000]
         if found := re.search(r"^license:\s*(\S+)", head.split("\n---", 1)[0], re.MULTILINE):
             return found[1]
-        value = json.loads((folder / "config.json").read_text("utf-8")).get("license")
-    except (OSError, ValueError, AttributeError):
+        value = json.loads(read_text(folder / "config.json", MOST)).get("license")
+    except (OSError, ValueError, AttributeError, RecursionError):
         return "unknown"
     return value if isinstance(value, str) else "unknown"

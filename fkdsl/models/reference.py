@@ -23,10 +23,14 @@ from pathlib import Path
 
 from fkdsl.base.diagnostics import near_name
 from fkdsl.base.errors import CallError
+from fkdsl.base.files import read_text, verify_regular
 
 FORMS = "an alias (smollm2, tiny), a hub id (org/name), a folder (./folder), or a .gguf or .safetensors file"
 
 _HUB_ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(@(?P<revision>[\w./-]+))?", re.ASCII)
+MOST = 1 << 28
+"""Bytes of a model's files other than its weights."""
+_TEXTS = (".json", ".jinja", ".txt", ".model", ".tiktoken")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack", ".h5")
 _SHARD = re.compile(r"[\w.-]+\.safetensors", re.ASCII)
 
@@ -143,6 +147,7 @@ def check_folder(folder: Path, shown: str) -> None:
         ggufs = sorted(n for n in names if n.lower().endswith(".gguf"))
         hint = f"name the file: {shown}/{ggufs[0]}" if ggufs else "a model folder holds config.json, weights, tokenizer"
         raise CallError(f"the folder `{shown}` has no config.json", hint)
+    _verify_files(folder, shown)
     _read_json(folder / "config.json", shown)
     if "model.safetensors.index.json" in names:
         weights = _shards(folder / "model.safetensors.index.json", shown)
@@ -166,11 +171,24 @@ def check_folder(folder: Path, shown: str) -> None:
         )
 
 
+def _verify_files(folder: Path, shown: str) -> None:
+    """Raises CallError for an entry that would hold up whoever reads it, as a library does: a pipe, a device, a
+    configuration or tokenizer without end."""
+    for path in folder.iterdir():
+        if path.is_dir() or not path.exists():
+            continue
+        try:
+            verify_regular(path, MOST if path.suffix.lower() in _TEXTS else None)
+        except OSError as error:
+            raise CallError(f"`{shown}` has an unreadable {path.name}: {error.strerror}", "take it away") from None
+
+
 def _read_json(path: Path, shown: str) -> dict[str, object]:
     try:
-        value = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise CallError(f"`{shown}` has an unreadable {path.name}: {error}", "fetch the model again") from error
+        value = json.loads(read_text(path, MOST))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CallError(f"`{shown}` has an unreadable {path.name}: {reason}", "fetch the model again") from error
     if not isinstance(value, dict):
         raise CallError(f"`{shown}` has a {path.name} that is not an object", "fetch the model again")
     return value
@@ -189,16 +207,18 @@ def _shards(index: Path, shown: str) -> list[str]:
 
 def check_safetensors(path: Path, shown: str) -> None:
     """Raises CallError unless the file's header can be read and its tensors end where the file does."""
-    size = path.stat().st_size
     try:
+        verify_regular(path)
+        size = path.stat().st_size
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if length > min(size, 100_000_000):
                 raise ValueError("its header is longer than the file")
             header = json.loads(file.read(length))
         ends = [int(t["data_offsets"][1]) for n, t in header.items() if n != "__metadata__"]
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        raise CallError(f"`{shown}` is not a safetensors file: {error}", "fetch the model again") from error
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CallError(f"`{shown}` is not a safetensors file: {reason}", "fetch the model again") from error
     whole = 8 + length + max(ends, default=0)
     if size != whole:
         raise CallError(f"`{shown}` is damaged: {size} bytes, where its header says {whole}", "fetch the model again")

@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import Any, assert_never
 
 from fkdsl.base.errors import CallError, FkdslError, ModelUnavailable
+from fkdsl.base.files import read_text
 from fkdsl.models import hub
 from fkdsl.models.alias import Alias
 from fkdsl.models.cache import find_damage
 from fkdsl.models.interface import LanguageModel
 from fkdsl.models.progress import Progress, folder_bytes, silent
 from fkdsl.models.reference import (
+    MOST,
     AliasReference,
     BytesReference,
     FolderReference,
@@ -264,7 +266,7 @@ def _folder_entry(name: str, kind: str, folder: Path, source: str) -> ModelEntry
 def config_facts(folder: Path) -> dict[str, Any]:
     """What a model's config.json says of its shape, in our words; {} if it cannot be read."""
     try:
-        config = json.loads((folder / "config.json").read_text("utf-8"))
+        config = json.loads(read_text(folder / "config.json", MOST))
         names = {
             "family": "model_type",
             "layers": "num_hidden_layers",
@@ -274,5 +276,5 @@ def config_facts(folder: Path) -> dict[str, Any]:
             "stored_as": "dtype",
         }
         return {ours: config[theirs] for ours, theirs in names.items() if theirs in config}
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return {}

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from fkdsl.base.blocks import Sums
 from fkdsl.base.errors import CallError
+from fkdsl.base.files import check_target, verify_regular
 from fkdsl.models.interface import ForwardRow, LanguageModel, Past, Rows
 from fkdsl.models.kv_pool import KVPool, KVSegment, table_of
 from fkdsl.models.tokenized import TokenizedModel
@@ -99,6 +100,7 @@ def _pool(model: LanguageModel) -> KVPool | None:
 
 def save(path: Path, stored: Stored) -> int:
     """Writes a file; its size in bytes."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     tensors = {f"{k}.{p}": t.contiguous() for k, c in enumerate(stored.contexts) for p, t in enumerate(c.planes)}
@@ -112,10 +114,12 @@ def save(path: Path, stored: Stored) -> int:
         "contexts": json.dumps([[c.model, list(c.tokens), len(c.planes)] for c in stored.contexts]),
     }
     metadata["checksum"] = _checksum(metadata, tensors)
+    check_target(path)
     try:
         save_file(tensors, path, metadata)
-    except OSError as error:
-        raise CallError(f"{path} cannot be written: {error.strerror or error}", "give another path") from None
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CallError(f"cannot write {path}: {reason}", "name a file in a folder that is there") from None
     return path.stat().st_size
 
 
@@ -123,12 +127,13 @@ def read(path: Path) -> Stored:
     """The contents of a file. Raises CallError if it is none, or was changed or cut off."""
     from safetensors import SafetensorError, safe_open
 
-    if not path.exists():
-        raise CallError(f"there is no file {path}", f"make it: fkdsl prefill PROGRAM.fk --out {path}")
     try:
+        verify_regular(path)
         with safe_open(path, "pt") as file:
             metadata = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise CallError(f"there is no file {path}", f"make it: fkdsl prefill PROGRAM.fk --out {path}") from None
     except (SafetensorError, OSError) as error:
         raise CallError(f"{path} is no prefill, or was cut off: {error}", "make it again by fkdsl prefill") from None
     if metadata.get("format") != FORMAT:

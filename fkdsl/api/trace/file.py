@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from fkdsl.base.errors import CallError
+from fkdsl.base.files import check_target, read_file
 
 FORMAT = 1
 """The version of the format; a file says it in its first line."""
 KEY = "fkdsl_trace"
+MOST = 1 << 30
+"""Bytes of a trace that is read."""
 START = f'{{"{KEY}":'.encode()
 """How every trace begins."""
 
@@ -40,7 +43,7 @@ def read_trace(path: str | Path) -> Trace:
     """The trace of a file. Raises CallError if there is none, or if this version cannot read it."""
     path = Path(path)
     try:
-        raw = path.read_bytes()
+        raw = read_file(path, MOST)
     except FileNotFoundError:
         raise CallError(f"there is no file {path}", "a run writes one with --trace") from None
     except OSError as error:
@@ -91,7 +94,7 @@ class TraceFile:
     """An open trace file, to which one process at a time writes."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = check_target(path)
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         except OSError as error:
@@ -115,9 +118,11 @@ class TraceFile:
             return
 
     def read(self) -> bytes:
-        """All of it."""
-        with open(self.path, "rb") as file:
-            return file.read()
+        """All of it. Raises CallError for more than a trace may have."""
+        try:
+            return read_file(self.path, MOST)
+        except OSError as error:
+            raise CallError(f"cannot read {self.path}: {error.strerror}", "name another file") from None
 
     def cut(self, size: int) -> None:
         """Leaves the first `size` bytes."""

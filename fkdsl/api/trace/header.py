@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from fkdsl import __version__
 from fkdsl.api.engines import Engines
 from fkdsl.api.trace.file import FORMAT, KEY, Trace
 from fkdsl.base.errors import CallError
+from fkdsl.base.files import read_file
 from fkdsl.base.spans import Source
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.methods import check_available, check_options
@@ -22,6 +24,8 @@ from fkdsl.program.values import show
 if TYPE_CHECKING:
     from fkdsl.api.program import Program
 
+MOST = 8_000_000
+"""Bytes of a file beside the program that a header holds."""
 NAMES = {
     "fkdsl": "version of fkdsl",
     "program": "program",
@@ -102,8 +106,8 @@ def named_files(program: Program) -> dict[str, str]:
                     path = folder / name
                 case _:
                     continue
-            if path.is_file():
-                found[name] = path.read_text("utf-8", "replace")
+            with suppress(OSError):  # the run itself says what is wrong with a file that it needs
+                found[name] = read_file(path, MOST).decode("utf-8", "replace")
     return found
 
 

@@ -19,8 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fkdsl.base.errors import CallError
+from fkdsl.base.files import read_file
 from fkdsl.models.tiny.transformer import END
 
+MOST = 1 << 32
+"""Bytes of a file of text."""
 KINDS = {"paragraph": rb"\r?\n(?:[ \t]*\r?\n)+", "line": rb"\r?\n", "file": rb"(?!)"}
 """What a document is, and what stands between two of them."""
 
@@ -76,7 +79,7 @@ def read(paths: Sequence[str | Path], kind: str = "paragraph") -> list[list[byte
         files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
         for file in files:
             try:
-                text = file.read_bytes()
+                text = read_file(file, MOST)
             except OSError as error:
                 raise CallError(f"`{file}` cannot be read: {error.strerror}") from None
             found.append([d for d in re.split(KINDS[kind], text.strip(b"\r\n")) if d.strip()])

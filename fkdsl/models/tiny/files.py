@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from fkdsl.base.errors import CallError
+from fkdsl.base.files import check_target
 from fkdsl.models.tiny.header import HEADER, read_facts
 from fkdsl.models.tiny.links import PREFIX, link_shapes
 from fkdsl.models.tiny.transformer import TinyShape, weight_shapes
@@ -26,6 +28,7 @@ def write(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None
     """Written beside and renamed, so that a run that is killed leaves the file as it was."""
     from safetensors.torch import save_file
 
+    check_target(path)
     scratch = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +39,8 @@ def write(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None
     except OSError as error:
         raise CallError(f"`{path}` cannot be written: {error.strerror}", "name another folder by --out") from None
     finally:
-        scratch.unlink(missing_ok=True)
+        with suppress(OSError):  # where the folder is a file, there is nothing to unlink
+            scratch.unlink(missing_ok=True)
 
 
 def read(path: Path) -> tuple[dict[str, Any], TinyShape, dict[str, Tensor]]:

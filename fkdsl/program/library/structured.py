@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fkdsl.base.diagnostics import near_name
+from fkdsl.base.files import read_text, verify_regular
 from fkdsl.engine.constraints.grammars import LONGEST
 from fkdsl.program.library.schemas import derives, fits, grammar_mistake, load_json, schema_mistake
 from fkdsl.program.library.text import REPLACEMENT
@@ -16,6 +17,8 @@ from fkdsl.program.types import ANY, BOOL, STR
 from fkdsl.program.values import Record
 
 S = Parameter("s", STR)
+MAX_BYTES = 4 * LONGEST
+"""Bytes of a schema or grammar: no text that is read to its end has more."""
 MAX_DEPTH = 100
 MAX_PARSED = 20_000
 """Characters that `parses` reads."""
@@ -52,9 +55,10 @@ def _file(folder: Path, name: str, what: str) -> str:
         raise BuiltinError(f"the {what} {name!r} lies outside the program's folder", "put it beside the program")
     full = folder / path
     try:
-        if not full.is_file():
-            raise BuiltinError(f"cannot read the {what} {name!r}: there is no such file", _near(folder, name))
+        verify_regular(full, MAX_BYTES)
         return _read(full, full.stat().st_mtime_ns)
+    except FileNotFoundError:
+        reason, help = "there is no such file", _near(folder, name)
     except UnicodeDecodeError:
         reason, help = "it is no UTF-8 text", "save it as UTF-8"
     except OSError as error:
@@ -64,8 +68,7 @@ def _file(folder: Path, name: str, what: str) -> str:
 
 @lru_cache(maxsize=32)
 def _read(path: Path, changed: int) -> str:
-    with path.open(encoding="utf-8") as file:
-        return file.read(LONGEST + 1)
+    return read_text(path, MAX_BYTES).replace("\r\n", "\n").replace("\r", "\n")[: LONGEST + 1]
 
 
 def _near(folder: Path, name: str) -> str:
