@@ -9,7 +9,6 @@ stood before them. So a context's cache is its bytes, and each question reads th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,20 +18,7 @@ from fkdsl.base.errors import InternalError
 from fkdsl.models.interface import Answer, ForwardRow
 from fkdsl.models.patching import GlobalThreshold, Rule, patch_starts
 from fkdsl.models.tokenized import Texts, TokenizedModel, normalised
-
-
-@dataclass(frozen=True)
-class TextSegment:
-    """The ids of a run of tokens, and of all before them. length: of the run."""
-
-    ids: tuple[int, ...]
-    length: int
-    sliceable: bool = True
-    standalone: bool = True
-
-    @property
-    def nbytes(self) -> int:
-        return 8 * len(self.ids)
+from fkdsl.models.uncached import TextSegment, whole_text
 
 
 class ByteLatentModel(TokenizedModel):
@@ -51,7 +37,7 @@ class ByteLatentModel(TokenizedModel):
         """See LanguageModel. One batch, shorter texts padded on the right: nothing looks to its right."""
         if any(not row.tokens for row in rows):
             raise InternalError("this model has no distribution after no token")
-        whole = [(*_past(row), *row.tokens) for row in rows]
+        whole = [whole_text(row) for row in rows]
         segments = [TextSegment(ids, len(row.tokens)) for ids, row in zip(whole, rows, strict=True)]
         places = [
             (k, len(ids) - len(row.tokens) + w)
@@ -89,11 +75,3 @@ class ByteLatentModel(TokenizedModel):
         most = max(map(len, starts))
         padded = [[*row, *[ids.shape[1] + 1] * (most + 1 - len(row))] for row in starts]
         return torch.tensor(padded, device=ids.device).diff(dim=1)
-
-
-def _past(row: ForwardRow) -> tuple[int, ...]:
-    if row.past is None:
-        return ()
-    segment = row.past.segment
-    assert isinstance(segment, TextSegment)
-    return segment.ids[: len(segment.ids) - segment.length + row.past.stop]

@@ -5,36 +5,11 @@ torch and transformers are imported inside.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from fkdsl.base.errors import ModelUnavailable
+from fkdsl.models.compat.quiet import quiet_transformers
 from fkdsl.models.progress import Progress
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Within it transformers draws no bars and warns of nothing."""
-    from transformers import modeling_gguf_pytorch_utils as gguf_reader
-    from transformers.utils import logging
-
-    def without_bar(items: Iterable[Any], **_: Any) -> Iterable[Any]:
-        return items
-
-    verbosity, bars, bar = logging.get_verbosity(), logging.is_progress_bar_enabled(), gguf_reader.tqdm
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    # That module takes its bar from tqdm directly, which no setting of transformers silences (5.23).
-    gguf_reader.tqdm = without_bar
-    try:
-        yield
-    finally:
-        gguf_reader.tqdm = bar
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def convert_gguf(gguf: Path, content: Path, progress: Progress) -> None:

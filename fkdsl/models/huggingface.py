@@ -15,10 +15,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers.cache_utils import DynamicCache, DynamicIndexedLayer, DynamicLayer, LinearAttentionCacheLayerMixin
 
 from fkdsl.base.errors import InternalError
-from fkdsl.models.compat import cache_name
+from fkdsl.models.compat.caches import cache_name, empty_cache, keeps_keys_and_values
 from fkdsl.models.interface import Answer, ForwardRow, Rows
 from fkdsl.models.kv_batch import Layout, assemble, layout_of, store
 from fkdsl.models.kv_pool import KVPool, table_of
@@ -44,7 +43,7 @@ class HuggingFaceModel(TokenizedModel):
         if precision is not None:
             pack_modules(module, precision)
         self._cache_name = cache_name(module)
-        self.plain_attention = all(_is_attention(layer) for layer in DynamicCache(config=module.config).layers)
+        self.plain_attention = keeps_keys_and_values(module.config)
 
     @property
     def pool(self) -> KVPool | None:
@@ -96,7 +95,7 @@ class HuggingFaceModel(TokenizedModel):
         for (seen, length), members in groups.items():
             batch = [rows[i] for i in members]
             config = self.module.config
-            cache = restore(config, [_state(row) for row in batch]) if seen else DynamicCache(config=config)
+            cache = restore(config, [_state(row) for row in batch]) if seen else empty_cache(config)
             # Mamba's full-sequence form starts from a zero state: what continues a state goes token by token.
             ends = range(1, length + 1) if seen else [length]
             found: list[list[Rows]] = [[] for _ in batch]
@@ -142,12 +141,6 @@ class HuggingFaceModel(TokenizedModel):
 
     def _tensor(self, array: Any) -> torch.Tensor:
         return torch.as_tensor(array, device=self.device)
-
-
-def _is_attention(layer: Any) -> bool:
-    return isinstance(layer, DynamicLayer) and not isinstance(
-        layer, LinearAttentionCacheLayerMixin | DynamicIndexedLayer
-    )
 
 
 def _state(row: ForwardRow) -> StateSegment:

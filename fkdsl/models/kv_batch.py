@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, DynamicLayer
 
+from fkdsl.models.compat.caches import attention_cache, kept_by
 from fkdsl.models.interface import Past
 from fkdsl.models.kv_pool import KVPool, KVSegment, table_of
 
@@ -28,23 +28,20 @@ def layout_of(layers: Sequence[Any]) -> Layout:
     shapes: list[tuple[int, int]] = []
     places: list[tuple[int, int] | None] = []
     for layer in layers:
-        # A layer that shares another's keys and values keeps none of its own.
-        held = getattr(layer, "is_initialized", False) and layer.keys is not None and layer.keys.numel()
-        places.append((len(shapes), len(shapes) + 1) if held else None)
-        if held:
-            shapes.extend((t.shape[1], t.shape[3]) for t in (layer.keys, layer.values))
+        kept = kept_by(layer)
+        places.append((len(shapes), len(shapes) + 1) if kept is not None else None)
+        shapes.extend((t.shape[1], t.shape[3]) for t in kept or ())
     return Layout(tuple(places), tuple(shapes))
 
 
-def assemble(pasts: Sequence[Past | None], layout: Layout | None, pool: KVPool | None) -> tuple[Cache, int]:
+def assemble(pasts: Sequence[Past | None], layout: Layout | None, pool: KVPool | None) -> tuple[Any, int]:
     """A cache whose rows are the given pasts, padded on the left, and its length. Nothing in it is shared."""
     tables = [table_of(past) for past in pasts]
     longest = max(map(len, tables))
     if layout is None or pool is None:
-        return Cache(layer_class_to_replicate=DynamicLayer), 0
-    layers = [DynamicLayer() for _ in layout.places]
+        return attention_cache(), 0
     if longest == 0:
-        return Cache(layers=layers), 0
+        return attention_cache([None] * len(layout.places)), 0
     padded = np.zeros((len(tables), longest), dtype=np.int64)
     for i, table in enumerate(tables):
         padded[i, longest - len(table) :] = table
@@ -53,12 +50,10 @@ def assemble(pasts: Sequence[Past | None], layout: Layout | None, pool: KVPool |
     def rows(plane: Tensor) -> Tensor:
         return plane.index_select(0, index).view(len(tables), longest, *plane.shape[1:]).transpose(1, 2)
 
-    for layer, place in zip(layers, layout.places, strict=True):
-        if place is not None:
-            keys, values = (rows(pool.planes[p]) for p in place)
-            layer.lazy_initialization(keys, values)
-            layer.keys, layer.values = keys, values
-    return Cache(layers=layers), longest
+    layers = [
+        None if place is None else (rows(pool.planes[place[0]]), rows(pool.planes[place[1]])) for place in layout.places
+    ]
+    return attention_cache(layers), longest
 
 
 def store(

@@ -4,22 +4,20 @@
     f(x); f.swish(x); f.plus(x, y); f.times(x, y)       # x (n, in) -> (n, out): xW'+b, silu(.), . + y, . * y
 
 oneDNN's packed form is two to three times as fast as a plain matrix product at the few rows of a decoding step. Its
-operators are private to torch, so each is tried once and held to the plain form by a test; where they are missing, the
-plain form serves. int8 is dynamic: weights by output channel, activations by row, so that a row's answer does not
-depend on the other rows of its batch.
+operators are private to torch (fkdsl.models.compat.kernels); where they are missing or wrong, the plain form serves.
+int8 is dynamic: weights by output channel, activations by row, so that a row's answer does not depend on the other rows
+of its batch.
 """
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, silu
 
-BATCH = 64
-"""The rows that packed weights are laid out for; they serve any number."""
+from fkdsl.models.compat import kernels
 
 
 class Linear(Protocol):
@@ -79,36 +77,38 @@ class PackedLinear:
     """oneDNN's packed weights, float32 or bfloat16."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), BATCH)
+        self.weight = kernels.pack_weight(weight.detach())
         self.bias = None if bias is None else bias.detach()
 
     def plain(self) -> Tensor:
-        return _tensor(self.weight.to_dense())
+        return self.weight.to_dense()
 
     def __call__(self, x: Tensor) -> Tensor:
-        return _tensor(torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], ""))
+        return kernels.linear(x, self.weight, self.bias)
 
     def swish(self, x: Tensor) -> Tensor:
-        return _tensor(torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "swish", [], ""))
+        return kernels.linear_swish(x, self.weight, self.bias)
 
     def plus(self, x: Tensor, y: Tensor) -> Tensor:
-        return _tensor(torch.ops.mkldnn._linear_pointwise(x, y, self.weight, self.bias, "add"))
+        return kernels.linear_plus(x, self.weight, self.bias, y)
 
     def times(self, x: Tensor, y: Tensor) -> Tensor:
-        return _tensor(torch.ops.mkldnn._linear_pointwise(x, y, self.weight, self.bias, "mul"))
+        return kernels.linear_times(x, self.weight, self.bias, y)
 
 
 class Int8Linear(Unfused):
-    """Eight bits: weights scaled by output channel, activations by row; float32 in and out."""
+    """Eight bits: weights scaled by output channel, activations by row; float32 in and out. Activations have 255
+    levels, or 127 on a processor whose products would overflow."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         w = weight.detach().float()
         self.scale = w.abs().amax(dim=1).div_(127.0).clamp_(min=1e-12)
         levels = (w / self.scale[:, None]).round_().to(torch.int8)
         self.columns = w.shape[1]
-        self.weight = torch.ops.onednn.qlinear_prepack(levels, [BATCH, self.columns])
+        self.weight = kernels.pack_levels(levels)
         self.zeros = torch.zeros(w.shape[0], dtype=torch.int64)
         self.bias = None if bias is None else bias.detach().float()
+        self.most = kernels.eight_bit_levels()
 
     def plain(self) -> Tensor:
         without = Int8Linear.__new__(Int8Linear)
@@ -116,12 +116,10 @@ class Int8Linear(Unfused):
         return without(torch.eye(self.columns)).t()
 
     def __call__(self, x: Tensor) -> Tensor:
-        by = x.abs().amax(dim=1, keepdim=True).div_(127.0).clamp_(min=1e-12)
-        levels = (x / by).round_().add_(128.0).to(torch.uint8)
-        y = torch.ops.onednn.qlinear_pointwise(
-            levels, 1.0, 128, self.weight, self.scale, self.zeros, None, 1.0, 0, torch.float32, "none", [], ""
-        )
-        y = _tensor(y).mul_(by)
+        zero = self.most + 1
+        by = x.abs().amax(dim=1, keepdim=True).div_(float(self.most)).clamp_(min=1e-12)
+        levels = (x / by).round_().add_(float(zero)).to(torch.uint8)
+        y = kernels.linear_levels(levels, zero, self.weight, self.scale, self.zeros).mul_(by)
         return y if self.bias is None else y.add_(self.bias)
 
 
@@ -150,34 +148,14 @@ def pack(weight: Tensor, bias: Tensor | None, precision: str) -> Linear:
     """The fastest form for weights (out, in) that are where they will be used. precision: a dtype's name, or "int8"."""
     if precision == "int8":
         return Int8Linear(weight, bias)
-    if weight.device.type == "cpu" and packs(weight.dtype):
+    if weight.device.type == "cpu" and kernels.packs(weight.dtype):
         return PackedLinear(weight, bias)
     return PlainLinear(weight, bias)
 
 
-@cache
-def packs(dtype: torch.dtype) -> bool:
-    """Whether this machine has packed linears for a dtype."""
-    if dtype not in (torch.float32, torch.bfloat16):
-        return False
-    try:
-        if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-            return False
-        w = torch.eye(16, dtype=dtype)
-        x, y = torch.ones(3, 16, dtype=dtype), torch.full((3, 16), 2.0, dtype=dtype)
-        f = PackedLinear(w, None)
-        return bool((f(x) == 1).all() and (f.plus(x, y) == 3).all() and (f.times(x, y) == 2).all() and f.swish(x).all())
-    except (AttributeError, RuntimeError):
-        return False
-
-
-@cache
 def packs_int8() -> bool:
     """Whether this machine has 8-bit linears."""
-    try:
-        return bool(((Int8Linear(torch.eye(16), None)(torch.ones(3, 16)) - 1).abs() < 0.1).all())
-    except (AttributeError, RuntimeError):
-        return False
+    return kernels.eight_bit_levels() > 0
 
 
 def pack_modules(module: nn.Module, precision: str) -> None:
@@ -187,8 +165,3 @@ def pack_modules(module: nn.Module, precision: str) -> None:
         for name, child in list(parent.named_children()):
             if type(child) is nn.Linear:
                 setattr(parent, name, PackedModule(child, precision))
-
-
-def _tensor(value: Any) -> Tensor:
-    assert isinstance(value, Tensor)
-    return value

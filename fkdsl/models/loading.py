@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from fkdsl.base.errors import CallError
+from fkdsl.models.checked import FEWEST, cache_error, reference_rows, remember, remembered
+from fkdsl.models.compat import TESTED
+from fkdsl.models.compat.caches import CacheUnknown
 from fkdsl.models.decoder import Decoder, fits
 from fkdsl.models.decoder_model import DecoderModel, decoder_from_files, templated
 from fkdsl.models.digest import digest_of
-from fkdsl.models.linear import packs_int8
+from fkdsl.models.linear import pack_modules, packs_int8
 from fkdsl.models.tokenized import Texts, TokenizedModel
 from fkdsl.models.tokenizer import vocabulary_of
+from fkdsl.models.uncached import UncachedModel
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64,
           "int8": torch.float32}  # fmt: skip
@@ -57,7 +62,7 @@ def _load(
 ) -> TokenizedModel:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from fkdsl.models.conversion import quiet_transformers
+    from fkdsl.models.compat.quiet import quiet_transformers
 
     common: dict[str, Any] = {"local_files_only": local_files_only, "trust_remote_code": False}
     if gguf_file is not None:
@@ -78,7 +83,68 @@ def _load(
         module = module.to(device)
     except (RuntimeError, AssertionError) as error:
         raise CallError(f"the device `{device}` cannot be used: {error}", "run with --device cpu") from None
-    return model_of(module, texts_of(module, tokenizer, name, dtype), dtype if fast else None)
+    return checked_model(module, texts_of(module, tokenizer, name, dtype), dtype if fast else None, dtype)
+
+
+def checked_model(module: Any, texts: Texts, precision: str | None, dtype: str) -> TokenizedModel:
+    """The model of a module by the fastest way whose rows are the library's: our decoder, the module with its cache, or
+    whole texts through the module. precision: as `model_of` takes it; dtype: a key of DTYPES, which bounds rounding.
+
+    Which way that is is found out the first time and remembered. CallError where none is right.
+    """
+    key = _check_key(module, precision, dtype)
+    known = remembered(key)
+    if known == WHOLE_TEXTS:
+        return _by_whole_texts(module, texts, precision)
+    if known == CACHED:
+        return model_of(module, texts, precision)
+    longest = texts.max_length
+    if longest is not None and longest < FEWEST:
+        return _by_whole_texts(module, texts, precision)
+    law = reference_rows(module, longest)
+    errors = []
+    for way, build in ((CACHED, model_of), (WHOLE_TEXTS, _by_whole_texts)):
+        try:
+            model = build(module, texts, precision)
+            error = cache_error(model, law, dtype)
+        except CacheUnknown as unknown:
+            error = unknown.message
+        if not error:
+            remember(key, way)
+            return model
+        errors.append(error)
+    raise CallError(
+        f"transformers {key['transformers']} does not give the same probabilities twice for models of the family "
+        f"{key['family']}: {errors[-1]}",
+        f"fkdsl is tested with transformers {TESTED[0]} to {TESTED[1]}: install one of these",
+    )
+
+
+CACHED, WHOLE_TEXTS = "cached", "whole texts"
+"""The ways that are remembered."""
+
+
+def _by_whole_texts(module: Any, texts: Texts, precision: str | None) -> TokenizedModel:
+    """The model of a module whose cache is of no use."""
+    if precision is not None:
+        pack_modules(module, precision)
+    texts.facts["cache"] = "none: each question reads the whole text, since cached rows would differ"
+    return UncachedModel(module, texts)
+
+
+def _check_key(module: Any, precision: str | None, dtype: str) -> dict[str, str]:
+    """What decides whether a way through a module is right, but for its weights."""
+    kinds = getattr(module.config.get_text_config(decoder=True), "layer_types", None) or ()
+    return {
+        "family": module.config.model_type,
+        "module": type(module).__name__,
+        "layers": " ".join(sorted(set(map(str, kinds)))),
+        "decoder": str(precision is not None and fits(module.config)),
+        "precision": precision or "as it is",
+        "dtype": dtype,
+        "device": module.device.type,
+        **{name: version(name) for name in ("transformers", "torch", "fkdsl")},
+    }
 
 
 def model_of(module: Any, texts: Texts, precision: str | None) -> TokenizedModel:

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from fkdsl.base.errors import CallError, InternalError
-from fkdsl.models.conversion import quiet_transformers
+from fkdsl.models.compat.multi_token import read_layers
 from fkdsl.models.huggingface import HuggingFaceModel
 from fkdsl.models.interface import Answer, ForwardRow, Past, Segment
 from fkdsl.models.kv_pool import KVPool
@@ -127,17 +127,8 @@ def _read_layers(model: HuggingFaceModel) -> MtpLayers:
     help = "draft by `ngram`, or by a smaller model with the same vocabulary"
     if not Path(folder := module.config.name_or_path).is_dir():
         raise CallError(f"{subject}, and there is no folder to read them from: {folder!r}", help)
-    # They follow the trunk's by number. The library knows only the numbers that published sizes give (5.23).
-    first = module.config.get_text_config(decoder=True).num_hidden_layers
-    numbers = {rf"^model\.layers\.{k}\." for k in range(first, first + n)}
-    module._keys_to_ignore_on_load_unexpected = {*(module._keys_to_ignore_on_load_unexpected or ()), *numbers}
     try:
-        from transformers.modeling_layers import MtpModel
-
-        with quiet_transformers():
-            found = MtpModel.from_pretrained(module, device_map={"": module.device})
-        if unread := [name for name, p in found.named_parameters() if p.is_meta]:
-            raise ValueError(f"{unread[0]} was not read")
+        found = read_layers(module, n)
         if model.precision is not None:
             pack_modules(found.layers, model.precision)
         return MtpLayers(found)

@@ -21,13 +21,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers.cache_utils import DynamicLayer
 
+from fkdsl.models.compat.caches import kept_by
+from fkdsl.models.compat.multi_token import head, layers_cache, run_layer
 from fkdsl.models.interface import Past
 from fkdsl.models.kv_pool import KVPool, KVSegment
 
 TOKENS = 8192
 """Most tokens that one run of a layer takes, but for a single context that has more."""
+
+ROUNDING = {8: (1e-12, 1e-6), 4: (1e-5, 1e-2), 2: (1e-2, 0.2)}
+"""By a number's bytes: what rounding may change of a layer's states, and of what the context makes of them."""
 
 
 @dataclass(eq=False)
@@ -64,6 +68,27 @@ class MtpLayers:
         self.width: int = model.config.hidden_size
         with torch.inference_mode():
             self.pool = self._pool()
+            for i in range(self.reach):
+                self._verify_cached(i)
+
+    def _verify_cached(self, i: int) -> None:
+        """Raises ValueError unless layer i makes the same of four positions at once and of the last after the others'
+        keys and values, up to rounding; a release of the library may have renamed what it takes them by."""
+        like = self.model.layers[0].enorm.weight
+        states = torch.sin(torch.arange(4 * self.width, device=like.device).float()).view(1, 4, -1).to(like.dtype)
+        ids = torch.arange(i + 5, device=like.device)[None]
+        nothing = torch.empty((1, 0), dtype=torch.long, device=like.device)
+
+        def made(parts: Sequence[tuple[int, int]]) -> Tensor:
+            cache = self._cache(nothing, self.reach)
+            for a, b in parts:
+                last = self._run(i, states[:, a:b], i + 1 + a, ids, cache)[:, -1]
+            return last.double()
+
+        whole, cached, alone = made([(0, 4)]), made([(0, 3), (3, 4)]), made([(3, 4)])
+        least, part = ROUNDING[like.element_size()]
+        if not (whole - cached).norm() <= least * whole.norm() + part * (whole - alone).norm():
+            raise ValueError(f"layer {i} makes something else of a context that it read in two parts")
 
     def _pool(self) -> KVPool:
         """A pool of the shapes that one token gives when it goes through each layer."""
@@ -72,7 +97,7 @@ class MtpLayers:
         for i in range(self.reach):
             ids = torch.zeros((1, i + 2), dtype=torch.long, device=like.device)
             self._run(i, like.new_zeros((1, 1, self.width)), i + 1, ids, cache)
-        shapes = [(t.shape[1], t.shape[3]) for layer in cache.layers for t in (layer.keys, layer.values)]
+        shapes = [(t.shape[1], t.shape[3]) for layer in cache.layers for t in _kept(layer)]
         return KVPool([(1, self.width)] * self.reach + shapes, like.dtype, like.device)
 
     def keep(self, read: Sequence[tuple[tuple[int, ...], Place | None, Tensor]]) -> list[Run]:
@@ -131,7 +156,7 @@ class MtpLayers:
             if i + 1 < self.reach:
                 self._write(i + 1, slots, made.flatten(0, 1)[:, None])
             layer = cache.layers[i]
-            for plane, kept in zip(self._planes(i), (layer.keys, layer.values), strict=True):
+            for plane, kept in zip(self._planes(i), _kept(layer), strict=True):
                 self._write(plane, slots, kept[:, :, begin - n :].transpose(1, 2).flatten(0, 1))
         for run in runs:
             run.ready = True
@@ -147,7 +172,7 @@ class MtpLayers:
             if begin == n:
                 made = torch.cat((self.pool.planes[i][table[:, n - 1 :], 0], made), dim=1)
             made = self._run(i, made, begin, ids, cache)  # (B, positions begin to n + i, width)
-        logits = self.model._project_to_logits(made[:, -1])
+        logits = head(self.model, made[:, -1])
         wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
         found: NDArray[Any] = torch.log_softmax(logits.to(wide), dim=-1).cpu().numpy()
         return found
@@ -158,23 +183,18 @@ class MtpLayers:
         """x_i at positions begin, begin + 1, .., from what it reads there, states (B, L, width). ids: (B, all)."""
         B, L, _ = states.shape
         places = torch.arange(begin, begin + L, device=states.device).expand(B, L)
-        made: Tensor = self.model.forward_layer(i, states, places, cache, input_ids=ids[:, begin : begin + L])
-        return made
+        return run_layer(self.model, i, states, places, cache, ids[:, begin : begin + L])
 
     def _cache(self, table: Tensor, layers: int) -> Any:
         """The library's cache with the keys and values of the first layers, over contexts of slots table (B, n)."""
-        # Here, because older releases of transformers, which serve every other model, have none.
-        from transformers.cache_utils import MtpCache
 
-        cache = MtpCache(config=self.model.config)
-        # Plain layers for sliding ones too: their masks bound what is seen.
-        cache.layers = [DynamicLayer() for _ in cache.layers]
-        for i, layer in enumerate(cache.layers[:layers]):
-            if table.shape[1] > i + 1:
-                keys, values = (self.pool.planes[p][table[:, i + 1 :]].transpose(1, 2) for p in self._planes(i))
-                layer.lazy_initialization(keys, values)
-                layer.keys, layer.values = keys, values
-        return cache
+        def kept(i: int) -> tuple[Tensor, Tensor] | None:
+            if table.shape[1] <= i + 1:
+                return None
+            keys, values = (self.pool.planes[p][table[:, i + 1 :]].transpose(1, 2) for p in self._planes(i))
+            return keys, values
+
+        return layers_cache(self.model.config, [kept(i) for i in range(layers)])
 
     def _planes(self, i: int) -> tuple[int, int]:
         """Where layer i's keys and values lie."""
@@ -188,6 +208,13 @@ class MtpLayers:
 
     def _ids(self, ids: Sequence[NDArray[np.int64]]) -> Tensor:
         return torch.from_numpy(np.stack(ids)).to(self.pool.device)
+
+
+def _kept(layer: Any) -> tuple[Tensor, Tensor]:
+    kept = kept_by(layer)
+    if kept is None:
+        raise ValueError("a layer keeps no keys and values")
+    return kept
 
 
 def _batches(sizes: Sequence[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], list[int]]]:

@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import DynamicCache
+
+from fkdsl.models.compat.caches import empty_cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +53,7 @@ def _take(value: Any, row: int, rows: int) -> Any:
 
 def restore(config: Any, segments: Sequence[StateSegment]) -> Any:
     """A cache whose rows are the given states; nothing in it is shared."""
-    cache = DynamicCache(config=config)
+    cache = empty_cache(config)
     for k, layer in enumerate(cache.layers):
         for name in segments[0].layers[k]:
             setattr(layer, name, _join([s.layers[k][name] for s in segments]))

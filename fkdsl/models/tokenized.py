@@ -83,10 +83,27 @@ class TokenizedModel:
         return {"name": self.name, "vocabulary": self.vocabulary.size, "context": self.max_length, **facts}
 
 
+def not_a_number(weights: Mapping[str, torch.Tensor] | None = None) -> CallError:
+    """The error of a model whose next-token probabilities are NaN, with the tensor that is to blame, if one is."""
+    for name, tensor in (weights or {}).items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            return CallError(
+                f"the model gives NaN for the next token: its tensor {name} holds NaN or infinities",
+                "fetch or convert the weights again; in float16 a value may have overflowed: load with --dtype float32",
+            )
+    return CallError(
+        "the model gives NaN for the next token, so that it has no distribution",
+        "its weights are damaged, or overflow in this precision: fetch them again, or load with --dtype float32",
+    )
+
+
 def normalised(logits: torch.Tensor, rows: Sequence[ForwardRow]) -> list[Rows]:
-    """(wanted, V) log-probabilities of each row, of the logits of all wanted positions in order."""
+    """(wanted, V) log-probabilities of each row, of the logits of all wanted positions in order. CallError for NaN."""
     wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
-    return shared_out(torch.log_softmax(logits.to(wide), dim=-1).cpu().numpy(), rows)
+    log_p = torch.log_softmax(logits.to(wide), dim=-1).cpu().numpy()
+    if np.isnan(log_p[:, 0]).any():  # one NaN or infinity among the logits makes the whole row NaN
+        raise not_a_number()
+    return shared_out(log_p, rows)
 
 
 def answered(logits: torch.Tensor, rows: Sequence[ForwardRow], segments: Sequence[Segment]) -> list[Answer]:
@@ -112,6 +129,8 @@ def answered(logits: torch.Tensor, rows: Sequence[ForwardRow], segments: Sequenc
         total = sums[at].sum(-1, keepdim=True)
         x -= total.log()
         sums[at] /= total
+    if log_p[:, 0].isnan().any():
+        raise not_a_number()
     found = shared_out(log_p.cpu().numpy(), rows)
     their_sums = shared_out(sums.cpu().numpy().astype(np.float64), rows)
     return [Answer(p, s, sums=b) for p, s, b in zip(found, segments, their_sums, strict=True)]

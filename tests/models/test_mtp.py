@@ -255,3 +255,21 @@ def test_a_family_without_layers_does_not_look_as_if_it_had_them(checkpoint, tmp
     config["num_nextn_predict_layers"] = 0
     (tmp_path / "none" / "config.json").write_text(json.dumps(config))
     assert not isinstance(load(tmp_path / "none"), HasHeads)
+
+
+def test_layers_whose_cache_is_swallowed_are_a_clear_error(checkpoint, monkeypatch):
+    from transformers.modeling_layers import MtpModel
+
+    own = MtpModel.forward_layer
+
+    def swallowing(self, i, states, places, cache, **given):
+        from fkdsl.models.compat.multi_token import layers_cache
+
+        return own(self, i, states, places, layers_cache(self.config, []), **given)
+
+    _, folder, *_ = checkpoint
+    model = load(folder)
+    monkeypatch.setattr(MtpModel, "forward_layer", swallowing)
+    with pytest.raises(CallError, match=r"cannot be read") as caught:
+        model.looking_ahead()
+    assert "ngram" in caught.value.help

@@ -1,0 +1,16 @@
+"""What fkdsl uses of torch and transformers beyond their documented interfaces: one module for each part.
+
+| module      | private parts                                           | where they fail                     |
+|-------------|---------------------------------------------------------|-------------------------------------|
+| kernels     | torch.ops.mkldnn, torch.ops.onednn: packed linear maps  | torch's public operators; no `int8` |
+| caches      | the layers of transformers' caches, and by which name   | the model reads whole texts         |
+|             | a module takes one                                      | (fkdsl.models.uncached)             |
+| multi_token | MtpModel and MtpCache of transformers                   | an error that names other drafts    |
+| quiet       | the bar of transformers' gguf reader                    | a bar is drawn                      |
+
+tests/models/test_compat.py tries each by itself. llguidance is used in fkdsl/engine/constraints/grammars.py alone, and
+lark's tables in fkdsl/language/grammar_tables.py, where their layers are.
+"""
+
+TESTED = ("5.16", "5.24")
+"""The lowest and the newest minor release of transformers that the tests pass with; pyproject.toml allows no others."""

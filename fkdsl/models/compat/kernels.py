@@ -1,0 +1,121 @@
+"""torch's private operators for linear maps on a CPU: oneDNN's packed weights, plain and in eight bits.
+
+    if packs(torch.float32):
+        packed = pack_weight(w)                 # (out, in), laid out for the machine
+        linear_plus(x, packed, bias, y)         # xW' + b + y
+
+They may change or go in any release of torch, and what they compute depends on the processor, so `packs` and
+`eight_bit_levels` run each once on numbers whose answers are known. Where one is missing or wrong, the caller takes
+torch's public operators.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+BATCH = 64
+"""The rows that packed weights are laid out for; they serve any number."""
+
+
+def pack_weight(weight: Tensor) -> Tensor:
+    """A weight (out, in), float32 or bfloat16, in oneDNN's layout; `to_dense` gives it back."""
+    return _tensor(torch.ops.mkldnn._reorder_linear_weight(weight, BATCH))
+
+
+def linear(x: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
+    """xW' + b."""
+    return _tensor(torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], ""))
+
+
+def linear_swish(x: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
+    """silu(xW' + b)."""
+    return _tensor(torch.ops.mkldnn._linear_pointwise(x, packed, bias, "swish", [], ""))
+
+
+def linear_plus(x: Tensor, packed: Tensor, bias: Tensor | None, y: Tensor) -> Tensor:
+    """xW' + b + y."""
+    return _tensor(torch.ops.mkldnn._linear_pointwise(x, y, packed, bias, "add"))
+
+
+def linear_times(x: Tensor, packed: Tensor, bias: Tensor | None, y: Tensor) -> Tensor:
+    """(xW' + b) * y."""
+    return _tensor(torch.ops.mkldnn._linear_pointwise(x, y, packed, bias, "mul"))
+
+
+def pack_levels(levels: Tensor) -> Tensor:
+    """Weights (out, in) as int8 levels from -127 to 127, in oneDNN's layout."""
+    return _tensor(torch.ops.onednn.qlinear_prepack(levels, [BATCH, levels.shape[1]]))
+
+
+def linear_levels(x: Tensor, zero: int, packed: Tensor, scale: Tensor, zeros: Tensor) -> Tensor:
+    """(x - zero) W' in float32. x: (n, in) uint8. scale: (out,) of a level of each output's weights. zeros: (out,)
+    int64 zeros."""
+    return _tensor(
+        torch.ops.onednn.qlinear_pointwise(
+            x, 1.0, zero, packed, scale, zeros, None, 1.0, 0, torch.float32, "none", [], ""
+        )
+    )
+
+
+# ------------------------------------------------------------------- trials
+
+
+@cache
+def packs(dtype: torch.dtype) -> bool:
+    """Whether this machine's packed linear maps of a dtype give what they should."""
+    if dtype not in (torch.float32, torch.bfloat16):
+        return False
+    try:
+        if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            return False
+        # Small whole numbers, whose products and sums either dtype holds exactly.
+        w = (torch.arange(8 * 16, dtype=dtype).view(8, 16) % 5) - 2
+        x = (torch.arange(3 * 16, dtype=dtype).view(3, 16) % 3) - 1
+        y, bias = torch.full((3, 8), 2.0, dtype=dtype), torch.arange(8, dtype=dtype)
+        plain, packed = x @ w.t() + bias, pack_weight(w)
+        swish = linear_swish(x, packed, bias) - torch.nn.functional.silu(plain)
+        return bool(
+            packed.to_dense().equal(w)
+            and linear(x, packed, bias).equal(plain)
+            and linear_plus(x, packed, bias, y).equal(plain + y)
+            and linear_times(x, packed, bias, y).equal(plain * y)
+            and swish.abs().max() <= 0.1
+        )
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+
+
+@cache
+def eight_bit_levels() -> int:
+    """Levels of an activation on either side of zero that the 8-bit linear maps add up rightly: 127, 63, or 0 for none.
+
+    A processor without VNNI adds two products in 16 bits, which saturate at 32,767: 255 * 127 * 2 is too much for
+    them, 127 * 127 * 2 is not.
+    """
+    for most in (127, 63):
+        try:
+            if _adds_up(most):
+                return most
+        except (AttributeError, RuntimeError, TypeError):
+            return 0
+    return 0
+
+
+def _adds_up(most: int) -> bool:
+    """Whether the largest levels of both signs give what they should."""
+    levels = torch.full((16, 64), 127, dtype=torch.int8)
+    levels[1::2] = -127
+    x = torch.full((3, 64), 2 * most + 1, dtype=torch.uint8)
+    x[1] = 1
+    ones, zeros = torch.ones(16), torch.zeros(16, dtype=torch.int64)
+    expected = (x.double() - (most + 1)) @ levels.double().t()
+    return bool((linear_levels(x, most + 1, pack_levels(levels), ones, zeros).double() - expected).abs().max() <= 1.0)
+
+
+def _tensor(value: Any) -> Tensor:
+    assert isinstance(value, Tensor)
+    return value
