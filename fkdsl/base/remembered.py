@@ -14,6 +14,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fkdsl.base.locks import remember
+
 T = TypeVar("T")
 MOST = 128
 """Results that are remembered."""
@@ -29,10 +31,8 @@ class Remembered(Generic[T]):
     def __call__(self, *arrays: NDArray[Any]) -> T:
         key = tuple(map(id, arrays))
         found = self._made.get(key)
-        if found is None:
-            while len(self._made) >= self.most:
-                self._made.pop(next(iter(self._made)), None)
-            found = self._made[key] = (arrays, self.make(*arrays))  # an id is its array's as long as that is held
+        if found is None:  # an id is its array's as long as that is held
+            found = remember(self._made, key, (arrays, self.make(*arrays)), self.most)
         return found[1]
 
 

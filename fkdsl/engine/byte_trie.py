@@ -102,7 +102,7 @@ class Node:
                 first = self.lo + self.complete
                 stop = self.hi if at + 1 == len(symbols) else first + int(starts[at + 1])
                 node = Node(self._keys, first + int(starts[at]), stop, self.depth + 1)
-            self._children[symbol] = node
+            return self._children.setdefault(symbol, node)
         return self._children[symbol]
 
 

@@ -70,14 +70,16 @@ def remembering(e: ir.Gather, expr: Callable[[ir.Expr], Compute]) -> Compute:
     def known_of(values: tuple[Any, ...]) -> dict[str, tuple[Any, ...]]:
         """What is remembered for the other values."""
         nonlocal latest
-        if len(made) > REMEMBERED or len(latest[1]) > REMEMBERED:
+        before, known = latest  # read once: another thread may replace it
+        if len(made) > REMEMBERED or len(known) > REMEMBERED:
             made.clear()
-        elif made and all(map(operator.is_, values, latest[0])):
-            return latest[1]
+        elif made and all(map(operator.is_, values, before)):
+            return known
         if not is_plain(values):
             return {}
-        latest = (values, made.setdefault(state_key(values), {}))
-        return latest[1]
+        known = made.setdefault(state_key(values), {})
+        latest = (values, known)
+        return known
 
     def run(frame: ActiveFrame) -> tuple[Any, ...]:
         slots = frame.slots

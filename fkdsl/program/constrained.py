@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fkdsl.base.locks import remember
 from fkdsl.base.spans import Span
 from fkdsl.base.value_keys import state_key
 from fkdsl.engine.cached_transformer import Context
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from fkdsl.program.code import Compute, SoFar, TextGuide
     from fkdsl.program.particle import ActiveFrame, Running
 
+LANGUAGES = 1024
+"""Languages that a draw keeps the masks of, where its conditions read variables."""
 FORCED = 32
 """Forced tokens that are scored together at most."""
 
@@ -116,9 +119,11 @@ def holding(particle: Running, frame: ActiveFrame, guide: SoFar, d: TokenDistrib
         return None
     vocabulary = particle.vocabulary(d)
     key = (vocabulary.fingerprint, *(state_key(frame.slots[s]) for s in guide.reads))
-    if key not in guide.found:
-        guide.found[key] = _masks(frame, guide.language, vocabulary)
-    return _holding(particle, guide.found[key], d)
+    try:
+        masks = guide.found[key]
+    except KeyError:
+        masks = remember(guide.found, key, _masks(frame, guide.language, vocabulary), LANGUAGES)
+    return _holding(particle, masks, d)
 
 
 def holding_parts(

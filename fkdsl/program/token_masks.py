@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from fkdsl.base.locks import remember
 from fkdsl.base.spans import Span
 from fkdsl.base.value_keys import state_key
 from fkdsl.models.vocabulary import Vocabulary
@@ -42,13 +43,12 @@ def token_mask(particle: Running, frame: ActiveFrame, op: DrawOp, guide: Guide, 
     fails is allowed: whoever draws it meets the mistake."""
     read = tuple(state_key(frame.slots[s]) for s in guide.reads)
     key = (vocabulary.fingerprint, read)
-    masks = guide.masks
-    if key not in masks:
+    found = guide.masks.get(key)
+    if found is None:
         assert guide.mask is not None
-        while len(masks) >= MASKS:
-            del masks[next(iter(masks))]
-        masks[key] = _mask(particle, op, guide.mask, guide.compared, vocabulary)
-    return masks[key]
+        made = _mask(particle, op, guide.mask, guide.compared, vocabulary)
+        found = remember(guide.masks, key, made, MASKS)
+    return found
 
 
 def _mask(

@@ -6,11 +6,13 @@ states a text of the language can still be reached, and a language that holds no
 
 from __future__ import annotations
 
+import threading
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fkdsl.base.locks import locked
 from fkdsl.engine.constraints.charsets import EVERY, Partition
 from fkdsl.engine.constraints.expressions import Algebra, TooComplex
 from fkdsl.engine.constraints.languages import Expressions, Language, charsets_in
@@ -32,6 +34,7 @@ class Automaton:
     """
 
     def __init__(self, language: Language, until: str = "") -> None:
+        self.lock = threading.RLock()
         self.partition = Partition(charsets_in(language, until))
         self.algebra = Algebra(self.partition.size)
         try:
@@ -74,7 +77,7 @@ class Automaton:
         return len(self._expression)
 
     def step(self, state: int, symbol: int) -> int:
-        """The state after a character of a class."""
+        """The state after a character of a class; who calls it holds the lock."""
         found = int(self.table[state, symbol])
         if found < 0:
             try:
@@ -84,6 +87,7 @@ class Automaton:
             self.table[state, symbol] = found
         return found
 
+    @locked
     def steps(self, states: NDArray[np.int32], symbols: NDArray[np.int32]) -> NDArray[np.int32]:
         """`step` for arrays of equal length."""
         found = self.table[states, symbols]
@@ -94,6 +98,7 @@ class Automaton:
             found = self.table[states, symbols]
         return found
 
+    @locked
     def read(self, state: int, text: str) -> int:
         """The state after a text."""
         for symbol in self.partition.classes_of(text):

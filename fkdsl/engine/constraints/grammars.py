@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fkdsl.base.locks import locked
 from fkdsl.engine.constraints.charsets import REPLACEMENT
 from fkdsl.engine.constraints.languages import GrammarText, JsonText, Language
 from fkdsl.models.vocabulary import Vocabulary
@@ -111,10 +113,11 @@ class GrammarMasks:
     """
 
     def __init__(self, language: Language, until: str, vocabulary: Vocabulary) -> None:
+        self.lock = threading.RLock()
         self.language, self.vocabulary = language, vocabulary
         self.until = until.encode()
         unknown = chr(REPLACEMENT) in until  # broken bytes may be it
-        self._matchers: dict[tuple[int, ...], Any] = {(): None if unknown else _fresh(language, vocabulary)}
+        self._matchers: dict[tuple[int, ...], Any] = {(): None if unknown else _fresh(language, vocabulary).deep_copy()}
         self._masks: dict[tuple[int, ...], NDArray[np.uint8]] = {}  # in bits: a mask is as long as the vocabulary
         self._silent = np.array([not raw for raw in vocabulary.tokens], dtype=np.bool_)
         self._broken = [i for i, raw in enumerate(vocabulary.tokens) if not _is_text(raw)]
@@ -145,6 +148,7 @@ class GrammarMasks:
 
     # ----------------------------------------------------------------- matchers
 
+    @locked
     def matcher(self, ids: tuple[int, ...]) -> Any:
         """The matcher after these tokens, never to be changed; None where nothing is known."""
         if ids not in self._matchers:
@@ -184,6 +188,7 @@ class GrammarMasks:
 
     # -------------------------------------------------------------------- masks
 
+    @locked
     def prepare(self, texts: Sequence[tuple[int, ...]]) -> None:
         """The library's masks of many texts in one parallel call."""
         from llguidance import LLExecutor
@@ -206,6 +211,7 @@ class GrammarMasks:
                 self._masks = {}
             self._masks[ids] = np.packbits(self._with_ends(ids, matcher, allowed))
 
+    @locked
     def mask(self, ids: tuple[int, ...], left: int | None) -> Mask:
         """(V,) the tokens after which the text may still be completed. left: how many may follow the next one; only
         the last one is looked at."""

@@ -11,6 +11,7 @@ import codecs
 import numpy as np
 from numpy.typing import NDArray
 
+from fkdsl.base.locks import locked
 from fkdsl.engine.constraints.automaton import DEAD, Automaton
 from fkdsl.engine.constraints.charsets import REPLACEMENT
 from fkdsl.engine.constraints.tokens import Ints, token_tree
@@ -25,10 +26,11 @@ KEPT = 256
 
 
 class RegularMasks:
-    """The masks of one automaton over one vocabulary."""
+    """The masks of one automaton over one vocabulary. Its lock is the automaton's, which it explores."""
 
     def __init__(self, automaton: Automaton, vocabulary: Vocabulary) -> None:
         self.automaton, self.vocabulary, self.tree = automaton, vocabulary, token_tree(vocabulary)
+        self.lock = automaton.lock
         self._symbols = automaton.partition.classes(self.tree.point)
         self._replaced = automaton.partition.classes_of(chr(REPLACEMENT))[0]
         self._next: dict[int, Ints] = {}
@@ -48,6 +50,7 @@ class RegularMasks:
 
     # ---------------------------------------------------------------- positions
 
+    @locked
     def position(self, ids: tuple[int, ...]) -> Position:
         """Where a text of these tokens stands."""
         known = len(ids)
@@ -61,6 +64,7 @@ class RegularMasks:
             self._positions[ids] = found
         return found
 
+    @locked
     def advance(self, position: Position, raw: bytes) -> Position:
         """The position after some more bytes."""
         state, pending = position
@@ -68,6 +72,7 @@ class RegularMasks:
         text = decoder.decode(pending + raw)
         return self.automaton.read(state, text), decoder.getstate()[0]
 
+    @locked
     def position_of(self, raw: bytes, last: bytes) -> Position:
         """Where a text of these bytes stands; last: the end of them, which came last."""
         found = self._of_bytes.get(raw)
@@ -80,6 +85,7 @@ class RegularMasks:
             self._of_bytes[raw] = found
         return found
 
+    @locked
     def accepts(self, position: Position) -> bool:
         """Whether a text that ends here is in the language; an unfinished character counts as U+FFFD."""
         return self.automaton.accepting[self._broken_off(position)]
@@ -91,6 +97,7 @@ class RegularMasks:
 
     # -------------------------------------------------------------------- masks
 
+    @locked
     def mask(self, position: Position, left: int | None) -> Mask:
         """(V,) the tokens after which the text can still be completed; an end where it is complete.
 
@@ -105,6 +112,7 @@ class RegularMasks:
             self._masks[key] = self._mask(position, left)
         return self._masks[key]
 
+    @locked
     def holding(self, position: Position) -> Mask:
         """(V,) the tokens after which the text so far is in the language: without an unfinished character, which is
         held back; after an end U+FFFD stands for it."""
@@ -176,6 +184,7 @@ class RegularMasks:
             return frozenset({-1})
         return frozenset({self._replaced, *self.automaton.partition.classes_between(*completions(pending))})
 
+    @locked
     def after_tokens(self, state: int) -> Ints:
         """(V,) the state after each token of whole characters."""
         if state not in self._next:
@@ -217,6 +226,7 @@ class RegularMasks:
 
     # --------------------------------------------------------------- look-ahead
 
+    @locked
     def distances(self) -> NDArray[np.float64] | None:
         """(states,) the fewest tokens to acceptance, never too many; None where the automaton is too large to know."""
         automaton = self.automaton

@@ -44,20 +44,22 @@ def words(s: str) -> tuple[str, ...]:
 class Begun:
     """How a text began, and its words: the next one asked about mostly begins like the last, which differs by a token.
 
-    settled: all before the last word but one; a word that another follows stays what it is, however the text goes on.
+    begun: (settled, its words). settled: all before the last word but one; a word that another follows stays what it
+    is, however the text goes on.
     """
 
     def __init__(self) -> None:
-        self.settled, self.known = "", ()  # type: tuple[str, tuple[str, ...]]
+        self.begun: tuple[str, tuple[str, ...]] = ("", ())
 
     def words(self, s: str) -> tuple[str, ...]:
-        begun = s.startswith(self.settled)
-        rest, known = (s[len(self.settled) :], self.known) if begun else (s, ())
+        settled, known = self.begun  # one value, read once and replaced whole: runs in other threads ask here too
+        begun = s.startswith(settled)
+        rest, known = (s[len(settled) :], known) if begun else (s, ())
         found = known + all_words(rest)
         if (not begun or len(rest) > LONG) and len(found) >= 2:
             # Nothing behind a word's beginning reads like it: what is read as words is only the words themselves.
             last = s.rfind(found[-1])
-            self.settled, self.known = s[: s.rfind(found[-2], 0, last)], found[:-2]
+            self.begun = s[: s.rfind(found[-2], 0, last)], found[:-2]
         return found
 
 
