@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from fkdsl.base.errors import CallError
+from fkdsl.base.surrogates import without_surrogates
 from fkdsl.language.checker import ExternInfo
 from fkdsl.program.signatures import BuiltinError
 from fkdsl.program.types import BOOL, FLOAT, INT, RECORD, STR, List, Type
@@ -72,8 +73,8 @@ def _from_python(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return tuple(map(_from_python, value))
     if isinstance(value, dict):
-        return Record({str(k): _from_python(v) for k, v in value.items()})
-    return value
+        return Record({without_surrogates(str(k)): _from_python(v) for k, v in value.items()})
+    return without_surrogates(value) if isinstance(value, str) else value
 
 
 def _fits(value: Any, wanted: Type) -> bool:

@@ -26,6 +26,7 @@ from fkdsl.api.trace.record import recording
 from fkdsl.base.diagnostics import Diagnostic, near_name
 from fkdsl.base.errors import CallError, ProgramError
 from fkdsl.base.spans import Source, Span
+from fkdsl.base.surrogates import first_surrogate
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.interface import Step
 from fkdsl.inference.result import Result
@@ -131,7 +132,7 @@ class Program:
         """Hypothesis and IPython print the program's lines as they are."""
         printer.text(repr(self))
 
-    def __call__(self, **parameters: Any) -> Program:
+    def __call__(self, /, **parameters: Any) -> Program:
         """The program with parameters set. Raises CallError for one that it does not have, or of another type."""
         info = self.info
         given = {**self.arguments}
@@ -365,5 +366,7 @@ def _of_type(name: str, value: Any, wanted: Type) -> Any:
         case _ if wanted == FLOAT and isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
         case _ if wanted == STR and isinstance(value, str):
+            if first_surrogate(value) is not None:
+                raise CallError(f"the parameter `{name}` is no text in UTF-8: {value!r}", "give it as UTF-8")
             return value
     raise CallError(f"the parameter `{name}` is a {wanted}, not {value!r}", f"give it as {wanted}")

@@ -13,16 +13,17 @@ FkdslError
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fkdsl.base.diagnostics import Diagnostic, render_all
 
 
 class FkdslError(Exception):
-    """Base of all of fkdsl's own errors."""
+    """Base of all of fkdsl's own errors. answer: what `--json` prints of it beside the message and its places."""
 
     exit_status = 70
+    answer: Mapping[str, Any] | None = None
 
 
 class ProgramError(FkdslError):

@@ -4,37 +4,53 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import Any
 
 from fkdsl.api import Program, load
 from fkdsl.base.diagnostics import Diagnostic, render, render_all
 from fkdsl.base.errors import ProgramError
+from fkdsl.cli.failure import diagnostic_json
 from fkdsl.cli.main import ALL
+from fkdsl.cli.output import print_json
 from fkdsl.ir.printed import explain
 
 
 def main(args: argparse.Namespace) -> int:
-    return _check(args.files) if args.command == "check" else _explain(args)
+    return _check(args.files, json=args.json) if args.command == "check" else _explain(args)
 
 
-def _check(files: list[str]) -> int:
-    """Every file's mistakes; one line on stdout for each that has none."""
-    errors = 0
+def _check(files: list[str], *, json: bool) -> int:
+    """Every file's mistakes; one line on stdout for each that has none, or one object for all."""
+    errors: list[Diagnostic] = []
+    found: list[dict[str, Any]] = []
     for file in files:
         try:
-            program = load(file)
-            names = list(program.checked.programs)
-            found = [w for name in names for w in program.select(name).warnings] or list(program.checked.warnings)
+            diagnostics = warnings_of(load(file))
         except ProgramError as error:
-            errors += len(error.diagnostics)
-            print(render_all(error.diagnostics), end="\n\n", file=sys.stderr)
+            errors += error.diagnostics
+            diagnostics = error.diagnostics
+            print(render_all(diagnostics), end="\n\n", file=sys.stderr)
+            found.append({"file": file, "ok": False, "diagnostics": [diagnostic_json(d) for d in diagnostics]})
             continue
-        warnings = tuple(dict.fromkeys(found))
-        warn(warnings)
-        n = len(warnings)
-        print(f"{file}: ok" + (f", {n} warning{'s' if n > 1 else ''}" if n else ""))
-    if errors:
-        print(f"{errors} error{'s' if errors > 1 else ''}", file=sys.stderr)
-    return 1 if errors else 0
+        warn(diagnostics)
+        found.append({"file": file, "ok": True, "diagnostics": [diagnostic_json(d) for d in diagnostics]})
+        n = len(diagnostics)
+        if not json:
+            print(f"{file}: ok" + (f", {n} warning{'s' if n > 1 else ''}" if n else ""))
+    n = len(errors)
+    if n:
+        print(f"{n} error{'s' if n > 1 else ''}", file=sys.stderr)
+    if json:
+        everything = [d for f in found for d in f["diagnostics"]]
+        print_json({"status": 1 if n else 0, "files": found, "diagnostics": everything})
+    return 1 if n else 0
+
+
+def warnings_of(program: Program) -> tuple[Diagnostic, ...]:
+    """What is to be said of a file without mistakes, each of its programs optimised."""
+    names = list(program.checked.programs)
+    found = [w for name in names for w in program.select(name).warnings] or list(program.checked.warnings)
+    return tuple(dict.fromkeys(found))
 
 
 def _explain(args: argparse.Namespace) -> int:

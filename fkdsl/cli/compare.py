@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import textwrap
 from dataclasses import asdict
@@ -11,6 +10,7 @@ from typing import Any
 
 from fkdsl.api.compare import DEFAULT_METHODS, Comparison, Row, check_comparison, compare
 from fkdsl.cli.check import warn
+from fkdsl.cli.output import print_json
 from fkdsl.cli.progress import RunProgress
 from fkdsl.cli.run import called_engines, called_program
 
@@ -56,7 +56,7 @@ def main(args: argparse.Namespace) -> int:
             watch=watch,
         )
     if args.json:
-        print(json.dumps(comparison_json(comparison), ensure_ascii=False))
+        print_json(comparison_json(comparison))
     else:
         print(comparison_text(comparison), end="")
     return 0

@@ -18,7 +18,9 @@ from typing import NoReturn
 
 from fkdsl import __version__
 from fkdsl.base.diagnostics import near_name
-from fkdsl.base.errors import CallError, FkdslError, InternalError, ProgramError
+from fkdsl.base.errors import CallError, FkdslError, InternalError
+from fkdsl.cli.failure import report
+from fkdsl.cli.output import discard, finish, prepare_streams, reason, tell
 from fkdsl.cli.train import add_arguments as add_train
 from fkdsl.inference.methods import METHODS, options_of
 
@@ -74,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_test(added["test"])
     added["check"].add_argument("files", nargs="+", metavar="FILE.fk")
+    added["check"].add_argument("--json", action="store_true", help="print one JSON object")
     _add_program(added["explain"])
     add_train(added["train"])
     models = added["models"].add_subparsers(dest="action", metavar="action")
@@ -186,37 +189,51 @@ def _add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; the exit status. Every error of fkdsl's own is printed, none is raised."""
+    given = list(sys.argv[1:] if argv is None else argv)
     try:
         if argv is None:
             gc.set_threshold(OBJECTS)
-        given = list(sys.argv[1:] if argv is None else argv)
+            prepare_streams()
+        return finish(_run(given))
+    except BrokenPipeError:
+        # Whoever read our output has stopped reading, which is no mistake.
+        discard(sys.stdout)
+        return finish(0)
+    except FkdslError as error:
+        return _failed(error, given)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename is not None else ""
+        return _failed(CallError(f"{place}{reason(error)}", "see whether it can be read and written"), given)
+
+
+def _run(given: list[str]) -> int:
+    """A command's exit status; what was no mistake of ours is raised."""
+    try:
+        if not given:
+            _parser().print_help()
+            return 0
         # Else argparse would take the file that follows for the name.
         args = _parser().parse_args([f"--no-opt={ALL}" if a == "--no-opt" else a for a in given])
         status: int = import_module(COMMANDS[args.command][0]).main(args)
-        sys.stdout.flush()
         return status
-    except FkdslError as error:
-        return _report(error)
-    except BrokenPipeError:
-        # Whoever read our output has stopped reading; Python must not complain about it at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except (FkdslError, OSError, SystemExit, GeneratorExit):
+        raise
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        tell("interrupted")
         return 130
-    except Exception as error:
+    except BaseException as error:  # a panic of a library in Rust is no Exception
         if os.environ.get("FKDSL_DEBUG"):
             raise
-        return _report(InternalError(f"{type(error).__name__}: {error}; set FKDSL_DEBUG=1 to see where"))
+        raise InternalError(f"{type(error).__name__}: {error}; set FKDSL_DEBUG=1 to see where") from None
 
 
-def _report(error: FkdslError) -> int:
-    text = str(error)
-    print(text if isinstance(error, ProgramError) else f"error: {text}", file=sys.stderr)
-    if isinstance(error, ProgramError):
-        n = sum(d.severity == "error" for d in error.diagnostics)
-        print(f"\n{n} error{'s' if n != 1 else ''}", file=sys.stderr)
-    return error.exit_status
+def _failed(error: FkdslError, given: list[str]) -> int:
+    """Reports an error. The flag is looked for in the call itself, which may be what is wrong."""
+    try:
+        return finish(report(error, json="--json" in given))
+    except OSError:
+        discard(sys.stdout)
+        return finish(error.exit_status)
 
 
 def entry() -> NoReturn:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from fkdsl.api.prefill import prefill
 from fkdsl.cli.check import warn
+from fkdsl.cli.output import check_file_target
 from fkdsl.cli.progress import RunProgress
 from fkdsl.cli.run import called_engines, called_program
 
 
 def main(args: argparse.Namespace) -> int:
+    check_file_target(args.out, "--out")
     program = called_program(args)
     warn(program.warnings)
     with RunProgress(program.name) as progress:

@@ -12,6 +12,7 @@ from typing import Any
 from fkdsl.api.trace.file import read_trace
 from fkdsl.api.trace.replay import Event, Member, Replay, excerpt, outcome, place
 from fkdsl.base.errors import CallError
+from fkdsl.cli.output import print_json
 from fkdsl.cli.report import settings_text, table
 from fkdsl.inference.result import Answer
 from fkdsl.inference.run import DETERMINISTIC
@@ -29,7 +30,7 @@ def main(args: argparse.Namespace) -> int:
     chosen = _chosen(replay, members, args)
     path = replay.path(chosen.island, chosen.index, args.step) if chosen is not None else []
     if args.json:
-        print(json.dumps(replay_json(replay, members, chosen, path), ensure_ascii=False))
+        print_json(replay_json(replay, members, chosen, path))
     else:
         print("\n".join(replay_text(replay, members, chosen, path, args.top)))
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -158,7 +157,7 @@ def _json_answer(a: Answer) -> dict[str, Any]:
     return {"value": plain(a.value), "probability": a.probability, **between}
 
 
-def died_json(program: str, died: PopulationDied) -> str:
+def died_json(program: str, died: PopulationDied) -> dict[str, Any]:
     """What `--json` prints of a run that died: no answer, and where it died (docs/language.md)."""
     found: dict[str, Any] = {
         "program": program,
@@ -168,4 +167,4 @@ def died_json(program: str, died: PopulationDied) -> str:
     }
     if died.blame is not None:
         found["blame"] = blame_json(died.blame)
-    return json.dumps(found, ensure_ascii=False)
+    return found

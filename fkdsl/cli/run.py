@@ -21,6 +21,7 @@ from fkdsl.base.errors import CallError, PopulationDied, ProgramError
 from fkdsl.base.spans import Source, Span
 from fkdsl.cli.blame import blame_text
 from fkdsl.cli.check import warn, without
+from fkdsl.cli.output import check_file_target, print_json
 from fkdsl.cli.progress import RunProgress
 from fkdsl.cli.report import died_json, result_json, result_text
 from fkdsl.cli.stats import stats_json, stats_text
@@ -41,6 +42,8 @@ def main(args: argparse.Namespace) -> int:
     aim.check(method, args.islands)
     queries = asked(args.queries)
     program.questions(queries)
+    if args.trace:
+        check_file_target(args.trace, "--trace")
     warn(program.warnings)
     with RunProgress(program.name) as progress:
         engines = called_engines(program, args, progress, metered=args.stats)
@@ -87,7 +90,10 @@ def main(args: argparse.Namespace) -> int:
         found = result_json(result, filtering=args.filtering)
         if args.stats:
             found["stats"] = stats_json(engines)
-        print(json.dumps(found, ensure_ascii=False))
+        if wrong is not None:
+            wrong.answer = found  # with the mistakes, it is printed once
+            raise wrong
+        print_json(found)
     else:
         print(result_text(result, check_options(method, options), top=args.top, filtering=args.filtering), end="")
         if result.blame is not None:
@@ -102,14 +108,14 @@ def main(args: argparse.Namespace) -> int:
 
 @contextmanager
 def told_of_death(program: Program, engines: Engines, *, json: bool = False) -> Iterator[None]:
-    """A run within it that dies prints its blame, and its report names the lines that contradict each other. json: what
-    is known of it goes to stdout as an object."""
+    """A run within it that dies prints its blame, and its report names the lines that contradict each other. json: the
+    blame goes with what else is known into the error's `answer`."""
     try:
         yield
     except PopulationDied as died:
         told = died if died.blame is not None else with_conflicts(died, conflicts(program, engines))
         if json:
-            print(died_json(program.name, told))
+            told.answer = died_json(program.name, told)
         elif told.blame is not None:
             print(blame_text(told.blame), file=sys.stderr)
         raise told from None
@@ -211,10 +217,17 @@ def _value(name: str, text: str, wanted: Type) -> Any:
         if wanted == FLOAT:
             return float(text)
         return json.loads(text)
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, RecursionError):
         examples: dict[Type, str] = {BOOL: "true", INT: "5", FLOAT: "0.5"}
         example = examples.get(wanted, '["a", "b"]')
-        raise CallError(f"the parameter `{name}` is a {wanted}, not {text!r}", f"write -p {name}={example}") from None
+        given = shorten(text)
+        help = f"write -p {shlex.quote(f'{name}={example}')}"
+        raise CallError(f"the parameter `{name}` is a {wanted}, not {given!r}", help) from None
+
+
+def shorten(text: str, most: int = 60) -> str:
+    """A text of the call as a message shows it."""
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def memory(text: str | None) -> int | None:

@@ -7,7 +7,6 @@ A test that sampling could not decide is counted as undecided, and fails nothing
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from fkdsl.api.test_blocks import run_test
 from fkdsl.base.diagnostics import render_all
 from fkdsl.base.errors import CallError, ProgramError
 from fkdsl.cli.check import without
+from fkdsl.cli.output import print_json
 from fkdsl.cli.test_report import failure_text, file_json, summary, verbose_lines
 
 LETTERS = {"passed": ".", "failed": "F", "undecided": "?", "error": "E"}
@@ -30,7 +30,7 @@ class FileRun:
 
     file: str
     runs: tuple[TestRun, ...]
-    error: str = ""
+    error: ProgramError | None = None
 
 
 def main(args: argparse.Namespace) -> int:
@@ -40,17 +40,17 @@ def main(args: argparse.Namespace) -> int:
     settings = Settings(not args.no_methods, runs=args.runs, seed=args.seed, seconds=args.seconds)
     files = [run_file(file, args, settings) for file in args.files]
     runs = [run for file in files for run in file.runs]
-    wrong = any(f.error for f in files) or any(r.outcome in ("failed", "error") for r in runs)
+    wrong = any(f.error is not None for f in files) or any(r.outcome in ("failed", "error") for r in runs)
     seconds = time.monotonic() - began
     if args.json:
         found = [t for f in files for t in file_json(f.file, f.runs, f.error)]
-        print(json.dumps({"tests": found, "seconds": seconds, "seed": args.seed}, ensure_ascii=False))
+        print_json({"tests": found, "seconds": seconds, "seed": args.seed})
     else:
         for f in files:
             for run in f.runs:
                 if run.outcome in ("failed", "error"):
                     print(failure_text(f.file, run))
-        print(summary(runs, sum(bool(f.error) for f in files), seconds))
+        print(summary(runs, sum(f.error is not None for f in files), seconds))
     return 1 if wrong else 0 if runs else NONE_FOUND
 
 
@@ -61,7 +61,7 @@ def run_file(file: str, args: argparse.Namespace, settings: Settings) -> FileRun
         program = program.select(args.program) if args.program else program
     except ProgramError as error:
         print(render_all(error.diagnostics), end="\n\n", file=sys.stderr)
-        return FileRun(file, (), str(error))
+        return FileRun(file, (), error)
     chosen = [t for t in program.checked.tests if args.keyword in t.title]
     if not chosen:
         return FileRun(file, ())

@@ -8,6 +8,8 @@ from typing import Any
 
 from fkdsl.api.method_checks import FALSE_ALARM, MethodCheck
 from fkdsl.api.outcomes import Line, TestRun
+from fkdsl.base.errors import ProgramError
+from fkdsl.cli.failure import diagnostic_json
 
 WIDTH = 80
 WORDS = {"passed": "passed", "failed": "failed", "undecided": "undecided", "error": "error"}
@@ -80,10 +82,11 @@ def summary(runs: Sequence[TestRun], broken: int, seconds: float) -> str:
     return "\n".join([*lines, text.center(WIDTH, "=")])
 
 
-def file_json(file: str, runs: Sequence[TestRun], error: str) -> list[dict[str, Any]]:
+def file_json(file: str, runs: Sequence[TestRun], error: ProgramError | None) -> list[dict[str, Any]]:
     """An object for each test, or one for a file that has mistakes."""
-    if error:
-        return [{"file": file, "title": None, "outcome": "error", "error": error}]
+    if error is not None:
+        diagnostics = [diagnostic_json(d) for d in error.diagnostics]
+        return [{"file": file, "title": None, "outcome": "error", "error": str(error), "diagnostics": diagnostics}]
     return [_test_json(file, run) for run in runs]
 
 

@@ -60,11 +60,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     # Imported here: torch takes a second, and every command builds the parser above.
+    from fkdsl.cli.output import check_folder_target
     from fkdsl.cli.progress import RunProgress
     from fkdsl.models.tiny.checkpoint import read_links, read_model, save_run, save_weights
     from fkdsl.models.tiny.data import read, split
     from fkdsl.models.tiny.training import check_run, train
 
+    if not args.evaluate:
+        check_folder_target(args.out, "--out")
     training, held_out = split(read(args.text, args.documents), args.held_out)
     if args.evaluate:
         file = Path(args.evaluate)

@@ -3,6 +3,7 @@ reported here: targets that are no names, statements outside a program."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -121,12 +122,18 @@ class Builder(ExpressionBuilder):
         for e in self.trees(node, "table_entry"):
             first = e.children[0]
             token = tree.End.EOS if is_token(first, "EOS") else self.plain_string(first)
-            values = [t for t in e.children[2].children if isinstance(t, Token)]
-            sign = -1.0 if values[0].type == "MINUS" else 1.0
-            numbers = [number(str(t)) for t in values if t.type == "NUMBER"]
-            p = sign * (numbers[0] if len(numbers) == 1 else numbers[0] / (numbers[1] or float("inf")))
-            entries.append(tree.TableEntry(token, float(p), self.span(e)))
+            entries.append(tree.TableEntry(token, self.probability(e.children[2]), self.span(e)))
         return tree.TableRow(self.plain_string(node.children[0]), tuple(entries), self.span(node))
+
+    def probability(self, node: Node) -> float:
+        """`0.5`, `1/3`, or what is no probability: a negative number, or one too large for a float, which is inf."""
+        values = [t for t in node.children if isinstance(t, Token)]
+        numbers = [number(str(t)) for t in values if t.type == "NUMBER"]
+        try:
+            p = float(numbers[0] if len(numbers) == 1 else numbers[0] / numbers[1])
+        except (OverflowError, ZeroDivisionError):
+            p = math.inf
+        return -p if values[0].type == "MINUS" else p
 
     def plain_string(self, token: Any) -> str:
         """The value of a STRING token."""

@@ -93,8 +93,8 @@ def _check_row(report: Report, row: tree.TableRow) -> None:
                 "FK321", f"a probability of {entry.probability:g}", entry.span, "not from 0 to 1",
                 "probabilities are from 0 to 1",
             )  # fmt: skip
-    total = math.fsum(e.probability for e in row.entries)
-    if sound and not abs(total - 1.0) <= SUM_TOLERANCE:
+    total = math.fsum(e.probability for e in row.entries) if sound else 1.0
+    if not abs(total - 1.0) <= SUM_TOLERANCE:
         more = "add" if total < 1.0 else "take away"
         report.error(
             "FK320", f"the probabilities of this row sum to {total:.10g}, not 1", row.span, f"sums to {total:.10g}",

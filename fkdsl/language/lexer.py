@@ -8,12 +8,14 @@ error. The grammar's parser (parser.py) reads these tokens.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 
 from lark import Token
 
 from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.base.spans import Source, Span
+from fkdsl.language import literals
 from fkdsl.language.layout import Layout
 
 MAX_LINE = 100_000
@@ -39,9 +41,11 @@ OPERATORS = {
 PAIRS = {"(": ")", "[": "]", "{": "}"}
 
 _NAME = re.compile(r"[^\W\d]\w*")
-_NUMBER = re.compile(r"(?:\d[\d_]*)(?:\.[\d_]*)?(?:[eE][+-]?\d[\d_]*)?|\.\d[\d_]*(?:[eE][+-]?\d[\d_]*)?")
+_WORD = re.compile(r"\w+")
+# Only 0 to 9 are digits: \d would take those of every script, which Python's own source does not.
+_NUMBER = re.compile(r"(?a:(?:\d[\d_]*)(?:\.[\d_]*)?(?:[eE][+-]?\d[\d_]*)?|\.\d[\d_]*(?:[eE][+-]?\d[\d_]*)?)")
 _GOOD_NUMBER = re.compile(
-    r"(?:0|[1-9]\d*(?:_\d+)*|0[xX][\da-fA-F]+)|(?:\d+(?:_\d+)*)?\.?(?:\d+(?:_\d+)*)?(?:[eE][+-]?\d+)?"
+    r"(?a:(?:0|[1-9]\d*(?:_\d+)*|0[xX][\da-fA-F]+)|(?:\d+(?:_\d+)*)?\.?(?:\d+(?:_\d+)*)?(?:[eE][+-]?\d+)?)"
 )
 _OPERATOR = re.compile("|".join(re.escape(o) for o in sorted(OPERATORS, key=len, reverse=True)))
 _STRING = re.compile(r"([rRfF]?)('''|\"\"\"|'|\")")
@@ -125,9 +129,9 @@ class Lexer:
         elif match := _STRING.match(text, at, self.stop):
             yield from self.string(match)
         elif match := _NAME.match(text, at, self.stop):
-            self.at = match.end()
-            yield self.word(match.group(), at)
-        elif text[at].isdigit() or (text[at] == "." and text[at + 1 : at + 2].isdigit()):
+            self.at = self.end_of_name(match.end())
+            yield self.word(text[at : self.at], at)
+        elif _NUMBER.match(text, at, self.stop):
             yield from self.number()
         elif text[at : at + 2] in _PYTHONISMS or (text[at] in _PYTHONISMS and text[at : at + 2] != "!="):
             bad = text[at : at + 2] if text[at : at + 2] in _PYTHONISMS else text[at]
@@ -145,6 +149,8 @@ class Lexer:
 
     def word(self, word: str, at: int) -> Token:
         kind = "NAME"
+        if not word.isascii():
+            return self.foreign_word(word, at)
         declares = not self.first_word and self.layout.depth == 0 and not self.inline and word in DECLARATIONS
         # `infer steer(factor=3)`: options of a method have no statements among them.
         option = self.first_word == "infer" and bool(self.brackets) and word == "factor"
@@ -152,6 +158,26 @@ class Lexer:
             kind = word.upper()
         self.first_word = self.first_word or word
         return self.token(kind, at, self.at)
+
+    def end_of_name(self, end: int) -> int:
+        """Where a name ends whose first word characters end at `end`: accents that stand alone are parts of it too."""
+        while end < self.stop and not self.text[end].isascii() and f"a{self.text[end]}".isidentifier():
+            match = _WORD.match(self.text, end + 1, self.stop)
+            end = match.end() if match else end + 1
+        return end
+
+    def foreign_word(self, word: str, at: int) -> Token:
+        """A name with letters beyond ASCII, in Unicode's NFKC form as in Python: the same letters are the same name,
+        however an editor writes them."""
+        name = unicodedata.normalize("NFKC", word)
+        self.first_word = self.first_word or name
+        if not word.isidentifier() or name in KEYWORDS | DECLARATIONS:
+            i = next((i for i in range(len(word)) if not f"a{word[i]}".isidentifier()), 0)
+            shown, i = (word[i], i) if name not in KEYWORDS | DECLARATIONS else (word, 0)
+            help = f"write `{name}`" if name.isascii() and name.isidentifier() else "names are letters, digits and `_`"
+            message = f"`{shown}` cannot stand in a name"
+            self.error("FK104", message, at + i, at + i + len(shown), "here", help)
+        return Token("NAME", name, start_pos=at, end_pos=self.at)
 
     def number(self) -> Iterator[Token]:
         at = self.at
@@ -163,6 +189,10 @@ class Lexer:
         number = self.text[at : self.at]
         if tail or not _GOOD_NUMBER.fullmatch(number) or len(number) > 400:
             self.error("FK110", f"`{number[:30]}` is no number", at, self.at, "here", "write 12, 1_000, 0.5 or 1e-3")
+            number = "0"
+        elif not literals.is_finite(number):
+            help = "the largest number with a point or an exponent is about 1.8e308"
+            self.error("FK110", f"`{number[:30]}` is too large", at, self.at, "here", help)
             number = "0"
         yield Token("NUMBER", number, start_pos=at, end_pos=self.at)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 
@@ -24,6 +25,12 @@ def number(text: str) -> int | float:
     return float(text) if any(c in text for c in ".eE") else int(text)
 
 
+def is_finite(text: str) -> bool:
+    """Whether a number with a point or an exponent is one that a float can hold."""
+    value = number(text)
+    return isinstance(value, int) or math.isfinite(value)
+
+
 def split_string(text: str) -> tuple[str, int, int]:
     """(prefix in lower case, where the body begins, where it ends) of a string literal."""
     prefix = text[0].lower() if text[0] not in "'\"" else ""
@@ -32,18 +39,23 @@ def split_string(text: str) -> tuple[str, int, int]:
 
 
 def unescape(source: Source, start: int, stop: int, report: Callable[[Diagnostic], None]) -> str:
-    """The text between two offsets with its escapes resolved; an unknown one is reported."""
+    """The text between two offsets with its escapes resolved; one that is none, or that is half of a character (a
+    surrogate, which no text in UTF-8 has), is reported."""
 
     def value(match: re.Match[str]) -> str:
         body = match.group(1)
         if body in _SIMPLE:
             return _SIMPLE[body]
-        if body[0] in _HEX and len(body) > 1 and int(body[1:], 16) < 0x110000:
-            return chr(int(body[1:], 16))
+        code = int(body[1:], 16) if body[0] in _HEX and len(body) > 1 else -1
+        if 0 <= code < 0x110000 and not 0xD800 <= code < 0xE000:
+            return chr(code)
         at = start + match.start()
         span = Span(source, at, at + len(match.group()))
-        help = 'write `\\\\` for a backslash, or a raw string r"..."'
-        report(Diagnostic("FK111", f"`\\{body}` is no escape", span, "here", help))
+        message, help = f"`\\{body}` is no escape", 'write `\\\\` for a backslash, or a raw string r"..."'
+        if 0xD800 <= code < 0xE000:
+            message = f"`\\{body}` is half of a character (a surrogate), which no text has"
+            help = "write the character itself, or its whole code as eight digits: `\\U0001F600`"
+        report(Diagnostic("FK111", message, span, "here", help))
         return body
 
     return _ESCAPE.sub(value, source.text[start:stop])

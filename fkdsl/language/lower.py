@@ -80,6 +80,33 @@ class _Lowering:
         return self.sites
 
 
+def reachable(body: Sequence[ir.Instr]) -> tuple[ir.Instr, ...]:
+    """The instructions that a path leads to, all labels, and the last one, which ends the function.
+
+    What stands behind a `return` has no part in the measure, so no pass may see it.
+    """
+    places = {instr.name: i for i, instr in enumerate(body) if isinstance(instr, ir.Label)}
+    reached: set[int] = set()
+    todo = [0]
+    while todo:
+        i = todo.pop()
+        while i < len(body) and i not in reached:
+            reached.add(i)
+            match body[i]:
+                case ir.Return():
+                    break
+                case ir.Jump(label=label):
+                    i = places[label]
+                    continue
+                case ir.Branch(test=test, otherwise=label) if not (isinstance(test, ir.Const) and test.value is True):
+                    todo.append(places[label])
+                case ir.Next(done=label):
+                    todo.append(places[label])
+            i += 1
+    kept = reached | set(places.values()) | {len(body) - 1}
+    return tuple(instr for i, instr in enumerate(body) if i in kept)
+
+
 class _Body:
     """Lowers one function."""
 
@@ -97,7 +124,7 @@ class _Body:
             self.scope[p.name] = self.hidden(p.name)
         self.block(d.body)
         self.out.append(ir.Return(d.name_span, ir.Const(d.name_span, None)))
-        return ir.Function(d.name, len(d.params), tuple(self.slots), tuple(self.out), d.name_span)
+        return ir.Function(d.name, len(d.params), tuple(self.slots), reachable(self.out), d.name_span)
 
     # ------------------------------------------------------------ small parts
 
@@ -220,7 +247,8 @@ class _Body:
             case tree.EosLiteral(span):
                 return ir.Const(span, EOS)
             case tree.Name(span, name):
-                return ir.Local(span, self.scope[name])
+                # A name that is set nowhere before is read in code that is never reached, and that is left out.
+                return ir.Local(span, self.slot(name))
             case tree.FString(span, parts):
                 return ir.Format(span, tuple(p if isinstance(p, str) else (self.expr(p.value), p.spec) for p in parts))
             case tree.ListExpr(span, items):

@@ -20,6 +20,7 @@ from fkdsl.base.diagnostics import Diagnostic, near_name
 from fkdsl.base.errors import CallError, ProgramError
 from fkdsl.base.files import read_file
 from fkdsl.base.spans import Source, Span
+from fkdsl.base.surrogates import first_surrogate
 from fkdsl.language import tree
 from fkdsl.language.build_tree import Builder
 from fkdsl.language.grammar_tables import lalr
@@ -70,6 +71,11 @@ def _check_size(source: Source) -> None:
         message = f"this file has {len(source.text):,} characters; a program may have {MAX_FILE:,}"
         help = "read long texts from a model's context, or split the program by `import`"
         raise ProgramError([Diagnostic("FK108", message, Span(source, 0, 1), "in this file", help)])
+    half = first_surrogate(source.text)
+    if half is not None:
+        message = f"this is half of a character (a surrogate, U+{ord(source.text[half]):04X}), which no text has"
+        span = Span(source, half, half + 1)
+        raise ProgramError([Diagnostic("FK107", message, span, "here", "write the character itself")])
     starts = (*source.line_starts, len(source.text) + 1)
     for a, b in pairwise(starts):
         if b - a > MAX_LINE:
@@ -91,6 +97,10 @@ def read_source(path: Path) -> Source:
     except OSError as error:
         help = "check the file's permissions" if error.errno == errno.EACCES else "name a file of program text"
         raise CallError(f"cannot read {path}: {error.strerror}", help) from None
+    except CallError:
+        raise
+    except ValueError:
+        raise CallError(f"cannot read {path}: its name has a character that no file's has", "check it") from None
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -73,7 +73,11 @@ class Manifest:
 def cache_root() -> Path:
     """$FKDSL_CACHE, else $XDG_CACHE_HOME/fkdsl, else ~/.cache/fkdsl."""
     if own := os.environ.get("FKDSL_CACHE"):
-        return Path(own).expanduser()
+        try:
+            return Path(own).expanduser()
+        except RuntimeError:
+            message = f"FKDSL_CACHE={own}: there is no such user"
+            raise CallError(message, "name a folder by its whole path, or leave FKDSL_CACHE out") from None
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "fkdsl"
 

@@ -223,3 +223,13 @@ def test_matchers_of_long_texts_need_no_deep_stack():
 def test_what_cannot_be_followed_has_a_reason_and_accepts_nothing(schema):
     assert mistake(JsonText(schema))
     assert mistake(GrammarText("start: nowhere"))
+
+
+def test_tokens_too_long_for_the_library_are_followed_as_others_are():
+    number, text = b"[" + b"1" * 1_500 + b"]", b"x" * 1_500
+    vocabulary = Vocabulary((number, b"[1]", text, b"[", number[1:]), frozenset())
+    masks = GrammarMasks(JsonText(""), "", vocabulary)
+    assert masks.mask((), None).tolist() == [True, True, False, True, False]
+    assert masks.mask((3,), None).tolist() == [True, True, False, True, True]
+    assert masks.mask((3,), 0).tolist() == [False, False, False, False, True]
+    assert masks.matcher((3, 4)).is_accepting()

@@ -26,6 +26,9 @@ LONGEST = 200_000
 """Characters of a schema or grammar that is read."""
 TESTED = 512
 """Tokens that are each tried as a last one; more are all allowed, and the condition decides."""
+LONGEST_TOKEN = 1_000
+"""Bytes of a token that llguidance's tree of tokens can hold (it has ten bits for the depth); longer ones are fed to it
+byte by byte."""
 KEPT = 4_096
 """Matchers kept for each constraint."""
 ANY_JSON = "{}"
@@ -34,16 +37,18 @@ UNFORCED = '%llguidance {"no_forcing": true}\n'
 
 
 class _Tokens:
-    """A vocabulary as llguidance asks for it. Tokens without text are marked special; behind them stand an end of our
-    own, so that ours are decided here, and every byte, so that a matcher can be fed a part of a token."""
+    """A vocabulary as llguidance asks for it. Tokens without text, and those too long for it, are marked special;
+    behind them stand an end of our own, so that ours are decided here, and every byte, so that a matcher can be fed a
+    part of a token, or one that is too long."""
 
     bos_token_id = None
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        self.tokens = [raw or b"<|%d|>" % i for i, raw in enumerate(vocabulary.tokens)]
+        unseen = {i for i, raw in enumerate(vocabulary.tokens) if not 0 < len(raw) <= LONGEST_TOKEN}
+        self.tokens = [b"<|%d|>" % i if i in unseen else raw for i, raw in enumerate(vocabulary.tokens)]
         self.tokens += [b"<|end|>", *(bytes([b]) for b in range(256))]
         self.eos_token_id = vocabulary.size
-        self.special_token_ids = [i for i, raw in enumerate(vocabulary.tokens) if not raw] + [vocabulary.size]
+        self.special_token_ids = [*sorted(unseen), vocabulary.size]
         self.first_byte = vocabulary.size + 1
 
     def __call__(self, text: bytes | str) -> list[int]:
@@ -123,6 +128,7 @@ class GrammarMasks:
         self._broken = [i for i, raw in enumerate(vocabulary.tokens) if not _is_text(raw)]
         self._pieces = np.zeros(vocabulary.size, dtype=np.bool_)
         self._pieces[self._broken] = True
+        self._long = [i for i, raw in enumerate(vocabulary.tokens) if len(raw) > LONGEST_TOKEN]
         self._held: dict[bytes, dict[str, list[int]]] = {}
         # llguidance knows one token for each text: the others of the same text go by it.
         same: dict[bytes, list[int]] = {}
@@ -174,8 +180,11 @@ class GrammarMasks:
         return self._after_bytes(self.matcher(ids[:first]), self.vocabulary.raw(ids[first:])[: -len(pending)]), pending
 
     def _after(self, matcher: Any, token: int) -> Any:
-        if matcher is None or not self.vocabulary.tokens[token]:
+        raw = self.vocabulary.tokens[token]
+        if matcher is None or not raw:
             return matcher
+        if len(raw) > LONGEST_TOKEN:
+            return self._after_bytes(matcher, raw)
         forked = matcher.deep_copy()
         return forked if forked.consume_token(token) else None
 
@@ -224,6 +233,8 @@ class GrammarMasks:
 
     def _with_ends(self, ids: tuple[int, ...], matcher: Any, allowed: Mask) -> Mask:
         allowed = allowed | self._silent
+        for token in self._long:
+            allowed[token] = self._after(matcher, token) is not None
         for same in self._same:
             allowed[same] = allowed[same].any()
         whole, pending = self._before_pending(ids)

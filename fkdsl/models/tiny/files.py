@@ -26,6 +26,7 @@ MOST = 1 << 16
 
 def write(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """Written beside and renamed, so that a run that is killed leaves the file as it was."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     check_target(path)
@@ -36,8 +37,9 @@ def write(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None
         with scratch.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(scratch, path)
-    except OSError as error:
-        raise CallError(f"`{path}` cannot be written: {error.strerror}", "name another folder by --out") from None
+    except (OSError, SafetensorError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise CallError(f"`{path}` cannot be written: {why}", "name another folder by --out") from None
     finally:
         with suppress(OSError):  # where the folder is a file, there is nothing to unlink
             scratch.unlink(missing_ok=True)

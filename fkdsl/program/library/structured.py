@@ -9,6 +9,7 @@ from typing import Any
 
 from fkdsl.base.diagnostics import near_name
 from fkdsl.base.files import read_text, verify_regular
+from fkdsl.base.surrogates import without_surrogates
 from fkdsl.engine.constraints.grammars import LONGEST
 from fkdsl.program.library.schemas import derives, fits, grammar_mistake, load_json, schema_mistake
 from fkdsl.program.library.text import REPLACEMENT
@@ -25,14 +26,15 @@ MAX_PARSED = 20_000
 
 
 def from_json(value: Any, depth: int = 0) -> Any:
-    """A JSON value as the language has it: lists as tuples, objects as records."""
+    """A JSON value as the language has it: lists as tuples, objects as records, and U+FFFD for `\\ud800`, half of a
+    character, which no text has."""
     if depth > MAX_DEPTH:
         raise BuiltinError(f"JSON nested more than {MAX_DEPTH} deep")
     if isinstance(value, list):
         return tuple(from_json(v, depth + 1) for v in value)
     if isinstance(value, dict):
-        return Record({k: from_json(v, depth + 1) for k, v in value.items()})
-    return value
+        return Record({without_surrogates(k): from_json(v, depth + 1) for k, v in value.items()})
+    return without_surrogates(value) if isinstance(value, str) else value
 
 
 @pure("parse_json", [S], ANY)

@@ -1,0 +1,58 @@
+"""What a command prints when it has no answer: words on stderr, and with --json an object on stdout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fkdsl.base.diagnostics import Diagnostic
+from fkdsl.base.errors import CallError, FkdslError, ProgramError
+from fkdsl.cli.output import print_json, tell
+
+
+def report(error: FkdslError, *, json: bool) -> int:
+    """Says what is wrong; the exit status. json: whether an object goes to stdout too."""
+    text = str(error)
+    if isinstance(error, ProgramError):
+        n = sum(d.severity == "error" for d in error.diagnostics)
+        text += f"\n\n{n} error{'s' if n != 1 else ''}"
+    else:
+        text = f"error: {text}"
+    if json:
+        print_json(failure_json(error))
+    tell(text)
+    return error.exit_status
+
+
+def failure_json(error: FkdslError) -> dict[str, Any]:
+    """The object that `--json` prints of a command without an answer (docs/language.md). `answer` of the error, where
+    there is one, comes first: what is known of a run that died, or a result whose queries are wrong."""
+    diagnostics = error.diagnostics if isinstance(error, ProgramError) else ()
+    message = error.message if isinstance(error, CallError) else str(error).partition("\n")[0]
+    if isinstance(error, ProgramError):
+        n = len(diagnostics)
+        message = f"{n} error{'s' if n != 1 else ''} in the program"
+    return {
+        **(error.answer or {}),
+        "status": error.exit_status,
+        "error": message,
+        "help": error.help if isinstance(error, CallError) else "",
+        "diagnostics": [diagnostic_json(d) for d in diagnostics],
+    }
+
+
+def diagnostic_json(d: Diagnostic) -> dict[str, Any]:
+    """A diagnostic as data; line and column count from 1, and the end is the column after the last character."""
+    end_line, end_column = d.span.source.position(d.span.end)
+    return {
+        "severity": d.severity,
+        "code": d.code,
+        "message": d.message,
+        "file": d.span.source.name,
+        "line": d.span.line,
+        "column": d.span.column,
+        "end_line": end_line,
+        "end_column": end_column,
+        "label": d.label,
+        "notes": list(d.notes),
+        "help": d.help,
+    }

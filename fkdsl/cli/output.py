@@ -1,0 +1,150 @@
+"""What a command writes: text that any terminal shows, JSON that any reader takes, and an end without a traceback where
+the reader has gone or the disk is full.
+
+>>> print(json_text({"x": float("-inf"), "y": [1.5]}))
+{"x": null, "y": [1.5], "notes": ["null stands for -inf, which JSON has not: x"]}
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import math
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+from fkdsl.base.errors import CallError
+
+PLAIN = {"█": "#", "±": "+-", "…": "...", "─": "-", "—": "-", "→": "->", "≤": "<=", "≥": ">="}
+"""What stands for a sign of ours where the terminal's encoding has none."""
+ESCAPED = "fkdsl-escaped"
+"""The error handler of our streams: signs become plain ones, other characters become escapes such as \\u4e2d."""
+MOST_NAMED = 3
+"""Places that a note names at most."""
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    shown = [
+        PLAIN.get(c) or c.encode("ascii", "backslashreplace").decode() for c in error.object[error.start : error.end]
+    ]
+    return "".join(shown), error.end
+
+
+codecs.register_error(ESCAPED, _escape)
+
+
+def prepare_streams() -> None:
+    """Makes stdout and stderr take every text. Raises CallError where there is no stdout to answer on."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (it stays open as long as the process)
+    if sys.stdout is None:
+        # Else the next file that is opened would be the process's stdout.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        raise CallError("standard output is closed, so there is nowhere to write the answer", "write `> answer.txt`")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors=ESCAPED)
+
+
+def finish(status: int) -> int:
+    """Flushes both streams at the end of a command; the exit status, which is 2 where the answer could not be written.
+
+    A reader that has read enough, such as `head`, is no mistake.
+    """
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard(sys.stdout)
+    except (OSError, ValueError) as error:
+        discard(sys.stdout)
+        tell(f"error: cannot write to standard output: {reason(error)}")
+        status = 2
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        discard(sys.stderr)
+    return status
+
+
+def tell(text: str) -> None:
+    """Text on stderr; nothing where stderr cannot be written."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        discard(sys.stderr)
+
+
+def discard(stream: TextIO) -> None:
+    """Sends what a stream still holds to nowhere, so that Python does not complain about it at exit."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def reason(error: Exception) -> str:
+    """Why the system refused, in words."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+# ------------------------------------------------------------------------- JSON
+
+
+def json_text(found: Mapping[str, Any]) -> str:
+    """An object as JSON: inf, -inf and nan as null, said in its `notes`; half characters as escapes."""
+    places: dict[str, dict[str, None]] = {}
+    clean = _without_infinities(found, "", places)
+    if places:
+        clean["notes"] = [*clean.get("notes", ()), *(_note(number, [*where]) for number, where in places.items())]
+    text = json.dumps(clean, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(clean, allow_nan=False)
+    return text
+
+
+def _note(number: str, places: list[str]) -> str:
+    more = f" and {len(places) - MOST_NAMED} more" if len(places) > MOST_NAMED else ""
+    return f"null stands for {number}, which JSON has not: {', '.join(places[:MOST_NAMED])}{more}"
+
+
+def _without_infinities(value: Any, place: str, places: dict[str, dict[str, None]]) -> Any:
+    match value:
+        case float() if not math.isfinite(value):
+            places.setdefault(str(value), {})[place] = None
+            return None
+        case dict():
+            return {k: _without_infinities(v, f"{place}.{k}" if place else str(k), places) for k, v in value.items()}
+        case list() | tuple():
+            return [_without_infinities(v, f"{place}[]", places) for v in value]
+    return value
+
+
+def print_json(found: Mapping[str, Any]) -> None:
+    """The object that `--json` prints, on a line of stdout."""
+    print(json_text(found))
+
+
+# ------------------------------------------------------------------------ files
+
+
+def check_file_target(path: str | Path, flag: str) -> None:
+    """Raises CallError, before the work, for a path at which no file can be written."""
+    path = Path(path)
+    if path.is_dir():
+        raise CallError(f"{flag} {path} is a folder", f"name a file in it: {flag} {path / 'out'}")
+    if not path.parent.is_dir():
+        raise CallError(f"{flag} {path}: there is no folder {path.parent}", "make the folder first, or name another")
+
+
+def check_folder_target(path: str | Path, flag: str) -> None:
+    """Raises CallError, before the work, for a path at which no folder can be made."""
+    path = Path(path)
+    for part in (path, *path.parents):
+        if part.exists() and not part.is_dir():
+            raise CallError(f"{flag} {path}: {part} is a file, not a folder", "name a folder, which is made")
