@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from fkdsl.base.errors import CallError
+from fkdsl.base.files import check_target
 
 PLAIN = {"█": "#", "±": "+-", "…": "...", "─": "-", "—": "-", "→": "->", "≤": "<=", "≥": ">="}
 """What stands for a sign of ours where the terminal's encoding has none."""
@@ -140,6 +141,7 @@ def check_file_target(path: str | Path, flag: str) -> None:
         raise CallError(f"{flag} {path} is a folder", f"name a file in it: {flag} {path / 'out'}")
     if not path.parent.is_dir():
         raise CallError(f"{flag} {path}: there is no folder {path.parent}", "make the folder first, or name another")
+    check_target(path)
 
 
 def check_folder_target(path: str | Path, flag: str) -> None:
