@@ -26,6 +26,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -73,8 +74,7 @@ class ByteView:
         inner = self.engine.model
         if not text:
             return self.symbols(inner.start(""))
-        framed, plain = inner.start("a"), inner.encode("a")
-        prefix = framed[: len(framed) - len(plain)] if framed[-len(plain) :] == plain else ()
+        prefix = [*takewhile(lambda i: not inner.vocabulary.tokens[i], inner.start("a"))]
         return (*self.symbols(prefix), *text.encode())
 
     def encode(self, text: str) -> tuple[int, ...]:

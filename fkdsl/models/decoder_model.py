@@ -16,12 +16,14 @@ from typing import Any
 
 import torch
 
-from fkdsl.base.errors import CallError, InternalError
+from fkdsl.base.errors import InternalError
 from fkdsl.base.files import read_text
+from fkdsl.models.chat import templated
 from fkdsl.models.decoder import Decoder, Shape, fits
 from fkdsl.models.digest import digest_of
 from fkdsl.models.interface import Answer, ForwardRow
 from fkdsl.models.kv_pool import KVPool
+from fkdsl.models.plain_text import PlainText
 from fkdsl.models.reference import MOST
 from fkdsl.models.tokenized import Texts, TokenizedModel, answered
 from fkdsl.models.tokenizer import vocabulary_of
@@ -68,8 +70,6 @@ def decoder_from_files(folder: Path, precision: str, dtype: torch.dtype, name: s
     digest = digest_of(weights)
     decoder = Decoder(shape, weights, precision)
     backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    backend.no_truncation()
-    backend.no_padding()
     settings = _json(folder / "tokenizer_config.json")
     ends = {i for source in (_json(folder / "generation_config.json"), vars(config)) for i in _ids(source)}
     if (eos := backend.token_to_id(str(settings.get("eos_token")))) is not None:
@@ -77,13 +77,16 @@ def decoder_from_files(folder: Path, precision: str, dtype: torch.dtype, name: s
     plain, framed = (backend.encode("a", add_special_tokens=flag).ids for flag in (False, True))
     bos = backend.token_to_id(str(settings.get("bos_token")))
     longest = getattr(config, "max_position_embeddings", None)
+    vocabulary = vocabulary_of(_Tokenizer(backend, settings), size, ends)
+    encode = PlainText(backend, vocabulary, name)
     texts = Texts(
-        vocabulary_of(_Tokenizer(backend, settings), size, ends),
-        lambda text: list(backend.encode(text, add_special_tokens=False).ids),
+        vocabulary,
+        encode,
         name,
+        begin=encode.start,
         bos=bos if bos is not None else next(iter(sorted(ends)), None),
         prefix=framed[: len(framed) - len(plain)] if framed[-len(plain) :] == plain else [],
-        chat=_chat(folder, name),
+        chat=_chat(folder, name, encode),
         max_length=longest if isinstance(longest, int) and longest > 0 else None,
         facts={
             "family": config.model_type,
@@ -113,7 +116,7 @@ class _Tokenizer:
         return found
 
 
-def _chat(folder: Path, name: str) -> Any:
+def _chat(folder: Path, name: str, encode: PlainText) -> Any:
     """A chat by the library's own template engine, imported when a program chats."""
 
     @cache
@@ -122,17 +125,7 @@ def _chat(folder: Path, name: str) -> Any:
 
         return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
 
-    return lambda user, system: templated(tokenizer(), name, user, system)
-
-
-def templated(tokenizer: Any, name: str, user: str, system: str) -> list[int]:
-    """The ids of a chat, ready for the answer, by a tokenizer's own template. CallError if it has none."""
-    if not tokenizer.chat_template:
-        raise CallError(f"{name} has no chat template", "use prompt(...) with the model's own format")
-    turns = [{"role": "system", "content": system}] if system else []
-    turns.append({"role": "user", "content": user})
-    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    return lambda user, system: templated(tokenizer(), name, user, system, encode)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -10,13 +10,15 @@ from typing import Any
 import torch
 
 from fkdsl.base.errors import CallError
+from fkdsl.models.chat import templated
 from fkdsl.models.checked import FEWEST, cache_error, reference_rows, remember, remembered
 from fkdsl.models.compat import TESTED
 from fkdsl.models.compat.caches import CacheUnknown
 from fkdsl.models.decoder import Decoder, fits
-from fkdsl.models.decoder_model import DecoderModel, decoder_from_files, templated
+from fkdsl.models.decoder_model import DecoderModel, decoder_from_files
 from fkdsl.models.digest import digest_of
 from fkdsl.models.linear import pack_modules, packs_int8
+from fkdsl.models.plain_text import PlainText
 from fkdsl.models.tokenized import Texts, TokenizedModel
 from fkdsl.models.tokenizer import vocabulary_of
 from fkdsl.models.uncached import UncachedModel
@@ -181,13 +183,16 @@ def texts_of(module: Any, tokenizer: Any, name: str, dtype: str) -> Texts:
         "device": str(module.device),
         "digest": digest_of(module.state_dict()),
     }
+    vocabulary = vocabulary_of(tokenizer, size, ends)
+    encode = PlainText(tokenizer.backend_tokenizer, vocabulary, name)
     return Texts(
-        vocabulary_of(tokenizer, size, ends),
-        lambda text: list(tokenizer(text, add_special_tokens=False)["input_ids"]),
+        vocabulary,
+        encode,
         name,
+        begin=encode.start,
         bos=tokenizer.bos_token_id if tokenizer.bos_token_id is not None else next(iter(sorted(ends)), None),
         prefix=framed[: len(framed) - len(plain)] if framed[-len(plain) :] == plain else [],
-        chat=lambda user, system: templated(tokenizer, name, user, system),
+        chat=lambda user, system: templated(tokenizer, name, user, system, encode),
         max_length=longest if isinstance(longest, int) and longest > 0 else None,
         facts=facts,
     )

@@ -22,13 +22,15 @@ from fkdsl.models.vocabulary import Vocabulary
 
 @dataclass
 class Texts:
-    """encode: text to ids that continue another text. prefix: what stands before a prompt; bos: what stands where the
-    prompt is empty, None for a model that cannot begin from nothing. chat: a user's text and a system's to ids, None
-    for a model without a template. max_length: tokens that a context may have. facts: what `describe` tells."""
+    """encode: text to ids that continue another text; begin: of a prompt, where that differs. prefix: what stands
+    before a prompt; bos: what stands where the prompt is empty, None for a model that cannot begin from nothing. chat:
+    a user's text and a system's to ids, None for a model without a template. max_length: tokens that a context may
+    have. facts: what `describe` tells."""
 
     vocabulary: Vocabulary
     encode: Callable[[str], Sequence[int]]
     name: str = "model"
+    begin: Callable[[str], Sequence[int]] | None = None
     bos: int | None = None
     prefix: Sequence[int] = ()
     chat: Callable[[str, str], Sequence[int]] | None = None
@@ -53,7 +55,7 @@ class TokenizedModel:
         self.vocabulary, self.name, self.max_length = texts.vocabulary, texts.name, texts.max_length
 
     def start(self, text: str) -> tuple[int, ...]:
-        ids = (*self._texts.prefix, *self._texts.encode(text))
+        ids = (*self._texts.prefix, *(self._texts.begin or self._texts.encode)(text))
         if not ids and self._texts.bos is None:
             raise CallError(f"{self.name} cannot begin from an empty prompt", "give the prompt some text")
         return ids or (self._texts.bos or 0,)

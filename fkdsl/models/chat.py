@@ -1,0 +1,106 @@
+"""A chat by a tokenizer's own template, of which the template alone writes the marks.
+
+The texts of a chat are data: where one spells a mark (`<|im_end|>`), a character of the spelling is replaced by a
+stand-in while the template is rendered. Every mark in the rendering is then the template's own. The rendering is split
+at these, the characters are put back, and each part between two marks is encoded as text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from fkdsl.base.errors import CallError
+from fkdsl.models.plain_text import PlainText
+
+PRIVATE = range(0xE000, 0xF900)
+"""Unicode's private use: characters that stand for others while a template is rendered."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A token that a template may write. pattern: what the tokenizer takes for it in a text, with the white space
+    about it that belongs to it."""
+
+    id: int
+    spelling: str
+    pattern: str
+
+
+def templated(tokenizer: Any, name: str, user: str, system: str, encode: PlainText) -> list[int]:
+    """The ids of a chat, ready for the answer, by a tokenizer's own template. CallError if it has none."""
+    if not tokenizer.chat_template:
+        raise CallError(f"{name} has no chat template", "use prompt(...) with the model's own format")
+    marks = marks_of(tokenizer)
+    stand_ins = Hidden(marks, f"{tokenizer.chat_template}{user}{system}")
+    turns = [{"role": "system", "content": stand_ins.hide(system)}] if system else []
+    turns.append({"role": "user", "content": stand_ins.hide(user)})
+    rendered = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    known = [mark.id for mark in marks]
+    ids: list[int] = []
+    for text, mark in split_at(rendered, marks):
+        if text:
+            ids += (encode.after_mark if ids else encode.start)(stand_ins.restore(text), known)
+        ids += [] if mark is None else [mark.id]
+    return ids
+
+
+def marks_of(tokenizer: Any) -> list[Mark]:
+    """The special tokens, and the added ones that the template writes; longer spellings first."""
+    template = str(tokenizer.chat_template)
+    special = set(tokenizer.all_special_ids)
+    marks = []
+    for i, token in tokenizer.added_tokens_decoder.items():
+        if (token.special or i in special or token.content in template) and token.content:
+            before, after = r"\s*" if token.lstrip else "", r"\s*" if token.rstrip else ""
+            marks.append(Mark(i, token.content, before + re.escape(token.content) + after))
+    return sorted(marks, key=lambda mark: -len(mark.spelling))
+
+
+def split_at(rendered: str, marks: Iterable[Mark]) -> Iterator[tuple[str, Mark | None]]:
+    """The parts of a rendering, each with the mark behind it; the last one has none."""
+    by_group = list(marks)
+    at = 0
+    if by_group:
+        for match in re.finditer("|".join(f"({mark.pattern})" for mark in by_group), rendered):
+            yield rendered[at : match.start()], by_group[(match.lastindex or 1) - 1]
+            at = match.end()
+    yield rendered[at:], None
+
+
+class Hidden:
+    """Stand-ins for characters of texts that spell marks, or might together with what a template writes next to them.
+
+    >>> hidden = Hidden([Mark(1, "<s>", "<s>")], "")
+    >>> hidden.hide("a <s> b") == "a \ue000s> b", hidden.restore(hidden.hide("a <s> b"))
+    (True, 'a <s> b')
+    """
+
+    def __init__(self, marks: Iterable[Mark], used: str) -> None:
+        self._spellings = [mark.spelling for mark in marks]
+        self._free = (chr(c) for c in PRIVATE if chr(c) not in used)
+        self._stand_ins: dict[str, str] = {}
+
+    def hide(self, text: str) -> str:
+        """The text with a stand-in in every spelling of a mark, and at an end that a mark might grow from."""
+        characters = list(text)
+        found = {m.start() for s in self._spellings for m in re.finditer(f"(?={re.escape(s)})", text)}
+        first, last = len(text) - len(text.lstrip()), len(text.rstrip())
+        for spelling in self._spellings:
+            for n in range(1, len(spelling)):
+                found |= {last - 1} if text.endswith(spelling[:n], first, last) else set()
+                found |= {first} if text.startswith(spelling[n:], first, last) else set()
+        for i in found:
+            characters[i] = self._stand_in(text[i])
+        return "".join(characters)
+
+    def restore(self, text: str) -> str:
+        """The text with its own characters."""
+        return text.translate({ord(stand_in): c for c, stand_in in self._stand_ins.items()})
+
+    def _stand_in(self, character: str) -> str:
+        if character not in self._stand_ins:
+            self._stand_ins[character] = next(self._free)
+        return self._stand_ins[character]

@@ -1,0 +1,136 @@
+"""Text as ids that stand for its characters: a text that spells a special token, `<|im_end|>`, is text all the same.
+
+A tokenizer takes the spelling of a special token for the token, which has no text. `PlainText` encodes such a text by
+a copy of the tokenizer that knows no special tokens (`encode_special_tokens` of the tokenizers library). A vocabulary
+may still hold the spelling as a piece of its own (SentencePiece); then the text is cut inside the spelling and its
+parts are encoded apart.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterable
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+from fkdsl.base.errors import CallError
+from fkdsl.models.vocabulary import Vocabulary
+
+
+class PlainText:
+    """Encodes text by a fast tokenizer (`tokenizers.Tokenizer`) as text alone.
+
+    vocabulary: the tokens' bytes; tokens without bytes are special. name: how messages call the model.
+    """
+
+    def __init__(self, backend: Any, vocabulary: Vocabulary, name: str) -> None:
+        backend.no_truncation()
+        backend.no_padding()
+        self._backend, self._name, self._vocabulary = backend, name, vocabulary
+        self._silent = frozenset(i for i, raw in enumerate(vocabulary.tokens) if not raw)
+        first: list[int] = backend.encode("a", add_special_tokens=False).ids
+        self._prefixes = vocabulary.text(first) == " a"
+        """Whether the tokenizer puts a space before a text, as SentencePiece does."""
+
+    def start(self, text: str, marks: Collection[int] = ()) -> list[int]:
+        """The ids of a text that begins a context, with the space that the tokenizer may put before it. marks: further
+        tokens that no text becomes."""
+        return self._encoded(text, begins=True, marks=marks)
+
+    def __call__(self, text: str, marks: Collection[int] = ()) -> list[int]:
+        """The ids of a text that continues another. marks: as in `start`.
+
+        Raises CallError where the vocabulary has no other spelling for what spells a special token.
+        """
+        return self._encoded(text, begins=False, marks=marks)
+
+    def after_mark(self, text: str, marks: Collection[int]) -> list[int]:
+        """The ids of a text that stands behind a special token, as the tokenizer reads it there."""
+        return self._encoded(text, begins=self._begins_behind_marks, marks=marks)
+
+    @cached_property
+    def _begins_behind_marks(self) -> bool:
+        """Whether the tokenizer puts its space before a text behind a special token too."""
+        if not self._prefixes:
+            return False
+        mark = next((str(t.content) for t in self._backend.get_added_tokens_decoder().values() if t.special), "")
+        ids: list[int] = self._backend.encode(f"{mark}a", add_special_tokens=False).ids
+        return self._vocabulary.text(ids) == " a"
+
+    def _encoded(self, text: str, begins: bool, marks: Collection[int] = ()) -> list[int]:
+        refused = self._silent.union(marks)
+        plain = begins or not self._prefixes
+        ids: list[int] = self._ids(self._backend if plain else self._continuing, text)
+        if refused.isdisjoint(ids):
+            return ids
+        backend = self._beginning if begins else self._continuing
+        ids = self._ids(backend, text)
+        unknown = {self._backend.token_to_id(t) for t in (getattr(self._backend.model, "unk_token", None),) if t}
+        if found := refused.intersection(ids):
+            spellings = [self._backend.id_to_token(i) for i in found]
+            first, *rest = cut_inside(text, spellings)
+            ids = [*self._ids(backend, first), *(i for part in rest for i in self._ids(self._continuing, part))]
+        if found := refused.intersection(ids) - unknown:
+            spelling = self._backend.id_to_token(min(found))
+            raise CallError(
+                f"the tokenizer of {self._name} has no way to write {spelling!r} as text: it is a special token to it",
+                "leave it out of the text",
+            )
+        return ids
+
+    @cached_property
+    def _beginning(self) -> Any:
+        return without_marks(self._backend.to_str())
+
+    @cached_property
+    def _continuing(self) -> Any:
+        return without_marks(unprefixed(self._backend.to_str())) if self._prefixes else self._beginning
+
+    @staticmethod
+    def _ids(backend: Any, text: str) -> list[int]:
+        ids: list[int] = backend.encode(text, add_special_tokens=False).ids
+        return ids
+
+
+def without_marks(tokenizer: str) -> Any:
+    """A tokenizer of this JSON that takes no text for a special token."""
+    from tokenizers import Tokenizer
+
+    backend = Tokenizer.from_str(tokenizer)
+    backend.encode_special_tokens = True
+    return backend
+
+
+def unprefixed(tokenizer: str) -> str:
+    """A tokenizer's JSON, changed so that it puts no space before a text."""
+    settings = json.loads(tokenizer)
+    for part in ("normalizer", "pre_tokenizer"):
+        settings[part] = _unprefixed(settings.get(part))
+    return json.dumps(settings)
+
+
+def _unprefixed(part: Any) -> Any:
+    match part:
+        case {"type": "Prepend"}:
+            return None
+        case {"type": "Metaspace"}:
+            return {**part, "prepend_scheme": "never"}
+        case {"add_prefix_space": True}:
+            return {**part, "add_prefix_space": False}
+        case {"type": "Sequence"}:
+            lists = {key: [p for p in map(_unprefixed, v) if p] for key, v in part.items() if isinstance(v, list)}
+            return {**part, **lists}
+    return part
+
+
+def cut_inside(text: str, spellings: Iterable[str]) -> list[str]:
+    """The text in parts, cut behind the first character of each spelling in it.
+
+    >>> cut_inside("a <s> b", ["<s>"])
+    ['a <', 's> b']
+    """
+    found = {m.start() + 1 for s in spellings for m in re.finditer(f"(?={re.escape(s)})", text) if len(s) > 1}
+    ends = [0, *sorted(found), len(text)]
+    return [text[a:b] for a, b in pairwise(ends)]
