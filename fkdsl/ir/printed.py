@@ -19,6 +19,7 @@ MEANS = {
     "tested": "by trying each value",
 }
 """How a condition is looked ahead to, with what it costs."""
+WEAKER = "by a weaker automaton or grammar; left to trials of the tokens that may end the text"
 
 
 def explain(program: ir.Program) -> str:
@@ -67,6 +68,10 @@ class _Printer:
             return
         yield "     looking ahead to"
         for a in draw.guide.absorbed:
+            kind, _, parts = a.means.partition(", weaker: ")
+            if parts:
+                yield f"       line {a.span.line}  {WEAKER}: {parts}"
+                continue
             kind, _, of = a.means.partition(" for each value of ")
             means = MEANS[kind] + (f", for each value of {of}" if of else "")
             yield f"       line {a.span.line}  {means}"

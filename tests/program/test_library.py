@@ -125,8 +125,11 @@ def test_properties_stand_in_the_schema_s_order_without_space_about_the_value():
         assert structured.valid_json(s, schema, folder=Path())
     for s in ['{"b": 2, "a": 1}', '{"c": 3, "b": 2}', '{"a": 1}', ' {"b": 2}', '{"b": 2}\n']:
         assert not structured.valid_json(s, schema, folder=Path())
-    # What llguidance cannot follow is jsonschema's alone.
-    assert structured.valid_json('{"b": 2, "a": 1}', schema[:-1] + ', "not": {"type": "string"}}', folder=Path())
+    # A keyword that llguidance cannot follow changes nothing about the order.
+    beside = schema[:-1] + ', "not": {"type": "string"}}'
+    assert structured.valid_json('{"a": 1, "b": 2}', beside, folder=Path())
+    assert not structured.valid_json('{"b": 2, "a": 1}', beside, folder=Path())
+    assert structured.valid_json('{"b": 2, "a": 1}', beside, order=False, folder=Path())
 
 
 def test_a_text_with_bytes_that_are_no_text_is_of_no_pattern_schema_or_grammar():

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fkdsl.engine.constraints.automaton import automaton
 from fkdsl.engine.constraints.expressions import TooComplex
+from fkdsl.engine.constraints.followed import followed
 from fkdsl.engine.constraints.grammars import GrammarMasks, mistake
 from fkdsl.engine.constraints.languages import Both, GrammarText, JsonText, Language, conjuncts, is_regular
 from fkdsl.engine.constraints.patterns import Unsupported
@@ -25,6 +26,7 @@ from fkdsl.models.vocabulary import Vocabulary
 
 Mask = NDArray[np.bool_]
 Ids = tuple[int, ...]
+INSIDE = "a schema or grammar inside `or` or `not`"
 SMALL = 64
 """States of an automaton that is small."""
 
@@ -47,8 +49,9 @@ class Constraint:
                     regular.append(part)
             elif isinstance(part, JsonText | GrammarText) and not mistake(part):
                 self.grammars.append(GrammarMasks(part, until, vocabulary))
+                self.left_out += followed(part).left
             else:
-                self.left_out.append("a schema or grammar that llguidance cannot follow, or one inside `or` or `not`")
+                self.left_out.append(_why_no_part(part))
         self.regular = self._regular(regular, until, vocabulary)
 
     def _regular(self, parts: list[Language], until: str, vocabulary: Vocabulary) -> RegularMasks | None:
@@ -97,7 +100,10 @@ def regular_masks(language: Language, vocabulary: Vocabulary) -> RegularMasks | 
 
 @lru_cache(maxsize=256)
 def why_not(language: Language) -> str:
-    """Why a regular language has no automaton here, "" if it has one."""
+    """Why nothing of a language can be followed, "" if something can."""
+    if not is_regular(language):
+        reasons = [_why_no_part(part) for part in conjuncts(language)]
+        return "; ".join(reasons) if all(reasons) else ""
     try:
         automaton(language)
     except Unsupported as error:
@@ -105,6 +111,24 @@ def why_not(language: Language) -> str:
     except TooComplex as error:
         return f"an automaton with {error}"
     return ""
+
+
+def _why_no_part(part: Language) -> str:
+    if is_regular(part):
+        return why_not(part)
+    return mistake(part) if isinstance(part, JsonText | GrammarText) else INSIDE
+
+
+def left_of(language: Language) -> tuple[str, ...]:
+    """The parts of a language that its masks do not follow, which are left to the conditions."""
+    found: list[str] = []
+    for part in conjuncts(language):
+        reason = _why_no_part(part)
+        if reason:
+            found.append(reason)
+        elif isinstance(part, JsonText | GrammarText):
+            found += followed(part).left
+    return tuple(found)
 
 
 @lru_cache(maxsize=64)

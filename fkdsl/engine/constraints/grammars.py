@@ -7,7 +7,6 @@ what `valid_json` and `parses` ask too, so that a mask never refuses what they w
 from __future__ import annotations
 
 import codecs
-import json
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
@@ -18,88 +17,27 @@ from numpy.typing import NDArray
 
 from fkdsl.base.locks import locked
 from fkdsl.engine.constraints.charsets import REPLACEMENT
-from fkdsl.engine.constraints.languages import GrammarText, JsonText, Language
+from fkdsl.engine.constraints.followed import followed
+from fkdsl.engine.constraints.languages import Language
+from fkdsl.engine.constraints.matchers import BYTES, LONGEST_TOKEN, new_matcher, tokenizer
 from fkdsl.models.vocabulary import Vocabulary
 
 Mask = NDArray[np.bool_]
-LONGEST = 200_000
-"""Characters of a schema or grammar that is read."""
 TESTED = 512
 """Tokens that are each tried as a last one; more are all allowed, and the condition decides."""
-LONGEST_TOKEN = 1_000
-"""Bytes of a token that llguidance's tree of tokens can hold (it has ten bits for the depth); longer ones are fed to it
-byte by byte."""
 KEPT = 4_096
 """Matchers kept for each constraint."""
-ANY_JSON = "{}"
-UNFORCED = '%llguidance {"no_forcing": true}\n'
-"""Else llguidance allows a forced text in one tokenisation only, the tokenizer's own; the model may write it in any."""
 
 
-class _Tokens:
-    """A vocabulary as llguidance asks for it. Tokens without text, and those too long for it, are marked special;
-    behind them stand an end of our own, so that ours are decided here, and every byte, so that a matcher can be fed a
-    part of a token, or one that is too long."""
-
-    bos_token_id = None
-
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        unseen = {i for i, raw in enumerate(vocabulary.tokens) if not 0 < len(raw) <= LONGEST_TOKEN}
-        self.tokens = [b"<|%d|>" % i if i in unseen else raw for i, raw in enumerate(vocabulary.tokens)]
-        self.tokens += [b"<|end|>", *(bytes([b]) for b in range(256))]
-        self.eos_token_id = vocabulary.size
-        self.special_token_ids = [*sorted(unseen), vocabulary.size]
-        self.first_byte = vocabulary.size + 1
-
-    def __call__(self, text: bytes | str) -> list[int]:
-        return [self.first_byte + b for b in (text.encode() if isinstance(text, str) else text)]
-
-
-@lru_cache(maxsize=8)
-def tokenizer(vocabulary: Vocabulary) -> Any:
-    """llguidance's tokenizer of a vocabulary."""
-    from llguidance import LLTokenizer, TokenizerWrapper
-
-    return LLTokenizer(TokenizerWrapper(_Tokens(vocabulary)), eos_token=[vocabulary.size])
-
-
-BYTES = Vocabulary(tuple(bytes([b]) for b in range(256)), frozenset())
-
-
-def source(language: Language) -> str:
-    """The grammar as llguidance reads it. Raises ValueError with its reason."""
-    from llguidance import LLMatcher
-
-    match language:
-        case JsonText(schema):
-            if len(schema) > LONGEST:
-                raise ValueError(f"longer than {LONGEST:,} characters")
-            text = json.dumps(json.loads(schema)) if schema else ANY_JSON
-            return str(LLMatcher.grammar_from_lark(f"start: %json {text}\n{UNFORCED}"))
-        case GrammarText(grammar):
-            if len(grammar) > LONGEST:
-                raise ValueError(f"longer than {LONGEST:,} characters")
-            return str(LLMatcher.grammar_from_lark(f"{grammar}\n{UNFORCED}"))
-    raise ValueError(f"no grammar: {language}")
-
-
-@lru_cache(maxsize=128)
 def mistake(language: Language) -> str:
-    """Why llguidance cannot follow a schema or grammar, in its own words; "" if it can."""
-    try:
-        matcher = _fresh(language, BYTES)
-    except ValueError as error:
-        return str(error)
-    first = str(matcher.get_error()).strip().partition("\n")[0]
-    return first.rpartition("failed to compile JSON schema: ")[2]
+    """Why llguidance can follow nothing of a schema or grammar, in its own words; "" if it can."""
+    return followed(language).mistake
 
 
 @lru_cache(maxsize=128)
 def _fresh(language: Language, vocabulary: Vocabulary) -> Any:
     """A matcher at the beginning of a text; to be copied, never fed."""
-    from llguidance import LLMatcher
-
-    return LLMatcher(tokenizer(vocabulary), source(language), log_level=0)
+    return new_matcher(followed(language).grammar, vocabulary)
 
 
 def accepts(language: Language, text: str) -> bool:

@@ -77,9 +77,12 @@ class EachWord(Language):
 
 @dataclass(frozen=True)
 class JsonText(Language):
-    """schema: the text of a JSON schema, "" for any JSON."""
+    """schema: the text of a JSON schema, "" for any JSON. format: whether formats of texts are asserted. order: whether
+    the properties that it names come in its order."""
 
     schema: str
+    format: bool = True
+    order: bool = True
 
 
 @dataclass(frozen=True)

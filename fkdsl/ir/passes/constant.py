@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from fkdsl.base.spans import Source
-from fkdsl.engine.constraints.constraint import why_not
-from fkdsl.engine.constraints.languages import Language, is_regular
+from fkdsl.engine.constraints.constraint import left_of, why_not
+from fkdsl.engine.constraints.languages import Language
 from fkdsl.ir import nodes as ir
+from fkdsl.ir.passes.regular import has_grammar
 from fkdsl.program.faults import Fault
 from fkdsl.program.operators import OPERATORS
 from fkdsl.program.signatures import TABLE, BuiltinError
+
+UNKNOWN = "what it is becomes known when the program runs"
 
 
 class NotConstant(Exception):
@@ -48,7 +51,14 @@ def known_language(e: ir.Expr, folders: Mapping[Source, Path]) -> Language | Non
     return found if isinstance(found, Language) else None
 
 
-def why_no_automaton(e: ir.Expr, folders: Mapping[Source, Path]) -> str:
-    """Why a language that is known already can have no automaton; "" if it can, or is not known yet."""
+def why_not_followed(e: ir.Expr, folders: Mapping[Source, Path]) -> str:
+    """Why nothing of a language that is known already can be followed; "" if something can, or it is not known yet."""
     language = known_language(e, folders)
-    return why_not(language) if language is not None and is_regular(language) else ""
+    return why_not(language) if language is not None else ""
+
+
+def left_to_trials(e: ir.Expr, folders: Mapping[Source, Path]) -> tuple[str, ...]:
+    """The parts of a language that masks do not follow, which are tried where the text may end; () for none. A schema
+    or grammar that is not known yet may have some."""
+    language = known_language(e, folders)
+    return left_of(language) if language is not None else (UNKNOWN,) if has_grammar(e) else ()

@@ -18,8 +18,8 @@ def language_of(test: ir.Expr, text: int) -> ir.Expr | None:
     """The language of the texts in a slot for which a test is true; None if it is not said by languages alone."""
     span = test.span
     match test:
-        case ir.Builtin(name=name, args=(ir.Local(slot=slot), argument)) if slot == text and name in ATOMS:
-            return None if text in free(argument) else ir.Builtin(span, ATOMS[name], (argument,))
+        case ir.Builtin(name=name, args=(ir.Local(slot=slot), *given)) if slot == text and name in ATOMS:
+            return None if text in free(tuple(given)) else ir.Builtin(span, ATOMS[name], tuple(given))
         case ir.And(operands=operands) | ir.Or(operands=operands):
             parts = [language_of(o, text) for o in operands]
             if any(p is None or (isinstance(test, ir.Or) and has_grammar(p)) for p in parts):

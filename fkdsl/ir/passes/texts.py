@@ -7,7 +7,7 @@ are: a mask may allow too much, and then they decide; it never refuses a text th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import combinations, count
 from pathlib import Path
@@ -21,7 +21,8 @@ from fkdsl.engine.constraints.expressions import TooComplex
 from fkdsl.engine.constraints.languages import Both, Language, is_regular
 from fkdsl.engine.constraints.patterns import Unsupported
 from fkdsl.ir import nodes as ir
-from fkdsl.ir.passes.constant import known_language, why_no_automaton
+from fkdsl.ir.passes.constant import UNKNOWN as UNKNOWN_YET
+from fkdsl.ir.passes.constant import known_language, left_to_trials, why_not_followed
 from fkdsl.ir.passes.early import early_form
 from fkdsl.ir.passes.inline import inlined
 from fkdsl.ir.passes.reading import (
@@ -44,6 +45,8 @@ UNKNOWN = (
 )
 SWITCHED_OFF = "what would guide it is switched off"
 FORKS = (ir.Branch, ir.Next, ir.Return, ir.Jump)
+SHOWN = 3
+"""Parts of a language that a message names."""
 LONG = 32
 """Tokens from which on a text is long."""
 
@@ -51,16 +54,18 @@ LONG = 32
 @dataclass
 class Taken:
     """What was taken from the conditions after a text. languages and checks: (condition's span, expression over the
-    caller's slots); a check reads the text's slot for the beginning of the text. left: what stays, and why."""
+    caller's slots); a check reads the text's slot for the beginning of the text. partly: what the masks of a language
+    do not follow, by condition. left: what stays, and why."""
 
     languages: list[tuple[Span, ir.Expr]] = field(default_factory=list)
     checks: list[tuple[Span, ir.Expr]] = field(default_factory=list)
+    partly: dict[Span, dict[str, None]] = field(default_factory=dict)
     left: list[ir.Absorbed] = field(default_factory=list)
 
     @property
     def decided(self) -> tuple[Span, ...]:
         """Conditions of which every part is in a language."""
-        partly = {s for s, _ in self.checks} | {a.span for a in self.left}
+        partly = {s for s, _ in self.checks} | {a.span for a in self.left} | set(self.partly)
         return tuple(dict.fromkeys(s for s, _ in self.languages if s not in partly))
 
 
@@ -157,9 +162,12 @@ def _why_unknown(program: ir.Program, e: ir.Expr) -> str:
 def _take(program: ir.Program, taken: Taken, span: Span, e: ir.Expr, target: int, settings: Settings) -> None:
     for part in conjuncts(inlined(program, e)):
         language = language_of(part, target)
-        reason = why_no_automaton(language, settings.folders) if language is not None else ""
+        reason = why_not_followed(language, settings.folders) if language is not None else ""
         if language is not None and not reason and settings.automata:
             taken.languages.append((span, language))
+            parts = left_to_trials(language, settings.folders)
+            if parts:
+                taken.partly.setdefault(span, {}).update(dict.fromkeys(parts))
             continue
         check = early_form(part, target)
         if check is not None and settings.early:
@@ -169,7 +177,7 @@ def _take(program: ir.Program, taken: Taken, span: Span, e: ir.Expr, target: int
             taken.left.append(ir.Absorbed(span, SWITCHED_OFF))
             continue
         if reason:
-            reason = f"no automaton follows it: {reason}; write it without, or as several conditions"
+            reason = f"no mask follows it: {reason}; write it without, or as several conditions"
         taken.left.append(ir.Absorbed(span, reason or UNKNOWN))
 
 
@@ -201,16 +209,34 @@ def _is_empty(known: list[tuple[Span, Language]], until: str) -> bool:
 def late(call: ir.Call, taken: Taken) -> list[Diagnostic]:
     """Warnings for what is checked only when a long text is complete, none of which guides it."""
     most = call.args[2]
+    found = [_late_part(span, parts) for span, parts in taken.partly.items() if UNKNOWN_YET not in parts]
     if taken.languages or (isinstance(most, ir.Const) and isinstance(most.value, int) and most.value <= LONG):
-        return []
+        return found
     help = (
         "add a condition that guides the text, such as `matches` or `len(words(s)) <= 12`, or draw its tokens in a "
         "loop and test them there"
     )
-    return [
+    return found + [
         Diagnostic("FK501", "this is checked only when the text is complete", a.span, a.means, help, severity="warning")
         for a in {a.span: a for a in taken.left if a.means != SWITCHED_OFF}.values()
     ]
+
+
+def _late_part(span: Span, parts: Collection[str]) -> Diagnostic:
+    return Diagnostic(
+        "FK501",
+        "a part of this is checked only when the text is complete",
+        span,
+        f"no mask follows {some_of(parts)}",
+        "the rest guides the text; where most particles die, say what this part asks by what masks follow",
+        severity="warning",
+    )
+
+
+def some_of(parts: Collection[str]) -> str:
+    """The first few of the parts of a language, in a line."""
+    shown = list(parts)[:SHOWN]
+    return ", ".join(shown) + (f", and {len(parts) - SHOWN} more" if len(parts) > SHOWN else "")
 
 
 def _copy(
@@ -238,7 +264,7 @@ def _copy(
                 all_of(call.span, [e for _, e in parts]), until, origin, at["stop"], ahead, taken.decided, parts
             )
             spans = dict.fromkeys(span for span, _ in taken.languages)
-            absorbed = tuple(ir.Absorbed(s, "automaton") for s in spans)
+            absorbed = tuple(ir.Absorbed(s, _means(taken.partly.get(s))) for s in spans)
             out.append(replace(instr, guide=ir.Guide(absorbed=absorbed, text=text)))
             continue
         if isinstance(instr, ir.Jump) and instr.label == top and taken.checks:
@@ -247,6 +273,11 @@ def _copy(
             out += [ir.Condition(span, _moved(e, inside), early=True) for span, e in taken.checks]
         out.append(instr)
     return ir.Function(name, n + k, tuple(slots), tuple(out), original.span)
+
+
+def _means(parts: Collection[str] | None) -> str:
+    """How a draw looks ahead to a condition, of whose language no mask follows these parts."""
+    return f"automaton, weaker: {some_of(parts)}" if parts else "automaton"
 
 
 def _with_own_sites(functions: Mapping[str, ir.Function]) -> dict[str, ir.Function]:

@@ -83,10 +83,10 @@ def each_word(part: of.Language) -> of.Language:
     return of.EachWord(part)
 
 
-@pure(".json", [A], ANY, needs_folder=True)
-def json(schema: str, *, folder: Path) -> of.Language:
+@pure(".json", [A, A, A], ANY, needs_folder=True)
+def json(schema: str, format: bool = True, order: bool = True, *, folder: Path) -> of.Language:
     """The JSON texts that fit a schema; any JSON if it is empty."""
-    return of.JsonText(schema_text(folder, schema) if schema else "")
+    return of.JsonText(schema_text(folder, schema), format, order)
 
 
 @pure(".grammar", [A], ANY, needs_folder=True)

@@ -18,11 +18,15 @@ from functools import lru_cache
 from typing import Any
 
 from fkdsl.base.deadline import OutOfTime, deadline
-from fkdsl.engine.constraints.grammars import LONGEST, accepts, mistake
+from fkdsl.base.deep import on_deep_stack
+from fkdsl.engine.constraints.followed import LONGEST, followed
+from fkdsl.engine.constraints.grammars import accepts, mistake
 from fkdsl.engine.constraints.languages import GrammarText, JsonText
+from fkdsl.program.library.schema_patterns import with_python_patterns
 
 SECONDS = 10.0
 """A schema or a grammar may take this long to be read."""
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}]', re.DOTALL)
 SHOWN = 200
 """Characters of a library's reason that are shown."""
 
@@ -49,7 +53,7 @@ def _schema(text: str) -> tuple[Any, str]:
         return None, f"longer than {LONGEST:,} characters"
     try:
         with deadline(SECONDS):
-            return _validator(_json(text)), ""
+            return _validator(with_python_patterns(_json(text))), ""
     except ValueError as error:
         return None, _cut(str(error))
     except RecursionError:
@@ -60,7 +64,7 @@ def _schema(text: str) -> tuple[Any, str]:
 
 def _json(text: str) -> Any:
     try:
-        return load_json(text)
+        return load_json(text.removeprefix("\ufeff"))
     except ValueError as error:
         raise ValueError(f"it is no JSON: {error}") from None
 
@@ -114,18 +118,44 @@ def unsatisfiable(text: str) -> str:
     return _cut(found[1]) if found else ""
 
 
-def fits(s: str, value: Any, schema: str) -> bool:
-    """Whether a text, which is the JSON of a value, fits a sound schema ("" for any JSON), as a constraint has it too.
-    Raises ValueError if the schema turns out not to be sound."""
-    if schema:
+def fits(s: str, value: Any, language: JsonText) -> bool:
+    """Whether a text, which is the JSON of a value, fits a sound schema, as a constraint has it too. Raises ValueError
+    if the schema turns out not to be sound."""
+    if language.schema:
         import referencing.exceptions
 
         try:
-            if not _schema(schema)[0].is_valid(value):
+            if not on_deep_stack(lambda: _schema(language.schema)[0].is_valid(value)):
                 return False
         except (referencing.exceptions.Unresolvable, re.error) as error:
             raise ValueError(_cut(str(error))) from None
-    return _allowed(JsonText(schema), s)
+        except RecursionError:
+            raise ValueError("it refers to itself without end") from None
+    return _allowed(language, s)
+
+
+def left_to_trials(language: JsonText | GrammarText) -> tuple[str, ...]:
+    """What of a sound schema or grammar its masks do not follow, a line each; () if they follow it whole."""
+    found = followed(language)
+    if found.mistake:
+        return (f"all of it: {_cut(found.mistake)}",)
+    return tuple(_cut(part) for part in found.left)
+
+
+def nesting(s: str) -> int:
+    """How deep the lists and objects of a JSON text are nested.
+
+    >>> nesting('[{"a": "[[["}]')
+    2
+    """
+    deepest = depth = 0
+    for bracket in _BRACKETS.findall(s):
+        if bracket in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif bracket in "]}":
+            depth -= 1
+    return deepest
 
 
 # -------------------------------------------------------------------- grammars

@@ -10,8 +10,9 @@ from typing import Any
 from fkdsl.base.diagnostics import near_name
 from fkdsl.base.files import read_text, verify_regular
 from fkdsl.base.surrogates import without_surrogates
-from fkdsl.engine.constraints.grammars import LONGEST
-from fkdsl.program.library.schemas import derives, fits, grammar_mistake, load_json, schema_mistake
+from fkdsl.engine.constraints.followed import LONGEST
+from fkdsl.engine.constraints.languages import JsonText
+from fkdsl.program.library.schemas import derives, fits, grammar_mistake, load_json, nesting, schema_mistake
 from fkdsl.program.library.text import REPLACEMENT
 from fkdsl.program.signatures import BuiltinError, Parameter, pure
 from fkdsl.program.types import ANY, BOOL, STR
@@ -21,6 +22,7 @@ S = Parameter("s", STR)
 MAX_BYTES = 4 * LONGEST
 """Bytes of a schema or grammar: no text that is read to its end has more."""
 MAX_DEPTH = 100
+"""Lists and objects within each other of a JSON text."""
 MAX_PARSED = 20_000
 """Characters that `parses` reads."""
 
@@ -70,7 +72,7 @@ def _file(folder: Path, name: str, what: str) -> str:
 
 @lru_cache(maxsize=32)
 def _read(path: Path, changed: int) -> str:
-    return read_text(path, MAX_BYTES).replace("\r\n", "\n").replace("\r", "\n")[: LONGEST + 1]
+    return read_text(path, MAX_BYTES).removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")[: LONGEST + 1]
 
 
 def _near(folder: Path, name: str) -> str:
@@ -90,13 +92,16 @@ def _is_grammar(grammar: str) -> bool:
 def schema_text(folder: Path, schema: str) -> str:
     """The text of the schema that `schema=` names (a file of the folder) or is; "" for "", which is any JSON. Raises
     BuiltinError if there is no such file."""
+    schema = schema.removeprefix("\ufeff")
     return schema if not schema or _is_schema(schema) else _file(folder, schema, "schema")
 
 
 def grammar_text(folder: Path, grammar: str) -> str:
     """The text of the grammar that `grammar=` names (a file of the folder) or is. Raises BuiltinError if there is no
     such file."""
-    return grammar if _is_grammar(grammar) else _file(folder, grammar, "grammar")
+    if not _is_grammar(grammar):
+        return _file(folder, grammar, "grammar")
+    return grammar.removeprefix("\ufeff").replace("\r\n", "\n")
 
 
 def no_schema(schema: str, reason: str) -> BuiltinError:
@@ -115,14 +120,22 @@ def no_grammar(grammar: str, reason: str) -> BuiltinError:
     return BuiltinError(f"{name} is no Lark grammar: {reason}", help)
 
 
-@pure("valid_json", [S, Parameter("schema", STR, "")], BOOL, needs_folder=True)
-def valid_json(s: str, schema: str, *, folder: Path) -> bool:
+@pure(
+    "valid_json",
+    [S, Parameter("schema", STR, ""), Parameter("format", BOOL, True), Parameter("order", BOOL, True)],
+    BOOL,
+    needs_folder=True,
+)
+def valid_json(s: str, schema: str, format: bool = True, order: bool = True, *, folder: Path) -> bool:
     """Whether a text is JSON, and fits the schema (a file beside the program, or the schema's own text), its properties
-    in the schema's order. A text with U+FFFD, which stands for bytes, is none."""
-    text = schema_text(folder, schema)
-    reason = schema_mistake(text) if schema else ""
+    in the schema's order unless `order` is false, its formats asserted unless `format` is false. A text with U+FFFD,
+    which stands for bytes, is none; nor is one nested more than MAX_DEPTH deep."""
+    language = JsonText(schema_text(folder, schema), format, order)
+    reason = schema_mistake(language.schema) if schema else ""
     if reason:
         raise no_schema(schema, reason)
+    if s.count("[") + s.count("{") > MAX_DEPTH and nesting(s) > MAX_DEPTH:
+        return False
     try:
         value = load_json(s)
     except ValueError:
@@ -130,7 +143,7 @@ def valid_json(s: str, schema: str, *, folder: Path) -> bool:
     if REPLACEMENT in s:
         return False
     try:
-        return fits(s, value, text)
+        return fits(s, value, language)
     except ValueError as error:
         raise no_schema(schema, str(error)) from None
 

@@ -1,0 +1,51 @@
+"""Calls of libraries that recurse along what a stranger wrote: on a deep stack where the usual one does not do.
+
+>>> def depth(n): return 0 if n == 0 else 1 + depth(n - 1)
+>>> on_deep_stack(lambda: depth(5_000))
+5000
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+FRAMES = 20_000
+STACK = 256 * 1024 * 1024
+"""Bytes of address space; only what is used takes memory."""
+_one_at_a_time = threading.Lock()
+
+
+def on_deep_stack(call: Callable[[], T]) -> T:
+    """What a pure call returns; called once more in a thread of its own if it recurses too deep. Raises RecursionError
+    beyond FRAMES."""
+    try:
+        return call()
+    except RecursionError:
+        pass
+    result: list[Any] = []
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            result.append(call())
+        except BaseException as error:
+            failure.append(error)
+
+    with _one_at_a_time:
+        limit, size = sys.getrecursionlimit(), threading.stack_size(STACK)
+        sys.setrecursionlimit(max(limit, FRAMES))
+        try:
+            thread = threading.Thread(target=run)
+            thread.start()
+            thread.join()
+        finally:
+            sys.setrecursionlimit(limit)
+            threading.stack_size(size)
+    if failure:
+        raise failure[0]
+    found: T = result[0]
+    return found

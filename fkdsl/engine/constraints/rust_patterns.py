@@ -1,0 +1,99 @@
+r"""Patterns of Python's `re`, searched for in a text, as llguidance reads them: what it cannot follow is left out.
+
+>>> weaker_search(r"^(?!a)\bb{2}$")
+('^(?:[\\u{62}]){2}$', False)
+
+The second figure is whether nothing was left out. Whatever is left out is a demand on the text (a look-around, a word
+boundary, the text that a back-reference repeats), so the pattern that remains finds all that the whole one finds.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from fkdsl.engine.constraints.charsets import Charset
+from fkdsl.engine.constraints.patterns import Unsupported, characters
+
+SIZE = 20_000
+"""Characters of a pattern that is written for llguidance."""
+
+
+def weaker_search(pattern: str) -> tuple[str, bool]:
+    """(the pattern or a weaker one for llguidance, whether it is the pattern itself). Raises Unsupported."""
+    from re import _parser  # type: ignore[attr-defined]
+
+    try:
+        parsed = _parser.parse(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise Unsupported(str(error)) from None
+    writer = _Writer()
+    text = writer.sequence(list(parsed), parsed.state.flags, top=True)
+    if len(text) > SIZE:
+        raise Unsupported("too long a pattern")
+    return text, writer.exact
+
+
+class _Writer:
+    def __init__(self) -> None:
+        self.exact = True
+        self.groups: dict[int, str] = {}
+
+    def sequence(self, items: list[Any], flags: int, *, top: bool = False) -> str:
+        out = []
+        for at, (operator, value) in enumerate(items):
+            name = str(operator)
+            if name == "AT":
+                out.append(self.edge(str(value), top and at == 0, top and at == len(items) - 1, flags))
+            elif name in ("ASSERT", "ASSERT_NOT"):
+                self.exact = False
+            else:
+                out.append(self.item(name, value, flags))
+        return "".join(out)
+
+    def edge(self, where: str, first: bool, last: bool, flags: int) -> str:
+        if not flags & re.MULTILINE:
+            if first and where in ("AT_BEGINNING", "AT_BEGINNING_STRING"):
+                return "^"
+            if last and where in ("AT_END", "AT_END_STRING"):
+                return "$"
+        self.exact = False
+        return ""
+
+    def item(self, name: str, value: Any, flags: int) -> str:
+        match name:
+            case "LITERAL" | "NOT_LITERAL" | "IN" | "ANY":
+                return _class(characters(name, value, flags))
+            case "BRANCH":
+                return f"(?:{'|'.join(self.sequence(list(b), flags) for b in value[1])})"
+            case "SUBPATTERN":
+                number, added, removed, inner = value
+                text = self.sequence(list(inner), (flags | added) & ~removed)
+                if number is not None:
+                    self.groups[number] = text
+                return f"(?:{text})"
+            case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT":
+                self.exact = self.exact and name != "POSSESSIVE_REPEAT"
+                least, most, inner = value
+                return self.repeat(int(least), most, list(inner), flags)
+            case "ATOMIC_GROUP":
+                self.exact = False
+                return f"(?:{self.sequence(list(value), flags)})"
+            case "GROUPREF" if value in self.groups:
+                self.exact = False
+                return f"(?:{self.groups[value]})"
+        raise Unsupported(f"a part of it ({name.lower()})")
+
+    def repeat(self, least: int, most: Any, inner: list[Any], flags: int) -> str:
+        text = self.sequence(inner, flags)
+        if not text:
+            return ""
+        bound = "" if str(most) == "MAXREPEAT" else str(int(most))
+        return f"(?:{text}){{{least},{bound}}}" if bound != str(least) else f"(?:{text}){{{bound}}}"
+
+
+def _class(runs: Charset) -> str:
+    if not runs:
+        raise Unsupported("a class without characters")
+    parts = (f"\\u{{{a:x}}}" if b == a + 1 else f"\\u{{{a:x}}}-\\u{{{b - 1:x}}}" for a, b in runs)
+    return f"[{''.join(parts)}]"

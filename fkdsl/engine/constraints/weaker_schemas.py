@@ -1,0 +1,208 @@
+"""A weaker JSON schema, for a mask: what llguidance cannot follow is left out of it, and stays with the condition.
+
+    {"type": "array", "items": {"enum": ["a", "b"]}, "uniqueItems": true}
+    {"type": "array", "items": {"enum": ["a", "b"]}}                         the mask; uniqueItems is left to trials
+
+Law: every value that fits a schema fits the weaker one, `format` apart, which schemas only note and masks assert.
+
+A keyword of a schema is one demand among others, so leaving it out weakens; three kinds are more than that. Some say
+what others are asked of: without a pattern of `patternProperties` its keys would fall to `additionalProperties`,
+without `prefixItems` all items would fall to `items`, and `unevaluatedProperties` looks at everything beside it: these
+others go too, or become true. `not`, `if`, `contains` and the condition of a `dependentSchemas` are asked the other way
+round: they are left out whole, never weakened inside. And a `$ref` leads elsewhere: what it leads to becomes a
+definition of its own, weakened once.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+from fkdsl.engine.constraints.ecma import python_pattern
+from fkdsl.engine.constraints.matchers import compile_error, json_grammar
+from fkdsl.engine.constraints.patterns import Unsupported
+from fkdsl.engine.constraints.rust_patterns import weaker_search
+
+COPIED = ("type", "const", "enum", "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum",
+          "exclusiveMaximum", "multipleOf", "minItems", "maxItems", "minProperties", "maxProperties",
+          "required")  # fmt: skip
+"""Demands that llguidance knows as they stand."""
+LEFT = ("not", "dependentRequired", "dependentSchemas", "dependencies", "propertyNames", "unevaluatedProperties",
+        "unevaluatedItems", "$dynamicRef", "$recursiveRef", "contains")  # fmt: skip
+"""Demands that are left out whole."""
+OLD = ("draft-03", "draft-04", "draft-06", "draft-07")
+"""Drafts in which nothing beside a `$ref` counts."""
+
+
+class Weaker:
+    """The weaker schema of a sound one. value: it. left: what was left out, `keyword` at its place."""
+
+    def __init__(self, schema: Any, formats: bool = True, order: bool = True) -> None:
+        import jsonschema
+        from jsonschema_specifications import REGISTRY
+        from referencing.jsonschema import specification_with
+
+        kind: Any = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
+        self.draft = str(kind.META_SCHEMA.get("$schema", ""))
+        self.formats, self.order = formats, order
+        self.left: dict[str, None] = {}
+        self.names: dict[int, str] = {}
+        self.todo: list[tuple[str, Any, Any, str]] = []
+        root = specification_with(self.draft).create_resource(schema)
+        self.kept = [root]  # the names are by identity: nothing that they stand for may be freed
+        self.value = self.schema(schema, REGISTRY.with_resource("", root).resolver_with_root(root), "$")
+        definitions: dict[str, Any] = {}
+        while self.todo:
+            name, contents, resolver, where = self.todo.pop()
+            definitions[name] = self.schema(contents, resolver, where)
+        if definitions:
+            self.value = {**(self.value if isinstance(self.value, dict) else {}), "$defs": definitions}
+
+    def leave(self, keyword: str, where: str) -> None:
+        self.left[f"`{keyword}` at {where}"] = None
+
+    def schema(self, s: Any, resolver: Any, where: str) -> Any:
+        """The weaker form of a schema that a value must fit."""
+        if not isinstance(s, dict):
+            return s if isinstance(s, bool) else True
+        if "$id" in s or "id" in s:
+            from referencing.jsonschema import specification_with
+
+            resolver = resolver.in_subresource(specification_with(self.draft).create_resource(s))
+        if "$ref" in s and any(d in self.draft for d in OLD):
+            s = {"$ref": s["$ref"]}
+        out = {k: s[k] for k in COPIED if k in s and not (k == "const" and "draft-04" in self.draft)}
+        self.reference(s, resolver, where, out)
+        self.text(s, where, out)
+        self.bounds(out)
+        for keyword in ("allOf", "anyOf", "oneOf"):
+            if keyword in s:
+                out[keyword] = [self.schema(p, resolver, f"{where}.{keyword}[{i}]") for i, p in enumerate(s[keyword])]
+        self.properties(s, resolver, where, out)
+        self.items(s, resolver, where, out)
+        self.leave_out(s, where, out)
+        return out
+
+    def reference(self, s: dict[str, Any], resolver: Any, where: str, out: dict[str, Any]) -> None:
+        if "$ref" not in s:
+            return
+        found = resolver.lookup(s["$ref"])
+        if isinstance(found.contents, bool):
+            out["allOf"] = [found.contents]
+            return
+        if id(found.contents) not in self.names:
+            name = self.names[id(found.contents)] = f"d{len(self.names)}"
+            self.kept.append(found.contents)
+            self.todo.append((name, found.contents, found.resolver, s["$ref"] if len(s["$ref"]) < 60 else where))
+        out["$ref"] = f"#/$defs/{self.names[id(found.contents)]}"
+
+    def text(self, s: dict[str, Any], where: str, out: dict[str, Any]) -> None:
+        if "pattern" in s:
+            pattern, exact = followed_pattern(s["pattern"])
+            if pattern is not None:
+                out["pattern"] = pattern
+            if not exact:
+                self.leave("pattern", where)
+        if self.formats and isinstance(s.get("format"), str) and knows_format(s["format"]):
+            out["format"] = s["format"]  # one that it does not know is a hint and nothing more
+
+    def bounds(self, out: dict[str, Any]) -> None:
+        """Draft 4 says whether a bound is itself allowed by true or false beside it."""
+        for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
+            if isinstance(out.get(exclusive), bool) and out.pop(exclusive) and bound in out:
+                out[exclusive] = out.pop(bound)
+
+    def properties(self, s: dict[str, Any], resolver: Any, where: str, out: dict[str, Any]) -> None:
+        named = {k: self.schema(p, resolver, f"{where}.{k}") for k, p in s.get("properties", {}).items()}
+        others = self.schema(s["additionalProperties"], resolver, f"{where}.*") if "additionalProperties" in s else None
+        by_pattern: dict[str, Any] = {}
+        for pattern, inner in s.get("patternProperties", {}).items():
+            text, exact = followed_pattern(pattern)
+            if text is None or not exact or not disjoint([*by_pattern, text]):
+                # Its keys may have any value here: they would fall to `additionalProperties` else.
+                self.leave("patternProperties", where)
+                others = None
+            else:
+                by_pattern[text] = self.schema(inner, resolver, f"{where}[{pattern}]")
+        if not self.order and named:
+            named, by_pattern, others = self.unordered(named, by_pattern, others, out, where)
+        if named:
+            out["properties"] = named
+        if by_pattern:
+            out["patternProperties"] = by_pattern
+        if others is not None:
+            out["additionalProperties"] = others
+
+    def unordered(
+        self, named: dict[str, Any], by_pattern: dict[str, Any], others: Any, out: dict[str, Any], where: str
+    ) -> tuple[dict[str, Any], dict[str, Any], Any]:
+        """Properties in any order: as keys of patterns, which llguidance takes in any."""
+        keys = {f"^{_quoted(k)}$": p for k, p in named.items()}
+        kept = {k: p for k, p in by_pattern.items() if disjoint([*keys, k])}
+        required = out.pop("required", [])
+        if required:
+            self.leave("required", where)
+            out["minProperties"] = max(len(set(required)), int(out.get("minProperties", 0)))
+        if len(kept) < len(by_pattern):
+            self.leave("patternProperties", where)
+            others = None
+        return {}, keys | kept, others
+
+    def items(self, s: dict[str, Any], resolver: Any, where: str, out: dict[str, Any]) -> None:
+        if "2020-12" in self.draft:
+            first, rest = s.get("prefixItems"), s.get("items")
+        elif isinstance(s.get("items"), list):
+            first, rest = s["items"], s.get("additionalItems")
+        else:
+            first, rest = None, s.get("items")
+        if first:
+            out["prefixItems"] = [self.schema(p, resolver, f"{where}[{i}]") for i, p in enumerate(first)]
+        if rest is not None:
+            out["items"] = self.schema(rest, resolver, f"{where}[]")
+        if s.get("uniqueItems") is True:
+            self.leave("uniqueItems", where)
+
+    def leave_out(self, s: dict[str, Any], where: str, out: dict[str, Any]) -> None:
+        for keyword in LEFT:
+            if keyword in s:
+                self.leave(keyword, where)
+        if "if" in s and ("then" in s or "else" in s):
+            self.leave("if", where)
+        if "contains" in s and "draft-04" not in self.draft:
+            counted = not any(d in self.draft for d in OLD)
+            out["minItems"] = max(s.get("minItems", 0), s.get("minContains", 1) if counted else 1)
+
+
+def _quoted(key: str) -> str:
+    return "".join(c if c.isalnum() or c in "_ " else f"\\u{{{ord(c):x}}}" for c in key)
+
+
+@lru_cache(maxsize=256)
+def followed_pattern(pattern: str) -> tuple[str | None, bool]:
+    """(a pattern that llguidance follows and that finds all that this one finds, None if there is none; whether it is
+    the same)."""
+    if _follows(pattern):
+        return pattern, True
+    try:
+        text, exact = weaker_search(python_pattern(pattern))
+    except (Unsupported, re.error):
+        return None, False
+    return (text, exact) if _follows(text) else (None, False)
+
+
+def _follows(pattern: str) -> bool:
+    return not compile_error(json_grammar({"type": "string", "pattern": pattern}))
+
+
+@lru_cache(maxsize=256)
+def knows_format(name: str) -> bool:
+    """Whether llguidance knows a format of texts."""
+    return not compile_error(json_grammar({"type": "string", "format": name}))
+
+
+def disjoint(patterns: list[str]) -> bool:
+    """Whether llguidance follows properties by these patterns beside each other."""
+    return len(patterns) < 2 or not compile_error(
+        json_grammar({"type": "object", "patternProperties": dict.fromkeys(patterns, True)})
+    )
