@@ -260,13 +260,21 @@ class Program:
         method and options: as in `infer`; the file's own where they are left out. timeout: seconds. islands: as in
         fkdsl.inference.run. target_se: standard error of log Z, nats; with it, or with a budget, a pilot finds how
         many islands there are (fkdsl.inference.samplers.adaptive). trace: a file to write the run down in
-        (docs/trace.md). resume: such a file to go on from, and in; or steps, as in fkdsl.inference.run. blame: what
-        each line did is in `result.blame`, or in that of PopulationDied. queries: as in `questions`.
+        (docs/trace.md). resume: such a file to go on from, and in; or steps, as in fkdsl.inference.run. filtering:
+        whether the result has every P_t, by the program's own M_t and G_t: no text is then guided across steps. blame:
+        what each line did is in `result.blame`, or in that of PopulationDied. queries: as in `questions`.
         Raises PopulationDied, BudgetEnded, ProgramError for a mistake that shows only as it runs, CallError.
         """
         questions = self.questions(queries)
         own, own_options = self.method
         chosen = method or own
+        if filtering and chosen != "local" and "texts" not in self.off:
+            _ = self.ir()  # whose conditions may contradict each other
+            return self.without("texts").run(
+                method, model=model, engines=engines, seed=seed, timeout=timeout, max_steps=max_steps, filtering=True,
+                observer=observer, islands=islands, target_se=target_se, budget_tokens=budget_tokens,
+                budget_seconds=budget_seconds, trace=trace, resume=resume, blame=blame, queries=queries, **options,
+            )  # fmt: skip
         given = {**own_options, **options} if chosen == own else options
         aim = Aim(target_se, budget_tokens, budget_seconds)
         aim.check(chosen, islands, resumed=resume is not None)

@@ -8,10 +8,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import fields, replace
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from fkdsl.ir import nodes as ir
 
@@ -19,9 +19,9 @@ Node = ir.Instr | ir.Expr | ir.Clause | ir.Guide | ir.SoFar | ir.TextGuide
 
 
 @cache
-def declared(node: type[Node]) -> tuple[tuple[str, frozenset[str]], ...]:
+def declared(node: Hashable) -> tuple[tuple[str, frozenset[str]], ...]:
     """The fields of a node class that are slots, and what it does to them: reads, writes, binds."""
-    return tuple((f.name, f.metadata[ir.SLOTS]) for f in fields(node) if ir.SLOTS in f.metadata)
+    return tuple((f.name, f.metadata[ir.SLOTS]) for f in fields(cast(Any, node)) if ir.SLOTS in f.metadata)
 
 
 def subexpressions(node: Any) -> Iterator[ir.Expr]:

@@ -1,5 +1,7 @@
 """The optimiser: passes from a program to one of the same measure with better proposals (docs/optimiser.md).
 
+    texts       conditions on a whole text guide it from its first token on, by the next three; without this one a draw
+                looks ahead within its step only, and each P_t is the program's own
     automata    conditions on a whole text, or on the text so far, that say which language it is in guide its tokens
     lookahead   ... and so does the number of tokens that are left
     early       conditions that can fail early are checked at every token
@@ -21,7 +23,7 @@ from fkdsl.ir.passes.outside import late_conditions
 from fkdsl.ir.passes.texts import Settings, guide_texts
 from fkdsl.ir.verify import verify
 
-PASSES = ("automata", "lookahead", "early", "fuse")
+PASSES = ("texts", "automata", "lookahead", "early", "fuse")
 
 
 def optimise(
@@ -30,7 +32,8 @@ def optimise(
     """The program after every pass that is not switched off. Raises ProgramError for conditions that contradict each
     other."""
     settings = Settings("automata" not in off, "early" not in off, "lookahead" not in off, folders or {})
-    program = verify(guide_texts(program, settings))
+    if "texts" not in off:
+        program = verify(guide_texts(program, settings))
     if "fuse" not in off:
         program = verify(fuse(program, settings.automata))
     return late_conditions(program)
