@@ -61,8 +61,8 @@ def _bounds(result: Result, low: float, high: float) -> str:
 
 
 def _nats(x: float) -> str:
-    """A number to four places, without the sign of a zero that rounding made."""
-    text = f"{x:.4f}"
+    """A number to four places, a huge one to six figures, without the sign of a zero that rounding made."""
+    text = f"{x:.4f}" if abs(x) < 1e9 else f"{x:.6g}"
     return text.removeprefix("-") if float(text) == 0.0 else text
 
 
@@ -109,7 +109,9 @@ def _estimate(q: Estimate) -> str:
 
 
 def _small(log_z: float) -> str:
-    return f"{math.exp(log_z):.4g}" if -700 < log_z < 700 else f"e^{log_z:.1f}"
+    return (
+        f"{math.exp(log_z):.4g}" if -700 < log_z < 700 else f"e^{log_z:.1f}" if abs(log_z) < 1e9 else f"e^({log_z:.6g})"
+    )
 
 
 def result_json(result: Result, *, filtering: bool = False) -> dict[str, Any]:

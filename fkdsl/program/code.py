@@ -202,7 +202,11 @@ class FactorOp(Op):
         value = self.value(frame)
         if not isinstance(value, int | float):
             raise Fault("FK408", f"a factor is a number of nats, not {value!r}")
-        particle.weigh(float(value), self.span)
+        try:
+            nats = float(value)
+        except OverflowError:
+            nats = math.inf if value > 0 else -math.inf
+        particle.weigh(nats, self.span)
         frame.pc += 1
 
 

@@ -40,7 +40,7 @@ def _bounded(value: Any) -> Any:
 
 
 def _finite(value: float, what: str) -> float:
-    if isinstance(value, complex) or math.isnan(value):
+    if isinstance(value, complex) or (isinstance(value, float) and math.isnan(value)):
         raise Fault("FK402", f"{what} has no result", "check the sign and size of its operands first")
     return value
 

@@ -35,6 +35,9 @@ from fkdsl.program.tokens import (
 )
 from fkdsl.program.values import ContextRef, Token, show
 
+HEAVIEST = 1e300
+"""Nats that a line may weigh at most, so that no sum of them is beyond a float."""
+
 
 @dataclass(slots=True)
 class ActiveFrame:
@@ -216,8 +219,9 @@ class Running:
 
     def weigh(self, log_potential: float, span: Span, shares: Mapping[Span, float] | None = None) -> None:
         """log G += log_potential; at -inf the particle dies here. shares: as in `shared`."""
-        if math.isnan(log_potential) or log_potential == math.inf:
-            raise Fault("FK410", f"a weight of {log_potential} nats", "a factor must be a finite number or -inf")
+        if math.isnan(log_potential) or log_potential > HEAVIEST:
+            help = f"a factor, or the log density of what is observed, is at most {HEAVIEST:g} nats"
+            raise Fault("FK410", f"a weight of {log_potential} nats", help)
         if log_potential != 0.0:
             self.log_G += log_potential
             self.charges.extend(shared(log_potential, span, shares))

@@ -41,6 +41,7 @@ _TAGGED: dict[str, type] = {
         ChoiceOf,
         Continues,
         distributions.Discrete,
+        distributions.Weighted,
         distributions.Counting,
         distributions.Uniform,
         distributions.Normal,
