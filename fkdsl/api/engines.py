@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fkdsl.base.errors import CallError
+from fkdsl.base.folders import Folder
 from fkdsl.engine.byte_beam import LostMass
 from fkdsl.engine.byte_view import BEAM, ByteView
 from fkdsl.engine.cached_transformer import CachedTransformer
@@ -60,11 +61,12 @@ class Engines(Mapping[str, CachedTransformer]):
         device: str | None = None,
         progress: Progress = silent,
         metered: bool = False,
+        allow_outside: bool = False,
     ) -> None:
         self.declared, self.folder, self.override = declared, folder, override
         self.cache_memory, self.max_batch = cache_memory or CACHE_MEMORY, max_batch or MAX_BATCH
         self.dtype, self.device = dtype, device
-        self.progress, self.metered = progress, metered
+        self.progress, self.metered, self.allow_outside = progress, metered, allow_outside
         self.defaulted = False  # whether DEFAULT was used
         self._engines: dict[str, CachedTransformer] = {}
         self._by_reference: dict[Any, CachedTransformer] = {}
@@ -174,11 +176,21 @@ class Engines(Mapping[str, CachedTransformer]):
         if match := VIEW.fullmatch(model):
             return self._view(match["of"].strip("\"'"), _beam(match["beam"]), folder)
         if model.endswith(".fk"):
-            return self._of_declaration(first_table(folder / model))
+            return self._of_declaration(first_table(self._tables(model, folder)))
         if model not in self._by_reference:
             loaded = load_model(model, folder=folder, dtype=self.dtype, device=self.device, progress=self.progress)
             self._by_reference[model] = self._engine(loaded)
         return self._by_reference[model]
+
+    def _tables(self, name: str, folder: Path) -> Path:
+        """The path of a file of tables, which a caller may have anywhere, and a program below its folder."""
+        if folder != self.folder or self.allow_outside:
+            return folder / name
+        try:
+            return Folder.main(folder).find(name)
+        except OSError as error:
+            help = "put it beside the program, or run with --allow-outside if you trust the program"
+            raise CallError(f"the tables `{name}` are not read: {error.strerror}", help) from None
 
     def of_reference(self, reference: str) -> CachedTransformer:
         """The engine of a model that the program declares under a name, or of a reference, relative to the program."""

@@ -63,19 +63,39 @@ MAX_STEPS = 10_000
 """Steps after which a run that has not ended is stopped, unless the caller says otherwise."""
 
 
-def load(path: str | Path, *, allow_extern: bool = False) -> Program:
-    """The program of a file. Raises ProgramError with every mistake in it, CallError if it cannot be read."""
+def load(path: str | Path, *, allow_extern: bool = False, allow_outside: bool = False) -> Program:
+    """The program of a file. Raises ProgramError with every mistake in it, CallError if it cannot be read.
+
+    allow_extern: whether it may run the Python code that it declares. allow_outside: whether it may name files that are
+    not below its folder.
+    """
     path = Path(path)
-    return _program(read_source(path), path.parent, allow_extern)
+    try:
+        return _program(read_source(path), path.parent, allow_extern, allow_outside)
+    except ProgramError as error:
+        if path.suffix == ".fk" or path == Path("/dev/stdin"):
+            raise
+        # Its mistakes would show its lines, and it may be no program at all.
+        message = f"{path} is no program: its first mistake is in line {error.diagnostics[0].span.line}"
+        raise CallError(message, "a program's file is named .fk: rename it to see each mistake") from None
 
 
-def parse(text: str, *, name: str = NO_FILE, folder: str | Path = ".", allow_extern: bool = False) -> Program:
-    """The program that a text says; files that it names are looked for in `folder`."""
-    return _program(Source(name, text), Path(folder), allow_extern)
+def parse(
+    text: str,
+    *,
+    name: str = NO_FILE,
+    folder: str | Path = ".",
+    allow_extern: bool = False,
+    allow_outside: bool = False,
+) -> Program:
+    """The program that a text says; files that it names are looked for in `folder`, and below it unless
+    `allow_outside`."""
+    return _program(Source(name, text), Path(folder), allow_extern, allow_outside)
 
 
-def _program(source: Source, folder: Path, allow_extern: bool) -> Program:
-    return Program(check(parse_source(source), folder), folder, allow_extern)
+def _program(source: Source, folder: Path, allow_extern: bool, allow_outside: bool) -> Program:
+    checked = check(parse_source(source), folder, allow_outside=allow_outside)
+    return Program(checked, folder, allow_extern, allow_outside=allow_outside)
 
 
 def run(model: Any, method: str = DEFAULT_METHOD, *, seed: int = 0, islands: int = 1, **options: Any) -> Result:
@@ -118,6 +138,7 @@ class Program:
     selected: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
     off: frozenset[str] = frozenset()
+    allow_outside: bool = False
 
     def __repr__(self) -> str:
         """The call that gives the program."""
@@ -232,7 +253,7 @@ class Program:
 
     def engines(self, model: ModelReference | None = None, **options: Any) -> Engines:
         """The language models that the program names, each loaded when it is first needed."""
-        return Engines(self.checked.models, self.folder, model, **options)
+        return Engines(self.checked.models, self.folder, model, allow_outside=self.allow_outside, **options)
 
     def run(
         self,

@@ -16,16 +16,20 @@ from fkdsl.ir.printed import explain
 
 
 def main(args: argparse.Namespace) -> int:
-    return _check(args.files, json=args.json) if args.command == "check" else _explain(args)
+    return (
+        _check(args.files, json=args.json, allow_outside=args.allow_outside)
+        if args.command == "check"
+        else _explain(args)
+    )
 
 
-def _check(files: list[str], *, json: bool) -> int:
+def _check(files: list[str], *, json: bool, allow_outside: bool) -> int:
     """Every file's mistakes; one line on stdout for each that has none, or one object for all."""
     errors: list[Diagnostic] = []
     found: list[dict[str, Any]] = []
     for file in files:
         try:
-            diagnostics = warnings_of(load(file))
+            diagnostics = warnings_of(load(file, allow_outside=allow_outside))
         except ProgramError as error:
             errors += error.diagnostics
             diagnostics = error.diagnostics
@@ -54,7 +58,7 @@ def warnings_of(program: Program) -> tuple[Diagnostic, ...]:
 
 
 def _explain(args: argparse.Namespace) -> int:
-    program = load(args.file)
+    program = load(args.file, allow_outside=args.allow_outside)
     if args.program:
         program = program.select(args.program)
     program = without(program, args.no_opt)

@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_test(added["test"])
     added["check"].add_argument("files", nargs="+", metavar="FILE.fk")
     added["check"].add_argument("--json", action="store_true", help="print one JSON object")
+    _add_outside(added["check"])
     _add_program(added["explain"])
     add_train(added["train"])
     models = added["models"].add_subparsers(dest="action", metavar="action")
@@ -88,10 +89,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_outside(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--allow-outside", action="store_true",
+                        help="let programs name files that are not below the folder of their main file")  # fmt: skip
+
+
 def _add_program(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE.fk")
     parser.add_argument("--program", metavar="NAME", help="which of the file's programs")
     parser.add_argument("--allow-extern", action="store_true", help="let the program run the Python code it declares")
+    _add_outside(parser)
     parser.add_argument("--no-opt", action="append", default=[], metavar="NAME",
                         help="switch the optimiser off, or one part: --no-opt=fuse")  # fmt: skip
 
@@ -150,6 +157,7 @@ def _add_test(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--program", metavar="NAME", help="which of the files' programs")
     parser.add_argument("--allow-extern", action="store_true", help="let programs run the Python code they declare")
+    _add_outside(parser)
     parser.add_argument("--no-opt", action="append", default=[], metavar="NAME",
                         help="switch the optimiser off, or one part: --no-opt=fuse")  # fmt: skip
 

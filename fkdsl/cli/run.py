@@ -133,7 +133,7 @@ def hints(args: argparse.Namespace, need: Need | None) -> list[str]:
 
 def called_program(args: argparse.Namespace) -> Program:
     """The program that the call names, with its parameters."""
-    program = load(args.file, allow_extern=args.allow_extern)
+    program = load(args.file, allow_extern=args.allow_extern, allow_outside=args.allow_outside)
     if args.program:
         program = program.select(args.program)
     return without(program(**parameters(program, args.parameters)), args.no_opt)

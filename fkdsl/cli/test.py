@@ -57,7 +57,7 @@ def main(args: argparse.Namespace) -> int:
 def run_file(file: str, args: argparse.Namespace, settings: Settings) -> FileRun:
     """Runs a file's tests, a letter for each as it ends; what is wrong with the file goes to stderr."""
     try:
-        program = without(load(file, allow_extern=args.allow_extern), args.no_opt)
+        program = without(load(file, allow_extern=args.allow_extern, allow_outside=args.allow_outside), args.no_opt)
         program = program.select(args.program) if args.program else program
     except ProgramError as error:
         print(render_all(error.diagnostics), end="\n\n", file=sys.stderr)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fkdsl.base.errors import InternalError
+from fkdsl.base.folders import Folder
 from fkdsl.base.spans import Source, Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.bounds import log_bound
@@ -40,7 +41,7 @@ class Environment:
 
     folder: Path = Path()
     externs: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
-    folders: Mapping[Source, Path] = field(default_factory=dict)
+    folders: Mapping[Source, Folder] = field(default_factory=dict)
     clock: Clock | None = None
 
 

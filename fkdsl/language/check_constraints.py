@@ -11,20 +11,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from fkdsl.base.folders import Folder
 from fkdsl.language import tree
 from fkdsl.language.check_imports import File
 from fkdsl.language.check_report import Report
 from fkdsl.language.tree_walk import walk
 from fkdsl.program.library.patterns import HELP, pattern_mistake
+from fkdsl.program.library.places import DEMANDS
 from fkdsl.program.library.schemas import grammar_mistake, schema_mistake, unsatisfiable
 from fkdsl.program.library.structured import grammar_text, no_grammar, no_schema, schema_text
 from fkdsl.program.signatures import TABLE, BuiltinError
 
 
-def check_constraints(report: Report, files: Iterable[File]) -> None:
+def check_constraints(report: Report, files: Iterable[File], main: Folder) -> None:
     """Reports each constant that is no pattern, schema or grammar."""
     for file in files:
-        folder = file.folder or Path()
+        folder = main.beside(file.folder or Path())
         for node in walk(*file.module.declarations):
             if not isinstance(node, tree.Call):
                 continue
@@ -51,7 +53,7 @@ def _check_pattern(report: Report, given: tree.Literal | None) -> None:
         report.error("FK240", f"not a pattern: {mistake}", given.span, "refused by `regex`", HELP)
 
 
-def _check_schema(report: Report, given: tree.Literal | None, folder: Path) -> None:
+def _check_schema(report: Report, given: tree.Literal | None, folder: Folder) -> None:
     if given is None or not given.value:
         return
     schema = str(given.value)
@@ -67,13 +69,14 @@ def _check_schema(report: Report, given: tree.Literal | None, folder: Path) -> N
         return
     nothing = unsatisfiable(text)
     if nothing:
+        said = nothing if text == schema or schema.endswith(".json") else DEMANDS
         report.error(
-            "FK244", f"no JSON fits this schema: {nothing}", given.span, "nothing satisfies it",
+            "FK244", f"no JSON fits this schema: {said}", given.span, "nothing satisfies it",
             "loosen one of the demands that exclude each other",
         )  # fmt: skip
 
 
-def _check_grammar(report: Report, given: tree.Literal | None, folder: Path) -> None:
+def _check_grammar(report: Report, given: tree.Literal | None, folder: Folder) -> None:
     if given is None:
         return
     grammar = str(given.value)

@@ -3,11 +3,13 @@ circle."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from fkdsl.base.errors import CallError, ProgramError
+from fkdsl.base.folders import Folder
 from fkdsl.language import tree
 from fkdsl.language.check_report import Report
 
@@ -33,11 +35,13 @@ class Imports:
         self.files: list[File] = []
         self.known: set[Path] = set()
         self.open: list[Path] = []
+        self.main = Folder.main(None)
 
-    def gather(self, module: tree.Module, folder: Path | None) -> list[File]:
+    def gather(self, module: tree.Module, main: Folder) -> list[File]:
         """The program's own file first, then the imported ones in the order of the imports."""
-        self.open.append(((folder or Path()) / Path(module.source.name).name).resolve())
-        self._add(File(module, folder, None))
+        self.main = main
+        self.open.append((main.path / Path(module.source.name).name).resolve())
+        self._add(File(module, main.path, None))
         return self.files
 
     def _add(self, file: File) -> None:
@@ -53,8 +57,21 @@ class Imports:
                 'name a file beside this one: `import "words.fk"`',
             )  # fmt: skip
             return
-        path = (folder / d.path).resolve()
-        if path in self.open:
+        try:
+            path = Path(os.path.realpath(self.main.beside(folder).find(d.path)))
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            self.report.error(
+                "FK360", f'"{d.path}" is not imported: {reason}', d.span, "outside",
+                "put it below the program's folder, or run with --allow-outside if you trust the program",
+            )  # fmt: skip
+            return
+        if path.suffix != ".fk":
+            self.report.error(
+                "FK361", f'"{d.path}" is no file of this language', d.span, "does not end in .fk",
+                "name a file that ends in .fk",
+            )  # fmt: skip
+        elif path in self.open:
             circle = [p.name for p in self.open[self.open.index(path) :]] + [path.name]
             self.report.error(
                 "FK330", f"`{path.name}` imports itself", d.span, "a circle of imports",

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.base.errors import ProgramError
+from fkdsl.base.folders import Folder
 from fkdsl.base.spans import Source
 from fkdsl.language import tree
 from fkdsl.language.check_constraints import check_constraints
@@ -69,7 +70,7 @@ class Checked:
     tests: tuple[tree.Test, ...]
     warnings: tuple[Diagnostic, ...]
     types: Mapping[int, Type]
-    folders: Mapping[Source, Path]
+    folders: Mapping[Source, Folder]
 
 
 def check_source(source: Source, folder: Path | None = None) -> Checked:
@@ -78,10 +79,15 @@ def check_source(source: Source, folder: Path | None = None) -> Checked:
 
 
 def check(
-    module: tree.Module, folder: Path | None = None, load: Callable[[Path], tree.Module] | None = None
+    module: tree.Module,
+    folder: Path | None = None,
+    load: Callable[[Path], tree.Module] | None = None,
+    *,
+    allow_outside: bool = False,
 ) -> Checked:
-    """The checked program. Raises ProgramError with every mistake, those of imported files too."""
-    return _Checker(module, folder, load or _load).check()
+    """The checked program. Raises ProgramError with every mistake, those of imported files too. allow_outside: whether
+    it may name files that are not below `folder`."""
+    return _Checker(module, Folder.main(folder, allow_outside=allow_outside), load or _load).check()
 
 
 def _load(path: Path) -> tree.Module:
@@ -89,14 +95,14 @@ def _load(path: Path) -> tree.Module:
 
 
 class _Checker:
-    def __init__(self, module: tree.Module, folder: Path | None, load: Callable[[Path], tree.Module]) -> None:
-        self.module, self.folder, self.load = module, folder, load
+    def __init__(self, module: tree.Module, main: Folder, load: Callable[[Path], tree.Module]) -> None:
+        self.module, self.main, self.load = module, main, load
         self.report = Report()
         self.world = World(self.report)
 
     def check(self) -> Checked:
         world = self.world
-        files = Imports(self.report, self.load).gather(self.module, self.folder)
+        files = Imports(self.report, self.load).gather(self.module, self.main)
         self.verify_depth(files)
         for file in files:
             self.declare(file)
@@ -114,7 +120,7 @@ class _Checker:
         check_queries(world, queries, value, asks_model | world.stochastic)
         check_tests(world, tests, asks_model | world.stochastic)
         infer = check_infer(self.report, self.own(tree.Infer))
-        check_constraints(self.report, files)
+        check_constraints(self.report, files, self.main)
         if self.report.errors:
             raise ProgramError(_in_order(self.report.errors))
         return Checked(
@@ -129,7 +135,7 @@ class _Checker:
             tests,
             _in_order(self.report.warnings),
             world.types,
-            {f.module.source: f.folder or Path() for f in files},
+            {f.module.source: self.main.beside(f.folder or Path()) for f in files},
         )
 
     def verify_depth(self, files: Iterable[File]) -> None:

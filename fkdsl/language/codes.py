@@ -84,6 +84,8 @@ CODES: dict[str, str] = {
     "FK325": "not a view of a model",
     "FK330": "cannot be imported",
     "FK332": "an import that is not relative",
+    "FK360": "a file outside the program's folder",
+    "FK361": "an import that is no .fk file",
     "FK340": "unknown inference method",
     "FK341": "unknown option",
     "FK342": "a bad value of an option",

@@ -99,16 +99,17 @@ def named_files(program: Program) -> dict[str, str]:
     for module in (program.checked.module, *program.checked.imported):
         folder = program.checked.folders[module.source]
         for node in walk(*module.declarations):
-            match node:
-                case tree.ExternDef(path=name):
-                    path = folder / name
-                case tree.Literal(value=str() as name) if name.endswith((".json", ".lark")) and _is_beside(name):
-                    path = folder / name
-                case _:
-                    continue
             with suppress(OSError):  # the run itself says what is wrong with a file that it needs
-                found[name] = read_file(path, MOST).decode("utf-8", "replace")
+                match node:
+                    case tree.ExternDef(path=name):
+                        found[name] = _text(folder.path / name)
+                    case tree.Literal(value=str() as name) if name.endswith((".json", ".lark")) and _is_beside(name):
+                        found[name] = _text(folder.find(name))
     return found
+
+
+def _text(path: Path) -> str:
+    return read_file(path, MOST).decode("utf-8", "replace")
 
 
 def _is_beside(name: str) -> bool:

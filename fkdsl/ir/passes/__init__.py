@@ -14,8 +14,8 @@ Each pass is a function Program -> Program, verified after. Z and the posterior 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
 
+from fkdsl.base.folders import Folder
 from fkdsl.base.spans import Source
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.passes.fuse import fuse
@@ -27,7 +27,7 @@ PASSES = ("texts", "automata", "lookahead", "early", "fuse")
 
 
 def optimise(
-    program: ir.Program, off: Collection[str] = (), folders: Mapping[Source, Path] | None = None
+    program: ir.Program, off: Collection[str] = (), folders: Mapping[Source, Folder] | None = None
 ) -> ir.Program:
     """The program after every pass that is not switched off. Raises ProgramError for conditions that contradict each
     other."""

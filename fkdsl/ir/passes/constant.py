@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from fkdsl.base.folders import Folder
 from fkdsl.base.spans import Source
 from fkdsl.engine.constraints.constraint import left_of, why_not
 from fkdsl.engine.constraints.languages import Language
@@ -22,7 +22,7 @@ class NotConstant(Exception):
     """The expression reads a variable, asks a model, or has no value."""
 
 
-def constant_value(e: ir.Expr, folders: Mapping[Source, Path]) -> Any:
+def constant_value(e: ir.Expr, folders: Mapping[Source, Folder]) -> Any:
     """Its value; folders: where the files are that a source names. Raises NotConstant."""
     match e:
         case ir.Const(value=value):
@@ -36,13 +36,13 @@ def constant_value(e: ir.Expr, folders: Mapping[Source, Path]) -> Any:
     values = [constant_value(a, folders) for a in given]
     try:
         if isinstance(e, ir.Builtin) and TABLE[e.name].needs_folder:
-            return function(*values, folder=folders.get(e.span.source, Path()))
+            return function(*values, folder=folders.get(e.span.source, Folder.main(None)))
         return function(*values)
     except (BuiltinError, Fault, ArithmeticError, ValueError, TypeError, LookupError):
         raise NotConstant from None
 
 
-def known_language(e: ir.Expr, folders: Mapping[Source, Path]) -> Language | None:
+def known_language(e: ir.Expr, folders: Mapping[Source, Folder]) -> Language | None:
     """The language that an expression says, if that is known already."""
     try:
         found = constant_value(e, folders)
@@ -51,13 +51,13 @@ def known_language(e: ir.Expr, folders: Mapping[Source, Path]) -> Language | Non
     return found if isinstance(found, Language) else None
 
 
-def why_not_followed(e: ir.Expr, folders: Mapping[Source, Path]) -> str:
+def why_not_followed(e: ir.Expr, folders: Mapping[Source, Folder]) -> str:
     """Why nothing of a language that is known already can be followed; "" if something can, or it is not known yet."""
     language = known_language(e, folders)
     return why_not(language) if language is not None else ""
 
 
-def left_to_trials(e: ir.Expr, folders: Mapping[Source, Path]) -> tuple[str, ...]:
+def left_to_trials(e: ir.Expr, folders: Mapping[Source, Folder]) -> tuple[str, ...]:
     """The parts of a language that masks do not follow, which are tried where the text may end; () for none. A schema
     or grammar that is not known yet may have some."""
     language = known_language(e, folders)

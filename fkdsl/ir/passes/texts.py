@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import combinations, count
-from pathlib import Path
 from typing import Any
 
 from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.base.errors import ProgramError
+from fkdsl.base.folders import Folder
 from fkdsl.base.spans import Source, Span
 from fkdsl.engine.constraints.automaton import automaton
 from fkdsl.engine.constraints.expressions import TooComplex
@@ -77,7 +77,7 @@ class Settings:
     automata: bool = True
     early: bool = True
     ahead: bool = True
-    folders: Mapping[Source, Path] = field(default_factory=dict)
+    folders: Mapping[Source, Folder] = field(default_factory=dict)
 
 
 def guide_texts(program: ir.Program, settings: Settings) -> ir.Program:
@@ -181,7 +181,7 @@ def _take(program: ir.Program, taken: Taken, span: Span, e: ir.Expr, target: int
         taken.left.append(ir.Absorbed(span, reason or UNKNOWN))
 
 
-def contradictions(call: ir.Call, taken: Taken, folders: Mapping[Source, Path]) -> list[Diagnostic]:
+def contradictions(call: ir.Call, taken: Taken, folders: Mapping[Source, Folder]) -> list[Diagnostic]:
     """A mistake if no text at all is in the languages that are known already."""
     known = [(s, found) for s, e in taken.languages if (found := known_language(e, folders)) and is_regular(found)]
     until = call.args[1].value if isinstance(call.args[1], ir.Const) else ""

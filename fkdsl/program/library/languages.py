@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fkdsl.base.folders import Folder
 from fkdsl.engine.constraints import languages as of
 from fkdsl.program.library.structured import grammar_text, schema_text
 from fkdsl.program.library.text import _WORD
@@ -84,13 +85,13 @@ def each_word(part: of.Language) -> of.Language:
 
 
 @pure(".json", [A, A, A], ANY, needs_folder=True)
-def json(schema: str, format: bool = True, order: bool = True, *, folder: Path) -> of.Language:
+def json(schema: str, format: bool = True, order: bool = True, *, folder: Path | Folder) -> of.Language:
     """The JSON texts that fit a schema; any JSON if it is empty."""
     return of.JsonText(schema_text(folder, schema), format, order)
 
 
 @pure(".grammar", [A], ANY, needs_folder=True)
-def grammar(text: str, *, folder: Path) -> of.Language:
+def grammar(text: str, *, folder: Path | Folder) -> of.Language:
     """The texts of a Lark grammar."""
     return of.GrammarText(grammar_text(folder, text))
 

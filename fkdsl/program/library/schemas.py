@@ -13,6 +13,7 @@ The libraries are imported when they are first needed.
 from __future__ import annotations
 
 import json
+import os
 import re
 from functools import lru_cache
 from typing import Any
@@ -26,6 +27,8 @@ from fkdsl.program.library.schema_patterns import with_python_patterns
 
 SECONDS = 10.0
 """A schema or a grammar may take this long to be read."""
+NOWHERE = os.path.join(os.devnull, "grammar")
+"""Where a grammar is said to stand: else lark looks for `%import .name` beside the main script of the process."""
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}]', re.DOTALL)
 SHOWN = 200
 """Characters of a library's reason that are shown."""
@@ -170,7 +173,7 @@ def _grammar(text: str) -> tuple[Any, str]:
         return None, f"longer than {LONGEST:,} characters"
     try:
         with deadline(SECONDS):
-            return lark.Lark(text, parser="earley", lexer="dynamic", import_paths=[]), ""
+            return lark.Lark(text, parser="earley", lexer="dynamic", import_paths=[], source_path=NOWHERE), ""
     except OutOfTime as error:
         return None, f"it takes {error} to read"
     except RecursionError:
@@ -190,7 +193,9 @@ def _lark_reason(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"it imports {error.filename}, and only Lark's own grammars (common, ...) can be imported"
     parts = [str(getattr(a, "name", a)) for a in error.args if a != ""] or [type(error).__name__]
-    first = ": ".join(parts).strip().split("\n")[0].replace(" in <string>", "").rstrip(": ")
+    first = (
+        ": ".join(parts).strip().split("\n")[0].replace(f" in {NOWHERE}", "").replace(" in <string>", "").rstrip(": ")
+    )
     if first == "Using an undefined rule: NonTerminal('start')":
         return "it has no rule `start`"
     return _cut(first)

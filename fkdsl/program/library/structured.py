@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -9,9 +11,11 @@ from typing import Any
 
 from fkdsl.base.diagnostics import near_name
 from fkdsl.base.files import read_text, verify_regular
+from fkdsl.base.folders import Folder
 from fkdsl.base.surrogates import without_surrogates
 from fkdsl.engine.constraints.followed import LONGEST
 from fkdsl.engine.constraints.languages import JsonText
+from fkdsl.program.library.places import grammar_place, schema_place
 from fkdsl.program.library.schemas import derives, fits, grammar_mistake, load_json, nesting, schema_mistake
 from fkdsl.program.library.text import REPLACEMENT
 from fkdsl.program.signatures import BuiltinError, Parameter, pure
@@ -52,22 +56,33 @@ def parse_json(s: str) -> Any:
         raise BuiltinError(f"not JSON: {error}", "guard it: `condition valid_json(s)` first") from None
 
 
-def _file(folder: Path, name: str, what: str) -> str:
+def _file(folder: Path | Folder, name: str, what: str) -> str:
     """The text of a file beside the program, cut where it is too long to be read."""
-    path = Path(name)
-    if path.is_absolute() or ".." in path.parts:
-        raise BuiltinError(f"the {what} {name!r} lies outside the program's folder", "put it beside the program")
-    full = folder / path
+    path, here = Path(name), Folder.of(folder)
+    if here.root is not None and (path.is_absolute() or ".." in path.parts):
+        raise _outside(name, what)
     try:
+        full = here.find(name)
+        if os.path.splitext(os.path.realpath(full))[1] != full.suffix:
+            raise OSError(errno.EINVAL, "it is a link to a file of another kind", name)
         verify_regular(full, MAX_BYTES)
         return _read(full, full.stat().st_mtime_ns)
     except FileNotFoundError:
-        reason, help = "there is no such file", _near(folder, name)
+        reason, help = "there is no such file", _near(here.path, name)
     except UnicodeDecodeError:
         reason, help = "it is no UTF-8 text", "save it as UTF-8"
     except OSError as error:
-        reason, help = str(error.strerror), f"it is looked for in {folder}"
+        if error.errno == errno.EACCES and "outside" in str(error.strerror):
+            raise _outside(name, what) from None
+        reason, help = str(error.strerror), f"it is looked for in {here.path}"
     raise BuiltinError(f"cannot read the {what} {name!r}: {reason}", help)
+
+
+def _outside(name: str, what: str) -> BuiltinError:
+    return BuiltinError(
+        f"the {what} {name!r} lies outside the program's folder",
+        "put it beside the program, or run with --allow-outside if you trust the program",
+    )
 
 
 @lru_cache(maxsize=32)
@@ -89,14 +104,14 @@ def _is_grammar(grammar: str) -> bool:
     return "\n" in grammar or ":" in grammar
 
 
-def schema_text(folder: Path, schema: str) -> str:
+def schema_text(folder: Path | Folder, schema: str) -> str:
     """The text of the schema that `schema=` names (a file of the folder) or is; "" for "", which is any JSON. Raises
     BuiltinError if there is no such file."""
     schema = schema.removeprefix("\ufeff")
     return schema if not schema or _is_schema(schema) else _file(folder, schema, "schema")
 
 
-def grammar_text(folder: Path, grammar: str) -> str:
+def grammar_text(folder: Path | Folder, grammar: str) -> str:
     """The text of the grammar that `grammar=` names (a file of the folder) or is. Raises BuiltinError if there is no
     such file."""
     if not _is_grammar(grammar):
@@ -105,19 +120,22 @@ def grammar_text(folder: Path, grammar: str) -> str:
 
 
 def no_schema(schema: str, reason: str) -> BuiltinError:
-    """What is said of a `schema=` that is none."""
+    """What is said of a `schema=` that is none. A file's words are repeated only if its name says that it is a schema:
+    a stranger's program may name any file beside it."""
     name = "this" if _is_schema(schema) else repr(schema)
-    return BuiltinError(f"{name} is no JSON schema: {reason}", "check it against json-schema.org's draft 2020-12")
+    said = reason if _is_schema(schema) or schema.endswith(".json") else schema_place(reason)
+    return BuiltinError(f"{name} is no JSON schema: {said}", "check it against json-schema.org's draft 2020-12")
 
 
 def no_grammar(grammar: str, reason: str) -> BuiltinError:
-    """What is said of a `grammar=` that is none."""
+    """What is said of a `grammar=` that is none. A file's words are repeated as `no_schema` does."""
     name = "this" if _is_grammar(grammar) else repr(grammar)
     if reason.startswith("it takes"):
         help = "write it shorter: a rule with n optional parts stands for 2^n rules"
         return BuiltinError(f"{name} is too large a grammar: {reason}", help)
     help = 'rules are written `name: ... "text" ...`, terminals `NAME: /pattern/`; one is the rule `start`'
-    return BuiltinError(f"{name} is no Lark grammar: {reason}", help)
+    said = reason if _is_grammar(grammar) or grammar.endswith(".lark") else grammar_place(reason)
+    return BuiltinError(f"{name} is no Lark grammar: {said}", help)
 
 
 @pure(
@@ -126,7 +144,7 @@ def no_grammar(grammar: str, reason: str) -> BuiltinError:
     BOOL,
     needs_folder=True,
 )
-def valid_json(s: str, schema: str, format: bool = True, order: bool = True, *, folder: Path) -> bool:
+def valid_json(s: str, schema: str, format: bool = True, order: bool = True, *, folder: Path | Folder) -> bool:
     """Whether a text is JSON, and fits the schema (a file beside the program, or the schema's own text), its properties
     in the schema's order unless `order` is false, its formats asserted unless `format` is false. A text with U+FFFD,
     which stands for bytes, is none; nor is one nested more than MAX_DEPTH deep."""
@@ -149,7 +167,7 @@ def valid_json(s: str, schema: str, format: bool = True, order: bool = True, *, 
 
 
 @pure("parses", [S, Parameter("grammar", STR)], BOOL, needs_folder=True)
-def parses(s: str, grammar: str, *, folder: Path) -> bool:
+def parses(s: str, grammar: str, *, folder: Path | Folder) -> bool:
     """Whether a Lark grammar (a file beside the program, or the grammar's own text) derives the whole text, its
     terminals read as far as they go. A text with U+FFFD, which stands for bytes, is derived by none."""
     if len(s) > MAX_PARSED:

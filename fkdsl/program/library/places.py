@@ -1,0 +1,50 @@
+"""Where a schema's or a grammar's mistake is, without a word of its file.
+
+A stranger's program may name any file beside it as a schema, and what a library says of it repeats what stands there.
+Of a file that is not named as a schema (.json) or a grammar (.lark) a message gives the place: lines, columns, and the
+words of JSON Schema itself.
+
+>>> schema_place("'hunter2' is not of type 'object', 'boolean' at $.properties.password")
+'the mistake is at properties'
+>>> schema_place("it is no JSON: Expecting value: line 2 column 5 (char 7)")
+'it is no JSON: Expecting value: line 2 column 5 (char 7)'
+>>> grammar_place("unexpected 'hunter2' at line 3, column 9")
+'the mistake is at line 3, column 9'
+"""
+
+from __future__ import annotations
+
+import re
+
+DEMANDS = "two of its demands exclude each other"
+KEYWORDS = frozenset(
+    (
+        *("$ref", "$defs", "$schema", "$id", "$anchor", "definitions", "allOf", "anyOf", "oneOf", "not", "if", "then"),
+        *("else", "properties", "patternProperties", "additionalProperties", "propertyNames", "items", "prefixItems"),
+        *("contains", "type", "enum", "const", "format", "pattern", "minimum", "maximum", "exclusiveMinimum"),
+        *("exclusiveMaximum", "multipleOf", "minLength", "maxLength", "minItems", "maxItems", "uniqueItems"),
+        *("minProperties", "maxProperties", "required", "dependentRequired", "dependentSchemas", "dependencies"),
+        *("unevaluatedProperties", "unevaluatedItems"),
+    )
+)
+PLAIN = re.compile(r"it is no JSON: |it takes |longer than |nested too deep|a schema is an object")
+"""How the reasons begin that are of our own and repeat nothing."""
+
+
+def schema_place(reason: str) -> str:
+    """What may be said of a schema file, of a reason that may repeat its words."""
+    if PLAIN.match(reason):
+        return reason
+    path = re.findall(r"[$\w]+", reason.rpartition(" at $")[2]) if " at $" in reason else []
+    words = [word for word in path if word in KEYWORDS]
+    if words:
+        return f"the mistake is at {' '.join(words)}"
+    return "a $ref of it leads nowhere" if reason.startswith("its $ref") else "it breaks the rules of its draft"
+
+
+def grammar_place(reason: str) -> str:
+    """What may be said of a grammar file that is not named as one."""
+    if PLAIN.match(reason) or reason == "it has no rule `start`":
+        return reason
+    place = re.search(r"line \d+,? column \d+", reason)
+    return f"the mistake is at {place[0]}" if place else "it is none that Lark reads"
