@@ -81,15 +81,9 @@ def load(path: str | Path, *, allow_extern: bool = False, allow_outside: bool = 
 
 
 def parse(
-    text: str,
-    *,
-    name: str = NO_FILE,
-    folder: str | Path = ".",
-    allow_extern: bool = False,
-    allow_outside: bool = False,
+    text: str, *, name: str = NO_FILE, folder: str | Path = ".", allow_extern: bool = False, allow_outside: bool = False
 ) -> Program:
-    """The program that a text says; files that it names are looked for in `folder`, and below it unless
-    `allow_outside`."""
+    """The program that a text says; the files that it names are in `folder`, or below it unless `allow_outside`."""
     return _program(Source(name, text), Path(folder), allow_extern, allow_outside)
 
 
