@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from fkdsl.base.errors import CallError, InternalError
-from fkdsl.base.logspace import Floats
+from fkdsl.base.logspace import Floats, linear
 from fkdsl.base.random import KeyedRng
 from fkdsl.base.value_keys import value_key
 from fkdsl.inference.assess.lookahead import LookAhead
@@ -39,7 +39,8 @@ class Law:
 
     functions: by value, the functions' values there (k,), each in [0, 1], the first of them 1. means: (k,) of Z_hat f:
     Z first. names: (k,) what each is, for reports. probabilities: whether every potential is at most 1. ahead: what
-    is to come from each state, None where it is not known.
+    is to come from each state, None where it is not known. log_scale: nats;
+    means and estimates are over exp of it, since no float may hold them as they are.
     """
 
     functions: Mapping[Hashable, Floats]
@@ -47,6 +48,7 @@ class Law:
     names: tuple[str, ...]
     probabilities: bool
     ahead: LookAhead[Any] | None
+    log_scale: float = 0.0
 
     def quotients(
         self, variant: Variant, steps: Sequence[Step[Any]] | None, end: Floats, bounded: bool
@@ -107,7 +109,7 @@ def check_method(
 ) -> MethodCheck:
     """Runs a variant as the plan says, or until a figure is wrong at level alpha / k."""
     by_step = variant.stepwise and law.ahead is not None
-    bounded = variant.bounded and (law.probabilities or variant.method == "rejection")
+    bounded = law.log_scale == 0.0 and variant.bounded and (law.probabilities or variant.method == "rejection")
     one_sided = not by_step and not bounded
     level = alpha / len(law.means)
     bets = [MeanTest(1.0 if m > 0.0 else 0.0, own_bounds=not one_sided) for m in law.means]
@@ -138,7 +140,7 @@ def check_method(
                 if bet.take(float(x[k]), None if bound is None else float(bound[k])) >= 1.0 / level:
                     mean = float(np.mean([e[k] for e in ends]))
                     wrong = Disagreement(law.names[k], float(law.means[k]), mean, bet.wealth)
-                    return ended(_words(wrong, len(ends)), len(ends), wrong)
+                    return ended(_words(wrong, len(ends), law.log_scale), len(ends), wrong)
     detectable = {}
     for k, name in enumerate(law.names):
         bounds = None if one_sided else [float(b[k]) for _, b in observed if b is not None]
@@ -157,12 +159,13 @@ def estimates(model: FeynmanKac[Any], last: Step[Any], law: Law) -> tuple[Floats
         f = law.functions.get(value_key(model.value(x)))
         if f is None:
             return total, f"it returned {show(model.value(x))!r}, which has probability 0"
-        total += math.exp(lw) * f
+        total += linear(lw - law.log_scale) * f
     return total, ""
 
 
-def _words(wrong: Disagreement, runs: int) -> str:
+def _words(wrong: Disagreement, runs: int, log_scale: float) -> str:
     figure = "Z" if wrong.figure == "Z" else f"Z * {wrong.figure}"
+    figure += f" / e^{log_scale:.6g}" if log_scale else ""
     odds = f"{min(wrong.wealth, 1e300):.1e}"
     return f"{figure} is {wrong.exact:.6g}, its estimates average {wrong.mean:.6g} in {runs} runs (odds {odds} to 1)"
 

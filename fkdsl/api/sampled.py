@@ -17,6 +17,7 @@ from fkdsl.api.engines import Engines
 from fkdsl.api.method_checks import FALSE_ALARM
 from fkdsl.api.outcomes import Line, Settings, shown_figures
 from fkdsl.api.program import DEFAULT_METHOD, MAX_STEPS, Program
+from fkdsl.base.logspace import linear
 from fkdsl.base.random import KeyedRng
 from fkdsl.base.value_keys import value_key
 from fkdsl.inference.assess.sequential import interval, ratio_interval
@@ -45,7 +46,7 @@ class _Sums:
 
     def take(self, model: Any, last: Step[Any]) -> None:
         weighted = [
-            (model.value(x), math.exp(w)) for x, w in zip(last.states, last.log_weights, strict=True) if w > -math.inf
+            (model.value(x), linear(w)) for x, w in zip(last.states, last.log_weights, strict=True) if w > -math.inf
         ]
         self.Z.append(math.fsum(w for _, w in weighted))
         for value, _ in weighted:
@@ -57,6 +58,12 @@ class _Sums:
 
     def intervals(self, bound: float | None) -> dict[str, Interval]:
         """Of Z, log_Z and each event; together they hold at all times but for a probability of FALSE_ALARM."""
+        if not all(map(math.isfinite, self.Z)):  # beyond floats: nothing is known but what is certain
+            return {
+                "Z": (0.0, math.inf),
+                "log_Z": (-math.inf, math.inf),
+                **{f.function: (0.0, 1.0) for f in self.events},
+            }
         alpha = FALSE_ALARM / (1 + len(self.events))
         low, high = interval(self.Z, bound, alpha)
         log_low, log_high = (math.log(z) if z > 0.0 else -math.inf for z in (low, high))

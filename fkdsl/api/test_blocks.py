@@ -20,7 +20,7 @@ from fkdsl.api.outcomes import Line, Outcome, Settings, TestRun, shown_figures
 from fkdsl.api.program import MAX_STEPS, Program
 from fkdsl.api.sampled import sampled_lines
 from fkdsl.base.errors import BudgetEnded, CallError, ProgramError
-from fkdsl.base.logspace import Floats
+from fkdsl.base.logspace import Floats, linear
 from fkdsl.base.value_keys import value_key
 from fkdsl.inference.assess.lookahead import LookAhead, look_ahead
 from fkdsl.inference.assess.sequential import Plan
@@ -38,6 +38,8 @@ from fkdsl.program.guided import Guides
 from fkdsl.program.state import ProgramState
 from fkdsl.program.values import show
 
+FAR = 300.0
+"""Nats from 0 on which Z and the estimates of it are compared by their ratio to the exact one."""
 TABLE_STATES, MODEL_STATES = 20_000, 2_000
 """States that exact enumerates at most, on tables and on other models."""
 DENSITIES = ("normal", "uniform", "beta")
@@ -158,7 +160,7 @@ def _exact_line(
     answers: tuple[Answer, ...],
     values: Mapping[str, Floats],
 ) -> Line:
-    known: dict[str, Any] = {"Z": math.exp(log_Z), "log_Z": log_Z, "support": tuple(a.value for a in answers)}
+    known: dict[str, Any] = {"Z": linear(log_Z), "log_Z": log_Z, "support": tuple(a.value for a in answers)}
     if line.figures and not answers:
         return Line(line.written, "failed", (("Z", "0"),), "Z is 0: nothing is returned, so P and E have no value")
     for figure in line.figures:
@@ -178,7 +180,8 @@ def law_of(
 ) -> Law:
     """What the methods are held to at the end: Z, and each figure, scaled to [0, 1] where it is a number; constants say
     no more than Z."""
-    Z = math.exp(log_Z)
+    log_scale = log_Z if FAR < abs(log_Z) < math.inf else 0.0
+    Z = math.exp(log_Z - log_scale)
     values = figure_values(asked, functions, answers)
     names, columns = ["Z"], [np.ones(len(answers))]
     for figure in asked.figures:
@@ -193,4 +196,4 @@ def law_of(
     p = np.array([a.probability for a in answers])
     means = Z * (p @ f) if len(answers) else np.zeros(len(names))
     table: dict[Hashable, Floats] = {value_key(a.value): row for a, row in zip(answers, f, strict=True)}
-    return Law(table, np.asarray(means, dtype=np.float64), tuple(names), probabilities, None)
+    return Law(table, np.asarray(means, dtype=np.float64), tuple(names), probabilities, None, log_scale)

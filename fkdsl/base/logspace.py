@@ -39,6 +39,14 @@ def log_sum_exp(log_weights: ArrayLike) -> float:
     return top + math.log(float(np.exp(lw - top).sum()))
 
 
+def linear(log_x: float) -> float:
+    """exp(log_x), inf where that is beyond a float: a figure to be shown or compared, never one to go on with."""
+    try:
+        return math.exp(log_x)
+    except OverflowError:
+        return math.inf
+
+
 def normalised(log_weights: ArrayLike) -> Floats:
     """W_i = w_i / sum w, float64 (n,), summing to 1. Raises InternalError when every weight is zero."""
     lw = check_log_weights(log_weights)

@@ -24,8 +24,8 @@ from typing import Any, TypeVar
 
 from numpy.typing import ArrayLike
 
+from fkdsl.base.blocks import Probabilities
 from fkdsl.base.errors import CallError
-from fkdsl.base.logspace import Floats
 from fkdsl.base.random import Key, check_probabilities
 
 T = TypeVar("T")
@@ -60,7 +60,8 @@ class NotAFunction(CallError):
 class EnumeratingRng:
     """A stream that replays decisions and then takes the first outcome of each new one.
 
-    After a run, `taken` holds every decision, `counts` among how many outcomes it was, `probability` that of all.
+    After a run, `taken` holds every decision, `counts` among how many outcomes it was, `probability` and
+    `log_probability` (nats) that of all.
     """
 
     def __init__(self, prefix: tuple[int, ...] = ()) -> None:
@@ -68,9 +69,10 @@ class EnumeratingRng:
         self.taken: list[int] = []
         self.counts: list[int] = []
         self.probability = 1.0
+        self.log_probability = 0.0  # many decisions may be less likely than the smallest float
 
-    def decide(self, probabilities: Sequence[float] | Floats) -> int:
-        """The next decision among outcomes of the given probabilities, none of them zero."""
+    def decide(self, probabilities: Sequence[float] | Probabilities, total: float = 1.0) -> int:
+        """The next decision among outcomes of the given probabilities, none of them zero, that sum to the total."""
         at = len(self.taken)
         outcome = self._prefix[at] if at < len(self._prefix) else 0
         if outcome >= len(probabilities):
@@ -78,13 +80,14 @@ class EnumeratingRng:
         self.taken.append(outcome)
         # A count and not the probabilities: a vocabulary's worth of them for each of its outcomes would not fit.
         self.counts.append(len(probabilities))
-        self.probability *= float(probabilities[outcome])
+        self.probability *= float(probabilities[outcome]) / total
+        self.log_probability += math.log(float(probabilities[outcome])) - math.log(total)
         return outcome
 
     def choice(self, probabilities: ArrayLike) -> int:
         p = check_probabilities(probabilities)
         support = p.nonzero()[0]
-        return int(support[self.decide(p[support] / p.sum())])
+        return int(support[self.decide(p[support], float(p.sum()))])
 
     def uniform(self) -> Any:
         return Interval(self)

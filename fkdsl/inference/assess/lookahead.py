@@ -27,6 +27,9 @@ from fkdsl.inference.search.exact import BATCH, enumerable_step, start
 S = TypeVar("S")
 SLACK = 1e-9
 
+FAR = 300.0
+"""Nats that the potentials of a path may sum to, either way: what is to come is kept as numbers, not as logarithms."""
+
 
 @dataclass(frozen=True)
 class LookAhead(Generic[S]):
@@ -124,11 +127,13 @@ def _forward(
 ) -> tuple[tuple[float, Hashable | None], list[_Level[S]]]:
     """G_0 with the key of s0 (None if it weighs 0), and the levels t = 0, 1, ...: states and their moves."""
     x_0, log_G_0 = start(model)
-    G_0 = math.exp(log_G_0)
-    here: dict[Hashable, S] = {model.key(x_0): x_0} if G_0 > 0.0 else {}
+    if FAR < abs(log_G_0) < math.inf:
+        raise BudgetEnded("potentials too large or too small to go on with as numbers")
+    here: dict[Hashable, S] = {model.key(x_0): x_0} if log_G_0 > -math.inf else {}
     first = next(iter(here), None)
     levels: list[_Level[S]] = []
     t = computed = 0
+    reach = abs(log_G_0) if here else 0.0
     while here:
         level: _Level[S] = _Level()
         after: dict[Hashable, S] = {}
@@ -138,17 +143,22 @@ def _forward(
         t += 1
         if moving:
             check_steps(t, max_steps)
+        farthest = 0.0
         for key, p, x, g in _outcomes(model, moving):
             computed += 1
             if computed > max_states:
                 raise BudgetEnded("too many states to look ahead from")
             if g > -math.inf:
+                farthest = max(farthest, abs(g), abs(ceiling(x)))
+                if reach + farthest > FAR:
+                    raise BudgetEnded("potentials too large or too small to go on with as numbers")
                 to = model.key(x)
                 after.setdefault(to, x)
                 level.moves[key].append((p * math.exp(g), math.exp(ceiling(x)), to))
         levels.append(level)
+        reach += farthest
         here = {**after, **{key: here[key] for key in level.finished}} if moving else {}
-    return (G_0, first), levels
+    return (math.exp(log_G_0), first), levels
 
 
 def _outcomes(model: FeynmanKac[S], moving: Mapping[Hashable, S]) -> Iterator[tuple[Hashable, float, S, float]]:

@@ -9,6 +9,7 @@ import math
 from dataclasses import replace
 
 from fkdsl.base.errors import BudgetEnded
+from fkdsl.base.logspace import linear
 from fkdsl.inference.assess.uncertainty import Unknown
 from fkdsl.inference.result import Answer, Result
 from fkdsl.inference.search.frontier import Explored
@@ -67,6 +68,6 @@ def _between(answer: Answer, log_ratio: float) -> Answer:
     if log_ratio == math.inf:
         return answer
     # With r = F / L: p / (1 + r) and (p + r) / (1 + r).
-    open_share = 1.0 / (1.0 + math.exp(-log_ratio)) if log_ratio < 700.0 else 1.0
+    open_share = 1.0 / (1.0 + linear(-log_ratio))
     low = answer.probability * (1.0 - open_share)
     return replace(answer, low=low, high=min(1.0, low + open_share))

@@ -6,7 +6,6 @@ language model beneath sees batches; states with equal keys are merged by adding
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -119,8 +118,8 @@ def _step_all(model: FeynmanKac[S], t: int, moving: Sequence[tuple[S, float]]) -
         rngs = [EnumeratingRng(prefix) for _, _, prefix in batch]
         states, log_G = enumerable_step(model, rngs, [x for x, _, _ in batch])
         if isinstance(model, Watching):
-            log_weights = [w + math.log(rng.probability) for (_, w, _), rng in zip(batch, rngs, strict=True)]
+            log_weights = [w + rng.log_probability for (_, w, _), rng in zip(batch, rngs, strict=True)]
             model.moved(t, [x for x, _, _ in batch], states, log_weights)
         for (x, w, _), rng, state, g in zip(batch, rngs, states, log_G, strict=True):
-            yield state, w + math.log(rng.probability) + float(g)
+            yield state, w + rng.log_probability + float(g)
             todo.extend((x, w, prefix) for prefix in rng.siblings())

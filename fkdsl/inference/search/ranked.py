@@ -82,7 +82,7 @@ class RankedRng(EnumeratingRng, WeightedRng):
         self.log_p = 0.0
         self.revealed: list[tuple[int, float, Ranked]] = []
 
-    def decide(self, probabilities: Sequence[float] | Floats) -> int:
+    def decide(self, probabilities: Sequence[float] | Probabilities, total: float = 1.0) -> int:
         return self._take(np.asarray(probabilities, dtype=np.float64), 1.0)
 
     def choice(self, probabilities: ArrayLike) -> int:
