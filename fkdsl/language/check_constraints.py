@@ -87,5 +87,5 @@ def _check_grammar(report: Report, given: tree.Literal | None, folder: Folder) -
         return
     mistake = grammar_mistake(text)
     if mistake:
-        refused = no_grammar(grammar, mistake)
+        refused = no_grammar(grammar, mistake, text)
         report.error("FK242", refused.message, given.span, "not a grammar", refused.help)

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from fkdsl.engine.constraints.followed_grammars import ignores, rewritten
 from fkdsl.engine.constraints.languages import GrammarText, JsonText, Language
 from fkdsl.engine.constraints.matchers import UNFORCED, compile_error, examined, json_grammar
+from fkdsl.engine.constraints.patterns import Unsupported
 from fkdsl.engine.constraints.relaxed_schemas import relaxed
 from fkdsl.engine.constraints.weaker_schemas import Weaker
 
@@ -48,10 +50,20 @@ def followed(language: Language) -> Followed:
             except RecursionError:
                 return Followed("", (), "nested too deep")
         case GrammarText(grammar):
-            text = f"{grammar}\n{UNFORCED}"
-            mistake = compile_error(text)
-            return Followed("", (), mistake) if mistake else Followed(text)
+            return _grammar(grammar)
     return Followed("", (), f"no grammar: {language}")
+
+
+def _grammar(grammar: str) -> Followed:
+    text = f"{grammar}\n{UNFORCED}"
+    if not ignores(grammar) and not compile_error(text):
+        return Followed(text)
+    try:
+        text, left = rewritten(grammar)
+    except (ValueError, Unsupported) as error:
+        return Followed("", (), str(error))
+    mistake = compile_error(text)
+    return Followed("", (), mistake) if mistake else Followed(text, left)
 
 
 def _schema(language: JsonText) -> Followed:

@@ -20,21 +20,52 @@ SIZE = 20_000
 
 
 def weaker_search(pattern: str) -> tuple[str, bool]:
-    """(the pattern or a weaker one for llguidance, whether it is the pattern itself). Raises Unsupported."""
+    """(a pattern to be searched for or a weaker one, whether it is the pattern itself). Raises Unsupported."""
+    items, flags = _parsed(pattern)
+    writer = _Writer()
+    return _bounded(writer.sequence(items, flags, top=True)), writer.exact
+
+
+def weaker_terminal(pattern: str) -> tuple[str, bool]:
+    """The same of a terminal's pattern, which matches from where the terminal begins to where it ends."""
+    items, flags = _parsed(pattern)
+    writer = _Writer()
+    return _bounded(writer.sequence(items, flags)), writer.exact
+
+
+class Characters:
+    """Weaker patterns as rules whose terminals are single characters. names: the terminal of each class."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, str] = {}
+
+    def rule(self, pattern: str) -> str:
+        """The right side of a rule that holds all that a pattern matches."""
+        items, flags = _parsed(pattern)
+        return _bounded(_RuleWriter(self.names).sequence(items, flags)) or '""'
+
+
+def _parsed(pattern: str) -> tuple[list[Any], int]:
     from re import _parser  # type: ignore[attr-defined]
 
     try:
         parsed = _parser.parse(pattern)
     except (re.error, OverflowError, RecursionError) as error:
         raise Unsupported(str(error)) from None
-    writer = _Writer()
-    text = writer.sequence(list(parsed), parsed.state.flags, top=True)
+    return list(parsed), parsed.state.flags
+
+
+def _bounded(text: str) -> str:
     if len(text) > SIZE:
         raise Unsupported("too long a pattern")
-    return text, writer.exact
+    return text
 
 
 class _Writer:
+    """Writes a pattern for llguidance. exact: whether nothing was left out."""
+
+    opens, between = "(?:", ""
+
     def __init__(self) -> None:
         self.exact = True
         self.groups: dict[int, str] = {}
@@ -49,7 +80,13 @@ class _Writer:
                 self.exact = False
             else:
                 out.append(self.item(name, value, flags))
-        return "".join(out)
+        return self.between.join(filter(None, out))
+
+    def group(self, text: str) -> str:
+        return f"{self.opens}{text})" if text else ""
+
+    def character(self, runs: Charset) -> str:
+        return _class(runs)
 
     def edge(self, where: str, first: bool, last: bool, flags: int) -> str:
         if not flags & re.MULTILINE:
@@ -63,25 +100,25 @@ class _Writer:
     def item(self, name: str, value: Any, flags: int) -> str:
         match name:
             case "LITERAL" | "NOT_LITERAL" | "IN" | "ANY":
-                return _class(characters(name, value, flags))
+                return self.character(characters(name, value, flags))
             case "BRANCH":
-                return f"(?:{'|'.join(self.sequence(list(b), flags) for b in value[1])})"
+                return self.choice([self.sequence(list(b), flags) for b in value[1]])
             case "SUBPATTERN":
                 number, added, removed, inner = value
                 text = self.sequence(list(inner), (flags | added) & ~removed)
                 if number is not None:
                     self.groups[number] = text
-                return f"(?:{text})"
+                return self.group(text)
             case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT":
                 self.exact = self.exact and name != "POSSESSIVE_REPEAT"
                 least, most, inner = value
                 return self.repeat(int(least), most, list(inner), flags)
             case "ATOMIC_GROUP":
                 self.exact = False
-                return f"(?:{self.sequence(list(value), flags)})"
+                return self.group(self.sequence(list(value), flags))
             case "GROUPREF" if value in self.groups:
                 self.exact = False
-                return f"(?:{self.groups[value]})"
+                return self.group(self.groups[value])
         raise Unsupported(f"a part of it ({name.lower()})")
 
     def repeat(self, least: int, most: Any, inner: list[Any], flags: int) -> str:
@@ -89,7 +126,29 @@ class _Writer:
         if not text:
             return ""
         bound = "" if str(most) == "MAXREPEAT" else str(int(most))
-        return f"(?:{text}){{{least},{bound}}}" if bound != str(least) else f"(?:{text}){{{bound}}}"
+        return f"{self.group(text)}{{{least},{bound}}}" if bound != str(least) else f"{self.group(text)}{{{bound}}}"
+
+    def choice(self, options: list[str]) -> str:
+        return self.group("|".join(options))
+
+
+class _RuleWriter(_Writer):
+    """Writes a pattern as the right side of a rule."""
+
+    opens, between = "(", " "
+
+    def __init__(self, names: dict[str, str]) -> None:
+        super().__init__()
+        self.names = names
+
+    def character(self, runs: Charset) -> str:
+        return self.names.setdefault(_class(runs), f"C{len(self.names)}")
+
+    def choice(self, options: list[str]) -> str:
+        return self.group(" | ".join(option or '""' for option in options))
+
+    def edge(self, where: str, first: bool, last: bool, flags: int) -> str:
+        return ""
 
 
 def _class(runs: Charset) -> str:

@@ -15,6 +15,7 @@ from fkdsl.base.folders import Folder
 from fkdsl.base.surrogates import without_surrogates
 from fkdsl.engine.constraints.followed import LONGEST
 from fkdsl.engine.constraints.languages import JsonText
+from fkdsl.program.library.grammar_dialect import dialect_help
 from fkdsl.program.library.places import grammar_place, schema_place
 from fkdsl.program.library.schemas import derives, fits, grammar_mistake, load_json, nesting, schema_mistake
 from fkdsl.program.library.text import REPLACEMENT
@@ -127,15 +128,16 @@ def no_schema(schema: str, reason: str) -> BuiltinError:
     return BuiltinError(f"{name} is no JSON schema: {said}", "check it against json-schema.org's draft 2020-12")
 
 
-def no_grammar(grammar: str, reason: str) -> BuiltinError:
-    """What is said of a `grammar=` that is none. A file's words are repeated as `no_schema` does."""
+def no_grammar(grammar: str, reason: str, text: str = "") -> BuiltinError:
+    """What is said of a `grammar=` that is none. A file's words are repeated as `no_schema` does. text: the grammar's
+    own, for help with another dialect."""
     name = "this" if _is_grammar(grammar) else repr(grammar)
     if reason.startswith("it takes"):
         help = "write it shorter: a rule with n optional parts stands for 2^n rules"
         return BuiltinError(f"{name} is too large a grammar: {reason}", help)
     help = 'rules are written `name: ... "text" ...`, terminals `NAME: /pattern/`; one is the rule `start`'
     said = reason if _is_grammar(grammar) or grammar.endswith(".lark") else grammar_place(reason)
-    return BuiltinError(f"{name} is no Lark grammar: {said}", help)
+    return BuiltinError(f"{name} is no Lark grammar: {said}", dialect_help(text) or help)
 
 
 @pure(
@@ -175,7 +177,7 @@ def parses(s: str, grammar: str, *, folder: Path | Folder) -> bool:
     text = grammar_text(folder, grammar)
     reason = grammar_mistake(text)
     if reason:
-        raise no_grammar(grammar, reason)
+        raise no_grammar(grammar, reason, text)
     try:
         return REPLACEMENT not in s and derives(text, s)
     except ValueError as error:
