@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fkdsl.base.errors import CallError
+from fkdsl.models.chat_template import render
 from fkdsl.models.plain_text import PlainText
 
 PRIVATE = range(0xE000, 0xF900)
@@ -37,7 +38,12 @@ def templated(tokenizer: Any, name: str, user: str, system: str, encode: PlainTe
     stand_ins = Hidden(marks, f"{tokenizer.chat_template}{user}{system}")
     turns = [{"role": "system", "content": stand_ins.hide(system)}] if system else []
     turns.append({"role": "user", "content": stand_ins.hide(user)})
-    rendered = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    given = {**tokenizer.special_tokens_map, "messages": turns, "tools": None, "documents": None}
+    try:
+        template = tokenizer.get_chat_template()
+    except ValueError as error:
+        raise CallError(f"{name} has no chat template by default: {error}", "use prompt(...)") from None
+    rendered = render(template, {**given, "add_generation_prompt": True}, name)
     known = [mark.id for mark in marks]
     ids: list[int] = []
     for text, mark in split_at(rendered, marks):
