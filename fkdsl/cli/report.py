@@ -24,7 +24,7 @@ def result_text(result: Result, options: Mapping[str, Any], *, top: int = 10, fi
     if filtering:
         for t, answers in enumerate(result.filtering):
             lines += [f"P_{t}", *table(answers, top), ""]
-    lines += [*table(result.posterior, top), ""]
+    lines += [*table(result.posterior, top, _rests_on(result)), ""]
     if result.queries:
         lines += [*query_lines(result.queries), ""]
     settings = settings_text(options) if result.method != "exact" else ""
@@ -35,7 +35,7 @@ def result_text(result: Result, options: Mapping[str, Any], *, top: int = 10, fi
     elif result.log_z_bounds is not None:
         lines.append(_bounds(result, *result.log_z_bounds))
     else:
-        se = "" if exact or result.log_z_se is None else f" ± {_error(result.log_z_se)} ({result.uncertainty.by})"
+        se = "" if exact or result.log_z_se is None else f" ± {_error(result.log_z_se)} ({_by(result)})"
         lines.append(f"log Z {sign} {_nats(result.log_z)}{se}   Z {sign} {_small(result.log_z)}")
     of = options.get("particles", len(result.particles) // result.islands) * result.islands * options.get("sweeps", 1)
     facts = [] if exact else [f"ESS {result.ess:.1f} of {of}"]
@@ -46,6 +46,22 @@ def result_text(result: Result, options: Mapping[str, Any], *, top: int = 10, fi
     lines.append(f"{result.method}({settings})   " + "   ".join(facts))
     lines += [f"note: {note}" for note in result.notes]
     return "\n".join(lines) + "\n"
+
+
+def _by(result: Result) -> str:
+    """By what the error was found, and where log Z lies 19 times in 20 if few islands say it."""
+    by = result.uncertainty.by
+    if result.log_z_interval is None or not result.log_z_se:
+        return by
+    low, high = result.log_z_interval
+    return f"{by}; 95% in {_nats(low)} to {_nats(high)}"
+
+
+def _rests_on(result: Result) -> str:
+    """What is said beside a value that has the whole posterior because a single ancestor has."""
+    if not result.sole or not result.posterior or result.posterior[0].probability < 0.99995:
+        return ""
+    return f"(this rests on one surviving {result.sole})"
 
 
 def _bounds(result: Result, low: float, high: float) -> str:
@@ -77,8 +93,9 @@ def settings_text(options: Mapping[str, Any]) -> str:
                      if k != "moves" or v)  # fmt: skip
 
 
-def table(answers: tuple[Answer, ...], top: int) -> list[str]:
-    """A line for each value: its probability, a bar, and the value, further lines of it indented."""
+def table(answers: tuple[Answer, ...], top: int, rests_on: str = "") -> list[str]:
+    """A line for each value: its probability, a bar, and the value, further lines of it indented. rests_on: a remark on
+    the first value."""
     if not answers:
         return ["(nothing)"]
     highest = answers[0].probability
@@ -88,7 +105,8 @@ def table(answers: tuple[Answer, ...], top: int) -> list[str]:
         first, *more = (show(a.value).splitlines() or [""]) if a.value != "" else ['""']
         bar = "█" * max(1, round(BAR * a.probability / highest))
         between = f"  {a.low:.4f} to {a.high:.4f}" if bounded else ""
-        lines.append(f"{a.probability:7.4f}{between}  {bar:<{BAR}}  {first}")
+        remark = f"   {rests_on}" if rests_on and not lines else ""
+        lines.append(f"{a.probability:7.4f}{between}  {bar:<{BAR}}  {first}{remark}")
         lines += [" " * (BAR + 11 + len(between)) + line for line in more]
     if len(answers) > top:
         rest = math.fsum(a.probability for a in answers[top:])
@@ -123,6 +141,7 @@ def result_json(result: Result, *, filtering: bool = False) -> dict[str, Any]:
         "log_z_se": result.log_z_se,
         "log_z_se_by": result.uncertainty.by,
         "log_z_bounds": _json_bounds(result.log_z_bounds),
+        "log_z_interval": _json_bounds(result.log_z_interval),
         "posterior": [_json_answer(a) for a in result.posterior],
         "particles": [
             {"value": plain(p.value), "log_weight": p.log_weight, "weight": p.weight} for p in result.particles

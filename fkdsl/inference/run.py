@@ -15,7 +15,7 @@ from fkdsl.base.errors import BudgetEnded, CallError, PopulationDied
 from fkdsl.base.logspace import Floats, log_sum_exp
 from fkdsl.base.random import KeyedRng, Rng
 from fkdsl.inference.assess.blame import Account, Watched
-from fkdsl.inference.assess.genealogy import FamilyTree
+from fkdsl.inference.assess.genealogy import FamilyTree, Genealogy
 from fkdsl.inference.assess.uncertainty import Certain, Independent, Islands, Uncertainty, Unknown
 from fkdsl.inference.interface import FeynmanKac, Step
 from fkdsl.inference.methods import DRAFTS, check_available, check_options, moves_paths
@@ -154,6 +154,8 @@ def run(
         method=method,
         log_z=log_sum_exp(log_Z) - math.log(islands),
         log_z_se=uncertainty.log_z_se(),
+        log_z_interval=uncertainty.log_z_interval() if isinstance(uncertainty, Islands) else None,
+        sole=uncertainty.sole if isinstance(uncertainty, Genealogy) and len(log_weights) > 1 else "",
         posterior=merged((v.value, v.weight) for v in values),
         particles=tuple(values),
         ess=final_ess(values),

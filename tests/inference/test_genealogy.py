@@ -211,7 +211,7 @@ def test_few_ancestors_left_are_told():
     """Eight sites and potentials of e^2: the particles soon descend from one."""
     result = run(walk(8, 12, 2.0), "smc", 1, {"particles": 16})
     assert result.uncertainty.roots < 2
-    assert "effective ancestors are left" in result.notes[0]
+    assert "effective ancestors are left: the percentages" in result.notes[0]
 
 
 @given(seed=st.integers(0, 1000), ess=st.sampled_from((0.0, 0.7, 1.0)))

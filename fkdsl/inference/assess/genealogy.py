@@ -37,6 +37,8 @@ SCHEME = "multinomial"
 """The scheme whose children choose independently."""
 MOST = 4096
 """Particles of a resampled population beyond which C is too large to keep."""
+ONE = 1.05
+"""Effective ancestors below which all but rounding descends from one."""
 FEW = 4.0
 """Effective roots below which the estimate is not to be trusted (docs/inference.md, How sure)."""
 ROUNDING = 1e-12
@@ -132,11 +134,18 @@ class Genealogy:
         return 1.0 / max(1.0 - different, 1.0 / self.N)
 
     @property
+    def sole(self) -> str:
+        """What the whole population rests on where that is one: "ancestor" or "particle"; else ""."""
+        if self.roots >= ONE:
+            return ""
+        return "ancestor" if self.resamplings else "particle"
+
+    @property
     def notes(self) -> tuple[str, ...]:
         if self.roots < FEW:
             which = "ancestors" if self.resamplings else "particles"
-            return (f"{self.roots:.1f} effective {which} are left, too few to trust the standard errors: "
-                    "use more particles, or --islands 8",)  # fmt: skip
+            return (f"{self.roots:.1f} effective {which} are left: the percentages are those of about as many "
+                    "independent draws, and too few to trust the standard errors. Use more particles, or --islands 8",)  # fmt: skip
         if self.log_z_se() is None:
             return (f"this run's family tree gives no standard error of log Z (it came out below 0); {ISLANDS}",)
         return ()

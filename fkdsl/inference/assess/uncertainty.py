@@ -20,6 +20,20 @@ FEW_SAMPLES = 5
 """Accepted samples below which their errors are not to be trusted."""
 FEW_ISLANDS = 4
 """Islands with a particle left below which their errors are not to be trusted."""
+DOMINANT = 0.5
+"""The share of Z_hat that makes one island the answer of all."""
+LEAST_LOG = 3.0
+"""Nats below log Z_hat from which on an island's own log Z does not widen the interval: it is too little to matter."""
+_T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+
+
+def t_quantile(df: int) -> float:
+    """The 0.975 quantile of Student's t distribution with df >= 1 degrees of freedom, to 0.003.
+
+    >>> t_quantile(3), round(t_quantile(15), 2), round(t_quantile(10**9), 2)
+    (3.182, 2.13, 1.96)
+    """
+    return _T_975[df - 1] if df <= len(_T_975) else 1.96 + 2.372 / df + 2.82 / df**2
 
 
 class Uncertainty(Protocol):
@@ -133,7 +147,27 @@ class Islands:
             what = f"{alive} of {R} islands have" if alive < R else f"{R} islands are"
             less = "a particle left, " if alive < R else ""
             return (f"{what} {less}too few to trust the standard errors: --islands 8, or more particles",)
+        share = float(np.exp(self.log_Z.max() - log_sum_exp(self.log_Z)))
+        if share > DOMINANT:
+            return (f"one of {R} islands has {share:.0%} of the weight: the percentages and log Z are little more than "
+                    "that island's, and another seed may give others. Use more particles an island",)  # fmt: skip
         return ()
+
+    def log_z_interval(self) -> tuple[float, float] | None:
+        """An interval for log Z, nats, that is to cover it 19 times in 20 although Z_r is skewed and R is small.
+
+        It holds both t intervals: log Z_hat and its standard error, and Cox's for the mean of a log-normal, mean y +
+        s^2/2 of y = log Z_r with variance s^2/R + s^4/(2 (R - 1)) (Zhou and Gao 1997). None below 2 islands.
+        """
+        R, log_Z = len(self.log_Z), np.asarray(self.log_Z)
+        se = self.log_z_se()
+        if se is None:
+            return None
+        center, t = log_sum_exp(log_Z) - math.log(R), t_quantile(R - 1)
+        y = np.maximum(log_Z, center - LEAST_LOG)
+        s2 = float(np.var(y, ddof=1))
+        cox, half = float(y.mean()) + 0.5 * s2, t * math.sqrt(s2 / R + s2 * s2 / (2 * (R - 1)))
+        return min(center - t * se, cox - half), max(center + t * se, cox + half)
 
     def log_z_se(self) -> float | None:
         """The standard deviation of the islands' Z over sqrt(R) and over their mean."""
