@@ -18,17 +18,20 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from fkdsl.api import Program, load, parse, run
     from fkdsl.api.compare import Comparison, compare
+    from fkdsl.base.deadline import Deadline
     from fkdsl.base.errors import (
         BudgetEnded,
         CallError,
         FkdslError,
         InferenceFailed,
         InternalError,
+        Interrupted,
         ModelUnavailable,
         PopulationDied,
         ProgramError,
     )
     from fkdsl.inference.result import Result
+    from fkdsl.inference.unfinished import Unfinished
 
 _HOMES = {
     **dict.fromkeys(("Program", "load", "parse", "run"), "fkdsl.api"),
@@ -40,26 +43,32 @@ _HOMES = {
             "FkdslError",
             "InferenceFailed",
             "InternalError",
+            "Interrupted",
             "ModelUnavailable",
             "PopulationDied",
             "ProgramError",
         ),
         "fkdsl.base.errors",
     ),
+    "Deadline": "fkdsl.base.deadline",
     "Result": "fkdsl.inference.result",
+    "Unfinished": "fkdsl.inference.unfinished",
 }
 __all__ = [
     "BudgetEnded",
     "CallError",
     "Comparison",
+    "Deadline",
     "FkdslError",
     "InferenceFailed",
     "InternalError",
+    "Interrupted",
     "ModelUnavailable",
     "PopulationDied",
     "Program",
     "ProgramError",
     "Result",
+    "Unfinished",
     "__version__",
     "compare",
     "load",

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+from fkdsl.base.deadline import Deadline, DeadlinePassed, until
 from fkdsl.base.errors import PopulationDied, ProgramError
 from fkdsl.base.spans import Span
 from fkdsl.engine.cached_transformer import CachedTransformer
@@ -128,7 +129,14 @@ def conflicts(
 ) -> tuple[Conflict, ...]:
     """Lines that certainly cannot hold: each that cannot alone, each pair of others that cannot together, and where all
     lines cannot but no pair is to blame, a smallest set of them. first: the lines to begin with."""
-    search = _Search(program, engines, time.monotonic() + seconds)
+    with until(Deadline(seconds + AT_ONCE)):
+        try:
+            return _conflicts(_Search(program, engines, time.monotonic() + seconds), first)
+        except DeadlinePassed:
+            return ()
+
+
+def _conflicts(search: _Search, first: Sequence[Span]) -> tuple[Conflict, ...]:
     places = [*(p for p in first if p in search.places), *(p for p in search.places if p not in first)]
     if search.why_dead(search.places) is None and search.lives:
         return ()

@@ -22,7 +22,9 @@ from fkdsl.api.drafts import drafting_of, told
 from fkdsl.api.engines import Engines, ModelReference
 from fkdsl.api.externs import load_externs
 from fkdsl.api.queries import answers
+from fkdsl.api.trace.file import TraceFile
 from fkdsl.api.trace.record import recording
+from fkdsl.base.deadline import Deadline, until
 from fkdsl.base.diagnostics import Diagnostic, near_name
 from fkdsl.base.errors import CallError, ProgramError
 from fkdsl.base.spans import Source, Span
@@ -256,7 +258,7 @@ class Program:
         model: ModelReference | None = None,
         engines: Engines | None = None,
         seed: int = 0,
-        timeout: float | None = None,
+        timeout: float | Deadline | None = None,
         max_steps: int | None = MAX_STEPS,
         filtering: bool = False,
         observer: Observer | None = None,
@@ -264,7 +266,7 @@ class Program:
         target_se: float | None = None,
         budget_tokens: int | None = None,
         budget_seconds: float | None = None,
-        trace: str | Path | None = None,
+        trace: str | Path | TraceFile | None = None,
         resume: str | Path | Mapping[int, Sequence[Step[ProgramState]]] | None = None,
         blame: bool = False,
         queries: Mapping[str, str | Span] | None = None,
@@ -272,13 +274,14 @@ class Program:
     ) -> Result:
         """Weighted samples of the posterior, and an unbiased estimate of Z.
 
-        method and options: as in `infer`; the file's own where they are left out. timeout: seconds. islands: as in
-        fkdsl.inference.run. target_se: standard error of log Z, nats; with it, or with a budget, a pilot finds how
-        many islands there are (fkdsl.inference.samplers.adaptive). trace: a file to write the run down in
-        (docs/trace.md). resume: such a file to go on from, and in; or steps, as in fkdsl.inference.run. filtering:
-        whether the result has every P_t, by the program's own M_t and G_t: no text is then guided across steps. blame:
-        what each line did is in `result.blame`, or in that of PopulationDied. queries: as in `questions`.
-        Raises PopulationDied, BudgetEnded, ProgramError for a mistake that shows only as it runs, CallError.
+        method and options: as in `infer`; the file's own where they are left out. timeout: seconds from when the
+        models are loaded, or a Deadline, whose `cancel` another thread may call. islands: as in fkdsl.inference.run.
+        target_se: standard error of log Z, nats; with it, or with a budget, a pilot finds how many islands there are
+        (fkdsl.inference.samplers.adaptive). trace: a file to write the run down in (docs/trace.md). resume: such a
+        file to go on from, and in; or steps, as in fkdsl.inference.run. filtering: whether the result has every P_t,
+        by the program's own M_t and G_t: no text is then guided across steps. blame: what each line did is in
+        `result.blame`, or in that of PopulationDied. queries: as in `questions`. Raises PopulationDied, ProgramError
+        for a mistake that shows only as it runs, CallError, and BudgetEnded or Interrupted with the population so far.
         """
         questions = self.questions(queries)
         own, own_options = self.method
@@ -305,6 +308,7 @@ class Program:
             for name in self.model_names():
                 _ = record.engines[name]
             engines.watch()
+            deadline = Deadline.of(timeout).begin()
 
             def observe(step: Any) -> None:
                 record.step(step)
@@ -314,7 +318,7 @@ class Program:
             call: dict[str, Any] = {
                 "program": self.name,
                 "observer": observe,
-                "timeout": timeout,
+                "timeout": deadline,
                 "max_steps": max_steps,
                 "filtering": filtering,
                 "merge": "merge" not in self.off,
@@ -330,9 +334,10 @@ class Program:
                         result = run_model(target, chosen, seed, given, islands=islands, resume=record.courses, **call)
             if watch is not None:
                 result = watch.of_result(result)
-            answered, mistakes = answers(self.checked, self.environment, questions, result)
+            with until(deadline):
+                answered, mistakes, late = answers(self.checked, self.environment, questions, result)
             counts, notes = told(guides.drafting)
-            notes = (*result.notes, *notes, *engines.notes())
+            notes = (*result.notes, *late, *notes, *engines.notes())
             result = replace(result, queries=answered, notes=notes, drafts=counts)
             record.end(result)
             if mistakes:

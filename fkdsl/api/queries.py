@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fkdsl.base.deadline import DeadlinePassed
 from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.base.errors import ProgramError
 from fkdsl.base.value_keys import value_key
@@ -24,31 +25,36 @@ from fkdsl.program.values import show
 
 def answers(
     checked: Checked, environment: Callable[[], Environment], questions: Sequence[Question], result: Result
-) -> tuple[dict[str, Estimate], list[Diagnostic]]:
-    """The answer of each question, in order, by its name, and why others have none: an expression without a value.
+) -> tuple[dict[str, Estimate], list[Diagnostic], tuple[str, ...]]:
+    """The answer of each question, in order, by its name, and why others have none: an expression without a value, or,
+    in the notes, the run's deadline.
 
     What exact and beam have found when something ends them is not the posterior: its answers have no error.
     """
     if not questions:
-        return {}, []
+        return {}, [], ()
     if result.log_z_bounds is not None and result.log_z_bounds[0] < result.log_z_bounds[1]:
         result = replace(result, uncertainty=Unknown())
     numbers = NumbersOf(checked, environment(), questions)
     weights = [p.weight for p in result.particles]
     found: dict[str, Estimate] = {}
     mistakes: list[Diagnostic] = []
+    notes: list[str] = []
     for q in questions:
         try:
             y = np.array([numbers(q.name, p.value) for p in result.particles])
         except ProgramError as error:
             mistakes.extend(error.diagnostics)
             continue
+        except DeadlinePassed as passed:
+            notes.append(f"the query `{q.name}` has no answer: time ran out {passed}, while it was worked out")
+            continue
         if q.level is None:
             found[q.name] = result.mean_of(y)
         else:
             se = quantile_se(y, weights, q.level, result.uncertainty.mean_se)
             found[q.name] = Estimate(quantile(y, weights, q.level), se)
-    return found, mistakes
+    return found, mistakes, tuple(notes)
 
 
 class NumbersOf:

@@ -10,7 +10,10 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any, TypeVar
+
+from fkdsl.base.deadline import Deadline, until
 
 T = TypeVar("T")
 FRAMES = 20_000
@@ -29,9 +32,12 @@ def on_deep_stack(call: Callable[[], T]) -> T:
     result: list[Any] = []
     failure: list[BaseException] = []
 
+    deadline, context = Deadline(), copy_context()
+
     def run() -> None:
         try:
-            result.append(call())
+            with until(deadline):
+                result.append(call())
         except BaseException as error:
             failure.append(error)
 
@@ -39,9 +45,13 @@ def on_deep_stack(call: Callable[[], T]) -> T:
         limit, size = sys.getrecursionlimit(), threading.stack_size(STACK)
         sys.setrecursionlimit(max(limit, FRAMES))
         try:
-            thread = threading.Thread(target=run)
+            thread = threading.Thread(target=context.run, args=(run,))
             thread.start()
-            thread.join()
+            try:
+                thread.join()
+            except KeyboardInterrupt:
+                deadline.cancel()
+                raise
         finally:
             sys.setrecursionlimit(limit)
             threading.stack_size(size)

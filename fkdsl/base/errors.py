@@ -8,6 +8,8 @@ FkdslError
     PopulationDied    every particle's weight is zero; log_z is -inf
     BudgetEnded       a bound on time, steps or states ended inference before an answer
   InternalError       we are wrong: please report it                                      exit status 70
+
+Interrupted           Ctrl-C in a run; it is Python's KeyboardInterrupt, and no FkdslError  exit status 130
 """
 
 from __future__ import annotations
@@ -71,7 +73,22 @@ class PopulationDied(InferenceFailed):
 
 
 class BudgetEnded(InferenceFailed):
-    """A bound on time, steps or states ended inference before there was an answer."""
+    """A bound on time, steps or states ended inference before there was an answer. unfinished: what there was instead,
+    an fkdsl.inference.unfinished.Unfinished; None where the run had not begun."""
+
+    def __init__(self, message: str, unfinished: Any = None) -> None:
+        self.message, self.unfinished = message, unfinished
+        super().__init__(message)
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C ended a run. unfinished: as in BudgetEnded. told: whether a person has been told of it already."""
+
+    exit_status = 130
+
+    def __init__(self, unfinished: Any = None) -> None:
+        self.unfinished, self.told = unfinished, False
+        super().__init__("interrupted")
 
 
 class InternalError(FkdslError):

@@ -17,8 +17,9 @@ from importlib import import_module
 from typing import NoReturn
 
 from fkdsl import __version__
+from fkdsl.base.deadline import DeadlinePassed
 from fkdsl.base.diagnostics import near_name
-from fkdsl.base.errors import CallError, FkdslError, InternalError
+from fkdsl.base.errors import BudgetEnded, CallError, FkdslError, InternalError, Interrupted
 from fkdsl.cli.failure import report
 from fkdsl.cli.output import discard, finish, prepare_streams, reason, tell
 from fkdsl.cli.train import add_arguments as add_train
@@ -222,12 +223,16 @@ def _run(given: list[str]) -> int:
             return 0
         # Else argparse would take the file that follows for the name.
         args = _parser().parse_args([f"--no-opt={ALL}" if a == "--no-opt" else a for a in given])
+        args.given = given
         status: int = import_module(COMMANDS[args.command][0]).main(args)
         return status
     except (FkdslError, OSError, SystemExit, GeneratorExit):
         raise
-    except KeyboardInterrupt:
-        tell("interrupted")
+    except DeadlinePassed as passed:
+        raise BudgetEnded(f"time ran out {passed}, before the run began\n  = help: raise --timeout") from None
+    except KeyboardInterrupt as error:
+        if not (isinstance(error, Interrupted) and error.told):
+            tell("interrupted")
         return 130
     except BaseException as error:  # a panic of a library in Rust is no Exception
         if os.environ.get("FKDSL_DEBUG"):

@@ -137,6 +137,7 @@ def result_json(result: Result, *, filtering: bool = False) -> dict[str, Any]:
     found: dict[str, Any] = {
         "program": result.program,
         "method": result.method,
+        "finished": True,
         "log_z": result.log_z,
         "log_z_se": result.log_z_se,
         "log_z_se_by": result.uncertainty.by,

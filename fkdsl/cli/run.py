@@ -8,7 +8,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -17,16 +17,19 @@ from fkdsl.api.blame import conflicts, with_conflicts
 from fkdsl.api.engines import Engines
 from fkdsl.api.hint import Hint, Need
 from fkdsl.api.prefill import adopt
-from fkdsl.base.errors import CallError, PopulationDied, ProgramError
+from fkdsl.api.trace.kept import Kept, kept_trace
+from fkdsl.base.deadline import NEVER, Deadline, DeadlinePassed, until
+from fkdsl.base.errors import BudgetEnded, CallError, Interrupted, PopulationDied, ProgramError
 from fkdsl.base.spans import Source, Span
 from fkdsl.cli.blame import blame_text
 from fkdsl.cli.check import warn, without
-from fkdsl.cli.output import check_file_target, print_json
+from fkdsl.cli.output import check_file_target, print_json, tell
 from fkdsl.cli.progress import RunProgress
 from fkdsl.cli.report import died_json, result_json, result_text
 from fkdsl.cli.stats import stats_json, stats_text
+from fkdsl.cli.unfinished import going_on, unfinished_json, unfinished_text
 from fkdsl.inference.methods import METHODS, check_options, options_of
-from fkdsl.inference.run import check_islands
+from fkdsl.inference.run import check_islands, goes_on
 from fkdsl.inference.samplers.adaptive import Aim
 from fkdsl.program.types import BOOL, FLOAT, INT, STR, Type
 
@@ -34,17 +37,19 @@ UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 def main(args: argparse.Namespace) -> int:
-    program = called_program(args)
-    method, options = method_and_options(program, args)
-    check_options(method, options)
-    check_islands(method, args.islands)
-    aim = called_aim(args)
-    aim.check(method, args.islands)
-    queries = asked(args.queries)
-    program.questions(queries)
-    if args.trace:
-        check_file_target(args.trace, "--trace")
-    warn(program.warnings)
+    deadline = Deadline(args.timeout)
+    with until(Deadline(args.timeout)):  # of what is worked out before the run, which has its own time
+        program = called_program(args)
+        method, options = method_and_options(program, args)
+        check_options(method, options)
+        check_islands(method, args.islands)
+        aim = called_aim(args)
+        aim.check(method, args.islands)
+        queries = asked(args.queries)
+        program.questions(queries)
+        if args.trace:
+            check_file_target(args.trace, "--trace")
+        warn(program.warnings)
     with RunProgress(program.name) as progress:
         engines = called_engines(program, args, progress, metered=args.stats)
         if args.prefill:
@@ -56,20 +61,25 @@ def main(args: argparse.Namespace) -> int:
             hint.watch(step)
 
         wrong: ProgramError | None = None
-        with told_of_death(program, engines, json=args.json):
+        keeps = args.trace is None and args.resume is None and goes_on(method, options) and not aim.asked
+        with (
+            told_of_death(program, engines, deadline, json=args.json),
+            told_of_cut(args),
+            kept_trace(program.name) if keeps else nullcontext(Kept()) as kept,
+        ):
             try:
                 result = program.run(
                     method,
                     engines=engines,
                     seed=args.seed,
-                    timeout=args.timeout,
+                    timeout=deadline,
                     max_steps=args.max_steps,
                     filtering=args.filtering,
                     islands=args.islands,
                     target_se=aim.target_se,
                     budget_tokens=aim.tokens,
                     budget_seconds=aim.seconds,
-                    trace=args.trace,
+                    trace=kept.file if keeps else args.trace,
                     resume=args.resume,
                     observer=observe,
                     blame=args.blame,
@@ -81,7 +91,8 @@ def main(args: argparse.Namespace) -> int:
                     raise
                 result, wrong = error.result, error
         if not args.no_hint and args.islands == 1 and not aim.asked:
-            result = replace(result, notes=(*result.notes, *hints(args, hint.exact_needs(result))))
+            with suppress(DeadlinePassed), until(deadline):
+                result = replace(result, notes=(*result.notes, *hints(args, hint.exact_needs(result))))
         if engines.defaulted:
             result = replace(
                 result, notes=(*result.notes, "no model is named: `tiny`, which ships with fkdsl, was used")
@@ -107,18 +118,44 @@ def main(args: argparse.Namespace) -> int:
 
 
 @contextmanager
-def told_of_death(program: Program, engines: Engines, *, json: bool = False) -> Iterator[None]:
+def told_of_death(
+    program: Program, engines: Engines, deadline: Deadline = NEVER, *, json: bool = False
+) -> Iterator[None]:
     """A run within it that dies prints its blame, and its report names the lines that contradict each other. json: the
     blame goes with what else is known into the error's `answer`."""
     try:
         yield
     except PopulationDied as died:
-        told = died if died.blame is not None else with_conflicts(died, conflicts(program, engines))
+        with until(deadline):
+            told = died if died.blame is not None else with_conflicts(died, conflicts(program, engines))
         if json:
             told.answer = died_json(program.name, told)
         elif told.blame is not None:
             print(blame_text(told.blame), file=sys.stderr)
         raise told from None
+
+
+@contextmanager
+def told_of_cut(args: argparse.Namespace) -> Iterator[None]:
+    """A run within it that is cut short prints its population so far, and how to go on."""
+    try:
+        yield
+    except (BudgetEnded, Interrupted) as error:
+        unfinished = error.unfinished
+        if unfinished is None:
+            raise
+        how = f"go on from here: {going_on(args.given, unfinished.resume)}" if unfinished.resume else ""
+        if not args.json and unfinished.particles:
+            print(unfinished_text(unfinished, args.top), end="", flush=True)
+        if isinstance(error, BudgetEnded):
+            cut = BudgetEnded(error.message + (how and f"; or {how}"), unfinished)
+            cut.answer = unfinished_json(unfinished)
+            raise cut from None
+        if args.json:
+            print_json(unfinished_json(unfinished))
+        tell(f"interrupted past step {unfinished.step}" + (how and f"\n  = help: {how}"))
+        error.told = True
+        raise
 
 
 def hints(args: argparse.Namespace, need: Need | None) -> list[str]:

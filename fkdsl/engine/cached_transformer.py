@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fkdsl.base.blocks import masked_sums
+from fkdsl.base.deadline import check
 from fkdsl.base.errors import CallError, InternalError
 from fkdsl.engine.batching import Job, plan_waves
 from fkdsl.engine.kv_cache import KVCache
@@ -201,6 +202,7 @@ class CachedTransformer:
     def _forward(self, jobs: Sequence[Job]) -> dict[Context, NDArray[Any]]:
         """One batched forward; keeps its segments and rows, and gives the rows wanted."""
         batch = [ForwardRow(self._past(job.base), tuple(n.token for n in job.run), job.positions) for job in jobs]
+        check()
         began = time.perf_counter()
         answers = self.model.forward(batch)
         if self.meter is not None:

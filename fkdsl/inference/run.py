@@ -11,7 +11,8 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from fkdsl.base.errors import BudgetEnded, CallError, PopulationDied
+from fkdsl.base.deadline import Deadline, DeadlinePassed, until
+from fkdsl.base.errors import BudgetEnded, CallError, Interrupted, PopulationDied
 from fkdsl.base.logspace import Floats, log_sum_exp
 from fkdsl.base.random import KeyedRng, Rng
 from fkdsl.inference.assess.blame import Account, Watched
@@ -32,6 +33,7 @@ from fkdsl.inference.search.enclosed import check_found, enclosed, upper_bound
 from fkdsl.inference.search.exact import Level, exact
 from fkdsl.inference.search.frontier import Explored
 from fkdsl.inference.timed import Timed, stop_when
+from fkdsl.inference.unfinished import Unfinished
 
 S = TypeVar("S")
 Observer = Callable[[Any], None]
@@ -39,6 +41,8 @@ Observer = Callable[[Any], None]
 RESUMED = ("smc", "steer", "importance", "local", "alive", "rejection")
 """Methods that go on from any of their steps."""
 DETERMINISTIC = ("exact", "beam")
+GRACE = 0.5
+"""Seconds that a search which has bounds on Z may take to end the step that it is in."""
 
 
 def steps_of(
@@ -87,7 +91,7 @@ def run(
     *,
     program: str = "",
     observer: Observer | None = None,
-    timeout: float | None = None,
+    timeout: float | Deadline | None = None,
     max_steps: int | None = None,
     filtering: bool = False,
     merge: bool = True,
@@ -100,43 +104,73 @@ def run(
 ) -> Result:
     """The Result of a method on a model.
 
-    timeout: seconds. merge: whether smc resamples equal particles as one. islands: independent populations of the
-    method's size, whose mean is Z_hat. partial: whether those that have ended make the answer when time runs out.
-    resume: the steps that each island has behind it, from step 0 on; it goes on from there as if it had never stopped.
-    lazy: exact takes the heaviest outcomes first, and has bounds on Z where something ends it. counts: (model calls,
-    forwarded tokens) so far. account: where what each line does is entered. Raises PopulationDied with a report when
-    every particle's weight is zero, BudgetEnded when time, steps or states end the run.
+    timeout: seconds, or a Deadline, which another thread may cancel. merge: whether smc resamples equal particles as
+    one. islands: independent populations of the method's size, whose mean is Z_hat. partial: whether those that have
+    ended make the answer when time runs out. resume: the steps that each island has behind it, from step 0 on; it
+    goes on from there as if it had never stopped. lazy: exact takes the heaviest outcomes first, and has bounds on Z
+    where something ends it. counts: (model calls, forwarded tokens) so far. account: where what each line does is
+    entered. Raises PopulationDied with a report when every particle's weight is zero, BudgetEnded when time, steps or
+    states end the run, and Interrupted at Ctrl-C: with the population so far.
     """
     check_islands(method, islands)
     began = time.monotonic()
     calls, tokens = counts()
-    stop = stop_when(timeout, check_options("exact", options or {})["max_tokens"], counts) if lazy else None
-    timed = Timed(model, None if lazy else timeout)
+    deadline = Deadline.of(timeout)
+    stop = stop_when(deadline, check_options("exact", options or {})["max_tokens"], counts) if lazy else None
+    timed = Timed(model)
     watched: FeynmanKac[S] = timed if account is None else Watched(timed, account)
     courses: list[Course[S]] = []
-    for island in range(islands):
-        tree = family_tree(model, method, options or {}, merge) if island == 0 else None
-        course = Course(model, method, island, filtering, tree)
-        before = (resume or {}).get(island, ()) if goes_on(method, options or {}) else ()
-        for passed in before[:-1]:
-            course.take(passed)
-        rng: Rng = KeyedRng(seed) if islands == 1 else KeyedRng(seed).split("island", island)
-        start = before[-1] if before else None
-        step: Step[S] | Level[S]
-        try:
-            for step in steps_of(watched, rng, method, options or {}, max_steps, merge, start, stop):
-                begun = step is start
-                if isinstance(step, Step) and island:
-                    step = replace(step, island=island)
-                timed.t = step.t
-                if observer is not None and not begun:
-                    observer(step)
-                course.take(step)
-        except BudgetEnded:
-            if partial and courses and timed.over:
-                break
-            raise
-        courses.append(course)
+
+    def cut(why: str) -> Unfinished:
+        """The population so far."""
+        after_calls, after_tokens = counts()
+        return Unfinished.of(
+            model,
+            [course.last for course in courses if course.begun],
+            program=program,
+            method=method,
+            why=why,
+            step=timed.t,
+            seconds=time.monotonic() - began,
+            seed=seed,
+            model_calls=after_calls - calls,
+            forwarded_tokens=after_tokens - tokens,
+            islands=islands,
+        )
+
+    with until(deadline.later(GRACE) if lazy else deadline):
+        for island in range(islands):
+            tree = family_tree(model, method, options or {}, merge) if island == 0 else None
+            course = Course(model, method, island, filtering, tree)
+            courses.append(course)
+            before = (resume or {}).get(island, ()) if goes_on(method, options or {}) else ()
+            for passed in before[:-1]:
+                course.take(passed)
+            rng: Rng = KeyedRng(seed) if islands == 1 else KeyedRng(seed).split("island", island)
+            start = before[-1] if before else None
+            step: Step[S] | Level[S]
+            try:
+                for step in steps_of(watched, rng, method, options or {}, max_steps, merge, start, stop):
+                    begun = step is start
+                    if isinstance(step, Step) and island:
+                        step = replace(step, island=island)
+                    timed.t = step.t
+                    if observer is not None and not begun:
+                        observer(step)
+                    course.take(step)
+            except DeadlinePassed:
+                if partial and island:
+                    courses.pop()
+                    break
+                if course.begun and isinstance(course.last, Explored):
+                    course.take(replace(course.last, ended=f"timeout={deadline.seconds or 0.0:g}", dead=()))
+                    continue
+                why = f"time ran out {deadline.why}, past step {timed.t}"
+                raise BudgetEnded(f"{why}\n  = help: raise --timeout", cut(why)) from None
+            except BudgetEnded as error:
+                raise BudgetEnded(error.message, cut(error.message.partition("\n")[0])) from None
+            except KeyboardInterrupt:
+                raise Interrupted(cut("it was interrupted")) from None
     islands = len(courses)
     lasts = [course.last for course in courses]
     log_Z = np.array([last.log_Z for last in lasts])
@@ -206,6 +240,11 @@ class Course(Generic[S]):
         self.history: list[tuple[Answer, ...]] = []
         self.proposed = self.accepted = 0
         self._last: Step[S] | Level[S] | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has a population yet."""
+        return self._last is not None
 
     @property
     def last(self) -> Step[S] | Level[S]:

@@ -4,11 +4,10 @@ between two that they yield."""
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Generic, TypeVar
 
-from fkdsl.base.errors import BudgetEnded
+from fkdsl.base.deadline import Deadline, check
 from fkdsl.base.logspace import Floats
 from fkdsl.base.random import Rng
 from fkdsl.inference.interface import Bounded, FeynmanKac
@@ -17,25 +16,19 @@ S = TypeVar("S")
 
 
 class Timed(Generic[S]):
-    """The model itself, but `step` raises BudgetEnded once `timeout` seconds have passed. t: the last step reached."""
+    """The model itself, but `step` raises DeadlinePassed once the current deadline has passed. t: the last step
+    reached."""
 
-    def __init__(self, model: FeynmanKac[S], timeout: float | None) -> None:
-        self._model, self._timeout = model, timeout
-        self._began = time.monotonic()
+    def __init__(self, model: FeynmanKac[S]) -> None:
+        self._model = model
         self.t = 0
         self._log_bound = model.log_bound if isinstance(model, Bounded) else lambda x: math.inf
-
-    @property
-    def over(self) -> bool:
-        """Whether the time has passed."""
-        return self._timeout is not None and time.monotonic() - self._began > self._timeout
 
     def initial(self, rngs: Sequence[Rng]) -> tuple[list[S], Floats]:
         return self._model.initial(rngs)
 
     def step(self, rngs: Sequence[Rng], xp: Sequence[S]) -> tuple[list[S], Floats]:
-        if self.over:
-            raise BudgetEnded(f"time ran out after {self._timeout:g} s, past step {self.t}\n  = help: raise --timeout")
+        check()
         return self._model.step(rngs, xp)
 
     def finished(self, x: S) -> bool:
@@ -54,13 +47,13 @@ class Timed(Generic[S]):
         return self._model.describe(x)
 
 
-def stop_when(timeout: float | None, max_tokens: int, counts: Callable[[], tuple[int, int]]) -> Callable[[], str]:
+def stop_when(deadline: Deadline, max_tokens: int, counts: Callable[[], tuple[int, int]]) -> Callable[[], str]:
     """Why a search is to end now, "" while it is not: its time, or its tokens."""
-    began, tokens = time.monotonic(), counts()[1]
+    tokens = counts()[1]
 
     def stop() -> str:
-        if timeout is not None and time.monotonic() - began > timeout:
-            return f"timeout={timeout:g}"
+        if deadline.passed:
+            return f"timeout={deadline.seconds or 0.0:g}"
         return f"max_tokens={max_tokens}" if counts()[1] - tokens >= max_tokens else ""
 
     return stop

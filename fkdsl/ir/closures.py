@@ -25,8 +25,8 @@ def placed(error: Exception, span: Span) -> Exception:
         case Fault():
             error.span = error.span or span
             return error
-        case BuiltinError(message=message, help=help):
-            return Fault("FK402", message, help, span)
+        case BuiltinError(message=message, help=help, code=code):
+            return Fault(code, message, help, span)
         case NeedRows() | FkdslError():
             return error
         case RecursionError():

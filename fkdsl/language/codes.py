@@ -108,6 +108,7 @@ CODES: dict[str, str] = {
     "FK409": "calls nested too deep",
     "FK410": "a weight that is no number",
     "FK411": "value too large",
+    "FK414": "too much time",
     "FK501": "checked only when the text is complete",
     "FK502": "no text satisfies this",
 }

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from fkdsl.base.deadline import check
 from fkdsl.base.errors import ProgramError
 from fkdsl.base.logspace import Floats
 from fkdsl.base.random import Rng
@@ -131,6 +132,7 @@ class SteeringModel:
         ended: dict[int, tuple[Rng, ProgramState]] = {}
         pending = beginning = list(enumerate(particles))
         while pending:
+            check()
             blocked: list[tuple[int, Running]] = []
             wanted: dict[str, dict[Context, list[Running]]] = {}
             asked: dict[str, dict[Question, list[Running]]] = {}

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fkdsl.base.deadline import current
 from fkdsl.base.logspace import Floats
 from fkdsl.base.random import Rng
 from fkdsl.base.spans import NOWHERE, Span
@@ -72,6 +74,7 @@ class Running:
         self.boundary = False
         self.draws = 0
         self.fuel = limits.instructions
+        self.deadline = current()
         self.status = Status.RUNNING
         self.value: Any = None
         self.died: Span | None = None
@@ -190,8 +193,10 @@ class Running:
                     raise
 
     def burn(self, n: int, span: Span = NOWHERE) -> None:
-        """Counts n instructions against the bound."""
+        """Counts n instructions against the bound. Raises DeadlinePassed if the run is to end."""
         self.fuel -= n
+        if time.monotonic() > self.deadline.end:
+            self.deadline.check()
         if self.fuel < 0:
             raise Fault(
                 "FK405",

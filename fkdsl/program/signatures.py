@@ -34,10 +34,10 @@ REQUIRED = Required()
 
 class BuiltinError(Exception):
     """A built-in was given a value it has no result for (log of a negative, a regex that does not parse): a message
-    and one thing to try. Whoever runs the program adds the place and the particle."""
+    and one thing to try. Whoever runs the program adds the place and the particle. code: of its page in docs/errors."""
 
-    def __init__(self, message: str, help: str = "") -> None:
-        self.message, self.help = message, help
+    def __init__(self, message: str, help: str = "", code: str = "FK402") -> None:
+        self.message, self.help, self.code = message, help, code
         super().__init__(message)
 
 

@@ -91,7 +91,9 @@ def verify_trace(path: Path, raw: bytes) -> None:
 
 
 class TraceFile:
-    """An open trace file, to which one process at a time writes."""
+    """An open trace file, to which one process at a time writes. given_up: whether nothing is written any more."""
+
+    given_up = False
 
     def __init__(self, path: Path) -> None:
         self.path = check_target(path)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from fkdsl.api.engines import Engines
 from fkdsl.api.trace.file import Trace, TraceFile, parse_trace, verify_trace
 from fkdsl.api.trace.header import model_marks, run_header, verify_same_run
 from fkdsl.api.trace.rebuild import Recorded, is_complete, parents, rebuild, token_text
-from fkdsl.base.errors import CallError, PopulationDied
+from fkdsl.base.errors import BudgetEnded, CallError, Interrupted, PopulationDied
 from fkdsl.inference.interface import Step
 from fkdsl.inference.result import Result
 from fkdsl.inference.run import goes_on as method_goes_on
@@ -60,6 +61,11 @@ class Record:
         """Writes the last line: what the run came to."""
         if self._file is not None:
             self._file.add({"result": summary(result)})
+
+    def cut(self, error: BudgetEnded | Interrupted) -> None:
+        """Adds to what a run was cut short with where it can go on from."""
+        if self._file is not None and not self._file.given_up and self._last and error.unfinished is not None:
+            error.unfinished = replace(error.unfinished, resume=str(self._file.path))
 
     def died(self, error: PopulationDied) -> None:
         """Writes the last line of a run that came to nothing."""
@@ -125,7 +131,7 @@ def _finite(x: float) -> float | None:
 def recording(
     program: Program,
     engines: Engines,
-    trace: str | Path | None,
+    trace: str | Path | TraceFile | None,
     resume: Steps | str | Path | None,
     *,
     method: str,
@@ -134,23 +140,29 @@ def recording(
     islands: int | None,
 ) -> Iterator[Record]:
     """The record of a run that is about to begin. trace: the file to write from the beginning; resume: the one to go
-    on with, or steps. islands: None where a pilot finds them. Raises CallError for a file that is of another run, or is
-    no trace."""
+    on with, or steps. A TraceFile is written as it is, and closed. islands: None where a pilot finds them. Raises
+    CallError for a file that is of another run, or is no trace."""
     if trace is None and not isinstance(resume, str | Path):
         yield Record(engines, resume)
         return
-    if trace is not None and resume is not None and not _same_file(trace, resume):
+    if trace is not None and resume is not None and (isinstance(trace, TraceFile) or not _same_file(trace, resume)):
         raise CallError("a run that is resumed is traced in the file that it is resumed from", "leave --trace out")
-    path = Path(resume if isinstance(resume, str | Path) else trace or "")
     places = Places.of(program.feynman_kac(engines=engines).code, _sources(program))
     header = run_header(program, places.sources, engines, method, options, seed, islands)
-    file = TraceFile(path)
+    if isinstance(trace, TraceFile):
+        file = trace
+    else:
+        file = TraceFile(Path(resume if isinstance(resume, str | Path) else trace or ""))
     try:
         record = _begin(file, header, program, engines, places, go_on=resume is not None)
         try:
             yield record
         except PopulationDied as error:
             record.died(error)
+            raise
+        except (BudgetEnded, Interrupted) as error:
+            if method_goes_on(method, options) and islands is not None:
+                record.cut(error)
             raise
     finally:
         file.close()

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fkdsl.base.deadline import Budget, check
 from fkdsl.base.locks import locked
 from fkdsl.engine.constraints.charsets import REPLACEMENT
 from fkdsl.engine.constraints.followed import followed
@@ -25,6 +26,8 @@ from fkdsl.models.vocabulary import Vocabulary
 Mask = NDArray[np.bool_]
 TESTED = 512
 """Tokens that are each tried as a last one; more are all allowed, and the condition decides."""
+SECONDS = 10.0
+"""CPU time for following one text."""
 KEPT = 4_096
 """Matchers kept for each constraint."""
 
@@ -41,11 +44,16 @@ def _fresh(language: Language, vocabulary: Vocabulary) -> Any:
 
 
 def accepts(language: Language, text: str) -> bool:
-    """Whether the whole text is in the language. False if llguidance cannot follow it, or if bytes were no text."""
+    """Whether the whole text is in the language. False if llguidance cannot follow it, or if bytes were no text. Raises
+    OutOfTime where it takes more than SECONDS of CPU time."""
     if chr(REPLACEMENT) in text or any(0xD800 <= ord(c) < 0xE000 for c in text):
         return False
-    matcher = _fresh(language, BYTES).deep_copy()
-    return bool((not text or matcher.consume_tokens(list(text.encode()))) and matcher.is_accepting())
+    matcher, budget = _fresh(language, BYTES).deep_copy(), Budget(SECONDS)
+    for byte in text.encode():
+        budget.check()  # a byte may take a tenth of a second where a grammar is ambiguous
+        if not matcher.consume_token(byte):
+            return False
+    return bool(matcher.is_accepting())
 
 
 class GrammarMasks:
@@ -118,6 +126,7 @@ class GrammarMasks:
         return self._after_bytes(self.matcher(ids[:first]), self.vocabulary.raw(ids[first:])[: -len(pending)]), pending
 
     def _after(self, matcher: Any, token: int) -> Any:
+        check()
         raw = self.vocabulary.tokens[token]
         if matcher is None or not raw:
             return matcher
@@ -141,6 +150,7 @@ class GrammarMasks:
         from llguidance import LLExecutor
         from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask_par
 
+        check()
         missing = [ids for ids in dict.fromkeys(texts) if ids not in self._masks]
         matchers = [(ids, self.matcher(ids)) for ids in missing]
         known = [(ids, m) for ids, m in matchers if m is not None]
@@ -208,6 +218,7 @@ class GrammarMasks:
             return allowed
         matcher, kept = self.matcher(ids), allowed.copy()
         for token in np.flatnonzero(tried).tolist():
+            check()
             kept[token] = _accepts(self._after(matcher, token))
         kept[self._silent] = _accepts(self._before_pending(ids)[0])
         kept[list(self.vocabulary.ends)] = allowed[list(self.vocabulary.ends)]

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from fkdsl.base.deadline import Deadline, until
 from fkdsl.base.errors import BudgetEnded, CallError, PopulationDied
 from fkdsl.base.logspace import log_sum_exp
 from fkdsl.base.random import KeyedRng
@@ -127,34 +128,33 @@ def adaptive_run(
     options: Mapping[str, Any],
     aim: Aim,
     *,
-    timeout: float | None = None,
+    timeout: float | Deadline | None = None,
     counts: Callable[[], tuple[int, int]] = lambda: (0, 0),
     observer: Observer | None = None,
     **others: Any,
 ) -> Result:
     """The Result of as many islands as the aim asks for. observer: called with the steps of the fresh ones only.
-    timeout: seconds, after which the islands that have ended make the answer. others: as `run` takes them.
+    timeout: seconds or a Deadline, after which the islands that have ended make the answer. others: as `run` takes
+    them.
 
     Time, model calls and tokens are those of the pilot too. Raises what `run` raises where not one island ends.
     """
     aim.check(method)
     began, (calls, tokens) = time.monotonic(), counts()
-    ends = None if timeout is None else began + timeout
 
     def island(own: int, limit: float | None, **more: Any) -> Result:
-        left = None if ends is None else max(0.0, ends - time.monotonic())
-        bounds = [bound for bound in (left, limit) if bound is not None]
-        return run(model, method, own, options, timeout=min(bounds, default=None), counts=counts, **others, **more)
+        return run(model, method, own, options, timeout=limit, counts=counts, **others, **more)
 
-    pilot, first = _pilot(island, seed, aim, counts)
-    plan = islands_for(pilot, aim)
-    try:
-        result = island(seed, None, islands=plan.islands, partial=True, observer=observer)
-    except BudgetEnded:
-        if first is None:
-            raise
-        note = "time ran out before a fresh island ended: this is the pilot's first, and not exactly unbiased"
-        result = replace(first, seed=seed, notes=(note, *first.notes))
+    with until(Deadline.of(timeout)):
+        pilot, first = _pilot(island, seed, aim, counts)
+        plan = islands_for(pilot, aim)
+        try:
+            result = island(seed, None, islands=plan.islands, partial=True, observer=observer)
+        except BudgetEnded:
+            if first is None:
+                raise
+            note = "time ran out before a fresh island ended: this is the pilot's first, and not exactly unbiased"
+            result = replace(first, seed=seed, notes=(note, *first.notes))
     after_calls, after_tokens = counts()
     done = replace(
         result,

@@ -1,4 +1,4 @@
-r"""Patterns of the `regex` library, compiled within bounds.
+r"""Patterns of the `regex` library, compiled and matched within bounds.
 
 >>> pattern_mistake("(ab"), pattern_mistake(r"\d{4}"), pattern_mistake("(?:a{9999}){9999}")
 ('missing ) at character 4', '', 'its repeats come to more than 100,000 characters')
@@ -6,17 +6,24 @@ r"""Patterns of the `regex` library, compiled within bounds.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import regex
 
+from fkdsl.base.deadline import current
 from fkdsl.program.signatures import BuiltinError
 
 LONGEST = 5_000
 """Characters of a pattern."""
 WRITTEN_OUT = 100_000
 """Characters of a pattern with its repeats written out, as `regex` does: (?:a{9999}){9999} would take all memory."""
+SECONDS = 1.0
+"""CPU time that a pattern may take on one text."""
+FIRST = 0.1
+"""Seconds of the first try: nearly every match is done by then, and no clock is asked."""
 HELP = "write a pattern of Python's `re`, with a backslash before a bracket or sign that stands for itself"
 _REPEAT = regex.compile(r"\{\s*(\d+)\s*(?:,\s*\d*\s*)?\}")
 _CLASS = regex.compile(r"\[\^?\]?(?:\\.|[^\]\\])*+\]", regex.DOTALL)
@@ -25,10 +32,10 @@ _NOT_READ = regex.compile(r"\(\?(?:#|[a-zA-Z0-9]*[xV])")
 
 
 @lru_cache(maxsize=256)
-def _compile(pattern: str) -> tuple[Any, str]:
+def _compile(pattern: str, longest: int = LONGEST) -> tuple[Any, str]:
     """(what matches, ""), or (None, why `regex` refuses it)."""
-    if len(pattern) > LONGEST:
-        return None, f"longer than {LONGEST:,} characters"
+    if len(pattern) > longest:
+        return None, f"longer than {longest:,} characters"
     if written_out(pattern) > WRITTEN_OUT:
         return None, f"its repeats come to more than {WRITTEN_OUT:,} characters"
     try:
@@ -43,18 +50,48 @@ def _compile(pattern: str) -> tuple[Any, str]:
         return None, str(error) or type(error).__name__
 
 
-def pattern_mistake(pattern: str) -> str:
+def pattern_mistake(pattern: str, longest: int = LONGEST) -> str:
     """Why a text is no pattern, in the library's words; "" if it is one."""
-    return _compile(pattern)[1]
+    return _compile(pattern, longest)[1]
 
 
-def compiled(pattern: str) -> Any:
+def compiled(pattern: str, longest: int = LONGEST) -> Any:
     """The pattern, ready to match. Raises BuiltinError with the library's reason if it is none."""
-    found, mistake = _compile(pattern)
+    found, mistake = _compile(pattern, longest)
     if mistake:
-        shown = pattern if len(pattern) <= 60 else f"{pattern[:57]}..."
-        raise BuiltinError(f"not a pattern: {mistake}: {shown!r}", HELP)
+        raise BuiltinError(f"not a pattern: {mistake}: {_shown(pattern)!r}", HELP)
     return found
+
+
+def timed(match: Callable[..., Any], text: str, *args: Any) -> Any:
+    """match(text, *args), a method of a compiled pattern, within SECONDS of this thread's CPU time and before the
+    current deadline. Raises BuiltinError (FK414) that names the pattern, or DeadlinePassed.
+
+    The library counts the whole process's CPU time, which runs faster than a thread's where there are several. So a
+    match that is over its time is begun again with more, until it has had SECONDS of its own.
+    """
+    try:
+        return match(text, *args, timeout=FIRST)
+    except TimeoutError:
+        pass
+    deadline, seconds = current(), SECONDS
+    while True:
+        deadline.check()
+        began = time.thread_time()
+        try:
+            # Near the deadline it cannot be had, and is only to be ended soon.
+            return match(text, *args, timeout=min(seconds, max(deadline.left / 2, 0.05)))
+        except TimeoutError:
+            if time.thread_time() - began >= 0.9 * SECONDS:
+                pattern = match.__self__.pattern  # type: ignore[attr-defined]
+                message = f"the pattern {_shown(pattern)!r} takes more than {SECONDS:g} s of CPU time"
+                message += f" on a text of {len(text):,} characters"
+                raise BuiltinError(message, "avoid nested repeats such as (a+)+", "FK414") from None
+            seconds *= 2
+
+
+def _shown(pattern: str) -> str:
+    return pattern if len(pattern) <= 60 else f"{pattern[:57]}..."
 
 
 def written_out(pattern: str) -> int:

@@ -13,22 +13,28 @@ The libraries are imported when they are first needed.
 from __future__ import annotations
 
 import json
-import os
 import re
 from functools import lru_cache
 from typing import Any
 
-from fkdsl.base.deadline import OutOfTime, deadline
+from fkdsl.base.deadline import OutOfTime, bounded, check
 from fkdsl.base.deep import on_deep_stack
 from fkdsl.engine.constraints.followed import LONGEST, followed
 from fkdsl.engine.constraints.grammars import accepts, mistake
 from fkdsl.engine.constraints.languages import GrammarText, JsonText
+from fkdsl.program.library.parsing import NOWHERE, build_parser, parses_whole
 from fkdsl.program.library.schema_patterns import with_python_patterns
+from fkdsl.program.library.validation import (
+    build_validator,
+    pattern_mistake_in,
+    validates,
+    verify_schema,
+    working,
+)
+from fkdsl.program.signatures import BuiltinError
 
 SECONDS = 10.0
 """A schema or a grammar may take this long to be read."""
-NOWHERE = os.path.join(os.devnull, "grammar")
-"""Where a grammar is said to stand: else lark looks for `%import .name` beside the main script of the process."""
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}]', re.DOTALL)
 SHOWN = 200
 """Characters of a library's reason that are shown."""
@@ -55,7 +61,7 @@ def _schema(text: str) -> tuple[Any, str]:
     if len(text) > LONGEST:
         return None, f"longer than {LONGEST:,} characters"
     try:
-        with deadline(SECONDS):
+        with working():
             return _validator(with_python_patterns(_json(text))), ""
     except ValueError as error:
         return None, _cut(str(error))
@@ -83,24 +89,26 @@ def _validator(schema: Any) -> Any:
         raise ValueError("its $schema is no text")
     kind: Any = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
     try:
-        kind.check_schema(schema, format_checker=jsonschema.FormatChecker(["regex"]))
+        verify_schema(schema)
     except jsonschema.SchemaError as error:
         where = f" at {error.json_path}" if error.absolute_path else ""
         raise ValueError(f"{_cut(error.message)}{where}") from None
-    _verify_references(schema, kind, REGISTRY)
-    # With a registry the library fetches no reference from the net.
-    return kind(schema, registry=REGISTRY)
+    _verify_parts(schema, kind, REGISTRY)
+    return build_validator(schema)
 
 
-def _verify_references(schema: Any, kind: Any, registry: Any) -> None:
-    """Raises ValueError if a $ref of the schema leads nowhere."""
+def _verify_parts(schema: Any, kind: Any, registry: Any) -> None:
+    """Raises ValueError if a $ref of the schema leads nowhere, or if a pattern cannot be matched."""
     import referencing.exceptions
     from referencing.jsonschema import specification_with
 
     root = specification_with(kind.META_SCHEMA["$schema"]).create_resource(schema)
     todo = [(root, registry.with_resource("", root).resolver_with_root(root))]
     while todo:
+        check()
         here, resolver = todo.pop()
+        if reason := pattern_mistake_in(here.contents):
+            raise ValueError(reason)
         reference = here.contents.get("$ref") if isinstance(here.contents, dict) else None
         if isinstance(reference, str):
             try:
@@ -125,12 +133,10 @@ def fits(s: str, value: Any, language: JsonText) -> bool:
     """Whether a text, which is the JSON of a value, fits a sound schema, as a constraint has it too. Raises ValueError
     if the schema turns out not to be sound."""
     if language.schema:
-        import referencing.exceptions
-
         try:
-            if not on_deep_stack(lambda: _schema(language.schema)[0].is_valid(value)):
+            if not on_deep_stack(lambda: validates(_schema(language.schema)[0], value)):
                 return False
-        except (referencing.exceptions.Unresolvable, re.error) as error:
+        except ValueError as error:
             raise ValueError(_cut(str(error))) from None
         except RecursionError:
             raise ValueError("it refers to itself without end") from None
@@ -167,13 +173,11 @@ def nesting(s: str) -> int:
 @lru_cache(maxsize=16)
 def _grammar(text: str) -> tuple[Any, str]:
     """(the grammar's parser, ""), or (None, why it is no grammar)."""
-    import lark
-
     if len(text) > LONGEST:
         return None, f"longer than {LONGEST:,} characters"
     try:
-        with deadline(SECONDS):
-            return lark.Lark(text, parser="earley", lexer="dynamic", import_paths=[], source_path=NOWHERE), ""
+        with bounded(SECONDS):
+            return build_parser(text), ""
     except OutOfTime as error:
         return None, f"it takes {error} to read"
     except RecursionError:
@@ -208,21 +212,16 @@ def grammar_mistake(text: str) -> str:
 
 def derives(grammar: str, s: str) -> bool:
     """Whether a sound grammar derives a text, as a constraint has it too. ValueError if lark cannot tell."""
-    import lark
-
-    try:
-        _grammar(grammar)[0].parse(s)
-    except lark.exceptions.LarkError:
-        return False
-    except RuntimeError as error:  # its parser's way to say that it cannot tell an empty start from an ignored text
-        raise ValueError(str(error)) from None
-    return _allowed(GrammarText(grammar), s)
+    return parses_whole(_grammar(grammar)[0], s) and _allowed(GrammarText(grammar), s)
 
 
 def _allowed(language: JsonText | GrammarText, s: str) -> bool:
     """Whether llguidance allows a text; true if it cannot follow the language."""
     try:
         return bool(mistake(language)) or accepts(language, s)
+    except OutOfTime as error:
+        message = f"following a text of {len(s):,} characters takes {error}"
+        raise BuiltinError(message, "write it so that a text has few derivations", "FK414") from None
     except UnicodeEncodeError:  # half of a pair of surrogates, which no model's text has
         return False
 
