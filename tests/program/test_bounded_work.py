@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import fkdsl
 from fkdsl.base.deadline import Deadline, DeadlinePassed, until
+from fkdsl.engine.constraints.languages import JsonText
 from fkdsl.program.library import parsing, patterns, schemas, validation
 from fkdsl.program.library.parsing import build_parser, parses_whole
 from fkdsl.program.library.patterns import compiled, timed
@@ -251,7 +252,7 @@ def test_a_pattern_that_only_looks_slow_has_its_answer():
 
 
 def test_texts_that_are_fitted_or_derived_are_as_before():
-    assert fits('"aab"', "aab", '{"pattern": "^a+b$"}')
-    assert not fits('"aac"', "aac", '{"pattern": "^a+b$"}')
+    assert fits('"aab"', "aab", JsonText('{"pattern": "^a+b$"}'))
+    assert not fits('"aac"', "aac", JsonText('{"pattern": "^a+b$"}'))
     assert derives('start: "a"+', "aaa")
     assert not derives('start: "a"+', "b")

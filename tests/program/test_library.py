@@ -67,7 +67,7 @@ def test_sorted_is_ordered_and_a_permutation(xs):
 
 
 def test_a_pattern_that_would_take_for_ever_is_stopped():
-    with pytest.raises(BuiltinError, match="took longer"):
+    with pytest.raises(BuiltinError, match="more than 1 s of CPU time"):
         text.matches("a" * 5000 + "b", r"(a|a|aa)+$")
 
 

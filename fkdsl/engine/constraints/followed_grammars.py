@@ -14,7 +14,7 @@ import json
 import re
 from typing import Any
 
-from fkdsl.base.deadline import OutOfTime, deadline
+from fkdsl.base.deadline import OutOfTime, bounded
 from fkdsl.engine.constraints.matchers import UNFORCED, compile_error
 from fkdsl.engine.constraints.rust_patterns import Characters, weaker_terminal
 
@@ -50,7 +50,7 @@ def _compiled(grammar: str) -> Any:
     import lark
 
     try:
-        with deadline(SECONDS):
+        with bounded(SECONDS):
             return lark.Lark(grammar, parser="earley", lexer="dynamic", import_paths=[])
     except OutOfTime as error:
         raise ValueError(f"it takes {error} to read") from None
