@@ -99,7 +99,7 @@ def table(answers: tuple[Answer, ...], top: int, rests_on: str = "") -> list[str
     if not answers:
         return ["(nothing)"]
     highest = answers[0].probability
-    lines = []
+    lines: list[str] = []
     bounded = any(a.low is not None and a.high is not None and a.high - a.low > 1e-4 for a in answers[:top])
     for a in answers[:top]:
         first, *more = (show(a.value).splitlines() or [""]) if a.value != "" else ['""']

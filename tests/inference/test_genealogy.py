@@ -231,7 +231,7 @@ def coverage(model, n, runs):
     rms of the error of log Z."""
     masses = exact_measure(model)
     z = sum(masses.values())
-    mean = sum(m * site for (_, (_, site)), m in masses.items()) / z
+    mean = sum(m * site for (_, _, site), m in masses.items()) / z
     log_z, means, ratio = [], [], []
     for seed in range(runs):
         result = run(model, "smc", seed, {"particles": n})

@@ -34,7 +34,7 @@ def model(body, table=BITS, returns="str"):
 
 
 def values(m):
-    return {k[1]: v for k, v in exact_measure(m).items()}
+    return {k[1] if isinstance(k, tuple) else k: v for k, v in exact_measure(m).items()}
 
 
 def test_drawing_words_keeps_the_law_of_the_text():

@@ -53,7 +53,7 @@ def test_a_table_reads_back_from_its_text(vocabulary, data):
     )
     masses = exact_measure(program.feynman_kac())
     for token, p in rows[""].items():
-        assert math.isclose(masses[str, token or ""], p, rel_tol=1e-9)
+        assert math.isclose(masses[token or ""], p, rel_tol=1e-9)
 
 
 @pytest.mark.parametrize(("p", "text"), [(0.5, "0.5"), (2 / 3, "2/3"), (1.0, "1.0"), (0.123456, "0.123456")])

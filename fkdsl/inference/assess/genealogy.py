@@ -144,8 +144,8 @@ class Genealogy:
     def notes(self) -> tuple[str, ...]:
         if self.roots < FEW:
             which = "ancestors" if self.resamplings else "particles"
-            return (f"{self.roots:.1f} effective {which} are left: the percentages are those of about as many "
-                    "independent draws, and too few to trust the standard errors. Use more particles, or --islands 8",)  # fmt: skip
+            few = f"{self.roots:.1f} effective {which} are left: the percentages are those of about as many independent"
+            return (f"{few} draws, and too few to trust the standard errors. Use more particles, or --islands 8",)
         if self.log_z_se() is None:
             return (f"this run's family tree gives no standard error of log Z (it came out below 0); {ISLANDS}",)
         return ()
