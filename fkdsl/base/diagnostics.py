@@ -21,6 +21,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from fkdsl.base.shown import shown as escaped
 from fkdsl.base.spans import Span
 
 SHOWN_WIDTH = 120
@@ -70,7 +71,7 @@ def render(diagnostic: Diagnostic) -> str:
     lines.extend(f"{' ' * gutter}= note: {note}" for note in diagnostic.notes)
     if diagnostic.help:
         lines.append(f"{' ' * gutter}= help: {diagnostic.help}")
-    return "\n".join(lines)
+    return escaped("\n".join(lines))
 
 
 def render_all(diagnostics: Iterable[Diagnostic]) -> str:

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fkdsl.base.diagnostics import Diagnostic, render_all
+from fkdsl.base.shown import shown
 
 
 class FkdslError(Exception):
@@ -46,7 +47,7 @@ class CallError(FkdslError, ValueError):
 
     def __init__(self, message: str, help: str = "") -> None:
         self.message, self.help = message, help
-        super().__init__(message + (f"\n  = help: {help}" if help else ""))
+        super().__init__(shown(message + (f"\n  = help: {help}" if help else "")))
 
 
 class ModelUnavailable(CallError):
@@ -69,7 +70,7 @@ class PopulationDied(InferenceFailed):
         self.report = report
         self.details = details or {}
         self.blame: Any = None
-        super().__init__(report)
+        super().__init__(shown(report))
 
 
 class BudgetEnded(InferenceFailed):
@@ -97,4 +98,4 @@ class InternalError(FkdslError):
     exit_status = 70
 
     def __init__(self, message: str) -> None:
-        super().__init__(f"{message} (this is a bug in fkdsl: please report it with the program that shows it)")
+        super().__init__(f"{shown(message)} (this is a bug in fkdsl: please report it with the program that shows it)")

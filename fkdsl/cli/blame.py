@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fkdsl.api.blame import conflict_json, conflict_text, source_text
+from fkdsl.base.shown import one_line
 from fkdsl.inference.assess.blame import Blame, Line
 
 WIDTH = 100
@@ -52,6 +53,7 @@ def _percent(share: float | None) -> str:
 
 
 def _cut(row: str) -> str:
+    row = one_line(row)
     return row if len(row) <= WIDTH else row[: WIDTH - 1] + "…"
 
 

@@ -11,7 +11,7 @@ from fkdsl.base.diagnostics import Diagnostic, render, render_all
 from fkdsl.base.errors import ProgramError
 from fkdsl.cli.failure import diagnostic_json
 from fkdsl.cli.main import ALL
-from fkdsl.cli.output import print_json
+from fkdsl.cli.output import print_json, say
 from fkdsl.ir.printed import explain
 
 
@@ -33,17 +33,17 @@ def _check(files: list[str], *, json: bool, allow_outside: bool) -> int:
         except ProgramError as error:
             errors += error.diagnostics
             diagnostics = error.diagnostics
-            print(render_all(diagnostics), end="\n\n", file=sys.stderr)
+            say(render_all(diagnostics), end="\n\n", file=sys.stderr)
             found.append({"file": file, "ok": False, "diagnostics": [diagnostic_json(d) for d in diagnostics]})
             continue
         warn(diagnostics)
         found.append({"file": file, "ok": True, "diagnostics": [diagnostic_json(d) for d in diagnostics]})
         n = len(diagnostics)
         if not json:
-            print(f"{file}: ok" + (f", {n} warning{'s' if n > 1 else ''}" if n else ""))
+            say(f"{file}: ok" + (f", {n} warning{'s' if n > 1 else ''}" if n else ""))
     n = len(errors)
     if n:
-        print(f"{n} error{'s' if n > 1 else ''}", file=sys.stderr)
+        say(f"{n} error{'s' if n > 1 else ''}", file=sys.stderr)
     if json:
         everything = [d for f in found for d in f["diagnostics"]]
         print_json({"status": 1 if n else 0, "files": found, "diagnostics": everything})
@@ -62,14 +62,14 @@ def _explain(args: argparse.Namespace) -> int:
     if args.program:
         program = program.select(args.program)
     program = without(program, args.no_opt)
-    print(explain(program.ir()), end="")
+    say(explain(program.ir()), end="")
     return 0
 
 
 def warn(warnings: tuple[Diagnostic, ...]) -> None:
     """The warnings, on stderr."""
     for w in warnings:
-        print(render(w), end="\n\n", file=sys.stderr)
+        say(render(w), end="\n\n", file=sys.stderr)
 
 
 def without(program: Program, given: list[str]) -> Program:

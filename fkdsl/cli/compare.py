@@ -10,7 +10,7 @@ from typing import Any
 
 from fkdsl.api.compare import DEFAULT_METHODS, Comparison, Row, check_comparison, compare
 from fkdsl.cli.check import warn
-from fkdsl.cli.output import print_json
+from fkdsl.cli.output import print_json, say
 from fkdsl.cli.progress import RunProgress
 from fkdsl.cli.run import called_engines, called_program
 
@@ -58,7 +58,7 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         print_json(comparison_json(comparison))
     else:
-        print(comparison_text(comparison), end="")
+        say(comparison_text(comparison), end="")
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from fkdsl.cli.output import say
 from fkdsl.cli.progress import RunProgress
 from fkdsl.models.registry import ModelEntry, list_models, model_info, pull
 
@@ -14,16 +15,14 @@ def main(args: argparse.Namespace) -> int:
         wide = max(len(e.name) for e in entries)
         for e in entries:
             where = f"{e.bytes / 1e6:.0f} MB here" if e.here else "not here yet"
-            print(
-                f"{e.name:<{wide}}  {where:<14}  {e.licence:<12}  {e.source}{f'  ({e.problem})' if e.problem else ''}"
-            )
+            say(f"{e.name:<{wide}}  {where:<14}  {e.licence:<12}  {e.source}{f'  ({e.problem})' if e.problem else ''}")
         return 0
     with RunProgress(args.model) as progress:
         if args.action == "pull":
             entry = pull(args.model, progress.loading, source=args.source)
         else:
             entry = model_info(args.model, progress=progress.loading)
-    print(describe(entry), end="")
+    say(describe(entry), end="")
     return 0
 
 

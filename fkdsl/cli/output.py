@@ -19,6 +19,7 @@ from typing import Any, TextIO
 
 from fkdsl.base.errors import CallError
 from fkdsl.base.files import check_target
+from fkdsl.base.shown import shown
 
 PLAIN = {"█": "#", "±": "+-", "…": "...", "─": "-", "—": "-", "→": "->", "≤": "<=", "≥": ">="}
 """What stands for a sign of ours where the terminal's encoding has none."""
@@ -73,10 +74,16 @@ def finish(status: int) -> int:
     return status
 
 
+def say(text: str = "", *, end: str = "\n", file: TextIO | None = None, flush: bool = False) -> None:
+    """What people read, on stdout unless `file` says otherwise: all of it goes through here or `tell`, and so no
+    character of a value, a name or a program's line steers the terminal."""
+    print(shown(text), end=end, file=file, flush=flush)
+
+
 def tell(text: str) -> None:
     """Text on stderr; nothing where stderr cannot be written."""
     try:
-        print(text, file=sys.stderr, flush=True)
+        say(text, file=sys.stderr, flush=True)
     except (OSError, ValueError):
         discard(sys.stderr)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fkdsl.api.prefill import prefill
 from fkdsl.cli.check import warn
-from fkdsl.cli.output import check_file_target
+from fkdsl.cli.output import check_file_target, say
 from fkdsl.cli.progress import RunProgress
 from fkdsl.cli.run import called_engines, called_program
 
@@ -21,5 +21,5 @@ def main(args: argparse.Namespace) -> int:
     tokens = sum(len(c.tokens) for c in made.contexts)
     contexts = f"{len(made.contexts)} prompt{'s' if len(made.contexts) > 1 else ''}"
     size = Path(args.out).stat().st_size
-    print(f"{args.out}: {contexts}, {tokens} tokens, {size / 1e6:.1f} MB")
+    say(f"{args.out}: {contexts}, {tokens} tokens, {size / 1e6:.1f} MB")
     return 0

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
+from fkdsl.base.shown import one_line
+from fkdsl.cli.output import say
 from fkdsl.inference.interface import Step
 from fkdsl.inference.search.frontier import Explored
 from fkdsl.models.progress import Meter, silent
@@ -26,9 +28,9 @@ class RunProgress:
 
             self._progress = Progress(
                 SpinnerColumn(),
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
-                TextColumn("{task.fields[note]}"),
+                TextColumn("{task.fields[note]}", markup=False),
                 TimeElapsedColumn(),
                 console=Console(stderr=True),
                 transient=True,
@@ -50,7 +52,7 @@ class RunProgress:
             with silent(description, total) as meter:
                 yield meter
             return
-        task = self._progress.add_task(description, total=total, note="")
+        task = self._progress.add_task(one_line(description), total=total, note="")
         try:
             yield _TaskMeter(self._progress, task, total)
         finally:
@@ -68,14 +70,14 @@ class RunProgress:
         if self._progress is None:
             return
         if self._task is None:
-            self._task = self._progress.add_task(self.name, total=total, note="")
-        self._progress.update(self._task, completed=done, note=note)
+            self._task = self._progress.add_task(one_line(self.name), total=total, note="")
+        self._progress.update(self._task, completed=done, note=one_line(note))
 
     def print(self, line: str) -> None:
         """A line of output, on stdout, above what is shown."""
         if self._progress is not None:
             self._progress.stop()  # while it is shown it takes what is printed for its own console, on stderr
-        print(line, flush=True)
+        say(line, flush=True)
         if self._progress is not None:
             self._progress.start()
 
@@ -84,7 +86,7 @@ class RunProgress:
         if self._progress is None:
             return
         if self._task is None:
-            self._task = self._progress.add_task(self.name, total=None, note="")
+            self._task = self._progress.add_task(one_line(self.name), total=None, note="")
         if isinstance(step, Step):
             n = len(step.particles)
             note = (

@@ -12,7 +12,8 @@ from typing import Any
 from fkdsl.api.trace.file import read_trace
 from fkdsl.api.trace.replay import Event, Member, Replay, excerpt, outcome, place
 from fkdsl.base.errors import CallError
-from fkdsl.cli.output import print_json
+from fkdsl.base.shown import one_line, shown
+from fkdsl.cli.output import print_json, say
 from fkdsl.cli.report import settings_text, table
 from fkdsl.inference.result import Answer
 from fkdsl.inference.run import DETERMINISTIC
@@ -32,7 +33,7 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         print_json(replay_json(replay, members, chosen, path))
     else:
-        print("\n".join(replay_text(replay, members, chosen, path, args.top)))
+        say("\n".join(replay_text(replay, members, chosen, path, args.top)))
     return 0
 
 
@@ -154,8 +155,8 @@ def _ending(replay: Replay, event: Event) -> list[str]:
             assert event.state.died is not None
             return [f"it died at {replay.where(event.state.died)}: {excerpt(event.state.died)}"]
         case Status.RETURNED:
-            return ["it returned", *(f"    {line}" for line in show(event.state.value).splitlines() or [""])]
-    return ["it is running; its text so far", *(f"    {line}" for line in event.text.splitlines() or [""])]
+            return ["it returned", *(f"    {line}" for line in shown(show(event.state.value)).splitlines() or [""])]
+    return ["it is running; its text so far", *(f"    {line}" for line in shown(event.text).splitlines() or [""])]
 
 
 def _standing(replay: Replay, x: ProgramState) -> str:
@@ -183,7 +184,7 @@ def _signed(nats: float) -> str:
 
 
 def _cut(text: str, width: int = WIDTH) -> str:
-    text = text.replace("\n", "\\n")
+    text = one_line(text)
     return text if len(text) <= width else text[: width - 3] + "..."
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fkdsl.base.errors import PopulationDied
+from fkdsl.base.shown import shown
 from fkdsl.cli.blame import blame_json
 from fkdsl.inference.result import Answer, Estimate, Result
 from fkdsl.inference.run import DETERMINISTIC
@@ -102,7 +103,7 @@ def table(answers: tuple[Answer, ...], top: int, rests_on: str = "") -> list[str
     lines: list[str] = []
     bounded = any(a.low is not None and a.high is not None and a.high - a.low > 1e-4 for a in answers[:top])
     for a in answers[:top]:
-        first, *more = (show(a.value).splitlines() or [""]) if a.value != "" else ['""']
+        first, *more = (shown(show(a.value)).splitlines() or [""]) if a.value != "" else ['""']
         bar = "█" * max(1, round(BAR * a.probability / highest))
         between = f"  {a.low:.4f} to {a.high:.4f}" if bounded else ""
         remark = f"   {rests_on}" if rests_on and not lines else ""

@@ -23,7 +23,7 @@ from fkdsl.base.errors import BudgetEnded, CallError, Interrupted, PopulationDie
 from fkdsl.base.spans import Source, Span
 from fkdsl.cli.blame import blame_text
 from fkdsl.cli.check import warn, without
-from fkdsl.cli.output import check_file_target, print_json, tell
+from fkdsl.cli.output import check_file_target, print_json, say, tell
 from fkdsl.cli.progress import RunProgress
 from fkdsl.cli.report import died_json, result_json, result_text
 from fkdsl.cli.stats import stats_json, stats_text
@@ -106,11 +106,11 @@ def main(args: argparse.Namespace) -> int:
             raise wrong
         print_json(found)
     else:
-        print(result_text(result, check_options(method, options), top=args.top, filtering=args.filtering), end="")
+        say(result_text(result, check_options(method, options), top=args.top, filtering=args.filtering), end="")
         if result.blame is not None:
-            print("\n" + blame_text(result.blame), end="")
+            say("\n" + blame_text(result.blame), end="")
         if args.stats:
-            print("\n" + stats_text(engines), end="")
+            say("\n" + stats_text(engines), end="")
     if wrong is not None:
         sys.stdout.flush()
         raise wrong
@@ -131,7 +131,7 @@ def told_of_death(
         if json:
             told.answer = died_json(program.name, told)
         elif told.blame is not None:
-            print(blame_text(told.blame), file=sys.stderr)
+            say(blame_text(told.blame), file=sys.stderr)
         raise told from None
 
 
@@ -146,7 +146,7 @@ def told_of_cut(args: argparse.Namespace) -> Iterator[None]:
             raise
         how = f"go on from here: {going_on(args.given, unfinished.resume)}" if unfinished.resume else ""
         if not args.json and unfinished.particles:
-            print(unfinished_text(unfinished, args.top), end="", flush=True)
+            say(unfinished_text(unfinished, args.top), end="", flush=True)
         if isinstance(error, BudgetEnded):
             cut = BudgetEnded(error.message + (how and f"; or {how}"), unfinished)
             cut.answer = unfinished_json(unfinished)

@@ -17,7 +17,7 @@ from fkdsl.api.test_blocks import run_test
 from fkdsl.base.diagnostics import render_all
 from fkdsl.base.errors import CallError, ProgramError
 from fkdsl.cli.check import without
-from fkdsl.cli.output import print_json
+from fkdsl.cli.output import print_json, say
 from fkdsl.cli.test_report import failure_text, file_json, summary, verbose_lines
 
 LETTERS = {"passed": ".", "failed": "F", "undecided": "?", "error": "E"}
@@ -49,8 +49,8 @@ def main(args: argparse.Namespace) -> int:
         for f in files:
             for run in f.runs:
                 if run.outcome in ("failed", "error"):
-                    print(failure_text(f.file, run))
-        print(summary(runs, sum(f.error is not None for f in files), seconds))
+                    say(failure_text(f.file, run))
+        say(summary(runs, sum(f.error is not None for f in files), seconds))
     return 1 if wrong else 0 if runs else NONE_FOUND
 
 
@@ -60,19 +60,19 @@ def run_file(file: str, args: argparse.Namespace, settings: Settings) -> FileRun
         program = without(load(file, allow_extern=args.allow_extern, allow_outside=args.allow_outside), args.no_opt)
         program = program.select(args.program) if args.program else program
     except ProgramError as error:
-        print(render_all(error.diagnostics), end="\n\n", file=sys.stderr)
+        say(render_all(error.diagnostics), end="\n\n", file=sys.stderr)
         return FileRun(file, (), error)
     chosen = [t for t in program.checked.tests if args.keyword in t.title]
     if not chosen:
         return FileRun(file, ())
     if not args.json:
-        print(f"{file} ", end="\n" if args.verbose else "", flush=True)
+        say(f"{file} ", end="\n" if args.verbose else "", flush=True)
     runs = []
     for test in chosen:
         runs.append(run_test(program, test, settings))
         if not args.json:
             shown = verbose_lines(runs[-1]) if args.verbose else LETTERS[runs[-1].outcome]
-            print(shown, end="\n" if args.verbose else "", flush=True)
+            say(shown, end="\n" if args.verbose else "", flush=True)
     if not args.json and not args.verbose:
-        print()
+        say()
     return FileRun(file, tuple(runs))

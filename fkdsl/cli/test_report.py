@@ -9,6 +9,7 @@ from typing import Any
 from fkdsl.api.method_checks import FALSE_ALARM, MethodCheck
 from fkdsl.api.outcomes import Line, TestRun
 from fkdsl.base.errors import ProgramError
+from fkdsl.base.shown import one_line
 from fkdsl.cli.failure import diagnostic_json
 
 WIDTH = 80
@@ -17,7 +18,7 @@ WORDS = {"passed": "passed", "failed": "failed", "undecided": "undecided", "erro
 
 def failure_text(file: str, run: TestRun) -> str:
     """What failed of a test: its lines with the figures in them, and the methods that disagree with these."""
-    title = f" {file}: {run.test.title} "
+    title = f" {one_line(file)}: {one_line(run.test.title)} "
     lines = [title.center(WIDTH, "_")]
     if run.error:
         return "\n".join([*lines, run.error, ""])
@@ -42,7 +43,7 @@ def line_text(line: Line) -> list[str]:
 
 def verbose_lines(run: TestRun) -> str:
     """A test's outcome with how it was found, each line that is not passed, and each method with its power."""
-    found = [f"  {run.test.title}  {run.outcome.upper()}  ({run.by or 'not run'}, {run.seconds:.1f} s)"]
+    found = [f"  {one_line(run.test.title)}  {run.outcome.upper()}  ({run.by or 'not run'}, {run.seconds:.1f} s)"]
     for line in run.lines:
         figures = ", ".join(f"{text} = {value}" for text, value in line.figures)
         found.append(f"    {line.outcome:9}  {line.written.span.text}   [{figures}]")

@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     # Imported here: torch takes a second, and every command builds the parser above.
-    from fkdsl.cli.output import check_folder_target
+    from fkdsl.cli.output import check_folder_target, say
     from fkdsl.cli.progress import RunProgress
     from fkdsl.models.tiny.checkpoint import read_links, read_model, save_run, save_weights
     from fkdsl.models.tiny.data import read, split
@@ -71,7 +71,7 @@ def main(args: argparse.Namespace) -> int:
     training, held_out = split(read(args.text, args.documents), args.held_out)
     if args.evaluate:
         file = Path(args.evaluate)
-        print(evaluated(read_model(file), read_links(file), training, held_out))
+        say(evaluated(read_model(file), read_links(file), training, held_out))
         return 0
     if args.save_every < 1:
         raise CallError(f"--save-every {args.save_every} is no number of steps", "at least 1")
@@ -79,8 +79,8 @@ def main(args: argparse.Namespace) -> int:
         raise CallError(f"--link-steps {args.link_steps} is no number of steps", "at least 1, or 0 for no links")
     run = check_run(_run(args, training), training)
     parameters = sum(p.numel() for p in run.model.parameters())
-    print(f"{parameters} parameters; {_size(training)} bytes to train on, {_size(held_out)} held out; step {run.step}")
-    print("\n".join([_heading(run), *map(_line, run.curve)]), flush=True)
+    say(f"{parameters} parameters; {_size(training)} bytes to train on, {_size(held_out)} held out; step {run.step}")
+    say("\n".join([_heading(run), *map(_line, run.curve)]), flush=True)
 
     with RunProgress("training") as progress:
 
