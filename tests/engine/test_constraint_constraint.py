@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fkdsl.engine.constraints.automaton import Automaton
-from fkdsl.engine.constraints.constraint import Constraint, make_constraint, why_not
+from fkdsl.engine.constraints.constraint import Constraint, left_of, make_constraint, why_not
 from fkdsl.engine.constraints.grammars import GrammarMasks
 from fkdsl.engine.constraints.languages import (
     Both,
@@ -58,15 +58,15 @@ def test_no_token_is_refused_that_can_be_completed(parts, until, left):
 
 def test_what_cannot_be_followed_is_left_out_and_said():
     unsound = JsonText('{"$ref": "#/nowhere"}'), GrammarText("start: x")
-    parts = (Matches(r"(a)\1"), Complement(JSON), *unsound, StartsWith("a"))
+    parts = (Matches("(?:a){e<=1}"), Complement(JSON), *unsound, StartsWith("a"))
     constraint = Constraint(Both(parts), "", V)
     assert len(constraint.left_out) == 4
-    assert "back-reference" in constraint.left_out[0]
+    assert "begins no repeat" in constraint.left_out[0]
     assert constraint.mask((), None).tolist() == [True, False, False, False, True, True, False, False]
 
 
 def test_an_alternative_that_cannot_be_followed_leaves_all_of_them_out():
-    for other in (Matches(r"\bx"), JSON):
+    for other in (Matches("(?:x){e<=1}"), JSON):
         constraint = Constraint(Either((Matches("a"), other)), "", V)
         assert len(constraint.left_out) == 1
         assert constraint.mask((), 0) is None
@@ -128,7 +128,9 @@ def refuse_more_than(most):
 
 def test_the_reason_why_a_language_has_no_automaton():
     assert why_not(Matches("a")) == ""
-    assert why_not(Matches(r"a\b")) == "a word boundary"
+    assert why_not(Matches("(?:a){e<=1}")) == "a `{` that begins no repeat"
+    assert why_not(Matches(r"a\b")) == why_not(Matches(r"(a)\1")) == ""
+    assert left_of(Matches(r"(a)\1")) == ("a back-reference",)
     assert why_not(Matches("a?" * 2_000)).startswith("an automaton with")
 
 

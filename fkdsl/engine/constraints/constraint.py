@@ -19,7 +19,15 @@ from fkdsl.engine.constraints.automaton import automaton
 from fkdsl.engine.constraints.expressions import TooComplex
 from fkdsl.engine.constraints.followed import followed
 from fkdsl.engine.constraints.grammars import GrammarMasks, mistake
-from fkdsl.engine.constraints.languages import Both, GrammarText, JsonText, Language, conjuncts, is_regular
+from fkdsl.engine.constraints.languages import (
+    Both,
+    GrammarText,
+    JsonText,
+    Language,
+    conjuncts,
+    is_regular,
+    weaker_parts,
+)
 from fkdsl.engine.constraints.patterns import Unsupported
 from fkdsl.engine.constraints.regular import RegularMasks
 from fkdsl.models.vocabulary import Vocabulary
@@ -47,6 +55,7 @@ class Constraint:
                     self.left_out.append(reason)
                 else:
                     regular.append(part)
+                    self.left_out += weaker_parts(part)
             elif isinstance(part, JsonText | GrammarText) and not mistake(part):
                 self.grammars.append(GrammarMasks(part, until, vocabulary))
                 self.left_out += followed(part).left
@@ -92,7 +101,7 @@ class Constraint:
 def regular_masks(language: Language, vocabulary: Vocabulary) -> RegularMasks | None:
     """The masks of a language whose automaton is known whole and has few states, so that each may have masks of its
     own; None for others."""
-    if not is_regular(language) or why_not(language):
+    if not is_regular(language) or why_not(language) or weaker_parts(language):
         return None
     found = automaton(language)
     return RegularMasks(found, vocabulary) if found.exact and found.explored and found.size <= SMALL else None
@@ -126,6 +135,8 @@ def left_of(language: Language) -> tuple[str, ...]:
         reason = _why_no_part(part)
         if reason:
             found.append(reason)
+        elif is_regular(part):
+            found += weaker_parts(part)
         elif isinstance(part, JsonText | GrammarText):
             found += followed(part).left
     return tuple(found)

@@ -35,6 +35,7 @@ class Algebra:
         self._ids: dict[Node, int] = {n: i for i, n in enumerate(self._nodes)}
         self._nullable: dict[int, bool] = {0: False, 1: True, 2: True}
         self._derived: dict[tuple[int, int], int] = {}
+        self._defined: dict[int, int] = {}
 
     def _make(self, *node: object) -> int:
         found = self._ids.get(node)
@@ -153,6 +154,14 @@ class Algebra:
         classes: frozenset[int] = frozenset().union(*(self._nodes[p][1] for p in symbols))  # type: ignore[arg-type]
         return (parts - symbols) | {self.symbol(classes)}
 
+    def later(self) -> int:
+        """An expression that is defined later on, by others that it is a part of."""
+        return self._make("later", len(self._nodes))
+
+    def define(self, later: int, expression: int) -> None:
+        """What an expression of `later` is; it must read a character before it comes to itself."""
+        self._defined[later] = expression
+
     # -------------------------------------------------------------- derivatives
 
     def nullable(self, a: int) -> bool:
@@ -171,6 +180,8 @@ class Algebra:
                     found = all(self.nullable(p) for p in parts if isinstance(p, int))
                 case ("not", int(inner)):
                     found = not self.nullable(inner)
+                case ("later", _):
+                    found = self.nullable(self._defined[a])
                 case _:
                     raise AssertionError(a)
             self._nullable[a] = found
@@ -203,4 +214,6 @@ class Algebra:
                 return self.intersection(self.derive(p, c) for p in parts if isinstance(p, int))
             case ("not", int(inner)):
                 return self.complement(self.derive(inner, c))
+            case ("later", _):
+                return self.derive(self._defined[a], c)
         raise AssertionError(a)

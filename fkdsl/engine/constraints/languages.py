@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from fkdsl.engine.constraints.charsets import EVERY, REPLACEMENT, Charset, charset, letters, without
 from fkdsl.engine.constraints.expressions import INFINITE, Algebra
+from fkdsl.engine.constraints.pattern_expressions import PatternExpressions, left_in
 from fkdsl.engine.constraints.patterns import Tree, Unsupported, charsets_of, parse_pattern, text_tree
 
 IN_WORD, JOINT = r"[^\W_]", "['\u2019-]"
@@ -157,6 +158,11 @@ def trees_of(language: Language) -> Iterable[Tree]:
             yield from trees_of(inner)
 
 
+def weaker_parts(language: Language) -> list[str]:
+    """What of a regular language is followed by a weaker form alone. Raises Unsupported."""
+    return [*dict.fromkeys(part for tree in trees_of(language) for part in left_in(tree))]
+
+
 def charsets_in(language: Language, until: str) -> list[Charset]:
     """Every set of characters that its automaton tells apart."""
     trees = [*trees_of(language), text_tree(until)]
@@ -182,11 +188,14 @@ class Expressions:
         self.a, self.members = algebra, members
         self.clean = algebra.star(algebra.symbol(members[without(EVERY, REPLACEMENT)]))
 
-    def language(self, language: Language) -> int:
+    def language(self, language: Language, upper: bool = True) -> int:
+        """The expression of a language; of what is not regular a larger one, or, unless `upper`, a smaller one."""
         a = self.a
         match language:
             case Matches(pattern):
-                return a.intersection([self.tree(parse_pattern(pattern)), self.clean])
+                tree = parse_pattern(pattern)
+                found = PatternExpressions(a, self.members, self.tree, tree).expression(upper)
+                return a.intersection([found, self.clean])
             case Texts(texts):
                 return a.intersection([self.texts(texts), self.clean])
             case Contains(part):
@@ -202,13 +211,13 @@ class Expressions:
                 others = a.star(self.all_but(letter))
                 return a.concat(a.repeat(a.concat(others, a.symbol(letter)), least, most), others)
             case EachWord(part=inner):
-                return self.each_word(self.language(inner))
+                return self.each_word(self.language(inner, upper))
             case Both(parts):
-                return a.intersection(map(self.language, parts))
+                return a.intersection([self.language(p, upper) for p in parts])
             case Either(parts):
-                return a.union(map(self.language, parts))
+                return a.union([self.language(p, upper) for p in parts])
             case Complement(part=inner):
-                return a.complement(self.language(inner))
+                return a.complement(self.language(inner, not upper))
         raise Unsupported("a schema or a grammar inside `or` or `not`")
 
     def each_word(self, language: int) -> int:
@@ -248,9 +257,6 @@ class Expressions:
                 return a.union(map(self.tree, parts))
             case "repeat", (inner, least, most):
                 return a.repeat(self.tree(inner), least, INFINITE if most == -1 else most)
-            case "ahead", (inner, must, rest):
-                begins = a.concat(self.tree(inner), a.EVERYTHING)
-                return a.intersection([begins if must else a.complement(begins), self.tree(rest)])
         raise AssertionError(tree.operator)
 
     def drawn(self, language: int, until: str) -> int:

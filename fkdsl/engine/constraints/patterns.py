@@ -1,7 +1,8 @@
-r"""Patterns of the `regex` library as expressions: the part of them that is regular.
+r"""Patterns of the `regex` library as trees: all that is regular in them, and a weaker form of what is not.
 
-What is not (back-references, look-behind, word boundaries, atomic groups, fuzzy matches) raises `Unsupported` with what
-it is; such a pattern is checked when the text is complete.
+A back-reference stands for any text of its group, a long look-behind for no demand at all, an atomic group for a
+plain one unless its options are of fixed lengths; what only `regex` reads (fuzzy matches, recursion) raises
+`Unsupported`, and such a pattern is checked when the text is complete.
 
 The standard library's parser reads the pattern; what it and `regex` read differently is refused here.
 """
@@ -18,6 +19,7 @@ from typing import Any
 import regex
 
 from fkdsl.engine.constraints.charsets import Charset, charset
+from fkdsl.engine.constraints.regex_syntax import python_syntax
 
 LONGEST = 5_000
 """Characters of a pattern that is read."""
@@ -35,15 +37,19 @@ class Unsupported(Exception):
 class Tree:
     """A parsed pattern: an operator and its parts.
 
-    set (a Charset), seq (trees), alt (trees), repeat (tree, least, most; -1 for no bound), ahead (the tree that what
-    follows must begin with, whether it must, the trees that follow).
+    set (a Charset), seq (trees), alt (trees), repeat (tree, least, most; -1 for no bound); and assertions, which read
+    nothing: ahead (the tree that what follows begins with, whether it must), behind (a Charset that the last character
+    is in, whether it must), boundary (the Charset of words, whether it must), start, end (the Charset of newlines if
+    one may come yet, else None); weaker (a tree that holds more, what it stands for).
     """
 
     operator: str
     parts: tuple[Any, ...]
 
 
+ASSERTIONS = ("ahead", "behind", "boundary", "start", "end", "weaker")
 EMPTY_TEXT = Tree("seq", ())
+NEWLINE: Charset = ((10, 11),)
 
 
 @lru_cache(maxsize=256)
@@ -51,7 +57,11 @@ def parse_pattern(pattern: str) -> Tree:
     """The tree of a pattern. Raises Unsupported."""
     if len(pattern) > LONGEST:
         raise Unsupported(f"the pattern is longer than {LONGEST:,} characters")
-    if re.sub(_READ_ALIKE, "", pattern).count("{"):
+    try:
+        written = python_syntax(pattern)
+    except (regex.error, ValueError) as error:
+        raise Unsupported(str(error)) from None
+    if re.sub(_READ_ALIKE, "", written).count("{"):
         raise Unsupported("a `{` that begins no repeat")
     if "[:" in re.sub(r"(?s)\\.", "", pattern):
         raise Unsupported("a class with a name")
@@ -60,8 +70,8 @@ def parse_pattern(pattern: str) -> Tree:
 
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            parsed = _parser.parse(pattern)
-        tree = _Reader(parsed.state.flags).sequence(list(parsed), parsed.state.flags, top=True)
+            parsed = _parser.parse(written)
+        tree = _Reader(parsed.state.flags).sequence(list(parsed), parsed.state.flags)
         regex.compile(pattern)
     except (re.error, ImportError, Warning, OverflowError, RecursionError) as error:
         raise Unsupported(f"a part that only the `regex` library reads ({error})") from None
@@ -73,24 +83,12 @@ def parse_pattern(pattern: str) -> Tree:
 class _Reader:
     def __init__(self, flags: int) -> None:
         self.seen, self.times = 0, 1
+        self.groups: dict[int, Tree] = {}
         self.check(flags)
 
-    def sequence(self, items: list[Any], flags: int, *, top: bool = False, start: bool = True) -> Tree:
-        parts: list[Tree] = []
-        for at, (operator, value) in enumerate(items):
-            name = str(operator)
-            if name == "AT":
-                self.edge(str(value), start and at == 0, at == len(items) - 1, top)
-            elif name in ("ASSERT", "ASSERT_NOT"):
-                direction, inner = value
-                if direction < 0 or not top:
-                    raise Unsupported("a look-behind" if direction < 0 else "a look-ahead inside a group")
-                rest = self.sequence(items[at + 1 :], flags, top=True, start=start and at == 0)
-                parts.append(Tree("ahead", (self.sequence(list(inner), flags), name == "ASSERT", rest)))
-                break
-            else:
-                parts.append(self.item(name, value, flags))
-        return parts[0] if len(parts) == 1 else Tree("seq", tuple(parts))
+    def sequence(self, items: list[Any], flags: int) -> Tree:
+        parts = tuple(self.item(str(operator), value, flags) for operator, value in items)
+        return parts[0] if len(parts) == 1 else Tree("seq", parts)
 
     def check(self, flags: int) -> None:
         """Raises Unsupported for flags that the libraries take differently: for x, `regex` skips other spaces; beside
@@ -101,12 +99,25 @@ class _Reader:
         if self.seen & re.IGNORECASE and self.seen & re.ASCII:
             raise Unsupported("the flags a and i together")
 
-    def edge(self, where: str, first: bool, last: bool, top: bool) -> None:
-        """`^` and `$` say nothing new at the ends of a full match; elsewhere they are not read."""
-        begins = where in ("AT_BEGINNING", "AT_BEGINNING_STRING") and first
-        ends = where in ("AT_END", "AT_END_STRING") and last
-        if not (top and (begins or ends)):
-            raise Unsupported("a word boundary" if "BOUNDARY" in where else "`^` or `$` inside the pattern")
+    def edge(self, where: str, flags: int) -> Tree:
+        match where:
+            case "AT_BEGINNING" | "AT_BEGINNING_STRING":
+                return Tree("start", ())
+            case "AT_END":
+                return Tree("end", (NEWLINE,))
+            case "AT_END_STRING":
+                return Tree("end", (None,))
+            case "AT_BOUNDARY" | "AT_NON_BOUNDARY":
+                word = charset(r"(?a)\w" if flags & re.ASCII else r"\w")
+                return Tree("boundary", (word, where == "AT_BOUNDARY"))
+        raise Unsupported(f"a part of it ({where.lower()})")
+
+    def around(self, direction: int, inner: Tree, must: bool) -> Tree:
+        if direction > 0:
+            return Tree("ahead", (inner, must))
+        if inner.operator == "set":
+            return Tree("behind", (inner.parts[0], must))
+        return Tree("weaker", (EMPTY_TEXT, "a look-behind of more than a character"))
 
     def item(self, name: str, value: Any, flags: int) -> Tree:
         match name:
@@ -115,11 +126,26 @@ class _Reader:
             case "BRANCH":
                 return Tree("alt", tuple(self.sequence(list(b), flags) for b in value[1]))
             case "SUBPATTERN":
-                _, added, removed, inner = value
+                number, added, removed, inner = value
                 self.check(added)
                 kept = flags & ~_ALPHABETS if added & _ALPHABETS else flags
-                return self.sequence(list(inner), (kept | added) & ~removed)
-            case "MAX_REPEAT" | "MIN_REPEAT":
+                group = self.sequence(list(inner), (kept | added) & ~removed)
+                if number is not None:
+                    self.groups[number] = group
+                return group
+            case "AT":
+                return self.edge(str(value), flags)
+            case "ASSERT" | "ASSERT_NOT":
+                return self.around(value[0], self.sequence(list(value[1]), flags), name == "ASSERT")
+            case "ATOMIC_GROUP":
+                return atomic(self.sequence(list(value), flags))
+            case "GROUPREF" if value in self.groups:
+                return Tree("weaker", (self.groups[value], "a back-reference"))
+            case "GROUPREF_EXISTS":
+                _, yes, no = value
+                options = (self.sequence(list(yes), flags), self.sequence(list(no or []), flags))
+                return Tree("weaker", (Tree("alt", options), "a test of a group"))
+            case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT":
                 least, most, inner = value
                 bound = -1 if str(most) == "MAXREPEAT" else int(most)
                 outside, self.times = self.times, self.times * max(int(least), 1)
@@ -127,18 +153,46 @@ class _Reader:
                     raise Unsupported(f"a part that is repeated more than {REPEATED:,} times")
                 found = Tree("repeat", (self.sequence(list(inner), flags), int(least), bound))
                 self.times = outside
-                return found
-        raise Unsupported(_NAMES.get(name, f"a part of it ({name.lower()})"))
+                return possessive(found) if name == "POSSESSIVE_REPEAT" else found
+        raise Unsupported(f"a part of it ({name.lower()})")
+
+
+def atomic(tree: Tree) -> Tree:
+    """`(?>...)`: of its options the first that fits, and no way back. Where all are of fixed lengths, an option is
+    taken unless an earlier one fits."""
+    if tree.operator == "seq" and tree.parts:
+        *first, last = tree.parts
+        if last.operator == "alt" and all(map(_is_fixed, first)):
+            return Tree("seq", (*first, atomic(last)))
+    options = tree.parts if tree.operator == "alt" else (tree,)
+    if not all(map(_is_fixed, options)):
+        return Tree("weaker", (tree, "an atomic group"))
+    kept = []
+    for i, option in enumerate(options):
+        kept.append(Tree("seq", (*(Tree("ahead", (earlier, False)) for earlier in options[:i]), option)))
+    return Tree("alt", tuple(kept))
+
+
+def possessive(repeat: Tree) -> Tree:
+    """A repeat that takes as much as it can: of single characters, until none fits or the bound is reached."""
+    inner, least, most = repeat.parts
+    if inner.operator != "set":
+        return Tree("weaker", (repeat, "a possessive repeat"))
+    stops = Tree("ahead", (inner, False))
+    if most == -1:
+        return Tree("seq", (repeat, stops))
+    full = Tree("repeat", (inner, most, most))
+    if most <= least:
+        return full
+    return Tree("alt", (full, Tree("seq", (Tree("repeat", (inner, least, most - 1)), stops))))
+
+
+def _is_fixed(tree: Tree) -> bool:
+    return tree.operator == "set" or (tree.operator == "seq" and all(map(_is_fixed, tree.parts)))
 
 
 _ALPHABETS = re.ASCII | re.UNICODE
 """Flags of which the inner one alone holds."""
-_NAMES = {
-    "GROUPREF": "a back-reference",
-    "GROUPREF_EXISTS": "a test of a group",
-    "POSSESSIVE_REPEAT": "a possessive repeat",
-    "ATOMIC_GROUP": "an atomic group",
-}
 _CATEGORIES = {
     "CATEGORY_DIGIT": r"\d",
     "CATEGORY_NOT_DIGIT": r"\D",
@@ -186,8 +240,9 @@ def text_tree(text: str) -> Tree:
 
 def charsets_of(tree: Tree) -> Iterable[Charset]:
     """Every set in a tree."""
-    if tree.operator == "set":
-        yield tree.parts[0]
+    if tree.operator in ("set", "behind", "boundary", "end"):
+        if tree.parts[0] is not None:
+            yield tree.parts[0]
         return
     todo = list(tree.parts)
     while todo:
