@@ -85,12 +85,14 @@ def assert_unbiased(
     limit: int = 2_000_000,
     **options: Any,
 ) -> None:
-    """E[Z_hat] = Z and E[sum w f] = Z E[f] for every f, exactly: the method is run for every outcome of its draws.
+    """E[Z_hat] = Z and E[sum w f] = Z E[f] for every f, exactly: the method is run for every outcome of its draws. Of a
+    program, Z and E[f] are found without the optimiser.
 
     method: the name of one, with its options (few particles unless they say otherwise), or a function of a stream that
     yields Steps. model: takes the place of a program's default language model. limit: outcomes visited at most,
     past which it raises TooManyOutcomes.
     """
+    target = parse(target) if isinstance(target, str) else target
     feynman_kac = as_model(target, model)
     if isinstance(method, str):
         name, sampler = method, named_sampler(feynman_kac, method, options)
@@ -98,16 +100,31 @@ def assert_unbiased(
         raise CallError(f"options go with a method's name, not with a function: {', '.join(options)}")
     else:
         name, sampler = "method", method
-    truth = exact_measure(feynman_kac)
+    truth = measure_as_written(target, model)
     assert_same_masses(expected_measure(feynman_kac, sampler, limit), truth, tolerance, (f"E[{name}]", "exact"))
 
 
 def assert_same_measure(a: Target, b: Target, tolerance: float = 1e-10, *, model: ModelReference | None = None) -> None:
     """Two models, or programs, denote the same measure over their values: the licence of a rewriting.
 
-    model: takes the place of both programs' default language model.
+    model: takes the place of both programs' default language model. Of a program, what is optimised must have the
+    measure of what is written, too.
     """
-    assert_same_masses(exact_measure(as_model(a, model)), exact_measure(as_model(b, model)), tolerance)
+    truths = []
+    for target in (a, b):
+        target = parse(target) if isinstance(target, str) else target
+        truths.append(measure_as_written(target, model))
+        if isinstance(target, Program):
+            optimised = exact_measure(as_model(target, model))
+            assert_same_masses(optimised, truths[-1], tolerance, ("optimised", "as written"))
+    assert_same_masses(*truths, tolerance)
+
+
+def measure_as_written(target: FeynmanKac[Any] | Program, model: ModelReference | None = None) -> dict[Hashable, float]:
+    """The measure of a model, or of a program without the optimiser: a mistake of a pass cannot be in it."""
+    if isinstance(target, Program):
+        target = target.without()
+    return exact_measure(as_model(target, model))
 
 
 def as_model(target: Target, model: ModelReference | None = None) -> FeynmanKac[Any]:

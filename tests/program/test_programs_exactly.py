@@ -30,22 +30,25 @@ def short(text):
 @settings(max_examples=25)
 @given(text=program_texts().map(short), n=st.integers(1, 2))
 def test_smc_is_unbiased_for_drawn_programs(text, n):
-    model = fkdsl.parse(text).feynman_kac()
-    assert_unbiased(model, lambda rng: smc(model, rng, n, 1.0))
+    program = fkdsl.parse(text)
+    model = program.feynman_kac()
+    assert_unbiased(program, lambda rng: smc(model, rng, n, 1.0))
 
 
 @settings(max_examples=25)
 @given(text=program_texts().map(short))
 def test_steer_is_unbiased_for_drawn_programs(text):
-    model = fkdsl.parse(text).feynman_kac()
-    assert_unbiased(model, lambda rng: steer(model, rng, 1, 2))
+    program = fkdsl.parse(text)
+    model = program.feynman_kac()
+    assert_unbiased(program, lambda rng: steer(model, rng, 1, 2))
 
 
 @settings(max_examples=25)
 @given(text=program_texts())
 def test_importance_is_unbiased_for_drawn_programs(text):
-    model = fkdsl.parse(text).feynman_kac()
-    assert_unbiased(model, lambda rng: importance(model, rng, 1))
+    program = fkdsl.parse(text)
+    model = program.feynman_kac()
+    assert_unbiased(program, lambda rng: importance(model, rng, 1))
 
 
 HARD = """
@@ -71,8 +74,9 @@ program main() -> str:
     ],
 )
 def test_methods_are_unbiased_for_a_program_with_three_particles(method):
-    model = fkdsl.parse(HARD).feynman_kac()
-    assert_unbiased(model, lambda rng: method(model, rng))
+    program = fkdsl.parse(HARD)
+    model = program.feynman_kac()
+    assert_unbiased(program, lambda rng: method(model, rng))
 
 
 def test_z_of_a_hidden_markov_model_is_the_forward_algorithms():
