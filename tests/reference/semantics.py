@@ -1,0 +1,385 @@
+"""What docs/language.md says of language models, contexts and draws, as plain Python: no code of fkdsl's is used here.
+
+A `Machine` runs one path of a program: it is given the choices to make, and notes what else could have been chosen.
+`measure` runs every path and adds up what each returned value weighs.
+"""
+
+import codecs
+import math
+import re
+from dataclasses import dataclass, field
+from functools import cache
+
+
+class Dead(Exception):
+    """The weight is zero."""
+
+
+class Mistake(Exception):
+    """The program does what it may not: fkdsl reports it, and a measure has no meaning."""
+
+
+class Returned(Exception):
+    def __init__(self, value):
+        self.value = value
+
+
+@dataclass(frozen=True)
+class Tok:
+    """A drawn token; compared by its text, an end with ends alone."""
+
+    id: int
+    text: str
+    end: bool = False
+
+    def __eq__(self, other):
+        if isinstance(other, Tok):
+            return self.end == other.end and (self.end or self.text == other.text)
+        return isinstance(other, str) and not self.end and self.text == other
+
+    __hash__ = None
+
+
+EOS = Tok(-1, "", True)
+
+
+def decoded(raw, final):
+    return codecs.getincrementaldecoder("utf-8")("replace").decode(raw, final)
+
+
+class Table:
+    """rows: {suffix bytes: {id: its probability, where that is positive}}; tokens: the bytes of each id; ends: ids that
+    end a text."""
+
+    def __init__(self, tokens, ends, rows, texts=None):
+        self.tokens, self.ends = tuple(tokens), frozenset(ends)
+        self.rows = {k: {i: p for i, p in enumerate(v) if p > 0} for k, v in rows.items()}
+        self.texts = texts  # of a table in a program, whose text is cut at characters
+        self.identity = self.tokens, self.ends
+
+    def row(self, ids):
+        return self.row_after(b"".join(self.tokens[i] for i in ids))
+
+    def row_after(self, raw):
+        return self.rows[max((s for s in self.rows if raw.endswith(s)), key=len)]
+
+    def encode(self, text):
+        """The longest token at each place, else the bytes of a character."""
+        units = text if self.texts is not None else text.encode()
+        ids, at = [], 0
+        known = self.texts if self.texts is not None else {t: i for i, t in enumerate(self.tokens[:-256]) if t}
+        while at < len(units):
+            fits = [t for t in known if units.startswith(t, at)]
+            if fits:
+                best = max(fits, key=len)
+                ids.append(known[best])
+                at += len(best)
+            else:
+                unit = units[at].encode() if self.texts is not None else units[at : at + 1]
+                ids += [len(self.tokens) - 256 + b for b in unit]
+                at += 1
+        return tuple(ids)
+
+
+class Bytes:
+    """The byte view of a table: p(next byte | bytes so far) by every way to cut the bytes into tokens."""
+
+    def __init__(self, table):
+        self.table = table
+        self.tokens, self.ends = (*(bytes([b]) for b in range(256)), b""), frozenset({256})
+        self.identity = "bytes"
+        self.letters = sorted({b for w in table.tokens[:-256] for b in w})
+        self.row_after = cache(self._row_after)
+
+    def encode(self, text):
+        return tuple(text.encode())
+
+    def row(self, ids):
+        return self.row_after(b"".join(self.tokens[i] for i in ids))
+
+    def _written(self, raw):
+        """The row after some bytes as (token bytes, probability, whether it ends the text)."""
+        row = self.table.row_after(raw)
+        real = [(self.table.tokens[i], p, i in self.table.ends) for i, p in row.items()]
+        real = [(w, p, end) for w, p, end in real if w or end]
+        total = math.fsum(p for _, p, _ in real)
+        return [(w, p / total, end) for w, p, end in real] if total > 0 else []
+
+    def cover(self, raw, done=b""):
+        """The probability that a text begins with raw, after `done`."""
+        if not raw:
+            return 1.0
+        total = 0.0
+        for w, p, end in self._written(done):
+            if not end and w.startswith(raw):
+                total += p
+            elif not end and raw.startswith(w):
+                total += p * self.cover(raw[len(w) :], done + w)
+        return total
+
+    def ended(self, raw, done=b""):
+        """The probability that a text is raw and ends there."""
+        total = 0.0
+        for w, p, end in self._written(done):
+            if end and not raw:
+                total += p
+            elif not end and raw and raw.startswith(w):
+                total += p * self.ended(raw[len(w) :], done + w)
+        return total
+
+    def _row_after(self, raw):
+        mass = self.cover(raw)
+        if not mass > 0:
+            raise Mistake("a byte view after bytes that its table cannot write")
+        row = {b: self.cover(raw + bytes([b])) / mass for b in self.letters} | {256: self.ended(raw) / mass}
+        return {i: p for i, p in row.items() if p > 0}
+
+
+class Context:
+    def __init__(self, model, ids):
+        self.model, self.ids, self.start, self.done, self.pending = model, tuple(ids), len(ids), False, None
+        self.skip = len(self.raw())
+
+    def fork(self):
+        twin = Context(self.model, ())
+        twin.__dict__.update(self.__dict__)
+        return twin
+
+    def raw(self):
+        return b"".join(self.model.tokens[i] for i in self.ids)
+
+    @property
+    def text(self):
+        return decoded(self.raw()[self.skip :], self.done)
+
+    @property
+    def tokens(self):
+        return len(self.ids) - self.start
+
+    def row(self):
+        if self.done:
+            raise Mistake("a draw from a finished context")
+        row = self.model.row(self.ids)
+        if self.pending is None:
+            return row
+        return normal({i: p for i, p in row.items() if goes_on(self.model.tokens[i]) == self.pending})
+
+    def append(self, i):
+        self.ids = (*self.ids, i)
+        self.done, self.pending = self.done or i in self.model.ends, None
+
+    def add(self, text):
+        """`lm += text`: no weight; a finished context goes on after it."""
+        for i in self.encode(text):
+            self.append(i)
+            self.done = i in self.model.ends
+
+    def encode(self, value):
+        if isinstance(value, Tok):
+            if value.end:
+                return (min(self.model.ends),)
+            if value.id < len(self.model.tokens) and decoded(self.model.tokens[value.id], False) == value.text:
+                return (value.id,)
+            value = value.text
+        return self.model.encode(value)
+
+    def along(self, ids):
+        """The probability of tokens as the next ones."""
+        ahead, p = self.fork(), 1.0
+        for i in ids:
+            p *= ahead.row().get(i, 0.0)
+            ahead.ids, ahead.pending = (*ahead.ids, i), None
+        return p
+
+
+def goes_on(raw):
+    first = raw.decode("utf-8", "replace")[:1]
+    return bool(first) and (first.isalnum() or first in "'\u2019-_\ufffd")
+
+
+def normal(row):
+    total = math.fsum(row.values())
+    return {i: p / total for i, p in row.items() if p > 0} if total > 0 else {}
+
+
+@dataclass
+class Mix:
+    """A distribution of tokens: its row, and the contexts that append what comes of it."""
+
+    row: dict
+    contexts: list
+
+    @staticmethod
+    def of(d):
+        return d if isinstance(d, Mix) else Mix(d.row(), [d])
+
+    def times(self, other):
+        row = normal({i: p * other.row.get(i, 0.0) for i, p in self.row.items()})
+        return Mix(row, self.contexts + other.contexts)
+
+    def power(self, exponent):
+        return Mix(normal({i: p**exponent for i, p in self.row.items()}), self.contexts)
+
+    @staticmethod
+    def mixture(parts, weights):
+        total = math.fsum(weights)
+        ids = sorted({i for m in parts for i in m.row})
+        row = {i: math.fsum(w / total * m.row.get(i, 0.0) for w, m in zip(weights, parts, strict=True)) for i in ids}
+        return Mix(row, [c for m in parts for c in m.contexts])
+
+    def distinct(self):
+        found = []
+        for c in self.contexts:
+            if all(c is not other for other in found):
+                found.append(c)
+        return found
+
+
+@dataclass
+class Machine:
+    """One path. functions: the program's, by name; script: the choices to make; taken: those made, with how many there
+    were."""
+
+    functions: dict
+    script: tuple = ()
+    taken: list = field(default_factory=list)
+    weight: float = 1.0
+    steps: int = 0
+
+    def choose(self, probabilities):
+        """One of the outcomes {outcome: probability}; its probability is weighed."""
+        possible = [i for i, p in probabilities.items() if p > 0]
+        if not possible:
+            raise Dead
+        at = self.script[len(self.taken)] if len(self.taken) < len(self.script) else 0
+        self.taken.append((at, len(possible)))
+        self.weight *= probabilities[possible[at]]
+        return possible[at]
+
+    def weigh(self, factor):
+        self.weight *= factor
+        if not self.weight > 0:
+            raise Dead
+
+    # ------------------------------------------------------------------ draws
+
+    def token(self, d):
+        mix = Mix.of(d)
+        i = self.choose(mix.row)
+        contexts = mix.distinct()
+        for c in contexts:
+            c.append(i)
+        model = contexts[0].model
+        return Tok(i, decoded(model.tokens[i], False), i in model.ends)
+
+    def observe_token(self, value, d):
+        mix = d()
+        contexts = mix.distinct()
+        if isinstance(value, Tok) and value.end:
+            ends = contexts[0].model.ends
+            p = math.fsum(mix.row.get(i, 0.0) for i in ends)
+            for c in contexts:
+                c.append(min(ends))
+            self.weigh(p)
+            return
+        for i in contexts[0].encode(value):
+            mix = d()
+            p = mix.row.get(i, 0.0)
+            for c in contexts:
+                c.append(i)
+            self.weigh(p)
+
+    def choice(self, c, options):
+        ids = [c.encode(o) for o in options]
+        k = self.choose(normal({n: c.along(path) for n, path in enumerate(ids)}))
+        for i in ids[k]:
+            c.append(i)
+        return options[k]
+
+    def observe_choice(self, value, c, options):
+        if value not in options:
+            raise Dead
+        masses = normal({o: c.along(c.encode(o)) for o in options})
+        for i in c.encode(value):
+            c.append(i)
+        self.weigh(masses.get(value, 0.0))
+
+    def text(self, c, until, most):
+        if c.done:
+            raise Mistake("text of a finished context")
+        start, stop = len(c.text), c.tokens + most
+        while c.tokens < stop:
+            t = self.token(c)
+            s = c.text[start:]
+            if t.end:
+                return s
+            if until and until in s:
+                return s[: s.index(until)]
+        return c.text[start:]
+
+    def word(self, c, most):
+        if c.done:
+            raise Mistake("a word of a finished context")
+        start, stop, more = len(c.text), c.tokens + most, True
+        while more and c.tokens < stop:
+            t = self.token(c)
+            s = c.text[start:]
+            if t.end:
+                break
+            if words(s):
+                more = s[-1:].isalnum() or s[-1:] in ("_", "'", "-")
+                if more:
+                    row = c.row()
+                    on = math.fsum(p for i, p in row.items() if goes_on(c.model.tokens[i]))
+                    off = math.fsum(p for i, p in row.items() if not goes_on(c.model.tokens[i]))
+                    more = self.choose({False: off, True: on})
+                    c.pending = more
+        return " ".join(words(c.text[start:]))
+
+
+def words(s):
+    return re.findall(r"[^\W_]+(?:['\u2019-][^\W_]+)*", s)
+
+
+def key(value):
+    """Equal for answers that are the same value of the same type."""
+    if isinstance(value, bool) or value is None:
+        return ("bool", value)
+    if isinstance(value, int):
+        return ("int", value)
+    if isinstance(value, float):
+        return ("float", value)
+    if isinstance(value, list | tuple):
+        return ("list", *map(key, value))
+    if hasattr(value, "items"):
+        return ("record", *sorted((k, key(v)) for k, v in value.items()))
+    if hasattr(value, "end"):
+        return ("end",) if value.end else ("str", value.text)  # a token of an answer counts by its text
+    return ("str", value)
+
+
+class TooMany(Exception):
+    """The program has more paths than are worth while."""
+
+
+def measure(program, most):
+    """{key of a returned value: its mass}, by every path of a program. most: paths at most."""
+    functions = {f.name: f for f in program.functions}
+    found, script, paths = {}, (), 0
+    while True:
+        machine = Machine(functions, script)
+        paths += 1
+        if paths > most:
+            raise TooMany
+        try:
+            program.run(machine)
+        except Dead:
+            pass
+        except Returned as done:
+            found[key(done.value)] = found.get(key(done.value), 0.0) + machine.weight
+        taken = machine.taken
+        while taken and taken[-1][0] + 1 == taken[-1][1]:
+            taken.pop()
+        if not taken:
+            return found
+        script = (*(at for at, _ in taken[:-1]), taken[-1][0] + 1)
