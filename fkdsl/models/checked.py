@@ -4,20 +4,13 @@
     error = cache_error(model, law, "float32")  # "" or what is wrong, in words
 
 A renamed argument that a module swallows, positions off by one, or padding that is seen show here, before any answer
-rests on them. It takes some eight forwards of a few tokens, so what came out is remembered in the cache folder:
-
-    known = remembered(key)                     # "" the first time that a family, versions, precision, device meet
-    remember(key, "decoder")
+rests on them. It takes some eight forwards of a few tokens, so what came out is remembered
+(fkdsl.models.check_memory) by family, versions, precision and device.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
 from collections.abc import Mapping
-from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 
 from fkdsl.base.errors import CallError
-from fkdsl.models.cache import cache_root, make_private
 from fkdsl.models.interface import ForwardRow, LanguageModel, Past
 from fkdsl.models.tokenized import not_a_number
 
@@ -44,9 +36,6 @@ ALLOWED = {
 
 FEWEST = 4
 """Tokens of a context that the probes need."""
-
-FORMAT = 1
-"""Of what is remembered; another one after a change of the check or of a way through a model."""
 
 
 def probes(vocabulary: int, longest: int | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -120,32 +109,3 @@ def _asked(
 def _distance(log_p: NDArray[Any], log_q: NDArray[Any]) -> float:
     """The total variation between two rows of log-probabilities."""
     return float(0.5 * np.abs(np.exp(log_p.astype(np.float64)) - np.exp(log_q.astype(np.float64))).sum())
-
-
-# ------------------------------------------------------------------ memory
-
-
-def remembered(key: Mapping[str, Any]) -> str:
-    """What `remember` was told of a key on this machine; "" if nothing, or nothing that can be read."""
-    try:
-        said = json.loads(_file(key).read_text("utf-8"))
-        return str(said["way"]) if said["key"] == dict(key) else ""
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return ""
-
-
-def remember(key: Mapping[str, Any], way: str) -> None:
-    """Writes which way was found right; where the cache folder cannot be written, the next load checks again."""
-    path = _file(key)
-    try:
-        make_private(path.parent)
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
-            json.dump({"key": dict(key), "way": way}, file)
-        os.replace(file.name, path)
-    except OSError:
-        return
-
-
-def _file(key: Mapping[str, Any]) -> Path:
-    text = json.dumps({"format": FORMAT, **key}, sort_keys=True)
-    return cache_root() / "checks" / f"{blake2b(text.encode(), digest_size=12).hexdigest()}.json"

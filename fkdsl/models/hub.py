@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import re
@@ -15,6 +16,8 @@ from pathlib import Path
 
 from fkdsl.base.errors import CallError, ModelUnavailable
 from fkdsl.base.files import read_file, read_text
+from fkdsl.models.cache import sha256_of
+from fkdsl.models.check_memory import remember, remembered
 from fkdsl.models.progress import Progress, silent, watch_growth
 from fkdsl.models.reference import MOST, HubReference, check_folder
 
@@ -26,6 +29,9 @@ _WANTED = re.compile(
     r"|tokenizer[\w.-]*\.(json|model)|tokenizer\.model|special_tokens_map\.json|added_tokens\.json"
     r"|vocab\.(json|txt)|merges\.txt|chat_template\.(jinja|json)|README\.md"
 )
+
+
+_DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,40 @@ def fetch(reference: HubReference, progress: Progress = silent) -> Path:
 
     Raises ModelUnavailable with the reason (no network, no such model, gated), CallError if it may not be loaded.
     """
-    return find_cached(reference) or _download(reference, progress)
+    folder = find_cached(reference) or _download(reference, progress)
+    verify_blobs(folder, reference.repo, progress)
+    return folder
+
+
+def verify_blobs(folder: Path, repo: str, progress: Progress = silent) -> None:
+    """Raises CallError for a file of a snapshot whose bytes are not those that the hub has under its name.
+
+    The hub's cache names a file by the sha256 of its bytes, or, a small one, by git's sha1. A file is read once, and
+    again when its size or its time has changed.
+    """
+    for path in sorted(folder.iterdir()):
+        if not path.is_symlink() or not path.is_file():
+            continue
+        blob = path.resolve()
+        facts = blob.stat()
+        key = {"blob": str(blob), "size": facts.st_size, "time": facts.st_mtime_ns}
+        if not _DIGEST.fullmatch(blob.name) or remembered(key) == "whole":
+            continue
+        with progress(f"checking {path.name}", facts.st_size) as meter:
+            digest = sha256_of(blob, meter) if len(blob.name) == 64 else _git_sha1(blob)
+        if digest != blob.name:
+            kind = "sha256" if len(blob.name) == 64 else "sha1"
+            raise CallError(
+                f"{path.name} of `{repo}` is damaged: its {kind} is {digest}, and the hub's is {blob.name}",
+                f"delete it, so that it is fetched again: {blob}",
+            )
+        remember(key, "whole")
+
+
+def _git_sha1(path: Path) -> str:
+    """A file's name in git."""
+    content = read_file(path, MOST)
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def _download(reference: HubReference, progress: Progress) -> Path:

@@ -11,7 +11,8 @@ import torch
 
 from fkdsl.base.errors import CallError
 from fkdsl.models.chat import templated
-from fkdsl.models.checked import FEWEST, cache_error, reference_rows, remember, remembered
+from fkdsl.models.check_memory import remember, remembered
+from fkdsl.models.checked import FEWEST, cache_error, reference_rows
 from fkdsl.models.compat import TESTED
 from fkdsl.models.compat.caches import CacheUnknown
 from fkdsl.models.decoder import Decoder, fits
@@ -19,6 +20,8 @@ from fkdsl.models.decoder_model import DecoderModel, decoder_from_files
 from fkdsl.models.digest import digest_of
 from fkdsl.models.linear import pack_modules, packs_int8
 from fkdsl.models.plain_text import PlainText
+from fkdsl.models.reference import stored_tensors
+from fkdsl.models.sizes import verify_parameters
 from fkdsl.models.tokenized import Texts, TokenizedModel
 from fkdsl.models.tokenizer import vocabulary_of
 from fkdsl.models.uncached import UncachedModel
@@ -71,6 +74,8 @@ def _load(
         common["gguf_file"] = gguf_file
     kind = {} if gguf_file is not None else {"use_safetensors": True}
     with quiet_transformers():
+        if gguf_file is None and Path(path).is_dir():
+            _verify_parameters(path, name, common)
         module, report = AutoModelForCausalLM.from_pretrained(
             path, dtype=DTYPES[dtype], output_loading_info=True, **common, **kind
         )
@@ -86,6 +91,19 @@ def _load(
     except (RuntimeError, AssertionError) as error:
         raise CallError(f"the device `{device}` cannot be used: {error}", "run with --device cpu") from None
     return checked_model(module, texts_of(module, tokenizer, name, dtype), dtype if fast else None, dtype)
+
+
+def _verify_parameters(path: str, name: str, common: Mapping[str, Any]) -> None:
+    """Raises CallError if the module that a folder's configuration describes has more parameters than the folder's
+    weights hold; it is built without memory."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    tensors = stored_tensors(Path(path), name)
+    config = AutoConfig.from_pretrained(path, **common)
+    with torch.device("meta"):
+        module = AutoModelForCausalLM.from_config(config)
+    parameters = sum(p.numel() for p in module.parameters())
+    verify_parameters(parameters, tensors, getattr(config, "quantization_config", None) is not None, name)
 
 
 def checked_model(module: Any, texts: Texts, precision: str | None, dtype: str) -> TokenizedModel:

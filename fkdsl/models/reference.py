@@ -20,10 +20,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fkdsl.base.diagnostics import near_name
 from fkdsl.base.errors import CallError
 from fkdsl.base.files import read_text, verify_regular
+from fkdsl.models.sizes import verify_sizes
 
 FORMS = "an alias (smollm2, tiny), a hub id (org/name), a folder (./folder), or a .gguf or .safetensors file"
 
@@ -148,7 +150,7 @@ def check_folder(folder: Path, shown: str) -> None:
         hint = f"name the file: {shown}/{ggufs[0]}" if ggufs else "a model folder holds config.json, weights, tokenizer"
         raise CallError(f"the folder `{shown}` has no config.json", hint)
     _verify_files(folder, shown)
-    _read_json(folder / "config.json", shown)
+    config = _read_json(folder / "config.json", shown)
     if "model.safetensors.index.json" in names:
         weights = _shards(folder / "model.safetensors.index.json", shown)
     else:
@@ -164,7 +166,7 @@ def check_folder(folder: Path, shown: str) -> None:
     for name in weights:
         if name not in names:
             raise CallError(f"`{shown}` lacks {name}, which its index lists", "fetch the model again")
-        check_safetensors(folder / name, f"{shown}/{name}")
+    verify_sizes(config, stored_tensors(folder, shown), shown)
     if not names & {"tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt"}:
         raise CallError(
             f"the folder `{shown}` has no tokenizer (tokenizer.json)", "save the tokenizer beside the model"
@@ -205,8 +207,11 @@ def _shards(index: Path, shown: str) -> list[str]:
     return names
 
 
-def check_safetensors(path: Path, shown: str) -> None:
-    """Raises CallError unless the file's header can be read and its tensors end where the file does."""
+def check_safetensors(path: Path, shown: str) -> dict[str, int]:
+    """By the name of a tensor, how many numbers the file holds of it, without reading them.
+
+    Raises CallError unless the file's header can be read and its tensors end where the file does.
+    """
     try:
         verify_regular(path)
         size = path.stat().st_size
@@ -215,10 +220,26 @@ def check_safetensors(path: Path, shown: str) -> None:
             if length > min(size, 100_000_000):
                 raise ValueError("its header is longer than the file")
             header = json.loads(file.read(length))
-        ends = [int(t["data_offsets"][1]) for n, t in header.items() if n != "__metadata__"]
+        tensors = {n: t for n, t in header.items() if n != "__metadata__"}
+        ends = [int(t["data_offsets"][1]) for t in tensors.values()]
+        held = {n: (int(t["data_offsets"][1]) - int(t["data_offsets"][0])) * 8 // _bits(t) for n, t in tensors.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise CallError(f"`{shown}` is not a safetensors file: {reason}", "fetch the model again") from error
     whole = 8 + length + max(ends, default=0)
     if size != whole:
         raise CallError(f"`{shown}` is damaged: {size} bytes, where its header says {whole}", "fetch the model again")
+    return held
+
+
+def _bits(tensor: dict[str, Any]) -> int:
+    """Bits of a number, by the last digits of its type's name, such as BF16 or F8_E4M3; a byte where there are none."""
+    found = re.match(r"[A-Z]+(\d+)", str(tensor["dtype"]))
+    return max(int(found[1]) if found else 8, 1)
+
+
+def stored_tensors(folder: Path, shown: str) -> dict[str, int]:
+    """By the name of a tensor of a folder's weights, how many numbers they hold of it. CallError as `check_folder`."""
+    index = folder / "model.safetensors.index.json"
+    names = _shards(index, shown) if index.exists() else ["model.safetensors"]
+    return {n: k for name in names for n, k in check_safetensors(folder / name, f"{shown}/{name}").items()}

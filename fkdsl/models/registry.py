@@ -23,6 +23,7 @@ from fkdsl.base.files import read_text
 from fkdsl.models import hub
 from fkdsl.models.alias import Alias
 from fkdsl.models.cache import find_damage
+from fkdsl.models.compat.panics import panics_are_errors
 from fkdsl.models.interface import LanguageModel
 from fkdsl.models.progress import Progress, folder_bytes, silent
 from fkdsl.models.reference import (
@@ -84,7 +85,10 @@ def load_model(
         raise CallError(f"there is no dtype `{dtype}` for models", f"use one of {', '.join(DTYPES)}")
     parsed = _parsed(reference, folder)
     place, file = _locate(parsed, reference, progress or silent)
-    with (progress or silent)(f"loading {reference}", None):
+    panics = panics_are_errors(
+        f"`{reference}` cannot be loaded, its files make a library fail", "fetch the model again"
+    )
+    with (progress or silent)(f"loading {reference}", None), panics:
         try:
             # Only now, when there is something to load: importing torch takes seconds.
             if isinstance(parsed, BytesReference):

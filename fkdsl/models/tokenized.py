@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from fkdsl.base.blocks import BLOCK
 from fkdsl.base.errors import CallError
 from fkdsl.base.remembered import shares
+from fkdsl.models.compat.panics import panics_are_errors
 from fkdsl.models.cost import Cost
 from fkdsl.models.interface import Answer, ForwardRow, Rows, Segment
 from fkdsl.models.kv_pool import KVPool
@@ -55,18 +57,24 @@ class TokenizedModel:
         self.vocabulary, self.name, self.max_length = texts.vocabulary, texts.name, texts.max_length
 
     def start(self, text: str) -> tuple[int, ...]:
-        ids = (*self._texts.prefix, *(self._texts.begin or self._texts.encode)(text))
+        with self._panics():
+            ids = (*self._texts.prefix, *(self._texts.begin or self._texts.encode)(text))
         if not ids and self._texts.bos is None:
             raise CallError(f"{self.name} cannot begin from an empty prompt", "give the prompt some text")
         return ids or (self._texts.bos or 0,)
 
     def encode(self, text: str) -> tuple[int, ...]:
-        return tuple(self._texts.encode(text)) if text else ()
+        with self._panics():
+            return tuple(self._texts.encode(text)) if text else ()
 
     def chat(self, user: str, system: str = "") -> tuple[int, ...]:
         if self._texts.chat is None:
             raise CallError(f"{self.name} has no chat template", "use prompt(...)")
-        return tuple(self._texts.chat(user, system))
+        with self._panics():
+            return tuple(self._texts.chat(user, system))
+
+    def _panics(self) -> AbstractContextManager[None]:
+        return panics_are_errors(f"the tokenizer of {self.name} fails on a text", "its tokenizer.json is damaged")
 
     def forward(self, rows: Sequence[ForwardRow]) -> list[Answer]:
         """See LanguageModel."""

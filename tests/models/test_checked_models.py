@@ -173,7 +173,7 @@ def test_the_check_is_made_once_and_remembered(monkeypatch, folder):
     assert all(oct(p.stat().st_mode)[-3:] == "600" for p in (folder / "checks").iterdir())
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"key": {}, "way": "cached"}', "[" * 100_000])
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"key": {}, "found": "cached"}', "[" * 100_000])
 def test_a_damaged_memory_means_another_check(folder, text):
     load(module_of(Swallows))
     (file,) = (folder / "checks").iterdir()

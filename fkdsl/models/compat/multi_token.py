@@ -4,7 +4,7 @@
     cache = layers_cache(layers.config, [(keys, values), None])
     run_layer(layers, 0, states, places, cache, ids)
 
-Releases before 5.22 have no such classes; ImportError says so.
+Older releases of transformers (5.16) have no such classes, or others; ImportError says so.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
+from fkdsl.models.compat import TESTED
 from fkdsl.models.compat.caches import attention_layer
 from fkdsl.models.compat.quiet import quiet_transformers
 
@@ -26,6 +27,8 @@ def read_layers(module: Any, n: int) -> Any:
     """
     from transformers.modeling_layers import MtpModel
 
+    if not hasattr(MtpModel, "forward_layer"):
+        raise ImportError(f"they need a newer transformers, such as {TESTED[1]}")
     # They follow the trunk's by number. The library knows only the numbers that published sizes give (5.24).
     first = module.config.get_text_config(decoder=True).num_hidden_layers
     numbers = {rf"^model\.layers\.{k}\." for k in range(first, first + n)}
