@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from fkdsl.api.arguments import check_argument
 from fkdsl.api.blame import Watch
 from fkdsl.api.drafts import drafting_of, told
 from fkdsl.api.engines import Engines, ModelReference
@@ -28,7 +29,6 @@ from fkdsl.base.deadline import Deadline, until
 from fkdsl.base.diagnostics import Diagnostic, near_name
 from fkdsl.base.errors import CallError, ProgramError
 from fkdsl.base.spans import Source, Span
-from fkdsl.base.surrogates import first_surrogate
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.interface import Step
 from fkdsl.inference.result import Result
@@ -50,7 +50,6 @@ from fkdsl.program.code import Executable
 from fkdsl.program.feynman_kac import SteeringModel
 from fkdsl.program.guided import Guides
 from fkdsl.program.state import ProgramState
-from fkdsl.program.types import BOOL, FLOAT, INT, STR, List, Type
 
 DEFAULT_METHOD = "smc"
 LARGE = 1000
@@ -94,8 +93,9 @@ def _program(source: Source, folder: Path, allow_extern: bool, allow_outside: bo
     return Program(checked, folder, allow_extern, allow_outside=allow_outside)
 
 
-def run(model: Any, method: str = DEFAULT_METHOD, *, seed: int = 0, islands: int = 1, **options: Any) -> Result:
-    """The Result of a method on any FeynmanKac (fkdsl.inference.interface) written in Python.
+def run(model: Any, method: str | None = None, *, seed: int = 0, islands: int = 1, **options: Any) -> Result:
+    """The Result of a method on a program (its text, a Program, or the path of a .fk file), or on any FeynmanKac
+    (fkdsl.inference.interface) written in Python. method: the program's own, or smc, where it is left out.
 
     >>> import numpy as np
     >>> class Coin:
@@ -108,7 +108,18 @@ def run(model: Any, method: str = DEFAULT_METHOD, *, seed: int = 0, islands: int
     >>> run(Coin(), "exact").probability(1)
     0.5
     """
-    return run_model(model, method, seed, options, islands=islands, max_steps=MAX_STEPS)
+    if isinstance(model, Path) or (isinstance(model, str) and "\n" not in model and model.strip().endswith(".fk")):
+        model = load(model)
+    if isinstance(model, str):
+        model = parse(model)
+    if isinstance(model, Program):
+        return model.run(method, seed=seed, islands=islands, **options)
+    if missing := [name for name in ("initial", "step", "finished", "value", "key") if not hasattr(model, name)]:
+        message = f"this {type(model).__name__} is no program and no Feynman-Kac model: it has no `{missing[0]}`"
+        raise CallError(
+            message, "give a program's text, fkdsl.load(path), or an object with initial, step, finished, ..."
+        )
+    return run_model(model, method or DEFAULT_METHOD, seed, options, islands=islands, max_steps=MAX_STEPS)
 
 
 def shown_text(text: str) -> str:
@@ -371,30 +382,3 @@ class Program:
             else:
                 raise CallError(f"`{self.name}` needs its parameter `{p.name}`", f"give it by -p {p.name}=...")
         return values
-
-
-def check_argument(info: FunctionInfo, name: str, value: Any) -> Any:
-    """A parameter's value as the language has it. Raises CallError if the program has no such parameter or type."""
-    names = [p.name for p in info.definition.params]
-    if name not in names:
-        near = near_name(name, names)
-        help = f"did you mean `{near}`?" if near else f"its parameters are: {', '.join(names) or 'none'}"
-        raise CallError(f"`{info.definition.name}` has no parameter `{name}`", help)
-    return _of_type(name, value, info.params[names.index(name)])
-
-
-def _of_type(name: str, value: Any, wanted: Type) -> Any:
-    match wanted:
-        case List(item) if isinstance(value, list | tuple):
-            return tuple(_of_type(name, v, item) for v in value)
-        case _ if wanted == BOOL and isinstance(value, bool):
-            return value
-        case _ if wanted == INT and isinstance(value, int) and not isinstance(value, bool):
-            return value
-        case _ if wanted == FLOAT and isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-        case _ if wanted == STR and isinstance(value, str):
-            if first_surrogate(value) is not None:
-                raise CallError(f"the parameter `{name}` is no text in UTF-8: {value!r}", "give it as UTF-8")
-            return value
-    raise CallError(f"the parameter `{name}` is a {wanted}, not {value!r}", f"give it as {wanted}")

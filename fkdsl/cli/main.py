@@ -174,6 +174,8 @@ def _add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
             if name not in added and spec.available and (method == "exact" or not fixed):
                 added.add(name)
                 options.add_argument(f"--{name.replace('_', '-')}", type=option.reader, help=option.doc)
+    if "samples" not in added:
+        options.add_argument("--samples", type=int, help=METHODS["rejection"].options["samples"].doc)
     parser.add_argument("--no-hint", action="store_true", help="do not look whether exact would have been cheaper")
     parser.add_argument("--filtering", action="store_true", help="print the filtering posterior of every step too")
     parser.add_argument("--blame", action="store_true", help="print what each condition, factor and observe line did")

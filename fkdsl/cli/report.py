@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -114,6 +115,12 @@ def table(answers: tuple[Answer, ...], top: int, rests_on: str = "") -> list[str
         gap = " " * (18 if bounded else 0)
         lines.append(f"{rest:7.4f}{gap}  {'':<{BAR}}  ({len(answers) - top} more values)")
     return lines
+
+
+def sample_lines(result: Result, n: int) -> list[str]:
+    """n draws from the posterior, each on one line: a text with line breaks in it is written as in a program."""
+    shown = [(v, show(v)) for v in result.samples(n)]
+    return [text if len(text.splitlines()) == 1 else json.dumps(plain(v), ensure_ascii=False) for v, text in shown]
 
 
 def query_lines(queries: Mapping[str, Estimate]) -> list[str]:

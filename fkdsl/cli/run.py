@@ -25,14 +25,16 @@ from fkdsl.cli.blame import blame_text
 from fkdsl.cli.check import warn, without
 from fkdsl.cli.output import check_file_target, print_json, say, tell
 from fkdsl.cli.progress import RunProgress
-from fkdsl.cli.report import died_json, result_json, result_text
+from fkdsl.cli.report import died_json, result_json, result_text, sample_lines
 from fkdsl.cli.stats import stats_json, stats_text
 from fkdsl.cli.unfinished import going_on, unfinished_json, unfinished_text
 from fkdsl.inference.methods import METHODS, check_options, options_of
 from fkdsl.inference.run import check_islands, goes_on
 from fkdsl.inference.samplers.adaptive import Aim
 from fkdsl.program.types import BOOL, FLOAT, INT, STR, Type
+from fkdsl.program.values import plain
 
+MOST_SAMPLES = 1_000_000
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -43,6 +45,7 @@ def main(args: argparse.Namespace) -> int:
         method, options = method_and_options(program, args)
         check_options(method, options)
         check_islands(method, args.islands)
+        samples = called_samples(args, method)
         aim = called_aim(args)
         aim.check(method, args.islands)
         queries = asked(args.queries)
@@ -99,12 +102,16 @@ def main(args: argparse.Namespace) -> int:
             )
     if args.json:
         found = result_json(result, filtering=args.filtering)
+        if samples:
+            found["samples"] = [plain(v) for v in result.samples(samples)]
         if args.stats:
             found["stats"] = stats_json(engines)
         if wrong is not None:
             wrong.answer = found  # with the mistakes, it is printed once
             raise wrong
         print_json(found)
+    elif samples:
+        print("".join(f"{line}\n" for line in sample_lines(result, samples)), end="")
     else:
         say(result_text(result, check_options(method, options), top=args.top, filtering=args.filtering), end="")
         if result.blame is not None:
@@ -199,7 +206,18 @@ def method_and_options(program: Program, args: argparse.Namespace) -> tuple[str,
         for name in {name for m in METHODS for name in options_of(m)}
         if (value := getattr(args, name, None)) is not None
     }
+    if "samples" not in options_of(method):
+        flags.pop("samples", None)  # draws to be printed
     return method, {**own_options, **flags} if method == own else flags
+
+
+def called_samples(args: argparse.Namespace, method: str) -> int:
+    """How many draws from the posterior are to be printed, 0 for a table; for rejection it is an option of its own."""
+    if args.samples is None or "samples" in options_of(method):
+        return 0
+    if not 1 <= args.samples <= MOST_SAMPLES:
+        raise CallError(f"--samples is between 1 and {MOST_SAMPLES:,}, not {args.samples}", "write --samples 10")
+    return int(args.samples)
 
 
 def called_aim(args: argparse.Namespace) -> Aim:

@@ -94,6 +94,15 @@ class Watching(Protocol[S_contra]):
 
 
 @runtime_checkable
+class TellsDeaths(Protocol[S_contra]):
+    """A FeynmanKac whose dead can be told about by what they had come to."""
+
+    def text_at_death(self, before: S_contra, dead: S_contra) -> str:
+        """One line: the text that a particle had when it died in the step from `before`; "" if it had none."""
+        ...
+
+
+@runtime_checkable
 class Bounded(Protocol[S_contra]):
     """A FeynmanKac that knows how large its potentials can be: what upper bounds on Z rest on."""
 

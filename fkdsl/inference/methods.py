@@ -74,7 +74,9 @@ METHODS: dict[str, Method] = {
     ),
     "rejection": Method(
         {
-            "samples": Option(16, 2, MOST, doc="accepted runs wanted"),
+            "samples": Option(
+                16, 2, MOST, doc="accepted runs wanted; of other methods, draws from the posterior to print, one a line"
+            ),
             "attempts": Option(10_000, doc="runs (for alive, draws of a step) tried at most"),
         },
         "exact samples by rejection; potentials at most 1",

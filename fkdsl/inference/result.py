@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
 
+from fkdsl.base.errors import CallError
 from fkdsl.base.logspace import Floats, effective_sample_size
+from fkdsl.base.random import KeyedRng
 from fkdsl.base.value_keys import value_key
 from fkdsl.inference.assess.blame import Blame
 from fkdsl.inference.assess.uncertainty import Uncertainty, Unknown
@@ -17,6 +20,8 @@ from fkdsl.inference.interface import FeynmanKac, Step
 from fkdsl.inference.search.exact import Level
 
 S = TypeVar("S")
+SHOWN = 20
+"""Values that a printed result shows at most."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +90,43 @@ class Result:
     sole: str = ""
 
     def probability(self, value: Any) -> float:
-        """The posterior probability of a return value; 1, 1.0 and true are different values."""
-        return math.fsum(a.probability for a in self.posterior if value_key(a.value) == value_key(value))
+        """The posterior probability of a return value; 1, 1.0 and true are different values.
+
+        Python's lists, tuples and dicts are the values that they say, a dict in any order of its fields. A value that
+        no particle has returned has 0 here, which is certain of an exact result only (`value in result` tells). Raises
+        CallError for one of a type that no answer has: [True] is asked of a list, not of a text.
+        """
+        key = value_key(_in_order(value))
+        found = [a.probability for a in self.posterior if value_key(_in_order(a.value)) == key]
+        kinds = {_kind(a.value) for a in self.posterior}
+        if not found and kinds and _kind(value) not in kinds:
+            types = " or ".join(sorted(kinds))
+            raise CallError(f"no answer is of type {_kind(value)}: they are of type {types}", f"give a {types}")
+        return math.fsum(found)
+
+    def __contains__(self, value: Any) -> bool:
+        """Whether some particle has returned the value."""
+        return any(value_key(_in_order(a.value)) == value_key(_in_order(value)) for a in self.posterior)
+
+    def samples(self, n: int) -> list[Any]:
+        """n independent draws from the posterior as the particles have it, by the run's seed: as many of them are
+        different as there are different particles, at most."""
+        rng = KeyedRng(self.seed).split("samples")
+        weights = np.array([p.weight for p in self.particles])
+        return [self.particles[rng.choice(weights)].value for _ in range(n)]
+
+    def __str__(self) -> str:
+        """The posterior as a table of at most SHOWN values, then log Z."""
+        lines = [f"{a.probability:7.4f}  {_written(a.value)}" for a in self.posterior[:SHOWN]]
+        if len(self.posterior) > SHOWN:
+            rest = math.fsum(a.probability for a in self.posterior[SHOWN:])
+            lines.append(f"{rest:7.4f}  ({len(self.posterior) - SHOWN} more values)")
+        error = "" if not self.log_z_se else f" ± {self.log_z_se:.2g} ({self.uncertainty.by})"
+        if self.log_z_bounds is not None:
+            lines.append(f"log Z between {self.log_z_bounds[0]:.4f} and {self.log_z_bounds[1]:.4f}")
+        else:
+            lines.append(f"log Z {self.log_z:.4f}{error}")
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
     def mean(self, f: Callable[[Any], float]) -> Estimate:
         """The posterior mean of f(value), with its standard error; f is asked once for each particle."""
@@ -96,6 +136,29 @@ class Result:
         """The posterior mean of numbers (n,), one a particle, with its standard error."""
         mean = math.fsum(p.weight * v for p, v in zip(self.particles, y, strict=True))
         return Estimate(mean, self.uncertainty.mean_se(y))
+
+
+def _in_order(value: Any) -> Any:
+    """The value with the fields of dicts and records in alphabetical order."""
+    if isinstance(value, tuple | list):
+        return tuple(map(_in_order, value))
+    if isinstance(value, Mapping):
+        return {name: _in_order(value[name]) for name in sorted(value, key=str)}
+    return value
+
+
+def _kind(value: Any) -> str:
+    """What kind of value it is, in the language's words."""
+    if isinstance(value, tuple | list):
+        return "list"
+    return "record" if isinstance(value, Mapping) else type(value).__name__
+
+
+def _written(value: Any) -> str:
+    """The value on one line."""
+    if isinstance(value, str) and value.isprintable() and value:
+        return value
+    return json.dumps(value, ensure_ascii=False, default=lambda v: dict(v) if isinstance(v, Mapping) else str(v))
 
 
 def merged(pairs: Iterable[tuple[Any, float]]) -> tuple[Answer, ...]:

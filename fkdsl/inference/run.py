@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
@@ -12,12 +11,22 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from fkdsl.base.deadline import Deadline, DeadlinePassed, until
-from fkdsl.base.errors import BudgetEnded, CallError, Interrupted, PopulationDied
+from fkdsl.base.errors import BudgetEnded, CallError, Interrupted
 from fkdsl.base.logspace import Floats, log_sum_exp
 from fkdsl.base.random import KeyedRng, Rng
 from fkdsl.inference.assess.blame import Account, Watched
 from fkdsl.inference.assess.genealogy import FamilyTree, Genealogy
 from fkdsl.inference.assess.uncertainty import Certain, Independent, Islands, Uncertainty, Unknown
+from fkdsl.inference.deaths import (
+    KEPT_TEXTS,
+    Death,
+    Deaths,
+    deaths_of,
+    last_texts,
+    likeliest,
+    merged_deaths,
+    population_died,
+)
 from fkdsl.inference.interface import FeynmanKac, Step
 from fkdsl.inference.methods import DRAFTS, check_available, check_options, moves_paths
 from fkdsl.inference.result import Answer, Result, filtering_answers, final_ess, merged, weighted_values
@@ -29,7 +38,7 @@ from fkdsl.inference.samplers.steer import steer
 from fkdsl.inference.samplers.tempered import tempered
 from fkdsl.inference.search.beam import beam
 from fkdsl.inference.search.best_first import best_first
-from fkdsl.inference.search.enclosed import check_found, enclosed, upper_bound
+from fkdsl.inference.search.enclosed import check_found, enclosed
 from fkdsl.inference.search.exact import Level, exact
 from fkdsl.inference.search.frontier import Explored
 from fkdsl.inference.timed import Timed, stop_when
@@ -177,7 +186,8 @@ def run(
     if isinstance(lasts[0], Explored):
         check_found(lasts[0])
     if log_Z.max() == -np.inf:
-        raise _died(method, lasts, _merged_deaths(courses))
+        texts = [death for course in courses for death in course.last_texts]
+        raise population_died(method, lasts, merged_deaths(course.deaths for course in courses), texts)
     states = [x for last in lasts for x in last.states]
     log_weights = np.concatenate([last.log_weights for last in lasts]) - math.log(islands)
     values, order = weighted_values(model, states, log_weights)
@@ -236,7 +246,8 @@ class Course(Generic[S]):
     ) -> None:
         self.model, self.method, self.island, self.filtering = model, method, island, filtering
         self.tree = tree
-        self.deaths: list[tuple[int, Counter[str]]] = []
+        self.deaths: Deaths = []
+        self.last_texts: list[Death] = []
         self.history: list[tuple[Answer, ...]] = []
         self.proposed = self.accepted = 0
         self._last: Step[S] | Level[S] | None = None
@@ -255,7 +266,8 @@ class Course(Generic[S]):
         """The population after the next step."""
         if self.filtering:
             self.history.append(filtering_answers(self.model, step))
-        self.deaths.append((step.t, _deaths(self.model, step, self._last)))
+        self.deaths.append((step.t, deaths_of(self.model, step, self._last)))
+        self.last_texts = likeliest([*self.last_texts, *last_texts(self.model, step, self._last)], KEPT_TEXTS)
         if self.tree is not None and isinstance(step, Step):
             assert not isinstance(self._last, Level)
             self.tree.take(step, self._last)
@@ -302,52 +314,3 @@ def _moves(courses: Sequence[Course[S]]) -> tuple[str, ...]:
     """How many moves of whole paths were accepted, of a method that makes any."""
     proposed, accepted = sum(c.proposed for c in courses), sum(c.accepted for c in courses)
     return (f"moves: {accepted} of {proposed} accepted, {accepted / proposed:.0%}",) if proposed else ()
-
-
-def _merged_deaths(courses: Sequence[Course[S]]) -> list[tuple[int, Counter[str]]]:
-    """Deaths of all islands, by step."""
-    found: dict[int, Counter[str]] = {}
-    for course in courses:
-        for t, places in course.deaths:
-            found.setdefault(t, Counter()).update(places)
-    return sorted(found.items())
-
-
-def _deaths(model: FeynmanKac[S], step: Step[S] | Level[S], before: Step[S] | Level[S] | None) -> Counter[str]:
-    """Where the particles died that died in this step, counted by their descriptions."""
-    if isinstance(step, Level):
-        return Counter(model.describe(x) for x in step.dead)
-    dead = {i for i, w in enumerate(step.log_weights) if w == -float("inf")}
-    if isinstance(before, Step):
-        # Without resampling the dead stay in the population: those of earlier steps are counted there.
-        dead = {i for i in dead if before.log_weights[step.ancestors[i]] > -float("inf")}
-    return Counter(model.describe(step.particles[i].state) for i in dead)
-
-
-def _died(method: str, lasts: Sequence[Step[S] | Level[S]], deaths: list[tuple[int, Counter[str]]]) -> PopulationDied:
-    """The report of a population of which nothing is left: which step and which line killed how many."""
-    when = max((t for t, places in deaths if places), default=lasts[0].t)
-    n = sum(len(last.states) for last in lasts)
-    if isinstance(lasts[0], Explored) and lasts[0].log_open > -math.inf:
-        message = f"every state that the beam kept has died; {upper_bound(lasts[0])}"
-        advice = "widen the beam, or use smc or exact"
-    elif isinstance(lasts[0], Level):
-        message = "no outcome of this program has positive weight: Z = 0"
-        advice = "its conditions contradict each other or the model; leave out one at a time to see which"
-    elif method == "rejection":
-        message = "no attempt was accepted: Z_hat = 0"
-        advice = "use smc, which weighs step by step, or raise the number of attempts"
-    elif method == "alive" and n:
-        message = f"every particle died: none of {n} draws of step {when} lived"
-        advice = "raise the number of attempts, loosen the condition that killed most, or check it earlier in the text"
-    else:
-        of = f"all {n} particles are" if n else "no particle is"
-        message = f"every particle died: {of} of weight zero after step {when}"
-        advice = "use more particles, loosen the condition that killed most, or check it earlier in the text"
-    lines = [message]
-    shown = [(t, place, n) for t, places in deaths for place, n in places.most_common()]
-    for t, place, n in shown[-8:]:
-        lines.append(f"  step {t}: {n} died at {place}")
-    lines.append(f"  = help: {advice}")
-    details = {"step": when, "deaths": [{"step": t, "place": place, "count": n} for t, place, n in shown]}
-    return PopulationDied("\n".join(lines), details)

@@ -33,7 +33,7 @@ from fkdsl.program.faults import LIMITS, Fault, Limits, NeedRows
 from fkdsl.program.guided import Guides, Narrowed, narrowed
 from fkdsl.program.particle import Running
 from fkdsl.program.state import ProgramState, Status
-from fkdsl.program.values import show
+from fkdsl.program.values import Token, show
 
 
 class SteeringModel:
@@ -112,6 +112,12 @@ class SteeringModel:
             if not name.startswith(".") and isinstance(value, bool | int | float | str | tuple)
         ]
         return ", ".join(variables) or "(start)"
+
+    def text_at_death(self, before: ProgramState, dead: ProgramState) -> str:
+        """The texts of the particle's contexts before the step, and what it drew in it."""
+        texts = [decoded(self.engines[c.model].raw(c.node)[c.skip :], c.done) for c in before.contexts]
+        drawn = "".join(d.value.text if isinstance(d.value, Token) else show(d.value) for d in dead.drawn)
+        return " | ".join(t for t in texts if t) + drawn
 
     def log_bound(self, x: ProgramState) -> float:
         """0 for a program none of whose lines can weigh more than 1, inf for others, and where a draft is weighed."""
