@@ -119,8 +119,8 @@ def table(answers: tuple[Answer, ...], top: int, rests_on: str = "") -> list[str
 
 def sample_lines(result: Result, n: int) -> list[str]:
     """n draws from the posterior, each on one line: a text with line breaks in it is written as in a program."""
-    shown = [(v, show(v)) for v in result.samples(n)]
-    return [text if len(text.splitlines()) == 1 else json.dumps(plain(v), ensure_ascii=False) for v, text in shown]
+    texts = [(v, show(v)) for v in result.samples(n)]
+    return [shown(t if len(t.splitlines()) == 1 else json.dumps(plain(v), ensure_ascii=False)) for v, t in texts]
 
 
 def query_lines(queries: Mapping[str, Estimate]) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 from fkdsl.base.errors import PopulationDied
+from fkdsl.base.shown import shown
 from fkdsl.inference.interface import FeynmanKac, Step, TellsDeaths
 from fkdsl.inference.search.enclosed import upper_bound
 from fkdsl.inference.search.exact import Level
@@ -74,8 +75,7 @@ def likeliest(texts: Iterable[Death], most: int) -> list[Death]:
 
 def _tail(text: str) -> str:
     """The end of a text, in quotes, with escapes for what is no plain character."""
-    shown = ("..." if len(text) > TEXT_LENGTH else "") + json.dumps(text[-TEXT_LENGTH:], ensure_ascii=False)
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in shown)
+    return ("..." if len(text) > TEXT_LENGTH else "") + shown(json.dumps(text[-TEXT_LENGTH:], ensure_ascii=False))
 
 
 def population_died(
@@ -104,14 +104,14 @@ def population_died(
         message = f"every particle died: {of} of weight zero after step {when}"
         advice = "use more particles, loosen the condition that killed most, or check it earlier in the text"
     lines = [message]
-    shown = [(t, place, n) for t, places in deaths for place, n in places.most_common()]
-    for t, place, n in shown[-8:]:
+    counts = [(t, place, n) for t, places in deaths for place, n in places.most_common()]
+    for t, place, n in counts[-8:]:
         lines.append(f"  step {t}: {n} died at {place}")
     texts = likeliest(texts, SHOWN_TEXTS)
     for death in texts:
         lines.append(f"  at step {death.t} died {_tail(death.text)}")
     lines.append(f"  = help: {advice}")
-    details = {"step": when, "deaths": [{"step": t, "place": place, "count": n} for t, place, n in shown]}
+    details = {"step": when, "deaths": [{"step": t, "place": place, "count": n} for t, place, n in counts]}
     if texts:
         details["texts"] = [{"step": d.t, "place": d.place, "text": d.text} for d in texts]
     return PopulationDied("\n".join(lines), details)

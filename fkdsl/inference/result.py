@@ -13,6 +13,7 @@ import numpy as np
 from fkdsl.base.errors import CallError
 from fkdsl.base.logspace import Floats, effective_sample_size
 from fkdsl.base.random import KeyedRng
+from fkdsl.base.shown import shown
 from fkdsl.base.value_keys import value_key
 from fkdsl.inference.assess.blame import Blame
 from fkdsl.inference.assess.uncertainty import Uncertainty, Unknown
@@ -158,7 +159,8 @@ def _written(value: Any) -> str:
     """The value on one line."""
     if isinstance(value, str) and value.isprintable() and value:
         return value
-    return json.dumps(value, ensure_ascii=False, default=lambda v: dict(v) if isinstance(v, Mapping) else str(v))
+    text = json.dumps(value, ensure_ascii=False, default=lambda v: dict(v) if isinstance(v, Mapping) else str(v))
+    return shown(text)
 
 
 def merged(pairs: Iterable[tuple[Any, float]]) -> tuple[Answer, ...]:
