@@ -42,8 +42,7 @@ from fkdsl.ir.passes import PASSES, optimise
 from fkdsl.language.checker import Checked, FunctionInfo, check
 from fkdsl.language.constants import constant
 from fkdsl.language.lower import lower
-from fkdsl.language.parser import parse as parse_source
-from fkdsl.language.parser import read_source
+from fkdsl.language.parser import parse_around_mistakes, read_source
 from fkdsl.language.queries import Question, ask, declared
 from fkdsl.program.clock import Clock
 from fkdsl.program.code import Executable
@@ -89,7 +88,7 @@ def parse(
 
 
 def _program(source: Source, folder: Path, allow_extern: bool, allow_outside: bool) -> Program:
-    checked = check(parse_source(source), folder, allow_outside=allow_outside)
+    checked = check(parse_around_mistakes(source), folder, allow_outside=allow_outside)
     return Program(checked, folder, allow_extern, allow_outside=allow_outside)
 
 

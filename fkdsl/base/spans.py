@@ -75,5 +75,7 @@ class Span:
         return f"Span({self})"
 
 
+PRELUDE = "<prelude>"
+"""The name of the source that holds the built-ins which are written in the language themselves."""
 NOWHERE = Span(Source("<built in>", ""), 0, 0)
 """The span of what no user wrote."""

@@ -43,6 +43,7 @@ def main(args: argparse.Namespace) -> int:
     with until(Deadline(args.timeout)):  # of what is worked out before the run, which has its own time
         program = called_program(args)
         method, options = method_and_options(program, args)
+        verify_flags(program, args, method, options)
         check_options(method, options)
         check_islands(method, args.islands)
         samples = called_samples(args, method)
@@ -220,6 +221,18 @@ def called_samples(args: argparse.Namespace, method: str) -> int:
     return int(args.samples)
 
 
+def verify_flags(program: Program, args: argparse.Namespace, method: str, options: dict[str, Any]) -> None:
+    """Raises CallError for a flag of another method than the one that the file chooses, and says how to choose one."""
+    own = program.method[0]
+    wrong = next((name for name in options if method in METHODS and name not in options_of(method)), None)
+    if wrong is None or program.checked.infer is None or method != own or args.command == "exact" or args.method:
+        return
+    having = [name for name in METHODS if METHODS[name].available and wrong in options_of(name)]
+    flag = f"--{wrong.replace('_', '-')} {options[wrong]}"
+    call = shlex.join(["fkdsl", "run", args.file, "--method", having[0], *flag.split(" ", 1)])
+    raise CallError(f"the file says `infer {own}`, which has no option `{wrong}`", f"choose a method: {call}")
+
+
 def called_aim(args: argparse.Namespace) -> Aim:
     """The target and the budgets of the call's flags; exact has none. A number alone counts tokens, as in compare."""
     found: dict[str, Any] = {}
@@ -241,7 +254,8 @@ def parameters(program: Program, given: list[str]) -> dict[str, Any]:
     for item in given:
         name, equals, text = item.partition("=")
         if not equals:
-            raise CallError(f"-p {item} has no value", f"write -p {item}=...")
+            help = f"write -p {shlex.quote(f'{item}=VALUE')}"
+            raise CallError(f"-p {shorten(item)} has no value", help)
         found[name] = _value(name, text, types.get(name, STR))
     return found
 

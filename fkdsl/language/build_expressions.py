@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +13,8 @@ from fkdsl.base.errors import InternalError, ProgramError
 from fkdsl.base.spans import Source, Span
 from fkdsl.language import tree
 from fkdsl.language.literals import number, split_string, unescape
+from fkdsl.language.other_languages import ATTRIBUTES, method_advice
+from fkdsl.program.signatures import TABLE
 
 Node = Any
 """A lark Tree or Token."""
@@ -121,11 +124,24 @@ class ExpressionBuilder:
     def call(self, span: Span, c: list[Node]) -> tree.Expr:
         function = self.expr(c[0])
         args, keywords = self.arguments(c[2] if isinstance(c[2], Tree) else None)
+        if isinstance(function, tree.Attribute):
+            return self.method(span, function, [a.span.text for a in args])
         if not isinstance(function, tree.Name):
             help = "write `name(...)`; methods are functions here: words(lm.text), not lm.text.words()"
             self.report("FK124", "only a name can be called", function.span, "expected a function's name", help)
             function = tree.Name(function.span, "str")
         return tree.Call(span, function, args, keywords)
+
+    def method(self, span: Span, function: tree.Attribute, arguments: list[str]) -> tree.Expr:
+        """Reports `value.name(...)`: there are no methods."""
+        receiver, name = function.value.span.text, function.name
+        receiver = receiver if len(receiver) <= 30 and "\n" not in receiver else "x"
+        shown = [a if len(a) <= 30 and "\n" not in a else "..." for a in arguments]
+        where = Span(self.source, function.value.span.end, function.span.end)
+        help = method_advice(receiver, name, shown, name in TABLE)
+        message = f"`{name}` is no method" if name in ATTRIBUTES else f"there are no methods, such as `.{name}(...)`"
+        self.report("FK128", message, where, "called here", help)
+        return tree.Unreadable(span)
 
     def arguments(self, node: Node | None) -> tuple[tuple[tree.Expr, ...], tuple[tree.Keyword, ...]]:
         """Positional and keyword arguments, in order."""
@@ -173,13 +189,16 @@ class ExpressionBuilder:
     def string(self, span: Span, tokens: list[Token]) -> tree.Expr:
         """One literal of adjacent strings; an f-string among them makes it one."""
         parts: list[str | tree.FormatPart] = []
+        mistakes = len(self.diagnostics)
         for token in tokens:
             prefix, begin, end = split_string(str(token))
             start = token.start_pos or 0
-            if prefix == "f":
-                parts.extend(self.fstring(start + begin, start + end))
+            if "f" in prefix:
+                parts.extend(self.fstring(start + begin, start + end, prefix.replace("f", "")))
             else:
                 parts.append(self.string_value(prefix, start + begin, start + end))
+        if len(self.diagnostics) > mistakes and any(is_token(token, "FSTRING") for token in tokens):
+            return tree.Unreadable(span)
         if all(isinstance(p, str) for p in parts):
             return tree.Literal(span, "".join(p for p in parts if isinstance(p, str)))
         return tree.FString(span, tuple(p for p in parts if p != ""))
@@ -189,17 +208,17 @@ class ExpressionBuilder:
             return self.source.text[start:stop]
         return unescape(self.source, start, stop, self.diagnostics.append)
 
-    def fstring(self, start: int, stop: int) -> Iterator[str | tree.FormatPart]:
-        """The parts of an f-string's body between two offsets."""
+    def fstring(self, start: int, stop: int, prefix: str) -> Iterator[str | tree.FormatPart]:
+        """The parts of an f-string's body between two offsets. prefix: "r" where a backslash is a backslash."""
         text, at, begin = self.source.text, start, start
         while at < stop:
             if text.startswith(("{{", "}}"), at):
-                yield self.string_value("", begin, at + 1)
+                yield self.string_value(prefix, begin, at + 1)
                 at += 2
                 begin = at
             elif text[at] == "{":
-                yield self.string_value("", begin, at)
-                part, at = self.format_part(at, stop)
+                yield self.string_value(prefix, begin, at)
+                part, at = self.format_part(at, stop, raw=prefix == "r")
                 yield part
                 begin = at
             elif text[at] == "}":
@@ -208,11 +227,11 @@ class ExpressionBuilder:
                 at += 1
                 begin = at
             else:
-                at += 2 if text[at] == "\\" else 1
-        yield self.string_value("", begin, stop)
+                at += 2 if text[at] == "\\" and prefix == "" else 1
+        yield self.string_value(prefix, begin, stop)
 
-    def format_part(self, at: int, stop: int) -> tuple[tree.FormatPart | str, int]:
-        """`{value:spec}` that begins at `at`, and the offset after it."""
+    def format_part(self, at: int, stop: int, *, raw: bool) -> tuple[tree.FormatPart | str, int]:
+        """`{value:spec}` that begins at `at`, and the offset after it. raw: in a pattern, where `{4}` would repeat."""
         text, depth, end, colon = self.source.text, 0, at + 1, -1
         quote = ""
         while end < stop and (depth or quote or text[end] != "}"):
@@ -234,11 +253,20 @@ class ExpressionBuilder:
             what = "is never closed" if end >= stop else "is empty"
             self.report("FK112", f"`{{` in this f-string {what}", span, "here", "write {name}, or `{{` for a brace")
             return "", end + 1
+        inner = text[at + 1 : end]
+        if raw and re.fullmatch(r"[\d,\s]+", inner):
+            message = f"`{{{inner}}}` in an f-string is the value {inner}, which repeats nothing"
+            self.report("FK112", message, span, "a value", f"write `{{{{{inner}}}}}` for the braces of a pattern")
+            return "", end + 1
+        if colon >= 0 and re.fullmatch(r"""\s*("[^"]*"|'[^']*')\s*""", text[at + 1 : colon]):
+            message = "`{` begins a value in an f-string, and this is none"
+            self.report("FK112", message, span, "a text?", "write `{{` and `}}` for braces of the text")
+            return "", end + 1
         try:
             value = self.parse_expression(self.source, at + 1, value_end, self.diagnostics)
         except ProgramError as error:
             self.diagnostics.extend(d for d in error.diagnostics if d not in self.diagnostics)
-            raise ProgramError(self.diagnostics) from None
+            value = tree.Unreadable(span)
         return tree.FormatPart(value, text[colon + 1 : end] if colon >= 0 else "", span), end + 1
 
 

@@ -15,8 +15,11 @@ from fkdsl.base.spans import Source, Span
 from fkdsl.language import tree
 from fkdsl.language.build_expressions import ExpressionBuilder, Node, is_token
 from fkdsl.language.literals import number, split_string
+from fkdsl.language.recovery import names_in
+from fkdsl.language.syntax_errors import BLOCKS
 from fkdsl.program.types import NAMED, Dist, List, Type
 
+STRAY = "put it in a `program name() -> str:` block"
 AUGMENTED = {"PLUSEQ": "+", "MINUSEQ": "-", "STAREQ": "*", "SLASHEQ": "/"}
 ParseExpression = Callable[[Source, int, int, list[Diagnostic]], tree.Expr]
 
@@ -26,15 +29,36 @@ class Builder(ExpressionBuilder):
 
     def __init__(self, source: Source, parse_expression: ParseExpression, diagnostics: list[Diagnostic]) -> None:
         super().__init__(source, parse_expression, diagnostics)
+        self.unreadable: set[str] = set()
 
     def module(self, node: Node) -> tree.Module:
         found = [c for c in node.children if isinstance(c, Tree)]
-        for c in found:
-            if c.data == "stray_statement":
-                help = "put it in a `program name() -> str:` block"
-                self.report("FK126", "a statement outside a program", self.span(c), "belongs in a program or def", help)
-                raise ProgramError(self.diagnostics)
-        return tree.Module(self.source, tuple(self.declaration(c) for c in found))
+        self.stray(found)
+        declarations = tuple(self.declaration(c) for c in found if c.data != "stray_statement")
+        return tree.Module(self.source, declarations, tuple(self.diagnostics), frozenset(self.unreadable))
+
+    def stray(self, declarations: list[Node]) -> None:
+        """Reports statements outside a program, a whole script as one mistake; not those that are meant as the block
+        of a line above, which was reported."""
+        found, block = [], False
+        for c in declarations:
+            inner = c.children[0] if c.data == "stray_statement" else None
+            if inner is not None and inner.data == "unreadable":
+                block = len(inner.children) == 2 and str(inner.children[0]).split(maxsplit=1)[0] in BLOCKS
+            elif inner is not None:
+                self.unreadable.update(names_in(self.span(inner).text))
+                found += [] if block else [inner]
+            else:
+                block = False
+        if found:
+            span, message, help = self.span(found[0]), "a statement outside a program", STRAY
+            if found[0].data in ("assign", "annotated"):
+                name = self.source.text[span.start : span.end].split("=")[0].split(":")[0].strip()
+                message = "a variable outside a program"
+                help = f"set it in the program, make it a parameter, `program main({name} = ...)`, or write "
+                help += f"`def {name}():` with a `return`, and call it"
+            more = f" ({len(found)} such statements)" if len(found) > 1 else ""
+            self.report("FK126", message + more, span, "belongs in a program or def", help)
 
     # ----------------------------------------------------------- declarations
 
@@ -51,7 +75,9 @@ class Builder(ExpressionBuilder):
                     span, self.name(name).name if name is not None else None, None, None, self.view(node)
                 )
             case "model_table":
-                rows = tuple(self.table_row(r) for r in self.trees(node, "table_row"))
+                rows: tuple[tree.TableRow, ...] | None = tuple(map(self.table_row, self.trees(node, "table_row")))
+                if next(self.trees(node, "unreadable"), None) is not None:
+                    rows = None  # of half a table nothing can be said
                 return tree.ModelDecl(self.span(node), self.name(c[1]).name, None, rows)
             case "import_":
                 return tree.Import(span, self.plain_string(c[1]))
@@ -170,7 +196,28 @@ class Builder(ExpressionBuilder):
     # ------------------------------------------------------------- statements
 
     def suite(self, node: Node) -> tuple[tree.Stmt, ...]:
-        return tuple(self.statement(c) for c in node.children if isinstance(c, Tree))
+        found: list[tree.Stmt] = []
+        for c in node.children:
+            if isinstance(c, Tree):
+                found.extend(self.around(c) if c.data == "unreadable" else [self.statement(c)])
+        return tuple(found)
+
+    def around(self, node: Node) -> list[tree.Stmt]:
+        """What is known of a line that could not be read: its names are set, to anything; it may draw, weigh or
+        return; the block below it is read as it stands."""
+        token, span = node.children[0], self.span(node.children[0])
+        unknown = tree.Unreadable(span)
+        names = tuple(tree.Name(span, name) for name in names_in(str(token)) or ["_"])
+        found: list[tree.Stmt] = [tree.Assign(span, (name,), unknown) for name in names]
+        first = str(token).split(maxsplit=1)[0]
+        if first == "return":
+            found = [tree.Return(span, unknown)]
+        elif "~" in str(token) or first in ("condition", "factor", "observe"):
+            found.append(tree.Draw(span, tree.Name(span, "_"), unknown))
+        for c in node.children:
+            if isinstance(c, Tree) and c.data not in ("table_row", "expectation"):
+                found.extend(self.around(c) if c.data == "unreadable" else [self.statement(c)])
+        return found
 
     def statement(self, node: Node) -> tree.Stmt:
         span, c = self.span(node), node.children
@@ -203,6 +250,8 @@ class Builder(ExpressionBuilder):
             case "return_":
                 return tree.Return(span, self.expr(c[1]) if len(c) > 1 else None)
             case "bare":
+                if (drawn := self.arrow(c[0].children[0])) is not None:
+                    return drawn
                 return tree.ExprStmt(span, self.expr(c[0].children[0]))
             case "if_":
                 return self.if_statement(node)
@@ -212,6 +261,20 @@ class Builder(ExpressionBuilder):
             case "while_":
                 return tree.While(span, self.expr(c[1]), self.suite(c[3]))
         raise InternalError(f"no statement {node.data}")
+
+    def arrow(self, node: Node) -> tree.Stmt | None:
+        """`x <- e`, by which other languages draw, which is a comparison here: reported, and taken for `~`."""
+        if node.data != "comparison" or len(node.children) != 3:
+            return None
+        left, op, right = node.children
+        place = self.span(op)
+        arrow = Span(self.source, place.start, place.end + 1)
+        if left.data != "variable" or arrow.text != "<-" or right.data != "signed":
+            return None
+        name, value = str(left.children[0]), right.children[1]
+        help = f"write `{name} ~ {self.span(value).text}` to draw, or `{name} = ...` to set it"
+        self.report("FK120", "nothing is drawn by `<-`", arrow, "unexpected `<-`", help)
+        return tree.Draw(self.span(node), tree.Name(self.span(left), name), self.expr(value))
 
     def if_statement(self, node: Node) -> tree.If:
         arms = [node, *self.trees(node, "elif_")]

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fkdsl.language import tree
+from fkdsl.language.check_advice import shown
 from fkdsl.language.check_operators import is_distribution
 from fkdsl.language.check_report import did_you_mean, listed, plural
 from fkdsl.language.context_operations import OPERATIONS
 from fkdsl.program.signatures import REQUIRED, TABLE, Parameter
-from fkdsl.program.types import ANY, STR, Type
+from fkdsl.program.types import ANY, STR, Type, accepts
 from fkdsl.program.values import show
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class Calls:
                 pass
             case tree.Name(name=name, span=span):
                 known = [m for m in self.world.models if m is not None]
-                if name not in known:
+                if name not in known and name not in self.world.unreadable:
                     otherwise = f"declare it: `model {name} = ...`" + (f"; there is {listed(known)}" if known else "")
                     self.report.error(
                         "FK224", f"unknown model `{name}`", span, "no such model", did_you_mean(name, known, otherwise)
@@ -139,6 +140,8 @@ class Calls:
         name, span = call.function.name, call.function.span
         for argument in [*call.args, *(k.value for k in call.keywords)]:
             self.expressions.type_of(argument)
+        if name in self.world.unreadable:
+            return ANY
         if name in self.world.programs:
             self.report.error(
                 "FK227", f"`{name}` is a program, and programs are run, not called", span, "a program",
@@ -168,13 +171,17 @@ class Calls:
         bound: dict[str, Type] = {}
         extra: list[Type] = []
         sound = True
-        for i, argument in enumerate(call.args):
+        types = [self.expressions.type_of(argument) for argument in call.args]
+        if advice := swapped(call, types, params):
+            message = f"`{name}` takes its arguments in another order"
+            report.error("FK210", message, call.span, f"`{types[0]}` and `{types[1]}`", advice)
+            return None
+        for i, (argument, given) in enumerate(zip(call.args, types, strict=True)):
             if i < len(params):
-                bound[params[i].name] = self.argument(name, params[i], argument)
+                bound[params[i].name] = self.argument(name, params[i], argument, given)
             elif variadic is not None:
-                extra.append(self.argument(name, Parameter(f"number {i + 1}", variadic), argument))
+                extra.append(self.argument(name, Parameter(f"number {i + 1}", variadic), argument, given))
             else:
-                self.expressions.type_of(argument)
                 if i == len(params):
                     sound = False
                     report.error(
@@ -193,7 +200,8 @@ class Calls:
             elif keyword.name in skip:
                 pass
             elif keyword.name in by_name:
-                bound[keyword.name] = self.argument(name, by_name[keyword.name], keyword.value)
+                given = self.expressions.type_of(keyword.value)
+                bound[keyword.name] = self.argument(name, by_name[keyword.name], keyword.value, given)
             else:
                 sound = False
                 self.expressions.type_of(keyword.value)
@@ -213,9 +221,9 @@ class Calls:
             return None
         return [bound[p.name] for p in params if p.name in bound] + extra
 
-    def argument(self, function: str, parameter: Parameter, given: tree.Expr) -> Type:
+    def argument(self, function: str, parameter: Parameter, given: tree.Expr, held: Type) -> Type:
         role = f"argument `{parameter.name}` of `{function}`"
-        found = self.expressions.expect(given, parameter.type, role, "FK210")
+        found = self.expressions.fitted(given, held, parameter.type, role, "FK210")
         if parameter.type == ANY and is_distribution(found) and function in TABLE:
             self.expressions.mismatch(given, STR, found, role, "FK210")
             return ANY
@@ -224,17 +232,28 @@ class Calls:
     def signature_text(
         self, name: str, params: Sequence[Parameter], variadic: Type | None = None, skip: Sequence[str] = ()
     ) -> str:
-        shown = []
+        texts = []
         for p in params:
             text = p.name if p.type == ANY else f"{p.name}: {p.type}"
             if isinstance(p.default, tree.Expr):
                 text += f" = {p.default.span.text}"
             elif p.default is not REQUIRED:
                 text += f" = {p.default!r}" if isinstance(p.default, str) else f" = {show(p.default)}"
-            shown.append(text)
-        shown += ["..."] if variadic is not None else []
-        shown += [f"{s}=NAME" for s in skip]
-        return f"{name}({', '.join(shown)})"
+            texts.append(text)
+        texts += ["..."] if variadic is not None else []
+        texts += [f"{s}=NAME" for s in skip]
+        return f"{name}({', '.join(texts)})"
+
+
+def swapped(call: tree.Call, types: Sequence[Type], params: Sequence[Parameter]) -> str:
+    """What to write where the first two arguments do not fit, and would the other way round; "" elsewhere."""
+    if len(types) < 2 or len(params) < 2 or ANY in (*types[:2], params[0].type):
+        return ""
+    (a, b), (x, y) = types[:2], (params[0].type, params[1].type)
+    if accepts(x, a) or not (accepts(x, b) and accepts(y, a)):
+        return ""
+    first, second, *rest = call.args
+    return f"write `{call.function.name}({', '.join(map(shown, (second, first, *rest)))})`"
 
 
 def _user_parameters(params: Sequence[tree.Param], types: Sequence[Type]) -> list[Parameter]:

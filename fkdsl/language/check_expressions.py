@@ -64,7 +64,10 @@ class Expressions:
 
     def expect(self, e: tree.Expr, wanted: Type, role: str, code: str = "FK213") -> Type:
         """The expression's type, which must fit `wanted`; `role` is what the message calls it."""
-        found = self.type_of(e)
+        return self.fitted(e, self.type_of(e), wanted, role, code)
+
+    def fitted(self, e: tree.Expr, found: Type, wanted: Type, role: str, code: str) -> Type:
+        """`expect` of an expression whose type is known already."""
         if accepts(wanted, found):
             return found
         self.mismatch(e, wanted, found, role, code)
@@ -98,6 +101,8 @@ class Expressions:
                 return LITERAL_TYPES[type(value)]
             case tree.EosLiteral():
                 return TOKEN
+            case tree.Unreadable():
+                return ANY
             case tree.Name():
                 return self._name(e)
             case tree.FString(parts=parts):
@@ -142,6 +147,8 @@ class Expressions:
         if name in self.scope.all_names:
             return ANY  # set further down: whether that is too late is for check_flow to say
         world = self.world
+        if name in world.unreadable:
+            return ANY
         if name in world.functions or name in world.externs or name in OPERATIONS or name in TABLE:
             self.report.error(
                 "FK228", f"`{name}` is a function, which is no value", e.span, "not called",

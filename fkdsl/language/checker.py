@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.base.errors import ProgramError
 from fkdsl.base.folders import Folder
-from fkdsl.base.spans import Source
+from fkdsl.base.spans import Source, Span
 from fkdsl.language import tree
 from fkdsl.language.check_constraints import check_constraints
 from fkdsl.language.check_declarations import check_infer, check_models, check_parameters, check_views
@@ -31,7 +31,7 @@ from fkdsl.language.check_report import Report, a
 from fkdsl.language.check_statements import Body
 from fkdsl.language.check_tests import check_tests
 from fkdsl.language.context_operations import OPERATIONS
-from fkdsl.language.parser import parse, read_source
+from fkdsl.language.parser import parse_around_mistakes, read_source
 from fkdsl.language.scopes import ExternInfo, FunctionInfo, World, is_stochastic, touches_context
 from fkdsl.language.tree_walk import deepest, walk
 from fkdsl.program import distributions as _distributions
@@ -45,6 +45,9 @@ __all__ = ["Checked", "ExternInfo", "FunctionInfo", "check", "check_source"]
 BUILT_INS = (_library, _distributions)
 MAX_FRAMES = 740
 """Python frames that a pass over one function may need: its stack of 1000 also holds whoever called the checker."""
+
+SOMETHING = (tree.FunctionDef, tree.ExternDef, tree.ModelDecl, tree.Test)
+"""What a file is there for; one that only imports, infers or asks says nothing by itself."""
 
 D = TypeVar("D", bound=tree.Decl)
 
@@ -75,7 +78,7 @@ class Checked:
 
 def check_source(source: Source, folder: Path | None = None) -> Checked:
     """The checked program that a text says; `folder` is what its imports are relative to."""
-    return check(parse(source), folder)
+    return check(parse_around_mistakes(source), folder)
 
 
 def check(
@@ -91,7 +94,7 @@ def check(
 
 
 def _load(path: Path) -> tree.Module:
-    return parse(read_source(path))
+    return parse_around_mistakes(read_source(path))
 
 
 class _Checker:
@@ -103,6 +106,9 @@ class _Checker:
     def check(self) -> Checked:
         world = self.world
         files = Imports(self.report, self.load).gather(self.module, self.main)
+        for file in files:
+            self.report.extend(file.module.mistakes)
+            world.unreadable |= file.module.unreadable
         self.verify_depth(files)
         for file in files:
             self.declare(file)
@@ -117,10 +123,17 @@ class _Checker:
         values = [world.returns[name] for name in world.programs]
         value = values[0] if len(values) == 1 else ANY
         queries, tests = self.own(tree.Query), self.own(tree.Test)
-        check_queries(world, queries, value, asks_model | world.stochastic)
-        check_tests(world, tests, asks_model | world.stochastic)
+        if not self.module.unreadable or world.programs:
+            check_queries(world, queries, value, asks_model | world.stochastic)
+            check_tests(world, tests, asks_model | world.stochastic)
         infer = check_infer(self.report, self.own(tree.Infer))
         check_constraints(self.report, files, self.main)
+        if not any(isinstance(d, SOMETHING) for d in self.module.declarations):
+            source = self.module.source
+            self.report.warning(
+                "FK314", "there is no program, function, model or test in this file", Span(source, 0, 0),
+                "nothing to run", "write `program main() -> str:` with a body that ends in `return ...`",
+            )  # fmt: skip
         if self.report.errors:
             raise ProgramError(_in_order(self.report.errors))
         return Checked(
@@ -216,7 +229,8 @@ class _Checker:
         world = self.world
         found = Body(world, d).check()
         world.returns[d.name] = found
-        Flow(self.report, d).check(gives_value=found != NONE)
+        if not any(isinstance(node, tree.Unreadable) for node in walk(*d.body)):
+            Flow(self.report, d).check(gives_value=found != NONE)
         if d.is_program and not is_plain(found):
             help = "return its text: `return lm.text`" if found == CONTEXT else "draw from it: `x ~ ...`, `return x`"
             self.report.error("FK306", f"program `{d.name}` returns {a(found)}", d.name_span, "not a plain value", help)

@@ -17,6 +17,7 @@ class Layout:
         self._span, self._diagnostics = span, diagnostics
         self._open = [0]
         self._unit = ""
+        self._taken: dict[int, int] = {}
 
     @property
     def depth(self) -> int:
@@ -35,6 +36,7 @@ class Layout:
             self._error("FK106", f"this line is indented by {other}, the file by {used}", at, width, f"use {used} only")
             width = len(white.expandtabs(4))
             self._unit = ""
+        width = self._taken.get(width, width)
         if width > self._open[-1]:
             if len(self._open) > MAX_BLOCKS:
                 message = f"blocks nested more than {MAX_BLOCKS} deep"
@@ -43,13 +45,20 @@ class Layout:
             self._open.append(width)
             return ["INDENT"]
         kinds = []
+        closed = 0
         while width < self._open[-1]:
-            self._open.pop()
+            closed = self._open.pop()
             kinds.append("DEDENT")
         if width != self._open[-1]:
+            # Further lines that begin so are taken to be of the block that this one is taken to be of.
+            nearest = min({*self._open, closed}, key=lambda level: (abs(level - width), -level))
+            self._taken[width] = nearest
+            if nearest == closed:
+                self._open.append(closed)
+                kinds.pop()
             levels = " or ".join(str(n) for n in sorted({*self._open, self._open[-1]}))
             message = f"this line is indented by {width}, which matches no open block"
-            self._error("FK105", message, at, width, f"indent it by {levels}")
+            self._error("FK105", message, at, len(white), f"indent it by {levels}")
         return kinds
 
     def close(self) -> int:

@@ -31,6 +31,11 @@ DECLARATIONS = {"model", "import", "extern", "program", "infer", "query", "test"
 """Words that begin a declaration; names elsewhere."""
 WITHIN = {"model": {"table"}, "extern": {"from", "def"}, "test": {"with"}}
 """Words that are special later in a line that begins with the given one."""
+STATEMENTS = {
+    "def", "while", "break", "continue", "pass", "return", "observe", "condition", "factor", "checkpoint", "expect",
+    "import", "extern", "program", "query",
+}  # fmt: skip
+"""Words that begin a line and stand nowhere else."""
 OPERATORS = {
     "**": "DSTAR", "//": "DSLASH", "==": "EQEQ", "!=": "NE", "<=": "LE", ">=": "GE", "->": "ARROW",
     "+=": "PLUSEQ", "-=": "MINUSEQ", "*=": "STAREQ", "/=": "SLASHEQ",
@@ -41,6 +46,7 @@ OPERATORS = {
 PAIRS = {"(": ")", "[": "]", "{": "}"}
 
 _NAME = re.compile(r"[^\W\d]\w*")
+_INDENTED = re.compile(r"([ \t]*)((\w+(?=[\s:]))|[^\s]|)")
 _WORD = re.compile(r"\w+")
 # Only 0 to 9 are digits: \d would take those of every script, which Python's own source does not.
 _NUMBER = re.compile(r"(?a:(?:\d[\d_]*)(?:\.[\d_]*)?(?:[eE][+-]?\d[\d_]*)?|\.\d[\d_]*(?:[eE][+-]?\d[\d_]*)?)")
@@ -48,7 +54,7 @@ _GOOD_NUMBER = re.compile(
     r"(?a:(?:0|[1-9]\d*(?:_\d+)*|0[xX][\da-fA-F]+)|(?:\d+(?:_\d+)*)?\.?(?:\d+(?:_\d+)*)?(?:[eE][+-]?\d+)?)"
 )
 _OPERATOR = re.compile("|".join(re.escape(o) for o in sorted(OPERATORS, key=len, reverse=True)))
-_STRING = re.compile(r"([rRfF]?)('''|\"\"\"|'|\")")
+_STRING = re.compile(r"([rRfF]{0,2}|[bBuUtT][rR]?)('''|\"\"\"|'|\")")
 _SPACE = re.compile(r"[ \t\r]+|\\\r?\n|#[^\n]*")
 _PYTHONISMS = {
     "&&": "write `and`", "||": "write `or`", "!": "write `not`", "++": "write `x += 1`", "--": "write `x -= 1`",
@@ -85,8 +91,46 @@ class Lexer:
 
     # -------------------------------------------------------------- main loop
 
-    def tokens(self) -> Iterator[Token]:
-        """Every token to the end; afterwards `diagnostics` is complete."""
+    def tokens(self) -> list[Token]:
+        """Every token to the end; afterwards `diagnostics` is complete.
+
+        Behind a bracket that is never closed all is read anew from the next line that looks like another statement.
+        """
+        found = list(self.scan())
+        while self.brackets and len(self.diagnostics) <= MAX_ERRORS:
+            opened, where = self.brackets[0]
+            again = self.stop if self.inline else self.next_statement(where)
+            found = [t for t in found if t.start_pos is not None and t.start_pos < again]
+            self.diagnostics[:] = [d for d in self.diagnostics if d.span.start < again]
+            help = f"close it with `{PAIRS[opened]}`"
+            self.error("FK102", f"`{opened}` is never closed", where, where + 1, "opened here", help)
+            self.at, self.brackets = again, []
+            if again < self.stop:
+                found.append(self.token("NEWLINE", again - 1, again))
+                self.line_begins = True
+            found.extend(self.scan())
+        if not self.inline:
+            if not self.line_begins:
+                found.append(self.token("NEWLINE", self.stop, self.stop))
+            found.extend(self.token("DEDENT", self.stop, self.stop) for _ in range(self.layout.close()))
+        return found
+
+    def next_statement(self, where: int) -> int:
+        """Where the line begins, after that of a bracket never closed, that is no part of what the bracket holds: one
+        that begins with a word of a statement, or is not indented more than the bracket's own line."""
+        lines = self.source.line_starts
+        number = self.source.position(where)[0]
+        own = _INDENTED.match(self.text, lines[number - 1])
+        for start in lines[number:]:
+            line = _INDENTED.match(self.text, start)
+            if line is None or own is None or not line[2]:
+                continue
+            if line[3] in STATEMENTS or (len(line[1]) <= len(own[1]) and line[2] not in ")]}#"):
+                return min(start, self.stop)
+        return self.stop
+
+    def scan(self) -> Iterator[Token]:
+        """The tokens from where it stands, to the end of the text or to more mistakes than a program has."""
         while self.at < self.stop:
             if len(self.diagnostics) > MAX_ERRORS:
                 return
@@ -95,15 +139,6 @@ class Lexer:
                 if self.at >= self.stop:
                     break
             yield from self.one()
-        if self.brackets:
-            opened, where = self.brackets[0]
-            help = f"close it with `{PAIRS[opened]}`"
-            self.error("FK102", f"`{opened}` is never closed", where, where + 1, "opened here", help)
-        if not self.inline:
-            if not self.line_begins:
-                yield self.token("NEWLINE", self.stop, self.stop)
-            for _ in range(self.layout.close()):
-                yield self.token("DEDENT", self.stop, self.stop)
 
     def indentation(self) -> Iterator[Token]:
         """The layout tokens before a logical line; blank lines and lines of comment have none."""
@@ -218,6 +253,11 @@ class Lexer:
         """A whole string literal, its prefix and quotes included: STRING or FSTRING."""
         at, prefix, quote = self.at, match.group(1).lower(), match.group(2)
         end = match.end()
+        if prefix not in ("", "r", "f", "rf", "fr"):
+            message = f"`{match.group(1)}` is no prefix of a string"
+            self.error(
+                "FK113", message, at, at + len(prefix), "here", 'write "...", r"..." for a pattern, or f"...{x}..."'
+            )
         while True:
             if end >= self.stop or (self.text[end] == "\n" and len(quote) == 1):
                 self.at = end
@@ -240,7 +280,7 @@ class Lexer:
                 end += 1
         self.at = end + len(quote)
         self.first_word = self.first_word or '"'
-        yield self.token("FSTRING" if prefix == "f" else "STRING", at, self.at)
+        yield self.token("FSTRING" if "f" in prefix else "STRING", at, self.at)
 
     def stray(self) -> None:
         at = self.at

@@ -33,7 +33,7 @@ def is_finite(text: str) -> bool:
 
 def split_string(text: str) -> tuple[str, int, int]:
     """(prefix in lower case, where the body begins, where it ends) of a string literal."""
-    prefix = text[0].lower() if text[0] not in "'\"" else ""
+    prefix = text[: len(text) - len(text.lstrip("rRfF"))].lower()
     quote = 3 if text[len(prefix) : len(prefix) + 3] in ("'''", '"""') and len(text) - len(prefix) >= 6 else 1
     return prefix, len(prefix) + quote, len(text) - quote
 

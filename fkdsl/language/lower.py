@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 from fkdsl.base.errors import InternalError
-from fkdsl.base.spans import NOWHERE, Source, Span
+from fkdsl.base.spans import NOWHERE, PRELUDE, Source, Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.verify import verify
 from fkdsl.language import tree
@@ -43,7 +43,7 @@ def lower_functions(checked: Checked, definitions: Sequence[tree.FunctionDef]) -
 @lru_cache(maxsize=1)
 def prelude() -> Mapping[str, tree.FunctionDef]:
     """The stochastic built-ins, `text` and `word`, which are written in the language."""
-    source = Source("<prelude>", files("fkdsl.language").joinpath("prelude.fk").read_text("utf-8"))
+    source = Source(PRELUDE, files("fkdsl.language").joinpath("prelude.fk").read_text("utf-8"))
     return {d.name: d for d in parse(source).declarations if isinstance(d, tree.FunctionDef)}
 
 

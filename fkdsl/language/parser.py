@@ -2,7 +2,7 @@
 
     text -> tokens (lexer.py) -> lark's LALR parse by grammar.lark -> frozen nodes (build_tree.py)
 
-Raises ProgramError with every mistake in the text, or the first one in the grammar. No lark exception leaves here.
+Every mistake in the text is found at once (recovery.py). No lark exception leaves here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from fkdsl.base.surrogates import first_surrogate
 from fkdsl.language import tree
 from fkdsl.language.build_tree import Builder
 from fkdsl.language.grammar_tables import lalr
-from fkdsl.language.lexer import MAX_LINE, Lexer
+from fkdsl.language.lexer import MAX_ERRORS, MAX_LINE, Lexer
+from fkdsl.language.recovery import Recovery
 from fkdsl.language.syntax_errors import explain
 
 MAX_FILE = 2_000_000
@@ -39,15 +40,28 @@ def _lark() -> Lark:
 
 
 def parse(source: Source) -> tree.Module:
-    """The module that a source says."""
+    """The module that a source says. Raises ProgramError with every mistake in its text."""
+    module = parse_around_mistakes(source)
+    if module.mistakes:
+        raise ProgramError(module.mistakes)
+    return module
+
+
+def parse_around_mistakes(source: Source) -> tree.Module:
+    """The module that a source says, but for the lines that cannot be read, which its `mistakes` tell of. Raises
+    ProgramError where so little can be read that nothing more can be said."""
     _check_size(source)
     lexer = Lexer(source)
-    found = _parse(source, lexer, "start")
-    builder = Builder(source, parse_expression, lexer.diagnostics)
-    module = builder.module(found)
-    if lexer.diagnostics:
+    tokens = list(lexer.tokens())
+    if len(lexer.diagnostics) > MAX_ERRORS or any(d.code == "FK109" for d in lexer.diagnostics):
         raise ProgramError(lexer.diagnostics)
-    return module
+    recovery = Recovery(source, tokens, lexer.diagnostics)
+    found = recovery.parse(_lark())
+    if found is None:
+        raise ProgramError(lexer.diagnostics)
+    builder = Builder(source, parse_expression, lexer.diagnostics)
+    builder.unreadable.update(recovery.names())
+    return builder.module(found)
 
 
 def parse_expression(source: Source, start: int, stop: int, diagnostics: list[Diagnostic]) -> tree.Expr:

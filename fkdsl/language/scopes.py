@@ -107,6 +107,7 @@ class World:
     returns: the return type of each def and program that is known so far; a def without `->` gets its own when its
     body has been checked, which is before its callers' unless they call each other in a circle.
     types: of every expression checked, by the identity of its node.
+    unreadable: names in lines that could not be read, of which nothing is said.
     """
 
     report: Report
@@ -118,3 +119,4 @@ class World:
     returns: dict[str, Type] = field(default_factory=dict)
     stochastic: set[str] = field(default_factory=set)
     types: dict[int, Type] = field(default_factory=dict)
+    unreadable: frozenset[str] = frozenset()

@@ -10,6 +10,9 @@ from lark.exceptions import UnexpectedInput, UnexpectedToken
 from fkdsl.base.diagnostics import Diagnostic, near_name
 from fkdsl.base.spans import Source, Span
 from fkdsl.language.lexer import DECLARATIONS, KEYWORDS
+from fkdsl.language.other_languages import WORDS as WORDS_ELSEWHERE
+from fkdsl.language.other_languages import module_advice
+from fkdsl.program.types import NAMED
 
 EXPRESSION = {"NAME", "NUMBER", "STRING", "LPAR"}
 """Where all of these are possible, an expression is."""
@@ -20,14 +23,6 @@ WORDS = {
     "EXPECT": "`expect`", "TABLE": "`table`",
 }  # fmt: skip
 BLOCKS = {"def", "program", "if", "elif", "else", "for", "while", "test"}
-PYTHON = {
-    "lambda": "write a `def`", "class": "use a record: {\"name\": value}", "import": 'write import "file.fk"',
-    "from": 'write import "file.fk"', "try": "test the value first", "with": "there is no `with`",
-    "print": "return the value",
-    "global": "pass it as an argument", "yield": "draw with `~`", "async": "draw with `~`", "await": "draw with `~`",
-    "assert": "write `condition`", "raise": "write `condition false`", "del": "there is no `del`",
-    "sample": "write `x ~ distribution`", "is": "write `==`",
-}  # fmt: skip
 
 
 def explain(source: Source, tokens: Sequence[Token], error: UnexpectedInput) -> Diagnostic:
@@ -41,7 +36,9 @@ def explain(source: Source, tokens: Sequence[Token], error: UnexpectedInput) -> 
     before = tokens[at - 1] if at else None
     line = _line_of(tokens, at)
     span = Span(source, token.start_pos or 0, max(token.end_pos or 0, (token.start_pos or 0) + 1))
-    special = _special(source, token, before, line, expected, span)
+    begun = [*line, token, *tokens[at + 1 : at + 2]]
+    special = _of_another_language(source, begun, token, span) or _special(source, token, before, line, expected, span)
+    special = special or _of_values(token, before, line, expected, span)
     if special is not None:
         return special
     wanted = _wanted(expected)
@@ -57,6 +54,71 @@ def _line_of(tokens: Sequence[Token], at: int) -> list[Token]:
     while begin > 0 and tokens[begin - 1].type not in ("NEWLINE", "INDENT", "DEDENT"):
         begin -= 1
     return list(tokens[begin:at])
+
+
+def _of_another_language(source: Source, line: list[Token], token: Token, span: Span) -> Diagnostic | None:
+    """A line that begins as another language's statements do. line: up to the token behind the one that is wrong."""
+    first, second = line[0], line[1] if len(line) > 1 else None
+    where = Span(source, first.start_pos or 0, max(first.end_pos or 0, 1))
+    word = str(first)
+    if word in ("import", "from") and second is not None and second.type == "NAME":
+        return Diagnostic(
+            "FK129", "there are no modules of Python here", where.to(Span(source, where.start, second.end_pos or 0)),
+            "not a .fk file", module_advice(str(second)),
+        )  # fmt: skip
+    starts = second is None or second.type not in ("EQUAL", "TILDE", "DOT", "LSQB", "PLUSEQ", "MINUSEQ", "COMMA")
+    if first.type == "NAME" and word in WORDS_ELSEWHERE and starts and (second is None or second.type != "LPAR"):
+        message = f"`{word}` is not a word of this language"
+        return Diagnostic("FK125", message, where, "here", WORDS_ELSEWHERE[word])
+    if first.type == "NAME" and word in NAMED and second is not None and second.type == "NAME":
+        return Diagnostic(
+            "FK125", "a type stands behind its variable", where, "here", f"write `{second}: {word} = ...`"
+        )
+    return None
+
+
+def _of_values(
+    token: Token, before: Token | None, line: list[Token], expected: set[str], span: Span
+) -> Diagnostic | None:
+    """Values that Python has and this language has not: tuples, sets, steps of slices, unpacked arguments."""
+    open_bracket = _innermost(line)
+    if token.type == "COMMA" and open_bracket in ("", "("):
+        help = "a list stands in brackets: `[a, b]`; two names take it apart: `a, b = [1, 2]`"
+        return Diagnostic("FK120", "there are no tuples", span, "unexpected `,`", help)
+    if open_bracket == "{" and token.type in ("COMMA", "RBRACE") and "COLON" in expected:
+        return Diagnostic("FK120", "there are no sets", span, "expected `:`", "write a list, `[1, 2]`, and `x in xs`")
+    if open_bracket == "[" and token.type == "COLON" and "COLON" not in expected:
+        return Diagnostic("FK120", "a slice has no step", span, "unexpected `:`", "write `xs[a:b]`, or `reversed(xs)`")
+    if token.type in ("STAR", "DSTAR") and expected >= EXPRESSION:
+        return Diagnostic(
+            "FK120", f"nothing is unpacked by `{token}`", span, "unexpected", "give each argument by itself"
+        )
+    if token.type in ("STRING", "FSTRING") and before is not None and before.type == "NAME":
+        help = f"arguments stand in brackets: `{before}({str(token)[:20]}{'...' if len(str(token)) > 20 else ''})`"
+        return Diagnostic("FK120", f"a string behind `{before}`", span, "not expected here", help)
+    if "ELSE" in expected and token.type != "ELSE" and any(t.type == "IF" for t in line) and line[0].type != "IF":
+        return Diagnostic("FK120", "an `if` within a line needs its `else`", span, "expected `else`",
+                          "write `a if test else b`, or an `if` line of its own")  # fmt: skip
+    first = line[0].type if line else ""
+    if token.type == "EQUAL" and first == "MODEL" and len(line) == 1:
+        return Diagnostic("FK120", "a model is named without `=`", span, "expected a string or a name",
+                          'write `model "smollm2"`, or `model judge = "..."`')  # fmt: skip
+    if token.type == "COLON" and first in ("PROGRAM", "DEF") and len(line) == 2:
+        return Diagnostic("FK120", f"`{line[1]}` has no brackets", span, "expected `(`", f"write `{line[1]}()`")
+    if token.type == "COLON" and len(line) == 1:
+        return Diagnostic("FK120", f"no `:` stands behind `{line[0]}`", span, "unexpected `:`", "leave it out")
+    return None
+
+
+def _innermost(line: list[Token]) -> str:
+    """The innermost bracket that is open behind some tokens, "" for none."""
+    opened: list[str] = []
+    for t in line:
+        if str(t) in ("(", "[", "{") and t.type != "STRING":
+            opened.append(str(t))
+        elif str(t) in (")", "]", "}") and opened:
+            opened.pop()
+    return opened[-1] if opened else ""
 
 
 def _special(
@@ -89,12 +151,12 @@ def _special(
         return Diagnostic("FK125", "`else if` is one word here", span, "expected `:`", "write `elif`")
     word = str(before) if before is not None and before.type == "NAME" and token.type == "NAME" else ""
     for candidate in (word, str(token)):
-        if candidate in PYTHON and (line == [before] or candidate == str(token) or word):
+        if candidate in WORDS_ELSEWHERE and (line == [before] or candidate == str(token) or word):
             if candidate in ("import", "from") and first not in ("import", "from"):
                 continue
             where = Span(source, (before if candidate == word and before else token).start_pos or 0, span.end)
             return Diagnostic(
-                "FK125", f"`{candidate}` is not a word of this language", where, "here", PYTHON[candidate]
+                "FK125", f"`{candidate}` is not a word of this language", where, "here", WORDS_ELSEWHERE[candidate]
             )
     if word:
         near = near_name(word, sorted(KEYWORDS | DECLARATIONS))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.base.spans import Source, Span
 from fkdsl.program.types import Type
 
@@ -24,6 +25,11 @@ class Literal(Expr):
     """A number, a string (escapes resolved; r"..." is raw), true, false or none."""
 
     value: bool | int | float | str | None
+
+
+@dataclass(frozen=True)
+class Unreadable(Expr):
+    """What a line stands for that could not be read: of any type. A tree with one is only checked, never run."""
 
 
 @dataclass(frozen=True)
@@ -380,7 +386,10 @@ class Test(Decl):
 
 @dataclass(frozen=True)
 class Module:
-    """A whole file, its declarations in order."""
+    """A whole file, its declarations in order. mistakes: of its text. unreadable: the names in the lines that have
+    them, of which nothing is known."""
 
     source: Source = field(compare=False, repr=False)
     declarations: tuple[Decl, ...]
+    mistakes: tuple[Diagnostic, ...] = field(default=(), compare=False, repr=False)
+    unreadable: frozenset[str] = field(default=frozenset(), compare=False, repr=False)

@@ -163,6 +163,7 @@ class SteeringModel:
                 except Fault as fault:
                     where = f"in particle {i} of the {len(particles)} that are running" if len(particles) > 1 else when
                     place = self.code.functions[self.code.entry].span
+                    fault.span = particle.users_place(fault.span or place)
                     raise ProgramError([fault.diagnostic(place, where)]) from None
                 else:
                     ended[i] = (particle.rng, particle.state())

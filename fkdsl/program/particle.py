@@ -16,7 +16,7 @@ from typing import Any
 from fkdsl.base.deadline import current
 from fkdsl.base.logspace import Floats
 from fkdsl.base.random import Rng
-from fkdsl.base.spans import NOWHERE, Span
+from fkdsl.base.spans import NOWHERE, PRELUDE, Span
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
 from fkdsl.inference.interface import Charge
 from fkdsl.models.vocabulary import Vocabulary, decoded
@@ -151,6 +151,14 @@ class Running:
                 self.rows = {}
         if self.owed:
             self.settle_up()
+
+    def users_place(self, span: Span) -> Span:
+        """Where the user's own text calls what stands at a span: a line of the prelude is no line of theirs."""
+        for frame in reversed(self.frames[:-1]):
+            if span.source.name != PRELUDE:
+                break
+            span = self.code.functions[frame.function].ops[frame.pc - 1].span  # the call, which pc has passed
+        return span
 
     def settle_up(self) -> None:
         """The end of a block whose tokens are still to be weighed."""
