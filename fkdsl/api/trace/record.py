@@ -107,24 +107,35 @@ class Record:
 
 
 def summary(result: Result) -> dict[str, Any]:
-    """What people look for at the end of a trace; the particles are in the last step."""
-    return {
-        "log_z": result.log_z,
-        "log_z_se": result.log_z_se,
-        "log_z_bounds": None if result.log_z_bounds is None else [_finite(b) for b in result.log_z_bounds],
-        "posterior": [{"value": plain(a.value), "probability": a.probability} for a in result.posterior],
-        "ess": result.ess,
-        "steps": result.steps,
-        "seconds": result.seconds,
-        "model_calls": result.model_calls,
-        "forwarded_tokens": result.forwarded_tokens,
-        "notes": list(result.notes),
-    }
+    """What people look for at the end of a trace; the particles are in the last step. null: no bound, or a number that
+    JSON has not."""
+    found: dict[str, Any] = _finite(
+        {
+            "log_z": result.log_z,
+            "log_z_se": result.log_z_se,
+            "log_z_bounds": result.log_z_bounds,
+            "posterior": [{"value": plain(a.value), "probability": a.probability} for a in result.posterior],
+            "ess": result.ess,
+            "steps": result.steps,
+            "seconds": result.seconds,
+            "model_calls": result.model_calls,
+            "forwarded_tokens": result.forwarded_tokens,
+            "notes": result.notes,
+        }
+    )
+    return found
 
 
-def _finite(x: float) -> float | None:
-    """JSON has no infinity: null is no bound."""
-    return x if math.isfinite(x) else None
+def _finite(value: Any) -> Any:
+    """Data with null for each number that is infinite or no number."""
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case dict():
+            return {k: _finite(v) for k, v in value.items()}
+        case list() | tuple():
+            return [_finite(v) for v in value]
+    return value
 
 
 @contextmanager
