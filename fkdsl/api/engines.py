@@ -93,8 +93,14 @@ class Engines(Mapping[str, CachedTransformer]):
             view.lost = LostMass()
 
     def notes(self) -> tuple[str, ...]:
-        """What a reader must know of the models to trust a run's figures: a line for each byte view that lost mass."""
-        return tuple(
+        """What a reader must know of the models: a line for each byte view that lost mass, and for each model
+        whose cache is not used."""
+        slow = tuple(
+            f"{name} was run without its cache, which does not give the same probabilities here: every question read "
+            "the whole text"
+            for name in sorted({e.model.name for e in self._by_reference.values() if "cache" in e.model.describe()})
+        )
+        return slow + tuple(
             f"{view.name}, beam {view.beam}: a byte lost {view.lost.mean:.1g} of its probability on average, "
             f"{view.lost.worst:.1g} at most; a wider beam loses less"
             for view in self._views()

@@ -10,6 +10,7 @@ import pytest
 import torch
 import transformers as tf
 
+from fkdsl.api.engines import Engines
 from fkdsl.base.errors import CallError
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.models import checked, loading
@@ -126,6 +127,12 @@ def test_a_family_whose_cache_is_wrong_reads_whole_texts_instead(kind):
             expected = torch.softmax(plain(torch.tensor([text[: k + 1]])).logits[0, -1], -1).numpy()
         assert np.abs(np.exp(row) - expected).max() <= 1e-4
     assert isinstance(load(module), UncachedModel)
+
+
+def test_a_run_without_the_cache_says_so(tmp_path):
+    engines = Engines({}, tmp_path, override=load(module_of(Swallows)))
+    _ = engines[""]
+    assert "planted was run without its cache" in engines.notes()[0]
 
 
 def test_without_the_check_a_cache_that_forgets_gives_wrong_rows():
