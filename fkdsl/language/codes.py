@@ -103,7 +103,6 @@ CODES: dict[str, str] = {
     # while it runs
     "FK401": "division by zero",
     "FK402": "no result",
-    "FK403": "drawing from a finished context",
     "FK404": "contexts of different vocabularies",
     "FK405": "a loop that does not end",
     "FK406": "index out of range",

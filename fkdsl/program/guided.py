@@ -39,6 +39,7 @@ from fkdsl.program.drafting import Drafting, Proposal, drafted_context, proposal
 from fkdsl.program.faults import NeedRows
 from fkdsl.program.outcomes import Mask, Outcomes, TokenOutcomes, is_dense, outcomes
 from fkdsl.program.token_masks import TokenMask, token_mask
+from fkdsl.program.tokens import is_finished
 from fkdsl.program.trials import Trials
 from fkdsl.program.values import ContextRef
 from fkdsl.program.weighted_rejection import Drafted, weighted_rejection
@@ -137,6 +138,9 @@ def narrowed(particle: Running) -> Narrowed | None:
 
 def draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any) -> None:
     """x ~ d by the outcomes' own probabilities: M_t as the program says it."""
+    if is_finished(d, particle.contexts):
+        particle.weigh(-math.inf, op.span)
+        return
     rng = particle.stream(op.site)
     given = proposal(particle, d)
     found = outcomes(particle, d, weighed=weighed(given))
@@ -153,6 +157,9 @@ def draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any) -> None:
 
 def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide: Guide) -> None:
     """x ~ M', and the weight times G'."""
+    if is_finished(d, particle.contexts):
+        particle.weigh(-math.inf, op.span)
+        return
     rng = particle.stream(op.site)
     text: Constrained | None = None
     hopeless = False

@@ -159,6 +159,8 @@ def known_sums(particle: Running, d: Any, row: Floats) -> Sums | None:
     if not isinstance(d, ContextRef):
         return None
     c = particle.contexts[d.index]
+    if c.done:
+        return None
     return particle.engines[c.model].sums(c.node, row)
 
 

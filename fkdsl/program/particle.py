@@ -34,6 +34,7 @@ from fkdsl.program.tokens import (
     following,
     leaves,
     map_contexts,
+    nothing,
 )
 from fkdsl.program.values import ContextRef, Token, show
 
@@ -287,8 +288,11 @@ class Running:
     # ------------------------------------------------------------------- rows
 
     def path(self, c: ContextState, ids: tuple[int, ...]) -> list[Floats]:
-        """Rows (V,) after the context and after each of `ids` but the last: len(ids) of them."""
+        """Rows (V,) after the context and after each of `ids` but the last: len(ids) of them. A finished context gives
+        every token probability 0."""
         engine = self.engines[c.model]
+        if c.done:
+            return [nothing(engine.model.vocabulary)] * len(ids)
         nodes = [engine.extend(c.node, ids[:k]) for k in range(len(ids))]
         self.need([(c.model, node) for node in nodes])
         rows = [self.rows[node] for node in nodes]
@@ -321,15 +325,6 @@ class Running:
             return (d,), self.rows[c.node]
         refs = leaves(d)
         states = [self.contexts[r.index] for r in refs]
-        for c in states:
-            if c.done:
-                text = self.text(c)
-                raise Fault(
-                    "FK403",
-                    "this context is finished: its last token was EOS",
-                    "test `lm.done` before drawing, or stop when the token is EOS",
-                    label=f"after {text[-30:]!r}",
-                )
         first = self.vocabulary(refs[0])
         for r, c in zip(refs, states, strict=True):
             if self.vocabulary(r).fingerprint != first.fingerprint:
@@ -339,7 +334,7 @@ class Running:
                     f"contexts of different vocabularies cannot be combined: {names[0]} and {names[1]}",
                     "draw from one and `observe` the token on the other, or take both as models of bytes: `bytes(...)`",
                 )
-        self.need([(c.model, c.node) for c in states])
+        self.need([(c.model, c.node) for c in states if not c.done])
         return refs, combine(d, {r: self.path(c, (0,))[0] for r, c in zip(refs, states, strict=True)})
 
     def text(self, c: ContextState) -> str:

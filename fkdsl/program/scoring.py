@@ -58,6 +58,7 @@ def _observe_text(particle: Running, value: Any, d: TokenDistribution) -> float:
         [
             (c.model, particle.engines[c.model].extend(c.node, ids[:k]))
             for c in (particle.contexts[r.index] for r in leaves(d))
+            if not c.done
             for k in range(len(ids))
         ]
     )
@@ -74,6 +75,8 @@ def scores(particle: Running, d: ChoiceOf) -> Floats:
     """log-probability (nats) of each option as the context's next text, (options,) float64."""
     particle.next_rows(d.context)
     c = particle.contexts[d.context.index]
+    if c.done:
+        return np.full(len(d.options), -np.inf)
     engine = particle.engines[c.model]
     paths = [particle.ids_of(d.context, o) for o in d.options]
     particle.need([(c.model, engine.extend(c.node, ids[:k])) for ids in paths for k in range(len(ids))])
@@ -95,9 +98,11 @@ def _along(particle: Running, c: ContextState, ids: tuple[int, ...]) -> float:
 def continues(particle: Running, ref: ContextRef) -> float:
     """The probability that the next token goes on with the current word; 0 or 1 once that is settled."""
     _, row = particle.next_rows(ref)
-    settled = particle.contexts[ref.index].pending
-    if settled is not None:
-        return float(settled)
+    c = particle.contexts[ref.index]
+    if c.done:
+        return 0.0
+    if c.pending is not None:
+        return float(c.pending)
     return min(1.0, float(np.exp(row[continuing(particle.vocabulary(ref))]).sum(dtype=np.float64)))
 
 

@@ -9,10 +9,10 @@ as the model gave it, float32 or float64, all others float64.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 from fkdsl.base.logspace import Floats, log_sum_exp
 from fkdsl.models.vocabulary import Vocabulary
 from fkdsl.program.values import ContextRef, Record, Token
+
+if TYPE_CHECKING:
+    from fkdsl.program.state import ContextState
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,25 @@ def combine(d: TokenDistribution, rows: Mapping[ContextRef, Floats]) -> Floats:
                 )
             result: Floats = np.logaddexp.reduce(stacked, axis=0)
             return result
+
+
+def is_finished(d: Any, contexts: Sequence[ContextState]) -> bool:
+    """Whether d is a distribution of tokens that gives none, since the contexts that it needs are finished."""
+    match d:
+        case ContextRef(index):
+            return contexts[index].done
+        case Product(left, right):
+            return is_finished(left, contexts) or is_finished(right, contexts)
+        case Power(base):
+            return is_finished(base, contexts)
+        case Mixture(parts):
+            return all(is_finished(part, contexts) for part in parts)
+    return False
+
+
+def nothing(vocabulary: Vocabulary) -> Floats:
+    """The row (V,) of a finished context: nothing comes after the end."""
+    return np.full(vocabulary.size, -np.inf)
 
 
 def renormalise(row: Floats) -> Floats:

@@ -59,6 +59,8 @@ class Context(Row):
         self.rows, self.prompt, self.text, self.tokens, self.done = rows, prompt, "", 0, False
 
     def row(self):
+        if self.done:
+            return Row({}, (self,))
         whole = self.prompt + self.text
         suffix = max((s for s in self.rows if whole.endswith(s)), key=len)
         p = {(EOS if t is None else t): q for t, q in self.rows[suffix].items()}
@@ -66,7 +68,7 @@ class Context(Row):
 
     def append(self, token):
         self.tokens += 1
-        self.done = token == EOS
+        self.done = self.done or token == EOS
         self.text += token
 
 
@@ -118,7 +120,7 @@ class Runner:
 
         def text(c, until="", max_tokens=256):
             start = len(c.text)
-            for _ in range(max_tokens):
+            for _ in range(0 if c.done else max_tokens):
                 t, s = self.sample(c), c.text[start:]
                 if t == EOS:
                     break
@@ -129,6 +131,7 @@ class Runner:
         def choice(c, options):
             def mass(option):
                 ahead, p = Context(c.rows, c.prompt + c.text), 1.0
+                ahead.done = c.done
                 for letter in option:
                     p *= ahead.row().p.get(letter, 0.0)
                     ahead.append(Tok(letter))

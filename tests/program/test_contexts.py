@@ -107,8 +107,6 @@ def test_an_observed_end_finishes_the_context_and_appended_text_reopens_it():
 @pytest.mark.parametrize(
     ("body", "code"),
     [
-        ('lm = prompt("")\nobserve EOS ~ lm\nt ~ lm\nreturn lm.text', "FK403"),
-        ('lm = prompt("")\nobserve EOS ~ lm\nx = logprob(lm, "a")\nreturn str(x)', "FK403"),
         ('lm = prompt("")\nt ~ lm ** 0.0\nreturn lm.text', "FK402"),
         ('lm = prompt("")\nc ~ choice(lm, [])\nreturn lm.text', "FK402"),
         ('lm = prompt("")\nt ~ mixture([lm, lm], weights=[1.0])\nreturn lm.text', "FK402"),
