@@ -8,20 +8,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
-from functools import cache
-from typing import Any, cast
+from typing import Any
 
 from fkdsl.ir import nodes as ir
 
+_declared: dict[type[Any], tuple[tuple[str, frozenset[str]], ...]] = {}
 Node = ir.Instr | ir.Expr | ir.Clause | ir.Guide | ir.SoFar | ir.TextGuide
 
 
-@cache
-def declared(node: Hashable) -> tuple[tuple[str, frozenset[str]], ...]:
+def declared(kind: type[Any]) -> tuple[tuple[str, frozenset[str]], ...]:
     """The fields of a node class that are slots, and what it does to them: reads, writes, binds."""
-    return tuple((f.name, f.metadata[ir.SLOTS]) for f in fields(cast(Any, node)) if ir.SLOTS in f.metadata)
+    if kind not in _declared:
+        _declared[kind] = tuple((f.name, f.metadata[ir.SLOTS]) for f in fields(kind) if ir.SLOTS in f.metadata)
+    return _declared[kind]
 
 
 def subexpressions(node: Any) -> Iterator[ir.Expr]:

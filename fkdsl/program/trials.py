@@ -52,9 +52,9 @@ class Trials:
 
     @property
     def tried(self) -> dict[int, Running | Span]:
-        """The trials of all particles in this state."""
+        """The trials of all particles in this state, which holds the place of the draw too."""
         if self._tried is None:
-            key = (self.op.site, (self.particle.resumed or self.particle.state()).key())
+            key = (self.particle.resumed or self.particle.state()).key()
             self._tried = self.particle.guides.tried(key)
         return self._tried
 

@@ -110,14 +110,18 @@ def assert_same_measure(a: Target, b: Target, tolerance: float = 1e-10, *, model
     model: takes the place of both programs' default language model. Of a program, what is optimised must have the
     measure of what is written, too.
     """
-    truths = []
-    for target in (a, b):
-        target = parse(target) if isinstance(target, str) else target
-        truths.append(measure_as_written(target, model))
-        if isinstance(target, Program):
-            optimised = exact_measure(as_model(target, model))
-            assert_same_masses(optimised, truths[-1], tolerance, ("optimised", "as written"))
-    assert_same_masses(*truths, tolerance)
+    first, second = (_checked_measure(target, tolerance, model) for target in (a, b))
+    assert_same_masses(first, second, tolerance)
+
+
+def _checked_measure(target: Target, tolerance: float, model: ModelReference | None) -> dict[Hashable, float]:
+    """The measure as it is written, which what the optimiser makes of a program must have too."""
+    target = parse(target) if isinstance(target, str) else target
+    written = measure_as_written(target, model)
+    if isinstance(target, Program):
+        optimised = exact_measure(as_model(target, model))
+        assert_same_masses(optimised, written, tolerance, ("optimised", "as written"))
+    return written
 
 
 def measure_as_written(target: FeynmanKac[Any] | Program, model: ModelReference | None = None) -> dict[Hashable, float]:
