@@ -37,6 +37,8 @@ MAX_BATCH = 128
 """Rows in one forward, unless the caller says otherwise: what a forward puts together grows with them."""
 
 
+CALLER = Path()
+"""Where a caller's paths are relative to, this very object: what a caller names may lie anywhere."""
 VIEW = re.compile(r"\s*bytes\(\s*(?P<of>.*?)\s*(?:,\s*beam\s*=\s*(?P<beam>\w+)\s*)?\)\s*")
 """A byte view, as `--model` and `model=` take it: bytes(smollm2), bytes("./folder", beam=10)."""
 
@@ -150,7 +152,7 @@ class Engines(Mapping[str, CachedTransformer]):
     def _make(self, name: str) -> CachedTransformer:
         if name == "" and self.override is not None:
             # A caller's paths are relative to where the caller stands, a program's to the program.
-            return self._of(self.override, Path())
+            return self._of(self.override, CALLER)
         declaration = self.declared.get(name or None)
         if declaration is None and name == "":
             self.defaulted = True
@@ -190,7 +192,7 @@ class Engines(Mapping[str, CachedTransformer]):
 
     def _tables(self, name: str, folder: Path) -> Path:
         """The path of a file of tables, which a caller may have anywhere, and a program below its folder."""
-        if folder != self.folder or self.allow_outside:
+        if folder is CALLER or self.allow_outside:
             return folder / name
         try:
             return Folder.main(folder).find(name)

@@ -61,6 +61,9 @@ def adopt(program: Program, path: str | Path, engines: Engines) -> None:
 
     stored = files.read(Path(path))
     begins = {(name, context.tokens) for name, context in prompts(program, engines)}
+    strange = stored.identities.keys() - {name for name, _ in begins}
+    if strange:
+        raise CallError(f"{path} is of a model that this program does not prompt", "make it again for this program")
     for name, found in stored.identities.items():
         if (different := files.differences(found, files.identity(engines[name].model))) != "":
             message = f"{path} was made by another model, {found['model']}: {different}"
@@ -74,4 +77,8 @@ def adopt(program: Program, path: str | Path, engines: Engines) -> None:
         )
     for context in stored.contexts:
         engine = engines[context.model]
+        if context.row.shape != (engine.model.vocabulary.size,) or context.row.dtype.kind != "f":
+            raise CallError(
+                f"{path} has a row that is not of this model's vocabulary", "make it again by fkdsl prefill"
+            )
         engine.adopt(context.tokens, files.segment_of(engine.model, context), context.row, context.sums)

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +27,8 @@ from fkdsl.models.kv_pool import KVPool, KVSegment, table_of
 from fkdsl.models.tokenized import TokenizedModel
 
 FORMAT = "fkdsl prefill 2"
+MOST_TOKENS, MOST_PLANES = 1 << 24, 1 << 16
+"""Ids of a vocabulary, and planes of a model's keys and values: no model has as many."""
 
 
 @dataclass(frozen=True)
@@ -140,17 +143,39 @@ def read(path: Path) -> Stored:
         raise CallError(f"{path} is no prefill of this version", "make it again by fkdsl prefill")
     if metadata.pop("checksum", "") != _checksum(metadata, tensors):
         raise CallError(f"{path} was changed since it was made", "make it again by fkdsl prefill")
-    contexts = tuple(
-        StoredContext(
-            model,
-            tuple(ids),
-            tuple(tensors[f"{k}.{p}"] for p in range(n)),
-            tensors[f"{k}.row"].numpy(),
-            tensors[f"{k}.sums"].numpy() if f"{k}.sums" in tensors else None,
+    try:
+        identities, contexts = json.loads(metadata["identities"]), json.loads(metadata["contexts"])
+        _verify(identities, contexts)
+        found = tuple(
+            StoredContext(
+                model,
+                tuple(ids),
+                tuple(tensors[f"{k}.{p}"] for p in range(n)),
+                tensors[f"{k}.row"].numpy(),
+                tensors[f"{k}.sums"].numpy() if f"{k}.sums" in tensors else None,
+            )
+            for k, (model, ids, n) in enumerate(contexts)
         )
-        for k, (model, ids, n) in enumerate(json.loads(metadata["contexts"]))
-    )
-    return Stored(json.loads(metadata["identities"]), contexts)
+    except (LookupError, TypeError, ValueError, RecursionError) as error:
+        raise CallError(f"{path} says nothing of its prompts: {error}", "make it again by fkdsl prefill") from None
+    return Stored(identities, found)
+
+
+def _verify(identities: Any, contexts: Any) -> None:
+    """Raises ValueError for metadata that are none: its sum is no proof of who wrote it."""
+    if not isinstance(identities, dict) or not isinstance(contexts, list):
+        raise ValueError("no models are named")
+    for m in identities.values():
+        if not isinstance(m, dict) or "model" not in m or not all(isinstance(v, str) for v in m.values()):
+            raise ValueError("a model of no name")
+    for context in contexts:
+        if not (isinstance(context, list) and len(context) == 3 and context[0] in identities):
+            raise ValueError("a prompt of no model")
+        _, ids, planes = context
+        if not (isinstance(ids, list) and ids and all(type(i) is int and 0 <= i < MOST_TOKENS for i in ids)):
+            raise ValueError("a prompt without tokens")
+        if not (type(planes) is int and 0 <= planes <= MOST_PLANES):
+            raise ValueError("a prompt without keys and values")
 
 
 def _checksum(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:

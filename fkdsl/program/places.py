@@ -42,6 +42,10 @@ class Places:
 
     def read(self, data: Sequence[int]) -> Span:
         file, line, column, length = data
+        if min(file, line - 1, column - 1, length) < 0:
+            raise ValueError("a place before the beginning")
         source = self.sources[file]
         start = source.line_starts[line - 1] + column - 1
+        if start + length > len(source.text):
+            raise ValueError("a place behind the end")
         return Span(source, start, start + length)

@@ -16,7 +16,7 @@ Law: a state that is read back has the same key and the same future (tests/progr
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fkdsl.base.errors import InternalError
@@ -32,7 +32,7 @@ from fkdsl.program.values import ContextRef, Record, Token
 
 SAFE = 1 << 53
 """Integers from here on are written as text: JSON readers may round them, and Python refuses very long ones."""
-_TAGGED: dict[str, type] = {
+TAGGED: dict[str, type] = {
     c.__name__: c
     for c in (
         Product,
@@ -236,6 +236,7 @@ def _read_context(
     if "tokens" in data:
         engine = engines[data["model"]]
         tokens, start = data["tokens"], data["start"]
+        _verify_ids(engine, tokens)
         skip = len(engine.model.vocabulary.raw(tokens[:start]))
         return ContextState(data["model"], engine.extend(engine.root, tokens), start, skip, done, pending)
     base = before[data.get("of", i)]
@@ -243,8 +244,15 @@ def _read_context(
     while node.length > keep:
         assert node.parent is not None
         node = node.parent
+    _verify_ids(engines[base.model], data.get("add", ()))
     node = engines[base.model].extend(node, data.get("add", ()))
     return ContextState(base.model, node, base.start, base.skip, done, pending)
+
+
+def _verify_ids(engine: CachedTransformer, ids: Sequence[int]) -> None:
+    size = engine.model.vocabulary.size
+    if any(not 0 <= i < size for i in ids):
+        raise ValueError("a token that the model has not")
 
 
 # ----------------------------------------------------------------------- values
@@ -270,7 +278,7 @@ def write_value(value: Any) -> Any:
         case Record():
             return {"record": {k: write_value(v) for k, v in value.items()}}
     name = type(value).__name__
-    if name not in _TAGGED:
+    if name not in TAGGED:
         raise InternalError(f"a state holds a {name}, which cannot be written")
     fields = value.__dataclass_fields__
     return {"type": name, "fields": {k: write_value(getattr(value, k)) for k in fields}}
@@ -295,4 +303,4 @@ def read_value(data: Any) -> Any:
             return tuple(map(read_value, items))
         case {"record": fields}:
             return Record({k: read_value(v) for k, v in fields.items()})
-    return _TAGGED[data["type"]](**{k: read_value(v) for k, v in data["fields"].items()})
+    return TAGGED[data["type"]](**{k: read_value(v) for k, v in data["fields"].items()})

@@ -11,9 +11,11 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from fkdsl.api.trace.schema import verify_end, verify_header, verify_step
 from fkdsl.base.errors import CallError
 from fkdsl.base.files import check_target, read_file
 
@@ -22,6 +24,9 @@ FORMAT = 1
 KEY = "fkdsl_trace"
 MOST = 1 << 30
 """Bytes of a trace that is read."""
+SUM = "sum"
+"""The last field of each line but the first, which --resume compares with the run itself."""
+TAIL = len(',"sum":"0123456789abcdef"}')
 START = f'{{"{KEY}":'.encode()
 """How every trace begins."""
 
@@ -64,8 +69,8 @@ def parse_trace(path: Path, raw: bytes) -> Trace | None:
     found = []
     for number, line in enumerate(lines, 1):
         try:
-            data = json.loads(line)
-        except ValueError:
+            data = decoded(line)
+        except (ValueError, RecursionError):
             if number == len(lines) and number > 1:  # cut off by a machine that went down
                 whole = whole[: -len(line) - 1]
                 break
@@ -79,9 +84,45 @@ def parse_trace(path: Path, raw: bytes) -> Trace | None:
         raise CallError(
             message, f"read it by the version that wrote it, fkdsl {header.get('fkdsl', 'of another time')}"
         )
+    for number, data in enumerate(found, 1):
+        try:
+            _verify(data, number, header)
+        except ValueError as error:
+            keep = f"keep what is before: head -n {number - 1} {path}" if number > 1 else "run it again, with --trace"
+            raise CallError(f"{path} is damaged at line {number}: {error}", keep) from None
     steps = [line for line in rest if "t" in line]
     end = rest[-1] if rest and "t" not in rest[-1] else None
     return Trace(path, header, tuple(steps), end, len(whole), len(lines[0]) + 1)
+
+
+def _verify(data: Mapping[str, Any], number: int, header: Mapping[str, Any]) -> None:
+    if number == 1:
+        verify_header(data)
+    elif "t" in data:
+        verify_step(data, header["models"])
+    else:
+        verify_end(data)
+
+
+def decoded(line: bytes) -> Any:
+    """A line's data without its sum, which lines of older versions have not. Raises ValueError for what is no JSON, and
+    for a line of which the sum is not."""
+    data = json.loads(line, parse_constant=_no_number)
+    if not isinstance(data, dict) or data.pop(SUM, None) is None:
+        return data
+    if not line.endswith(with_sum(line[:-TAIL] + b"}")[-TAIL:]):
+        raise ValueError("its sum is another line's")
+    return data
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def with_sum(line: bytes) -> bytes:
+    """A line, without its newline, with its sum at the end: who changes a byte of it is found out."""
+    digest = blake2b(line, digest_size=8).hexdigest()
+    return line[:-1] + f',"{SUM}":"{digest}"}}'.encode()
 
 
 def verify_trace(path: Path, raw: bytes) -> None:
@@ -133,6 +174,8 @@ class TraceFile:
     def add(self, line: Mapping[str, Any]) -> None:
         """Writes one line, in one call unless the system takes less."""
         raw = encoded(line)
+        if KEY not in line:
+            raw = with_sum(raw[:-1]) + b"\n"
         try:
             while raw:
                 raw = raw[os.write(self._file, raw) :]

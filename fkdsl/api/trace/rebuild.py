@@ -4,11 +4,12 @@ recorded of those, where nothing is computed any more."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import numpy as np
 
 from fkdsl.api.trace.file import Trace
+from fkdsl.api.trace.schema import MOST_TOKENS
 from fkdsl.base.errors import CallError, InternalError
 from fkdsl.base.logspace import effective_sample_size, log_sum_exp
 from fkdsl.base.spans import Source
@@ -16,22 +17,41 @@ from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.interface import Particle, Step
 from fkdsl.models.interface import ForwardRow
 from fkdsl.models.vocabulary import Vocabulary
+from fkdsl.program.code import Executable
 from fkdsl.program.places import Places
 from fkdsl.program.serialise import log_weight_from_json, state_from_json
 from fkdsl.program.state import ProgramState, Status
+from fkdsl.program.values import ContextRef
 
+UNFIT = (LookupError, TypeError, ValueError, AssertionError, AttributeError, ArithmeticError, RecursionError)
+"""What reading a state raises that is none."""
 Courses = dict[int, list[Step[ProgramState]]]
 """The steps of each island, from the first on."""
 
 
-def rebuild(trace: Trace, engines: Mapping[str, CachedTransformer], places: Places) -> Courses:
-    """The steps that a trace holds, as the method yielded them: same states, same weights to the last bit."""
+def rebuild(
+    trace: Trace, engines: Mapping[str, CachedTransformer], places: Places, code: Executable | None = None
+) -> Courses:
+    """The steps that a trace holds, as the method yielded them: same states, same weights to the last bit. code: of the
+    program, whose frames those of the states must be."""
     courses: Courses = {}
     for number, line in enumerate(trace.steps, 2):
         try:
             course = courses.setdefault(line["island"], [])
-            course.append(_step(line, course[-1] if course else None, engines, places))
-        except (KeyError, IndexError, TypeError, ValueError, AssertionError) as error:
+            step = _step(line, course[-1] if course else None, engines, places)
+            if code is not None:
+                for particle in step.particles:
+                    verify_state(particle.state, code)
+            course.append(step)
+        except (
+            LookupError,
+            TypeError,
+            ValueError,
+            AssertionError,
+            AttributeError,
+            ArithmeticError,
+            RecursionError,
+        ) as error:
             if isinstance(error, CallError):
                 raise
             message = f"line {number} of {trace.path} is no step that follows the ones before it"
@@ -52,7 +72,9 @@ def _step(
     ancestors: list[int] = []
     for i, data in enumerate(line["particles"]):
         a = data.get("ancestor", i)
-        parent = before[a] if 0 <= a < len(before) else None
+        if before and not 0 <= a < len(before):
+            raise ValueError("no such ancestor")
+        parent = before[a] if before else None
         state: Any = data.get("state")
         if isinstance(state, int):
             x = particles[state].state
@@ -81,6 +103,16 @@ def _step(
         int((lw > -np.inf).sum()),
         line["island"],
     )
+
+
+def verify_state(x: ProgramState, code: Executable) -> None:
+    """Raises ValueError unless a state's frames are of functions of the program, and its contexts are there."""
+    for f in x.frames:
+        function = code.functions[f.function]
+        if not 0 <= f.pc < len(function.ops) or len(f.slots) != len(function.slots):
+            raise ValueError("a frame that the function cannot have")
+        if any(isinstance(v, ContextRef) and v.index >= len(x.contexts) for v in f.slots):
+            raise ValueError("a context that is not there")
 
 
 def parents(t: int, last: Step[ProgramState] | None) -> Sequence[Particle[ProgramState]]:
@@ -146,8 +178,20 @@ class RecordedModel:
 
 def recorded_engine(name: str, texts: Mapping[int, bytes]) -> CachedTransformer:
     """An engine whose contexts have texts and no distributions. texts: bytes by token id."""
-    tokens = tuple(texts.get(i, b"") for i in range(max(texts, default=-1) + 1))
-    return CachedTransformer(RecordedModel(name, Vocabulary(tokens, frozenset())))
+    return CachedTransformer(RecordedModel(name, Vocabulary(cast(Any, KnownTokens(texts)), frozenset())))
+
+
+class KnownTokens:
+    """Bytes by token id, as a Vocabulary asks for them, without a place for each id that is not known."""
+
+    def __init__(self, texts: Mapping[int, bytes]) -> None:
+        self.texts = texts
+
+    def __getitem__(self, i: int) -> bytes:
+        return self.texts.get(i, b"")
+
+    def __len__(self) -> int:
+        return MOST_TOKENS
 
 
 def token_text(raw: bytes) -> str | dict[str, str]:

@@ -11,6 +11,7 @@ loaded. What is written changes no draw.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,10 +22,11 @@ from fkdsl.api.engines import Engines
 from fkdsl.api.trace.file import Trace, TraceFile, parse_trace, verify_trace
 from fkdsl.api.trace.header import model_marks, run_header, verify_same_run
 from fkdsl.api.trace.rebuild import Recorded, is_complete, parents, rebuild, token_text
-from fkdsl.base.errors import BudgetEnded, CallError, Interrupted, PopulationDied
+from fkdsl.base.errors import BudgetEnded, CallError, FkdslError, InternalError, Interrupted, PopulationDied
 from fkdsl.inference.interface import Step
 from fkdsl.inference.result import Result
 from fkdsl.inference.run import goes_on as method_goes_on
+from fkdsl.program.code import Executable
 from fkdsl.program.places import Places
 from fkdsl.program.serialise import log_weight_to_json, state_to_json
 from fkdsl.program.state import ProgramState
@@ -33,12 +35,15 @@ from fkdsl.program.values import plain
 if TYPE_CHECKING:
     from fkdsl.api.program import Program
 
+UNFIT = (LookupError, TypeError, ValueError, AssertionError, AttributeError, ArithmeticError, RecursionError,
+         InternalError)  # fmt: skip
+"""What a run raises that goes on from states which are not its program's."""
 Steps = Mapping[int, Sequence[Step[ProgramState]]]
 
 
 class Record:
     """A run's trace as the run goes on. engines: what to run on. courses: the steps that are behind it. file: None
-    where there is nothing to write, any more or at all."""
+    where there is nothing to write, any more or at all. resumed: whether it goes on from steps of a file."""
 
     def __init__(
         self, engines: Engines | Recorded, courses: Steps | None = None, file: TraceFile | None = None,
@@ -48,6 +53,7 @@ class Record:
         self._places = places if places is not None else Places(())
         self._last = {island: course[-1] for island, course in (courses or {}).items()}
         self._told: set[tuple[str, int]] = set()
+        self.resumed = bool(courses) and trace is not None
         for line in trace.steps if trace is not None else ():
             self._told.update((name, int(i)) for name, texts in line.get("tokens", {}).items() for i in texts)
 
@@ -158,14 +164,15 @@ def recording(
         return
     if trace is not None and resume is not None and (isinstance(trace, TraceFile) or not _same_file(trace, resume)):
         raise CallError("a run that is resumed is traced in the file that it is resumed from", "leave --trace out")
-    places = Places.of(program.feynman_kac(engines=engines).code, _sources(program))
+    code = program.feynman_kac(engines=engines).code
+    places = Places.of(code, _sources(program))
     header = run_header(program, places.sources, engines, method, options, seed, islands)
     if isinstance(trace, TraceFile):
         file = trace
     else:
         file = TraceFile(Path(resume if isinstance(resume, str | Path) else trace or ""))
     try:
-        record = _begin(file, header, program, engines, places, go_on=resume is not None)
+        record = _begin(file, header, program, engines, places, code, go_on=resume is not None)
         try:
             yield record
         except PopulationDied as error:
@@ -175,13 +182,21 @@ def recording(
             if method_goes_on(method, options) and islands is not None:
                 record.cut(error)
             raise
+        except UNFIT as error:
+            own = isinstance(error, FkdslError) and not isinstance(error, InternalError)
+            if own or not record.resumed or os.environ.get("FKDSL_DEBUG"):
+                raise
+            message = f"the run cannot go on from {file.path}, whose last step is none of this program"
+            help = "begin anew with --trace; if nobody changed the file, please report it as a bug"
+            raise CallError(message, help) from None
     finally:
         file.close()
 
 
 def _begin(
-    file: TraceFile, header: dict[str, Any], program: Program, engines: Engines, places: Places, *, go_on: bool
-) -> Record:
+    file: TraceFile, header: dict[str, Any], program: Program, engines: Engines, places: Places, code: Executable,
+    *, go_on: bool,
+) -> Record:  # fmt: skip
     raw = file.read()
     verify_trace(file.path, raw)
     trace = parse_trace(file.path, raw) if go_on else None
@@ -194,7 +209,7 @@ def _begin(
     goes_on = method_goes_on(header["method"], header["options"])
     if goes_on and trace.steps:
         recorded = Recorded(trace)
-        courses = rebuild(trace, recorded, places)
+        courses = rebuild(trace, recorded, places, code)
         if is_complete(courses, header["islands"]):
             file.cut(trace.size)
             return Record(recorded, courses, None if trace.end is not None else file, places, trace)
@@ -203,7 +218,7 @@ def _begin(
         return Record(engines)
     file.cut(trace.size if goes_on else trace.head)
     return Record(
-        engines, rebuild(trace, engines, places) if goes_on else None, file, places, trace if goes_on else None
+        engines, rebuild(trace, engines, places, code) if goes_on else None, file, places, trace if goes_on else None
     )
 
 

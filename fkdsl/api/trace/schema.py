@@ -1,0 +1,258 @@
+"""What the lines of a trace may hold: types, ranges and sizes, looked at before anything is made of them.
+
+A trace may have been damaged, or be a stranger's. What is verified here cannot make a reader go wrong: no index is
+negative, no number takes the memory of a list as long, and nothing is nested too deep to be shown. Whether a step
+follows from the one before it is rebuild.py's to say.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fkdsl.inference.methods import METHODS
+from fkdsl.program.serialise import SAFE, TAGGED
+
+DEEPEST = 400
+"""Lists and objects within each other in a line."""
+MOST_TOKENS = 1 << 24
+"""Ids of a vocabulary: no model has as many."""
+MOST_STEPS = 1 << 31
+LARGEST = 1e300
+"""Nats of a log weight, so that sums of some stay finite."""
+HEX = re.compile(r"(?:[0-9a-f]{2})*")
+NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
+
+Check = Callable[[Any], bool]
+
+
+def verify_depth(data: Any) -> None:
+    """Raises ValueError for JSON that is nested too deep to be walked by recursion."""
+    level, depth = [data], 0
+    while level:
+        depth += 1
+        if depth > DEEPEST:
+            raise ValueError("it is nested too deep")
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else ())
+        ]
+
+
+def verify_header(data: Mapping[str, Any]) -> None:
+    """Raises ValueError for a first line that does not say what a run is."""
+    verify_depth(data)
+    checks: dict[str, Check] = {
+        "fkdsl": is_text,
+        "program": is_text,
+        "sources": lambda v: is_list(v, lambda s: is_record(s, name=is_text, text=is_text)) and len(v) > 0,
+        "files": lambda v: is_map(v, is_text),
+        "arguments": lambda v: is_map(v, is_value),
+        "model": lambda v: v is None or is_text(v),
+        "dtype": lambda v: v is None or is_text(v),
+        "device": lambda v: v is None or is_text(v),
+        "method": lambda v: is_text(v) and v in METHODS,
+        "options": lambda v: is_map(v, is_plain),
+        "seed": lambda v: isinstance(v, int) and not isinstance(v, bool),
+        "islands": lambda v: v is None or is_whole(v, 1, MOST_STEPS),
+        "off": lambda v: is_list(v, is_text),
+        "models": lambda v: is_map(v, lambda m: is_map(m, is_text) and "name" in m),
+    }
+    for key, check in checks.items():
+        _require(key in data and check(data[key]), f"its `{key}` is not one of a run")
+
+
+def verify_step(data: Mapping[str, Any], models: Mapping[str, Any]) -> None:
+    """Raises ValueError for a line that is no step. models: of the header, by name."""
+    verify_depth(data)
+    _require(is_whole(data.get("t"), 0, MOST_STEPS), "its `t` is no number of a step")
+    _require(is_whole(data.get("island"), 0, MOST_STEPS), "its `island` is no number of an island")
+    _require(isinstance(data.get("resampled"), bool), "its `resampled` is neither true nor false")
+    tokens = data.get("tokens", {})
+    _require(is_map(tokens, _is_tokens) and all(name in models for name in tokens), "its `tokens` are not a model's")
+    particles = data.get("particles")
+    _require(isinstance(particles, list) and len(particles) > 0, "it has no particles")
+    for i, particle in enumerate(particles or ()):
+        _require(_is_particle(particle, i, models), f"its particle {i} is none")
+
+
+def verify_end(data: Mapping[str, Any]) -> None:
+    """Raises ValueError for a last line that is no result."""
+    verify_depth(data)
+    if "died" in data:
+        return _require(is_text(data["died"]), "its `died` is no text")
+    result = data.get("result")
+    numbers: tuple[str, ...] = ("log_z", "log_z_se", "ess", "steps", "seconds", "model_calls", "forwarded_tokens")
+    _require(isinstance(result, dict), "it is neither a step nor a result")
+    assert isinstance(result, dict)
+    _require(all(key in result and (result[key] is None or is_number(result[key])) for key in numbers),
+             "its result lacks a number")  # fmt: skip
+    _require(is_whole(result["steps"], 0, MOST_STEPS), "its result has no number of steps")
+    bounds = result.get("log_z_bounds")
+    _require(bounds is None or (is_list(bounds, lambda b: b is None or is_number(b)) and len(bounds) == 2),
+             "its bounds are none")  # fmt: skip
+    _require(is_list(result.get("notes"), is_text), "its notes are no texts")
+    answers = result.get("posterior")
+    _require(is_list(answers, lambda a: isinstance(a, dict) and "value" in a and is_number(a.get("probability"))),
+             "its posterior is none")  # fmt: skip
+    shares = [a["probability"] for a in answers or ()]
+    _require(all(0 <= p <= 1 + 1e-9 and p <= shares[0] * (1 + 1e-9) for p in shares) and (not shares or shares[0] > 0),
+             "its posterior has no probabilities")  # fmt: skip
+    return None
+
+
+def _require(holds: bool, reason: str) -> None:
+    if not holds:
+        raise ValueError(reason)
+
+
+# ------------------------------------------------------------------- what is what
+
+
+def is_text(v: Any) -> bool:
+    return isinstance(v, str)
+
+
+def is_whole(v: Any, low: int, below: int) -> bool:
+    """A whole number with low <= v < below."""
+    return isinstance(v, int) and not isinstance(v, bool) and low <= v < below
+
+
+def is_number(v: Any) -> bool:
+    """A finite number, as JSON has it."""
+    return isinstance(v, int | float) and not isinstance(v, bool) and abs(v) <= LARGEST and math.isfinite(v)
+
+
+def is_plain(v: Any) -> bool:
+    """An option's value."""
+    return v is None or isinstance(v, str | bool) or is_number(v)
+
+
+def is_list(v: Any, each: Check) -> bool:
+    return isinstance(v, list) and all(map(each, v))
+
+
+def is_map(v: Any, each: Check) -> bool:
+    return isinstance(v, dict) and all(map(each, v.values()))
+
+
+def is_record(v: Any, **fields: Check) -> bool:
+    """An object with at least these fields."""
+    return isinstance(v, dict) and all(name in v and check(v[name]) for name, check in fields.items())
+
+
+def is_value(v: Any) -> bool:
+    """What `write_value` writes."""
+    match v:
+        case None | bool() | str():
+            return True
+        case int():
+            return -SAFE < v < SAFE
+        case {"int": text} | {"float": text}:
+            return isinstance(text, str)
+        case {"unset": True}:
+            return True
+        case {"token": [i, text, end]}:
+            return is_whole(i, 0, MOST_TOKENS) and isinstance(text, str) and isinstance(end, bool)
+        case {"context": i}:
+            return is_whole(i, 0, MOST_TOKENS)
+        case {"list": items}:
+            return is_list(items, is_value)
+        case {"record": fields}:
+            return is_map(fields, is_value)
+        case {"type": str() as name, "fields": fields}:
+            return name in TAGGED and is_map(fields, is_value) and fields.keys() == _fields(name)
+    return False
+
+
+def _fields(name: str) -> set[str]:
+    return {f.name for f in dataclasses.fields(TAGGED[name])}
+
+
+def _is_change(v: Any) -> bool:
+    match v:
+        case {"more": more}:
+            return isinstance(more, str) or is_list(more, is_value)
+    return is_value(v)
+
+
+def _is_tokens(v: Any) -> bool:
+    return isinstance(v, dict) and all(
+        NUMBER.fullmatch(i) is not None
+        and int(i) < MOST_TOKENS
+        and (isinstance(text, str) or is_record(text, hex=_is_hex))
+        for i, text in v.items()
+    )
+
+
+def _is_hex(v: Any) -> bool:
+    return isinstance(v, str) and HEX.fullmatch(v) is not None
+
+
+def _is_place(v: Any) -> bool:
+    return is_list(v, lambda n: is_whole(n, 0, MOST_STEPS)) and len(v) == 4
+
+
+def _is_weight(v: Any) -> bool:
+    return v is None or is_number(v)
+
+
+def _is_particle(v: Any, i: int, models: Mapping[str, Any]) -> bool:
+    if not isinstance(v, dict) or "log_weight" not in v or not _is_weight(v["log_weight"]):
+        return False
+    state = v.get("state")
+    return (
+        is_whole(v.get("ancestor", 0), 0, MOST_STEPS)
+        and _is_hex(v.get("lineage", ""))
+        and (state is None or is_whole(state, 0, i) or _is_state(state, models))
+    )
+
+
+def _is_state(v: Any, models: Mapping[str, Any]) -> bool:
+    if not isinstance(v, dict):
+        return False
+    block = v.get("block", [0, 0])
+    return (
+        is_list(v.get("charges", []), lambda c: isinstance(c, list) and len(c) == 2
+                and _is_place(c[0]) and _is_weight(c[1]))
+        and is_list(v.get("drew", []), lambda d: isinstance(d, list) and len(d) == 2
+                    and _is_place(d[0]) and is_value(d[1]))
+        and is_list(block, lambda n: is_whole(n, 0, MOST_STEPS)) and len(block) == 2
+        and (
+            ("value" in v and is_value(v["value"]))
+            or ("died" in v and _is_place(v["died"]))
+            or (is_list(v.get("frames"), _is_frame) and is_list(v.get("contexts"), lambda c: _is_context(c, models)))
+        )
+    )  # fmt: skip
+
+
+def _is_frame(v: Any) -> bool:
+    if not isinstance(v, dict) or not is_whole(v.get("pc", 0), 0, MOST_STEPS):
+        return False
+    if "function" in v:
+        return "pc" in v and is_text(v["function"]) and is_whole(v.get("target"), -1, MOST_STEPS) and is_list(
+            v.get("slots"), is_value
+        )  # fmt: skip
+    changes = v.get("set", {})
+    return is_map(changes, _is_change) and all(NUMBER.fullmatch(k) is not None for k in changes)
+
+
+def _is_context(v: Any, models: Mapping[str, Any]) -> bool:
+    def is_ids(ids: Any) -> bool:
+        return is_list(ids, lambda i: is_whole(i, 0, MOST_TOKENS))
+
+    if not isinstance(v, dict) or not isinstance(v.get("done", False), bool):
+        return False
+    if not (v.get("pending") is None or isinstance(v["pending"], bool)):
+        return False
+    if "tokens" in v:
+        return is_ids(v["tokens"]) and is_whole(v.get("start"), 0, len(v["tokens"]) + 1) and v.get("model") in models
+    return (
+        is_ids(v.get("add", []))
+        and is_whole(v.get("of", 0), 0, MOST_STEPS)
+        and is_whole(v.get("keep", 0), 0, MOST_STEPS)
+    )
