@@ -68,6 +68,9 @@ def adopt(program: Program, path: str | Path, engines: Engines) -> None:
         if (different := files.differences(found, files.identity(engines[name].model))) != "":
             message = f"{path} was made by another model, {found['model']}: {different}"
             raise CallError(message, "make it again with this model and precision")
+    for context in stored.contexts:
+        if max(context.tokens) >= engines[context.model].model.vocabulary.size:
+            raise CallError(f"{path} has a token that its model has not", "make it again by fkdsl prefill")
     other = files.strange_context(stored.contexts, begins)
     if other is not None:
         read = engines[other.model].model.vocabulary.text(other.tokens)
