@@ -207,7 +207,7 @@ def method_and_options(program: Program, args: argparse.Namespace) -> tuple[str,
         for name in {name for m in METHODS for name in options_of(m)}
         if (value := getattr(args, name, None)) is not None
     }
-    if "samples" not in options_of(method):
+    if method in METHODS and "samples" not in options_of(method):
         flags.pop("samples", None)  # draws to be printed
     return method, {**own_options, **flags} if method == own else flags
 

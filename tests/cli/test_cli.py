@@ -57,8 +57,9 @@ def test_json_has_the_fields_of_the_docs(capsys):
     _, out, _ = call(capsys, "run", TWO_BITS, "--json", "--filtering")
     found = json.loads(out)
     assert set(found) == {
-        "program", "method", "log_z", "log_z_se", "log_z_se_by", "log_z_bounds", "posterior", "particles", "queries",
-        "ess", "steps", "seconds", "model_calls", "forwarded_tokens", "seed", "islands", "states", "notes", "filtering",
+        "program", "method", "log_z", "log_z_se", "log_z_se_by", "log_z_bounds", "log_z_interval", "posterior",
+        "particles", "queries", "ess", "steps", "seconds", "model_calls", "forwarded_tokens", "seed", "islands",
+        "states", "notes", "filtering", "finished",
     }  # fmt: skip
     assert abs(sum(a["probability"] for a in found["posterior"]) - 1) <= 1e-12
     assert len(found["filtering"]) == 3
