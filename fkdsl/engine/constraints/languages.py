@@ -77,6 +77,38 @@ class EachWord(Language):
 
 
 @dataclass(frozen=True)
+class WordCount(Language):
+    """From `least` to `most` words, -1 for no bound."""
+
+    least: int
+    most: int
+
+
+@dataclass(frozen=True)
+class WordAt(Language):
+    """Its word at an index, from the end if that is negative, is in the part; or it has too few words for one to stand
+    there, which is a mistake of whoever asks and no matter of a mask."""
+
+    index: int
+    part: Language
+
+
+@dataclass(frozen=True)
+class LastWord(Language):
+    """Its last word, "" if it has none, is in the part."""
+
+    part: Language
+
+
+@dataclass(frozen=True)
+class Larger(Language):
+    """A language of which no more is known than that it is in the part."""
+
+    part: Language
+    reason: str
+
+
+@dataclass(frozen=True)
 class JsonText(Language):
     """schema: the text of a JSON schema, "" for any JSON. format: whether formats of texts are asserted. order: whether
     the properties that it names come in its order."""
@@ -134,7 +166,7 @@ def is_regular(language: Language) -> bool:
             return False
         case Both(parts) | Either(parts):
             return all(map(is_regular, parts))
-        case Complement(part) | EachWord(part):
+        case Complement(part) | EachWord(part) | WordAt(part=part) | LastWord(part) | Larger(part=part):
             return is_regular(part)
     return True
 
@@ -151,16 +183,31 @@ def trees_of(language: Language) -> Iterable[Tree]:
         case Both(parts) | Either(parts):
             for p in parts:
                 yield from trees_of(p)
-        case Complement(part=inner):
+        case Complement(part=inner) | Larger(part=inner):
             yield from trees_of(inner)
-        case EachWord(part=inner):
+        case WordCount():
+            yield parse_pattern(WORD)
+        case EachWord(part=inner) | WordAt(part=inner) | LastWord(part=inner):
             yield parse_pattern(WORD)
             yield from trees_of(inner)
 
 
 def weaker_parts(language: Language) -> list[str]:
     """What of a regular language is followed by a weaker form alone. Raises Unsupported."""
-    return [*dict.fromkeys(part for tree in trees_of(language) for part in left_in(tree))]
+    of_trees = (part for tree in trees_of(language) for part in left_in(tree))
+    return [*dict.fromkeys([*of_trees, *larger_parts(language)])]
+
+
+def larger_parts(language: Language) -> Iterable[str]:
+    """Why parts of a language are not known exactly."""
+    match language:
+        case Larger(reason=reason):
+            yield reason
+        case Both(parts) | Either(parts):
+            for part in parts:
+                yield from larger_parts(part)
+        case Complement(part=inner) | EachWord(part=inner) | WordAt(part=inner) | LastWord(part=inner):
+            yield from larger_parts(inner)
 
 
 def charsets_in(language: Language, until: str) -> list[Charset]:
@@ -176,7 +223,7 @@ def counts_letters(language: Language) -> bool:
             return True
         case Both(parts) | Either(parts):
             return any(map(counts_letters, parts))
-        case Complement(part) | EachWord(part):
+        case Complement(part) | EachWord(part) | WordAt(part=part) | LastWord(part) | Larger(part=part):
             return counts_letters(part)
     return False
 
@@ -212,6 +259,16 @@ class Expressions:
                 return a.concat(a.repeat(a.concat(others, a.symbol(letter)), least, most), others)
             case EachWord(part=inner):
                 return self.each_word(self.language(inner, upper))
+            case WordCount(least, most):
+                return self.word_count(least, most)
+            case WordAt(index, inner):
+                return self.word_at(index, self.language(inner, upper))
+            case LastWord(part=inner):
+                last = self.language(inner, upper)
+                none = self.word_count(0, 0) if a.nullable(last) else a.EMPTY
+                return a.union([none, self.words_about(0, INFINITE, last, 0, 0)])
+            case Larger(part=inner):
+                return self.language(inner, True) if upper else a.EMPTY
             case Both(parts):
                 return a.intersection([self.language(p, upper) for p in parts])
             case Either(parts):
@@ -230,6 +287,33 @@ class Expressions:
         word = a.intersection([self.tree(parse_pattern(WORD)), language])
         more = a.star(a.concat(gap, word))
         return a.union([apart, a.concat_all([apart, word, more, apart])])
+
+    def words_about(self, least: int, most: int, word: int, least_after: int, most_after: int) -> int:
+        """Texts with one of the words in a language, so many words before it and so many after it."""
+        a = self.a
+        inside, joint = (self.members[charset(one)] for one in (IN_WORD, JOINT))
+        outside = self.all_but(inside)
+        apart = a.star(outside)
+        gap = a.union([a.concat(self.all_but(inside | joint), apart), a.concat_all([a.symbol(joint), outside, apart])])
+        any_word = self.tree(parse_pattern(WORD))
+        before = a.repeat(a.concat(any_word, gap), least, most)
+        after = a.repeat(a.concat(gap, any_word), least_after, most_after)
+        return a.concat_all([apart, before, a.intersection([any_word, word]), after, apart])
+
+    def word_count(self, least: int, most: int) -> int:
+        a = self.a
+        none = a.star(self.all_but(self.members[charset(IN_WORD)])) if least <= 0 else a.EMPTY
+        if most == 0:
+            return none
+        more = INFINITE if most == INFINITE else most - 1
+        return a.union([none, self.words_about(max(least, 1) - 1, more, a.EVERYTHING, 0, 0)])
+
+    def word_at(self, index: int, word: int) -> int:
+        a = self.a
+        if index >= 0:
+            return a.union([self.word_count(0, index), self.words_about(index, index, word, 0, INFINITE)])
+        after = -index - 1
+        return a.union([self.word_count(0, after), self.words_about(0, INFINITE, word, after, after)])
 
     def all_but(self, classes: frozenset[int]) -> int:
         """One character of none of the classes."""

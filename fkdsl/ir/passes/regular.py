@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any
 
 from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import subexpressions
-from fkdsl.ir.passes.reading import free
+from fkdsl.ir.passes.reading import bound, free, substitute
 
 ATOMS = {"matches": ".matches", "contains": ".contains", "starts_with": ".starts_with", "ends_with": ".ends_with",
          "valid_json": ".json", "parses": ".grammar"}  # fmt: skip
+VIEWED = 2_000_000
+"""Beyond the slots of any function: a word of the text stands in such a slot while its language is found."""
 LENGTHS = {"len": ".length", "letters": ".letters"}
 
 
@@ -38,16 +42,81 @@ def language_of(test: ir.Expr, text: int) -> ir.Expr | None:
             return ir.Builtin(span, ".texts", (texts,)) if slot == text and text not in free(texts) else None
         case ir.Operate(operator="in", args=(ir.Const(value=str()) as part, ir.Local(slot=slot))) if slot == text:
             return ir.Builtin(span, ".contains", (part,))
+        case ir.Operate(operator="in", args=(word, ir.Builtin(name="words", args=(of,)))) if text not in free(word):
+            return _some_word(span, word, of, text)
         case ir.Operate(operator="eq", args=(a, b)):
+            view = _of_view(test, text)
+            if view is not None:
+                return view
             other = b if a == ir.Local(span, text) else a if b == ir.Local(span, text) else None
             if other is not None and text not in free(other):
                 return ir.Builtin(span, ".texts", (ir.Operate(span, "list", (other,)),))
             return _length(test, text)
         case ir.Operate():
-            return _length(test, text)
+            return _of_view(test, text) or _length(test, text)
         case ir.Builtin(name="all" | "any" as name, args=(ir.Gather() as gather,)):
-            return _of_words(gather, text, name == "all")
+            return _of_words(gather, text, name == "all") or _of_list(gather, text, name == "all")
+    return _of_view(test, text)
+
+
+def _some_word(span: Span, word: ir.Expr, of: ir.Expr, text: int) -> ir.Expr | None:
+    """`word in words(s)`, or in words(lower(s))."""
+    match of:
+        case ir.Local(slot=slot) if slot == text:
+            part = ir.Builtin(span, ".texts", (ir.Operate(span, "list", (word,)),))
+        case ir.Builtin(name="lower", args=(ir.Local(slot=slot),)) if slot == text:
+            part = ir.Builtin(span, ".lower_word", (word,))
+        case _:
+            return None
+    none = ir.Builtin(span, ".each_word", (ir.Builtin(span, ".complement", (part,)),))
+    return ir.Builtin(span, ".complement", (none,))
+
+
+def _of_list(gather: ir.Gather, text: int, every: bool) -> ir.Expr | None:
+    """`all(... for k in keys)`, or `any`, where the text has no part in the list."""
+    if text in free(gather.clauses):
+        return None
+    span = gather.span
+    match gather.clauses:
+        case (ir.Clause((slot,), ir.Operate(operator="list", args=items), ()),) if not bound(gather.element):
+            tests = tuple(substitute(gather.element, {slot: item}) for item in items)
+            return language_of(ir.And(span, tests) if every else ir.Or(span, tests), text)
+    part = language_of(gather.element, text)
+    if part is None or has_grammar(part):
+        return None
+    return ir.Builtin(span, ".both" if every else ".either", (replace(gather, element=part),))
+
+
+def _of_view(test: ir.Expr, text: int) -> ir.Expr | None:
+    """A test of `last_word(s)`, or of `words(s)[i]`, as one of the text through the language of that word."""
+    span = test.span
+    index: tuple[ir.Expr, ...]
+    for e in subexpressions(test):
+        match e:
+            case ir.Builtin(name="last_word", args=(ir.Local(slot=slot),)) if slot == text:
+                name, index = ".last_word", ()
+            case ir.Operate(operator="index", args=(ir.Builtin(name="words", args=(ir.Local(slot=slot),)), at)) if (
+                slot == text and text not in free(at)
+            ):
+                name, index = ".word_at", (at,)
+            case _:
+                continue
+        word = text + VIEWED
+        known = _with(test, e, ir.Local(span, word))
+        part = language_of(known, word) if text not in free(known) else None
+        return None if part is None or has_grammar(part) else ir.Builtin(span, name, (*index, part))
     return None
+
+
+def _with(node: Any, old: ir.Expr, new: ir.Expr) -> Any:
+    """An expression with one of its parts replaced."""
+    if node == old:
+        return new
+    if isinstance(node, tuple):
+        return tuple(_with(n, old, new) for n in node)
+    if not isinstance(node, ir.Expr | ir.Clause):
+        return node
+    return replace(node, **{f.name: _with(getattr(node, f.name), old, new) for f in fields(node) if f.name != "span"})
 
 
 def _of_words(gather: ir.Gather, text: int, every: bool) -> ir.Expr | None:
@@ -98,6 +167,9 @@ def _length(test: ir.Operate, text: int) -> ir.Expr | None:
         "gt": (ir.Operate(span, "add", (b, one)), none),
         "eq": (b, b),
     }[operator]
+    if isinstance(a.args[0], ir.Builtin):
+        # An upper bound alone is checked at every token (early.py), which is as good.
+        return ir.Builtin(span, ".word_count", (least, most)) if operator in ("eq", "ge", "gt") else None
     return ir.Builtin(span, LENGTHS[a.name], (least, most))
 
 
@@ -105,4 +177,6 @@ def _is_length(e: ir.Expr, text: int) -> bool:
     match e:
         case ir.Builtin(name=name, args=(ir.Local(slot=slot),)):
             return name in LENGTHS and slot == text
+        case ir.Builtin(name="len", args=(ir.Builtin(name="words", args=(ir.Local(slot=slot),)),)):
+            return slot == text
     return False

@@ -20,6 +20,8 @@ from fkdsl.program.library.text import _WORD
 from fkdsl.program.signatures import BuiltinError, Parameter, pure
 from fkdsl.program.types import ANY, STR
 
+MOST_WORDS = 200
+KELVIN = "\u212a"
 EVERYTHING = of.Both(())
 """The language of all texts."""
 A = Parameter("a", ANY)
@@ -82,6 +84,42 @@ def lettered(least: Any, most: Any) -> of.Language:
 def each_word(part: of.Language) -> of.Language:
     """The texts each of whose words is in the part."""
     return of.EachWord(part)
+
+
+@pure(".word_count", [A, A], ANY)
+def word_counted(least: Any, most: Any) -> of.Language:
+    """From `least` to `most` words, None for no bound."""
+    return between(of.WordCount, least, most)
+
+
+@pure(".word_at", [A, A], ANY)
+def word_at(index: Any, part: of.Language) -> of.Language:
+    """The texts whose word at an index is in the part."""
+    if not isinstance(index, int) or abs(index) > MOST_WORDS:
+        raise BuiltinError(f"{index} is no index of a word that is followed", "use a small whole number")
+    return of.WordAt(index, part)
+
+
+@pure(".last_word", [A], ANY)
+def last_word(part: of.Language) -> of.Language:
+    """The texts whose last word is in the part."""
+    return of.LastWord(part)
+
+
+@pure(".lower_word", [A], ANY)
+def lower_word(word: Any) -> of.Language:
+    """The words that are this one in lower case."""
+    if not isinstance(word, str) or not word.isascii():
+        return of.Larger(EVERYTHING, "a word in lower case beyond ASCII")
+    if word != word.lower():
+        return of.Complement(EVERYTHING)
+    return of.Matches("".join(f"[{_before_lower(c)}]" for c in word))
+
+
+def _before_lower(character: str) -> str:
+    """The characters that are this one of ASCII in lower case, as the inside of a class; K has a sign of its own."""
+    others = {character, character.upper()} | ({KELVIN} if character == "k" else set())
+    return "".join(f"\\U{ord(c):08x}" for c in sorted(others))
 
 
 @pure(".json", [A, A, A], ANY, needs_folder=True)

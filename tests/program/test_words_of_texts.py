@@ -1,0 +1,88 @@
+"""Conditions on words at a place, on how many there are, and over lists of keys: guided, with the measure unchanged."""
+
+from itertools import product
+
+import pytest
+
+import fkdsl
+from fkdsl.engine.constraints.automaton import automaton
+from fkdsl.engine.constraints.languages import LastWord, Texts, WordAt, WordCount
+from fkdsl.ir.printed import explain
+from fkdsl.program.library.text import all_words
+from fkdsl.testing.laws import assert_same_masses, exact_measure
+
+MODEL = """
+model m = table:
+    "" -> "the ": 0.4, "sea ": 0.3, "a": 0.3
+    " " -> "sea": 0.3, "again": 0.3, "A": 0.2, "the": 0.2
+    "a" -> " ": 0.5, EOS: 0.5
+    "n" -> " ": 0.2, EOS: 0.8
+    "e" -> " ": 0.5, EOS: 0.5
+    "A" -> EOS: 0.5, " ": 0.5
+"""
+CONDITIONS = [
+    'last_word(s) == "again"',
+    'last_word(s) != "again"',
+    'starts_with(last_word(s), "a")',
+    'len(words(s)) == 3 and words(s)[1] == "sea"',
+    'len(words(s)) >= 2 and words(s)[-1] in ["sea", "A"]',
+    "len(words(s)) == 2",
+    '"the" not in words(s)',
+    "all(contains(s, k) for k in keys)",
+    "not any(contains(s, k) for k in keys)",
+    'any(contains(s, k) for k in ["again", "A"])',
+    "all(k in words(lower(s)) for k in keys)",
+    'all(k in words(lower(s)) for k in ["sea", "a"])',
+    'not all(k in words(lower(s)) for k in keys if k != "sea")',
+    "any(k in words(s) for k in keys)",
+]
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_a_guided_condition_on_words_has_the_measure_of_the_plain_one(condition):
+    program = fkdsl.parse(
+        f'{MODEL}\nprogram p(keys: list[str] = ["sea", "a"]) -> str:\n    lm = prompt("")\n'
+        f"    s ~ text(lm, max_tokens=4)\n    condition {condition}\n    return s\n"
+    )
+    assert "by an automaton" in explain(program.ir())
+    assert not program.warnings
+    assert_same_masses(exact_measure(program.feynman_kac()), exact_measure(program.without().feynman_kac()))
+
+
+def test_a_list_of_keys_guides_more_particles_to_the_end():
+    program = fkdsl.parse(
+        f'{MODEL}\nprogram p() -> str:\n    lm = prompt("")\n    s ~ text(lm, max_tokens=5)\n'
+        '    condition all(k in words(lower(s)) for k in ["sea", "a", "the"])\n    return s\n'
+    )
+    guided, plain = (sum(lives(p, seed) for seed in range(40)) for p in (program, program.without()))
+    assert guided > 4 * plain
+
+
+def lives(program, seed):
+    try:
+        program.run("importance", particles=1, seed=seed)
+    except fkdsl.PopulationDied:
+        return 0
+    return 1
+
+
+@pytest.mark.parametrize("index", [0, 1, 2, -1, -2])
+def test_languages_of_words_are_those_of_the_library(index):
+    at = automaton(WordAt(index, Texts(("a", "a-b"))))
+    last, count = automaton(LastWord(Texts(("a", "")))), automaton(WordCount(1, 2))
+    for n in range(6):
+        for text in map("".join, product("ab '-"[: 5 if n < 5 else 3], repeat=n)):
+            words = all_words(text)
+            here = words[index] if -len(words) <= index < len(words) else None
+            assert at.accepts(text) == (here is None or here in ("a", "a-b")), text
+            assert last.accepts(text) == ((words[-1] if words else "") in ("a", "")), text
+            assert count.accepts(text) == (1 <= len(words) <= 2), text
+
+
+@pytest.mark.parametrize("word", ["k", "sea", "i"])
+def test_a_word_in_lower_case_is_followed_exactly(word):
+    from fkdsl.program.library.languages import lower_word
+
+    language = automaton(lower_word(word))
+    for text in [word, word.upper(), word.title(), "\u212a", "\u017fea", "\u0130", "i\u0307", "x"]:
+        assert language.accepts(text) == (text.lower() == word), text
