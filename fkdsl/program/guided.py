@@ -39,7 +39,7 @@ from fkdsl.program.drafting import Drafting, Proposal, drafted_context, proposal
 from fkdsl.program.faults import NeedRows
 from fkdsl.program.outcomes import Mask, Outcomes, TokenOutcomes, is_dense, outcomes
 from fkdsl.program.token_masks import TokenMask, token_mask
-from fkdsl.program.tokens import is_finished
+from fkdsl.program.tokens import Mixture, is_finished
 from fkdsl.program.trials import Trials
 from fkdsl.program.values import ContextRef
 from fkdsl.program.weighted_rejection import Drafted, weighted_rejection
@@ -58,6 +58,8 @@ TESTS, DEAR_TESTS = 256, 32
 """Outcomes that are tested at most before one is drawn, beyond those of the head."""
 ENOUGH = 0.05
 """Share of what is left that must be known to live for weighted rejection to be worth while."""
+ROUNDING = 1e-6
+"""What a row's mass may miss of 1 by rounding alone."""
 AHEAD = 256
 """Contexts that are held for forced tokens."""
 
@@ -149,6 +151,8 @@ def draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any) -> None:
     elif not (p := found.blocks()).any():
         particle.weigh(-math.inf, op.span)
     else:
+        if isinstance(d, Mixture) and (mass := p.mass()) < 1.0 - ROUNDING:
+            weigh(particle, math.log(mass), {}, op.span)  # the shares of components that cannot draw are lost
         before = drafted_context(particle, d)
         i, kept = speculative(rng, p, draft_of(given, found))
         particle.drawn(frame, op.target, found.take(particle, i))

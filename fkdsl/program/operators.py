@@ -89,8 +89,8 @@ def _division(symbol: str, compute: Callable[[Any, Any], Any]) -> Callable[[Any,
 
 def power(a: Any, b: Any) -> Any:
     if is_token_distribution(a):
-        if not _is_number(b) or not 0.0 < b < math.inf:
-            raise Fault("FK402", f"a context to the power {show(b)}", "use a positive number: `lm ** 0.7`")
+        if not _is_number(b) or b == 0 or not math.isfinite(b):
+            raise Fault("FK402", f"a context to the power {show(b)}", "use a finite number that is not 0: `lm ** 0.7`")
         return Power(a, float(b))
     if not (_is_number(a) and _is_number(b)):
         raise _mismatch("raise to a power", a, b)

@@ -39,7 +39,8 @@ class Power:
 
 @dataclass(frozen=True)
 class Mixture:
-    """sum_i weights[i] parts[i](t); weights sum to 1."""
+    """sum_i weights[i] parts[i](t); weights sum to 1. A part that gives nothing positive probability loses its share:
+    the mass is what the others have."""
 
     parts: tuple[TokenDistribution, ...]
     weights: tuple[float, ...]

@@ -37,10 +37,10 @@ EOS.end = True
 class Row:
     """A distribution over tokens, and the contexts that append what is drawn."""
 
-    def __init__(self, p, contexts):
+    def __init__(self, p, contexts, mass=None):
         total = sum(p.values())
         self.p = {t: q / total for t, q in p.items() if q > 0} if total > 0 else {}
-        self.contexts = contexts
+        self.mass, self.contexts = (float(total > 0) if mass is None else mass), contexts
 
     def row(self):
         return self
@@ -82,6 +82,7 @@ class Runner:
             if not row.p:
                 raise Dead
             values, p = zip(*row.p.items(), strict=True)
+            self.weight *= row.mass
             token = values[self.rng.choice(p)]
             token = token if isinstance(token, Tok) else Tok(token)
             for c in dict.fromkeys(row.contexts):
@@ -101,7 +102,7 @@ class Runner:
 
     def obs(self, value, d):
         row = d.row()
-        self.weight *= row.p.get(value, 0.0)
+        self.weight *= row.mass * row.p.get(value, 0.0)
         if self.weight == 0.0:
             raise Dead
         for c in dict.fromkeys(row.contexts):
@@ -111,8 +112,9 @@ class Runner:
         def mixture(parts, weights):
             rows = [part.row() for part in parts]
             tokens = {t: None for r in rows for t in r.p}
-            p = {t: sum(w * r.p.get(t, 0.0) for w, r in zip(weights, rows, strict=True)) for t in tokens}
-            return Row(p, tuple(c for r in rows for c in r.contexts))
+            shares = [w / sum(weights) * r.mass for w, r in zip(weights, rows, strict=True)]
+            p = {t: sum(w * r.p.get(t, 0.0) for w, r in zip(shares, rows, strict=True)) for t in tokens}
+            return Row(p, tuple(c for r in rows for c in r.contexts), sum(shares))
 
         def logprob(c, text):
             p = c.row().p.get(text, 0.0)

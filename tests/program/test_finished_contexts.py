@@ -61,3 +61,30 @@ def test_words_of_a_finished_context_are_empty_and_appended_text_reopens_it():
 def test_a_population_that_only_draws_past_the_end_says_at_which_line_it_died():
     with pytest.raises(fkdsl.PopulationDied, match="line 8"):
         fkdsl.parse(program("observe EOS ~ lm\nt ~ lm\nreturn lm.text")).run(particles=2)
+
+
+MIXED = {
+    "plain": "t ~ mixture([lm * z, x], weights=[0.3, 0.7])\nreturn x.text",
+    "guided": 't ~ mixture([lm * z, x], weights=[0.3, 0.7])\ncondition t != "b"\nreturn x.text',
+    "in a mixture": "t ~ mixture([x, mixture([lm * z, lm], weights=[0.5, 0.5])], weights=[0.2, 0.8])\nreturn x.text",
+    "a finished one": "u ~ lm\nt ~ mixture([lm, x], weights=[0.4, 0.6])\nreturn x.text",
+    "observed": "t ~ x\nobserve t ~ mixture([lm * z, lm], weights=[0.3, 0.7])\nreturn lm.text",
+}
+
+
+@pytest.mark.parametrize("body", MIXED.values(), ids=MIXED)
+def test_a_component_that_cannot_draw_loses_its_share(body):
+    rows = '    "a" -> "a": 0.3, "b": 0.6, EOS: 0.1\n    "z" -> "z": 1\n'
+    text = program(f'x = prompt("a")\nz = prompt("z")\n{body}').replace(rows.splitlines()[0] + "\n", rows)
+    truth = oracle_measure(text)
+    for parsed in (fkdsl.parse(text), fkdsl.parse(text).without()):
+        assert_same_masses(exact_measure(parsed.feynman_kac()), truth, 1e-12)
+    assert_unbiased(fkdsl.parse(text), "smc", particles=1, ess=1.0)
+
+
+def test_a_negative_power_turns_a_distribution_round():
+    text = program('x = prompt("a")\nt ~ lm * x ** -0.5\nreturn x.text')
+    assert_same_masses(exact_measure(fkdsl.parse(text).feynman_kac()), oracle_measure(text), 1e-12)
+    raw = {"aa": 0.5 / 0.3**0.5, "b": 0.2 / 0.6**0.5, "": 0.3 / 0.1**0.5}
+    found = {a.value: a.probability for a in fkdsl.parse(text).exact().posterior}
+    assert found == pytest.approx({k.replace("aa", "a"): v / sum(raw.values()) for k, v in raw.items()})
