@@ -19,18 +19,25 @@ from fkdsl.ir import nodes as ir
 from fkdsl.ir.bounds import log_bound
 from fkdsl.ir.build_gather import build_gather
 from fkdsl.ir.build_models import build_model
-from fkdsl.ir.closures import applied, as_argument, attribute, called, every, guarded
+from fkdsl.ir.closures import applied, as_argument, attribute, called, charging, every, guarded, making
 from fkdsl.ir.passes.reading import compared_with
 from fkdsl.ir.segments import POTENTIALS
 from fkdsl.program import code
 from fkdsl.program.clock import Clock
 from fkdsl.program.code import Code, Compute, Executable, Op
 from fkdsl.program.faults import LIMITS, Fault
+from fkdsl.program.memory import FRESH, OLD
 from fkdsl.program.operators import OPERATORS, truth
-from fkdsl.program.particle import ActiveFrame
+from fkdsl.program.particle import ActiveFrame, Running
 from fkdsl.program.signatures import TABLE
 from fkdsl.program.state import UNSET
+from fkdsl.program.types import ANY, STR, List
 from fkdsl.program.values import Record, show
+
+PICKING = ("sorted", "reversed", "distinct")
+"""Functions that make lists of items that were there before."""
+PAIRING = ("zip", "enumerate")
+"""Functions that make lists of pairs."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +172,7 @@ class _Builder:
             case ir.Marked(test=test, place=place):
                 return self.marked(self.expr(test), place)
             case ir.Extern(name=name, args=args):
-                return self.call(e, self.environment.externs[name], args)
+                return self.extern(e, name, args)
         raise InternalError(f"ir: no such expression {e!r}")
 
     def marked(self, test: Compute, place: Span) -> Compute:
@@ -194,7 +201,12 @@ class _Builder:
             value, name = self.expr(args[0]), args[1]
             assert isinstance(name, ir.Const)
             return attribute(e.span, value, str(name.value))
-        return applied(e.span, OPERATORS[operator], tuple(map(self.expr, args)))
+        match tuple(map(self.expr, args)):
+            case (a, b) if operator in ("add", "mul"):
+                return making(e.span, OPERATORS[operator], (a, b))
+            case computed:
+                compute = applied(e.span, OPERATORS[operator], computed)
+        return charging(compute, e.span) if operator == "slice" else compute
 
     def format(self, e: ir.Expr, parts: tuple[str | tuple[ir.Expr, str], ...]) -> Compute:
         computed = [p if isinstance(p, str) else (self.expr(p[0]), p[1]) for p in parts]
@@ -209,15 +221,25 @@ class _Builder:
                     pieces.append(format(value, part[1]) if part[1] else show(value))
             return "".join(pieces)
 
-        return guarded(e.span, render)
+        return charging(guarded(e.span, render), e.span)
 
     def builtin(self, e: ir.Expr, name: str, args: tuple[ir.Expr, ...]) -> Compute:
         signature = TABLE[name]
-        if not signature.needs_folder:
-            return self.call(e, signature.call, args)
         function = signature.call
-        folder = self.environment.folders.get(e.span.source, self.environment.folder)
-        return self.call(e, lambda *values: function(*values, folder=folder), args)
+        if signature.needs_folder:
+            folder = self.environment.folders.get(e.span.source, self.environment.folder)
+            compute = self.call(e, lambda *values: signature.call(*values, folder=folder), args)
+        else:
+            compute = self.call(e, function, args)
+        if name in PICKING:
+            return charging(compute, e.span, OLD)
+        makes = signature.returns == STR or isinstance(signature.returns, List) or name in PAIRING
+        if makes or (signature.returns == ANY and not name.startswith(".")):
+            return charging(compute, e.span, FRESH if makes else 0)
+        return compute
+
+    def extern(self, e: ir.Expr, name: str, args: tuple[ir.Expr, ...]) -> Compute:
+        return charging(self.call(e, self.environment.externs[name], args), e.span, 0)
 
     def call(self, e: ir.Expr, function: Callable[..., Any], args: tuple[ir.Expr, ...]) -> Compute:
         return called(e.span, function, tuple(map(self.expr, args)))
@@ -239,9 +261,25 @@ def run_pure(frame: ActiveFrame, function: str, args: list[Any]) -> Any:
     inner = ActiveFrame(function, 0, slots, 0, particle, frame.depth + 1)
     if inner.depth > LIMITS.depth:
         raise Fault("FK409", f"calls nested more than {LIMITS.depth} deep", "give the recursion an end")
+    memory = particle.memory
+    since, before = memory.now, memory.pending
+    memory.outer += before
+    memory.frames.append(inner)
+    try:
+        value = _run_to_return(particle, callee, inner)
+    finally:
+        memory.frames.pop()
+        memory.outer -= before
+        memory.op = since - before
+    memory.drop(before, value)
+    return value
+
+
+def _run_to_return(particle: Running, callee: Code, inner: ActiveFrame) -> Any:
     while True:
         op = callee.ops[inner.pc]
         particle.burn(1, op.span)
+        particle.memory.op = particle.memory.now
         try:
             if isinstance(op, code.ReturnOp):
                 return op.value(inner)

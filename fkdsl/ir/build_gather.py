@@ -16,6 +16,7 @@ from fkdsl.ir import nodes as ir
 from fkdsl.ir.passes.reading import appends, free, reached
 from fkdsl.program import code
 from fkdsl.program.code import Compute
+from fkdsl.program.memory import SMALL
 from fkdsl.program.operators import iterate, truth
 from fkdsl.program.particle import ActiveFrame
 from fkdsl.program.signatures import TABLE
@@ -35,7 +36,11 @@ def build_gather(program: ir.Program, e: ir.Gather, expr: Callable[[ir.Expr], Co
 
     def collect(frame: ActiveFrame, depth: int, out: list[Any]) -> None:
         if depth == len(clauses):
-            out.append(element(frame))
+            memory = frame.particle.memory
+            op, now = memory.op, memory.now
+            out.append(value := element(frame))
+            if memory.now != now:
+                memory.drop(now - op, value)
             return
         targets, iterable, conditions = clauses[depth]
         for item in iterate(iterable(frame)):
@@ -65,7 +70,12 @@ def remembering(e: ir.Gather, expr: Callable[[ir.Expr], Compute]) -> Compute:
     def make(frame: ActiveFrame, item: Any) -> tuple[Any, ...]:
         """What comes of an item: one value, or none."""
         frame.slots[target] = item
-        return (element(frame),) if all(truth(c(frame)) for c in conditions) else ()
+        memory = frame.particle.memory
+        op, now, holds = memory.op, memory.now, all(truth(c(frame)) for c in conditions)
+        value = element(frame) if holds else None
+        if memory.now != now:
+            memory.drop(now - op, value)
+        return (value,) if holds else ()
 
     def known_of(values: tuple[Any, ...]) -> dict[str, tuple[Any, ...]]:
         """What is remembered for the other values."""
@@ -92,10 +102,12 @@ def remembering(e: ir.Gather, expr: Callable[[ir.Expr], Compute]) -> Compute:
             try:
                 return tuple(chain.from_iterable([known[item] for item in items]))
             except KeyError:
+                large: dict[str, tuple[Any, ...]] = {}  # what is remembered for longer than the call is small
                 for item in items:
-                    if item not in known:
-                        known[item] = make(frame, item)
-            return tuple(chain.from_iterable([known[item] for item in items]))
+                    if item not in known and item not in large:
+                        value = make(frame, item)
+                        (known if len(item) <= SMALL and is_small(value) else large)[item] = value
+            return tuple(chain.from_iterable([known[item] if item in known else large[item] for item in items]))
         out: list[Any] = []
         for item in items:
             frame.particle.burn(1, e.span)
@@ -103,6 +115,11 @@ def remembering(e: ir.Gather, expr: Callable[[ir.Expr], Compute]) -> Compute:
         return tuple(out)
 
     return run
+
+
+def is_small(made: tuple[Any, ...]) -> bool:
+    """Whether what was made of an item is a number, a truth value or a short text, or nothing."""
+    return all(isinstance(v, int | float) or (isinstance(v, str) and len(v) <= SMALL) for v in made)
 
 
 def is_function_of_values(program: ir.Program, e: ir.Gather) -> bool:

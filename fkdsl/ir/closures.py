@@ -13,6 +13,7 @@ from fkdsl.base.errors import FkdslError
 from fkdsl.base.spans import Span
 from fkdsl.program.code import Compute
 from fkdsl.program.faults import Fault, NeedRows
+from fkdsl.program.memory import OLD, SIZED, SMALL, charge, charge_of, no_memory, size
 from fkdsl.program.operators import OPERATORS, truth
 from fkdsl.program.particle import ActiveFrame
 from fkdsl.program.signatures import BuiltinError
@@ -31,8 +32,11 @@ def placed(error: Exception, span: Span) -> Exception:
             return error
         case RecursionError():
             return Fault("FK409", "calls nested too deep", "give the recursion an end", span)
-        case ArithmeticError() | ValueError() | TypeError() | LookupError() | MemoryError():
-            return Fault("FK402", f"this has no result: {error}", "check the values that it is given", span)
+        case MemoryError():
+            return no_memory().at(span)
+        case ArithmeticError() | ValueError() | TypeError() | LookupError():
+            why = str(error) or type(error).__name__
+            return Fault("FK402", f"this has no result: {why}", "check the values that it is given", span)
     return error
 
 
@@ -75,6 +79,38 @@ def applied(span: Span, function: Callable[..., Any], args: tuple[Compute, ...])
         case (a, b):
             return binary
     return general
+
+
+def charging(compute: Compute, span: Span, item: int = OLD) -> Compute:
+    """The expression, what it makes charged to its particle. item: bytes of an item of a list; 0 where what it holds
+    is to be counted."""
+
+    def charged(frame: ActiveFrame) -> Any:
+        value = compute(frame)
+        if type(value) in SIZED and (not item or len(value) > SMALL):
+            try:
+                charge(frame.particle, charge_of(value, item) if item else size([value]))
+            except Fault as fault:
+                raise placed(fault, span) from None
+        return value
+
+    return charged
+
+
+def making(span: Span, function: Callable[..., Any], args: tuple[Compute, Compute]) -> Compute:
+    """`applied` of an operator that may make a text or a list, which is charged to the particle."""
+    a, b = args
+
+    def binary(frame: ActiveFrame) -> Any:
+        try:
+            value = function(a(frame), b(frame))
+            if type(value) in SIZED and len(value) > SMALL:
+                charge(frame.particle, charge_of(value, OLD))
+        except Exception as error:
+            raise placed(error, span) from None
+        return value
+
+    return binary
 
 
 def as_argument(value: Any) -> Any:
@@ -132,7 +168,10 @@ def attribute(span: Span, value: Compute, name: str) -> Compute:
         try:
             held = value(frame)
             if asked is not None and isinstance(held, ContextRef):
-                return asked(frame.particle, frame.particle.contexts[held.index])
+                found = asked(frame.particle, frame.particle.contexts[held.index])
+                if name == "text" and len(found) > SMALL:
+                    charge(frame.particle, len(found))
+                return found
             return OPERATORS["field"](held, name)
         except Exception as error:
             raise placed(error, span) from None

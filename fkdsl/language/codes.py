@@ -112,6 +112,7 @@ CODES: dict[str, str] = {
     "FK410": "a weight that is no number",
     "FK411": "value too large",
     "FK414": "too much time",
+    "FK415": "too much memory",
     "FK501": "checked only when the text is complete",
     "FK502": "no text satisfies this",
 }

@@ -20,6 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from fkdsl.base.deadline import check, current
 from fkdsl.base.errors import CallError
 
 SECONDS = 3
@@ -46,6 +47,7 @@ def _rendered(template: str, given: str, name: str) -> str:
     request = json.dumps({"template": template, "given": json.loads(given), "seconds": SECONDS})
     with _LOCK:
         line = _asked(request)
+    check()
     try:
         answer = json.loads(line)
     except ValueError:
@@ -58,7 +60,7 @@ def _rendered(template: str, given: str, name: str) -> str:
 def _asked(request: str) -> str:
     """The helper's answer, "" if it was ended meanwhile."""
     worker = _WORKERS.pop() if _WORKERS else _start()
-    ended = threading.Timer(WALL_SECONDS, worker.kill)
+    ended = threading.Timer(min(WALL_SECONDS, current().left), worker.kill)
     ended.daemon = True
     ended.start()
     line = ""

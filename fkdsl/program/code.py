@@ -18,6 +18,7 @@ from fkdsl.inference.interface import Charge
 from fkdsl.program.clock import Clock
 from fkdsl.program.faults import Fault
 from fkdsl.program.guided import draw, guided_draw
+from fkdsl.program.memory import OLD, SIZED, SMALL, charge, charge_of
 from fkdsl.program.operators import add, truth
 from fkdsl.program.scoring import observe
 from fkdsl.program.values import ContextRef
@@ -92,7 +93,9 @@ class AppendOp(Op):
         if isinstance(held, ContextRef):
             particle.append_text(held, value)
         else:
-            frame.slots[self.target] = add(held, value)
+            frame.slots[self.target] = longer = add(held, value)
+            if type(longer) in SIZED and len(longer) > SMALL:
+                charge(particle, charge_of(longer, OLD))
         frame.pc += 1
 
 

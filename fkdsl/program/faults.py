@@ -20,6 +20,11 @@ class Fault(Exception):
         self.code, self.message, self.help, self.span, self.label = code, message, help, span, label
         super().__init__(message)
 
+    def at(self, span: Span) -> Fault:
+        """The mistake, at a place."""
+        self.span = span
+        return self
+
     def diagnostic(self, fallback: Span, note: str) -> Diagnostic:
         notes = (note,) if note else ()
         return Diagnostic(self.code, self.message, self.span or fallback, self.label or "here", self.help, notes)
@@ -44,6 +49,7 @@ class Limits:
 
     instructions: between two draws, comprehension items included. draws: within one step of a program that has
     checkpoints. depth: of calls. size: items of a list, or characters of a text. digits: bits of an integer.
+    memory: bytes of all its values and contexts together (memory.py).
     """
 
     instructions: int = 1_000_000
@@ -51,6 +57,9 @@ class Limits:
     depth: int = 200
     size: int = 10_000_000
     digits: int = 20_000
+    memory: int = 256 << 20
 
 
+LOOKS = 16
+"""Instructions between two looks at the deadline; functions that may take long look for themselves."""
 LIMITS = Limits()

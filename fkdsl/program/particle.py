@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,8 +22,9 @@ from fkdsl.models.vocabulary import Vocabulary, decoded
 from fkdsl.program.charges import shared
 from fkdsl.program.code import DrawOp, Executable
 from fkdsl.program.drafting import Owed, Tally
-from fkdsl.program.faults import LIMITS, Fault, Limits, NeedRows
+from fkdsl.program.faults import LIMITS, LOOKS, Fault, Limits, NeedRows
 from fkdsl.program.guided import Guides, Narrowed
+from fkdsl.program.memory import NODE, Memory, charge, no_memory
 from fkdsl.program.state import UNSET, Block, ContextState, Draw, Frame, ProgramState, Status
 from fkdsl.program.tokens import (
     PLAIN,
@@ -76,6 +76,7 @@ class Running:
         self.draws = 0
         self.fuel = limits.instructions
         self.deadline = current()
+        self.memory = Memory()
         self.status = Status.RUNNING
         self.value: Any = None
         self.died: Span | None = None
@@ -95,6 +96,7 @@ class Running:
         self.frames = [ActiveFrame(f.function, f.pc, list(f.slots), f.target, self) for f in state.frames]
         self.contexts = list(state.contexts)
         self.block = state.block
+        self.memory = Memory(state.unmeasured)
         self.resumed = state
 
     def state(self) -> ProgramState:
@@ -116,8 +118,9 @@ class Running:
         )
         contexts = tuple([self.contexts[i] for i in reached])
         return ProgramState(
-            Status.RUNNING, frames, contexts, charges=tuple(self.charges), drawn=tuple(self.drew), block=self.block
-        )
+            Status.RUNNING, frames, contexts, charges=tuple(self.charges), drawn=tuple(self.drew), block=self.block,
+            unmeasured=self.memory.now - self.memory.measured,
+        )  # fmt: skip
 
     def let_go(self) -> None:
         """The end of its use. Its frames hold it: with that, what it holds is gone at once, contexts above all, and
@@ -129,12 +132,14 @@ class Running:
     def go(self) -> None:
         """Runs to the end of the step. Raises NeedRows, with the particle at the beginning of the op that needs them,
         and Fault with the op's place."""
+        memory = self.memory
         while self.status is Status.RUNNING:
             frame = self.frames[-1]
             op = self.code.functions[frame.function].ops[frame.pc]
             if self.boundary and isinstance(op, DrawOp):
                 break
             self.burn(1, op.span)
+            memory.op = memory.now
             before = list(self.contexts)
             try:
                 op.run(self, frame)
@@ -143,9 +148,10 @@ class Running:
                 if any(isinstance(key, Context) for _, key in need.wanted):
                     need.wanted.extend((o.model, o.node) for o in self.owed)
                 raise
-            except Fault as fault:
+            except (Fault, MemoryError) as error:
+                fault = error if isinstance(error, Fault) else no_memory()
                 fault.span = fault.span or op.span
-                raise
+                raise fault from None
             self.resumed = self.narrowed = None
             if self.rows:
                 self.pay()
@@ -194,6 +200,7 @@ class Running:
                 if isinstance(op, DrawOp):
                     return
                 self.burn(1, op.span)
+                self.memory.op = self.memory.now
                 before = list(self.contexts)
                 try:
                     op.run(self, frame)
@@ -204,7 +211,7 @@ class Running:
     def burn(self, n: int, span: Span = NOWHERE) -> None:
         """Counts n instructions against the bound. Raises DeadlinePassed if the run is to end."""
         self.fuel -= n
-        if time.monotonic() > self.deadline.end:
+        if not self.fuel % LOOKS:
             self.deadline.check()
         if self.fuel < 0:
             raise Fault(
@@ -248,12 +255,14 @@ class Running:
         return self.engines[self.contexts[ref.index].model].model.vocabulary
 
     def add_context(self, context: ContextState) -> ContextRef:
+        self.memory.now += NODE
         self.contexts.append(context)
         return ContextRef(len(self.contexts) - 1)
 
     def start(self, model: str, ids: tuple[int, ...]) -> ContextRef:
         """A new context after a prompt of the given tokens."""
         engine = self.engines[model]
+        charge(self, NODE * len(ids))
         node = engine.extend(engine.root, ids)
         return self.add_context(ContextState(model, node, len(ids), len(engine.raw(node))))
 
@@ -267,6 +276,7 @@ class Running:
     def extend(self, ref: ContextRef, ids: tuple[int, ...]) -> None:
         c = self.contexts[ref.index]
         ends = self.vocabulary(ref).ends
+        charge(self, NODE * len(ids))
         node = self.engines[c.model].extend(c.node, ids)
         done = c.done or not ends.isdisjoint(ids)
         pending = None if ids else c.pending
@@ -385,5 +395,6 @@ class Running:
         self.charges.extend(trial.charges)
         self.drew.extend(trial.drew)
         self.draws += trial.draws
+        self.memory.now += trial.memory.now
         self.boundary, self.fuel = trial.boundary, trial.fuel
         self.status, self.value, self.died = trial.status, trial.value, trial.died

@@ -80,8 +80,8 @@ class ProgramState:
     """frames: outermost first, none once it has returned or died. contexts: the table that ContextRefs index, without
     those that no variable reaches. died: the condition, factor or observe that gave weight zero. charges: what each of
     them, and each look ahead, added to the log weight (nats) in the step that led here, in order; drawn: what was drawn
-    in that step; block: the block of drafted tokens that it is in, by which its draws go and not their law. None of
-    the three is part of the state.
+    in that step; block: the block of drafted tokens that it is in, by which its draws go and not their law; unmeasured:
+    bytes made since its memory was last measured. None of the four is part of the state.
     """
 
     status: Status
@@ -92,6 +92,7 @@ class ProgramState:
     charges: tuple[Charge, ...] = field(default=(), compare=False, repr=False)
     drawn: tuple[Draw, ...] = field(default=(), compare=False, repr=False)
     block: Block | None = field(default=None, compare=False, repr=False)
+    unmeasured: int = field(default=0, compare=False, repr=False)
 
     def key(self) -> Hashable:
         """Equal for equal futures; tokens count by id here, where programs compare them by text."""
