@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+from fkdsl.base.shown import shown
 from fkdsl.inference.unfinished import Unfinished
 from fkdsl.program.values import plain
 
@@ -33,7 +34,7 @@ def unfinished_text(unfinished: Unfinished, top: int) -> str:
         lines.append("")
     of = f"{unfinished.alive} particles live, {unfinished.returned} of them have returned"
     lines.append(f"{unfinished.method}   after step {unfinished.step}: {of}; {unfinished.dead} have died")
-    return "\n".join(lines) + "\n"
+    return shown("\n".join(lines)) + "\n"
 
 
 def unfinished_json(unfinished: Unfinished) -> dict[str, Any]:

@@ -148,6 +148,13 @@ def test_a_timeout_prints_the_population_and_the_call_that_goes_on(capsys, tmp_p
     assert os.stat(trace).st_mode & 0o077 == 0
 
 
+def test_texts_of_a_cut_run_steer_no_terminal(capsys, tmp_path):
+    path = write(tmp_path, LONG.replace('"b": 0.4', '"\\x1b[2J": 0.4'))
+    _, out, _ = call(capsys, "run", path, "--max-steps", "9")
+    assert "\x1b" not in out
+    assert "unfinished" in out
+
+
 def test_a_run_that_was_cut_goes_on_to_the_answer_that_it_would_have_given(capsys, tmp_path):
     path = write(tmp_path, LONG)
     flags = ("-p", "n=60", "--json", "--seed", "5")
