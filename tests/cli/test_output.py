@@ -2,6 +2,7 @@
 
 import io
 import json
+import shlex
 import subprocess
 import sys
 
@@ -203,3 +204,24 @@ def test_a_cache_folder_of_no_user_is_a_wrong_call(capsys, monkeypatch):
     status, _, err = call(capsys, "models", "list")
     assert status == 2
     assert "there is no such user" in err
+
+
+def test_a_flag_of_another_method_than_the_files_says_how_to_choose_one(capsys, tmp_path):
+    path = tmp_path / "a file.fk"
+    path.write_text("program p() -> int:\n    x ~ uniform_int(0, 1)\n    return x\n\ninfer exact()\n")
+    status, _, err = call(capsys, "run", str(path), "--particles", "5")
+    assert status == 2
+    assert "the file says `infer exact`, which has no option `particles`" in err
+    # The help can be pasted as it stands, spaces in names and all.
+    command = shlex.split(err.rpartition("choose a method: ")[2])
+    assert command == ["fkdsl", "run", str(path), "--method", "smc", "--particles", "5"]
+    assert call(capsys, *command[1:])[0] == 0
+
+
+def test_a_mistake_in_a_built_in_is_told_at_the_users_line(capsys, tmp_path):
+    text = (
+        'model m = table:\n    "" -> EOS: 1\n\nprogram p() -> str:\n    lm = prompt("")\n    t ~ lm\n    w ~ word(lm)\n'
+    )
+    status, _, err = call(capsys, "run", write(tmp_path, text + "    return w\n"))
+    assert "<prelude>" not in err
+    assert status == 0 or "p.fk:7:5" in err
