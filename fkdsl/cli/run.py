@@ -306,7 +306,7 @@ def memory(text: str | None) -> int | None:
     number, unit = (text[:-1], UNITS.get(text[-1:].upper(), 0)) if text[-1:].isalpha() else (text, 1)
     try:
         size = int(float(number) * unit)
-    except ValueError:
+    except (ValueError, OverflowError):
         size = 0
     if size <= 0:
         raise CallError(f"--cache-memory {text} is no size", "write 500M or 4G")

@@ -108,6 +108,7 @@ def test_parameters_are_read_by_their_types(capsys):
         (["run", TWO_BITS, "--program", "two_bit"], 2, "did you mean `two_bits`"),
         (["run", TWO_BITS, "--model", "smolm2"], 2, "did you mean `smollm2`"),
         (["run", TWO_BITS, "--cache-memory", "lots"], 2, "write 500M"),
+        (["run", TWO_BITS, "--cache-memory", "infG"], 2, "write 500M"),
         (["exact", TWO_BITS, "--max-states", "2"], 3, "passed 2 states"),
         (["run", TWO_BITS, "--max-steps", "1"], 3, "after 1 steps"),
         (["run", TWO_BITS, "--timeout", "0"], 3, "time ran out"),
