@@ -148,11 +148,10 @@ def test_a_tokenizer_that_makes_its_library_fail_or_panic_is_the_files_fault(fol
 def test_a_token_beyond_the_models_rows_is_refused_or_left_out(folder):
     change(folder / "tokenizer.json", model={"type": "BPE", "vocab": {"a": 4294967295}, "merges": []})
     try:
-        model = registry.load_model(str(folder))
-    except CallError as error:
-        assert "cannot be loaded" in error.message
-    else:  # transformers 5.16 leaves it out itself
-        assert b"a" not in model.vocabulary.tokens
+        tokens = registry.load_model(str(folder)).vocabulary.tokens
+    except CallError:
+        tokens = ()
+    assert b"a" not in tokens  # transformers 5.16 leaves it out itself
 
 
 def test_a_panic_in_the_middle_of_a_run_is_an_error_of_the_tokenizer(folder, monkeypatch):
