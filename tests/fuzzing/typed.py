@@ -1,0 +1,206 @@
+"""Well-typed programs without meaning: every library function, distribution and statement, with odd values."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+LEAVES = {
+    "int": ("0", "1", "-3", "7", "10**9", "n", "lm.tokens", "2**40"),
+    "float": ("0.0", "1.0", "-0.5", "1e-300", "1e300", "0.1 + 0.2", "x", "-0.0"),
+    "str": ('""', '"a"', '"ab b"', "lm.text", '"é😀"', '"a" * 30', r'"\n"', "s"),
+    "bool": ("true", "false", "lm.done", "b"),
+    "list[str]": ('["a", "b"]', '["", "a b"]', "words(s)", "lines(s)", 'split(s, "a")'),
+    "list[int]": ("[1, 2, 3]", "range(4)", "[n, 0]", "[i * i for i in range(3)]"),
+}
+CALLS = {
+    "int": (
+        "len({str})",
+        "len({list[str]})",
+        "letters({str})",
+        "count({str}, {str})",
+        "edit_distance({str}, {str})",
+        "{int} + {int}",
+        "{int} * {int}",
+        "{int} // {int}",
+        "{int} % {int}",
+        "{int} ** {int}",
+        "abs({int})",
+        "int({float})",
+        "sum({list[int]})",
+        "min({int}, {int})",
+        "max({int}, {int})",
+        "({int} if {bool} else {int})",
+        "{list[int]}[{int}]",
+        "round({float})",
+        "syllables({str})",
+    ),
+    "float": (
+        "{float} + {float}",
+        "{float} * {float}",
+        "{float} / {float}",
+        "log({float})",
+        "exp({float})",
+        "sqrt({float})",
+        "float({int})",
+        "{float} ** {float}",
+        "logprob(lm, {str})",
+        "abs({float})",
+        "-{float}",
+    ),
+    "str": (
+        "{str} + {str}",
+        "lower({str})",
+        "upper({str})",
+        "strip({str})",
+        "replace({str}, {str}, {str})",
+        "last_word({str})",
+        "join({list[str]}, {str})",
+        "str({int})",
+        "str({float})",
+        "str({bool})",
+        "{str}[{int}:{int}]",
+        "{str}[{int}]",
+        "({str} if {bool} else {str})",
+        "{list[str]}[{int}]",
+        'f"{{{int}}}{{{str}}}"',
+        'find({str}, r"[ab]+")',
+    ),
+    "bool": (
+        "{int} < {int}",
+        "{str} == {str}",
+        "{float} <= {float}",
+        "not {bool}",
+        "{bool} and {bool}",
+        "{bool} or {bool}",
+        "contains({str}, {str})",
+        "starts_with({str}, {str})",
+        "ends_with({str}, {str})",
+        "{str} in {list[str]}",
+        'matches({str}, r"[a-z ]{{0,5}}")',
+        'matches({str}, r"(a|b)*\\bb")',
+        "all(len(w) < 3 for w in {list[str]})",
+        "any(w == {str} for w in {list[str]})",
+        "valid_json({str})",
+        'parses({str}, grammar="start: /[ab]+/")',
+        'valid_json({str}, schema=\'{{"type": "array"}}\')',
+        "len(distinct({list[str]})) == len({list[str]})",
+    ),
+    "list[str]": (
+        "sorted({list[str]})",
+        "{list[str]} + {list[str]}",
+        "[w + {str} for w in {list[str]}]",
+        "sentences({str})",
+    ),
+    "list[int]": ("sorted({list[int]})", "{list[int]} + {list[int]}", "[i for i in range({int}) if {bool}]"),
+}
+DRAWS = (
+    "t ~ lm",
+    "t ~ lm ** {float}",
+    "t ~ lm * other",
+    "t ~ mixture([lm, other], weights=[{float}, 0.5])",
+    "s ~ text(lm, max_tokens={int})",
+    "s ~ text(lm, until={str}, max_tokens=3)",
+    "s ~ choice(lm, {list[str]})",
+    "w ~ word(lm)",
+    "b ~ bernoulli({float})",
+    "n ~ uniform_int({int}, {int})",
+    "x ~ uniform({float}, {float})",
+    "x ~ normal({float}, {float})",
+    "x ~ beta({float}, {float})",
+    "n ~ poisson({float})",
+    "n ~ geometric({float})",
+    "s ~ categorical({list[str]}, [0.5, 0.5])",
+)
+STATEMENTS = (
+    *DRAWS,
+    "condition {bool}",
+    "condition {bool}",
+    "factor {float}",
+    "observe {str} ~ lm",
+    "observe {float} ~ normal({float}, 1.0)",
+    "observe {int} ~ poisson(2.0)",
+    "lm += {str}",
+    "n += {int}",
+    "s += {str}",
+    "x = {float}",
+    "s = {str}",
+    "n = {int}",
+    "b = {bool}",
+    "checkpoint",
+    "other = fork(lm)",
+    "if {bool}:\n        return {str}",
+    "for i in range({int}):\n        condition {bool}",
+    "while {bool}:\n        t ~ lm\n        condition {bool}",
+    "s = drawn(s, {int})",
+)
+
+
+def expression(rng: random.Random, kind: str, depth: int) -> str:
+    """An expression of a type; parentheses wherever it is one of several parts."""
+    if depth <= 0 or rng.random() < 0.3:
+        return rng.choice(LEAVES[kind])
+    return f"({filled(rng, rng.choice(CALLS[kind]), depth - 1)})"
+
+
+def filled(rng: random.Random, template: str, depth: int) -> str:
+    """The template with an expression for each `{type}`; `{{` and `}}` stay braces."""
+    made, i = "", 0
+    while i < len(template):
+        if template[i : i + 2] in ("{{", "}}"):
+            made, i = made + template[i], i + 2
+        elif template[i] == "{":
+            end = template.index("}", i)
+            made, i = made + expression(rng, template[i + 1 : end], depth), end + 1
+        else:
+            made, i = made + template[i], i + 1
+    return made
+
+
+def program(rng: random.Random) -> str:
+    """A program of up to six statements."""
+    rows = [filled(rng, rng.choice(STATEMENTS), 2) for _ in range(rng.randint(1, 6))]
+    body = "".join(f"    {row}\n" for row in rows)
+    entries = rng.choice(('"a": 0.5, "b": 0.3, EOS: 0.2', '"a": 0.9, " b": 0.1', '"é": 0.5, "a\\n": 0.25, "😀b": 0.25'))
+    return f"""model m = table:
+    "" -> {entries}
+
+def drawn(s: str, n: int) -> str:
+    return s[:n] + lower(s)
+
+program main() -> str:
+    lm = prompt("")
+    other = prompt("a")
+    n = 2
+    x = 0.5
+    s = "ab"
+    b = true
+{body}    return {expression(rng, "str", 2)}
+"""
+
+
+COMMANDS = (
+    ["exact"],
+    ["exact", "--no-opt"],
+    ["exact", "--filtering", "--json"],
+    ["explain"],
+    ["check"],
+    ["run", "--method", "smc", "--blame"],
+    ["run", "--method", "steer"],
+    ["run", "--method", "importance", "--json"],
+    ["run", "--method", "rejection"],
+    ["run", "--method", "alive"],
+    ["run", "--method", "beam"],
+    ["run", "--method", "local"],
+    ["run", "--method", "pgibbs"],
+    ["run", "--method", "tempered"],
+    ["run", "--method", "smc", "--islands", "2", "--no-opt"],
+)
+
+
+def case(rng: random.Random, folder: Path) -> list[str]:
+    """A drawn program, and a command on it."""
+    (folder / "case.fk").write_text(program(rng), "utf-8")
+    command = list(rng.choice(COMMANDS))
+    timed = ["--timeout", "2"] if command[0] in ("exact", "run") else []
+    return [*command, *timed, "case.fk"]
