@@ -200,7 +200,7 @@ def test_log_probabilities_of_parts_add_up(model):
         "return [whole, a + b]",
     ]
     source = 'model "smollm2"\n\nprogram main() -> list[float]:\n' + "".join(f"    {line}\n" for line in body)
-    result = fkdsl.parse(source).exact(model=model) if False else fkdsl.parse(source).run(model=model, particles=1)
+    result = fkdsl.parse(source).run(model=model, particles=1)
     [particle] = result.particles
     assert particle.value[0] == pytest.approx(particle.value[1], abs=1e-5)
     assert result.log_z == pytest.approx(particle.value[0], abs=1e-5)
@@ -216,7 +216,7 @@ def test_independent_continuations_differ_and_repeat_by_their_seed(model):
 
 def test_a_prompt_beyond_the_models_window_is_refused_at_once(model):
     body = ['lm = prompt("word " * 9000)', "s ~ text(lm, max_tokens=4)", "return s"]
-    with pytest.raises(fkdsl.CallError, match="8192|8,192"):
+    with pytest.raises(fkdsl.CallError, match=r"8,?192"):
         values_of(body, model, particles=2)
 
 

@@ -1,7 +1,7 @@
 """What users of steering libraries asked for or found broken elsewhere, each as a program on a small table.
 
-The expected law never comes from fkdsl: the table's texts are enumerated in plain Python (`texts_of`) and filtered by the
-standard library, `jsonschema` or a pattern of `re`, or the figure is worked out by hand beside the test.
+The expected law never comes from fkdsl: the table's texts are enumerated in plain Python (`texts_of`) and filtered by
+the standard library, `jsonschema` or a pattern of `re`, or the figure is worked out by hand beside the test.
 """
 
 import itertools
@@ -62,7 +62,7 @@ def check(source, law, **parameters):
 
 
 def check_texts(rows, condition, holds, n, helpers=""):
-    """The texts of at most `n` tokens that satisfy `condition` are those for which the Python function `holds` is true."""
+    """The texts of at most `n` tokens that satisfy `condition` are those for which `holds`, in Python, is true."""
     source = f"""
 {table(rows)}
 {helpers}
