@@ -380,10 +380,11 @@ class Running:
         return here
 
     def fork(self) -> Running:
-        """A copy that goes its own way, to try what an outcome leads to; weight, charges and draws begin at nothing."""
+        """A copy that goes its own way, to try what an outcome leads to; weight, charges, draws and the bytes that it
+        makes begin at nothing."""
         twin = Running(self.code, self.engines, self.rng, self.limits, self.guides)
         twin.become(self)
-        twin.log_G, twin.draws, twin.charges, twin.drew = 0.0, 0, [], []
+        twin.log_G, twin.draws, twin.charges, twin.drew, twin.memory = 0.0, 0, [], [], Memory()
         return twin
 
     def become(self, trial: Running) -> None:
@@ -396,5 +397,6 @@ class Running:
         self.drew.extend(trial.drew)
         self.draws += trial.draws
         self.memory.now += trial.memory.now
+        self.memory.op += trial.memory.now  # what the trial has made is in the variables, which are measured
         self.boundary, self.fuel = trial.boundary, trial.fuel
         self.status, self.value, self.died = trial.status, trial.value, trial.died

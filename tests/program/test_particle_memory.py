@@ -173,6 +173,20 @@ def test_what_is_no_longer_held_is_not_counted(body):
     assert run(body, HEAD + COUNTED, steps=100).value is not None
 
 
+def test_what_a_look_ahead_takes_is_counted_once():
+    """A particle that went on where a trial stood took over the trial's bytes, and its own again: 60 draws were 2^60."""
+    result = run(
+        """
+        for i in range(60):
+            t ~ lm
+            condition not contains(lm.text, "aa" if i < 100 else "b")
+        return lm.tokens
+        """,
+        steps=100,
+    )
+    assert result.value == 60
+
+
 def test_the_variable_that_holds_most_is_named():
     with pytest.raises(fkdsl.ProgramError, match="most of it `ys`"):
         run("""
