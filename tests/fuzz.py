@@ -72,6 +72,7 @@ class Case:
 def run_case(case: Case, folder: Path) -> str | None:
     """Runs the case here; what is wrong with its outcome, None if nothing is."""
     from fkdsl.cli.main import main
+    from fkdsl.cli.output import prepare_streams
 
     folder.mkdir(parents=True, exist_ok=True)
     argv = KINDS[case.kind](random.Random(str(case)), folder)
@@ -81,6 +82,7 @@ def run_case(case: Case, folder: Path) -> str | None:
     try:
         os.chdir(folder)
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            prepare_streams()  # as the console script does
             status = main(argv)
     except SystemExit as stop:  # argparse's --help and --version
         status = int(stop.code or 0)
