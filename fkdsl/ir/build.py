@@ -19,7 +19,7 @@ from fkdsl.ir import nodes as ir
 from fkdsl.ir.bounds import log_bound
 from fkdsl.ir.build_gather import build_gather
 from fkdsl.ir.build_models import build_model
-from fkdsl.ir.closures import applied, as_argument, attribute, called, charging, every, guarded, making
+from fkdsl.ir.closures import applied, as_argument, attribute, called, charging, every, guarded, holding, making
 from fkdsl.ir.passes.reading import compared_with
 from fkdsl.ir.segments import POTENTIALS
 from fkdsl.program import code
@@ -149,8 +149,7 @@ class _Builder:
             case ir.Operate(operator=operator, args=args):
                 return self.operate(e, operator, args)
             case ir.RecordOf(names=names, values=values):
-                computed = tuple(map(self.expr, values))
-                return lambda frame: Record({n: v(frame) for n, v in zip(names, computed, strict=True)})
+                return holding(self.record(names, tuple(map(self.expr, values))), e.span)
             case ir.And(operands=operands):
                 return every(e.span, tuple(map(self.expr, operands)))
             case ir.Or(operands=operands):
@@ -162,7 +161,7 @@ class _Builder:
             case ir.Format(parts=parts):
                 return self.format(e, parts)
             case ir.Gather():
-                return guarded(e.span, build_gather(self.program, e, self.expr))
+                return holding(guarded(e.span, build_gather(self.program, e, self.expr)), e.span)
             case ir.Builtin(name=name, args=args):
                 return self.builtin(e, name, args)
             case ir.Model(operation=operation, args=args, model=model):
@@ -206,7 +205,12 @@ class _Builder:
                 return making(e.span, OPERATORS[operator], (a, b))
             case computed:
                 compute = applied(e.span, OPERATORS[operator], computed)
+        if operator == "list":
+            return holding(compute, e.span)
         return charging(compute, e.span) if operator == "slice" else compute
+
+    def record(self, names: tuple[str, ...], values: tuple[Compute, ...]) -> Compute:
+        return lambda frame: Record({n: v(frame) for n, v in zip(names, values, strict=True)})
 
     def format(self, e: ir.Expr, parts: tuple[str | tuple[ir.Expr, str], ...]) -> Compute:
         computed = [p if isinstance(p, str) else (self.expr(p[0]), p[1]) for p in parts]
@@ -234,12 +238,14 @@ class _Builder:
         if name in PICKING:
             return charging(compute, e.span, OLD)
         makes = signature.returns == STR or isinstance(signature.returns, List) or name in PAIRING
+        if name in PAIRING or signature.returns == ANY:
+            compute = holding(compute, e.span)
         if makes or (signature.returns == ANY and not name.startswith(".")):
             return charging(compute, e.span, FRESH if makes else 0)
         return compute
 
     def extern(self, e: ir.Expr, name: str, args: tuple[ir.Expr, ...]) -> Compute:
-        return charging(self.call(e, self.environment.externs[name], args), e.span, 0)
+        return holding(charging(self.call(e, self.environment.externs[name], args), e.span, 0), e.span)
 
     def call(self, e: ir.Expr, function: Callable[..., Any], args: tuple[ir.Expr, ...]) -> Compute:
         return called(e.span, function, tuple(map(self.expr, args)))

@@ -14,6 +14,7 @@ from fkdsl.base.spans import Span
 from fkdsl.program.code import Compute
 from fkdsl.program.faults import Fault, NeedRows
 from fkdsl.program.memory import OLD, SIZED, SMALL, charge, charge_of, no_memory, size
+from fkdsl.program.nesting import verify_joined, verify_nesting
 from fkdsl.program.operators import OPERATORS, truth
 from fkdsl.program.particle import ActiveFrame
 from fkdsl.program.signatures import BuiltinError
@@ -97,15 +98,32 @@ def charging(compute: Compute, span: Span, item: int = OLD) -> Compute:
     return charged
 
 
+def holding(compute: Compute, span: Span) -> Compute:
+    """The expression, whose value may hold lists and records within each other, with the bounds on that."""
+
+    def verified(frame: ActiveFrame) -> Any:
+        value = compute(frame)
+        try:
+            verify_nesting(value)
+        except Fault as fault:
+            raise placed(fault, span) from None
+        return value
+
+    return verified
+
+
 def making(span: Span, function: Callable[..., Any], args: tuple[Compute, Compute]) -> Compute:
     """`applied` of an operator that may make a text or a list, which is charged to the particle."""
     a, b = args
 
     def binary(frame: ActiveFrame) -> Any:
         try:
-            value = function(a(frame), b(frame))
+            left, right = a(frame), b(frame)
+            value = function(left, right)
             if type(value) in SIZED and len(value) > SMALL:
                 charge(frame.particle, charge_of(value, OLD))
+                if type(value) is tuple:
+                    verify_joined(value, left, right)
         except Exception as error:
             raise placed(error, span) from None
         return value

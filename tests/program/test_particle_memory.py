@@ -243,3 +243,32 @@ def test_no_reason_is_empty(monkeypatch):
     monkeypatch.setitem(operators.OPERATORS, "add", silent)
     with pytest.raises(fkdsl.ProgramError, match="no result: ValueError"):
         run('t ~ lm\nreturn len(t + "a")\n')
+
+
+NESTED = {
+    "a list in itself": ("[]", "[y]", 600, "deep"),
+    "a record in itself": ("{}", '{"a": y}', 600, "deep"),
+    "a list twice in itself": ("[]", "[y, y]", 40, "parts"),
+    "a record twice in itself": ("{}", '{"a": y, "b": y}', 40, "parts"),
+    "a list added to itself": ("[[1, 2, 3]]", "y + y", 25, "parts"),
+    "a comprehension of itself": ("[]", "[y for i in range(2)]", 40, "parts"),
+}
+
+
+@pytest.mark.parametrize(("first", "then", "times", "why"), NESTED.values(), ids=NESTED)
+def test_a_value_nested_too_deep_or_with_too_many_parts_is_refused_where_it_is_made(first, then, times, why):
+    head = f"def nest(n: int):\n    y = {first}\n    for i in range(n):\n        y = {then}\n    return y\n\n"
+    with pytest.raises(fkdsl.ProgramError) as raised:
+        run(f"y = nest({times})\nt ~ lm\nreturn len(y)\n", head, limits=Limits())
+    (diagnostic,) = raised.value.diagnostics
+    assert diagnostic.code == "FK415"
+    assert why in diagnostic.message
+    assert diagnostic.span.line == 7
+
+
+def test_a_hundred_lists_within_each_other_and_a_long_list_of_rows_are_values_like_others():
+    head = "def nest(n: int):\n    y = []\n    for i in range(n):\n        y = [y]\n    return y\n\n"
+    head += "def rows(n: int):\n    y = []\n    for i in range(n):\n        y = y + [[i, i]]\n    return y\n\n"
+    source = MODEL + head + "program p():\n    y = nest(100)\n    return len(str(y)) + len(rows(1000))\n"
+    (answer,) = fkdsl.parse(source).exact().posterior
+    assert answer.value == 202 + 1000
