@@ -127,7 +127,7 @@ class _Builder:
         if guide.text is not None:
             t = guide.text
             parts = tuple((span, self.expr(e)) for span, e in t.parts)
-            text = code.TextGuide(self.expr(t.language), t.until, t.origin, t.stop, t.ahead, parts)
+            text = code.TextGuide(self.expr(t.language), t.ends, t.origin, t.stop, t.ahead, parts)
         so_far = None
         if guide.so_far is not None:
             f = guide.so_far

@@ -255,11 +255,11 @@ class SoFar:
 @dataclass(frozen=True)
 class TextGuide:
     """language: an expression of a `Language` (engine.constraints) that the finished text is in wherever a particle
-    lives. until, origin, stop: slots, as in program.code.TextGuide. ahead: whether the budget is looked at. decided:
+    lives. ends, origin, stop: slots, as in program.code.TextGuide. ahead: whether the budget is looked at. decided:
     the conditions that it decides whole. parts: what each condition says of the language."""
 
     language: Expr
-    until: int = field(metadata=READS)
+    ends: int = field(metadata=READS)
     origin: int = field(metadata=READS)
     stop: int = field(metadata=READS)
     ahead: bool = True

@@ -98,7 +98,26 @@ class Calls:
                 if k.name == "model":
                     self.model_name(k)
         self.bind(call, operation.params, skip=("model",) if operation.takes_model else ())
+        if call.function.name == "text":
+            self.stops(call)
         return operation.returns
+
+    def stops(self, call: tree.Call) -> None:
+        """Reports a written list of stops with none in it, or with an empty one."""
+        named = [k.value for k in call.keywords if k.name == "until"]
+        for given in [*call.args[1:2], *named]:
+            if not isinstance(given, tree.ListExpr):
+                continue
+            if not given.items:
+                self.report.error(
+                    "FK252", "a text that ends at one of no stops", given.span, "an empty list",
+                    'leave `until` out, or write `until=""`: the text then ends at EOS or max_tokens',
+                )  # fmt: skip
+            for item in given.items:
+                if isinstance(item, tree.Literal) and item.value == "":
+                    self.report.error(
+                        "FK252", '`""` is no stop', item.span, "every text holds it", "leave it out of the list"
+                    )
 
     def model_name(self, keyword: tree.Keyword) -> None:
         """Checks `model=...`: a declared model's name, or a literal reference."""

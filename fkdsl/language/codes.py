@@ -65,6 +65,7 @@ CODES: dict[str, str] = {
     "FK242": "not a grammar",
     "FK243": "a schema or grammar that cannot be read",
     "FK244": "a schema that nothing satisfies",
+    "FK252": "no stop of a text",
     # flow and declarations
     "FK301": "read before it is set",
     "FK302": "can end without a `return`",
@@ -111,6 +112,7 @@ CODES: dict[str, str] = {
     "FK409": "calls nested too deep",
     "FK410": "a weight that is no number",
     "FK411": "value too large",
+    "FK412": "no stop of a text, found while it runs",
     "FK414": "too much time",
     "FK415": "too much memory",
     "FK501": "checked only when the text is complete",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fkdsl.program.signatures import Parameter
-from fkdsl.program.types import BOOL, CONTEXT, FLOAT, INT, STR, TOKEN, Dist, List, Type
+from fkdsl.program.types import BOOL, CONTEXT, FLOAT, INT, STR, TOKEN, Dist, List, OneOf, Type
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ OPERATIONS: dict[str, Operation] = {
         (Parameter("parts", List(Dist(TOKEN))), Parameter("weights", List(FLOAT))), Dist(TOKEN), "dist", appends=True
     ),
     "text": Operation(
-        (Parameter("lm", CONTEXT), Parameter("until", STR, ""), Parameter("max_tokens", INT, 256)),
+        (Parameter("lm", CONTEXT), Parameter("until", OneOf((STR, List(STR))), ""), Parameter("max_tokens", INT, 256)),
         STR,
         "draw",
         appends=True,

@@ -315,6 +315,8 @@ class _Body:
             keywords = {k.name: k.value for k in e.keywords if k.name != "model"}
             args = self.bind([(p.name, p.default) for p in OPERATIONS[name].params], e.args, keywords, e.span)
             return ir.Model(e.span, name, args, self.model_name(e))
+        if name not in TABLE and self.definition.span.source.name == PRELUDE:
+            name = f".{name}"  # a built-in that no program can name
         return ir.Builtin(e.span, name, self.builtin_args(TABLE[name], e))
 
     def model_name(self, e: tree.Call) -> str:

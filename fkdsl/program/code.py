@@ -139,12 +139,12 @@ class SoFar:
 
 @dataclass(frozen=True)
 class TextGuide:
-    """language: of the text that is being drawn; parts: what each condition says of it. until, origin, stop: the slots
-    of the end that it is drawn up to, and of the context's number of tokens where it began and where it stops. ahead:
+    """language: of the text that is being drawn; parts: what each condition says of it. ends, origin, stop: the slots
+    of the stops that end it, and of the context's number of tokens where it began and where it stops. ahead:
     whether the budget is looked at."""
 
     language: Compute
-    until: int
+    ends: int
     origin: int
     stop: int
     ahead: bool

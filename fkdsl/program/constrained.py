@@ -19,6 +19,7 @@ from fkdsl.base.value_keys import state_key
 from fkdsl.engine.cached_transformer import Context
 from fkdsl.engine.constraints.constraint import Constraint, Ids, Mask, make_constraint, regular_masks
 from fkdsl.engine.constraints.languages import Both, Language
+from fkdsl.engine.constraints.stops import Until
 from fkdsl.program.faults import Fault
 from fkdsl.program.tokens import TokenDistribution, leaves
 from fkdsl.program.values import ContextRef
@@ -43,7 +44,7 @@ class Constrained:
     constraint: Constraint
     ids: Ids
     left: int | None
-    until: str = ""
+    until: Until = ""
     parts: tuple[tuple[Span, Language], ...] = ()
 
     @property
@@ -107,7 +108,7 @@ def constrained(particle: Running, frame: ActiveFrame, guide: TextGuide, d: Toke
         if decoder.getstate()[0]:
             return None
     left = frame.slots[guide.stop] - (len(tokens) - c.start) - 1 if guide.ahead else None
-    until = frame.slots[guide.until]
+    until = frame.slots[guide.ends]
     parts = tuple((p, of(frame)) for p, of in guide.parts) if particle.guides.clock is not None else ()
     return Constrained(make_constraint(language, until, vocabulary), tokens[begins:], left, until, parts)
 

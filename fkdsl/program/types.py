@@ -47,6 +47,16 @@ class Dist(Type):
 
 
 @dataclass(frozen=True)
+class OneOf(Type):
+    """One of several types, for a parameter of a built-in that takes either."""
+
+    types: tuple[Type, ...]
+
+    def __str__(self) -> str:
+        return " or ".join(map(str, self.types))
+
+
+@dataclass(frozen=True)
 class Pair(Type):
     """A fixed-length tuple, made by `zip` and `enumerate` and taken apart by `for a, b in ...`."""
 
@@ -70,6 +80,8 @@ def accepts(wanted: Type, given: Type) -> bool:
     if wanted == given or ANY in (wanted, given) or wanted in _WIDER.get(given, ()):
         return True
     match wanted, given:
+        case OneOf(types), _:
+            return any(accepts(t, given) for t in types)
         case (List(a), List(b)) | (Dist(a), Dist(b)):
             return accepts(a, b)
         case Dist(a), Simple("context"):

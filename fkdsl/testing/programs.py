@@ -47,6 +47,7 @@ TOKEN_DRAWS = ("t ~ lm", "t ~ lm ** 0.5", "t ~ lm * twin", "t ~ mixture([lm, twi
 TEXT_DRAWS = (
     "s ~ text(lm, max_tokens=2)",
     's ~ text(lm, until="b", max_tokens=2)',
+    's ~ text(lm, until=["ab", "b"], max_tokens=2)',
     's ~ choice(lm, ["a", "bb"])',
 )
 ENDS = ("return lm.text", 'condition lm.text != ""\nreturn lm.text', "return len(lm.text)", 'return [lm.text, "!"]')

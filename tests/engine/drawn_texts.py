@@ -54,9 +54,14 @@ def decoded(raw):
 
 
 def stopped(raw, until):
-    """The text if `until` has ended it, else None."""
-    text = decoded(raw)
-    return text[: text.index(until)] if until and until in text else None
+    """The text if a stop has ended it, else None. until: one, "" for none, or a tuple of them."""
+    return cut(decoded(raw), until)
+
+
+def cut(text, until):
+    """What stands before the first place at which a stop begins; None if there is none."""
+    stops = [until] * bool(until) if isinstance(until, str) else until
+    return next((text[:i] for i in range(len(text)) if text[i:].startswith(tuple(stops))), None)
 
 
 def finished(vocabulary, ids, until, last):

@@ -14,7 +14,8 @@ from fkdsl.engine.constraints.languages import GrammarText, JsonText
 from fkdsl.models.vocabulary import Vocabulary
 from tests.engine.drawn_texts import completions, unfinished
 
-UNTILS = ["", "", "\n", "\n\n", "é", "ab"]
+UNTILS = ["", "", "\n", "\n\n", "é", "ab", ("\n", "b"), ("ab", "é", "\n\n")]
+NESTED = [("b", "aba"), ("1", "x1,"), ("a", "[a]")]
 PIECES = [
     "é".encode(),
     b"\xc3",
@@ -103,7 +104,7 @@ def walk(data, masks, until):
 
 
 @settings(max_examples=40)
-@given(st.data(), cases(), st.sampled_from(UNTILS))
+@given(st.data(), cases(), st.sampled_from(UNTILS + NESTED))
 def test_no_token_is_refused_that_can_be_completed(data, case, until):
     language, vocabulary = case
     masks = GrammarMasks(language, until, vocabulary)

@@ -12,7 +12,7 @@ from fkdsl.engine.constraints.languages import Length, Matches, StartsWith, Text
 from fkdsl.engine.constraints.regular import RegularMasks
 from fkdsl.models.vocabulary import Vocabulary
 from tests.engine.drawn_texts import completions, decoded, finished, member, stopped, unfinished
-from tests.engine.languages import UNTILS, languages
+from tests.engine.languages import NESTED, UNTILS, languages
 
 WHOLE = [b"a", b"b", b"\n", b"ab", b"aba", b"ba", b"a\nb", b"bb", "é".encode(), "☃".encode(), "\ufffd".encode()]
 PIECES = [
@@ -89,7 +89,9 @@ def test_with_whole_characters_a_mask_with_a_budget_is_exact(data, language, unt
 
 
 @settings(max_examples=150)
-@given(st.data(), languages, st.sampled_from(UNTILS), vocabularies(pieces=True), st.sampled_from([None, 0, 1, 2]))
+@given(
+    st.data(), languages, st.sampled_from(UNTILS + NESTED), vocabularies(pieces=True), st.sampled_from([None, 0, 1, 2])
+)
 def test_no_token_is_refused_that_can_be_completed(data, language, until, vocabulary, left):
     masks = RegularMasks(Automaton(language, until), vocabulary)
     for ids in walks(data, vocabulary, until):

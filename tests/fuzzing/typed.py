@@ -101,6 +101,7 @@ DRAWS = (
     "t ~ mixture([lm, other], weights=[{float}, 0.5])",
     "s ~ text(lm, max_tokens={int})",
     "s ~ text(lm, until={str}, max_tokens=3)",
+    "s ~ text(lm, until={list[str]}, max_tokens=3)",
     "s ~ choice(lm, {list[str]})",
     "w ~ word(lm)",
     "b ~ bernoulli({float})",

@@ -126,8 +126,9 @@ class Runner:
                 t, s = self.sample(c), c.text[start:]
                 if t == EOS:
                     break
-                if until and until in s:
-                    return s.split(until)[0]
+                stops = (until,) if isinstance(until, str) else until
+                if any(map(s.count, filter(None, stops))):
+                    return re.split("|".join(map(re.escape, stops)), s)[0]
             return c.text[start:]
 
         def choice(c, options):

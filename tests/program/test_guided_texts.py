@@ -63,7 +63,21 @@ def fine(s: str, k: int) -> bool:
 
 @st.composite
 def text_programs(draw, tokens=3):
-    until = draw(st.sampled_from(['"\\n"', '""', '"\\n\\n"', '"b"', '" a"']))
+    until = draw(
+        st.sampled_from(
+            [
+                '"\\n"',
+                '""',
+                '"\\n\\n"',
+                '"b"',
+                '" a"',
+                '["b", "\\n"]',
+                '[" a", "bé", "b"]',
+                'banned + ["\\nb"]',
+                '["b", "a\\nb"]',
+            ]
+        )
+    )
     conditions = draw(st.lists(st.sampled_from(CONDITIONS), min_size=1, max_size=2, unique=True))
     before = draw(st.sampled_from(["", '    lm += "a"\n', "    u ~ lm\n"]))
     between = draw(
@@ -206,13 +220,17 @@ def test_complete_words_stay(prefix, more):
     assert words(prefix + more)[: len(kept)] == kept
 
 
-@given(st.text("ab\n", max_size=6), st.text("ab\n", max_size=4), st.sampled_from(["\n", "\n\n", "ab", "aba"]))
-def test_a_settled_text_is_a_beginning_of_what_is_drawn(prefix, more, until):
-    if until in prefix:
+@given(
+    st.text("ab\n", max_size=6),
+    st.text("ab\n", max_size=4),
+    st.sampled_from([("\n",), ("\n\n",), ("ab",), ("aba",), ("\n", "ab"), ("aba", "bb"), ("b", "aba")]),
+)
+def test_a_settled_text_is_a_beginning_of_what_is_drawn(prefix, more, stops):
+    if any(stop in prefix for stop in stops):
         return
     whole = prefix + more
-    drawn = whole[: whole.index(until)] if until in whole else whole
-    assert drawn.startswith(settled(prefix, until))
+    drawn = min((whole[: whole.index(stop)] for stop in stops if stop in whole), key=len, default=whole)
+    assert drawn.startswith(settled(prefix, stops))
 
 
 EARLY = [c for c in CONDITIONS if "short" not in c and "banned" not in c and " k" not in c]

@@ -224,7 +224,7 @@ class Drawing(Expressions):
                 found += self.looked_at(scope, t, contexts)
             return found
         if kind == "text":
-            until, most, n = rng.choice(("", "", *self.texts)), rng.choice((1, 2, 2, 3)), self.fresh("s")
+            until, most, n = rng.choice(("", "", *self.texts, self.texts)), rng.choice((1, 2, 2, 3)), self.fresh("s")
             end = f", until={s.written(until)}" if until else ""
             scope.add("str", n)
             found = self.looked_at(scope, n, [c]) if rng.random() < 0.5 else []

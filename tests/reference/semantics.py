@@ -313,8 +313,10 @@ class Machine:
             s = c.text[start:]
             if t.end:
                 return s
-            if until and until in s:
-                return s[: s.index(until)]
+            stops = [until] if isinstance(until, str) else until
+            ends = [s.index(stop) for stop in stops if stop and stop in s]
+            if ends:
+                return s[: min(ends)]
         return c.text[start:]
 
     def word(self, c, most):

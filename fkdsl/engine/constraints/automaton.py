@@ -16,6 +16,7 @@ from fkdsl.base.locks import locked
 from fkdsl.engine.constraints.charsets import EVERY, Partition
 from fkdsl.engine.constraints.expressions import Algebra, TooComplex
 from fkdsl.engine.constraints.languages import Expressions, Language, charsets_in
+from fkdsl.engine.constraints.stops import Until, drawn, stops_of
 
 EXPLORED = 2_000
 STEPS = 100_000
@@ -33,13 +34,14 @@ class Automaton:
     is for the conditions to decide. No text is in the language after a surrogate.
     """
 
-    def __init__(self, language: Language, until: str = "") -> None:
+    def __init__(self, language: Language, until: Until = "") -> None:
+        stops = stops_of(until)
         self.lock = threading.RLock()
-        self.partition = Partition(charsets_in(language, until))
+        self.partition = Partition(charsets_in(language, stops))
         self.algebra = Algebra(self.partition.size)
         try:
             expressions = Expressions(self.algebra, self.partition.members)
-            root = expressions.drawn(expressions.language(language), until)
+            root = drawn(self.algebra, expressions.text, expressions.language(language), stops)
             self.algebra.nullable(root)
         except RecursionError:
             raise TooComplex("too long a text or too deep a pattern") from None
@@ -144,6 +146,6 @@ class Automaton:
 
 
 @lru_cache(maxsize=128)
-def automaton(language: Language, until: str = "") -> Automaton:
+def automaton(language: Language, until: Until = "") -> Automaton:
     """The automaton of the texts drawn for a language. Raises Unsupported or TooComplex."""
     return Automaton(language, until)

@@ -30,6 +30,7 @@ from fkdsl.engine.constraints.languages import (
 )
 from fkdsl.engine.constraints.patterns import Unsupported
 from fkdsl.engine.constraints.regular import RegularMasks
+from fkdsl.engine.constraints.stops import Until
 from fkdsl.models.vocabulary import Vocabulary
 
 Mask = NDArray[np.bool_]
@@ -43,7 +44,7 @@ class Constraint:
     """regular: the automaton's masks. grammars: one for each schema and grammar. left_out: why a part of the language
     is left to the conditions, a line each."""
 
-    def __init__(self, language: Language, until: str, vocabulary: Vocabulary) -> None:
+    def __init__(self, language: Language, until: Until, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         regular: list[Language] = []
         self.grammars: list[GrammarMasks] = []
@@ -63,7 +64,7 @@ class Constraint:
                 self.left_out.append(_why_no_part(part))
         self.regular = self._regular(regular, until, vocabulary)
 
-    def _regular(self, parts: list[Language], until: str, vocabulary: Vocabulary) -> RegularMasks | None:
+    def _regular(self, parts: list[Language], until: Until, vocabulary: Vocabulary) -> RegularMasks | None:
         while parts:
             try:
                 return RegularMasks(automaton(Both(tuple(parts)), until), vocabulary)
@@ -143,6 +144,6 @@ def left_of(language: Language) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=64)
-def make_constraint(language: Language, until: str, vocabulary: Vocabulary) -> Constraint:
+def make_constraint(language: Language, until: Until, vocabulary: Vocabulary) -> Constraint:
     """The constraint of a language, made once for each vocabulary."""
     return Constraint(language, until, vocabulary)

@@ -21,6 +21,7 @@ from fkdsl.engine.constraints.charsets import REPLACEMENT
 from fkdsl.engine.constraints.followed import followed
 from fkdsl.engine.constraints.languages import Language
 from fkdsl.engine.constraints.matchers import BYTES, LONGEST_TOKEN, new_matcher, tokenizer
+from fkdsl.engine.constraints.stops import Until, stops_of
 from fkdsl.models.vocabulary import Vocabulary
 
 Mask = NDArray[np.bool_]
@@ -57,17 +58,19 @@ def accepts(language: Language, text: str) -> bool:
 
 
 class GrammarMasks:
-    """The masks of one schema or grammar over one vocabulary, for texts that end before `until`.
+    """The masks of one schema or grammar over one vocabulary, for texts that end before a stop.
 
-    After tokens that may belong to `until` nothing is masked: the condition decides. So it does after a token that is
+    After tokens that may belong to a stop nothing is masked: the condition decides. So it does after a token that is
     refused but for its last bytes: those of an unfinished character are held back where a budget ends.
     """
 
-    def __init__(self, language: Language, until: str, vocabulary: Vocabulary) -> None:
+    def __init__(self, language: Language, until: Until, vocabulary: Vocabulary) -> None:
         self.lock = threading.RLock()
         self.language, self.vocabulary = language, vocabulary
-        self.until = until.encode()
-        unknown = chr(REPLACEMENT) in until  # broken bytes may be it
+        stops = stops_of(until)
+        self.stops = [stop.encode() for stop in stops]
+        self.longest = max(map(len, self.stops), default=0)
+        unknown = any(chr(REPLACEMENT) in stop for stop in stops)  # broken bytes may be it
         self._matchers: dict[tuple[int, ...], Any] = {(): None if unknown else _fresh(language, vocabulary).deep_copy()}
         self._masks: dict[tuple[int, ...], NDArray[np.uint8]] = {}  # in bits: a mask is as long as the vocabulary
         self._silent = np.array([not raw for raw in vocabulary.tokens], dtype=np.bool_)
@@ -83,15 +86,16 @@ class GrammarMasks:
         self._same = [ids for raw, ids in same.items() if raw and len(ids) > 1]
         self._ending: dict[bytes, list[int]] = {}
         self._toward = np.zeros(vocabulary.size, dtype=np.bool_)
-        for i, raw in enumerate(vocabulary.tokens if self.until else ()):
-            if self.until in raw:
-                self._ending.setdefault(raw[: raw.index(self.until)], []).append(i)
+        for i, raw in enumerate(vocabulary.tokens if stops else ()):
+            at = min((raw.index(stop) for stop in self.stops if stop in raw), default=-1)
+            if at >= 0:
+                self._ending.setdefault(raw[:at], []).append(i)
             elif self._hangs(raw):
                 self._toward[i] = True
 
     def _hangs(self, raw: bytes) -> bool:
-        """Whether the end of the bytes may be the beginning of `until`."""
-        return any(raw.endswith(self.until[:k]) for k in range(1, len(self.until)))
+        """Whether the end of the bytes may be the beginning of a stop."""
+        return any(raw.endswith(stop[:k]) for stop in self.stops for k in range(1, len(stop)))
 
     @property
     def is_empty(self) -> bool:
@@ -192,8 +196,8 @@ class GrammarMasks:
         allowed[list(self.vocabulary.ends)] = not pending and _accepts(matcher)
         for before, tokens in self._ending.items():
             allowed[tokens] = _accepts(self._after_bytes(matcher, before))
-        if len(self.until) > 1:
-            raw = self.vocabulary.raw(ids)[-len(self.until) :]
+        if self.longest > 1:
+            raw = self.vocabulary.raw(ids)[-self.longest :]
             allowed |= np.True_ if self._hangs(raw) else self._toward
         return allowed
 
@@ -214,7 +218,7 @@ class GrammarMasks:
         tried = allowed & ~self._silent & ~self._pieces & ~self._toward
         for tokens in (list(self.vocabulary.ends), *self._ending.values()):
             tried[tokens] = False
-        if np.count_nonzero(tried) > TESTED or (len(self.until) > 1 and self._hangs(self.vocabulary.raw(ids))):
+        if np.count_nonzero(tried) > TESTED or (self.longest > 1 and self._hangs(self.vocabulary.raw(ids))):
             return allowed
         matcher, kept = self.matcher(ids), allowed.copy()
         for token in np.flatnonzero(tried).tolist():

@@ -210,9 +210,9 @@ def larger_parts(language: Language) -> Iterable[str]:
             yield from larger_parts(inner)
 
 
-def charsets_in(language: Language, until: str) -> list[Charset]:
+def charsets_in(language: Language, stops: Iterable[str]) -> list[Charset]:
     """Every set of characters that its automaton tells apart."""
-    trees = [*trees_of(language), text_tree(until)]
+    trees = [*trees_of(language), *map(text_tree, stops)]
     counted = [letters()] if counts_letters(language) else []
     return [*dict.fromkeys(s for tree in trees for s in charsets_of(tree)), *counted, without(EVERY, REPLACEMENT)]
 
@@ -342,15 +342,3 @@ class Expressions:
             case "repeat", (inner, least, most):
                 return a.repeat(self.tree(inner), least, INFINITE if most == -1 else most)
         raise AssertionError(tree.operator)
-
-    def drawn(self, language: int, until: str) -> int:
-        """The texts that may be drawn for a text s of the language: s itself, or s, `until`, and whatever shares a
-        token with the end of it. `until` stands first right behind s, and nowhere in an s without it."""
-        a = self.a
-        if not until:
-            return language
-        end, something = self.text(until), a.concat(a.any_symbol(), a.EVERYTHING)
-        early = a.concat_all([a.EVERYTHING, end, something])
-        ended = a.intersection([a.concat(language, end), a.complement(early)])
-        never = a.complement(a.concat_all([a.EVERYTHING, end, a.EVERYTHING]))
-        return a.union([a.concat(ended, a.EVERYTHING), a.intersection([language, never])])

@@ -20,9 +20,16 @@ from fkdsl.engine.constraints.automaton import automaton
 from fkdsl.engine.constraints.expressions import TooComplex
 from fkdsl.engine.constraints.languages import Both, Language, is_regular
 from fkdsl.engine.constraints.patterns import Unsupported
+from fkdsl.engine.constraints.stops import stops_of
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.passes.constant import UNKNOWN as UNKNOWN_YET
-from fkdsl.ir.passes.constant import known_language, left_to_trials, why_not_followed
+from fkdsl.ir.passes.constant import (
+    NotConstant,
+    constant_value,
+    known_language,
+    left_to_trials,
+    why_not_followed,
+)
 from fkdsl.ir.passes.early import early_form
 from fkdsl.ir.passes.inline import inlined
 from fkdsl.ir.passes.reading import (
@@ -184,7 +191,7 @@ def _take(program: ir.Program, taken: Taken, span: Span, e: ir.Expr, target: int
 def contradictions(call: ir.Call, taken: Taken, folders: Mapping[Source, Folder]) -> list[Diagnostic]:
     """A mistake if no text at all is in the languages that are known already."""
     known = [(s, found) for s, e in taken.languages if (found := known_language(e, folders)) and is_regular(found)]
-    until = call.args[1].value if isinstance(call.args[1], ir.Const) else ""
+    until = _stops(call, folders)
     spans = list(dict.fromkeys(s for s, _ in known))
     if not _is_empty(known, until):
         return []
@@ -193,12 +200,20 @@ def contradictions(call: ir.Call, taken: Taken, folders: Mapping[Source, Folder]
     together = f"these {len(spans)} conditions together" if len(spans) > 1 else "this condition"
     notes = [f"with line {s.line}: {s.text}" for s in spans[:-1]]
     if until:
-        notes.append(f"the text of line {call.span.line} ends before {until!r}")
+        notes.append(f"the text of line {call.span.line} ends before {' or '.join(map(repr, until))}")
     help = "loosen one of them, or compare the pattern with what the text may hold"
     return [Diagnostic("FK502", f"no text satisfies {together}", spans[-1], "Z would be 0", help, tuple(notes))]
 
 
-def _is_empty(known: list[tuple[Span, Language]], until: str) -> bool:
+def _stops(call: ir.Call, folders: Mapping[Source, Folder]) -> tuple[str, ...]:
+    """The stops of a call of `text`; none where they are not known yet."""
+    try:
+        return stops_of(constant_value(ir.Builtin(call.span, ".stops", call.args[1:2]), folders))
+    except NotConstant:
+        return ()
+
+
+def _is_empty(known: list[tuple[Span, Language]], until: tuple[str, ...]) -> bool:
     """Whether it is known that no text is in all of the languages."""
     try:
         return bool(known) and automaton(Both(tuple(found for _, found in known)), until).is_empty
@@ -251,7 +266,7 @@ def _copy(
     inner = {slot: len(slots) + i for i, slot in enumerate(each)}
     slots += [f".each{i}" for i in range(len(each))]
     at = {slot: i for i, slot in enumerate(slots)}
-    context, until = at["lm"], at["until"]
+    context, ends = at["lm"], at["ends"]
     inside = {old: n + i for i, old in enumerate(captured)} | {call.target: so_far} | inner
     body = [renumbered(i, shift) for i in original.body]
     tokens = ir.Operate(call.span, "attribute", (ir.Local(call.span, context), ir.Const(call.span, "tokens")))
@@ -261,14 +276,14 @@ def _copy(
         if isinstance(instr, ir.Draw) and taken.languages:
             parts = tuple((span, _moved(e, inside)) for span, e in taken.languages)
             text = ir.TextGuide(
-                all_of(call.span, [e for _, e in parts]), until, origin, at["stop"], ahead, taken.decided, parts
+                all_of(call.span, [e for _, e in parts]), ends, origin, at["stop"], ahead, taken.decided, parts
             )
             spans = dict.fromkeys(span for span, _ in taken.languages)
             absorbed = tuple(ir.Absorbed(s, _means(taken.partly.get(s))) for s in spans)
             out.append(replace(instr, guide=ir.Guide(absorbed=absorbed, text=text)))
             continue
         if isinstance(instr, ir.Jump) and instr.label == top and taken.checks:
-            settled = (ir.Local(call.span, at["s"]), ir.Local(call.span, until))
+            settled = (ir.Local(call.span, at["s"]), ir.Local(call.span, ends))
             out.append(ir.Set(call.span, (so_far,), ir.Builtin(call.span, ".settled", settled)))
             out += [ir.Condition(span, _moved(e, inside), early=True) for span, e in taken.checks]
         out.append(instr)

@@ -3,7 +3,7 @@
 `.matches(p)` is the language of the texts s with matches(s, p), and so on; `.settled` and `.complete` cut a text that
 is still being drawn to the part that cannot change any more.
 
->>> settled("ab\\n", "\\n\\n"), settled("ab", "\\n\\n"), complete("it was a lovel"), complete("it was a lovely ")
+>>> settled("ab\\n", ("\\n\\n",)), settled("ab", ("\\n\\n",)), complete("it was a lovel"), complete("it was a lovely ")
 ('ab', 'ab', 'it was a ', 'it was a lovely ')
 """
 
@@ -15,10 +15,13 @@ from typing import Any
 
 from fkdsl.base.folders import Folder
 from fkdsl.engine.constraints import languages as of
+from fkdsl.engine.constraints.stops import first_stop
+from fkdsl.engine.constraints.stops import stops_of as of_stops
 from fkdsl.program.library.structured import grammar_text, schema_text
 from fkdsl.program.library.text import _WORD
 from fkdsl.program.signatures import BuiltinError, Parameter, pure
-from fkdsl.program.types import ANY, STR
+from fkdsl.program.types import ANY, INT, STR, List, OneOf
+from fkdsl.program.values import Token, show
 
 MOST_WORDS = 200
 KELVIN = "\u212a"
@@ -152,13 +155,32 @@ def complement(part: of.Language) -> of.Language:
     return of.Complement(part)
 
 
-@pure(".settled", [Parameter("s", STR), Parameter("until", STR)], STR)
-def settled(s: str, until: str) -> str:
-    """The text without an end of it that may turn out to be the beginning of `until`."""
-    for k in range(len(until) - 1, 0, -1):
-        if s.endswith(until[:k]):
-            return s[:-k]
-    return s
+@pure(".stops", [Parameter("until", OneOf((STR, List(STR))))], List(STR))
+def stops(until: Any) -> tuple[str, ...]:
+    """What ends a text, from what a program gives as `until`."""
+    found = (until,) if isinstance(until, str | Token) else until
+    if isinstance(found, tuple):
+        found = tuple(part.text if isinstance(part, Token) else part for part in found)
+    if not isinstance(found, tuple) or not all(isinstance(part, str) for part in found):
+        raise BuiltinError(f"until={show(until)}", "give a text, or a list of texts", "FK412")
+    if not found:
+        raise BuiltinError("a text that ends at one of no stops", 'leave `until` out, or write until=""', "FK412")
+    if "" in found and until != "":
+        raise BuiltinError(f'"" is one of the stops {show(until)}', "leave it out: every text holds it", "FK412")
+    return of_stops(found)
+
+
+@pure(".stop_in", [Parameter("s", STR), Parameter("stops", List(STR))], INT)
+def stop_in(s: str, stops: tuple[str, ...]) -> int:
+    """Where the first of the stops in the text begins; -1 if there is none."""
+    return first_stop(s, stops)
+
+
+@pure(".settled", [Parameter("s", STR), Parameter("stops", List(STR))], STR)
+def settled(s: str, stops: tuple[str, ...]) -> str:
+    """The text, which holds no stop, without an end of it that may turn out to be the beginning of one."""
+    hanging = (k for stop in stops for k in range(1, len(stop)) if s.endswith(stop[:k]))
+    return s[: len(s) - max(hanging, default=0)]
 
 
 @pure(".complete", [Parameter("s", STR)], STR)
