@@ -165,7 +165,8 @@ class _Builder:
             case ir.Builtin(name=name, args=args):
                 return self.builtin(e, name, args)
             case ir.Model(operation=operation, args=args, model=model):
-                return guarded(e.span, build_model(operation, tuple(map(self.expr, args)), model))
+                made = guarded(e.span, build_model(operation, tuple(map(self.expr, args)), model))
+                return holding(made, e.span) if operation == "mixture" else made
             case ir.Invoke(function=function, args=args):
                 return self.invoke(e, function, args)
             case ir.Marked(test=test, place=place):
@@ -205,7 +206,7 @@ class _Builder:
                 return making(e.span, OPERATORS[operator], (a, b))
             case computed:
                 compute = applied(e.span, OPERATORS[operator], computed)
-        if operator == "list":
+        if operator in ("list", "pow"):
             return holding(compute, e.span)
         return charging(compute, e.span) if operator == "slice" else compute
 

@@ -18,6 +18,7 @@ from fkdsl.program.nesting import verify_joined, verify_nesting
 from fkdsl.program.operators import OPERATORS, truth
 from fkdsl.program.particle import ActiveFrame
 from fkdsl.program.signatures import BuiltinError
+from fkdsl.program.tokens import Product
 from fkdsl.program.values import ContextRef, Token
 
 
@@ -124,6 +125,8 @@ def making(span: Span, function: Callable[..., Any], args: tuple[Compute, Comput
                 charge(frame.particle, charge_of(value, OLD))
                 if type(value) is tuple:
                     verify_joined(value, left, right)
+            elif type(value) is Product:
+                verify_nesting(value)
         except Exception as error:
             raise placed(error, span) from None
         return value

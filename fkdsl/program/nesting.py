@@ -15,15 +15,19 @@ from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from fkdsl.program.faults import Fault
+from fkdsl.program.tokens import Mixture, Power, Product
 from fkdsl.program.values import Record
 
 MOST_DEEP = 128
 """Lists and records within each other."""
 MOST_PARTS = 1 << 18
 """Parts of a list or a record that holds others, written out."""
+MOST_COMBINED = 1024
+"""Parts of a product, power or mixture of contexts: each is computed over the whole vocabulary at every draw."""
 FEW = 256
 """Parts of a list that another takes in without being walked itself."""
-HOLDERS = (tuple, Record)
+COMBINED = (Product, Power, Mixture)
+HOLDERS = frozenset((tuple, Record, *COMBINED))
 
 
 class Nesting(NamedTuple):
@@ -52,10 +56,16 @@ def nesting(value: Any, known: dict[int, Nesting] | None = None) -> Nesting:
 
 
 def verify_nesting(value: Any) -> None:
-    """Raises Fault (FK415) if a list or record that holds others is nested too deep or has too many parts."""
+    """Raises Fault (FK415) if a list, a record or a combination of contexts that holds others is nested too deep
+    or has too many parts."""
     if type(value) not in HOLDERS or not any(type(item) in HOLDERS for item in _items(value)):
         return
     depth, parts = nesting(value)
+    if type(value) in COMBINED:
+        if depth > MOST_DEEP or parts > MOST_COMBINED:
+            message = f"this combines contexts more than {MOST_DEEP} deep, or more than {MOST_COMBINED:,} of them"
+            raise Fault("FK415", message, "combine fewer: a power for a product of one context with itself")
+        return
     if depth > MOST_DEEP:
         raise Fault("FK415", f"this nests lists and records more than {MOST_DEEP} deep", "keep the items in one list")
     if parts > MOST_PARTS:
@@ -71,4 +81,13 @@ def verify_joined(value: tuple[Any, ...], a: Any, b: Any) -> None:
 
 
 def _items(value: Any) -> Collection[Any]:
-    return value._fields.values() if type(value) is Record else value
+    match value:
+        case Record():
+            return value._fields.values()
+        case Product(left, right):
+            return (left, right)
+        case Power(base):
+            return (base,)
+        case Mixture(parts):
+            return parts
+    return value  # type: ignore[no-any-return]

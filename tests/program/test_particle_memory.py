@@ -266,6 +266,18 @@ def test_a_value_nested_too_deep_or_with_too_many_parts_is_refused_where_it_is_m
     assert diagnostic.span.line == 7
 
 
+COMBINED = ("d * lm", "d * d", "(d * lm) ** 0.5", "mixture([d, d], weights=[0.5, 0.5])")
+
+
+@pytest.mark.parametrize("then", COMBINED)
+def test_contexts_combined_in_a_loop_are_refused_beyond_a_bound(then):
+    with pytest.raises(fkdsl.ProgramError) as raised:
+        run(f"d = lm * lm\nfor i in range(600):\n    d = {then}\nt ~ d\nreturn 1\n")
+    (diagnostic,) = raised.value.diagnostics
+    assert diagnostic.code == "FK415"
+    assert diagnostic.span.line == 8
+
+
 def test_a_hundred_lists_within_each_other_and_a_long_list_of_rows_are_values_like_others():
     head = "def nest(n: int):\n    y = []\n    for i in range(n):\n        y = [y]\n    return y\n\n"
     head += "def rows(n: int):\n    y = []\n    for i in range(n):\n        y = y + [[i, i]]\n    return y\n\n"
