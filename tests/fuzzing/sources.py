@@ -100,8 +100,11 @@ def corpus() -> tuple[str, ...]:
 
 
 def on_table(text: str) -> str:
-    """The program with a table for its default model, if it has none of its own."""
-    text = re.sub(r'^model "[^"]*"$', "", text, flags=re.MULTILINE)
+    """The program with a table for its default model, if it has none of its own, and for named models."""
+    text = re.sub(r'^model "[^"]*" *(#.*)?$', "", text, flags=re.MULTILINE)
+    text = re.sub(
+        r'^(model \w+ =) "[^"]*" *(#.*)?$', r'\1 table:\n    "" -> "c": 0.7, EOS: 0.3', text, flags=re.MULTILINE
+    )
     return text if "= table:" in text else TABLE + text
 
 
