@@ -28,6 +28,7 @@ from fkdsl.language.check_flow import Flow
 from fkdsl.language.check_imports import File, Imports
 from fkdsl.language.check_queries import check_queries
 from fkdsl.language.check_report import Report, a
+from fkdsl.language.check_spaces import Spaces
 from fkdsl.language.check_statements import Body
 from fkdsl.language.check_tests import check_tests
 from fkdsl.language.context_operations import OPERATIONS
@@ -119,6 +120,7 @@ class _Checker:
         world.stochastic = stochastic_names(definitions)
         for name in callees_first(definitions):
             self.body(definitions[name])
+            Spaces(world).check(definitions[name].body)
         asks_model = model_askers(definitions, world.params)
         values = [world.returns[name] for name in world.programs]
         value = values[0] if len(values) == 1 else ANY

@@ -117,4 +117,5 @@ CODES: dict[str, str] = {
     "FK415": "too much memory",
     "FK501": "checked only when the text is complete",
     "FK502": "no text satisfies this",
+    "FK503": "a prompt that ends in a space",
 }
