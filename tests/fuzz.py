@@ -1,17 +1,15 @@
 """Hostile input, drawn at random, against the whole command line: `python tests/fuzz.py --seconds 60`.
 
-Each case is a call of `fkdsl` with files of its own. It may end with any answer or with a clear error; it is a
-failure if it
-ends in status 70 or an exception, prints a traceback, a control character or JSON that is none, takes longer than
-BOUND or
-more than MEMORY. What fails is kept in a folder with a line that repeats it, and the exit status is 1.
+Each case is a call of `fkdsl` with files of its own. It may end with any answer or with a clear error; it is a failure
+if it ends in status 70 or an exception, prints a traceback, a control character or JSON that is none, takes longer than
+BOUND or more than MEMORY. What fails is kept in a folder with a line that repeats it, and the exit status is 1.
 
     python tests/fuzz.py --seconds 3600              all kinds in turn, for an hour
     python tests/fuzz.py --seconds 60 --only traces  one kind
     python tests/fuzz.py --case sources:0:17         one case again: kind, seed, number
 
-Cases run one after another in a worker process a kind, which this process watches and replaces when a case has to be
-ended.
+Cases run one after another in a worker process a kind, which this process watches, and replaces when it has to end a
+case.
 """
 
 from __future__ import annotations
@@ -47,9 +45,11 @@ KINDS: dict[str, Callable[[random.Random, Path], list[str]]] = {
 }
 """A kind's function writes the files of a case into a folder and returns the arguments of `fkdsl`."""
 TIMEOUT, BOUND = 2.0, 20.0
-"""Seconds that commands which take --timeout are given, and seconds after which a case hangs."""
+"""Seconds that commands which take --timeout are given, and CPU seconds of its process after which a case hangs."""
 STARTING = 90.0
-"""Seconds that a worker may take to import the libraries before its first case."""
+"""CPU seconds that a worker may take to import the libraries before its first case."""
+BUSY = 6.0
+"""How many times as long the same may take by the clock on the wall, on a machine that does other work besides."""
 MEMORY = 2 << 30
 """Resident bytes of a worker beyond which a case has taken too much."""
 CASES = 300
@@ -124,6 +124,8 @@ def not_json(name: str) -> None:
 
 def work(kind: str, seed: int, first: int, folder: Path) -> None:
     """Runs cases from `first` on and says on standard output when each begins and what it came to, a JSON line each."""
+    if kind == "folders":
+        prepare()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # so that nothing else writes between the lines
     for number in range(first, first + CASES):
@@ -131,6 +133,23 @@ def work(kind: str, seed: int, first: int, folder: Path) -> None:
         print(json.dumps({"begins": number}), file=answers, flush=True)
         wrong = run_case(case, folder / f"{kind}-{seed}-{number}")
         print(json.dumps({"ends": number, "wrong": wrong}), file=answers, flush=True)
+
+
+def prepare() -> None:
+    """Imports the libraries that load models, so that no case takes the time for it, and makes the model."""
+    import transformers
+
+    assert transformers.AutoModelForCausalLM  # it is imported where it is first named
+    folders.whole()
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU seconds of a process so far; 0 where the system does not tell."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident(pid: int) -> int:
@@ -158,7 +177,12 @@ class Worker:
         self.selector.register(self.process.stdout, selectors.EVENT_READ)
         os.set_blocking(self.process.stdout.fileno(), False)
         self.buffer = b""
-        self.since, self.began = time.monotonic(), False
+        self.began = False
+        self.restart()
+
+    def restart(self) -> None:
+        """The time of the next case runs from now."""
+        self.since, self.cpu_since = time.monotonic(), cpu_seconds(self.process.pid)
 
     def lines(self, seconds: float) -> list[dict[str, object]]:
         """What it has said within some time."""
@@ -170,8 +194,11 @@ class Worker:
 
     def trouble(self) -> str | None:
         """Why the case that it is at has to be ended."""
-        if time.monotonic() - self.since > (BOUND if self.began else STARTING):
-            return f"no end after {BOUND:.0f} s"
+        bound = BOUND if self.began else STARTING
+        if (spent := cpu_seconds(self.process.pid) - self.cpu_since) > bound:
+            return f"no end after {spent:.0f} CPU seconds"
+        if (passed := time.monotonic() - self.since) > BUSY * bound:
+            return f"no end after {passed:.0f} s"
         if (taken := resident(self.process.pid)) > MEMORY:
             return f"{taken / 2**30:.1f} GB of memory"
         return None
@@ -191,7 +218,8 @@ def fuzz(kinds: list[str], seed: int, seconds: float, folder: Path) -> int:
             wrong: str | None = None
             for line in worker.lines(0.2):
                 if "begins" in line:
-                    worker.since, worker.began = time.monotonic(), True
+                    worker.began = True
+                    worker.restart()
                 else:
                     counts[kind] += 1
                     worker.next = int(str(line["ends"])) + 1
