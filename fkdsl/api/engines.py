@@ -18,7 +18,7 @@ from fkdsl.engine.drafts import with_heads
 from fkdsl.engine.meter import Meter
 from fkdsl.language import tree
 from fkdsl.language.parser import parse, read_source
-from fkdsl.models.interface import LanguageModel, LooksAhead
+from fkdsl.models.interface import LanguageModel, LooksAhead, Noted
 from fkdsl.models.progress import Progress, silent
 from fkdsl.models.registry import load_model
 from fkdsl.models.table import TableModel
@@ -97,11 +97,7 @@ class Engines(Mapping[str, CachedTransformer]):
     def notes(self) -> tuple[str, ...]:
         """What a reader must know of the models: a line for each byte view that lost mass, and for each model
         whose cache is not used."""
-        slow = tuple(
-            f"{name} was run without its cache, which does not give the same probabilities here: every question read "
-            "the whole text"
-            for name in sorted({e.model.name for e in self._by_reference.values() if "cache" in e.model.describe()})
-        )
+        slow = tuple(sorted({e.model.note for e in self._by_reference.values() if isinstance(e.model, Noted)}))
         return slow + tuple(
             f"{view.name}, beam {view.beam}: a byte lost {view.lost.mean:.1g} of its probability on average, "
             f"{view.lost.worst:.1g} at most; a wider beam loses less"

@@ -131,6 +131,14 @@ class LanguageModel(Protocol):
 
 
 @runtime_checkable
+class Noted(Protocol):
+    """A LanguageModel of which whoever reads a run's answer must know something."""
+
+    note: str
+    """A line that is printed beside the answer."""
+
+
+@runtime_checkable
 class Narrows(Protocol):
     """A LanguageModel that goes through many of its rows at once quicker than one by one."""
 

@@ -45,6 +45,10 @@ class UncachedModel(TokenizedModel):
     def __init__(self, module: Any, texts: Texts) -> None:
         super().__init__(texts)
         self.module = module.eval()
+        self.note = (
+            f"{self.name} was run without its cache, which does not give the same probabilities here: every question "
+            "read the whole text"
+        )
 
     def forward(self, rows: Sequence[ForwardRow]) -> list[Answer]:
         """One batch for each length of text, so that nothing is padded."""

@@ -241,8 +241,8 @@ class Running:
     def weigh(self, log_potential: float, span: Span, shares: Mapping[Span, float] | None = None) -> None:
         """log G += log_potential; at -inf the particle dies here. shares: as in `shared`."""
         if math.isnan(log_potential) or log_potential > HEAVIEST:
-            help = f"a factor, or the log density of what is observed, is at most {HEAVIEST:g} nats"
-            raise Fault("FK410", f"a weight of {log_potential} nats", help)
+            most = f"a factor, or the log density of what is observed, is at most {HEAVIEST:g} nats"
+            raise Fault("FK410", f"a weight of {log_potential} nats", most)
         if log_potential != 0.0:
             self.log_G += log_potential
             self.charges.extend(shared(log_potential, span, shares))
@@ -356,8 +356,9 @@ class Running:
     def stream(self, site: int) -> Rng:
         """The stream of the next draw, keyed by site and count, so that an op which runs again draws the same."""
         if self.draws >= self.limits.draws:
-            message = f"{self.limits.draws:,} draws without a checkpoint"
-            raise Fault("FK405", message, "put the `checkpoint` inside the loop")
+            raise Fault(
+                "FK405", f"{self.limits.draws:,} draws without a checkpoint", "put the `checkpoint` in the loop"
+            )
         return self.rng.split(site, self.draws)
 
     def drawn(self, frame: ActiveFrame, target: int, value: Any) -> None:
@@ -380,8 +381,7 @@ class Running:
         return here
 
     def fork(self) -> Running:
-        """A copy that goes its own way, to try what an outcome leads to; weight, charges, draws and the bytes that it
-        makes begin at nothing."""
+        """A copy that goes its own way, to try what an outcome leads to; all that it weighs, draws and makes is new."""
         twin = Running(self.code, self.engines, self.rng, self.limits, self.guides)
         twin.become(self)
         twin.log_G, twin.draws, twin.charges, twin.drew, twin.memory = 0.0, 0, [], [], Memory()
