@@ -335,9 +335,8 @@ class Running:
             return (d,), self.rows[c.node]
         refs = leaves(d)
         states = [self.contexts[r.index] for r in refs]
-        first = self.vocabulary(refs[0])
         for r, c in zip(refs, states, strict=True):
-            if self.vocabulary(r).fingerprint != first.fingerprint:
+            if self.vocabulary(r).fingerprint != self.vocabulary(refs[0]).fingerprint:
                 names = [self.engines[s.model].model.name for s in (states[0], c)]
                 raise Fault(
                     "FK404",
@@ -356,9 +355,7 @@ class Running:
     def stream(self, site: int) -> Rng:
         """The stream of the next draw, keyed by site and count, so that an op which runs again draws the same."""
         if self.draws >= self.limits.draws:
-            raise Fault(
-                "FK405", f"{self.limits.draws:,} draws without a checkpoint", "put the `checkpoint` in the loop"
-            )
+            raise Fault("FK405", f"{self.limits.draws:,} draws without a checkpoint", "put one inside the loop")
         return self.rng.split(site, self.draws)
 
     def drawn(self, frame: ActiveFrame, target: int, value: Any) -> None:

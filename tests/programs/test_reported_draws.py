@@ -1,4 +1,4 @@
-"""What users of steering libraries asked for or found broken elsewhere, as programs on small tables: draws, weights, methods.
+"""What users of steering libraries asked for or found broken elsewhere, on small tables: draws, weights and methods.
 
 The expected law never comes from fkdsl: the table's texts are enumerated in plain Python (table_texts.py) and filtered
 by the standard library, `jsonschema` or a pattern of `re`, or the figure is worked out by hand beside the test.
