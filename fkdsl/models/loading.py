@@ -13,8 +13,7 @@ from fkdsl.base.errors import CallError
 from fkdsl.models.chat import templated
 from fkdsl.models.check_memory import remember, remembered
 from fkdsl.models.checked import FEWEST, cache_error, reference_rows
-from fkdsl.models.compat import TESTED
-from fkdsl.models.compat.caches import CacheUnknown
+from fkdsl.models.compat import TESTED, CacheUnknown
 from fkdsl.models.decoder import Decoder, fits
 from fkdsl.models.decoder_model import DecoderModel, decoder_from_files
 from fkdsl.models.digest import digest_of

@@ -12,5 +12,12 @@ tests/models/test_compat.py tries each by itself. llguidance is used in fkdsl/en
 lark's tables in fkdsl/language/grammar_tables.py, where their layers are.
 """
 
+from fkdsl.base.errors import CallError
+
 TESTED = ("5.16", "5.24")
 """The lowest and the newest minor release of transformers that the tests pass with; pyproject.toml allows no others."""
+
+
+class CacheUnknown(CallError):
+    """A module of transformers takes no cache of the kinds that fkdsl knows. It stands here since who catches it may
+    need no transformers."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import cache_utils
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
-from fkdsl.base.errors import CallError
+from fkdsl.models.compat import CacheUnknown
 
 _OTHERS: tuple[type, ...] = tuple(
     kind
@@ -23,10 +23,6 @@ _OTHERS: tuple[type, ...] = tuple(
     if (kind := getattr(cache_utils, name, None)) is not None
 )
 """Layers that keep more than keys and values, though they may be DynamicLayers too; not every release has them."""
-
-
-class CacheUnknown(CallError):
-    """A module takes no cache of the kinds that are known here."""
 
 
 def cache_name(module: Any) -> str:
