@@ -8,7 +8,7 @@ from fkdsl.base.diagnostics import near_name
 from fkdsl.base.errors import CallError
 from fkdsl.base.surrogates import first_surrogate
 from fkdsl.language.checker import FunctionInfo
-from fkdsl.program.types import BOOL, FLOAT, INT, STR, List, Type
+from fkdsl.values.types import BOOL, FLOAT, INT, STR, List, Type
 
 
 def check_argument(info: FunctionInfo, name: str, value: Any) -> Any:

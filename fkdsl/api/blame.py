@@ -24,10 +24,10 @@ from fkdsl.ir.build import build
 from fkdsl.ir.lines import called_with, lines, only
 from fkdsl.ir.passes import optimise
 from fkdsl.language.lower import lower
-from fkdsl.program.clock import Clock
-from fkdsl.program.feynman_kac import SteeringModel
-from fkdsl.program.guided import Guides
-from fkdsl.program.state import ProgramState
+from fkdsl.machine.clock import Clock
+from fkdsl.machine.state import ProgramState
+from fkdsl.proposals.propose import Guides
+from fkdsl.steering.feynman_kac import SteeringModel
 
 if TYPE_CHECKING:
     from fkdsl.api.program import Program

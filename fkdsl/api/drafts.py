@@ -12,7 +12,7 @@ from typing import Any
 from fkdsl.api.engines import Engines
 from fkdsl.engine.drafts import Draft, HeadsDraft, ModelDraft, NgramDraft, check_vocabularies
 from fkdsl.inference.methods import check_options
-from fkdsl.program.drafting import Drafting, DraftOf
+from fkdsl.proposals.speculative import Drafting, DraftOf
 
 NGRAM, HEADS = "ngram", "heads"
 

@@ -14,9 +14,9 @@ from typing import Any
 from fkdsl.base.errors import CallError
 from fkdsl.base.surrogates import without_surrogates
 from fkdsl.language.checker import ExternInfo
-from fkdsl.program.signatures import BuiltinError
-from fkdsl.program.types import BOOL, FLOAT, INT, RECORD, STR, List, Type
-from fkdsl.program.values import Record, plain, show
+from fkdsl.values.signatures import BuiltinError
+from fkdsl.values.types import BOOL, FLOAT, INT, RECORD, STR, List, Type
+from fkdsl.values.values import Record, plain, show
 
 
 def load_externs(declared: Mapping[str, ExternInfo], allowed: bool) -> dict[str, Callable[..., Any]]:

@@ -17,7 +17,7 @@ from fkdsl.base.errors import FkdslError
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
 from fkdsl.inference.result import Result
 from fkdsl.inference.run import DETERMINISTIC, run
-from fkdsl.program.guided import Guides
+from fkdsl.proposals.propose import Guides
 
 STATES = 64
 """States of the search at most."""

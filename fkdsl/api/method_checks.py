@@ -25,7 +25,7 @@ from fkdsl.inference.assess.sequential import MeanTest, Plan, smallest_error
 from fkdsl.inference.assess.variants import Variant
 from fkdsl.inference.interface import FeynmanKac, Step
 from fkdsl.inference.run import steps_of
-from fkdsl.program.values import show
+from fkdsl.values.values import show
 
 FALSE_ALARM = 1e-6
 """Probability that a test block is failed although every method is right."""

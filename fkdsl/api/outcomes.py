@@ -10,8 +10,8 @@ from fkdsl.api.method_checks import MethodCheck
 from fkdsl.language import tree
 from fkdsl.language.figures import Expectation
 from fkdsl.language.tree_walk import walk
-from fkdsl.program.operators import NOTHING
-from fkdsl.program.values import show
+from fkdsl.values.operators import NOTHING
+from fkdsl.values.values import show
 
 Outcome = Literal["passed", "failed", "undecided", "error"]
 

@@ -44,11 +44,11 @@ from fkdsl.language.constants import constant
 from fkdsl.language.lower import lower
 from fkdsl.language.parser import parse_around_mistakes, read_source
 from fkdsl.language.queries import Question, ask, declared
-from fkdsl.program.clock import Clock
-from fkdsl.program.code import Executable
-from fkdsl.program.feynman_kac import SteeringModel
-from fkdsl.program.guided import Guides
-from fkdsl.program.state import ProgramState
+from fkdsl.machine.clock import Clock
+from fkdsl.machine.ops import Executable
+from fkdsl.machine.state import ProgramState
+from fkdsl.proposals.propose import Guides
+from fkdsl.steering.feynman_kac import SteeringModel
 
 DEFAULT_METHOD = "smc"
 LARGE = 1000

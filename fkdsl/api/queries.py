@@ -20,7 +20,7 @@ from fkdsl.ir.build import Environment
 from fkdsl.ir.pure import PureFunctions
 from fkdsl.language.checker import Checked
 from fkdsl.language.queries import Question, lower_questions
-from fkdsl.program.values import show
+from fkdsl.values.values import show
 
 
 def answers(

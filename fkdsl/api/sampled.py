@@ -30,8 +30,8 @@ from fkdsl.language.check_tests import SUPPORT
 from fkdsl.language.figures import Expectation, Expectations
 from fkdsl.language.intervals import Interval, decided
 from fkdsl.language.tree_walk import walk
-from fkdsl.program.guided import Guides
-from fkdsl.program.values import show
+from fkdsl.proposals.propose import Guides
+from fkdsl.values.values import show
 
 
 class _Sums:

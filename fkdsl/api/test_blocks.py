@@ -33,10 +33,10 @@ from fkdsl.ir.pure import PureFunctions
 from fkdsl.language import tree
 from fkdsl.language.constants import constant
 from fkdsl.language.figures import Expectation, Expectations, expectations
+from fkdsl.machine.state import ProgramState
 from fkdsl.models.table import TableModel
-from fkdsl.program.guided import Guides
-from fkdsl.program.state import ProgramState
-from fkdsl.program.values import show
+from fkdsl.proposals.propose import Guides
+from fkdsl.values.values import show
 
 FAR = 300.0
 """Nats from 0 on which Z and the estimates of it are compared by their ratio to the exact one."""

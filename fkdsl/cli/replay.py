@@ -17,9 +17,9 @@ from fkdsl.cli.output import print_json, say
 from fkdsl.cli.report import settings_text, table
 from fkdsl.inference.result import Answer
 from fkdsl.inference.run import DETERMINISTIC
-from fkdsl.program.serialise import log_weight_to_json, read_value
-from fkdsl.program.state import ProgramState, Status
-from fkdsl.program.values import Record, Token, plain, show
+from fkdsl.machine.state import ProgramState, Status
+from fkdsl.machine.state_json import log_weight_to_json, read_value
+from fkdsl.values.values import Record, Token, plain, show
 
 WIDTH = 76
 """Characters of a text or a source line that are shown."""

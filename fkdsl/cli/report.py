@@ -12,7 +12,7 @@ from fkdsl.base.shown import shown
 from fkdsl.cli.blame import blame_json
 from fkdsl.inference.result import Answer, Estimate, Result
 from fkdsl.inference.run import DETERMINISTIC
-from fkdsl.program.values import plain, show
+from fkdsl.values.values import plain, show
 
 BAR = 10
 """Characters of the longest bar."""

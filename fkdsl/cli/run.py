@@ -31,8 +31,8 @@ from fkdsl.cli.unfinished import going_on, unfinished_json, unfinished_text
 from fkdsl.inference.methods import METHODS, check_options, options_of
 from fkdsl.inference.run import check_islands, goes_on
 from fkdsl.inference.samplers.adaptive import Aim
-from fkdsl.program.types import BOOL, FLOAT, INT, STR, Type
-from fkdsl.program.values import plain
+from fkdsl.values.types import BOOL, FLOAT, INT, STR, Type
+from fkdsl.values.values import plain
 
 MOST_SAMPLES = 1_000_000
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}

@@ -12,7 +12,7 @@ from typing import Any
 
 from fkdsl.base.shown import shown
 from fkdsl.inference.unfinished import Unfinished
-from fkdsl.program.values import plain
+from fkdsl.values.values import plain
 
 NO_ANSWER = "no answer: these are not samples of the posterior, and log Z is not known"
 """What is said beside the figures."""

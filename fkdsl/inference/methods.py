@@ -123,7 +123,7 @@ DRAFTS = {
     "block": Option(3, 1, 64, doc="tokens drafted at once at most"),
     "verify": Option("sample", one_of=("sample", "weigh"), doc="speculative draws, or weights p/q: sample or weigh"),
 }
-"""Options of the methods that draw each particle's tokens in turn: how tokens are drafted (fkdsl.program.drafting)."""
+"""Options of the methods that draw each particle's tokens in turn: how they are drafted (proposals/speculative.py)."""
 UNWEIGHED = {
     "rejection": "whose weights p/q can be above 1",
     "local": "under which its answer would depend on the draft",

@@ -22,17 +22,17 @@ from fkdsl.ir.build_models import build_model
 from fkdsl.ir.closures import applied, as_argument, attribute, called, charging, every, guarded, holding, making
 from fkdsl.ir.passes.reading import compared_with
 from fkdsl.ir.segments import POTENTIALS
-from fkdsl.program import code
-from fkdsl.program.clock import Clock
-from fkdsl.program.code import Code, Compute, Executable, Op
-from fkdsl.program.faults import LIMITS, Fault
-from fkdsl.program.memory import FRESH, OLD
-from fkdsl.program.operators import OPERATORS, truth
-from fkdsl.program.particle import ActiveFrame, Running
-from fkdsl.program.signatures import TABLE
-from fkdsl.program.state import UNSET
-from fkdsl.program.types import ANY, STR, List
-from fkdsl.program.values import Record, show
+from fkdsl.machine import ops as code
+from fkdsl.machine.clock import Clock
+from fkdsl.machine.interpreter import ActiveFrame, Running
+from fkdsl.machine.memory import FRESH, OLD
+from fkdsl.machine.ops import Code, Compute, Executable, Op
+from fkdsl.machine.state import UNSET
+from fkdsl.values.faults import LIMITS, Fault
+from fkdsl.values.operators import OPERATORS, truth
+from fkdsl.values.signatures import TABLE
+from fkdsl.values.types import ANY, STR, List
+from fkdsl.values.values import Record, show
 
 PICKING = ("sorted", "reversed", "distinct")
 """Functions that make lists of items that were there before."""

@@ -14,13 +14,13 @@ from typing import Any
 from fkdsl.base.value_keys import state_key
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.passes.reading import appends, free, reached
-from fkdsl.program import code
-from fkdsl.program.code import Compute
-from fkdsl.program.memory import SMALL
-from fkdsl.program.operators import iterate, truth
-from fkdsl.program.particle import ActiveFrame
-from fkdsl.program.signatures import TABLE
-from fkdsl.program.types import STR, List
+from fkdsl.machine import ops as code
+from fkdsl.machine.interpreter import ActiveFrame
+from fkdsl.machine.memory import SMALL
+from fkdsl.machine.ops import Compute
+from fkdsl.values.operators import iterate, truth
+from fkdsl.values.signatures import TABLE
+from fkdsl.values.types import STR, List
 
 TEXTS = {str}
 REMEMBERED = 4096

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from fkdsl.base.errors import InternalError
-from fkdsl.program import scoring
-from fkdsl.program.code import Compute
-from fkdsl.program.faults import Fault
-from fkdsl.program.particle import ActiveFrame
-from fkdsl.program.tokens import ChoiceOf, Continues, Mixture, is_token_distribution
-from fkdsl.program.values import ContextRef, Token, show
+from fkdsl.machine import scoring
+from fkdsl.machine.interpreter import ActiveFrame
+from fkdsl.machine.ops import Compute
+from fkdsl.values.faults import Fault
+from fkdsl.values.token_distributions import ChoiceOf, Continues, Mixture, is_token_distribution
+from fkdsl.values.values import ContextRef, Token, show
 
 
 def _text(value: Any) -> str:

@@ -11,15 +11,15 @@ from typing import Any
 
 from fkdsl.base.errors import FkdslError
 from fkdsl.base.spans import Span
-from fkdsl.program.code import Compute
-from fkdsl.program.faults import Fault, NeedRows
-from fkdsl.program.memory import OLD, SIZED, SMALL, charge, charge_of, no_memory, size
-from fkdsl.program.nesting import verify_joined, verify_nesting
-from fkdsl.program.operators import OPERATORS, truth
-from fkdsl.program.particle import ActiveFrame
-from fkdsl.program.signatures import BuiltinError
-from fkdsl.program.tokens import Product
-from fkdsl.program.values import ContextRef, Token
+from fkdsl.machine.interpreter import ActiveFrame
+from fkdsl.machine.memory import OLD, SIZED, SMALL, charge, charge_of, no_memory, size
+from fkdsl.machine.ops import Compute
+from fkdsl.values.faults import Fault, NeedRows
+from fkdsl.values.nesting import verify_joined, verify_nesting
+from fkdsl.values.operators import OPERATORS, truth
+from fkdsl.values.signatures import BuiltinError
+from fkdsl.values.token_distributions import Product
+from fkdsl.values.values import ContextRef, Token
 
 
 def placed(error: Exception, span: Span) -> Exception:

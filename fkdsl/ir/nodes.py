@@ -77,7 +77,7 @@ class Local(Expr):
 
 @dataclass(frozen=True)
 class Operate(Expr):
-    """An operator of `fkdsl.program.operators`: add, sub, ..., index, slice, attribute (name as a Const), list."""
+    """An operator of `fkdsl.values.operators`: add, sub, ..., index, slice, attribute (name as a Const), list."""
 
     operator: str
     args: tuple[Expr, ...]
@@ -141,7 +141,7 @@ class Gather(Expr):
 
 @dataclass(frozen=True)
 class Builtin(Expr):
-    """A call of a built-in of `fkdsl.program.signatures`, every parameter given by position."""
+    """A call of a built-in of `fkdsl.values.signatures`, every parameter given by position."""
 
     name: str
     args: tuple[Expr, ...]
@@ -219,7 +219,7 @@ class Evaluate(Instr):
 
 @dataclass(frozen=True)
 class Guide:
-    """How a draw looks ahead to the conditions after it (fkdsl.program.guided); what the optimiser adds to a Draw.
+    """How a draw looks ahead to the conditions after it (fkdsl.proposals.propose); what the optimiser adds to a Draw.
 
     mask: a predicate of the token in the draw's target, true of every token that can live; reads: the other slots that
     it looks at. tried: whether outcomes are tried. absorbed: the conditions that the draw looks ahead to. text: the

@@ -8,8 +8,8 @@ from fkdsl.base.errors import ProgramError
 from fkdsl.base.random import KeyedRng
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.build import Environment, build, run_pure
-from fkdsl.program.faults import Fault
-from fkdsl.program.particle import ActiveFrame, Running
+from fkdsl.machine.interpreter import ActiveFrame, Running
+from fkdsl.values.faults import Fault
 
 
 class PureFunctions:

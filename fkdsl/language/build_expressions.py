@@ -14,7 +14,7 @@ from fkdsl.base.spans import Source, Span
 from fkdsl.language import tree
 from fkdsl.language.literals import number, split_string, unescape
 from fkdsl.language.other_languages import ATTRIBUTES, method_advice
-from fkdsl.program.signatures import TABLE
+from fkdsl.values.signatures import TABLE
 
 Node = Any
 """A lark Tree or Token."""

@@ -17,7 +17,7 @@ from fkdsl.language.build_expressions import ExpressionBuilder, Node, is_token
 from fkdsl.language.literals import number, split_string
 from fkdsl.language.recovery import names_in
 from fkdsl.language.syntax_errors import BLOCKS
-from fkdsl.program.types import NAMED, Dist, List, Type
+from fkdsl.values.types import NAMED, Dist, List, Type
 
 STRAY = "put it in a `program name() -> str:` block"
 AUGMENTED = {"PLUSEQ": "+", "MINUSEQ": "-", "STAREQ": "*", "SLASHEQ": "/"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from fkdsl.language.check_operators import NUMBERS, TEXTS
 from fkdsl.language.tree import Expr, Literal
-from fkdsl.program.types import BOOL, CONTEXT, FLOAT, INT, NONE, STR, TOKEN, Dist, List, Type, join
+from fkdsl.values.types import BOOL, CONTEXT, FLOAT, INT, NONE, STR, TOKEN, Dist, List, Type, join
 
 
 def shown(e: Expr, most: int = 30) -> str:

@@ -10,9 +10,9 @@ from fkdsl.language.check_advice import shown
 from fkdsl.language.check_operators import is_distribution
 from fkdsl.language.check_report import did_you_mean, listed, plural
 from fkdsl.language.context_operations import OPERATIONS
-from fkdsl.program.signatures import REQUIRED, TABLE, Parameter
-from fkdsl.program.types import ANY, STR, Type, accepts
-from fkdsl.program.values import show
+from fkdsl.values.signatures import REQUIRED, TABLE, Parameter
+from fkdsl.values.types import ANY, STR, Type, accepts
+from fkdsl.values.values import show
 
 if TYPE_CHECKING:
     from fkdsl.language.check_expressions import Expressions

@@ -16,11 +16,11 @@ from fkdsl.language import tree
 from fkdsl.language.check_imports import File
 from fkdsl.language.check_report import Report
 from fkdsl.language.tree_walk import walk
-from fkdsl.program.library.patterns import HELP, pattern_mistake
-from fkdsl.program.library.places import DEMANDS
-from fkdsl.program.library.schemas import grammar_mistake, schema_mistake, unsatisfiable
-from fkdsl.program.library.structured import grammar_text, no_grammar, no_schema, schema_text
-from fkdsl.program.signatures import TABLE, BuiltinError
+from fkdsl.values.library.patterns import HELP, pattern_mistake
+from fkdsl.values.library.places import DEMANDS
+from fkdsl.values.library.schemas import grammar_mistake, schema_mistake, unsatisfiable
+from fkdsl.values.library.structured import grammar_text, no_grammar, no_schema, schema_text
+from fkdsl.values.signatures import TABLE, BuiltinError
 
 
 def check_constraints(report: Report, files: Iterable[File], main: Folder) -> None:

@@ -13,8 +13,8 @@ from fkdsl.language.check_expressions import Expressions
 from fkdsl.language.check_report import Report, a, did_you_mean, listed
 from fkdsl.language.scopes import Scope, World
 from fkdsl.language.tree_walk import walk
-from fkdsl.program.signatures import REQUIRED
-from fkdsl.program.types import ANY, BOOL, FLOAT, INT, STR, List, Type
+from fkdsl.values.signatures import REQUIRED
+from fkdsl.values.types import ANY, BOOL, FLOAT, INT, STR, List, Type
 
 SUM_TOLERANCE = 1e-9
 

@@ -22,8 +22,8 @@ from fkdsl.language.check_operators import (
 from fkdsl.language.check_report import a, did_you_mean, listed
 from fkdsl.language.context_operations import OPERATIONS
 from fkdsl.language.scopes import Scope, Variable, World
-from fkdsl.program.signatures import TABLE
-from fkdsl.program.types import (
+from fkdsl.values.signatures import TABLE
+from fkdsl.values.types import (
     ANY,
     BOOL,
     CONTEXT,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fkdsl.language.check_report import a as article
-from fkdsl.program.types import (
+from fkdsl.values.types import (
     ANY,
     BOOL,
     CONTEXT,

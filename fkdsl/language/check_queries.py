@@ -11,7 +11,7 @@ from fkdsl.language.check_report import Report, a
 from fkdsl.language.context_operations import OPERATIONS
 from fkdsl.language.scopes import Scope, Variable, World
 from fkdsl.language.tree_walk import walk
-from fkdsl.program.types import FLOAT, Type, accepts
+from fkdsl.values.types import FLOAT, Type, accepts
 
 QUANTILES = {"quantile", "median"}
 """What a query may ask for besides a mean."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fkdsl.language import tree
 from fkdsl.language.scopes import World
 from fkdsl.language.tree_walk import walk
-from fkdsl.program.types import CONTEXT
+from fkdsl.values.types import CONTEXT
 
 MAKERS = ("prompt", "chat")
 SPACES = (" ", "\t")

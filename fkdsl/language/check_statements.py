@@ -12,8 +12,8 @@ from fkdsl.language.check_report import a
 from fkdsl.language.context_operations import OPERATIONS
 from fkdsl.language.scopes import Scope, Variable, World
 from fkdsl.language.tree_walk import evaluated, reads, statements, targets, walk
-from fkdsl.program.signatures import TABLE
-from fkdsl.program.types import CONTEXT, FLOAT, INT, NONE, STR, TOKEN, Dist, List, Type, accepts
+from fkdsl.values.signatures import TABLE
+from fkdsl.values.types import CONTEXT, FLOAT, INT, NONE, STR, TOKEN, Dist, List, Type, accepts
 
 
 class Body:

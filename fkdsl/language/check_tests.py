@@ -12,7 +12,7 @@ from fkdsl.language.check_queries import asks_no_model
 from fkdsl.language.check_report import a, did_you_mean, listed
 from fkdsl.language.scopes import Scope, World
 from fkdsl.language.tree_walk import reads
-from fkdsl.program.types import ANY, BOOL, FLOAT, List, Type, accepts
+from fkdsl.values.types import ANY, BOOL, FLOAT, List, Type, accepts
 
 MEANS: dict[str, Type] = {"P": BOOL, "E": FLOAT}
 """What stands inside P(...) and E(...)."""

@@ -35,10 +35,10 @@ from fkdsl.language.context_operations import OPERATIONS
 from fkdsl.language.parser import parse_around_mistakes, read_source
 from fkdsl.language.scopes import ExternInfo, FunctionInfo, World, is_stochastic, touches_context
 from fkdsl.language.tree_walk import deepest, walk
-from fkdsl.program import distributions as _distributions
-from fkdsl.program import library as _library
-from fkdsl.program.signatures import TABLE
-from fkdsl.program.types import ANY, CONTEXT, NONE, Dist, List, Type
+from fkdsl.values import distributions as _distributions
+from fkdsl.values import library as _library
+from fkdsl.values.signatures import TABLE
+from fkdsl.values.types import ANY, CONTEXT, NONE, Dist, List, Type
 
 __all__ = ["Checked", "ExternInfo", "FunctionInfo", "check", "check_source"]
 

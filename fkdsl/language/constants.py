@@ -6,7 +6,7 @@ from typing import Any
 
 from fkdsl.base.errors import InternalError
 from fkdsl.language import tree
-from fkdsl.program.values import EOS, Record
+from fkdsl.values.values import EOS, Record
 
 
 def constant(e: tree.Expr) -> Any:

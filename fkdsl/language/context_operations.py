@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from fkdsl.program.signatures import Parameter
-from fkdsl.program.types import BOOL, CONTEXT, FLOAT, INT, STR, TOKEN, Dist, List, OneOf, Type
+from fkdsl.values.signatures import Parameter
+from fkdsl.values.types import BOOL, CONTEXT, FLOAT, INT, STR, TOKEN, Dist, List, OneOf, Type
 
 
 @dataclass(frozen=True)

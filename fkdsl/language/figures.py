@@ -3,7 +3,7 @@
     expect P(len(value) == 2) >= 0.5 and Z < 1.0
 
 has one figure, a function of the returned value, and is a function of that figure's value, Z, log_Z and the support.
-Its comparisons are to rounding (fkdsl.program.operators.agree): `==` agrees, `<=` is less or agrees, `<` is less and
+Its comparisons are to rounding (fkdsl.values.operators.agree): `==` agrees, `<=` is less or agrees, `<` is less and
 does not agree; `support == [...]` whatever the order. Inside P(...) and E(...) comparisons are the language's own.
 """
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping
 
 from fkdsl.language import tree
-from fkdsl.program.operators import agree
+from fkdsl.values.operators import agree
 
 Interval = tuple[float, float]
 EVERYTHING: Interval = (-math.inf, math.inf)

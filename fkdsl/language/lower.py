@@ -18,8 +18,8 @@ from fkdsl.language import tree
 from fkdsl.language.checker import Checked
 from fkdsl.language.context_operations import OPERATIONS
 from fkdsl.language.parser import parse
-from fkdsl.program.signatures import REQUIRED, TABLE, Signature
-from fkdsl.program.values import EOS
+from fkdsl.values.signatures import REQUIRED, TABLE, Signature
+from fkdsl.values.values import EOS
 
 BINARY = {"+": "add", "-": "sub", "*": "mul", "/": "div", "//": "floordiv", "%": "mod", "**": "pow"}
 COMPARE = {

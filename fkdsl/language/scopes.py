@@ -16,7 +16,7 @@ from fkdsl.base.spans import Span
 from fkdsl.language import tree
 from fkdsl.language.check_report import Report
 from fkdsl.language.tree_walk import walk
-from fkdsl.program.types import ANY, CONTEXT, Dist, Type
+from fkdsl.values.types import ANY, CONTEXT, Dist, Type
 
 
 @dataclass(frozen=True)

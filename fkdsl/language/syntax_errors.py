@@ -12,7 +12,7 @@ from fkdsl.base.spans import Source, Span
 from fkdsl.language.lexer import DECLARATIONS, KEYWORDS
 from fkdsl.language.other_languages import WORDS as WORDS_ELSEWHERE
 from fkdsl.language.other_languages import module_advice
-from fkdsl.program.types import NAMED
+from fkdsl.values.types import NAMED
 
 EXPRESSION = {"NAME", "NUMBER", "STRING", "LPAR"}
 """Where all of these are possible, an expression is."""

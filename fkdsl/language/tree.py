@@ -10,7 +10,7 @@ from enum import Enum
 
 from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.base.spans import Source, Span
-from fkdsl.program.types import Type
+from fkdsl.values.types import Type
 
 # ---------------------------------------------------------------- expressions
 

@@ -42,9 +42,9 @@ from report import machine, table
 
 import fkdsl
 from fkdsl.inference.interface import Step
+from fkdsl.machine.state import Status
 from fkdsl.models.conversion import quiet_transformers
 from fkdsl.models.registry import load_model, model_info
-from fkdsl.program.state import Status
 
 PROMPT = 'A short, plain sentence about the sea: "'
 PROGRAM = """\

@@ -33,8 +33,8 @@ from report import machine, table
 import fkdsl
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.interface import Step
+from fkdsl.machine.state import Status
 from fkdsl.models.registry import load_model
-from fkdsl.program.state import Status
 
 ROOT = Path(__file__).parents[2]
 HEADER = 'model "smollm2"\nprogram p(n: int) -> str:\n    lm = prompt("A short, plain sentence about the sea: ")\n'

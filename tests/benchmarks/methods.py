@@ -28,8 +28,8 @@ from fkdsl.api.program import Program
 from fkdsl.base.errors import BudgetEnded, CallError, PopulationDied
 from fkdsl.base.random import Rng
 from fkdsl.inference.result import Result
-from fkdsl.program.feynman_kac import SteeringModel
-from fkdsl.program.state import ProgramState
+from fkdsl.machine.state import ProgramState
+from fkdsl.steering.feynman_kac import SteeringModel
 
 PROGRAMS = Path(__file__).resolve().parents[2] / "programs"
 DEAD = 5.0

@@ -15,7 +15,7 @@ from wide import widened
 import fkdsl
 from fkdsl.models.interface import ForwardRow
 from fkdsl.models.registry import load_model
-from fkdsl.program.library.text import letters, words
+from fkdsl.values.library.text import letters, words
 
 TABLE = 'model m = table:\n    "" -> "a": 0.5, "b": 0.3, EOS: 0.2\n'
 

@@ -15,7 +15,7 @@ from fkdsl.inference.assess.variants import WITHOUT_ESTIMATE, variants
 from fkdsl.inference.enumeration import enumerate_outcomes
 from fkdsl.inference.methods import METHODS
 from fkdsl.inference.run import steps_of
-from fkdsl.program.guided import Guides
+from fkdsl.proposals.propose import Guides
 from fkdsl.testing import Machine, exact_measure, machines, program_texts
 
 STOPS = Machine(

@@ -11,7 +11,7 @@ from fkdsl.base.diagnostics import render
 from fkdsl.base.errors import ProgramError
 from fkdsl.base.spans import Source
 from fkdsl.language.checker import check_source
-from fkdsl.program.library import patterns, schemas
+from fkdsl.values.library import patterns, schemas
 
 
 def mistake(test: str, folder: Path) -> str:

@@ -14,7 +14,7 @@ from fkdsl.base.spans import NOWHERE, Source
 from fkdsl.language import tree
 from fkdsl.language.checker import Checked, check, check_source
 from fkdsl.language.codes import CODES
-from fkdsl.program.types import BOOL, FLOAT, INT, STR, TOKEN, List
+from fkdsl.values.types import BOOL, FLOAT, INT, STR, TOKEN, List
 
 
 def checked(text: str, folder: Path | None = None) -> Checked:

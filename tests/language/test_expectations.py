@@ -12,7 +12,7 @@ from fkdsl.language.checker import check_source
 from fkdsl.language.figures import expectations
 from fkdsl.language.intervals import bounds, decided
 from fkdsl.language.parser import parse_expression
-from fkdsl.program.operators import agree, same_items
+from fkdsl.values.operators import agree, same_items
 
 
 def expression(text):

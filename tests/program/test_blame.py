@@ -18,7 +18,7 @@ from fkdsl.ir.build import build
 from fkdsl.ir.lines import lines, only
 from fkdsl.ir.passes import optimise
 from fkdsl.language.lower import lower
-from fkdsl.program.feynman_kac import SteeringModel
+from fkdsl.steering.feynman_kac import SteeringModel
 from fkdsl.testing import exact_measure, program_texts
 
 METHODS = ("smc", "steer", "importance", "exact")

@@ -17,8 +17,8 @@ from fkdsl.inference.samplers.smc import importance
 from fkdsl.models.interface import ForwardRow
 from fkdsl.models.table import TableModel
 from fkdsl.models.tokenized import answered
-from fkdsl.program.guided import Guides
-from fkdsl.program.weighted_rejection import weighted_rejection
+from fkdsl.proposals.propose import Guides
+from fkdsl.proposals.rejection import weighted_rejection
 from fkdsl.testing.laws import assert_same_masses, exact_measure, expected_measure
 
 SHARES = st.lists(st.integers(0, 4), min_size=1, max_size=9).filter(any)

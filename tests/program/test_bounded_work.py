@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 import fkdsl
 from fkdsl.base.deadline import Deadline, DeadlinePassed, until
 from fkdsl.engine.constraints.languages import JsonText
-from fkdsl.program.library import parsing, patterns, schemas, validation
-from fkdsl.program.library.parsing import build_parser, parses_whole
-from fkdsl.program.library.patterns import compiled, timed
-from fkdsl.program.library.schemas import derives, fits
-from fkdsl.program.library.validation import build_validator, validates
-from fkdsl.program.signatures import BuiltinError
+from fkdsl.values.library import parsing, patterns, schemas, validation
+from fkdsl.values.library.parsing import build_parser, parses_whole
+from fkdsl.values.library.patterns import compiled, timed
+from fkdsl.values.library.schemas import derives, fits
+from fkdsl.values.library.validation import build_validator, validates
+from fkdsl.values.signatures import BuiltinError
 
 SLOW = r"^(?:(?:a|aa)+b?)+$"
 """Exponential for a backtracking matcher on a text of many a's that it does not match."""

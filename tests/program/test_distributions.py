@@ -6,8 +6,8 @@ import pytest
 
 from fkdsl.base.random import KeyedRng
 from fkdsl.inference.enumeration import enumerate_outcomes
-from fkdsl.program import distributions as d
-from fkdsl.program.signatures import BuiltinError
+from fkdsl.values import distributions as d
+from fkdsl.values.signatures import BuiltinError
 
 DISCRETE = [
     d.bernoulli(0.3),

@@ -13,13 +13,13 @@ from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.engine.drafts import ModelDraft, NgramDraft, Question
 from fkdsl.inference.enumeration import enumerate_outcomes, expectation
 from fkdsl.inference.run import run
+from fkdsl.machine.places import Places
+from fkdsl.machine.state_json import state_from_json, state_to_json
 from fkdsl.models.table import TableModel
-from fkdsl.program.ahead import Ahead
-from fkdsl.program.drafting import HELD, Drafting, DraftOf, speculative
-from fkdsl.program.guided import Guides
-from fkdsl.program.places import Places
-from fkdsl.program.serialise import state_from_json, state_to_json
-from fkdsl.program.weighted_rejection import Drafted, weighted_rejection
+from fkdsl.proposals.propose import Guides
+from fkdsl.proposals.rejection import Drafted, weighted_rejection
+from fkdsl.proposals.speculative import HELD, Drafting, DraftOf, speculative
+from fkdsl.steering.precompute import Ahead
 from fkdsl.testing import assert_same_measure, assert_unbiased
 
 TABLE = {
@@ -181,7 +181,7 @@ def test_z_hat_is_unbiased_with_a_draft(method, particles, weighs):
 
 def test_a_draft_that_is_not_weighed_is_caught(monkeypatch):
     """A planted bug: the draft's tokens at the model's weight."""
-    monkeypatch.setattr("fkdsl.program.particle.Running.pay", lambda self: self.owed.clear())
+    monkeypatch.setattr("fkdsl.machine.interpreter.Running.pay", lambda self: self.owed.clear())
     with pytest.raises(AssertionError):
         assert_same_measure(drafted(PLAIN, weighs=True), plain(PLAIN))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-import fkdsl.program.library  # noqa: F401  (registers the built-ins)
+import fkdsl.values.library  # noqa: F401  (registers the built-ins)
 from fkdsl.base.errors import InternalError
 from fkdsl.base.random import KeyedRng
 from fkdsl.base.spans import Source, Span
@@ -11,12 +11,12 @@ from fkdsl.ir import effects
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.build import Environment, build
 from fkdsl.ir.verify import verify
+from fkdsl.machine.interpreter import ActiveFrame, Running
+from fkdsl.machine.ops import ReturnOp
+from fkdsl.machine.state import UNSET
 from fkdsl.models.table import TableModel
-from fkdsl.program.code import ReturnOp
-from fkdsl.program.faults import NeedRows
-from fkdsl.program.particle import ActiveFrame, Running
-from fkdsl.program.state import UNSET
-from fkdsl.program.values import ContextRef
+from fkdsl.values.faults import NeedRows
+from fkdsl.values.values import ContextRef
 
 AT = Span(Source("test", "x"), 0, 1)
 TABLE = TableModel("m", {"": {"a": 0.5, "b": 0.3, None: 0.2}})

@@ -11,8 +11,8 @@ import pytest
 from fkdsl.api import parse
 from fkdsl.base.errors import ProgramError
 from fkdsl.base.random import KeyedRng
-from fkdsl.program import distributions as d
-from fkdsl.program.signatures import BuiltinError
+from fkdsl.values import distributions as d
+from fkdsl.values.signatures import BuiltinError
 
 LARGEST, SMALLEST, BELOW_ONE = sys.float_info.max, 5e-324, 1 - 2**-53
 SHAPES = (SMALLEST, 0.001, 1.0, 9.9, 37.5, 1e8, LARGEST)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 import fkdsl
 from fkdsl.ir.printed import explain
-from fkdsl.program.library.schemas import unsatisfiable
 from fkdsl.testing.laws import assert_same_masses, exact_measure
+from fkdsl.values.library.schemas import unsatisfiable
 
 LISTS = """
 model m = table:

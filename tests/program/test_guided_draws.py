@@ -13,9 +13,9 @@ import fkdsl
 from fkdsl.inference.enumeration import enumerate_outcomes, expectation
 from fkdsl.inference.samplers.smc import importance, smc
 from fkdsl.inference.samplers.steer import steer
-from fkdsl.program.code import DrawOp
-from fkdsl.program.guided import TESTS, Guides, Trials
-from fkdsl.program.weighted_rejection import weighted_rejection
+from fkdsl.machine.ops import DrawOp
+from fkdsl.proposals.propose import TESTS, Guides, Trials
+from fkdsl.proposals.rejection import weighted_rejection
 from fkdsl.testing import assert_same_measure, assert_unbiased, program_texts
 from fkdsl.testing.laws import assert_same_masses, exact_measure, expected_measure
 

@@ -12,10 +12,10 @@ from fkdsl.ir import nodes as ir
 from fkdsl.ir.passes.early import early_form
 from fkdsl.models.table import TableModel
 from fkdsl.models.vocabulary import Vocabulary
-from fkdsl.program.guided import Guides
-from fkdsl.program.library.languages import complete, settled
-from fkdsl.program.library.text import words
+from fkdsl.proposals.propose import Guides
 from fkdsl.testing.laws import assert_same_masses, exact_measure, expected_measure
+from fkdsl.values.library.languages import complete, settled
+from fkdsl.values.library.text import words
 
 TABLE = """
 model m = table:
@@ -263,7 +263,7 @@ def holds(test, s):
         (ir.Condition(span, test), ir.Return(span, ir.Const(span, True))), span,
     )  # fmt: skip
     from fkdsl.ir.build import Environment, build
-    from fkdsl.program.feynman_kac import SteeringModel
+    from fkdsl.steering.feynman_kac import SteeringModel
 
     model = SteeringModel(build(ir.Program("p", {"p": function}), Environment()), {}, [s])
     _, log_G = model.initial([None])

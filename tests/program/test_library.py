@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from fkdsl.engine.constraints.automaton import automaton
 from fkdsl.engine.constraints.grammars import accepts
 from fkdsl.engine.constraints.languages import GrammarText, JsonText, Matches
-from fkdsl.program.library import numbers, sequences, structured, text
-from fkdsl.program.library.syllables import syllables_of
-from fkdsl.program.library.text import Begun, all_words
-from fkdsl.program.signatures import TABLE, BuiltinError
+from fkdsl.values.library import numbers, sequences, structured, text
+from fkdsl.values.library.syllables import syllables_of
+from fkdsl.values.library.text import Begun, all_words
+from fkdsl.values.signatures import TABLE, BuiltinError
 
 short = st.text(max_size=12)
 
@@ -197,7 +197,7 @@ def test_words_of_texts_that_begin_alike_are_those_of_each_alone(texts, long):
     """Each text goes on from some beginning of the one before."""
     begun, s = Begun(), ""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fkdsl.program.library.text.LONG", long)
+        patch.setattr("fkdsl.values.library.text.LONG", long)
         for pieces, kept in texts:
             s = s[: len(s) - kept] + "".join(pieces)
             assert begun.words(s) == all_words(s)
@@ -206,7 +206,7 @@ def test_words_of_texts_that_begin_alike_are_those_of_each_alone(texts, long):
 def test_what_is_known_of_a_text_spares_reading_it_again():
     begun, read = Begun(), []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fkdsl.program.library.text.all_words", lambda s: read.append(len(s)) or all_words(s))
+        patch.setattr("fkdsl.values.library.text.all_words", lambda s: read.append(len(s)) or all_words(s))
         for i in range(100):
             begun.words("well " * 20 + "a " * i)
     assert max(read[1:]) < 60

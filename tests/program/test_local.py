@@ -4,7 +4,7 @@ import pytest
 
 import fkdsl
 from fkdsl.inference.samplers.smc import importance
-from fkdsl.program.guided import Guides
+from fkdsl.proposals.propose import Guides
 from fkdsl.testing.laws import expected_measure
 
 FORK = """

@@ -11,7 +11,7 @@ from fkdsl.inference.samplers.paths import grafted
 from fkdsl.inference.samplers.pgibbs import conditional_smc
 from fkdsl.inference.samplers.smc import smc
 from fkdsl.inference.samplers.tempered import tempered
-from fkdsl.program.guided import Guides
+from fkdsl.proposals.propose import Guides
 from fkdsl.testing import assert_unbiased, expected_measure, program_texts
 from fkdsl.testing.laws import assert_same_masses
 from fkdsl.testing.paths import assert_stationary, exact_paths, path_measure

@@ -9,8 +9,8 @@ import pytest
 
 import fkdsl
 from fkdsl.base.random import KeyedRng
-from fkdsl.program.faults import Limits
-from fkdsl.program.feynman_kac import SteeringModel
+from fkdsl.steering.feynman_kac import SteeringModel
+from fkdsl.values.faults import Limits
 
 MODEL = 'model m = table:\n    "" -> "a": 0.5, "b": 0.5\n\n'
 SMALL_LIMITS = Limits(memory=4 << 20)
@@ -222,7 +222,7 @@ def test_the_whole_stays_near_its_bound():
 
 
 def test_a_machine_without_memory_is_told_of_with_a_reason(monkeypatch):
-    from fkdsl.program import operators
+    from fkdsl.values import operators
 
     def full(a, b):
         raise MemoryError
@@ -235,7 +235,7 @@ def test_a_machine_without_memory_is_told_of_with_a_reason(monkeypatch):
 
 
 def test_no_reason_is_empty(monkeypatch):
-    from fkdsl.program import operators
+    from fkdsl.values import operators
 
     def silent(a, b):
         raise ValueError

@@ -11,13 +11,13 @@ import fkdsl
 from fkdsl.base.random import KeyedRng
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.samplers.smc import smc
+from fkdsl.machine import state_json as serialise
+from fkdsl.machine.places import Places
+from fkdsl.machine.state import UNSET, ContextState, ProgramState, Status
+from fkdsl.machine.state_json import read_value, same, state_from_json, state_to_json, write_value
 from fkdsl.models.table import TableModel
-from fkdsl.program import serialise
-from fkdsl.program.places import Places
-from fkdsl.program.serialise import read_value, same, state_from_json, state_to_json, write_value
-from fkdsl.program.state import UNSET, ContextState, ProgramState, Status
-from fkdsl.program.values import ContextRef, Record, Token
 from fkdsl.testing import program_texts
+from fkdsl.values.values import ContextRef, Record, Token
 
 GROWING = """
 model m = table:

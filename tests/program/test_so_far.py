@@ -33,9 +33,9 @@ from fkdsl.inference.samplers.smc import importance, smc
 from fkdsl.models.table import TableModel
 from fkdsl.models.tokenized import narrowed
 from fkdsl.models.vocabulary import Vocabulary, decoded
-from fkdsl.program.library.text import letters, matches, words
 from fkdsl.testing import assert_same_measure
 from fkdsl.testing.laws import assert_same_masses, exact_measure, expected_measure
+from fkdsl.values.library.text import letters, matches, words
 
 LANGUAGES = [
     (Letters(1, 3), lambda s: 1 <= letters(s) <= 3),
@@ -144,7 +144,7 @@ def test_an_automaton_that_decides_a_condition_keeps_the_measure_and_tries_nothi
     program = fkdsl.parse(text)
     assert guide_of(text).so_far.whole
     assert_same_measure(program().feynman_kac(), program.without()().feynman_kac(), 1e-12)
-    with patch("fkdsl.program.guided.Trials", side_effect=AssertionError("a trial")):
+    with patch("fkdsl.proposals.propose.Trials", side_effect=AssertionError("a trial")):
         fkdsl.run(program().feynman_kac(), "smc", particles=20, seed=1)
 
 
@@ -183,7 +183,7 @@ def test_a_language_with_many_states_is_tried():
     text = TABLE.replace("{test}", "len(lm.text) <= most + 100")
     assert guide_of(text).so_far.whole
     assert regular_masks(Length(0, SMALL + 38), Vocabulary((b"a",), frozenset())) is None
-    with patch("fkdsl.program.guided.Trials", side_effect=AssertionError("a trial")), pytest.raises(AssertionError):
+    with patch("fkdsl.proposals.propose.Trials", side_effect=AssertionError("a trial")), pytest.raises(AssertionError):
         fkdsl.parse(text).run("smc", particles=2)
     assert_same_measure(fkdsl.parse(text)().feynman_kac(), fkdsl.parse(text).without()().feynman_kac(), 1e-12)
 
@@ -359,7 +359,7 @@ def test_a_run_is_the_same_whether_rows_are_narrowed_together_or_each_at_its_dra
     ):
         together = fkdsl.parse(text).run("smc", model=model, particles=6, seed=seed)
     assert asked
-    with patch("fkdsl.program.feynman_kac.narrowed", lambda particle: None):
+    with patch("fkdsl.steering.feynman_kac.narrowed", lambda particle: None):
         apart = fkdsl.parse(text).run("smc", model=model, particles=6, seed=seed)
     assert together.log_z == pytest.approx(apart.log_z, abs=1e-12)
     assert [p.value for p in together.particles] == [p.value for p in apart.particles]

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-import fkdsl.program.library  # noqa: F401 - the table is filled by its modules
+import fkdsl.values.library  # noqa: F401 - the table is filled by its modules
 from fkdsl.api import parse
 from fkdsl.base.remembered import Remembered
 from fkdsl.base.value_keys import value_key
 from fkdsl.engine.constraints.constraint import Constraint
 from fkdsl.engine.constraints.languages import Both, Complement, Contains, JsonText, Matches
 from fkdsl.models.vocabulary import Vocabulary
-from fkdsl.program.library.text import Begun, all_words
-from fkdsl.program.signatures import TABLE
+from fkdsl.values.library.text import Begun, all_words
+from fkdsl.values.signatures import TABLE
 
 THREADS = 8
 

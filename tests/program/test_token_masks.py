@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fkdsl
-from fkdsl.program.code import DrawOp
+from fkdsl.machine.ops import DrawOp
 
 VALUES = ('"a"', '"b"', '"zz"', '"é"', "EOS", "word", "pick(word)", "str(n)")
 ATOMS = st.one_of(

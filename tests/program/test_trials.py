@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fkdsl
-from fkdsl.program import trials
-from fkdsl.program.guided import Guides
+from fkdsl.proposals import lookahead as trials
+from fkdsl.proposals.propose import Guides
 from fkdsl.testing import assert_same_measure, program_texts
 
 FUSE = sys.modules["fkdsl.ir.passes.fuse"]  # its name is also its function's

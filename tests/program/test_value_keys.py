@@ -12,9 +12,9 @@ from fkdsl.api.outcomes import Settings
 from fkdsl.api.test_blocks import run_test
 from fkdsl.base.value_keys import state_key, value_key
 from fkdsl.inference.result import Answer, merged, total_variation
-from fkdsl.program.distributions import Discrete, Uniform
-from fkdsl.program.serialise import read_value, same, write_value
-from fkdsl.program.values import ContextRef, Record, Token
+from fkdsl.machine.state_json import read_value, same, write_value
+from fkdsl.values.distributions import Discrete, Uniform
+from fkdsl.values.values import ContextRef, Record, Token
 
 SCALARS = (0, 1, False, True, 0.0, -0.0, 1.0, math.nan, math.inf, "", "1", "true", None)
 TOKENS = (Token(1, "a", False), Token(2, "a", False), Token(1, "b", False), Token(3, "", True), Token(4, "", True))

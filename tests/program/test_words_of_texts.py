@@ -8,8 +8,8 @@ import fkdsl
 from fkdsl.engine.constraints.automaton import automaton
 from fkdsl.engine.constraints.languages import LastWord, Texts, WordAt, WordCount
 from fkdsl.ir.printed import explain
-from fkdsl.program.library.text import all_words
 from fkdsl.testing.laws import assert_same_masses, exact_measure
+from fkdsl.values.library.text import all_words
 
 MODEL = """
 model m = table:
@@ -81,7 +81,7 @@ def test_languages_of_words_are_those_of_the_library(index):
 
 @pytest.mark.parametrize("word", ["k", "sea", "i"])
 def test_a_word_in_lower_case_is_followed_exactly(word):
-    from fkdsl.program.library.languages import lower_word
+    from fkdsl.values.library.languages import lower_word
 
     language = automaton(lower_word(word))
     for text in [word, word.upper(), word.title(), "\u212a", "\u017fea", "\u0130", "i\u0307", "x"]:

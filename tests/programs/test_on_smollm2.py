@@ -16,8 +16,8 @@ import pytest
 import fkdsl
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.models.registry import load_model
-from fkdsl.program.library.syllables import syllables_of
-from fkdsl.program.library.text import last_word, letters, words
+from fkdsl.values.library.syllables import syllables_of
+from fkdsl.values.library.text import last_word, letters, words
 
 pytestmark = pytest.mark.smollm2
 

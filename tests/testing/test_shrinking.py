@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import fkdsl
 from fkdsl.inference.samplers import steer as steer_module
-from fkdsl.program.guided import Guides
+from fkdsl.proposals.propose import Guides
 from fkdsl.testing import assert_same_measure, assert_unbiased, machines, programs
 
 EXPAND = steer_module.expand

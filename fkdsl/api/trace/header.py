@@ -17,9 +17,9 @@ from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.methods import check_available, check_options
 from fkdsl.language import tree
 from fkdsl.language.tree_walk import walk
+from fkdsl.machine.state_json import read_value, write_value
 from fkdsl.models.interface import LanguageModel
-from fkdsl.program.serialise import read_value, write_value
-from fkdsl.program.values import show
+from fkdsl.values.values import show
 
 if TYPE_CHECKING:
     from fkdsl.api.program import Program

@@ -15,13 +15,13 @@ from fkdsl.base.logspace import effective_sample_size, log_sum_exp
 from fkdsl.base.spans import Source
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.interface import Particle, Step
+from fkdsl.machine.ops import Executable
+from fkdsl.machine.places import Places
+from fkdsl.machine.state import ProgramState, Status
+from fkdsl.machine.state_json import log_weight_from_json, state_from_json
 from fkdsl.models.interface import ForwardRow
 from fkdsl.models.vocabulary import Vocabulary
-from fkdsl.program.code import Executable
-from fkdsl.program.places import Places
-from fkdsl.program.serialise import log_weight_from_json, state_from_json
-from fkdsl.program.state import ProgramState, Status
-from fkdsl.program.values import ContextRef
+from fkdsl.values.values import ContextRef
 
 UNFIT = (LookupError, TypeError, ValueError, AssertionError, AttributeError, ArithmeticError, RecursionError)
 """What reading a state raises that is none."""

@@ -26,11 +26,11 @@ from fkdsl.base.errors import BudgetEnded, CallError, FkdslError, InternalError,
 from fkdsl.inference.interface import Step
 from fkdsl.inference.result import Result
 from fkdsl.inference.run import goes_on as method_goes_on
-from fkdsl.program.code import Executable
-from fkdsl.program.places import Places
-from fkdsl.program.serialise import log_weight_to_json, state_to_json
-from fkdsl.program.state import ProgramState
-from fkdsl.program.values import plain
+from fkdsl.machine.ops import Executable
+from fkdsl.machine.places import Places
+from fkdsl.machine.state import ProgramState
+from fkdsl.machine.state_json import log_weight_to_json, state_to_json
+from fkdsl.values.values import plain
 
 if TYPE_CHECKING:
     from fkdsl.api.program import Program

@@ -17,9 +17,9 @@ from fkdsl.base.spans import Span
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.interface import Charge, Step
 from fkdsl.inference.methods import moves_paths
+from fkdsl.machine.state import Draw, ProgramState, Status
 from fkdsl.models.vocabulary import decoded
-from fkdsl.program.state import Draw, ProgramState, Status
-from fkdsl.program.values import plain
+from fkdsl.values.values import plain
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fkdsl.inference.methods import METHODS
-from fkdsl.program.serialise import SAFE, TAGGED
+from fkdsl.machine.state_json import SAFE, TAGGED
 
 DEEPEST = 400
 """Lists and objects within each other in a line."""

@@ -11,9 +11,9 @@ from fkdsl.engine.constraints.constraint import left_of, why_not
 from fkdsl.engine.constraints.languages import Language
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.passes.regular import has_grammar
-from fkdsl.program.faults import Fault
-from fkdsl.program.operators import OPERATORS
-from fkdsl.program.signatures import TABLE, BuiltinError
+from fkdsl.values.faults import Fault
+from fkdsl.values.operators import OPERATORS
+from fkdsl.values.signatures import TABLE, BuiltinError
 
 UNKNOWN = "what it is becomes known when the program runs"
 

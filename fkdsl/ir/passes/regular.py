@@ -1,4 +1,4 @@
-"""Conditions on a text that say which language it is in, as expressions of program/library/languages.py."""
+"""Conditions on a text that say which language it is in, as expressions of values/library/languages.py."""
 
 from __future__ import annotations
 

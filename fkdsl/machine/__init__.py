@@ -1,0 +1,1 @@
+"""A particle that runs: its state, its ops, the log-probabilities of texts."""

@@ -1,0 +1,312 @@
+"""Executable code: what the ir is built into. Expressions are closures over the running frame, instructions are `Op`s.
+
+An op is a transaction: it changes its particle only when all that it asked for is at hand. If a row of
+log-probabilities is missing, evaluation raises `NeedRows`, the machine puts the particle back to the op's beginning,
+fetches the rows of the whole population in one batch, and the op runs again. Expressions are pure and draws are keyed,
+so running an op twice gives what running it once gives.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fkdsl.base.spans import Span
+from fkdsl.inference.interface import Charge
+from fkdsl.machine.clock import Clock
+from fkdsl.machine.memory import OLD, SIZED, SMALL, charge, charge_of
+from fkdsl.machine.scoring import observe
+from fkdsl.proposals.propose import draw, guided_draw
+from fkdsl.values.faults import Fault
+from fkdsl.values.operators import add, truth
+from fkdsl.values.values import ContextRef
+
+if TYPE_CHECKING:
+    from fkdsl.engine.constraints.regular import RegularMasks
+    from fkdsl.machine.interpreter import ActiveFrame, Running
+    from fkdsl.proposals.token_masks import TokenMask
+
+Compute = Callable[["ActiveFrame"], Any]
+"""An expression: the frame's value of it. Pure but for contexts that it makes."""
+
+
+@dataclass(frozen=True)
+class Op:
+    """One instruction; `run` does it and leaves the frame's pc at the next."""
+
+    span: Span
+
+    def run(self, particle: Running, frame: ActiveFrame) -> None:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class SetOp(Op):
+    target: int
+    value: Compute
+
+    def run(self, particle: Running, frame: ActiveFrame) -> None:
+        frame.slots[self.target] = self.value(frame)
+        frame.pc += 1
+
+
+@dataclass(frozen=True)
+class UnpackOp(Op):
+    targets: tuple[int, ...]
+    value: Compute
+
+    def run(self, particle: Running, frame: ActiveFrame) -> None:
+        unpack(frame, self.targets, self.value(frame))
+        frame.pc += 1
+
+
+def unpack(frame: ActiveFrame, targets: tuple[int, ...], value: Any) -> None:
+    """The slots `targets` := value, taken apart if there are several."""
+    if len(targets) == 1:
+        frame.slots[targets[0]] = value
+        return
+    if not isinstance(value, tuple) or len(value) != len(targets):
+        found = f"{len(value)} values" if isinstance(value, tuple) else "one value"
+        raise Fault("FK408", f"{len(targets)} names for {found}")
+    for target, item in zip(targets, value, strict=True):
+        frame.slots[target] = item
+
+
+@dataclass(frozen=True)
+class EvaluateOp(Op):
+    value: Compute
+
+    def run(self, particle: Running, frame: ActiveFrame) -> None:
+        self.value(frame)
+        frame.pc += 1
+
+
+@dataclass(frozen=True)
+class AppendOp(Op):
+    target: int
+    value: Compute
+
+    def run(self, particle: Running, frame: ActiveFrame) -> None:
+        held, value = frame.slots[self.target], self.value(frame)
+        if isinstance(held, ContextRef):
+            particle.append_text(held, value)
+        else:
+            frame.slots[self.target] = longer = add(held, value)
+            if type(longer) in SIZED and len(longer) > SMALL:
+                charge(particle, charge_of(longer, OLD))
+        frame.pc += 1
+
+
+@dataclass(frozen=True)
+class Guide:
+    """What the optimiser knows of the conditions after a draw (ir.nodes.Guide).
+
+    mask: a predicate of the token in the draw's target; reads: the other slots that it looks at. tried: whether
+    outcomes are tried. blame: the condition to name when nothing is left. text: the constraint on the text that is
+    being drawn. dear: whether trying an outcome costs much. compared: the values that the mask's predicate compares the
+    token with, None if it looks at it in other ways too. glances, tells_all: how many conditions right behind the draw
+    can be asked at a glance, and whether they tell all (trials.py). so_far: what they say of the text after the token.
+    masks: those computed so far, by vocabulary and what the predicate reads.
+    """
+
+    mask: Compute | None
+    reads: tuple[int, ...]
+    tried: bool
+    blame: Span
+    text: TextGuide | None = None
+    dear: bool = False
+    compared: tuple[Compute, ...] | None = None
+    glances: int = 0
+    tells_all: bool = False
+    so_far: SoFar | None = None
+    masks: dict[Hashable, TokenMask] = field(default_factory=dict, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class SoFar:
+    """language: of the drawn context's text after every token with which a particle lives; reads: the slots that it
+    looks at. whole: whether it and the mask leave nothing to be tried. parts: what each condition says. found: the
+    masks of its automaton, None where it has none that would do, by vocabulary and what the language reads."""
+
+    language: Compute
+    reads: tuple[int, ...]
+    whole: bool
+    parts: tuple[tuple[Span, Compute], ...]
+    found: dict[Hashable, RegularMasks | None] = field(default_factory=dict, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class TextGuide:
+    """language: of the text that is being drawn; parts: what each condition says of it. ends, origin, stop: the slots
+    of the stops that end it, and of the context's number of tokens where it began and where it stops. ahead:
+    whether the budget is looked at."""
+
+    language: Compute
+    ends: int
+    origin: int
+    stop: int
+    ahead: bool
+    parts: tuple[tuple[Span, Compute], ...] = ()
+
+
+@dataclass(frozen=True)
+class DrawOp(Op):
+    target: int
+    distribution: Compute
+    site: int
+    guide: Guide | None = None
+    source: int | None = None  # the slot that it draws from, where that is all that `distribution` says
+
+    def run(self, particle: Running, frame: ActiveFrame) -> None:
+        d = self.distribution(frame)
+        if self.guide is None:
+            draw(particle, frame, self, d)
+        else:
+            guided_draw(particle, frame, self, d, self.guide)
+
+
+@dataclass(frozen=True)
+class ObserveOp(Op):
+    value: Compute
+    distribution: Compute
+    weighs: bool = True
+
+    def run(self, particle: Running, frame: ActiveFrame) -> None:
+        value = self.value(frame)
+        log_potential = observe(particle, value, self.distribution(frame))
+        if self.weighs:
+            particle.weigh(log_potential, self.span)
+        frame.pc += 1
+
+
+@dataclass(frozen=True)
+class ConditionOp(Op):
+    test: Compute
+    early: bool = False
+
+    def run(self, particle: Running, frame: ActiveFrame) -> None:
+        try:
+            holds = truth(self.test(frame))
+        except Fault:
+            if not self.early:
+                raise
+            holds = True
+        particle.weigh(0.0 if holds else -float("inf"), self.span)
+        frame.pc += 1
+
+
+@dataclass(frozen=True)
+class FactorOp(Op):
+    value: Compute
+
+    def run(self, particle: Running, frame: ActiveFrame) -> None:
+        value = self.value(frame)
+        if not isinstance(value, int | float):
+            raise Fault("FK408", f"a factor is a number of nats, not {value!r}")
+        try:
+            nats = float(value)
+        except OverflowError:
+            nats = math.inf if value > 0 else -math.inf
+        particle.weigh(nats, self.span)
+        frame.pc += 1
+
+
+@dataclass(frozen=True)
+class WatchedOp(Op):
+    """A condition, factor or observe in a run that asks for blame: its time is measured, and a particle that comes past
+    it is marked. whole: it is no check ahead of its time, which a particle may pass and still fail the line."""
+
+    op: Op
+    clock: Clock
+    whole: bool
+
+    def run(self, particle: Running, frame: ActiveFrame) -> None:
+        with self.clock.line(self.span):
+            self.op.run(particle, frame)
+        if self.whole and particle.died is None:
+            particle.charges.append(Charge(self.span, 0.0))
+
+
+@dataclass(frozen=True)
+class CheckpointOp(Op):
+    def run(self, particle: Running, frame: ActiveFrame) -> None:
+        particle.boundary = True
+        frame.pc += 1
+
+
+@dataclass(frozen=True)
+class CallOp(Op):
+    target: int
+    function: str
+    args: tuple[Compute, ...]
+
+    def run(self, particle: Running, frame: ActiveFrame) -> None:
+        args = [a(frame) for a in self.args]
+        frame.pc += 1
+        particle.enter(self.function, args, self.target)
+
+
+@dataclass(frozen=True)
+class ReturnOp(Op):
+    value: Compute
+
+    def run(self, particle: Running, frame: ActiveFrame) -> None:
+        particle.leave(self.value(frame))
+
+
+@dataclass(frozen=True)
+class JumpOp(Op):
+    pc: int
+
+    def run(self, particle: Running, frame: ActiveFrame) -> None:
+        frame.pc = self.pc
+
+
+@dataclass(frozen=True)
+class BranchOp(Op):
+    test: Compute
+    otherwise: int
+
+    def run(self, particle: Running, frame: ActiveFrame) -> None:
+        frame.pc = frame.pc + 1 if truth(self.test(frame)) else self.otherwise
+
+
+@dataclass(frozen=True)
+class NextOp(Op):
+    items: int
+    counter: int
+    targets: tuple[int, ...]
+    done: int
+
+    def run(self, particle: Running, frame: ActiveFrame) -> None:
+        items, count = frame.slots[self.items], frame.slots[self.counter]
+        if count >= len(items):
+            frame.pc = self.done
+            return
+        unpack(frame, self.targets, items[count])
+        frame.slots[self.counter] = count + 1
+        frame.pc += 1
+
+
+@dataclass(frozen=True)
+class Code:
+    """A function's ops. slots: names, the parameters first."""
+
+    name: str
+    parameters: int
+    slots: tuple[str, ...]
+    ops: tuple[Op, ...]
+    span: Span
+
+
+@dataclass(frozen=True)
+class Executable:
+    """A program ready to run. has_checkpoints: whether it chooses its own steps. log_bound: no potential's log is above
+    it, in nats: 0, or inf where a line may weigh more than 1."""
+
+    entry: str
+    functions: Mapping[str, Code]
+    has_checkpoints: bool
+    log_bound: float = math.inf

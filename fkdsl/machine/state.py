@@ -1,0 +1,101 @@
+"""A particle's state: where the program stands, its variables and its contexts, as one small immutable value.
+
+Forking copies a reference. Two states with equal `key()`s have the same future. `fkdsl.machine.state_json` writes a
+state to JSON and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, NamedTuple
+
+from fkdsl.base.spans import Span
+from fkdsl.base.value_keys import state_key
+from fkdsl.engine.cached_transformer import Context
+from fkdsl.inference.interface import Charge
+
+
+class Draw(NamedTuple):
+    """A value that was drawn, and the line of the program's own files that drew it."""
+
+    place: Span
+    value: Any
+
+
+class ContextState(NamedTuple):
+    """A context within a particle.
+
+    model: the declared model's name, '' for the default. node: its tokens, as a handle into that model's prefix tree.
+    start: how many of them are the prompt. skip: how many bytes these are. done: an end was drawn or observed.
+    pending: what a draw of `Continues` has settled about the next token: True, it goes on with the word; False, it does
+    not; None, nothing.
+    """
+
+    model: str
+    node: Context
+    start: int
+    skip: int
+    done: bool = False
+    pending: bool | None = None
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A function in progress: the next instruction, the slots' values (`UNSET` before assignment), and the caller's
+    slot that waits for its value."""
+
+    function: str
+    pc: int
+    slots: tuple[Any, ...]
+    target: int
+
+
+class Block(NamedTuple):
+    """A block of drafted tokens: the model whose they are, and the context that it begins at."""
+
+    model: str
+    base: Context
+
+
+class Status(Enum):
+    RUNNING = "running"
+    RETURNED = "returned"
+    DEAD = "dead"
+
+
+class Unset:
+    """What a slot holds before its variable is assigned."""
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+UNSET = Unset()
+
+
+@dataclass(frozen=True)
+class ProgramState:
+    """frames: outermost first, none once it has returned or died. contexts: the table that ContextRefs index, without
+    those that no variable reaches. died: the condition, factor or observe that gave weight zero. charges: what each of
+    them, and each look ahead, added to the log weight (nats) in the step that led here, in order; drawn: what was drawn
+    in that step; block: the block of drafted tokens that it is in, by which its draws go and not their law; unmeasured:
+    bytes made since its memory was last measured. None of the four is part of the state.
+    """
+
+    status: Status
+    frames: tuple[Frame, ...] = ()
+    contexts: tuple[ContextState, ...] = ()
+    value: Any = None
+    died: Span | None = None
+    charges: tuple[Charge, ...] = field(default=(), compare=False, repr=False)
+    drawn: tuple[Draw, ...] = field(default=(), compare=False, repr=False)
+    block: Block | None = field(default=None, compare=False, repr=False)
+    unmeasured: int = field(default=0, compare=False, repr=False)
+
+    def key(self) -> Hashable:
+        """Equal for equal futures; tokens count by id here, where programs compare them by text."""
+        if self.status is not Status.RUNNING:
+            return (self.status, self.died, state_key(self.value))
+        return (tuple((f.function, f.pc, f.target, state_key(f.slots)) for f in self.frames), self.contexts)

@@ -1,0 +1,306 @@
+"""A particle's state as JSON-able data and back: to write it to disk, to send it, to replay it.
+
+    {"frames": [...], "contexts": [...]}     one that runs: where each function stands, and the tokens of each context
+    {"value": v}                             one that has returned
+    {"died": place}                          one that has died
+                                             "block": [i, n] where it is in a block of drafted tokens
+    and of each  "drew": [[place, v], ...], "charges": [[place, nats], ...]   in the step that led to it
+
+Contexts are written as the ids of their tokens; what their model has cached of them is not, and is computed again.
+Given the state that it came from, a state is written as what it adds to that one, so that a history of states is as
+long as what happened in it. Numbers are exact: integers as they are, floats by `float.hex`.
+
+Law: a state that is read back has the same key and the same future (tests/program/test_serialise.py).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fkdsl.base.errors import InternalError
+from fkdsl.base.value_keys import state_key
+from fkdsl.engine.cached_transformer import CachedTransformer, Context
+from fkdsl.engine.drafts import steps_from
+from fkdsl.inference.interface import Charge
+from fkdsl.machine.places import Places
+from fkdsl.machine.state import UNSET, Block, ContextState, Draw, Frame, ProgramState, Status, Unset
+from fkdsl.values import distributions
+from fkdsl.values.token_distributions import ChoiceOf, Continues, Mixture, Power, Product
+from fkdsl.values.values import ContextRef, Record, Token
+
+SAFE = 1 << 53
+"""Integers from here on are written as text: JSON readers may round them, and Python refuses very long ones."""
+TAGGED: dict[str, type] = {
+    c.__name__: c
+    for c in (
+        Product,
+        Power,
+        Mixture,
+        ChoiceOf,
+        Continues,
+        distributions.Discrete,
+        distributions.Weighted,
+        distributions.Counting,
+        distributions.Uniform,
+        distributions.Normal,
+        distributions.Beta,
+    )
+}
+
+
+def state_to_json(x: ProgramState, places: Places, base: ProgramState | None = None) -> dict[str, Any]:
+    """The state as dicts, lists, strings and numbers; where `base` is given, as what it adds to that state."""
+    found: dict[str, Any] = {}
+    match x.status:
+        case Status.RUNNING:
+            found["frames"] = [_write_frame(f, _item(base.frames, i) if base else None) for i, f in enumerate(x.frames)]
+            found["contexts"] = [_write_context(c, i, base.contexts if base else ()) for i, c in enumerate(x.contexts)]
+        case Status.RETURNED:
+            found["value"] = write_value(x.value)
+        case Status.DEAD:
+            assert x.died is not None
+            found["died"] = places.write(x.died)
+    if (block := _write_block(x)) is not None:
+        found["block"] = block
+    if x.drawn:
+        found["drew"] = [[places.write(d.place), write_value(d.value)] for d in x.drawn]
+    if x.charges:
+        found["charges"] = [[places.write(c.place), log_weight_to_json(c.log_weight)] for c in x.charges]
+    return found
+
+
+def state_from_json(
+    data: Mapping[str, Any],
+    engines: Mapping[str, CachedTransformer],
+    places: Places,
+    base: ProgramState | None = None,
+) -> ProgramState:
+    """The state again, over a model's engines; `base` as it was when the state was written."""
+    charges = tuple(Charge(places.read(p), log_weight_from_json(w)) for p, w in data.get("charges", ()))
+    drawn = tuple(Draw(places.read(p), read_value(v)) for p, v in data.get("drew", ()))
+    if "value" in data:
+        return ProgramState(Status.RETURNED, value=read_value(data["value"]), charges=charges, drawn=drawn)
+    if "died" in data:
+        return ProgramState(Status.DEAD, died=places.read(data["died"]), charges=charges, drawn=drawn)
+    frames = tuple(_read_frame(f, _item(base.frames, i) if base else None) for i, f in enumerate(data["frames"]))
+    contexts = tuple(
+        _read_context(c, i, engines, base.contexts if base else ()) for i, c in enumerate(data["contexts"])
+    )
+    block = _read_block(data["block"], contexts) if "block" in data else None
+    return ProgramState(Status.RUNNING, frames, contexts, charges=charges, drawn=drawn, block=block)
+
+
+def _write_block(x: ProgramState) -> list[int] | None:
+    """[i, n]: the block of drafted tokens began n tokens before the end of context i. One that no context continues is
+    none that a draw could be in."""
+    if x.block is None:
+        return None
+    for i, c in enumerate(x.contexts):
+        if c.model == x.block.model and (n := steps_from(c.node, x.block.base)) is not None:
+            return [i, n]
+    return None
+
+
+def _read_block(data: list[int], contexts: tuple[ContextState, ...]) -> Block:
+    c = contexts[data[0]]
+    base = c.node
+    for _ in range(data[1]):
+        assert base.parent is not None
+        base = base.parent
+    return Block(c.model, base)
+
+
+def log_weight_to_json(nats: float) -> float | None:
+    """A log weight as a JSON number, which keeps all of a float64; -inf, a weight of zero, as null."""
+    return None if nats == -math.inf else float(nats)
+
+
+def log_weight_from_json(data: float | None) -> float:
+    return -math.inf if data is None else float(data)
+
+
+def _item(items: tuple[Any, ...], i: int) -> Any:
+    return items[i] if i < len(items) else None
+
+
+# ----------------------------------------------------------------------- frames
+
+
+def _write_frame(f: Frame, base: Frame | None) -> dict[str, Any]:
+    """{"function", "pc", "target", "slots"}; where the base has a frame of the function there, what differs: {"pc",
+    "set"}."""
+    if base is None or (base.function, base.target, len(base.slots)) != (f.function, f.target, len(f.slots)):
+        return {"function": f.function, "pc": f.pc, "target": f.target, "slots": [write_value(v) for v in f.slots]}
+    found: dict[str, Any] = {} if f.pc == base.pc else {"pc": f.pc}
+    changed = {
+        str(i): _write_change(v, b) for i, (v, b) in enumerate(zip(f.slots, base.slots, strict=True)) if not same(v, b)
+    }
+    if changed:
+        found["set"] = changed
+    return found
+
+
+def _read_frame(data: Mapping[str, Any], base: Frame | None) -> Frame:
+    if "function" in data:
+        return Frame(data["function"], data["pc"], tuple(map(read_value, data["slots"])), data["target"])
+    assert base is not None
+    slots = list(base.slots)
+    for i, change in data.get("set", {}).items():
+        slots[int(i)] = _read_change(change, slots[int(i)])
+    return Frame(base.function, data.get("pc", base.pc), tuple(slots), base.target)
+
+
+def _write_change(value: Any, base: Any) -> Any:
+    """A text or list that goes on from the old one as {"more": the rest}, anything else as itself."""
+    if isinstance(value, str) and isinstance(base, str) and base and value.startswith(base):
+        return {"more": value[len(base) :]}
+    if isinstance(value, tuple) and isinstance(base, tuple) and base and same(value[: len(base)], base):
+        return {"more": [write_value(v) for v in value[len(base) :]]}
+    return write_value(value)
+
+
+def _read_change(data: Any, base: Any) -> Any:
+    if not isinstance(data, dict) or "more" not in data:
+        return read_value(data)
+    more = data["more"]
+    return base + (more if isinstance(more, str) else tuple(map(read_value, more)))
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two values are the same to the last bit: types, token ids and signs of zeros too."""
+    return a is b or (type(a) is type(b) and state_key(a) == state_key(b))
+
+
+# --------------------------------------------------------------------- contexts
+
+
+def _write_context(c: ContextState, i: int, before: tuple[ContextState, ...]) -> dict[str, Any]:
+    """{"model", "tokens", "start"}, or {"of", "keep", "add"}: the first `keep` tokens (all) of the base's context `of`
+    (the i-th), and the tokens added; of both {"done", "pending"}."""
+    of, keep = _nearest(c, i, before)
+    if of is None:
+        found: dict[str, Any] = {"model": c.model, "tokens": list(c.node.tokens), "start": c.start}
+    else:
+        found = {} if of == i else {"of": of}
+        if keep < before[of].node.length:
+            found["keep"] = keep
+        if added := _tokens_after(c.node, keep):
+            found["add"] = added
+    if c.done:
+        found["done"] = True
+    if c.pending is not None:
+        found["pending"] = c.pending
+    return found
+
+
+def _nearest(c: ContextState, i: int, before: tuple[ContextState, ...]) -> tuple[int | None, int]:
+    """The context of the base, beginning with the same prompt, that shares most of c's tokens, and how many."""
+    best, most = None, 0
+    for j in sorted(range(len(before)), key=lambda j: j != i):
+        b = before[j]
+        if (b.model, b.start) == (c.model, c.start):
+            keep = _fork_of(b.node, c.node).length
+            if keep >= c.start and (best is None or keep > most):
+                best, most = j, keep
+            if keep == b.node.length:
+                break
+    return best, most
+
+
+def _fork_of(a: Context, b: Context) -> Context:
+    """The longest sequence that begins both; as many steps as they differ by."""
+    while a is not b:
+        if a.length >= b.length and a.parent is not None:
+            a = a.parent
+        else:
+            assert b.parent is not None
+            b = b.parent
+    return a
+
+
+def _tokens_after(node: Context, keep: int) -> list[int]:
+    found = []
+    while node.length > keep:
+        assert node.parent is not None
+        found.append(node.token)
+        node = node.parent
+    return found[::-1]
+
+
+def _read_context(
+    data: Mapping[str, Any], i: int, engines: Mapping[str, CachedTransformer], before: tuple[ContextState, ...]
+) -> ContextState:
+    done, pending = data.get("done", False), data.get("pending")
+    if "tokens" in data:
+        engine = engines[data["model"]]
+        tokens, start = data["tokens"], data["start"]
+        _verify_ids(engine, tokens)
+        skip = len(engine.model.vocabulary.raw(tokens[:start]))
+        return ContextState(data["model"], engine.extend(engine.root, tokens), start, skip, done, pending)
+    base = before[data.get("of", i)]
+    node, keep = base.node, data.get("keep", base.node.length)
+    while node.length > keep:
+        assert node.parent is not None
+        node = node.parent
+    _verify_ids(engines[base.model], data.get("add", ()))
+    node = engines[base.model].extend(node, data.get("add", ()))
+    return ContextState(base.model, node, base.start, base.skip, done, pending)
+
+
+def _verify_ids(engine: CachedTransformer, ids: Sequence[int]) -> None:
+    size = engine.model.vocabulary.size
+    if any(not 0 <= i < size for i in ids):
+        raise ValueError("a token that the model has not")
+
+
+# ----------------------------------------------------------------------- values
+
+
+def write_value(value: Any) -> Any:
+    """A value that a program can hold between draws; a distribution held in a variable is one of them."""
+    match value:
+        case None | bool() | str():
+            return value
+        case int():
+            return value if -SAFE < value < SAFE else {"int": hex(value)}
+        case float():
+            return {"float": value.hex()}
+        case Unset():
+            return {"unset": True}
+        case Token(id=i, text=text, end=end):
+            return {"token": [i, text, end]}
+        case ContextRef(i):
+            return {"context": i}
+        case tuple():
+            return {"list": [write_value(v) for v in value]}
+        case Record():
+            return {"record": {k: write_value(v) for k, v in value.items()}}
+    name = type(value).__name__
+    if name not in TAGGED:
+        raise InternalError(f"a state holds a {name}, which cannot be written")
+    fields = value.__dataclass_fields__
+    return {"type": name, "fields": {k: write_value(getattr(value, k)) for k in fields}}
+
+
+def read_value(data: Any) -> Any:
+    """The value again."""
+    if not isinstance(data, dict):
+        return data
+    match data:
+        case {"int": text}:
+            return int(text, 16)
+        case {"float": text}:
+            return float.fromhex(text)
+        case {"unset": True}:
+            return UNSET
+        case {"token": [i, text, end]}:
+            return Token(i, text, end)
+        case {"context": i}:
+            return ContextRef(i)
+        case {"list": items}:
+            return tuple(map(read_value, items))
+        case {"record": fields}:
+            return Record({k: read_value(v) for k, v in fields.items()})
+    return TAGGED[data["type"]](**{k: read_value(v) for k, v in data["fields"].items()})

@@ -1,5 +1,0 @@
-"""The pure library: importing it fills the TABLE of `signatures`. All of it is bounded and deterministic."""
-
-from fkdsl.program.library import languages, numbers, sequences, structured, text
-
-__all__ = ["languages", "numbers", "sequences", "structured", "text"]

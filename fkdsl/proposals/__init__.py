@@ -1,0 +1,1 @@
+"""How a draw is made, and its weight."""

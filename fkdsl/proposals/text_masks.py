@@ -1,0 +1,158 @@
+"""Constraints on a text in the middle of its drawing: what a guided draw asks of the engine's constraints.
+
+The text is what its context has said since the draw of it began. Everything is a function of the tokens so far, so a
+constraint forks with its particle and is found again when a state is read back.
+"""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fkdsl.base.locks import remember
+from fkdsl.base.spans import Span
+from fkdsl.base.value_keys import state_key
+from fkdsl.engine.cached_transformer import Context
+from fkdsl.engine.constraints.constraint import Constraint, Ids, Mask, make_constraint, regular_masks
+from fkdsl.engine.constraints.languages import Both, Language
+from fkdsl.engine.constraints.stops import Until
+from fkdsl.values.faults import Fault
+from fkdsl.values.token_distributions import TokenDistribution, leaves
+from fkdsl.values.values import ContextRef
+
+if TYPE_CHECKING:
+    from fkdsl.engine.constraints.regular import RegularMasks
+    from fkdsl.machine.interpreter import ActiveFrame, Running
+    from fkdsl.machine.ops import Compute, SoFar, TextGuide
+    from fkdsl.models.vocabulary import Vocabulary
+
+LANGUAGES = 1024
+"""Languages that a draw keeps the masks of, where its conditions read variables."""
+FORCED = 32
+"""Forced tokens that are scored together at most."""
+
+
+@dataclass(frozen=True)
+class Constrained:
+    """A constraint where a particle stands: ids are the text's tokens so far; left is how many may follow the next one,
+    None for no look-ahead. until: what ends the text. parts: what each condition says of it."""
+
+    constraint: Constraint
+    ids: Ids
+    left: int | None
+    until: Until = ""
+    parts: tuple[tuple[Span, Language], ...] = ()
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether it is known from the start that no text satisfies it."""
+        return not self.ids and self.constraint.is_empty
+
+    def mask(self) -> Mask | None:
+        return self.constraint.mask(self.ids, self.left)
+
+    def masks_of_parts(self) -> list[tuple[Span, Mask | None]]:
+        """What each condition's own language allows, as `mask`."""
+        return [(place, self._of([language]).mask(self.ids, self.left)) for place, language in self.parts]
+
+    def conflict(self) -> tuple[Span, ...]:
+        """The fewest of the conditions, the first of equally few, that no text satisfies; () where they are more than
+        three."""
+        for n in (1, 2, 3):
+            for parts in combinations(self.parts, n):
+                if self._of([language for _, language in parts]).is_empty:
+                    return tuple(place for place, _ in parts)
+        return ()
+
+    def _of(self, languages: list[Language]) -> Constraint:
+        return make_constraint(Both(tuple(languages)), self.until, self.constraint.vocabulary)
+
+    def forced(self, context: Context, extend: Extend) -> list[Context]:
+        """The contexts along the tokens that are the only ones allowed, as far as they are: their rows are needed
+        whatever is drawn. Only automata are asked, whose masks cost little."""
+        ids, left = self.ids, self.left
+        found: list[Context] = []
+        vocabulary = self.constraint.vocabulary
+        while not self.constraint.grammars and len(found) < FORCED and (left is None or left >= 0):
+            mask = self.constraint.mask(ids, left)
+            if mask is None or np.count_nonzero(mask) != 1:
+                break
+            token = int(mask.argmax())
+            if token in vocabulary.ends or left == 0:
+                break
+            ids, left = (*ids, token), None if left is None else left - 1
+            context = extend(context, (token,))
+            found.append(context)
+        return found
+
+
+def constrained(particle: Running, frame: ActiveFrame, guide: TextGuide, d: TokenDistribution) -> Constrained | None:
+    """The constraint of a draw as its particle stands; None if the text begins in the middle of a character, or what
+    should say its language fails: the condition itself will say so."""
+    try:
+        language = guide.language(frame)
+    except Fault:
+        return None
+    assert isinstance(language, Language)
+    c = particle.contexts[leaves(d)[0].index]
+    begins = c.start + frame.slots[guide.origin]
+    tokens = c.node.tokens
+    vocabulary = particle.vocabulary(leaves(d)[0])
+    if begins > c.start:
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        decoder.decode(vocabulary.raw(tokens[max(c.start, begins - 4) : begins]))
+        if decoder.getstate()[0]:
+            return None
+    left = frame.slots[guide.stop] - (len(tokens) - c.start) - 1 if guide.ahead else None
+    until = frame.slots[guide.ends]
+    parts = tuple((p, of(frame)) for p, of in guide.parts) if particle.guides.clock is not None else ()
+    return Constrained(make_constraint(language, until, vocabulary), tokens[begins:], left, until, parts)
+
+
+def holding(particle: Running, frame: ActiveFrame, guide: SoFar, d: TokenDistribution) -> Mask | None:
+    """(V,) the tokens after which the drawn context's text so far is in the guide's language; None where no small
+    automaton knows."""
+    if not isinstance(d, ContextRef):
+        return None
+    vocabulary = particle.vocabulary(d)
+    key = (vocabulary.fingerprint, *(state_key(frame.slots[s]) for s in guide.reads))
+    try:
+        masks = guide.found[key]
+    except KeyError:
+        masks = remember(guide.found, key, _masks(frame, guide.language, vocabulary), LANGUAGES)
+    return _holding(particle, masks, d)
+
+
+def holding_parts(
+    particle: Running, frame: ActiveFrame, guide: SoFar, d: TokenDistribution
+) -> list[tuple[Span, Mask | None]]:
+    """What each condition's own language holds, as `holding`."""
+    assert isinstance(d, ContextRef)
+    vocabulary = particle.vocabulary(d)
+    return [(place, _holding(particle, _masks(frame, of, vocabulary), d)) for place, of in guide.parts]
+
+
+def _masks(frame: ActiveFrame, language: Compute, vocabulary: Vocabulary) -> RegularMasks | None:
+    try:
+        return regular_masks(language(frame), vocabulary)
+    except Fault:
+        return None
+
+
+def _holding(particle: Running, masks: RegularMasks | None, d: ContextRef) -> Mask | None:
+    if masks is None:
+        return None
+    c = particle.contexts[d.index]
+    text = particle.engines[c.model].raw(c.node)[c.skip :]
+    last = masks.vocabulary.tokens[c.node.token] if c.node.length > c.start else b""
+    return masks.holding(masks.position_of(text, last))
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    Extend = Callable[[Context, Sequence[int]], Context]

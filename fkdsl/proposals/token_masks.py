@@ -1,0 +1,113 @@
+"""Masks of what a token alone decides: a predicate's value for every token of a vocabulary, computed once."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from fkdsl.base.locks import remember
+from fkdsl.base.spans import Span
+from fkdsl.base.value_keys import state_key
+from fkdsl.models.vocabulary import Vocabulary
+from fkdsl.proposals.outcomes import Mask, token_of
+from fkdsl.values.faults import Fault
+from fkdsl.values.operators import truth
+from fkdsl.values.values import Token
+
+if TYPE_CHECKING:
+    from fkdsl.machine.interpreter import ActiveFrame, Running
+    from fkdsl.machine.ops import Compute, DrawOp, Guide
+
+MASKS = 64
+"""Masks that a draw keeps: each is as long as the vocabulary."""
+
+
+@lru_cache(maxsize=4)
+def all_tokens(vocabulary: Vocabulary) -> tuple[Token, ...]:
+    """Every token of a vocabulary as programs see it."""
+    return tuple(token_of(vocabulary, i) for i in range(vocabulary.size))
+
+
+class TokenMask(NamedTuple):
+    """allowed: (V,) the tokens that a predicate is true of. refusers: for each condition in it (V,) the tokens that it
+    refused, none twice; known only where a run asks for blame."""
+
+    allowed: Mask
+    refusers: tuple[tuple[Span, Mask], ...] = ()
+
+
+def token_mask(particle: Running, frame: ActiveFrame, op: DrawOp, guide: Guide, vocabulary: Vocabulary) -> TokenMask:
+    """Which tokens the guide's predicate allows, the values that it reads being what they are now. A token on which it
+    fails is allowed: whoever draws it meets the mistake."""
+    read = tuple(state_key(frame.slots[s]) for s in guide.reads)
+    key = (vocabulary.fingerprint, read)
+    found = guide.masks.get(key)
+    if found is None:
+        assert guide.mask is not None
+        made = _mask(particle, op, guide.mask, guide.compared, vocabulary)
+        found = remember(guide.masks, key, made, MASKS)
+    return found
+
+
+def _mask(
+    particle: Running,
+    op: DrawOp,
+    predicate: Compute,
+    compared: tuple[Compute, ...] | None,
+    vocabulary: Vocabulary,
+) -> TokenMask:
+    twin = particle.fork()
+    frame, fuel = twin.frames[-1], twin.fuel
+
+    places: dict[Span, int] = {}
+
+    def answer(token: Token) -> int:
+        """0 where the token is allowed, else which of the places refuses it."""
+        frame.slots[op.target], twin.fuel = token, fuel
+        try:
+            return 0 if truth(predicate(frame)) else places.setdefault(twin.refused, len(places) + 1)
+        except Fault:
+            return 0
+
+    apart = _told_apart(frame, compared, vocabulary)
+    if apart is None:
+        answers = np.array([answer(t) for t in all_tokens(vocabulary)])
+    else:
+        # All others are the same to the predicate: one of them speaks for all.
+        other = next((i for i in range(vocabulary.size) if i not in apart), None)
+        answers = np.full(vocabulary.size, 0 if other is None else answer(token_of(vocabulary, other)))
+        for i in apart:
+            answers[i] = answer(token_of(vocabulary, i))
+    watched = places if particle.guides.clock is not None else {}
+    return TokenMask(answers == 0, tuple((place, answers == n) for place, n in watched.items()))
+
+
+def _told_apart(
+    frame: ActiveFrame, compared: tuple[Compute, ...] | None, vocabulary: Vocabulary
+) -> frozenset[int] | None:
+    """The tokens that equal one of the values compared with; None if they are not known."""
+    if compared is None:
+        return None
+    try:
+        values = [value(frame) for value in compared]
+    except Fault:
+        return None
+    found: set[int] = set()
+    for value in values:
+        if isinstance(value, Token) and value.end:
+            found |= vocabulary.ends
+        elif isinstance(value, Token | str):
+            found |= _by_text(vocabulary).get(str(value), frozenset())
+    return frozenset(found)
+
+
+@lru_cache(maxsize=4)
+def _by_text(vocabulary: Vocabulary) -> dict[str, frozenset[int]]:
+    """The tokens of each text that end nothing."""
+    found: dict[str, set[int]] = {}
+    for token in all_tokens(vocabulary):
+        if not token.end:
+            found.setdefault(token.text, set()).add(token.id)
+    return {text: frozenset(ids) for text, ids in found.items()}

@@ -1,0 +1,1 @@
+"""Values of programs: types, operators, distributions and the pure library."""

@@ -1,0 +1,287 @@
+"""Distributions that are no language model: bernoulli, categorical, uniform, uniform_int, geometric, poisson, normal,
+beta.
+
+Discrete ones draw by `rng.choice` alone, so that enumeration sees every outcome; the infinite ones are cut where less
+than 1e-15 is left. Probabilities are natural logarithms, -inf outside the support, never NaN.
+
+One rule says which parameters are refused (`BuiltinError`, FK402): those for which there is no such distribution, NaN
+and infinite ones among them; those that no float holds, or whose draws none would hold; and those with more than
+MAX_SUPPORT values to list. All others draw and weigh to rounding (tests/program/test_extreme_parameters.py). A number
+that is drawn is the nearest float, and a density at an end of the support is its limit, which may be inf.
+
+>>> bernoulli(0.25).log_prob(True) == math.log(0.25), [v for v, _ in uniform_int(1, 3).support()]
+(True, [1, 2, 3])
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from statistics import NormalDist
+from typing import Any
+
+from fkdsl.base.random import Rng
+from fkdsl.values.beta import LARGE, LOG_SQRT_2PI, draw_beta, log1p_minus, log_density, stirling_error
+from fkdsl.values.signatures import BuiltinError, Parameter, distribution
+from fkdsl.values.types import ANY, BOOL, FLOAT, INT, Dist, List, Type
+from fkdsl.values.values import Token, show
+
+TAIL = 1e-15
+"""Mass beyond the end of an infinite support as it is enumerated."""
+MAX_SUPPORT = 100_000
+"""Values that a distribution lists at most."""
+FARTHEST = 8.3
+"""Standard deviations from its mean that a normal draw is at most: the stream has 2^53 numbers."""
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A distribution over values of the language."""
+
+    def sample(self, rng: Rng) -> Any:
+        """A draw."""
+        raise NotImplementedError
+
+    def log_prob(self, value: Any) -> float:
+        """log-probability, or log-density of a continuous one, in nats."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Discrete(Distribution):
+    """Values with probabilities that sum to 1, up to a cut tail."""
+
+    values: tuple[Any, ...]
+    probabilities: tuple[float, ...]
+    name: str = ""
+
+    def sample(self, rng: Rng) -> Any:
+        return self.values[rng.choice(self.probabilities)]
+
+    def log_prob(self, value: Any) -> float:
+        return log_sum(p for v, p in zip(self.values, self.probabilities, strict=True) if same(v, value))
+
+    def support(self) -> list[tuple[Any, float]]:
+        """(value, probability) of every value of positive probability."""
+        return [(v, p) for v, p in zip(self.values, self.probabilities, strict=True) if p > 0.0]
+
+
+def log_sum(weights: Iterable[float]) -> float:
+    """log of the sum of weights, not negative, which may be too large or too small for a float; -inf for 0."""
+    given = tuple(weights)
+    largest = max(given, default=0.0)
+    return math.log(largest) + math.log(math.fsum(w / largest for w in given)) if largest > 0.0 else -math.inf
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal as a program compares: true is 1, a token is its text."""
+    return bool(a == b) or (isinstance(b, Token) and not b.end and a == b.text)
+
+
+def _refuse(name: str, what: str, value: Any, wanted: str) -> BuiltinError:
+    return BuiltinError(f"{name} with {what} = {show(value)}", f"{what} must be {wanted}")
+
+
+def _number(name: str, what: str, value: Any, wanted: str) -> float:
+    """A parameter as a float; refused where none holds it."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
+        found = math.nan
+    if not math.isfinite(found):
+        raise _refuse(name, what, value, wanted)
+    return found
+
+
+def _observed(value: Any) -> float:
+    """An observed number as a float; NaN, which is in no support, for what is no number."""
+    try:
+        return float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+@distribution("bernoulli", [Parameter("p", FLOAT)], Dist(BOOL))
+def bernoulli(p: float) -> Discrete:
+    """true with probability p."""
+    p = _number("bernoulli", "p", p, "between 0 and 1")
+    if not 0.0 <= p <= 1.0:
+        raise _refuse("bernoulli", "p", p, "between 0 and 1")
+    return Discrete((True, False), (p, 1.0 - p), "bernoulli")
+
+
+def _item_type(types: Sequence[Type]) -> Type | str:
+    first = types[0] if types else ANY
+    if isinstance(first, List):
+        return Dist(first.item)
+    return Dist(ANY) if first == ANY else f"categorical takes a list of values, not {first}"
+
+
+@dataclass(frozen=True)
+class Weighted(Discrete):
+    """Values by weight. A probability may be too small for a float: its logarithm comes from the weights."""
+
+    weights: tuple[float, ...] = ()
+
+    def log_prob(self, value: Any) -> float:
+        chosen = log_sum(w for v, w in zip(self.values, self.weights, strict=True) if same(v, value))
+        return chosen - log_sum(self.weights)
+
+
+@distribution("categorical", [Parameter("values", ANY), Parameter("weights", List(FLOAT))], _item_type)
+def categorical(values: tuple[Any, ...], weights: tuple[float, ...]) -> Discrete:
+    """Each value with probability proportional to its weight."""
+    if len(values) != len(weights):
+        message = f"categorical with {len(values)} values and {len(weights)} weights"
+        raise BuiltinError(message, "give one weight for each value")
+    wanted = "numbers, not negative, and not all zero"
+    given = tuple(_number("categorical", "weights", w, wanted) for w in weights)
+    if not values or min(given) < 0.0 or max(given) == 0.0:
+        raise _refuse("categorical", "weights", weights, wanted)
+    largest = max(given)
+    shares = tuple(w / largest for w in given)  # the sum of the weights may be too large for a float
+    total = math.fsum(shares)
+    return Weighted(values, tuple(w / total for w in shares), "categorical", given)
+
+
+@distribution("uniform_int", [Parameter("low", INT), Parameter("high", INT)], Dist(INT))
+def uniform_int(low: int, high: int) -> Discrete:
+    """Each whole number from low to high, both among them."""
+    if high < low:
+        raise _refuse("uniform_int", "high", high, f"at least low, {low}")
+    n = high - low + 1
+    if n > MAX_SUPPORT:
+        raise BuiltinError(f"uniform_int over {n:,} numbers", f"it takes at most {MAX_SUPPORT:,}")
+    return Discrete(tuple(range(low, high + 1)), (1.0 / n,) * n, "uniform_int")
+
+
+@dataclass(frozen=True)
+class Counting(Discrete):
+    """Whole numbers 0, 1, 2, ...; the support is cut for drawing, log_prob is exact everywhere."""
+
+    parameter: float = 0.0
+
+    def log_prob(self, value: Any) -> float:
+        k, p = _observed(value), self.parameter
+        if not 0.0 <= k < math.inf or not k.is_integer():
+            return -math.inf
+        if self.name == "poisson":
+            return poisson_log_prob(k, p)
+        return math.log(p) + k * math.log1p(-p) if p < 1.0 else (0.0 if k == 0.0 else -math.inf)
+
+
+def poisson_log_prob(k: float, rate: float) -> float:
+    """log(rate^k exp(-rate) / k!), nats; -inf where it is beyond a float."""
+    if k == 0.0 or rate == 0.0:
+        return -rate if k == 0.0 else -math.inf
+    if k < LARGE:
+        return k * math.log(rate) - rate - math.lgamma(k + 1.0)
+    # Near k = rate the terms cancel: k log(rate/k) + k - rate by how far they are apart (Loader 2000).
+    e = (rate - k) / k
+    return k * log1p_minus(e, math.log(rate) - math.log(k)) - stirling_error(k) - 0.5 * math.log(k) - LOG_SQRT_2PI
+
+
+@distribution("geometric", [Parameter("p", FLOAT)], Dist(INT))
+def geometric(p: float) -> Counting:
+    """Failures before the first success: 0, 1, 2, ... with probability p (1 - p)^k."""
+    found = _number("geometric", "p", p, "above 0 and at most 1")
+    if not 0.0 < found <= 1.0:
+        raise _refuse("geometric", "p", p, "above 0 and at most 1")
+    n = 1 if found == 1.0 else math.ceil(math.log(TAIL) / math.log1p(-found))
+    if n > MAX_SUPPORT:
+        raise _refuse("geometric", "p", p, f"at least 0.0004, or it has more than {MAX_SUPPORT:,} values to list")
+    return _counting("geometric", found, n)
+
+
+@distribution("poisson", [Parameter("rate", FLOAT)], Dist(INT))
+def poisson(rate: float) -> Counting:
+    """Events in a unit of time at the given rate."""
+    found = _number("poisson", "rate", rate, "between 0 and 10,000")
+    if not 0.0 <= found <= 10_000.0:
+        raise _refuse("poisson", "rate", rate, "between 0 and 10,000")
+    # Twelve standard deviations and some beyond the mean leave less than TAIL at every rate.
+    return _counting("poisson", found, math.ceil(found + 12.0 * math.sqrt(found) + 30.0))
+
+
+@lru_cache(maxsize=64)
+def _counting(name: str, parameter: float, n: int) -> Counting:
+    """The first n values with their probabilities."""
+    unit = Counting((), (), name, parameter)
+    return Counting(tuple(range(n)), tuple(math.exp(unit.log_prob(k)) for k in range(n)), name, parameter)
+
+
+@dataclass(frozen=True)
+class Uniform(Distribution):
+    low: float
+    high: float
+
+    def sample(self, rng: Rng) -> float:
+        u, width = float(rng.uniform()), self.high - self.low
+        return self.low + width * u if width < math.inf else self.low * (1.0 - u) + self.high * u
+
+    def log_prob(self, value: Any) -> float:
+        if not self.low <= _observed(value) <= self.high:
+            return -math.inf
+        width = self.high - self.low
+        return -math.log(width) if width < math.inf else -math.log(2.0) - math.log(self.high / 2.0 - self.low / 2.0)
+
+
+@distribution("uniform", [Parameter("low", FLOAT, 0.0), Parameter("high", FLOAT, 1.0)], Dist(FLOAT))
+def uniform(low: float, high: float) -> Uniform:
+    """Any number between low and high."""
+    ends = _number("uniform", "low", low, "a finite number"), _number("uniform", "high", high, "a finite number")
+    if not ends[0] < ends[1]:
+        raise _refuse("uniform", "high", high, f"above low, {show(low)}")
+    return Uniform(*ends)
+
+
+@dataclass(frozen=True)
+class Normal(Distribution):
+    mean: float
+    sd: float
+
+    def sample(self, rng: Rng) -> float:
+        # The stream gives multiples of 2^-53 in [0, 1): half a step more keeps 0, which has no quantile, out.
+        return NormalDist(self.mean, self.sd).inv_cdf(float(rng.uniform()) + 2.0**-54)
+
+    def log_prob(self, value: Any) -> float:
+        x = _observed(value)
+        if not math.isfinite(x):
+            return -math.inf
+        distance = x - self.mean
+        z = distance / self.sd if math.isfinite(distance) else x / self.sd - self.mean / self.sd
+        return -0.5 * z * z - math.log(self.sd) - LOG_SQRT_2PI
+
+
+@distribution("normal", [Parameter("mean", FLOAT, 0.0), Parameter("sd", FLOAT, 1.0)], Dist(FLOAT))
+def normal(mean: float, sd: float) -> Normal:
+    """The normal distribution by its mean and standard deviation."""
+    center, scale = _number("normal", "mean", mean, "a finite number"), _number("normal", "sd", sd, "above 0")
+    if scale <= 0.0:
+        raise _refuse("normal", "sd", sd, "above 0")
+    if abs(center) + FARTHEST * scale == math.inf:
+        raise _refuse("normal", "sd", sd, "smaller: no float holds what would be drawn")
+    return Normal(center, scale)
+
+
+@dataclass(frozen=True)
+class Beta(Distribution):
+    a: float
+    b: float
+
+    def sample(self, rng: Rng) -> float:
+        return draw_beta(rng, self.a, self.b)
+
+    def log_prob(self, value: Any) -> float:
+        return log_density(_observed(value), self.a, self.b)
+
+
+@distribution("beta", [Parameter("a", FLOAT), Parameter("b", FLOAT)], Dist(FLOAT))
+def beta(a: float, b: float) -> Beta:
+    """The beta distribution on [0, 1]."""
+    left, right = (_number("beta", "a and b", x, "above 0, and finite") for x in (a, b))
+    if not (left > 0.0 and right > 0.0):
+        raise _refuse("beta", "a and b", (a, b), "above 0, and finite")
+    return Beta(left, right)

@@ -1,0 +1,130 @@
+r"""Patterns of the `regex` library, compiled and matched within bounds.
+
+>>> pattern_mistake("(ab"), pattern_mistake(r"\d{4}"), pattern_mistake("(?:a{9999}){9999}")
+('missing ) at character 4', '', 'its repeats come to more than 100,000 characters')
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import regex
+
+from fkdsl.base.deadline import current
+from fkdsl.values.signatures import BuiltinError
+
+LONGEST = 5_000
+"""Characters of a pattern."""
+WRITTEN_OUT = 100_000
+"""Characters of a pattern with its repeats written out, as `regex` does: (?:a{9999}){9999} would take all memory."""
+SECONDS = 1.0
+"""CPU time that a pattern may take on one text."""
+FIRST = 0.1
+"""Seconds of the first try: nearly every match is done by then, and no clock is asked."""
+HELP = "write a pattern of Python's `re`, with a backslash before a bracket or sign that stands for itself"
+_REPEAT = regex.compile(r"\{\s*(\d+)\s*(?:,\s*\d*\s*)?\}")
+_CLASS = regex.compile(r"\[\^?\]?(?:\\.|[^\]\\])*+\]", regex.DOTALL)
+_NOT_READ = regex.compile(r"\(\?(?:#|[a-zA-Z0-9]*[xV])")
+"""Comments and flags after which brackets mean something else."""
+
+
+@lru_cache(maxsize=256)
+def _compile(pattern: str, longest: int = LONGEST) -> tuple[Any, str]:
+    """(what matches, ""), or (None, why `regex` refuses it)."""
+    if len(pattern) > longest:
+        return None, f"longer than {longest:,} characters"
+    if written_out(pattern) > WRITTEN_OUT:
+        return None, f"its repeats come to more than {WRITTEN_OUT:,} characters"
+    try:
+        return regex.compile(pattern), ""
+    except RecursionError:
+        return None, "nested too deep"
+    except regex.error as found:
+        error: Any = found
+        where = f" at character {error.pos + 1}" if error.pos is not None else ""
+        return None, f"{error.msg}{where}"
+    except Exception as error:  # whatever it says, it is no pattern
+        return None, str(error) or type(error).__name__
+
+
+def pattern_mistake(pattern: str, longest: int = LONGEST) -> str:
+    """Why a text is no pattern, in the library's words; "" if it is one."""
+    return _compile(pattern, longest)[1]
+
+
+def compiled(pattern: str, longest: int = LONGEST) -> Any:
+    """The pattern, ready to match. Raises BuiltinError with the library's reason if it is none."""
+    found, mistake = _compile(pattern, longest)
+    if mistake:
+        raise BuiltinError(f"not a pattern: {mistake}: {_shown(pattern)!r}", HELP)
+    return found
+
+
+def timed(match: Callable[..., Any], text: str, *args: Any) -> Any:
+    """match(text, *args), a method of a compiled pattern, within SECONDS of this thread's CPU time and before the
+    current deadline. Raises BuiltinError (FK414) that names the pattern, or DeadlinePassed.
+
+    The library counts the whole process's CPU time, which runs faster than a thread's where there are several. So a
+    match that is over its time is begun again with more, until it has had SECONDS of its own.
+    """
+    try:
+        return match(text, *args, timeout=FIRST)
+    except TimeoutError:
+        pass
+    deadline, seconds = current(), SECONDS
+    while True:
+        deadline.check()
+        began = time.thread_time()
+        try:
+            # Near the deadline it cannot be had, and is only to be ended soon.
+            return match(text, *args, timeout=min(seconds, max(deadline.left / 2, 0.05)))
+        except TimeoutError:
+            if time.thread_time() - began >= 0.9 * SECONDS:
+                pattern = match.__self__.pattern  # type: ignore[attr-defined]
+                message = f"the pattern {_shown(pattern)!r} takes more than {SECONDS:g} s of CPU time"
+                message += f" on a text of {len(text):,} characters"
+                raise BuiltinError(message, "avoid nested repeats such as (a+)+", "FK414") from None
+            seconds *= 2
+
+
+def _shown(pattern: str) -> str:
+    return pattern if len(pattern) <= 60 else f"{pattern[:57]}..."
+
+
+def written_out(pattern: str) -> int:
+    """About how many characters a pattern has with its repeats written out; never far too few.
+
+    >>> written_out("ab{3}"), written_out("(?:ab|c){100}")
+    (4, 700)
+    """
+    if _NOT_READ.search(pattern):
+        size = len(pattern)
+        for times in _REPEAT.findall(pattern):
+            size *= _times(times)
+        return size
+    open_groups, last, i = [0], 0, 0
+    while i < len(pattern):
+        repeat = _REPEAT.match(pattern, i)
+        if repeat:
+            more = last * (_times(repeat[1]) - 1)
+            open_groups[-1] += more
+            last, i = last + more, repeat.end()
+            continue
+        if pattern[i] == "(":
+            open_groups.append(0)
+            i += 1
+            continue
+        if pattern[i] == ")" and len(open_groups) > 1:
+            last, i = open_groups.pop() + 1, i + 1
+        else:
+            whole = _CLASS.match(pattern, i)
+            last, i = 1, whole.end() if whole else i + (2 if pattern[i] == "\\" else 1)
+        open_groups[-1] += last
+    return sum(open_groups)
+
+
+def _times(digits: str) -> int:
+    return max(1, int(digits)) if len(digits) < 9 else 10**9

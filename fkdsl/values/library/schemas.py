@@ -1,0 +1,230 @@
+"""JSON schemas and Lark grammars, read by their libraries within bounds: what they are good for, or why they are none.
+
+>>> schema_mistake('{"type": "strng"}')
+"'strng' is not valid under any of the given schemas at $.type"
+>>> unsatisfiable('{"type": "string", "minLength": 3, "maxLength": 2}')
+'minLength (3) is greater than maxLength (2)'
+>>> grammar_mistake("start: word"), grammar_mistake('word: "a"')
+("Rule 'word' used but not defined (in rule start)", 'it has no rule `start`')
+
+The libraries are imported when they are first needed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import lru_cache
+from typing import Any
+
+from fkdsl.base.deadline import OutOfTime, bounded, check
+from fkdsl.base.deep import on_deep_stack
+from fkdsl.engine.constraints.followed import LONGEST, followed
+from fkdsl.engine.constraints.grammars import accepts, mistake
+from fkdsl.engine.constraints.languages import GrammarText, JsonText
+from fkdsl.values.library.parsing import NOWHERE, build_parser, parses_whole
+from fkdsl.values.library.schema_patterns import with_python_patterns
+from fkdsl.values.library.validation import (
+    build_validator,
+    pattern_mistake_in,
+    validates,
+    verify_schema,
+    working,
+)
+from fkdsl.values.signatures import BuiltinError
+
+SECONDS = 10.0
+"""A schema or a grammar may take this long to be read."""
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}]', re.DOTALL)
+SHOWN = 200
+"""Characters of a library's reason that are shown."""
+
+
+def load_json(s: str) -> Any:
+    """The JSON value of a text; ValueError if it is none."""
+
+    def refuse(name: str) -> Any:
+        raise ValueError(f"{name} is no JSON value")
+
+    try:
+        return json.loads(s, parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+# --------------------------------------------------------------------- schemas
+
+
+@lru_cache(maxsize=32)
+def _schema(text: str) -> tuple[Any, str]:
+    """(the schema's validator, ""), or (None, why it is no schema)."""
+    if len(text) > LONGEST:
+        return None, f"longer than {LONGEST:,} characters"
+    try:
+        with working():
+            return _validator(with_python_patterns(_json(text))), ""
+    except ValueError as error:
+        return None, _cut(str(error))
+    except RecursionError:
+        return None, "nested too deep"
+    except OutOfTime as error:
+        return None, f"it takes {error} to read"
+
+
+def _json(text: str) -> Any:
+    try:
+        return load_json(text.removeprefix("\ufeff"))
+    except ValueError as error:
+        raise ValueError(f"it is no JSON: {error}") from None
+
+
+def _validator(schema: Any) -> Any:
+    """What tells whether a value fits the schema. Raises ValueError with the library's reason if it is none."""
+    import jsonschema
+    from jsonschema_specifications import REGISTRY
+
+    if not isinstance(schema, dict | bool):
+        raise ValueError("a schema is an object, true or false")
+    if isinstance(schema, dict) and not isinstance(schema.get("$schema", ""), str):
+        raise ValueError("its $schema is no text")
+    kind: Any = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
+    try:
+        verify_schema(schema)
+    except jsonschema.SchemaError as error:
+        where = f" at {error.json_path}" if error.absolute_path else ""
+        raise ValueError(f"{_cut(error.message)}{where}") from None
+    _verify_parts(schema, kind, REGISTRY)
+    return build_validator(schema)
+
+
+def _verify_parts(schema: Any, kind: Any, registry: Any) -> None:
+    """Raises ValueError if a $ref of the schema leads nowhere, or if a pattern cannot be matched."""
+    import referencing.exceptions
+    from referencing.jsonschema import specification_with
+
+    root = specification_with(kind.META_SCHEMA["$schema"]).create_resource(schema)
+    todo = [(root, registry.with_resource("", root).resolver_with_root(root))]
+    while todo:
+        check()
+        here, resolver = todo.pop()
+        if reason := pattern_mistake_in(here.contents):
+            raise ValueError(reason)
+        reference = here.contents.get("$ref") if isinstance(here.contents, dict) else None
+        if isinstance(reference, str):
+            try:
+                resolver.lookup(reference)
+            except referencing.exceptions.Unresolvable:
+                raise ValueError(f"its $ref {_cut(reference, 60)!r} leads nowhere") from None
+        todo += [(inner, resolver.in_subresource(inner)) for inner in here.subresources()]
+
+
+def schema_mistake(text: str) -> str:
+    """Why a text is no JSON schema, in the library's words; "" if it is one."""
+    return _schema(text)[1]
+
+
+def unsatisfiable(text: str) -> str:
+    """Why no text fits a schema, in llguidance's words; "" if that is not known."""
+    found = re.search(r"Unsatisfiable schema: (.*?)(?: 1 \| .*)?$", mistake(JsonText(text)))
+    return _cut(found[1]) if found else ""
+
+
+def fits(s: str, value: Any, language: JsonText) -> bool:
+    """Whether a text, which is the JSON of a value, fits a sound schema, as a constraint has it too. Raises ValueError
+    if the schema turns out not to be sound."""
+    if language.schema:
+        try:
+            if not on_deep_stack(lambda: validates(_schema(language.schema)[0], value)):
+                return False
+        except ValueError as error:
+            raise ValueError(_cut(str(error))) from None
+        except RecursionError:
+            raise ValueError("it refers to itself without end") from None
+    return _allowed(language, s)
+
+
+def left_to_trials(language: JsonText | GrammarText) -> tuple[str, ...]:
+    """What of a sound schema or grammar its masks do not follow, a line each; () if they follow it whole."""
+    found = followed(language)
+    if found.mistake:
+        return (f"all of it: {_cut(found.mistake)}",)
+    return tuple(_cut(part) for part in found.left)
+
+
+def nesting(s: str) -> int:
+    """How deep the lists and objects of a JSON text are nested.
+
+    >>> nesting('[{"a": "[[["}]')
+    2
+    """
+    deepest = depth = 0
+    for bracket in _BRACKETS.findall(s):
+        if bracket in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif bracket in "]}":
+            depth -= 1
+    return deepest
+
+
+# -------------------------------------------------------------------- grammars
+
+
+@lru_cache(maxsize=16)
+def _grammar(text: str) -> tuple[Any, str]:
+    """(the grammar's parser, ""), or (None, why it is no grammar)."""
+    if len(text) > LONGEST:
+        return None, f"longer than {LONGEST:,} characters"
+    try:
+        with bounded(SECONDS):
+            return build_parser(text), ""
+    except OutOfTime as error:
+        return None, f"it takes {error} to read"
+    except RecursionError:
+        return None, "nested too deep"
+    except Exception as error:  # whatever it says: terminals that are no patterns, files that are not there
+        return None, _lark_reason(error)
+
+
+def _lark_reason(error: Exception) -> str:
+    """What Lark says, without its names for what no user wrote."""
+    import lark
+
+    if isinstance(error, lark.exceptions.UnexpectedToken):
+        token = str(error.token)
+        shown = repr(token) if token.strip() else "end of the line" if token else "end"
+        return f"unexpected {shown} at line {error.line}, column {error.column}"
+    if isinstance(error, OSError):
+        return f"it imports {error.filename}, and only Lark's own grammars (common, ...) can be imported"
+    parts = [str(getattr(a, "name", a)) for a in error.args if a != ""] or [type(error).__name__]
+    first = (
+        ": ".join(parts).strip().split("\n")[0].replace(f" in {NOWHERE}", "").replace(" in <string>", "").rstrip(": ")
+    )
+    if first == "Using an undefined rule: NonTerminal('start')":
+        return "it has no rule `start`"
+    return _cut(first)
+
+
+def grammar_mistake(text: str) -> str:
+    """Why a text is no Lark grammar, in the library's words; "" if it is one."""
+    return _grammar(text)[1]
+
+
+def derives(grammar: str, s: str) -> bool:
+    """Whether a sound grammar derives a text, as a constraint has it too. ValueError if lark cannot tell."""
+    return parses_whole(_grammar(grammar)[0], s) and _allowed(GrammarText(grammar), s)
+
+
+def _allowed(language: JsonText | GrammarText, s: str) -> bool:
+    """Whether llguidance allows a text; true if it cannot follow the language."""
+    try:
+        return bool(mistake(language)) or accepts(language, s)
+    except OutOfTime as error:
+        message = f"following a text of {len(s):,} characters takes {error}"
+        raise BuiltinError(message, "write it so that a text has few derivations", "FK414") from None
+    except UnicodeEncodeError:  # half of a pair of surrogates, which no model's text has
+        return False
+
+
+def _cut(text: str, most: int = SHOWN) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -1,0 +1,203 @@
+"""Functions of lists; a text counts as the list of its characters where that is useful (len, reversed, enumerate)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fkdsl.values.signatures import BuiltinError, Parameter, pure
+from fkdsl.values.types import ANY, BOOL, FLOAT, INT, RECORD, STR, TOKEN, List, Pair, Type, join
+from fkdsl.values.values import Token, show
+
+MAX_RANGE = 1_000_000
+XS = Parameter("xs", ANY)
+
+
+def item_of(t: Type) -> Type | None:
+    """The type of the items of a list or text, None if it has none."""
+    if isinstance(t, List):
+        return t.item
+    return STR if t in (STR, TOKEN) else ANY if t == ANY else None
+
+
+def _number_items(types: Sequence[Type]) -> Type | str:
+    item = item_of(types[0]) if types else None
+    if item in (INT, BOOL):
+        return INT
+    if item in (FLOAT, ANY):
+        return FLOAT
+    return f"sum adds the numbers of a list, not {types[0] if types else 'nothing'}"
+
+
+def _extreme(types: Sequence[Type]) -> Type | str:
+    found = item_of(types[0]) if len(types) == 1 else types[0]
+    if found is None:
+        return f"a list or several values are compared, not one {types[0]}"
+    for t in types[1:]:
+        joined = join(found, t)
+        if joined is None:
+            return f"cannot compare {found} with {t}"
+        found = joined
+    if found not in (INT, FLOAT, STR, BOOL, TOKEN, ANY):
+        return f"{found} has no order"
+    return found
+
+
+def _same_list(types: Sequence[Type]) -> Type | str:
+    item = item_of(types[0])
+    return f"expected a list, not {types[0]}" if item is None else List(item)
+
+
+def _ordered_list(types: Sequence[Type]) -> Type | str:
+    found = _same_list(types)
+    if isinstance(found, List) and found.item not in (INT, FLOAT, STR, BOOL, TOKEN, ANY):
+        return f"{found.item} has no order"
+    return found
+
+
+def _pairs(types: Sequence[Type]) -> Type | str:
+    items = [item_of(t) for t in types]
+    if any(i is None for i in items):
+        return f"zip takes lists, not {next(t for t, i in zip(types, items, strict=True) if i is None)}"
+    return List(Pair(tuple(i for i in items if i is not None)))
+
+
+def _numbered(types: Sequence[Type]) -> Type | str:
+    item = item_of(types[0])
+    return f"enumerate takes a list, not {types[0]}" if item is None else List(Pair((INT, item)))
+
+
+def _length(types: Sequence[Type]) -> Type | str:
+    return INT if item_of(types[0]) is not None or types[0] == RECORD else f"{types[0]} has no length"
+
+
+def _items(xs: Any) -> tuple[Any, ...]:
+    if isinstance(xs, str | tuple):
+        return tuple(xs)
+    raise BuiltinError(f"expected a list, found {show(xs)!r}")
+
+
+@pure("len", [XS], _length)
+def len_(xs: Any) -> int:
+    """How many items, characters or fields.
+
+    >>> len_("abc"), len_((1, 2))
+    (3, 2)
+    """
+    try:
+        return len(xs)
+    except TypeError:
+        raise BuiltinError(f"{show(xs)!r} has no length") from None
+
+
+@pure("range", [Parameter("start", INT), Parameter("stop", INT, None), Parameter("step", INT, 1)], List(INT))
+def range_(start: int, stop: int | None, step: int) -> tuple[int, ...]:
+    """Whole numbers from start (0 if one argument is given) up to stop, which is not among them.
+
+    >>> range_(3, None, 1), range_(1, 6, 2)
+    ((0, 1, 2), (1, 3, 5))
+    """
+    if step == 0:
+        raise BuiltinError("range with step 0", "give a step above or below 0")
+    r = range(start) if stop is None else range(start, stop, step)
+    if len(r) > MAX_RANGE:
+        raise BuiltinError(f"a range of {len(r):,} numbers", f"ranges have at most {MAX_RANGE:,}")
+    return tuple(r)
+
+
+def _plain(x: Any) -> Any:
+    return x.text if isinstance(x, Token) else x
+
+
+def _extreme_of(choose: Any, name: str, args: tuple[Any, ...]) -> Any:
+    values = _items(args[0]) if len(args) == 1 else args
+    if not values:
+        raise BuiltinError(f"{name} of no values", "test its length first")
+    try:
+        return choose(values, key=_plain)
+    except TypeError:
+        raise BuiltinError(f"{name} of values that cannot be compared", "give values of one type") from None
+
+
+@pure("min", [Parameter("xs", ANY)], _extreme, variadic=ANY)
+def min_(*args: Any) -> Any:
+    """The least item of a list, or of the arguments."""
+    return _extreme_of(min, "min", args)
+
+
+@pure("max", [Parameter("xs", ANY)], _extreme, variadic=ANY)
+def max_(*args: Any) -> Any:
+    """The greatest item of a list, or of the arguments.
+
+    >>> max_((1, 3, 2)), max_(4, 2.5)
+    (3, 4)
+    """
+    return _extreme_of(max, "max", args)
+
+
+@pure("sum", [XS], _number_items)
+def sum_(xs: Any) -> float:
+    """The sum of a list of numbers; booleans count as 0 and 1."""
+    total: float = 0
+    for x in _items(xs):
+        if not isinstance(x, int | float):
+            raise BuiltinError(f"sum of {show(x)!r}, which is no number")
+        total += x
+    return total
+
+
+@pure("all", [Parameter("xs", List(BOOL))], BOOL)
+def all_(xs: tuple[bool, ...]) -> bool:
+    """Whether every item is true; true of none."""
+    return all(xs)
+
+
+@pure("any", [Parameter("xs", List(BOOL))], BOOL)
+def any_(xs: tuple[bool, ...]) -> bool:
+    """Whether some item is true; false of none."""
+    return any(xs)
+
+
+@pure("sorted", [XS, Parameter("reverse", BOOL, False)], _ordered_list)
+def sorted_(xs: Any, reverse: bool) -> tuple[Any, ...]:
+    """The items from least to greatest, or the other way round.
+
+    >>> sorted_((3, 1, 2), False), sorted_((3, 1, 2), True)
+    ((1, 2, 3), (3, 2, 1))
+    """
+    try:
+        return tuple(sorted(_items(xs), key=_plain, reverse=reverse))
+    except TypeError:
+        raise BuiltinError("sorted of values that cannot be compared", "give values of one type") from None
+
+
+@pure("reversed", [XS], _same_list)
+def reversed_(xs: Any) -> tuple[Any, ...]:
+    """The items from last to first."""
+    return _items(xs)[::-1]
+
+
+@pure("distinct", [XS], _same_list)
+def distinct(xs: Any) -> tuple[Any, ...]:
+    """The items without repetitions, in order of first appearance.
+
+    >>> distinct((2, 1, 2))
+    (2, 1)
+    """
+    return tuple(dict.fromkeys(_items(xs)))
+
+
+@pure("zip", [Parameter("xs", ANY), Parameter("ys", ANY)], _pairs, variadic=ANY)
+def zip_(*lists: Any) -> tuple[tuple[Any, ...], ...]:
+    """Tuples of the lists' items, as many as the shortest has.
+
+    >>> zip_((1, 2), "ab")
+    ((1, 'a'), (2, 'b'))
+    """
+    return tuple(zip(*map(_items, lists), strict=False))
+
+
+@pure("enumerate", [XS, Parameter("start", INT, 0)], _numbered)
+def enumerate_(xs: Any, start: int) -> tuple[tuple[int, Any], ...]:
+    """(number, item) for each item."""
+    return tuple(enumerate(_items(xs), start))

@@ -1,0 +1,184 @@
+"""Texts with a structure: JSON and grammars. schemas.py asks the libraries."""
+
+from __future__ import annotations
+
+import errno
+import os
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from fkdsl.base.diagnostics import near_name
+from fkdsl.base.files import read_text, verify_regular
+from fkdsl.base.folders import Folder
+from fkdsl.base.surrogates import without_surrogates
+from fkdsl.engine.constraints.followed import LONGEST
+from fkdsl.engine.constraints.languages import JsonText
+from fkdsl.values.library.grammar_dialect import dialect_help
+from fkdsl.values.library.places import grammar_place, schema_place
+from fkdsl.values.library.schemas import derives, fits, grammar_mistake, load_json, nesting, schema_mistake
+from fkdsl.values.library.text import REPLACEMENT
+from fkdsl.values.signatures import BuiltinError, Parameter, pure
+from fkdsl.values.types import ANY, BOOL, STR
+from fkdsl.values.values import Record
+
+S = Parameter("s", STR)
+MAX_BYTES = 4 * LONGEST
+"""Bytes of a schema or grammar: no text that is read to its end has more."""
+MAX_DEPTH = 100
+"""Lists and objects within each other of a JSON text."""
+MAX_PARSED = 20_000
+"""Characters that `parses` reads."""
+
+
+def from_json(value: Any, depth: int = 0) -> Any:
+    """A JSON value as the language has it: lists as tuples, objects as records, and U+FFFD for `\\ud800`, half of a
+    character, which no text has."""
+    if depth > MAX_DEPTH:
+        raise BuiltinError(f"JSON nested more than {MAX_DEPTH} deep")
+    if isinstance(value, list):
+        return tuple(from_json(v, depth + 1) for v in value)
+    if isinstance(value, dict):
+        return Record({without_surrogates(k): from_json(v, depth + 1) for k, v in value.items()})
+    return without_surrogates(value) if isinstance(value, str) else value
+
+
+@pure("parse_json", [S], ANY)
+def parse_json(s: str) -> Any:
+    """The value of a JSON text.
+
+    >>> parse_json('{"a": [1, true]}')["a"]
+    (1, True)
+    """
+    try:
+        return from_json(load_json(s))
+    except ValueError as error:
+        raise BuiltinError(f"not JSON: {error}", "guard it: `condition valid_json(s)` first") from None
+
+
+def _file(folder: Path | Folder, name: str, what: str) -> str:
+    """The text of a file beside the program, cut where it is too long to be read."""
+    path, here = Path(name), Folder.of(folder)
+    if here.root is not None and (path.is_absolute() or ".." in path.parts):
+        raise _outside(name, what)
+    try:
+        full = here.find(name)
+        if os.path.splitext(os.path.realpath(full))[1] != full.suffix:
+            raise OSError(errno.EINVAL, "it is a link to a file of another kind", name)
+        verify_regular(full, MAX_BYTES)
+        return _read(full, full.stat().st_mtime_ns)
+    except FileNotFoundError:
+        reason, help = "there is no such file", _near(here.path, name)
+    except UnicodeDecodeError:
+        reason, help = "it is no UTF-8 text", "save it as UTF-8"
+    except OSError as error:
+        if error.errno == errno.EACCES and "outside" in str(error.strerror):
+            raise _outside(name, what) from None
+        reason, help = str(error.strerror), f"it is looked for in {here.path}"
+    raise BuiltinError(f"cannot read the {what} {name!r}: {reason}", help)
+
+
+def _outside(name: str, what: str) -> BuiltinError:
+    return BuiltinError(
+        f"the {what} {name!r} lies outside the program's folder",
+        "put it beside the program, or run with --allow-outside if you trust the program",
+    )
+
+
+@lru_cache(maxsize=32)
+def _read(path: Path, changed: int) -> str:
+    return read_text(path, MAX_BYTES).removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")[: LONGEST + 1]
+
+
+def _near(folder: Path, name: str) -> str:
+    """Advice for a file that is not there."""
+    near = near_name(name, sorted(p.name for p in islice(folder.glob("*"), 1000)))
+    return f"did you mean {near!r}?" if near else f"it is looked for in {folder}, the folder of the file that names it"
+
+
+def _is_schema(schema: str) -> bool:
+    return schema.lstrip().startswith("{")
+
+
+def _is_grammar(grammar: str) -> bool:
+    return "\n" in grammar or ":" in grammar
+
+
+def schema_text(folder: Path | Folder, schema: str) -> str:
+    """The text of the schema that `schema=` names (a file of the folder) or is; "" for "", which is any JSON. Raises
+    BuiltinError if there is no such file."""
+    schema = schema.removeprefix("\ufeff")
+    return schema if not schema or _is_schema(schema) else _file(folder, schema, "schema")
+
+
+def grammar_text(folder: Path | Folder, grammar: str) -> str:
+    """The text of the grammar that `grammar=` names (a file of the folder) or is. Raises BuiltinError if there is no
+    such file."""
+    if not _is_grammar(grammar):
+        return _file(folder, grammar, "grammar")
+    return grammar.removeprefix("\ufeff").replace("\r\n", "\n")
+
+
+def no_schema(schema: str, reason: str) -> BuiltinError:
+    """What is said of a `schema=` that is none. A file's words are repeated only if its name says that it is a schema:
+    a stranger's program may name any file beside it."""
+    name = "this" if _is_schema(schema) else repr(schema)
+    said = reason if _is_schema(schema) or schema.endswith(".json") else schema_place(reason)
+    return BuiltinError(f"{name} is no JSON schema: {said}", "check it against json-schema.org's draft 2020-12")
+
+
+def no_grammar(grammar: str, reason: str, text: str = "") -> BuiltinError:
+    """What is said of a `grammar=` that is none. A file's words are repeated as `no_schema` does. text: the grammar's
+    own, for help with another dialect."""
+    name = "this" if _is_grammar(grammar) else repr(grammar)
+    if reason.startswith("it takes"):
+        help = "write it shorter: a rule with n optional parts stands for 2^n rules"
+        return BuiltinError(f"{name} is too large a grammar: {reason}", help)
+    help = 'rules are written `name: ... "text" ...`, terminals `NAME: /pattern/`; one is the rule `start`'
+    said = reason if _is_grammar(grammar) or grammar.endswith(".lark") else grammar_place(reason)
+    return BuiltinError(f"{name} is no Lark grammar: {said}", dialect_help(text) or help)
+
+
+@pure(
+    "valid_json",
+    [S, Parameter("schema", STR, ""), Parameter("format", BOOL, True), Parameter("order", BOOL, True)],
+    BOOL,
+    needs_folder=True,
+)
+def valid_json(s: str, schema: str, format: bool = True, order: bool = True, *, folder: Path | Folder) -> bool:
+    """Whether a text is JSON, and fits the schema (a file beside the program, or the schema's own text), its properties
+    in the schema's order unless `order` is false, its formats asserted unless `format` is false. A text with U+FFFD,
+    which stands for bytes, is none; nor is one nested more than MAX_DEPTH deep."""
+    language = JsonText(schema_text(folder, schema), format, order)
+    reason = schema_mistake(language.schema) if schema else ""
+    if reason:
+        raise no_schema(schema, reason)
+    if s.count("[") + s.count("{") > MAX_DEPTH and nesting(s) > MAX_DEPTH:
+        return False
+    try:
+        value = load_json(s)
+    except ValueError:
+        return False
+    if REPLACEMENT in s:
+        return False
+    try:
+        return fits(s, value, language)
+    except ValueError as error:
+        raise no_schema(schema, str(error)) from None
+
+
+@pure("parses", [S, Parameter("grammar", STR)], BOOL, needs_folder=True)
+def parses(s: str, grammar: str, *, folder: Path | Folder) -> bool:
+    """Whether a Lark grammar (a file beside the program, or the grammar's own text) derives the whole text, its
+    terminals read as far as they go. A text with U+FFFD, which stands for bytes, is derived by none."""
+    if len(s) > MAX_PARSED:
+        raise BuiltinError(f"parses reads at most {MAX_PARSED:,} characters", "check parts of the text")
+    text = grammar_text(folder, grammar)
+    reason = grammar_mistake(text)
+    if reason:
+        raise no_grammar(grammar, reason, text)
+    try:
+        return REPLACEMENT not in s and derives(text, s)
+    except ValueError as error:
+        raise no_grammar(grammar, str(error)) from None

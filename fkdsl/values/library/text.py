@@ -1,0 +1,224 @@
+"""Functions of texts. A word is a run of letters and digits, with apostrophes and hyphens inside it.
+
+>>> words("It's a well-known fact, e.g. 42."), last_word("in the house!")
+(("It's", 'a', 'well-known', 'fact', 'e', 'g', '42'), 'house')
+>>> sentences("One. Two!  Three?"), lines("a\\nb")
+(('One.', 'Two!', 'Three?'), ('a', 'b'))
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import regex
+
+from fkdsl.base.deadline import check
+from fkdsl.engine.constraints.languages import WORD
+from fkdsl.values.library.patterns import compiled, timed
+from fkdsl.values.library.syllables import syllables_of
+from fkdsl.values.signatures import BuiltinError, Parameter, pure
+from fkdsl.values.types import BOOL, INT, STR, List
+
+S = Parameter("s", STR)
+REPLACEMENT = "\ufffd"
+"""What stands in a text for bytes that are no text."""
+MAX_TEXT = 10_000_000
+MAX_DISTANCE = 2_000
+"""Longest texts that `edit_distance` compares: its time is their product."""
+_WORD = regex.compile(WORD)
+_ASCII_WORD = re.compile(r"[A-Za-z0-9]+(?:['-][A-Za-z0-9]+)*")
+"""The same for texts in ASCII, in half the time: every condition on words asks it of every text that is tried."""
+LONG = 32
+"""Characters after the last settled word from which on more are settled."""
+_SENTENCE = regex.compile(r"[^.!?]*[.!?]+|[^.!?]+\Z")
+
+
+@pure("words", [S], List(STR))
+def words(s: str) -> tuple[str, ...]:
+    """The words of a text, in order, without punctuation."""
+    return _begun.words(s)
+
+
+class Begun:
+    """How a text began, and its words: the next one asked about mostly begins like the last, which differs by a token.
+
+    begun: (settled, its words). settled: all before the last word but one; a word that another follows stays what it
+    is, however the text goes on.
+    """
+
+    def __init__(self) -> None:
+        self.begun: tuple[str, tuple[str, ...]] = ("", ())
+
+    def words(self, s: str) -> tuple[str, ...]:
+        settled, known = self.begun  # one value, read once and replaced whole: runs in other threads ask here too
+        begun = s.startswith(settled)
+        rest, known = (s[len(settled) :], known) if begun else (s, ())
+        found = known + all_words(rest)
+        if (not begun or len(rest) > LONG) and len(found) >= 2:
+            # Nothing behind a word's beginning reads like it: what is read as words is only the words themselves.
+            last = s.rfind(found[-1])
+            self.begun = s[: s.rfind(found[-2], 0, last)], found[:-2]
+        return found
+
+
+def all_words(s: str) -> tuple[str, ...]:
+    """`words` without what is known of another text."""
+    return tuple((_ASCII_WORD if s.isascii() else _WORD).findall(s))
+
+
+_begun = Begun()
+
+
+@pure("last_word", [S], STR)
+def last_word(s: str) -> str:
+    """The last word, "" if there is none."""
+    found = words(s)
+    return found[-1] if found else ""
+
+
+@pure("lines", [S], List(STR))
+def lines(s: str) -> tuple[str, ...]:
+    """The lines, without their ends."""
+    return tuple(s.splitlines())
+
+
+@pure("sentences", [S], List(STR))
+def sentences(s: str) -> tuple[str, ...]:
+    """The sentences, each with its end mark; the last may have none."""
+    return tuple(t for m in _SENTENCE.findall(s) if (t := m.strip()))
+
+
+@pure("letters", [S], INT)
+def letters(s: str) -> int:
+    """How many letters a text has.
+
+    >>> letters("It's 7!")
+    3
+    """
+    return sum(map(str.isalpha, s))
+
+
+@pure("syllables", [S], INT)
+def syllables(s: str) -> int:
+    """How many syllables the words of an English text have, by rule (syllables.py).
+
+    >>> syllables("An old silent pond")
+    5
+    """
+    return sum(syllables_of(w) for w in words(s))
+
+
+@pure("lower", [S], STR)
+def lower(s: str) -> str:
+    """The text in lower case."""
+    return s.lower()
+
+
+@pure("upper", [S], STR)
+def upper(s: str) -> str:
+    """The text in upper case."""
+    return s.upper()
+
+
+@pure("strip", [S, Parameter("chars", STR, "")], STR)
+def strip(s: str, chars: str) -> str:
+    """The text without white space (or the characters given) at its ends."""
+    return s.strip(chars or None)
+
+
+@pure("starts_with", [S, Parameter("part", STR)], BOOL)
+def starts_with(s: str, part: str) -> bool:
+    """Whether the text begins with the part."""
+    return s.startswith(part)
+
+
+@pure("ends_with", [S, Parameter("part", STR)], BOOL)
+def ends_with(s: str, part: str) -> bool:
+    """Whether the text ends with the part."""
+    return s.endswith(part)
+
+
+@pure("contains", [S, Parameter("part", STR)], BOOL)
+def contains(s: str, part: str) -> bool:
+    """Whether the part stands somewhere in the text."""
+    return part in s
+
+
+@pure("count", [S, Parameter("part", STR)], INT)
+def count(s: str, part: str) -> int:
+    """How often the part stands in the text, without overlaps.
+
+    >>> count("banana", "an")
+    2
+    """
+    if not part:
+        raise BuiltinError('count of ""', "name what to count")
+    return s.count(part)
+
+
+@pure("find", [S, Parameter("part", STR)], INT)
+def find(s: str, part: str) -> int:
+    """Where the part first stands in the text, counted from 0; -1 if nowhere."""
+    return s.find(part)
+
+
+@pure("replace", [S, Parameter("old", STR), Parameter("new", STR)], STR)
+def replace(s: str, old: str, new: str) -> str:
+    """The text with every `old` replaced."""
+    if not old:
+        raise BuiltinError('replace of ""', "name what to replace")
+    if len(s) + s.count(old) * len(new) > MAX_TEXT:
+        raise BuiltinError(f"the text would have more than {MAX_TEXT:,} characters", "replace by less")
+    return s.replace(old, new)
+
+
+@pure("join", [Parameter("parts", List(STR)), Parameter("between", STR, "")], STR)
+def join(parts: tuple[Any, ...], between: str) -> str:
+    """The parts as one text.
+
+    >>> join(("a", "b"), ", ")
+    'a, b'
+    """
+    texts = [p if isinstance(p, str) else str(p) for p in parts]
+    if sum(map(len, texts)) + len(between) * len(texts) > MAX_TEXT:
+        raise BuiltinError(f"the text would have more than {MAX_TEXT:,} characters", "join less")
+    return between.join(texts)
+
+
+@pure("split", [S, Parameter("between", STR, "")], List(STR))
+def split(s: str, between: str) -> tuple[str, ...]:
+    """The parts of a text between separators; at white space if none is given.
+
+    >>> split("a, b", ", "), split(" a  b ", "")
+    (('a', 'b'), ('a', 'b'))
+    """
+    return tuple(s.split(between or None))
+
+
+@pure("matches", [S, Parameter("pattern", STR)], BOOL)
+def matches(s: str, pattern: str) -> bool:
+    r"""Whether the whole text matches a regular expression; one with U+FFFD, which stands for bytes, matches none.
+
+    >>> matches("2024-05-01", r"\d{4}-\d{2}-\d{2}"), matches("2024", r"\d"), matches("\ufffd", ".")
+    (True, False, False)
+    """
+    return REPLACEMENT not in s and timed(compiled(pattern).fullmatch, s) is not None
+
+
+@pure("edit_distance", [Parameter("a", STR), Parameter("b", STR)], INT)
+def edit_distance(a: str, b: str) -> int:
+    """Levenshtein's distance: insertions, deletions and replacements from one text to the other.
+
+    >>> edit_distance("kitten", "sitting")
+    3
+    """
+    if max(len(a), len(b)) > MAX_DISTANCE:
+        raise BuiltinError(f"edit_distance compares texts of at most {MAX_DISTANCE:,} characters", "cut them first")
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        check()
+        above, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            above, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, above + (x != y))
+    return row[-1]

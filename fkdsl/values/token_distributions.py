@@ -1,0 +1,174 @@
+"""Distributions over the next token of one or more contexts, and over what a context says next.
+
+A context is itself such a distribution. Products, powers and mixtures combine the rows of their contexts, and
+renormalise: (a * b)(t) = a(t) b(t) / sum_v a(v) b(v). Rows are (V,), log-probabilities in nats; a single context's is
+as the model gave it, float32 or float64, all others float64.
+
+`Continues` and `ChoiceOf` are distributions over a truth value and over texts, read off the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fkdsl.base.logspace import Floats, log_sum_exp
+from fkdsl.models.vocabulary import Vocabulary
+from fkdsl.values.values import ContextRef, Record, Token
+
+
+@dataclass(frozen=True)
+class Product:
+    left: TokenDistribution
+    right: TokenDistribution
+
+
+@dataclass(frozen=True)
+class Power:
+    base: TokenDistribution
+    exponent: float
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """sum_i weights[i] parts[i](t); weights sum to 1. A part that gives nothing positive probability loses its share:
+    the mass is what the others have."""
+
+    parts: tuple[TokenDistribution, ...]
+    weights: tuple[float, ...]
+
+
+TokenDistribution = ContextRef | Product | Power | Mixture
+
+
+@dataclass(frozen=True)
+class ChoiceOf:
+    """One of the options, with the model's probability of each as the next text, renormalised; it is appended."""
+
+    context: ContextRef
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Continues:
+    """Whether the next token goes on with the current word. Drawing it decides that much of the next token: the next
+    draw is from the tokens of the class that came out, renormalised, so that the text's law stays the model's."""
+
+    context: ContextRef
+
+
+def is_token_distribution(value: Any) -> bool:
+    return isinstance(value, ContextRef | Product | Power | Mixture)
+
+
+def leaves(d: TokenDistribution) -> tuple[ContextRef, ...]:
+    """The distinct contexts of an expression, in order of first mention: each of them appends what is drawn."""
+    match d:
+        case ContextRef():
+            return (d,)
+        case Product(left, right):
+            found = leaves(left) + leaves(right)
+        case Power(base):
+            found = leaves(base)
+        case Mixture(parts):
+            found = tuple(leaf for part in parts for leaf in leaves(part))
+    return tuple(dict.fromkeys(found))
+
+
+def combine(d: TokenDistribution, rows: Mapping[ContextRef, Floats]) -> Floats:
+    """The row (V,) of the expression from its contexts' rows; every entry -inf if nothing has positive probability."""
+    match d:
+        case ContextRef():
+            return rows[d]
+        case Product(left, right):
+            return renormalise(np.add(combine(left, rows), combine(right, rows), dtype=np.float64))
+        case Power(base, exponent):
+            row = combine(base, rows).astype(np.float64)
+            return renormalise(np.where(row == -np.inf, -np.inf, row * exponent))
+        case Mixture(parts, weights):
+            with np.errstate(divide="ignore"):
+                stacked = (
+                    np.stack([combine(p, rows) for p in parts]).astype(np.float64) + np.log(np.array(weights))[:, None]
+                )
+            result: Floats = np.logaddexp.reduce(stacked, axis=0)
+            return result
+
+
+def nothing(vocabulary: Vocabulary) -> Floats:
+    """The row (V,) of a finished context: nothing comes after the end."""
+    return np.full(vocabulary.size, -np.inf)
+
+
+def renormalise(row: Floats) -> Floats:
+    """The row less its log-sum-exp; unchanged where nothing has positive probability."""
+    total = log_sum_exp(row)
+    return row if total == -np.inf else row - total
+
+
+def following(row: Floats, pending: bool | None, vocabulary: Vocabulary) -> Floats:
+    """A context's row, restricted to what has been settled of its next token (ContextState.pending)."""
+    if pending is None:
+        return row
+    return renormalise(np.where(continuing(vocabulary) == pending, row, -np.inf).astype(np.float64))
+
+
+@lru_cache(maxsize=16)
+def continuing(vocabulary: Vocabulary) -> NDArray[np.bool_]:
+    """(V,) which tokens go on with a word: those that begin with a letter, a digit, an apostrophe, a hyphen, or in the
+    middle of a character."""
+
+    def goes_on(raw: bytes) -> bool:
+        if not raw:
+            return False
+        first = raw.decode("utf-8", "replace")[0]
+        return first.isalnum() or first in "'\u2019-_\ufffd"
+
+    return np.array([goes_on(raw) for raw in vocabulary.tokens], dtype=np.bool_)
+
+
+def map_contexts(value: Any, move: Mapping[int, int]) -> Any:
+    """The value with every context's index looked up in `move`."""
+    match value:
+        case ContextRef(i):
+            return ContextRef(move[i])
+        case Product(left, right):
+            return Product(map_contexts(left, move), map_contexts(right, move))
+        case Power(base, exponent):
+            return Power(map_contexts(base, move), exponent)
+        case Mixture(parts, weights):
+            return Mixture(tuple(map_contexts(p, move) for p in parts), weights)
+        case ChoiceOf(context, options):
+            return ChoiceOf(map_contexts(context, move), options)
+        case Continues(context):
+            return Continues(map_contexts(context, move))
+        case tuple() if any(isinstance(v, _MAY_HOLD) for v in value):
+            return tuple(map_contexts(v, move) for v in value)
+        case Record() if any(isinstance(v, _MAY_HOLD) for v in value.values()):
+            return Record({k: map_contexts(v, move) for k, v in value.items()})
+    return value
+
+
+def contexts_in(value: Any) -> tuple[int, ...]:
+    """Indices of the contexts that a value holds, in order."""
+    match value:
+        case ContextRef(i):
+            return (i,)
+        case Product() | Power() | Mixture():
+            return tuple(leaf.index for leaf in leaves(value))
+        case ChoiceOf(ContextRef(i)) | Continues(ContextRef(i)):
+            return (i,)
+        case tuple():
+            return tuple(i for v in value if isinstance(v, _MAY_HOLD) for i in contexts_in(v))
+        case Record():
+            return tuple(i for v in value.values() if isinstance(v, _MAY_HOLD) for i in contexts_in(v))
+    return ()
+
+
+PLAIN = frozenset({bool, int, float, str, type(None), Token})
+"""Types of most values: they hold no context."""
+_MAY_HOLD = (ContextRef, Product, Power, Mixture, ChoiceOf, Continues, tuple, Record)
