@@ -24,27 +24,25 @@ def layers():
     return found
 
 
+def name_of(path):
+    """The dotted name of a module of fkdsl."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+NAMES = {name_of(path): path for path in MODULES}
+
+
 def imported(path):
-    """The fkdsl packages that a file imports, function-local ones too; those for types only are none."""
-    tree = ast.parse(path.read_text("utf-8"))
-    skipped = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-        for inner in ast.walk(node)
-    }
-    for node in ast.walk(tree):
-        if id(node) in skipped:
-            continue
+    """The modules of fkdsl that a file imports: within functions too, and for types only too."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         names = []
         if isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module]
+            whole = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name if name in NAMES else node.module for name in whole]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        for name in names:
-            parts = name.split(".")
-            if parts[0] == "fkdsl" and len(parts) > 1:
-                yield parts[1]
+        yield from (name for name in names if name in NAMES)
 
 
 def test_the_layer_list_names_every_package():
@@ -52,21 +50,53 @@ def test_the_layer_list_names_every_package():
     assert set(layers()) == packages
 
 
+def room(name):
+    return name.split(".")[1] if "." in name else "fkdsl"
+
+
+UPWARDS = {("machine", "proposals")}
+"""Arrows between rooms that still run up."""
+
+
 def test_imports_run_downwards():
-    order, wrong = layers(), []
-    for path in MODULES:
-        room = path.relative_to(ROOT / "fkdsl").parts[0]
-        if room not in order:
-            continue
-        for other in imported(path):
-            if other in order and order[other] > order[room]:
-                wrong.append(f"{path.relative_to(ROOT)} imports {other}")
-    assert not wrong
+    order = layers()
+    arrows = {(room(name), room(other)) for name, path in NAMES.items() for other in imported(path)}
+    wrong = {(a, b) for a, b in arrows if a in order and b in order and order[b] > order[a]}
+    assert wrong == UPWARDS
+
+
+CIRCLES = {
+    ("fkdsl.language.check.calls", "fkdsl.language.check.expressions"),
+    ("fkdsl.steering.feynman_kac", "fkdsl.steering.precompute"),
+}
+"""Circles that are still to be cut, besides those of whole rooms in CIRCULAR."""
+CIRCULAR = {"api", "fkdsl", "machine", "proposals"}
+
+
+def circles():
+    """The strongly connected sets of two files and more: for each pair, whether one leads to the other and back."""
+    graph = {name: set(imported(path)) - {name} for name, path in NAMES.items()}
+
+    def reached(start):
+        found, todo = set(), [start]
+        while todo:
+            todo.extend(new := graph[todo.pop()] - found)
+            found |= new
+        return found
+
+    reach = {name: reached(name) for name in graph}
+    return {tuple(sorted(m for m in reach[name] if name in reach[m])) for name in graph if name in reach[name]}
+
+
+def test_no_files_import_each_other_in_a_circle():
+    """But for those that are named here until they are cut."""
+    found = {circle for circle in circles() if not {room(name) for name in circle} <= CIRCULAR}
+    assert found == CIRCLES
 
 
 def test_inference_knows_no_language_and_no_language_model():
     for path in (ROOT / "fkdsl/inference").rglob("*.py"):
-        assert set(imported(path)) <= {"base", "inference"}
+        assert {room(name) for name in imported(path)} <= {"base", "inference"}, path
 
 
 def test_no_file_is_over_400_lines():
@@ -107,7 +137,7 @@ def mask(text):
 @pytest.mark.parametrize("path", TEXTS, ids=lambda p: p.name)
 def test_the_programs_in_the_docs_check(path):
     from fkdsl.base.spans import Source
-    from fkdsl.language.checker import check_source
+    from fkdsl.language.check.checker import check_source
 
     for block in re.findall(r"^```fk\n(.*?)^```", path.read_text("utf-8"), re.MULTILINE | re.DOTALL):
         check_source(Source(path.name, block), ROOT / "programs")

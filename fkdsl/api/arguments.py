@@ -7,7 +7,7 @@ from typing import Any
 from fkdsl.base.diagnostics import near_name
 from fkdsl.base.errors import CallError
 from fkdsl.base.surrogates import first_surrogate
-from fkdsl.language.checker import FunctionInfo
+from fkdsl.language.check.checker import FunctionInfo
 from fkdsl.values.types import BOOL, FLOAT, INT, STR, List, Type
 
 

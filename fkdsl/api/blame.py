@@ -23,7 +23,7 @@ from fkdsl.inference.search.support import can_live
 from fkdsl.ir.build import build
 from fkdsl.ir.lines import called_with, lines, only
 from fkdsl.ir.passes import optimise
-from fkdsl.language.lower import lower
+from fkdsl.language.lower.lower import lower
 from fkdsl.machine.clock import Clock
 from fkdsl.machine.state import ProgramState
 from fkdsl.proposals.propose import Guides

@@ -16,8 +16,8 @@ from fkdsl.engine.byte_view import BEAM, ByteView
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.engine.drafts import with_heads
 from fkdsl.engine.meter import Meter
-from fkdsl.language import tree
-from fkdsl.language.parser import parse, read_source
+from fkdsl.language.syntax import tree
+from fkdsl.language.syntax.parser import parse, read_source
 from fkdsl.models.interface import LanguageModel, LooksAhead, Noted
 from fkdsl.models.progress import Progress, silent
 from fkdsl.models.registry import load_model

@@ -13,7 +13,7 @@ from typing import Any
 
 from fkdsl.base.errors import CallError
 from fkdsl.base.surrogates import without_surrogates
-from fkdsl.language.checker import ExternInfo
+from fkdsl.language.check.checker import ExternInfo
 from fkdsl.values.signatures import BuiltinError
 from fkdsl.values.types import BOOL, FLOAT, INT, RECORD, STR, List, Type
 from fkdsl.values.values import Record, plain, show

@@ -39,11 +39,11 @@ from fkdsl.ir import nodes
 from fkdsl.ir.build import Environment, build
 from fkdsl.ir.effects import subexpressions
 from fkdsl.ir.passes import PASSES, optimise
-from fkdsl.language.checker import Checked, FunctionInfo, check
-from fkdsl.language.constants import constant
-from fkdsl.language.lower import lower
-from fkdsl.language.parser import parse_around_mistakes, read_source
+from fkdsl.language.check.checker import Checked, FunctionInfo, check
+from fkdsl.language.check.constants import constant
+from fkdsl.language.lower.lower import lower
 from fkdsl.language.queries import Question, ask, declared
+from fkdsl.language.syntax.parser import parse_around_mistakes, read_source
 from fkdsl.machine.clock import Clock
 from fkdsl.machine.ops import Executable
 from fkdsl.machine.state import ProgramState

@@ -18,7 +18,7 @@ from fkdsl.inference.assess.uncertainty import Unknown
 from fkdsl.inference.result import Estimate, Result
 from fkdsl.ir.build import Environment
 from fkdsl.ir.pure import PureFunctions
-from fkdsl.language.checker import Checked
+from fkdsl.language.check.checker import Checked
 from fkdsl.language.queries import Question, lower_questions
 from fkdsl.values.values import show
 

@@ -30,9 +30,9 @@ from fkdsl.inference.search.exact import exact
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import subexpressions
 from fkdsl.ir.pure import PureFunctions
-from fkdsl.language import tree
-from fkdsl.language.constants import constant
-from fkdsl.language.figures import Expectation, Expectations, expectations
+from fkdsl.language.check.constants import constant
+from fkdsl.language.check.figures import Expectation, Expectations, expectations
+from fkdsl.language.syntax import tree
 from fkdsl.machine.state import ProgramState
 from fkdsl.models.table import TableModel
 from fkdsl.proposals.propose import Guides

@@ -10,7 +10,7 @@ instructions, never closures, and `verify` holds its result to the laws below.
 
 What a node reads and writes stands beside its fields, and nowhere else: a field that is a slot, or a tuple of slots,
 says READS, WRITES, CHANGES or BINDS; `contexts` says what running it does to the contexts that it is handed. The passes
-read that through `effects.py`, and tests/program/test_effects.py holds it to what the built op really does.
+read that through `effects.py`, and tests/ir/test_effects.py holds it to what the built op really does.
 
 Laws: every label that is jumped to stands exactly once; slots are in range; the last instruction does not fall off the
 end; Draw sites are unique in the program; a called function exists and is called with as many arguments as it has

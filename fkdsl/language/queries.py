@@ -13,14 +13,14 @@ from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.base.errors import ProgramError
 from fkdsl.base.spans import Source, Span
 from fkdsl.ir import nodes as ir
-from fkdsl.language import tree
-from fkdsl.language.check_queries import check_queries, quantile_of
-from fkdsl.language.check_report import Report
-from fkdsl.language.checker import MAX_FRAMES, Checked
-from fkdsl.language.lower import lower_functions
-from fkdsl.language.parser import parse_expression
-from fkdsl.language.scopes import World
-from fkdsl.language.tree_walk import deepest
+from fkdsl.language.check.checker import MAX_FRAMES, Checked
+from fkdsl.language.check.queries import check_queries, quantile_of
+from fkdsl.language.check.report import Report
+from fkdsl.language.check.scopes import World
+from fkdsl.language.lower.lower import lower_functions
+from fkdsl.language.syntax import tree
+from fkdsl.language.syntax.parser import parse_expression
+from fkdsl.language.syntax.tree_walk import deepest
 
 VALUE = "value"
 

@@ -10,7 +10,7 @@ Contexts are written as the ids of their tokens; what their model has cached of 
 Given the state that it came from, a state is written as what it adds to that one, so that a history of states is as
 long as what happened in it. Numbers are exact: integers as they are, floats by `float.hex`.
 
-Law: a state that is read back has the same key and the same future (tests/program/test_serialise.py).
+Law: a state that is read back has the same key and the same future (tests/machine/test_state_json.py).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ than 1e-15 is left. Probabilities are natural logarithms, -inf outside the suppo
 
 One rule says which parameters are refused (`BuiltinError`, FK402): those for which there is no such distribution, NaN
 and infinite ones among them; those that no float holds, or whose draws none would hold; and those with more than
-MAX_SUPPORT values to list. All others draw and weigh to rounding (tests/program/test_extreme_parameters.py). A number
+MAX_SUPPORT values to list. All others draw and weigh to rounding (tests/values/test_extreme_parameters.py). A number
 that is drawn is the nearest float, and a density at an end of the support is its limit, which may be inf.
 
 >>> bernoulli(0.25).log_prob(True) == math.log(0.25), [v for v, _ in uniform_int(1, 3).support()]

@@ -15,7 +15,7 @@ import pytest
 from fkdsl.base.diagnostics import Diagnostic, render_all
 from fkdsl.base.errors import ProgramError
 from fkdsl.base.spans import Source
-from fkdsl.language.checker import check_source
+from fkdsl.language.check.checker import check_source
 from fkdsl.language.codes import CODES
 
 SPEC = Path(__file__).parent / "spec"

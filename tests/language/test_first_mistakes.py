@@ -5,7 +5,7 @@ import pytest
 from fkdsl.base.diagnostics import render
 from fkdsl.base.errors import ProgramError
 from fkdsl.base.spans import Source
-from fkdsl.language.checker import check_source
+from fkdsl.language.check.checker import check_source
 
 BODY = 'program p() -> str:\n    lm = prompt("")\n    keys = ["a", "b"]\n    s ~ text(lm)\n    {}\n    return s\n'
 

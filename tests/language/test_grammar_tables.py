@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 from fkdsl.base.spans import Source
-from fkdsl.language import grammar_tables, parser
-from fkdsl.language.grammar_tables import TABLES, built, file_text, grammar_text, lalr, to_tables
+from fkdsl.language.syntax import grammar_tables, parser
+from fkdsl.language.syntax.grammar_tables import TABLES, built, file_text, grammar_text, lalr, to_tables
 
-ROOT = Path(grammar_tables.__file__).parent.parent
-SHIPPED = (ROOT / "language" / TABLES).read_text("utf-8")
+ROOT = Path(grammar_tables.__file__).parents[2]
+SHIPPED = (ROOT / "language/syntax" / TABLES).read_text("utf-8")
 TEXT = 'program p() -> str:\n    lm = prompt("a")\n    t ~ lm\n    return f"{t} {1 + 2}"\n'
 UNSAFE = {"pickle", "marshal", "shelve", "dill", "joblib", "cloudpickle", "runpy"}
 
 
 def test_the_tables_that_ship_are_those_of_the_grammar_by_the_installed_lark():
-    """After a change of grammar.lark: python -m fkdsl.language.grammar_tables"""
+    """After a change of grammar.lark: python -m fkdsl.language.syntax.grammar_tables"""
     assert file_text(grammar_text()) == SHIPPED
 
 

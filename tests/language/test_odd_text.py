@@ -5,7 +5,7 @@ import pytest
 import fkdsl
 from fkdsl.base.errors import ProgramError
 from fkdsl.base.spans import Source
-from fkdsl.language.parser import parse
+from fkdsl.language.syntax.parser import parse
 
 DRAW = 'program p() -> str:\n    lm = prompt("")\n    t ~ lm\n    return lm.text\n'
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from fkdsl.base.errors import CallError, ProgramError
 from fkdsl.base.spans import Source
-from fkdsl.language.checker import check_source
-from fkdsl.language.parser import parse, read_source
+from fkdsl.language.check.checker import check_source
+from fkdsl.language.syntax.parser import parse, read_source
 from fkdsl.testing import program_texts
 
 PROGRAMS = [p.read_text("utf-8") for p in sorted(Path("programs").glob("*.fk"))]

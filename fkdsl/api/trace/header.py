@@ -15,8 +15,8 @@ from fkdsl.base.files import read_file
 from fkdsl.base.spans import Source
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.methods import check_available, check_options
-from fkdsl.language import tree
-from fkdsl.language.tree_walk import walk
+from fkdsl.language.syntax import tree
+from fkdsl.language.syntax.tree_walk import walk
 from fkdsl.machine.state_json import read_value, write_value
 from fkdsl.models.interface import LanguageModel
 from fkdsl.values.values import show

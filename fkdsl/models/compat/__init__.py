@@ -9,7 +9,7 @@
 | quiet       | the bar of transformers' gguf reader                    | a bar is drawn                      |
 
 tests/models/test_compat.py tries each by itself. llguidance is used in fkdsl/engine/constraints/grammars.py alone, and
-lark's tables in fkdsl/language/grammar_tables.py, where their layers are.
+lark's tables in fkdsl/language/syntax/grammar_tables.py, where their layers are.
 """
 
 from fkdsl.base.errors import CallError

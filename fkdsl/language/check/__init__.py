@@ -1,0 +1,1 @@
+"""Syntax tree -> checked program, or every mistake in it."""

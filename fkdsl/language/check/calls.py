@@ -1,0 +1,281 @@
+"""The types of calls: who is called, with what, and what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fkdsl.language.check.advice import shown
+from fkdsl.language.check.context_operations import OPERATIONS
+from fkdsl.language.check.operators import is_distribution
+from fkdsl.language.check.report import did_you_mean, listed, plural
+from fkdsl.language.syntax import tree
+from fkdsl.values.signatures import REQUIRED, TABLE, Parameter
+from fkdsl.values.types import ANY, STR, Type, accepts
+from fkdsl.values.values import show
+
+if TYPE_CHECKING:
+    from fkdsl.language.check.expressions import Expressions
+
+OTHER_LANGUAGES = {
+    "print": "a program shows what it returns: `return ...`",
+    "append": "write `xs = xs + [x]`",
+    "map": "write a comprehension: `[f(x) for x in xs]`",
+    "filter": "write a comprehension: `[x for x in xs if ...]`",
+    "list": "write a list: `[...]`, or a comprehension",
+    "dict": 'write a record: `{"name": value}`',
+    "set": "use a list, and `x in xs`",
+    "bool": "compare: `x != 0`",
+    "sample": "draw by `x ~ d`",
+    "generate": "draw a text by `s ~ text(lm)`",
+    "flip": "write `x ~ bernoulli(0.5)`",
+    "gaussian": "write `normal(mean, sd)`",
+}
+"""What to write here for what other languages call otherwise."""
+
+
+class Calls:
+    """Checks the calls of one function, with the expression checker that it is a part of."""
+
+    def __init__(self, expressions: Expressions) -> None:
+        self.expressions = expressions
+        self.world, self.report = expressions.world, expressions.world.report
+        self.assigned = ""  # the variable that the call under way is the value of, for advice
+
+    # ------------------------------------------------------------ who is called
+
+    def value(self, call: tree.Call) -> Type:
+        """The type of a call in an expression, where no stochastic function may stand."""
+        name, target = call.function.name, self.assigned
+        self.assigned = ""
+        if self.is_stochastic(name):
+            self.stochastic_without_draw(call, target)
+        return self.result(call)
+
+    def is_stochastic(self, name: str) -> bool:
+        if name in self.world.functions:
+            return name in self.world.stochastic
+        return name in OPERATIONS and name not in self.world.externs and OPERATIONS[name].kind == "draw"
+
+    def stochastic_without_draw(self, call: tree.Call, target: str) -> None:
+        name, span = call.function.name, call.function.span
+        self.report.error(
+            "FK216", f"`{name}` is stochastic and is called without `~`", span, "draws or weighs",
+            f"write `{target} ~ {name}(...)`" if target else f"draw it in a line before: `x ~ {name}(...)`",
+        )  # fmt: skip
+
+    def result(self, call: tree.Call) -> Type:
+        """The type of a call's result, whether or not it is stochastic."""
+        name = call.function.name
+        world = self.world
+        if name in world.functions:
+            self.bind(call, _user_parameters(world.functions[name].params, world.params[name]))
+            return self.return_type(call)
+        if name in world.externs:
+            extern = world.externs[name]
+            self.bind(call, _user_parameters(extern.definition.params, extern.params))
+            return extern.returns
+        if name in OPERATIONS:
+            return self.operation(call)
+        if name in TABLE:
+            return self.built_in(call)
+        return self.unknown(call)
+
+    def return_type(self, call: tree.Call) -> Type:
+        name = call.function.name
+        if name in self.world.returns:
+            return self.world.returns[name]
+        self.report.error(
+            "FK230", f"`{name}` calls itself, so its type cannot be found", call.function.span, "called here",
+            f"declare what it returns: `def {name}(...) -> type:`",
+        )  # fmt: skip
+        return ANY
+
+    def operation(self, call: tree.Call) -> Type:
+        operation = OPERATIONS[call.function.name]
+        if operation.takes_model:
+            for k in call.keywords:
+                if k.name == "model":
+                    self.model_name(k)
+        self.bind(call, operation.params, skip=("model",) if operation.takes_model else ())
+        if call.function.name == "text":
+            self.stops(call)
+        return operation.returns
+
+    def stops(self, call: tree.Call) -> None:
+        """Reports a written list of stops with none in it, or with an empty one."""
+        named = [k.value for k in call.keywords if k.name == "until"]
+        for given in [*call.args[1:2], *named]:
+            if not isinstance(given, tree.ListExpr):
+                continue
+            if not given.items:
+                self.report.error(
+                    "FK252", "a text that ends at one of no stops", given.span, "an empty list",
+                    'leave `until` out, or write `until=""`: the text then ends at EOS or max_tokens',
+                )  # fmt: skip
+            for item in given.items:
+                if isinstance(item, tree.Literal) and item.value == "":
+                    self.report.error(
+                        "FK252", '`""` is no stop', item.span, "every text holds it", "leave it out of the list"
+                    )
+
+    def model_name(self, keyword: tree.Keyword) -> None:
+        """Checks `model=...`: a declared model's name, or a literal reference."""
+        match keyword.value:
+            case tree.Literal(value=str()):
+                pass
+            case tree.Name(name=name, span=span):
+                known = [m for m in self.world.models if m is not None]
+                if name not in known and name not in self.world.unreadable:
+                    otherwise = f"declare it: `model {name} = ...`" + (f"; there is {listed(known)}" if known else "")
+                    self.report.error(
+                        "FK224", f"unknown model `{name}`", span, "no such model", did_you_mean(name, known, otherwise)
+                    )
+            case other:
+                self.expressions.type_of(other)
+                self.report.error(
+                    "FK225", "`model=` takes the name of a declared model", other.span, "this is an expression",
+                    'write `model=judge` after declaring `model judge = "..."`',
+                )  # fmt: skip
+
+    def built_in(self, call: tree.Call) -> Type:
+        signature = TABLE[call.function.name]
+        given = self.bind(call, signature.params, signature.variadic)
+        if isinstance(signature.returns, Type):
+            return signature.returns
+        if given is None:
+            return ANY
+        result = signature.returns(given)
+        if isinstance(result, Type):
+            return result
+        self.report.error(
+            "FK210", f"`{call.function.name}`: {result}", call.span, "these arguments do not fit",
+            f"it is called as `{self.signature_text(call.function.name, signature.params, signature.variadic)}`",
+        )  # fmt: skip
+        return ANY
+
+    def unknown(self, call: tree.Call) -> Type:
+        """Reports a call of what is no function; its arguments are still checked."""
+        name, span = call.function.name, call.function.span
+        for argument in [*call.args, *(k.value for k in call.keywords)]:
+            self.expressions.type_of(argument)
+        if name in self.world.unreadable:
+            return ANY
+        if name in self.world.programs:
+            self.report.error(
+                "FK227", f"`{name}` is a program, and programs are run, not called", span, "a program",
+                "move its body into a `def`, and call that by `x ~ ...`",
+            )  # fmt: skip
+        elif name in self.expressions.scope.variables:
+            variable = self.expressions.scope.variables[name]
+            self.report.error(
+                "FK205", f"`{name}` is no function", span, f"a variable of type `{variable.type}`",
+                f"it is {variable}; only functions are called",
+            )  # fmt: skip
+        else:
+            known = [*self.world.functions, *self.world.externs, *OPERATIONS, *TABLE]
+            otherwise = OTHER_LANGUAGES.get(name, f"define it: `def {name}(...):`")
+            help = otherwise if name in OTHER_LANGUAGES else did_you_mean(name, known, otherwise)
+            self.report.error("FK204", f"unknown function `{name}`", span, "not defined here", help)
+        return ANY
+
+    # ---------------------------------------------------------------- arguments
+
+    def bind(
+        self, call: tree.Call, params: Sequence[Parameter], variadic: Type | None = None, skip: Sequence[str] = ()
+    ) -> list[Type] | None:
+        """The given arguments' types, in the parameters' order, or None after a mistake in their number or names."""
+        name, report = call.function.name, self.report
+        usage = f"it is called as `{self.signature_text(name, params, variadic, skip)}`"
+        bound: dict[str, Type] = {}
+        extra: list[Type] = []
+        sound = True
+        types = [self.expressions.type_of(argument) for argument in call.args]
+        if advice := swapped(call, types, params):
+            message = f"`{name}` takes its arguments in another order"
+            report.error("FK210", message, call.span, f"`{types[0]}` and `{types[1]}`", advice)
+            return None
+        for i, (argument, given) in enumerate(zip(call.args, types, strict=True)):
+            if i < len(params):
+                bound[params[i].name] = self.argument(name, params[i], argument, given)
+            elif variadic is not None:
+                extra.append(self.argument(name, Parameter(f"number {i + 1}", variadic), argument, given))
+            else:
+                if i == len(params):
+                    sound = False
+                    report.error(
+                        "FK208", f"`{name}` takes {plural(len(params), 'argument')}, but {len(call.args)} are given",
+                        argument.span, "one too many", usage,
+                    )  # fmt: skip
+        by_name = {p.name: p for p in params}
+        seen: set[str] = set()
+        for keyword in call.keywords:
+            if keyword.name in seen or keyword.name in bound:
+                sound = False
+                report.error(
+                    "FK207", f"argument `{keyword.name}` of `{name}` is given twice", keyword.span, "again here",
+                    "leave one of them out",
+                )  # fmt: skip
+            elif keyword.name in skip:
+                pass
+            elif keyword.name in by_name:
+                given = self.expressions.type_of(keyword.value)
+                bound[keyword.name] = self.argument(name, by_name[keyword.name], keyword.value, given)
+            else:
+                sound = False
+                self.expressions.type_of(keyword.value)
+                report.error(
+                    "FK206", f"`{name}` has no argument `{keyword.name}`", keyword.span, "unknown argument",
+                    did_you_mean(keyword.name, [*by_name, *skip], usage),
+                )  # fmt: skip
+            seen.add(keyword.name)
+        missing = [p.name for p in params if p.default is REQUIRED and p.name not in bound]
+        if missing and sound:
+            what = "its argument" if len(missing) == 1 else "its arguments"
+            report.error(
+                "FK209", f"`{name}` is called without {what} {listed(missing)}", call.span,
+                f"{plural(len(missing), 'argument')} missing", usage,
+            )  # fmt: skip
+        if missing or not sound:
+            return None
+        return [bound[p.name] for p in params if p.name in bound] + extra
+
+    def argument(self, function: str, parameter: Parameter, given: tree.Expr, held: Type) -> Type:
+        role = f"argument `{parameter.name}` of `{function}`"
+        found = self.expressions.fitted(given, held, parameter.type, role, "FK210")
+        if parameter.type == ANY and is_distribution(found) and function in TABLE:
+            self.expressions.mismatch(given, STR, found, role, "FK210")
+            return ANY
+        return found
+
+    def signature_text(
+        self, name: str, params: Sequence[Parameter], variadic: Type | None = None, skip: Sequence[str] = ()
+    ) -> str:
+        texts = []
+        for p in params:
+            text = p.name if p.type == ANY else f"{p.name}: {p.type}"
+            if isinstance(p.default, tree.Expr):
+                text += f" = {p.default.span.text}"
+            elif p.default is not REQUIRED:
+                text += f" = {p.default!r}" if isinstance(p.default, str) else f" = {show(p.default)}"
+            texts.append(text)
+        texts += ["..."] if variadic is not None else []
+        texts += [f"{s}=NAME" for s in skip]
+        return f"{name}({', '.join(texts)})"
+
+
+def swapped(call: tree.Call, types: Sequence[Type], params: Sequence[Parameter]) -> str:
+    """What to write where the first two arguments do not fit, and would the other way round; "" elsewhere."""
+    if len(types) < 2 or len(params) < 2 or ANY in (*types[:2], params[0].type):
+        return ""
+    (a, b), (x, y) = types[:2], (params[0].type, params[1].type)
+    if accepts(x, a) or not (accepts(x, b) and accepts(y, a)):
+        return ""
+    first, second, *rest = call.args
+    return f"write `{call.function.name}({', '.join(map(shown, (second, first, *rest)))})`"
+
+
+def _user_parameters(params: Sequence[tree.Param], types: Sequence[Type]) -> list[Parameter]:
+    return [
+        Parameter(p.name, t, REQUIRED if p.default is None else p.default) for p, t in zip(params, types, strict=True)
+    ]

@@ -1,0 +1,91 @@
+"""Constant patterns, schemas and grammars: what their libraries refuse is found here, before anything runs.
+
+    matches(s, "(ab")    valid_json(s, schema="person.json")    parses(s, grammar="list.lark")
+
+Files are looked for in the folder of the file that names them. What is no string literal is left to run time. The pass
+is over the whole tree, apart from the types, so that the libraries have the whole stack for what is nested deep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from fkdsl.base.folders import Folder
+from fkdsl.language.check.imports import File
+from fkdsl.language.check.report import Report
+from fkdsl.language.syntax import tree
+from fkdsl.language.syntax.tree_walk import walk
+from fkdsl.values.library.patterns import HELP, pattern_mistake
+from fkdsl.values.library.places import DEMANDS
+from fkdsl.values.library.schemas import grammar_mistake, schema_mistake, unsatisfiable
+from fkdsl.values.library.structured import grammar_text, no_grammar, no_schema, schema_text
+from fkdsl.values.signatures import TABLE, BuiltinError
+
+
+def check_constraints(report: Report, files: Iterable[File], main: Folder) -> None:
+    """Reports each constant that is no pattern, schema or grammar."""
+    for file in files:
+        folder = main.beside(file.folder or Path())
+        for node in walk(*file.module.declarations):
+            if not isinstance(node, tree.Call):
+                continue
+            match node.function.name:
+                case "matches":
+                    _check_pattern(report, _given(node, "pattern"))
+                case "valid_json":
+                    _check_schema(report, _given(node, "schema"), folder)
+                case "parses":
+                    _check_grammar(report, _given(node, "grammar"), folder)
+
+
+def _given(call: tree.Call, name: str) -> tree.Literal | None:
+    """The string literal that a call gives for a parameter, by position or by name."""
+    position = [p.name for p in TABLE[call.function.name].params].index(name)
+    by_name = next((k.value for k in call.keywords if k.name == name), None)
+    given = call.args[position] if position < len(call.args) else by_name
+    return given if isinstance(given, tree.Literal) and isinstance(given.value, str) else None
+
+
+def _check_pattern(report: Report, given: tree.Literal | None) -> None:
+    mistake = pattern_mistake(str(given.value)) if given is not None else ""
+    if given is not None and mistake:
+        report.error("FK240", f"not a pattern: {mistake}", given.span, "refused by `regex`", HELP)
+
+
+def _check_schema(report: Report, given: tree.Literal | None, folder: Folder) -> None:
+    if given is None or not given.value:
+        return
+    schema = str(given.value)
+    try:
+        text = schema_text(folder, schema)
+    except BuiltinError as error:
+        report.error("FK243", error.message, given.span, "not read", error.help)
+        return
+    mistake = schema_mistake(text)
+    if mistake:
+        refused = no_schema(schema, mistake)
+        report.error("FK241", refused.message, given.span, "not a schema", refused.help)
+        return
+    nothing = unsatisfiable(text)
+    if nothing:
+        said = nothing if text == schema or schema.endswith(".json") else DEMANDS
+        report.error(
+            "FK244", f"no JSON fits this schema: {said}", given.span, "nothing satisfies it",
+            "loosen one of the demands that exclude each other",
+        )  # fmt: skip
+
+
+def _check_grammar(report: Report, given: tree.Literal | None, folder: Folder) -> None:
+    if given is None:
+        return
+    grammar = str(given.value)
+    try:
+        text = grammar_text(folder, grammar)
+    except BuiltinError as error:
+        report.error("FK243", error.message, given.span, "not read", error.help)
+        return
+    mistake = grammar_mistake(text)
+    if mistake:
+        refused = no_grammar(grammar, mistake, text)
+        report.error("FK242", refused.message, given.span, "not a grammar", refused.help)

@@ -1,0 +1,83 @@
+"""A warning for text that a context is given and that ends in a space, where the model's tokens bring their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from fkdsl.language.check.scopes import World
+from fkdsl.language.syntax import tree
+from fkdsl.language.syntax.tree_walk import walk
+from fkdsl.values.types import CONTEXT
+
+MAKERS = ("prompt", "chat")
+SPACES = (" ", "\t")
+OF_BYTES = ("byte", "byt5", "blt")
+"""What is in the names of models over bytes."""
+
+
+@dataclass(frozen=True)
+class Spaces:
+    """Looks at one function of a file."""
+
+    world: World
+
+    def check(self, body: Sequence[tree.Stmt]) -> None:
+        contexts: dict[str, list[str]] = {}  # each variable's models
+        for node in walk(*body):
+            match node:
+                case tree.Assign(targets=(target,), value=tree.Call() as call) if call.function.name in MAKERS:
+                    contexts.setdefault(target.name, []).append(self.model(call))
+        for node in walk(*body):
+            match node:
+                case tree.Call(function=tree.Name(name="prompt")):
+                    texts = [*node.args[:1], *(k.value for k in node.keywords if k.name == "text")]
+                    self.text(texts, [self.model(node)], "a prompt")
+                case tree.AugAssign(op="+", target=target) if self.world.types.get(id(target)) == CONTEXT:
+                    self.text([node.value], contexts.get(target.name) or self.declared(), "`+=`")
+
+    def text(self, texts: Iterable[tree.Expr], models: Iterable[str], what: str) -> None:
+        found = list(models)
+        if not found or not all(map(self.over_tokens, found)):
+            return
+        for end in map(last_part, texts):
+            if isinstance(end, tree.Literal | tree.FString) and ends_in_space(end):
+                self.world.report.warning(
+                    "FK503", f"the text of {what} ends in a space", end.span,
+                    "most tokens begin with the space before a word, so hardly one that fits follows a space",
+                    "leave the space out: the next token brings it; or take the model as `bytes(...)`",
+                )  # fmt: skip
+
+    def declared(self) -> list[str]:
+        return [name or "" for name in self.world.models]
+
+    def model(self, call: tree.Call) -> str:
+        """A declared model's name, a reference, or "" for the default."""
+        for k in call.keywords:
+            match k.name, k.value:
+                case "model", tree.Name(name=name) | tree.Literal(value=str(name)):
+                    return name
+        return ""
+
+    def over_tokens(self, name: str) -> bool:
+        """Whether a model has tokens of several characters, as far as its name says."""
+        models = self.world.models
+        only = next(iter(models.values())) if len(models) == 1 else None
+        declared = models.get(name or None) or (only if not name else None)
+        if declared is not None and declared.reference is None:
+            return False  # a table, or a view over bytes
+        reference = name if declared is None else declared.reference or ""
+        of_bytes = reference in ("", "tiny") or reference.endswith(".safetensors")
+        return not of_bytes and not any(part in reference.lower() for part in OF_BYTES)
+
+
+def last_part(e: tree.Expr) -> tree.Expr:
+    """What a text that is put together ends in."""
+    while isinstance(e, tree.Binary) and e.op == "+":
+        e = e.right
+    return e
+
+
+def ends_in_space(e: tree.Literal | tree.FString) -> bool:
+    end = e.value if isinstance(e, tree.Literal) else e.parts[-1] if e.parts else ""
+    return isinstance(end, str) and end.endswith(SPACES)

@@ -1,0 +1,252 @@
+"""The types of statements: each variable's, from where it is first set, and a function's return type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fkdsl.base.errors import InternalError
+from fkdsl.language.check.context_operations import OPERATIONS
+from fkdsl.language.check.expressions import Expressions
+from fkdsl.language.check.operators import Misfit, binary_type, drawn_type, is_token_distribution, merged
+from fkdsl.language.check.report import a
+from fkdsl.language.check.scopes import Scope, Variable, World
+from fkdsl.language.syntax import tree
+from fkdsl.language.syntax.tree_walk import evaluated, reads, statements, targets, walk
+from fkdsl.values.signatures import TABLE
+from fkdsl.values.types import CONTEXT, FLOAT, INT, NONE, STR, TOKEN, Dist, List, Type, accepts
+
+
+class Body:
+    """Checks the statements of one def or program; `check` gives its return type."""
+
+    def __init__(self, world: World, definition: tree.FunctionDef) -> None:
+        self.world, self.report, self.definition = world, world.report, definition
+        self.scope = Scope()
+        self.expressions = Expressions(world, self.scope)
+        self.returned: Type | None = None
+        self.returned_line = 0
+        self.latents: list[tuple[tree.Name, Type]] = []
+
+    def check(self) -> Type:
+        """Reports every mistake of types in the body. The declared return type, or the one that its returns have."""
+        d = self.definition
+        for p, t in zip(d.params, self.world.params[d.name], strict=True):
+            self.scope.variables.setdefault(p.name, Variable(p.name, t, p.span, "a parameter"))
+        self.scope.all_names = frozenset(n.name for s in statements(d.body) for n in targets(s))
+        self.block(d.body)
+        self.unused_latents()
+        return d.returns or self.returned or NONE
+
+    def block(self, body: Iterable[tree.Stmt]) -> None:
+        for s in body:
+            self.statement(s)
+
+    def statement(self, s: tree.Stmt) -> None:
+        x = self.expressions
+        match s:
+            case tree.Assign():
+                self.assign(s)
+            case tree.AugAssign():
+                self.augmented(s)
+            case tree.Draw(target=target, value=value):
+                self.bind(target, self.drawn(target, value), "drawn")
+            case tree.Observe():
+                self.observe(s)
+            case tree.Condition(test=test):
+                self.condition(test)
+            case tree.Factor(value=value):
+                x.expect(value, FLOAT, "a factor, in nats")
+            case tree.If(test=test, then=then, other=other):
+                x.truth(test, "the test of `if`")
+                self.block(then)
+                self.block(other)
+            case tree.While(test=test, body=body):
+                x.truth(test, "the test of `while`")
+                self.block(body)
+            case tree.For(targets=names, iterable=iterable, body=body):
+                items = x.unpacked(x.item_type(iterable), names, iterable)
+                for name, item in zip(names, items, strict=True):
+                    self.bind(name, item, "a loop variable")
+                self.block(body)
+            case tree.Return():
+                self.returns(s)
+            case tree.ExprStmt(value=value):
+                self.bare(value)
+            case tree.Checkpoint() | tree.Pass() | tree.Break() | tree.Continue():
+                pass
+            case _:
+                raise InternalError(f"no check for {type(s).__name__}")
+
+    # -------------------------------------------------------------- assignment
+
+    def assign(self, s: tree.Assign) -> None:
+        x = self.expressions
+        if s.annotation is not None:
+            x.expect(s.value, s.annotation, f"the value of `{s.targets[0].name}`")
+            for target in s.targets:
+                self.bind(target, s.annotation, "set", declared=True)
+            return
+        x.calls.assigned = s.targets[0].name if isinstance(s.value, tree.Call) else ""
+        match s.value:
+            case tree.ListExpr(items=items) if len(s.targets) > 1 and len(items) == len(s.targets):
+                found = tuple(x.type_of(i) for i in items)
+            case _:
+                found = x.unpacked(x.type_of(s.value), s.targets, s.value)
+        for target, t in zip(s.targets, found, strict=True):
+            self.bind(target, t, "set")
+
+    def bind(self, target: tree.Name, new: Type, how: str, declared: bool = False) -> None:
+        """Sets a variable: the first time gives it its type, later ones must fit it. `_` takes anything."""
+        known = self.scope.variables.get(target.name)
+        if known is None or target.name == "_":
+            self.scope.variables[target.name] = Variable(target.name, new, target.span, how)
+            return
+        if (declared and new != known.type) or not accepts(known.type, new):
+            self.type_changes(target, known, new)
+        elif isinstance(known.type, List) and known.type != new:
+            # A list that began as [] gets its items' type from the first that it is given.
+            self.scope.variables[target.name] = Variable(
+                known.name, merged(known.type, new) or known.type, known.span, known.how
+            )
+
+    def type_changes(self, target: tree.Name, known: Variable, new: Type) -> None:
+        line = known.span.line
+        help = "give the new value a name of its own"
+        if known.type == INT and new == FLOAT:
+            help = f"make it a float in line {line}, such as `{target.name} = 0.0`"
+        elif known.type == NONE:
+            help = f"start it at a value of type `{new}` in line {line}"
+        elif isinstance(known.type, Dist) and accepts(known.type.item, new):
+            help = f"did you mean `~` for `=` in line {line}? `=` names the distribution, `~` draws from it"
+        self.report.error(
+            "FK214", f"`{target.name}` is `{known.type}` and cannot become `{new}`", target.span, f"set to `{new}`",
+            help, notes=(f"`{target.name}` is {known}",),
+        )  # fmt: skip
+
+    def augmented(self, s: tree.AugAssign) -> None:
+        x = self.expressions
+        held = x.type_of(s.target)
+        if held == CONTEXT and s.op == "+":
+            x.expect(s.value, STR, f"what `{s.target.name}` is extended by")
+            return
+        given = x.type_of(s.value)
+        result = binary_type(s.op, held, given)
+        if isinstance(result, Misfit):
+            self.report.error("FK211", result.message, s.span, f"`{held}` {s.op}= `{given}`", result.help)
+        elif s.target.name in self.scope.variables:
+            self.bind(s.target, result, "set")
+
+    # ------------------------------------------------------------ the four words
+
+    def drawn(self, target: tree.Name, value: tree.Expr) -> Type:
+        """The type of a draw from `value`, which is a distribution or a call of a stochastic function."""
+        x = self.expressions
+        if isinstance(value, tree.Call) and x.calls.is_stochastic(value.function.name):
+            return x.calls.result(value)
+        found = x.type_of(value)
+        item = drawn_type(found)
+        if item is None:
+            if isinstance(value, tree.Call) and value.function.name in self.world.functions:
+                name = value.function.name
+                self.report.error(
+                    "FK217", f"`{name}` draws nothing: it gives {a(found)}", value.span, "a call of a pure function",
+                    f"write `{target.name} = {name}(...)`",
+                )  # fmt: skip
+            else:
+                self.report.error(
+                    "FK215", f"`~` needs a distribution, not {a(found)}", value.span, f"this is `{found}`",
+                    f"write `{target.name} = ...` to set it, or draw: `{target.name} ~ lm`, `~ bernoulli(0.5)`",
+                )  # fmt: skip
+            return found
+        if not is_token_distribution(found) and not self.appends(value):
+            self.latents.append((target, found))
+        return item
+
+    def appends(self, value: tree.Expr) -> bool:
+        """Whether drawing from the expression extends a context, which is use enough of it."""
+        if not isinstance(value, tree.Call):
+            return any(self.world.types.get(id(node)) == CONTEXT for node in walk(value))
+        operation = OPERATIONS.get(value.function.name)
+        return operation is not None and operation.appends
+
+    def observe(self, s: tree.Observe) -> None:
+        x = self.expressions
+        if isinstance(s.distribution, tree.Call) and x.calls.is_stochastic(s.distribution.function.name):
+            name = s.distribution.function.name
+            x.type_of(s.value)
+            x.calls.result(s.distribution)
+            self.report.error(
+                "FK231", f"`observe` needs a distribution, and `{name}` is a stochastic function", s.distribution.span,
+                "its probabilities are not known",
+                "observe inside it what it draws from; or draw, and `condition x == ...`",
+            )  # fmt: skip
+            return
+        found = x.type_of(s.distribution)
+        item = drawn_type(found)
+        if item is None:
+            x.type_of(s.value)
+            self.report.error(
+                "FK215", f"`observe ... ~` needs a distribution, not {a(found)}", s.distribution.span,
+                f"this is `{found}`", "write `condition ... == ...`, or observe from `normal(mean, sd)`, `lm`, ...",
+            )  # fmt: skip
+            return
+        x.expect(s.value, STR if item == TOKEN else item, "the observed value")
+
+    def condition(self, test: tree.Expr) -> None:
+        self.expressions.truth(test, "a condition")
+        match test:
+            case tree.Literal(value=bool(value)):
+                effect = "changes nothing" if value else "kills every particle"
+                self.report.warning("FK312", f"this condition {effect}", test.span, "always the same", "test a value")
+
+    # -------------------------------------------------------------------- others
+
+    def returns(self, s: tree.Return) -> None:
+        declared = self.definition.returns
+        x = self.expressions
+        if declared is not None and s.value is not None:
+            self.returned = x.expect(s.value, declared, f"the value of `{self.definition.name}`")
+            return
+        found = NONE if s.value is None else x.type_of(s.value)
+        place = s.span if s.value is None else s.value.span
+        if declared is not None:
+            self.report.error(
+                "FK304", f"`{self.definition.name}` gives {a(declared)}, but nothing is returned here", place,
+                "no value", "write `return ...` with its value",
+            )  # fmt: skip
+            return
+        if self.returned is None:
+            self.returned, self.returned_line = found, s.span.line
+            return
+        both = merged(self.returned, found)
+        if both is None:
+            self.report.error(
+                "FK304", f"`{self.definition.name}` returns `{found}` here, but `{self.returned}` in line "
+                f"{self.returned_line}", place, f"this is `{found}`", "return values of one type",
+            )  # fmt: skip
+        else:
+            self.returned = both
+
+    def bare(self, value: tree.Expr) -> None:
+        """An expression as a statement: only a call of a def or extern can have an effect."""
+        self.expressions.type_of(value)
+        match value:
+            case tree.Call(function=function) if function.name in OPERATIONS or function.name in TABLE:
+                pass
+            case tree.Call():
+                return
+        if isinstance(value, tree.Call) and self.expressions.calls.is_stochastic(value.function.name):
+            return
+        help = "write `x = ...` to keep its value, or remove it"
+        if isinstance(value, tree.Compare):
+            help = "write `condition ...` to demand it, or `x = ...` to set a variable"
+        self.report.warning("FK313", "this has no effect", value.span, "its value is not used", help)
+
+    def unused_latents(self) -> None:
+        read = {n.name for s in statements(self.definition.body) for e in evaluated(s) for n in reads(e)}
+        for target, _ in self.latents:
+            if target.name not in read and not target.name.startswith("_"):
+                self.report.warning(
+                    "FK311", f"`{target.name}` is drawn and never used", target.span, "never read",
+                    f"remove the draw, or call it `_{target.name}`",
+                )  # fmt: skip

@@ -1,0 +1,1 @@
+""".fk text -> tokens -> parse tree -> syntax tree."""
