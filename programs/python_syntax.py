@@ -21,7 +21,9 @@ def parses_as_python(s: str) -> bool:
 def may_become_python(s: str) -> bool:
     """Whether some Python expression begins with a text. False of no such beginning that has no backslash; true of a
     few texts that are none."""
-    return any(_is_unfinished("(", s + rest) and _is_unfinished("_[", s + rest) for rest in _rests(s))
+    return any(
+        _is_unfinished("(", s + rest) and _is_unfinished("_[", s + rest) for rest in _rests(s)
+    )
 
 
 def _rests(s: str) -> list[str]:
@@ -29,7 +31,9 @@ def _rests(s: str) -> list[str]:
     "in" may become "int"."""
     word = re.search(r"\w*$", s)[0]
     numbers = ["0"] if word[:1].isdigit() else []
-    words = [w[len(word) :] for w in WORDS if word and w.startswith(word)] + ["_"] * keyword.iskeyword(word)
+    words = [w[len(word) :] for w in WORDS if word and w.startswith(word)] + [
+        "_"
+    ] * keyword.iskeyword(word)
     texts = [mark for mark in ("'", '"') if mark in s]
     marks = {"!": ["="], ":": ["="], "*": ["*"], ".": [".", ".."]}
     return ["", *numbers, *words, *texts, *marks.get(s[-1:], [])]

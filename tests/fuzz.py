@@ -1,15 +1,17 @@
-"""Hostile input, drawn at random, against the whole command line: `python tests/fuzz.py --seconds 60`.
+"""Hostile input, drawn at random, against the whole command line: `python tests/fuzz.py --seconds
+60`.
 
-Each case is a call of `fkdsl` with files of its own. It may end with any answer or with a clear error; it is a failure
-if it ends in status 70 or an exception, prints a traceback, a control character or JSON that is none, takes longer than
-BOUND or more than MEMORY. What fails is kept in a folder with a line that repeats it, and the exit status is 1.
+Each case is a call of `fkdsl` with files of its own. It may end with any answer or with a clear
+error; it is a failure if it ends in status 70 or an exception, prints a traceback, a control
+character or JSON that is none, takes longer than BOUND or more than MEMORY. What fails is kept in a
+folder with a line that repeats it, and the exit status is 1.
 
     python tests/fuzz.py --seconds 3600              all kinds in turn, for an hour
     python tests/fuzz.py --seconds 60 --only traces  one kind
     python tests/fuzz.py --case sources:0:17         one case again: kind, seed, number
 
-Cases run one after another in a worker process a kind, which this process watches, and replaces when it has to end a
-case.
+Cases run one after another in a worker process a kind, which this process watches, and replaces
+when it has to end a case.
 """
 
 from __future__ import annotations
@@ -43,13 +45,16 @@ KINDS: dict[str, Callable[[random.Random, Path], list[str]]] = {
     "traces": traces.case,
     "folders": folders.case,
 }
-"""A kind's function writes the files of a case into a folder and returns the arguments of `fkdsl`."""
+"""A kind's function writes the files of a case into a folder and returns the arguments of
+`fkdsl`."""
 TIMEOUT, BOUND = 2.0, 20.0
-"""Seconds that commands which take --timeout are given, and CPU seconds of its process after which a case hangs."""
+"""Seconds that commands which take --timeout are given, and CPU seconds of its process after which
+a case hangs."""
 STARTING = 90.0
 """CPU seconds that a worker may take to import the libraries before its first case."""
 BUSY = 6.0
-"""How many times as long the same may take by the clock on the wall, on a machine that does other work besides."""
+"""How many times as long the same may take by the clock on the wall, on a machine that does other
+work besides."""
 MEMORY = 2 << 30
 """Resident bytes of a worker beyond which a case has taken too much."""
 CASES = 300
@@ -123,7 +128,8 @@ def not_json(name: str) -> None:
 
 
 def work(kind: str, seed: int, first: int, folder: Path) -> None:
-    """Runs cases from `first` on and says on standard output when each begins and what it came to, a JSON line each."""
+    """Runs cases from `first` on and says on standard output when each begins and what it came to,
+    a JSON line each."""
     if kind == "folders":
         prepare()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -136,7 +142,8 @@ def work(kind: str, seed: int, first: int, folder: Path) -> None:
 
 
 def prepare() -> None:
-    """Imports the libraries that load models, so that no case takes the time for it, and makes the model."""
+    """Imports the libraries that load models, so that no case takes the time for it, and makes the
+    model."""
     import transformers
 
     assert transformers.AutoModelForCausalLM  # it is imported where it is first named
@@ -158,7 +165,9 @@ def resident(pid: int) -> int:
         text = Path(f"/proc/{pid}/status").read_text("ascii", "replace")
     except OSError:
         return 0
-    return next((int(line.split()[1]) << 10 for line in text.splitlines() if line.startswith("VmRSS:")), 0)
+    return next(
+        (int(line.split()[1]) << 10 for line in text.splitlines() if line.startswith("VmRSS:")), 0
+    )
 
 
 class Worker:
@@ -166,11 +175,27 @@ class Worker:
 
     def __init__(self, kind: str, seed: int, first: int, folder: Path) -> None:
         self.kind, self.next = kind, first
-        command = [sys.executable, __file__, "--work", f"{kind}:{seed}:{first}", "--keep", str(folder)]
+        command = [
+            sys.executable,
+            __file__,
+            "--work",
+            f"{kind}:{seed}:{first}",
+            "--keep",
+            str(folder),
+        ]
         # A model hub is never asked: a name that is no file is then an error at once.
-        env = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "FKDSL_CACHE": str(folder / "cache")}
+        env = {
+            **os.environ,
+            "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1",
+            "FKDSL_CACHE": str(folder / "cache"),
+        }
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, env=env
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+            env=env,
         )
         assert self.process.stdout is not None
         self.selector = selectors.DefaultSelector()
@@ -246,11 +271,17 @@ def say(case: Case, wrong: object, folder: Path) -> bool:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", action="append", choices=list(KINDS), help="kinds of cases (default: all)")
-    parser.add_argument("--keep", type=Path, help="folder for the files of the cases (default: a new one)")
+    parser.add_argument(
+        "--only", action="append", choices=list(KINDS), help="kinds of cases (default: all)"
+    )
+    parser.add_argument(
+        "--keep", type=Path, help="folder for the files of the cases (default: a new one)"
+    )
     parser.add_argument("--case", help="run this one case here, and say what is wrong")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     args = parser.parse_args()

@@ -1,4 +1,5 @@
-"""A minute of the fuzz command finds nothing (`python tests/fuzz.py`); the rest of its time is for an evening."""
+"""A minute of the fuzz command finds nothing (`python tests/fuzz.py`); the rest of its time is for
+an evening."""
 
 import subprocess
 import sys

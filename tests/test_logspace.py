@@ -1,4 +1,5 @@
-"""Probabilities live in log space: no bare exp or log of one, and programs whose masses no float holds have answers."""
+"""Probabilities live in log space: no bare exp or log of one, and programs whose masses no float
+holds have answers."""
 
 import ast
 import math
@@ -42,12 +43,24 @@ ALLOWED = {
 """Files that may take exp or log of more than what is visibly safe, and what of."""
 
 
-COUNTS = ("N", "N - k", "N - len(det)", "R", "K_i", "s", "trials", "islands", "old.T", "new.T", "2.0 * math.pi")
+COUNTS = (
+    "N",
+    "N - k",
+    "N - len(det)",
+    "R",
+    "K_i",
+    "s",
+    "trials",
+    "islands",
+    "old.T",
+    "new.T",
+    "2.0 * math.pi",
+)
 
 
 def visibly_safe(call, parents):
-    """exp of a difference or a minimum; log of a constant, a length or another count; either behind a test in the same
-    expression."""
+    """exp of a difference or a minimum; log of a constant, a length or another count; either behind
+    a test in the same expression."""
     argument, kind = call.args[0], call.func.attr
     if kind == "exp" and isinstance(argument, ast.BinOp) and isinstance(argument.op, ast.Sub):
         return True
@@ -58,7 +71,9 @@ def visibly_safe(call, parents):
         return True
     guard = parents.get(call)
     while guard is not None and not isinstance(guard, ast.stmt):
-        if isinstance(guard, ast.IfExp) and any(isinstance(n, ast.Compare) for n in ast.walk(guard.test)):
+        if isinstance(guard, ast.IfExp) and any(
+            isinstance(n, ast.Compare) for n in ast.walk(guard.test)
+        ):
             return True
         guard = parents.get(guard)
     return False
@@ -103,7 +118,12 @@ def test_a_bare_exponential_is_found(tmp_path):
 
 
 def test_linear_of_what_no_float_holds_is_infinite():
-    assert (linear(800.0), linear(-800.0), linear(-math.inf), linear(0.0)) == (math.inf, 0.0, 0.0, 1.0)
+    assert (linear(800.0), linear(-800.0), linear(-math.inf), linear(0.0)) == (
+        math.inf,
+        0.0,
+        0.0,
+        1.0,
+    )
 
 
 def test_many_decisions_have_a_finite_log_probability():
@@ -163,7 +183,9 @@ def test_a_wrong_method_is_found_where_no_float_holds_z(monkeypatch):
 
 def test_weights_beyond_floats_are_a_mistake_with_its_line():
     for factor in ("1e308", "10 ** 400", "1e308 * 10.0"):
-        program = parse(f"program p() -> int:\n    _x ~ bernoulli(0.5)\n    factor {factor}\n    return 1\n")
+        program = parse(
+            f"program p() -> int:\n    _x ~ bernoulli(0.5)\n    factor {factor}\n    return 1\n"
+        )
         with pytest.raises(ProgramError, match=r"FK410(.|\n)*:3:"):
             program.run(method="smc", particles=2)
 
@@ -177,7 +199,9 @@ program p() -> int:
 """)
     result = program.exact()
     assert result.log_z == pytest.approx(math.log(1.5))
-    assert {a.value: a.probability for a in result.posterior} == pytest.approx({2: 1 / 6, 3: 1 / 3, 4: 1 / 2})
+    assert {a.value: a.probability for a in result.posterior} == pytest.approx(
+        {2: 1 / 6, 3: 1 / 3, 4: 1 / 2}
+    )
 
 
 def test_a_logarithm_of_a_step_of_many_draws_is_no_logarithm_of_zero():

@@ -1,4 +1,5 @@
-"""Layer 7: fkdsl from Python. The names here, and those of fkdsl.api.compare, are what `import fkdsl` offers."""
+"""Layer 7: fkdsl from Python. The names here, and those of fkdsl.api.compare, are what `import
+fkdsl` offers."""
 
 from fkdsl.api.program import Program, load, parse, run
 

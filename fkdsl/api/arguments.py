@@ -12,11 +12,16 @@ from fkdsl.values.types import BOOL, FLOAT, INT, STR, List, Type
 
 
 def check_argument(info: FunctionInfo, name: str, value: Any) -> Any:
-    """A parameter's value as the language has it. Raises CallError if the program has no such parameter or type."""
+    """A parameter's value as the language has it. Raises CallError if the program has no such
+    parameter or type."""
     names = [p.name for p in info.definition.params]
     if name not in names:
         near = near_name(name, names)
-        help = f"did you mean `{near}`?" if near else f"its parameters are: {', '.join(names) or 'none'}"
+        help = (
+            f"did you mean `{near}`?"
+            if near
+            else f"its parameters are: {', '.join(names) or 'none'}"
+        )
         raise CallError(f"`{info.definition.name}` has no parameter `{name}`", help)
     return _of_type(name, value, info.params[names.index(name)])
 
@@ -29,10 +34,14 @@ def _of_type(name: str, value: Any, wanted: Type) -> Any:
             return value
         case _ if wanted == INT and isinstance(value, int) and not isinstance(value, bool):
             return value
-        case _ if wanted == FLOAT and isinstance(value, int | float) and not isinstance(value, bool):
+        case _ if (
+            wanted == FLOAT and isinstance(value, int | float) and not isinstance(value, bool)
+        ):
             return float(value)
         case _ if wanted == STR and isinstance(value, str):
             if first_surrogate(value) is not None:
-                raise CallError(f"the parameter `{name}` is no text in UTF-8: {value!r}", "give it as UTF-8")
+                raise CallError(
+                    f"the parameter `{name}` is no text in UTF-8: {value!r}", "give it as UTF-8"
+                )
             return value
     raise CallError(f"the parameter `{name}` is a {wanted}, not {value!r}", f"give it as {wanted}")

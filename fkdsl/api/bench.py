@@ -1,4 +1,5 @@
-"""Runs that can be compared: each from empty caches, on models that are loaded once, with what it took."""
+"""Runs that can be compared: each from empty caches, on models that are loaded once, with what it
+took."""
 
 from __future__ import annotations
 
@@ -14,12 +15,14 @@ from fkdsl.base.errors import FkdslError, PopulationDied
 from fkdsl.inference.result import Result
 
 Watch = Callable[[str, Any, int], None]
-"""Called after every step of every run and pilot with what is run, the Step or Level, and the run's tokens so far."""
+"""Called after every step of every run and pilot with what is run, the Step or Level, and the run's
+tokens so far."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """result: None where it ended without one, `error` says how. population: of the last step, dead ones included."""
+    """result: None where it ended without one, `error` says how. population: of the last step, dead
+    ones included."""
 
     result: Result | None
     error: FkdslError | None
@@ -63,7 +66,12 @@ class Bench:
         result, failure = None, None
         try:
             result = self.program.run(
-                method, engines=engines, seed=seed, max_steps=self.max_steps, observer=observe, **options
+                method,
+                engines=engines,
+                seed=seed,
+                max_steps=self.max_steps,
+                observer=observe,
+                **options,
             )
         except tolerated as error:
             failure = error

@@ -1,7 +1,8 @@
 """Blame for a run of a program: its account as lines, and the lines that cannot hold together.
 
-Where a particle has lived through every line nothing contradicts anything. Where all have died, programs with some of
-the lines left out are searched for one outcome of positive weight (inference.support), within a few seconds.
+Where a particle has lived through every line nothing contradicts anything. Where all have died,
+programs with some of the lines left out are searched for one outcome of positive weight
+(inference.support), within a few seconds.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ class Watch:
 
     @contextmanager
     def deaths(self, engines: Mapping[str, CachedTransformer]) -> Iterator[None]:
-        """A run within it that dies has its blame, and its report names the lines that contradict each other."""
+        """A run within it that dies has its blame, and its report names the lines that contradict
+        each other."""
         began = time.monotonic()
         try:
             yield
@@ -82,8 +84,11 @@ class Watch:
         return Blame(made, tuple(found), total, model, other)
 
     def _never_together(self) -> tuple[Conflict, ...]:
-        """The one or two lines that killed every particle, if none of them came past all of them."""
-        places = tuple(sorted(frozenset().union(*self.account.killers), key=lambda s: (s.source.name, s.start)))
+        """The one or two lines that killed every particle, if none of them came past all of
+        them."""
+        places = tuple(
+            sorted(frozenset().union(*self.account.killers), key=lambda s: (s.source.name, s.start))
+        )
         if not self.sampled or not 1 <= len(places) <= 2 or self.account.together(places):
             return ()
         return (Conflict(places, "run"),)
@@ -98,7 +103,9 @@ def with_conflicts(died: PopulationDied, found: Sequence[Conflict]) -> Populatio
     if found[0].certain:
         advice = "loosen one of these lines, or leave it out"
     details = {**died.details, "conflicts": [conflict_json(c) for c in found]}
-    return PopulationDied("\n".join([report, *(f"  {line}" for line in told)]) + arrow + advice, details)
+    return PopulationDied(
+        "\n".join([report, *(f"  {line}" for line in told)]) + arrow + advice, details
+    )
 
 
 def conflict_text(conflict: Conflict) -> list[str]:
@@ -125,10 +132,14 @@ def conflict_json(conflict: Conflict) -> dict[str, Any]:
 
 
 def conflicts(
-    program: Program, engines: Mapping[str, CachedTransformer], first: Sequence[Span] = (), seconds: float = SECONDS
+    program: Program,
+    engines: Mapping[str, CachedTransformer],
+    first: Sequence[Span] = (),
+    seconds: float = SECONDS,
 ) -> tuple[Conflict, ...]:
-    """Lines that certainly cannot hold: each that cannot alone, each pair of others that cannot together, and where all
-    lines cannot but no pair is to blame, a smallest set of them. first: the lines to begin with."""
+    """Lines that certainly cannot hold: each that cannot alone, each pair of others that cannot
+    together, and where all lines cannot but no pair is to blame, a smallest set of them. first: the
+    lines to begin with."""
     with until(Deadline(seconds + AT_ONCE)):
         try:
             return _conflicts(_Search(program, engines, time.monotonic() + seconds), first)
@@ -137,7 +148,10 @@ def conflicts(
 
 
 def _conflicts(search: _Search, first: Sequence[Span]) -> tuple[Conflict, ...]:
-    places = [*(p for p in first if p in search.places), *(p for p in search.places if p not in first)]
+    places = [
+        *(p for p in first if p in search.places),
+        *(p for p in search.places if p not in first),
+    ]
     if search.why_dead(search.places) is None and search.lives:
         return ()
     dead = [p for p in places if search.why_dead([p])]
@@ -153,9 +167,12 @@ def _conflicts(search: _Search, first: Sequence[Span]) -> tuple[Conflict, ...]:
 
 
 class _Search:
-    """Which choices of a program's lines leave no outcome. lives: whether the last one surely leaves one."""
+    """Which choices of a program's lines leave no outcome. lives: whether the last one surely
+    leaves one."""
 
-    def __init__(self, program: Program, engines: Mapping[str, CachedTransformer], until: float) -> None:
+    def __init__(
+        self, program: Program, engines: Mapping[str, CachedTransformer], until: float
+    ) -> None:
         self.program, self.engines, self.until = program, engines, until
         self.arguments = tuple(program.parameter_values().values())
         self.whole = called_with(lower(program.checked, program.name), self.arguments)
@@ -164,7 +181,8 @@ class _Search:
         self.lives = False
 
     def why_dead(self, places: Sequence[Span]) -> str | None:
-        """How it is known that no outcome lives through these lines alone; None if one does, or it is not known."""
+        """How it is known that no outcome lives through these lines alone; None if one does, or it
+        is not known."""
         key = frozenset(places)
         if key not in self.known:
             self.known[key] = self._why_dead(key)
@@ -180,7 +198,9 @@ class _Search:
         except ProgramError:
             return "automaton"
         executable = build(kept, self.program.environment())
-        model = SteeringModel(executable, self.engines, self.arguments, guides=Guides(rejection=False))
+        model = SteeringModel(
+            executable, self.engines, self.arguments, guides=Guides(rejection=False)
+        )
         alive = can_live(model, until=min(self.until, now + AT_ONCE))
         self.lives = alive is True
         return "enumeration" if alive is False else None
@@ -196,4 +216,6 @@ class _Search:
 
     def conflict(self, places: Sequence[Span]) -> Conflict:
         """The conflict of lines that are known to leave nothing."""
-        return Conflict(tuple(sorted(places, key=self.places.index)), self.why_dead(places) or "run")
+        return Conflict(
+            tuple(sorted(places, key=self.places.index)), self.why_dead(places) or "run"
+        )

@@ -1,7 +1,8 @@
 """Several inference methods on one program, at about the same number of model tokens a run.
 
-Every run begins with an empty cache on models that are loaded once. Pilot runs find each method's count of particles
-(fkdsl.api.pilot); their seed is the one before the first run's, so that the runs do not depend on what chose the count.
+Every run begins with an empty cache on models that are loaded once. Pilot runs find each method's
+count of particles (fkdsl.api.pilot); their seed is the one before the first run's, so that the runs
+do not depend on what chose the count.
 
 >>> from fkdsl.api import parse
 >>> coin = parse("program p() -> bool:\\n    x ~ bernoulli(0.5)\\n    condition x\\n    return x\\n")
@@ -35,24 +36,25 @@ COUNTS = {"local": "particles", "importance": "particles", "smc": "particles", "
           "alive": "particles", "rejection": "attempts", "pgibbs": "sweeps", "beam": "width"}  # fmt: skip
 """The option by which a method's tokens are set."""
 WITHOUT_Z = ("local", "beam")
-"""Methods whose log_z estimates nothing: one forgets the mass that it masks, the other leaves out what it drops."""
+"""Methods whose log_z estimates nothing: one forgets the mass that it masks, the other leaves out
+what it drops."""
 
 
 @dataclass(frozen=True)
 class Row:
     """One method's figures; None where there is no such figure.
 
-    particles: of a run; for rejection, attempts; for beam, its width. runs: made; 1 for exact and beam. died: how many
-    of them did.
-    satisfied: share of a run's particles that end with positive weight, each counting one, mean over the runs, 0 for a
-    run that died. Of the particles that the run was given; of the final population for steer, which merges equal states
-    and keeps no dead one, so that each of its runs has 1 or 0; of the attempts for rejection.
-    log_z: log of the mean of Z_hat over the runs, nats, a run that died having 0; None for a method without one.
-    log_z_sd: standard deviation of log Z_hat over the runs that lived, nats; None for fewer than two.
-    distance: total variation between posterior over values and the exact one, mean over the runs, 1 for one that died;
-    None where the exact posterior is not known.
-    tokens: forwarded by the models, mean over the runs. seconds: mean over the runs.
-    note: why tokens are not near the budget, or the exact posterior is not known.
+    particles: of a run; for rejection, attempts; for beam, its width. runs: made; 1 for exact and
+    beam. died: how many of them did. satisfied: share of a run's particles that end with positive
+    weight, each counting one, mean over the runs, 0 for a run that died. Of the particles that the
+    run was given; of the final population for steer, which merges equal states and keeps no dead
+    one, so that each of its runs has 1 or 0; of the attempts for rejection. log_z: log of the mean
+    of Z_hat over the runs, nats, a run that died having 0; None for a method without one. log_z_sd:
+    standard deviation of log Z_hat over the runs that lived, nats; None for fewer than two.
+    distance: total variation between posterior over values and the exact one, mean over the runs, 1
+    for one that died; None where the exact posterior is not known. tokens: forwarded by the models,
+    mean over the runs. seconds: mean over the runs. note: why tokens are not near the budget, or
+    the exact posterior is not known.
     """
 
     method: str
@@ -70,7 +72,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A row for each method, in the order asked. budget: tokens a run. seed: the first run's; the others follow."""
+    """A row for each method, in the order asked. budget: tokens a run. seed: the first run's; the
+    others follow."""
 
     program: str
     budget: int
@@ -92,11 +95,12 @@ def compare(
     max_steps: int | None = MAX_STEPS,
     watch: Watch | None = None,
 ) -> Comparison:
-    """Each method's figures over `runs` runs of about `budget` tokens; exact is run once, to at most max_states states,
-    and on a large vocabulary to the tokens of all `runs` runs.
+    """Each method's figures over `runs` runs of about `budget` tokens; exact is run once, to at
+    most max_states states, and on a large vocabulary to the tokens of all `runs` runs.
 
-    Options other than the count are the file's for the method that it infers by, else the defaults. Raises CallError
-    and ProgramError as Program.run does, and BudgetEnded for max_steps; what ends exact is a note in its row.
+    Options other than the count are the file's for the method that it infers by, else the defaults.
+    Raises CallError and ProgramError as Program.run does, and BudgetEnded for max_steps; what ends
+    exact is a note in its row.
     """
     methods = tuple(dict.fromkeys(methods))
     check_comparison(methods, budget, runs, max_states)
@@ -119,14 +123,22 @@ def compare(
     return Comparison(program.name, budget, runs, seed, tuple(rows[m] for m in methods))
 
 
-def check_comparison(methods: Sequence[str], budget: int, runs: int, max_states: int = MAX_STATES) -> None:
-    """Raises CallError for a method that cannot be compared, or a budget or number of runs below 1."""
+def check_comparison(
+    methods: Sequence[str], budget: int, runs: int, max_states: int = MAX_STATES
+) -> None:
+    """Raises CallError for a method that cannot be compared, or a budget or number of runs below
+    1."""
     if not methods:
-        raise CallError("there are no methods to compare", f"write --methods {','.join(DEFAULT_METHODS)}")
+        raise CallError(
+            "there are no methods to compare", f"write --methods {','.join(DEFAULT_METHODS)}"
+        )
     for method in methods:
         check_available(method)
         if method not in COUNTS and method != "exact":
-            raise CallError(f"`{method}` has no number of particles to compare by", f"use {', '.join(COUNTS)} or exact")
+            raise CallError(
+                f"`{method}` has no number of particles to compare by",
+                f"use {', '.join(COUNTS)} or exact",
+            )
     if budget < 1:
         raise CallError(f"a budget is at least 1 token, not {budget}", f"write --budget {BUDGET}")
     if runs < 1:
@@ -162,7 +174,9 @@ def _ended(run: Run) -> str:
     if run.result is None:
         return str(run.error).splitlines()[0]
     low, high = run.result.log_z_bounds or (run.log_z, run.log_z)
-    between = f"log Z between {low:.4f} and {high:.4f}" if high < math.inf else f"log Z >= {low:.4f}"
+    between = (
+        f"log Z between {low:.4f} and {high:.4f}" if high < math.inf else f"log Z >= {low:.4f}"
+    )
     return f"{between}; {run.result.notes[0]}"
 
 
@@ -175,7 +189,10 @@ def _sampled(bench: Bench, method: str, budget: int, seeds: range, truth: Result
 
     pilot = find_count(budget, pilot_run)
     options = _options(method, pilot.count)
-    runs = [bench.run(method, s, f"{method}: run {i} of {len(seeds)}", options) for i, s in enumerate(seeds, 1)]
+    runs = [
+        bench.run(method, s, f"{method}: run {i} of {len(seeds)}", options)
+        for i, s in enumerate(seeds, 1)
+    ]
     lived = [run.log_z for run in runs if run.result is not None]
     has_z = method not in WITHOUT_Z
     return Row(
@@ -195,19 +212,25 @@ def _sampled(bench: Bench, method: str, budget: int, seeds: range, truth: Result
 
 def _lower_bound(method: str, run: Run) -> str:
     """What a beam says of Z."""
-    return f"log Z >= {run.log_z:.4f}, which is no estimate" if method == "beam" and run.result is not None else ""
+    return (
+        f"log Z >= {run.log_z:.4f}, which is no estimate"
+        if method == "beam" and run.result is not None
+        else ""
+    )
 
 
 def _options(method: str, count: int) -> dict[str, Any]:
-    """The options with which a run has that count. Rejection is asked for more samples than it has attempts, so that it
-    makes every one of them."""
+    """The options with which a run has that count. Rejection is asked for more samples than it has
+    attempts, so that it makes every one of them."""
     return {COUNTS[method]: count, **({"samples": count + 1} if method == "rejection" else {})}
 
 
 def _satisfied(method: str, run: Run, count: int) -> float:
     if run.result is None:
         return 0.0
-    return len(run.result.particles) / (run.population if method in ("steer", "pgibbs", "beam") else count)
+    return len(run.result.particles) / (
+        run.population if method in ("steer", "pgibbs", "beam") else count
+    )
 
 
 def _distance(run: Run, truth: Result) -> float:

@@ -1,4 +1,5 @@
-"""The language models that a program names, as cached transformers, each loaded when it is first needed."""
+"""The language models that a program names, as cached transformers, each loaded when it is first
+needed."""
 
 from __future__ import annotations
 
@@ -24,31 +25,36 @@ from fkdsl.models.registry import load_model
 from fkdsl.models.table import TableModel
 
 ModelReference = str | LanguageModel | CachedTransformer
-"""What a caller may give for a model: a name as in `model "..."`, a model, or an engine that has one."""
+"""What a caller may give for a model: a name as in `model "..."`, a model, or an engine that has
+one."""
 
 
 DEFAULT = "tiny"
-"""The model of a program that names none, nor its caller: it is always here. One that is named is never replaced."""
+"""The model of a program that names none, nor its caller: it is always here. One that is named is
+never replaced."""
 CACHE_MEMORY = 2 << 30
 """Bytes of cache that one engine may hold, unless the caller says otherwise."""
 SEARCH_ROWS = 512 << 20
 """Bytes of rows that a search keeps of each engine, within its cache's budget."""
 MAX_BATCH = 128
-"""Rows in one forward, unless the caller says otherwise: what a forward puts together grows with them."""
+"""Rows in one forward, unless the caller says otherwise: what a forward puts together grows with
+them."""
 
 
 CALLER = Path()
-"""Where a caller's paths are relative to, this very object: what a caller names may lie anywhere."""
+"""Where a caller's paths are relative to, this very object: what a caller names may lie
+anywhere."""
 VIEW = re.compile(r"\s*bytes\(\s*(?P<of>.*?)\s*(?:,\s*beam\s*=\s*(?P<beam>\w+)\s*)?\)\s*")
 """A byte view, as `--model` and `model=` take it: bytes(smollm2), bytes("./folder", beam=10)."""
 
 
 class Engines(Mapping[str, CachedTransformer]):
-    """By declared name, '' for the default; one that is not declared is a reference (`prompt(..., model="org/name")`).
+    """By declared name, '' for the default; one that is not declared is a reference (`prompt(...,
+    model="org/name")`).
 
-    override: takes the default model's place: a reference, the name of a model that the file declares, a .fk file whose
-    first table it is, or a model itself. Two names for one reference share one engine. metered: whether engines take
-    the time of their forwards.
+    override: takes the default model's place: a reference, the name of a model that the file
+    declares, a .fk file whose first table it is, or a model itself. Two names for one reference
+    share one engine. metered: whether engines take the time of their forwards.
     """
 
     def __init__(
@@ -85,7 +91,8 @@ class Engines(Mapping[str, CachedTransformer]):
         return len(self._engines)
 
     def counts(self) -> tuple[int, int]:
-        """(batched forwards, tokens that went through a model) of all engines so far. A byte view's are its model's."""
+        """(batched forwards, tokens that went through a model) of all engines so far. A byte view's
+        are its model's."""
         stats = [e.stats for e in self._by_reference.values() if not isinstance(e.model, ByteView)]
         return sum(s.model_calls for s in stats), sum(s.forwarded_tokens for s in stats)
 
@@ -95,9 +102,13 @@ class Engines(Mapping[str, CachedTransformer]):
             view.lost = LostMass()
 
     def notes(self) -> tuple[str, ...]:
-        """What a reader must know of the models: a line for each byte view that lost mass, and for each model
-        whose cache is not used."""
-        slow = tuple(sorted({e.model.note for e in self._by_reference.values() if isinstance(e.model, Noted)}))
+        """What a reader must know of the models: a line for each byte view that lost mass, and for
+        each model whose cache is not used."""
+        slow = tuple(
+            sorted(
+                {e.model.note for e in self._by_reference.values() if isinstance(e.model, Noted)}
+            )
+        )
         return slow + tuple(
             f"{view.name}, beam {view.beam}: a byte lost {view.lost.mean:.1g} of its probability on average, "
             f"{view.lost.worst:.1g} at most; a wider beam loses less"
@@ -122,19 +133,21 @@ class Engines(Mapping[str, CachedTransformer]):
                 # A view rests on its model's engine, which has been renewed with the others.
                 view = ByteView(renewed[id(engine.model.engine)], engine.model.beam)
                 renewed[id(engine)] = CachedTransformer(view, engine.cache.budget, engine.max_batch)
-        other._by_reference = {key: renewed[id(engine)] for key, engine in self._by_reference.items()}
+        other._by_reference = {
+            key: renewed[id(engine)] for key, engine in self._by_reference.items()
+        }
         other._engines = {name: renewed[id(engine)] for name, engine in self._engines.items()}
         return other
 
     def vocabulary(self, names: Iterable[str]) -> int:
-        """How many tokens the largest of these models' vocabularies has, 0 for no model. A byte view has as many as its
-        model, all of whose texts it can say."""
+        """How many tokens the largest of these models' vocabularies has, 0 for no model. A byte
+        view has as many as its model, all of whose texts it can say."""
         return max((token_engine(self[name]).model.vocabulary.size for name in names), default=0)
 
     @contextmanager
     def keeping_rows(self, row_bytes: int = SEARCH_ROWS) -> Iterator[None]:
-        """A context in which so many bytes of rows are kept: a search comes back to a state for its further outcomes,
-        long after it was asked for the first."""
+        """A context in which so many bytes of rows are kept: a search comes back to a state for its
+        further outcomes, long after it was asked for the first."""
         caches = [engine.cache for engine in self._by_reference.values()]
         before = [cache.row_budget for cache in caches]
         for cache in caches:
@@ -153,12 +166,18 @@ class Engines(Mapping[str, CachedTransformer]):
         if declaration is None and name == "":
             self.defaulted = True
             return self._of(DEFAULT, self.folder)
-        return self._of_declaration(declaration) if declaration is not None else self._of(name, self.folder)
+        return (
+            self._of_declaration(declaration)
+            if declaration is not None
+            else self._of(name, self.folder)
+        )
 
     def _of_declaration(self, declaration: tree.ModelDecl) -> CachedTransformer:
         if declaration.view is not None:
             beam = declaration.view.beam
-            return self._view(declaration.view.of, BEAM if isinstance(beam, str) else beam, self.folder)
+            return self._view(
+                declaration.view.of, BEAM if isinstance(beam, str) else beam, self.folder
+            )
         if declaration.table is None:
             return self._of(declaration.reference or "", self.folder)
         key = (declaration.span.source.name, declaration.span.start)
@@ -182,12 +201,15 @@ class Engines(Mapping[str, CachedTransformer]):
         if model.endswith(".fk"):
             return self._of_declaration(first_table(self._tables(model, folder)))
         if model not in self._by_reference:
-            loaded = load_model(model, folder=folder, dtype=self.dtype, device=self.device, progress=self.progress)
+            loaded = load_model(
+                model, folder=folder, dtype=self.dtype, device=self.device, progress=self.progress
+            )
             self._by_reference[model] = self._engine(loaded)
         return self._by_reference[model]
 
     def _tables(self, name: str, folder: Path) -> Path:
-        """The path of a file of tables, which a caller may have anywhere, and a program below its folder."""
+        """The path of a file of tables, which a caller may have anywhere, and a program below its
+        folder."""
         if folder is CALLER or self.allow_outside:
             return folder / name
         try:
@@ -197,12 +219,14 @@ class Engines(Mapping[str, CachedTransformer]):
             raise CallError(f"the tables `{name}` are not read: {error.strerror}", help) from None
 
     def of_reference(self, reference: str) -> CachedTransformer:
-        """The engine of a model that the program declares under a name, or of a reference, relative to the program."""
+        """The engine of a model that the program declares under a name, or of a reference, relative
+        to the program."""
         return self._of(reference, self.folder)
 
     def with_heads(self, name: str) -> CachedTransformer:
-        """The engine of a name, from now on with the heads of its model for further tokens. CallError for a model that
-        has none, and for an engine that holds a prefill, which was made without them."""
+        """The engine of a name, from now on with the heads of its model for further tokens.
+        CallError for a model that has none, and for an engine that holds a prefill, which was made
+        without them."""
         engine = self[name]
         if isinstance(engine.model, LooksAhead):
             return engine
@@ -236,7 +260,8 @@ class Engines(Mapping[str, CachedTransformer]):
 
 
 def token_engine(engine: CachedTransformer) -> CachedTransformer:
-    """The engine that calls a model of tokens: of a byte view its model's, else the engine itself."""
+    """The engine that calls a model of tokens: of a byte view its model's, else the engine
+    itself."""
     return engine.model.engine if isinstance(engine.model, ByteView) else engine
 
 
@@ -245,14 +270,18 @@ def _beam(text: str | None) -> int | None:
     if text is None or text.lower() == "none":
         return BEAM if text is None else None
     if not text.isdecimal():
-        raise CallError(f"beam={text} is no number of sequences", f"write beam={BEAM}, or beam=none for all")
+        raise CallError(
+            f"beam={text} is no number of sequences", f"write beam={BEAM}, or beam=none for all"
+        )
     return int(text)
 
 
 def table_model(declaration: tree.ModelDecl) -> TableModel:
     """The table that a program declares."""
     rows = {
-        row.context: {None if isinstance(e.token, tree.End) else e.token: e.probability for e in row.entries}
+        row.context: {
+            None if isinstance(e.token, tree.End) else e.token: e.probability for e in row.entries
+        }
         for row in declaration.table or ()
     }
     return TableModel(declaration.name or "table", rows)

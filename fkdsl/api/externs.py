@@ -1,4 +1,5 @@
-"""The Python functions that a program declares by `extern def`: refused unless the caller allows them.
+"""The Python functions that a program declares by `extern def`: refused unless the caller allows
+them.
 
 A .fk file is data from a stranger, and these lines are the one way in which it can make Python run.
 """
@@ -19,9 +20,11 @@ from fkdsl.values.types import BOOL, FLOAT, INT, RECORD, STR, List, Type
 from fkdsl.values.values import Record, plain, show
 
 
-def load_externs(declared: Mapping[str, ExternInfo], allowed: bool) -> dict[str, Callable[..., Any]]:
-    """The declared functions, each taking and giving the language's values. Raises CallError if they are not allowed,
-    or cannot be loaded."""
+def load_externs(
+    declared: Mapping[str, ExternInfo], allowed: bool
+) -> dict[str, Callable[..., Any]]:
+    """The declared functions, each taking and giving the language's values. Raises CallError if
+    they are not allowed, or cannot be loaded."""
     if declared and not allowed:
         first = next(iter(declared.values())).definition
         paths = dict.fromkeys(d.definition.path for d in declared.values())
@@ -39,13 +42,16 @@ def _function(info: ExternInfo, modules: dict[Path, ModuleType]) -> Callable[...
     if path not in modules:
         spec = importlib.util.spec_from_file_location(path.stem, path)
         if spec is None or spec.loader is None or not path.is_file():
-            raise CallError(f"{definition.span}: there is no Python file {path}", "check the path after `from`")
+            raise CallError(
+                f"{definition.span}: there is no Python file {path}", "check the path after `from`"
+            )
         module = importlib.util.module_from_spec(spec)
         try:
             spec.loader.exec_module(module)
         except Exception as error:
             raise CallError(
-                f"{path} failed as it was loaded: {type(error).__name__}: {error}", "run it by itself"
+                f"{path} failed as it was loaded: {type(error).__name__}: {error}",
+                "run it by itself",
             ) from None
         modules[path] = module
     function = getattr(modules[path], definition.name, None)
@@ -59,7 +65,9 @@ def _wrapped(info: ExternInfo, function: Callable[..., Any]) -> Callable[..., An
         try:
             given = function(*map(plain, args))
         except Exception as error:
-            raise BuiltinError(f"`{info.definition.name}` failed: {type(error).__name__}: {error}", "mend it") from None
+            raise BuiltinError(
+                f"`{info.definition.name}` failed: {type(error).__name__}: {error}", "mend it"
+            ) from None
         value = _from_python(given)
         if not _fits(value, info.returns):
             message = f"`{info.definition.name}` gave {show(value)!r}, which is no {info.returns}"

@@ -1,4 +1,5 @@
-"""Whether exact would have been cheaper than a run that drew: a small search, after it and over its cache.
+"""Whether exact would have been cheaper than a run that drew: a small search, after it and over its
+cache.
 
 It changes nothing of the run: its figures are made, and the draws are keyed.
 """
@@ -38,8 +39,8 @@ class Need:
 class Hint:
     """Watches a run of one population, and says afterwards whether exact needs less.
 
-    It holds the contexts of the last step but one, so that the cache of what they share is still there for the search;
-    of the steps before it holds none any longer than the run does.
+    It holds the contexts of the last step but one, so that the cache of what they share is still
+    there for the search; of the steps before it holds none any longer than the run does.
     """
 
     def __init__(self, program: Program, engines: Engines) -> None:
@@ -52,13 +53,16 @@ class Hint:
             self._held = step
 
     def exact_needs(self, result: Result) -> Need | None:
-        """What exact needs where that is no more tokens than the run took, and is found out for a small share of them;
-        else None."""
+        """What exact needs where that is no more tokens than the run took, and is found out for a
+        small share of them; else None."""
         if result.method in DETERMINISTIC or not self.program.is_large(self.engines):
             return None
         recording = {name: Recording(self.engines[name]) for name in self.program.model_names()}
         model = self.program.feynman_kac(engines=recording, guides=Guides(rejection=False))
-        bounds = {"max_states": STATES, "max_tokens": max(TOKENS, int(SHARE * result.forwarded_tokens))}
+        bounds = {
+            "max_states": STATES,
+            "max_tokens": max(TOKENS, int(SHARE * result.forwarded_tokens)),
+        }
         time, counts = max(SECONDS, SHARE * result.seconds), self.engines.counts
         try:
             with self.engines.keeping_rows():
@@ -66,7 +70,11 @@ class Hint:
         except FkdslError:  # no answer, or a mistake in the program that the run did not meet
             return None
         tokens = sum(engine.tokens() for engine in recording.values())
-        return Need(found.states, tokens) if not found.notes and tokens <= result.forwarded_tokens else None
+        return (
+            Need(found.states, tokens)
+            if not found.notes and tokens <= result.forwarded_tokens
+            else None
+        )
 
 
 class Recording(CachedTransformer):

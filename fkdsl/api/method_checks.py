@@ -1,9 +1,10 @@
 """Whether every inference method gives a program's exact figures on average.
 
-For each figure f of a test, E[sum_i w_i f(x_i)] = Z E[f] and E[Z_hat] = Z. A method's variants are run many times with
-few particles, and a sequential test bets against each equation (fkdsl.inference.assess.sequential): for methods that
-weigh step by step, against the equation of each step (fkdsl.inference.assess.lookahead), else against that of the last
-one. The false-alarm rate is shared equally among the bets. What is returned outside the exact support is wrong without
+For each figure f of a test, E[sum_i w_i f(x_i)] = Z E[f] and E[Z_hat] = Z. A method's variants are
+run many times with few particles, and a sequential test bets against each equation
+(fkdsl.inference.assess.sequential): for methods that weigh step by step, against the equation of
+each step (fkdsl.inference.assess.lookahead), else against that of the last one. The false-alarm
+rate is shared equally among the bets. What is returned outside the exact support is wrong without
 any bet.
 """
 
@@ -37,10 +38,11 @@ BROKEN = (ArithmeticError, AssertionError, InternalError, LookupError, TypeError
 class Law:
     """The exact law of a program's values: Z, and functions of the values as mass-weighted means.
 
-    functions: by value, the functions' values there (k,), each in [0, 1], the first of them 1. means: (k,) of Z_hat f:
-    Z first. names: (k,) what each is, for reports. probabilities: whether every potential is at most 1. ahead: what
-    is to come from each state, None where it is not known. log_scale: nats;
-    means and estimates are over exp of it, since no float may hold them as they are.
+    functions: by value, the functions' values there (k,), each in [0, 1], the first of them 1.
+    means: (k,) of Z_hat f: Z first. names: (k,) what each is, for reports. probabilities: whether
+    every potential is at most 1. ahead: what is to come from each state, None where it is not
+    known. log_scale: nats; means and estimates are over exp of it, since no float may hold them as
+    they are.
     """
 
     functions: Mapping[Hashable, Floats]
@@ -53,8 +55,8 @@ class Law:
     def quotients(
         self, variant: Variant, steps: Sequence[Step[Any]] | None, end: Floats, bounded: bool
     ) -> Iterator[tuple[Floats, Floats | None]]:
-        """What should be 1 on average, with its bound, (k,) each: of each of the steps, or the last estimate over its
-        mean. A figure of mean 0 should be 0."""
+        """What should be 1 on average, with its bound, (k,) each: of each of the steps, or the last
+        estimate over its mean. A figure of mean 0 should be 0."""
         possible = self.means > 0.0
         if steps is not None and self.ahead is not None:
             for x, bound in self.ahead.quotients(steps, variant.resamples_after):
@@ -66,7 +68,8 @@ class Law:
 
 @dataclass(frozen=True)
 class Disagreement:
-    """A figure on which a method is wrong: the exact mean, that of the runs, and the wealth of the bet against it."""
+    """A figure on which a method is wrong: the exact mean, that of the runs, and the wealth of the
+    bet against it."""
 
     figure: str
     exact: float
@@ -76,11 +79,13 @@ class Disagreement:
 
 @dataclass(frozen=True)
 class MethodCheck:
-    """What the runs of one variant showed. wrong: what it is wrong about; reason: in words, or why it was not run.
+    """What the runs of one variant showed. wrong: what it is wrong about; reason: in words, or why
+    it was not run.
 
-    by_step: whether every step was looked at. detectable: by figure, the smallest relative error (of each step where
-    they were looked at) that would have been found; None where twice the mean would not. one_sided: whether no bound
-    was known, so that only figures which are too large would have been found.
+    by_step: whether every step was looked at. detectable: by figure, the smallest relative error
+    (of each step where they were looked at) that would have been found; None where twice the mean
+    would not. one_sided: whether no bound was known, so that only figures which are too large would
+    have been found.
     """
 
     variant: str
@@ -109,7 +114,11 @@ def check_method(
 ) -> MethodCheck:
     """Runs a variant as the plan says, or until a figure is wrong at level alpha / k."""
     by_step = variant.stepwise and law.ahead is not None
-    bounded = law.log_scale == 0.0 and variant.bounded and (law.probabilities or variant.method == "rejection")
+    bounded = (
+        law.log_scale == 0.0
+        and variant.bounded
+        and (law.probabilities or variant.method == "rejection")
+    )
     one_sided = not by_step and not bounded
     level = alpha / len(law.means)
     bets = [MeanTest(1.0 if m > 0.0 else 0.0, own_bounds=not one_sided) for m in law.means]
@@ -123,7 +132,14 @@ def check_method(
         rng = KeyedRng(seed).split("check", variant.name, n)
         try:
             steps: list[Any] = list(
-                steps_of(model, rng, variant.method, variant.settings[n % len(variant.settings)], max_steps, merge)
+                steps_of(
+                    model,
+                    rng,
+                    variant.method,
+                    variant.settings[n % len(variant.settings)],
+                    max_steps,
+                    merge,
+                )
             )
         except CallError as error:
             return ended(error.message, 0)
@@ -144,12 +160,15 @@ def check_method(
     detectable = {}
     for k, name in enumerate(law.names):
         bounds = None if one_sided else [float(b[k]) for _, b in observed if b is not None]
-        detectable[name] = smallest_error([float(x[k]) for x, _ in observed], bets[k].mean, bounds, level, plan)
+        detectable[name] = smallest_error(
+            [float(x[k]) for x, _ in observed], bets[k].mean, bounds, level, plan
+        )
     return MethodCheck(variant.name, len(ends), None, "", detectable, by_step, one_sided)
 
 
 def estimates(model: FeynmanKac[Any], last: Step[Any], law: Law) -> tuple[Floats, str]:
-    """sum_i w_i f(x_i) for each function (k,), and what was returned outside the support, '' if nothing was."""
+    """sum_i w_i f(x_i) for each function (k,), and what was returned outside the support, '' if
+    nothing was."""
     total = np.zeros(len(law.means))
     for x, lw in zip(last.states, last.log_weights, strict=True):
         if lw == -math.inf:

@@ -18,7 +18,8 @@ Outcome = Literal["passed", "failed", "undecided", "error"]
 
 @dataclass(frozen=True)
 class Line:
-    """An `expect` line and what became of it. figures: what it reads, as shown: ('P(value == "00")', '0.36')."""
+    """An `expect` line and what became of it. figures: what it reads, as shown: ('P(value ==
+    "00")', '0.36')."""
 
     written: tree.Expr
     outcome: Outcome
@@ -41,9 +42,9 @@ class TestRun:
 
 @dataclass(frozen=True)
 class Settings:
-    """methods: whether they are checked at all; only: some of them; runs: of each variant, ten times as many where
-    something seems wrong, and of a sampled program; seconds: that sampling takes at most for a test whose figures are
-    not exact."""
+    """methods: whether they are checked at all; only: some of them; runs: of each variant, ten
+    times as many where something seems wrong, and of a sampled program; seconds: that sampling
+    takes at most for a test whose figures are not exact."""
 
     methods: bool = True
     only: tuple[str, ...] | None = None
@@ -56,7 +57,9 @@ def shown_figures(line: Expectation, known: Mapping[str, Any]) -> tuple[tuple[st
     """What the line reads, with the values; an interval as its ends."""
     read = {n.name for n in walk(line.says) if isinstance(n, tree.Name)}
     texts = {f.function: f.text for f in line.figures}
-    return tuple((texts.get(p, p), _shown(p, known[p])) for p in line.parameters if p in read and p in known)
+    return tuple(
+        (texts.get(p, p), _shown(p, known[p])) for p in line.parameters if p in read and p in known
+    )
 
 
 def _shown(name: str, value: Any) -> str:

@@ -1,7 +1,7 @@
 """How many particles forward about so many tokens: a few pilot runs find the count.
 
-Tokens grow with the count, but less than in proportion: particles share what a prefix tree computes once. So the count
-is multiplied until the tokens pass the budget, and then interpolated.
+Tokens grow with the count, but less than in proportion: particles share what a prefix tree computes
+once. So the count is multiplied until the tokens pass the budget, and then interpolated.
 
 >>> find_count(1000, lambda n: PilotRun(100 + 9 * n, died=False))
 Pilot(count=100, tokens=1000, note='')
@@ -18,7 +18,8 @@ FIRST = 4
 MOST = 4096
 """Particles that a pilot tries at most, however few tokens they forward."""
 ENOUGH = 256
-"""Particles below which a count is raised even where tokens stand still: small tables are soon all cached."""
+"""Particles below which a count is raised even where tokens stand still: small tables are soon all
+cached."""
 GROWTH = 8
 """Times by which the count grows at most from one pilot to the next."""
 PILOTS = 8
@@ -28,7 +29,8 @@ CLOSE = 0.05
 
 @dataclass(frozen=True)
 class PilotRun:
-    """tokens: forwarded from an empty cache. died: whether all particles did, after which no more are forwarded."""
+    """tokens: forwarded from an empty cache. died: whether all particles did, after which no more
+    are forwarded."""
 
     tokens: int
     died: bool
@@ -36,7 +38,8 @@ class PilotRun:
 
 @dataclass(frozen=True)
 class Pilot:
-    """count: particles. tokens: what the pilot run with that count forwarded. note: why that is not the budget."""
+    """count: particles. tokens: what the pilot run with that count forwarded. note: why that is not
+    the budget."""
 
     count: int
     tokens: int
@@ -44,9 +47,11 @@ class Pilot:
 
 
 def find_count(budget: int, run: Callable[[int], PilotRun]) -> Pilot:
-    """The count, of the at most PILOTS tried, whose run forwards nearest to `budget` tokens; the largest of such.
+    """The count, of the at most PILOTS tried, whose run forwards nearest to `budget` tokens; the
+    largest of such.
 
-    Pure if `run` is. Growth ends where tokens end growing (a run that died early says nothing of that), or at MOST.
+    Pure if `run` is. Growth ends where tokens end growing (a run that died early says nothing of
+    that), or at MOST.
     """
     tried = {0: 0}
     n, before, still = FIRST, 0, False
@@ -55,10 +60,16 @@ def find_count(budget: int, run: Callable[[int], PilotRun]) -> Pilot:
         tried[n] = this.tokens
         under = max(m for m, tokens in tried.items() if tokens <= budget)
         over = min((m for m, tokens in tried.items() if tokens > budget), default=0)
-        still = not over and n >= max(ENOUGH, 2 * before) and this.tokens <= tried[before] and not this.died
+        still = (
+            not over
+            and n >= max(ENOUGH, 2 * before)
+            and this.tokens <= tried[before]
+            and not this.died
+        )
         if still or abs(this.tokens - budget) <= CLOSE * budget or under > over > 0:
             break
-        # Along the line through two counts. Tokens grow ever less, so beyond the two it falls short of the budget.
+        # Along the line through two counts. Tokens grow ever less, so beyond the two it falls short
+        # of the budget.
         low, high = (under, over) if over else (before, n)
         slope = (tried[high] - tried[low]) / (high - low)
         wanted = low + round((budget - tried[low]) / slope) if slope > 0 else MOST

@@ -1,4 +1,5 @@
-"""Prefill apart from decoding: a program's prompts computed once, to be decoded from by other runs and processes.
+"""Prefill apart from decoding: a program's prompts computed once, to be decoded from by other runs
+and processes.
 
 >>> from fkdsl.api import parse
 >>> program = parse('model m = table:\\n    "" -> "a": 0.5, EOS: 0.5\\n\\n'
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 
 def prompts(program: Program, engines: Engines) -> list[tuple[str, Context]]:
-    """The contexts of s0, each with the name of its model: what a program has read before its first draw."""
+    """The contexts of s0, each with the name of its model: what a program has read before its first
+    draw."""
     states, _ = program.feynman_kac(engines=engines).initial([KeyedRng(0)])
     found = [(c.model, c.node) for c in states[0].contexts if c.node.length]
     if not found:
@@ -35,7 +37,8 @@ def prompts(program: Program, engines: Engines) -> list[tuple[str, Context]]:
 
 
 def prefill(program: Program, path: str | Path, engines: Engines | None = None) -> Stored:
-    """Computes the prompts' keys and values, each with the row after it, and writes them to a file."""
+    """Computes the prompts' keys and values, each with the row after it, and writes them to a
+    file."""
     from fkdsl.models import stored as files
 
     engines = engines if engines is not None else program.engines()
@@ -46,7 +49,9 @@ def prefill(program: Program, path: str | Path, engines: Engines | None = None) 
         engine = engines[name]
         (row,) = engine.log_probs([context])
         planes = files.planes_of(engine.model, engine.past(context))
-        contexts.append(files.StoredContext(name, context.tokens, planes, row, engine.sums(context, row)))
+        contexts.append(
+            files.StoredContext(name, context.tokens, planes, row, engine.sums(context, row))
+        )
     made = files.Stored(identities, tuple(contexts))
     files.save(Path(path), made)
     return made
@@ -63,14 +68,19 @@ def adopt(program: Program, path: str | Path, engines: Engines) -> None:
     begins = {(name, context.tokens) for name, context in prompts(program, engines)}
     strange = stored.identities.keys() - {name for name, _ in begins}
     if strange:
-        raise CallError(f"{path} is of a model that this program does not prompt", "make it again for this program")
+        raise CallError(
+            f"{path} is of a model that this program does not prompt",
+            "make it again for this program",
+        )
     for name, found in stored.identities.items():
         if (different := files.differences(found, files.identity(engines[name].model))) != "":
             message = f"{path} was made by another model, {found['model']}: {different}"
             raise CallError(message, "make it again with this model and precision")
     for context in stored.contexts:
         if max(context.tokens) >= engines[context.model].model.vocabulary.size:
-            raise CallError(f"{path} has a token that its model has not", "make it again by fkdsl prefill")
+            raise CallError(
+                f"{path} has a token that its model has not", "make it again by fkdsl prefill"
+            )
     other = files.strange_context(stored.contexts, begins)
     if other is not None:
         read = engines[other.model].model.vocabulary.text(other.tokens)
@@ -82,6 +92,9 @@ def adopt(program: Program, path: str | Path, engines: Engines) -> None:
         engine = engines[context.model]
         if context.row.shape != (engine.model.vocabulary.size,) or context.row.dtype.kind != "f":
             raise CallError(
-                f"{path} has a row that is not of this model's vocabulary", "make it again by fkdsl prefill"
+                f"{path} has a row that is not of this model's vocabulary",
+                "make it again by fkdsl prefill",
             )
-        engine.adopt(context.tokens, files.segment_of(engine.model, context), context.row, context.sums)
+        engine.adopt(
+            context.tokens, files.segment_of(engine.model, context), context.row, context.sums
+        )

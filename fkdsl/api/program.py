@@ -5,7 +5,8 @@
     for answer in result.posterior:
         print(answer.probability, answer.value)
 
-`feynman_kac()` gives the model itself, for inference of your own; `run` takes any Feynman-Kac model written in Python.
+`feynman_kac()` gives the model itself, for inference of your own; `run` takes any Feynman-Kac model
+written in Python.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ LARGE = 1000
 OPTIMISATIONS = (*PASSES, "force", "merge")
 """What `without` and `--no-opt` switch off."""
 PLAIN = (*DETERMINISTIC, "pgibbs", "tempered")
-"""Methods that need each draw to be one choice, of a known probability: no weighted rejection for them."""
+"""Methods that need each draw to be one choice, of a known probability: no weighted rejection for
+them."""
 NO_FILE = "<text>"
 """The name of a program that is in no file."""
 MAX_STEPS = 10_000
@@ -64,10 +66,11 @@ MAX_STEPS = 10_000
 
 
 def load(path: str | Path, *, allow_extern: bool = False, allow_outside: bool = False) -> Program:
-    """The program of a file. Raises ProgramError with every mistake in it, CallError if it cannot be read.
+    """The program of a file. Raises ProgramError with every mistake in it, CallError if it cannot
+    be read.
 
-    allow_extern: whether it may run the Python code that it declares. allow_outside: whether it may name files that are
-    not below its folder.
+    allow_extern: whether it may run the Python code that it declares. allow_outside: whether it may
+    name files that are not below its folder.
     """
     path = Path(path)
     try:
@@ -76,14 +79,24 @@ def load(path: str | Path, *, allow_extern: bool = False, allow_outside: bool = 
         if path.suffix == ".fk" or path == Path("/dev/stdin"):
             raise
         # Its mistakes would show its lines, and it may be no program at all.
-        message = f"{path} is no program: its first mistake is in line {error.diagnostics[0].span.line}"
-        raise CallError(message, "a program's file is named .fk: rename it to see each mistake") from None
+        message = (
+            f"{path} is no program: its first mistake is in line {error.diagnostics[0].span.line}"
+        )
+        raise CallError(
+            message, "a program's file is named .fk: rename it to see each mistake"
+        ) from None
 
 
 def parse(
-    text: str, *, name: str = NO_FILE, folder: str | Path = ".", allow_extern: bool = False, allow_outside: bool = False
+    text: str,
+    *,
+    name: str = NO_FILE,
+    folder: str | Path = ".",
+    allow_extern: bool = False,
+    allow_outside: bool = False,
 ) -> Program:
-    """The program that a text says; the files that it names are in `folder`, or below it unless `allow_outside`."""
+    """The program that a text says; the files that it names are in `folder`, or below it unless
+    `allow_outside`."""
     return _program(Source(name, text), Path(folder), allow_extern, allow_outside)
 
 
@@ -92,9 +105,12 @@ def _program(source: Source, folder: Path, allow_extern: bool, allow_outside: bo
     return Program(checked, folder, allow_extern, allow_outside=allow_outside)
 
 
-def run(model: Any, method: str | None = None, *, seed: int = 0, islands: int = 1, **options: Any) -> Result:
-    """The Result of a method on a program (its text, a Program, or the path of a .fk file), or on any FeynmanKac
-    (fkdsl.inference.interface) written in Python. method: the program's own, or smc, where it is left out.
+def run(
+    model: Any, method: str | None = None, *, seed: int = 0, islands: int = 1, **options: Any
+) -> Result:
+    """The Result of a method on a program (its text, a Program, or the path of a .fk file), or on
+    any FeynmanKac (fkdsl.inference.interface) written in Python. method: the program's own, or smc,
+    where it is left out.
 
     >>> import numpy as np
     >>> class Coin:
@@ -107,18 +123,25 @@ def run(model: Any, method: str | None = None, *, seed: int = 0, islands: int = 
     >>> run(Coin(), "exact").probability(1)
     0.5
     """
-    if isinstance(model, Path) or (isinstance(model, str) and "\n" not in model and model.strip().endswith(".fk")):
+    if isinstance(model, Path) or (
+        isinstance(model, str) and "\n" not in model and model.strip().endswith(".fk")
+    ):
         model = load(model)
     if isinstance(model, str):
         model = parse(model)
     if isinstance(model, Program):
         return model.run(method, seed=seed, islands=islands, **options)
-    if missing := [name for name in ("initial", "step", "finished", "value", "key") if not hasattr(model, name)]:
+    if missing := [
+        name for name in ("initial", "step", "finished", "value", "key") if not hasattr(model, name)
+    ]:
         message = f"this {type(model).__name__} is no program and no Feynman-Kac model: it has no `{missing[0]}`"
         raise CallError(
-            message, "give a program's text, fkdsl.load(path), or an object with initial, step, finished, ..."
+            message,
+            "give a program's text, fkdsl.load(path), or an object with initial, step, finished, ...",
         )
-    return run_model(model, method or DEFAULT_METHOD, seed, options, islands=islands, max_steps=MAX_STEPS)
+    return run_model(
+        model, method or DEFAULT_METHOD, seed, options, islands=islands, max_steps=MAX_STEPS
+    )
 
 
 def shown_text(text: str) -> str:
@@ -132,10 +155,11 @@ def shown_text(text: str) -> str:
 
 @dataclass(frozen=True, repr=False)
 class Program:
-    """A checked program; calling it gives one with its parameters set. Loads no model until it is run.
+    """A checked program; calling it gives one with its parameters set. Loads no model until it is
+    run.
 
-    selected: which of the file's programs, needed if there are several. arguments: parameters that differ from their
-    defaults. off: passes of the optimiser that are left out.
+    selected: which of the file's programs, needed if there are several. arguments: parameters that
+    differ from their defaults. off: passes of the optimiser that are left out.
     """
 
     checked: Checked
@@ -149,7 +173,11 @@ class Program:
     def __repr__(self) -> str:
         """The call that gives the program."""
         source = self.checked.module.source
-        made = f"parse({shown_text(source.text)})" if source.name == NO_FILE else f"load({source.name!r})"
+        made = (
+            f"parse({shown_text(source.text)})"
+            if source.name == NO_FILE
+            else f"load({source.name!r})"
+        )
         chosen = f".select({self.selected!r})" if self.selected is not None else ""
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
         off = ", ".join(map(repr, sorted(self.off)))
@@ -160,7 +188,8 @@ class Program:
         printer.text(repr(self))
 
     def __call__(self, /, **parameters: Any) -> Program:
-        """The program with parameters set. Raises CallError for one that it does not have, or of another type."""
+        """The program with parameters set. Raises CallError for one that it does not have, or of
+        another type."""
         info = self.info
         given = {**self.arguments}
         for name, value in parameters.items():
@@ -173,7 +202,9 @@ class Program:
             near = near_name(name, list(self.checked.programs))
             known = ", ".join(self.checked.programs) or "none"
             help = f"did you mean `{near}`?" if near else f"its programs are: {known}"
-            raise CallError(f"there is no program `{name}` in {self.checked.module.source.name}", help)
+            raise CallError(
+                f"there is no program `{name}` in {self.checked.module.source.name}", help
+            )
         return replace(self, selected=name)
 
     def without(self, *passes: str) -> Program:
@@ -193,7 +224,9 @@ class Program:
         if len(self.checked.programs) != 1:
             names = ", ".join(self.checked.programs)
             message = f"{self.checked.module.source.name} has {len(self.checked.programs) or 'no'} programs"
-            raise CallError(message, f"choose one by --program: {names}" if names else "add a `program` block")
+            raise CallError(
+                message, f"choose one by --program: {names}" if names else "add a `program` block"
+            )
         return next(iter(self.checked.programs.values()))
 
     @property
@@ -236,8 +269,8 @@ class Program:
         engines: Mapping[str, CachedTransformer] | None = None,
         guides: Guides | None = None,
     ) -> SteeringModel:
-        """(s0, {M_t}, {G_t}) of the program with its arguments. model: a reference, a LanguageModel or an engine in
-        place of the program's default model. guides: how guided draws choose."""
+        """(s0, {M_t}, {G_t}) of the program with its arguments. model: a reference, a LanguageModel
+        or an engine in place of the program's default model. guides: how guided draws choose."""
         engines = engines if engines is not None else self.engines(model)
         clock = guides.clock if guides is not None else None
         code = self._built if clock is None else build(self.ir(), self.environment(clock))
@@ -245,7 +278,8 @@ class Program:
 
     @cached_property
     def _built(self) -> Executable:
-        """Built once, for what it remembers from run to run: masks, and what comprehensions made of texts."""
+        """Built once, for what it remembers from run to run: masks, and what comprehensions made of
+        texts."""
         return build(self.ir(), self.environment())
 
     def environment(self, clock: Clock | None = None) -> Environment:
@@ -254,12 +288,15 @@ class Program:
         return Environment(self.folder, externs, self.checked.folders, clock)
 
     def questions(self, queries: Mapping[str, str | Span] | None = None) -> tuple[Question, ...]:
-        """The file's queries and further ones, by name: expressions over `value`. Raises ProgramError for a mistake."""
+        """The file's queries and further ones, by name: expressions over `value`. Raises
+        ProgramError for a mistake."""
         return (*declared(self.checked), *ask(self.checked, self.name, queries or {}))
 
     def engines(self, model: ModelReference | None = None, **options: Any) -> Engines:
         """The language models that the program names, each loaded when it is first needed."""
-        return Engines(self.checked.models, self.folder, model, allow_outside=self.allow_outside, **options)
+        return Engines(
+            self.checked.models, self.folder, model, allow_outside=self.allow_outside, **options
+        )
 
     def run(
         self,
@@ -284,14 +321,16 @@ class Program:
     ) -> Result:
         """Weighted samples of the posterior, and an unbiased estimate of Z.
 
-        method and options: as in `infer`; the file's own where they are left out. timeout: seconds from when the
-        models are loaded, or a Deadline, whose `cancel` another thread may call. islands: as in fkdsl.inference.run.
-        target_se: standard error of log Z, nats; with it, or with a budget, a pilot finds how many islands there are
-        (fkdsl.inference.samplers.adaptive). trace: a file to write the run down in (docs/trace.md). resume: such a
-        file to go on from, and in; or steps, as in fkdsl.inference.run. filtering: whether the result has every P_t,
-        by the program's own M_t and G_t: no text is then guided across steps. blame: what each line did is in
-        `result.blame`, or in that of PopulationDied. queries: as in `questions`. Raises PopulationDied, ProgramError
-        for a mistake that shows only as it runs, CallError, and BudgetEnded or Interrupted with the population so far.
+        method and options: as in `infer`; the file's own where they are left out. timeout: seconds
+        from when the models are loaded, or a Deadline, whose `cancel` another thread may call.
+        islands: as in fkdsl.inference.run. target_se: standard error of log Z, nats; with it, or
+        with a budget, a pilot finds how many islands there are (fkdsl.inference.samplers.adaptive).
+        trace: a file to write the run down in (docs/trace.md). resume: such a file to go on from,
+        and in; or steps, as in fkdsl.inference.run. filtering: whether the result has every P_t, by
+        the program's own M_t and G_t: no text is then guided across steps. blame: what each line
+        did is in `result.blame`, or in that of PopulationDied. queries: as in `questions`. Raises
+        PopulationDied, ProgramError for a mistake that shows only as it runs, CallError, and
+        BudgetEnded or Interrupted with the population so far.
         """
         questions = self.questions(queries)
         own, own_options = self.method
@@ -307,11 +346,15 @@ class Program:
         aim = Aim(target_se, budget_tokens, budget_seconds)
         aim.check(chosen, islands, resumed=resume is not None)
         engines = engines if engines is not None else self.engines(model)
-        guides = Guides(rejection=chosen not in PLAIN, forget=chosen == "local", force="force" not in self.off)
+        guides = Guides(
+            rejection=chosen not in PLAIN, forget=chosen == "local", force="force" not in self.off
+        )
         guides.clock = Clock() if blame else None
         guides.drafting = drafting_of(engines, self.model_names(), chosen, given)
         found = None if aim.asked else islands
-        with recording(self, engines, trace, resume, method=chosen, options=given, seed=seed, islands=found) as record:
+        with recording(
+            self, engines, trace, resume, method=chosen, options=given, seed=seed, islands=found
+        ) as record:
             target = self.feynman_kac(engines=record.engines, guides=guides)
             watch = Watch.of(self, target, sampled=chosen not in DETERMINISTIC) if blame else None
             # Models are loaded before the clock starts, and before any particle does.
@@ -341,11 +384,21 @@ class Program:
                 else:
                     call["lazy"] = chosen == "exact" and self._lazily(engines, given, filtering)
                     with engines.keeping_rows() if chosen in DETERMINISTIC else nullcontext():
-                        result = run_model(target, chosen, seed, given, islands=islands, resume=record.courses, **call)
+                        result = run_model(
+                            target,
+                            chosen,
+                            seed,
+                            given,
+                            islands=islands,
+                            resume=record.courses,
+                            **call,
+                        )
             if watch is not None:
                 result = watch.of_result(result)
             with until(deadline):
-                answered, mistakes, late = answers(self.checked, self.environment, questions, result)
+                answered, mistakes, late = answers(
+                    self.checked, self.environment, questions, result
+                )
             counts, notes = told(guides.drafting)
             notes = (*result.notes, *late, *notes, *engines.notes())
             result = replace(result, queries=answered, notes=notes, drafts=counts)
@@ -355,15 +408,19 @@ class Program:
             return result
 
     def _lazily(self, engines: Engines, options: Mapping[str, Any], filtering: bool) -> bool:
-        """Whether exact takes the heaviest outcomes first: every outcome of a level is too many of a large vocabulary.
-        Raises CallError for options that only then mean something."""
+        """Whether exact takes the heaviest outcomes first: every outcome of a level is too many of
+        a large vocabulary. Raises CallError for options that only then mean something."""
         own = [name for name in ("max_tokens", "gap") if name in options]
         if filtering and own:
-            raise CallError(f"exact goes level by level for --filtering, and has no {own[0]} there", "leave one out")
+            raise CallError(
+                f"exact goes level by level for --filtering, and has no {own[0]} there",
+                "leave one out",
+            )
         return not filtering and (bool(own) or self.is_large(engines))
 
     def is_large(self, engines: Engines) -> bool:
-        """Whether one of its models has so many tokens that exact does not visit every outcome of a draw."""
+        """Whether one of its models has so many tokens that exact does not visit every outcome of a
+        draw."""
         return engines.vocabulary(self.model_names()) > LARGE
 
     def exact(self, *, model: ModelReference | None = None, **options: Any) -> Result:
@@ -379,5 +436,7 @@ class Program:
             elif p.default is not None:
                 values[p.name] = constant(p.default)
             else:
-                raise CallError(f"`{self.name}` needs its parameter `{p.name}`", f"give it by -p {p.name}=...")
+                raise CallError(
+                    f"`{self.name}` needs its parameter `{p.name}`", f"give it by -p {p.name}=..."
+                )
         return values

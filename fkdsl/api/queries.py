@@ -1,4 +1,5 @@
-"""Queries answered from a run's weighted values: posterior means and quantiles, with standard errors."""
+"""Queries answered from a run's weighted values: posterior means and quantiles, with standard
+errors."""
 
 from __future__ import annotations
 
@@ -24,12 +25,16 @@ from fkdsl.values.values import show
 
 
 def answers(
-    checked: Checked, environment: Callable[[], Environment], questions: Sequence[Question], result: Result
+    checked: Checked,
+    environment: Callable[[], Environment],
+    questions: Sequence[Question],
+    result: Result,
 ) -> tuple[dict[str, Estimate], list[Diagnostic], tuple[str, ...]]:
-    """The answer of each question, in order, by its name, and why others have none: an expression without a value, or,
-    in the notes, the run's deadline.
+    """The answer of each question, in order, by its name, and why others have none: an expression
+    without a value, or, in the notes, the run's deadline.
 
-    What exact and beam have found when something ends them is not the posterior: its answers have no error.
+    What exact and beam have found when something ends them is not the posterior: its answers have
+    no error.
     """
     if not questions:
         return {}, [], ()
@@ -47,7 +52,9 @@ def answers(
             mistakes.extend(error.diagnostics)
             continue
         except DeadlinePassed as passed:
-            notes.append(f"the query `{q.name}` has no answer: time ran out {passed}, while it was worked out")
+            notes.append(
+                f"the query `{q.name}` has no answer: time ran out {passed}, while it was worked out"
+            )
             continue
         if q.level is None:
             found[q.name] = result.mean_of(y)
@@ -58,9 +65,12 @@ def answers(
 
 
 class NumbersOf:
-    """Expressions over returned values as functions to numbers, each computed once for equal values."""
+    """Expressions over returned values as functions to numbers, each computed once for equal
+    values."""
 
-    def __init__(self, checked: Checked, environment: Environment, questions: Sequence[Question]) -> None:
+    def __init__(
+        self, checked: Checked, environment: Environment, questions: Sequence[Question]
+    ) -> None:
         self._functions = PureFunctions(lower_questions(checked, questions), environment)
         self._questions: Mapping[str, Question] = {q.name: q for q in questions}
         self._known: dict[tuple[str, Hashable], float] = {}
@@ -68,7 +78,9 @@ class NumbersOf:
     def __call__(self, name: str, value: Any) -> float:
         key = (name, value_key(value))
         if key not in self._known:
-            found = self._functions.call(name, value, note=f"where the returned value is {_short(value)}")
+            found = self._functions.call(
+                name, value, note=f"where the returned value is {_short(value)}"
+            )
             self._known[key] = _number(self._questions[name], found, value)
         return self._known[key]
 
@@ -79,7 +91,9 @@ def _number(question: Question, found: Any, value: Any) -> float:
     message = f"expected a finite number, found {show(found)!r}"
     note = f"where the returned value is {_short(value)}"
     help = "test the value first: `a if test else b`"
-    raise ProgramError([Diagnostic("FK408", message, question.expression.span, "no number", help, (note,))])
+    raise ProgramError(
+        [Diagnostic("FK408", message, question.expression.span, "no number", help, (note,))]
+    )
 
 
 def _short(value: Any) -> str:

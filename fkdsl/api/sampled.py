@@ -1,9 +1,10 @@
-"""Expectations where exact figures cannot be had: independent runs of the file's method, until every line is decided or
-the time is over.
+"""Expectations where exact figures cannot be had: independent runs of the file's method, until
+every line is decided or the time is over.
 
-Z and each P(...) lie in confidence sequences (fkdsl.inference.assess.sequential), all of them together but for a
-probability of FALSE_ALARM. A line is decided when it holds, or fails, for all figures in theirs; E(...) has no bound,
-so lines with it stay undecided. `all(... for v in support)` fails by one value that was returned.
+Z and each P(...) lie in confidence sequences (fkdsl.inference.assess.sequential), all of them
+together but for a probability of FALSE_ALARM. A line is decided when it holds, or fails, for all
+figures in theirs; E(...) has no bound, so lines with it stay undecided. `all(... for v in support)`
+fails by one value that was returned.
 """
 
 from __future__ import annotations
@@ -46,19 +47,28 @@ class _Sums:
 
     def take(self, model: Any, last: Step[Any]) -> None:
         weighted = [
-            (model.value(x), linear(w)) for x, w in zip(last.states, last.log_weights, strict=True) if w > -math.inf
+            (model.value(x), linear(w))
+            for x, w in zip(last.states, last.log_weights, strict=True)
+            if w > -math.inf
         ]
         self.Z.append(math.fsum(w for _, w in weighted))
         for value, _ in weighted:
             self.values.setdefault(value_key(value), value)
         for f in self.events:
             note = "where the returned value is {}"
-            found = [w for v, w in weighted if self.functions.call(f.function, v, note=note.format(show(v)))]
+            found = [
+                w
+                for v, w in weighted
+                if self.functions.call(f.function, v, note=note.format(show(v)))
+            ]
             self.of[f.function].append(math.fsum(found))
 
     def intervals(self, bound: float | None) -> dict[str, Interval]:
-        """Of Z, log_Z and each event; together they hold at all times but for a probability of FALSE_ALARM."""
-        if not all(map(math.isfinite, self.Z)):  # beyond floats: nothing is known but what is certain
+        """Of Z, log_Z and each event; together they hold at all times but for a probability of
+        FALSE_ALARM."""
+        if not all(
+            map(math.isfinite, self.Z)
+        ):  # beyond floats: nothing is known but what is certain
             return {
                 "Z": (0.0, math.inf),
                 "log_Z": (-math.inf, math.inf),
@@ -69,8 +79,9 @@ class _Sums:
         log_low, log_high = (math.log(z) if z > 0.0 else -math.inf for z in (low, high))
         found: dict[str, Interval] = {"Z": (low, high), "log_Z": (log_low, log_high)}
         for f in self.events:
-            told = bound is not None and any(self.Z)
-            found[f.function] = ratio_interval(self.of[f.function], self.Z, bound, alpha) if told else (0.0, 1.0)  # type: ignore[arg-type]
+            found[f.function] = (0.0, 1.0)
+            if bound is not None and any(self.Z):
+                found[f.function] = ratio_interval(self.of[f.function], self.Z, bound, alpha)
         return found
 
 
@@ -110,18 +121,25 @@ def _line(line: Expectation, sums: _Sums, known: Mapping[str, Interval]) -> Line
         values = tuple(sums.values.values())
         given = {SUPPORT: values}
         holds = sums.functions.call(line.function, *(given.get(p, 0.0) for p in line.parameters))
-        return Line(line.written, "undecided" if holds else "failed", shown, f"{note}, {len(values)} values")
+        return Line(
+            line.written, "undecided" if holds else "failed", shown, f"{note}, {len(values)} values"
+        )
     found = decided(line.says, known)
     outcome: Any = "undecided" if found is None else "passed" if found else "failed"
     return Line(line.written, outcome, shown, note)
 
 
 def is_over_support(e: tree.Expr) -> bool:
-    """Whether it is `all(test for v in support)`, which one value can refute, and reads no figures."""
+    """Whether it is `all(test for v in support)`, which one value can refute, and reads no
+    figures."""
     match e:
         case tree.Call(
             function=tree.Name(name="all"),
-            args=(tree.Comprehension(clauses=(tree.Clause(iterable=tree.Name(name=name), conditions=()),)) as inner,),
+            args=(
+                tree.Comprehension(
+                    clauses=(tree.Clause(iterable=tree.Name(name=name), conditions=()),)
+                ) as inner,
+            ),
         ):
             return name == SUPPORT and not reads_figures(inner)
     return False
@@ -129,4 +147,7 @@ def is_over_support(e: tree.Expr) -> bool:
 
 def reads_figures(e: tree.Expr) -> bool:
     """Whether anything but the support is read in it that only exact figures give."""
-    return any(isinstance(n, tree.Name) and (n.name in ("Z", "log_Z") or n.name.startswith(".")) for n in walk(e))
+    return any(
+        isinstance(n, tree.Name) and (n.name in ("Z", "log_Z") or n.name.startswith("."))
+        for n in walk(e)
+    )

@@ -1,7 +1,9 @@
-"""Test blocks run: each `expect` line on exact figures, and every inference method held to the same figures.
+"""Test blocks run: each `expect` line on exact figures, and every inference method held to the same
+figures.
 
-Figures are exact where the program can be enumerated: always on a small table, and on a real model where few texts are
-possible. Elsewhere they are estimated with a confidence sequence (fkdsl.api.sampled), and a line may stay undecided.
+Figures are exact where the program can be enumerated: always on a small table, and on a real model
+where few texts are possible. Elsewhere they are estimated with a confidence sequence
+(fkdsl.api.sampled), and a line may stay undecided.
 """
 
 from __future__ import annotations
@@ -49,7 +51,8 @@ DENSITIES = ("normal", "uniform", "beta")
 
 
 def run_test(program: Program, test: tree.Test, settings: Settings | None = None) -> TestRun:
-    """The outcome of a test of the program's file. A mistake that shows as it runs is the outcome `error`."""
+    """The outcome of a test of the program's file. A mistake that shows as it runs is the outcome
+    `error`."""
     settings, began = settings or Settings(), time.monotonic()
     try:
         by, lines, methods = _run(program, test, settings)
@@ -97,14 +100,27 @@ def _run(
         return "exact", lines, ()
     end = law_of(asked, functions, log_Z, answers, potentials_are_probabilities(program))
     nothing = np.zeros(len(end.names))
-    to_come = ahead(program, engines, lambda v: end.functions.get(value_key(v), nothing), len(end.names), max_states)
+    to_come = ahead(
+        program,
+        engines,
+        lambda v: end.functions.get(value_key(v), nothing),
+        len(end.names),
+        max_states,
+    )
     optimised = () if to_come is None else disagreeing(end, to_come)
     law = end if optimised else replace(end, ahead=to_come)
     model = program.feynman_kac(engines=engines, guides=Guides(force="force" not in program.off))
     alpha, merge = share(len(checked)), "merge" not in program.off
     methods = tuple(
         check_method(
-            model, v, law, plan=Plan(settings.runs), seed=settings.seed, alpha=alpha, max_steps=MAX_STEPS, merge=merge
+            model,
+            v,
+            law,
+            plan=Plan(settings.runs),
+            seed=settings.seed,
+            alpha=alpha,
+            max_steps=MAX_STEPS,
+            merge=merge,
         )
         for v in checked
     )
@@ -112,21 +128,31 @@ def _run(
 
 
 def disagreeing(law: Law, to_come: LookAhead[ProgramState]) -> tuple[MethodCheck, ...]:
-    """A check that failed, where the optimised program does not have the figures of the program as it is written."""
-    for name, exact_figure, figure in zip(law.names, law.means, to_come.total_of_start, strict=True):
+    """A check that failed, where the optimised program does not have the figures of the program as
+    it is written."""
+    for name, exact_figure, figure in zip(
+        law.names, law.means, to_come.total_of_start, strict=True
+    ):
         if not abs(exact_figure - figure) <= ROUNDING * max(1.0, exact_figure):
             wrong = Disagreement(name, float(exact_figure), float(figure), math.inf)
             shown = "Z" if name == "Z" else f"Z * {name}"
             reason = f"{shown} is {exact_figure:.6g} as the program is written, {figure:.6g} as it is optimised"
-            return (MethodCheck("the optimiser", 1, wrong, f"{reason}: a bug in fkdsl", {}, False, False),)
+            return (
+                MethodCheck(
+                    "the optimiser", 1, wrong, f"{reason}: a bug in fkdsl", {}, False, False
+                ),
+            )
     return ()
 
 
 # --------------------------------------------------------------------- exactly
 
 
-def exact_answers(program: Program, engines: Engines, max_states: int) -> tuple[float, tuple[Answer, ...]] | None:
-    """log Z and the posterior, which has no answer where Z is 0; None if there is too much to enumerate."""
+def exact_answers(
+    program: Program, engines: Engines, max_states: int
+) -> tuple[float, tuple[Answer, ...]] | None:
+    """log Z and the posterior, which has no answer where Z is 0; None if there is too much to
+    enumerate."""
     model = program.feynman_kac(engines=engines, guides=Guides(rejection=False))
     try:
         *_, last = exact(model, max_states, MAX_STEPS)
@@ -141,11 +167,15 @@ def ahead(
 ) -> LookAhead[ProgramState] | None:
     """What is to come from each state of the program, for k functions of its value."""
     weighing = {
-        i.span for f in program.ir().functions.values() for i in f.body if isinstance(i, ir.Factor | ir.Observe)
+        i.span
+        for f in program.ir().functions.values()
+        for i in f.body
+        if isinstance(i, ir.Factor | ir.Observe)
     }
 
     def ceiling(x: ProgramState) -> float:
-        # Whatever else was charged is a mass that a draw leaves out: at most 0, and by another kernel another one.
+        # Whatever else was charged is a mass that a draw leaves out: at most 0, and by another
+        # kernel another one.
         return math.fsum(c.log_weight for c in x.charges if c.place in weighing)
 
     model = program.feynman_kac(engines=engines, guides=Guides(rejection=False))
@@ -153,19 +183,27 @@ def ahead(
 
 
 def potentials_are_probabilities(program: Program) -> bool:
-    """Whether no line can weigh more than 1: no `factor`, and nothing observed where there are densities."""
+    """Whether no line can weigh more than 1: no `factor`, and nothing observed where there are
+    densities."""
     instrs = [i for function in program.ir().functions.values() for i in function.body]
     if any(isinstance(i, ir.Factor) for i in instrs):
         return False
-    densities = any(isinstance(e, ir.Builtin) and e.name in DENSITIES for i in instrs for e in subexpressions(i))
+    densities = any(
+        isinstance(e, ir.Builtin) and e.name in DENSITIES for i in instrs for e in subexpressions(i)
+    )
     return not densities or not any(isinstance(i, ir.Observe) for i in instrs)
 
 
-def figure_values(asked: Expectations, functions: PureFunctions, answers: tuple[Answer, ...]) -> dict[str, Floats]:
+def figure_values(
+    asked: Expectations, functions: PureFunctions, answers: tuple[Answer, ...]
+) -> dict[str, Floats]:
     """Each figure's function at each value of the posterior, (answers,), by its name."""
     found = {}
     for figure in asked.figures:
-        values = [functions.call(figure.function, a.value, note=f"where it is {show(a.value)!r}") for a in answers]
+        values = [
+            functions.call(figure.function, a.value, note=f"where it is {show(a.value)!r}")
+            for a in answers
+        ]
         found[figure.function] = np.array(values, dtype=np.float64)
     return found
 
@@ -177,9 +215,18 @@ def _exact_line(
     answers: tuple[Answer, ...],
     values: Mapping[str, Floats],
 ) -> Line:
-    known: dict[str, Any] = {"Z": linear(log_Z), "log_Z": log_Z, "support": tuple(a.value for a in answers)}
+    known: dict[str, Any] = {
+        "Z": linear(log_Z),
+        "log_Z": log_Z,
+        "support": tuple(a.value for a in answers),
+    }
     if line.figures and not answers:
-        return Line(line.written, "failed", (("Z", "0"),), "Z is 0: nothing is returned, so P and E have no value")
+        return Line(
+            line.written,
+            "failed",
+            (("Z", "0"),),
+            "Z is 0: nothing is returned, so P and E have no value",
+        )
     for figure in line.figures:
         known[figure.function] = math.fsum(
             a.probability * y for a, y in zip(answers, values[figure.function], strict=True)
@@ -195,8 +242,8 @@ def law_of(
     answers: tuple[Answer, ...],
     probabilities: bool,
 ) -> Law:
-    """What the methods are held to at the end: Z, and each figure, scaled to [0, 1] where it is a number; constants say
-    no more than Z."""
+    """What the methods are held to at the end: Z, and each figure, scaled to [0, 1] where it is a
+    number; constants say no more than Z."""
     log_scale = log_Z if FAR < abs(log_Z) < math.inf else 0.0
     Z = math.exp(log_Z - log_scale)
     values = figure_values(asked, functions, answers)
@@ -204,7 +251,9 @@ def law_of(
     for figure in asked.figures:
         y = values[figure.function]
         low, high = (
-            (0.0, 1.0) if figure.kind == "P" else (float(y.min(initial=math.inf)), float(y.max(initial=-math.inf)))
+            (0.0, 1.0)
+            if figure.kind == "P"
+            else (float(y.min(initial=math.inf)), float(y.max(initial=-math.inf)))
         )
         if high > low:
             names.append(figure.text)
@@ -212,5 +261,9 @@ def law_of(
     f = np.array(columns).T  # (answers, k)
     p = np.array([a.probability for a in answers])
     means = Z * (p @ f) if len(answers) else np.zeros(len(names))
-    table: dict[Hashable, Floats] = {value_key(a.value): row for a, row in zip(answers, f, strict=True)}
-    return Law(table, np.asarray(means, dtype=np.float64), tuple(names), probabilities, None, log_scale)
+    table: dict[Hashable, Floats] = {
+        value_key(a.value): row for a, row in zip(answers, f, strict=True)
+    }
+    return Law(
+        table, np.asarray(means, dtype=np.float64), tuple(names), probabilities, None, log_scale
+    )

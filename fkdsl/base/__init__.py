@@ -1,1 +1,2 @@
-"""Layer 0: source spans, diagnostics and their rendering, log-space sums, random streams, errors."""
+"""Layer 0: source spans, diagnostics and their rendering, log-space sums, random streams,
+errors."""

@@ -1,4 +1,5 @@
-"""Probabilities in blocks with their sums: what is asked of a whole vocabulary is asked of the sums, and of few blocks.
+"""Probabilities in blocks with their sums: what is asked of a whole vocabulary is asked of the
+sums, and of few blocks.
 
     p = Blocks(np.array([...]))          # (n,) probabilities; or, exponentiated where it is looked at,
     p = Blocks.of_logs(log_p, sums)      # (n,) log-probabilities and the sums of their blocks
@@ -33,7 +34,8 @@ BLOCK = 256
 FEW = 8
 """Blocks that are looked through one by one."""
 STEP = 4.0
-"""Likely outcomes are looked for together: those of a probability, then those of this part of it, and so on."""
+"""Likely outcomes are looked for together: those of a probability, then those of this part of it,
+and so on."""
 SMALLEST = 1e-6
 """The probability below which all that are left are sorted."""
 ROUNDING = 1e-3
@@ -42,8 +44,8 @@ _at_hand = threading.local()
 
 
 class Chooses(Protocol):
-    """As much of a random stream as is needed here (fkdsl.base.random.Rng). It may have `pick`: a choice from few of
-    which it is known that none is negative."""
+    """As much of a random stream as is needed here (fkdsl.base.random.Rng). It may have `pick`: a
+    choice from few of which it is known that none is negative."""
 
     def choice(self, probabilities: ArrayLike) -> int: ...
 
@@ -56,7 +58,8 @@ def block_sums(p: Probabilities, block: int = BLOCK) -> Sums:
 
 
 def _scratch(like: Probabilities) -> Probabilities:
-    """An array to work in, of the shape and dtype of another: one for each thread, since memory that is new is dear."""
+    """An array to work in, of the shape and dtype of another: one for each thread, since memory
+    that is new is dear."""
     found: Probabilities | None = getattr(_at_hand, "array", None)
     if found is None or found.shape != like.shape or found.dtype != like.dtype:
         found = _at_hand.array = np.empty_like(like)
@@ -75,16 +78,20 @@ def masked_sums(log_p: Probabilities, mask: Mask, block: int = BLOCK) -> Sums:
 
 
 class Blocks:
-    """(n,) probabilities, not negative, float32 or float64, that outcomes are taken out of. sums: (blocks,) float64.
+    """(n,) probabilities, not negative, float32 or float64, that outcomes are taken out of. sums:
+    (blocks,) float64.
 
-    The array that it is made of is left as it is: a block is copied, or exponentiated, when it is first looked at.
+    The array that it is made of is left as it is: a block is copied, or exponentiated, when it is
+    first looked at.
     """
 
     __slots__ = ("_factors", "_logs", "_mass", "_seen", "_source", "block", "sums")
 
     def __init__(self, p: Probabilities, block: int = BLOCK) -> None:
         self._source, self._logs, self.block = p, False, block
-        self.sums: Sums = np.array([p.sum()], dtype=np.float64) if len(p) <= block else block_sums(p, block)
+        self.sums: Sums = (
+            np.array([p.sum()], dtype=np.float64) if len(p) <= block else block_sums(p, block)
+        )
         self._seen: dict[int, Probabilities] = {}
         self._mass: float | None = None
         self._factors: Probabilities | None = None
@@ -98,9 +105,11 @@ class Blocks:
         return made
 
     @classmethod
-    def of_masked(cls, log_p: Probabilities, mask: Mask, sums: Sums | None = None, block: int = BLOCK) -> Blocks:
-        """exp(log_p) where the mask (n,) allows it, zero elsewhere. sums: as `masked_sums` gives them. The mask is not
-        to be written to."""
+    def of_masked(
+        cls, log_p: Probabilities, mask: Mask, sums: Sums | None = None, block: int = BLOCK
+    ) -> Blocks:
+        """exp(log_p) where the mask (n,) allows it, zero elsewhere. sums: as `masked_sums` gives
+        them. The mask is not to be written to."""
         made = cls.of_logs(log_p, masked_sums(log_p, mask, block) if sums is None else sums, block)
         made._factors = shares(mask)
         return made
@@ -142,7 +151,10 @@ class Blocks:
     def are_few(self, most: int) -> bool:
         """Whether at most so many are positive."""
         blocks = self.sums.nonzero()[0]
-        return len(blocks) <= most and sum(int(np.count_nonzero(self.of(k))) for k in blocks.tolist()) <= most
+        return (
+            len(blocks) <= most
+            and sum(int(np.count_nonzero(self.of(k))) for k in blocks.tolist()) <= most
+        )
 
     def remove(self, *taken: int) -> None:
         """Takes them out."""
@@ -159,9 +171,10 @@ class Blocks:
         return k * self.block + choose(self.of(k))
 
     def descending(self, least: float) -> Iterator[tuple[int, float]]:
-        """(i, p[i]) of those that are positive, likeliest first, equal ones in their order, as far as they are asked
-        for: a vocabulary is too long to be sorted. They are looked for together from `least` > 0 on, then from a
-        STEP-th of that, and so on; of those that are taken out meanwhile, the ones looked for already come too."""
+        """(i, p[i]) of those that are positive, likeliest first, equal ones in their order, as far
+        as they are asked for: a vocabulary is too long to be sorted. They are looked for together
+        from `least` > 0 on, then from a STEP-th of that, and so on; of those that are taken out
+        meanwhile, the ones looked for already come too."""
         above = math.inf
         yield from self._between(least, above)
         while least > 0.0:
@@ -172,12 +185,16 @@ class Blocks:
         """Those of a probability from `least` to below `above`, and positive, likeliest first."""
         ks = (self.sums >= least * (1.0 - ROUNDING)).nonzero()[0]
         if len(ks) <= FEW:
-            return sorted(self._each(ks.tolist(), least, above), key=lambda found: (-found[1], found[0]))
+            return sorted(
+                self._each(ks.tolist(), least, above), key=lambda found: (-found[1], found[0])
+            )
         p = self._together(ks)
         j, i = ((p >= least) & (p < above) & (p > 0.0)).nonzero()
         found = p[j, i]
         order = (-found).argsort(kind="stable")
-        return list(zip((ks[j] * self.block + i)[order].tolist(), found[order].tolist(), strict=True))
+        return list(
+            zip((ks[j] * self.block + i)[order].tolist(), found[order].tolist(), strict=True)
+        )
 
     def _each(self, ks: list[int], least: float, above: float) -> Iterator[tuple[int, float]]:
         """`_between` of few blocks, which are likely to be drawn from too, in their order."""

@@ -1,9 +1,10 @@
 """When a run is to end, and bounds on the pieces of work in it.
 
-A run's `Deadline` is the current one of its thread while the run goes on (`until`). Every loop of ours that may be long
-calls `check`, which raises DeadlinePassed once the deadline has passed or another thread has cancelled it: the
-interpreter at every instruction, the engine before every forward, the library in its long functions. There are no
-signals in this: it works in any thread, on any system.
+A run's `Deadline` is the current one of its thread while the run goes on (`until`). Every loop of
+ours that may be long calls `check`, which raises DeadlinePassed once the deadline has passed or
+another thread has cancelled it: the interpreter at every instruction, the engine before every
+forward, the library in its long functions. There are no signals in this: it works in any thread, on
+any system.
 
 >>> with until(Deadline(0.01)) as deadline:
 ...     try:
@@ -13,8 +14,8 @@ signals in this: it works in any thread, on any system.
 ...         print(passed)
 after 0.01 s
 
-`bounded` is for a library's Python code, which calls no `check`: it bounds the CPU time of the thread, so that a busy
-machine does not change what is refused, and it sees the deadline too.
+`bounded` is for a library's Python code, which calls no `check`: it bounds the CPU time of the
+thread, so that a busy machine does not change what is refused, and it sees the deadline too.
 
 >>> try:
 ...     with bounded(0.01):
@@ -50,8 +51,9 @@ class OutOfTime(BaseException):
 class Deadline:
     """The moment at which a run ends.
 
-    end: on the monotonic clock, in seconds; inf for never, -inf once cancelled. seconds: what was asked for, None where
-    there is no bound. The seconds count from its making, or from `begin`. Any thread may cancel it.
+    end: on the monotonic clock, in seconds; inf for never, -inf once cancelled. seconds: what was
+    asked for, None where there is no bound. The seconds count from its making, or from `begin`. Any
+    thread may cancel it.
     """
 
     __slots__ = ("_inner", "end", "seconds")
@@ -89,7 +91,11 @@ class Deadline:
     @property
     def why(self) -> str:
         """Why a run ends at it, once it has passed."""
-        return "since it was cancelled" if self.end == -math.inf else f"after {self.seconds or 0.0:g} s"
+        return (
+            "since it was cancelled"
+            if self.end == -math.inf
+            else f"after {self.seconds or 0.0:g} s"
+        )
 
     def later(self, seconds: float) -> Deadline:
         """A deadline that passes so many seconds after this one, and is cancelled with it."""
@@ -126,7 +132,9 @@ def until(deadline: Deadline) -> Iterator[Deadline]:
     around = _current.get()
     linked = around is not NEVER and around is not deadline
     if linked:
-        around._inner.append(deadline)  # before the comparison: a cancellation in between is seen by one of the two
+        around._inner.append(
+            deadline
+        )  # before the comparison: a cancellation in between is seen by one of the two
     if around.end < deadline.end:
         deadline.end, deadline.seconds = around.end, around.seconds
     token = _current.set(deadline)
@@ -142,7 +150,11 @@ class Budget:
     """CPU time of this thread, from now on, for a loop of ours that checks it."""
 
     def __init__(self, seconds: float) -> None:
-        self.seconds, self._end, self._deadline = seconds, time.thread_time() + seconds, _current.get()
+        self.seconds, self._end, self._deadline = (
+            seconds,
+            time.thread_time() + seconds,
+            _current.get(),
+        )
 
     @property
     def used(self) -> float:
@@ -156,8 +168,8 @@ class Budget:
             raise OutOfTime(f"longer than {self.seconds:g} s of CPU time")
 
     def watch(self) -> None:
-        """Checks from now on at every few calls of functions of this thread, until `bounded` ends. That costs more than
-        the calls themselves."""
+        """Checks from now on at every few calls of functions of this thread, until `bounded` ends.
+        That costs more than the calls themselves."""
         calls = 0
 
         def look(frame: Any, event: str, arg: Any) -> None:
@@ -171,9 +183,10 @@ class Budget:
 
 @contextmanager
 def bounded(seconds: float, *, at_once: bool = True) -> Iterator[Budget]:
-    """Raises OutOfTime in what runs inside once it has used the seconds of CPU time, and DeadlinePassed once the
-    current deadline has passed: each at a call of some function, so that one long call of a function in C is not ended.
-    at_once: whether it is watched from the beginning, and not from when somebody calls `watch`.
+    """Raises OutOfTime in what runs inside once it has used the seconds of CPU time, and
+    DeadlinePassed once the current deadline has passed: each at a call of some function, so that
+    one long call of a function in C is not ended. at_once: whether it is watched from the
+    beginning, and not from when somebody calls `watch`.
     """
     budget = Budget(seconds)
     budget.check()

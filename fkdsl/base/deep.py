@@ -1,4 +1,5 @@
-"""Calls of libraries that recurse along what a stranger wrote: on a deep stack where the usual one does not do.
+"""Calls of libraries that recurse along what a stranger wrote: on a deep stack where the usual one
+does not do.
 
 >>> def depth(n): return 0 if n == 0 else 1 + depth(n - 1)
 >>> on_deep_stack(lambda: depth(5_000))
@@ -23,8 +24,8 @@ _one_at_a_time = threading.Lock()
 
 
 def on_deep_stack(call: Callable[[], T]) -> T:
-    """What a pure call returns; called once more in a thread of its own if it recurses too deep. Raises RecursionError
-    beyond FRAMES."""
+    """What a pure call returns; called once more in a thread of its own if it recurses too deep.
+    Raises RecursionError beyond FRAMES."""
     try:
         return call()
     except RecursionError:

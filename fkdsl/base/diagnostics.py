@@ -1,6 +1,7 @@
 """What is wrong with a program, as data, and its rendering.
 
-A `Diagnostic` says what was found, where, what was expected, and one thing to try. Only `render` turns it into text.
+A `Diagnostic` says what was found, where, what was expected, and one thing to try. Only `render`
+turns it into text.
 
 >>> from fkdsl.base.spans import Source, Span
 >>> source = Source("a.fk", "x = 1\\n    y = max_leters\\n")
@@ -42,7 +43,8 @@ class Diagnostic:
 
 
 def _shown_line(text: str, column: int) -> tuple[str, int]:
-    """The part of a source line to print, and the caret's column (from 1) in it; tabs and controls become spaces."""
+    """The part of a source line to print, and the caret's column (from 1) in it; tabs and controls
+    become spaces."""
     text = "".join(c if c.isprintable() else " " for c in text)
     if len(text) <= SHOWN_WIDTH:
         return text, column
@@ -67,7 +69,9 @@ def render(diagnostic: Diagnostic) -> str:
         first_line = span.text.split("\n", 1)[0]
         width = max(1, min(len(first_line), max(1, len(shown) - column + 1)))
         lines.append(f" {number} | {shown}".rstrip())
-        lines.append(f"{' ' * gutter}| {' ' * (column - 1)}{'^' * width} {diagnostic.label}".rstrip())
+        lines.append(
+            f"{' ' * gutter}| {' ' * (column - 1)}{'^' * width} {diagnostic.label}".rstrip()
+        )
     lines.extend(f"{' ' * gutter}= note: {note}" for note in diagnostic.notes)
     if diagnostic.help:
         lines.append(f"{' ' * gutter}= help: {diagnostic.help}")
@@ -81,7 +85,8 @@ def render_all(diagnostics: Iterable[Diagnostic]) -> str:
 
 
 def edit_distance(a: str, b: str, most: int = 3) -> int:
-    """Edits (insert, delete, replace, swap of neighbours) from a to b; `most` stands for that many or more."""
+    """Edits (insert, delete, replace, swap of neighbours) from a to b; `most` stands for that many
+    or more."""
     if abs(len(a) - len(b)) >= most:
         return most
     before: list[int] = []
@@ -98,9 +103,12 @@ def edit_distance(a: str, b: str, most: int = 3) -> int:
 
 
 def near_name(name: str, known: Sequence[str]) -> str | None:
-    """The known name nearest to `name` at edit distance 1 or 2 (1 only for names of up to 3 letters), or None."""
+    """The known name nearest to `name` at edit distance 1 or 2 (1 only for names of up to 3
+    letters), or None."""
     reach = 1 if len(name) <= 3 else 2
     ranked = sorted(
-        (edit_distance(name, k), -difflib.SequenceMatcher(None, name, k).ratio(), k) for k in set(known) if k != name
+        (edit_distance(name, k), -difflib.SequenceMatcher(None, name, k).ratio(), k)
+        for k in set(known)
+        if k != name
     )
     return ranked[0][2] if ranked and 1 <= ranked[0][0] <= reach else None

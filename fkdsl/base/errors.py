@@ -9,7 +9,8 @@ FkdslError
     BudgetEnded       a bound on time, steps or states ended inference before an answer
   InternalError       we are wrong: please report it                                      exit status 70
 
-Interrupted           Ctrl-C in a run; it is Python's KeyboardInterrupt, and no FkdslError  exit status 130
+Interrupted           Ctrl-C in a run; it is Python's KeyboardInterrupt, and no FkdslError  exit
+status 130
 """
 
 from __future__ import annotations
@@ -23,15 +24,16 @@ from fkdsl.base.shown import shown
 
 
 class FkdslError(Exception):
-    """Base of all of fkdsl's own errors. answer: what `--json` prints of it beside the message and its places."""
+    """Base of all of fkdsl's own errors. answer: what `--json` prints of it beside the message and
+    its places."""
 
     exit_status = 70
     answer: Mapping[str, Any] | None = None
 
 
 class ProgramError(FkdslError):
-    """The program is wrong; `diagnostics` says where and what to try, every mistake at once. result: what the run came
-    to where only its queries are wrong, else None."""
+    """The program is wrong; `diagnostics` says where and what to try, every mistake at once.
+    result: what the run came to where only its queries are wrong, else None."""
 
     exit_status = 1
 
@@ -61,8 +63,8 @@ class InferenceFailed(FkdslError):
 
 
 class PopulationDied(InferenceFailed):
-    """Every particle's weight is zero: Z_hat = 0. `report` says where and why; `blame` (inference.blame), what each
-    line did, where that was asked for."""
+    """Every particle's weight is zero: Z_hat = 0. `report` says where and why; `blame`
+    (inference.blame), what each line did, where that was asked for."""
 
     log_z = -math.inf
 
@@ -74,8 +76,9 @@ class PopulationDied(InferenceFailed):
 
 
 class BudgetEnded(InferenceFailed):
-    """A bound on time, steps or states ended inference before there was an answer. unfinished: what there was instead,
-    an fkdsl.inference.unfinished.Unfinished; None where the run had not begun."""
+    """A bound on time, steps or states ended inference before there was an answer. unfinished: what
+    there was instead, an fkdsl.inference.unfinished.Unfinished; None where the run had not
+    begun."""
 
     def __init__(self, message: str, unfinished: Any = None) -> None:
         self.message, self.unfinished = message, unfinished
@@ -83,7 +86,8 @@ class BudgetEnded(InferenceFailed):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C ended a run. unfinished: as in BudgetEnded. told: whether a person has been told of it already."""
+    """Ctrl-C ended a run. unfinished: as in BudgetEnded. told: whether a person has been told of it
+    already."""
 
     exit_status = 130
 
@@ -98,4 +102,6 @@ class InternalError(FkdslError):
     exit_status = 70
 
     def __init__(self, message: str) -> None:
-        super().__init__(f"{shown(message)} (this is a bug in fkdsl: please report it with the program that shows it)")
+        super().__init__(
+            f"{shown(message)} (this is a bug in fkdsl: please report it with the program that shows it)"
+        )

@@ -1,7 +1,7 @@
 """Files that users name, read with care: regular files only, and no more of them than a bound.
 
-A name may lead to a device without end, to a pipe that nobody writes to, or to a file of many gigabytes. All of that is
-an OSError here, with its reason in `strerror`, before a byte is read.
+A name may lead to a device without end, to a pipe that nobody writes to, or to a file of many
+gigabytes. All of that is an OSError here, with its reason in `strerror`, before a byte is read.
 
 >>> read_file(Path("/dev/zero"), 100)
 Traceback (most recent call last):
@@ -26,8 +26,14 @@ KINDS = {
     stat.S_IFBLK: "a device",
 }
 UNITS = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"))
-FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
-"""Not to wait for a pipe's writer, nor to take a terminal; the system of a Windows machine has neither."""
+FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_NOCTTY", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+"""Not to wait for a pipe's writer, nor to take a terminal; the system of a Windows machine has
+neither."""
 
 
 def read_file(path: Path, most: int) -> bytes:
@@ -37,7 +43,10 @@ def read_file(path: Path, most: int) -> bytes:
     try:
         # It may have been exchanged since it was looked at.
         _verify(path, os.fstat(file), most)
-        parts, left = [], most + 1  # a file of /proc has size 0, whatever it holds; others grow while they are read
+        parts, left = (
+            [],
+            most + 1,
+        )  # a file of /proc has size 0, whatever it holds; others grow while they are read
         while left and (part := os.read(file, min(left, 1 << 20))):
             parts.append(part)
             left -= len(part)
@@ -49,7 +58,8 @@ def read_file(path: Path, most: int) -> bytes:
 
 
 def read_text(path: Path, most: int) -> str:
-    """A regular file's text, which is UTF-8. Raises OSError as `read_file` does, and UnicodeDecodeError."""
+    """A regular file's text, which is UTF-8. Raises OSError as `read_file` does, and
+    UnicodeDecodeError."""
     return read_file(path, most).decode("utf-8")
 
 
@@ -71,7 +81,9 @@ def _verify(path: Path, found: os.stat_result, most: int | None) -> None:
 
 
 def _too_long(path: Path, size: int | None, most: int) -> OSError:
-    has = f"it has {shown_size(size)}" if size is not None else f"it has more than {shown_size(most)}"
+    has = (
+        f"it has {shown_size(size)}" if size is not None else f"it has more than {shown_size(most)}"
+    )
     return OSError(errno.EFBIG, f"{has}; at most {shown_size(most)} are read", str(path))
 
 
@@ -88,16 +100,21 @@ def shown_size(size: int) -> str:
 
 
 def check_target(path: Path) -> Path:
-    """The path, if a file can be written there: a new one, or in the place of a regular one. Raises CallError."""
+    """The path, if a file can be written there: a new one, or in the place of a regular one. Raises
+    CallError."""
     try:
         found = path.stat()
     except FileNotFoundError:
         return path
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else f"no file can have this name: {error}"
+        reason = (
+            error.strerror if isinstance(error, OSError) else f"no file can have this name: {error}"
+        )
         raise CallError(f"cannot write {path}: {reason}", "name another file") from None
     try:
         _verify(path, found, None)
     except OSError as error:
-        raise CallError(f"cannot write {path}: {error.strerror}", "name a new file, or one to be replaced") from None
+        raise CallError(
+            f"cannot write {path}: {error.strerror}", "name a new file, or one to be replaced"
+        ) from None
     return path

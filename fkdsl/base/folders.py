@@ -1,7 +1,8 @@
 """Where a program's file looks for the files that it names, and the folder that it does not leave.
 
-A program may come from a stranger. What it names stays below the folder of the program's main file, symbolic links
-followed, so that it shows nobody a line of anything else. `--allow-outside` lifts that.
+A program may come from a stranger. What it names stays below the folder of the program's main file,
+symbolic links followed, so that it shows nobody a line of anything else. `--allow-outside` lifts
+that.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Folder:
-    """path: what names are relative to. root: what they stay below, without symbolic links in it; None for nothing."""
+    """path: what names are relative to. root: what they stay below, without symbolic links in it;
+    None for nothing."""
 
     path: Path
     root: Path | None
@@ -34,7 +36,8 @@ class Folder:
         return Folder(path, self.root)
 
     def find(self, name: str) -> Path:
-        """The path of a file that is named here. Raises OSError for one that lies outside the root."""
+        """The path of a file that is named here. Raises OSError for one that lies outside the
+        root."""
         path = self.path / name
         if self.root is None:
             return path

@@ -1,8 +1,10 @@
-"""What is remembered from run to run is shared by runs in several threads; this is how it is guarded.
+"""What is remembered from run to run is shared by runs in several threads; this is how it is
+guarded.
 
-Three ways, from the cheapest on: one attribute that holds one immutable value, read once and replaced whole; a `dict`
-whose entries are computed from their keys alone, so that it does not matter who writes them; and, where a lookup
-changes more than one thing, a lock of the object, which `locked` methods hold.
+Three ways, from the cheapest on: one attribute that holds one immutable value, read once and
+replaced whole; a `dict` whose entries are computed from their keys alone, so that it does not
+matter who writes them; and, where a lookup changes more than one thing, a lock of the object, which
+`locked` methods hold.
 
 >>> class Counter:
 ...     def __init__(self): self.lock, self.n = threading.RLock(), 0
@@ -37,10 +39,11 @@ def locked(method: F) -> F:
 
 
 def remember(known: MutableMapping[K, V], key: K, value: V, most: int) -> V:
-    """known[key] = value, the oldest entries forgotten so that there are at most `most`; gives the value.
+    """known[key] = value, the oldest entries forgotten so that there are at most `most`; gives the
+    value.
 
-    Two threads that made the same entry both get their own, and the later one is kept: entries depend on their keys
-    alone.
+    Two threads that made the same entry both get their own, and the later one is kept: entries
+    depend on their keys alone.
     """
     with _evicting:
         while len(known) >= most:

@@ -1,9 +1,9 @@
 """Random streams: randomness is an argument, and a draw is named by its key.
 
-A sampler draws only through `Rng`: `choice` of an index, `uniform` in [0, 1), and `split` by a key. `KeyedRng` makes
-each draw a function of (seed, key path, count), so the same seed gives the same answer at any batch size, cache size
-or order of evaluation. The enumerating stream of `fkdsl.inference.enumeration` implements the same three methods and
-visits every outcome instead.
+A sampler draws only through `Rng`: `choice` of an index, `uniform` in [0, 1), and `split` by a key.
+`KeyedRng` makes each draw a function of (seed, key path, count), so the same seed gives the same
+answer at any batch size, cache size or order of evaluation. The enumerating stream of
+`fkdsl.inference.enumeration` implements the same three methods and visits every outcome instead.
 
 >>> rng = KeyedRng(7)
 >>> a, b = rng.split("mutate", 3), rng.split("mutate", 3)
@@ -33,25 +33,27 @@ class Rng(Protocol):
     """A stream of random draws. Samplers use nothing else."""
 
     def choice(self, probabilities: ArrayLike) -> int:
-        """An index drawn with the given (n,) probabilities (scaled to sum to 1); never one of probability zero."""
+        """An index drawn with the given (n,) probabilities (scaled to sum to 1); never one of
+        probability zero."""
         ...
 
     def uniform(self) -> float:
         """A number drawn uniformly from [0, 1).
 
-        Use it by + - * with numbers and by comparison only where enumeration should reach: the enumerating stream
-        returns an object that splits where a comparison's outcome changes.
+        Use it by + - * with numbers and by comparison only where enumeration should reach: the
+        enumerating stream returns an object that splits where a comparison's outcome changes.
         """
         ...
 
     def split(self, *key: Key) -> Rng:
-        """The stream of that name below this one. Equal keys give equal streams; drawing from one changes no other."""
+        """The stream of that name below this one. Equal keys give equal streams; drawing from one
+        changes no other."""
         ...
 
 
 class WeightedRng:
-    """A stream that visits outcomes instead of drawing them: what an outcome weighs need not stay out of its
-    probability."""
+    """A stream that visits outcomes instead of drawing them: what an outcome weighs need not stay
+    out of its probability."""
 
     def weighted(self, p: Probabilities, mass: float) -> tuple[int, float]:
         """See `weighted`."""
@@ -70,11 +72,12 @@ class LabelledRng(Protocol):
 def weighted(
     rng: Rng, p: Probabilities | Blocks, mass: float, labels: NDArray[np.int64] | None = None
 ) -> tuple[int, float]:
-    """(i, log w) with E[w 1{i = v}] = p[v] for every v: a properly weighted draw from p (n,), whose sum is `mass`; w is
-    at most 1, rounding of the mass above it is cut off.
+    """(i, log w) with E[w 1{i = v}] = p[v] for every v: a properly weighted draw from p (n,), whose
+    sum is `mass`; w is at most 1, rounding of the mass above it is cut off.
 
-    Drawing streams choose by p / mass and weigh `mass`; one that visits outcomes may give each its own mass. labels:
-    the outcomes' names, (n,), where these are not 0, 1, ...: replayed elsewhere, the draw is the one of that name.
+    Drawing streams choose by p / mass and weigh `mass`; one that visits outcomes may give each its
+    own mass. labels: the outcomes' names, (n,), where these are not 0, 1, ...: replayed elsewhere,
+    the draw is the one of that name.
 
     >>> i, log_w = weighted(KeyedRng(7), np.array([0.0, 0.25]), 0.25)
     >>> i, log_w == math.log(0.25)
@@ -82,27 +85,37 @@ def weighted(
     """
     if isinstance(rng, WeightedRng):
         return rng.weighted(np.asarray(p), mass)
-    i = rng.labelled(np.asarray(p), labels) if labels is not None and isinstance(rng, LabelledRng) else rng.choice(p)
+    i = (
+        rng.labelled(np.asarray(p), labels)
+        if labels is not None and isinstance(rng, LabelledRng)
+        else rng.choice(p)
+    )
     return i, min(0.0, math.log(mass))
 
 
 def derive(key: bytes, *parts: Key) -> bytes:
-    """A 16-byte key below `key`, a pure function of its arguments; types and lengths are part of it."""
+    """A 16-byte key below `key`, a pure function of its arguments; types and lengths are part of
+    it."""
     digest = blake2b(key, digest_size=16)
     for part in parts:
         raw = part.to_bytes(16, "little", signed=True) if isinstance(part, int) else part.encode()
-        digest.update((b"i" if isinstance(part, int) else b"s") + len(raw).to_bytes(4, "little") + raw)
+        digest.update(
+            (b"i" if isinstance(part, int) else b"s") + len(raw).to_bytes(4, "little") + raw
+        )
     return digest.digest()
 
 
 def check_probabilities(probabilities: ArrayLike) -> Probabilities:
-    """Probabilities as float64 or float32 (n,), not negative, with a positive finite sum; else InternalError."""
+    """Probabilities as float64 or float32 (n,), not negative, with a positive finite sum; else
+    InternalError."""
     p = np.asarray(probabilities)
     if p.dtype != np.float32:
         p = p.astype(np.float64, copy=False)
     total = float(p.sum())
     if p.ndim != 1 or not math.isfinite(total) or total <= 0.0 or p.min() < 0.0:
-        raise InternalError(f"a choice needs probabilities with a positive, finite sum, not {total} over {p.shape}")
+        raise InternalError(
+            f"a choice needs probabilities with a positive, finite sum, not {total} over {p.shape}"
+        )
     return p
 
 
@@ -110,7 +123,9 @@ def check_total(sums: NDArray[np.float64]) -> float:
     """The last of running sums, if it is positive and finite; else InternalError."""
     total: float = sums.item(-1)
     if not 0.0 < total < math.inf:
-        raise InternalError(f"a choice needs probabilities with a positive, finite sum, not {total} over {sums.shape}")
+        raise InternalError(
+            f"a choice needs probabilities with a positive, finite sum, not {total} over {sums.shape}"
+        )
     return total
 
 
@@ -145,15 +160,18 @@ class KeyedRng:
         left = self.uniform() * check_total(sums)
         k = _passed(p.sums, sums, left)
         block = p.of(k)
-        return k * p.block + _passed(block, block.cumsum(dtype=np.float64), left - float(sums[k] - p.sums[k]))
+        return k * p.block + _passed(
+            block, block.cumsum(dtype=np.float64), left - float(sums[k] - p.sums[k])
+        )
 
     def split(self, *key: Key) -> KeyedRng:
         return KeyedRng(key=derive(self.key, *key))
 
 
 class Foreseen:
-    """The stream of a particle's step that can name those of its later steps, for a model that works ahead: `of(t)` is
-    the stream of step t, as long as the particle keeps its lineage. In all else it is the stream of its own step.
+    """The stream of a particle's step that can name those of its later steps, for a model that
+    works ahead: `of(t)` is the stream of step t, as long as the particle keeps its lineage. In all
+    else it is the stream of its own step.
 
     >>> rng = Foreseen(lambda t: KeyedRng(7).split("mutate", t), 3)
     >>> rng.later(2).uniform() == KeyedRng(7).split("mutate", 5).uniform()
@@ -185,6 +203,7 @@ class Foreseen:
 
 
 def _passed(p: Probabilities, sums: NDArray[np.float64], left: float) -> int:
-    """Where the running sums of p pass `left`; the last positive entry if rounding keeps them short."""
+    """Where the running sums of p pass `left`; the last positive entry if rounding keeps them
+    short."""
     index = int(sums.searchsorted(left, side="right"))
     return index if index < len(p) and p.item(index) > 0.0 else int(p.nonzero()[0][-1])

@@ -1,7 +1,8 @@
 """Text as a terminal may show it: characters that would steer the terminal are written as escapes.
 
-Values, titles, names and lines come from models and from files of strangers. An escape sequence in one could colour or
-overwrite what stands on the screen, and a mark of direction could show a line in another order than it has.
+Values, titles, names and lines come from models and from files of strangers. An escape sequence in
+one could colour or overwrite what stands on the screen, and a mark of direction could show a line
+in another order than it has.
 
 >>> print(shown("a\\x1b[31mred\\x1b[0m\\r" + chr(0x202E) + "!"))
 a\\x1b[31mred\\x1b[0m\\r\\u202e!
@@ -26,8 +27,8 @@ _STEERING = re.compile(
 
 
 def shown(text: str) -> str:
-    """The text with an escape, as Python writes it, for each character that steers a terminal; newlines and tabs stay.
-    What is shown already stays as it is."""
+    """The text with an escape, as Python writes it, for each character that steers a terminal;
+    newlines and tabs stay. What is shown already stays as it is."""
     return _STEERING.sub(_escape, text)
 
 

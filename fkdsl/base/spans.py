@@ -1,7 +1,7 @@
 """Where a piece of program text stands.
 
-A `Source` is a file's text with its name; a `Span` is a half-open range of it, [start, end), counted in characters.
-Lines and columns count from 1, as editors do; a tab is one column.
+A `Source` is a file's text with its name; a `Span` is a half-open range of it, [start, end),
+counted in characters. Lines and columns count from 1, as editors do; a tab is one column.
 
 >>> source = Source("a.fk", "x = 1\\ny = 22\\n")
 >>> span = Span(source, 10, 12)

@@ -1,12 +1,13 @@
 """One key for a value, by which states are merged, answers are counted and results are remembered.
 
-Two values have equal keys if and only if no program can tell them apart. Python's `==` is coarser: it takes 1, 1.0 and
-true for one value, and 0.0 for -0.0, and it denies that NaN equals itself. So a key spells out the types of numbers,
-the sign of a zero, the items of a list in order, and the fields of a record with their names, in order too (a program
-can run over the names, and `str` shows them).
+Two values have equal keys if and only if no program can tell them apart. Python's `==` is coarser:
+it takes 1, 1.0 and true for one value, and 0.0 for -0.0, and it denies that NaN equals itself. So a
+key spells out the types of numbers, the sign of a zero, the items of a list in order, and the
+fields of a record with their names, in order too (a program can run over the names, and `str` shows
+them).
 
-A token's id matters to a model but to no program, which sees its text. `state_key` holds the ids, because a state goes
-on to models; `value_key` leaves them out, because an answer does not.
+A token's id matters to a model but to no program, which sees its text. `state_key` holds the ids,
+because a state goes on to models; `value_key` leaves them out, because an answer does not.
 
 >>> value_key(1) == value_key(1.0), value_key({"a": True}) == value_key({"a": 1})
 (False, False)
@@ -26,7 +27,8 @@ class Keyed:
     """A value that says itself what is told apart of it."""
 
     def key(self, token_ids: bool) -> Hashable:
-        """Equal for values that are the same; token_ids: whether tokens of one text and two ids are two."""
+        """Equal for values that are the same; token_ids: whether tokens of one text and two ids are
+        two."""
         raise NotImplementedError
 
 
@@ -41,7 +43,8 @@ def state_key(value: Any) -> Hashable:
 
 
 def _key(value: Any, token_ids: bool) -> Hashable:
-    # Texts and whole numbers, which are most values, are their own keys; all others begin with a type.
+    # Texts and whole numbers, which are most values, are their own keys; all others begin with a
+    # type.
     kind = type(value)
     if kind is str or kind is int or value is None:
         return value  # type: ignore[no-any-return]
@@ -61,12 +64,16 @@ def _key_of_object(value: Any, token_ids: bool) -> Hashable:
     if isinstance(value, np.generic):  # a model written in Python may return numpy's numbers
         return _key(value.item(), token_ids)
     if isinstance(value, Mapping):
-        return (Mapping, *[(_key(name, token_ids), _key(v, token_ids)) for name, v in value.items()])
+        return (
+            Mapping,
+            *[(_key(name, token_ids), _key(v, token_ids)) for name, v in value.items()],
+        )
     fields = getattr(type(value), "__dataclass_fields__", None)
     if fields is not None and type(value).__dataclass_params__.eq:
         parts = [_key(getattr(value, name), token_ids) for name, f in fields.items() if f.compare]
         return (type(value), *parts)
-    # A subclass of a plain type is that value: np.float64 is handled above, an IntEnum or a str of the user's here.
+    # A subclass of a plain type is that value: np.float64 is handled above, an IntEnum or a str of
+    # the user's here.
     for plain in (str, int, float):
         if isinstance(value, plain):
             return _key(plain(value), token_ids)

@@ -12,11 +12,13 @@ WIDTH = 100
 """Columns of the table at most."""
 HEAD = "   log w      var   deaths     time  "
 LEAST = 0.0005
-"""Share of the variance below which a line that is no condition, factor or observe is left out: it is rounding."""
+"""Share of the variance below which a line that is no condition, factor or observe is left out: it
+is rounding."""
 
 
 def blame_text(blame: Blame) -> str:
-    """A row for each line, then where the time went that no line took, then what cannot hold together."""
+    """A row for each line, then where the time went that no line took, then what cannot hold
+    together."""
     lines = [line for line in blame.lines if is_shown(line)]
     files = {line.place.source.name for line in lines[:1]}
     names = [_name(line, line.place.source.name not in files) for line in lines]

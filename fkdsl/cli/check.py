@@ -34,10 +34,18 @@ def _check(files: list[str], *, json: bool, allow_outside: bool) -> int:
             errors += error.diagnostics
             diagnostics = error.diagnostics
             say(render_all(diagnostics), end="\n\n", file=sys.stderr)
-            found.append({"file": file, "ok": False, "diagnostics": [diagnostic_json(d) for d in diagnostics]})
+            found.append(
+                {
+                    "file": file,
+                    "ok": False,
+                    "diagnostics": [diagnostic_json(d) for d in diagnostics],
+                }
+            )
             continue
         warn(diagnostics)
-        found.append({"file": file, "ok": True, "diagnostics": [diagnostic_json(d) for d in diagnostics]})
+        found.append(
+            {"file": file, "ok": True, "diagnostics": [diagnostic_json(d) for d in diagnostics]}
+        )
         n = len(diagnostics)
         if not json:
             say(f"{file}: ok" + (f", {n} warning{'s' if n > 1 else ''}" if n else ""))
@@ -53,7 +61,9 @@ def _check(files: list[str], *, json: bool, allow_outside: bool) -> int:
 def warnings_of(program: Program) -> tuple[Diagnostic, ...]:
     """What is to be said of a file without mistakes, each of its programs optimised."""
     names = list(program.checked.programs)
-    found = [w for name in names for w in program.select(name).warnings] or list(program.checked.warnings)
+    found = [w for name in names for w in program.select(name).warnings] or list(
+        program.checked.warnings
+    )
     return tuple(dict.fromkeys(found))
 
 

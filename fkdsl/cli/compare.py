@@ -74,7 +74,9 @@ def comparison_text(comparison: Comparison) -> str:
     for note, methods in notes.items():
         lines += textwrap.wrap(f"{', '.join(methods)}: {note}", WIDTH, subsequent_indent="  ")
     runs = f"{comparison.runs} run{'s' if comparison.runs > 1 else ''}"
-    lines.append(f"{comparison.program}   seed {comparison.seed}   budget {comparison.budget} tokens   {runs}")
+    lines.append(
+        f"{comparison.program}   seed {comparison.seed}   budget {comparison.budget} tokens   {runs}"
+    )
     return "\n".join(lines) + "\n"
 
 
@@ -107,7 +109,8 @@ def _line(cells: list[str]) -> str:
 
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:
-    """The object that `--json` prints (docs/language.md). JSON has no -inf: where every run died, log_z is null."""
+    """The object that `--json` prints (docs/language.md). JSON has no -inf: where every run died,
+    log_z is null."""
     rows = []
     for row in comparison.rows:
         found = asdict(row)

@@ -1,4 +1,5 @@
-"""What a command prints when it has no answer: words on stderr, and with --json an object on stdout."""
+"""What a command prints when it has no answer: words on stderr, and with --json an object on
+stdout."""
 
 from __future__ import annotations
 
@@ -24,8 +25,9 @@ def report(error: FkdslError, *, json: bool) -> int:
 
 
 def failure_json(error: FkdslError) -> dict[str, Any]:
-    """The object that `--json` prints of a command without an answer (docs/language.md). `answer` of the error, where
-    there is one, comes first: what is known of a run that died, or a result whose queries are wrong."""
+    """The object that `--json` prints of a command without an answer (docs/language.md). `answer`
+    of the error, where there is one, comes first: what is known of a run that died, or a result
+    whose queries are wrong."""
     diagnostics = error.diagnostics if isinstance(error, ProgramError) else ()
     message = error.message if isinstance(error, CallError) else str(error).partition("\n")[0]
     if isinstance(error, ProgramError):
@@ -41,7 +43,8 @@ def failure_json(error: FkdslError) -> dict[str, Any]:
 
 
 def diagnostic_json(d: Diagnostic) -> dict[str, Any]:
-    """A diagnostic as data; line and column count from 1, and the end is the column after the last character."""
+    """A diagnostic as data; line and column count from 1, and the end is the column after the last
+    character."""
     end_line, end_column = d.span.source.position(d.span.end)
     return {
         "severity": d.severity,

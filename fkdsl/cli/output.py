@@ -1,5 +1,5 @@
-"""What a command writes: text that any terminal shows, JSON that any reader takes, and an end without a traceback where
-the reader has gone or the disk is full.
+"""What a command writes: text that any terminal shows, JSON that any reader takes, and an end
+without a traceback where the reader has gone or the disk is full.
 
 >>> print(json_text({"x": float("-inf"), "y": [1.5]}))
 {"x": null, "y": [1.5], "notes": ["null stands for -inf, which JSON has not: x"]}
@@ -24,7 +24,8 @@ from fkdsl.base.shown import shown
 PLAIN = {"█": "#", "±": "+-", "…": "...", "─": "-", "—": "-", "→": "->", "≤": "<=", "≥": ">="}
 """What stands for a sign of ours where the terminal's encoding has none."""
 ESCAPED = "fkdsl-escaped"
-"""The error handler of our streams: signs become plain ones, other characters become escapes such as \\u4e2d."""
+"""The error handler of our streams: signs become plain ones, other characters become escapes such
+as \\u4e2d."""
 MOST_NAMED = 3
 """Places that a note names at most."""
 
@@ -33,7 +34,8 @@ def _escape(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     shown = [
-        PLAIN.get(c) or c.encode("ascii", "backslashreplace").decode() for c in error.object[error.start : error.end]
+        PLAIN.get(c) or c.encode("ascii", "backslashreplace").decode()
+        for c in error.object[error.start : error.end]
     ]
     return "".join(shown), error.end
 
@@ -42,20 +44,25 @@ codecs.register_error(ESCAPED, _escape)
 
 
 def prepare_streams() -> None:
-    """Makes stdout and stderr take every text. Raises CallError where there is no stdout to answer on."""
+    """Makes stdout and stderr take every text. Raises CallError where there is no stdout to answer
+    on."""
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (it stays open as long as the process)
     if sys.stdout is None:
         # Else the next file that is opened would be the process's stdout.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-        raise CallError("standard output is closed, so there is nowhere to write the answer", "write `> answer.txt`")
+        raise CallError(
+            "standard output is closed, so there is nowhere to write the answer",
+            "write `> answer.txt`",
+        )
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=ESCAPED)
 
 
 def finish(status: int) -> int:
-    """Flushes both streams at the end of a command; the exit status, which is 2 where the answer could not be written.
+    """Flushes both streams at the end of a command; the exit status, which is 2 where the answer
+    could not be written.
 
     A reader that has read enough, such as `head`, is no mistake.
     """
@@ -74,9 +81,11 @@ def finish(status: int) -> int:
     return status
 
 
-def say(text: str = "", *, end: str = "\n", file: TextIO | None = None, flush: bool = False) -> None:
-    """What people read, on stdout unless `file` says otherwise: all of it goes through here or `tell`, and so no
-    character of a value, a name or a program's line steers the terminal."""
+def say(
+    text: str = "", *, end: str = "\n", file: TextIO | None = None, flush: bool = False
+) -> None:
+    """What people read, on stdout unless `file` says otherwise: all of it goes through here or
+    `tell`, and so no character of a value, a name or a program's line steers the terminal."""
     print(shown(text), end=end, file=file, flush=flush)
 
 
@@ -89,7 +98,8 @@ def tell(text: str) -> None:
 
 
 def discard(stream: TextIO) -> None:
-    """Sends what a stream still holds to nowhere, so that Python does not complain about it at exit."""
+    """Sends what a stream still holds to nowhere, so that Python does not complain about it at
+    exit."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
@@ -103,11 +113,15 @@ def reason(error: Exception) -> str:
 
 
 def json_text(found: Mapping[str, Any]) -> str:
-    """An object as JSON: inf, -inf and nan as null, said in its `notes`; half characters as escapes."""
+    """An object as JSON: inf, -inf and nan as null, said in its `notes`; half characters as
+    escapes."""
     places: dict[str, dict[str, None]] = {}
     clean = _without_infinities(found, "", places)
     if places:
-        clean["notes"] = [*clean.get("notes", ()), *(_note(number, [*where]) for number, where in places.items())]
+        clean["notes"] = [
+            *clean.get("notes", ()),
+            *(_note(number, [*where]) for number, where in places.items()),
+        ]
     text = json.dumps(clean, ensure_ascii=False, allow_nan=False)
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
@@ -127,7 +141,10 @@ def _without_infinities(value: Any, place: str, places: dict[str, dict[str, None
             places.setdefault(str(value), {})[place] = None
             return None
         case dict():
-            return {k: _without_infinities(v, f"{place}.{k}" if place else str(k), places) for k, v in value.items()}
+            return {
+                k: _without_infinities(v, f"{place}.{k}" if place else str(k), places)
+                for k, v in value.items()
+            }
         case list() | tuple():
             return [_without_infinities(v, f"{place}[]", places) for v in value]
     return value
@@ -147,7 +164,10 @@ def check_file_target(path: str | Path, flag: str) -> None:
     if path.is_dir():
         raise CallError(f"{flag} {path} is a folder", f"name a file in it: {flag} {path / 'out'}")
     if not path.parent.is_dir():
-        raise CallError(f"{flag} {path}: there is no folder {path.parent}", "make the folder first, or name another")
+        raise CallError(
+            f"{flag} {path}: there is no folder {path.parent}",
+            "make the folder first, or name another",
+        )
     check_target(path)
 
 
@@ -156,4 +176,6 @@ def check_folder_target(path: str | Path, flag: str) -> None:
     path = Path(path)
     for part in (path, *path.parents):
         if part.exists() and not part.is_dir():
-            raise CallError(f"{flag} {path}: {part} is a file, not a folder", "name a folder, which is made")
+            raise CallError(
+                f"{flag} {path}: {part} is a file, not a folder", "name a folder, which is made"
+            )

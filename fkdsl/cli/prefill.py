@@ -1,4 +1,5 @@
-"""`fkdsl prefill`: a program's prompts computed once and written to a file, for `fkdsl run --prefill`."""
+"""`fkdsl prefill`: a program's prompts computed once and written to a file, for `fkdsl run
+--prefill`."""
 
 from __future__ import annotations
 

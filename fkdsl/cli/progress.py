@@ -1,4 +1,5 @@
-"""What a terminal shows while something takes time: a line on stderr; nothing at all where stderr is no terminal."""
+"""What a terminal shows while something takes time: a line on stderr; nothing at all where stderr
+is no terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from fkdsl.models.progress import Meter, silent
 
 
 class RunProgress:
-    """A context in which `loading` shows meters for fetching and loading, and `step` the population's state."""
+    """A context in which `loading` shows meters for fetching and loading, and `step` the
+    population's state."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -24,7 +26,13 @@ class RunProgress:
         self._task: Any = None
         if sys.stderr.isatty():
             from rich.console import Console
-            from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+            from rich.progress import (
+                BarColumn,
+                Progress,
+                SpinnerColumn,
+                TextColumn,
+                TimeElapsedColumn,
+            )
 
             self._progress = Progress(
                 SpinnerColumn(),
@@ -41,7 +49,12 @@ class RunProgress:
             self._progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
         if self._progress is not None:
             self._progress.stop()
 
@@ -89,10 +102,10 @@ class RunProgress:
             self._task = self._progress.add_task(one_line(self.name), total=None, note="")
         if isinstance(step, Step):
             n = len(step.particles)
-            note = (
-                f"step {step.t}  {tokens} tokens  {step.alive}/{n} alive  {step.unfinished} running  ESS {step.ess:.1f}"
+            note = f"step {step.t}  {tokens} tokens  {step.alive}/{n} alive  {step.unfinished} running  ESS {step.ess:.1f}"
+            self._progress.update(
+                self._task, total=max(n, 1), completed=n - step.unfinished, note=note
             )
-            self._progress.update(self._task, total=max(n, 1), completed=n - step.unfinished, note=note)
         else:
             note = f"step {step.t}  {tokens} tokens  {len(step.states)} states  {step.unfinished} running"
             if isinstance(step, Explored):

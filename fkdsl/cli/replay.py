@@ -42,7 +42,9 @@ def _chosen(replay: Replay, members: Sequence[Member], args: argparse.Namespace)
     if args.particle is None:
         return members[0] if members else None
     if not replay.courses:
-        raise CallError(f"{args.file} has no particles: {_why_none(replay)}", "leave --particle out")
+        raise CallError(
+            f"{args.file} has no particles: {_why_none(replay)}", "leave --particle out"
+        )
     island = args.island if args.island is not None else min(replay.courses)
     replay.path(island, args.particle, args.step)  # says which there are
     return next(m for m in members if (m.island, m.index) == (island, args.particle))
@@ -58,24 +60,36 @@ def _why_none(replay: Replay) -> str:
 
 
 def replay_text(
-    replay: Replay, members: Sequence[Member], chosen: Member | None, path: Sequence[Event], top: int
+    replay: Replay,
+    members: Sequence[Member],
+    chosen: Member | None,
+    path: Sequence[Event],
+    top: int,
 ) -> list[str]:
     """The lines that a terminal shows."""
     lines = [*_head(replay), ""]
     if chosen is None:
         posterior = replay.result.get("posterior", ())
         answers = tuple(Answer(_readable(a["value"]), a["probability"]) for a in posterior)
-        return [*lines, *(table(answers, top) if answers else [f"no particles: {_why_none(replay)}"])]
+        return [
+            *lines,
+            *(table(answers, top) if answers else [f"no particles: {_why_none(replay)}"]),
+        ]
     islands = len(replay.courses) > 1
     lines.append(f"{'island  ' if islands else ''}particle   weight  log weight  value")
     for m in members[:top]:
         name = f"{m.island:>6}  {m.index:>8}" if islands else f"{m.index:>8}"
-        lines.append(f"{name}  {m.weight:7.4f}  {_nats(m.log_weight):>10}  {_standing(replay, m.state)}")
+        lines.append(
+            f"{name}  {m.weight:7.4f}  {_nats(m.log_weight):>10}  {_standing(replay, m.state)}"
+        )
     if len(members) > top:
         lines.append(f"({len(members) - top} more: --top {len(members)})")
     if deaths := replay.deaths():
         lines += ["", "died on the way:"]
-        lines += [f"  step {t}: {n} at {replay.where(span)}  {_cut(excerpt(span))}" for t, span, n in deaths]
+        lines += [
+            f"  step {t}: {n} at {replay.where(span)}  {_cut(excerpt(span))}"
+            for t, span, n in deaths
+        ]
     of = f" of island {chosen.island}" if islands else ""
     heaviest = ", the heaviest" if chosen is members[0] else ""
     what = "as moves have left it after step" if replay.moves_paths else "its path to step"
@@ -83,7 +97,11 @@ def replay_text(
     lines.append(_row("step", "where", "source", "drawn, or nats", "log weight"))
     for idle, events in groupby(path, key=lambda event: not event.moved and not event.reweighted):
         found = list(events)
-        lines += [_waiting_row(found)] if idle else [row for event in found for row in _event_rows(replay, event)]
+        lines += (
+            [_waiting_row(found)]
+            if idle
+            else [row for event in found for row in _event_rows(replay, event)]
+        )
     return [*lines, "", *_ending(replay, path[-1])]
 
 
@@ -92,10 +110,16 @@ def _head(replay: Replay) -> list[str]:
     settings = settings_text({k: v for k, v in header["options"].items() if k != "max_states"})
     arguments = ", ".join(f"{k}={_value(read_value(v))}" for k, v in header["arguments"].items())
     models = ", ".join(dict.fromkeys(m["name"] for m in header["models"].values()))
-    facts = [f"{header['program']}({arguments})", f"{header['method']}({settings})", f"seed {header['seed']}"]
+    facts = [
+        f"{header['program']}({arguments})",
+        f"{header['method']}({settings})",
+        f"seed {header['seed']}",
+    ]
     facts += [f"{len(replay.courses)} islands"] if len(replay.courses) > 1 else []
     facts += [f"model {models}"] if models else []
-    steps = max((course[-1].t for course in replay.courses.values()), default=replay.result.get("steps", 0))
+    steps = max(
+        (course[-1].t for course in replay.courses.values()), default=replay.result.get("steps", 0)
+    )
     state = "finished" if replay.finished else "not finished: go on with --resume"
     log_z = replay.log_z
     known = header["method"] != "local" and log_z is not None and math.isfinite(log_z)
@@ -127,7 +151,9 @@ def _waiting_row(events: Sequence[Event]) -> str:
     """Steps that a particle had no part in, as one row."""
     first, last = events[0].t, events[-1].t
     why = "waits: it has returned" if events[-1].state.status is Status.RETURNED else "is dead"
-    return _row(f"{first}-{last}" if first < last else f"{first}", "", why, "", _nats(events[-1].log_weight))
+    return _row(
+        f"{first}-{last}" if first < last else f"{first}", "", why, "", _nats(events[-1].log_weight)
+    )
 
 
 def _event_rows(replay: Replay, event: Event) -> list[str]:
@@ -135,10 +161,16 @@ def _event_rows(replay: Replay, event: Event) -> list[str]:
     rows: list[tuple[str, str, str]] = []
     if event.moved:
         rows += [(replay.where(d.place), excerpt(d.place), _value(d.value)) for d in event.drawn]
-        rows += [(replay.where(c.place), excerpt(c.place), _signed(c.log_weight)) for c in event.charges]
+        rows += [
+            (replay.where(c.place), excerpt(c.place), _signed(c.log_weight)) for c in event.charges
+        ]
     weights = [""] * len(rows)
     if event.reweighted and event.ancestor is not None:
-        origin = f"a copy of particle {event.ancestor}" if event.copied else f"particle {event.ancestor} goes on"
+        origin = (
+            f"a copy of particle {event.ancestor}"
+            if event.copied
+            else f"particle {event.ancestor} goes on"
+        )
         rows.insert(0, ("", f"resampled: {origin}", ""))
         weights.insert(0, _nats(event.log_weight - math.fsum(c.log_weight for c in event.charges))
                        if event.log_weight > -math.inf else "")  # fmt: skip
@@ -146,7 +178,9 @@ def _event_rows(replay: Replay, event: Event) -> list[str]:
         rows, weights = [("", "begins" if event.ancestor is None else "", "")], [""]
     weights[-1] = _nats(event.log_weight)
     steps = [str(event.t), *[""] * (len(rows) - 1)]
-    return [_row(step, *row, weight) for step, row, weight in zip(steps, rows, weights, strict=True)]
+    return [
+        _row(step, *row, weight) for step, row, weight in zip(steps, rows, weights, strict=True)
+    ]
 
 
 def _ending(replay: Replay, event: Event) -> list[str]:
@@ -155,8 +189,14 @@ def _ending(replay: Replay, event: Event) -> list[str]:
             assert event.state.died is not None
             return [f"it died at {replay.where(event.state.died)}: {excerpt(event.state.died)}"]
         case Status.RETURNED:
-            return ["it returned", *(f"    {line}" for line in shown(show(event.state.value)).splitlines() or [""])]
-    return ["it is running; its text so far", *(f"    {line}" for line in shown(event.text).splitlines() or [""])]
+            return [
+                "it returned",
+                *(f"    {line}" for line in shown(show(event.state.value)).splitlines() or [""]),
+            ]
+    return [
+        "it is running; its text so far",
+        *(f"    {line}" for line in shown(event.text).splitlines() or [""]),
+    ]
 
 
 def _standing(replay: Replay, x: ProgramState) -> str:
@@ -213,7 +253,9 @@ def replay_json(
             }
             for m in members
         ],
-        "deaths": [{"step": t, "count": n, **(place(span) or {})} for t, span, n in replay.deaths()],
+        "deaths": [
+            {"step": t, "count": n, **(place(span) or {})} for t, span, n in replay.deaths()
+        ],
         "path": None
         if chosen is None
         else {
@@ -232,7 +274,10 @@ def _event_json(event: Event) -> dict[str, Any]:
         "resampled": event.reweighted,
         "copy": event.copied,
         "drawn": [{**(place(d.place) or {}), "value": plain(d.value)} for d in event.drawn],
-        "charges": [{**(place(c.place) or {}), "nats": log_weight_to_json(c.log_weight)} for c in event.charges],
+        "charges": [
+            {**(place(c.place) or {}), "nats": log_weight_to_json(c.log_weight)}
+            for c in event.charges
+        ],
         "log_weight": log_weight_to_json(event.log_weight),
         **outcome(event.state, event.text),
     }

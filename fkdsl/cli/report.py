@@ -20,7 +20,9 @@ ROUNDING = 1e-12
 """An error below this is rounding."""
 
 
-def result_text(result: Result, options: Mapping[str, Any], *, top: int = 10, filtering: bool = False) -> str:
+def result_text(
+    result: Result, options: Mapping[str, Any], *, top: int = 10, filtering: bool = False
+) -> str:
     """The posterior as a table, then log Z and what it took."""
     lines: list[str] = []
     if filtering:
@@ -33,17 +35,30 @@ def result_text(result: Result, options: Mapping[str, Any], *, top: int = 10, fi
     exact = result.method in DETERMINISTIC
     sign = "=" if exact else "~"
     if result.method == "local":
-        lines.append("no log Z: local masks and renormalises, and forgets the mass; its posterior is biased")
+        lines.append(
+            "no log Z: local masks and renormalises, and forgets the mass; its posterior is biased"
+        )
     elif result.log_z_bounds is not None:
         lines.append(_bounds(result, *result.log_z_bounds))
     else:
-        se = "" if exact or result.log_z_se is None else f" ± {_error(result.log_z_se)} ({_by(result)})"
+        se = (
+            ""
+            if exact or result.log_z_se is None
+            else f" ± {_error(result.log_z_se)} ({_by(result)})"
+        )
         lines.append(f"log Z {sign} {_nats(result.log_z)}{se}   Z {sign} {_small(result.log_z)}")
-    of = options.get("particles", len(result.particles) // result.islands) * result.islands * options.get("sweeps", 1)
+    of = (
+        options.get("particles", len(result.particles) // result.islands)
+        * result.islands
+        * options.get("sweeps", 1)
+    )
     facts = [] if exact else [f"ESS {result.ess:.1f} of {of}"]
     facts += [f"{result.states} states"] if result.states else []
     facts += [f"{result.islands} islands"] if result.islands > 1 else []
-    facts += [f"{result.steps} steps", f"{result.forwarded_tokens} tokens in {result.model_calls} model calls"]
+    facts += [
+        f"{result.steps} steps",
+        f"{result.forwarded_tokens} tokens in {result.model_calls} model calls",
+    ]
     facts += [f"{result.seconds:.1f} s"] + ([] if exact else [f"seed {result.seed}"])
     lines.append(f"{result.method}({settings})   " + "   ".join(facts))
     lines += [f"note: {note}" for note in result.notes]
@@ -79,7 +94,8 @@ def _bounds(result: Result, low: float, high: float) -> str:
 
 
 def _nats(x: float) -> str:
-    """A number to four places, a huge one to six figures, without the sign of a zero that rounding made."""
+    """A number to four places, a huge one to six figures, without the sign of a zero that rounding
+    made."""
     text = f"{x:.4f}" if abs(x) < 1e9 else f"{x:.6g}"
     return text.removeprefix("-") if float(text) == 0.0 else text
 
@@ -96,13 +112,15 @@ def settings_text(options: Mapping[str, Any]) -> str:
 
 
 def table(answers: tuple[Answer, ...], top: int, rests_on: str = "") -> list[str]:
-    """A line for each value: its probability, a bar, and the value, further lines of it indented. rests_on: a remark on
-    the first value."""
+    """A line for each value: its probability, a bar, and the value, further lines of it indented.
+    rests_on: a remark on the first value."""
     if not answers:
         return ["(nothing)"]
     highest = answers[0].probability
     lines: list[str] = []
-    bounded = any(a.low is not None and a.high is not None and a.high - a.low > 1e-4 for a in answers[:top])
+    bounded = any(
+        a.low is not None and a.high is not None and a.high - a.low > 1e-4 for a in answers[:top]
+    )
     for a in answers[:top]:
         first, *more = (shown(show(a.value)).splitlines() or [""]) if a.value != "" else ['""']
         bar = "█" * max(1, round(BAR * a.probability / highest))
@@ -118,25 +136,36 @@ def table(answers: tuple[Answer, ...], top: int, rests_on: str = "") -> list[str
 
 
 def sample_lines(result: Result, n: int) -> list[str]:
-    """n draws from the posterior, each on one line: a text with line breaks in it is written as in a program."""
+    """n draws from the posterior, each on one line: a text with line breaks in it is written as in
+    a program."""
     texts = [(v, show(v)) for v in result.samples(n)]
-    return [shown(t if len(t.splitlines()) == 1 else json.dumps(plain(v), ensure_ascii=False)) for v, t in texts]
+    return [
+        shown(t if len(t.splitlines()) == 1 else json.dumps(plain(v), ensure_ascii=False))
+        for v, t in texts
+    ]
 
 
 def query_lines(queries: Mapping[str, Estimate]) -> list[str]:
-    """A line for each query, `=` signs below each other: its mean, and its standard error where there is one."""
+    """A line for each query, `=` signs below each other: its mean, and its standard error where
+    there is one."""
     width = max(map(len, queries))
     return [f"{name:<{width}} = {_estimate(q)}" for name, q in queries.items()]
 
 
 def _estimate(q: Estimate) -> str:
     """An error that is none but rounding is left out."""
-    return f"{q.mean:.4g}" + (f" ± {q.se:.2g}" if q.se is not None and q.se > 1e-9 * abs(q.mean) else "")
+    return f"{q.mean:.4g}" + (
+        f" ± {q.se:.2g}" if q.se is not None and q.se > 1e-9 * abs(q.mean) else ""
+    )
 
 
 def _small(log_z: float) -> str:
     return (
-        f"{math.exp(log_z):.4g}" if -700 < log_z < 700 else f"e^{log_z:.1f}" if abs(log_z) < 1e9 else f"e^({log_z:.6g})"
+        f"{math.exp(log_z):.4g}"
+        if -700 < log_z < 700
+        else f"e^{log_z:.1f}"
+        if abs(log_z) < 1e9
+        else f"e^({log_z:.6g})"
     )
 
 
@@ -153,7 +182,8 @@ def result_json(result: Result, *, filtering: bool = False) -> dict[str, Any]:
         "log_z_interval": _json_bounds(result.log_z_interval),
         "posterior": [_json_answer(a) for a in result.posterior],
         "particles": [
-            {"value": plain(p.value), "log_weight": p.log_weight, "weight": p.weight} for p in result.particles
+            {"value": plain(p.value), "log_weight": p.log_weight, "weight": p.weight}
+            for p in result.particles
         ],
         "queries": {name: {"mean": q.mean, "se": q.se} for name, q in result.queries.items()},
         "ess": result.ess,
@@ -172,7 +202,8 @@ def result_json(result: Result, *, filtering: bool = False) -> dict[str, Any]:
         found["blame"] = blame_json(result.blame)
     if filtering:
         found["filtering"] = [
-            [{"state": a.value, "probability": a.probability} for a in answers] for answers in result.filtering
+            [{"state": a.value, "probability": a.probability} for a in answers]
+            for answers in result.filtering
         ]
     return found
 

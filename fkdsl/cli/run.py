@@ -40,7 +40,9 @@ UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 def main(args: argparse.Namespace) -> int:
     deadline = Deadline(args.timeout)
-    with until(Deadline(args.timeout)):  # of what is worked out before the run, which has its own time
+    with until(
+        Deadline(args.timeout)
+    ):  # of what is worked out before the run, which has its own time
         program = called_program(args)
         method, options = method_and_options(program, args)
         verify_flags(program, args, method, options)
@@ -65,7 +67,12 @@ def main(args: argparse.Namespace) -> int:
             hint.watch(step)
 
         wrong: ProgramError | None = None
-        keeps = args.trace is None and args.resume is None and goes_on(method, options) and not aim.asked
+        keeps = (
+            args.trace is None
+            and args.resume is None
+            and goes_on(method, options)
+            and not aim.asked
+        )
         with (
             told_of_death(program, engines, deadline, json=args.json),
             told_of_cut(args),
@@ -96,10 +103,16 @@ def main(args: argparse.Namespace) -> int:
                 result, wrong = error.result, error
         if not args.no_hint and args.islands == 1 and not aim.asked:
             with suppress(DeadlinePassed), until(deadline):
-                result = replace(result, notes=(*result.notes, *hints(args, hint.exact_needs(result))))
+                result = replace(
+                    result, notes=(*result.notes, *hints(args, hint.exact_needs(result)))
+                )
         if engines.defaulted:
             result = replace(
-                result, notes=(*result.notes, "no model is named: `tiny`, which ships with fkdsl, was used")
+                result,
+                notes=(
+                    *result.notes,
+                    "no model is named: `tiny`, which ships with fkdsl, was used",
+                ),
             )
     if args.json:
         found = result_json(result, filtering=args.filtering)
@@ -114,7 +127,12 @@ def main(args: argparse.Namespace) -> int:
     elif samples:
         print("".join(f"{line}\n" for line in sample_lines(result, samples)), end="")
     else:
-        say(result_text(result, check_options(method, options), top=args.top, filtering=args.filtering), end="")
+        say(
+            result_text(
+                result, check_options(method, options), top=args.top, filtering=args.filtering
+            ),
+            end="",
+        )
         if result.blame is not None:
             say("\n" + blame_text(result.blame), end="")
         if args.stats:
@@ -129,13 +147,17 @@ def main(args: argparse.Namespace) -> int:
 def told_of_death(
     program: Program, engines: Engines, deadline: Deadline = NEVER, *, json: bool = False
 ) -> Iterator[None]:
-    """A run within it that dies prints its blame, and its report names the lines that contradict each other. json: the
-    blame goes with what else is known into the error's `answer`."""
+    """A run within it that dies prints its blame, and its report names the lines that contradict
+    each other. json: the blame goes with what else is known into the error's `answer`."""
     try:
         yield
     except PopulationDied as died:
         with until(deadline):
-            told = died if died.blame is not None else with_conflicts(died, conflicts(program, engines))
+            told = (
+                died
+                if died.blame is not None
+                else with_conflicts(died, conflicts(program, engines))
+            )
         if json:
             told.answer = died_json(program.name, told)
         elif told.blame is not None:
@@ -152,7 +174,11 @@ def told_of_cut(args: argparse.Namespace) -> Iterator[None]:
         unfinished = error.unfinished
         if unfinished is None:
             raise
-        how = f"go on from here: {going_on(args.given, unfinished.resume)}" if unfinished.resume else ""
+        how = (
+            f"go on from here: {going_on(args.given, unfinished.resume)}"
+            if unfinished.resume
+            else ""
+        )
         if not args.json and unfinished.particles:
             say(unfinished_text(unfinished, args.top), end="", flush=True)
         if isinstance(error, BudgetEnded):
@@ -170,7 +196,11 @@ def hints(args: argparse.Namespace, need: Need | None) -> list[str]:
     """The note that exact would have been cheaper, if it would."""
     if need is None:
         return []
-    own = [("--program", args.program), *(("-p", p) for p in args.parameters), ("--model", args.model)]
+    own = [
+        ("--program", args.program),
+        *(("-p", p) for p in args.parameters),
+        ("--model", args.model),
+    ]
     given = [shlex.join((flag, value)) for flag, value in own if value]
     call = " ".join(["fkdsl exact", shlex.quote(args.file), *given])
     return [f"exact needs only {need.states} states and {need.tokens} tokens: {call}"]
@@ -213,28 +243,45 @@ def method_and_options(program: Program, args: argparse.Namespace) -> tuple[str,
 
 
 def called_samples(args: argparse.Namespace, method: str) -> int:
-    """How many draws from the posterior are to be printed, 0 for a table; for rejection it is an option of its own."""
+    """How many draws from the posterior are to be printed, 0 for a table; for rejection it is an
+    option of its own."""
     if args.samples is None or "samples" in options_of(method):
         return 0
     if not 1 <= args.samples <= MOST_SAMPLES:
-        raise CallError(f"--samples is between 1 and {MOST_SAMPLES:,}, not {args.samples}", "write --samples 10")
+        raise CallError(
+            f"--samples is between 1 and {MOST_SAMPLES:,}, not {args.samples}", "write --samples 10"
+        )
     return int(args.samples)
 
 
-def verify_flags(program: Program, args: argparse.Namespace, method: str, options: dict[str, Any]) -> None:
-    """Raises CallError for a flag of another method than the one that the file chooses, and says how to choose one."""
+def verify_flags(
+    program: Program, args: argparse.Namespace, method: str, options: dict[str, Any]
+) -> None:
+    """Raises CallError for a flag of another method than the one that the file chooses, and says
+    how to choose one."""
     own = program.method[0]
-    wrong = next((name for name in options if method in METHODS and name not in options_of(method)), None)
-    if wrong is None or program.checked.infer is None or method != own or args.command == "exact" or args.method:
+    wrong = next(
+        (name for name in options if method in METHODS and name not in options_of(method)), None
+    )
+    if (
+        wrong is None
+        or program.checked.infer is None
+        or method != own
+        or args.command == "exact"
+        or args.method
+    ):
         return
     having = [name for name in METHODS if METHODS[name].available and wrong in options_of(name)]
     flag = f"--{wrong.replace('_', '-')} {options[wrong]}"
     call = shlex.join(["fkdsl", "run", args.file, "--method", having[0], *flag.split(" ", 1)])
-    raise CallError(f"the file says `infer {own}`, which has no option `{wrong}`", f"choose a method: {call}")
+    raise CallError(
+        f"the file says `infer {own}`, which has no option `{wrong}`", f"choose a method: {call}"
+    )
 
 
 def called_aim(args: argparse.Namespace) -> Aim:
-    """The target and the budgets of the call's flags; exact has none. A number alone counts tokens, as in compare."""
+    """The target and the budgets of the call's flags; exact has none. A number alone counts tokens,
+    as in compare."""
     found: dict[str, Any] = {}
     for text in getattr(args, "budget", []):
         unit, _, number = text.rpartition("=")
@@ -242,14 +289,17 @@ def called_aim(args: argparse.Namespace) -> Aim:
             found[unit or "tokens"] = {"": int, "tokens": int, "seconds": float}[unit](number)
         except (KeyError, ValueError):
             raise CallError(
-                f"--budget {text} is no budget", "write --budget tokens=20000 or --budget seconds=30"
+                f"--budget {text} is no budget",
+                "write --budget tokens=20000 or --budget seconds=30",
             ) from None
     return Aim(getattr(args, "target_se", None), found.get("tokens"), found.get("seconds"))
 
 
 def parameters(program: Program, given: list[str]) -> dict[str, Any]:
     """The values of `-p name=value`, read by the parameters' types."""
-    types = dict(zip((p.name for p in program.info.definition.params), program.info.params, strict=True))
+    types = dict(
+        zip((p.name for p in program.info.definition.params), program.info.params, strict=True)
+    )
     found: dict[str, Any] = {}
     for item in given:
         name, equals, text = item.partition("=")
@@ -267,9 +317,14 @@ def asked(given: list[str]) -> dict[str, Span]:
         named = re.match(r"\s*([^\W\d]\w*)\s*=(?![=~])", item)
         name, start = (named[1], named.end()) if named else (item.strip(), 0)
         if not item[start:].strip():
-            raise CallError(f"--query {item!r} says no expression", "write --query 'contains(value, \"sea\")'")
+            raise CallError(
+                f"--query {item!r} says no expression", "write --query 'contains(value, \"sea\")'"
+            )
         if name in found:
-            raise CallError(f"--query `{name}` is given twice", "give each a name: --query 'long=len(value) > 9'")
+            raise CallError(
+                f"--query `{name}` is given twice",
+                "give each a name: --query 'long=len(value) > 9'",
+            )
         found[name] = Span(Source("--query", item), start, len(item))
     return found
 
@@ -303,7 +358,9 @@ def memory(text: str | None) -> int | None:
     """Bytes of a size such as 500M or 4G."""
     if text is None:
         return None
-    number, unit = (text[:-1], UNITS.get(text[-1:].upper(), 0)) if text[-1:].isalpha() else (text, 1)
+    number, unit = (
+        (text[:-1], UNITS.get(text[-1:].upper(), 0)) if text[-1:].isalpha() else (text, 1)
+    )
     try:
         size = int(float(number) * unit)
     except (ValueError, OverflowError):

@@ -12,7 +12,8 @@ from fkdsl.engine.meter import Work
 
 
 def stats_text(engines: Mapping[str, CachedTransformer]) -> str:
-    """Two lines for each model: tokens and time, then operations and bytes by the model's shape, and their ratio."""
+    """Two lines for each model: tokens and time, then operations and bytes by the model's shape,
+    and their ratio."""
     lines = []
     for name, engine in _metered(engines):
         for kind, work in _kinds(engine).items():
@@ -24,7 +25,10 @@ def stats_text(engines: Mapping[str, CachedTransformer]) -> str:
 
 def stats_json(engines: Mapping[str, CachedTransformer]) -> dict[str, Any]:
     """The same as numbers, by model; '' is the default one."""
-    return {name: {kind: asdict(work) for kind, work in _kinds(engine).items()} for name, engine in _metered(engines)}
+    return {
+        name: {kind: asdict(work) for kind, work in _kinds(engine).items()}
+        for name, engine in _metered(engines)
+    }
 
 
 def _metered(engines: Mapping[str, CachedTransformer]) -> list[tuple[str, CachedTransformer]]:

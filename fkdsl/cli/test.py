@@ -1,7 +1,8 @@
 """`fkdsl test`: runs the test blocks of files, and reports as pytest does.
 
-Exit status: 0 none failed, 1 one failed or a file is wrong, 2 the call is wrong, 5 no test was found, 130 interrupted.
-A test that sampling could not decide is counted as undecided, and fails nothing.
+Exit status: 0 none failed, 1 one failed or a file is wrong, 2 the call is wrong, 5 no test was
+found, 130 interrupted. A test that sampling could not decide is counted as undecided, and fails
+nothing.
 """
 
 from __future__ import annotations
@@ -35,12 +36,17 @@ class FileRun:
 
 def main(args: argparse.Namespace) -> int:
     if args.runs < 1:
-        raise CallError(f"a method is run at least once, not {args.runs} times", "write --runs 100, or --no-methods")
+        raise CallError(
+            f"a method is run at least once, not {args.runs} times",
+            "write --runs 100, or --no-methods",
+        )
     began = time.monotonic()
     settings = Settings(not args.no_methods, runs=args.runs, seed=args.seed, seconds=args.seconds)
     files = [run_file(file, args, settings) for file in args.files]
     runs = [run for file in files for run in file.runs]
-    wrong = any(f.error is not None for f in files) or any(r.outcome in ("failed", "error") for r in runs)
+    wrong = any(f.error is not None for f in files) or any(
+        r.outcome in ("failed", "error") for r in runs
+    )
     seconds = time.monotonic() - began
     if args.json:
         found = [t for f in files for t in file_json(f.file, f.runs, f.error)]
@@ -55,9 +61,13 @@ def main(args: argparse.Namespace) -> int:
 
 
 def run_file(file: str, args: argparse.Namespace, settings: Settings) -> FileRun:
-    """Runs a file's tests, a letter for each as it ends; what is wrong with the file goes to stderr."""
+    """Runs a file's tests, a letter for each as it ends; what is wrong with the file goes to
+    stderr."""
     try:
-        program = without(load(file, allow_extern=args.allow_extern, allow_outside=args.allow_outside), args.no_opt)
+        program = without(
+            load(file, allow_extern=args.allow_extern, allow_outside=args.allow_outside),
+            args.no_opt,
+        )
         program = program.select(args.program) if args.program else program
     except ProgramError as error:
         say(render_all(error.diagnostics), end="\n\n", file=sys.stderr)

@@ -17,7 +17,8 @@ WORDS = {"passed": "passed", "failed": "failed", "undecided": "undecided", "erro
 
 
 def failure_text(file: str, run: TestRun) -> str:
-    """What failed of a test: its lines with the figures in them, and the methods that disagree with these."""
+    """What failed of a test: its lines with the figures in them, and the methods that disagree with
+    these."""
     title = f" {one_line(file)}: {one_line(run.test.title)} "
     lines = [title.center(WIDTH, "_")]
     if run.error:
@@ -27,7 +28,10 @@ def failure_text(file: str, run: TestRun) -> str:
             lines += line_text(line)
     for m in run.methods:
         if not m.passed:
-            lines += [f"{file}:{run.test.span.line}: {m.variant} disagrees with the exact figures", f"    {m.reason}"]
+            lines += [
+                f"{file}:{run.test.span.line}: {m.variant} disagrees with the exact figures",
+                f"    {m.reason}",
+            ]
     return "\n".join([*lines, ""])
 
 
@@ -42,8 +46,11 @@ def line_text(line: Line) -> list[str]:
 
 
 def verbose_lines(run: TestRun) -> str:
-    """A test's outcome with how it was found, each line that is not passed, and each method with its power."""
-    found = [f"  {one_line(run.test.title)}  {run.outcome.upper()}  ({run.by or 'not run'}, {run.seconds:.1f} s)"]
+    """A test's outcome with how it was found, each line that is not passed, and each method with
+    its power."""
+    found = [
+        f"  {one_line(run.test.title)}  {run.outcome.upper()}  ({run.by or 'not run'}, {run.seconds:.1f} s)"
+    ]
     for line in run.lines:
         figures = ", ".join(f"{text} = {value}" for text, value in line.figures)
         found.append(f"    {line.outcome:9}  {line.written.span.text}   [{figures}]")
@@ -68,7 +75,9 @@ def _share(error: float | None) -> str:
 def summary(runs: Sequence[TestRun], broken: int, seconds: float) -> str:
     """The last line, and before it what the checks of the methods were able to tell."""
     counts = Counter(run.outcome for run in runs)
-    parts = [f"{counts[o]} {WORDS[o]}" for o in ("passed", "failed", "undecided", "error") if counts[o]]
+    parts = [
+        f"{counts[o]} {WORDS[o]}" for o in ("passed", "failed", "undecided", "error") if counts[o]
+    ]
     parts += [f"{broken} file{'s' if broken > 1 else ''} with mistakes"] if broken else []
     lines = []
     checks = [m for run in runs for m in run.methods if m.runs]
@@ -77,17 +86,31 @@ def summary(runs: Sequence[TestRun], broken: int, seconds: float) -> str:
         told = [z for z in Z if z is not None]
         lines.append(
             f"methods: {len(checks)} checks, {sum(m.runs for m in checks)} runs, false alarm {FALSE_ALARM:g} a test"
-            + (f"; errors of Z from {_share(min(told))} to {_share(max(told))} would have shown" if told else "")
+            + (
+                f"; errors of Z from {_share(min(told))} to {_share(max(told))} would have shown"
+                if told
+                else ""
+            )
         )
     text = f" {', '.join(parts) or 'no tests found'} in {seconds:.1f} s "
     return "\n".join([*lines, text.center(WIDTH, "=")])
 
 
-def file_json(file: str, runs: Sequence[TestRun], error: ProgramError | None) -> list[dict[str, Any]]:
+def file_json(
+    file: str, runs: Sequence[TestRun], error: ProgramError | None
+) -> list[dict[str, Any]]:
     """An object for each test, or one for a file that has mistakes."""
     if error is not None:
         diagnostics = [diagnostic_json(d) for d in error.diagnostics]
-        return [{"file": file, "title": None, "outcome": "error", "error": str(error), "diagnostics": diagnostics}]
+        return [
+            {
+                "file": file,
+                "title": None,
+                "outcome": "error",
+                "error": str(error),
+                "diagnostics": diagnostics,
+            }
+        ]
     return [_test_json(file, run) for run in runs]
 
 

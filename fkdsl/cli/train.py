@@ -1,5 +1,5 @@
-"""`fkdsl train`: a byte-level model from text, with checkpoints to go on from, and at the end links between its heads;
-`--evaluate` measures one."""
+"""`fkdsl train`: a byte-level model from text, with checkpoints to go on from, and at the end links
+between its heads; `--evaluate` measures one."""
 
 from __future__ import annotations
 
@@ -17,24 +17,49 @@ if TYPE_CHECKING:
 
 CHECKPOINT, WEIGHTS = "checkpoint.safetensors", "model.safetensors"
 SHAPE = ("width", "layers", "heads", "hidden", "ahead", "context")
-SETTINGS = ("steps", "rows", "rate", "warm_up", "cool_down", "short", "discount", "seed", "precision")
+SETTINGS = (
+    "steps",
+    "rows",
+    "rate",
+    "warm_up",
+    "cool_down",
+    "short",
+    "discount",
+    "seed",
+    "precision",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's flags. Those of shape and training are None where not given: the classes hold their defaults."""
-    parser.add_argument("--text", nargs="+", required=True, metavar="FILE", help="text files, or folders of them")
+    """The command's flags. Those of shape and training are None where not given: the classes hold
+    their defaults."""
+    parser.add_argument(
+        "--text", nargs="+", required=True, metavar="FILE", help="text files, or folders of them"
+    )
     parser.add_argument("-o", "--out", default="trained", metavar="FOLDER",
                         help=f"where {CHECKPOINT} and {WEIGHTS} are written (default trained)")  # fmt: skip
-    parser.add_argument("--resume", action="store_true", help=f"go on from the {CHECKPOINT} in --out")
+    parser.add_argument(
+        "--resume", action="store_true", help=f"go on from the {CHECKPOINT} in --out"
+    )
     parser.add_argument("--evaluate", metavar="FILE",
                         help="only measure a model's file: bits per byte against gzip, xz and a 5-gram")  # fmt: skip
-    parser.add_argument("--documents", default="paragraph", help="what one text is: paragraph (default), line or file")
+    parser.add_argument(
+        "--documents",
+        default="paragraph",
+        help="what one text is: paragraph (default), line or file",
+    )
     parser.add_argument("--held-out", type=float, default=0.05, metavar="SHARE",
                         help="share of each file, its last documents, not trained on (default 0.05)")  # fmt: skip
     parser.add_argument("--save-every", type=int, default=100, metavar="STEPS",
                         help="steps between checkpoints, each a line of the curve (default 100)")  # fmt: skip
-    parser.add_argument("--compile", action="store_true", help="torch.compile the blocks first: faster after a minute")
-    parser.add_argument("--source", default="", help="where the text is from, to be kept with the weights")
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="torch.compile the blocks first: faster after a minute",
+    )
+    parser.add_argument(
+        "--source", default="", help="where the text is from, to be kept with the weights"
+    )
     parser.add_argument("--licence", default="unknown", help="of the weights, to be kept with them")
     shape = parser.add_argument_group("shape")
     shape.add_argument("--width", type=int, help="of what flows from block to block (default 128)")
@@ -47,15 +72,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--steps", type=int, help="(default 6000)")
     run.add_argument("--rows", type=int, help="windows in a step (default 6)")
     run.add_argument("--rate", type=float, help="peak of the learning rate (default 0.003)")
-    run.add_argument("--warm-up", type=int, metavar="STEPS", help="steps in which it rises (default 100)")
-    run.add_argument("--cool-down", type=float, metavar="SHARE", help="of the steps, in which it falls (default 0.3)")
+    run.add_argument(
+        "--warm-up", type=int, metavar="STEPS", help="steps in which it rises (default 100)"
+    )
+    run.add_argument(
+        "--cool-down",
+        type=float,
+        metavar="SHARE",
+        help="of the steps, in which it falls (default 0.3)",
+    )
     run.add_argument("--short", type=int, metavar="TIMES",
                      help="until it falls, windows are as many times shorter and more (default 3)")  # fmt: skip
-    run.add_argument("--discount", type=float, help="of a head's loss against the head's before (default 0.5)")
+    run.add_argument(
+        "--discount", type=float, help="of a head's loss against the head's before (default 0.5)"
+    )
     run.add_argument("--seed", type=int, help="(default 0)")
     run.add_argument("--link-steps", type=int, default=400, metavar="STEPS",
                      help="of fitting links between the heads at the end, 0 for none (default 400)")  # fmt: skip
-    run.add_argument("--dtype", dest="precision", help="of matrix products: float32 (default) or bfloat16")
+    run.add_argument(
+        "--dtype", dest="precision", help="of matrix products: float32 (default) or bfloat16"
+    )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -76,10 +112,14 @@ def main(args: argparse.Namespace) -> int:
     if args.save_every < 1:
         raise CallError(f"--save-every {args.save_every} is no number of steps", "at least 1")
     if args.link_steps < 0:
-        raise CallError(f"--link-steps {args.link_steps} is no number of steps", "at least 1, or 0 for no links")
+        raise CallError(
+            f"--link-steps {args.link_steps} is no number of steps", "at least 1, or 0 for no links"
+        )
     run = check_run(_run(args, training), training)
     parameters = sum(p.numel() for p in run.model.parameters())
-    say(f"{parameters} parameters; {_size(training)} bytes to train on, {_size(held_out)} held out; step {run.step}")
+    say(
+        f"{parameters} parameters; {_size(training)} bytes to train on, {_size(held_out)} held out; step {run.step}"
+    )
     say("\n".join([_heading(run), *map(_line, run.curve)]), flush=True)
 
     with RunProgress("training") as progress:
@@ -90,9 +130,19 @@ def main(args: argparse.Namespace) -> int:
             progress.print(_line(run.curve[-1]))
 
         def told(step: int, bits: list[float]) -> None:
-            progress.advance(step, run.settings.steps, "bits per byte " + " ".join(f"{b:.2f}" for b in bits))
+            progress.advance(
+                step, run.settings.steps, "bits per byte " + " ".join(f"{b:.2f}" for b in bits)
+            )
 
-        train(run, training, held_out, save=save, every=args.save_every, compiled=args.compile, observer=told)
+        train(
+            run,
+            training,
+            held_out,
+            save=save,
+            every=args.save_every,
+            compiled=args.compile,
+            observer=told,
+        )
         save_weights(run, Path(args.out) / WEIGHTS, made(run, args, training, held_out))
         if args.link_steps and 1 < run.shape.ahead <= run.shape.context:
             progress.stage("links")
@@ -100,8 +150,11 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _linked(run: Run, args: argparse.Namespace, training: Documents, held_out: Documents, progress: Any) -> str:
-    """Fits links to the weights as they were saved, and saves them among these; a line on how good they are."""
+def _linked(
+    run: Run, args: argparse.Namespace, training: Documents, held_out: Documents, progress: Any
+) -> str:
+    """Fits links to the weights as they were saved, and saves them among these; a line on how good
+    they are."""
     from fkdsl.models.tiny.checkpoint import read_model, save_links
     from fkdsl.models.tiny.evaluation import drafting
     from fkdsl.models.tiny.links import Links, fitted
@@ -118,10 +171,12 @@ def _linked(run: Run, args: argparse.Namespace, training: Documents, held_out: D
                    observer=told)  # fmt: skip
     before, after = drafting(model, [Links(run.shape), links], held_out, most=SAMPLE)
     bits = ", ".join(f"{b:.3f}" for b in after.bits)
-    figures = (
-        f"heads 2 on at {bits} bits per byte, {after.tokens:.2f} tokens a round (without links {before.tokens:.2f})"
+    figures = f"heads 2 on at {bits} bits per byte, {after.tokens:.2f} tokens a round (without links {before.tokens:.2f})"
+    save_links(
+        links,
+        place,
+        {"links": f"{args.link_steps} steps; {figures}; a sample of the held-out text"},
     )
-    save_links(links, place, {"links": f"{args.link_steps} steps; {figures}; a sample of the held-out text"})
     return f"links: {figures}"
 
 
@@ -136,42 +191,62 @@ def _run(args: argparse.Namespace, training: Documents) -> Run:
     settings = {name: value for name in SETTINGS if (value := getattr(args, name)) is not None}
     place = Path(args.out) / CHECKPOINT
     if not args.resume:
-        return Run.begun(check_shape(TinyShape(**shape)), check_settings(Settings(**settings)), training.digest)
+        return Run.begun(
+            check_shape(TinyShape(**shape)), check_settings(Settings(**settings)), training.digest
+        )
     run = read_run(place)
     had = {**asdict(run.shape), **asdict(run.settings)}
     for name, value in {**shape, **settings}.items():
         if had[name] != value and name != "steps":
-            raise CallError(f"the run in `{place}` has {name} {had[name]}, not {value}", "leave the flag out")
+            raise CallError(
+                f"the run in `{place}` has {name} {had[name]}, not {value}", "leave the flag out"
+            )
     run.settings = check_settings(longer(run.settings, args.steps or run.settings.steps, run.step))
     return run
 
 
-def made(run: Run, args: argparse.Namespace, training: Documents, held_out: Documents) -> dict[str, Any]:
+def made(
+    run: Run, args: argparse.Namespace, training: Documents, held_out: Documents
+) -> dict[str, Any]:
     """What made the weights: a command that makes them again in one go, and how good they are."""
     had = {**asdict(run.shape), **asdict(run.settings)}
-    flags = {"text": args.text, "documents": args.documents, "held_out": args.held_out, "save_every": args.save_every}
+    flags = {
+        "text": args.text,
+        "documents": args.documents,
+        "held_out": args.held_out,
+        "save_every": args.save_every,
+    }
     flags["link_steps"] = args.link_steps
     flags |= {"dtype" if name == "precision" else name: had[name] for name in (*SHAPE, *SETTINGS)}
     words = ["fkdsl", "train"]
     for name, value in flags.items():
-        words += [f"--{name.replace('_', '-')}", *(map(str, value) if isinstance(value, list) else [str(value)])]
+        words += [
+            f"--{name.replace('_', '-')}",
+            *(map(str, value) if isinstance(value, list) else [str(value)]),
+        ]
     return {
         "command": shlex.join([*words, *(["--compile"] if args.compile else [])]),
         "text": f"{args.source or 'unknown'}; {_size(training)} bytes, sha256 of the symbols {training.digest[:16]}",
         "held out": f"{_size(held_out)} bytes, the last {100 * args.held_out:g} % of each file's documents",
         "trained": f"step {run.step} of {run.settings.steps}",
-        "bits per byte": ", ".join(f"{b:.3f}" for b in run.curve[-1].held_out) + " (a sample of the held-out text)",
+        "bits per byte": ", ".join(f"{b:.3f}" for b in run.curve[-1].held_out)
+        + " (a sample of the held-out text)",
         "licence": args.licence,
     }
 
 
 def evaluated(model: Any, links: Any, training: Documents, held_out: Documents) -> str:
-    """Bits per byte of a model's heads and of what it is compared with, a line each; then how far its drafts go."""
+    """Bits per byte of a model's heads and of what it is compared with, a line each; then how far
+    its drafts go."""
     from fkdsl.models.tiny.evaluation import drafting, gzip_bits, model_bits, ngram_bits, xz_bits
     from fkdsl.models.tiny.links import Links
 
-    rows = [(f"head {k} (byte +{k})", bits) for k, bits in enumerate(model_bits(model, held_out), 1)]
-    kinds = {"heads alone": Links(model.shape)} | ({"heads and links": links} if links is not None else {})
+    rows = [
+        (f"head {k} (byte +{k})", bits) for k, bits in enumerate(model_bits(model, held_out), 1)
+    ]
+    kinds = {"heads alone": Links(model.shape)} | (
+        {"heads and links": links} if links is not None else {}
+    )
     drafts = drafting(model, list(kinds.values()), held_out) if model.shape.ahead > 1 else []
     rows += [(f"head {k}, linked", bits) for d in drafts[1:] for k, bits in enumerate(d.bits, 2)]
     rows += [

@@ -1,6 +1,7 @@
 """A population that its run was cut short with, as people read it and as programs do.
 
-It stands on stdout, as an answer would, but says first that it is none; the reason and how to go on are on stderr.
+It stands on stdout, as an answer would, but says first that it is none; the reason and how to go on
+are on stderr.
 """
 
 from __future__ import annotations
@@ -33,12 +34,15 @@ def unfinished_text(unfinished: Unfinished, top: int) -> str:
     if unfinished.alive:
         lines.append("")
     of = f"{unfinished.alive} particles live, {unfinished.returned} of them have returned"
-    lines.append(f"{unfinished.method}   after step {unfinished.step}: {of}; {unfinished.dead} have died")
+    lines.append(
+        f"{unfinished.method}   after step {unfinished.step}: {of}; {unfinished.dead} have died"
+    )
     return shown("\n".join(lines)) + "\n"
 
 
 def unfinished_json(unfinished: Unfinished) -> dict[str, Any]:
-    """The object that `--json` prints of a run that was cut short (docs/language.md): no posterior, no log Z."""
+    """The object that `--json` prints of a run that was cut short (docs/language.md): no posterior,
+    no log Z."""
     return {
         "program": unfinished.program,
         "method": unfinished.method,

@@ -1,9 +1,9 @@
 """Which new tokens go through the model together, so that none goes through it twice.
 
-A job is a run of new nodes below a cached one. Contexts on one path share a job, so fixed text is one row of the batch
-(teacher forcing). Where paths part after nodes that are not yet cached, the shared run is a job of its own in an
-earlier wave, and the branches follow in the next; or, if it is short and forwards are dearer than tokens, a part of
-each branch. A wave is one batched forward.
+A job is a run of new nodes below a cached one. Contexts on one path share a job, so fixed text is
+one row of the batch (teacher forcing). Where paths part after nodes that are not yet cached, the
+shared run is a job of its own in an earlier wave, and the branches follow in the next; or, if it is
+short and forwards are dearer than tokens, a part of each branch. A wave is one batched forward.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from fkdsl.engine.prefix_tree import Context
 
 @dataclass(frozen=True)
 class Job:
-    """Nodes to compute after `base`, each the parent of the next, and those of them whose rows are wanted."""
+    """Nodes to compute after `base`, each the parent of the next, and those of them whose rows are
+    wanted."""
 
     base: Context
     run: list[Context]
@@ -30,13 +31,17 @@ class Job:
 
 
 def plan_waves(
-    missing: Sequence[Context], usable: Callable[[Context], bool], most: int | None, repeated: int = 0
+    missing: Sequence[Context],
+    usable: Callable[[Context], bool],
+    most: int | None,
+    repeated: int = 0,
 ) -> list[list[Job]]:
     """Jobs that compute every context of `missing`, in waves of at most `most` rows.
 
-    usable: whether a forward can go on from a node. A missing context itself is computed even if it is usable: its
-    cache may be there while its row is gone. repeated: a shared run, with those before it that are repeated too, of so
-    many tokens at most is computed in each of its branches instead of in a wave of its own.
+    usable: whether a forward can go on from a node. A missing context itself is computed even if it
+    is usable: its cache may be there while its row is gone. repeated: a shared run, with those
+    before it that are repeated too, of so many tokens at most is computed in each of its branches
+    instead of in a wave of its own.
     """
     wanted = set(missing)
     children: dict[Context, dict[Context, None]] = {}
@@ -68,7 +73,8 @@ def _link(
     children: dict[Context, dict[Context, None]],
     tops: dict[Context, None],
 ) -> None:
-    """Adds the new nodes on the way to a context to `children`, and the cached node they hang from to `tops`."""
+    """Adds the new nodes on the way to a context to `children`, and the cached node they hang from
+    to `tops`."""
     node, must = context, True
     while node.parent is not None and (must or not usable(node)):
         siblings = children.setdefault(node.parent, {})

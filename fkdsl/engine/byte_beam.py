@@ -1,4 +1,5 @@
-"""What a byte view holds after some bytes: a beam of token sequences that cover them (see byte_view.py)."""
+"""What a byte view holds after some bytes: a beam of token sequences that cover them (see
+byte_view.py)."""
 
 from __future__ import annotations
 
@@ -13,9 +14,9 @@ from fkdsl.engine.cached_transformer import Context
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A token sequence that covers the bytes so far: `context` is complete, and the token in progress is one of those
-    below `node`. share: of the beam's mass. p: what each longer token of the node has of the share, (n,), sums to 1;
-    None at the root, where it is the context's row."""
+    """A token sequence that covers the bytes so far: `context` is complete, and the token in
+    progress is one of those below `node`. share: of the beam's mass. p: what each longer token of
+    the node has of the share, (n,), sums to 1; None at the root, where it is the context's row."""
 
     context: Context
     node: Node
@@ -25,8 +26,8 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Beam:
-    """The sequences kept, heaviest first, whose shares sum to 1; none if the bytes so far have no token at all.
-    log_kept, log_lost: log R and log L of the bytes so far (nats)."""
+    """The sequences kept, heaviest first, whose shares sum to 1; none if the bytes so far have no
+    token at all. log_kept, log_lost: log R and log L of the bytes so far (nats)."""
 
     items: tuple[Item, ...]
     log_kept: float = 0.0
@@ -35,8 +36,8 @@ class Beam:
 
 @dataclass(frozen=True, slots=True)
 class BeamSegment:
-    """The beam after the last of its symbols. The token model's keys and values are not counted: its own engine holds
-    them for as long as the beam has a handle on them."""
+    """The beam after the last of its symbols. The token model's keys and values are not counted:
+    its own engine holds them for as long as the beam has a handle on them."""
 
     beam: Beam
     length: int
@@ -50,7 +51,8 @@ class BeamSegment:
 
 @dataclass
 class LostMass:
-    """Shares that beams let go: at how many bytes they were looked at, their sum, and the largest."""
+    """Shares that beams let go: at how many bytes they were looked at, their sum, and the
+    largest."""
 
     symbols: int = 0
     total: float = 0.0

@@ -1,8 +1,9 @@
 """A vocabulary as a trie of bytes, and the symbols of byte views.
 
-The tokens stand in the order of their bytes, so those below a node of the trie are one run of them, and those below its
-children are runs of that run. What a node's children weigh is then one `np.add.reduceat` over the node's run: no pass
-over the vocabulary but at the root, and nodes that no text reaches are never made.
+The tokens stand in the order of their bytes, so those below a node of the trie are one run of them,
+and those below its children are runs of that run. What a node's children weigh is then one
+`np.add.reduceat` over the node's run: no pass over the vocabulary but at the root, and nodes that
+no text reaches are never made.
 
 >>> trie = ByteTrie(Vocabulary((b"a", b"", b"ab", b"b"), ends=frozenset({1})))
 >>> trie.ids.tolist()                                     # a, ab, b, and the end
@@ -25,7 +26,8 @@ from fkdsl.models.vocabulary import Vocabulary
 END = 256
 """The symbol of the end of a text, behind the 256 bytes."""
 MARKERS = 255
-"""Symbols behind END that stand for tokens without bytes, the first of the vocabulary's: a chat template's, say."""
+"""Symbols behind END that stand for tokens without bytes, the first of the vocabulary's: a chat
+template's, say."""
 SYMBOLS = END + 1 + MARKERS
 
 BYTES = Vocabulary(
@@ -36,14 +38,20 @@ BYTES = Vocabulary(
 
 
 class ByteTrie:
-    """ids: (T,) the tokens that stand for bytes, in the order of their bytes, then those that end a text. markers: the
-    symbol of each token that stands for no bytes; one that ends a text has a marker too, by which a prompt says it."""
+    """ids: (T,) the tokens that stand for bytes, in the order of their bytes, then those that end a
+    text. markers: the symbol of each token that stands for no bytes; one that ends a text has a
+    marker too, by which a prompt says it."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         tokens, ends = vocabulary.tokens, vocabulary.ends
-        spelt = sorted((i for i, raw in enumerate(tokens) if raw and i not in ends), key=lambda i: tokens[i])
+        spelt = sorted(
+            (i for i, raw in enumerate(tokens) if raw and i not in ends), key=lambda i: tokens[i]
+        )
         self.ids = np.array([*spelt, *sorted(ends)], dtype=np.int64)
-        self.keys: list[bytes | tuple[int, ...]] = [*(tokens[i] for i in spelt), *((END,) for _ in ends)]
+        self.keys: list[bytes | tuple[int, ...]] = [
+            *(tokens[i] for i in spelt),
+            *((END,) for _ in ends),
+        ]
         silent = [i for i, raw in enumerate(tokens) if not raw][:MARKERS]
         self.markers = {i: END + 1 + n for n, i in enumerate(silent)}
         self.marked = {symbol: i for i, symbol in self.markers.items()}
@@ -61,7 +69,8 @@ class ByteTrie:
 
 
 class Node:
-    """The tokens ids[lo:hi], which begin with the same `depth` symbols; the first `complete` of them have no more."""
+    """The tokens ids[lo:hi], which begin with the same `depth` symbols; the first `complete` of
+    them have no more."""
 
     def __init__(self, keys: list[bytes | tuple[int, ...]], lo: int, hi: int, depth: int) -> None:
         self._keys, self.lo, self.hi, self.depth = keys, lo, hi, depth
@@ -78,7 +87,9 @@ class Node:
 
     @cached_property
     def _runs(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        next_symbols = np.array([key[self.depth] for key in self._keys[self.lo + self.complete : self.hi]], np.int64)
+        next_symbols = np.array(
+            [key[self.depth] for key in self._keys[self.lo + self.complete : self.hi]], np.int64
+        )
         starts = np.flatnonzero(np.diff(next_symbols, prepend=-1))
         return next_symbols[starts], starts
 
@@ -88,7 +99,8 @@ class Node:
         return self._runs[0]
 
     def masses(self, p: NDArray[Any]) -> NDArray[Any]:
-        """Of the probabilities of its longer tokens, ids[lo + complete:hi], the sum under each child."""
+        """Of the probabilities of its longer tokens, ids[lo + complete:hi], the sum under each
+        child."""
         masses: NDArray[Any] = np.add.reduceat(p, self._runs[1])
         return masses
 

@@ -1,4 +1,5 @@
-"""Drafts: cheap distributions q over next tokens, for blocks of tokens that the model verifies in one forward.
+"""Drafts: cheap distributions q over next tokens, for blocks of tokens that the model verifies in
+one forward.
 
 A block begins at a base, a context whose row is at hand. A draft speaks of the tokens after it:
 
@@ -8,8 +9,9 @@ A block begins at a base, a context whose row is at hand. A draft speaks of the 
     ModelDraft     another model with the same vocabulary                             (Leviathan et al. 2023)
     NgramDraft     what followed the last tokens earlier in the same text             (prompt lookup)
 
-Law: an answer depends on the question alone, up to rounding. So what is drawn with a draft depends neither on what is
-cached nor on the other particles. Any q serves: a bad one costs time (or variance), never correctness.
+Law: an answer depends on the question alone, up to rounding. So what is drawn with a draft depends
+neither on what is cached nor on the other particles. Any q serves: a bad one costs time (or
+variance), never correctness.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ FAR = 1 << 30
 
 
 class Question(NamedTuple):
-    """What does the draft say of the token after `node`, in the block that begins at `base`, an ancestor of it?"""
+    """What does the draft say of the token after `node`, in the block that begins at `base`, an
+    ancestor of it?"""
 
     node: Context
     base: Context
@@ -49,7 +52,8 @@ class Draft(Protocol):
     def reach(self) -> int: ...
 
     def log_probs(self, questions: Sequence[Question]) -> list[Row | None]:
-        """For each question the (V,) log-probabilities (nats), normalised; None where the draft has nothing to say."""
+        """For each question the (V,) log-probabilities (nats), normalised; None where the draft has
+        nothing to say."""
         ...
 
 
@@ -96,7 +100,9 @@ class ModelDraft:
     def log_probs(self, questions: Sequence[Question]) -> list[Row | None]:
         longest = self.engine.model.max_length
         read = [q.node for q in questions if longest is None or q.node.length <= longest]
-        rows = dict(zip(read, self.engine.log_probs([self._context(node) for node in read]), strict=True))
+        rows = dict(
+            zip(read, self.engine.log_probs([self._context(node) for node in read]), strict=True)
+        )
         return [rows.get(q.node) for q in questions]
 
     def _context(self, node: Context) -> Context:
@@ -117,8 +123,9 @@ class NgramDraft:
 
         p(x | h) = (c(hx) + D(h) p(x | h')) / (c(h) + D(h))
 
-    c counts in the context, D(h) is how many different tokens followed h, h' is h without its first token, and p(x)
-    after less than nothing is 1/V. It has nothing to say where the last `least` tokens have not been there before.
+    c counts in the context, D(h) is how many different tokens followed h, h' is h without its first
+    token, and p(x) after less than nothing is 1/V. It has nothing to say where the last `least`
+    tokens have not been there before.
     """
 
     reach = FAR
@@ -163,19 +170,24 @@ def tokens_after(question: Question) -> tuple[int, ...]:
 
 
 def check_vocabularies(draft: CachedTransformer, engine: CachedTransformer) -> None:
-    """Raises CallError unless a model can draft for another: by the same tokens, under the same ids."""
+    """Raises CallError unless a model can draft for another: by the same tokens, under the same
+    ids."""
     if draft.model.vocabulary.fingerprint != engine.model.vocabulary.fingerprint:
         sizes = f"{draft.model.vocabulary.size:,} tokens against {engine.model.vocabulary.size:,}"
-        help = "a draft has the model's own tokens: a smaller model of its family, `heads` or `ngram`"
+        help = (
+            "a draft has the model's own tokens: a smaller model of its family, `heads` or `ngram`"
+        )
         if isinstance(engine.model, ByteView):
             help = f"for a byte view, another one: `bytes({draft.model.name})`"
         raise CallError(
-            f"{draft.model.name} cannot draft for {engine.model.name}: they have different vocabularies ({sizes})", help
+            f"{draft.model.name} cannot draft for {engine.model.name}: they have different vocabularies ({sizes})",
+            help,
         )
 
 
 def with_heads(engine: CachedTransformer) -> CachedTransformer:
-    """An engine over the same weights whose forwards run the model's heads too. CallError where it has none."""
+    """An engine over the same weights whose forwards run the model's heads too. CallError where it
+    has none."""
     if not isinstance(engine.model, HasHeads):
         raise CallError(
             f"{engine.model.name} has no heads for tokens beyond the next one",

@@ -1,10 +1,11 @@
-"""The one owner of cached segments and rows: it counts who uses a segment, frees what nobody does, and keeps within a
-budget of bytes.
+"""The one owner of cached segments and rows: it counts who uses a segment, frees what nobody does,
+and keeps within a budget of bytes.
 
-A segment is what one forward made for one run of tokens; each of those tokens' nodes uses it, and so do the segments
-that rest on it, unless they stand alone. A row is the (V,) log-probabilities after a node. When the budget is passed,
-least recently used rows go first, then whole segments, those that nothing rests on before the others; what is needed
-for the forward at hand is never evicted. What was evicted is computed again when it is asked for.
+A segment is what one forward made for one run of tokens; each of those tokens' nodes uses it, and
+so do the segments that rest on it, unless they stand alone. A row is the (V,) log-probabilities
+after a node. When the budget is passed, least recently used rows go first, then whole segments,
+those that nothing rests on before the others; what is needed for the forward at hand is never
+evicted. What was evicted is computed again when it is asked for.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from fkdsl.models.interface import Segment
 Node = int
 """A node of the prefix tree, by id(): the cache must not keep nodes alive."""
 ROW_BYTES = 4_000_000
-"""Bytes of rows that are kept at most, beyond those just asked for: a row of a long vocabulary takes more than a
-token's keys and values, and is seldom asked for twice."""
+"""Bytes of rows that are kept at most, beyond those just asked for: a row of a long vocabulary
+takes more than a token's keys and values, and is seldom asked for twice."""
 
 
 @dataclass(eq=False, slots=True)
 class Block:
-    """A segment, the nodes that use it, by position, the block that it rests on, and how many rest on it."""
+    """A segment, the nodes that use it, by position, the block that it rests on, and how many rest
+    on it."""
 
     segment: Segment
     users: dict[Node, int]
@@ -36,9 +38,9 @@ class Block:
 
 
 class KVCache:
-    """Segments and rows by node. `row_budget` is what rows may take, ROW_BYTES but where a method comes back to them;
-    `held` is their bytes, `held_rows` those of rows alone, `evictions` counts what the
-    budget drove out."""
+    """Segments and rows by node. `row_budget` is what rows may take, ROW_BYTES but where a method
+    comes back to them; `held` is their bytes, `held_rows` those of rows alone, `evictions` counts
+    what the budget drove out."""
 
     def __init__(self, budget: int | None = None) -> None:
         self.budget = budget
@@ -55,8 +57,8 @@ class KVCache:
     # --------------------------------------------------------------- segments
 
     def put(self, segment: Segment, nodes: list[Node], base: Node) -> None:
-        """Keeps a segment for the nodes of its tokens, in order; they let go of what they used before. base: the node
-        that it continues."""
+        """Keeps a segment for the nodes of its tokens, in order; they let go of what they used
+        before. base: the node that it continues."""
         if not nodes:
             return
         under = None if segment.standalone else self._of.get(base)
@@ -70,7 +72,8 @@ class KVCache:
         self.held += segment.nbytes
 
     def slot(self, node: Node) -> tuple[Segment, int] | None:
-        """The segment that holds a node's token, and the token's position in it; None if it is not cached."""
+        """The segment that holds a node's token, and the token's position in it; None if it is not
+        cached."""
         block = self._of.get(node)
         if block is None:
             return None
@@ -102,9 +105,14 @@ class KVCache:
     # ------------------------------------------------------------------- rows
 
     def put_row(
-        self, node: Node, row: NDArray[Any], ahead: Any = None, sums: NDArray[np.float64] | None = None
+        self,
+        node: Node,
+        row: NDArray[Any],
+        ahead: Any = None,
+        sums: NDArray[np.float64] | None = None,
     ) -> None:
-        """Keeps a row, and with it, uncounted, what the model's heads made of the node, and the sums of its blocks."""
+        """Keeps a row, and with it, uncounted, what the model's heads made of the node, and the
+        sums of its blocks."""
         self._drop_row(node)
         self._rows[node] = row
         if ahead is not None:
@@ -144,8 +152,8 @@ class KVCache:
         self._release_slot(node)
 
     def shrink(self, recent: int = 0) -> None:
-        """Evicts, least recently used first, until within the budget, and rows until within theirs. recent: how many
-        rows, the last put, are left alone unless the budget is passed."""
+        """Evicts, least recently used first, until within the budget, and rows until within theirs.
+        recent: how many rows, the last put, are left alone unless the budget is passed."""
         while self.held_rows > self.row_budget and len(self._rows) > recent:
             self._drop_row(next(iter(self._rows)))
         if self.budget is None:
@@ -153,10 +161,15 @@ class KVCache:
         while self.held > self.budget and self._rows:
             self._drop_row(next(iter(self._rows)))
             self.evictions += 1
-        ends = deque(block for block in self._blocks.values() if not block.resting) if self.held > self.budget else ()
+        ends = (
+            deque(block for block in self._blocks.values() if not block.resting)
+            if self.held > self.budget
+            else ()
+        )
         while self.held > self.budget and ends:
             base = self._drop(ends.popleft())
             self.evictions += 1
-            # Back along the same sequence, before the next one: what is left of the others can be gone on from.
+            # Back along the same sequence, before the next one: what is left of the others can be
+            # gone on from.
             if base is not None and not base.resting:
                 ends.appendleft(base)

@@ -1,4 +1,5 @@
-"""What forwards took, prefill and decoding apart: time, tokens, and operations and bytes by the model's shape."""
+"""What forwards took, prefill and decoding apart: time, tokens, and operations and bytes by the
+model's shape."""
 
 from __future__ import annotations
 
@@ -10,8 +11,8 @@ from fkdsl.models.interface import ForwardRow
 
 @dataclass
 class Work:
-    """Forwards of one kind. rows: of all of them; cached: tokens that their rows had behind them; flops and bytes None
-    where the model's shape is not known."""
+    """Forwards of one kind. rows: of all of them; cached: tokens that their rows had behind them;
+    flops and bytes None where the model's shape is not known."""
 
     forwards: int = 0
     rows: int = 0
@@ -22,7 +23,11 @@ class Work:
     bytes: float | None = 0.0
 
     def add(
-        self, pasts: Sequence[int], rows: Sequence[ForwardRow], seconds: float, cost: tuple[float, float] | None
+        self,
+        pasts: Sequence[int],
+        rows: Sequence[ForwardRow],
+        seconds: float,
+        cost: tuple[float, float] | None,
     ) -> None:
         self.forwards += 1
         self.rows += len(rows)
@@ -38,8 +43,8 @@ class Work:
 
 @dataclass
 class Meter:
-    """prefill: forwards with a row of more than `block` new tokens; decode: the others. block: 1, and more where tokens
-    are decoded in blocks."""
+    """prefill: forwards with a row of more than `block` new tokens; decode: the others. block: 1,
+    and more where tokens are decoded in blocks."""
 
     prefill: Work = field(default_factory=Work)
     decode: Work = field(default_factory=Work)

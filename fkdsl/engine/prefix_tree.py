@@ -1,9 +1,9 @@
 """The tree of token sequences: one node a token, one node a sequence.
 
-A `Context` is a handle into the tree and stands for the whole sequence from the root. While any handle to a sequence
-lives, asking for the same sequence gives the same object, so identity is equality. A child holds its parent; a parent
-knows its children without holding them. So what no handle reaches is gone at once, by reference counting, and
-`on_release` hears of it.
+A `Context` is a handle into the tree and stands for the whole sequence from the root. While any
+handle to a sequence lives, asking for the same sequence gives the same object, so identity is
+equality. A child holds its parent; a parent knows its children without holding them. So what no
+handle reaches is gone at once, by reference counting, and `on_release` hears of it.
 
 >>> gone = []
 >>> tree = PrefixTree(lambda node: gone.append(node.token))
@@ -22,8 +22,8 @@ from weakref import ReferenceType, ref
 
 
 class Context:
-    """A sequence of tokens, as its last node. Immutable to its holders; compared by identity. raw: its bytes, once
-    they have been asked for."""
+    """A sequence of tokens, as its last node. Immutable to its holders; compared by identity. raw:
+    its bytes, once they have been asked for."""
 
     __slots__ = ("__weakref__", "_tree", "length", "parent", "raw", "token")
 
@@ -67,7 +67,8 @@ class PrefixTree:
 
     def child(self, parent: Context, token: int) -> Context:
         """The sequence one token longer."""
-        # A child holds its parent, so the parent's id() cannot be used again while an entry names it.
+        # A child holds its parent, so the parent's id() cannot be used again while an entry names
+        # it.
         key = (id(parent), token)
         held = self._children.get(key)
         node = held() if held is not None else None

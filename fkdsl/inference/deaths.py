@@ -1,4 +1,5 @@
-"""Where particles died and what they had come to, and the report of a population of which nothing is left."""
+"""Where particles died and what they had come to, and the report of a population of which nothing
+is left."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ S = TypeVar("S")
 Deaths = list[tuple[int, Counter[str]]]
 """By step, how many died at each place."""
 KEPT_TEXTS, SHOWN_TEXTS, TEXT_LENGTH = 32, 3, 60
-"""Texts at death that are kept of an island, that a report shows, and the characters of one that it shows."""
+"""Texts at death that are kept of an island, that a report shows, and the characters of one that it
+shows."""
 
 
 class Death(NamedTuple):
@@ -40,26 +42,39 @@ def merged_deaths(islands: Iterable[Deaths]) -> Deaths:
     return sorted(found.items())
 
 
-def deaths_of(model: FeynmanKac[S], step: Step[S] | Level[S], before: Step[S] | Level[S] | None) -> Counter[str]:
+def deaths_of(
+    model: FeynmanKac[S], step: Step[S] | Level[S], before: Step[S] | Level[S] | None
+) -> Counter[str]:
     """Where the particles died that died in this step, counted by their descriptions."""
     if isinstance(step, Level):
         return Counter(model.describe(x) for x in step.dead)
     dead = {i for i, w in enumerate(step.log_weights) if w == -float("inf")}
     if isinstance(before, Step):
-        # Without resampling the dead stay in the population: those of earlier steps are counted there.
+        # Without resampling the dead stay in the population: those of earlier steps are counted
+        # there.
         dead = {i for i in dead if before.log_weights[step.ancestors[i]] > -float("inf")}
     return Counter(model.describe(step.particles[i].state) for i in dead)
 
 
-def last_texts(model: FeynmanKac[S], step: Step[S] | Level[S], before: Step[S] | Level[S] | None) -> Iterator[Death]:
+def last_texts(
+    model: FeynmanKac[S], step: Step[S] | Level[S], before: Step[S] | Level[S] | None
+) -> Iterator[Death]:
     """The texts of the particles that died in this step, where the model can tell."""
-    if not isinstance(step, Step) or not isinstance(before, Step) or not isinstance(model, TellsDeaths):
+    if (
+        not isinstance(step, Step)
+        or not isinstance(before, Step)
+        or not isinstance(model, TellsDeaths)
+    ):
         return
     weighed = {
-        i: float(before.log_weights[step.ancestors[i]]) for i, w in enumerate(step.log_weights) if w == -math.inf
+        i: float(before.log_weights[step.ancestors[i]])
+        for i, w in enumerate(step.log_weights)
+        if w == -math.inf
     }
     # A text takes work, and of thousands of deaths few are shown.
-    for i in sorted((i for i in weighed if weighed[i] > -math.inf), key=lambda i: -weighed[i])[:KEPT_TEXTS]:
+    for i in sorted((i for i in weighed if weighed[i] > -math.inf), key=lambda i: -weighed[i])[
+        :KEPT_TEXTS
+    ]:
         x, dead = before.particles[step.ancestors[i]].state, step.particles[i].state
         if text := model.text_at_death(x, dead):
             yield Death(weighed[i], text, model.describe(dead), step.t)
@@ -75,7 +90,9 @@ def likeliest(texts: Iterable[Death], most: int) -> list[Death]:
 
 def _tail(text: str) -> str:
     """The end of a text, in quotes, with escapes for what is no plain character."""
-    return ("..." if len(text) > TEXT_LENGTH else "") + shown(json.dumps(text[-TEXT_LENGTH:], ensure_ascii=False))
+    return ("..." if len(text) > TEXT_LENGTH else "") + shown(
+        json.dumps(text[-TEXT_LENGTH:], ensure_ascii=False)
+    )
 
 
 def population_died(
@@ -84,7 +101,8 @@ def population_died(
     deaths: Deaths,
     texts: Iterable[Death] = (),
 ) -> PopulationDied:
-    """The report of a population of which nothing is left: which step and which line killed how many."""
+    """The report of a population of which nothing is left: which step and which line killed how
+    many."""
     when = max((t for t, places in deaths if places), default=lasts[0].t)
     n = sum(len(last.states) for last in lasts)
     if isinstance(lasts[0], Explored) and lasts[0].log_open > -math.inf:
@@ -111,7 +129,10 @@ def population_died(
     for death in texts:
         lines.append(f"  at step {death.t} died {_tail(death.text)}")
     lines.append(f"  = help: {advice}")
-    details = {"step": when, "deaths": [{"step": t, "place": place, "count": n} for t, place, n in counts]}
+    details = {
+        "step": when,
+        "deaths": [{"step": t, "place": place, "count": n} for t, place, n in counts],
+    }
     if texts:
         details["texts"] = [{"step": d.t, "place": d.place, "text": d.text} for d in texts]
     return PopulationDied("\n".join(lines), details)

@@ -1,8 +1,10 @@
-"""Every outcome of a sampler's randomness, with its probability: expectations computed, not estimated.
+"""Every outcome of a sampler's randomness, with its probability: expectations computed, not
+estimated.
 
-A sampler that draws only through `Rng` is run once for each outcome: `choice` branches over its positive
-probabilities, `uniform` gives a number that is known only to lie in an interval, and splits it where a comparison's
-outcome changes. The runs are a depth-first walk over prefixes of decisions; each is replayed from the beginning.
+A sampler that draws only through `Rng` is run once for each outcome: `choice` branches over its
+positive probabilities, `uniform` gives a number that is known only to lie in an interval, and
+splits it where a comparison's outcome changes. The runs are a depth-first walk over prefixes of
+decisions; each is replayed from the beginning.
 
 >>> def sampler(rng):
 ...     u = rng.uniform()
@@ -38,7 +40,9 @@ class Continuous(CallError):
 
     def __init__(self) -> None:
         message = "this sampler uses a uniform draw as a number, which cannot be enumerated"
-        super().__init__(message, "draw by `rng.choice`, or only compare `rng.uniform()` with numbers")
+        super().__init__(
+            message, "draw by `rng.choice`, or only compare `rng.uniform()` with numbers"
+        )
 
 
 class TooManyOutcomes(CallError):
@@ -46,7 +50,9 @@ class TooManyOutcomes(CallError):
 
     def __init__(self, limit: int) -> None:
         message = f"a sampler has more than {limit:,} outcomes"
-        super().__init__(message, "use fewer particles, a smaller table, or a model with fewer draws")
+        super().__init__(
+            message, "use fewer particles, a smaller table, or a model with fewer draws"
+        )
 
 
 class NotAFunction(CallError):
@@ -54,14 +60,17 @@ class NotAFunction(CallError):
 
     def __init__(self) -> None:
         message = "a sampler is not a function of its random stream"
-        super().__init__(message, "draw by the stream that is given and by nothing else; keep nothing from run to run")
+        super().__init__(
+            message,
+            "draw by the stream that is given and by nothing else; keep nothing from run to run",
+        )
 
 
 class EnumeratingRng:
     """A stream that replays decisions and then takes the first outcome of each new one.
 
-    After a run, `taken` holds every decision, `counts` among how many outcomes it was, `probability` and
-    `log_probability` (nats) that of all.
+    After a run, `taken` holds every decision, `counts` among how many outcomes it was,
+    `probability` and `log_probability` (nats) that of all.
     """
 
     def __init__(self, prefix: tuple[int, ...] = ()) -> None:
@@ -72,13 +81,15 @@ class EnumeratingRng:
         self.log_probability = 0.0  # many decisions may be less likely than the smallest float
 
     def decide(self, probabilities: Sequence[float] | Probabilities, total: float = 1.0) -> int:
-        """The next decision among outcomes of the given probabilities, none of them zero, that sum to the total."""
+        """The next decision among outcomes of the given probabilities, none of them zero, that sum
+        to the total."""
         at = len(self.taken)
         outcome = self._prefix[at] if at < len(self._prefix) else 0
         if outcome >= len(probabilities):
             raise NotAFunction
         self.taken.append(outcome)
-        # A count and not the probabilities: a vocabulary's worth of them for each of its outcomes would not fit.
+        # A count and not the probabilities: a vocabulary's worth of them for each of its outcomes
+        # would not fit.
         self.counts.append(len(probabilities))
         self.probability *= float(probabilities[outcome]) / total
         self.log_probability += math.log(float(probabilities[outcome])) - math.log(total)
@@ -96,7 +107,8 @@ class EnumeratingRng:
         return self
 
     def siblings(self) -> list[tuple[int, ...]]:
-        """The prefixes that differ from this run at a decision beyond its own prefix: what is left to visit."""
+        """The prefixes that differ from this run at a decision beyond its own prefix: what is left
+        to visit."""
         return [
             (*self.taken[:at], other)
             for at in range(len(self._prefix), len(self.taken))
@@ -112,7 +124,9 @@ class Interval:
 
     __array_ufunc__ = None  # numpy's numbers leave arithmetic and comparison to the methods here
 
-    def __init__(self, rng: EnumeratingRng, scale: float = 1.0, shift: float = 0.0, known: Any = None) -> None:
+    def __init__(
+        self, rng: EnumeratingRng, scale: float = 1.0, shift: float = 0.0, known: Any = None
+    ) -> None:
         self._rng, self._scale, self._shift = rng, scale, shift
         self._known: list[float] = known if known is not None else [0.0, 1.0]
 
@@ -172,7 +186,9 @@ class Interval:
     __index__ = __int__ = __float__
 
 
-def enumerate_outcomes(sampler: Callable[[EnumeratingRng], T], limit: int = 1_000_000) -> Iterator[tuple[float, T]]:
+def enumerate_outcomes(
+    sampler: Callable[[EnumeratingRng], T], limit: int = 1_000_000
+) -> Iterator[tuple[float, T]]:
     """(probability, result) of every outcome. Raises TooManyOutcomes past `limit` of them."""
     todo: list[tuple[int, ...]] = [()]
     for _ in range(limit):
@@ -186,6 +202,8 @@ def enumerate_outcomes(sampler: Callable[[EnumeratingRng], T], limit: int = 1_00
         raise TooManyOutcomes(limit)
 
 
-def expectation(sampler: Callable[[EnumeratingRng], T], f: Callable[[T], float], limit: int = 1_000_000) -> float:
+def expectation(
+    sampler: Callable[[EnumeratingRng], T], f: Callable[[T], float], limit: int = 1_000_000
+) -> float:
     """E[f(result)] over the sampler's randomness, to rounding."""
     return math.fsum(p * f(result) for p, result in enumerate_outcomes(sampler, limit))

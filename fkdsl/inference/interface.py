@@ -1,8 +1,9 @@
 """What inference needs of a model, and what it yields.
 
-A Feynman-Kac model is (s0, {M_t}, {G_t}) with absorbing states F (Lew et al. 2023, section 2): `initial` gives s0 and
-log G_0, `step` draws x_t ~ M_t(. | x_{t-1}) and gives log G_t(x_{t-1}, x_t), `finished` says x in F. The model sees
-all particles at once, so that a language model beneath it does too.
+A Feynman-Kac model is (s0, {M_t}, {G_t}) with absorbing states F (Lew et al. 2023, section 2):
+`initial` gives s0 and log G_0, `step` draws x_t ~ M_t(. | x_{t-1}) and gives log G_t(x_{t-1}, x_t),
+`finished` says x in F. The model sees all particles at once, so that a language model beneath it
+does too.
 
     class Walk:                                          # a fair walk that ends at +-2, twice as heavy at +2
         def initial(self, rngs): return [0] * len(rngs), np.zeros(len(rngs))
@@ -58,11 +59,13 @@ class FeynmanKac(Protocol[S]):
         ...
 
     def key(self, x: S) -> Hashable:
-        """Equal for two states iff their futures and values have the same law: such particles may be merged."""
+        """Equal for two states iff their futures and values have the same law: such particles may
+        be merged."""
         ...
 
     def describe(self, x: S) -> str:
-        """One line for people: the value of a finished state, the text so far, or where a dead one died."""
+        """One line for people: the value of a finished state, the text so far, or where a dead one
+        died."""
         ...
 
 
@@ -78,18 +81,22 @@ class Charged(Protocol[S_contra]):
     """A FeynmanKac that knows where its potentials come from, as a program does."""
 
     def charges(self, x: S_contra) -> Sequence[Charge]:
-        """What the step that led to x was charged with, in order: the parts of log G_t sum to it. A dead state's end
-        with -inf, for each place that had a part in its death, the foremost last. 0 marks a place that it has passed,
-        where somebody watches."""
+        """What the step that led to x was charged with, in order: the parts of log G_t sum to it. A
+        dead state's end with -inf, for each place that had a part in its death, the foremost last.
+        0 marks a place that it has passed, where somebody watches."""
         ...
 
 
 @runtime_checkable
 class Watching(Protocol[S_contra]):
-    """A FeynmanKac that is told of every move by those who know what the particles weighed (inference.blame)."""
+    """A FeynmanKac that is told of every move by those who know what the particles weighed
+    (inference.blame)."""
 
-    def moved(self, t: int, before: Sequence[S_contra], after: Sequence[S_contra], log_weights: ArrayLike) -> None:
-        """Particles went from `before` to `after` in step t; log_weights (n,): what they weighed before it, nats."""
+    def moved(
+        self, t: int, before: Sequence[S_contra], after: Sequence[S_contra], log_weights: ArrayLike
+    ) -> None:
+        """Particles went from `before` to `after` in step t; log_weights (n,): what they weighed
+        before it, nats."""
         ...
 
 
@@ -98,7 +105,8 @@ class TellsDeaths(Protocol[S_contra]):
     """A FeynmanKac whose dead can be told about by what they had come to."""
 
     def text_at_death(self, before: S_contra, dead: S_contra) -> str:
-        """One line: the text that a particle had when it died in the step from `before`; "" if it had none."""
+        """One line: the text that a particle had when it died in the step from `before`; "" if it
+        had none."""
         ...
 
 
@@ -107,13 +115,15 @@ class Bounded(Protocol[S_contra]):
     """A FeynmanKac that knows how large its potentials can be: what upper bounds on Z rest on."""
 
     def log_bound(self, x: S_contra) -> float:
-        """On every path from x on, the potentials after x multiply to at most exp of it; inf where that is unknown."""
+        """On every path from x on, the potentials after x multiply to at most exp of it; inf where
+        that is unknown."""
         ...
 
 
 @dataclass(frozen=True)
 class Particle(Generic[S]):
-    """A state with its lineage: the key of all its draws, equal for no two particles of a population."""
+    """A state with its lineage: the key of all its draws, equal for no two particles of a
+    population."""
 
     state: S
     lineage: bytes
@@ -123,15 +133,15 @@ class Particle(Generic[S]):
 class Step(Generic[S]):
     """The population after step t. The inference loop yields one for t = 0 (s0, G_0), 1, 2, ...
 
-    Convention (inference.md, Weights): Z_hat = sum_i w_i; each of N initial particles weighs 1/N. So no N/N' factor
-    is ever needed, and at every t  E[sum_i w_i f(x_i)] = E_M[prod_{s<=t} G_s f(X_t)].
+    Convention (inference.md, Weights): Z_hat = sum_i w_i; each of N initial particles weighs 1/N.
+    So no N/N' factor is ever needed, and at every t  E[sum_i w_i f(x_i)] = E_M[prod_{s<=t} G_s
+    f(X_t)].
 
-    particles: the population after M_t, G_t (and, for `steer`, reduction); dead ones included, with weight zero.
-    log_weights: (n,) float64, nats, not normalised.
-    ancestors: (n,) index into the previous step's particles.
-    resampled: whether resampling took place on the way to this step.
-    island: which of a run's independent populations this is.
-    proposed, accepted: moves of whole paths on the way to this step, where the method makes any.
+    particles: the population after M_t, G_t (and, for `steer`, reduction); dead ones included, with
+    weight zero. log_weights: (n,) float64, nats, not normalised. ancestors: (n,) index into the
+    previous step's particles. resampled: whether resampling took place on the way to this step.
+    island: which of a run's independent populations this is. proposed, accepted: moves of whole
+    paths on the way to this step, where the method makes any.
     """
 
     t: int

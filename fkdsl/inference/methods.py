@@ -1,4 +1,5 @@
-"""The inference methods by name, with their options: what `infer name(option=...)` and the command line may say.
+"""The inference methods by name, with their options: what `infer name(option=...)` and the command
+line may say.
 
 >>> check_options("smc", {"particles": 64})
 {'particles': 64, 'ess': 0.5, 'resampling': 'multinomial', 'moves': 0}
@@ -56,7 +57,9 @@ METHODS: dict[str, Method] = {
     "smc": Method(
         {
             "particles": _PARTICLES,
-            "ess": Option(0.5, 0, 1, doc="resample when the effective sample size falls below this share"),
+            "ess": Option(
+                0.5, 0, 1, doc="resample when the effective sample size falls below this share"
+            ),
             "resampling": Option("multinomial", one_of=tuple(RESAMPLING), doc="resampling scheme"),
             "moves": Option(0, 0, 1000, doc="moves of each path; in smc, after steps 1, 2, 4, ..."),
         },
@@ -70,12 +73,16 @@ METHODS: dict[str, Method] = {
         "SMC transformer steering: expand, weigh, keep the best by optimal resampling",
     ),
     "importance": Method(
-        {"particles": Option(64, 1, MOST, doc="independent runs")}, "importance sampling, no resampling"
+        {"particles": Option(64, 1, MOST, doc="independent runs")},
+        "importance sampling, no resampling",
     ),
     "rejection": Method(
         {
             "samples": Option(
-                16, 2, MOST, doc="accepted runs wanted; of other methods, draws from the posterior to print, one a line"
+                16,
+                2,
+                MOST,
+                doc="accepted runs wanted; of other methods, draws from the posterior to print, one a line",
             ),
             "attempts": Option(10_000, doc="runs (for alive, draws of a step) tried at most"),
         },
@@ -85,18 +92,26 @@ METHODS: dict[str, Method] = {
         {
             "particles": Option(16, 2, MOST, doc="size of the population"),
             "sweeps": Option(20, 1, MOST, doc="sweeps of conditional SMC"),
-            "ancestors": Option(True, doc="whether the past of the reference is drawn anew: true or false"),
-            "ess": Option(0.5, 0, 1, doc="resample when the effective sample size falls below this share"),
+            "ancestors": Option(
+                True, doc="whether the past of the reference is drawn anew: true or false"
+            ),
+            "ess": Option(
+                0.5, 0, 1, doc="resample when the effective sample size falls below this share"
+            ),
         },
         "particle Gibbs with ancestor sampling, from a run of smc on",
     ),
     "tempered": Method(
         {
             "particles": _PARTICLES,
-            "power": Option(2.0, 0.01, 1000, doc="power that the probability of a run's draws is raised to"),
+            "power": Option(
+                2.0, 0.01, 1000, doc="power that the probability of a run's draws is raised to"
+            ),
             "temperatures": Option(8, 1, 10_000, doc="equal steps from power 1 to it"),
             "moves": Option(1, 0, 1000, doc="moves of each path after each of them"),
-            "ess": Option(0.5, 0, 1, doc="resample when the effective sample size falls below this share"),
+            "ess": Option(
+                0.5, 0, 1, doc="resample when the effective sample size falls below this share"
+            ),
         },
         "whole runs by the power of their probability: smc, then an SMC sampler over temperatures",
     ),
@@ -107,23 +122,38 @@ METHODS: dict[str, Method] = {
     "exact": Method(
         {
             "max_states": Option(1_000_000, doc="states enumerated at most"),
-            "max_tokens": Option(20_000, doc="tokens forwarded at most, about, on large vocabularies"),
+            "max_tokens": Option(
+                20_000, doc="tokens forwarded at most, about, on large vocabularies"
+            ),
             "gap": Option(1e-4, 0, doc="nats to which log Z is to be known, on large vocabularies"),
         },
         "enumeration; on large vocabularies heaviest outcomes first, with bounds on Z",
     ),
-    "beam": Method({"width": Option(8, 1, MOST, doc="states kept at each level")}, "beam search: bounds on Z"),
-    "local": Method({"particles": _PARTICLES}, "mask, renormalise, forget the mass: what others ship, and biased"),
+    "beam": Method(
+        {"width": Option(8, 1, MOST, doc="states kept at each level")}, "beam search: bounds on Z"
+    ),
+    "local": Method(
+        {"particles": _PARTICLES},
+        "mask, renormalise, forget the mass: what others ship, and biased",
+    ),
 }
 
 
 NO_DRAFT = "none"
 DRAFTS = {
-    "draft": Option(NO_DRAFT, doc="what drafts blocks of tokens: heads, ngram, or a model with the same vocabulary"),
+    "draft": Option(
+        NO_DRAFT,
+        doc="what drafts blocks of tokens: heads, ngram, or a model with the same vocabulary",
+    ),
     "block": Option(3, 1, 64, doc="tokens drafted at once at most"),
-    "verify": Option("sample", one_of=("sample", "weigh"), doc="speculative draws, or weights p/q: sample or weigh"),
+    "verify": Option(
+        "sample",
+        one_of=("sample", "weigh"),
+        doc="speculative draws, or weights p/q: sample or weigh",
+    ),
 }
-"""Options of the methods that draw each particle's tokens in turn: how they are drafted (proposals/speculative.py)."""
+"""Options of the methods that draw each particle's tokens in turn: how they are drafted
+(proposals/speculative.py)."""
 UNWEIGHED = {
     "rejection": "whose weights p/q can be above 1",
     "local": "under which its answer would depend on the draft",
@@ -158,13 +188,14 @@ def check_available(name: str) -> Method:
 
 
 def moves_paths(method: str, options: Mapping[str, Any]) -> bool:
-    """Whether a method puts other paths in the place of a particle's own, so that its ancestors do not tell its past.
-    options: all of them, as check_options gives them."""
+    """Whether a method puts other paths in the place of a particle's own, so that its ancestors do
+    not tell its past. options: all of them, as check_options gives them."""
     return method == "pgibbs" or bool(options.get("moves"))
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """All options of a method, given ones checked, the others at their defaults; those of drafts where one is given."""
+    """All options of a method, given ones checked, the others at their defaults; those of drafts
+    where one is given."""
     check_method(name)
     known_options = options_of(name)
     for given in options:
@@ -172,17 +203,27 @@ def check_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
             near = near_name(given, list(known_options))
             known = ", ".join(known_options) or "none"
             raise CallError(
-                f"{name} has no option `{given}`", f"did you mean `{near}`?" if near else f"it has: {known}"
+                f"{name} has no option `{given}`",
+                f"did you mean `{near}`?" if near else f"it has: {known}",
             )
-    found = {k: _check_value(name, k, options.get(k, o.default), o) for k, o in known_options.items()}
+    found = {
+        k: _check_value(name, k, options.get(k, o.default), o) for k, o in known_options.items()
+    }
     if found.get("draft", NO_DRAFT) != NO_DRAFT:
         if found.get("moves"):
-            raise CallError(f"{name}: moves of whole paths take no draft", "leave one of the two out")
+            raise CallError(
+                f"{name}: moves of whole paths take no draft", "leave one of the two out"
+            )
         if found["verify"] == "weigh" and name in UNWEIGHED:
-            raise CallError(f"{name}: verify cannot be `weigh`, {UNWEIGHED[name]}", "leave verify out")
+            raise CallError(
+                f"{name}: verify cannot be `weigh`, {UNWEIGHED[name]}", "leave verify out"
+            )
         return found
     if alone := [k for k in ("block", "verify") if k in options]:
-        raise CallError(f"{name}: {alone[0]} says how tokens are drafted, and nothing drafts them", 'add draft="ngram"')
+        raise CallError(
+            f"{name}: {alone[0]} says how tokens are drafted, and nothing drafts them",
+            'add draft="ngram"',
+        )
     return {k: v for k, v in found.items() if k in METHODS[name].options}
 
 
@@ -203,7 +244,11 @@ def _check_value(method: str, name: str, value: Any, option: Option) -> Any:
         return value
     whole = isinstance(option.default, int)
     if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
-        raise CallError(f"{method}: {name} is {'a whole number' if whole else 'a number'}, not {value!r}")
+        raise CallError(
+            f"{method}: {name} is {'a whole number' if whole else 'a number'}, not {value!r}"
+        )
     if not option.least <= value <= option.most:
-        raise CallError(f"{method}: {name} must be between {option.least:g} and {option.most:g}, not {value}")
+        raise CallError(
+            f"{method}: {name} must be between {option.least:g} and {option.most:g}, not {value}"
+        )
     return value

@@ -1,4 +1,5 @@
-"""What the loops share: making a population, moving the particles that can move, and the Step that is yielded."""
+"""What the loops share: making a population, moving the particles that can move, and the Step that
+is yielded."""
 
 from __future__ import annotations
 
@@ -23,7 +24,9 @@ def initial_step(model: FeynmanKac[S], rng: Rng, N: int) -> Step[S]:
     lineages = [derive(b"lineage", i) for i in range(N)]
     states, log_G = model.initial([rng.split("initial", lineage.hex()) for lineage in lineages])
     particles = tuple(Particle(x, lineage) for x, lineage in zip(states, lineages, strict=True))
-    return make_step(model, 0, particles, check_log_weights(log_G) - math.log(N), range(N), resampled=False)
+    return make_step(
+        model, 0, particles, check_log_weights(log_G) - math.log(N), range(N), resampled=False
+    )
 
 
 def make_step(
@@ -38,7 +41,9 @@ def make_step(
     """The Step with its figures worked out."""
     lw = check_log_weights(log_weights)
     alive = [bool(w > -np.inf) for w in lw]
-    unfinished = sum(a and not model.finished(p.state) for a, p in zip(alive, particles, strict=True))
+    unfinished = sum(
+        a and not model.finished(p.state) for a, p in zip(alive, particles, strict=True)
+    )
     return Step(
         t,
         particles,
@@ -55,8 +60,13 @@ def make_step(
 def mutate(
     model: FeynmanKac[S], rng: Rng, t: int, particles: Sequence[Particle[S]], log_weights: Floats
 ) -> tuple[tuple[Particle[S], ...], Floats]:
-    """x_t ~ M_t and w *= G_t for every particle that lives and is not finished; the others stay as they are."""
-    moving = [i for i, p in enumerate(particles) if log_weights[i] > -np.inf and not model.finished(p.state)]
+    """x_t ~ M_t and w *= G_t for every particle that lives and is not finished; the others stay as
+    they are."""
+    moving = [
+        i
+        for i, p in enumerate(particles)
+        if log_weights[i] > -np.inf and not model.finished(p.state)
+    ]
     if not moving:  # resampling may have left the finished ones only
         return tuple(particles), log_weights
     rngs = [stream(rng, particles[i].lineage, t) for i in moving]
@@ -78,8 +88,11 @@ def stream(rng: Rng, lineage: bytes, t: int) -> Rng:
     return Foreseen(lambda t: rng.split("mutate", lineage.hex(), t), t)
 
 
-def offspring(particles: Sequence[Particle[S]], ancestors: Sequence[int], t: int) -> tuple[Particle[S], ...]:
-    """Copies of the ancestors. The first copy keeps its lineage, further ones begin lineages of their own."""
+def offspring(
+    particles: Sequence[Particle[S]], ancestors: Sequence[int], t: int
+) -> tuple[Particle[S], ...]:
+    """Copies of the ancestors. The first copy keeps its lineage, further ones begin lineages of
+    their own."""
     copies: dict[int, int] = {}
     born = []
     for a in ancestors:
@@ -89,14 +102,16 @@ def offspring(particles: Sequence[Particle[S]], ancestors: Sequence[int], t: int
 
 
 def child(parent: Particle[S], t: int, copy: int) -> Particle[S]:
-    """Copy number `copy` of a particle, made on the way to step t; number 0 is the particle itself."""
+    """Copy number `copy` of a particle, made on the way to step t; number 0 is the particle
+    itself."""
     return parent if copy == 0 else Particle(parent.state, derive(parent.lineage, t, copy))
 
 
 def merge(
     model: FeynmanKac[S], x: tuple[Particle[S], ...], lw: Floats, A: Sequence[int]
 ) -> tuple[tuple[Particle[S], ...], Floats, list[int]]:
-    """Particles in equal states as one, with the sum of their weights and the first one's lineage."""
+    """Particles in equal states as one, with the sum of their weights and the first one's
+    lineage."""
     first: dict[Hashable, int] = {}
     summed = np.array(lw)
     for i, particle in enumerate(x):

@@ -1,4 +1,5 @@
-"""What a run gives: the posterior over return values, log Z, and the weighted particles behind them."""
+"""What a run gives: the posterior over return values, log Z, and the weighted particles behind
+them."""
 
 from __future__ import annotations
 
@@ -27,8 +28,8 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class Answer:
-    """A return value and its posterior probability; low, high: what it is certain to be between, where that is all
-    that is known."""
+    """A return value and its posterior probability; low, high: what it is certain to be between,
+    where that is all that is known."""
 
     value: Any
     probability: float
@@ -46,7 +47,8 @@ class Estimate:
 
 @dataclass(frozen=True)
 class WeightedValue:
-    """A particle's return value; log_weight in nats, not normalised (the weights sum to Z_hat); weight normalised."""
+    """A particle's return value; log_weight in nats, not normalised (the weights sum to Z_hat);
+    weight normalised."""
 
     value: Any
     log_weight: float
@@ -55,15 +57,18 @@ class WeightedValue:
 
 @dataclass(frozen=True)
 class Result:
-    """posterior: most probable first, equal values merged. log_z: an unbiased estimate's logarithm, exact for `exact`.
+    """posterior: most probable first, equal values merged. log_z: an unbiased estimate's logarithm,
+    exact for `exact`.
 
-    log_z_se: its standard error, nats, None where there is no estimate of it. ess: of the final weights. uncertainty:
-    the errors of the run, its particles in the order of `particles`. islands: independent populations. notes: what a
-    reader must know to trust the figures. log_z_bounds: certain bounds where log Z is neither known nor estimated, and
-    log_z is the lower one; the upper one may be inf. states: how many a search has computed. blame: what each line
-    did, where that was asked for. drafts: where tokens were drafted, counts of rounds (blocks verified), tokens drawn,
-    those of them that had a draft, and those that were the draft's. log_z_interval: of islands, where log Z lies 19
-    times in 20. sole: "ancestor" or "particle" where all of the population comes of a single one, else "".
+    log_z_se: its standard error, nats, None where there is no estimate of it. ess: of the final
+    weights. uncertainty: the errors of the run, its particles in the order of `particles`. islands:
+    independent populations. notes: what a reader must know to trust the figures. log_z_bounds:
+    certain bounds where log Z is neither known nor estimated, and log_z is the lower one; the upper
+    one may be inf. states: how many a search has computed. blame: what each line did, where that
+    was asked for. drafts: where tokens were drafted, counts of rounds (blocks verified), tokens
+    drawn, those of them that had a draft, and those that were the draft's. log_z_interval: of
+    islands, where log Z lies 19 times in 20. sole: "ancestor" or "particle" where all of the
+    population comes of a single one, else "".
     """
 
     program: str
@@ -93,25 +98,30 @@ class Result:
     def probability(self, value: Any) -> float:
         """The posterior probability of a return value; 1, 1.0 and true are different values.
 
-        Python's lists, tuples and dicts are the values that they say, a dict in any order of its fields. A value that
-        no particle has returned has 0 here, which is certain of an exact result only (`value in result` tells). Raises
-        CallError for one of a type that no answer has: [True] is asked of a list, not of a text.
+        Python's lists, tuples and dicts are the values that they say, a dict in any order of its
+        fields. A value that no particle has returned has 0 here, which is certain of an exact
+        result only (`value in result` tells). Raises CallError for one of a type that no answer
+        has: [True] is asked of a list, not of a text.
         """
         key = value_key(_in_order(value))
         found = [a.probability for a in self.posterior if value_key(_in_order(a.value)) == key]
         kinds = {_kind(a.value) for a in self.posterior}
         if not found and kinds and _kind(value) not in kinds:
             types = " or ".join(sorted(kinds))
-            raise CallError(f"no answer is of type {_kind(value)}: they are of type {types}", f"give a {types}")
+            raise CallError(
+                f"no answer is of type {_kind(value)}: they are of type {types}", f"give a {types}"
+            )
         return math.fsum(found)
 
     def __contains__(self, value: Any) -> bool:
         """Whether some particle has returned the value."""
-        return any(value_key(_in_order(a.value)) == value_key(_in_order(value)) for a in self.posterior)
+        return any(
+            value_key(_in_order(a.value)) == value_key(_in_order(value)) for a in self.posterior
+        )
 
     def samples(self, n: int) -> list[Any]:
-        """n independent draws from the posterior as the particles have it, by the run's seed: as many of them are
-        different as there are different particles, at most."""
+        """n independent draws from the posterior as the particles have it, by the run's seed: as
+        many of them are different as there are different particles, at most."""
         rng = KeyedRng(self.seed).split("samples")
         weights = np.array([p.weight for p in self.particles])
         return [self.particles[rng.choice(weights)].value for _ in range(n)]
@@ -130,7 +140,8 @@ class Result:
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
     def mean(self, f: Callable[[Any], float]) -> Estimate:
-        """The posterior mean of f(value), with its standard error; f is asked once for each particle."""
+        """The posterior mean of f(value), with its standard error; f is asked once for each
+        particle."""
         return self.mean_of(np.array([float(f(p.value)) for p in self.particles]))
 
     def mean_of(self, y: Floats) -> Estimate:
@@ -159,7 +170,9 @@ def _written(value: Any) -> str:
     """The value on one line."""
     if isinstance(value, str) and value.isprintable() and value:
         return value
-    text = json.dumps(value, ensure_ascii=False, default=lambda v: dict(v) if isinstance(v, Mapping) else str(v))
+    text = json.dumps(
+        value, ensure_ascii=False, default=lambda v: dict(v) if isinstance(v, Mapping) else str(v)
+    )
     return shown(text)
 
 
@@ -171,11 +184,14 @@ def merged(pairs: Iterable[tuple[Any, float]]) -> tuple[Answer, ...]:
         key = value_key(value)
         first.setdefault(key, value)
         total[key] = total.get(key, 0.0) + p
-    return tuple(sorted((Answer(first[k], p) for k, p in total.items()), key=lambda a: -a.probability))
+    return tuple(
+        sorted((Answer(first[k], p) for k, p in total.items()), key=lambda a: -a.probability)
+    )
 
 
 def total_variation(p: Iterable[Answer], q: Iterable[Answer]) -> float:
-    """1/2 sum_v |p(v) - q(v)| over the values of either: 0 for equal posteriors, 1 for ones that share no value.
+    """1/2 sum_v |p(v) - q(v)| over the values of either: 0 for equal posteriors, 1 for ones that
+    share no value.
 
     >>> total_variation([Answer("a", 0.75), Answer("b", 0.25)], [Answer("a", 0.5), Answer("c", 0.5)])
     0.5
@@ -191,7 +207,8 @@ def total_variation(p: Iterable[Answer], q: Iterable[Answer]) -> float:
 def weighted_values(
     model: FeynmanKac[S], states: Iterable[S], log_weights: Iterable[float]
 ) -> tuple[list[WeightedValue], list[int]]:
-    """The finished states of positive weight, heaviest first, and where each stood; none of weight zero is returned."""
+    """The finished states of positive weight, heaviest first, and where each stood; none of weight
+    zero is returned."""
     live = [
         (i, x, float(w))
         for i, (x, w) in enumerate(zip(states, log_weights, strict=True))
@@ -209,7 +226,9 @@ def filtering_answers(model: FeynmanKac[S], step: Step[S] | Level[S]) -> tuple[A
     states = [p.state for p in step.particles] if isinstance(step, Step) else list(step.states)
     log_weights = [float(w) for w in step.log_weights]
     return merged(
-        (model.describe(x), math.exp(w - step.log_Z)) for x, w in zip(states, log_weights, strict=True) if w > -math.inf
+        (model.describe(x), math.exp(w - step.log_Z))
+        for x, w in zip(states, log_weights, strict=True)
+        if w > -math.inf
     )
 
 

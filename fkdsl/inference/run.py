@@ -1,4 +1,5 @@
-"""Runs a method on a model to its end: consumes the steps, watches the clock, and makes the Result."""
+"""Runs a method on a model to its end: consumes the steps, watches the clock, and makes the
+Result."""
 
 from __future__ import annotations
 
@@ -29,7 +30,14 @@ from fkdsl.inference.deaths import (
 )
 from fkdsl.inference.interface import FeynmanKac, Step
 from fkdsl.inference.methods import DRAFTS, check_available, check_options, moves_paths
-from fkdsl.inference.result import Answer, Result, filtering_answers, final_ess, merged, weighted_values
+from fkdsl.inference.result import (
+    Answer,
+    Result,
+    filtering_answers,
+    final_ess,
+    merged,
+    weighted_values,
+)
 from fkdsl.inference.samplers.alive import alive
 from fkdsl.inference.samplers.pgibbs import pgibbs
 from fkdsl.inference.samplers.rejection import rejection
@@ -64,9 +72,10 @@ def steps_of(
     start: Step[S] | None = None,
     stop: Callable[[], str] | None = None,
 ) -> Iterator[Step[S]] | Iterator[Level[S]]:
-    """The method's steps; options are checked here. start: the step to go on from, for the methods of RESUMED; the
-    others begin anew, which gives the same answer. stop: makes exact take the heaviest outcomes first, until it gives a
-    reason to end. Raises CallError for an unknown method or option."""
+    """The method's steps; options are checked here. start: the step to go on from, for the methods
+    of RESUMED; the others begin anew, which gives the same answer. stop: makes exact take the
+    heaviest outcomes first, until it gives a reason to end. Raises CallError for an unknown method
+    or option."""
     check_available(method)
     checked = {k: v for k, v in check_options(method, options).items() if k not in DRAFTS}
     match method:
@@ -113,19 +122,24 @@ def run(
 ) -> Result:
     """The Result of a method on a model.
 
-    timeout: seconds, or a Deadline, which another thread may cancel. merge: whether smc resamples equal particles as
-    one. islands: independent populations of the method's size, whose mean is Z_hat. partial: whether those that have
-    ended make the answer when time runs out. resume: the steps that each island has behind it, from step 0 on; it
-    goes on from there as if it had never stopped. lazy: exact takes the heaviest outcomes first, and has bounds on Z
-    where something ends it. counts: (model calls, forwarded tokens) so far. account: where what each line does is
-    entered. Raises PopulationDied with a report when every particle's weight is zero, BudgetEnded when time, steps or
-    states end the run, and Interrupted at Ctrl-C: with the population so far.
+    timeout: seconds, or a Deadline, which another thread may cancel. merge: whether smc resamples
+    equal particles as one. islands: independent populations of the method's size, whose mean is
+    Z_hat. partial: whether those that have ended make the answer when time runs out. resume: the
+    steps that each island has behind it, from step 0 on; it goes on from there as if it had never
+    stopped. lazy: exact takes the heaviest outcomes first, and has bounds on Z where something ends
+    it. counts: (model calls, forwarded tokens) so far. account: where what each line does is
+    entered. Raises PopulationDied with a report when every particle's weight is zero, BudgetEnded
+    when time, steps or states end the run, and Interrupted at Ctrl-C: with the population so far.
     """
     check_islands(method, islands)
     began = time.monotonic()
     calls, tokens = counts()
     deadline = Deadline.of(timeout)
-    stop = stop_when(deadline, check_options("exact", options or {})["max_tokens"], counts) if lazy else None
+    stop = (
+        stop_when(deadline, check_options("exact", options or {})["max_tokens"], counts)
+        if lazy
+        else None
+    )
     timed = Timed(model)
     watched: FeynmanKac[S] = timed if account is None else Watched(timed, account)
     courses: list[Course[S]] = []
@@ -159,7 +173,9 @@ def run(
             start = before[-1] if before else None
             step: Step[S] | Level[S]
             try:
-                for step in steps_of(watched, rng, method, options or {}, max_steps, merge, start, stop):
+                for step in steps_of(
+                    watched, rng, method, options or {}, max_steps, merge, start, stop
+                ):
                     begun = step is start
                     if isinstance(step, Step) and island:
                         step = replace(step, island=island)
@@ -172,7 +188,9 @@ def run(
                     courses.pop()
                     break
                 if course.begun and isinstance(course.last, Explored):
-                    course.take(replace(course.last, ended=f"timeout={deadline.seconds or 0.0:g}", dead=()))
+                    course.take(
+                        replace(course.last, ended=f"timeout={deadline.seconds or 0.0:g}", dead=())
+                    )
                     continue
                 why = f"time ran out {deadline.why}, past step {timed.t}"
                 raise BudgetEnded(f"{why}\n  = help: raise --timeout", cut(why)) from None
@@ -187,7 +205,9 @@ def run(
         check_found(lasts[0])
     if log_Z.max() == -np.inf:
         texts = [death for course in courses for death in course.last_texts]
-        raise population_died(method, lasts, merged_deaths(course.deaths for course in courses), texts)
+        raise population_died(
+            method, lasts, merged_deaths(course.deaths for course in courses), texts
+        )
     states = [x for last in lasts for x in last.states]
     log_weights = np.concatenate([last.log_weights for last in lasts]) - math.log(islands)
     values, order = weighted_values(model, states, log_weights)
@@ -199,7 +219,9 @@ def run(
         log_z=log_sum_exp(log_Z) - math.log(islands),
         log_z_se=uncertainty.log_z_se(),
         log_z_interval=uncertainty.log_z_interval() if isinstance(uncertainty, Islands) else None,
-        sole=uncertainty.sole if isinstance(uncertainty, Genealogy) and len(log_weights) > 1 else "",
+        sole=uncertainty.sole
+        if isinstance(uncertainty, Genealogy) and len(log_weights) > 1
+        else "",
         posterior=merged((v.value, v.weight) for v in values),
         particles=tuple(values),
         ess=final_ess(values),
@@ -221,12 +243,14 @@ def _target(method: str, options: Mapping[str, Any]) -> tuple[str, ...]:
     power = check_options(method, options).get("power", 1.0)
     if power == 1.0:
         return ()
-    return (f"posterior, queries and log Z are those of p ** {power:g}, not of the program's own law",)
+    return (
+        f"posterior, queries and log Z are those of p ** {power:g}, not of the program's own law",
+    )
 
 
 def goes_on(method: str, options: Mapping[str, Any]) -> bool:
-    """Whether a run goes on from its steps; if not it begins anew, which gives the same answer. With moves it does not:
-    a step does not hold the paths that they need."""
+    """Whether a run goes on from its steps; if not it begins anew, which gives the same answer.
+    With moves it does not: a step does not hold the paths that they need."""
     return method in RESUMED and not moves_paths(method, check_options(method, options))
 
 
@@ -235,14 +259,21 @@ def check_islands(method: str, islands: int) -> None:
     if islands < 1:
         raise CallError(f"a run has at least 1 island, not {islands}", "write --islands 4")
     if islands > 1 and method in DETERMINISTIC:
-        raise CallError(f"`{method}` draws nothing: its islands would all be the same", "leave --islands out")
+        raise CallError(
+            f"`{method}` draws nothing: its islands would all be the same", "leave --islands out"
+        )
 
 
 class Course(Generic[S]):
     """One population on its way: what of its steps the result and the reports need."""
 
     def __init__(
-        self, model: FeynmanKac[S], method: str, island: int, filtering: bool, tree: FamilyTree[S] | None = None
+        self,
+        model: FeynmanKac[S],
+        method: str,
+        island: int,
+        filtering: bool,
+        tree: FamilyTree[S] | None = None,
     ) -> None:
         self.model, self.method, self.island, self.filtering = model, method, island, filtering
         self.tree = tree
@@ -267,18 +298,25 @@ class Course(Generic[S]):
         if self.filtering:
             self.history.append(filtering_answers(self.model, step))
         self.deaths.append((step.t, deaths_of(self.model, step, self._last)))
-        self.last_texts = likeliest([*self.last_texts, *last_texts(self.model, step, self._last)], KEPT_TEXTS)
+        self.last_texts = likeliest(
+            [*self.last_texts, *last_texts(self.model, step, self._last)], KEPT_TEXTS
+        )
         if self.tree is not None and isinstance(step, Step):
             assert not isinstance(self._last, Level)
             self.tree.take(step, self._last)
         if isinstance(step, Step):
-            self.proposed, self.accepted = self.proposed + step.proposed, self.accepted + step.accepted
+            self.proposed, self.accepted = (
+                self.proposed + step.proposed,
+                self.accepted + step.accepted,
+            )
         self._last = step
 
 
-def family_tree(model: FeynmanKac[S], method: str, options: Mapping[str, Any], merge: bool) -> FamilyTree[S] | None:
-    """The tree that a method's errors are read from, for those whose particles move on their own, and on only: moves of
-    whole paths break it."""
+def family_tree(
+    model: FeynmanKac[S], method: str, options: Mapping[str, Any], merge: bool
+) -> FamilyTree[S] | None:
+    """The tree that a method's errors are read from, for those whose particles move on their own,
+    and on only: moves of whole paths break it."""
     checked = check_options(method, options)
     if method not in ("smc", "importance") or moves_paths(method, checked):
         return None
@@ -313,4 +351,8 @@ def _uncertainty(
 def _moves(courses: Sequence[Course[S]]) -> tuple[str, ...]:
     """How many moves of whole paths were accepted, of a method that makes any."""
     proposed, accepted = sum(c.proposed for c in courses), sum(c.accepted for c in courses)
-    return (f"moves: {accepted} of {proposed} accepted, {accepted / proposed:.0%}",) if proposed else ()
+    return (
+        (f"moves: {accepted} of {proposed} accepted, {accepted / proposed:.0%}",)
+        if proposed
+        else ()
+    )

@@ -1,5 +1,5 @@
-"""A model that stops when its time is up, whatever method steps it: `rejection` and `exact` make many model steps
-between two that they yield."""
+"""A model that stops when its time is up, whatever method steps it: `rejection` and `exact` make
+many model steps between two that they yield."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ S = TypeVar("S")
 
 
 class Timed(Generic[S]):
-    """The model itself, but `step` raises DeadlinePassed once the current deadline has passed. t: the last step
-    reached."""
+    """The model itself, but `step` raises DeadlinePassed once the current deadline has passed. t:
+    the last step reached."""
 
     def __init__(self, model: FeynmanKac[S]) -> None:
         self._model = model
@@ -47,7 +47,9 @@ class Timed(Generic[S]):
         return self._model.describe(x)
 
 
-def stop_when(deadline: Deadline, max_tokens: int, counts: Callable[[], tuple[int, int]]) -> Callable[[], str]:
+def stop_when(
+    deadline: Deadline, max_tokens: int, counts: Callable[[], tuple[int, int]]
+) -> Callable[[], str]:
     """Why a search is to end now, "" while it is not: its time, or its tokens."""
     tokens = counts()[1]
 

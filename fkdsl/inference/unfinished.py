@@ -1,8 +1,10 @@
-"""A population that its run was cut short with: by its timeout, by Ctrl-C, or by a bound on steps or states.
+"""A population that its run was cut short with: by its timeout, by Ctrl-C, or by a bound on steps
+or states.
 
-It is not a posterior and has no estimate of Z. The particles that returned early are those with short values, and the
-weights of the others lack every potential that is still to come. So an Unfinished is no Result, and nothing takes one
-for the other: it is what BudgetEnded and Interrupted carry.
+It is not a posterior and has no estimate of Z. The particles that returned early are those with
+short values, and the weights of the others lack every potential that is still to come. So an
+Unfinished is no Result, and nothing takes one for the other: it is what BudgetEnded and Interrupted
+carry.
 """
 
 from __future__ import annotations
@@ -23,8 +25,8 @@ MOST = 10_000
 
 @dataclass(frozen=True)
 class UnfinishedParticle:
-    """value: what it returned, None where it has not. text: the value, or the text so far, as people read it.
-    log_weight: nats, not normalised. weight: its share of the population so far."""
+    """value: what it returned, None where it has not. text: the value, or the text so far, as
+    people read it. log_weight: nats, not normalised. weight: its share of the population so far."""
 
     finished: bool
     value: Any
@@ -35,9 +37,10 @@ class UnfinishedParticle:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """why: what ended the run. step: the last one that is complete. particles: those that live, the heaviest first, at
-    most MOST. alive, dead: how many there were. log_z_bounds: certain bounds, where a search had any. resume: the trace
-    that the run can go on from, None where there is none."""
+    """why: what ended the run. step: the last one that is complete. particles: those that live, the
+    heaviest first, at most MOST. alive, dead: how many there were. log_z_bounds: certain bounds,
+    where a search had any. resume: the trace that the run can go on from, None where there is
+    none."""
 
     program: str
     method: str
@@ -60,14 +63,23 @@ class Unfinished:
         return sum(p.finished for p in self.particles)
 
     @classmethod
-    def of(cls, model: FeynmanKac[S], populations: Sequence[Step[S] | Level[S]], **facts: Any) -> Unfinished:
-        """What populations have come to, one for each island that has begun. facts: the other fields."""
-        every = [(x, float(w)) for p in populations for x, w in zip(p.states, p.log_weights, strict=True)]
-        alive = sorted(((x, w) for x, w in every if w > -math.inf), key=lambda particle: -particle[1])
+    def of(
+        cls, model: FeynmanKac[S], populations: Sequence[Step[S] | Level[S]], **facts: Any
+    ) -> Unfinished:
+        """What populations have come to, one for each island that has begun. facts: the other
+        fields."""
+        every = [
+            (x, float(w)) for p in populations for x, w in zip(p.states, p.log_weights, strict=True)
+        ]
+        alive = sorted(
+            ((x, w) for x, w in every if w > -math.inf), key=lambda particle: -particle[1]
+        )
         top = alive[0][1] if alive else 0.0
         total = math.fsum(math.exp(w - top) for _, w in alive)
         return cls(
-            particles=tuple(_particle(model, x, w, math.exp(w - top) / total) for x, w in alive[:MOST]),
+            particles=tuple(
+                _particle(model, x, w, math.exp(w - top) / total) for x, w in alive[:MOST]
+            ),
             alive=len(alive),
             dead=len(every) - len(alive),
             log_z_bounds=_known_bounds(populations),
@@ -77,7 +89,9 @@ class Unfinished:
 
 def _particle(model: FeynmanKac[S], x: S, log_weight: float, weight: float) -> UnfinishedParticle:
     finished = model.finished(x)
-    return UnfinishedParticle(finished, model.value(x) if finished else None, model.describe(x), log_weight, weight)
+    return UnfinishedParticle(
+        finished, model.value(x) if finished else None, model.describe(x), log_weight, weight
+    )
 
 
 def _known_bounds(populations: Sequence[Step[S] | Level[S]]) -> tuple[float, float] | None:

@@ -1,1 +1,2 @@
-"""Layer 5: a steering program as segments between draws; its verifier, its passes and its printed form."""
+"""Layer 5: a steering program as segments between draws; its verifier, its passes and its printed
+form."""

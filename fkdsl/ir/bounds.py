@@ -1,7 +1,7 @@
 """How large a program's potentials can be, as far as its text says: what upper bounds on Z rest on.
 
-A condition weighs at most 1, an observation of something discrete too; a factor does where its number can be seen to be
-0 or less; the density of a continuous distribution may be anything.
+A condition weighs at most 1, an observation of something discrete too; a factor does where its
+number can be seen to be 0 or less; the density of a continuous distribution may be anything.
 """
 
 from __future__ import annotations
@@ -17,9 +17,14 @@ COUNTS = ("len", "count", "abs", "sqrt", "exp", "syllables", "letters")
 
 
 def log_bound(program: ir.Program) -> float:
-    """An upper bound on the log of each of its potentials, nats: 0, or inf where a line may weigh more than 1."""
+    """An upper bound on the log of each of its potentials, nats: 0, or inf where a line may weigh
+    more than 1."""
     body = [instr for function in program.functions.values() for instr in function.body]
-    densities = any(isinstance(e, ir.Builtin) and e.name in CONTINUOUS for instr in body for e in subexpressions(instr))
+    densities = any(
+        isinstance(e, ir.Builtin) and e.name in CONTINUOUS
+        for instr in body
+        for e in subexpressions(instr)
+    )
     for instr in body:
         match instr:
             case ir.Factor(value=value) if not never_positive(value):
@@ -27,7 +32,9 @@ def log_bound(program: ir.Program) -> float:
             case ir.Observe(distribution=ir.Builtin(name=name)) if name in CONTINUOUS:
                 return math.inf
             # What a variable holds may be one of the program's continuous distributions.
-            case ir.Observe(distribution=d) if densities and not isinstance(d, ir.Builtin | ir.Model):
+            case ir.Observe(distribution=d) if densities and not isinstance(
+                d, ir.Builtin | ir.Model
+            ):
                 return math.inf
     return 0.0
 
@@ -46,7 +53,9 @@ def never_positive(e: ir.Expr) -> bool:
         case ir.Operate(operator="sub", args=(x, y)):
             return never_positive(x) and never_negative(y)
         case ir.Operate(operator="mul" | "div", args=(x, y)):
-            return (never_positive(x) and never_negative(y)) or (never_negative(x) and never_positive(y))
+            return (never_positive(x) and never_negative(y)) or (
+                never_negative(x) and never_positive(y)
+            )
         case ir.Choose(then=x, other=y):
             return never_positive(x) and never_positive(y)
         case ir.Builtin(name="min", args=args):
@@ -70,7 +79,9 @@ def never_negative(e: ir.Expr) -> bool:
         case ir.Operate(operator="sub", args=(x, y)):
             return never_negative(x) and never_positive(y)
         case ir.Operate(operator="mul" | "div", args=(x, y)):
-            return (never_negative(x) and never_negative(y)) or (never_positive(x) and never_positive(y))
+            return (never_negative(x) and never_negative(y)) or (
+                never_positive(x) and never_positive(y)
+            )
         case ir.Choose(then=x, other=y):
             return never_negative(x) and never_negative(y)
         case ir.Builtin(name="max", args=args):

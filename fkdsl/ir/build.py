@@ -1,8 +1,10 @@
-"""The ir built into executable code: expressions into closures over the running frame, labels into positions.
+"""The ir built into executable code: expressions into closures over the running frame, labels into
+positions.
 
     executable = build(verify(program), Environment(folder=..., externs={...}))
 
-The closures do what the expression says and nothing else; each that can fail adds its place to the Fault.
+The closures do what the expression says and nothing else; each that can fail adds its place to the
+Fault.
 """
 
 from __future__ import annotations
@@ -19,7 +21,17 @@ from fkdsl.ir import nodes as ir
 from fkdsl.ir.bounds import log_bound
 from fkdsl.ir.build_gather import build_gather
 from fkdsl.ir.build_models import build_model
-from fkdsl.ir.closures import applied, as_argument, attribute, called, charging, every, guarded, holding, making
+from fkdsl.ir.closures import (
+    applied,
+    as_argument,
+    attribute,
+    called,
+    charging,
+    every,
+    guarded,
+    holding,
+    making,
+)
 from fkdsl.ir.passes.reading import compared_with
 from fkdsl.ir.segments import POTENTIALS
 from fkdsl.machine import ops as code
@@ -42,9 +54,10 @@ PAIRING = ("zip", "enumerate")
 
 @dataclass(frozen=True)
 class Environment:
-    """What the world gives a program. folder: the program file's, for the files it names; folders: those of the
-    files it imports, for what they name. externs: the Python functions it declares, each already wrapped to take and
-    give the language's values. clock: of a run that asks for blame: what the lines take is measured."""
+    """What the world gives a program. folder: the program file's, for the files it names; folders:
+    those of the files it imports, for what they name. externs: the Python functions it declares,
+    each already wrapped to take and give the language's values. clock: of a run that asks for
+    blame: what the lines take is measured."""
 
     folder: Path = Path()
     externs: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
@@ -54,13 +67,18 @@ class Environment:
 
 def build(program: ir.Program, environment: Environment) -> Executable:
     """The program as code that a `SteeringModel` runs."""
-    functions = {name: _Builder(program, environment).function(f) for name, f in program.functions.items()}
-    has_checkpoints = any(isinstance(i, ir.Checkpoint) for f in program.functions.values() for i in f.body)
+    functions = {
+        name: _Builder(program, environment).function(f) for name, f in program.functions.items()
+    }
+    has_checkpoints = any(
+        isinstance(i, ir.Checkpoint) for f in program.functions.values() for i in f.body
+    )
     return Executable(program.entry, functions, has_checkpoints, log_bound(program))
 
 
 class _Builder:
-    """Builds one function; Invoke builds calls that look their callee up when they run, so recursion is fine."""
+    """Builds one function; Invoke builds calls that look their callee up when they run, so
+    recursion is fine."""
 
     def __init__(self, program: ir.Program, environment: Environment) -> None:
         self.program, self.environment = program, environment
@@ -94,7 +112,9 @@ class _Builder:
                 return code.EvaluateOp(span, self.expr(value))
             case ir.Draw(span, target, distribution, site, guide):
                 source = distribution.slot if isinstance(distribution, ir.Local) else None
-                return code.DrawOp(span, target, self.expr(distribution), site, self.guide(guide, target), source)
+                return code.DrawOp(
+                    span, target, self.expr(distribution), site, self.guide(guide, target), source
+                )
             case ir.Observe(span, value, distribution, weighs):
                 return code.ObserveOp(span, self.expr(value), self.expr(distribution), weighs)
             case ir.Condition(span, test, early):
@@ -135,7 +155,16 @@ class _Builder:
             so_far = code.SoFar(self.expr(f.language), f.reads, f.whole, parts)
         blame = guide.absorbed[0].span
         return code.Guide(
-            mask, guide.reads, guide.tried, blame, text, guide.dear, compared, guide.glances, guide.tells_all, so_far
+            mask,
+            guide.reads,
+            guide.tried,
+            blame,
+            text,
+            guide.dear,
+            compared,
+            guide.glances,
+            guide.tells_all,
+            so_far,
         )
 
     # ------------------------------------------------------------ expressions
@@ -246,7 +275,9 @@ class _Builder:
         return compute
 
     def extern(self, e: ir.Expr, name: str, args: tuple[ir.Expr, ...]) -> Compute:
-        return holding(charging(self.call(e, self.environment.externs[name], args), e.span, 0), e.span)
+        return holding(
+            charging(self.call(e, self.environment.externs[name], args), e.span, 0), e.span
+        )
 
     def call(self, e: ir.Expr, function: Callable[..., Any], args: tuple[ir.Expr, ...]) -> Compute:
         return called(e.span, function, tuple(map(self.expr, args)))
@@ -267,7 +298,9 @@ def run_pure(frame: ActiveFrame, function: str, args: list[Any]) -> Any:
     slots = args + [UNSET] * (len(callee.slots) - callee.parameters)
     inner = ActiveFrame(function, 0, slots, 0, particle, frame.depth + 1)
     if inner.depth > LIMITS.depth:
-        raise Fault("FK409", f"calls nested more than {LIMITS.depth} deep", "give the recursion an end")
+        raise Fault(
+            "FK409", f"calls nested more than {LIMITS.depth} deep", "give the recursion an end"
+        )
     memory = particle.memory
     since, before = memory.now, memory.pending
     memory.outer += before

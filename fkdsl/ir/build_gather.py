@@ -1,7 +1,8 @@
 """Comprehensions as closures: `f(w) for w in words(s) if g(w)`.
 
-What is said of every word of a text is asked again of all its words after every token. So a comprehension over one
-variable keeps what it made of each text, for as long as the other values that it reads are what they were.
+What is said of every word of a text is asked again of all its words after every token. So a
+comprehension over one variable keeps what it made of each text, for as long as the other values
+that it reads are what they were.
 """
 
 from __future__ import annotations
@@ -61,9 +62,15 @@ def remembering(e: ir.Gather, expr: Callable[[ir.Expr], Compute]) -> Compute:
     """A comprehension over one variable whose values depend on nothing but what is read."""
     (clause,) = e.clauses
     (target,) = clause.targets
-    element, iterable, conditions = expr(e.element), expr(clause.iterable), tuple(map(expr, clause.conditions))
+    element, iterable, conditions = (
+        expr(e.element),
+        expr(clause.iterable),
+        tuple(map(expr, clause.conditions)),
+    )
     reads = sorted(free((e.element, *clause.conditions)) - {target})
-    of_texts = isinstance(clause.iterable, ir.Builtin) and TABLE[clause.iterable.name].returns == List(STR)
+    of_texts = isinstance(clause.iterable, ir.Builtin) and TABLE[
+        clause.iterable.name
+    ].returns == List(STR)
     made: dict[Any, dict[str, tuple[Any, ...]]] = {}
     latest: tuple[tuple[Any, ...], dict[str, tuple[Any, ...]]] = ((), {})
 
@@ -102,12 +109,18 @@ def remembering(e: ir.Gather, expr: Callable[[ir.Expr], Compute]) -> Compute:
             try:
                 return tuple(chain.from_iterable([known[item] for item in items]))
             except KeyError:
-                large: dict[str, tuple[Any, ...]] = {}  # what is remembered for longer than the call is small
+                large: dict[
+                    str, tuple[Any, ...]
+                ] = {}  # what is remembered for longer than the call is small
                 for item in items:
                     if item not in known and item not in large:
                         value = make(frame, item)
                         (known if len(item) <= SMALL and is_small(value) else large)[item] = value
-            return tuple(chain.from_iterable([known[item] if item in known else large[item] for item in items]))
+            return tuple(
+                chain.from_iterable(
+                    [known[item] if item in known else large[item] for item in items]
+                )
+            )
         out: list[Any] = []
         for item in items:
             frame.particle.burn(1, e.span)
@@ -123,7 +136,8 @@ def is_small(made: tuple[Any, ...]) -> bool:
 
 
 def is_function_of_values(program: ir.Program, e: ir.Gather) -> bool:
-    """Whether what is made of an item asks no model and no Python of the program's, and changes no context."""
+    """Whether what is made of an item asks no model and no Python of the program's, and changes no
+    context."""
     within = (e.element, *e.clauses[0].conditions)
     return not appends(program, within) and not any(
         isinstance(x, ir.Model | ir.Extern) for x in reached(program, within)
@@ -131,5 +145,10 @@ def is_function_of_values(program: ir.Program, e: ir.Gather) -> bool:
 
 
 def is_plain(value: Any) -> bool:
-    """Whether a value is text, a number, a truth value, or a list of such: it is all that there is to it."""
-    return all(map(is_plain, value)) if isinstance(value, tuple) else isinstance(value, str | int | float)
+    """Whether a value is text, a number, a truth value, or a list of such: it is all that there is
+    to it."""
+    return (
+        all(map(is_plain, value))
+        if isinstance(value, tuple)
+        else isinstance(value, str | int | float)
+    )

@@ -1,4 +1,5 @@
-"""The operations of expressions on contexts, as closures: prompt, chat, fork, logprob, mixture, choice, continues."""
+"""The operations of expressions on contexts, as closures: prompt, chat, fork, logprob, mixture,
+choice, continues."""
 
 from __future__ import annotations
 
@@ -25,7 +26,9 @@ def _text(value: Any) -> str:
 
 def _context(value: Any) -> ContextRef:
     if not isinstance(value, ContextRef):
-        raise Fault("FK408", f"expected a context, found {show(value)!r}", "make one with prompt(...)")
+        raise Fault(
+            "FK408", f"expected a context, found {show(value)!r}", "make one with prompt(...)"
+        )
     return value
 
 
@@ -50,7 +53,11 @@ def logprob(frame: ActiveFrame, model: str, context: Any, value: Any) -> float:
 
 def mixture(frame: ActiveFrame, model: str, parts: Any, weights: Any) -> Mixture:
     if not parts or not all(is_token_distribution(p) for p in parts):
-        raise Fault("FK408", "a mixture needs a list of contexts", "write mixture([a, b], weights=[0.5, 0.5])")
+        raise Fault(
+            "FK408",
+            "a mixture needs a list of contexts",
+            "write mixture([a, b], weights=[0.5, 0.5])",
+        )
     total = math.fsum(weights) if len(weights) == len(parts) else 0.0
     if not 0.0 < total < math.inf or min(weights) < 0.0:
         raise Fault(
@@ -64,7 +71,9 @@ def mixture(frame: ActiveFrame, model: str, parts: Any, weights: Any) -> Mixture
 def choice(frame: ActiveFrame, model: str, context: Any, options: Any) -> ChoiceOf:
     options = tuple(_text(o) for o in options)
     if not options or "" in options or len(set(options)) != len(options):
-        raise Fault("FK402", f"a choice among {show(options)}", "give different texts, none of them empty")
+        raise Fault(
+            "FK402", f"a choice among {show(options)}", "give different texts, none of them empty"
+        )
     return ChoiceOf(_context(context), options)
 
 

@@ -1,7 +1,8 @@
-"""What the closures of expressions share: a call of one or more of them, and the place of what fails in it.
+"""What the closures of expressions share: a call of one or more of them, and the place of what
+fails in it.
 
-A closure is called for every token that a condition is asked about, so each is written out for its number of arguments:
-one Python call a node.
+A closure is called for every token that a condition is asked about, so each is written out for its
+number of arguments: one Python call a node.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from fkdsl.values.values import ContextRef, Token
 
 
 def placed(error: Exception, span: Span) -> Exception:
-    """What an expression at `span` raises where this was raised in it; a Fault that has a place keeps it."""
+    """What an expression at `span` raises where this was raised in it; a Fault that has a place
+    keeps it."""
     match error:
         case Fault():
             error.span = error.span or span
@@ -38,7 +40,9 @@ def placed(error: Exception, span: Span) -> Exception:
             return no_memory().at(span)
         case ArithmeticError() | ValueError() | TypeError() | LookupError():
             why = str(error) or type(error).__name__
-            return Fault("FK402", f"this has no result: {why}", "check the values that it is given", span)
+            return Fault(
+                "FK402", f"this has no result: {why}", "check the values that it is given", span
+            )
     return error
 
 
@@ -84,8 +88,8 @@ def applied(span: Span, function: Callable[..., Any], args: tuple[Compute, ...])
 
 
 def charging(compute: Compute, span: Span, item: int = OLD) -> Compute:
-    """The expression, what it makes charged to its particle. item: bytes of an item of a list; 0 where what it holds
-    is to be counted."""
+    """The expression, what it makes charged to its particle. item: bytes of an item of a list; 0
+    where what it holds is to be counted."""
 
     def charged(frame: ActiveFrame) -> Any:
         value = compute(frame)
@@ -100,7 +104,8 @@ def charging(compute: Compute, span: Span, item: int = OLD) -> Compute:
 
 
 def holding(compute: Compute, span: Span) -> Compute:
-    """The expression, whose value may hold lists and records within each other, with the bounds on that."""
+    """The expression, whose value may hold lists and records within each other, with the bounds on
+    that."""
 
     def verified(frame: ActiveFrame) -> Any:
         value = compute(frame)

@@ -1,4 +1,5 @@
-"""What nodes read, write and bind, as their fields declare it (nodes.py): the one place that passes ask.
+"""What nodes read, write and bind, as their fields declare it (nodes.py): the one place that passes
+ask.
 
 >>> from fkdsl.base.spans import NOWHERE
 >>> more = ir.Append(NOWHERE, 3, ir.Local(NOWHERE, 1))
@@ -21,7 +22,9 @@ Node = ir.Instr | ir.Expr | ir.Clause | ir.Guide | ir.SoFar | ir.TextGuide
 def declared(kind: type[Any]) -> tuple[tuple[str, frozenset[str]], ...]:
     """The fields of a node class that are slots, and what it does to them: reads, writes, binds."""
     if kind not in _declared:
-        _declared[kind] = tuple((f.name, f.metadata[ir.SLOTS]) for f in fields(kind) if ir.SLOTS in f.metadata)
+        _declared[kind] = tuple(
+            (f.name, f.metadata[ir.SLOTS]) for f in fields(kind) if ir.SLOTS in f.metadata
+        )
     return _declared[kind]
 
 
@@ -82,7 +85,9 @@ def renumbered(node: Any, numbers: Mapping[int, int]) -> Any:
         value = getattr(node, f.name)
         if f.name in numbered:
             many = isinstance(value, tuple)
-            changed[f.name] = tuple(numbers.get(v, v) for v in value) if many else numbers.get(value, value)
+            changed[f.name] = (
+                tuple(numbers.get(v, v) for v in value) if many else numbers.get(value, value)
+            )
         elif f.name != "span":
             changed[f.name] = renumbered(value, numbers)
     return replace(node, **changed)

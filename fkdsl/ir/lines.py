@@ -1,6 +1,7 @@
 """A program with some of its conditions, factors and observes taken out: what blame compares.
 
-Without a condition or a factor nothing is weighed there; an observe still appends its text, and weighs nothing.
+Without a condition or a factor nothing is weighed there; an observe still appends its text, and
+weighs nothing.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from fkdsl.ir.segments import POTENTIALS
 
 
 def lines(program: ir.Program) -> list[Span]:
-    """The conditions, factors and observes of a program, in the order of its text; those of imported files after its
-    own."""
+    """The conditions, factors and observes of a program, in the order of its text; those of
+    imported files after its own."""
     own = program.functions[program.entry].span.source
-    found = {i.span for f in program.functions.values() for i in f.body if isinstance(i, POTENTIALS)}
+    found = {
+        i.span for f in program.functions.values() for i in f.body if isinstance(i, POTENTIALS)
+    }
     return sorted(found, key=lambda s: (s.source is not own, s.source.name, s.start))
 
 
@@ -27,7 +30,11 @@ def only(program: ir.Program, places: Collection[Span]) -> ir.Program:
     """The program with no potentials but those of the places."""
     functions = {
         name: replace(
-            f, body=tuple(_without(i) if isinstance(i, POTENTIALS) and i.span not in places else i for i in f.body)
+            f,
+            body=tuple(
+                _without(i) if isinstance(i, POTENTIALS) and i.span not in places else i
+                for i in f.body
+            ),
         )
         for name, f in program.functions.items()
     }
@@ -41,15 +48,19 @@ def _without(instr: ir.Instr) -> ir.Instr:
 
 
 def called_with(program: ir.Program, arguments: Sequence[Any]) -> ir.Program:
-    """The program with the entry's parameters as constants, but for those that it assigns: what depends on arguments
-    alone is then known before it runs."""
+    """The program with the entry's parameters as constants, but for those that it assigns: what
+    depends on arguments alone is then known before it runs."""
     entry = program.functions[program.entry]
     changed = {slot for instr in entry.body for slot in assigned(instr)}
     known: Mapping[int, ir.Expr] = {
-        slot: ir.Const(entry.span, value) for slot, value in enumerate(arguments) if slot not in changed
+        slot: ir.Const(entry.span, value)
+        for slot, value in enumerate(arguments)
+        if slot not in changed
     }
     body = tuple(_substituted(i, known) for i in entry.body)
-    return replace(program, functions={**program.functions, program.entry: replace(entry, body=body)})
+    return replace(
+        program, functions={**program.functions, program.entry: replace(entry, body=body)}
+    )
 
 
 def _substituted(instr: ir.Instr, known: Mapping[int, ir.Expr]) -> ir.Instr:

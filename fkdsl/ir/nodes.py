@@ -1,20 +1,23 @@
-"""The intermediate representation: a program as straight code with labels, every name resolved to a slot.
+"""The intermediate representation: a program as straight code with labels, every name resolved to a
+slot.
 
     Program     functions by name, the entry's name, what it may call and which models it names
     Function    parameters first among the slots; a body of instructions
     Instr       one effect each: Set, Draw, Observe, Condition, Factor, Checkpoint, Append, Call, Return, and control
     Expr        pure: it may read contexts and ask for log-probabilities, and it draws nothing
 
-A segment is what runs from one Draw to the next (`segments.py`). A pass is a function Program -> Program; it rewrites
-instructions, never closures, and `verify` holds its result to the laws below.
+A segment is what runs from one Draw to the next (`segments.py`). A pass is a function Program ->
+Program; it rewrites instructions, never closures, and `verify` holds its result to the laws below.
 
-What a node reads and writes stands beside its fields, and nowhere else: a field that is a slot, or a tuple of slots,
-says READS, WRITES, CHANGES or BINDS; `contexts` says what running it does to the contexts that it is handed. The passes
-read that through `effects.py`, and tests/ir/test_effects.py holds it to what the built op really does.
+What a node reads and writes stands beside its fields, and nowhere else: a field that is a slot, or
+a tuple of slots, says READS, WRITES, CHANGES or BINDS; `contexts` says what running it does to the
+contexts that it is handed. The passes read that through `effects.py`, and tests/ir/test_effects.py
+holds it to what the built op really does.
 
-Laws: every label that is jumped to stands exactly once; slots are in range; the last instruction does not fall off the
-end; Draw sites are unique in the program; a called function exists and is called with as many arguments as it has
-parameters; `Invoke` calls only functions without weight or draws.
+Laws: every label that is jumped to stands exactly once; slots are in range; the last instruction
+does not fall off the end; Draw sites are unique in the program; a called function exists and is
+called with as many arguments as it has parameters; `Invoke` calls only functions without weight or
+draws.
 """
 
 from __future__ import annotations
@@ -39,7 +42,8 @@ BINDS: Mapping[str, frozenset[str]] = {SLOTS: frozenset({"binds"})}
 
 
 class Contexts(IntEnum):
-    """What running a node does to the contexts that its values refer to; what is within it speaks for itself."""
+    """What running a node does to the contexts that its values refer to; what is within it speaks
+    for itself."""
 
     NONE = 0
     LOOKS = 1
@@ -77,7 +81,8 @@ class Local(Expr):
 
 @dataclass(frozen=True)
 class Operate(Expr):
-    """An operator of `fkdsl.values.operators`: add, sub, ..., index, slice, attribute (name as a Const), list."""
+    """An operator of `fkdsl.values.operators`: add, sub, ..., index, slice, attribute (name as a
+    Const), list."""
 
     operator: str
     args: tuple[Expr, ...]
@@ -149,8 +154,8 @@ class Builtin(Expr):
 
 @dataclass(frozen=True)
 class Model(Expr):
-    """An operation on contexts: prompt, chat, fork, logprob, mixture, choice, continues. `model`: a declared name, or
-    '' for the default; used by prompt and chat only."""
+    """An operation on contexts: prompt, chat, fork, logprob, mixture, choice, continues. `model`: a
+    declared name, or '' for the default; used by prompt and chat only."""
 
     operation: str
     args: tuple[Expr, ...]
@@ -219,13 +224,15 @@ class Evaluate(Instr):
 
 @dataclass(frozen=True)
 class Guide:
-    """How a draw looks ahead to the conditions after it (fkdsl.proposals.propose); what the optimiser adds to a Draw.
+    """How a draw looks ahead to the conditions after it (fkdsl.proposals.propose); what the
+    optimiser adds to a Draw.
 
-    mask: a predicate of the token in the draw's target, true of every token that can live; reads: the other slots that
-    it looks at. tried: whether outcomes are tried. absorbed: the conditions that the draw looks ahead to. text: the
-    constraint on the text that the draw is part of. dear: whether trying an outcome costs much: Python of the
-    program's, a parse. glances: how many conditions right behind the draw look at nothing but values and contexts'
-    texts; tells_all: whether nothing else can weigh before the next draw. so_far: what they say of the text after the
+    mask: a predicate of the token in the draw's target, true of every token that can live; reads:
+    the other slots that it looks at. tried: whether outcomes are tried. absorbed: the conditions
+    that the draw looks ahead to. text: the constraint on the text that the draw is part of. dear:
+    whether trying an outcome costs much: Python of the program's, a parse. glances: how many
+    conditions right behind the draw look at nothing but values and contexts' texts; tells_all:
+    whether nothing else can weigh before the next draw. so_far: what they say of the text after the
     token.
     """
 
@@ -242,9 +249,9 @@ class Guide:
 
 @dataclass(frozen=True)
 class SoFar:
-    """language: an expression of a `Language` that the text of the drawn context is in after every token with which a
-    particle lives. reads: the slots that it looks at. whole: whether it and the mask leave nothing to be tried. parts:
-    what each condition says of the language."""
+    """language: an expression of a `Language` that the text of the drawn context is in after every
+    token with which a particle lives. reads: the slots that it looks at. whole: whether it and the
+    mask leave nothing to be tried. parts: what each condition says of the language."""
 
     language: Expr
     reads: tuple[int, ...] = field(metadata=READS)
@@ -254,9 +261,10 @@ class SoFar:
 
 @dataclass(frozen=True)
 class TextGuide:
-    """language: an expression of a `Language` (engine.constraints) that the finished text is in wherever a particle
-    lives. ends, origin, stop: slots, as in program.code.TextGuide. ahead: whether the budget is looked at. decided:
-    the conditions that it decides whole. parts: what each condition says of the language."""
+    """language: an expression of a `Language` (engine.constraints) that the finished text is in
+    wherever a particle lives. ends, origin, stop: slots, as in program.code.TextGuide. ahead:
+    whether the budget is looked at. decided: the conditions that it decides whole. parts: what each
+    condition says of the language."""
 
     language: Expr
     ends: int = field(metadata=READS)
@@ -277,8 +285,8 @@ class Absorbed:
 
 @dataclass(frozen=True)
 class Draw(Instr):
-    """target ~ distribution: one step t of the program, unless it chooses its own by checkpoints. The guide's mask
-    reads the target for the token that would be drawn."""
+    """target ~ distribution: one step t of the program, unless it chooses its own by checkpoints.
+    The guide's mask reads the target for the token that would be drawn."""
 
     target: int = field(metadata=WRITES)
     distribution: Expr
@@ -292,8 +300,8 @@ class Draw(Instr):
 
 @dataclass(frozen=True)
 class Observe(Instr):
-    """log G += log p(value); on a token distribution the value is appended to its contexts. weighs: False where
-    only that is left of it."""
+    """log G += log p(value); on a token distribution the value is appended to its contexts. weighs:
+    False where only that is left of it."""
 
     value: Expr
     distribution: Expr
@@ -306,8 +314,8 @@ class Observe(Instr):
 
 @dataclass(frozen=True)
 class Condition(Instr):
-    """Weight 0 unless the test is true. early: a pass added it, ahead of its time: it adds no mistakes of its own, a
-    test that fails counts as true."""
+    """Weight 0 unless the test is true. early: a pass added it, ahead of its time: it adds no
+    mistakes of its own, a test that fails counts as true."""
 
     test: Expr
     early: bool = False
@@ -368,7 +376,8 @@ class Branch(Instr):
 
 @dataclass(frozen=True)
 class Next(Instr):
-    """The next item of the list in slot `items`, counted by slot `counter`, into `targets`; at the end, to `done`."""
+    """The next item of the list in slot `items`, counted by slot `counter`, into `targets`; at the
+    end, to `done`."""
 
     items: int = field(metadata=READS)
     counter: int = field(metadata=CHANGES)
@@ -378,7 +387,8 @@ class Next(Instr):
 
 @dataclass(frozen=True)
 class Function:
-    """slots: a name for each slot, the parameters first; those of no user's variable begin with a dot."""
+    """slots: a name for each slot, the parameters first; those of no user's variable begin with a
+    dot."""
 
     name: str
     parameters: int
@@ -389,8 +399,8 @@ class Function:
 
 @dataclass(frozen=True)
 class Program:
-    """entry: the function that `fkdsl run` runs. outside: conditions that no draw looks ahead to, and why, for
-    `explain`. warnings: what passes found."""
+    """entry: the function that `fkdsl run` runs. outside: conditions that no draw looks ahead to,
+    and why, for `explain`. warnings: what passes found."""
 
     entry: str
     functions: dict[str, Function]

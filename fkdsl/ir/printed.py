@@ -1,4 +1,5 @@
-"""A program's Feynman-Kac model in words: s0, and M_t and G_t of each step, with their lines. What `explain` prints."""
+"""A program's Feynman-Kac model in words: s0, and M_t and G_t of each step, with their lines. What
+`explain` prints."""
 
 from __future__ import annotations
 
@@ -77,7 +78,8 @@ class _Printer:
             yield f"       line {a.span.line}  {means}"
 
     def place(self, instr: ir.Instr) -> str:
-        """Where an instruction stands, as the user sees it: one of a built-in is named by the lines that call it."""
+        """Where an instruction stands, as the user sees it: one of a built-in is named by the lines
+        that call it."""
         if not instr.span.source.name.startswith("<prelude"):
             return f"line {instr.span.line}"
         name = self.home[id(instr)]
@@ -123,7 +125,9 @@ def _potentials(name: str, segment: Segment) -> Iterator[str]:
         yield f"{name}  = 1"
         return
     for i, instr in enumerate({p.span: p for p in segment.potentials}.values()):
-        what = {ir.Condition: "0 unless", ir.Factor: "exp of", ir.Observe: "the probability in"}[type(instr)]
+        what = {ir.Condition: "0 unless", ir.Factor: "exp of", ir.Observe: "the probability in"}[
+            type(instr)
+        ]
         where = f"line {instr.span.line}: {_text(instr.span)}"
         yield f"{name if i == 0 else '   '}  {'=' if i == 0 else '*'} {what}  {where}"
 

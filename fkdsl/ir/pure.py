@@ -1,4 +1,5 @@
-"""Pure functions called from outside any particle: what queries and expectations compute of a returned value."""
+"""Pure functions called from outside any particle: what queries and expectations compute of a
+returned value."""
 
 from __future__ import annotations
 
@@ -19,9 +20,12 @@ class PureFunctions:
         self._executable = build(program, environment)
 
     def call(self, name: str, *args: Any, note: str = "") -> Any:
-        """The function's value. Raises ProgramError with the place and the note where it has none."""
+        """The function's value. Raises ProgramError with the place and the note where it has
+        none."""
         particle = Running(self._executable, {}, KeyedRng())
         try:
             return run_pure(ActiveFrame(name, 0, [], 0, particle), name, list(args))
         except Fault as fault:
-            raise ProgramError([fault.diagnostic(self._executable.functions[name].span, note)]) from None
+            raise ProgramError(
+                [fault.diagnostic(self._executable.functions[name].span, note)]
+            ) from None

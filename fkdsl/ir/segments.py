@@ -1,6 +1,8 @@
-"""Segments: what a particle runs from one draw to the next, and the potentials on the way. For `explain`.
+"""Segments: what a particle runs from one draw to the next, and the potentials on the way. For
+`explain`.
 
-The walk is over all paths and forgets who called: after a `return` it goes on behind every call of that function.
+The walk is over all paths and forgets who called: after a `return` it goes on behind every call of
+that function.
 """
 
 from __future__ import annotations
@@ -17,8 +19,8 @@ POTENTIALS = (ir.Condition, ir.Factor, ir.Observe)
 
 @dataclass(frozen=True)
 class Segment:
-    """draw: the instruction that begins it, None for s0. potentials: what may weigh on the way, by line. ends: the
-    draws, checkpoints and the entry's returns at which it may stop."""
+    """draw: the instruction that begins it, None for s0. potentials: what may weigh on the way, by
+    line. ends: the draws, checkpoints and the entry's returns at which it may stop."""
 
     draw: ir.Draw | None
     potentials: tuple[ir.Instr, ...]
@@ -87,7 +89,9 @@ class Walk:
                 continue
             seen.add(place)
             instr = self.at(place)
-            if isinstance(instr, ir.Draw) or (isinstance(instr, ir.Return) and place[0] == self.program.entry):
+            if isinstance(instr, ir.Draw) or (
+                isinstance(instr, ir.Return) and place[0] == self.program.entry
+            ):
                 ends[place] = instr
                 continue
             if isinstance(instr, POTENTIALS):

@@ -1,4 +1,5 @@
-"""The ir's laws (nodes.py), checked after lowering and after every pass: a broken one is our bug, not the user's."""
+"""The ir's laws (nodes.py), checked after lowering and after every pass: a broken one is our bug,
+not the user's."""
 
 from __future__ import annotations
 
@@ -35,7 +36,10 @@ def _jumps(instr: Instr) -> Iterator[str]:
 
 def is_weighted(function: Function) -> bool:
     """Whether it draws, weighs, checkpoints or calls what does."""
-    return any(isinstance(i, Draw | Observe | Condition | Factor | Checkpoint | Call) for i in function.body)
+    return any(
+        isinstance(i, Draw | Observe | Condition | Factor | Checkpoint | Call)
+        for i in function.body
+    )
 
 
 def verify(program: Program) -> Program:
@@ -54,11 +58,15 @@ def verify(program: Program) -> Program:
     return program
 
 
-def _verify_instr(program: Program, function: Function, instr: Instr, labels: set[str], sites: set[int]) -> None:
+def _verify_instr(
+    program: Program, function: Function, instr: Instr, labels: set[str], sites: set[int]
+) -> None:
     where = f"{function.name} at {instr.span}"
     if any(label not in labels for label in _jumps(instr)):
         raise InternalError(f"ir: a jump to nowhere in {where}")
-    if any(not 0 <= slot < len(function.slots) for slot in slots(instr, "reads", "writes", "binds")):
+    if any(
+        not 0 <= slot < len(function.slots) for slot in slots(instr, "reads", "writes", "binds")
+    ):
         raise InternalError(f"ir: a slot out of range in {where}")
     if isinstance(instr, Draw):
         if instr.site in sites:

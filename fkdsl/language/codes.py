@@ -1,7 +1,8 @@
-"""Every diagnostic's code and title. docs/errors/ has a page for each, with a bad and a good example that tests run.
+"""Every diagnostic's code and title. docs/errors/ has a page for each, with a bad and a good
+example that tests run.
 
-FK1xx: the text is no program. FK2xx: names, types and calls. FK3xx: flow and declarations. FK4xx: while it runs.
-FK5xx: what the optimiser finds.
+FK1xx: the text is no program. FK2xx: names, types and calls. FK3xx: flow and declarations. FK4xx:
+while it runs. FK5xx: what the optimiser finds.
 """
 
 CODES: dict[str, str] = {

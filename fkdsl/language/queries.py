@@ -1,7 +1,9 @@
-"""Questions about what a program returns: the file's `query` lines, and those that a caller asks of a checked program.
+"""Questions about what a program returns: the file's `query` lines, and those that a caller asks of
+a checked program.
 
-questions = [*declared(checked), *ask(checked, "main", {"sea": 'contains(value, "sea")'})]
-functions = lower_questions(checked, questions)              # ir: one function of `value` for each, by its name
+questions = [*declared(checked), *ask(checked, "main", {"sea": 'contains(value, "sea")'})] functions
+= lower_questions(checked, questions)              # ir: one function of `value` for each, by its
+name
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ VALUE = "value"
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked: the posterior mean of the expression over `value`, or its quantile at a level in (0, 1)."""
+    """What is asked: the posterior mean of the expression over `value`, or its quantile at a level
+    in (0, 1)."""
 
     name: str
     expression: tree.Expr
@@ -40,15 +43,18 @@ def declared(checked: Checked) -> tuple[Question, ...]:
 
 
 def ask(checked: Checked, program: str, asked: Mapping[str, str | Span]) -> tuple[Question, ...]:
-    """Queries by name, each an expression over what the program returns, with the file's functions at hand: a text, or
-    a part of one. Raises ProgramError whose places are in the texts."""
+    """Queries by name, each an expression over what the program returns, with the file's functions
+    at hand: a text, or a part of one. Raises ProgramError whose places are in the texts."""
     queries = [_parsed(name, _place(name, text)) for name, text in asked.items()]
     report = Report()
     world = world_of(checked, report)
     for q in queries:
         deep = deepest(q, MAX_FRAMES)
         if deep is not None:
-            message, help = "this is nested too deep", "name the inner parts in a `def` of the program"
+            message, help = (
+                "this is nested too deep",
+                "name the inner parts in a `def` of the program",
+            )
             raise ProgramError([Diagnostic("FK109", message, deep.span, "too many levels", help)])
     asks_model = {n for n, f in checked.functions.items() if f.asks_model or f.stochastic}
     check_queries(world, queries, checked.programs[program].returns, asks_model, checked.queries)
@@ -100,4 +106,6 @@ def over(name: str, parameters: Sequence[str], expression: tree.Expr) -> tree.Fu
     """`def name(parameters): return expression`."""
     span = expression.span
     params = tuple(tree.Param(p, None, None, span) for p in parameters)
-    return tree.FunctionDef(span, name, params, None, "", (tree.Return(span, expression),), False, span)
+    return tree.FunctionDef(
+        span, name, params, None, "", (tree.Return(span, expression),), False, span
+    )

@@ -1,4 +1,5 @@
-"""A run's clock: where its time went, by the lines of the program. Only runs that are asked for blame have one."""
+"""A run's clock: where its time went, by the lines of the program. Only runs that are asked for
+blame have one."""
 
 from __future__ import annotations
 
@@ -12,9 +13,11 @@ from fkdsl.base.spans import Span
 
 @dataclass
 class Clock:
-    """Seconds by line, and those that language models took; the rest is what is left of the run's time.
+    """Seconds by line, and those that language models took; the rest is what is left of the run's
+    time.
 
-    own: what only blame itself took, no part of the run's time. owners: the lines that constraints belong to.
+    own: what only blame itself took, no part of the run's time. owners: the lines that constraints
+    belong to.
     """
 
     by_place: dict[Span, float] = field(default_factory=dict)

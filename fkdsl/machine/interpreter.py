@@ -1,7 +1,7 @@
 """A particle while it runs: the mutable counterpart of a ProgramState, for the length of one step.
 
-It runs op by op until it reaches the end of its step, returns, dies, or needs rows of log-probabilities that the
-engine has not been asked for yet (`NeedRows`).
+It runs op by op until it reaches the end of its step, returns, dies, or needs rows of
+log-probabilities that the engine has not been asked for yet (`NeedRows`).
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ class ActiveFrame:
 
 
 class Running:
-    """One particle in one step. `log_G` is what its condition, factor and observe lines have added, in nats."""
+    """One particle in one step. `log_G` is what its condition, factor and observe lines have added,
+    in nats."""
 
     def __init__(
         self,
@@ -83,7 +84,9 @@ class Running:
         self.charges: list[Charge] = []
         self.ahead = False  # a twin that runs ahead of its particle (ahead.py)
         self.block: Block | None = None
-        self.tally: Tally | None = None  # of the tokens that it has drawn from drafted models in this step
+        self.tally: Tally | None = (
+            None  # of the tokens that it has drawn from drafted models in this step
+        )
         self.resumed: ProgramState | None = None  # the state that it still is in
         self.owed: list[Owed] = []
         self.refused = NOWHERE  # the condition that a predicate of tokens last found false, where a run asks for blame
@@ -93,7 +96,9 @@ class Running:
 
     def resume(self, state: ProgramState) -> None:
         """Takes up where a state stands."""
-        self.frames = [ActiveFrame(f.function, f.pc, list(f.slots), f.target, self) for f in state.frames]
+        self.frames = [
+            ActiveFrame(f.function, f.pc, list(f.slots), f.target, self) for f in state.frames
+        ]
         self.contexts = list(state.contexts)
         self.block = state.block
         self.memory = Memory(state.unmeasured)
@@ -103,16 +108,31 @@ class Running:
         """What it has come to, as a value; contexts that no variable reaches are gone from it."""
         if self.status is not Status.RUNNING:
             return ProgramState(
-                self.status, value=self.value, died=self.died, charges=tuple(self.charges), drawn=tuple(self.drew)
+                self.status,
+                value=self.value,
+                died=self.died,
+                charges=tuple(self.charges),
+                drawn=tuple(self.drew),
             )
         reached = dict.fromkeys(
-            [i for f in self.frames for v in f.slots if type(v) not in PLAIN for i in contexts_in(v)]
+            [
+                i
+                for f in self.frames
+                for v in f.slots
+                if type(v) not in PLAIN
+                for i in contexts_in(v)
+            ]
         )
         move = {old: new for new, old in enumerate(reached)}
         stay = all(old == new for old, new in move.items())
         frames = tuple(
             [
-                Frame(f.function, f.pc, tuple(f.slots if stay else [map_contexts(v, move) for v in f.slots]), f.target)
+                Frame(
+                    f.function,
+                    f.pc,
+                    tuple(f.slots if stay else [map_contexts(v, move) for v in f.slots]),
+                    f.target,
+                )
                 for f in self.frames
             ]
         )
@@ -123,15 +143,15 @@ class Running:
         )  # fmt: skip
 
     def let_go(self) -> None:
-        """The end of its use. Its frames hold it: with that, what it holds is gone at once, contexts above all, and
-        not when Python next looks for cycles, which it then does seldom."""
+        """The end of its use. Its frames hold it: with that, what it holds is gone at once,
+        contexts above all, and not when Python next looks for cycles, which it then does seldom."""
         self.frames = []
 
     # ---------------------------------------------------------------- running
 
     def go(self) -> None:
-        """Runs to the end of the step. Raises NeedRows, with the particle at the beginning of the op that needs them,
-        and Fault with the op's place."""
+        """Runs to the end of the step. Raises NeedRows, with the particle at the beginning of the
+        op that needs them, and Fault with the op's place."""
         memory = self.memory
         while self.status is Status.RUNNING:
             frame = self.frames[-1]
@@ -160,18 +180,22 @@ class Running:
             self.settle_up()
 
     def users_place(self, span: Span) -> Span:
-        """Where the user's own text calls what stands at a span: a line of the prelude is no line of theirs."""
+        """Where the user's own text calls what stands at a span: a line of the prelude is no line
+        of theirs."""
         for frame in reversed(self.frames[:-1]):
             if span.source.name != PRELUDE:
                 break
-            span = self.code.functions[frame.function].ops[frame.pc - 1].span  # the call, which pc has passed
+            span = (
+                self.code.functions[frame.function].ops[frame.pc - 1].span
+            )  # the call, which pc has passed
         return span
 
     def settle_up(self) -> None:
         """The end of a block whose tokens are still to be weighed."""
         wanted = [(o.model, o.node) for o in self.owed]
         if self.status is Status.RUNNING:
-            # The block's last context begins the next one: its row comes with those that the block is verified by.
+            # The block's last context begins the next one: its row comes with those that the block
+            # is verified by.
             last = self.owed[-1]
             wanted.append((last.model, self.engines[last.model].extend(last.node, (last.token,))))
         if self.status is not Status.DEAD:
@@ -191,8 +215,8 @@ class Running:
         self.owed = left if self.status is not Status.DEAD else []
 
     def try_out(self) -> None:
-        """Runs on after an outcome has been taken: to the next draw, to a question for a model, to the end, or to a
-        mistake, which is left for whoever draws this outcome to meet."""
+        """Runs on after an outcome has been taken: to the next draw, to a question for a model, to
+        the end, or to a mistake, which is left for whoever draws this outcome to meet."""
         with contextlib.suppress(NeedRows, Fault):
             while self.status is Status.RUNNING:
                 frame = self.frames[-1]
@@ -225,7 +249,11 @@ class Running:
     def enter(self, function: str, args: list[Any], target: int) -> None:
         """Calls a function: a new frame on top."""
         if len(self.frames) >= self.limits.depth:
-            raise Fault("FK409", f"calls nested more than {self.limits.depth} deep", "give the recursion an end")
+            raise Fault(
+                "FK409",
+                f"calls nested more than {self.limits.depth} deep",
+                "give the recursion an end",
+            )
         code = self.code.functions[function]
         slots = args + [UNSET] * (len(code.slots) - code.parameters)
         self.frames.append(ActiveFrame(function, 0, slots, target, self))
@@ -238,7 +266,9 @@ class Running:
         else:
             self.status, self.value = Status.RETURNED, value
 
-    def weigh(self, log_potential: float, span: Span, shares: Mapping[Span, float] | None = None) -> None:
+    def weigh(
+        self, log_potential: float, span: Span, shares: Mapping[Span, float] | None = None
+    ) -> None:
         """log G += log_potential; at -inf the particle dies here. shares: as in `shared`."""
         if math.isnan(log_potential) or log_potential > HEAVIEST:
             most = f"a factor, or the log density of what is observed, is at most {HEAVIEST:g} nats"
@@ -283,7 +313,8 @@ class Running:
         self.contexts[ref.index] = ContextState(c.model, node, c.start, c.skip, done, pending)
 
     def ids_of(self, ref: ContextRef, value: Any) -> tuple[int, ...]:
-        """The tokens that a text or token is in a context's vocabulary; a token of that vocabulary is itself."""
+        """The tokens that a text or token is in a context's vocabulary; a token of that vocabulary
+        is itself."""
         vocabulary = self.vocabulary(ref)
         if isinstance(value, Token):
             if value.end:
@@ -298,8 +329,8 @@ class Running:
     # ------------------------------------------------------------------- rows
 
     def path(self, c: ContextState, ids: tuple[int, ...]) -> list[Floats]:
-        """Rows (V,) after the context and after each of `ids` but the last: len(ids) of them. A finished context gives
-        every token probability 0."""
+        """Rows (V,) after the context and after each of `ids` but the last: len(ids) of them. A
+        finished context gives every token probability 0."""
         engine = self.engines[c.model]
         if c.done:
             return [nothing(engine.model.vocabulary)] * len(ids)
@@ -312,15 +343,22 @@ class Running:
 
     def need(self, wanted: list[tuple[str, Context]]) -> None:
         """Makes sure of the rows: of all that are missing at once, raises NeedRows for them."""
-        missing: list[tuple[str, Context]] = [(model, node) for model, node in wanted if node not in self.rows]
+        missing: list[tuple[str, Context]] = [
+            (model, node) for model, node in wanted if node not in self.rows
+        ]
         if missing:
             raise NeedRows(missing)
 
     def question(self) -> tuple[str, Context] | None:
-        """The row that the draw it stands at is sure to ask for first, and alone; None where that takes running."""
+        """The row that the draw it stands at is sure to ask for first, and alone; None where that
+        takes running."""
         frame = self.frames[-1]
         op = self.code.functions[frame.function].ops[frame.pc]
-        if not isinstance(op, DrawOp) or op.source is None or (op.guide is not None and op.guide.text is not None):
+        if (
+            not isinstance(op, DrawOp)
+            or op.source is None
+            or (op.guide is not None and op.guide.text is not None)
+        ):
             return None
         d = frame.slots[op.source]
         if self.boundary or not isinstance(d, ContextRef) or self.guides.drafting is not None:
@@ -330,7 +368,11 @@ class Running:
 
     def next_rows(self, d: TokenDistribution) -> tuple[tuple[ContextRef, ...], Floats]:
         """The contexts of an expression and its row (V,)."""
-        if isinstance(d, ContextRef) and not (c := self.contexts[d.index]).done and c.pending is None:
+        if (
+            isinstance(d, ContextRef)
+            and not (c := self.contexts[d.index]).done
+            and c.pending is None
+        ):
             self.need([(c.model, c.node)])
             return (d,), self.rows[c.node]
         refs = leaves(d)
@@ -344,18 +386,26 @@ class Running:
                     "draw from one and `observe` the token on the other, or take both as models of bytes: `bytes(...)`",
                 )
         self.need([(c.model, c.node) for c in states if not c.done])
-        return refs, combine(d, {r: self.path(c, (0,))[0] for r, c in zip(refs, states, strict=True)})
+        return refs, combine(
+            d, {r: self.path(c, (0,))[0] for r, c in zip(refs, states, strict=True)}
+        )
 
     def text(self, c: ContextState) -> str:
-        """The text after the prompt; of a finished context, an unfinished last character is U+FFFD."""
+        """The text after the prompt; of a finished context, an unfinished last character is
+        U+FFFD."""
         return decoded(self.engines[c.model].raw(c.node)[c.skip :], final=c.done)
 
     # -------------------------------------------------------- drawing, weighing
 
     def stream(self, site: int) -> Rng:
-        """The stream of the next draw, keyed by site and count, so that an op which runs again draws the same."""
+        """The stream of the next draw, keyed by site and count, so that an op which runs again
+        draws the same."""
         if self.draws >= self.limits.draws:
-            raise Fault("FK405", f"{self.limits.draws:,} draws without a checkpoint", "put one inside the loop")
+            raise Fault(
+                "FK405",
+                f"{self.limits.draws:,} draws without a checkpoint",
+                "put one inside the loop",
+            )
         return self.rng.split(site, self.draws)
 
     def drawn(self, frame: ActiveFrame, target: int, value: Any) -> None:
@@ -378,22 +428,28 @@ class Running:
         return here
 
     def fork(self) -> Running:
-        """A copy that goes its own way, to try what an outcome leads to; all that it weighs, draws and makes is new."""
+        """A copy that goes its own way, to try what an outcome leads to; all that it weighs, draws
+        and makes is new."""
         twin = Running(self.code, self.engines, self.rng, self.limits, self.guides)
         twin.become(self)
         twin.log_G, twin.draws, twin.charges, twin.drew, twin.memory = 0.0, 0, [], [], Memory()
         return twin
 
     def become(self, trial: Running) -> None:
-        """Goes on where a trial stands; what the trial has weighed and drawn is added. The trial may be that of another
-        particle in the same state."""
-        self.frames = [ActiveFrame(f.function, f.pc, list(f.slots), f.target, self, f.depth) for f in trial.frames]
+        """Goes on where a trial stands; what the trial has weighed and drawn is added. The trial
+        may be that of another particle in the same state."""
+        self.frames = [
+            ActiveFrame(f.function, f.pc, list(f.slots), f.target, self, f.depth)
+            for f in trial.frames
+        ]
         self.contexts = list(trial.contexts)
         self.log_G += trial.log_G
         self.charges.extend(trial.charges)
         self.drew.extend(trial.drew)
         self.draws += trial.draws
         self.memory.now += trial.memory.now
-        self.memory.op += trial.memory.now  # what the trial has made is in the variables, which are measured
+        self.memory.op += (
+            trial.memory.now
+        )  # what the trial has made is in the variables, which are measured
         self.boundary, self.fuel = trial.boundary, trial.fuel
         self.status, self.value, self.died = trial.status, trial.value, trial.died

@@ -1,9 +1,9 @@
 """What a particle's values and contexts take, and the bound on it.
 
-Where an operator or a function makes a text or a list that is not small, its bytes are charged to the particle,
-roughly; so are the tokens of contexts. Whenever an eighth of the bound has been charged, what the particle really holds
-is measured, by walking all that its variables reach. So a value costs one comparison of lengths, and a walk is made
-only where much is made.
+Where an operator or a function makes a text or a list that is not small, its bytes are charged to
+the particle, roughly; so are the tokens of contexts. Whenever an eighth of the bound has been
+charged, what the particle really holds is measured, by walking all that its variables reach. So a
+value costs one comparison of lengths, and a walk is made only where much is made.
 
 >>> from fkdsl.values.values import Record
 >>> charge_of("a" * 10, 8), charge_of("a" * 1000, 8), charge_of((1,) * 1000, 8), charge_of(7, 8)
@@ -33,7 +33,8 @@ SIZED = frozenset((str, tuple, Record))
 SMALL = 256
 """Characters or items up to which a text or a list is not charged."""
 OLD, FRESH = 8, 64
-"""Bytes that an item of a list is taken for, if it was there before, and if it was made with the list."""
+"""Bytes that an item of a list is taken for, if it was there before, and if it was made with the
+list."""
 NODE = 256
 """Bytes that a token of a context is taken for."""
 STEPS = 8
@@ -45,9 +46,10 @@ LOOKS = 4096
 class Memory:
     """The bytes that a particle has been charged.
 
-    now: so far; it only grows. measured: as far as the last measurement goes. op: where the instruction in progress
-    began; what it made since is in no variable yet, and counts as held. outer: what the instructions that called pure
-    functions had made before. frames: of those functions, the innermost last.
+    now: so far; it only grows. measured: as far as the last measurement goes. op: where the
+    instruction in progress began; what it made since is in no variable yet, and counts as held.
+    outer: what the instructions that called pure functions had made before. frames: of those
+    functions, the innermost last.
     """
 
     __slots__ = ("frames", "measured", "now", "op", "outer")
@@ -63,8 +65,8 @@ class Memory:
         return self.now - self.op
 
     def drop(self, before: int, kept: Any) -> None:
-        """What has been made since `pending` was `before` is garbage but for one value; of a list, all of it may be in
-        it."""
+        """What has been made since `pending` was `before` is garbage but for one value; of a list,
+        all of it may be in it."""
         if kept is None or isinstance(kept, bool | int | float | str | Token):
             self.op = self.now - before - (charge_of(kept, OLD) if isinstance(kept, str) else 0)
 
@@ -93,8 +95,8 @@ def charge(particle: Running, bytes: int) -> None:
 
 
 def size(values: Iterable[Any], seen: set[int] | None = None, most: float = float("inf")) -> int:
-    """Bytes of the values and all that they hold, what is shared counted once. seen: ids of values that are counted
-    already. Stops, with a number above `most`, as soon as that is passed."""
+    """Bytes of the values and all that they hold, what is shared counted once. seen: ids of values
+    that are counted already. Stops, with a number above `most`, as soon as that is passed."""
     total, known = 0, seen if seen is not None else set()
     todo, visited = list(values), 0
     while todo and total <= most:
@@ -131,7 +133,9 @@ def measure(particle: Running) -> None:
     seen: set[int] = set()
     by_name: dict[str, int] = {}
     for frame in (*particle.frames, *memory.frames):
-        for name, value in zip(particle.code.functions[frame.function].slots, frame.slots, strict=True):
+        for name, value in zip(
+            particle.code.functions[frame.function].slots, frame.slots, strict=True
+        ):
             by_name[name] = by_name.get(name, 0) + size([value], seen, most)
     tokens = 0
     for context in particle.contexts:

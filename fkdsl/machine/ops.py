@@ -1,9 +1,10 @@
-"""Executable code: what the ir is built into. Expressions are closures over the running frame, instructions are `Op`s.
+"""Executable code: what the ir is built into. Expressions are closures over the running frame,
+instructions are `Op`s.
 
-An op is a transaction: it changes its particle only when all that it asked for is at hand. If a row of
-log-probabilities is missing, evaluation raises `NeedRows`, the machine puts the particle back to the op's beginning,
-fetches the rows of the whole population in one batch, and the op runs again. Expressions are pure and draws are keyed,
-so running an op twice gives what running it once gives.
+An op is a transaction: it changes its particle only when all that it asked for is at hand. If a row
+of log-probabilities is missing, evaluation raises `NeedRows`, the machine puts the particle back to
+the op's beginning, fetches the rows of the whole population in one batch, and the op runs again.
+Expressions are pure and draws are keyed, so running an op twice gives what running it once gives.
 """
 
 from __future__ import annotations
@@ -103,12 +104,13 @@ class AppendOp(Op):
 class Guide:
     """What the optimiser knows of the conditions after a draw (ir.nodes.Guide).
 
-    mask: a predicate of the token in the draw's target; reads: the other slots that it looks at. tried: whether
-    outcomes are tried. blame: the condition to name when nothing is left. text: the constraint on the text that is
-    being drawn. dear: whether trying an outcome costs much. compared: the values that the mask's predicate compares the
-    token with, None if it looks at it in other ways too. glances, tells_all: how many conditions right behind the draw
-    can be asked at a glance, and whether they tell all (trials.py). so_far: what they say of the text after the token.
-    masks: those computed so far, by vocabulary and what the predicate reads.
+    mask: a predicate of the token in the draw's target; reads: the other slots that it looks at.
+    tried: whether outcomes are tried. blame: the condition to name when nothing is left. text: the
+    constraint on the text that is being drawn. dear: whether trying an outcome costs much.
+    compared: the values that the mask's predicate compares the token with, None if it looks at it
+    in other ways too. glances, tells_all: how many conditions right behind the draw can be asked at
+    a glance, and whether they tell all (trials.py). so_far: what they say of the text after the
+    token. masks: those computed so far, by vocabulary and what the predicate reads.
     """
 
     mask: Compute | None
@@ -126,22 +128,25 @@ class Guide:
 
 @dataclass(frozen=True)
 class SoFar:
-    """language: of the drawn context's text after every token with which a particle lives; reads: the slots that it
-    looks at. whole: whether it and the mask leave nothing to be tried. parts: what each condition says. found: the
-    masks of its automaton, None where it has none that would do, by vocabulary and what the language reads."""
+    """language: of the drawn context's text after every token with which a particle lives; reads:
+    the slots that it looks at. whole: whether it and the mask leave nothing to be tried. parts:
+    what each condition says. found: the masks of its automaton, None where it has none that would
+    do, by vocabulary and what the language reads."""
 
     language: Compute
     reads: tuple[int, ...]
     whole: bool
     parts: tuple[tuple[Span, Compute], ...]
-    found: dict[Hashable, RegularMasks | None] = field(default_factory=dict, compare=False, repr=False)
+    found: dict[Hashable, RegularMasks | None] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
 
 @dataclass(frozen=True)
 class TextGuide:
-    """language: of the text that is being drawn; parts: what each condition says of it. ends, origin, stop: the slots
-    of the stops that end it, and of the context's number of tokens where it began and where it stops. ahead:
-    whether the budget is looked at."""
+    """language: of the text that is being drawn; parts: what each condition says of it. ends,
+    origin, stop: the slots of the stops that end it, and of the context's number of tokens where it
+    began and where it stops. ahead: whether the budget is looked at."""
 
     language: Compute
     ends: int
@@ -157,7 +162,9 @@ class DrawOp(Op):
     distribution: Compute
     site: int
     guide: Guide | None = None
-    source: int | None = None  # the slot that it draws from, where that is all that `distribution` says
+    source: int | None = (
+        None  # the slot that it draws from, where that is all that `distribution` says
+    )
 
     def run(self, particle: Running, frame: ActiveFrame) -> None:
         d = self.distribution(frame)
@@ -215,8 +222,9 @@ class FactorOp(Op):
 
 @dataclass(frozen=True)
 class WatchedOp(Op):
-    """A condition, factor or observe in a run that asks for blame: its time is measured, and a particle that comes past
-    it is marked. whole: it is no check ahead of its time, which a particle may pass and still fail the line."""
+    """A condition, factor or observe in a run that asks for blame: its time is measured, and a
+    particle that comes past it is marked. whole: it is no check ahead of its time, which a particle
+    may pass and still fail the line."""
 
     op: Op
     clock: Clock
@@ -303,8 +311,8 @@ class Code:
 
 @dataclass(frozen=True)
 class Executable:
-    """A program ready to run. has_checkpoints: whether it chooses its own steps. log_bound: no potential's log is above
-    it, in nats: 0, or inf where a line may weigh more than 1."""
+    """A program ready to run. has_checkpoints: whether it chooses its own steps. log_bound: no
+    potential's log is above it, in nats: 0, or inf where a line may weigh more than 1."""
 
     entry: str
     functions: Mapping[str, Code]

@@ -1,4 +1,5 @@
-"""Places in a program's files as JSON-able data: [file, line, column, length], which say the same in every process.
+"""Places in a program's files as JSON-able data: [file, line, column, length], which say the same
+in every process.
 
 >>> source = Source("a.fk", "x = 1\\ny = 22\\n")
 >>> places = Places([source])
@@ -18,7 +19,8 @@ from fkdsl.machine.ops import DrawOp, Executable
 
 
 class Places:
-    """Files by number. line and column count from 1; length is in characters and may run over lines."""
+    """Files by number. line and column count from 1; length is in characters and may run over
+    lines."""
 
     def __init__(self, sources: Iterable[Source]) -> None:
         self.sources = tuple(dict.fromkeys(sources))
@@ -26,7 +28,8 @@ class Places:
 
     @classmethod
     def of(cls, code: Executable, first: Iterable[Source] = ()) -> Places:
-        """All files that built code stands in, the prelude among them; those of `first` come first."""
+        """All files that built code stands in, the prelude among them; those of `first` come
+        first."""
         found = list(first)
         for function in code.functions.values():
             for op in function.ops:
@@ -38,7 +41,11 @@ class Places:
     def write(self, span: Span) -> list[int]:
         if span.source not in self._numbers:
             raise InternalError(f"{span} is in no file of the program")
-        return [self._numbers[span.source], *span.source.position(span.start), span.end - span.start]
+        return [
+            self._numbers[span.source],
+            *span.source.position(span.start),
+            span.end - span.start,
+        ]
 
     def read(self, data: Sequence[int]) -> Span:
         file, line, column, length = data

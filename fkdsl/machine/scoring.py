@@ -1,7 +1,9 @@
-"""What a particle's contexts say of values: the probability of a text, of each option, of going on with a word.
+"""What a particle's contexts say of values: the probability of a text, of each option, of going on
+with a word.
 
-Observing a value appends it to its contexts; asking for its log-probability leaves them as they are. Each function asks
-for all the rows that it needs at once (NeedRows): the rows of a text are one forward, by teacher forcing.
+Observing a value appends it to its contexts; asking for its log-probability leaves them as they
+are. Each function asks for all the rows that it needs at once (NeedRows): the rows of a text are
+one forward, by teacher forcing.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ if TYPE_CHECKING:
 
 
 def is_finished(d: Any, contexts: Sequence[ContextState]) -> bool:
-    """Whether d is a distribution of tokens that gives none, since the contexts that it needs are finished."""
+    """Whether d is a distribution of tokens that gives none, since the contexts that it needs are
+    finished."""
     match d:
         case ContextRef(index):
             return contexts[index].done
@@ -68,7 +71,11 @@ def observe(particle: Running, value: Any, d: Any) -> float:
             return math.log(chosen) if chosen > 0.0 else -math.inf
         case Distribution():
             return d.log_prob(value)
-    raise Fault("FK408", f"{show(d)!r} is no distribution", "`observe x ~ d` needs a distribution or a context")
+    raise Fault(
+        "FK408",
+        f"{show(d)!r} is no distribution",
+        "`observe x ~ d` needs a distribution or a context",
+    )
 
 
 def _observe_text(particle: Running, value: Any, d: TokenDistribution) -> float:
@@ -104,12 +111,15 @@ def scores(particle: Running, d: ChoiceOf) -> Floats:
         return np.full(len(d.options), -np.inf)
     engine = particle.engines[c.model]
     paths = [particle.ids_of(d.context, o) for o in d.options]
-    particle.need([(c.model, engine.extend(c.node, ids[:k])) for ids in paths for k in range(len(ids))])
+    particle.need(
+        [(c.model, engine.extend(c.node, ids[:k])) for ids in paths for k in range(len(ids))]
+    )
     return np.array([_along(particle, c, ids) for ids in paths])
 
 
 def logprob(particle: Running, ref: ContextRef, value: Any) -> float:
-    """log-probability (nats) of a text or token as the context's next; the context is left as it was."""
+    """log-probability (nats) of a text or token as the context's next; the context is left as it
+    was."""
     particle.next_rows(ref)
     if isinstance(value, Token) and value.end:
         return log_sum_exp(particle.next_rows(ref)[1][sorted(particle.vocabulary(ref).ends)])
@@ -121,7 +131,8 @@ def _along(particle: Running, c: ContextState, ids: tuple[int, ...]) -> float:
 
 
 def continues(particle: Running, ref: ContextRef) -> float:
-    """The probability that the next token goes on with the current word; 0 or 1 once that is settled."""
+    """The probability that the next token goes on with the current word; 0 or 1 once that is
+    settled."""
     _, row = particle.next_rows(ref)
     c = particle.contexts[ref.index]
     if c.done:

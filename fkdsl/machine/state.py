@@ -1,7 +1,8 @@
-"""A particle's state: where the program stands, its variables and its contexts, as one small immutable value.
+"""A particle's state: where the program stands, its variables and its contexts, as one small
+immutable value.
 
-Forking copies a reference. Two states with equal `key()`s have the same future. `fkdsl.machine.state_json` writes a
-state to JSON and back.
+Forking copies a reference. Two states with equal `key()`s have the same future.
+`fkdsl.machine.state_json` writes a state to JSON and back.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ class Draw(NamedTuple):
 class ContextState(NamedTuple):
     """A context within a particle.
 
-    model: the declared model's name, '' for the default. node: its tokens, as a handle into that model's prefix tree.
-    start: how many of them are the prompt. skip: how many bytes these are. done: an end was drawn or observed.
-    pending: what a draw of `Continues` has settled about the next token: True, it goes on with the word; False, it does
-    not; None, nothing.
+    model: the declared model's name, '' for the default. node: its tokens, as a handle into that
+    model's prefix tree. start: how many of them are the prompt. skip: how many bytes these are.
+    done: an end was drawn or observed. pending: what a draw of `Continues` has settled about the
+    next token: True, it goes on with the word; False, it does not; None, nothing.
     """
 
     model: str
@@ -43,8 +44,8 @@ class ContextState(NamedTuple):
 
 @dataclass(frozen=True)
 class Frame:
-    """A function in progress: the next instruction, the slots' values (`UNSET` before assignment), and the caller's
-    slot that waits for its value."""
+    """A function in progress: the next instruction, the slots' values (`UNSET` before assignment),
+    and the caller's slot that waits for its value."""
 
     function: str
     pc: int
@@ -77,10 +78,11 @@ UNSET = Unset()
 
 @dataclass(frozen=True)
 class ProgramState:
-    """frames: outermost first, none once it has returned or died. contexts: the table that ContextRefs index, without
-    those that no variable reaches. died: the condition, factor or observe that gave weight zero. charges: what each of
-    them, and each look ahead, added to the log weight (nats) in the step that led here, in order; drawn: what was drawn
-    in that step; block: the block of drafted tokens that it is in, by which its draws go and not their law; unmeasured:
+    """frames: outermost first, none once it has returned or died. contexts: the table that
+    ContextRefs index, without those that no variable reaches. died: the condition, factor or
+    observe that gave weight zero. charges: what each of them, and each look ahead, added to the log
+    weight (nats) in the step that led here, in order; drawn: what was drawn in that step; block:
+    the block of drafted tokens that it is in, by which its draws go and not their law; unmeasured:
     bytes made since its memory was last measured. None of the four is part of the state.
     """
 
@@ -98,4 +100,7 @@ class ProgramState:
         """Equal for equal futures; tokens count by id here, where programs compare them by text."""
         if self.status is not Status.RUNNING:
             return (self.status, self.died, state_key(self.value))
-        return (tuple((f.function, f.pc, f.target, state_key(f.slots)) for f in self.frames), self.contexts)
+        return (
+            tuple((f.function, f.pc, f.target, state_key(f.slots)) for f in self.frames),
+            self.contexts,
+        )

@@ -6,11 +6,13 @@
                                              "block": [i, n] where it is in a block of drafted tokens
     and of each  "drew": [[place, v], ...], "charges": [[place, nats], ...]   in the step that led to it
 
-Contexts are written as the ids of their tokens; what their model has cached of them is not, and is computed again.
-Given the state that it came from, a state is written as what it adds to that one, so that a history of states is as
-long as what happened in it. Numbers are exact: integers as they are, floats by `float.hex`.
+Contexts are written as the ids of their tokens; what their model has cached of them is not, and is
+computed again. Given the state that it came from, a state is written as what it adds to that one,
+so that a history of states is as long as what happened in it. Numbers are exact: integers as they
+are, floats by `float.hex`.
 
-Law: a state that is read back has the same key and the same future (tests/machine/test_state_json.py).
+Law: a state that is read back has the same key and the same future
+(tests/machine/test_state_json.py).
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ from fkdsl.values.token_distributions import ChoiceOf, Continues, Mixture, Power
 from fkdsl.values.values import ContextRef, Record, Token
 
 SAFE = 1 << 53
-"""Integers from here on are written as text: JSON readers may round them, and Python refuses very long ones."""
+"""Integers from here on are written as text: JSON readers may round them, and Python refuses very
+long ones."""
 TAGGED: dict[str, type] = {
     c.__name__: c
     for c in (
@@ -50,13 +53,22 @@ TAGGED: dict[str, type] = {
 }
 
 
-def state_to_json(x: ProgramState, places: Places, base: ProgramState | None = None) -> dict[str, Any]:
-    """The state as dicts, lists, strings and numbers; where `base` is given, as what it adds to that state."""
+def state_to_json(
+    x: ProgramState, places: Places, base: ProgramState | None = None
+) -> dict[str, Any]:
+    """The state as dicts, lists, strings and numbers; where `base` is given, as what it adds to
+    that state."""
     found: dict[str, Any] = {}
     match x.status:
         case Status.RUNNING:
-            found["frames"] = [_write_frame(f, _item(base.frames, i) if base else None) for i, f in enumerate(x.frames)]
-            found["contexts"] = [_write_context(c, i, base.contexts if base else ()) for i, c in enumerate(x.contexts)]
+            found["frames"] = [
+                _write_frame(f, _item(base.frames, i) if base else None)
+                for i, f in enumerate(x.frames)
+            ]
+            found["contexts"] = [
+                _write_context(c, i, base.contexts if base else ())
+                for i, c in enumerate(x.contexts)
+            ]
         case Status.RETURNED:
             found["value"] = write_value(x.value)
         case Status.DEAD:
@@ -67,7 +79,9 @@ def state_to_json(x: ProgramState, places: Places, base: ProgramState | None = N
     if x.drawn:
         found["drew"] = [[places.write(d.place), write_value(d.value)] for d in x.drawn]
     if x.charges:
-        found["charges"] = [[places.write(c.place), log_weight_to_json(c.log_weight)] for c in x.charges]
+        found["charges"] = [
+            [places.write(c.place), log_weight_to_json(c.log_weight)] for c in x.charges
+        ]
     return found
 
 
@@ -78,23 +92,33 @@ def state_from_json(
     base: ProgramState | None = None,
 ) -> ProgramState:
     """The state again, over a model's engines; `base` as it was when the state was written."""
-    charges = tuple(Charge(places.read(p), log_weight_from_json(w)) for p, w in data.get("charges", ()))
+    charges = tuple(
+        Charge(places.read(p), log_weight_from_json(w)) for p, w in data.get("charges", ())
+    )
     drawn = tuple(Draw(places.read(p), read_value(v)) for p, v in data.get("drew", ()))
     if "value" in data:
-        return ProgramState(Status.RETURNED, value=read_value(data["value"]), charges=charges, drawn=drawn)
+        return ProgramState(
+            Status.RETURNED, value=read_value(data["value"]), charges=charges, drawn=drawn
+        )
     if "died" in data:
-        return ProgramState(Status.DEAD, died=places.read(data["died"]), charges=charges, drawn=drawn)
-    frames = tuple(_read_frame(f, _item(base.frames, i) if base else None) for i, f in enumerate(data["frames"]))
+        return ProgramState(
+            Status.DEAD, died=places.read(data["died"]), charges=charges, drawn=drawn
+        )
+    frames = tuple(
+        _read_frame(f, _item(base.frames, i) if base else None)
+        for i, f in enumerate(data["frames"])
+    )
     contexts = tuple(
-        _read_context(c, i, engines, base.contexts if base else ()) for i, c in enumerate(data["contexts"])
+        _read_context(c, i, engines, base.contexts if base else ())
+        for i, c in enumerate(data["contexts"])
     )
     block = _read_block(data["block"], contexts) if "block" in data else None
     return ProgramState(Status.RUNNING, frames, contexts, charges=charges, drawn=drawn, block=block)
 
 
 def _write_block(x: ProgramState) -> list[int] | None:
-    """[i, n]: the block of drafted tokens began n tokens before the end of context i. One that no context continues is
-    none that a draw could be in."""
+    """[i, n]: the block of drafted tokens began n tokens before the end of context i. One that no
+    context continues is none that a draw could be in."""
     if x.block is None:
         return None
     for i, c in enumerate(x.contexts):
@@ -113,7 +137,8 @@ def _read_block(data: list[int], contexts: tuple[ContextState, ...]) -> Block:
 
 
 def log_weight_to_json(nats: float) -> float | None:
-    """A log weight as a JSON number, which keeps all of a float64; -inf, a weight of zero, as null."""
+    """A log weight as a JSON number, which keeps all of a float64; -inf, a weight of zero, as
+    null."""
     return None if nats == -math.inf else float(nats)
 
 
@@ -129,13 +154,24 @@ def _item(items: tuple[Any, ...], i: int) -> Any:
 
 
 def _write_frame(f: Frame, base: Frame | None) -> dict[str, Any]:
-    """{"function", "pc", "target", "slots"}; where the base has a frame of the function there, what differs: {"pc",
-    "set"}."""
-    if base is None or (base.function, base.target, len(base.slots)) != (f.function, f.target, len(f.slots)):
-        return {"function": f.function, "pc": f.pc, "target": f.target, "slots": [write_value(v) for v in f.slots]}
+    """{"function", "pc", "target", "slots"}; where the base has a frame of the function there, what
+    differs: {"pc", "set"}."""
+    if base is None or (base.function, base.target, len(base.slots)) != (
+        f.function,
+        f.target,
+        len(f.slots),
+    ):
+        return {
+            "function": f.function,
+            "pc": f.pc,
+            "target": f.target,
+            "slots": [write_value(v) for v in f.slots],
+        }
     found: dict[str, Any] = {} if f.pc == base.pc else {"pc": f.pc}
     changed = {
-        str(i): _write_change(v, b) for i, (v, b) in enumerate(zip(f.slots, base.slots, strict=True)) if not same(v, b)
+        str(i): _write_change(v, b)
+        for i, (v, b) in enumerate(zip(f.slots, base.slots, strict=True))
+        if not same(v, b)
     }
     if changed:
         found["set"] = changed
@@ -144,7 +180,9 @@ def _write_frame(f: Frame, base: Frame | None) -> dict[str, Any]:
 
 def _read_frame(data: Mapping[str, Any], base: Frame | None) -> Frame:
     if "function" in data:
-        return Frame(data["function"], data["pc"], tuple(map(read_value, data["slots"])), data["target"])
+        return Frame(
+            data["function"], data["pc"], tuple(map(read_value, data["slots"])), data["target"]
+        )
     assert base is not None
     slots = list(base.slots)
     for i, change in data.get("set", {}).items():
@@ -153,10 +191,16 @@ def _read_frame(data: Mapping[str, Any], base: Frame | None) -> Frame:
 
 
 def _write_change(value: Any, base: Any) -> Any:
-    """A text or list that goes on from the old one as {"more": the rest}, anything else as itself."""
+    """A text or list that goes on from the old one as {"more": the rest}, anything else as
+    itself."""
     if isinstance(value, str) and isinstance(base, str) and base and value.startswith(base):
         return {"more": value[len(base) :]}
-    if isinstance(value, tuple) and isinstance(base, tuple) and base and same(value[: len(base)], base):
+    if (
+        isinstance(value, tuple)
+        and isinstance(base, tuple)
+        and base
+        and same(value[: len(base)], base)
+    ):
         return {"more": [write_value(v) for v in value[len(base) :]]}
     return write_value(value)
 
@@ -177,8 +221,8 @@ def same(a: Any, b: Any) -> bool:
 
 
 def _write_context(c: ContextState, i: int, before: tuple[ContextState, ...]) -> dict[str, Any]:
-    """{"model", "tokens", "start"}, or {"of", "keep", "add"}: the first `keep` tokens (all) of the base's context `of`
-    (the i-th), and the tokens added; of both {"done", "pending"}."""
+    """{"model", "tokens", "start"}, or {"of", "keep", "add"}: the first `keep` tokens (all) of the
+    base's context `of` (the i-th), and the tokens added; of both {"done", "pending"}."""
     of, keep = _nearest(c, i, before)
     if of is None:
         found: dict[str, Any] = {"model": c.model, "tokens": list(c.node.tokens), "start": c.start}
@@ -196,7 +240,8 @@ def _write_context(c: ContextState, i: int, before: tuple[ContextState, ...]) ->
 
 
 def _nearest(c: ContextState, i: int, before: tuple[ContextState, ...]) -> tuple[int | None, int]:
-    """The context of the base, beginning with the same prompt, that shares most of c's tokens, and how many."""
+    """The context of the base, beginning with the same prompt, that shares most of c's tokens, and
+    how many."""
     best, most = None, 0
     for j in sorted(range(len(before)), key=lambda j: j != i):
         b = before[j]
@@ -230,7 +275,10 @@ def _tokens_after(node: Context, keep: int) -> list[int]:
 
 
 def _read_context(
-    data: Mapping[str, Any], i: int, engines: Mapping[str, CachedTransformer], before: tuple[ContextState, ...]
+    data: Mapping[str, Any],
+    i: int,
+    engines: Mapping[str, CachedTransformer],
+    before: tuple[ContextState, ...],
 ) -> ContextState:
     done, pending = data.get("done", False), data.get("pending")
     if "tokens" in data:
@@ -238,7 +286,9 @@ def _read_context(
         tokens, start = data["tokens"], data["start"]
         _verify_ids(engine, tokens)
         skip = len(engine.model.vocabulary.raw(tokens[:start]))
-        return ContextState(data["model"], engine.extend(engine.root, tokens), start, skip, done, pending)
+        return ContextState(
+            data["model"], engine.extend(engine.root, tokens), start, skip, done, pending
+        )
     base = before[data.get("of", i)]
     node, keep = base.node, data.get("keep", base.node.length)
     while node.length > keep:
@@ -259,7 +309,8 @@ def _verify_ids(engine: CachedTransformer, ids: Sequence[int]) -> None:
 
 
 def write_value(value: Any) -> Any:
-    """A value that a program can hold between draws; a distribution held in a variable is one of them."""
+    """A value that a program can hold between draws; a distribution held in a variable is one of
+    them."""
     match value:
         case None | bool() | str():
             return value

@@ -1,1 +1,2 @@
-"""Layer 1: next-token distributions (table, transformers, ...) and the names by which users call them."""
+"""Layer 1: next-token distributions (table, transformers, ...) and the names by which users call
+them."""

@@ -1,4 +1,5 @@
-"""A model that fkdsl knows by a short name: its sources, tried in order, and its folder in the cache."""
+"""A model that fkdsl knows by a short name: its sources, tried in order, and its folder in the
+cache."""
 
 from __future__ import annotations
 
@@ -9,14 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fkdsl.base.errors import CallError, ModelUnavailable
-from fkdsl.models.cache import Manifest, Origin, find_damage, install, locked, model_folder, read_manifest
+from fkdsl.models.cache import (
+    Manifest,
+    Origin,
+    find_damage,
+    install,
+    locked,
+    model_folder,
+    read_manifest,
+)
 from fkdsl.models.progress import Progress, silent
 from fkdsl.models.reference import check_folder
 
 
 @dataclass(frozen=True)
 class Source:
-    """One place to have a model from. `fetch(content, scratch, progress)` fills `content`, or raises."""
+    """One place to have a model from. `fetch(content, scratch, progress)` fills `content`, or
+    raises."""
 
     kind: str
     label: str
@@ -38,14 +48,18 @@ class Alias:
         return model_folder(self.name)
 
     def cached(self) -> Manifest | None:
-        """The manifest of the cached model, if it is there (its files may be damaged all the same)."""
+        """The manifest of the cached model, if it is there (its files may be damaged all the
+        same)."""
         return read_manifest(self.folder)
 
-    def obtain(self, progress: Progress = silent, *, source: str | None = None, full: bool = False) -> Path:
+    def obtain(
+        self, progress: Progress = silent, *, source: str | None = None, full: bool = False
+    ) -> Path:
         """The folder of the model, whole: the cached one, else fetched.
 
-        A sound cached model is returned as it is, without a network; `full` checks its checksums first. `source` asks
-        for one source: a model cached from another is replaced. Raises ModelUnavailable saying all that was tried.
+        A sound cached model is returned as it is, without a network; `full` checks its checksums
+        first. `source` asks for one source: a model cached from another is replaced. Raises
+        ModelUnavailable saying all that was tried.
         """
         kinds = [s.kind for s in self.sources]
         if source is not None and source not in kinds:
@@ -68,14 +82,17 @@ class Alias:
         if self.folder.exists() and (damage := find_damage(self.folder, full=full)):
             tried.append(f"the cache ({self.folder}): {damage}")
         manifest = self.cached()
-        # The one it came from goes first, so that a repair does not change the weights if it can be helped.
+        # The one it came from goes first, so that a repair does not change the weights if it can be
+        # helped.
         before = manifest.origin.kind if manifest else None
         for candidate in sorted(self.sources, key=lambda s: s.kind != before):
             if source is not None and candidate.kind != source:
                 continue
             try:
                 self._check_space()
-                return install(self.name, self.licence, self._builder(candidate, progress), progress)
+                return install(
+                    self.name, self.licence, self._builder(candidate, progress), progress
+                )
             except CallError as error:
                 tried.append(f"{candidate.label}: {error.message}")
             except (OSError, ImportError, RuntimeError, ValueError, zipfile.BadZipFile) as error:

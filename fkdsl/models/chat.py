@@ -1,8 +1,9 @@
 """A chat by a tokenizer's own template, of which the template alone writes the marks.
 
-The texts of a chat are data: where one spells a mark (`<|im_end|>`), a character of the spelling is replaced by a
-stand-in while the template is rendered. Every mark in the rendering is then the template's own. The rendering is split
-at these, the characters are put back, and each part between two marks is encoded as text.
+The texts of a chat are data: where one spells a mark (`<|im_end|>`), a character of the spelling is
+replaced by a stand-in while the template is rendered. Every mark in the rendering is then the
+template's own. The rendering is split at these, the characters are put back, and each part between
+two marks is encoded as text.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ PRIVATE = range(0xE000, 0xF900)
 
 @dataclass(frozen=True)
 class Mark:
-    """A token that a template may write. pattern: what the tokenizer takes for it in a text, with the white space
-    about it that belongs to it."""
+    """A token that a template may write. pattern: what the tokenizer takes for it in a text, with
+    the white space about it that belongs to it."""
 
     id: int
     spelling: str
@@ -31,9 +32,12 @@ class Mark:
 
 
 def templated(tokenizer: Any, name: str, user: str, system: str, encode: PlainText) -> list[int]:
-    """The ids of a chat, ready for the answer, by a tokenizer's own template. CallError if it has none."""
+    """The ids of a chat, ready for the answer, by a tokenizer's own template. CallError if it has
+    none."""
     if not tokenizer.chat_template:
-        raise CallError(f"{name} has no chat template", "use prompt(...) with the model's own format")
+        raise CallError(
+            f"{name} has no chat template", "use prompt(...) with the model's own format"
+        )
     marks = marks_of(tokenizer)
     stand_ins = Hidden(marks, f"{tokenizer.chat_template}{user}{system}")
     turns = [{"role": "system", "content": stand_ins.hide(system)}] if system else []
@@ -42,7 +46,9 @@ def templated(tokenizer: Any, name: str, user: str, system: str, encode: PlainTe
     try:
         template = tokenizer.get_chat_template()
     except ValueError as error:
-        raise CallError(f"{name} has no chat template by default: {error}", "use prompt(...)") from None
+        raise CallError(
+            f"{name} has no chat template by default: {error}", "use prompt(...)"
+        ) from None
     rendered = render(template, {**given, "add_generation_prompt": True}, name)
     known = [mark.id for mark in marks]
     ids: list[int] = []
@@ -77,7 +83,8 @@ def split_at(rendered: str, marks: Iterable[Mark]) -> Iterator[tuple[str, Mark |
 
 
 class Hidden:
-    """Stand-ins for characters of texts that spell marks, or might together with what a template writes next to them.
+    """Stand-ins for characters of texts that spell marks, or might together with what a template
+    writes next to them.
 
     >>> hidden = Hidden([Mark(1, "<s>", "<s>")], "")
     >>> hidden.hide("a <s> b") == "a \ue000s> b", hidden.restore(hidden.hide("a <s> b"))
@@ -90,9 +97,12 @@ class Hidden:
         self._stand_ins: dict[str, str] = {}
 
     def hide(self, text: str) -> str:
-        """The text with a stand-in in every spelling of a mark, and at an end that a mark might grow from."""
+        """The text with a stand-in in every spelling of a mark, and at an end that a mark might
+        grow from."""
         characters = list(text)
-        found = {m.start() for s in self._spellings for m in re.finditer(f"(?={re.escape(s)})", text)}
+        found = {
+            m.start() for s in self._spellings for m in re.finditer(f"(?={re.escape(s)})", text)
+        }
         first, last = len(text) - len(text.lstrip()), len(text.rstrip())
         for spelling in self._spellings:
             for n in range(1, len(spelling)):

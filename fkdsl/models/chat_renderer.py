@@ -1,9 +1,10 @@
-"""Renders chat templates in a process of its own, so that a template from a stranger can take neither time nor memory.
+"""Renders chat templates in a process of its own, so that a template from a stranger can take
+neither time nor memory.
 
-Run as a program by fkdsl.models.chat_template: a request a line on stdin, {"template", "given", "seconds"}; an answer a
-line on stdout, {"text"} or {"error"}. It imports nothing of fkdsl. The environment is the one of transformers 5.24
-(`utils/chat_template_utils.py`): jinja's immutable sandbox, `tojson`, `strftime_now`, `raise_exception`,
-`{% generation %}`, `{% break %}`.
+Run as a program by fkdsl.models.chat_template: a request a line on stdin, {"template", "given",
+"seconds"}; an answer a line on stdout, {"text"} or {"error"}. It imports nothing of fkdsl. The
+environment is the one of transformers 5.24 (`utils/chat_template_utils.py`): jinja's immutable
+sandbox, `tojson`, `strftime_now`, `raise_exception`, `{% generation %}`, `{% break %}`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ MOST_BYTES = 1 << 30
 
 
 class Generation(jinja2.ext.Extension):
-    """`{% generation %}`, by which training marks what an assistant says; here its body is text like any other."""
+    """`{% generation %}`, by which training marks what an assistant says; here its body is text
+    like any other."""
 
     tags = {"generation"}
 
@@ -36,7 +38,8 @@ class Generation(jinja2.ext.Extension):
 
 
 class TemplateNamespace(jinja2.utils.Namespace):
-    """jinja's namespace without names that begin with an underscore, by which a template could leave its sandbox."""
+    """jinja's namespace without names that begin with an underscore, by which a template could
+    leave its sandbox."""
 
     def __init__(*args: Any, **kwargs: Any) -> None:
         attributes = dict(*args[1:], **kwargs)
@@ -69,10 +72,16 @@ def _raise(message: Any) -> None:
 
 
 def _to_json(
-    value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: Any = None,
+    separators: Any = None,
+    sort_keys: bool = False,
 ) -> str:
     # jinja's own filter escapes what HTML would read as markup.
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+    return json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    )
 
 
 @lru_cache(maxsize=8)
@@ -104,10 +113,13 @@ def rendered(template: str, given: dict[str, Any]) -> str:
 
 
 def limit(seconds: int | None) -> None:
-    """Bounds the memory of this process, and, if `seconds` is given, the processor time from now on."""
+    """Bounds the memory of this process, and, if `seconds` is given, the processor time from now
+    on."""
     try:
         import resource
-    except ImportError:  # Windows has no such bounds: there the caller's clock alone ends a template
+    except (
+        ImportError
+    ):  # Windows has no such bounds: there the caller's clock alone ends a template
         return
     if seconds is None:
         resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))

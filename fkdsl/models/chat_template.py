@@ -1,11 +1,13 @@
-"""Chat templates, rendered by a helper process that is bounded in time and memory (fkdsl.models.chat_renderer).
+"""Chat templates, rendered by a helper process that is bounded in time and memory
+(fkdsl.models.chat_renderer).
 
 >>> turns = [{"role": "user", "content": "hi"}]
 >>> render("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}", {"messages": turns}, "m")
 '<user>hi'
 
-A template comes with a model's files, and jinja's sandbox keeps it from the machine but bounds neither its loops nor
-its texts. The helper starts with the first chat, serves the following ones, and ends with this process.
+A template comes with a model's files, and jinja's sandbox keeps it from the machine but bounds
+neither its loops nor its texts. The helper starts with the first chat, serves the following ones,
+and ends with this process.
 """
 
 from __future__ import annotations
@@ -35,9 +37,11 @@ _WORKERS: list[subprocess.Popen[str]] = []
 
 
 def render(template: str, given: Mapping[str, Any], name: str) -> str:
-    """The text of a template with these variables, which must be JSON. name: of the model, for errors.
+    """The text of a template with these variables, which must be JSON. name: of the model, for
+    errors.
 
-    Raises CallError for a template that fails, that writes too much, or that takes too long or too much memory.
+    Raises CallError for a template that fails, that writes too much, or that takes too long or too
+    much memory.
     """
     return _rendered(template, json.dumps(given), name)
 

@@ -21,7 +21,8 @@ FORMAT = 1
 
 
 def remembered(key: Mapping[str, Any]) -> str:
-    """What `remember` was told of a key on this machine; "" if nothing, or nothing that can be read."""
+    """What `remember` was told of a key on this machine; "" if nothing, or nothing that can be
+    read."""
     try:
         said = json.loads(_file(key).read_text("utf-8"))
         return str(said["found"]) if said["key"] == dict(key) else ""
@@ -30,11 +31,14 @@ def remembered(key: Mapping[str, Any]) -> str:
 
 
 def remember(key: Mapping[str, Any], found: str) -> None:
-    """Writes what a check found; where the cache folder cannot be written, the next load checks again."""
+    """Writes what a check found; where the cache folder cannot be written, the next load checks
+    again."""
     path = _file(key)
     try:
         make_private(path.parent)
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=path.parent, delete=False
+        ) as file:
             json.dump({"key": dict(key), "found": found}, file)
         os.replace(file.name, path)
     except OSError:

@@ -1,11 +1,12 @@
-"""Whether a model's cached rows are the library's uncached ones, tried on a few tokens when the model is loaded.
+"""Whether a model's cached rows are the library's uncached ones, tried on a few tokens when the
+model is loaded.
 
     law = reference_rows(module, 512)           # before the module's weights are packed
     error = cache_error(model, law, "float32")  # "" or what is wrong, in words
 
-A renamed argument that a module swallows, positions off by one, or padding that is seen show here, before any answer
-rests on them. It takes some eight forwards of a few tokens, so what came out is remembered
-(fkdsl.models.check_memory) by family, versions, precision and device.
+A renamed argument that a module swallows, positions off by one, or padding that is seen show here,
+before any answer rests on them. It takes some eight forwards of a few tokens, so what came out is
+remembered (fkdsl.models.check_memory) by family, versions, precision and device.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ ALLOWED = {
     "bfloat16": (1e-2, 0.1),
     "float16": (1e-2, 0.1),
 }
-"""For each precision the total variation that rounding may make: so much, and that part of what the context makes."""
+"""For each precision the total variation that rounding may make: so much, and that part of what the
+context makes."""
 
 
 FEWEST = 4
@@ -39,7 +41,8 @@ FEWEST = 4
 
 
 def probes(vocabulary: int, longest: int | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Two texts with a common beginning of half their length, other tokens behind it, and the same last one."""
+    """Two texts with a common beginning of half their length, other tokens behind it, and the same
+    last one."""
     n = min(8, longest or 8)
     ids = [(7919 * k + 3) % vocabulary for k in range(2 * n)]
     shared = ids[: n // 2]
@@ -81,10 +84,12 @@ def cache_error(model: LanguageModel, law: Law, precision: str) -> str:
 def _asked(
     model: LanguageModel, one: tuple[int, ...], two: tuple[int, ...]
 ) -> list[tuple[tuple[int, ...], int, NDArray[Any]]]:
-    """(a text, a position, the model's row after it) for every position that a run with forks asks about."""
+    """(a text, a position, the model's row after it) for every position that a run with forks asks
+    about."""
     n, shared = len(one), len(one) // 2
     rows: list[tuple[tuple[int, ...], int, NDArray[Any]]] = []
-    # The common beginning once; then both texts from it in one batch, and the first anew, which pads the others.
+    # The common beginning once; then both texts from it in one batch, and the first anew, which
+    # pads the others.
     (begun,) = model.forward([ForwardRow(None, one[:shared], (shared - 1,))])
     rows.append((one, shared - 1, begun.log_probs[0]))
     past = Past(begun.segment, shared)
@@ -99,7 +104,10 @@ def _asked(
         stop = answer.segment.length
         tokens = text[shared + stop :]
         last.append(ForwardRow(Past(answer.segment, stop), tokens, (len(tokens) - 1,)))
-    rows += [(text, n - 1, a.log_probs[0]) for text, a in zip((one, two), model.forward(last), strict=True)]
+    rows += [
+        (text, n - 1, a.log_probs[0])
+        for text, a in zip((one, two), model.forward(last), strict=True)
+    ]
     if begun.segment.sliceable and shared > 1:
         (cut,) = model.forward([ForwardRow(Past(begun.segment, 1), one[1:], (n - 2,))])
         rows.append((one, n - 1, cut.log_probs[0]))
@@ -108,4 +116,6 @@ def _asked(
 
 def _distance(log_p: NDArray[Any], log_q: NDArray[Any]) -> float:
     """The total variation between two rows of log-probabilities."""
-    return float(0.5 * np.abs(np.exp(log_p.astype(np.float64)) - np.exp(log_q.astype(np.float64))).sum())
+    return float(
+        0.5 * np.abs(np.exp(log_p.astype(np.float64)) - np.exp(log_q.astype(np.float64))).sum()
+    )

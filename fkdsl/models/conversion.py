@@ -1,4 +1,5 @@
-"""A gguf file made into a folder of safetensors and tokenizer files, once, so that later loads are quick.
+"""A gguf file made into a folder of safetensors and tokenizer files, once, so that later loads are
+quick.
 
 torch and transformers are imported inside.
 """
@@ -13,11 +14,12 @@ from fkdsl.models.progress import Progress
 
 
 def convert_gguf(gguf: Path, content: Path, progress: Progress) -> None:
-    """Writes config.json, model.safetensors in float32, and the tokenizer with its chat template into `content`.
+    """Writes config.json, model.safetensors in float32, and the tokenizer with its chat template
+    into `content`.
 
-    float32, though it is the largest: a de-quantised value is scale * level + offset with the scale and offset in
-    float16, a product of more bits than float16 (41 % of SmolLM2's values change) or bfloat16 (79 %) can hold. The
-    cached model is then exactly the one in the gguf file.
+    float32, though it is the largest: a de-quantised value is scale * level + offset with the scale
+    and offset in float16, a product of more bits than float16 (41 % of SmolLM2's values change) or
+    bfloat16 (79 %) can hold. The cached model is then exactly the one in the gguf file.
     """
     with progress(f"converting {gguf.name}, once", None):
         _convert(gguf, content)
@@ -31,8 +33,11 @@ def _convert(gguf: Path, content: Path) -> None:
         tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
         if not tokenizer.chat_template:
             raise ModelUnavailable(f"{gguf.name} has no chat template")
-        model = AutoModelForCausalLM.from_pretrained(str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32)
-        # What remains of the quantisation makes save_pretrained refuse a model that is by now plain float32.
+        model = AutoModelForCausalLM.from_pretrained(
+            str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32
+        )
+        # What remains of the quantisation makes save_pretrained refuse a model that is by now plain
+        # float32.
         for owner, name in ((model, "hf_quantizer"), (model.config, "quantization_config")):
             if hasattr(owner, name):
                 delattr(owner, name)

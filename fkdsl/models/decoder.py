@@ -1,8 +1,10 @@
-"""A decoder of the Llama family, written out: what a decoding step costs beyond its weights is kept small.
+"""A decoder of the Llama family, written out: what a decoding step costs beyond its weights is kept
+small.
 
-Llama, Mistral, Qwen2 and Qwen3 share it: RMS norms, rotary positions, grouped queries, a gated MLP. All rows' tokens
-go flat through the linear maps, packed once; each layer writes its keys and values to the pool and attends to a gather
-of each row's slots. The reference is the library's own module (fkdsl.models.huggingface); a test holds both together.
+Llama, Mistral, Qwen2 and Qwen3 share it: RMS norms, rotary positions, grouped queries, a gated MLP.
+All rows' tokens go flat through the linear maps, packed once; each layer writes its keys and values
+to the pool and attends to a gather of each row's slots. The reference is the library's own module
+(fkdsl.models.huggingface); a test holds both together.
 """
 
 from __future__ import annotations
@@ -26,11 +28,13 @@ FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 ROTARY = ("default", "linear", "llama3", "yarn")
 """Kinds of rotary positions whose frequencies do not depend on the length."""
 LONG = 256
-"""Tokens of a context from which on a CPU attends quicker, in bfloat16, with every query head on its own."""
+"""Tokens of a context from which on a CPU attends quicker, in bfloat16, with every query head on
+its own."""
 
 EVEN = 16
-"""Rows of a linear map beyond which they are filled up to a multiple of four: a CPU makes its kernels for each number
-of rows anew, which takes it 5 to 15 ms at SmolLM2's size, and what four rows cannot share it does slowly."""
+"""Rows of a linear map beyond which they are filled up to a multiple of four: a CPU makes its
+kernels for each number of rows anew, which takes it 5 to 15 ms at SmolLM2's size, and what four
+rows cannot share it does slowly."""
 
 
 def short(n: int) -> int:
@@ -55,7 +59,8 @@ def fits(config: Any) -> bool:
 
 @dataclass(frozen=True)
 class Layer:
-    """One block. qkv: queries, keys and values in one map. q_norm, k_norm: of each head, None where there is none."""
+    """One block. qkv: queries, keys and values in one map. q_norm, k_norm: of each head, None where
+    there is none."""
 
     norm: Tensor
     qkv: Linear
@@ -72,9 +77,9 @@ class Layer:
 class Queries:
     """Which of a batch's new tokens ask, row after row: what the others leave is keys and values.
 
-    at: (m,) where they are in the flat order, None for all. mask: (rows, 1, most, longest) to be added to the scores,
-    None where nothing is to be hidden. places: (rows, most) which of the m each row's are, padded, None where each row
-    has one; flat: where the m are in (rows x most).
+    at: (m,) where they are in the flat order, None for all. mask: (rows, 1, most, longest) to be
+    added to the scores, None where nothing is to be hidden. places: (rows, most) which of the m
+    each row's are, padded, None where each row has one; flat: where the m are in (rows x most).
     """
 
     at: Tensor | None
@@ -87,9 +92,9 @@ class Queries:
 class Batch:
     """What a forward needs of its rows, flat: tokens of all rows one after the other.
 
-    ids, slots: (n,). turns: (n, 1, width / 2) by which each turns. index: (rows x longest,) the slots of each row's
-    context, padded. positions: (n,) of the tokens in their contexts. lengths: (rows,) new tokens of each. all: every
-    new token asks.
+    ids, slots: (n,). turns: (n, 1, width / 2) by which each turns. index: (rows x longest,) the
+    slots of each row's context, padded. positions: (n,) of the tokens in their contexts. lengths:
+    (rows,) new tokens of each. all: every new token asks.
     """
 
     ids: Tensor
@@ -108,8 +113,8 @@ class Batch:
 
 @dataclass(frozen=True)
 class Shape:
-    """frequencies: (width / 2,) radians a position, by which each pair of coordinates turns; scaling: what the turned
-    are multiplied by."""
+    """frequencies: (width / 2,) radians a position, by which each pair of coordinates turns;
+    scaling: what the turned are multiplied by."""
 
     layers: int
     heads: int
@@ -141,7 +146,8 @@ class Packing:
         self.weights, self.width, self.precision = weights, width, precision
 
     def map(self, *names: str) -> Linear:
-        """One or more projections as one map; queries and keys with every head's coordinates in pairs."""
+        """One or more projections as one map; queries and keys with every head's coordinates in
+        pairs."""
         found = [self._interleaved(name) for name in names]
         biases = [b for _, b in found if b is not None]
         bias = torch.cat(biases) if biases else None
@@ -169,13 +175,14 @@ class Packing:
         )
 
     def _pairs(self) -> Tensor:
-        """(width,) coordinates i and i + width/2, which turn together, side by side: each pair is a complex number."""
+        """(width,) coordinates i and i + width/2, which turn together, side by side: each pair is a
+        complex number."""
         half = self.width // 2
         return torch.arange(self.width).view(2, half).t().reshape(-1)
 
     def _interleaved(self, name: str) -> tuple[Tensor, Tensor | None]:
-        """A projection's weight and bias; of queries and keys with every head's coordinates in pairs, by which scores
-        do not change."""
+        """A projection's weight and bias; of queries and keys with every head's coordinates in
+        pairs, by which scores do not change."""
         weight, bias = self.weights[f"{name}.weight"].detach(), self.weights.get(f"{name}.bias")
         if not name.endswith(("q_proj", "k_proj")):
             return weight, bias
@@ -185,11 +192,17 @@ class Packing:
 
 
 class Decoder:
-    """weights: by the names that transformers gives them; packed. precision: a dtype's name, or "int8"."""
+    """weights: by the names that transformers gives them; packed. precision: a dtype's name, or
+    "int8"."""
 
     def __init__(self, shape: Shape, weights: Mapping[str, Tensor], precision: str) -> None:
         self.shape, self.precision = shape, precision
-        self.heads, self.kv_heads, self.width, self.eps = shape.heads, shape.kv_heads, shape.width, shape.eps
+        self.heads, self.kv_heads, self.width, self.eps = (
+            shape.heads,
+            shape.kv_heads,
+            shape.width,
+            shape.eps,
+        )
         packing = Packing(weights, shape.width, precision)
         self.embedding = weights["model.embed_tokens.weight"].detach().clone()
         self.norm = weights["model.norm.weight"].detach().clone()
@@ -202,7 +215,9 @@ class Decoder:
 
     def pool_of(self, layers: int) -> KVPool:
         """An empty pool, a plane for each of so many layers."""
-        return KVPool([(2 * self.kv_heads, self.width)] * layers, self.embedding.dtype, self.embedding.device)
+        return KVPool(
+            [(2 * self.kv_heads, self.width)] * layers, self.embedding.dtype, self.embedding.device
+        )
 
     def _cost(self, weights: Mapping[str, Tensor], head: str) -> Cost:
         """What a forward takes, by the weights' shapes."""
@@ -210,7 +225,13 @@ class Decoder:
         of_head = weights[f"{head}.weight"].numel()
         size = 1 if self.precision == "int8" else self.embedding.element_size()
         slot = 2 * self.kv_heads * self.width * self.shape.layers * self.embedding.element_size()
-        return Cost(maps, of_head, self.heads * self.width * self.shape.layers, float((maps + of_head) * size), slot)
+        return Cost(
+            maps,
+            of_head,
+            self.heads * self.width * self.shape.layers,
+            float((maps + of_head) * size),
+            slot,
+        )
 
     @classmethod
     def of_module(cls, module: Any, precision: str) -> Decoder:
@@ -237,11 +258,15 @@ class Decoder:
     def forward(self, rows: Sequence[ForwardRow]) -> tuple[Tensor, list[KVSegment]]:
         """(logits of all wanted positions, row after row: (n, V)), and each row's segment."""
         tokens = sum(len(row.tokens) for row in rows)
-        filler = [ForwardRow(rows[-1].past, rows[-1].tokens[:1], ())] * short(tokens) if rows else []
+        filler = (
+            [ForwardRow(rows[-1].past, rows[-1].tokens[:1], ())] * short(tokens) if rows else []
+        )
         batch, segments = self.batch([*rows, *filler], self.pool)
         x = self.through(self.layers, self.pool, batch)
         starts = np.cumsum(batch.lengths) - batch.lengths
-        wanted = [int(start) + w for start, row in zip(starts, rows, strict=False) for w in row.wanted]
+        wanted = [
+            int(start) + w for start, row in zip(starts, rows, strict=False) for w in row.wanted
+        ]
         n = len(wanted)
         if n < len(x):
             wanted += wanted[-1:] * short(n)
@@ -260,12 +285,14 @@ class Decoder:
         return self.head(rms_norm(x, self.norm.shape, self.norm, self.eps))
 
     def batch(self, rows: Sequence[ForwardRow], pool: KVPool) -> tuple[Batch, list[KVSegment]]:
-        """The rows with slots of a pool taken for their new tokens, and each row's segment of these."""
+        """The rows with slots of a pool taken for their new tokens, and each row's segment of
+        these."""
         lengths = np.array([len(row.tokens) for row in rows])
         slots = pool.take(int(lengths.sum()))
         ends = np.cumsum(lengths)
         segments = [
-            KVSegment(pool, row.past, slots[end - n : end]) for row, n, end in zip(rows, lengths, ends, strict=True)
+            KVSegment(pool, row.past, slots[end - n : end])
+            for row, n, end in zip(rows, lengths, ends, strict=True)
         ]
         tables = [segment.table for segment in segments]
         longest = max(map(len, tables))
@@ -273,7 +300,9 @@ class Decoder:
         for i, table in enumerate(tables):
             index[i, : len(table)] = table
         pasts = np.array([len(table_of(row.past)) for row in rows])
-        positions = np.concatenate([np.arange(p, p + n) for p, n in zip(pasts, lengths, strict=True)])
+        positions = np.concatenate(
+            [np.arange(p, p + n) for p, n in zip(pasts, lengths, strict=True)]
+        )
         while positions.max() >= len(self._turns):
             self._turns = self._turns_to(2 * len(self._turns))
         batch = Batch(
@@ -289,16 +318,23 @@ class Decoder:
         return batch, segments
 
     def queries(self, batch: Batch, asked: Sequence[Sequence[int]]) -> Queries:
-        """Those of a batch of which each row's new tokens with the indices `asked`, ascending, ask."""
+        """Those of a batch of which each row's new tokens with the indices `asked`, ascending,
+        ask."""
         counts = np.array([len(a) for a in asked])
         if counts.sum() == len(batch.ids):
             return batch.all
         starts = np.cumsum(batch.lengths) - batch.lengths
-        at = np.concatenate([start + np.array(a, dtype=np.int64) for start, a in zip(starts, asked, strict=True)])
+        at = np.concatenate(
+            [start + np.array(a, dtype=np.int64) for start, a in zip(starts, asked, strict=True)]
+        )
         return self._queries(batch.positions[at], counts, batch.longest, self._put(at))
 
     def _queries(
-        self, positions: NDArray[np.int64], counts: NDArray[np.int64], longest: int, at: Tensor | None
+        self,
+        positions: NDArray[np.int64],
+        counts: NDArray[np.int64],
+        longest: int,
+        at: Tensor | None,
     ) -> Queries:
         """positions: (m,) of those that ask, counts: (rows,) how many of each row."""
         most = int(counts.max())
@@ -313,11 +349,16 @@ class Decoder:
         if places is not None or (last + 1 != longest).any():
             # A token sees those up to its own position; what pads a row comes after all of its own.
             seen = np.arange(longest) <= last[:, :, None]
-            mask = self._put(np.where(seen, np.float32(0), np.float32(-np.inf)))[:, None].to(self.embedding.dtype)
+            mask = self._put(np.where(seen, np.float32(0), np.float32(-np.inf)))[:, None].to(
+                self.embedding.dtype
+            )
         return Queries(at, mask, places, flat)
 
-    def block(self, layer: Layer, plane: Tensor, batch: Batch, queries: Queries, x: Tensor) -> Tensor:
-        """(m, d) what a layer makes of those that ask; keys and values of all, x (n, d), are written to its plane."""
+    def block(
+        self, layer: Layer, plane: Tensor, batch: Batch, queries: Queries, x: Tensor
+    ) -> Tensor:
+        """(m, d) what a layer makes of those that ask; keys and values of all, x (n, d), are
+        written to its plane."""
         H, K, W = self.heads, self.kv_heads, self.width
         qkv = layer.qkv(rms_norm(x, layer.norm.shape, layer.norm, self.eps)).view(-1, H + 2 * K, W)
         q, k = qkv[:, :H], qkv[:, H : H + K]
@@ -334,25 +375,33 @@ class Decoder:
             q, x = q[queries.at], x[queries.at]
             if not len(x):
                 return x
-        context = plane.index_select(0, batch.index).view(batch.rows, batch.longest, 2 * K, W).transpose(1, 2)
+        context = (
+            plane.index_select(0, batch.index)
+            .view(batch.rows, batch.longest, 2 * K, W)
+            .transpose(1, 2)
+        )
         y = self._attend(q, context[:, :K], context[:, K:], queries)
         x = layer.out.plus(y, x)
         h = rms_norm(x, layer.mlp_norm.shape, layer.mlp_norm, self.eps)
         return layer.down.plus(layer.up.times(h, layer.gate.swish(h)), x)
 
     def _attend(self, q: Tensor, keys: Tensor, values: Tensor, queries: Queries) -> Tensor:
-        """(m, heads x width). q: (m, heads, width); keys, values: (rows, kv heads, longest, width)."""
+        """(m, heads x width). q: (m, heads, width); keys, values: (rows, kv heads, longest,
+        width)."""
         H, K, W = self.heads, self.kv_heads, self.width
         mask = queries.mask
         if queries.places is None:
-            # One query a row: those that share a head's keys are its sequence, so no key is repeated. torch's own way
-            # for them is quicker on a CPU in bfloat16 where contexts are long, by some 20 %, and slower elsewhere.
+            # One query a row: those that share a head's keys are its sequence, so no key is
+            # repeated. torch's own way for them is quicker on a CPU in bfloat16 where contexts are
+            # long, by some 20 %, and slower elsewhere.
             apart = q.dtype == torch.bfloat16 and q.device.type == "cpu" and keys.shape[2] > LONG
             q = q.reshape(len(q), H, 1, W) if apart else q.reshape(len(q), K, H // K, W)
             y = scaled_dot_product_attention(q, keys, values, mask, enable_gqa=apart and H != K)
             return y.reshape(len(q), H * W)
         assert queries.flat is not None
-        y = scaled_dot_product_attention(q[queries.places].transpose(1, 2), keys, values, mask, enable_gqa=H != K)
+        y = scaled_dot_product_attention(
+            q[queries.places].transpose(1, 2), keys, values, mask, enable_gqa=H != K
+        )
         return y.transpose(1, 2).reshape(-1, H * W)[queries.flat]
 
     def _put(self, array: Any) -> Tensor:

@@ -1,8 +1,9 @@
-"""A decoder of the Llama family as a LanguageModel: from a transformers module, or straight from files.
+"""A decoder of the Llama family as a LanguageModel: from a transformers module, or straight from
+files.
 
-Straight from files neither transformers nor a module is needed, which halves the time to a first token. That way is
-taken for folders that fkdsl has written itself (the cache of `smollm2`), whose form is known; a test holds both ways
-to the same tokens and the same rows.
+Straight from files neither transformers nor a module is needed, which halves the time to a first
+token. That way is taken for folders that fkdsl has written itself (the cache of `smollm2`), whose
+form is known; a test holds both ways to the same tokens and the same rows.
 """
 
 from __future__ import annotations
@@ -50,8 +51,11 @@ class DecoderModel(TokenizedModel):
             return answered(logits, rows, segments)
 
 
-def decoder_from_files(folder: Path, precision: str, dtype: torch.dtype, name: str) -> DecoderModel | None:
-    """The model of a folder that fkdsl has written, on the CPU; None if it is of another form than is read here."""
+def decoder_from_files(
+    folder: Path, precision: str, dtype: torch.dtype, name: str
+) -> DecoderModel | None:
+    """The model of a folder that fkdsl has written, on the CPU; None if it is of another form than
+    is read here."""
     config = SimpleNamespace(**_json(folder / "config.json"))
     rotary = getattr(config, "rope_parameters", None) or {}
     weights_file = folder / "model.safetensors"
@@ -63,7 +67,9 @@ def decoder_from_files(folder: Path, precision: str, dtype: torch.dtype, name: s
     weights = {key: tensor.to(dtype) for key, tensor in load_file(weights_file).items()}
     heads = config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // heads
-    frequencies = 1.0 / rotary["rope_theta"] ** (torch.arange(0, width, 2, dtype=torch.float) / width)
+    frequencies = 1.0 / rotary["rope_theta"] ** (
+        torch.arange(0, width, 2, dtype=torch.float) / width
+    )
     shape = Shape.of(config, frequencies, 1.0)
     size = weights["model.embed_tokens.weight"].shape[0]
     parameters = sum(t.numel() for t in weights.values())
@@ -71,7 +77,11 @@ def decoder_from_files(folder: Path, precision: str, dtype: torch.dtype, name: s
     decoder = Decoder(shape, weights, precision)
     backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
     settings = _json(folder / "tokenizer_config.json")
-    ends = {i for source in (_json(folder / "generation_config.json"), vars(config)) for i in _ids(source)}
+    ends = {
+        i
+        for source in (_json(folder / "generation_config.json"), vars(config))
+        for i in _ids(source)
+    }
     if (eos := backend.token_to_id(str(settings.get("eos_token")))) is not None:
         ends.add(eos)
     plain, framed = (backend.encode("a", add_special_tokens=flag).ids for flag in (False, True))
@@ -105,7 +115,11 @@ class _Tokenizer:
     def __init__(self, backend: Any, settings: dict[str, Any]) -> None:
         self.backend_tokenizer = backend
         self.added_tokens_decoder = backend.get_added_tokens_decoder()
-        named = [backend.token_to_id(v) for k, v in settings.items() if k.endswith("_token") and isinstance(v, str)]
+        named = [
+            backend.token_to_id(v)
+            for k, v in settings.items()
+            if k.endswith("_token") and isinstance(v, str)
+        ]
         self.all_special_ids = [i for i in named if i is not None]
 
     def __len__(self) -> int:
@@ -123,7 +137,9 @@ def _chat(folder: Path, name: str, encode: PlainText) -> Any:
     def tokenizer() -> Any:
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False
+        )
 
     return lambda user, system: templated(tokenizer(), name, user, system, encode)
 

@@ -12,7 +12,8 @@ SAMPLED = 256
 
 
 def digest_of(weights: Mapping[str, Tensor]) -> str:
-    """A digest of tensors' names, shapes and SAMPLED evenly spaced values of each: other weights have another one."""
+    """A digest of tensors' names, shapes and SAMPLED evenly spaced values of each: other weights
+    have another one."""
     digest = blake2b(digest_size=16)
     for name in sorted(weights):
         flat = weights[name].detach().reshape(-1)

@@ -1,6 +1,8 @@
-"""Models on the Hugging Face hub: found in its own cache first, else fetched, safetensors only, with short time limits.
+"""Models on the Hugging Face hub: found in its own cache first, else fetched, safetensors only,
+with short time limits.
 
-`huggingface_hub` is imported only inside these functions. Nothing downloaded is run; pickled weights are never fetched.
+`huggingface_hub` is imported only inside these functions. Nothing downloaded is run; pickled
+weights are never fetched.
 """
 
 from __future__ import annotations
@@ -45,14 +47,19 @@ class HubModel:
 
 
 def wanted_files(names: Sequence[str]) -> list[str]:
-    """The files of a hub repository that a model needs: configuration, safetensors weights, tokenizer, its page."""
+    """The files of a hub repository that a model needs: configuration, safetensors weights,
+    tokenizer, its page."""
     return [n for n in names if _WANTED.fullmatch(n)]
 
 
 @contextmanager
 def quiet_hub() -> Iterator[None]:
     """Within it the hub's library draws no bars and logs nothing below an error."""
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from huggingface_hub.utils import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
 
     logger = logging.getLogger("huggingface_hub")
     level, bars = logger.level, not are_progress_bars_disabled()
@@ -73,7 +80,8 @@ def find_cached(reference: HubReference) -> Path | None:
     with quiet_hub():
         try:
             folder = Path(
-                # Asked for all files, the library would miss those that fkdsl never fetches: check_folder sees to them.
+                # Asked for all files, the library would miss those that fkdsl never fetches:
+                # check_folder sees to them.
                 snapshot_download(
                     reference.repo,
                     revision=reference.revision or None,
@@ -90,7 +98,8 @@ def find_cached(reference: HubReference) -> Path | None:
 def fetch(reference: HubReference, progress: Progress = silent) -> Path:
     """The snapshot folder of a model, from the cache or else from the hub.
 
-    Raises ModelUnavailable with the reason (no network, no such model, gated), CallError if it may not be loaded.
+    Raises ModelUnavailable with the reason (no network, no such model, gated), CallError if it may
+    not be loaded.
     """
     folder = find_cached(reference) or _download(reference, progress)
     verify_blobs(folder, reference.repo, progress)
@@ -98,10 +107,11 @@ def fetch(reference: HubReference, progress: Progress = silent) -> Path:
 
 
 def verify_blobs(folder: Path, repo: str, progress: Progress = silent) -> None:
-    """Raises CallError for a file of a snapshot whose bytes are not those that the hub has under its name.
+    """Raises CallError for a file of a snapshot whose bytes are not those that the hub has under
+    its name.
 
-    The hub's cache names a file by the sha256 of its bytes, or, a small one, by git's sha1. A file is read once, and
-    again when its size or its time has changed.
+    The hub's cache names a file by the sha256 of its bytes, or, a small one, by git's sha1. A file
+    is read once, and again when its size or its time has changed.
     """
     for path in sorted(folder.iterdir()):
         if not path.is_symlink() or not path.is_file():
@@ -137,7 +147,10 @@ def _download(reference: HubReference, progress: Progress) -> Path:
             # One question without retries first: it fails fast, and tells names and sizes.
             with progress(f"asking the hub for {reference.repo}", None):
                 info = HfApi().model_info(
-                    reference.repo, revision=reference.revision or None, timeout=TIMEOUT, files_metadata=True
+                    reference.repo,
+                    revision=reference.revision or None,
+                    timeout=TIMEOUT,
+                    files_metadata=True,
                 )
         except Exception as error:
             raise ModelUnavailable(_reason(error)) from error
@@ -151,11 +164,17 @@ def _download(reference: HubReference, progress: Progress) -> Path:
         Path(HF_HUB_CACHE).mkdir(parents=True, exist_ok=True)
         total = sum(sizes[n] for n in names)
         blobs = Path(HF_HUB_CACHE) / f"models--{reference.repo.replace('/', '--')}"
-        with progress(f"fetching {reference.repo}", total) as meter, watch_growth(blobs, meter, most=total):
+        with (
+            progress(f"fetching {reference.repo}", total) as meter,
+            watch_growth(blobs, meter, most=total),
+        ):
             try:
-                # By its name, not by the commit just seen: the library then notes the name for later runs offline.
+                # By its name, not by the commit just seen: the library then notes the name for
+                # later runs offline.
                 folder = Path(
-                    snapshot_download(reference.repo, revision=reference.revision or None, allow_patterns=names)
+                    snapshot_download(
+                        reference.repo, revision=reference.revision or None, allow_patterns=names
+                    )
                 )
             except Exception as error:
                 raise ModelUnavailable(_reason(error)) from error
@@ -196,9 +215,18 @@ def cached_models() -> list[HubModel]:
     for repo in sorted(repos, key=lambda r: r.repo_id):
         for revision in repo.revisions:
             names = {f.file_name for f in revision.files}
-            if repo.repo_type == "model" and "config.json" in names and any(n.endswith(".safetensors") for n in names):
+            if (
+                repo.repo_type == "model"
+                and "config.json" in names
+                and any(n.endswith(".safetensors") for n in names)
+            ):
                 found.append(
-                    HubModel(repo.repo_id, revision.commit_hash, revision.snapshot_path, revision.size_on_disk)
+                    HubModel(
+                        repo.repo_id,
+                        revision.commit_hash,
+                        revision.snapshot_path,
+                        revision.size_on_disk,
+                    )
                 )
     return found
 

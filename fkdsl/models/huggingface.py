@@ -1,9 +1,11 @@
 """Causal language models of transformers as LanguageModels: any family of AutoModelForCausalLM.
 
-Attention families are batched with pasts padded on the left and new tokens on the right; caches of other kinds
-(recurrent, hybrid) are batched by equal lengths. Weights are safetensors or gguf only, and no remote code runs.
+Attention families are batched with pasts padded on the left and new tokens on the right; caches of
+other kinds (recurrent, hybrid) are batched by equal lengths. Weights are safetensors or gguf only,
+and no remote code runs.
 
-Decoders of the Llama family go by fkdsl.models.decoder_model instead; what is here is its reference.
+Decoders of the Llama family go by fkdsl.models.decoder_model instead; what is here is its
+reference.
 """
 
 from __future__ import annotations
@@ -27,8 +29,8 @@ from fkdsl.models.tokenized import Texts, TokenizedModel, normalised
 
 
 class HuggingFaceModel(TokenizedModel):
-    """A LanguageModel over a transformers module of any family. precision: pack its linear maps for that (a key of
-    loading.DTYPES), in place; None leaves the module as it is."""
+    """A LanguageModel over a transformers module of any family. precision: pack its linear maps for
+    that (a key of loading.DTYPES), in place; None leaves the module as it is."""
 
     def __init__(self, module: Any, texts: Texts, precision: str | None = None) -> None:
         super().__init__(texts)
@@ -53,16 +55,25 @@ class HuggingFaceModel(TokenizedModel):
         """One batch of attention rows, or one for each pair of lengths of other caches."""
         return [answer for answer, _ in self.read(rows)]
 
-    def read(self, rows: Sequence[ForwardRow], hidden: bool = False) -> list[tuple[Answer, torch.Tensor | None]]:
-        """The answers of `forward`, and where asked for the last hidden states of each row, (len(tokens), width)."""
+    def read(
+        self, rows: Sequence[ForwardRow], hidden: bool = False
+    ) -> list[tuple[Answer, torch.Tensor | None]]:
+        """The answers of `forward`, and where asked for the last hidden states of each row,
+        (len(tokens), width)."""
         if any(not row.tokens for row in rows):
             raise InternalError("this model has no distribution after no token")
         with torch.inference_mode():
-            return self._attention(rows, hidden) if self.plain_attention else self._recurrent(rows, hidden)
+            return (
+                self._attention(rows, hidden)
+                if self.plain_attention
+                else self._recurrent(rows, hidden)
+            )
 
     # ----------------------------------------------------------------- forward
 
-    def _attention(self, rows: Sequence[ForwardRow], hidden: bool) -> list[tuple[Answer, torch.Tensor | None]]:
+    def _attention(
+        self, rows: Sequence[ForwardRow], hidden: bool
+    ) -> list[tuple[Answer, torch.Tensor | None]]:
         cache, longest = assemble([row.past for row in rows], self._layout, self._pool)
         lengths = [len(row.tokens) for row in rows]
         pasts = [len(table_of(row.past)) for row in rows]
@@ -72,8 +83,11 @@ class HuggingFaceModel(TokenizedModel):
         for i, row in enumerate(rows):
             ids[i, : lengths[i]] = row.tokens
             mask[i, longest - pasts[i] : longest + L] = 1
-        # Padding on the right is attended by itself alone: the causal mask keeps it from every token before it.
-        positions = np.minimum(np.array(pasts)[:, None] + np.arange(L), (self.max_length or 1 << 30) - 1)
+        # Padding on the right is attended by itself alone: the causal mask keeps it from every
+        # token before it.
+        positions = np.minimum(
+            np.array(pasts)[:, None] + np.arange(L), (self.max_length or 1 << 30) - 1
+        )
         given: dict[str, Any] = {"attention_mask": self._tensor(mask), self._cache_name: cache}
         if self._positions:
             given["position_ids"] = self._tensor(positions)
@@ -81,13 +95,17 @@ class HuggingFaceModel(TokenizedModel):
         if self._layout is None or self._pool is None:
             self._layout = layout_of(cache.layers)
             self._pool = KVPool(self._layout.shapes, cache.layers[0].keys.dtype, self.device)
-        segments = store(cache.layers, self._layout, self._pool, [row.past for row in rows], longest, lengths)
+        segments = store(
+            cache.layers, self._layout, self._pool, [row.past for row in rows], longest, lengths
+        )
         return [
             (Answer(p, s), None if states is None else states[i, : lengths[i]])
             for i, (p, s) in enumerate(zip(log_probs, segments, strict=True))
         ]
 
-    def _recurrent(self, rows: Sequence[ForwardRow], hidden: bool) -> list[tuple[Answer, torch.Tensor | None]]:
+    def _recurrent(
+        self, rows: Sequence[ForwardRow], hidden: bool
+    ) -> list[tuple[Answer, torch.Tensor | None]]:
         groups: dict[tuple[int, int], list[int]] = defaultdict(list)
         for i, row in enumerate(rows):
             groups[(_total(row), len(row.tokens))].append(i)
@@ -96,7 +114,8 @@ class HuggingFaceModel(TokenizedModel):
             batch = [rows[i] for i in members]
             config = self.module.config
             cache = restore(config, [_state(row) for row in batch]) if seen else empty_cache(config)
-            # Mamba's full-sequence form starts from a zero state: what continues a state goes token by token.
+            # Mamba's full-sequence form starts from a zero state: what continues a state goes token
+            # by token.
             ends = range(1, length + 1) if seen else [length]
             found: list[list[Rows]] = [[] for _ in batch]
             read: list[torch.Tensor] = []
@@ -106,7 +125,9 @@ class HuggingFaceModel(TokenizedModel):
                 if self._positions:
                     places = np.arange(seen + begin, seen + end)
                     given["position_ids"] = self._tensor(np.tile(places, (len(batch), 1)))
-                log_probs, states = self._run(np.array([p.tokens for p in part]), part, given, hidden)
+                log_probs, states = self._run(
+                    np.array([p.tokens for p in part]), part, given, hidden
+                )
                 for rows_found, p in zip(found, log_probs, strict=True):
                     rows_found.append(p)
                 if states is not None:
@@ -121,8 +142,8 @@ class HuggingFaceModel(TokenizedModel):
     def _run(
         self, ids: Any, rows: Sequence[ForwardRow], given: dict[str, Any], hidden: bool
     ) -> tuple[list[Rows], torch.Tensor | None]:
-        """log-probabilities (wanted, V) of each row, and if asked for the last hidden states (B, L, width), after the
-        final norm. The head computes only positions that some row wants."""
+        """log-probabilities (wanted, V) of each row, and if asked for the last hidden states (B, L,
+        width), after the final norm. The head computes only positions that some row wants."""
         keep = sorted({w for row in rows for w in row.wanted})
         if self._keeps:
             given["logits_to_keep"] = self._tensor(np.array(keep or [0]))
@@ -152,7 +173,9 @@ def _state(row: ForwardRow) -> StateSegment:
 
 def _part(row: ForwardRow, begin: int, end: int) -> ForwardRow:
     """Tokens [begin, end) of a row, and what is wanted of them."""
-    return ForwardRow(None, row.tokens[begin:end], tuple(w - begin for w in row.wanted if begin <= w < end))
+    return ForwardRow(
+        None, row.tokens[begin:end], tuple(w - begin for w in row.wanted if begin <= w < end)
+    )
 
 
 def _total(row: ForwardRow) -> int:

@@ -1,7 +1,9 @@
-"""What a language model must offer: a vocabulary, a tokenizer, and a forward over (cached prefix, new tokens).
+"""What a language model must offer: a vocabulary, a tokenizer, and a forward over (cached prefix,
+new tokens).
 
-The engine decides what is computed, keeps what comes back, hands it in again, and by letting go of it frees it. A model
-may keep the bytes where it likes (a pool), and `forward` never writes into what it is given.
+The engine decides what is computed, keeps what comes back, hands it in again, and by letting go of
+it frees it. A model may keep the bytes where it likes (a pool), and `forward` never writes into
+what it is given.
 
     row = ForwardRow(past=Past(segment, segment.length), tokens=(17, 4), wanted=(1,))
     answer, = model.forward([row])
@@ -24,11 +26,12 @@ Rows = NDArray[np.float32] | NDArray[np.float64]
 
 
 class Segment(Protocol):
-    """The cache of a run of tokens, as one forward made it: keys and values, a recurrent state, or nothing at all.
+    """The cache of a run of tokens, as one forward made it: keys and values, a recurrent state, or
+    nothing at all.
 
-    Never written after it is made. It stands for its tokens and all before them, and holds what it needs of those.
-    `sliceable`: a past may end at any of its tokens (keys and values); if not, only at its last. `standalone`: it needs
-    nothing of the segments before it (a recurrent state).
+    Never written after it is made. It stands for its tokens and all before them, and holds what it
+    needs of those. `sliceable`: a past may end at any of its tokens (keys and values); if not, only
+    at its last. `standalone`: it needs nothing of the segments before it (a recurrent state).
     """
 
     @property
@@ -50,7 +53,8 @@ class Segment(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """A cached context: up to and with token stop - 1 of a segment, and all that came before the segment."""
+    """A cached context: up to and with token stop - 1 of a segment, and all that came before the
+    segment."""
 
     segment: Segment
     stop: int
@@ -70,10 +74,11 @@ class ForwardRow:
 
 @dataclass(frozen=True)
 class Answer:
-    """log_probs: (len(wanted), V), in nats, each row normalised, float32 (a table: float64); one row after no token if
-    the row had none. segment: the cache of the row's tokens. ahead: (len(wanted),) what `LooksAhead.drafted` takes of
-    each position, from a model that looks ahead. sums: (len(wanted), blocks) those of exp(log_probs) by blocks of
-    fkdsl.base.blocks.BLOCK, float64, from a model that makes them for a whole batch."""
+    """log_probs: (len(wanted), V), in nats, each row normalised, float32 (a table: float64); one
+    row after no token if the row had none. segment: the cache of the row's tokens. ahead:
+    (len(wanted),) what `LooksAhead.drafted` takes of each position, from a model that looks ahead.
+    sums: (len(wanted), blocks) those of exp(log_probs) by blocks of fkdsl.base.blocks.BLOCK,
+    float64, from a model that makes them for a whole batch."""
 
     log_probs: Rows
     segment: Segment
@@ -110,7 +115,8 @@ class LanguageModel(Protocol):
         ...
 
     def start(self, text: str) -> tuple[int, ...]:
-        """The token ids of a prompt, with whatever the model's tokenizer puts before a text (BOS)."""
+        """The token ids of a prompt, with whatever the model's tokenizer puts before a text
+        (BOS)."""
         ...
 
     def encode(self, text: str) -> tuple[int, ...]:
@@ -118,15 +124,18 @@ class LanguageModel(Protocol):
         ...
 
     def chat(self, user: str, system: str = "") -> tuple[int, ...]:
-        """The ids of a chat prompt by the model's own template, ready for the answer. CallError if it has none."""
+        """The ids of a chat prompt by the model's own template, ready for the answer. CallError if
+        it has none."""
         ...
 
     def forward(self, rows: Sequence[ForwardRow]) -> list[Answer]:
-        """One batched forward. Raises CallError when a row is longer than max_length or has an id out of range."""
+        """One batched forward. Raises CallError when a row is longer than max_length or has an id
+        out of range."""
         ...
 
     def describe(self) -> dict[str, Any]:
-        """Facts for `fkdsl models info`: family, parameters, dtype, vocabulary size, where it came from."""
+        """Facts for `fkdsl models info`: family, parameters, dtype, vocabulary size, where it came
+        from."""
         ...
 
 
@@ -142,27 +151,32 @@ class Noted(Protocol):
 class Narrows(Protocol):
     """A LanguageModel that goes through many of its rows at once quicker than one by one."""
 
-    def left(self, rows: Sequence[NDArray[Any]], masks: Sequence[NDArray[np.bool_]]) -> list[NDArray[np.float64]]:
-        """For each row (V,), in nats, and mask (V,): the sums of exp(row) by blocks, of what the mask leaves, as
-        fkdsl.base.blocks.masked_sums gives them up to rounding."""
+    def left(
+        self, rows: Sequence[NDArray[Any]], masks: Sequence[NDArray[np.bool_]]
+    ) -> list[NDArray[np.float64]]:
+        """For each row (V,), in nats, and mask (V,): the sums of exp(row) by blocks, of what the
+        mask leaves, as fkdsl.base.blocks.masked_sums gives them up to rounding."""
         ...
 
 
 @runtime_checkable
 class HasHeads(Protocol):
-    """A LanguageModel whose weights have heads, or layers, for tokens beyond the next one (Gloeckle et al. 2024)."""
+    """A LanguageModel whose weights have heads, or layers, for tokens beyond the next one (Gloeckle
+    et al. 2024)."""
 
     def looking_ahead(self) -> LooksAhead:
-        """The same weights as a model whose forward runs the heads too. CallError where this file has none."""
+        """The same weights as a model whose forward runs the heads too. CallError where this file
+        has none."""
         ...
 
 
 @runtime_checkable
 class LooksAhead(LanguageModel, Protocol):
-    """A LanguageModel whose answers carry `ahead`: what its heads make of every position whose row was wanted.
+    """A LanguageModel whose answers carry `ahead`: what its heads make of every position whose row
+    was wanted.
 
-    Laws: its log_probs are those of the model without the heads, up to rounding. `drafted` depends on its arguments
-    alone, row by row up to rounding.
+    Laws: its log_probs are those of the model without the heads, up to rounding. `drafted` depends
+    on its arguments alone, row by row up to rounding.
     """
 
     @property
@@ -171,6 +185,6 @@ class LooksAhead(LanguageModel, Protocol):
         ...
 
     def drafted(self, asked: Sequence[tuple[Any, tuple[int, ...]]]) -> list[NDArray[Any]]:
-        """For each (`ahead` of a position, the 1 to `reach` tokens that follow the position) a draft's (V,)
-        log-probabilities (nats) of the token after those."""
+        """For each (`ahead` of a position, the 1 to `reach` tokens that follow the position) a
+        draft's (V,) log-probabilities (nats) of the token after those."""
         ...

@@ -1,4 +1,5 @@
-"""Keys and values of attention layers: read from the pool into a batch of the library's own cache, and written back."""
+"""Keys and values of attention layers: read from the pool into a batch of the library's own cache,
+and written back."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from fkdsl.models.kv_pool import KVPool, KVSegment, table_of
 
 @dataclass(frozen=True)
 class Layout:
-    """Which planes of a pool are each layer's keys and values; None for a layer that keeps none of its own."""
+    """Which planes of a pool are each layer's keys and values; None for a layer that keeps none of
+    its own."""
 
     places: tuple[tuple[int, int] | None, ...]
     shapes: tuple[tuple[int, int], ...]
@@ -34,8 +36,11 @@ def layout_of(layers: Sequence[Any]) -> Layout:
     return Layout(tuple(places), tuple(shapes))
 
 
-def assemble(pasts: Sequence[Past | None], layout: Layout | None, pool: KVPool | None) -> tuple[Any, int]:
-    """A cache whose rows are the given pasts, padded on the left, and its length. Nothing in it is shared."""
+def assemble(
+    pasts: Sequence[Past | None], layout: Layout | None, pool: KVPool | None
+) -> tuple[Any, int]:
+    """A cache whose rows are the given pasts, padded on the left, and its length. Nothing in it is
+    shared."""
     tables = [table_of(past) for past in pasts]
     longest = max(map(len, tables))
     if layout is None or pool is None:
@@ -48,10 +53,15 @@ def assemble(pasts: Sequence[Past | None], layout: Layout | None, pool: KVPool |
     index = torch.from_numpy(padded).to(pool.device).view(-1)
 
     def rows(plane: Tensor) -> Tensor:
-        return plane.index_select(0, index).view(len(tables), longest, *plane.shape[1:]).transpose(1, 2)
+        return (
+            plane.index_select(0, index)
+            .view(len(tables), longest, *plane.shape[1:])
+            .transpose(1, 2)
+        )
 
     layers = [
-        None if place is None else (rows(pool.planes[place[0]]), rows(pool.planes[place[1]])) for place in layout.places
+        None if place is None else (rows(pool.planes[place[0]]), rows(pool.planes[place[1]]))
+        for place in layout.places
     ]
     return attention_cache(layers), longest
 
@@ -68,10 +78,15 @@ def store(
     slots = pool.take(sum(lengths))
     index = torch.from_numpy(slots.astype(np.int64)).to(pool.device)
     row = torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths)).to(pool.device)
-    at = torch.from_numpy(np.concatenate([np.arange(start, start + n) for n in lengths])).to(pool.device)
+    at = torch.from_numpy(np.concatenate([np.arange(start, start + n) for n in lengths])).to(
+        pool.device
+    )
     for layer, place in zip(layers, layout.places, strict=True):
         if place is not None:
             for p, t in zip(place, (layer.keys, layer.values), strict=True):
                 pool.planes[p].index_copy_(0, index, t[row, :, at])
     ends = np.cumsum(lengths)
-    return [KVSegment(pool, past, slots[end - n : end]) for past, n, end in zip(pasts, lengths, ends, strict=True)]
+    return [
+        KVSegment(pool, past, slots[end - n : end])
+        for past, n, end in zip(pasts, lengths, ends, strict=True)
+    ]

@@ -1,11 +1,12 @@
-"""Keys and values of one model in one pool: a slot for each token of each distinct context, whoever shares it.
+"""Keys and values of one model in one pool: a slot for each token of each distinct context, whoever
+shares it.
 
     segment = KVSegment(pool, past, slots)      # `slots` from pool.take(n); given back when nobody holds the segment
     pool.planes[l]                              # (slots, heads, width): what layer l keeps of a token
     index, longest = pool.index(pasts, extra)   # (rows, longest) the slots of each row's context, in order
 
-Forking copies nothing, and what is held is a slot for each distinct token. Rows of a batch are put together by one
-gather for each plane.
+Forking copies nothing, and what is held is a slot for each distinct token. Rows of a batch are put
+together by one gather for each plane.
 """
 
 from __future__ import annotations
@@ -22,23 +23,31 @@ from fkdsl.models.interface import Past
 Slots = NDArray[np.int32]
 
 FIRST_BYTES = {"cpu": 512_000_000}
-"""Bytes that a pool begins with, by kind of device; where memory is committed when it is touched they cost nothing."""
+"""Bytes that a pool begins with, by kind of device; where memory is committed when it is touched
+they cost nothing."""
 FEWEST, MOST = 512, 65_536
 """Slots that a pool begins with at least and at most."""
 
 
 class KVPool:
-    """planes: for each plane a tensor (capacity, heads, width). `used` counts the slots that segments hold.
+    """planes: for each plane a tensor (capacity, heads, width). `used` counts the slots that
+    segments hold.
 
-    A host's memory is committed where it is first written, so there a large capacity costs nothing yet and a full pool
-    is doubled; on a device it grows by a quarter.
+    A host's memory is committed where it is first written, so there a large capacity costs nothing
+    yet and a full pool is doubled; on a device it grows by a quarter.
     """
 
-    def __init__(self, shapes: Sequence[tuple[int, int]], dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self, shapes: Sequence[tuple[int, int]], dtype: torch.dtype, device: torch.device
+    ) -> None:
         self.shapes, self.dtype, self.device = tuple(shapes), dtype, device
-        self.slot_bytes: int = sum(h * w for h, w in shapes) * torch.empty((), dtype=dtype).element_size()
+        self.slot_bytes: int = (
+            sum(h * w for h, w in shapes) * torch.empty((), dtype=dtype).element_size()
+        )
         self.growth = 2.0 if device.type == "cpu" else 1.25
-        self.first = min(MOST, max(FEWEST, FIRST_BYTES.get(device.type, 0) // max(1, self.slot_bytes)))
+        self.first = min(
+            MOST, max(FEWEST, FIRST_BYTES.get(device.type, 0) // max(1, self.slot_bytes))
+        )
         self.used = 0
         self._clear()
 
@@ -103,7 +112,10 @@ class KVSegment:
 
     def tensors(self) -> list[Tensor]:
         """What the planes hold of the run, (length, heads, width) each."""
-        return [plane[torch.from_numpy(self._slots).long().to(plane.device)] for plane in self._pool.planes]
+        return [
+            plane[torch.from_numpy(self._slots).long().to(plane.device)]
+            for plane in self._pool.planes
+        ]
 
     def __del__(self) -> None:
         self._pool.give_back(self._slots)

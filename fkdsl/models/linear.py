@@ -1,12 +1,13 @@
-"""Linear maps with their weights laid out for the machine once, and with what follows them fused in.
+"""Linear maps with their weights laid out for the machine once, and with what follows them fused
+in.
 
     f = pack(weight, bias, "float32")           # the fastest that this machine has for the precision and device
     f(x); f.swish(x); f.plus(x, y); f.times(x, y)       # x (n, in) -> (n, out): xW'+b, silu(.), . + y, . * y
 
-oneDNN's packed form is two to three times as fast as a plain matrix product at the few rows of a decoding step. Its
-operators are private to torch (fkdsl.models.compat.kernels); where they are missing or wrong, the plain form serves.
-int8 is dynamic: weights by output channel, activations by row, so that a row's answer does not depend on the other rows
-of its batch.
+oneDNN's packed form is two to three times as fast as a plain matrix product at the few rows of a
+decoding step. Its operators are private to torch (fkdsl.models.compat.kernels); where they are
+missing or wrong, the plain form serves. int8 is dynamic: weights by output channel, activations by
+row, so that a row's answer does not depend on the other rows of its batch.
 """
 
 from __future__ import annotations
@@ -97,8 +98,8 @@ class PackedLinear:
 
 
 class Int8Linear(Unfused):
-    """Eight bits: weights scaled by output channel, activations by row; float32 in and out. Activations have 255
-    levels, or 127 on a processor whose products would overflow."""
+    """Eight bits: weights scaled by output channel, activations by row; float32 in and out.
+    Activations have 255 levels, or 127 on a processor whose products would overflow."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         w = weight.detach().float()
@@ -145,7 +146,8 @@ class PackedModule(nn.Module):  # type: ignore[misc]
 
 
 def pack(weight: Tensor, bias: Tensor | None, precision: str) -> Linear:
-    """The fastest form for weights (out, in) that are where they will be used. precision: a dtype's name, or "int8"."""
+    """The fastest form for weights (out, in) that are where they will be used. precision: a dtype's
+    name, or "int8"."""
     if precision == "int8":
         return Int8Linear(weight, bias)
     if weight.device.type == "cpu" and kernels.packs(weight.dtype):
@@ -159,8 +161,8 @@ def packs_int8() -> bool:
 
 
 def pack_modules(module: nn.Module, precision: str) -> None:
-    """Puts a packed form in the place of every nn.Linear of a module, in place; the plain weights go, unless an
-    embedding shares them."""
+    """Puts a packed form in the place of every nn.Linear of a module, in place; the plain weights
+    go, unless an embedding shares them."""
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
             if type(child) is nn.Linear:

@@ -1,4 +1,5 @@
-"""A causal language model from a folder, a gguf file or a module of transformers: by the fastest way that is right."""
+"""A causal language model from a folder, a gguf file or a module of transformers: by the fastest
+way that is right."""
 
 from __future__ import annotations
 
@@ -42,15 +43,19 @@ def load(
     fast: bool = True,
     own: bool = False,
 ) -> TokenizedModel:
-    """The model of a folder or a hub id. `origin` is told by `describe`. fast: False for the library's own module, as
-    it is. own: whether fkdsl has written the folder itself.
+    """The model of a folder or a hub id. `origin` is told by `describe`. fast: False for the
+    library's own module, as it is. own: whether fkdsl has written the folder itself.
 
-    Raises CallError for a dtype or device that cannot be used, and for weights that lack some of its tensors.
+    Raises CallError for a dtype or device that cannot be used, and for weights that lack some of
+    its tensors.
     """
     if dtype not in DTYPES:
         raise CallError(f"there is no precision `{dtype}`", f"one of {', '.join(DTYPES)}")
     if dtype == "int8" and not (fast and device == "cpu" and packs_int8()):
-        raise CallError("this machine has no 8-bit linear maps for the device", "use --dtype bfloat16 or float32")
+        raise CallError(
+            "this machine has no 8-bit linear maps for the device",
+            "use --dtype bfloat16 or float32",
+        )
     name = name or Path(path).name
     model: TokenizedModel | None = None
     if own and fast and device == "cpu" and gguf_file is None:
@@ -62,7 +67,13 @@ def load(
 
 
 def _load(
-    path: str, gguf_file: str | None, dtype: str, device: str, local_files_only: bool, name: str, fast: bool
+    path: str,
+    gguf_file: str | None,
+    dtype: str,
+    device: str,
+    local_files_only: bool,
+    name: str,
+    fast: bool,
 ) -> TokenizedModel:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -88,13 +99,17 @@ def _load(
     try:
         module = module.to(device)
     except (RuntimeError, AssertionError) as error:
-        raise CallError(f"the device `{device}` cannot be used: {error}", "run with --device cpu") from None
-    return checked_model(module, texts_of(module, tokenizer, name, dtype), dtype if fast else None, dtype)
+        raise CallError(
+            f"the device `{device}` cannot be used: {error}", "run with --device cpu"
+        ) from None
+    return checked_model(
+        module, texts_of(module, tokenizer, name, dtype), dtype if fast else None, dtype
+    )
 
 
 def _verify_parameters(path: str, name: str, common: Mapping[str, Any]) -> None:
-    """Raises CallError if the module that a folder's configuration describes has more parameters than the folder's
-    weights hold; it is built without memory."""
+    """Raises CallError if the module that a folder's configuration describes has more parameters
+    than the folder's weights hold; it is built without memory."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     tensors = stored_tensors(Path(path), name)
@@ -102,12 +117,15 @@ def _verify_parameters(path: str, name: str, common: Mapping[str, Any]) -> None:
     with torch.device("meta"):
         module = AutoModelForCausalLM.from_config(config)
     parameters = sum(p.numel() for p in module.parameters())
-    verify_parameters(parameters, tensors, getattr(config, "quantization_config", None) is not None, name)
+    verify_parameters(
+        parameters, tensors, getattr(config, "quantization_config", None) is not None, name
+    )
 
 
 def checked_model(module: Any, texts: Texts, precision: str | None, dtype: str) -> TokenizedModel:
-    """The model of a module by the fastest way whose rows are the library's: our decoder, the module with its cache, or
-    whole texts through the module. precision: as `model_of` takes it; dtype: a key of DTYPES, which bounds rounding.
+    """The model of a module by the fastest way whose rows are the library's: our decoder, the
+    module with its cache, or whole texts through the module. precision: as `model_of` takes it;
+    dtype: a key of DTYPES, which bounds rounding.
 
     Which way that is is found out the first time and remembered. CallError where none is right.
     """
@@ -147,7 +165,9 @@ def _by_whole_texts(module: Any, texts: Texts, precision: str | None) -> Tokeniz
     """The model of a module whose cache is of no use."""
     if precision is not None:
         pack_modules(module, precision)
-    texts.facts["cache"] = "none: each question reads the whole text, since cached rows would differ"
+    texts.facts["cache"] = (
+        "none: each question reads the whole text, since cached rows would differ"
+    )
     return UncachedModel(module, texts)
 
 
@@ -167,15 +187,18 @@ def _check_key(module: Any, precision: str | None, dtype: str) -> dict[str, str]
 
 
 def model_of(module: Any, texts: Texts, precision: str | None) -> TokenizedModel:
-    """The model of a module: our own decoder where its family has one, else the module with its linear maps packed; the
-    module as it is for no precision."""
+    """The model of a module: our own decoder where its family has one, else the module with its
+    linear maps packed; the module as it is for no precision."""
     if precision is not None and fits(module.config):
         return DecoderModel(Decoder.of_module(module, precision), texts)
     if module.config.model_type == "blt":
         from fkdsl.models.byte_latent import ByteLatentModel
 
         if precision == "int8":
-            raise CallError("byte-latent models have no 8-bit linear maps here", "use --dtype bfloat16 or float32")
+            raise CallError(
+                "byte-latent models have no 8-bit linear maps here",
+                "use --dtype bfloat16 or float32",
+            )
         return ByteLatentModel(module, texts)
     from fkdsl.models.huggingface import HuggingFaceModel
     from fkdsl.models.mtp import MtpTransformer, layers_ahead
@@ -207,7 +230,9 @@ def texts_of(module: Any, tokenizer: Any, name: str, dtype: str) -> Texts:
         encode,
         name,
         begin=encode.start,
-        bos=tokenizer.bos_token_id if tokenizer.bos_token_id is not None else next(iter(sorted(ends)), None),
+        bos=tokenizer.bos_token_id
+        if tokenizer.bos_token_id is not None
+        else next(iter(sorted(ends)), None),
         prefix=framed[: len(framed) - len(plain)] if framed[-len(plain) :] == plain else [],
         chat=lambda user, system: templated(tokenizer, name, user, system, encode),
         max_length=longest if isinstance(longest, int) and longest > 0 else None,
@@ -216,4 +241,6 @@ def texts_of(module: Any, tokenizer: Any, name: str, dtype: str) -> Texts:
 
 
 def _ids(value: Any) -> set[int]:
-    return set() if value is None else set(value) if isinstance(value, list | tuple) else {int(value)}
+    return (
+        set() if value is None else set(value) if isinstance(value, list | tuple) else {int(value)}
+    )

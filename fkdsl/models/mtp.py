@@ -1,9 +1,10 @@
-"""Families of transformers with layers for multi-token prediction (MTP), which draft by these layers.
+"""Families of transformers with layers for multi-token prediction (MTP), which draft by these
+layers.
 
-model = load("./folder")                       # an MtpTransformer, if its configuration speaks of such layers
-ahead = model.looking_ahead()                  # the same module, with the layers read from the folder's files
-answer, = ahead.forward([row])
-ahead.drafted([(answer.ahead[0], (17, 4))])    # a draft's law of the token after 17 and 4
+model = load("./folder")                       # an MtpTransformer, if its configuration speaks of
+such layers ahead = model.looking_ahead()                  # the same module, with the layers read
+from the folder's files answer, = ahead.forward([row]) ahead.drafted([(answer.ahead[0], (17, 4))])
+# a draft's law of the token after 17 and 4
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from fkdsl.models.tokenized import TokenizedModel
 
 
 def layers_ahead(config: Any) -> int:
-    """How many MTP layers a configuration of transformers speaks of; its files need not hold them."""
+    """How many MTP layers a configuration of transformers speaks of; its files need not hold
+    them."""
     found = getattr(config.get_text_config(decoder=True), "num_mtp_layers", None)
     return found if isinstance(found, int) else 0
 
@@ -81,17 +83,25 @@ class MtpLookingAhead(TokenizedModel):
         return self.layers.reach
 
     def forward(self, rows: Sequence[ForwardRow]) -> list[Answer]:
-        """See LanguageModel. One forward of the trunk; the layers do not run. CallError for a past that this model has
-        not read itself: keys and values from a file come without the hidden states that the layers read."""
+        """See LanguageModel. One forward of the trunk; the layers do not run. CallError for a past
+        that this model has not read itself: keys and values from a file come without the hidden
+        states that the layers read."""
         befores = [self._before(row.past) for row in rows]
         bare = [ForwardRow(_of_trunk(row.past), row.tokens, row.wanted) for row in rows]
         found = self.trunk.read(bare, hidden=True)
         with torch.inference_mode():
             runs = self.layers.keep(
-                [(row.tokens, before, hidden) for row, before, (_, hidden) in zip(rows, befores, found, strict=True)]
+                [
+                    (row.tokens, before, hidden)
+                    for row, before, (_, hidden) in zip(rows, befores, found, strict=True)
+                ]
             )
         return [
-            Answer(answer.log_probs, ReadSegment(answer.segment, run), [Place(run, w + 1) for w in row.wanted])
+            Answer(
+                answer.log_probs,
+                ReadSegment(answer.segment, run),
+                [Place(run, w + 1) for w in row.wanted],
+            )
             for row, run, (answer, _) in zip(rows, runs, found, strict=True)
         ]
 
@@ -121,9 +131,12 @@ def _of_trunk(past: Past | None) -> Past | None:
 
 
 def _read_layers(model: HuggingFaceModel) -> MtpLayers:
-    """The layers of a module, from the folder that it was loaded from. CallError where they cannot be had."""
+    """The layers of a module, from the folder that it was loaded from. CallError where they cannot
+    be had."""
     module, n = model.module, layers_ahead(model.module.config)
-    subject = f"{model.name} says that it has {n} layer{'s' * (n != 1)} for tokens beyond the next one"
+    subject = (
+        f"{model.name} says that it has {n} layer{'s' * (n != 1)} for tokens beyond the next one"
+    )
     help = "draft by `ngram`, or by a smaller model with the same vocabulary"
     if not Path(folder := module.config.name_or_path).is_dir():
         raise CallError(f"{subject}, and there is no folder to read them from: {folder!r}", help)
@@ -133,8 +146,8 @@ def _read_layers(model: HuggingFaceModel) -> MtpLayers:
             pack_modules(found.layers, model.precision)
         return MtpLayers(found)
     except Exception as error:
-        # The library raises what it meets: missing tensors, a configuration that says too little, a cache of a kind
-        # that holds no keys and values.
+        # The library raises what it meets: missing tensors, a configuration that says too little, a
+        # cache of a kind that holds no keys and values.
         raise CallError(f"{subject}, and they cannot be read: {_reason(error)}", help) from error
 
 

@@ -1,13 +1,13 @@
 """The layers of a model for multi-token prediction (MTP), over contexts whose states lie in a pool.
 
-Layer i reads, at position p, the embedding of token p and what layer i - 1 made of position p - 1, attends to the
-positions before p, and ends in the trunk's head: the law of token p + 1 (DeepSeek-V3, arXiv:2412.19437, section 2.2,
-equations 21 to 23).
+Layer i reads, at position p, the embedding of token p and what layer i - 1 made of position p - 1,
+attends to the positions before p, and ends in the trunk's head: the law of token p + 1
+(DeepSeek-V3, arXiv:2412.19437, section 2.2, equations 21 to 23).
 
     x_i(p) = layer_i(embedding(token p), x_(i-1)(p - 1)),  p > i;   x_(-1): the trunk's hidden states, after its norm
 
-After a context of n tokens with m more drafted, x_(m-1)(n + m - 1) speaks. The layers are the library's,
-`transformers.modeling_layers.MtpModel`.
+After a context of n tokens with m more drafted, x_(m-1)(n + m - 1) speaks. The layers are the
+library's, `transformers.modeling_layers.MtpModel`.
 """
 
 from __future__ import annotations
@@ -31,13 +31,15 @@ TOKENS = 8192
 """Most tokens that one run of a layer takes, but for a single context that has more."""
 
 ROUNDING = {8: (1e-12, 1e-6), 4: (1e-5, 1e-2), 2: (1e-2, 0.2)}
-"""By a number's bytes: what rounding may change of a layer's states, and of what the context makes of them."""
+"""By a number's bytes: what rounding may change of a layer's states, and of what the context makes
+of them."""
 
 
 @dataclass(eq=False)
 class Run:
-    """A run of tokens that a forward read. states: their slots. ids: int64, of the whole context up to the run's end.
-    before: where the run goes on from. ready: whether the layers have been over it."""
+    """A run of tokens that a forward read. states: their slots. ids: int64, of the whole context up
+    to the run's end. before: where the run goes on from. ready: whether the layers have been over
+    it."""
 
     states: KVSegment
     ids: NDArray[np.int64]
@@ -59,8 +61,9 @@ class Place:
 
 
 class MtpLayers:
-    """model: the library's. Plane i of the pool holds what layer i reads, x_(i-1); behind these lie each layer's keys
-    and values. The planes of layers are written when a draft is first asked for after a run."""
+    """model: the library's. Plane i of the pool holds what layer i reads, x_(i-1); behind these lie
+    each layer's keys and values. The planes of layers are written when a draft is first asked for
+    after a run."""
 
     def __init__(self, model: Any) -> None:
         self.model = model.eval()
@@ -72,10 +75,15 @@ class MtpLayers:
                 self._verify_cached(i)
 
     def _verify_cached(self, i: int) -> None:
-        """Raises ValueError unless layer i makes the same of four positions at once and of the last after the others'
-        keys and values, up to rounding; a release of the library may have renamed what it takes them by."""
+        """Raises ValueError unless layer i makes the same of four positions at once and of the last
+        after the others' keys and values, up to rounding; a release of the library may have renamed
+        what it takes them by."""
         like = self.model.layers[0].enorm.weight
-        states = torch.sin(torch.arange(4 * self.width, device=like.device).float()).view(1, 4, -1).to(like.dtype)
+        states = (
+            torch.sin(torch.arange(4 * self.width, device=like.device).float())
+            .view(1, 4, -1)
+            .to(like.dtype)
+        )
         ids = torch.arange(i + 5, device=like.device)[None]
         nothing = torch.empty((1, 0), dtype=torch.long, device=like.device)
 
@@ -88,7 +96,9 @@ class MtpLayers:
         whole, cached, alone = made([(0, 4)]), made([(0, 3), (3, 4)]), made([(3, 4)])
         least, part = ROUNDING[like.element_size()]
         if not (whole - cached).norm() <= least * whole.norm() + part * (whole - alone).norm():
-            raise ValueError(f"layer {i} makes something else of a context that it read in two parts")
+            raise ValueError(
+                f"layer {i} makes something else of a context that it read in two parts"
+            )
 
     def _pool(self) -> KVPool:
         """A pool of the shapes that one token gives when it goes through each layer."""
@@ -101,7 +111,8 @@ class MtpLayers:
         return KVPool([(1, self.width)] * self.reach + shapes, like.dtype, like.device)
 
     def keep(self, read: Sequence[tuple[tuple[int, ...], Place | None, Tensor]]) -> list[Run]:
-        """The runs of tokens that a forward read: (ids, where they go on from, hidden states (len(ids), width))."""
+        """The runs of tokens that a forward read: (ids, where they go on from, hidden states
+        (len(ids), width))."""
         runs: list[Run] = []
         for tokens, before, _ in read:
             past, ids = None, np.array(tokens, dtype=np.int64)
@@ -117,8 +128,8 @@ class MtpLayers:
     # ------------------------------------------------------------------ drafts
 
     def drafted(self, asked: Sequence[tuple[Place, tuple[int, ...]]]) -> list[NDArray[Any]]:
-        """(V,) log-probabilities after each place and its tokens, 1 to `reach` of them. Batches of equal lengths: the
-        library's layers take no padding."""
+        """(V,) log-probabilities after each place and its tokens, 1 to `reach` of them. Batches of
+        equal lengths: the library's layers take no padding."""
         self._prepare([place.run for place, _ in asked])
         answers: dict[int, NDArray[Any]] = {}
         for (n, m), part in _batches([(place.length, len(tokens)) for place, tokens in asked]):
@@ -151,7 +162,9 @@ class MtpLayers:
         # Layer i begins at position i + 1: those before have no x_(i-1) behind them.
         for i in range(min(self.reach, n - 1)):
             begin = max(n - length, i + 1)
-            made = self._run(i, self.pool.planes[i][table[:, begin - 1 : n - 1], 0], begin, ids, cache)
+            made = self._run(
+                i, self.pool.planes[i][table[:, begin - 1 : n - 1], 0], begin, ids, cache
+            )
             slots = table[:, begin:].reshape(-1)
             if i + 1 < self.reach:
                 self._write(i + 1, slots, made.flatten(0, 1)[:, None])
@@ -161,12 +174,16 @@ class MtpLayers:
         for run in runs:
             run.ready = True
 
-    def _draft(self, n: int, m: int, asked: Sequence[tuple[Place, tuple[int, ...]]]) -> NDArray[Any]:
+    def _draft(
+        self, n: int, m: int, asked: Sequence[tuple[Place, tuple[int, ...]]]
+    ) -> NDArray[Any]:
         """(B, V) log-probabilities after contexts of n tokens and m more, by layers 0 to m - 1."""
         table = self._table([place.run.states.table[:n] for place, _ in asked])
         ids = self._ids([np.append(place.run.ids[:n], tokens) for place, tokens in asked])
         cache = self._cache(table, m)
-        made = torch.empty((len(asked), 0, self.width), dtype=self.pool.dtype, device=self.pool.device)
+        made = torch.empty(
+            (len(asked), 0, self.width), dtype=self.pool.dtype, device=self.pool.device
+        )
         for i in range(m):
             begin = max(n, i + 1)
             if begin == n:
@@ -180,18 +197,22 @@ class MtpLayers:
     # ------------------------------------------------------------------ a layer
 
     def _run(self, i: int, states: Tensor, begin: int, ids: Tensor, cache: Any) -> Tensor:
-        """x_i at positions begin, begin + 1, .., from what it reads there, states (B, L, width). ids: (B, all)."""
+        """x_i at positions begin, begin + 1, .., from what it reads there, states (B, L, width).
+        ids: (B, all)."""
         B, L, _ = states.shape
         places = torch.arange(begin, begin + L, device=states.device).expand(B, L)
         return run_layer(self.model, i, states, places, cache, ids[:, begin : begin + L])
 
     def _cache(self, table: Tensor, layers: int) -> Any:
-        """The library's cache with the keys and values of the first layers, over contexts of slots table (B, n)."""
+        """The library's cache with the keys and values of the first layers, over contexts of slots
+        table (B, n)."""
 
         def kept(i: int) -> tuple[Tensor, Tensor] | None:
             if table.shape[1] <= i + 1:
                 return None
-            keys, values = (self.pool.planes[p][table[:, i + 1 :]].transpose(1, 2) for p in self._planes(i))
+            keys, values = (
+                self.pool.planes[p][table[:, i + 1 :]].transpose(1, 2) for p in self._planes(i)
+            )
             return keys, values
 
         return layers_cache(self.model.config, [kept(i) for i in range(layers)])
@@ -218,7 +239,8 @@ def _kept(layer: Any) -> tuple[Tensor, Tensor]:
 
 
 def _batches(sizes: Sequence[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], list[int]]]:
-    """The indices of equal sizes (tokens of the context, tokens to take), in batches of at most TOKENS to take."""
+    """The indices of equal sizes (tokens of the context, tokens to take), in batches of at most
+    TOKENS to take."""
     groups: dict[tuple[int, int], list[int]] = defaultdict(list)
     for i, size in enumerate(sizes):
         groups[size].append(i)

@@ -1,15 +1,17 @@
-"""Patches of bytes by the entropy of the next one (Pagnoni et al. 2024, arXiv 2412.09871, section 2.3).
+"""Patches of bytes by the entropy of the next one (Pagnoni et al. 2024, arXiv 2412.09871, section
+2.3).
 
-A patch begins where the next byte is hard to tell, so that the large model of a byte-latent transformer is asked there,
-once, and small ones spell the rest of the patch. With H(x_i) the entropy (nats) of byte i given those before it, as a
-small byte-level model has it, byte i begins a patch if
+A patch begins where the next byte is hard to tell, so that the large model of a byte-latent
+transformer is asked there, once, and small ones spell the rest of the patch. With H(x_i) the
+entropy (nats) of byte i given those before it, as a small byte-level model has it, byte i begins a
+patch if
 
     H(x_i) > threshold                   GlobalThreshold
     H(x_i) - H(x_{i-1}) > threshold      Monotonic: it is harder than the byte before it
 
-Bytes 0 and 1 always begin one: the first stands for the beginning of the text, about which no model can say anything.
-Whether byte i begins a patch is known before byte i is: a boundary may stand behind the last byte, and then the next
-byte will begin a patch.
+Bytes 0 and 1 always begin one: the first stands for the beginning of the text, about which no model
+can say anything. Whether byte i begins a patch is known before byte i is: a boundary may stand
+behind the last byte, and then the next byte will begin a patch.
 
 >>> H = np.array([3.0, 0.2, 2.5, 2.0, 2.4])           # of bytes 1, 2, 3, 4, 5: of five bytes and the next
 >>> patch_starts(H, GlobalThreshold(2.2)), patch_starts(H, Monotonic(0.3))
@@ -35,7 +37,8 @@ class Rule(Protocol):
     """Where patches begin, by entropies alone."""
 
     def begins(self, entropies: Floats) -> NDArray[np.bool_]:
-        """(L,) whether byte i + 1 begins a patch, by entropies[i] = H(x_{i+1}), nats, and those before it."""
+        """(L,) whether byte i + 1 begins a patch, by entropies[i] = H(x_{i+1}), nats, and those
+        before it."""
         ...
 
 
@@ -64,10 +67,11 @@ def entropies_of(log_probs: Floats) -> Floats:
 
 
 def patch_starts(entropies: Floats, rule: Rule, longest: int | None = None) -> list[int]:
-    """The bytes that begin a patch, ascending, of len(entropies) bytes; the last may be the byte to come.
+    """The bytes that begin a patch, ascending, of len(entropies) bytes; the last may be the byte to
+    come.
 
-    entropies[i] = H(x_{i+1}), nats. longest: most bytes of a patch, which ends there whatever comes. Starts up to byte
-    i do not depend on what follows it.
+    entropies[i] = H(x_{i+1}), nats. longest: most bytes of a patch, which ends there whatever
+    comes. Starts up to byte i do not depend on what follows it.
     """
     begins = rule.begins(np.asarray(entropies))
     starts = [0]

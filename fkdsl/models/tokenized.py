@@ -1,4 +1,5 @@
-"""What every model with a tokenizer shares: prompts, texts and chats as ids, and facts about itself."""
+"""What every model with a tokenizer shares: prompts, texts and chats as ids, and facts about
+itself."""
 
 from __future__ import annotations
 
@@ -24,10 +25,11 @@ from fkdsl.models.vocabulary import Vocabulary
 
 @dataclass
 class Texts:
-    """encode: text to ids that continue another text; begin: of a prompt, where that differs. prefix: what stands
-    before a prompt; bos: what stands where the prompt is empty, None for a model that cannot begin from nothing. chat:
-    a user's text and a system's to ids, None for a model without a template. max_length: tokens that a context may
-    have. facts: what `describe` tells."""
+    """encode: text to ids that continue another text; begin: of a prompt, where that differs.
+    prefix: what stands before a prompt; bos: what stands where the prompt is empty, None for a
+    model that cannot begin from nothing. chat: a user's text and a system's to ids, None for a
+    model without a template. max_length: tokens that a context may have. facts: what `describe`
+    tells."""
 
     vocabulary: Vocabulary
     encode: Callable[[str], Sequence[int]]
@@ -49,7 +51,8 @@ class TokenizedModel:
 
     @property
     def pool(self) -> KVPool | None:
-        """Where its keys and values lie; None before the first forward shows it, or where it keeps others."""
+        """Where its keys and values lie; None before the first forward shows it, or where it keeps
+        others."""
         return None
 
     def __init__(self, texts: Texts) -> None:
@@ -60,7 +63,9 @@ class TokenizedModel:
         with self._panics():
             ids = (*self._texts.prefix, *(self._texts.begin or self._texts.encode)(text))
         if not ids and self._texts.bos is None:
-            raise CallError(f"{self.name} cannot begin from an empty prompt", "give the prompt some text")
+            raise CallError(
+                f"{self.name} cannot begin from an empty prompt", "give the prompt some text"
+            )
         return ids or (self._texts.bos or 0,)
 
     def encode(self, text: str) -> tuple[int, ...]:
@@ -74,13 +79,17 @@ class TokenizedModel:
             return tuple(self._texts.chat(user, system))
 
     def _panics(self) -> AbstractContextManager[None]:
-        return panics_are_errors(f"the tokenizer of {self.name} fails on a text", "its tokenizer.json is damaged")
+        return panics_are_errors(
+            f"the tokenizer of {self.name} fails on a text", "its tokenizer.json is damaged"
+        )
 
     def forward(self, rows: Sequence[ForwardRow]) -> list[Answer]:
         """See LanguageModel."""
         raise NotImplementedError
 
-    def left(self, rows: Sequence[NDArray[Any]], masks: Sequence[NDArray[np.bool_]]) -> list[NDArray[np.float64]]:
+    def left(
+        self, rows: Sequence[NDArray[Any]], masks: Sequence[NDArray[np.bool_]]
+    ) -> list[NDArray[np.float64]]:
         """See Narrows."""
         return narrowed(rows, masks)
 
@@ -90,11 +99,17 @@ class TokenizedModel:
 
     def describe(self) -> dict[str, Any]:
         facts = self._texts.facts
-        return {"name": self.name, "vocabulary": self.vocabulary.size, "context": self.max_length, **facts}
+        return {
+            "name": self.name,
+            "vocabulary": self.vocabulary.size,
+            "context": self.max_length,
+            **facts,
+        }
 
 
 def not_a_number(weights: Mapping[str, torch.Tensor] | None = None) -> CallError:
-    """The error of a model whose next-token probabilities are NaN, with the tensor that is to blame, if one is."""
+    """The error of a model whose next-token probabilities are NaN, with the tensor that is to
+    blame, if one is."""
     for name, tensor in (weights or {}).items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             return CallError(
@@ -108,7 +123,8 @@ def not_a_number(weights: Mapping[str, torch.Tensor] | None = None) -> CallError
 
 
 def normalised(logits: torch.Tensor, rows: Sequence[ForwardRow]) -> list[Rows]:
-    """(wanted, V) log-probabilities of each row, of the logits of all wanted positions in order. CallError for NaN."""
+    """(wanted, V) log-probabilities of each row, of the logits of all wanted positions in order.
+    CallError for NaN."""
     wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
     log_p = torch.log_softmax(logits.to(wide), dim=-1).cpu().numpy()
     if np.isnan(log_p[:, 0]).any():  # one NaN or infinity among the logits makes the whole row NaN
@@ -116,16 +132,22 @@ def normalised(logits: torch.Tensor, rows: Sequence[ForwardRow]) -> list[Rows]:
     return shared_out(log_p, rows)
 
 
-def answered(logits: torch.Tensor, rows: Sequence[ForwardRow], segments: Sequence[Segment]) -> list[Answer]:
-    """The answers of a batch, of the logits of all wanted positions in order: log-probabilities and their blocks' sums.
+def answered(
+    logits: torch.Tensor, rows: Sequence[ForwardRow], segments: Sequence[Segment]
+) -> list[Answer]:
+    """The answers of a batch, of the logits of all wanted positions in order: log-probabilities and
+    their blocks' sums.
 
-    The blocks' sums give the normaliser: exp is taken once, and summing by blocks loses less to rounding. On a CPU a
-    few positions at a time: what lies between the logits and these stays in the processor's caches.
+    The blocks' sums give the normaliser: exp is taken once, and summing by blocks loses less to
+    rounding. On a CPU a few positions at a time: what lies between the logits and these stays in
+    the processor's caches.
     """
     wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
     n, V = logits.shape
     whole = V // BLOCK * BLOCK
-    log_p, sums = (torch.empty((n, k), dtype=wide, device=logits.device) for k in (V, -(-V // BLOCK)))
+    log_p, sums = (
+        torch.empty((n, k), dtype=wide, device=logits.device) for k in (V, -(-V // BLOCK))
+    )
     size = min(2 * torch.get_num_threads(), n) if logits.device.type == "cpu" else n
     of_p = torch.empty((size, V), dtype=wide, device=logits.device)
     for i in range(0, n, max(size, 1)):
@@ -146,8 +168,11 @@ def answered(logits: torch.Tensor, rows: Sequence[ForwardRow], segments: Sequenc
     return [Answer(p, s, sums=b) for p, s, b in zip(found, segments, their_sums, strict=True)]
 
 
-def narrowed(rows: Sequence[NDArray[Any]], masks: Sequence[NDArray[np.bool_]]) -> list[NDArray[np.float64]]:
-    """(blocks,) for each row (V,), nats, and its mask: the sums of exp(row) by blocks, of what the mask leaves."""
+def narrowed(
+    rows: Sequence[NDArray[Any]], masks: Sequence[NDArray[np.bool_]]
+) -> list[NDArray[np.float64]]:
+    """(blocks,) for each row (V,), nats, and its mask: the sums of exp(row) by blocks, of what the
+    mask leaves."""
     if not rows:
         return []
     V = len(rows[0])
@@ -155,8 +180,12 @@ def narrowed(rows: Sequence[NDArray[Any]], masks: Sequence[NDArray[np.bool_]]) -
     p[V:] = 0.0
     sums = torch.empty((len(rows), len(p) // BLOCK), dtype=p.dtype)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a row from a file cannot be written to, and is not
-        for i in sorted(range(len(rows)), key=lambda i: id(masks[i])):  # one mask at a time stays in the caches
+        warnings.simplefilter(
+            "ignore", UserWarning
+        )  # a row from a file cannot be written to, and is not
+        for i in sorted(
+            range(len(rows)), key=lambda i: id(masks[i])
+        ):  # one mask at a time stays in the caches
             torch.exp(torch.from_numpy(rows[i]), out=p[:V]).mul_(torch.from_numpy(shares(masks[i])))
             torch.sum(p.view(-1, BLOCK), dim=1, out=sums[i])
     return list(sums.numpy().astype(np.float64))

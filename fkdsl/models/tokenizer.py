@@ -1,7 +1,8 @@
 """A Hugging Face tokenizer as a Vocabulary: the bytes that each token stands for.
 
-Two alphabets are in use: byte-level BPE writes each byte as a printable character (GPT-2), SentencePiece writes text
-with U+2581 for a space and <0xAB> for a byte that is no character of its own. Special tokens stand for no text.
+Two alphabets are in use: byte-level BPE writes each byte as a printable character (GPT-2),
+SentencePiece writes text with U+2581 for a space and <0xAB> for a byte that is no character of its
+own. Special tokens stand for no text.
 """
 
 from __future__ import annotations
@@ -19,20 +20,24 @@ _SPACE = "\u2581"
 
 
 def byte_alphabet() -> dict[str, int]:
-    """GPT-2's characters for bytes: printable ones stand for themselves, the others follow from U+0100 on."""
+    """GPT-2's characters for bytes: printable ones stand for themselves, the others follow from
+    U+0100 on."""
     kept = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [b for b in range(256) if b not in kept]
     return {chr(b): b for b in kept} | {chr(256 + i): b for i, b in enumerate(others)}
 
 
 def vocabulary_of(tokenizer: Any, size: int, ends: Iterable[int]) -> Vocabulary:
-    """The vocabulary of a fast tokenizer, padded with empty tokens to the model's `size` rows of logits.
+    """The vocabulary of a fast tokenizer, padded with empty tokens to the model's `size` rows of
+    logits.
 
     Raises CallError for a tokenizer without the two alphabets' kinds of decoder.
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        raise CallError("this model has no fast tokenizer", "convert it: save a tokenizer.json beside the model")
+        raise CallError(
+            "this model has no fast tokenizer", "convert it: save a tokenizer.json beside the model"
+        )
     decoder = json.loads(backend.to_str()).get("decoder") or {}
     byte_level = "ByteLevel" in json.dumps(decoder)
     alphabet = byte_alphabet()
@@ -45,7 +50,11 @@ def vocabulary_of(tokenizer: Any, size: int, ends: Iterable[int]) -> Vocabulary:
         if i in added:
             tokens[i] = str(added[i].content).encode()
         elif byte_level:
-            tokens[i] = bytes(alphabet[c] for c in text) if all(c in alphabet for c in text) else text.encode()
+            tokens[i] = (
+                bytes(alphabet[c] for c in text)
+                if all(c in alphabet for c in text)
+                else text.encode()
+            )
         elif match := _BYTE.fullmatch(text):
             tokens[i] = bytes([int(match.group(1), 16)])
         else:

@@ -1,5 +1,6 @@
-"""A module of transformers whose cache cannot be used: each question reads the whole text, as the library does without
-a cache. Right for every family whose rows depend on nothing to their right, and slow where texts are long."""
+"""A module of transformers whose cache cannot be used: each question reads the whole text, as the
+library does without a cache. Right for every family whose rows depend on nothing to their right,
+and slow where texts are long."""
 
 from __future__ import annotations
 
@@ -62,11 +63,18 @@ class UncachedModel(TokenizedModel):
         found: list[Rows] = [np.zeros((0, self.vocabulary.size), dtype=np.float32) for _ in rows]
         for length, members in lengths.items():
             batch = [rows[i] for i in members]
-            at = [(k, length - len(row.tokens) + w) for k, row in enumerate(batch) for w in row.wanted]
+            at = [
+                (k, length - len(row.tokens) + w) for k, row in enumerate(batch) for w in row.wanted
+            ]
             with torch.inference_mode():
                 index = torch.tensor(at, device=self.module.device)
                 ids = torch.tensor([texts[i] for i in members], device=self.module.device)
                 logits = self.module(input_ids=ids, use_cache=False).logits
-                for i, log_probs in zip(members, normalised(logits[index[:, 0], index[:, 1]], batch), strict=True):
+                for i, log_probs in zip(
+                    members, normalised(logits[index[:, 0], index[:, 1]], batch), strict=True
+                ):
                     found[i] = log_probs
-        return [Answer(p, TextSegment(t, len(row.tokens))) for p, t, row in zip(found, texts, rows, strict=True)]
+        return [
+            Answer(p, TextSegment(t, len(row.tokens)))
+            for p, t, row in zip(found, texts, rows, strict=True)
+        ]

@@ -1,6 +1,7 @@
 """A model's tokens: ids, the bytes each stands for, and which of them end a text.
 
-Two contexts can be multiplied or mixed only if their vocabularies are the same: equal `fingerprint`s.
+Two contexts can be multiplied or mixed only if their vocabularies are the same: equal
+`fingerprint`s.
 
 >>> v = Vocabulary((b"0", b"1", b""), ends=frozenset({2}))
 >>> v.size, v.text([0, 1, 1, 2])
@@ -22,7 +23,8 @@ from hashlib import blake2b
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
-    """`tokens[id]` is the bytes that token stands for; tokens that mark structure (EOS, BOS, padding) stand for none.
+    """`tokens[id]` is the bytes that token stands for; tokens that mark structure (EOS, BOS,
+    padding) stand for none.
 
     ends: ids of the tokens that end a text; each is the language's EOS.
     """
@@ -49,11 +51,16 @@ class Vocabulary:
         return b"".join(self.tokens[i] for i in ids)
 
     def text(self, ids: Iterable[int], final: bool = False) -> str:
-        """The text of a sequence of tokens; bytes that are no UTF-8 become U+FFFD, an unfinished last character is
-        held back until its remaining bytes come. final: none will come, so that it becomes U+FFFD too."""
+        """The text of a sequence of tokens; bytes that are no UTF-8 become U+FFFD, an unfinished
+        last character is held back until its remaining bytes come. final: none will come, so that
+        it becomes U+FFFD too."""
         return decoded(self.raw(ids), final)
 
 
 def decoded(raw: bytes, final: bool = False) -> str:
     """The text that bytes stand for; see `Vocabulary.text`."""
-    return raw.decode("ascii") if raw.isascii() else codecs.getincrementaldecoder("utf-8")("replace").decode(raw, final)
+    return (
+        raw.decode("ascii")
+        if raw.isascii()
+        else codecs.getincrementaldecoder("utf-8")("replace").decode(raw, final)
+    )

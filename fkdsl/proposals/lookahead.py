@@ -1,12 +1,15 @@
-"""What each outcome of a draw leads to: whether the particle lives through what stands before the next draw.
+"""What each outcome of a draw leads to: whether the particle lives through what stands before the
+next draw.
 
-A *trial* is a copy of the particle that takes the outcome and runs on: to the next draw, to a question to a model, or
-to its death. One that lives is what the particle becomes, so nothing is computed twice.
+A *trial* is a copy of the particle that takes the outcome and runs on: to the next draw, to a
+question to a model, or to its death. One that lives is what the particle becomes, so nothing is
+computed twice.
 
-A *glance* is what a trial comes to without a copy. Conditions that stand right behind the draw and look at nothing but
-values and the text of contexts are asked of the particle itself, as if it had taken the token; then it is put back.
-Where they fail the outcome dies, as its trial would. Where nothing else on the way to the next draw can weigh
-(ir.passes.fuse), they tell all, and there are no trials.
+A *glance* is what a trial comes to without a copy. Conditions that stand right behind the draw and
+look at nothing but values and the text of contexts are asked of the particle itself, as if it had
+taken the token; then it is put back. Where they fail the outcome dies, as its trial would. Where
+nothing else on the way to the next draw can weigh (ir.passes.fuse), they tell all, and there are no
+trials.
 """
 
 from __future__ import annotations
@@ -36,14 +39,16 @@ class Glimpse:
 
 
 class Trials:
-    """Whether each outcome of a draw lives, looked at once for this draw, and tried at most once for all particles in
-    the same state. died: where those died that this draw has asked about."""
+    """Whether each outcome of a draw lives, looked at once for this draw, and tried at most once
+    for all particles in the same state. died: where those died that this draw has asked about."""
 
     def __init__(self, particle: Running, op: DrawOp, found: Outcomes, guide: Guide) -> None:
         self.particle, self.op, self.found = particle, op, found
         self.died: dict[int, Span] = {}
         self.lived: set[int] = set()
-        self.mistaken: set[int] = set()  # tokens at which a glance met with a mistake of the program's
+        self.mistaken: set[int] = (
+            set()
+        )  # tokens at which a glance met with a mistake of the program's
         self.glances, self.tells_all, self.glance = 0, False, None
         if guide.glances and isinstance(found, TokenOutcomes) and particle.guides.clock is None:
             self.glances, self.tells_all = guide.glances, guide.tells_all
@@ -88,8 +93,8 @@ class Trials:
         return trial
 
     def take(self, i: int) -> None:
-        """The particle after outcome i, which lives: at the end of its trial, or, where it was only glanced at, behind
-        the draw and the conditions that hold."""
+        """The particle after outcome i, which lives: at the end of its trial, or, where it was only
+        glanced at, behind the draw and the conditions that hold."""
         if self.tells_all:
             frame = self.particle.frames[-1]
             self.particle.drawn(frame, self.op.target, self.found.take(self.particle, i))
@@ -104,11 +109,16 @@ class Trials:
 def glance_of(
     particle: Running, op: DrawOp, found: TokenOutcomes, glances: int, mistaken: set[int]
 ) -> Callable[[int], Span | None]:
-    """Of a token: the first of so many conditions right behind the draw that fails with it, None if all hold. What
-    faults is left for whoever draws the token to meet, as in a trial, and noted."""
+    """Of a token: the first of so many conditions right behind the draw that fails with it, None if
+    all hold. What faults is left for whoever draws the token to meet, as in a trial, and noted."""
     frame = particle.frames[-1]
     ops: Any = particle.code.functions[frame.function].ops[frame.pc + 1 : frame.pc + 1 + glances]
-    vocabulary, slots, contexts, target = found.vocabulary, frame.slots, particle.contexts, op.target
+    vocabulary, slots, contexts, target = (
+        found.vocabulary,
+        frame.slots,
+        particle.contexts,
+        op.target,
+    )
     here = [(r.index, contexts[r.index]) for r in found.refs]
     raws = [particle.engines[c.model].raw(c.node) for _, c in here]
     before, fuel = slots[target], particle.fuel

@@ -1,7 +1,8 @@
 """The outcomes of a draw: everything that `x ~ d` may give, with its probability.
 
-A token distribution has the vocabulary's, a choice its options, `continues` two, a discrete distribution its values. A
-kernel chooses among them: `draw` here by their own probabilities, `guided.py` by better ones.
+A token distribution has the vocabulary's, a choice its options, `continues` two, a discrete
+distribution its values. A kernel chooses among them: `draw` here by their own probabilities,
+`guided.py` by better ones.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ Mask = NDArray[np.bool_]
 FEW = 4
 """One in so many tokens of a vocabulary are few."""
 SOME = 64
-"""Tokens that are taken out one by one; where more are refused, all that are left are exponentiated."""
+"""Tokens that are taken out one by one; where more are refused, all that are left are
+exponentiated."""
 
 
 def is_dense(mask: Mask) -> bool:
@@ -40,8 +42,9 @@ def is_dense(mask: Mask) -> bool:
 
 
 class Outcomes:
-    """p: (n,) float64, or float32 as the model's rows are, not negative; they sum to 1, or to less where some are left
-    out. allowed: (n,) what each is called where some are not listed at all: a token's id."""
+    """p: (n,) float64, or float32 as the model's rows are, not negative; they sum to 1, or to less
+    where some are left out. allowed: (n,) what each is called where some are not listed at all: a
+    token's id."""
 
     p: Floats
     allowed: NDArray[np.int64] | None = None
@@ -64,10 +67,11 @@ class Outcomes:
 
 
 class TokenOutcomes(Outcomes):
-    """One for each token of the vocabulary, or for some; every context of the expression appends it.
+    """One for each token of the vocabulary, or for some; every context of the expression appends
+    it.
 
-    row: (V,) log-probabilities in nats. mask: (V,) the tokens that are left, None for all. sums: of the blocks of
-    exp(row), where they are known; left_sums: of what the mask leaves.
+    row: (V,) log-probabilities in nats. mask: (V,) the tokens that are left, None for all. sums: of
+    the blocks of exp(row), where they are known; left_sums: of what the mask leaves.
     """
 
     def __init__(
@@ -79,7 +83,13 @@ class TokenOutcomes(Outcomes):
         sums: Sums | None = None,
         left_sums: Sums | None = None,
     ) -> None:
-        self.row, self.refs, self.vocabulary, self.mask, self.sums = row, refs, vocabulary, mask, sums
+        self.row, self.refs, self.vocabulary, self.mask, self.sums = (
+            row,
+            refs,
+            vocabulary,
+            mask,
+            sums,
+        )
         self.left_sums = left_sums
         # A vocabulary is long: where little of it is left, only that is exponentiated.
         self.left = len(row) if mask is None else allowed(mask)
@@ -102,7 +112,11 @@ class TokenOutcomes(Outcomes):
 
     def blocks(self) -> Blocks:
         refused = len(self.row) - self.left
-        if self.mask is not None and self.allowed is None and (refused > SOME or (refused and self.sums is None)):
+        if (
+            self.mask is not None
+            and self.allowed is None
+            and (refused > SOME or (refused and self.sums is None))
+        ):
             return Blocks.of_masked(self.row, self.mask, self.left_sums)
         if self.sums is None or self.allowed is not None:
             return Blocks(self.p)
@@ -155,7 +169,8 @@ def token_of(vocabulary: Vocabulary, i: int) -> Token:
 
 
 def known_sums(particle: Running, d: Any, row: Floats) -> Sums | None:
-    """The sums of the blocks of exp(row), where it is a context's own row and its engine has them."""
+    """The sums of the blocks of exp(row), where it is a context's own row and its engine has
+    them."""
     if not isinstance(d, ContextRef):
         return None
     c = particle.contexts[d.index]
@@ -171,10 +186,11 @@ def outcomes(
     weighed: Floats | None = None,
     left_sums: Sums | None = None,
 ) -> Outcomes | None:
-    """The outcomes of a distribution for a particle; None if they cannot be listed (a continuous one). Every row that
-    it takes is asked for here (NeedRows). masks: the tokens (V,) that are left of a vocabulary. weighed: a context's
-    row (V,) to be drawn from in the place of its own, which makes up for it later. left_sums: of what the masks leave
-    of a context's own row, where they are known."""
+    """The outcomes of a distribution for a particle; None if they cannot be listed (a continuous
+    one). Every row that it takes is asked for here (NeedRows). masks: the tokens (V,) that are left
+    of a vocabulary. weighed: a context's row (V,) to be drawn from in the place of its own, which
+    makes up for it later. left_sums: of what the masks leave of a context's own row, where they are
+    known."""
     if is_token_distribution(d):
         refs, row = particle.next_rows(d) if weighed is None else (leaves(d), weighed)
         vocabulary = particle.vocabulary(refs[0])
@@ -192,4 +208,6 @@ def outcomes(
             return ValueOutcomes(np.array(probabilities), values)
         case Distribution():
             return None
-    raise Fault("FK408", f"{show(d)!r} is no distribution", "`~` draws from a distribution or a context")
+    raise Fault(
+        "FK408", f"{show(d)!r} is no distribution", "`~` draws from a distribution or a context"
+    )

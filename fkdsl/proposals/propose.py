@@ -1,7 +1,9 @@
-"""Guided draws: kernels M' that look ahead to the conditions which follow, and the potential G' that makes up for it.
+"""Guided draws: kernels M' that look ahead to the conditions which follow, and the potential G'
+that makes up for it.
 
-Any pair with M'(x) G'(x) = p(x) e(x) in expectation leaves the measure as it is (docs/inference.md, Proposals), where
-e(x) says whether the particle lives through what stands between this draw and the next. Two ways:
+Any pair with M'(x) G'(x) = p(x) e(x) in expectation leaves the measure as it is (docs/inference.md,
+Proposals), where e(x) says whether the particle lives through what stands between this draw and the
+next. Two ways:
 
     every outcome tested      M'(x) = p(x) e(x) / A,  G' = A = sum_x p(x) e(x)        (locally optimal)
     adaptive weighted         draws from p without replacement until e holds          (Lipkin et al. 2025,
@@ -9,8 +11,9 @@ e(x) says whether the particle lives through what stands between this draw and t
 
 The likely outcomes are tested first; those that die leave p before rejection begins.
 
-e(x) is found by trial (trials.py). What a token alone decides is a mask over the vocabulary, computed once; what the
-text so far decides is a mask for each place in an automaton (constrained.py).
+e(x) is found by trial (trials.py). What a token alone decides is a mask over the vocabulary,
+computed once; what the text so far decides is a mask for each place in an automaton
+(constrained.py).
 """
 
 from __future__ import annotations
@@ -38,7 +41,14 @@ from fkdsl.proposals.lookahead import Trials
 from fkdsl.proposals.outcomes import Mask, Outcomes, TokenOutcomes, is_dense, outcomes
 from fkdsl.proposals.refusals import heaviest, refused_by_text, refused_by_tokens
 from fkdsl.proposals.rejection import Drafted, weighted_rejection
-from fkdsl.proposals.speculative import Drafting, Proposal, drafted_context, proposal, speculative, went
+from fkdsl.proposals.speculative import (
+    Drafting,
+    Proposal,
+    drafted_context,
+    proposal,
+    speculative,
+    went,
+)
 from fkdsl.proposals.text_masks import Constrained, constrained, holding, holding_parts
 from fkdsl.proposals.token_masks import TokenMask, token_mask
 from fkdsl.values.faults import NeedRows
@@ -52,9 +62,11 @@ if TYPE_CHECKING:
 TESTED = 32
 """Outcomes of positive probability up to which each is tested, so that A is exact."""
 HEAD, DEAR_HEAD = 0.05, 0.1
-"""Share of the probability from which on an outcome is tested before any is drawn, also where tests are dear."""
+"""Share of the probability from which on an outcome is tested before any is drawn, also where tests
+are dear."""
 SETTLED = 0.3
-"""Share of what is left that, once it is known to live, makes further tests before a draw not worth while."""
+"""Share of what is left that, once it is known to live, makes further tests before a draw not worth
+while."""
 TESTS, DEAR_TESTS = 256, 32
 """Outcomes that are tested at most before one is drawn, beyond those of the head."""
 ENOUGH = 0.05
@@ -69,13 +81,14 @@ AHEAD = 256
 class Guides:
     """What the particles of one model share about guided draws.
 
-    tested, head, tests, enough: see TESTED, HEAD, TESTS, ENOUGH. rejection: whether more outcomes than `tested` are
-    tried at all; else they are drawn by their own probabilities, as suits a method that enumerates the draws anyway.
-    forget: whether the mass G' is left out of the weight, which is what local masking does. force: whether the rows
-    behind forced tokens are asked for with the first one's. trials: outcomes already tried in this step, by the state
-    that tried them; of one that died, where. drafting: how tokens are drafted, None for not at all; then the trials of
-    later steps are kept too. ahead: the contexts whose rows were asked for before their time, held so
-    that the engine keeps them. clock: of a run that asks for blame.
+    tested, head, tests, enough: see TESTED, HEAD, TESTS, ENOUGH. rejection: whether more outcomes
+    than `tested` are tried at all; else they are drawn by their own probabilities, as suits a
+    method that enumerates the draws anyway. forget: whether the mass G' is left out of the weight,
+    which is what local masking does. force: whether the rows behind forced tokens are asked for
+    with the first one's. trials: outcomes already tried in this step, by the state that tried them;
+    of one that died, where. drafting: how tokens are drafted, None for not at all; then the trials
+    of later steps are kept too. ahead: the contexts whose rows were asked for before their time,
+    held so that the engine keeps them. clock: of a run that asks for blame.
     """
 
     tested: int = TESTED
@@ -86,12 +99,15 @@ class Guides:
     forget: bool = False
     force: bool = True
     drafting: Drafting | None = None
-    trials: deque[dict[Hashable, dict[int, Running | Span]]] = field(default_factory=lambda: deque([{}]))
+    trials: deque[dict[Hashable, dict[int, Running | Span]]] = field(
+        default_factory=lambda: deque([{}])
+    )
     ahead: deque[Context] = field(default_factory=lambda: deque(maxlen=AHEAD))
     clock: Clock | None = None
 
     def new_step(self) -> None:
-        """Forgets the trials of the step before; with drafts, of the last step that ran ahead of this one."""
+        """Forgets the trials of the step before; with drafts, of the last step that ran ahead of
+        this one."""
         self.trials.append({})
         while len(self.trials) > (1 if self.drafting is None else len(self.drafting.held) + 1):
             for tried in self.trials.popleft().values():
@@ -111,8 +127,8 @@ class Guides:
 
 @dataclass
 class Narrowed:
-    """A row that masks leave a part of: by token and by the text so far, and both together, and, once they are known,
-    the sums of what is left of its blocks."""
+    """A row that masks leave a part of: by token and by the text so far, and both together, and,
+    once they are known, the sums of what is left of its blocks."""
 
     row: Floats
     of_token: TokenMask | None
@@ -122,8 +138,8 @@ class Narrowed:
 
 
 def narrowed(particle: Running) -> Narrowed | None:
-    """How masks narrow the row of the draw that a particle stands at, which is at hand; None where they do not, or
-    leave so little or take so little that it costs nothing to see what."""
+    """How masks narrow the row of the draw that a particle stands at, which is at hand; None where
+    they do not, or leave so little or take so little that it costs nothing to see what."""
     frame = particle.frames[-1]
     op: Any = particle.code.functions[frame.function].ops[frame.pc]
     guide = op.guide
@@ -131,7 +147,11 @@ def narrowed(particle: Running) -> Narrowed | None:
         return None
     d = frame.slots[op.source]
     with timed(particle, guide):
-        of_token = token_mask(particle, frame, op, guide, particle.vocabulary(d)) if guide.mask is not None else None
+        of_token = (
+            token_mask(particle, frame, op, guide, particle.vocabulary(d))
+            if guide.mask is not None
+            else None
+        )
         of_text = holding(particle, frame, guide.so_far, d) if guide.so_far is not None else None
         mask = allowed_by(of_token, of_text)
     if mask is None or not is_dense(mask):
@@ -153,7 +173,9 @@ def draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any) -> None:
         particle.weigh(-math.inf, op.span)
     else:
         if isinstance(d, Mixture) and (mass := p.mass()) < 1.0 - ROUNDING:
-            weigh(particle, math.log(mass), {}, op.span)  # the shares of components that cannot draw are lost
+            weigh(
+                particle, math.log(mass), {}, op.span
+            )  # the shares of components that cannot draw are lost
         before = drafted_context(particle, d)
         i, kept = speculative(rng, p, draft_of(given, found))
         particle.drawn(frame, op.target, found.take(particle, i))
@@ -173,7 +195,11 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
             text = constrained(particle, frame, guide.text, d)
             hopeless = text is not None and text.hopeless
     if text is not None and hopeless:
-        die(particle, dict.fromkeys(text.conflict(), 1.0) if particle.guides.clock is not None else {}, guide.blame)
+        die(
+            particle,
+            dict.fromkeys(text.conflict(), 1.0) if particle.guides.clock is not None else {},
+            guide.blame,
+        )
         return
     mask: TokenMask | None = None
     allowed: Mask | None = None
@@ -185,7 +211,11 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
             mask, allowed = known.of_token, known.so_far
             return known.mask
         with timed(particle, guide):
-            mask = token_mask(particle, frame, op, guide, vocabulary) if guide.mask is not None else None
+            mask = (
+                token_mask(particle, frame, op, guide, vocabulary)
+                if guide.mask is not None
+                else None
+            )
             if text is not None:
                 allowed = text.mask()
             elif guide.so_far is not None:
@@ -194,7 +224,9 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
 
     try:
         given = proposal(particle, d)
-        found = outcomes(particle, d, masks, weighed(given), known.sums if known is not None else None)
+        found = outcomes(
+            particle, d, masks, weighed(given), known.sums if known is not None else None
+        )
     except NeedRows as need:
         if text is not None:
             ask_ahead(particle, need, text, d)
@@ -240,7 +272,9 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
         if A > 0.0:
             live = support[e]
             labels = live if found.allowed is None else found.allowed[live]
-            i, log_w, kept = chosen_of(rng, found.p[live], None if q is None else q[live], A, labels)
+            i, log_w, kept = chosen_of(
+                rng, found.p[live], None if q is None else q[live], A, labels
+            )
             chosen = int(live[i])
     else:
         worth_while = without_dead(particle.guides, guide, p, A, trials)
@@ -272,20 +306,27 @@ def weighed(given: Proposal | None) -> Floats | None:
 
 
 def draft_of(given: Proposal | None, found: Outcomes, mask: Mask | None = None) -> Floats | None:
-    """(n,) the probabilities by which a draw is drafted, and then verified; None where it is not."""
+    """(n,) the probabilities by which a draw is drafted, and then verified; None where it is
+    not."""
     return given.p(found, mask) if given is not None and not given.of.weighs else None
 
 
 def allowed_by(mask: TokenMask | None, allowed: Mask | None) -> Mask | None:
     """(V,) what both masks allow; None for all."""
-    return allowed if mask is None else mask.allowed if allowed is None else joined(mask.allowed, allowed)
+    return (
+        allowed
+        if mask is None
+        else mask.allowed
+        if allowed is None
+        else joined(mask.allowed, allowed)
+    )
 
 
 def chosen_of(
     rng: Rng, p: Blocks | Floats, q: Floats | None, mass: float, labels: NDArray[np.int64] | None
 ) -> tuple[int, float, bool]:
-    """(i, log w, whether i is the draft's): a properly weighted draw from p, as `weighted`, by way of q if there is
-    one."""
+    """(i, log w, whether i is the draft's): a properly weighted draw from p, as `weighted`, by way
+    of q if there is one."""
     if q is None or not q.any():
         return *weighted(rng, p, mass, labels), False
     i, kept = speculative(rng, p, q)
@@ -295,8 +336,8 @@ def chosen_of(
 def refused(
     p: Floats, parts: list[tuple[Span, Mask | None]], mask: TokenMask | None, allowed: Mask | None
 ) -> dict[Span, float]:
-    """The mass of p (V,) that the masks have taken, by condition. parts: the own masks of the conditions behind
-    `allowed`."""
+    """The mass of p (V,) that the masks have taken, by condition. parts: the own masks of the
+    conditions behind `allowed`."""
     masses = refused_by_text(parts, p, ~allowed) if allowed is not None else {}
     if mask is not None:
         for place, mass in refused_by_tokens(mask.refusers, p, allowed).items():
@@ -305,13 +346,14 @@ def refused(
 
 
 def without_dead(guides: Guides, guide: Guide, p: Blocks, mass: float, trials: Trials) -> bool:
-    """Takes outcomes that are known to die out of p, whose sum is `mass`; whether weighted rejection is worth while on
-    the rest.
+    """Takes outcomes that are known to die out of p, whose sum is `mass`; whether weighted
+    rejection is worth while on the rest.
 
-    The likely outcomes are tested, and further ones in the order of their probability until those that live have a
-    share of ENOUGH in what is left, or the bound on tests is reached. Which are tested depends on p and e alone, not on
-    chance: so the rest may be drawn and weighed by any proper means. With next to nothing known to live, rejection
-    might try the whole vocabulary; one draw that lives or dies is proper too.
+    The likely outcomes are tested, and further ones in the order of their probability until those
+    that live have a share of ENOUGH in what is left, or the bound on tests is reached. Which are
+    tested depends on p and e alone, not on chance: so the rest may be drawn and weighed by any
+    proper means. With next to nothing known to live, rejection might try the whole vocabulary; one
+    draw that lives or dies is proper too.
     """
     head, most = (DEAR_HEAD, DEAR_TESTS) if guide.dear else (guides.head, guides.tests)
     left, living, tests = mass, 0.0, 0
@@ -335,7 +377,9 @@ def without_dead(guides: Guides, guide: Guide, p: Blocks, mass: float, trials: T
 def with_died(masses: dict[Span, float], trials: Trials) -> dict[Span, float]:
     """The masses, and those of the outcomes that died in trials."""
     if not masses and len({id(place) for place in trials.died.values()}) == 1:
-        return {next(iter(trials.died.values())): 1.0}  # all of it is one line's, however much it is
+        return {
+            next(iter(trials.died.values())): 1.0
+        }  # all of it is one line's, however much it is
     found = dict(masses)
     for i, place in trials.died.items():
         found[place] = found.get(place, 0.0) + trials.found.probability(i)
@@ -343,8 +387,8 @@ def with_died(masses: dict[Span, float], trials: Trials) -> dict[Span, float]:
 
 
 def ask_ahead(particle: Running, need: NeedRows, text: Constrained, d: Any) -> None:
-    """Along with the row of this draw: the constraint's mask, made together with those of the whole population, and the
-    rows behind tokens that are forced."""
+    """Along with the row of this draw: the constraint's mask, made together with those of the whole
+    population, and the rows behind tokens that are forced."""
     need.texts.append((text.constraint, text.ids))
     if particle.guides.force and isinstance(d, ContextRef):
         c = particle.contexts[d.index]
@@ -354,7 +398,8 @@ def ask_ahead(particle: Running, need: NeedRows, text: Constrained, d: Any) -> N
 
 
 def weigh(particle: Running, log_w: float, masses: dict[Span, float], span: Span) -> None:
-    """log G' (nats) is added; nothing where the mass is to be forgotten. masses: whose it is, else it is `span`'s."""
+    """log G' (nats) is added; nothing where the mass is to be forgotten. masses: whose it is, else
+    it is `span`'s."""
     if not particle.guides.forget:
         particle.weigh(log_w, span, masses)
 

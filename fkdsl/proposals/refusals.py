@@ -1,7 +1,7 @@
 """Which lines a part of log G is charged to, where several had a hand in it.
 
-A draw that looks ahead weighs by the mass A of the outcomes that it leaves; each condition bears as much of log A as it
-refused of the mass, as far as that is known (docs/inference.md, Blame).
+A draw that looks ahead weighs by the mass A of the outcomes that it leaves; each condition bears as
+much of log A as it refused of the mass, as far as that is known (docs/inference.md, Blame).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ Masses = Mapping[Span, float]
 
 
 def shared(log_potential: float, span: Span, masses: Masses | None) -> list[Charge]:
-    """A part of log G as charges, by the masses; all of it to `span` without any. Whoever had a part in a death is
-    charged with all of it, `span` last."""
+    """A part of log G as charges, by the masses; all of it to `span` without any. Whoever had a
+    part in a death is charged with all of it, `span` last."""
     if not masses:
         return [Charge(span, log_potential)]
     if log_potential == -math.inf:
@@ -36,10 +36,12 @@ def heaviest(masses: Masses, otherwise: Span) -> Span:
     return max(masses, key=lambda place: masses[place], default=otherwise)
 
 
-def refused_by_text(parts: Sequence[tuple[Span, Mask | None]], p: Floats, refused: Mask) -> dict[Span, float]:
-    """The mass of refused tokens by condition, of which `parts` has the own masks: each token counts for the first
-    condition that refuses it alone; one that only several of them together refuse counts for all, in equal parts.
-    p: (V,)."""
+def refused_by_text(
+    parts: Sequence[tuple[Span, Mask | None]], p: Floats, refused: Mask
+) -> dict[Span, float]:
+    """The mass of refused tokens by condition, of which `parts` has the own masks: each token
+    counts for the first condition that refuses it alone; one that only several of them together
+    refuse counts for all, in equal parts. p: (V,)."""
     found: dict[Span, float] = {}
     left = refused
     for place, mask in parts:
@@ -51,8 +53,11 @@ def refused_by_text(parts: Sequence[tuple[Span, Mask | None]], p: Floats, refuse
     return found
 
 
-def refused_by_tokens(refusers: tuple[tuple[Span, Mask], ...], p: Floats, asked: Mask | None) -> dict[Span, float]:
-    """The mass of refused tokens by the condition that refused each, of those that were left to ask about."""
+def refused_by_tokens(
+    refusers: tuple[tuple[Span, Mask], ...], p: Floats, asked: Mask | None
+) -> dict[Span, float]:
+    """The mass of refused tokens by the condition that refused each, of those that were left to ask
+    about."""
     found: dict[Span, float] = {}
     for place, mask in refusers:
         _add(found, place, p, mask if asked is None else mask & asked)

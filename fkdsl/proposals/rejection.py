@@ -1,5 +1,5 @@
-"""Adaptive weighted rejection: a properly weighted draw of an outcome that lives, at a few tests (Lipkin et al. 2025,
-arXiv 2504.05410)."""
+"""Adaptive weighted rejection: a properly weighted draw of an outcome that lives, at a few tests
+(Lipkin et al. 2025, arXiv 2504.05410)."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ def weighted_rejection(
     block: int = BLOCK,
     draft: Drafted | None = None,
 ) -> tuple[int, float]:
-    """(x, w) with E[w 1{x = v}] = p(v) e(v) for every v: properly weighted; (-1, 0) if nothing is accepted.
+    """(x, w) with E[w 1{x = v}] = p(v) e(v) for every v: properly weighted; (-1, 0) if nothing is
+    accepted.
 
-    Draws from p without replacement until x is accepted (R1 are those rejected); goes on, x put back, until the next
-    acceptance (R2). w = (1 - p(R1)) / (|R1| + |R2| + 1). p, scaled to sum to 1, is not to be used afterwards where it
-    is in blocks; `accepts` is asked once for an outcome at most. draft: by which the draws up to the first acceptance
-    are made.
+    Draws from p without replacement until x is accepted (R1 are those rejected); goes on, x put
+    back, until the next acceptance (R2). w = (1 - p(R1)) / (|R1| + |R2| + 1). p, scaled to sum to
+    1, is not to be used afterwards where it is in blocks; `accepts` is asked once for an outcome at
+    most. draft: by which the draws up to the first acceptance are made.
     """
     left = p if isinstance(p, Blocks) else Blocks(p, block)
     whole = left.mass()
@@ -48,7 +49,8 @@ def weighted_rejection(
 
 
 class Drafted(Blocks):
-    """A draft's probabilities of the same outcomes. kept: whether all draws so far were the draft's."""
+    """A draft's probabilities of the same outcomes. kept: whether all draws so far were the
+    draft's."""
 
     __slots__ = ("draws", "kept")
 
@@ -62,6 +64,8 @@ class Drafted(Blocks):
         if not self.any():
             self.kept = False
             return left.draw(rng)
-        i, kept = verified(rng.split("verify", self.draws), self.draw(rng), np.asarray(left), np.asarray(self))
+        i, kept = verified(
+            rng.split("verify", self.draws), self.draw(rng), np.asarray(left), np.asarray(self)
+        )
         self.kept = self.kept and kept
         return i

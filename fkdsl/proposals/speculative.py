@@ -1,6 +1,8 @@
-"""Drafted draws: tokens in blocks, proposed by a draft q and verified by the model p in one forward.
+"""Drafted draws: tokens in blocks, proposed by a draft q and verified by the model p in one
+forward.
 
-A block begins with a token drawn from p at its base; up to `block` tokens after it have a draft. Two exact uses:
+A block begins with a token drawn from p at its base; up to `block` tokens after it have a draft.
+Two exact uses:
 
     verify="sample"   d ~ q, kept with probability min(1, p(d) / q(d)), else x ~ (p - q)+, normalised: x has p's law
                       for any q (Leviathan et al. 2023, arXiv 2211.17192, appendix A.1), so M_t is what it was. A twin
@@ -38,19 +40,21 @@ if TYPE_CHECKING:
     from fkdsl.machine.interpreter import Running
 
 UNIFORM = 0.02
-"""Share of a uniform in a draft that is weighed: p / q is then at most 50 V, and a token that q rules out can come."""
+"""Share of a uniform in a draft that is weighed: p / q is then at most 50 V, and a token that q
+rules out can come."""
 ANSWERS = 32_000_000
-"""Bytes of a draft's answers that are kept at most: a question is asked when running ahead and again when drawing."""
+"""Bytes of a draft's answers that are kept at most: a question is asked when running ahead and
+again when drawing."""
 
 HELD = 6
-"""Blocks' worth of steps for which contexts are held that were asked for before their time, and drafts' answers that
-nobody asks for."""
+"""Blocks' worth of steps for which contexts are held that were asked for before their time, and
+drafts' answers that nobody asks for."""
 
 
 @dataclass(frozen=True)
 class DraftOf:
-    """How a model's tokens are drafted. block: tokens after the base at most. weighs: the second use. uniform: the
-    share of a uniform in a draft that is weighed."""
+    """How a model's tokens are drafted. block: tokens after the base at most. weighs: the second
+    use. uniform: the share of a uniform in a draft that is weighed."""
 
     draft: Draft
     block: int
@@ -60,9 +64,9 @@ class DraftOf:
 
 @dataclass
 class Tally:
-    """rounds: blocks verified, a particle's each. draws: tokens drawn from drafted models. drafted: those of them that
-    had a draft; kept: those that were the draft's. Steps that were made ahead of their time count when a particle takes
-    them."""
+    """rounds: blocks verified, a particle's each. draws: tokens drawn from drafted models. drafted:
+    those of them that had a draft; kept: those that were the draft's. Steps that were made ahead of
+    their time count when a particle takes them."""
 
     rounds: int = 0
     draws: int = 0
@@ -79,8 +83,9 @@ class Tally:
 
 @dataclass
 class Drafting:
-    """of: by the program's names of its models, those that are drafted. held: contexts whose rows were asked for before
-    their time, of the last steps. answers: those last asked for, last, with the step that did."""
+    """of: by the program's names of its models, those that are drafted. held: contexts whose rows
+    were asked for before their time, of the last steps. answers: those last asked for, last, with
+    the step that did."""
 
     of: Mapping[str, DraftOf]
     tally: Tally = field(default_factory=Tally)
@@ -121,7 +126,8 @@ class Drafting:
 
 
 class Owed(NamedTuple):
-    """A token that was drawn from q: p(token | node) / q is still to be weighed. log_q: nats. place: its line."""
+    """A token that was drawn from q: p(token | node) / q is still to be weighed. log_q: nats.
+    place: its line."""
 
     model: str
     node: Context
@@ -138,24 +144,33 @@ class Proposal(NamedTuple):
     row: Floats
 
     def p(self, found: Outcomes, mask: Mask | None) -> Floats | None:
-        """(n,) the draft's probabilities of the same outcomes, those that are masked at zero; None if all are."""
+        """(n,) the draft's probabilities of the same outcomes, those that are masked at zero; None
+        if all are."""
         assert isinstance(found, TokenOutcomes)
         p = TokenOutcomes(self.row, found.refs, found.vocabulary, mask).p
         return p if p.any() else None
 
 
 def proposal(particle: Running, d: Any) -> Proposal | None:
-    """The draft's row for a draw; None where it has none. Asks for it together with the model's own (NeedRows)."""
+    """The draft's row for a draw; None where it has none. Asks for it together with the model's own
+    (NeedRows)."""
     drafting = particle.guides.drafting
     if drafting is None or particle.ahead or not isinstance(d, ContextRef):
         return None
     c = particle.contexts[d.index]
     of = drafting.of.get(c.model)
-    if of is None or c.done or distance_in_block(particle, c, of) is None or (of.weighs and c.pending is not None):
+    if (
+        of is None
+        or c.done
+        or distance_in_block(particle, c, of) is None
+        or (of.weighs and c.pending is not None)
+    ):
         return None
     assert particle.block is not None
     question = Question(c.node, particle.block.base)
-    wanted: list[tuple[str, Any]] = [(c.model, question)] if of.weighs else [(c.model, c.node), (c.model, question)]
+    wanted: list[tuple[str, Any]] = (
+        [(c.model, question)] if of.weighs else [(c.model, c.node), (c.model, question)]
+    )
     missing = [(model, key) for model, key in wanted if key not in particle.rows]
     if missing:
         raise NeedRows(missing)
@@ -182,7 +197,9 @@ def distance_in_block(particle: Running, c: ContextState, of: DraftOf) -> int | 
     return distance(c.node, particle.block.base, min(of.block, of.draft.reach))
 
 
-def went(particle: Running, c: ContextState | None, given: Proposal | None, kept: bool, token: int) -> None:
+def went(
+    particle: Running, c: ContextState | None, given: Proposal | None, kept: bool, token: int
+) -> None:
     """A token was drawn at c, as its context was before: the block goes on, or another begins."""
     drafting = particle.guides.drafting
     if drafting is None or c is None or (of := drafting.of.get(c.model)) is None:
@@ -210,14 +227,19 @@ def went(particle: Running, c: ContextState | None, given: Proposal | None, kept
 
 def drafted_context(particle: Running, d: Any) -> ContextState | None:
     """The context that a draw is from, as it is before; None where no single one is."""
-    return particle.contexts[d.index] if isinstance(d, ContextRef) and particle.guides.drafting is not None else None
+    return (
+        particle.contexts[d.index]
+        if isinstance(d, ContextRef) and particle.guides.drafting is not None
+        else None
+    )
 
 
 def speculative(rng: Rng, p: Blocks | Floats, q: Floats | None) -> tuple[int, bool]:
-    """(x, whether it is q's): x ~ p, scaled to sum to 1, for any q of the same length; by q's own draw where that is
-    kept.
+    """(x, whether it is q's): x ~ p, scaled to sum to 1, for any q of the same length; by q's own
+    draw where that is kept.
 
-    rng.choice(q) is the first draw, as of one who has q alone: the rest is drawn from a stream of its own.
+    rng.choice(q) is the first draw, as of one who has q alone: the rest is drawn from a stream of
+    its own.
     """
     if q is None:
         return rng.choice(p), False

@@ -1,7 +1,8 @@
-"""Constraints on a text in the middle of its drawing: what a guided draw asks of the engine's constraints.
+"""Constraints on a text in the middle of its drawing: what a guided draw asks of the engine's
+constraints.
 
-The text is what its context has said since the draw of it began. Everything is a function of the tokens so far, so a
-constraint forks with its particle and is found again when a state is read back.
+The text is what its context has said since the draw of it began. Everything is a function of the
+tokens so far, so a constraint forks with its particle and is found again when a state is read back.
 """
 
 from __future__ import annotations
@@ -17,7 +18,13 @@ from fkdsl.base.locks import remember
 from fkdsl.base.spans import Span
 from fkdsl.base.value_keys import state_key
 from fkdsl.engine.cached_transformer import Context
-from fkdsl.engine.constraints.constraint import Constraint, Ids, Mask, make_constraint, regular_masks
+from fkdsl.engine.constraints.constraint import (
+    Constraint,
+    Ids,
+    Mask,
+    make_constraint,
+    regular_masks,
+)
 from fkdsl.engine.constraints.languages import Both, Language
 from fkdsl.engine.constraints.stops import Until
 from fkdsl.values.faults import Fault
@@ -38,8 +45,9 @@ FORCED = 32
 
 @dataclass(frozen=True)
 class Constrained:
-    """A constraint where a particle stands: ids are the text's tokens so far; left is how many may follow the next one,
-    None for no look-ahead. until: what ends the text. parts: what each condition says of it."""
+    """A constraint where a particle stands: ids are the text's tokens so far; left is how many may
+    follow the next one, None for no look-ahead. until: what ends the text. parts: what each
+    condition says of it."""
 
     constraint: Constraint
     ids: Ids
@@ -57,11 +65,14 @@ class Constrained:
 
     def masks_of_parts(self) -> list[tuple[Span, Mask | None]]:
         """What each condition's own language allows, as `mask`."""
-        return [(place, self._of([language]).mask(self.ids, self.left)) for place, language in self.parts]
+        return [
+            (place, self._of([language]).mask(self.ids, self.left))
+            for place, language in self.parts
+        ]
 
     def conflict(self) -> tuple[Span, ...]:
-        """The fewest of the conditions, the first of equally few, that no text satisfies; () where they are more than
-        three."""
+        """The fewest of the conditions, the first of equally few, that no text satisfies; () where
+        they are more than three."""
         for n in (1, 2, 3):
             for parts in combinations(self.parts, n):
                 if self._of([language for _, language in parts]).is_empty:
@@ -72,8 +83,8 @@ class Constrained:
         return make_constraint(Both(tuple(languages)), self.until, self.constraint.vocabulary)
 
     def forced(self, context: Context, extend: Extend) -> list[Context]:
-        """The contexts along the tokens that are the only ones allowed, as far as they are: their rows are needed
-        whatever is drawn. Only automata are asked, whose masks cost little."""
+        """The contexts along the tokens that are the only ones allowed, as far as they are: their
+        rows are needed whatever is drawn. Only automata are asked, whose masks cost little."""
         ids, left = self.ids, self.left
         found: list[Context] = []
         vocabulary = self.constraint.vocabulary
@@ -90,9 +101,11 @@ class Constrained:
         return found
 
 
-def constrained(particle: Running, frame: ActiveFrame, guide: TextGuide, d: TokenDistribution) -> Constrained | None:
-    """The constraint of a draw as its particle stands; None if the text begins in the middle of a character, or what
-    should say its language fails: the condition itself will say so."""
+def constrained(
+    particle: Running, frame: ActiveFrame, guide: TextGuide, d: TokenDistribution
+) -> Constrained | None:
+    """The constraint of a draw as its particle stands; None if the text begins in the middle of a
+    character, or what should say its language fails: the condition itself will say so."""
     try:
         language = guide.language(frame)
     except Fault:
@@ -109,13 +122,19 @@ def constrained(particle: Running, frame: ActiveFrame, guide: TextGuide, d: Toke
             return None
     left = frame.slots[guide.stop] - (len(tokens) - c.start) - 1 if guide.ahead else None
     until = frame.slots[guide.ends]
-    parts = tuple((p, of(frame)) for p, of in guide.parts) if particle.guides.clock is not None else ()
-    return Constrained(make_constraint(language, until, vocabulary), tokens[begins:], left, until, parts)
+    parts = (
+        tuple((p, of(frame)) for p, of in guide.parts) if particle.guides.clock is not None else ()
+    )
+    return Constrained(
+        make_constraint(language, until, vocabulary), tokens[begins:], left, until, parts
+    )
 
 
-def holding(particle: Running, frame: ActiveFrame, guide: SoFar, d: TokenDistribution) -> Mask | None:
-    """(V,) the tokens after which the drawn context's text so far is in the guide's language; None where no small
-    automaton knows."""
+def holding(
+    particle: Running, frame: ActiveFrame, guide: SoFar, d: TokenDistribution
+) -> Mask | None:
+    """(V,) the tokens after which the drawn context's text so far is in the guide's language; None
+    where no small automaton knows."""
     if not isinstance(d, ContextRef):
         return None
     vocabulary = particle.vocabulary(d)
@@ -133,7 +152,9 @@ def holding_parts(
     """What each condition's own language holds, as `holding`."""
     assert isinstance(d, ContextRef)
     vocabulary = particle.vocabulary(d)
-    return [(place, _holding(particle, _masks(frame, of, vocabulary), d)) for place, of in guide.parts]
+    return [
+        (place, _holding(particle, _masks(frame, of, vocabulary), d)) for place, of in guide.parts
+    ]
 
 
 def _masks(frame: ActiveFrame, language: Compute, vocabulary: Vocabulary) -> RegularMasks | None:

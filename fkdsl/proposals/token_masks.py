@@ -1,4 +1,5 @@
-"""Masks of what a token alone decides: a predicate's value for every token of a vocabulary, computed once."""
+"""Masks of what a token alone decides: a predicate's value for every token of a vocabulary,
+computed once."""
 
 from __future__ import annotations
 
@@ -31,16 +32,18 @@ def all_tokens(vocabulary: Vocabulary) -> tuple[Token, ...]:
 
 
 class TokenMask(NamedTuple):
-    """allowed: (V,) the tokens that a predicate is true of. refusers: for each condition in it (V,) the tokens that it
-    refused, none twice; known only where a run asks for blame."""
+    """allowed: (V,) the tokens that a predicate is true of. refusers: for each condition in it (V,)
+    the tokens that it refused, none twice; known only where a run asks for blame."""
 
     allowed: Mask
     refusers: tuple[tuple[Span, Mask], ...] = ()
 
 
-def token_mask(particle: Running, frame: ActiveFrame, op: DrawOp, guide: Guide, vocabulary: Vocabulary) -> TokenMask:
-    """Which tokens the guide's predicate allows, the values that it reads being what they are now. A token on which it
-    fails is allowed: whoever draws it meets the mistake."""
+def token_mask(
+    particle: Running, frame: ActiveFrame, op: DrawOp, guide: Guide, vocabulary: Vocabulary
+) -> TokenMask:
+    """Which tokens the guide's predicate allows, the values that it reads being what they are now.
+    A token on which it fails is allowed: whoever draws it meets the mistake."""
     read = tuple(state_key(frame.slots[s]) for s in guide.reads)
     key = (vocabulary.fingerprint, read)
     found = guide.masks.get(key)
@@ -67,7 +70,9 @@ def _mask(
         """0 where the token is allowed, else which of the places refuses it."""
         frame.slots[op.target], twin.fuel = token, fuel
         try:
-            return 0 if truth(predicate(frame)) else places.setdefault(twin.refused, len(places) + 1)
+            return (
+                0 if truth(predicate(frame)) else places.setdefault(twin.refused, len(places) + 1)
+            )
         except Fault:
             return 0
 
@@ -77,7 +82,9 @@ def _mask(
     else:
         # All others are the same to the predicate: one of them speaks for all.
         other = next((i for i in range(vocabulary.size) if i not in apart), None)
-        answers = np.full(vocabulary.size, 0 if other is None else answer(token_of(vocabulary, other)))
+        answers = np.full(
+            vocabulary.size, 0 if other is None else answer(token_of(vocabulary, other))
+        )
         for i in apart:
             answers[i] = answer(token_of(vocabulary, i))
     watched = places if particle.guides.clock is not None else {}

@@ -1,10 +1,12 @@
-"""A steering program as a Feynman-Kac model: (s0, {M_t}, {G_t}) by running its code over cached language models.
+"""A steering program as a Feynman-Kac model: (s0, {M_t}, {G_t}) by running its code over cached
+language models.
 
-s0 is the state at the first `~`. One step runs every particle from its draw to the next one (or from one checkpoint to
-the draw after the next); G_t is the product of the conditions, factors and observations on the way.
+s0 is the state at the first `~`. One step runs every particle from its draw to the next one (or
+from one checkpoint to the draw after the next); G_t is the product of the conditions, factors and
+observations on the way.
 
-Model calls are made in rounds: each particle runs as far as it can, what it needs is collected over the population,
-and one batched forward for each language model answers all of it.
+Model calls are made in rounds: each particle runs as far as it can, what it needs is collected over
+the population, and one batched forward for each language model answers all of it.
 """
 
 from __future__ import annotations
@@ -39,8 +41,9 @@ from fkdsl.values.values import Token, show
 class SteeringModel:
     """A program with its arguments over its language models: a FeynmanKac[ProgramState].
 
-    engines: by declared model name, '' for the default; a Mapping that may load on first use. guides: how guided draws
-    choose; they change the variance of Z_hat and nothing else (unless they forget mass, which is `local`).
+    engines: by declared model name, '' for the default; a Mapping that may load on first use.
+    guides: how guided draws choose; they change the variance of Z_hat and nothing else (unless they
+    forget mass, which is `local`).
     """
 
     def __init__(
@@ -51,7 +54,12 @@ class SteeringModel:
         limits: Limits = LIMITS,
         guides: Guides | None = None,
     ) -> None:
-        self.code, self.engines, self.arguments, self.limits = code, engines, tuple(arguments), limits
+        self.code, self.engines, self.arguments, self.limits = (
+            code,
+            engines,
+            tuple(arguments),
+            limits,
+        )
         self.guides = guides if guides is not None else Guides()
         drafting = self.guides.drafting
         self._weighs = drafting is not None and any(of.weighs for of in drafting.of.values())
@@ -69,10 +77,15 @@ class SteeringModel:
         ((state, log_G),) = self._run([first], "before the first draw")
         return [state] * len(rngs), np.full(len(rngs), log_G)
 
-    def step(self, rngs: Sequence[Rng], xp: Sequence[ProgramState]) -> tuple[list[ProgramState], Floats]:
+    def step(
+        self, rngs: Sequence[Rng], xp: Sequence[ProgramState]
+    ) -> tuple[list[ProgramState], Floats]:
         """x_t ~ M_t(. | xp) and log G_t(xp, x), each (n,)."""
         self.guides.new_step()
-        made = [self._ahead.take(rng, x) if self._ahead is not None else None for rng, x in zip(rngs, xp, strict=True)]
+        made = [
+            self._ahead.take(rng, x) if self._ahead is not None else None
+            for rng, x in zip(rngs, xp, strict=True)
+        ]
         running = [self.running(r, x) for r, x, m in zip(rngs, xp, made, strict=True) if m is None]
         arrived = [(rng, m.after) for rng, m in zip(rngs, made, strict=True) if m is not None]
         moved = iter(self._run(running, "", arrived))
@@ -97,7 +110,8 @@ class SteeringModel:
         return x.key()
 
     def describe(self, x: ProgramState) -> str:
-        """The value of a returned state, the place where a dead one died, the text so far of a running one."""
+        """The value of a returned state, the place where a dead one died, the text so far of a
+        running one."""
         if x.status is Status.RETURNED:
             return show(x.value)
         if x.status is Status.DEAD:
@@ -108,19 +122,26 @@ class SteeringModel:
             return " | ".join(t for t in texts if t)
         variables = [
             f"{name}={show(value)}"
-            for name, value in zip(self.code.functions[self.code.entry].slots, x.frames[0].slots, strict=True)
+            for name, value in zip(
+                self.code.functions[self.code.entry].slots, x.frames[0].slots, strict=True
+            )
             if not name.startswith(".") and isinstance(value, bool | int | float | str | tuple)
         ]
         return ", ".join(variables) or "(start)"
 
     def text_at_death(self, before: ProgramState, dead: ProgramState) -> str:
         """The texts of the particle's contexts before the step, and what it drew in it."""
-        texts = [decoded(self.engines[c.model].raw(c.node)[c.skip :], c.done) for c in before.contexts]
-        drawn = "".join(d.value.text if isinstance(d.value, Token) else show(d.value) for d in dead.drawn)
+        texts = [
+            decoded(self.engines[c.model].raw(c.node)[c.skip :], c.done) for c in before.contexts
+        ]
+        drawn = "".join(
+            d.value.text if isinstance(d.value, Token) else show(d.value) for d in dead.drawn
+        )
         return " | ".join(t for t in texts if t) + drawn
 
     def log_bound(self, x: ProgramState) -> float:
-        """0 for a program none of whose lines can weigh more than 1, inf for others, and where a draft is weighed."""
+        """0 for a program none of whose lines can weigh more than 1, inf for others, and where a
+        draft is weighed."""
         return math.inf if self._weighs else self.code.log_bound
 
     def charges(self, x: ProgramState) -> Sequence[Charge]:
@@ -130,10 +151,13 @@ class SteeringModel:
     # ----------------------------------------------------------------- rounds
 
     def _run(
-        self, particles: Sequence[Running], when: str, arrived: Sequence[tuple[Rng, ProgramState]] = ()
+        self,
+        particles: Sequence[Running],
+        when: str,
+        arrived: Sequence[tuple[Rng, ProgramState]] = (),
     ) -> list[tuple[ProgramState, float]]:
-        """Runs every particle to the end of its step, in rounds of batched model calls: its state and log G there.
-        arrived: those of the population that are there already."""
+        """Runs every particle to the end of its step, in rounds of batched model calls: its state
+        and log G there. arrived: those of the population that are there already."""
         clock = self.guides.clock
         ended: dict[int, tuple[Rng, ProgramState]] = {}
         pending = beginning = list(enumerate(particles))
@@ -161,7 +185,11 @@ class SteeringModel:
                     for constraint, ids in need.texts:
                         texts.setdefault(constraint, []).append(ids)
                 except Fault as fault:
-                    where = f"in particle {i} of the {len(particles)} that are running" if len(particles) > 1 else when
+                    where = (
+                        f"in particle {i} of the {len(particles)} that are running"
+                        if len(particles) > 1
+                        else when
+                    )
                     place = self.code.functions[self.code.entry].span
                     fault.span = particle.users_place(fault.span or place)
                     raise ProgramError([fault.diagnostic(place, where)]) from None
@@ -169,7 +197,9 @@ class SteeringModel:
                     ended[i] = (particle.rng, particle.state())
             if self.guides.drafting is not None:
                 self._answer(self.guides.drafting, asked)
-                wanted = self._due(self.guides.drafting, blocked, wanted, [*arrived, *ended.values()])
+                wanted = self._due(
+                    self.guides.drafting, blocked, wanted, [*arrived, *ended.values()]
+                )
             for model, askers in wanted.items():
                 nodes = list(askers)
                 with nullcontext() if clock is None else clock.model():
@@ -178,7 +208,14 @@ class SteeringModel:
                     for particle in askers[node]:
                         particle.rows[node] = row
                 if pending is beginning:
-                    self._narrow(model, [p for p in dict.fromkeys(chain(*askers.values())) if p.question() is not None])
+                    self._narrow(
+                        model,
+                        [
+                            p
+                            for p in dict.fromkeys(chain(*askers.values()))
+                            if p.question() is not None
+                        ],
+                    )
             for constraint, lists in texts.items():
                 with nullcontext() if clock is None else clock.line(clock.owners[constraint]):
                     constraint.prepare(lists)
@@ -190,8 +227,9 @@ class SteeringModel:
         return [(ended[i][1], particle.log_G) for i, particle in enumerate(particles)]
 
     def _narrow(self, model: str, particles: Sequence[Running]) -> None:
-        """What masks leave of the rows that draws will ask for, for the whole population at once: a row is long, and
-        going through one between two particles would drive all else out of the processor's caches."""
+        """What masks leave of the rows that draws will ask for, for the whole population at once: a
+        row is long, and going through one between two particles would drive all else out of the
+        processor's caches."""
         found: dict[tuple[int, int], list[Narrowed]] = {}
         for particle in particles:
             particle.narrowed = n = narrowed(particle)
@@ -203,7 +241,9 @@ class SteeringModel:
             for n in of:
                 n.sums = their
 
-    def _answer(self, drafting: Drafting, asked: Mapping[str, Mapping[Question, Sequence[Running]]]) -> None:
+    def _answer(
+        self, drafting: Drafting, asked: Mapping[str, Mapping[Question, Sequence[Running]]]
+    ) -> None:
         """What particles ask of drafts."""
         for model, askers in asked.items():
             for question, row in zip(askers, drafting.log_probs(model, list(askers)), strict=True):
@@ -217,8 +257,8 @@ class SteeringModel:
         wanted: dict[str, dict[Context, list[Running]]],
         arrived: Sequence[tuple[Rng, ProgramState]],
     ) -> dict[str, dict[Context, list[Running]]]:
-        """The rows to ask for now: those at hand, while some particle can go on by them; else all that are wanted, and
-        those that the population will ask for if its drafts are right."""
+        """The rows to ask for now: those at hand, while some particle can go on by them; else all
+        that are wanted, and those that the population will ask for if its drafts are right."""
         missing = {
             (model, node)
             for model, nodes in wanted.items()
@@ -230,7 +270,9 @@ class SteeringModel:
         held_up = {id(p) for model, node in missing for p in wanted[model][node]}
         if any(id(p) not in held_up for _, p in blocked):
             return {
-                model: {node: askers for node, askers in nodes.items() if (model, node) not in missing}
+                model: {
+                    node: askers for node, askers in nodes.items() if (model, node) not in missing
+                }
                 for model, nodes in wanted.items()
             }
         waiting = [p for _, p in blocked if any((c.model, c.node) in missing for c in p.contexts)]

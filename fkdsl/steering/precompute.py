@@ -1,13 +1,16 @@
-"""Running ahead: what will particles draw, and which rows will they ask for, if they live and their drafts are right?
+"""Running ahead: what will particles draw, and which rows will they ask for, if they live and their
+drafts are right?
 
-Draws are functions of a particle's stream and of rows. So where rows are at hand, steps can be made before their time:
-a *scout* takes a particle's later steps, by the streams that the particle will draw from, up to the first row that is
-missing. From there a *twin* of it goes on with the draft's rows in the place of the model's, past conditions, masks and
-ends of steps, to the end of its block; the rows that it asked about are computed in the forward that some particle
-waits for. So a forward serves the whole population, wherever its particles' blocks begin.
+Draws are functions of a particle's stream and of rows. So where rows are at hand, steps can be made
+before their time: a *scout* takes a particle's later steps, by the streams that the particle will
+draw from, up to the first row that is missing. From there a *twin* of it goes on with the draft's
+rows in the place of the model's, past conditions, masks and ends of steps, to the end of its block;
+the rows that it asked about are computed in the forward that some particle waits for. So a forward
+serves the whole population, wherever its particles' blocks begin.
 
-A particle that comes to a step which its scout has made takes what it made. What scouts and twins do changes nothing
-but what is computed when: resampling may give a particle another state or another lineage, and then nothing was made.
+A particle that comes to a step which its scout has made takes what it made. What scouts and twins
+do changes nothing but what is computed when: resampling may give a particle another state or
+another lineage, and then nothing was made.
 """
 
 from __future__ import annotations
@@ -35,7 +38,8 @@ if TYPE_CHECKING:
 MOST = 64
 """Rows of one observation that are asked for ahead at most."""
 LEAD = 4
-"""Blocks' worth of steps that a scout may be ahead of its particle, and a twin of where it set out."""
+"""Blocks' worth of steps that a scout may be ahead of its particle, and a twin of where it set
+out."""
 
 
 def lead_of(drafting: Drafting) -> int:
@@ -44,7 +48,8 @@ def lead_of(drafting: Drafting) -> int:
 
 
 class Made(NamedTuple):
-    """A step that a scout has made: where from, where to, log G (nats), and what was drafted in it."""
+    """A step that a scout has made: where from, where to, log G (nats), and what was drafted in
+    it."""
 
     before: ProgramState
     after: ProgramState
@@ -53,7 +58,8 @@ class Made(NamedTuple):
 
 
 class Asking:
-    """One that runs until it asks for something. questions: for drafts; texts: masks that it will ask for."""
+    """One that runs until it asks for something. questions: for drafts; texts: masks that it will
+    ask for."""
 
     def __init__(self, running: Running) -> None:
         self.running = running
@@ -70,10 +76,12 @@ class Asking:
 
 
 class Scout(Asking):
-    """A particle some steps on, in the step that its running has begun at `before`. made: the steps behind it, by their
-    streams' keys. blocked: whether it waits for a row that is not at hand."""
+    """A particle some steps on, in the step that its running has begun at `before`. made: the steps
+    behind it, by their streams' keys. blocked: whether it waits for a row that is not at hand."""
 
-    def __init__(self, model: SteeringModel, rng: Foreseen, before: ProgramState, lead: int) -> None:
+    def __init__(
+        self, model: SteeringModel, rng: Foreseen, before: ProgramState, lead: int
+    ) -> None:
         super().__init__(model.running(rng, before))
         self.model, self.rng, self.before, self.lead = model, rng, before, lead
         self.made: dict[bytes, Made] = {}
@@ -117,8 +125,8 @@ class Scout(Asking):
 
 
 class Twin(Asking):
-    """One that goes on from where a particle or its scout waits, by the draft's rows. found: the contexts whose rows it
-    asked about, by model."""
+    """One that goes on from where a particle or its scout waits, by the draft's rows. found: the
+    contexts whose rows it asked about, by model."""
 
     def __init__(self, running: Running, drafting: Drafting) -> None:
         super().__init__(running.fork())
@@ -150,15 +158,24 @@ class Twin(Asking):
         self.found += [*need.wanted, *need.forced]
         frame = self.running.frames[-1]
         op = self.running.code.functions[frame.function].ops[frame.pc]
-        if isinstance(op, ObserveOp) or (isinstance(op, WatchedOp) and isinstance(op.op, ObserveOp)):
+        if isinstance(op, ObserveOp) or (
+            isinstance(op, WatchedOp) and isinstance(op.op, ObserveOp)
+        ):
             # What is observed changes the weight, and the weight is none of the twin's.
             for model, node in need.wanted[:MOST]:
-                self.running.rows[node] = np.zeros(self.running.engines[model].model.vocabulary.size)
+                self.running.rows[node] = np.zeros(
+                    self.running.engines[model].model.vocabulary.size
+                )
             return len(need.wanted) <= MOST
         model, node = need.wanted[0]
         of, block = self.drafting.of.get(model), self.running.block
         c = next((c for c in self.running.contexts if c.node is node and c.model == model), None)
-        if of is not None and block is not None and c is not None and distance_in_block(self.running, c, of):
+        if (
+            of is not None
+            and block is not None
+            and c is not None
+            and distance_in_block(self.running, c, of)
+        ):
             self.questions = [(model, Question(node, block.base))]
         return False
 
@@ -187,16 +204,22 @@ class Ahead:
         return made
 
     def wanted(
-        self, model: SteeringModel, waiting: Iterable[Running], arrived: Iterable[tuple[object, ProgramState]]
+        self,
+        model: SteeringModel,
+        waiting: Iterable[Running],
+        arrived: Iterable[tuple[object, ProgramState]],
     ) -> dict[str, dict[Context, None]]:
-        """The contexts, by model, whose rows particles will ask for beyond those that they wait for.
+        """The contexts, by model, whose rows particles will ask for beyond those that they wait
+        for.
 
-        waiting: particles that wait for rows in this step. arrived: the streams in this step, and the states, of those
-        that are through with it.
+        waiting: particles that wait for rows in this step. arrived: the streams in this step, and
+        the states, of those that are through with it.
         """
         before = (self.made, self.scouts)
         self.made, self.scouts = {}, {}
-        scouts = [self._scout(model, rng, x, *before) for rng, x in arrived if isinstance(rng, Foreseen)]
+        scouts = [
+            self._scout(model, rng, x, *before) for rng, x in arrived if isinstance(rng, Foreseen)
+        ]
         found = [scout for scout in scouts if scout is not None]
         self._ask(found)
         for scout in found:
@@ -205,7 +228,9 @@ class Ahead:
             if scout.lead > 0:
                 self.scouts[scout.rng.key] = scout
         blocked = [scout.running for scout in found if scout.blocked]
-        twins = [Twin(p, self.drafting) for p in (*waiting, *blocked) if isinstance(p.rng, Foreseen)]
+        twins = [
+            Twin(p, self.drafting) for p in (*waiting, *blocked) if isinstance(p.rng, Foreseen)
+        ]
         self.drafting.tally.rounds += len(twins)
         self._ask(twins)
         wanted: dict[str, dict[Context, None]] = {}
@@ -235,7 +260,8 @@ class Ahead:
         made: dict[bytes, Made],
         scouts: dict[bytes, Scout],
     ) -> Scout | None:
-        """The scout of a particle that is at x after the step of a stream; what it has made before is kept."""
+        """The scout of a particle that is at x after the step of a stream; what it has made before
+        is kept."""
         lead, rng = lead_of(self.drafting), rng.later(1)
         while (step := made.get(rng.key)) is not None and step.before is x:
             self.made[rng.key] = step
@@ -265,7 +291,9 @@ class Ahead:
             rows = {
                 (model, question): row
                 for model, questions in asked.items()
-                for question, row in zip(questions, self.drafting.log_probs(model, questions), strict=True)
+                for question, row in zip(
+                    questions, self.drafting.log_probs(model, questions), strict=True
+                )
             }
             for one in asking:
                 one.answer([rows[key] for key in one.questions])

@@ -1,4 +1,5 @@
-"""Tools for testing programs, kernels and inference: Hypothesis strategies, exact expectations, and their assertions.
+"""Tools for testing programs, kernels and inference: Hypothesis strategies, exact expectations, and
+their assertions.
 
 from hypothesis import given
 from fkdsl.testing import assert_unbiased, machines

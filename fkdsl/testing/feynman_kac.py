@@ -1,5 +1,5 @@
-"""Small Feynman-Kac models with everything that goes wrong in large ones: zero potentials, ties, early finishers,
-potentials above 1, populations that all die."""
+"""Small Feynman-Kac models with everything that goes wrong in large ones: zero potentials, ties,
+early finishers, potentials above 1, populations that all die."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ State = tuple[int, int]
 class Machine:
     """A chain over sites 0..n-1 for at most T steps, as tables.
 
-    M[t][i]: probabilities of the next site; G[t][i][j]: the potential of going from i to j; G0: of the start;
-    stops: sites that end a run at once. At step T every run ends. merge: whether equal states may be merged.
+    M[t][i]: probabilities of the next site; G[t][i][j]: the potential of going from i to j; G0: of
+    the start; stops: sites that end a run at once. At step T every run ends. merge: whether equal
+    states may be merged.
     """
 
     M: tuple[tuple[tuple[float, ...], ...], ...]
@@ -90,4 +91,6 @@ def machines(draw: st.DrawFn, sites: int = 2, steps: int = 2, bounded: bool = Fa
     M = tuple(tuple(row() for _ in range(n)) for _ in range(T))
     G = tuple(tuple(tuple(draw(weights) for _ in range(n)) for _ in range(n)) for _ in range(T))
     G0 = draw(st.sampled_from((1.0, 0.5) if bounded else (1.0, 0.5, 2.5, 0.0)))
-    return Machine(M, G, G0, frozenset(draw(st.sets(st.integers(0, n - 1), max_size=1))), draw(st.booleans()))
+    return Machine(
+        M, G, G0, frozenset(draw(st.sets(st.integers(0, n - 1), max_size=1))), draw(st.booleans())
+    )

@@ -1,7 +1,8 @@
-"""The laws of inference as assertions, by exact expectation: no luck in them, and no tolerance but rounding.
+"""The laws of inference as assertions, by exact expectation: no luck in them, and no tolerance but
+rounding.
 
-The measure of a method is E[sum_i w_i 1{x_i = v}] for each value v; unbiased means that it is the model's own,
-E_M[prod_t G_t 1{X_T = v}], and then Z_hat = sum_i w_i has expectation Z.
+The measure of a method is E[sum_i w_i 1{x_i = v}] for each value v; unbiased means that it is the
+model's own, E_M[prod_t G_t 1{X_T = v}], and then Z_hat = sum_i w_i has expectation Z.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ UNBIASED: dict[str, dict[str, Any]] = {
     "alive": {"particles": 1, "attempts": 3},
     "pgibbs": {"particles": 2, "sweeps": 1},
 }
-"""Methods whose weights are unbiased, and options with which every outcome of theirs can be visited."""
+"""Methods whose weights are unbiased, and options with which every outcome of theirs can be
+visited."""
 
 
 class _Unfinished:
@@ -60,13 +62,19 @@ def exact_measure(model: FeynmanKac[Any], **options: Any) -> dict[Hashable, floa
     return found
 
 
-def expected_measure(model: FeynmanKac[Any], sampler: Sampler, limit: int = 2_000_000) -> dict[Hashable, float]:
+def expected_measure(
+    model: FeynmanKac[Any], sampler: Sampler, limit: int = 2_000_000
+) -> dict[Hashable, float]:
     """E[sum_i w_i 1{x_i = v}] of a method's last step, over every outcome of its randomness."""
     found: dict[Hashable, float] = {}
     for p, last in enumerate_outcomes(lambda rng: _last(sampler(rng)), limit):
         for particle, w in zip(last.particles, last.log_weights, strict=True):
             if w > -math.inf:
-                key = value_key(model.value(particle.state)) if model.finished(particle.state) else UNFINISHED
+                key = (
+                    value_key(model.value(particle.state))
+                    if model.finished(particle.state)
+                    else UNFINISHED
+                )
                 found[key] = found.get(key, 0.0) + p * math.exp(w)
     return found
 
@@ -85,36 +93,45 @@ def assert_unbiased(
     limit: int = 2_000_000,
     **options: Any,
 ) -> None:
-    """E[Z_hat] = Z and E[sum w f] = Z E[f] for every f, exactly: the method is run for every outcome of its draws. Of a
-    program, Z and E[f] are found without the optimiser.
+    """E[Z_hat] = Z and E[sum w f] = Z E[f] for every f, exactly: the method is run for every
+    outcome of its draws. Of a program, Z and E[f] are found without the optimiser.
 
-    method: the name of one, with its options (few particles unless they say otherwise), or a function of a stream that
-    yields Steps. model: takes the place of a program's default language model. limit: outcomes visited at most,
-    past which it raises TooManyOutcomes.
+    method: the name of one, with its options (few particles unless they say otherwise), or a
+    function of a stream that yields Steps. model: takes the place of a program's default language
+    model. limit: outcomes visited at most, past which it raises TooManyOutcomes.
     """
     target = parse(target) if isinstance(target, str) else target
     feynman_kac = as_model(target, model)
     if isinstance(method, str):
         name, sampler = method, named_sampler(feynman_kac, method, options)
     elif options:
-        raise CallError(f"options go with a method's name, not with a function: {', '.join(options)}")
+        raise CallError(
+            f"options go with a method's name, not with a function: {', '.join(options)}"
+        )
     else:
         name, sampler = "method", method
     truth = measure_as_written(target, model)
-    assert_same_masses(expected_measure(feynman_kac, sampler, limit), truth, tolerance, (f"E[{name}]", "exact"))
+    assert_same_masses(
+        expected_measure(feynman_kac, sampler, limit), truth, tolerance, (f"E[{name}]", "exact")
+    )
 
 
-def assert_same_measure(a: Target, b: Target, tolerance: float = 1e-10, *, model: ModelReference | None = None) -> None:
-    """Two models, or programs, denote the same measure over their values: the licence of a rewriting.
+def assert_same_measure(
+    a: Target, b: Target, tolerance: float = 1e-10, *, model: ModelReference | None = None
+) -> None:
+    """Two models, or programs, denote the same measure over their values: the licence of a
+    rewriting.
 
-    model: takes the place of both programs' default language model. Of a program, what is optimised must have the
-    measure of what is written, too.
+    model: takes the place of both programs' default language model. Of a program, what is optimised
+    must have the measure of what is written, too.
     """
     first, second = (_checked_measure(target, tolerance, model) for target in (a, b))
     assert_same_masses(first, second, tolerance)
 
 
-def _checked_measure(target: Target, tolerance: float, model: ModelReference | None) -> dict[Hashable, float]:
+def _checked_measure(
+    target: Target, tolerance: float, model: ModelReference | None
+) -> dict[Hashable, float]:
     """The measure as it is written, which what the optimiser makes of a program must have too."""
     target = parse(target) if isinstance(target, str) else target
     written = measure_as_written(target, model)
@@ -124,8 +141,11 @@ def _checked_measure(target: Target, tolerance: float, model: ModelReference | N
     return written
 
 
-def measure_as_written(target: FeynmanKac[Any] | Program, model: ModelReference | None = None) -> dict[Hashable, float]:
-    """The measure of a model, or of a program without the optimiser: a mistake of a pass cannot be in it."""
+def measure_as_written(
+    target: FeynmanKac[Any] | Program, model: ModelReference | None = None
+) -> dict[Hashable, float]:
+    """The measure of a model, or of a program without the optimiser: a mistake of a pass cannot be
+    in it."""
     if isinstance(target, Program):
         target = target.without()
     return exact_measure(as_model(target, model))
@@ -138,7 +158,9 @@ def as_model(target: Target, model: ModelReference | None = None) -> FeynmanKac[
     if isinstance(target, Program):
         return target.feynman_kac(model)
     if model is not None:
-        raise CallError("a Feynman-Kac model asks no language model by name", "give `model` with a program")
+        raise CallError(
+            "a Feynman-Kac model asks no language model by name", "give `model` with a program"
+        )
     return target
 
 
@@ -147,7 +169,10 @@ def named_sampler(model: FeynmanKac[Any], method: str, options: Mapping[str, Any
     check_method(method)
     if method not in UNBIASED:
         message = f"the weights of `{method}` are not meant to be unbiased"
-        raise CallError(message, f"name one of {', '.join(UNBIASED)}, or give a function of a stream that yields Steps")
+        raise CallError(
+            message,
+            f"name one of {', '.join(UNBIASED)}, or give a function of a stream that yields Steps",
+        )
     chosen = check_options(method, {**UNBIASED[method], **options})
 
     def sampler(rng: Rng) -> Iterable[Step[Any]]:

@@ -19,18 +19,24 @@ from fkdsl.testing.laws import assert_same_masses
 def exact_paths(
     model: FeynmanKac[Any], until: int | None = None, limit: int = 100_000
 ) -> list[tuple[Path[Any], float]]:
-    """Every path of positive mass to its end, or to step `until`, with its mass: probability times potentials."""
+    """Every path of positive mass to its end, or to step `until`, with its mass: probability times
+    potentials."""
 
     def run(rng: EnumeratingRng) -> Path[Any]:
         states, log_G = model.initial([rng])
         return completed(model, [rng], [Path((states[0],), (float(log_G[0]),))], until)[0]
 
-    found = [(path, p * math.exp(math.fsum(path.log_G))) for p, path in enumerate_outcomes(run, limit)]
+    found = [
+        (path, p * math.exp(math.fsum(path.log_G))) for p, path in enumerate_outcomes(run, limit)
+    ]
     return [(path, mass) for path, mass in found if mass > 0.0]
 
 
-def path_measure(model: FeynmanKac[Any], power: float = 1.0, **options: Any) -> dict[Hashable, float]:
-    """The mass of each value where a path counts p(draws)^power prod G: the measure of `tempered`."""
+def path_measure(
+    model: FeynmanKac[Any], power: float = 1.0, **options: Any
+) -> dict[Hashable, float]:
+    """The mass of each value where a path counts p(draws)^power prod G: the measure of
+    `tempered`."""
     found: dict[Hashable, float] = {}
     for path, mass in exact_paths(model, **options):
         key = value_key(model.value(path.last))

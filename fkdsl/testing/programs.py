@@ -1,7 +1,7 @@
 """Hypothesis strategies for whole programs over a table model, small enough to enumerate.
 
-What fails is shown as a program that can be read, copied and run, and shrinks to what one would have written: one draw
-before a loop, one row before two, no line that does nothing.
+What fails is shown as a program that can be read, copied and run, and shrinks to what one would
+have written: one draw before a loop, one row before two, no line that does nothing.
 """
 
 from __future__ import annotations
@@ -43,21 +43,33 @@ STATEMENTS = (
 )
 TOKEN_STATEMENTS = ('condition {v} == EOS or {v} != "a"', "observe {v} ~ other")
 """Those that only a drawn token can have after it."""
-TOKEN_DRAWS = ("t ~ lm", "t ~ lm ** 0.5", "t ~ lm * twin", "t ~ mixture([lm, twin], weights=[0.3, 0.7])")
+TOKEN_DRAWS = (
+    "t ~ lm",
+    "t ~ lm ** 0.5",
+    "t ~ lm * twin",
+    "t ~ mixture([lm, twin], weights=[0.3, 0.7])",
+)
 TEXT_DRAWS = (
     "s ~ text(lm, max_tokens=2)",
     's ~ text(lm, until="b", max_tokens=2)',
     's ~ text(lm, until=["ab", "b"], max_tokens=2)',
     's ~ choice(lm, ["a", "bb"])',
 )
-ENDS = ("return lm.text", 'condition lm.text != ""\nreturn lm.text', "return len(lm.text)", 'return [lm.text, "!"]')
+ENDS = (
+    "return lm.text",
+    'condition lm.text != ""\nreturn lm.text',
+    "return len(lm.text)",
+    'return [lm.text, "!"]',
+)
 
 
 @st.composite
 def program_texts(draw: st.DrawFn) -> ProgramText:
-    """Programs over a table model: a draw, or up to three in a loop, or a text or a choice, with conditions, factors
-    and branches after it; the draw and what follows it may stand in a function."""
-    # What is not always drawn is drawn last: without it, what was drawn before stays, and so a loop shrinks to a draw.
+    """Programs over a table model: a draw, or up to three in a loop, or a text or a choice, with
+    conditions, factors and branches after it; the draw and what follows it may stand in a
+    function."""
+    # What is not always drawn is drawn last: without it, what was drawn before stays, and so a loop
+    # shrinks to a draw.
     table = table_text(draw(tables()))
     shape = draw(st.sampled_from(("draw", "draw", "loop", "loop", "loop", "text")))
     statement = draw(st.sampled_from(TEXT_DRAWS if shape == "text" else TOKEN_DRAWS))
@@ -76,7 +88,10 @@ def program_texts(draw: st.DrawFn) -> ProgramText:
         done = " or ".join(f"{name}.done" for name in contexts)
         times = draw(st.sampled_from(("2", "3", "2 - z")))
         setup += ["z ~ uniform_int(0, 1)"] if "z" in times else []
-        lines = [f"for i in range({times}):", indent("\n".join([f"if {done}:\n    break", *lines]), "    ")]
+        lines = [
+            f"for i in range({times}):",
+            indent("\n".join([f"if {done}:\n    break", *lines]), "    "),
+        ]
     main = indent("\n".join([*setup, *lines, end]).replace("EARLY", early), "    ")
     return ProgramText(f"{table}{function}\nprogram main() -> {returns}:\n{main}\n")
 
@@ -88,7 +103,9 @@ TYPES = {"int": ("int", "7"), "list": ("list[str]", '["early"]'), "str": ("str",
 
 
 def _kind(end: str) -> str:
-    return "int" if end.startswith("return len") else "list" if end.startswith("return [") else "str"
+    return (
+        "int" if end.startswith("return len") else "list" if end.startswith("return [") else "str"
+    )
 
 
 def programs() -> st.SearchStrategy[Program]:

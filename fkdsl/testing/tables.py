@@ -34,14 +34,19 @@ def vocabularies(texts: Sequence[str] = TEXTS, size: int = 3) -> st.SearchStrate
 
 @st.composite
 def tables(draw: st.DrawFn, vocabulary: Sequence[str] = ALPHABET, contexts: int = 2) -> Rows:
-    """Rows of a table model over the tokens and EOS, with up to `contexts` besides the one for any text; some
-    probabilities are zero."""
+    """Rows of a table model over the tokens and EOS, with up to `contexts` besides the one for any
+    text; some probabilities are zero."""
     tokens = (*vocabulary, None)
     suffixes = tuple(dict.fromkeys((*vocabulary, vocabulary[0] + vocabulary[-1])))
     shares = st.tuples(*[st.sampled_from(SHARES)] * len(tokens))
-    # A row's shares are drawn with its context, so that it is left out whole where it does not matter.
+    # A row's shares are drawn with its context, so that it is left out whole where it does not
+    # matter.
     others = draw(
-        st.lists(st.tuples(st.sampled_from(suffixes), shares), max_size=contexts, unique_by=lambda row: row[0])
+        st.lists(
+            st.tuples(st.sampled_from(suffixes), shares),
+            max_size=contexts,
+            unique_by=lambda row: row[0],
+        )
     )
     return {context: _row(tokens, drawn) for context, drawn in (("", draw(shares)), *others)}
 
@@ -49,12 +54,19 @@ def tables(draw: st.DrawFn, vocabulary: Sequence[str] = ALPHABET, contexts: int 
 def _row(tokens: Sequence[str | None], shares: Sequence[int]) -> dict[str | None, float]:
     """The probabilities that are not zero; all of it for the first token where all shares are."""
     total = sum(shares)
-    return {token: s / total for token, s in zip(tokens, shares, strict=True) if s} if total else {tokens[0]: 1.0}
+    return (
+        {token: s / total for token, s in zip(tokens, shares, strict=True) if s}
+        if total
+        else {tokens[0]: 1.0}
+    )
 
 
 @st.composite
-def table_models(draw: st.DrawFn, vocabulary: Sequence[str] | None = None, contexts: int = 2) -> TableModel:
-    """Table models over the given tokens, or over drawn ones: what `Program.run(model=...)` takes."""
+def table_models(
+    draw: st.DrawFn, vocabulary: Sequence[str] | None = None, contexts: int = 2
+) -> TableModel:
+    """Table models over the given tokens, or over drawn ones: what `Program.run(model=...)`
+    takes."""
     if vocabulary is None:
         vocabulary = draw(vocabularies())
     return TableModel("drawn", draw(tables(vocabulary, contexts)))
@@ -71,11 +83,17 @@ class DrawnContext(NamedTuple):
 
 
 @st.composite
-def contexts(draw: st.DrawFn, vocabulary: Sequence[str] | None = None, length: int = 3) -> DrawnContext:
+def contexts(
+    draw: st.DrawFn, vocabulary: Sequence[str] | None = None, length: int = 3
+) -> DrawnContext:
     """Contexts of up to `length` tokens of a drawn table model, in an engine of their own."""
     model = draw(table_models(vocabulary))
     # The table's tokens have the ids below EOS; a table of EOS alone has none.
-    chosen = [i for i in draw(st.lists(st.integers(0, max(model.eos - 1, 0)), max_size=length)) if i < model.eos]
+    chosen = [
+        i
+        for i in draw(st.lists(st.integers(0, max(model.eos - 1, 0)), max_size=length))
+        if i < model.eos
+    ]
     engine = CachedTransformer(model)
     return DrawnContext(engine, engine.extend(engine.root, chosen))
 
@@ -84,7 +102,9 @@ def table_text(rows: Rows, name: str = "m") -> str:
     """The rows as a program declares them."""
     lines = [f"model {name} = table:"]
     for context, row in rows.items():
-        entries = ", ".join(f"{'EOS' if t is None else quoted(t)}: {share(p)}" for t, p in row.items())
+        entries = ", ".join(
+            f"{'EOS' if t is None else quoted(t)}: {share(p)}" for t, p in row.items()
+        )
         lines.append(f"    {quoted(context)} -> {entries}")
     return "\n".join(lines) + "\n"
 
@@ -95,7 +115,9 @@ def quoted(text: str) -> str:
     >>> print(quoted('a"b'), quoted("two" + chr(10) + "lines"))
     "a\\"b" "two\\nlines"
     """
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
+    escaped = (
+        text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
+    )
     return f'"{escaped}"'
 
 

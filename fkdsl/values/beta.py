@@ -1,9 +1,9 @@
 """The beta distribution's arithmetic, at every pair of parameters that floats can hold.
 
-A draw is G_a / (G_a + G_b) of two gamma draws; below shape 1 a gamma draw is G_{a+1} U^(1/a), whose power is left as a
-logarithm, because it is 0 in floating point at a = 0.001 in one draw of two. A density near its peak is a small
-difference of huge terms; it is computed from how far x is from the mean instead (Loader 2000, "Fast and accurate
-computation of binomial probabilities").
+A draw is G_a / (G_a + G_b) of two gamma draws; below shape 1 a gamma draw is G_{a+1} U^(1/a), whose
+power is left as a logarithm, because it is 0 in floating point at a = 0.001 in one draw of two. A
+density near its peak is a small difference of huge terms; it is computed from how far x is from the
+mean instead (Loader 2000, "Fast and accurate computation of binomial probabilities").
 
 >>> draw_beta(KeyedRng(7), 1e308, 1.0), log_density(0.25, 1.0, 1.0), log_density(0.0, 1.0, 3.0) == math.log(3.0)
 (1.0, 0.0, True)
@@ -21,14 +21,24 @@ LARGE = 10.0
 """From here on Stirling's series is exact to rounding."""
 LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 _NORMAL = NormalDist()
-_STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156, -3617 / 122400)
+_STIRLING = (
+    1 / 12,
+    -1 / 360,
+    1 / 1260,
+    -1 / 1680,
+    1 / 1188,
+    -691 / 360360,
+    1 / 156,
+    -3617 / 122400,
+)
 
 
 # ----------------------------------------------------------------------- draws
 
 
 def draw_beta(rng: Rng, a: float, b: float) -> float:
-    """A draw of beta(a, b), rounded to the nearest float: with small parameters most are exactly 0.0 or 1.0."""
+    """A draw of beta(a, b), rounded to the nearest float: with small parameters most are exactly
+    0.0 or 1.0."""
     gamma_a, log_power_a = _gamma(rng, a)
     gamma_b, log_power_b = _gamma(rng, b)
     if log_power_a == log_power_b == 0.0:
@@ -43,7 +53,8 @@ def draw_beta(rng: Rng, a: float, b: float) -> float:
 
 
 def _gamma(rng: Rng, shape: float) -> tuple[float, float]:
-    """(g, l): g exp(l) is a draw of gamma(shape, 1), l <= 0 and 0 from shape 1 on. Marsaglia and Tsang (2000)."""
+    """(g, l): g exp(l) is a draw of gamma(shape, 1), l <= 0 and 0 from shape 1 on. Marsaglia and
+    Tsang (2000)."""
     if shape < 1.0:
         return _gamma(rng, shape + 1.0)[0], math.log(_positive(rng)) / shape
     d = shape - 1.0 / 3.0
@@ -71,7 +82,8 @@ def _positive(rng: Rng) -> float:
 
 
 def log_density(x: float, a: float, b: float) -> float:
-    """The logarithm of the density of beta(a, b) at x, nats; at 0 and 1 its limit, which may be inf."""
+    """The logarithm of the density of beta(a, b) at x, nats; at 0 and 1 its limit, which may be
+    inf."""
     if not 0.0 <= x <= 1.0:
         return -math.inf
     if x in (0.0, 1.0):
@@ -86,23 +98,29 @@ def log_density(x: float, a: float, b: float) -> float:
     small, large, share, log_share, log_other = (
         (a, b, x, log_x, log_rest) if a < b else (b, a, 1.0 - x, log_rest, log_x)
     )
-    # Gamma(s + l) / Gamma(l) by Stirling's series, its powers joined with those of x so that none of them is huge.
+    # Gamma(s + l) / Gamma(l) by Stirling's series, its powers joined with those of x so that none
+    # of them is huge.
     norm = stirling_error(small + large) - stirling_error(large) - math.lgamma(small)
     log_ratio = math.log1p(-small / (small + large))
-    power = small * (math.log(share) + math.log(small + large)) if share > 0.0 else small * log_share
+    power = (
+        small * (math.log(share) + math.log(small + large)) if share > 0.0 else small * log_share
+    )
     return norm - small - (large - 0.5) * log_ratio + power - log_share + (large - 1.0) * log_other
 
 
 def _about_the_mean(x: float, a: float, b: float, log_x: float, log_rest: float) -> float:
-    """log(x (1 - x) density) for large a and b: a g(e_a) + b g(e_b) + log sqrt(a b / (2 pi (a + b))) and Stirling's
-    errors, g(e) = log(1 + e) - e, e_a and e_b the relative distances of x and 1 - x from their means."""
+    """log(x (1 - x) density) for large a and b: a g(e_a) + b g(e_b) + log sqrt(a b / (2 pi (a +
+    b))) and Stirling's errors, g(e) = log(1 + e) - e, e_a and e_b the relative distances of x and 1
+    - x from their means."""
     # Exactly, since near the mean the distance is a difference of nearly equal numbers.
     exact_a, exact_b = Fraction(a), Fraction(b)
     distance = Fraction(x) * (exact_a + exact_b) - exact_a
     kernel = a * log1p_minus(float(distance / exact_a), log_x + _log_sum_over(a, b))
     kernel += b * log1p_minus(float(-distance / exact_b), log_rest + _log_sum_over(b, a))
     low, high = min(a, b), max(a, b)
-    log_harmonic = math.log(low) - math.log1p(low / high)  # of a b / (a + b), which may be beyond a float as it stands
+    log_harmonic = math.log(low) - math.log1p(
+        low / high
+    )  # of a b / (a + b), which may be beyond a float as it stands
     errors = stirling_error(a + b) - stirling_error(a) - stirling_error(b)
     return kernel + 0.5 * log_harmonic - LOG_SQRT_2PI + errors
 
@@ -113,7 +131,8 @@ def _log_sum_over(a: float, b: float) -> float:
 
 
 def log1p_minus(e: float, log1p: float) -> float:
-    """log(1 + e) - e, at most 0. log1p: log(1 + e) by another way, for an e that has lost it near -1."""
+    """log(1 + e) - e, at most 0. log1p: log(1 + e) by another way, for an e that has lost it near
+    -1."""
     if e < -0.5:
         return log1p - e
     if abs(e) > 0.1:

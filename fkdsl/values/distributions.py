@@ -1,13 +1,15 @@
-"""Distributions that are no language model: bernoulli, categorical, uniform, uniform_int, geometric, poisson, normal,
-beta.
+"""Distributions that are no language model: bernoulli, categorical, uniform, uniform_int,
+geometric, poisson, normal, beta.
 
-Discrete ones draw by `rng.choice` alone, so that enumeration sees every outcome; the infinite ones are cut where less
-than 1e-15 is left. Probabilities are natural logarithms, -inf outside the support, never NaN.
+Discrete ones draw by `rng.choice` alone, so that enumeration sees every outcome; the infinite ones
+are cut where less than 1e-15 is left. Probabilities are natural logarithms, -inf outside the
+support, never NaN.
 
-One rule says which parameters are refused (`BuiltinError`, FK402): those for which there is no such distribution, NaN
-and infinite ones among them; those that no float holds, or whose draws none would hold; and those with more than
-MAX_SUPPORT values to list. All others draw and weigh to rounding (tests/values/test_extreme_parameters.py). A number
-that is drawn is the nearest float, and a density at an end of the support is its limit, which may be inf.
+One rule says which parameters are refused (`BuiltinError`, FK402): those for which there is no such
+distribution, NaN and infinite ones among them; those that no float holds, or whose draws none would
+hold; and those with more than MAX_SUPPORT values to list. All others draw and weigh to rounding
+(tests/values/test_extreme_parameters.py). A number that is drawn is the nearest float, and a
+density at an end of the support is its limit, which may be inf.
 
 >>> bernoulli(0.25).log_prob(True) == math.log(0.25), [v for v, _ in uniform_int(1, 3).support()]
 (True, [1, 2, 3])
@@ -23,7 +25,14 @@ from statistics import NormalDist
 from typing import Any
 
 from fkdsl.base.random import Rng
-from fkdsl.values.beta import LARGE, LOG_SQRT_2PI, draw_beta, log1p_minus, log_density, stirling_error
+from fkdsl.values.beta import (
+    LARGE,
+    LOG_SQRT_2PI,
+    draw_beta,
+    log1p_minus,
+    log_density,
+    stirling_error,
+)
 from fkdsl.values.signatures import BuiltinError, Parameter, distribution
 from fkdsl.values.types import ANY, BOOL, FLOAT, INT, Dist, List, Type
 from fkdsl.values.values import Token, show
@@ -61,7 +70,9 @@ class Discrete(Distribution):
         return self.values[rng.choice(self.probabilities)]
 
     def log_prob(self, value: Any) -> float:
-        return log_sum(p for v, p in zip(self.values, self.probabilities, strict=True) if same(v, value))
+        return log_sum(
+            p for v, p in zip(self.values, self.probabilities, strict=True) if same(v, value)
+        )
 
     def support(self) -> list[tuple[Any, float]]:
         """(value, probability) of every value of positive probability."""
@@ -69,10 +80,15 @@ class Discrete(Distribution):
 
 
 def log_sum(weights: Iterable[float]) -> float:
-    """log of the sum of weights, not negative, which may be too large or too small for a float; -inf for 0."""
+    """log of the sum of weights, not negative, which may be too large or too small for a float;
+    -inf for 0."""
     given = tuple(weights)
     largest = max(given, default=0.0)
-    return math.log(largest) + math.log(math.fsum(w / largest for w in given)) if largest > 0.0 else -math.inf
+    return (
+        math.log(largest) + math.log(math.fsum(w / largest for w in given))
+        if largest > 0.0
+        else -math.inf
+    )
 
 
 def same(a: Any, b: Any) -> bool:
@@ -121,16 +137,21 @@ def _item_type(types: Sequence[Type]) -> Type | str:
 
 @dataclass(frozen=True)
 class Weighted(Discrete):
-    """Values by weight. A probability may be too small for a float: its logarithm comes from the weights."""
+    """Values by weight. A probability may be too small for a float: its logarithm comes from the
+    weights."""
 
     weights: tuple[float, ...] = ()
 
     def log_prob(self, value: Any) -> float:
-        chosen = log_sum(w for v, w in zip(self.values, self.weights, strict=True) if same(v, value))
+        chosen = log_sum(
+            w for v, w in zip(self.values, self.weights, strict=True) if same(v, value)
+        )
         return chosen - log_sum(self.weights)
 
 
-@distribution("categorical", [Parameter("values", ANY), Parameter("weights", List(FLOAT))], _item_type)
+@distribution(
+    "categorical", [Parameter("values", ANY), Parameter("weights", List(FLOAT))], _item_type
+)
 def categorical(values: tuple[Any, ...], weights: tuple[float, ...]) -> Discrete:
     """Each value with probability proportional to its weight."""
     if len(values) != len(weights):
@@ -141,7 +162,9 @@ def categorical(values: tuple[Any, ...], weights: tuple[float, ...]) -> Discrete
     if not values or min(given) < 0.0 or max(given) == 0.0:
         raise _refuse("categorical", "weights", weights, wanted)
     largest = max(given)
-    shares = tuple(w / largest for w in given)  # the sum of the weights may be too large for a float
+    shares = tuple(
+        w / largest for w in given
+    )  # the sum of the weights may be too large for a float
     total = math.fsum(shares)
     return Weighted(values, tuple(w / total for w in shares), "categorical", given)
 
@@ -178,9 +201,15 @@ def poisson_log_prob(k: float, rate: float) -> float:
         return -rate if k == 0.0 else -math.inf
     if k < LARGE:
         return k * math.log(rate) - rate - math.lgamma(k + 1.0)
-    # Near k = rate the terms cancel: k log(rate/k) + k - rate by how far they are apart (Loader 2000).
+    # Near k = rate the terms cancel: k log(rate/k) + k - rate by how far they are apart (Loader
+    # 2000).
     e = (rate - k) / k
-    return k * log1p_minus(e, math.log(rate) - math.log(k)) - stirling_error(k) - 0.5 * math.log(k) - LOG_SQRT_2PI
+    return (
+        k * log1p_minus(e, math.log(rate) - math.log(k))
+        - stirling_error(k)
+        - 0.5 * math.log(k)
+        - LOG_SQRT_2PI
+    )
 
 
 @distribution("geometric", [Parameter("p", FLOAT)], Dist(INT))
@@ -191,7 +220,12 @@ def geometric(p: float) -> Counting:
         raise _refuse("geometric", "p", p, "above 0 and at most 1")
     n = 1 if found == 1.0 else math.ceil(math.log(TAIL) / math.log1p(-found))
     if n > MAX_SUPPORT:
-        raise _refuse("geometric", "p", p, f"at least 0.0004, or it has more than {MAX_SUPPORT:,} values to list")
+        raise _refuse(
+            "geometric",
+            "p",
+            p,
+            f"at least 0.0004, or it has more than {MAX_SUPPORT:,} values to list",
+        )
     return _counting("geometric", found, n)
 
 
@@ -209,7 +243,9 @@ def poisson(rate: float) -> Counting:
 def _counting(name: str, parameter: float, n: int) -> Counting:
     """The first n values with their probabilities."""
     unit = Counting((), (), name, parameter)
-    return Counting(tuple(range(n)), tuple(math.exp(unit.log_prob(k)) for k in range(n)), name, parameter)
+    return Counting(
+        tuple(range(n)), tuple(math.exp(unit.log_prob(k)) for k in range(n)), name, parameter
+    )
 
 
 @dataclass(frozen=True)
@@ -225,13 +261,20 @@ class Uniform(Distribution):
         if not self.low <= _observed(value) <= self.high:
             return -math.inf
         width = self.high - self.low
-        return -math.log(width) if width < math.inf else -math.log(2.0) - math.log(self.high / 2.0 - self.low / 2.0)
+        return (
+            -math.log(width)
+            if width < math.inf
+            else -math.log(2.0) - math.log(self.high / 2.0 - self.low / 2.0)
+        )
 
 
 @distribution("uniform", [Parameter("low", FLOAT, 0.0), Parameter("high", FLOAT, 1.0)], Dist(FLOAT))
 def uniform(low: float, high: float) -> Uniform:
     """Any number between low and high."""
-    ends = _number("uniform", "low", low, "a finite number"), _number("uniform", "high", high, "a finite number")
+    ends = (
+        _number("uniform", "low", low, "a finite number"),
+        _number("uniform", "high", high, "a finite number"),
+    )
     if not ends[0] < ends[1]:
         raise _refuse("uniform", "high", high, f"above low, {show(low)}")
     return Uniform(*ends)
@@ -243,7 +286,8 @@ class Normal(Distribution):
     sd: float
 
     def sample(self, rng: Rng) -> float:
-        # The stream gives multiples of 2^-53 in [0, 1): half a step more keeps 0, which has no quantile, out.
+        # The stream gives multiples of 2^-53 in [0, 1): half a step more keeps 0, which has no
+        # quantile, out.
         return NormalDist(self.mean, self.sd).inv_cdf(float(rng.uniform()) + 2.0**-54)
 
     def log_prob(self, value: Any) -> float:
@@ -258,7 +302,10 @@ class Normal(Distribution):
 @distribution("normal", [Parameter("mean", FLOAT, 0.0), Parameter("sd", FLOAT, 1.0)], Dist(FLOAT))
 def normal(mean: float, sd: float) -> Normal:
     """The normal distribution by its mean and standard deviation."""
-    center, scale = _number("normal", "mean", mean, "a finite number"), _number("normal", "sd", sd, "above 0")
+    center, scale = (
+        _number("normal", "mean", mean, "a finite number"),
+        _number("normal", "sd", sd, "above 0"),
+    )
     if scale <= 0.0:
         raise _refuse("normal", "sd", sd, "above 0")
     if abs(center) + FARTHEST * scale == math.inf:

@@ -1,7 +1,8 @@
-"""What goes wrong while a program runs, and the bounds that keep a stranger's program within reason.
+"""What goes wrong while a program runs, and the bounds that keep a stranger's program within
+reason.
 
-A `Fault` is the program's mistake at run time (codes FK4xx). Evaluation raises it with the place; the machine adds
-the particle and the step and hands it on as a ProgramError.
+A `Fault` is the program's mistake at run time (codes FK4xx). Evaluation raises it with the place;
+the machine adds the particle and the step and hands it on as a ProgramError.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from fkdsl.base.spans import Span
 class Fault(Exception):
     """A program's mistake at run time; `span` is filled in by whoever knows it."""
 
-    def __init__(self, code: str, message: str, help: str = "", span: Span | None = None, label: str = "") -> None:
+    def __init__(
+        self, code: str, message: str, help: str = "", span: Span | None = None, label: str = ""
+    ) -> None:
         self.code, self.message, self.help, self.span, self.label = code, message, help, span, label
         super().__init__(message)
 
@@ -27,14 +30,17 @@ class Fault(Exception):
 
     def diagnostic(self, fallback: Span, note: str) -> Diagnostic:
         notes = (note,) if note else ()
-        return Diagnostic(self.code, self.message, self.span or fallback, self.label or "here", self.help, notes)
+        return Diagnostic(
+            self.code, self.message, self.span or fallback, self.label or "here", self.help, notes
+        )
 
 
 class NeedRows(Exception):
     """Not a mistake but a request: what an op needs before it can run.
 
-    wanted: rows, as (model name, context) pairs, and drafts' rows, as (model name, Question) pairs. forced: rows that
-    will be asked for whatever is drawn. texts: masks that will be asked for, as (constraint, tokens) pairs.
+    wanted: rows, as (model name, context) pairs, and drafts' rows, as (model name, Question) pairs.
+    forced: rows that will be asked for whatever is drawn. texts: masks that will be asked for, as
+    (constraint, tokens) pairs.
     """
 
     def __init__(self, wanted: list[tuple[str, Any]]) -> None:
@@ -47,9 +53,9 @@ class NeedRows(Exception):
 class Limits:
     """Bounds on one particle's work.
 
-    instructions: between two draws, comprehension items included. draws: within one step of a program that has
-    checkpoints. depth: of calls. size: items of a list, or characters of a text. digits: bits of an integer.
-    memory: bytes of all its values and contexts together (memory.py).
+    instructions: between two draws, comprehension items included. draws: within one step of a
+    program that has checkpoints. depth: of calls. size: items of a list, or characters of a text.
+    digits: bits of an integer. memory: bytes of all its values and contexts together (memory.py).
     """
 
     instructions: int = 1_000_000
@@ -61,5 +67,6 @@ class Limits:
 
 
 LOOKS = 16
-"""Instructions between two looks at the deadline; functions that may take long look for themselves."""
+"""Instructions between two looks at the deadline; functions that may take long look for
+themselves."""
 LIMITS = Limits()

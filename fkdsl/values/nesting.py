@@ -1,7 +1,8 @@
 """How deep a value is nested, how many parts it has when it is written out, and the bounds on both.
 
-What compares, shows or stores a value walks all its parts, one call within another. A list that holds itself twice over
-(`xs = [xs, xs]` in a loop) takes little memory and has 2**n parts, so the bound on memory does not see it.
+What compares, shows or stores a value walks all its parts, one call within another. A list that
+holds itself twice over (`xs = [xs, xs]` in a loop) takes little memory and has 2**n parts, so the
+bound on memory does not see it.
 
 >>> nesting((1, (2, 3))), nesting("text")
 (Nesting(depth=2, parts=5), Nesting(depth=0, parts=1))
@@ -23,7 +24,8 @@ MOST_DEEP = 128
 MOST_PARTS = 1 << 18
 """Parts of a list or a record that holds others, written out."""
 MOST_COMBINED = 1024
-"""Parts of a product, power or mixture of contexts: each is computed over the whole vocabulary at every draw."""
+"""Parts of a product, power or mixture of contexts: each is computed over the whole vocabulary at
+every draw."""
 FEW = 256
 """Parts of a list that another takes in without being walked itself."""
 COMBINED = (Product, Power, Mixture)
@@ -31,14 +33,16 @@ HOLDERS = frozenset((tuple, Record, *COMBINED))
 
 
 class Nesting(NamedTuple):
-    """depth: lists and records within each other. parts: lists, records and items, what is shared counted each time."""
+    """depth: lists and records within each other. parts: lists, records and items, what is shared
+    counted each time."""
 
     depth: int
     parts: int
 
 
 def nesting(value: Any, known: dict[int, Nesting] | None = None) -> Nesting:
-    """The depth and the parts of a value; what is shared is walked once. known: by id, what is walked already."""
+    """The depth and the parts of a value; what is shared is walked once. known: by id, what is
+    walked already."""
     if type(value) not in HOLDERS:
         return Nesting(0, 1)
     known = {} if known is None else known
@@ -56,25 +60,32 @@ def nesting(value: Any, known: dict[int, Nesting] | None = None) -> Nesting:
 
 
 def verify_nesting(value: Any) -> None:
-    """Raises Fault (FK415) if a list, a record or a combination of contexts that holds others is nested too deep
-    or has too many parts."""
+    """Raises Fault (FK415) if a list, a record or a combination of contexts that holds others is
+    nested too deep or has too many parts."""
     if type(value) not in HOLDERS or not any(type(item) in HOLDERS for item in _items(value)):
         return
     depth, parts = nesting(value)
     if type(value) in COMBINED:
         if depth > MOST_DEEP or parts > MOST_COMBINED:
             message = f"this combines contexts more than {MOST_DEEP} deep, or more than {MOST_COMBINED:,} of them"
-            raise Fault("FK415", message, "combine fewer: a power for a product of one context with itself")
+            raise Fault(
+                "FK415", message, "combine fewer: a power for a product of one context with itself"
+            )
         return
     if depth > MOST_DEEP:
-        raise Fault("FK415", f"this nests lists and records more than {MOST_DEEP} deep", "keep the items in one list")
+        raise Fault(
+            "FK415",
+            f"this nests lists and records more than {MOST_DEEP} deep",
+            "keep the items in one list",
+        )
     if parts > MOST_PARTS:
         message = f"written out, this value has more than {MOST_PARTS:,} parts"
         raise Fault("FK415", message, "hold fewer lists within lists, or each of them once")
 
 
 def verify_joined(value: tuple[Any, ...], a: Any, b: Any) -> None:
-    """The same of `a + b` or `a * b`. A short list at the end of a long one is no reason to walk the long one."""
+    """The same of `a + b` or `a * b`. A short list at the end of a long one is no reason to walk
+    the long one."""
     if type(a) is tuple and type(b) is tuple and nesting(min(a, b, key=len)).parts <= FEW:
         return
     verify_nesting(value)

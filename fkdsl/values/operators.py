@@ -1,4 +1,5 @@
-"""The operators of expressions, by the name the ir gives them. Each takes values and gives a value, or raises a Fault.
+"""The operators of expressions, by the name the ir gives them. Each takes values and gives a value,
+or raises a Fault.
 
 >>> OPERATORS["div"](1, 4), OPERATORS["in"]("a", "cat"), OPERATORS["mul"]("ab", 2)
 (0.25, True, 'abab')
@@ -33,15 +34,23 @@ def _mismatch(name: str, a: Any, b: Any) -> Fault:
 
 def _bounded(value: Any) -> Any:
     if isinstance(value, str | tuple) and len(value) > LIMITS.size:
-        raise Fault("FK411", f"this value has more than {LIMITS.size:,} items", "keep texts and lists short")
+        raise Fault(
+            "FK411", f"this value has more than {LIMITS.size:,} items", "keep texts and lists short"
+        )
     if isinstance(value, int) and value.bit_length() > LIMITS.digits:
-        raise Fault("FK411", f"this integer has more than {LIMITS.digits:,} bits", "use a float, or keep it small")
+        raise Fault(
+            "FK411",
+            f"this integer has more than {LIMITS.digits:,} bits",
+            "use a float, or keep it small",
+        )
     return value
 
 
 def _finite(value: float, what: str) -> float:
     if isinstance(value, complex) or (isinstance(value, float) and math.isnan(value)):
-        raise Fault("FK402", f"{what} has no result", "check the sign and size of its operands first")
+        raise Fault(
+            "FK402", f"{what} has no result", "check the sign and size of its operands first"
+        )
     return value
 
 
@@ -67,7 +76,11 @@ def mul(a: Any, b: Any) -> Any:
     for text, times in ((a, b), (b, a)):
         if isinstance(text, str | tuple) and isinstance(times, int):
             if len(text) * times > LIMITS.size:
-                raise Fault("FK411", f"this would have more than {LIMITS.size:,} items", "repeat it fewer times")
+                raise Fault(
+                    "FK411",
+                    f"this would have more than {LIMITS.size:,} items",
+                    "repeat it fewer times",
+                )
             return text * times
     raise _mismatch("multiply", a, b)
 
@@ -82,7 +95,9 @@ def _division(symbol: str, compute: Callable[[Any, Any], Any]) -> Callable[[Any,
         try:
             return compute(a, b)
         except OverflowError:
-            raise Fault("FK402", "this quotient is too large for a float", "keep numbers below 1e308") from None
+            raise Fault(
+                "FK402", "this quotient is too large for a float", "keep numbers below 1e308"
+            ) from None
 
     return divide
 
@@ -90,18 +105,31 @@ def _division(symbol: str, compute: Callable[[Any, Any], Any]) -> Callable[[Any,
 def power(a: Any, b: Any) -> Any:
     if is_token_distribution(a):
         if not _is_number(b) or b == 0 or not math.isfinite(b):
-            raise Fault("FK402", f"a context to the power {show(b)}", "use a finite number that is not 0: `lm ** 0.7`")
+            raise Fault(
+                "FK402",
+                f"a context to the power {show(b)}",
+                "use a finite number that is not 0: `lm ** 0.7`",
+            )
         return Power(a, float(b))
     if not (_is_number(a) and _is_number(b)):
         raise _mismatch("raise to a power", a, b)
-    if isinstance(a, int) and isinstance(b, int) and abs(a) > 1 and b * a.bit_length() > LIMITS.digits:
-        raise Fault("FK411", f"{a} ** {b} has more than {LIMITS.digits:,} bits", "use a float: `2.0 ** n`")
+    if (
+        isinstance(a, int)
+        and isinstance(b, int)
+        and abs(a) > 1
+        and b * a.bit_length() > LIMITS.digits
+    ):
+        raise Fault(
+            "FK411", f"{a} ** {b} has more than {LIMITS.digits:,} bits", "use a float: `2.0 ** n`"
+        )
     if a == 0 and b < 0:
         raise Fault("FK401", "zero to a negative power", "test it first")
     try:
         return _finite(a**b, f"{show(a)} ** {show(b)}")
     except OverflowError:
-        raise Fault("FK402", f"{show(a)} ** {show(b)} is too large for a float", "use logarithms") from None
+        raise Fault(
+            "FK402", f"{show(a)} ** {show(b)} is too large for a float", "use logarithms"
+        ) from None
 
 
 def negative(a: Any) -> Any:
@@ -121,7 +149,11 @@ def negation(a: Any) -> bool:
 def truth(a: Any) -> bool:
     """A condition's value; the checker has seen its type unless it is `any`."""
     if not isinstance(a, bool):
-        raise Fault("FK408", f"expected true or false, found {show(a)!r}", "compare it with something: `x != 0`")
+        raise Fault(
+            "FK408",
+            f"expected true or false, found {show(a)!r}",
+            "compare it with something: `x != 0`",
+        )
     return a
 
 
@@ -152,7 +184,11 @@ def contains(a: Any, b: Any) -> bool:
         return a in b
     if isinstance(b, tuple | Record):
         return a in b
-    raise Fault("FK408", f"cannot look inside {show(b)!r}", "`in` needs a list, a text or a record on its right")
+    raise Fault(
+        "FK408",
+        f"cannot look inside {show(b)!r}",
+        "`in` needs a list, a text or a record on its right",
+    )
 
 
 def index(value: Any, at: Any) -> Any:
@@ -161,7 +197,9 @@ def index(value: Any, at: Any) -> Any:
         at = _plain(at)
         if at not in value:
             names = ", ".join(value) or "none"
-            raise Fault("FK407", f"this record has no field {show(at)!r}", f"its fields are: {names}")
+            raise Fault(
+                "FK407", f"this record has no field {show(at)!r}", f"its fields are: {names}"
+            )
         return value[at]
     if not isinstance(value, str | tuple) or isinstance(at, bool) or not isinstance(at, int):
         raise Fault("FK408", f"cannot take {show(at)!r} of {show(value)!r}")
@@ -194,7 +232,9 @@ def iterate(value: Any) -> Any:
         return tuple(value)
     if isinstance(value, tuple | str):
         return value
-    raise Fault("FK408", f"cannot run over {show(value)!r}", "`for` needs a list, a text or a record")
+    raise Fault(
+        "FK408", f"cannot run over {show(value)!r}", "`for` needs a list, a text or a record"
+    )
 
 
 def listed(*items: Any) -> tuple[Any, ...]:

@@ -1,7 +1,9 @@
-"""What a built-in function is called with and gives: the table that the checker reads and the runtime calls.
+"""What a built-in function is called with and gives: the table that the checker reads and the
+runtime calls.
 
-Pure functions register themselves with `@pure(...)`; distributions with `@distribution(...)` (their result is
-`dist[T]`). A rule for the result type may look at the argument types, for `max`, `sorted` and the like.
+Pure functions register themselves with `@pure(...)`; distributions with `@distribution(...)` (their
+result is `dist[T]`). A rule for the result type may look at the argument types, for `max`, `sorted`
+and the like.
 
 >>> @pure("a_sum_for_this_example", [Parameter("x", INT), Parameter("y", INT, 2)], INT)
 ... def a_sum(x, y):
@@ -19,7 +21,17 @@ from typing import Any, Literal, TypeVar
 
 from fkdsl.values.types import INT, Type
 
-__all__ = ["INT", "REQUIRED", "TABLE", "BuiltinError", "Parameter", "Signature", "TypeRule", "distribution", "pure"]
+__all__ = [
+    "INT",
+    "REQUIRED",
+    "TABLE",
+    "BuiltinError",
+    "Parameter",
+    "Signature",
+    "TypeRule",
+    "distribution",
+    "pure",
+]
 
 
 class Required:
@@ -33,8 +45,9 @@ REQUIRED = Required()
 
 
 class BuiltinError(Exception):
-    """A built-in was given a value it has no result for (log of a negative, a regex that does not parse): a message
-    and one thing to try. Whoever runs the program adds the place and the particle. code: of its page in docs/errors."""
+    """A built-in was given a value it has no result for (log of a negative, a regex that does not
+    parse): a message and one thing to try. Whoever runs the program adds the place and the
+    particle. code: of its page in docs/errors."""
 
     def __init__(self, message: str, help: str = "", code: str = "FK402") -> None:
         self.message, self.help, self.code = message, help, code
@@ -43,7 +56,8 @@ class BuiltinError(Exception):
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter; with a default, a call may leave it out. All may be given by position or by name."""
+    """A parameter; with a default, a call may leave it out. All may be given by position or by
+    name."""
 
     name: str
     type: Type
@@ -51,19 +65,19 @@ class Parameter:
 
 
 TypeRule = Callable[[Sequence[Type]], "Type | str"]
-"""From the argument types (those given by the call; defaults left out) to the result's, or a message that says what is
-wrong with them, such as 'cannot compare str with int'."""
+"""From the argument types (those given by the call; defaults left out) to the result's, or a
+message that says what is wrong with them, such as 'cannot compare str with int'."""
 
 
 @dataclass(frozen=True)
 class Signature:
     """A built-in function.
 
-    params: its parameters, in order. variadic: the type of further positional arguments (`max(a, b, c)`), or None.
-    returns: its result's type, or a rule that computes it.
-    call: the function itself, given every parameter by position, defaults filled in; pure, and bounded in time and
-    memory. Lists come and go as tuples, records as `Record`s, tokens as `Token`s where the type says token or any,
-    as `str` where it says str. `folder=Path` is given too when `needs_folder`.
+    params: its parameters, in order. variadic: the type of further positional arguments (`max(a, b,
+    c)`), or None. returns: its result's type, or a rule that computes it. call: the function
+    itself, given every parameter by position, defaults filled in; pure, and bounded in time and
+    memory. Lists come and go as tuples, records as `Record`s, tokens as `Token`s where the type
+    says token or any, as `str` where it says str. `folder=Path` is given too when `needs_folder`.
     """
 
     name: str
@@ -77,7 +91,8 @@ class Signature:
 
 
 TABLE: dict[str, Signature] = {}
-"""Every registered built-in, by name. Filled by importing `fkdsl.values.library` and `fkdsl.values.distributions`."""
+"""Every registered built-in, by name. Filled by importing `fkdsl.values.library` and
+`fkdsl.values.distributions`."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -92,7 +107,9 @@ def _register(
 ) -> Callable[[F], F]:
     def add(function: F) -> F:
         doc = (function.__doc__ or "").strip()
-        TABLE[name] = Signature(name, tuple(params), variadic, returns, function, kind, needs_folder, doc)
+        TABLE[name] = Signature(
+            name, tuple(params), variadic, returns, function, kind, needs_folder, doc
+        )
         return function
 
     return add
@@ -110,6 +127,8 @@ def pure(
     return _register("pure", name, params, returns, variadic, needs_folder)
 
 
-def distribution(name: str, params: Sequence[Parameter], returns: Type | TypeRule) -> Callable[[F], F]:
+def distribution(
+    name: str, params: Sequence[Parameter], returns: Type | TypeRule
+) -> Callable[[F], F]:
     """Registers a distribution's constructor; `returns` is its whole type, such as `Dist(BOOL)`."""
     return _register("distribution", name, params, returns, None, False)

@@ -1,10 +1,12 @@
 """Distributions over the next token of one or more contexts, and over what a context says next.
 
-A context is itself such a distribution. Products, powers and mixtures combine the rows of their contexts, and
-renormalise: (a * b)(t) = a(t) b(t) / sum_v a(v) b(v). Rows are (V,), log-probabilities in nats; a single context's is
-as the model gave it, float32 or float64, all others float64.
+A context is itself such a distribution. Products, powers and mixtures combine the rows of their
+contexts, and renormalise: (a * b)(t) = a(t) b(t) / sum_v a(v) b(v). Rows are (V,),
+log-probabilities in nats; a single context's is as the model gave it, float32 or float64, all
+others float64.
 
-`Continues` and `ChoiceOf` are distributions over a truth value and over texts, read off the same rows.
+`Continues` and `ChoiceOf` are distributions over a truth value and over texts, read off the same
+rows.
 """
 
 from __future__ import annotations
@@ -36,8 +38,8 @@ class Power:
 
 @dataclass(frozen=True)
 class Mixture:
-    """sum_i weights[i] parts[i](t); weights sum to 1. A part that gives nothing positive probability loses its share:
-    the mass is what the others have."""
+    """sum_i weights[i] parts[i](t); weights sum to 1. A part that gives nothing positive
+    probability loses its share: the mass is what the others have."""
 
     parts: tuple[TokenDistribution, ...]
     weights: tuple[float, ...]
@@ -48,7 +50,8 @@ TokenDistribution = ContextRef | Product | Power | Mixture
 
 @dataclass(frozen=True)
 class ChoiceOf:
-    """One of the options, with the model's probability of each as the next text, renormalised; it is appended."""
+    """One of the options, with the model's probability of each as the next text, renormalised; it
+    is appended."""
 
     context: ContextRef
     options: tuple[str, ...]
@@ -56,8 +59,9 @@ class ChoiceOf:
 
 @dataclass(frozen=True)
 class Continues:
-    """Whether the next token goes on with the current word. Drawing it decides that much of the next token: the next
-    draw is from the tokens of the class that came out, renormalised, so that the text's law stays the model's."""
+    """Whether the next token goes on with the current word. Drawing it decides that much of the
+    next token: the next draw is from the tokens of the class that came out, renormalised, so that
+    the text's law stays the model's."""
 
     context: ContextRef
 
@@ -67,7 +71,8 @@ def is_token_distribution(value: Any) -> bool:
 
 
 def leaves(d: TokenDistribution) -> tuple[ContextRef, ...]:
-    """The distinct contexts of an expression, in order of first mention: each of them appends what is drawn."""
+    """The distinct contexts of an expression, in order of first mention: each of them appends what
+    is drawn."""
     match d:
         case ContextRef():
             return (d,)
@@ -81,7 +86,8 @@ def leaves(d: TokenDistribution) -> tuple[ContextRef, ...]:
 
 
 def combine(d: TokenDistribution, rows: Mapping[ContextRef, Floats]) -> Floats:
-    """The row (V,) of the expression from its contexts' rows; every entry -inf if nothing has positive probability."""
+    """The row (V,) of the expression from its contexts' rows; every entry -inf if nothing has
+    positive probability."""
     match d:
         case ContextRef():
             return rows[d]
@@ -93,7 +99,8 @@ def combine(d: TokenDistribution, rows: Mapping[ContextRef, Floats]) -> Floats:
         case Mixture(parts, weights):
             with np.errstate(divide="ignore"):
                 stacked = (
-                    np.stack([combine(p, rows) for p in parts]).astype(np.float64) + np.log(np.array(weights))[:, None]
+                    np.stack([combine(p, rows) for p in parts]).astype(np.float64)
+                    + np.log(np.array(weights))[:, None]
                 )
             result: Floats = np.logaddexp.reduce(stacked, axis=0)
             return result
@@ -111,7 +118,8 @@ def renormalise(row: Floats) -> Floats:
 
 
 def following(row: Floats, pending: bool | None, vocabulary: Vocabulary) -> Floats:
-    """A context's row, restricted to what has been settled of its next token (ContextState.pending)."""
+    """A context's row, restricted to what has been settled of its next token
+    (ContextState.pending)."""
     if pending is None:
         return row
     return renormalise(np.where(continuing(vocabulary) == pending, row, -np.inf).astype(np.float64))
@@ -119,8 +127,8 @@ def following(row: Floats, pending: bool | None, vocabulary: Vocabulary) -> Floa
 
 @lru_cache(maxsize=16)
 def continuing(vocabulary: Vocabulary) -> NDArray[np.bool_]:
-    """(V,) which tokens go on with a word: those that begin with a letter, a digit, an apostrophe, a hyphen, or in the
-    middle of a character."""
+    """(V,) which tokens go on with a word: those that begin with a letter, a digit, an apostrophe,
+    a hyphen, or in the middle of a character."""
 
     def goes_on(raw: bytes) -> bool:
         if not raw:
@@ -165,7 +173,9 @@ def contexts_in(value: Any) -> tuple[int, ...]:
         case tuple():
             return tuple(i for v in value if isinstance(v, _MAY_HOLD) for i in contexts_in(v))
         case Record():
-            return tuple(i for v in value.values() if isinstance(v, _MAY_HOLD) for i in contexts_in(v))
+            return tuple(
+                i for v in value.values() if isinstance(v, _MAY_HOLD) for i in contexts_in(v)
+            )
     return ()
 
 

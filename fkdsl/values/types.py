@@ -72,7 +72,12 @@ ANY, NONE = Simple("any"), Simple("none")
 NAMED = {t.name: t for t in (BOOL, INT, FLOAT, STR, TOKEN, CONTEXT, RECORD)}
 """The types that a user can write; `list[T]` and `dist[T]` besides."""
 
-_WIDER: dict[Type, tuple[Type, ...]] = {BOOL: (INT, FLOAT), INT: (FLOAT,), TOKEN: (STR,), CONTEXT: (Dist(TOKEN),)}
+_WIDER: dict[Type, tuple[Type, ...]] = {
+    BOOL: (INT, FLOAT),
+    INT: (FLOAT,),
+    TOKEN: (STR,),
+    CONTEXT: (Dist(TOKEN),),
+}
 
 
 def accepts(wanted: Type, given: Type) -> bool:

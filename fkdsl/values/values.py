@@ -1,8 +1,9 @@
-"""The values that a program computes with: immutable, hashable, compared by value, so that a fork is a copy of a
-reference and equal particles can be found.
+"""The values that a program computes with: immutable, hashable, compared by value, so that a fork
+is a copy of a reference and equal particles can be found.
 
-bool, int, float and str are Python's; a list is a tuple; a record is a `Record`; a token is a `Token`; a context is a
-`ContextRef` into its particle's table of contexts; a distribution is a `Distribution` (distributions.py).
+bool, int, float and str are Python's; a list is a tuple; a record is a `Record`; a token is a
+`Token`; a context is a `ContextRef` into its particle's table of contexts; a distribution is a
+`Distribution` (distributions.py).
 
 >>> Token(5, " sea", False) == " sea", Token(2, "", True) == EOS, Token(5, " sea", False) == Token(9, " sea", False)
 (True, True, True)
@@ -26,7 +27,8 @@ from fkdsl.base.value_keys import Keyed
 class Token(Keyed):
     """A token that was drawn: its id, its text, and whether it ends the text.
 
-    Compared by text, as users see it: with another token or a string; an end equals only an end (`t == EOS`).
+    Compared by text, as users see it: with another token or a string; an end equals only an end (`t
+    == EOS`).
     """
 
     id: int
@@ -42,7 +44,8 @@ class Token(Keyed):
         return hash(None if self.end else self.text)
 
     def key(self, token_ids: bool) -> Hashable:
-        """What is told apart of a token: its text, and in a state its id (two models may give one id two texts)."""
+        """What is told apart of a token: its text, and in a state its id (two models may give one
+        id two texts)."""
         if token_ids:
             return (self.id, self.end, self.text)
         return None if self.end else self.text
@@ -57,7 +60,8 @@ EOS = Token(-1, "", True)
 
 @dataclass(frozen=True)
 class ContextRef:
-    """A context: the index of its state in the particle's table. Two names for one context share the index."""
+    """A context: the index of its state in the particle's table. Two names for one context share
+    the index."""
 
     index: int
 
@@ -105,7 +109,8 @@ def plain(value: Any) -> Any:
 
 
 def show(value: Any) -> str:
-    """The value as users write it: true and false, lists in brackets, strings quoted only inside others."""
+    """The value as users write it: true and false, lists in brackets, strings quoted only inside
+    others."""
     match value:
         case bool():
             return "true" if value else "false"

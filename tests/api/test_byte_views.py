@@ -1,4 +1,5 @@
-"""`bytes(...)` in programs: the strings' own posterior, whatever their tokens; different vocabularies combined."""
+"""`bytes(...)` in programs: the strings' own posterior, whatever their tokens; different
+vocabularies combined."""
 
 import json
 import math
@@ -72,12 +73,18 @@ def assert_same(a, b):
 
 
 @settings(max_examples=25)
-@given(draw=st.sampled_from(DRAWS), conditions=st.lists(st.sampled_from(STATEMENTS), max_size=2, unique=True))
+@given(
+    draw=st.sampled_from(DRAWS),
+    conditions=st.lists(st.sampled_from(STATEMENTS), max_size=2, unique=True),
+)
 def test_what_looks_at_finished_texts_only_has_the_same_posterior_over_bytes(draw, conditions):
     body = [f"s ~ {draw}", *conditions, "return s"]
     try:
         tokens = run("toy", body)
-    except (fkdsl.base.errors.PopulationDied, fkdsl.ProgramError) as none:  # the text cannot hold what ends it
+    except (
+        fkdsl.base.errors.PopulationDied,
+        fkdsl.ProgramError,
+    ) as none:  # the text cannot hold what ends it
         with pytest.raises(type(none)):
             run("view", body)
         return
@@ -86,9 +93,13 @@ def test_what_looks_at_finished_texts_only_has_the_same_posterior_over_bytes(dra
 
 def test_observing_a_text_and_logprob_sum_over_its_tokenisations():
     both = ['observe "ab" ~ lm', 'return logprob(lm, ".")']
-    assert run("view", both, "float").log_z == pytest.approx(math.log(covering(TABLE, b"ab")), abs=1e-10)
+    assert run("view", both, "float").log_z == pytest.approx(
+        math.log(covering(TABLE, b"ab")), abs=1e-10
+    )
     (answer,) = run("view", both, "float").posterior
-    assert answer.value == pytest.approx(math.log(covering(TABLE, b"ab.") / covering(TABLE, b"ab")), abs=1e-10)
+    assert answer.value == pytest.approx(
+        math.log(covering(TABLE, b"ab.") / covering(TABLE, b"ab")), abs=1e-10
+    )
     assert run("toy", both, "float").log_z == pytest.approx(math.log(0.2), abs=1e-10)
 
 
@@ -122,7 +133,9 @@ OTHER_TABLE = TableModel("other", {"": {"b": 0.5, "a.": 0.2, "a": 0.1, "é": 0.1
 
 def next_symbol(model, raw):
     """p(next byte or end | raw), by sums over tokenisations."""
-    p = np.array([covering(model, raw + bytes([b])) for b in range(256)] + [covering(model, raw, ended=True)])
+    p = np.array(
+        [covering(model, raw + bytes([b])) for b in range(256)] + [covering(model, raw, ended=True)]
+    )
     return p / covering(model, raw)
 
 
@@ -148,10 +161,14 @@ def test_views_of_different_vocabularies_are_combined(expression, combined):
         # A mixture may leave one of the two behind, at text that it cannot write.
         if not (covering(TABLE, bytes([first])) and covering(OTHER_TABLE, bytes([first]))):
             continue
-        then = combined(next_symbol(TABLE, bytes([first])), next_symbol(OTHER_TABLE, bytes([first])))
+        then = combined(
+            next_symbol(TABLE, bytes([first])), next_symbol(OTHER_TABLE, bytes([first]))
+        )
         for second in b"ab.":
             text = bytes([first, second]).decode()
-            assert found.probability((text, text)) == pytest.approx(p[first] * then[second] / p[:256].sum(), abs=1e-10)
+            assert found.probability((text, text)) == pytest.approx(
+                p[first] * then[second] / p[:256].sum(), abs=1e-10
+            )
 
 
 def test_a_view_and_a_token_model_are_not_combined():
@@ -167,16 +184,22 @@ def test_a_view_and_a_token_model_are_not_combined():
     assert "`bytes(...)`" in str(caught.value)
 
 
-PROGRAM = 'program p() -> str:\n    lm = prompt("")\n    s ~ text(lm, max_tokens=20)\n    return s\n'
+PROGRAM = (
+    'program p() -> str:\n    lm = prompt("")\n    s ~ text(lm, max_tokens=20)\n    return s\n'
+)
 
 
-@pytest.mark.parametrize("model", ["bytes(toy)", 'bytes("toy", beam=none)', " bytes( toy , beam = 3 ) ", "view"])
+@pytest.mark.parametrize(
+    "model", ["bytes(toy)", 'bytes("toy", beam=none)', " bytes( toy , beam = 3 ) ", "view"]
+)
 def test_a_view_can_be_named_in_a_call(model):
     assert fkdsl.parse(TOY + PROGRAM).run(model=model, particles=4).log_z == 0.0
 
 
 def test_a_view_can_be_the_default_model_and_a_chats():
-    source = TOY.replace("model view = ", "model ") + PROGRAM.replace('prompt("")', 'chat(user="b")')
+    source = TOY.replace("model view = ", "model ") + PROGRAM.replace(
+        'prompt("")', 'chat(user="b")'
+    )
     assert fkdsl.parse(source).exact().probability("") > 0.0
 
 
@@ -203,7 +226,9 @@ def test_a_run_says_what_its_beams_lost():
     (note,) = [n for n in result.notes if "bytes(toy)" in n]
     assert "beam 1" in note
     assert "wider beam" in note
-    assert not any("bytes(toy)" in n for n in program.run(model=ByteView(CachedTransformer(TABLE), None)).notes)
+    assert not any(
+        "bytes(toy)" in n for n in program.run(model=ByteView(CachedTransformer(TABLE), None)).notes
+    )
 
 
 def test_the_counts_of_a_view_are_its_models_and_fresh_engines_renew_both():
@@ -258,7 +283,9 @@ model view = bytes(toy, beam=none)
 def test_the_note_is_in_the_json(capsys, tmp_path):
     (tmp_path / "p.fk").write_text(TOY + PROGRAM, "utf-8")
     assert main(["run", str(tmp_path / "p.fk"), "--model", "bytes(toy, beam=1)", "--json"]) == 0
-    assert any("bytes(toy), beam 1" in note for note in json.loads(capsys.readouterr().out)["notes"])
+    assert any(
+        "bytes(toy), beam 1" in note for note in json.loads(capsys.readouterr().out)["notes"]
+    )
 
 
 def test_a_traced_run_over_bytes_is_resumed_and_replayed(capsys, tmp_path):
@@ -292,8 +319,11 @@ WORD = 'program p() -> str:\n    lm = prompt("He walked down to the")\n    w ~ w
 
 
 def test_a_byte_level_model_is_its_own_view():
-    """Draw for draw: tiny's rows and those of bytes(tiny) differ by rounding, and its ids are the bytes."""
-    tiny, view = (fkdsl.parse(WORD).run("importance", particles=40, model=m) for m in ("tiny", "bytes(tiny)"))
+    """Draw for draw: tiny's rows and those of bytes(tiny) differ by rounding, and its ids are the
+    bytes."""
+    tiny, view = (
+        fkdsl.parse(WORD).run("importance", particles=40, model=m) for m in ("tiny", "bytes(tiny)")
+    )
     assert len(tiny.posterior) > 10
     assert [a.value for a in view.posterior] == [a.value for a in tiny.posterior]
 
@@ -305,7 +335,12 @@ def test_smollm2_and_its_bytes_say_the_same_words_and_tiny_others():
     def words(model, seed):
         return fkdsl.parse(WORD).run("importance", particles=400, model=model, seed=seed).posterior
 
-    a, b, view, tiny = words("smollm2", 1), words("smollm2", 5), words("bytes(smollm2)", 1), words("tiny", 1)
+    a, b, view, tiny = (
+        words("smollm2", 1),
+        words("smollm2", 5),
+        words("bytes(smollm2)", 1),
+        words("tiny", 1),
+    )
     assert total_variation(a, view) <= total_variation(a, b) + 0.08
     assert total_variation(a, tiny) > 0.8
 
@@ -326,7 +361,8 @@ program p() -> str:
 
 @pytest.mark.smollm2
 def test_a_program_means_the_same_on_smollm2_and_on_its_bytes():
-    """As far as the prompt's and the text's own tokens are nearly all of the mass; " Lyon." has others."""
+    """As far as the prompt's and the text's own tokens are nearly all of the mass; " Lyon." has
+    others."""
     source = """model "smollm2"
 program p(w: str) -> float:
     lm = prompt("The capital of France is")
@@ -335,6 +371,9 @@ program p(w: str) -> float:
     program = fkdsl.parse(source)
     tokens, view = program.engines("smollm2"), program.engines("bytes(smollm2)")
     for w, apart in ((" Paris", 0.01), (" the city of", 0.01), (" Lyon", 0.2)):
-        a, b = (program(w=w).run("importance", particles=1, engines=e).posterior[0].value for e in (tokens, view))
+        a, b = (
+            program(w=w).run("importance", particles=1, engines=e).posterior[0].value
+            for e in (tokens, view)
+        )
         assert a == pytest.approx(b, abs=apart)
     assert program.is_large(view)

@@ -1,4 +1,5 @@
-"""`draft=` as users say it: in a file, on the command line, from Python; what it saves, and what it refuses."""
+"""`draft=` as users say it: in a file, on the command line, from Python; what it saves, and what it
+refuses."""
 
 import gc
 import json
@@ -38,7 +39,9 @@ def test_the_heads_of_tiny_halve_the_forwards():
 
 def test_what_a_note_counts_is_what_particles_drew():
     """Not what was made ahead for lineages that resampling ended."""
-    weighed = PLAYS.replace("    return", '        factor 3.0 if t in ["e", "a", "o"] else 0.0\n    return')
+    weighed = PLAYS.replace(
+        "    return", '        factor 3.0 if t in ["e", "a", "o"] else 0.0\n    return'
+    )
     result = fkdsl.parse(weighed)(n=20).run("smc", particles=6, ess=1.0, seed=1, draft="heads")
     assert result.drafts["tokens"] == 6 * 20
     assert result.drafts["kept"] < result.drafts["drafted"] < 6 * 20
@@ -52,7 +55,8 @@ def test_a_weighed_draft_takes_one_forward_a_block():
 
 
 def test_a_file_says_how_its_tokens_are_drafted(tmp_path, capsys):
-    """By another model that it declares, here one that is not trained: every token is drafted, few are kept."""
+    """By another model that it declares, here one that is not trained: every token is drafted, few
+    are kept."""
     shape = TinyShape(width=16, layers=1, heads=1, hidden=16, ahead=1)
     tensors = {name: t.detach() for name, t in initialised(shape, 0).state_dict().items()}
     write(tmp_path / "small.safetensors", tensors, {"shape": asdict(shape)})
@@ -72,8 +76,14 @@ def test_a_file_says_how_its_tokens_are_drafted(tmp_path, capsys):
         ("infer smc(block=2)", "smc: block says how tokens are drafted, and nothing drafts them"),
         ('infer smc(draft="ngram", block=0)', "smc: block must be between 1 and 64, not 0"),
         ('infer smc(draft="ngram", verify="weight")', "smc: verify cannot be `weight`"),
-        ('infer rejection(draft="ngram", verify="weigh")', "rejection: verify cannot be `weigh`, whose weights p/q"),
-        ('infer local(draft="ngram", verify="weigh")', "local: verify cannot be `weigh`, under which its answer"),
+        (
+            'infer rejection(draft="ngram", verify="weigh")',
+            "rejection: verify cannot be `weigh`, whose weights p/q",
+        ),
+        (
+            'infer local(draft="ngram", verify="weigh")',
+            "local: verify cannot be `weigh`, under which its answer",
+        ),
         ('infer smc(moves=1, draft="ngram")', "smc: moves of whole paths take no draft"),
         ('infer exact(draft="ngram")', "`exact` has no option `draft`"),
     ],
@@ -89,11 +99,17 @@ def test_a_mistaken_option_is_found_before_anything_runs(line, says):
 
 def test_a_draft_that_cannot_be_is_refused_with_something_to_try():
     table = 'model m = table:\n    "" -> "a": 0.5, EOS: 0.5\n'
-    program = fkdsl.parse(f'{table}program p() -> str:\n    lm = prompt("")\n    t ~ lm\n    return lm.text\n')
-    with pytest.raises(fkdsl.CallError, match="has no heads for tokens beyond the next one") as found:
+    program = fkdsl.parse(
+        f'{table}program p() -> str:\n    lm = prompt("")\n    t ~ lm\n    return lm.text\n'
+    )
+    with pytest.raises(
+        fkdsl.CallError, match="has no heads for tokens beyond the next one"
+    ) as found:
         program.run(draft="heads")
     assert "ngram" in found.value.help
-    with pytest.raises(fkdsl.CallError, match="tiny cannot draft for m: they have different vocabularies"):
+    with pytest.raises(
+        fkdsl.CallError, match="tiny cannot draft for m: they have different vocabularies"
+    ):
         program.run(draft="tiny")
     with pytest.raises(fkdsl.CallError, match="moves of whole paths take no draft"):
         program.run("smc", moves=2, draft="ngram")
@@ -116,7 +132,9 @@ def test_a_drafted_run_that_was_stopped_ends_as_if_it_had_not(tmp_path):
         again = program.run("smc", resume=tmp_path / "b.jsonl", **options)
         assert [p.value for p in again.particles] == [p.value for p in whole.particles]
         # Batches of other shapes round otherwise.
-        assert [p.weight for p in again.particles] == pytest.approx([p.weight for p in whole.particles], rel=1e-5)
+        assert [p.weight for p in again.particles] == pytest.approx(
+            [p.weight for p in whole.particles], rel=1e-5
+        )
 
 
 @pytest.mark.parametrize("verify", ["sample", "weigh"])
@@ -170,17 +188,28 @@ def test_contexts_are_gone_with_the_run_without_the_collector_of_cycles(draft):
 
 def test_blame_of_a_weighed_token_is_the_line_that_draws_the_text():
     """Not the prelude's, in which `text` draws it."""
-    program = fkdsl.parse('program p() -> str:\n    lm = prompt("R")\n    s ~ text(lm, max_tokens=8)\n    return s\n')
+    program = fkdsl.parse(
+        'program p() -> str:\n    lm = prompt("R")\n    s ~ text(lm, max_tokens=8)\n    return s\n'
+    )
     steps = []
-    program.run("importance", particles=2, draft="heads", verify="weigh", blame=True, observer=steps.append)
-    charged = {c.place for step in steps for p in step.particles for c in p.state.charges if c.log_weight}
+    program.run(
+        "importance", particles=2, draft="heads", verify="weigh", blame=True, observer=steps.append
+    )
+    charged = {
+        c.place for step in steps for p in step.particles for c in p.state.charges if c.log_weight
+    }
     assert {(place.source.name, place.line) for place in charged} == {("<text>", 3)}
 
 
 def test_a_weighed_block_of_tiny_weighs_each_drafted_byte():
-    """log w = sum of log p - log q over the bytes that are not a block's first, by the heads and the plain model."""
-    program = fkdsl.parse(PLAYS.replace("        condition t != EOS\n", "").replace("while", "while not lm.done and"))
-    result = program(n=8).run("importance", particles=3, draft="heads", block=3, verify="weigh", seed=3)
+    """log w = sum of log p - log q over the bytes that are not a block's first, by the heads and
+    the plain model."""
+    program = fkdsl.parse(
+        PLAYS.replace("        condition t != EOS\n", "").replace("while", "while not lm.done and")
+    )
+    result = program(n=8).run(
+        "importance", particles=3, draft="heads", block=3, verify="weigh", seed=3
+    )
     plain = CachedTransformer(load_model("tiny"))
     engine = with_heads(plain)
     draft = HeadsDraft(engine)
@@ -190,8 +219,12 @@ def test_a_weighed_block_of_tiny_weighs_each_drafted_byte():
         for i, token in enumerate(ids):
             if i % 4:
                 start = engine.start("ROMEO:\n")
-                question = Question(engine.extend(start, ids[:i]), engine.extend(start, ids[: i - i % 4]))
+                question = Question(
+                    engine.extend(start, ids[:i]), engine.extend(start, ids[: i - i % 4])
+                )
                 (row,) = draft.log_probs([question])
                 q = math.log(0.98 * math.exp(row[token]) + 0.02 / 257)
-                expected += plain.logprob_of(plain.extend(plain.start("ROMEO:\n"), ids[:i]), [token]) - q
+                expected += (
+                    plain.logprob_of(plain.extend(plain.start("ROMEO:\n"), ids[:i]), [token]) - q
+                )
         assert particle.log_weight == pytest.approx(expected, abs=1e-3)

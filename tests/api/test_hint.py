@@ -1,4 +1,5 @@
-"""The note that exact would have been cheaper: only where it is, and at no cost to the run's own figures."""
+"""The note that exact would have been cheaper: only where it is, and at no cost to the run's own
+figures."""
 
 from dataclasses import replace
 
@@ -44,7 +45,8 @@ def test_a_posterior_of_few_texts_has_the_hint_with_what_exact_takes():
 
 
 @pytest.mark.parametrize(
-    ("text", "model"), [(MANY, WIDE), (FEW, TableModel("small", {"": dict.fromkeys(LETTERS, 1 / 6)}))]
+    ("text", "model"),
+    [(MANY, WIDE), (FEW, TableModel("small", {"": dict.fromkeys(LETTERS, 1 / 6)}))],
 )
 def test_many_texts_and_small_tables_have_none(text, model):
     _, need, took = hinted(text, model=model, particles=50)

@@ -1,4 +1,5 @@
-"""Traces that were damaged: whatever is done to one, reading it ends in an answer or in a clear error, and soon."""
+"""Traces that were damaged: whatever is done to one, reading it ends in an answer or in a clear
+error, and soon."""
 
 import copy
 import json
@@ -64,13 +65,20 @@ def traces(tmp_path_factory):
 def places(data, path=()):
     """Every place in JSON data, by its path."""
     yield path
-    inner = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    inner = (
+        data.items()
+        if isinstance(data, dict)
+        else enumerate(data)
+        if isinstance(data, list)
+        else ()
+    )
     for key, value in inner:
         yield from places(value, (*path, key))
 
 
 def changed(rng, data):
-    """The data with one change: a value replaced or taken away, a key added, a list doubled, a nest."""
+    """The data with one change: a value replaced or taken away, a key added, a list doubled, a
+    nest."""
     data = copy.deepcopy(data)
     path = rng.choice(list(places(data))[1:] or [()])
     if not path:
@@ -99,7 +107,8 @@ def changed(rng, data):
 
 
 def damaged(rng, raw):
-    """A trace with damage. Half of the time its lines have no sums, or new ones, as a stranger would write them."""
+    """A trace with damage. Half of the time its lines have no sums, or new ones, as a stranger
+    would write them."""
     lines = raw.splitlines(keepends=True)
     n = rng.randrange(len(lines))
     kind = rng.randrange(8)
@@ -124,7 +133,9 @@ def damaged(rng, raw):
     except (RecursionError, ValueError):
         return raw[:100]
     sums = rng.random() < 0.5
-    return b"".join((with_sum(m) if sums and i and m[-1:] == b"}" else m) + b"\n" for i, m in enumerate(made))
+    return b"".join(
+        (with_sum(m) if sums and i and m[-1:] == b"}" else m) + b"\n" for i, m in enumerate(made)
+    )
 
 
 def holds_up(traces, path, capsys, seeds, monkeypatch):
@@ -161,8 +172,13 @@ def test_no_damage_to_a_trace_is_taken_for_our_bug(traces, tmp_path, capsys, mon
 
 
 @pytest.mark.slow
-def test_no_damage_to_a_trace_is_taken_for_our_bug_in_thousands(traces, tmp_path, capsys, monkeypatch):
-    assert holds_up(traces, tmp_path / "t.jsonl", capsys, range(1000, 1000 + SLOW), monkeypatch) >= SLOW // 3
+def test_no_damage_to_a_trace_is_taken_for_our_bug_in_thousands(
+    traces, tmp_path, capsys, monkeypatch
+):
+    assert (
+        holds_up(traces, tmp_path / "t.jsonl", capsys, range(1000, 1000 + SLOW), monkeypatch)
+        >= SLOW // 3
+    )
 
 
 def test_a_changed_digit_is_found_by_the_sum_of_its_line(traces, tmp_path):
@@ -202,7 +218,9 @@ def test_a_trace_cannot_name_a_model_that_its_program_has_not(traces, tmp_path):
 def prefill(tmp_path_factory):
     """A prefill of a prompt by the model that ships, its program, and the engines."""
     folder = tmp_path_factory.mktemp("prefill")
-    program = fkdsl.parse('program p() -> str:\n    lm = prompt("ab")\n    t ~ lm\n    return lm.text\n')
+    program = fkdsl.parse(
+        'program p() -> str:\n    lm = prompt("ab")\n    t ~ lm\n    return lm.text\n'
+    )
     engines = program.engines("tiny")
     write_prefill(program, folder / "whole", engines)
     return program, folder / "whole", engines
@@ -229,7 +247,9 @@ def test_no_damage_to_a_prefill_is_taken_for_our_bug(prefill, tmp_path):
                 said[key] = json.dumps(changed(rng, json.loads(said[key])))
         elif kind == 1:
             name = rng.choice(list(held))
-            held[name] = rng.choice([held[name][:1], held[name].reshape(-1), held[name].int(), held[name][..., :2]])
+            held[name] = rng.choice(
+                [held[name][:1], held[name].reshape(-1), held[name].int(), held[name][..., :2]]
+            )
         elif kind == 2:
             del held[rng.choice(list(held))]
         raw = path.read_bytes()

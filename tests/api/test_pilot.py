@@ -8,7 +8,13 @@ from fkdsl.api.pilot import MOST, PilotRun, find_count
 
 
 @pytest.mark.parametrize(
-    "tokens", [lambda n: 100 + 9 * n, lambda n: 11 * n, lambda n: int(100 * math.sqrt(n)), lambda n: int(20 * n**0.8)]
+    "tokens",
+    [
+        lambda n: 100 + 9 * n,
+        lambda n: 11 * n,
+        lambda n: int(100 * math.sqrt(n)),
+        lambda n: int(20 * n**0.8),
+    ],
 )
 def test_the_count_is_found_in_a_few_pilots(tokens):
     tried = []

@@ -1,4 +1,5 @@
-"""A prompt computed by one engine and decoded from by another; files that do not fit are refused."""
+"""A prompt computed by one engine and decoded from by another; files that do not fit are
+refused."""
 
 import json
 from pathlib import Path
@@ -66,7 +67,9 @@ def test_a_run_from_a_prefill_is_the_run(tmp_path, family):
     engines = engines_of(program, made(family))
     adopt(program, path, engines)
     result = program.run("smc", engines=engines, particles=6, seed=3)
-    assert result.forwarded_tokens == plain.forwarded_tokens - 6  # "hel" is one run of tokens, "lo" and "p" follow it
+    assert (
+        result.forwarded_tokens == plain.forwarded_tokens - 6
+    )  # "hel" is one run of tokens, "lo" and "p" follow it
     assert result.log_z == pytest.approx(plain.log_z, abs=1e-5)
     assert [a.value for a in result.posterior] == [a.value for a in plain.posterior]
 
@@ -121,7 +124,9 @@ def test_a_changed_or_torn_file_is_refused(tmp_path):
 
 def test_a_table_or_a_program_without_a_prompt_has_nothing_to_prefill(tmp_path):
     table = 'model m = table:\n    "" -> "a": 0.5, EOS: 0.5\n\n'
-    program = fkdsl.parse(table + 'program p() -> str:\n    lm = prompt("a")\n    t ~ lm\n    return lm.text\n')
+    program = fkdsl.parse(
+        table + 'program p() -> str:\n    lm = prompt("a")\n    t ~ lm\n    return lm.text\n'
+    )
     with pytest.raises(CallError, match="no keys and values"):
         prefill(program, tmp_path / "p")
     program = fkdsl.parse("program p() -> bool:\n    x ~ bernoulli(0.5)\n    return x\n")
@@ -147,22 +152,40 @@ def test_the_cost_of_a_forward_by_hand():
     cost = made().cost
     # 32 wide, 2 layers: queries 32x32, keys and values 32x16 each, out 32x32, three maps of 32x64.
     linear, head = 2 * (3 * 32 * 32 + 3 * 32 * 64), 40 * 32
-    assert cost == Cost(linear, head, attended=2 * 32, weight_bytes=4.0 * (linear + head), slot_bytes=2 * 2 * 16 * 4)
+    assert cost == Cost(
+        linear, head, attended=2 * 32, weight_bytes=4.0 * (linear + head), slot_bytes=2 * 2 * 16 * 4
+    )
     flops, moved = cost.forward([10], [1], 1)
     assert flops == 2 * cost.linear + 2 * cost.head + 4 * cost.attended * 11
     assert moved == cost.weight_bytes + 11 * cost.slot_bytes
 
 
 @pytest.mark.parametrize("model", ["tiny", pytest.param("smollm2", marks=pytest.mark.smollm2)])
-def test_a_prefill_of_a_model_from_its_files_gives_the_answer_of_a_run_without(tmp_path, capsys, model):
+def test_a_prefill_of_a_model_from_its_files_gives_the_answer_of_a_run_without(
+    tmp_path, capsys, model
+):
     file, path = str(PROGRAMS / "short_words.fk"), str(tmp_path / "p.safetensors")
     assert main(["prefill", file, "--model", model, "--out", path]) == 0
     assert "1 prompt, " in capsys.readouterr().out
     (context,) = read(Path(path)).contexts
-    assert context.sums.sum() == pytest.approx(1.0, abs=1e-6)  # without them the first draw would round in another way
+    assert context.sums.sum() == pytest.approx(
+        1.0, abs=1e-6
+    )  # without them the first draw would round in another way
     answers = []
     for flags in ([], ["--prefill", path, "--stats"]):
-        call = ["run", file, "--model", model, "-p", "max_tokens=6", "--particles", "4", "--no-hint", "--json", *flags]
+        call = [
+            "run",
+            file,
+            "--model",
+            model,
+            "-p",
+            "max_tokens=6",
+            "--particles",
+            "4",
+            "--no-hint",
+            "--json",
+            *flags,
+        ]
         assert main(call) == 0
         answers.append(json.loads(capsys.readouterr().out))
     without, found = answers

@@ -1,4 +1,5 @@
-"""Queries: posterior expectations and quantiles of every run, exact ones against figures worked out by hand."""
+"""Queries: posterior expectations and quantiles of every run, exact ones against figures worked out
+by hand."""
 
 import json
 import math
@@ -34,7 +35,9 @@ FIGURES = {"first": 0.6, "number": 0.94, "middle": 1.0, "high": 1.0}
 
 
 def test_exact_queries_have_no_error():
-    result = fkdsl.parse(BITS).exact(queries={"both": "ones(value) == 2", "share": "ones(value) / len(value)"})
+    result = fkdsl.parse(BITS).exact(
+        queries={"both": "ones(value) == 2", "share": "ones(value) / len(value)"}
+    )
     for name, figure in {**FIGURES, "both": 0.3, "share": 0.47}.items():
         assert abs(result.queries[name].mean - figure) <= 1e-12
         assert result.queries[name].se == 0.0
@@ -134,7 +137,14 @@ def test_a_query_without_a_value_is_a_mistake_at_its_line():
 
 def test_quantiles_are_the_lowest_values_that_reach_their_level():
     y, w = [2.0, 0.0, 1.0], [0.25, 0.5, 0.25]
-    assert [quantile(y, w, level) for level in (0.01, 0.5, 0.51, 0.75, 0.76, 1.0)] == [0, 0, 1, 1, 2, 2]
+    assert [quantile(y, w, level) for level in (0.01, 0.5, 0.51, 0.75, 0.76, 1.0)] == [
+        0,
+        0,
+        1,
+        1,
+        2,
+        2,
+    ]
     assert quantile([0.1 * i for i in range(10)], [0.1] * 10, 0.3) == 0.1 * 2
 
 

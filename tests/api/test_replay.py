@@ -34,7 +34,9 @@ def traced(tmp_path):
     source, path, seen = tmp_path / "p.fk", tmp_path / "run.jsonl", []
     source.write_text(TEXT)
     program = fkdsl.load(source)
-    result = program.without("fuse").run(particles=12, ess=0.9, seed=2, islands=2, trace=path, observer=seen.append)
+    result = program.without("fuse").run(
+        particles=12, ess=0.9, seed=2, islands=2, trace=path, observer=seen.append
+    )
     return path, seen, result
 
 
@@ -51,7 +53,12 @@ def test_steps_are_rebuilt_as_they_were_yielded(traced):
     found = [step for island in sorted(replay.courses) for step in replay.courses[island]]
     assert len(found) == len(seen) > 8
     for a, b in zip(found, seen, strict=True):
-        assert (a.t, a.island, a.ancestors, a.resampled) == (b.t, b.island, b.ancestors, b.resampled)
+        assert (a.t, a.island, a.ancestors, a.resampled) == (
+            b.t,
+            b.island,
+            b.ancestors,
+            b.resampled,
+        )
         assert a.log_weights.tolist() == b.log_weights.tolist()
         assert (a.ess, a.log_Z, a.unfinished, a.alive) == (b.ess, b.log_Z, b.unfinished, b.alive)
         assert [p.lineage for p in a.particles] == [p.lineage for p in b.particles]
@@ -61,7 +68,8 @@ def test_steps_are_rebuilt_as_they_were_yielded(traced):
 
 
 def test_every_path_adds_up_to_its_particles_weight(traced):
-    """Charges add to the log weight; resampling puts the mean weight of the step before in its place."""
+    """Charges add to the log weight; resampling puts the mean weight of the step before in its
+    place."""
     path, _, _ = traced
     replay = Replay(read_trace(path))
     resampled = 0
@@ -189,7 +197,9 @@ def test_exact_and_rejection_replay_what_they_have(tmp_path, capsys):
 
 
 def test_places_in_imported_files_are_named_by_their_files(tmp_path):
-    (tmp_path / "half.fk").write_text("def heads(lm: context) -> bool:\n    x ~ bernoulli(0.5)\n    return x\n")
+    (tmp_path / "half.fk").write_text(
+        "def heads(lm: context) -> bool:\n    x ~ bernoulli(0.5)\n    return x\n"
+    )
     (tmp_path / "p.fk").write_text(
         TEXT.split("program")[0]
         + 'import "half.fk"\nprogram p() -> bool:\n    lm = prompt("")\n    x ~ heads(lm)\n    condition x\n'
@@ -204,7 +214,9 @@ def test_places_in_imported_files_are_named_by_their_files(tmp_path):
 
 def test_the_example_of_the_docs_is_what_happens(tmp_path, capsys, monkeypatch):
     docs = Path("docs/trace.md").read_text("utf-8")
-    program, shown = re.search(r"```fk\n(.*?)```\n\n((?:    [^\n]*\n|\n)+)", docs, re.DOTALL).groups()
+    program, shown = re.search(
+        r"```fk\n(.*?)```\n\n((?:    [^\n]*\n|\n)+)", docs, re.DOTALL
+    ).groups()
     monkeypatch.chdir(tmp_path)
     Path("tosses.fk").write_text(program)
     run, replay, *expected = [line.removeprefix("    ") for line in shown.rstrip().split("\n")]
@@ -230,7 +242,9 @@ def test_replay_imports_no_model_library(traced):
         "import sys; from fkdsl.cli.main import main; main(['replay', sys.argv[1]]);"
         "assert not {'torch', 'transformers'} & set(sys.modules), 'imported'"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(traced[0])], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(traced[0])], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 

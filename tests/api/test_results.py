@@ -1,4 +1,5 @@
-"""A result in Python's hands: asked by value, printed, drawn from; and what a dead run says of its texts."""
+"""A result in Python's hands: asked by value, printed, drawn from; and what a dead run says of its
+texts."""
 
 import json
 import re
@@ -47,7 +48,9 @@ def test_a_value_that_nothing_returned_is_told_from_one_of_another_type():
     result = fkdsl.run(LISTS, "exact")
     assert result.probability([True, True]) == 0.0
     assert [True, True] not in result
-    with pytest.raises(fkdsl.CallError, match=r"no answer is of type bool: they are of type list(.|\n)*give a list"):
+    with pytest.raises(
+        fkdsl.CallError, match=r"no answer is of type bool: they are of type list(.|\n)*give a list"
+    ):
         result.probability(True)
 
 

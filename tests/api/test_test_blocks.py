@@ -114,7 +114,9 @@ test "second" with program=two:
 
 
 def test_a_program_of_no_mass_has_z_zero_and_no_means():
-    text = "program main() -> bool:\n    b ~ bernoulli(0.5)\n    condition not b and b\n    return b\n"
+    text = (
+        "program main() -> bool:\n    b ~ bernoulli(0.5)\n    condition not b and b\n    return b\n"
+    )
     found, run = line_outcomes("Z == 0", "support == []", "P(value) == 0", before=text)
     assert found == ["passed", "passed", "failed"]
     assert "no value" in run.lines[2].note
@@ -131,10 +133,14 @@ def test_a_mistake_that_shows_as_it_runs_is_an_error_with_its_place():
 
 
 def test_what_is_to_come_is_known_for_every_state_of_a_program():
-    heavy = BITS.replace("        t ~ lm\n", '        t ~ lm\n        factor log(3.0) if t == "1" else log(0.5)\n')
+    heavy = BITS.replace(
+        "        t ~ lm\n", '        t ~ lm\n        factor log(3.0) if t == "1" else log(0.5)\n'
+    )
     program = fkdsl.parse(heavy)
     found = ahead(program, program.engines(), lambda value: np.array([1.0, value == "11"]), 2, 1000)
-    assert np.allclose(found.total_of_start, [0.36 * 0.25 + 0.04 * 1.5 + 0.3 * 1.5 + 0.3 * 9.0, 0.3 * 9.0])
+    assert np.allclose(
+        found.total_of_start, [0.36 * 0.25 + 0.04 * 1.5 + 0.3 * 1.5 + 0.3 * 9.0, 0.3 * 9.0]
+    )
     assert ahead(program, program.engines(), lambda value: np.ones(1), 1, 2) is None
 
 
@@ -274,7 +280,9 @@ def test_methods_without_a_bug_pass(text):
     assert all(m.runs and not m.reason for m in checks)
 
 
-@pytest.mark.parametrize(("method", "module", "name", "bug", "text"), BUGS, ids=lambda v: getattr(v, "__name__", ""))
+@pytest.mark.parametrize(
+    ("method", "module", "name", "bug", "text"), BUGS, ids=lambda v: getattr(v, "__name__", "")
+)
 def test_a_planted_bug_in_a_method_is_caught(monkeypatch, method, module, name, bug, text):
     monkeypatch.setattr(module, name, bug)
     run, (check,) = methods_of(text, (method,))

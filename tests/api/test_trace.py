@@ -1,4 +1,5 @@
-"""Traces: what is written, what is read back, and runs that go on from them as if nothing had happened."""
+"""Traces: what is written, what is read back, and runs that go on from them as if nothing had
+happened."""
 
 import json
 import random
@@ -78,13 +79,21 @@ def without_result(raw):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_run_cut_off_at_any_byte_ends_as_if_it_had_not_been(tmp_path, way):
-    """Every third byte of a stretch in the middle, and some everywhere: the answer and the file are the same."""
+    """Every third byte of a stretch in the middle, and some everywhere: the answer and the file are
+    the same."""
     program, whole, cut = fkdsl.parse(TEXT), tmp_path / "whole.jsonl", tmp_path / "cut.jsonl"
     expected = answer(call(program, way))
     assert answer(call(program, way, trace=whole)) == expected  # tracing changes no draw
     raw = whole.read_bytes()
     middle = len(raw) // 2
-    sizes = (0, 5, 20, *range(300, len(raw), len(raw) // 12), *range(middle, middle + 30, 3), len(raw) - 1)
+    sizes = (
+        0,
+        5,
+        20,
+        *range(300, len(raw), len(raw) // 12),
+        *range(middle, middle + 30, 3),
+        len(raw) - 1,
+    )
     for size in sizes if way != "rejection" else (middle, len(raw) - 1):
         cut.write_bytes(raw[:size])
         assert answer(call(program, way, resume=cut)) == expected, size
@@ -109,12 +118,26 @@ def verify_kills(tmp_path, points):
     whole, path = tmp_path / "whole.jsonl", tmp_path / "run.jsonl"
     expected = answer(program.run(particles=12, seed=8, trace=whole))
     raw = whole.read_bytes()
-    command = [sys.executable, "-m", "fkdsl", "run", str(source), "--particles", "12", "--seed", "8", "--resume", path]
+    command = [
+        sys.executable,
+        "-m",
+        "fkdsl",
+        "run",
+        str(source),
+        "--particles",
+        "12",
+        "--seed",
+        "8",
+        "--resume",
+        path,
+    ]
     unfinished = 0
     for point in points:
         path.unlink(missing_ok=True)
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while child.poll() is None and (path.stat().st_size if path.exists() else 0) < point * len(raw):
+        while child.poll() is None and (path.stat().st_size if path.exists() else 0) < point * len(
+            raw
+        ):
             time.sleep(0.0005)
         child.send_signal(signal.SIGKILL)
         child.wait()
@@ -171,7 +194,10 @@ def test_a_run_that_died_dies_again_with_the_same_report(tmp_path):
 def test_exact_is_enumerated_again(tmp_path):
     program, path = fkdsl.load("programs/two_bits.fk"), tmp_path / "run.jsonl"
     first = program.run("exact", trace=path)
-    assert [next(iter(json.loads(line))) for line in path.read_text().splitlines()] == ["fkdsl_trace", "result"]
+    assert [next(iter(json.loads(line))) for line in path.read_text().splitlines()] == [
+        "fkdsl_trace",
+        "result",
+    ]
     assert answer(program.run("exact", resume=path)) == answer(first)
     assert len(path.read_text().splitlines()) == 2
 
@@ -183,8 +209,16 @@ OTHERS = {
     "method": ({"method": "importance"}, None, "method: smc there, importance here"),
     "options": ({"particles": 6}, None, "options: particles=5, .* there, particles=6"),
     "islands": ({"islands": 2}, None, "islands: 1 there, 2 here"),
-    "model": ({"model": "programs/two_bits.fk"}, None, "model: the program's own there, programs/two_bits.fk here"),
-    "passes": ({}, lambda: fkdsl.parse(TEXT).without("fuse"), "passes that are off: none there, fuse here"),
+    "model": (
+        {"model": "programs/two_bits.fk"},
+        None,
+        "model: the program's own there, programs/two_bits.fk here",
+    ),
+    "passes": (
+        {},
+        lambda: fkdsl.parse(TEXT).without("fuse"),
+        "passes that are off: none there, fuse here",
+    ),
 }
 
 
@@ -276,14 +310,24 @@ def test_the_docs_name_every_field_that_is_written(tmp_path):
     particles = [p for step in steps for p in step["particles"]]
     states = [p["state"] for p in particles if isinstance(p.get("state"), dict)]
     inner = [x for state in states for x in (*state.get("frames", ()), *state.get("contexts", ()))]
-    for written in (header, *header["models"].values(), *steps, *particles, *states, *inner, end, end["result"]):
+    for written in (
+        header,
+        *header["models"].values(),
+        *steps,
+        *particles,
+        *states,
+        *inner,
+        end,
+        end["result"],
+    ):
         for key in written:
             assert re.search(rf"\b{key}\b", docs), key
 
 
 @pytest.mark.smollm2
 def test_a_resumed_run_of_the_small_model_ends_with_the_same_answer(tmp_path):
-    """Contexts are computed again in other batches, so weights may differ by the rounding of float32."""
+    """Contexts are computed again in other batches, so weights may differ by the rounding of
+    float32."""
     program, path = fkdsl.load("programs/short_words.fk")(max_tokens=8), tmp_path / "run.jsonl"
     first = program.run(particles=6, seed=2, trace=path)
     lines = path.read_bytes().splitlines(keepends=True)

@@ -1,4 +1,5 @@
-"""Probabilities in blocks against the array that they stand for, exactly and operation by operation."""
+"""Probabilities in blocks against the array that they stand for, exactly and operation by
+operation."""
 
 from dataclasses import replace
 
@@ -36,7 +37,13 @@ def both_kinds(p, block):
 
 
 @settings(max_examples=100)
-@given(SHARES, st.integers(1, 5), st.lists(st.integers(0, 8), max_size=4), st.sampled_from([0.05, 0.2, 0.5]), st.data())
+@given(
+    SHARES,
+    st.integers(1, 5),
+    st.lists(st.integers(0, 8), max_size=4),
+    st.sampled_from([0.05, 0.2, 0.5]),
+    st.data(),
+)
 def test_blocks_are_the_array_that_they_stand_for(shares, block, removed, least, data):
     p = probabilities(shares)
     for blocks in both_kinds(p, block):
@@ -52,7 +59,9 @@ def test_blocks_are_the_array_that_they_stand_for(shares, block, removed, least,
         np.testing.assert_allclose([p for _, p in found], left[order], atol=1e-15)
         assert {i for i, _ in found} == set(order)
         assert blocks.any() == bool(left.any())
-        assert [blocks.are_few(n) for n in range(10)] == [np.count_nonzero(left) <= n for n in range(10)]
+        assert [blocks.are_few(n) for n in range(10)] == [
+            np.count_nonzero(left) <= n for n in range(10)
+        ]
         np.testing.assert_allclose(np.asarray(blocks), left, atol=1e-15)
         np.testing.assert_allclose([blocks[i] for i in range(len(p))], left, atol=1e-15)
 
@@ -75,7 +84,9 @@ def test_the_likeliest_of_many_blocks_come_first_however_even_they_are(flat, blo
     for blocks in both_kinds(p, block):
         blocks.remove(5, n - 1)
         for least in (0.1, p[7], 1e-4):
-            assert [i for i, _ in blocks.descending(least)] == [int(i) for i in np.argsort(-p) if i not in (5, n - 1)]
+            assert [i for i, _ in blocks.descending(least)] == [
+                int(i) for i in np.argsort(-p) if i not in (5, n - 1)
+            ]
 
 
 def test_what_is_found_together_is_looked_for_no_further_than_it_is_asked_for():
@@ -83,7 +94,11 @@ def test_what_is_found_together_is_looked_for_no_further_than_it_is_asked_for():
     blocks, looked_at = Blocks(p, 2), []
     between = blocks._between
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Blocks, "_between", lambda _, least, above: looked_at.append(least) or between(least, above))
+        patch.setattr(
+            Blocks,
+            "_between",
+            lambda _, least, above: looked_at.append(least) or between(least, above),
+        )
         likely = blocks.descending(float(p[-3]))
         assert [next(likely)[0] for _ in range(3)] == [len(p) - 1, len(p) - 2, len(p) - 3]
         assert looked_at == [p[-3]]
@@ -105,7 +120,8 @@ def test_a_draw_from_blocks_has_their_law(shares, block):
     for v in range(len(p)):
         for kind in (0, 1):
             found = expectation(
-                lambda rng, kind=kind: both_kinds(p, block)[kind].draw(rng), lambda i, v=v: float(i == v)
+                lambda rng, kind=kind: both_kinds(p, block)[kind].draw(rng),
+                lambda i, v=v: float(i == v),
             )
             assert abs(found - p[v]) <= 1e-12
 
@@ -138,11 +154,15 @@ def test_rejection_from_logarithms_is_properly_weighted(shares, block, data):
 
 
 def with_sums(monkeypatch, error=1.0):
-    """Tables answer with the sums of their rows' blocks, as models do that make them for a batch."""
+    """Tables answer with the sums of their rows' blocks, as models do that make them for a
+    batch."""
     forward, lazily = TableModel.forward, []
 
     def answers(model, rows):
-        return [replace(a, sums=[error * block_sums(np.exp(row)) for row in a.log_probs]) for a in forward(model, rows)]
+        return [
+            replace(a, sums=[error * block_sums(np.exp(row)) for row in a.log_probs])
+            for a in forward(model, rows)
+        ]
 
     monkeypatch.setattr(TableModel, "forward", answers)
     made = Blocks.of_logs
@@ -165,7 +185,9 @@ program main() -> str:
 """
 
 
-@pytest.mark.parametrize("guides", [{}, {"tested": 0, "head": 2.0, "enough": 0.0}, {"tested": 0, "head": 0.4}])
+@pytest.mark.parametrize(
+    "guides", [{}, {"tested": 0, "head": 2.0, "enough": 0.0}, {"tested": 0, "head": 0.4}]
+)
 def test_sums_that_come_with_the_rows_keep_the_measure(monkeypatch, guides):
     plain = exact_measure(fkdsl.parse(TEXT).without().feynman_kac())
     lazily = with_sums(monkeypatch)

@@ -1,4 +1,5 @@
-"""A deadline ends what runs inside, in any thread; a bound on CPU time does not mind how busy the machine is."""
+"""A deadline ends what runs inside, in any thread; a bound on CPU time does not mind how busy the
+machine is."""
 
 import threading
 import time
@@ -24,9 +25,17 @@ def test_a_deadline_ends_a_loop_that_checks():
 
 
 def test_the_earlier_of_two_deadlines_holds():
-    with until(Deadline(0.05)), pytest.raises(DeadlinePassed, match=r"after 0\.05 s"), until(Deadline(100)):
+    with (
+        until(Deadline(0.05)),
+        pytest.raises(DeadlinePassed, match=r"after 0\.05 s"),
+        until(Deadline(100)),
+    ):
         spin()
-    with until(Deadline(100)), pytest.raises(DeadlinePassed, match=r"after 0\.05 s"), until(Deadline(0.05)):
+    with (
+        until(Deadline(100)),
+        pytest.raises(DeadlinePassed, match=r"after 0\.05 s"),
+        until(Deadline(0.05)),
+    ):
         spin()
 
 

@@ -1,10 +1,11 @@
-"""What constraints cost: time outside the model with them and without, as a share of the model's own time.
+"""What constraints cost: time outside the model with them and without, as a share of the model's
+own time.
 
     python tests/benchmarks/constraints.py [--particles 16] [--repeats 3]
 
-Every row is the same text of at most 32 tokens after the same prompt, under other conditions; each run begins with an
-empty cache, and the median of the repeats is printed. `first` is what is paid once for each program and vocabulary
-(masks, automata), in the first run.
+Every row is the same text of at most 32 tokens after the same prompt, under other conditions; each
+run begins with an empty cache, and the median of the repeats is printed. `first` is what is paid
+once for each program and vocabulary (masks, automata), in the first run.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ GRAMMAR = r"start: word (\", \" word)* \".\"\nword: /[A-Za-z]+( [a-z]+)*/\n"
 ROWS = {
     "none, in a loop": (LOOP, ""),
     "token: a mask": (LOOP, '        condition not contains(lower(t), "q")\n'),
-    "text: an automaton": (LOOP, "        condition all(letters(w) <= 7 for w in words(lm.text))\n"),
+    "text: an automaton": (
+        LOOP,
+        "        condition all(letters(w) <= 7 for w in words(lm.text))\n",
+    ),
     "text: trials": (LOOP, "        condition all(syllables(w) <= 2 for w in words(lm.text))\n"),
     "none, by text()": (TEXT, ""),
     "pattern": (TEXT, '    condition matches(s, r"[A-Z][a-z]+( [a-z]+)*\\.")\n'),
@@ -36,7 +40,10 @@ ROWS = {
     "schema": (TEXT, f"    condition valid_json(s, {SCHEMA!r})\n"),
     "grammar": (TEXT, f'    condition parses(s, "{GRAMMAR}")\n'),
     "words, early": (TEXT, "    condition len(words(s)) <= 12\n"),
-    "pattern and words": (TEXT, '    condition matches(s, r"[A-Z][a-z ]+\\.")\n    condition len(words(s)) <= 9\n'),
+    "pattern and words": (
+        TEXT,
+        '    condition matches(s, r"[A-Z][a-z ]+\\.")\n    condition len(words(s)) <= 9\n',
+    ),
 }
 
 
@@ -72,7 +79,10 @@ def main() -> None:
     args = parser.parse_args()
     model = load_model("smollm2")
     names = ("tokens", "model", "outside", "share", "extra", "first", "alive")
-    print(f"{'condition':20} " + " ".join(f"{n:>{w}}" for n, w in zip(names, (6, 8, 8, 6, 6, 8, 7), strict=True)))
+    print(
+        f"{'condition':20} "
+        + " ".join(f"{n:>{w}}" for n, w in zip(names, (6, 8, 8, 6, 6, 8, 7), strict=True))
+    )
     usual: dict[str, float] = {}
     for name, (frame, body) in ROWS.items():
         text = f'model "smollm2"\nprogram p() -> str:\n    lm = prompt("The story begins: ")\n{frame.format(body=body)}'

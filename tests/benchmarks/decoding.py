@@ -1,13 +1,14 @@
-"""Decoding speed: short_words end to end, the limit of the machine, transformers' generate and our peers, in one run.
+"""Decoding speed: short_words end to end, the limit of the machine, transformers' generate and our
+peers, in one run.
 
     python tests/benchmarks/decoding.py [--particles 8,16,32,64] [--dtypes float32,bfloat16] [--tokens 32]
         [--repeats 3] [--peers llamppl,genlm,generate,llamacpp] [--peers-dir DIR] [--threads K] [--timeout S]
         [--markdown]
 
-The figure is particle-tokens a second: tokens that particles drew / wall seconds, the median of the repeats. Systems in
-this process take turns, repeat by repeat; each peer then runs once, in an environment of its own, which is made the
-first time (peers/environments.py). Everything uses the same number of threads, the same prompt and weights. Loading,
-and a first short run, are not timed.
+The figure is particle-tokens a second: tokens that particles drew / wall seconds, the median of the
+repeats. Systems in this process take turns, repeat by repeat; each peer then runs once, in an
+environment of its own, which is made the first time (peers/environments.py). Everything uses the
+same number of threads, the same prompt and weights. Loading, and a first short run, are not timed.
 
     bare        one batched forward a token with packed weights, tokens given, no sampling: N x tokens (bare.py)
     fkdsl       PROGRAM below: parsed, checked, optimised, run by smc from an empty cache. Counted is one token for each
@@ -19,8 +20,8 @@ and a first short run, are not timed.
     llama.cpp   batched decoding alone, no sampling, in its fastest format whatever the dtype, such as four bits a
                 weight: N x tokens (peers/llamacpp_decoding.py)
 
-PROGRAM is programs/short_words.fk without its stop at the closing quote and without EOS, which peers and generate may
-not draw either: all particles go on to `max_tokens`. It asserts no speed.
+PROGRAM is programs/short_words.fk without its stop at the closing quote and without EOS, which
+peers and generate may not draw either: all particles go on to `max_tokens`. It asserts no speed.
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ COLUMNS = {
     "llamacpp": "llama.cpp",
 }
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.25}
-"""Most that the bare loop's logits may differ from the module's, as a share of their standard deviation."""
+"""Most that the bare loop's logits may differ from the module's, as a share of their standard
+deviation."""
 
 
 class Drawn:
@@ -95,10 +97,14 @@ class Loaded:
 
         model, folder = load_model("smollm2", dtype=dtype), model_info("smollm2").folder
         with quiet_transformers():
-            module = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
+            module = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=getattr(torch, dtype)
+            ).eval()
         loaded = cls(model, module, list(model.start(PROMPT)))
         difference = check(module, loaded.prompt)
-        assert difference <= TOLERANCE[module.dtype], f"the bare loop is off by {difference:.2g} in {dtype}"
+        assert difference <= TOLERANCE[module.dtype], (
+            f"the bare loop is off by {difference:.2g} in {dtype}"
+        )
         return loaded
 
     # Each of these gives (tokens drawn, seconds).
@@ -106,7 +112,9 @@ class Loaded:
     def bare(self, particles: int, tokens: int, seed: int) -> tuple[int, float]:
         limit = Bare(self.module, particles, len(self.prompt) + tokens)
         limit.prefill(self.prompt)
-        ids = torch.randint(100, 40_000, (tokens, particles), generator=torch.Generator().manual_seed(seed))
+        ids = torch.randint(
+            100, 40_000, (tokens, particles), generator=torch.Generator().manual_seed(seed)
+        )
         limit.step(ids[0])
         limit.length -= 1  # the first step was to warm up
         began = time.perf_counter()
@@ -153,12 +161,17 @@ class Figures:
         if text not in self.notes:
             self.notes.append(text)
 
-    def rows(self, args: argparse.Namespace, cell: Callable[[int, str], list[str]]) -> list[list[str]]:
+    def rows(
+        self, args: argparse.Namespace, cell: Callable[[int, str], list[str]]
+    ) -> list[list[str]]:
         return [[str(n), dtype, *cell(n, dtype)] for dtype in args.dtypes for n in args.particles]
 
     def rate_cells(self, systems: Sequence[str]) -> Callable[[int, str], list[str]]:
         def cells(n: int, dtype: str) -> list[str]:
-            return [f"{r:.0f}" if (r := self.rates.get((s, n, dtype))) is not None else "-" for s in systems]
+            return [
+                f"{r:.0f}" if (r := self.rates.get((s, n, dtype))) is not None else "-"
+                for s in systems
+            ]
 
         return cells
 
@@ -173,7 +186,9 @@ class Figures:
         return cells
 
 
-def measure_here(figures: Figures, loaded: Loaded, n: int, dtype: str, args: argparse.Namespace) -> None:
+def measure_here(
+    figures: Figures, loaded: Loaded, n: int, dtype: str, args: argparse.Namespace
+) -> None:
     """The systems of this process, taking turns."""
     systems = [getattr(loaded, s) for s in args.systems if s not in PEERS]
     for run in systems:
@@ -187,7 +202,9 @@ def measure_here(figures: Figures, loaded: Loaded, n: int, dtype: str, args: arg
         figures.rates[system, n, dtype] = statistics.median(rates)
 
 
-def measure_peer(figures: Figures, peer: str, python: Path, n: int, dtype: str, args: argparse.Namespace) -> None:
+def measure_peer(
+    figures: Figures, peer: str, python: Path, n: int, dtype: str, args: argparse.Namespace
+) -> None:
     """One run of a peer; where it fails, why."""
     folder = model_info("smollm2").folder
     try:
@@ -210,7 +227,9 @@ def measure_peer(figures: Figures, peer: str, python: Path, n: int, dtype: str, 
     if "rates" in answer:  # its formats are its own: one figure for every dtype
         figures.rates.update({(peer, n, d): answer["rate"] for d in args.dtypes})
         rates = ", ".join(f"{name} {rate:.0f}" for name, rate in answer["rates"].items())
-        figures.note(f"{COLUMNS[peer]} at {n}: {rates}; with its own sampling at most {answer['sampled']:.0f}")
+        figures.note(
+            f"{COLUMNS[peer]} at {n}: {rates}; with its own sampling at most {answer['sampled']:.0f}"
+        )
     else:
         figures.rates[peer, n, dtype] = answer["rate"]
 
@@ -228,7 +247,9 @@ def environments(args: argparse.Namespace, figures: Figures) -> dict[str, Path]:
 
 def options() -> argparse.Namespace:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fkdsl" / "peers"
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--particles", default="8,16,32,64")
     parser.add_argument("--dtypes", default="float32,bfloat16")
     parser.add_argument("--tokens", type=int, default=32)
@@ -236,7 +257,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--peers", default="llamppl,genlm,generate,llamacpp", help="'' for none")
     parser.add_argument("--peers-dir", type=Path, default=cache)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--timeout", type=float, default=900, help="seconds for one run of one peer")
+    parser.add_argument(
+        "--timeout", type=float, default=900, help="seconds for one run of one peer"
+    )
     parser.add_argument("--markdown", action="store_true")
     args = parser.parse_args()
     args.particles = [int(n) for n in args.particles.split(",")]
@@ -262,7 +285,9 @@ def main() -> None:
                 if i == 0 or peer != "llamacpp":
                     measure_peer(figures, peer, python, n, dtype, args)
     others = [s for s in args.systems if s != "fkdsl"]
-    print(f"particle-tokens a second, {args.tokens} tokens, median of {args.repeats} (peers: one run)\n")
+    print(
+        f"particle-tokens a second, {args.tokens} tokens, median of {args.repeats} (peers: one run)\n"
+    )
     print(table(["N", "dtype", *(COLUMNS[s] for s in args.systems)],
                 figures.rows(args, figures.rate_cells(args.systems)), args.markdown))  # fmt: skip
     print("\nfkdsl's rate as a multiple of theirs\n")

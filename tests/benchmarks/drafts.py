@@ -1,4 +1,5 @@
-"""Drafts against plain decoding, in one run: forwards, tokens a round, time, and what weighing costs in variance.
+"""Drafts against plain decoding, in one run: forwards, tokens a round, time, and what weighing
+costs in variance.
 
     python tests/benchmarks/drafts.py [--particles 1,4,16] [--repeats 3] [--runs 20] [--parts sample,weigh]
         [--texts plays,short,...] [--threads K] [--markdown]
@@ -9,10 +10,10 @@
     weigh    sd of log Z over runs with seeds 0, 1, ... of smc with 16 particles, plain, and drafted by heads with
              verify="weigh"; and forwards a run
 
-Texts: `plays` is tiny's own kind of text, `short` the same with words of five letters at most, by tiny and by `wide`: a
-model of tiny's law with 145 million parameters (wide.py), whose forward is bound by memory as a large model's is.
-`list` repeats a list that stands in the prompt, `refrain` a line that stands in it eight times, by smollm2. It asserts
-nothing.
+Texts: `plays` is tiny's own kind of text, `short` the same with words of five letters at most, by
+tiny and by `wide`: a model of tiny's law with 145 million parameters (wide.py), whose forward is
+bound by memory as a large model's is. `list` repeats a list that stands in the prompt, `refrain` a
+line that stands in it eight times, by smollm2. It asserts nothing.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ program plays(n: int = 200) -> str:
         condition t != EOS
     return lm.text
 """
-SHORT = PLAYS.replace("condition t != EOS", "condition t != EOS and all(letters(w) <= 5 for w in words(lm.text))")
+SHORT = PLAYS.replace(
+    "condition t != EOS", "condition t != EOS and all(letters(w) <= 5 for w in words(lm.text))"
+)
 REFRAIN = """model "smollm2"
 program refrain(n: int = 64) -> str:
     lm = prompt(join(["Row, row, row your boat, gently down the stream." for i in range(8)], "\\n"))
@@ -79,9 +82,13 @@ def loaded(program: Any, dtype: str) -> Engines:
     return engines
 
 
-def timed(program: Any, engines: Engines, particles: int, seed: int, **options: Any) -> tuple[float, Result]:
+def timed(
+    program: Any, engines: Engines, particles: int, seed: int, **options: Any
+) -> tuple[float, Result]:
     began = time.perf_counter()
-    result = program.run("importance", particles=particles, engines=engines.fresh(), seed=seed, **options)
+    result = program.run(
+        "importance", particles=particles, engines=engines.fresh(), seed=seed, **options
+    )
     return time.perf_counter() - began, result
 
 
@@ -107,11 +114,26 @@ def sample(
                         plain.append(a)
                         drafted.append(b)
                 counts = [r.drafts for _, r in drafted]
-                rate = sum(c["tokens"] for c in counts if c) / max(1, sum(c["rounds"] for c in counts if c))
-                forwards = sum(r.model_calls for _, r in plain) / sum(r.model_calls for _, r in drafted)
-                ratio = statistics.median(t for t, _ in plain) / statistics.median(t for t, _ in drafted)
+                rate = sum(c["tokens"] for c in counts if c) / max(
+                    1, sum(c["rounds"] for c in counts if c)
+                )
+                forwards = sum(r.model_calls for _, r in plain) / sum(
+                    r.model_calls for _, r in drafted
+                )
+                ratio = statistics.median(t for t, _ in plain) / statistics.median(
+                    t for t, _ in drafted
+                )
                 rows.append(
-                    [name, model, dtype, f"{draft}, {block}", str(N), f"{rate:.2f}", f"{forwards:.2f}", f"{ratio:.2f}"]
+                    [
+                        name,
+                        model,
+                        dtype,
+                        f"{draft}, {block}",
+                        str(N),
+                        f"{rate:.2f}",
+                        f"{forwards:.2f}",
+                        f"{ratio:.2f}",
+                    ]
                 )
                 print("  ".join(rows[-1]), flush=True)
     return rows
@@ -125,7 +147,10 @@ def weigh(runs: int) -> list[list[str]]:
         (f"heads, {k}", {"draft": "heads", "block": k, "verify": "weigh"}) for k in (1, 2, 3)
     ]:
         engines = loaded(program, "float32")
-        found = [program.run("smc", particles=16, engines=engines.fresh(), seed=s, **options) for s in range(runs)]
+        found = [
+            program.run("smc", particles=16, engines=engines.fresh(), seed=s, **options)
+            for s in range(runs)
+        ]
         log_z = np.array([r.log_z for r in found])
         mean = float(np.logaddexp.reduce(log_z) - np.log(runs))
         calls = statistics.mean(r.model_calls for r in found)
@@ -135,7 +160,9 @@ def weigh(runs: int) -> list[list[str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--particles", default="1,4,16")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--runs", type=int, default=20)
@@ -148,13 +175,32 @@ def main() -> None:
     parts = args.parts.split(",")
     particles = [int(n) for n in args.particles.split(",")]
     if "sample" in parts:
-        dtypes = {"tiny": ["float32"], "wide": ["float32", "bfloat16"], "smollm2": ["float32", "bfloat16"]}
+        dtypes = {
+            "tiny": ["float32"],
+            "wide": ["float32", "bfloat16"],
+            "smollm2": ["float32", "bfloat16"],
+        }
         with tempfile.TemporaryDirectory() as folder:
             rows = sample(particles, args.repeats, args.texts.split(","), dtypes, Path(folder))
-        names = ["text", "model", "dtype", "draft, block", "N", "tokens a round", "forwards", "time"]
+        names = [
+            "text",
+            "model",
+            "dtype",
+            "draft, block",
+            "N",
+            "tokens a round",
+            "forwards",
+            "time",
+        ]
         print(table(names, rows, args.markdown))
     if "weigh" in parts:
-        print(table(["draft, block", "forwards", "sd of log Z", "log mean Z"], weigh(args.runs), args.markdown))
+        print(
+            table(
+                ["draft, block", "forwards", "sd of log Z", "log mean Z"],
+                weigh(args.runs),
+                args.markdown,
+            )
+        )
     print(machine(args.threads))
 
 

@@ -1,4 +1,5 @@
-"""How fkdsl grows: with length, with particles, in memory, and from nothing to a first token. Tables of ratios.
+"""How fkdsl grows: with length, with particles, in memory, and from nothing to a first token.
+Tables of ratios.
 
     python tests/benchmarks/growth.py [--lengths 64,128,256,512] [--particles 16,64,256,1024] [--tokens 32]
         [--repeats 3] [--parts length,population,memory,start] [--dtype float32] [--threads K] [--markdown]
@@ -38,7 +39,10 @@ from fkdsl.models.registry import load_model
 
 ROOT = Path(__file__).parents[2]
 HEADER = 'model "smollm2"\nprogram p(n: int) -> str:\n    lm = prompt("A short, plain sentence about the sea: ")\n'
-DISTINCT = HEADER + "    while lm.tokens < n:\n        t ~ lm\n        condition t != EOS\n    return lm.text\n"
+DISTINCT = (
+    HEADER
+    + "    while lm.tokens < n:\n        t ~ lm\n        condition t != EOS\n    return lm.text\n"
+)
 SHARED = (
     HEADER
     + '    for i in range(n):\n        lm += " and"\n        now = fork(lm)\n        t ~ now\n    return lm.text\n'
@@ -65,7 +69,8 @@ class Clock:
 
 
 class Holder:
-    """An observer of steps: what the cache held at its most, what was needed then, and the tokens that were new."""
+    """An observer of steps: what the cache held at its most, what was needed then, and the tokens
+    that were new."""
 
     def __init__(self, engine: CachedTransformer) -> None:
         self.engine = engine
@@ -76,13 +81,18 @@ class Holder:
         self._ends: list[tuple[int, ...] | None] = []
 
     def __call__(self, step: Step[Any]) -> None:
-        # What a step asked for are the texts that the particles had before it, those that resampling left.
+        # What a step asked for are the texts that the particles had before it, those that
+        # resampling left.
         self.new |= prefixes({end for a in step.ancestors if self._ends and (end := self._ends[a])})
         self._ends = [
-            p.state.contexts[0].node.tokens if lw > -float("inf") and p.state.status is Status.RUNNING else None
+            p.state.contexts[0].node.tokens
+            if lw > -float("inf") and p.state.status is Status.RUNNING
+            else None
             for p, lw in zip(step.particles, step.log_weights, strict=True)
         ]
-        asked = {end[:-1] for end in self._ends if end}  # the last token of each has not gone through the model yet
+        asked = {
+            end[:-1] for end in self._ends if end
+        }  # the last token of each has not gone through the model yet
         if asked and self.engine.cache.held > self.held:
             self.held, self.live = self.engine.cache.held, len(prefixes(asked))
             self.needed = self.live * self.token + len(asked) * self.row
@@ -119,7 +129,15 @@ def population(args: argparse.Namespace, model: Any) -> tuple[list[str], list[li
                 contexts.append((clock.forwarded[2 * WARM] - clock.forwarded[WARM]) / WARM)
             ms = statistics.median(times)
             first = first or ms
-            rows.append([str(n), kind, f"{statistics.median(contexts):.0f}", f"{ms:.1f}", f"{ms / first:.2f}"])
+            rows.append(
+                [
+                    str(n),
+                    kind,
+                    f"{statistics.median(contexts):.0f}",
+                    f"{ms:.1f}",
+                    f"{ms / first:.2f}",
+                ]
+            )
     return ["N", "contexts", "forwarded a step", "ms a step", "ratio"], rows
 
 
@@ -131,7 +149,15 @@ def memory(args: argparse.Namespace, model: Any) -> tuple[list[str], list[list[s
         forwarded, new = holder.engine.stats.forwarded_tokens, len(holder.new)
         shares = f"{holder.held / holder.needed:.2f}", f"{forwarded / new:.2f}"
         rows.append(
-            [str(n), str(holder.live), f"{holder.held / 1e6:.1f}", shares[0], str(forwarded), str(new), shares[1]]
+            [
+                str(n),
+                str(holder.live),
+                f"{holder.held / 1e6:.1f}",
+                shares[0],
+                str(forwarded),
+                str(new),
+                shares[1],
+            ]
         )
     return ["N", "live tokens", "MB held", "held/needed", "forwarded", "new", "forwarded/new"], rows
 
@@ -140,7 +166,10 @@ def start(args: argparse.Namespace, model: Any) -> tuple[list[str], list[list[st
     """Seconds of whole processes."""
     programs = {
         "first token": ["-m", "fkdsl", "run", "programs/short_words.fk", "-p", "max_tokens=1"],
-        "import torch, transformers": ["-c", "import torch; from transformers import LlamaForCausalLM, AutoTokenizer"],
+        "import torch, transformers": [
+            "-c",
+            "import torch; from transformers import LlamaForCausalLM, AutoTokenizer",
+        ],
         "fkdsl check": ["-m", "fkdsl", "check", "programs/short_words.fk"],
     }
     found: dict[str, list[float]] = {name: [] for name in programs}
@@ -148,14 +177,27 @@ def start(args: argparse.Namespace, model: Any) -> tuple[list[str], list[list[st
         for name, command in programs.items():
             began = time.perf_counter()
             environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
-            subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, check=True, env=environment)
+            subprocess.run(
+                [sys.executable, *command],
+                cwd=ROOT,
+                capture_output=True,
+                check=True,
+                env=environment,
+            )
             found[name].append(time.perf_counter() - began)
     seconds = {name: statistics.median(taken) for name, taken in found.items()}
     rows = [[name, f"{s:.2f}", f"{s / seconds['first token']:.2f}"] for name, s in seconds.items()]
     return ["process", "seconds", "ratio"], rows
 
 
-def run(text: str, model: Any, particles: int, n: int, seed: int, watcher: Callable[[CachedTransformer], Any]) -> Any:
+def run(
+    text: str,
+    model: Any,
+    particles: int,
+    n: int,
+    seed: int,
+    watcher: Callable[[CachedTransformer], Any],
+) -> Any:
     """The observer of a run with an empty cache."""
     engine = CachedTransformer(model, max_batch=128)
     watch = watcher(engine)
@@ -167,7 +209,9 @@ PARTS = {"length": length, "population": population, "memory": memory, "start": 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--lengths", default="64,128,256,512")
     parser.add_argument("--particles", default="16,64,256,1024")
     parser.add_argument("--tokens", type=int, default=32, help="for the part `memory`")
@@ -184,7 +228,9 @@ def main() -> None:
     run(DISTINCT, model, 4, 3, 0, Clock)
     for part in args.parts.split(","):
         names, rows = PARTS[part](args, model)
-        print(f"{(PARTS[part].__doc__ or '').rstrip('.')} ({args.dtype})\n\n{table(names, rows, args.markdown)}\n")
+        print(
+            f"{(PARTS[part].__doc__ or '').rstrip('.')} ({args.dtype})\n\n{table(names, rows, args.markdown)}\n"
+        )
     print(machine(args.threads))
 
 

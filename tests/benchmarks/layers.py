@@ -1,8 +1,10 @@
-"""Where the time of one run goes, by layer of the house: `python tests/benchmarks/layers.py [--particles 16]`.
+"""Where the time of one run goes, by layer of the house: `python tests/benchmarks/layers.py
+[--particles 16]`.
 
-short_words without its stop at the quote, steered end to end under a profiler. A function of a library counts for the
-layer that called it, so `models` is the transformer, its keys and values, and log-softmax. The profiler makes Python
-dearer than it is, by a factor that it prints; shares of the layers above the model are upper bounds.
+short_words without its stop at the quote, steered end to end under a profiler. A function of a
+library counts for the layer that called it, so `models` is the transformer, its keys and values,
+and log-softmax. The profiler makes Python dearer than it is, by a factor that it prints; shares of
+the layers above the model are upper bounds.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ def layer_of(file: str) -> str:
 
 
 def by_layer(stats: pstats.Stats) -> dict[str, float]:
-    """Seconds by layer; a foreign function's time is shared among its callers by what each spent in it."""
+    """Seconds by layer; a foreign function's time is shared among its callers by what each spent in
+    it."""
     entries = stats.stats  # type: ignore[attr-defined]
     found: dict[str, float] = defaultdict(float)
     memo: dict[object, dict[str, float]] = {}
@@ -88,7 +91,9 @@ def main() -> None:
         for layer, s in sorted(seconds.items(), key=lambda item: -item[1])
         if s > 0.001 * whole
     ]
-    print(f"{args.particles} particles, {args.tokens} tokens, {args.dtype}: {plain:.2f} s, {watched:.2f} s profiled\n")
+    print(
+        f"{args.particles} particles, {args.tokens} tokens, {args.dtype}: {plain:.2f} s, {watched:.2f} s profiled\n"
+    )
     print(table(["layer", "ms a step", "share"], rows))
     print(f"\n{machine(torch.get_num_threads())}")
 

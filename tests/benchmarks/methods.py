@@ -2,11 +2,12 @@
 
     python tests/benchmarks/methods.py [--runs 20] [--budget 400] [--programs late,...] [--methods smc,...] [--markdown]
 
-The budget of a run is in tokens that the model forwards where that model is a transformer, and in draws of M_t where it
-is a table or there is none: a table's few contexts are soon all cached. Pilot runs, on a seed of their own, find each
-method's count (fkdsl.api.pilot). A figure is the root of the mean square error over the runs: of log Z in nats, a run
-that died counting as DEAD; of the query's posterior mean, a run that died counting as 1. The truth is exact where it
-can be enumerated, else one large run of smc, whose standard error is printed.
+The budget of a run is in tokens that the model forwards where that model is a transformer, and in
+draws of M_t where it is a table or there is none: a table's few contexts are soon all cached. Pilot
+runs, on a seed of their own, find each method's count (fkdsl.api.pilot). A figure is the root of
+the mean square error over the runs: of log Z in nats, a run that died counting as DEAD; of the
+query's posterior mean, a run that died counting as 1. The truth is exact where it can be
+enumerated, else one large run of smc, whose standard error is printed.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ program steady() -> str:
 
 @dataclass(frozen=True)
 class Case:
-    """A program, its parameters and a question about its values. exact: whether its truth can be enumerated."""
+    """A program, its parameters and a question about its values. exact: whether its truth can be
+    enumerated."""
 
     name: str
     source: str
@@ -79,7 +81,9 @@ class Case:
     exact: bool = True
 
 
-def case(name: str, query: Callable[[Any], float], asked: str, exact: bool = True, **parameters: Any) -> Case:
+def case(
+    name: str, query: Callable[[Any], float], asked: str, exact: bool = True, **parameters: Any
+) -> Case:
     return Case(name, (PROGRAMS / f"{name}.fk").read_text("utf-8"), query, asked, parameters, exact)
 
 
@@ -90,7 +94,13 @@ CASES = (
     case("number", lambda text: float("loudly" in text), "loudly"),
     case("rainbow", lambda named: float(named[0] == "red"), "red first", n=3),
     case("choice", lambda label: float(label == "positive"), "positive"),
-    case("short_words", lambda text: float(len(text.split()) > 8), "over 8 words", exact=False, max_tokens=12),
+    case(
+        "short_words",
+        lambda text: float(len(text.split()) > 8),
+        "over 8 words",
+        exact=False,
+        max_tokens=12,
+    ),
 )
 
 
@@ -144,7 +154,9 @@ class Bench:
         program = fkdsl.parse(case.source, name=case.name, folder=PROGRAMS)(**case.parameters)
         self.program = Counted(**{f.name: getattr(program, f.name) for f in fields(program)})
         self.engines = self.program.engines()
-        self.transformer = any(self.engines[name].model.vocabulary.size > 1000 for name in program.model_names())
+        self.transformer = any(
+            self.engines[name].model.vocabulary.size > 1000 for name in program.model_names()
+        )
 
     def run(self, method: str, seed: int, options: Mapping[str, Any]) -> tuple[Result | None, int]:
         """The result, None where everything died, and what it took."""
@@ -163,13 +175,24 @@ def truth(bench: Bench, case: Case) -> tuple[float, float, str]:
         result = bench.program.run("exact", engines=bench.engines.fresh(), max_states=200_000)
         return result.log_z, result.mean(case.query).mean, "exact"
     options = {"particles": 512, "resampling": "multinomial"}
-    result = bench.program.run("smc", engines=bench.engines.fresh(), seed=10**6, islands=4, **options)
+    result = bench.program.run(
+        "smc", engines=bench.engines.fresh(), seed=10**6, islands=4, **options
+    )
     mean = result.mean(case.query)
-    return result.log_z, mean.mean, f"smc, 4 islands of 512: log Z ± {result.log_z_se:.2g}, query ± {mean.se:.2g}"
+    return (
+        result.log_z,
+        mean.mean,
+        f"smc, 4 islands of 512: log Z ± {result.log_z_se:.2g}, query ± {mean.se:.2g}",
+    )
 
 
 def measure(
-    bench: Bench, case: Case, contender: Contender, known: tuple[float, float], budget: int, runs: int
+    bench: Bench,
+    case: Case,
+    contender: Contender,
+    known: tuple[float, float],
+    budget: int,
+    runs: int,
 ) -> list[str]:
     """A row: label, count, what a run took, errors of log Z and of the query, runs that died."""
 
@@ -191,7 +214,14 @@ def measure(
     took = sum(n for _, n in found) / runs
     died = sum(r is None for r, _ in found)
     z = f"{_rms(z_errors):.3f}" if contender.has_z else "-"
-    return [contender.label, str(count), f"{took:.0f}", z, f"{_rms(errors):.3f}", f"{died} died" if died else ""]
+    return [
+        contender.label,
+        str(count),
+        f"{took:.0f}",
+        z,
+        f"{_rms(errors):.3f}",
+        f"{died} died" if died else "",
+    ]
 
 
 def _rms(errors: Sequence[float]) -> float:
@@ -199,7 +229,9 @@ def _rms(errors: Sequence[float]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--budget", type=int, default=400)
     parser.add_argument("--programs", default=",".join(c.name for c in CASES))
@@ -214,9 +246,18 @@ def main() -> None:
         bench = Bench(c)
         log_z, mean, how = truth(bench, c)
         unit = "tokens" if bench.transformer else "draws"
-        rows = [measure(bench, c, contender, (log_z, mean), args.budget, args.runs) for contender in chosen]
-        print(f"{c.name}: log Z = {log_z:.4f}, P({c.asked}) = {mean:.4f} ({how}); {time.monotonic() - began:.0f} s\n")
-        print(report.table(["method", "count", unit, "log Z", c.asked, ""], rows, args.markdown) + "\n", flush=True)
+        rows = [
+            measure(bench, c, contender, (log_z, mean), args.budget, args.runs)
+            for contender in chosen
+        ]
+        print(
+            f"{c.name}: log Z = {log_z:.4f}, P({c.asked}) = {mean:.4f} ({how}); {time.monotonic() - began:.0f} s\n"
+        )
+        print(
+            report.table(["method", "count", unit, "log Z", c.asked, ""], rows, args.markdown)
+            + "\n",
+            flush=True,
+        )
     print(f"{args.runs} runs, budget {args.budget}; {report.machine(torch.get_num_threads())}")
 
 

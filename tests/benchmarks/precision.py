@@ -1,8 +1,10 @@
-"""What a precision does to log-probabilities: `python tests/benchmarks/precision.py [--tokens 64] [--texts 4]`.
+"""What a precision does to log-probabilities: `python tests/benchmarks/precision.py [--tokens 64]
+[--texts 4]`.
 
-Texts drawn from the float32 model of transformers, the reference; at each of their tokens the Kullback-Leibler
-divergence (nats) of a precision's next-token distribution from the reference's, and the greatest difference of a
-probability. The first row is the fast decoder in the reference's own precision.
+Texts drawn from the float32 model of transformers, the reference; at each of their tokens the
+Kullback-Leibler divergence (nats) of a precision's next-token distribution from the reference's,
+and the greatest difference of a probability. The first row is the fast decoder in the reference's
+own precision.
 """
 
 from __future__ import annotations
@@ -47,9 +49,19 @@ def main() -> None:
         contexts = [engine.extend(engine.root, ids) for ids in texts]
         found = [engine.log_probs([context])[0].astype(np.float64) for context in contexts]
         kl = [float((np.exp(p) * (p - q)).sum()) for p, q in zip(truth, found, strict=True)]
-        apart = [float(np.abs(np.exp(p) - np.exp(q)).max()) for p, q in zip(truth, found, strict=True)]
+        apart = [
+            float(np.abs(np.exp(p) - np.exp(q)).max()) for p, q in zip(truth, found, strict=True)
+        ]
         same = np.mean([p.argmax() == q.argmax() for p, q in zip(truth, found, strict=True)])
-        rows.append([dtype, f"{np.mean(kl):.1e}", f"{max(kl):.1e}", f"{max(apart):.1e}", f"{100 * same:.0f} %"])
+        rows.append(
+            [
+                dtype,
+                f"{np.mean(kl):.1e}",
+                f"{max(kl):.1e}",
+                f"{max(apart):.1e}",
+                f"{100 * same:.0f} %",
+            ]
+        )
     print(f"{len(texts)} contexts\n")
     print(table(["precision", "mean KL", "max KL", "max |dp|", "same argmax"], rows))
     print(f"\n{machine(torch.get_num_threads())}")

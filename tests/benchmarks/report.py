@@ -1,4 +1,5 @@
-"""What the benchmarks print: tables, for a terminal or for the docs, and the line that says what they ran on."""
+"""What the benchmarks print: tables, for a terminal or for the docs, and the line that says what
+they ran on."""
 
 from __future__ import annotations
 
@@ -17,13 +18,16 @@ def table(names: Sequence[str], rows: Sequence[Sequence[str]], markdown: bool = 
      8  float32
     16  bfloat16
     """
-    words = [not any(cell[:1].isdigit() for cell in column) for column in zip(*rows, strict=True)] or [True] * len(
-        names
-    )
+    words = [
+        not any(cell[:1].isdigit() for cell in column) for column in zip(*rows, strict=True)
+    ] or [True] * len(names)
     widths = [max(2, *map(len, column)) for column in zip(names, *rows, strict=True)]
 
     def line(cells: Sequence[str]) -> list[str]:
-        return [c.ljust(w) if word else c.rjust(w) for c, w, word in zip(cells, widths, words, strict=True)]
+        return [
+            c.ljust(w) if word else c.rjust(w)
+            for c, w, word in zip(cells, widths, words, strict=True)
+        ]
 
     if not markdown:
         return "\n".join("  ".join(line(cells)).rstrip() for cells in [names, *rows])
@@ -53,5 +57,11 @@ def processor() -> str:
         return platform.processor() or platform.machine()
     facts = {key.strip(): value.strip() for key, value in lines.items()}
     flags = set(facts.get("flags", "").split())
-    units = [name for flag, name in (("amx_tile", "AMX"), ("avx512f", "AVX-512"), ("avx2", "AVX2")) if flag in flags]
-    return " ".join([facts.get("model name", platform.machine()), f"({units[0]})" if units else ""]).strip()
+    units = [
+        name
+        for flag, name in (("amx_tile", "AMX"), ("avx512f", "AVX-512"), ("avx2", "AVX2"))
+        if flag in flags
+    ]
+    return " ".join(
+        [facts.get("model name", platform.machine()), f"({units[0]})" if units else ""]
+    ).strip()

@@ -28,7 +28,8 @@ def test_the_examples_in_docstrings_are_what_happens(module):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "The sea.", "It's a sea-side town", "don't-worry", "a1b2c3d4e5f6", "ocean's", "été où"]
+    "text",
+    ["", "The sea.", "It's a sea-side town", "don't-worry", "a1b2c3d4e5f6", "ocean's", "été où"],
 )
 def test_peers_are_held_to_the_condition_of_the_program(text):
     assert short_words.short(text) == all(letters(w) <= 5 for w in words(text))
@@ -47,7 +48,9 @@ def counted(body, *args, **options):
         count(step)
         seen.append((count.tokens, step.unfinished))
 
-    program = fkdsl.parse(f'{TABLE}program p() -> str:\n    lm = prompt("")\n{body}    return lm.text\n')
+    program = fkdsl.parse(
+        f'{TABLE}program p() -> str:\n    lm = prompt("")\n{body}    return lm.text\n'
+    )
     program.without().run(*args, observer=watch, **options)
     return seen
 
@@ -97,9 +100,13 @@ def test_the_bare_loop_keeps_its_rows_apart(llama):
 
 
 def test_a_peer_that_fails_says_why_in_one_line(tmp_path, monkeypatch):
-    monkeypatch.setitem(environments.PEERS, "broken", environments.Peer("no_such_script.py", ("nothing",)))
+    monkeypatch.setitem(
+        environments.PEERS, "broken", environments.Peer("no_such_script.py", ("nothing",))
+    )
     with pytest.raises(environments.PeerFailed) as failed:
-        environments.measure("broken", environments.Path(environments.sys.executable), 60, particles=1)
+        environments.measure(
+            "broken", environments.Path(environments.sys.executable), 60, particles=1
+        )
     assert "no_such_script.py" in str(failed.value)
     assert "\n" not in str(failed.value)
 

@@ -1,7 +1,9 @@
-"""What the order of backward passes costs: `python tests/benchmarks/training.py [--rows 16] [--heads 1,2,4,8]`.
+"""What the order of backward passes costs: `python tests/benchmarks/training.py [--rows 16]
+[--heads 1,2,4,8]`.
 
-One step's gradient of a byte-level model, by heads in turn and by one backward through everything, each in a process of
-its own: the most memory that it had beyond what it had before the step, and its time. The shape is that of `tiny`.
+One step's gradient of a byte-level model, by heads in turn and by one backward through everything,
+each in a process of its own: the most memory that it had beyond what it had before the step, and
+its time. The shape is that of `tiny`.
 """
 
 from __future__ import annotations
@@ -30,8 +32,12 @@ def step(order: str, ahead: int, rows: int) -> tuple[float, float]:
     shape = TinyShape(ahead=ahead)
     model = initialised(shape, 0)
     backward = getattr(training, ORDERS[order])
-    symbols = torch.randint(0, SYMBOLS, (rows, shape.context + ahead), generator=torch.Generator().manual_seed(0))
-    backward(model, symbols[:1, : 8 + ahead], 0.5)  # what is set up at a first step: gradients, threads
+    symbols = torch.randint(
+        0, SYMBOLS, (rows, shape.context + ahead), generator=torch.Generator().manual_seed(0)
+    )
+    backward(
+        model, symbols[:1, : 8 + ahead], 0.5
+    )  # what is set up at a first step: gradients, threads
     before = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     begun = time.perf_counter()
     backward(model, symbols, 0.5)
@@ -49,16 +55,24 @@ def main() -> None:
         print(*step(args.one[0], int(args.one[1]), args.rows))
         return
     # Freed memory goes back at once, so that the peak is that of tensors alive together.
-    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+    environment = {
+        **os.environ,
+        "MALLOC_MMAP_THRESHOLD_": "65536",
+        "MALLOC_TRIM_THRESHOLD_": "65536",
+    }
     rows = []
     for ahead in args.heads.split(","):
         found = []
         for order in ORDERS:
             command = [sys.executable, __file__, "--one", order, ahead, "--rows", str(args.rows)]
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, check=True
+            )
             found.append([float(x) for x in done.stdout.split()])
         (less, t), (more, u) = found
-        rows.append([ahead, f"{less:.0f}", f"{more:.0f}", f"{more / less:.2f}", f"{t:.2f}", f"{u:.2f}"])
+        rows.append(
+            [ahead, f"{less:.0f}", f"{more:.0f}", f"{more / less:.2f}", f"{t:.2f}", f"{u:.2f}"]
+        )
     print(f"{args.rows} windows of 384 bytes, float32, one thread\n")
     print(table(["heads", "MB in turn", "MB at once", "ratio", "s in turn", "s at once"], rows))
     print(f"\n{machine(1)}")

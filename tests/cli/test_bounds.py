@@ -41,7 +41,9 @@ def test_a_search_that_was_ended_prints_its_bounds(capsys, tmp_path):
 
 
 def test_json_has_the_bounds(capsys, tmp_path):
-    status, out, _ = call(capsys, "exact", write(tmp_path), "--max-states", "40", "--gap", "0", "--json")
+    status, out, _ = call(
+        capsys, "exact", write(tmp_path), "--max-states", "40", "--gap", "0", "--json"
+    )
     found = json.loads(out)
     low, high = found["log_z_bounds"]
     assert status == 0
@@ -94,7 +96,17 @@ def test_a_beam_reports_a_lower_bound_and_what_it_covers(capsys, tmp_path):
 
 
 def test_a_beam_is_compared_by_a_row_without_log_z(capsys, tmp_path):
-    args = ("compare", write(tmp_path), "--methods", "beam,exact", "--budget", "40", "--runs", "3", "--json")
+    args = (
+        "compare",
+        write(tmp_path),
+        "--methods",
+        "beam,exact",
+        "--budget",
+        "40",
+        "--runs",
+        "3",
+        "--json",
+    )
     status, out, _ = call(capsys, *args)
     beam, exact = json.loads(out)["rows"]
     assert status == 0

@@ -33,7 +33,9 @@ def test_exact_gives_the_table_of_the_docs(capsys):
     assert abs(found["log_z"]) <= 1e-12
 
 
-def test_a_process_of_ours_looks_for_cycles_seldom_and_a_caller_of_main_as_before(capsys, monkeypatch):
+def test_a_process_of_ours_looks_for_cycles_seldom_and_a_caller_of_main_as_before(
+    capsys, monkeypatch
+):
     before = gc.get_threshold()
     call(capsys, "check", TWO_BITS)
     assert gc.get_threshold() == before
@@ -65,7 +67,9 @@ def test_json_has_the_fields_of_the_docs(capsys):
     assert len(found["filtering"]) == 3
 
 
-@pytest.mark.parametrize("method", ["smc", "steer", "importance", "rejection", "alive", "pgibbs", "tempered", "exact"])
+@pytest.mark.parametrize(
+    "method", ["smc", "steer", "importance", "rejection", "alive", "pgibbs", "tempered", "exact"]
+)
 def test_every_method_runs(capsys, method):
     status, out, _ = call(capsys, "run", TWO_BITS, "--method", method)
     assert status == 0
@@ -73,7 +77,9 @@ def test_every_method_runs(capsys, method):
 
 
 def test_an_option_that_is_true_or_false_is_written_so(capsys):
-    status, out, _ = call(capsys, "run", TWO_BITS, "--method", "pgibbs", "--sweeps", "2", "--ancestors", "false")
+    status, out, _ = call(
+        capsys, "run", TWO_BITS, "--method", "pgibbs", "--sweeps", "2", "--ancestors", "false"
+    )
     assert status == 0
     assert "ancestors=false" in out
     status, _, err = call(capsys, "run", TWO_BITS, "--method", "pgibbs", "--ancestors", "no")
@@ -112,7 +118,11 @@ def test_parameters_are_read_by_their_types(capsys):
         (["exact", TWO_BITS, "--max-states", "2"], 3, "passed 2 states"),
         (["run", TWO_BITS, "--max-steps", "1"], 3, "after 1 steps"),
         (["run", TWO_BITS, "--timeout", "0"], 3, "time ran out"),
-        (["run", TWO_BITS, "--budget", "words=3"], 2, "write --budget tokens=20000 or --budget seconds=30"),
+        (
+            ["run", TWO_BITS, "--budget", "words=3"],
+            2,
+            "write --budget tokens=20000 or --budget seconds=30",
+        ),
         (["run", TWO_BITS, "--budget", "tokens=many"], 2, "is no budget"),
         (["run", TWO_BITS, "--target-se", "-1"], 2, "above 0"),
         (["run", TWO_BITS, "--target-se", "0.1", "--islands", "4"], 2, "leave --islands out"),
@@ -145,14 +155,34 @@ def test_a_run_prints_its_standard_error_and_by_what_it_was_found(capsys):
 
 def test_a_target_and_a_budget_find_the_number_of_islands(capsys):
     status, out, _ = call(
-        capsys, "run", HIDDEN, "--particles", "20", "--target-se", "0.1", "--budget", "seconds=60", "--json"
+        capsys,
+        "run",
+        HIDDEN,
+        "--particles",
+        "20",
+        "--target-se",
+        "0.1",
+        "--budget",
+        "seconds=60",
+        "--json",
     )
     found = json.loads(out)
     assert (status, found["log_z_se_by"], found["notes"]) == (0, "islands", [])
     assert 0 < found["log_z_se"] <= 0.1
     assert found["islands"] > 4
     # A number alone counts tokens, of which the first island takes all.
-    _, out, _ = call(capsys, "run", TWO_BITS, "--particles", "4", "--budget", "2", "--budget", "seconds=60", "--json")
+    _, out, _ = call(
+        capsys,
+        "run",
+        TWO_BITS,
+        "--particles",
+        "4",
+        "--budget",
+        "2",
+        "--budget",
+        "seconds=60",
+        "--json",
+    )
     assert json.loads(out)["islands"] == 1
 
 
@@ -237,18 +267,24 @@ def test_models_lists_the_alias(capsys):
 
 def test_version_and_help_exit_0():
     for flag in ("--version", "-h"):
-        done = subprocess.run([sys.executable, "-m", "fkdsl", flag], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", "fkdsl", flag], capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0
         assert "fkdsl" in done.stdout
 
 
-@pytest.mark.parametrize("args", [["check", TWO_BITS], ["run", TWO_BITS], ["explain", "programs/haiku.fk"]])
+@pytest.mark.parametrize(
+    "args", [["check", TWO_BITS], ["run", TWO_BITS], ["explain", "programs/haiku.fk"]]
+)
 def test_commands_without_a_transformer_do_not_import_torch(args):
     code = (
         "import sys; from fkdsl.cli.main import main; status = main(sys.argv[1:]); "
         "assert not {'torch', 'transformers'} & set(sys.modules); sys.exit(status)"
     )
-    done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *args], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -258,7 +294,9 @@ def test_output_into_a_closed_pipe_is_no_error():
     assert done.stderr == ""
 
 
-def test_a_callers_model_path_is_relative_to_the_caller_and_a_programs_to_the_program(capsys, tmp_path, monkeypatch):
+def test_a_callers_model_path_is_relative_to_the_caller_and_a_programs_to_the_program(
+    capsys, tmp_path, monkeypatch
+):
     inner = tmp_path / "programs"
     inner.mkdir()
     (tmp_path / "tables.fk").write_text('model t = table:\n    "" -> "x": 1.0\n')
@@ -296,7 +334,14 @@ def test_blame_is_a_table_on_stdout_and_an_object_in_json(capsys, tmp_path):
     assert "(the language models)" in table[4]
     _, out, _ = call(capsys, "run", str(tmp_path / "p.fk"), "--blame", "-p", "last=a", "--json")
     blame = json.loads(out)["blame"]
-    assert set(blame) == {"lines", "deaths", "conflicts", "seconds", "model_time_share", "other_time_share"}
+    assert set(blame) == {
+        "lines",
+        "deaths",
+        "conflicts",
+        "seconds",
+        "model_time_share",
+        "other_time_share",
+    }
     assert set(blame["lines"][0]) == {
         "file", "line", "column", "text", "deaths", "passed", "log_weight", "variance_share", "time_share",
     }  # fmt: skip
@@ -313,7 +358,10 @@ def test_a_run_that_died_names_the_lines_that_cannot_hold_together(capsys, tmp_p
     assert status == 3
     assert out == ""
     assert "error: every particle died" in err
-    assert '  these lines cannot hold together:\n    line 9: condition t == "b" and u == last\n    line 10:' in err
+    assert (
+        '  these lines cannot hold together:\n    line 9: condition t == "b" and u == last\n    line 10:'
+        in err
+    )
     assert err.rstrip().endswith("= help: loosen one of these lines, or leave it out")
     assert ("line   log w" in err) is blame
 

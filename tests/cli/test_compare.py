@@ -1,4 +1,5 @@
-"""`fkdsl compare`: the figures of a row, the count that a budget gives, empty caches, and what a wrong call is told."""
+"""`fkdsl compare`: the figures of a row, the count that a budget gives, empty caches, and what a
+wrong call is told."""
 
 import json
 import math
@@ -15,7 +16,9 @@ from fkdsl.models.table import TableModel
 
 TWO_BITS = "programs/two_bits.fk"
 SAMPLERS = ["local", "importance", "smc", "steer", "rejection"]
-LETTERS = TableModel("letters", {"": dict(zip("abcdefgh", [0.3, 0.2, 0.1, 0.1, 0.1, 0.1, 0.05, 0.05], strict=True))})
+LETTERS = TableModel(
+    "letters", {"": dict(zip("abcdefgh", [0.3, 0.2, 0.1, 0.1, 0.1, 0.1, 0.05, 0.05], strict=True))}
+)
 WORD = """
 program spelt(n: int = 6, banned: str = "a") -> str:
     lm = prompt("")
@@ -24,8 +27,8 @@ program spelt(n: int = 6, banned: str = "a") -> str:
         condition t != banned
     return lm.text
 """
-# "a" comes first with 0.9, but mostly leads to "z", which is ruled out: masking token by token gives "a" 0.9, and the
-# posterior gives it 0.9 * 0.1 / (0.9 * 0.1 + 0.1) = 9 / 19.
+# "a" comes first with 0.9, but mostly leads to "z", which is ruled out: masking token by token
+# gives "a" 0.9, and the posterior gives it 0.9 * 0.1 / (0.9 * 0.1 + 0.1) = 9 / 19.
 MISLEADING = """
 model m = table:
     "" -> "a": 0.9, "b": 0.1
@@ -58,7 +61,9 @@ def write(tmp_path, text):
 
 
 def test_two_bits_gives_its_known_figures(capsys):
-    status, out, err = call(capsys, TWO_BITS, "--json", "--methods", "local,importance,smc,steer,rejection,exact")
+    status, out, err = call(
+        capsys, TWO_BITS, "--json", "--methods", "local,importance,smc,steer,rejection,exact"
+    )
     found = json.loads(out)
     assert (status, err) == (0, "")
     assert {k: found[k] for k in ("program", "seed", "budget", "runs")} == {
@@ -95,7 +100,9 @@ def test_a_rows_figures_are_those_of_its_runs(method):
             result = program.run(method, engines=engines, seed=seed, **option)
             log_zs.append(result.log_z)
             values = {a.value for a in (*exact.posterior, *result.posterior)}
-            distances.append(sum(abs(exact.probability(v) - result.probability(v)) for v in values) / 2)
+            distances.append(
+                sum(abs(exact.probability(v) - result.probability(v)) for v in values) / 2
+            )
         except fkdsl.PopulationDied:
             died += 1
             distances.append(1.0)
@@ -111,12 +118,15 @@ def test_a_rows_figures_are_those_of_its_runs(method):
 
 
 def test_smc_is_near_exact_where_masking_misleads():
-    exact, *sampled = fkdsl.compare(fkdsl.parse(MISLEADING), ["exact", "importance", "smc"], runs=20).rows
+    exact, *sampled = fkdsl.compare(
+        fkdsl.parse(MISLEADING), ["exact", "importance", "smc"], runs=20
+    ).rows
     assert abs(exact.log_z - math.log(0.19)) <= 1e-12
     for row in sampled:
-        # The distance between two values is |p_hat - 9/19|. Without looking ahead some 49 of 256 live, and its
-        # mean is about 0.8 * 0.5 / sqrt(49) = 0.057, to 0.01 over 20 runs; looking ahead only makes it less. Masking
-        # would have 0.9 - 9/19 = 0.43. log Z_hat has at most sd 0.129 for one run, 0.029 for the mean of 20.
+        # The distance between two values is |p_hat - 9/19|. Without looking ahead some 49 of 256
+        # live, and its mean is about 0.8 * 0.5 / sqrt(49) = 0.057, to 0.01 over 20 runs; looking
+        # ahead only makes it less. Masking would have 0.9 - 9/19 = 0.43. log Z_hat has at most sd
+        # 0.129 for one run, 0.029 for the mean of 20.
         assert row.particles == 256
         assert row.distance <= 0.12
         assert abs(row.log_z - math.log(0.19)) <= 0.15
@@ -130,7 +140,9 @@ def test_the_share_that_satisfies_counts_the_dead():
 
 
 def test_runs_that_die_count_as_zero():
-    (row,) = fkdsl.compare(fkdsl.parse(WORD)(n=1, banned="x"), ["smc"], budget=100, runs=2, model=LETTERS).rows
+    (row,) = fkdsl.compare(
+        fkdsl.parse(WORD)(n=1, banned="x"), ["smc"], budget=100, runs=2, model=LETTERS
+    ).rows
     assert (row.died, row.satisfied) == (0, 1.0)
     text = "program p() -> int:\n    x ~ uniform_int(1, 6)\n    condition x > 6\n    return x\n"
     exact, row = fkdsl.compare(fkdsl.parse(text), ["exact", "smc"], budget=100, runs=2).rows
@@ -174,7 +186,9 @@ def test_runs_forward_about_the_budget(method):
 
 def test_the_same_seed_gives_the_same_rows_and_the_pilots_leave_no_trace():
     def rows(runs, seed):
-        found = fkdsl.compare(fkdsl.parse(WORD), ["smc"], budget=100, runs=runs, seed=seed, model=LETTERS).rows
+        found = fkdsl.compare(
+            fkdsl.parse(WORD), ["smc"], budget=100, runs=runs, seed=seed, model=LETTERS
+        ).rows
         return [replace(row, seconds=0.0) for row in found]
 
     assert rows(2, 5) == rows(2, 5)
@@ -198,12 +212,19 @@ def test_a_comparison_loads_each_model_once(monkeypatch):
 
 
 def test_the_table_fits_and_the_last_line_says_the_call(capsys):
-    status, out, err = call(capsys, TWO_BITS, "--budget", "tokens=500", "--runs", "2", "--seed", "7", "-p", "n=1")
+    status, out, err = call(
+        capsys, TWO_BITS, "--budget", "tokens=500", "--runs", "2", "--seed", "7", "-p", "n=1"
+    )
     lines = out.splitlines()
     assert (status, err) == (0, "")
     assert lines[-1] == "two_bits   seed 7   budget 500 tokens   2 runs"
     assert max(map(len, lines)) <= 100
-    assert {line.split()[0] for line in lines[1:] if "of 2" in line} == {"local", "importance", "smc", "steer"}
+    assert {line.split()[0] for line in lines[1:] if "of 2" in line} == {
+        "local",
+        "importance",
+        "smc",
+        "steer",
+    }
     assert len({len(line) for line in lines[:6]}) == 1
 
 

@@ -1,4 +1,5 @@
-"""Runs that are cut short, by a timeout or by Ctrl-C: how soon, with what status, what is printed, how they go on."""
+"""Runs that are cut short, by a timeout or by Ctrl-C: how soon, with what status, what is printed,
+how they go on."""
 
 import json
 import os
@@ -119,7 +120,11 @@ def test_an_unfinished_population_has_values_and_texts_and_no_posterior(tmp_path
     assert not hasattr(unfinished, "posterior")
     assert not hasattr(unfinished, "log_z")
     assert {p.value for p in unfinished.particles if p.finished} == {"early"}
-    assert all(set(p.text) <= {"a", "b"} and p.value is None for p in unfinished.particles if not p.finished)
+    assert all(
+        set(p.text) <= {"a", "b"} and p.value is None
+        for p in unfinished.particles
+        if not p.finished
+    )
     assert 0 < unfinished.returned < unfinished.alive == 32
     assert abs(sum(p.weight for p in unfinished.particles) - 1.0) <= 1e-12
     assert unfinished.resume is None
@@ -134,7 +139,9 @@ def test_a_bound_on_steps_gives_the_population_too(tmp_path):
 
 def test_a_timeout_prints_the_population_and_the_call_that_goes_on(capsys, tmp_path):
     path = write(tmp_path, LONG)
-    status, out, err = call(capsys, "run", path, "-p", "n=30000", "--max-steps", "100000", "--timeout", "0.4")
+    status, out, err = call(
+        capsys, "run", path, "-p", "n=30000", "--max-steps", "100000", "--timeout", "0.4"
+    )
     assert status == 3
     assert out.startswith("unfinished: time ran out after 0.4 s, past step ")
     assert NO_ANSWER in out
@@ -179,7 +186,10 @@ def test_a_run_that_was_cut_goes_on_to_the_answer_that_it_would_have_given(capsy
 def test_a_run_that_ends_leaves_no_trace_behind(capsys, tmp_path):
     path = write(tmp_path, LONG)
     assert call(capsys, "run", path, "-p", "n=5")[0] == 0
-    dies = write(tmp_path, "program p() -> int:\n    n ~ uniform_int(0, 3)\n    condition n > 3\n    return n\n")
+    dies = write(
+        tmp_path,
+        "program p() -> int:\n    n ~ uniform_int(0, 3)\n    condition n > 3\n    return n\n",
+    )
     assert call(capsys, "run", dies)[0] == 3
     assert list(kept.kept_folder().glob("*")) == []
 
@@ -208,11 +218,25 @@ def test_a_folder_that_cannot_be_written_is_no_mistake(capsys, tmp_path, monkeyp
 
 def test_ctrl_c_prints_the_population_and_exits_130(tmp_path):
     path = write(tmp_path, LONG)
-    command = [sys.executable, "-m", "fkdsl", "run", path, "-p", "n=9000000", "--max-steps", "9000000", "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "fkdsl",
+        "run",
+        path,
+        "-p",
+        "n=9000000",
+        "--max-steps",
+        "9000000",
+        "--json",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + 60
-        while not any(p.stat().st_size > 9000 for p in kept.kept_folder().glob("*")) and time.monotonic() < deadline:
+        while (
+            not any(p.stat().st_size > 9000 for p in kept.kept_folder().glob("*"))
+            and time.monotonic() < deadline
+        ):
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         with within(5.0):

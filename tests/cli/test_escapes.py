@@ -1,4 +1,5 @@
-"""No character of a value, a name, a title or a line of a file steers the terminal that shows it; JSON is as it was."""
+"""No character of a value, a name, a title or a line of a file steers the terminal that shows it;
+JSON is as it was."""
 
 import io
 import json
@@ -13,7 +14,9 @@ from fkdsl.base.shown import shown
 from fkdsl.cli.main import main
 from fkdsl.cli.progress import RunProgress
 
-STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069\ufeff]")
+STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069\ufeff]"
+)
 EVIL = "\x1b]0;pwned\x07\x1b[31mred\x9b0m\r over \u202egnp.exe\u2066\u2028[red]x[/red]"
 PROGRAM = """
 model m = table:
@@ -73,7 +76,10 @@ def test_no_command_prints_a_character_that_steers_the_terminal(name, place, cap
     assert status != 70
     assert STEERING.search(out) is None
     assert STEERING.search(err) is None
-    assert "\\x1b" in out + err or name in ("compare", "a query of that text")  # which show none of it
+    assert "\\x1b" in out + err or name in (
+        "compare",
+        "a query of that text",
+    )  # which show none of it
 
 
 def test_a_trace_is_replayed_with_escapes(place, capsys):

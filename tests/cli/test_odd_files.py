@@ -1,4 +1,5 @@
-"""Files that are no regular files, or far too long: refused before they are read, whatever names them."""
+"""Files that are no regular files, or far too long: refused before they are read, whatever names
+them."""
 
 import os
 import subprocess
@@ -12,9 +13,7 @@ from fkdsl.base.files import check_target, read_file
 from fkdsl.cli.main import main
 from fkdsl.models.reference import check_folder
 
-PROGRAM = (
-    'model m = table:\n    "" -> "a": 0.5, EOS: 0.5\n\nprogram p() -> str:\n    lm = prompt("a", model=m)\n    t ~ lm\n'
-)
+PROGRAM = 'model m = table:\n    "" -> "a": 0.5, EOS: 0.5\n\nprogram p() -> str:\n    lm = prompt("a", model=m)\n    t ~ lm\n'
 WHOLE = PROGRAM + "    return lm.text\n"
 DEFAULT = 'program p() -> str:\n    lm = prompt("a")\n    t ~ lm\n    return lm.text\ninfer smc(particles=2)\n'
 FAR = 1 << 40
@@ -42,7 +41,13 @@ def make_folder(path):
     path.mkdir()
 
 
-ODD = {"pipe": make_pipe, "device": make_device, "full": make_full, "long": make_long, "folder": make_folder}
+ODD = {
+    "pipe": make_pipe,
+    "device": make_device,
+    "full": make_full,
+    "long": make_long,
+    "folder": make_folder,
+}
 NAMED = {
     "program": (["run", "{odd}"], None),
     "check": (["check", "{odd}"], None),
@@ -51,11 +56,18 @@ NAMED = {
     "trace": (["run", "p.fk", "--trace", "{odd}"], WHOLE),
     "replay": (["replay", "{odd}"], None),
     "prefill": (["run", "p.fk", "--prefill", "{odd}"], WHOLE),
-    "schema": (["run", "p.fk"], PROGRAM + '    condition valid_json(lm.text, schema="odd")\n    return lm.text\n'),
-    "grammar": (["run", "p.fk"], PROGRAM + '    condition parses(lm.text, grammar="odd")\n    return lm.text\n'),
+    "schema": (
+        ["run", "p.fk"],
+        PROGRAM + '    condition valid_json(lm.text, schema="odd")\n    return lm.text\n',
+    ),
+    "grammar": (
+        ["run", "p.fk"],
+        PROGRAM + '    condition parses(lm.text, grammar="odd")\n    return lm.text\n',
+    ),
     "schema at run time": (
         ["run", "p.fk"],
-        PROGRAM + '    condition valid_json(lm.text, schema="od" + lower("D"))\n    return lm.text\n',
+        PROGRAM
+        + '    condition valid_json(lm.text, schema="od" + lower("D"))\n    return lm.text\n',
     ),
     "text": (["train", "--text", "{odd}"], None),
     "evaluated": (["train", "--text", "p.fk", "--evaluate", "{odd}"], WHOLE * 20),
@@ -114,7 +126,9 @@ def test_a_trained_model_does_not_replace_a_device(tmp_path):
         write(tmp_path / "file" / "model.safetensors", {}, {})
 
 
-@pytest.mark.parametrize("name", ["tokenizer.json", "special_tokens_map.json", "chat_template.jinja"])
+@pytest.mark.parametrize(
+    "name", ["tokenizer.json", "special_tokens_map.json", "chat_template.jinja"]
+)
 @pytest.mark.parametrize("kind", ["pipe", "device", "long"])
 def test_a_model_folder_with_a_file_that_is_none_is_refused(name, kind, tmp_path):
     (tmp_path / "config.json").write_text("{}")
@@ -137,6 +151,8 @@ def test_a_name_that_no_file_can_have_is_an_error_of_the_call(tmp_path):
 
 def test_a_program_on_a_pipe_is_refused_in_words():
     command = [sys.executable, "-m", "fkdsl", "exact", "/dev/stdin", "--json"]
-    done = subprocess.run(command, input=WHOLE, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command, input=WHOLE, capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 2
     assert "it is a pipe, not a file" in done.stderr

@@ -1,4 +1,5 @@
-"""What commands write: JSON always is JSON, every terminal shows the text, and a full disk is no bug of ours."""
+"""What commands write: JSON always is JSON, every terminal shows the text, and a full disk is no
+bug of ours."""
 
 import io
 import json
@@ -10,7 +11,13 @@ import pytest
 
 from fkdsl.base.errors import CallError
 from fkdsl.cli.main import main
-from fkdsl.cli.output import check_file_target, check_folder_target, finish, json_text, prepare_streams
+from fkdsl.cli.output import (
+    check_file_target,
+    check_folder_target,
+    finish,
+    json_text,
+    prepare_streams,
+)
 
 TWO_BITS = "programs/two_bits.fk"
 TABLE = 'model m = table:\n    "" -> "a": 0.5, "b": 0.5\n\n'
@@ -38,16 +45,26 @@ def write(tmp_path, text):
 
 
 def test_an_infinite_value_is_null_and_a_note_says_so(capsys, tmp_path):
-    text = TABLE + 'program p() -> float:\n    lm = prompt("")\n    t ~ lm\n    return logprob(lm, "zebra")\n'
+    text = (
+        TABLE
+        + 'program p() -> float:\n    lm = prompt("")\n    t ~ lm\n    return logprob(lm, "zebra")\n'
+    )
     for command in ("run", "exact"):
         status, out, _ = call(capsys, command, write(tmp_path, text), "--json")
         found = strict(out)
         assert (status, found["posterior"][0]["value"]) == (0, None)
-        assert any("null stands for -inf" in note and "posterior[].value" in note for note in found["notes"])
+        assert any(
+            "null stands for -inf" in note and "posterior[].value" in note
+            for note in found["notes"]
+        )
 
 
 def test_numbers_that_json_has_not_are_named_once_for_each_place():
-    found = strict(json_text({"rows": [{"x": float("nan")}, {"x": float("nan")}, {"x": float("-inf")}], "y": 1.0}))
+    found = strict(
+        json_text(
+            {"rows": [{"x": float("nan")}, {"x": float("nan")}, {"x": float("-inf")}], "y": 1.0}
+        )
+    )
     assert [row["x"] for row in found["rows"]] == [None, None, None]
     assert found["notes"] == [
         "null stands for nan, which JSON has not: rows[].x",
@@ -70,7 +87,12 @@ def test_a_wrong_program_is_an_object_with_its_places(capsys, tmp_path):
         found = strict(out)
         assert (status, found["status"]) == (1, 1)
         first = found["diagnostics"][0]
-        assert (first["code"], first["file"], first["line"], first["column"]) == ("FK204", path, 2, 9)
+        assert (first["code"], first["file"], first["line"], first["column"]) == (
+            "FK204",
+            path,
+            2,
+            9,
+        )
         assert first["message"] == "unknown function `bernouli`"
         assert first["help"] == "did you mean `bernoulli`?"
         assert [d["code"] for d in found["diagnostics"]] == ["FK204", "FK203"]
@@ -151,7 +173,9 @@ def test_every_terminal_shows_the_table(monkeypatch, encoding):
     shown = stream.buffer.getvalue().decode(encoding)
     bar, sign = ("██", "±") if encoding == "utf-8" else ("##", "+-" if encoding == "ascii" else "±")
     cat = "猫" if encoding == "utf-8" else "\\u732b"
-    assert shown == f"0.36  {bar}  {sign} {cat} \\udcff\n".replace("\n", "\r\n" if "\r\n" in shown else "\n")
+    assert shown == f"0.36  {bar}  {sign} {cat} \\udcff\n".replace(
+        "\n", "\r\n" if "\r\n" in shown else "\n"
+    )
 
 
 def test_a_closed_stdout_is_a_wrong_call(monkeypatch):
@@ -187,7 +211,10 @@ def test_a_process_whose_output_is_full_ends_with_status_2():
 
 def test_a_place_at_which_nothing_can_be_written_is_refused_before_the_work(capsys, tmp_path):
     (tmp_path / "file").write_text("")
-    for path, message in ((tmp_path, "is a folder"), (tmp_path / "none" / "x", "there is no folder")):
+    for path, message in (
+        (tmp_path, "is a folder"),
+        (tmp_path / "none" / "x", "there is no folder"),
+    ):
         with pytest.raises(CallError, match=message):
             check_file_target(path, "--out")
     for path in (tmp_path / "file", tmp_path / "file" / "inner"):
@@ -208,7 +235,9 @@ def test_a_cache_folder_of_no_user_is_a_wrong_call(capsys, monkeypatch):
 
 def test_a_flag_of_another_method_than_the_files_says_how_to_choose_one(capsys, tmp_path):
     path = tmp_path / "a file.fk"
-    path.write_text("program p() -> int:\n    x ~ uniform_int(0, 1)\n    return x\n\ninfer exact()\n")
+    path.write_text(
+        "program p() -> int:\n    x ~ uniform_int(0, 1)\n    return x\n\ninfer exact()\n"
+    )
     status, _, err = call(capsys, "run", str(path), "--particles", "5")
     assert status == 2
     assert "the file says `infer exact`, which has no option `particles`" in err
@@ -219,9 +248,7 @@ def test_a_flag_of_another_method_than_the_files_says_how_to_choose_one(capsys, 
 
 
 def test_a_mistake_in_a_built_in_is_told_at_the_users_line(capsys, tmp_path):
-    text = (
-        'model m = table:\n    "" -> EOS: 1\n\nprogram p() -> str:\n    lm = prompt("")\n    t ~ lm\n    w ~ word(lm)\n'
-    )
+    text = 'model m = table:\n    "" -> EOS: 1\n\nprogram p() -> str:\n    lm = prompt("")\n    t ~ lm\n    w ~ word(lm)\n'
     status, _, err = call(capsys, "run", write(tmp_path, text + "    return w\n"))
     assert "<prelude>" not in err
     assert status == 0 or "p.fk:7:5" in err

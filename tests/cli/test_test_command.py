@@ -10,7 +10,9 @@ from fkdsl.inference.assess.variants import variants
 
 TWO_BITS = "programs/two_bits.fk"
 TABLE = 'model m = table:\n    "" -> "a": 0.25, "b": 0.75\n\n'
-PROGRAM = TABLE + 'program p(n: int = 1) -> str:\n    lm = prompt("")\n    t ~ lm\n    return lm.text\n\n'
+PROGRAM = (
+    TABLE + 'program p(n: int = 1) -> str:\n    lm = prompt("")\n    t ~ lm\n    return lm.text\n\n'
+)
 
 
 def call(capsys, *args):
@@ -37,7 +39,10 @@ def test_passing_tests_are_dots_and_exit_0(capsys):
 
 
 def test_a_failure_shows_its_line_and_the_figures_in_it_and_exits_1(capsys, tmp_path):
-    text = PROGRAM + 'test "good":\n    expect Z == 1\n\ntest "bad":\n    expect P(value == "a") == 0.26 or log_Z > 1\n'
+    text = (
+        PROGRAM
+        + 'test "good":\n    expect Z == 1\n\ntest "bad":\n    expect P(value == "a") == 0.26 or log_Z > 1\n'
+    )
     path = write(tmp_path, text)
     status, out, _ = call(capsys, "test", path, "--no-methods")
     assert status == 1
@@ -80,12 +85,36 @@ def test_json_has_the_fields_of_the_docs(capsys, tmp_path):
     assert status == 0
     assert set(found) == {"tests", "seconds", "seed"}
     (test,) = found["tests"]
-    assert set(test) == {"file", "line", "title", "outcome", "by", "seconds", "error", "expectations", "methods"}
-    assert (test["title"], test["outcome"], test["by"], test["line"]) == ("it", "passed", "exact", 9)
+    assert set(test) == {
+        "file",
+        "line",
+        "title",
+        "outcome",
+        "by",
+        "seconds",
+        "error",
+        "expectations",
+        "methods",
+    }
+    assert (test["title"], test["outcome"], test["by"], test["line"]) == (
+        "it",
+        "passed",
+        "exact",
+        9,
+    )
     (line,) = test["expectations"]
     assert line["figures"] == {'P(value == "a")': "0.25"}
     for m in test["methods"]:
-        assert set(m) == {"method", "runs", "agrees", "reason", "wealth", "detectable", "by_step", "one_sided"}
+        assert set(m) == {
+            "method",
+            "runs",
+            "agrees",
+            "reason",
+            "wealth",
+            "detectable",
+            "by_step",
+            "one_sided",
+        }
         assert m["agrees"]
 
 

@@ -1,4 +1,5 @@
-"""`fkdsl train`: a model that `fkdsl run` takes, gone on with as if never stopped, and what a wrong call is told."""
+"""`fkdsl train`: a model that `fkdsl run` takes, gone on with as if never stopped, and what a wrong
+call is told."""
 
 import re
 
@@ -9,7 +10,20 @@ from fkdsl.models.registry import SHIPPED, model_info
 from fkdsl.models.tiny.checkpoint import read_links, read_run
 from fkdsl.models.tiny.model import load_bytes
 
-SMALL = ["--width", "16", "--layers", "2", "--heads", "2", "--hidden", "24", "--ahead", "2", "--context", "24"]
+SMALL = [
+    "--width",
+    "16",
+    "--layers",
+    "2",
+    "--heads",
+    "2",
+    "--hidden",
+    "24",
+    "--ahead",
+    "2",
+    "--context",
+    "24",
+]
 SHORT = ["--rows", "2", "--warm-up", "2", "--save-every", "4", "--seed", "3", "--link-steps", "3"]
 
 
@@ -29,7 +43,9 @@ def text(tmp_path):
 
 @pytest.fixture
 def trained(capsys, text, tmp_path):
-    status, out, _ = call(capsys, "--text", text, "--out", tmp_path / "whole", "--steps", 12, *SMALL, *SHORT)
+    status, out, _ = call(
+        capsys, "--text", text, "--out", tmp_path / "whole", "--steps", 12, *SMALL, *SHORT
+    )
     assert status == 0
     return tmp_path / "whole", out
 
@@ -56,14 +72,41 @@ def test_a_run_gone_on_with_is_the_uninterrupted_one_and_says_so(capsys, text, t
     status, _, err = call(capsys, *part, "--steps", 12, "--resume")
     assert status == 2
     assert "learning rate" in err
-    call(capsys, "--text", text, "--out", tmp_path / "other", "--steps", 8, "--cool-down", 0, *SMALL, *SHORT)
+    call(
+        capsys,
+        "--text",
+        text,
+        "--out",
+        tmp_path / "other",
+        "--steps",
+        8,
+        "--cool-down",
+        0,
+        *SMALL,
+        *SHORT,
+    )
     call(capsys, "--text", text, "--out", tmp_path / "other", "--steps", 12, "--resume")
-    call(capsys, "--text", text, "--out", tmp_path / "flat", "--steps", 12, "--cool-down", 0, *SMALL, *SHORT)
+    call(
+        capsys,
+        "--text",
+        text,
+        "--out",
+        tmp_path / "flat",
+        "--steps",
+        12,
+        "--cool-down",
+        0,
+        *SMALL,
+        *SHORT,
+    )
     a, b = (read_run(tmp_path / name / "checkpoint.safetensors") for name in ("other", "flat"))
     weights = zip(a.model.parameters(), b.model.parameters(), strict=True)
     assert all((s == t).all() for s, t in weights)
     # What made it is told as the one command that makes it.
-    commands = [model_info(str(tmp_path / n / "model.safetensors")).details["command"] for n in ("other", "flat")]
+    commands = [
+        model_info(str(tmp_path / n / "model.safetensors")).details["command"]
+        for n in ("other", "flat")
+    ]
     assert "--steps 12" in commands[0]
     assert "--cool-down 0.0" in commands[0]
 
@@ -85,7 +128,9 @@ def test_links_are_fitted_again_at_the_end_of_a_run_gone_on_with(capsys, trained
     weights = folder / "model.safetensors"
     first = read_links(weights).state_dict()
     for steps, name in ((0, None), (3, "links")):
-        status, _, _ = call(capsys, "--text", text, "--resume", "--out", folder, "--link-steps", steps)
+        status, _, _ = call(
+            capsys, "--text", text, "--resume", "--out", folder, "--link-steps", steps
+        )
         assert status == 0
         assert (read_links(weights) is None) == (name is None)
         assert f"--link-steps {steps} " in model_info(str(weights)).details["command"]
@@ -123,7 +168,10 @@ def test_evaluation_has_a_line_for_each_head_and_rival(capsys, trained, text):
         (["--text", "{text}", "--dtype", "int8"], "no training in `int8`"),
         (["--text", "{text}", "--documents", "word"], "kind `word`"),
         (["--text", "{text}", "--save-every", "0"], "--save-every 0"),
-        (["--text", "{text}", "--resume", "--out", "absent"], "no file `absent/checkpoint.safetensors`"),
+        (
+            ["--text", "{text}", "--resume", "--out", "absent"],
+            "no file `absent/checkpoint.safetensors`",
+        ),
         (["--text", "{text}", "--evaluate", "{text}"], "not a safetensors file"),
         (["--text", "{text}", "--evaluate", "absent"], "no file `absent`"),
     ],
@@ -163,7 +211,9 @@ def test_a_checkpoint_is_held_to_its_text_its_flags_and_its_shape(capsys, traine
 
 def test_a_program_that_names_no_model_runs_on_tiny_and_says_so(capsys, tmp_path):
     program = tmp_path / "p.fk"
-    program.write_text('program p() -> str:\n    lm = prompt("To be")\n    t ~ lm\n    return lm.text\n')
+    program.write_text(
+        'program p() -> str:\n    lm = prompt("To be")\n    t ~ lm\n    return lm.text\n'
+    )
     assert main(["run", str(program)]) == 0
     assert "`tiny`" in capsys.readouterr().out
     assert main(["run", str(program), "--model", "tiny"]) == 0

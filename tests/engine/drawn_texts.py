@@ -1,7 +1,8 @@
-"""The texts that draws from a small vocabulary end in, by definition: what the masks of constraints are held to.
+"""The texts that draws from a small vocabulary end in, by definition: what the masks of constraints
+are held to.
 
-Tokens are drawn one by one. A text is finished by an end token, by `until`, or by the end of its budget. Membership of
-a language is asked of `regex`, `str` and `len`.
+Tokens are drawn one by one. A text is finished by an end token, by `until`, or by the end of its
+budget. Membership of a language is asked of `regex`, `str` and `len`.
 """
 
 import codecs
@@ -65,8 +66,9 @@ def cut(text, until):
 
 
 def finished(vocabulary, ids, until, last):
-    """The texts that these tokens have finished: one, or none if more must be drawn. last: whether the budget is used
-    up. An unfinished character is U+FFFD where an end token cuts it short, and held back where a budget ends."""
+    """The texts that these tokens have finished: one, or none if more must be drawn. last: whether
+    the budget is used up. An unfinished character is U+FFFD where an end token cuts it short, and
+    held back where a budget ends."""
     before = vocabulary.raw(ids[:-1])
     text = stopped(before + vocabulary.tokens[ids[-1]], until)
     if text is not None:
@@ -78,12 +80,14 @@ def finished(vocabulary, ids, until, last):
 
 @lru_cache(maxsize=100_000)
 def completions(vocabulary, ids, until, left, budget=True):
-    """Every text that `ids`, its last token just drawn, may be finished to with at most `left` more tokens; the budget
-    ends behind them if there is one."""
+    """Every text that `ids`, its last token just drawn, may be finished to with at most `left` more
+    tokens; the budget ends behind them if there is one."""
     found = finished(vocabulary, ids, until, budget and left == 0)
     if found or left == 0:
         return found
-    more = [completions(vocabulary, (*ids, x), until, left - 1, budget) for x in range(vocabulary.size)]
+    more = [
+        completions(vocabulary, (*ids, x), until, left - 1, budget) for x in range(vocabulary.size)
+    ]
     return frozenset().union(*more)
 
 

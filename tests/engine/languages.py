@@ -14,12 +14,27 @@ from fkdsl.engine.constraints.languages import (
     Texts,
 )
 
-PATTERNS = ["a*", "ab?", "(ab)+", "[ab]{2}", ".é?", "é+", "[^é]*", r"\w{1,2}", "(?s).{0,2}", "☃a", "a☃?", ".", "(?i)A+"]
+PATTERNS = [
+    "a*",
+    "ab?",
+    "(ab)+",
+    "[ab]{2}",
+    ".é?",
+    "é+",
+    "[^é]*",
+    r"\w{1,2}",
+    "(?s).{0,2}",
+    "☃a",
+    "a☃?",
+    ".",
+    "(?i)A+",
+]
 PATTERNS += ["b|aa", "(?=a).*", "(?!ab).*", "[é☃]", r"\W", "a{2,}b*", "", "(?s).*b.*"]
 PARTS = ["a", "b", "ab", "é", "☃", "\ufffd", "", "ba", "é☃", "\n", "aba"]
 UNTILS = ["", "", "\n", "ab", "aba", "é", ("\n", "b"), ("ba", "é", "\n"), ("aba", "bb", "ab")]
 NESTED = [("b", "aba"), ("é", "aéa", "a☃")]
-"""Stops that stand in the middle of others: whether a text has ended at one is then for its tokens to say."""
+"""Stops that stand in the middle of others: whether a text has ended at one is then for its tokens
+to say."""
 
 languages = st.recursive(
     st.one_of(

@@ -1,4 +1,5 @@
-"""The byte view of a token model against sums over tokenisations: exact with all sequences, bounded with few."""
+"""The byte view of a token model against sums over tokenisations: exact with all sequences, bounded
+with few."""
 
 import itertools
 import math
@@ -39,7 +40,9 @@ def tables(draw):
     for context in ("", *sorted(draw(st.sets(st.sampled_from(CONTEXTS[1:]), max_size=3)))):
         shares = [draw(st.sampled_from((0, 1, 1, 2, 5))) for _ in range(len(TOKENS) + 1)]
         shares[0] += not any(shares)
-        rows[context] = {t: s / sum(shares) for t, s in zip((*TOKENS, None), shares, strict=True) if s}
+        rows[context] = {
+            t: s / sum(shares) for t, s in zip((*TOKENS, None), shares, strict=True) if s
+        }
     return TableModel("drawn", rows)
 
 
@@ -146,7 +149,8 @@ def test_bytes_of_probability_zero_are_given_and_what_follows_goes_on_after_them
     given = rows_of(view, b"Hi: ")[-1]
     assert np.allclose(given, rows_of(view, b"")[-1])
     assert view.bounds(b"Hi: ") == (-math.inf, -math.inf)
-    # After "a" as its own token and as the beginning of another: neither goes on with "x", both are spelt.
+    # After "a" as its own token and as the beginning of another: neither goes on with "x", both are
+    # spelt.
     assert np.allclose(np.exp(rows_of(view, b"axa")[-1]), np.exp(rows_of(view, b"a")[-1]))
 
 
@@ -168,20 +172,28 @@ def test_a_row_of_the_model_is_asked_once_for_a_population():
     view = CachedTransformer(ByteView(engine, None))
     contexts = [view.start("ab" + end) for end in ("a", "b", "c", "c")]
     view.log_probs(contexts)
-    assert engine.stats.asked == len({c for c in engine.tree if engine.cached(c) is not None}) + 1  # and the root
+    assert (
+        engine.stats.asked == len({c for c in engine.tree if engine.cached(c) is not None}) + 1
+    )  # and the root
 
 
 def test_known_text_is_asked_about_in_fewer_questions_and_no_answer_changes(monkeypatch):
     letters = dict.fromkeys("these a", 0.02)
     words = TableModel("words", {"": {"the ": 0.5, "sea ": 0.38, **letters}})
-    for model, raw, fewer in ((words, b"the sea the sea the sea", True), (OVERLAPPING, b"abcabcababcbcaab", False)):
+    for model, raw, fewer in (
+        (words, b"the sea the sea the sea", True),
+        (OVERLAPPING, b"abcabcababcbcaab", False),
+    ):
         ahead, plain = view_of(model, 3), view_of(model, 3)
         found = ahead.bounds(raw)
         monkeypatch.setattr(byte_view, "FEW", 0)
         assert plain.bounds(raw) == found
         monkeypatch.undo()
-        # Where most of what could be said is likely, more is foreseen than is kept; not without bound.
-        assert ahead.engine.stats.forwarded_tokens <= plain.engine.stats.forwarded_tokens * (1.5 if fewer else 4)
+        # Where most of what could be said is likely, more is foreseen than is kept; not without
+        # bound.
+        assert ahead.engine.stats.forwarded_tokens <= plain.engine.stats.forwarded_tokens * (
+            1.5 if fewer else 4
+        )
         if fewer:
             assert ahead.engine.stats.model_calls <= plain.engine.stats.model_calls / 2
 
@@ -202,22 +214,34 @@ def test_a_past_and_what_follows_it_are_the_whole(text, cut, beam):
     cut = min(cut, len(ids))
     first = view.forward([ForwardRow(None, ids[:cut], ())])[0]
     if 0 < cut < len(ids):
-        rest = view.forward([ForwardRow(Past(first.segment, cut), ids[cut:], (len(ids) - cut - 1,))])[0]
+        rest = view.forward(
+            [ForwardRow(Past(first.segment, cut), ids[cut:], (len(ids) - cut - 1,))]
+        )[0]
         assert np.array_equal(rest.log_probs[0], rows_of(view, ids)[-1])
 
 
 def test_a_view_of_a_transformer_is_the_sum_over_its_tokenisations():
-    """Tokens are letters, two of some: 40 ids for 26. It cannot begin from nothing, so the first row is BOS's."""
+    """Tokens are letters, two of some: 40 ids for 26. It cannot begin from nothing, so the first
+    row is BOS's."""
     model = tiny("gpt2")
     view = view_of(model)
     raw = b"nab"
-    first = np.exp(model.forward([ForwardRow(None, model.start(""), (0,))])[0].log_probs[0].astype(float))
+    first = np.exp(
+        model.forward([ForwardRow(None, model.start(""), (0,))])[0].log_probs[0].astype(float)
+    )
     spellings = itertools.product(
-        *([i for i, t in enumerate(model.vocabulary.tokens) if t[0] == b and i != V - 1] for b in raw)
+        *(
+            [i for i, t in enumerate(model.vocabulary.tokens) if t[0] == b and i != V - 1]
+            for b in raw
+        )
     )
     exact = 0.0
     for ids in spellings:
-        rows = np.exp(model.forward([ForwardRow(None, ids, tuple(range(len(ids))))])[0].log_probs.astype(float))
+        rows = np.exp(
+            model.forward([ForwardRow(None, ids, tuple(range(len(ids))))])[0].log_probs.astype(
+                float
+            )
+        )
         exact += first[ids[0]] * rows[0][ids[1]] * rows[1][ids[2]]
     assert math.exp(view.bounds(raw)[0]) == pytest.approx(exact, rel=1e-4)
 
@@ -240,7 +264,9 @@ def test_markers_stand_for_tokens_without_bytes_and_are_given():
 
 
 def test_all_views_have_one_vocabulary():
-    assert view_of(OVERLAPPING).vocabulary.fingerprint == view_of(tiny("gpt2")).vocabulary.fingerprint
+    assert (
+        view_of(OVERLAPPING).vocabulary.fingerprint == view_of(tiny("gpt2")).vocabulary.fingerprint
+    )
     assert BYTES.text(view_of(OVERLAPPING).encode("né\n")) == "né\n"
 
 
@@ -250,7 +276,8 @@ def test_a_beam_keeps_at_least_one_sequence():
 
 
 def test_a_view_without_longer_tokens_is_caught(monkeypatch):
-    """A planted bug: a token is taken as soon as it is complete, as a tokenizer without overlaps would."""
+    """A planted bug: a token is taken as soon as it is complete, as a tokenizer without overlaps
+    would."""
     down = ByteView._down
     monkeypatch.setattr(
         ByteView, "_down", lambda self, item, symbol: [i for i in down(self, item, symbol) if i.p is None]
@@ -263,7 +290,8 @@ def test_a_view_without_longer_tokens_is_caught(monkeypatch):
 @pytest.mark.smollm2
 def test_a_view_of_smollm2_is_the_sum_over_its_tokenisations():
     engine = CachedTransformer(load_model("smollm2"))
-    # It has no law of a first token but after its BOS, which weighs the tokenisations and is in none of them.
+    # It has no law of a first token but after its BOS, which weighs the tokenisations and is in
+    # none of them.
     begins = engine.start("")
     for raw in (b" sea", b"Hello", "né".encode(), b"x\n\n "):
         exact = covering_rows(engine, raw, begins)

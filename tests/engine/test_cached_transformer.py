@@ -1,4 +1,5 @@
-"""The engine's laws, for a table and tiny random transformers: cached equals uncached, each context once, no leaks."""
+"""The engine's laws, for a table and tiny random transformers: cached equals uncached, each context
+once, no leaks."""
 
 import gc
 import random
@@ -15,14 +16,21 @@ from fkdsl.models.interface import ForwardRow
 from fkdsl.models.table import TableModel
 from tests.engine.tiny import FAMILIES, SLOW_FAMILIES, V, tiny
 
-TABLE = TableModel("t", {"": {"a": 0.5, "b": 0.3, None: 0.2}, "a": {"a": 0.1, "b": 0.9}, "bb": {"a": 1.0}})
+TABLE = TableModel(
+    "t", {"": {"a": 0.5, "b": 0.3, None: 0.2}, "a": {"a": 0.1, "b": 0.9}, "bb": {"a": 1.0}}
+)
 CODES = TableModel(
-    "c", {"": {"\0": 0.4, "\0\1": 0.1, "\1": 0.2, "\1\2": 0.1, "\2": 0.1, None: 0.1}, "\0": {"\1\0": 1.0}}
+    "c",
+    {
+        "": {"\0": 0.4, "\0\1": 0.1, "\1": 0.2, "\1\2": 0.1, "\2": 0.1, None: 0.1},
+        "\0": {"\1\0": 1.0},
+    },
 )
 """Tokens of the bytes 0, 1 and 2."""
 VIEW = ByteView(CachedTransformer(CODES))
 TOLERANCE = 5e-5
-"""Rounding in float32, amplified by the weights that `tiny` scales up; a wrong cache is off by 1e-3 and more."""
+"""Rounding in float32, amplified by the weights that `tiny` scales up; a wrong cache is off by 1e-3
+and more."""
 
 
 def uncached(model, tokens):
@@ -42,7 +50,9 @@ def model(request):
 
 
 moves = st.lists(
-    st.tuples(st.sampled_from(("extend", "fork", "query", "release", "evict")), st.integers(0, 1_000)),
+    st.tuples(
+        st.sampled_from(("extend", "fork", "query", "release", "evict")), st.integers(0, 1_000)
+    ),
     min_size=1,
     max_size=25,
 )
@@ -55,7 +65,9 @@ def play(engine, ops, vocabulary):
         at = n % len(held)
         rng = random.Random(n)
         if op == "extend":
-            held[at] = engine.extend(held[at], [rng.randrange(vocabulary) for _ in range(1 + n % 3)])
+            held[at] = engine.extend(
+                held[at], [rng.randrange(vocabulary) for _ in range(1 + n % 3)]
+            )
         elif op == "fork":
             held.append(engine.extend(held[at], (rng.randrange(vocabulary),)))
         elif op == "release" and len(held) > 1:
@@ -67,7 +79,12 @@ def play(engine, ops, vocabulary):
         elif op == "query":
             asked = [held[at], held[0], held[-1]]
             for context, row in zip(asked, engine.log_probs(asked), strict=True):
-                assert np.allclose(np.exp(row), np.exp(uncached(engine.model, context.tokens)), rtol=0, atol=TOLERANCE)
+                assert np.allclose(
+                    np.exp(row),
+                    np.exp(uncached(engine.model, context.tokens)),
+                    rtol=0,
+                    atol=TOLERANCE,
+                )
     return held
 
 
@@ -79,7 +96,9 @@ def test_cached_equals_uncached_and_nothing_leaks(model, ops):
     assert held
     del held
     assert len(engine.tree) == 0
-    assert engine.cache.held == (0 if engine.cached(engine.root) is None else engine.cached(engine.root).nbytes)
+    assert engine.cache.held == (
+        0 if engine.cached(engine.root) is None else engine.cached(engine.root).nbytes
+    )
 
 
 @pytest.mark.slow
@@ -87,14 +106,20 @@ def test_cached_equals_uncached_and_nothing_leaks(model, ops):
 def test_cached_equals_uncached_for_other_families(family):
     rng = random.Random(0)
     for _ in range(10):
-        ops = [(rng.choice(("extend", "fork", "query", "release", "evict")), rng.randrange(1_000)) for _ in range(25)]
+        ops = [
+            (rng.choice(("extend", "fork", "query", "release", "evict")), rng.randrange(1_000))
+            for _ in range(25)
+        ]
         play(CachedTransformer(tiny(family)), ops, V)
 
 
 @pytest.mark.parametrize("budget", [1, 5_000])
 @pytest.mark.parametrize("batch", [1, 3])
 def test_the_budget_and_the_batch_change_no_answer(model, budget, batch):
-    free, bound = CachedTransformer(model), CachedTransformer(model, memory_budget=budget, max_batch=batch)
+    free, bound = (
+        CachedTransformer(model),
+        CachedTransformer(model, memory_budget=budget, max_batch=batch),
+    )
     sequences = [(1,), (1, 2), (1, 2, 0), (2, 1), (1, 2, 0, 1), (1, 2)]
     for start in range(3):
         asked = sequences[start:]
@@ -155,7 +180,11 @@ def test_a_query_leaves_cached_tensors_byte_identical(family):
     segment, _ = engine.cache.slot(id(a))
 
     def tensors():
-        return segment.tensors() if hasattr(segment, "tensors") else [t for s in segment.layers for t in flat(s)]
+        return (
+            segment.tensors()
+            if hasattr(segment, "tensors")
+            else [t for s in segment.layers for t in flat(s)]
+        )
 
     before = [t.clone() for t in tensors()]
     engine.log_probs([engine.extend(a, (4,)), engine.extend(a, (5, 6))])

@@ -10,7 +10,22 @@ from hypothesis import strategies as st
 from fkdsl.engine.constraints.charsets import EVERY, Partition, charset, single, without
 
 PATTERNS = [
-    *["a", "[a-f]", "[^a-f]", r"\d", r"\D", r"\w", r"\W", r"\s", r"\S", ".", "(?s).", r"[^\W\d_]", r"[\w\s-]", "[é☃]"],
+    *[
+        "a",
+        "[a-f]",
+        "[^a-f]",
+        r"\d",
+        r"\D",
+        r"\w",
+        r"\W",
+        r"\s",
+        r"\S",
+        ".",
+        "(?s).",
+        r"[^\W\d_]",
+        r"[\w\s-]",
+        "[é☃]",
+    ],
     *[
         "(?i)k",
         "(?i)[k-s]",
@@ -25,7 +40,25 @@ PATTERNS = [
         r"\n",
     ],
 ]
-EDGES = [0, 9, 10, 13, 0x1C, 0x85, 0x7F, 0x80, 0x131, 0x17F, 0x212A, 0xD7FF, 0xE000, 0xFFFD, 0xFFFF, 0x10000, 0x10FFFF]
+EDGES = [
+    0,
+    9,
+    10,
+    13,
+    0x1C,
+    0x85,
+    0x7F,
+    0x80,
+    0x131,
+    0x17F,
+    0x212A,
+    0xD7FF,
+    0xE000,
+    0xFFFD,
+    0xFFFF,
+    0x10000,
+    0x10FFFF,
+]
 POINTS = st.one_of(st.sampled_from(EDGES), st.integers(0, 0xD7FF), st.integers(0xE000, 0x10FFFF))
 
 
@@ -36,7 +69,9 @@ def holds(runs, point):
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_a_charset_holds_what_regex_matches(pattern):
     runs, one = charset(pattern), regex.compile(pattern)
-    edges = {p + d for run in runs for p in run for d in (-1, 0, 1)} | set(range(0x250)) | set(EDGES)
+    edges = (
+        {p + d for run in runs for p in run for d in (-1, 0, 1)} | set(range(0x250)) | set(EDGES)
+    )
     for point in sorted(edges):
         if 0 <= point < 0x110000 and not 0xD800 <= point < 0xE000:
             assert holds(runs, point) == (one.fullmatch(chr(point)) is not None), hex(point)
@@ -66,7 +101,9 @@ def test_a_partition_tells_its_sets_apart_and_no_more(patterns, points):
     for runs in sets:
         assert [c in partition.members[runs] for c in classes] == [holds(runs, p) for p in points]
     signatures = [tuple(holds(runs, p) for runs in sets) for p in points]
-    assert len(set(zip(classes, signatures, strict=True))) == len(set(classes)) == len(set(signatures))
+    assert (
+        len(set(zip(classes, signatures, strict=True))) == len(set(classes)) == len(set(signatures))
+    )
 
 
 @given(st.lists(st.sampled_from(PATTERNS), max_size=4), POINTS, st.integers(0, 300))

@@ -46,7 +46,11 @@ def test_masks_are_the_conjunction_of_the_parts(left):
         assert (constraint.mask(ids, left) == expected).all()
 
 
-@given(st.lists(languages, min_size=1, max_size=3), st.sampled_from(["", "\n"]), st.sampled_from([0, 1]))
+@given(
+    st.lists(languages, min_size=1, max_size=3),
+    st.sampled_from(["", "\n"]),
+    st.sampled_from([0, 1]),
+)
 def test_no_token_is_refused_that_can_be_completed(parts, until, left):
     language = Both(tuple(parts))
     constraint = Constraint(language, until, V)
@@ -62,7 +66,16 @@ def test_what_cannot_be_followed_is_left_out_and_said():
     constraint = Constraint(Both(parts), "", V)
     assert len(constraint.left_out) == 4
     assert "begins no repeat" in constraint.left_out[0]
-    assert constraint.mask((), None).tolist() == [True, False, False, False, True, True, False, False]
+    assert constraint.mask((), None).tolist() == [
+        True,
+        False,
+        False,
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_an_alternative_that_cannot_be_followed_leaves_all_of_them_out():
@@ -93,7 +106,8 @@ def test_a_contradiction_is_found_at_once(language):
 
 
 @pytest.mark.parametrize(
-    "pattern", ["(a|b)*a(a|b){30}", ".{0,100}" * 50, r"(\w{1,200} ){1,200}", "(.{0,60}a.{0,60}){0,50}"]
+    "pattern",
+    ["(a|b)*a(a|b){30}", ".{0,100}" * 50, r"(\w{1,200} ){1,200}", "(.{0,60}a.{0,60}){0,50}"],
 )
 @pytest.mark.parametrize("left", [None, 0, 9])
 def test_complex_patterns_refuse_nothing_that_they_match(pattern, left):
@@ -103,7 +117,11 @@ def test_complex_patterns_refuse_nothing_that_they_match(pattern, left):
     for text in ["ab" * 30, "a" * 31, "ab1 " * 30, "aaaabbbb " * 10]:
         ids = tuple(vocabulary.tokens.index(c.encode()) for c in text)
         if member(Matches(pattern), text):
-            assert all(constraint.mask(ids[:k], left)[x] for k, x in enumerate(ids) if left or k + 1 == len(ids))
+            assert all(
+                constraint.mask(ids[:k], left)[x]
+                for k, x in enumerate(ids)
+                if left or k + 1 == len(ids)
+            )
             assert constraint.mask(ids, left)[8]
 
 
@@ -111,7 +129,16 @@ def test_parts_that_are_too_complex_together_are_left_out_one_by_one(monkeypatch
     monkeypatch.setattr("fkdsl.engine.constraints.constraint.automaton", refuse_more_than(1))
     constraint = Constraint(Both((StartsWith("a"), Contains("b"), Contains("1"))), "", V)
     assert len(constraint.left_out) == 2
-    assert constraint.mask((), None).tolist() == [True, False, False, False, True, True, False, False]
+    assert constraint.mask((), None).tolist() == [
+        True,
+        False,
+        False,
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def refuse_more_than(most):

@@ -1,4 +1,5 @@
-"""Derivatives against sets of words: every expression says of every short word what its definition says."""
+"""Derivatives against sets of words: every expression says of every short word what its definition
+says."""
 
 from itertools import product
 
@@ -29,11 +30,14 @@ def power(a, times):
 
 
 def repeated(a, least, most):
-    return frozenset().union(*(power(a, k) for k in range(least, (least + LONGEST if most == INFINITE else most) + 1)))
+    return frozenset().union(
+        *(power(a, k) for k in range(least, (least + LONGEST if most == INFINITE else most) + 1))
+    )
 
 
 def expressions(symbols):
-    """(build, words): a function from an algebra to an expression, and its words by the definition."""
+    """(build, words): a function from an algebra to an expression, and its words by the
+    definition."""
     every = frozenset(words(symbols))
 
     def symbol(classes):
@@ -43,10 +47,14 @@ def expressions(symbols):
         return lambda a: a.concat(x[0](a), y[0](a)), joined(x[1], y[1])
 
     def union(parts):
-        return lambda a: a.union([p[0](a) for p in parts]), frozenset().union(*(p[1] for p in parts))
+        return lambda a: a.union([p[0](a) for p in parts]), frozenset().union(
+            *(p[1] for p in parts)
+        )
 
     def intersection(parts):
-        return lambda a: a.intersection([p[0](a) for p in parts]), every.intersection(*(p[1] for p in parts))
+        return lambda a: a.intersection([p[0](a) for p in parts]), every.intersection(
+            *(p[1] for p in parts)
+        )
 
     def complement(x):
         return lambda a: a.complement(x[0](a)), every - x[1]

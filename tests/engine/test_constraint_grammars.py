@@ -1,4 +1,5 @@
-"""Masks of schemas and grammars against every way in which a text may go on; accepted texts, against json and lark."""
+"""Masks of schemas and grammars against every way in which a text may go on; accepted texts,
+against json and lark."""
 
 import json
 
@@ -48,14 +49,44 @@ JSON_TOKENS = [
     b"1]",
     b"1,",
 ]
-JSON_TOKENS += [b"1}", b"true", b"\\", b"n", b"\n", b"\n\n", b"1\n", b"}\n\n", b"]\n", b'"\n', b'\xa9"']
-TEXT_TOKENS = [b"a", b"b", b"ab", b"aa", b"\n", b"a\n", b"\nb", b"b\n\n", b",", b" ", b"a,", b"\n\n"]
+JSON_TOKENS += [
+    b"1}",
+    b"true",
+    b"\\",
+    b"n",
+    b"\n",
+    b"\n\n",
+    b"1\n",
+    b"}\n\n",
+    b"]\n",
+    b'"\n',
+    b'\xa9"',
+]
+TEXT_TOKENS = [
+    b"a",
+    b"b",
+    b"ab",
+    b"aa",
+    b"\n",
+    b"a\n",
+    b"\nb",
+    b"b\n\n",
+    b",",
+    b" ",
+    b"a,",
+    b"\n\n",
+]
 SCHEMAS = [
     None,
     {"type": "integer"},
     {"enum": ["é", "a", 1]},
     {"type": "array", "items": {"enum": [1, 2]}},
-    {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False},
+    {
+        "type": "object",
+        "properties": {"a": {"type": "integer"}},
+        "required": ["a"],
+        "additionalProperties": False,
+    },
     {"type": "string", "maxLength": 2},
     {"type": "string", "pattern": "^a+b?$"},
     {"anyOf": [{"type": "number", "minimum": 1.5}, {"type": "null"}]},
@@ -76,12 +107,15 @@ def schema_text(schema):
     return JsonText("" if schema is None else json.dumps(schema))
 
 
-LANGUAGES = [(schema_text(s), JSON_TOKENS) for s in SCHEMAS] + [(GrammarText(g), TEXT_TOKENS) for g in GRAMMARS]
+LANGUAGES = [(schema_text(s), JSON_TOKENS) for s in SCHEMAS] + [
+    (GrammarText(g), TEXT_TOKENS) for g in GRAMMARS
+]
 
 
 @st.composite
 def cases(draw):
-    """A language and a vocabulary with some of its letters, pieces of characters, perhaps a token twice, an end."""
+    """A language and a vocabulary with some of its letters, pieces of characters, perhaps a token
+    twice, an end."""
     language, letters = draw(st.sampled_from(LANGUAGES))
     tokens = draw(st.lists(st.sampled_from(letters), min_size=2, max_size=4, unique=True))
     tokens += draw(st.lists(st.sampled_from(PIECES), max_size=2))
@@ -122,7 +156,9 @@ def test_along_allowed_tokens_ends_and_last_tokens_are_exact(data, case, until):
     language, vocabulary = case
     masks = GrammarMasks(language, until, vocabulary)
     for ids in walk(data, masks, until):
-        if masks.matcher(ids) is None or vocabulary.raw(ids).decode("utf-8", "ignore").encode() != vocabulary.raw(ids):
+        if masks.matcher(ids) is None or vocabulary.raw(ids).decode(
+            "utf-8", "ignore"
+        ).encode() != vocabulary.raw(ids):
             return
         mask = masks.mask(ids, 0)
         for x in range(vocabulary.size):
@@ -147,7 +183,10 @@ def test_masks_prepared_together_are_those_made_one_by_one(data, case, until):
 
 
 ASCII = Vocabulary(
-    tuple(c.encode() for c in [*'abxy01.-+,:"{}[] \n\\eé', "true", "null", '"a"', '"a": ', "\\u00e9"]), frozenset()
+    tuple(
+        c.encode() for c in [*'abxy01.-+,:"{}[] \n\\eé', "true", "null", '"a"', '"a": ', "\\u00e9"]
+    ),
+    frozenset(),
 )
 
 
@@ -217,10 +256,16 @@ def test_tokens_without_text_leave_the_matcher_that_there_was():
 
 def test_matchers_of_long_texts_need_no_deep_stack():
     vocabulary = Vocabulary((b"[", b"1,", b"1]"), frozenset())
-    assert GrammarMasks(JsonText(""), "", vocabulary).mask((0, *[1] * 3_000), 0).tolist() == [False, False, True]
+    assert GrammarMasks(JsonText(""), "", vocabulary).mask((0, *[1] * 3_000), 0).tolist() == [
+        False,
+        False,
+        True,
+    ]
 
 
-@pytest.mark.parametrize("schema", ["{", '{"$ref": "#/nowhere"}', '{"type": "string", "minLength": 2, "maxLength": 1}'])
+@pytest.mark.parametrize(
+    "schema", ["{", '{"$ref": "#/nowhere"}', '{"type": "string", "minLength": 2, "maxLength": 1}']
+)
 def test_what_cannot_be_followed_has_a_reason_and_accepts_nothing(schema):
     assert mistake(JsonText(schema))
     assert mistake(GrammarText("start: nowhere"))

@@ -1,4 +1,5 @@
-"""Automata of languages: what is drawn for a text of a language, up to and behind `until`; and what is too complex."""
+"""Automata of languages: what is drawn for a text of a language, up to and behind `until`; and what
+is too complex."""
 
 import time
 
@@ -39,11 +40,15 @@ def test_an_automaton_accepts_what_ends_in_the_language(language, until, drawn):
 @given(languages, st.sampled_from(UNTILS + NESTED), DRAWN)
 def test_a_state_that_is_not_live_accepts_no_continuation(language, until, u):
     automaton = Automaton(language, until)
-    states = np.array([automaton.read(automaton.start, u[:k]) for k in range(len(u) + 1)], dtype=np.int32)
+    states = np.array(
+        [automaton.read(automaton.start, u[:k]) for k in range(len(u) + 1)], dtype=np.int32
+    )
     live = automaton.is_live(states).tolist()
     assert live == sorted(live, reverse=True)
     for state in states[~automaton.is_live(states)].tolist():
-        assert not any(automaton.accepting[automaton.read(state, v)] for v in ["", "a", "b", "é", "ab", "☃b\n"])
+        assert not any(
+            automaton.accepting[automaton.read(state, v)] for v in ["", "a", "b", "é", "ab", "☃b\n"]
+        )
 
 
 @given(languages, st.lists(DRAWN, min_size=8, max_size=16))
@@ -94,10 +99,21 @@ COMPLEX = [
 
 @pytest.mark.parametrize("until", ["", "\n"])
 @pytest.mark.parametrize("pattern", COMPLEX, ids=lambda p: p[:30])
-def test_complex_patterns_take_little_time_and_room_and_refuse_nothing_that_they_match(pattern, until):
+def test_complex_patterns_take_little_time_and_room_and_refuse_nothing_that_they_match(
+    pattern, until
+):
     began = time.perf_counter()
     automaton = Automaton(Matches(pattern), until)
-    matching = ["a" * 5_000, "ab" * 20, "a" * 100 + " ", "word " * 40, "e", "x" * 300, "ab" * 900, "b" * 60 + "a" * 31]
+    matching = [
+        "a" * 5_000,
+        "ab" * 20,
+        "a" * 100 + " ",
+        "word " * 40,
+        "e",
+        "x" * 300,
+        "ab" * 900,
+        "b" * 60 + "a" * 31,
+    ]
     language = Matches(pattern)
     for text in matching:
         if len(text) < 200 and member(language, text):

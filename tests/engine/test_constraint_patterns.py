@@ -1,4 +1,5 @@
-"""Patterns as automata: what is read means what `regex` means by it; what is not read raises Unsupported."""
+"""Patterns as automata: what is read means what `regex` means by it; what is not read raises
+Unsupported."""
 
 import pytest
 import regex
@@ -41,18 +42,38 @@ ATOMS = [
     r"\{",
     "}",
 ]
-REPEATS = ["", "", "*", "+", "?", "*?", "+?", "??", "{2}", "{1,2}", "{,2}", "{1,}", "{0}", "{2}?", "{,}"]
+REPEATS = [
+    "",
+    "",
+    "*",
+    "+",
+    "?",
+    "*?",
+    "+?",
+    "??",
+    "{2}",
+    "{1,2}",
+    "{,2}",
+    "{1,}",
+    "{0}",
+    "{2}?",
+    "{,}",
+]
 GROUPS = ["(", "(?:", "(?i:", "(?s:", "(?-i:", "(?s-i:", "(?P<n>", "(?u:"]
 
 
 def agree(automaton, compiled, texts):
-    """Asserts that both say the same of each text; one on which `regex` searches for long is left out."""
+    """Asserts that both say the same of each text; one on which `regex` searches for long is left
+    out."""
     for text in texts:
         try:
             matched = compiled.fullmatch(text, timeout=0.05) is not None
         except TimeoutError:
             continue
-        assert automaton.accepts(text) == (matched and "\ufffd" not in text), (compiled.pattern, text)
+        assert automaton.accepts(text) == (matched and "\ufffd" not in text), (
+            compiled.pattern,
+            text,
+        )
 
 
 def repeated(item, repeat):
@@ -66,7 +87,9 @@ def grouped(opening, inner):
 ITEMS = st.recursive(
     st.builds(repeated, st.sampled_from(ATOMS), st.sampled_from(REPEATS)),
     lambda inner: st.builds(
-        lambda opening, branches, repeat: grouped(opening, "|".join("".join(b) for b in branches)) + repeat,
+        lambda opening, branches, repeat: (
+            grouped(opening, "|".join("".join(b) for b in branches)) + repeat
+        ),
         st.sampled_from(GROUPS),
         st.lists(st.lists(inner, max_size=3), min_size=1, max_size=3),
         st.sampled_from(REPEATS),
@@ -78,10 +101,16 @@ AHEAD = st.builds(lambda kind, inner: f"(?{kind}{inner})", st.sampled_from(["=",
 
 @st.composite
 def patterns(draw):
-    """Patterns of the part that is read: look-aheads at the top, `^` and `$` at the ends, flags in front."""
+    """Patterns of the part that is read: look-aheads at the top, `^` and `$` at the ends, flags in
+    front."""
     top = "".join(draw(st.lists(st.one_of(ITEMS, ITEMS, AHEAD), min_size=1, max_size=4)))
-    flags = draw(st.sampled_from(["", "", "(?i)", "(?s)", "(?si)", "(?u)", "" if "i:" in top else "(?a)"]))
-    first, last = draw(st.sampled_from(["", "", "^", r"\A"])), draw(st.sampled_from(["", "", "$", r"\Z"]))
+    flags = draw(
+        st.sampled_from(["", "", "(?i)", "(?s)", "(?si)", "(?u)", "" if "i:" in top else "(?a)"])
+    )
+    first, last = (
+        draw(st.sampled_from(["", "", "^", r"\A"])),
+        draw(st.sampled_from(["", "", "$", r"\Z"])),
+    )
     return flags + first + top + last
 
 
@@ -122,7 +151,9 @@ def test_an_automaton_accepts_what_regex_matches(pattern, texts):
 @settings(max_examples=25)
 @given(texts=st.lists(TEXTS, min_size=4, max_size=8))
 def test_these_mean_the_same(pattern, texts):
-    agree(Automaton(Matches(pattern)), regex.compile(pattern), ["", *ALPHABET, '{"k": "a"}', *texts])
+    agree(
+        Automaton(Matches(pattern)), regex.compile(pattern), ["", *ALPHABET, '{"k": "a"}', *texts]
+    )
 
 
 UNSUPPORTED = r"""
@@ -186,7 +217,8 @@ a**
 
 
 @pytest.mark.parametrize(
-    "pattern", [*UNSUPPORTED, "(?x)\u2028a", "(?x)\x85", "a" * 6_000, "a{1000000}", "(a{1000}){1000}"]
+    "pattern",
+    [*UNSUPPORTED, "(?x)\u2028a", "(?x)\x85", "a" * 6_000, "a{1000000}", "(a{1000}){1000}"],
 )
 def test_what_is_no_regular_pattern_or_read_in_two_ways_is_refused(pattern):
     with pytest.raises(Unsupported):
@@ -237,10 +269,17 @@ PIECES += [
 
 
 @settings(max_examples=500)
-@given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=6).map("".join), st.lists(TEXTS, min_size=4, max_size=8))
+@given(
+    st.lists(st.sampled_from(PIECES), min_size=1, max_size=6).map("".join),
+    st.lists(TEXTS, min_size=4, max_size=8),
+)
 def test_no_line_noise_is_read_in_two_ways(pattern, texts):
     try:
         automaton = Automaton(Matches(pattern))
     except Unsupported:
         return
-    agree(automaton, regex.compile(pattern), ["", *ALPHABET, *texts, pattern, pattern[1:], pattern[:-1]])
+    agree(
+        automaton,
+        regex.compile(pattern),
+        ["", *ALPHABET, *texts, pattern, pattern[1:], pattern[:-1]],
+    )

@@ -14,7 +14,19 @@ from fkdsl.models.vocabulary import Vocabulary
 from tests.engine.drawn_texts import completions, decoded, finished, member, stopped, unfinished
 from tests.engine.languages import NESTED, UNTILS, languages
 
-WHOLE = [b"a", b"b", b"\n", b"ab", b"aba", b"ba", b"a\nb", b"bb", "é".encode(), "☃".encode(), "\ufffd".encode()]
+WHOLE = [
+    b"a",
+    b"b",
+    b"\n",
+    b"ab",
+    b"aba",
+    b"ba",
+    b"a\nb",
+    b"bb",
+    "é".encode(),
+    "☃".encode(),
+    "\ufffd".encode(),
+]
 PIECES = [
     b"\xc3",
     b"\xa9",
@@ -35,10 +47,13 @@ def vocabularies(pieces):
     """Some tokens, perhaps one without text, and an end."""
     return st.builds(
         lambda whole, broken, silent: Vocabulary(
-            (*whole, *broken, *([b""] if silent else []), b""), frozenset({len(whole) + len(broken) + silent})
+            (*whole, *broken, *([b""] if silent else []), b""),
+            frozenset({len(whole) + len(broken) + silent}),
         ),
         st.lists(st.sampled_from(WHOLE), min_size=1, max_size=3, unique=True),
-        st.lists(st.sampled_from(PIECES), min_size=1, max_size=3, unique=True) if pieces else st.just([]),
+        st.lists(st.sampled_from(PIECES), min_size=1, max_size=3, unique=True)
+        if pieces
+        else st.just([]),
         st.booleans(),
     )
 
@@ -56,8 +71,8 @@ def walks(data, vocabulary, until):
 
 
 def viable(vocabulary, ids, until, left, language):
-    """(V,) the tokens that some draws complete to a text of the language: of at most `left` more tokens, or of two and
-    an end that is no budget's."""
+    """(V,) the tokens that some draws complete to a text of the language: of at most `left` more
+    tokens, or of two and an end that is no budget's."""
     more, budget = (2, False) if left is None else (left, True)
     return [
         any(member(language, s) for s in completions(vocabulary, (*ids, x), until, more, budget))
@@ -80,8 +95,16 @@ def test_the_oracle_finishes_texts_as_by_hand():
 
 
 @settings(max_examples=100)
-@given(st.data(), languages, st.sampled_from(UNTILS), vocabularies(pieces=False), st.sampled_from([0, 1, 2, 3]))
-def test_with_whole_characters_a_mask_with_a_budget_is_exact(data, language, until, vocabulary, left):
+@given(
+    st.data(),
+    languages,
+    st.sampled_from(UNTILS),
+    vocabularies(pieces=False),
+    st.sampled_from([0, 1, 2, 3]),
+)
+def test_with_whole_characters_a_mask_with_a_budget_is_exact(
+    data, language, until, vocabulary, left
+):
     masks = RegularMasks(Automaton(language, until), vocabulary)
     for ids in walks(data, vocabulary, until):
         expected = viable(vocabulary, ids, until, left, language)
@@ -90,19 +113,34 @@ def test_with_whole_characters_a_mask_with_a_budget_is_exact(data, language, unt
 
 @settings(max_examples=150)
 @given(
-    st.data(), languages, st.sampled_from(UNTILS + NESTED), vocabularies(pieces=True), st.sampled_from([None, 0, 1, 2])
+    st.data(),
+    languages,
+    st.sampled_from(UNTILS + NESTED),
+    vocabularies(pieces=True),
+    st.sampled_from([None, 0, 1, 2]),
 )
 def test_no_token_is_refused_that_can_be_completed(data, language, until, vocabulary, left):
     masks = RegularMasks(Automaton(language, until), vocabulary)
     for ids in walks(data, vocabulary, until):
-        mask, expected = masks.mask(masks.position(ids), left), viable(vocabulary, ids, until, left, language)
+        mask, expected = (
+            masks.mask(masks.position(ids), left),
+            viable(vocabulary, ids, until, left, language),
+        )
         assert not (~mask & expected).any(), ids
         assert [mask[x] for x in vocabulary.ends] == [expected[x] for x in vocabulary.ends]
 
 
 @settings(max_examples=60)
-@given(st.data(), languages, st.sampled_from(UNTILS), vocabularies(pieces=True), st.sampled_from([None, 0, 1, 2]))
-def test_none_is_refused_where_the_automaton_is_too_large_to_know(data, language, until, vocabulary, left):
+@given(
+    st.data(),
+    languages,
+    st.sampled_from(UNTILS),
+    vocabularies(pieces=True),
+    st.sampled_from([None, 0, 1, 2]),
+)
+def test_none_is_refused_where_the_automaton_is_too_large_to_know(
+    data, language, until, vocabulary, left
+):
     automaton = Automaton(language, until)
     automaton.explored = False
     masks = RegularMasks(automaton, vocabulary)
@@ -126,7 +164,8 @@ def test_without_a_budget_a_mask_of_whole_characters_is_exact(data, language, un
 
 
 def reaches(masks, vocabulary, ids, until, language):
-    """Whether some tokens finish the text in the language: breadth first, one text for each state of the automaton."""
+    """Whether some tokens finish the text in the language: breadth first, one text for each state
+    of the automaton."""
     seen, todo = set(), [ids]
     while todo:
         ids = todo.pop(0)
@@ -183,6 +222,10 @@ def test_masks_do_not_change_when_they_are_asked_again():
     vocabulary = Vocabulary((b"a", b"b", b"\xc3", b"\xa9", b""), frozenset({4}))
     masks = RegularMasks(Automaton(Matches("(a|é){1,3}b"), "\n"), vocabulary)
     texts = [ids for n in range(4) for ids in product(range(4), repeat=n)]
-    first = [masks.mask(masks.position(ids), left).copy() for ids in texts for left in (None, 0, 1, 2)]
-    again = [masks.mask(masks.position(ids), left) for ids in reversed(texts) for left in (2, 1, 0, None)]
+    first = [
+        masks.mask(masks.position(ids), left).copy() for ids in texts for left in (None, 0, 1, 2)
+    ]
+    again = [
+        masks.mask(masks.position(ids), left) for ids in reversed(texts) for left in (2, 1, 0, None)
+    ]
     assert all((a == b).all() for a, b in zip(first, reversed(again), strict=True))

@@ -1,4 +1,5 @@
-"""Grammars as llguidance follows them, against Lark: ignored text at the ends, priorities, templates, look-around."""
+"""Grammars as llguidance follows them, against Lark: ignored text at the ends, priorities,
+templates, look-around."""
 
 from itertools import product
 
@@ -74,7 +75,9 @@ def test_a_weaker_terminal_that_is_read_as_far_as_it_goes_would_refuse_some():
 
 
 def test_a_quoted_text_of_lark_is_followed_whole_beside_ignored_text():
-    grammar = GrammarText('%import common.ESCAPED_STRING\nstart: "[" ESCAPED_STRING "]"\n%ignore " "')
+    grammar = GrammarText(
+        '%import common.ESCAPED_STRING\nstart: "[" ESCAPED_STRING "]"\n%ignore " "'
+    )
     assert followed(grammar).left == ()
     assert accepts(grammar, '[ "a\\"b" ] ')
     assert not accepts(grammar, '[ "a"b" ]')

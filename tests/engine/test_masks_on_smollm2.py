@@ -1,5 +1,5 @@
-"""Masks over the real vocabulary, every token of it: against partial matches of the `regex` library, and llguidance
-against json. Run by `pytest -m smollm2`."""
+"""Masks over the real vocabulary, every token of it: against partial matches of the `regex`
+library, and llguidance against json. Run by `pytest -m smollm2`."""
 
 import json
 import random
@@ -31,17 +31,23 @@ PATTERNS = [
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_a_mask_is_what_can_still_match_for_every_token(pattern, vocabulary):
-    """On random texts of the language, the allowed tokens of whole characters are those after which `regex` finds a
-    partial match."""
+    """On random texts of the language, the allowed tokens of whole characters are those after which
+    `regex` finds a partial match."""
     constraint, rng = make_constraint(Matches(pattern), "", vocabulary), random.Random(7)
     compiled = regex.compile(pattern)
     whole = {i: raw.decode() for i, raw in enumerate(vocabulary.tokens) if raw and valid(raw)}
-    whole = {i: t for i, t in whole.items() if "\ufffd" not in t}  # it stands for bytes, and is in no language
+    whole = {
+        i: t for i, t in whole.items() if "\ufffd" not in t
+    }  # it stands for bytes, and is in no language
     ids = ()
     for _ in range(5):
         mask = constraint.mask(ids, None)
         text = vocabulary.text(ids)
-        wrong = [i for i, t in whole.items() if mask[i] != (compiled.fullmatch(text + t, partial=True) is not None)]
+        wrong = [
+            i
+            for i, t in whole.items()
+            if mask[i] != (compiled.fullmatch(text + t, partial=True) is not None)
+        ]
         assert not wrong, [whole[i] for i in wrong[:5]]
         for end in vocabulary.ends:
             assert mask[end] == (compiled.fullmatch(text) is not None)
@@ -64,7 +70,10 @@ def test_random_walks_along_a_schemas_masks_end_in_json_that_fits(vocabulary):
 
     schema = {
         "type": "object",
-        "properties": {"name": {"type": "string", "maxLength": 5}, "age": {"type": "integer", "maximum": 120}},
+        "properties": {
+            "name": {"type": "string", "maxLength": 5},
+            "age": {"type": "integer", "maximum": 120},
+        },
         "required": ["name", "age"],
         "additionalProperties": False,
     }

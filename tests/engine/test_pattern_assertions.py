@@ -1,4 +1,5 @@
-r"""Patterns with \b, look-around, atomic groups and back-references: automata against the `regex` library."""
+r"""Patterns with \b, look-around, atomic groups and back-references: automata against the `regex`
+library."""
 
 from itertools import product
 
@@ -55,7 +56,9 @@ WEAKER = [
     "(?>a|ab*)b",
     "(?!(a|b)\\1).*",
 ]
-TEXTS = ["".join(t) for n in range(5) for t in product("ab -\nA"[: 6 if n < 4 else 3], repeat=n)] + [
+TEXTS = [
+    "".join(t) for n in range(5) for t in product("ab -\nA"[: 6 if n < 4 else 3], repeat=n)
+] + [
     "é",
     "éa",
     "aé",
@@ -64,7 +67,8 @@ TEXTS = ["".join(t) for n in range(5) for t in product("ab -\nA"[: 6 if n < 4 el
 
 
 def verify(pattern, texts=TEXTS):
-    """No text that matches is refused, nor one that does not by the complement; exact where nothing is weaker."""
+    """No text that matches is refused, nor one that does not by the complement; exact where nothing
+    is weaker."""
     language, opposite = automaton(Matches(pattern)), automaton(Complement(Matches(pattern)))
     exact = not weaker_parts(Matches(pattern))
     for text in texts:
@@ -88,14 +92,32 @@ def test_what_is_not_regular_is_followed_by_a_weaker_form_either_way_round(patte
 
 
 ATOMS = st.sampled_from(
-    ["a", "b", " ", ".", r"\b", r"\B", "^", "$", "(?=a)", "(?!b)", "(?<=a)", "(?<! )", r"\1", "(?>a|ab)", "a++"]
+    [
+        "a",
+        "b",
+        " ",
+        ".",
+        r"\b",
+        r"\B",
+        "^",
+        "$",
+        "(?=a)",
+        "(?!b)",
+        "(?<=a)",
+        "(?<! )",
+        r"\1",
+        "(?>a|ab)",
+        "a++",
+    ]
 )
 PATTERNS = st.recursive(
     ATOMS,
     lambda p: st.one_of(
         st.lists(p, min_size=1, max_size=3).map("".join),
         st.lists(p, min_size=2, max_size=2).map(lambda ps: f"(?:{'|'.join(ps)})"),
-        st.tuples(p, st.sampled_from(["*", "+", "?", "{2}", "{1,2}", "*?"])).map(lambda t: f"(?:{t[0]}){t[1]}"),
+        st.tuples(p, st.sampled_from(["*", "+", "?", "{2}", "{1,2}", "*?"])).map(
+            lambda t: f"(?:{t[0]}){t[1]}"
+        ),
     ),
     max_leaves=5,
 )

@@ -1,4 +1,5 @@
-"""Schemas that llguidance cannot follow whole: what is followed of them holds every value that fits them."""
+"""Schemas that llguidance cannot follow whole: what is followed of them holds every value that fits
+them."""
 
 import json
 
@@ -17,15 +18,32 @@ from fkdsl.engine.constraints.weaker_schemas import Weaker
 KEYS = ("a", "b", "c")
 SCALARS = st.sampled_from([0, 1, 2, 3, "a", "ab", "b", "a b", "", True, False, None])
 VALUES = st.recursive(
-    SCALARS, lambda v: st.one_of(st.lists(v, max_size=3), st.dictionaries(st.sampled_from(KEYS), v, max_size=3))
+    SCALARS,
+    lambda v: st.one_of(
+        st.lists(v, max_size=3), st.dictionaries(st.sampled_from(KEYS), v, max_size=3)
+    ),
 )
-PATTERNS = ["^a", "b$", "^(?!b)", r"\bb\b", r"^(.)\1", "^a(?=b)", "^(?>a|ab)$", "a|^b", "^\\cA", "[^]"]
+PATTERNS = [
+    "^a",
+    "b$",
+    "^(?!b)",
+    r"\bb\b",
+    r"^(.)\1",
+    "^a(?=b)",
+    "^(?>a|ab)$",
+    "a|^b",
+    "^\\cA",
+    "[^]",
+]
 
 
 def schema_dicts(inner, draft7):
-    """Objects of several keywords each; an object's properties are all named, so that their order is known."""
+    """Objects of several keywords each; an object's properties are all named, so that their order
+    is known."""
     demands = {
-        "type": st.sampled_from(["string", "integer", "array", "object", ["null", "boolean"], ["array", "object"]]),
+        "type": st.sampled_from(
+            ["string", "integer", "array", "object", ["null", "boolean"], ["array", "object"]]
+        ),
         "enum": st.lists(VALUES, min_size=1, max_size=3),
         "const": SCALARS,
         "minLength": st.integers(0, 2),
@@ -41,7 +59,9 @@ def schema_dicts(inner, draft7):
         "maxContains": st.integers(0, 2),
         "properties": st.tuples(inner, inner, inner).map(lambda p: dict(zip(KEYS, p, strict=True))),
         "additionalProperties": inner,
-        "patternProperties": st.dictionaries(st.sampled_from(PATTERNS[:4]), inner, min_size=1, max_size=2),
+        "patternProperties": st.dictionaries(
+            st.sampled_from(PATTERNS[:4]), inner, min_size=1, max_size=2
+        ),
         "propertyNames": inner,
         "minProperties": st.integers(0, 2),
         "maxProperties": st.integers(0, 2),
@@ -54,7 +74,10 @@ def schema_dicts(inner, draft7):
         "oneOf": st.lists(inner, min_size=1, max_size=2),
     }
     if draft7:
-        demands |= {"items": st.one_of(inner, st.lists(inner, min_size=1, max_size=2)), "additionalItems": inner}
+        demands |= {
+            "items": st.one_of(inner, st.lists(inner, min_size=1, max_size=2)),
+            "additionalItems": inner,
+        }
         demands |= {"dependencies": st.dictionaries(st.sampled_from(KEYS), inner, max_size=1)}
     else:
         demands |= {
@@ -85,9 +108,9 @@ def ordered(value):
 
 def fits(schema, value):
     kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
-    return kind(json.loads(json.dumps(schema).replace("[^]", "[\\\\s\\\\S]").replace("\\\\cA", "\\\\x01"))).is_valid(
-        value
-    )
+    return kind(
+        json.loads(json.dumps(schema).replace("[^]", "[\\\\s\\\\S]").replace("\\\\cA", "\\\\x01"))
+    ).is_valid(value)
 
 
 @settings(max_examples=100, deadline=None)
@@ -106,7 +129,8 @@ def test_what_fits_a_schema_fits_what_is_followed_of_it(schema, values, order):
 DRAFT7 = "http://json-schema.org/draft-07/schema#"
 ANY = {"type": "array", "items": {"enum": [1, 2]}}
 KINDS = [
-    # schema, a text that fits it, a text that what is followed refuses, what is left to the condition
+    # schema, a text that fits it, a text that what is followed refuses, what is left to the
+    # condition
     ({**ANY, "uniqueItems": True}, "[1, 2]", "[3]", "uniqueItems"),
     ({**ANY, "contains": {"const": 2}}, "[1, 2]", "[]", "contains"),
     ({**ANY, "contains": {"const": 2}, "minContains": 2, "maxContains": 2}, "[2, 2, 1]", "[2]", "contains"),
@@ -143,7 +167,9 @@ def test_one_keyword_leaves_the_rest_of_a_schema_followed(schema, text, refused,
 
 
 def test_a_format_that_nobody_knows_is_a_hint_and_nothing_is_left():
-    language = JsonText('{"type": "object", "properties": {"code": {"type": "string", "format": "password"}}}')
+    language = JsonText(
+        '{"type": "object", "properties": {"code": {"type": "string", "format": "password"}}}'
+    )
     assert followed(language).left == ()
     assert accepts(language, '{"code": "x"}')
 
@@ -205,7 +231,11 @@ class _LooksBesideAReference(Weaker):
         (_ForgetsWhatLeans, KINDS[13][0], '{"a": 1}'),
         (_ForgetsThePrefix, KINDS[15][0], "[1, 2]"),
         (_CountsInDraft7, KINDS[16][0], "[2]"),
-        (_LooksBesideAReference, {**KINDS[17][0], "definitions": {"s": {"type": "string"}}}, '"abc"'),
+        (
+            _LooksBesideAReference,
+            {**KINDS[17][0], "definitions": {"s": {"type": "string"}}},
+            '"abc"',
+        ),
     ],
 )
 def test_a_planted_wrong_direction_is_caught(planted, schema, text):
@@ -216,7 +246,10 @@ def test_a_planted_wrong_direction_is_caught(planted, schema, text):
 
 def test_what_fails_for_reasons_of_the_librarys_own_is_found_by_halves():
     parts = {f"p{i}": {"type": "null"} for i in range(50)}
-    parts["p17"] = {"type": "object", "properties": {"x": {"bad": 1, "type": "string"}, "y": {"type": "null"}}}
+    parts["p17"] = {
+        "type": "object",
+        "properties": {"x": {"bad": 1, "type": "string"}, "y": {"type": "null"}},
+    }
     found, left = relaxed({"properties": parts, "required": ["p1"]}, lambda s: "bad" not in str(s))
     parts["p17"]["properties"]["x"].pop("bad")
     assert found == {"properties": parts, "required": ["p1"]}

@@ -1,4 +1,5 @@
-"""Tiny random transformers of many families, made once, without a tokenizer: their tokens are letters."""
+"""Tiny random transformers of many families, made once, without a tokenizer: their tokens are
+letters."""
 
 from functools import cache
 
@@ -29,7 +30,9 @@ def config(family):
         case "llama":
             return tf.LlamaConfig(**common)
         case "gpt2":
-            return tf.GPT2Config(vocab_size=V, n_embd=32, n_layer=2, n_head=4, n_positions=128, **ends)
+            return tf.GPT2Config(
+                vocab_size=V, n_embd=32, n_layer=2, n_head=4, n_positions=128, **ends
+            )
         case "mistral":
             return tf.MistralConfig(**common, sliding_window=4)
         case "gemma2":
@@ -39,7 +42,9 @@ def config(family):
         case "mixtral":
             return tf.MixtralConfig(**common, num_local_experts=4)
         case "mamba":
-            return tf.MambaConfig(vocab_size=V, hidden_size=32, state_size=8, num_hidden_layers=2, **ends)
+            return tf.MambaConfig(
+                vocab_size=V, hidden_size=32, state_size=8, num_hidden_layers=2, **ends
+            )
         case "mamba2":
             return tf.Mamba2Config(
                 vocab_size=V, hidden_size=32, state_size=8, num_hidden_layers=2, num_heads=8, head_dim=8, n_groups=1,
@@ -66,11 +71,14 @@ def tiny(family):
 
     torch.manual_seed(7)
     module = AutoModelForCausalLM.from_config(config(family)).float()
-    # Random weights at their usual scale give nearly uniform rows, on which a wrong cache would hardly show.
+    # Random weights at their usual scale give nearly uniform rows, on which a wrong cache would
+    # hardly show.
     with torch.no_grad():
         for p in module.parameters():
             if p.ndim == 2:
                 p.mul_(8.0)
     vocabulary = Vocabulary(tuple(bytes([97 + i % 26]) for i in range(V)), ends=frozenset({V - 1}))
-    texts = Texts(vocabulary, lambda text: [ord(c) - 97 for c in text], name=family, bos=0, max_length=128)
+    texts = Texts(
+        vocabulary, lambda text: [ord(c) - 97 for c in text], name=family, bos=0, max_length=128
+    )
     return HuggingFaceModel(module, texts)

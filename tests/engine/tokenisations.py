@@ -1,5 +1,6 @@
-"""The probability of a string under a token model, by summing over its tokenisations one by one: the oracle of byte
-views. Tokens cover a string if the last of them is begun before the string ends, and ends there or later."""
+"""The probability of a string under a token model, by summing over its tokenisations one by one:
+the oracle of byte views. Tokens cover a string if the last of them is begun before the string ends,
+and ends there or later."""
 
 import math
 
@@ -9,9 +10,11 @@ from fkdsl.models.interface import ForwardRow
 
 
 def covering(model, raw, ended=False, ids=()):
-    """The mass of the token sequences that cover raw, its last token begun before raw ends; ended: that are raw, and
-    then an end. One forward a sequence, nothing kept."""
-    p = np.exp(model.forward([ForwardRow(None, ids, (len(ids) - 1,) if ids else ())])[0].log_probs[0])
+    """The mass of the token sequences that cover raw, its last token begun before raw ends; ended:
+    that are raw, and then an end. One forward a sequence, nothing kept."""
+    p = np.exp(
+        model.forward([ForwardRow(None, ids, (len(ids) - 1,) if ids else ())])[0].log_probs[0]
+    )
     if not raw:
         return sum(p[list(model.vocabulary.ends)]) if ended else 1.0
     found = 0.0
@@ -25,8 +28,8 @@ def covering(model, raw, ended=False, ids=()):
 
 
 def covering_rows(engine, raw, begins):
-    """log of the mass of the sequences that cover raw, with rows from an engine, less tokens that stand for no bytes.
-    begins: the context whose row is that of the first token."""
+    """log of the mass of the sequences that cover raw, with rows from an engine, less tokens that
+    stand for no bytes. begins: the context whose row is that of the first token."""
     tokens, ends = engine.model.vocabulary.tokens, engine.model.vocabulary.ends
     said = np.array([bool(token) or i in ends for i, token in enumerate(tokens)])
     covers = [np.array([token.startswith(raw[at:]) for token in tokens]) for at in range(len(raw))]

@@ -1,4 +1,5 @@
-"""Command lines that nobody would type: every option of every command, with values of every kind."""
+"""Command lines that nobody would type: every option of every command, with values of every
+kind."""
 
 from __future__ import annotations
 
@@ -99,7 +100,9 @@ def options() -> dict[str, list[argparse.Action]]:
     from fkdsl.cli.main import _parser
 
     [commands] = [a for a in _parser()._actions if isinstance(a, argparse._SubParsersAction)]
-    return {name: parser._actions for name, parser in commands.choices.items() if name not in SKIPPED}
+    return {
+        name: parser._actions for name, parser in commands.choices.items() if name not in SKIPPED
+    }
 
 
 def case(rng: random.Random, folder: Path) -> list[str]:

@@ -1,4 +1,5 @@
-"""Model folders that were damaged: configuration, tokenizer, chat template and weights of a tiny random Llama."""
+"""Model folders that were damaged: configuration, tokenizer, chat template and weights of a tiny
+random Llama."""
 
 from __future__ import annotations
 
@@ -46,13 +47,22 @@ def whole() -> Path:
     tokenizer = Tokenizer(BPE({letter: i for i, letter in enumerate(letters)}, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>", bos_token="<begin>")
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<end>", bos_token="<begin>"
+    )
     fast.chat_template = "{% for m in messages %}<begin>{{ m['content'] }}<end>{% endfor %}"
     fast.save_pretrained(folder)
     torch.manual_seed(0)
-    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    shape = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
     ends = {"bos_token_id": fast.bos_token_id, "eos_token_id": fast.eos_token_id}
-    LlamaForCausalLM(LlamaConfig(vocab_size=len(fast), num_key_value_heads=1, **shape, **ends)).save_pretrained(folder)
+    LlamaForCausalLM(
+        LlamaConfig(vocab_size=len(fast), num_key_value_heads=1, **shape, **ends)
+    ).save_pretrained(folder)
     return folder
 
 
@@ -66,7 +76,9 @@ def damage(rng: random.Random, path: Path) -> None:
             at = rng.randrange(min(len(data), 4000) + 1)
             path.write_bytes(data[:at] + rng.randbytes(rng.choice((1, 4, 30))) + data[at + 1 :])
         case 4:
-            path.write_bytes(rng.choice((b"", b"[" * 100_000, data[: len(data) // 2], b'{"a":' * 100_000)))
+            path.write_bytes(
+                rng.choice((b"", b"[" * 100_000, data[: len(data) // 2], b'{"a":' * 100_000))
+            )
         case _:
             path.unlink()
 

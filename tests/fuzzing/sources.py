@@ -1,4 +1,5 @@
-"""Programs, schemas and grammars that were damaged: mutations of every program and example that the project ships."""
+"""Programs, schemas and grammars that were damaged: mutations of every program and example that the
+project ships."""
 
 from __future__ import annotations
 
@@ -94,16 +95,23 @@ SNIPPETS = (
 def corpus() -> tuple[str, ...]:
     """Programs to begin with; those on a downloaded model are put on a table."""
     texts = [path.read_text("utf-8") for path in sorted((ROOT / "programs").glob("*.fk"))]
-    for path in [*sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "tests/language/spec").glob("*.md"))]:
+    for path in [
+        *sorted((ROOT / "docs").rglob("*.md")),
+        *sorted((ROOT / "tests/language/spec").glob("*.md")),
+    ]:
         texts += re.findall(r"^```fk\n(.*?)^```", path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     return tuple(on_table(text) for text in texts if "program" in text)
 
 
 def on_table(text: str) -> str:
-    """The program with a table for its default model, if it has none of its own, and for named models."""
+    """The program with a table for its default model, if it has none of its own, and for named
+    models."""
     text = re.sub(r'^model "[^"]*" *(#.*)?$', "", text, flags=re.MULTILINE)
     text = re.sub(
-        r'^(model \w+ =) "[^"]*" *(#.*)?$', r'\1 table:\n    "" -> "c": 0.7, EOS: 0.3', text, flags=re.MULTILINE
+        r'^(model \w+ =) "[^"]*" *(#.*)?$',
+        r'\1 table:\n    "" -> "c": 0.7, EOS: 0.3',
+        text,
+        flags=re.MULTILINE,
     )
     return text if "= table:" in text else TABLE + text
 
@@ -130,12 +138,17 @@ def number(rng: random.Random, text: str) -> str:
 
 
 def word(rng: random.Random, text: str) -> str:
-    return replaced(rng, text, r"[A-Za-z_]+", rng.choice((*re.findall(r"[A-Za-z_]+", text), *SNIPPETS)))
+    return replaced(
+        rng, text, r"[A-Za-z_]+", rng.choice((*re.findall(r"[A-Za-z_]+", text), *SNIPPETS))
+    )
 
 
 def operator(rng: random.Random, text: str) -> str:
     return replaced(
-        rng, text, r"==|~|[-+*/<>=,:.]", rng.choice(("==", "~", "**", "/", "<", "=", ",", ":", ".", "%", "!="))
+        rng,
+        text,
+        r"==|~|[-+*/<>=,:.]",
+        rng.choice(("==", "~", "**", "/", "<", "=", ",", ":", ".", "%", "!=")),
     )
 
 
@@ -168,7 +181,14 @@ def spliced(rng: random.Random, text: str) -> str:
 
 
 CHANGES = (delete, insert, number, word, operator, lines, spliced)
-COMMANDS = (["check"], ["explain"], ["exact", "--json"], ["exact"], ["run", "--particles", "4"], ["run", "--json"])
+COMMANDS = (
+    ["check"],
+    ["explain"],
+    ["exact", "--json"],
+    ["exact"],
+    ["run", "--particles", "4"],
+    ["run", "--json"],
+)
 
 
 def case(rng: random.Random, folder: Path) -> list[str]:

@@ -102,9 +102,11 @@ def damaged(rng: random.Random, text: str) -> bytes:
                 rows.insert(rng.randrange(len(rows)), rows[i])
             case 6:
                 at = rng.randrange(len(text) + 1)
-                rows = (text[:at] + rng.choice(("", "[" * 100_000, "\x00", "9" * 5000, "}")) + text[at + 3 :]).split(
-                    "\n"
-                )
+                rows = (
+                    text[:at]
+                    + rng.choice(("", "[" * 100_000, "\x00", "9" * 5000, "}"))
+                    + text[at + 3 :]
+                ).split("\n")
             case _:
                 rows = text[: rng.randrange(len(text) + 1)].split("\n")
         text = "\n".join(rows) + "\n"

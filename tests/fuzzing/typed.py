@@ -1,4 +1,5 @@
-"""Well-typed programs without meaning: every library function, distribution and statement, with odd values."""
+"""Well-typed programs without meaning: every library function, distribution and statement, with odd
+values."""
 
 from __future__ import annotations
 
@@ -102,7 +103,11 @@ CALLS = {
     "positive": ("abs({float}) + 0.1", "exp({probability})"),
     "index": ("{int} % 2",),
     "named": ("{named}",),
-    "list[int]": ("sorted({list[int]})", "{list[int]} + {list[int]}", "[i for i in range({int}) if {bool}]"),
+    "list[int]": (
+        "sorted({list[int]})",
+        "{list[int]} + {list[int]}",
+        "[i for i in range({int}) if {bool}]",
+    ),
 }
 DRAWS = (
     "t ~ lm",
@@ -177,7 +182,13 @@ def program(rng: random.Random) -> str:
     """A program of up to six statements."""
     rows = [filled(rng, rng.choice(STATEMENTS), 2) for _ in range(rng.randint(1, 6))]
     body = "".join(f"    {row}\n" for row in rows)
-    entries = rng.choice(('"a": 0.5, "b": 0.3, EOS: 0.2', '"a": 0.9, " b": 0.1', '"é": 0.5, "a\\n": 0.25, "😀b": 0.25'))
+    entries = rng.choice(
+        (
+            '"a": 0.5, "b": 0.3, EOS: 0.2',
+            '"a": 0.9, " b": 0.1',
+            '"é": 0.5, "a\\n": 0.25, "😀b": 0.25',
+        )
+    )
     return f"""model m = table:
     "" -> {entries}
 

@@ -1,4 +1,5 @@
-"""Runs to a target error or a budget: unbiased by enumeration, and honest about what they came to."""
+"""Runs to a target error or a budget: unbiased by enumeration, and honest about what they came
+to."""
 
 import math
 import time
@@ -57,7 +58,9 @@ def few(monkeypatch):
         monkeypatch.setattr(run_module, "KeyedRng", lambda seed: rng)
         costly = Costly(model)
         try:
-            result = adaptive_run(costly, "importance", 0, {"particles": 1}, aim, counts=costly.counts)
+            result = adaptive_run(
+                costly, "importance", 0, {"particles": 1}, aim, counts=costly.counts
+            )
         except PopulationDied:
             return 0.0, 0
         return math.exp(result.log_z), result.islands
@@ -66,7 +69,9 @@ def few(monkeypatch):
 
 
 @pytest.mark.parametrize("model", [COIN, MORTAL], ids=["coin", "mortal"])
-@pytest.mark.parametrize("aim", [Aim(target_se=0.9), Aim(tokens=13), Aim(target_se=0.9, tokens=16)], ids=str)
+@pytest.mark.parametrize(
+    "aim", [Aim(target_se=0.9), Aim(tokens=13), Aim(target_se=0.9, tokens=16)], ids=str
+)
 def test_z_hat_is_unbiased_whatever_the_pilot_asks_for(few, model, aim):
     z = sum(exact_measure(model).values())
     outcomes = list(enumerate_outcomes(lambda rng: few(rng, model, aim)))
@@ -106,15 +111,20 @@ def test_a_target_is_met_and_nothing_is_said_of_it():
 
 
 def test_most_runs_meet_their_target():
-    """Four of five, says docs/inference.md; fewer than 14 of 20 would happen by chance once in ten."""
-    results = [adaptive_run(WALK, "smc", seed, {"particles": 8}, Aim(target_se=0.1)) for seed in range(20)]
+    """Four of five, says docs/inference.md; fewer than 14 of 20 would happen by chance once in
+    ten."""
+    results = [
+        adaptive_run(WALK, "smc", seed, {"particles": 8}, Aim(target_se=0.1)) for seed in range(20)
+    ]
     assert sum(r.log_z_se <= 0.1 for r in results) >= 14
     assert all((r.log_z_se <= 0.1) == (not r.notes) for r in results)
 
 
 def test_a_budget_of_tokens_counts_the_pilot_too():
     costly = Costly(WALK)
-    result = adaptive_run(costly, "smc", 3, {"particles": 8}, Aim(tokens=4000), counts=costly.counts)
+    result = adaptive_run(
+        costly, "smc", 3, {"particles": 8}, Aim(tokens=4000), counts=costly.counts
+    )
     assert 3200 <= result.forwarded_tokens <= 4400
     assert result.forwarded_tokens == costly.tokens
     assert result.notes == ()
@@ -125,7 +135,10 @@ def test_a_budget_stops_short_of_the_target_and_says_so():
     aim = Aim(target_se=0.01, tokens=2000)
     result = adaptive_run(costly, "smc", 3, {"particles": 8}, aim, counts=costly.counts)
     assert result.forwarded_tokens <= 2200
-    assert any("the target 0.01 was not met" in note and "budget of 2000 tokens" in note for note in result.notes)
+    assert any(
+        "the target 0.01 was not met" in note and "budget of 2000 tokens" in note
+        for note in result.notes
+    )
 
 
 def test_a_budget_too_small_for_one_island_gives_one_and_says_so():
@@ -159,7 +172,9 @@ def test_time_that_runs_out_leaves_the_islands_that_ended(slow):
     result = adaptive_run(slow, "smc", 3, {"particles": 8}, Aim(target_se=0.001), timeout=0.6)
     assert 1 <= result.islands < adaptive.MOST
     assert result.seconds <= 0.61
-    assert any("time ran out after" in note and "not exactly unbiased" in note for note in result.notes)
+    assert any(
+        "time ran out after" in note and "not exactly unbiased" in note for note in result.notes
+    )
     # The same islands by themselves.
     assert result.log_z == run(WALK, "smc", 3, {"particles": 8}, islands=result.islands).log_z
 

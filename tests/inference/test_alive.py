@@ -1,4 +1,5 @@
-"""The alive particle filter: unbiased however its steps stop, N alive at every step, the same answer in any batches."""
+"""The alive particle filter: unbiased however its steps stop, N alive at every step, the same
+answer in any batches."""
 
 import math
 from itertools import pairwise
@@ -42,7 +43,10 @@ seeds = st.integers(0, 10**6)
 
 @pytest.mark.parametrize(
     ("model", "n", "attempts"),
-    [*((m, *c) for m in (MORTAL, ABSORBED) for c in [(1, 1), (1, 3), (1, 5), (2, 2)]), (MORTAL, 2, 3)],
+    [
+        *((m, *c) for m in (MORTAL, ABSORBED) for c in [(1, 1), (1, 3), (1, 5), (2, 2)]),
+        (MORTAL, 2, 3),
+    ],
 )
 def test_alive_is_unbiased_whichever_way_its_steps_stop(model, n, attempts):
     assert_unbiased(model, lambda rng: alive(model, rng, n, attempts, batch=1))
@@ -67,7 +71,8 @@ def test_alive_is_unbiased_in_batches(batch):
 
 @pytest.mark.parametrize(("n", "attempts"), [(1, 3), (1, 5), (2, 4)])
 def test_one_step_stops_all_three_ways_and_the_rules_masses_add_up(n, attempts):
-    """N + 1 alive before the bound, N + 1 at the bound, fewer at it (none among them): each with its own divisor."""
+    """N + 1 alive before the bound, N + 1 at the bound, fewer at it (none among them): each with
+    its own divisor."""
     one = Machine(M=(((0.4, 0.6),) * 2,), G=(((0.0, 1.0),) * 2,))
     ways, Z = set(), 0.0
     for p, last in enumerate_outcomes(lambda rng: list(alive(one, rng, n, attempts, batch=1))[-1]):
@@ -97,7 +102,9 @@ def test_the_filtering_measure_is_right_at_every_step():
                 if w > -math.inf:
                     masses[particle.state] = masses.get(particle.state, 0.0) + p * math.exp(w)
     for level, masses in zip(levels, found, strict=True):
-        assert_same_masses(masses, dict(zip(level.states, map(math.exp, level.log_weights), strict=True)))
+        assert_same_masses(
+            masses, dict(zip(level.states, map(math.exp, level.log_weights), strict=True))
+        )
 
 
 # ------------------------------------------------------------------------------------------------------ planted bugs
@@ -113,7 +120,8 @@ def divided_by_all(model, rng, step, wanted, attempts, batch):
 
 
 def last_one_kept(model, rng, step, wanted, attempts, batch):
-    """Stops at N alive and keeps them all: x / n, which a walk that ends on a success has not on average."""
+    """Stops at N alive and keeps them all: x / n, which a walk that ends on a success has not on
+    average."""
     x, log_G, A, trials = UNTIL(model, rng, step, wanted, attempts, batch)
     lived = np.flatnonzero(np.isfinite(log_G))
     if len(lived) == wanted - 1:
@@ -201,21 +209,32 @@ def test_a_narrow_condition_leaves_every_particle_alive_where_smc_dies():
 def test_z_hat_is_right_on_average_with_many_particles_and_the_test_could_tell():
     """150 runs; a true mean stays within 4.9 standard errors but once in a million."""
     narrow = Machine(M=(((0.8, 0.2),) * 2,) * 3, G=(((0.0, 1.0),) * 2,) * 3)
-    found = np.array([math.exp(run(narrow, "alive", seed, {"particles": 20}).log_z) for seed in range(150)]) / 0.2**3
+    found = (
+        np.array(
+            [math.exp(run(narrow, "alive", seed, {"particles": 20}).log_z) for seed in range(150)]
+        )
+        / 0.2**3
+    )
     bound = 4.9 * found.std(ddof=1) / math.sqrt(len(found))
     assert abs(found.mean() - 1.0) <= bound <= 0.15
 
 
 def test_a_step_that_nothing_lives_through_ends_the_run_and_says_where():
     dead = Machine(M=(((0.5, 0.5),) * 2,) * 2, G=((((1.0, 1.0),) * 2), ((0.0, 0.0),) * 2))
-    with pytest.raises(PopulationDied, match=r"none of 40 draws of step 2 lived(.|\n)*died at site"):
+    with pytest.raises(
+        PopulationDied, match=r"none of 40 draws of step 2 lived(.|\n)*died at site"
+    ):
         run(dead, "alive", options={"attempts": 40})
 
 
 @given(wanted=st.integers(1, 400), lived=st.integers(0, 399), dead=st.integers(0, 10**6))
 def test_a_batch_is_never_empty_and_never_huge(wanted, lived, dead):
     if lived < wanted:
-        assert wanted - lived <= likely_needed(wanted, lived, lived + dead) <= max(wanted, module.BATCH)
+        assert (
+            wanted - lived
+            <= likely_needed(wanted, lived, lived + dead)
+            <= max(wanted, module.BATCH)
+        )
 
 
 def test_programs_and_the_command_line_have_it():
@@ -226,6 +245,9 @@ def test_programs_and_the_command_line_have_it():
     assert result.method == "alive"
     assert len(result.particles) == 4
     Z = expectation(
-        lambda rng: math.exp(list(alive(program.without().feynman_kac(), rng, 1, 3, batch=1))[-1].log_Z), lambda z: z
+        lambda rng: math.exp(
+            list(alive(program.without().feynman_kac(), rng, 1, 3, batch=1))[-1].log_Z
+        ),
+        lambda z: z,
     )
     assert math.isclose(Z, sum(exact_measure(program.feynman_kac()).values()), rel_tol=1e-12)

@@ -59,7 +59,8 @@ def test_what_it_covers_is_between_its_bounds_and_part_of_the_measure(model, wid
 @settings(max_examples=80)
 @given(model=machines(sites=3, steps=3, bounded=True), width=st.integers(1, 3))
 def test_each_level_is_that_of_a_plain_beam_search(model, width):
-    """All outcomes of the kept states, the heaviest by weight and bound kept; equal ones may fall either way."""
+    """All outcomes of the kept states, the heaviest by weight and bound kept; equal ones may fall
+    either way."""
     model = replace(model, merge=False)
     levels = list(beam(model, width))
     for before, after in pairwise(levels):
@@ -68,11 +69,21 @@ def test_each_level_is_that_of_a_plain_beam_search(model, width):
             if not model.finished(x):
                 found += [math.exp(w + g + model.log_bound(y)) for y, g in outcomes(model, x)]
         wanted = sorted((v for v in found if v > 0), reverse=True)[:width]
-        old = {(x, w) for x, w in zip(before.states, before.log_weights, strict=True) if model.finished(x)}
-        now = [(x, w) for x, w in zip(after.states, after.log_weights, strict=True) if (x, w) not in old]
+        old = {
+            (x, w)
+            for x, w in zip(before.states, before.log_weights, strict=True)
+            if model.finished(x)
+        }
+        now = [
+            (x, w)
+            for x, w in zip(after.states, after.log_weights, strict=True)
+            if (x, w) not in old
+        ]
         kept = [v for x, w in now if (v := math.exp(w + model.log_bound(x))) > 0]
         assert len(kept) == len(wanted)
-        assert all(abs(a - b) <= 1e-12 for a, b in zip(sorted(kept, reverse=True), wanted, strict=True))
+        assert all(
+            abs(a - b) <= 1e-12 for a, b in zip(sorted(kept, reverse=True), wanted, strict=True)
+        )
 
 
 def outcomes(model, x):
@@ -108,7 +119,9 @@ def test_a_beam_that_dies_has_an_upper_bound_only():
             return 0.0
 
     model = Unaware(M=TRAP.M, G=(TRAP.G[0], ((1.0,) * 3, (0.0,) * 3, (1.0,) * 3)))
-    with pytest.raises(PopulationDied, match=r"every state that the beam kept has died; log Z <= -0\.9"):
+    with pytest.raises(
+        PopulationDied, match=r"every state that the beam kept has died; log Z <= -0\.9"
+    ):
         run(model, "beam", options={"width": 1})
 
 

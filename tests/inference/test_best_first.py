@@ -1,4 +1,5 @@
-"""Exact inference, heaviest outcomes first: the same answer as level by level, and bounds that always hold."""
+"""Exact inference, heaviest outcomes first: the same answer as level by level, and bounds that
+always hold."""
 
 import math
 import time
@@ -38,7 +39,8 @@ def measure(model, found):
 
 @pytest.fixture
 def small(monkeypatch):
-    """Few outcomes held in order and small batches, so that drawn models reach what large vocabularies do."""
+    """Few outcomes held in order and small batches, so that drawn models reach what large
+    vocabularies do."""
     monkeypatch.setattr(ranked_module, "KEPT", 2)
     monkeypatch.setattr(module, "BATCH", 2)
 
@@ -154,20 +156,28 @@ PLANTED = {
     "the mass beyond those held is forgotten": (
         ranked_module,
         "ranked",
-        lambda real: lambda p, mass, skip=0: real(np.where(p >= np.sort(p)[-1], p, 0.0), mass, skip),
+        lambda real: (
+            lambda p, mass, skip=0: real(np.where(p >= np.sort(p)[-1], p, 0.0), mass, skip)
+        ),
     ),
     "a group's mass is that of its next outcome": (
         frontier_module.Group,
         "log_mass",
         lambda real: property(lambda self: self.log_next),
     ),
-    "a merged state keeps the weight of one": (np, "logaddexp", lambda real: lambda a, b: max(a, b)),
+    "a merged state keeps the weight of one": (
+        np,
+        "logaddexp",
+        lambda real: lambda a, b: max(a, b),
+    ),
 }
 
 
 @pytest.mark.parametrize("bug", PLANTED)
 def test_planted_bugs_leave_z_outside_the_bounds(monkeypatch, small, bug):
-    model = Machine(M=(((0.2, 0.3, 0.5),) * 3,) * 3, G=(((1.0, 0.9, 1.0),) * 3,) * 3, stops=frozenset({1}))
+    model = Machine(
+        M=(((0.2, 0.3, 0.5),) * 3,) * 3, G=(((1.0, 0.9, 1.0),) * 3,) * 3, stops=frozenset({1})
+    )
     masses = exact_measure(model)
 
     def check():
@@ -300,7 +310,10 @@ def test_a_uniform_that_is_compared_is_followed():
 def test_siblings_of_a_masked_draw_are_bounded_by_their_own_probability():
     """Each unseen outcome counts with its mass, not with its share of what the mask leaves."""
     table = 'model m = table:\n    "" -> "a": 0.02, "b": 0.01, "c": 0.97\n'
-    text = table + 'program p() -> str:\n    lm = prompt("")\n    t ~ lm\n    condition t != "c"\n    return t\n'
+    text = (
+        table
+        + 'program p() -> str:\n    lm = prompt("")\n    t ~ lm\n    condition t != "c"\n    return t\n'
+    )
     model = fkdsl.parse(text).feynman_kac()
     *_, last = best_first(model, max_states=2)
     assert abs(math.exp(last.bounds[0]) - 0.02) <= 1e-12
@@ -309,7 +322,9 @@ def test_siblings_of_a_masked_draw_are_bounded_by_their_own_probability():
 
 def test_what_is_known_to_come_to_nothing_is_not_waited_for():
     """Every second state can only die; its like once kept the search from ending."""
-    model = Machine(M=(((0.5, 0.5), (0.5, 0.5)),) * 20, G=(((1.0, 1.0), (0.0, 0.0)),) * 20, merge=False)
+    model = Machine(
+        M=(((0.5, 0.5), (0.5, 0.5)),) * 20, G=(((1.0, 1.0), (0.0, 0.0)),) * 20, merge=False
+    )
     *_, last = best_first(model)
     assert abs(last.log_Z - 19 * math.log(0.5)) <= 1e-12
     assert last.log_open == -math.inf

@@ -1,4 +1,5 @@
-"""The enumerating stream: it visits every outcome once, with its probability, and says what it cannot enumerate."""
+"""The enumerating stream: it visits every outcome once, with its probability, and says what it
+cannot enumerate."""
 
 import math
 
@@ -13,7 +14,8 @@ from fkdsl.inference.enumeration import EnumeratingRng, enumerate_outcomes, expe
 
 numbers = st.sampled_from((-2.0, -0.75, 0.1, 0.3, 0.5, 0.9, 1.4))
 trees = st.recursive(
-    st.integers(0, 9), lambda t: st.lists(st.tuples(st.sampled_from((0.0, 1.0, 1.0, 3.0)), t), min_size=1, max_size=3)
+    st.integers(0, 9),
+    lambda t: st.lists(st.tuples(st.sampled_from((0.0, 1.0, 1.0, 3.0)), t), min_size=1, max_size=3),
 )
 
 
@@ -61,7 +63,9 @@ def test_a_comparison_of_an_affine_uniform_has_the_length_of_its_interval(scale,
         lambda u: (u / (1 / scale)) < at - shift,
     )
     for form in forms:
-        assert abs(expectation(lambda rng, f=form: float(f(rng.uniform())), float) - wanted) <= 1e-12
+        assert (
+            abs(expectation(lambda rng, f=form: float(f(rng.uniform())), float) - wanted) <= 1e-12
+        )
 
 
 def test_a_uniform_remembers_what_comparisons_have_told():
@@ -77,10 +81,15 @@ def test_a_uniform_remembers_what_comparisons_have_told():
 
 
 def test_two_uniforms_are_independent():
-    assert abs(expectation(lambda rng: (rng.uniform() < 0.3) * (rng.uniform() < 0.5), float) - 0.15) <= 1e-12
+    assert (
+        abs(expectation(lambda rng: (rng.uniform() < 0.3) * (rng.uniform() < 0.5), float) - 0.15)
+        <= 1e-12
+    )
 
 
-@pytest.mark.parametrize("use", [float, int, math.exp, lambda u: u + u, lambda u: u < -u, lambda u: u * u])
+@pytest.mark.parametrize(
+    "use", [float, int, math.exp, lambda u: u + u, lambda u: u < -u, lambda u: u * u]
+)
 def test_a_uniform_used_as_a_number_is_refused(use):
     with pytest.raises(CallError, match="cannot be enumerated"):
         list(enumerate_outcomes(lambda rng: use(rng.uniform())))
@@ -109,9 +118,12 @@ def test_a_choice_without_probabilities_is_refused_by_every_stream(rng, bad):
 
 @given(ws=st.lists(st.sampled_from((0.0, 1.0, 5.0)), min_size=1, max_size=4).filter(any))
 def test_both_streams_choose_by_the_same_probabilities(ws):
-    """2,000 keyed draws against the enumeration: chi-squared below its 1e-6 quantile at three degrees of freedom."""
+    """2,000 keyed draws against the enumeration: chi-squared below its 1e-6 quantile at three
+    degrees of freedom."""
     n = 2_000
-    counts = np.bincount([KeyedRng(7).split("draw", i).choice(ws) for i in range(n)], minlength=len(ws))
+    counts = np.bincount(
+        [KeyedRng(7).split("draw", i).choice(ws) for i in range(n)], minlength=len(ws)
+    )
     wanted = np.zeros(len(ws))
     for p, j in enumerate_outcomes(lambda rng: rng.choice(ws)):
         wanted[j] += p

@@ -34,7 +34,8 @@ class Wrapped:
 
 
 def whole_path(model, rng):
-    """(value, prod_t G_t) of one run, or None where it dies: the definition, with no inference in it."""
+    """(value, prod_t G_t) of one run, or None where it dies: the definition, with no inference in
+    it."""
     (x,), log_G = model.initial([rng])
     total = float(log_G[0])
     while total > -math.inf and not model.finished(x):
@@ -148,7 +149,9 @@ def test_filtering_posteriors_are_the_forward_recursion():
 
 def test_weights_of_hundreds_of_nats_neither_vanish_nor_overflow():
     for factor in (1e-300, 1e300):
-        far = Machine(WALK.M, tuple(tuple(tuple(g * factor for g in row) for row in G) for G in WALK.G))
+        far = Machine(
+            WALK.M, tuple(tuple(tuple(g * factor for g in row) for row in G) for G in WALK.G)
+        )
         assert abs(run(far, "exact").log_z - exact_log_z(WALK) - 8 * math.log(factor)) <= 1e-9
         for method in ("smc", "steer"):
             result = run(far, method)

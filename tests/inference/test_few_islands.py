@@ -1,4 +1,5 @@
-"""Intervals of few islands of a skewed method cover what they are to cover, and what rests on one ancestor says so."""
+"""Intervals of few islands of a skewed method cover what they are to cover, and what rests on one
+ancestor says so."""
 
 import math
 
@@ -24,7 +25,8 @@ def islands(log_Z):
 @pytest.mark.parametrize("R", [4, 8])
 @pytest.mark.parametrize("law", SKEWED)
 def test_the_interval_of_few_skewed_islands_covers_nine_times_in_ten(law, R):
-    """Two standard errors cover 0.72 of four log-normal islands, and 0.79 of eight; the true log Z is 0."""
+    """Two standard errors cover 0.72 of four log-normal islands, and 0.79 of eight; the true log Z
+    is 0."""
     rng = np.random.default_rng(R)
     covered = by_two = 0
     for _ in range(RUNS):
@@ -44,7 +46,14 @@ def test_dead_islands_leave_the_interval_finite():
 
 
 def test_students_quantiles():
-    for df, exact in ((1, 12.7062), (7, 2.3646), (11, 2.2010), (15, 2.1314), (31, 2.0395), (10_000, 1.9602)):
+    for df, exact in (
+        (1, 12.7062),
+        (7, 2.3646),
+        (11, 2.2010),
+        (15, 2.1314),
+        (31, 2.0395),
+        (10_000, 1.9602),
+    ):
         assert abs(t_quantile(df) - exact) <= 3e-3
 
 
@@ -72,7 +81,10 @@ program p() -> int:
 
 def test_a_posterior_of_one_surviving_ancestor_says_so_on_its_line():
     result = ONE_LEFT.run(method="smc", particles=16, seed=1, ess=1.0)
-    assert (result.posterior[0].probability, result.sole) == (pytest.approx(1.0, abs=1e-4), "ancestor")
+    assert (result.posterior[0].probability, result.sole) == (
+        pytest.approx(1.0, abs=1e-4),
+        "ancestor",
+    )
     first = result_text(result, {"particles": 16}).splitlines()[0]
     assert "(this rests on one surviving ancestor)" in first
     assert "the percentages are those of about as many independent draws" in result.notes[0]

@@ -1,4 +1,5 @@
-"""Standard errors: the estimates of variance are unbiased, exactly, and their intervals cover about as they say."""
+"""Standard errors: the estimates of variance are unbiased, exactly, and their intervals cover about
+as they say."""
 
 import math
 
@@ -34,21 +35,30 @@ def tree_of(model, steps, scheme="multinomial", merge=True):
 
 
 def moments(model, n, ess, merge, f, scheme="multinomial", read=None):
-    """Var(sum w f) and E[V(f)] over every outcome of smc's randomness. read: whether the tree is read with merging."""
+    """Var(sum w f) and E[V(f)] over every outcome of smc's randomness. read: whether the tree is
+    read with merging."""
     first = second = estimated = 0.0
-    for p, steps in enumerate_outcomes(lambda rng: list(smc(model, rng, n, ess, scheme, merge=merge))):
+    for p, steps in enumerate_outcomes(
+        lambda rng: list(smc(model, rng, n, ess, scheme, merge=merge))
+    ):
         last = steps[-1]
         w = np.exp(last.log_weights)
         values = np.array([f(x) for x in last.states])
         total, alive = float(w @ values), w.sum()
         first, second = first + p * total, second + p * total**2
         if alive:
-            tree = tree_of(model, steps, merge=merge if read is None else read).uncertainty(last.log_weights, range(n))
+            tree = tree_of(model, steps, merge=merge if read is None else read).uncertainty(
+                last.log_weights, range(n)
+            )
             estimated += p * (total**2 - alive**2 * tree.pairs(values))
     return second - first**2, estimated
 
 
-FUNCTIONS = {"one": lambda x: 1.0, "site": lambda x: 0.3 + x[1], "signed": lambda x: (-1.0) ** x[1] * x[0]}
+FUNCTIONS = {
+    "one": lambda x: 1.0,
+    "site": lambda x: 0.3 + x[1],
+    "signed": lambda x: (-1.0) ** x[1] * x[0],
+}
 
 
 @pytest.mark.parametrize("f", FUNCTIONS)
@@ -86,9 +96,12 @@ program p() -> str:
 
 
 def test_the_variance_estimate_of_a_program_is_unbiased():
-    """A program as it is run: its draws look ahead, its particles are merged where their texts are equal."""
+    """A program as it is run: its draws look ahead, its particles are merged where their texts are
+    equal."""
     model = fkdsl.parse(PROGRAM).feynman_kac()
-    true, estimated = moments(model, 2, 1.0, True, lambda x: len(model.value(x)) if model.finished(x) else 0.5)
+    true, estimated = moments(
+        model, 2, 1.0, True, lambda x: len(model.value(x)) if model.finished(x) else 0.5
+    )
     assert true > 1e-3
     assert abs(estimated - true) <= 1e-12
 
@@ -153,7 +166,9 @@ def test_without_resampling_every_scheme_has_the_error_of_independent_draws():
     assert result.log_z_se == same.log_z_se
     f = np.array([float(p.value[1]) for p in result.particles])
     residuals = w * (f - w @ f / w.sum()) / w.mean()
-    assert math.isclose(result.mean(lambda v: v[1]).se, math.sqrt(residuals @ residuals / 72), rel_tol=1e-12)
+    assert math.isclose(
+        result.mean(lambda v: v[1]).se, math.sqrt(residuals @ residuals / 72), rel_tol=1e-12
+    )
 
 
 # ------------------------------------------------------------------------------------------------ what a run says
@@ -162,8 +177,12 @@ def test_without_resampling_every_scheme_has_the_error_of_independent_draws():
 def walk(sites, T, spread, seed=1):
     """A machine of many sites and steps, drawn."""
     r = np.random.default_rng(seed)
-    M = tuple(tuple(tuple(p / p.sum()) for p in r.gamma(1.0, size=(sites, sites))) for _ in range(T))
-    G = tuple(tuple(tuple(np.exp(spread * r.normal(size=sites))) for _ in range(sites)) for _ in range(T))
+    M = tuple(
+        tuple(tuple(p / p.sum()) for p in r.gamma(1.0, size=(sites, sites))) for _ in range(T)
+    )
+    G = tuple(
+        tuple(tuple(np.exp(spread * r.normal(size=sites))) for _ in range(sites)) for _ in range(T)
+    )
     return Machine(M, G)
 
 
@@ -193,7 +212,11 @@ def test_a_resumed_run_says_the_same_errors():
 @pytest.mark.parametrize(
     ("method", "options", "note"),
     [
-        ("smc", {"resampling": "systematic", "ess": 1.0}, "systematic resampling: --resampling multinomial"),
+        (
+            "smc",
+            {"resampling": "systematic", "ess": 1.0},
+            "systematic resampling: --resampling multinomial",
+        ),
         ("smc", {"particles": 1}, "one particle alone"),
         ("smc", {"particles": genealogy.MOST + 1, "ess": 1.0}, "more than 4096 particles"),
         ("steer", {}, "steer has no standard error from one run: --islands 8"),
@@ -227,8 +250,8 @@ def test_without_merging_the_effective_roots_are_those_of_the_tree(seed, ess):
 
 
 def coverage(model, n, runs):
-    """Shares of runs whose interval of two standard errors has log Z in it, and the mean of f; the rms of se over the
-    rms of the error of log Z."""
+    """Shares of runs whose interval of two standard errors has log Z in it, and the mean of f; the
+    rms of se over the rms of the error of log Z."""
     masses = exact_measure(model)
     z = sum(masses.values())
     mean = sum(m * site for (_, _, site), m in masses.items()) / z

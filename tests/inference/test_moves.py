@@ -1,4 +1,5 @@
-"""Moves on whole paths leave their law as it is, exactly, early finishers and all; and smc with moves is unbiased."""
+"""Moves on whole paths leave their law as it is, exactly, early finishers and all; and smc with
+moves is unbiased."""
 
 import math
 
@@ -74,7 +75,10 @@ def test_a_move_in_flight_leaves_the_law_of_running_paths_as_it_is(model, t):
 
 @given(machines(sites=2, steps=3), st.sampled_from((0.5, 2.0)))
 def test_a_move_leaves_a_powered_law_as_it_is(model, power):
-    powered = [(path, mass * math.exp((power - 1) * path.log_p_after(0))) for path, mass in exact_paths(model)]
+    powered = [
+        (path, mass * math.exp((power - 1) * path.log_p_after(0)))
+        for path, mass in exact_paths(model)
+    ]
     assert_stationary(powered, one_move(model, power=power))
 
 
@@ -82,7 +86,9 @@ def test_moves_are_not_all_refused_and_do_change_the_length():
     paths = exact_paths(STOPS)
     assert {path.T for path, _ in paths} == {1, 2, 3}
     for path, _ in paths:
-        lengths = {moved.T for _, moved in enumerate_outcomes(lambda rng, p=path: one_move(STOPS)(rng, p))}
+        lengths = {
+            moved.T for _, moved in enumerate_outcomes(lambda rng, p=path: one_move(STOPS)(rng, p))
+        }
         assert lengths == {1, 2, 3}
 
 
@@ -130,10 +136,13 @@ def test_smc_with_two_moves_is_unbiased_by_other_schemes(resampling):
 
 
 def moves_where_it_was_resampled(monkeypatch):
-    """The usual way: it looks right, and is not, since resampling tells of the particles that are moved."""
+    """The usual way: it looks right, and is not, since resampling tells of the particles that are
+    moved."""
     resampled = set()
     offspring = moves.offspring
-    monkeypatch.setattr(moves, "offspring", lambda x, A, t: (resampled.add(t), offspring(x, A, t))[1])
+    monkeypatch.setattr(
+        moves, "offspring", lambda x, A, t: (resampled.add(t), offspring(x, A, t))[1]
+    )
     monkeypatch.setattr(moves, "due", lambda t: t + 1 in resampled and not resampled.clear())
 
 
@@ -141,11 +150,20 @@ def moves_into_the_end(monkeypatch):
     """Running paths may become finished ones, which never come back."""
 
     def suffix_moves(model, rngs, paths, until):
-        starts = [rng.split("from").choice(np.ones(path.T) / path.T) for rng, path in zip(rngs, paths, strict=True)]
-        new = moves.completed(model, rngs, [p.upto(k) for p, k in zip(paths, starts, strict=True)], until)
+        starts = [
+            rng.split("from").choice(np.ones(path.T) / path.T)
+            for rng, path in zip(rngs, paths, strict=True)
+        ]
+        new = moves.completed(
+            model, rngs, [p.upto(k) for p, k in zip(paths, starts, strict=True)], until
+        )
         ends = []
         for rng, old, proposal, k in zip(rngs, paths, new, starts, strict=True):
-            log_a = -math.inf if proposal.log_G[-1] == -math.inf else min(0.0, ACCEPTANCE(old, proposal, k))
+            log_a = (
+                -math.inf
+                if proposal.log_G[-1] == -math.inf
+                else min(0.0, ACCEPTANCE(old, proposal, k))
+            )
             ends.append(proposal if rng.choice([-math.expm1(log_a), math.exp(log_a)]) == 1 else old)
         return ends, 0
 
@@ -156,7 +174,9 @@ def moves_that_keep_every_proposal(monkeypatch):
     monkeypatch.setattr(moves, "log_acceptance", lambda *given: 0.0)
 
 
-@pytest.mark.parametrize("bug", [moves_where_it_was_resampled, moves_into_the_end, moves_that_keep_every_proposal])
+@pytest.mark.parametrize(
+    "bug", [moves_where_it_was_resampled, moves_into_the_end, moves_that_keep_every_proposal]
+)
 def test_a_planted_bug_in_smc_with_moves_is_caught(monkeypatch, bug):
     bug(monkeypatch)
     with pytest.raises(AssertionError):
@@ -172,13 +192,20 @@ def test_each_step_of_smc_with_moves_has_the_paths_of_its_particles():
 
 
 def test_smc_without_moves_draws_as_it_did():
-    a, b = (list(smc(STOPS, KeyedRng(5), 9, 1.0, merge=False)), list(path_smc(STOPS, KeyedRng(5), 9, 1.0)))
+    a, b = (
+        list(smc(STOPS, KeyedRng(5), 9, 1.0, merge=False)),
+        list(path_smc(STOPS, KeyedRng(5), 9, 1.0)),
+    )
     assert [s.states for s in a] == [s.states for s, _ in b]
-    assert all(np.allclose(s.log_weights, r.log_weights, atol=1e-12) for s, (r, _) in zip(a, b, strict=True))
+    assert all(
+        np.allclose(s.log_weights, r.log_weights, atol=1e-12)
+        for s, (r, _) in zip(a, b, strict=True)
+    )
 
 
 def test_moves_give_an_impoverished_population_other_paths():
-    """The second step leaves few particles, whose first steps all share; the first step itself was worth nothing."""
+    """The second step leaves few particles, whose first steps all share; the first step itself was
+    worth nothing."""
     even = (0.25,) * 4
     model = Machine(
         M=((even,) * 4,) * 6,
@@ -241,5 +268,9 @@ def test_draws_that_cannot_be_had_lead_astray():
 
 def test_a_graft_is_the_path_that_the_draws_give_from_there():
     paths = {path.states: path for path, _ in exact_paths(THREE)}
-    long, other, ended = (paths[(0, 0), (1, 1), (2, 0)], paths[(0, 0), (1, 0), (2, 0)], paths[(0, 0), (1, 2)])
+    long, other, ended = (
+        paths[(0, 0), (1, 1), (2, 0)],
+        paths[(0, 0), (1, 0), (2, 0)],
+        paths[(0, 0), (1, 2)],
+    )
     assert grafted(THREE, [other.upto(1), long.upto(1), ended], long, 1) == [other, long, None]

@@ -1,4 +1,5 @@
-"""A sweep of particle Gibbs leaves the law of paths as it is, exactly; answers are unbiased as those of smc are."""
+"""A sweep of particle Gibbs leaves the law of paths as it is, exactly; answers are unbiased as
+those of smc are."""
 
 import math
 
@@ -83,14 +84,18 @@ def ancestors_by(change):
 
     def changed(model, paths, lw, reference, t):
         grafts, log_w = past(model, paths, lw, reference, t)
-        return grafts, log_w + [0.0 if g is None else change(g, w, t) for g, w in zip(grafts, lw, strict=True)]
+        return grafts, log_w + [
+            0.0 if g is None else change(g, w, t) for g, w in zip(grafts, lw, strict=True)
+        ]
 
     return lambda monkeypatch: monkeypatch.setattr(module, "past", changed)
 
 
 BUGS = {
     "the reference is not kept": forget_the_reference,
-    "ancestors weigh what they weigh so far": ancestors_by(lambda g, w, t: -g.log_M_after(t) - g.log_G_after(t)),
+    "ancestors weigh what they weigh so far": ancestors_by(
+        lambda g, w, t: -g.log_M_after(t) - g.log_G_after(t)
+    ),
     "ancestors without the draws": ancestors_by(lambda g, w, t: -g.log_M_after(t)),
     "ancestors without the potentials": ancestors_by(lambda g, w, t: -g.log_G_after(t)),
     "ancestors without their weights": ancestors_by(lambda g, w, t: -w),
@@ -107,7 +112,9 @@ def test_a_planted_bug_in_a_sweep_is_caught(monkeypatch, bug):
 def test_the_first_reference_must_be_taken_by_weight(monkeypatch):
     """A planted bug: the first particle, whatever it weighs."""
     assert_unbiased(LONG, lambda rng: pgibbs(LONG, rng, 2, 1, ess=0.0))
-    monkeypatch.setattr(module, "normalised", lambda lw: np.eye(len(lw))[int(np.argmax(lw > -math.inf))])
+    monkeypatch.setattr(
+        module, "normalised", lambda lw: np.eye(len(lw))[int(np.argmax(lw > -math.inf))]
+    )
     with pytest.raises(AssertionError):
         assert_unbiased(LONG, lambda rng: pgibbs(LONG, rng, 2, 1, ess=0.0))
 
@@ -116,7 +123,9 @@ def test_more_sweeps_bring_the_posterior_nearer():
     exact = run(LONG, "exact").posterior
 
     def error(sweeps):
-        return total_variation(exact, run(LONG, "pgibbs", 3, {"particles": 3, "sweeps": sweeps}).posterior)
+        return total_variation(
+            exact, run(LONG, "pgibbs", 3, {"particles": 3, "sweeps": sweeps}).posterior
+        )
 
     assert error(300) <= 0.05
     assert error(300) < error(1)

@@ -63,21 +63,30 @@ def literal_alpha(rng, log_weights, N):
 def test_the_literal_alpha_is_biased_by_a_quarter_on_the_example_of_the_docs():
     ws = np.array([0.5, 0.2, 0.1, 0.1, 0.05, 0.05])
     for reduce, ratio in ((literal_alpha, 0.75), (optimal_reduction, 1.0)):
-        mean = expectation(lambda rng, r=reduce: r(rng, np.log(ws), 3), lambda kept: float(np.exp(kept[1]).sum()))
+        mean = expectation(
+            lambda rng, r=reduce: r(rng, np.log(ws), 3), lambda kept: float(np.exp(kept[1]).sum())
+        )
         assert abs(mean - ratio) <= 1e-12
 
 
 def first_certain_counted_as_uncertain(rng, log_weights, N):
     """llamppl 0.2.3: the search for c takes the first certain weight for an uncertain one."""
     kept, lw = optimal_reduction(rng, log_weights, N)
-    if len(kept) < np.isfinite(log_weights).sum() and any(j in kept for j in range(len(log_weights))):
+    if len(kept) < np.isfinite(log_weights).sum() and any(
+        j in kept for j in range(len(log_weights))
+    ):
         W = normalised(log_weights)
         det = _certain(log_weights, [int(j) for j in np.flatnonzero(W)], N)
         if det:
             biggest = max(det, key=lambda j: W[j])
             rest = 1.0 - sum(W[j] for j in det) + W[biggest]
             c = (N - len(det) + 1) / rest
-            lw = np.array([log_weights[j] if j in det else log_sum_exp(log_weights) - math.log(c) for j in kept])
+            lw = np.array(
+                [
+                    log_weights[j] if j in det else log_sum_exp(log_weights) - math.log(c)
+                    for j in kept
+                ]
+            )
     return kept, lw
 
 
@@ -97,7 +106,13 @@ def expand_without_the_k(model, step, t, N, K):
 def forgetful_expand(model, step, t, N, K):
     """Finished particles start again at weight 1/N."""
     x, lw, A = EXPAND(model, step, t, N, K)
-    return x, np.array([-math.log(N) if model.finished(p.state) else w for p, w in zip(x, lw, strict=True)]), A
+    return (
+        x,
+        np.array(
+            [-math.log(N) if model.finished(p.state) else w for p, w in zip(x, lw, strict=True)]
+        ),
+        A,
+    )
 
 
 EXPAND = steer_module.expand
@@ -111,7 +126,9 @@ STEER_BUGS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "bug", "model"), STEER_BUGS, ids=lambda v: getattr(v, "__name__", ""))
+@pytest.mark.parametrize(
+    ("name", "bug", "model"), STEER_BUGS, ids=lambda v: getattr(v, "__name__", "")
+)
 def test_a_planted_bug_in_steer_is_caught(monkeypatch, name, bug, model):
     assert_unbiased(model, lambda rng: steer(model, rng, 3, 2))
     monkeypatch.setattr(steer_module, name, bug)
@@ -200,7 +217,9 @@ class Masked:
         for rng, (t, i) in zip(rngs, xp, strict=True):
             p = [m if MORTAL.G[t][i][j] > 0 else 0.0 for j, m in enumerate(MORTAL.M[t][i])]
             x.append((t + 1, rng.choice(p)))
-        return x, np.array([math.log(MORTAL.G[t][i][j]) for (t, i), (_, j) in zip(xp, x, strict=True)])
+        return x, np.array(
+            [math.log(MORTAL.G[t][i][j]) for (t, i), (_, j) in zip(xp, x, strict=True)]
+        )
 
 
 def test_a_mask_without_its_mass_is_caught():

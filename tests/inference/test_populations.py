@@ -1,4 +1,5 @@
-"""What every loop does with its particles: whom it steps, whose draws are whose, what it merges, when it stops."""
+"""What every loop does with its particles: whom it steps, whose draws are whose, what it merges,
+when it stops."""
 
 import math
 from itertools import pairwise
@@ -74,7 +75,12 @@ class Strict(Wrapped):
 def bounded(model):
     """The model with potentials of at most 1, as rejection needs."""
     top = max(1.0, *(g for G in model.G for row in G for g in row))
-    return Machine(model.M, tuple(tuple(tuple(g / top for g in r) for r in G) for G in model.G), 1.0, model.stops)
+    return Machine(
+        model.M,
+        tuple(tuple(tuple(g / top for g in r) for r in G) for G in model.G),
+        1.0,
+        model.stops,
+    )
 
 
 def suited(name, model):
@@ -108,7 +114,8 @@ def test_no_two_particles_share_a_lineage_and_the_figures_of_a_step_are_its_own(
 
 
 def test_a_survivor_of_resampling_keeps_its_draws():
-    """The first copy of an ancestor keeps its lineage, so its next draw is what it would have been."""
+    """The first copy of an ancestor keeps its lineage, so its next draw is what it would have
+    been."""
     steps = list(smc(MORTAL, KeyedRng(3), 9, 1.0))
     assert any(s.resampled for s in steps)
     for before, step in pairwise(steps):
@@ -223,7 +230,9 @@ def test_time_ends_every_method_even_within_a_step(method):
             return False
 
         def step(self, rngs, xp):
-            return [(x[0] + 1, rng.choice([0.5, 0.5])) for rng, x in zip(rngs, xp, strict=True)], np.zeros(len(xp))
+            return [
+                (x[0] + 1, rng.choice([0.5, 0.5])) for rng, x in zip(rngs, xp, strict=True)
+            ], np.zeros(len(xp))
 
     with pytest.raises(BudgetEnded, match="time ran out after"):
         run(Endless(TWO), method, timeout=0.05)
@@ -231,11 +240,12 @@ def test_time_ends_every_method_even_within_a_step(method):
 
 @pytest.mark.parametrize("method", ["smc", "steer", "importance", "rejection", "alive"])
 def test_a_hard_condition_is_not_a_large_penalty(method):
-    """PDL writes `hard` as -1000 nats, so a population that all failed looks uniform. Here none of it is returned, and
-    one survivor among the dead has all the weight.
+    """PDL writes `hard` as -1000 nats, so a population that all failed looks uniform. Here none of
+    it is returned, and one survivor among the dead has all the weight.
 
-    Seed 1 stays: its first 400 attempts at 0.03 all fail, which happens to one seed in 200,000. Its first 40,000 do not
-    stand out, nor do those of 300 other seeds, so it is chance; 2,000 attempts ask for none."""
+    Seed 1 stays: its first 400 attempts at 0.03 all fail, which happens to one seed in 200,000. Its
+    first 40,000 do not stand out, nor do those of 300 other seeds, so it is chance; 2,000 attempts
+    ask for none."""
     narrow = Machine(M=(((0.97, 0.03),) * 2,), G=(((0.0, 1.0),) * 2,))
     options = {"rejection": {"samples": 2, "attempts": 2_000}}.get(method, {"particles": 200})
     result = run(narrow, method, seed=1, options=options)
@@ -245,12 +255,16 @@ def test_a_hard_condition_is_not_a_large_penalty(method):
 
 @pytest.mark.parametrize(("n", "steps"), [(3, 1), (2, 2)])
 def test_no_run_of_steer_breaks_a_hard_constraint_or_gains_weight_from_the_dead(n, steps):
-    """llamppl 0.2.3 with fewer than N alive: 1189 of 1221 returned particles broke it, and Z_hat was 50 times too
-    large. Here Z_hat never exceeds its largest possible value, path by path."""
+    """llamppl 0.2.3 with fewer than N alive: 1189 of 1221 returned particles broke it, and Z_hat
+    was 50 times too large. Here Z_hat never exceeds its largest possible value, path by path."""
     hard = Machine(M=(((0.9, 0.1),) * 2,) * steps, G=(((0.0, 1.0),) * 2,) * steps, merge=False)
     for _, last in enumerate_outcomes(lambda rng: list(steer(hard, rng, n, 2))[-1]):
         assert last.log_Z <= 1e-12
-        assert all(p.state[1] == 1 for p, w in zip(last.particles, last.log_weights, strict=True) if w > -math.inf)
+        assert all(
+            p.state[1] == 1
+            for p, w in zip(last.particles, last.log_weights, strict=True)
+            if w > -math.inf
+        )
 
 
 class Twins:
@@ -278,11 +292,16 @@ class Twins:
 
 @pytest.mark.parametrize("scheme", ["systematic", "multinomial", "residual"])
 def test_resampling_equal_particles_as_one_is_unbiased_and_varies_no_more(scheme):
-    """E[sum w f] is the model's; E[(sum w f)^2] for f = 1{first letter b} is no larger than without merging."""
+    """E[sum w f] is the model's; E[(sum w f)^2] for f = 1{first letter b} is no larger than without
+    merging."""
 
     def first_b(rng, merge):
         last = list(smc(Twins(), rng, 3, 1.0, scheme, merge=merge))[-1]
-        return sum(math.exp(w) for p, w in zip(last.particles, last.log_weights, strict=True) if p.state[0] == "b")
+        return sum(
+            math.exp(w)
+            for p, w in zip(last.particles, last.log_weights, strict=True)
+            if p.state[0] == "b"
+        )
 
     moments = {}
     for merge in (True, False):

@@ -1,5 +1,5 @@
-"""Outcomes by rank: likeliest first, the same order however many are held, and a long vocabulary at the cost of a
-few."""
+"""Outcomes by rank: likeliest first, the same order however many are held, and a long vocabulary at
+the cost of a few."""
 
 import math
 import time
@@ -61,7 +61,9 @@ def test_a_long_vocabulary_costs_steps_for_what_is_looked_at_only():
     assert (int(order[0]), int(order[0])) in last.states
 
 
-@given(st.lists(st.sampled_from((0.0, 0.1, 0.1, 0.4, 0.2)), min_size=1, max_size=9), st.integers(1, 4))
+@given(
+    st.lists(st.sampled_from((0.0, 0.1, 0.1, 0.4, 0.2)), min_size=1, max_size=9), st.integers(1, 4)
+)
 def test_outcomes_are_ranked_the_same_however_many_are_asked_for(p, kept):
     p = np.array(p)
     support = int(np.count_nonzero(p))
@@ -79,7 +81,9 @@ def test_outcomes_are_ranked_the_same_however_many_are_asked_for(p, kept):
     assert order == sorted(np.flatnonzero(p).tolist(), key=lambda i: (-p[i], i))
     for k, part in enumerate(parts):
         rest = order[kept * k :]
-        assert np.allclose(np.exp(part.log_from), [p[rest[j:]].sum() for j in range(len(part.order))], atol=1e-14)
+        assert np.allclose(
+            np.exp(part.log_from), [p[rest[j:]].sum() for j in range(len(part.order))], atol=1e-14
+        )
 
 
 def test_a_weighted_draw_leaves_its_mass_in_the_outcomes():

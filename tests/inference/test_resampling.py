@@ -1,4 +1,5 @@
-"""Laws of every resampling scheme, path by path, and of their expectations, by enumeration of their randomness."""
+"""Laws of every resampling scheme, path by path, and of their expectations, by enumeration of their
+randomness."""
 
 import math
 
@@ -11,7 +12,9 @@ from fkdsl.base.random import KeyedRng
 from fkdsl.inference.enumeration import enumerate_outcomes, expectation
 from fkdsl.inference.samplers.resampling import RESAMPLING, optimal_reduction
 
-weights = st.lists(st.sampled_from((0.0, 1.0, 1.0, 2.0, 0.5, 3.3, 1e-9, 1e3)), min_size=1, max_size=5).filter(any)
+weights = st.lists(
+    st.sampled_from((0.0, 1.0, 1.0, 2.0, 0.5, 3.3, 1e-9, 1e3)), min_size=1, max_size=5
+).filter(any)
 seeds = st.integers(0, 10_000)
 
 
@@ -52,7 +55,11 @@ def test_low_variance_schemes_stay_near_the_expected_count(scheme, ws, n, seed):
 
 
 wide = st.lists(
-    st.one_of(st.just(0.0), st.floats(-300, 0).map(lambda e: 10.0**e), st.sampled_from((1.0, 1 / 3, 1e-300, 5e-324))),
+    st.one_of(
+        st.just(0.0),
+        st.floats(-300, 0).map(lambda e: 10.0**e),
+        st.sampled_from((1.0, 1 / 3, 1e-300, 5e-324)),
+    ),
     min_size=1,
     max_size=60,
 ).filter(lambda ws: max(ws) > 1e-250)
@@ -110,7 +117,9 @@ def test_the_reduction_keeps_every_weight_in_expectation(ws, n):
         assert abs(mean - w) <= 1e-9 * sum(ws)
 
 
-@given(ws=weights, n=st.integers(1, 4), seed=seeds, scale=st.sampled_from((1e-200, 1e-3, 7.0, 1e200)))
+@given(
+    ws=weights, n=st.integers(1, 4), seed=seeds, scale=st.sampled_from((1e-200, 1e-3, 7.0, 1e200))
+)
 def test_the_reduction_does_not_depend_on_the_weights_scale(ws, n, seed, scale):
     kept, lw = optimal_reduction(KeyedRng(seed), logs(ws), n)
     kept2, lw2 = optimal_reduction(KeyedRng(seed), logs(ws) + math.log(scale), n)

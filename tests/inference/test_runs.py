@@ -42,10 +42,13 @@ def test_a_particles_draws_do_not_depend_on_its_neighbours():
 
 
 def error_and_bound(method, model):
-    """|mean of Z_hat - Z| / Z over 400 seeds, and the bound on it that fails by chance once in a million."""
+    """|mean of Z_hat - Z| / Z over 400 seeds, and the bound on it that fails by chance once in a
+    million."""
     z = sum(exact_measure(model).values())
     estimates = [math.exp(run(model, method, seed, {"particles": 8}).log_z) for seed in range(400)]
-    return abs(statistics.fmean(estimates) - z) / z, 4.9 * statistics.stdev(estimates) / math.sqrt(len(estimates)) / z
+    return abs(statistics.fmean(estimates) - z) / z, 4.9 * statistics.stdev(estimates) / math.sqrt(
+        len(estimates)
+    ) / z
 
 
 @pytest.mark.parametrize("method", ["smc", "steer", "importance"])
@@ -56,7 +59,8 @@ def test_z_hat_is_right_on_average_and_the_test_could_tell(method):
 
 
 def test_the_statistical_test_catches_a_planted_bug(monkeypatch):
-    """Resampling that takes the mean weight for 0.8 of itself: a bias of a fifth at each resampling."""
+    """Resampling that takes the mean weight for 0.8 of itself: a bias of a fifth at each
+    resampling."""
     real = smc_module.make_step
 
     def biased(model, t, x, lw, A, *, resampled):
@@ -138,7 +142,10 @@ def test_results_have_weights_that_sum_to_one_and_no_zero_weight():
     assert abs(sum(p.weight for p in result.particles) - 1.0) <= 1e-12
     assert abs(sum(a.probability for a in result.posterior) - 1.0) <= 1e-12
     assert all(p.log_weight > -math.inf for p in result.particles)
-    assert abs(math.fsum(math.exp(p.log_weight) for p in result.particles) - math.exp(result.log_z)) <= 1e-12
+    assert (
+        abs(math.fsum(math.exp(p.log_weight) for p in result.particles) - math.exp(result.log_z))
+        <= 1e-12
+    )
 
 
 def test_one_and_true_are_different_values():

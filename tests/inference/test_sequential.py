@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fkdsl.inference.assess import sequential
-from fkdsl.inference.assess.sequential import MeanTest, Plan, interval, ratio_interval, smallest_error
+from fkdsl.inference.assess.sequential import (
+    MeanTest,
+    Plan,
+    interval,
+    ratio_interval,
+    smallest_error,
+)
 
 LAWS = [
     ([0.0, 1.0], [0.64, 0.36], 1.0),
@@ -39,7 +45,9 @@ def test_under_the_null_the_wealth_is_a_martingale_exactly(values, p, bound, wit
     for n in range(4):
         for history in itertools.product(values, repeat=n):
             now = taken(history, m, B).wealth
-            after = math.fsum(q * taken((*history, x), m, B).wealth for x, q in zip(values, p, strict=True))
+            after = math.fsum(
+                q * taken((*history, x), m, B).wealth for x, q in zip(values, p, strict=True)
+            )
             assert abs(after - now) <= 1e-12 * max(1.0, now)
 
 
@@ -135,7 +143,12 @@ def test_the_interval_is_what_the_tests_have_not_ruled_out():
     x = rng.binomial(3, 0.4, 300) / 3
     low, high = interval(x.tolist(), 1.0, 1e-3)
     assert 0.25 < low < 0.4 < high < 0.55
-    for m, out in ((low * 0.99, True), (low * 1.01, False), (high * 0.99, False), (high * 1.01, True)):
+    for m, out in (
+        (low * 0.99, True),
+        (low * 1.01, False),
+        (high * 0.99, False),
+        (high * 1.01, True),
+    ):
         test = MeanTest(m, 1.0)
         assert (max(test.take(y) for y in x) >= 0.999e3) == out
     assert interval(x.tolist(), None, 1e-3)[1] == math.inf

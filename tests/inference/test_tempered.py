@@ -71,13 +71,17 @@ def moves_at_power_one(monkeypatch):
 def the_power_itself_in_the_acceptance(monkeypatch):
     """The proposal has p already."""
     real = moves.log_acceptance
-    monkeypatch.setattr(moves, "log_acceptance", lambda old, new, k, power: real(old, new, k, power + 1.0))
+    monkeypatch.setattr(
+        moves, "log_acceptance", lambda old, new, k, power: real(old, new, k, power + 1.0)
+    )
 
 
 def moves_where_it_was_resampled(monkeypatch):
     resampled = set()
     offspring, real = module.offspring, module.suffix_moves
-    monkeypatch.setattr(module, "offspring", lambda x, A, t: (resampled.add(t), offspring(x, A, t))[1])
+    monkeypatch.setattr(
+        module, "offspring", lambda x, A, t: (resampled.add(t), offspring(x, A, t))[1]
+    )
 
     def suffix_moves(model, rngs, paths, **options):
         due = bool(resampled)
@@ -89,7 +93,11 @@ def moves_where_it_was_resampled(monkeypatch):
 
 @pytest.mark.parametrize(
     ("bug", "n"),
-    [(moves_at_power_one, 1), (the_power_itself_in_the_acceptance, 1), (moves_where_it_was_resampled, 2)],
+    [
+        (moves_at_power_one, 1),
+        (the_power_itself_in_the_acceptance, 1),
+        (moves_where_it_was_resampled, 2),
+    ],
 )
 def test_a_planted_bug_in_tempering_is_caught(monkeypatch, bug, n):
     bug(monkeypatch)
@@ -101,7 +109,11 @@ def test_a_planted_bug_in_tempering_is_caught(monkeypatch, bug, n):
 def test_tempering_runs_as_a_method_and_counts_its_moves():
     steps = []
     result = run(
-        TWO, "tempered", 2, {"particles": 30, "power": 2.0, "temperatures": 4, "moves": 3}, observer=steps.append
+        TWO,
+        "tempered",
+        2,
+        {"particles": 30, "power": 2.0, "temperatures": 4, "moves": 3},
+        observer=steps.append,
     )
     assert [s.t for s in steps] == [0, 1, 2, 3, 4, 5, 6]
     assert any("of 360 accepted" in note for note in result.notes)

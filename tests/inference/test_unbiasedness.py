@@ -1,4 +1,5 @@
-"""E[Z_hat] = Z and E[sum w f] = Z E[f], for every method and scheme, by enumeration of all randomness."""
+"""E[Z_hat] = Z and E[sum w f] = Z E[f], for every method and scheme, by enumeration of all
+randomness."""
 
 import math
 
@@ -117,17 +118,24 @@ def test_the_filtering_measure_is_right_at_every_step(model, n):
 
 
 def ideal(model):
-    """The model with the kernel that looks ahead, M'(i, j) = M(i, j) G(i, j) h(j) / h(i), and all of Z in G_0."""
+    """The model with the kernel that looks ahead, M'(i, j) = M(i, j) G(i, j) h(j) / h(i), and all
+    of Z in G_0."""
     h = [[1.0] * len(model.M[0]) for _ in range(model.T + 1)]
     for t in reversed(range(model.T)):
         for i, row in enumerate(model.M[t]):
-            done = [1.0 if (t + 1 >= model.T or j in model.stops) else h[t + 1][j] for j in range(len(row))]
+            done = [
+                1.0 if (t + 1 >= model.T or j in model.stops) else h[t + 1][j]
+                for j in range(len(row))
+            ]
             h[t][i] = sum(p * model.G[t][i][j] * done[j] for j, p in enumerate(row))
     M = []
     for t in range(model.T):
         M.append([])
         for i, row in enumerate(model.M[t]):
-            done = [1.0 if (t + 1 >= model.T or j in model.stops) else h[t + 1][j] for j in range(len(row))]
+            done = [
+                1.0 if (t + 1 >= model.T or j in model.stops) else h[t + 1][j]
+                for j in range(len(row))
+            ]
             masses = [p * model.G[t][i][j] * done[j] for j, p in enumerate(row)]
             M[t].append(tuple(m / h[t][i] for m in masses) if h[t][i] > 0 else row)
     G = tuple(tuple((1.0,) * len(row) for row in rows) for rows in model.M)

@@ -1,4 +1,5 @@
-"""What `fkdsl test` runs and holds to what is to come: the equations hold exactly, and no outcome exceeds its bound."""
+"""What `fkdsl test` runs and holds to what is to come: the equations hold exactly, and no outcome
+exceeds its bound."""
 
 import math
 from dataclasses import replace
@@ -36,14 +37,18 @@ def of_machine(model):
 
 
 def test_every_method_is_checked_or_has_no_estimate():
-    assert {v.method for v in variants()} | set(WITHOUT_ESTIMATE) >= {m for m in METHODS if METHODS[m].available}
+    assert {v.method for v in variants()} | set(WITHOUT_ESTIMATE) >= {
+        m for m in METHODS if METHODS[m].available
+    }
 
 
 def test_what_is_to_come_agrees_with_a_hand_sum():
     found = of_machine(STOPS)
     # From site 1 at step 1: 0.6 * 0.2 to site 0, 0.4 * 3 to site 1.
     assert np.allclose(found.h[(1, 1)], [0.6 * 0.2 + 0.4 * 3.0, 0.6 * 0.2])
-    assert np.allclose(found.total_of_start, [0.4 * 0.2 + 0.6 * 0.5 * 1.32, 0.4 * 0.2 + 0.6 * 0.5 * 0.12])
+    assert np.allclose(
+        found.total_of_start, [0.4 * 0.2 + 0.6 * 0.5 * 1.32, 0.4 * 0.2 + 0.6 * 0.5 * 0.12]
+    )
     # In the second step 3 at most, where those that stopped keep what they have.
     assert np.allclose(found.ceilings[2], [3.0, 1.0])
 
@@ -62,14 +67,19 @@ STEPWISE = [v for v in variants() if v.stepwise]
 @settings(max_examples=12)
 @given(model=machines(steps=3))
 def test_each_step_keeps_what_is_to_come_on_average_and_below_its_bound_exactly(variant, model):
-    """E[quotient | steps before] = 1 wherever it is not 0 / 0: by history, over every outcome of the randomness."""
+    """E[quotient | steps before] = 1 wherever it is not 0 / 0: by history, over every outcome of
+    the randomness."""
     model = replace(model, merge=True)  # where states have keys
     found = of_machine(model)
     options = {"alive": {"particles": 1, "attempts": 3}}.get(variant.method, variant.settings[0])
     sums, mass = {}, {}
-    for p, steps in enumerate_outcomes(lambda rng: list(steps_of(model, rng, variant.method, options))):
+    for p, steps in enumerate_outcomes(
+        lambda rng: list(steps_of(model, rng, variant.method, options))
+    ):
         history = ()
-        for step, (x, bound) in zip(steps, found.quotients(steps, variant.resamples_after), strict=True):
+        for step, (x, bound) in zip(
+            steps, found.quotients(steps, variant.resamples_after), strict=True
+        ):
             assert (x <= bound * (1.0 + 1e-9)).all()
             sums[history] = sums.get(history, 0.0) + p * x
             mass[history] = mass.get(history, 0.0) + p

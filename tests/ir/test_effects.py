@@ -1,4 +1,5 @@
-"""What each node class declares that it reads and writes is what its op really does, found by running it."""
+"""What each node class declares that it reads and writes is what its op really does, found by
+running it."""
 
 import pytest
 
@@ -41,7 +42,9 @@ def texts(slot):
 
 
 GATHER = ir.Gather(
-    AT, ir.Operate(AT, "add", (local(BOUND), local(TEXT))), (ir.Clause((BOUND,), local(LIST), (local(YES),)),)
+    AT,
+    ir.Operate(AT, "add", (local(BOUND), local(TEXT))),
+    (ir.Clause((BOUND,), local(LIST), (local(YES),)),),
 )
 SAMPLES = [
     ir.Label(AT, "here"),
@@ -106,7 +109,8 @@ class Watched(list):
 
 
 def run(instr):
-    """(slots read, slots written, what was done to the contexts that were there) by the op of an instruction."""
+    """(slots read, slots written, what was done to the contexts that were there) by the op of an
+    instruction."""
     names = tuple(f"v{i}" for i in range(len(VALUES)))
     end = (ir.Label(AT, "end"), ir.Return(AT, const(None)))
     functions = {
@@ -132,7 +136,13 @@ def run(instr):
             returned = code.functions["called"].ops[0]
             assert isinstance(returned, ReturnOp)
             returned.run(particle, inner)
-        does = ir.Contexts.EXTENDS if contexts.written else ir.Contexts.LOOKS if contexts.read else ir.Contexts.NONE
+        does = (
+            ir.Contexts.EXTENDS
+            if contexts.written
+            else ir.Contexts.LOOKS
+            if contexts.read
+            else ir.Contexts.NONE
+        )
         return slots.read, slots.written, does
 
 
@@ -141,15 +151,25 @@ def classes(base):
 
 
 def sampled(of):
-    return [i for i in SAMPLES if type(i) is of or any(type(n) is of for n in effects.within(i) if n is not i)]
+    return [
+        i
+        for i in SAMPLES
+        if type(i) is of or any(type(n) is of for n in effects.within(i) if n is not i)
+    ]
 
 
 @pytest.mark.parametrize(
-    "of", sorted(classes(ir.Instr) | classes(ir.Expr) | set(effects.Node.__args__[2:]), key=lambda c: c.__name__)
+    "of",
+    sorted(
+        classes(ir.Instr) | classes(ir.Expr) | set(effects.Node.__args__[2:]),
+        key=lambda c: c.__name__,
+    ),
 )
 def test_a_node_reads_and_writes_what_it_declares(of):
     samples = sampled(of)
-    assert samples, f"add a sample of {of.__name__}, so that what it reads and writes is held to what its op does"
+    assert samples, (
+        f"add a sample of {of.__name__}, so that what it reads and writes is held to what its op does"
+    )
     read, written = set(), set()
     for instr in samples:
         if isinstance(instr, ir.Label):
@@ -158,11 +178,14 @@ def test_a_node_reads_and_writes_what_it_declares(of):
         own = effects.bound(instr)
         assert reads - own <= effects.reads(instr), instr
         assert writes - own <= effects.writes(instr), instr
-        assert contexts <= max(n.contexts for n in effects.within(instr) if isinstance(n, ir.Instr | ir.Expr)), instr
+        assert contexts <= max(
+            n.contexts for n in effects.within(instr) if isinstance(n, ir.Instr | ir.Expr)
+        ), instr
         read |= reads - own
         written |= writes - own
     assert read == set().union(*map(effects.reads, samples))
-    # `lm += text` writes the context and leaves the slot: which of both it is shows only as it runs.
+    # `lm += text` writes the context and leaves the slot: which of both it is shows only as it
+    # runs.
     assert written | {LM} == set().union(*map(effects.writes, samples)) | {LM}
 
 
@@ -188,7 +211,12 @@ def test_renumbering_moves_every_slot_of_a_guide():
 
 
 def test_a_slot_out_of_range_is_found_in_every_field():
-    for instr in (ir.Append(AT, 99, const(1)), guided(text=ir.TextGuide(texts(TEXT), 99, NONE, STOP))):
-        function = ir.Function("main", 0, tuple("abcdefghijklm"), (instr, ir.Return(AT, const(None))), AT)
+    for instr in (
+        ir.Append(AT, 99, const(1)),
+        guided(text=ir.TextGuide(texts(TEXT), 99, NONE, STOP)),
+    ):
+        function = ir.Function(
+            "main", 0, tuple("abcdefghijklm"), (instr, ir.Return(AT, const(None))), AT
+        )
         with pytest.raises(InternalError, match="out of range"):
             verify(ir.Program("main", {"main": function}))

@@ -1,4 +1,5 @@
-"""Constants that are no pattern, schema or grammar: the messages, the files, the bounds, and what is imported."""
+"""Constants that are no pattern, schema or grammar: the messages, the files, the bounds, and what
+is imported."""
 
 import subprocess
 import sys
@@ -17,7 +18,9 @@ from fkdsl.values.library import patterns, schemas
 def mistake(test: str, folder: Path) -> str:
     """The one error of a program with this condition, as a terminal shows it."""
     with pytest.raises(ProgramError) as error:
-        check_source(Source("p.fk", f"program p(s: str = '') -> bool:\n    return {test}\n"), folder)
+        check_source(
+            Source("p.fk", f"program p(s: str = '') -> bool:\n    return {test}\n"), folder
+        )
     (d,) = error.value.diagnostics
     return render(d)
 
@@ -45,7 +48,10 @@ def test_the_message_of_a_pattern(tmp_path: Path) -> None:
             "error[FK241]: this is no JSON schema: it is no JSON: "
             "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)",
         ),
-        ('valid_json(s, "b.json")', "error[FK243]: cannot read the schema 'b.json': there is no such file"),
+        (
+            'valid_json(s, "b.json")',
+            "error[FK243]: cannot read the schema 'b.json': there is no such file",
+        ),
         (
             """valid_json(s, '{"type": "array", "minItems": 2, "maxItems": 1}')""",
             "error[FK244]: no JSON fits this schema: minItems (2) is greater than maxItems (1)",
@@ -55,7 +61,10 @@ def test_the_message_of_a_pattern(tmp_path: Path) -> None:
             "error[FK242]: 'a.lark' is no Lark grammar: unexpected end of the line at line 2, column 11",
         ),
         ("parses(s, 'x: \"a\"')", "error[FK242]: this is no Lark grammar: it has no rule `start`"),
-        ('parses(s, "latin.lark")', "error[FK243]: cannot read the grammar 'latin.lark': it is no UTF-8 text"),
+        (
+            'parses(s, "latin.lark")',
+            "error[FK243]: cannot read the grammar 'latin.lark': it is no UTF-8 text",
+        ),
     ],
 )
 def test_the_messages_have_the_library_s_reason(test: str, message: str, tmp_path: Path) -> None:
@@ -72,8 +81,12 @@ def test_a_file_with_a_near_name_is_offered(tmp_path: Path) -> None:
 
 def test_a_file_is_looked_for_beside_the_file_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
-    (tmp_path / "sub/person.fk").write_text('def fits(s: str) -> bool:\n    return valid_json(s, "person.json")\n')
-    (tmp_path / "main.fk").write_text('import "sub/person.fk"\nprogram p() -> bool:\n    return fits("3")\n')
+    (tmp_path / "sub/person.fk").write_text(
+        'def fits(s: str) -> bool:\n    return valid_json(s, "person.json")\n'
+    )
+    (tmp_path / "main.fk").write_text(
+        'import "sub/person.fk"\nprogram p() -> bool:\n    return fits("3")\n'
+    )
     with pytest.raises(ProgramError, match="cannot read the schema"):
         fkdsl.load(tmp_path / "main.fk")
     (tmp_path / "sub/person.json").write_text('{"type": "integer"}')
@@ -114,7 +127,10 @@ def test_what_is_nested_deep_is_refused() -> None:
 def test_a_grammar_that_takes_too_long_to_read_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schemas, "SECONDS", 0.2)
     optional = " ".join(f'"{chr(97 + i)}"?' for i in range(20))
-    assert schemas.grammar_mistake(f"start: {optional} ") == "it takes longer than 0.2 s of CPU time to read"
+    assert (
+        schemas.grammar_mistake(f"start: {optional} ")
+        == "it takes longer than 0.2 s of CPU time to read"
+    )
 
 
 def test_llguidance_is_imported_only_for_a_schema_or_a_grammar() -> None:

@@ -57,13 +57,20 @@ infer smc(particles=64, ess=1)
 
 def test_functions_carry_their_types_and_whether_they_draw_or_ask_a_model() -> None:
     c = checked(LIBRARY)
-    info = {n: (f.params[-1:], f.returns, f.stochastic, f.asks_model) for n, f in c.functions.items()}
+    info = {
+        n: (f.params[-1:], f.returns, f.stochastic, f.asks_model) for n, f in c.functions.items()
+    }
     assert info["short"] == ((INT,), BOOL, False, False)
     assert info["line"][1:] == (TOKEN, True, True)
     assert info["rate"] == ((STR,), FLOAT, False, True)
     assert info["rate_all"] == ((List(STR),), List(FLOAT), False, True)
     main = c.programs["main"]
-    assert (main.params, main.returns, main.stochastic, main.asks_model) == ((INT,), BOOL, True, True)
+    assert (main.params, main.returns, main.stochastic, main.asks_model) == (
+        (INT,),
+        BOOL,
+        True,
+        True,
+    )
     assert c.externs["toxicity"].returns == FLOAT
     assert c.infer == ("smc", {"particles": 64, "ess": 1})
 
@@ -116,7 +123,9 @@ def test_imports_may_be_loaded_by_the_caller() -> None:
 def test_near_names_say_where_the_known_name_comes_from() -> None:
     (d,) = mistakes("program p(max_letters: int = 5) -> int:\n    return max_leters\n")
     assert d.help == "did you mean `max_letters`, a parameter of line 1?"
-    (d,) = mistakes('program p() -> str:\n    lm = prompt("x")\n    text ~ word(lm)\n    return txt\n')
+    (d,) = mistakes(
+        'program p() -> str:\n    lm = prompt("x")\n    text ~ word(lm)\n    return txt\n'
+    )
     assert d.help == "did you mean `text`, drawn at line 3?"
 
 
@@ -144,7 +153,9 @@ def test_deep_expressions_are_checked_or_refused_but_never_overflow(expression: 
     assert codes(f"query q = {expression}\n") <= {"FK109", "FK345", "FK314"}
     assert codes(f"def f(a = {expression}) -> int:\n    return 1\n") <= {"FK109", "FK308"}
     blocks = "".join("    " * i + "if true:\n" for i in range(1, 39))
-    assert codes(f"program p() -> int:\n{blocks}{'    ' * 39}x = {expression}\n    return 1\n") <= {"FK109"}
+    assert codes(f"program p() -> int:\n{blocks}{'    ' * 39}x = {expression}\n    return 1\n") <= {
+        "FK109"
+    }
 
 
 def test_long_chains_of_calls_between_functions_do_not_overflow() -> None:
@@ -156,11 +167,38 @@ def test_long_chains_of_calls_between_functions_do_not_overflow() -> None:
 
 NAMES = ["a", "b", "lm", "f", "words", "value", "len"]
 EXPRESSIONS = st.recursive(
-    st.sampled_from([*NAMES, "1", "2.5", '"x"', "true", "EOS", "[]", "{}", "none", "bernoulli(0.5)", 'prompt("x")']),
+    st.sampled_from(
+        [
+            *NAMES,
+            "1",
+            "2.5",
+            '"x"',
+            "true",
+            "EOS",
+            "[]",
+            "{}",
+            "none",
+            "bernoulli(0.5)",
+            'prompt("x")',
+        ]
+    ),
     lambda e: st.one_of(
-        st.builds("({} {} {})".format, e, st.sampled_from(["+", "*", "/", "**", "<", "==", "in", "and"]), e),
-        st.builds("{}({})".format, st.sampled_from([*NAMES, "text", "choice", "max", "zip", "fork"]), e),
-        st.builds("{}({}, {}={})".format, st.sampled_from(NAMES), e, st.sampled_from(["s", "model", "k"]), e),
+        st.builds(
+            "({} {} {})".format,
+            e,
+            st.sampled_from(["+", "*", "/", "**", "<", "==", "in", "and"]),
+            e,
+        ),
+        st.builds(
+            "{}({})".format, st.sampled_from([*NAMES, "text", "choice", "max", "zip", "fork"]), e
+        ),
+        st.builds(
+            "{}({}, {}={})".format,
+            st.sampled_from(NAMES),
+            e,
+            st.sampled_from(["s", "model", "k"]),
+            e,
+        ),
         st.builds("({} if {} else {})".format, e, e, e),
         st.builds("[{} for {} in {} if {}]".format, e, st.sampled_from(NAMES), e, e),
         st.builds("({})[{}]".format, e, e),
@@ -179,14 +217,19 @@ SIMPLE = st.one_of(
     st.builds("{} {}".format, st.sampled_from(["condition", "factor", "return"]), EXPRESSIONS),
     st.sampled_from(["break", "continue", "pass", "return"]),
 )
-BLOCKS = st.builds("if {}:\n        {}\n    else:\n        {}".format, EXPRESSIONS, SIMPLE, SIMPLE) | st.builds(
-    "for {} in {}:\n        {}".format, st.sampled_from(NAMES), EXPRESSIONS, SIMPLE
-)
+BLOCKS = st.builds(
+    "if {}:\n        {}\n    else:\n        {}".format, EXPRESSIONS, SIMPLE, SIMPLE
+) | st.builds("for {} in {}:\n        {}".format, st.sampled_from(NAMES), EXPRESSIONS, SIMPLE)
 
 
 @settings(deadline=None, max_examples=150)
-@given(st.lists(SIMPLE | BLOCKS, min_size=1, max_size=6), st.sampled_from(["def f(lm: context)", "program f(a = 1)"]))
-def test_any_program_is_accepted_or_given_known_diagnostics(statements: list[str], head: str) -> None:
+@given(
+    st.lists(SIMPLE | BLOCKS, min_size=1, max_size=6),
+    st.sampled_from(["def f(lm: context)", "program f(a = 1)"]),
+)
+def test_any_program_is_accepted_or_given_known_diagnostics(
+    statements: list[str], head: str
+) -> None:
     text = f"{head}:\n" + "".join(f"    {s}\n" for s in statements)
     try:
         found = checked(text).warnings

@@ -1,8 +1,8 @@
 """The checker's rules, as the Markdown files of spec/ state them.
 
-Each ```fk block is one file. A comment `# error: [FK203]` or `# warning: [FK310]` beside a line says that exactly this
-diagnostic begins on this line; a block has no others. ```fk name=words.fk blocks are files that the block after them
-imports.
+Each ```fk block is one file. A comment `# error: [FK203]` or `# warning: [FK310]` beside a line
+says that exactly this diagnostic begins on this line; a block has no others. ```fk name=words.fk
+blocks are files that the block after them imports.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ def test_a_block_has_exactly_the_diagnostics_beside_its_lines(
     }
     given = diagnostics(text, tmp_path)
     # Warnings are reported only for a program without errors.
-    found: Found = {(d.span.line, d.severity, d.code) for d in given if d.span.source.name == "spec.fk"}
+    found: Found = {
+        (d.span.line, d.severity, d.code) for d in given if d.span.source.name == "spec.fk"
+    }
     assert found == expected, render_all(given)
 
 

@@ -1,4 +1,5 @@
-"""Every code has a page, and every page's examples do what it says: the bad one gives the code, the good one runs."""
+"""Every code has a page, and every page's examples do what it says: the bad one gives the code, the
+good one runs."""
 
 import re
 from pathlib import Path
@@ -17,7 +18,11 @@ BLOCK = re.compile(r"^```fk (bad|good)( generated)?\n(.*?)^```$", re.MULTILINE |
 
 
 def blocks(path):
-    return [(kind, text) for kind, generated, text in BLOCK.findall(path.read_text("utf-8")) if not generated]
+    return [
+        (kind, text)
+        for kind, generated, text in BLOCK.findall(path.read_text("utf-8"))
+        if not generated
+    ]
 
 
 def codes_of(text, folder):
@@ -32,7 +37,11 @@ def codes_of(text, folder):
             warnings |= {d.code for d in fkdsl.parse(text, folder=folder).warnings}
         except ProgramError as error:
             return {d.code for d in error.diagnostics}, warnings
-    if len(checked.programs) == 1 and all(m.table for m in checked.models.values()) and not checked.externs:
+    if (
+        len(checked.programs) == 1
+        and all(m.table for m in checked.models.values())
+        and not checked.externs
+    ):
         try:
             fkdsl.parse(text, folder=folder).run("importance", particles=8)
         except ProgramError as error:
@@ -50,7 +59,9 @@ def test_every_code_has_a_page_and_every_page_a_code():
 @pytest.mark.parametrize("path", PAGES, ids=lambda p: p.stem)
 def test_a_pages_examples_do_what_it_says(path, tmp_path):
     for name in ("words.fk", "critics.py"):
-        (tmp_path / name).write_text("" if name.endswith(".py") else "def shout(s: str) -> str:\n    return upper(s)\n")
+        (tmp_path / name).write_text(
+            "" if name.endswith(".py") else "def shout(s: str) -> str:\n    return upper(s)\n"
+        )
     code = path.stem
     text = path.read_text("utf-8")
     assert text.startswith(f"# {code}: {CODES[code]}\n")

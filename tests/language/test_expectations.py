@@ -65,7 +65,9 @@ def test_what_intervals_decide(text, found):
     st.recursive(
         st.sampled_from(["x", "y", "0.5", "-2", "3"]),
         lambda inner: (
-            st.tuples(st.sampled_from("+-*/"), inner, inner).map(lambda t: f"({t[1]} {t[0]} {t[2]})")
+            st.tuples(st.sampled_from("+-*/"), inner, inner).map(
+                lambda t: f"({t[1]} {t[0]} {t[2]})"
+            )
             | inner.map(lambda t: f"abs({t})")
         ),
         max_leaves=6,
@@ -78,6 +80,12 @@ def test_an_expression_lies_in_its_interval(text, a, b):
     known = {"x": (-1.0, 2.0), "y": (0.25, 0.5)}
     low, high = bounds(expression(text), known)
     with np.errstate(all="ignore"):
-        value = eval(text, {"x": np.float64(-1 + 3 * a), "y": np.float64(0.25 + 0.25 * b), "abs": abs})
+        value = eval(
+            text, {"x": np.float64(-1 + 3 * a), "y": np.float64(0.25 + 0.25 * b), "abs": abs}
+        )
     if math.isfinite(value):
-        assert low - 1e-9 <= value <= high + 1e-9 or math.isclose(value, low) or math.isclose(value, high)
+        assert (
+            low - 1e-9 <= value <= high + 1e-9
+            or math.isclose(value, low)
+            or math.isclose(value, high)
+        )

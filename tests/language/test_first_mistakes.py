@@ -1,4 +1,5 @@
-"""What somebody who knows Python types first, and what he is told: each message says what to write."""
+"""What somebody who knows Python types first, and what he is told: each message says what to
+write."""
 
 import pytest
 
@@ -18,7 +19,10 @@ def diagnostics(text, tmp_path):
 
 
 MISTAKES = {
-    "try:\n        x = 1\n    except ValueError:\n        x = 2": ("FK125", "nothing is caught here"),
+    "try:\n        x = 1\n    except ValueError:\n        x = 2": (
+        "FK125",
+        "nothing is caught here",
+    ),
     "import re": ("FK129", "matching is built in"),
     "from math import sqrt": ("FK129", "`log`, `exp`, `sqrt`"),
     "import numpy as np": ("FK129", "extern def"),
@@ -151,7 +155,9 @@ def test_one_mistake_is_told_once_and_leads_to_no_other(text, tmp_path):
 
 
 def test_mistakes_of_an_imported_file_lead_to_none_in_this_one(tmp_path):
-    (tmp_path / "words.fk").write_text("def f(x: int) -> int:\n    return x +\n\ndef g(x: int -> int:\n    return x\n")
+    (tmp_path / "words.fk").write_text(
+        "def f(x: int) -> int:\n    return x +\n\ndef g(x: int -> int:\n    return x\n"
+    )
     text = 'import "words.fk"\n\nprogram p() -> int:\n    return f(1) + g(2) + zz\n'
     assert [(d.code, d.span.source.name != "a.fk") for d in diagnostics(text, tmp_path)] == [
         ("FK120", True), ("FK102", True), ("FK203", False),

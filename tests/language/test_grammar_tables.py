@@ -1,4 +1,5 @@
-"""The parser's tables ship as data, are those of the grammar, and nothing but time depends on them."""
+"""The parser's tables ship as data, are those of the grammar, and nothing but time depends on
+them."""
 
 import ast
 import json
@@ -9,7 +10,14 @@ import pytest
 
 from fkdsl.base.spans import Source
 from fkdsl.language.syntax import grammar_tables, parser
-from fkdsl.language.syntax.grammar_tables import TABLES, built, file_text, grammar_text, lalr, to_tables
+from fkdsl.language.syntax.grammar_tables import (
+    TABLES,
+    built,
+    file_text,
+    grammar_text,
+    lalr,
+    to_tables,
+)
 
 ROOT = Path(grammar_tables.__file__).parents[2]
 SHIPPED = (ROOT / "language/syntax" / TABLES).read_text("utf-8")
@@ -33,11 +41,19 @@ def test_a_parser_from_tables_reads_every_program_as_a_built_one_does(monkeypatc
 
 @pytest.mark.parametrize(
     "content",
-    ["", "no tables", SHIPPED[: len(SHIPPED) // 2], SHIPPED.replace("0", "1"), SHIPPED.replace("[0,", "[1,", 1)],
+    [
+        "",
+        "no tables",
+        SHIPPED[: len(SHIPPED) // 2],
+        SHIPPED.replace("0", "1"),
+        SHIPPED.replace("[0,", "[1,", 1),
+    ],
 )
 def test_tables_that_are_damaged_are_not_read_and_change_nothing(monkeypatch, content, capfd):
     read = grammar_tables._beside
-    monkeypatch.setattr(grammar_tables, "_beside", lambda name: content if name == TABLES else read(name))
+    monkeypatch.setattr(
+        grammar_tables, "_beside", lambda name: content if name == TABLES else read(name)
+    )
     assert to_tables(lalr()) == json.loads(SHIPPED.partition("\n")[2])
     assert capfd.readouterr() == ("", "")
 
@@ -45,7 +61,9 @@ def test_tables_that_are_damaged_are_not_read_and_change_nothing(monkeypatch, co
 def test_tables_of_another_grammar_are_not_read(monkeypatch):
     other = grammar_text() + "\nextra: NAME\n"
     read = grammar_tables._beside
-    monkeypatch.setattr(grammar_tables, "_beside", lambda name: SHIPPED if name == TABLES else other)
+    monkeypatch.setattr(
+        grammar_tables, "_beside", lambda name: SHIPPED if name == TABLES else other
+    )
     monkeypatch.setattr(grammar_tables, "from_tables", lambda _: pytest.fail("read"))
     assert lalr() is not None
     monkeypatch.setattr(grammar_tables, "_beside", read)

@@ -1,4 +1,5 @@
-"""Odd characters, numbers and dead code: each is read as Python reads it, or is the program's mistake, never ours."""
+"""Odd characters, numbers and dead code: each is read as Python reads it, or is the program's
+mistake, never ours."""
 
 import pytest
 
@@ -19,7 +20,9 @@ def codes(text):
 
 
 @pytest.mark.parametrize("digit", ["²", "٣", "߁", "①", "½", "४", "Ⅷ"])
-@pytest.mark.parametrize("form", [".{}", "{}", "1{}", "0.{}", "1e{}", "x{}", "1_{}", "-{}", "f'{{{}}}'"])
+@pytest.mark.parametrize(
+    "form", [".{}", "{}", "1{}", "0.{}", "1e{}", "x{}", "1_{}", "-{}", "f'{{{}}}'"]
+)
 def test_digits_of_other_scripts_are_no_numbers(digit, form):
     text = "program p() -> int:\n    x = " + form.format(digit) + "\n    return 1\n"
     if f"a{digit}".isidentifier() and form == "x{}":
@@ -27,7 +30,13 @@ def test_digits_of_other_scripts_are_no_numbers(digit, form):
         return
     with pytest.raises(ProgramError) as error:
         fkdsl.parse(text)
-    assert {d.code for d in error.value.diagnostics} <= {"FK104", "FK110", "FK120", "FK112", "FK203"}
+    assert {d.code for d in error.value.diagnostics} <= {
+        "FK104",
+        "FK110",
+        "FK120",
+        "FK112",
+        "FK203",
+    }
 
 
 def test_a_name_is_the_same_however_its_letters_are_written():
@@ -41,7 +50,8 @@ def test_a_name_that_reads_as_a_reserved_word_is_none():
 
 
 @pytest.mark.parametrize(
-    "number", ["1" + "0" * 398, "1e400", "-1e400", "1" * 399 + "/3", "1/0", "0/0", "1e-400", "3/1e-320"]
+    "number",
+    ["1" + "0" * 398, "1e400", "-1e400", "1" * 399 + "/3", "1/0", "0/0", "1e-400", "3/1e-320"],
 )
 def test_a_probability_that_is_no_float_is_refused(number):
     table = f'model m = table:\n    "" -> "a": {number}, "b": -1e400, "c": 1{"0" * 398}\n\n'
@@ -74,7 +84,9 @@ def test_a_source_with_half_a_character_is_no_text():
 
 
 def test_half_a_character_in_json_becomes_the_replacement_character():
-    program = fkdsl.parse('program p() -> str:\n    x = parse_json("{\\"a\\": \\"\\\\ud800!\\"}")\n    return x["a"]\n')
+    program = fkdsl.parse(
+        'program p() -> str:\n    x = parse_json("{\\"a\\": \\"\\\\ud800!\\"}")\n    return x["a"]\n'
+    )
     assert program.run("exact").posterior[0].value == "\ufffd!"
 
 

@@ -1,4 +1,5 @@
-"""What a program names stays below the folder of its main file, and no message shows a line of any other file."""
+"""What a program names stays below the folder of its main file, and no message shows a line of any
+other file."""
 
 import socket
 
@@ -10,7 +11,9 @@ from fkdsl.cli.main import main
 
 SECRET = "hunter2"
 HEAD = 'model m = table:\n    "" -> "a": 0.5, EOS: 0.5\n\n'
-BODY = 'program p() -> str:\n    lm = prompt("a", model=m)\n    t ~ lm\n    {}\n    return lm.text\n'
+BODY = (
+    'program p() -> str:\n    lm = prompt("a", model=m)\n    t ~ lm\n    {}\n    return lm.text\n'
+)
 WORDS = "def shout(s: str) -> str:\n    return upper(s)\n"
 
 
@@ -48,7 +51,9 @@ CONSTRAINTS = {
 }
 
 
-@pytest.mark.parametrize("name", ["../words.fk", "sub/../../words.fk", "link.fk", "linked/words.fk"])
+@pytest.mark.parametrize(
+    "name", ["../words.fk", "sub/../../words.fk", "link.fk", "linked/words.fk"]
+)
 def test_an_import_stays_below_the_folder_of_the_main_file(place, name):
     (place / "link.fk").symlink_to("../secret.fk")
     (place / "linked").symlink_to("../other")
@@ -62,8 +67,14 @@ def test_an_import_stays_below_the_folder_of_the_main_file(place, name):
 
 
 def test_files_below_the_folder_import_each_other(place):
-    written(place / "sub", 'import "../words.fk"\ndef loud(s: str) -> str:\n    return shout(s)\n', "loud.fk")
-    path = written(place, f'import "sub/loud.fk"\n{HEAD}' + BODY.format('condition loud("a") == "A"'))
+    written(
+        place / "sub",
+        'import "../words.fk"\ndef loud(s: str) -> str:\n    return shout(s)\n',
+        "loud.fk",
+    )
+    path = written(
+        place, f'import "sub/loud.fk"\n{HEAD}' + BODY.format('condition loud("a") == "A"')
+    )
     assert fkdsl.load(path).run("exact").log_z == 0.0
 
 
@@ -140,7 +151,13 @@ def test_tables_that_a_program_names_stay_below_its_folder(place):
     assert fkdsl.load(path).run("exact", model=str(place.parent / "t.fk")).log_z == 0.0
 
 
-IMPORTS = ["%import .words", "%import .words.A", "%import words.A", "%import ..words.A", "%import sub.words (A, B)"]
+IMPORTS = [
+    "%import .words",
+    "%import .words.A",
+    "%import words.A",
+    "%import ..words.A",
+    "%import sub.words (A, B)",
+]
 
 
 @pytest.mark.parametrize("line", IMPORTS)
@@ -156,7 +173,9 @@ def test_a_grammar_imports_no_file(place, line, monkeypatch):
 
 
 @pytest.mark.parametrize("key", ["$ref", "$dynamicRef", "$schema", "$id"])
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9/x.json", "file:///etc/passwd", "s.json", "../s.json#/type"])
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:9/x.json", "file:///etc/passwd", "s.json", "../s.json#/type"]
+)
 def test_a_schema_fetches_nothing(place, key, url, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("the network was asked")
@@ -164,7 +183,11 @@ def test_a_schema_fetches_nothing(place, key, url, monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.chdir(place)
-    (place / "a.json").write_text(f'{{"{key}": "{url}", "properties": {{"a": {{"{key}": "{url}"}}}}}}')
+    (place / "a.json").write_text(
+        f'{{"{key}": "{url}", "properties": {{"a": {{"{key}": "{url}"}}}}}}'
+    )
     with pytest.raises(FkdslError) as error:
-        fkdsl.load(written(place, HEAD + BODY.format(CONSTRAINTS["schema"].format("a.json")))).run("exact")
+        fkdsl.load(written(place, HEAD + BODY.format(CONSTRAINTS["schema"].format("a.json")))).run(
+            "exact"
+        )
     assert "root:" not in str(error.value)

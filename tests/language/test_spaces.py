@@ -1,4 +1,5 @@
-"""FK503: text that ends in a space is warned of where a model over tokens reads it, and nowhere else."""
+"""FK503: text that ends in a space is warned of where a model over tokens reads it, and nowhere
+else."""
 
 from pathlib import Path
 
@@ -16,7 +17,11 @@ def warned(body, models=NAMED):
     lines = "".join(f"    {line}\n" for line in body)
     add = 'def add(lm: context):\n    lm += "to the "\n'
     text = f'{models}\n{add}\nprogram p(x: str = "a") -> str:\n{lines}    return lm.text\n'
-    return [d.span.text for d in check_source(Source("p.fk", text), Path()).warnings if d.code == "FK503"]
+    return [
+        d.span.text
+        for d in check_source(Source("p.fk", text), Path()).warnings
+        if d.code == "FK503"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -29,7 +34,9 @@ def test_a_prompt_or_an_appended_text_that_ends_in_a_space_is_warned_of(text):
     assert warned(['lm = prompt("")', f"lm += {text}"])[1:] == [end]
 
 
-@pytest.mark.parametrize("text", ['"It is"', '"It is\\n"', '""', '" is"', 'f"It is {x}"', 'f"{x}" + x', '"is " + x'])
+@pytest.mark.parametrize(
+    "text", ['"It is"', '"It is\\n"', '""', '" is"', 'f"It is {x}"', 'f"{x}" + x', '"is " + x']
+)
 def test_other_texts_are_not(text):
     assert warned([f"lm = prompt({text})", f"lm += {text}"])[1:] == []
 

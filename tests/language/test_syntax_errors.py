@@ -50,7 +50,11 @@ def diagnose(text):
 @settings(max_examples=300)
 @given(
     text=st.sampled_from(PROGRAMS),
-    edits=st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 3), st.sampled_from(PIECES)), min_size=1, max_size=3),
+    edits=st.lists(
+        st.tuples(st.integers(0, 3000), st.integers(0, 3), st.sampled_from(PIECES)),
+        min_size=1,
+        max_size=3,
+    ),
 )
 def test_any_mutation_of_a_program_is_a_program_or_a_rendered_error(text, edits):
     for at, cut, piece in edits:
@@ -93,12 +97,16 @@ def test_nesting_without_end_is_one_short_error(expression):
 
 
 def test_a_program_of_ten_thousand_statements_parses():
-    module = parse(Source("a.fk", "program p() -> int:\n" + "    x = 1\n" * 10_000 + "    return x\n"))
+    module = parse(
+        Source("a.fk", "program p() -> int:\n" + "    x = 1\n" * 10_000 + "    return x\n")
+    )
     assert len(module.declarations[0].body) == 10_001
 
 
 def test_every_lexical_mistake_is_reported_at_once():
-    _, diagnostics = diagnose('program p() -> int:\n    x = "abc\n    y = 3 @ 4\n    z = 1a\n    return x ; y\n')
+    _, diagnostics = diagnose(
+        'program p() -> int:\n    x = "abc\n    y = 3 @ 4\n    z = 1a\n    return x ; y\n'
+    )
     assert [d.code for d in diagnostics] == ["FK101", "FK104", "FK110", "FK104"]
 
 

@@ -1,4 +1,5 @@
-"""Contexts: by reference, forked, finished, combined; words, texts and choices keep the model's law."""
+"""Contexts: by reference, forked, finished, combined; words, texts and choices keep the model's
+law."""
 
 import math
 
@@ -70,12 +71,16 @@ def test_choice_is_renormalised_and_appended():
 
 
 def test_observe_is_the_probability_of_the_text_and_logprob_leaves_the_context_alone():
-    m = model('lm = prompt("")\nx = logprob(lm, "ab")\nobserve "ab" ~ lm\nfactor -x\nreturn lm.text')
+    m = model(
+        'lm = prompt("")\nx = logprob(lm, "ab")\nobserve "ab" ~ lm\nfactor -x\nreturn lm.text'
+    )
     assert_same_masses(values(m), {"ab": 1.0})
 
 
 def test_a_context_is_passed_by_reference_and_fork_copies():
-    m = model('lm = prompt("")\nsame = lm\nother = fork(lm)\nlm += "a"\nreturn same.text + "|" + other.text')
+    m = model(
+        'lm = prompt("")\nsame = lm\nother = fork(lm)\nlm += "a"\nreturn same.text + "|" + other.text'
+    )
     assert_same_masses(values(m), {"a|": 1.0})
 
 
@@ -134,7 +139,8 @@ def test_generators_and_comprehensions_are_scoped_and_nested():
 
 def test_a_stochastic_function_draws_and_weighs_in_its_callers_name():
     text = (
-        BITS + "def coin(p: float, k: int = 2) -> int:\n    n = 0\n    for i in range(k):\n        x ~ bernoulli(p)\n"
+        BITS
+        + "def coin(p: float, k: int = 2) -> int:\n    n = 0\n    for i in range(k):\n        x ~ bernoulli(p)\n"
         "        n = n + int(x)\n    condition n > 0\n    return n\n\n"
         "program p() -> int:\n    a ~ coin(0.5)\n    b ~ coin(p=0.25, k=1)\n    return a + b\n"
     )
@@ -143,9 +149,13 @@ def test_a_stochastic_function_draws_and_weighs_in_its_callers_name():
 
 
 def test_rows_are_asked_for_in_batches_over_the_population():
-    body = 'lm = prompt("")\nfor i in range(3):\n    if not lm.done:\n        t ~ lm\nreturn lm.text'
+    body = (
+        'lm = prompt("")\nfor i in range(3):\n    if not lm.done:\n        t ~ lm\nreturn lm.text'
+    )
     lines = "".join(f"    {line}\n" for line in body.splitlines())
-    result = fkdsl.parse(f"{BITS}program p() -> str:\n{lines}").run("importance", particles=200, seed=1)
+    result = fkdsl.parse(f"{BITS}program p() -> str:\n{lines}").run(
+        "importance", particles=200, seed=1
+    )
     assert result.model_calls <= 3
     assert math.isclose(result.log_z, 0.0, abs_tol=1e-12)
 

@@ -1,4 +1,5 @@
-"""After the end comes nothing: no run ends because one particle drew EOS, whatever the program asks of its context."""
+"""After the end comes nothing: no run ends because one particle drew EOS, whatever the program asks
+of its context."""
 
 import pytest
 
@@ -47,7 +48,9 @@ def test_programs_go_on_past_the_end_as_the_oracle_reads_them(body):
 
 
 @pytest.mark.parametrize("method", ["smc", "steer", "importance", "rejection"])
-@pytest.mark.parametrize("body", ["a condition that needs a second text", "a loop with a condition"])
+@pytest.mark.parametrize(
+    "body", ["a condition that needs a second text", "a loop with a condition"]
+)
 def test_every_method_goes_on_past_the_end_without_bias(body, method):
     assert_unbiased(fkdsl.parse(program(BODIES[body])), method)
 
@@ -75,7 +78,9 @@ MIXED = {
 @pytest.mark.parametrize("body", MIXED.values(), ids=MIXED)
 def test_a_component_that_cannot_draw_loses_its_share(body):
     rows = '    "a" -> "a": 0.3, "b": 0.6, EOS: 0.1\n    "z" -> "z": 1\n'
-    text = program(f'x = prompt("a")\nz = prompt("z")\n{body}').replace(rows.splitlines()[0] + "\n", rows)
+    text = program(f'x = prompt("a")\nz = prompt("z")\n{body}').replace(
+        rows.splitlines()[0] + "\n", rows
+    )
     truth = oracle_measure(text)
     for parsed in (fkdsl.parse(text), fkdsl.parse(text).without()):
         assert_same_masses(exact_measure(parsed.feynman_kac()), truth, 1e-12)
@@ -87,4 +92,6 @@ def test_a_negative_power_turns_a_distribution_round():
     assert_same_masses(exact_measure(fkdsl.parse(text).feynman_kac()), oracle_measure(text), 1e-12)
     raw = {"aa": 0.5 / 0.3**0.5, "b": 0.2 / 0.6**0.5, "": 0.3 / 0.1**0.5}
     found = {a.value: a.probability for a in fkdsl.parse(text).exact().posterior}
-    assert found == pytest.approx({k.replace("aa", "a"): v / sum(raw.values()) for k, v in raw.items()})
+    assert found == pytest.approx(
+        {k.replace("aa", "a"): v / sum(raw.values()) for k, v in raw.items()}
+    )

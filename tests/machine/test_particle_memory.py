@@ -1,5 +1,5 @@
-"""The values of a particle are bounded together: what is made in loops, comprehensions and functions, and what is no
-longer held is not counted."""
+"""The values of a particle are bounded together: what is made in loops, comprehensions and
+functions, and what is no longer held is not counted."""
 
 import subprocess
 import sys
@@ -18,7 +18,12 @@ SMALL_LIMITS = Limits(memory=4 << 20)
 
 
 def run(body, head="", steps=3, limits=SMALL_LIMITS):
-    text = MODEL + head + 'program p() -> int:\n    lm = prompt("")\n' + textwrap.indent(textwrap.dedent(body), "    ")
+    text = (
+        MODEL
+        + head
+        + 'program p() -> int:\n    lm = prompt("")\n'
+        + textwrap.indent(textwrap.dedent(body), "    ")
+    )
     model = fkdsl.parse(text).feynman_kac()
     model = SteeringModel(model.code, model.engines, limits=limits)
     rngs = [KeyedRng(0)]
@@ -174,7 +179,8 @@ def test_what_is_no_longer_held_is_not_counted(body):
 
 
 def test_what_a_look_ahead_takes_is_counted_once():
-    """A particle that went on where a trial stood took over the trial's bytes and its own again: 60 draws made 2^60."""
+    """A particle that went on where a trial stood took over the trial's bytes and its own again: 60
+    draws made 2^60."""
     result = run(
         """
         for i in range(60):
@@ -202,9 +208,7 @@ def test_the_variable_that_holds_most_is_named():
 
 def test_the_whole_stays_near_its_bound():
     """700 texts of 9 MB: a process with 2 GB of address space says which line it is."""
-    program = (
-        'program p() -> int:\n    xs = ["a"]\n    for i in range(700):\n        xs = xs + ["a" * 9000000 + str(i)]\n'
-    )
+    program = 'program p() -> int:\n    xs = ["a"]\n    for i in range(700):\n        xs = xs + ["a" * 9000000 + str(i)]\n'
     program += "    t ~ bernoulli(0.5)\n    return len(xs) if t else 0\n"
     script = f"""
         import resource
@@ -216,7 +220,11 @@ def test_the_whole_stays_near_its_bound():
             print(error.diagnostics[0].code, error.diagnostics[0].span.line)
     """
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=100, check=False
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
     )
     assert done.stdout.split() == ["FK415", "4"], done.stderr[-500:]
 
@@ -256,7 +264,9 @@ NESTED = {
 
 
 @pytest.mark.parametrize(("first", "then", "times", "why"), NESTED.values(), ids=NESTED)
-def test_a_value_nested_too_deep_or_with_too_many_parts_is_refused_where_it_is_made(first, then, times, why):
+def test_a_value_nested_too_deep_or_with_too_many_parts_is_refused_where_it_is_made(
+    first, then, times, why
+):
     head = f"def nest(n: int):\n    y = {first}\n    for i in range(n):\n        y = {then}\n    return y\n\n"
     with pytest.raises(fkdsl.ProgramError) as raised:
         run(f"y = nest({times})\nt ~ lm\nreturn len(y)\n", head, limits=Limits())
@@ -279,8 +289,12 @@ def test_contexts_combined_in_a_loop_are_refused_beyond_a_bound(then):
 
 
 def test_a_hundred_lists_within_each_other_and_a_long_list_of_rows_are_values_like_others():
-    head = "def nest(n: int):\n    y = []\n    for i in range(n):\n        y = [y]\n    return y\n\n"
+    head = (
+        "def nest(n: int):\n    y = []\n    for i in range(n):\n        y = [y]\n    return y\n\n"
+    )
     head += "def rows(n: int):\n    y = []\n    for i in range(n):\n        y = y + [[i, i]]\n    return y\n\n"
-    source = MODEL + head + "program p():\n    y = nest(100)\n    return len(str(y)) + len(rows(1000))\n"
+    source = (
+        MODEL + head + "program p():\n    y = nest(100)\n    return len(str(y)) + len(rows(1000))\n"
+    )
     (answer,) = fkdsl.parse(source).exact().posterior
     assert answer.value == 202 + 1000

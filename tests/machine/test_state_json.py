@@ -1,4 +1,5 @@
-"""States written and read: the same key and the same future, whole or as what they add to the state before."""
+"""States written and read: the same key and the same future, whole or as what they add to the state
+before."""
 
 import json
 import math
@@ -53,7 +54,8 @@ def histories(model, n=4, seed=5):
 
 
 def verify_law(model):
-    """Each state of a run is itself again, by itself and from its ancestor, and goes on in the same way."""
+    """Each state of a run is itself again, by itself and from its ancestor, and goes on in the same
+    way."""
     places = Places.of(model.code)
     for x, base in histories(model):
         for start in (None, base):
@@ -85,7 +87,9 @@ def test_states_of_the_programs_are_read_back(name):
 def test_a_lost_continuation_is_caught(monkeypatch):
     """A planted bug: `pending` is not read back."""
     real = serialise._read_context
-    monkeypatch.setattr(serialise, "_read_context", lambda *args: real(*args)._replace(pending=None))
+    monkeypatch.setattr(
+        serialise, "_read_context", lambda *args: real(*args)._replace(pending=None)
+    )
     with pytest.raises(AssertionError):
         verify_law(fkdsl.parse(GROWING).feynman_kac())
 
@@ -97,7 +101,8 @@ def history_size(n):
 
 
 def test_a_history_is_as_long_as_what_happened_in_it():
-    """Four times the tokens take four times the room, though a text and a context grow by all of them."""
+    """Four times the tokens take four times the room, though a text and a context grow by all of
+    them."""
     assert history_size(200) <= 4.2 * history_size(50)
 
 

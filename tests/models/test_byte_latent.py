@@ -1,4 +1,5 @@
-"""Patches by entropy, and byte-latent transformers against the library's own module, whole text by whole text."""
+"""Patches by entropy, and byte-latent transformers against the library's own module, whole text by
+whole text."""
 
 import random
 
@@ -35,7 +36,12 @@ def config(**given):
         patcher_config={**SMALL, "num_hidden_layers": 1, "sliding_window": 16},
         encoder_config={**SMALL, "num_hidden_layers": 1, "hidden_size_global": 64},
         decoder_config={**SMALL, "num_hidden_layers": 2, "hidden_size_global": 64},
-        global_config={"hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 96, "num_hidden_layers": 2},
+        global_config={
+            "hidden_size": 64,
+            "num_attention_heads": 4,
+            "intermediate_size": 96,
+            "num_hidden_layers": 2,
+        },
         bos_token_id=0,
         eos_token_id=V - 1,
         **given,
@@ -53,7 +59,9 @@ def module_of(**given):
 
 
 def model_on(module, **given):
-    texts = Texts(VOCABULARY, lambda text: [ord(c) - 97 for c in text], name="blt", bos=0, max_length=256)
+    texts = Texts(
+        VOCABULARY, lambda text: [ord(c) - 97 for c in text], name="blt", bos=0, max_length=256
+    )
     return ByteLatentModel(module, texts, **given)
 
 
@@ -69,10 +77,17 @@ def module():
 TEXT = random.Random(1).choices(range(V), k=30)
 
 entropy_rows = st.lists(st.floats(0.0, 5.0), min_size=1, max_size=12).map(np.array)
-rules = st.one_of(st.builds(GlobalThreshold, st.floats(0.0, 5.0)), st.builds(Monotonic, st.floats(-1.0, 3.0)))
+rules = st.one_of(
+    st.builds(GlobalThreshold, st.floats(0.0, 5.0)), st.builds(Monotonic, st.floats(-1.0, 3.0))
+)
 
 
-@given(H=entropy_rows, rule=rules, longest=st.one_of(st.none(), st.integers(1, 4)), cut=st.integers(1, 12))
+@given(
+    H=entropy_rows,
+    rule=rules,
+    longest=st.one_of(st.none(), st.integers(1, 4)),
+    cut=st.integers(1, 12),
+)
 def test_patches_are_decided_as_the_text_comes(H, rule, longest, cut):
     starts = patch_starts(H, rule, longest)
     assert patch_starts(H[:cut], rule, longest) == [i for i in starts if i <= min(cut, len(H))]
@@ -124,7 +139,9 @@ def test_each_row_is_the_librarys_last_row_of_that_text(module):
     assert np.exp(rows).max() > 0.3
 
 
-@pytest.mark.parametrize("given", [{}, {"max_patch_length": 3}, {"patching_mode": "byte"}, {"rule": Monotonic(0.05)}])
+@pytest.mark.parametrize(
+    "given", [{}, {"max_patch_length": 3}, {"patching_mode": "byte"}, {"rule": Monotonic(0.05)}]
+)
 def test_a_text_in_pieces_and_in_company_has_the_rows_that_it_has_alone(module, given):
     rule = {"rule": given.pop("rule")} if "rule" in given else {}
     other = module_of(patching_threshold=module.config.patching_threshold, **given)
@@ -132,7 +149,9 @@ def test_a_text_in_pieces_and_in_company_has_the_rows_that_it_has_alone(module, 
     alone = model.forward([ForwardRow(None, tuple(TEXT), tuple(range(len(TEXT))))])[0].log_probs
     engine = CachedTransformer(model)
     rng = random.Random(2)
-    company = [engine.extend(engine.root, [rng.randrange(V) for _ in range(n)]) for n in (3, 17, 40)]
+    company = [
+        engine.extend(engine.root, [rng.randrange(V) for _ in range(n)]) for n in (3, 17, 40)
+    ]
     context, at = engine.root, 0
     while at < len(TEXT):
         step = rng.choice((1, 1, 2, 5))
@@ -142,12 +161,17 @@ def test_a_text_in_pieces_and_in_company_has_the_rows_that_it_has_alone(module, 
 
 
 def test_the_librarys_own_patches_lose_the_next_byte_when_their_length_is_bounded(module):
-    """Why they are not used: once this fails, transformers has mended it, and patching may be left to the module."""
+    """Why they are not used: once this fails, transformers has mended it, and patching may be left
+    to the module."""
     bounded = module_of(patching_threshold=module.config.patching_threshold, max_patch_length=3)
     with torch.inference_mode():
-        whole = torch.softmax(bounded(input_ids=torch.tensor([TEXT]), use_cache=False).logits[0], -1)
+        whole = torch.softmax(
+            bounded(input_ids=torch.tensor([TEXT]), use_cache=False).logits[0], -1
+        )
         cut = [
-            torch.softmax(bounded(input_ids=torch.tensor([TEXT[:n]]), use_cache=False).logits[0, -1], -1)
+            torch.softmax(
+                bounded(input_ids=torch.tensor([TEXT[:n]]), use_cache=False).logits[0, -1], -1
+            )
             for n in range(2, len(TEXT))
         ]
     assert max(float((a - b).abs().max()) for a, b in zip(whole[1:], cut, strict=False)) > 1e-2
@@ -157,16 +181,27 @@ def test_a_folder_of_a_byte_latent_model_loads(tmp_path, module):
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     alphabet = list(byte_alphabet())
-    vocabulary = {"<s>": 0, **{c: i + 1 for i, c in enumerate(sorted(alphabet)[65 : 65 + V - 2])}, "</s>": V - 1}
+    vocabulary = {
+        "<s>": 0,
+        **{c: i + 1 for i, c in enumerate(sorted(alphabet)[65 : 65 + V - 2])},
+        "</s>": V - 1,
+    }
     inner = Tokenizer(models.BPE(vocabulary, []))
-    inner.pre_tokenizer, inner.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    tokenizer = tf.PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>", eos_token="</s>")
+    inner.pre_tokenizer, inner.decoder = (
+        pre_tokenizers.ByteLevel(add_prefix_space=False),
+        decoders.ByteLevel(),
+    )
+    tokenizer = tf.PreTrainedTokenizerFast(
+        tokenizer_object=inner, bos_token="<s>", eos_token="</s>"
+    )
     tokenizer.save_pretrained(tmp_path)
     module.save_pretrained(tmp_path)
     model = load_model(str(tmp_path))
     assert isinstance(model, ByteLatentModel)
     ids = tuple(TEXT[:9])
-    rows = [m.forward([ForwardRow(None, ids, (8,))])[0].log_probs for m in (model, model_on(module))]
+    rows = [
+        m.forward([ForwardRow(None, ids, (8,))])[0].log_probs for m in (model, model_on(module))
+    ]
     assert np.abs(rows[0] - rows[1]).max() <= 1e-4
     assert model.describe()["family"] == "blt"
     with pytest.raises(CallError, match="8-bit"):

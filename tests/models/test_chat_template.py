@@ -1,4 +1,5 @@
-"""A chat template from a stranger renders as transformers renders it, within bounds of time, memory and text."""
+"""A chat template from a stranger renders as transformers renders it, within bounds of time, memory
+and text."""
 
 from __future__ import annotations
 
@@ -13,7 +14,13 @@ from fkdsl.models import chat_template
 from fkdsl.models.chat_template import render
 
 TURNS = [{"role": "system", "content": "be brief"}, {"role": "user", "content": 'say "hé" <b>'}]
-GIVEN = {"messages": TURNS, "tools": None, "documents": None, "add_generation_prompt": True, "eos_token": "</s>"}
+GIVEN = {
+    "messages": TURNS,
+    "tools": None,
+    "documents": None,
+    "add_generation_prompt": True,
+    "eos_token": "</s>",
+}
 
 HONEST = [
     "{% for m in messages %}<{{ m.role }}>{{ m['content'] | trim }}\n{% endfor %}{{ eos_token }}",

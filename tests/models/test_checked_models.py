@@ -1,4 +1,5 @@
-"""A model is held to the library's uncached rows when it is loaded: a wrong way is not taken, or the model refused."""
+"""A model is held to the library's uncached rows when it is loaded: a wrong way is not taken, or
+the model refused."""
 
 from __future__ import annotations
 
@@ -40,7 +41,10 @@ class Planted(tf.GPT2LMHeadModel):
         name = next((n for n in ("cache", "past_key_values") if n in given), "cache")
         cache, given = self.prepared(given.pop(name, None), given)
         return super().forward(
-            input_ids=input_ids, use_cache=use_cache, **({} if cache is None else {name: cache}), **given
+            input_ids=input_ids,
+            use_cache=use_cache,
+            **({} if cache is None else {name: cache}),
+            **given,
         )
 
 
@@ -105,7 +109,13 @@ def module_of(kind=None, family="gpt2"):
 
 
 def load(module, precision="float32", longest=128):
-    texts = Texts(VOCABULARY, lambda text: [ord(c) - 97 for c in text], name="planted", bos=0, max_length=longest)
+    texts = Texts(
+        VOCABULARY,
+        lambda text: [ord(c) - 97 for c in text],
+        name="planted",
+        bos=0,
+        max_length=longest,
+    )
     return loading.checked_model(copy.deepcopy(module), texts, precision, "float32")
 
 
@@ -140,12 +150,16 @@ def test_without_the_check_a_cache_that_forgets_gives_wrong_rows():
     texts = Texts(VOCABULARY, list, name="planted", bos=0, max_length=128)
     rows = rows_of(HuggingFaceModel(module_of(Forgets), texts), (3, 9, 4, 1))
     with torch.inference_mode():
-        expected = torch.softmax(module_of()(torch.tensor([[3, 9, 4, 1]])).logits[0, -1], -1).numpy()
+        expected = torch.softmax(
+            module_of()(torch.tensor([[3, 9, 4, 1]])).logits[0, -1], -1
+        ).numpy()
     assert np.abs(np.exp(rows[-1]) - expected).max() > 0.05
 
 
 def test_a_family_without_a_right_way_is_refused_with_versions_that_work():
-    with pytest.raises(CallError, match=r"the family gpt2[\s\S]*transformers 5\.\d+ to 5\.\d+") as caught:
+    with pytest.raises(
+        CallError, match=r"the family gpt2[\s\S]*transformers 5\.\d+ to 5\.\d+"
+    ) as caught:
         load(module_of(Random))
     assert caught.value.exit_status == 2
 

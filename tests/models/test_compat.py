@@ -20,7 +20,8 @@ ROOT = Path(__file__).parents[2]
 
 
 class Planted:
-    """A module whose forward takes anything and gives what it was made with, under the name it was made with."""
+    """A module whose forward takes anything and gives what it was made with, under the name it was
+    made with."""
 
     config = SimpleNamespace(model_type="planted")
 
@@ -68,7 +69,9 @@ def dependencies():
     assert block is not None
     return {
         name: (low, high)
-        for name, low, high in re.findall(r'"([\w]+)>=([\d.]+)(?:,!=[\d.]+)?(?:,<([\d.]+))?"', block[1])
+        for name, low, high in re.findall(
+            r'"([\w]+)>=([\d.]+)(?:,!=[\d.]+)?(?:,<([\d.]+))?"', block[1]
+        )
     }
 
 
@@ -111,11 +114,15 @@ def test_a_private_operator_that_computes_something_else_is_not_used(monkeypatch
 
 
 @pytest.mark.parametrize(("limit", "levels"), [(2**31, 127), (32_767, 63), (10_000, 0)])
-def test_eight_bit_activations_have_as_many_levels_as_the_processor_adds_up(monkeypatch, limit, levels):
+def test_eight_bit_activations_have_as_many_levels_as_the_processor_adds_up(
+    monkeypatch, limit, levels
+):
     """limit: where the sum of two products saturates; 32,767 on a processor without VNNI."""
 
     def saturating(x, scale, zero, w, *_):
-        pairs = x.double().view(len(x), -1, 2)[:, :, None] * w.double().view(len(w), -1, 2).transpose(0, 1)
+        pairs = x.double().view(len(x), -1, 2)[:, :, None] * w.double().view(
+            len(w), -1, 2
+        ).transpose(0, 1)
         return (pairs.sum(-1).clamp(-limit, limit).sum(1) - zero * w.double().sum(1)).float()
 
     operators = SimpleNamespace(qlinear_prepack=lambda w, shape: w, qlinear_pointwise=saturating)

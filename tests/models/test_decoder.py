@@ -1,4 +1,5 @@
-"""The fast decoder and packed maps against the library's own modules, family by family and precision by precision."""
+"""The fast decoder and packed maps against the library's own modules, family by family and
+precision by precision."""
 
 import copy
 import random
@@ -46,7 +47,8 @@ def module_of(name):
     module = tf.AutoModelForCausalLM.from_config(CONFIGS[name]()).float()
     with torch.no_grad():
         for p in module.parameters():
-            # Weights that leave rows far from uniform, norms and biases that are not all one and zero.
+            # Weights that leave rows far from uniform, norms and biases that are not all one and
+            # zero.
             p.mul_(8.0) if p.ndim == 2 else p.add_(torch.randn_like(p) * 0.3)
     return module
 
@@ -64,7 +66,10 @@ def walk(engine, rng):
     found = []
     for _ in range(8):
         found.extend(engine.log_probs(held))
-        held = [engine.extend(c, [rng.randrange(V) for _ in range(rng.choice((1, 1, 1, 4)))]) for c in held]
+        held = [
+            engine.extend(c, [rng.randrange(V) for _ in range(rng.choice((1, 1, 1, 4)))])
+            for c in held
+        ]
         held.append(engine.extend(rng.choice(held), (rng.randrange(V),)))
         if len(held) > 5:
             held.pop(0)
@@ -91,7 +96,9 @@ def test_every_family_that_is_claimed_is_tested():
         tf.Qwen2Config(**SIZES, use_sliding_window=True, sliding_window=8, max_window_layers=1),
         tf.Gemma2Config(**SIZES),
         tf.LlamaConfig(**SIZES, hidden_act="gelu"),
-        tf.LlamaConfig(**SIZES, rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}),
+        tf.LlamaConfig(
+            **SIZES, rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
+        ),
         tf.GPT2Config(),
     ],
 )
@@ -134,7 +141,9 @@ def test_rows_that_fill_up_a_batch_change_nothing_and_leave_nothing(rows, monkey
     _, fast = both("llama")
     seen = []
     packed = type(fast.decoder.head).__call__
-    monkeypatch.setattr(type(fast.decoder.head), "__call__", lambda f, x: seen.append(len(x)) or packed(f, x))
+    monkeypatch.setattr(
+        type(fast.decoder.head), "__call__", lambda f, x: seen.append(len(x)) or packed(f, x)
+    )
     first = fast.forward([ForwardRow(None, (i % V, 3), (1,)) for i in range(rows)])
     for tokens, wanted in [((5,), (0,)), ((5, 6, 7), (0, 2)), ((5, 6), ())]:
         batch = [ForwardRow(Past(a.segment, 2), tokens, wanted) for a in first]
@@ -211,20 +220,27 @@ def test_packed_maps_in_the_librarys_modules_change_nothing(family):
     module = tf.AutoModelForCausalLM.from_config(config(family)).float()
     vocabulary = Vocabulary(tuple(bytes([97 + i % 26]) for i in range(40)), ends=frozenset({39}))
     row = ForwardRow(None, (1, 2, 3, 4), (1, 3))
-    before = HuggingFaceModel(copy.deepcopy(module), Texts(vocabulary, list)).forward([row])[0].log_probs
+    before = (
+        HuggingFaceModel(copy.deepcopy(module), Texts(vocabulary, list)).forward([row])[0].log_probs
+    )
     fast = model_of(module, Texts(vocabulary, list), "float32")
     assert isinstance(fast, HuggingFaceModel)
     assert np.abs(np.exp(before) - np.exp(fast.forward([row])[0].log_probs)).max() <= 1e-5
 
 
-@pytest.mark.parametrize("name", ["llama", "llama with one key for all", "llama with a key for each"])
+@pytest.mark.parametrize(
+    "name", ["llama", "llama with one key for all", "llama with a key for each"]
+)
 @pytest.mark.parametrize("masked", [False, True])
 def test_one_query_a_row_attends_alike_in_either_precision(name, masked):
-    """bfloat16 goes by torch's own grouped queries on a CPU, float32 by a group's queries as a sequence."""
+    """bfloat16 goes by torch's own grouped queries on a CPU, float32 by a group's queries as a
+    sequence."""
     decoder = both(name)[1].decoder
     H, K, W = decoder.heads, decoder.kv_heads, decoder.width
     torch.manual_seed(2)
-    q, keys, values = (torch.randn(shape).bfloat16() for shape in ((5, H, W), (5, K, 7, W), (5, K, 7, W)))
+    q, keys, values = (
+        torch.randn(shape).bfloat16() for shape in ((5, H, W), (5, K, 7, W), (5, K, 7, W))
+    )
     q *= 4.0  # some keys matter more than others
     mask = torch.zeros(5, 1, 1, 7, dtype=torch.bfloat16)
     mask[2:, :, :, 4:] = -torch.inf
@@ -237,4 +253,8 @@ def test_one_query_a_row_attends_alike_in_either_precision(name, masked):
     ]  # fmt: skip
     assert (found[0] - found[1]).abs().max() <= 0.03
     # A planted bug: heads in another order would share the wrong keys.
-    assert H == K or K == 1 or (found[0] - found[1].view(5, H, W).flip(1).view(5, -1)).abs().max() > 0.3
+    assert (
+        H == K
+        or K == 1
+        or (found[0] - found[1].view(5, H, W).flip(1).view(5, -1)).abs().max() > 0.3
+    )

@@ -1,4 +1,5 @@
-"""Heads in the fast decoder against the plain transformer, links by their formula, and what they are for: drafts."""
+"""Heads in the fast decoder against the plain transformer, links by their formula, and what they
+are for: drafts."""
 
 import random
 from dataclasses import replace
@@ -51,7 +52,11 @@ def saved(path, model, links=None):
 def made(tmp_path_factory):
     """(plain transformer, links, what `load_bytes` makes of their file)."""
     model, links = drawn()
-    return model, links, load_bytes(saved(tmp_path_factory.mktemp("heads") / "m.safetensors", model, links))
+    return (
+        model,
+        links,
+        load_bytes(saved(tmp_path_factory.mktemp("heads") / "m.safetensors", model, links)),
+    )
 
 
 def plain_heads(model, ids):
@@ -81,7 +86,8 @@ def test_looking_ahead_leaves_the_rows_as_they_are(made):
     _, _, fast = made
     ahead, rng = fast.looking_ahead(), random.Random(2)
     rows = [
-        ForwardRow(None, tuple(rng.choices(range(257), k=n)), wanted) for n, wanted in ((9, (2, 8)), (1, (0,)), (5, ()))
+        ForwardRow(None, tuple(rng.choices(range(257), k=n)), wanted)
+        for n, wanted in ((9, (2, 8)), (1, (0,)), (5, ()))
     ]
     for a, b in zip(fast.forward(rows), ahead.forward(rows), strict=True):
         assert a.log_probs.shape == b.log_probs.shape
@@ -146,7 +152,9 @@ def test_the_engine_keeps_the_heads_with_their_row(made):
 def test_a_forward_with_heads_costs_their_weights_and_planes(made):
     model, _, fast = made
     a, b = fast.cost, fast.looking_ahead().cost
-    blocks = sum(p.numel() for n, p in model.named_parameters() if n.startswith("heads.") and p.ndim == 2)
+    blocks = sum(
+        p.numel() for n, p in model.named_parameters() if n.startswith("heads.") and p.ndim == 2
+    )
     unembeddings = 3 * SYMBOLS * SHAPE.width  # read once for each further head, though held once
     assert b.linear + b.head - a.linear - a.head == blocks + unembeddings
     assert b.weight_bytes - a.weight_bytes == 4 * blocks
@@ -198,7 +206,9 @@ def test_links_in_training_are_those_of_drafts(made):
     for k in (2, 3, 4):
         rows = ahead.drafted([(heads, ids[t + 1 : t + k]) for t, heads in enumerate(answer.ahead)])
         logits = torch.from_numpy(plain[k - 1, :T] + added[k])
-        assert np.abs(np.stack(rows) - logits.log_softmax(-1).numpy()).max() <= 1e-2  # of float16 in the file
+        assert (
+            np.abs(np.stack(rows) - logits.log_softmax(-1).numpy()).max() <= 1e-2
+        )  # of float16 in the file
 
 
 def test_a_file_without_links_drafts_by_the_heads_alone(tmp_path):
@@ -213,10 +223,12 @@ def test_a_file_without_links_drafts_by_the_heads_alone(tmp_path):
 
 @cache
 def toy(n=400, seed=0):
-    """Words of two letters of which the second follows from the first: `qu`, `xy`, ...; a head that sees neither letter
-    of the next word cannot know that they belong together."""
+    """Words of two letters of which the second follows from the first: `qu`, `xy`, ...; a head that
+    sees neither letter of the next word cannot know that they belong together."""
     rng = random.Random(seed)
-    return Documents.of([b" ".join(rng.choice((b"qu", b"xy", b"ab", b"mn")) for _ in range(8)) for _ in range(n)])
+    return Documents.of(
+        [b" ".join(rng.choice((b"qu", b"xy", b"ab", b"mn")) for _ in range(8)) for _ in range(n)]
+    )
 
 
 def learned(steps, rate, **options):
@@ -256,7 +268,8 @@ def test_fitting_leaves_trunk_and_heads_alone_and_is_the_same_twice():
 
 
 def test_a_draft_is_measured_by_its_formula():
-    """Accepted bytes and tokens a round, position by position; where a draft is p itself every byte is kept."""
+    """Accepted bytes and tokens a round, position by position; where a draft is p itself every byte
+    is kept."""
     model, links = drawn(replace(SHAPE, context=20, ahead=3))
     documents = toy(6)
     symbols = documents.symbols.astype(np.int64)
@@ -264,7 +277,13 @@ def test_a_draft_is_measured_by_its_formula():
     kept, tokens = [], []
     for first in range(0, len(symbols) - 10 - 3 + 1, 10):
         window = symbols[first : first + 20]
-        p = torch.from_numpy(plain_heads(model, window.tolist())).double().log_softmax(-1).exp().numpy()
+        p = (
+            torch.from_numpy(plain_heads(model, window.tolist()))
+            .double()
+            .log_softmax(-1)
+            .exp()
+            .numpy()
+        )
         for t in range(0 if first == 0 else 10, len(window) - 2):
             if first + t + 3 >= len(symbols):
                 continue
@@ -272,7 +291,10 @@ def test_a_draft_is_measured_by_its_formula():
             for k in (2, 3):
                 logits = np.log(p[k - 1, t])
                 for h in range(1, k):
-                    logits = logits + links[str(k)].weight[h - 1, symbols[first + t + k - h]].detach().numpy()
+                    logits = (
+                        logits
+                        + links[str(k)].weight[h - 1, symbols[first + t + k - h]].detach().numpy()
+                    )
                 q = np.exp(logits) / np.exp(logits).sum()
                 a.append(np.minimum(q, p[0, t + k - 1]).sum())
             kept.append(a)
@@ -290,8 +312,14 @@ def test_a_draft_is_measured_by_its_formula():
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda t: t.update({"links.3.weight": t["links.3.weight"][:1].clone()}), "links.3.weight is"),
-        (lambda t: t.update({"links.2.weight": t["links.2.weight"][:, :256].clone()}), "links.2.weight is"),
+        (
+            lambda t: t.update({"links.3.weight": t["links.3.weight"][:1].clone()}),
+            "links.3.weight is",
+        ),
+        (
+            lambda t: t.update({"links.2.weight": t["links.2.weight"][:, :256].clone()}),
+            "links.2.weight is",
+        ),
         (lambda t: t.pop("links.4.weight"), "links.4.weight is not there"),
     ],
 )
@@ -330,12 +358,19 @@ def test_the_shipped_heads_and_links_draft_the_plays():
     ahead, model = tiny.looking_ahead(), read_model(SHIPPED["tiny"])
     ids = (END, *b"What, is the king abroad?")
     (answer,) = ahead.forward([ForwardRow(None, ids, tuple(range(len(ids))))])
-    assert np.abs(np.asarray(answer.ahead) - plain_heads(model, ids)[1:].transpose(1, 0, 2)).max() <= 1e-4
-    text = Documents.of([b"My lord, I will not be gone, and the people shall\nnot know the king from his crown."])
+    assert (
+        np.abs(np.asarray(answer.ahead) - plain_heads(model, ids)[1:].transpose(1, 0, 2)).max()
+        <= 1e-4
+    )
+    text = Documents.of(
+        [b"My lord, I will not be gone, and the people shall\nnot know the king from his crown."]
+    )
     zero, linked = drafting(model, [Links(model.shape), read_links(SHIPPED["tiny"])], text)
     assert all(a < b - 0.3 for a, b in zip(linked.bits, zero.bits, strict=True))
     assert linked.tokens > zero.tokens + 0.2
-    assert max(abs(a - b) for a, b in zip(zero.bits, model_bits(model, text)[1:], strict=True)) < 0.3
+    assert (
+        max(abs(a - b) for a, b in zip(zero.bits, model_bits(model, text)[1:], strict=True)) < 0.3
+    )
     assert SHIPPED["tiny"].stat().st_size < 4_200_000
     assert len(read_links(SHIPPED["tiny"])["4"].weight) == ORDER
 
@@ -348,6 +383,8 @@ def test_other_precisions_draft_alike(dtype):
     rows = []
     for model in (load_model("tiny"), load_model("tiny", dtype=dtype)):
         ahead = model.looking_ahead()
-        rows.append(np.exp(ahead.drafted([(heads, tokens) for heads in ahead.forward([row])[0].ahead])))
+        rows.append(
+            np.exp(ahead.drafted([(heads, tokens) for heads in ahead.forward([row])[0].ahead]))
+        )
     assert np.abs(rows[0] - rows[1]).max() <= 0.05
     assert np.abs(rows[1].sum(axis=1) - 1).max() <= 1e-5

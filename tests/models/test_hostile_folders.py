@@ -1,4 +1,5 @@
-"""Model folders from strangers end in a clear error: no hang, no memory beyond a bound, no panic, no wrong answer."""
+"""Model folders from strangers end in a clear error: no hang, no memory beyond a bound, no panic,
+no wrong answer."""
 
 from __future__ import annotations
 
@@ -25,10 +26,14 @@ def honest(tmp_path_factory):
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     folder = tmp_path_factory.mktemp("honest") / "m"
-    tokenizer = Tokenizer(BPE({c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, []))
+    tokenizer = Tokenizer(
+        BPE({c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, [])
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>", bos_token="<begin>")
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<end>", bos_token="<begin>"
+    )
     fast.save_pretrained(folder)
     torch.manual_seed(0)
     LlamaForCausalLM(
@@ -76,7 +81,9 @@ def test_a_size_that_the_weights_cannot_have_is_refused_before_anything_is_built
     assert registry.model_info(str(folder)).problem
 
 
-@pytest.mark.parametrize("given", [{"num_hidden_layers": -1}, {"text_config": {"sub": {"num_hidden_layers": 10**7}}}])
+@pytest.mark.parametrize(
+    "given", [{"num_hidden_layers": -1}, {"text_config": {"sub": {"num_hidden_layers": 10**7}}}]
+)
 def test_negative_and_nested_sizes_are_seen(folder, given):
     change(folder / "config.json", **given)
     refused(folder, "has num_hidden_layers = ")
@@ -84,8 +91,17 @@ def test_negative_and_nested_sizes_are_seen(folder, given):
 
 @pytest.mark.parametrize("family", ["gpt2", "mixtral", "mamba"])
 def test_a_module_of_more_parameters_than_the_weights_hold_is_refused(folder, family):
-    change(folder / "config.json", model_type=family, hidden_size=4096, n_embd=4096, intermediate_size=4096)
-    refused(folder, r"describes [\d,]+ parameters, its weights hold 12,944|lack \d+ of the model's tensors")
+    change(
+        folder / "config.json",
+        model_type=family,
+        hidden_size=4096,
+        n_embd=4096,
+        intermediate_size=4096,
+    )
+    refused(
+        folder,
+        r"describes [\d,]+ parameters, its weights hold 12,944|lack \d+ of the model's tensors",
+    )
 
 
 def test_numbers_of_packed_weights_count_for_several_parameters():
@@ -112,7 +128,8 @@ DEEP = ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_co
 
 @pytest.mark.parametrize("name", DEEP)
 @pytest.mark.parametrize(
-    "text", ['{"a": ' + "[" * 100_000 + "]" * 100_000 + "}", '{"a":' * 100_000 + "1" + "}" * 100_000]
+    "text",
+    ['{"a": ' + "[" * 100_000 + "]" * 100_000 + "}", '{"a":' * 100_000 + "1" + "}" * 100_000],
 )
 def test_files_that_are_nested_without_end_are_refused(folder, name, text):
     (folder / name).write_text(text)
@@ -146,7 +163,9 @@ def test_a_tokenizer_that_makes_its_library_fail_or_panic_is_the_files_fault(fol
 
 
 def test_a_token_beyond_the_models_rows_is_refused_or_left_out(folder):
-    change(folder / "tokenizer.json", model={"type": "BPE", "vocab": {"a": 4294967295}, "merges": []})
+    change(
+        folder / "tokenizer.json", model={"type": "BPE", "vocab": {"a": 4294967295}, "merges": []}
+    )
     try:
         tokens = registry.load_model(str(folder)).vocabulary.tokens
     except CallError:
@@ -162,9 +181,13 @@ def test_a_panic_in_the_middle_of_a_run_is_an_error_of_the_tokenizer(folder, mon
         raise panic("index out of bounds")
 
     monkeypatch.setattr(model._texts, "encode", fails)
-    with pytest.raises(CallError, match=r"the tokenizer of .* fails on a text: index out of bounds"):
+    with pytest.raises(
+        CallError, match=r"the tokenizer of .* fails on a text: index out of bounds"
+    ):
         model.encode("a")
-    monkeypatch.setattr(model._texts, "encode", lambda text: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(
+        model._texts, "encode", lambda text: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
     with pytest.raises(KeyboardInterrupt):
         model.encode("a")
 
@@ -202,14 +225,18 @@ def test_a_whole_snapshot_is_read_once(snapshot, monkeypatch):
     hub.verify_blobs(snapshot, "org/name")
 
 
-@pytest.mark.parametrize(("name", "kind"), [("model.safetensors", "sha256"), ("config.json", "sha1")])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("model.safetensors", "sha256"), ("config.json", "sha1")]
+)
 def test_a_file_of_the_hub_whose_digest_does_not_fit_is_refused(snapshot, name, kind):
     hub.verify_blobs(snapshot, "org/name")
     blob = (snapshot / name).resolve()
     content = bytearray(blob.read_bytes())
     content[-1] ^= 1
     blob.write_bytes(content)
-    with pytest.raises(CallError, match=rf"{name} of `org/name` is damaged: its {kind} is") as caught:
+    with pytest.raises(
+        CallError, match=rf"{name} of `org/name` is damaged: its {kind} is"
+    ) as caught:
         hub.verify_blobs(snapshot, "org/name")
     assert str(blob) in caught.value.help
 

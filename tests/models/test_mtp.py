@@ -1,6 +1,8 @@
-"""Layers for multi-token prediction of transformers' families draft as the library's own assisted generation does.
+"""Layers for multi-token prediction of transformers' families draft as the library's own assisted
+generation does.
 
-The checkpoints are tiny and random: published ones cannot be had here. Their files have the names of published ones.
+The checkpoints are tiny and random: published ones cannot be had here. Their files have the names
+of published ones.
 """
 
 from __future__ import annotations
@@ -34,16 +36,26 @@ def config_of(family, V):
         "max_position_embeddings": 128, "bos_token_id": 0, "eos_token_id": 1,
         "num_nextn_predict_layers": FAMILIES[family],
     }  # fmt: skip
-    latent = {"kv_lora_rank": 16, "q_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8}
+    latent = {
+        "kv_lora_rank": 16,
+        "q_lora_rank": 16,
+        "qk_rope_head_dim": 8,
+        "qk_nope_head_dim": 8,
+        "v_head_dim": 8,
+    }
     groups = {"n_group": 2, "topk_group": 1, "first_k_dense_replace": 1}
     match family:
         case "deepseek_v3":
             return tf.DeepseekV3Config(**common, **latent, **groups, n_routed_experts=4)
         case "glm4_moe":
-            return tf.Glm4MoeConfig(**common, n_routed_experts=4, first_k_dense_replace=1, head_dim=8)
+            return tf.Glm4MoeConfig(
+                **common, n_routed_experts=4, first_k_dense_replace=1, head_dim=8
+            )
         case "mellum":
             kinds = ["full_attention", "sliding_attention"]
-            return tf.MellumConfig(**common, num_experts=4, head_dim=8, sliding_window=4, layer_types=kinds)
+            return tf.MellumConfig(
+                **common, num_experts=4, head_dim=8, sliding_window=4, layer_types=kinds
+            )
         case "bailing_hybrid":
             n = FAMILIES[family]
             return tf.BailingHybridConfig(
@@ -61,7 +73,12 @@ def published(family, key):
     if family != "mellum":
         rest = {"post_norm.weight": "shared_head.norm.weight"}.get(rest, rest)
         return f"model.layers.{LAYERS + int(layer)}.{rest}"
-    beside = {"eh_proj": "fc", "enorm": "pre_fc_norm_embedding", "hnorm": "pre_fc_norm_hidden", "post_norm": "norm"}
+    beside = {
+        "eh_proj": "fc",
+        "enorm": "pre_fc_norm_embedding",
+        "hnorm": "pre_fc_norm_hidden",
+        "post_norm": "norm",
+    }
     name = rest.removesuffix(".weight")
     return f"mtp.{beside[name]}.weight" if name in beside else f"mtp.layers.{layer}.{rest}"
 
@@ -83,7 +100,8 @@ def unpacked(state):
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def checkpoint(request, tmp_path_factory):
-    """(family, folder, the trunk's module, its MtpModel): what is in the folder, made by the library's classes."""
+    """(family, folder, the trunk's module, its MtpModel): what is in the folder, made by the
+    library's classes."""
     import torch
     from safetensors.torch import load_file, save_file
     from tokenizers import Tokenizer, decoders, pre_tokenizers
@@ -96,13 +114,16 @@ def checkpoint(request, tmp_path_factory):
     tokenizer = Tokenizer(BPE({letter: i for i, letter in enumerate(letters)}, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>", bos_token="<begin>")
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<end>", bos_token="<begin>"
+    )
     fast.save_pretrained(folder)
     torch.manual_seed(3)
     module = AutoModelForCausalLM.from_config(config_of(request.param, len(fast))).float().eval()
     layers = MtpModel(module, FAMILIES[request.param]).eval()
     with torch.no_grad():
-        # At their usual scale random weights give nearly uniform rows, and what stands where would hardly show.
+        # At their usual scale random weights give nearly uniform rows, and what stands where would
+        # hardly show.
         for key, t in {**module.state_dict(), **layers.state_dict()}.items():
             t.normal_(0.0, 0.25) if t.ndim > 1 or "bias" in key else t.uniform_(0.5, 1.5)
     module.save_pretrained(folder)
@@ -112,8 +133,12 @@ def checkpoint(request, tmp_path_factory):
     if request.param == "deepseek_v3":
         # Published files repeat the trunk's embedding and head with each layer.
         for k in range(LAYERS, LAYERS + FAMILIES[request.param]):
-            extra[f"model.layers.{k}.embed_tokens.weight"] = module.get_input_embeddings().weight.detach().clone()
-            extra[f"model.layers.{k}.shared_head.head.weight"] = module.lm_head.weight.detach().clone()
+            extra[f"model.layers.{k}.embed_tokens.weight"] = (
+                module.get_input_embeddings().weight.detach().clone()
+            )
+            extra[f"model.layers.{k}.shared_head.head.weight"] = (
+                module.lm_head.weight.detach().clone()
+            )
     save_file({**load_file(file), **extra}, file, metadata={"format": "pt"})
     return request.param, folder, module, layers
 
@@ -125,8 +150,9 @@ def load(folder, **how):
 
 
 def drafts_of_the_library(module, layers, context, tokens):
-    """(reach, V) log-probabilities of MtpModel's own drafting loop, on the whole sequence as assisted generation does
-    after a prompt; its draws are forced to `tokens`, the first of which is the trunk's."""
+    """(reach, V) log-probabilities of MtpModel's own drafting loop, on the whole sequence as
+    assisted generation does after a prompt; its draws are forced to `tokens`, the first of which is
+    the trunk's."""
     import torch
     from transformers.cache_utils import MtpCache
 
@@ -139,7 +165,10 @@ def drafts_of_the_library(module, layers, context, tokens):
         return only
 
     ids = torch.tensor([[*context, tokens[0]]])
-    places, cache = torch.arange(1, ids.shape[1])[None], MtpCache(config=module.config.get_mtp_config())
+    places, cache = (
+        torch.arange(1, ids.shape[1])[None],
+        MtpCache(config=module.config.get_mtp_config()),
+    )
     with torch.no_grad():
         read = module(ids[:, :-1], output_hidden_states=-1).hidden_states[-1]
         layers(ids[:, 1:], read, None, places, cache, logits_processor=forced, full_input_ids=ids)
@@ -155,7 +184,8 @@ def test_drafts_are_those_of_the_library_however_the_context_was_read(checkpoint
     rng = np.random.default_rng(5)
     # A linear attention's forms for one token and for many differ by more rounding.
     close = 1e-4 if family == "bailing_hybrid" else 1e-5
-    # (context, the segment that ends it), of which later rows go on, so that runs and parts of runs are shared.
+    # (context, the segment that ends it), of which later rows go on, so that runs and parts of runs
+    # are shared.
     known = [((), None)]
     for _ in range(8):
         rows, contexts = [], []
@@ -172,7 +202,8 @@ def test_drafts_are_those_of_the_library_however_the_context_was_read(checkpoint
             for w, place in zip(row.wanted, answer.ahead, strict=True):
                 tokens = tuple(int(t) for t in rng.integers(2, V, reach))
                 whole = context[: len(context) - len(row.tokens) + w + 1]
-                # Not all are drafted from, so that the layers come to some runs only with those that go on from them.
+                # Not all are drafted from, so that the layers come to some runs only with those
+                # that go on from them.
                 if rng.random() < 0.5:
                     of_library = drafts_of_the_library(module, layers, whole, tokens)
                     asked += [(place, tokens[:m]) for m in range(1, reach + 1)]
@@ -190,7 +221,10 @@ def test_the_law_is_that_of_the_model_without_its_layers(checkpoint):
     rng = np.random.default_rng(6)
     contexts, others = [engine.start("ABC")], [other.start("ABC")]
     for _ in range(12):
-        i, new = int(rng.integers(len(contexts))), tuple(int(t) for t in rng.integers(2, 42, rng.integers(1, 4)))
+        i, new = (
+            int(rng.integers(len(contexts))),
+            tuple(int(t) for t in rng.integers(2, 42, rng.integers(1, 4))),
+        )
         contexts.append(engine.extend(contexts[i], new))
         others.append(other.extend(others[i], new))
         rows, same = engine.log_probs(contexts[-2:]), other.log_probs(others[-2:])
@@ -223,7 +257,11 @@ def rewritten(folder, to, change):
     from safetensors.torch import load_file, save_file
 
     shutil.copytree(folder, to)
-    save_file(change(load_file(to / "model.safetensors")), to / "model.safetensors", metadata={"format": "pt"})
+    save_file(
+        change(load_file(to / "model.safetensors")),
+        to / "model.safetensors",
+        metadata={"format": "pt"},
+    )
     return to
 
 
@@ -233,7 +271,9 @@ def is_of_layers(key):
 
 def test_files_without_the_layers_are_a_clear_error(checkpoint, tmp_path):
     _, folder, *_ = checkpoint
-    bare = rewritten(folder, tmp_path / "bare", lambda t: {k: v for k, v in t.items() if not is_of_layers(k)})
+    bare = rewritten(
+        folder, tmp_path / "bare", lambda t: {k: v for k, v in t.items() if not is_of_layers(k)}
+    )
     model = load(bare)
     with pytest.raises(CallError, match="lack some or all of their tensors") as caught:
         model.looking_ahead()

@@ -1,4 +1,5 @@
-"""Text is text: what spells a special token is encoded as its characters, by tokenizers of every build."""
+"""Text is text: what spells a special token is encoded as its characters, by tokenizers of every
+build."""
 
 from functools import cache
 
@@ -38,14 +39,25 @@ def sentencepiece(scheme):
     """As Llama's: a space before a text, bytes for what is no piece."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-    pieces = [*SPECIAL, "<unk>", *(f"<0x{b:02X}>" for b in range(256)), *LETTERS.replace(" ", "▁").replace("é", "")]
+    pieces = [
+        *SPECIAL,
+        "<unk>",
+        *(f"<0x{b:02X}>" for b in range(256)),
+        *LETTERS.replace(" ", "▁").replace("é", ""),
+    ]
     vocabulary = {p: i for i, p in enumerate(dict.fromkeys(pieces))}
-    backend = Tokenizer(models.BPE(vocabulary, [], unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    backend = Tokenizer(
+        models.BPE(vocabulary, [], unk_token="<unk>", byte_fallback=True, fuse_unk=True)
+    )
     if scheme == "legacy":
-        backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+        backend.normalizer = normalizers.Sequence(
+            [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+        )
     else:
         backend.pre_tokenizer = pre_tokenizers.Metaspace("▁", scheme, split=False)
-    backend.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    backend.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
     return backend
 
 
@@ -54,7 +66,9 @@ def unigram():
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     pieces = [(s, 0.0) for s in (*SPECIAL, "<unk>")]
-    pieces += [(f"<0x{b:02X}>", -9.0) for b in range(256)] + [(c, -5.0) for c in LETTERS.replace(" ", "▁")]
+    pieces += [(f"<0x{b:02X}>", -9.0) for b in range(256)] + [
+        (c, -5.0) for c in LETTERS.replace(" ", "▁")
+    ]
     backend = Tokenizer(models.Unigram(pieces, unk_id=4, byte_fallback=True))
     backend.pre_tokenizer = pre_tokenizers.Metaspace("▁", "first", split=False)
     backend.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace("▁", "first")])
@@ -80,14 +94,18 @@ def built(build):
     backend = BUILDS[build]()
     backend.add_special_tokens([AddedToken(s, special=True, normalized=False) for s in SPECIAL])
     backend.add_tokens([AddedToken(ADDED, special=False, normalized=False)])
-    tokenizer = tf.PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>")
+    tokenizer = tf.PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token="<s>", eos_token="</s>"
+    )
     tokenizer.chat_template = TEMPLATE
     vocabulary = vocabulary_of(tokenizer, len(tokenizer), [tokenizer.eos_token_id])
     return tokenizer, vocabulary, PlainText(tokenizer.backend_tokenizer, vocabulary, build)
 
 
 TEXTS = st.lists(
-    st.sampled_from([*SPECIAL, *SPECIAL, ADDED, "<|im_", "end|>", "<", "s>", "|", "é", " ", "\n", "a", "im"]),
+    st.sampled_from(
+        [*SPECIAL, *SPECIAL, ADDED, "<|im_", "end|>", "<", "s>", "|", "é", " ", "\n", "a", "im"]
+    ),
     max_size=6,
 ).map("".join)
 
@@ -106,7 +124,9 @@ def test_a_text_without_marks_is_encoded_as_the_tokenizer_does(build):
     tokenizer, _, encode = built(build)
     for text in ("a < b", "im end", f"see {ADDED} a"):
         assert encode.start(text) == tokenizer(text, add_special_tokens=False)["input_ids"]
-    assert tokenizer.convert_tokens_to_ids(ADDED) in encode(f"see {ADDED} a")  # an added token that is text stays one
+    assert tokenizer.convert_tokens_to_ids(ADDED) in encode(
+        f"see {ADDED} a"
+    )  # an added token that is text stays one
 
 
 def test_a_spelling_is_encoded_as_merges_have_it():
@@ -139,7 +159,10 @@ def test_the_texts_of_a_chat_begin_no_turn(build, user, system):
     assert [i for i in ids if i in marks] == [i for i in plain if i in marks]
     said = [vocabulary.text(part).strip() for part in _between(ids, marks)]
     turns = [*([("system", system)] if system else []), ("user", user)]
-    assert [s for s in said if s] == [*(f"{role}\n{text.strip()}".strip() for role, text in turns), "assistant"]
+    assert [s for s in said if s] == [
+        *(f"{role}\n{text.strip()}".strip() for role, text in turns),
+        "assistant",
+    ]
 
 
 def _between(ids, marks):
@@ -156,7 +179,9 @@ def _between(ids, marks):
 def test_a_chat_without_marks_in_its_texts_is_what_the_tokenizer_makes_of_it(build):
     tokenizer, _, encode = built(build)
     for user, system in (("a < b é", ""), ("im", "see a\n\nb"), (" a ", "<")):
-        turns = [{"role": "system", "content": system}] * bool(system) + [{"role": "user", "content": user}]
+        turns = [{"role": "system", "content": system}] * bool(system) + [
+            {"role": "user", "content": user}
+        ]
         whole = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
         expected = tokenizer(whole, add_special_tokens=False)["input_ids"]
         assert templated(tokenizer, build, user, system, encode) == expected

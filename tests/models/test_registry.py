@@ -1,4 +1,5 @@
-"""Names -> models: every form of reference, every refusal, and nothing heavier than a file read on the way."""
+"""Names -> models: every form of reference, every refusal, and nothing heavier than a file read on
+the way."""
 
 from __future__ import annotations
 
@@ -27,7 +28,9 @@ from fkdsl.models.reference import (
 
 def safetensors(values=4):
     """The bytes of a whole safetensors file of one float32 tensor."""
-    header = json.dumps({"w": {"dtype": "F32", "shape": [values], "data_offsets": [0, 4 * values]}}).encode()
+    header = json.dumps(
+        {"w": {"dtype": "F32", "shape": [values], "data_offsets": [0, 4 * values]}}
+    ).encode()
     return len(header).to_bytes(8, "little") + header + bytes(4 * values)
 
 
@@ -36,7 +39,9 @@ def folder(tmp_path):
     """A folder that passes for a model's: nothing in it is ever loaded here."""
     path = tmp_path / "toy"
     path.mkdir()
-    (path / "config.json").write_text('{"model_type": "llama", "num_hidden_layers": 2, "vocab_size": 7}')
+    (path / "config.json").write_text(
+        '{"model_type": "llama", "num_hidden_layers": 2, "vocab_size": 7}'
+    )
     (path / "model.safetensors").write_bytes(safetensors())
     (path / "tokenizer.json").write_text("{}")
     return path
@@ -89,7 +94,9 @@ def test_a_reference_is_read_by_its_form(folder):
     (here / "w.gguf").write_bytes(b"GGUF....")
     assert parse_reference("smollm2", folder=here) == AliasReference("smollm2")
     assert parse_reference("org/name", folder=here) == HubReference("org/name")
-    assert parse_reference("Org-1/n_a.me-2@v1.0", folder=here) == HubReference("Org-1/n_a.me-2", "v1.0")
+    assert parse_reference("Org-1/n_a.me-2@v1.0", folder=here) == HubReference(
+        "Org-1/n_a.me-2", "v1.0"
+    )
     assert parse_reference("toy", folder=here) == FolderReference(folder)
     assert parse_reference("./toy", folder=here) == FolderReference(here / "./toy")
     assert parse_reference(str(folder), folder=Path("elsewhere")) == FolderReference(folder)
@@ -98,7 +105,9 @@ def test_a_reference_is_read_by_its_form(folder):
 
 def test_a_folder_here_wins_over_the_hub(tmp_path):
     (tmp_path / "org" / "name").mkdir(parents=True)
-    assert parse_reference("org/name", folder=tmp_path) == FolderReference(tmp_path / "org" / "name")
+    assert parse_reference("org/name", folder=tmp_path) == FolderReference(
+        tmp_path / "org" / "name"
+    )
 
 
 @pytest.mark.parametrize(
@@ -106,7 +115,10 @@ def test_a_folder_here_wins_over_the_hub(tmp_path):
     [
         ("smollm", "did you mean `smollm2`?"),
         ("SmolLM2", "did you mean `smollm2`?"),
-        ("qwen", "an alias (smollm2, tiny), a hub id (org/name), a folder (./folder), or a .gguf or .safetensors file"),
+        (
+            "qwen",
+            "an alias (smollm2, tiny), a hub id (org/name), a folder (./folder), or a .gguf or .safetensors file",
+        ),
         ("", "a model's name cannot be ''"),
         ("./nowhere", "there is no model folder `./nowhere`"),
         ("./toyy", "did you mean `toy`"),
@@ -146,12 +158,16 @@ def test_a_whole_folder_passes(folder):
 
 def test_pickled_weights_are_refused_and_why(folder, loaded):
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(CallError, match=r"only pytorch_model.bin: refused, since reading a pickle runs code"):
+    with pytest.raises(
+        CallError, match=r"only pytorch_model.bin: refused, since reading a pickle runs code"
+    ):
         registry.load_model("toy", folder=folder.parent)
     assert loaded == []
 
 
-@pytest.mark.parametrize("shard", ["weights.bin", "../other/model.safetensors", "/etc/model.safetensors", "x\\y.bin"])
+@pytest.mark.parametrize(
+    "shard", ["weights.bin", "../other/model.safetensors", "/etc/model.safetensors", "x\\y.bin"]
+)
 def test_an_index_cannot_lead_to_a_pickle_or_out_of_the_folder(folder, shard):
     index = {"weight_map": {"a": "model.safetensors", "b": shard}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
@@ -232,14 +248,17 @@ def test_an_unknown_dtype_is_a_call_error(folder, loaded):
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("odd\nlayers"), KeyError("x"), RuntimeError(), OSError("no"), TypeError("t")]
+    "error",
+    [ValueError("odd\nlayers"), KeyError("x"), RuntimeError(), OSError("no"), TypeError("t")],
 )
 def test_whatever_the_library_raises_is_one_line_of_call_error(folder, monkeypatch, error):
     def load(*args, **kwargs):
         raise error
 
     replace_loader(monkeypatch, load)
-    with pytest.raises(CallError, match="`toy` cannot be loaded as a causal language model") as caught:
+    with pytest.raises(
+        CallError, match="`toy` cannot be loaded as a causal language model"
+    ) as caught:
         registry.load_model("toy", folder=folder.parent)
     assert "\n" not in caught.value.message
 
@@ -273,7 +292,10 @@ def test_a_model_in_the_hubs_cache_needs_no_network(folder, hub_cache, loaded, m
     registry.load_model("org/toy-one")
     registry.load_model("org/toy-one@" + "a" * 40)
     assert [Path(args[0]) for args, _ in loaded] == [snapshot, snapshot]
-    assert loaded[0][1]["origin"] == {"source": "hub: huggingface.co/org/toy-one", "digest": "a" * 40}
+    assert loaded[0][1]["origin"] == {
+        "source": "hub: huggingface.co/org/toy-one",
+        "digest": "a" * 40,
+    }
     entry = registry.model_info("org/toy-one")
     assert (entry.here, entry.licence, entry.details["layers"]) == (True, "mit", 2)
     assert entry.bytes == sum(p.stat().st_size for p in folder.iterdir())
@@ -312,7 +334,9 @@ def test_only_what_a_model_needs_is_fetched_from_the_hub(folder, hub_cache, load
         return str(put_in_hub_cache(hub_cache, repo, folder))
 
     siblings = [SimpleNamespace(rfilename=n, size=s) for n, s in offered.items()]
-    monkeypatch.setattr(hub_library.HfApi, "model_info", lambda *a, **k: SimpleNamespace(siblings=siblings))
+    monkeypatch.setattr(
+        hub_library.HfApi, "model_info", lambda *a, **k: SimpleNamespace(siblings=siblings)
+    )
     monkeypatch.setattr(hub_library, "snapshot_download", snapshot_download)
     opened = []
 
@@ -331,7 +355,9 @@ def test_only_what_a_model_needs_is_fetched_from_the_hub(folder, hub_cache, load
 def test_a_hub_model_of_pickles_is_refused_before_any_download(hub_cache, monkeypatch):
     hub_library = pytest.importorskip("huggingface_hub")
     siblings = [SimpleNamespace(rfilename=n, size=1) for n in ("config.json", "pytorch_model.bin")]
-    monkeypatch.setattr(hub_library.HfApi, "model_info", lambda *a, **k: SimpleNamespace(siblings=siblings))
+    monkeypatch.setattr(
+        hub_library.HfApi, "model_info", lambda *a, **k: SimpleNamespace(siblings=siblings)
+    )
     with pytest.raises(CallError, match="offers no safetensors weights: refused"):
         registry.load_model("org/old-one")
 

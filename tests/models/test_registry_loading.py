@@ -1,4 +1,5 @@
-"""A tiny random Llama, written as anyone would write a model, loads by the name of its folder and off the network."""
+"""A tiny random Llama, written as anyone would write a model, loads by the name of its folder and
+off the network."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ pytest.importorskip("fkdsl.models.huggingface")
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """A folder that holds the model folder `tiny`: a byte-level tokenizer and two layers of random weights."""
+    """A folder that holds the model folder `tiny`: a byte-level tokenizer and two layers of random
+    weights."""
     import torch
     from tokenizers import Tokenizer, decoders, pre_tokenizers
     from tokenizers.models import BPE
@@ -29,7 +31,9 @@ def models(tmp_path_factory):
     tokenizer = Tokenizer(BPE({letter: i for i, letter in enumerate(letters)}, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>", bos_token="<begin>")
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<end>", bos_token="<begin>"
+    )
     fast.save_pretrained(here / "tiny")
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -75,7 +79,9 @@ def test_code_that_a_model_brings_is_not_run(models, tmp_path):
 
 def test_a_pickle_beside_the_safetensors_is_not_read(models, tmp_path):
     shutil.copytree(models / "tiny", tmp_path / "both")
-    (tmp_path / "both" / "pytorch_model.bin").write_bytes(b"\x80\x04not a pickle that could be read.")
+    (tmp_path / "both" / "pytorch_model.bin").write_bytes(
+        b"\x80\x04not a pickle that could be read."
+    )
     assert (
         registry.load_model("./both", folder=tmp_path).vocabulary.size
         == registry.load_model("./tiny", folder=models).vocabulary.size
@@ -87,9 +93,13 @@ def test_weights_that_lack_tensors_are_not_filled_with_random_ones(models, tmp_p
 
     shutil.copytree(models / "tiny", tmp_path / "holed")
     path = tmp_path / "holed" / "model.safetensors"
-    tensors = {name.replace("layers.1.", "layers.7."): tensor for name, tensor in load_file(path).items()}
+    tensors = {
+        name.replace("layers.1.", "layers.7."): tensor for name, tensor in load_file(path).items()
+    }
     save_file(tensors, path, metadata={"format": "pt"})
-    with pytest.raises(CallError, match=r"the weights lack \d+ of the model's tensors, such as model\.layers\.1\."):
+    with pytest.raises(
+        CallError, match=r"the weights lack \d+ of the model's tensors, such as model\.layers\.1\."
+    ):
         registry.load_model("./holed", folder=tmp_path)
 
 

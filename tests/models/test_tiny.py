@@ -1,4 +1,5 @@
-"""The byte-level model: the plain transformer, the fast decoder of its weights, and the model that ships."""
+"""The byte-level model: the plain transformer, the fast decoder of its weights, and the model that
+ships."""
 
 import random
 import subprocess
@@ -18,7 +19,16 @@ from fkdsl.models.registry import SHIPPED, list_models, load_model, model_info, 
 from fkdsl.models.tiny.checkpoint import read_model
 from fkdsl.models.tiny.header import read_facts
 from fkdsl.models.tiny.model import BYTES, decoder_shape
-from fkdsl.models.tiny.transformer import END, SYMBOLS, TinyShape, attended, initialised, rotated, turns, weight_shapes
+from fkdsl.models.tiny.transformer import (
+    END,
+    SYMBOLS,
+    TinyShape,
+    attended,
+    initialised,
+    rotated,
+    turns,
+    weight_shapes,
+)
 from fkdsl.models.tokenized import Texts
 
 SHAPE = TinyShape(width=32, layers=3, heads=2, hidden=48, ahead=3, context=80)
@@ -37,18 +47,26 @@ def drawn(shape=SHAPE, seed=3):
 
 def fast(model):
     decoder = Decoder(decoder_shape(model.shape), model.state_dict(), "float32")
-    return DecoderModel(decoder, Texts(BYTES, lambda text: list(text.encode()), bos=END, prefix=(END,)))
+    return DecoderModel(
+        decoder, Texts(BYTES, lambda text: list(text.encode()), bos=END, prefix=(END,))
+    )
 
 
-@pytest.mark.parametrize("shape", [SHAPE, replace(SHAPE, heads=4, layers=1, ahead=1), replace(SHAPE, theta=300.0)])
+@pytest.mark.parametrize(
+    "shape", [SHAPE, replace(SHAPE, heads=4, layers=1, ahead=1), replace(SHAPE, theta=300.0)]
+)
 def test_the_fast_decoder_is_the_plain_transformer(shape):
     model = drawn(shape)
     ids = [END, *random.Random(1).choices(range(256), k=shape.context - 1)]
     with torch.inference_mode():
-        logits, _ = fast(model).decoder.forward([ForwardRow(None, tuple(ids), tuple(range(len(ids))))])
+        logits, _ = fast(model).decoder.forward(
+            [ForwardRow(None, tuple(ids), tuple(range(len(ids))))]
+        )
         plain = model(torch.tensor([ids]))[0]
     assert (plain - logits).abs().max() <= 1e-4 * plain.abs().max()
-    assert plain.softmax(-1).max() > 0.2  # a wrong decoder could not meet it by being nearly uniform
+    assert (
+        plain.softmax(-1).max() > 0.2
+    )  # a wrong decoder could not meet it by being nearly uniform
 
 
 def test_cached_is_uncached():
@@ -67,7 +85,9 @@ def test_cached_is_uncached():
 
 
 def test_attention_is_its_sum_written_out():
-    q, k, v = torch.randn(3, 1, 2, 5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64).unbind()
+    q, k, v = torch.randn(
+        3, 1, 2, 5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    ).unbind()
     for h in range(2):
         for t in range(5):
             weights = torch.stack([torch.exp(q[0, h, t] @ k[0, h, s] / 2.0) for s in range(t + 1)])
@@ -77,7 +97,9 @@ def test_attention_is_its_sum_written_out():
 
 def test_products_of_rotated_vectors_depend_on_their_distance_alone():
     cos, sin = turns(SHAPE, 40)
-    q, k = torch.randn(2, 1, 1, 1, 16, generator=torch.Generator().manual_seed(0)).expand(2, 1, 1, 40, 16)
+    q, k = torch.randn(2, 1, 1, 1, 16, generator=torch.Generator().manual_seed(0)).expand(
+        2, 1, 1, 40, 16
+    )
     products = rotated(q, cos, sin)[0, 0] @ rotated(k, cos, sin)[0, 0].T
     for distance in (1, 7):
         assert products.diagonal(distance).std() <= 1e-5 * products.abs().max()
@@ -130,11 +152,19 @@ def test_the_shipped_weights_know_their_text(tiny):
     engine = CachedTransformer(tiny)
     text = "What, is the king abroad?"
     contexts = [engine.start(text[:i]) for i in range(len(text))]
-    bits = [-row[b] / np.log(2) for row, b in zip(engine.log_probs(contexts), text.encode(), strict=True)]
+    bits = [
+        -row[b] / np.log(2)
+        for row, b in zip(engine.log_probs(contexts), text.encode(), strict=True)
+    ]
     assert np.mean(bits) < 3.0  # uniform: 8
     # A speech ends after its last full stop rather than in a word.
     ends = np.exp(
-        [row[END] for row in engine.log_probs([engine.start("ROMEO\nI do.\nAy."), engine.start("ROMEO\nI d")])]
+        [
+            row[END]
+            for row in engine.log_probs(
+                [engine.start("ROMEO\nI do.\nAy."), engine.start("ROMEO\nI d")]
+            )
+        ]
     )
     assert ends[0] > 0.1
     assert ends[1] < 0.01
@@ -179,17 +209,21 @@ def test_a_run_on_tiny_needs_no_network_no_cache_and_no_heavy_import(tmp_path):
         "slow = {'transformers', 'tokenizers', 'huggingface_hub', 'torch._dynamo', 'sympy'} & set(sys.modules)\n"
         "assert not slow, slow\n"
     )
-    environment = {"PYTHONPATH": ":".join(sys.path), "FKDSL_CACHE": str(tmp_path / "none"), "HOME": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    environment = {
+        "PYTHONPATH": ":".join(sys.path),
+        "FKDSL_CACHE": str(tmp_path / "none"),
+        "HOME": str(tmp_path),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
+    )
     assert done.returncode == 0, done.stderr
     # The trace that is kept of a run goes when the run has ended.
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_telling_about_tiny_imports_no_torch():
-    code = (
-        "from fkdsl.models.registry import model_info; model_info('tiny'); import sys; sys.exit('torch' in sys.modules)"
-    )
+    code = "from fkdsl.models.registry import model_info; model_info('tiny'); import sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
@@ -203,7 +237,9 @@ def test_a_model_that_cannot_be_had_names_tiny_and_is_not_replaced_by_it(monkeyp
     monkeypatch.setitem(
         __import__("fkdsl.models.registry", fromlist=["ALIASES"]).ALIASES,
         "smollm2",
-        replace(SMOLLM2, peak_bytes=0, sources=tuple(replace(s, fetch=refuse) for s in SMOLLM2.sources)),
+        replace(
+            SMOLLM2, peak_bytes=0, sources=tuple(replace(s, fetch=refuse) for s in SMOLLM2.sources)
+        ),
     )
     with pytest.raises(ModelUnavailable) as caught:
         load_model("smollm2")

@@ -1,5 +1,5 @@
-"""Training: the order that saves memory has the same gradient, a resumed run is the uninterrupted one, files are read
-and split as is said, and what is compared with is right."""
+"""Training: the order that saves memory has the same gradient, a resumed run is the uninterrupted
+one, files are read and split as is said, and what is compared with is right."""
 
 import math
 from collections import Counter, defaultdict
@@ -14,7 +14,15 @@ from fkdsl.base.errors import CallError
 from fkdsl.models.tiny.checkpoint import read_model, read_run, save_run, save_weights
 from fkdsl.models.tiny.data import Documents, check_length, read, split
 from fkdsl.models.tiny.evaluation import gzip_bits, model_bits, ngram_bits, xz_bits
-from fkdsl.models.tiny.training import Run, Settings, backward_at_once, backward_by_heads, check_settings, longer, train
+from fkdsl.models.tiny.training import (
+    Run,
+    Settings,
+    backward_at_once,
+    backward_by_heads,
+    check_settings,
+    longer,
+    train,
+)
 from fkdsl.models.tiny.transformer import END, SYMBOLS, TinyShape, initialised
 
 SHAPE = TinyShape(width=16, layers=2, heads=2, hidden=24, ahead=3, context=24)
@@ -69,7 +77,15 @@ def trained(path, steps=12, stop=None, run=None, **options):
 
     run = run or Run.begun(SHAPE, replace(SETTINGS, steps=steps), TRAINING.digest)
     try:
-        return train(run, TRAINING, HELD_OUT, save=lambda r: save_run(r, path), every=4, observer=watch, **options)
+        return train(
+            run,
+            TRAINING,
+            HELD_OUT,
+            save=lambda r: save_run(r, path),
+            every=4,
+            observer=watch,
+            **options,
+        )
     except Interrupted:
         return read_run(path)
 
@@ -178,7 +194,9 @@ def test_weights_alone_are_the_runs(tmp_path):
 def test_a_write_that_breaks_leaves_the_checkpoint_before(tmp_path, monkeypatch):
     run = trained(tmp_path / "run")
     before = (tmp_path / "run").read_bytes()
-    monkeypatch.setattr("os.replace", lambda *a: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        "os.replace", lambda *a: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
     with pytest.raises(CallError, match="No space left"):
         save_run(run, tmp_path / "run")
     assert (tmp_path / "run").read_bytes() == before
@@ -273,7 +291,9 @@ def test_windows_give_each_symbol_half_a_context(length):
             if i - first >= 16:
                 continue
             with torch.inference_mode():
-                row = model.head(k, model.trunk(symbols[None, first : i + 1]))[0, -1].log_softmax(-1)
+                row = model.head(k, model.trunk(symbols[None, first : i + 1]))[0, -1].log_softmax(
+                    -1
+                )
             bits.append(-row[symbols[i + k]].item() / math.log(2))
         assert abs(model_bits(model, documents)[k - 1] - np.mean(bits)) <= 1e-5
 
@@ -292,10 +312,17 @@ def test_the_ngram_is_the_formula_counted_by_hand():
         def p(h, x, counts=counts, after=after):
             total = sum(c for (g, _), c in counts.items() if g == h)
             lower = p(h[1:], x) if h else 1 / SYMBOLS
-            return lower if total == 0 else (counts[h, x] + len(after[h]) * lower) / (total + len(after[h]))
+            return (
+                lower
+                if total == 0
+                else (counts[h, x] + len(after[h]) * lower) / (total + len(after[h]))
+            )
 
         tested = held_out.symbols.tolist()
-        bits = [-math.log2(p(tuple(tested[max(0, i - n + 1) : i]), tested[i])) for i in range(1, len(tested))]
+        bits = [
+            -math.log2(p(tuple(tested[max(0, i - n + 1) : i]), tested[i]))
+            for i in range(1, len(tested))
+        ]
         assert abs(ngram_bits(training, held_out, n) - np.mean(bits)) <= 1e-10
 
 

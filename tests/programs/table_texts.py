@@ -39,13 +39,16 @@ def table(rows):
     """The declaration of the default model with these rows."""
     lines = ["model m = table:"]
     for suffix, row in rows.items():
-        entries = ", ".join(f"{'EOS' if token is END else json.dumps(token)}: {p!r}" for token, p in row.items())
+        entries = ", ".join(
+            f"{'EOS' if token is END else json.dumps(token)}: {p!r}" for token, p in row.items()
+        )
         lines.append(f"    {json.dumps(suffix)} -> {entries}")
     return "\n".join(lines)
 
 
 def check(source, law, **parameters):
-    """`exact` gives the mass and the posterior of `law` ({value: mass}), with the optimiser and without."""
+    """`exact` gives the mass and the posterior of `law` ({value: mass}), with the optimiser and
+    without."""
     mass = math.fsum(law.values())
     program = fkdsl.parse(source)(**parameters)
     for variant in (program, program.without()):
@@ -58,7 +61,8 @@ def check(source, law, **parameters):
 
 
 def check_texts(rows, condition, holds, n, helpers=""):
-    """The texts of at most `n` tokens that satisfy `condition` are those for which `holds`, in Python, is true."""
+    """The texts of at most `n` tokens that satisfy `condition` are those for which `holds`, in
+    Python, is true."""
     source = f"""
 {table(rows)}
 {helpers}

@@ -1,4 +1,5 @@
-"""Every program on the real small model: each returned text obeys its conditions, and the weights sum to 1.
+"""Every program on the real small model: each returned text obeys its conditions, and the weights
+sum to 1.
 
 Run by `pytest -m smollm2`; the model comes from the cache, or from a package.
 """
@@ -35,7 +36,9 @@ def is_person(v):
 def is_query(v):
     lark.Lark(Path("programs/sql.lark").read_text("utf-8")).parse(v)
     table = re.search(r"FROM (\w+)", v)[1]
-    columns = {"books": {"title", "author", "year", "price"}, "customers": {"name", "city", "age"}}[table]
+    columns = {"books": {"title", "author", "year", "price"}, "customers": {"name", "city", "age"}}[
+        table
+    ]
     return set(re.findall(r"[a-z]+", v)) <= {table, *columns}
 
 
@@ -43,17 +46,25 @@ COLOURS = {"red", "orange", "yellow", "green", "blue", "indigo", "violet"}
 OBEYS = {
     "short_words": lambda v: all(letters(w) <= 5 for w in words(v)),
     "forbidden_letter": lambda v: "e" not in v.lower(),
-    "infilling": lambda v: re.fullmatch(r"Well, you see, every.+ he.+ to another.+!", v) is not None,
+    "infilling": lambda v: (
+        re.fullmatch(r"Well, you see, every.+ he.+ to another.+!", v) is not None
+    ),
     "prompt_intersection": lambda v: "." not in v[:-4],
     "last_word": lambda v: last_word(v) == "house" and v.endswith("."),
     "rainbow": lambda v: len(v) == 7 and set(v) == COLOURS,
-    "haiku": lambda v: [sum(map(syllables_of, words(line))) for line in v.split(" /\n")] == [5, 7, 5],
+    "haiku": lambda v: (
+        [sum(map(syllables_of, words(line))) for line in v.split(" /\n")] == [5, 7, 5]
+    ),
     "judge": lambda v: "\n" not in v,
     "choice": lambda v: v in ("positive", "negative", "neutral"),
     "person_json": is_person,
     "sql": is_query,
-    "arithmetic": lambda v: re.fullmatch(r"[\d+*()-]+", v) is not None and v != "24" and eval(v) == 24,
-    "email": lambda v: re.fullmatch(r"[a-z._-]*lopez[a-z._-]*@[a-z-]+\.(com|org|net|edu)", v) is not None,
+    "arithmetic": lambda v: (
+        re.fullmatch(r"[\d+*()-]+", v) is not None and v != "24" and eval(v) == 24
+    ),
+    "email": lambda v: (
+        re.fullmatch(r"[a-z._-]*lopez[a-z._-]*@[a-z-]+\.(com|org|net|edu)", v) is not None
+    ),
     "python_expression": lambda v: ast.parse(v, mode="eval") is not None,
     "chess_move": lambda v: re.fullmatch(r"[NBRQK]?x?[a-h][1-8]", v) is not None,
     "iso_date": lambda v: datetime.date.fromisoformat(v).isoformat() == v,
@@ -61,7 +72,15 @@ OBEYS = {
 }
 
 
-GUIDED = ["person_json", "sql", "arithmetic", "email", "python_expression", "chess_move", "iso_date"]
+GUIDED = [
+    "person_json",
+    "sql",
+    "arithmetic",
+    "email",
+    "python_expression",
+    "chess_move",
+    "iso_date",
+]
 
 
 def load(name):
@@ -150,7 +169,9 @@ def test_text_that_spells_a_mark_is_text_in_every_operation():
     assert lm == " a<|endoftext|>b" + c
     assert c in ("<|im_start|>", "<|im_end|>")
     assert (viewed, chatted, done) == ("<|im_end|>", " <|im_end|>", "false")
-    assert float(a) == pytest.approx(float(b), abs=0.5)  # nearly all of the bytes' probability is this tokenisation's
+    assert float(a) == pytest.approx(
+        float(b), abs=0.5
+    )  # nearly all of the bytes' probability is this tokenisation's
 
 
 def test_a_message_begins_no_turn_of_a_chat():

@@ -1,4 +1,5 @@
-"""Every program of programs/ on a small table model, exactly, against figures worked out by hand."""
+"""Every program of programs/ on a small table model, exactly, against figures worked out by
+hand."""
 
 import ast
 import importlib.util
@@ -134,7 +135,12 @@ GOLDEN = {
         },
         {"target": 3},
         0.075 + 0.105 + 0.08 + 0.084,
-        {"1+2": 0.075 / 0.344, "2+1": 0.105 / 0.344, "(1+2)": 0.08 / 0.344, "(1+2)*1": 0.084 / 0.344},
+        {
+            "1+2": 0.075 / 0.344,
+            "2+1": 0.105 / 0.344,
+            "(1+2)": 0.08 / 0.344,
+            "(1+2)*1": 0.084 / 0.344,
+        },
     ),
     # bob and ada.king are not of the name; "lopez>" is no address.
     "email": (
@@ -214,30 +220,46 @@ def test_exact_on_a_table(name):
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_sampling_agrees_on_a_table(name):
-    """The mean of Z_hat over thirty runs, within six standard errors; and these are small enough to tell."""
+    """The mean of Z_hat over thirty runs, within six standard errors; and these are small enough to
+    tell."""
     rows, parameters, z, _ = GOLDEN[name]
     model = TableModel("golden", rows) if rows else None
     program = load(name)(**parameters)
     n = 100
-    estimates = [math.exp(program.run("smc", particles=n, model=model, seed=s).log_z) for s in range(30)]
+    estimates = [
+        math.exp(program.run("smc", particles=n, model=model, seed=s).log_z) for s in range(30)
+    ]
     mean = sum(estimates) / len(estimates)
-    spread = math.sqrt(sum((e - mean) ** 2 for e in estimates) / (len(estimates) - 1) / len(estimates))
+    spread = math.sqrt(
+        sum((e - mean) ** 2 for e in estimates) / (len(estimates) - 1) / len(estimates)
+    )
     assert abs(mean - z) <= 6 * spread + 1e-9
     assert spread <= 0.25 * z
 
 
 def test_a_program_with_python_in_it_is_refused_unless_allowed():
     with pytest.raises(fkdsl.CallError, match=r"python_syntax\.py"):
-        fkdsl.load("programs/python_expression.fk").exact(model=TableModel("golden", {"": {"x": 1.0}}))
+        fkdsl.load("programs/python_expression.fk").exact(
+            model=TableModel("golden", {"": {"x": 1.0}})
+        )
 
 
 def test_the_values_of_expressions_are_those_of_python():
-    expressions = ["2*(3-5)*(1-4)", "7-(2-9)*3-(8)", "(1-3)*(2-6)-4", "((2+3)*4-6)*2", "9-8-7", "(4-6)-(5-9)*2"]
+    expressions = [
+        "2*(3-5)*(1-4)",
+        "7-(2-9)*3-(8)",
+        "(1-3)*(2-6)-4",
+        "((2+3)*4-6)*2",
+        "9-8-7",
+        "(4-6)-(5-9)*2",
+    ]
     rows = {"": dict.fromkeys(expressions, 1 / 6), **{e: {"\n": 1.0} for e in expressions}}
     program = load("arithmetic")
     for e in expressions:
         result = program(target=eval(e)).exact(model=TableModel("expressions", rows))
-        assert [a.value for a in result.posterior] == [other for other in expressions if eval(other) == eval(e)]
+        assert [a.value for a in result.posterior] == [
+            other for other in expressions if eval(other) == eval(e)
+        ]
 
 
 def test_the_possible_moves_of_the_position_are_the_27_that_chess_has():
@@ -264,4 +286,6 @@ def test_no_beginning_of_a_python_expression_is_refused(text):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert all(module.may_become_python(text[:i]) for i in range(len(text) + 1))
-    assert not any(module.may_become_python(s) for s in ("1 2", ")", "x) + (y", "a..", "x +* y", "if x", "1x "))
+    assert not any(
+        module.may_become_python(s) for s in ("1 2", ")", "x) + (y", "a..", "x +* y", "if x", "1x ")
+    )

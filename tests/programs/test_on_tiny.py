@@ -1,4 +1,5 @@
-"""Programs on the byte-level model that ships: what holds of texts and words holds where every token is a byte."""
+"""Programs on the byte-level model that ships: what holds of texts and words holds where every
+token is a byte."""
 
 import re
 
@@ -31,7 +32,8 @@ def test_every_returned_text_obeys(name, tiny):
 
 
 def test_a_character_of_several_bytes_is_text_once_it_is_whole(tiny):
-    """Its first byte alone is no text yet: a condition on the text sees the character when its last byte is there."""
+    """Its first byte alone is no text yet: a condition on the text sees the character when its last
+    byte is there."""
     program = """
 program p() -> str:
     lm = prompt("")
@@ -45,7 +47,9 @@ program p() -> str:
     row = lambda ids: tiny.forward([ForwardRow(None, ids, (len(ids) - 1,))])[0].log_probs[0]  # noqa: E731
     first, second = row(tiny.start("")), row((*tiny.start(""), 0xC3))
     assert {a.value for a in result.posterior} == {"é", "è"}
-    assert result.log_z == pytest.approx(first[0xC3] + np.logaddexp(second[0xA9], second[0xA8]), abs=1e-3)
+    assert result.log_z == pytest.approx(
+        first[0xC3] + np.logaddexp(second[0xA9], second[0xA8]), abs=1e-3
+    )
 
 
 def test_a_text_is_as_likely_as_its_bytes(tiny):
@@ -54,13 +58,13 @@ def test_a_text_is_as_likely_as_its_bytes(tiny):
     ids = (*tiny.start("ROMEO\n"), *tiny.encode("My lord é"))
     first = len(tiny.start("ROMEO\n"))
     rows = tiny.forward([ForwardRow(None, ids, tuple(range(len(ids))))])[0].log_probs
-    assert result.log_z == pytest.approx(sum(float(rows[i - 1, ids[i]]) for i in range(first, len(ids))), abs=1e-3)
+    assert result.log_z == pytest.approx(
+        sum(float(rows[i - 1, ids[i]]) for i in range(first, len(ids))), abs=1e-3
+    )
 
 
 def test_texts_end_with_their_paragraph(tiny):
-    text = (
-        'program p() -> str:\n    lm = prompt("ROMEO\\n")\n    while not lm.done and lm.tokens < 60:\n        t ~ lm\n'
-    )
+    text = 'program p() -> str:\n    lm = prompt("ROMEO\\n")\n    while not lm.done and lm.tokens < 60:\n        t ~ lm\n'
     done = text + "    condition lm.done\n    return lm.text\n"
     result = fkdsl.parse(done).run("importance", particles=64, model=tiny, seed=2)
     assert all(not re.search(r"\n\n", a.value) for a in result.posterior)

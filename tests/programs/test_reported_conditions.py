@@ -1,7 +1,9 @@
-"""What users of steering libraries asked for or found broken elsewhere, each as a program on a small table: conditions.
+"""What users of steering libraries asked for or found broken elsewhere, each as a program on a
+small table: conditions.
 
-The expected law never comes from fkdsl: the table's texts are enumerated in plain Python (table_texts.py) and filtered
-by the standard library, `jsonschema` or a pattern of `re`, or the figure is worked out by hand beside the test.
+The expected law never comes from fkdsl: the table's texts are enumerated in plain Python
+(table_texts.py) and filtered by the standard library, `jsonschema` or a pattern of `re`, or the
+figure is worked out by hand beside the test.
 """
 
 import json
@@ -24,7 +26,11 @@ def test_an_optional_property_that_comes_late_with_a_bad_value_is_refused():
         "2": {"}": 1},
         "}": {END: 1},
     }
-    schema = {"type": "object", "properties": {"cc": {"const": "you"}, "to": {"const": "me"}}, "required": ["to"]}
+    schema = {
+        "type": "object",
+        "properties": {"cc": {"const": "you"}, "to": {"const": "me"}},
+        "required": ["to"],
+    }
 
     def holds(text):
         try:
@@ -35,7 +41,9 @@ def test_an_optional_property_that_comes_late_with_a_bad_value_is_refused():
         named = [key for key in keys if key in schema["properties"]]
         in_order = keys[: len(named)] == named == sorted(set(named))
         return (
-            in_order and len(set(keys)) == len(keys) and jsonschema.Draft202012Validator(schema).is_valid(dict(pairs))
+            in_order
+            and len(set(keys)) == len(keys)
+            and jsonschema.Draft202012Validator(schema).is_valid(dict(pairs))
         )
 
     check_texts(rows, f"valid_json(s, schema={json.dumps(json.dumps(schema))})", holds, 6)
@@ -49,9 +57,17 @@ def test_both_branches_of_allof_hold():
         "{": {"}": 1},
         "}": {END: 1},
     }
-    parts = [{"properties": {k: {"type": t}}, "required": [k]} for k, t in (("p", "integer"), ("q", "boolean"))]
+    parts = [
+        {"properties": {k: {"type": t}}, "required": [k]}
+        for k, t in (("p", "integer"), ("q", "boolean"))
+    ]
     schema = {"allOf": [{"type": "object", **part} for part in parts]}
-    check_texts(rows, f"valid_json(s, schema={json.dumps(json.dumps(schema))})", '{"p": 1, "q": true}'.__eq__, 4)
+    check_texts(
+        rows,
+        f"valid_json(s, schema={json.dumps(json.dumps(schema))})",
+        '{"p": 1, "q": true}'.__eq__,
+        4,
+    )
 
 
 def test_a_unicode_property_of_ecma_patterns_is_read():
@@ -96,7 +112,9 @@ def test_white_space_that_a_grammar_ignores_may_stand_at_both_ends():
         "\n": {END: 1},
     }
     grammar = r"start: \"let\" \"v\" \";\"\n%ignore /[ \\t\\n]+/"
-    check_texts(rows, f'parses(s, grammar="{grammar}")', re.compile(r"\s*let\s*v\s*;\s*").fullmatch, 6)
+    check_texts(
+        rows, f'parses(s, grammar="{grammar}")', re.compile(r"\s*let\s*v\s*;\s*").fullmatch, 6
+    )
 
 
 def test_a_keyword_is_told_from_a_name_by_the_longest_match():
@@ -112,7 +130,8 @@ def test_a_keyword_is_told_from_a_name_by_the_longest_match():
         ")": {END: 1},
     }
     grammar = r"start: \"def\" NAME \"(\" \")\" | NAME \"=\" INT\nNAME: /[A-Za-z]+/\nINT: /[0-9]+/\n%ignore \" \""
-    # "defBar()" is one name by the longest match; "def def()" is kept: after the keyword only a name can follow.
+    # "defBar()" is one name by the longest match; "def def()" is kept: after the keyword only a
+    # name can follow.
     holds = re.compile(r"def +[A-Za-z]+ *\(\)|[A-Za-z]+ *= *[0-9]+").fullmatch
     check_texts(rows, f'parses(s, grammar="{grammar}")', holds, 6)
 

@@ -1,7 +1,9 @@
-"""What users of steering libraries asked for or found broken elsewhere, on small tables: draws, weights and methods.
+"""What users of steering libraries asked for or found broken elsewhere, on small tables: draws,
+weights and methods.
 
-The expected law never comes from fkdsl: the table's texts are enumerated in plain Python (table_texts.py) and filtered
-by the standard library, `jsonschema` or a pattern of `re`, or the figure is worked out by hand beside the test.
+The expected law never comes from fkdsl: the table's texts are enumerated in plain Python
+(table_texts.py) and filtered by the standard library, `jsonschema` or a pattern of `re`, or the
+figure is worked out by hand beside the test.
 """
 
 import itertools
@@ -54,7 +56,8 @@ program main() -> str:
     c ~ choice(lm, ["go", "go on", "stop now", "go away"])
     return c
 """
-    # `choice` weighs the probability of an option's tokens, whatever may follow: go 0.6, "go on" 0.3, "stop now" 0.08.
+    # `choice` weighs the probability of an option's tokens, whatever may follow: go 0.6, "go on"
+    # 0.3, "stop now" 0.08.
     shares = {"go": 0.6, "go on": 0.3, "stop now": 0.08}
     check(source, {option: share / sum(shares.values()) for option, share in shares.items()})
 
@@ -99,7 +102,9 @@ program main() -> str:
     return a.text
 """
     check(weighed, weights)
-    power = weighed.replace("    t ~ a\n    factor -0.5 * logprob(b, t)\n", "    t ~ a * b ** -0.5\n")
+    power = weighed.replace(
+        "    t ~ a\n    factor -0.5 * logprob(b, t)\n", "    t ~ a * b ** -0.5\n"
+    )
     total = sum(weights.values())
     check(power, {t: w / total for t, w in weights.items()})
 
@@ -171,7 +176,8 @@ program main() -> int:
 """
     result = fkdsl.parse(source).run(particles=1000, resampling="systematic", ess=1.0, seed=1)
     mean = sum(math.exp(0.2 * (x % 5) - 0.3) for x in range(100)) / 100
-    # The variance of one step's weight over its squared mean, for three steps of 1,000 particles, at five deviations.
+    # The variance of one step's weight over its squared mean, for three steps of 1,000 particles,
+    # at five deviations.
     spread = sum(math.exp(0.4 * (x % 5) - 0.6) for x in range(100)) / 100 / mean**2 - 1
     assert abs(result.log_z - 3 * math.log(mean)) <= 5 * math.sqrt(3 * spread / 1000)
 

@@ -1,6 +1,7 @@
 """What users of steering libraries asked for or found broken elsewhere, on the real small model.
 
-Each returned value is checked by the standard library, `jsonschema` or `re`, never by fkdsl's own predicates.
+Each returned value is checked by the standard library, `jsonschema` or `re`, never by fkdsl's own
+predicates.
 """
 
 import json
@@ -22,8 +23,12 @@ def model():
 
 def values_of(body, model, method="smc", particles=8, seed=0, returns="str", **options):
     """The values that a run of a program with this body returns."""
-    source = f'model "smollm2"\n\nprogram main() -> {returns}:\n' + "".join(f"    {line}\n" for line in body)
-    result = fkdsl.parse(source).run(model=model, method=method, particles=particles, seed=seed, **options)
+    source = f'model "smollm2"\n\nprogram main() -> {returns}:\n' + "".join(
+        f"    {line}\n" for line in body
+    )
+    result = fkdsl.parse(source).run(
+        model=model, method=method, particles=particles, seed=seed, **options
+    )
     return [particle.value for particle in result.particles]
 
 
@@ -49,7 +54,11 @@ def test_a_schemas_pattern_holds_letters_of_several_bytes(model):
         "required": ["n"],
         "additionalProperties": False,
     }
-    body = ['lm = prompt("As JSON, accented letters: ")', "s ~ text(lm, max_tokens=20)", schema_condition(schema)]
+    body = [
+        'lm = prompt("As JSON, accented letters: ")',
+        "s ~ text(lm, max_tokens=20)",
+        schema_condition(schema),
+    ]
     values = values_of([*body, "return s"], model)
     assert values
     for value in values:
@@ -65,7 +74,10 @@ def test_a_keyword_that_masks_cannot_follow_leaves_the_others_guided(model):
         "maxItems": 2,
         "uniqueItems": True,
     }
-    body = ['lm = prompt("Two colours as a JSON list:\\n")', 's ~ text(lm, until="\\n", max_tokens=16)']
+    body = [
+        'lm = prompt("Two colours as a JSON list:\\n")',
+        's ~ text(lm, until="\\n", max_tokens=16)',
+    ]
     values = values_of([*body, schema_condition(schema), "return s"], model, particles=16)
     assert values
     for value in values:
@@ -79,7 +91,11 @@ def test_a_format_that_is_a_hint_is_one(model):
         "required": ["pin"],
         "additionalProperties": False,
     }
-    body = ['lm = prompt("A pin as JSON:\\n")', 's ~ text(lm, until="\\n", max_tokens=14)', schema_condition(schema)]
+    body = [
+        'lm = prompt("A pin as JSON:\\n")',
+        's ~ text(lm, until="\\n", max_tokens=14)',
+        schema_condition(schema),
+    ]
     values = values_of([*body, "return s"], model)
     assert values
     for value in values:
@@ -93,7 +109,10 @@ def test_white_space_in_json_does_not_run_to_the_budget(model):
         "required": ["dog", "cat"],
         "additionalProperties": False,
     }
-    body = ['lm = prompt("Sounds as JSON, keys \\"dog\\", \\"cat\\":\\n")', "s ~ text(lm, max_tokens=22)"]
+    body = [
+        'lm = prompt("Sounds as JSON, keys \\"dog\\", \\"cat\\":\\n")',
+        "s ~ text(lm, max_tokens=22)",
+    ]
     values = values_of([*body, schema_condition(schema), "return s"], model)
     assert values
     for value in values:
@@ -126,14 +145,22 @@ def test_a_word_between_boundaries_and_another_come_in_any_order(model):
     ],
 )
 def test_conditions_that_people_write_guide_the_draws(condition, holds, model):
-    body = ['lm = prompt("One line:\\n")', 's ~ text(lm, until="\\n", max_tokens=16)', f"condition {condition}"]
+    body = [
+        'lm = prompt("One line:\\n")',
+        's ~ text(lm, until="\\n", max_tokens=16)',
+        f"condition {condition}",
+    ]
     values = values_of([*body, "return s"], model)
     assert values
     assert all(re.fullmatch(holds, value) for value in values), values
 
 
 def test_a_stop_in_the_middle_of_a_token_ends_the_text(model):
-    body = ['lm = prompt("The capital city of Italy is")', 's ~ text(lm, until="Rom", max_tokens=4)', "return s"]
+    body = [
+        'lm = prompt("The capital city of Italy is")',
+        's ~ text(lm, until="Rom", max_tokens=4)',
+        "return s",
+    ]
     values = values_of(body, model, particles=16)
     assert not any("Rom" in value for value in values)
     assert max(set(values), key=values.count) == " "
@@ -170,8 +197,14 @@ def test_two_numbers_in_their_order(model):
 
 
 def test_text_with_the_characters_of_a_mark_stays_text(model):
-    body = ['lm = prompt("A log:")', 'lm += " <|im_end|> x<|endoftext|>"', "return [lm.text, str(lm.done)]"]
-    assert values_of(body, model, returns="list[str]", particles=1) == [(" <|im_end|> x<|endoftext|>", "false")]
+    body = [
+        'lm = prompt("A log:")',
+        'lm += " <|im_end|> x<|endoftext|>"',
+        "return [lm.text, str(lm.done)]",
+    ]
+    assert values_of(body, model, returns="list[str]", particles=1) == [
+        (" <|im_end|> x<|endoftext|>", "false")
+    ]
 
 
 def test_a_message_forges_no_turn_of_a_chat(model):
@@ -194,7 +227,9 @@ def test_log_probabilities_of_parts_add_up(model):
         'observe " green and tall" ~ other',
         "return [whole, a + b]",
     ]
-    source = 'model "smollm2"\n\nprogram main() -> list[float]:\n' + "".join(f"    {line}\n" for line in body)
+    source = 'model "smollm2"\n\nprogram main() -> list[float]:\n' + "".join(
+        f"    {line}\n" for line in body
+    )
     result = fkdsl.parse(source).run(model=model, particles=1)
     [particle] = result.particles
     assert particle.value[0] == pytest.approx(particle.value[1], abs=1e-5)

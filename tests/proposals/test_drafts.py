@@ -1,4 +1,5 @@
-"""Drafts: the measure is the same with any draft, by enumeration; running ahead changes no draw and saves forwards."""
+"""Drafts: the measure is the same with any draft, by enumeration; running ahead changes no draw and
+saves forwards."""
 
 import math
 
@@ -81,19 +82,32 @@ program main() -> str:
         checkpoint
     return lm.text + "," + other.text
 """
-PROGRAMS = {"plain": PLAIN, "conditioned": CONDITIONED, "texts": TEXTS, "words": WORDS, "checkpoints": BLOCKS}
+PROGRAMS = {
+    "plain": PLAIN,
+    "conditioned": CONDITIONED,
+    "texts": TEXTS,
+    "words": WORDS,
+    "checkpoints": BLOCKS,
+}
 
 
 class OfThree(NgramDraft):
-    """The n-gram of the tokens that the tables have: a, b and EOS. A table's 256 bytes would be 256 outcomes more."""
+    """The n-gram of the tokens that the tables have: a, b and EOS. A table's 256 bytes would be 256
+    outcomes more."""
 
     def log_probs(self, questions):
         rows = super().log_probs(questions)
-        return [None if row is None else np.concatenate((row, np.full(256, -np.inf))) for row in rows]
+        return [
+            None if row is None else np.concatenate((row, np.full(256, -np.inf))) for row in rows
+        ]
 
 
 def drafting(draft="other", block=2, weighs=False):
-    made = OfThree(3, least=1) if draft == "ngram" else ModelDraft(CachedTransformer(TableModel("other", OTHER)))
+    made = (
+        OfThree(3, least=1)
+        if draft == "ngram"
+        else ModelDraft(CachedTransformer(TableModel("other", OTHER)))
+    )
     return Drafting({"": DraftOf(made, block, weighs, uniform=0.0)})
 
 
@@ -142,7 +156,9 @@ def test_a_draft_that_is_kept_too_often_is_caught():
     assert abs(found - p[0]) > 0.05
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.booleans()), min_size=1, max_size=4))
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.booleans()), min_size=1, max_size=4)
+)
 def test_weighted_rejection_by_way_of_a_draft_is_properly_weighted(entries):
     p, q = (np.array([float(entry[k]) for entry in entries]) for k in (0, 1))
     if not p.any():
@@ -187,7 +203,12 @@ def test_a_draft_that_is_not_weighed_is_caught(monkeypatch):
 
 
 @settings(deadline=None, max_examples=25)
-@given(st.sampled_from(sorted(PROGRAMS)), st.sampled_from(["other", "ngram"]), st.integers(1, 4), st.integers(0, 99))
+@given(
+    st.sampled_from(sorted(PROGRAMS)),
+    st.sampled_from(["other", "ngram"]),
+    st.integers(1, 4),
+    st.integers(0, 99),
+)
 def test_running_ahead_changes_no_draw(name, draft, block, seed):
     """The same particles, weights and states, whether rows are computed ahead or one by one."""
     ran = []
@@ -231,7 +252,12 @@ def test_tokens_are_kept_as_often_as_model_and_draft_agree():
     program = fkdsl.parse(text)
     engines = program.engines(TableModel("table", rows))
     how = Drafting({"": DraftOf(ModelDraft(CachedTransformer(TableModel("other", other))), 3)})
-    run(program.feynman_kac(engines=engines, guides=Guides(drafting=how)), "importance", 1, {"particles": 300})
+    run(
+        program.feynman_kac(engines=engines, guides=Guides(drafting=how)),
+        "importance",
+        1,
+        {"particles": 300},
+    )
     # sum min(p, q) = 0.6, to five standard deviations.
     share = how.tally.kept / how.tally.drafted
     assert abs(share - 0.6) < 5 * math.sqrt(0.24 / how.tally.drafted)

@@ -1,4 +1,5 @@
-"""What ended a text, by the idiom of docs/language.md: EOS, a stop or max_tokens, held to an enumeration by hand."""
+"""What ended a text, by the idiom of docs/language.md: EOS, a stop or max_tokens, held to an
+enumeration by hand."""
 
 import math
 
@@ -16,7 +17,13 @@ IDIOM = """
     cut = not lm.done and lm.text[start:] == s
     end = "eos" if lm.done else ("max_tokens" if cut else "stop")
 """
-CASES = [('"b"', ["b"]), ('"\\n"', ["\n"]), ('"b\\n"', ["b\n"]), ('["\\n", "bb"]', ["\n", "bb"]), ('""', [])]
+CASES = [
+    ('"b"', ["b"]),
+    ('"\\n"', ["\n"]),
+    ('"b\\n"', ["b\n"]),
+    ('["\\n", "bb"]', ["\n", "bb"]),
+    ('""', []),
+]
 
 
 def ends(stops, n):
@@ -58,7 +65,9 @@ def test_the_idiom_tells_the_three_ends_of_a_text_apart(until, stops, most):
 
 @pytest.mark.parametrize(("until", "stops"), CASES)
 def test_texts_that_were_cut_can_be_refused(until, stops):
-    source = program('    condition not cut and not contains(s, "a")\n    return [s, end]\n', until, 2)
+    source = program(
+        '    condition not cut and not contains(s, "a")\n    return [s, end]\n', until, 2
+    )
     law = {k: p for k, p in ends(stops, 2).items() if k[1] != "max_tokens" and "a" not in k[0]}
     mass = sum(law.values())
     for variant in (fkdsl.parse(source), fkdsl.parse(source).without()):

@@ -1,4 +1,5 @@
-"""Grammars in programs: what is ignored at the ends, keywords beside names, weaker terminals; help for a dialect."""
+"""Grammars in programs: what is ignored at the ends, keywords beside names, weaker terminals; help
+for a dialect."""
 
 import pytest
 
@@ -31,7 +32,9 @@ def masses(grammar):
     found = []
     for p in (program, program.without()):
         measure = exact_measure(p.feynman_kac())
-        found.append({key[-1] if isinstance(key, tuple) else key: mass for key, mass in measure.items()})
+        found.append(
+            {key[-1] if isinstance(key, tuple) else key: mass for key, mass in measure.items()}
+        )
     assert found[0] == pytest.approx(found[1], abs=1e-12)
     return found[0], program
 
@@ -49,7 +52,10 @@ def test_a_terminal_that_looks_ahead_is_followed_by_a_weaker_one_and_decided_by_
     assert found["class Foo{}"] == pytest.approx(0.5 * 0.4 * 0.6 * 0.5)
     assert not {"class = 1", "class class{}"} & set(found)
     (warning,) = program.warnings
-    assert (warning.code, warning.label) == ("FK501", "no mask follows the terminal `NAME` beyond a weaker pattern")
+    assert (warning.code, warning.label) == (
+        "FK501",
+        "no mask follows the terminal `NAME` beyond a weaker pattern",
+    )
     assert "by a weaker automaton or grammar" in explain(program.ir())
 
 
@@ -75,5 +81,7 @@ def test_a_grammar_in_another_dialect_is_told_larks_own_form(grammar, help):
 
 def test_a_repeat_in_a_pattern_or_a_text_is_no_dialect():
     with pytest.raises(fkdsl.ProgramError) as error:
-        fkdsl.parse('program p() -> bool:\n    return parses("a", grammar="start: x /a{3,5}/ \\"b{2}\\"")\n').run()
+        fkdsl.parse(
+            'program p() -> bool:\n    return parses("a", grammar="start: x /a{3,5}/ \\"b{2}\\"")\n'
+        ).run()
     assert "Lark's own form" not in error.value.diagnostics[0].help

@@ -1,4 +1,5 @@
-"""Schemas that masks follow in part: the measure is that of the validator, with and without the optimiser, exactly."""
+"""Schemas that masks follow in part: the measure is that of the validator, with and without the
+optimiser, exactly."""
 
 import json
 
@@ -32,7 +33,13 @@ TRANSITIONS = [
     ("", {"[": 0.7, "[1": 0.2, "1": 0.1}),
 ]
 ITEMS = st.sampled_from(
-    [{"type": "integer"}, {"const": 1}, {"enum": [1, "a"]}, {"not": {"const": 1}}, {"type": "string"}]
+    [
+        {"type": "integer"},
+        {"const": 1},
+        {"enum": [1, "a"]},
+        {"not": {"const": 1}},
+        {"type": "string"},
+    ]
 )
 DEMANDS = st.fixed_dictionaries(
     {},
@@ -66,7 +73,11 @@ def brute_force(schema, tokens=5):
     todo = [("", 1.0, 0)]
     while todo:
         text, p, n = todo.pop()
-        row = next(r for ending, r in TRANSITIONS if text.endswith(ending)) if n < tokens else {"": 1.0}
+        row = (
+            next(r for ending, r in TRANSITIONS if text.endswith(ending))
+            if n < tokens
+            else {"": 1.0}
+        )
         for token, q in row.items():
             if token:
                 todo.append((text + token, p * q, n + 1))
@@ -103,7 +114,13 @@ def test_the_measure_is_the_validators_with_and_without_the_optimiser(schema):
 
 
 def test_a_population_lives_where_items_must_differ():
-    schema = {"type": "array", "items": {"enum": [1, 2, "a"]}, "minItems": 3, "maxItems": 3, "uniqueItems": True}
+    schema = {
+        "type": "array",
+        "items": {"enum": [1, 2, "a"]},
+        "minItems": 3,
+        "maxItems": 3,
+        "uniqueItems": True,
+    }
     result = program_of(schema, 7).run(particles=16, seed=1)
     assert all(len(set(map(str, json.loads(a.value)))) == 3 for a in result.posterior)
 
@@ -130,10 +147,15 @@ model m = table:
     "{\\"a\\": 1" -> ", \\"b\\": 1}": 0.5, "}": 0.5
     "}" -> EOS: 1
 """
-A_AND_B = {"properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}, "required": ["a", "b"]}
+A_AND_B = {
+    "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
+    "required": ["a", "b"],
+}
 
 
-@pytest.mark.parametrize(("rest", "mass"), [("", 0.25), (", order=true", 0.25), (", order=false", 0.5)])
+@pytest.mark.parametrize(
+    ("rest", "mass"), [("", 0.25), (", order=true", 0.25), (", order=false", 0.5)]
+)
 def test_properties_may_come_in_any_order_on_request(rest, mass):
     program = program_of(A_AND_B, 3, ORDER, rest)
     for p in (program, program.without()):
@@ -158,13 +180,17 @@ def test_formats_are_asserted_unless_that_is_switched_off(rest, mass):
 def test_json_nested_deep_is_valid_to_a_hundred_levels_and_no_mistake_beyond(depth):
     text = "[" * depth + "]" * depth
     schema = '{"type": "array", "items": {"$ref": "#"}}'
-    program = fkdsl.parse(f"program p() -> bool:\n    return valid_json('{text}', schema='{schema}')\n")
+    program = fkdsl.parse(
+        f"program p() -> bool:\n    return valid_json('{text}', schema='{schema}')\n"
+    )
     (answer,) = program.run().posterior
     assert answer.value is (depth <= 100)
 
 
 def test_a_schema_that_refers_to_itself_without_end_is_said_to():
-    program = fkdsl.parse('program p() -> bool:\n    return valid_json("1", schema=\'{"$ref": "#"}\')\n')
+    program = fkdsl.parse(
+        'program p() -> bool:\n    return valid_json("1", schema=\'{"$ref": "#"}\')\n'
+    )
     with pytest.raises(fkdsl.ProgramError, match="itself"):
         program.run()
 
@@ -173,8 +199,14 @@ def test_a_schema_that_refers_to_itself_without_end_is_said_to():
 def test_a_byte_order_mark_and_crlf_are_no_part_of_a_file(tmp_path, name):
     (tmp_path / "s.json").write_bytes(b'\xef\xbb\xbf{"type":\r\n "array"}')
     (tmp_path / "g.lark").write_bytes(b'\xef\xbb\xbfstart: x\r\nx: "[" "]"\r\n')
-    test = 'valid_json("[]", schema="s.json")' if name == "s.json" else 'parses("[]", grammar="g.lark")'
-    (tmp_path / "p.fk").write_bytes(f"\xef\xbb\xbfprogram p() -> bool:\r\n    return {test}\r\n".encode("latin-1"))
+    test = (
+        'valid_json("[]", schema="s.json")'
+        if name == "s.json"
+        else 'parses("[]", grammar="g.lark")'
+    )
+    (tmp_path / "p.fk").write_bytes(
+        f"\xef\xbb\xbfprogram p() -> bool:\r\n    return {test}\r\n".encode("latin-1")
+    )
     (answer,) = fkdsl.load(tmp_path / "p.fk").run().posterior
     assert answer.value is True
 

@@ -41,7 +41,9 @@ def second_moment(model, sampler):
     return math.fsum(p * z for p, z in enumerate_outcomes(square, 2_000_000))
 
 
-@given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=5), st.integers(1, 5))
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=5), st.integers(1, 5)
+)
 def test_weighted_rejection_is_properly_weighted(entries, block):
     """E[w 1{x = v}] = p(v) e(v) for every v, in blocks of any size."""
     shares = np.array([share for share, _ in entries], dtype=float)
@@ -79,7 +81,9 @@ def test_no_outcome_is_asked_for_twice():
         asked.append(i)
         return i == 3
 
-    for _, _ in enumerate_outcomes(lambda rng: (asked.clear(), weighted_rejection(rng, np.ones(4) / 4, accepts))):
+    for _, _ in enumerate_outcomes(
+        lambda rng: (asked.clear(), weighted_rejection(rng, np.ones(4) / 4, accepts))
+    ):
         assert len(asked) == len(set(asked))
 
 
@@ -90,11 +94,19 @@ def test_every_outcome_tested_keeps_the_measure(text):
 
 
 @settings(max_examples=60)
-@given(program_texts(), st.sampled_from([2.0, 0.4]), st.sampled_from([0.0, 0.3, 2.0]), st.integers(0, 2))
+@given(
+    program_texts(),
+    st.sampled_from([2.0, 0.4]),
+    st.sampled_from([0.0, 0.3, 2.0]),
+    st.integers(0, 2),
+)
 def test_trials_in_any_number_keep_the_measure(text, head, enough, tests):
     """Some outcomes tested, the rest by weighted rejection or by one draw that lives or dies."""
     guides = {"tested": 0, "head": head, "enough": enough, "tests": tests}
-    a, b = guided(text.replace("range(3", "range(2"), guides), plain(text.replace("range(3", "range(2"))
+    a, b = (
+        guided(text.replace("range(3", "range(2"), guides),
+        plain(text.replace("range(3", "range(2")),
+    )
     assert_same_masses(expected_measure(a, lambda rng: importance(a, rng, 1)), exact_measure(b))
 
 
@@ -141,9 +153,15 @@ def test_methods_stay_unbiased_with_guided_draws(guides, draws):
 
 def test_with_one_draw_every_run_gives_z():
     """The locally optimal proposal of a single step has no variance at all."""
-    text = TABLE + 'program main() -> str:\n    lm = prompt("")\n    t ~ lm\n    condition t != "b"\n    return t\n'
+    text = (
+        TABLE
+        + 'program main() -> str:\n    lm = prompt("")\n    t ~ lm\n    condition t != "b"\n    return t\n'
+    )
     for seed in range(20):
-        assert abs(fkdsl.parse(text).run("importance", particles=1, seed=seed).log_z - math.log(0.7)) <= 1e-12
+        assert (
+            abs(fkdsl.parse(text).run("importance", particles=1, seed=seed).log_z - math.log(0.7))
+            <= 1e-12
+        )
 
 
 def guides_of(text):
@@ -162,7 +180,9 @@ def test_a_condition_on_the_token_is_a_mask_before_and_after_an_eos_test():
 def test_a_mask_is_computed_once_for_each_value_that_it_reads():
     model = guided(BEFORE_EOS)
     fkdsl.run(model, "smc", particles=20)
-    (guide,) = [op.guide for f in model.code.functions.values() for op in f.ops if isinstance(op, DrawOp)]
+    (guide,) = [
+        op.guide for f in model.code.functions.values() for op in f.ops if isinstance(op, DrawOp)
+    ]
     assert len(guide.masks) == 1
 
 
@@ -206,7 +226,9 @@ def test_choices_and_numbers_look_ahead_too():
         '    c ~ choice(lm, ["ab", "b", "ca"])\n    condition not starts_with(c, "a")\n    return [c, str(n)]\n'
     )
     assert_same_measure(guided(text), plain(text))
-    assert {fkdsl.parse(text).run("importance", particles=1, seed=s).log_z for s in range(5)} != {-math.inf}
+    assert {fkdsl.parse(text).run("importance", particles=1, seed=s).log_z for s in range(5)} != {
+        -math.inf
+    }
     assert_unbiased(guided(text), lambda rng: importance(guided(text), rng, 1))
 
 
@@ -217,14 +239,19 @@ def test_a_mistake_is_met_by_whoever_draws_it_and_by_nobody_else():
     outcomes = set()
     for seed in range(40):
         try:
-            outcomes.add(fkdsl.parse(text).run("importance", particles=1, seed=seed).posterior[0].value)
+            outcomes.add(
+                fkdsl.parse(text).run("importance", particles=1, seed=seed).posterior[0].value
+            )
         except fkdsl.ProgramError as error:
             outcomes.add(error.diagnostics[0].code)
     assert outcomes == {1, "FK402"}
 
 
 def test_a_dead_draw_names_the_condition_that_killed_it():
-    text = TABLE + 'program main() -> str:\n    lm = prompt("")\n    t ~ lm\n    condition len(t) > 7\n    return t\n'
+    text = (
+        TABLE
+        + 'program main() -> str:\n    lm = prompt("")\n    t ~ lm\n    condition len(t) > 7\n    return t\n'
+    )
     with pytest.raises(fkdsl.PopulationDied, match="condition len"):
         fkdsl.parse(text).run(seed=1)
 
@@ -256,7 +283,9 @@ def test_a_state_that_was_resumed_is_the_one_that_a_draw_finds(text):
         begin = Trials.__init__
 
         def checked(self, particle, op, found, guide):
-            seen.append(particle.resumed is None or particle.resumed.key() == particle.state().key())
+            seen.append(
+                particle.resumed is None or particle.resumed.key() == particle.state().key()
+            )
             begin(self, particle, op, found, guide)
 
         patch.setattr(Trials, "__init__", checked)
@@ -266,8 +295,11 @@ def test_a_state_that_was_resumed_is_the_one_that_a_draw_finds(text):
 
 
 def test_a_run_leaves_next_to_nothing_for_the_collector_of_cycles():
-    """Particles and their frames hold one another, and contexts with their keys and values: see Running.let_go."""
-    program = fkdsl.parse(BEFORE_EOS.replace("< 3", "< 12").replace('"b": 0.8, EOS: 0.1', '"b": 0.9'))
+    """Particles and their frames hold one another, and contexts with their keys and values: see
+    Running.let_go."""
+    program = fkdsl.parse(
+        BEFORE_EOS.replace("< 3", "< 12").replace('"b": 0.8, EOS: 0.1', '"b": 0.9')
+    )
     gc.collect()
     gc.disable()
     try:

@@ -1,4 +1,5 @@
-"""Conditions on whole texts guide their drawing: same measure with and without, exactly; masks refuse only the lost."""
+"""Conditions on whole texts guide their drawing: same measure with and without, exactly; masks
+refuse only the lost."""
 
 import math
 
@@ -81,7 +82,14 @@ def text_programs(draw, tokens=3):
     conditions = draw(st.lists(st.sampled_from(CONDITIONS), min_size=1, max_size=2, unique=True))
     before = draw(st.sampled_from(["", '    lm += "a"\n', "    u ~ lm\n"]))
     between = draw(
-        st.sampled_from(["", "    x ~ bernoulli(0.5)\n", "    s2 = s\n    k = k + 1\n", "    factor -0.1 * len(s)\n"])
+        st.sampled_from(
+            [
+                "",
+                "    x ~ bernoulli(0.5)\n",
+                "    s2 = s\n    k = k + 1\n",
+                "    factor -0.1 * len(s)\n",
+            ]
+        )
     )
     if "u ~" in before:
         before += "    if lm.done:\n        return lm.text\n"
@@ -123,7 +131,9 @@ def test_importance_and_smc_are_unbiased_with_guided_texts(text, by_rejection):
     truth = measure(program.without())
     if not truth:
         return
-    model = program.feynman_kac(guides=Guides(tested=0 if by_rejection and "max_tokens=1" in text else 32))
+    model = program.feynman_kac(
+        guides=Guides(tested=0 if by_rejection and "max_tokens=1" in text else 32)
+    )
     assert_same_masses(expected_measure(model, lambda rng: importance(model, rng, 1)), truth)
 
 
@@ -171,7 +181,9 @@ def alive_after(program, seed):
 
 
 def test_a_language_without_texts_dies_before_any_model_is_asked():
-    program = fkdsl.parse(text_of('matches(s, a) and matches(s, "b+")').replace("    lm =", '    a = "a+"\n    lm ='))
+    program = fkdsl.parse(
+        text_of('matches(s, a) and matches(s, "b+")').replace("    lm =", '    a = "a+"\n    lm =')
+    )
     engines = program.engines()
     with pytest.raises(fkdsl.PopulationDied, match="condition matches"):
         program.run(engines=engines)
@@ -194,7 +206,9 @@ class Coin(TableModel):
 
 def test_forced_tokens_are_scored_together():
     program = fkdsl.parse(text_of('s == "abbaba"', 6))
-    together, alone = (p.run("importance", model=Coin(), particles=3) for p in (program, program.without("force")))
+    together, alone = (
+        p.run("importance", model=Coin(), particles=3) for p in (program, program.without("force"))
+    )
     assert (together.model_calls, alone.model_calls) == (1, 6)
     assert together.forwarded_tokens == alone.forwarded_tokens
     assert together.log_z == alone.log_z == pytest.approx(6 * math.log(0.5))
@@ -202,7 +216,12 @@ def test_forced_tokens_are_scored_together():
 
 def guides_of(text):
     program = fkdsl.parse(text).ir()
-    return [i.guide for f in program.functions.values() for i in f.body if isinstance(i, ir.Draw) and i.guide]
+    return [
+        i.guide
+        for f in program.functions.values()
+        for i in f.body
+        if isinstance(i, ir.Draw) and i.guide
+    ]
 
 
 def test_a_condition_that_an_automaton_decides_is_not_tried_too():
@@ -223,13 +242,17 @@ def test_complete_words_stay(prefix, more):
 @given(
     st.text("ab\n", max_size=6),
     st.text("ab\n", max_size=4),
-    st.sampled_from([("\n",), ("\n\n",), ("ab",), ("aba",), ("\n", "ab"), ("aba", "bb"), ("b", "aba")]),
+    st.sampled_from(
+        [("\n",), ("\n\n",), ("ab",), ("aba",), ("\n", "ab"), ("aba", "bb"), ("b", "aba")]
+    ),
 )
 def test_a_settled_text_is_a_beginning_of_what_is_drawn(prefix, more, stops):
     if any(stop in prefix for stop in stops):
         return
     whole = prefix + more
-    drawn = min((whole[: whole.index(stop)] for stop in stops if stop in whole), key=len, default=whole)
+    drawn = min(
+        (whole[: whole.index(stop)] for stop in stops if stop in whole), key=len, default=whole
+    )
     assert drawn.startswith(settled(prefix, stops))
 
 
@@ -240,7 +263,8 @@ EARLY = [c for c in CONDITIONS if "short" not in c and "banned" not in c and " k
 @settings(max_examples=60)
 @given(st.text("abé -\n", max_size=6), st.text("abé -\n", max_size=4))
 def test_an_early_form_is_false_only_of_what_is_lost(condition, prefix, more):
-    """If the early form is false of a beginning, the condition is false of every text that begins so."""
+    """If the early form is false of a beginning, the condition is false of every text that begins
+    so."""
     test = condition_of(condition)
     form = early_form(test, 0)
     if form is not None and not holds(form, prefix):
@@ -248,9 +272,7 @@ def test_an_early_form_is_false_only_of_what_is_lost(condition, prefix, more):
 
 
 def condition_of(condition):
-    text = (
-        f'model m = table:\n    "" -> "a": 1\nprogram p(s: str = "") -> str:\n    condition {condition}\n    return s\n'
-    )
+    text = f'model m = table:\n    "" -> "a": 1\nprogram p(s: str = "") -> str:\n    condition {condition}\n    return s\n'
     program = fkdsl.parse(text).without().ir()
     return next(i.test for i in program.functions["p"].body if isinstance(i, ir.Condition))
 
@@ -280,13 +302,16 @@ def test_some_conditions_have_an_early_form_and_some_have_none():
 
 @pytest.mark.parametrize("shift", [-1, 1])
 def test_a_planted_bug_in_the_look_ahead_is_caught(monkeypatch, shift):
-    """One token too few refuses texts that could live; one too many allows what dies, which costs no exactness."""
+    """One token too few refuses texts that could live; one too many allows what dies, which costs
+    no exactness."""
     from fkdsl.engine.constraints.regular import RegularMasks
 
     right = RegularMasks.mask
     program = fkdsl.parse(text_of('matches(s, "a+b+")', 3))
     truth = measure(program.without())
-    monkeypatch.setattr(RegularMasks, "mask", lambda self, at, left: right(self, at, max(0, left + shift)))
+    monkeypatch.setattr(
+        RegularMasks, "mask", lambda self, at, left: right(self, at, max(0, left + shift))
+    )
     if shift < 0:
         with pytest.raises(AssertionError, match="mass of"):
             assert_same_masses(measure(program), truth)
@@ -295,7 +320,8 @@ def test_a_planted_bug_in_the_look_ahead_is_caught(monkeypatch, shift):
 
 
 def test_texts_drawn_one_after_the_other_each_have_draws_of_their_own():
-    """Two calls of `text`, one guided or both: copies once kept the site of their original, which is our bug."""
+    """Two calls of `text`, one guided or both: copies once kept the site of their original, which
+    is our bug."""
     draw = 'program p() -> str:\n    lm = prompt("")\n    s ~ text(lm, max_tokens=2)\n'
     table = 'model m = table:\n    "" -> "a": 0.5, "b": 0.3, "ab": 0.2\n\n'
     text = table + draw + '    condition not contains(s, "b")\n    u ~ text(lm, max_tokens=1)\n'
@@ -312,9 +338,13 @@ def test_an_error_for_contradictory_conditions_names_no_others():
         'condition s != "é"',
     ]
     text = TABLE + 'program p() -> str:\n    lm = prompt("")\n    s ~ text(lm, max_tokens=4)\n'
-    text += "".join(f"    {c}\n" for c in [*lines, 'condition not contains(s, "b")']) + "    return s\n"
+    text += (
+        "".join(f"    {c}\n" for c in [*lines, 'condition not contains(s, "b")']) + "    return s\n"
+    )
     with pytest.raises(fkdsl.ProgramError) as error:
         fkdsl.parse(text).run()
     (diagnostic,) = error.value.diagnostics
     assert diagnostic.span.text == 'condition not contains(s, "b")'
-    assert [note.split(": ", 1)[1] for note in diagnostic.notes] == ['condition starts_with(s, "b")']
+    assert [note.split(": ", 1)[1] for note in diagnostic.notes] == [
+        'condition starts_with(s, "b")'
+    ]

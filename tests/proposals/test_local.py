@@ -1,4 +1,5 @@
-"""`local` is what everyone else ships: it masks, renormalises and forgets the mass, and is biased by just that."""
+"""`local` is what everyone else ships: it masks, renormalises and forgets the mass, and is biased
+by just that."""
 
 import pytest
 
@@ -23,7 +24,8 @@ program p() -> str:
 
 
 def test_local_gives_the_fork_its_first_tokens_odds_and_not_the_posteriors():
-    """The text "ac" is 0.009 likely and "bc" 0.1; masking the second token alone keeps 0.9 to 0.1."""
+    """The text "ac" is 0.009 likely and "bc" 0.1; masking the second token alone keeps 0.9 to
+    0.1."""
     assert fkdsl.parse(FORK).exact().probability("ac") == pytest.approx(0.009 / 0.109)
     model = fkdsl.parse(FORK).feynman_kac(guides=Guides(forget=True))
     measure = expected_measure(model, lambda rng: importance(model, rng, 1))

@@ -1,4 +1,5 @@
-"""Glances: what a condition right behind a draw says of an outcome, without a copy of the particle that takes it."""
+"""Glances: what a condition right behind a draw says of an outcome, without a copy of the particle
+that takes it."""
 
 import sys
 from unittest.mock import patch
@@ -39,7 +40,11 @@ def tried(text):
 def guide_of(text):
     """(glances, tells_all) of the first guided draw."""
     ops = tried(text)().feynman_kac().code.functions["main"].ops
-    return next((op.guide.glances, op.guide.tells_all) for op in ops if getattr(op, "guide", None) is not None)
+    return next(
+        (op.guide.glances, op.guide.tells_all)
+        for op in ops
+        if getattr(op, "guide", None) is not None
+    )
 
 
 def outcome(text, **options):
@@ -67,7 +72,9 @@ def test_where_glances_tell_all_no_trial_is_made(tested):
     with patch.object(trials.Trials, "of", lambda self, i: made.append(i)):
         fkdsl.run(model, "smc", particles=5, seed=1)
     assert not made
-    assert_same_measure(tried(LOOP)().feynman_kac(), fkdsl.parse(LOOP).without()().feynman_kac(), 1e-12)
+    assert_same_measure(
+        tried(LOOP)().feynman_kac(), fkdsl.parse(LOOP).without()().feynman_kac(), 1e-12
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,12 +96,15 @@ def test_only_conditions_right_behind_a_draw_are_glanced_at(body, expected):
     else:
         assert guide_of(TABLE + body) == expected
         assert_same_measure(
-            tried(TABLE + body)().feynman_kac(), fkdsl.parse(TABLE + body).without()().feynman_kac(), 1e-12
+            tried(TABLE + body)().feynman_kac(),
+            fkdsl.parse(TABLE + body).without()().feynman_kac(),
+            1e-12,
         )
 
 
 def test_glances_that_are_wrongly_said_to_tell_all_cost_variance_alone():
-    """A planted bug: a condition further on is forgotten. It is met behind the draw, where it is asked anyway."""
+    """A planted bug: a condition further on is forgotten. It is met behind the draw, where it is
+    asked anyway."""
     text = TABLE + (
         "    t ~ lm\n    condition len(lm.text) < 5\n    n = len(lm.text)\n    condition n != 1 or t == EOS\n"
         "    return lm.text\n"
@@ -116,8 +126,14 @@ def test_a_condition_that_appends_to_a_context_is_no_matter_of_a_glance():
         + "    t ~ lm\n    condition t == EOS or grown(lm) == 2\n    return lm.text\n"
     )
     assert guide_of(text)[0] == 0
-    assert_same_measure(fkdsl.parse(text)().feynman_kac(), fkdsl.parse(text).without()().feynman_kac(), 1e-12)
-    assert {p.value for p in fkdsl.parse(text).run("smc", particles=20).particles} == {"aa", "ba", ""}
+    assert_same_measure(
+        fkdsl.parse(text)().feynman_kac(), fkdsl.parse(text).without()().feynman_kac(), 1e-12
+    )
+    assert {p.value for p in fkdsl.parse(text).run("smc", particles=20).particles} == {
+        "aa",
+        "ba",
+        "",
+    }
 
 
 def test_a_comprehension_that_appends_to_a_context_does_so_for_each_item():
@@ -153,7 +169,10 @@ def test_a_glance_leaves_the_particle_as_it_was():
         def look(token):
             before = (particle.state().key(), particle.fuel, particle.log_G, list(particle.drew))
             place = glance(token)
-            seen.append(before == (particle.state().key(), particle.fuel, particle.log_G, list(particle.drew)))
+            seen.append(
+                before
+                == (particle.state().key(), particle.fuel, particle.log_G, list(particle.drew))
+            )
             return place
 
         return look

@@ -1,4 +1,5 @@
-"""Conditions on the text so far: masks by an automaton, exact for every token, and what they leave of a row."""
+"""Conditions on the text so far: masks by an automaton, exact for every token, and what they leave
+of a row."""
 
 import math
 from unittest.mock import patch
@@ -42,11 +43,17 @@ LANGUAGES = [
     (EachWord(Letters(0, 2)), lambda s: all(letters(w) <= 2 for w in words(s))),
     (EachWord(Length(2, -1)), lambda s: all(len(w) >= 2 for w in words(s))),
     (Complement(EachWord(Complement(Contains("-")))), lambda s: any("-" in w for w in words(s))),
-    (EachWord(Either((StartsWith("a"), EndsWith("é")))), lambda s: all(w[0] == "a" or w[-1] == "é" for w in words(s))),
+    (
+        EachWord(Either((StartsWith("a"), EndsWith("é")))),
+        lambda s: all(w[0] == "a" or w[-1] == "é" for w in words(s)),
+    ),
     (EachWord(Matches("[a-z]+")), lambda s: all(matches(w, "[a-z]+") for w in words(s))),
     (Complement(Contains("a-")), lambda s: "a-" not in s),
     (Matches(r"(\w| )*"), lambda s: matches(s, r"(\w| )*")),
-    (Both((Length(0, 4), Complement(Texts(("ab", "é"))))), lambda s: len(s) <= 4 and s not in ("ab", "é")),
+    (
+        Both((Length(0, 4), Complement(Texts(("ab", "é"))))),
+        lambda s: len(s) <= 4 and s not in ("ab", "é"),
+    ),
 ]
 ALPHABET = "ab1é漢_-'\u2019 .\ufffd\u0301²٣Ⅷ"
 PIECES = (
@@ -80,15 +87,22 @@ def test_letters_are_pythons_in_all_of_unicode():
     every = "".join(chr(i) for i in range(0x110000) if not 0xD800 <= i < 0xE000)
     states = found.steps(
         np.full(len(every), found.start, dtype=np.int32),
-        found.partition.classes(np.frombuffer(every.encode("utf-32-le"), dtype="<u4").astype(np.int64)),
+        found.partition.classes(
+            np.frombuffer(every.encode("utf-32-le"), dtype="<u4").astype(np.int64)
+        ),
     )
-    assert (np.array(found.accepting)[states] == np.fromiter(map(str.isalpha, every), dtype=bool)).all()
+    assert (
+        np.array(found.accepting)[states] == np.fromiter(map(str.isalpha, every), dtype=bool)
+    ).all()
 
 
 @pytest.mark.parametrize(("language", "holds"), LANGUAGES)
 @given(st.lists(st.sampled_from(range(len(PIECES) - 1)), max_size=5))
-def test_a_mask_holds_the_tokens_after_which_the_text_so_far_is_in_the_language(language, holds, ids):
-    """Tokens of whole characters, pieces of them, bytes that are none, and an end, after which nothing is held back."""
+def test_a_mask_holds_the_tokens_after_which_the_text_so_far_is_in_the_language(
+    language, holds, ids
+):
+    """Tokens of whole characters, pieces of them, bytes that are none, and an end, after which
+    nothing is held back."""
     vocabulary = Vocabulary((*PIECES, b""), ends=frozenset({len(PIECES)}))
     masks = RegularMasks(automaton(language), vocabulary)
     raw = vocabulary.raw(ids)
@@ -97,7 +111,10 @@ def test_a_mask_holds_the_tokens_after_which_the_text_so_far_is_in_the_language(
             masks.position_of(vocabulary.raw(ids[:-1]), vocabulary.raw(ids[-2:-1]))
         mask = masks.holding(masks.position_of(raw, vocabulary.raw(ids[-1:])))
         masks = RegularMasks(automaton(language), vocabulary)
-        expected = [holds(decoded(raw + t, final=i in vocabulary.ends)) for i, t in enumerate(vocabulary.tokens)]
+        expected = [
+            holds(decoded(raw + t, final=i in vocabulary.ends))
+            for i, t in enumerate(vocabulary.tokens)
+        ]
         assert mask.tolist() == expected
 
 
@@ -152,7 +169,9 @@ def test_an_automaton_that_decides_a_condition_keeps_the_measure_and_tries_nothi
 def test_what_no_automaton_decides_is_tried(test):
     text = TABLE.replace("{test}", test)
     assert guide_of(text).so_far is None
-    assert_same_measure(fkdsl.parse(text)().feynman_kac(), fkdsl.parse(text).without()().feynman_kac(), 1e-12)
+    assert_same_measure(
+        fkdsl.parse(text)().feynman_kac(), fkdsl.parse(text).without()().feynman_kac(), 1e-12
+    )
 
 
 def test_what_it_leaves_is_tried_among_the_tokens_that_it_allows():
@@ -160,14 +179,20 @@ def test_what_it_leaves_is_tried_among_the_tokens_that_it_allows():
     text = TABLE.replace("{test}", test)
     guide = guide_of(text)
     assert (guide.so_far.whole, guide.tried) == (False, True)
-    assert_same_measure(fkdsl.parse(text)().feynman_kac(), fkdsl.parse(text).without()().feynman_kac(), 1e-12)
+    assert_same_measure(
+        fkdsl.parse(text)().feynman_kac(), fkdsl.parse(text).without()().feynman_kac(), 1e-12
+    )
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        TABLE.replace("{test}", TAKEN[0]).replace("    limit = 3\n", "    limit = 3\n    most = most + 1\n"),
-        TABLE.replace("{test}", TAKEN[1]).replace("    limit = 3\n", "    limit ~ uniform_int(1, 3)\n"),
+        TABLE.replace("{test}", TAKEN[0]).replace(
+            "    limit = 3\n", "    limit = 3\n    most = most + 1\n"
+        ),
+        TABLE.replace("{test}", TAKEN[1]).replace(
+            "    limit = 3\n", "    limit ~ uniform_int(1, 3)\n"
+        ),
         TABLE.replace("{test}", 'not contains(other.text, "a")').replace(
             "    limit", '    other = prompt("a")\n    limit'
         ),
@@ -176,16 +201,23 @@ def test_what_it_leaves_is_tried_among_the_tokens_that_it_allows():
 )
 def test_languages_that_are_not_the_populations_and_texts_of_other_contexts_are_left(text):
     assert all(guide is None or guide.so_far is None for guide in guides_of(text))
-    assert_same_measure(fkdsl.parse(text)().feynman_kac(), fkdsl.parse(text).without()().feynman_kac(), 1e-12)
+    assert_same_measure(
+        fkdsl.parse(text)().feynman_kac(), fkdsl.parse(text).without()().feynman_kac(), 1e-12
+    )
 
 
 def test_a_language_with_many_states_is_tried():
     text = TABLE.replace("{test}", "len(lm.text) <= most + 100")
     assert guide_of(text).so_far.whole
     assert regular_masks(Length(0, SMALL + 38), Vocabulary((b"a",), frozenset())) is None
-    with patch("fkdsl.proposals.propose.Trials", side_effect=AssertionError("a trial")), pytest.raises(AssertionError):
+    with (
+        patch("fkdsl.proposals.propose.Trials", side_effect=AssertionError("a trial")),
+        pytest.raises(AssertionError),
+    ):
         fkdsl.parse(text).run("smc", particles=2)
-    assert_same_measure(fkdsl.parse(text)().feynman_kac(), fkdsl.parse(text).without()().feynman_kac(), 1e-12)
+    assert_same_measure(
+        fkdsl.parse(text)().feynman_kac(), fkdsl.parse(text).without()().feynman_kac(), 1e-12
+    )
 
 
 def test_a_run_that_is_asked_for_blame_is_the_same_run_and_knows_which_condition_refused():
@@ -209,22 +241,30 @@ def conditions_on(s):
         parts.map(lambda x: f"{s} != {x}"),
         parts.map(lambda x: f'{s} in [{x}, "a"]'),
         st.sampled_from(["[ab]*", ".*-.*", "(a|b-)*é?"]).map(lambda x: f'matches({s}, "{x}")'),
-        st.tuples(st.sampled_from(["len", "letters"]), st.sampled_from(["<=", "<", ">=", ">", "=="]), numbers).map(
-            lambda x: f"{x[0]}({s}) {x[1]} {x[2]}"
+        st.tuples(
+            st.sampled_from(["len", "letters"]),
+            st.sampled_from(["<=", "<", ">=", ">", "=="]),
+            numbers,
+        ).map(lambda x: f"{x[0]}({s}) {x[1]} {x[2]}"),
+        st.tuples(numbers, st.sampled_from(["<", ">"])).map(
+            lambda x: f"{x[0]} {x[1]} letters({s})"
         ),
-        st.tuples(numbers, st.sampled_from(["<", ">"])).map(lambda x: f"{x[0]} {x[1]} letters({s})"),
     ]
     if s != "w":
         of_word = conditions_on("w")
         plain += [
-            st.tuples(st.sampled_from(["all", "any"]), of_word).map(lambda x: f"{x[0]}({x[1]} for w in words({s}))"),
+            st.tuples(st.sampled_from(["all", "any"]), of_word).map(
+                lambda x: f"{x[0]}({x[1]} for w in words({s}))"
+            ),
             st.tuples(of_word, of_word).map(lambda x: f"all({x[0]} for w in words({s}) if {x[1]})"),
         ]
     return st.recursive(
         st.one_of(plain),
         lambda inner: st.one_of(
             inner.map(lambda x: f"not ({x})"),
-            st.tuples(inner, st.sampled_from(["and", "or"]), inner).map(lambda x: f"({x[0]} {x[1]} {x[2]})"),
+            st.tuples(inner, st.sampled_from(["and", "or"]), inner).map(
+                lambda x: f"({x[0]} {x[1]} {x[2]})"
+            ),
         ),
         max_leaves=3,
     )
@@ -233,7 +273,8 @@ def conditions_on(s):
 ODD = ["not (len({s}) <= 1.5)", "not (len({s}) < 0)", "not (0 > letters({s}))"]
 """Bounds that no automaton has, and that hold of no text."""
 TEXT = TABLE.replace(
-    "    while not lm.done and lm.tokens < 3:\n        t ~ lm\n        ", "    s ~ text(lm, max_tokens=2)\n    "
+    "    while not lm.done and lm.tokens < 3:\n        t ~ lm\n        ",
+    "    s ~ text(lm, max_tokens=2)\n    ",
 )
 TWO = TABLE.replace("lm.tokens < 3", "lm.tokens < 2")
 
@@ -309,7 +350,9 @@ def test_a_mask_that_allowed_too_much_would_cost_variance_alone():
     text = TABLE.replace("{test}", TAKEN[0]).replace("lm.tokens < 3", "lm.tokens < 2")
     plain = exact_measure(fkdsl.parse(text).without()().feynman_kac())
     regular_masks.cache_clear()
-    with patch.object(RegularMasks, "_held", lambda self, position: np.ones(self.vocabulary.size, dtype=bool)):
+    with patch.object(
+        RegularMasks, "_held", lambda self, position: np.ones(self.vocabulary.size, dtype=bool)
+    ):
         model = fkdsl.parse(text)().feynman_kac()
         assert_same_masses(expected_measure(model, lambda rng: smc(model, rng, 1, 0.5)), plain)
     regular_masks.cache_clear()
@@ -332,7 +375,9 @@ def test_what_masks_leave_of_rows_is_the_same_for_many_at_once(seed, size, dtype
         assert together.dtype == alone.dtype == np.float64
         np.testing.assert_allclose(together, alone, atol=1e-6)
         p = np.exp(row.astype(np.float64)) * mask
-        np.testing.assert_allclose(alone, [p[i : i + BLOCK].sum() for i in range(0, size, BLOCK)], atol=1e-6)
+        np.testing.assert_allclose(
+            alone, [p[i : i + BLOCK].sum() for i in range(0, size, BLOCK)], atol=1e-6
+        )
         blocks = Blocks.of_masked(row, mask, together)
         np.testing.assert_allclose(np.asarray(blocks), p, atol=1e-7)
         assert {i for i, _ in blocks.descending(0.01)} == set(np.flatnonzero(p))
@@ -346,7 +391,9 @@ def test_a_run_is_the_same_whether_rows_are_narrowed_together_or_each_at_its_dra
     """On a vocabulary that is long enough for it."""
     rng = np.random.default_rng(seed)
     texts = [*(chr(97 + i % 26) + chr(97 + i // 26) for i in range(600)), " ", None]
-    model = TableModel("m", {"": dict(zip(texts, rng.dirichlet(np.ones(602)).tolist(), strict=True))})
+    model = TableModel(
+        "m", {"": dict(zip(texts, rng.dirichlet(np.ones(602)).tolist(), strict=True))}
+    )
     text = (
         'program main() -> str:\n    lm = prompt("")\n    while lm.tokens < 3:\n        t ~ lm\n'
         '        condition t != EOS and all(letters(w) <= 3 for w in words(lm.text)) and not contains(lm.text, "q")\n'
@@ -355,7 +402,9 @@ def test_a_run_is_the_same_whether_rows_are_narrowed_together_or_each_at_its_dra
     asked = []
     left = CachedTransformer.left
     with patch.object(
-        CachedTransformer, "left", lambda self, rows, masks: asked.extend(rows) or left(self, rows, masks)
+        CachedTransformer,
+        "left",
+        lambda self, rows, masks: asked.extend(rows) or left(self, rows, masks),
     ):
         together = fkdsl.parse(text).run("smc", model=model, particles=6, seed=seed)
     assert asked
@@ -369,4 +418,6 @@ def test_rows_of_a_file_can_be_narrowed():
     row = np.log(np.full(300, 1 / 300, dtype=np.float32))
     row.flags.writeable = False
     (found,) = narrowed([row], [np.arange(300) < 3])
-    assert torch.allclose(torch.from_numpy(found), torch.tensor([0.01, 0.0], dtype=torch.float64), atol=1e-6)
+    assert torch.allclose(
+        torch.from_numpy(found), torch.tensor([0.01, 0.0], dtype=torch.float64), atol=1e-6
+    )

@@ -1,4 +1,5 @@
-"""`text(lm, until=[...])`: which of several stops ends a text, what stays in the context, and which lists are none."""
+"""`text(lm, until=[...])`: which of several stops ends a text, what stays in the context, and which
+lists are none."""
 
 import json
 import math
@@ -27,7 +28,11 @@ def texts(stops, n):
             row = ROWS["b" if text.endswith("b") else ""]
             for token, q in row.items():
                 whole = text + (token or "")
-                places = [i for i in range(len(whole)) if any(whole[i:].startswith(stop) for stop in stops)]
+                places = [
+                    i
+                    for i in range(len(whole))
+                    if any(whole[i:].startswith(stop) for stop in stops)
+                ]
                 if token is None or places:
                     key = whole[: min(places)] if places else whole, whole
                     found[key] = found.get(key, 0.0) + p * q
@@ -55,7 +60,15 @@ def assert_law(source, law, **given):
         assert found == pytest.approx({key: p / mass for key, p in law.items() if p > 0}, abs=1e-12)
 
 
-STOPS = [["\n"], ["\n", "ba"], ["ab", "b\n"], ["bb", "a"], ["aba", "bba", "\n"], ["b", "aba"], ["ba", "b", "b"]]
+STOPS = [
+    ["\n"],
+    ["\n", "ba"],
+    ["ab", "b\n"],
+    ["bb", "a"],
+    ["aba", "bba", "\n"],
+    ["b", "aba"],
+    ["ba", "b", "b"],
+]
 
 
 @pytest.mark.parametrize("stops", STOPS, ids=json.dumps)
@@ -72,7 +85,9 @@ def test_the_stop_that_begins_first_ends_the_text_and_the_token_stays_in_the_con
         ('s in ["", "a", "aa"]', lambda s: s in ("", "a", "aa")),
     ],
 )
-def test_a_condition_on_a_text_with_several_stops_keeps_those_that_it_holds_of(stops, condition, holds):
+def test_a_condition_on_a_text_with_several_stops_keeps_those_that_it_holds_of(
+    stops, condition, holds
+):
     law = {(s, whole): p for (s, whole), p in texts(stops, 3).items() if holds(s)}
     source = program(json.dumps(stops), condition=condition)
     if law:
@@ -90,7 +105,9 @@ def test_a_computed_list_and_a_parameter_are_stops_like_a_written_one():
 
 
 def test_a_token_is_a_stop_by_its_text():
-    source = program("[t, t]", before='    other = prompt("")\n    t ~ other\n    condition t == "b"\n')
+    source = program(
+        "[t, t]", before='    other = prompt("")\n    t ~ other\n    condition t == "b"\n'
+    )
     assert_law(source, {key: 0.3 * p for key, p in texts(["b"], 3).items()})
 
 
@@ -120,4 +137,11 @@ def test_a_text_that_must_hold_one_of_its_stops_is_known_not_to_exist():
 def test_a_guided_text_with_several_stops_loses_no_particle():
     source = program('["\\n", "ba"]', condition='matches(s, "a+")')
     for seed in range(10):
-        assert fkdsl.parse(source).run("importance", particles=4, seed=seed).particles[0].value[0].strip("a") == ""
+        assert (
+            fkdsl.parse(source)
+            .run("importance", particles=4, seed=seed)
+            .particles[0]
+            .value[0]
+            .strip("a")
+            == ""
+        )

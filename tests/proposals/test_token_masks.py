@@ -1,4 +1,5 @@
-"""Masks of predicates that only compare the token: few tokens asked, and the mask that asking of every token gives."""
+"""Masks of predicates that only compare the token: few tokens asked, and the mask that asking of
+every token gives."""
 
 import contextlib
 from dataclasses import replace
@@ -15,7 +16,9 @@ VALUES = ('"a"', '"b"', '"zz"', '"é"', "EOS", "word", "pick(word)", "str(n)")
 ATOMS = st.one_of(
     st.builds("t {} {}".format, st.sampled_from(["==", "!="]), st.sampled_from(VALUES)),
     st.builds("{} == t".format, st.sampled_from(VALUES)),
-    st.builds("t {} [{}, {}]".format, st.sampled_from(["in", "not in"]), *[st.sampled_from(VALUES)] * 2),
+    st.builds(
+        "t {} [{}, {}]".format, st.sampled_from(["in", "not in"]), *[st.sampled_from(VALUES)] * 2
+    ),
     st.sampled_from(["n > 1", "1 / n > 0.5", "t == [word, word][n]"]),
 )
 TESTS = st.recursive(
@@ -32,8 +35,9 @@ WORDS = ", ".join(f'"w{i}": 0.01' for i in range(50))
 
 
 def guided(test, n, whole, compared=None):
-    """(mask of the one draw of a program with that condition, how many tokens were asked about), None without a mask.
-    whole: every token is asked about. compared: what the guide is told instead."""
+    """(mask of the one draw of a program with that condition, how many tokens were asked about),
+    None without a mask. whole: every token is asked about. compared: what the guide is told
+    instead."""
     model = fkdsl.parse(
         f'model m = table:\n    "" -> "a": 0.2, "b": 0.1, "0": 0.1, "é": 0.05, EOS: 0.05, {WORDS}\n'
         "def pick(s: str) -> str:\n    return s\n\n"
@@ -64,7 +68,9 @@ def test_a_mask_by_comparison_is_the_mask_of_every_token_asked(test, n):
         np.testing.assert_array_equal(few[0], every[0])
 
 
-@pytest.mark.parametrize(("test", "most"), [("t != EOS", 2), ('t in ["a", word] or not t == "w7"', 8)])
+@pytest.mark.parametrize(
+    ("test", "most"), [("t != EOS", 2), ('t in ["a", word] or not t == "w7"', 8)]
+)
 def test_only_the_tokens_that_are_compared_with_are_asked_about_and_one_more(test, most):
     assert guided(test, 2, False)[1] <= most
     assert guided(test, 2, True)[1] >= 50
@@ -76,5 +82,8 @@ def test_a_predicate_that_reads_the_token_is_asked_about_every_one():
 
 def test_leaving_out_what_is_compared_with_is_seen():
     """A planted bug: EOS is not among the values."""
-    few, every = guided('t != EOS and t != "a"', 2, False, ()), guided('t != EOS and t != "a"', 2, True)
+    few, every = (
+        guided('t != EOS and t != "a"', 2, False, ()),
+        guided('t != EOS and t != "a"', 2, True),
+    )
     assert (few[0] != every[0]).any()

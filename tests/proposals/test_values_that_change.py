@@ -1,4 +1,5 @@
-"""Conditions on values that change between a draw and the condition: guided draws look at what they will be."""
+"""Conditions on values that change between a draw and the condition: guided draws look at what they
+will be."""
 
 import math
 
@@ -8,10 +9,22 @@ import fkdsl
 
 TABLE = 'model m = table:\n    "" -> "a": 0.5, "b": 0.3, EOS: 0.2\n\n'
 TAKEN = TABLE + "program main() -> str:\n    lm = prompt('')\n"
-NUMBER = TAKEN + "    n = 0\n    t ~ lm\n    n += 1\n    condition t == 'a' or n == 1\n    return lm.text\n"
-STRICT = TAKEN + "    n = 0\n    t ~ lm\n    n += 1\n    condition t != 'zz' and n > 0\n    return lm.text\n"
-TEXT = TAKEN + "    s = ''\n    t ~ lm\n    s += 'x'\n    condition t == 'a' or s == 'x'\n    return lm.text\n"
-LIST = TAKEN + "    xs = [0]\n    t ~ lm\n    xs += [1]\n    condition t == 'a' or len(xs) == 2\n    return lm.text\n"
+NUMBER = (
+    TAKEN
+    + "    n = 0\n    t ~ lm\n    n += 1\n    condition t == 'a' or n == 1\n    return lm.text\n"
+)
+STRICT = (
+    TAKEN
+    + "    n = 0\n    t ~ lm\n    n += 1\n    condition t != 'zz' and n > 0\n    return lm.text\n"
+)
+TEXT = (
+    TAKEN
+    + "    s = ''\n    t ~ lm\n    s += 'x'\n    condition t == 'a' or s == 'x'\n    return lm.text\n"
+)
+LIST = (
+    TAKEN
+    + "    xs = [0]\n    t ~ lm\n    xs += [1]\n    condition t == 'a' or len(xs) == 2\n    return lm.text\n"
+)
 LOOP = (
     TABLE
     + "def step(lm: context, n: int) -> int:\n    t ~ lm\n    n += 1\n    condition t != EOS and (t == 'a' or n < 3)\n"
@@ -20,13 +33,18 @@ LOOP = (
     "    for i in range(3):\n        n ~ step(lm, n)\n    return lm.text\n"
 )
 AFTER_TEXT = (
-    TAKEN + "    n = 0\n    s ~ text(lm, max_tokens=1)\n    n += 1\n    condition s == 'a' or n == 1\n    return s\n"
+    TAKEN
+    + "    n = 0\n    s ~ text(lm, max_tokens=1)\n    n += 1\n    condition s == 'a' or n == 1\n    return s\n"
 )
 LATER_TEXT = (
-    TAKEN + "    s ~ text(lm, max_tokens=1)\n    k ~ uniform_int(1, 2)\n    n = k\n    condition s == 'a' or n == 2\n"
+    TAKEN
+    + "    s ~ text(lm, max_tokens=1)\n    k ~ uniform_int(1, 2)\n    n = k\n    condition s == 'a' or n == 2\n"
     "    return s\n"
 )
-EXTENDED = TAKEN + "    s ~ text(lm, max_tokens=1)\n    s += '!'\n    condition s != 'a' and s != 'b!'\n    return s\n"
+EXTENDED = (
+    TAKEN
+    + "    s ~ text(lm, max_tokens=1)\n    s += '!'\n    condition s != 'a' and s != 'b!'\n    return s\n"
+)
 CASES = [
     (NUMBER, {"a": 0.5, "b": 0.3, "": 0.2}),
     (STRICT, {"a": 0.5, "b": 0.3, "": 0.2}),
@@ -45,5 +63,6 @@ def test_a_guided_draw_looks_at_values_as_the_condition_will_find_them(text, mas
     program = fkdsl.parse(text)
     result = (program.without(*off) if off else program).exact()
     assert {
-        a.value: pytest.approx(a.probability * math.exp(result.log_z), abs=1e-12) for a in result.posterior
+        a.value: pytest.approx(a.probability * math.exp(result.log_z), abs=1e-12)
+        for a in result.posterior
     } == masses

@@ -1,4 +1,5 @@
-"""Conditions on words at a place, on how many there are, and over lists of keys: guided, with the measure unchanged."""
+"""Conditions on words at a place, on how many there are, and over lists of keys: guided, with the
+measure unchanged."""
 
 from itertools import product
 
@@ -46,7 +47,9 @@ def test_a_guided_condition_on_words_has_the_measure_of_the_plain_one(condition)
     )
     assert "by an automaton" in explain(program.ir())
     assert not program.warnings
-    assert_same_masses(exact_measure(program.feynman_kac()), exact_measure(program.without().feynman_kac()))
+    assert_same_masses(
+        exact_measure(program.feynman_kac()), exact_measure(program.without().feynman_kac())
+    )
 
 
 def test_a_list_of_keys_guides_more_particles_to_the_end():
@@ -54,7 +57,9 @@ def test_a_list_of_keys_guides_more_particles_to_the_end():
         f'{MODEL}\nprogram p() -> str:\n    lm = prompt("")\n    s ~ text(lm, max_tokens=5)\n'
         '    condition all(k in words(lower(s)) for k in ["sea", "a", "the"])\n    return s\n'
     )
-    guided, plain = (sum(lives(p, seed) for seed in range(40)) for p in (program, program.without()))
+    guided, plain = (
+        sum(lives(p, seed) for seed in range(40)) for p in (program, program.without())
+    )
     assert guided > 4 * plain
 
 

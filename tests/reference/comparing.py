@@ -1,6 +1,7 @@
 """Holds fkdsl to the reference on drawn programs, and shrinks a program on which they disagree.
 
-python -m tests.reference.comparing --programs 2000 --seed 0     in the background, for as long as one likes
+python -m tests.reference.comparing --programs 2000 --seed 0     in the background, for as long as
+one likes
 """
 
 import argparse
@@ -44,7 +45,11 @@ class Given:
     def forward(self, rows):
         answers = []
         for row in rows:
-            raw = b"" if row.past is None else row.past.segment.text[: row.past.segment.ends[row.past.stop - 1]]
+            raw = (
+                b""
+                if row.past is None
+                else row.past.segment.text[: row.past.segment.ends[row.past.stop - 1]]
+            )
             found, ends = [] if row.tokens else [self.row(raw)], []
             for i, token in enumerate(row.tokens):
                 raw += self.vocabulary.tokens[token]
@@ -66,7 +71,8 @@ class Contradiction(Exception):
 
 
 def steering(program):
-    """(how, its Feynman-Kac model) for the program as the optimiser has it, and as it is written."""
+    """(how, its Feynman-Kac model) for the program as the optimiser has it, and as it is
+    written."""
     given = Given(program.given) if program.given is not None else None
     loaded = fkdsl.parse(program.lines())
     yield "optimised", loaded.feynman_kac(given)
@@ -89,7 +95,8 @@ def difference(a, b):
 
 
 def disagreement(program, sampled=False):
-    """None where fkdsl and the reference agree, or where the program is none worth comparing; else what differs."""
+    """None where fkdsl and the reference agree, or where the program is none worth comparing; else
+    what differs."""
     try:
         truth = measure(program, PATHS)
     except (Mistake, TooMany) as why:
@@ -111,7 +118,8 @@ def disagreement(program, sampled=False):
 
 
 def expected_by_key(model):
-    """E[sum w 1{value}] of one particle drawn by importance, over every outcome of its randomness."""
+    """E[sum w 1{value}] of one particle drawn by importance, over every outcome of its
+    randomness."""
     found = {}
     for p, steps in enumerate_outcomes(lambda rng: list(importance(model, rng, 1))):
         for particle, w in zip(steps[-1].particles, steps[-1].log_weights, strict=True):
@@ -123,8 +131,12 @@ def expected_by_key(model):
 
 def shown(truth, found):
     keys = sorted({**truth, **found}, key=lambda k: -abs(truth.get(k, 0.0) - found.get(k, 0.0)))
-    rows = [f"  {k}: reference {truth.get(k, 0.0):.6g}, fkdsl {found.get(k, 0.0):.6g}" for k in keys[:5]]
-    return "\n".join([f"Z {math.fsum(truth.values()):.9g} and {math.fsum(found.values()):.9g}", *rows])
+    rows = [
+        f"  {k}: reference {truth.get(k, 0.0):.6g}, fkdsl {found.get(k, 0.0):.6g}" for k in keys[:5]
+    ]
+    return "\n".join(
+        [f"Z {math.fsum(truth.values()):.9g} and {math.fsum(found.values()):.9g}", *rows]
+    )
 
 
 def drawn(seed):
@@ -138,7 +150,11 @@ def smaller(program, fails):
         changed = False
         for at in range(sum(1 for _ in program.blocks())):
             line = 0
-            while line < len(list(program.blocks())[at]) if at < len(list(program.blocks())) else False:
+            while (
+                line < len(list(program.blocks())[at])
+                if at < len(list(program.blocks()))
+                else False
+            ):
                 twin = copy.deepcopy(program)
                 del list(twin.blocks())[at][line]
                 try:
@@ -176,11 +192,15 @@ def main():
             found = disagreement(program, sampled=seed % 20 == 0)
         except Exception as error:
             found = f"{type(error).__name__}: {error}"
-        kind = "differs" if is_disagreement(found) else "agrees" if found is None else found.__name__
+        kind = (
+            "differs" if is_disagreement(found) else "agrees" if found is None else found.__name__
+        )
         counts[kind] = counts.get(kind, 0) + 1
         if is_disagreement(found):
             program = smaller(program, of_kind(found))
-            print(f"--- seed {seed}: {disagreement(program) or found}\n{program.lines()}", flush=True)
+            print(
+                f"--- seed {seed}: {disagreement(program) or found}\n{program.lines()}", flush=True
+            )
     print(seed, counts, f"{time.monotonic() - began:.0f} s", file=sys.stderr)
 
 

@@ -1,4 +1,5 @@
-"""Draws programs: every construct of the language that a condition, a draw or a value can go through."""
+"""Draws programs: every construct of the language that a condition, a draw or a value can go
+through."""
 
 import math
 from random import Random
@@ -32,7 +33,11 @@ class Drawing(Expressions):
                 self.models.append(("n", declared, other))
             if kind in ("bytes", "views"):
                 self.models += [
-                    (f"{name}_bytes", f"model {name}_bytes = bytes({name}, beam=none)\n", Bytes(model))
+                    (
+                        f"{name}_bytes",
+                        f"model {name}_bytes = bytes({name}, beam=none)\n",
+                        Bytes(model),
+                    )
                     for name, _, model in self.models[:]
                 ]
                 self.usable = self.models[len(self.models) // 2 :]
@@ -67,7 +72,9 @@ class Drawing(Expressions):
         scope.contexts.append(n)
         where = f", model={model}" if model else ""
         scope.model[n] = of
-        return s.assign(n, s.E(f"prompt({s.written(text)}{where})", lambda m, v: Context(of, of.encode(text))))
+        return s.assign(
+            n, s.E(f"prompt({s.written(text)}{where})", lambda m, v: Context(of, of.encode(text)))
+        )
 
     def setup(self, scope):
         """Values that change later."""
@@ -83,16 +90,26 @@ class Drawing(Expressions):
         return found
 
     def value(self, scope, kind, e):
-        n = self.fresh({"int": "n", "str": "s", "list": "xs", "record": "r", "bool": "b", "token": "t"}[kind])
+        n = self.fresh(
+            {"int": "n", "str": "s", "list": "xs", "record": "r", "bool": "b", "token": "t"}[kind]
+        )
         scope.add(kind, n)
         return s.assign(n, e)
 
     def record(self, scope):
         a, b = as_text(self.text(scope)), self.number(scope)
-        return s.E(f'{{"text": {a.text}, "n": {b.text}}}', lambda m, v: {"text": plain(a(m, v)), "n": b(m, v)})
+        return s.E(
+            f'{{"text": {a.text}, "n": {b.text}}}',
+            lambda m, v: {"text": plain(a(m, v)), "n": b(m, v)},
+        )
 
     def result(self, scope):
-        makers = {"str": self.shown, "list[str]": self.listed, "record": self.record, "int": self.number}
+        makers = {
+            "str": self.shown,
+            "list[str]": self.listed,
+            "record": self.record,
+            "int": self.number,
+        }
         return makers[scope.returns](scope)
 
     def shown(self, scope):
@@ -218,36 +235,56 @@ class Drawing(Expressions):
         if kind == "token":
             d, contexts = self.distribution(scope)
             t = self.fresh("t")
-            found = [self.guard(scope, contexts), s.draw(t, d.text, lambda m, v: m.token(d.mix(m, v)))]
+            found = [
+                self.guard(scope, contexts),
+                s.draw(t, d.text, lambda m, v: m.token(d.mix(m, v))),
+            ]
             scope.add("token", t)
             if rng.random() < 0.5:
                 found += self.looked_at(scope, t, contexts)
             return found
         if kind == "text":
-            until, most, n = rng.choice(("", "", *self.texts, self.texts)), rng.choice((1, 2, 2, 3)), self.fresh("s")
+            until, most, n = (
+                rng.choice(("", "", *self.texts, self.texts)),
+                rng.choice((1, 2, 2, 3)),
+                self.fresh("s"),
+            )
             end = f", until={s.written(until)}" if until else ""
             scope.add("str", n)
             found = self.looked_at(scope, n, [c]) if rng.random() < 0.5 else []
             return [
                 self.guard(scope, [c]),
-                s.draw(n, f"text({c}{end}, max_tokens={most})", lambda m, v: m.text(v[c], until, most)),
+                s.draw(
+                    n, f"text({c}{end}, max_tokens={most})", lambda m, v: m.text(v[c], until, most)
+                ),
                 *found,
             ]
         if kind == "word":
             n = self.fresh("s")
             scope.add("str", n)
-            return [self.guard(scope, [c]), s.draw(n, f"word({c}, max_tokens=2)", lambda m, v: m.word(v[c], 2))]
+            return [
+                self.guard(scope, [c]),
+                s.draw(n, f"word({c}, max_tokens=2)", lambda m, v: m.word(v[c], 2)),
+            ]
         if kind == "choice":
             options, n = self.options(), self.fresh("s")
             scope.add("str", n)
             return [
                 self.guard(scope, [c]),
-                s.draw(n, f"choice({c}, {s.written(options)})", lambda m, v: m.choice(v[c], options)),
+                s.draw(
+                    n, f"choice({c}, {s.written(options)})", lambda m, v: m.choice(v[c], options)
+                ),
             ]
         if kind == "call":
             f, n, k = rng.choice(self.callable(scope)), self.fresh("n"), self.number(scope)
             n = self.fresh("n" if f.returns == "int" else "s")
-            found = [s.draw(n, f"{f.name}({c}, {k.text})", lambda m, v: m.functions[f.name].call(m, (v[c], k(m, v))))]
+            found = [
+                s.draw(
+                    n,
+                    f"{f.name}({c}, {k.text})",
+                    lambda m, v: m.functions[f.name].call(m, (v[c], k(m, v))),
+                )
+            ]
             scope.add(f.returns, n)
             if rng.random() < 0.5 and scope.of("int"):
                 total = rng.choice([x for x in scope.of("int") if x not in scope.fixed] or [n])
@@ -257,7 +294,11 @@ class Drawing(Expressions):
         return [self.flip(scope) if kind == "flip" else self.uniform(scope)]
 
     def callable(self, scope):
-        return [] if scope.inside or scope.pure else [f for f in self.functions if f.params[0][1] == "context"]
+        return (
+            []
+            if scope.inside or scope.pure
+            else [f for f in self.functions if f.params[0][1] == "context"]
+        )
 
     def options(self):
         found = list(dict.fromkeys([self.texts[0], self.texts[1], self.texts[0] + self.texts[1]]))
@@ -272,7 +313,9 @@ class Drawing(Expressions):
         n, high = self.fresh("n"), self.rng.choice((1, 2))
         scope.add("int", n)
         return s.draw(
-            n, f"uniform_int(0, {high})", lambda m, v: m.choose(dict.fromkeys(range(high + 1), 1 / (high + 1)))
+            n,
+            f"uniform_int(0, {high})",
+            lambda m, v: m.choose(dict.fromkeys(range(high + 1), 1 / (high + 1))),
         )
 
     def after(self, scope):
@@ -292,7 +335,9 @@ class Drawing(Expressions):
             return self.assigned(scope)
         if kind == "factor":
             n = self.number(scope)
-            return [s.Do(f"factor -0.7 * ({n.text})", lambda m, v: m.weigh(math.exp(-0.7 * n(m, v))))]
+            return [
+                s.Do(f"factor -0.7 * ({n.text})", lambda m, v: m.weigh(math.exp(-0.7 * n(m, v))))
+            ]
         if kind == "observe":
             return self.observed(scope)
         if kind == "if":
@@ -329,7 +374,12 @@ class Drawing(Expressions):
         usable = [x for x in scope.of(k) if x not in scope.fixed]
         if not usable:
             return []
-        makers = {"int": self.number, "str": self.own_text, "record": self.record, "list": self.texts_of}
+        makers = {
+            "int": self.number,
+            "str": self.own_text,
+            "record": self.record,
+            "list": self.texts_of,
+        }
         return [s.assign(self.rng.choice(usable), makers[k](scope))]
 
     def own_text(self, scope):
@@ -376,5 +426,8 @@ class Drawing(Expressions):
             e = s.literal(rng.choice(self.texts))
         return [
             self.guard(scope, contexts),
-            s.Do(f"observe {e.text} ~ {d.text}", lambda m, v: m.observe_token(e(m, v), lambda: d.mix(m, v))),
+            s.Do(
+                f"observe {e.text} ~ {d.text}",
+                lambda m, v: m.observe_token(e(m, v), lambda: d.mix(m, v)),
+            ),
         ]

@@ -46,7 +46,9 @@ class Expressions:
         literal = not found or self.rng.random() < 0.1
         e = s.literal(self.rng.choice(self.texts)) if literal else self.rng.choice(found)()
         if self.rng.random() < 0.15:
-            f, call = self.rng.choice((("lower", str.lower), ("upper", str.upper), ("strip", str.strip)))
+            f, call = self.rng.choice(
+                (("lower", str.lower), ("upper", str.upper), ("strip", str.strip))
+            )
             return s.E(f"{f}({e.text})", lambda m, v: call(plain(e(m, v))))
         return e
 
@@ -62,10 +64,15 @@ class Expressions:
             )
         kinds = ["text"] * 6 + ["number"] * 3
         kinds += ["token"] * 4 * bool(scope.of("token")) + ["bool"] * bool(scope.of("bool"))
-        kinds += ["logprob"] * bool(scope.contexts) + ["call"] * 2 * bool(self.pure_functions(scope))
+        kinds += ["logprob"] * bool(scope.contexts) + ["call"] * 2 * bool(
+            self.pure_functions(scope)
+        )
         kind = rng.choice(kinds)
         if kind == "number":
-            a, k = self.number(scope), self.number(scope) if rng.random() < 0.3 else s.literal(rng.choice((0, 1, 2, 3)))
+            a, k = (
+                self.number(scope),
+                self.number(scope) if rng.random() < 0.3 else s.literal(rng.choice((0, 1, 2, 3))),
+            )
             op = rng.choice(("<=", "<", ">=", ">", "==", "!="))
             return s.E(f"{a.text} {op} {k.text}", lambda m, v: COMPARE[op](a(m, v), k(m, v)))
         if kind == "token":
@@ -83,9 +90,14 @@ class Expressions:
 
             return s.E(f"(not {c}.done and logprob({c}, {s.written(text)}) > -1.0371)", likely)
         if kind == "call":
-            f, a, n = rng.choice(self.pure_functions(scope)), as_text(self.text(scope)), self.number(scope)
+            f, a, n = (
+                rng.choice(self.pure_functions(scope)),
+                as_text(self.text(scope)),
+                self.number(scope),
+            )
             return s.E(
-                f"{f.name}({a.text}, {n.text})", lambda m, v: m.functions[f.name].call(m, (plain(a(m, v)), n(m, v)))
+                f"{f.name}({a.text}, {n.text})",
+                lambda m, v: m.functions[f.name].call(m, (plain(a(m, v)), n(m, v))),
             )
         return self.of_text(scope, as_text(self.text(scope)))
 
@@ -95,7 +107,10 @@ class Expressions:
     def about(self, scope, n):
         """A test of a variable that has changed."""
         if n in scope.of("int"):
-            k, op = self.rng.choice((0, 1, 2, 3)), self.rng.choice(("<=", "<", ">=", ">", "==", "!="))
+            k, op = (
+                self.rng.choice((0, 1, 2, 3)),
+                self.rng.choice(("<=", "<", ">=", ">", "==", "!=")),
+            )
             return s.E(f"{n} {op} {k}", lambda m, v: COMPARE[op](v[n], k))
         if n in scope.of("list"):
             k = self.rng.choice((1, 2, 3))
@@ -105,15 +120,22 @@ class Expressions:
         return self.of_text(scope, s.name(n)) if n in scope.of("str") else self.truth(scope, deep=1)
 
     def mixed(self, scope, t, changed):
-        """A test of what was drawn, and of what else there is: what a guide takes depends on what the rest reads."""
+        """A test of what was drawn, and of what else there is: what a guide takes depends on what
+        the rest reads."""
         rng = self.rng
-        b = self.about(scope, rng.choice(changed)) if changed and rng.random() < 0.8 else self.truth(scope, deep=1)
+        b = (
+            self.about(scope, rng.choice(changed))
+            if changed and rng.random() < 0.8
+            else self.truth(scope, deep=1)
+        )
         a = self.of_token(s.name(t)) if t in scope.of("token") else self.of_text(scope, s.name(t))
         return self.pick(
             lambda: s.E(f"{a.text} or {b.text}", lambda m, v: a(m, v) or b(m, v)),
             lambda: s.E(f"({b.text} or {a.text})", lambda m, v: b(m, v) or a(m, v)),
             lambda: s.E(f"{a.text} and {b.text}", lambda m, v: a(m, v) and b(m, v)),
-            lambda: s.E(f"({b.text} if {a.text} else true)", lambda m, v: b(m, v) if a(m, v) else True),
+            lambda: s.E(
+                f"({b.text} if {a.text} else true)", lambda m, v: b(m, v) if a(m, v) else True
+            ),
         )
 
     def of_token(self, t):
@@ -136,7 +158,9 @@ class Expressions:
             return plain(e(m, v))
 
         def number(text, f):
-            return lambda: s.E(f"{text} {op} {n.text}", lambda m, v: COMPARE[op](f(of(m, v)), n(m, v)))
+            return lambda: s.E(
+                f"{text} {op} {n.text}", lambda m, v: COMPARE[op](f(of(m, v)), n(m, v))
+            )
 
         def test(text, f):
             return lambda: s.E(text, lambda m, v: f(of(m, v)))
@@ -156,13 +180,18 @@ class Expressions:
         )
         raw = pattern.replace('"', '\\"')
         return self.pick(
-            test(f'matches({x}, r"{raw}")', lambda s_: "�" not in s_ and re.fullmatch(pattern, s_) is not None),
+            test(
+                f'matches({x}, r"{raw}")',
+                lambda s_: "�" not in s_ and re.fullmatch(pattern, s_) is not None,
+            ),
             test(f"contains({x}, {wa})", lambda s_: a in s_),
             test(f"not contains({x}, {wa})", lambda s_: a not in s_),
             test(f"{wa} in {x}", lambda s_: a in s_),
             test(f"starts_with({x}, {wa})", lambda s_: s_.startswith(a)),
             test(f"ends_with({x}, {wa})", lambda s_: s_.endswith(a)),
-            test(f'{x} in [{wa}, {wb}, "", {s.written(a + b)}]', lambda s_: s_ in (a, b, "", a + b)),
+            test(
+                f'{x} in [{wa}, {wb}, "", {s.written(a + b)}]', lambda s_: s_ in (a, b, "", a + b)
+            ),
             test(f"{x} not in [{wa}, {wb}]", lambda s_: s_ not in (a, b)),
             lambda: s.E(f"{x} == {as_text(t).text}", lambda m, v: of(m, v) == plain(t(m, v))),
             lambda: s.E(f"{x} != {as_text(t).text}", lambda m, v: of(m, v) != plain(t(m, v))),
@@ -172,14 +201,25 @@ class Expressions:
             number(f"count({x}, {wa})", lambda s_: s_.count(a)),
             number(f"len({x}) + count({x}, {wb})", lambda s_: len(s_) + s_.count(b)),
             number(f"sum(len(w) for w in words({x}))", lambda s_: sum(map(len, words(s_)))),
-            test(f"all(len(w) < 2 for w in words({x}))", lambda s_: all(len(w) < 2 for w in words(s_))),
-            test(f"any(contains(w, {wa}) for w in words({x}))", lambda s_: any(a in w for w in words(s_))),
-            test(f"all(w != {wa} for w in words({x}) if len(w) > 0)", lambda s_: a not in words(s_)),
+            test(
+                f"all(len(w) < 2 for w in words({x}))",
+                lambda s_: all(len(w) < 2 for w in words(s_)),
+            ),
+            test(
+                f"any(contains(w, {wa}) for w in words({x}))",
+                lambda s_: any(a in w for w in words(s_)),
+            ),
+            test(
+                f"all(w != {wa} for w in words({x}) if len(w) > 0)", lambda s_: a not in words(s_)
+            ),
             test(f"all(c in [{wa}, {wb}] for c in {x})", lambda s_: all(c in (a, b) for c in s_)),
             test(f"last_word({x}) == {wa}", lambda s_: (words(s_) or [""])[-1] == a),
             test(f"len(lines({x})) <= 1", lambda s_: len(s_.splitlines()) <= 1),
             test(f"find({x}, {wa}) < 1", lambda s_: s_.find(a) < 1),
-            test(f'valid_json({x}, schema="{{\\"type\\": \\"integer\\"}}")', lambda s_: is_integer(s_)),
+            test(
+                f'valid_json({x}, schema="{{\\"type\\": \\"integer\\"}}")',
+                lambda s_: is_integer(s_),
+            ),
             test(
                 f'parses({x}, grammar="start: \\"a\\" (\\"b\\" | \\"é\\")*")',
                 lambda s_: re.fullmatch("a[bé]*", s_) is not None,
@@ -214,7 +254,9 @@ def plain(value):
 
 def as_text(e):
     """An expression that is surely a text: a token's own."""
-    return s.E(f"str({e.text})" if re.fullmatch(r"t\d+", e.text) else e.text, lambda m, v: plain(e(m, v)))
+    return s.E(
+        f"str({e.text})" if re.fullmatch(r"t\d+", e.text) else e.text, lambda m, v: plain(e(m, v))
+    )
 
 
 class Scope:
@@ -238,5 +280,10 @@ class Scope:
         twin = Scope()
         twin.by = {k: list(v) for k, v in self.by.items()}
         twin.contexts, twin.model = list(self.contexts), dict(self.model)
-        twin.inside, twin.pure, twin.fixed, twin.returns = self.inside, self.pure, set(self.fixed), self.returns
+        twin.inside, twin.pure, twin.fixed, twin.returns = (
+            self.inside,
+            self.pure,
+            set(self.fixed),
+            self.returns,
+        )
         return twin

@@ -1,4 +1,5 @@
-"""Draws language models small enough to enumerate: tables of texts, and tables of tokens that split characters."""
+"""Draws language models small enough to enumerate: tables of texts, and tables of tokens that split
+characters."""
 
 from tests.reference.semantics import Table
 from tests.reference.syntax import written
@@ -21,13 +22,15 @@ def table(rng, name, texts):
         rows[rng.choice((*texts, texts[0] + texts[-1]))] = shares(rng, len(texts) + 1, zeros=True)
     lines = [f"model {name} = table:"]
     for suffix, row in rows.items():
-        shown = [f"{written(t)}: {p!r}" for t, p in zip(texts, row, strict=False) if p] + [f"EOS: {row[-1]!r}"] * (
-            row[-1] > 0
-        )
+        shown = [f"{written(t)}: {p!r}" for t, p in zip(texts, row, strict=False) if p] + [
+            f"EOS: {row[-1]!r}"
+        ] * (row[-1] > 0)
         lines.append(f"    {written(suffix)} -> {', '.join(shown)}")
     tokens = [t.encode() for t in texts] + [b""] + [bytes([b]) for b in range(256)]
     full = {k.encode(): (*row, *[0.0] * 256) for k, row in rows.items()}
-    return "\n".join(lines) + "\n", Table(tokens, {len(texts)}, full, {t: i for i, t in enumerate(texts)})
+    return "\n".join(lines) + "\n", Table(
+        tokens, {len(texts)}, full, {t: i for i, t in enumerate(texts)}
+    )
 
 
 def wide(rng):

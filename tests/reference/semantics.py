@@ -1,7 +1,8 @@
-"""What docs/language.md says of language models, contexts and draws, as plain Python: no code of fkdsl's is used here.
+"""What docs/language.md says of language models, contexts and draws, as plain Python: no code of
+fkdsl's is used here.
 
-A `Machine` runs one path of a program: it is given the choices to make, and notes what else could have been chosen.
-`measure` runs every path and adds up what each returned value weighs.
+A `Machine` runs one path of a program: it is given the choices to make, and notes what else could
+have been chosen. `measure` runs every path and adds up what each returned value weighs.
 """
 
 import codecs
@@ -48,8 +49,8 @@ def decoded(raw, final):
 
 
 class Table:
-    """rows: {suffix bytes: {id: its probability, where that is positive}}; tokens: the bytes of each id; ends: ids that
-    end a text."""
+    """rows: {suffix bytes: {id: its probability, where that is positive}}; tokens: the bytes of
+    each id; ends: ids that end a text."""
 
     def __init__(self, tokens, ends, rows, texts=None):
         self.tokens, self.ends = tuple(tokens), frozenset(ends)
@@ -67,7 +68,11 @@ class Table:
         """The longest token at each place, else the bytes of a character."""
         units = text if self.texts is not None else text.encode()
         ids, at = [], 0
-        known = self.texts if self.texts is not None else {t: i for i, t in enumerate(self.tokens[:-256]) if t}
+        known = (
+            self.texts
+            if self.texts is not None
+            else {t: i for i, t in enumerate(self.tokens[:-256]) if t}
+        )
         while at < len(units):
             fits = [t for t in known if units.startswith(t, at)]
             if fits:
@@ -82,7 +87,8 @@ class Table:
 
 
 class Bytes:
-    """The byte view of a table: p(next byte | bytes so far) by every way to cut the bytes into tokens."""
+    """The byte view of a table: p(next byte | bytes so far) by every way to cut the bytes into
+    tokens."""
 
     def __init__(self, table):
         self.table = table
@@ -131,13 +137,21 @@ class Bytes:
         mass = self.cover(raw)
         if not mass > 0:
             raise Mistake("a byte view after bytes that its table cannot write")
-        row = {b: self.cover(raw + bytes([b])) / mass for b in self.letters} | {256: self.ended(raw) / mass}
+        row = {b: self.cover(raw + bytes([b])) / mass for b in self.letters} | {
+            256: self.ended(raw) / mass
+        }
         return {i: p for i, p in row.items() if p > 0}
 
 
 class Context:
     def __init__(self, model, ids):
-        self.model, self.ids, self.start, self.done, self.pending = model, tuple(ids), len(ids), False, None
+        self.model, self.ids, self.start, self.done, self.pending = (
+            model,
+            tuple(ids),
+            len(ids),
+            False,
+            None,
+        )
         self.skip = len(self.raw())
 
     def fork(self):
@@ -162,7 +176,9 @@ class Context:
         row = self.model.row(self.ids)
         if self.pending is None:
             return row
-        return normal({i: p for i, p in row.items() if goes_on(self.model.tokens[i]) == self.pending})
+        return normal(
+            {i: p for i, p in row.items() if goes_on(self.model.tokens[i]) == self.pending}
+        )
 
     def append(self, i):
         self.ids = (*self.ids, i)
@@ -178,7 +194,10 @@ class Context:
         if isinstance(value, Tok):
             if value.end:
                 return (min(self.model.ends),)
-            if value.id < len(self.model.tokens) and decoded(self.model.tokens[value.id], False) == value.text:
+            if (
+                value.id < len(self.model.tokens)
+                and decoded(self.model.tokens[value.id], False) == value.text
+            ):
                 return (value.id,)
             value = value.text
         return self.model.encode(value)
@@ -224,7 +243,10 @@ class Mix:
     def mixture(parts, weights):
         total = math.fsum(weights)
         ids = sorted({i for m in parts for i in m.row})
-        row = {i: math.fsum(w / total * m.row.get(i, 0.0) for w, m in zip(weights, parts, strict=True)) for i in ids}
+        row = {
+            i: math.fsum(w / total * m.row.get(i, 0.0) for w, m in zip(weights, parts, strict=True))
+            for i in ids
+        }
         return Mix(row, [c for m in parts for c in m.contexts])
 
     def distinct(self):
@@ -237,8 +259,8 @@ class Mix:
 
 @dataclass
 class Machine:
-    """One path. functions: the program's, by name; script: the choices to make; taken: those made, with how many there
-    were."""
+    """One path. functions: the program's, by name; script: the choices to make; taken: those made,
+    with how many there were."""
 
     functions: dict
     script: tuple = ()
@@ -356,7 +378,9 @@ def key(value):
     if hasattr(value, "items"):
         return ("record", *sorted((k, key(v)) for k, v in value.items()))
     if hasattr(value, "end"):
-        return ("end",) if value.end else ("str", value.text)  # a token of an answer counts by its text
+        return (
+            ("end",) if value.end else ("str", value.text)
+        )  # a token of an answer counts by its text
     return ("str", value)
 
 

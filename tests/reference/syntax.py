@@ -1,4 +1,5 @@
-"""Programs as trees of this folder's own: each part prints itself as fkdsl's text and runs itself as Python."""
+"""Programs as trees of this folder's own: each part prints itself as fkdsl's text and runs itself
+as Python."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -207,7 +208,8 @@ class Function:
 
 @dataclass
 class Program:
-    """models: (name, declaration, model of the reference); given: the model that takes the default's place, or None."""
+    """models: (name, declaration, model of the reference); given: the model that takes the
+    default's place, or None."""
 
     models: list
     functions: list

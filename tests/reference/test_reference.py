@@ -1,7 +1,7 @@
 """fkdsl and the independent reference agree on drawn programs, with the optimiser and without.
 
-A program on which they differ is shown as small as it can be made. `python -m tests.reference.comparing` goes on for
-as long as one likes.
+A program on which they differ is shown as small as it can be made. `python -m
+tests.reference.comparing` goes on for as long as one likes.
 """
 
 import pytest
@@ -19,9 +19,12 @@ def compare(seeds, sampled):
         found = disagreement(program, sampled(seed))
         if is_disagreement(found):
             program = smaller(program, of_kind(found))
-            pytest.fail(f"seed {seed}: {disagreement(program) or found}\n\n{program.lines()}", pytrace=False)
+            pytest.fail(
+                f"seed {seed}: {disagreement(program) or found}\n\n{program.lines()}", pytrace=False
+            )
         agreed += found is None
-    # Programs that draw from a finished context, or have too many paths, say nothing; most must say something.
+    # Programs that draw from a finished context, or have too many paths, say nothing; most must say
+    # something.
     assert agreed >= 0.7 * len(seeds)
 
 
@@ -44,12 +47,20 @@ def of(*lines, rows, tokens, ends):
 
 
 def test_the_reference_is_right_about_a_program_by_hand():
-    """Tokens that split a character, two ends: é is two draws, and an end after its half leaves U+FFFD."""
+    """Tokens that split a character, two ends: é is two draws, and an end after its half leaves
+    U+FFFD."""
     rows = {b"": (0.5, 0.0, 0.2, 0.3), b"\xc3": (0.0, 0.6, 0.1, 0.3)}
     rows = {k: (*v, *[0.0] * 256) for k, v in rows.items()}
     new = syntax.assign("lm", syntax.E('prompt("")', lambda m, v: semantics.Context(table, ())))
     s = syntax.draw("s", "text(lm, max_tokens=2)", lambda m, v: m.text(v["lm"], "", 2))
-    program = of(new, s, syntax.returned(syntax.name("s")), rows=rows, tokens=[b"\xc3", b"\xa9", b"", b""], ends={2, 3})
+    program = of(
+        new,
+        s,
+        syntax.returned(syntax.name("s")),
+        rows=rows,
+        tokens=[b"\xc3", b"\xa9", b"", b""],
+        ends={2, 3},
+    )
     table = program.given
     masses = {("str", "é"): 0.3, ("str", "�"): 0.2, ("str", ""): 0.5}
     assert semantics.measure(program, 100) == {k: pytest.approx(p) for k, p in masses.items()}

@@ -1,7 +1,8 @@
-"""A second reading of drawn programs: their text turned into Python line by line, and every path summed.
+"""A second reading of drawn programs: their text turned into Python line by line, and every path
+summed.
 
-It shares nothing with the parser, the lowering, the machine or the engine but the model's table; so where it agrees
-with `exact`, both read the program as it is meant.
+It shares nothing with the parser, the lowering, the machine or the engine but the model's table; so
+where it agrees with `exact`, both read the program as it is meant.
 """
 
 import math
@@ -113,7 +114,10 @@ class Runner:
             rows = [part.row() for part in parts]
             tokens = {t: None for r in rows for t in r.p}
             shares = [w / sum(weights) * r.mass for w, r in zip(weights, rows, strict=True)]
-            p = {t: sum(w * r.p.get(t, 0.0) for w, r in zip(shares, rows, strict=True)) for t in tokens}
+            p = {
+                t: sum(w * r.p.get(t, 0.0) for w, r in zip(shares, rows, strict=True))
+                for t in tokens
+            }
             return Row(p, tuple(c for r in rows for c in r.contexts), sum(shares))
 
         def logprob(c, text):

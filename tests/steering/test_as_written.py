@@ -1,4 +1,5 @@
-"""`fkdsl test` and the laws hold what the optimiser makes of a program to the program as it is written."""
+"""`fkdsl test` and the laws hold what the optimiser makes of a program to the program as it is
+written."""
 
 import math
 

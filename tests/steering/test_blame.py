@@ -1,4 +1,5 @@
-"""Blame: what each line did, by figures worked out by hand; shares that sum to 1; contradictions, and no false ones."""
+"""Blame: what each line did, by figures worked out by hand; shares that sum to 1; contradictions,
+and no false ones."""
 
 import math
 from itertools import combinations
@@ -46,8 +47,14 @@ def blame_of(p, method="exact", **options):
 
 
 def test_variance_shares_are_those_worked_out_by_hand():
-    """c_1 is 1 or 0, c_2 0 or -2, each half of the time: Cov(c_1, C) = 3/4 and Cov(c_2, C) = 3/2."""
-    body = ["t ~ lm", 'factor 1.0 if t == "a" else 0.0', 'factor -2.0 if t == "b" else 0.0', "return t"]
+    """c_1 is 1 or 0, c_2 0 or -2, each half of the time: Cov(c_1, C) = 3/4 and Cov(c_2, C) =
+    3/2."""
+    body = [
+        "t ~ lm",
+        'factor 1.0 if t == "a" else 0.0',
+        'factor -2.0 if t == "b" else 0.0',
+        "return t",
+    ]
     first, second = blame_of(program(body, '"a": 0.5, "b": 0.5')).lines
     assert first.variance_share == pytest.approx(1 / 3, abs=1e-12)
     assert second.variance_share == pytest.approx(2 / 3, abs=1e-12)
@@ -55,22 +62,36 @@ def test_variance_shares_are_those_worked_out_by_hand():
 
 
 def test_a_line_that_evens_weights_out_has_a_negative_share():
-    body = ["t ~ lm", 'factor 1.0 if t == "a" else 0.0', 'factor -0.5 if t == "a" else 0.0', "return t"]
+    body = [
+        "t ~ lm",
+        'factor 1.0 if t == "a" else 0.0',
+        'factor -0.5 if t == "a" else 0.0',
+        "return t",
+    ]
     shares = [line.variance_share for line in blame_of(program(body)).lines]
     assert shares == pytest.approx([2.0, -1.0], abs=1e-12)
 
 
-TWO_STEPS = ["t ~ lm", 'factor log(3) if t == "a" else 0.0', "u ~ lm", 'factor 1.0 if t == "a" else 0.0', "return t"]
+TWO_STEPS = [
+    "t ~ lm",
+    'factor log(3) if t == "a" else 0.0',
+    "u ~ lm",
+    'factor 1.0 if t == "a" else 0.0',
+    "return t",
+]
 
 
 def two_step_shares():
-    """log 3 over a fair choice, then 1 over one of odds 3 to 1: the weights before the step count."""
+    """log 3 over a fair choice, then 1 over one of odds 3 to 1: the weights before the step
+    count."""
     first, second = math.log(3) ** 2 / 4, 3 / 16
     return [first / (first + second), second / (first + second)]
 
 
 def test_particles_count_by_their_weights_before_the_step():
-    shares = [line.variance_share for line in blame_of(program(TWO_STEPS, '"a": 0.5, "b": 0.5')).lines]
+    shares = [
+        line.variance_share for line in blame_of(program(TWO_STEPS, '"a": 0.5, "b": 0.5')).lines
+    ]
     assert shares == pytest.approx(two_step_shares(), abs=1e-12)
 
 
@@ -81,7 +102,9 @@ def test_counting_every_particle_alike_is_a_bug_that_is_caught(monkeypatch):
         real(self, t, before, after, np.zeros(len(log_weights)))
 
     monkeypatch.setattr(blame_module.Account, "moved", alike)
-    shares = [line.variance_share for line in blame_of(program(TWO_STEPS, '"a": 0.5, "b": 0.5')).lines]
+    shares = [
+        line.variance_share for line in blame_of(program(TWO_STEPS, '"a": 0.5, "b": 0.5')).lines
+    ]
     assert abs(shares[0] - two_step_shares()[0]) > 0.01
 
 
@@ -113,15 +136,27 @@ def test_the_mass_of_a_mask_is_shared_by_what_each_condition_refuses():
 
 
 def test_the_mass_of_trials_is_shared_by_where_the_outcomes_died():
-    body = ["t ~ lm", 'condition lm.text != "b"', 'condition lm.text != "c"', 'condition t != "d"', "return t"]
+    body = [
+        "t ~ lm",
+        'condition lm.text != "b"',
+        'condition lm.text != "c"',
+        'condition t != "d"',
+        "return t",
+    ]
     table = '"a": 0.4, "b": 0.3, "c": 0.2, "d": 0.1'
     found = [line.log_weight for line in blame_of(program(body, table)).lines]
     assert found == pytest.approx([math.log(0.4) * x / 0.6 for x in (0.3, 0.2, 0.1)], abs=1e-12)
 
 
 def test_the_mass_of_an_automaton_is_shared_by_the_conditions_on_the_text():
-    """Of the first token "b" is refused by the first condition, "c" by the second, and the last by both alone."""
-    body = ["s ~ text(lm, max_tokens=1)", 'condition not contains(s, "b")', "s ~ text(lm, max_tokens=0)", "return s"]
+    """Of the first token "b" is refused by the first condition, "c" by the second, and the last by
+    both alone."""
+    body = [
+        "s ~ text(lm, max_tokens=1)",
+        'condition not contains(s, "b")',
+        "s ~ text(lm, max_tokens=0)",
+        "return s",
+    ]
     one = blame_of(program(body)).lines
     assert [line.log_weight for line in one] == pytest.approx([math.log(0.7)], abs=1e-12)
     body[2:3] = ['condition not starts_with(s, "c")']
@@ -131,7 +166,12 @@ def test_the_mass_of_an_automaton_is_shared_by_the_conditions_on_the_text():
 
 
 @settings(max_examples=25)
-@given(program_texts(), st.sampled_from((*METHODS, "rejection", "local", "beam")), st.booleans(), st.integers(1, 2))
+@given(
+    program_texts(),
+    st.sampled_from((*METHODS, "rejection", "local", "beam")),
+    st.booleans(),
+    st.integers(1, 2),
+)
 def test_shares_sum_to_one_and_blame_changes_no_answer(text, method, optimised, islands):
     p = fkdsl.parse(text) if optimised else fkdsl.parse(text).without()
     options = {"particles": 6} if method not in ("exact", "rejection", "beam") else {}
@@ -161,7 +201,9 @@ def test_charges_sum_to_log_g_with_and_without_blame(text, optimised):
 
         def step(self, rngs, xp, watch=watch, real=real):
             states, log_G = real(self, rngs, xp)
-            watch.extend((sum(c for _, c in x.charges), g) for x, g in zip(states, log_G, strict=True))
+            watch.extend(
+                (sum(c for _, c in x.charges), g) for x, g in zip(states, log_G, strict=True)
+            )
             return states, log_G
 
         with pytest.MonkeyPatch.context() as patch:
@@ -174,20 +216,29 @@ def test_charges_sum_to_log_g_with_and_without_blame(text, optimised):
 
 
 def test_a_slow_line_has_most_of_the_time():
-    body = ["t ~ lm", "condition sum([i for i in range(30000)]) > 0", 'condition t != "b"', "return t"]
+    body = [
+        "t ~ lm",
+        "condition sum([i for i in range(30000)]) > 0",
+        'condition t != "b"',
+        "return t",
+    ]
     slow, quick = program(body).run(particles=4, blame=True).blame.lines
     assert slow.time_share > 0.5
     assert slow.time_share > 10 * quick.time_share
 
 
 def test_lines_of_imported_files_and_of_branches_are_told_apart(tmp_path):
-    (tmp_path / "rules.fk").write_text('def checked(t: str) -> str:\n    condition t != "b"\n    return t\n')
+    (tmp_path / "rules.fk").write_text(
+        'def checked(t: str) -> str:\n    condition t != "b"\n    return t\n'
+    )
     (tmp_path / "main.fk").write_text(
         'import "rules.fk"\nmodel m = table:\n    "" -> "a": 0.5, "b": 0.5\n\nprogram p() -> str:\n'
         '    lm = prompt("")\n    t ~ lm\n    u ~ checked(t)\n    factor 0.5\n    return u\n'
     )
     blame = fkdsl.load(tmp_path / "main.fk").without().exact(blame=True).blame
-    assert [(line.place.source.name.rsplit("/", 1)[-1], line.place.line) for line in blame.lines] == [
+    assert [
+        (line.place.source.name.rsplit("/", 1)[-1], line.place.line) for line in blame.lines
+    ] == [
         ("main.fk", 9),
         ("rules.fk", 2),
     ]
@@ -202,37 +253,64 @@ def told(blame):
 
 
 def test_a_planted_pair_is_named_and_nothing_else():
-    body = ["t ~ lm", 'condition t != "c"', 'condition t != "a"', "u ~ lm", 'condition lm.text[:1] == "a"', "return t"]
+    body = [
+        "t ~ lm",
+        'condition t != "c"',
+        'condition t != "a"',
+        "u ~ lm",
+        'condition lm.text[:1] == "a"',
+        "return t",
+    ]
     blame = blame_of(program(body), "smc")
     assert told(blame) == [(['condition t != "a"', 'condition lm.text[:1] == "a"'], "enumeration")]
 
 
 def test_a_line_that_can_never_hold_is_named_alone():
     body = ["t ~ lm", 'condition t != "c"', 'condition len(t) > 1 or t == "z"', "return t"]
-    assert told(blame_of(program(body), "smc")) == [(['condition len(t) > 1 or t == "z"'], "enumeration")]
+    assert told(blame_of(program(body), "smc")) == [
+        (['condition len(t) > 1 or t == "z"'], "enumeration")
+    ]
 
 
 def test_three_lines_of_which_any_two_can_hold_are_named_together():
-    body = ["t ~ lm", *(f'condition t != "{x}"' for x in "abc"), "condition len(t) == 1", "return t"]
-    assert told(blame_of(program(body), "smc")) == [([f'condition t != "{x}"' for x in "abc"], "enumeration")]
+    body = [
+        "t ~ lm",
+        *(f'condition t != "{x}"' for x in "abc"),
+        "condition len(t) == 1",
+        "return t",
+    ]
+    assert told(blame_of(program(body), "smc")) == [
+        ([f'condition t != "{x}"' for x in "abc"], "enumeration")
+    ]
 
 
 def test_languages_that_depend_on_a_parameter_are_found_empty_without_enumeration():
-    body = ["s ~ text(lm, max_tokens=20)", "condition starts_with(s, k)", 'condition not contains(s, "b")', "return s"]
+    body = [
+        "s ~ text(lm, max_tokens=20)",
+        "condition starts_with(s, k)",
+        'condition not contains(s, "b")',
+        "return s",
+    ]
     p = program(body, head="program p(k: str) -> str:")
-    assert told(blame_of(p(k="ab"), "smc")) == [(["condition starts_with(s, k)", body[2]], "automaton")]
+    assert told(blame_of(p(k="ab"), "smc")) == [
+        (["condition starts_with(s, k)", body[2]], "automaton")
+    ]
     assert blame_of(p(k="a"), "smc").conflicts == ()
 
 
 def test_observed_text_and_conditions_can_contradict_each_other():
     body = ["t ~ lm", "observe t ~ other", 'condition t == "c"', "return t"]
     p = program(['other = prompt("c")', *body], '"a": 0.5, "b": 0.3, "c": 0.2\n    "c" -> "a": 1.0')
-    assert told(blame_of(p, "smc")) == [(["observe t ~ other", 'condition t == "c"'], "enumeration")]
+    assert told(blame_of(p, "smc")) == [
+        (["observe t ~ other", 'condition t == "c"'], "enumeration")
+    ]
 
 
 def test_what_cannot_be_enumerated_is_told_of_the_run_alone():
     body = ["x ~ normal(0, 1)", "condition x > 0", "condition x < 0", 'return "x"']
-    assert told(blame_of(program(body), "smc", seed=1)) == [(["condition x > 0", "condition x < 0"], "run")]
+    assert told(blame_of(program(body), "smc", seed=1)) == [
+        (["condition x > 0", "condition x < 0"], "run")
+    ]
     body = ["x ~ normal(0, 1)", "condition x > -100", "condition x > 100", 'return "x"']
     assert told(blame_of(program(body), "smc")) == [(["condition x > 100"], "run")]
 
@@ -267,7 +345,9 @@ def test_certain_conflicts_are_exactly_the_minimal_ones_by_enumeration(text, ext
 
     def mass(places):
         kept = optimise(only(lower(p.checked, p.name), places), ("automata", "early", "fuse"))
-        return math.fsum(exact_measure(SteeringModel(build(kept, p.environment()), engines)).values())
+        return math.fsum(
+            exact_measure(SteeringModel(build(kept, p.environment()), engines)).values()
+        )
 
     try:
         z = {k: mass(k) for n in (0, 1, 2) for k in combinations(lines(p.ir()), n)}
@@ -281,7 +361,9 @@ def test_certain_conflicts_are_exactly_the_minimal_ones_by_enumeration(text, ext
         assert not found
     else:
         singles = {k for k in z if len(k) == 1 and z[k] == 0.0}
-        pairs = {k for k in z if len(k) == 2 and z[k] == 0.0 and not any((s,) in singles for s in k)}
+        pairs = {
+            k for k in z if len(k) == 2 and z[k] == 0.0 and not any((s,) in singles for s in k)
+        }
         assert singles | pairs == {k for k in found if len(k) <= 2}
         assert found
 
@@ -307,11 +389,14 @@ def test_what_a_step_was_charged_with_sums_to_its_potential(text, seed):
     states, log_G = model.initial([KeyedRng(seed)])
     while log_G[0] > -math.inf and not model.finished(states[0]):
         states, log_G = model.step([KeyedRng(seed).split(len(states[0].frames))], states)
-        assert math.fsum(c.log_weight for c in model.charges(states[0])) == pytest.approx(log_G[0], abs=1e-12)
+        assert math.fsum(c.log_weight for c in model.charges(states[0])) == pytest.approx(
+            log_G[0], abs=1e-12
+        )
 
 
 def test_each_draw_of_a_step_of_many_is_told_and_charged_once():
-    """Without checkpoints between them: what is tried for one draw must not tell of the draws before it again."""
+    """Without checkpoints between them: what is tried for one draw must not tell of the draws
+    before it again."""
     body = [
         "for i in range(12):",
         "    t ~ lm",

@@ -1,5 +1,5 @@
-"""What a program's text says of its potentials, and exact inference on programs over models, long vocabularies among
-them."""
+"""What a program's text says of its potentials, and exact inference on programs over models, long
+vocabularies among them."""
 
 import math
 
@@ -85,7 +85,8 @@ def test_a_weighted_draw_is_properly_weighted(p, v):
     if not p.any() or v >= len(p):
         return
     found = expectation(
-        lambda rng: weighted(rng, p, float(p.sum())), lambda result: math.exp(result[1]) * (result[0] == v)
+        lambda rng: weighted(rng, p, float(p.sum())),
+        lambda result: math.exp(result[1]) * (result[0] == v),
     )
     assert abs(found - p[v]) <= 1e-14
 
@@ -151,7 +152,9 @@ def test_conditions_that_leave_few_texts_are_finished():
 
 
 def test_filtering_goes_level_by_level():
-    program = fkdsl.parse(TWO.replace("    b ~ lm\n    condition a != b\n", '    condition a != "x"\n'))
+    program = fkdsl.parse(
+        TWO.replace("    b ~ lm\n    condition a != b\n", '    condition a != "x"\n')
+    )
     result = program.run("exact", model=WIDE, filtering=True)
     assert len(result.filtering) == 2
     with pytest.raises(fkdsl.api.program.CallError, match="level by level"):

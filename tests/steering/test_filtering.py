@@ -1,4 +1,5 @@
-"""`filtering` gives P_t of the program's own M_t and G_t, whatever the optimiser makes of its kernels."""
+"""`filtering` gives P_t of the program's own M_t and G_t, whatever the optimiser makes of its
+kernels."""
 
 import math
 
@@ -66,7 +67,8 @@ def own(text):
 
 
 def expected(model, sampler, steps):
-    """E[sum_i w_i 1{x_i}] after each of so many steps of a method; a population that has ended stays as it is."""
+    """E[sum_i w_i 1{x_i}] after each of so many steps of a method; a population that has ended
+    stays as it is."""
     found = [{} for _ in range(steps)]
     for p, taken in enumerate_outcomes(lambda rng: list(sampler(rng))):
         for t in range(steps):
@@ -81,7 +83,9 @@ def the_filtering_program(text, monkeypatch):
     """The model that a run with filtering runs."""
     seen = []
     real = fkdsl.Program.feynman_kac
-    monkeypatch.setattr(fkdsl.Program, "feynman_kac", lambda self, **more: seen.append(self) or real(self, **more))
+    monkeypatch.setattr(
+        fkdsl.Program, "feynman_kac", lambda self, **more: seen.append(self) or real(self, **more)
+    )
     fkdsl.parse(text).run("smc", particles=4, filtering=True)
     monkeypatch.undo()
     (program,) = seen
@@ -91,22 +95,32 @@ def the_filtering_program(text, monkeypatch):
 def test_filtering_posteriors_of_a_guided_text_are_the_programs_own_by_hand():
     result = fkdsl.parse(TEXT).exact(filtering=True)
     first = {a.value: a.probability for a in result.filtering[1]}
-    # The condition stands behind the text: of what one token is, only "", which has ended, is refused.
+    # The condition stands behind the text: of what one token is, only "", which has ended, is
+    # refused.
     assert first == {"a": pytest.approx(0.625), "b": pytest.approx(0.375)}
     assert math.exp(result.log_z) == pytest.approx(0.5 * 0.75)
 
 
 @pytest.mark.parametrize("text", [TEXT, LOOP, CHECKPOINTS])
 def test_exact_with_filtering_gives_what_it_gives_without_the_optimiser(text):
-    with_it, without = fkdsl.parse(text).exact(filtering=True), fkdsl.parse(text).without().exact(filtering=True)
+    with_it, without = (
+        fkdsl.parse(text).exact(filtering=True),
+        fkdsl.parse(text).without().exact(filtering=True),
+    )
     assert len(with_it.filtering) == len(without.filtering)
     for a, b in zip(with_it.filtering, without.filtering, strict=True):
-        assert {x.value: pytest.approx(x.probability, abs=1e-12) for x in a} == {x.value: x.probability for x in b}
+        assert {x.value: pytest.approx(x.probability, abs=1e-12) for x in a} == {
+            x.value: x.probability for x in b
+        }
 
 
 @pytest.mark.parametrize("text", [TEXT, LOOP, CHECKPOINTS])
-@pytest.mark.parametrize("sampler", [lambda m, rng: smc(m, rng, 2, 1.0), lambda m, rng: steer(m, rng, 1, 2)])
-def test_the_mean_of_the_filtering_estimate_is_the_programs_own_with_the_optimiser_on(text, sampler, monkeypatch):
+@pytest.mark.parametrize(
+    "sampler", [lambda m, rng: smc(m, rng, 2, 1.0), lambda m, rng: steer(m, rng, 1, 2)]
+)
+def test_the_mean_of_the_filtering_estimate_is_the_programs_own_with_the_optimiser_on(
+    text, sampler, monkeypatch
+):
     program = the_filtering_program(text, monkeypatch)
     assert "fuse" not in program.off
     model = program.feynman_kac()

@@ -1,4 +1,5 @@
-"""Moves, particle Gibbs and tempering on drawn programs, guided draws among them, by enumeration."""
+"""Moves, particle Gibbs and tempering on drawn programs, guided draws among them, by
+enumeration."""
 
 import pytest
 from hypothesis import given, settings
@@ -36,7 +37,9 @@ def short(text):
 @given(program_texts(), st.sampled_from(({}, {"rejection": False}, REJECTION)))
 def test_a_move_leaves_the_posterior_of_a_programs_paths_as_it_is(text, guides):
     model = guided(short(text), **guides)
-    assert_stationary(exact_paths(model), lambda rng, path: suffix_moves(model, [rng], [path])[0][0])
+    assert_stationary(
+        exact_paths(model), lambda rng, path: suffix_moves(model, [rng], [path])[0][0]
+    )
 
 
 @settings(max_examples=25)
@@ -55,7 +58,9 @@ def test_a_sweep_leaves_the_posterior_of_a_programs_paths_as_it_is(text, ancesto
 @given(program_texts(), st.sampled_from((0.5, 2.0)))
 def test_guided_draws_leave_the_powered_measure_as_it_is(text, power):
     """p(draws) is that of the program as it is written, whatever its draws look ahead to."""
-    assert_same_masses(path_measure(guided(text, rejection=False), power), path_measure(plain(text), power))
+    assert_same_masses(
+        path_measure(guided(text, rejection=False), power), path_measure(plain(text), power)
+    )
 
 
 @settings(max_examples=15)

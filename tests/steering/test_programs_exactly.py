@@ -1,4 +1,5 @@
-"""Drawn programs mean what their text says, and every method is unbiased for them, by enumeration."""
+"""Drawn programs mean what their text says, and every method is unbiased for them, by
+enumeration."""
 
 import math
 
@@ -23,7 +24,8 @@ def test_exact_agrees_with_the_program_read_as_python(text):
 
 
 def short(text):
-    """The program with at most two draws in its loop, so that whole populations can be enumerated."""
+    """The program with at most two draws in its loop, so that whole populations can be
+    enumerated."""
     return text.replace("range(3", "range(2")
 
 

@@ -1,4 +1,5 @@
-"""Slips of one character that other tests next to them do not see; each test here fails if its slip is made."""
+"""Slips of one character that other tests next to them do not see; each test here fails if its slip
+is made."""
 
 import math
 
@@ -22,7 +23,12 @@ def masses(text, model=None):
 
 
 def program(*lines, returns="str"):
-    return TABLE + f"program main() -> {returns}:\n" + "\n".join(f"    {line}" for line in lines) + "\n"
+    return (
+        TABLE
+        + f"program main() -> {returns}:\n"
+        + "\n".join(f"    {line}" for line in lines)
+        + "\n"
+    )
 
 
 def test_an_observed_choice_is_renormalised_over_its_options():
@@ -39,8 +45,18 @@ def test_an_observed_end_counts_every_token_that_ends_a_text():
 
 def test_a_token_after_continues_keeps_the_law_of_the_model():
     lines = 'lm = prompt("ab")', "more ~ continues(lm)", "t ~ lm", "return lm.text"
-    assert masses(program(*lines)) == {"a": pytest.approx(0.25), "-": pytest.approx(0.25), "": pytest.approx(0.5)}
-    observed = 'lm = prompt("ab")', "more ~ continues(lm)", "condition more", 'observe "-" ~ lm', "return lm.text"
+    assert masses(program(*lines)) == {
+        "a": pytest.approx(0.25),
+        "-": pytest.approx(0.25),
+        "": pytest.approx(0.5),
+    }
+    observed = (
+        'lm = prompt("ab")',
+        "more ~ continues(lm)",
+        "condition more",
+        'observe "-" ~ lm',
+        "return lm.text",
+    )
     assert masses(program(*observed)) == {"-": pytest.approx(0.25)}
 
 
@@ -59,10 +75,16 @@ def test_a_name_that_is_assigned_twice_is_no_constant_of_the_text_so_far():
     assert sum(masses(program(*lines)).values()) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("test", ["len(s) < 2", "len(s) <= 1", "not len(s) >= 2", "not len(s) > 1", "2 > len(s)"])
+@pytest.mark.parametrize(
+    "test", ["len(s) < 2", "len(s) <= 1", "not len(s) >= 2", "not len(s) > 1", "2 > len(s)"]
+)
 def test_a_bound_on_the_length_refuses_all_that_is_too_long_at_once(test):
-    """A bound that allows one character too many leaves Z as it is, since the condition decides; but particles die."""
+    """A bound that allows one character too many leaves Z as it is, since the condition decides;
+    but particles die."""
     text = program('lm = prompt("")', "s ~ text(lm, max_tokens=3)", f"condition {test}", "return s")
     model = fkdsl.parse(text).without("early", "fuse").feynman_kac()
-    weights = [steps[-1].log_Z for _, steps in enumerate_outcomes(lambda rng: list(importance(model, rng, 1)))]
+    weights = [
+        steps[-1].log_Z
+        for _, steps in enumerate_outcomes(lambda rng: list(importance(model, rng, 1)))
+    ]
     assert min(weights) > -math.inf

@@ -1,4 +1,5 @@
-"""Runs in eight threads give what one thread gives: what is remembered between them is never read half written."""
+"""Runs in eight threads give what one thread gives: what is remembered between them is never read
+half written."""
 
 import sys
 import threading
@@ -28,7 +29,8 @@ def _threads_that_alternate():
 
 
 def in_threads(work):
-    """What work(k) gave in each of the threads, which begin together; what one of them raises is raised."""
+    """What work(k) gave in each of the threads, which begin together; what one of them raises is
+    raised."""
     found, begin = [None] * THREADS, threading.Barrier(THREADS)
 
     def run(k):
@@ -58,9 +60,15 @@ def texts(k):
 LIST, SCHEMA = ("b", "a", "c", "a"), '{"type": "object", "properties": {"a": {"type": "integer"}}}'
 GRAMMAR = 'start: "a" start | "b"'
 CALLS = {
-    **{name: lambda s: (s,) for name in ["words", "last_word", "lines", "sentences", "letters", "syllables"]},
+    **{
+        name: lambda s: (s,)
+        for name in ["words", "last_word", "lines", "sentences", "letters", "syllables"]
+    },
     **{name: lambda s: (s,) for name in ["lower", "upper", "len", "str"]},
-    **{name: lambda s: (s, "beta") for name in ["starts_with", "ends_with", "contains", "count", "find", "split"]},
+    **{
+        name: lambda s: (s, "beta")
+        for name in ["starts_with", "ends_with", "contains", "count", "find", "split"]
+    },
     "strip": lambda s: (s, "a."),
     "replace": lambda s: (s, "a", "o"),
     "join": lambda s: (tuple(s.split()), "-"),
@@ -69,7 +77,10 @@ CALLS = {
     "parse_json": lambda s: (f'{{"a": [{len(s)}, true]}}',),
     "valid_json": lambda s: (f'{{"a": {len(s)}}}', SCHEMA),
     "parses": lambda s: ("a" * (len(s) % 7) + "b", GRAMMAR),
-    **{name: lambda s: (len(s) + 0.5,) for name in ["log", "exp", "sqrt", "abs", "floor", "ceil", "float"]},
+    **{
+        name: lambda s: (len(s) + 0.5,)
+        for name in ["log", "exp", "sqrt", "abs", "floor", "ceil", "float"]
+    },
     "exp": lambda s: (len(s) / 100,),
     "round": lambda s: (len(s) / 7, 2),
     "int": lambda s: (str(len(s)),),
@@ -108,8 +119,8 @@ def test_every_library_function_gives_in_eight_threads_what_it_gives_in_one():
 
 
 def test_words_that_another_thread_asks_for_in_between_change_nothing():
-    """The beginning that is known and its words are read together: a thread that replaced them after the first was read
-    gave this one another text's words, 77 times in 216,645."""
+    """The beginning that is known and its words are read together: a thread that replaced them
+    after the first was read gave this one another text's words, 77 times in 216,645."""
     begun, other = Begun(), "gamma delta epsilon zeta eta theta iota kappa lambda"
 
     class Interrupted(str):
@@ -125,12 +136,17 @@ def test_words_that_another_thread_asks_for_in_between_change_nothing():
         )
 
 
-VOCABULARY = Vocabulary((*(bytes([b]) for b in range(32, 127)), b"ab", b'{"', b"true", b""), frozenset({98}))
+VOCABULARY = Vocabulary(
+    (*(bytes([b]) for b in range(32, 127)), b"ab", b'{"', b"true", b""), frozenset({98})
+)
 
 
 @pytest.mark.parametrize(
     "language",
-    [Both((Matches("[a-d]{0,9}(x|yz)*"), Complement(Contains("cab")))), JsonText('{"type": "array"}')],
+    [
+        Both((Matches("[a-d]{0,9}(x|yz)*"), Complement(Contains("cab")))),
+        JsonText('{"type": "array"}'),
+    ],
     ids=["automaton", "grammar"],
 )
 def test_masks_of_one_constraint_are_the_same_in_eight_threads(language):
@@ -139,7 +155,9 @@ def test_masks_of_one_constraint_are_the_same_in_eight_threads(language):
     shared = Constraint(language, "", VOCABULARY)
 
     def masks(constraint, k):
-        return [constraint.mask(ids[(i + k) % len(ids)], None).tobytes() for i in range(2 * len(ids))]
+        return [
+            constraint.mask(ids[(i + k) % len(ids)], None).tobytes() for i in range(2 * len(ids))
+        ]
 
     alone = [masks(Constraint(language, "", VOCABULARY), k) for k in range(THREADS)]
     assert in_threads(lambda k: masks(shared, k)) == alone

@@ -1,4 +1,5 @@
-"""assert_unbiased and assert_same_measure as a user meets them: what they take, what they refuse, what they say."""
+"""assert_unbiased and assert_same_measure as a user meets them: what they take, what they refuse,
+what they say."""
 
 import math
 import random
@@ -139,7 +140,10 @@ class Wild:
         return getattr(TWO, name)
 
     def step(self, rngs, xp):
-        x = [(t + 1, rng.choice([0.5, 0.5] if random.random() < 0.5 else [1.0])) for rng, (t, _) in zip(rngs, xp)]  # noqa: B905
+        x = [
+            (t + 1, rng.choice([0.5, 0.5] if random.random() < 0.5 else [1.0]))
+            for rng, (t, _) in zip(rngs, xp, strict=False)
+        ]
         return x, np.zeros(len(x))
 
 

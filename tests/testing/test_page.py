@@ -1,4 +1,5 @@
-"""docs/testing.md: its tests pass, but for those that a ```text block follows, which fail with that text."""
+"""docs/testing.md: its tests pass, but for those that a ```text block follows, which fail with that
+text."""
 
 import re
 from pathlib import Path

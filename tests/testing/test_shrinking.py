@@ -74,7 +74,8 @@ EXACTLY = {
     conditions_dropped: ONE_DRAW.replace("    return", '    condition t != "a"\n    return'),
     copies_keep_the_whole_weight: ONE_DRAW,
     second_draw_never_made: ONE_DRAW.replace(
-        "    t ~ lm\n", "    for i in range(2):\n        if lm.done:\n            break\n        t ~ lm\n"
+        "    t ~ lm\n",
+        "    for i in range(2):\n        if lm.done:\n            break\n        t ~ lm\n",
     ),
 }
 AT_MOST = {mass_of_guides_forgotten: 9, powers_wrong: 7}
@@ -111,7 +112,9 @@ def test_a_machine_shrinks_to_one_site_and_one_step():
         assert all(g <= 1.0 for G in machine.G for row in G for g in row)
 
     _, notes = report_of(none_above_one, machines(sites=3, steps=3))
-    assert "M=(((1.0,),),), G=(((2.0,),),), G0=1.0, stops=frozenset()" in " ".join(notes.split()).replace("( ", "(")
+    assert "M=(((1.0,),),), G=(((2.0,),),), G0=1.0, stops=frozenset()" in " ".join(
+        notes.split()
+    ).replace("( ", "(")
 
 
 def test_what_is_shown_is_the_program_again():
@@ -129,7 +132,10 @@ def test_what_is_shown_is_the_program_again():
 def test_programs_of_files_with_arguments_are_shown_as_their_call():
     program = fkdsl.load("programs/two_bits.fk")
     assert repr(program) == "fkdsl.load('programs/two_bits.fk')"
-    assert repr(program(n=3).without("fuse")) == "fkdsl.load('programs/two_bits.fk')(n=3).without('fuse')"
+    assert (
+        repr(program(n=3).without("fuse"))
+        == "fkdsl.load('programs/two_bits.fk')(n=3).without('fuse')"
+    )
     quoted = fkdsl.parse('program p() -> str:\n    """Says \\n."""\n    return "a"\n')
     assert text_of(eval(repr(quoted))).strip() == text_of(quoted).strip()
     assert repr(quoted).startswith("fkdsl.parse(r'''\nprogram")

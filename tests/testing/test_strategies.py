@@ -24,7 +24,9 @@ from fkdsl.testing import (
 from fkdsl.testing.programs import STATEMENTS, TEXT_DRAWS, TOKEN_DRAWS, TOKEN_STATEMENTS
 from fkdsl.testing.tables import ALPHABET, quoted, share, table_text
 
-QUIET = settings(database=None, derandomize=True, max_examples=3_000, suppress_health_check=list(HealthCheck))
+QUIET = settings(
+    database=None, derandomize=True, max_examples=3_000, suppress_health_check=list(HealthCheck)
+)
 
 
 @given(vocabularies(size=4))
@@ -49,14 +51,17 @@ def test_rows_of_tables_sum_to_one_and_one_is_for_any_text(vocabulary, data):
 def test_a_table_reads_back_from_its_text(vocabulary, data):
     rows = data.draw(tables(vocabulary))
     program = fkdsl.parse(
-        table_text(rows) + '\nprogram p() -> str:\n    lm = prompt("")\n    t ~ lm\n    return lm.text\n'
+        table_text(rows)
+        + '\nprogram p() -> str:\n    lm = prompt("")\n    t ~ lm\n    return lm.text\n'
     )
     masses = exact_measure(program.feynman_kac())
     for token, p in rows[""].items():
         assert math.isclose(masses[token or ""], p, rel_tol=1e-9)
 
 
-@pytest.mark.parametrize(("p", "text"), [(0.5, "0.5"), (2 / 3, "2/3"), (1.0, "1.0"), (0.123456, "0.123456")])
+@pytest.mark.parametrize(
+    ("p", "text"), [(0.5, "0.5"), (2 / 3, "2/3"), (1.0, "1.0"), (0.123456, "0.123456")]
+)
 def test_probabilities_are_short(p, text):
     assert share(p) == text
 
@@ -68,7 +73,9 @@ def test_texts_are_quoted_as_the_language_has_them():
 @given(table_models())
 def test_a_table_model_is_a_language_model_and_shows_its_rows(model):
     assert eval(repr(model), {"TableModel": TableModel}).rows == model.rows
-    text = 'model "none"\n\nprogram p() -> str:\n    lm = prompt("")\n    t ~ lm\n    return lm.text\n'
+    text = (
+        'model "none"\n\nprogram p() -> str:\n    lm = prompt("")\n    t ~ lm\n    return lm.text\n'
+    )
     masses = exact_measure(fkdsl.parse(text).feynman_kac(model))
     assert math.isclose(math.fsum(masses.values()), 1.0)
 
@@ -76,10 +83,10 @@ def test_a_table_model_is_a_language_model_and_shows_its_rows(model):
 @given(table_models(ALPHABET))
 def test_a_property_of_a_program_holds_for_every_model(model):
     """One condition after a draw or two that come to the same."""
-    text = (
-        'program p() -> str:\n    lm = prompt("")\n    t ~ lm\n    condition t == "a" or t == EOS\n    return lm.text\n'
+    text = 'program p() -> str:\n    lm = prompt("")\n    t ~ lm\n    condition t == "a" or t == EOS\n    return lm.text\n'
+    split = text.replace(
+        'condition t == "a" or t == EOS', 'condition t != "b"\n    condition len(t) < 2'
     )
-    split = text.replace('condition t == "a" or t == EOS', 'condition t != "b"\n    condition len(t) < 2')
     assert_same_measure(text, split, model=model)
 
 
@@ -110,7 +117,9 @@ def test_drawn_programs_have_every_statement_and_every_draw():
         seen.update(part for part in parts if part.split("\n")[0].replace("{v}", "t") in text)
         seen.update(part for part in parts if part.split("\n")[0].replace("{v}", "s") in text)
         seen.update(
-            word for word in ("range(2 - z)", "range(3)", "list[str]", "-> int", "v ~ drawn(lm)") if word in text
+            word
+            for word in ("range(2 - z)", "range(3)", "list[str]", "-> int", "v ~ drawn(lm)")
+            if word in text
         )
 
     look()

@@ -1,5 +1,5 @@
-"""What a stranger's pattern, schema or grammar may take: an answer in bounded work, or an error that says so, and at a
-deadline neither. The library's own validator judges where it can."""
+"""What a stranger's pattern, schema or grammar may take: an answer in bounded work, or an error
+that says so, and at a deadline neither. The library's own validator judges where it can."""
 
 import json
 import threading
@@ -50,12 +50,17 @@ def doubled(keyword, levels=28):
 SLOW_CALLS = {
     "matches": lambda: timed(compiled(SLOW).fullmatch, BAD),
     "pattern": lambda: validates(build_validator({"pattern": SLOW}), BAD),
-    "patternProperties": lambda: validates(build_validator({"patternProperties": {SLOW: False}}), {BAD: 1}),
+    "patternProperties": lambda: validates(
+        build_validator({"patternProperties": {SLOW: False}}), {BAD: 1}
+    ),
     "additionalProperties": lambda: validates(
         build_validator({"patternProperties": {SLOW: {}}, "additionalProperties": False}), {BAD: 1}
     ),
     "unevaluatedProperties": lambda: validates(
-        build_validator({"allOf": [{"patternProperties": {SLOW: {}}}], "unevaluatedProperties": False}), {BAD: 1}
+        build_validator(
+            {"allOf": [{"patternProperties": {SLOW: {}}}], "unevaluatedProperties": False}
+        ),
+        {BAD: 1},
     ),
     "a draft of 2019": lambda: validates(
         build_validator(
@@ -121,7 +126,10 @@ def test_a_reference_is_followed_once_for_each_value(keyword):
     "schema",
     [
         {"$ref": "#"},
-        {"$defs": {"a": {"anyOf": [{"type": "integer"}, {"$ref": "#/$defs/a"}]}}, "$ref": "#/$defs/a"},
+        {
+            "$defs": {"a": {"anyOf": [{"type": "integer"}, {"$ref": "#/$defs/a"}]}},
+            "$ref": "#/$defs/a",
+        },
         {"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"},
     ],
 )
@@ -154,7 +162,9 @@ def test_what_is_fast_is_not_refused_on_a_busy_machine(short):
     try:
         for _ in range(3):
             assert timed(compiled(r"(?:a|b)*d").fullmatch, "ab" * 20_000) is None
-            assert validates(build_validator({"properties": {f"p{i}": {} for i in range(300)}}), {"p1": 1})
+            assert validates(
+                build_validator({"properties": {f"p{i}": {} for i in range(300)}}), {"p1": 1}
+            )
     finally:
         stop.append(True)
         for other in others:
@@ -163,7 +173,13 @@ def test_what_is_fast_is_not_refused_on_a_busy_machine(short):
 
 def test_a_schema_of_many_properties_is_read():
     names = [f"p{i}" for i in range(1000)]
-    text = json.dumps({"type": "object", "properties": {n: {"type": "integer"} for n in names}, "required": names[:9]})
+    text = json.dumps(
+        {
+            "type": "object",
+            "properties": {n: {"type": "integer"} for n in names},
+            "required": names[:9],
+        }
+    )
     assert schemas.schema_mistake(text) == ""
 
 
@@ -185,9 +201,10 @@ def wider(inner):
     some = st.lists(inner, min_size=1, max_size=2)
     return st.one_of(
         st.dictionaries(NAMES, inner, max_size=2).map(lambda d: {"properties": d}),
-        st.tuples(st.dictionaries(st.sampled_from(["^a", "[0-9]", "b$"]), inner, min_size=1, max_size=2), inner).map(
-            lambda p: {"patternProperties": p[0], "additionalProperties": p[1]}
-        ),
+        st.tuples(
+            st.dictionaries(st.sampled_from(["^a", "[0-9]", "b$"]), inner, min_size=1, max_size=2),
+            inner,
+        ).map(lambda p: {"patternProperties": p[0], "additionalProperties": p[1]}),
         st.tuples(some, inner).map(lambda p: {"allOf": p[0], "unevaluatedProperties": p[1]}),
         st.tuples(some, inner).map(lambda p: {"anyOf": p[0], "unevaluatedProperties": p[1]}),
         st.tuples(inner, inner, inner).map(lambda p: {"if": p[0], "then": p[1], "else": p[2]}),
@@ -209,7 +226,9 @@ VALUES = st.recursive(
 @given(schema=SCHEMAS, shared=LEAVES, value=VALUES)
 def test_verdicts_are_those_of_the_library(schema, shared, value):
     whole = {"$defs": {"shared": shared}, "allOf": [schema]}
-    assert validates(build_validator(whole), value) == jsonschema.Draft202012Validator(whole).is_valid(value)
+    assert validates(build_validator(whole), value) == jsonschema.Draft202012Validator(
+        whole
+    ).is_valid(value)
 
 
 @settings(max_examples=60, deadline=None)

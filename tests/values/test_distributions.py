@@ -1,4 +1,5 @@
-"""Distributions: probabilities that sum to one, samples that follow them, densities that integrate to one."""
+"""Distributions: probabilities that sum to one, samples that follow them, densities that integrate
+to one."""
 
 import math
 
@@ -34,15 +35,24 @@ def test_a_discrete_law_sums_to_one_and_is_what_is_drawn(dist):
 def test_figures_by_hand():
     assert math.isclose(d.geometric(0.4).log_prob(2), math.log(0.4 * 0.36))
     assert math.isclose(d.poisson(2.5).log_prob(3), math.log(2.5**3 * math.exp(-2.5) / 6))
-    assert math.isclose(d.categorical(("a", "b", "a"), (1.0, 2.0, 3.0)).log_prob("a"), math.log(4 / 6))
-    assert math.isclose(d.normal(1.0, 2.0).log_prob(2.0), -0.125 - math.log(2.0 * math.sqrt(2 * math.pi)))
+    assert math.isclose(
+        d.categorical(("a", "b", "a"), (1.0, 2.0, 3.0)).log_prob("a"), math.log(4 / 6)
+    )
+    assert math.isclose(
+        d.normal(1.0, 2.0).log_prob(2.0), -0.125 - math.log(2.0 * math.sqrt(2 * math.pi))
+    )
     assert d.uniform(0.0, 2.0).log_prob(3.0) == -math.inf
     assert d.geometric(0.5).log_prob(-1) == -math.inf
 
 
 CONTINUOUS = [
     (d.uniform(-1.0, 3.0), lambda x: (x + 1) / 4, -1.0, 3.0),
-    (d.normal(0.5, 2.0), lambda x: 0.5 * (1 + math.erf((x - 0.5) / (2.0 * math.sqrt(2)))), -20.0, 20.0),
+    (
+        d.normal(0.5, 2.0),
+        lambda x: 0.5 * (1 + math.erf((x - 0.5) / (2.0 * math.sqrt(2)))),
+        -20.0,
+        20.0,
+    ),
     (d.beta(2.0, 1.0), lambda x: x * x, 0.0, 1.0),
 ]
 

@@ -1,5 +1,5 @@
-"""Distributions over their whole range of parameters, against mpmath: densities to rounding, draws by their law, and
-one rule for what is refused."""
+"""Distributions over their whole range of parameters, against mpmath: densities to rounding, draws
+by their law, and one rule for what is refused."""
 
 import itertools
 import math
@@ -19,7 +19,8 @@ SHAPES = (SMALLEST, 0.001, 1.0, 9.9, 37.5, 1e8, LARGEST)
 
 
 def assert_close(found, true):
-    """Relative where the true value is large: no float says it better. Beyond floats it is infinite."""
+    """Relative where the true value is large: no float says it better. Beyond floats it is
+    infinite."""
     if math.isinf(float(true)):
         assert found == float(true)
     else:
@@ -61,7 +62,10 @@ def test_the_log_probability_of_poisson_is_exact_to_rounding(rate):
 def test_the_log_probability_of_geometric_is_exact_to_rounding(p):
     with mpmath.workdps(60):
         for k in (0, 1, 1000, 10**15):
-            assert_close(d.geometric(p).log_prob(k), mpmath.log(mpmath.mpf(p)) + k * mpmath.log1p(-mpmath.mpf(p)))
+            assert_close(
+                d.geometric(p).log_prob(k),
+                mpmath.log(mpmath.mpf(p)) + k * mpmath.log1p(-mpmath.mpf(p)),
+            )
     assert d.geometric(p).log_prob(10**400) == -math.inf
 
 
@@ -86,12 +90,19 @@ def test_normal_at_extreme_scales(mean, sd):
     with mpmath.workdps(700):
         for x in (mean, mean + 2 * sd, -LARGEST, 0.0):
             z = (mpmath.mpf(x) - mpmath.mpf(mean)) / mpmath.mpf(sd)
-            assert_close(dist.log_prob(x), -z * z / 2 - mpmath.log(mpmath.mpf(sd)) - mpmath.log(2 * mpmath.pi) / 2)
+            assert_close(
+                dist.log_prob(x),
+                -z * z / 2 - mpmath.log(mpmath.mpf(sd)) - mpmath.log(2 * mpmath.pi) / 2,
+            )
 
 
 def test_weights_and_probabilities_too_small_or_large_for_a_sum():
-    assert d.categorical(("a", "b"), (LARGEST, LARGEST)).log_prob("a") == pytest.approx(-math.log(2))
-    assert d.categorical(("a", "b"), (SMALLEST, SMALLEST)).log_prob("b") == pytest.approx(-math.log(2))
+    assert d.categorical(("a", "b"), (LARGEST, LARGEST)).log_prob("a") == pytest.approx(
+        -math.log(2)
+    )
+    assert d.categorical(("a", "b"), (SMALLEST, SMALLEST)).log_prob("b") == pytest.approx(
+        -math.log(2)
+    )
     with mpmath.workdps(60):
         true = mpmath.log(mpmath.mpf(1e-300)) - mpmath.log(mpmath.mpf(1e308))
         assert_close(d.categorical(("a", "b"), (1e308, 1e-300)).log_prob("b"), true)
@@ -112,7 +123,8 @@ def test_weights_and_probabilities_too_small_or_large_for_a_sum():
     ],
 )
 def test_draws_of_beta_follow_its_law(a, b, cdf):
-    """Kolmogorov and Smirnov at a false-alarm rate of one in a million; draws that round to 0 or 1 count as one."""
+    """Kolmogorov and Smirnov at a false-alarm rate of one in a million; draws that round to 0 or 1
+    count as one."""
     n = 800
     xs = sorted(d.beta(a, b).sample(KeyedRng(3).split(i)) for i in range(n))
     bound = math.sqrt(-math.log(0.5e-6) / (2 * n))
@@ -139,13 +151,23 @@ def test_lopsided_small_parameters_share_the_mass_by_their_ratio():
 
 
 def test_huge_beta_parameters_draw_at_once():
-    for a, b, mean in ((1e308, 1.0, 1.0), (LARGEST, LARGEST, 0.5), (1.0, LARGEST, 0.0), (1e20, 3e20, 0.25)):
+    for a, b, mean in (
+        (1e308, 1.0, 1.0),
+        (LARGEST, LARGEST, 0.5),
+        (1.0, LARGEST, 0.0),
+        (1e20, 3e20, 0.25),
+    ):
         assert d.beta(a, b).sample(KeyedRng(0)) == pytest.approx(mean, rel=1e-9, abs=1e-300)
 
 
 REFUSED = {
     d.bernoulli: [(-SMALLEST,), (1.0000001,), (math.nan,), (10**400,), ("a",)],
-    d.categorical: [(("a",), (math.inf,)), (("a",), (math.nan,)), (("a", "b"), (1.0, -1.0)), (("a",), (10**400,))],
+    d.categorical: [
+        (("a",), (math.inf,)),
+        (("a",), (math.nan,)),
+        (("a", "b"), (1.0, -1.0)),
+        (("a",), (10**400,)),
+    ],
     d.uniform_int: [(1, 0), (0, 10**400)],
     d.geometric: [(0.0,), (1e-9,), (math.nan,), (1.5,)],
     d.poisson: [(-1.0,), (10_001.0,), (math.inf,), (math.nan,), (10**400,)],
@@ -171,9 +193,22 @@ def test_what_no_float_holds_is_refused_with_one_thing_to_try(make):
         assert error.value.help
 
 
-@pytest.mark.parametrize("dist", [d.uniform(0, 1), d.normal(0, 1), d.beta(2, 2), d.poisson(2.0), d.geometric(0.5)])
+@pytest.mark.parametrize(
+    "dist", [d.uniform(0, 1), d.normal(0, 1), d.beta(2, 2), d.poisson(2.0), d.geometric(0.5)]
+)
 def test_no_value_weighs_nan(dist):
-    for value in (math.nan, math.inf, -math.inf, 10**400, -(10**400), "a", None, (1,), LARGEST, -LARGEST):
+    for value in (
+        math.nan,
+        math.inf,
+        -math.inf,
+        10**400,
+        -(10**400),
+        "a",
+        None,
+        (1,),
+        LARGEST,
+        -LARGEST,
+    ):
         assert dist.log_prob(value) == -math.inf or math.isfinite(dist.log_prob(value))
 
 

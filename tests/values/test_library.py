@@ -112,7 +112,8 @@ def test_json_and_grammars():
     grammar = 'start: "a" start "b" |\n'
     assert structured.parses("aabb", grammar, folder=Path())
     assert not structured.parses("aab", grammar, folder=Path())
-    # A terminal is read as far as it goes: "liste" is on the way to "listen", and there is no way back.
+    # A terminal is read as far as it goes: "liste" is on the way to "listen", and there is no way
+    # back.
     assert not structured.parses("listed", 'start: ("list" | "listen") "ed"\n', folder=Path())
     assert structured.parses("listened", 'start: ("list" | "listen") "ed"\n', folder=Path())
     # Lark's lexer pairs "a" and "aa" as it likes; a terminal takes all it can.
@@ -120,7 +121,9 @@ def test_json_and_grammars():
 
 
 def test_properties_stand_in_the_schema_s_order_without_space_about_the_value():
-    schema = '{"properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}, "required": ["b"]}'
+    schema = (
+        '{"properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}, "required": ["b"]}'
+    )
     for s in ['{"a": 1, "b": 2}', '{"b":2}', '{ "b" : 2,\n"c": 3}']:
         assert structured.valid_json(s, schema, folder=Path())
     for s in ['{"b": 2, "a": 1}', '{"c": 3, "b": 2}', '{"a": 1}', ' {"b": 2}', '{"b": 2}\n']:
@@ -136,12 +139,17 @@ def test_a_text_with_bytes_that_are_no_text_is_of_no_pattern_schema_or_grammar()
     for s, is_one in [("caf\u00e9", True), ("caf\ufffd", False)]:
         assert text.matches(s, "(?s).*") == is_one
         assert structured.valid_json(f'"{s}"', "", folder=Path()) == is_one
-        assert structured.valid_json(f'"{s}"', '{"not": {"type": "object"}}', folder=Path()) == is_one
+        assert (
+            structured.valid_json(f'"{s}"', '{"not": {"type": "object"}}', folder=Path()) == is_one
+        )
         assert structured.parses(s, "start: /.+/", folder=Path()) == is_one
     assert not structured.valid_json('"\ud800"', "", folder=Path())
 
 
-@given(st.text("ab1\ufffd\n\u00e9", max_size=6), st.sampled_from([r"\w+", r"(?s:.*)", r"[^a]*\d?", r".+", r"(a|b1)*"]))
+@given(
+    st.text("ab1\ufffd\n\u00e9", max_size=6),
+    st.sampled_from([r"\w+", r"(?s:.*)", r"[^a]*\d?", r".+", r"(a|b1)*"]),
+)
 def test_matches_is_what_the_automaton_of_a_constraint_accepts(s, pattern):
     assert text.matches(s, pattern) == automaton(Matches(pattern), "").accepts(s)
 
@@ -150,9 +158,14 @@ SCHEMA = '{"type": "array", "items": {"enum": [1, "a", null]}, "maxItems": 2}'
 GRAMMAR = 'start: A "b" | start "," start\nA: /a+b?/\n'
 
 
-@given(st.text('[]1"a, nul\ufffd', max_size=8) | st.sampled_from(['[1, "a"]', "[null,1]", "[]", '["a"]', "[1,1,1]"]))
+@given(
+    st.text('[]1"a, nul\ufffd', max_size=8)
+    | st.sampled_from(['[1, "a"]', "[null,1]", "[]", '["a"]', "[1,1,1]"])
+)
 def test_valid_json_is_what_a_constraint_accepts(s):
-    assert structured.valid_json(s, SCHEMA, folder=Path()) == ("\ufffd" not in s and accepts(JsonText(SCHEMA), s))
+    assert structured.valid_json(s, SCHEMA, folder=Path()) == (
+        "\ufffd" not in s and accepts(JsonText(SCHEMA), s)
+    )
 
 
 @given(st.text("ab,\ufffd", max_size=6))
@@ -186,7 +199,9 @@ def test_a_grammar_that_lark_cannot_follow_is_a_mistake_of_the_program():
 
 
 PIECES = st.lists(
-    st.sampled_from(["a", "B2", "'", "-", " ", "_", "\u2019", "é", ".", "foo", "-bar", "\u0301", "x's", "²"]),
+    st.sampled_from(
+        ["a", "B2", "'", "-", " ", "_", "\u2019", "é", ".", "foo", "-bar", "\u0301", "x's", "²"]
+    ),
     max_size=14,
 )
 
@@ -206,7 +221,9 @@ def test_words_of_texts_that_begin_alike_are_those_of_each_alone(texts, long):
 def test_what_is_known_of_a_text_spares_reading_it_again():
     begun, read = Begun(), []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fkdsl.values.library.text.all_words", lambda s: read.append(len(s)) or all_words(s))
+        patch.setattr(
+            "fkdsl.values.library.text.all_words", lambda s: read.append(len(s)) or all_words(s)
+        )
         for i in range(100):
             begun.words("well " * 20 + "a " * i)
     assert max(read[1:]) < 60

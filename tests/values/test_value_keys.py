@@ -1,4 +1,5 @@
-"""One key for values: equal if and only if no program can tell two values apart, wherever values are compared."""
+"""One key for values: equal if and only if no program can tell two values apart, wherever values
+are compared."""
 
 import math
 
@@ -17,7 +18,13 @@ from fkdsl.values.distributions import Discrete, Uniform
 from fkdsl.values.values import ContextRef, Record, Token
 
 SCALARS = (0, 1, False, True, 0.0, -0.0, 1.0, math.nan, math.inf, "", "1", "true", None)
-TOKENS = (Token(1, "a", False), Token(2, "a", False), Token(1, "b", False), Token(3, "", True), Token(4, "", True))
+TOKENS = (
+    Token(1, "a", False),
+    Token(2, "a", False),
+    Token(1, "b", False),
+    Token(3, "", True),
+    Token(4, "", True),
+)
 VALUES = st.recursive(
     st.sampled_from(SCALARS + TOKENS),
     lambda inner: (
@@ -34,9 +41,15 @@ def alike(a, b, token_ids):
     if type(a) is not type(b):
         return False
     if isinstance(a, Token):
-        return a.end == b.end and (a.end or a.text == b.text) and (not token_ids or (a.id, a.text) == (b.id, b.text))
+        return (
+            a.end == b.end
+            and (a.end or a.text == b.text)
+            and (not token_ids or (a.id, a.text) == (b.id, b.text))
+        )
     if isinstance(a, float):
-        return (math.isnan(a) and math.isnan(b)) or (a == b and math.copysign(1, a) == math.copysign(1, b))
+        return (math.isnan(a) and math.isnan(b)) or (
+            a == b and math.copysign(1, a) == math.copysign(1, b)
+        )
     if isinstance(a, Record):
         return list(a) == list(b) and all(alike(a[k], b[k], token_ids) for k in a)
     if isinstance(a, Discrete):
@@ -55,9 +68,25 @@ def test_keys_are_equal_if_and_only_if_the_values_are_alike(a, b):
 
 
 def test_every_two_scalars_have_keys_of_their_own_alone_and_inside():
-    for wrap in (lambda v: v, lambda v: (v,), lambda v: Record({"a": v}), lambda v: Discrete((v,), (1.0,))):
+    for wrap in (
+        lambda v: v,
+        lambda v: (v,),
+        lambda v: Record({"a": v}),
+        lambda v: Discrete((v,), (1.0,)),
+    ):
         assert len({value_key(wrap(v)) for v in SCALARS}) == len(SCALARS)
-    shapes = [(), ((),), Record({}), (Record({}),), "", ("",), (1, 2), ((1, 2),), ((1,), 2), (("a", 1),)]
+    shapes = [
+        (),
+        ((),),
+        Record({}),
+        (Record({}),),
+        "",
+        ("",),
+        (1, 2),
+        ((1, 2),),
+        ((1,), 2),
+        (("a", 1),),
+    ]
     shapes += [Record({"a": 1}), Record({"a": (1,)}), (Record({"a": 1}),)]
     assert len(set(map(value_key, shapes))) == len(shapes)
     assert value_key(Uniform(0.0, 1.0)) != value_key(Uniform(-0.0, 1.0))
@@ -83,7 +112,9 @@ def test_answers_and_their_probabilities_are_by_key():
     assert [(str(a.value), a.probability) for a in answers] == [
         ("True", 0.25), ("1", 0.25), ("1.0", 0.25), ("nan", 0.25)
     ]  # fmt: skip
-    assert total_variation([Answer(Record({"a": 1}), 1.0)], [Answer(Record({"a": True}), 1.0)]) == 1.0
+    assert (
+        total_variation([Answer(Record({"a": 1}), 1.0)], [Answer(Record({"a": True}), 1.0)]) == 1.0
+    )
 
 
 def test_a_test_block_counts_twins_apart_and_its_methods_agree():
@@ -156,7 +187,9 @@ def with_twins(program, pair):
 @pytest.mark.parametrize("pair", TWINS)
 def test_exact_keeps_twins_apart(pair):
     masses = [0.75, 0.25]
-    assert [a.probability for a in with_twins(RETURNED, pair).exact().posterior] == pytest.approx(masses)
+    assert [a.probability for a in with_twins(RETURNED, pair).exact().posterior] == pytest.approx(
+        masses
+    )
     for program in (GONE_ON, HELD):
         found = sorted(a.probability for a in with_twins(program, pair).exact().posterior)
         assert found == pytest.approx([0.125, 0.125, 0.375, 0.375])
@@ -198,4 +231,6 @@ program p() -> str:
 def test_tokens_of_two_models_with_one_id_and_two_texts_are_two():
     found = {a.value: a.probability for a in parse(TWO_MODELS).exact().posterior}
     once = {"x": 0.25, "y": 0.25 + 0.25, "z": 0.25}
-    assert found == pytest.approx({text + coin: p / 2 for text, p in once.items() for coin in ("true", "false")})
+    assert found == pytest.approx(
+        {text + coin: p / 2 for text, p in once.items() for coin in ("true", "false")}
+    )

@@ -1,4 +1,5 @@
-"""Trace files: a run written down as it goes, so that it can be read, replayed and resumed (docs/trace.md).
+"""Trace files: a run written down as it goes, so that it can be read, replayed and resumed
+(docs/trace.md).
 
 header.py   what a run is: enough to build it again, and to tell two apart
 file.py     the lines on the disk, whole or not at all

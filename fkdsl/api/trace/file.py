@@ -1,8 +1,8 @@
-"""A trace on the disk: one JSON object a line, each written by one call, so that a kill leaves whole lines and at most
-one torn one, which is the last.
+"""A trace on the disk: one JSON object a line, each written by one call, so that a kill leaves
+whole lines and at most one torn one, which is the last.
 
-Lines are handed to the operating system, not forced onto the disk: a killed process loses nothing, a machine that
-loses its power may lose the last seconds.
+Lines are handed to the operating system, not forced onto the disk: a killed process loses nothing,
+a machine that loses its power may lose the last seconds.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ START = f'{{"{KEY}":'.encode()
 
 @dataclass(frozen=True)
 class Trace:
-    """What a trace file holds. steps: its lines of steps, in order. end: the last line, None while the run goes on.
-    size: bytes of whole lines. head: bytes of the first."""
+    """What a trace file holds. steps: its lines of steps, in order. end: the last line, None while
+    the run goes on. size: bytes of whole lines. head: bytes of the first."""
 
     path: Path
     header: Mapping[str, Any]
@@ -52,10 +52,14 @@ def read_trace(path: str | Path) -> Trace:
     except FileNotFoundError:
         raise CallError(f"there is no file {path}", "a run writes one with --trace") from None
     except OSError as error:
-        raise CallError(f"cannot read {path}: {error.strerror}", "name a file that a run wrote with --trace") from None
+        raise CallError(
+            f"cannot read {path}: {error.strerror}", "name a file that a run wrote with --trace"
+        ) from None
     found = parse_trace(path, raw)
     if found is None:
-        raise CallError(f"{path} is empty: the run was killed before it began", "run it again, with --resume")
+        raise CallError(
+            f"{path} is empty: the run was killed before it began", "run it again, with --resume"
+        )
     return found
 
 
@@ -76,19 +80,27 @@ def parse_trace(path: Path, raw: bytes) -> Trace | None:
                 break
             data = None
         if not isinstance(data, dict):
-            raise CallError(f"{path} is damaged at line {number}", f"keep what is before: head -n {number - 1} {path}")
+            raise CallError(
+                f"{path} is damaged at line {number}",
+                f"keep what is before: head -n {number - 1} {path}",
+            )
         found.append(data)
     header, *rest = found
     if header[KEY] != FORMAT:
         message = f"{path} is a trace of format {header[KEY]}; this version of fkdsl reads format {FORMAT}"
         raise CallError(
-            message, f"read it by the version that wrote it, fkdsl {header.get('fkdsl', 'of another time')}"
+            message,
+            f"read it by the version that wrote it, fkdsl {header.get('fkdsl', 'of another time')}",
         )
     for number, data in enumerate(found, 1):
         try:
             _verify(data, number, header)
         except ValueError as error:
-            keep = f"keep what is before: head -n {number - 1} {path}" if number > 1 else "run it again, with --trace"
+            keep = (
+                f"keep what is before: head -n {number - 1} {path}"
+                if number > 1
+                else "run it again, with --trace"
+            )
             raise CallError(f"{path} is damaged at line {number}: {error}", keep) from None
     steps = [line for line in rest if "t" in line]
     end = rest[-1] if rest and "t" not in rest[-1] else None
@@ -105,8 +117,8 @@ def _verify(data: Mapping[str, Any], number: int, header: Mapping[str, Any]) -> 
 
 
 def decoded(line: bytes) -> Any:
-    """A line's data without its sum, which lines of older versions have not. Raises ValueError for what is no JSON, and
-    for a line of which the sum is not."""
+    """A line's data without its sum, which lines of older versions have not. Raises ValueError for
+    what is no JSON, and for a line of which the sum is not."""
     data = json.loads(line, parse_constant=_no_number)
     if not isinstance(data, dict) or data.pop(SUM, None) is None:
         return data
@@ -120,7 +132,8 @@ def _no_number(name: str) -> None:
 
 
 def with_sum(line: bytes) -> bytes:
-    """A line, without its newline, with its sum at the end: who changes a byte of it is found out."""
+    """A line, without its newline, with its sum at the end: who changes a byte of it is found
+    out."""
     digest = blake2b(line, digest_size=8).hexdigest()
     return line[:-1] + f',"{SUM}":"{digest}"}}'.encode()
 
@@ -132,7 +145,8 @@ def verify_trace(path: Path, raw: bytes) -> None:
 
 
 class TraceFile:
-    """An open trace file, to which one process at a time writes. given_up: whether nothing is written any more."""
+    """An open trace file, to which one process at a time writes. given_up: whether nothing is
+    written any more."""
 
     given_up = False
 
@@ -141,7 +155,9 @@ class TraceFile:
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         except OSError as error:
-            raise CallError(f"cannot write {path}: {error.strerror}", "name a file in a folder that is there") from None
+            raise CallError(
+                f"cannot write {path}: {error.strerror}", "name a file in a folder that is there"
+            ) from None
         try:
             self._lock()
         except CallError:
@@ -156,7 +172,9 @@ class TraceFile:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise CallError(f"another process is writing {self.path}", "wait for it, or name another file") from None
+            raise CallError(
+                f"another process is writing {self.path}", "wait for it, or name another file"
+            ) from None
         except OSError:  # a file system without locks
             return
 
@@ -165,7 +183,9 @@ class TraceFile:
         try:
             return read_file(self.path, MOST)
         except OSError as error:
-            raise CallError(f"cannot read {self.path}: {error.strerror}", "name another file") from None
+            raise CallError(
+                f"cannot read {self.path}: {error.strerror}", "name another file"
+            ) from None
 
     def cut(self, size: int) -> None:
         """Leaves the first `size` bytes."""

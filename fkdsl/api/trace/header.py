@@ -1,4 +1,5 @@
-"""The first line of a trace: what was run, enough to build it again and to tell it from another run."""
+"""The first line of a trace: what was run, enough to build it again and to tell it from another
+run."""
 
 from __future__ import annotations
 
@@ -52,8 +53,8 @@ def run_header(
     seed: int,
     islands: int | None,
 ) -> dict[str, Any]:
-    """The header of a run but for its models' marks, which only a loaded model has. sources: the files that places
-    are in, the program's first."""
+    """The header of a run but for its models' marks, which only a loaded model has. sources: the
+    files that places are in, the program's first."""
     check_available(method)
     return {
         KEY: FORMAT,
@@ -61,7 +62,9 @@ def run_header(
         "program": program.name,
         "sources": [{"name": s.name, "text": s.text} for s in sources],
         "files": named_files(program),
-        "arguments": {name: write_value(value) for name, value in program.parameter_values().items()},
+        "arguments": {
+            name: write_value(value) for name, value in program.parameter_values().items()
+        },
         "model": _reference(engines),
         "dtype": engines.dtype,
         "device": engines.device,
@@ -74,7 +77,8 @@ def run_header(
 
 
 def _reference(engines: Engines) -> str | None:
-    """What stands in the default model's place: a reference, or the name of a model that was handed over."""
+    """What stands in the default model's place: a reference, or the name of a model that was handed
+    over."""
     given = engines.override
     if given is None or isinstance(given, str):
         return given
@@ -90,11 +94,16 @@ def model_mark(model: LanguageModel) -> dict[str, Any]:
     """A model's name, vocabulary, and what it says of its weights."""
     facts = model.describe()
     kept = {k: facts[k] for k in ("family", "parameters", "dtype", "digest") if k in facts}
-    return {"name": model.name, "vocabulary": model.vocabulary.fingerprint, **{k: str(v) for k, v in kept.items()}}
+    return {
+        "name": model.name,
+        "vocabulary": model.vocabulary.fingerprint,
+        **{k: str(v) for k, v in kept.items()},
+    }
 
 
 def named_files(program: Program) -> dict[str, str]:
-    """The text of each schema, grammar and Python file that the program's files name, by their names there."""
+    """The text of each schema, grammar and Python file that the program's files name, by their
+    names there."""
     found = {}
     for module in (program.checked.module, *program.checked.imported):
         folder = program.checked.folders[module.source]
@@ -103,7 +112,9 @@ def named_files(program: Program) -> dict[str, str]:
                 match node:
                     case tree.ExternDef(path=name):
                         found[name] = _text(folder.path / name)
-                    case tree.Literal(value=str() as name) if name.endswith((".json", ".lark")) and _is_beside(name):
+                    case tree.Literal(value=str() as name) if name.endswith(
+                        (".json", ".lark")
+                    ) and _is_beside(name):
                         found[name] = _text(folder.find(name))
     return found
 
@@ -114,11 +125,17 @@ def _text(path: Path) -> str:
 
 def _is_beside(name: str) -> bool:
     """Whether a name stays in its folder, as those of schemas and grammars must."""
-    return "\0" not in name and len(name) < 256 and not Path(name).is_absolute() and ".." not in Path(name).parts
+    return (
+        "\0" not in name
+        and len(name) < 256
+        and not Path(name).is_absolute()
+        and ".." not in Path(name).parts
+    )
 
 
 def verify_same_run(trace: Trace, header: Mapping[str, Any]) -> None:
-    """Raises CallError naming what differs between the run of a trace and this one, as far as `header` goes."""
+    """Raises CallError naming what differs between the run of a trace and this one, as far as
+    `header` goes."""
     other = trace.header
     for key, what in NAMES.items():
         if key in header and header[key] != other.get(key):
@@ -135,8 +152,13 @@ def verify_same_run(trace: Trace, header: Mapping[str, Any]) -> None:
 def _verify_sources(trace: Trace, was: list[dict[str, str]], now: list[dict[str, str]]) -> None:
     for old, new in zip(was, now, strict=False):
         if old["text"] != new["text"]:
-            pairs = enumerate(zip(old["text"].split("\n"), new["text"].split("\n"), strict=False), 1)
-            line = next((n for n, (a, b) in pairs if a != b), min(old["text"].count("\n"), new["text"].count("\n")) + 1)
+            pairs = enumerate(
+                zip(old["text"].split("\n"), new["text"].split("\n"), strict=False), 1
+            )
+            line = next(
+                (n for n, (a, b) in pairs if a != b),
+                min(old["text"].count("\n"), new["text"].count("\n")) + 1,
+            )
             _refuse(trace, f"the text of {new['name']} has changed, first in line {line}")
     if len(was) != len(now):
         _refuse(trace, f"the program has {len(now)} files and had {len(was)}")
@@ -152,7 +174,9 @@ def _refuse(trace: Trace, difference: str) -> None:
 def _shown(key: str, value: Any) -> str:
     match value:
         case None:
-            return {"model": "the program's own", "islands": "found by a pilot"}.get(key, "the default")
+            return {"model": "the program's own", "islands": "found by a pilot"}.get(
+                key, "the default"
+            )
         case dict() if key == "models":
             return ", ".join(sorted({m["name"] for m in value.values()})) or "none"
         case dict():

@@ -1,11 +1,11 @@
-"""The trace of a run that asked for none: kept in the cache folder until the run has ended, so that one that was cut
-short, even by a kill, can go on by --resume.
+"""The trace of a run that asked for none: kept in the cache folder until the run has ended, so that
+one that was cut short, even by a kill, can go on by --resume.
 
     with kept_trace("short_words") as kept:
         result = program.run(trace=kept.file)          # kept.file is None where the folder cannot be written
 
-The file goes when the run ends, well or not; it stays where the run is cut. What stays is bounded: by bytes a file, by
-files, and by days.
+The file goes when the run ends, well or not; it stays where the run is cut. What stays is bounded:
+by bytes a file, by files, and by days.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ BYTES = 256 << 20
 
 
 class KeptFile(TraceFile):
-    """A trace file that gives up, and is gone, where it cannot be written or grows too large: the run goes on."""
+    """A trace file that gives up, and is gone, where it cannot be written or grows too large: the
+    run goes on."""
 
     most = BYTES
 

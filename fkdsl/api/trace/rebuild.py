@@ -1,5 +1,5 @@
-"""Steps again from a trace's lines: over the program's own models, to go on from them; or over what the trace has
-recorded of those, where nothing is computed any more."""
+"""Steps again from a trace's lines: over the program's own models, to go on from them; or over what
+the trace has recorded of those, where nothing is computed any more."""
 
 from __future__ import annotations
 
@@ -23,17 +23,28 @@ from fkdsl.models.interface import ForwardRow
 from fkdsl.models.vocabulary import Vocabulary
 from fkdsl.values.values import ContextRef
 
-UNFIT = (LookupError, TypeError, ValueError, AssertionError, AttributeError, ArithmeticError, RecursionError)
+UNFIT = (
+    LookupError,
+    TypeError,
+    ValueError,
+    AssertionError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
 """What reading a state raises that is none."""
 Courses = dict[int, list[Step[ProgramState]]]
 """The steps of each island, from the first on."""
 
 
 def rebuild(
-    trace: Trace, engines: Mapping[str, CachedTransformer], places: Places, code: Executable | None = None
+    trace: Trace,
+    engines: Mapping[str, CachedTransformer],
+    places: Places,
+    code: Executable | None = None,
 ) -> Courses:
-    """The steps that a trace holds, as the method yielded them: same states, same weights to the last bit. code: of the
-    program, whose frames those of the states must be."""
+    """The steps that a trace holds, as the method yielded them: same states, same weights to the
+    last bit. code: of the program, whose frames those of the states must be."""
     courses: Courses = {}
     for number, line in enumerate(trace.steps, 2):
         try:
@@ -55,7 +66,9 @@ def rebuild(
             if isinstance(error, CallError):
                 raise
             message = f"line {number} of {trace.path} is no step that follows the ones before it"
-            raise CallError(message, f"keep what is before: head -n {number - 1} {trace.path}") from None
+            raise CallError(
+                message, f"keep what is before: head -n {number - 1} {trace.path}"
+            ) from None
     return courses
 
 
@@ -89,8 +102,12 @@ def _step(
             lineage = parent.lineage
         particles.append(Particle(x, lineage))
         ancestors.append(a)
-    lw = np.array([log_weight_from_json(p["log_weight"]) for p in line["particles"]], dtype=np.float64)
-    unfinished = sum(w > -np.inf and p.state.status is Status.RUNNING for p, w in zip(particles, lw, strict=True))
+    lw = np.array(
+        [log_weight_from_json(p["log_weight"]) for p in line["particles"]], dtype=np.float64
+    )
+    unfinished = sum(
+        w > -np.inf and p.state.status is Status.RUNNING for p, w in zip(particles, lw, strict=True)
+    )
     return Step(
         line["t"],
         tuple(particles),
@@ -106,7 +123,8 @@ def _step(
 
 
 def verify_state(x: ProgramState, code: Executable) -> None:
-    """Raises ValueError unless a state's frames are of functions of the program, and its contexts are there."""
+    """Raises ValueError unless a state's frames are of functions of the program, and its contexts
+    are there."""
     for f in x.frames:
         function = code.functions[f.function]
         if not 0 <= f.pc < len(function.ops) or len(f.slots) != len(function.slots):
@@ -116,13 +134,16 @@ def verify_state(x: ProgramState, code: Executable) -> None:
 
 
 def parents(t: int, last: Step[ProgramState] | None) -> Sequence[Particle[ProgramState]]:
-    """The particles that step t's ancestors count: those of the step before; none for a population that begins."""
+    """The particles that step t's ancestors count: those of the step before; none for a population
+    that begins."""
     return last.particles if last is not None and t > 0 else ()
 
 
 def is_complete(courses: Courses, islands: int) -> bool:
     """Whether every island has come to its end, so that nothing is left to be computed."""
-    return len(courses) == islands and all(course[-1].unfinished == 0 for course in courses.values())
+    return len(courses) == islands and all(
+        course[-1].unfinished == 0 for course in courses.values()
+    )
 
 
 def recorded_places(trace: Trace) -> Places:
@@ -131,13 +152,16 @@ def recorded_places(trace: Trace) -> Places:
 
 
 class Recorded(Mapping[str, CachedTransformer]):
-    """The models of a trace as far as it has recorded them: the bytes of the tokens in it, and no probabilities."""
+    """The models of a trace as far as it has recorded them: the bytes of the tokens in it, and no
+    probabilities."""
 
     def __init__(self, trace: Trace) -> None:
         tokens: dict[str, dict[int, bytes]] = {}
         for line in trace.steps:
             for name, texts in line.get("tokens", {}).items():
-                tokens.setdefault(name, {}).update((int(i), token_bytes(text)) for i, text in texts.items())
+                tokens.setdefault(name, {}).update(
+                    (int(i), token_bytes(text)) for i, text in texts.items()
+                )
         self._engines = {name: recorded_engine(name, found) for name, found in tokens.items()}
 
     def __getitem__(self, name: str) -> CachedTransformer:
@@ -178,11 +202,14 @@ class RecordedModel:
 
 def recorded_engine(name: str, texts: Mapping[int, bytes]) -> CachedTransformer:
     """An engine whose contexts have texts and no distributions. texts: bytes by token id."""
-    return CachedTransformer(RecordedModel(name, Vocabulary(cast(Any, KnownTokens(texts)), frozenset())))
+    return CachedTransformer(
+        RecordedModel(name, Vocabulary(cast(Any, KnownTokens(texts)), frozenset()))
+    )
 
 
 class KnownTokens:
-    """Bytes by token id, as a Vocabulary asks for them, without a place for each id that is not known."""
+    """Bytes by token id, as a Vocabulary asks for them, without a place for each id that is not
+    known."""
 
     def __init__(self, texts: Mapping[int, bytes]) -> None:
         self.texts = texts

@@ -4,8 +4,8 @@
         result = run(..., observer=record.step, resume=record.courses)
         record.end(result)
 
-Opening finds out what the file holds: nothing, a run to go on with, or one that is complete, for which no model is
-loaded. What is written changes no draw.
+Opening finds out what the file holds: nothing, a run to go on with, or one that is complete, for
+which no model is loaded. What is written changes no draw.
 """
 
 from __future__ import annotations
@@ -22,7 +22,14 @@ from fkdsl.api.engines import Engines
 from fkdsl.api.trace.file import Trace, TraceFile, parse_trace, verify_trace
 from fkdsl.api.trace.header import model_marks, run_header, verify_same_run
 from fkdsl.api.trace.rebuild import Recorded, is_complete, parents, rebuild, token_text
-from fkdsl.base.errors import BudgetEnded, CallError, FkdslError, InternalError, Interrupted, PopulationDied
+from fkdsl.base.errors import (
+    BudgetEnded,
+    CallError,
+    FkdslError,
+    InternalError,
+    Interrupted,
+    PopulationDied,
+)
 from fkdsl.inference.interface import Step
 from fkdsl.inference.result import Result
 from fkdsl.inference.run import goes_on as method_goes_on
@@ -42,8 +49,9 @@ Steps = Mapping[int, Sequence[Step[ProgramState]]]
 
 
 class Record:
-    """A run's trace as the run goes on. engines: what to run on. courses: the steps that are behind it. file: None
-    where there is nothing to write, any more or at all. resumed: whether it goes on from steps of a file."""
+    """A run's trace as the run goes on. engines: what to run on. courses: the steps that are behind
+    it. file: None where there is nothing to write, any more or at all. resumed: whether it goes on
+    from steps of a file."""
 
     def __init__(
         self, engines: Engines | Recorded, courses: Steps | None = None, file: TraceFile | None = None,
@@ -55,7 +63,9 @@ class Record:
         self._told: set[tuple[str, int]] = set()
         self.resumed = bool(courses) and trace is not None
         for line in trace.steps if trace is not None else ():
-            self._told.update((name, int(i)) for name, texts in line.get("tokens", {}).items() for i in texts)
+            self._told.update(
+                (name, int(i)) for name, texts in line.get("tokens", {}).items() for i in texts
+            )
 
     def step(self, step: Any) -> None:
         """Writes a Step down; the levels of exact are not written."""
@@ -70,7 +80,12 @@ class Record:
 
     def cut(self, error: BudgetEnded | Interrupted) -> None:
         """Adds to what a run was cut short with where it can go on from."""
-        if self._file is not None and not self._file.given_up and self._last and error.unfinished is not None:
+        if (
+            self._file is not None
+            and not self._file.given_up
+            and self._last
+            and error.unfinished is not None
+        ):
             error.unfinished = replace(error.unfinished, resume=str(self._file.path))
 
     def died(self, error: PopulationDied) -> None:
@@ -94,7 +109,9 @@ class Record:
                 line["state"] = first[id(x)]
             elif parent is None or parent.state is not x:
                 first[id(x)] = i
-                line["state"] = state_to_json(x, self._places, parent.state if parent is not None else None)
+                line["state"] = state_to_json(
+                    x, self._places, parent.state if parent is not None else None
+                )
                 self._tell(x, line["state"], tokens)
             particles.append(line)
         found: dict[str, Any] = {"t": step.t, "island": step.island, "resampled": step.resampled}
@@ -102,7 +119,9 @@ class Record:
             found["tokens"] = tokens
         return {**found, "particles": particles}
 
-    def _tell(self, x: ProgramState, written: Mapping[str, Any], tokens: dict[str, dict[str, Any]]) -> None:
+    def _tell(
+        self, x: ProgramState, written: Mapping[str, Any], tokens: dict[str, dict[str, Any]]
+    ) -> None:
         """Adds the texts of tokens that the file does not know yet."""
         for c, data in zip(x.contexts, written.get("contexts", ()), strict=True):
             for i in data.get("tokens", data.get("add", ())):
@@ -113,14 +132,16 @@ class Record:
 
 
 def summary(result: Result) -> dict[str, Any]:
-    """What people look for at the end of a trace; the particles are in the last step. null: no bound, or a number that
-    JSON has not."""
+    """What people look for at the end of a trace; the particles are in the last step. null: no
+    bound, or a number that JSON has not."""
     found: dict[str, Any] = _finite(
         {
             "log_z": result.log_z,
             "log_z_se": result.log_z_se,
             "log_z_bounds": result.log_z_bounds,
-            "posterior": [{"value": plain(a.value), "probability": a.probability} for a in result.posterior],
+            "posterior": [
+                {"value": plain(a.value), "probability": a.probability} for a in result.posterior
+            ],
             "ess": result.ess,
             "steps": result.steps,
             "seconds": result.seconds,
@@ -156,14 +177,22 @@ def recording(
     seed: int,
     islands: int | None,
 ) -> Iterator[Record]:
-    """The record of a run that is about to begin. trace: the file to write from the beginning; resume: the one to go
-    on with, or steps. A TraceFile is written as it is, and closed. islands: None where a pilot finds them. Raises
-    CallError for a file that is of another run, or is no trace."""
+    """The record of a run that is about to begin. trace: the file to write from the beginning;
+    resume: the one to go on with, or steps. A TraceFile is written as it is, and closed. islands:
+    None where a pilot finds them. Raises CallError for a file that is of another run, or is no
+    trace."""
     if trace is None and not isinstance(resume, str | Path):
         yield Record(engines, resume)
         return
-    if trace is not None and resume is not None and (isinstance(trace, TraceFile) or not _same_file(trace, resume)):
-        raise CallError("a run that is resumed is traced in the file that it is resumed from", "leave --trace out")
+    if (
+        trace is not None
+        and resume is not None
+        and (isinstance(trace, TraceFile) or not _same_file(trace, resume))
+    ):
+        raise CallError(
+            "a run that is resumed is traced in the file that it is resumed from",
+            "leave --trace out",
+        )
     code = program.feynman_kac(engines=engines).code
     places = Places.of(code, _sources(program))
     header = run_header(program, places.sources, engines, method, options, seed, islands)
@@ -186,7 +215,9 @@ def recording(
             own = isinstance(error, FkdslError) and not isinstance(error, InternalError)
             if own or not record.resumed or os.environ.get("FKDSL_DEBUG"):
                 raise
-            message = f"the run cannot go on from {file.path}, whose last step is none of this program"
+            message = (
+                f"the run cannot go on from {file.path}, whose last step is none of this program"
+            )
             help = "begin anew with --trace; if nobody changed the file, please report it as a bug"
             raise CallError(message, help) from None
     finally:
@@ -218,7 +249,11 @@ def _begin(
         return Record(engines)
     file.cut(trace.size if goes_on else trace.head)
     return Record(
-        engines, rebuild(trace, engines, places, code) if goes_on else None, file, places, trace if goes_on else None
+        engines,
+        rebuild(trace, engines, places, code) if goes_on else None,
+        file,
+        places,
+        trace if goes_on else None,
     )
 
 

@@ -1,4 +1,5 @@
-"""A run as its trace tells it, without a model: the last population, and the path of any particle, line by line."""
+"""A run as its trace tells it, without a model: the last population, and the path of any particle,
+line by line."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ from fkdsl.values.values import plain
 
 @dataclass(frozen=True)
 class Member:
-    """A particle of a step. weight: its share of all islands' weight at their last steps, or of its own step's."""
+    """A particle of a step. weight: its share of all islands' weight at their last steps, or of its
+    own step's."""
 
     island: int
     t: int
@@ -38,10 +40,10 @@ class Member:
 class Event:
     """What a step did to one particle.
 
-    index, ancestor: where it stands in its step and stood in the one before (None: it begins here). copied: whether
-    resampling put a copy of another particle in its place, reweighted: whether it gave the weight that the step began
-    with. moved: whether it took the step; a finished or dead one waits. log_weight: after the step, in nats. text:
-    those of its contexts after their prompts.
+    index, ancestor: where it stands in its step and stood in the one before (None: it begins here).
+    copied: whether resampling put a copy of another particle in its place, reweighted: whether it
+    gave the weight that the step began with. moved: whether it took the step; a finished or dead
+    one waits. log_weight: after the step, in nats. text: those of its contexts after their prompts.
     """
 
     t: int
@@ -58,7 +60,8 @@ class Event:
 
 
 class Replay:
-    """The steps of a trace, over what it has recorded of the models. Raises CallError for one that is damaged."""
+    """The steps of a trace, over what it has recorded of the models. Raises CallError for one that
+    is damaged."""
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
@@ -103,7 +106,14 @@ class Replay:
             raise CallError(f"{self.trace.path} has no island {island}", f"its islands: {known}")
         total = log_sum_exp([w for step in steps for w in step.log_weights])
         found = [
-            Member(step.island, step.t, i, p.state, float(w), math.exp(w - total) if w > -math.inf else 0.0)
+            Member(
+                step.island,
+                step.t,
+                i,
+                p.state,
+                float(w),
+                math.exp(w - total) if w > -math.inf else 0.0,
+            )
             for step in steps
             for i, (p, w) in enumerate(zip(step.particles, step.log_weights, strict=True))
         ]
@@ -116,16 +126,22 @@ class Replay:
             if step.t == t:
                 return step
         if t is not None:
-            raise CallError(f"{self.trace.path} has no step {t}", f"its steps are {course[0].t} to {course[-1].t}")
+            raise CallError(
+                f"{self.trace.path} has no step {t}",
+                f"its steps are {course[0].t} to {course[-1].t}",
+            )
         return course[-1]
 
     def path(self, island: int, index: int, t: int | None = None) -> list[Event]:
-        """What happened to a particle of step t (the last one), from the beginning on; in that step alone where moves
-        put other paths in the place of those that the trace has."""
+        """What happened to a particle of step t (the last one), from the beginning on; in that step
+        alone where moves put other paths in the place of those that the trace has."""
         last = self.step(island, t)
         if not 0 <= index < len(last.particles):
             n = len(last.particles)
-            raise CallError(f"step {last.t} has no particle {index}", f"its particles are 0 to {n - 1}" if n else "")
+            raise CallError(
+                f"step {last.t} has no particle {index}",
+                f"its particles are 0 to {n - 1}" if n else "",
+            )
         course = self.courses[island]
         at = next(i for i, step in enumerate(course) if step is last)
         found = []
@@ -144,11 +160,18 @@ class Replay:
                 before = course[at - 1] if at > 0 and step.t > 0 else None
                 for particle, a in zip(step.particles, step.ancestors, strict=True):
                     x = particle.state
-                    if x.died is not None and (before is None or before.particles[a].state is not x):
+                    if x.died is not None and (
+                        before is None or before.particles[a].state is not x
+                    ):
                         counts[step.t, x.died] = counts.get((step.t, x.died), 0) + 1
-        return [(t, place, n) for (t, place), n in sorted(counts.items(), key=lambda c: (c[0][0], c[0][1].start))]
+        return [
+            (t, place, n)
+            for (t, place), n in sorted(counts.items(), key=lambda c: (c[0][0], c[0][1].start))
+        ]
 
-    def _event(self, step: Step[ProgramState], before: Step[ProgramState] | None, index: int) -> Event:
+    def _event(
+        self, step: Step[ProgramState], before: Step[ProgramState] | None, index: int
+    ) -> Event:
         particle, w = step.particles[index], float(step.log_weights[index])
         ancestor = step.ancestors[index] if before is not None else None
         parent = before.particles[ancestor] if before is not None and ancestor is not None else None
@@ -188,7 +211,12 @@ def place(span: Span | None) -> dict[str, Any] | None:
     """A line as JSON."""
     if span is None:
         return None
-    return {"file": span.source.name, "line": span.line, "column": span.column, "source": excerpt(span)}
+    return {
+        "file": span.source.name,
+        "line": span.line,
+        "column": span.column,
+        "source": excerpt(span),
+    }
 
 
 def excerpt(span: Span) -> str:

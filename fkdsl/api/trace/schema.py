@@ -1,8 +1,9 @@
-"""What the lines of a trace may hold: types, ranges and sizes, looked at before anything is made of them.
+"""What the lines of a trace may hold: types, ranges and sizes, looked at before anything is made of
+them.
 
-A trace may have been damaged, or be a stranger's. What is verified here cannot make a reader go wrong: no index is
-negative, no number takes the memory of a list as long, and nothing is nested too deep to be shown. Whether a step
-follows from the one before it is rebuild.py's to say.
+A trace may have been damaged, or be a stranger's. What is verified here cannot make a reader go
+wrong: no index is negative, no number takes the memory of a list as long, and nothing is nested too
+deep to be shown. Whether a step follows from the one before it is rebuild.py's to say.
 """
 
 from __future__ import annotations
@@ -39,7 +40,13 @@ def verify_depth(data: Any) -> None:
         level = [
             inner
             for outer in level
-            for inner in (outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else ())
+            for inner in (
+                outer.values()
+                if isinstance(outer, dict)
+                else outer
+                if isinstance(outer, list)
+                else ()
+            )
         ]
 
 
@@ -49,7 +56,9 @@ def verify_header(data: Mapping[str, Any]) -> None:
     checks: dict[str, Check] = {
         "fkdsl": is_text,
         "program": is_text,
-        "sources": lambda v: is_list(v, lambda s: is_record(s, name=is_text, text=is_text)) and len(v) > 0,
+        "sources": lambda v: (
+            is_list(v, lambda s: is_record(s, name=is_text, text=is_text)) and len(v) > 0
+        ),
         "files": lambda v: is_map(v, is_text),
         "arguments": lambda v: is_map(v, is_value),
         "model": lambda v: v is None or is_text(v),
@@ -73,7 +82,10 @@ def verify_step(data: Mapping[str, Any], models: Mapping[str, Any]) -> None:
     _require(is_whole(data.get("island"), 0, MOST_STEPS), "its `island` is no number of an island")
     _require(isinstance(data.get("resampled"), bool), "its `resampled` is neither true nor false")
     tokens = data.get("tokens", {})
-    _require(is_map(tokens, _is_tokens) and all(name in models for name in tokens), "its `tokens` are not a model's")
+    _require(
+        is_map(tokens, _is_tokens) and all(name in models for name in tokens),
+        "its `tokens` are not a model's",
+    )
     particles = data.get("particles")
     _require(isinstance(particles, list) and len(particles) > 0, "it has no particles")
     for i, particle in enumerate(particles or ()):
@@ -86,7 +98,15 @@ def verify_end(data: Mapping[str, Any]) -> None:
     if "died" in data:
         return _require(is_text(data["died"]), "its `died` is no text")
     result = data.get("result")
-    numbers: tuple[str, ...] = ("log_z", "log_z_se", "ess", "steps", "seconds", "model_calls", "forwarded_tokens")
+    numbers: tuple[str, ...] = (
+        "log_z",
+        "log_z_se",
+        "ess",
+        "steps",
+        "seconds",
+        "model_calls",
+        "forwarded_tokens",
+    )
     _require(isinstance(result, dict), "it is neither a step nor a result")
     assert isinstance(result, dict)
     _require(all(key in result and (result[key] is None or is_number(result[key])) for key in numbers),
@@ -124,7 +144,12 @@ def is_whole(v: Any, low: int, below: int) -> bool:
 
 def is_number(v: Any) -> bool:
     """A finite number, as JSON has it."""
-    return isinstance(v, int | float) and not isinstance(v, bool) and abs(v) <= LARGEST and math.isfinite(v)
+    return (
+        isinstance(v, int | float)
+        and not isinstance(v, bool)
+        and abs(v) <= LARGEST
+        and math.isfinite(v)
+    )
 
 
 def is_plain(v: Any) -> bool:
@@ -142,7 +167,9 @@ def is_map(v: Any, each: Check) -> bool:
 
 def is_record(v: Any, **fields: Check) -> bool:
     """An object with at least these fields."""
-    return isinstance(v, dict) and all(name in v and check(v[name]) for name, check in fields.items())
+    return isinstance(v, dict) and all(
+        name in v and check(v[name]) for name, check in fields.items()
+    )
 
 
 def is_value(v: Any) -> bool:
@@ -250,7 +277,11 @@ def _is_context(v: Any, models: Mapping[str, Any]) -> bool:
     if not (v.get("pending") is None or isinstance(v["pending"], bool)):
         return False
     if "tokens" in v:
-        return is_ids(v["tokens"]) and is_whole(v.get("start"), 0, len(v["tokens"]) + 1) and v.get("model") in models
+        return (
+            is_ids(v["tokens"])
+            and is_whole(v.get("start"), 0, len(v["tokens"]) + 1)
+            and v.get("model") in models
+        )
     return (
         is_ids(v.get("add", []))
         and is_whole(v.get("of", 0), 0, MOST_STEPS)

@@ -1,7 +1,8 @@
 """The automaton of a regular language over characters, explored as it is walked.
 
-States are expressions (derivatives of the first). Small automata are explored whole: then it is known from which
-states a text of the language can still be reached, and a language that holds nothing at all is found at once.
+States are expressions (derivatives of the first). Small automata are explored whole: then it is
+known from which states a text of the language can still be reached, and a language that holds
+nothing at all is found at once.
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ DEAD = 0
 
 
 class Automaton:
-    """States are numbers from 0, DEAD the one from which nothing is accepted; `start` is where a text begins.
+    """States are numbers from 0, DEAD the one from which nothing is accepted; `start` is where a
+    text begins.
 
-    accepting: per state so far. live: per state so far, whether a text of the language can be reached; exact if
-    `explored`, else all but DEAD. Where too many states would be met, `everything` stands for the next: what it accepts
-    is for the conditions to decide. No text is in the language after a surrogate.
+    accepting: per state so far. live: per state so far, whether a text of the language can be
+    reached; exact if `explored`, else all but DEAD. Where too many states would be met,
+    `everything` stands for the next: what it accepts is for the conditions to decide. No text is in
+    the language after a surrogate.
     """
 
     def __init__(self, language: Language, until: Until = "") -> None:
@@ -136,7 +139,8 @@ class Automaton:
             live = more
 
     def is_live(self, states: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Which of the states may still be accepted; all but DEAD where the automaton is too large to know."""
+        """Which of the states may still be accepted; all but DEAD where the automaton is too large
+        to know."""
         return self.live[states] if self.explored else states != DEAD
 
     @property

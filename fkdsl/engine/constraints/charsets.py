@@ -1,7 +1,8 @@
-"""Sets of characters, as sorted runs of code points, and the partition of all characters that a few of them make.
+"""Sets of characters, as sorted runs of code points, and the partition of all characters that a few
+of them make.
 
-What a class of a pattern holds is asked of the `regex` library itself, over all of Unicode: so an automaton's `\\w` is
-the one that `matches` means, whatever version of Unicode is installed.
+What a class of a pattern holds is asked of the `regex` library itself, over all of Unicode: so an
+automaton's `\\w` is the one that `matches` means, whatever version of Unicode is installed.
 
 >>> charset("[b-d]")
 ((98, 101),)
@@ -55,8 +56,10 @@ def charset(one_character: str) -> Charset:
 
 @lru_cache(maxsize=1)
 def letters() -> Charset:
-    """The characters that Python calls letters (`str.isalpha`), whatever version of Unicode it has."""
-    # Letters are among what Python's own `re`, which knows the same Unicode, takes for a part of words.
+    """The characters that Python calls letters (`str.isalpha`), whatever version of Unicode it
+    has."""
+    # Letters are among what Python's own `re`, which knows the same Unicode, takes for a part of
+    # words.
     likely = "".join(re.findall(r"[^\W_]+", _all_characters()))
     points = np.array([ord(c) for c in likely if c.isalpha()], dtype=np.int64)
     starts = np.flatnonzero(np.diff(points, prepend=-2) != 1)
@@ -80,11 +83,14 @@ def without(runs: Charset, point: int) -> Charset:
 
 
 class Partition:
-    """The coarsest partition of all characters that tells the given sets apart. Classes are numbered from 0."""
+    """The coarsest partition of all characters that tells the given sets apart. Classes are
+    numbered from 0."""
 
     def __init__(self, sets: Iterable[Charset]) -> None:
         self.sets = list(dict.fromkeys([EVERY, *sets]))
-        self._cuts = np.array(sorted({0, *(c for s in self.sets for run in s for c in run)}), dtype=np.int64)
+        self._cuts = np.array(
+            sorted({0, *(c for s in self.sets for run in s for c in run)}), dtype=np.int64
+        )
         signatures: dict[tuple[bool, ...], int] = {}
         inside = [self._inside(s) for s in self.sets]
         self._class = np.zeros(len(self._cuts), dtype=np.int32)
@@ -105,7 +111,9 @@ class Partition:
 
     def classes(self, points: NDArray[np.int64]) -> NDArray[np.int32]:
         """The class of each code point."""
-        found: NDArray[np.int32] = self._class[np.searchsorted(self._cuts, points, side="right") - 1]
+        found: NDArray[np.int32] = self._class[
+            np.searchsorted(self._cuts, points, side="right") - 1
+        ]
         return found
 
     def classes_of(self, text: str) -> list[int]:

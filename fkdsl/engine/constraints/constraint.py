@@ -1,10 +1,12 @@
-"""A constraint on a text that is being drawn: one automaton for all that is regular, a matcher for each grammar.
+"""A constraint on a text that is being drawn: one automaton for all that is regular, a matcher for
+each grammar.
 
     constraint = make_constraint(Both((Matches("[A-Z].*"), Complement(Contains("sorry")))), until="\\n", vocabulary=v)
     constraint.mask(ids, left)            # (V,) the tokens that may follow, `left` more after that one
 
-Law: a token that a mask refuses leads to no text of the language; what it allows may fail later on (then the
-condition itself decides). A constraint is a function of the tokens so far, so it forks with its particle for nothing.
+Law: a token that a mask refuses leads to no text of the language; what it allows may fail later on
+(then the condition itself decides). A constraint is a function of the tokens so far, so it forks
+with its particle for nothing.
 """
 
 from __future__ import annotations
@@ -41,8 +43,8 @@ SMALL = 64
 
 
 class Constraint:
-    """regular: the automaton's masks. grammars: one for each schema and grammar. left_out: why a part of the language
-    is left to the conditions, a line each."""
+    """regular: the automaton's masks. grammars: one for each schema and grammar. left_out: why a
+    part of the language is left to the conditions, a line each."""
 
     def __init__(self, language: Language, until: Until, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
@@ -64,7 +66,9 @@ class Constraint:
                 self.left_out.append(_why_no_part(part))
         self.regular = self._regular(regular, until, vocabulary)
 
-    def _regular(self, parts: list[Language], until: Until, vocabulary: Vocabulary) -> RegularMasks | None:
+    def _regular(
+        self, parts: list[Language], until: Until, vocabulary: Vocabulary
+    ) -> RegularMasks | None:
         while parts:
             try:
                 return RegularMasks(automaton(Both(tuple(parts)), until), vocabulary)
@@ -77,7 +81,9 @@ class Constraint:
     @property
     def is_empty(self) -> bool:
         """Whether it is known that no text satisfies it."""
-        return (self.regular is not None and self.regular.is_empty) or any(g.is_empty for g in self.grammars)
+        return (self.regular is not None and self.regular.is_empty) or any(
+            g.is_empty for g in self.grammars
+        )
 
     def prepare(self, texts: Sequence[Ids]) -> None:
         """Makes the masks of many texts at once."""
@@ -85,8 +91,8 @@ class Constraint:
             grammar.prepare(texts)
 
     def mask(self, ids: Ids, left: int | None) -> Mask | None:
-        """(V,) the tokens that may follow `ids`; None for all. left: how many may come after the next one, None for no
-        look-ahead."""
+        """(V,) the tokens that may follow `ids`; None for all. left: how many may come after the
+        next one, None for no look-ahead."""
         masks = [g.mask(ids, left) for g in self.grammars]
         if self.regular is not None:
             masks.append(self.regular.mask(self.regular.position(ids), left))
@@ -100,12 +106,16 @@ class Constraint:
 
 @lru_cache(maxsize=64)
 def regular_masks(language: Language, vocabulary: Vocabulary) -> RegularMasks | None:
-    """The masks of a language whose automaton is known whole and has few states, so that each may have masks of its
-    own; None for others."""
+    """The masks of a language whose automaton is known whole and has few states, so that each may
+    have masks of its own; None for others."""
     if not is_regular(language) or why_not(language) or weaker_parts(language):
         return None
     found = automaton(language)
-    return RegularMasks(found, vocabulary) if found.exact and found.explored and found.size <= SMALL else None
+    return (
+        RegularMasks(found, vocabulary)
+        if found.exact and found.explored and found.size <= SMALL
+        else None
+    )
 
 
 @lru_cache(maxsize=256)

@@ -5,8 +5,8 @@ True
 >>> python_pattern(r"(?<y>\d+)/\k<y>")
 '(?P<y>\\d+)/(?P=y)'
 
-`\p{...}` becomes the class of its characters, as the `regex` library knows them. `\d`, `\w` and `\s` stay those of
-Python, and what only Python reads (`(?i)`, `\Z`) stays as it is.
+`\p{...}` becomes the class of its characters, as the `regex` library knows them. `\d`, `\w` and
+`\s` stay those of Python, and what only Python reads (`(?i)`, `\Z`) stays as it is.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ import regex
 from fkdsl.engine.constraints.charsets import END, SURROGATES, Charset, charset
 
 _ESCAPES = r"\\[pP]\{[^}]*\}|\\u\{[0-9A-Fa-f]+\}|\\c[A-Za-z]|\\k<[^>]*>|\\0(?![0-9])|\\."
-_OUTSIDE = re.compile(_ESCAPES + r"|\(\?<(?![=!])|\[\^?\]|\[\^?|\{(?:\d+(?:,\d*)?|,\d+)\}|.", re.DOTALL)
+_OUTSIDE = re.compile(
+    _ESCAPES + r"|\(\?<(?![=!])|\[\^?\]|\[\^?|\{(?:\d+(?:,\d*)?|,\d+)\}|.", re.DOTALL
+)
 _INSIDE = re.compile(_ESCAPES + r"|.", re.DOTALL)
 _WRITTEN = {"[]": r"(?!)", "[^]": r"[\s\S]", "$": r"\Z", "{": r"\{", "(?<": "(?P<"}
 """What stands for a token outside classes."""
@@ -27,7 +29,8 @@ _WRITTEN = {"[]": r"(?!)", "[^]": r"[\s\S]", "$": r"\Z", "{": r"\{", "(?<": "(?P
 
 @lru_cache(maxsize=512)
 def python_pattern(pattern: str) -> str:
-    """The pattern for Python's `re`. Raises re.error where it names characters that nobody knows."""
+    """The pattern for Python's `re`. Raises re.error where it names characters that nobody
+    knows."""
     out: list[str] = []
     at, inside = 0, False
     while at < len(pattern):
@@ -72,9 +75,19 @@ def _class(escape: str) -> str:
 
 def class_items(runs: Charset) -> str:
     """A set as the inside of a class of Python's `re`."""
-    shown = [(first, last - 1) for first, last in runs if last > first and not SURROGATES[0] <= first < SURROGATES[1]]
+    shown = [
+        (first, last - 1)
+        for first, last in runs
+        if last > first and not SURROGATES[0] <= first < SURROGATES[1]
+    ]
     return "".join(_point(a) if a == b else f"{_point(a)}-{_point(b)}" for a, b in shown)
 
 
 def _point(point: int) -> str:
-    return f"\\x{point:02x}" if point < 0x100 else f"\\u{point:04x}" if point < 0x10000 else f"\\U{point:08x}"
+    return (
+        f"\\x{point:02x}"
+        if point < 0x100
+        else f"\\u{point:04x}"
+        if point < 0x10000
+        else f"\\U{point:08x}"
+    )

@@ -1,7 +1,9 @@
-r"""Regular expressions with intersection and complement, by Brzozowski's derivatives (1964; Owens, Reppy, Turon 2009).
+r"""Regular expressions with intersection and complement, by Brzozowski's derivatives (1964; Owens,
+Reppy, Turon 2009).
 
-An `Algebra` holds expressions over the classes of a partition as numbers: equal numbers for equal expressions up to the
-laws of `or`, `and` and `not`, so that derivatives are finitely many and are the states of an automaton.
+An `Algebra` holds expressions over the classes of a partition as numbers: equal numbers for equal
+expressions up to the laws of `or`, `and` and `not`, so that derivatives are finitely many and are
+the states of an automaton.
 
 >>> a = Algebra(2)
 >>> word = a.concat(a.symbol({0}), a.star(a.symbol({1})))      # 0 1*
@@ -23,8 +25,9 @@ class TooComplex(Exception):
 
 
 class Algebra:
-    """symbols: how many classes of characters there are. most: expressions held at most. parts: how many parts of
-    unions and intersections may be gone through, all in all; it bounds the time and the memory."""
+    """symbols: how many classes of characters there are. most: expressions held at most. parts: how
+    many parts of unions and intersections may be gone through, all in all; it bounds the time and
+    the memory."""
 
     EMPTY, EPSILON, EVERYTHING = 0, 1, 2
 
@@ -77,7 +80,11 @@ class Algebra:
             node = self._nodes[a]
         result = b if a == b == self.EVERYTHING else self._make("concat", a, b)
         for first in reversed(firsts):
-            result = result if first == result == self.EVERYTHING else self._make("concat", first, result)
+            result = (
+                result
+                if first == result == self.EVERYTHING
+                else self._make("concat", first, result)
+            )
         return result
 
     def concat_all(self, parts: Iterable[int]) -> int:
@@ -111,7 +118,9 @@ class Algebra:
 
     def union(self, parts: Iterable[int]) -> int:
         kept = self._flat("or", parts) - {self.EMPTY}
-        if self.EVERYTHING in kept or any(self.complement(p) in kept for p in kept if self._nodes[p][0] == "not"):
+        if self.EVERYTHING in kept or any(
+            self.complement(p) in kept for p in kept if self._nodes[p][0] == "not"
+        ):
             return self.EVERYTHING
         kept = self._merge_symbols(kept)
         if len(kept) <= 1:
@@ -120,7 +129,9 @@ class Algebra:
 
     def intersection(self, parts: Iterable[int]) -> int:
         kept = self._flat("and", parts) - {self.EVERYTHING}
-        if self.EMPTY in kept or any(self.complement(p) in kept for p in kept if self._nodes[p][0] == "not"):
+        if self.EMPTY in kept or any(
+            self.complement(p) in kept for p in kept if self._nodes[p][0] == "not"
+        ):
             return self.EMPTY
         if len(kept) <= 1:
             return kept.pop() if kept else self.EVERYTHING
@@ -204,7 +215,9 @@ class Algebra:
                 return self.EPSILON if c in classes else self.EMPTY
             case ("concat", int(first), int(rest)):
                 onward = self.concat(self.derive(first, c), rest)
-                return self.union([onward, self.derive(rest, c)]) if self.nullable(first) else onward
+                return (
+                    self.union([onward, self.derive(rest, c)]) if self.nullable(first) else onward
+                )
             case ("repeat", int(inner), int(least), int(most)):
                 left = self.repeat(inner, max(least - 1, 0), most if most == INFINITE else most - 1)
                 return self.concat(self.derive(inner, c), left)

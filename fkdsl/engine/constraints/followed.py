@@ -1,11 +1,12 @@
-"""What llguidance follows of a schema or a grammar: the whole, or a weaker one, with what is left to the condition.
+"""What llguidance follows of a schema or a grammar: the whole, or a weaker one, with what is left
+to the condition.
 
 >>> from fkdsl.engine.constraints.languages import JsonText
 >>> followed(JsonText('{"type": "array", "uniqueItems": true}')).left
 ('`uniqueItems` at $',)
 
-Law: whatever the schema or grammar holds, what is followed of it holds too, up to what docs/language.md says of
-`valid_json` and `parses`.
+Law: whatever the schema or grammar holds, what is followed of it holds too, up to what
+docs/language.md says of `valid_json` and `parses`.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ OPTIONS = {"x-guidance": {"lenient": True, "coerce_one_of": True}}
 
 @dataclass(frozen=True)
 class Followed:
-    """grammar: as llguidance reads it, "" where nothing is followed. left: what of it is left to the condition.
-    mistake: why nothing is followed, in llguidance's words."""
+    """grammar: as llguidance reads it, "" where nothing is followed. left: what of it is left to
+    the condition. mistake: why nothing is followed, in llguidance's words."""
 
     grammar: str
     left: tuple[str, ...] = ()
@@ -98,7 +99,11 @@ def _weaker(value: Any, language: JsonText) -> Followed:
         grammar = _with_options(kept)
         mistake, warnings = examined(grammar)
         left += more
-    left += ["`oneOf`, of which it follows that one at least fits" for w in warnings if w.startswith("oneOf")]
+    left += [
+        "`oneOf`, of which it follows that one at least fits"
+        for w in warnings
+        if w.startswith("oneOf")
+    ]
     left += ["a bound on properties" for w in warnings if w.startswith("min/maxProperties")]
     return Followed("" if mistake else grammar, tuple(dict.fromkeys(left)), mistake)
 

@@ -1,11 +1,13 @@
 r"""A Lark grammar as llguidance follows it: written anew from what Lark itself has compiled.
 
-So templates, ranges and imports are written out, priorities go (they choose among the parses of a text that has one),
-and ignored text may stand at both ends, as in Lark. Terminals stay terminals, read as far as they go.
+So templates, ranges and imports are written out, priorities go (they choose among the parses of a
+text that has one), and ignored text may stand at both ends, as in Lark. Terminals stay terminals,
+read as far as they go.
 
-Where a terminal asks what llguidance cannot follow (a look-around, a back-reference), a weaker one stands for it.
-A weaker terminal read as far as it goes may take what the next one needs, so then every character is a terminal of its
-own, and the grammar that is followed holds all that Lark's holds.
+Where a terminal asks what llguidance cannot follow (a look-around, a back-reference), a weaker one
+stands for it. A weaker terminal read as far as it goes may take what the next one needs, so then
+every character is a terminal of its own, and the grammar that is followed holds all that Lark's
+holds.
 """
 
 from __future__ import annotations
@@ -19,15 +21,15 @@ from fkdsl.engine.constraints.matchers import UNFORCED, compile_error
 from fkdsl.engine.constraints.rust_patterns import Characters, weaker_terminal
 
 KNOWN = {r'".*?(?<!\\)(\\\\)*?"': r'"(?:\\.|[^"\\\n])*"'}
-"""Lark's own terminals that look around, written without: ESCAPED_STRING ends at the first quote that no backslash
-hides."""
+"""Lark's own terminals that look around, written without: ESCAPED_STRING ends at the first quote
+that no backslash hides."""
 SECONDS = 10.0
 """Lark may take this long to read a grammar."""
 
 
 def rewritten(grammar: str) -> tuple[str, tuple[str, ...]]:
-    """(the grammar for llguidance, what of it is left to the condition). Raises ValueError where Lark does not read
-    it."""
+    """(the grammar for llguidance, what of it is left to the condition). Raises ValueError where
+    Lark does not read it."""
     parser = _compiled(grammar)
     terminals: dict[str, str] = {}
     weaker: list[str] = []
@@ -66,7 +68,11 @@ def _terminal(pattern: Any) -> tuple[str, bool]:
         return json.dumps(pattern.value, ensure_ascii=False), True
     regexp = KNOWN.get(pattern.to_regexp(), pattern.to_regexp())
     plain = f"/{regexp.replace('/', chr(92) + '/')}/"
-    if "/" not in regexp and "\n" not in regexp and not compile_error(f"start: X\nX: {plain}\n{UNFORCED}"):
+    if (
+        "/" not in regexp
+        and "\n" not in regexp
+        and not compile_error(f"start: X\nX: {plain}\n{UNFORCED}")
+    ):
         return plain, True
     text, exact = weaker_terminal(regexp)
     return f"/{text}/", exact
@@ -103,12 +109,14 @@ def _joined(rules: list[str], lines: list[str], start: str) -> str:
 
 
 def _rules(parser: Any, terminal: Any) -> list[str]:
-    """Lark's rules with names that llguidance reads; of a rule's optional parts each choice is an alternative."""
+    """Lark's rules with names that llguidance reads; of a rule's optional parts each choice is an
+    alternative."""
     numbers: dict[str, str] = {"start": "r_start"}
     alternatives: dict[str, dict[str, None]] = {}
     for rule in parser.rules:
         symbols = [
-            terminal(s.name) if s.is_term else numbers.setdefault(s.name, f"r{len(numbers)}") for s in rule.expansion
+            terminal(s.name) if s.is_term else numbers.setdefault(s.name, f"r{len(numbers)}")
+            for s in rule.expansion
         ]
         name = numbers.setdefault(rule.origin.name, f"r{len(numbers)}")
         alternatives.setdefault(name, {})[" ".join(symbols) or '""'] = None

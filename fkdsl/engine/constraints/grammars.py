@@ -1,7 +1,8 @@
 """Schemas and grammars, by llguidance: matchers that follow a text token by token, and their masks.
 
-llguidance lexes a grammar's terminals by longest match and keeps a schema's properties in their order; `accepts` is
-what `valid_json` and `parses` ask too, so that a mask never refuses what they would allow.
+llguidance lexes a grammar's terminals by longest match and keeps a schema's properties in their
+order; `accepts` is what `valid_json` and `parses` ask too, so that a mask never refuses what they
+would allow.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ def _fresh(language: Language, vocabulary: Vocabulary) -> Any:
 
 
 def accepts(language: Language, text: str) -> bool:
-    """Whether the whole text is in the language. False if llguidance cannot follow it, or if bytes were no text. Raises
-    OutOfTime where it takes more than SECONDS of CPU time."""
+    """Whether the whole text is in the language. False if llguidance cannot follow it, or if bytes
+    were no text. Raises OutOfTime where it takes more than SECONDS of CPU time."""
     if chr(REPLACEMENT) in text or any(0xD800 <= ord(c) < 0xE000 for c in text):
         return False
     matcher, budget = _fresh(language, BYTES).deep_copy(), Budget(SECONDS)
@@ -60,8 +61,9 @@ def accepts(language: Language, text: str) -> bool:
 class GrammarMasks:
     """The masks of one schema or grammar over one vocabulary, for texts that end before a stop.
 
-    After tokens that may belong to a stop nothing is masked: the condition decides. So it does after a token that is
-    refused but for its last bytes: those of an unfinished character are held back where a budget ends.
+    After tokens that may belong to a stop nothing is masked: the condition decides. So it does
+    after a token that is refused but for its last bytes: those of an unfinished character are held
+    back where a budget ends.
     """
 
     def __init__(self, language: Language, until: Until, vocabulary: Vocabulary) -> None:
@@ -71,8 +73,12 @@ class GrammarMasks:
         self.stops = [stop.encode() for stop in stops]
         self.longest = max(map(len, self.stops), default=0)
         unknown = any(chr(REPLACEMENT) in stop for stop in stops)  # broken bytes may be it
-        self._matchers: dict[tuple[int, ...], Any] = {(): None if unknown else _fresh(language, vocabulary).deep_copy()}
-        self._masks: dict[tuple[int, ...], NDArray[np.uint8]] = {}  # in bits: a mask is as long as the vocabulary
+        self._matchers: dict[tuple[int, ...], Any] = {
+            (): None if unknown else _fresh(language, vocabulary).deep_copy()
+        }
+        self._masks: dict[
+            tuple[int, ...], NDArray[np.uint8]
+        ] = {}  # in bits: a mask is as long as the vocabulary
         self._silent = np.array([not raw for raw in vocabulary.tokens], dtype=np.bool_)
         self._broken = [i for i, raw in enumerate(vocabulary.tokens) if not _is_text(raw)]
         self._pieces = np.zeros(vocabulary.size, dtype=np.bool_)
@@ -127,7 +133,9 @@ class GrammarMasks:
         first = len(ids)
         while len(self.vocabulary.raw(ids[first:])) < len(pending):
             first -= 1
-        return self._after_bytes(self.matcher(ids[:first]), self.vocabulary.raw(ids[first:])[: -len(pending)]), pending
+        return self._after_bytes(
+            self.matcher(ids[:first]), self.vocabulary.raw(ids[first:])[: -len(pending)]
+        ), pending
 
     def _after(self, matcher: Any, token: int) -> Any:
         check()
@@ -141,7 +149,9 @@ class GrammarMasks:
 
     def _after_bytes(self, matcher: Any, raw: bytes) -> Any:
         ids = [self.vocabulary.size + 1 + b for b in raw]
-        if matcher.validate_tokens(ids) < len(ids):  # cheap, where a refusal of `consume_tokens` is not
+        if matcher.validate_tokens(ids) < len(
+            ids
+        ):  # cheap, where a refusal of `consume_tokens` is not
             return None
         forked = matcher.deep_copy()
         return forked if not ids or forked.consume_tokens(ids) else None
@@ -160,22 +170,27 @@ class GrammarMasks:
         known = [(ids, m) for ids, m in matchers if m is not None]
         if not known:
             return
-        # Two texts may share a matcher, where one has a token without text more; it may be asked only once.
+        # Two texts may share a matcher, where one has a token without text more; it may be asked
+        # only once.
         distinct = {id(m): m for _, m in known}
         rows = {key: k for k, key in enumerate(distinct)}
         bits = allocate_token_bitmask(len(distinct), tokenizer(self.vocabulary).vocab_size)
-        fill_next_token_bitmask_par(_executor(LLExecutor), [(m, rows[key]) for key, m in distinct.items()], bits)
+        fill_next_token_bitmask_par(
+            _executor(LLExecutor), [(m, rows[key]) for key, m in distinct.items()], bits
+        )
         for ids, matcher in known:
             row = bits[rows[id(matcher)]]
-            allowed = np.unpackbits(row.view(np.uint8), bitorder="little")[: self.vocabulary.size].astype(np.bool_)
+            allowed = np.unpackbits(row.view(np.uint8), bitorder="little")[
+                : self.vocabulary.size
+            ].astype(np.bool_)
             if len(self._masks) > KEPT:
                 self._masks = {}
             self._masks[ids] = np.packbits(self._with_ends(ids, matcher, allowed))
 
     @locked
     def mask(self, ids: tuple[int, ...], left: int | None) -> Mask:
-        """(V,) the tokens after which the text may still be completed. left: how many may follow the next one; only
-        the last one is looked at."""
+        """(V,) the tokens after which the text may still be completed. left: how many may follow
+        the next one; only the last one is looked at."""
         if self.matcher(ids) is None:
             return np.ones(self.vocabulary.size, dtype=np.bool_)
         if ids not in self._masks:
@@ -202,7 +217,8 @@ class GrammarMasks:
         return allowed
 
     def _held_back(self, pending: bytes) -> dict[str, list[int]]:
-        """The tokens that leave a character unfinished after some pending bytes, by the text before it."""
+        """The tokens that leave a character unfinished after some pending bytes, by the text before
+        it."""
         if pending not in self._held:
             groups: dict[str, list[int]] = {}
             for i in self._broken:
@@ -218,7 +234,9 @@ class GrammarMasks:
         tried = allowed & ~self._silent & ~self._pieces & ~self._toward
         for tokens in (list(self.vocabulary.ends), *self._ending.values()):
             tried[tokens] = False
-        if np.count_nonzero(tried) > TESTED or (self.longest > 1 and self._hangs(self.vocabulary.raw(ids))):
+        if np.count_nonzero(tried) > TESTED or (
+            self.longest > 1 and self._hangs(self.vocabulary.raw(ids))
+        ):
             return allowed
         matcher, kept = self.matcher(ids), allowed.copy()
         for token in np.flatnonzero(tried).tolist():

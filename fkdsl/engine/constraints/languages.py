@@ -4,7 +4,8 @@ r"""Languages: sets of texts, as values that say what a text must be.
     Letters(0, 5)  EachWord(Letters(0, 5))  JsonText(schema)  GrammarText(grammar)
     Both((a, b))  Either((a, b))  Complement(a)
 
-A text with U+FFFD, which stands for bytes that are no text, is in no Matches, Texts, JsonText or GrammarText.
+A text with U+FFFD, which stands for bytes that are no text, is in no Matches, Texts, JsonText or
+GrammarText.
 """
 
 from __future__ import annotations
@@ -15,7 +16,13 @@ from dataclasses import dataclass
 from fkdsl.engine.constraints.charsets import EVERY, REPLACEMENT, Charset, charset, letters, without
 from fkdsl.engine.constraints.expressions import INFINITE, Algebra
 from fkdsl.engine.constraints.pattern_expressions import PatternExpressions, left_in
-from fkdsl.engine.constraints.patterns import Tree, Unsupported, charsets_of, parse_pattern, text_tree
+from fkdsl.engine.constraints.patterns import (
+    Tree,
+    Unsupported,
+    charsets_of,
+    parse_pattern,
+    text_tree,
+)
 
 IN_WORD, JOINT = r"[^\W_]", "['\u2019-]"
 """Letters and digits, and what may stand between two of them within a word."""
@@ -71,7 +78,8 @@ class Letters(Language):
 
 @dataclass(frozen=True)
 class EachWord(Language):
-    """Each of its words, as WORD says, is in the part; nothing is said of what stands between them."""
+    """Each of its words, as WORD says, is in the part; nothing is said of what stands between
+    them."""
 
     part: Language
 
@@ -86,8 +94,8 @@ class WordCount(Language):
 
 @dataclass(frozen=True)
 class WordAt(Language):
-    """Its word at an index, from the end if that is negative, is in the part; or it has too few words for one to stand
-    there, which is a mistake of whoever asks and no matter of a mask."""
+    """Its word at an index, from the end if that is negative, is in the part; or it has too few
+    words for one to stand there, which is a mistake of whoever asks and no matter of a mask."""
 
     index: int
     part: Language
@@ -110,8 +118,8 @@ class Larger(Language):
 
 @dataclass(frozen=True)
 class JsonText(Language):
-    """schema: the text of a JSON schema, "" for any JSON. format: whether formats of texts are asserted. order: whether
-    the properties that it names come in its order."""
+    """schema: the text of a JSON schema, "" for any JSON. format: whether formats of texts are
+    asserted. order: whether the properties that it names come in its order."""
 
     schema: str
     format: bool = True
@@ -166,7 +174,13 @@ def is_regular(language: Language) -> bool:
             return False
         case Both(parts) | Either(parts):
             return all(map(is_regular, parts))
-        case Complement(part) | EachWord(part) | WordAt(part=part) | LastWord(part) | Larger(part=part):
+        case (
+            Complement(part)
+            | EachWord(part)
+            | WordAt(part=part)
+            | LastWord(part)
+            | Larger(part=part)
+        ):
             return is_regular(part)
     return True
 
@@ -206,7 +220,12 @@ def larger_parts(language: Language) -> Iterable[str]:
         case Both(parts) | Either(parts):
             for part in parts:
                 yield from larger_parts(part)
-        case Complement(part=inner) | EachWord(part=inner) | WordAt(part=inner) | LastWord(part=inner):
+        case (
+            Complement(part=inner)
+            | EachWord(part=inner)
+            | WordAt(part=inner)
+            | LastWord(part=inner)
+        ):
             yield from larger_parts(inner)
 
 
@@ -214,7 +233,11 @@ def charsets_in(language: Language, stops: Iterable[str]) -> list[Charset]:
     """Every set of characters that its automaton tells apart."""
     trees = [*trees_of(language), *map(text_tree, stops)]
     counted = [letters()] if counts_letters(language) else []
-    return [*dict.fromkeys(s for tree in trees for s in charsets_of(tree)), *counted, without(EVERY, REPLACEMENT)]
+    return [
+        *dict.fromkeys(s for tree in trees for s in charsets_of(tree)),
+        *counted,
+        without(EVERY, REPLACEMENT),
+    ]
 
 
 def counts_letters(language: Language) -> bool:
@@ -223,7 +246,13 @@ def counts_letters(language: Language) -> bool:
             return True
         case Both(parts) | Either(parts):
             return any(map(counts_letters, parts))
-        case Complement(part) | EachWord(part) | WordAt(part=part) | LastWord(part) | Larger(part=part):
+        case (
+            Complement(part)
+            | EachWord(part)
+            | WordAt(part=part)
+            | LastWord(part)
+            | Larger(part=part)
+        ):
             return counts_letters(part)
     return False
 
@@ -236,7 +265,8 @@ class Expressions:
         self.clean = algebra.star(algebra.symbol(members[without(EVERY, REPLACEMENT)]))
 
     def language(self, language: Language, upper: bool = True) -> int:
-        """The expression of a language; of what is not regular a larger one, or, unless `upper`, a smaller one."""
+        """The expression of a language; of what is not regular a larger one, or, unless `upper`, a
+        smaller one."""
         a = self.a
         match language:
             case Matches(pattern):
@@ -278,23 +308,37 @@ class Expressions:
         raise Unsupported("a schema or a grammar inside `or` or `not`")
 
     def each_word(self, language: int) -> int:
-        """Texts as words with gaps between them; a gap is no single joint, which would make one word of two."""
+        """Texts as words with gaps between them; a gap is no single joint, which would make one
+        word of two."""
         a = self.a
         inside, joint = (self.members[charset(one)] for one in (IN_WORD, JOINT))
         outside = self.all_but(inside)
         apart = a.star(outside)
-        gap = a.union([a.concat(self.all_but(inside | joint), apart), a.concat_all([a.symbol(joint), outside, apart])])
+        gap = a.union(
+            [
+                a.concat(self.all_but(inside | joint), apart),
+                a.concat_all([a.symbol(joint), outside, apart]),
+            ]
+        )
         word = a.intersection([self.tree(parse_pattern(WORD)), language])
         more = a.star(a.concat(gap, word))
         return a.union([apart, a.concat_all([apart, word, more, apart])])
 
-    def words_about(self, least: int, most: int, word: int, least_after: int, most_after: int) -> int:
-        """Texts with one of the words in a language, so many words before it and so many after it."""
+    def words_about(
+        self, least: int, most: int, word: int, least_after: int, most_after: int
+    ) -> int:
+        """Texts with one of the words in a language, so many words before it and so many after
+        it."""
         a = self.a
         inside, joint = (self.members[charset(one)] for one in (IN_WORD, JOINT))
         outside = self.all_but(inside)
         apart = a.star(outside)
-        gap = a.union([a.concat(self.all_but(inside | joint), apart), a.concat_all([a.symbol(joint), outside, apart])])
+        gap = a.union(
+            [
+                a.concat(self.all_but(inside | joint), apart),
+                a.concat_all([a.symbol(joint), outside, apart]),
+            ]
+        )
         any_word = self.tree(parse_pattern(WORD))
         before = a.repeat(a.concat(any_word, gap), least, most)
         after = a.repeat(a.concat(gap, any_word), least_after, most_after)
@@ -311,9 +355,13 @@ class Expressions:
     def word_at(self, index: int, word: int) -> int:
         a = self.a
         if index >= 0:
-            return a.union([self.word_count(0, index), self.words_about(index, index, word, 0, INFINITE)])
+            return a.union(
+                [self.word_count(0, index), self.words_about(index, index, word, 0, INFINITE)]
+            )
         after = -index - 1
-        return a.union([self.word_count(0, after), self.words_about(0, INFINITE, word, after, after)])
+        return a.union(
+            [self.word_count(0, after), self.words_about(0, INFINITE, word, after, after)]
+        )
 
     def all_but(self, classes: frozenset[int]) -> int:
         """One character of none of the classes."""
@@ -323,7 +371,8 @@ class Expressions:
         return self.tree(text_tree(text))
 
     def texts(self, texts: Iterable[str]) -> int:
-        """One of the texts, as a tree of their beginnings: long lists are of few parts at each character."""
+        """One of the texts, as a tree of their beginnings: long lists are of few parts at each
+        character."""
         onward: dict[str, list[str]] = {}
         for text in texts:
             onward.setdefault(text[:1], []).append(text[1:])

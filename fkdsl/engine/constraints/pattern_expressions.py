@@ -1,15 +1,17 @@
-r"""Patterns with assertions as expressions: `\b`, `^`, `$` and look-around say what stands beside a place in the text.
+r"""Patterns with assertions as expressions: `\b`, `^`, `$` and look-around say what stands beside a
+place in the text.
 
-A tree is translated together with what may follow it, K: an assertion about what comes next is an intersection with K.
-What came before is a few facts about the last character (whether it is a part of a word), so K is a function of these:
+A tree is translated together with what may follow it, K: an assertion about what comes next is an
+intersection with K. What came before is a few facts about the last character (whether it is a part
+of a word), so K is a function of these:
 
     [[ set S ]] K     = union over facts f of (S with f) K(f)
     [[ A | B ]] K     = [[A]] K | [[B]] K            [[ A B ]] K  =  [[A]] ([[B]] K)
     [[ (?=A) ]] K     = [[A]] everything  &  K        [[ \b ]] K   =  (word, or not a word, by the facts) & K
     [[ A* ]] K        = X  where  X = K | [[A without the empty text]] X
 
-A part that is not regular has a weaker form; where a language is asked for that must not be too large (under a
-complement), no text at all stands for it.
+A part that is not regular has a weaker form; where a language is asked for that must not be too
+large (under a complement), no text at all stands for it.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ UNROLLED = 64
 
 
 class Place(NamedTuple):
-    """Where a text stands. facts: which of the sets the last character is in, in order; moved: whether anything was
-    read since a repeat began."""
+    """Where a text stands. facts: which of the sets the last character is in, in order; moved:
+    whether anything was read since a repeat began."""
 
     start: bool
     facts: tuple[bool, ...]
@@ -38,11 +40,15 @@ Rest = Callable[[Place], int]
 
 
 class PatternExpressions:
-    """The translation of one pattern's tree. plain: the translation of trees without assertions. upper: whether the
-    weaker form stands for what is not regular, else no text."""
+    """The translation of one pattern's tree. plain: the translation of trees without assertions.
+    upper: whether the weaker form stands for what is not regular, else no text."""
 
     def __init__(
-        self, algebra: Algebra, members: dict[Charset, frozenset[int]], plain: Callable[[Tree], int], tree: Tree
+        self,
+        algebra: Algebra,
+        members: dict[Charset, frozenset[int]],
+        plain: Callable[[Tree], int],
+        tree: Tree,
     ) -> None:
         self.a, self.members, self.plain = algebra, members, plain
         self.behind = list(dict.fromkeys(_looked_behind(tree)))
@@ -88,10 +94,13 @@ class PatternExpressions:
     def sequence(self, parts: tuple[Tree, ...], place: Place, rest: Rest, upper: bool) -> int:
         if not parts:
             return rest(place)
-        return self.of(parts[0], place, lambda then: self.sequence(parts[1:], then, rest, upper), upper)
+        return self.of(
+            parts[0], place, lambda then: self.sequence(parts[1:], then, rest, upper), upper
+        )
 
     def without(self, expression: int, place: Place, rest: Rest) -> int:
-        """An expression without assertions, and then the rest, by the facts about its last character."""
+        """An expression without assertions, and then the rest, by the facts about its last
+        character."""
         a = self.a
         options = [rest(place)] if a.nullable(expression) else []
         for facts, classes in self.by_facts():
@@ -102,16 +111,25 @@ class PatternExpressions:
     def by_facts(self) -> Iterable[tuple[tuple[bool, ...], frozenset[int]]]:
         found: dict[tuple[bool, ...], set[int]] = {}
         for symbol in range(self.a.symbols):
-            found.setdefault(tuple(symbol in self.members[s] for s in self.behind), set()).add(symbol)
+            found.setdefault(tuple(symbol in self.members[s] for s in self.behind), set()).add(
+                symbol
+            )
         return [(facts, frozenset(classes)) for facts, classes in found.items()]
 
-    def repeat(self, inner: Tree, least: int, most: int, place: Place, rest: Rest, upper: bool) -> int:
+    def repeat(
+        self, inner: Tree, least: int, most: int, place: Place, rest: Rest, upper: bool
+    ) -> int:
         if least > UNROLLED or (most != INFINITE and most > UNROLLED):
             # Too much to be written out: any number of times, which is weaker.
             return self.repeat(inner, 0, INFINITE, place, rest, upper) if upper else Algebra.EMPTY
         if least:
             left = most if most == INFINITE else most - 1
-            return self.of(inner, place, lambda then: self.repeat(inner, least - 1, left, then, rest, upper), upper)
+            return self.of(
+                inner,
+                place,
+                lambda then: self.repeat(inner, least - 1, left, then, rest, upper),
+                upper,
+            )
         if most == 0:
             return rest(place)
         a, known = self.a, dict[tuple[Place, int], int]()
@@ -143,7 +161,9 @@ class PatternExpressions:
 
 def has_assertions(tree: Tree) -> bool:
     """Whether anything in it looks at what stands beside it, or is not regular."""
-    return tree.operator in ASSERTIONS or any(has_assertions(p) for p in tree.parts if isinstance(p, Tree))
+    return tree.operator in ASSERTIONS or any(
+        has_assertions(p) for p in tree.parts if isinstance(p, Tree)
+    )
 
 
 def _looked_behind(tree: Tree) -> Iterable[Charset]:

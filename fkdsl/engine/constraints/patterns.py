@@ -1,10 +1,12 @@
-r"""Patterns of the `regex` library as trees: all that is regular in them, and a weaker form of what is not.
+r"""Patterns of the `regex` library as trees: all that is regular in them, and a weaker form of what
+is not.
 
-A back-reference stands for any text of its group, a long look-behind for no demand at all, an atomic group for a
-plain one unless its options are of fixed lengths; what only `regex` reads (fuzzy matches, recursion) raises
-`Unsupported`, and such a pattern is checked when the text is complete.
+A back-reference stands for any text of its group, a long look-behind for no demand at all, an
+atomic group for a plain one unless its options are of fixed lengths; what only `regex` reads (fuzzy
+matches, recursion) raises `Unsupported`, and such a pattern is checked when the text is complete.
 
-The standard library's parser reads the pattern; what it and `regex` read differently is refused here.
+The standard library's parser reads the pattern; what it and `regex` read differently is refused
+here.
 """
 
 from __future__ import annotations
@@ -37,10 +39,11 @@ class Unsupported(Exception):
 class Tree:
     """A parsed pattern: an operator and its parts.
 
-    set (a Charset), seq (trees), alt (trees), repeat (tree, least, most; -1 for no bound); and assertions, which read
-    nothing: ahead (the tree that what follows begins with, whether it must), behind (a Charset that the last character
-    is in, whether it must), boundary (the Charset of words, whether it must), start, end (the Charset of newlines if
-    one may come yet, else None); weaker (a tree that holds more, what it stands for).
+    set (a Charset), seq (trees), alt (trees), repeat (tree, least, most; -1 for no bound); and
+    assertions, which read nothing: ahead (the tree that what follows begins with, whether it must),
+    behind (a Charset that the last character is in, whether it must), boundary (the Charset of
+    words, whether it must), start, end (the Charset of newlines if one may come yet, else None);
+    weaker (a tree that holds more, what it stands for).
     """
 
     operator: str
@@ -91,8 +94,9 @@ class _Reader:
         return parts[0] if len(parts) == 1 else Tree("seq", parts)
 
     def check(self, flags: int) -> None:
-        """Raises Unsupported for flags that the libraries take differently: for x, `regex` skips other spaces; beside
-        i, its a means one thing for the whole pattern and another for a group."""
+        """Raises Unsupported for flags that the libraries take differently: for x, `regex` skips
+        other spaces; beside i, its a means one thing for the whole pattern and another for a
+        group."""
         self.seen |= flags
         if self.seen & (re.LOCALE | re.MULTILINE | re.VERBOSE):
             raise Unsupported("one of the flags L, m and x")
@@ -158,8 +162,8 @@ class _Reader:
 
 
 def atomic(tree: Tree) -> Tree:
-    """`(?>...)`: of its options the first that fits, and no way back. Where all are of fixed lengths, an option is
-    taken unless an earlier one fits."""
+    """`(?>...)`: of its options the first that fits, and no way back. Where all are of fixed
+    lengths, an option is taken unless an earlier one fits."""
     if tree.operator == "seq" and tree.parts:
         *first, last = tree.parts
         if last.operator == "alt" and all(map(_is_fixed, first)):
@@ -169,12 +173,15 @@ def atomic(tree: Tree) -> Tree:
         return Tree("weaker", (tree, "an atomic group"))
     kept = []
     for i, option in enumerate(options):
-        kept.append(Tree("seq", (*(Tree("ahead", (earlier, False)) for earlier in options[:i]), option)))
+        kept.append(
+            Tree("seq", (*(Tree("ahead", (earlier, False)) for earlier in options[:i]), option))
+        )
     return Tree("alt", tuple(kept))
 
 
 def possessive(repeat: Tree) -> Tree:
-    """A repeat that takes as much as it can: of single characters, until none fits or the bound is reached."""
+    """A repeat that takes as much as it can: of single characters, until none fits or the bound is
+    reached."""
     inner, least, most = repeat.parts
     if inner.operator != "set":
         return Tree("weaker", (repeat, "a possessive repeat"))
@@ -205,7 +212,9 @@ _CATEGORIES = {
 
 def characters(name: str, value: Any, flags: int) -> Charset:
     """The set that one item of a pattern matches, as the `regex` library has it."""
-    letters = "".join(c for c, flag in (("i", re.IGNORECASE), ("s", re.DOTALL), ("a", re.ASCII)) if flags & flag)
+    letters = "".join(
+        c for c, flag in (("i", re.IGNORECASE), ("s", re.DOTALL), ("a", re.ASCII)) if flags & flag
+    )
     prefix = f"(?{letters})" if letters else ""
     if name == "ANY":
         return charset(prefix + ".")

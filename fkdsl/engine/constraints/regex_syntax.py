@@ -19,8 +19,9 @@ _TOKEN = re.compile(r"\\[pP](?:\{\^?[^}]*\}|[A-Z])|\\.|\(\?<(?![=!])|\[\^?\]?|."
 
 
 def python_syntax(pattern: str) -> str:
-    """The pattern with named groups and properties of characters as Python's `re` reads them. Raises regex.error for
-    an unknown property, and ValueError for a property where case is ignored."""
+    """The pattern with named groups and properties of characters as Python's `re` reads them.
+    Raises regex.error for an unknown property, and ValueError for a property where case is
+    ignored."""
     out: list[str] = []
     inside = False
     for match in _TOKEN.finditer(pattern):

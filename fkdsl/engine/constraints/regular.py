@@ -1,7 +1,8 @@
 """Masks over a vocabulary from an automaton: exact for every token, whole characters or not.
 
-A position in a text is (state, pending): the automaton's state after the complete characters, and the bytes of an
-unfinished one. Bytes that are no UTF-8 are read as U+FFFD, as everywhere in the language.
+A position in a text is (state, pending): the automaton's state after the complete characters, and
+the bytes of an unfinished one. Bytes that are no UTF-8 are read as U+FFFD, as everywhere in the
+language.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ KEPT = 256
 
 
 class RegularMasks:
-    """The masks of one automaton over one vocabulary. Its lock is the automaton's, which it explores."""
+    """The masks of one automaton over one vocabulary. Its lock is the automaton's, which it
+    explores."""
 
     def __init__(self, automaton: Automaton, vocabulary: Vocabulary) -> None:
         self.automaton, self.vocabulary, self.tree = automaton, vocabulary, token_tree(vocabulary)
@@ -87,7 +89,8 @@ class RegularMasks:
 
     @locked
     def accepts(self, position: Position) -> bool:
-        """Whether a text that ends here is in the language; an unfinished character counts as U+FFFD."""
+        """Whether a text that ends here is in the language; an unfinished character counts as
+        U+FFFD."""
         return self.automaton.accepting[self._broken_off(position)]
 
     def _broken_off(self, position: Position) -> int:
@@ -114,8 +117,8 @@ class RegularMasks:
 
     @locked
     def holding(self, position: Position) -> Mask:
-        """(V,) the tokens after which the text so far is in the language: without an unfinished character, which is
-        held back; after an end U+FFFD stands for it."""
+        """(V,) the tokens after which the text so far is in the language: without an unfinished
+        character, which is held back; after an end U+FFFD stands for it."""
         found = self._holding.get(position)
         if found is None:
             while len(self._holding) >= KEPT:
@@ -126,11 +129,19 @@ class RegularMasks:
     def _held(self, position: Position) -> Mask:
         state, pending = position
         whole = self.after_tokens(self._broken_off(position))
-        broken = [(self.automaton.read(state, text), ids) for text, ids in self._after_broken(pending).items()]
-        ends = {i: self.accepts(self.advance(position, self.vocabulary.tokens[i])) for i in self.vocabulary.ends}
+        broken = [
+            (self.automaton.read(state, text), ids)
+            for text, ids in self._after_broken(pending).items()
+        ]
+        ends = {
+            i: self.accepts(self.advance(position, self.vocabulary.tokens[i]))
+            for i in self.vocabulary.ends
+        }
         accepting = np.array(self.automaton.accepting, dtype=np.bool_)
         found: Mask = accepting[whole]
-        found[self.tree.node == 0] = accepting[state]  # a token without text leaves a character unfinished
+        found[self.tree.node == 0] = accepting[
+            state
+        ]  # a token without text leaves a character unfinished
         for reached, ids in broken:
             found[ids] = accepting[reached]
         for i, holds in ends.items():
@@ -138,14 +149,16 @@ class RegularMasks:
         return found
 
     def _after_broken(self, pending: bytes) -> dict[str, list[int]]:
-        """The tokens that are not whole characters, grouped by the whole ones that they come to after some pending
-        bytes."""
+        """The tokens that are not whole characters, grouped by the whole ones that they come to
+        after some pending bytes."""
         if pending not in self._spelt:
             while len(self._spelt) >= KEPT:
                 del self._spelt[next(iter(self._spelt))]
             groups: dict[str, list[int]] = {}
             for i in self.tree.broken:
-                text = codecs.getincrementaldecoder("utf-8")("replace").decode(pending + self.vocabulary.tokens[i])
+                text = codecs.getincrementaldecoder("utf-8")("replace").decode(
+                    pending + self.vocabulary.tokens[i]
+                )
                 groups.setdefault(text, []).append(i)
             self._spelt[pending] = groups
         return self._spelt[pending]
@@ -163,26 +176,32 @@ class RegularMasks:
         return allowed
 
     def _broken(self, pending: bytes) -> dict[tuple[str, bytes], list[int]]:
-        """The tokens that are not whole characters, grouped by what they come to after some pending bytes: the text,
-        and bytes that stand for all unfinished characters which may become the same."""
+        """The tokens that are not whole characters, grouped by what they come to after some pending
+        bytes: the text, and bytes that stand for all unfinished characters which may become the
+        same."""
         if pending not in self._groups:
             groups: dict[tuple[str, bytes], list[int]] = {}
             for i in self.tree.broken:
                 decoder = codecs.getincrementaldecoder("utf-8")("replace")
                 text = decoder.decode(pending + self.vocabulary.tokens[i])
                 left = decoder.getstate()[0]
-                groups.setdefault((text, self._alike.setdefault(self._onward(left), left)), []).append(i)
+                groups.setdefault(
+                    (text, self._alike.setdefault(self._onward(left), left)), []
+                ).append(i)
             self._groups[pending] = groups
         return self._groups[pending]
 
     def _onward(self, pending: bytes) -> frozenset[int]:
-        """The classes of the characters that an unfinished one may become; none if there is no unfinished one, and -1
-        for the first bytes of a surrogate, which Python holds back and then reads as two or three U+FFFD."""
+        """The classes of the characters that an unfinished one may become; none if there is no
+        unfinished one, and -1 for the first bytes of a surrogate, which Python holds back and then
+        reads as two or three U+FFFD."""
         if not pending:
             return frozenset()
         if pending[0] == 0xED and pending[1:] >= b"\xa0":
             return frozenset({-1})
-        return frozenset({self._replaced, *self.automaton.partition.classes_between(*completions(pending))})
+        return frozenset(
+            {self._replaced, *self.automaton.partition.classes_between(*completions(pending))}
+        )
 
     @locked
     def after_tokens(self, state: int) -> Ints:
@@ -198,7 +217,9 @@ class RegularMasks:
                 going = np.flatnonzero(before != DEAD)
                 if not len(going):
                     break
-                states[first + going] = self.automaton.steps(before[going], self._symbols[first + going])
+                states[first + going] = self.automaton.steps(
+                    before[going], self._symbols[first + going]
+                )
             self._next[state] = states[tree.node]
         return self._next[state]
 
@@ -213,8 +234,8 @@ class RegularMasks:
         return self.automaton.is_live(states)
 
     def _viable_at(self, position: Position, left: int | None) -> bool:
-        """`_viable` for a position in mid-character: its remaining bytes come, or U+FFFD stands for it; at the end of
-        the budget, or of one that is not looked at, it is held back."""
+        """`_viable` for a position in mid-character: its remaining bytes come, or U+FFFD stands for
+        it; at the end of the budget, or of one that is not looked at, it is held back."""
         state, pending = position
         if not pending:
             return bool(self._viable(np.array([state], dtype=np.int32), left)[0])
@@ -228,13 +249,15 @@ class RegularMasks:
 
     @locked
     def distances(self) -> NDArray[np.float64] | None:
-        """(states,) the fewest tokens to acceptance, never too many; None where the automaton is too large to know."""
+        """(states,) the fewest tokens to acceptance, never too many; None where the automaton is
+        too large to know."""
         automaton = self.automaton
         if not automaton.explored or automaton.size > MEASURED:
             return None
         if self._distances is None:
             successors = [
-                np.unique(np.concatenate([self.after_tokens(q), self._by_pieces(q)])) for q in range(automaton.size)
+                np.unique(np.concatenate([self.after_tokens(q), self._by_pieces(q)]))
+                for q in range(automaton.size)
             ]
             found = np.where(np.array(automaton.accepting), 0.0, np.inf)
             while True:
@@ -246,24 +269,29 @@ class RegularMasks:
         return self._distances
 
     def _by_pieces(self, state: int) -> Ints:
-        """States after a token that is not whole characters, at least those that there are: its first bytes may end any
-        character that is not ASCII, its last may begin one."""
+        """States after a token that is not whole characters, at least those that there are: its
+        first bytes may end any character that is not ASCII, its last may begin one."""
         automaton, found = self.automaton, []
         fresh, after = self._piece_texts()
-        ended = {automaton.step(state, symbol) for symbol in automaton.partition.classes_between(0x80, 0x10FFFF)}
+        ended = {
+            automaton.step(state, symbol)
+            for symbol in automaton.partition.classes_between(0x80, 0x10FFFF)
+        }
         for before, texts in [({state}, fresh), (ended - {DEAD}, after)]:
             for reached in (automaton.read(q, text) for q in before for text in texts):
                 found += [reached, automaton.step(reached, self._replaced)]
         return np.array(found, dtype=np.int32)
 
     def _piece_texts(self) -> tuple[set[str], set[str]]:
-        """What tokens that are not whole characters say by themselves, and what is left of them once their first bytes
-        have ended a character."""
+        """What tokens that are not whole characters say by themselves, and what is left of them
+        once their first bytes have ended a character."""
         if self._pieces is None:
             fresh, after = set(), set()
             for raw in {self.vocabulary.tokens[i] for i in self.tree.broken}:
                 fresh |= _read(raw)
-                tail = next((k for k, b in enumerate(raw[:4]) if not 0x80 <= b < 0xC0), min(len(raw), 4))
+                tail = next(
+                    (k for k, b in enumerate(raw[:4]) if not 0x80 <= b < 0xC0), min(len(raw), 4)
+                )
                 for k in range(1, min(tail, 3) + 1):
                     after |= _read(raw[k:])
             self._pieces = fresh, after
@@ -279,7 +307,10 @@ class RegularMasks:
 
 def _read(raw: bytes) -> set[str]:
     """The text of some bytes, their unfinished end held back or replaced."""
-    return {codecs.getincrementaldecoder("utf-8")("replace").decode(raw), raw.decode("utf-8", "replace")}
+    return {
+        codecs.getincrementaldecoder("utf-8")("replace").decode(raw),
+        raw.decode("utf-8", "replace"),
+    }
 
 
 def completions(pending: bytes) -> tuple[int, int]:

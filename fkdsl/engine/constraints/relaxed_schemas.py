@@ -1,4 +1,5 @@
-"""A schema without the places at which llguidance fails for reasons of its own: too large, too deep, too ambiguous.
+"""A schema without the places at which llguidance fails for reasons of its own: too large, too
+deep, too ambiguous.
 
 >>> relaxed({"properties": {"a": {"pattern": "("}, "b": {"type": "null"}}}, lambda s: "(" not in str(s))
 ({'properties': {'a': {}, 'b': {'type': 'null'}}}, ['$.properties.a.pattern'])
@@ -24,7 +25,8 @@ WORK = 2_000_000
 
 
 def relaxed(schema: Any, follows: Callable[[Any], bool]) -> tuple[Any, list[str]]:
-    """(the schema or a weaker one that is followed, the places that were left out); true where nothing is."""
+    """(the schema or a weaker one that is followed, the places that were left out); true where
+    nothing is."""
     return _Search(schema, follows).found()
 
 
@@ -53,7 +55,9 @@ class _Search:
 
     def without_keywords(self, path: Path, own: Any) -> Any:
         """The demands of one schema that are followed, found one by one."""
-        kept: dict[str, Any] = {k: v for k, v in own.items() if k == "$defs"} if isinstance(own, dict) else {}
+        kept: dict[str, Any] = (
+            {k: v for k, v in own.items() if k == "$defs"} if isinstance(own, dict) else {}
+        )
         for keyword in [k for k in own if k != "$defs"] if isinstance(own, dict) else []:
             if any(keyword in LEANS.get(k, ()) and k not in kept for k in own):
                 self.left.append(_shown((*path, keyword)))
@@ -96,7 +100,9 @@ class _Search:
 def _children(node: Any) -> list[tuple[Path, Any]]:
     if not isinstance(node, dict):
         return []
-    found: list[tuple[Path, Any]] = [((k, name), inner) for k in NAMED for name, inner in node.get(k, {}).items()]
+    found: list[tuple[Path, Any]] = [
+        ((k, name), inner) for k in NAMED for name, inner in node.get(k, {}).items()
+    ]
     found += [((k, i), inner) for k in LISTS for i, inner in enumerate(node.get(k, []))]
     return found + [((k,), node[k]) for k in SINGLE if k in node]
 

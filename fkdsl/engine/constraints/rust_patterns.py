@@ -1,10 +1,12 @@
-r"""Patterns of Python's `re`, searched for in a text, as llguidance reads them: what it cannot follow is left out.
+r"""Patterns of Python's `re`, searched for in a text, as llguidance reads them: what it cannot
+follow is left out.
 
 >>> weaker_search(r"^(?!a)\bb{2}$")
 ('^(?:[\\u{62}]){2}$', False)
 
-The second figure is whether nothing was left out. Whatever is left out is a demand on the text (a look-around, a word
-boundary, the text that a back-reference repeats), so the pattern that remains finds all that the whole one finds.
+The second figure is whether nothing was left out. Whatever is left out is a demand on the text (a
+look-around, a word boundary, the text that a back-reference repeats), so the pattern that remains
+finds all that the whole one finds.
 """
 
 from __future__ import annotations
@@ -20,21 +22,24 @@ SIZE = 20_000
 
 
 def weaker_search(pattern: str) -> tuple[str, bool]:
-    """(a pattern to be searched for or a weaker one, whether it is the pattern itself). Raises Unsupported."""
+    """(a pattern to be searched for or a weaker one, whether it is the pattern itself). Raises
+    Unsupported."""
     items, flags = _parsed(pattern)
     writer = _Writer()
     return _bounded(writer.sequence(items, flags, top=True)), writer.exact
 
 
 def weaker_terminal(pattern: str) -> tuple[str, bool]:
-    """The same of a terminal's pattern, which matches from where the terminal begins to where it ends."""
+    """The same of a terminal's pattern, which matches from where the terminal begins to where it
+    ends."""
     items, flags = _parsed(pattern)
     writer = _Writer()
     return _bounded(writer.sequence(items, flags)), writer.exact
 
 
 class Characters:
-    """Weaker patterns as rules whose terminals are single characters. names: the terminal of each class."""
+    """Weaker patterns as rules whose terminals are single characters. names: the terminal of each
+    class."""
 
     def __init__(self) -> None:
         self.names: dict[str, str] = {}
@@ -75,7 +80,9 @@ class _Writer:
         for at, (operator, value) in enumerate(items):
             name = str(operator)
             if name == "AT":
-                out.append(self.edge(str(value), top and at == 0, top and at == len(items) - 1, flags))
+                out.append(
+                    self.edge(str(value), top and at == 0, top and at == len(items) - 1, flags)
+                )
             elif name in ("ASSERT", "ASSERT_NOT"):
                 self.exact = False
             else:
@@ -126,7 +133,11 @@ class _Writer:
         if not text:
             return ""
         bound = "" if str(most) == "MAXREPEAT" else str(int(most))
-        return f"{self.group(text)}{{{least},{bound}}}" if bound != str(least) else f"{self.group(text)}{{{bound}}}"
+        return (
+            f"{self.group(text)}{{{least},{bound}}}"
+            if bound != str(least)
+            else f"{self.group(text)}{{{bound}}}"
+        )
 
     def choice(self, options: list[str]) -> str:
         return self.group("|".join(options))

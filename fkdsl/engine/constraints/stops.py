@@ -18,9 +18,14 @@ Until = str | tuple[str, ...]
 
 
 def stops_of(until: Until) -> tuple[str, ...]:
-    """The stops, each once; one that begins with another is left out, since the other stands there as well."""
+    """The stops, each once; one that begins with another is left out, since the other stands there
+    as well."""
     found = dict.fromkeys((until,) if isinstance(until, str) else until)
-    return tuple(s for s in found if s and not any(other and s != other and s.startswith(other) for other in found))
+    return tuple(
+        s
+        for s in found
+        if s and not any(other and s != other and s.startswith(other) for other in found)
+    )
 
 
 def first_stop(text: str, stops: Sequence[str]) -> int:
@@ -29,8 +34,9 @@ def first_stop(text: str, stops: Sequence[str]) -> int:
 
 
 def drawn(a: Algebra, text: Callable[[str], int], language: int, stops: Sequence[str]) -> int:
-    """The texts that may be drawn for a text s of the language: s itself without a stop in it, or s, a stop, and
-    whatever shares a token with the end of that, where no stop begins earlier. text: the language of one text."""
+    """The texts that may be drawn for a text s of the language: s itself without a stop in it, or
+    s, a stop, and whatever shares a token with the end of that, where no stop begins earlier. text:
+    the language of one text."""
     if not stops:
         return language
 
@@ -41,19 +47,27 @@ def drawn(a: Algebra, text: Callable[[str], int], language: int, stops: Sequence
     parts = [a.intersection([language, never])]
     for length, group in groupby(sorted(stops, key=len), len):
         ends = list(group)
-        # A stop e in s + end begins before end does if at least this many characters stand behind it.
+        # A stop e in s + end begins before end does if at least this many characters stand behind
+        # it.
         behind = [(e, max(0, length - len(e) + 1)) for e in stops]
         earlier = a.union(
-            [a.concat_all([a.EVERYTHING, text(e), *[a.any_symbol()] * n, a.EVERYTHING]) for e, n in behind]
+            [
+                a.concat_all([a.EVERYTHING, text(e), *[a.any_symbol()] * n, a.EVERYTHING])
+                for e, n in behind
+            ]
         )
         to_end = a.concat(language, a.union([text(e) for e in ends]))
         ended = a.intersection([to_end, a.complement(earlier)])
         # A longer stop may hold this one in its middle, and be completed by what stands behind it.
         completed = [
-            a.concat_all([a.intersection([ended, a.concat(a.EVERYTHING, text(e[:k]))]), begins_with(e[k:])])
+            a.concat_all(
+                [a.intersection([ended, a.concat(a.EVERYTHING, text(e[:k]))]), begins_with(e[k:])]
+            )
             for e in stops
             for k in range(length + 1, len(e))
             if e[:k].endswith(tuple(ends))
         ]
-        parts.append(a.intersection([a.concat(ended, a.EVERYTHING), a.complement(a.union(completed))]))
+        parts.append(
+            a.intersection([a.concat(ended, a.EVERYTHING), a.complement(a.union(completed))])
+        )
     return a.union(parts)

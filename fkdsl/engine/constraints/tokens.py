@@ -1,6 +1,7 @@
 """A vocabulary as a tree of characters, so that one walk of an automaton covers every token.
 
-Tokens that are not whole characters (bytes of a longer one) stand apart; they are few, and are followed one by one.
+Tokens that are not whole characters (bytes of a longer one) stand apart; they are few, and are
+followed one by one.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ BITS = 21
 class TokenTree:
     """Nodes are the prefixes of whole tokens, level by level; node 0 is the empty prefix.
 
-    parent, point: (nodes,) the prefix one character shorter, and the last character's code point. levels: the first
-    node of each length, and the end. node: (V,) each token's node, -1 for one that is not whole characters. broken: the
-    ids of those.
+    parent, point: (nodes,) the prefix one character shorter, and the last character's code point.
+    levels: the first node of each length, and the end. node: (V,) each token's node, -1 for one
+    that is not whole characters. broken: the ids of those.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
@@ -33,7 +34,11 @@ class TokenTree:
         begins = np.cumsum(lengths) - lengths
         characters = np.frombuffer("".join(whole).encode("utf-32-le"), dtype="<u4").astype(np.int64)
         at = np.zeros(len(texts), dtype=np.int64)
-        parents, points, levels = [np.zeros(1, dtype=np.int64)], [np.zeros(1, dtype=np.int64)], [0, 1]
+        parents, points, levels = (
+            [np.zeros(1, dtype=np.int64)],
+            [np.zeros(1, dtype=np.int64)],
+            [0, 1],
+        )
         depth = 0
         while len(left := np.flatnonzero(lengths > depth)):
             keys = at[left] << BITS | characters[begins[left] + depth]

@@ -1,15 +1,18 @@
-"""A weaker JSON schema, for a mask: what llguidance cannot follow is left out of it, and stays with the condition.
+"""A weaker JSON schema, for a mask: what llguidance cannot follow is left out of it, and stays with
+the condition.
 
     {"type": "array", "items": {"enum": ["a", "b"]}, "uniqueItems": true}
     {"type": "array", "items": {"enum": ["a", "b"]}}                         the mask; uniqueItems is left to trials
 
-Law: every value that fits a schema fits the weaker one, `format` apart, which schemas only note and masks assert.
+Law: every value that fits a schema fits the weaker one, `format` apart, which schemas only note and
+masks assert.
 
-A keyword of a schema is one demand among others, so leaving it out weakens; three kinds are more than that. Some say
-what others are asked of: without a pattern of `patternProperties` its keys would fall to `additionalProperties`,
-without `prefixItems` all items would fall to `items`, and `unevaluatedProperties` looks at everything beside it: these
-others go too, or become true. `not`, `if`, `contains` and the condition of a `dependentSchemas` are asked the other way
-round: they are left out whole, never weakened inside. And a `$ref` leads elsewhere: what it leads to becomes a
+A keyword of a schema is one demand among others, so leaving it out weakens; three kinds are more
+than that. Some say what others are asked of: without a pattern of `patternProperties` its keys
+would fall to `additionalProperties`, without `prefixItems` all items would fall to `items`, and
+`unevaluatedProperties` looks at everything beside it: these others go too, or become true. `not`,
+`if`, `contains` and the condition of a `dependentSchemas` are asked the other way round: they are
+left out whole, never weakened inside. And a `$ref` leads elsewhere: what it leads to becomes a
 definition of its own, weakened once.
 """
 
@@ -36,14 +39,17 @@ OLD = ("draft-03", "draft-04", "draft-06", "draft-07")
 
 
 class Weaker:
-    """The weaker schema of a sound one. value: it. left: what was left out, `keyword` at its place."""
+    """The weaker schema of a sound one. value: it. left: what was left out, `keyword` at its
+    place."""
 
     def __init__(self, schema: Any, formats: bool = True, order: bool = True) -> None:
         import jsonschema
         from jsonschema_specifications import REGISTRY
         from referencing.jsonschema import specification_with
 
-        kind: Any = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
+        kind: Any = jsonschema.validators.validator_for(
+            schema, default=jsonschema.Draft202012Validator
+        )
         self.draft = str(kind.META_SCHEMA.get("$schema", ""))
         self.formats, self.order = formats, order
         self.left: dict[str, None] = {}
@@ -51,13 +57,18 @@ class Weaker:
         self.todo: list[tuple[str, Any, Any, str]] = []
         root = specification_with(self.draft).create_resource(schema)
         self.kept = [root]  # the names are by identity: nothing that they stand for may be freed
-        self.value = self.schema(schema, REGISTRY.with_resource("", root).resolver_with_root(root), "$")
+        self.value = self.schema(
+            schema, REGISTRY.with_resource("", root).resolver_with_root(root), "$"
+        )
         definitions: dict[str, Any] = {}
         while self.todo:
             name, contents, resolver, where = self.todo.pop()
             definitions[name] = self.schema(contents, resolver, where)
         if definitions:
-            self.value = {**(self.value if isinstance(self.value, dict) else {}), "$defs": definitions}
+            self.value = {
+                **(self.value if isinstance(self.value, dict) else {}),
+                "$defs": definitions,
+            }
 
     def leave(self, keyword: str, where: str) -> None:
         self.left[f"`{keyword}` at {where}"] = None
@@ -72,13 +83,18 @@ class Weaker:
             resolver = resolver.in_subresource(specification_with(self.draft).create_resource(s))
         if "$ref" in s and any(d in self.draft for d in OLD):
             s = {"$ref": s["$ref"]}
-        out = {k: s[k] for k in COPIED if k in s and not (k == "const" and "draft-04" in self.draft)}
+        out = {
+            k: s[k] for k in COPIED if k in s and not (k == "const" and "draft-04" in self.draft)
+        }
         self.reference(s, resolver, where, out)
         self.text(s, where, out)
         self.bounds(out)
         for keyword in ("allOf", "anyOf", "oneOf"):
             if keyword in s:
-                out[keyword] = [self.schema(p, resolver, f"{where}.{keyword}[{i}]") for i, p in enumerate(s[keyword])]
+                out[keyword] = [
+                    self.schema(p, resolver, f"{where}.{keyword}[{i}]")
+                    for i, p in enumerate(s[keyword])
+                ]
         self.properties(s, resolver, where, out)
         self.items(s, resolver, where, out)
         self.leave_out(s, where, out)
@@ -94,7 +110,9 @@ class Weaker:
         if id(found.contents) not in self.names:
             name = self.names[id(found.contents)] = f"d{len(self.names)}"
             self.kept.append(found.contents)
-            self.todo.append((name, found.contents, found.resolver, s["$ref"] if len(s["$ref"]) < 60 else where))
+            self.todo.append(
+                (name, found.contents, found.resolver, s["$ref"] if len(s["$ref"]) < 60 else where)
+            )
         out["$ref"] = f"#/$defs/{self.names[id(found.contents)]}"
 
     def text(self, s: dict[str, Any], where: str, out: dict[str, Any]) -> None:
@@ -114,8 +132,14 @@ class Weaker:
                 out[exclusive] = out.pop(bound)
 
     def properties(self, s: dict[str, Any], resolver: Any, where: str, out: dict[str, Any]) -> None:
-        named = {k: self.schema(p, resolver, f"{where}.{k}") for k, p in s.get("properties", {}).items()}
-        others = self.schema(s["additionalProperties"], resolver, f"{where}.*") if "additionalProperties" in s else None
+        named = {
+            k: self.schema(p, resolver, f"{where}.{k}") for k, p in s.get("properties", {}).items()
+        }
+        others = (
+            self.schema(s["additionalProperties"], resolver, f"{where}.*")
+            if "additionalProperties" in s
+            else None
+        )
         by_pattern: dict[str, Any] = {}
         for pattern, inner in s.get("patternProperties", {}).items():
             text, exact = followed_pattern(pattern)
@@ -135,7 +159,12 @@ class Weaker:
             out["additionalProperties"] = others
 
     def unordered(
-        self, named: dict[str, Any], by_pattern: dict[str, Any], others: Any, out: dict[str, Any], where: str
+        self,
+        named: dict[str, Any],
+        by_pattern: dict[str, Any],
+        others: Any,
+        out: dict[str, Any],
+        where: str,
     ) -> tuple[dict[str, Any], dict[str, Any], Any]:
         """Properties in any order: as keys of patterns, which llguidance takes in any."""
         keys = {f"^{_quoted(k)}$": p for k, p in named.items()}
@@ -157,7 +186,9 @@ class Weaker:
         else:
             first, rest = None, s.get("items")
         if first:
-            out["prefixItems"] = [self.schema(p, resolver, f"{where}[{i}]") for i, p in enumerate(first)]
+            out["prefixItems"] = [
+                self.schema(p, resolver, f"{where}[{i}]") for i, p in enumerate(first)
+            ]
         if rest is not None:
             out["items"] = self.schema(rest, resolver, f"{where}[]")
         if s.get("uniqueItems") is True:
@@ -180,8 +211,8 @@ def _quoted(key: str) -> str:
 
 @lru_cache(maxsize=256)
 def followed_pattern(pattern: str) -> tuple[str | None, bool]:
-    """(a pattern that llguidance follows and that finds all that this one finds, None if there is none; whether it is
-    the same)."""
+    """(a pattern that llguidance follows and that finds all that this one finds, None if there is
+    none; whether it is the same)."""
     if _follows(pattern):
         return pattern, True
     try:

@@ -4,13 +4,13 @@
     for step in smc(Watched(model, account), rng): ...
     account.lines()             # a Line for each place that was charged
 
-In step t line l adds c_l to a particle's log weight; C = sum_l c_l is what the step adds in all. Over the particles
-that move and live, by the weights w that they had before the step,
+In step t line l adds c_l to a particle's log weight; C = sum_l c_l is what the step adds in all.
+Over the particles that move and live, by the weights w that they had before the step,
 
     variance share of l  =  sum_t Cov_w(c_l, C) / sum_t Var_w(C)
 
-so that shares sum to 1. A share is negative where a line adds to those from whom the others take: it evens weights out.
-A potential of zero is a death, not variance.
+so that shares sum to 1. A share is negative where a line adds to those from whom the others take:
+it evens weights out. A potential of zero is a death, not variance.
 """
 
 from __future__ import annotations
@@ -38,10 +38,11 @@ ROUNDING = 1e-12
 class Line:
     """One line of a program and what it did in a run.
 
-    deaths: particles that it gave weight zero; for `exact`, outcomes. passed: particles that came past it, counted at
-    each time; 0 where nobody counted. log_weight: nats that it added to a particle, mean over the particles of each
-    step, summed over the steps. variance_share: of the variance of the log weights; None if they did not vary.
-    time_share: of the run's time; None where nobody measured it.
+    deaths: particles that it gave weight zero; for `exact`, outcomes. passed: particles that came
+    past it, counted at each time; 0 where nobody counted. log_weight: nats that it added to a
+    particle, mean over the particles of each step, summed over the steps. variance_share: of the
+    variance of the log weights; None if they did not vary. time_share: of the run's time; None
+    where nobody measured it.
     """
 
     place: Span
@@ -56,8 +57,8 @@ class Line:
 class Conflict:
     """Lines that cannot hold together; one line alone can never hold.
 
-    by: `automaton` (no text is in the languages that they say) and `enumeration` (every outcome was tried) are certain;
-    `run` says only that no particle of this run ever passed them all.
+    by: `automaton` (no text is in the languages that they say) and `enumeration` (every outcome was
+    tried) are certain; `run` says only that no particle of this run ever passed them all.
     """
 
     places: tuple[Span, ...]
@@ -70,9 +71,10 @@ class Conflict:
 
 @dataclass(frozen=True)
 class Blame:
-    """lines: in the order of the program. conflicts: none where some particle lived through every line. deaths: in all.
-    seconds: of the run. model_share: of its time, that of the language models; other_share: what neither they nor the
-    lines took: drawing, trying outcomes, resampling. The shares of time sum to 1; None where nobody measured it."""
+    """lines: in the order of the program. conflicts: none where some particle lived through every
+    line. deaths: in all. seconds: of the run. model_share: of its time, that of the language
+    models; other_share: what neither they nor the lines took: drawing, trying outcomes, resampling.
+    The shares of time sum to 1; None where nobody measured it."""
 
     lines: tuple[Line, ...]
     conflicts: tuple[Conflict, ...] = ()
@@ -87,8 +89,8 @@ class Blame:
 
 @dataclass
 class Account(Generic[S]):
-    """What a run's steps were charged with, by place. killers: for each set of places that killed particles between
-    them, how many. companies: sets of places that one particle has passed."""
+    """What a run's steps were charged with, by place. killers: for each set of places that killed
+    particles between them, how many. companies: sets of places that one particle has passed."""
 
     model: Charged[S]
     deaths: Counter[Span] = field(default_factory=Counter)
@@ -109,14 +111,18 @@ class Account(Generic[S]):
         self.populations += 1
         self.moved(0, states, states, np.zeros(len(states)))
 
-    def moved(self, t: int, before: Sequence[S], after: Sequence[S], log_weights: ArrayLike) -> None:
-        """Particles went from `before` to `after` in step t; log_weights (n,): before it, nats. A step may be told of
-        in several parts."""
+    def moved(
+        self, t: int, before: Sequence[S], after: Sequence[S], log_weights: ArrayLike
+    ) -> None:
+        """Particles went from `before` to `after` in step t; log_weights (n,): before it, nats. A
+        step may be told of in several parts."""
         group = self._groups.setdefault(t, {})
         if t not in self._came_past:
             self._came_past = {t - 1: self._came_past.get(t - 1, {}), t: {}}
         behind, now = self._came_past.get(t - 1, {}), self._came_past[t]
-        for xp, x, lw in zip(before, after, np.asarray(log_weights, dtype=np.float64).tolist(), strict=True):
+        for xp, x, lw in zip(
+            before, after, np.asarray(log_weights, dtype=np.float64).tolist(), strict=True
+        ):
             charges = self.model.charges(x)
             killers = [place for place, c in charges if c == -math.inf]
             if killers:
@@ -133,10 +139,13 @@ class Account(Generic[S]):
                 group[key] = lw if held is None else float(np.logaddexp(held, lw))
 
     def lines(
-        self, places: Sequence[Span] = (), times: Mapping[Span, float] | None = None, seconds: float = 0.0
+        self,
+        places: Sequence[Span] = (),
+        times: Mapping[Span, float] | None = None,
+        seconds: float = 0.0,
     ) -> tuple[Line, ...]:
-        """A line for each of the places, and for each other that was charged or took time, in the order of the text.
-        times: seconds that a place took; seconds: of the whole run."""
+        """A line for each of the places, and for each other that was charged or took time, in the
+        order of the text. times: seconds that a place took; seconds: of the whole run."""
         self._close()
         variance = math.fsum(self._covariance.values())
         charged = {*self.deaths, *self.passed, *self._mean, *(times or {})}
@@ -149,7 +158,10 @@ class Account(Generic[S]):
                 self._covariance.get(place, 0.0) / variance if variance > 0.0 else None,
                 times.get(place, 0.0) / seconds if times is not None and seconds > 0.0 else None,
             )
-            for place in [*places, *sorted(charged - {*places}, key=lambda s: (s.source.name, s.start))]
+            for place in [
+                *places,
+                *sorted(charged - {*places}, key=lambda s: (s.source.name, s.start)),
+            ]
         )
 
     def together(self, places: Sequence[Span]) -> bool:
@@ -164,10 +176,14 @@ class Account(Generic[S]):
         self._groups, self._came_past = {}, {}
 
     def _add(self, charges: Sequence[tuple[Charge, ...]], log_weights: Floats) -> None:
-        """One step: what particles were charged with, and what they weighed before it, (n,) each."""
+        """One step: what particles were charged with, and what they weighed before it, (n,)
+        each."""
         W = np.exp(log_weights - log_weights.max())
         W /= W.sum()
-        column = {place: j for j, place in enumerate(dict.fromkeys(c.place for each in charges for c in each))}
+        column = {
+            place: j
+            for j, place in enumerate(dict.fromkeys(c.place for each in charges for c in each))
+        }
         c = np.zeros((len(W), len(column)))
         for i, each in enumerate(charges):
             for place, log_weight in each:
@@ -211,5 +227,7 @@ class Watched(Generic[S]):
     def describe(self, x: S) -> str:
         return self._model.describe(x)
 
-    def moved(self, t: int, before: Sequence[S], after: Sequence[S], log_weights: ArrayLike) -> None:
+    def moved(
+        self, t: int, before: Sequence[S], after: Sequence[S], log_weights: ArrayLike
+    ) -> None:
         self._account.moved(t, before, after, log_weights)

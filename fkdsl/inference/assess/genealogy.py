@@ -1,5 +1,6 @@
-"""Standard errors from one population, by its family tree (Lee and Whiteley 2018, Variance estimation in the particle
-filter), for resampling at any time that the past decides, and for particles that were merged.
+"""Standard errors from one population, by its family tree (Lee and Whiteley 2018, Variance
+estimation in the particle filter), for resampling at any time that the past decides, and for
+particles that were merged.
 
 Two particles of a population are a pair with a coefficient C[i,j], C[i,i] = 0:
 
@@ -7,14 +8,16 @@ Two particles of a population are a pair with a coefficient C[i,j], C[i,i] = 0:
     merging groups g, h           C[g,h] = sum_{i in g, j in h} w_i w_j C[i,j] / (w_g w_h), also for g = h
     multinomial resampling, N     C[a,b] = N/(N-1) C[parent of a, parent of b], a != b, the children of one parent too
 
-A mutation leaves C as it is. Then M(f) = sum_ij w_i w_j C[i,j] f_i f_j is a martingale of E[M(f)] = (Z E f)^2: two
-different particles move independently, and two different children choose their parents independently. So
+A mutation leaves C as it is. Then M(f) = sum_ij w_i w_j C[i,j] f_i f_j is a martingale of E[M(f)] =
+(Z E f)^2: two different particles move independently, and two different children choose their
+parents independently. So
 
     V(f) = (sum_i w_i f_i)^2 - M(f)
 
-is unbiased for Var(sum_i w_i f_i), for every N >= 2. Without merging C[i,j] is (N/(N-1))^(1 + resamplings) where the
-roots of i and j differ and 0 where they do not, which is Lee and Whiteley's. Particles of one parent share their row,
-so C is kept as a matrix (D, D) over the D parents of the last resampling, whose diagonal is for sisters.
+is unbiased for Var(sum_i w_i f_i), for every N >= 2. Without merging C[i,j] is (N/(N-1))^(1 +
+resamplings) where the roots of i and j differ and 0 where they do not, which is Lee and Whiteley's.
+Particles of one parent share their row, so C is kept as a matrix (D, D) over the D parents of the
+last resampling, whose diagonal is for sisters.
 """
 
 from __future__ import annotations
@@ -68,10 +71,15 @@ class FamilyTree(Generic[S]):
             self._resample(before, step.ancestors)
 
     def _resample(self, before: Step[S], ancestors: Sequence[int]) -> None:
-        """N children of the merged particles of `before`, of which `ancestors` are the first of each group."""
+        """N children of the merged particles of `before`, of which `ancestors` are the first of
+        each group."""
         N = len(before.particles)
         if self._scheme != SCHEME or N > MOST:
-            why = f"{self._scheme} resampling" if self._scheme != SCHEME else f"more than {MOST} particles"
+            why = (
+                f"{self._scheme} resampling"
+                if self._scheme != SCHEME
+                else f"more than {MOST} particles"
+            )
             way = f"--resampling {SCHEME}" if self._scheme != SCHEME else f"--particles {MOST}"
             self._lost = f"no standard error from one population under {why}: {way}, or --islands 8"
             return
@@ -88,12 +96,15 @@ class FamilyTree(Generic[S]):
         C = np.add.reduceat(share[:, None] * self._C[rows], starts, axis=0)  # (D, D before)
         C = np.add.reduceat(C[:, rows] * share, starts, axis=1)  # (D, D)
         # A particle is no pair with itself, though its row has a coefficient for its sisters.
-        C[np.diag_indices(len(C))] -= np.add.reduceat(np.square(share) * self._C[rows, rows], starts)
+        C[np.diag_indices(len(C))] -= np.add.reduceat(
+            np.square(share) * self._C[rows, rows], starts
+        )
         self._C, self._parent = C * (N / (N - 1)), parent.astype(np.int64)
         self._resamplings += 1
 
     def uncertainty(self, log_weights: Floats, order: Sequence[int]) -> Uncertainty:
-        """The errors of the last population; order: which of its particles to take, and how they will stand."""
+        """The errors of the last population; order: which of its particles to take, and how they
+        will stand."""
         if self._lost:
             return Unknown((self._lost,))
         kept = np.asarray(order, dtype=np.int64)
@@ -105,7 +116,8 @@ class FamilyTree(Generic[S]):
 class Genealogy:
     """The errors of one population of N particles, by its pairs.
 
-    parent: (n,) rows of C of the particles of positive weight W (n,), normalised. resamplings: how often there were.
+    parent: (n,) rows of C of the particles of positive weight W (n,), normalised. resamplings: how
+    often there were.
     """
 
     parent: Indices
@@ -126,16 +138,19 @@ class Genealogy:
 
     @property
     def roots(self) -> float:
-        """Effective number of particles of time 0 that the population descends from: 1 / sum_r (share of root r)^2.
+        """Effective number of particles of time 0 that the population descends from: 1 / sum_r
+        (share of root r)^2.
 
-        Two draws from the population have different roots with probability M(1) / Z_hat^2 less the factors N/(N-1).
+        Two draws from the population have different roots with probability M(1) / Z_hat^2 less the
+        factors N/(N-1).
         """
         different = self.pairs(np.ones(len(self.W))) * (1 - 1 / self.N) ** (self.resamplings + 1)
         return 1.0 / max(1.0 - different, 1.0 / self.N)
 
     @property
     def sole(self) -> str:
-        """What the whole population rests on where that is one: "ancestor" or "particle"; else ""."""
+        """What the whole population rests on where that is one: "ancestor" or "particle"; else
+        ""."""
         if self.roots >= ONE:
             return ""
         return "ancestor" if self.resamplings else "particle"
@@ -145,9 +160,13 @@ class Genealogy:
         if self.roots < FEW:
             which = "ancestors" if self.resamplings else "particles"
             few = f"{self.roots:.1f} effective {which} are left: the percentages are those of about as many independent"
-            return (f"{few} draws, and too few to trust the standard errors. Use more particles, or --islands 8",)
+            return (
+                f"{few} draws, and too few to trust the standard errors. Use more particles, or --islands 8",
+            )
         if self.log_z_se() is None:
-            return (f"this run's family tree gives no standard error of log Z (it came out below 0); {ISLANDS}",)
+            return (
+                f"this run's family tree gives no standard error of log Z (it came out below 0); {ISLANDS}",
+            )
         return ()
 
     def log_z_se(self) -> float | None:
@@ -166,7 +185,8 @@ class Genealogy:
 
 
 def _root(variance: float) -> float | None:
-    """The square root of an estimated variance; None below 0 (or where C overflowed), 0 within rounding of it."""
+    """The square root of an estimated variance; None below 0 (or where C overflowed), 0 within
+    rounding of it."""
     if abs(variance) <= ROUNDING:
         return 0.0
     return math.sqrt(variance) if variance > 0.0 else None

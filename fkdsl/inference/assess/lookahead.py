@@ -1,11 +1,13 @@
-"""What is still to come, exactly: h(x) = E_M[ prod_{s>t} G_s f(X_T) | X_t = x ] for every state of a small model.
+"""What is still to come, exactly: h(x) = E_M[ prod_{s>t} G_s f(X_T) | X_t = x ] for every state of
+a small model.
 
 With it a method is right or wrong step by step. A population (x_i, w_i) of Z_hat-unbiased steps has
 
     E[ sum_i w_i^t h(x_i^t) | step t-1 ] = sum_i w_i^{t-1} h(x_i^{t-1}),
 
-so the quotient of the two has mean 1 at every step, whatever came before: a product of small numbers is told from a
-wrong one by its factors (the twisting functions of Guarniero, Johansen and Lee 2017, used to check).
+so the quotient of the two has mean 1 at every step, whatever came before: a product of small
+numbers is told from a wrong one by its factors (the twisting functions of Guarniero, Johansen and
+Lee 2017, used to check).
 """
 
 from __future__ import annotations
@@ -28,16 +30,19 @@ S = TypeVar("S")
 SLACK = 1e-9
 
 FAR = 300.0
-"""Nats that the potentials of a path may sum to, either way: what is to come is kept as numbers, not as logarithms."""
+"""Nats that the potentials of a path may sum to, either way: what is to come is kept as numbers,
+not as logarithms."""
 
 
 @dataclass(frozen=True)
 class LookAhead(Generic[S]):
-    """h: (k,) for each state of positive mass, by its key; where the state is finished, f of its value.
+    """h: (k,) for each state of positive mass, by its key; where the state is finished, f of its
+    value.
 
-    ceilings: by t, (k,) the most that G_t h can be at step t, h where a state stays finished: with total weight W
-    before step t, sum_i w_i h(x_i) is at most W ceilings[t] after it, in a method that resamples before a step without
-    changing the total; of t = 0, Z E[f]. high_ceilings: the same of max G_t max h, for one that resamples after it.
+    ceilings: by t, (k,) the most that G_t h can be at step t, h where a state stays finished: with
+    total weight W before step t, sum_i w_i h(x_i) is at most W ceilings[t] after it, in a method
+    that resamples before a step without changing the total; of t = 0, Z E[f]. high_ceilings: the
+    same of max G_t max h, for one that resamples after it.
     """
 
     model: FeynmanKac[S]
@@ -46,7 +51,8 @@ class LookAhead(Generic[S]):
     high_ceilings: tuple[Floats, ...]
 
     def total(self, step: Step[S]) -> Floats | None:
-        """sum_i w_i h(x_i), (k,); None if it has a state that is not among those of positive mass."""
+        """sum_i w_i h(x_i), (k,); None if it has a state that is not among those of positive
+        mass."""
         found = np.zeros_like(self.ceilings[0])
         for x, lw in zip(step.states, step.log_weights, strict=True):
             if lw > -math.inf:
@@ -56,9 +62,12 @@ class LookAhead(Generic[S]):
                 found = found + math.exp(lw) * h
         return found
 
-    def quotients(self, steps: Sequence[Step[S]], after: bool = False) -> Iterator[tuple[Floats, Floats]]:
-        """For each step its quotient and the bound of it, (k,) each: 0 / 0 is 1, and so is its bound. Stops at a state
-        that is not among those of positive mass. after: whether the method resamples after a step."""
+    def quotients(
+        self, steps: Sequence[Step[S]], after: bool = False
+    ) -> Iterator[tuple[Floats, Floats]]:
+        """For each step its quotient and the bound of it, (k,) each: 0 / 0 is 1, and so is its
+        bound. Stops at a state that is not among those of positive mass. after: whether the method
+        resamples after a step."""
         before, W = self.total_of_start, 1.0
         ceilings = self.high_ceilings if after else self.ceilings
         for step in steps:
@@ -82,7 +91,8 @@ class LookAhead(Generic[S]):
 
 @dataclass
 class _Level(Generic[S]):
-    """moves: from each unfinished state's key, (mass p G, ceiling of G, key of the next state). finished: keys."""
+    """moves: from each unfinished state's key, (mass p G, ceiling of G, key of the next state).
+    finished: keys."""
 
     moves: dict[Hashable, list[tuple[float, float, Hashable]]] = field(default_factory=dict)
     finished: dict[Hashable, Any] = field(default_factory=dict)
@@ -96,8 +106,9 @@ def look_ahead(
     max_states: int,
     max_steps: int | None = None,
 ) -> LookAhead[S] | None:
-    """functions: f(value), (k,), each in [0, 1]. ceiling: an upper bound of log G of the step that led to a state, for
-    every kernel that a method may draw by. None where there is too much to enumerate."""
+    """functions: f(value), (k,), each in [0, 1]. ceiling: an upper bound of log G of the step that
+    led to a state, for every kernel that a method may draw by. None where there is too much to
+    enumerate."""
     try:
         first, levels = _forward(model, ceiling, max_states, max_steps)
     except (BudgetEnded, CallError):
@@ -113,9 +124,17 @@ def look_ahead(
         for key, moves in level.moves.items():
             h[key] = sum((mass * h[to] for mass, _, to in moves), np.zeros(k))
             for _, most, to in moves:
-                highest, top, best = np.maximum(highest, most * h[to]), max(top, most), np.maximum(best, h[to])
+                highest, top, best = (
+                    np.maximum(highest, most * h[to]),
+                    max(top, most),
+                    np.maximum(best, h[to]),
+                )
         for key in level.finished:
-            highest, top, best = np.maximum(highest, h[key]), max(top, 1.0), np.maximum(best, h[key])
+            highest, top, best = (
+                np.maximum(highest, h[key]),
+                max(top, 1.0),
+                np.maximum(best, h[key]),
+            )
         ceilings.append(highest)
         high_ceilings.append(top * best)
     z = G_0 * h[key_0] if key_0 is not None else np.zeros(k)
@@ -125,7 +144,8 @@ def look_ahead(
 def _forward(
     model: FeynmanKac[S], ceiling: Callable[[S], float], max_states: int, max_steps: int | None
 ) -> tuple[tuple[float, Hashable | None], list[_Level[S]]]:
-    """G_0 with the key of s0 (None if it weighs 0), and the levels t = 0, 1, ...: states and their moves."""
+    """G_0 with the key of s0 (None if it weighs 0), and the levels t = 0, 1, ...: states and their
+    moves."""
     x_0, log_G_0 = start(model)
     if FAR < abs(log_G_0) < math.inf:
         raise BudgetEnded("potentials too large or too small to go on with as numbers")
@@ -161,7 +181,9 @@ def _forward(
     return (math.exp(log_G_0), first), levels
 
 
-def _outcomes(model: FeynmanKac[S], moving: Mapping[Hashable, S]) -> Iterator[tuple[Hashable, float, S, float]]:
+def _outcomes(
+    model: FeynmanKac[S], moving: Mapping[Hashable, S]
+) -> Iterator[tuple[Hashable, float, S, float]]:
     """(key, probability, next state, log G) for every state and every outcome of its step."""
     todo: list[tuple[Hashable, S, tuple[int, ...]]] = [(key, x, ()) for key, x in moving.items()]
     while todo:

@@ -25,9 +25,12 @@ def quantile(y: ArrayLike, w: ArrayLike, level: float) -> float:
     return float(values[order][min(int(np.searchsorted(F, level - ROUNDING)), len(F) - 1)])
 
 
-def quantile_se(y: ArrayLike, w: ArrayLike, level: float, mean_se: Callable[[Floats], float | None]) -> float | None:
-    """Half of the way from the quantile at level - s to that at level + s, s the standard error of F at the quantile
-    (Woodruff 1952). mean_se: the error of the mean of any f (n,). None where that has none."""
+def quantile_se(
+    y: ArrayLike, w: ArrayLike, level: float, mean_se: Callable[[Floats], float | None]
+) -> float | None:
+    """Half of the way from the quantile at level - s to that at level + s, s the standard error of
+    F at the quantile (Woodruff 1952). mean_se: the error of the mean of any f (n,). None where that
+    has none."""
     values = np.asarray(y, dtype=np.float64)
     s = mean_se((values <= quantile(y, w, level)).astype(np.float64))
     if s is None:

@@ -1,8 +1,8 @@
 """How sure a run is: standard errors of log Z and of posterior means.
 
-Each estimate says by what it was made. `exact` has no error; `independent` draws (rejection) have a binomial one;
-`islands` are independent populations, compared; `genealogy` reads one population's family tree
-(fkdsl.inference.assess.genealogy); `none` has no estimate, and says why.
+Each estimate says by what it was made. `exact` has no error; `independent` draws (rejection) have a
+binomial one; `islands` are independent populations, compared; `genealogy` reads one population's
+family tree (fkdsl.inference.assess.genealogy); `none` has no estimate, and says why.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ FEW_ISLANDS = 4
 DOMINANT = 0.5
 """The share of Z_hat that makes one island the answer of all."""
 LEAST_LOG = 3.0
-"""Nats below log Z_hat from which on an island's own log Z does not widen the interval: it is too little to matter."""
+"""Nats below log Z_hat from which on an island's own log Z does not widen the interval: it is too
+little to matter."""
 _T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
 
@@ -39,8 +40,9 @@ def t_quantile(df: int) -> float:
 class Uncertainty(Protocol):
     """The errors of one run, over its particles in the order in which it was made.
 
-    Laws: log_z_se is the standard deviation of Z_hat over Z, by the delta method that of log Z_hat; mean_se(f) that of
-    sum_i w_i f_i / sum_i w_i; a constant f has error 0. None where there is no estimate.
+    Laws: log_z_se is the standard deviation of Z_hat over Z, by the delta method that of log Z_hat;
+    mean_se(f) that of sum_i w_i f_i / sum_i w_i; a constant f has error 0. None where there is no
+    estimate.
     """
 
     @property
@@ -104,19 +106,22 @@ class Independent:
 
     @classmethod
     def of(cls, x: int, m: int, attempts: int, log_Z: float) -> Independent:
-        """From rejection's answer: its Z_hat is (m - 1)/(n - 1) where the m-th acceptance came at attempt n."""
+        """From rejection's answer: its Z_hat is (m - 1)/(n - 1) where the m-th acceptance came at
+        attempt n."""
         met = x == m
         return cls(x, 1 + round((m - 1) / math.exp(log_Z)) if met else attempts, met)
 
     @property
     def notes(self) -> tuple[str, ...]:
         if self.x < FEW_SAMPLES:
-            return (f"{self.x} accepted samples are too few to trust the standard errors: raise --attempts",)
+            return (
+                f"{self.x} accepted samples are too few to trust the standard errors: raise --attempts",
+            )
         return ()
 
     def log_z_se(self) -> float | None:
-        """sqrt(V) / Z_hat with V = Z_hat^2 - U, U the unbiased estimate of Z^2 under the same rule to stop:
-        (m-1)(m-2) / ((n-1)(n-2)), or x(x-1) / (n(n-1))."""
+        """sqrt(V) / Z_hat with V = Z_hat^2 - U, U the unbiased estimate of Z^2 under the same rule
+        to stop: (m-1)(m-2) / ((n-1)(n-2)), or x(x-1) / (n(n-1))."""
         if self.met and self.x == self.n:
             return 0.0
         if self.met:
@@ -130,7 +135,8 @@ class Independent:
 
 @dataclass(frozen=True)
 class Islands:
-    """R independent populations, of which the i-th particle belongs to island[i] with log weight log_weights[i].
+    """R independent populations, of which the i-th particle belongs to island[i] with log weight
+    log_weights[i].
 
     log_Z: (R,) of each population alone; Z_hat is their mean.
     """
@@ -146,7 +152,9 @@ class Islands:
         if alive < FEW_ISLANDS:
             what = f"{alive} of {R} islands have" if alive < R else f"{R} islands are"
             less = "a particle left, " if alive < R else ""
-            return (f"{what} {less}too few to trust the standard errors: --islands 8, or more particles",)
+            return (
+                f"{what} {less}too few to trust the standard errors: --islands 8, or more particles",
+            )
         share = float(np.exp(self.log_Z.max() - log_sum_exp(self.log_Z)))
         if share > DOMINANT:
             return (f"one of {R} islands has {share:.0%} of the weight: the percentages and log Z are little more than "
@@ -154,10 +162,12 @@ class Islands:
         return ()
 
     def log_z_interval(self) -> tuple[float, float] | None:
-        """An interval for log Z, nats, that is to cover it 19 times in 20 although Z_r is skewed and R is small.
+        """An interval for log Z, nats, that is to cover it 19 times in 20 although Z_r is skewed
+        and R is small.
 
-        It holds both t intervals: log Z_hat and its standard error, and Cox's for the mean of a log-normal, mean y +
-        s^2/2 of y = log Z_r with variance s^2/R + s^4/(2 (R - 1)) (Zhou and Gao 1997). None below 2 islands.
+        It holds both t intervals: log Z_hat and its standard error, and Cox's for the mean of a
+        log-normal, mean y + s^2/2 of y = log Z_r with variance s^2/R + s^4/(2 (R - 1)) (Zhou and
+        Gao 1997). None below 2 islands.
         """
         R, log_Z = len(self.log_Z), np.asarray(self.log_Z)
         se = self.log_z_se()

@@ -1,9 +1,10 @@
-"""Runs to a target error or a budget: how many islands there are is found by a pilot, and the answer leaves that out.
+"""Runs to a target error or a budget: how many islands there are is found by a pilot, and the
+answer leaves that out.
 
-Stopping when the error looks small enough biases Z_hat: populations that missed the mass have small errors too, and
-are stopped at. Here a pilot of a few islands says what an island costs and how much it varies; from that the number R
-of fresh islands is fixed, and Z_hat is the mean of these only. Given the pilot each of them has mean Z, so E[Z_hat] = Z
-whatever the rule makes of the pilot.
+Stopping when the error looks small enough biases Z_hat: populations that missed the mass have small
+errors too, and are stopped at. Here a pilot of a few islands says what an island costs and how much
+it varies; from that the number R of fresh islands is fixed, and Z_hat is the mean of these only.
+Given the pilot each of them has mean Z, so E[Z_hat] = Z whatever the rule makes of the pilot.
 
 >>> pilot = Pilot(log_Z=(-0.7, -0.4, -0.6, -0.5), tokens=(50, 20, 20, 20), seconds=(0.2, 0.1, 0.1, 0.1))
 >>> islands_for(pilot, Aim(target_se=0.02)).islands, islands_for(pilot, Aim(tokens=1000)).islands
@@ -34,7 +35,8 @@ PILOT = 8
 SHARE = 0.25
 """Share of a budget after which a pilot begins no further island."""
 CAUTION = 2.0
-"""Islands for each that the pilot's variance asks for, as it is an estimate (docs/inference.md, Runs to a target)."""
+"""Islands for each that the pilot's variance asks for, as it is an estimate (docs/inference.md,
+Runs to a target)."""
 LEAST = 4
 """Islands for a target: fewer say little of their error."""
 MOST = 1000
@@ -45,8 +47,8 @@ OVER = 1.1
 
 @dataclass(frozen=True)
 class Aim:
-    """What a run is to reach, and what it may cost: standard error of log Z in nats, forwarded tokens, seconds, each
-    None where it does not matter."""
+    """What a run is to reach, and what it may cost: standard error of log Z in nats, forwarded
+    tokens, seconds, each None where it does not matter."""
 
     target_se: float | None = None
     tokens: int | None = None
@@ -65,14 +67,22 @@ class Aim:
                             ("budget of seconds", self.seconds)):  # fmt: skip
             if value is not None and not 0 < value < math.inf:
                 raise CallError(
-                    f"a {name} is a number above 0, not {value:g}", "write --target-se 0.1 or --budget tokens=20000"
+                    f"a {name} is a number above 0, not {value:g}",
+                    "write --target-se 0.1 or --budget tokens=20000",
                 )
         if method in DETERMINISTIC:
-            raise CallError(f"`{method}` draws nothing: more of it has no smaller error", "use smc, or leave it out")
+            raise CallError(
+                f"`{method}` draws nothing: more of it has no smaller error",
+                "use smc, or leave it out",
+            )
         if method == "local" and self.target_se is not None:
-            raise CallError("`local` has no log Z, and so no target for its error", "use smc, or --budget alone")
+            raise CallError(
+                "`local` has no log Z, and so no target for its error", "use smc, or --budget alone"
+            )
         if islands > 1:
-            raise CallError("a target or a budget finds the number of islands", "leave --islands out")
+            raise CallError(
+                "a target or a budget finds the number of islands", "leave --islands out"
+            )
         if resumed:
             raise CallError("a run to a target or a budget cannot be resumed", "begin it anew")
 
@@ -87,7 +97,8 @@ class Pilot:
 
     @property
     def variance(self) -> float | None:
-        """Var(Z_r) / Z^2 of an island, estimated; None for fewer than two islands or none that lived."""
+        """Var(Z_r) / Z^2 of an island, estimated; None for fewer than two islands or none that
+        lived."""
         k, log_Z = len(self.log_Z), np.array(self.log_Z)
         if k < 2 or log_Z.max() == -np.inf:
             return None
@@ -96,17 +107,23 @@ class Pilot:
 
 @dataclass(frozen=True)
 class Plan:
-    """R fresh islands, and why there are not more; '' where there are as many as the target asks for."""
+    """R fresh islands, and why there are not more; '' where there are as many as the target asks
+    for."""
 
     islands: int
     why: str = ""
 
 
 def islands_for(pilot: Pilot, aim: Aim) -> Plan:
-    """The number of fresh islands: what the target asks for, or all that the budget has room for. Pure."""
+    """The number of fresh islands: what the target asks for, or all that the budget has room for.
+    Pure."""
     room, why = MOST, f"no run has more than {MOST:,} islands: use more particles"
-    for budget, used, what in ((aim.tokens, pilot.tokens, "tokens"), (aim.seconds, pilot.seconds, "seconds")):
-        # The first island loads and computes what the others then find, so it says little of theirs.
+    for budget, used, what in (
+        (aim.tokens, pilot.tokens, "tokens"),
+        (aim.seconds, pilot.seconds, "seconds"),
+    ):
+        # The first island loads and computes what the others then find, so it says little of
+        # theirs.
         each = float(np.mean(used[1:] or used))
         if budget is not None and room * each > budget - sum(used):
             room, why = (
@@ -133,11 +150,12 @@ def adaptive_run(
     observer: Observer | None = None,
     **others: Any,
 ) -> Result:
-    """The Result of as many islands as the aim asks for. observer: called with the steps of the fresh ones only.
-    timeout: seconds or a Deadline, after which the islands that have ended make the answer. others: as `run` takes
-    them.
+    """The Result of as many islands as the aim asks for. observer: called with the steps of the
+    fresh ones only. timeout: seconds or a Deadline, after which the islands that have ended make
+    the answer. others: as `run` takes them.
 
-    Time, model calls and tokens are those of the pilot too. Raises what `run` raises where not one island ends.
+    Time, model calls and tokens are those of the pilot too. Raises what `run` raises where not one
+    island ends.
     """
     aim.check(method)
     began, (calls, tokens) = time.monotonic(), counts()
@@ -166,23 +184,31 @@ def adaptive_run(
 
 
 def _pilot(
-    island: Callable[[int, float | None], Result], seed: int, aim: Aim, counts: Callable[[], tuple[int, int]]
+    island: Callable[[int, float | None], Result],
+    seed: int,
+    aim: Aim,
+    counts: Callable[[], tuple[int, int]],
 ) -> tuple[Pilot, Result | None]:
-    """Islands by seeds of their own, one after the other, and the first one's Result if it lived: at most PILOT, and no
-    more after they took SHARE of the budget. Raises BudgetEnded where the first one does not end."""
+    """Islands by seeds of their own, one after the other, and the first one's Result if it lived:
+    at most PILOT, and no more after they took SHARE of the budget. Raises BudgetEnded where the
+    first one does not end."""
     log_Z: list[float] = []
     tokens: list[int] = []
     seconds: list[float] = []
     first: Result | None = None
     # Where only costs are asked for, two are enough: the first, which loads, and another.
     while len(log_Z) < (PILOT if aim.target_se is not None else 2):
-        spent = max(sum(tokens) / (aim.tokens or math.inf), sum(seconds) / (aim.seconds or math.inf))
+        spent = max(
+            sum(tokens) / (aim.tokens or math.inf), sum(seconds) / (aim.seconds or math.inf)
+        )
         if spent > SHARE:
             break
         began, before = time.monotonic(), counts()[1]
         own = int.from_bytes(KeyedRng(seed).split("pilot", len(log_Z)).key[:8], "little")
         try:
-            result = island(own, None if aim.seconds is None else max(0.0, aim.seconds - sum(seconds)))
+            result = island(
+                own, None if aim.seconds is None else max(0.0, aim.seconds - sum(seconds))
+            )
             log_Z.append(result.log_z)
             first = first if log_Z[1:] else result
         except PopulationDied:
@@ -204,16 +230,25 @@ def _notes(result: Result, plan: Plan, aim: Aim) -> list[str]:
     R, se, found = result.islands, result.log_z_se, []
     short = plan.islands - R
     if short > 0:
-        found.append(f"time ran out after {R} of {plan.islands} islands: log Z is of these, and not exactly unbiased")
+        found.append(
+            f"time ran out after {R} of {plan.islands} islands: log Z is of these, and not exactly unbiased"
+        )
     if aim.target_se is not None and (se is None or se > aim.target_se):
         reached = "no standard error is known" if se is None else f"the standard error is {se:.2g}"
         why = f"; {plan.why}" if plan.why and not short else ""
         found.append(f"the target {aim.target_se:g} was not met: {reached}{why}")
     elif plan.why and not short:
         found.append(plan.why)
-    used = ((aim.tokens, result.forwarded_tokens, "tokens"), (aim.seconds, result.seconds, "seconds"))
+    used = (
+        (aim.tokens, result.forwarded_tokens, "tokens"),
+        (aim.seconds, result.seconds, "seconds"),
+    )
     for budget, spent, what in used:
         if budget is not None and spent > OVER * budget:
-            why = "a pilot and one island are the least" if R == 1 else "fresh islands took more than the pilot's"
+            why = (
+                "a pilot and one island are the least"
+                if R == 1
+                else "fresh islands took more than the pilot's"
+            )
             found.append(f"{spent:.4g} {what} were used of a budget of {budget:g}: {why}")
     return found

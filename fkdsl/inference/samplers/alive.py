@@ -1,16 +1,17 @@
-"""The alive particle filter: at each step, draws until N particles live (Del Moral, Jasra, Lee, Yau and Zhang 2015;
-with potentials other than 0 and 1, Kudlicka, Murray, Ronquist and Schon 2019).
+"""The alive particle filter: at each step, draws until N particles live (Del Moral, Jasra, Lee, Yau
+and Zhang 2015; with potentials other than 0 and 1, Kudlicka, Murray, Ronquist and Schon 2019).
 
-A trial of step t is an ancestor a ~ w / S and x ~ M_t(x_a, .); it lives if G_t > 0. Let S = sum of the weights before.
+A trial of step t is an ancestor a ~ w / S and x ~ M_t(x_a, .); it lives if G_t > 0. Let S = sum of
+the weights before.
 
     trials are made until N + 1 live, the last one dropped; with T of them, each of the N kept weighs  S / (T - 1) G_t
     `attempts` trials ended with no more than N alive: each of these weighs                            S / attempts G_t
 
-Both at once are unbiased. Given which trials live, the states of those that do are independent draws of one law, so
-E[sum w f | which] = S E[G f | lives] k / n, where k / n is N / (T - 1) or (number alive) / attempts: the unbiased
-estimate of the probability of living for a walk that ends at N + 1 successes or at `attempts` trials, whichever comes
-first (Girshick, Mosteller and Savage 1946; `rejection` stops the same way). Dividing by T, or keeping the last one, is
-biased.
+Both at once are unbiased. Given which trials live, the states of those that do are independent
+draws of one law, so E[sum w f | which] = S E[G f | lives] k / n, where k / n is N / (T - 1) or
+(number alive) / attempts: the unbiased estimate of the probability of living for a walk that ends
+at N + 1 successes or at `attempts` trials, whichever comes first (Girshick, Mosteller and Savage
+1946; `rejection` stops the same way). Dividing by T, or keeping the last one, is biased.
 """
 
 from __future__ import annotations
@@ -40,12 +41,13 @@ def alive(
     max_steps: int | None = None,
     start: Step[S] | None = None,
 ) -> Iterator[Step[S]]:
-    """N particles of positive weight after every step; fewer only where `attempts` trials of a step ended with fewer.
+    """N particles of positive weight after every step; fewer only where `attempts` trials of a step
+    ended with fewer.
 
-    A trial from a finished particle lives, and stays what it is. The trials that died are kept in the Step, with
-    weight zero, for reports. Trials run in batches (of the given size, or as many as are likely to be needed) and are
-    looked at in their order: the size changes no answer. start: the step to go on from, as this function yielded it;
-    None begins.
+    A trial from a finished particle lives, and stays what it is. The trials that died are kept in
+    the Step, with weight zero, for reports. Trials run in batches (of the given size, or as many as
+    are likely to be needed) and are looked at in their order: the size changes no answer. start:
+    the step to go on from, as this function yielded it; None begins.
     """
     step = start if start is not None else initial_step(model, rng, particles)
     yield step
@@ -60,8 +62,8 @@ def alive(
 def trials_until(
     model: FeynmanKac[S], rng: Rng, step: Step[S], wanted: int, attempts: int, batch: int | None
 ) -> tuple[tuple[Particle[S], ...], Floats, list[int], int]:
-    """Trials from a step until `wanted` of them live, the last one dropped, or `attempts` are made: the particles, dead
-    ones too, their log G, their ancestors, and how many there are."""
+    """Trials from a step until `wanted` of them live, the last one dropped, or `attempts` are made:
+    the particles, dead ones too, their log G, their ancestors, and how many there are."""
     t, W = step.t + 1, normalised(step.log_weights)
     x: list[Particle[S]] = []
     log_G: list[float] = []
@@ -72,7 +74,9 @@ def trials_until(
         numbers = range(len(x), len(x) + n)
         ancestors = [rng.split("ancestor", t, i).choice(W) for i in numbers]
         tried = [step.particles[a] for a in ancestors]
-        tried = [Particle(p.state, derive(p.lineage, t, i)) for p, i in zip(tried, numbers, strict=True)]
+        tried = [
+            Particle(p.state, derive(p.lineage, t, i)) for p, i in zip(tried, numbers, strict=True)
+        ]
         moved, found = mutate(model, rng, t, tried, np.zeros(n))
         for particle, g, a in zip(moved, found, ancestors, strict=True):
             lived += bool(g > -np.inf)
@@ -85,5 +89,6 @@ def trials_until(
 
 
 def likely_needed(wanted: int, lived: int, tried: int) -> int:
-    """How many further trials it takes, at the rate so far, until `wanted` live; at most BATCH or `wanted`."""
+    """How many further trials it takes, at the rate so far, until `wanted` live; at most BATCH or
+    `wanted`."""
     return min(max(BATCH, wanted), math.ceil((wanted - lived) * (tried + 1) / (lived + 1)))

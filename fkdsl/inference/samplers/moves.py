@@ -1,12 +1,13 @@
 """Suffix Metropolis-Hastings: moves on paths already drawn, and smc with such moves in it.
 
-A move draws k uniformly from a path's steps 0, ..., T-1, draws the path anew from x_k on by the model's own kernel, and
-accepts with probability
+A move draws k uniformly from a path's steps 0, ..., T-1, draws the path anew from x_k on by the
+model's own kernel, and accepts with probability
 
     min(1, (prod_{s>k} G'_s / T') / (prod_{s>k} G_s / T)).
 
-1/T is the probability of k: the way back from a path of another length has another one. It leaves the law of paths as
-it is (Hastings 1970; as single-site moves on traces: Wingate, Stuhlmueller and Goodman 2011).
+1/T is the probability of k: the way back from a path of another length has another one. It leaves
+the law of paths as it is (Hastings 1970; as single-site moves on traces: Wingate, Stuhlmueller and
+Goodman 2011).
 """
 
 from __future__ import annotations
@@ -37,11 +38,13 @@ def suffix_moves(
     power: float = 1.0,
     max_steps: int | None = None,
 ) -> tuple[list[Path[S]], int]:
-    """The paths after one move of each, all together through `model.step`; and how many moves were accepted.
+    """The paths after one move of each, all together through `model.step`; and how many moves were
+    accepted.
 
-    until: None for finished paths, whose law is gamma; a step t for paths in flight, which have come to it: their law
-    is gamma_t over paths that are unfinished at t, and a proposal that is finished then is not accepted. power: the
-    law has p(draws)^(power - 1) as a further factor. A path without steps stays.
+    until: None for finished paths, whose law is gamma; a step t for paths in flight, which have
+    come to it: their law is gamma_t over paths that are unfinished at t, and a proposal that is
+    finished then is not accepted. power: the law has p(draws)^(power - 1) as a further factor. A
+    path without steps stays.
     """
     moving = [i for i, path in enumerate(paths) if path.T > 0]
     starts = {i: rngs[i].split("from").choice(np.ones(paths[i].T) / paths[i].T) for i in moving}
@@ -56,7 +59,10 @@ def suffix_moves(
     for i, new in zip(moving, proposals, strict=True):
         if model.finished(new.last) == model.finished(paths[i].last) and new.log_G[-1] > -math.inf:
             log_a = log_acceptance(paths[i], new, starts[i], power)
-            if log_a >= 0.0 or rngs[i].split("accept").choice([-math.expm1(log_a), math.exp(log_a)]) == 1:
+            if (
+                log_a >= 0.0
+                or rngs[i].split("accept").choice([-math.expm1(log_a), math.exp(log_a)]) == 1
+            ):
                 moved[i], accepted = new, accepted + 1
     return moved, accepted
 
@@ -69,8 +75,8 @@ def log_acceptance(old: Path[S], new: Path[S], k: int, power: float = 1.0) -> fl
 
 
 def due(t: int) -> bool:
-    """Whether paths are moved after step t: 1, 2, 4, 8, ... Redrawing half of each path that often takes, in all, about
-    as many steps as the run itself."""
+    """Whether paths are moved after step t: 1, 2, 4, 8, ... Redrawing half of each path that often
+    takes, in all, about as many steps as the run itself."""
     return t > 0 and t & (t - 1) == 0
 
 
@@ -83,17 +89,22 @@ def path_smc(
     moves: int = 0,
     max_steps: int | None = None,
 ) -> Iterator[tuple[Step[S], tuple[Path[S], ...]]]:
-    """Each step of smc, and its particles' paths; after steps 1, 2, 4, ... every running path is moved `moves` times.
+    """Each step of smc, and its particles' paths; after steps 1, 2, 4, ... every running path is
+    moved `moves` times.
 
-    That the moves keep E[sum_i w_i f(path_i)] takes two things. They come after steps that are fixed beforehand, not
-    where the population has been resampled: given that it was, its particles do not follow gamma_t, and a kernel that
-    leaves gamma_t as it is would not leave them so. And they touch running paths only, and leave them running: else
-    the run's end, when all have finished, would be such an event too. Particles in equal states are not merged: their
-    paths differ.
+    That the moves keep E[sum_i w_i f(path_i)] takes two things. They come after steps that are
+    fixed beforehand, not where the population has been resampled: given that it was, its particles
+    do not follow gamma_t, and a kernel that leaves gamma_t as it is would not leave them so. And
+    they touch running paths only, and leave them running: else the run's end, when all have
+    finished, would be such an event too. Particles in equal states are not merged: their paths
+    differ.
     """
     N, scheme = particles, RESAMPLING[resampling]
     step = initial_step(model, rng, N)
-    paths = tuple(Path((x,), (float(w) + math.log(N),)) for x, w in zip(step.states, step.log_weights, strict=True))
+    paths = tuple(
+        Path((x,), (float(w) + math.log(N),))
+        for x, w in zip(step.states, step.log_weights, strict=True)
+    )
     yield step, paths
     while step.unfinished:
         t, x, lw, A, resampled = step.t + 1, step.particles, step.log_weights, list(range(N)), False
@@ -110,7 +121,9 @@ def path_smc(
             rngs = [rng.split("move", x[i].lineage.hex(), t, m) for i in running]
             grown, n = suffix_moves(model, rngs, grown, until=t - 1)
             accepted += n
-        grown = extended(model, [rng.split("mutate", x[i].lineage.hex(), t) for i in running], grown, lw[running])
+        grown = extended(
+            model, [rng.split("mutate", x[i].lineage.hex(), t) for i in running], grown, lw[running]
+        )
         lw, born = np.array(lw), list(x)
         now = list(paths)
         for i, path in zip(running, grown, strict=True):

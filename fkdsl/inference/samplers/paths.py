@@ -1,12 +1,12 @@
 """Whole paths (x_0, ..., x_T) with their potentials and their draws: what moves work on.
 
-The potential of a step may be random given its states (adaptive weighted rejection sampling). So a step is taken as one
-draw of (x_t, log G_t), and the law of a path is
+The potential of a step may be random given its states (adaptive weighted rejection sampling). So a
+step is taken as one draw of (x_t, log G_t), and the law of a path is
 
     gamma(path) = prod_{t<=T} M_t(dx_t, dG_t | x_{t-1}) G_t,
 
-whose marginal over the states is the model's own, since a random G_t is right in expectation. What leaves gamma as it
-is leaves the posterior as it is (Andrieu and Roberts 2009, pseudo-marginal).
+whose marginal over the states is the model's own, since a random G_t is right in expectation. What
+leaves gamma as it is leaves the posterior as it is (Andrieu and Roberts 2009, pseudo-marginal).
 
 A Recorder keeps every draw of a step; a Replayer gives the same draws again from another state.
 
@@ -43,9 +43,10 @@ Labels = NDArray[np.int64]
 class Draws(NamedTuple):
     """The randomness of one step.
 
-    outcomes: in the order of the draws, the index or label of each choice and the number of each uniform. log_M: log of
-    the probability of these choices, in nats; a uniform has density 1. log_p: the same, but of the probabilities as the
-    stream was given them, not scaled to sum to 1: of a guided draw M' = p e / A that is p, without the A.
+    outcomes: in the order of the draws, the index or label of each choice and the number of each
+    uniform. log_M: log of the probability of these choices, in nats; a uniform has density 1.
+    log_p: the same, but of the probabilities as the stream was given them, not scaled to sum to 1:
+    of a guided draw M' = p e / A that is p, without the A.
     """
 
     outcomes: tuple[Any, ...] = ()
@@ -67,7 +68,9 @@ class Recorder:
 
     def _chosen(self, p: Probabilities, labels: Labels | None) -> int:
         i = self._rng.choice(p)
-        self._kept.append(_chosen(i if labels is None else int(labels[i]), float(p[i]), float(p.sum())))
+        self._kept.append(
+            _chosen(i if labels is None else int(labels[i]), float(p[i]), float(p.sum()))
+        )
         return i
 
     def uniform(self) -> Any:
@@ -86,8 +89,9 @@ class Recorder:
 class Replayer:
     """A stream that gives recorded draws again, whatever it is split by.
 
-    Where they cannot be had (an outcome of probability zero, more draws than were recorded) it is astray: it draws on
-    from a fixed stream, so that the model meets nothing that it might not have drawn itself, and `draws` is None.
+    Where they cannot be had (an outcome of probability zero, more draws than were recorded) it is
+    astray: it draws on from a fixed stream, so that the model meets nothing that it might not have
+    drawn itself, and `draws` is None.
     """
 
     def __init__(self, recorded: Draws) -> None:
@@ -126,7 +130,8 @@ class Replayer:
         return self._astray
 
     def draws(self) -> Draws | None:
-        """The draws as they are from where they were replayed; None if they are not these ones to the last."""
+        """The draws as they are from where they were replayed; None if they are not these ones to
+        the last."""
         return None if self._left or self._astray is not None else _joined(self._kept)
 
 
@@ -151,7 +156,8 @@ def _joined(kept: Sequence[Draws]) -> Draws:
 class Path(Generic[S]):
     """x_0, ..., x_T: T is the step at which it finished, or that it has come to.
 
-    states: (T + 1). log_G: (T + 1), nats; -inf at the end of a dead path and nowhere else. draws: (T), of steps 1 to T.
+    states: (T + 1). log_G: (T + 1), nats; -inf at the end of a dead path and nowhere else. draws:
+    (T), of steps 1 to T.
     """
 
     states: tuple[S, ...]
@@ -172,7 +178,9 @@ class Path(Generic[S]):
 
     def upto(self, t: int) -> Path[S]:
         """x_0, ..., x_t, or all of it where it ends before."""
-        return self if t >= self.T else Path(self.states[: t + 1], self.log_G[: t + 1], self.draws[:t])
+        return (
+            self if t >= self.T else Path(self.states[: t + 1], self.log_G[: t + 1], self.draws[:t])
+        )
 
     def log_G_after(self, t: int) -> float:
         """log of prod_{s>t} G_s."""
@@ -190,8 +198,9 @@ class Path(Generic[S]):
 def extended(
     model: FeynmanKac[S], rngs: Sequence[Rng], paths: Sequence[Path[S]], lw: Floats | None = None
 ) -> list[Path[S]]:
-    """Every path one step longer, x ~ M(. | its last state), in one `model.step`. lw: what particles, all of one step,
-    weigh before it, nats, where the step is the run's own and no proposal."""
+    """Every path one step longer, x ~ M(. | its last state), in one `model.step`. lw: what
+    particles, all of one step, weigh before it, nats, where the step is the run's own and no
+    proposal."""
     if not paths:
         return []
     recorders, before = [Recorder(rng) for rng in rngs], [path.last for path in paths]
@@ -200,7 +209,9 @@ def extended(
         model.moved(paths[0].T + 1, before, states, lw)
     return [
         path.then(x, float(g), recorder.draws())
-        for path, x, g, recorder in zip(paths, states, check_log_weights(log_G), recorders, strict=True)
+        for path, x, g, recorder in zip(
+            paths, states, check_log_weights(log_G), recorders, strict=True
+        )
     ]
 
 
@@ -216,19 +227,27 @@ def completed(
     until: int | None = None,
     check: Callable[[int], None] = lambda t: None,
 ) -> list[Path[S]]:
-    """Every path continued until it finishes, dies or has come to step `until`. check: is called with each step."""
+    """Every path continued until it finishes, dies or has come to step `until`. check: is called
+    with each step."""
     done = list(paths)
-    while moving := [i for i, p in enumerate(done) if may_go_on(model, p) and (until is None or until > p.T)]:
+    while moving := [
+        i for i, p in enumerate(done) if may_go_on(model, p) and (until is None or until > p.T)
+    ]:
         check(max(done[i].T for i in moving) + 1)
         streams = [rngs[i].split("step", done[i].T + 1) for i in moving]
-        for i, path in zip(moving, extended(model, streams, [done[i] for i in moving]), strict=True):
+        for i, path in zip(
+            moving, extended(model, streams, [done[i] for i in moving]), strict=True
+        ):
             done[i] = path
     return done
 
 
-def grafted(model: FeynmanKac[S], prefixes: Sequence[Path[S]], path: Path[S], t: int) -> list[Path[S] | None]:
-    """Each prefix, of t steps, with the draws that a finished path has after its step t; None where they cannot be had
-    from there: if one of them has probability zero, or they end before the prefix's path does, or after."""
+def grafted(
+    model: FeynmanKac[S], prefixes: Sequence[Path[S]], path: Path[S], t: int
+) -> list[Path[S] | None]:
+    """Each prefix, of t steps, with the draws that a finished path has after its step t; None where
+    they cannot be had from there: if one of them has probability zero, or they end before the
+    prefix's path does, or after."""
     if not may_go_on(model, path.upto(t)):
         raise InternalError("a path that ends before step t has nothing to graft")
     found: list[Path[S] | None] = [p if may_go_on(model, p) else None for p in prefixes]
@@ -238,7 +257,9 @@ def grafted(model: FeynmanKac[S], prefixes: Sequence[Path[S]], path: Path[S], t:
             break
         replayers = [Replayer(path.draws[s]) for _ in growing]
         states, log_G = model.step(replayers, [p.last for _, p in growing])
-        for (i, p), x, g, replayer in zip(growing, states, check_log_weights(log_G), replayers, strict=True):
+        for (i, p), x, g, replayer in zip(
+            growing, states, check_log_weights(log_G), replayers, strict=True
+        ):
             draws = replayer.draws()
             fits = draws is not None and g > -math.inf and model.finished(x) == (s + 1 == path.T)
             found[i] = p.then(x, float(g), draws) if fits and draws is not None else None

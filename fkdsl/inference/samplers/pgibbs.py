@@ -1,13 +1,15 @@
-"""Particle Gibbs: conditional SMC around a reference path (Andrieu, Doucet and Holenstein 2010), with ancestor sampling
-(Lindsten, Jordan and Schoen 2014).
+"""Particle Gibbs: conditional SMC around a reference path (Andrieu, Doucet and Holenstein 2010),
+with ancestor sampling (Lindsten, Jordan and Schoen 2014).
 
-A sweep runs smc in which the first particle is the reference, whatever its weight, and then takes one of the N paths
-by their weights as the next reference: a kernel P on paths that leaves their law as it is. The reference at first is a
-path of an ordinary run of smc, taken by its weights. So E[Z_hat f(path)] = gamma(f) at the start, and after each sweep,
+A sweep runs smc in which the first particle is the reference, whatever its weight, and then takes
+one of the N paths by their weights as the next reference: a kernel P on paths that leaves their law
+as it is. The reference at first is a path of an ordinary run of smc, taken by its weights. So
+E[Z_hat f(path)] = gamma(f) at the start, and after each sweep,
 
     E[ Z_hat sum_i W_i f(path_i) ] = gamma(P ... P f) = gamma(f),
 
-with W_i the sweep's own weights. Answers are means over the sweeps; Z_hat stays that of the run at the start.
+with W_i the sweep's own weights. Answers are means over the sweeps; Z_hat stays that of the run at
+the start.
 """
 
 from __future__ import annotations
@@ -38,8 +40,9 @@ def pgibbs(
     ess: float = 0.5,
     max_steps: int | None = None,
 ) -> Iterator[Step[S]]:
-    """The steps of smc, then one after each sweep: the finished particles of all sweeps so far, a sweep's weighing
-    Z_hat W_i over their number. A sweep counts as a move that is accepted if its next reference is another path."""
+    """The steps of smc, then one after each sweep: the finished particles of all sweeps so far, a
+    sweep's weighing Z_hat W_i over their number. A sweep counts as a move that is accepted if its
+    next reference is another path."""
     for begun, begun_paths in path_smc(model, rng, particles, ess, max_steps=max_steps):
         yield begun
         step, paths = begun, begun_paths
@@ -50,7 +53,9 @@ def pgibbs(
     old: list[Particle[S]] = []
     log_W: list[float] = []
     for s in range(1, sweeps + 1):
-        found, lw = conditional_smc(model, rng.split("sweep", s), reference, particles, ess, ancestors, max_steps)
+        found, lw = conditional_smc(
+            model, rng.split("sweep", s), reference, particles, ess, ancestors, max_steps
+        )
         chosen = found[rng.split("reference", s).choice(normalised(lw))]
         live = [i for i, w in enumerate(lw) if w > -math.inf]
         A = [*range(len(old)), *[0] * len(live)]
@@ -71,14 +76,18 @@ def conditional_smc(
     ancestors: bool = True,
     max_steps: int | None = None,
 ) -> tuple[list[Path[S]], Floats]:
-    """N paths, the first of which is the reference, or ends as it does; and their log weights (N,), nats.
+    """N paths, the first of which is the reference, or ends as it does; and their log weights (N,),
+    nats.
 
-    Multinomial resampling of the others where ESS < ess * N. With `ancestors` the reference's past is drawn anew there:
-    that of any particle from which its further draws can be had.
+    Multinomial resampling of the others where ESS < ess * N. With `ancestors` the reference's past
+    is drawn anew there: that of any particle from which its further draws can be had.
     """
     lineages = [derive(b"lineage", i) for i in range(1, N)]
     states, log_G0 = model.initial([rng.split("initial", lineage.hex()) for lineage in lineages])
-    paths = [reference.upto(0), *(Path((x,), (float(g),)) for x, g in zip(states, log_G0, strict=True))]
+    paths = [
+        reference.upto(0),
+        *(Path((x,), (float(g),)) for x, g in zip(states, log_G0, strict=True)),
+    ]
     lw = np.array([path.log_G[0] for path in paths]) - math.log(N)
     t = 0
     while any(may_go_on(model, path) for path in paths):
@@ -94,7 +103,9 @@ def conditional_smc(
             paths, lw = [paths[a] for a in A], np.full(N, log_sum_exp(lw) - math.log(N))
         moving = [i for i in range(1, N) if may_go_on(model, paths[i])]
         rngs = [rng.split("mutate", t, i) for i in moving]
-        for i, path in zip(moving, extended(model, rngs, [paths[i] for i in moving], lw[moving]), strict=True):
+        for i, path in zip(
+            moving, extended(model, rngs, [paths[i] for i in moving], lw[moving]), strict=True
+        ):
             paths[i], lw[i] = path, lw[i] + path.log_G[-1]
         if t <= reference.T:
             paths[0], lw[0] = reference.upto(t), lw[0] + reference.log_G[t]
@@ -104,15 +115,20 @@ def conditional_smc(
 def past(
     model: FeynmanKac[S], paths: Sequence[Path[S]], lw: Floats, reference: Path[S], t: int
 ) -> tuple[list[Path[S] | None], Floats]:
-    """Each path with the reference's draws after step t, and the log weight of it as the reference's past, nats:
+    """Each path with the reference's draws after step t, and the log weight of it as the
+    reference's past, nats:
 
         w_t(i) gamma(path_i and these draws) / gamma_t(path_i),
 
-    the form for models without the Markov property (Lindsten et al. 2014, section 5): the draws are a program's, and
-    what they lead to depends on all that went before. -inf where the draws cannot be had.
+    the form for models without the Markov property (Lindsten et al. 2014, section 5): the draws are
+    a program's, and what they lead to depends on all that went before. -inf where the draws cannot
+    be had.
     """
     grafts = [reference, *grafted(model, paths[1:], reference, t)]
     log_w = np.array(
-        [-math.inf if g is None else w + g.log_M_after(t) + g.log_G_after(t) for g, w in zip(grafts, lw, strict=True)]
+        [
+            -math.inf if g is None else w + g.log_M_after(t) + g.log_G_after(t)
+            for g, w in zip(grafts, lw, strict=True)
+        ]
     )
     return grafts, log_w

@@ -1,8 +1,8 @@
-"""Rejection sampling: whole runs, accepted with probability G_1 G_2 ... G_T. Exact samples, where potentials are at
-most 1.
+"""Rejection sampling: whole runs, accepted with probability G_1 G_2 ... G_T. Exact samples, where
+potentials are at most 1.
 
-Z_hat stays unbiased under both ways to stop (Girshick, Mosteller and Savage 1946): (m - 1) / (n - 1) when the m-th
-acceptance came at attempt n, x / n when n attempts ended with x < m accepted.
+Z_hat stays unbiased under both ways to stop (Girshick, Mosteller and Savage 1946): (m - 1) / (n -
+1) when the m-th acceptance came at attempt n, x / n when n attempts ended with x < m accepted.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ def rejection(
     max_steps: int | None = None,
     start: Step[S] | None = None,
 ) -> Iterator[Step[S]]:
-    """One Step, with the accepted particles, each weighing Z_hat / x. start: that step, if it has been made already.
+    """One Step, with the accepted particles, each weighing Z_hat / x. start: that step, if it has
+    been made already.
 
-    Attempts run in batches, and are looked at in their order: the batch's size changes no answer. Raises CallError
-    when a run's potentials multiply to more than 1.
+    Attempts run in batches, and are looked at in their order: the batch's size changes no answer.
+    Raises CallError when a run's potentials multiply to more than 1.
     """
     if start is not None:
         yield start
@@ -57,7 +58,12 @@ def rejection(
                     f"rejection needs potentials of at most 1; one run's multiply to {math.exp(min(log_G, 700)):.3g}",
                     "use smc or importance, or make every `factor` negative",
                 )
-            accept = rng.split("accept", tried).choice([-math.expm1(min(log_G, 0.0)), math.exp(min(log_G, 0.0))]) == 1
+            accept = (
+                rng.split("accept", tried).choice(
+                    [-math.expm1(min(log_G, 0.0)), math.exp(min(log_G, 0.0))]
+                )
+                == 1
+            )
             if accept:
                 accepted.append(particle)
                 if len(accepted) == samples:
@@ -78,7 +84,8 @@ def _estimate(x: int, m: int, n: int) -> float:
 def _run_batch(
     model: FeynmanKac[S], rng: Rng, numbers: range, max_steps: int | None
 ) -> tuple[list[tuple[Particle[S], float]], int]:
-    """Independent runs to their ends: (particle, log of the product of its potentials), and the steps they took."""
+    """Independent runs to their ends: (particle, log of the product of its potentials), and the
+    steps they took."""
     lineages = [derive(b"attempt", i) for i in numbers]
     states, log_G = model.initial([rng.split("initial", lineage.hex()) for lineage in lineages])
     x = tuple(Particle(s, lineage) for s, lineage in zip(states, lineages, strict=True))

@@ -1,8 +1,9 @@
-"""Resampling: from weights and a random stream to ancestors, and the optimal reduction of Fearnhead and Clifford.
+"""Resampling: from weights and a random stream to ancestors, and the optimal reduction of Fearnhead
+and Clifford.
 
-Every scheme gives N ancestors with E[#{i : A_i = j}] = N W_j exactly. Ancestors come in ascending order, so survivors
-stay put; a particle of weight zero is nobody's ancestor. Streams are used by comparison only, so that tests can
-enumerate them.
+Every scheme gives N ancestors with E[#{i : A_i = j}] = N W_j exactly. Ancestors come in ascending
+order, so survivors stay put; a particle of weight zero is nobody's ancestor. Streams are used by
+comparison only, so that tests can enumerate them.
 
 >>> from fkdsl.base.random import KeyedRng
 >>> RESAMPLING["systematic"](KeyedRng(1), np.array([0.5, 0.0, 0.25, 0.25]), 4)
@@ -68,7 +69,8 @@ def systematic(rng: Rng, W: Floats, N: int) -> list[int]:
 
 @resampling_scheme
 def residual(rng: Rng, W: Floats, N: int) -> list[int]:
-    """floor(N W_j) copies for certain, the rest by multinomial draws from what is left (Liu and Chen 1998)."""
+    """floor(N W_j) copies for certain, the rest by multinomial draws from what is left (Liu and
+    Chen 1998)."""
     copies = _whole(N * W)
     R = N - int(copies.sum())
     A = [j for j in range(len(W)) for _ in range(int(copies[j]))]
@@ -80,8 +82,8 @@ def residual(rng: Rng, W: Floats, N: int) -> list[int]:
 
 @resampling_scheme
 def ssp(rng: Rng, W: Floats, N: int) -> list[int]:
-    """Srinivasan sampling process (Gerber, Chopin and Whiteley 2019): the fractions of N W_j are rounded pairwise,
-    each pair keeping its sum, until at most one is left."""
+    """Srinivasan sampling process (Gerber, Chopin and Whiteley 2019): the fractions of N W_j are
+    rounded pairwise, each pair keeping its sum, until at most one is left."""
     copies = _whole(N * W)
     fraction = np.clip(N * W - copies, 0.0, 1.0)
     open_ = [j for j in _live(W) if fraction[j] > 0.0]
@@ -89,8 +91,8 @@ def ssp(rng: Rng, W: Floats, N: int) -> list[int]:
     while i is not None and open_:
         j = open_.pop(0)
         up, down = min(fraction[j], 1.0 - fraction[i]), min(fraction[i], 1.0 - fraction[j])
-        # With probability down / (up + down) mass `up` moves from j to i, else mass `down` from i to j: each one's
-        # expectation stays, and one of the two becomes whole.
+        # With probability down / (up + down) mass `up` moves from j to i, else mass `down` from i
+        # to j: each one's expectation stays, and one of the two becomes whole.
         if rng.choice([down, up]) == 0:
             fraction[i], fraction[j] = fraction[i] + up, fraction[j] - up
         else:
@@ -120,9 +122,10 @@ def _whole(x: Floats) -> Floats:
 def optimal_reduction(rng: Rng, log_weights: Floats, N: int) -> tuple[list[int], Floats]:
     """At most N of n weighted particles: indices, ascending, and their new log weights (nats).
 
-    Fearnhead and Clifford 2003. If at most N weights are non-zero, exactly those, unchanged. Else c solves
-    sum_j min(1, c W_j) = N; each j with c W_j >= 1 is kept at its weight; of the others N - |kept| are drawn by one
-    systematic pass with spacing alpha = (sum of their W) / (N - |kept|) = 1/c, and each weighs 1/c of the total.
+    Fearnhead and Clifford 2003. If at most N weights are non-zero, exactly those, unchanged. Else c
+    solves sum_j min(1, c W_j) = N; each j with c W_j >= 1 is kept at its weight; of the others N -
+    |kept| are drawn by one systematic pass with spacing alpha = (sum of their W) / (N - |kept|) =
+    1/c, and each weighs 1/c of the total.
 
     The sum of weights is conserved on every path, and E[new w_j] = w_j for every j.
     """
@@ -139,22 +142,29 @@ def optimal_reduction(rng: Rng, log_weights: Floats, N: int) -> tuple[list[int],
 
 
 def _certain(log_weights: Floats, alive: Sequence[int], N: int) -> set[int]:
-    """{j : c W_j >= 1} for the c with sum_j min(1, c W_j) = N, where more than N weights are non-zero.
+    """{j : c W_j >= 1} for the c with sum_j min(1, c W_j) = N, where more than N weights are
+    non-zero.
 
-    Taking the k largest for certain, 1/c = (sum of the others) / (N - k); k is the first for which the next largest
-    weight is below that.
+    Taking the k largest for certain, 1/c = (sum of the others) / (N - k); k is the first for which
+    the next largest weight is below that.
     """
     order = sorted(alive, key=lambda j: -log_weights[j])
-    rest = np.logaddexp.accumulate(log_weights[order[::-1]])[::-1]  # rest[k] = log sum of all but the k largest
+    rest = np.logaddexp.accumulate(log_weights[order[::-1]])[
+        ::-1
+    ]  # rest[k] = log sum of all but the k largest
     for k in range(N):
         if log_weights[order[k]] < rest[k] - math.log(N - k):
             return set(order[:k])
-    # Weights beyond float64's reach of each other lead here: one place stays for all but the N - 1 largest.
+    # Weights beyond float64's reach of each other lead here: one place stays for all but the N - 1
+    # largest.
     return set(order[: N - 1])
 
 
-def _systematic_pass(rng: Rng, log_weights: Floats, stoch: Sequence[int], log_alpha: float, count: int) -> list[int]:
-    """Each j of `stoch` with probability W_j / alpha, exactly `count` of them: one uniform, weights laid end to end."""
+def _systematic_pass(
+    rng: Rng, log_weights: Floats, stoch: Sequence[int], log_alpha: float, count: int
+) -> list[int]:
+    """Each j of `stoch` with probability W_j / alpha, exactly `count` of them: one uniform, weights
+    laid end to end."""
     strat: list[int] = []
     U = rng.uniform()
     for place, j in enumerate(stoch):

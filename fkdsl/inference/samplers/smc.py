@@ -1,6 +1,8 @@
-"""Sequential Monte Carlo with adaptive resampling (Del Moral, Doucet and Jasra 2006), and importance sampling.
+"""Sequential Monte Carlo with adaptive resampling (Del Moral, Doucet and Jasra 2006), and
+importance sampling.
 
-Z_hat = sum of the weights is unbiased for Z, and sum_i w_i f(x_i) for Z E[f], at every step and for every N.
+Z_hat = sum of the weights is unbiased for Z, and sum_i w_i f(x_i) for Z E[f], at every step and for
+every N.
 """
 
 from __future__ import annotations
@@ -35,16 +37,19 @@ def smc(
 ) -> Iterator[Step[S]]:
     """N particles, resampled before a step when their ESS falls below ess * N.
 
-    After resampling each of the N particles weighs (sum of the weights) / N, so Z_hat is kept on every path. With
-    `merge`, particles in equal states stand for resampling as one with the sum of their weights. moves: suffix moves of
-    each running particle after steps 1, 2, 4, ... (fkdsl.inference.samplers.moves); with them there is no merging, and
-    no `start` either: a step does not say what paths led to it. start: the step to go on from, as this function
-    yielded it; None begins.
+    After resampling each of the N particles weighs (sum of the weights) / N, so Z_hat is kept on
+    every path. With `merge`, particles in equal states stand for resampling as one with the sum of
+    their weights. moves: suffix moves of each running particle after steps 1, 2, 4, ...
+    (fkdsl.inference.samplers.moves); with them there is no merging, and no `start` either: a step
+    does not say what paths led to it. start: the step to go on from, as this function yielded it;
+    None begins.
     """
     if moves:
         if start is not None:
             raise InternalError("smc with moves goes on from no step")
-        yield from (step for step, _ in path_smc(model, rng, particles, ess, resampling, moves, max_steps))
+        yield from (
+            step for step, _ in path_smc(model, rng, particles, ess, resampling, moves, max_steps)
+        )
         return
     N, scheme = particles, RESAMPLING[resampling]
     step = start if start is not None else initial_step(model, rng, N)
@@ -64,7 +69,11 @@ def smc(
 
 
 def importance(
-    model: FeynmanKac[S], rng: Rng, particles: int = 64, max_steps: int | None = None, start: Step[S] | None = None
+    model: FeynmanKac[S],
+    rng: Rng,
+    particles: int = 64,
+    max_steps: int | None = None,
+    start: Step[S] | None = None,
 ) -> Iterator[Step[S]]:
     """N independent weighted runs: smc that never resamples."""
     return smc(model, rng, particles, ess=0.0, max_steps=max_steps, start=start)

@@ -1,7 +1,9 @@
-"""Sequential Monte Carlo transformer steering (Lew et al. 2023, Algorithm 1), with the resampling rule corrected.
+"""Sequential Monte Carlo transformer steering (Lew et al. 2023, Algorithm 1), with the resampling
+rule corrected.
 
-The algorithm box prints alpha with |I_det| below the line; that is a misprint (docs/inference.md). Weights follow the
-one convention here, Z_hat = sum of the weights, so the box's factors N/N' do not appear.
+The algorithm box prints alpha with |I_det| below the line; that is a misprint (docs/inference.md).
+Weights follow the one convention here, Z_hat = sum of the weights, so the box's factors N/N' do not
+appear.
 """
 
 from __future__ import annotations
@@ -29,8 +31,8 @@ def steer(
     max_steps: int | None = None,
     start: Step[S] | None = None,
 ) -> Iterator[Step[S]]:
-    """At most N particles, each unfinished one expanded into K draws of M_t; equal states are merged, and the optimal
-    reduction keeps N. start: the step to go on from; None begins."""
+    """At most N particles, each unfinished one expanded into K draws of M_t; equal states are
+    merged, and the optimal reduction keeps N. start: the step to go on from; None begins."""
     N, K = particles, factor
     step = start if start is not None else initial_step(model, rng, N)
     yield step
@@ -51,10 +53,12 @@ def steer(
 def expand(
     model: FeynmanKac[S], step: Step[S], t: int, N: int, K: int
 ) -> tuple[tuple[Particle[S], ...], Floats, list[int]]:
-    """K_i copies of each unfinished particle, each of 1/K_i of its weight; finished ones stay single, dead ones go.
+    """K_i copies of each unfinished particle, each of 1/K_i of its weight; finished ones stay
+    single, dead ones go.
 
-    K_i = K in a full population. Where merging has left fewer than N, the draws of those that are missing go to the
-    others by their weights: else one heavy state, which many particles came to, would be continued K times only.
+    K_i = K in a full population. Where merging has left fewer than N, the draws of those that are
+    missing go to the others by their weights: else one heavy state, which many particles came to,
+    would be continued K times only.
     """
     x: list[Particle[S]] = []
     lw: list[float] = []
@@ -63,7 +67,11 @@ def expand(
     for i, (particle, w) in enumerate(zip(step.particles, step.log_weights, strict=True)):
         if w == -np.inf:
             continue
-        K_i = 1 if model.finished(particle.state) else K + math.floor(spare * math.exp(w - step.log_Z))
+        K_i = (
+            1
+            if model.finished(particle.state)
+            else K + math.floor(spare * math.exp(w - step.log_Z))
+        )
         x.extend(child(particle, t, k) for k in range(K_i))
         lw.extend([float(w) - math.log(K_i)] * K_i)
         A.extend([i] * K_i)

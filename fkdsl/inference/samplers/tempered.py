@@ -1,17 +1,18 @@
-"""Tempering: whole runs weighed by a power of the probability of their draws, by an SMC sampler (Del Moral, Doucet and
-Jasra 2006).
+"""Tempering: whole runs weighed by a power of the probability of their draws, by an SMC sampler
+(Del Moral, Doucet and Jasra 2006).
 
 The target is not normalised token by token, as `lm ** b` is, but over whole paths:
 
     gamma_b(path) = p(draws)^b prod_t G_t,    p(draws) = prod of the draws' probabilities,    Z_b = sum gamma_b(path).
 
-A run of smc gives gamma_1. Then b goes from 1 to `power` in equal steps: each weighs by p^(step), resamples where
-that has made the weights uneven, and moves every path by suffix Metropolis-Hastings, whose proposal is at power 1:
+A run of smc gives gamma_1. Then b goes from 1 to `power` in equal steps: each weighs by p^(step),
+resamples where that has made the weights uneven, and moves every path by suffix
+Metropolis-Hastings, whose proposal is at power 1:
 
     log a = (b - 1) (log p' - log p) + log G' - log G + log T - log T'.
 
-E[sum_i w_i f(x_i)] = sum over paths of gamma_b f, at every step and for every N: the moves come after every
-temperature, whatever the population looks like.
+E[sum_i w_i f(x_i)] = sum over paths of gamma_b f, at every step and for every N: the moves come
+after every temperature, whatever the population looks like.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ def tempered(
 ) -> Iterator[Step[S]]:
     """The steps of smc, then one for each temperature.
 
-    p is the probability of a draw as the model gives it to its stream: of a guided draw, M' G' = p e, that of the
-    program as it is written. Continuous draws keep their law at every power.
+    p is the probability of a draw as the model gives it to its stream: of a guided draw, M' G' = p
+    e, that of the program as it is written. Continuous draws keep their law at every power.
     """
     N = particles
     for begun, found in path_smc(model, rng, N, ess, max_steps=max_steps):
@@ -57,7 +58,12 @@ def tempered(
         if step.log_Z == -math.inf:
             return
         t, b, x, A, resampled = step.t + 1, 1.0 + j * delta, step.particles, list(range(N)), False
-        lw = np.array([w + delta * path.log_p_after(0) for w, path in zip(step.log_weights, paths, strict=True)])
+        lw = np.array(
+            [
+                w + delta * path.log_p_after(0)
+                for w, path in zip(step.log_weights, paths, strict=True)
+            ]
+        )
         if effective_sample_size(lw) < ess * N:
             A = RESAMPLING["multinomial"](rng.split("resample", t), normalised(lw), N)
             x, resampled = offspring(x, A, t), True

@@ -1,7 +1,8 @@
-"""Beam search: at each level the `width` heaviest outcomes, and the mass that it covers. It draws nothing.
+"""Beam search: at each level the `width` heaviest outcomes, and the mass that it covers. It draws
+nothing.
 
-The mass of the finished states is a lower bound on Z, and with what was dropped an upper one where no potential is
-above 1. It is no estimate: what a beam finds is what is heavy early.
+The mass of the finished states is a lower bound on Z, and with what was dropped an upper one where
+no potential is above 1. It is no estimate: what a beam finds is what is heavy early.
 """
 
 from __future__ import annotations
@@ -21,14 +22,19 @@ from fkdsl.inference.search.frontier import BATCH, Child, Explored, Frontier
 
 S = TypeVar("S")
 TRIED = 64
-"""Outcomes that a level makes at most for each state that it keeps: those that die are kept by none."""
+"""Outcomes that a level makes at most for each state that it keeps: those that die are kept by
+none."""
 
 
-def beam(model: FeynmanKac[S], width: int = 8, max_steps: int | None = None) -> Iterator[Explored[S]]:
-    """The levels t = 0, 1, ... until every state is finished; those that are stay, beside the states of later levels.
+def beam(
+    model: FeynmanKac[S], width: int = 8, max_steps: int | None = None
+) -> Iterator[Explored[S]]:
+    """The levels t = 0, 1, ... until every state is finished; those that are stay, beside the
+    states of later levels.
 
-    Of all outcomes of a level's steps, finished ones among them, the `width` first by `Frontier.rank` live on, equal
-    states as one. Where many die, a level makes up to TRIED * width outcomes. Raises CallError as `best_first` does.
+    Of all outcomes of a level's steps, finished ones among them, the `width` first by
+    `Frontier.rank` live on, equal states as one. Where many die, a level makes up to TRIED * width
+    outcomes. Raises CallError as `best_first` does.
     """
     x, w = start(model)
     finished: dict[Hashable, Child[S]] = {}
@@ -44,7 +50,16 @@ def beam(model: FeynmanKac[S], width: int = 8, max_steps: int | None = None) -> 
         found = (*finished.values(), *moving)
         weights = tuple(child.log_weight for child in found)
         states = tuple(child.x for child in found)
-        yield Explored(t, states, weights, log_sum_exp(weights), len(moving), tuple(dead), log_dropped, computed)
+        yield Explored(
+            t,
+            states,
+            weights,
+            log_sum_exp(weights),
+            len(moving),
+            tuple(dead),
+            log_dropped,
+            computed,
+        )
         if not moving:
             return
         t += 1
@@ -53,9 +68,11 @@ def beam(model: FeynmanKac[S], width: int = 8, max_steps: int | None = None) -> 
         computed, log_dropped = computed + made, float(np.logaddexp(log_dropped, log_passed))
 
 
-def _level(model: FeynmanKac[S], moving: list[Child[S]], width: int) -> tuple[list[Child[S]], list[S], int, float]:
-    """The `width` heaviest states after a step, some that died, how many were made, and an upper bound on the mass
-    dropped."""
+def _level(
+    model: FeynmanKac[S], moving: list[Child[S]], width: int
+) -> tuple[list[Child[S]], list[S], int, float]:
+    """The `width` heaviest states after a step, some that died, how many were made, and an upper
+    bound on the mass dropped."""
     frontier: Frontier[S] = Frontier(model)
     for child in moving:
         frontier.add(child)
@@ -70,7 +87,9 @@ def _level(model: FeynmanKac[S], moving: list[Child[S]], width: int) -> tuple[li
             elif len(dead) < BATCH:
                 dead.append(child.x)
         if len(living) >= width:
-            last = heapq.nlargest(width, (frontier.rank(c.x, c.log_weight) for c in living.values()))[-1]
+            last = heapq.nlargest(
+                width, (frontier.rank(c.x, c.log_weight) for c in living.values())
+            )[-1]
     first = sorted(living.values(), key=lambda c: -frontier.rank(c.x, c.log_weight))
     return first[:width], dead, made, frontier.log_open(first[width:])
 

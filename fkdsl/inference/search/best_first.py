@@ -1,13 +1,15 @@
-"""Exact inference in the order of weight: the heaviest outcome first, and at any time certified bounds on Z.
+"""Exact inference in the order of weight: the heaviest outcome first, and at any time certified
+bounds on Z.
 
-The frontier holds what is open: states to be stepped, and outcomes that steps have passed by. A batch of the heaviest
-is stepped together, so that a language model beneath sees batches. With L the mass of the finished states, m_v that of
-those with value v, and F an upper bound on what the frontier can add,
+The frontier holds what is open: states to be stepped, and outcomes that steps have passed by. A
+batch of the heaviest is stepped together, so that a language model beneath sees batches. With L the
+mass of the finished states, m_v that of those with value v, and F an upper bound on what the
+frontier can add,
 
     L <= Z <= L + F        m_v / (L + F) <= P(v) <= (m_v + F) / (L + F)
 
-F is the frontier's mass where no potential is above 1 (`Bounded`), and unknown where nothing is known of them. With
-nothing left on the frontier L is Z.
+F is the frontier's mass where no potential is above 1 (`Bounded`), and unknown where nothing is
+known of them. With nothing left on the frontier L is Z.
 """
 
 from __future__ import annotations
@@ -35,9 +37,9 @@ def best_first(
     max_steps: int | None = None,
     stop: Callable[[], str] = lambda: "",
 ) -> Iterator[Explored[S]]:
-    """What has been found, ever more of it, until nothing is open, or log Z is known to `gap` nats, or max_states
-    states have been computed, or `stop` gives a reason. All its states are finished; `ended` of the last one says which
-    bound ended the search.
+    """What has been found, ever more of it, until nothing is open, or log Z is known to `gap` nats,
+    or max_states states have been computed, or `stop` gives a reason. All its states are finished;
+    `ended` of the last one says which bound ended the search.
 
     Raises CallError when the program draws from a continuous distribution.
     """
@@ -59,8 +61,9 @@ def best_first(
 
 
 class Search(Generic[S]):
-    """finished: states by key with their log weights. late: states that came to max_steps unfinished. dead: at most
-    BATCH of those that died since they were last told of. t: the last step reached. computed: states so far."""
+    """finished: states by key with their log weights. late: states that came to max_steps
+    unfinished. dead: at most BATCH of those that died since they were last told of. t: the last
+    step reached. computed: states so far."""
 
     def __init__(self, model: FeynmanKac[S]) -> None:
         self.model = model
@@ -97,8 +100,21 @@ class Search(Generic[S]):
 
     def explored(self, ended: str) -> Explored[S]:
         """What has been found so far."""
-        states, weights = tuple(x for x, _ in self.finished.values()), tuple(w for _, w in self.finished.values())
+        states, weights = (
+            tuple(x for x, _ in self.finished.values()),
+            tuple(w for _, w in self.finished.values()),
+        )
         dead, self.dead = tuple(self.dead), []
         unfinished = len(self.frontier) + len(self.late)
         log_open = self.frontier.log_open(self.late)
-        return Explored(self.t, states, weights, log_sum_exp(weights), unfinished, dead, log_open, self.computed, ended)
+        return Explored(
+            self.t,
+            states,
+            weights,
+            log_sum_exp(weights),
+            unfinished,
+            dead,
+            log_open,
+            self.computed,
+            ended,
+        )

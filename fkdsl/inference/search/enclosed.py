@@ -1,6 +1,8 @@
-"""Results whose Z is known only between two bounds: what a search that was ended, or a beam, can say.
+"""Results whose Z is known only between two bounds: what a search that was ended, or a beam, can
+say.
 
-With L the mass found and F a bound on what is open, P(v) is at least m_v / (L + F) and at most (m_v + F) / (L + F).
+With L the mass found and F a bound on what is open, P(v) is at least m_v / (L + F) and at most (m_v
++ F) / (L + F).
 """
 
 from __future__ import annotations
@@ -49,7 +51,9 @@ def enclosed(result: Result, found: Explored[object]) -> Result:
     if result.method == "beam":
         notes.append("a beam has no estimate of Z, and its posterior is that of what it kept")
     elif found.ended:
-        notes.append(f"exact was ended by {found.ended} after {found.computed:,} states; what it found is renormalised")
+        notes.append(
+            f"exact was ended by {found.ended} after {found.computed:,} states; what it found is renormalised"
+        )
     if high == math.inf:
         notes.append(UNBOUNDED)
     return replace(

@@ -1,7 +1,8 @@
 """Exact inference by enumeration: every state of every step, with its weight.
 
-Level by level: all unfinished states are stepped together, once for each outcome of the step's randomness, so that a
-language model beneath sees batches; states with equal keys are merged by adding their weights.
+Level by level: all unfinished states are stepped together, once for each outcome of the step's
+randomness, so that a language model beneath sees batches; states with equal keys are merged by
+adding their weights.
 """
 
 from __future__ import annotations
@@ -38,11 +39,14 @@ class Level(Generic[S]):
     dead: tuple[S, ...]
 
 
-def exact(model: FeynmanKac[S], max_states: int = 1_000_000, max_steps: int | None = None) -> Iterator[Level[S]]:
-    """The levels t = 0, 1, ... until every state is finished; the last one is the posterior, its log_Z the log of Z.
+def exact(
+    model: FeynmanKac[S], max_states: int = 1_000_000, max_steps: int | None = None
+) -> Iterator[Level[S]]:
+    """The levels t = 0, 1, ... until every state is finished; the last one is the posterior, its
+    log_Z the log of Z.
 
-    Raises BudgetEnded when more than max_states states have been computed, CallError when the program draws from a
-    continuous distribution.
+    Raises BudgetEnded when more than max_states states have been computed, CallError when the
+    program draws from a continuous distribution.
     """
     x, w = start(model)
     done = {model.key(x): (x, w)} if w > -np.inf else {}
@@ -86,7 +90,9 @@ def start(model: FeynmanKac[S]) -> tuple[S, float]:
     return x, float(check_log_weights(log_G)[0])
 
 
-def enumerable_step(model: FeynmanKac[S], rngs: Sequence[EnumeratingRng], xp: Sequence[S]) -> tuple[list[S], Floats]:
+def enumerable_step(
+    model: FeynmanKac[S], rngs: Sequence[EnumeratingRng], xp: Sequence[S]
+) -> tuple[list[S], Floats]:
     """The model's step; CallError if it draws from a continuous distribution."""
     try:
         states, log_G = model.step(rngs, xp)
@@ -103,14 +109,18 @@ def _add(merged: dict[Hashable, tuple[S, float]], key: Hashable, x: S, w: float)
     merged[key] = (x, w) if held is None else (held[0], float(np.logaddexp(held[1], w)))
 
 
-def _level(model: FeynmanKac[S], t: int, done: dict[Hashable, tuple[S, float]], dead: Sequence[S]) -> Level[S]:
+def _level(
+    model: FeynmanKac[S], t: int, done: dict[Hashable, tuple[S, float]], dead: Sequence[S]
+) -> Level[S]:
     states = tuple(x for x, _ in done.values())
     log_weights = tuple(w for _, w in done.values())
     unfinished = sum(not model.finished(x) for x in states)
     return Level(t, states, log_weights, log_sum_exp(log_weights), unfinished, tuple(dead))
 
 
-def _step_all(model: FeynmanKac[S], t: int, moving: Sequence[tuple[S, float]]) -> Iterator[tuple[S, float]]:
+def _step_all(
+    model: FeynmanKac[S], t: int, moving: Sequence[tuple[S, float]]
+) -> Iterator[tuple[S, float]]:
     """(next state, log weight) for every state and every outcome of its step."""
     todo: list[tuple[S, float, tuple[int, ...]]] = [(x, w, ()) for x, w in reversed(moving)]
     while todo:
@@ -118,7 +128,9 @@ def _step_all(model: FeynmanKac[S], t: int, moving: Sequence[tuple[S, float]]) -
         rngs = [EnumeratingRng(prefix) for _, _, prefix in batch]
         states, log_G = enumerable_step(model, rngs, [x for x, _, _ in batch])
         if isinstance(model, Watching):
-            log_weights = [w + rng.log_probability for (_, w, _), rng in zip(batch, rngs, strict=True)]
+            log_weights = [
+                w + rng.log_probability for (_, w, _), rng in zip(batch, rngs, strict=True)
+            ]
             model.moved(t, [x for x, _, _ in batch], states, log_weights)
         for (x, w, _), rng, state, g in zip(batch, rngs, states, log_G, strict=True):
             yield state, w + rng.log_probability + float(g)

@@ -1,5 +1,5 @@
-"""What an exact search has not looked at yet: states to step, and outcomes of steps that were passed by, each with its
-mass. `best_first` and `beam` share it.
+"""What an exact search has not looked at yet: states to step, and outcomes of steps that were
+passed by, each with its mass. `best_first` and `beam` share it.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ BATCH = 32
 class Explored(Level[S]):
     """A Level of which some mass is open: dropped, or not looked at.
 
-    log_open: an upper bound on what that adds to Z, in nats: -inf where nothing is open, inf where no bound is known.
-    computed: states so far, dead ones among them. ended: the bound that ended the search, "" for none.
+    log_open: an upper bound on what that adds to Z, in nats: -inf where nothing is open, inf where
+    no bound is known. computed: states so far, dead ones among them. ended: the bound that ended
+    the search, "" for none.
     """
 
     log_open: float = -math.inf
@@ -49,10 +50,12 @@ class Explored(Level[S]):
 
 @dataclass(eq=False)
 class Task(Generic[S]):
-    """A step to be made from x, at step t: the decisions of `prefix` replayed, then the outcome of rank `skip`.
+    """A step to be made from x, at step t: the decisions of `prefix` replayed, then the outcome of
+    rank `skip`.
 
-    log_weight: of x and the prefix. log_mass: of all that the task stands for. waits_as: the key that a whole step of x
-    waits under, None for a part of one. void: whether another one took its place.
+    log_weight: of x and the prefix. log_mass: of all that the task stands for. waits_as: the key
+    that a whole step of x waits under, None for a part of one. void: whether another one took its
+    place.
     """
 
     x: S
@@ -67,8 +70,8 @@ class Task(Generic[S]):
 
 @dataclass(eq=False)
 class Group(Generic[S]):
-    """The outcomes of one decision in a step from x that are not made yet: those of `ranked` from place `at` on.
-    log_weight: of x and the prefix."""
+    """The outcomes of one decision in a step from x that are not made yet: those of `ranked` from
+    place `at` on. log_weight: of x and the prefix."""
 
     x: S
     t: int
@@ -101,7 +104,14 @@ class Group(Generic[S]):
         mass = self.ranked.log_beyond
         if mass == -math.inf:
             return None
-        return Task(self.x, self.t, self.log_weight, self.log_weight + mass, self.prefix, self.ranked.next_rank)
+        return Task(
+            self.x,
+            self.t,
+            self.log_weight,
+            self.log_weight + mass,
+            self.prefix,
+            self.ranked.next_rank,
+        )
 
 
 @dataclass(frozen=True)
@@ -118,8 +128,8 @@ class Child(Generic[S]):
 
 
 class Frontier(Generic[S]):
-    """Tasks and groups, by the rank of their next outcome. Equal states that wait to be stepped wait as one; what is
-    known to come to nothing is not kept."""
+    """Tasks and groups, by the rank of their next outcome. Equal states that wait to be stepped
+    wait as one; what is known to come to nothing is not kept."""
 
     def __init__(self, model: FeynmanKac[S]) -> None:
         self.model = model
@@ -155,7 +165,8 @@ class Frontier(Generic[S]):
             heapq.heappush(self._heap, (-rank, next(self._number), item))
 
     def rank(self, x: S, log_weight: float) -> float:
-        """What comes first has most of it: the weight, times the most that can still come to it where that is known."""
+        """What comes first has most of it: the weight, times the most that can still come to it
+        where that is known."""
         bound = self._bound(x)
         return log_weight + (bound if bound < math.inf else 0.0)
 
@@ -176,7 +187,8 @@ class Frontier(Generic[S]):
         return found
 
     def log_open(self, aside: Sequence[Task[S] | Child[S]] = ()) -> float:
-        """An upper bound on what is in it, and aside of it, can add to Z, in nats; inf where no bound is known."""
+        """An upper bound on what is in it, and aside of it, can add to Z, in nats; inf where no
+        bound is known."""
         items = [item for _, _, item in self._heap if isinstance(item, Group) or not item.void]
         bounds = [item.log_mass + self._bound(item.x) for item in (*items, *aside)]
         return math.inf if math.inf in bounds else log_sum_exp(bounds)
@@ -185,13 +197,16 @@ class Frontier(Generic[S]):
         return len(self._heap) - self._void
 
     def step(self, tasks: Sequence[Task[S]]) -> list[Child[S]]:
-        """The states that the tasks lead to, those of weight zero among them; what they pass by is pushed."""
+        """The states that the tasks lead to, those of weight zero among them; what they pass by is
+        pushed."""
         rngs = [RankedRng(task.prefix, task.skip) for task in tasks]
         states, log_G = enumerable_step(self.model, rngs, [task.x for task in tasks])
         found = []
         for task, rng, x, g in zip(tasks, rngs, states, log_G, strict=True):
             for at, before, ranked in rng.revealed:
-                self.push(Group(task.x, task.t, task.log_weight + before, tuple(rng.taken[:at]), ranked))
+                self.push(
+                    Group(task.x, task.t, task.log_weight + before, tuple(rng.taken[:at]), ranked)
+                )
             if self._moved is not None:
                 self._moved(task.t + 1, [task.x], [x], [task.log_weight + rng.log_p])
             found.append(Child(x, task.t + 1, task.log_weight + rng.log_p + float(g)))

@@ -1,8 +1,9 @@
-"""The outcomes of a decision by rank, likeliest first: a step run for some of its outcomes, the others left for later.
+"""The outcomes of a decision by rank, likeliest first: a step run for some of its outcomes, the
+others left for later.
 
-`RankedRng` replays decisions and then takes the likeliest outcome of each new one; what it passes by is kept as a
-`Ranked`, at most KEPT outcomes in order and the mass of all that come after. So a vocabulary of 49k tokens costs one
-partition of its probabilities, and not 49k runs.
+`RankedRng` replays decisions and then takes the likeliest outcome of each new one; what it passes
+by is kept as a `Ranked`, at most KEPT outcomes in order and the mass of all that come after. So a
+vocabulary of 49k tokens costs one partition of its probabilities, and not 49k runs.
 
 >>> rng = RankedRng()
 >>> rng.choice([0.2, 0.5, 0.3])
@@ -35,9 +36,9 @@ KEPT = 256
 class Ranked:
     """Outcomes of one decision from some rank on, likeliest first, equal ones in their order.
 
-    order: (k,) the outcomes. log_p: (k,) their log-probabilities, nats. log_from: (k,) log of the mass from each of
-    them on, what is beyond the k among it. log_beyond: that mass alone, -inf for none. next_rank: the rank of the first
-    beyond.
+    order: (k,) the outcomes. log_p: (k,) their log-probabilities, nats. log_from: (k,) log of the
+    mass from each of them on, what is beyond the k among it. log_beyond: that mass alone, -inf for
+    none. next_rank: the rank of the first beyond.
     """
 
     order: NDArray[np.int64]
@@ -48,7 +49,8 @@ class Ranked:
 
 
 def ranked(p: Probabilities, mass: float, skip: int = 0) -> Ranked:
-    """The outcomes of positive probability p[i] / mass, from rank `skip` on, KEPT of them at most."""
+    """The outcomes of positive probability p[i] / mass, from rank `skip` on, KEPT of them at
+    most."""
     support = np.flatnonzero(p)
     q, beyond = p[support].astype(np.float64), 0.0
     wanted = skip + KEPT
@@ -69,11 +71,12 @@ def ranked(p: Probabilities, mass: float, skip: int = 0) -> Ranked:
 
 
 class RankedRng(EnumeratingRng, WeightedRng):
-    """A stream that replays decisions, takes the outcome of rank `skip` of the next one, and the likeliest of those
-    after it.
+    """A stream that replays decisions, takes the outcome of rank `skip` of the next one, and the
+    likeliest of those after it.
 
-    After a run, `taken` holds every decision, `log_p` the log-probability of those beyond the prefix, and `revealed`
-    for each of them where it stands, log_p before it, and its outcomes from the one taken on.
+    After a run, `taken` holds every decision, `log_p` the log-probability of those beyond the
+    prefix, and `revealed` for each of them where it stands, log_p before it, and its outcomes from
+    the one taken on.
     """
 
     def __init__(self, prefix: tuple[int, ...] = (), skip: int = 0) -> None:
@@ -90,7 +93,8 @@ class RankedRng(EnumeratingRng, WeightedRng):
         return self._take(p, float(p.sum(dtype=np.float64)))
 
     def weighted(self, p: Probabilities, mass: float) -> tuple[int, float]:
-        """fkdsl.base.random.weighted: each outcome by its own probability, which is all of its weight."""
+        """fkdsl.base.random.weighted: each outcome by its own probability, which is all of its
+        weight."""
         return self._take(p, max(1.0, mass)), 0.0
 
     def split(self, *key: Key) -> RankedRng:

@@ -1,4 +1,5 @@
-"""Whether a model has any outcome of positive weight at all: a search for one, depth first, where `exact` adds up all.
+"""Whether a model has any outcome of positive weight at all: a search for one, depth first, where
+`exact` adds up all.
 
 >>> import numpy as np
 >>> class Coin:
@@ -31,9 +32,12 @@ BATCH = 64
 """States stepped together: enough for a batched model, few enough for a search to be quick."""
 
 
-def can_live(model: FeynmanKac[S], max_states: int = 20_000, until: float | None = None) -> bool | None:
-    """Whether Z > 0, every outcome tried if need be; None if more than max_states states or the time (`until`, by
-    time.monotonic) would be needed, or the program cannot be enumerated or fails on the way."""
+def can_live(
+    model: FeynmanKac[S], max_states: int = 20_000, until: float | None = None
+) -> bool | None:
+    """Whether Z > 0, every outcome tried if need be; None if more than max_states states or the
+    time (`until`, by time.monotonic) would be needed, or the program cannot be enumerated or fails
+    on the way."""
     rng = EnumeratingRng()
     try:
         (s0,), log_G = model.initial([rng])
@@ -47,7 +51,8 @@ def can_live(model: FeynmanKac[S], max_states: int = 20_000, until: float | None
 
 
 def _search(model: FeynmanKac[S], s0: S, max_states: int, until: float | None) -> bool | None:
-    """From s0 on. Siblings are told lazily: a vocabulary's worth of them at each token would not fit."""
+    """From s0 on. Siblings are told lazily: a vocabulary's worth of them at each token would not
+    fit."""
     seen: set[Hashable] = {model.key(s0)}
     todo: list[Iterator[tuple[S, tuple[int, ...]]]] = [iter([(s0, ())])]
     computed = 0

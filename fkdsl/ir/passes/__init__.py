@@ -1,4 +1,5 @@
-"""The optimiser: passes from a program to one of the same measure with better proposals (docs/optimiser.md).
+"""The optimiser: passes from a program to one of the same measure with better proposals
+(docs/optimiser.md).
 
     texts       conditions on a whole text guide it from its first token on, by the next three; without this one a draw
                 looks ahead within its step only, and each P_t is the program's own
@@ -7,8 +8,8 @@
     early       conditions that can fail early are checked at every token
     fuse        a draw looks ahead to the conditions between it and the next
 
-Each pass is a function Program -> Program, verified after. Z and the posterior over return values stay what they are;
-`optimise(program, off)` leaves out the passes named in `off`.
+Each pass is a function Program -> Program, verified after. Z and the posterior over return values
+stay what they are; `optimise(program, off)` leaves out the passes named in `off`.
 """
 
 from __future__ import annotations
@@ -29,9 +30,11 @@ PASSES = ("texts", "automata", "lookahead", "early", "fuse")
 def optimise(
     program: ir.Program, off: Collection[str] = (), folders: Mapping[Source, Folder] | None = None
 ) -> ir.Program:
-    """The program after every pass that is not switched off. Raises ProgramError for conditions that contradict each
-    other."""
-    settings = Settings("automata" not in off, "early" not in off, "lookahead" not in off, folders or {})
+    """The program after every pass that is not switched off. Raises ProgramError for conditions
+    that contradict each other."""
+    settings = Settings(
+        "automata" not in off, "early" not in off, "lookahead" not in off, folders or {}
+    )
     if "texts" not in off:
         program = verify(guide_texts(program, settings))
     if "fuse" not in off:

@@ -52,13 +52,14 @@ def known_language(e: ir.Expr, folders: Mapping[Source, Folder]) -> Language | N
 
 
 def why_not_followed(e: ir.Expr, folders: Mapping[Source, Folder]) -> str:
-    """Why nothing of a language that is known already can be followed; "" if something can, or it is not known yet."""
+    """Why nothing of a language that is known already can be followed; "" if something can, or it
+    is not known yet."""
     language = known_language(e, folders)
     return why_not(language) if language is not None else ""
 
 
 def left_to_trials(e: ir.Expr, folders: Mapping[Source, Folder]) -> tuple[str, ...]:
-    """The parts of a language that masks do not follow, which are tried where the text may end; () for none. A schema
-    or grammar that is not known yet may have some."""
+    """The parts of a language that masks do not follow, which are tried where the text may end; ()
+    for none. A schema or grammar that is not known yet may have some."""
     language = known_language(e, folders)
     return left_of(language) if language is not None else (UNKNOWN,) if has_grammar(e) else ()

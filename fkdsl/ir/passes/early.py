@@ -1,8 +1,8 @@
 """What of a condition on a whole text can be checked while the text is still being drawn.
 
-`early_form(e, s)` is an expression over the same slots with this law: if it is false of the beginning of a text, e is
-false of every text that begins so. Three facts carry it: which numbers only grow with the text, which tests once true
-stay true, and which words can no longer change.
+`early_form(e, s)` is an expression over the same slots with this law: if it is false of the
+beginning of a text, e is false of every text that begins so. Three facts carry it: which numbers
+only grow with the text, which tests once true stay true, and which words can no longer change.
 
     len(words(s)) <= 12                      len(words(s)) <= 12
     not contains(lower(s), "sorry")          itself
@@ -18,9 +18,19 @@ from fkdsl.ir import nodes as ir
 from fkdsl.ir.passes.reading import free
 
 FLIP = {"le": "ge", "lt": "gt", "ge": "le", "gt": "lt", "eq": "eq"}
-NEGATED = {"le": "gt", "lt": "ge", "ge": "lt", "gt": "le", "eq": "ne", "ne": "eq", "in": "notin", "notin": "in"}
+NEGATED = {
+    "le": "gt",
+    "lt": "ge",
+    "ge": "lt",
+    "gt": "le",
+    "eq": "ne",
+    "ne": "eq",
+    "in": "notin",
+    "notin": "in",
+}
 GROWING_LISTS = ("words", "lines")
-"""Built-ins whose list only grows with the text, but for its last element, which may grow itself."""
+"""Built-ins whose list only grows with the text, but for its last element, which may grow
+itself."""
 
 
 def early_form(e: ir.Expr, text: int) -> ir.Expr | None:
@@ -54,7 +64,9 @@ class _Early:
                 return self.comparison(e)
             case ir.Builtin(name="all", args=(gather,)):
                 return self.every(e, gather)
-            case ir.Builtin(name="starts_with", args=(s, part)) if self.extends(s) and self.text not in free(part):
+            case ir.Builtin(name="starts_with", args=(s, part)) if self.extends(
+                s
+            ) and self.text not in free(part):
                 return ir.Or(e.span, (e, ir.Builtin(e.span, "starts_with", (part, s))))
         return None
 
@@ -67,9 +79,13 @@ class _Early:
             case ir.Operate(operator="not", args=(inner,)):
                 return self.form(inner)
             case ir.And(operands=operands):
-                return self.form(ir.Or(e.span, tuple(ir.Operate(e.span, "not", (o,)) for o in operands)))
+                return self.form(
+                    ir.Or(e.span, tuple(ir.Operate(e.span, "not", (o,)) for o in operands))
+                )
             case ir.Or(operands=operands):
-                return self.form(ir.And(e.span, tuple(ir.Operate(e.span, "not", (o,)) for o in operands)))
+                return self.form(
+                    ir.And(e.span, tuple(ir.Operate(e.span, "not", (o,)) for o in operands))
+                )
             case ir.Operate(operator="le" | "lt" | "ge" | "gt" as operator, args=args):
                 return self.comparison(ir.Operate(e.span, NEGATED[operator], args))
             case ir.Builtin(name="any", args=(ir.Gather() as gather,)):
@@ -110,12 +126,12 @@ class _Early:
         return None if whole is None else ir.Operate(e.span, operator, (whole, b))
 
     def every(self, e: ir.Expr, gather: ir.Expr) -> ir.Expr | None:
-        """`all(test(w) for w in words(s))`: over the words that are complete, and over all if the test is of a kind
-        that a growing word only fails."""
+        """`all(test(w) for w in words(s))`: over the words that are complete, and over all if the
+        test is of a kind that a growing word only fails."""
         match gather:
-            case ir.Gather(element=test, clauses=(ir.Clause(targets=(word,), iterable=listed, conditions=()),)) if (
-                self.text not in free(test)
-            ):
+            case ir.Gather(
+                element=test, clauses=(ir.Clause(targets=(word,), iterable=listed, conditions=()),)
+            ) if self.text not in free(test):
                 if self.growing_list(listed) and _Early(word).falls(test):
                     return e
                 complete = self.complete_list(listed)
@@ -161,7 +177,8 @@ class _Early:
         return None
 
     def over_complete_words(self, e: ir.Expr) -> ir.Expr | None:
-        """A sum over words, none of them negative, as the sum over those that are complete: never above the whole's."""
+        """A sum over words, none of them negative, as the sum over those that are complete: never
+        above the whole's."""
         match e:
             case ir.Builtin(name="syllables", args=(s,)) if self.extends(s):
                 return ir.Builtin(e.span, "syllables", (ir.Builtin(e.span, ".complete", (s,)),))

@@ -1,7 +1,8 @@
 """Fused conditions: a draw looks ahead to the conditions that stand between it and the next.
 
-What the token alone decides becomes a mask (masks.py); anything else is tried, outcome by outcome. The licence is
-M'(x) G'(x) = p(x) e(x) (docs/inference.md, Proposals): whatever e is, the measure stays.
+What the token alone decides becomes a mask (masks.py); anything else is tried, outcome by outcome.
+The licence is M'(x) G'(x) = p(x) e(x) (docs/inference.md, Proposals): whatever e is, the measure
+stays.
 """
 
 from __future__ import annotations
@@ -12,14 +13,24 @@ from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.bounds import CONTINUOUS
 from fkdsl.ir.passes.masks import Predicate, is_dear, token_predicate
-from fkdsl.ir.passes.reading import appends, asks_model, assigned, calls_out, conjuncts, free, reached, reads_context
+from fkdsl.ir.passes.reading import (
+    appends,
+    asks_model,
+    assigned,
+    calls_out,
+    conjuncts,
+    free,
+    reached,
+    reads_context,
+)
 from fkdsl.ir.passes.regular import all_of
 from fkdsl.ir.passes.so_far import text_so_far
 from fkdsl.ir.segments import Place, Walk
 
 
 def fuse(program: ir.Program, automata: bool = True) -> ir.Program:
-    """Every draw that has conditions to look ahead to, with its guide. automata: whether automata may follow texts."""
+    """Every draw that has conditions to look ahead to, with its guide. automata: whether automata
+    may follow texts."""
     functions = {}
     walk = Walk(program)
     for name, function in program.functions.items():
@@ -31,7 +42,9 @@ def fuse(program: ir.Program, automata: bool = True) -> ir.Program:
     return replace(program, functions=functions)
 
 
-def _fused(program: ir.Program, walk: Walk, function: ir.Function, pc: int, draw: ir.Draw, automata: bool) -> ir.Draw:
+def _fused(
+    program: ir.Program, walk: Walk, function: ir.Function, pc: int, draw: ir.Draw, automata: bool
+) -> ir.Draw:
     distribution = draw.distribution
     if isinstance(distribution, ir.Builtin) and distribution.name in CONTINUOUS:
         return draw
@@ -47,7 +60,9 @@ def _fused(program: ir.Program, walk: Walk, function: ir.Function, pc: int, draw
     if not masked and not tried:
         return draw
     behind, tells_all = at_a_glance(program, walk, (function.name, pc)) if of_token else ([], False)
-    text = text_so_far(program, function, draw, behind) if automata and before.text is None else None
+    text = (
+        text_so_far(program, function, draw, behind) if automata and before.text is None else None
+    )
     told: list[ir.Condition] = []
     so_far = None
     if text is not None:
@@ -57,7 +72,11 @@ def _fused(program: ir.Program, walk: Walk, function: ir.Function, pc: int, draw
         language = all_of(draw.span, [of for _, of in text.languages])
         so_far = ir.SoFar(language, tuple(sorted(free(language))), whole, text.languages)
     absorbed = [ir.Absorbed(c.span, _mask_means(function, predicate)) for c in masked]
-    absorbed += [ir.Absorbed(c.span, "automaton, so far") for c in behind if text is not None and text.says_of(c)]
+    absorbed += [
+        ir.Absorbed(c.span, "automaton, so far")
+        for c in behind
+        if text is not None and text.says_of(c)
+    ]
     rest = [c for c in tried if not any(c is b for b in told)]
     early = {c.span for c in rest if c.early}
     for span in dict.fromkeys(c.span for c in rest):
@@ -79,17 +98,24 @@ def _fused(program: ir.Program, walk: Walk, function: ir.Function, pc: int, draw
 
 def _tried(program: ir.Program, span: Span, tried: list[ir.Condition]) -> str:
     own = [c for c in tried if c.span == span]
-    return "tried, dear" if any(calls_out(program, c) or is_dear(program, c) for c in own) else "tried"
+    return (
+        "tried, dear" if any(calls_out(program, c) or is_dear(program, c) for c in own) else "tried"
+    )
 
 
 def _mask_means(function: ir.Function, predicate: Predicate | None) -> str:
     assert predicate is not None
-    names = ", ".join(f"`{function.slots[s]}`" for s in predicate.reads if not function.slots[s].startswith("."))
+    names = ", ".join(
+        f"`{function.slots[s]}`" for s in predicate.reads if not function.slots[s].startswith(".")
+    )
     return "mask" + (f" for each value of {names}" if names else "")
 
 
-def conditions_ahead(program: ir.Program, walk: Walk, place: Place, draw: ir.Draw) -> list[ir.Condition]:
-    """The conditions between a draw and the next that what is drawn may decide; none behind a question to a model."""
+def conditions_ahead(
+    program: ir.Program, walk: Walk, place: Place, draw: ir.Draw
+) -> list[ir.Condition]:
+    """The conditions between a draw and the next that what is drawn may decide; none behind a
+    question to a model."""
     found: dict[Place, ir.Condition] = {}
     tainted = {(place[0], draw.target)}
     extends = not isinstance(draw.distribution, ir.Builtin)
@@ -126,8 +152,8 @@ def conditions_ahead(program: ir.Program, walk: Walk, place: Place, draw: ir.Dra
 
 
 def at_a_glance(program: ir.Program, walk: Walk, place: Place) -> tuple[list[ir.Condition], bool]:
-    """The conditions right behind a draw that look at nothing but values and contexts' texts, and whether nothing else
-    can weigh on any way from the draw to the next."""
+    """The conditions right behind a draw that look at nothing but values and contexts' texts, and
+    whether nothing else can weigh on any way from the draw to the next."""
     name, pc = place
     behind: list[ir.Condition] = []
     for instr in program.functions[name].body[pc + 1 :]:

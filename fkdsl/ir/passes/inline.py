@@ -1,4 +1,5 @@
-"""Pure functions of one straight line, written out where they are called: conditions can be read through them."""
+"""Pure functions of one straight line, written out where they are called: conditions can be read
+through them."""
 
 from __future__ import annotations
 
@@ -12,11 +13,13 @@ from fkdsl.ir.passes.reading import bound, renumbered, substitute
 DEEP = 8
 """Calls within calls that are written out."""
 _fresh = count(1_000_000)
-"""Slots for the comprehensions of what is written out; whoever keeps the expression gives them real ones."""
+"""Slots for the comprehensions of what is written out; whoever keeps the expression gives them real
+ones."""
 
 
 def inlined(program: ir.Program, e: ir.Expr, depth: int = 0) -> ir.Expr:
-    """The expression with calls of pure functions that only assign and return replaced by what they return."""
+    """The expression with calls of pure functions that only assign and return replaced by what they
+    return."""
     result = _inlined(program, e, depth)
     assert isinstance(result, ir.Expr)
     return result
@@ -27,7 +30,11 @@ def _inlined(program: ir.Program, node: Any, depth: int) -> Any:
         return tuple(_inlined(program, n, depth) for n in node)
     if not isinstance(node, ir.Expr | ir.Clause):
         return node
-    changed = {f.name: _inlined(program, getattr(node, f.name), depth) for f in fields(node) if f.name != "span"}
+    changed = {
+        f.name: _inlined(program, getattr(node, f.name), depth)
+        for f in fields(node)
+        if f.name != "span"
+    }
     node = replace(node, **changed)
     if isinstance(node, ir.Invoke) and depth < DEEP:
         value = returned(program.functions[node.function], node.args)

@@ -1,7 +1,9 @@
-"""Conditions on the drawn token alone, as one predicate: its mask over the vocabulary is computed once.
+"""Conditions on the drawn token alone, as one predicate: its mask over the vocabulary is computed
+once.
 
-From the draw, every path is followed as far as the token decides it; what it meets there becomes one expression. A
-token that the predicate refuses dies on its path, so the mask is exact for the conditions that it absorbs.
+From the draw, every path is followed as far as the token decides it; what it meets there becomes
+one expression. A token that the predicate refuses dies on its path, so the mask is exact for the
+conditions that it absorbs.
 """
 
 from __future__ import annotations
@@ -10,7 +12,16 @@ from dataclasses import dataclass
 
 from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
-from fkdsl.ir.passes.reading import assigned, calls_out, conjuncts, free, loops, reached, reads_context, substitute
+from fkdsl.ir.passes.reading import (
+    assigned,
+    calls_out,
+    conjuncts,
+    free,
+    loops,
+    reached,
+    reads_context,
+    substitute,
+)
 
 DEAR = ("parses", "valid_json", "edit_distance", "parse_json")
 """Built-ins that are too slow to be asked of a whole vocabulary."""
@@ -25,8 +36,8 @@ def is_dear(program: ir.Program, node: object) -> bool:
 
 @dataclass(frozen=True)
 class Predicate:
-    """test: of the token in the draw's target. reads: the other slots. absorbed: the conditions it looks at; left: the
-    parts of these that it does not decide."""
+    """test: of the token in the draw's target. reads: the other slots. absorbed: the conditions it
+    looks at; left: the parts of these that it does not decide."""
 
     test: ir.Expr
     reads: tuple[int, ...]
@@ -62,8 +73,9 @@ class _Walk:
         self.left = MOST
 
     def path(self, pc: int, values: dict[int, ir.Expr | None]) -> ir.Expr | None:
-        """What lives on the way from pc, as an expression of the token; None for everything. values: what slots hold
-        that were assigned since the draw, None where it is no matter of the token."""
+        """What lives on the way from pc, as an expression of the token; None for everything.
+        values: what slots hold that were assigned since the draw, None where it is no matter of the
+        token."""
         met: list[ir.Expr] = []
         while self.left > 0:
             self.left -= 1
@@ -102,12 +114,17 @@ class _Walk:
         return met[0] if len(met) == 1 else ir.And(met[0].span, tuple(met))
 
     def of_token(self, e: ir.Expr, values: dict[int, ir.Expr | None]) -> ir.Expr | None:
-        """The expression over the slots as they are at the draw, if the token and what stays the same decide it."""
+        """The expression over the slots as they are at the draw, if the token and what stays the
+        same decide it."""
         slots = free(e)
         if any(values.get(s, s) is None for s in slots):
             return None
         result = substitute(e, {s: v for s, v in values.items() if v is not None})
-        if free(result) & self.varying or reads_context(self.program, result) or calls_out(self.program, result):
+        if (
+            free(result) & self.varying
+            or reads_context(self.program, result)
+            or calls_out(self.program, result)
+        ):
             return None
         for part in reached(self.program, result):
             if isinstance(part, ir.Model):

@@ -1,4 +1,5 @@
-"""The conditions that no draw looks ahead to, with why; and those that come too late to guide anything."""
+"""The conditions that no draw looks ahead to, with why; and those that come too late to guide
+anything."""
 
 from __future__ import annotations
 
@@ -10,8 +11,8 @@ from fkdsl.ir.passes.reading import asks_model, assigned, free, loops, reads_con
 
 
 def late_conditions(program: ir.Program) -> ir.Program:
-    """The program with what is outside noted, and a warning for each condition that follows a loop of draws and looks
-    at what the loop made: it is checked only when the loop is over."""
+    """The program with what is outside noted, and a warning for each condition that follows a loop
+    of draws and looks at what the loop made: it is checked only when the loop is over."""
     outside = {a.span: a for a in program.outside}
     warnings = list(program.warnings)
     taken = {
@@ -59,7 +60,9 @@ def _after_loop(program: ir.Program, function: ir.Function, at: int) -> ir.Instr
         made = {s for i in inside for s in assigned(i)}
         between = {s for i in function.body[last + 1 : at] for s in assigned(i)}
         redrawn = any(isinstance(i, ir.Draw | ir.Call) for i in function.body[last + 1 : at])
-        if (free(condition) & (made - between)) or (reads_context(program, condition) and not redrawn):
+        if (free(condition) & (made - between)) or (
+            reads_context(program, condition) and not redrawn
+        ):
             return function.body[first]
     return None
 

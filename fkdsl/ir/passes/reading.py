@@ -33,7 +33,9 @@ def calls_out(program: ir.Program, node: Any) -> bool:
 def appends(program: ir.Program, node: Any) -> bool:
     """Whether a function that it calls appends to something, which may be a context."""
     called = {e.function for e in reached(program, node) if isinstance(e, ir.Invoke)}
-    return any(i.contexts is ir.Contexts.EXTENDS for name in called for i in program.functions[name].body)
+    return any(
+        i.contexts is ir.Contexts.EXTENDS for name in called for i in program.functions[name].body
+    )
 
 
 def reached(program: ir.Program, node: Any) -> Iterator[ir.Expr]:
@@ -60,7 +62,11 @@ def _substitute(node: Any, values: Mapping[int, ir.Expr]) -> Any:
     if isinstance(node, tuple):
         return tuple(_substitute(n, values) for n in node)
     if is_dataclass(node) and not isinstance(node, type) and isinstance(node, ir.Expr | ir.Clause):
-        changed = {f.name: _substitute(getattr(node, f.name), values) for f in fields(node) if f.name != "span"}
+        changed = {
+            f.name: _substitute(getattr(node, f.name), values)
+            for f in fields(node)
+            if f.name != "span"
+        }
         return replace(node, **changed)
     return node
 
@@ -80,12 +86,16 @@ def conjuncts(e: ir.Expr) -> list[ir.Expr]:
 def loops(function: ir.Function) -> list[tuple[int, int]]:
     """(first, last) positions of each loop: a label and a later jump back to it."""
     at = {i.name: pc for pc, i in enumerate(function.body) if isinstance(i, ir.Label)}
-    return [(at[i.label], pc) for pc, i in enumerate(function.body) if isinstance(i, ir.Jump) and at[i.label] < pc]
+    return [
+        (at[i.label], pc)
+        for pc, i in enumerate(function.body)
+        if isinstance(i, ir.Jump) and at[i.label] < pc
+    ]
 
 
 def compared_with(test: ir.Expr, slot: int) -> list[ir.Expr] | None:
-    """What a test compares a slot's value with, by ==, != or `in` a list: to it, values that equal none of these are
-    all the same. None if it looks at the value in any other way."""
+    """What a test compares a slot's value with, by ==, != or `in` a list: to it, values that equal
+    none of these are all the same. None if it looks at the value in any other way."""
     if slot not in free(test):
         return []
     parts: tuple[ir.Expr, ...]
@@ -94,9 +104,14 @@ def compared_with(test: ir.Expr, slot: int) -> list[ir.Expr] | None:
             return None if slot in free(other) else [other]
         case ir.Operate(operator="eq" | "ne", args=(other, ir.Local(slot=at))) if at == slot:
             return None if slot in free(other) else [other]
-        case ir.Operate(operator="in" | "notin", args=(ir.Local(slot=at), ir.Operate(operator="list", args=items))):
+        case ir.Operate(
+            operator="in" | "notin",
+            args=(ir.Local(slot=at), ir.Operate(operator="list", args=items)),
+        ):
             return list(items) if at == slot and slot not in free(items) else None
-        case ir.And(operands=parts) | ir.Or(operands=parts) | ir.Operate(operator="not", args=parts):
+        case (
+            ir.And(operands=parts) | ir.Or(operands=parts) | ir.Operate(operator="not", args=parts)
+        ):
             pass
         case ir.Choose(test=a, then=b, other=c):
             parts = (a, b, c)

@@ -1,4 +1,5 @@
-"""Conditions on a text that say which language it is in, as expressions of values/library/languages.py."""
+"""Conditions on a text that say which language it is in, as expressions of
+values/library/languages.py."""
 
 from __future__ import annotations
 
@@ -14,35 +15,57 @@ from fkdsl.ir.passes.reading import bound, free, substitute
 ATOMS = {"matches": ".matches", "contains": ".contains", "starts_with": ".starts_with", "ends_with": ".ends_with",
          "valid_json": ".json", "parses": ".grammar"}  # fmt: skip
 VIEWED = 2_000_000
-"""Beyond the slots of any function: a word of the text stands in such a slot while its language is found."""
+"""Beyond the slots of any function: a word of the text stands in such a slot while its language is
+found."""
 LENGTHS = {"len": ".length", "letters": ".letters"}
 
 
 def language_of(test: ir.Expr, text: int) -> ir.Expr | None:
-    """The language of the texts in a slot for which a test is true; None if it is not said by languages alone."""
+    """The language of the texts in a slot for which a test is true; None if it is not said by
+    languages alone."""
     span = test.span
     match test:
-        case ir.Builtin(name=name, args=(ir.Local(slot=slot), *given)) if slot == text and name in ATOMS:
-            return None if text in free(tuple(given)) else ir.Builtin(span, ATOMS[name], tuple(given))
+        case ir.Builtin(name=name, args=(ir.Local(slot=slot), *given)) if (
+            slot == text and name in ATOMS
+        ):
+            return (
+                None if text in free(tuple(given)) else ir.Builtin(span, ATOMS[name], tuple(given))
+            )
         case ir.And(operands=operands) | ir.Or(operands=operands):
             parts = [language_of(o, text) for o in operands]
             if any(p is None or (isinstance(test, ir.Or) and has_grammar(p)) for p in parts):
                 return None
             name = ".both" if isinstance(test, ir.And) else ".either"
-            return ir.Builtin(span, name, (ir.Operate(span, "list", tuple(p for p in parts if p is not None)),))
+            return ir.Builtin(
+                span, name, (ir.Operate(span, "list", tuple(p for p in parts if p is not None)),)
+            )
         case ir.Operate(operator="not", args=(inner,)):
             part = language_of(inner, text)
-            return None if part is None or has_grammar(part) else ir.Builtin(span, ".complement", (part,))
+            return (
+                None
+                if part is None or has_grammar(part)
+                else ir.Builtin(span, ".complement", (part,))
+            )
         case ir.Operate(operator="notin" | "ne" as operator, args=args):
             positive = ir.Operate(span, "in" if operator == "notin" else "eq", args)
             part = language_of(positive, text)
             return None if part is None else ir.Builtin(span, ".complement", (part,))
-        case ir.Operate(operator="in", args=(ir.Local(slot=slot), ir.Operate(operator="list", args=items))):
+        case ir.Operate(
+            operator="in", args=(ir.Local(slot=slot), ir.Operate(operator="list", args=items))
+        ):
             texts = ir.Operate(span, "list", items)
-            return ir.Builtin(span, ".texts", (texts,)) if slot == text and text not in free(texts) else None
-        case ir.Operate(operator="in", args=(ir.Const(value=str()) as part, ir.Local(slot=slot))) if slot == text:
+            return (
+                ir.Builtin(span, ".texts", (texts,))
+                if slot == text and text not in free(texts)
+                else None
+            )
+        case ir.Operate(
+            operator="in", args=(ir.Const(value=str()) as part, ir.Local(slot=slot))
+        ) if slot == text:
             return ir.Builtin(span, ".contains", (part,))
-        case ir.Operate(operator="in", args=(word, ir.Builtin(name="words", args=(of,)))) if text not in free(word):
+        case ir.Operate(operator="in", args=(word, ir.Builtin(name="words", args=(of,)))) if (
+            text not in free(word)
+        ):
             return _some_word(span, word, of, text)
         case ir.Operate(operator="eq", args=(a, b)):
             view = _of_view(test, text)
@@ -78,7 +101,9 @@ def _of_list(gather: ir.Gather, text: int, every: bool) -> ir.Expr | None:
         return None
     span = gather.span
     match gather.clauses:
-        case (ir.Clause((slot,), ir.Operate(operator="list", args=items), ()),) if not bound(gather.element):
+        case (ir.Clause((slot,), ir.Operate(operator="list", args=items), ()),) if not bound(
+            gather.element
+        ):
             tests = tuple(substitute(gather.element, {slot: item}) for item in items)
             return language_of(ir.And(span, tests) if every else ir.Or(span, tests), text)
     part = language_of(gather.element, text)
@@ -88,16 +113,17 @@ def _of_list(gather: ir.Gather, text: int, every: bool) -> ir.Expr | None:
 
 
 def _of_view(test: ir.Expr, text: int) -> ir.Expr | None:
-    """A test of `last_word(s)`, or of `words(s)[i]`, as one of the text through the language of that word."""
+    """A test of `last_word(s)`, or of `words(s)[i]`, as one of the text through the language of
+    that word."""
     span = test.span
     index: tuple[ir.Expr, ...]
     for e in subexpressions(test):
         match e:
             case ir.Builtin(name="last_word", args=(ir.Local(slot=slot),)) if slot == text:
                 name, index = ".last_word", ()
-            case ir.Operate(operator="index", args=(ir.Builtin(name="words", args=(ir.Local(slot=slot),)), at)) if (
-                slot == text and text not in free(at)
-            ):
+            case ir.Operate(
+                operator="index", args=(ir.Builtin(name="words", args=(ir.Local(slot=slot),)), at)
+            ) if slot == text and text not in free(at):
                 name, index = ".word_at", (at,)
             case _:
                 continue
@@ -116,14 +142,21 @@ def _with(node: Any, old: ir.Expr, new: ir.Expr) -> Any:
         return tuple(_with(n, old, new) for n in node)
     if not isinstance(node, ir.Expr | ir.Clause):
         return node
-    return replace(node, **{f.name: _with(getattr(node, f.name), old, new) for f in fields(node) if f.name != "span"})
+    return replace(
+        node,
+        **{
+            f.name: _with(getattr(node, f.name), old, new) for f in fields(node) if f.name != "span"
+        },
+    )
 
 
 def _of_words(gather: ir.Gather, text: int, every: bool) -> ir.Expr | None:
     """`all(... for w in words(s))`, or `any`: that not all words fail."""
     span = gather.span
     match gather.clauses:
-        case (ir.Clause((word,), ir.Builtin(name="words", args=(ir.Local(slot=slot),)), conditions),) if slot == text:
+        case (
+            ir.Clause((word,), ir.Builtin(name="words", args=(ir.Local(slot=slot),)), conditions),
+        ) if slot == text:
             negated = [ir.Operate(c.span, "not", (c,)) for c in conditions]
             holds = gather.element if every else ir.Operate(span, "not", (gather.element,))
             part = language_of(ir.Or(span, (*negated, holds)) if negated else holds, word)
@@ -142,8 +175,12 @@ def all_of(span: Span, languages: Sequence[ir.Expr]) -> ir.Expr:
 
 
 def has_grammar(language: ir.Expr) -> bool:
-    """Whether a schema or grammar is in it, which are followed only by themselves or in an `and`."""
-    return any(isinstance(e, ir.Builtin) and e.name in (".json", ".grammar") for e in subexpressions(language))
+    """Whether a schema or grammar is in it, which are followed only by themselves or in an
+    `and`."""
+    return any(
+        isinstance(e, ir.Builtin) and e.name in (".json", ".grammar")
+        for e in subexpressions(language)
+    )
 
 
 def _length(test: ir.Operate, text: int) -> ir.Expr | None:
@@ -169,7 +206,11 @@ def _length(test: ir.Operate, text: int) -> ir.Expr | None:
     }[operator]
     if isinstance(a.args[0], ir.Builtin):
         # An upper bound alone is checked at every token (early.py), which is as good.
-        return ir.Builtin(span, ".word_count", (least, most)) if operator in ("eq", "ge", "gt") else None
+        return (
+            ir.Builtin(span, ".word_count", (least, most))
+            if operator in ("eq", "ge", "gt")
+            else None
+        )
     return ir.Builtin(span, LENGTHS[a.name], (least, most))
 
 

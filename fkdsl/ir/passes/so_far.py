@@ -1,10 +1,12 @@
-"""Conditions on a context's text right behind the draw of its next token, as a language that the text is in after it.
+"""Conditions on a context's text right behind the draw of its next token, as a language that the
+text is in after it.
 
     t ~ lm
     condition t != EOS and all(letters(w) <= limit for w in words(lm.text))
 
-Each part of such a condition that says which language `lm.text` is in goes into a mask, exact for every token. The
-language may depend on what is the same for all particles alone, so that one automaton serves the population.
+Each part of such a condition that says which language `lm.text` is in goes into a mask, exact for
+every token. The language may depend on what is the same for all particles alone, so that one
+automaton serves the population.
 """
 
 from __future__ import annotations
@@ -16,13 +18,22 @@ from typing import Any
 from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.passes.inline import inlined
-from fkdsl.ir.passes.reading import assigned, bound, conjuncts, free, reached, reads_context, substitute
+from fkdsl.ir.passes.reading import (
+    assigned,
+    bound,
+    conjuncts,
+    free,
+    reached,
+    reads_context,
+    substitute,
+)
 from fkdsl.ir.passes.regular import all_of, has_grammar, language_of
 
 
 @dataclass(frozen=True)
 class TextSoFar:
-    """languages: of the text after the token, expressions, by condition; parts: the parts of these that they decide."""
+    """languages: of the text after the token, expressions, by condition; parts: the parts of these
+    that they decide."""
 
     languages: tuple[tuple[Span, ir.Expr], ...]
     parts: tuple[ir.Expr, ...]
@@ -38,14 +49,17 @@ class TextSoFar:
 def text_so_far(
     program: ir.Program, function: ir.Function, draw: ir.Draw, behind: Sequence[ir.Condition]
 ) -> TextSoFar | None:
-    """What the conditions right behind the draw of a token say of the text of its context; None if nothing."""
+    """What the conditions right behind the draw of a token say of the text of its context; None if
+    nothing."""
     if function.name != program.entry or not isinstance(draw.distribution, ir.Local):
         return None
     fixed = dict(_fixed(function))
     text = len(function.slots)
     languages: dict[Span, list[ir.Expr]] = {}
     decided: list[ir.Expr] = []
-    for place, part in ((condition.span, p) for condition in behind for p in conjuncts(condition.test)):
+    for place, part in (
+        (condition.span, p) for condition in behind for p in conjuncts(condition.test)
+    ):
         known = substitute(_over_text(inlined(program, part), draw.distribution.slot, text), fixed)
         found = [language_of(p, text) for p in conjuncts(known)]
         if all(of is not None and _is_same_for_all(program, function, of) for of in found):
@@ -53,7 +67,9 @@ def text_so_far(
             decided.append(part)
     if not decided:
         return None
-    return TextSoFar(tuple((place, all_of(place, of)) for place, of in languages.items()), tuple(decided))
+    return TextSoFar(
+        tuple((place, all_of(place, of)) for place, of in languages.items()), tuple(decided)
+    )
 
 
 def _over_text(node: Any, context: int, text: int) -> Any:
@@ -61,12 +77,18 @@ def _over_text(node: Any, context: int, text: int) -> Any:
     match node:
         case tuple():
             return tuple(_over_text(n, context, text) for n in node)
-        case ir.Operate(operator="attribute", args=(ir.Local(slot=slot), ir.Const(value="text"))) if slot == context:
+        case ir.Operate(
+            operator="attribute", args=(ir.Local(slot=slot), ir.Const(value="text"))
+        ) if slot == context:
             return ir.Local(node.span, text)
         case ir.Expr() | ir.Clause():
             return replace(
                 node,
-                **{f.name: _over_text(getattr(node, f.name), context, text) for f in fields(node) if f.name != "span"},
+                **{
+                    f.name: _over_text(getattr(node, f.name), context, text)
+                    for f in fields(node)
+                    if f.name != "span"
+                },
             )
     return node
 
@@ -74,19 +96,26 @@ def _over_text(node: Any, context: int, text: int) -> Any:
 def _fixed(function: ir.Function) -> Iterator[tuple[int, ir.Expr]]:
     """The slots that hold a constant wherever they hold anything."""
     for instr in function.body:
-        if isinstance(instr, ir.Set) and isinstance(instr.value, ir.Const) and len(instr.targets) == 1:
+        if (
+            isinstance(instr, ir.Set)
+            and isinstance(instr.value, ir.Const)
+            and len(instr.targets) == 1
+        ):
             (slot,) = instr.targets
             if sum(slot in assigned(i) for i in function.body) == 1 and slot >= function.parameters:
                 yield slot, instr.value
 
 
 def _is_same_for_all(program: ir.Program, function: ir.Function, language: ir.Expr) -> bool:
-    """Whether it reads nothing but arguments of the program that nobody assigns anew, and calls nothing."""
+    """Whether it reads nothing but arguments of the program that nobody assigns anew, and calls
+    nothing."""
     changed = {slot for instr in function.body for slot in assigned(instr)}
     return (
         all(slot < function.parameters and slot not in changed for slot in free(language))
         and not bound(language)
         and not has_grammar(language)
         and not reads_context(program, language)
-        and not any(isinstance(e, ir.Model | ir.Extern | ir.Invoke) for e in reached(program, language))
+        and not any(
+            isinstance(e, ir.Model | ir.Extern | ir.Invoke) for e in reached(program, language)
+        )
     )

@@ -1,8 +1,10 @@
-"""Conditions on a whole text, taken into its drawing: as a constraint on its tokens, or as checks of its beginning.
+"""Conditions on a whole text, taken into its drawing: as a constraint on its tokens, or as checks
+of its beginning.
 
-`s ~ text(...)` calls the prelude's function; each call that conditions follow gets a copy of its own, whose draw is
-guided by the language that they describe and whose loop checks what can be known early. The conditions stay where they
-are: a mask may allow too much, and then they decide; it never refuses a text that they would let live.
+`s ~ text(...)` calls the prelude's function; each call that conditions follow gets a copy of its
+own, whose draw is guided by the language that they describe and whose loop checks what can be known
+early. The conditions stay where they are: a mask may allow too much, and then they decide; it never
+refuses a text that they would let live.
 """
 
 from __future__ import annotations
@@ -60,9 +62,10 @@ LONG = 32
 
 @dataclass
 class Taken:
-    """What was taken from the conditions after a text. languages and checks: (condition's span, expression over the
-    caller's slots); a check reads the text's slot for the beginning of the text. partly: what the masks of a language
-    do not follow, by condition. left: what stays, and why."""
+    """What was taken from the conditions after a text. languages and checks: (condition's span,
+    expression over the caller's slots); a check reads the text's slot for the beginning of the
+    text. partly: what the masks of a language do not follow, by condition. left: what stays, and
+    why."""
 
     languages: list[tuple[Span, ir.Expr]] = field(default_factory=list)
     checks: list[tuple[Span, ir.Expr]] = field(default_factory=list)
@@ -78,8 +81,8 @@ class Taken:
 
 @dataclass(frozen=True)
 class Settings:
-    """automata, early, ahead: which kinds of guidance are switched on. folders: where the files are that a source
-    names."""
+    """automata, early, ahead: which kinds of guidance are switched on. folders: where the files are
+    that a source names."""
 
     automata: bool = True
     early: bool = True
@@ -88,8 +91,8 @@ class Settings:
 
 
 def guide_texts(program: ir.Program, settings: Settings) -> ir.Program:
-    """Every call of the prelude's `text` that conditions follow, with a copy of its own. Raises ProgramError where
-    every particle must draw a text that is known not to exist."""
+    """Every call of the prelude's `text` that conditions follow, with a copy of its own. Raises
+    ProgramError where every particle must draw a text that is known not to exist."""
     original = program.functions.get("text")
     if original is None or not original.span.source.name.startswith("<prelude"):
         return program
@@ -102,28 +105,45 @@ def guide_texts(program: ir.Program, settings: Settings) -> ir.Program:
                 continue
             taken = conditions_on(program, function, pc, instr.target, settings)
             for found in contradictions(instr, taken, settings.folders):
-                if name == program.entry and not any(isinstance(i, FORKS) for i in function.body[:pc]):
+                if name == program.entry and not any(
+                    isinstance(i, FORKS) for i in function.body[:pc]
+                ):
                     errors.append(found)
                 else:  # it may never be drawn
-                    warnings.append(replace(found, severity="warning", label="whoever draws it dies"))
+                    warnings.append(
+                        replace(found, severity="warning", label="whoever draws it dies")
+                    )
             outside += taken.left
             warnings += late(instr, taken)
             if taken.languages or taken.checks:
                 copy = f"text {len(functions)}"
-                captured = sorted({s for _, e in [*taken.languages, *taken.checks] for s in free(e)} - {instr.target})
+                captured = sorted(
+                    {s for _, e in [*taken.languages, *taken.checks] for s in free(e)}
+                    - {instr.target}
+                )
                 functions[copy] = _copy(original, copy, instr, taken, captured, settings.ahead)
                 extra = tuple(ir.Local(instr.span, s) for s in captured)
                 body[pc] = replace(instr, function=copy, args=(*instr.args, *extra))
         functions[name] = replace(function, body=tuple(body))
     if errors:
         raise ProgramError(errors)
-    if not any(isinstance(i, ir.Call) and i.function == "text" for f in functions.values() for i in f.body):
+    if not any(
+        isinstance(i, ir.Call) and i.function == "text" for f in functions.values() for i in f.body
+    ):
         del functions["text"]
-    return replace(program, functions=_with_own_sites(functions), outside=tuple(outside), warnings=tuple(warnings))
+    return replace(
+        program,
+        functions=_with_own_sites(functions),
+        outside=tuple(outside),
+        warnings=tuple(warnings),
+    )
 
 
-def conditions_on(program: ir.Program, function: ir.Function, at: int, target: int, settings: Settings) -> Taken:
-    """The conditions that every particle passes after the draw of a text and that speak of the text alone."""
+def conditions_on(
+    program: ir.Program, function: ir.Function, at: int, target: int, settings: Settings
+) -> Taken:
+    """The conditions that every particle passes after the draw of a text and that speak of the text
+    alone."""
     labels = {i.name: pc for pc, i in enumerate(function.body) if isinstance(i, ir.Label)}
     values: dict[int, ir.Expr | None] = {}
     taken, pc, seen = Taken(), at + 1, set[int]()
@@ -152,7 +172,8 @@ def conditions_on(program: ir.Program, function: ir.Function, at: int, target: i
 
 
 def _known(program: ir.Program, e: ir.Expr, values: dict[int, ir.Expr | None]) -> ir.Expr | None:
-    """The expression over the slots as they were when the text was drawn; None if it reads what came later."""
+    """The expression over the slots as they were when the text was drawn; None if it reads what
+    came later."""
     if _why_unknown(program, e) or any(s in values and values[s] is None for s in free(e)):
         return None
     return substitute(inlined(program, e), {s: v for s, v in values.items() if v is not None})
@@ -163,10 +184,16 @@ def _why_unknown(program: ir.Program, e: ir.Expr) -> str:
         return "it asks a model; write what can be said without one as a condition of its own, before it"
     if calls_out(program, e):
         return "it calls Python; write what can be said without it as a condition of its own, before it"
-    return "it looks at a context; write it over the text that was drawn" if reads_context(program, e) else ""
+    return (
+        "it looks at a context; write it over the text that was drawn"
+        if reads_context(program, e)
+        else ""
+    )
 
 
-def _take(program: ir.Program, taken: Taken, span: Span, e: ir.Expr, target: int, settings: Settings) -> None:
+def _take(
+    program: ir.Program, taken: Taken, span: Span, e: ir.Expr, target: int, settings: Settings
+) -> None:
     for part in conjuncts(inlined(program, e)):
         language = language_of(part, target)
         reason = why_not_followed(language, settings.folders) if language is not None else ""
@@ -188,21 +215,35 @@ def _take(program: ir.Program, taken: Taken, span: Span, e: ir.Expr, target: int
         taken.left.append(ir.Absorbed(span, reason or UNKNOWN))
 
 
-def contradictions(call: ir.Call, taken: Taken, folders: Mapping[Source, Folder]) -> list[Diagnostic]:
+def contradictions(
+    call: ir.Call, taken: Taken, folders: Mapping[Source, Folder]
+) -> list[Diagnostic]:
     """A mistake if no text at all is in the languages that are known already."""
-    known = [(s, found) for s, e in taken.languages if (found := known_language(e, folders)) and is_regular(found)]
+    known = [
+        (s, found)
+        for s, e in taken.languages
+        if (found := known_language(e, folders)) and is_regular(found)
+    ]
     until = _stops(call, folders)
     spans = list(dict.fromkeys(s for s, _ in known))
     if not _is_empty(known, until):
         return []
     pairs = [*combinations(spans, 1), *combinations(spans, 2)]
-    spans = next((list(p) for p in pairs if _is_empty([k for k in known if k[0] in p], until)), spans)
+    spans = next(
+        (list(p) for p in pairs if _is_empty([k for k in known if k[0] in p], until)), spans
+    )
     together = f"these {len(spans)} conditions together" if len(spans) > 1 else "this condition"
     notes = [f"with line {s.line}: {s.text}" for s in spans[:-1]]
     if until:
-        notes.append(f"the text of line {call.span.line} ends before {' or '.join(map(repr, until))}")
+        notes.append(
+            f"the text of line {call.span.line} ends before {' or '.join(map(repr, until))}"
+        )
     help = "loosen one of them, or compare the pattern with what the text may hold"
-    return [Diagnostic("FK502", f"no text satisfies {together}", spans[-1], "Z would be 0", help, tuple(notes))]
+    return [
+        Diagnostic(
+            "FK502", f"no text satisfies {together}", spans[-1], "Z would be 0", help, tuple(notes)
+        )
+    ]
 
 
 def _stops(call: ir.Call, folders: Mapping[Source, Folder]) -> tuple[str, ...]:
@@ -224,15 +265,26 @@ def _is_empty(known: list[tuple[Span, Language]], until: tuple[str, ...]) -> boo
 def late(call: ir.Call, taken: Taken) -> list[Diagnostic]:
     """Warnings for what is checked only when a long text is complete, none of which guides it."""
     most = call.args[2]
-    found = [_late_part(span, parts) for span, parts in taken.partly.items() if UNKNOWN_YET not in parts]
-    if taken.languages or (isinstance(most, ir.Const) and isinstance(most.value, int) and most.value <= LONG):
+    found = [
+        _late_part(span, parts) for span, parts in taken.partly.items() if UNKNOWN_YET not in parts
+    ]
+    if taken.languages or (
+        isinstance(most, ir.Const) and isinstance(most.value, int) and most.value <= LONG
+    ):
         return found
     help = (
         "add a condition that guides the text, such as `matches` or `len(words(s)) <= 12`, or draw its tokens in a "
         "loop and test them there"
     )
     return found + [
-        Diagnostic("FK501", "this is checked only when the text is complete", a.span, a.means, help, severity="warning")
+        Diagnostic(
+            "FK501",
+            "this is checked only when the text is complete",
+            a.span,
+            a.means,
+            help,
+            severity="warning",
+        )
         for a in {a.span: a for a in taken.left if a.means != SWITCHED_OFF}.values()
     ]
 
@@ -257,10 +309,17 @@ def some_of(parts: Collection[str]) -> str:
 def _copy(
     original: ir.Function, name: str, call: ir.Call, taken: Taken, captured: list[int], ahead: bool
 ) -> ir.Function:
-    """The prelude's `text` with the captured slots as further parameters, its draw guided, its loop with checks."""
+    """The prelude's `text` with the captured slots as further parameters, its draw guided, its loop
+    with checks."""
     n, k = original.parameters, len(captured)
     shift = {old: old if old < n else old + k for old in range(len(original.slots))}
-    slots = [*original.slots[:n], *(f".given{i}" for i in range(k)), *original.slots[n:], ".origin", ".so_far"]
+    slots = [
+        *original.slots[:n],
+        *(f".given{i}" for i in range(k)),
+        *original.slots[n:],
+        ".origin",
+        ".so_far",
+    ]
     origin, so_far = len(slots) - 2, len(slots) - 1
     each = sorted({slot for _, e in [*taken.languages, *taken.checks] for slot in bound(e)})
     inner = {slot: len(slots) + i for i, slot in enumerate(each)}
@@ -269,14 +328,22 @@ def _copy(
     context, ends = at["lm"], at["ends"]
     inside = {old: n + i for i, old in enumerate(captured)} | {call.target: so_far} | inner
     body = [renumbered(i, shift) for i in original.body]
-    tokens = ir.Operate(call.span, "attribute", (ir.Local(call.span, context), ir.Const(call.span, "tokens")))
+    tokens = ir.Operate(
+        call.span, "attribute", (ir.Local(call.span, context), ir.Const(call.span, "tokens"))
+    )
     out: list[ir.Instr] = [ir.Set(call.span, (origin,), tokens)]
     top = next(i.name for i in body if isinstance(i, ir.Label))
     for instr in body:
         if isinstance(instr, ir.Draw) and taken.languages:
             parts = tuple((span, _moved(e, inside)) for span, e in taken.languages)
             text = ir.TextGuide(
-                all_of(call.span, [e for _, e in parts]), ends, origin, at["stop"], ahead, taken.decided, parts
+                all_of(call.span, [e for _, e in parts]),
+                ends,
+                origin,
+                at["stop"],
+                ahead,
+                taken.decided,
+                parts,
             )
             spans = dict.fromkeys(span for span, _ in taken.languages)
             absorbed = tuple(ir.Absorbed(s, _means(taken.partly.get(s))) for s in spans)

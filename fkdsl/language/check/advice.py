@@ -37,7 +37,9 @@ def conversion(wanted: Type, found: Type, e: Expr) -> str:
                 return f"compare it: `{x} != 0`"
             if found in TEXTS:
                 return f'compare it: `{x} != ""`'
-            return f"compare it: `len({x}) > 0`" if isinstance(found, List) else "write a comparison"
+            return (
+                f"compare it: `len({x}) > 0`" if isinstance(found, List) else "write a comparison"
+            )
         case _ if wanted == STR:
             return f"write `{x}.text`" if found == CONTEXT else f"write `str({x})`"
         case _ if wanted == INT and found in (FLOAT, STR, TOKEN) and not _is_text(e):

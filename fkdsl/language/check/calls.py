@@ -55,7 +55,11 @@ class Calls:
     def is_stochastic(self, name: str) -> bool:
         if name in self.world.functions:
             return name in self.world.stochastic
-        return name in OPERATIONS and name not in self.world.externs and OPERATIONS[name].kind == "draw"
+        return (
+            name in OPERATIONS
+            and name not in self.world.externs
+            and OPERATIONS[name].kind == "draw"
+        )
 
     def stochastic_without_draw(self, call: tree.Call, target: str) -> None:
         name, span = call.function.name, call.function.span
@@ -116,7 +120,11 @@ class Calls:
             for item in given.items:
                 if isinstance(item, tree.Literal) and item.value == "":
                     self.report.error(
-                        "FK252", '`""` is no stop', item.span, "every text holds it", "leave it out of the list"
+                        "FK252",
+                        '`""` is no stop',
+                        item.span,
+                        "every text holds it",
+                        "leave it out of the list",
                     )
 
     def model_name(self, keyword: tree.Keyword) -> None:
@@ -127,9 +135,15 @@ class Calls:
             case tree.Name(name=name, span=span):
                 known = [m for m in self.world.models if m is not None]
                 if name not in known and name not in self.world.unreadable:
-                    otherwise = f"declare it: `model {name} = ...`" + (f"; there is {listed(known)}" if known else "")
+                    otherwise = f"declare it: `model {name} = ...`" + (
+                        f"; there is {listed(known)}" if known else ""
+                    )
                     self.report.error(
-                        "FK224", f"unknown model `{name}`", span, "no such model", did_you_mean(name, known, otherwise)
+                        "FK224",
+                        f"unknown model `{name}`",
+                        span,
+                        "no such model",
+                        did_you_mean(name, known, otherwise),
                     )
             case other:
                 self.expressions.type_of(other)
@@ -182,9 +196,14 @@ class Calls:
     # ---------------------------------------------------------------- arguments
 
     def bind(
-        self, call: tree.Call, params: Sequence[Parameter], variadic: Type | None = None, skip: Sequence[str] = ()
+        self,
+        call: tree.Call,
+        params: Sequence[Parameter],
+        variadic: Type | None = None,
+        skip: Sequence[str] = (),
     ) -> list[Type] | None:
-        """The given arguments' types, in the parameters' order, or None after a mistake in their number or names."""
+        """The given arguments' types, in the parameters' order, or None after a mistake in their
+        number or names."""
         name, report = call.function.name, self.report
         usage = f"it is called as `{self.signature_text(name, params, variadic, skip)}`"
         bound: dict[str, Type] = {}
@@ -199,7 +218,9 @@ class Calls:
             if i < len(params):
                 bound[params[i].name] = self.argument(name, params[i], argument, given)
             elif variadic is not None:
-                extra.append(self.argument(name, Parameter(f"number {i + 1}", variadic), argument, given))
+                extra.append(
+                    self.argument(name, Parameter(f"number {i + 1}", variadic), argument, given)
+                )
             else:
                 if i == len(params):
                     sound = False
@@ -220,7 +241,9 @@ class Calls:
                 pass
             elif keyword.name in by_name:
                 given = self.expressions.type_of(keyword.value)
-                bound[keyword.name] = self.argument(name, by_name[keyword.name], keyword.value, given)
+                bound[keyword.name] = self.argument(
+                    name, by_name[keyword.name], keyword.value, given
+                )
             else:
                 sound = False
                 self.expressions.type_of(keyword.value)
@@ -249,7 +272,11 @@ class Calls:
         return found
 
     def signature_text(
-        self, name: str, params: Sequence[Parameter], variadic: Type | None = None, skip: Sequence[str] = ()
+        self,
+        name: str,
+        params: Sequence[Parameter],
+        variadic: Type | None = None,
+        skip: Sequence[str] = (),
     ) -> str:
         texts = []
         for p in params:
@@ -257,7 +284,9 @@ class Calls:
             if isinstance(p.default, tree.Expr):
                 text += f" = {p.default.span.text}"
             elif p.default is not REQUIRED:
-                text += f" = {p.default!r}" if isinstance(p.default, str) else f" = {show(p.default)}"
+                text += (
+                    f" = {p.default!r}" if isinstance(p.default, str) else f" = {show(p.default)}"
+                )
             texts.append(text)
         texts += ["..."] if variadic is not None else []
         texts += [f"{s}=NAME" for s in skip]
@@ -265,7 +294,8 @@ class Calls:
 
 
 def swapped(call: tree.Call, types: Sequence[Type], params: Sequence[Parameter]) -> str:
-    """What to write where the first two arguments do not fit, and would the other way round; "" elsewhere."""
+    """What to write where the first two arguments do not fit, and would the other way round; ""
+    elsewhere."""
     if len(types) < 2 or len(params) < 2 or ANY in (*types[:2], params[0].type):
         return ""
     (a, b), (x, y) = types[:2], (params[0].type, params[1].type)
@@ -277,5 +307,6 @@ def swapped(call: tree.Call, types: Sequence[Type], params: Sequence[Parameter])
 
 def _user_parameters(params: Sequence[tree.Param], types: Sequence[Type]) -> list[Parameter]:
     return [
-        Parameter(p.name, t, REQUIRED if p.default is None else p.default) for p, t in zip(params, types, strict=True)
+        Parameter(p.name, t, REQUIRED if p.default is None else p.default)
+        for p, t in zip(params, types, strict=True)
     ]

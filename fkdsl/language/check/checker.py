@@ -2,9 +2,9 @@
 
     imports -> names -> parameters -> bodies (types, then flow) -> infer, queries, tests -> constant constraints
 
-Variables and functions are different namespaces. A variable keeps the type that it is first given; a def without
-`->` gets the type of its returns; functions are checked callees first. Nothing is loaded but imported files, and
-the schemas and grammars that constants name.
+Variables and functions are different namespaces. A variable keeps the type that it is first given;
+a def without `->` gets the type of its returns; functions are checked callees first. Nothing is
+loaded but imported files, and the schemas and grammars that constants name.
 
     checked = check_source(Source("a.fk", text))
     checked.programs["main"].returns
@@ -23,12 +23,23 @@ from fkdsl.base.folders import Folder
 from fkdsl.base.spans import Source, Span
 from fkdsl.language.check.constraints import check_constraints
 from fkdsl.language.check.context_operations import OPERATIONS
-from fkdsl.language.check.declarations import check_infer, check_models, check_parameters, check_views
+from fkdsl.language.check.declarations import (
+    check_infer,
+    check_models,
+    check_parameters,
+    check_views,
+)
 from fkdsl.language.check.flow import Flow
 from fkdsl.language.check.imports import File, Imports
 from fkdsl.language.check.queries import check_queries
 from fkdsl.language.check.report import Report, a
-from fkdsl.language.check.scopes import ExternInfo, FunctionInfo, World, is_stochastic, touches_context
+from fkdsl.language.check.scopes import (
+    ExternInfo,
+    FunctionInfo,
+    World,
+    is_stochastic,
+    touches_context,
+)
 from fkdsl.language.check.spaces import Spaces
 from fkdsl.language.check.statements import Body
 from fkdsl.language.check.tests import check_tests
@@ -45,7 +56,8 @@ __all__ = ["Checked", "ExternInfo", "FunctionInfo", "check", "check_source"]
 # Importing the two fills TABLE, which every check of a call reads.
 BUILT_INS = (_library, _distributions)
 MAX_FRAMES = 740
-"""Python frames that a pass over one function may need: its stack of 1000 also holds whoever called the checker."""
+"""Python frames that a pass over one function may need: its stack of 1000 also holds whoever called
+the checker."""
 
 SOMETHING = (tree.FunctionDef, tree.ExternDef, tree.ModelDecl, tree.Test)
 """What a file is there for; one that only imports, infers or asks says nothing by itself."""
@@ -57,10 +69,11 @@ D = TypeVar("D", bound=tree.Decl)
 class Checked:
     """A program without mistakes.
 
-    functions, externs: those of imported files too. programs: those of this file. models: by name, None is the
-    default, which is the only one if just one is declared; named ones of imported files too, unless this file has
-    that name. infer: the method and the options that the file gives. types: of each expression, by id(node).
-    folders: of each file, which the files that it names are relative to.
+    functions, externs: those of imported files too. programs: those of this file. models: by name,
+    None is the default, which is the only one if just one is declared; named ones of imported files
+    too, unless this file has that name. infer: the method and the options that the file gives.
+    types: of each expression, by id(node). folders: of each file, which the files that it names are
+    relative to.
     """
 
     module: tree.Module
@@ -89,8 +102,8 @@ def check(
     *,
     allow_outside: bool = False,
 ) -> Checked:
-    """The checked program. Raises ProgramError with every mistake, those of imported files too. allow_outside: whether
-    it may name files that are not below `folder`."""
+    """The checked program. Raises ProgramError with every mistake, those of imported files too.
+    allow_outside: whether it may name files that are not below `folder`."""
     return _Checker(module, Folder.main(folder, allow_outside=allow_outside), load or _load).check()
 
 
@@ -99,7 +112,9 @@ def _load(path: Path) -> tree.Module:
 
 
 class _Checker:
-    def __init__(self, module: tree.Module, main: Folder, load: Callable[[Path], tree.Module]) -> None:
+    def __init__(
+        self, module: tree.Module, main: Folder, load: Callable[[Path], tree.Module]
+    ) -> None:
         self.module, self.main, self.load = module, main, load
         self.report = Report()
         self.world = World(self.report)
@@ -154,7 +169,8 @@ class _Checker:
         )
 
     def verify_depth(self, files: Iterable[File]) -> None:
-        """Raises ProgramError for a tree too deep to be walked by recursion, as everything after this does."""
+        """Raises ProgramError for a tree too deep to be walked by recursion, as everything after
+        this does."""
         for file in files:
             for d in file.module.declarations:
                 deep = deepest(d, MAX_FRAMES)
@@ -170,7 +186,9 @@ class _Checker:
 
     def info(self, d: tree.FunctionDef, asks_model: set[str]) -> FunctionInfo:
         world, name = self.world, d.name
-        return FunctionInfo(d, world.params[name], world.returns[name], name in world.stochastic, name in asks_model)
+        return FunctionInfo(
+            d, world.params[name], world.returns[name], name in world.stochastic, name in asks_model
+        )
 
     # -------------------------------------------------------------------- names
 
@@ -191,7 +209,9 @@ class _Checker:
                         world.functions[d.name] = d
                 case tree.ExternDef():
                     if self.is_free(d, file):
-                        world.externs[d.name] = ExternInfo(d, check_parameters(world, d), d.returns, file.folder)
+                        world.externs[d.name] = ExternInfo(
+                            d, check_parameters(world, d), d.returns, file.folder
+                        )
 
     def is_free(self, d: tree.FunctionDef | tree.ExternDef, file: File) -> bool:
         """Whether a name may be declared; reports it if not."""
@@ -199,17 +219,30 @@ class _Checker:
         span = d.name_span if isinstance(d, tree.FunctionDef) else d.span
         if name in OPERATIONS or name in TABLE:
             self.report.error(
-                "FK202", f"`{name}` is a built-in function", span, "already defined", f"call it `my_{name}`, say"
+                "FK202",
+                f"`{name}` is a built-in function",
+                span,
+                "already defined",
+                f"call it `my_{name}`, say",
             )
             return False
         extern = world.externs.get(name)
-        known = world.functions.get(name) or world.programs.get(name) or (extern.definition if extern else None)
+        known = (
+            world.functions.get(name)
+            or world.programs.get(name)
+            or (extern.definition if extern else None)
+        )
         if known is None:
             return True
         first = f"first in line {known.span.line} of {Path(known.span.source.name).name}"
         if known.span.source is span.source:
             self.report.error(
-                "FK201", f"`{name}` is declared twice", span, "again here", "rename one of them", notes=(first,)
+                "FK201",
+                f"`{name}` is declared twice",
+                span,
+                "again here",
+                "rename one of them",
+                notes=(first,),
             )
         elif file.via is not None:
             self.report.error(
@@ -234,8 +267,18 @@ class _Checker:
         if not any(isinstance(node, tree.Unreadable) for node in walk(*d.body)):
             Flow(self.report, d).check(gives_value=found != NONE)
         if d.is_program and not is_plain(found):
-            help = "return its text: `return lm.text`" if found == CONTEXT else "draw from it: `x ~ ...`, `return x`"
-            self.report.error("FK306", f"program `{d.name}` returns {a(found)}", d.name_span, "not a plain value", help)
+            help = (
+                "return its text: `return lm.text`"
+                if found == CONTEXT
+                else "draw from it: `x ~ ...`, `return x`"
+            )
+            self.report.error(
+                "FK306",
+                f"program `{d.name}` returns {a(found)}",
+                d.name_span,
+                "not a plain value",
+                help,
+            )
 
 
 def is_plain(t: Type) -> bool:
@@ -263,22 +306,31 @@ def callees_first(definitions: Mapping[str, tree.FunctionDef]) -> list[str]:
             elif name not in begun:
                 begun.add(name)
                 stack.append((name, True))
-                stack.extend((c, False) for c in reversed(called_names(definitions[name])) if c in definitions)
+                stack.extend(
+                    (c, False)
+                    for c in reversed(called_names(definitions[name]))
+                    if c in definitions
+                )
     return order
 
 
 def stochastic_names(definitions: Mapping[str, tree.FunctionDef]) -> set[str]:
-    """The definitions that draw or weigh. One that calls such a function without `~` counts too: that call is a
-    mistake, and taking its function as pure would make mistakes of all calls of it."""
+    """The definitions that draw or weigh. One that calls such a function without `~` counts too:
+    that call is a mistake, and taking its function as pure would make mistakes of all calls of
+    it."""
     draws = {name for name, operation in OPERATIONS.items() if operation.kind == "draw"}
     direct = {n for n, d in definitions.items() if is_stochastic(d) or draws & set(called_names(d))}
     return _with_callers(definitions, direct)
 
 
-def model_askers(definitions: Mapping[str, tree.FunctionDef], params: Mapping[str, tuple[Type, ...]]) -> set[str]:
+def model_askers(
+    definitions: Mapping[str, tree.FunctionDef], params: Mapping[str, tuple[Type, ...]]
+) -> set[str]:
     """The definitions that use a context, or call one that does."""
     direct = {
-        n for n, d in definitions.items() if OPERATIONS.keys() & set(called_names(d)) or touches_context(params[n])
+        n
+        for n, d in definitions.items()
+        if OPERATIONS.keys() & set(called_names(d)) or touches_context(params[n])
     }
     return _with_callers(definitions, direct)
 

@@ -10,7 +10,8 @@ from fkdsl.values.values import EOS, Record
 
 
 def constant(e: tree.Expr) -> Any:
-    """The value of a literal, a signed number, or a list or record of such; the checker lets nothing else through."""
+    """The value of a literal, a signed number, or a list or record of such; the checker lets
+    nothing else through."""
     match e:
         case tree.Literal(value=value):
             return value

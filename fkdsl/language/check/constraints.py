@@ -1,9 +1,11 @@
-"""Constant patterns, schemas and grammars: what their libraries refuse is found here, before anything runs.
+"""Constant patterns, schemas and grammars: what their libraries refuse is found here, before
+anything runs.
 
     matches(s, "(ab")    valid_json(s, schema="person.json")    parses(s, grammar="list.lark")
 
-Files are looked for in the folder of the file that names them. What is no string literal is left to run time. The pass
-is over the whole tree, apart from the types, so that the libraries have the whole stack for what is nested deep.
+Files are looked for in the folder of the file that names them. What is no string literal is left to
+run time. The pass is over the whole tree, apart from the types, so that the libraries have the
+whole stack for what is nested deep.
 """
 
 from __future__ import annotations

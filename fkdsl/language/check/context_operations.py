@@ -1,4 +1,5 @@
-"""The operations on contexts: what each is called with and gives. The runtime's side of them is in `fkdsl.ir`.
+"""The operations on contexts: what each is called with and gives. The runtime's side of them is in
+`fkdsl.ir`.
 
 >>> str(OPERATIONS["choice"].returns), OPERATIONS["text"].kind
 ('dist[str]', 'draw')
@@ -17,9 +18,9 @@ from fkdsl.values.types import BOOL, CONTEXT, FLOAT, INT, STR, TOKEN, Dist, List
 class Operation:
     """An operation on contexts.
 
-    kind: "value" gives a value, "dist" a distribution, "draw" is stochastic and stands to the right of `~` only.
-    takes_model: whether it has `model=NAME` besides its parameters.
-    appends: whether drawing from it appends to a context.
+    kind: "value" gives a value, "dist" a distribution, "draw" is stochastic and stands to the right
+    of `~` only. takes_model: whether it has `model=NAME` besides its parameters. appends: whether
+    drawing from it appends to a context.
     """
 
     params: tuple[Parameter, ...]
@@ -33,19 +34,30 @@ _LM = Parameter("context", CONTEXT)
 
 OPERATIONS: dict[str, Operation] = {
     "prompt": Operation((Parameter("text", STR),), CONTEXT, "value", takes_model=True),
-    "chat": Operation((Parameter("user", STR), Parameter("system", STR, "")), CONTEXT, "value", takes_model=True),
+    "chat": Operation(
+        (Parameter("user", STR), Parameter("system", STR, "")), CONTEXT, "value", takes_model=True
+    ),
     "fork": Operation((_LM,), CONTEXT, "value"),
     "logprob": Operation((_LM, Parameter("text", STR)), FLOAT, "value"),
     "choice": Operation((_LM, Parameter("options", List(STR))), Dist(STR), "dist", appends=True),
     "continues": Operation((_LM,), Dist(BOOL), "dist"),
     "mixture": Operation(
-        (Parameter("parts", List(Dist(TOKEN))), Parameter("weights", List(FLOAT))), Dist(TOKEN), "dist", appends=True
+        (Parameter("parts", List(Dist(TOKEN))), Parameter("weights", List(FLOAT))),
+        Dist(TOKEN),
+        "dist",
+        appends=True,
     ),
     "text": Operation(
-        (Parameter("lm", CONTEXT), Parameter("until", OneOf((STR, List(STR))), ""), Parameter("max_tokens", INT, 256)),
+        (
+            Parameter("lm", CONTEXT),
+            Parameter("until", OneOf((STR, List(STR))), ""),
+            Parameter("max_tokens", INT, 256),
+        ),
         STR,
         "draw",
         appends=True,
     ),
-    "word": Operation((Parameter("lm", CONTEXT), Parameter("max_tokens", INT, 16)), STR, "draw", appends=True),
+    "word": Operation(
+        (Parameter("lm", CONTEXT), Parameter("max_tokens", INT, 16)), STR, "draw", appends=True
+    ),
 }

@@ -19,8 +19,11 @@ from fkdsl.values.types import ANY, BOOL, FLOAT, INT, STR, List, Type
 SUM_TOLERANCE = 1e-9
 
 
-def check_models(report: Report, declared: Iterable[tree.ModelDecl]) -> dict[str | None, tree.ModelDecl]:
-    """The models by name; None is the default, which is also the only one if just one is declared."""
+def check_models(
+    report: Report, declared: Iterable[tree.ModelDecl]
+) -> dict[str | None, tree.ModelDecl]:
+    """The models by name; None is the default, which is also the only one if just one is
+    declared."""
     models: dict[str | None, tree.ModelDecl] = {}
     for d in declared:
         if d.name in models:
@@ -40,7 +43,8 @@ def check_models(report: Report, declared: Iterable[tree.ModelDecl]) -> dict[str
 
 
 def check_views(report: Report, models: Mapping[str | None, tree.ModelDecl]) -> None:
-    """Each view of a model that there is, and that is no view itself. models: those of all files."""
+    """Each view of a model that there is, and that is no view itself. models: those of all
+    files."""
     for d in {id(d): d for d in models.values()}.values():
         if d.view is None:
             continue
@@ -51,11 +55,19 @@ def check_views(report: Report, models: Mapping[str | None, tree.ModelDecl]) -> 
                 f"; there is {listed(known)}" if known else ""
             )
             report.error(
-                "FK224", f"unknown model `{of}`", d.view.span, "no such model", did_you_mean(of, known, otherwise)
+                "FK224",
+                f"unknown model `{of}`",
+                d.view.span,
+                "no such model",
+                did_you_mean(of, known, otherwise),
             )
         elif inner is not None and inner.view is not None:
             report.error(
-                "FK325", f"`{of}` is a model of bytes already", d.view.span, "a view of a view", "take it as it is"
+                "FK325",
+                f"`{of}` is a model of bytes already",
+                d.view.span,
+                "a view of a view",
+                "take it as it is",
             )
 
 
@@ -83,9 +95,15 @@ def _check_row(report: Report, row: tree.TableRow) -> None:
     for entry in row.entries:
         if entry.token in tokens or entry.token == "":
             again = entry.token != ""
-            message = f"{_entry_name(entry)} is in this row twice" if again else "a token has at least one character"
+            message = (
+                f"{_entry_name(entry)} is in this row twice"
+                if again
+                else "a token has at least one character"
+            )
             help = "add their probabilities" if again else "write EOS for the end of the text"
-            report.error("FK322", message, entry.span, "again here" if again else "an empty text", help)
+            report.error(
+                "FK322", message, entry.span, "again here" if again else "an empty text", help
+            )
         tokens.add(entry.token)
         if not 0.0 <= entry.probability <= 1.0:
             sound = False
@@ -111,7 +129,14 @@ def _entry_name(entry: tree.TableEntry) -> str:
 
 def is_constant(e: tree.Expr) -> bool:
     """Whether the expression is made of literals only."""
-    allowed = (tree.Literal, tree.EosLiteral, tree.ListExpr, tree.RecordExpr, tree.Unary, tree.Binary)
+    allowed = (
+        tree.Literal,
+        tree.EosLiteral,
+        tree.ListExpr,
+        tree.RecordExpr,
+        tree.Unary,
+        tree.Binary,
+    )
     return all(isinstance(node, allowed) for node in walk(e))
 
 
@@ -125,7 +150,11 @@ def check_parameters(world: World, d: tree.FunctionDef | tree.ExternDef) -> tupl
     for p in d.params:
         if p.name in seen:
             report.error(
-                "FK201", f"parameter `{p.name}` is declared twice", p.span, "again here", "give it another name"
+                "FK201",
+                f"parameter `{p.name}` is declared twice",
+                p.span,
+                "again here",
+                "give it another name",
             )
         seen.setdefault(p.name, p)
         if p.default is None and defaulted:
@@ -164,7 +193,9 @@ def _check_program_parameter(report: Report, p: tree.Param, t: Type) -> None:
     item = t
     while isinstance(item, List):
         item = item.item
-    if item not in (BOOL, INT, FLOAT, STR) and not (item == ANY and p.default is not None and t == ANY):
+    if item not in (BOOL, INT, FLOAT, STR) and not (
+        item == ANY and p.default is not None and t == ANY
+    ):
         report.error(
             "FK307", f"a program cannot be given {a(t)}", p.span, f"this is `{t}`",
             "a program's parameters are bool, int, float, str or lists of them: `-p name=value` gives them",
@@ -174,7 +205,9 @@ def _check_program_parameter(report: Report, p: tree.Param, t: Type) -> None:
 # --------------------------------------------------------------------- infer
 
 
-def check_infer(report: Report, declared: Iterable[tree.Infer]) -> tuple[str, dict[str, Any]] | None:
+def check_infer(
+    report: Report, declared: Iterable[tree.Infer]
+) -> tuple[str, dict[str, Any]] | None:
     """The method and its options, if `infer` is said; mistaken options are left out."""
     result: tuple[str, dict[str, Any]] | None = None
     first: tree.Infer | None = None
@@ -202,7 +235,13 @@ def _check_options(report: Report, method: str, given: Iterable[tree.Keyword]) -
     last: tree.Keyword | None = None
     for k in given:
         if k.name in options:
-            report.error("FK207", f"option `{k.name}` is given twice", k.span, "again here", "leave one of them out")
+            report.error(
+                "FK207",
+                f"option `{k.name}` is given twice",
+                k.span,
+                "again here",
+                "leave one of them out",
+            )
         elif k.name not in known:
             otherwise = f"it has {listed(known)}" if known else f"write `infer {method}()`"
             report.error(
@@ -213,13 +252,21 @@ def _check_options(report: Report, method: str, given: Iterable[tree.Keyword]) -
             value = _literal(k.value)
             help = f"such as `{k.name}={show_default(known[k.name].default)}`"
             if value is REQUIRED:
-                report.error("FK342", f"option `{k.name}` is no literal", k.value.span, "computed", help)
+                report.error(
+                    "FK342", f"option `{k.name}` is no literal", k.value.span, "computed", help
+                )
                 continue
             try:
                 alone = {"draft": "ngram"} if k.name in DRAFTS else {}
                 check_options(method, {**alone, k.name: value})
             except CallError as error:
-                report.error("FK342", error.message, k.value.span, "not a value it can have", error.help or help)
+                report.error(
+                    "FK342",
+                    error.message,
+                    k.value.span,
+                    "not a value it can have",
+                    error.help or help,
+                )
                 continue
             options[k.name] = value
             last = k
@@ -227,7 +274,9 @@ def _check_options(report: Report, method: str, given: Iterable[tree.Keyword]) -
         check_options(method, options)
     except CallError as error:
         assert last is not None
-        report.error("FK342", error.message, last.span, "with the others", error.help or "leave it out")
+        report.error(
+            "FK342", error.message, last.span, "with the others", error.help or "leave it out"
+        )
         return {}
     return options
 

@@ -1,5 +1,5 @@
-"""The types of expressions, within one function's variables. After a mistake an expression is `any`, so that one
-mistake is reported once."""
+"""The types of expressions, within one function's variables. After a mistake an expression is
+`any`, so that one mistake is reported once."""
 
 from __future__ import annotations
 
@@ -74,9 +74,14 @@ class Expressions:
         return ANY
 
     def mismatch(self, e: tree.Expr, wanted: Type, found: Type, role: str, code: str) -> None:
-        """Reports a value of the wrong type; a distribution where its draw is wanted is its own mistake."""
+        """Reports a value of the wrong type; a distribution where its draw is wanted is its own
+        mistake."""
         drawn = drawn_type(found)
-        if drawn is not None and accepts(wanted, drawn) and not (found == CONTEXT and wanted == STR):
+        if (
+            drawn is not None
+            and accepts(wanted, drawn)
+            and not (found == CONTEXT and wanted == STR)
+        ):
             help = f"draw from it first: `x ~ {shown(e)}`, and use `x`"
             if isinstance(e, tree.Name) and e.name in self.scope.variables:
                 line = self.scope.variables[e.name].span.line
@@ -87,7 +92,13 @@ class Expressions:
             self.report.error("FK218", message, e.span, "not drawn from", help)
             return
         help = conversion(wanted, found, e)
-        self.report.error(code, f"{role}: expected `{wanted}`, found `{found}`", e.span, f"this is `{found}`", help)
+        self.report.error(
+            code,
+            f"{role}: expected `{wanted}`, found `{found}`",
+            e.span,
+            f"this is `{found}`",
+            help,
+        )
 
     def truth(self, e: tree.Expr, role: str) -> None:
         """Checks that the expression is a bool: nothing else has a truth value."""
@@ -111,7 +122,9 @@ class Expressions:
                         self._format(part)
                 return STR
             case tree.ListExpr(items=items):
-                return List(self._common([(i, self.type_of(i)) for i in items], "the items of a list"))
+                return List(
+                    self._common([(i, self.type_of(i)) for i in items], "the items of a list")
+                )
             case tree.RecordExpr(fields=fields):
                 return self._record(fields)
             case tree.Unary():
@@ -162,7 +175,9 @@ class Expressions:
         else:
             help = f"write `{SPELLINGS[name]}`" if name in SPELLINGS else self.scope.near(name)
             known = [v for v in self.scope.variables if not v.startswith("_")]
-            help = help or (f"the variables here are {listed(known)}" if known else "set it first: `x = ...`")
+            help = help or (
+                f"the variables here are {listed(known)}" if known else "set it first: `x = ...`"
+            )
             self.report.error("FK203", f"unknown name `{name}`", e.span, "not defined here", help)
         return ANY
 
@@ -174,15 +189,25 @@ class Expressions:
         spec = part.spec
         if not spec or found == ANY:
             return
-        too_wide = any(int(n) > WIDEST for n in re.findall(r"\d{1,9}", spec)) or re.search(r"\d{10}", spec)
+        too_wide = any(int(n) > WIDEST for n in re.findall(r"\d{1,9}", spec)) or re.search(
+            r"\d{10}", spec
+        )
         try:
             if too_wide or found not in SAMPLES:
                 raise ValueError
             format(SAMPLES[found], spec)
         except ValueError:
-            help = f"a width or precision is at most {WIDEST}" if too_wide else "such as {x:.2f}, {n:5d} or {s:>10}"
+            help = (
+                f"a width or precision is at most {WIDEST}"
+                if too_wide
+                else "such as {x:.2f}, {n:5d} or {s:>10}"
+            )
             self.report.error(
-                "FK222", f"format `{spec}` does not fit `{found}`", part.value.span, f"this is `{found}`", help
+                "FK222",
+                f"format `{spec}` does not fit `{found}`",
+                part.value.span,
+                f"this is `{found}`",
+                help,
             )
 
     def _common(self, typed: list[tuple[tree.Expr, Type]], what: str) -> Type:
@@ -207,7 +232,11 @@ class Expressions:
                 self.mismatch(value, STR, found, f"field `{name}` of a record", "FK213")
             if name in seen:
                 self.report.error(
-                    "FK207", f"field `{name}` is given twice", value.span, "again here", "leave one of them out"
+                    "FK207",
+                    f"field `{name}` is given twice",
+                    value.span,
+                    "again here",
+                    "leave one of them out",
                 )
             seen.add(name)
         return RECORD
@@ -237,7 +266,9 @@ class Expressions:
             misfit = compare_misfit(op, a, b)
             if misfit is not None:
                 label = f"`{a}` {op} `{b}`"
-                self.report.error("FK211", misfit.message, left.span.to(right.span), label, misfit.help)
+                self.report.error(
+                    "FK211", misfit.message, left.span.to(right.span), label, misfit.help
+                )
             left, a = right, b
         return BOOL
 
@@ -279,9 +310,13 @@ class Expressions:
 
     def _not_indexable(self, e: tree.Index | tree.Slice, held: Type) -> None:
         advice = (
-            "take a part of its text: `lm.text[...]`" if held == CONTEXT else "only lists, texts and records have parts"
+            "take a part of its text: `lm.text[...]`"
+            if held == CONTEXT
+            else "only lists, texts and records have parts"
         )
-        self.report.error("FK226", f"{a(held)} has no parts", e.value.span, f"this is `{held}`", advice)
+        self.report.error(
+            "FK226", f"{a(held)} has no parts", e.value.span, f"this is `{held}`", advice
+        )
 
     def _attribute(self, e: tree.Attribute) -> Type:
         held = self.type_of(e.value)
@@ -298,7 +333,9 @@ class Expressions:
             help = f"functions are called by name: `{e.name}({shown(e.value)})`"
         else:
             help = "only contexts and records have attributes"
-        self.report.error("FK219", f"{a(held)} has no attribute `{e.name}`", e.span, f"this is `{held}`", help)
+        self.report.error(
+            "FK219", f"{a(held)} has no attribute `{e.name}`", e.span, f"this is `{held}`", help
+        )
         return ANY
 
     # ----------------------------------------------------- iteration and binding
@@ -306,9 +343,13 @@ class Expressions:
     def _comprehension(self, e: tree.Comprehension) -> Type:
         with self.scope.inner():
             for clause in e.clauses:
-                items = self.unpacked(self.item_type(clause.iterable), clause.targets, clause.iterable)
+                items = self.unpacked(
+                    self.item_type(clause.iterable), clause.targets, clause.iterable
+                )
                 for target, item in zip(clause.targets, items, strict=True):
-                    self.scope.variables[target.name] = Variable(target.name, item, target.span, "a loop variable")
+                    self.scope.variables[target.name] = Variable(
+                        target.name, item, target.span, "a loop variable"
+                    )
                 for condition in clause.conditions:
                     self.truth(condition, "the condition of a comprehension")
             element = self.type_of(e.element)
@@ -327,11 +368,16 @@ class Expressions:
                 advice = f"write `range({shown(iterable)})`"
             elif held == CONTEXT:
                 advice = "run over its text: `words(lm.text)`; or draw: `while not lm.done:`"
-            self.report.error("FK220", f"cannot run over {a(held)}", iterable.span, f"this is `{held}`", advice)
+            self.report.error(
+                "FK220", f"cannot run over {a(held)}", iterable.span, f"this is `{held}`", advice
+            )
         return ANY
 
-    def unpacked(self, held: Type, targets: tuple[tree.Name, ...], value: tree.Expr) -> tuple[Type, ...]:
-        """The type of each of the names that a value is taken apart into; one name takes all of it."""
+    def unpacked(
+        self, held: Type, targets: tuple[tree.Name, ...], value: tree.Expr
+    ) -> tuple[Type, ...]:
+        """The type of each of the names that a value is taken apart into; one name takes all of
+        it."""
         if len(targets) == 1:
             return (held,)
         match held:

@@ -1,10 +1,12 @@
-"""What a `test` expects, taken apart: the figures P(...) and E(...) in it, and what it says of them.
+"""What a `test` expects, taken apart: the figures P(...) and E(...) in it, and what it says of
+them.
 
     expect P(len(value) == 2) >= 0.5 and Z < 1.0
 
-has one figure, a function of the returned value, and is a function of that figure's value, Z, log_Z and the support.
-Its comparisons are to rounding (fkdsl.values.operators.agree): `==` agrees, `<=` is less or agrees, `<` is less and
-does not agree; `support == [...]` whatever the order. Inside P(...) and E(...) comparisons are the language's own.
+has one figure, a function of the returned value, and is a function of that figure's value, Z, log_Z
+and the support. Its comparisons are to rounding (fkdsl.values.operators.agree): `==` agrees, `<=`
+is less or agrees, `<` is less and does not agree; `support == [...]` whatever the order. Inside
+P(...) and E(...) comparisons are the language's own.
 """
 
 from __future__ import annotations
@@ -37,8 +39,8 @@ class Figure:
 
 @dataclass(frozen=True)
 class Expectation:
-    """An `expect` line. says: its expression, with figures as names; parameters: what `function` takes, in order;
-    figures: those among them that are P and E."""
+    """An `expect` line. says: its expression, with figures as names; parameters: what `function`
+    takes, in order; figures: those among them that are P and E."""
 
     written: tree.Expr
     says: tree.Expr
@@ -70,12 +72,16 @@ def expectations(checked: Checked, test: tree.Test) -> Expectations:
     return Expectations(tuple(lines), tuple(figures), lower_functions(checked, definitions))
 
 
-def _with_figures(e: tree.Expr, figures: list[Figure], functions: frozenset[str] | set[str]) -> tree.Expr:
+def _with_figures(
+    e: tree.Expr, figures: list[Figure], functions: frozenset[str] | set[str]
+) -> tree.Expr:
     """The expression with a name for each P and E; new ones are added to the figures."""
 
     def named(node: Any) -> Any:
         match node:
-            case tree.Call(function=tree.Name(name=kind), args=(inner,)) if kind in MEANS and kind not in functions:
+            case tree.Call(function=tree.Name(name=kind), args=(inner,)) if (
+                kind in MEANS and kind not in functions
+            ):
                 known = next((f for f in figures if (f.kind, f.expression) == (kind, inner)), None)
                 if known is None:
                     known = Figure(kind, inner, f".figure{len(figures)}")
@@ -123,8 +129,14 @@ def _pair(node: tree.Compare, left: tree.Expr, op: str, right: tree.Expr) -> tre
 
 def _rebuilt(node: Any, change: Callable[[Any], Any]) -> Any:
     """The node with the expressions right below it changed; one that has none is itself."""
-    changed = {f.name: _changed(getattr(node, f.name), change) for f in fields(node) if f.name != "span"}
-    return replace(node, **changed) if any(v is not getattr(node, k) for k, v in changed.items()) else node
+    changed = {
+        f.name: _changed(getattr(node, f.name), change) for f in fields(node) if f.name != "span"
+    }
+    return (
+        replace(node, **changed)
+        if any(v is not getattr(node, k) for k, v in changed.items())
+        else node
+    )
 
 
 def _changed(part: Any, change: Callable[[Any], Any]) -> Any:

@@ -1,7 +1,9 @@
-"""Where control can go: variables read before they are set, ends without `return`, code that is never reached.
+"""Where control can go: variables read before they are set, ends without `return`, code that is
+never reached.
 
-The state of a point is the set of variables set on every path to it, or None if no path reaches it. A loop needs no
-iteration to a fixpoint: its body only adds to the set, so the state at its head is the state before it.
+The state of a point is the set of variables set on every path to it, or None if no path reaches it.
+A loop needs no iteration to a fixpoint: its body only adds to the set, so the state at its head is
+the state before it.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ class Flow:
     """For a variable that is set on some paths only: which path misses it."""
 
     def check(self, gives_value: bool) -> None:
-        """Reports the mistakes of flow; `gives_value`: the function returns a value somewhere, or says that it does."""
+        """Reports the mistakes of flow; `gives_value`: the function returns a value somewhere, or
+        says that it does."""
         d = self.definition
         self.first_set = {n.name: n for s in reversed(list(statements(d.body))) for n in targets(s)}
         end = self.block(d.body, frozenset(p.name for p in d.params))
@@ -60,7 +63,11 @@ class Flow:
         for s in body:
             if state is None:
                 self.report.warning(
-                    "FK310", "this is never reached", s.span, "no path leads here", "remove it, or what ends before it"
+                    "FK310",
+                    "this is never reached",
+                    s.span,
+                    "no path leads here",
+                    "remove it, or what ends before it",
                 )
                 return None
             state = self.statement(s, state)
@@ -108,7 +115,11 @@ class Flow:
         if not self.loops:
             word = "break" if isinstance(s, tree.Break) else "continue"
             self.report.error(
-                "FK305", f"`{word}` outside a loop", s.span, "no loop round it", "to end the function, write `return`"
+                "FK305",
+                f"`{word}` outside a loop",
+                s.span,
+                "no loop round it",
+                "to end the function, write `return`",
             )
             return state
         if isinstance(s, tree.Break):
@@ -123,7 +134,10 @@ class Flow:
             first = self.first_set[name.name]
             note = self.why.get(name.name, "")
             if note:
-                message, label = f"`{name.name}` may be read before it is set", "not set on every path"
+                message, label = (
+                    f"`{name.name}` may be read before it is set",
+                    "not set on every path",
+                )
                 help = f"set `{name.name}` on every path, or give it a first value before"
             else:
                 message, label = f"`{name.name}` is read before it is set", "not set yet"

@@ -1,5 +1,5 @@
-"""Loads the files that a program imports, each once, and reports those that are missing or import each other in a
-circle."""
+"""Loads the files that a program imports, each once, and reports those that are missing or import
+each other in a circle."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ MAX_IMPORTS = 100
 
 @dataclass(frozen=True)
 class File:
-    """A module of the program. via: the import that first brought it in, None for the program's own file."""
+    """A module of the program. via: the import that first brought it in, None for the program's own
+    file."""
 
     module: tree.Module
     folder: Path | None
@@ -84,7 +85,11 @@ class Imports:
         self.known.add(path)
         if len(self.known) > MAX_IMPORTS:
             self.report.error(
-                "FK330", f"more than {MAX_IMPORTS} files are imported", d.span, "one too many", "put files together"
+                "FK330",
+                f"more than {MAX_IMPORTS} files are imported",
+                d.span,
+                "one too many",
+                "put files together",
             )
             return
         try:
@@ -95,7 +100,9 @@ class Imports:
         except (CallError, OSError) as error:
             message = error.message if isinstance(error, CallError) else str(error)
             help = error.help if isinstance(error, CallError) else ""
-            self.report.error("FK330", f"cannot import: {message}", d.span, "not read", help or "check the path")
+            self.report.error(
+                "FK330", f"cannot import: {message}", d.span, "not read", help or "check the path"
+            )
             return
         self.open.append(path)
         self._add(File(module, shown.parent, d))

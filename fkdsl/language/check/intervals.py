@@ -1,6 +1,8 @@
-"""What can be said of an expectation whose figures are known only to lie in intervals: true, false, or nothing yet.
+"""What can be said of an expectation whose figures are known only to lie in intervals: true, false,
+or nothing yet.
 
-Interval arithmetic (Moore 1966) over the syntax tree: true and false hold whatever the figures are within theirs.
+Interval arithmetic (Moore 1966) over the syntax tree: true and false hold whatever the figures are
+within theirs.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ MONOTONE: dict[str, Callable[[float], float]] = {
 
 
 def decided(e: tree.Expr, known: Mapping[str, Interval]) -> bool | None:
-    """Whether a boolean expression holds for all figures in their intervals, or for none; None for neither."""
+    """Whether a boolean expression holds for all figures in their intervals, or for none; None for
+    neither."""
     match e:
         case tree.Literal(value=bool(value)):
             return value
@@ -50,7 +53,13 @@ def _compared(op: str, a: Interval, b: Interval) -> bool | None:
         case ">" | ">=":
             return None if below is None else not below
         case "==" | "!=":
-            equal = False if apart else True if a[0] == a[1] and b[0] == b[1] and agree(a[0], b[0]) else None
+            equal = (
+                False
+                if apart
+                else True
+                if a[0] == a[1] and b[0] == b[1] and agree(a[0], b[0])
+                else None
+            )
             return equal if op == "==" or equal is None else not equal
     return None
 
@@ -71,10 +80,17 @@ def bounds(e: tree.Expr, known: Mapping[str, Interval]) -> Interval:
             return _arithmetic(op, bounds(left, known), bounds(right, known))
         case tree.Call(function=tree.Name(name="abs"), args=(inner,)):
             low, high = bounds(inner, known)
-            return (0.0 if low <= 0.0 <= high else min(abs(low), abs(high)), max(abs(low), abs(high)))
+            return (
+                0.0 if low <= 0.0 <= high else min(abs(low), abs(high)),
+                max(abs(low), abs(high)),
+            )
         case tree.Call(function=tree.Name(name=name), args=(inner,)) if name in MONOTONE:
             low, high = bounds(inner, known)
-            return (MONOTONE[name](low), MONOTONE[name](high)) if high < math.inf else (MONOTONE[name](low), math.inf)
+            return (
+                (MONOTONE[name](low), MONOTONE[name](high))
+                if high < math.inf
+                else (MONOTONE[name](low), math.inf)
+            )
     return EVERYTHING
 
 

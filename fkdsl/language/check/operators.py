@@ -72,7 +72,8 @@ def _number(*types: Type) -> Type:
 
 
 def binary_type(op: str, a: Type, b: Type) -> Type | Misfit:
-    """The type of `a op b`; an exponent is taken to be of unknown sign, so int ** int gives float."""
+    """The type of `a op b`; an exponent is taken to be of unknown sign, so int ** int gives
+    float."""
     if ANY in (a, b):
         return ANY
     if is_distribution(a) or is_distribution(b):
@@ -84,21 +85,34 @@ def binary_type(op: str, a: Type, b: Type) -> Type | Misfit:
             return STR
         if isinstance(a, List) and isinstance(b, List):
             both = merged(a, b)
-            return both if both is not None else Misfit(f"cannot join `{a}` and `{b}`", "a list's items have one type")
+            return (
+                both
+                if both is not None
+                else Misfit(f"cannot join `{a}` and `{b}`", "a list's items have one type")
+            )
         if (a in TEXTS and b in NUMBERS) or (b in TEXTS and a in NUMBERS):
             number = b if a in TEXTS else a
             return Misfit(f"cannot add `{a}` and `{b}`", f"write `str(...)` round the {number}")
         if isinstance(a, List):
-            return Misfit(f"cannot add `{a}` and `{b}`", "to append one item, put it in brackets: `xs + [x]`")
+            return Misfit(
+                f"cannot add `{a}` and `{b}`", "to append one item, put it in brackets: `xs + [x]`"
+            )
     if op == "*":
         for x, times in ((a, b), (b, a)):
             if times in (INT, BOOL) and (x in TEXTS or isinstance(x, List)):
                 return STR if x in TEXTS else x
     if op == "%" and a in TEXTS:
-        return Misfit(f"`%` needs numbers, not `{a}` and `{b}`", 'to format text, write f"... {x} ..."')
+        return Misfit(
+            f"`%` needs numbers, not `{a}` and `{b}`", 'to format text, write f"... {x} ..."'
+        )
     if op == "-" and isinstance(a, List):
-        return Misfit(f"cannot subtract `{b}` from `{a}`", "write a comprehension: `[x for x in a if x not in b]`")
-    return Misfit(f"`{op}` cannot take `{a}` and `{b}`", "convert one: `int(x)`, `float(x)` or `str(x)`")
+        return Misfit(
+            f"cannot subtract `{b}` from `{a}`",
+            "write a comprehension: `[x for x in a if x not in b]`",
+        )
+    return Misfit(
+        f"`{op}` cannot take `{a}` and `{b}`", "convert one: `int(x)`, `float(x)` or `str(x)`"
+    )
 
 
 def _distribution_type(op: str, a: Type, b: Type) -> Type | Misfit:
@@ -111,20 +125,28 @@ def _distribution_type(op: str, a: Type, b: Type) -> Type | Misfit:
     if op == "+" and is_token_distribution(a) and is_token_distribution(b):
         return Misfit("distributions are not added", "write `mixture([a, b], weights=[0.5, 0.5])`")
     if op == "+" and CONTEXT in (a, b):
-        return Misfit(f"`+` cannot take `{a}` and `{b}`", "append with `lm += ...`, or use the text: `lm.text + ...`")
+        return Misfit(
+            f"`+` cannot take `{a}` and `{b}`",
+            "append with `lm += ...`, or use the text: `lm.text + ...`",
+        )
     drawn = a if is_distribution(a) else b
-    return Misfit(f"`{op}` cannot take `{a}` and `{b}`", f"draw from the `{drawn}` first: `x ~ ...`")
+    return Misfit(
+        f"`{op}` cannot take `{a}` and `{b}`", f"draw from the `{drawn}` first: `x ~ ...`"
+    )
 
 
 def compare_misfit(op: str, a: Type, b: Type) -> Misfit | None:
-    """What is wrong with `a op b`, or None. `==` compares values of one type; `<` orders numbers, texts and lists."""
+    """What is wrong with `a op b`, or None. `==` compares values of one type; `<` orders numbers,
+    texts and lists."""
     if ANY in (a, b):
         return None
     if op in ("in", "not in"):
         return _in_misfit(op, a, b)
     if is_distribution(a) or is_distribution(b):
         which = a if is_distribution(a) else b
-        advice = "compare its text: `lm.text`" if which == CONTEXT else "draw from it first: `x ~ ...`"
+        advice = (
+            "compare its text: `lm.text`" if which == CONTEXT else "draw from it first: `x ~ ...`"
+        )
         return Misfit(f"{article(which)} is not compared", advice)
     if join(a, b) is None:
         return Misfit(f"`{a}` and `{b}` are never equal" if op in ("==", "!=") else f"cannot order `{a}` and `{b}`",
@@ -155,4 +177,6 @@ def _in_misfit(op: str, a: Type, b: Type) -> Misfit | None:
         return Misfit(f"{article(b)} holds no `{a}`", "look for text in it: `str(x)`")
     if b == CONTEXT:
         return Misfit(f"`{op}` cannot look inside a context", "look in its text: `lm.text`")
-    return Misfit(f"`{op}` cannot look inside `{b}`", "the right side is a list, a text or a record")
+    return Misfit(
+        f"`{op}` cannot look inside `{b}`", "the right side is a list, a text or a record"
+    )

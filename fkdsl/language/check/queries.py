@@ -26,12 +26,17 @@ class Quantile:
 
 
 def quantile_of(e: tree.Expr, functions: Set[str]) -> Quantile | None:
-    """What a well-formed `quantile(...)` or `median(...)` asks for; the file's functions of these names go first."""
+    """What a well-formed `quantile(...)` or `median(...)` asks for; the file's functions of these
+    names go first."""
     match e:
-        case tree.Call(function=tree.Name(name="median" as name), args=(of,), keywords=()) if name not in functions:
+        case tree.Call(function=tree.Name(name="median" as name), args=(of,), keywords=()) if (
+            name not in functions
+        ):
             return Quantile(of, 0.5)
         case tree.Call(
-            function=tree.Name(name="quantile" as name), args=(of, tree.Literal(value=float(level))), keywords=()
+            function=tree.Name(name="quantile" as name),
+            args=(of, tree.Literal(value=float(level))),
+            keywords=(),
         ) if name not in functions and 0.0 < level < 1.0:
             return Quantile(of, level)
     return None
@@ -44,8 +49,8 @@ def check_queries(
     asks_model: Set[str],
     known: Iterable[tree.Query] = (),
 ) -> None:
-    """Each query a number or a truth value, computed from `value` alone, under a name that none before it nor any of
-    those known already has."""
+    """Each query a number or a truth value, computed from `value` alone, under a name that none
+    before it nor any of those known already has."""
     seen = {q.name: q for q in known}
     for q in queries:
         if q.name in seen:
@@ -57,7 +62,9 @@ def check_queries(
         functions = world.functions.keys() | world.externs.keys()
         quantile = quantile_of(q.value, functions)
         asked = q.value if quantile is None else quantile.of
-        if not asks_no_model(world.report, asked, asks_model) or not _no_quantile(world.report, asked, functions):
+        if not asks_no_model(world.report, asked, asks_model) or not _no_quantile(
+            world.report, asked, functions
+        ):
             continue
         scope = Scope({"value": Variable("value", value, q.span, "a result")})
         found = Expressions(world, scope).type_of(asked)
@@ -69,7 +76,9 @@ def check_queries(
 
 
 def _no_quantile(report: Report, e: tree.Expr, functions: Set[str]) -> bool:
-    calls = [n for n in walk(e) if isinstance(n, tree.Call) and n.function.name in QUANTILES - functions]
+    calls = [
+        n for n in walk(e) if isinstance(n, tree.Call) and n.function.name in QUANTILES - functions
+    ]
     for call in calls:
         report.error(
             "FK348", f"`{call.function.name}` stands alone in a query, over a number and a level", call.span,

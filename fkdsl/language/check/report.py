@@ -1,4 +1,5 @@
-"""Where the checker's mistakes are gathered: every one is kept, none stops the check, none is said twice."""
+"""Where the checker's mistakes are gathered: every one is kept, none stops the check, none is said
+twice."""
 
 from __future__ import annotations
 
@@ -16,10 +17,18 @@ class Report:
 
     def _add(self, diagnostic: Diagnostic) -> None:
         span = diagnostic.span
-        self._found.setdefault((diagnostic.code, id(span.source), span.start, span.end, diagnostic.message), diagnostic)
+        self._found.setdefault(
+            (diagnostic.code, id(span.source), span.start, span.end, diagnostic.message), diagnostic
+        )
 
     def error(
-        self, code: str, message: str, span: Span, label: str = "", help: str = "", notes: Sequence[str] = ()
+        self,
+        code: str,
+        message: str,
+        span: Span,
+        label: str = "",
+        help: str = "",
+        notes: Sequence[str] = (),
     ) -> None:
         self._add(Diagnostic(code, message, span, label, help, tuple(notes)))
 

@@ -1,7 +1,7 @@
 """What names stand for: the variables of one function, and what the whole file declares.
 
-Variables and functions are different namespaces, since only names of functions are called and only variables are
-read: a variable may be called `text` or `words` and hide nothing.
+Variables and functions are different namespaces, since only names of functions are called and only
+variables are read: a variable may be called `text` or `words` and hide nothing.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from fkdsl.values.types import ANY, CONTEXT, Dist, Type
 
 @dataclass(frozen=True)
 class FunctionInfo:
-    """A checked def or program. stochastic: it draws or weighs, so it is called by `~`. asks_model: it, or a function
-    that it calls, uses a context, so that running it may need a model's answer."""
+    """A checked def or program. stochastic: it draws or weighs, so it is called by `~`. asks_model:
+    it, or a function that it calls, uses a context, so that running it may need a model's
+    answer."""
 
     definition: tree.FunctionDef
     params: tuple[Type, ...]
@@ -33,7 +34,8 @@ class FunctionInfo:
 
 @dataclass(frozen=True)
 class ExternInfo:
-    """A declared Python function. folder: that of the file which declares it; `definition.path` is relative to it."""
+    """A declared Python function. folder: that of the file which declares it; `definition.path` is
+    relative to it."""
 
     definition: tree.ExternDef
     params: tuple[Type, ...]
@@ -43,7 +45,8 @@ class ExternInfo:
 
 @dataclass
 class Variable:
-    """A variable of a function: its type, where it was first set, and how ('a parameter', 'set', 'drawn', ...)."""
+    """A variable of a function: its type, where it was first set, and how ('a parameter', 'set',
+    'drawn', ...)."""
 
     name: str
     type: Type
@@ -60,7 +63,8 @@ class Variable:
 
 @dataclass
 class Scope:
-    """The variables of one function. `all_names`: every one that it sets anywhere, before or after."""
+    """The variables of one function. `all_names`: every one that it sets anywhere, before or
+    after."""
 
     variables: dict[str, Variable] = field(default_factory=dict)
     all_names: frozenset[str] = frozenset()
@@ -104,10 +108,10 @@ def touches_context(types: tuple[Type, ...]) -> bool:
 class World:
     """What the whole file declares, imports included, and the mistakes found so far.
 
-    returns: the return type of each def and program that is known so far; a def without `->` gets its own when its
-    body has been checked, which is before its callers' unless they call each other in a circle.
-    types: of every expression checked, by the identity of its node.
-    unreadable: names in lines that could not be read, of which nothing is said.
+    returns: the return type of each def and program that is known so far; a def without `->` gets
+    its own when its body has been checked, which is before its callers' unless they call each other
+    in a circle. types: of every expression checked, by the identity of its node. unreadable: names
+    in lines that could not be read, of which nothing is said.
     """
 
     report: Report

@@ -1,4 +1,5 @@
-"""A warning for text that a context is given and that ends in a space, where the model's tokens bring their own."""
+"""A warning for text that a context is given and that ends in a space, where the model's tokens
+bring their own."""
 
 from __future__ import annotations
 
@@ -26,14 +27,18 @@ class Spaces:
         contexts: dict[str, list[str]] = {}  # each variable's models
         for node in walk(*body):
             match node:
-                case tree.Assign(targets=(target,), value=tree.Call() as call) if call.function.name in MAKERS:
+                case tree.Assign(targets=(target,), value=tree.Call() as call) if (
+                    call.function.name in MAKERS
+                ):
                     contexts.setdefault(target.name, []).append(self.model(call))
         for node in walk(*body):
             match node:
                 case tree.Call(function=tree.Name(name="prompt")):
                     texts = [*node.args[:1], *(k.value for k in node.keywords if k.name == "text")]
                     self.text(texts, [self.model(node)], "a prompt")
-                case tree.AugAssign(op="+", target=target) if self.world.types.get(id(target)) == CONTEXT:
+                case tree.AugAssign(op="+", target=target) if (
+                    self.world.types.get(id(target)) == CONTEXT
+                ):
                     self.text([node.value], contexts.get(target.name) or self.declared(), "`+=`")
 
     def text(self, texts: Iterable[tree.Expr], models: Iterable[str], what: str) -> None:

@@ -1,4 +1,5 @@
-"""The types of statements: each variable's, from where it is first set, and a function's return type."""
+"""The types of statements: each variable's, from where it is first set, and a function's return
+type."""
 
 from __future__ import annotations
 
@@ -7,7 +8,13 @@ from collections.abc import Iterable
 from fkdsl.base.errors import InternalError
 from fkdsl.language.check.context_operations import OPERATIONS
 from fkdsl.language.check.expressions import Expressions
-from fkdsl.language.check.operators import Misfit, binary_type, drawn_type, is_token_distribution, merged
+from fkdsl.language.check.operators import (
+    Misfit,
+    binary_type,
+    drawn_type,
+    is_token_distribution,
+    merged,
+)
 from fkdsl.language.check.report import a
 from fkdsl.language.check.scopes import Scope, Variable, World
 from fkdsl.language.syntax import tree
@@ -28,7 +35,8 @@ class Body:
         self.latents: list[tuple[tree.Name, Type]] = []
 
     def check(self) -> Type:
-        """Reports every mistake of types in the body. The declared return type, or the one that its returns have."""
+        """Reports every mistake of types in the body. The declared return type, or the one that its
+        returns have."""
         d = self.definition
         for p, t in zip(d.params, self.world.params[d.name], strict=True):
             self.scope.variables.setdefault(p.name, Variable(p.name, t, p.span, "a parameter"))
@@ -96,7 +104,8 @@ class Body:
             self.bind(target, t, "set")
 
     def bind(self, target: tree.Name, new: Type, how: str, declared: bool = False) -> None:
-        """Sets a variable: the first time gives it its type, later ones must fit it. `_` takes anything."""
+        """Sets a variable: the first time gives it its type, later ones must fit it. `_` takes
+        anything."""
         known = self.scope.variables.get(target.name)
         if known is None or target.name == "_":
             self.scope.variables[target.name] = Variable(target.name, new, target.span, how)
@@ -132,14 +141,17 @@ class Body:
         given = x.type_of(s.value)
         result = binary_type(s.op, held, given)
         if isinstance(result, Misfit):
-            self.report.error("FK211", result.message, s.span, f"`{held}` {s.op}= `{given}`", result.help)
+            self.report.error(
+                "FK211", result.message, s.span, f"`{held}` {s.op}= `{given}`", result.help
+            )
         elif s.target.name in self.scope.variables:
             self.bind(s.target, result, "set")
 
     # ------------------------------------------------------------ the four words
 
     def drawn(self, target: tree.Name, value: tree.Expr) -> Type:
-        """The type of a draw from `value`, which is a distribution or a call of a stochastic function."""
+        """The type of a draw from `value`, which is a distribution or a call of a stochastic
+        function."""
         x = self.expressions
         if isinstance(value, tree.Call) and x.calls.is_stochastic(value.function.name):
             return x.calls.result(value)
@@ -171,7 +183,9 @@ class Body:
 
     def observe(self, s: tree.Observe) -> None:
         x = self.expressions
-        if isinstance(s.distribution, tree.Call) and x.calls.is_stochastic(s.distribution.function.name):
+        if isinstance(s.distribution, tree.Call) and x.calls.is_stochastic(
+            s.distribution.function.name
+        ):
             name = s.distribution.function.name
             x.type_of(s.value)
             x.calls.result(s.distribution)
@@ -197,7 +211,13 @@ class Body:
         match test:
             case tree.Literal(value=bool(value)):
                 effect = "changes nothing" if value else "kills every particle"
-                self.report.warning("FK312", f"this condition {effect}", test.span, "always the same", "test a value")
+                self.report.warning(
+                    "FK312",
+                    f"this condition {effect}",
+                    test.span,
+                    "always the same",
+                    "test a value",
+                )
 
     # -------------------------------------------------------------------- others
 
@@ -231,19 +251,27 @@ class Body:
         """An expression as a statement: only a call of a def or extern can have an effect."""
         self.expressions.type_of(value)
         match value:
-            case tree.Call(function=function) if function.name in OPERATIONS or function.name in TABLE:
+            case tree.Call(function=function) if (
+                function.name in OPERATIONS or function.name in TABLE
+            ):
                 pass
             case tree.Call():
                 return
-        if isinstance(value, tree.Call) and self.expressions.calls.is_stochastic(value.function.name):
+        if isinstance(value, tree.Call) and self.expressions.calls.is_stochastic(
+            value.function.name
+        ):
             return
         help = "write `x = ...` to keep its value, or remove it"
         if isinstance(value, tree.Compare):
             help = "write `condition ...` to demand it, or `x = ...` to set a variable"
-        self.report.warning("FK313", "this has no effect", value.span, "its value is not used", help)
+        self.report.warning(
+            "FK313", "this has no effect", value.span, "its value is not used", help
+        )
 
     def unused_latents(self) -> None:
-        read = {n.name for s in statements(self.definition.body) for e in evaluated(s) for n in reads(e)}
+        read = {
+            n.name for s in statements(self.definition.body) for e in evaluated(s) for n in reads(e)
+        }
         for target, _ in self.latents:
             if target.name not in read and not target.name.startswith("_"):
                 self.report.warning(

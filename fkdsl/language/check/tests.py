@@ -1,4 +1,5 @@
-"""Checks of `test`: its settings, and what it expects of P(...), E(...), Z, log_Z and the support."""
+"""Checks of `test`: its settings, and what it expects of P(...), E(...), Z, log_Z and the
+support."""
 
 from __future__ import annotations
 
@@ -42,13 +43,19 @@ def check_tests(world: World, tests: Iterable[tree.Test], asks_model: Set[str]) 
 
 
 def _program(world: World, t: tree.Test) -> str | None:
-    """The program that a test runs: the one that it names, or the only one; None where the caller is to choose."""
+    """The program that a test runs: the one that it names, or the only one; None where the caller
+    is to choose."""
     for k in t.settings:
         if k.name == "program":
             if isinstance(k.value, tree.Name) and k.value.name in world.programs:
                 return k.value.name
             known = listed(world.programs) or "none"
-            _misset(world, k, f"there is no program `{k.value.span.text}`", f"the file's programs are {known}")
+            _misset(
+                world,
+                k,
+                f"there is no program `{k.value.span.text}`",
+                f"the file's programs are {known}",
+            )
             return None
     return next(iter(world.programs)) if len(world.programs) == 1 else None
 
@@ -57,7 +64,9 @@ def _check_settings(world: World, t: tree.Test, program: str | None) -> None:
     given: set[str] = set()
     for k in t.settings:
         if k.name in given:
-            world.report.error("FK207", f"`{k.name}` is given twice", k.span, "again here", "leave one of them out")
+            world.report.error(
+                "FK207", f"`{k.name}` is given twice", k.span, "again here", "leave one of them out"
+            )
         given.add(k.name)
         if k.name == "model":
             _check_table(world, k)
@@ -68,7 +77,11 @@ def _check_settings(world: World, t: tree.Test, program: str | None) -> None:
 def _check_table(world: World, k: tree.Keyword) -> None:
     tables = [n for n, d in world.models.items() if n is not None and d.table is not None]
     if not isinstance(k.value, tree.Name) or k.value.name not in tables:
-        otherwise = f"the file's tables are {listed(tables)}" if tables else "declare one: `model toy = table:`"
+        otherwise = (
+            f"the file's tables are {listed(tables)}"
+            if tables
+            else "declare one: `model toy = table:`"
+        )
         _misset(
             world,
             k,
@@ -81,15 +94,30 @@ def _check_parameter(world: World, k: tree.Keyword, program: str) -> None:
     params = [p.name for p in world.programs[program].params]
     if k.name not in params:
         otherwise = f"its parameters are {listed(params)}" if params else "it has no parameters"
-        _misset(world, k, f"`{program}` has no parameter `{k.name}`", did_you_mean(k.name, params, otherwise))
+        _misset(
+            world,
+            k,
+            f"`{program}` has no parameter `{k.name}`",
+            did_you_mean(k.name, params, otherwise),
+        )
         return
     wanted = world.params[program][params.index(k.name)]
     if not is_constant(k.value):
-        _misset(world, k, f"the value of `{k.name}` is no literal", "write it out: a test computes no parameters")
+        _misset(
+            world,
+            k,
+            f"the value of `{k.name}` is no literal",
+            "write it out: a test computes no parameters",
+        )
         return
     found = Expressions(world, Scope()).type_of(k.value)
     if not accepts(wanted, found):
-        _misset(world, k, f"`{k.name}` is {a(wanted)}, not {a(found)}", f"write a literal of type `{wanted}`")
+        _misset(
+            world,
+            k,
+            f"`{k.name}` is {a(wanted)}, not {a(found)}",
+            f"write a literal of type `{wanted}`",
+        )
 
 
 def _misset(world: World, k: tree.Keyword, message: str, help: str) -> None:
@@ -100,7 +128,8 @@ def _misset(world: World, k: tree.Keyword, message: str, help: str) -> None:
 
 
 class _Expectation(Expressions):
-    """Expressions of `expect`: Z and log_Z are numbers, `support` a list, `value` is known inside P(...) and E(...)."""
+    """Expressions of `expect`: Z and log_Z are numbers, `support` a list, `value` is known inside
+    P(...) and E(...)."""
 
     def __init__(self, world: World, value: Type) -> None:
         super().__init__(world, Scope())

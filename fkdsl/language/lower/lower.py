@@ -1,6 +1,8 @@
-"""A checked program lowered to ir: names become slots, control becomes labels, calls are bound to their parameters.
+"""A checked program lowered to ir: names become slots, control becomes labels, calls are bound to
+their parameters.
 
-Every mistake that a user can make has been found by the checker; what does not fit here is our own bug.
+Every mistake that a user can make has been found by the checker; what does not fit here is our own
+bug.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ COMPARE = {
     "==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge", "in": "in", "not in": "notin",
     "agrees": "agree", "same": "same",
 }  # fmt: skip
-"""The last two are no user's: language/check/figures.py makes them of the comparisons in `expect` lines."""
+"""The last two are no user's: language/check/figures.py makes them of the comparisons in `expect`
+lines."""
 UNARY = {"-": "neg", "+": "pos", "not": "not"}
 
 
@@ -36,7 +39,8 @@ def lower(checked: Checked, program: str) -> ir.Program:
 
 
 def lower_functions(checked: Checked, definitions: Sequence[tree.FunctionDef]) -> ir.Program:
-    """Pure functions that stand in no file, such as a query's, with every function that they can reach."""
+    """Pure functions that stand in no file, such as a query's, with every function that they can
+    reach."""
     return _Lowering(checked).pure(definitions)
 
 
@@ -98,7 +102,9 @@ def reachable(body: Sequence[ir.Instr]) -> tuple[ir.Instr, ...]:
                 case ir.Jump(label=label):
                     i = places[label]
                     continue
-                case ir.Branch(test=test, otherwise=label) if not (isinstance(test, ir.Const) and test.value is True):
+                case ir.Branch(test=test, otherwise=label) if not (
+                    isinstance(test, ir.Const) and test.value is True
+                ):
                     todo.append(places[label])
                 case ir.Next(done=label):
                     todo.append(places[label])
@@ -124,7 +130,9 @@ class _Body:
             self.scope[p.name] = self.hidden(p.name)
         self.block(d.body)
         self.out.append(ir.Return(d.name_span, ir.Const(d.name_span, None)))
-        return ir.Function(d.name, len(d.params), tuple(self.slots), reachable(self.out), d.name_span)
+        return ir.Function(
+            d.name, len(d.params), tuple(self.slots), reachable(self.out), d.name_span
+        )
 
     # ------------------------------------------------------------ small parts
 
@@ -161,7 +169,9 @@ class _Body:
                 self.out.append(ir.Append(span, self.slot(target.name), self.expr(value)))
             case tree.AugAssign(span, target, op, value):
                 slot = self.slot(target.name)
-                operate = ir.Operate(span, BINARY[op], (ir.Local(target.span, slot), self.expr(value)))
+                operate = ir.Operate(
+                    span, BINARY[op], (ir.Local(target.span, slot), self.expr(value))
+                )
                 self.out.append(ir.Set(span, (slot,), operate))
             case tree.Draw(span, target, value):
                 self.draw(span, target, value)
@@ -176,7 +186,9 @@ class _Body:
             case tree.ExprStmt(span, value):
                 self.out.append(ir.Evaluate(span, self.expr(value)))
             case tree.Return(span, value):
-                self.out.append(ir.Return(span, self.expr(value) if value else ir.Const(span, None)))
+                self.out.append(
+                    ir.Return(span, self.expr(value) if value else ir.Const(span, None))
+                )
             case tree.If():
                 self.branch(s)
             case tree.While():
@@ -196,7 +208,8 @@ class _Body:
         if isinstance(value, tree.Call):
             name = value.function.name
             user = self.checked.functions.get(name)
-            # A pure function that gives a distribution is an expression, and what it gives is drawn from.
+            # A pure function that gives a distribution is an expression, and what it gives is drawn
+            # from.
             if user.stochastic if user is not None else name in prelude():
                 args = self.user_args(self.owner.definition(name), value)
                 self.owner.wanted.append(name)
@@ -247,14 +260,20 @@ class _Body:
             case tree.EosLiteral(span):
                 return ir.Const(span, EOS)
             case tree.Name(span, name):
-                # A name that is set nowhere before is read in code that is never reached, and that is left out.
+                # A name that is set nowhere before is read in code that is never reached, and that
+                # is left out.
                 return ir.Local(span, self.slot(name))
             case tree.FString(span, parts):
-                return ir.Format(span, tuple(p if isinstance(p, str) else (self.expr(p.value), p.spec) for p in parts))
+                return ir.Format(
+                    span,
+                    tuple(p if isinstance(p, str) else (self.expr(p.value), p.spec) for p in parts),
+                )
             case tree.ListExpr(span, items):
                 return ir.Operate(span, "list", self.exprs(items))
             case tree.RecordExpr(span, fields):
-                return ir.RecordOf(span, tuple(n for n, _ in fields), self.exprs(v for _, v in fields))
+                return ir.RecordOf(
+                    span, tuple(n for n, _ in fields), self.exprs(v for _, v in fields)
+                )
             case tree.Unary(span, op, operand):
                 return ir.Operate(span, UNARY[op], (self.expr(operand),))
             case tree.Binary(span, op, left, right):
@@ -282,7 +301,8 @@ class _Body:
         return tuple(self.expr(i) for i in items)
 
     def compare(self, e: tree.Compare) -> ir.Expr:
-        """`a < b < c` as `a < b and b < c`; operands are pure, so the middle one may be computed twice."""
+        """`a < b < c` as `a < b and b < c`; operands are pure, so the middle one may be computed
+        twice."""
         left, pairs = self.expr(e.first), []
         for op, operand in e.rest:
             right = self.expr(operand)
@@ -308,12 +328,18 @@ class _Body:
         name = e.function.name
         if name in self.checked.functions:
             self.owner.wanted.append(name)
-            return ir.Invoke(e.span, name, self.user_args(self.checked.functions[name].definition, e))
+            return ir.Invoke(
+                e.span, name, self.user_args(self.checked.functions[name].definition, e)
+            )
         if name in self.checked.externs:
-            return ir.Extern(e.span, name, self.param_args(self.checked.externs[name].definition.params, e))
+            return ir.Extern(
+                e.span, name, self.param_args(self.checked.externs[name].definition.params, e)
+            )
         if name in OPERATIONS:
             keywords = {k.name: k.value for k in e.keywords if k.name != "model"}
-            args = self.bind([(p.name, p.default) for p in OPERATIONS[name].params], e.args, keywords, e.span)
+            args = self.bind(
+                [(p.name, p.default) for p in OPERATIONS[name].params], e.args, keywords, e.span
+            )
             return ir.Model(e.span, name, args, self.model_name(e))
         if name not in TABLE and self.definition.span.source.name == PRELUDE:
             name = f".{name}"  # a built-in that no program can name
@@ -346,7 +372,8 @@ class _Body:
         self, parameters: Iterable[tuple[str, Any]], args: tuple[tree.Expr, ...], keywords: Mapping[str, tree.Expr],
         span: Span,
     ) -> tuple[ir.Expr, ...]:  # fmt: skip
-        """One expression a parameter: by position, by name, or its default (a value or a constant expression)."""
+        """One expression a parameter: by position, by name, or its default (a value or a constant
+        expression)."""
         bound = []
         for i, (name, default) in enumerate(parameters):
             if i < len(args):
@@ -358,5 +385,7 @@ class _Body:
             elif default is REQUIRED:
                 raise InternalError(f"a call without its argument {name} at {span}")
             else:
-                bound.append(ir.Const(NOWHERE, tuple(default) if isinstance(default, list) else default))
+                bound.append(
+                    ir.Const(NOWHERE, tuple(default) if isinstance(default, list) else default)
+                )
         return tuple(bound)

@@ -54,7 +54,13 @@ class ExpressionBuilder:
         self.depth += 1
         if self.depth > MAX_DEPTH:
             help = "name the inner parts and use the names"
-            self.report("FK109", f"an expression nested more than {MAX_DEPTH} deep", self.node_span(node), "here", help)
+            self.report(
+                "FK109",
+                f"an expression nested more than {MAX_DEPTH} deep",
+                self.node_span(node),
+                "here",
+                help,
+            )
             raise ProgramError(self.diagnostics)
         try:
             return self._expr(node)
@@ -87,7 +93,9 @@ class ExpressionBuilder:
             case "comparison":
                 operators = [" ".join(map(str, op.children)) for op in c[1::2]]
                 operands = [self.expr(x) for x in c[2::2]]
-                return tree.Compare(span, self.expr(c[0]), tuple(zip(operators, operands, strict=True)))
+                return tree.Compare(
+                    span, self.expr(c[0]), tuple(zip(operators, operands, strict=True))
+                )
             case "sum" | "product":
                 return self.chain(c)
             case "power":
@@ -112,7 +120,11 @@ class ExpressionBuilder:
         if len(c) > 2 * MAX_DEPTH:
             span = self.node_span(c[MAX_DEPTH])
             self.report(
-                "FK109", f"more than {MAX_DEPTH} operators in a row", span, "here", "use `sum([...])` or `join`"
+                "FK109",
+                f"more than {MAX_DEPTH} operators in a row",
+                span,
+                "here",
+                "use `sum([...])` or `join`",
             )
             raise ProgramError(self.diagnostics)
         left = self.expr(c[0])
@@ -127,8 +139,16 @@ class ExpressionBuilder:
         if isinstance(function, tree.Attribute):
             return self.method(span, function, [a.span.text for a in args])
         if not isinstance(function, tree.Name):
-            help = "write `name(...)`; methods are functions here: words(lm.text), not lm.text.words()"
-            self.report("FK124", "only a name can be called", function.span, "expected a function's name", help)
+            help = (
+                "write `name(...)`; methods are functions here: words(lm.text), not lm.text.words()"
+            )
+            self.report(
+                "FK124",
+                "only a name can be called",
+                function.span,
+                "expected a function's name",
+                help,
+            )
             function = tree.Name(function.span, "str")
         return tree.Call(span, function, args, keywords)
 
@@ -139,11 +159,17 @@ class ExpressionBuilder:
         shown = [a if len(a) <= 30 and "\n" not in a else "..." for a in arguments]
         where = Span(self.source, function.value.span.end, function.span.end)
         help = method_advice(receiver, name, shown, name in TABLE)
-        message = f"`{name}` is no method" if name in ATTRIBUTES else f"there are no methods, such as `.{name}(...)`"
+        message = (
+            f"`{name}` is no method"
+            if name in ATTRIBUTES
+            else f"there are no methods, such as `.{name}(...)`"
+        )
         self.report("FK128", message, where, "called here", help)
         return tree.Unreadable(span)
 
-    def arguments(self, node: Node | None) -> tuple[tuple[tree.Expr, ...], tuple[tree.Keyword, ...]]:
+    def arguments(
+        self, node: Node | None
+    ) -> tuple[tuple[tree.Expr, ...], tuple[tree.Keyword, ...]]:
         """Positional and keyword arguments, in order."""
         args: list[tree.Expr] = []
         keywords: list[tree.Keyword] = []
@@ -155,19 +181,30 @@ class ExpressionBuilder:
             else:
                 if keywords:
                     help = "put it before the named ones"
-                    self.report("FK120", "an argument without name after named ones", self.node_span(c), "here", help)
+                    self.report(
+                        "FK120",
+                        "an argument without name after named ones",
+                        self.node_span(c),
+                        "here",
+                        help,
+                    )
                 args.append(self.expr(c))
         return tuple(args), tuple(keywords)
 
     def keyword(self, node: Node) -> tree.Keyword:
-        return tree.Keyword(str(node.children[0]), self.expr(node.children[2]), self.node_span(node))
+        return tree.Keyword(
+            str(node.children[0]), self.expr(node.children[2]), self.node_span(node)
+        )
 
     def subscript(self, span: Span, c: list[Node]) -> tree.Expr:
         value, inner = self.expr(c[0]), c[2]
         if inner.data == "index":
             return tree.Index(span, value, self.expr(inner.children[0]))
         colon = next(i for i, x in enumerate(inner.children) if is_token(x, "COLON"))
-        ends = [self.expr(part[0]) if part else None for part in (inner.children[:colon], inner.children[colon + 1 :])]
+        ends = [
+            self.expr(part[0]) if part else None
+            for part in (inner.children[:colon], inner.children[colon + 1 :])
+        ]
         return tree.Slice(span, value, ends[0], ends[1])
 
     def clause(self, node: Node) -> tree.Clause:
@@ -179,7 +216,11 @@ class ExpressionBuilder:
         key = self.expr(node.children[0])
         if not (isinstance(key, tree.Literal) and isinstance(key.value, str)):
             self.report(
-                "FK124", "a record's field is named by a string", key.span, "expected a string", 'write {"name": value}'
+                "FK124",
+                "a record's field is named by a string",
+                key.span,
+                "expected a string",
+                'write {"name": value}',
             )
         name = key.value if isinstance(key, tree.Literal) and isinstance(key.value, str) else "?"
         return name, self.expr(node.children[2])
@@ -209,7 +250,8 @@ class ExpressionBuilder:
         return unescape(self.source, start, stop, self.diagnostics.append)
 
     def fstring(self, start: int, stop: int, prefix: str) -> Iterator[str | tree.FormatPart]:
-        """The parts of an f-string's body between two offsets. prefix: "r" where a backslash is a backslash."""
+        """The parts of an f-string's body between two offsets. prefix: "r" where a backslash is a
+        backslash."""
         text, at, begin = self.source.text, start, start
         while at < stop:
             if text.startswith(("{{", "}}"), at):
@@ -223,7 +265,13 @@ class ExpressionBuilder:
                 begin = at
             elif text[at] == "}":
                 span = Span(self.source, at, at + 1)
-                self.report("FK112", "`}` closes nothing in this f-string", span, "here", "write `}}` for a brace")
+                self.report(
+                    "FK112",
+                    "`}` closes nothing in this f-string",
+                    span,
+                    "here",
+                    "write `}}` for a brace",
+                )
                 at += 1
                 begin = at
             else:
@@ -231,7 +279,8 @@ class ExpressionBuilder:
         yield self.string_value(prefix, begin, stop)
 
     def format_part(self, at: int, stop: int, *, raw: bool) -> tuple[tree.FormatPart | str, int]:
-        """`{value:spec}` that begins at `at`, and the offset after it. raw: in a pattern, where `{4}` would repeat."""
+        """`{value:spec}` that begins at `at`, and the offset after it. raw: in a pattern, where
+        `{4}` would repeat."""
         text, depth, end, colon = self.source.text, 0, at + 1, -1
         quote = ""
         while end < stop and (depth or quote or text[end] != "}"):
@@ -251,16 +300,30 @@ class ExpressionBuilder:
         value_end = colon if colon >= 0 else end
         if end >= stop or not text[at + 1 : value_end].strip():
             what = "is never closed" if end >= stop else "is empty"
-            self.report("FK112", f"`{{` in this f-string {what}", span, "here", "write {name}, or `{{` for a brace")
+            self.report(
+                "FK112",
+                f"`{{` in this f-string {what}",
+                span,
+                "here",
+                "write {name}, or `{{` for a brace",
+            )
             return "", end + 1
         inner = text[at + 1 : end]
         if raw and re.fullmatch(r"[\d,\s]+", inner):
             message = f"`{{{inner}}}` in an f-string is the value {inner}, which repeats nothing"
-            self.report("FK112", message, span, "a value", f"write `{{{{{inner}}}}}` for the braces of a pattern")
+            self.report(
+                "FK112",
+                message,
+                span,
+                "a value",
+                f"write `{{{{{inner}}}}}` for the braces of a pattern",
+            )
             return "", end + 1
         if colon >= 0 and re.fullmatch(r"""\s*("[^"]*"|'[^']*')\s*""", text[at + 1 : colon]):
             message = "`{` begins a value in an f-string, and this is none"
-            self.report("FK112", message, span, "a text?", "write `{{` and `}}` for braces of the text")
+            self.report(
+                "FK112", message, span, "a text?", "write `{{` and `}}` for braces of the text"
+            )
             return "", end + 1
         try:
             value = self.parse_expression(self.source, at + 1, value_end, self.diagnostics)
@@ -271,7 +334,8 @@ class ExpressionBuilder:
 
 
 def _edge(node: Node, side: int) -> Token | None:
-    """The first (0) or last (-1) token of a node that is no layout; no recursion, for text nested beyond reason."""
+    """The first (0) or last (-1) token of a node that is no layout; no recursion, for text nested
+    beyond reason."""
     todo = [node]
     while todo:
         top = todo.pop()

@@ -1,5 +1,5 @@
-"""Lark's parse tree to the frozen nodes of tree.py, with spans; what LALR lets through and the language does not is
-reported here: targets that are no names, statements outside a program."""
+"""Lark's parse tree to the frozen nodes of tree.py, with spans; what LALR lets through and the
+language does not is reported here: targets that are no names, statements outside a program."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ ParseExpression = Callable[[Source, int, int, list[Diagnostic]], tree.Expr]
 class Builder(ExpressionBuilder):
     """Builds declarations and statements; expressions come from its base."""
 
-    def __init__(self, source: Source, parse_expression: ParseExpression, diagnostics: list[Diagnostic]) -> None:
+    def __init__(
+        self, source: Source, parse_expression: ParseExpression, diagnostics: list[Diagnostic]
+    ) -> None:
         super().__init__(source, parse_expression, diagnostics)
         self.unreadable: set[str] = set()
 
@@ -35,16 +37,21 @@ class Builder(ExpressionBuilder):
         found = [c for c in node.children if isinstance(c, Tree)]
         self.stray(found)
         declarations = tuple(self.declaration(c) for c in found if c.data != "stray_statement")
-        return tree.Module(self.source, declarations, tuple(self.diagnostics), frozenset(self.unreadable))
+        return tree.Module(
+            self.source, declarations, tuple(self.diagnostics), frozenset(self.unreadable)
+        )
 
     def stray(self, declarations: list[Node]) -> None:
-        """Reports statements outside a program, a whole script as one mistake; not those that are meant as the block
-        of a line above, which was reported."""
+        """Reports statements outside a program, a whole script as one mistake; not those that are
+        meant as the block of a line above, which was reported."""
         found, block = [], False
         for c in declarations:
             inner = c.children[0] if c.data == "stray_statement" else None
             if inner is not None and inner.data == "unreadable":
-                block = len(inner.children) == 2 and str(inner.children[0]).split(maxsplit=1)[0] in BLOCKS
+                block = (
+                    len(inner.children) == 2
+                    and str(inner.children[0]).split(maxsplit=1)[0] in BLOCKS
+                )
             elif inner is not None:
                 self.unreadable.update(names_in(self.span(inner).text))
                 found += [] if block else [inner]
@@ -72,10 +79,16 @@ class Builder(ExpressionBuilder):
             case "model_view":
                 name = next(self.trees(node, "name"), None)
                 return tree.ModelDecl(
-                    span, self.name(name).name if name is not None else None, None, None, self.view(node)
+                    span,
+                    self.name(name).name if name is not None else None,
+                    None,
+                    None,
+                    self.view(node),
                 )
             case "model_table":
-                rows: tuple[tree.TableRow, ...] | None = tuple(map(self.table_row, self.trees(node, "table_row")))
+                rows: tuple[tree.TableRow, ...] | None = tuple(
+                    map(self.table_row, self.trees(node, "table_row"))
+                )
                 if next(self.trees(node, "unreadable"), None) is not None:
                     rows = None  # of half a table nothing can be said
                 return tree.ModelDecl(self.span(node), self.name(c[1]).name, None, rows)
@@ -85,19 +98,29 @@ class Builder(ExpressionBuilder):
                 returns = self.type(next(self.trees(node, "type")))
                 path = self.plain_string(next(t for t in reversed(c) if is_token(t, "STRING")))
                 name = next(self.trees(node, "name"))
-                return tree.ExternDef(span, self.name(name).name, self.parameters(node), returns, path)
+                return tree.ExternDef(
+                    span, self.name(name).name, self.parameters(node), returns, path
+                )
             case "function" | "program":
                 return self.function(node)
             case "infer":
                 name = next(self.trees(node, "name"))
                 args, keywords = self.arguments(next(self.trees(node, "arguments"), None))
                 if args:
-                    self.report("FK120", "an option without its name", args[0].span, "here", "write particles=16")
+                    self.report(
+                        "FK120",
+                        "an option without its name",
+                        args[0].span,
+                        "here",
+                        "write particles=16",
+                    )
                 return tree.Infer(span, self.name(name).name, keywords)
             case "query":
                 return tree.Query(span, self.name(c[1]).name, self.expr(c[3]))
             case "test":
-                expectations = tuple(self.expr(e.children[1]) for e in self.trees(node, "expectation"))
+                expectations = tuple(
+                    self.expr(e.children[1]) for e in self.trees(node, "expectation")
+                )
                 settings = tuple(self.keyword(k) for k in self.trees(node, "keyword"))
                 return tree.Test(span, self.plain_string(c[1]), expectations, settings)
         raise InternalError(f"no declaration {node.data}")
@@ -128,7 +151,9 @@ class Builder(ExpressionBuilder):
             at = next((i for i, c in enumerate(p.children) if is_token(c, "EQUAL")), None)
             default = self.expr(p.children[at + 1]) if at is not None else None
             name = self.name(p.children[0]).name
-            found.append(tree.Param(name, self.type(declared) if declared else None, default, self.span(p)))
+            found.append(
+                tree.Param(name, self.type(declared) if declared else None, default, self.span(p))
+            )
         return tuple(found)
 
     def type(self, node: Node) -> Type:
@@ -139,8 +164,18 @@ class Builder(ExpressionBuilder):
         if inner is None and word in NAMED:
             return NAMED[word]
         known = ", ".join(NAMED) + ", list[...], dist[...]"
-        help = f"write `{word}[str]` with the type of its items" if word in ("list", "dist") else f"types are {known}"
-        self.report("FK120", f"`{self.span(node).text}` is no type", self.span(node), "expected a type", help)
+        help = (
+            f"write `{word}[str]` with the type of its items"
+            if word in ("list", "dist")
+            else f"types are {known}"
+        )
+        self.report(
+            "FK120",
+            f"`{self.span(node).text}` is no type",
+            self.span(node),
+            "expected a type",
+            help,
+        )
         return NAMED["str"]
 
     def table_row(self, node: Node) -> tree.TableRow:
@@ -152,7 +187,8 @@ class Builder(ExpressionBuilder):
         return tree.TableRow(self.plain_string(node.children[0]), tuple(entries), self.span(node))
 
     def probability(self, node: Node) -> float:
-        """`0.5`, `1/3`, or what is no probability: a negative number, or one too large for a float, which is inf."""
+        """`0.5`, `1/3`, or what is no probability: a negative number, or one too large for a float,
+        which is inf."""
         values = [t for t in node.children if isinstance(t, Token)]
         numbers = [number(str(t)) for t in values if t.type == "NUMBER"]
         try:
@@ -173,7 +209,9 @@ class Builder(ExpressionBuilder):
         args, keywords = self.arguments(next(self.trees(node, "arguments"), None))
         if function != "bytes":
             help = 'write a reference (`model m = "smollm2"`), `table:` with rows, or `bytes(...)` of another model'
-            self.report("FK325", f"`{function}(...)` is no model", self.span(function), "no such view", help)
+            self.report(
+                "FK325", f"`{function}(...)` is no model", self.span(function), "no such view", help
+            )
         beam: int | str | None = tree.DEFAULT
         for k in keywords:
             match k:
@@ -203,8 +241,8 @@ class Builder(ExpressionBuilder):
         return tuple(found)
 
     def around(self, node: Node) -> list[tree.Stmt]:
-        """What is known of a line that could not be read: its names are set, to anything; it may draw, weigh or
-        return; the block below it is read as it stands."""
+        """What is known of a line that could not be read: its names are set, to anything; it may
+        draw, weigh or return; the block below it is read as it stands."""
         token, span = node.children[0], self.span(node.children[0])
         unknown = tree.Unreadable(span)
         names = tuple(tree.Name(span, name) for name in names_in(str(token)) or ["_"])
@@ -263,7 +301,8 @@ class Builder(ExpressionBuilder):
         raise InternalError(f"no statement {node.data}")
 
     def arrow(self, node: Node) -> tree.Stmt | None:
-        """`x <- e`, by which other languages draw, which is a comparison here: reported, and taken for `~`."""
+        """`x <- e`, by which other languages draw, which is a comparison here: reported, and taken
+        for `~`."""
         if node.data != "comparison" or len(node.children) != 3:
             return None
         left, op, right = node.children
@@ -281,16 +320,21 @@ class Builder(ExpressionBuilder):
         last = next(self.trees(node, "else_"), None)
         other = self.suite(last.children[2]) if last is not None else ()
         for arm in reversed(arms):
-            made = tree.If(self.span(arm), self.expr(arm.children[1]), self.suite(arm.children[3]), other)
+            made = tree.If(
+                self.span(arm), self.expr(arm.children[1]), self.suite(arm.children[3]), other
+            )
             other = (made,)
         if len(arms) > 50:
             help = "look the value up in a record, or use a loop"
-            self.report("FK109", "more than 50 branches in one `if`", self.span(arms[50]), "here", help)
+            self.report(
+                "FK109", "more than 50 branches in one `if`", self.span(arms[50]), "here", help
+            )
             raise ProgramError(self.diagnostics)
         return made
 
     def target_names(self, node: Node, one: str = "") -> tuple[tree.Name, ...]:
-        """What stands left of `=` or `~`: names, or one name where `one` says what is done to it."""
+        """What stands left of `=` or `~`: names, or one name where `one` says what is done to
+        it."""
         found = [self.expr(c) for c in node.children if not is_token(c, "COMMA")]
         names = [e for e in found if isinstance(e, tree.Name)]
         for e in found:
@@ -299,12 +343,19 @@ class Builder(ExpressionBuilder):
                 self.report("FK124", "only a name can be assigned", e.span, "expected a name", help)
         if one and len(found) > 1:
             help = "write one line for each"
-            self.report("FK124", f"cannot {one} several names at once", self.span(node), "expected one name", help)
+            self.report(
+                "FK124",
+                f"cannot {one} several names at once",
+                self.span(node),
+                "expected one name",
+                help,
+            )
         return tuple(names[:1] if one else names) or (tree.Name(self.span(node), "_"),)
 
     def trees(self, node: Node, data: str) -> Iterator[Any]:
         return (c for c in node.children if isinstance(c, Tree) and c.data == data)
 
     def span(self, node: Any) -> Span:
-        """From the first to the last token of a node, layout left out; a block's span is its header's line."""
+        """From the first to the last token of a node, layout left out; a block's span is its
+        header's line."""
         return self.node_span(node)

@@ -4,9 +4,10 @@ Making the tables takes longer than most programs take to parse, so they are mad
 
     python -m fkdsl.language.syntax.grammar_tables
 
-and stand beside the grammar as JSON: data, which runs nothing when it is read, in a folder that only an installer
-writes. `lalr` builds them anew where they are of another grammar or where lark is of a version that nobody has tried
-them with. tests/language/test_grammar_tables.py fails when they are not those of the grammar.
+and stand beside the grammar as JSON: data, which runs nothing when it is read, in a folder that
+only an installer writes. `lalr` builds them anew where they are of another grammar or where lark is
+of a version that nobody has tried them with. tests/language/test_grammar_tables.py fails when they
+are not those of the grammar.
 
 All that fkdsl uses of lark's private parts is in this file: the layout of a serialised parser.
 """
@@ -32,7 +33,11 @@ TRIED = ("1.2.", "1.3.")
 TABLES = "grammar.tables"
 SHIFT = 0
 """lark's number of the action that reads a token; 1 is a reduction."""
-OPTIONS: dict[str, Any] = {"start": ["start", "expression"], "keep_all_tokens": True, "maybe_placeholders": False}
+OPTIONS: dict[str, Any] = {
+    "start": ["start", "expression"],
+    "keep_all_tokens": True,
+    "maybe_placeholders": False,
+}
 
 
 class GivenTokens(Lexer):  # type: ignore[misc]
@@ -66,18 +71,21 @@ def grammar_text() -> str:
 
 
 def fingerprint(grammar: str, body: str) -> str:
-    """The first line of the file: of this grammar, read with our options, and these tables, undamaged."""
+    """The first line of the file: of this grammar, read with our options, and these tables,
+    undamaged."""
     said = f"{grammar}\0{sorted(OPTIONS.items())}\0{body}"
     return blake2b(said.encode(), digest_size=16).hexdigest()
 
 
 def to_tables(parser: Lark) -> dict[str, Any]:
-    """The parser's tables as JSON-able data, the same for the same grammar: states are numbered from the start on."""
+    """The parser's tables as JSON-able data, the same for the same grammar: states are numbered
+    from the start on."""
     data, memo = parser.memo_serialize([TerminalDef, Rule])
     table = data["parser"]["parser"]
     names = table["tokens"]
     states = {
-        state: {names[token]: action for token, action in actions.items()} for state, actions in table["states"].items()
+        state: {names[token]: action for token, action in actions.items()}
+        for state, actions in table["states"].items()
     }
     numbers = _numbered(states, table["start_states"])
     return {
@@ -85,7 +93,8 @@ def to_tables(parser: Lark) -> dict[str, Any]:
         "rules_of": _plain(data["rules"]),
         "conf": _plain(data["parser"]["parser_conf"]),
         "states": [
-            {token: _renumbered(states[state][token], numbers) for token in sorted(states[state])} for state in numbers
+            {token: _renumbered(states[state][token], numbers) for token in sorted(states[state])}
+            for state in numbers
         ],
         "starts": {k: numbers[v] for k, v in sorted(table["start_states"].items())},
         "ends": {k: numbers[v] for k, v in sorted(table["end_states"].items())},
@@ -120,7 +129,8 @@ def from_tables(tables: Mapping[str, Any]) -> Lark:
 
 
 def _numbered(states: Mapping[int, Mapping[str, Any]], starts: Mapping[str, int]) -> dict[int, int]:
-    """Numbers of states by the order in which they are reached, which does not depend on how lark counted them."""
+    """Numbers of states by the order in which they are reached, which does not depend on how lark
+    counted them."""
     numbers = {starts[name]: i for i, name in enumerate(sorted(starts))}
     waiting = deque(numbers)
     while waiting:
@@ -148,7 +158,9 @@ def _beside(name: str) -> str:
 
 def file_text(grammar: str) -> str:
     """What the file of a grammar's tables says: the fingerprint, then JSON, a state a line."""
-    body = "{" + ",\n".join(f'"{k}":{_lines(v)}' for k, v in to_tables(built(grammar)).items()) + "}\n"
+    body = (
+        "{" + ",\n".join(f'"{k}":{_lines(v)}' for k, v in to_tables(built(grammar)).items()) + "}\n"
+    )
     return f"{fingerprint(grammar, body)}\n{body}"
 
 

@@ -33,7 +33,13 @@ class Layout:
         if white.strip(self._unit or " "):
             names = {" ": "spaces", "\t": "tabs"}
             used, other = names[self._unit], names["\t" if self._unit == " " else " "]
-            self._error("FK106", f"this line is indented by {other}, the file by {used}", at, width, f"use {used} only")
+            self._error(
+                "FK106",
+                f"this line is indented by {other}, the file by {used}",
+                at,
+                width,
+                f"use {used} only",
+            )
             width = len(white.expandtabs(4))
             self._unit = ""
         width = self._taken.get(width, width)
@@ -50,7 +56,8 @@ class Layout:
             closed = self._open.pop()
             kinds.append("DEDENT")
         if width != self._open[-1]:
-            # Further lines that begin so are taken to be of the block that this one is taken to be of.
+            # Further lines that begin so are taken to be of the block that this one is taken to be
+            # of.
             nearest = min({*self._open, closed}, key=lambda level: (abs(level - width), -level))
             self._taken[width] = nearest
             if nearest == closed:
@@ -68,4 +75,6 @@ class Layout:
         return n
 
     def _error(self, code: str, message: str, at: int, width: int, help: str) -> None:
-        self._diagnostics.append(Diagnostic(code, message, self._span(at, at + max(width, 1)), "here", help))
+        self._diagnostics.append(
+            Diagnostic(code, message, self._span(at, at + max(width, 1)), "here", help)
+        )

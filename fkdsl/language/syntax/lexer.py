@@ -1,8 +1,9 @@
-"""Program text to tokens: names, numbers, strings, operators, and the layout (NEWLINE, INDENT, DEDENT).
+"""Program text to tokens: names, numbers, strings, operators, and the layout (NEWLINE, INDENT,
+DEDENT).
 
-Written by hand rather than by lark so that every mistake in the text has its own message and the work is linear and
-bounded: an unclosed bracket is reported at the bracket, not at the end of the file, and ten thousand of them are one
-error. The grammar's parser (parser.py) reads these tokens.
+Written by hand rather than by lark so that every mistake in the text has its own message and the
+work is linear and bounded: an unclosed bracket is reported at the bracket, not at the end of the
+file, and ten thousand of them are one error. The grammar's parser (parser.py) reads these tokens.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ _NAME = re.compile(r"[^\W\d]\w*")
 _INDENTED = re.compile(r"([ \t]*)((\w+(?=[\s:]))|[^\s]|)")
 _WORD = re.compile(r"\w+")
 # Only 0 to 9 are digits: \d would take those of every script, which Python's own source does not.
-_NUMBER = re.compile(r"(?a:(?:\d[\d_]*)(?:\.[\d_]*)?(?:[eE][+-]?\d[\d_]*)?|\.\d[\d_]*(?:[eE][+-]?\d[\d_]*)?)")
+_NUMBER = re.compile(
+    r"(?a:(?:\d[\d_]*)(?:\.[\d_]*)?(?:[eE][+-]?\d[\d_]*)?|\.\d[\d_]*(?:[eE][+-]?\d[\d_]*)?)"
+)
 _GOOD_NUMBER = re.compile(
     r"(?a:(?:0|[1-9]\d*(?:_\d+)*|0[xX][\da-fA-F]+)|(?:\d+(?:_\d+)*)?\.?(?:\d+(?:_\d+)*)?(?:[eE][+-]?\d+)?)"
 )
@@ -70,7 +73,9 @@ class Lexer:
     inline: the range is an expression (of an f-string): no layout.
     """
 
-    def __init__(self, source: Source, start: int = 0, stop: int | None = None, inline: bool = False) -> None:
+    def __init__(
+        self, source: Source, start: int = 0, stop: int | None = None, inline: bool = False
+    ) -> None:
         self.source, self.text = source, source.text
         self.at, self.stop = start, len(source.text) if stop is None else stop
         self.diagnostics: list[Diagnostic] = []
@@ -94,7 +99,8 @@ class Lexer:
     def tokens(self) -> list[Token]:
         """Every token to the end; afterwards `diagnostics` is complete.
 
-        Behind a bracket that is never closed all is read anew from the next line that looks like another statement.
+        Behind a bracket that is never closed all is read anew from the next line that looks like
+        another statement.
         """
         found = list(self.scan())
         while self.brackets and len(self.diagnostics) <= MAX_ERRORS:
@@ -103,7 +109,9 @@ class Lexer:
             found = [t for t in found if t.start_pos is not None and t.start_pos < again]
             self.diagnostics[:] = [d for d in self.diagnostics if d.span.start < again]
             help = f"close it with `{PAIRS[opened]}`"
-            self.error("FK102", f"`{opened}` is never closed", where, where + 1, "opened here", help)
+            self.error(
+                "FK102", f"`{opened}` is never closed", where, where + 1, "opened here", help
+            )
             self.at, self.brackets = again, []
             if again < self.stop:
                 found.append(self.token("NEWLINE", again - 1, again))
@@ -112,12 +120,15 @@ class Lexer:
         if not self.inline:
             if not self.line_begins:
                 found.append(self.token("NEWLINE", self.stop, self.stop))
-            found.extend(self.token("DEDENT", self.stop, self.stop) for _ in range(self.layout.close()))
+            found.extend(
+                self.token("DEDENT", self.stop, self.stop) for _ in range(self.layout.close())
+            )
         return found
 
     def next_statement(self, where: int) -> int:
-        """Where the line begins, after that of a bracket never closed, that is no part of what the bracket holds: one
-        that begins with a word of a statement, or is not indented more than the bracket's own line."""
+        """Where the line begins, after that of a bracket never closed, that is no part of what the
+        bracket holds: one that begins with a word of a statement, or is not indented more than the
+        bracket's own line."""
         lines = self.source.line_starts
         number = self.source.position(where)[0]
         own = _INDENTED.match(self.text, lines[number - 1])
@@ -130,7 +141,8 @@ class Lexer:
         return self.stop
 
     def scan(self) -> Iterator[Token]:
-        """The tokens from where it stands, to the end of the text or to more mistakes than a program has."""
+        """The tokens from where it stands, to the end of the text or to more mistakes than a
+        program has."""
         while self.at < self.stop:
             if len(self.diagnostics) > MAX_ERRORS:
                 return
@@ -168,11 +180,18 @@ class Lexer:
             yield self.word(text[at : self.at], at)
         elif _NUMBER.match(text, at, self.stop):
             yield from self.number()
-        elif text[at : at + 2] in _PYTHONISMS or (text[at] in _PYTHONISMS and text[at : at + 2] != "!="):
+        elif text[at : at + 2] in _PYTHONISMS or (
+            text[at] in _PYTHONISMS and text[at : at + 2] != "!="
+        ):
             bad = text[at : at + 2] if text[at : at + 2] in _PYTHONISMS else text[at]
             self.at += len(bad)
             self.error(
-                "FK104", f"`{bad}` has no meaning here", at, self.at, "not part of the language", _PYTHONISMS[bad]
+                "FK104",
+                f"`{bad}` has no meaning here",
+                at,
+                self.at,
+                "not part of the language",
+                _PYTHONISMS[bad],
             )
         elif match := _OPERATOR.match(text, at, self.stop):
             self.at = match.end()
@@ -186,7 +205,12 @@ class Lexer:
         kind = "NAME"
         if not word.isascii():
             return self.foreign_word(word, at)
-        declares = not self.first_word and self.layout.depth == 0 and not self.inline and word in DECLARATIONS
+        declares = (
+            not self.first_word
+            and self.layout.depth == 0
+            and not self.inline
+            and word in DECLARATIONS
+        )
         # `infer steer(factor=3)`: options of a method have no statements among them.
         option = self.first_word == "infer" and bool(self.brackets) and word == "factor"
         if (word in KEYWORDS and not option) or declares or word in WITHIN.get(self.first_word, ()):
@@ -195,21 +219,28 @@ class Lexer:
         return self.token(kind, at, self.at)
 
     def end_of_name(self, end: int) -> int:
-        """Where a name ends whose first word characters end at `end`: accents that stand alone are parts of it too."""
-        while end < self.stop and not self.text[end].isascii() and f"a{self.text[end]}".isidentifier():
+        """Where a name ends whose first word characters end at `end`: accents that stand alone are
+        parts of it too."""
+        while (
+            end < self.stop and not self.text[end].isascii() and f"a{self.text[end]}".isidentifier()
+        ):
             match = _WORD.match(self.text, end + 1, self.stop)
             end = match.end() if match else end + 1
         return end
 
     def foreign_word(self, word: str, at: int) -> Token:
-        """A name with letters beyond ASCII, in Unicode's NFKC form as in Python: the same letters are the same name,
-        however an editor writes them."""
+        """A name with letters beyond ASCII, in Unicode's NFKC form as in Python: the same letters
+        are the same name, however an editor writes them."""
         name = unicodedata.normalize("NFKC", word)
         self.first_word = self.first_word or name
         if not word.isidentifier() or name in KEYWORDS | DECLARATIONS:
             i = next((i for i in range(len(word)) if not f"a{word[i]}".isidentifier()), 0)
             shown, i = (word[i], i) if name not in KEYWORDS | DECLARATIONS else (word, 0)
-            help = f"write `{name}`" if name.isascii() and name.isidentifier() else "names are letters, digits and `_`"
+            help = (
+                f"write `{name}`"
+                if name.isascii() and name.isidentifier()
+                else "names are letters, digits and `_`"
+            )
             message = f"`{shown}` cannot stand in a name"
             self.error("FK104", message, at + i, at + i + len(shown), "here", help)
         return Token("NAME", name, start_pos=at, end_pos=self.at)
@@ -223,7 +254,14 @@ class Lexer:
         self.at = tail.end() if tail else self.at
         number = self.text[at : self.at]
         if tail or not _GOOD_NUMBER.fullmatch(number) or len(number) > 400:
-            self.error("FK110", f"`{number[:30]}` is no number", at, self.at, "here", "write 12, 1_000, 0.5 or 1e-3")
+            self.error(
+                "FK110",
+                f"`{number[:30]}` is no number",
+                at,
+                self.at,
+                "here",
+                "write 12, 1_000, 0.5 or 1e-3",
+            )
             number = "0"
         elif not literals.is_finite(number):
             help = "the largest number with a point or an exponent is about 1.8e308"
@@ -236,17 +274,33 @@ class Lexer:
             self.brackets.append((op, at))
             if len(self.brackets) == MAX_DEPTH + 1:
                 help = "name the inner parts and use the names"
-                self.error("FK109", f"brackets nested more than {MAX_DEPTH} deep", at, at + 1, "too deep", help)
+                self.error(
+                    "FK109",
+                    f"brackets nested more than {MAX_DEPTH} deep",
+                    at,
+                    at + 1,
+                    "too deep",
+                    help,
+                )
                 self.at, self.brackets = self.stop, []
                 return
         elif op in PAIRS.values():
             if not self.brackets:
-                self.error("FK103", f"`{op}` closes nothing", at, at + 1, "no bracket is open", "delete it")
+                self.error(
+                    "FK103", f"`{op}` closes nothing", at, at + 1, "no bracket is open", "delete it"
+                )
                 return
             opened, where = self.brackets.pop()
             if PAIRS[opened] != op:
                 message = f"`{op}` closes `{opened}` of line {self.span(where, where).line}"
-                self.error("FK103", message, at, at + 1, f"expected `{PAIRS[opened]}`", f"write `{PAIRS[opened]}`")
+                self.error(
+                    "FK103",
+                    message,
+                    at,
+                    at + 1,
+                    f"expected `{PAIRS[opened]}`",
+                    f"write `{PAIRS[opened]}`",
+                )
         yield self.token(OPERATORS[op], at, self.at)
 
     def string(self, match: re.Match[str]) -> Iterator[Token]:
@@ -256,7 +310,12 @@ class Lexer:
         if prefix not in ("", "r", "f", "rf", "fr"):
             message = f"`{match.group(1)}` is no prefix of a string"
             self.error(
-                "FK113", message, at, at + len(prefix), "here", 'write "...", r"..." for a pattern, or f"...{x}..."'
+                "FK113",
+                message,
+                at,
+                at + len(prefix),
+                "here",
+                'write "...", r"..." for a pattern, or f"...{x}..."',
             )
         while True:
             if end >= self.stop or (self.text[end] == "\n" and len(quote) == 1):
@@ -290,4 +349,11 @@ class Lexer:
             self.at += 1
         shown = c if c.isprintable() else f"U+{ord(c):04X}"
         help = f"write {_CURLY[c]}" if c in _CURLY else "delete it"
-        self.error("FK104", f"a stray {shown!r}" if c.isprintable() else f"a stray {shown}", at, self.at, "here", help)
+        self.error(
+            "FK104",
+            f"a stray {shown!r}" if c.isprintable() else f"a stray {shown}",
+            at,
+            self.at,
+            "here",
+            help,
+        )

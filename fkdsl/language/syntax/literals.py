@@ -34,13 +34,17 @@ def is_finite(text: str) -> bool:
 def split_string(text: str) -> tuple[str, int, int]:
     """(prefix in lower case, where the body begins, where it ends) of a string literal."""
     prefix = text[: len(text) - len(text.lstrip("rRfF"))].lower()
-    quote = 3 if text[len(prefix) : len(prefix) + 3] in ("'''", '"""') and len(text) - len(prefix) >= 6 else 1
+    quote = (
+        3
+        if text[len(prefix) : len(prefix) + 3] in ("'''", '"""') and len(text) - len(prefix) >= 6
+        else 1
+    )
     return prefix, len(prefix) + quote, len(text) - quote
 
 
 def unescape(source: Source, start: int, stop: int, report: Callable[[Diagnostic], None]) -> str:
-    """The text between two offsets with its escapes resolved; one that is none, or that is half of a character (a
-    surrogate, which no text in UTF-8 has), is reported."""
+    """The text between two offsets with its escapes resolved; one that is none, or that is half of
+    a character (a surrogate, which no text in UTF-8 has), is reported."""
 
     def value(match: re.Match[str]) -> str:
         body = match.group(1)
@@ -51,7 +55,10 @@ def unescape(source: Source, start: int, stop: int, report: Callable[[Diagnostic
             return chr(code)
         at = start + match.start()
         span = Span(source, at, at + len(match.group()))
-        message, help = f"`\\{body}` is no escape", 'write `\\\\` for a backslash, or a raw string r"..."'
+        message, help = (
+            f"`\\{body}` is no escape",
+            'write `\\\\` for a backslash, or a raw string r"..."',
+        )
         if 0xD800 <= code < 0xE000:
             message = f"`\\{body}` is half of a character (a surrogate), which no text has"
             help = "write the character itself, or its whole code as eight digits: `\\U0001F600`"

@@ -75,7 +75,8 @@ def module_advice(name: str) -> str:
 
 
 def method_advice(receiver: str, name: str, arguments: list[str], built_in: bool) -> str:
-    """What to write for `receiver.name(arguments)`. built_in: whether a function of that name is."""
+    """What to write for `receiver.name(arguments)`. built_in: whether a function of that name
+    is."""
     first = arguments[0] if arguments else "x"
     if name in ATTRIBUTES and not arguments:
         return f"write `{receiver}.{name}`, without brackets"

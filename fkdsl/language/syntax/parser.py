@@ -48,8 +48,8 @@ def parse(source: Source) -> tree.Module:
 
 
 def parse_around_mistakes(source: Source) -> tree.Module:
-    """The module that a source says, but for the lines that cannot be read, which its `mistakes` tell of. Raises
-    ProgramError where so little can be read that nothing more can be said."""
+    """The module that a source says, but for the lines that cannot be read, which its `mistakes`
+    tell of. Raises ProgramError where so little can be read that nothing more can be said."""
     _check_size(source)
     lexer = Lexer(source)
     tokens = list(lexer.tokens())
@@ -64,7 +64,9 @@ def parse_around_mistakes(source: Source) -> tree.Module:
     return builder.module(found)
 
 
-def parse_expression(source: Source, start: int, stop: int, diagnostics: list[Diagnostic]) -> tree.Expr:
+def parse_expression(
+    source: Source, start: int, stop: int, diagnostics: list[Diagnostic]
+) -> tree.Expr:
     """The expression between two offsets, such as the inside of an f-string's braces."""
     found = _parse(source, Lexer(source, start, stop, inline=True), "expression")
     return Builder(source, parse_expression, diagnostics).expr(found.children[0])
@@ -89,12 +91,16 @@ def _check_size(source: Source) -> None:
     if half is not None:
         message = f"this is half of a character (a surrogate, U+{ord(source.text[half]):04X}), which no text has"
         span = Span(source, half, half + 1)
-        raise ProgramError([Diagnostic("FK107", message, span, "here", "write the character itself")])
+        raise ProgramError(
+            [Diagnostic("FK107", message, span, "here", "write the character itself")]
+        )
     starts = (*source.line_starts, len(source.text) + 1)
     for a, b in pairwise(starts):
         if b - a > MAX_LINE:
             message = f"this line has {b - a - 1:,} characters; one may have {MAX_LINE:,}"
-            raise ProgramError([Diagnostic("FK108", message, Span(source, a, a + 1), "begins here", "break it up")])
+            raise ProgramError(
+                [Diagnostic("FK108", message, Span(source, a, a + 1), "begins here", "break it up")]
+            )
 
 
 def read_source(path: Path) -> Source:
@@ -105,16 +111,24 @@ def read_source(path: Path) -> Source:
         raw = read_file(path, MAX_BYTES)
     except FileNotFoundError:
         names = [p.name for p in path.parent.glob("*.fk")] if path.parent.is_dir() else []
-        near = near_name(path.name, names) or next(iter(difflib.get_close_matches(path.name, names, 1)), None)
+        near = near_name(path.name, names) or next(
+            iter(difflib.get_close_matches(path.name, names, 1)), None
+        )
         help = f"did you mean {path.parent / near}?" if near else "check the path"
         raise CallError(f"there is no file {path}", help) from None
     except OSError as error:
-        help = "check the file's permissions" if error.errno == errno.EACCES else "name a file of program text"
+        help = (
+            "check the file's permissions"
+            if error.errno == errno.EACCES
+            else "name a file of program text"
+        )
         raise CallError(f"cannot read {path}: {error.strerror}", help) from None
     except CallError:
         raise
     except ValueError:
-        raise CallError(f"cannot read {path}: its name has a character that no file's has", "check it") from None
+        raise CallError(
+            f"cannot read {path}: its name has a character that no file's has", "check it"
+        ) from None
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

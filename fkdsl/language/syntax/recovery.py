@@ -1,8 +1,9 @@
 """Every mistake of a text at once: the parse goes on after a line that cannot be read.
 
-The line becomes one UNREADABLE token, with the block below it, and the text is parsed again. So each line is reported
-once, by its first mistake, and what stands in the other lines is checked too. What a name in such a line stands for is
-not known, so nothing is said of it elsewhere (`Module.unreadable`, and the type `any` of its variables).
+The line becomes one UNREADABLE token, with the block below it, and the text is parsed again. So
+each line is reported once, by its first mistake, and what stands in the other lines is checked too.
+What a name in such a line stands for is not known, so nothing is said of it elsewhere
+(`Module.unreadable`, and the type `any` of its variables).
 """
 
 from __future__ import annotations
@@ -36,9 +37,12 @@ def names_in(text: str) -> list[str]:
 
 
 class Recovery:
-    """Parses tokens, around the lines that have mistakes. diagnostics: those of the lexer, to which more are added."""
+    """Parses tokens, around the lines that have mistakes. diagnostics: those of the lexer, to which
+    more are added."""
 
-    def __init__(self, source: Source, tokens: Sequence[Token], diagnostics: list[Diagnostic]) -> None:
+    def __init__(
+        self, source: Source, tokens: Sequence[Token], diagnostics: list[Diagnostic]
+    ) -> None:
         self.source, self.tokens, self.diagnostics = source, list(tokens), diagnostics
         self.layout_is_wrong = any(d.code in LAYOUT_CODES for d in diagnostics)
         for d in diagnostics:
@@ -63,8 +67,8 @@ class Recovery:
     # ------------------------------------------------------------------ mending
 
     def mend(self, error: UnexpectedInput) -> bool:
-        """Reports a mistake, if it is none that another has led to, and takes it out of the tokens; False if that
-        cannot be done."""
+        """Reports a mistake, if it is none that another has led to, and takes it out of the tokens;
+        False if that cannot be done."""
         if not isinstance(error, UnexpectedToken) or not self.tokens:
             return False
         token, expected = error.token, set(error.expected)
@@ -80,14 +84,19 @@ class Recovery:
             return self.replace_line(self.line_before(at))
         self.report(error, led_to=self.goes_on(at))
         begin, _ = self.line(at)
-        return self.remove_line(at) if self.tokens[begin].type == "UNREADABLE" else self.replace_line(at)
+        return (
+            self.remove_line(at)
+            if self.tokens[begin].type == "UNREADABLE"
+            else self.replace_line(at)
+        )
 
     def report(self, error: UnexpectedInput, *, led_to: bool = False) -> None:
         if not led_to:
             self.diagnostics.append(explain(self.source, self.tokens, error))
 
     def goes_on(self, at: int) -> bool:
-        """Whether the line of a token goes on with a block whose own first line could not be read."""
+        """Whether the line of a token goes on with a block whose own first line could not be
+        read."""
         begin, _ = self.line(at)
         first = self.tokens[begin]
         words = CONTINUES.get(first.type) or CONTINUES.get(str(first), ())
@@ -121,7 +130,11 @@ class Recovery:
 
     def replace_line_of(self, mistake: Diagnostic) -> None:
         """Replaces the line of a mistake of the lexer, which may have left no token of it."""
-        ends = (i for i, t in enumerate(self.tokens) if t.type == "NEWLINE" and t.start_pos >= mistake.span.start)
+        ends = (
+            i
+            for i, t in enumerate(self.tokens)
+            if t.type == "NEWLINE" and t.start_pos >= mistake.span.start
+        )
         end = next(ends, None)
         if end is not None and end > 0 and self.tokens[end - 1].type not in LAYOUT:
             self.replace_line(end - 1)
@@ -147,7 +160,8 @@ class Recovery:
         return True
 
     def remove_indent(self, at: int) -> bool:
-        """Takes an INDENT out, and its DEDENT: the lines stay, as those of the block around them."""
+        """Takes an INDENT out, and its DEDENT: the lines stay, as those of the block around
+        them."""
         dedent = self.dedent_of(at)
         if dedent < len(self.tokens):
             del self.tokens[dedent]

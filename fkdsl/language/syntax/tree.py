@@ -1,4 +1,5 @@
-"""The syntax tree: frozen nodes, each with the span of the text it came from. This file is the grammar's meaning.
+"""The syntax tree: frozen nodes, each with the span of the text it came from. This file is the
+grammar's meaning.
 
 Spans are left out of equality, so that two parses of the same program are equal.
 """
@@ -29,7 +30,8 @@ class Literal(Expr):
 
 @dataclass(frozen=True)
 class Unreadable(Expr):
-    """What a line stands for that could not be read: of any type. A tree with one is only checked, never run."""
+    """What a line stands for that could not be read: of any type. A tree with one is only checked,
+    never run."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ class Binary(Expr):
 
 @dataclass(frozen=True)
 class Compare(Expr):
-    """`a < b <= c`: first, then (operator, operand) pairs; operators == != < <= > >= in "not in"."""
+    """`a < b <= c`: first, then (operator, operand) pairs; operators == != < <= > >= in "not
+    in"."""
 
     first: Expr
     rest: tuple[tuple[str, Expr], ...]
@@ -188,7 +191,8 @@ class AugAssign(Stmt):
 
 @dataclass(frozen=True)
 class Draw(Stmt):
-    """`x ~ e`: a latent, from a distribution, a context expression, or a call of a stochastic function."""
+    """`x ~ e`: a latent, from a distribution, a context expression, or a call of a stochastic
+    function."""
 
     target: Name
     value: Expr
@@ -263,7 +267,8 @@ class Return(Stmt):
 
 @dataclass(frozen=True)
 class ExprStmt(Stmt):
-    """A bare expression, such as a call whose effect is on a context it was given; a docstring is not one."""
+    """A bare expression, such as a call whose effect is on a context it was given; a docstring is
+    not one."""
 
     value: Expr
 
@@ -302,8 +307,9 @@ DEFAULT = "default"
 
 @dataclass(frozen=True)
 class View:
-    """`bytes(of, beam=n)`: a model made of another, which is a declared name or a reference. span: that of the other.
-    declared: whether it is a name. beam: "default", or how many sequences, None for all."""
+    """`bytes(of, beam=n)`: a model made of another, which is a declared name or a reference. span:
+    that of the other. declared: whether it is a name. beam: "default", or how many sequences, None
+    for all."""
 
     span: Span = field(compare=False, repr=False)
     of: str
@@ -313,8 +319,8 @@ class View:
 
 @dataclass(frozen=True)
 class ModelDecl(Decl):
-    """`model "ref"` (name None: the default), `model name = "ref"`, `model name = bytes(...)`, or `model name = table:`
-    with rows."""
+    """`model "ref"` (name None: the default), `model name = "ref"`, `model name = bytes(...)`, or
+    `model name = table:` with rows."""
 
     name: str | None
     reference: str | None
@@ -347,7 +353,8 @@ class ExternDef(Decl):
 
 @dataclass(frozen=True)
 class FunctionDef(Decl):
-    """`def`, or `program` when `is_program`; a body with `~` (or that calls one with it) is stochastic."""
+    """`def`, or `program` when `is_program`; a body with `~` (or that calls one with it) is
+    stochastic."""
 
     name: str
     params: tuple[Param, ...]
@@ -376,8 +383,8 @@ class Query(Decl):
 
 @dataclass(frozen=True)
 class Test(Decl):
-    """`test "title" with setting=value, ...:` with `expect` lines. settings: `model=` and `program=`, which take names,
-    and parameters of the program."""
+    """`test "title" with setting=value, ...:` with `expect` lines. settings: `model=` and
+    `program=`, which take names, and parameters of the program."""
 
     title: str
     expectations: tuple[Expr, ...]
@@ -386,8 +393,8 @@ class Test(Decl):
 
 @dataclass(frozen=True)
 class Module:
-    """A whole file, its declarations in order. mistakes: of its text. unreadable: the names in the lines that have
-    them, of which nothing is known."""
+    """A whole file, its declarations in order. mistakes: of its text. unreadable: the names in the
+    lines that have them, of which nothing is known."""
 
     source: Source = field(compare=False, repr=False)
     declarations: tuple[Decl, ...]

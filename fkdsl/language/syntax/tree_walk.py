@@ -1,4 +1,5 @@
-"""Walks over the syntax tree: its children, its depth, the names that it reads and sets. None of them recurses."""
+"""Walks over the syntax tree: its children, its depth, the names that it reads and sets. None of
+them recurses."""
 
 from __future__ import annotations
 
@@ -24,7 +25,11 @@ def _nodes(value: Any) -> Iterator[Any]:
     if isinstance(value, tuple):
         for item in value:
             yield from _nodes(item)
-    elif is_dataclass(value) and not isinstance(value, Span) and type(value).__module__ == tree.__name__:
+    elif (
+        is_dataclass(value)
+        and not isinstance(value, Span)
+        and type(value).__module__ == tree.__name__
+    ):
         yield value
 
 
@@ -33,7 +38,8 @@ CALL_COST, STATEMENT_COST, OTHER_COST = 8, 2, 3
 
 
 def deepest(node: Any, frames: int) -> Any:
-    """The first node that a recursive pass would need more than `frames` Python frames to reach, or None."""
+    """The first node that a recursive pass would need more than `frames` Python frames to reach, or
+    None."""
     stack = [(node, 0)]
     while stack:
         here, depth = stack.pop()
@@ -60,8 +66,11 @@ def walk(*roots: Any) -> Iterator[Any]:
 
 
 def reads(expression: tree.Expr | None) -> Iterator[tree.Name]:
-    """The variables that evaluating the expression reads, in order; not those that a comprehension binds itself."""
-    stack: list[tuple[Any, frozenset[str]]] = [(expression, frozenset())] if expression is not None else []
+    """The variables that evaluating the expression reads, in order; not those that a comprehension
+    binds itself."""
+    stack: list[tuple[Any, frozenset[str]]] = (
+        [(expression, frozenset())] if expression is not None else []
+    )
     while stack:
         here, bound = stack.pop()
         match here:
@@ -89,7 +98,12 @@ def evaluated(statement: tree.Stmt) -> tuple[tree.Expr, ...]:
     match statement:
         case tree.AugAssign(target=target, value=value):
             return (target, value)
-        case tree.Assign(value=value) | tree.Draw(value=value) | tree.Factor(value=value) | tree.ExprStmt(value=value):
+        case (
+            tree.Assign(value=value)
+            | tree.Draw(value=value)
+            | tree.Factor(value=value)
+            | tree.ExprStmt(value=value)
+        ):
             return (value,)
         case tree.Observe(value=value, distribution=distribution):
             return (value, distribution)

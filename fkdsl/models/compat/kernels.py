@@ -1,12 +1,13 @@
-"""torch's private operators for linear maps on a CPU: oneDNN's packed weights, plain and in eight bits.
+"""torch's private operators for linear maps on a CPU: oneDNN's packed weights, plain and in eight
+bits.
 
     if packs(torch.float32):
         packed = pack_weight(w)                 # (out, in), laid out for the machine
         linear_plus(x, packed, bias, y)         # xW' + b + y
 
-They may change or go in any release of torch, and what they compute depends on the processor, so `packs` and
-`eight_bit_levels` run each once on numbers whose answers are known. Where one is missing or wrong, the caller takes
-torch's public operators.
+They may change or go in any release of torch, and what they compute depends on the processor, so
+`packs` and `eight_bit_levels` run each once on numbers whose answers are known. Where one is
+missing or wrong, the caller takes torch's public operators.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ def pack_levels(levels: Tensor) -> Tensor:
 
 
 def linear_levels(x: Tensor, zero: int, packed: Tensor, scale: Tensor, zeros: Tensor) -> Tensor:
-    """(x - zero) W' in float32. x: (n, in) uint8. scale: (out,) of a level of each output's weights. zeros: (out,)
-    int64 zeros."""
+    """(x - zero) W' in float32. x: (n, in) uint8. scale: (out,) of a level of each output's
+    weights. zeros: (out,) int64 zeros."""
     return _tensor(
         torch.ops.onednn.qlinear_pointwise(
             x, 1.0, zero, packed, scale, zeros, None, 1.0, 0, torch.float32, "none", [], ""
@@ -91,10 +92,11 @@ def packs(dtype: torch.dtype) -> bool:
 
 @cache
 def eight_bit_levels() -> int:
-    """Levels of an activation on either side of zero that the 8-bit linear maps add up rightly: 127, 63, or 0 for none.
+    """Levels of an activation on either side of zero that the 8-bit linear maps add up rightly:
+    127, 63, or 0 for none.
 
-    A processor without VNNI adds two products in 16 bits, which saturate at 32,767: 255 * 127 * 2 is too much for
-    them, 127 * 127 * 2 is not.
+    A processor without VNNI adds two products in 16 bits, which saturate at 32,767: 255 * 127 * 2
+    is too much for them, 127 * 127 * 2 is not.
     """
     for most in (127, 63):
         try:
@@ -113,7 +115,12 @@ def _adds_up(most: int) -> bool:
     x[1] = 1
     ones, zeros = torch.ones(16), torch.zeros(16, dtype=torch.int64)
     expected = (x.double() - (most + 1)) @ levels.double().t()
-    return bool((linear_levels(x, most + 1, pack_levels(levels), ones, zeros).double() - expected).abs().max() <= 1.0)
+    return bool(
+        (linear_levels(x, most + 1, pack_levels(levels), ones, zeros).double() - expected)
+        .abs()
+        .max()
+        <= 1.0
+    )
 
 
 def _tensor(value: Any) -> Tensor:

@@ -22,17 +22,21 @@ from fkdsl.models.compat.quiet import quiet_transformers
 def read_layers(module: Any, n: int) -> Any:
     """The n MTP layers of a module, from the folder that it was loaded from.
 
-    Raises what the library raises: ImportError, missing tensors, a configuration that says too little; ValueError for
-    a tensor that was not read.
+    Raises what the library raises: ImportError, missing tensors, a configuration that says too
+    little; ValueError for a tensor that was not read.
     """
     from transformers.modeling_layers import MtpModel
 
     if not hasattr(MtpModel, "forward_layer"):
         raise ImportError(f"they need a newer transformers, such as {TESTED[1]}")
-    # They follow the trunk's by number. The library knows only the numbers that published sizes give (5.24).
+    # They follow the trunk's by number. The library knows only the numbers that published sizes
+    # give (5.24).
     first = module.config.get_text_config(decoder=True).num_hidden_layers
     numbers = {rf"^model\.layers\.{k}\." for k in range(first, first + n)}
-    module._keys_to_ignore_on_load_unexpected = {*(module._keys_to_ignore_on_load_unexpected or ()), *numbers}
+    module._keys_to_ignore_on_load_unexpected = {
+        *(module._keys_to_ignore_on_load_unexpected or ()),
+        *numbers,
+    }
     with quiet_transformers():
         layers = MtpModel.from_pretrained(module, device_map={"": module.device})
     if unread := [name for name, p in layers.named_parameters() if p.is_meta]:
@@ -41,7 +45,8 @@ def read_layers(module: Any, n: int) -> Any:
 
 
 def layers_cache(config: Any, layers: Sequence[tuple[Tensor, Tensor] | None]) -> Any:
-    """The library's cache with these keys and values of its first layers; the others have none yet."""
+    """The library's cache with these keys and values of its first layers; the others have none
+    yet."""
     from transformers.cache_utils import MtpCache
 
     cache = MtpCache(config=config)
@@ -51,8 +56,11 @@ def layers_cache(config: Any, layers: Sequence[tuple[Tensor, Tensor] | None]) ->
     return cache
 
 
-def run_layer(layers: Any, i: int, states: Tensor, places: Tensor, cache: Any, ids: Tensor) -> Tensor:
-    """(B, L, width) what layer i makes of the states (B, L, width) and tokens (B, L) at these positions (B, L)."""
+def run_layer(
+    layers: Any, i: int, states: Tensor, places: Tensor, cache: Any, ids: Tensor
+) -> Tensor:
+    """(B, L, width) what layer i makes of the states (B, L, width) and tokens (B, L) at these
+    positions (B, L)."""
     made: Tensor = layers.forward_layer(i, states, places, cache, input_ids=ids)
     return made
 

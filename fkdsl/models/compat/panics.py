@@ -1,4 +1,5 @@
-"""Panics of the Rust in tokenizers and safetensors as ordinary errors: what a file made them do is the file's fault."""
+"""Panics of the Rust in tokenizers and safetensors as ordinary errors: what a file made them do is
+the file's fault."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from fkdsl.base.errors import CallError
 
 @contextmanager
 def panics_are_errors(subject: str, help: str) -> Iterator[None]:
-    """Within it a panic is a CallError about `subject`. PanicException is a BaseException, and no module offers it."""
+    """Within it a panic is a CallError about `subject`. PanicException is a BaseException, and no
+    module offers it."""
     try:
         yield
     except BaseException as error:

@@ -18,7 +18,8 @@ def quiet_transformers() -> Iterator[None]:
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    # That module takes its bar from tqdm directly, which no setting of transformers silences (5.24).
+    # That module takes its bar from tqdm directly, which no setting of transformers silences
+    # (5.24).
     if bar is not None:
         reader.tqdm = _without_bar
     try:
@@ -32,7 +33,8 @@ def quiet_transformers() -> Iterator[None]:
 
 
 def _gguf_reader() -> Any:
-    """The module that reads gguf files; None in a release that has it elsewhere, which then draws its bar."""
+    """The module that reads gguf files; None in a release that has it elsewhere, which then draws
+    its bar."""
     try:
         return importlib.import_module("transformers.modeling_gguf_pytorch_utils")
     except ImportError:

@@ -1,6 +1,7 @@
 """A training run in a file, and its weights alone in another.
 
-A checkpoint holds weights, the optimizer's state and the curve together, so that they cannot be of different steps.
+A checkpoint holds weights, the optimizer's state and the curve together, so that they cannot be of
+different steps.
 """
 
 from __future__ import annotations
@@ -40,14 +41,20 @@ def save_run(run: Run, path: Path) -> None:
 
 
 def read_run(path: Path) -> Run:
-    """The run of a checkpoint. CallError for one that is damaged, or not of the shape that it says."""
+    """The run of a checkpoint. CallError for one that is damaged, or not of the shape that it
+    says."""
     facts, shape, tensors = read(path)
     try:
         settings = check_settings(Settings(**facts["settings"]))
-        curve = [Point(p["step"], p["seconds"], tuple(p["training"]), tuple(p["held_out"])) for p in facts["curve"]]
+        curve = [
+            Point(p["step"], p["seconds"], tuple(p["training"]), tuple(p["held_out"]))
+            for p in facts["curve"]
+        ]
         step, seconds, text = int(facts["step"]), float(facts["seconds"]), str(facts["text"])
     except (KeyError, TypeError, ValueError):
-        raise CallError(f"`{path}` is no checkpoint of a training run", "name the checkpoint.safetensors") from None
+        raise CallError(
+            f"`{path}` is no checkpoint of a training run", "name the checkpoint.safetensors"
+        ) from None
     model = filled(shape, tensors)
     run = Run(shape, settings, model, optimizer_of(model, settings), text, step, seconds, curve)
     for name, parameter in model.named_parameters():
@@ -58,15 +65,18 @@ def read_run(path: Path) -> Run:
     return run
 
 
-def save_weights(run: Run, path: Path, made: dict[str, Any], dtype: torch.dtype = torch.bfloat16) -> None:
-    """The weights alone, as `fkdsl run --model FILE.safetensors` loads them. made: what made them, for a reader."""
+def save_weights(
+    run: Run, path: Path, made: dict[str, Any], dtype: torch.dtype = torch.bfloat16
+) -> None:
+    """The weights alone, as `fkdsl run --model FILE.safetensors` loads them. made: what made them,
+    for a reader."""
     tensors = {name: t.to(dtype) for name, t in run.model.state_dict().items()}
     write(path, tensors, {"shape": asdict(run.shape), "made": made})
 
 
 def save_links(links: Links, path: Path, made: dict[str, Any]) -> None:
-    """Links among the weights of a file, which stay as they are, in the place of any before. made: added to what the
-    file says made it."""
+    """Links among the weights of a file, which stay as they are, in the place of any before. made:
+    added to what the file says made it."""
     facts, _, tensors = read(path)
     kept = {name: t for name, t in tensors.items() if not name.startswith(PREFIX)}
     # float16 has eleven bits where bfloat16 has eight, and a logit's size is within its range.
@@ -77,7 +87,9 @@ def save_links(links: Links, path: Path, made: dict[str, Any]) -> None:
 def read_links(path: Path) -> Links | None:
     """The links of a file, in float32; None for a file that has none."""
     _, shape, tensors = read(path)
-    return filled_links(shape, tensors) if any(name.startswith(PREFIX) for name in tensors) else None
+    return (
+        filled_links(shape, tensors) if any(name.startswith(PREFIX) for name in tensors) else None
+    )
 
 
 def read_model(path: Path) -> Transformer:

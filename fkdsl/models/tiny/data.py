@@ -1,10 +1,12 @@
-"""Text for training: files to documents, documents to one run of symbols, and the windows of it that a step sees.
+"""Text for training: files to documents, documents to one run of symbols, and the windows of it
+that a step sees.
 
     texts = read(["plays"], "paragraph")            a list of documents for each file
     training, held_out = split(texts, 0.05)         of each file's documents the last, by bytes, are held out
     batch = training.batch(seed, step, rows, length)
 
-Text is bytes, of any encoding or none. Each document ends with END, and one stands before the first.
+Text is bytes, of any encoding or none. Each document ends with END, and one stands before the
+first.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ KINDS = {"paragraph": rb"\r?\n(?:[ \t]*\r?\n)+", "line": rb"\r?\n", "file": rb"(
 
 @dataclass(frozen=True, eq=False)
 class Documents:
-    """symbols: (n,) int16, END, then each document followed by END. starts: where the END before each document is."""
+    """symbols: (n,) int16, END, then each document followed by END. starts: where the END before
+    each document is."""
 
     symbols: NDArray[np.int16]
     starts: NDArray[np.int64]
@@ -53,8 +56,8 @@ class Documents:
     def batch(self, seed: int, step: int, rows: int, length: int) -> NDArray[np.int64]:
         """(rows, length) of a step's windows, which depend on nothing but these arguments.
 
-        Every other row begins with the END before a document, as a text does that is begun from nothing; the others
-        begin anywhere, so that the later parts of long documents are seen too.
+        Every other row begins with the END before a document, as a text does that is begun from
+        nothing; the others begin anywhere, so that the later parts of long documents are seen too.
         """
         draw = np.random.default_rng((seed, step))
         last = len(self.symbols) - length
@@ -66,16 +69,22 @@ class Documents:
 
 
 def read(paths: Sequence[str | Path], kind: str = "paragraph") -> list[list[bytes]]:
-    """The documents of each file, in the order of the paths; of a folder all files below it, by name.
+    """The documents of each file, in the order of the paths; of a folder all files below it, by
+    name.
 
-    kind: "paragraph" (blank lines are between documents), "line" or "file". CallError for a path that cannot be read.
+    kind: "paragraph" (blank lines are between documents), "line" or "file". CallError for a path
+    that cannot be read.
     """
     if kind not in KINDS:
-        raise CallError(f"there are no documents of the kind `{kind}`", f"one of {', '.join(KINDS)}")
+        raise CallError(
+            f"there are no documents of the kind `{kind}`", f"one of {', '.join(KINDS)}"
+        )
     found = []
     for path in map(Path, paths):
         if not path.exists():
-            raise CallError(f"there is no file or folder `{path}`", "name text files, or folders of them")
+            raise CallError(
+                f"there is no file or folder `{path}`", "name text files, or folders of them"
+            )
         files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
         for file in files:
             try:
@@ -84,24 +93,33 @@ def read(paths: Sequence[str | Path], kind: str = "paragraph") -> list[list[byte
                 raise CallError(f"`{file}` cannot be read: {error.strerror}") from None
             found.append([d for d in re.split(KINDS[kind], text.strip(b"\r\n")) if d.strip()])
     if not any(found):
-        raise CallError("there is no text to train on: " + ", ".join(map(str, paths)), "the files hold no document")
-    # A file that is one document has no last part of its own: the last of the files are held out then.
+        raise CallError(
+            "there is no text to train on: " + ", ".join(map(str, paths)),
+            "the files hold no document",
+        )
+    # A file that is one document has no last part of its own: the last of the files are held out
+    # then.
     return [[d for documents in found for d in documents]] if kind == "file" else found
 
 
 def split(texts: Sequence[Sequence[bytes]], share: float) -> tuple[Documents, Documents]:
-    """(training, held out). Of each list the last documents are held out, `share` of its bytes and at least one.
+    """(training, held out). Of each list the last documents are held out, `share` of its bytes and
+    at least one.
 
     A list of one document is trained on. CallError where nothing is left for one of the two.
     """
     if not 0 < share < 1:
-        raise CallError(f"{share} is no share of a text to hold out", "between 0 and 1, such as 0.05")
+        raise CallError(
+            f"{share} is no share of a text to hold out", "between 0 and 1, such as 0.05"
+        )
     training: list[bytes] = []
     held_out: list[bytes] = []
     for documents in texts:
         ends = np.cumsum([len(d) for d in documents])
         kept = (
-            min(int(np.searchsorted(ends, (1 - share) * ends[-1], side="right")), len(documents) - 1)
+            min(
+                int(np.searchsorted(ends, (1 - share) * ends[-1], side="right")), len(documents) - 1
+            )
             if len(documents)
             else 0
         )
@@ -109,7 +127,10 @@ def split(texts: Sequence[Sequence[bytes]], share: float) -> tuple[Documents, Do
         training.extend(documents[:kept])
         held_out.extend(documents[kept:])
     if not held_out:
-        raise CallError(f"{len(training)} documents are too few to hold any out", "give more text, or --documents line")
+        raise CallError(
+            f"{len(training)} documents are too few to hold any out",
+            "give more text, or --documents line",
+        )
     return Documents.of(training), Documents.of(held_out)
 
 
@@ -117,4 +138,7 @@ def check_length(documents: Documents, length: int, what: str) -> None:
     """CallError if there is no window of a length."""
     if len(documents.symbols) < length + 1:
         have = len(documents.symbols) - 1
-        raise CallError(f"the {what} text has {have} bytes, and a window {length}", "give more text, or less --context")
+        raise CallError(
+            f"the {what} text has {have} bytes, and a window {length}",
+            "give more text, or less --context",
+        )

@@ -1,7 +1,8 @@
-"""Bits per byte on held-out text: of each head, of gzip and xz, and of an n-gram; and how far the heads' drafts go.
+"""Bits per byte on held-out text: of each head, of gzip and xz, and of an n-gram; and how far the
+heads' drafts go.
 
-A symbol is a byte or END, which stands for what was between two documents; for the compressors it is one byte more.
-Every figure is bits in all / symbols in all, so that they compare.
+A symbol is a byte or END, which stands for what was between two documents; for the compressors it
+is one byte more. Every figure is bits in all / symbols in all, so that they compare.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ def model_bits(
 ) -> list[float]:
     """Bits per byte of each head: mean of -log2 p(symbol i + k | symbols before i + 1).
 
-    Windows (of the model's context, if nothing is said) overlap by half and only their second half counts, so that each
-    symbol is predicted from half a window or more. most: about so many symbols, in windows spread evenly over the text.
+    Windows (of the model's context, if nothing is said) overlap by half and only their second half
+    counts, so that each symbol is predicted from half a window or more. most: about so many
+    symbols, in windows spread evenly over the text.
     """
     T, n = window or model.shape.context, model.shape.ahead
     nats, counts = np.zeros(n), np.zeros(n)
@@ -41,13 +43,18 @@ def model_bits(
             for k in range(1, n + 1):
                 aims = torch.where(counted, rows[:, k : k + T], -1)
                 logits = model.head(k, z).flatten(0, 1)
-                nats[k - 1] += cross_entropy(logits, aims.flatten(), ignore_index=-1, reduction="sum").item()
+                nats[k - 1] += cross_entropy(
+                    logits, aims.flatten(), ignore_index=-1, reduction="sum"
+                ).item()
                 counts[k - 1] += int((aims >= 0).sum())
     return [float(b) for b in nats / np.maximum(counts, 1) / math.log(2)]
 
 
-def _windows(documents: Documents, T: int, n: int, most: int | None) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of windows: symbols (B, T + n), -1 beyond the text, and (B, T) which of their positions count."""
+def _windows(
+    documents: Documents, T: int, n: int, most: int | None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of windows: symbols (B, T + n), -1 beyond the text, and (B, T) which of their
+    positions count."""
     symbols = torch.from_numpy(documents.symbols.astype(np.int64))
     half = T // 2
     firsts = list(range(0, max(1, len(symbols) - half - n + 1), half))
@@ -63,9 +70,10 @@ def _windows(documents: Documents, T: int, n: int, most: int | None) -> Iterator
 
 @dataclass(frozen=True)
 class Drafting:
-    """How well heads 2..n draft. bits: per byte, of each. accepted: mean over the text of sum_x min(p(x), q(x)), the
-    probability that speculative sampling at temperature 1 keeps a symbol that the head drafts after the text's own.
-    tokens: mean of 1 + a_2 + a_2 a_3 + .., of these probabilities: tokens for each forward of the model."""
+    """How well heads 2..n draft. bits: per byte, of each. accepted: mean over the text of sum_x
+    min(p(x), q(x)), the probability that speculative sampling at temperature 1 keeps a symbol that
+    the head drafts after the text's own. tokens: mean of 1 + a_2 + a_2 a_3 + .., of these
+    probabilities: tokens for each forward of the model."""
 
     bits: tuple[float, ...]
     accepted: tuple[float, ...]
@@ -97,7 +105,9 @@ def drafting(
                     total[:, k - 2] += [float(t[here].sum()) for t in (nats, kept, so_far)]
     means = sums / max(count, 1)
     return [
-        Drafting(tuple((nats / math.log(2)).tolist()), tuple(kept.tolist()), 1.0 + float(so_far.sum()))
+        Drafting(
+            tuple((nats / math.log(2)).tolist()), tuple(kept.tolist()), 1.0 + float(so_far.sum())
+        )
         for nats, kept, so_far in means
     ]
 
@@ -109,18 +119,24 @@ def gzip_bits(held_out: Documents) -> float:
 
 
 def xz_bits(held_out: Documents, training: Documents | None = None) -> float:
-    """Of the held-out text alone, or as what it adds to the training text; at xz's highest level."""
+    """Of the held-out text alone, or as what it adds to the training text; at xz's highest
+    level."""
     raw, before = _bytes(held_out), b"" if training is None else _bytes(training)
     size = len(lzma.compress(before + raw, preset=9 | lzma.PRESET_EXTREME))
-    return 8 * (size - (len(lzma.compress(before, preset=9 | lzma.PRESET_EXTREME)) if before else 0)) / len(raw)
+    return (
+        8
+        * (size - (len(lzma.compress(before, preset=9 | lzma.PRESET_EXTREME)) if before else 0))
+        / len(raw)
+    )
 
 
 def ngram_bits(training: Documents, held_out: Documents, n: int = 5) -> float:
-    """Of an n-gram of symbols counted on the training text, with interpolated Witten-Bell smoothing:
+    """Of an n-gram of symbols counted on the training text, with interpolated Witten-Bell
+    smoothing:
 
-    p(x | h) = (c(hx) + D(h) p(x | h')) / (c(h) + D(h)), where c counts, D(h) is how many symbols were seen after h, h'
-    is h without its first symbol, and p(x) after less than nothing is 1/V (Witten and Bell 1991; Chen and Goodman
-    1998, section 2.4).
+    p(x | h) = (c(hx) + D(h) p(x | h')) / (c(h) + D(h)), where c counts, D(h) is how many symbols
+    were seen after h, h' is h without its first symbol, and p(x) after less than nothing is 1/V
+    (Witten and Bell 1991; Chen and Goodman 1998, section 2.4).
     """
     length = len(held_out.symbols) - 1
     p = np.full(length, 1.0 / SYMBOLS)
@@ -138,7 +154,8 @@ def ngram_bits(training: Documents, held_out: Documents, n: int = 5) -> float:
 
 
 def _grams(symbols: NDArray[np.int16], size: int) -> NDArray[np.int64]:
-    """Each symbol but the first with the `size` before it, as one number, where there are so many."""
+    """Each symbol but the first with the `size` before it, as one number, where there are so
+    many."""
     wide = symbols.astype(np.int64)
     first = max(1, size)
     code = np.zeros(len(wide) - first, dtype=np.int64)
@@ -147,7 +164,9 @@ def _grams(symbols: NDArray[np.int16], size: int) -> NDArray[np.int64]:
     return code
 
 
-def _looked_up(keys: NDArray[np.int64], values: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+def _looked_up(
+    keys: NDArray[np.int64], values: NDArray[np.int64], wanted: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """The value of each wanted key, 0 where there is none. keys: ascending."""
     at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     return np.where(keys[at] == wanted, values[at], 0)

@@ -1,4 +1,5 @@
-"""The files that `fkdsl train` writes: safetensors, with what made them in the header, there whole or not at all.
+"""The files that `fkdsl train` writes: safetensors, with what made them in the header, there whole
+or not at all.
 
 facts, shape, tensors = read(path)          checked: what the header says is what the tensors are
 """
@@ -33,21 +34,27 @@ def write(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None
     scratch = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({k: t.contiguous() for k, t in tensors.items()}, str(scratch), {HEADER: json.dumps(facts)})
+        save_file(
+            {k: t.contiguous() for k, t in tensors.items()},
+            str(scratch),
+            {HEADER: json.dumps(facts)},
+        )
         with scratch.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(scratch, path)
     except (OSError, SafetensorError) as error:
         why = getattr(error, "strerror", None) or error
-        raise CallError(f"`{path}` cannot be written: {why}", "name another folder by --out") from None
+        raise CallError(
+            f"`{path}` cannot be written: {why}", "name another folder by --out"
+        ) from None
     finally:
         with suppress(OSError):  # where the folder is a file, there is nothing to unlink
             scratch.unlink(missing_ok=True)
 
 
 def read(path: Path) -> tuple[dict[str, Any], TinyShape, dict[str, Tensor]]:
-    """(facts, shape, tensors) of a file: all weights, and all links or none. The tensors of a checkpoint's optimizer
-    are not held to the shape."""
+    """(facts, shape, tensors) of a file: all weights, and all links or none. The tensors of a
+    checkpoint's optimizer are not held to the shape."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -56,7 +63,9 @@ def read(path: Path) -> tuple[dict[str, Any], TinyShape, dict[str, Tensor]]:
     try:
         tensors: dict[str, Tensor] = load_file(str(path))
     except (SafetensorError, OSError) as error:
-        raise CallError(f"`{path}` is damaged: {error}", "take an older copy, or train again") from None
+        raise CallError(
+            f"`{path}` is damaged: {error}", "take an older copy, or train again"
+        ) from None
     found = {name: tuple(t.shape) for name, t in tensors.items()}
     linked = {name: s for name, s in found.items() if name.startswith(PREFIX)}
     for name, belongs in (weight_shapes(shape) | (link_shapes(shape) if linked else {})).items():
@@ -74,18 +83,28 @@ def _shape(facts: Any, path: Path) -> TinyShape:
     good = (
         isinstance(facts, dict)
         and facts.keys() == kinds.keys()
-        and all(isinstance(v, int | float) and not isinstance(v, bool) and v > 0 for v in facts.values())
-        and all(kind is float or (isinstance(facts[n], int) and facts[n] <= MOST) for n, kind in kinds.items())
+        and all(
+            isinstance(v, int | float) and not isinstance(v, bool) and v > 0 for v in facts.values()
+        )
+        and all(
+            kind is float or (isinstance(facts[n], int) and facts[n] <= MOST)
+            for n, kind in kinds.items()
+        )
     )
     if not good:
-        raise CallError(f"`{path}` does not say of what shape its model is", "take an older copy, or train again")
+        raise CallError(
+            f"`{path}` does not say of what shape its model is",
+            "take an older copy, or train again",
+        )
     return check_shape(TinyShape(**facts))
 
 
 def check_shape(shape: TinyShape) -> TinyShape:
     """The shape, if a transformer can have it; else CallError."""
     if min(shape.width, shape.layers, shape.heads, shape.hidden, shape.ahead, shape.context) < 1:
-        raise CallError("a model's width, layers, heads, hidden, ahead and context are all at least 1")
+        raise CallError(
+            "a model's width, layers, heads, hidden, ahead and context are all at least 1"
+        )
     if shape.width % (2 * shape.heads):
         raise CallError(
             f"a width of {shape.width} does not go into {shape.heads} heads of an even width",

@@ -14,7 +14,8 @@ HEADER = "fkdsl"
 
 
 def read_facts(path: Path) -> dict[str, Any]:
-    """What a file's header says. CallError for a file that is not there, damaged, or not one of ours."""
+    """What a file's header says. CallError for a file that is not there, damaged, or not one of
+    ours."""
     if not path.is_file():
         raise CallError(f"there is no file `{path}`", "name a file that fkdsl train wrote")
     check_safetensors(path, str(path))
@@ -25,7 +26,9 @@ def read_facts(path: Path) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError):
         facts = None
     if not isinstance(facts, dict):
-        raise CallError(f"`{path}` was not written by fkdsl train", "other models are named by their folder")
+        raise CallError(
+            f"`{path}` was not written by fkdsl train", "other models are named by their folder"
+        )
     return facts
 
 

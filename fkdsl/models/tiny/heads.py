@@ -1,12 +1,13 @@
-"""A byte-level model that looks ahead: the decoder's trunk, then all heads on its output in the same forward.
+"""A byte-level model that looks ahead: the decoder's trunk, then all heads on its output in the
+same forward.
 
     ahead = model.looking_ahead()                               a ByteModel's weights, with the other heads' too
     answer, = ahead.forward([ForwardRow(None, tokens, (3,))])
     answer.ahead[0]                                             (n - 1, V) logits of heads 2..n after token 3
     ahead.drafted([(answer.ahead[0], (104, 101))])              the linked head 3, given the two bytes in between
 
-Heads are blocks side by side, each with keys and values of its own, so a forward leaves keys and values of every new
-token in every head; the rest of a head is computed for wanted positions alone.
+Heads are blocks side by side, each with keys and values of its own, so a forward leaves keys and
+values of every new token in every head; the rest of a head is computed for wanted positions alone.
 """
 
 from __future__ import annotations
@@ -30,19 +31,28 @@ from fkdsl.models.tokenized import Texts, TokenizedModel, normalised
 
 
 class AheadModel(TokenizedModel):
-    """A LooksAhead over a Decoder's packed weights and further heads'. heads: their weights, by name.
+    """A LooksAhead over a Decoder's packed weights and further heads'. heads: their weights, by
+    name.
 
     Its pool is its own: a plane for each of the trunk's blocks, then one for each head's.
     """
 
     def __init__(
-        self, decoder: Decoder, shape: TinyShape, heads: Mapping[str, Tensor], links: Links, texts: Texts
+        self,
+        decoder: Decoder,
+        shape: TinyShape,
+        heads: Mapping[str, Tensor],
+        links: Links,
+        texts: Texts,
     ) -> None:
         super().__init__(texts)
         packing = Packing(heads, decoder.width, decoder.precision)
         self.decoder = decoder
         self.trunk = decoder.layers[:-1]
-        self.heads = [decoder.layers[-1], *(packing.layer(f"heads.{k}") for k in range(2, shape.ahead + 1))]
+        self.heads = [
+            decoder.layers[-1],
+            *(packing.layer(f"heads.{k}") for k in range(2, shape.ahead + 1)),
+        ]
         self.cost = _cost(decoder.cost, shape)
         self._pool = decoder.pool_of(len(self.trunk) + len(self.heads))
         self._tables = links.tables().numpy()
@@ -56,8 +66,8 @@ class AheadModel(TokenizedModel):
         return len(self.heads) - 1
 
     def forward(self, rows: Sequence[ForwardRow]) -> list[Answer]:
-        """One batch, each row with as many new tokens as it likes. `ahead`: (wanted, n - 1, V) logits, float32 (a model
-        in float64: float64)."""
+        """One batch, each row with as many new tokens as it likes. `ahead`: (wanted, n - 1, V)
+        logits, float32 (a model in float64: float64)."""
         if any(not row.tokens for row in rows):
             raise InternalError("this model has no distribution after no token")
         with torch.inference_mode():
@@ -78,15 +88,19 @@ class AheadModel(TokenizedModel):
         ]
 
     def drafted(self, asked: Sequence[tuple[Any, tuple[int, ...]]]) -> list[NDArray[Any]]:
-        """The linked head k + 1 after k tokens: its logits plus a table's row for each of the last tokens."""
+        """The linked head k + 1 after k tokens: its logits plus a table's row for each of the last
+        tokens."""
         if not asked:
             return []
         k = np.array([len(tokens) for _, tokens in asked])
         if k.min() < 1 or k.max() > self.reach:
-            raise InternalError(f"heads speak of 1 to {self.reach} tokens on, not of {k.min()} to {k.max()}")
+            raise InternalError(
+                f"heads speak of 1 to {self.reach} tokens on, not of {k.min()} to {k.max()}"
+            )
         logits = np.stack([heads[len(tokens) - 1] for heads, tokens in asked])  # (rows, V)
         for h in range(1, ORDER + 1):
-            # Where there are fewer tokens than a table would read, the table is zero, whatever the symbol.
+            # Where there are fewer tokens than a table would read, the table is zero, whatever the
+            # symbol.
             before = np.array([tokens[-h] if len(tokens) >= h else 0 for _, tokens in asked])
             logits += self._tables[k - 1, h - 1, before]
         logits -= logits.max(axis=1, keepdims=True)
@@ -94,8 +108,9 @@ class AheadModel(TokenizedModel):
 
 
 def _cost(first: Cost, shape: TinyShape) -> Cost:
-    """What a forward takes with heads 2..n, given what it takes without. Their keys and values are of every token, the
-    rest of them of wanted positions; queries meet keys as if all were wanted, as they are in decoding."""
+    """What a forward takes with heads 2..n, given what it takes without. Their keys and values are
+    of every token, the rest of them of wanted positions; queries meet keys as if all were wanted,
+    as they are in decoding."""
     d, others = shape.width, shape.ahead - 1
     keys, rest = 2 * d * d * others, (2 * d * d + 3 * d * shape.hidden) * others
     head = rest + first.head * (others + 1)

@@ -1,9 +1,11 @@
-"""`tiny`, and any model that `fkdsl train` made, as a LanguageModel: trunk and first head through the fast decoder.
+"""`tiny`, and any model that `fkdsl train` made, as a LanguageModel: trunk and first head through
+the fast decoder.
 
-The other heads run in `ByteModel.looking_ahead` alone, which shares the weights (fkdsl.models.tiny.heads).
+The other heads run in `ByteModel.looking_ahead` alone, which shares the weights
+(fkdsl.models.tiny.heads).
 
-A token is a byte, so every text can be written and every context forms; END ends a text and stands before a prompt.
-Loading reads one file of a few megabytes and imports nothing but torch.
+A token is a byte, so every text can be written and every context forms; END ends a text and stands
+before a prompt. Loading reads one file of a few megabytes and imports nothing but torch.
 """
 
 from __future__ import annotations
@@ -35,10 +37,16 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 class ByteModel(DecoderModel):
-    """A model of a file, without its heads beyond the first; those, and their links, it keeps for looking ahead."""
+    """A model of a file, without its heads beyond the first; those, and their links, it keeps for
+    looking ahead."""
 
     def __init__(
-        self, decoder: Decoder, texts: Texts, shape: TinyShape, weights: Mapping[str, Tensor], links: Links
+        self,
+        decoder: Decoder,
+        texts: Texts,
+        shape: TinyShape,
+        weights: Mapping[str, Tensor],
+        links: Links,
     ) -> None:
         super().__init__(decoder, texts)
         self._shape, self._links = shape, links
@@ -58,16 +66,23 @@ class ByteModel(DecoderModel):
         return AheadModel(self.decoder, self._shape, self._heads, self._links, self._texts)
 
 
-def load_bytes(file: Path, *, dtype: str = "float32", device: str = "cpu", name: str = "") -> ByteModel:
-    """The model of a file that `fkdsl train` wrote. CallError for a file that is damaged or not of the shape it says,
-    and for a dtype or device that cannot be used."""
+def load_bytes(
+    file: Path, *, dtype: str = "float32", device: str = "cpu", name: str = ""
+) -> ByteModel:
+    """The model of a file that `fkdsl train` wrote. CallError for a file that is damaged or not of
+    the shape it says, and for a dtype or device that cannot be used."""
     if dtype == "int8" and not (device == "cpu" and packs_int8()):
-        raise CallError("this machine has no 8-bit linear maps for the device", "use --dtype bfloat16 or float32")
+        raise CallError(
+            "this machine has no 8-bit linear maps for the device",
+            "use --dtype bfloat16 or float32",
+        )
     facts, shape, tensors = read(file)
     try:
         weights = {n: tensors[n].to(device, DTYPES[dtype]) for n in weight_shapes(shape)}
     except (RuntimeError, AssertionError) as error:
-        raise CallError(f"the device `{device}` cannot be used: {error}", "run with --device cpu") from None
+        raise CallError(
+            f"the device `{device}` cannot be used: {error}", "run with --device cpu"
+        ) from None
     texts = Texts(
         BYTES,
         lambda text: list(text.encode("utf-8", "surrogatepass")),

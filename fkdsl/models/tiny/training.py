@@ -1,8 +1,10 @@
-"""Training: each step the heads in turn, on the trunk's output cut off from the trunk, then the trunk once.
+"""Training: each step the heads in turn, on the trunk's output cut off from the trunk, then the
+trunk once.
 
-The loss is sum over k of discount^(k-1) times head k's mean cross-entropy, in nats. Its gradient could be had by one
-backward through everything; done head by head, no two heads' activations and logits are held at the same time, and the
-gradient is the same (Gloeckle et al. 2024, section 2, figure 2).
+The loss is sum over k of discount^(k-1) times head k's mean cross-entropy, in nats. Its gradient
+could be had by one backward through everything; done head by head, no two heads' activations and
+logits are held at the same time, and the gradient is the same (Gloeckle et al. 2024, section 2,
+figure 2).
 """
 
 from __future__ import annotations
@@ -26,10 +28,11 @@ PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class Settings:
-    """rate: peak of the learning rate, reached after `warm_up` steps and held until the last `cool_down` of the steps,
-    in which it falls to zero along a cosine. So a run may be made longer until its rate begins to fall. short: until
-    then windows are as many times shorter than the context, and as many times more than `rows`, since long windows cost
-    more and teach little before a model can spell. decay: weight decay of matrices. clip: largest norm of the gradient.
+    """rate: peak of the learning rate, reached after `warm_up` steps and held until the last
+    `cool_down` of the steps, in which it falls to zero along a cosine. So a run may be made longer
+    until its rate begins to fall. short: until then windows are as many times shorter than the
+    context, and as many times more than `rows`, since long windows cost more and teach little
+    before a model can spell. decay: weight decay of matrices. clip: largest norm of the gradient.
     precision: of the matrix products; weights are float32."""
 
     steps: int = 6000
@@ -64,8 +67,8 @@ class Settings:
 
 @dataclass(frozen=True)
 class Point:
-    """One line of the training curve. training: bits per byte of each head, a mean over the steps since the point
-    before; held_out: of each head on the held-out text. seconds: spent in all."""
+    """One line of the training curve. training: bits per byte of each head, a mean over the steps
+    since the point before; held_out: of each head on the held-out text. seconds: spent in all."""
 
     step: int
     seconds: float
@@ -97,7 +100,10 @@ def optimizer_of(model: Transformer, settings: Settings) -> torch.optim.Optimize
     """AdamW; only matrices decay, and neither embeddings nor norms."""
     matrices = [p for n, p in model.named_parameters() if p.dim() == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.dim() != 2 or "embed" in n]
-    groups = [{"params": matrices, "weight_decay": settings.decay}, {"params": others, "weight_decay": 0.0}]
+    groups = [
+        {"params": matrices, "weight_decay": settings.decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
     return torch.optim.AdamW(groups, lr=settings.rate, betas=(0.9, 0.98), eps=1e-9)
 
 
@@ -108,20 +114,24 @@ def head_loss(model: Transformer, k: int, z: Tensor, symbols: Tensor) -> Tensor:
 
 
 def backward_by_heads(model: Transformer, symbols: Tensor, discount: float) -> list[float]:
-    """Adds the loss's gradient to the parameters'; each head's cross-entropy. symbols: (B, T + n)."""
+    """Adds the loss's gradient to the parameters'; each head's cross-entropy. symbols: (B, T +
+    n)."""
     z = model.trunk(symbols[:, : -model.shape.ahead])
     cut = z.detach().requires_grad_()
     losses = []
     for k in range(1, model.shape.ahead + 1):
         loss = head_loss(model, k, cut, symbols)
-        (loss * discount ** (k - 1)).backward()  # frees this head's activations, and adds to cut.grad
+        (
+            loss * discount ** (k - 1)
+        ).backward()  # frees this head's activations, and adds to cut.grad
         losses.append(loss.item())
     z.backward(cut.grad)
     return losses
 
 
 def backward_at_once(model: Transformer, symbols: Tensor, discount: float) -> list[float]:
-    """The same gradient by one backward: what `backward_by_heads` is held to, in value and in memory."""
+    """The same gradient by one backward: what `backward_by_heads` is held to, in value and in
+    memory."""
     z = model.trunk(symbols[:, : -model.shape.ahead])
     losses = [head_loss(model, k, z, symbols) for k in range(1, model.shape.ahead + 1)]
     torch.stack([loss * discount**i for i, loss in enumerate(losses)]).sum().backward()
@@ -138,11 +148,13 @@ def train(
     compiled: bool = False,
     observer: Callable[[int, list[float]], None] = lambda step, losses: None,
 ) -> Run:
-    """Goes on with a run to its last step. Every `every` steps a point is added to its curve and it is saved.
+    """Goes on with a run to its last step. Every `every` steps a point is added to its curve and it
+    is saved.
 
-    A run that was saved, read and gone on with is the uninterrupted one, bit for bit, on the same machine and threads.
-    compiled: blocks go through torch.compile first, which takes a minute and a C++ compiler.
-    observer: called after each step with its number and each head's loss in bits per byte.
+    A run that was saved, read and gone on with is the uninterrupted one, bit for bit, on the same
+    machine and threads. compiled: blocks go through torch.compile first, which takes a minute and a
+    C++ compiler. observer: called after each step with its number and each head's loss in bits per
+    byte.
     """
     shape, settings = run.shape, run.settings
     check_run(run, training)
@@ -155,11 +167,15 @@ def train(
         for group in run.optimizer.param_groups:
             group["lr"] = settings.rate_at(run.step)
         rows, window = settings.windows_at(run.step, shape.context)
-        symbols = torch.from_numpy(training.batch(settings.seed, run.step, rows, window + shape.ahead))
+        symbols = torch.from_numpy(
+            training.batch(settings.seed, run.step, rows, window + shape.ahead)
+        )
         with torch.autocast("cpu", half, enabled=half is not None):
             losses = backward_by_heads(run.model, symbols, settings.discount)
         if not all(map(math.isfinite, losses)):
-            raise CallError(f"the loss is {losses} at step {run.step}: training diverged", "use a lower --rate")
+            raise CallError(
+                f"the loss is {losses} at step {run.step}: training diverged", "use a lower --rate"
+            )
         torch.nn.utils.clip_grad_norm_(run.model.parameters(), settings.clip)
         run.optimizer.step()
         run.optimizer.zero_grad()
@@ -171,7 +187,11 @@ def train(
             with torch.compiler.set_stance("force_eager"):
                 held = model_bits(run.model, held_out, window, most=SAMPLE)
             run.seconds = time.perf_counter() - begun
-            run.curve.append(Point(run.step, run.seconds, tuple((sums / (run.step - since)).tolist()), tuple(held)))
+            run.curve.append(
+                Point(
+                    run.step, run.seconds, tuple((sums / (run.step - since)).tolist()), tuple(held)
+                )
+            )
             sums, since = torch.zeros_like(sums), run.step
             save(run)
     return run
@@ -180,7 +200,9 @@ def train(
 def check_run(run: Run, training: Documents) -> Run:
     """The run, if it can go on with a text; else CallError."""
     if run.text != training.digest:
-        raise CallError("the checkpoint is of a run on another text", "give the same --text, or begin a new run")
+        raise CallError(
+            "the checkpoint is of a run on another text", "give the same --text, or begin a new run"
+        )
     check_length(training, run.shape.context + run.shape.ahead, "training")
     return run
 
@@ -193,7 +215,9 @@ def check_settings(settings: Settings) -> Settings:
     """The settings, if a run can have them; else CallError."""
     s = settings
     if s.precision not in PRECISIONS:
-        raise CallError(f"there is no training in `{s.precision}`", f"one of {', '.join(PRECISIONS)}")
+        raise CallError(
+            f"there is no training in `{s.precision}`", f"one of {', '.join(PRECISIONS)}"
+        )
     wrong = {
         "steps": s.steps < 1,
         "rows": s.rows < 1,
@@ -205,13 +229,15 @@ def check_settings(settings: Settings) -> Settings:
         "seed": s.seed < 0,
     }
     for name in (name for name, is_wrong in wrong.items() if is_wrong):
-        raise CallError(f"--{name.replace('_', '-')} cannot be {getattr(s, name)}", "see `fkdsl train -h`")
+        raise CallError(
+            f"--{name.replace('_', '-')} cannot be {getattr(s, name)}", "see `fkdsl train -h`"
+        )
     return settings
 
 
 def longer(settings: Settings, steps: int, done: int) -> Settings:
-    """The settings with another number of steps, as if it had been that from the beginning. CallError if the rate of
-    a step already done would have been another."""
+    """The settings with another number of steps, as if it had been that from the beginning.
+    CallError if the rate of a step already done would have been another."""
     other = replace(settings, steps=steps)
     if steps != settings.steps and done > min(settings.falls_from(), other.falls_from()):
         raise CallError(

@@ -1,11 +1,13 @@
-"""A causal transformer over bytes, with a head for each of the next n bytes: plain torch, from symbols to logits.
+"""A causal transformer over bytes, with a head for each of the next n bytes: plain torch, from
+symbols to logits.
 
     x = (B, T) symbols      a byte each, or END
     z = model.trunk(x)      (B, T, d)   embedding, then blocks: attention, then a gated MLP, each added to its input
     model.head(k, z)        (B, T, V)   logits of the symbol k places on, k = 1..n: one more block, then the unembedding
 
-Position t of head k reads x[..t] and gives p(x[t+k] | x[..t]) (Gloeckle et al. 2024, section 2). Trunk and first head
-are a Llama, with a Llama's names of weights: `fkdsl.models.decoder` runs them with a cache, this file trains them.
+Position t of head k reads x[..t] and gives p(x[t+k] | x[..t]) (Gloeckle et al. 2024, section 2).
+Trunk and first head are a Llama, with a Llama's names of weights: `fkdsl.models.decoder` runs them
+with a cache, this file trains them.
 """
 
 from __future__ import annotations
@@ -18,16 +20,18 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 END = 256
-"""The symbol that ends a document, and so stands before the next: a text that begins from nothing begins after it."""
+"""The symbol that ends a document, and so stands before the next: a text that begins from nothing
+begins after it."""
 SYMBOLS = 257
 """V: the 256 bytes and END."""
 
 
 @dataclass(frozen=True)
 class TinyShape:
-    """width: d, of what flows from block to block. layers: blocks that the first head's symbol passes, its own one
-    among them. heads: attention heads, each of d / heads coordinates. hidden: width inside an MLP. ahead: n. context:
-    symbols that one text may have. theta: base of the rotary frequencies."""
+    """width: d, of what flows from block to block. layers: blocks that the first head's symbol
+    passes, its own one among them. heads: attention heads, each of d / heads coordinates. hidden:
+    width inside an MLP. ahead: n. context: symbols that one text may have. theta: base of the
+    rotary frequencies."""
 
     width: int = 128
     layers: int = 5
@@ -43,12 +47,16 @@ class TinyShape:
         return self.width // self.heads
 
     def frequencies(self) -> Tensor:
-        """(head width / 2,) radians a position by which each pair of coordinates turns: theta^(-2i / head width)."""
-        return self.theta ** (-torch.arange(0, self.head_width, 2, dtype=torch.float) / self.head_width)
+        """(head width / 2,) radians a position by which each pair of coordinates turns: theta^(-2i
+        / head width)."""
+        return self.theta ** (
+            -torch.arange(0, self.head_width, 2, dtype=torch.float) / self.head_width
+        )
 
 
 class RMSNorm(nn.Module):  # type: ignore[misc]
-    """x / sqrt(mean of its squares + eps), times a weight for each coordinate (Zhang and Sennrich 2019)."""
+    """x / sqrt(mean of its squares + eps), times a weight for each coordinate (Zhang and Sennrich
+    2019)."""
 
     def __init__(self, width: int, eps: float) -> None:
         super().__init__()
@@ -60,13 +68,15 @@ class RMSNorm(nn.Module):  # type: ignore[misc]
 
 
 def turns(shape: TinyShape, length: int) -> tuple[Tensor, Tensor]:
-    """(cos, sin) of the angles by which position t turns each pair, (length, head width / 2) each."""
+    """(cos, sin) of the angles by which position t turns each pair, (length, head width / 2)
+    each."""
     angles = torch.arange(length).float()[:, None] * shape.frequencies()
     return angles.cos(), angles.sin()
 
 
 def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """x (B, heads, T, w) with coordinates i and i + w/2 of each position turned as a pair (Su et al. 2021).
+    """x (B, heads, T, w) with coordinates i and i + w/2 of each position turned as a pair (Su et
+    al. 2021).
 
     A query at t and a key at s then have a product that depends on t - s alone.
     """
@@ -75,9 +85,11 @@ def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):  # type: ignore[misc]
-    """Each position asks all before it and itself: y_t = sum over s <= t of softmax_s(q_t . k_s / sqrt w) v_s.
+    """Each position asks all before it and itself: y_t = sum over s <= t of softmax_s(q_t . k_s /
+    sqrt w) v_s.
 
-    It does so in several heads at once, each with queries, keys and values of its own (Vaswani et al. 2017).
+    It does so in several heads at once, each with queries, keys and values of its own (Vaswani et
+    al. 2017).
     """
 
     def __init__(self, shape: TinyShape) -> None:
@@ -108,7 +120,8 @@ def attended(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 class GatedMLP(nn.Module):  # type: ignore[misc]
-    """down(silu(gate x) * up x): each hidden coordinate is let through as far as its gate is open (Shazeer 2020)."""
+    """down(silu(gate x) * up x): each hidden coordinate is let through as far as its gate is open
+    (Shazeer 2020)."""
 
     def __init__(self, shape: TinyShape) -> None:
         super().__init__()
@@ -121,7 +134,8 @@ class GatedMLP(nn.Module):  # type: ignore[misc]
 
 
 class Block(nn.Module):  # type: ignore[misc]
-    """x + attention of its norm, then the same with the MLP: every position looks around, then thinks for itself."""
+    """x + attention of its norm, then the same with the MLP: every position looks around, then
+    thinks for itself."""
 
     def __init__(self, shape: TinyShape) -> None:
         super().__init__()
@@ -136,7 +150,8 @@ class Block(nn.Module):  # type: ignore[misc]
 
 
 class Stack(nn.Module):  # type: ignore[misc]
-    """What a Llama calls its model: the embedding, the blocks of trunk and first head, and the last norm."""
+    """What a Llama calls its model: the embedding, the blocks of trunk and first head, and the last
+    norm."""
 
     def __init__(self, shape: TinyShape) -> None:
         super().__init__()
@@ -146,8 +161,8 @@ class Stack(nn.Module):  # type: ignore[misc]
 
 
 class Transformer(nn.Module):  # type: ignore[misc]
-    """model: trunk and the first head's block. heads: the blocks of heads 2..n, by number. All heads share the last
-    norm and the unembedding `lm_head`."""
+    """model: trunk and the first head's block. heads: the blocks of heads 2..n, by number. All
+    heads share the last norm and the unembedding `lm_head`."""
 
     def __init__(self, shape: TinyShape) -> None:
         super().__init__()
@@ -193,14 +208,20 @@ def weight_shapes(shape: TinyShape) -> dict[str, tuple[int, ...]]:
         "mlp.up_proj": (f, d),
         "mlp.down_proj": (d, f),
     }
-    blocks = [f"model.layers.{i}" for i in range(shape.layers)] + [f"heads.{k}" for k in range(2, shape.ahead + 1)]
+    blocks = [f"model.layers.{i}" for i in range(shape.layers)] + [
+        f"heads.{k}" for k in range(2, shape.ahead + 1)
+    ]
     rest = {"model.embed_tokens": (SYMBOLS, d), "model.norm": (d,), "lm_head": (SYMBOLS, d)}
-    return {f"{n}.weight": s for n, s in [*rest.items(), *((f"{b}.{n}", s) for b in blocks for n, s in block.items())]}
+    return {
+        f"{n}.weight": s
+        for n, s in [*rest.items(), *((f"{b}.{n}", s) for b in blocks for n, s in block.items())]
+    }
 
 
 def initialised(shape: TinyShape, seed: int) -> Transformer:
-    """A transformer before training: normal weights of variance 1 / inputs, what is added to the stream scaled down by
-    the root of the number of such additions, so that the stream keeps its size whatever the depth."""
+    """A transformer before training: normal weights of variance 1 / inputs, what is added to the
+    stream scaled down by the root of the number of such additions, so that the stream keeps its
+    size whatever the depth."""
     model = Transformer(shape)
     source = torch.Generator().manual_seed(seed)
     for name, weight in model.named_parameters():

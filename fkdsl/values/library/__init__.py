@@ -1,4 +1,5 @@
-"""The pure library: importing it fills the TABLE of `signatures`. All of it is bounded and deterministic."""
+"""The pure library: importing it fills the TABLE of `signatures`. All of it is bounded and
+deterministic."""
 
 from fkdsl.values.library import languages, numbers, sequences, structured, text
 

@@ -26,5 +26,9 @@ def dialect_help(grammar: str) -> str:
     "write it in Lark's own form: `x~3..5` for `x{3,5}`"
     """
     plain = _QUOTED.sub('""', grammar)
-    found = [form.format(*match.groups()) for pattern, form in DIALECT if (match := pattern.search(plain))]
+    found = [
+        form.format(*match.groups())
+        for pattern, form in DIALECT
+        if (match := pattern.search(plain))
+    ]
     return f"write it in Lark's own form: {', '.join(found)}" if found else ""

@@ -1,7 +1,8 @@
-"""Built-ins that no program can name, since their names begin with a dot: what the optimiser writes for itself.
+"""Built-ins that no program can name, since their names begin with a dot: what the optimiser writes
+for itself.
 
-`.matches(p)` is the language of the texts s with matches(s, p), and so on; `.settled` and `.complete` cut a text that
-is still being drawn to the part that cannot change any more.
+`.matches(p)` is the language of the texts s with matches(s, p), and so on; `.settled` and
+`.complete` cut a text that is still being drawn to the part that cannot change any more.
 
 >>> settled("ab\\n", ("\\n\\n",)), settled("ab", ("\\n\\n",)), complete("it was a lovel"), complete("it was a lovely ")
 ('ab', 'ab', 'it was a ', 'it was a lovely ')
@@ -65,7 +66,9 @@ def texts(values: Any) -> of.Language:
 def between(kind: Callable[[int, int], of.Language], least: Any, most: Any) -> of.Language:
     """A language of bounds; without a text where no number is within them."""
     if not (isinstance(least, int) and isinstance(most, int | None)):
-        raise BuiltinError(f"{least} to {most} is no range of whole numbers", "compare with a whole number")
+        raise BuiltinError(
+            f"{least} to {most} is no range of whole numbers", "compare with a whole number"
+        )
     if most is not None and most < max(least, 0):
         return of.Complement(EVERYTHING)
     return kind(max(least, 0), -1 if most is None else most)
@@ -99,7 +102,9 @@ def word_counted(least: Any, most: Any) -> of.Language:
 def word_at(index: Any, part: of.Language) -> of.Language:
     """The texts whose word at an index is in the part."""
     if not isinstance(index, int) or abs(index) > MOST_WORDS:
-        raise BuiltinError(f"{index} is no index of a word that is followed", "use a small whole number")
+        raise BuiltinError(
+            f"{index} is no index of a word that is followed", "use a small whole number"
+        )
     return of.WordAt(index, part)
 
 
@@ -120,13 +125,16 @@ def lower_word(word: Any) -> of.Language:
 
 
 def _before_lower(character: str) -> str:
-    """The characters that are this one of ASCII in lower case, as the inside of a class; K has a sign of its own."""
+    """The characters that are this one of ASCII in lower case, as the inside of a class; K has a
+    sign of its own."""
     others = {character, character.upper()} | ({KELVIN} if character == "k" else set())
     return "".join(f"\\U{ord(c):08x}" for c in sorted(others))
 
 
 @pure(".json", [A, A, A], ANY, needs_folder=True)
-def json(schema: str, format: bool = True, order: bool = True, *, folder: Path | Folder) -> of.Language:
+def json(
+    schema: str, format: bool = True, order: bool = True, *, folder: Path | Folder
+) -> of.Language:
     """The JSON texts that fit a schema; any JSON if it is empty."""
     return of.JsonText(schema_text(folder, schema), format, order)
 
@@ -164,9 +172,13 @@ def stops(until: Any) -> tuple[str, ...]:
     if not isinstance(found, tuple) or not all(isinstance(part, str) for part in found):
         raise BuiltinError(f"until={show(until)}", "give a text, or a list of texts", "FK412")
     if not found:
-        raise BuiltinError("a text that ends at one of no stops", 'leave `until` out, or write until=""', "FK412")
+        raise BuiltinError(
+            "a text that ends at one of no stops", 'leave `until` out, or write until=""', "FK412"
+        )
     if "" in found and until != "":
-        raise BuiltinError(f'"" is one of the stops {show(until)}', "leave it out: every text holds it", "FK412")
+        raise BuiltinError(
+            f'"" is one of the stops {show(until)}', "leave it out: every text holds it", "FK412"
+        )
     return of_stops(found)
 
 
@@ -178,7 +190,8 @@ def stop_in(s: str, stops: tuple[str, ...]) -> int:
 
 @pure(".settled", [Parameter("s", STR), Parameter("stops", List(STR))], STR)
 def settled(s: str, stops: tuple[str, ...]) -> str:
-    """The text, which holds no stop, without an end of it that may turn out to be the beginning of one."""
+    """The text, which holds no stop, without an end of it that may turn out to be the beginning of
+    one."""
     hanging = (k for stop in stops for k in range(1, len(stop)) if s.endswith(stop[:k]))
     return s[: len(s) - max(hanging, default=0)]
 

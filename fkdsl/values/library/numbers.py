@@ -36,7 +36,9 @@ def exp(x: float) -> float:
     try:
         return math.exp(x)
     except OverflowError:
-        raise BuiltinError(f"exp of {show(x)} is too large for a float", "use the logarithm itself") from None
+        raise BuiltinError(
+            f"exp of {show(x)} is too large for a float", "use the logarithm itself"
+        ) from None
 
 
 @pure("sqrt", [X], FLOAT)
@@ -59,7 +61,8 @@ def _round_type(types: Sequence[Type]) -> Type | str:
 
 @pure("round", [X, Parameter("digits", INT, None)], _round_type)
 def round_(x: float, digits: int | None) -> float:
-    """The nearest whole number, or the nearest with that many digits after the point; a tie goes to the even one."""
+    """The nearest whole number, or the nearest with that many digits after the point; a tie goes to
+    the even one."""
     _verify_finite(x)
     return round(x) if digits is None else float(round(x, digits))
 
@@ -115,7 +118,9 @@ def float_(x: Any) -> float:
                 return value
         except ValueError:
             pass
-    raise BuiltinError(f"{show(x)!r} is no number", 'test it first: `matches(s, r"-?\\d+(\\.\\d+)?")`')
+    raise BuiltinError(
+        f"{show(x)!r} is no number", 'test it first: `matches(s, r"-?\\d+(\\.\\d+)?")`'
+    )
 
 
 @pure("str", [Parameter("x", ANY)], STR)

@@ -1,7 +1,7 @@
 """Lark grammars as parsers, within bounds.
 
-Lark matches terminals by `re`, which cannot be stopped: here `patterns.timed` matches them. The parser itself is
-Python, and bounded by CPU time and the run's deadline.
+Lark matches terminals by `re`, which cannot be stopped: here `patterns.timed` matches them. The
+parser itself is Python, and bounded by CPU time and the run's deadline.
 
 >>> parser = build_parser('start: "a"+')
 >>> parses_whole(parser, "aaa"), parses_whole(parser, "ab")
@@ -21,9 +21,11 @@ from fkdsl.values.signatures import BuiltinError
 SECONDS = 10.0
 """CPU time for one text."""
 NOWHERE = os.path.join(os.devnull, "grammar")
-"""Where a grammar is said to stand: else lark looks for `%import .name` beside the main script of the process."""
+"""Where a grammar is said to stand: else lark looks for `%import .name` beside the main script of
+the process."""
 UNWATCHED = 0.1
-"""CPU time for which a parse goes on without being watched: being watched takes three times as long."""
+"""CPU time for which a parse goes on without being watched: being watched takes three times as
+long."""
 LONGEST = 200_000
 """Characters of a terminal's pattern."""
 
@@ -35,7 +37,9 @@ def build_parser(grammar: str) -> Any:
     """What `parses_whole` takes. Raises what Lark raises of a text that is no grammar."""
     import lark
 
-    parser = lark.Lark(grammar, parser="earley", lexer="dynamic", import_paths=[], source_path=NOWHERE)
+    parser = lark.Lark(
+        grammar, parser="earley", lexer="dynamic", import_paths=[], source_path=NOWHERE
+    )
     earley: Any = parser.parser.parser  # the library has no option for how terminals are matched
     patterns = {t.name: compiled(t.pattern.to_regexp(), LONGEST) for t in parser.terminals}
 
@@ -51,8 +55,8 @@ def build_parser(grammar: str) -> Any:
 
 
 def parses_whole(parser: Any, text: str) -> bool:
-    """Whether the grammar derives the text. Raises BuiltinError (FK414) if that takes more than SECONDS of CPU time,
-    ValueError if Lark cannot tell."""
+    """Whether the grammar derives the text. Raises BuiltinError (FK414) if that takes more than
+    SECONDS of CPU time, ValueError if Lark cannot tell."""
     import lark
 
     try:
@@ -69,5 +73,7 @@ def parses_whole(parser: Any, text: str) -> bool:
         raise BuiltinError(message, help, "FK414") from None
     except lark.exceptions.LarkError:
         return False
-    except RuntimeError as error:  # its way to say that it cannot tell an empty start from an ignored text
+    except (
+        RuntimeError
+    ) as error:  # its way to say that it cannot tell an empty start from an ignored text
         raise ValueError(str(error)) from None

@@ -19,7 +19,8 @@ from fkdsl.values.signatures import BuiltinError
 LONGEST = 5_000
 """Characters of a pattern."""
 WRITTEN_OUT = 100_000
-"""Characters of a pattern with its repeats written out, as `regex` does: (?:a{9999}){9999} would take all memory."""
+"""Characters of a pattern with its repeats written out, as `regex` does: (?:a{9999}){9999} would
+take all memory."""
 SECONDS = 1.0
 """CPU time that a pattern may take on one text."""
 FIRST = 0.1
@@ -64,11 +65,13 @@ def compiled(pattern: str, longest: int = LONGEST) -> Any:
 
 
 def timed(match: Callable[..., Any], text: str, *args: Any) -> Any:
-    """match(text, *args), a method of a compiled pattern, within SECONDS of this thread's CPU time and before the
-    current deadline. Raises BuiltinError (FK414) that names the pattern, or DeadlinePassed.
+    """match(text, *args), a method of a compiled pattern, within SECONDS of this thread's CPU time
+    and before the current deadline. Raises BuiltinError (FK414) that names the pattern, or
+    DeadlinePassed.
 
-    The library counts the whole process's CPU time, which runs faster than a thread's where there are several. So a
-    match that is over its time is begun again with more, until it has had SECONDS of its own.
+    The library counts the whole process's CPU time, which runs faster than a thread's where there
+    are several. So a match that is over its time is begun again with more, until it has had SECONDS
+    of its own.
     """
     try:
         return match(text, *args, timeout=FIRST)
@@ -84,7 +87,9 @@ def timed(match: Callable[..., Any], text: str, *args: Any) -> Any:
         except TimeoutError:
             if time.thread_time() - began >= 0.9 * SECONDS:
                 pattern = match.__self__.pattern  # type: ignore[attr-defined]
-                message = f"the pattern {_shown(pattern)!r} takes more than {SECONDS:g} s of CPU time"
+                message = (
+                    f"the pattern {_shown(pattern)!r} takes more than {SECONDS:g} s of CPU time"
+                )
                 message += f" on a text of {len(text):,} characters"
                 raise BuiltinError(message, "avoid nested repeats such as (a+)+", "FK414") from None
             seconds *= 2

@@ -1,8 +1,8 @@
 """Where a schema's or a grammar's mistake is, without a word of its file.
 
-A stranger's program may name any file beside it as a schema, and what a library says of it repeats what stands there.
-Of a file that is not named as a schema (.json) or a grammar (.lark) a message gives the place: lines, columns, and the
-words of JSON Schema itself.
+A stranger's program may name any file beside it as a schema, and what a library says of it repeats
+what stands there. Of a file that is not named as a schema (.json) or a grammar (.lark) a message
+gives the place: lines, columns, and the words of JSON Schema itself.
 
 >>> schema_place("'hunter2' is not of type 'object', 'boolean' at $.properties.password")
 'the mistake is at properties'
@@ -19,11 +19,57 @@ import re
 DEMANDS = "two of its demands exclude each other"
 KEYWORDS = frozenset(
     (
-        *("$ref", "$defs", "$schema", "$id", "$anchor", "definitions", "allOf", "anyOf", "oneOf", "not", "if", "then"),
-        *("else", "properties", "patternProperties", "additionalProperties", "propertyNames", "items", "prefixItems"),
-        *("contains", "type", "enum", "const", "format", "pattern", "minimum", "maximum", "exclusiveMinimum"),
-        *("exclusiveMaximum", "multipleOf", "minLength", "maxLength", "minItems", "maxItems", "uniqueItems"),
-        *("minProperties", "maxProperties", "required", "dependentRequired", "dependentSchemas", "dependencies"),
+        *(
+            "$ref",
+            "$defs",
+            "$schema",
+            "$id",
+            "$anchor",
+            "definitions",
+            "allOf",
+            "anyOf",
+            "oneOf",
+            "not",
+            "if",
+            "then",
+        ),
+        *(
+            "else",
+            "properties",
+            "patternProperties",
+            "additionalProperties",
+            "propertyNames",
+            "items",
+            "prefixItems",
+        ),
+        *(
+            "contains",
+            "type",
+            "enum",
+            "const",
+            "format",
+            "pattern",
+            "minimum",
+            "maximum",
+            "exclusiveMinimum",
+        ),
+        *(
+            "exclusiveMaximum",
+            "multipleOf",
+            "minLength",
+            "maxLength",
+            "minItems",
+            "maxItems",
+            "uniqueItems",
+        ),
+        *(
+            "minProperties",
+            "maxProperties",
+            "required",
+            "dependentRequired",
+            "dependentSchemas",
+            "dependencies",
+        ),
         *("unevaluatedProperties", "unevaluatedItems"),
     )
 )
@@ -39,7 +85,11 @@ def schema_place(reason: str) -> str:
     words = [word for word in path if word in KEYWORDS]
     if words:
         return f"the mistake is at {' '.join(words)}"
-    return "a $ref of it leads nowhere" if reason.startswith("its $ref") else "it breaks the rules of its draft"
+    return (
+        "a $ref of it leads nowhere"
+        if reason.startswith("its $ref")
+        else "it breaks the rules of its draft"
+    )
 
 
 def grammar_place(reason: str) -> str:

@@ -18,7 +18,8 @@ NAMED = ("properties", "$defs", "definitions", "dependentSchemas", "dependencies
 
 
 def with_python_patterns(schema: Any, where: str = "$") -> Any:
-    """The schema with its patterns for Python's `re`. Raises ValueError where one names an unknown property."""
+    """The schema with its patterns for Python's `re`. Raises ValueError where one names an unknown
+    property."""
     if isinstance(schema, list):
         return [with_python_patterns(s, f"{where}[{i}]") for i, s in enumerate(schema)]
     if not isinstance(schema, dict):

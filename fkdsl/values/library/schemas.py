@@ -1,4 +1,5 @@
-"""JSON schemas and Lark grammars, read by their libraries within bounds: what they are good for, or why they are none.
+"""JSON schemas and Lark grammars, read by their libraries within bounds: what they are good for, or
+why they are none.
 
 >>> schema_mistake('{"type": "strng"}')
 "'strng' is not valid under any of the given schemas at $.type"
@@ -79,7 +80,8 @@ def _json(text: str) -> Any:
 
 
 def _validator(schema: Any) -> Any:
-    """What tells whether a value fits the schema. Raises ValueError with the library's reason if it is none."""
+    """What tells whether a value fits the schema. Raises ValueError with the library's reason if it
+    is none."""
     import jsonschema
     from jsonschema_specifications import REGISTRY
 
@@ -98,7 +100,8 @@ def _validator(schema: Any) -> Any:
 
 
 def _verify_parts(schema: Any, kind: Any, registry: Any) -> None:
-    """Raises ValueError if a $ref of the schema leads nowhere, or if a pattern cannot be matched."""
+    """Raises ValueError if a $ref of the schema leads nowhere, or if a pattern cannot be
+    matched."""
     import referencing.exceptions
     from referencing.jsonschema import specification_with
 
@@ -130,8 +133,8 @@ def unsatisfiable(text: str) -> str:
 
 
 def fits(s: str, value: Any, language: JsonText) -> bool:
-    """Whether a text, which is the JSON of a value, fits a sound schema, as a constraint has it too. Raises ValueError
-    if the schema turns out not to be sound."""
+    """Whether a text, which is the JSON of a value, fits a sound schema, as a constraint has it
+    too. Raises ValueError if the schema turns out not to be sound."""
     if language.schema:
         try:
             if not on_deep_stack(lambda: validates(_schema(language.schema)[0], value)):
@@ -144,7 +147,8 @@ def fits(s: str, value: Any, language: JsonText) -> bool:
 
 
 def left_to_trials(language: JsonText | GrammarText) -> tuple[str, ...]:
-    """What of a sound schema or grammar its masks do not follow, a line each; () if they follow it whole."""
+    """What of a sound schema or grammar its masks do not follow, a line each; () if they follow it
+    whole."""
     found = followed(language)
     if found.mistake:
         return (f"all of it: {_cut(found.mistake)}",)
@@ -182,7 +186,9 @@ def _grammar(text: str) -> tuple[Any, str]:
         return None, f"it takes {error} to read"
     except RecursionError:
         return None, "nested too deep"
-    except Exception as error:  # whatever it says: terminals that are no patterns, files that are not there
+    except (
+        Exception
+    ) as error:  # whatever it says: terminals that are no patterns, files that are not there
         return None, _lark_reason(error)
 
 
@@ -198,7 +204,12 @@ def _lark_reason(error: Exception) -> str:
         return f"it imports {error.filename}, and only Lark's own grammars (common, ...) can be imported"
     parts = [str(getattr(a, "name", a)) for a in error.args if a != ""] or [type(error).__name__]
     first = (
-        ": ".join(parts).strip().split("\n")[0].replace(f" in {NOWHERE}", "").replace(" in <string>", "").rstrip(": ")
+        ": ".join(parts)
+        .strip()
+        .split("\n")[0]
+        .replace(f" in {NOWHERE}", "")
+        .replace(" in <string>", "")
+        .rstrip(": ")
     )
     if first == "Using an undefined rule: NonTerminal('start')":
         return "it has no rule `start`"
@@ -211,7 +222,8 @@ def grammar_mistake(text: str) -> str:
 
 
 def derives(grammar: str, s: str) -> bool:
-    """Whether a sound grammar derives a text, as a constraint has it too. ValueError if lark cannot tell."""
+    """Whether a sound grammar derives a text, as a constraint has it too. ValueError if lark cannot
+    tell."""
     return parses_whole(_grammar(grammar)[0], s) and _allowed(GrammarText(grammar), s)
 
 
@@ -221,7 +233,9 @@ def _allowed(language: JsonText | GrammarText, s: str) -> bool:
         return bool(mistake(language)) or accepts(language, s)
     except OutOfTime as error:
         message = f"following a text of {len(s):,} characters takes {error}"
-        raise BuiltinError(message, "write it so that a text has few derivations", "FK414") from None
+        raise BuiltinError(
+            message, "write it so that a text has few derivations", "FK414"
+        ) from None
     except UnicodeEncodeError:  # half of a pair of surrogates, which no model's text has
         return False
 

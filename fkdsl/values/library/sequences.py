@@ -1,4 +1,5 @@
-"""Functions of lists; a text counts as the list of its characters where that is useful (len, reversed, enumerate)."""
+"""Functions of lists; a text counts as the list of its characters where that is useful (len,
+reversed, enumerate)."""
 
 from __future__ import annotations
 
@@ -68,7 +69,9 @@ def _numbered(types: Sequence[Type]) -> Type | str:
 
 
 def _length(types: Sequence[Type]) -> Type | str:
-    return INT if item_of(types[0]) is not None or types[0] == RECORD else f"{types[0]} has no length"
+    return (
+        INT if item_of(types[0]) is not None or types[0] == RECORD else f"{types[0]} has no length"
+    )
 
 
 def _items(xs: Any) -> tuple[Any, ...]:
@@ -90,7 +93,11 @@ def len_(xs: Any) -> int:
         raise BuiltinError(f"{show(xs)!r} has no length") from None
 
 
-@pure("range", [Parameter("start", INT), Parameter("stop", INT, None), Parameter("step", INT, 1)], List(INT))
+@pure(
+    "range",
+    [Parameter("start", INT), Parameter("stop", INT, None), Parameter("step", INT, 1)],
+    List(INT),
+)
 def range_(start: int, stop: int | None, step: int) -> tuple[int, ...]:
     """Whole numbers from start (0 if one argument is given) up to stop, which is not among them.
 
@@ -116,7 +123,9 @@ def _extreme_of(choose: Any, name: str, args: tuple[Any, ...]) -> Any:
     try:
         return choose(values, key=_plain)
     except TypeError:
-        raise BuiltinError(f"{name} of values that cannot be compared", "give values of one type") from None
+        raise BuiltinError(
+            f"{name} of values that cannot be compared", "give values of one type"
+        ) from None
 
 
 @pure("min", [Parameter("xs", ANY)], _extreme, variadic=ANY)
@@ -168,7 +177,9 @@ def sorted_(xs: Any, reverse: bool) -> tuple[Any, ...]:
     try:
         return tuple(sorted(_items(xs), key=_plain, reverse=reverse))
     except TypeError:
-        raise BuiltinError("sorted of values that cannot be compared", "give values of one type") from None
+        raise BuiltinError(
+            "sorted of values that cannot be compared", "give values of one type"
+        ) from None
 
 
 @pure("reversed", [XS], _same_list)

@@ -17,7 +17,14 @@ from fkdsl.engine.constraints.followed import LONGEST
 from fkdsl.engine.constraints.languages import JsonText
 from fkdsl.values.library.grammar_dialect import dialect_help
 from fkdsl.values.library.places import grammar_place, schema_place
-from fkdsl.values.library.schemas import derives, fits, grammar_mistake, load_json, nesting, schema_mistake
+from fkdsl.values.library.schemas import (
+    derives,
+    fits,
+    grammar_mistake,
+    load_json,
+    nesting,
+    schema_mistake,
+)
 from fkdsl.values.library.text import REPLACEMENT
 from fkdsl.values.signatures import BuiltinError, Parameter, pure
 from fkdsl.values.types import ANY, BOOL, STR
@@ -33,8 +40,8 @@ MAX_PARSED = 20_000
 
 
 def from_json(value: Any, depth: int = 0) -> Any:
-    """A JSON value as the language has it: lists as tuples, objects as records, and U+FFFD for `\\ud800`, half of a
-    character, which no text has."""
+    """A JSON value as the language has it: lists as tuples, objects as records, and U+FFFD for
+    `\\ud800`, half of a character, which no text has."""
     if depth > MAX_DEPTH:
         raise BuiltinError(f"JSON nested more than {MAX_DEPTH} deep")
     if isinstance(value, list):
@@ -54,7 +61,9 @@ def parse_json(s: str) -> Any:
     try:
         return from_json(load_json(s))
     except ValueError as error:
-        raise BuiltinError(f"not JSON: {error}", "guard it: `condition valid_json(s)` first") from None
+        raise BuiltinError(
+            f"not JSON: {error}", "guard it: `condition valid_json(s)` first"
+        ) from None
 
 
 def _file(folder: Path | Folder, name: str, what: str) -> str:
@@ -88,13 +97,22 @@ def _outside(name: str, what: str) -> BuiltinError:
 
 @lru_cache(maxsize=32)
 def _read(path: Path, changed: int) -> str:
-    return read_text(path, MAX_BYTES).removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")[: LONGEST + 1]
+    return (
+        read_text(path, MAX_BYTES)
+        .removeprefix("\ufeff")
+        .replace("\r\n", "\n")
+        .replace("\r", "\n")[: LONGEST + 1]
+    )
 
 
 def _near(folder: Path, name: str) -> str:
     """Advice for a file that is not there."""
     near = near_name(name, sorted(p.name for p in islice(folder.glob("*"), 1000)))
-    return f"did you mean {near!r}?" if near else f"it is looked for in {folder}, the folder of the file that names it"
+    return (
+        f"did you mean {near!r}?"
+        if near
+        else f"it is looked for in {folder}, the folder of the file that names it"
+    )
 
 
 def _is_schema(schema: str) -> bool:
@@ -106,31 +124,33 @@ def _is_grammar(grammar: str) -> bool:
 
 
 def schema_text(folder: Path | Folder, schema: str) -> str:
-    """The text of the schema that `schema=` names (a file of the folder) or is; "" for "", which is any JSON. Raises
-    BuiltinError if there is no such file."""
+    """The text of the schema that `schema=` names (a file of the folder) or is; "" for "", which is
+    any JSON. Raises BuiltinError if there is no such file."""
     schema = schema.removeprefix("\ufeff")
     return schema if not schema or _is_schema(schema) else _file(folder, schema, "schema")
 
 
 def grammar_text(folder: Path | Folder, grammar: str) -> str:
-    """The text of the grammar that `grammar=` names (a file of the folder) or is. Raises BuiltinError if there is no
-    such file."""
+    """The text of the grammar that `grammar=` names (a file of the folder) or is. Raises
+    BuiltinError if there is no such file."""
     if not _is_grammar(grammar):
         return _file(folder, grammar, "grammar")
     return grammar.removeprefix("\ufeff").replace("\r\n", "\n")
 
 
 def no_schema(schema: str, reason: str) -> BuiltinError:
-    """What is said of a `schema=` that is none. A file's words are repeated only if its name says that it is a schema:
-    a stranger's program may name any file beside it."""
+    """What is said of a `schema=` that is none. A file's words are repeated only if its name says
+    that it is a schema: a stranger's program may name any file beside it."""
     name = "this" if _is_schema(schema) else repr(schema)
     said = reason if _is_schema(schema) or schema.endswith(".json") else schema_place(reason)
-    return BuiltinError(f"{name} is no JSON schema: {said}", "check it against json-schema.org's draft 2020-12")
+    return BuiltinError(
+        f"{name} is no JSON schema: {said}", "check it against json-schema.org's draft 2020-12"
+    )
 
 
 def no_grammar(grammar: str, reason: str, text: str = "") -> BuiltinError:
-    """What is said of a `grammar=` that is none. A file's words are repeated as `no_schema` does. text: the grammar's
-    own, for help with another dialect."""
+    """What is said of a `grammar=` that is none. A file's words are repeated as `no_schema` does.
+    text: the grammar's own, for help with another dialect."""
     name = "this" if _is_grammar(grammar) else repr(grammar)
     if reason.startswith("it takes"):
         help = "write it shorter: a rule with n optional parts stands for 2^n rules"
@@ -142,14 +162,22 @@ def no_grammar(grammar: str, reason: str, text: str = "") -> BuiltinError:
 
 @pure(
     "valid_json",
-    [S, Parameter("schema", STR, ""), Parameter("format", BOOL, True), Parameter("order", BOOL, True)],
+    [
+        S,
+        Parameter("schema", STR, ""),
+        Parameter("format", BOOL, True),
+        Parameter("order", BOOL, True),
+    ],
     BOOL,
     needs_folder=True,
 )
-def valid_json(s: str, schema: str, format: bool = True, order: bool = True, *, folder: Path | Folder) -> bool:
-    """Whether a text is JSON, and fits the schema (a file beside the program, or the schema's own text), its properties
-    in the schema's order unless `order` is false, its formats asserted unless `format` is false. A text with U+FFFD,
-    which stands for bytes, is none; nor is one nested more than MAX_DEPTH deep."""
+def valid_json(
+    s: str, schema: str, format: bool = True, order: bool = True, *, folder: Path | Folder
+) -> bool:
+    """Whether a text is JSON, and fits the schema (a file beside the program, or the schema's own
+    text), its properties in the schema's order unless `order` is false, its formats asserted unless
+    `format` is false. A text with U+FFFD, which stands for bytes, is none; nor is one nested more
+    than MAX_DEPTH deep."""
     language = JsonText(schema_text(folder, schema), format, order)
     reason = schema_mistake(language.schema) if schema else ""
     if reason:
@@ -170,10 +198,13 @@ def valid_json(s: str, schema: str, format: bool = True, order: bool = True, *, 
 
 @pure("parses", [S, Parameter("grammar", STR)], BOOL, needs_folder=True)
 def parses(s: str, grammar: str, *, folder: Path | Folder) -> bool:
-    """Whether a Lark grammar (a file beside the program, or the grammar's own text) derives the whole text, its
-    terminals read as far as they go. A text with U+FFFD, which stands for bytes, is derived by none."""
+    """Whether a Lark grammar (a file beside the program, or the grammar's own text) derives the
+    whole text, its terminals read as far as they go. A text with U+FFFD, which stands for bytes, is
+    derived by none."""
     if len(s) > MAX_PARSED:
-        raise BuiltinError(f"parses reads at most {MAX_PARSED:,} characters", "check parts of the text")
+        raise BuiltinError(
+            f"parses reads at most {MAX_PARSED:,} characters", "check parts of the text"
+        )
     text = grammar_text(folder, grammar)
     reason = grammar_mistake(text)
     if reason:

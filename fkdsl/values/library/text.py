@@ -1,4 +1,5 @@
-"""Functions of texts. A word is a run of letters and digits, with apostrophes and hyphens inside it.
+"""Functions of texts. A word is a run of letters and digits, with apostrophes and hyphens inside
+it.
 
 >>> words("It's a well-known fact, e.g. 42."), last_word("in the house!")
 (("It's", 'a', 'well-known', 'fact', 'e', 'g', '42'), 'house')
@@ -28,7 +29,8 @@ MAX_DISTANCE = 2_000
 """Longest texts that `edit_distance` compares: its time is their product."""
 _WORD = regex.compile(WORD)
 _ASCII_WORD = re.compile(r"[A-Za-z0-9]+(?:['-][A-Za-z0-9]+)*")
-"""The same for texts in ASCII, in half the time: every condition on words asks it of every text that is tried."""
+"""The same for texts in ASCII, in half the time: every condition on words asks it of every text
+that is tried."""
 LONG = 32
 """Characters after the last settled word from which on more are settled."""
 _SENTENCE = regex.compile(r"[^.!?]*[.!?]+|[^.!?]+\Z")
@@ -41,22 +43,26 @@ def words(s: str) -> tuple[str, ...]:
 
 
 class Begun:
-    """How a text began, and its words: the next one asked about mostly begins like the last, which differs by a token.
+    """How a text began, and its words: the next one asked about mostly begins like the last, which
+    differs by a token.
 
-    begun: (settled, its words). settled: all before the last word but one; a word that another follows stays what it
-    is, however the text goes on.
+    begun: (settled, its words). settled: all before the last word but one; a word that another
+    follows stays what it is, however the text goes on.
     """
 
     def __init__(self) -> None:
         self.begun: tuple[str, tuple[str, ...]] = ("", ())
 
     def words(self, s: str) -> tuple[str, ...]:
-        settled, known = self.begun  # one value, read once and replaced whole: runs in other threads ask here too
+        settled, known = (
+            self.begun
+        )  # one value, read once and replaced whole: runs in other threads ask here too
         begun = s.startswith(settled)
         rest, known = (s[len(settled) :], known) if begun else (s, ())
         found = known + all_words(rest)
         if (not begun or len(rest) > LONG) and len(found) >= 2:
-            # Nothing behind a word's beginning reads like it: what is read as words is only the words themselves.
+            # Nothing behind a word's beginning reads like it: what is read as words is only the
+            # words themselves.
             last = s.rfind(found[-1])
             self.begun = s[: s.rfind(found[-2], 0, last)], found[:-2]
         return found
@@ -169,7 +175,9 @@ def replace(s: str, old: str, new: str) -> str:
     if not old:
         raise BuiltinError('replace of ""', "name what to replace")
     if len(s) + s.count(old) * len(new) > MAX_TEXT:
-        raise BuiltinError(f"the text would have more than {MAX_TEXT:,} characters", "replace by less")
+        raise BuiltinError(
+            f"the text would have more than {MAX_TEXT:,} characters", "replace by less"
+        )
     return s.replace(old, new)
 
 
@@ -198,7 +206,8 @@ def split(s: str, between: str) -> tuple[str, ...]:
 
 @pure("matches", [S, Parameter("pattern", STR)], BOOL)
 def matches(s: str, pattern: str) -> bool:
-    r"""Whether the whole text matches a regular expression; one with U+FFFD, which stands for bytes, matches none.
+    r"""Whether the whole text matches a regular expression; one with U+FFFD, which stands for
+    bytes, matches none.
 
     >>> matches("2024-05-01", r"\d{4}-\d{2}-\d{2}"), matches("2024", r"\d"), matches("\ufffd", ".")
     (True, False, False)
@@ -214,7 +223,9 @@ def edit_distance(a: str, b: str) -> int:
     3
     """
     if max(len(a), len(b)) > MAX_DISTANCE:
-        raise BuiltinError(f"edit_distance compares texts of at most {MAX_DISTANCE:,} characters", "cut them first")
+        raise BuiltinError(
+            f"edit_distance compares texts of at most {MAX_DISTANCE:,} characters", "cut them first"
+        )
     row = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):
         check()

@@ -1,4 +1,5 @@
-"""JSON schemas as validators: jsonschema's, with those keywords replaced whose work the library does not bound.
+"""JSON schemas as validators: jsonschema's, with those keywords replaced whose work the library
+does not bound.
 
 - Patterns are matched by `patterns.timed`; the library's own way, `re`, cannot be stopped.
 - A `$ref` is followed once for each value: 28 levels of `allOf` of the same `$ref` twice are 28 questions, not 2 ** 28.
@@ -33,7 +34,8 @@ LONGEST = 200_000
 
 
 class Work:
-    """One validation. verdicts: whether the value of an id fits the schema of an id; None while that is worked out."""
+    """One validation. verdicts: whether the value of an id fits the schema of an id; None while
+    that is worked out."""
 
     def __init__(self) -> None:
         self.budget, self.keywords = Budget(SECONDS), 0
@@ -51,7 +53,8 @@ Keyword = Callable[[Any, Any, Any, Any], Iterator[Any] | None]
 
 
 def search(pattern: str, text: str) -> bool:
-    """Whether a pattern of a schema matches somewhere in a text. Raises BuiltinError where it is none, or too slow."""
+    """Whether a pattern of a schema matches somewhere in a text. Raises BuiltinError where it is
+    none, or too slow."""
     return timed(compiled(pattern, LONGEST).search, text) is not None
 
 
@@ -88,8 +91,8 @@ def verify_schema(schema: Any) -> None:
 
 
 def validates(validator: Any, value: Any) -> bool:
-    """Whether a value fits. Raises BuiltinError (FK414) if that takes more than SECONDS of CPU time, ValueError if the
-    schema turns out not to be sound."""
+    """Whether a value fits. Raises BuiltinError (FK414) if that takes more than SECONDS of CPU
+    time, ValueError if the schema turns out not to be sound."""
     import referencing.exceptions
 
     try:
@@ -97,7 +100,9 @@ def validates(validator: Any, value: Any) -> bool:
             return bool(validator.is_valid(value))
     except OutOfTime:
         message = f"the schema takes more than {SECONDS:g} s of CPU time to check a value"
-        raise BuiltinError(message, "write it without alternatives that begin alike", "FK414") from None
+        raise BuiltinError(
+            message, "write it without alternatives that begin alike", "FK414"
+        ) from None
     except (referencing.exceptions.Unresolvable, re.error) as error:
         raise ValueError(str(error)) from None
 
@@ -118,8 +123,8 @@ def pattern_mistake_in(schema: Any) -> str:
 
 @cache
 def _bounded_kind(kind: Any, once: bool) -> Any:
-    """A draft's validator class with the keywords below in place of the library's. once: whether what a `$ref` leads to
-    is remembered."""
+    """A draft's validator class with the keywords below in place of the library's. once: whether
+    what a `$ref` leads to is remembered."""
     import jsonschema
 
     extend: Any = jsonschema.validators.extend
@@ -132,7 +137,9 @@ def _bounded_kind(kind: Any, once: bool) -> Any:
     }
     if once:
         own["$ref"] = _followed_once(kind.VALIDATORS["$ref"])
-    return extend(kind, {name: _counted(own.get(name, keyword)) for name, keyword in kind.VALIDATORS.items()})
+    return extend(
+        kind, {name: _counted(own.get(name, keyword)) for name, keyword in kind.VALIDATORS.items()}
+    )
 
 
 def _counted(keyword: Keyword) -> Keyword:
@@ -144,8 +151,9 @@ def _counted(keyword: Keyword) -> Keyword:
 
 
 def _means_one_thing(schema: Any) -> bool:
-    """Whether what each reference means depends on its target and the value alone: there is no dynamic reference, which
-    depends on the way that led there, and no reference to another document, which may have some."""
+    """Whether what each reference means depends on its target and the value alone: there is no
+    dynamic reference, which depends on the way that led there, and no reference to another
+    document, which may have some."""
     todo = [schema]
     while todo:
         here = todo.pop()
@@ -171,7 +179,9 @@ def _followed_once(library: Keyword) -> Keyword:
         key = (id(target), id(instance))  # both are held for as long as the validation goes on
         if key not in verdicts:
             verdicts[key] = None
-            verdicts[key] = next(iter(library(validator, reference, instance, schema) or ()), None) is None
+            verdicts[key] = (
+                next(iter(library(validator, reference, instance, schema) or ()), None) is None
+            )
         elif verdicts[key] is None:
             raise ValueError(f"its $ref {str(reference)[:60]!r} leads back to itself")
         return None if verdicts[key] else _wrong(f"does not fit {reference}")
@@ -207,19 +217,27 @@ def _additional_properties(validator: Any, inner: Any, instance: Any, schema: An
 def _additional(instance: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
     """The names that neither `properties` nor `patternProperties` of the schema speaks of."""
     named, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
-    return (name for name in instance if name not in named and not any(search(p, name) for p in patterns))
+    return (
+        name
+        for name in instance
+        if name not in named and not any(search(p, name) for p in patterns)
+    )
 
 
-def _unevaluated_properties(validator: Any, inner: Any, instance: Any, schema: Any) -> Iterator[Any]:
+def _unevaluated_properties(
+    validator: Any, inner: Any, instance: Any, schema: Any
+) -> Iterator[Any]:
     if isinstance(instance, dict):
         evaluated = _evaluated(validator, instance, schema, {})
         for name in instance.keys() - evaluated:
             yield from validator.descend(instance[name], inner, path=name)
 
 
-def _evaluated(validator: Any, instance: Mapping[str, Any], schema: Any, known: dict[int, set[str]]) -> set[str]:
-    """The names of which a schema, or one that applies beside it, speaks (draft 2020-12, section 11.3). known: of the
-    schemas by their ids; one that is still being worked out adds nothing."""
+def _evaluated(
+    validator: Any, instance: Mapping[str, Any], schema: Any, known: dict[int, set[str]]
+) -> set[str]:
+    """The names of which a schema, or one that applies beside it, speaks (draft 2020-12, section
+    11.3). known: of the schemas by their ids; one that is still being worked out adds nothing."""
     if not isinstance(schema, dict) or id(schema) in known:
         return known.get(id(schema), set())
     known[id(schema)] = found = set[str]()
@@ -263,7 +281,11 @@ def _fits(validator: Any, instance: Any, schema: Any) -> bool:
 def _unique_items(validator: Any, unique: Any, instance: Any, schema: Any) -> Iterator[Any] | None:
     if not unique or not isinstance(instance, list):
         return None
-    return None if len(set(map(_key, instance))) == len(instance) else _wrong(f"{instance!r} has non-unique elements")
+    return (
+        None
+        if len(set(map(_key, instance))) == len(instance)
+        else _wrong(f"{instance!r} has non-unique elements")
+    )
 
 
 def _key(value: Any) -> Hashable:

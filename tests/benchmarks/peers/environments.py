@@ -1,9 +1,11 @@
-"""The peers' environments: a virtual environment each, made once by pip in a cache folder and used again.
+"""The peers' environments: a virtual environment each, made once by pip in a cache folder and used
+again.
 
     python = ready("llamppl", folder)         # the environment's interpreter; the first time takes minutes
     answer = measure("llamppl", python, model=..., particles=16, ...)
 
-An environment that is not whole is made again. What fails raises PeerFailed with its reason in one line.
+An environment that is not whole is made again. What fails raises PeerFailed with its reason in one
+line.
 """
 
 from __future__ import annotations
@@ -28,8 +30,8 @@ class PeerFailed(Exception):
 
 @dataclass(frozen=True)
 class Peer:
-    """script: beside this file. requirements: installed with their dependencies; alone: without them. cmake: options,
-    {here} being this folder."""
+    """script: beside this file. requirements: installed with their dependencies; alone: without
+    them. cmake: options, {here} being this folder."""
 
     script: str
     requirements: tuple[str, ...]
@@ -65,14 +67,20 @@ def ready(name: str, folder: Path) -> Path:
         return python
     shutil.rmtree(place, ignore_errors=True)
     place.parent.mkdir(parents=True, exist_ok=True)
-    print(f"making the environment of {name} in {place}: minutes, once", file=sys.stderr, flush=True)
+    print(
+        f"making the environment of {name} in {place}: minutes, once", file=sys.stderr, flush=True
+    )
     _run([sys.executable, "-m", "venv", str(place)], 300)
     install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     environment = {"CMAKE_ARGS": peer.cmake.replace("{here}", str(HERE))} if peer.cmake else {}
     if peer.cmake:
-        install.append("--no-cache-dir")  # else pip takes a wheel that was built here with other options
+        install.append(
+            "--no-cache-dir"
+        )  # else pip takes a wheel that was built here with other options
     try:
-        _run([*install, *([CPU_TORCH] if peer.torch else []), *peer.requirements], 3600, environment)
+        _run(
+            [*install, *([CPU_TORCH] if peer.torch else []), *peer.requirements], 3600, environment
+        )
     except PeerFailed:
         if not peer.torch:
             raise
@@ -87,7 +95,11 @@ def measure(name: str, python: Path, timeout: float, **arguments: object) -> dic
     """A peer's JSON line for one run."""
     options = [word for key, value in arguments.items() for word in (f"--{key}", str(value))]
     threads = str(arguments.get("threads", 1))
-    environment = {"OMP_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    environment = {
+        "OMP_NUM_THREADS": threads,
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
     said = _run([str(python), str(HERE / PEERS[name].script), *options], timeout, environment)
     lines = [line for line in said.splitlines() if line.startswith("{")]
     if not lines:
@@ -99,7 +111,9 @@ def measure(name: str, python: Path, timeout: float, **arguments: object) -> dic
 def _run(command: list[str], timeout: float, environment: dict[str, str] | None = None) -> str:
     """What a command prints; PeerFailed with the last line of its errors if it fails."""
     # The caller's path would give the peer the caller's packages.
-    inherited = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME")}
+    inherited = {
+        key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME")
+    }
     try:
         done = subprocess.run(
             command,

@@ -1,12 +1,12 @@
 """genlm-control: short words by AWRS, its sampler by adaptive weighted rejection, under its SMC.
 
-The condition is a potential over the model's own tokens, as its users write one: 0 where every word is short, else
-minus infinity. Reserved tokens break it, and the one that stands for the end is a reserved token that the model hardly
-ever draws, so that every particle goes on to the end. What counts is a draw of one particle, however many tokens AWRS
-tried for it: N x tokens if nobody dies.
+The condition is a potential over the model's own tokens, as its users write one: 0 where every word
+is short, else minus infinity. Reserved tokens break it, and the one that stands for the end is a
+reserved token that the model hardly ever draws, so that every particle goes on to the end. What
+counts is a draw of one particle, however many tokens AWRS tried for it: N x tokens if nobody dies.
 
-The prompt's keys are cached, the batch is N, the wait for late queries 1 ms (20 by default), and the end costs no
-forward: all in its favour.
+The prompt's keys are cached, the batch is N, the wait for late queries 1 ms (20 by default), and
+the end costs no forward: all in its favour.
 """
 
 from __future__ import annotations
@@ -54,8 +54,11 @@ class Counted(AWRS):
         return 0.0  # else the model is asked once more, and the condition of the whole vocabulary, for every particle
 
 
-def run(llm: PromptedLLM, condition: ShortWords, particles: int, tokens: int, seed: int) -> tuple[float, int]:
-    """(seconds, tokens drawn) from an empty cache; the end that is appended to every text is no draw."""
+def run(
+    llm: PromptedLLM, condition: ShortWords, particles: int, tokens: int, seed: int
+) -> tuple[float, int]:
+    """(seconds, tokens drawn) from an empty cache; the end that is appended to every text is no
+    draw."""
 
     async def sample() -> int:
         llm.model.cache_kv(llm.prompt_ids)
@@ -73,7 +76,11 @@ def run(llm: PromptedLLM, condition: ShortWords, particles: int, tokens: int, se
 def main() -> None:
     args = arguments(__doc__)
     torch.set_num_threads(args.threads)
-    options = {"dtype": getattr(torch, args.dtype), "torch_dtype": getattr(torch, args.dtype), "device_map": "cpu"}
+    options = {
+        "dtype": getattr(torch, args.dtype),
+        "torch_dtype": getattr(torch, args.dtype),
+        "device_map": "cpu",
+    }
     llm = PromptedLLM.from_name(
         args.model,
         backend="hf",

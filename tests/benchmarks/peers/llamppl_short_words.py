@@ -1,10 +1,12 @@
 """llamppl: short words by its own SMC, one particle a coroutine, masks as in its examples.
 
-A step observes that the next token is none of those that would make a word too long, and draws it. Those sets are
-worked out beforehand, for each number of letters that the last word has, and are not timed. EOS is among them, so that
-every particle goes on to the end. What counts is a draw of one particle: N x tokens if nobody dies.
+A step observes that the next token is none of those that would make a word too long, and draws it.
+Those sets are worked out beforehand, for each number of letters that the last word has, and are not
+timed. EOS is among them, so that every particle goes on to the end. What counts is a draw of one
+particle: N x tokens if nobody dies.
 
-The prompt's keys are cached, the batch is N and the wait for late queries 1 ms (20 by default): all in its favour.
+The prompt's keys are cached, the batch is N and the wait for late queries 1 ms (20 by default): all
+in its favour.
 """
 
 from __future__ import annotations
@@ -50,7 +52,9 @@ def tail(text: str) -> int:
     return sum(map(str.isalpha, last.group())) if last else 0
 
 
-def run(lm: CachedCausalLM, masks: list[set[int]], particles: int, tokens: int, seed: int) -> tuple[float, int]:
+def run(
+    lm: CachedCausalLM, masks: list[set[int]], particles: int, tokens: int, seed: int
+) -> tuple[float, int]:
     """(seconds, tokens drawn) from an empty cache."""
 
     async def sample() -> None:
@@ -69,14 +73,22 @@ def run(lm: CachedCausalLM, masks: list[set[int]], particles: int, tokens: int, 
 def main() -> None:
     args = arguments(__doc__)
     torch.set_num_threads(args.threads)
-    options = {"dtype": getattr(torch, args.dtype), "torch_dtype": getattr(torch, args.dtype), "device_map": "cpu"}
+    options = {
+        "dtype": getattr(torch, args.dtype),
+        "torch_dtype": getattr(torch, args.dtype),
+        "device_map": "cpu",
+    }
     lm = CachedCausalLM.from_pretrained(
         args.model, backend="hf", batch_size=args.particles, timeout=0.001, hf_opts=options
     )
     assert lm.model.model.dtype == getattr(torch, args.dtype)
     special = set(lm.tokenizer.all_special_ids)
     masks = [
-        {i for i, piece in enumerate(lm.str_vocab) if i in special or not short("a" * letters + piece)}
+        {
+            i
+            for i, piece in enumerate(lm.str_vocab)
+            if i in special or not short("a" * letters + piece)
+        }
         for letters in range(MAX_LETTERS + 1)
     ]
     run(lm, masks, 2, 2, 0)

@@ -1,7 +1,9 @@
-"""What every peer is given: the prompt and the condition of programs/short_words.fk, and the arguments of a run.
+"""What every peer is given: the prompt and the condition of programs/short_words.fk, and the
+arguments of a run.
 
-A peer is a script that an environment of its own runs; its last line is one JSON object, {"rate", "version", ...}, the
-rate in particle-tokens a second. It knows nothing of fkdsl: only this file, which needs nothing but Python.
+A peer is a script that an environment of its own runs; its last line is one JSON object, {"rate",
+"version", ...}, the rate in particle-tokens a second. It knows nothing of fkdsl: only this file,
+which needs nothing but Python.
 """
 
 from __future__ import annotations
