@@ -1,122 +1,24 @@
-"""Conditions on the text so far: masks by an automaton, exact for every token, and what they leave
-of a row."""
+"""Conditions on the text so far: masks by an automaton, exact for every token."""
 
 import math
 from unittest.mock import patch
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fkdsl
-from fkdsl.base.blocks import BLOCK, Blocks, masked_sums
-from fkdsl.engine.cached_transformer import CachedTransformer
-from fkdsl.engine.constraints.automaton import automaton
 from fkdsl.engine.constraints.constraint import SMALL, regular_masks
 from fkdsl.engine.constraints.languages import (
-    Both,
-    Complement,
-    Contains,
-    EachWord,
-    Either,
-    EndsWith,
     Length,
-    Letters,
-    Matches,
-    StartsWith,
-    Texts,
 )
 from fkdsl.engine.constraints.regular import RegularMasks
 from fkdsl.inference.enumeration import enumerate_outcomes
 from fkdsl.inference.samplers.smc import importance, smc
-from fkdsl.models.table import TableModel
-from fkdsl.models.tokenized import narrowed
-from fkdsl.models.vocabulary import Vocabulary, decoded
+from fkdsl.models.vocabulary import Vocabulary
 from fkdsl.testing import assert_same_measure
 from fkdsl.testing.laws import assert_same_masses, exact_measure, expected_measure
-from fkdsl.values.library.text import letters, matches, words
-
-LANGUAGES = [
-    (Letters(1, 3), lambda s: 1 <= letters(s) <= 3),
-    (EachWord(Letters(0, 2)), lambda s: all(letters(w) <= 2 for w in words(s))),
-    (EachWord(Length(2, -1)), lambda s: all(len(w) >= 2 for w in words(s))),
-    (Complement(EachWord(Complement(Contains("-")))), lambda s: any("-" in w for w in words(s))),
-    (
-        EachWord(Either((StartsWith("a"), EndsWith("é")))),
-        lambda s: all(w[0] == "a" or w[-1] == "é" for w in words(s)),
-    ),
-    (EachWord(Matches("[a-z]+")), lambda s: all(matches(w, "[a-z]+") for w in words(s))),
-    (Complement(Contains("a-")), lambda s: "a-" not in s),
-    (Matches(r"(\w| )*"), lambda s: matches(s, r"(\w| )*")),
-    (
-        Both((Length(0, 4), Complement(Texts(("ab", "é"))))),
-        lambda s: len(s) <= 4 and s not in ("ab", "é"),
-    ),
-]
-ALPHABET = "ab1é漢_-'\u2019 .\ufffd\u0301²٣Ⅷ"
-PIECES = (
-    b"a",
-    b"b1",
-    b"-",
-    b" ",
-    b"'",
-    "é".encode(),
-    b"\xc3",
-    b"\xa9",
-    b"\xe6\xbc",
-    b"\xa2",
-    b"\xff",
-    b"a\xe2",
-    b"\x80\x99b",
-    b"",
-)
-
-
-@pytest.mark.parametrize(("language", "holds"), LANGUAGES)
-@given(text=st.text(ALPHABET, max_size=9))
-def test_languages_are_what_the_library_says_of_texts(language, holds, text):
-    found = automaton(language)
-    assert found.explored
-    assert found.accepts(text) == holds(text)
-
-
-def test_letters_are_pythons_in_all_of_unicode():
-    found = automaton(Letters(1, 1))
-    every = "".join(chr(i) for i in range(0x110000) if not 0xD800 <= i < 0xE000)
-    states = found.steps(
-        np.full(len(every), found.start, dtype=np.int32),
-        found.partition.classes(
-            np.frombuffer(every.encode("utf-32-le"), dtype="<u4").astype(np.int64)
-        ),
-    )
-    assert (
-        np.array(found.accepting)[states] == np.fromiter(map(str.isalpha, every), dtype=bool)
-    ).all()
-
-
-@pytest.mark.parametrize(("language", "holds"), LANGUAGES)
-@given(st.lists(st.sampled_from(range(len(PIECES) - 1)), max_size=5))
-def test_a_mask_holds_the_tokens_after_which_the_text_so_far_is_in_the_language(
-    language, holds, ids
-):
-    """Tokens of whole characters, pieces of them, bytes that are none, and an end, after which
-    nothing is held back."""
-    vocabulary = Vocabulary((*PIECES, b""), ends=frozenset({len(PIECES)}))
-    masks = RegularMasks(automaton(language), vocabulary)
-    raw = vocabulary.raw(ids)
-    for known in (True, False):  # the text that it goes on from has been asked about before, or not
-        if known:
-            masks.position_of(vocabulary.raw(ids[:-1]), vocabulary.raw(ids[-2:-1]))
-        mask = masks.holding(masks.position_of(raw, vocabulary.raw(ids[-1:])))
-        masks = RegularMasks(automaton(language), vocabulary)
-        expected = [
-            holds(decoded(raw + t, final=i in vocabulary.ends))
-            for i, t in enumerate(vocabulary.tokens)
-        ]
-        assert mask.tolist() == expected
-
 
 TABLE = """
 model m = table:
@@ -356,68 +258,3 @@ def test_a_mask_that_allowed_too_much_would_cost_variance_alone():
         model = fkdsl.parse(text)().feynman_kac()
         assert_same_masses(expected_measure(model, lambda rng: smc(model, rng, 1, 0.5)), plain)
     regular_masks.cache_clear()
-
-
-# ------------------------------------------------------------- what is left of rows
-
-
-@given(
-    st.integers(0, 2**32),
-    st.sampled_from([5, BLOCK - 1, BLOCK, 3 * BLOCK + 7]),
-    st.sampled_from([np.float32, np.float64]),
-)
-def test_what_masks_leave_of_rows_is_the_same_for_many_at_once(seed, size, dtype):
-    rng = np.random.default_rng(seed)
-    rows = [np.log(rng.dirichlet(np.ones(size))).astype(dtype) for _ in range(3)]
-    masks = [rng.random(size) < share for share in (0.0, 0.5, 1.0)]
-    for row, mask, together in zip(rows, masks, narrowed(rows, masks), strict=True):
-        alone = masked_sums(row, mask)
-        assert together.dtype == alone.dtype == np.float64
-        np.testing.assert_allclose(together, alone, atol=1e-6)
-        p = np.exp(row.astype(np.float64)) * mask
-        np.testing.assert_allclose(
-            alone, [p[i : i + BLOCK].sum() for i in range(0, size, BLOCK)], atol=1e-6
-        )
-        blocks = Blocks.of_masked(row, mask, together)
-        np.testing.assert_allclose(np.asarray(blocks), p, atol=1e-7)
-        assert {i for i, _ in blocks.descending(0.01)} == set(np.flatnonzero(p))
-        assert [blocks[i] > 0 for i in range(0, size, 7)] == (p[::7] > 0).tolist()
-    assert narrowed([], []) == []
-
-
-@settings(max_examples=10)
-@given(st.integers(0, 1000))
-def test_a_run_is_the_same_whether_rows_are_narrowed_together_or_each_at_its_draw(seed):
-    """On a vocabulary that is long enough for it."""
-    rng = np.random.default_rng(seed)
-    texts = [*(chr(97 + i % 26) + chr(97 + i // 26) for i in range(600)), " ", None]
-    model = TableModel(
-        "m", {"": dict(zip(texts, rng.dirichlet(np.ones(602)).tolist(), strict=True))}
-    )
-    text = (
-        'program main() -> str:\n    lm = prompt("")\n    while lm.tokens < 3:\n        t ~ lm\n'
-        '        condition t != EOS and all(letters(w) <= 3 for w in words(lm.text)) and not contains(lm.text, "q")\n'
-        "    return lm.text\n"
-    )
-    asked = []
-    left = CachedTransformer.left
-    with patch.object(
-        CachedTransformer,
-        "left",
-        lambda self, rows, masks: asked.extend(rows) or left(self, rows, masks),
-    ):
-        together = fkdsl.parse(text).run("smc", model=model, particles=6, seed=seed)
-    assert asked
-    with patch("fkdsl.steering.feynman_kac.narrowed", lambda particle: None):
-        apart = fkdsl.parse(text).run("smc", model=model, particles=6, seed=seed)
-    assert together.log_z == pytest.approx(apart.log_z, abs=1e-12)
-    assert [p.value for p in together.particles] == [p.value for p in apart.particles]
-
-
-def test_rows_of_a_file_can_be_narrowed():
-    row = np.log(np.full(300, 1 / 300, dtype=np.float32))
-    row.flags.writeable = False
-    (found,) = narrowed([row], [np.arange(300) < 3])
-    assert torch.allclose(
-        torch.from_numpy(found), torch.tensor([0.01, 0.0], dtype=torch.float64), atol=1e-6
-    )

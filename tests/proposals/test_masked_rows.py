@@ -1,0 +1,77 @@
+"""What masks leave of rows: the same for a whole population at once as for each draw alone."""
+
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fkdsl
+from fkdsl.base.blocks import BLOCK, Blocks, masked_sums
+from fkdsl.engine.cached_transformer import CachedTransformer
+from fkdsl.models.table import TableModel
+from fkdsl.models.tokenized import narrowed
+
+
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from([5, BLOCK - 1, BLOCK, 3 * BLOCK + 7]),
+    st.sampled_from([np.float32, np.float64]),
+)
+def test_what_masks_leave_of_rows_is_the_same_for_many_at_once(seed, size, dtype):
+    rng = np.random.default_rng(seed)
+    rows = [np.log(rng.dirichlet(np.ones(size))).astype(dtype) for _ in range(3)]
+    masks = [rng.random(size) < share for share in (0.0, 0.5, 1.0)]
+    for row, mask, together in zip(rows, masks, narrowed(rows, masks), strict=True):
+        alone = masked_sums(row, mask)
+        assert together.dtype == alone.dtype == np.float64
+        np.testing.assert_allclose(together, alone, atol=1e-6)
+        p = np.exp(row.astype(np.float64)) * mask
+        np.testing.assert_allclose(
+            alone, [p[i : i + BLOCK].sum() for i in range(0, size, BLOCK)], atol=1e-6
+        )
+        blocks = Blocks.of_masked(row, mask, together)
+        np.testing.assert_allclose(np.asarray(blocks), p, atol=1e-7)
+        assert {i for i, _ in blocks.descending(0.01)} == set(np.flatnonzero(p))
+        assert [blocks[i] > 0 for i in range(0, size, 7)] == (p[::7] > 0).tolist()
+    assert narrowed([], []) == []
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 1000))
+def test_a_run_is_the_same_whether_rows_are_narrowed_together_or_each_at_its_draw(seed):
+    """On a vocabulary that is long enough for it."""
+    rng = np.random.default_rng(seed)
+    texts = [*(chr(97 + i % 26) + chr(97 + i // 26) for i in range(600)), " ", None]
+    model = TableModel(
+        "m", {"": dict(zip(texts, rng.dirichlet(np.ones(602)).tolist(), strict=True))}
+    )
+    text = (
+        'program main() -> str:\n    lm = prompt("")\n    while lm.tokens < 3:\n        t ~ lm\n'
+        '        condition t != EOS and all(letters(w) <= 3 for w in words(lm.text)) and not contains(lm.text, "q")\n'
+        "    return lm.text\n"
+    )
+    asked = []
+    left = CachedTransformer.left
+    with patch.object(
+        CachedTransformer,
+        "left",
+        lambda self, rows, masks: asked.extend(rows) or left(self, rows, masks),
+    ):
+        together = fkdsl.parse(text).run("smc", model=model, particles=6, seed=seed)
+    assert asked
+    with patch("fkdsl.steering.feynman_kac.narrowed", lambda particle: None):
+        apart = fkdsl.parse(text).run("smc", model=model, particles=6, seed=seed)
+    assert together.log_z == pytest.approx(apart.log_z, abs=1e-12)
+    assert [p.value for p in together.particles] == [p.value for p in apart.particles]
+
+
+def test_rows_of_a_file_can_be_narrowed():
+    row = np.log(np.full(300, 1 / 300, dtype=np.float32))
+    row.flags.writeable = False
+    (found,) = narrowed([row], [np.arange(300) < 3])
+    assert torch.allclose(
+        torch.from_numpy(found), torch.tensor([0.01, 0.0], dtype=torch.float64), atol=1e-6
+    )
