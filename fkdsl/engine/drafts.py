@@ -3,13 +3,13 @@ one forward.
 
 A block begins at a base, a context whose row is at hand. A draft speaks of the tokens after it:
 
-    q(x | node), node 1 to `reach` tokens after the base         a Question, answered by a row (V,) of log-probabilities
+    q(x | node), node 1 to `reach` tokens after the base         a DraftQuery, answered by a row (V,) of log-probabilities
 
     HeadsDraft     the model's own heads for further tokens, read at the base         (Gloeckle et al. 2024)
     ModelDraft     another model with the same vocabulary                             (Leviathan et al. 2023)
     NgramDraft     what followed the last tokens earlier in the same text             (prompt lookup)
 
-Law: an answer depends on the question alone, up to rounding. So what is drawn with a draft depends
+Law: an answer depends on the query alone, up to rounding. So what is drawn with a draft depends
 neither on what is cached nor on the other particles. Any q serves: a bad one costs time (or
 variance), never correctness.
 """
@@ -34,7 +34,7 @@ FAR = 1 << 30
 """The reach of a draft that may go as far as it likes."""
 
 
-class Question(NamedTuple):
+class DraftQuery(NamedTuple):
     """What does the draft say of the token after `node`, in the block that begins at `base`, an
     ancestor of it?"""
 
@@ -51,8 +51,8 @@ class Draft(Protocol):
     @property
     def reach(self) -> int: ...
 
-    def log_probs(self, questions: Sequence[Question]) -> list[Row | None]:
-        """For each question the (V,) log-probabilities (nats), normalised; None where the draft has
+    def log_probs(self, queries: Sequence[DraftQuery]) -> list[Row | None]:
+        """For each query the (V,) log-probabilities (nats), normalised; None where the draft has
         nothing to say."""
         ...
 
@@ -82,9 +82,9 @@ class HeadsDraft:
         self.model: LooksAhead = model
         self.reach = self.model.reach
 
-    def log_probs(self, questions: Sequence[Question]) -> list[Row | None]:
-        heads = self.engine.look_ahead([q.base for q in questions])
-        after = [tokens_after(q) for q in questions]
+    def log_probs(self, queries: Sequence[DraftQuery]) -> list[Row | None]:
+        heads = self.engine.look_ahead([query.base for query in queries])
+        after = [tokens_after(query) for query in queries]
         return list(self.model.drafted(list(zip(heads, after, strict=True))))
 
 
@@ -97,13 +97,13 @@ class ModelDraft:
         self.engine, self.name = engine, name or engine.model.name
         self._same: WeakKeyDictionary[Context, Context] = WeakKeyDictionary()
 
-    def log_probs(self, questions: Sequence[Question]) -> list[Row | None]:
+    def log_probs(self, queries: Sequence[DraftQuery]) -> list[Row | None]:
         longest = self.engine.model.max_length
-        read = [q.node for q in questions if longest is None or q.node.length <= longest]
+        read = [query.node for query in queries if longest is None or query.node.length <= longest]
         rows = dict(
             zip(read, self.engine.log_probs([self._context(node) for node in read]), strict=True)
         )
-        return [rows.get(q.node) for q in questions]
+        return [rows.get(query.node) for query in queries]
 
     def _context(self, node: Context) -> Context:
         """The draft model's own context of the same tokens, kept for as long as the other is."""
@@ -134,8 +134,8 @@ class NgramDraft:
         self.size, self.order, self.least = size, order, least
         self.name = "ngram"
 
-    def log_probs(self, questions: Sequence[Question]) -> list[Row | None]:
-        return [self._row(np.array(q.node.tokens)) for q in questions]
+    def log_probs(self, queries: Sequence[DraftQuery]) -> list[Row | None]:
+        return [self._row(np.array(query.node.tokens)) for query in queries]
 
     def _row(self, text: NDArray[np.int64]) -> Row | None:
         length = len(text)
@@ -157,11 +157,11 @@ class NgramDraft:
         return row
 
 
-def tokens_after(question: Question) -> tuple[int, ...]:
+def tokens_after(query: DraftQuery) -> tuple[int, ...]:
     """The tokens from the base to the node."""
     tokens: list[int] = []
-    node = question.node
-    while node is not question.base:
+    node = query.node
+    while node is not query.base:
         if node.parent is None:
             raise InternalError("a block's base is not on the way to its tokens")
         tokens.append(node.token)

@@ -28,7 +28,7 @@ from fkdsl.base.blocks import Blocks
 from fkdsl.base.logspace import Floats
 from fkdsl.base.random import Rng
 from fkdsl.base.spans import Span
-from fkdsl.engine.drafts import Draft, Question, Row, distance
+from fkdsl.engine.drafts import Draft, DraftQuery, Row, distance
 from fkdsl.machine.state import Block, ContextState
 from fkdsl.proposals.outcomes import Mask, Outcomes, TokenOutcomes
 from fkdsl.values.faults import NeedRows
@@ -90,10 +90,10 @@ class Drafting:
     of: Mapping[str, DraftOf]
     tally: Tally = field(default_factory=Tally)
     held: deque[list[Context]] = field(default_factory=deque)
-    answers: OrderedDict[Question, tuple[int, Row | None]] = field(default_factory=OrderedDict)
+    answers: OrderedDict[DraftQuery, tuple[int, Row | None]] = field(default_factory=OrderedDict)
     step: int = 0
 
-    def log_probs(self, model: str, questions: Sequence[Question]) -> list[Row | None]:
+    def log_probs(self, model: str, questions: Sequence[DraftQuery]) -> list[Row | None]:
         """A draft's answers; those given before are remembered."""
         new = [q for q in dict.fromkeys(questions) if q not in self.answers]
         for question, row in zip(new, self.of[model].draft.log_probs(new), strict=True):
@@ -167,7 +167,7 @@ def proposal(particle: Running, d: Any) -> Proposal | None:
     ):
         return None
     assert particle.block is not None
-    question = Question(c.node, particle.block.base)
+    question = DraftQuery(c.node, particle.block.base)
     wanted: list[tuple[str, Any]] = (
         [(c.model, question)] if of.weighs else [(c.model, c.node), (c.model, question)]
     )

@@ -25,7 +25,7 @@ from fkdsl.base.logspace import Floats
 from fkdsl.base.random import Rng
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
 from fkdsl.engine.constraints.constraint import Constraint
-from fkdsl.engine.drafts import Question
+from fkdsl.engine.drafts import DraftQuery
 from fkdsl.inference.interface import Charge
 from fkdsl.machine.interpreter import Running
 from fkdsl.machine.ops import Executable
@@ -165,7 +165,7 @@ class SteeringModel:
             check()
             blocked: list[tuple[int, Running]] = []
             wanted: dict[str, dict[Context, list[Running]]] = {}
-            asked: dict[str, dict[Question, list[Running]]] = {}
+            asked: dict[str, dict[DraftQuery, list[Running]]] = {}
             texts: dict[Constraint, list[tuple[int, ...]]] = {}
             for i, particle in pending:
                 question = particle.question() if pending is beginning else None
@@ -178,7 +178,7 @@ class SteeringModel:
                 except NeedRows as need:
                     blocked.append((i, particle))
                     for model, key in (*need.wanted, *need.forced):
-                        if isinstance(key, Question):
+                        if isinstance(key, DraftQuery):
                             asked.setdefault(model, {}).setdefault(key, []).append(particle)
                         else:
                             wanted.setdefault(model, {}).setdefault(key, []).append(particle)
@@ -242,7 +242,7 @@ class SteeringModel:
                 n.sums = their
 
     def _answer(
-        self, drafting: Drafting, asked: Mapping[str, Mapping[Question, Sequence[Running]]]
+        self, drafting: Drafting, asked: Mapping[str, Mapping[DraftQuery, Sequence[Running]]]
     ) -> None:
         """What particles ask of drafts."""
         for model, askers in asked.items():

@@ -25,7 +25,7 @@ from fkdsl.base.errors import CallError
 from fkdsl.base.random import Foreseen
 from fkdsl.engine.cached_transformer import Context
 from fkdsl.engine.constraints.constraint import Constraint
-from fkdsl.engine.drafts import Question
+from fkdsl.engine.drafts import DraftQuery
 from fkdsl.machine.interpreter import Running
 from fkdsl.machine.ops import ObserveOp, WatchedOp
 from fkdsl.machine.state import ProgramState, Status
@@ -63,7 +63,7 @@ class Asking:
 
     def __init__(self, running: Running) -> None:
         self.running = running
-        self.questions: list[tuple[str, Question]] = []
+        self.questions: list[tuple[str, DraftQuery]] = []
         self.texts: list[tuple[Constraint, tuple[int, ...]]] = []
 
     def go(self) -> None:
@@ -96,9 +96,9 @@ class Scout(Asking):
                 self.lead = 0  # the particle will meet it, and say so
             except NeedRows as need:
                 self.texts = need.texts
-                self.questions = [(m, key) for m, key in need.wanted if isinstance(key, Question)]
+                self.questions = [(m, key) for m, key in need.wanted if isinstance(key, DraftQuery)]
                 for model, node in need.wanted:
-                    if not isinstance(node, Question):
+                    if not isinstance(node, DraftQuery):
                         row = self.running.engines[model].cached(node)
                         self.blocked = self.blocked or row is None
                         self.running.rows[node] = row
@@ -176,7 +176,7 @@ class Twin(Asking):
             and c is not None
             and distance_in_block(self.running, c, of)
         ):
-            self.questions = [(model, Question(node, block.base))]
+            self.questions = [(model, DraftQuery(node, block.base))]
         return False
 
     def answer(self, rows: Sequence[object]) -> None:
@@ -280,7 +280,7 @@ class Ahead:
             one.go()
         while asking := [one for one in all if one.questions]:
             texts: dict[Constraint, list[tuple[int, ...]]] = {}
-            asked: dict[str, list[Question]] = {}
+            asked: dict[str, list[DraftQuery]] = {}
             for one in asking:
                 for constraint, ids in one.texts:
                     texts.setdefault(constraint, []).append(ids)

@@ -38,7 +38,7 @@ class Fault(Exception):
 class NeedRows(Exception):
     """Not a mistake but a request: what an op needs before it can run.
 
-    wanted: rows, as (model name, context) pairs, and drafts' rows, as (model name, Question) pairs.
+    wanted: rows, as (model name, context) pairs, and drafts' rows, as (model name, DraftQuery) pairs.
     forced: rows that will be asked for whatever is drawn. texts: masks that will be asked for, as
     (constraint, tokens) pairs.
     """

@@ -11,7 +11,7 @@ import pytest
 import fkdsl
 from fkdsl.cli.main import main
 from fkdsl.engine.cached_transformer import CachedTransformer
-from fkdsl.engine.drafts import HeadsDraft, Question, with_heads
+from fkdsl.engine.drafts import DraftQuery, HeadsDraft, with_heads
 from fkdsl.models.registry import load_model
 from fkdsl.models.tiny.files import write
 from fkdsl.models.tiny.transformer import TinyShape, initialised
@@ -219,7 +219,7 @@ def test_a_weighed_block_of_tiny_weighs_each_drafted_byte():
         for i, token in enumerate(ids):
             if i % 4:
                 start = engine.start("ROMEO:\n")
-                question = Question(
+                question = DraftQuery(
                     engine.extend(start, ids[:i]), engine.extend(start, ids[: i - i % 4])
                 )
                 (row,) = draft.log_probs([question])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import fkdsl
 from fkdsl.base.random import KeyedRng
 from fkdsl.engine.cached_transformer import CachedTransformer
-from fkdsl.engine.drafts import ModelDraft, NgramDraft, Question
+from fkdsl.engine.drafts import DraftQuery, ModelDraft, NgramDraft
 from fkdsl.inference.enumeration import enumerate_outcomes, expectation
 from fkdsl.inference.run import run
 from fkdsl.machine.places import Places
@@ -277,7 +277,7 @@ def test_the_n_gram_is_witten_bell_over_the_text_so_far(tokens):
 
     engine = CachedTransformer(TableModel("t", {"": {"a": 0.5, "b": 0.25, "c": 0.25}}))
     node = engine.extend(engine.root, tokens)
-    (row,) = NgramDraft(3, order=4, least=1).log_probs([Question(node, engine.root)])
+    (row,) = NgramDraft(3, order=4, least=1).log_probs([DraftQuery(node, engine.root)])
     told = any(tokens[i - 1] == tokens[-1] for i in range(1, len(tokens)))
     assert (row is not None) == told
     if row is not None:
@@ -304,7 +304,7 @@ def test_answers_that_nobody_asks_for_are_let_go():
     for i in range(40):
         how.new_step()
         node = engine.extend(engine.root, (0, i % 2, *[1] * i))
-        how.log_probs("", [Question(node, engine.root)])
+        how.log_probs("", [DraftQuery(node, engine.root)])
         assert len(how.answers) <= HELD * 2 + 1
-    (again,) = how.log_probs("", [Question(node, engine.root)])
-    assert again is how.answers[Question(node, engine.root)][1]
+    (again,) = how.log_probs("", [DraftQuery(node, engine.root)])
+    assert again is how.answers[DraftQuery(node, engine.root)][1]
