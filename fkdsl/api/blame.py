@@ -98,14 +98,10 @@ def with_conflicts(died: PopulationDied, found: Sequence[Conflict]) -> Populatio
     """The report with a paragraph on each conflict, above its advice."""
     if not found:
         return died
-    report, arrow, advice = died.report.partition("\n  = help: ")
-    told = [line for conflict in found for line in conflict_text(conflict)]
-    if found[0].certain:
-        advice = "loosen one of these lines, or leave it out"
+    facts = [line for conflict in found for line in conflict_text(conflict)]
+    help = "loosen one of these lines, or leave it out" if found[0].certain else died.help
     details = {**died.details, "conflicts": [conflict_json(c) for c in found]}
-    return PopulationDied(
-        "\n".join([report, *(f"  {line}" for line in told)]) + arrow + advice, details
-    )
+    return PopulationDied(died.message, help, (*died.facts, *facts), details)
 
 
 def conflict_text(conflict: Conflict) -> list[str]:

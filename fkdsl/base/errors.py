@@ -9,8 +9,9 @@ FkdslError
     BudgetEnded       a bound on time, steps or states ended inference before an answer
   InternalError       we are wrong: please report it                                      exit status 70
 
-Interrupted           Ctrl-C in a run; it is Python's KeyboardInterrupt, and no FkdslError  exit
-status 130
+Interrupted           Ctrl-C in a run; Python's KeyboardInterrupt, and no FkdslError     exit status 130
+
+Each carries its message, facts and help as fields; rendering.py puts them together.
 """
 
 from __future__ import annotations
@@ -19,16 +20,27 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fkdsl.base.diagnostics import Diagnostic, render_all
+from fkdsl.base.diagnostics import Diagnostic
+from fkdsl.base.rendering import error_text, render_all
 from fkdsl.base.shown import shown
 
 
 class FkdslError(Exception):
-    """Base of all of fkdsl's own errors. answer: what `--json` prints of it beside the message and
-    its places."""
+    """Base of all of fkdsl's own errors.
+
+    message: what is wrong. facts: what is known of it, a line each. help: one thing to try, "" for
+    nothing. answer: what `--json` prints of it beside these.
+    """
 
     exit_status = 70
     answer: Mapping[str, Any] | None = None
+
+    def __init__(self, message: str, help: str = "", facts: Sequence[str] = ()) -> None:
+        self.message, self.help, self.facts = message, help, tuple(facts)
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        return shown(error_text(self.message, self.facts, self.help))
 
 
 class ProgramError(FkdslError):
@@ -39,17 +51,17 @@ class ProgramError(FkdslError):
 
     def __init__(self, diagnostics: Sequence[Diagnostic], result: Any = None) -> None:
         self.diagnostics, self.result = tuple(diagnostics), result
-        super().__init__(render_all(self.diagnostics))
+        n = len(self.diagnostics)
+        super().__init__(f"{n} error{'s' if n != 1 else ''} in the program")
+
+    def __str__(self) -> str:
+        return render_all(self.diagnostics)
 
 
 class CallError(FkdslError, ValueError):
-    """The call is wrong: a flag, an argument, a missing file. `help` is one thing to try."""
+    """The call is wrong: a flag, an argument, a missing file."""
 
     exit_status = 2
-
-    def __init__(self, message: str, help: str = "") -> None:
-        self.message, self.help = message, help
-        super().__init__(shown(message + (f"\n  = help: {help}" if help else "")))
 
 
 class ModelUnavailable(CallError):
@@ -63,16 +75,26 @@ class InferenceFailed(FkdslError):
 
 
 class PopulationDied(InferenceFailed):
-    """Every particle's weight is zero: Z_hat = 0. `report` says where and why; `blame`
-    (inference.blame), what each line did, where that was asked for."""
+    """Every particle's weight is zero: Z_hat = 0. The facts say where and why; `details` says it as
+    JSON; `blame` (inference.assess.blame), what each line did, where that was asked for."""
 
     log_z = -math.inf
 
-    def __init__(self, report: str, details: dict[str, Any] | None = None) -> None:
-        self.report = report
-        self.details = details or {}
+    def __init__(
+        self,
+        message: str,
+        help: str = "",
+        facts: Sequence[str] = (),
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.details: Mapping[str, Any] = details or {}
         self.blame: Any = None
-        super().__init__(shown(report))
+        super().__init__(message, help, facts)
+
+    @property
+    def report(self) -> str:
+        """The whole text, without the escapes that a terminal needs."""
+        return error_text(self.message, self.facts, self.help)
 
 
 class BudgetEnded(InferenceFailed):
@@ -80,19 +102,19 @@ class BudgetEnded(InferenceFailed):
     there was instead, an fkdsl.inference.unfinished.Unfinished; None where the run had not
     begun."""
 
-    def __init__(self, message: str, unfinished: Any = None) -> None:
-        self.message, self.unfinished = message, unfinished
-        super().__init__(message)
+    def __init__(self, message: str, help: str = "", unfinished: Any = None) -> None:
+        self.unfinished = unfinished
+        super().__init__(message, help)
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C ended a run. unfinished: as in BudgetEnded. told: whether a person has been told of it
-    already."""
+    """Ctrl-C ended a run. unfinished: as in BudgetEnded. reported: whether a person has been told
+    of it already."""
 
     exit_status = 130
 
     def __init__(self, unfinished: Any = None) -> None:
-        self.unfinished, self.told = unfinished, False
+        self.unfinished, self.reported = unfinished, False
         super().__init__("interrupted")
 
 
@@ -103,5 +125,5 @@ class InternalError(FkdslError):
 
     def __init__(self, message: str) -> None:
         super().__init__(
-            f"{shown(message)} (this is a bug in fkdsl: please report it with the program that shows it)"
+            f"{message} (this is a bug in fkdsl: please report it with the program that shows it)"
         )

@@ -7,8 +7,9 @@ import sys
 from typing import Any
 
 from fkdsl.api import Program, load
-from fkdsl.base.diagnostics import Diagnostic, render, render_all
+from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.base.errors import ProgramError
+from fkdsl.base.rendering import render, render_all
 from fkdsl.cli.failure import diagnostic_json
 from fkdsl.cli.main import ALL
 from fkdsl.cli.output import print_json, say

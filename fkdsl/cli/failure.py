@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from fkdsl.base.diagnostics import Diagnostic
-from fkdsl.base.errors import CallError, FkdslError, ProgramError
+from fkdsl.base.errors import FkdslError, ProgramError
 from fkdsl.cli.output import print_json, tell
 
 
@@ -29,15 +29,11 @@ def failure_json(error: FkdslError) -> dict[str, Any]:
     of the error, where there is one, comes first: what is known of a run that died, or a result
     whose queries are wrong."""
     diagnostics = error.diagnostics if isinstance(error, ProgramError) else ()
-    message = error.message if isinstance(error, CallError) else str(error).partition("\n")[0]
-    if isinstance(error, ProgramError):
-        n = len(diagnostics)
-        message = f"{n} error{'s' if n != 1 else ''} in the program"
     return {
         **(error.answer or {}),
         "status": error.exit_status,
-        "error": message,
-        "help": error.help if isinstance(error, CallError) else "",
+        "error": error.message,
+        "help": error.help,
         "diagnostics": [diagnostic_json(d) for d in diagnostics],
     }
 

@@ -303,10 +303,10 @@ def _run(given: list[str]) -> int:
         raise
     except DeadlinePassed as passed:
         raise BudgetEnded(
-            f"time ran out {passed}, before the run began\n  = help: raise --timeout"
+            f"time ran out {passed}, before the run began", "raise --timeout"
         ) from None
     except KeyboardInterrupt as error:
-        if not (isinstance(error, Interrupted) and error.told):
+        if not (isinstance(error, Interrupted) and error.reported):
             tell("interrupted")
         return 130
     except BaseException as error:  # a panic of a library in Rust is no Exception

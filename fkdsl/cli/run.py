@@ -20,6 +20,7 @@ from fkdsl.api.prefill import adopt
 from fkdsl.api.trace.kept import Kept, kept_trace
 from fkdsl.base.deadline import NEVER, Deadline, DeadlinePassed, until
 from fkdsl.base.errors import BudgetEnded, CallError, Interrupted, PopulationDied, ProgramError
+from fkdsl.base.rendering import error_text
 from fkdsl.base.spans import Source, Span
 from fkdsl.cli.blame import blame_text
 from fkdsl.cli.check import warn, without
@@ -182,13 +183,14 @@ def told_of_cut(args: argparse.Namespace) -> Iterator[None]:
         if not args.json and unfinished.particles:
             say(unfinished_text(unfinished, args.top), end="", flush=True)
         if isinstance(error, BudgetEnded):
-            cut = BudgetEnded(error.message + (how and f"; or {how}"), unfinished)
+            help = "; or ".join(filter(None, (error.help, how)))
+            cut = BudgetEnded(error.message, help, unfinished)
             cut.answer = unfinished_json(unfinished)
             raise cut from None
         if args.json:
             print_json(unfinished_json(unfinished))
-        tell(f"interrupted past step {unfinished.step}" + (how and f"\n  = help: {how}"))
-        error.told = True
+        tell(error_text(f"interrupted past step {unfinished.step}", help=how))
+        error.reported = True
         raise
 
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from fkdsl.api import load
 from fkdsl.api.outcomes import Settings, TestRun
 from fkdsl.api.test_blocks import run_test
-from fkdsl.base.diagnostics import render_all
 from fkdsl.base.errors import CallError, ProgramError
+from fkdsl.base.rendering import render_all
 from fkdsl.cli.check import without
 from fkdsl.cli.output import print_json, say
 from fkdsl.cli.test_report import failure_text, file_json, summary, verbose_lines

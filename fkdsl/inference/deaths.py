@@ -121,18 +121,17 @@ def population_died(
         of = f"all {n} particles are" if n else "no particle is"
         message = f"every particle died: {of} of weight zero after step {when}"
         advice = "use more particles, loosen the condition that killed most, or check it earlier in the text"
-    lines = [message]
+    facts = []
     counts = [(t, place, n) for t, places in deaths for place, n in places.most_common()]
     for t, place, n in counts[-8:]:
-        lines.append(f"  step {t}: {n} died at {place}")
+        facts.append(f"step {t}: {n} died at {place}")
     texts = likeliest(texts, SHOWN_TEXTS)
     for death in texts:
-        lines.append(f"  at step {death.t} died {_tail(death.text)}")
-    lines.append(f"  = help: {advice}")
+        facts.append(f"at step {death.t} died {_tail(death.text)}")
     details = {
         "step": when,
         "deaths": [{"step": t, "place": place, "count": n} for t, place, n in counts],
     }
     if texts:
         details["texts"] = [{"step": d.t, "place": d.place, "text": d.text} for d in texts]
-    return PopulationDied("\n".join(lines), details)
+    return PopulationDied(message, advice, facts, details)

@@ -126,6 +126,6 @@ def check_steps(t: int, max_steps: int | None) -> None:
     """Raises BudgetEnded when step t is beyond the bound."""
     if max_steps is not None and t > max_steps:
         raise BudgetEnded(
-            f"not every particle has returned after {max_steps} steps\n"
-            "  = help: bound the program's loops (`lm.tokens < 40`), or raise --max-steps"
+            f"not every particle has returned after {max_steps} steps",
+            "bound the program's loops (`lm.tokens < 40`), or raise --max-steps",
         )

@@ -193,9 +193,9 @@ def run(
                     )
                     continue
                 why = f"time ran out {deadline.why}, past step {timed.t}"
-                raise BudgetEnded(f"{why}\n  = help: raise --timeout", cut(why)) from None
+                raise BudgetEnded(why, "raise --timeout", cut(why)) from None
             except BudgetEnded as error:
-                raise BudgetEnded(error.message, cut(error.message.partition("\n")[0])) from None
+                raise BudgetEnded(error.message, error.help, cut(error.message)) from None
             except KeyboardInterrupt:
                 raise Interrupted(cut("it was interrupted")) from None
     islands = len(courses)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import fkdsl
-from fkdsl.base.diagnostics import render
 from fkdsl.base.errors import ProgramError
+from fkdsl.base.rendering import render
 from fkdsl.base.spans import Source
 from fkdsl.language.check.checker import check_source
 from fkdsl.values.library import patterns, schemas

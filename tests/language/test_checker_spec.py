@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from fkdsl.base.diagnostics import Diagnostic, render_all
+from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.base.errors import ProgramError
+from fkdsl.base.rendering import render_all
 from fkdsl.base.spans import Source
 from fkdsl.language.check.checker import check_source
 from fkdsl.language.codes import CODES

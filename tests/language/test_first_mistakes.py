@@ -3,8 +3,8 @@ write."""
 
 import pytest
 
-from fkdsl.base.diagnostics import render
 from fkdsl.base.errors import ProgramError
+from fkdsl.base.rendering import render
 from fkdsl.base.spans import Source
 from fkdsl.language.check.checker import check_source
 

@@ -218,8 +218,10 @@ def _pilot(
                 break
             if aim.seconds is None or time.monotonic() - began < aim.seconds:
                 raise
-            raise BudgetEnded(f"one island takes more than the budget of {aim.seconds:g} seconds\n"
-                              "  = help: use fewer particles, or raise --budget") from error  # fmt: skip
+            raise BudgetEnded(
+                f"one island takes more than the budget of {aim.seconds:g} seconds",
+                "use fewer particles, or raise --budget",
+            ) from error
         tokens.append(counts()[1] - before)
         seconds.append(time.monotonic() - began)
     return Pilot(tuple(log_Z), tuple(tokens), tuple(seconds)), first

@@ -32,7 +32,8 @@ def check_found(found: Explored[object]) -> None:
         option = found.ended.split("=")[0].replace("_", "-")
         raise BudgetEnded(
             f"exact was ended by {found.ended} after {found.computed:,} states, and none of them is finished; "
-            f"{upper_bound(found)}\n  = help: raise --{option}, tighten the conditions, or use smc"
+            f"{upper_bound(found)}",
+            f"raise --{option}, tighten the conditions, or use smc",
         )
 
 

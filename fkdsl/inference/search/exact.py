@@ -71,8 +71,8 @@ def exact(
             computed += 1
             if computed > max_states:
                 raise BudgetEnded(
-                    f"exact enumeration passed {max_states:,} states at step {t}\n"
-                    "  = help: raise --max-states, tighten the conditions, or use smc"
+                    f"exact enumeration passed {max_states:,} states at step {t}",
+                    "raise --max-states, tighten the conditions, or use smc",
                 )
             if w > -np.inf:
                 _add(merged, model.key(x), x, w)
