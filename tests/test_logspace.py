@@ -112,7 +112,8 @@ def test_a_bare_exponential_is_found(tmp_path):
     path.write_text("import math\ndef f(log_Z, p):\n    return math.exp(log_Z) + math.log(p)\n")
     assert list(bare(path)) == [3, 3]
     path.write_text(
-        "import math\ndef f(w, top, p):\n    return math.exp(w - top) + (math.log(p) if p > 0.0 else 0.0)\n"
+        "import math\ndef f(w, top, p):\n"
+        "    return math.exp(w - top) + (math.log(p) if p > 0.0 else 0.0)\n"
     )
     assert list(bare(path)) == []
 

@@ -22,8 +22,10 @@ from fkdsl.models.registry import load_model
 LOOP = "    while not lm.done and lm.tokens < 32:\n        t ~ lm\n{body}    return lm.text\n"
 TEXT = '    s ~ text(lm, until="\\n", max_tokens=32)\n{body}    return s\n'
 SCHEMA = (
-    '{"type": "object", "properties": {"town": {"enum": ["Rome", "Oslo", "Lima"]}, "born": {"type": "integer", '
-    '"minimum": 1900, "maximum": 2020}}, "required": ["town", "born"], "additionalProperties": false}'
+    '{"type": "object", "properties": {"town": {"enum": ["Rome", "Oslo", "Lima"]}, "born": '
+    '{"type": "integer", '
+    '"minimum": 1900, "maximum": 2020}}, "required": ["town", "born"], "additionalProperties": '
+    "false}"
 )
 GRAMMAR = r"start: word (\", \" word)* \".\"\nword: /[A-Za-z]+( [a-z]+)*/\n"
 ROWS = {
@@ -85,7 +87,10 @@ def main() -> None:
     )
     usual: dict[str, float] = {}
     for name, (frame, body) in ROWS.items():
-        text = f'model "smollm2"\nprogram p() -> str:\n    lm = prompt("The story begins: ")\n{frame.format(body=body)}'
+        text = (
+            'model "smollm2"\nprogram p() -> str:\n    lm = prompt("The story begins: ")\n'
+            f"{frame.format(body=body)}"
+        )
         program = fkdsl.parse(text)
         _, first, _ = measure(program, model, args.particles, 100)
         runs = [measure(program, model, args.particles, seed) for seed in range(args.repeats)]
@@ -98,7 +103,8 @@ def main() -> None:
         alive = statistics.mean(len(r[2].particles) / args.particles for r in runs)
         tokens = statistics.median(r[2].forwarded_tokens for r in runs)
         print(
-            f"{name:20} {tokens:6.0f} {inside:6.2f} s {outside:6.2f} s {outside / inside:6.1%} {extra:6.1%} "
+            f"{name:20} {tokens:6.0f} {inside:6.2f} s {outside:6.2f} s {outside / inside:6.1%} "
+            f"{extra:6.1%} "
             f"{max(0.0, first - outside):6.2f} s {alive:6.0%}",
             flush=True,
         )

@@ -1,24 +1,29 @@
 """Decoding speed: short_words end to end, the limit of the machine, transformers' generate and our
 peers, in one run.
 
-    python tests/benchmarks/decoding.py [--particles 8,16,32,64] [--dtypes float32,bfloat16] [--tokens 32]
-        [--repeats 3] [--peers llamppl,genlm,generate,llamacpp] [--peers-dir DIR] [--threads K] [--timeout S]
-        [--markdown]
+    python tests/benchmarks/decoding.py [--particles 8,16,32,64] [--dtypes float32,bfloat16]
+        [--tokens 32] [--repeats 3] [--peers llamppl,genlm,generate,llamacpp] [--peers-dir DIR]
+        [--threads K] [--timeout S] [--markdown]
 
 The figure is particle-tokens a second: tokens that particles drew / wall seconds, the median of the
 repeats. Systems in this process take turns, repeat by repeat; each peer then runs once, in an
 environment of its own, which is made the first time (peers/environments.py). Everything uses the
 same number of threads, the same prompt and weights. Loading, and a first short run, are not timed.
 
-    bare        one batched forward a token with packed weights, tokens given, no sampling: N x tokens (bare.py)
-    fkdsl       PROGRAM below: parsed, checked, optimised, run by smc from an empty cache. Counted is one token for each
-                particle that was alive and unfinished when a step began, however many were tried for it, and however
-                many particles shared a context; a draw that ends in a death counts, tokens of the prompt do not
-    generate    transformers' own sampling of N sequences of as many tokens, its module unpacked: N x tokens
-    llamppl     its SMC, masks for the same condition (peers/llamppl_short_words.py): draws of particles
-    genlm       genlm-control's AWRS and SMC, the same condition (peers/genlm_short_words.py): draws of particles
-    llama.cpp   batched decoding alone, no sampling, in its fastest format whatever the dtype, such as four bits a
-                weight: N x tokens (peers/llamacpp_decoding.py)
+    bare        one batched forward a token with packed weights, tokens given, no sampling: N x
+                tokens (bare.py)
+    fkdsl       PROGRAM below: parsed, checked, optimised, run by smc from an empty cache. Counted
+                is one token for each particle that was alive and unfinished when a step began,
+                however many were tried for it, and however many particles shared a context; a draw
+                that ends in a death counts, tokens of the prompt do not
+    generate    transformers' own sampling of N sequences of as many tokens, its module unpacked: N
+                x tokens
+    llamppl     its SMC, masks for the same condition (peers/llamppl_short_words.py): draws of
+                particles
+    genlm       genlm-control's AWRS and SMC, the same condition (peers/genlm_short_words.py): draws
+                of particles
+    llama.cpp   batched decoding alone, no sampling, in its fastest format whatever the dtype, such
+                as four bits a weight: N x tokens (peers/llamacpp_decoding.py)
 
 PROGRAM is programs/short_words.fk without its stop at the closing quote and without EOS, which
 peers and generate may not draw either: all particles go on to `max_tokens`. It asserts no speed.
@@ -228,7 +233,8 @@ def measure_peer(
         figures.rates.update({(peer, n, d): answer["rate"] for d in args.dtypes})
         rates = ", ".join(f"{name} {rate:.0f}" for name, rate in answer["rates"].items())
         figures.note(
-            f"{COLUMNS[peer]} at {n}: {rates}; with its own sampling at most {answer['sampled']:.0f}"
+            f"{COLUMNS[peer]} at {n}: {rates}; with its own sampling at most "
+            f"{answer['sampled']:.0f}"
         )
     else:
         figures.rates[peer, n, dtype] = answer["rate"]
@@ -286,7 +292,8 @@ def main() -> None:
                     measure_peer(figures, peer, python, n, dtype, args)
     others = [s for s in args.systems if s != "fkdsl"]
     print(
-        f"particle-tokens a second, {args.tokens} tokens, median of {args.repeats} (peers: one run)\n"
+        f"particle-tokens a second, {args.tokens} tokens, median of {args.repeats} (peers: one "
+        "run)\n"
     )
     print(table(["N", "dtype", *(COLUMNS[s] for s in args.systems)],
                 figures.rows(args, figures.rate_cells(args.systems)), args.markdown))  # fmt: skip

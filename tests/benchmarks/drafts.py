@@ -1,14 +1,15 @@
 """Drafts against plain decoding, in one run: forwards, tokens a round, time, and what weighing
 costs in variance.
 
-    python tests/benchmarks/drafts.py [--particles 1,4,16] [--repeats 3] [--runs 20] [--parts sample,weigh]
-        [--texts plays,short,...] [--threads K] [--markdown]
+    python tests/benchmarks/drafts.py [--particles 1,4,16] [--repeats 3] [--runs 20]
+        [--parts sample,weigh] [--texts plays,short,...] [--threads K] [--markdown]
 
-    sample   plain and drafted runs of the same programs with the same seeds, in turn; N particles, no resampling.
-             tokens a round: drawn / blocks verified, of block + 1 at most. forwards: plain / drafted. time: plain /
-             drafted, medians of the repeats; above 1 the draft is ahead
-    weigh    sd of log Z over runs with seeds 0, 1, ... of smc with 16 particles, plain, and drafted by heads with
-             verify="weigh"; and forwards a run
+    sample   plain and drafted runs of the same programs with the same seeds, in turn; N particles,
+             no resampling. tokens a round: drawn / blocks verified, of block + 1 at most. forwards:
+             plain / drafted. time: plain / drafted, medians of the repeats; above 1 the draft is
+             ahead
+    weigh    sd of log Z over runs with seeds 0, 1, ... of smc with 16 particles, plain, and drafted
+             by heads with verify="weigh"; and forwards a run
 
 Texts: `plays` is tiny's own kind of text, `short` the same with words of five letters at most, by
 tiny and by `wide`: a model of tiny's law with 145 million parameters (wide.py), whose forward is
@@ -55,7 +56,8 @@ program refrain(n: int = 64) -> str:
 """
 LIST = """model "smollm2"
 program list(n: int = 64) -> str:
-    lm = prompt("Fruit: apple, banana, cherry, grape, lemon, mango, orange, papaya, peach, pear, plum, quince.\\n" +
+    lm = prompt("Fruit: apple, banana, cherry, grape, lemon, mango, orange, papaya, peach, pear, " +
+        "plum, quince.\\n" +
         "The same list again, word by word: Fruit: apple, banana,")
     while lm.tokens < n:
         t ~ lm

@@ -1,17 +1,21 @@
 """How fkdsl grows: with length, with particles, in memory, and from nothing to a first token.
 Tables of ratios.
 
-    python tests/benchmarks/growth.py [--lengths 64,128,256,512] [--particles 16,64,256,1024] [--tokens 32]
-        [--repeats 3] [--parts length,population,memory,start] [--dtype float32] [--threads K] [--markdown]
+    python tests/benchmarks/growth.py [--lengths 64,128,256,512] [--particles 16,64,256,1024]
+        [--tokens 32] [--repeats 3] [--parts length,population,memory,start] [--dtype float32]
+        [--threads K] [--markdown]
 
-    length       the time of a step by how many tokens the texts have, 16 particles that all go on; a step's time is the
-                 median of the last 16 before that length. Ratio: to the shortest
-    population   the time of a step by how many particles there are and in how many contexts: all in one (every step
-                 begins at a text that all share), or as many as they come to. Ratio: to the smallest of its kind
-    memory       bytes that the cache holds, at its most, over what the distinct tokens of live texts need (keys and
-                 values of each, and a row for each text's end), and tokens forwarded over tokens that were new
-    start        seconds from the start of a process to the first token, with the model in its cache, and the share of
-                 it that importing the libraries takes by itself
+    length       the time of a step by how many tokens the texts have, 16 particles that all go on;
+                 a step's time is the median of the last 16 before that length. Ratio: to the
+                 shortest
+    population   the time of a step by how many particles there are and in how many contexts: all in
+                 one (every step begins at a text that all share), or as many as they come to.
+                 Ratio: to the smallest of its kind
+    memory       bytes that the cache holds, at its most, over what the distinct tokens of live
+                 texts need (keys and values of each, and a row for each text's end), and tokens
+                 forwarded over tokens that were new
+    start        seconds from the start of a process to the first token, with the model in its
+                 cache, and the share of it that importing the libraries takes by itself
 
 Each run begins with an empty cache; medians of the repeats. It asserts nothing.
 """
@@ -38,14 +42,17 @@ from fkdsl.machine.state import Status
 from fkdsl.models.registry import load_model
 
 ROOT = Path(__file__).parents[2]
-HEADER = 'model "smollm2"\nprogram p(n: int) -> str:\n    lm = prompt("A short, plain sentence about the sea: ")\n'
+HEADER = (
+    'model "smollm2"\nprogram p(n: int) -> str:\n'
+    '    lm = prompt("A short, plain sentence about the sea: ")\n'
+)
 DISTINCT = (
     HEADER
     + "    while lm.tokens < n:\n        t ~ lm\n        condition t != EOS\n    return lm.text\n"
 )
-SHARED = (
-    HEADER
-    + '    for i in range(n):\n        lm += " and"\n        now = fork(lm)\n        t ~ now\n    return lm.text\n'
+SHARED = HEADER + (
+    '    for i in range(n):\n        lm += " and"\n        now = fork(lm)\n        t ~ now\n'
+    "    return lm.text\n"
 )
 WINDOW = 16
 WARM = 4
@@ -229,7 +236,8 @@ def main() -> None:
     for part in args.parts.split(","):
         names, rows = PARTS[part](args, model)
         print(
-            f"{(PARTS[part].__doc__ or '').rstrip('.')} ({args.dtype})\n\n{table(names, rows, args.markdown)}\n"
+            f"{(PARTS[part].__doc__ or '').rstrip('.')} ({args.dtype})\n\n"
+            f"{table(names, rows, args.markdown)}\n"
         )
     print(machine(args.threads))
 

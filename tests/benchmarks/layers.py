@@ -23,7 +23,8 @@ import fkdsl
 from fkdsl.models.registry import load_model
 
 PROGRAM = (
-    'model "smollm2"\nprogram p(n: int) -> str:\n    lm = prompt("A short, plain sentence about the sea: \\"")\n'
+    'model "smollm2"\nprogram p(n: int) -> str:\n'
+    '    lm = prompt("A short, plain sentence about the sea: \\"")\n'
     "    while lm.tokens < n and not lm.done:\n        t ~ lm\n"
     "        condition all(letters(w) <= 5 for w in words(lm.text))\n    return lm.text\n"
 )
@@ -92,7 +93,8 @@ def main() -> None:
         if s > 0.001 * whole
     ]
     print(
-        f"{args.particles} particles, {args.tokens} tokens, {args.dtype}: {plain:.2f} s, {watched:.2f} s profiled\n"
+        f"{args.particles} particles, {args.tokens} tokens, {args.dtype}: {plain:.2f} s, "
+        f"{watched:.2f} s profiled\n"
     )
     print(table(["layer", "ms a step", "share"], rows))
     print(f"\n{machine(torch.get_num_threads())}")

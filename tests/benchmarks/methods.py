@@ -1,6 +1,7 @@
 """Every inference method on seven programs at an equal budget: how far off log Z is, and a query.
 
-    python tests/benchmarks/methods.py [--runs 20] [--budget 400] [--programs late,...] [--methods smc,...] [--markdown]
+    python tests/benchmarks/methods.py [--runs 20] [--budget 400] [--programs late,...]
+        [--methods smc,...] [--markdown]
 
 The budget of a run is in tokens that the model forwards where that model is a transformer, and in
 draws of M_t where it is a table or there is none: a table's few contexts are soon all cached. Pilot
@@ -251,7 +252,8 @@ def main() -> None:
             for contender in chosen
         ]
         print(
-            f"{c.name}: log Z = {log_z:.4f}, P({c.asked}) = {mean:.4f} ({how}); {time.monotonic() - began:.0f} s\n"
+            f"{c.name}: log Z = {log_z:.4f}, P({c.asked}) = {mean:.4f} ({how}); "
+            f"{time.monotonic() - began:.0f} s\n"
         )
         print(
             report.table(["method", "count", unit, "log Z", c.asked, ""], rows, args.markdown)

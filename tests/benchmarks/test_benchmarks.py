@@ -56,12 +56,18 @@ def counted(body, *args, **options):
 
 
 def test_every_draw_of_every_particle_counts():
-    body = '    t ~ lm\n    u ~ categorical(["x", "y"], [0.9, 0.1])\n    factor 0.0 if u == "x" else -3.0\n'
+    body = (
+        '    t ~ lm\n    u ~ categorical(["x", "y"], [0.9, 0.1])\n'
+        '    factor 0.0 if u == "x" else -3.0\n'
+    )
     assert counted(body, "smc", particles=5, ess=1.0) == [(0, 5), (5, 5), (10, 0)]
 
 
 def test_the_finished_and_the_dead_draw_no_more():
-    body = '    t ~ lm\n    if not lm.done:\n        t ~ lm\n        condition t != "b"\n        u ~ bernoulli(0.5)\n'
+    body = (
+        '    t ~ lm\n    if not lm.done:\n        t ~ lm\n        condition t != "b"\n'
+        "        u ~ bernoulli(0.5)\n"
+    )
     seen = counted(body, "importance", particles=40, seed=3)
     tokens, going = zip(*seen, strict=True)
     assert tokens == (0, 40, 40 + going[1], 40 + going[1] + going[2])
@@ -78,7 +84,8 @@ def llama():
 
     torch.manual_seed(0)
     config = transformers.LlamaConfig(
-        hidden_size=48, intermediate_size=64, num_hidden_layers=3, num_attention_heads=6, num_key_value_heads=2,
+        hidden_size=48, intermediate_size=64, num_hidden_layers=3,
+        num_attention_heads=6, num_key_value_heads=2,
         vocab_size=300, tie_word_embeddings=True, rms_norm_eps=1e-5,
     )  # fmt: skip
     return transformers.LlamaForCausalLM(config).eval()

@@ -1,7 +1,7 @@
 """A large model with tiny's law: tiny, padded, so that a forward costs what one of a large model
 does.
 
-    path = widened(folder, times=6, layers=17)      # a file for `--model`, of 145 million parameters
+    path = widened(folder, times=6, layers=17)  # a file for `--model`, of 145 million parameters
 
 Every width is `times` tiny's and blocks are put in before the last until there are `layers`.
 Wherever the padding would be added to the stream, its weights are zero; everywhere else they are

@@ -25,7 +25,8 @@ TEMPLATES = (
     "{% for i in range(10**9) %}x{% endfor %}",
     "{{ 'x' * 10**10 }}",
     "{{ ''.__class__.__mro__ }}",
-    "{% for a in range(9999) %}{% for b in range(9999) %}{% for c in range(99) %}{% endfor %}{% endfor %}{% endfor %}",
+    "{% for a in range(9999) %}{% for b in range(9999) %}{% for c in range(99) %}{% endfor "
+    "%}{% endfor %}{% endfor %}",
     "{{ nosuch.name }}",
     "{% if %}",
     "{{ raise_exception('\x1b[31mno') }}",

@@ -41,7 +41,8 @@ def values(m):
 def test_drawing_words_keeps_the_law_of_the_text():
     plain = model('lm = prompt("")\nwhile not lm.done:\n    t ~ lm\nreturn lm.text', WORDS)
     by_words = model(
-        'lm = prompt("")\nwhile not lm.done:\n    w ~ word(lm)\n    if not lm.done:\n        t ~ lm\nreturn lm.text',
+        'lm = prompt("")\nwhile not lm.done:\n    w ~ word(lm)\n    if not lm.done:\n'
+        "        t ~ lm\nreturn lm.text",
         WORDS,
     )
     assert_same_measure(plain, by_words)
@@ -79,7 +80,8 @@ def test_observe_is_the_probability_of_the_text_and_logprob_leaves_the_context_a
 
 def test_a_context_is_passed_by_reference_and_fork_copies():
     m = model(
-        'lm = prompt("")\nsame = lm\nother = fork(lm)\nlm += "a"\nreturn same.text + "|" + other.text'
+        'lm = prompt("")\nsame = lm\nother = fork(lm)\nlm += "a"\n'
+        'return same.text + "|" + other.text'
     )
     assert_same_masses(values(m), {"a|": 1.0})
 
@@ -132,16 +134,16 @@ def test_misuse_is_an_error_with_its_line(body, code):
 
 def test_generators_and_comprehensions_are_scoped_and_nested():
     m = model(
-        'x = 7\nys = [x * y for x in range(3) for y in [1, 2] if x > 0]\nreturn f"{ys} {x} {sum(y for y in ys):>4}"'
+        "x = 7\nys = [x * y for x in range(3) for y in [1, 2] if x > 0]\n"
+        'return f"{ys} {x} {sum(y for y in ys):>4}"'
     )
     assert_same_masses(values(m), {"[1, 2, 2, 4] 7    9": 1.0})
 
 
 def test_a_stochastic_function_draws_and_weighs_in_its_callers_name():
     text = (
-        BITS
-        + "def coin(p: float, k: int = 2) -> int:\n    n = 0\n    for i in range(k):\n        x ~ bernoulli(p)\n"
-        "        n = n + int(x)\n    condition n > 0\n    return n\n\n"
+        BITS + "def coin(p: float, k: int = 2) -> int:\n    n = 0\n    for i in range(k):\n"
+        "        x ~ bernoulli(p)\n        n = n + int(x)\n    condition n > 0\n    return n\n\n"
         "program p() -> int:\n    a ~ coin(0.5)\n    b ~ coin(p=0.25, k=1)\n    return a + b\n"
     )
     found = values(fkdsl.parse(text).feynman_kac())
@@ -169,7 +171,10 @@ def test_what_a_pure_function_gives_is_drawn_from():
 
 
 def test_a_file_may_ask_for_steer_with_its_factor():
-    text = "program p() -> int:\n    x ~ uniform_int(1, 3)\n    return x\n\ninfer steer(particles=4, factor=2)\n"
+    text = (
+        "program p() -> int:\n    x ~ uniform_int(1, 3)\n    return x\n\n"
+        "infer steer(particles=4, factor=2)\n"
+    )
     program = fkdsl.parse(text)
     assert program.method == ("steer", {"particles": 4, "factor": 2})
     assert program.run().method == "steer"
@@ -181,7 +186,8 @@ def test_a_finished_context_has_u_fffd_for_an_unfinished_character():
     half.vocabulary = Vocabulary((b"\xc3", *known.tokens[1:]), known.ends)
     program = fkdsl.parse(
         'program p() -> list[str]:\n    lm = prompt("")\n    t ~ lm\n    held = lm.text\n'
-        "    if t == EOS:\n        return [held]\n    u ~ lm\n    condition u == EOS\n    s = lm.text\n"
+        "    if t == EOS:\n        return [held]\n    u ~ lm\n    condition u == EOS\n"
+        "    s = lm.text\n"
         '    lm += "!"\n    return [held, s, lm.text]\n'
     )
     found = program.exact(model=half)
@@ -191,8 +197,10 @@ def test_a_finished_context_has_u_fffd_for_an_unfinished_character():
 def test_a_settled_continuation_is_drawn_again_as_it_was():
     """A row leaves a sliver of rounding to the other outcome, which must not be tried."""
     text = (
-        'model m = table:\n    "" -> "a": 0.4, "b": 0.3, ".": 0.3\nprogram p() -> list[bool]:\n    lm = prompt("a")\n'
-        "    x ~ continues(lm)\n    y ~ continues(lm)\n    condition x or not y\n    return [x, y]\n"
+        'model m = table:\n    "" -> "a": 0.4, "b": 0.3, ".": 0.3\nprogram p() -> list[bool]:\n'
+        '    lm = prompt("a")\n'
+        "    x ~ continues(lm)\n    y ~ continues(lm)\n    condition x or not y\n"
+        "    return [x, y]\n"
     )
     posterior = {a.value: a.probability for a in fkdsl.parse(text).exact().posterior}
     assert posterior == {(True, True): pytest.approx(0.7), (False, False): pytest.approx(0.3)}

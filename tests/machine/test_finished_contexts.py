@@ -16,10 +16,14 @@ BODIES = {
     "two texts": 's ~ text(lm, until="b", max_tokens=2)\nr ~ text(lm, max_tokens=1)\nreturn [s, r]',
     "a condition on the second text": "s ~ text(lm, max_tokens=2)\nr ~ text(lm, max_tokens=1)\n"
     'condition r != "a"\nreturn s',
-    "a condition that needs a second text": "s ~ text(lm, max_tokens=1)\nr ~ text(lm, max_tokens=1)\n"
-    'condition contains(r, "b")\nreturn s',
+    "a condition that needs a second text": (
+        "s ~ text(lm, max_tokens=1)\nr ~ text(lm, max_tokens=1)\n"
+        'condition contains(r, "b")\nreturn s'
+    ),
     "a loop": "for i in range(2):\n    t ~ lm\nreturn lm.text",
-    "a loop with a condition": 'for i in range(2):\n    t ~ lm\n    condition t != "b"\nreturn lm.text',
+    "a loop with a condition": (
+        'for i in range(2):\n    t ~ lm\n    condition t != "b"\nreturn lm.text'
+    ),
     "a condition on the text so far": "for i in range(2):\n    t ~ lm\n"
     '    condition not contains(lm.text, "bb")\nreturn lm.text',
     "a choice": 's ~ text(lm, max_tokens=1)\nc ~ choice(lm, ["a", "bb"])\nreturn [s, c]',
@@ -28,7 +32,9 @@ BODIES = {
     "a probability": 't ~ lm\nfactor -1.0 if logprob(lm, "a") < -100.0 else 0.5\nreturn lm.text',
     "a product": 'x = prompt("a")\nt ~ lm\nu ~ lm * x\nreturn lm.text',
     "a temperature": "t ~ lm\nu ~ lm ** 0.5\nreturn lm.text",
-    "an end that is no question": "t ~ lm\nif lm.done:\n    r ~ text(lm)\n    return r\nreturn lm.text",
+    "an end that is no question": (
+        "t ~ lm\nif lm.done:\n    r ~ text(lm)\n    return r\nreturn lm.text"
+    ),
 }
 
 
@@ -69,7 +75,10 @@ def test_a_population_that_only_draws_past_the_end_says_at_which_line_it_died():
 MIXED = {
     "plain": "t ~ mixture([lm * z, x], weights=[0.3, 0.7])\nreturn x.text",
     "guided": 't ~ mixture([lm * z, x], weights=[0.3, 0.7])\ncondition t != "b"\nreturn x.text',
-    "in a mixture": "t ~ mixture([x, mixture([lm * z, lm], weights=[0.5, 0.5])], weights=[0.2, 0.8])\nreturn x.text",
+    "in a mixture": (
+        "t ~ mixture([x, mixture([lm * z, lm], weights=[0.5, 0.5])], "
+        "weights=[0.2, 0.8])\nreturn x.text"
+    ),
     "a finished one": "u ~ lm\nt ~ mixture([lm, x], weights=[0.4, 0.6])\nreturn x.text",
     "observed": "t ~ x\nobserve t ~ mixture([lm * z, lm], weights=[0.3, 0.7])\nreturn lm.text",
 }

@@ -58,8 +58,9 @@ TOO_MUCH = {
     """,
     "a comprehension over texts": """
         t ~ lm
-        xs = [w + "a" * 90000 for w in words("one two three four five six seven eight nine ten " * 9)]
-        ys = [w + "b" * 90000 + str(i) for w in words("one two three four five six") for i in range(9)]
+        ten = "one two three four five six seven eight nine ten "
+        xs = [w + "a" * 90000 for w in words(ten * 9)]
+        ys = [w + "b" * 90000 + str(i) for w in words(ten) for i in range(6)]
         return len(xs) + len(ys)
     """,
     "records": """
@@ -208,7 +209,10 @@ def test_the_variable_that_holds_most_is_named():
 
 def test_the_whole_stays_near_its_bound():
     """700 texts of 9 MB: a process with 2 GB of address space says which line it is."""
-    program = 'program p() -> int:\n    xs = ["a"]\n    for i in range(700):\n        xs = xs + ["a" * 9000000 + str(i)]\n'
+    program = (
+        'program p() -> int:\n    xs = ["a"]\n    for i in range(700):\n'
+        '        xs = xs + ["a" * 9000000 + str(i)]\n'
+    )
     program += "    t ~ bernoulli(0.5)\n    return len(xs) if t else 0\n"
     script = f"""
         import resource
@@ -267,7 +271,10 @@ NESTED = {
 def test_a_value_nested_too_deep_or_with_too_many_parts_is_refused_where_it_is_made(
     first, then, times, why
 ):
-    head = f"def nest(n: int):\n    y = {first}\n    for i in range(n):\n        y = {then}\n    return y\n\n"
+    head = (
+        f"def nest(n: int):\n    y = {first}\n    for i in range(n):\n        y = {then}\n"
+        "    return y\n\n"
+    )
     with pytest.raises(fkdsl.ProgramError) as raised:
         run(f"y = nest({times})\nt ~ lm\nreturn len(y)\n", head, limits=Limits())
     (diagnostic,) = raised.value.diagnostics
@@ -292,7 +299,10 @@ def test_a_hundred_lists_within_each_other_and_a_long_list_of_rows_are_values_li
     head = (
         "def nest(n: int):\n    y = []\n    for i in range(n):\n        y = [y]\n    return y\n\n"
     )
-    head += "def rows(n: int):\n    y = []\n    for i in range(n):\n        y = y + [[i, i]]\n    return y\n\n"
+    head += (
+        "def rows(n: int):\n    y = []\n    for i in range(n):\n        y = y + [[i, i]]\n"
+        "    return y\n\n"
+    )
     source = (
         MODEL + head + "program p():\n    y = nest(100)\n    return len(str(y)) + len(rows(1000))\n"
     )

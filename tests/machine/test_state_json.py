@@ -108,8 +108,10 @@ def test_a_history_is_as_long_as_what_happened_in_it():
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(UNSET)
-    | st.builds(Token, st.integers(0, 9), st.text(), st.booleans()) | st.builds(ContextRef, st.integers(0, 3)),
-    lambda inner: st.lists(inner, max_size=3).map(tuple) | st.dictionaries(st.text(), inner, max_size=3).map(Record),
+    | st.builds(Token, st.integers(0, 9), st.text(), st.booleans())
+    | st.builds(ContextRef, st.integers(0, 3)),
+    lambda inner: st.lists(inner, max_size=3).map(tuple)
+    | st.dictionaries(st.text(), inner, max_size=3).map(Record),
     max_leaves=6,
 )  # fmt: skip
 

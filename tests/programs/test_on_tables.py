@@ -273,10 +273,9 @@ def test_the_possible_moves_of_the_position_are_the_27_that_chess_has():
     assert {a.value for a in result.posterior} == {*pawns.split(), *pieces.split()}
 
 
-EXPRESSIONS = """0x1f + 1e5|a != b|a if b else c|lambda x: x|f'{x!r:>{w}}'|x not in y|{**a, **b}|a[1:2, ...]|(yield)
-not x is y|rb'x' b"y"|(x := 3)|f(*a, **b)|1_000.5j|a @ b // c|[x async for x in y if x]|'a "b" c'""".replace(
-    "\n", "|"
-).split("|")
+EXPRESSIONS = """0x1f + 1e5|a != b|a if b else c|lambda x: x|f'{x!r:>{w}}'|x not in y|{**a, **b}
+a[1:2, ...]|(yield)|not x is y|rb'x' b"y"|(x := 3)|f(*a, **b)|1_000.5j|a @ b // c
+[x async for x in y if x]|'a "b" c'""".replace("\n", "|").split("|")
 
 
 @pytest.mark.parametrize("text", EXPRESSIONS)

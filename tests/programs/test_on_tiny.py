@@ -11,8 +11,8 @@ from fkdsl.models.interface import ForwardRow
 from fkdsl.models.registry import load_model
 from tests.programs.test_on_smollm2 import OBEYS
 
-ENOUGH = ["short_words", "forbidden_letter", "infilling", "prompt_intersection", "last_word", "rainbow", "choice",
-          "email", "iso_date", "number", "haiku"]  # fmt: skip
+ENOUGH = ["short_words", "forbidden_letter", "infilling", "prompt_intersection", "last_word",
+          "rainbow", "choice", "email", "iso_date", "number", "haiku"]  # fmt: skip
 """Those whose budget of tokens is enough where a token is a byte."""
 
 
@@ -53,7 +53,10 @@ program p() -> str:
 
 
 def test_a_text_is_as_likely_as_its_bytes(tiny):
-    text = 'program p() -> str:\n    lm = prompt("ROMEO\\n")\n    observe "My lord é" ~ lm\n    return lm.text\n'
+    text = (
+        'program p() -> str:\n    lm = prompt("ROMEO\\n")\n    observe "My lord é" ~ lm\n'
+        "    return lm.text\n"
+    )
     result = fkdsl.parse(text).run("smc", particles=1, model=tiny)
     ids = (*tiny.start("ROMEO\n"), *tiny.encode("My lord é"))
     first = len(tiny.start("ROMEO\n"))
@@ -64,7 +67,10 @@ def test_a_text_is_as_likely_as_its_bytes(tiny):
 
 
 def test_texts_end_with_their_paragraph(tiny):
-    text = 'program p() -> str:\n    lm = prompt("ROMEO\\n")\n    while not lm.done and lm.tokens < 60:\n        t ~ lm\n'
+    text = (
+        'program p() -> str:\n    lm = prompt("ROMEO\\n")\n'
+        "    while not lm.done and lm.tokens < 60:\n        t ~ lm\n"
+    )
     done = text + "    condition lm.done\n    return lm.text\n"
     result = fkdsl.parse(done).run("importance", particles=64, model=tiny, seed=2)
     assert all(not re.search(r"\n\n", a.value) for a in result.posterior)

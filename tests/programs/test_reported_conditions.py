@@ -129,7 +129,10 @@ def test_a_keyword_is_told_from_a_name_by_the_longest_match():
         "2": {END: 1},
         ")": {END: 1},
     }
-    grammar = r"start: \"def\" NAME \"(\" \")\" | NAME \"=\" INT\nNAME: /[A-Za-z]+/\nINT: /[0-9]+/\n%ignore \" \""
+    grammar = (
+        r"start: \"def\" NAME \"(\" \")\" | NAME \"=\" INT\nNAME: /[A-Za-z]+/\n"
+        r"INT: /[0-9]+/\n%ignore \" \""
+    )
     # "defBar()" is one name by the longest match; "def def()" is kept: after the keyword only a
     # name can follow.
     holds = re.compile(r"def +[A-Za-z]+ *\(\)|[A-Za-z]+ *= *[0-9]+").fullmatch

@@ -63,7 +63,10 @@ program main() -> str:
 
 
 def test_an_option_that_stands_twice_is_refused_by_name():
-    source = f'{table(LETTERS)}\nprogram main() -> str:\n    c ~ choice(prompt(""), ["x", "y", "x"])\n    return c\n'
+    source = (
+        f"{table(LETTERS)}\nprogram main() -> str:\n"
+        '    c ~ choice(prompt(""), ["x", "y", "x"])\n    return c\n'
+    )
     with pytest.raises(fkdsl.ProgramError) as error:
         fkdsl.parse(source).exact()
     assert "different" in str(error.value)

@@ -33,7 +33,10 @@ def values_of(body, model, method="smc", particles=8, seed=0, returns="str", **o
 
 
 def schema_condition(schema):
-    return f"condition valid_json(s, schema={json.dumps(json.dumps(schema, ensure_ascii=False), ensure_ascii=False)})"
+    return (
+        "condition valid_json(s, "
+        f"schema={json.dumps(json.dumps(schema, ensure_ascii=False), ensure_ascii=False)})"
+    )
 
 
 def test_characters_of_several_tokens_stay_whole(model):
@@ -124,7 +127,8 @@ def test_a_word_between_boundaries_and_another_come_in_any_order(model):
     body = [
         'lm = prompt("The old sailor told us that")',
         's ~ text(lm, until=".", max_tokens=14)',
-        r'condition matches(s, r".*\bstorms?\b.*") and contains(s, "ship") and not contains(s, "\n")',
+        r'condition matches(s, r".*\bstorms?\b.*") and contains(s, "ship") and not contains(s, '
+        r'"\n")',
     ]
     values = values_of([*body, "return s"], model, particles=16)
     assert values

@@ -22,7 +22,10 @@ model m = table:
     " class" -> "{}": 1
     " classy" -> "{}": 1
 """
-PLAIN = r"start: \"class\" NAME \"{\" \"}\" | NAME \"=\" INT\nNAME: /[A-Za-z_]+/\nINT: /[0-9]+/\n%ignore \" \""
+PLAIN = (
+    r"start: \"class\" NAME \"{\" \"}\" | NAME \"=\" INT\nNAME: /[A-Za-z_]+/\n"
+    r"INT: /[0-9]+/\n%ignore \" \""
+)
 AROUND = PLAIN.replace("/[A-Za-z_]+/", r"/(?!class\\b)[A-Za-z_]+/")
 
 

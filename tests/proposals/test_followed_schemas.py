@@ -62,7 +62,8 @@ DEMANDS = st.fixed_dictionaries(
 
 def program_of(schema, tokens=5, table=LISTS, rest=""):
     return fkdsl.parse(
-        f'{table}\nprogram p() -> str:\n    lm = prompt("")\n    s ~ text(lm, max_tokens={tokens})\n'
+        f'{table}\nprogram p() -> str:\n    lm = prompt("")\n'
+        f"    s ~ text(lm, max_tokens={tokens})\n"
         f"    condition valid_json(s, schema=r'{json.dumps(schema)}'{rest})\n    return s\n"
     )
 
@@ -128,8 +129,8 @@ def test_a_population_lives_where_items_must_differ():
 def test_explain_says_what_masks_follow_and_what_is_tried():
     program = program_of({"type": "array", "uniqueItems": True})
     assert (
-        "by a weaker automaton or grammar; left to trials of the tokens that may end the text: `uniqueItems` at $"
-        in (explain(program.ir()))
+        "by a weaker automaton or grammar; left to trials of the tokens that may end the text: "
+        "`uniqueItems` at $" in (explain(program.ir()))
     )
     assert "by a weaker" not in explain(program_of({"type": "array", "uniqueItems": False}).ir())
 

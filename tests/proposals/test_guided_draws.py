@@ -153,9 +153,9 @@ def test_methods_stay_unbiased_with_guided_draws(guides, draws):
 
 def test_with_one_draw_every_run_gives_z():
     """The locally optimal proposal of a single step has no variance at all."""
-    text = (
-        TABLE
-        + 'program main() -> str:\n    lm = prompt("")\n    t ~ lm\n    condition t != "b"\n    return t\n'
+    text = TABLE + (
+        'program main() -> str:\n    lm = prompt("")\n    t ~ lm\n    condition t != "b"\n'
+        "    return t\n"
     )
     for seed in range(20):
         assert (
@@ -188,14 +188,16 @@ def test_a_mask_is_computed_once_for_each_value_that_it_reads():
 
 def test_a_condition_that_the_draw_does_not_decide_is_left_alone():
     text = TABLE + (
-        'program main(n: int = 3) -> str:\n    lm = prompt("")\n    t ~ lm\n    condition n > 2\n    return lm.text\n'
+        'program main(n: int = 3) -> str:\n    lm = prompt("")\n    t ~ lm\n'
+        "    condition n > 2\n    return lm.text\n"
     )
     assert guides_of(text) == [None]
 
 
 def test_a_condition_behind_a_question_to_a_model_is_left_alone():
     text = TABLE + (
-        'program main() -> str:\n    lm = prompt("")\n    t ~ lm\n    factor 0.0 if lm.done else logprob(lm, "a")\n'
+        'program main() -> str:\n    lm = prompt("")\n    t ~ lm\n'
+        '    factor 0.0 if lm.done else logprob(lm, "a")\n'
         '    condition t != "b"\n    return lm.text\n'
     )
     (guide,) = guides_of(text)
@@ -208,7 +210,8 @@ def test_a_dead_end_costs_no_more_tests_than_the_bound():
     """Nothing lives: the particle dies after TESTS trials, not after the whole vocabulary."""
     words = ", ".join(f'"w{i}": 0.001' for i in range(1000))
     text = (
-        f'model m = table:\n    "" -> {words}\nprogram main() -> str:\n    lm = prompt("")\n    t ~ lm\n'
+        f'model m = table:\n    "" -> {words}\nprogram main() -> str:\n    lm = prompt("")\n'
+        "    t ~ lm\n"
         "    condition len(lm.text) > 50\n    return lm.text\n"
     )
     asked = []
@@ -222,8 +225,10 @@ def test_a_dead_end_costs_no_more_tests_than_the_bound():
 
 def test_choices_and_numbers_look_ahead_too():
     text = TABLE + (
-        'program main() -> list[str]:\n    lm = prompt("")\n    n ~ uniform_int(0, 3)\n    condition n > 1\n'
-        '    c ~ choice(lm, ["ab", "b", "ca"])\n    condition not starts_with(c, "a")\n    return [c, str(n)]\n'
+        'program main() -> list[str]:\n    lm = prompt("")\n    n ~ uniform_int(0, 3)\n'
+        "    condition n > 1\n"
+        '    c ~ choice(lm, ["ab", "b", "ca"])\n    condition not starts_with(c, "a")\n'
+        "    return [c, str(n)]\n"
     )
     assert_same_measure(guided(text), plain(text))
     assert {fkdsl.parse(text).run("importance", particles=1, seed=s).log_z for s in range(5)} != {
@@ -234,7 +239,8 @@ def test_choices_and_numbers_look_ahead_too():
 
 def test_a_mistake_is_met_by_whoever_draws_it_and_by_nobody_else():
     text = TABLE + (
-        'program main() -> int:\n    lm = prompt("")\n    t ~ lm\n    condition t == "a" or int(t) > 3\n    return 1\n'
+        'program main() -> int:\n    lm = prompt("")\n    t ~ lm\n'
+        '    condition t == "a" or int(t) > 3\n    return 1\n'
     )
     outcomes = set()
     for seed in range(40):
@@ -248,9 +254,9 @@ def test_a_mistake_is_met_by_whoever_draws_it_and_by_nobody_else():
 
 
 def test_a_dead_draw_names_the_condition_that_killed_it():
-    text = (
-        TABLE
-        + 'program main() -> str:\n    lm = prompt("")\n    t ~ lm\n    condition len(t) > 7\n    return t\n'
+    text = TABLE + (
+        'program main() -> str:\n    lm = prompt("")\n    t ~ lm\n    condition len(t) > 7\n'
+        "    return t\n"
     )
     with pytest.raises(fkdsl.PopulationDied, match="condition len"):
         fkdsl.parse(text).run(seed=1)
@@ -266,8 +272,10 @@ def test_the_same_seed_gives_the_same_answer_whoever_else_runs():
 def test_particles_that_share_a_trial_keep_their_own_weights():
     """Both come to the same state within a step, one of them with a factor behind it."""
     text = TABLE + (
-        'program main() -> str:\n    lm = prompt("")\n    x ~ bernoulli(0.5)\n    factor -1.0 if x else 0.0\n'
-        '    x = false\n    t ~ lm\n    condition lm.text != "b"\n    checkpoint\n    return lm.text\n'
+        'program main() -> str:\n    lm = prompt("")\n    x ~ bernoulli(0.5)\n'
+        "    factor -1.0 if x else 0.0\n"
+        '    x = false\n    t ~ lm\n    condition lm.text != "b"\n    checkpoint\n'
+        "    return lm.text\n"
     )
     model = guided(text)
     assert_unbiased(model, lambda rng: importance(model, rng, 2))

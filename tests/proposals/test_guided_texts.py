@@ -94,7 +94,8 @@ def text_programs(draw, tokens=3):
     if "u ~" in before:
         before += "    if lm.done:\n        return lm.text\n"
     return (
-        f'{TABLE}{HEADER}\nprogram p(k: int = 2) -> str:\n    lm = prompt("")\n    banned = ["a", "b"]\n{before}'
+        f'{TABLE}{HEADER}\nprogram p(k: int = 2) -> str:\n    lm = prompt("")\n'
+        f'    banned = ["a", "b"]\n{before}'
         f"    s ~ text(lm, until={until}, max_tokens={draw(st.integers(1, tokens))})\n{between}"
         + "".join(f"    condition {c}\n" for c in conditions)
         + "    return s\n"
@@ -146,7 +147,8 @@ def test_smc_with_two_particles_is_unbiased_with_a_guided_text():
 
 def text_of(condition, tokens=3, until="\\n"):
     return (
-        f'{TABLE}\nprogram p() -> str:\n    lm = prompt("")\n    s ~ text(lm, until="{until}", max_tokens={tokens})\n'
+        f'{TABLE}\nprogram p() -> str:\n    lm = prompt("")\n'
+        f'    s ~ text(lm, until="{until}", max_tokens={tokens})\n'
         f"    condition {condition}\n    return s\n"
     )
 
@@ -272,7 +274,10 @@ def test_an_early_form_is_false_only_of_what_is_lost(condition, prefix, more):
 
 
 def condition_of(condition):
-    text = f'model m = table:\n    "" -> "a": 1\nprogram p(s: str = "") -> str:\n    condition {condition}\n    return s\n'
+    text = (
+        'model m = table:\n    "" -> "a": 1\nprogram p(s: str = "") -> str:\n'
+        f"    condition {condition}\n    return s\n"
+    )
     program = fkdsl.parse(text).without().ir()
     return next(i.test for i in program.functions["p"].body if isinstance(i, ir.Condition))
 

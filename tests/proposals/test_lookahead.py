@@ -23,7 +23,8 @@ program main() -> str:
     lm = prompt("")
 """
 LOOP = TABLE + (
-    '    while not lm.done and lm.tokens < 3:\n        t ~ lm\n        condition t == EOS or lm.text != "ab"\n'
+    "    while not lm.done and lm.tokens < 3:\n        t ~ lm\n"
+    '        condition t == EOS or lm.text != "ab"\n'
     "    return lm.text\n"
 )
 
@@ -83,7 +84,8 @@ def test_where_glances_tell_all_no_trial_is_made(tested):
         ('    t ~ lm\n    condition lm.text != "a"\n    return t\n', (1, True)),
         ('    t ~ lm\n    condition lm.text != "a"\n    factor -0.5\n    return t\n', (1, False)),
         (
-            '    t ~ lm\n    n = len(lm.text)\n    condition n > 0\n    condition lm.text != "a"\n    return t\n',
+            "    t ~ lm\n    n = len(lm.text)\n    condition n > 0\n"
+            '    condition lm.text != "a"\n    return t\n',
             (0, False),
         ),
         ('    t ~ lm\n    condition lm.text != "a" and logprob(lm, "b") < 0\n    return t\n', None),
@@ -106,7 +108,8 @@ def test_glances_that_are_wrongly_said_to_tell_all_cost_variance_alone():
     """A planted bug: a condition further on is forgotten. It is met behind the draw, where it is
     asked anyway."""
     text = TABLE + (
-        "    t ~ lm\n    condition len(lm.text) < 5\n    n = len(lm.text)\n    condition n != 1 or t == EOS\n"
+        "    t ~ lm\n    condition len(lm.text) < 5\n    n = len(lm.text)\n"
+        "    condition n != 1 or t == EOS\n"
         "    return lm.text\n"
     )
     assert guide_of(text) == (1, False)

@@ -50,7 +50,8 @@ def test_a_run_is_the_same_whether_rows_are_narrowed_together_or_each_at_its_dra
     )
     text = (
         'program main() -> str:\n    lm = prompt("")\n    while lm.tokens < 3:\n        t ~ lm\n'
-        '        condition t != EOS and all(letters(w) <= 3 for w in words(lm.text)) and not contains(lm.text, "q")\n'
+        "        condition t != EOS and all(letters(w) <= 3 for w in words(lm.text)) and not "
+        'contains(lm.text, "q")\n'
         "    return lm.text\n"
     )
     asked = []

@@ -123,7 +123,10 @@ def test_a_language_with_many_states_is_tried():
 
 
 def test_a_run_that_is_asked_for_blame_is_the_same_run_and_knows_which_condition_refused():
-    test = "all(letters(w) <= most for w in words(lm.text))\n        condition not contains(lm.text, part)"
+    test = (
+        "all(letters(w) <= most for w in words(lm.text))\n"
+        "        condition not contains(lm.text, part)"
+    )
     program = fkdsl.parse(TABLE.replace("{test}", test))
     plain, blamed = (program.run("smc", particles=40, seed=2, blame=on) for on in (False, True))
     assert plain.log_z == blamed.log_z

@@ -47,7 +47,8 @@ def texts(stops, n):
 def program(until, before="", condition="true", given="p()"):
     return (
         f'{TABLE}\nprogram {given} -> list[str]:\n    lm = prompt("")\n{before}'
-        f"    s ~ text(lm, until={until}, max_tokens=3)\n    condition {condition}\n    return [s, lm.text]\n"
+        f"    s ~ text(lm, until={until}, max_tokens=3)\n    condition {condition}\n"
+        "    return [s, lm.text]\n"
     )
 
 

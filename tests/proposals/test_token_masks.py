@@ -41,7 +41,8 @@ def guided(test, n, whole, compared=None):
     model = fkdsl.parse(
         f'model m = table:\n    "" -> "a": 0.2, "b": 0.1, "0": 0.1, "é": 0.05, EOS: 0.05, {WORDS}\n'
         "def pick(s: str) -> str:\n    return s\n\n"
-        f'program main(word: str = "b", n: int = 2) -> str:\n    lm = prompt("")\n    t ~ lm\n    condition {test}\n'
+        'program main(word: str = "b", n: int = 2) -> str:\n    lm = prompt("")\n    t ~ lm\n'
+        f"    condition {test}\n"
         "    return lm.text\n"
     )(n=n).feynman_kac()
     entry = model.code.functions[model.code.entry]

@@ -17,33 +17,30 @@ STRICT = (
     TAKEN
     + "    n = 0\n    t ~ lm\n    n += 1\n    condition t != 'zz' and n > 0\n    return lm.text\n"
 )
-TEXT = (
-    TAKEN
-    + "    s = ''\n    t ~ lm\n    s += 'x'\n    condition t == 'a' or s == 'x'\n    return lm.text\n"
+TEXT = TAKEN + (
+    "    s = ''\n    t ~ lm\n    s += 'x'\n    condition t == 'a' or s == 'x'\n    return lm.text\n"
 )
-LIST = (
-    TAKEN
-    + "    xs = [0]\n    t ~ lm\n    xs += [1]\n    condition t == 'a' or len(xs) == 2\n    return lm.text\n"
+LIST = TAKEN + (
+    "    xs = [0]\n    t ~ lm\n    xs += [1]\n    condition t == 'a' or len(xs) == 2\n"
+    "    return lm.text\n"
 )
 LOOP = (
-    TABLE
-    + "def step(lm: context, n: int) -> int:\n    t ~ lm\n    n += 1\n    condition t != EOS and (t == 'a' or n < 3)\n"
-    "    return n\n\n"
+    TABLE + "def step(lm: context, n: int) -> int:\n    t ~ lm\n    n += 1\n"
+    "    condition t != EOS and (t == 'a' or n < 3)\n    return n\n\n"
     "program main() -> str:\n    lm = prompt('')\n    n = 0\n"
     "    for i in range(3):\n        n ~ step(lm, n)\n    return lm.text\n"
 )
-AFTER_TEXT = (
-    TAKEN
-    + "    n = 0\n    s ~ text(lm, max_tokens=1)\n    n += 1\n    condition s == 'a' or n == 1\n    return s\n"
+AFTER_TEXT = TAKEN + (
+    "    n = 0\n    s ~ text(lm, max_tokens=1)\n    n += 1\n"
+    "    condition s == 'a' or n == 1\n    return s\n"
 )
-LATER_TEXT = (
-    TAKEN
-    + "    s ~ text(lm, max_tokens=1)\n    k ~ uniform_int(1, 2)\n    n = k\n    condition s == 'a' or n == 2\n"
+LATER_TEXT = TAKEN + (
+    "    s ~ text(lm, max_tokens=1)\n    k ~ uniform_int(1, 2)\n    n = k\n"
+    "    condition s == 'a' or n == 2\n    return s\n"
+)
+EXTENDED = TAKEN + (
+    "    s ~ text(lm, max_tokens=1)\n    s += '!'\n    condition s != 'a' and s != 'b!'\n"
     "    return s\n"
-)
-EXTENDED = (
-    TAKEN
-    + "    s ~ text(lm, max_tokens=1)\n    s += '!'\n    condition s != 'a' and s != 'b!'\n    return s\n"
 )
 CASES = [
     (NUMBER, {"a": 0.5, "b": 0.3, "": 0.2}),

@@ -195,7 +195,10 @@ class Function:
 
     def lines(self):
         params = ", ".join(f"{n}: {t}" for n, t in self.params)
-        return f"{self.kind} {self.name}({params}) -> {self.returns}:\n{indent(self.body.lines(), TAB)}\n"
+        return (
+            f"{self.kind} {self.name}({params}) -> {self.returns}:\n"
+            f"{indent(self.body.lines(), TAB)}\n"
+        )
 
     def call(self, machine, args):
         v = dict(zip((n for n, _ in self.params), args, strict=True))

@@ -139,7 +139,8 @@ def test_conditions_that_leave_few_texts_are_finished():
     texts = [chr(0x4E00 + i) + chr(0x4E00 + j) for i, j in ((3, 5), (5, 3), (7, 7))]
     listed = ", ".join(f'"{t}"' for t in texts)
     text = (
-        f'program p() -> str:\n    lm = prompt("")\n    s ~ text(lm, max_tokens=2)\n    condition s in [{listed}]\n'
+        'program p() -> str:\n    lm = prompt("")\n    s ~ text(lm, max_tokens=2)\n'
+        f"    condition s in [{listed}]\n"
         "    n ~ uniform_int(0, 3)\n    condition n < 3\n    return s\n"
     )
     result = fkdsl.parse(text).run("exact", model=WIDE, gap=0)

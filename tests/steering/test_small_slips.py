@@ -13,7 +13,10 @@ from fkdsl.inference.samplers.smc import importance
 from tests.reference.comparing import Given
 from tests.reference.semantics import Table
 
-TABLE = 'model m = table:\n    "" -> "a": 0.5, "b": 0.3, EOS: 0.2\n    "ab" -> "a": 0.25, "-": 0.25, EOS: 0.5\n\n'
+TABLE = (
+    'model m = table:\n    "" -> "a": 0.5, "b": 0.3, EOS: 0.2\n'
+    '    "ab" -> "a": 0.25, "-": 0.25, EOS: 0.5\n\n'
+)
 
 
 def masses(text, model=None):

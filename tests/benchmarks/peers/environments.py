@@ -1,7 +1,7 @@
 """The peers' environments: a virtual environment each, made once by pip in a cache folder and used
 again.
 
-    python = ready("llamppl", folder)         # the environment's interpreter; the first time takes minutes
+    python = ready("llamppl", folder)  # the environment's interpreter; the first time takes minutes
     answer = measure("llamppl", python, model=..., particles=16, ...)
 
 An environment that is not whole is made again. What fails raises PeerFailed with its reason in one

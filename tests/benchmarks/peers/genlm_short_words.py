@@ -51,7 +51,9 @@ class Counted(AWRS):
         return await super().sample(context, *args, **options)
 
     async def logw_eos(self, context: list[Any]) -> float:
-        return 0.0  # else the model is asked once more, and the condition of the whole vocabulary, for every particle
+        # Else the model is asked once more for every particle, and the condition of the whole
+        # vocabulary.
+        return 0.0
 
 
 def run(
