@@ -32,7 +32,6 @@ from fkdsl.ir.closures import (
     holding,
     making,
 )
-from fkdsl.ir.passes.reading import compared_with
 from fkdsl.ir.segments import POTENTIALS
 from fkdsl.machine import ops as code
 from fkdsl.machine.clock import Clock
@@ -110,11 +109,10 @@ class _Builder:
                 return code.UnpackOp(span, targets, self.expr(value))
             case ir.Evaluate(span, value):
                 return code.EvaluateOp(span, self.expr(value))
-            case ir.Draw(span, target, distribution, site, guide):
+            case ir.Draw(span, target, distribution, site, plan):
                 source = distribution.slot if isinstance(distribution, ir.Local) else None
-                return code.DrawOp(
-                    span, target, self.expr(distribution), site, self.guide(guide, target), source
-                )
+                built = None if plan is None else plan.map(self.expr)
+                return code.DrawOp(span, target, self.expr(distribution), site, built, source)
             case ir.Observe(span, value, distribution, weighs):
                 return code.ObserveOp(span, self.expr(value), self.expr(distribution), weighs)
             case ir.Condition(span, test, early):
@@ -136,36 +134,6 @@ class _Builder:
             case ir.Next(span, items, counter, targets, done):
                 return code.NextOp(span, items, counter, targets, at[done])
         raise InternalError(f"ir: no such instruction {i!r}")
-
-    def guide(self, guide: ir.Guide | None, target: int) -> code.Guide | None:
-        if guide is None:
-            return None
-        mask = self.expr(guide.mask) if guide.mask is not None else None
-        values = compared_with(guide.mask, target) if guide.mask is not None else None
-        compared = None if values is None else tuple(map(self.expr, values))
-        text = None
-        if guide.text is not None:
-            t = guide.text
-            parts = tuple((span, self.expr(e)) for span, e in t.parts)
-            text = code.TextGuide(self.expr(t.language), t.ends, t.origin, t.stop, t.ahead, parts)
-        so_far = None
-        if guide.so_far is not None:
-            f = guide.so_far
-            parts = tuple((span, self.expr(e)) for span, e in f.parts)
-            so_far = code.SoFar(self.expr(f.language), f.reads, f.whole, parts)
-        blame = guide.absorbed[0].span
-        return code.Guide(
-            mask,
-            guide.reads,
-            guide.tried,
-            blame,
-            text,
-            guide.dear,
-            compared,
-            guide.glances,
-            guide.tells_all,
-            so_far,
-        )
 
     # ------------------------------------------------------------ expressions
 

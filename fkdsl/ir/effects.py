@@ -14,16 +14,26 @@ from dataclasses import fields, replace
 from typing import Any
 
 from fkdsl.ir import nodes as ir
+from fkdsl.machine.proposal_plan import CompletionConstraint, PrefixConstraint, ProposalPlan
+from fkdsl.machine.slots import SLOTS
 
 _declared: dict[type[Any], tuple[tuple[str, frozenset[str]], ...]] = {}
-Node = ir.Instr | ir.Expr | ir.Clause | ir.Guide | ir.SoFar | ir.TextGuide
+Node = (
+    ir.Instr
+    | ir.Expr
+    | ir.Clause
+    | ProposalPlan[Any]
+    | PrefixConstraint[Any]
+    | CompletionConstraint[Any]
+)
+NODES = (ir.Instr, ir.Expr, ir.Clause, ProposalPlan, PrefixConstraint, CompletionConstraint)
 
 
 def declared(kind: type[Any]) -> tuple[tuple[str, frozenset[str]], ...]:
     """The fields of a node class that are slots, and what it does to them: reads, writes, binds."""
     if kind not in _declared:
         _declared[kind] = tuple(
-            (f.name, f.metadata[ir.SLOTS]) for f in fields(kind) if ir.SLOTS in f.metadata
+            (f.name, f.metadata[SLOTS]) for f in fields(kind) if SLOTS in f.metadata
         )
     return _declared[kind]
 
@@ -34,11 +44,11 @@ def subexpressions(node: Any) -> Iterator[ir.Expr]:
 
 
 def within(node: Any) -> Iterator[Node]:
-    """Every node, clause and guide within an instruction or expression, itself included."""
+    """Every node, clause and plan within an instruction or expression, itself included."""
     if isinstance(node, tuple):
         for item in node:
             yield from within(item)
-    elif isinstance(node, Node):
+    elif isinstance(node, NODES):
         yield node
         for f in fields(node):
             if f.name != "span":
@@ -64,7 +74,7 @@ def bound(node: Any) -> set[int]:
 def reads(node: Any) -> set[int]:
     """Slots whose values it depends on; those of its own comprehensions are left out."""
     if isinstance(node, ir.Draw):
-        return reads(node.distribution) | (reads(node.guide) - {node.target})
+        return reads(node.distribution) | (reads(node.plan) - {node.target})
     return slots(node, "reads") - bound(node)
 
 
@@ -77,7 +87,7 @@ def renumbered(node: Any, numbers: Mapping[int, int]) -> Any:
     """A node with its slots numbered anew; one that is not in the mapping keeps its number."""
     if isinstance(node, tuple):
         return tuple(renumbered(n, numbers) for n in node)
-    if not isinstance(node, Node):
+    if not isinstance(node, NODES):
         return node
     changed: dict[str, Any] = {}
     numbered = dict(declared(type(node)))

@@ -22,23 +22,14 @@ draws.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
 from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.base.spans import Span
-
-SLOTS = "slots"
-READS: Mapping[str, frozenset[str]] = {SLOTS: frozenset({"reads"})}
-"""Metadata of a field: the node reads the slot."""
-WRITES: Mapping[str, frozenset[str]] = {SLOTS: frozenset({"writes"})}
-"""... assigns it."""
-CHANGES: Mapping[str, frozenset[str]] = {SLOTS: frozenset({"reads", "writes"})}
-"""... assigns it by what it holds."""
-BINDS: Mapping[str, frozenset[str]] = {SLOTS: frozenset({"binds"})}
-"""... assigns it for the expressions within; nothing outside reads it."""
+from fkdsl.machine.proposal_plan import Absorbed, ProposalPlan
+from fkdsl.machine.slots import BINDS, CHANGES, READS, WRITES
 
 
 class Contexts(IntEnum):
@@ -223,75 +214,14 @@ class Evaluate(Instr):
 
 
 @dataclass(frozen=True)
-class Guide:
-    """How a draw looks ahead to the conditions after it (fkdsl.proposals.propose); what the
-    optimiser adds to a Draw.
-
-    mask: a predicate of the token in the draw's target, true of every token that can live; reads:
-    the other slots that it looks at. tried: whether outcomes are tried. absorbed: the conditions
-    that the draw looks ahead to. text: the constraint on the text that the draw is part of. dear:
-    whether trying an outcome costs much: Python of the program's, a parse. glances: how many
-    conditions right behind the draw look at nothing but values and contexts' texts; tells_all:
-    whether nothing else can weigh before the next draw. so_far: what they say of the text after the
-    token.
-    """
-
-    mask: Expr | None = None
-    reads: tuple[int, ...] = field(default=(), metadata=READS)
-    tried: bool = False
-    absorbed: tuple[Absorbed, ...] = ()
-    text: TextGuide | None = None
-    dear: bool = False
-    glances: int = 0
-    tells_all: bool = False
-    so_far: SoFar | None = None
-
-
-@dataclass(frozen=True)
-class SoFar:
-    """language: an expression of a `Language` that the text of the drawn context is in after every
-    token with which a particle lives. reads: the slots that it looks at. whole: whether it and the
-    mask leave nothing to be tried. parts: what each condition says of the language."""
-
-    language: Expr
-    reads: tuple[int, ...] = field(metadata=READS)
-    whole: bool
-    parts: tuple[tuple[Span, Expr], ...]
-
-
-@dataclass(frozen=True)
-class TextGuide:
-    """language: an expression of a `Language` (engine.constraints) that the finished text is in
-    wherever a particle lives. ends, origin, stop: slots, as in program.code.TextGuide. ahead:
-    whether the budget is looked at. decided: the conditions that it decides whole. parts: what each
-    condition says of the language."""
-
-    language: Expr
-    ends: int = field(metadata=READS)
-    origin: int = field(metadata=READS)
-    stop: int = field(metadata=READS)
-    ahead: bool = True
-    decided: tuple[Span, ...] = ()
-    parts: tuple[tuple[Span, Expr], ...] = ()
-
-
-@dataclass(frozen=True)
-class Absorbed:
-    """A condition that a draw looks ahead to, and how; or one that none does, and why."""
-
-    span: Span
-    means: str
-
-
-@dataclass(frozen=True)
 class Draw(Instr):
     """target ~ distribution: one step t of the program, unless it chooses its own by checkpoints.
-    The guide's mask reads the target for the token that would be drawn."""
+    The plan's mask reads the target for the token that would be drawn."""
 
     target: int = field(metadata=WRITES)
     distribution: Expr
     site: int
-    guide: Guide | None = None
+    plan: ProposalPlan[Expr] | None = None
 
     @property
     def contexts(self) -> Contexts:

@@ -65,10 +65,10 @@ class _Printer:
 
     def guidance(self, draw: ir.Draw) -> Iterator[str]:
         """The conditions that a draw looks ahead to, each by which means."""
-        if draw.guide is None:
+        if draw.plan is None:
             return
         yield "     looking ahead to"
-        for a in draw.guide.absorbed:
+        for a in draw.plan.absorbed:
             kind, _, parts = a.means.partition(", weaker: ")
             if parts:
                 yield f"       line {a.span.line}  {WEAKER}: {parts}"

@@ -357,7 +357,7 @@ class Running:
         if (
             not isinstance(op, DrawOp)
             or op.source is None
-            or (op.guide is not None and op.guide.text is not None)
+            or (op.plan is not None and op.plan.completion is not None)
         ):
             return None
         d = frame.slots[op.source]

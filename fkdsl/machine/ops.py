@@ -18,6 +18,7 @@ from fkdsl.base.spans import Span
 from fkdsl.inference.interface import Charge
 from fkdsl.machine.clock import Clock
 from fkdsl.machine.memory import OLD, SIZED, SMALL, charge, charge_of
+from fkdsl.machine.proposal_plan import ProposalPlan
 from fkdsl.machine.scoring import observe
 from fkdsl.proposals.propose import draw, guided_draw
 from fkdsl.values.faults import Fault
@@ -101,77 +102,29 @@ class AppendOp(Op):
 
 
 @dataclass(frozen=True)
-class Guide:
-    """What the optimiser knows of the conditions after a draw (ir.nodes.Guide).
-
-    mask: a predicate of the token in the draw's target; reads: the other slots that it looks at.
-    tried: whether outcomes are tried. blame: the condition to name when nothing is left. text: the
-    constraint on the text that is being drawn. dear: whether trying an outcome costs much.
-    compared: the values that the mask's predicate compares the token with, None if it looks at it
-    in other ways too. glances, tells_all: how many conditions right behind the draw can be asked at
-    a glance, and whether they tell all (trials.py). so_far: what they say of the text after the
-    token. masks: those computed so far, by vocabulary and what the predicate reads.
-    """
-
-    mask: Compute | None
-    reads: tuple[int, ...]
-    tried: bool
-    blame: Span
-    text: TextGuide | None = None
-    dear: bool = False
-    compared: tuple[Compute, ...] | None = None
-    glances: int = 0
-    tells_all: bool = False
-    so_far: SoFar | None = None
-    masks: dict[Hashable, TokenMask] = field(default_factory=dict, compare=False, repr=False)
-
-
-@dataclass(frozen=True)
-class SoFar:
-    """language: of the drawn context's text after every token with which a particle lives; reads:
-    the slots that it looks at. whole: whether it and the mask leave nothing to be tried. parts:
-    what each condition says. found: the masks of its automaton, None where it has none that would
-    do, by vocabulary and what the language reads."""
-
-    language: Compute
-    reads: tuple[int, ...]
-    whole: bool
-    parts: tuple[tuple[Span, Compute], ...]
-    found: dict[Hashable, RegularMasks | None] = field(
-        default_factory=dict, compare=False, repr=False
-    )
-
-
-@dataclass(frozen=True)
-class TextGuide:
-    """language: of the text that is being drawn; parts: what each condition says of it. ends,
-    origin, stop: the slots of the stops that end it, and of the context's number of tokens where it
-    began and where it stops. ahead: whether the budget is looked at."""
-
-    language: Compute
-    ends: int
-    origin: int
-    stop: int
-    ahead: bool
-    parts: tuple[tuple[Span, Compute], ...] = ()
-
-
-@dataclass(frozen=True)
 class DrawOp(Op):
+    """token_masks: those of the plan's predicate computed so far, by vocabulary and what the
+    predicate reads; prefix_masks: those of its prefix constraint's automaton, None where it has
+    none that is small enough, by vocabulary and what the language reads."""
+
     target: int
     distribution: Compute
     site: int
-    guide: Guide | None = None
+    plan: ProposalPlan[Compute] | None = None
     source: int | None = (
         None  # the slot that it draws from, where that is all that `distribution` says
+    )
+    token_masks: dict[Hashable, TokenMask] = field(default_factory=dict, compare=False, repr=False)
+    prefix_masks: dict[Hashable, RegularMasks | None] = field(
+        default_factory=dict, compare=False, repr=False
     )
 
     def run(self, particle: Running, frame: ActiveFrame) -> None:
         d = self.distribution(frame)
-        if self.guide is None:
+        if self.plan is None:
             draw(particle, frame, self, d)
         else:
-            guided_draw(particle, frame, self, d, self.guide)
+            guided_draw(particle, frame, self, d, self.plan)
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,8 @@ class Places:
         for function in code.functions.values():
             for op in function.ops:
                 found.append(op.span.source)
-                if isinstance(op, DrawOp) and op.guide is not None:
-                    found.append(op.guide.blame.source)
+                if isinstance(op, DrawOp) and op.plan is not None:
+                    found.append(op.plan.blame.source)
         return cls(found)
 
     def write(self, span: Span) -> list[int]:

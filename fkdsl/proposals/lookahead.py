@@ -26,7 +26,8 @@ from fkdsl.values.operators import truth
 
 if TYPE_CHECKING:
     from fkdsl.machine.interpreter import Running
-    from fkdsl.machine.ops import DrawOp, Guide
+    from fkdsl.machine.ops import Compute, DrawOp
+    from fkdsl.machine.proposal_plan import ProposalPlan
 
 
 class Glimpse:
@@ -42,7 +43,9 @@ class Trials:
     """Whether each outcome of a draw lives, looked at once for this draw, and tried at most once
     for all particles in the same state. died: where those died that this draw has asked about."""
 
-    def __init__(self, particle: Running, op: DrawOp, found: Outcomes, guide: Guide) -> None:
+    def __init__(
+        self, particle: Running, op: DrawOp, found: Outcomes, plan: ProposalPlan[Compute]
+    ) -> None:
         self.particle, self.op, self.found = particle, op, found
         self.died: dict[int, Span] = {}
         self.lived: set[int] = set()
@@ -50,8 +53,12 @@ class Trials:
             set()
         )  # tokens at which a glance met with a mistake of the program's
         self.glances, self.tells_all, self.glance = 0, False, None
-        if guide.glances and isinstance(found, TokenOutcomes) and particle.guides.clock is None:
-            self.glances, self.tells_all = guide.glances, guide.tells_all
+        if (
+            plan.inline_conditions
+            and isinstance(found, TokenOutcomes)
+            and particle.guides.clock is None
+        ):
+            self.glances, self.tells_all = plan.inline_conditions, plan.exhaustive
             self.glance = glance_of(particle, op, found, self.glances, self.mistaken)
         self._tried: dict[int, Running | Span] | None = None
 

@@ -57,7 +57,8 @@ from fkdsl.values.values import ContextRef
 
 if TYPE_CHECKING:
     from fkdsl.machine.interpreter import ActiveFrame, Running
-    from fkdsl.machine.ops import DrawOp, Guide
+    from fkdsl.machine.ops import Compute, DrawOp
+    from fkdsl.machine.proposal_plan import ProposalPlan
 
 TESTED = 32
 """Outcomes of positive probability up to which each is tested, so that A is exact."""
@@ -142,17 +143,17 @@ def narrowed(particle: Running) -> Narrowed | None:
     they do not, or leave so little or take so little that it costs nothing to see what."""
     frame = particle.frames[-1]
     op: Any = particle.code.functions[frame.function].ops[frame.pc]
-    guide = op.guide
-    if guide is None or (guide.mask is None and guide.so_far is None):
+    plan = op.plan
+    if plan is None or (plan.mask is None and plan.prefix is None):
         return None
     d = frame.slots[op.source]
-    with timed(particle, guide):
+    with timed(particle, plan):
         of_token = (
-            token_mask(particle, frame, op, guide, particle.vocabulary(d))
-            if guide.mask is not None
+            token_mask(particle, frame, op, plan, particle.vocabulary(d))
+            if plan.mask is not None
             else None
         )
-        of_text = holding(particle, frame, guide.so_far, d) if guide.so_far is not None else None
+        of_text = holding(particle, frame, op, plan.prefix, d) if plan.prefix is not None else None
         mask = allowed_by(of_token, of_text)
     if mask is None or not is_dense(mask):
         return None
@@ -182,7 +183,9 @@ def draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any) -> None:
         went(particle, before, given, kept, found.token(i))
 
 
-def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide: Guide) -> None:
+def guided_draw(
+    particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, plan: ProposalPlan[Compute]
+) -> None:
     """x ~ M', and the weight times G'."""
     if is_finished(d, particle.contexts):
         particle.weigh(-math.inf, op.span)
@@ -190,15 +193,15 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
     rng = particle.stream(op.site)
     text: Constrained | None = None
     hopeless = False
-    if guide.text is not None:
-        with timed(particle, guide):
-            text = constrained(particle, frame, guide.text, d)
+    if plan.completion is not None:
+        with timed(particle, plan):
+            text = constrained(particle, frame, plan.completion, d)
             hopeless = text is not None and text.hopeless
     if text is not None and hopeless:
         die(
             particle,
             dict.fromkeys(text.conflict(), 1.0) if particle.guides.clock is not None else {},
-            guide.blame,
+            plan.blame,
         )
         return
     mask: TokenMask | None = None
@@ -210,16 +213,14 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
         if known is not None:
             mask, allowed = known.of_token, known.so_far
             return known.mask
-        with timed(particle, guide):
+        with timed(particle, plan):
             mask = (
-                token_mask(particle, frame, op, guide, vocabulary)
-                if guide.mask is not None
-                else None
+                token_mask(particle, frame, op, plan, vocabulary) if plan.mask is not None else None
             )
             if text is not None:
                 allowed = text.mask()
-            elif guide.so_far is not None:
-                allowed = holding(particle, frame, guide.so_far, d)
+            elif plan.prefix is not None:
+                allowed = holding(particle, frame, op, plan.prefix, d)
         return allowed_by(mask, allowed)
 
     try:
@@ -231,7 +232,7 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
         if text is not None:
             ask_ahead(particle, need, text, d)
             if particle.guides.clock is not None:
-                particle.guides.clock.owners[text.constraint] = guide.blame
+                particle.guides.clock.owners[text.constraint] = plan.blame
         raise
     if found is None:
         particle.drawn(frame, op.target, d.sample(rng))
@@ -241,30 +242,30 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
     masses: dict[Span, float] = {}
     blame = op.span
     if mask is not None or allowed is not None:
-        blame = guide.blame
-        masses = {guide.blame: 1.0 - A} if A < 1.0 else {}
+        blame = plan.blame
+        masses = {plan.blame: 1.0 - A} if A < 1.0 else {}
         if particle.guides.clock is not None and isinstance(found, TokenOutcomes):
             with particle.guides.clock.aside():
                 parts: list[tuple[Span, Mask | None]] = []
                 if allowed is not None and text is not None:
                     parts = text.masks_of_parts()
-                elif allowed is not None and guide.so_far is not None:
-                    parts = holding_parts(particle, frame, guide.so_far, d)
+                elif allowed is not None and plan.prefix is not None:
+                    parts = holding_parts(particle, frame, plan.prefix, d)
                 masses = refused(np.exp(found.row), parts, mask, allowed)
     if A <= 0.0:
         die(particle, masses, blame)
         return
     before = drafted_context(particle, d)
     q = draft_of(given, found, allowed_by(mask, allowed))
-    told = allowed is not None and guide.so_far is not None and guide.so_far.whole
-    few = not told and guide.tried and p.are_few(particle.guides.tested)
-    if told or not guide.tried or not (few or particle.guides.rejection):
+    told = allowed is not None and plan.prefix is not None and plan.prefix.sufficient
+    few = not told and plan.needs_lookahead and p.are_few(particle.guides.tested)
+    if told or not plan.needs_lookahead or not (few or particle.guides.rejection):
         i, log_w, kept = chosen_of(rng, p, q, A, found.allowed)
         weigh(particle, log_w, masses, blame)
         particle.drawn(frame, op.target, found.take(particle, i))
         went(particle, before, given, kept, found.token(i))
         return
-    trials, log_w, kept = Trials(particle, op, found, guide), 0.0, True
+    trials, log_w, kept = Trials(particle, op, found, plan), 0.0, True
     if few:
         support = np.flatnonzero(found.p)
         e = np.array([trials.lives(int(i)) for i in support])
@@ -277,11 +278,11 @@ def guided_draw(particle: Running, frame: ActiveFrame, op: DrawOp, d: Any, guide
             )
             chosen = int(live[i])
     else:
-        worth_while = without_dead(particle.guides, guide, p, A, trials)
+        worth_while = without_dead(particle.guides, plan, p, A, trials)
         A = p.mass()
         draft = Drafted(q) if q is not None else None
         if draft is not None:
-            without_dead(particle.guides, guide, draft, draft.mass(), trials)
+            without_dead(particle.guides, plan, draft, draft.mass(), trials)
             draft = draft if draft.any() else None
         if A > 0.0 and worth_while:
             chosen, w = weighted_rejection(rng, p, trials.lives, draft=draft)
@@ -345,7 +346,9 @@ def refused(
     return masses
 
 
-def without_dead(guides: Guides, guide: Guide, p: Blocks, mass: float, trials: Trials) -> bool:
+def without_dead(
+    guides: Guides, plan: ProposalPlan[Compute], p: Blocks, mass: float, trials: Trials
+) -> bool:
     """Takes outcomes that are known to die out of p, whose sum is `mass`; whether weighted
     rejection is worth while on the rest.
 
@@ -355,7 +358,7 @@ def without_dead(guides: Guides, guide: Guide, p: Blocks, mass: float, trials: T
     proper means. With next to nothing known to live, rejection might try the whole vocabulary; one
     draw that lives or dies is proper too.
     """
-    head, most = (DEAR_HEAD, DEAR_TESTS) if guide.dear else (guides.head, guides.tests)
+    head, most = (DEAR_HEAD, DEAR_TESTS) if plan.expensive else (guides.head, guides.tests)
     left, living, tests = mass, 0.0, 0
     dead: list[int] = []
     for i, share in p.descending(head * mass):
@@ -409,7 +412,7 @@ def die(particle: Running, masses: dict[Span, float], span: Span) -> None:
     particle.weigh(-math.inf, heaviest(masses, span), masses)
 
 
-def timed(particle: Running, guide: Guide) -> AbstractContextManager[None]:
-    """The work of a guide is its condition's, where somebody measures it."""
+def timed(particle: Running, plan: ProposalPlan[Compute]) -> AbstractContextManager[None]:
+    """The work of a plan is its condition's, where somebody measures it."""
     clock = particle.guides.clock
-    return nullcontext() if clock is None else clock.line(guide.blame)
+    return nullcontext() if clock is None else clock.line(plan.blame)

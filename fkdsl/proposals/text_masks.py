@@ -34,7 +34,8 @@ from fkdsl.values.values import ContextRef
 if TYPE_CHECKING:
     from fkdsl.engine.constraints.regular import RegularMasks
     from fkdsl.machine.interpreter import ActiveFrame, Running
-    from fkdsl.machine.ops import Compute, SoFar, TextGuide
+    from fkdsl.machine.ops import Compute, DrawOp
+    from fkdsl.machine.proposal_plan import CompletionConstraint, PrefixConstraint
     from fkdsl.models.vocabulary import Vocabulary
 
 LANGUAGES = 1024
@@ -102,17 +103,20 @@ class Constrained:
 
 
 def constrained(
-    particle: Running, frame: ActiveFrame, guide: TextGuide, d: TokenDistribution
+    particle: Running,
+    frame: ActiveFrame,
+    constraint: CompletionConstraint[Compute],
+    d: TokenDistribution,
 ) -> Constrained | None:
     """The constraint of a draw as its particle stands; None if the text begins in the middle of a
     character, or what should say its language fails: the condition itself will say so."""
     try:
-        language = guide.language(frame)
+        language = constraint.language(frame)
     except Fault:
         return None
     assert isinstance(language, Language)
     c = particle.contexts[leaves(d)[0].index]
-    begins = c.start + frame.slots[guide.origin]
+    begins = c.start + frame.slots[constraint.origin]
     tokens = c.node.tokens
     vocabulary = particle.vocabulary(leaves(d)[0])
     if begins > c.start:
@@ -120,10 +124,16 @@ def constrained(
         decoder.decode(vocabulary.raw(tokens[max(c.start, begins - 4) : begins]))
         if decoder.getstate()[0]:
             return None
-    left = frame.slots[guide.stop] - (len(tokens) - c.start) - 1 if guide.ahead else None
-    until = frame.slots[guide.ends]
+    left = (
+        frame.slots[constraint.stop] - (len(tokens) - c.start) - 1
+        if constraint.budget_lookahead
+        else None
+    )
+    until = frame.slots[constraint.ends]
     parts = (
-        tuple((p, of(frame)) for p, of in guide.parts) if particle.guides.clock is not None else ()
+        tuple((p, of(frame)) for p, of in constraint.parts)
+        if particle.guides.clock is not None
+        else ()
     )
     return Constrained(
         make_constraint(language, until, vocabulary), tokens[begins:], left, until, parts
@@ -131,29 +141,39 @@ def constrained(
 
 
 def holding(
-    particle: Running, frame: ActiveFrame, guide: SoFar, d: TokenDistribution
+    particle: Running,
+    frame: ActiveFrame,
+    op: DrawOp,
+    constraint: PrefixConstraint[Compute],
+    d: TokenDistribution,
 ) -> Mask | None:
-    """(V,) the tokens after which the drawn context's text so far is in the guide's language; None
+    """(V,) the tokens after which the drawn context's text so far is in the constraint's language; None
     where no small automaton knows."""
     if not isinstance(d, ContextRef):
         return None
     vocabulary = particle.vocabulary(d)
-    key = (vocabulary.fingerprint, *(state_key(frame.slots[s]) for s in guide.reads))
+    key = (vocabulary.fingerprint, *(state_key(frame.slots[s]) for s in constraint.reads))
     try:
-        masks = guide.found[key]
+        masks = op.prefix_masks[key]
     except KeyError:
-        masks = remember(guide.found, key, _masks(frame, guide.language, vocabulary), LANGUAGES)
+        masks = remember(
+            op.prefix_masks, key, _masks(frame, constraint.language, vocabulary), LANGUAGES
+        )
     return _holding(particle, masks, d)
 
 
 def holding_parts(
-    particle: Running, frame: ActiveFrame, guide: SoFar, d: TokenDistribution
+    particle: Running,
+    frame: ActiveFrame,
+    constraint: PrefixConstraint[Compute],
+    d: TokenDistribution,
 ) -> list[tuple[Span, Mask | None]]:
     """What each condition's own language holds, as `holding`."""
     assert isinstance(d, ContextRef)
     vocabulary = particle.vocabulary(d)
     return [
-        (place, _holding(particle, _masks(frame, of, vocabulary), d)) for place, of in guide.parts
+        (place, _holding(particle, _masks(frame, of, vocabulary), d))
+        for place, of in constraint.parts
     ]
 
 

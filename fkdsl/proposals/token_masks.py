@@ -19,7 +19,8 @@ from fkdsl.values.values import Token
 
 if TYPE_CHECKING:
     from fkdsl.machine.interpreter import ActiveFrame, Running
-    from fkdsl.machine.ops import Compute, DrawOp, Guide
+    from fkdsl.machine.ops import Compute, DrawOp
+    from fkdsl.machine.proposal_plan import ProposalPlan
 
 MASKS = 64
 """Masks that a draw keeps: each is as long as the vocabulary."""
@@ -40,17 +41,21 @@ class TokenMask(NamedTuple):
 
 
 def token_mask(
-    particle: Running, frame: ActiveFrame, op: DrawOp, guide: Guide, vocabulary: Vocabulary
+    particle: Running,
+    frame: ActiveFrame,
+    op: DrawOp,
+    plan: ProposalPlan[Compute],
+    vocabulary: Vocabulary,
 ) -> TokenMask:
-    """Which tokens the guide's predicate allows, the values that it reads being what they are now.
+    """Which tokens the plan's predicate allows, the values that it reads being what they are now.
     A token on which it fails is allowed: whoever draws it meets the mistake."""
-    read = tuple(state_key(frame.slots[s]) for s in guide.reads)
+    read = tuple(state_key(frame.slots[s]) for s in plan.reads)
     key = (vocabulary.fingerprint, read)
-    found = guide.masks.get(key)
+    found = op.token_masks.get(key)
     if found is None:
-        assert guide.mask is not None
-        made = _mask(particle, op, guide.mask, guide.compared, vocabulary)
-        found = remember(guide.masks, key, made, MASKS)
+        assert plan.mask is not None
+        made = _mask(particle, op, plan.mask, plan.compared, vocabulary)
+        found = remember(op.token_masks, key, made, MASKS)
     return found
 
 

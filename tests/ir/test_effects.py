@@ -14,6 +14,12 @@ from fkdsl.ir.build import Environment, build
 from fkdsl.ir.verify import verify
 from fkdsl.machine.interpreter import ActiveFrame, Running
 from fkdsl.machine.ops import ReturnOp
+from fkdsl.machine.proposal_plan import (
+    Absorbed,
+    CompletionConstraint,
+    PrefixConstraint,
+    ProposalPlan,
+)
 from fkdsl.machine.state import UNSET
 from fkdsl.models.table import TableModel
 from fkdsl.values.faults import NeedRows
@@ -33,8 +39,8 @@ def const(value):
     return ir.Const(AT, value)
 
 
-def guided(**fields):
-    return ir.Draw(AT, NEW, local(LM), 1, ir.Guide(absorbed=(ir.Absorbed(AT, "mask"),), **fields))
+def planned(**fields):
+    return ir.Draw(AT, NEW, local(LM), 1, ProposalPlan(absorbed=(Absorbed(AT, "mask"),), **fields))
 
 
 def texts(slot):
@@ -52,9 +58,9 @@ SAMPLES = [
     ir.Set(AT, (NEW, NEWER), local(PAIR)),
     ir.Evaluate(AT, local(TWO)),
     ir.Draw(AT, NEW, local(LM), 1),
-    guided(mask=ir.Operate(AT, "ne", (local(NEW), local(TEXT))), reads=(TEXT,)),
-    guided(text=ir.TextGuide(texts(TEXT), UNTIL, NONE, STOP)),
-    guided(so_far=ir.SoFar(texts(TEXT), (TEXT,), True, ())),
+    planned(mask=ir.Operate(AT, "ne", (local(NEW), local(TEXT))), reads=(TEXT,)),
+    planned(completion=CompletionConstraint(texts(TEXT), UNTIL, NONE, STOP)),
+    planned(prefix=PrefixConstraint(texts(TEXT), (TEXT,), True, ())),
     ir.Observe(AT, local(TEXT), local(LM)),
     ir.Condition(AT, local(YES)),
     ir.Factor(AT, local(HALF)),
@@ -161,7 +167,7 @@ def sampled(of):
 @pytest.mark.parametrize(
     "of",
     sorted(
-        classes(ir.Instr) | classes(ir.Expr) | set(effects.Node.__args__[2:]),
+        classes(ir.Instr) | classes(ir.Expr) | set(effects.NODES[2:]),
         key=lambda c: c.__name__,
     ),
 )
@@ -203,8 +209,8 @@ def test_a_new_node_class_without_a_sample_would_fail():
     assert Swap in classes(ir.Instr)
 
 
-def test_renumbering_moves_every_slot_of_a_guide():
-    draw = guided(text=ir.TextGuide(texts(TEXT), UNTIL, NONE, STOP))
+def test_renumbering_moves_every_slot_of_a_plan():
+    draw = planned(completion=CompletionConstraint(texts(TEXT), UNTIL, NONE, STOP))
     moved = effects.renumbered(draw, {slot: slot + 20 for slot in range(len(VALUES))})
     assert effects.reads(moved) == {slot + 20 for slot in effects.reads(draw)}
     assert effects.writes(moved) == {NEW + 20}
@@ -213,7 +219,7 @@ def test_renumbering_moves_every_slot_of_a_guide():
 def test_a_slot_out_of_range_is_found_in_every_field():
     for instr in (
         ir.Append(AT, 99, const(1)),
-        guided(text=ir.TextGuide(texts(TEXT), 99, NONE, STOP)),
+        planned(completion=CompletionConstraint(texts(TEXT), 99, NONE, STOP)),
     ):
         function = ir.Function(
             "main", 0, tuple("abcdefghijklm"), (instr, ir.Return(AT, const(None))), AT

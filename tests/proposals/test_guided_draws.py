@@ -166,7 +166,7 @@ def test_with_one_draw_every_run_gives_z():
 
 def guides_of(text):
     program = fkdsl.parse(text).ir()
-    return [i.guide for f in program.functions.values() for i in f.body if hasattr(i, "guide")]
+    return [i.plan for f in program.functions.values() for i in f.body if hasattr(i, "plan")]
 
 
 def test_a_condition_on_the_token_is_a_mask_before_and_after_an_eos_test():
@@ -174,16 +174,14 @@ def test_a_condition_on_the_token_is_a_mask_before_and_after_an_eos_test():
     assert [a.means for a in guide.absorbed] == ["mask for each value of `letter`", "tried"]
     (guide,) = guides_of(BEFORE_EOS.replace("fine(lm.text)", 'lower(t) != "b"'))
     assert [a.means for a in guide.absorbed] == ["mask for each value of `letter`"] * 2
-    assert not guide.tried
+    assert not guide.needs_lookahead
 
 
 def test_a_mask_is_computed_once_for_each_value_that_it_reads():
     model = guided(BEFORE_EOS)
     fkdsl.run(model, "smc", particles=20)
-    (guide,) = [
-        op.guide for f in model.code.functions.values() for op in f.ops if isinstance(op, DrawOp)
-    ]
-    assert len(guide.masks) == 1
+    (op,) = [op for f in model.code.functions.values() for op in f.ops if isinstance(op, DrawOp)]
+    assert len(op.token_masks) == 1
 
 
 def test_a_condition_that_the_draw_does_not_decide_is_left_alone():

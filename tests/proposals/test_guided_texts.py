@@ -219,19 +219,19 @@ def test_forced_tokens_are_scored_together():
 def guides_of(text):
     program = fkdsl.parse(text).ir()
     return [
-        i.guide
+        i.plan
         for f in program.functions.values()
         for i in f.body
-        if isinstance(i, ir.Draw) and i.guide
+        if isinstance(i, ir.Draw) and i.plan
     ]
 
 
 def test_a_condition_that_an_automaton_decides_is_not_tried_too():
     (guide,) = guides_of(text_of('matches(s, "a+")'))
     assert [a.means for a in guide.absorbed] == ["automaton"]
-    assert not guide.tried
+    assert not guide.needs_lookahead
     (guide,) = guides_of(text_of('matches(s, "a+") and len(words(s)) < 3'))
-    assert guide.tried
+    assert guide.needs_lookahead
 
 
 @given(st.text("ab -'\n", max_size=8), st.text("ab -'\n", max_size=4))

@@ -30,7 +30,7 @@ LOOP = TABLE + (
 
 
 def without_glances():
-    return patch.object(FUSE, "at_a_glance", lambda program, walk, place: ([], False))
+    return patch.object(FUSE, "inline_conditions", lambda program, walk, place: ([], False))
 
 
 def tried(text):
@@ -42,9 +42,9 @@ def guide_of(text):
     """(glances, tells_all) of the first guided draw."""
     ops = tried(text)().feynman_kac().code.functions["main"].ops
     return next(
-        (op.guide.glances, op.guide.tells_all)
+        (op.plan.inline_conditions, op.plan.exhaustive)
         for op in ops
-        if getattr(op, "guide", None) is not None
+        if getattr(op, "plan", None) is not None
     )
 
 
@@ -94,7 +94,9 @@ def test_where_glances_tell_all_no_trial_is_made(tested):
 def test_only_conditions_right_behind_a_draw_are_glanced_at(body, expected):
     if expected is None:
         ops = fkdsl.parse(TABLE + body)().feynman_kac().code.functions["main"].ops
-        assert all(op.guide is None or op.guide.glances == 0 for op in ops if hasattr(op, "guide"))
+        assert all(
+            op.plan is None or op.plan.inline_conditions == 0 for op in ops if hasattr(op, "plan")
+        )
     else:
         assert guide_of(TABLE + body) == expected
         assert_same_measure(
@@ -113,8 +115,8 @@ def test_glances_that_are_wrongly_said_to_tell_all_cost_variance_alone():
         "    return lm.text\n"
     )
     assert guide_of(text) == (1, False)
-    right, look = tried(text)().feynman_kac(), FUSE.at_a_glance
-    with patch.object(FUSE, "at_a_glance", lambda *place: (look(*place)[0], True)):
+    right, look = tried(text)().feynman_kac(), FUSE.inline_conditions
+    with patch.object(FUSE, "inline_conditions", lambda *place: (look(*place)[0], True)):
         wrong = tried(text)().feynman_kac()
     assert_same_measure(right, wrong, 1e-12)
     died = [fkdsl.run(model, "smc", particles=64, seed=1).ess < 63 for model in (right, wrong)]

@@ -50,7 +50,7 @@ LEFT = [
 
 def guides_of(text):
     model = fkdsl.parse(text)().feynman_kac()
-    return [op.guide for op in model.code.functions[model.code.entry].ops if hasattr(op, "guide")]
+    return [op.plan for op in model.code.functions[model.code.entry].ops if hasattr(op, "plan")]
 
 
 def guide_of(text):
@@ -61,7 +61,7 @@ def guide_of(text):
 def test_an_automaton_that_decides_a_condition_keeps_the_measure_and_tries_nothing(test):
     text = TABLE.replace("{test}", test)
     program = fkdsl.parse(text)
-    assert guide_of(text).so_far.whole
+    assert guide_of(text).prefix.sufficient
     assert_same_measure(program().feynman_kac(), program.without()().feynman_kac(), 1e-12)
     with patch("fkdsl.proposals.propose.Trials", side_effect=AssertionError("a trial")):
         fkdsl.run(program().feynman_kac(), "smc", particles=20, seed=1)
@@ -70,7 +70,7 @@ def test_an_automaton_that_decides_a_condition_keeps_the_measure_and_tries_nothi
 @pytest.mark.parametrize("test", LEFT)
 def test_what_no_automaton_decides_is_tried(test):
     text = TABLE.replace("{test}", test)
-    assert guide_of(text).so_far is None
+    assert guide_of(text).prefix is None
     assert_same_measure(
         fkdsl.parse(text)().feynman_kac(), fkdsl.parse(text).without()().feynman_kac(), 1e-12
     )
@@ -80,7 +80,7 @@ def test_what_it_leaves_is_tried_among_the_tokens_that_it_allows():
     test = "syllables(lm.text) <= most and not contains(lm.text, part)"
     text = TABLE.replace("{test}", test)
     guide = guide_of(text)
-    assert (guide.so_far.whole, guide.tried) == (False, True)
+    assert (guide.prefix.sufficient, guide.needs_lookahead) == (False, True)
     assert_same_measure(
         fkdsl.parse(text)().feynman_kac(), fkdsl.parse(text).without()().feynman_kac(), 1e-12
     )
@@ -102,7 +102,7 @@ def test_what_it_leaves_is_tried_among_the_tokens_that_it_allows():
     ],
 )
 def test_languages_that_are_not_the_populations_and_texts_of_other_contexts_are_left(text):
-    assert all(guide is None or guide.so_far is None for guide in guides_of(text))
+    assert all(guide is None or guide.prefix is None for guide in guides_of(text))
     assert_same_measure(
         fkdsl.parse(text)().feynman_kac(), fkdsl.parse(text).without()().feynman_kac(), 1e-12
     )
@@ -110,7 +110,7 @@ def test_languages_that_are_not_the_populations_and_texts_of_other_contexts_are_
 
 def test_a_language_with_many_states_is_tried():
     text = TABLE.replace("{test}", "len(lm.text) <= most + 100")
-    assert guide_of(text).so_far.whole
+    assert guide_of(text).prefix.sufficient
     assert regular_masks(Length(0, SMALL + 38), Vocabulary((b"a",), frozenset())) is None
     with (
         patch("fkdsl.proposals.propose.Trials", side_effect=AssertionError("a trial")),

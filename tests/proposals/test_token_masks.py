@@ -47,16 +47,16 @@ def guided(test, n, whole, compared=None):
     )(n=n).feynman_kac()
     entry = model.code.functions[model.code.entry]
     op = next(op for op in entry.ops if isinstance(op, DrawOp))
-    if op.guide is None or op.guide.mask is None:
+    if op.plan is None or op.plan.mask is None:
         return None
-    asked, predicate = [], op.guide.mask
-    watched = replace(op.guide, mask=lambda frame: asked.append(0) or predicate(frame))
+    asked, predicate = [], op.plan.mask
+    watched = replace(op.plan, mask=lambda frame: asked.append(0) or predicate(frame))
     if whole or compared is not None:
         watched = replace(watched, compared=compared)
-    object.__setattr__(op, "guide", watched)
+    object.__setattr__(op, "plan", watched)
     with contextlib.suppress(fkdsl.PopulationDied, fkdsl.ProgramError):
         fkdsl.run(model, "importance", particles=1)
-    (mask,) = watched.masks.values()
+    (mask,) = op.token_masks.values()
     return mask.allowed, len(asked)
 
 

@@ -26,10 +26,11 @@ from fkdsl.ir.passes.reading import (
 from fkdsl.ir.passes.regular import all_of
 from fkdsl.ir.passes.so_far import text_so_far
 from fkdsl.ir.segments import Place, Walk
+from fkdsl.machine.proposal_plan import Absorbed, PrefixConstraint, ProposalPlan
 
 
 def fuse(program: ir.Program, automata: bool = True) -> ir.Program:
-    """Every draw that has conditions to look ahead to, with its guide. automata: whether automata
+    """Every draw that has conditions to look ahead to, with its plan. automata: whether automata
     may follow texts."""
     functions = {}
     walk = Walk(program)
@@ -54,26 +55,32 @@ def _fused(
     )
     predicate = token_predicate(program, function, pc) if of_token else None
     masked = predicate.absorbed if predicate else ()
-    before = draw.guide if draw.guide is not None else ir.Guide()
-    decided = before.text.decided if before.text is not None else ()
+    before = draw.plan if draw.plan is not None else ProposalPlan[ir.Expr]()
+    decided = before.completion.decided if before.completion is not None else ()
     tried = [c for c in ahead if c.span not in {m.span for m in masked} and c.span not in decided]
     if not masked and not tried:
         return draw
-    behind, tells_all = at_a_glance(program, walk, (function.name, pc)) if of_token else ([], False)
+    behind, exhaustive = (
+        inline_conditions(program, walk, (function.name, pc)) if of_token else ([], False)
+    )
     text = (
-        text_so_far(program, function, draw, behind) if automata and before.text is None else None
+        text_so_far(program, function, draw, behind)
+        if automata and before.completion is None
+        else None
     )
     told: list[ir.Condition] = []
-    so_far = None
+    prefix = None
     if text is not None:
         told = [c for c in behind if text.decides(conjuncts(c.test))]
         left = predicate.left if predicate else ()
-        whole = text.decides(left) and all(any(c is b for b in told) for c in tried)
+        sufficient = text.decides(left) and all(any(c is b for b in told) for c in tried)
         language = all_of(draw.span, [of for _, of in text.languages])
-        so_far = ir.SoFar(language, tuple(sorted(free(language))), whole, text.languages)
-    absorbed = [ir.Absorbed(c.span, _mask_means(function, predicate)) for c in masked]
+        prefix = PrefixConstraint(
+            language, tuple(sorted(free(language))), sufficient, text.languages
+        )
+    absorbed = [Absorbed(c.span, _mask_means(function, predicate)) for c in masked]
     absorbed += [
-        ir.Absorbed(c.span, "automaton, so far")
+        Absorbed(c.span, "automaton, so far")
         for c in behind
         if text is not None and text.says_of(c)
     ]
@@ -81,19 +88,20 @@ def _fused(
     early = {c.span for c in rest if c.early}
     for span in dict.fromkeys(c.span for c in rest):
         means = _tried(program, span, rest) if of_token else "tested"
-        absorbed.append(ir.Absorbed(span, "early" if span in early else means))
-    guide = replace(
+        absorbed.append(Absorbed(span, "early" if span in early else means))
+    plan = replace(
         before,
         mask=predicate.test if predicate else None,
         reads=predicate.reads if predicate else (),
-        tried=bool(tried) or (predicate is not None and bool(predicate.left)),
+        compared=predicate.compared if predicate else None,
+        needs_lookahead=bool(tried) or (predicate is not None and bool(predicate.left)),
         absorbed=before.absorbed + tuple(absorbed),
-        dear=any(calls_out(program, c) or is_dear(program, c) for c in tried),
-        glances=len(behind),
-        tells_all=tells_all,
-        so_far=so_far,
+        expensive=any(calls_out(program, c) or is_dear(program, c) for c in tried),
+        inline_conditions=len(behind),
+        exhaustive=exhaustive,
+        prefix=prefix,
     )
-    return replace(draw, guide=guide)
+    return replace(draw, plan=plan)
 
 
 def _tried(program: ir.Program, span: Span, tried: list[ir.Condition]) -> str:
@@ -151,7 +159,9 @@ def conditions_ahead(
     return sorted(found.values(), key=lambda c: (c.span.source.name, c.span.start))
 
 
-def at_a_glance(program: ir.Program, walk: Walk, place: Place) -> tuple[list[ir.Condition], bool]:
+def inline_conditions(
+    program: ir.Program, walk: Walk, place: Place
+) -> tuple[list[ir.Condition], bool]:
     """The conditions right behind a draw that look at nothing but values and contexts' texts, and
     whether nothing else can weigh on any way from the draw to the next."""
     name, pc = place

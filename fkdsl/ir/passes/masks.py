@@ -15,6 +15,7 @@ from fkdsl.ir import nodes as ir
 from fkdsl.ir.passes.reading import (
     assigned,
     calls_out,
+    compared_with,
     conjuncts,
     free,
     loops,
@@ -36,11 +37,13 @@ def is_dear(program: ir.Program, node: object) -> bool:
 
 @dataclass(frozen=True)
 class Predicate:
-    """test: of the token in the draw's target. reads: the other slots. absorbed: the conditions it
+    """test: of the token in the draw's target. reads: the other slots. compared: what the test
+    compares the token with, None if it looks at it in other ways too. absorbed: the conditions it
     looks at; left: the parts of these that it does not decide."""
 
     test: ir.Expr
     reads: tuple[int, ...]
+    compared: tuple[ir.Expr, ...] | None
     absorbed: tuple[ir.Condition, ...]
     left: tuple[ir.Expr, ...]
 
@@ -52,7 +55,9 @@ def token_predicate(program: ir.Program, function: ir.Function, at: int) -> Pred
     if not walk.absorbed or test is None:
         return None
     reads = tuple(sorted(free(test) - {walk.target}))
-    return Predicate(test, reads, tuple(walk.absorbed.values()), tuple(walk.undecided))
+    values = compared_with(test, walk.target)
+    compared = None if values is None else tuple(values)
+    return Predicate(test, reads, compared, tuple(walk.absorbed.values()), tuple(walk.undecided))
 
 
 class _Walk:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.passes.reading import asks_model, assigned, free, loops, reads_context
+from fkdsl.machine.proposal_plan import Absorbed
 
 
 def late_conditions(program: ir.Program) -> ir.Program:
@@ -19,8 +20,8 @@ def late_conditions(program: ir.Program) -> ir.Program:
         a.span
         for f in program.functions.values()
         for i in f.body
-        if isinstance(i, ir.Draw) and i.guide is not None
-        for a in i.guide.absorbed
+        if isinstance(i, ir.Draw) and i.plan is not None
+        for a in i.plan.absorbed
     }
     for function in program.functions.values():
         if function.span.source.name.startswith("<prelude"):
@@ -32,10 +33,10 @@ def late_conditions(program: ir.Program) -> ir.Program:
             if after is not None:
                 line = after.span.line
                 means = f"it is checked when the loop of line {line} is over; test it inside, as soon as it can fail"
-                outside.setdefault(instr.span, ir.Absorbed(instr.span, means))
+                outside.setdefault(instr.span, Absorbed(instr.span, means))
                 warnings.append(_warning(instr, after))
             elif instr.span not in taken and instr.span not in outside:
-                outside[instr.span] = ir.Absorbed(instr.span, _why(program, function, pc))
+                outside[instr.span] = Absorbed(instr.span, _why(program, function, pc))
     return replace(program, outside=tuple(outside.values()), warnings=tuple(warnings))
 
 

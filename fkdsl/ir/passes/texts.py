@@ -46,6 +46,7 @@ from fkdsl.ir.passes.reading import (
     substitute,
 )
 from fkdsl.ir.passes.regular import all_of, language_of
+from fkdsl.machine.proposal_plan import Absorbed, CompletionConstraint, ProposalPlan
 
 OPAQUE: ir.Expr | None = None
 UNKNOWN = (
@@ -70,7 +71,7 @@ class Taken:
     languages: list[tuple[Span, ir.Expr]] = field(default_factory=list)
     checks: list[tuple[Span, ir.Expr]] = field(default_factory=list)
     partly: dict[Span, dict[str, None]] = field(default_factory=dict)
-    left: list[ir.Absorbed] = field(default_factory=list)
+    left: list[Absorbed] = field(default_factory=list)
 
     @property
     def decided(self) -> tuple[Span, ...]:
@@ -164,7 +165,7 @@ def conditions_on(
                     if known is not None and target in free(known):
                         _take(program, taken, span, known, target, settings)
                     elif target in free(part) and (reason := _why_unknown(program, part)):
-                        taken.left.append(ir.Absorbed(span, reason))
+                        taken.left.append(Absorbed(span, reason))
             case _:
                 values.update(dict.fromkeys(assigned(instr), OPAQUE))
         pc += 1
@@ -208,11 +209,11 @@ def _take(
             taken.checks.append((span, check))
             continue
         if (language is not None and not reason) or check is not None:
-            taken.left.append(ir.Absorbed(span, SWITCHED_OFF))
+            taken.left.append(Absorbed(span, SWITCHED_OFF))
             continue
         if reason:
             reason = f"no mask follows it: {reason}; write it without, or as several conditions"
-        taken.left.append(ir.Absorbed(span, reason or UNKNOWN))
+        taken.left.append(Absorbed(span, reason or UNKNOWN))
 
 
 def contradictions(
@@ -336,7 +337,7 @@ def _copy(
     for instr in body:
         if isinstance(instr, ir.Draw) and taken.languages:
             parts = tuple((span, _moved(e, inside)) for span, e in taken.languages)
-            text = ir.TextGuide(
+            text = CompletionConstraint(
                 all_of(call.span, [e for _, e in parts]),
                 ends,
                 origin,
@@ -346,8 +347,8 @@ def _copy(
                 parts,
             )
             spans = dict.fromkeys(span for span, _ in taken.languages)
-            absorbed = tuple(ir.Absorbed(s, _means(taken.partly.get(s))) for s in spans)
-            out.append(replace(instr, guide=ir.Guide(absorbed=absorbed, text=text)))
+            absorbed = tuple(Absorbed(s, _means(taken.partly.get(s))) for s in spans)
+            out.append(replace(instr, plan=ProposalPlan(completion=text, absorbed=absorbed)))
             continue
         if isinstance(instr, ir.Jump) and instr.label == top and taken.checks:
             settled = (ir.Local(call.span, at["s"]), ir.Local(call.span, ends))
