@@ -2,10 +2,8 @@
 
 import json
 import math
-import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -210,20 +208,6 @@ def test_places_in_imported_files_are_named_by_their_files(tmp_path):
     replay = Replay(read_trace(path))
     (drawn,) = replay.path(0, 0)[1].drawn
     assert replay.where(drawn.place) == "half.fk:2"
-
-
-def test_the_example_of_the_docs_is_what_happens(tmp_path, capsys, monkeypatch):
-    docs = Path("docs/trace.md").read_text("utf-8")
-    program, shown = re.search(
-        r"```fk\n(.*?)```\n\n((?:    [^\n]*\n|\n)+)", docs, re.DOTALL
-    ).groups()
-    monkeypatch.chdir(tmp_path)
-    Path("tosses.fk").write_text(program)
-    run, replay, *expected = [line.removeprefix("    ") for line in shown.rstrip().split("\n")]
-    assert main(run.removeprefix("$ fkdsl ").split()) == 0
-    capsys.readouterr()
-    assert main(replay.removeprefix("$ fkdsl ").split()) == 0
-    assert capsys.readouterr().out.rstrip("\n").split("\n") == expected
 
 
 def test_a_run_to_a_target_is_traced(tmp_path, capsys):

@@ -6,8 +6,6 @@ import math
 import re
 import subprocess
 import sys
-import textwrap
-from pathlib import Path
 
 import pytest
 
@@ -364,15 +362,6 @@ def test_a_run_that_died_names_the_lines_that_cannot_hold_together(capsys, tmp_p
     )
     assert err.rstrip().endswith("= help: loosen one of these lines, or leave it out")
     assert ("line   log w" in err) is blame
-
-
-def test_the_contradiction_of_the_docs_is_reported_as_they_say(capsys, tmp_path):
-    text = Path("docs/inference.md").read_text("utf-8")
-    ((program, report),) = re.findall(r"```fk\n([^`]*)```\n\n((?:    .*\n)+)", text)
-    (tmp_path / "p.fk").write_text(program)
-    status, _, err = call(capsys, "run", str(tmp_path / "p.fk"))
-    assert status == 3
-    assert err == textwrap.dedent(report)
 
 
 DIES = """program p() -> int:

@@ -1,0 +1,256 @@
+"""The docs say what is so: their commands print what stands beside them, their programs check, their
+Python runs, their links and names lead somewhere.
+
+A fence says what is done with it:
+
+    ```console              `$ command` and its output: run, in a folder that has programs/
+    ```fk                   checked; "```fk coin.fk" is written to that file for the commands of its page
+    ```python               run
+    ```... not run: why     shown only; the reason stands there
+"""
+
+import ast
+import doctest
+import importlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from fkdsl.base.spans import Source
+from fkdsl.cli.main import COMMANDS, _parser
+from fkdsl.language.check.checker import check_source
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+ERROR_PAGES = sorted((ROOT / "docs/errors").glob("*.md"))
+MODULES = sorted((ROOT / "fkdsl").rglob("*.py"))
+ELSEWHERE = {"testing.md": "tests/testing/test_page.py"}
+"""Pages whose ```text and ```diff blocks a test of their own reads."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page: ```kind info."""
+
+    kind: str
+    info: str
+    text: str
+
+
+def blocks(path, kind=None):
+    """The fenced blocks of a page, or those of one kind."""
+    fenced = re.findall(
+        r"^```(\w*) ?([^\n]*)\n(.*?)^```$", path.read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
+    return [b for b in (Block(*found) for found in fenced) if kind in (None, b.kind)]
+
+
+def page_name(path):
+    return path.name
+
+
+# Commands
+
+
+def commands(path):
+    """(command, output) of every line of a page's console blocks that begins with `$`."""
+    for block in blocks(path, "console"):
+        assert block.text.startswith("$ "), f"{path.name}: {block.text}"
+        yield from re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block.text, re.MULTILINE)
+
+
+def needs_small_model(command, path):
+    """Whether a command loads smollm2: by name, or as the model of a program that it runs."""
+    words = command.split()
+    if words[1] in ("check", "explain", "replay", "models", "test") or "--model" in words:
+        return "--model smollm2" in command
+    named = {block.info: block.text for block in blocks(path, "fk")}
+    programs = [word for word in words if word.endswith(".fk")]
+    texts = [named.get(name) or (ROOT / name).read_text("utf-8") for name in programs]
+    return any('"smollm2"' in text for text in texts)
+
+
+def mask(text, small):
+    """What a command printed, without what differs from run to run: seconds, and shares of time
+    (the last column before a line's source). On the small model bars too, whose ends round by the
+    last digit of a float32."""
+    text = re.sub(r"\d+\.\d s\b", "T s", text)
+    text = re.sub(r" +\d+\.\d%(?=  \S)", " T%", text)
+    return (re.sub(r"█+ +", "bar ", text) if small else text).strip()
+
+
+def run_commands(path, folder, small):
+    shutil.copytree(ROOT / "programs", folder / "programs")
+    for block in blocks(path, "fk"):
+        if block.info:
+            (folder / block.info).write_text(block.text, "utf-8")
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+    for command, output in commands(path):
+        if needs_small_model(command, path) != small:
+            continue
+        done = subprocess.run(
+            command.replace("fkdsl", f"{sys.executable} -m fkdsl", 1),
+            shell=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=folder,
+            env=environment,
+            check=False,
+        )
+        assert mask(done.stdout, small) == mask(output, small), command
+
+
+WITH_COMMANDS = [path for path in PAGES if any(True for _ in commands(path))]
+WITH_SMALL_MODEL = [
+    path
+    for path in WITH_COMMANDS
+    if any(needs_small_model(command, path) for command, _ in commands(path))
+]
+
+
+@pytest.mark.parametrize("path", WITH_COMMANDS, ids=page_name)
+def test_the_commands_in_the_docs_print_what_they_say(path, tmp_path):
+    run_commands(path, tmp_path, small=False)
+
+
+@pytest.mark.smollm2
+@pytest.mark.parametrize("path", WITH_SMALL_MODEL, ids=page_name)
+def test_the_commands_on_the_small_model_print_what_they_say(path, tmp_path):
+    run_commands(path, tmp_path, small=True)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_name)
+def test_every_block_is_run_or_says_why_it_is_not(path):
+    for block in blocks(path):
+        if path.name in ELSEWHERE and block.kind in ("text", "diff"):
+            assert path.name in (ROOT / ELSEWHERE[path.name]).read_text("utf-8")
+        elif block.kind not in ("console", "fk", "python", "diff"):
+            assert re.fullmatch(r"not run: \S.*", block.info), f"{path.name}: {block.text}"
+    prose = re.sub(r"^```.*?^```$", "", path.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    assert not re.search(r"^ +\$ ", prose, re.MULTILINE), "a command with output is ```console"
+
+
+# Programs, Python and examples
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_name)
+def test_the_programs_in_the_docs_check(path):
+    for block in blocks(path, "fk"):
+        check_source(Source(path.name, block.text), ROOT / "programs")
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_name)
+def test_the_python_in_the_docs_runs(path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    for block in blocks(path, "python"):
+        exec(compile(block.text, str(path), "exec"), {})
+
+
+WITH_EXAMPLES = [path for path in MODULES if ">>>" in path.read_text("utf-8")]
+
+
+@pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_examples_in_docstrings_are_what_happens(path):
+    """All of them: what doctest does not find, such as a docstring behind an assignment, is no
+    place for one."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    module = importlib.import_module(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+    found = sum(len(test.examples) for test in doctest.DocTestFinder().find(module))
+    assert found == len(re.findall(r"^\s*>>> ", path.read_text("utf-8"), re.MULTILINE))
+    assert doctest.testmod(module).failed == 0
+
+
+# Names
+
+
+def options(parser):
+    return {name for action in parser._actions for name in action.option_strings}
+
+
+@cache
+def options_of_commands():
+    """Command -> its options, those of its own commands among them."""
+    (chosen,) = (action for action in _parser()._actions if action.dest == "command")
+    return {
+        name: options(parser).union(
+            *(
+                options(inner)
+                for action in parser._actions
+                if action.dest == "action"
+                for inner in action.choices.values()
+            )
+        )
+        for name, parser in chosen.choices.items()
+    }
+
+
+CODE = re.compile(r"`([^`\n]+)`|^ {4,}(\S.*)$|^\$ (.*)$", re.MULTILINE)
+"""Where docs show code: between backquotes, indented, after a prompt."""
+
+
+@pytest.mark.parametrize("path", [*PAGES, *ERROR_PAGES], ids=page_name)
+def test_the_commands_and_options_that_the_docs_name_exist(path):
+    for code in ("".join(found) for found in CODE.findall(path.read_text("utf-8"))):
+        for command, rest in re.findall(r"\bfkdsl ([a-z]+)\b((?: (?! ).*?)*)(?:  |#|\||$)", code):
+            assert command in COMMANDS, f"{path.name}: {code}"
+            named = set(re.findall(r"(?<=\s)(--?[a-z][\w-]*)", rest))
+            assert named <= options_of_commands()[command], f"{path.name}: {code}"
+
+
+def test_the_options_that_the_docs_name_by_themselves_exist():
+    known = set().union(*options_of_commands().values()) | {"--version", "--no-deps"}
+    scripts = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("*.py"))
+    for path in [*PAGES, *ERROR_PAGES]:
+        for name in re.findall(r"`(--[a-z][\w-]*)", path.read_text("utf-8")):
+            assert name in known or f'"{name}"' in scripts, f"{path.name}: {name}"
+
+
+def test_links_between_the_docs_lead_somewhere():
+    for path in [*PAGES, *ERROR_PAGES]:
+        for link, place in re.findall(r"\]\((?!http)([^)#]*)#?([^)]*)\)", path.read_text("utf-8")):
+            target = path.parent / link if link else path
+            assert target.exists(), f"{path.name}: {link}"
+            assert not place or place in headings(target), f"{path.name}: {link}#{place}"
+
+
+def headings(path):
+    """The places of a page that a link may name."""
+    titles = re.findall(r"^#+ (.*)$", path.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+MADE_UP = {"file.py", "file.lark"}
+
+
+def test_the_files_that_the_docs_name_exist():
+    """As a path from the root, from fkdsl/, or as the end of one."""
+    files = [
+        "/" + str(path.relative_to(ROOT))
+        for folder in ("fkdsl", "programs", "tests", "docs")
+        for path in (ROOT / folder).rglob("*")
+    ]
+    for path in PAGES:
+        text = path.read_text("utf-8")
+        named = set(re.findall(r"(?<![\w/.*-])([\w/]+\.(?:py|lark|tables))\b", text)) - MADE_UP
+        for name in named:
+            assert any(file.endswith("/" + name) for file in files), f"{path.name}: {name}"
+
+
+def test_the_tests_that_the_docs_name_exist():
+    defined = {
+        node.name
+        for path in (ROOT / "tests").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    }
+    for path in PAGES:
+        named = set(re.findall(r"`(test_\w+)`", path.read_text("utf-8")))
+        assert named <= defined, f"{path.name}: {named - defined}"
