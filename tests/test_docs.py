@@ -25,7 +25,7 @@ import pytest
 
 from fkdsl.base.spans import Source
 from fkdsl.cli.main import COMMANDS, _parser
-from fkdsl.language.check.checker import check_source
+from fkdsl.language.compile import check_source
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -60,6 +60,33 @@ def test_imports_run_downwards():
     assert wrong == UPWARDS
 
 
+ROOMS = {"language": ("syntax", "check", "lower")}
+"""Packages whose rooms are ordered too: each imports itself and those before it; files beside the
+rooms may import all of them, and no room imports those files."""
+
+
+def height(name):
+    """(package, how high a file of ROOMS stands in it); None for a file of another package."""
+    package, inner = room(name), name.split(".")[2:]
+    if package not in ROOMS:
+        return None
+    rooms = ROOMS[package]
+    return package, rooms.index(inner[0]) if inner and inner[0] in rooms else len(rooms)
+
+
+def test_the_rooms_of_a_package_are_ordered():
+    for package, rooms in ROOMS.items():
+        inside = {p.parent.name for p in (ROOT / "fkdsl" / package).glob("*/__init__.py")}
+        assert inside == set(rooms)
+    arrows = {
+        (name, other)
+        for name, path in NAMES.items()
+        for other in imported(path)
+        if height(name) and height(other) and room(name) == room(other)
+    }
+    assert not [(a, b) for a, b in arrows if height(a) < height(b)]
+
+
 CIRCLES = {
     ("fkdsl.language.check.calls", "fkdsl.language.check.expressions"),
     ("fkdsl.steering.feynman_kac", "fkdsl.steering.precompute"),

@@ -21,10 +21,8 @@ from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.assess.blame import Account, Blame, Conflict
 from fkdsl.inference.result import Result
 from fkdsl.inference.search.support import can_live
-from fkdsl.ir.build import build
 from fkdsl.ir.lines import called_with, lines, only
-from fkdsl.ir.passes import optimise
-from fkdsl.language.lower.lower import lower
+from fkdsl.language.compile import build, compile_ir
 from fkdsl.machine.clock import Clock
 from fkdsl.machine.state import ProgramState
 from fkdsl.proposals.propose import Guides
@@ -171,8 +169,7 @@ class _Search:
     ) -> None:
         self.program, self.engines, self.until = program, engines, until
         self.arguments = tuple(program.parameter_values().values())
-        self.whole = called_with(lower(program.checked, program.name), self.arguments)
-        self.places = lines(self.whole)
+        self.places = lines(program.ir())
         self.known: dict[frozenset[Span], str | None] = {}
         self.lives = False
 
@@ -190,7 +187,11 @@ class _Search:
         if now > self.until:
             return None
         try:
-            kept = optimise(only(self.whole, places), (), self.program.checked.folders)
+            kept = compile_ir(
+                self.program.checked,
+                self.program.name,
+                rewrite=lambda written: only(called_with(written, self.arguments), places),
+            )
         except ProgramError:
             return "automaton"
         executable = build(kept, self.program.environment())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from fkdsl.api.method_checks import MethodCheck
-from fkdsl.language.check.figures import Expectation
+from fkdsl.language.expectations import Expectation
 from fkdsl.language.syntax import tree
 from fkdsl.language.syntax.tree_walk import walk
 from fkdsl.values.operators import NOTHING

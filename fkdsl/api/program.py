@@ -37,14 +37,13 @@ from fkdsl.inference.run import DETERMINISTIC, Observer
 from fkdsl.inference.run import run as run_model
 from fkdsl.inference.samplers.adaptive import Aim, adaptive_run
 from fkdsl.ir import nodes
-from fkdsl.ir.build import Environment, build
 from fkdsl.ir.effects import subexpressions
-from fkdsl.ir.passes import PASSES, optimise
-from fkdsl.language.check.checker import Checked, FunctionInfo, check
+from fkdsl.ir.passes import PASSES
+from fkdsl.language.check.checker import Checked, FunctionInfo
 from fkdsl.language.check.constants import constant
-from fkdsl.language.lower.lower import lower
+from fkdsl.language.compile import Environment, build, check_source, compile_ir
 from fkdsl.language.queries import Question, ask, declared
-from fkdsl.language.syntax.parser import parse_around_mistakes, read_source
+from fkdsl.language.syntax.parser import read_source
 from fkdsl.machine.clock import Clock
 from fkdsl.machine.ops import Executable
 from fkdsl.machine.state import ProgramState
@@ -101,7 +100,7 @@ def parse(
 
 
 def _program(source: Source, folder: Path, allow_extern: bool, allow_outside: bool) -> Program:
-    checked = check(parse_around_mistakes(source), folder, allow_outside=allow_outside)
+    checked = check_source(source, folder, allow_outside=allow_outside)
     return Program(checked, folder, allow_extern, allow_outside=allow_outside)
 
 
@@ -244,7 +243,7 @@ class Program:
 
     @cached_property
     def _optimised(self) -> nodes.Program:
-        return optimise(lower(self.checked, self.name), self.off, self.checked.folders)
+        return compile_ir(self.checked, self.name, self.off)
 
     @property
     def warnings(self) -> tuple[Diagnostic, ...]:

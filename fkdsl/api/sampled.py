@@ -26,9 +26,9 @@ from fkdsl.inference.assess.variants import BOUNDED
 from fkdsl.inference.interface import Step
 from fkdsl.inference.run import steps_of
 from fkdsl.ir.pure import PureFunctions
-from fkdsl.language.check.figures import Expectation, Expectations
 from fkdsl.language.check.intervals import Interval, decided
 from fkdsl.language.check.tests import SUPPORT
+from fkdsl.language.expectations import Expectation, Expectations
 from fkdsl.language.syntax import tree
 from fkdsl.language.syntax.tree_walk import walk
 from fkdsl.proposals.propose import Guides

@@ -33,7 +33,7 @@ from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import subexpressions
 from fkdsl.ir.pure import PureFunctions
 from fkdsl.language.check.constants import constant
-from fkdsl.language.check.figures import Expectation, Expectations, expectations
+from fkdsl.language.expectations import Expectation, Expectations, expectations
 from fkdsl.language.syntax import tree
 from fkdsl.machine.state import ProgramState
 from fkdsl.models.table import TableModel

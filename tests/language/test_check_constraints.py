@@ -11,7 +11,7 @@ import fkdsl
 from fkdsl.base.errors import ProgramError
 from fkdsl.base.rendering import render
 from fkdsl.base.spans import Source
-from fkdsl.language.check.checker import check_source
+from fkdsl.language.compile import check_source
 from fkdsl.values.library import patterns, schemas
 
 
@@ -135,7 +135,7 @@ def test_a_grammar_that_takes_too_long_to_read_is_refused(monkeypatch: pytest.Mo
 
 def test_llguidance_is_imported_only_for_a_schema_or_a_grammar() -> None:
     check = (
-        "import sys\nfrom fkdsl.base.spans import Source\nfrom fkdsl.language.check.checker import check_source\n"
+        "import sys\nfrom fkdsl.base.spans import Source\nfrom fkdsl.language.compile import check_source\n"
         "check_source(Source('p.fk', 'program p(s: str = \"\") -> bool:\\n    return %s\\n'))\n"
         "assert ('llguidance' in sys.modules) == %s\nassert ('jsonschema' in sys.modules) == %s"
     )

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.base.errors import ProgramError
 from fkdsl.base.spans import NOWHERE, Source
-from fkdsl.language.check.checker import Checked, check, check_source
+from fkdsl.language.check.checker import Checked, check
 from fkdsl.language.codes import CODES
+from fkdsl.language.compile import check_source
 from fkdsl.language.syntax import tree
 from fkdsl.values.types import BOOL, FLOAT, INT, STR, TOKEN, List
 

@@ -16,8 +16,8 @@ from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.base.errors import ProgramError
 from fkdsl.base.rendering import render_all
 from fkdsl.base.spans import Source
-from fkdsl.language.check.checker import check_source
 from fkdsl.language.codes import CODES
+from fkdsl.language.compile import check_source
 
 SPEC = Path(__file__).parent / "spec"
 BLOCK = re.compile(r"^```fk(?: name=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)

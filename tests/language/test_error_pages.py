@@ -9,8 +9,8 @@ import pytest
 import fkdsl
 from fkdsl.base.errors import CallError, PopulationDied, ProgramError
 from fkdsl.base.spans import Source
-from fkdsl.language.check.checker import check_source
 from fkdsl.language.codes import CODES
+from fkdsl.language.compile import check_source
 from fkdsl.language.syntax.parser import parse, read_source
 
 PAGES = sorted(Path("docs/errors").glob("FK*.md"))

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fkdsl.base.spans import Source
-from fkdsl.language.check.checker import check_source
-from fkdsl.language.check.figures import expectations
 from fkdsl.language.check.intervals import bounds, decided
+from fkdsl.language.compile import check_source
+from fkdsl.language.expectations import expectations
 from fkdsl.language.syntax.parser import parse_expression
 from fkdsl.values.operators import agree, same_items
 

@@ -6,7 +6,7 @@ import pytest
 from fkdsl.base.errors import ProgramError
 from fkdsl.base.rendering import render
 from fkdsl.base.spans import Source
-from fkdsl.language.check.checker import check_source
+from fkdsl.language.compile import check_source
 
 BODY = 'program p() -> str:\n    lm = prompt("")\n    keys = ["a", "b"]\n    s ~ text(lm)\n    {}\n    return s\n'
 

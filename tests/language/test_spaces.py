@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fkdsl.base.spans import Source
-from fkdsl.language.check.checker import check_source
+from fkdsl.language.compile import check_source
 
 NAMED = 'model "smollm2"\n'
 TABLE = 'model m = table:\n    "" -> "a": 0.5, EOS: 0.5\n'

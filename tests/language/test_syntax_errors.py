@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fkdsl.base.errors import CallError, ProgramError
 from fkdsl.base.spans import Source
-from fkdsl.language.check.checker import check_source
+from fkdsl.language.compile import check_source
 from fkdsl.language.syntax.parser import parse, read_source
 from fkdsl.testing import program_texts
 

@@ -6,7 +6,7 @@ Variables and functions are different namespaces. A variable keeps the type that
 a def without `->` gets the type of its returns; functions are checked callees first. Nothing is
 loaded but imported files, and the schemas and grammars that constants name.
 
-    checked = check_source(Source("a.fk", text))
+    checked = check(parse_around_mistakes(Source("a.fk", text)))
     checked.programs["main"].returns
 """
 
@@ -51,7 +51,7 @@ from fkdsl.values import library as _library
 from fkdsl.values.signatures import TABLE
 from fkdsl.values.types import ANY, CONTEXT, NONE, Dist, List, Type
 
-__all__ = ["Checked", "ExternInfo", "FunctionInfo", "check", "check_source"]
+__all__ = ["Checked", "ExternInfo", "FunctionInfo", "check"]
 
 # Importing the two fills TABLE, which every check of a call reads.
 BUILT_INS = (_library, _distributions)
@@ -88,11 +88,6 @@ class Checked:
     warnings: tuple[Diagnostic, ...]
     types: Mapping[int, Type]
     folders: Mapping[Source, Folder]
-
-
-def check_source(source: Source, folder: Path | None = None) -> Checked:
-    """The checked program that a text says; `folder` is what its imports are relative to."""
-    return check(parse_around_mistakes(source), folder)
 
 
 def check(

@@ -28,7 +28,7 @@ COMPARE = {
     "==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge", "in": "in", "not in": "notin",
     "agrees": "agree", "same": "same",
 }  # fmt: skip
-"""The last two are no user's: language/check/figures.py makes them of the comparisons in `expect`
+"""The last two are no user's: language/expectations.py makes them of the comparisons in `expect`
 lines."""
 UNARY = {"-": "neg", "+": "pos", "not": "not"}
 
