@@ -17,6 +17,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -254,3 +255,35 @@ def test_the_tests_that_the_docs_name_exist():
     for path in PAGES:
         named = set(re.findall(r"`(test_\w+)`", path.read_text("utf-8")))
         assert named <= defined, f"{path.name}: {named - defined}"
+
+
+# The whole
+
+
+def statements(program):
+    """The lines of a program without its comments."""
+    lines = [re.sub(r"\s*#.*", "", line) for line in program.splitlines()]
+    return [line for line in lines if line]
+
+
+def test_the_program_of_the_readme_is_the_one_that_its_command_runs():
+    (shown,) = blocks(ROOT / "README.md", "fk")
+    shipped = (ROOT / "programs/short_words.fk").read_text("utf-8")
+    assert statements(shown.text) == statements(shipped)
+
+
+def test_the_readme_counts_the_programs():
+    counted = {"nineteen": 19}
+    (word,) = re.findall(r"\): (\w+) programs", (ROOT / "README.md").read_text("utf-8"))
+    assert counted[word] == len(list((ROOT / "programs").glob("*.fk")))
+
+
+def test_the_licence_is_named_and_its_text_is_shipped():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    project, built = settings["project"], settings["tool"]["hatch"]["build"]["targets"]
+    assert (project["license"], project["license-files"]) == ("Apache-2.0", ["docs/LICENSE"])
+    assert "docs" in built["sdist"]["include"]
+    text = (ROOT / "docs/LICENSE").read_text("utf-8")
+    assert " ".join(text.split()).startswith("Apache License Version 2.0, January 2004")
+    assert "END OF TERMS AND CONDITIONS" in text
+    assert "[Apache-2.0](docs/LICENSE)" in (ROOT / "README.md").read_text("utf-8")
