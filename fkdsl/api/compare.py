@@ -26,18 +26,11 @@ from fkdsl.api.pilot import PilotRun, find_count
 from fkdsl.api.program import MAX_STEPS, Program
 from fkdsl.base.errors import BudgetEnded, CallError, PopulationDied
 from fkdsl.base.logspace import log_sum_exp
-from fkdsl.inference.methods import check_available, check_options
+from fkdsl.inference.methods import METHODS, check_method, check_options
 from fkdsl.inference.result import Result, total_variation
-from fkdsl.inference.run import DETERMINISTIC
 
 DEFAULT_METHODS = ("local", "importance", "smc", "steer", "exact")
 BUDGET, RUNS, MAX_STATES = 2000, 5, 20_000
-COUNTS = {"local": "particles", "importance": "particles", "smc": "particles", "steer": "particles",
-          "alive": "particles", "rejection": "attempts", "pgibbs": "sweeps", "beam": "width"}  # fmt: skip
-"""The option by which a method's tokens are set."""
-WITHOUT_Z = ("local", "beam")
-"""Methods whose log_z estimates nothing: one forgets the mass that it masks, the other leaves out
-what it drops."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +111,7 @@ def compare(
         rows["exact"], truth = _exact(bench, seed, bounds)
     for method in methods:
         if method != "exact":
-            seeds = range(seed, seed + (1 if method in DETERMINISTIC else runs))
+            seeds = range(seed, seed + (runs if check_method(method).draws else 1))
             rows[method] = _sampled(bench, method, budget, seeds, truth)
     return Comparison(program.name, budget, runs, seed, tuple(rows[m] for m in methods))
 
@@ -133,11 +126,11 @@ def check_comparison(
             "there are no methods to compare", f"write --methods {','.join(DEFAULT_METHODS)}"
         )
     for method in methods:
-        check_available(method)
-        if method not in COUNTS and method != "exact":
+        if method != "exact" and check_method(method).count is None:
+            comparable = [name for name, other in METHODS.items() if other.count is not None]
             raise CallError(
                 f"`{method}` has no number of particles to compare by",
-                f"use {', '.join(COUNTS)} or exact",
+                f"use {', '.join(comparable)} or exact",
             )
     if budget < 1:
         raise CallError(f"a budget is at least 1 token, not {budget}", f"write --budget {BUDGET}")
@@ -194,7 +187,7 @@ def _sampled(bench: Bench, method: str, budget: int, seeds: range, truth: Result
         for i, s in enumerate(seeds, 1)
     ]
     lived = [run.log_z for run in runs if run.result is not None]
-    has_z = method not in WITHOUT_Z
+    has_z = check_method(method).estimates_z
     return Row(
         method=method,
         particles=pilot.count,
@@ -214,23 +207,24 @@ def _lower_bound(method: str, run: Run) -> str:
     """What a beam says of Z."""
     return (
         f"log Z >= {run.log_z:.4f}, which is no estimate"
-        if method == "beam" and run.result is not None
+        if check_method(method).log_z == "bound" and run.result is not None
         else ""
     )
 
 
 def _options(method: str, count: int) -> dict[str, Any]:
-    """The options with which a run has that count. Rejection is asked for more samples than it has
-    attempts, so that it makes every one of them."""
-    return {COUNTS[method]: count, **({"samples": count + 1} if method == "rejection" else {})}
+    """The options with which a run has that count."""
+    found = check_method(method).count
+    assert found is not None
+    return {found.option: count, **found.others(count)}
 
 
 def _satisfied(method: str, run: Run, count: int) -> float:
     if run.result is None:
         return 0.0
-    return len(run.result.particles) / (
-        run.population if method in ("steer", "pgibbs", "beam") else count
-    )
+    found = check_method(method).count
+    of_population = found is not None and found.of_population
+    return len(run.result.particles) / (run.population if of_population else count)
 
 
 def _distance(run: Run, truth: Result) -> float:

@@ -16,8 +16,9 @@ from fkdsl.api.engines import Engines
 from fkdsl.api.program import Program
 from fkdsl.base.errors import FkdslError
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
+from fkdsl.inference.methods import check_method
 from fkdsl.inference.result import Result
-from fkdsl.inference.run import DETERMINISTIC, run
+from fkdsl.inference.run import run
 from fkdsl.proposals.propose import Guides
 
 STATES = 64
@@ -55,7 +56,7 @@ class Hint:
     def exact_needs(self, result: Result) -> Need | None:
         """What exact needs where that is no more tokens than the run took, and is found out for a
         small share of them; else None."""
-        if result.method in DETERMINISTIC or not self.program.is_large(self.engines):
+        if not check_method(result.method).draws or not self.program.is_large(self.engines):
             return None
         recording = {name: Recording(self.engines[name]) for name in self.program.model_names()}
         model = self.program.feynman_kac(engines=recording, guides=Guides(rejection=False))

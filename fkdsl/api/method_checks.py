@@ -59,7 +59,7 @@ class Law:
         estimate over its mean. A figure of mean 0 should be 0."""
         possible = self.means > 0.0
         if steps is not None and self.ahead is not None:
-            for x, bound in self.ahead.quotients(steps, variant.resamples_after):
+            for x, bound in self.ahead.quotients(steps, variant.checks.reduces_after):
                 yield np.where(possible, x, x - 1.0), bound
         else:
             means = np.where(possible, self.means, 1.0)
@@ -116,8 +116,8 @@ def check_method(
     by_step = variant.stepwise and law.ahead is not None
     bounded = (
         law.log_scale == 0.0
-        and variant.bounded
-        and (law.probabilities or variant.method == "rejection")
+        and variant.checks.bounded
+        and (law.probabilities or variant.checks.refuses_above_one)
     )
     one_sided = not by_step and not bounded
     level = alpha / len(law.means)

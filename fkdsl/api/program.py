@@ -32,8 +32,9 @@ from fkdsl.base.errors import CallError, ProgramError
 from fkdsl.base.spans import Source, Span
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.interface import Step
+from fkdsl.inference.methods import check_method
 from fkdsl.inference.result import Result
-from fkdsl.inference.run import DETERMINISTIC, Observer
+from fkdsl.inference.run import Observer
 from fkdsl.inference.run import run as run_model
 from fkdsl.inference.samplers.adaptive import Aim, adaptive_run
 from fkdsl.ir import nodes
@@ -55,9 +56,6 @@ LARGE = 1000
 """Tokens of a vocabulary beyond which exact does not visit every outcome of a draw."""
 OPTIMISATIONS = (*PASSES, "force", "merge")
 """What `without` and `--no-opt` switch off."""
-PLAIN = (*DETERMINISTIC, "pgibbs", "tempered")
-"""Methods that need each draw to be one choice, of a known probability: no weighted rejection for
-them."""
 NO_FILE = "<text>"
 """The name of a program that is in no file."""
 MAX_STEPS = 10_000
@@ -334,7 +332,8 @@ class Program:
         questions = self.questions(queries)
         own, own_options = self.method
         chosen = method or own
-        if filtering and chosen != "local" and "texts" not in self.off:
+        how = check_method(chosen)
+        if filtering and not how.forgets_mass and "texts" not in self.off:
             _ = self.ir()  # whose conditions may contradict each other
             return self.without("texts").run(
                 method, model=model, engines=engines, seed=seed, timeout=timeout, max_steps=max_steps, filtering=True,
@@ -346,7 +345,9 @@ class Program:
         aim.check(chosen, islands, resumed=resume is not None)
         engines = engines if engines is not None else self.engines(model)
         guides = Guides(
-            rejection=chosen not in PLAIN, forget=chosen == "local", force="force" not in self.off
+            rejection=not how.one_choice,
+            forget=how.forgets_mass,
+            force="force" not in self.off,
         )
         guides.clock = Clock() if blame else None
         guides.drafting = drafting_of(engines, self.model_names(), chosen, given)
@@ -355,7 +356,7 @@ class Program:
             self, engines, trace, resume, method=chosen, options=given, seed=seed, islands=found
         ) as record:
             target = self.feynman_kac(engines=record.engines, guides=guides)
-            watch = Watch.of(self, target, sampled=chosen not in DETERMINISTIC) if blame else None
+            watch = Watch.of(self, target, sampled=how.draws) if blame else None
             # Models are loaded before the clock starts, and before any particle does.
             for name in self.model_names():
                 _ = record.engines[name]
@@ -381,8 +382,8 @@ class Program:
                 if aim.asked:
                     result = adaptive_run(target, chosen, seed, given, aim, **call)
                 else:
-                    call["lazy"] = chosen == "exact" and self._lazily(engines, given, filtering)
-                    with engines.keeping_rows() if chosen in DETERMINISTIC else nullcontext():
+                    call["lazy"] = how.anytime and self._lazily(engines, given, filtering)
+                    with nullcontext() if how.draws else engines.keeping_rows():
                         result = run_model(
                             target,
                             chosen,

@@ -22,8 +22,8 @@ from fkdsl.base.logspace import linear
 from fkdsl.base.random import KeyedRng
 from fkdsl.base.value_keys import value_key
 from fkdsl.inference.assess.sequential import interval, ratio_interval
-from fkdsl.inference.assess.variants import BOUNDED
 from fkdsl.inference.interface import Step
+from fkdsl.inference.methods import check_method
 from fkdsl.inference.run import steps_of
 from fkdsl.ir.pure import PureFunctions
 from fkdsl.language.check.intervals import Interval, decided
@@ -95,7 +95,7 @@ def sampled_lines(
 ) -> tuple[Line, ...]:
     """bound: of a product of potentials, None where none is known."""
     method, options = program.method
-    if method not in BOUNDED:
+    if not check_method(method).checks.bounded:
         method, options = DEFAULT_METHOD, {}
     model = program.feynman_kac(engines=engines, guides=Guides(force="force" not in program.off))
     sums, began, n, look = _Sums(asked, functions), time.monotonic(), 0, 1

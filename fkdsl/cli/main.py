@@ -23,7 +23,7 @@ from fkdsl.base.errors import BudgetEnded, CallError, FkdslError, InternalError,
 from fkdsl.cli.failure import report
 from fkdsl.cli.output import discard, finish, prepare_streams, reason, tell
 from fkdsl.cli.train import add_arguments as add_train
-from fkdsl.inference.methods import METHODS, options_of
+from fkdsl.inference.methods import METHODS
 
 ALL = "all"
 """What `--no-opt` without a name means."""
@@ -217,14 +217,12 @@ def _add_test(parser: argparse.ArgumentParser) -> None:
 def _add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
     _add_call(parser)
     if not fixed:
-        parser.add_argument(
-            "--method", help=f"inference: {', '.join(m for m in METHODS if METHODS[m].available)}"
-        )
+        parser.add_argument("--method", help=f"inference: {', '.join(METHODS)}")
     options = parser.add_argument_group("inference options (each belongs to some methods)")
     added: set[str] = set()
     for method, spec in METHODS.items():
-        for name, option in options_of(method).items():
-            if name not in added and spec.available and (method == "exact" or not fixed):
+        for name, option in spec.all_options.items():
+            if name not in added and (method == "exact" or not fixed):
                 added.add(name)
                 options.add_argument(
                     f"--{name.replace('_', '-')}", type=option.reader, help=option.doc

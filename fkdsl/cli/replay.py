@@ -15,8 +15,8 @@ from fkdsl.base.errors import CallError
 from fkdsl.base.shown import one_line, shown
 from fkdsl.cli.output import print_json, say
 from fkdsl.cli.report import settings_text, table
+from fkdsl.inference.methods import check_method
 from fkdsl.inference.result import Answer
-from fkdsl.inference.run import DETERMINISTIC
 from fkdsl.machine.state import ProgramState, Status
 from fkdsl.machine.state_json import log_weight_to_json, read_value
 from fkdsl.values.values import Record, Token, plain, show
@@ -51,7 +51,7 @@ def _chosen(replay: Replay, members: Sequence[Member], args: argparse.Namespace)
 
 
 def _why_none(replay: Replay) -> str:
-    if replay.trace.header["method"] in ("exact", "beam"):
+    if not check_method(replay.trace.header["method"]).draws:
         return f"{replay.trace.header['method']} enumerates, and only its result is written"
     return "the run was killed before its first step was done"
 
@@ -121,14 +121,14 @@ def _head(replay: Replay) -> list[str]:
         (course[-1].t for course in replay.courses.values()), default=replay.result.get("steps", 0)
     )
     state = "finished" if replay.finished else "not finished: go on with --resume"
-    log_z = replay.log_z
-    known = header["method"] != "local" and log_z is not None and math.isfinite(log_z)
+    log_z, method = replay.log_z, check_method(header["method"])
+    known = method.log_z != "none" and log_z is not None and math.isfinite(log_z)
     low, high = replay.result.get("log_z_bounds") or (None, None)
     if known and low is not None and (high is None or high - low > 1e-4):
-        lower = high is None or header["method"] == "beam"
+        lower = high is None or method.log_z == "bound"
         z = f"   log Z >= {low:.4f}" if lower else f"   log Z between {low:.4f} and {high:.4f}"
     else:
-        sign = "=" if header["method"] in DETERMINISTIC else "~"
+        sign = "~" if method.draws else "="
         z = f"   log Z {sign} {log_z:.4f}" if known else ""
     return ["   ".join(facts), f"{steps} steps, {state}{z}"]
 

@@ -10,8 +10,8 @@ from typing import Any
 from fkdsl.base.errors import PopulationDied
 from fkdsl.base.shown import shown
 from fkdsl.cli.blame import blame_json
+from fkdsl.inference.methods import check_method
 from fkdsl.inference.result import Answer, Estimate, Result
-from fkdsl.inference.run import DETERMINISTIC
 from fkdsl.values.values import plain, show
 
 BAR = 10
@@ -31,12 +31,14 @@ def result_text(
     lines += [*table(result.posterior, top, _rests_on(result)), ""]
     if result.queries:
         lines += [*query_lines(result.queries), ""]
-    settings = settings_text(options) if result.method != "exact" else ""
-    exact = result.method in DETERMINISTIC
+    method = check_method(result.method)
+    exact = not method.draws
+    settings = "" if method.log_z == "exact" else settings_text(options)  # they bound the search
     sign = "=" if exact else "~"
-    if result.method == "local":
+    if method.forgets_mass:
         lines.append(
-            "no log Z: local masks and renormalises, and forgets the mass; its posterior is biased"
+            f"no log Z: {method.name} masks and renormalises, and forgets the mass; its posterior "
+            "is biased"
         )
     elif result.log_z_bounds is not None:
         lines.append(_bounds(result, *result.log_z_bounds))
@@ -86,7 +88,7 @@ def _bounds(result: Result, low: float, high: float) -> str:
     if high == math.inf:
         return f"log Z >= {low:.4f}   Z >= {_small(low)}"
     covers = f"   {result.method} covers at least {math.exp(low - high):.4f} of Z"
-    if result.method == "beam":
+    if check_method(result.method).log_z == "bound":
         return f"log Z >= {low:.4f}   Z >= {_small(low)}{covers}"
     if high - low <= 1e-4:
         return f"log Z = {_nats(low)}   Z = {_small(low)}   (certain to {high - low:.1g})"

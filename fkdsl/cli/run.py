@@ -29,8 +29,8 @@ from fkdsl.cli.progress import RunProgress
 from fkdsl.cli.report import died_json, result_json, result_text, sample_lines
 from fkdsl.cli.stats import stats_json, stats_text
 from fkdsl.cli.unfinished import going_on, unfinished_json, unfinished_text
-from fkdsl.inference.methods import METHODS, check_options, options_of
-from fkdsl.inference.run import check_islands, goes_on
+from fkdsl.inference.islands import check_islands
+from fkdsl.inference.methods import METHODS, check_method
 from fkdsl.inference.samplers.adaptive import Aim
 from fkdsl.values.types import BOOL, FLOAT, INT, STR, Type
 from fkdsl.values.values import plain
@@ -47,8 +47,9 @@ def main(args: argparse.Namespace) -> int:
         program = called_program(args)
         method, options = method_and_options(program, args)
         verify_flags(program, args, method, options)
-        check_options(method, options)
-        check_islands(method, args.islands)
+        chosen = check_method(method)
+        checked = chosen.checked(options)
+        check_islands(chosen, args.islands)
         samples = called_samples(args, method)
         aim = called_aim(args)
         aim.check(method, args.islands)
@@ -71,7 +72,7 @@ def main(args: argparse.Namespace) -> int:
         keeps = (
             args.trace is None
             and args.resume is None
-            and goes_on(method, options)
+            and chosen.resumes_with(options)
             and not aim.asked
         )
         with (
@@ -129,9 +130,7 @@ def main(args: argparse.Namespace) -> int:
         print("".join(f"{line}\n" for line in sample_lines(result, samples)), end="")
     else:
         say(
-            result_text(
-                result, check_options(method, options), top=args.top, filtering=args.filtering
-            ),
+            result_text(result, checked, top=args.top, filtering=args.filtering),
             end="",
         )
         if result.blame is not None:
@@ -236,10 +235,10 @@ def method_and_options(program: Program, args: argparse.Namespace) -> tuple[str,
     method = "exact" if args.command == "exact" else args.method or own
     flags = {
         name: value
-        for name in {name for m in METHODS for name in options_of(m)}
+        for name in {name for m in METHODS.values() for name in m.all_options}
         if (value := getattr(args, name, None)) is not None
     }
-    if method in METHODS and "samples" not in options_of(method):
+    if method in METHODS and "samples" not in METHODS[method].all_options:
         flags.pop("samples", None)  # draws to be printed
     return method, {**own_options, **flags} if method == own else flags
 
@@ -247,7 +246,7 @@ def method_and_options(program: Program, args: argparse.Namespace) -> tuple[str,
 def called_samples(args: argparse.Namespace, method: str) -> int:
     """How many draws from the posterior are to be printed, 0 for a table; for rejection it is an
     option of its own."""
-    if args.samples is None or "samples" in options_of(method):
+    if args.samples is None or "samples" in check_method(method).all_options:
         return 0
     if not 1 <= args.samples <= MOST_SAMPLES:
         raise CallError(
@@ -263,7 +262,8 @@ def verify_flags(
     how to choose one."""
     own = program.method[0]
     wrong = next(
-        (name for name in options if method in METHODS and name not in options_of(method)), None
+        (name for name in options if method in METHODS and name not in METHODS[method].all_options),
+        None,
     )
     if (
         wrong is None
@@ -273,7 +273,7 @@ def verify_flags(
         or args.method
     ):
         return
-    having = [name for name in METHODS if METHODS[name].available and wrong in options_of(name)]
+    having = [name for name, m in METHODS.items() if wrong in m.all_options]
     flag = f"--{wrong.replace('_', '-')} {options[wrong]}"
     call = shlex.join(["fkdsl", "run", args.file, "--method", having[0], *flag.split(" ", 1)])
     raise CallError(

@@ -11,10 +11,8 @@ from typing import NamedTuple, TypeVar
 
 from fkdsl.base.errors import PopulationDied
 from fkdsl.base.shown import shown
-from fkdsl.inference.interface import FeynmanKac, Step, TellsDeaths
-from fkdsl.inference.search.enclosed import upper_bound
-from fkdsl.inference.search.exact import Level
-from fkdsl.inference.search.frontier import Explored
+from fkdsl.inference.interface import FeynmanKac, Level, Step, TellsDeaths
+from fkdsl.inference.method import Method
 
 S = TypeVar("S")
 Deaths = list[tuple[int, Counter[str]]]
@@ -96,7 +94,7 @@ def _tail(text: str) -> str:
 
 
 def population_died(
-    method: str,
+    method: Method,
     lasts: Sequence[Step[S] | Level[S]],
     deaths: Deaths,
     texts: Iterable[Death] = (),
@@ -105,22 +103,7 @@ def population_died(
     many."""
     when = max((t for t, places in deaths if places), default=lasts[0].t)
     n = sum(len(last.states) for last in lasts)
-    if isinstance(lasts[0], Explored) and lasts[0].log_open > -math.inf:
-        message = f"every state that the beam kept has died; {upper_bound(lasts[0])}"
-        advice = "widen the beam, or use smc or exact"
-    elif isinstance(lasts[0], Level):
-        message = "no outcome of this program has positive weight: Z = 0"
-        advice = "its conditions contradict each other or the model; leave out one at a time to see which"
-    elif method == "rejection":
-        message = "no attempt was accepted: Z_hat = 0"
-        advice = "use smc, which weighs step by step, or raise the number of attempts"
-    elif method == "alive" and n:
-        message = f"every particle died: none of {n} draws of step {when} lived"
-        advice = "raise the number of attempts, loosen the condition that killed most, or check it earlier in the text"
-    else:
-        of = f"all {n} particles are" if n else "no particle is"
-        message = f"every particle died: {of} of weight zero after step {when}"
-        advice = "use more particles, loosen the condition that killed most, or check it earlier in the text"
+    message, advice = method.all_died(n, when, lasts[0])
     facts = []
     counts = [(t, place, n) for t, places in deaths for place, n in places.most_common()]
     for t, place, n in counts[-8:]:

@@ -83,20 +83,23 @@ class Charged(Protocol[S_contra]):
     def charges(self, x: S_contra) -> Sequence[Charge]:
         """What the step that led to x was charged with, in order: the parts of log G_t sum to it. A
         dead state's end with -inf, for each place that had a part in its death, the foremost last.
-        0 marks a place that it has passed, where somebody watches."""
+        0 marks a place that it has passed, where the run asks for blame."""
         ...
 
 
-@runtime_checkable
-class Watching(Protocol[S_contra]):
-    """A FeynmanKac that is told of every move by those who know what the particles weighed
-    (inference.blame)."""
+class MoveObserver(Protocol[S_contra]):
+    """What a loop reports every move of its particles to, with the weights that they had before it
+    (`Account` in assess/blame.py). It cannot change a draw."""
+
+    def begin(self, states: Sequence[S_contra]) -> None:
+        """A population starts at these states, its particles all of one weight."""
+        ...
 
     def moved(
         self, t: int, before: Sequence[S_contra], after: Sequence[S_contra], log_weights: ArrayLike
     ) -> None:
         """Particles went from `before` to `after` in step t; log_weights (n,): what they weighed
-        before it, nats."""
+        before it, nats. One step may be reported in several parts."""
         ...
 
 
@@ -161,3 +164,18 @@ class Step(Generic[S]):
     def states(self) -> tuple[S, ...]:
         """The particles' states."""
         return tuple(p.state for p in self.particles)
+
+
+@dataclass(frozen=True)
+class Level(Generic[S]):
+    """Step t: states of positive weight, none twice, with E_M[prod_{s<=t} G_s 1{X_t = x}] in nats.
+
+    dead: states that the last potential killed, for reports: some of them if there are many.
+    """
+
+    t: int
+    states: tuple[S, ...]
+    log_weights: tuple[float, ...]
+    log_Z: float
+    unfinished: int
+    dead: tuple[S, ...]

@@ -9,24 +9,40 @@ from typing import TypeVar
 
 import numpy as np
 
+from fkdsl.base.deadline import check as check_deadline
 from fkdsl.base.errors import BudgetEnded, CallError
 from fkdsl.base.logspace import Floats, check_log_weights, effective_sample_size, log_sum_exp
 from fkdsl.base.random import Foreseen, KeyedRng, Rng, derive
-from fkdsl.inference.interface import FeynmanKac, Particle, Step, Watching
+from fkdsl.inference.interface import FeynmanKac, MoveObserver, Particle, Step
 
 S = TypeVar("S")
 
 
-def initial_step(model: FeynmanKac[S], rng: Rng, N: int) -> Step[S]:
+def initial_step(
+    model: FeynmanKac[S], rng: Rng, N: int, observer: MoveObserver[S] | None = None
+) -> Step[S]:
     """Step 0: N particles at s0, each of weight G_0 / N."""
     if N < 1:
         raise CallError(f"a population needs at least one particle, not {N}", "write particles=16")
     lineages = [derive(b"lineage", i) for i in range(N)]
-    states, log_G = model.initial([rng.split("initial", lineage.hex()) for lineage in lineages])
+    states, log_G = initial_states(model, rng, lineages, observer)
     particles = tuple(Particle(x, lineage) for x, lineage in zip(states, lineages, strict=True))
     return make_step(
         model, 0, particles, check_log_weights(log_G) - math.log(N), range(N), resampled=False
     )
+
+
+def initial_states(
+    model: FeynmanKac[S],
+    rng: Rng,
+    lineages: Sequence[bytes],
+    observer: MoveObserver[S] | None = None,
+) -> tuple[list[S], Floats]:
+    """s0 and log G_0 (n,) of each lineage, of which the observer is told."""
+    states, log_G = model.initial([rng.split("initial", lineage.hex()) for lineage in lineages])
+    if observer is not None:
+        observer.begin(states)
+    return states, log_G
 
 
 def make_step(
@@ -58,10 +74,16 @@ def make_step(
 
 
 def mutate(
-    model: FeynmanKac[S], rng: Rng, t: int, particles: Sequence[Particle[S]], log_weights: Floats
+    model: FeynmanKac[S],
+    rng: Rng,
+    t: int,
+    particles: Sequence[Particle[S]],
+    log_weights: Floats,
+    observer: MoveObserver[S] | None = None,
 ) -> tuple[tuple[Particle[S], ...], Floats]:
     """x_t ~ M_t and w *= G_t for every particle that lives and is not finished; the others stay as
-    they are."""
+    they are. Raises DeadlinePassed once the run's deadline has passed."""
+    check_deadline()
     moving = [
         i
         for i, p in enumerate(particles)
@@ -72,8 +94,8 @@ def mutate(
     rngs = [stream(rng, particles[i].lineage, t) for i in moving]
     before = [particles[i].state for i in moving]
     states, log_G = model.step(rngs, before)
-    if isinstance(model, Watching):
-        model.moved(t, before, states, log_weights[moving])
+    if observer is not None:
+        observer.moved(t, before, states, log_weights[moving])
     moved, lw = list(particles), np.array(log_weights, dtype=np.float64)
     for i, state, g in zip(moving, states, check_log_weights(log_G), strict=True):
         moved[i] = Particle(state, particles[i].lineage)

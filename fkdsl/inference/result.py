@@ -18,8 +18,7 @@ from fkdsl.base.shown import shown
 from fkdsl.base.value_keys import value_key
 from fkdsl.inference.assess.blame import Blame
 from fkdsl.inference.assess.uncertainty import Uncertainty, Unknown
-from fkdsl.inference.interface import FeynmanKac, Step
-from fkdsl.inference.search.exact import Level
+from fkdsl.inference.interface import FeynmanKac, Level, Step
 
 S = TypeVar("S")
 SHOWN = 20

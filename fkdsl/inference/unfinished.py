@@ -14,8 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from fkdsl.inference.interface import FeynmanKac, Step
-from fkdsl.inference.search.exact import Level
+from fkdsl.inference.interface import FeynmanKac, Level, Step
 from fkdsl.inference.search.frontier import Explored
 
 S = TypeVar("S")

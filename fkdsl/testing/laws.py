@@ -18,7 +18,7 @@ from fkdsl.base.random import Rng
 from fkdsl.base.value_keys import value_key
 from fkdsl.inference.enumeration import enumerate_outcomes
 from fkdsl.inference.interface import FeynmanKac, Step
-from fkdsl.inference.methods import check_method, check_options
+from fkdsl.inference.methods import METHODS, check_method
 from fkdsl.inference.run import steps_of
 from fkdsl.inference.search.exact import exact
 
@@ -28,16 +28,16 @@ Target = FeynmanKac[Any] | Program | str
 """A Feynman-Kac model, a program, or a program's text."""
 Sampler = Callable[[Any], Iterable[Step[Any]]]
 """A method with its model and options: the steps that it yields from a stream."""
-UNBIASED: dict[str, dict[str, Any]] = {
-    "smc": {"particles": 2, "ess": 1.0},
-    "steer": {"particles": 2, "factor": 2},
-    "importance": {"particles": 1},
-    "rejection": {"samples": 2, "attempts": 3},
-    "alive": {"particles": 1, "attempts": 3},
-    "pgibbs": {"particles": 2, "sweeps": 1},
-}
-"""Methods whose weights are unbiased, and options with which every outcome of theirs can be
-visited."""
+
+
+def unbiased_methods() -> dict[str, Mapping[str, Any]]:
+    """The methods whose weights are unbiased, by name, with settings with which every outcome of
+    their draws can be visited."""
+    return {
+        name: method.checks.enumerated
+        for name, method in METHODS.items()
+        if method.estimates_z and method.checks.enumerated is not None
+    }
 
 
 class _Unfinished:
@@ -165,18 +165,18 @@ def as_model(target: Target, model: ModelReference | None = None) -> FeynmanKac[
 
 
 def named_sampler(model: FeynmanKac[Any], method: str, options: Mapping[str, Any]) -> Sampler:
-    """A method of UNBIASED on a model, with the options given over the small ones."""
-    check_method(method)
-    if method not in UNBIASED:
+    """A method of `unbiased_methods` on a model, with the options given over its small ones."""
+    chosen, known = check_method(method), unbiased_methods()
+    if method not in known:
         message = f"the weights of `{method}` are not meant to be unbiased"
         raise CallError(
             message,
-            f"name one of {', '.join(UNBIASED)}, or give a function of a stream that yields Steps",
+            f"name one of {', '.join(known)}, or give a function of a stream that yields Steps",
         )
-    chosen = check_options(method, {**UNBIASED[method], **options})
+    checked = chosen.checked({**known[method], **options})
 
     def sampler(rng: Rng) -> Iterable[Step[Any]]:
-        return (step for step in steps_of(model, rng, method, chosen) if isinstance(step, Step))
+        return (step for step in steps_of(model, rng, method, checked) if isinstance(step, Step))
 
     return sampler
 

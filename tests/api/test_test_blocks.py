@@ -11,7 +11,6 @@ import fkdsl
 from fkdsl.api.outcomes import Settings
 from fkdsl.api.test_blocks import ahead, run_test
 from fkdsl.base.logspace import log_sum_exp, normalised
-from fkdsl.inference import run as run_module
 from fkdsl.inference.assess.variants import variants
 from fkdsl.inference.population import child, make_step
 from fkdsl.inference.samplers import alive as alive_module
@@ -208,7 +207,7 @@ def expand_without_the_k(model, step, t, N, K):
 
 EXPAND = steer_module.expand
 TRIALS = alive_module.trials_until
-IMPORTANCE = run_module.importance
+IMPORTANCE = smc_module.importance
 
 
 def among_survivors(model, rng, **options):
@@ -224,9 +223,9 @@ def forgets_a_weight(model, t, x, lw, A, *, resampled):
     return make_step(model, t, x, lw - (0.3 if resampled else 0.0), A, resampled=resampled)
 
 
-def counts_the_last(model, rng, step, wanted, attempts, batch):
+def counts_the_last(*args):
     """Divides by every trial, the dropped one too."""
-    *found, trials = TRIALS(model, rng, step, wanted, attempts, batch)
+    *found, trials = TRIALS(*args)
     return (*found, trials + 1)
 
 
@@ -256,7 +255,7 @@ BUGS = [
     ("steer", steer_module, "expand", expand_without_the_k, WEIGHED),
     ("steer", steer_module, "expand", draws_too_much, WEIGHED),
     ("smc(residual)", smc_module, "make_step", forgets_a_weight, WEIGHED),
-    ("importance", run_module, "importance", among_survivors, MORTAL),
+    ("importance", smc_module, "importance", among_survivors, MORTAL),
     ("alive", alive_module, "trials_until", counts_the_last, MORTAL),
     ("rejection", rejection_module, "_estimate", lambda x, m, n: x / n, MORTAL),
     ("smc(moves)", moves_module, "log_acceptance", keeps_every_proposal, SKEWED),
@@ -306,7 +305,7 @@ def test_a_value_of_probability_zero_is_wrong_without_any_bet(monkeypatch):
         particles = tuple(replace(p, state=x) for p, x in zip(last.particles, states, strict=True))
         yield replace(last, particles=particles)
 
-    monkeypatch.setattr(run_module, "importance", drop)
+    monkeypatch.setattr(smc_module, "importance", drop)
     _, (check,) = methods_of(MORTAL, ("importance",))
     assert check.runs < 20
     assert check.reason == "it returned '9', which has probability 0"

@@ -5,7 +5,6 @@ import json
 import math
 import statistics
 from dataclasses import replace
-from importlib import import_module
 
 import pytest
 
@@ -152,7 +151,7 @@ def test_runs_that_die_count_as_zero():
 
 
 def test_a_method_that_forgets_its_mass_has_no_log_z(monkeypatch):
-    monkeypatch.setattr(import_module("fkdsl.api.compare"), "WITHOUT_Z", ("smc",))
+    monkeypatch.setitem(METHODS, "smc", replace(METHODS["smc"], log_z="none"))
     (row,) = fkdsl.compare(fkdsl.parse(MISLEADING), ["smc"], runs=2).rows
     assert (row.log_z, row.log_z_sd) == (None, None)
 
@@ -226,14 +225,6 @@ def test_the_table_fits_and_the_last_line_says_the_call(capsys):
         "steer",
     }
     assert len({len(line) for line in lines[:6]}) == 1
-
-
-def test_a_method_that_is_not_available_is_refused_by_name(capsys, monkeypatch):
-    monkeypatch.setitem(METHODS, "beam", replace(METHODS["beam"], available=False))
-    status, out, err = call(capsys, TWO_BITS, "--methods", "smc,beam")
-    assert (status, out) == (2, "")
-    assert "`beam` is not available yet" in err
-    assert "help: use smc" in err
 
 
 @pytest.mark.parametrize(

@@ -112,32 +112,32 @@ def test_the_filtering_measure_is_right_at_every_step():
 UNTIL = module.trials_until
 
 
-def divided_by_all(model, rng, step, wanted, attempts, batch):
+def divided_by_all(model, rng, step, wanted, attempts, batch, observer=None):
     """S / T_t in place of S / (T_t - 1)."""
-    x, log_G, A, trials = UNTIL(model, rng, step, wanted, attempts, batch)
+    x, log_G, A, trials = UNTIL(model, rng, step, wanted, attempts, batch, observer)
     stopped = int(np.isfinite(log_G).sum()) == wanted - 1 and trials < attempts
     return x, log_G, A, trials + stopped
 
 
-def last_one_kept(model, rng, step, wanted, attempts, batch):
+def last_one_kept(model, rng, step, wanted, attempts, batch, observer=None):
     """Stops at N alive and keeps them all: x / n, which a walk that ends on a success has not on
     average."""
-    x, log_G, A, trials = UNTIL(model, rng, step, wanted, attempts, batch)
+    x, log_G, A, trials = UNTIL(model, rng, step, wanted, attempts, batch, observer)
     lived = np.flatnonzero(np.isfinite(log_G))
     if len(lived) == wanted - 1:
         trials = int(lived[-1]) + 1
     return x[:trials], log_G[:trials], A[:trials], trials
 
 
-def one_less_at_the_bound(model, rng, step, wanted, attempts, batch):
+def one_less_at_the_bound(model, rng, step, wanted, attempts, batch, observer=None):
     """S / (attempts - 1) where the attempts ended it."""
-    x, log_G, A, trials = UNTIL(model, rng, step, wanted, attempts, batch)
+    x, log_G, A, trials = UNTIL(model, rng, step, wanted, attempts, batch, observer)
     return x, log_G, A, trials - (trials == attempts)
 
 
-def finished_ones_tried_for_nothing(model, rng, step, wanted, attempts, batch):
+def finished_ones_tried_for_nothing(model, rng, step, wanted, attempts, batch, observer=None):
     """Trials from finished particles are not counted."""
-    x, log_G, A, trials = UNTIL(model, rng, step, wanted, attempts, batch)
+    x, log_G, A, trials = UNTIL(model, rng, step, wanted, attempts, batch, observer)
     done = sum(model.finished(step.particles[a].state) for a in A)
     return x, log_G, A, max(trials - done, 1)
 

@@ -12,7 +12,7 @@ import fkdsl
 from fkdsl.api.test_blocks import ahead
 from fkdsl.base.random import KeyedRng
 from fkdsl.inference.assess.lookahead import look_ahead
-from fkdsl.inference.assess.variants import WITHOUT_ESTIMATE, variants
+from fkdsl.inference.assess.variants import variants
 from fkdsl.inference.enumeration import enumerate_outcomes
 from fkdsl.inference.methods import METHODS
 from fkdsl.inference.run import steps_of
@@ -37,9 +37,8 @@ def of_machine(model):
 
 
 def test_every_method_is_checked_or_has_no_estimate():
-    assert {v.method for v in variants()} | set(WITHOUT_ESTIMATE) >= {
-        m for m in METHODS if METHODS[m].available
-    }
+    assert {v.method for v in variants()} == {m for m in METHODS if METHODS[m].estimates_z}
+    assert {m for m in METHODS if not METHODS[m].estimates_z} == {"exact", "beam", "local"}
 
 
 def test_what_is_to_come_agrees_with_a_hand_sum():
@@ -78,7 +77,7 @@ def test_each_step_keeps_what_is_to_come_on_average_and_below_its_bound_exactly(
     ):
         history = ()
         for step, (x, bound) in zip(
-            steps, found.quotients(steps, variant.resamples_after), strict=True
+            steps, found.quotients(steps, variant.checks.reduces_after), strict=True
         ):
             assert (x <= bound * (1.0 + 1e-9)).all()
             sums[history] = sums.get(history, 0.0) + p * x

@@ -15,7 +15,7 @@ from fkdsl.base.errors import CallError
 from fkdsl.base.files import read_file
 from fkdsl.base.spans import Source
 from fkdsl.engine.cached_transformer import CachedTransformer
-from fkdsl.inference.methods import check_available, check_options
+from fkdsl.inference.methods import check_options
 from fkdsl.language.syntax import tree
 from fkdsl.language.syntax.tree_walk import walk
 from fkdsl.machine.state_json import read_value, write_value
@@ -55,7 +55,6 @@ def run_header(
 ) -> dict[str, Any]:
     """The header of a run but for its models' marks, which only a loaded model has. sources: the
     files that places are in, the program's first."""
-    check_available(method)
     return {
         KEY: FORMAT,
         "fkdsl": __version__,

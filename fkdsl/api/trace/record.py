@@ -31,8 +31,8 @@ from fkdsl.base.errors import (
     PopulationDied,
 )
 from fkdsl.inference.interface import Step
+from fkdsl.inference.methods import check_method
 from fkdsl.inference.result import Result
-from fkdsl.inference.run import goes_on as method_goes_on
 from fkdsl.machine.ops import Executable
 from fkdsl.machine.places import Places
 from fkdsl.machine.state import ProgramState
@@ -208,7 +208,7 @@ def recording(
             record.died(error)
             raise
         except (BudgetEnded, Interrupted) as error:
-            if method_goes_on(method, options) and islands is not None:
+            if check_method(method).resumes_with(options) and islands is not None:
                 record.cut(error)
             raise
         except UNFIT as error:
@@ -237,7 +237,7 @@ def _begin(
         file.add(header)
         return Record(engines, None, file, places)
     verify_same_run(trace, header)
-    goes_on = method_goes_on(header["method"], header["options"])
+    goes_on = check_method(header["method"]).resumes_with(header["options"])
     if goes_on and trace.steps:
         recorded = Recorded(trace)
         courses = rebuild(trace, recorded, places, code)

@@ -17,7 +17,7 @@ from fkdsl.base.logspace import log_sum_exp
 from fkdsl.base.spans import Span
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.interface import Charge, Step
-from fkdsl.inference.methods import moves_paths
+from fkdsl.inference.methods import check_method
 from fkdsl.machine.state import Draw, ProgramState, Status
 from fkdsl.models.vocabulary import decoded
 from fkdsl.values.values import plain
@@ -76,7 +76,8 @@ class Replay:
     @property
     def moves_paths(self) -> bool:
         """Whether ancestors do not tell a particle's past."""
-        return moves_paths(self.trace.header["method"], self.trace.header["options"])
+        header = self.trace.header
+        return check_method(header["method"]).moves_paths(header["options"])
 
     @cached_property
     def log_z(self) -> float | None:

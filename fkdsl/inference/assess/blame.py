@@ -1,7 +1,7 @@
 """Blame: what each line of a program did to the weights of a run, and to its particles.
 
     account = Account(model)
-    for step in smc(Watched(model, account), rng): ...
+    for step in smc(model, rng, observer=account): ...
     account.lines()             # a Line for each place that was charged
 
 In step t line l adds c_l to a particle's log weight; C = sum_l c_l is what the step adds in all.
@@ -17,17 +17,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fkdsl.base.logspace import Floats
-from fkdsl.base.random import Rng
 from fkdsl.base.spans import Span
-from fkdsl.inference.interface import Bounded, Charge, Charged, FeynmanKac
+from fkdsl.inference.interface import Charge, Charged
 
 S = TypeVar("S")
 ROUNDING = 1e-12
@@ -196,38 +195,3 @@ class Account(Generic[S]):
             self._mean[place] += float(mean[j])
             if varies:
                 self._covariance[place] += float(covariance[j])
-
-
-class Watched(Generic[S]):
-    """The model itself, whose moves an account is told of (interface.Watching)."""
-
-    def __init__(self, model: FeynmanKac[S], account: Account[S]) -> None:
-        self._model, self._account = model, account
-
-    def initial(self, rngs: Sequence[Rng]) -> tuple[list[S], Floats]:
-        states, log_G = self._model.initial(rngs)
-        self._account.begin(states)
-        return states, log_G
-
-    def step(self, rngs: Sequence[Rng], xp: Sequence[S]) -> tuple[list[S], Floats]:
-        return self._model.step(rngs, xp)
-
-    def finished(self, x: S) -> bool:
-        return self._model.finished(x)
-
-    def value(self, x: S) -> Any:
-        return self._model.value(x)
-
-    def key(self, x: S) -> Hashable:
-        return self._model.key(x)
-
-    def log_bound(self, x: S) -> float:
-        return self._model.log_bound(x) if isinstance(self._model, Bounded) else math.inf
-
-    def describe(self, x: S) -> str:
-        return self._model.describe(x)
-
-    def moved(
-        self, t: int, before: Sequence[S], after: Sequence[S], log_weights: ArrayLike
-    ) -> None:
-        self._account.moved(t, before, after, log_weights)

@@ -8,13 +8,15 @@ family tree (fkdsl.inference.assess.genealogy); `none` has no estimate, and says
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fkdsl.base.logspace import Floats, log_sum_exp
+from fkdsl.inference.interface import Step
 
 FEW_SAMPLES = 5
 """Accepted samples below which their errors are not to be trusted."""
@@ -62,6 +64,32 @@ class Uncertainty(Protocol):
     def mean_se(self, f: Floats) -> float | None:
         """Standard error of the posterior mean of f (n,), one number a particle."""
         ...
+
+
+class ErrorEstimator(Protocol):
+    """Finds the errors of one population, from its steps as they come."""
+
+    def take(self, step: Step[Any], before: Step[Any] | None) -> None:
+        """The population after a step; before: the step that it came from, None at the start."""
+        ...
+
+    def uncertainty(self, log_weights: Floats, order: Sequence[int]) -> Uncertainty:
+        """The errors of the last population, of weights log_weights (n,), nats; order: which of its
+        particles to take, and how they will stand."""
+        ...
+
+
+@dataclass(frozen=True)
+class FixedEstimator:
+    """One whose answer is known before the first step."""
+
+    known: Uncertainty
+
+    def take(self, step: Step[Any], before: Step[Any] | None) -> None:
+        pass
+
+    def uncertainty(self, log_weights: Floats, order: Sequence[int]) -> Uncertainty:
+        return self.known
 
 
 @dataclass(frozen=True)

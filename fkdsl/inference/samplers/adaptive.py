@@ -26,8 +26,9 @@ from fkdsl.base.errors import BudgetEnded, CallError, PopulationDied
 from fkdsl.base.logspace import log_sum_exp
 from fkdsl.base.random import KeyedRng
 from fkdsl.inference.interface import FeynmanKac
+from fkdsl.inference.methods import check_method
 from fkdsl.inference.result import Result
-from fkdsl.inference.run import DETERMINISTIC, Observer, run
+from fkdsl.inference.run import Counts, Observer, Spent, run
 
 S = TypeVar("S")
 PILOT = 8
@@ -70,14 +71,16 @@ class Aim:
                     f"a {name} is a number above 0, not {value:g}",
                     "write --target-se 0.1 or --budget tokens=20000",
                 )
-        if method in DETERMINISTIC:
+        chosen = check_method(method)
+        if not chosen.draws:
             raise CallError(
                 f"`{method}` draws nothing: more of it has no smaller error",
                 "use smc, or leave it out",
             )
-        if method == "local" and self.target_se is not None:
+        if not chosen.estimates_z and self.target_se is not None:
             raise CallError(
-                "`local` has no log Z, and so no target for its error", "use smc, or --budget alone"
+                f"`{method}` has no log Z, and so no target for its error",
+                "use smc, or --budget alone",
             )
         if islands > 1:
             raise CallError(
@@ -146,7 +149,7 @@ def adaptive_run(
     aim: Aim,
     *,
     timeout: float | Deadline | None = None,
-    counts: Callable[[], tuple[int, int]] = lambda: (0, 0),
+    counts: Counts = lambda: (0, 0),
     observer: Observer | None = None,
     **others: Any,
 ) -> Result:
@@ -158,7 +161,7 @@ def adaptive_run(
     island ends.
     """
     aim.check(method)
-    began, (calls, tokens) = time.monotonic(), counts()
+    spent = Spent(counts)
 
     def island(own: int, limit: float | None, **more: Any) -> Result:
         return run(model, method, own, options, timeout=limit, counts=counts, **others, **more)
@@ -173,13 +176,7 @@ def adaptive_run(
                 raise
             note = "time ran out before a fresh island ended: this is the pilot's first, and not exactly unbiased"
             result = replace(first, seed=seed, notes=(note, *first.notes))
-    after_calls, after_tokens = counts()
-    done = replace(
-        result,
-        seconds=time.monotonic() - began,
-        model_calls=after_calls - calls,
-        forwarded_tokens=after_tokens - tokens,
-    )
+    done = replace(result, **spent.facts())
     return replace(done, notes=(*done.notes, *_notes(done, plan, aim)))
 
 
@@ -187,7 +184,7 @@ def _pilot(
     island: Callable[[int, float | None], Result],
     seed: int,
     aim: Aim,
-    counts: Callable[[], tuple[int, int]],
+    counts: Counts,
 ) -> tuple[Pilot, Result | None]:
     """Islands by seeds of their own, one after the other, and the first one's Result if it lived:
     at most PILOT, and no more after they took SHARE of the budget. Raises BudgetEnded where the

@@ -24,7 +24,9 @@ import numpy as np
 
 from fkdsl.base.logspace import Floats, normalised
 from fkdsl.base.random import Rng, derive
-from fkdsl.inference.interface import FeynmanKac, Particle, Step
+from fkdsl.inference.interface import FeynmanKac, Level, MoveObserver, Particle, Step
+from fkdsl.inference.method import Checks, Count, LoopSettings, Method, Options, no_particle_left
+from fkdsl.inference.options import PARTICLES, Option
 from fkdsl.inference.population import check_steps, initial_step, make_step, mutate
 
 S = TypeVar("S")
@@ -40,6 +42,7 @@ def alive(
     batch: int | None = None,
     max_steps: int | None = None,
     start: Step[S] | None = None,
+    observer: MoveObserver[S] | None = None,
 ) -> Iterator[Step[S]]:
     """N particles of positive weight after every step; fewer only where `attempts` trials of a step
     ended with fewer.
@@ -49,18 +52,26 @@ def alive(
     are likely to be needed) and are looked at in their order: the size changes no answer. start:
     the step to go on from, as this function yielded it; None begins.
     """
-    step = start if start is not None else initial_step(model, rng, particles)
+    step = start if start is not None else initial_step(model, rng, particles, observer)
     yield step
     while step.unfinished:
         t = step.t + 1
         check_steps(t, max_steps)
-        x, log_G, A, trials = trials_until(model, rng, step, particles + 1, attempts, batch)
+        x, log_G, A, trials = trials_until(
+            model, rng, step, particles + 1, attempts, batch, observer
+        )
         step = make_step(model, t, x, step.log_Z - math.log(trials) + log_G, A, resampled=True)
         yield step
 
 
 def trials_until(
-    model: FeynmanKac[S], rng: Rng, step: Step[S], wanted: int, attempts: int, batch: int | None
+    model: FeynmanKac[S],
+    rng: Rng,
+    step: Step[S],
+    wanted: int,
+    attempts: int,
+    batch: int | None,
+    observer: MoveObserver[S] | None = None,
 ) -> tuple[tuple[Particle[S], ...], Floats, list[int], int]:
     """Trials from a step until `wanted` of them live, the last one dropped, or `attempts` are made:
     the particles, dead ones too, their log G, their ancestors, and how many there are."""
@@ -77,7 +88,7 @@ def trials_until(
         tried = [
             Particle(p.state, derive(p.lineage, t, i)) for p, i in zip(tried, numbers, strict=True)
         ]
-        moved, found = mutate(model, rng, t, tried, np.zeros(n))
+        moved, found = mutate(model, rng, t, tried, np.zeros(n), observer)
         for particle, g, a in zip(moved, found, ancestors, strict=True):
             lived += bool(g > -np.inf)
             if lived == wanted:
@@ -92,3 +103,42 @@ def likely_needed(wanted: int, lived: int, tried: int) -> int:
     """How many further trials it takes, at the rate so far, until `wanted` live; at most BATCH or
     `wanted`."""
     return min(max(BATCH, wanted), math.ceil((wanted - lived) * (tried + 1) / (lived + 1)))
+
+
+def _steps(
+    model: FeynmanKac[S], rng: Rng, options: Options, loop: LoopSettings[S]
+) -> Iterator[Step[S]]:
+    return alive(
+        model, rng, max_steps=loop.max_steps, start=loop.start, observer=loop.observer, **options
+    )
+
+
+def _all_died(n: int, t: int, last: Step[S] | Level[S]) -> tuple[str, str]:
+    if not n:
+        return no_particle_left(n, t, last)
+    return (
+        f"every particle died: none of {n} draws of step {t} lived",
+        "raise the number of attempts, loosen the condition that killed most, or check it earlier "
+        "in the text",
+    )
+
+
+ALIVE = Method(
+    name="alive",
+    doc="at every step, draws until that many particles live",
+    options={
+        "particles": PARTICLES,
+        "attempts": Option(10_000, doc="draws tried at most in a step"),
+    },
+    steps=_steps,
+    resumes=True,
+    takes_drafts=True,
+    checks=Checks(
+        variants={"alive": ({"particles": 2, "attempts": 4}, {"particles": 3, "attempts": 40})},
+        enumerated={"particles": 1, "attempts": 3},
+        stepwise=True,
+        bounded=True,
+    ),
+    count=Count("particles"),
+    all_died=_all_died,
+)

@@ -22,7 +22,7 @@ import numpy as np
 
 from fkdsl.base.logspace import check_log_weights, effective_sample_size, normalised
 from fkdsl.base.random import Rng
-from fkdsl.inference.interface import FeynmanKac, Particle, Step
+from fkdsl.inference.interface import FeynmanKac, MoveObserver, Particle, Step
 from fkdsl.inference.population import check_steps, initial_step, make_step, offspring
 from fkdsl.inference.samplers.paths import Path, completed, extended, may_go_on
 from fkdsl.inference.samplers.resampling import RESAMPLING
@@ -88,6 +88,7 @@ def path_smc(
     resampling: str = "multinomial",
     moves: int = 0,
     max_steps: int | None = None,
+    observer: MoveObserver[S] | None = None,
 ) -> Iterator[tuple[Step[S], tuple[Path[S], ...]]]:
     """Each step of smc, and its particles' paths; after steps 1, 2, 4, ... every running path is
     moved `moves` times.
@@ -100,7 +101,7 @@ def path_smc(
     differ.
     """
     N, scheme = particles, RESAMPLING[resampling]
-    step = initial_step(model, rng, N)
+    step = initial_step(model, rng, N, observer)
     paths = tuple(
         Path((x,), (float(w) + math.log(N),))
         for x, w in zip(step.states, step.log_weights, strict=True)
@@ -121,9 +122,8 @@ def path_smc(
             rngs = [rng.split("move", x[i].lineage.hex(), t, m) for i in running]
             grown, n = suffix_moves(model, rngs, grown, until=t - 1)
             accepted += n
-        grown = extended(
-            model, [rng.split("mutate", x[i].lineage.hex(), t) for i in running], grown, lw[running]
-        )
+        rngs = [rng.split("mutate", x[i].lineage.hex(), t) for i in running]
+        grown = extended(model, rngs, grown, lw[running], observer)
         lw, born = np.array(lw), list(x)
         now = list(paths)
         for i, path in zip(running, grown, strict=True):

@@ -31,10 +31,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fkdsl.base.blocks import Probabilities
+from fkdsl.base.deadline import check as check_deadline
 from fkdsl.base.errors import InternalError
 from fkdsl.base.logspace import Floats, check_log_weights
 from fkdsl.base.random import Key, KeyedRng, Rng, check_probabilities
-from fkdsl.inference.interface import FeynmanKac, Watching
+from fkdsl.inference.interface import FeynmanKac, MoveObserver
 
 S = TypeVar("S")
 Labels = NDArray[np.int64]
@@ -196,17 +197,23 @@ class Path(Generic[S]):
 
 
 def extended(
-    model: FeynmanKac[S], rngs: Sequence[Rng], paths: Sequence[Path[S]], lw: Floats | None = None
+    model: FeynmanKac[S],
+    rngs: Sequence[Rng],
+    paths: Sequence[Path[S]],
+    lw: Floats | None = None,
+    observer: MoveObserver[S] | None = None,
 ) -> list[Path[S]]:
     """Every path one step longer, x ~ M(. | its last state), in one `model.step`. lw: what
     particles, all of one step, weigh before it, nats, where the step is the run's own and no
-    proposal."""
+    proposal: of such a step the observer is told. Raises DeadlinePassed once the run's deadline
+    has passed."""
+    check_deadline()
     if not paths:
         return []
     recorders, before = [Recorder(rng) for rng in rngs], [path.last for path in paths]
     states, log_G = model.step(recorders, before)
-    if lw is not None and isinstance(model, Watching):
-        model.moved(paths[0].T + 1, before, states, lw)
+    if lw is not None and observer is not None:
+        observer.moved(paths[0].T + 1, before, states, lw)
     return [
         path.then(x, float(g), recorder.draws())
         for path, x, g, recorder in zip(
@@ -255,6 +262,7 @@ def grafted(
         growing = [(i, p) for i, p in enumerate(found) if p is not None]
         if not growing:
             break
+        check_deadline()
         replayers = [Replayer(path.draws[s]) for _ in growing]
         states, log_G = model.step(replayers, [p.last for _, p in growing])
         for (i, p), x, g, replayer in zip(

@@ -23,8 +23,10 @@ import numpy as np
 
 from fkdsl.base.logspace import Floats, effective_sample_size, log_sum_exp, normalised
 from fkdsl.base.random import Rng, derive
-from fkdsl.inference.interface import FeynmanKac, Particle, Step
-from fkdsl.inference.population import check_steps, make_step
+from fkdsl.inference.interface import FeynmanKac, MoveObserver, Particle, Step
+from fkdsl.inference.method import Checks, Count, LoopSettings, Method, Options
+from fkdsl.inference.options import ESS, MOST, Option
+from fkdsl.inference.population import check_steps, initial_states, make_step
 from fkdsl.inference.samplers.moves import path_smc
 from fkdsl.inference.samplers.paths import Path, extended, grafted, may_go_on
 
@@ -39,11 +41,13 @@ def pgibbs(
     ancestors: bool = True,
     ess: float = 0.5,
     max_steps: int | None = None,
+    observer: MoveObserver[S] | None = None,
 ) -> Iterator[Step[S]]:
     """The steps of smc, then one after each sweep: the finished particles of all sweeps so far, a
     sweep's weighing Z_hat W_i over their number. A sweep counts as a move that is accepted if its
     next reference is another path."""
-    for begun, begun_paths in path_smc(model, rng, particles, ess, max_steps=max_steps):
+    initial_run = path_smc(model, rng, particles, ess, max_steps=max_steps, observer=observer)
+    for begun, begun_paths in initial_run:
         yield begun
         step, paths = begun, begun_paths
     if step.log_Z == -math.inf:
@@ -53,8 +57,9 @@ def pgibbs(
     old: list[Particle[S]] = []
     log_W: list[float] = []
     for s in range(1, sweeps + 1):
+        streams = rng.split("sweep", s)
         found, lw = conditional_smc(
-            model, rng.split("sweep", s), reference, particles, ess, ancestors, max_steps
+            model, streams, reference, particles, ess, ancestors, max_steps, observer
         )
         chosen = found[rng.split("reference", s).choice(normalised(lw))]
         live = [i for i, w in enumerate(lw) if w > -math.inf]
@@ -75,6 +80,7 @@ def conditional_smc(
     ess: float = 0.5,
     ancestors: bool = True,
     max_steps: int | None = None,
+    observer: MoveObserver[S] | None = None,
 ) -> tuple[list[Path[S]], Floats]:
     """N paths, the first of which is the reference, or ends as it does; and their log weights (N,),
     nats.
@@ -83,7 +89,7 @@ def conditional_smc(
     is drawn anew there: that of any particle from which its further draws can be had.
     """
     lineages = [derive(b"lineage", i) for i in range(1, N)]
-    states, log_G0 = model.initial([rng.split("initial", lineage.hex()) for lineage in lineages])
+    states, log_G0 = initial_states(model, rng, lineages, observer)
     paths = [
         reference.upto(0),
         *(Path((x,), (float(g),)) for x, g in zip(states, log_G0, strict=True)),
@@ -103,9 +109,8 @@ def conditional_smc(
             paths, lw = [paths[a] for a in A], np.full(N, log_sum_exp(lw) - math.log(N))
         moving = [i for i in range(1, N) if may_go_on(model, paths[i])]
         rngs = [rng.split("mutate", t, i) for i in moving]
-        for i, path in zip(
-            moving, extended(model, rngs, [paths[i] for i in moving], lw[moving]), strict=True
-        ):
+        grown = extended(model, rngs, [paths[i] for i in moving], lw[moving], observer)
+        for i, path in zip(moving, grown, strict=True):
             paths[i], lw[i] = path, lw[i] + path.log_G[-1]
         if t <= reference.T:
             paths[0], lw[0] = reference.upto(t), lw[0] + reference.log_G[t]
@@ -132,3 +137,32 @@ def past(
         ]
     )
     return grafts, log_w
+
+
+def _steps(
+    model: FeynmanKac[S], rng: Rng, options: Options, loop: LoopSettings[S]
+) -> Iterator[Step[S]]:
+    return pgibbs(model, rng, max_steps=loop.max_steps, observer=loop.observer, **options)
+
+
+PGIBBS = Method(
+    name="pgibbs",
+    doc="smc, then sweeps of conditional SMC around one of its paths",
+    options={
+        "particles": Option(16, 2, MOST, doc="size of the population"),
+        "sweeps": Option(20, 1, MOST, doc="sweeps of conditional SMC"),
+        "ancestors": Option(
+            True, doc="whether the past of the reference is drawn anew: true or false"
+        ),
+        "ess": ESS,
+    },
+    steps=_steps,
+    moves_paths=lambda options: True,
+    one_choice=True,
+    checks=Checks(
+        variants={"pgibbs": tuple({"particles": n, "sweeps": 2} for n in (2, 3))},
+        enumerated={"particles": 2, "sweeps": 1},
+        bounded=True,
+    ),
+    count=Count("sweeps", of_population=True),
+)

@@ -16,7 +16,9 @@ import numpy as np
 
 from fkdsl.base.logspace import Floats
 from fkdsl.base.random import Rng
-from fkdsl.inference.interface import FeynmanKac, Particle, Step
+from fkdsl.inference.interface import FeynmanKac, MoveObserver, Particle, Step
+from fkdsl.inference.method import Checks, Count, LoopSettings, Method, Options
+from fkdsl.inference.options import MOST, Option
 from fkdsl.inference.population import check_steps, child, initial_step, make_step, merge, mutate
 from fkdsl.inference.samplers.resampling import optimal_reduction
 
@@ -30,17 +32,18 @@ def steer(
     factor: int = 3,
     max_steps: int | None = None,
     start: Step[S] | None = None,
+    observer: MoveObserver[S] | None = None,
 ) -> Iterator[Step[S]]:
     """At most N particles, each unfinished one expanded into K draws of M_t; equal states are
     merged, and the optimal reduction keeps N. start: the step to go on from; None begins."""
     N, K = particles, factor
-    step = start if start is not None else initial_step(model, rng, N)
+    step = start if start is not None else initial_step(model, rng, N, observer)
     yield step
     while step.unfinished:
         t = step.t + 1
         check_steps(t, max_steps)
         x, lw, A = expand(model, step, t, N, K)
-        x, lw = mutate(model, rng, t, x, lw)
+        x, lw = mutate(model, rng, t, x, lw, observer)
         x, lw, A = merge(model, x, lw, A)
         kept, lw_kept = optimal_reduction(rng.split("resample", t), lw, N)
         # When nothing lives, the dead stay in view: they are what a report tells of.
@@ -76,3 +79,34 @@ def expand(
         lw.extend([float(w) - math.log(K_i)] * K_i)
         A.extend([i] * K_i)
     return tuple(x), np.array(lw), A
+
+
+def _steps(
+    model: FeynmanKac[S], rng: Rng, options: Options, loop: LoopSettings[S]
+) -> Iterator[Step[S]]:
+    return steer(
+        model, rng, max_steps=loop.max_steps, start=loop.start, observer=loop.observer, **options
+    )
+
+
+STEER = Method(
+    name="steer",
+    doc="the paper's Algorithm 1: K draws of each, equal states merged, optimal reduction to N",
+    options={
+        "particles": Option(8, 1, MOST, doc="size of the population"),
+        "factor": Option(3, 1, 1000, doc="draws for each particle"),
+    },
+    steps=_steps,
+    resumes=True,
+    takes_drafts=True,
+    checks=Checks(
+        variants={
+            "steer": tuple({"particles": n, "factor": k} for n, k in ((2, 2), (3, 2), (3, 3)))
+        },
+        enumerated={"particles": 2, "factor": 2},
+        stepwise=True,
+        reduces_after=True,
+        bounded=True,
+    ),
+    count=Count("particles", of_population=True),
+)

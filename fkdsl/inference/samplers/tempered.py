@@ -26,7 +26,9 @@ import numpy as np
 
 from fkdsl.base.logspace import effective_sample_size, normalised
 from fkdsl.base.random import Rng
-from fkdsl.inference.interface import FeynmanKac, Particle, Step
+from fkdsl.inference.interface import FeynmanKac, MoveObserver, Particle, Step
+from fkdsl.inference.method import Checks, LoopSettings, Method, Options
+from fkdsl.inference.options import ESS, PARTICLES, Option
 from fkdsl.inference.population import make_step, offspring
 from fkdsl.inference.samplers.moves import path_smc, suffix_moves
 from fkdsl.inference.samplers.resampling import RESAMPLING
@@ -43,6 +45,7 @@ def tempered(
     moves: int = 1,
     ess: float = 0.5,
     max_steps: int | None = None,
+    observer: MoveObserver[S] | None = None,
 ) -> Iterator[Step[S]]:
     """The steps of smc, then one for each temperature.
 
@@ -50,7 +53,7 @@ def tempered(
     e, that of the program as it is written. Continuous draws keep their law at every power.
     """
     N = particles
-    for begun, found in path_smc(model, rng, N, ess, max_steps=max_steps):
+    for begun, found in path_smc(model, rng, N, ess, max_steps=max_steps, observer=observer):
         yield begun
         step, paths = begun, found
     delta = (power - 1.0) / temperatures
@@ -81,3 +84,45 @@ def tempered(
         step = make_step(model, t, tuple(born), lw, A, resampled=resampled)
         step = replace(step, proposed=moves * len(live), accepted=accepted)
         yield step
+
+
+def _steps(
+    model: FeynmanKac[S], rng: Rng, options: Options, loop: LoopSettings[S]
+) -> Iterator[Step[S]]:
+    return tempered(model, rng, max_steps=loop.max_steps, observer=loop.observer, **options)
+
+
+def _target(options: Options) -> str:
+    """That the answer is about another law than the program's, where it is."""
+    power = options["power"]
+    if power == 1.0:
+        return ""
+    return f"posterior, queries and log Z are those of p ** {power:g}, not of the program's own law"
+
+
+TEMPERED = Method(
+    name="tempered",
+    doc="whole runs by a power of their probability: another target",
+    options={
+        "particles": PARTICLES,
+        "power": Option(
+            2.0, 0.01, 1000, doc="power that the probability of a run's draws is raised to"
+        ),
+        "temperatures": Option(8, 1, 10_000, doc="equal steps from power 1 to it"),
+        "moves": Option(1, 0, 1000, doc="moves of each path after each of them"),
+        "ess": ESS,
+    },
+    steps=_steps,
+    moves_paths=lambda options: bool(options.get("moves")),
+    one_choice=True,
+    checks=Checks(
+        # At power 1 its target is the program's own.
+        variants={
+            "tempered": tuple(
+                {"particles": n, "power": 1.0, "temperatures": 2, "ess": 1.0} for n in (2, 3)
+            )
+        },
+        bounded=True,
+    ),
+    note=_target,
+)

@@ -15,9 +15,13 @@ from typing import TypeVar
 import numpy as np
 
 from fkdsl.base.logspace import log_sum_exp
-from fkdsl.inference.interface import FeynmanKac
+from fkdsl.inference.assess.uncertainty import Certain, FixedEstimator
+from fkdsl.inference.interface import FeynmanKac, Level, MoveObserver, Step
+from fkdsl.inference.method import Count, Method
+from fkdsl.inference.options import MOST, Option
 from fkdsl.inference.population import check_steps
-from fkdsl.inference.search.exact import start
+from fkdsl.inference.search.enclosed import upper_bound
+from fkdsl.inference.search.exact import no_outcome_left, start
 from fkdsl.inference.search.frontier import BATCH, Child, Explored, Frontier
 
 S = TypeVar("S")
@@ -27,7 +31,10 @@ none."""
 
 
 def beam(
-    model: FeynmanKac[S], width: int = 8, max_steps: int | None = None
+    model: FeynmanKac[S],
+    width: int = 8,
+    max_steps: int | None = None,
+    observer: MoveObserver[S] | None = None,
 ) -> Iterator[Explored[S]]:
     """The levels t = 0, 1, ... until every state is finished; those that are stay, beside the
     states of later levels.
@@ -36,7 +43,7 @@ def beam(
     `Frontier.rank` live on, equal states as one. Where many die, a level makes up to TRIED * width
     outcomes. Raises CallError as `best_first` does.
     """
-    x, w = start(model)
+    x, w = start(model, observer)
     finished: dict[Hashable, Child[S]] = {}
     moving, dead = [Child(x, 0, w)], []
     if w == -math.inf:
@@ -64,16 +71,16 @@ def beam(
             return
         t += 1
         check_steps(t, max_steps)
-        moving, dead, made, log_passed = _level(model, moving, width)
+        moving, dead, made, log_passed = _level(model, moving, width, observer)
         computed, log_dropped = computed + made, float(np.logaddexp(log_dropped, log_passed))
 
 
 def _level(
-    model: FeynmanKac[S], moving: list[Child[S]], width: int
+    model: FeynmanKac[S], moving: list[Child[S]], width: int, observer: MoveObserver[S] | None
 ) -> tuple[list[Child[S]], list[S], int, float]:
     """The `width` heaviest states after a step, some that died, how many were made, and an upper
     bound on the mass dropped."""
-    frontier: Frontier[S] = Frontier(model)
+    frontier: Frontier[S] = Frontier(model, observer)
     for child in moving:
         frontier.add(child)
     living: dict[Hashable, Child[S]] = {}
@@ -99,3 +106,29 @@ def _merge(held: dict[Hashable, Child[S]], key: Hashable, child: Child[S]) -> No
     if same is not None:
         child = Child(same.x, child.t, float(np.logaddexp(same.log_weight, child.log_weight)))
     held[key] = child
+
+
+def _all_died(n: int, t: int, last: Step[S] | Level[S]) -> tuple[str, str]:
+    if isinstance(last, Explored) and last.log_open > -math.inf:
+        return (
+            f"every state that the beam kept has died; {upper_bound(last)}",
+            "widen the beam, or use smc or exact",
+        )
+    return no_outcome_left(n, t, last)
+
+
+BEAM = Method(
+    name="beam",
+    doc="the `width` heaviest outcomes of each level; draws nothing, covers part of Z, no estimate "
+    "of it",
+    options={"width": Option(8, 1, MOST, doc="states kept at each level")},
+    steps=lambda model, rng, options, loop: beam(
+        model, max_steps=loop.max_steps, observer=loop.observer, **options
+    ),
+    log_z="bound",
+    draws=False,
+    error=lambda model, options, merge: FixedEstimator(Certain()),
+    one_choice=True,
+    count=Count("width", of_population=True),
+    all_died=_all_died,
+)

@@ -21,8 +21,12 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from fkdsl.base.logspace import log_sum_exp
-from fkdsl.inference.interface import FeynmanKac
-from fkdsl.inference.search.exact import start
+from fkdsl.base.random import Rng
+from fkdsl.inference.assess.uncertainty import Certain, FixedEstimator
+from fkdsl.inference.interface import FeynmanKac, Level, MoveObserver
+from fkdsl.inference.method import LoopSettings, Method, Options
+from fkdsl.inference.options import Option
+from fkdsl.inference.search.exact import exact, no_outcome_left, start
 from fkdsl.inference.search.frontier import BATCH, Child, Explored, Frontier, Task
 
 S = TypeVar("S")
@@ -36,6 +40,7 @@ def best_first(
     gap: float = 0.0,
     max_steps: int | None = None,
     stop: Callable[[], str] = lambda: "",
+    observer: MoveObserver[S] | None = None,
 ) -> Iterator[Explored[S]]:
     """What has been found, ever more of it, until nothing is open, or log Z is known to `gap` nats,
     or max_states states have been computed, or `stop` gives a reason. All its states are finished;
@@ -43,7 +48,7 @@ def best_first(
 
     Raises CallError when the program draws from a continuous distribution.
     """
-    search = Search(model)
+    search = Search(model, observer)
     shown = 0.0
     while True:
         ended = ""
@@ -65,14 +70,14 @@ class Search(Generic[S]):
     unfinished. dead: at most BATCH of those that died since they were last told of. t: the last
     step reached. computed: states so far."""
 
-    def __init__(self, model: FeynmanKac[S]) -> None:
+    def __init__(self, model: FeynmanKac[S], observer: MoveObserver[S] | None = None) -> None:
         self.model = model
-        self.frontier: Frontier[S] = Frontier(model)
+        self.frontier: Frontier[S] = Frontier(model, observer)
         self.finished: dict[Hashable, tuple[S, float]] = {}
         self.late: list[Task[S]] = []
         self.dead: list[S] = []
         self.t, self.computed = 0, 1
-        x, w = start(model)
+        x, w = start(model, observer)
         self._sort(Child(x, 0, w))
 
     def advance(self, n: int, max_steps: int | None) -> None:
@@ -118,3 +123,31 @@ class Search(Generic[S]):
             self.computed,
             ended,
         )
+
+
+def _steps(
+    model: FeynmanKac[S], rng: Rng, options: Options, loop: LoopSettings[S]
+) -> Iterator[Level[S]]:
+    """Every state level by level, or, where something may end the search, the heaviest first."""
+    max_states, max_steps, observer = options["max_states"], loop.max_steps, loop.observer
+    if loop.stop is None:
+        return exact(model, max_states, max_steps, observer)
+    return best_first(model, max_states, options["gap"], max_steps, loop.stop, observer)
+
+
+EXACT = Method(
+    name="exact",
+    doc="every state of every step; on large vocabularies heaviest outcomes first, with bounds",
+    options={
+        "max_states": Option(1_000_000, doc="states enumerated at most"),
+        "max_tokens": Option(20_000, doc="tokens forwarded at most, about, on large vocabularies"),
+        "gap": Option(1e-4, 0, doc="nats to which log Z is to be known, on large vocabularies"),
+    },
+    steps=_steps,
+    log_z="exact",
+    draws=False,
+    error=lambda model, options, merge: FixedEstimator(Certain()),
+    one_choice=True,
+    anytime=True,
+    all_died=no_outcome_left,
+)

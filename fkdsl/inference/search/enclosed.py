@@ -13,6 +13,7 @@ from dataclasses import replace
 from fkdsl.base.errors import BudgetEnded
 from fkdsl.base.logspace import linear
 from fkdsl.inference.assess.uncertainty import Unknown
+from fkdsl.inference.method import Method
 from fkdsl.inference.result import Answer, Result
 from fkdsl.inference.search.frontier import Explored
 
@@ -43,13 +44,13 @@ def upper_bound(found: Explored[object]) -> str:
     return f"log Z <= {high:.4f}" if high < math.inf else UNBOUNDED
 
 
-def enclosed(result: Result, found: Explored[object]) -> Result:
+def enclosed(result: Result, found: Explored[object], method: Method) -> Result:
     """The result with its bounds, where Z is not known but between them."""
     if is_known(found):
         return replace(result, states=found.computed)
     low, high = found.bounds
     notes = []
-    if result.method == "beam":
+    if method.log_z == "bound":
         notes.append("a beam has no estimate of Z, and its posterior is that of what it kept")
     elif found.ended:
         notes.append(

@@ -8,15 +8,15 @@ adding their weights.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
+from fkdsl.base.deadline import check as check_deadline
 from fkdsl.base.errors import BudgetEnded, CallError
 from fkdsl.base.logspace import Floats, check_log_weights, log_sum_exp
 from fkdsl.inference.enumeration import Continuous, EnumeratingRng
-from fkdsl.inference.interface import FeynmanKac, Watching
+from fkdsl.inference.interface import FeynmanKac, Level, MoveObserver, Step
 from fkdsl.inference.population import check_steps
 
 S = TypeVar("S")
@@ -24,23 +24,11 @@ BATCH = 512
 """States stepped together."""
 
 
-@dataclass(frozen=True)
-class Level(Generic[S]):
-    """Step t: states of positive weight, none twice, with E_M[prod_{s<=t} G_s 1{X_t = x}] in nats.
-
-    dead: states that the last potential killed, at most BATCH of them, for reports.
-    """
-
-    t: int
-    states: tuple[S, ...]
-    log_weights: tuple[float, ...]
-    log_Z: float
-    unfinished: int
-    dead: tuple[S, ...]
-
-
 def exact(
-    model: FeynmanKac[S], max_states: int = 1_000_000, max_steps: int | None = None
+    model: FeynmanKac[S],
+    max_states: int = 1_000_000,
+    max_steps: int | None = None,
+    observer: MoveObserver[S] | None = None,
 ) -> Iterator[Level[S]]:
     """The levels t = 0, 1, ... until every state is finished; the last one is the posterior, its
     log_Z the log of Z.
@@ -48,7 +36,7 @@ def exact(
     Raises BudgetEnded when more than max_states states have been computed, CallError when the
     program draws from a continuous distribution.
     """
-    x, w = start(model)
+    x, w = start(model, observer)
     done = {model.key(x): (x, w)} if w > -np.inf else {}
     dead = [x] if w == -np.inf else []
     t, computed = 0, 1
@@ -67,7 +55,7 @@ def exact(
             else:
                 moving.append((x, w))
         dead = []
-        for x, w in _step_all(model, t, moving):
+        for x, w in _step_all(model, t, moving, observer):
             computed += 1
             if computed > max_states:
                 raise BudgetEnded(
@@ -81,19 +69,31 @@ def exact(
         done = merged
 
 
-def start(model: FeynmanKac[S]) -> tuple[S, float]:
+def start(model: FeynmanKac[S], observer: MoveObserver[S] | None = None) -> tuple[S, float]:
     """s0 and log G_0; CallError if it is drawn at random."""
     rng = EnumeratingRng()
     (x,), log_G = model.initial([rng])
     if rng.taken:
         raise CallError("s0 is drawn at random: exact needs a fixed initial state")
+    if observer is not None:
+        observer.begin([x])
     return x, float(check_log_weights(log_G)[0])
+
+
+def no_outcome_left(n: int, t: int, last: Step[S] | Level[S]) -> tuple[str, str]:
+    """What is said where every outcome has been seen, and none has positive weight."""
+    return (
+        "no outcome of this program has positive weight: Z = 0",
+        "its conditions contradict each other or the model; leave out one at a time to see which",
+    )
 
 
 def enumerable_step(
     model: FeynmanKac[S], rngs: Sequence[EnumeratingRng], xp: Sequence[S]
 ) -> tuple[list[S], Floats]:
-    """The model's step; CallError if it draws from a continuous distribution."""
+    """The model's step; CallError if it draws from a continuous distribution, DeadlinePassed once
+    the run's deadline has passed."""
+    check_deadline()
     try:
         states, log_G = model.step(rngs, xp)
     except Continuous:
@@ -119,7 +119,10 @@ def _level(
 
 
 def _step_all(
-    model: FeynmanKac[S], t: int, moving: Sequence[tuple[S, float]]
+    model: FeynmanKac[S],
+    t: int,
+    moving: Sequence[tuple[S, float]],
+    observer: MoveObserver[S] | None,
 ) -> Iterator[tuple[S, float]]:
     """(next state, log weight) for every state and every outcome of its step."""
     todo: list[tuple[S, float, tuple[int, ...]]] = [(x, w, ()) for x, w in reversed(moving)]
@@ -127,11 +130,11 @@ def _step_all(
         batch = [todo.pop() for _ in range(min(BATCH, len(todo)))]
         rngs = [EnumeratingRng(prefix) for _, _, prefix in batch]
         states, log_G = enumerable_step(model, rngs, [x for x, _, _ in batch])
-        if isinstance(model, Watching):
+        if observer is not None:
             log_weights = [
                 w + rng.log_probability for (_, w, _), rng in zip(batch, rngs, strict=True)
             ]
-            model.moved(t, [x for x, _, _ in batch], states, log_weights)
+            observer.moved(t, [x for x, _, _ in batch], states, log_weights)
         for (x, w, _), rng, state, g in zip(batch, rngs, states, log_G, strict=True):
             yield state, w + rng.log_probability + float(g)
             todo.extend((x, w, prefix) for prefix in rng.siblings())

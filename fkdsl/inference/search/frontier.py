@@ -14,8 +14,8 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from fkdsl.base.logspace import log_sum_exp
-from fkdsl.inference.interface import Bounded, FeynmanKac, Watching
-from fkdsl.inference.search.exact import Level, enumerable_step
+from fkdsl.inference.interface import Bounded, FeynmanKac, Level, MoveObserver
+from fkdsl.inference.search.exact import enumerable_step
 from fkdsl.inference.search.ranked import Ranked, RankedRng
 
 S = TypeVar("S")
@@ -131,9 +131,8 @@ class Frontier(Generic[S]):
     """Tasks and groups, by the rank of their next outcome. Equal states that wait to be stepped
     wait as one; what is known to come to nothing is not kept."""
 
-    def __init__(self, model: FeynmanKac[S]) -> None:
-        self.model = model
-        self._moved = model.moved if isinstance(model, Watching) else None
+    def __init__(self, model: FeynmanKac[S], observer: MoveObserver[S] | None = None) -> None:
+        self.model, self._observer = model, observer
         self._bound = model.log_bound if isinstance(model, Bounded) else lambda x: math.inf
         self._heap: list[tuple[float, int, Task[S] | Group[S]]] = []
         self._number = count()
@@ -207,7 +206,7 @@ class Frontier(Generic[S]):
                 self.push(
                     Group(task.x, task.t, task.log_weight + before, tuple(rng.taken[:at]), ranked)
                 )
-            if self._moved is not None:
-                self._moved(task.t + 1, [task.x], [x], [task.log_weight + rng.log_p])
+            if self._observer is not None:
+                self._observer.moved(task.t + 1, [task.x], [x], [task.log_weight + rng.log_p])
             found.append(Child(x, task.t + 1, task.log_weight + rng.log_p + float(g)))
         return found

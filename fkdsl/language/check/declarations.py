@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fkdsl.base.errors import CallError
-from fkdsl.inference.methods import DRAFTS, METHODS, check_options, options_of
+from fkdsl.inference.methods import METHODS, check_options
+from fkdsl.inference.options import DRAFTS
 from fkdsl.language.check.expressions import Expressions
 from fkdsl.language.check.report import Report, a, did_you_mean, listed
 from fkdsl.language.check.scopes import Scope, World
@@ -230,7 +231,7 @@ def check_infer(
 
 
 def _check_options(report: Report, method: str, given: Iterable[tree.Keyword]) -> dict[str, Any]:
-    known = options_of(method)
+    known = METHODS[method].all_options
     options: dict[str, Any] = {}
     last: tree.Keyword | None = None
     for k in given:

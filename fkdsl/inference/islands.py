@@ -1,0 +1,90 @@
+"""The islands of a run: independent populations, each with what the result and the reports need of
+its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Generic, TypeVar
+
+from fkdsl.base.errors import CallError
+from fkdsl.inference.assess.uncertainty import ErrorEstimator
+from fkdsl.inference.deaths import (
+    KEPT_TEXTS,
+    Death,
+    Deaths,
+    deaths_of,
+    last_texts,
+    likeliest,
+)
+from fkdsl.inference.interface import FeynmanKac, Level, Step
+from fkdsl.inference.method import Method
+from fkdsl.inference.result import Answer, filtering_answers
+
+S = TypeVar("S")
+
+
+def check_islands(method: Method, islands: int) -> None:
+    """Raises CallError for a number of islands that a method cannot have."""
+    if islands < 1:
+        raise CallError(f"a run has at least 1 island, not {islands}", "write --islands 4")
+    if islands > 1 and not method.draws:
+        raise CallError(
+            f"`{method.name}` draws nothing: its islands would all be the same",
+            "leave --islands out",
+        )
+
+
+class IslandHistory(Generic[S]):
+    """What is kept of one island's steps.
+
+    deaths: by step, how many particles died at each place. last_texts: what the heaviest of them
+    had come to. filtering_posteriors: P_t of each step, where they are asked for. proposed,
+    accepted: moves of whole paths. errors: finds the errors of this one population; None where only
+    islands together tell.
+    """
+
+    def __init__(
+        self, model: FeynmanKac[S], filtering: bool, errors: ErrorEstimator | None
+    ) -> None:
+        self.model, self.filtering, self.errors = model, filtering, errors
+        self.deaths: Deaths = []
+        self.last_texts: list[Death] = []
+        self.filtering_posteriors: list[tuple[Answer, ...]] = []
+        self.proposed = self.accepted = 0
+        self._last: Step[S] | Level[S] | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has a population yet."""
+        return self._last is not None
+
+    @property
+    def last(self) -> Step[S] | Level[S]:
+        """The population after the last step; there must be one."""
+        assert self._last is not None
+        return self._last
+
+    def take(self, step: Step[S] | Level[S]) -> None:
+        """Enters the population after the next step."""
+        before = self._last
+        if self.filtering:
+            self.filtering_posteriors.append(filtering_answers(self.model, step))
+        self.deaths.append((step.t, deaths_of(self.model, step, before)))
+        texts = last_texts(self.model, step, before)
+        self.last_texts = likeliest([*self.last_texts, *texts], KEPT_TEXTS)
+        if isinstance(step, Step):
+            self.proposed += step.proposed
+            self.accepted += step.accepted
+            if self.errors is not None:
+                assert not isinstance(before, Level)
+                self.errors.take(step, before)
+        self._last = step
+
+
+def accepted_moves(histories: Iterable[IslandHistory[S]]) -> tuple[str, ...]:
+    """A note on how many moves of whole paths were accepted, of a method that makes any."""
+    counts = [(history.proposed, history.accepted) for history in histories]
+    proposed, accepted = sum(p for p, _ in counts), sum(a for _, a in counts)
+    if not proposed:
+        return ()
+    return (f"moves: {accepted} of {proposed} accepted, {accepted / proposed:.0%}",)
