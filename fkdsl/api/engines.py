@@ -16,10 +16,10 @@ from fkdsl.engine.byte_beam import LostMass
 from fkdsl.engine.byte_view import BEAM, ByteView
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.engine.drafts import with_heads
-from fkdsl.engine.meter import Meter
+from fkdsl.engine.meter import ForwardMeter
 from fkdsl.language.syntax import tree
 from fkdsl.language.syntax.parser import parse, read_source
-from fkdsl.models.interface import LanguageModel, LooksAhead, Noted
+from fkdsl.models.interface import LanguageModel, Noted, RunsHeads
 from fkdsl.models.progress import Progress, silent
 from fkdsl.models.registry import load_model
 from fkdsl.models.table import TableModel
@@ -228,7 +228,7 @@ class Engines(Mapping[str, CachedTransformer]):
         CallError for a model that has none, and for an engine that holds a prefill, which was made
         without them."""
         engine = self[name]
-        if isinstance(engine.model, LooksAhead):
+        if isinstance(engine.model, RunsHeads):
             return engine
         if engine.has_adopted:
             raise CallError(
@@ -255,7 +255,7 @@ class Engines(Mapping[str, CachedTransformer]):
 
     def _engine(self, model: LanguageModel) -> CachedTransformer:
         engine = CachedTransformer(model, self.cache_memory, self.max_batch)
-        engine.meter = Meter() if self.metered and not isinstance(model, ByteView) else None
+        engine.meter = ForwardMeter() if self.metered and not isinstance(model, ByteView) else None
         return engine
 
 

@@ -10,7 +10,7 @@ from fkdsl.api.method_checks import MethodCheck
 from fkdsl.language.expectations import Expectation
 from fkdsl.language.syntax import tree
 from fkdsl.language.syntax.tree_walk import walk
-from fkdsl.values.operators import NOTHING
+from fkdsl.values.operators import ABSOLUTE_ROUNDING
 from fkdsl.values.values import show
 
 Outcome = Literal["passed", "failed", "undecided", "error"]
@@ -64,7 +64,7 @@ def shown_figures(line: Expectation, known: Mapping[str, Any]) -> tuple[tuple[st
 
 def _shown(name: str, value: Any) -> str:
     if isinstance(value, float):
-        return f"{value if abs(value) > NOTHING else 0.0:.10g}"
+        return f"{value if abs(value) > ABSOLUTE_ROUNDING else 0.0:.10g}"
     if isinstance(value, tuple) and name != "support":
         return f"between {value[0]:.4g} and {value[1]:.4g}"
     return show(value)

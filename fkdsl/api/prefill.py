@@ -53,7 +53,7 @@ def prefill(program: Program, path: str | Path, engines: Engines | None = None) 
             files.StoredContext(name, context.tokens, planes, row, engine.sums(context, row))
         )
     made = files.Stored(identities, tuple(contexts))
-    files.save(Path(path), made)
+    files.save_prefill(Path(path), made)
     return made
 
 
@@ -64,7 +64,7 @@ def adopt(program: Program, path: str | Path, engines: Engines) -> None:
     """
     from fkdsl.models import stored as files
 
-    stored = files.read(Path(path))
+    stored = files.read_prefill(Path(path))
     begins = {(name, context.tokens) for name, context in prompts(program, engines)}
     strange = stored.identities.keys() - {name for name, _ in begins}
     if strange:

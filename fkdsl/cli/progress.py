@@ -13,7 +13,7 @@ from fkdsl.base.shown import one_line
 from fkdsl.cli.output import say
 from fkdsl.inference.interface import Step
 from fkdsl.inference.search.frontier import Explored
-from fkdsl.models.progress import Meter, silent
+from fkdsl.models.progress import ProgressMeter, silent
 
 
 class RunProgress:
@@ -59,7 +59,7 @@ class RunProgress:
             self._progress.stop()
 
     @contextmanager
-    def loading(self, description: str, total: int | None) -> Iterator[Meter]:
+    def loading(self, description: str, total: int | None) -> Iterator[ProgressMeter]:
         """A meter for one piece of slow work; the models' `Progress`."""
         if self._progress is None:
             with silent(description, total) as meter:

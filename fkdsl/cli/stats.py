@@ -8,7 +8,7 @@ from typing import Any
 
 from fkdsl.api.engines import token_engine
 from fkdsl.engine.cached_transformer import CachedTransformer
-from fkdsl.engine.meter import Work
+from fkdsl.engine.meter import ForwardWork
 
 
 def stats_text(engines: Mapping[str, CachedTransformer]) -> str:
@@ -41,12 +41,12 @@ def _metered(engines: Mapping[str, CachedTransformer]) -> list[tuple[str, Cached
     return list(found.values())
 
 
-def _kinds(engine: CachedTransformer) -> dict[str, Work]:
+def _kinds(engine: CachedTransformer) -> dict[str, ForwardWork]:
     assert engine.meter is not None
     return {"prefill": engine.meter.prefill, "decode": engine.meter.decode}
 
 
-def _counts(work: Work) -> str:
+def _counts(work: ForwardWork) -> str:
     s = "s" if work.forwards > 1 else ""
     parts = [
         f"{work.tokens} tokens in {work.forwards} forward{s} of {work.rows / work.forwards:.1f} rows",
@@ -57,7 +57,7 @@ def _counts(work: Work) -> str:
     return "   ".join(filter(None, parts))
 
 
-def _rates(work: Work) -> str:
+def _rates(work: ForwardWork) -> str:
     if work.flops is None or work.bytes is None:
         return "operations and bytes: this model's shape is not known here"
     intensity = f"{work.flops / 1e9:.3g} GFLOP / {work.bytes / 1e9:.3g} GB = {work.flops / work.bytes:.3g} FLOP a byte"

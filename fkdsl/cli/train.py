@@ -13,7 +13,7 @@ from fkdsl.base.errors import CallError
 
 if TYPE_CHECKING:
     from fkdsl.models.tiny.data import Documents
-    from fkdsl.models.tiny.training import Run
+    from fkdsl.models.tiny.training import TrainingRun
 
 CHECKPOINT, WEIGHTS = "checkpoint.safetensors", "model.safetensors"
 SHAPE = ("width", "layers", "heads", "hidden", "ahead", "context")
@@ -99,12 +99,12 @@ def main(args: argparse.Namespace) -> int:
     from fkdsl.cli.output import check_folder_target, say
     from fkdsl.cli.progress import RunProgress
     from fkdsl.models.tiny.checkpoint import read_links, read_model, save_run, save_weights
-    from fkdsl.models.tiny.data import read, split
+    from fkdsl.models.tiny.data import read_documents, split_documents
     from fkdsl.models.tiny.training import check_run, train
 
     if not args.evaluate:
         check_folder_target(args.out, "--out")
-    training, held_out = split(read(args.text, args.documents), args.held_out)
+    training, held_out = split_documents(read_documents(args.text, args.documents), args.held_out)
     if args.evaluate:
         file = Path(args.evaluate)
         say(evaluated(read_model(file), read_links(file), training, held_out))
@@ -124,7 +124,7 @@ def main(args: argparse.Namespace) -> int:
 
     with RunProgress("training") as progress:
 
-        def save(run: Run) -> None:
+        def save(run: TrainingRun) -> None:
             save_run(run, Path(args.out) / CHECKPOINT)
             save_weights(run, Path(args.out) / WEIGHTS, made(run, args, training, held_out))
             progress.print(_line(run.curve[-1]))
@@ -151,12 +151,16 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _linked(
-    run: Run, args: argparse.Namespace, training: Documents, held_out: Documents, progress: Any
+    run: TrainingRun,
+    args: argparse.Namespace,
+    training: Documents,
+    held_out: Documents,
+    progress: Any,
 ) -> str:
     """Fits links to the weights as they were saved, and saves them among these; a line on how good
     they are."""
     from fkdsl.models.tiny.checkpoint import read_model, save_links
-    from fkdsl.models.tiny.evaluation import drafting
+    from fkdsl.models.tiny.evaluation import draft_quality
     from fkdsl.models.tiny.links import Links, fitted
     from fkdsl.models.tiny.training import PRECISIONS, SAMPLE
 
@@ -169,7 +173,7 @@ def _linked(
     half = PRECISIONS[run.settings.precision]
     links = fitted(model, training, steps=args.link_steps, rows=run.settings.rows, seed=run.settings.seed, half=half,
                    observer=told)  # fmt: skip
-    before, after = drafting(model, [Links(run.shape), links], held_out, most=SAMPLE)
+    before, after = draft_quality(model, [Links(run.shape), links], held_out, most=SAMPLE)
     bits = ", ".join(f"{b:.3f}" for b in after.bits)
     figures = f"heads 2 on at {bits} bits per byte, {after.tokens:.2f} tokens a round (without links {before.tokens:.2f})"
     save_links(
@@ -180,19 +184,21 @@ def _linked(
     return f"links: {figures}"
 
 
-def _run(args: argparse.Namespace, training: Documents) -> Run:
+def _run(args: argparse.Namespace, training: Documents) -> TrainingRun:
     """A run begun as the flags say, or gone on with."""
     from fkdsl.models.tiny.checkpoint import read_run
     from fkdsl.models.tiny.files import check_shape
-    from fkdsl.models.tiny.training import Run, Settings, check_settings, longer
+    from fkdsl.models.tiny.training import TrainingRun, TrainingSettings, check_settings, longer
     from fkdsl.models.tiny.transformer import TinyShape
 
     shape = {name: value for name in SHAPE if (value := getattr(args, name)) is not None}
     settings = {name: value for name in SETTINGS if (value := getattr(args, name)) is not None}
     place = Path(args.out) / CHECKPOINT
     if not args.resume:
-        return Run.begun(
-            check_shape(TinyShape(**shape)), check_settings(Settings(**settings)), training.digest
+        return TrainingRun.begun(
+            check_shape(TinyShape(**shape)),
+            check_settings(TrainingSettings(**settings)),
+            training.digest,
         )
     run = read_run(place)
     had = {**asdict(run.shape), **asdict(run.settings)}
@@ -206,7 +212,7 @@ def _run(args: argparse.Namespace, training: Documents) -> Run:
 
 
 def made(
-    run: Run, args: argparse.Namespace, training: Documents, held_out: Documents
+    run: TrainingRun, args: argparse.Namespace, training: Documents, held_out: Documents
 ) -> dict[str, Any]:
     """What made the weights: a command that makes them again in one go, and how good they are."""
     had = {**asdict(run.shape), **asdict(run.settings)}
@@ -238,7 +244,13 @@ def made(
 def evaluated(model: Any, links: Any, training: Documents, held_out: Documents) -> str:
     """Bits per byte of a model's heads and of what it is compared with, a line each; then how far
     its drafts go."""
-    from fkdsl.models.tiny.evaluation import drafting, gzip_bits, model_bits, ngram_bits, xz_bits
+    from fkdsl.models.tiny.evaluation import (
+        draft_quality,
+        gzip_bits,
+        model_bits,
+        ngram_bits,
+        xz_bits,
+    )
     from fkdsl.models.tiny.links import Links
 
     rows = [
@@ -247,7 +259,7 @@ def evaluated(model: Any, links: Any, training: Documents, held_out: Documents) 
     kinds = {"heads alone": Links(model.shape)} | (
         {"heads and links": links} if links is not None else {}
     )
-    drafts = drafting(model, list(kinds.values()), held_out) if model.shape.ahead > 1 else []
+    drafts = draft_quality(model, list(kinds.values()), held_out) if model.shape.ahead > 1 else []
     rows += [(f"head {k}, linked", bits) for d in drafts[1:] for k, bits in enumerate(d.bits, 2)]
     rows += [
         ("5-gram, Witten-Bell", ngram_bits(training, held_out)),
@@ -267,7 +279,7 @@ def _size(documents: Documents) -> int:
     return len(documents.symbols) - 1
 
 
-def _heading(run: Run) -> str:
+def _heading(run: TrainingRun) -> str:
     heads = "".join(f"  {f'+{k}':>5}" for k in range(1, run.shape.ahead + 1))
     return f"{'':>16}  training{heads[10:]}  held out{heads[10:]}\n{'step':>6}  {'seconds':>8}{heads}{heads}"
 

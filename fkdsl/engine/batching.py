@@ -1,9 +1,10 @@
-"""Which new tokens go through the model together, so that none goes through it twice.
+"""Which new tokens go through the model in one forward, so that none goes through it twice.
 
 A job is a run of new nodes below a cached one. Contexts on one path share a job, so fixed text is
-one row of the batch (teacher forcing). Where paths part after nodes that are not yet cached, the
-shared run is a job of its own in an earlier wave, and the branches follow in the next; or, if it is
-short and forwards are dearer than tokens, a part of each branch. A wave is one batched forward.
+one row of the batch (teacher forcing). Where paths part below a run that is not yet cached, this
+shared run is a job of its own in one wave, and the branches are jobs of the next wave. A shared run
+that is short may instead be computed as part of each branch, which saves a forward. A wave is one
+batched forward.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from fkdsl.engine.prefix_tree import Context
 
 @dataclass(frozen=True)
 class Job:
-    """Nodes to compute after `base`, each the parent of the next, and those of them whose rows are
-    wanted."""
+    """Nodes to compute after a cached one. run: each node is the parent of the next, the first a
+    child of `base`. wanted: the nodes of the run whose rows are asked for."""
 
     base: Context
     run: list[Context]
@@ -25,7 +26,7 @@ class Job:
 
     @property
     def positions(self) -> tuple[int, ...]:
-        """Where in `run` the wanted nodes stand."""
+        """The indices in `run` of the wanted nodes."""
         wanted = set(self.wanted)
         return tuple(i for i, node in enumerate(self.run) if node in wanted)
 
@@ -38,10 +39,10 @@ def plan_waves(
 ) -> list[list[Job]]:
     """Jobs that compute every context of `missing`, in waves of at most `most` rows.
 
-    usable: whether a forward can go on from a node. A missing context itself is computed even if it
-    is usable: its cache may be there while its row is gone. repeated: a shared run, with those
-    before it that are repeated too, of so many tokens at most is computed in each of its branches
-    instead of in a wave of its own.
+    usable: whether a forward can start from a node. A missing context is computed even if it is
+    usable: its segment may be cached while its row is not. repeated: a shared run of at most so
+    many tokens is computed in each of its branches instead of in a wave of its own; the count
+    includes the repeated runs before it.
     """
     wanted = set(missing)
     children: dict[Context, dict[Context, None]] = {}
@@ -73,16 +74,16 @@ def _link(
     children: dict[Context, dict[Context, None]],
     tops: dict[Context, None],
 ) -> None:
-    """Adds the new nodes on the way to a context to `children`, and the cached node they hang from
-    to `tops`."""
-    node, must = context, True
-    while node.parent is not None and (must or not usable(node)):
+    """Adds the nodes to compute for a context to `children`, under their parents, and the cached
+    node above them to `tops`."""
+    node = context
+    while node.parent is not None and (node is context or not usable(node)):
         siblings = children.setdefault(node.parent, {})
         linked = node in siblings
         siblings[node] = None
         if linked:
             return
-        node, must = node.parent, False
+        node = node.parent
     tops[node] = None
 
 

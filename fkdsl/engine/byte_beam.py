@@ -1,4 +1,4 @@
-"""What a byte view holds after some bytes: a beam of token sequences that cover them (see
+"""The state of a byte view after some bytes: a beam of token sequences that cover them (see
 byte_view.py)."""
 
 from __future__ import annotations
@@ -8,26 +8,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fkdsl.base.logspace import Floats
-from fkdsl.engine.byte_trie import Node
+from fkdsl.engine.byte_trie import TrieNode
 from fkdsl.engine.cached_transformer import Context
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A token sequence that covers the bytes so far: `context` is complete, and the token in
-    progress is one of those below `node`. share: of the beam's mass. p: what each longer token of
-    the node has of the share, (n,), sums to 1; None at the root, where it is the context's row."""
+    """A token sequence that covers the bytes so far. context: its complete tokens. node: where the
+    token in progress stands in the trie. share: the sequence's share of the beam's probability. p:
+    (n,) the conditional probabilities of the longer tokens below the node, which sum to 1; None at
+    the root, where the context's row has them."""
 
     context: Context
-    node: Node
+    node: TrieNode
     share: float
     p: Floats | None
 
 
 @dataclass(frozen=True, slots=True)
 class Beam:
-    """The sequences kept, heaviest first, whose shares sum to 1; none if the bytes so far have no
-    token at all. log_kept, log_lost: log R and log L of the bytes so far (nats)."""
+    """The sequences that are kept, heaviest first; their shares sum to 1. items is empty if no
+    token sequence covers the bytes so far. log_kept, log_lost: log R and log L of byte_view.py for
+    these bytes (nats)."""
 
     items: tuple[Item, ...]
     log_kept: float = 0.0
@@ -36,8 +38,8 @@ class Beam:
 
 @dataclass(frozen=True, slots=True)
 class BeamSegment:
-    """The beam after the last of its symbols. The token model's keys and values are not counted:
-    its own engine holds them for as long as the beam has a handle on them."""
+    """The beam after a run of symbols. nbytes does not count the token model's keys and values: the
+    token model's engine holds them for as long as the beam holds their contexts."""
 
     beam: Beam
     length: int
@@ -51,8 +53,8 @@ class BeamSegment:
 
 @dataclass
 class LostMass:
-    """Shares that beams let go: at how many bytes they were looked at, their sum, and the
-    largest."""
+    """The shares of probability that beams dropped. symbols: at how many symbols; total: their sum;
+    worst: the largest."""
 
     symbols: int = 0
     total: float = 0.0
@@ -68,7 +70,7 @@ class LostMass:
         return self.total / self.symbols if self.symbols else 0.0
 
 
-def shared(items: Sequence[Item]) -> tuple[Item, ...]:
-    """The items, their shares scaled to sum to 1."""
+def rescaled(items: Sequence[Item]) -> tuple[Item, ...]:
+    """The items with their shares scaled to sum to 1."""
     total = math.fsum(item.share for item in items)
     return tuple(replace(item, share=item.share / total) for item in items) if total > 0.0 else ()

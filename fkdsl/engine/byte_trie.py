@@ -1,9 +1,9 @@
 """A vocabulary as a trie of bytes, and the symbols of byte views.
 
-The tokens stand in the order of their bytes, so those below a node of the trie are one run of them,
-and those below its children are runs of that run. What a node's children weigh is then one
-`np.add.reduceat` over the node's run: no pass over the vocabulary but at the root, and nodes that
-no text reaches are never made.
+The tokens are sorted by their bytes, so the tokens below a node of the trie are one slice of them,
+and the tokens below its children are slices of that slice. One `np.add.reduceat` over a node's
+slice gives the probabilities of its children, so only the root takes a pass over the vocabulary.
+Nodes are made when a text first reaches them.
 
 >>> trie = ByteTrie(Vocabulary((b"a", b"", b"ab", b"b"), ends=frozenset({1})))
 >>> trie.ids.tolist()                                     # a, ab, b, and the end
@@ -23,24 +23,25 @@ from numpy.typing import NDArray
 
 from fkdsl.models.vocabulary import Vocabulary
 
-END = 256
+END_SYMBOL = 256
 """The symbol of the end of a text, behind the 256 bytes."""
 MARKERS = 255
-"""Symbols behind END that stand for tokens without bytes, the first of the vocabulary's: a chat
-template's, say."""
-SYMBOLS = END + 1 + MARKERS
+"""How many symbols above END_SYMBOL stand for tokens without bytes, such as a chat template's
+marks: the first MARKERS of the vocabulary have one."""
+VIEW_SYMBOLS = END_SYMBOL + 1 + MARKERS
 
-BYTES = Vocabulary(
+VIEW_VOCABULARY = Vocabulary(
     (*(bytes([b]) for b in range(256)), *(b"" for _ in range(1 + MARKERS))),
-    ends=frozenset({END}),
+    ends=frozenset({END_SYMBOL}),
 )
-"""The vocabulary of every byte view, so that any two can be combined."""
+"""The vocabulary of every byte view. All views share it, so any two can be multiplied or mixed."""
 
 
 class ByteTrie:
-    """ids: (T,) the tokens that stand for bytes, in the order of their bytes, then those that end a
-    text. markers: the symbol of each token that stands for no bytes; one that ends a text has a
-    marker too, by which a prompt says it."""
+    """A vocabulary as a trie. ids: (T,) the tokens that stand for bytes, sorted by their bytes,
+    then the tokens that end a text. markers: the symbol of each token that stands for no bytes; a
+    token that ends a text has a marker too, for prompts that contain it. marked: the token of each
+    marker."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         tokens, ends = vocabulary.tokens, vocabulary.ends
@@ -50,27 +51,27 @@ class ByteTrie:
         self.ids = np.array([*spelt, *sorted(ends)], dtype=np.int64)
         self.keys: list[bytes | tuple[int, ...]] = [
             *(tokens[i] for i in spelt),
-            *((END,) for _ in ends),
+            *((END_SYMBOL,) for _ in ends),
         ]
         silent = [i for i, raw in enumerate(tokens) if not raw][:MARKERS]
-        self.markers = {i: END + 1 + n for n, i in enumerate(silent)}
+        self.markers = {i: END_SYMBOL + 1 + n for n, i in enumerate(silent)}
         self.marked = {symbol: i for i, symbol in self.markers.items()}
-        self.root = Node(self.keys, 0, len(self.ids), 0)
+        self.root = TrieNode(self.keys, 0, len(self.ids), 0)
 
     def spelling(self, symbols: bytes | tuple[int, ...]) -> tuple[int, ...] | None:
-        """A token for each symbol; None if some symbol is no token by itself."""
-        found = []
+        """The symbols as one token each; None if some symbol is no token by itself."""
+        tokens = []
         for symbol in symbols:
             node = self.root.child(symbol)
             if node is None or not node.complete:
                 return None
-            found.append(int(self.ids[node.lo]))
-        return tuple(found)
+            tokens.append(int(self.ids[node.lo]))
+        return tuple(tokens)
 
 
-class Node:
-    """The tokens ids[lo:hi], which begin with the same `depth` symbols; the first `complete` of
-    them have no more."""
+class TrieNode:
+    """The tokens ids[lo:hi], which begin with the same `depth` symbols. The first `complete` of
+    these tokens end here."""
 
     def __init__(self, keys: list[bytes | tuple[int, ...]], lo: int, hi: int, depth: int) -> None:
         self._keys, self.lo, self.hi, self.depth = keys, lo, hi, depth
@@ -78,11 +79,11 @@ class Node:
         while at < hi and len(keys[at]) == depth:
             at += 1
         self.complete = at - lo
-        self._children: dict[int, Node | None] = {}
+        self._children: dict[int, TrieNode | None] = {}
 
     @property
     def path(self) -> bytes | tuple[int, ...]:
-        """The symbols that lead to it."""
+        """The symbols from the root to this node."""
         return self._keys[self.lo][: self.depth]
 
     @cached_property
@@ -95,17 +96,17 @@ class Node:
 
     @property
     def symbols(self) -> NDArray[Any]:
-        """The symbols of its children, ascending."""
+        """The symbols of the node's children, ascending."""
         return self._runs[0]
 
     def masses(self, p: NDArray[Any]) -> NDArray[Any]:
-        """Of the probabilities of its longer tokens, ids[lo + complete:hi], the sum under each
-        child."""
+        """The sums of p under each child. p: the probabilities of the node's longer tokens,
+        ids[lo + complete:hi]."""
         masses: NDArray[Any] = np.add.reduceat(p, self._runs[1])
         return masses
 
-    def child(self, symbol: int) -> Node | None:
-        """The node one symbol deeper, the same object each time."""
+    def child(self, symbol: int) -> TrieNode | None:
+        """The child at a symbol, the same object each time; None if no token has it here."""
         if symbol not in self._children:
             symbols, starts = self._runs
             at = int(np.searchsorted(symbols, symbol))
@@ -113,12 +114,12 @@ class Node:
             if at < len(symbols) and symbols[at] == symbol:
                 first = self.lo + self.complete
                 stop = self.hi if at + 1 == len(symbols) else first + int(starts[at + 1])
-                node = Node(self._keys, first + int(starts[at]), stop, self.depth + 1)
+                node = TrieNode(self._keys, first + int(starts[at]), stop, self.depth + 1)
             return self._children.setdefault(symbol, node)
         return self._children[symbol]
 
 
 @lru_cache(maxsize=4)
 def byte_trie(vocabulary: Vocabulary) -> ByteTrie:
-    """The trie of a vocabulary, made once."""
+    """The trie of a vocabulary, built once."""
     return ByteTrie(vocabulary)

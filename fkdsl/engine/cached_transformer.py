@@ -4,13 +4,14 @@ once.
     engine = CachedTransformer(model)
     a = engine.start("Once upon a time")           # a handle; nothing is computed yet
     b = engine.extend(a, model.encode(" there"))
-    rows = engine.log_probs([a, b, a])             # three (V,): one forward; each distinct context computed once
+    rows = engine.log_probs([a, b, a])             # three (V,) rows by one forward
 
-Laws: cached equals uncached, up to rounding. A context's row is computed once however many
-particles share it, and only its new tokens go through the model. Forking copies nothing. A handle
-never breaks: what the budget evicted is computed again.
+Laws: cached rows equal uncached ones, up to rounding. The engine computes the row of a context once
+however many particles share it, and sends only its new tokens through the model. A fork copies
+nothing. A handle stays valid: what the memory budget evicted is computed again.
 
-Segments are opaque here: where their bytes lie is the model's affair (fkdsl.models.kv_pool).
+The model decides where the bytes of a segment lie (fkdsl.models.kv_pool); the engine never looks
+into one.
 """
 
 from __future__ import annotations
@@ -28,18 +29,18 @@ from fkdsl.base.deadline import check
 from fkdsl.base.errors import CallError, InternalError
 from fkdsl.engine.batching import Job, plan_waves
 from fkdsl.engine.kv_cache import KVCache
-from fkdsl.engine.meter import Meter
+from fkdsl.engine.meter import ForwardMeter
 from fkdsl.engine.prefix_tree import Context, PrefixTree
 from fkdsl.models.cost import Cost
-from fkdsl.models.interface import ForwardRow, LanguageModel, Narrows, Past, Segment
+from fkdsl.models.interface import CacheSegment, ForwardRow, LanguageModel, Past, SumsMaskedRows
 
 __all__ = ["CachedTransformer", "Context", "Stats"]
 
 
 @dataclass
 class Stats:
-    """model_calls: batched forwards. forwarded_tokens: tokens that went through the model. asked:
-    rows asked for. hits: rows that were at hand."""
+    """Counts of an engine's work. model_calls: batched forwards. forwarded_tokens: tokens that went
+    through the model. asked: rows asked for. hits: of these, rows that were cached."""
 
     model_calls: int = 0
     forwarded_tokens: int = 0
@@ -48,12 +49,12 @@ class Stats:
 
 
 class CachedTransformer:
-    """A language model with a prefix tree of everything it has been asked.
+    """A language model with a prefix tree of the contexts that it was asked about.
 
-    memory_budget: bytes of segments and rows to keep, None for no bound. max_batch: rows in one
-    forward. meter: takes the time of every forward, where there is one. repeated: tokens on the way
-    to several new contexts that are computed once for each of them at most, rather than in a
-    forward of their own; 0 is the least work, more the fewest forwards.
+    memory_budget: bytes of segments and rows to keep, None for no bound. max_batch: most rows of
+    one forward. meter: measures every forward, if it is set. repeated: a run of new tokens that
+    several contexts share is computed again in each of them if it has at most so many tokens,
+    instead of in a forward of its own; 0 computes no token twice, more takes fewer forwards.
     """
 
     def __init__(
@@ -64,16 +65,16 @@ class CachedTransformer:
         self.cache = KVCache(memory_budget)
         self.tree = PrefixTree(lambda node: self.cache.release(id(node)))
         self.stats = Stats()
-        self.meter: Meter | None = None
+        self.meter: ForwardMeter | None = None
         self.repeated = 0
         self._adopted: list[Context] = []
 
     def fresh(self) -> CachedTransformer:
-        """The same model and bounds with an empty tree, an empty cache and zero stats."""
+        """An engine of the same model and bounds, with an empty tree and an empty cache."""
         return self.over(self.model)
 
     def over(self, model: LanguageModel) -> CachedTransformer:
-        """Another model, with the same bounds, an empty tree, an empty cache and zero stats."""
+        """An engine of another model with the same bounds, an empty tree and an empty cache."""
         engine = CachedTransformer(model, self.cache.budget, self.max_batch)
         engine.repeated = self.repeated
         return engine
@@ -88,50 +89,54 @@ class CachedTransformer:
         return self.extend(self.root, self.model.start(text))
 
     def extend(self, context: Context, tokens: Sequence[int]) -> Context:
-        """The context with tokens appended. Computes nothing. Raises CallError past the model's
-        longest context."""
+        """The context with tokens appended. Computes nothing. Raises CallError if that is longer
+        than the model can read."""
         longest = self.model.max_length
-        if longest is not None and context.length + len(tokens) > longest:
-            length = context.length + len(tokens)
-            message = f"this context would have {length} tokens; {self.model.name} reads at most {longest}"
-            raise CallError(message, "shorten the prompt, or bound the text by max_tokens")
+        length = context.length + len(tokens)
+        if longest is not None and length > longest:
+            raise CallError(
+                f"this context would have {length} tokens; {self.model.name} reads at most "
+                f"{longest}",
+                "shorten the prompt, or bound the text by max_tokens",
+            )
         return self.tree.extend(context, tokens)
 
     def raw(self, context: Context) -> bytes:
-        """The bytes of a context's tokens, those of the prompt among them."""
+        """The bytes of a context's tokens, the prompt's included."""
         if context.raw is None and context.parent is not None and context.parent.raw is not None:
             context.raw = context.parent.raw + self.model.vocabulary.tokens[context.token]
         if context.raw is None:
-            after: list[Context] = []
+            nodes: list[Context] = []
             node = context
             while node.raw is None:
                 assert node.parent is not None
-                after.append(node)
+                nodes.append(node)
                 node = node.parent
-            context.raw = node.raw + self.model.vocabulary.raw(n.token for n in reversed(after))
+            context.raw = node.raw + self.model.vocabulary.raw(n.token for n in reversed(nodes))
         return context.raw
 
     def cached(self, context: Context) -> NDArray[Any] | None:
-        """The row after a context if it is at hand, else None. Computes nothing."""
+        """The (V,) row after a context if it is cached, else None. Computes nothing."""
         return self.cache.row(id(context))
 
-    def ahead(self, context: Context) -> Any:
-        """What the heads of a model that looks ahead made of a context whose row is at hand; None
-        if it is not."""
-        return self.cache.ahead(id(context))
+    def head_outputs(self, context: Context) -> Any:
+        """What the heads of a model that RunsHeads gave for a context (ForwardResult.head_outputs);
+        None if its row is not cached."""
+        return self.cache.head_outputs(id(context))
 
     def sums(self, context: Context, row: NDArray[Any]) -> NDArray[np.float64] | None:
-        """The sums of the blocks of exp(row), not to be written to, if this is the row at hand
-        after the context and the model gave them."""
+        """(blocks,) the sums of exp(row) over blocks of the vocabulary (fkdsl.base.blocks), not to
+        be written to; None if `row` is not the cached row of the context, or the model gives no
+        sums."""
         return self.cache.sums(id(context)) if self.cached(context) is row else None
 
-    def left(
+    def masked_block_sums(
         self, rows: Sequence[NDArray[Any]], masks: Sequence[NDArray[np.bool_]]
     ) -> list[NDArray[np.float64]]:
-        """For each row (V,), in nats, and mask (V,): the sums of exp(row) by blocks, of what the
-        mask leaves."""
-        if isinstance(self.model, Narrows):
-            return self.model.left(rows, masks)
+        """For each row (V,), in nats, and its mask (V,): the sums (blocks,) of exp(row) over the
+        tokens of each block that the mask allows."""
+        if isinstance(self.model, SumsMaskedRows):
+            return self.model.masked_block_sums(rows, masks)
         return [masked_sums(row, mask) for row, mask in zip(rows, masks, strict=True)]
 
     def log_probs(self, contexts: Sequence[Context]) -> list[NDArray[Any]]:
@@ -151,23 +156,23 @@ class CachedTransformer:
         self.cache.shrink(len(missing))
         return [rows[c] for c in contexts]
 
-    def look_ahead(self, contexts: Sequence[Context]) -> list[Any]:
-        """What the heads of a model that looks ahead made of each context; computed again where it
-        is not kept."""
-        missing = [c for c in dict.fromkeys(contexts) if self.ahead(c) is None]
+    def compute_head_outputs(self, contexts: Sequence[Context]) -> list[Any]:
+        """What the heads of a model that RunsHeads give for each context; computed where it is not
+        cached."""
+        missing = [c for c in dict.fromkeys(contexts) if self.head_outputs(c) is None]
         self._compute(missing)
-        found = [self.ahead(c) for c in contexts]
+        outputs = [self.head_outputs(c) for c in contexts]
         self.cache.shrink(len(missing))
-        return found
+        return outputs
 
     def keep_rows(self, n: int) -> None:
-        """From now on n rows of the vocabulary's length are kept at least, where the memory budget
-        allows."""
+        """From now on the cache keeps at least n rows of the vocabulary's length, where the memory
+        budget allows."""
         self.cache.row_budget = max(self.cache.row_budget, 4 * n * self.model.vocabulary.size)
 
     def logprob_of(self, context: Context, tokens: Sequence[int]) -> float:
-        """log-probability (nats) of a sequence of tokens after a context; the context is left as it
-        was."""
+        """The log-probability (nats) of a sequence of tokens after a context, which stays as it
+        is."""
         if not tokens:
             return 0.0
         nodes = [self.extend(context, tokens[:k]) for k in range(len(tokens))]
@@ -176,21 +181,23 @@ class CachedTransformer:
     # ----------------------------------------------------------------- prefill
 
     def past(self, context: Context) -> Past:
-        """The cached segment that ends a context whose row was asked for before."""
-        found = self._past(context)
-        if found is None:
+        """The cached segment that ends with a context. The context's row must have been computed;
+        InternalError for the empty context, which has no segment."""
+        past = self._past(context)
+        if past is None:
             raise InternalError("the empty context has no segment")
-        return found
+        return past
 
     def adopt(
         self,
         tokens: Sequence[int],
-        segment: Segment,
+        segment: CacheSegment,
         row: NDArray[Any],
         sums: NDArray[np.float64] | None = None,
     ) -> Context:
-        """A context that was computed elsewhere: its segment, which stands for all of it, its row
-        (V,) and the sums of the row's blocks. It is held for as long as this engine is."""
+        """The context of tokens that another process computed. segment: of all its tokens; row:
+        (V,), nats; sums: (blocks,) of the row. The engine holds the context for as long as it
+        lives."""
         context = self.extend(self.root, tokens)
         self.cache.put(segment, [id(node) for node in context.path()], id(self.root))
         self.cache.put_row(id(context), row, sums=sums)
@@ -199,64 +206,65 @@ class CachedTransformer:
 
     @property
     def has_adopted(self) -> bool:
-        """Whether it holds contexts that were computed elsewhere."""
+        """Whether it holds contexts that another process computed (`adopt`)."""
         return bool(self._adopted)
 
     # ----------------------------------------------------------------- forward
 
     def _usable(self, node: Context) -> bool:
-        """Whether a forward can go on from a node: its segment is there, and so are those that it
-        rests on."""
+        """Whether a forward can start from a node: its segment is cached, and a past may end at the
+        node."""
         slot = self.cache.slot(id(node))
         return slot is not None and (slot[0].sliceable or slot[1] == slot[0].length - 1)
 
     def _compute(self, missing: Sequence[Context]) -> dict[Context, NDArray[Any]]:
-        """The rows of contexts, through the model."""
+        """The rows of contexts, computed by the model."""
         rows: dict[Context, NDArray[Any]] = {}
         for wave in plan_waves(missing, self._usable, self.max_batch, self.repeated):
             rows.update(self._forward(wave))
         return rows
 
     def _forward(self, jobs: Sequence[Job]) -> dict[Context, NDArray[Any]]:
-        """One batched forward; keeps its segments and rows, and gives the rows wanted."""
+        """The wanted rows of one batched forward, whose segments and rows go into the cache."""
         batch = [
             ForwardRow(self._past(job.base), tuple(n.token for n in job.run), job.positions)
             for job in jobs
         ]
         check()
         began = time.perf_counter()
-        answers = self.model.forward(batch)
+        results = self.model.forward(batch)
         if self.meter is not None:
             self._measure(self.meter, jobs, batch, time.perf_counter() - began)
         self.stats.model_calls += 1
         self.stats.forwarded_tokens += sum(len(row.tokens) for row in batch)
         rows: dict[Context, NDArray[Any]] = {}
-        for job, answer in zip(jobs, answers, strict=True):
-            self.cache.put(answer.segment, [id(n) for n in job.run], id(job.base))
-            ahead = answer.ahead if answer.ahead is not None else [None] * len(job.wanted)
-            sums = answer.sums if answer.sums is not None else [None] * len(job.wanted)
-            for node, row, heads, of_row in zip(
-                job.wanted, answer.log_probs, ahead, sums, strict=True
+        for job, result in zip(jobs, results, strict=True):
+            self.cache.put(result.segment, [id(n) for n in job.run], id(job.base))
+            nothing = [None] * len(job.wanted)
+            head_outputs = nothing if result.head_outputs is None else result.head_outputs
+            sums = nothing if result.sums is None else result.sums
+            for node, row, outputs, row_sums in zip(
+                job.wanted, result.log_probs, head_outputs, sums, strict=True
             ):
                 rows[node] = row
-                self.cache.put_row(id(node), row, heads, of_row)
+                self.cache.put_row(id(node), row, outputs, row_sums)
         return rows
 
     def _measure(
-        self, meter: Meter, jobs: Sequence[Job], batch: Sequence[ForwardRow], seconds: float
+        self, meter: ForwardMeter, jobs: Sequence[Job], batch: Sequence[ForwardRow], seconds: float
     ) -> None:
         pasts = [job.base.length for job in jobs]
         cost: Cost | None = getattr(self.model, "cost", None)
         wanted = sum(len(row.wanted) for row in batch)
-        taken = (
+        operations = (
             cost.forward(pasts, [len(row.tokens) for row in batch], wanted)
             if cost is not None
             else None
         )
-        meter.of(batch).add(pasts, batch, seconds, taken)
+        meter.work_of(batch).add(pasts, batch, seconds, operations)
 
     def _past(self, base: Context) -> Past | None:
-        """The cached segment that ends a context; the empty one has none."""
+        """The cached segment that ends with a context; None for the empty one."""
         if base.parent is None:
             return None
         slot = self.cache.slot(id(base))

@@ -1,11 +1,12 @@
-"""The one owner of cached segments and rows: it counts who uses a segment, frees what nobody does,
-and keeps within a budget of bytes.
+"""The one owner of cached segments and rows: it frees what no context uses any more, and keeps
+within a budget of bytes.
 
-A segment is what one forward made for one run of tokens; each of those tokens' nodes uses it, and
-so do the segments that rest on it, unless they stand alone. A row is the (V,) log-probabilities
-after a node. When the budget is passed, least recently used rows go first, then whole segments,
-those that nothing rests on before the others; what is needed for the forward at hand is never
-evicted. What was evicted is computed again when it is asked for.
+A segment is the cache that one forward made for a run of tokens. The nodes of these tokens use it,
+and so do the segments that continue it, unless they are standalone. A row is the (V,)
+log-probabilities after a node. Over the budget, the cache evicts rows first, least recently used
+before others, then segments that no other continues, also least recently used first. It evicts
+only when `shrink` is called, so never what a forward in progress needs; an evicted row or segment
+is computed again when it is asked for.
 """
 
 from __future__ import annotations
@@ -17,159 +18,160 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fkdsl.models.interface import Segment
+from fkdsl.models.interface import CacheSegment
 
-Node = int
-"""A node of the prefix tree, by id(): the cache must not keep nodes alive."""
+NodeId = int
+"""The id() of a node of the prefix tree: the cache must not keep nodes alive."""
 ROW_BYTES = 4_000_000
-"""Bytes of rows that are kept at most, beyond those just asked for: a row of a long vocabulary
-takes more than a token's keys and values, and is seldom asked for twice."""
+"""Most bytes of rows to keep beyond those just asked for: a row of a long vocabulary takes more
+bytes than a token's keys and values, and is seldom asked for twice."""
 
 
 @dataclass(eq=False, slots=True)
-class Block:
-    """A segment, the nodes that use it, by position, the block that it rests on, and how many rest
-    on it."""
+class SegmentEntry:
+    """A segment in the cache. users: each node that uses it, with the node's position in it. base:
+    the cached segment that it continues. continued_by: how many cached segments continue it."""
 
-    segment: Segment
-    users: dict[Node, int]
-    base: Block | None
-    resting: int = 0
+    segment: CacheSegment
+    users: dict[NodeId, int]
+    base: SegmentEntry | None
+    continued_by: int = 0
 
 
 class KVCache:
-    """Segments and rows by node. `row_budget` is what rows may take, ROW_BYTES but where a method
-    comes back to them; `held` is their bytes, `held_rows` those of rows alone, `evictions` counts
-    what the budget drove out."""
+    """Segments and rows, by node. nbytes: the bytes of both; row_nbytes: of rows alone. row_budget:
+    bytes that rows may take, ROW_BYTES unless a method asks for its rows again. evictions: rows and
+    segments that the budget evicted."""
 
     def __init__(self, budget: int | None = None) -> None:
         self.budget = budget
         self.row_budget = ROW_BYTES
-        self.held = 0
-        self.held_rows = 0
+        self.nbytes = 0
+        self.row_nbytes = 0
         self.evictions = 0
-        self._blocks: OrderedDict[int, Block] = OrderedDict()
-        self._of: dict[Node, Block] = {}
-        self._rows: OrderedDict[Node, NDArray[Any]] = OrderedDict()
-        self._ahead: dict[Node, Any] = {}
-        self._sums: dict[Node, NDArray[np.float64]] = {}
+        self._segments: OrderedDict[int, SegmentEntry] = OrderedDict()
+        self._segment_of: dict[NodeId, SegmentEntry] = {}
+        self._rows: OrderedDict[NodeId, NDArray[Any]] = OrderedDict()
+        self._head_outputs: dict[NodeId, Any] = {}
+        self._sums: dict[NodeId, NDArray[np.float64]] = {}
 
     # --------------------------------------------------------------- segments
 
-    def put(self, segment: Segment, nodes: list[Node], base: Node) -> None:
-        """Keeps a segment for the nodes of its tokens, in order; they let go of what they used
-        before. base: the node that it continues."""
+    def put(self, segment: CacheSegment, nodes: list[NodeId], base: NodeId) -> None:
+        """Keeps a segment for the nodes of its tokens, in order, in place of the segments that they
+        used before. base: the node after which the segment begins."""
         if not nodes:
             return
-        under = None if segment.standalone else self._of.get(base)
-        block = Block(segment, {node: i for i, node in enumerate(nodes)}, under)
-        if under is not None:
-            under.resting += 1
+        continued = None if segment.standalone else self._segment_of.get(base)
+        entry = SegmentEntry(segment, {node: i for i, node in enumerate(nodes)}, continued)
+        if continued is not None:
+            continued.continued_by += 1
         for node in nodes:
             self._release_slot(node)
-        self._blocks[id(block)] = block
-        self._of.update(dict.fromkeys(nodes, block))
-        self.held += segment.nbytes
+        self._segments[id(entry)] = entry
+        self._segment_of.update(dict.fromkeys(nodes, entry))
+        self.nbytes += segment.nbytes
 
-    def slot(self, node: Node) -> tuple[Segment, int] | None:
+    def slot(self, node: NodeId) -> tuple[CacheSegment, int] | None:
         """The segment that holds a node's token, and the token's position in it; None if it is not
         cached."""
-        block = self._of.get(node)
-        if block is None:
+        entry = self._segment_of.get(node)
+        if entry is None:
             return None
-        self._blocks.move_to_end(id(block))
-        return block.segment, block.users[node]
+        self._segments.move_to_end(id(entry))
+        return entry.segment, entry.users[node]
 
-    def _release_slot(self, node: Node) -> None:
-        block = self._of.pop(node, None)
-        if block is not None:
-            del block.users[node]
-            self._drop_unused(block)
+    def _release_slot(self, node: NodeId) -> None:
+        entry = self._segment_of.pop(node, None)
+        if entry is not None:
+            del entry.users[node]
+            self._drop_unused(entry)
 
-    def _drop_unused(self, block: Block | None) -> None:
-        """Drops a block that nothing uses, and what it rested on if nothing else does."""
-        while block is not None and not block.users and not block.resting:
-            block = self._drop(block)
+    def _drop_unused(self, entry: SegmentEntry | None) -> None:
+        """Drops a segment that nothing uses, then those that it continued, as far as nothing else
+        uses them."""
+        while entry is not None and not entry.users and not entry.continued_by:
+            entry = self._drop(entry)
 
-    def _drop(self, block: Block) -> Block | None:
-        """Drops a block that nothing rests on; gives the one it rested on."""
-        for node in block.users:
-            del self._of[node]
-        block.users.clear()
-        del self._blocks[id(block)]
-        self.held -= block.segment.nbytes
-        if block.base is not None:
-            block.base.resting -= 1
-        return block.base
+    def _drop(self, entry: SegmentEntry) -> SegmentEntry | None:
+        """Drops a segment that no other continues; returns the one that it continued."""
+        for node in entry.users:
+            del self._segment_of[node]
+        entry.users.clear()
+        del self._segments[id(entry)]
+        self.nbytes -= entry.segment.nbytes
+        if entry.base is not None:
+            entry.base.continued_by -= 1
+        return entry.base
 
     # ------------------------------------------------------------------- rows
 
     def put_row(
         self,
-        node: Node,
+        node: NodeId,
         row: NDArray[Any],
-        ahead: Any = None,
+        head_outputs: Any = None,
         sums: NDArray[np.float64] | None = None,
     ) -> None:
-        """Keeps a row, and with it, uncounted, what the model's heads made of the node, and the
-        sums of its blocks."""
+        """Keeps the row after a node, and for as long as the row, not counted in `nbytes`, what the
+        model's heads gave for the node and the row's sums over blocks."""
         self._drop_row(node)
         self._rows[node] = row
-        if ahead is not None:
-            self._ahead[node] = ahead
+        if head_outputs is not None:
+            self._head_outputs[node] = head_outputs
         if sums is not None:
             self._sums[node] = sums
-        self.held += row.nbytes
-        self.held_rows += row.nbytes
+        self.nbytes += row.nbytes
+        self.row_nbytes += row.nbytes
 
-    def row(self, node: Node) -> NDArray[Any] | None:
+    def row(self, node: NodeId) -> NDArray[Any] | None:
         row = self._rows.get(node)
         if row is not None:
             self._rows.move_to_end(node)
         return row
 
-    def ahead(self, node: Node) -> Any:
-        """What was put with a node's row; None if nothing was, or the row is gone."""
-        return self._ahead.get(node)
+    def head_outputs(self, node: NodeId) -> Any:
+        """What the model's heads gave for a node; None if nothing was put, or its row is gone."""
+        return self._head_outputs.get(node)
 
-    def sums(self, node: Node) -> NDArray[np.float64] | None:
-        """The sums of a row's blocks; None if they were not put, or the row is gone."""
+    def sums(self, node: NodeId) -> NDArray[np.float64] | None:
+        """(blocks,) the sums over blocks of a node's row; None if none were put, or its row is
+        gone."""
         return self._sums.get(node)
 
-    def _drop_row(self, node: Node) -> None:
-        self._ahead.pop(node, None)
+    def _drop_row(self, node: NodeId) -> None:
+        self._head_outputs.pop(node, None)
         self._sums.pop(node, None)
         row = self._rows.pop(node, None)
         if row is not None:
-            self.held -= row.nbytes
-            self.held_rows -= row.nbytes
+            self.nbytes -= row.nbytes
+            self.row_nbytes -= row.nbytes
 
     # ----------------------------------------------------------------- memory
 
-    def release(self, node: Node) -> None:
-        """A node is gone: so is its row, and its segment if it was the last to use it."""
+    def release(self, node: NodeId) -> None:
+        """Drops the row of a node that is gone, and its segment if no other node uses it."""
         self._drop_row(node)
         self._release_slot(node)
 
     def shrink(self, recent: int = 0) -> None:
-        """Evicts, least recently used first, until within the budget, and rows until within theirs.
-        recent: how many rows, the last put, are left alone unless the budget is passed."""
-        while self.held_rows > self.row_budget and len(self._rows) > recent:
+        """Evicts rows down to the row budget, then rows and segments down to the budget, least
+        recently used first. recent: how many of the rows put last the row budget must leave."""
+        while self.row_nbytes > self.row_budget and len(self._rows) > recent:
             self._drop_row(next(iter(self._rows)))
         if self.budget is None:
             return
-        while self.held > self.budget and self._rows:
+        while self.nbytes > self.budget and self._rows:
             self._drop_row(next(iter(self._rows)))
             self.evictions += 1
         ends = (
-            deque(block for block in self._blocks.values() if not block.resting)
-            if self.held > self.budget
+            deque(entry for entry in self._segments.values() if not entry.continued_by)
+            if self.nbytes > self.budget
             else ()
         )
-        while self.held > self.budget and ends:
+        while self.nbytes > self.budget and ends:
             base = self._drop(ends.popleft())
             self.evictions += 1
-            # Back along the same sequence, before the next one: what is left of the others can be
-            # gone on from.
-            if base is not None and not base.resting:
+            # Next the segment before it in the same sequence: so the other sequences stay usable.
+            if base is not None and not base.continued_by:
                 ends.appendleft(base)

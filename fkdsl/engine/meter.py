@@ -1,5 +1,4 @@
-"""What forwards took, prefill and decoding apart: time, tokens, and operations and bytes by the
-model's shape."""
+"""What forwards cost, for prefill and for decoding: seconds, tokens, operations and bytes."""
 
 from __future__ import annotations
 
@@ -10,9 +9,9 @@ from fkdsl.models.interface import ForwardRow
 
 
 @dataclass
-class Work:
-    """Forwards of one kind. rows: of all of them; cached: tokens that their rows had behind them;
-    flops and bytes None where the model's shape is not known."""
+class ForwardWork:
+    """The sums over forwards of one kind. tokens: new ones; cached: tokens of the rows' pasts.
+    flops, bytes: by the model's shape (fkdsl.models.cost), None where that is not known."""
 
     forwards: int = 0
     rows: int = 0
@@ -42,14 +41,16 @@ class Work:
 
 
 @dataclass
-class Meter:
-    """prefill: forwards with a row of more than `block` new tokens; decode: the others. block: 1,
-    and more where tokens are decoded in blocks."""
+class ForwardMeter:
+    """The work of an engine's forwards. prefill: of forwards in which some row has more than
+    `decode_length` new tokens; decode: of the others. decode_length: 1, or more where drafted
+    tokens are verified several at once."""
 
-    prefill: Work = field(default_factory=Work)
-    decode: Work = field(default_factory=Work)
-    block: int = 1
+    prefill: ForwardWork = field(default_factory=ForwardWork)
+    decode: ForwardWork = field(default_factory=ForwardWork)
+    decode_length: int = 1
 
-    def of(self, rows: Sequence[ForwardRow]) -> Work:
-        """Where a forward belongs."""
-        return self.prefill if max(len(row.tokens) for row in rows) > self.block else self.decode
+    def work_of(self, rows: Sequence[ForwardRow]) -> ForwardWork:
+        """The sums to which a forward over these rows is added."""
+        longest = max(len(row.tokens) for row in rows)
+        return self.prefill if longest > self.decode_length else self.decode

@@ -1,9 +1,9 @@
 """The tree of token sequences: one node a token, one node a sequence.
 
-A `Context` is a handle into the tree and stands for the whole sequence from the root. While any
-handle to a sequence lives, asking for the same sequence gives the same object, so identity is
-equality. A child holds its parent; a parent knows its children without holding them. So what no
-handle reaches is gone at once, by reference counting, and `on_release` hears of it.
+A `Context` is a handle to a node and stands for the whole sequence from the root. While a handle to
+a sequence is alive, the tree gives the same object for the same sequence, so contexts are compared
+by identity. A child holds its parent; a parent refers to its children weakly. So Python frees a
+node as soon as no handle reaches it, and the tree then calls `on_release`.
 
 >>> gone = []
 >>> tree = PrefixTree(lambda node: gone.append(node.token))
@@ -23,7 +23,7 @@ from weakref import ReferenceType, ref
 
 class Context:
     """A sequence of tokens, as its last node. Immutable to its holders; compared by identity. raw:
-    its bytes, once they have been asked for."""
+    the sequence's bytes, None until they are first asked for."""
 
     __slots__ = ("__weakref__", "_tree", "length", "parent", "raw", "token")
 
@@ -40,7 +40,7 @@ class Context:
         return tuple(node.token for node in self.path())
 
     def path(self) -> list[Context]:
-        """The nodes from the first token's to this one."""
+        """The nodes from that of the first token to this one."""
         nodes = []
         node = self
         while node.parent is not None:
@@ -58,7 +58,7 @@ class Context:
 
 
 class PrefixTree:
-    """All live sequences. len() counts nodes, the root apart."""
+    """All sequences that are alive. len() counts their nodes without the root."""
 
     def __init__(self, on_release: Callable[[Context], None]) -> None:
         self._on_release = on_release
@@ -67,11 +67,11 @@ class PrefixTree:
 
     def child(self, parent: Context, token: int) -> Context:
         """The sequence one token longer."""
-        # A child holds its parent, so the parent's id() cannot be used again while an entry names
-        # it.
+        # A child holds its parent, so no other object can have the parent's id() while the key is
+        # in the table.
         key = (id(parent), token)
-        held = self._children.get(key)
-        node = held() if held is not None else None
+        reference = self._children.get(key)
+        node = reference() if reference is not None else None
         if node is None:
             node = Context(self, parent, token)
             self._children[key] = ref(node)
@@ -83,7 +83,7 @@ class PrefixTree:
         return context
 
     def forget(self, node: Context) -> None:
-        """Called by a node that is going."""
+        """Called by a node that is being freed."""
         self._children.pop((id(node.parent), node.token), None)
         self._on_release(node)
 
@@ -91,4 +91,5 @@ class PrefixTree:
         return len(self._children)
 
     def __iter__(self) -> Iterator[Context]:
-        return (node for held in list(self._children.values()) if (node := held()) is not None)
+        references = list(self._children.values())
+        return (node for reference in references if (node := reference()) is not None)

@@ -21,13 +21,13 @@ from fkdsl.inference.interface import Charge
 from fkdsl.machine.memory import NODE, Memory, charge, no_memory
 from fkdsl.machine.ops import DrawOp, Executable
 from fkdsl.machine.state import UNSET, Block, ContextState, Draw, Frame, ProgramState, Status
-from fkdsl.models.vocabulary import Vocabulary, decoded
+from fkdsl.models.vocabulary import Vocabulary, decoded_text
 from fkdsl.proposals.propose import Guides, Narrowed
 from fkdsl.proposals.refusals import shared
 from fkdsl.proposals.speculative import Owed, Tally
-from fkdsl.values.faults import LIMITS, LOOKS, Fault, Limits, NeedRows
+from fkdsl.values.faults import INSTRUCTIONS_PER_LOOK, LIMITS, Fault, Limits, NeedRows
 from fkdsl.values.token_distributions import (
-    PLAIN,
+    CONTEXT_FREE,
     TokenDistribution,
     combine,
     contexts_in,
@@ -119,7 +119,7 @@ class Running:
                 i
                 for f in self.frames
                 for v in f.slots
-                if type(v) not in PLAIN
+                if type(v) not in CONTEXT_FREE
                 for i in contexts_in(v)
             ]
         )
@@ -235,7 +235,7 @@ class Running:
     def burn(self, n: int, span: Span = NOWHERE) -> None:
         """Counts n instructions against the bound. Raises DeadlinePassed if the run is to end."""
         self.fuel -= n
-        if not self.fuel % LOOKS:
+        if not self.fuel % INSTRUCTIONS_PER_LOOK:
             self.deadline.check()
         if self.fuel < 0:
             raise Fault(
@@ -393,7 +393,7 @@ class Running:
     def text(self, c: ContextState) -> str:
         """The text after the prompt; of a finished context, an unfinished last character is
         U+FFFD."""
-        return decoded(self.engines[c.model].raw(c.node)[c.skip :], final=c.done)
+        return decoded_text(self.engines[c.model].raw(c.node)[c.skip :], final=c.done)
 
     # -------------------------------------------------------- drawing, weighing
 

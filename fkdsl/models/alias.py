@@ -13,9 +13,9 @@ from fkdsl.base.errors import CallError, ModelUnavailable
 from fkdsl.models.cache import (
     Manifest,
     Origin,
+    fetch_lock,
     find_damage,
     install,
-    locked,
     model_folder,
     read_manifest,
 )
@@ -24,7 +24,7 @@ from fkdsl.models.reference import check_folder
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelSource:
     """One place to have a model from. `fetch(content, scratch, progress)` fills `content`, or
     raises."""
 
@@ -41,7 +41,7 @@ class Alias:
     title: str
     licence: str
     peak_bytes: int
-    sources: tuple[Source, ...]
+    sources: tuple[ModelSource, ...]
 
     @property
     def folder(self) -> Path:
@@ -66,7 +66,7 @@ class Alias:
             raise CallError(f"{self.name} has no source `{source}`", f"it has {', '.join(kinds)}")
         if self._is_sound(source, full, progress):
             return self.folder
-        with locked(self.name, progress):
+        with fetch_lock(self.name, progress):
             if self._is_sound(source, full, silent):  # another process fetched it while we waited
                 return self.folder
             return self._fetch(source, full, progress)
@@ -104,7 +104,7 @@ class Alias:
             "or run with `--model tiny`: another, small model that ships with fkdsl",
         )
 
-    def _builder(self, source: Source, progress: Progress) -> Callable[[Path, Path], Origin]:
+    def _builder(self, source: ModelSource, progress: Progress) -> Callable[[Path, Path], Origin]:
         def build(content: Path, scratch: Path) -> Origin:
             origin = source.fetch(content, scratch, progress)
             check_folder(content, self.name)

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from fkdsl.base.errors import InternalError
-from fkdsl.models.interface import Answer, ForwardRow
+from fkdsl.models.interface import ForwardResult, ForwardRow
 from fkdsl.models.patching import GlobalThreshold, Rule, patch_starts
-from fkdsl.models.tokenized import Texts, TokenizedModel, normalised
+from fkdsl.models.tokenized import ModelTexts, TokenizedModel, row_log_probs
 from fkdsl.models.uncached import TextSegment, whole_text
 
 
@@ -26,7 +26,7 @@ class ByteLatentModel(TokenizedModel):
     """A LanguageModel over a BltForCausalLM. rule: where patches begin; by default the threshold of
     its configuration, or, for a model without a patcher, at every byte."""
 
-    def __init__(self, module: Any, texts: Texts, rule: Rule | None = None) -> None:
+    def __init__(self, module: Any, texts: ModelTexts, rule: Rule | None = None) -> None:
         super().__init__(texts)
         self.module = module.eval()
         config = module.config
@@ -34,7 +34,7 @@ class ByteLatentModel(TokenizedModel):
         self.rule = rule or GlobalThreshold(config.patching_threshold)
         self.longest: int | None = config.max_patch_length
 
-    def forward(self, rows: Sequence[ForwardRow]) -> list[Answer]:
+    def forward(self, rows: Sequence[ForwardRow]) -> list[ForwardResult]:
         """See LanguageModel. One batch, shorter texts padded on the right: nothing looks to its
         right."""
         if any(not row.tokens for row in rows):
@@ -48,13 +48,13 @@ class ByteLatentModel(TokenizedModel):
         ]
         if not places:
             return [
-                Answer(np.zeros((0, self.vocabulary.size), np.float32), segment)
+                ForwardResult(np.zeros((0, self.vocabulary.size), np.float32), segment)
                 for segment in segments
             ]
         with torch.inference_mode():
             index = torch.tensor(places, device=self.module.device)
-            log_probs = normalised(self._logits(whole)[index[:, 0], index[:, 1]], rows)
-        return [Answer(p, segment) for p, segment in zip(log_probs, segments, strict=True)]
+            log_probs = row_log_probs(self._logits(whole)[index[:, 0], index[:, 1]], rows)
+        return [ForwardResult(p, segment) for p, segment in zip(log_probs, segments, strict=True)]
 
     def _logits(self, texts: Sequence[tuple[int, ...]]) -> torch.Tensor:
         """(B, L, V) of texts of at most L ids."""

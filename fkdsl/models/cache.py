@@ -28,11 +28,11 @@ from pathlib import Path
 
 from fkdsl.base.errors import CallError
 from fkdsl.base.files import read_text
-from fkdsl.models.progress import Meter, Progress, silent
+from fkdsl.models.progress import Progress, ProgressMeter, silent
 
 MANIFEST = "fkdsl-manifest.json"
-FORMAT = 1
-MOST = 1 << 24
+MANIFEST_FORMAT = 1
+MOST_MANIFEST_BYTES = 1 << 24
 """Bytes of a manifest."""
 LOCK_SECONDS = 1800.0
 
@@ -103,7 +103,7 @@ def make_private(folder: Path) -> None:
         made.mkdir(mode=0o700, exist_ok=True)
 
 
-def sha256_of(path: Path, meter: Meter | None = None) -> str:
+def sha256_of(path: Path, meter: ProgressMeter | None = None) -> str:
     """The sha256 of a file, in hex; `meter` hears of its bytes."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -117,8 +117,8 @@ def sha256_of(path: Path, meter: Meter | None = None) -> str:
 def read_manifest(folder: Path) -> Manifest | None:
     """The folder's manifest, or None if it has none that can be read."""
     try:
-        raw = json.loads(read_text(folder / MANIFEST, MOST))
-        if raw["format"] != FORMAT:
+        raw = json.loads(read_text(folder / MANIFEST, MOST_MANIFEST_BYTES))
+        if raw["format"] != MANIFEST_FORMAT:
             return None
         files = {
             str(n): FileFacts(int(f["bytes"]), str(f["sha256"])) for n, f in raw["files"].items()
@@ -151,7 +151,7 @@ def find_damage(folder: Path, *, full: bool = False, progress: Progress = silent
 
 
 @contextmanager
-def locked(name: str, progress: Progress = silent) -> Iterator[None]:
+def fetch_lock(name: str, progress: Progress = silent) -> Iterator[None]:
     """Holds the right to fetch the model of that name, against other processes; the lock dies with
     its process."""
     # Imported here: most runs find the model in the cache and need no lock.
@@ -187,7 +187,7 @@ def install(
     """Makes the cached folder of a model: `build(content, scratch)` fills `content` and says where
     it came from.
 
-    Call it within `locked(name)`. Whatever `build` raises passes through, and the cache is as it
+    Call it within `fetch_lock(name)`. Whatever `build` raises passes through, and the cache is as it
     was.
     """
     final = model_folder(name)
@@ -208,7 +208,7 @@ def install(
         manifest = Manifest(
             name, licence, origin, files, datetime.now(UTC).isoformat(timespec="seconds")
         )
-        text = json.dumps({"format": FORMAT, **asdict(manifest)}, indent=1)
+        text = json.dumps({"format": MANIFEST_FORMAT, **asdict(manifest)}, indent=1)
         (content / MANIFEST).write_text(text + "\n", "utf-8")
         for path in (content / MANIFEST, *paths):
             path.chmod(0o600)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fkdsl.base.errors import CallError
-from fkdsl.models.chat_template import render
+from fkdsl.models.chat_template import render_chat
 from fkdsl.models.plain_text import PlainText
 
 PRIVATE = range(0xE000, 0xF900)
@@ -49,7 +49,7 @@ def templated(tokenizer: Any, name: str, user: str, system: str, encode: PlainTe
         raise CallError(
             f"{name} has no chat template by default: {error}", "use prompt(...)"
         ) from None
-    rendered = render(template, {**given, "add_generation_prompt": True}, name)
+    rendered = render_chat(template, {**given, "add_generation_prompt": True}, name)
     known = [mark.id for mark in marks]
     ids: list[int] = []
     for text, mark in split_at(rendered, marks):

@@ -85,7 +85,7 @@ def _to_json(
 
 
 @lru_cache(maxsize=8)
-def compiled(template: str) -> Any:
+def compiled_template(template: str) -> Any:
     """A template, ready to be rendered."""
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[Generation, jinja2.ext.loopcontrols]
@@ -104,7 +104,7 @@ def rendered(template: str, given: dict[str, Any]) -> str:
     """A template's text. Raises whatever it raises, ValueError for a text that is too long."""
     parts: list[str] = []
     length = 0
-    for part in compiled(template).generate(**given):
+    for part in compiled_template(template).generate(**given):
         parts.append(part)
         length += len(part)
         if length > MOST_CHARACTERS:

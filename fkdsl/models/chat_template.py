@@ -2,7 +2,7 @@
 (fkdsl.models.chat_renderer).
 
 >>> turns = [{"role": "user", "content": "hi"}]
->>> render("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}", {"messages": turns}, "m")
+>>> render_chat("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}", {"messages": turns}, "m")
 '<user>hi'
 
 A template comes with a model's files, and jinja's sandbox keeps it from the machine but bounds
@@ -25,18 +25,18 @@ from typing import Any
 from fkdsl.base.deadline import check, current
 from fkdsl.base.errors import CallError
 
-SECONDS = 3
+RENDER_SECONDS = 3
 """Of processor time that one chat may take; an honest template takes milliseconds."""
 WALL_SECONDS = 30.0
 """After which a template is ended though the machine was busy with other work."""
-HELP = "write the prompt by hand, in the model's own format: prompt(...)"
+CHAT_HELP = "write the prompt by hand, in the model's own format: prompt(...)"
 
 _LOCK = threading.Lock()
 _WORKERS: list[subprocess.Popen[str]] = []
 """The helper, if it runs; only touched by the holder of the lock."""
 
 
-def render(template: str, given: Mapping[str, Any], name: str) -> str:
+def render_chat(template: str, given: Mapping[str, Any], name: str) -> str:
     """The text of a template with these variables, which must be JSON. name: of the model, for
     errors.
 
@@ -48,16 +48,20 @@ def render(template: str, given: Mapping[str, Any], name: str) -> str:
 
 @lru_cache(maxsize=256)
 def _rendered(template: str, given: str, name: str) -> str:
-    request = json.dumps({"template": template, "given": json.loads(given), "seconds": SECONDS})
+    request = json.dumps(
+        {"template": template, "given": json.loads(given), "seconds": RENDER_SECONDS}
+    )
     with _LOCK:
         line = _asked(request)
     check()
     try:
         answer = json.loads(line)
     except ValueError:
-        raise CallError(f"the chat template of {name} takes more than {SECONDS} s", HELP) from None
+        raise CallError(
+            f"the chat template of {name} takes more than {RENDER_SECONDS} s", CHAT_HELP
+        ) from None
     if "error" in answer:
-        raise CallError(f"the chat template of {name} fails: {answer['error']}", HELP)
+        raise CallError(f"the chat template of {name} fails: {answer['error']}", CHAT_HELP)
     return str(answer["text"])
 
 

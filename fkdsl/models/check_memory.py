@@ -1,7 +1,7 @@
 """What checks of models found on this machine, in the cache folder: a small file for each key.
 
-known = remembered(key)                     # "" the first time
-remember(key, "cached")
+known = remembered_check(key)                     # "" the first time
+remember_check(key, "cached")
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any
 
 from fkdsl.models.cache import cache_root, make_private
 
-FORMAT = 1
+CHECK_FORMAT = 1
 """Of what is remembered; another one after a change of a check or of a way through a model."""
 
 
-def remembered(key: Mapping[str, Any]) -> str:
-    """What `remember` was told of a key on this machine; "" if nothing, or nothing that can be
+def remembered_check(key: Mapping[str, Any]) -> str:
+    """What `remember_check` was told of a key on this machine; "" if nothing, or nothing that can be
     read."""
     try:
         said = json.loads(_file(key).read_text("utf-8"))
@@ -30,7 +30,7 @@ def remembered(key: Mapping[str, Any]) -> str:
         return ""
 
 
-def remember(key: Mapping[str, Any], found: str) -> None:
+def remember_check(key: Mapping[str, Any], found: str) -> None:
     """Writes what a check found; where the cache folder cannot be written, the next load checks
     again."""
     path = _file(key)
@@ -46,5 +46,5 @@ def remember(key: Mapping[str, Any], found: str) -> None:
 
 
 def _file(key: Mapping[str, Any]) -> Path:
-    text = json.dumps({"format": FORMAT, **key}, sort_keys=True)
+    text = json.dumps({"format": CHECK_FORMAT, **key}, sort_keys=True)
     return cache_root() / "checks" / f"{blake2b(text.encode(), digest_size=12).hexdigest()}.json"

@@ -22,7 +22,7 @@ from fkdsl.base.errors import CallError
 from fkdsl.models.interface import ForwardRow, LanguageModel, Past
 from fkdsl.models.tokenized import not_a_number
 
-Law = Mapping[tuple[int, ...], NDArray[Any]]
+ReferenceRows = Mapping[tuple[int, ...], NDArray[Any]]
 """By a text, (length, V) the log-probabilities (nats) after each of its tokens."""
 
 ALLOWED = {
@@ -36,7 +36,7 @@ ALLOWED = {
 context makes."""
 
 
-FEWEST = 4
+PROBE_TOKENS = 4
 """Tokens of a context that the probes need."""
 
 
@@ -49,7 +49,7 @@ def probes(vocabulary: int, longest: int | None) -> tuple[tuple[int, ...], tuple
     return tuple(ids[:n]), (*shared, *ids[n : 2 * n - len(shared) - 1], ids[n - 1])
 
 
-def reference_rows(module: Any, longest: int | None) -> Law:
+def reference_rows(module: Any, longest: int | None) -> ReferenceRows:
     """What a module of transformers gives of the probes, one text at a time and without a cache."""
     size = module.get_output_embeddings().weight.shape[0]
     law = {}
@@ -64,7 +64,7 @@ def reference_rows(module: Any, longest: int | None) -> Law:
     return law
 
 
-def cache_error(model: LanguageModel, law: Law, precision: str) -> str:
+def cache_error(model: LanguageModel, law: ReferenceRows, precision: str) -> str:
     """How far a model's cached rows are from the law, in words; "" if only by rounding."""
     texts = tuple(law)
     one, two = texts[0], texts[-1]

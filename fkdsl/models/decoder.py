@@ -27,22 +27,22 @@ from fkdsl.models.linear import Linear, pack
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 ROTARY = ("default", "linear", "llama3", "yarn")
 """Kinds of rotary positions whose frequencies do not depend on the length."""
-LONG = 256
+LONG_CONTEXT = 256
 """Tokens of a context from which on a CPU attends quicker, in bfloat16, with every query head on
 its own."""
 
-EVEN = 16
+EXACT_ROWS = 16
 """Rows of a linear map beyond which they are filled up to a multiple of four: a CPU makes its
 kernels for each number of rows anew, which takes it 5 to 15 ms at SmolLM2's size, and what four
 rows cannot share it does slowly."""
 
 
-def short(n: int) -> int:
+def filler_rows(n: int) -> int:
     """How many rows of filling n rows take."""
-    return -n % 4 if n > EVEN else 0
+    return -n % 4 if n > EXACT_ROWS else 0
 
 
-def fits(config: Any) -> bool:
+def has_decoder_form(config: Any) -> bool:
     """Whether a model of this configuration is a decoder of this form."""
     layers = getattr(config, "layer_types", None) or []
     rotary = getattr(config, "rope_parameters", None) or {}
@@ -259,7 +259,9 @@ class Decoder:
         """(logits of all wanted positions, row after row: (n, V)), and each row's segment."""
         tokens = sum(len(row.tokens) for row in rows)
         filler = (
-            [ForwardRow(rows[-1].past, rows[-1].tokens[:1], ())] * short(tokens) if rows else []
+            [ForwardRow(rows[-1].past, rows[-1].tokens[:1], ())] * filler_rows(tokens)
+            if rows
+            else []
         )
         batch, segments = self.batch([*rows, *filler], self.pool)
         x = self.through(self.layers, self.pool, batch)
@@ -269,7 +271,7 @@ class Decoder:
         ]
         n = len(wanted)
         if n < len(x):
-            wanted += wanted[-1:] * short(n)
+            wanted += wanted[-1:] * filler_rows(n)
             x = x[torch.tensor(wanted, dtype=torch.long, device=x.device)]
         return self.logits(x)[:n], segments[: len(rows)]
 
@@ -394,7 +396,11 @@ class Decoder:
             # One query a row: those that share a head's keys are its sequence, so no key is
             # repeated. torch's own way for them is quicker on a CPU in bfloat16 where contexts are
             # long, by some 20 %, and slower elsewhere.
-            apart = q.dtype == torch.bfloat16 and q.device.type == "cpu" and keys.shape[2] > LONG
+            apart = (
+                q.dtype == torch.bfloat16
+                and q.device.type == "cpu"
+                and keys.shape[2] > LONG_CONTEXT
+            )
             q = q.reshape(len(q), H, 1, W) if apart else q.reshape(len(q), K, H // K, W)
             y = scaled_dot_product_attention(q, keys, values, mask, enable_gqa=apart and H != K)
             return y.reshape(len(q), H * W)

@@ -20,20 +20,20 @@ import torch
 from fkdsl.base.errors import InternalError
 from fkdsl.base.files import read_text
 from fkdsl.models.chat import templated
-from fkdsl.models.decoder import Decoder, Shape, fits
+from fkdsl.models.decoder import Decoder, Shape, has_decoder_form
 from fkdsl.models.digest import digest_of
-from fkdsl.models.interface import Answer, ForwardRow
+from fkdsl.models.interface import ForwardResult, ForwardRow
 from fkdsl.models.kv_pool import KVPool
 from fkdsl.models.plain_text import PlainText
-from fkdsl.models.reference import MOST
-from fkdsl.models.tokenized import Texts, TokenizedModel, answered
+from fkdsl.models.reference import MOST_FILE_BYTES
+from fkdsl.models.tokenized import ModelTexts, TokenizedModel, forward_results
 from fkdsl.models.tokenizer import vocabulary_of
 
 
 class DecoderModel(TokenizedModel):
     """A LanguageModel over a Decoder."""
 
-    def __init__(self, decoder: Decoder, texts: Texts) -> None:
+    def __init__(self, decoder: Decoder, texts: ModelTexts) -> None:
         super().__init__(texts)
         self.decoder = decoder
         self.cost = decoder.cost
@@ -42,13 +42,13 @@ class DecoderModel(TokenizedModel):
     def pool(self) -> KVPool:
         return self.decoder.pool
 
-    def forward(self, rows: Sequence[ForwardRow]) -> list[Answer]:
+    def forward(self, rows: Sequence[ForwardRow]) -> list[ForwardResult]:
         """One batch, each row with as many new tokens as it likes."""
         if any(not row.tokens for row in rows):
             raise InternalError("this model has no distribution after no token")
         with torch.inference_mode():
             logits, segments = self.decoder.forward(rows)
-            return answered(logits, rows, segments)
+            return forward_results(logits, rows, segments)
 
 
 def decoder_from_files(
@@ -59,7 +59,9 @@ def decoder_from_files(
     config = SimpleNamespace(**_json(folder / "config.json"))
     rotary = getattr(config, "rope_parameters", None) or {}
     weights_file = folder / "model.safetensors"
-    if not (fits(config) and rotary.get("rope_type") == "default" and weights_file.exists()):
+    if not (
+        has_decoder_form(config) and rotary.get("rope_type") == "default" and weights_file.exists()
+    ):
         return None
     from safetensors.torch import load_file
     from tokenizers import Tokenizer
@@ -89,7 +91,7 @@ def decoder_from_files(
     longest = getattr(config, "max_position_embeddings", None)
     vocabulary = vocabulary_of(_Tokenizer(backend, settings), size, ends)
     encode = PlainText(backend, vocabulary, name)
-    texts = Texts(
+    texts = ModelTexts(
         vocabulary,
         encode,
         name,
@@ -145,7 +147,7 @@ def _chat(folder: Path, name: str, encode: PlainText) -> Any:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(read_text(path, MOST)) if path.exists() else {}
+    found: dict[str, Any] = json.loads(read_text(path, MOST_FILE_BYTES)) if path.exists() else {}
     return found
 
 

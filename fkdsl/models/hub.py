@@ -19,9 +19,9 @@ from pathlib import Path
 from fkdsl.base.errors import CallError, ModelUnavailable
 from fkdsl.base.files import read_file, read_text
 from fkdsl.models.cache import sha256_of
-from fkdsl.models.check_memory import remember, remembered
+from fkdsl.models.check_memory import remember_check, remembered_check
 from fkdsl.models.progress import Progress, silent, watch_growth
-from fkdsl.models.reference import MOST, HubReference, check_folder
+from fkdsl.models.reference import MOST_FILE_BYTES, HubReference, check_folder
 
 TIMEOUT = 5.0
 """Seconds to wait for the hub's first answer; a machine without a network fails well before."""
@@ -119,7 +119,7 @@ def verify_blobs(folder: Path, repo: str, progress: Progress = silent) -> None:
         blob = path.resolve()
         facts = blob.stat()
         key = {"blob": str(blob), "size": facts.st_size, "time": facts.st_mtime_ns}
-        if not _DIGEST.fullmatch(blob.name) or remembered(key) == "whole":
+        if not _DIGEST.fullmatch(blob.name) or remembered_check(key) == "whole":
             continue
         with progress(f"checking {path.name}", facts.st_size) as meter:
             digest = sha256_of(blob, meter) if len(blob.name) == 64 else _git_sha1(blob)
@@ -129,12 +129,12 @@ def verify_blobs(folder: Path, repo: str, progress: Progress = silent) -> None:
                 f"{path.name} of `{repo}` is damaged: its {kind} is {digest}, and the hub's is {blob.name}",
                 f"delete it, so that it is fetched again: {blob}",
             )
-        remember(key, "whole")
+        remember_check(key, "whole")
 
 
 def _git_sha1(path: Path) -> str:
     """A file's name in git."""
-    content = read_file(path, MOST)
+    content = read_file(path, MOST_FILE_BYTES)
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
@@ -234,10 +234,10 @@ def cached_models() -> list[HubModel]:
 def page_licence(folder: Path) -> str:
     """The licence that a model's README.md or config.json states, or "unknown"."""
     try:
-        head = read_file(folder / "README.md", MOST).decode("utf-8", "replace")[:4000]
+        head = read_file(folder / "README.md", MOST_FILE_BYTES).decode("utf-8", "replace")[:4000]
         if found := re.search(r"^license:\s*(\S+)", head.split("\n---", 1)[0], re.MULTILINE):
             return found[1]
-        value = json.loads(read_text(folder / "config.json", MOST)).get("license")
+        value = json.loads(read_text(folder / "config.json", MOST_FILE_BYTES)).get("license")
     except (OSError, ValueError, AttributeError, RecursionError):
         return "unknown"
     return value if isinstance(value, str) else "unknown"

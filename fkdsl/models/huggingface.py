@@ -20,25 +20,25 @@ import torch
 
 from fkdsl.base.errors import InternalError
 from fkdsl.models.compat.caches import cache_name, empty_cache, keeps_keys_and_values
-from fkdsl.models.interface import Answer, ForwardRow, Rows
-from fkdsl.models.kv_batch import Layout, assemble, layout_of, store
+from fkdsl.models.interface import ForwardResult, ForwardRow, LogProbRows
+from fkdsl.models.kv_batch import CacheLayout, assemble, layout_of, store
 from fkdsl.models.kv_pool import KVPool, table_of
 from fkdsl.models.linear import pack_modules
 from fkdsl.models.state_batch import StateSegment, restore, snapshot
-from fkdsl.models.tokenized import Texts, TokenizedModel, normalised
+from fkdsl.models.tokenized import ModelTexts, TokenizedModel, row_log_probs
 
 
 class HuggingFaceModel(TokenizedModel):
     """A LanguageModel over a transformers module of any family. precision: pack its linear maps for
     that (a key of loading.DTYPES), in place; None leaves the module as it is."""
 
-    def __init__(self, module: Any, texts: Texts, precision: str | None = None) -> None:
+    def __init__(self, module: Any, texts: ModelTexts, precision: str | None = None) -> None:
         super().__init__(texts)
         self.module = module.eval()
         parameters = inspect.signature(module.forward).parameters
         self._keeps = "logits_to_keep" in parameters
         self._positions = "position_ids" in parameters
-        self._layout: Layout | None = None
+        self._layout: CacheLayout | None = None
         self._pool: KVPool | None = None
         self.device = module.device
         self.precision = precision
@@ -51,13 +51,13 @@ class HuggingFaceModel(TokenizedModel):
     def pool(self) -> KVPool | None:
         return self._pool
 
-    def forward(self, rows: Sequence[ForwardRow]) -> list[Answer]:
+    def forward(self, rows: Sequence[ForwardRow]) -> list[ForwardResult]:
         """One batch of attention rows, or one for each pair of lengths of other caches."""
         return [answer for answer, _ in self.read(rows)]
 
     def read(
         self, rows: Sequence[ForwardRow], hidden: bool = False
-    ) -> list[tuple[Answer, torch.Tensor | None]]:
+    ) -> list[tuple[ForwardResult, torch.Tensor | None]]:
         """The answers of `forward`, and where asked for the last hidden states of each row,
         (len(tokens), width)."""
         if any(not row.tokens for row in rows):
@@ -73,7 +73,7 @@ class HuggingFaceModel(TokenizedModel):
 
     def _attention(
         self, rows: Sequence[ForwardRow], hidden: bool
-    ) -> list[tuple[Answer, torch.Tensor | None]]:
+    ) -> list[tuple[ForwardResult, torch.Tensor | None]]:
         cache, longest = assemble([row.past for row in rows], self._layout, self._pool)
         lengths = [len(row.tokens) for row in rows]
         pasts = [len(table_of(row.past)) for row in rows]
@@ -99,17 +99,17 @@ class HuggingFaceModel(TokenizedModel):
             cache.layers, self._layout, self._pool, [row.past for row in rows], longest, lengths
         )
         return [
-            (Answer(p, s), None if states is None else states[i, : lengths[i]])
+            (ForwardResult(p, s), None if states is None else states[i, : lengths[i]])
             for i, (p, s) in enumerate(zip(log_probs, segments, strict=True))
         ]
 
     def _recurrent(
         self, rows: Sequence[ForwardRow], hidden: bool
-    ) -> list[tuple[Answer, torch.Tensor | None]]:
+    ) -> list[tuple[ForwardResult, torch.Tensor | None]]:
         groups: dict[tuple[int, int], list[int]] = defaultdict(list)
         for i, row in enumerate(rows):
             groups[(_total(row), len(row.tokens))].append(i)
-        answers: dict[int, tuple[Answer, torch.Tensor | None]] = {}
+        answers: dict[int, tuple[ForwardResult, torch.Tensor | None]] = {}
         for (seen, length), members in groups.items():
             batch = [rows[i] for i in members]
             config = self.module.config
@@ -117,7 +117,7 @@ class HuggingFaceModel(TokenizedModel):
             # Mamba's full-sequence form starts from a zero state: what continues a state goes token
             # by token.
             ends = range(1, length + 1) if seen else [length]
-            found: list[list[Rows]] = [[] for _ in batch]
+            found: list[list[LogProbRows]] = [[] for _ in batch]
             read: list[torch.Tensor] = []
             for begin, end in zip([0, *ends], ends, strict=False):
                 part = [_part(row, begin, end) for row in batch]
@@ -135,13 +135,15 @@ class HuggingFaceModel(TokenizedModel):
             whole = torch.cat(read, dim=1) if read else None  # (B, length, width)
             for k, i in enumerate(members):
                 rows_of: Any = np.concatenate(found[k])
-                answer = Answer(rows_of, snapshot(cache, k, len(batch), length, seen + length))
+                answer = ForwardResult(
+                    rows_of, snapshot(cache, k, len(batch), length, seen + length)
+                )
                 answers[i] = answer, None if whole is None else whole[k]
         return [answers[i] for i in range(len(rows))]
 
     def _run(
         self, ids: Any, rows: Sequence[ForwardRow], given: dict[str, Any], hidden: bool
-    ) -> tuple[list[Rows], torch.Tensor | None]:
+    ) -> tuple[list[LogProbRows], torch.Tensor | None]:
         """log-probabilities (wanted, V) of each row, and if asked for the last hidden states (B, L,
         width), after the final norm. The head computes only positions that some row wants."""
         keep = sorted({w for row in rows for w in row.wanted})
@@ -158,7 +160,7 @@ class HuggingFaceModel(TokenizedModel):
         if not flat:
             return [np.zeros((0, self.vocabulary.size), dtype=np.float32) for _ in rows], states
         index = torch.tensor(flat, device=logits.device)
-        return normalised(logits[index[:, 0], index[:, 1]], rows), states
+        return row_log_probs(logits[index[:, 0], index[:, 1]], rows), states
 
     def _tensor(self, array: Any) -> torch.Tensor:
         return torch.as_tensor(array, device=self.device)

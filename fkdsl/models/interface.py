@@ -1,14 +1,14 @@
-"""What a language model must offer: a vocabulary, a tokenizer, and a forward over (cached prefix,
+"""The interface of language models: a vocabulary, a tokenizer, and a forward over (cached prefix,
 new tokens).
 
-The engine decides what is computed, keeps what comes back, hands it in again, and by letting go of
-it frees it. A model may keep the bytes where it likes (a pool), and `forward` never writes into
-what it is given.
+The engine decides what a forward computes. It keeps the segments that come back, hands them in
+again as pasts, and frees a segment by dropping its reference. A model may keep a segment's bytes
+where it likes, as in a pool; `forward` never writes into a segment that it is given.
 
     row = ForwardRow(past=Past(segment, segment.length), tokens=(17, 4), wanted=(1,))
-    answer, = model.forward([row])
-    answer.log_probs.shape == (1, model.vocabulary.size)      # after token 4
-    answer.segment.length == 2                                # cache of 17 and 4, to be handed in as the next past
+    result, = model.forward([row])
+    result.log_probs.shape == (1, model.vocabulary.size)      # the law of the token after 4
+    result.segment.length == 2                # the cache of 17 and 4, for Past(result.segment, 2)
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from numpy.typing import NDArray
 
 from fkdsl.models.vocabulary import Vocabulary
 
-Rows = NDArray[np.float32] | NDArray[np.float64]
+LogProbRows = NDArray[np.float32] | NDArray[np.float64]
 
 
-class Segment(Protocol):
-    """The cache of a run of tokens, as one forward made it: keys and values, a recurrent state, or
+class CacheSegment(Protocol):
+    """The cache that one forward made for a run of tokens: keys and values, a recurrent state, or
     nothing at all.
 
-    Never written after it is made. It stands for its tokens and all before them, and holds what it
-    needs of those. `sliceable`: a past may end at any of its tokens (keys and values); if not, only
-    at its last. `standalone`: it needs nothing of the segments before it (a recurrent state).
+    It is never written after it is made, and keeps alive what it needs of the segments before it.
+    `sliceable`: a past may end at any token of the run (keys and values), else only at the last.
+    `standalone`: it needs nothing of the segments before it (a recurrent state).
     """
 
     @property
     def length(self) -> int:
-        """Tokens it holds."""
+        """Tokens of the run."""
         ...
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory it holds."""
+        """Bytes of memory, those of the segments before it not counted."""
         ...
 
     @property
@@ -53,18 +53,17 @@ class Segment(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """A cached context: up to and with token stop - 1 of a segment, and all that came before the
-    segment."""
+    """A cached context: everything before a segment, and the segment's tokens 0 to stop - 1."""
 
-    segment: Segment
+    segment: CacheSegment
     stop: int
 
 
 @dataclass(frozen=True, slots=True)
 class ForwardRow:
-    """One row of a batch: the cached prefix, None for none, and the tokens to compute after it.
+    """One row of a batch: a cached context, None for the empty one, and the new tokens after it.
 
-    wanted: ascending indices into `tokens` after which the next-token distribution is asked for.
+    wanted: ascending indices into `tokens`; the forward gives the next-token law after each.
     """
 
     past: Past | None
@@ -73,16 +72,19 @@ class ForwardRow:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """log_probs: (len(wanted), V), in nats, each row normalised, float32 (a table: float64); one
-    row after no token if the row had none. segment: the cache of the row's tokens. ahead:
-    (len(wanted),) what `LooksAhead.drafted` takes of each position, from a model that looks ahead.
-    sums: (len(wanted), blocks) those of exp(log_probs) by blocks of fkdsl.base.blocks.BLOCK,
-    float64, from a model that makes them for a whole batch."""
+class ForwardResult:
+    """What a forward gives for one row.
 
-    log_probs: Rows
-    segment: Segment
-    ahead: Sequence[Any] | None = None
+    log_probs: (len(wanted), V), nats, each row normalised, float32 (a table: float64); for a row
+    without tokens (1, V), the law of the first token. segment: the cache of the row's tokens.
+    head_outputs: (len(wanted),) what `RunsHeads.draft_log_probs` takes for each wanted position;
+    None from other models. sums: (len(wanted), blocks) float64, the sums of exp(log_probs) over
+    blocks of fkdsl.base.blocks.BLOCK tokens; None from models that do not compute them.
+    """
+
+    log_probs: LogProbRows
+    segment: CacheSegment
+    head_outputs: Sequence[Any] | None = None
     sums: NDArray[np.float64] | None = None
 
 
@@ -92,13 +94,13 @@ class LanguageModel(Protocol):
     Laws (one test file holds every implementation to them):
     - `vocabulary.text(encode(s)) == s` for text that the tokenizer can round-trip.
     - Cached equals uncached: splitting a row's tokens into past and new changes log_probs only by rounding.
-    - A row's answer does not depend on the other rows of the batch, up to rounding.
+    - A row's result does not depend on the other rows of the batch, up to rounding.
     - `forward` leaves every segment byte-identical.
     """
 
     @property
     def name(self) -> str:
-        """How users call it."""
+        """The name by which users call it."""
         ...
 
     @property
@@ -106,7 +108,7 @@ class LanguageModel(Protocol):
 
     @property
     def allows_empty(self) -> bool:
-        """Whether a distribution after no token at all exists; if not, `start` never returns ()."""
+        """Whether there is a law of the first token; if not, `start` never returns ()."""
         ...
 
     @property
@@ -115,22 +117,21 @@ class LanguageModel(Protocol):
         ...
 
     def start(self, text: str) -> tuple[int, ...]:
-        """The token ids of a prompt, with whatever the model's tokenizer puts before a text
-        (BOS)."""
+        """The token ids of a prompt, with what the model's tokenizer puts before a text (BOS)."""
         ...
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """The token ids of a text that continues another: nothing is put before or after it."""
+        """The token ids of a text that continues another, with nothing before or after it."""
         ...
 
     def chat(self, user: str, system: str = "") -> tuple[int, ...]:
-        """The ids of a chat prompt by the model's own template, ready for the answer. CallError if
-        it has none."""
+        """The ids of a chat prompt by the model's own template, up to where the answer begins.
+        Raises CallError if the model has no template."""
         ...
 
-    def forward(self, rows: Sequence[ForwardRow]) -> list[Answer]:
-        """One batched forward. Raises CallError when a row is longer than max_length or has an id
-        out of range."""
+    def forward(self, rows: Sequence[ForwardRow]) -> list[ForwardResult]:
+        """One batched forward, a result for each row. Raises CallError for a row that is longer
+        than max_length or has an id out of range."""
         ...
 
     def describe(self) -> dict[str, Any]:
@@ -141,50 +142,50 @@ class LanguageModel(Protocol):
 
 @runtime_checkable
 class Noted(Protocol):
-    """A LanguageModel of which whoever reads a run's answer must know something."""
+    """A LanguageModel with a note for the reader of a run's answer."""
 
     note: str
-    """A line that is printed beside the answer."""
+    """The line that is printed beside the answer."""
 
 
 @runtime_checkable
-class Narrows(Protocol):
-    """A LanguageModel that goes through many of its rows at once quicker than one by one."""
+class SumsMaskedRows(Protocol):
+    """A LanguageModel that sums masked rows itself, many at once, since that is quicker."""
 
-    def left(
+    def masked_block_sums(
         self, rows: Sequence[NDArray[Any]], masks: Sequence[NDArray[np.bool_]]
     ) -> list[NDArray[np.float64]]:
-        """For each row (V,), in nats, and mask (V,): the sums of exp(row) by blocks, of what the
-        mask leaves, as fkdsl.base.blocks.masked_sums gives them up to rounding."""
+        """For each row (V,), in nats, and its mask (V,): the sums (blocks,) of exp(row) over the
+        tokens of each block that the mask allows. Equal to fkdsl.base.blocks.masked_sums, up to
+        rounding."""
         ...
 
 
 @runtime_checkable
 class HasHeads(Protocol):
-    """A LanguageModel whose weights have heads, or layers, for tokens beyond the next one (Gloeckle
-    et al. 2024)."""
+    """A LanguageModel that may have heads, or layers, for tokens beyond the next one (Gloeckle et
+    al. 2024)."""
 
-    def looking_ahead(self) -> LooksAhead:
-        """The same weights as a model whose forward runs the heads too. CallError where this file
-        has none."""
+    def with_heads(self) -> RunsHeads:
+        """The same weights as a model whose forward runs the heads too. Raises CallError where the
+        weights have none."""
         ...
 
 
 @runtime_checkable
-class LooksAhead(LanguageModel, Protocol):
-    """A LanguageModel whose answers carry `ahead`: what its heads make of every position whose row
-    was wanted.
+class RunsHeads(LanguageModel, Protocol):
+    """A LanguageModel whose forward gives `head_outputs` for every wanted position.
 
-    Laws: its log_probs are those of the model without the heads, up to rounding. `drafted` depends
-    on its arguments alone, row by row up to rounding.
+    Laws: its log_probs are those of the model without the heads, up to rounding. Each row of
+    `draft_log_probs` depends on its own pair of arguments alone, up to rounding.
     """
 
     @property
     def reach(self) -> int:
-        """Most tokens beyond the next one of which the heads speak: n - 1."""
+        """The number of tokens beyond the next one whose laws the heads give: n - 1 of n heads."""
         ...
 
-    def drafted(self, asked: Sequence[tuple[Any, tuple[int, ...]]]) -> list[NDArray[Any]]:
-        """For each (`ahead` of a position, the 1 to `reach` tokens that follow the position) a
-        draft's (V,) log-probabilities (nats) of the token after those."""
+    def draft_log_probs(self, asked: Sequence[tuple[Any, tuple[int, ...]]]) -> list[NDArray[Any]]:
+        """For each (the head_outputs of a position, 1 to `reach` tokens that follow the position)
+        the (V,) log-probabilities (nats) that the draft gives the token after those."""
         ...

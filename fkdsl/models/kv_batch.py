@@ -17,7 +17,7 @@ from fkdsl.models.kv_pool import KVPool, KVSegment, table_of
 
 
 @dataclass(frozen=True)
-class Layout:
+class CacheLayout:
     """Which planes of a pool are each layer's keys and values; None for a layer that keeps none of
     its own."""
 
@@ -25,7 +25,7 @@ class Layout:
     shapes: tuple[tuple[int, int], ...]
 
 
-def layout_of(layers: Sequence[Any]) -> Layout:
+def layout_of(layers: Sequence[Any]) -> CacheLayout:
     """The layout of a cache after its first forward."""
     shapes: list[tuple[int, int]] = []
     places: list[tuple[int, int] | None] = []
@@ -33,11 +33,11 @@ def layout_of(layers: Sequence[Any]) -> Layout:
         kept = kept_by(layer)
         places.append((len(shapes), len(shapes) + 1) if kept is not None else None)
         shapes.extend((t.shape[1], t.shape[3]) for t in kept or ())
-    return Layout(tuple(places), tuple(shapes))
+    return CacheLayout(tuple(places), tuple(shapes))
 
 
 def assemble(
-    pasts: Sequence[Past | None], layout: Layout | None, pool: KVPool | None
+    pasts: Sequence[Past | None], layout: CacheLayout | None, pool: KVPool | None
 ) -> tuple[Any, int]:
     """A cache whose rows are the given pasts, padded on the left, and its length. Nothing in it is
     shared."""
@@ -68,7 +68,7 @@ def assemble(
 
 def store(
     layers: Sequence[Any],
-    layout: Layout,
+    layout: CacheLayout,
     pool: KVPool,
     pasts: Sequence[Past | None],
     start: int,

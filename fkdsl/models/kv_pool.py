@@ -25,7 +25,7 @@ Slots = NDArray[np.int32]
 FIRST_BYTES = {"cpu": 512_000_000}
 """Bytes that a pool begins with, by kind of device; where memory is committed when it is touched
 they cost nothing."""
-FEWEST, MOST = 512, 65_536
+FEWEST_SLOTS, MOST_FIRST_SLOTS = 512, 65_536
 """Slots that a pool begins with at least and at most."""
 
 
@@ -46,7 +46,8 @@ class KVPool:
         )
         self.growth = 2.0 if device.type == "cpu" else 1.25
         self.first = min(
-            MOST, max(FEWEST, FIRST_BYTES.get(device.type, 0) // max(1, self.slot_bytes))
+            MOST_FIRST_SLOTS,
+            max(FEWEST_SLOTS, FIRST_BYTES.get(device.type, 0) // max(1, self.slot_bytes)),
         )
         self.used = 0
         self._clear()

@@ -12,17 +12,17 @@ import torch
 
 from fkdsl.base.errors import CallError
 from fkdsl.models.chat import templated
-from fkdsl.models.check_memory import remember, remembered
-from fkdsl.models.checked import FEWEST, cache_error, reference_rows
-from fkdsl.models.compat import TESTED, CacheUnknown
-from fkdsl.models.decoder import Decoder, fits
+from fkdsl.models.check_memory import remember_check, remembered_check
+from fkdsl.models.checked import PROBE_TOKENS, cache_error, reference_rows
+from fkdsl.models.compat import TESTED_VERSIONS, CacheUnknown
+from fkdsl.models.decoder import Decoder, has_decoder_form
 from fkdsl.models.decoder_model import DecoderModel, decoder_from_files
 from fkdsl.models.digest import digest_of
 from fkdsl.models.linear import pack_modules, packs_int8
 from fkdsl.models.plain_text import PlainText
 from fkdsl.models.reference import stored_tensors
 from fkdsl.models.sizes import verify_parameters
-from fkdsl.models.tokenized import Texts, TokenizedModel
+from fkdsl.models.tokenized import ModelTexts, TokenizedModel
 from fkdsl.models.tokenizer import vocabulary_of
 from fkdsl.models.uncached import UncachedModel
 
@@ -31,7 +31,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 """Precisions, and the dtype that weights are loaded in for each."""
 
 
-def load(
+def load_pretrained(
     path: str,
     *,
     gguf_file: str | None = None,
@@ -122,7 +122,9 @@ def _verify_parameters(path: str, name: str, common: Mapping[str, Any]) -> None:
     )
 
 
-def checked_model(module: Any, texts: Texts, precision: str | None, dtype: str) -> TokenizedModel:
+def checked_model(
+    module: Any, texts: ModelTexts, precision: str | None, dtype: str
+) -> TokenizedModel:
     """The model of a module by the fastest way whose rows are the library's: our decoder, the
     module with its cache, or whole texts through the module. precision: as `model_of` takes it;
     dtype: a key of DTYPES, which bounds rounding.
@@ -130,13 +132,13 @@ def checked_model(module: Any, texts: Texts, precision: str | None, dtype: str) 
     Which way that is is found out the first time and remembered. CallError where none is right.
     """
     key = _check_key(module, precision, dtype)
-    known = remembered(key)
+    known = remembered_check(key)
     if known == WHOLE_TEXTS:
         return _by_whole_texts(module, texts, precision)
     if known == CACHED:
         return model_of(module, texts, precision)
     longest = texts.max_length
-    if longest is not None and longest < FEWEST:
+    if longest is not None and longest < PROBE_TOKENS:
         return _by_whole_texts(module, texts, precision)
     law = reference_rows(module, longest)
     errors = []
@@ -147,13 +149,13 @@ def checked_model(module: Any, texts: Texts, precision: str | None, dtype: str) 
         except CacheUnknown as unknown:
             error = unknown.message
         if not error:
-            remember(key, way)
+            remember_check(key, way)
             return model
         errors.append(error)
     raise CallError(
         f"transformers {key['transformers']} does not give the same probabilities twice for models of the family "
         f"{key['family']}: {errors[-1]}",
-        f"fkdsl is tested with transformers {TESTED[0]} to {TESTED[1]}: install one of these",
+        f"fkdsl is tested with transformers {TESTED_VERSIONS[0]} to {TESTED_VERSIONS[1]}: install one of these",
     )
 
 
@@ -161,7 +163,7 @@ CACHED, WHOLE_TEXTS = "cached", "whole texts"
 """The ways that are remembered."""
 
 
-def _by_whole_texts(module: Any, texts: Texts, precision: str | None) -> TokenizedModel:
+def _by_whole_texts(module: Any, texts: ModelTexts, precision: str | None) -> TokenizedModel:
     """The model of a module whose cache is of no use."""
     if precision is not None:
         pack_modules(module, precision)
@@ -178,7 +180,7 @@ def _check_key(module: Any, precision: str | None, dtype: str) -> dict[str, str]
         "family": module.config.model_type,
         "module": type(module).__name__,
         "layers": " ".join(sorted(set(map(str, kinds)))),
-        "decoder": str(precision is not None and fits(module.config)),
+        "decoder": str(precision is not None and has_decoder_form(module.config)),
         "precision": precision or "as it is",
         "dtype": dtype,
         "device": module.device.type,
@@ -186,10 +188,10 @@ def _check_key(module: Any, precision: str | None, dtype: str) -> dict[str, str]
     }
 
 
-def model_of(module: Any, texts: Texts, precision: str | None) -> TokenizedModel:
+def model_of(module: Any, texts: ModelTexts, precision: str | None) -> TokenizedModel:
     """The model of a module: our own decoder where its family has one, else the module with its
     linear maps packed; the module as it is for no precision."""
-    if precision is not None and fits(module.config):
+    if precision is not None and has_decoder_form(module.config):
         return DecoderModel(Decoder.of_module(module, precision), texts)
     if module.config.model_type == "blt":
         from fkdsl.models.byte_latent import ByteLatentModel
@@ -201,13 +203,13 @@ def model_of(module: Any, texts: Texts, precision: str | None) -> TokenizedModel
             )
         return ByteLatentModel(module, texts)
     from fkdsl.models.huggingface import HuggingFaceModel
-    from fkdsl.models.mtp import MtpTransformer, layers_ahead
+    from fkdsl.models.mtp import MtpTransformer, mtp_layer_count
 
-    kind = MtpTransformer if layers_ahead(module.config) else HuggingFaceModel
+    kind = MtpTransformer if mtp_layer_count(module.config) else HuggingFaceModel
     return kind(module, texts, precision)
 
 
-def texts_of(module: Any, tokenizer: Any, name: str, dtype: str) -> Texts:
+def texts_of(module: Any, tokenizer: Any, name: str, dtype: str) -> ModelTexts:
     """What a tokenizer and a module's configuration say of texts."""
     size = module.get_output_embeddings().weight.shape[0]
     config = module.config.get_text_config(decoder=True)
@@ -225,7 +227,7 @@ def texts_of(module: Any, tokenizer: Any, name: str, dtype: str) -> Texts:
     }
     vocabulary = vocabulary_of(tokenizer, size, ends)
     encode = PlainText(tokenizer.backend_tokenizer, vocabulary, name)
-    return Texts(
+    return ModelTexts(
         vocabulary,
         encode,
         name,

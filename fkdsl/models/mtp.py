@@ -2,8 +2,8 @@
 layers.
 
 model = load("./folder")                       # an MtpTransformer, if its configuration speaks of
-such layers ahead = model.looking_ahead()                  # the same module, with the layers read
-from the folder's files answer, = ahead.forward([row]) ahead.drafted([(answer.ahead[0], (17, 4))])
+such layers ahead = model.with_heads()                  # the same module, with the layers read
+from the folder's files answer, = ahead.forward([row]) ahead.draft_log_probs([(answer.head_outputs[0], (17, 4))])
 # a draft's law of the token after 17 and 4
 """
 
@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from fkdsl.base.errors import CallError, InternalError
 from fkdsl.models.compat.multi_token import read_layers
 from fkdsl.models.huggingface import HuggingFaceModel
-from fkdsl.models.interface import Answer, ForwardRow, Past, Segment
+from fkdsl.models.interface import CacheSegment, ForwardResult, ForwardRow, Past
 from fkdsl.models.kv_pool import KVPool
 from fkdsl.models.linear import pack_modules
-from fkdsl.models.mtp_layers import MtpLayers, Place, Run
+from fkdsl.models.mtp_layers import MtpLayers, RunPosition, TokenRun
 from fkdsl.models.tokenized import TokenizedModel
 
 
-def layers_ahead(config: Any) -> int:
+def mtp_layer_count(config: Any) -> int:
     """How many MTP layers a configuration of transformers speaks of; its files need not hold
     them."""
     found = getattr(config.get_text_config(decoder=True), "num_mtp_layers", None)
@@ -37,12 +37,12 @@ def layers_ahead(config: Any) -> int:
 class MtpTransformer(HuggingFaceModel):
     """A HuggingFaceModel whose configuration speaks of MTP layers."""
 
-    _ahead: MtpLookingAhead | None = None
+    _ahead: MtpDraftModel | None = None
 
-    def looking_ahead(self) -> MtpLookingAhead:
+    def with_heads(self) -> MtpDraftModel:
         """See HasHeads. The layers are read once, when they are first asked for."""
         if self._ahead is None:
-            self._ahead = MtpLookingAhead(self, _read_layers(self))
+            self._ahead = MtpDraftModel(self, _read_layers(self))
         return self._ahead
 
 
@@ -50,8 +50,8 @@ class MtpTransformer(HuggingFaceModel):
 class ReadSegment:
     """A segment of the trunk, and the run of tokens that it is of."""
 
-    trunk: Segment
-    run: Run
+    trunk: CacheSegment
+    run: TokenRun
     standalone: bool = False
 
     @property
@@ -67,7 +67,7 @@ class ReadSegment:
         return self.trunk.nbytes + self.run.states.nbytes + int(self.run.ids.nbytes)
 
 
-class MtpLookingAhead(TokenizedModel):
+class MtpDraftModel(TokenizedModel):
     """LooksAhead: a trunk and its MTP layers. `ahead` is a Place."""
 
     def __init__(self, trunk: HuggingFaceModel, layers: MtpLayers) -> None:
@@ -82,7 +82,7 @@ class MtpLookingAhead(TokenizedModel):
     def reach(self) -> int:
         return self.layers.reach
 
-    def forward(self, rows: Sequence[ForwardRow]) -> list[Answer]:
+    def forward(self, rows: Sequence[ForwardRow]) -> list[ForwardResult]:
         """See LanguageModel. One forward of the trunk; the layers do not run. CallError for a past
         that this model has not read itself: keys and values from a file come without the hidden
         states that the layers read."""
@@ -97,15 +97,15 @@ class MtpLookingAhead(TokenizedModel):
                 ]
             )
         return [
-            Answer(
+            ForwardResult(
                 answer.log_probs,
                 ReadSegment(answer.segment, run),
-                [Place(run, w + 1) for w in row.wanted],
+                [RunPosition(run, w + 1) for w in row.wanted],
             )
             for row, run, (answer, _) in zip(rows, runs, found, strict=True)
         ]
 
-    def _before(self, past: Past | None) -> Place | None:
+    def _before(self, past: Past | None) -> RunPosition | None:
         if past is None:
             return None
         if not isinstance(past.segment, ReadSegment):
@@ -113,14 +113,14 @@ class MtpLookingAhead(TokenizedModel):
                 f"a prefill from a file does not hold what the layers of {self.name} for further tokens read",
                 "run without the prefill, or draft in another way",
             )
-        return Place(past.segment.run, past.stop)
+        return RunPosition(past.segment.run, past.stop)
 
-    def drafted(self, asked: Sequence[tuple[Any, tuple[int, ...]]]) -> list[NDArray[Any]]:
+    def draft_log_probs(self, asked: Sequence[tuple[Any, tuple[int, ...]]]) -> list[NDArray[Any]]:
         """See LooksAhead."""
         if any(not 1 <= len(tokens) <= self.reach for _, tokens in asked):
             raise InternalError(f"drafts go 1 to {self.reach} tokens beyond a position")
         with torch.inference_mode():
-            return self.layers.drafted(asked)
+            return self.layers.draft_log_probs(asked)
 
 
 def _of_trunk(past: Past | None) -> Past | None:
@@ -133,7 +133,7 @@ def _of_trunk(past: Past | None) -> Past | None:
 def _read_layers(model: HuggingFaceModel) -> MtpLayers:
     """The layers of a module, from the folder that it was loaded from. CallError where they cannot
     be had."""
-    module, n = model.module, layers_ahead(model.module.config)
+    module, n = model.module, mtp_layer_count(model.module.config)
     subject = (
         f"{model.name} says that it has {n} layer{'s' * (n != 1)} for tokens beyond the next one"
     )

@@ -27,31 +27,31 @@ from fkdsl.models.compat.multi_token import head, layers_cache, run_layer
 from fkdsl.models.interface import Past
 from fkdsl.models.kv_pool import KVPool, KVSegment
 
-TOKENS = 8192
+LAYER_TOKENS = 8192
 """Most tokens that one run of a layer takes, but for a single context that has more."""
 
-ROUNDING = {8: (1e-12, 1e-6), 4: (1e-5, 1e-2), 2: (1e-2, 0.2)}
+LAYER_ROUNDING = {8: (1e-12, 1e-6), 4: (1e-5, 1e-2), 2: (1e-2, 0.2)}
 """By a number's bytes: what rounding may change of a layer's states, and of what the context makes
 of them."""
 
 
 @dataclass(eq=False)
-class Run:
+class TokenRun:
     """A run of tokens that a forward read. states: their slots. ids: int64, of the whole context up
     to the run's end. before: where the run goes on from. ready: whether the layers have been over
     it."""
 
     states: KVSegment
     ids: NDArray[np.int64]
-    before: Place | None
+    before: RunPosition | None
     ready: bool = False
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
-    """A position, the token stop - 1 of a run; what `Answer.ahead` holds."""
+class RunPosition:
+    """A position, the token stop - 1 of a run; what `ForwardResult.head_outputs` holds."""
 
-    run: Run
+    run: TokenRun
     stop: int
 
     @property
@@ -94,7 +94,7 @@ class MtpLayers:
             return last.double()
 
         whole, cached, alone = made([(0, 4)]), made([(0, 3), (3, 4)]), made([(3, 4)])
-        least, part = ROUNDING[like.element_size()]
+        least, part = LAYER_ROUNDING[like.element_size()]
         if not (whole - cached).norm() <= least * whole.norm() + part * (whole - alone).norm():
             raise ValueError(
                 f"layer {i} makes something else of a context that it read in two parts"
@@ -110,16 +110,20 @@ class MtpLayers:
         shapes = [(t.shape[1], t.shape[3]) for layer in cache.layers for t in _kept(layer)]
         return KVPool([(1, self.width)] * self.reach + shapes, like.dtype, like.device)
 
-    def keep(self, read: Sequence[tuple[tuple[int, ...], Place | None, Tensor]]) -> list[Run]:
+    def keep(
+        self, read: Sequence[tuple[tuple[int, ...], RunPosition | None, Tensor]]
+    ) -> list[TokenRun]:
         """The runs of tokens that a forward read: (ids, where they go on from, hidden states
         (len(ids), width))."""
-        runs: list[Run] = []
+        runs: list[TokenRun] = []
         for tokens, before, _ in read:
             past, ids = None, np.array(tokens, dtype=np.int64)
             if before is not None:
                 past = Past(before.run.states, before.stop)
                 ids = np.concatenate((before.run.ids[: before.length], ids))
-            runs.append(Run(KVSegment(self.pool, past, self.pool.take(len(tokens))), ids, before))
+            runs.append(
+                TokenRun(KVSegment(self.pool, past, self.pool.take(len(tokens))), ids, before)
+            )
         slots = np.concatenate([run.states.table[-run.states.length :] for run in runs])
         hidden = torch.cat([hidden for _, _, hidden in read])
         self._write(0, torch.from_numpy(slots).to(hidden.device), hidden[:, None])
@@ -127,7 +131,9 @@ class MtpLayers:
 
     # ------------------------------------------------------------------ drafts
 
-    def drafted(self, asked: Sequence[tuple[Place, tuple[int, ...]]]) -> list[NDArray[Any]]:
+    def draft_log_probs(
+        self, asked: Sequence[tuple[RunPosition, tuple[int, ...]]]
+    ) -> list[NDArray[Any]]:
         """(V,) log-probabilities after each place and its tokens, 1 to `reach` of them. Batches of
         equal lengths: the library's layers take no padding."""
         self._prepare([place.run for place, _ in asked])
@@ -136,25 +142,25 @@ class MtpLayers:
             answers.update(zip(part, self._draft(n, m, [asked[i] for i in part]), strict=True))
         return [answers[i] for i in range(len(asked))]
 
-    def _prepare(self, runs: Sequence[Run]) -> None:
+    def _prepare(self, runs: Sequence[TokenRun]) -> None:
         """Takes the layers over the runs, and those that they go on from, once each."""
-        depths: dict[Run, int] = {}
+        depths: dict[TokenRun, int] = {}
         for last in runs:
-            path: list[Run] = []
-            run: Run | None = last
+            path: list[TokenRun] = []
+            run: TokenRun | None = last
             while run is not None and not run.ready and run not in depths:
                 path.append(run)
                 run = run.before.run if run.before is not None else None
             for new in reversed(path):
                 depths[new] = 1 + (depths.get(new.before.run, 0) if new.before is not None else 0)
-        levels: dict[int, list[Run]] = defaultdict(list)
+        levels: dict[int, list[TokenRun]] = defaultdict(list)
         for new, depth in depths.items():
             levels[depth].append(new)
         for _, level in sorted(levels.items()):
             for (n, length), part in _batches([(len(new.ids), new.states.length) for new in level]):
                 self._go_over(n, length, [level[k] for k in part])
 
-    def _go_over(self, n: int, length: int, runs: Sequence[Run]) -> None:
+    def _go_over(self, n: int, length: int, runs: Sequence[TokenRun]) -> None:
         """Every layer over the last tokens, `length` of them, of contexts of n."""
         table = self._table([run.states.table for run in runs])
         ids = self._ids([run.ids for run in runs])
@@ -175,7 +181,7 @@ class MtpLayers:
             run.ready = True
 
     def _draft(
-        self, n: int, m: int, asked: Sequence[tuple[Place, tuple[int, ...]]]
+        self, n: int, m: int, asked: Sequence[tuple[RunPosition, tuple[int, ...]]]
     ) -> NDArray[Any]:
         """(B, V) log-probabilities after contexts of n tokens and m more, by layers 0 to m - 1."""
         table = self._table([place.run.states.table[:n] for place, _ in asked])
@@ -240,11 +246,11 @@ def _kept(layer: Any) -> tuple[Tensor, Tensor]:
 
 def _batches(sizes: Sequence[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], list[int]]]:
     """The indices of equal sizes (tokens of the context, tokens to take), in batches of at most
-    TOKENS to take."""
+    LAYER_TOKENS to take."""
     groups: dict[tuple[int, int], list[int]] = defaultdict(list)
     for i, size in enumerate(sizes):
         groups[size].append(i)
     for size, members in groups.items():
-        most = max(1, TOKENS // size[1])
+        most = max(1, LAYER_TOKENS // size[1])
         for begin in range(0, len(members), most):
             yield size, members[begin : begin + most]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 
-class Meter(Protocol):
+class ProgressMeter(Protocol):
     """The open end of one piece of work."""
 
     def update(self, n: int) -> None:
@@ -27,7 +27,9 @@ class Progress(Protocol):
     """Opens a meter: `with progress("fetching smollm2", total) as meter`. A total of None is
     unknown: show activity."""
 
-    def __call__(self, description: str, total: int | None) -> AbstractContextManager[Meter]: ...
+    def __call__(
+        self, description: str, total: int | None
+    ) -> AbstractContextManager[ProgressMeter]: ...
 
 
 class _SilentMeter:
@@ -36,7 +38,7 @@ class _SilentMeter:
 
 
 @contextmanager
-def silent(description: str, total: int | None) -> Iterator[Meter]:
+def silent(description: str, total: int | None) -> Iterator[ProgressMeter]:
     """The Progress that shows nothing."""
     yield _SilentMeter()
 
@@ -55,7 +57,9 @@ def folder_bytes(folder: Path) -> int:
 
 
 @contextmanager
-def watch_growth(folder: Path, meter: Meter, *, most: int, every: float = 0.2) -> Iterator[None]:
+def watch_growth(
+    folder: Path, meter: ProgressMeter, *, most: int, every: float = 0.2
+) -> Iterator[None]:
     """Reports to `meter` the bytes by which `folder` grows, up to `most`, from a thread, while
     others write into it."""
     before = folder_bytes(folder)

@@ -34,7 +34,7 @@ FORMS = "an alias (smollm2, tiny), a hub id (org/name), a folder (./folder), or 
 _HUB_ID = re.compile(
     r"(?P<repo>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(@(?P<revision>[\w./-]+))?", re.ASCII
 )
-MOST = 1 << 28
+MOST_FILE_BYTES = 1 << 28
 """Bytes of a model's files other than its weights."""
 _TEXTS = (".json", ".jinja", ".txt", ".model", ".tiktoken")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack", ".h5")
@@ -214,7 +214,7 @@ def _verify_files(folder: Path, shown: str) -> None:
         if path.is_dir() or not path.exists():
             continue
         try:
-            verify_regular(path, MOST if path.suffix.lower() in _TEXTS else None)
+            verify_regular(path, MOST_FILE_BYTES if path.suffix.lower() in _TEXTS else None)
         except OSError as error:
             raise CallError(
                 f"`{shown}` has an unreadable {path.name}: {error.strerror}", "take it away"
@@ -223,7 +223,7 @@ def _verify_files(folder: Path, shown: str) -> None:
 
 def _read_json(path: Path, shown: str) -> dict[str, object]:
     try:
-        value = json.loads(read_text(path, MOST))
+        value = json.loads(read_text(path, MOST_FILE_BYTES))
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise CallError(

@@ -27,7 +27,7 @@ from fkdsl.models.compat.panics import panics_are_errors
 from fkdsl.models.interface import LanguageModel
 from fkdsl.models.progress import Progress, folder_bytes, silent
 from fkdsl.models.reference import (
-    MOST,
+    MOST_FILE_BYTES,
     AliasReference,
     BytesReference,
     FolderReference,
@@ -38,13 +38,13 @@ from fkdsl.models.reference import (
     parse_reference,
 )
 from fkdsl.models.smollm2 import SMOLLM2
-from fkdsl.models.tiny.header import read_facts, told
+from fkdsl.models.tiny.header import made_facts, read_facts
 
 ALIASES: Mapping[str, Alias] = {SMOLLM2.name: SMOLLM2}
 SHIPPED: Mapping[str, Path] = {"tiny": Path(__file__).parent / "tiny" / "tiny.safetensors"}
 """Names of the models that are part of this package, and their files."""
 
-DTYPES = ("float32", "bfloat16", "float16", "float64", "int8")
+DTYPE_NAMES = ("float32", "bfloat16", "float16", "float64", "int8")
 
 
 @dataclass(frozen=True)
@@ -79,14 +79,14 @@ def load_model(
     """The model that a reference names, ready to use. Paths are relative to `folder` (default: the
     working directory).
 
-    dtype: "float32" (default), or another of DTYPES. device: as torch writes it, default "cpu".
+    dtype: "float32" (default), or another of DTYPE_NAMES. device: as torch writes it, default "cpu".
     fast: False for the library's own module, which is what the fast ways are held to. Raises
     CallError for a name that means nothing or a model that may not be loaded, ModelUnavailable for
     one that cannot be had.
     """
-    if dtype is not None and dtype not in DTYPES:
+    if dtype is not None and dtype not in DTYPE_NAMES:
         raise CallError(
-            f"there is no dtype `{dtype}` for models", f"use one of {', '.join(DTYPES)}"
+            f"there is no dtype `{dtype}` for models", f"use one of {', '.join(DTYPE_NAMES)}"
         )
     parsed = _parsed(reference, folder)
     place, file = _locate(parsed, reference, progress or silent)
@@ -102,9 +102,9 @@ def load_model(
                 return load_bytes(
                     parsed.file, dtype=dtype or "float32", device=device or "cpu", name=reference
                 )
-            from fkdsl.models.loading import load
+            from fkdsl.models.loading import load_pretrained
 
-            return load(
+            return load_pretrained(
                 str(place),
                 gguf_file=file,
                 dtype=dtype or "float32",
@@ -296,7 +296,7 @@ def _bytes_entry(name: str, file: Path) -> ModelEntry:
         facts, problem = read_facts(file), ""
     except CallError as error:
         facts, problem = {}, error.message
-    details = {**(facts.get("shape") or {}), **told(facts)}
+    details = {**(facts.get("shape") or {}), **made_facts(facts)}
     licence = str(details.pop("licence", "unknown"))
     shipped = SHIPPED.get(name) == file
     source = "ships with fkdsl" if shipped else str(file.resolve())
@@ -324,7 +324,7 @@ def _folder_entry(name: str, kind: str, folder: Path, source: str) -> ModelEntry
 def config_facts(folder: Path) -> dict[str, Any]:
     """What a model's config.json says of its shape, in our words; {} if it cannot be read."""
     try:
-        config = json.loads(read_text(folder / "config.json", MOST))
+        config = json.loads(read_text(folder / "config.json", MOST_FILE_BYTES))
         names = {
             "family": "model_type",
             "layers": "num_hidden_layers",

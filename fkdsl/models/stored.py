@@ -22,12 +22,12 @@ from torch import Tensor
 from fkdsl.base.blocks import Sums
 from fkdsl.base.errors import CallError
 from fkdsl.base.files import check_target, verify_regular
-from fkdsl.models.interface import ForwardRow, LanguageModel, Past, Rows
+from fkdsl.models.interface import ForwardRow, LanguageModel, LogProbRows, Past
 from fkdsl.models.kv_pool import KVPool, KVSegment, table_of
 from fkdsl.models.tokenized import TokenizedModel
 
-FORMAT = "fkdsl prefill 2"
-MOST_TOKENS, MOST_PLANES = 1 << 24, 1 << 16
+PREFILL_FORMAT = "fkdsl prefill 2"
+MOST_TOKEN_IDS, MOST_PLANES = 1 << 24, 1 << 16
 """Ids of a vocabulary, and planes of a model's keys and values: no model has as many."""
 
 
@@ -39,7 +39,7 @@ class StoredContext:
     model: str
     tokens: tuple[int, ...]
     planes: tuple[Tensor, ...]
-    row: Rows
+    row: LogProbRows
     sums: Sums | None = None
 
 
@@ -109,7 +109,7 @@ def _pool(model: LanguageModel) -> KVPool | None:
     return model.pool if isinstance(model, TokenizedModel) else None
 
 
-def save(path: Path, stored: Stored) -> int:
+def save_prefill(path: Path, stored: Stored) -> int:
     """Writes a file; its size in bytes."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -128,7 +128,7 @@ def save(path: Path, stored: Stored) -> int:
         if c.sums is not None
     }
     metadata = {
-        "format": FORMAT,
+        "format": PREFILL_FORMAT,
         "identities": json.dumps(stored.identities),
         "contexts": json.dumps([[c.model, list(c.tokens), len(c.planes)] for c in stored.contexts]),
     }
@@ -144,7 +144,7 @@ def save(path: Path, stored: Stored) -> int:
     return path.stat().st_size
 
 
-def read(path: Path) -> Stored:
+def read_prefill(path: Path) -> Stored:
     """The contents of a file. Raises CallError if it is none, or was changed or cut off."""
     from safetensors import SafetensorError, safe_open
 
@@ -161,7 +161,7 @@ def read(path: Path) -> Stored:
         raise CallError(
             f"{path} is no prefill, or was cut off: {error}", "make it again by fkdsl prefill"
         ) from None
-    if metadata.get("format") != FORMAT:
+    if metadata.get("format") != PREFILL_FORMAT:
         raise CallError(f"{path} is no prefill of this version", "make it again by fkdsl prefill")
     if metadata.pop("checksum", "") != _checksum(metadata, tensors):
         raise CallError(f"{path} was changed since it was made", "make it again by fkdsl prefill")
@@ -203,7 +203,7 @@ def _verify(identities: Any, contexts: Any) -> None:
         if not (
             isinstance(ids, list)
             and ids
-            and all(type(i) is int and 0 <= i < MOST_TOKENS for i in ids)
+            and all(type(i) is int and 0 <= i < MOST_TOKEN_IDS for i in ids)
         ):
             raise ValueError("a prompt without tokens")
         if not (type(planes) is int and 0 <= planes <= MOST_PLANES):

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from fkdsl.base.errors import CallError
-from fkdsl.models.interface import Answer, ForwardRow
+from fkdsl.models.interface import ForwardResult, ForwardRow
 from fkdsl.models.vocabulary import Vocabulary
 
 
@@ -99,7 +99,7 @@ class TableModel:
         """The two texts, a line each: a table has no template."""
         return self.encode(f"{system}\n{user}\n" if system else f"{user}\n")
 
-    def forward(self, rows: Sequence[ForwardRow]) -> list[Answer]:
+    def forward(self, rows: Sequence[ForwardRow]) -> list[ForwardResult]:
         answers = []
         for row in rows:
             text = b""
@@ -107,7 +107,7 @@ class TableModel:
                 assert isinstance(row.past.segment, TableSegment)
                 text = row.past.segment.text[: row.past.segment.ends[row.past.stop - 1]]
             if not row.tokens:
-                answers.append(Answer(self._row(text)[None, :], TableSegment(text, ())))
+                answers.append(ForwardResult(self._row(text)[None, :], TableSegment(text, ())))
                 continue
             found, ends = [], []
             for i, token in enumerate(row.tokens):
@@ -116,7 +116,7 @@ class TableModel:
                 if i in row.wanted:
                     found.append(self._row(text))
             log_probs = np.stack(found) if found else np.zeros((0, self.vocabulary.size))
-            answers.append(Answer(log_probs, TableSegment(text, tuple(ends))))
+            answers.append(ForwardResult(log_probs, TableSegment(text, tuple(ends))))
         return answers
 
     def _row(self, text: bytes) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -18,13 +18,13 @@ from fkdsl.base.errors import CallError
 from fkdsl.base.remembered import shares
 from fkdsl.models.compat.panics import panics_are_errors
 from fkdsl.models.cost import Cost
-from fkdsl.models.interface import Answer, ForwardRow, Rows, Segment
+from fkdsl.models.interface import CacheSegment, ForwardResult, ForwardRow, LogProbRows
 from fkdsl.models.kv_pool import KVPool
 from fkdsl.models.vocabulary import Vocabulary
 
 
 @dataclass
-class Texts:
+class ModelTexts:
     """encode: text to ids that continue another text; begin: of a prompt, where that differs.
     prefix: what stands before a prompt; bos: what stands where the prompt is empty, None for a
     model that cannot begin from nothing. chat: a user's text and a system's to ids, None for a
@@ -55,7 +55,7 @@ class TokenizedModel:
         others."""
         return None
 
-    def __init__(self, texts: Texts) -> None:
+    def __init__(self, texts: ModelTexts) -> None:
         self._texts = texts
         self.vocabulary, self.name, self.max_length = texts.vocabulary, texts.name, texts.max_length
 
@@ -83,15 +83,15 @@ class TokenizedModel:
             f"the tokenizer of {self.name} fails on a text", "its tokenizer.json is damaged"
         )
 
-    def forward(self, rows: Sequence[ForwardRow]) -> list[Answer]:
+    def forward(self, rows: Sequence[ForwardRow]) -> list[ForwardResult]:
         """See LanguageModel."""
         raise NotImplementedError
 
-    def left(
+    def masked_block_sums(
         self, rows: Sequence[NDArray[Any]], masks: Sequence[NDArray[np.bool_]]
     ) -> list[NDArray[np.float64]]:
-        """See Narrows."""
-        return narrowed(rows, masks)
+        """See SumsMaskedRows."""
+        return masked_block_sums(rows, masks)
 
     def describe_also(self, facts: Mapping[str, Any]) -> None:
         """Further facts for `describe`."""
@@ -122,19 +122,19 @@ def not_a_number(weights: Mapping[str, torch.Tensor] | None = None) -> CallError
     )
 
 
-def normalised(logits: torch.Tensor, rows: Sequence[ForwardRow]) -> list[Rows]:
+def row_log_probs(logits: torch.Tensor, rows: Sequence[ForwardRow]) -> list[LogProbRows]:
     """(wanted, V) log-probabilities of each row, of the logits of all wanted positions in order.
     CallError for NaN."""
     wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
     log_p = torch.log_softmax(logits.to(wide), dim=-1).cpu().numpy()
     if np.isnan(log_p[:, 0]).any():  # one NaN or infinity among the logits makes the whole row NaN
         raise not_a_number()
-    return shared_out(log_p, rows)
+    return split_by_row(log_p, rows)
 
 
-def answered(
-    logits: torch.Tensor, rows: Sequence[ForwardRow], segments: Sequence[Segment]
-) -> list[Answer]:
+def forward_results(
+    logits: torch.Tensor, rows: Sequence[ForwardRow], segments: Sequence[CacheSegment]
+) -> list[ForwardResult]:
     """The answers of a batch, of the logits of all wanted positions in order: log-probabilities and
     their blocks' sums.
 
@@ -163,12 +163,14 @@ def answered(
         sums[at] /= total
     if log_p[:, 0].isnan().any():
         raise not_a_number()
-    found = shared_out(log_p.cpu().numpy(), rows)
-    their_sums = shared_out(sums.cpu().numpy().astype(np.float64), rows)
-    return [Answer(p, s, sums=b) for p, s, b in zip(found, segments, their_sums, strict=True)]
+    found = split_by_row(log_p.cpu().numpy(), rows)
+    their_sums = split_by_row(sums.cpu().numpy().astype(np.float64), rows)
+    return [
+        ForwardResult(p, s, sums=b) for p, s, b in zip(found, segments, their_sums, strict=True)
+    ]
 
 
-def narrowed(
+def masked_block_sums(
     rows: Sequence[NDArray[Any]], masks: Sequence[NDArray[np.bool_]]
 ) -> list[NDArray[np.float64]]:
     """(blocks,) for each row (V,), nats, and its mask: the sums of exp(row) by blocks, of what the
@@ -191,7 +193,7 @@ def narrowed(
     return list(sums.numpy().astype(np.float64))
 
 
-def shared_out(found: NDArray[Any], rows: Sequence[ForwardRow]) -> list[NDArray[Any]]:
+def split_by_row(found: NDArray[Any], rows: Sequence[ForwardRow]) -> list[NDArray[Any]]:
     """What was found at all wanted positions in order, to each row its own."""
     ends = np.cumsum([len(row.wanted) for row in rows])
     return [found[end - len(row.wanted) : end] for end, row in zip(ends, rows, strict=True)]

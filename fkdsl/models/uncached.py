@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from fkdsl.base.errors import InternalError
-from fkdsl.models.interface import Answer, ForwardRow, Rows
-from fkdsl.models.tokenized import Texts, TokenizedModel, normalised
+from fkdsl.models.interface import ForwardResult, ForwardRow, LogProbRows
+from fkdsl.models.tokenized import ModelTexts, TokenizedModel, row_log_probs
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def whole_text(row: ForwardRow) -> tuple[int, ...]:
 class UncachedModel(TokenizedModel):
     """A LanguageModel over a module of transformers, by its forward without a cache."""
 
-    def __init__(self, module: Any, texts: Texts) -> None:
+    def __init__(self, module: Any, texts: ModelTexts) -> None:
         super().__init__(texts)
         self.module = module.eval()
         self.note = (
@@ -51,7 +51,7 @@ class UncachedModel(TokenizedModel):
             "read the whole text"
         )
 
-    def forward(self, rows: Sequence[ForwardRow]) -> list[Answer]:
+    def forward(self, rows: Sequence[ForwardRow]) -> list[ForwardResult]:
         """One batch for each length of text, so that nothing is padded."""
         if any(not row.tokens for row in rows):
             raise InternalError("this model has no distribution after no token")
@@ -60,7 +60,9 @@ class UncachedModel(TokenizedModel):
         for i, row in enumerate(rows):
             if row.wanted:
                 lengths[len(texts[i])].append(i)
-        found: list[Rows] = [np.zeros((0, self.vocabulary.size), dtype=np.float32) for _ in rows]
+        found: list[LogProbRows] = [
+            np.zeros((0, self.vocabulary.size), dtype=np.float32) for _ in rows
+        ]
         for length, members in lengths.items():
             batch = [rows[i] for i in members]
             at = [
@@ -71,10 +73,10 @@ class UncachedModel(TokenizedModel):
                 ids = torch.tensor([texts[i] for i in members], device=self.module.device)
                 logits = self.module(input_ids=ids, use_cache=False).logits
                 for i, log_probs in zip(
-                    members, normalised(logits[index[:, 0], index[:, 1]], batch), strict=True
+                    members, row_log_probs(logits[index[:, 0], index[:, 1]], batch), strict=True
                 ):
                     found[i] = log_probs
         return [
-            Answer(p, TextSegment(t, len(row.tokens)))
+            ForwardResult(p, TextSegment(t, len(row.tokens)))
             for p, t, row in zip(found, texts, rows, strict=True)
         ]

@@ -54,10 +54,10 @@ class Vocabulary:
         """The text of a sequence of tokens; bytes that are no UTF-8 become U+FFFD, an unfinished
         last character is held back until its remaining bytes come. final: none will come, so that
         it becomes U+FFFD too."""
-        return decoded(self.raw(ids), final)
+        return decoded_text(self.raw(ids), final)
 
 
-def decoded(raw: bytes, final: bool = False) -> str:
+def decoded_text(raw: bytes, final: bool = False) -> str:
     """The text that bytes stand for; see `Vocabulary.text`."""
     return (
         raw.decode("ascii")

@@ -28,7 +28,7 @@ from fkdsl.base.blocks import Blocks
 from fkdsl.base.logspace import Floats
 from fkdsl.base.random import Rng
 from fkdsl.base.spans import Span
-from fkdsl.engine.drafts import Draft, DraftQuery, Row, distance
+from fkdsl.engine.drafts import Draft, DraftQuery, DraftRow, distance
 from fkdsl.machine.state import Block, ContextState
 from fkdsl.proposals.outcomes import Mask, Outcomes, TokenOutcomes
 from fkdsl.values.faults import NeedRows
@@ -90,10 +90,12 @@ class Drafting:
     of: Mapping[str, DraftOf]
     tally: Tally = field(default_factory=Tally)
     held: deque[list[Context]] = field(default_factory=deque)
-    answers: OrderedDict[DraftQuery, tuple[int, Row | None]] = field(default_factory=OrderedDict)
+    answers: OrderedDict[DraftQuery, tuple[int, DraftRow | None]] = field(
+        default_factory=OrderedDict
+    )
     step: int = 0
 
-    def log_probs(self, model: str, questions: Sequence[DraftQuery]) -> list[Row | None]:
+    def log_probs(self, model: str, questions: Sequence[DraftQuery]) -> list[DraftRow | None]:
         """A draft's answers; those given before are remembered."""
         new = [q for q in dict.fromkeys(questions) if q not in self.answers]
         for question, row in zip(new, self.of[model].draft.log_probs(new), strict=True):
@@ -182,11 +184,11 @@ def proposal(particle: Running, d: Any) -> Proposal | None:
     return Proposal(of, c, following(row, c.pending, particle.vocabulary(d)))
 
 
-def mixed(row: Row, uniform: float) -> Row:
+def mixed(row: DraftRow, uniform: float) -> DraftRow:
     """A row with a share of a uniform in it."""
     if not uniform:
         return row
-    found: Row = np.logaddexp(row + np.log1p(-uniform), np.log(uniform / len(row)))
+    found: DraftRow = np.logaddexp(row + np.log1p(-uniform), np.log(uniform / len(row)))
     return found
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fkdsl.base.blocks import Mask
 from fkdsl.base.locks import remember
 from fkdsl.base.spans import Span
 from fkdsl.base.value_keys import state_key
@@ -21,7 +22,6 @@ from fkdsl.engine.cached_transformer import Context
 from fkdsl.engine.constraints.constraint import (
     Constraint,
     Ids,
-    Mask,
     make_constraint,
     regular_masks,
 )

@@ -30,7 +30,7 @@ from fkdsl.inference.interface import Charge
 from fkdsl.machine.interpreter import Running
 from fkdsl.machine.ops import Executable
 from fkdsl.machine.state import ProgramState, Status
-from fkdsl.models.vocabulary import decoded
+from fkdsl.models.vocabulary import decoded_text
 from fkdsl.proposals.propose import Guides, Narrowed, narrowed
 from fkdsl.proposals.speculative import Drafting
 from fkdsl.steering.precompute import Ahead
@@ -117,7 +117,9 @@ class SteeringModel:
         if x.status is Status.DEAD:
             assert x.died is not None
             return f"line {x.died.line}: {x.died.text.strip().splitlines()[0]}"
-        texts = [decoded(self.engines[c.model].raw(c.node)[c.skip :], c.done) for c in x.contexts]
+        texts = [
+            decoded_text(self.engines[c.model].raw(c.node)[c.skip :], c.done) for c in x.contexts
+        ]
         if any(texts):
             return " | ".join(t for t in texts if t)
         variables = [
@@ -132,7 +134,8 @@ class SteeringModel:
     def text_at_death(self, before: ProgramState, dead: ProgramState) -> str:
         """The texts of the particle's contexts before the step, and what it drew in it."""
         texts = [
-            decoded(self.engines[c.model].raw(c.node)[c.skip :], c.done) for c in before.contexts
+            decoded_text(self.engines[c.model].raw(c.node)[c.skip :], c.done)
+            for c in before.contexts
         ]
         drawn = "".join(
             d.value.text if isinstance(d.value, Token) else show(d.value) for d in dead.drawn
@@ -236,7 +239,9 @@ class SteeringModel:
             if n is not None:
                 found.setdefault((id(n.row), id(n.mask)), []).append(n)
         firsts = [of[0] for of in found.values()]
-        sums = self.engines[model].left([n.row for n in firsts], [n.mask for n in firsts])
+        sums = self.engines[model].masked_block_sums(
+            [n.row for n in firsts], [n.mask for n in firsts]
+        )
         for of, their in zip(found.values(), sums, strict=True):
             for n in of:
                 n.sums = their
@@ -286,6 +291,6 @@ class SteeringModel:
             engine = self.engines[model]
             engine.repeated = drafting.of[model].block + 1
             if engine.meter is not None:
-                engine.meter.block = 2 * engine.repeated
+                engine.meter.decode_length = 2 * engine.repeated
             engine.keep_rows(2 * len(wanted[model]))
         return wanted

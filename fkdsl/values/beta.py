@@ -17,7 +17,7 @@ from statistics import NormalDist
 
 from fkdsl.base.random import KeyedRng, Rng  # noqa: F401 - KeyedRng is for the example
 
-LARGE = 10.0
+STIRLING_FROM = 10.0
 """From here on Stirling's series is exact to rounding."""
 LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 _NORMAL = NormalDist()
@@ -90,9 +90,9 @@ def log_density(x: float, a: float, b: float) -> float:
         near, far = (a, b) if x == 0.0 else (b, a)
         return math.inf if near < 1.0 else -math.inf if near > 1.0 else math.log(far)
     log_x, log_rest = math.log(x), math.log1p(-x)
-    if min(a, b) >= LARGE:
+    if min(a, b) >= STIRLING_FROM:
         return _about_the_mean(x, a, b, log_x, log_rest) - log_x - log_rest
-    if max(a, b) < LARGE:
+    if max(a, b) < STIRLING_FROM:
         norm = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
         return norm + (a - 1.0) * log_x + (b - 1.0) * log_rest
     small, large, share, log_share, log_other = (

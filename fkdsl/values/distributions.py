@@ -26,8 +26,8 @@ from typing import Any
 
 from fkdsl.base.random import Rng
 from fkdsl.values.beta import (
-    LARGE,
     LOG_SQRT_2PI,
+    STIRLING_FROM,
     draw_beta,
     log1p_minus,
     log_density,
@@ -37,7 +37,7 @@ from fkdsl.values.signatures import BuiltinError, Parameter, distribution
 from fkdsl.values.types import ANY, BOOL, FLOAT, INT, Dist, List, Type
 from fkdsl.values.values import Token, show
 
-TAIL = 1e-15
+TAIL_MASS = 1e-15
 """Mass beyond the end of an infinite support as it is enumerated."""
 MAX_SUPPORT = 100_000
 """Values that a distribution lists at most."""
@@ -71,7 +71,7 @@ class Discrete(Distribution):
 
     def log_prob(self, value: Any) -> float:
         return log_sum(
-            p for v, p in zip(self.values, self.probabilities, strict=True) if same(v, value)
+            p for v, p in zip(self.values, self.probabilities, strict=True) if same_value(v, value)
         )
 
     def support(self) -> list[tuple[Any, float]]:
@@ -91,7 +91,7 @@ def log_sum(weights: Iterable[float]) -> float:
     )
 
 
-def same(a: Any, b: Any) -> bool:
+def same_value(a: Any, b: Any) -> bool:
     """Equal as a program compares: true is 1, a token is its text."""
     return bool(a == b) or (isinstance(b, Token) and not b.end and a == b.text)
 
@@ -144,7 +144,7 @@ class Weighted(Discrete):
 
     def log_prob(self, value: Any) -> float:
         chosen = log_sum(
-            w for v, w in zip(self.values, self.weights, strict=True) if same(v, value)
+            w for v, w in zip(self.values, self.weights, strict=True) if same_value(v, value)
         )
         return chosen - log_sum(self.weights)
 
@@ -199,7 +199,7 @@ def poisson_log_prob(k: float, rate: float) -> float:
     """log(rate^k exp(-rate) / k!), nats; -inf where it is beyond a float."""
     if k == 0.0 or rate == 0.0:
         return -rate if k == 0.0 else -math.inf
-    if k < LARGE:
+    if k < STIRLING_FROM:
         return k * math.log(rate) - rate - math.lgamma(k + 1.0)
     # Near k = rate the terms cancel: k log(rate/k) + k - rate by how far they are apart (Loader
     # 2000).
@@ -218,7 +218,7 @@ def geometric(p: float) -> Counting:
     found = _number("geometric", "p", p, "above 0 and at most 1")
     if not 0.0 < found <= 1.0:
         raise _refuse("geometric", "p", p, "above 0 and at most 1")
-    n = 1 if found == 1.0 else math.ceil(math.log(TAIL) / math.log1p(-found))
+    n = 1 if found == 1.0 else math.ceil(math.log(TAIL_MASS) / math.log1p(-found))
     if n > MAX_SUPPORT:
         raise _refuse(
             "geometric",

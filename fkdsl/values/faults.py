@@ -66,7 +66,7 @@ class Limits:
     memory: int = 256 << 20
 
 
-LOOKS = 16
+INSTRUCTIONS_PER_LOOK = 16
 """Instructions between two looks at the deadline; functions that may take long look for
 themselves."""
 LIMITS = Limits()

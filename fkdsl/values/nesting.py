@@ -26,7 +26,7 @@ MOST_PARTS = 1 << 18
 MOST_COMBINED = 1024
 """Parts of a product, power or mixture of contexts: each is computed over the whole vocabulary at
 every draw."""
-FEW = 256
+FEW_PARTS = 256
 """Parts of a list that another takes in without being walked itself."""
 COMBINED = (Product, Power, Mixture)
 HOLDERS = frozenset((tuple, Record, *COMBINED))
@@ -86,7 +86,7 @@ def verify_nesting(value: Any) -> None:
 def verify_joined(value: tuple[Any, ...], a: Any, b: Any) -> None:
     """The same of `a + b` or `a * b`. A short list at the end of a long one is no reason to walk
     the long one."""
-    if type(a) is tuple and type(b) is tuple and nesting(min(a, b, key=len)).parts <= FEW:
+    if type(a) is tuple and type(b) is tuple and nesting(min(a, b, key=len)).parts <= FEW_PARTS:
         return
     verify_nesting(value)
 

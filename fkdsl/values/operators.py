@@ -174,7 +174,7 @@ def _ordered(symbol: str, compare: Callable[[Any, Any], bool]) -> Callable[[Any,
     return ordered
 
 
-def contains(a: Any, b: Any) -> bool:
+def is_in(a: Any, b: Any) -> bool:
     if isinstance(b, Token):
         b = b.text
     if isinstance(b, str):
@@ -237,11 +237,11 @@ def iterate(value: Any) -> Any:
     )
 
 
-def listed(*items: Any) -> tuple[Any, ...]:
+def make_list(*items: Any) -> tuple[Any, ...]:
     return items
 
 
-ROUNDING, NOTHING = 1e-9, 1e-12
+RELATIVE_ROUNDING, ABSOLUTE_ROUNDING = 1e-9, 1e-12
 """Floats that differ by less, relatively or absolutely, are equal to rounding."""
 
 
@@ -254,7 +254,7 @@ def agree(a: Any, b: Any) -> bool:
     if isinstance(a, tuple) and isinstance(b, tuple):
         return len(a) == len(b) and all(map(agree, a, b))
     if _is_number(a) and _is_number(b) and float in (type(a), type(b)):
-        return math.isclose(a, b, rel_tol=ROUNDING, abs_tol=NOTHING)
+        return math.isclose(a, b, rel_tol=RELATIVE_ROUNDING, abs_tol=ABSOLUTE_ROUNDING)
     return equal(a, b)
 
 
@@ -286,12 +286,12 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "le": _ordered("<=", operator.le),
     "gt": _ordered(">", operator.gt),
     "ge": _ordered(">=", operator.ge),
-    "in": contains,
-    "notin": lambda a, b: not contains(a, b),
+    "in": is_in,
+    "notin": lambda a, b: not is_in(a, b),
     "index": index,
     "slice": cut,
     "field": field,
-    "list": listed,
+    "list": make_list,
     "agree": agree,
     "same": same_items,
     "iterate": iterate,

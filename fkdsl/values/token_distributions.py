@@ -179,6 +179,6 @@ def contexts_in(value: Any) -> tuple[int, ...]:
     return ()
 
 
-PLAIN = frozenset({bool, int, float, str, type(None), Token})
+CONTEXT_FREE = frozenset({bool, int, float, str, type(None), Token})
 """Types of most values: they hold no context."""
 _MAY_HOLD = (ContextRef, Product, Power, Mixture, ChoiceOf, Continues, tuple, Record)

@@ -9,7 +9,7 @@
 
 >>> accepts(FLOAT, BOOL), accepts(STR, TOKEN), accepts(INT, FLOAT), accepts(List(FLOAT), List(INT))
 (True, True, False, True)
->>> str(List(Dist(TOKEN))), join(INT, FLOAT), join(INT, STR)
+>>> str(List(Dist(TOKEN))), common_type(INT, FLOAT), common_type(INT, STR)
 ('list[dist[token]]', Simple(name='float'), None)
 """
 
@@ -69,7 +69,7 @@ class Pair(Type):
 BOOL, INT, FLOAT, STR = Simple("bool"), Simple("int"), Simple("float"), Simple("str")
 TOKEN, CONTEXT, RECORD = Simple("token"), Simple("context"), Simple("record")
 ANY, NONE = Simple("any"), Simple("none")
-NAMED = {t.name: t for t in (BOOL, INT, FLOAT, STR, TOKEN, CONTEXT, RECORD)}
+NAMED_TYPES = {t.name: t for t in (BOOL, INT, FLOAT, STR, TOKEN, CONTEXT, RECORD)}
 """The types that a user can write; `list[T]` and `dist[T]` besides."""
 
 _WIDER: dict[Type, tuple[Type, ...]] = {
@@ -96,7 +96,7 @@ def accepts(wanted: Type, given: Type) -> bool:
     return False
 
 
-def join(a: Type, b: Type) -> Type | None:
+def common_type(a: Type, b: Type) -> Type | None:
     """The narrower type that accepts both, or None."""
     if a == ANY or b == ANY:
         return ANY

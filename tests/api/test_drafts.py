@@ -13,7 +13,7 @@ from fkdsl.cli.main import main
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.engine.drafts import DraftQuery, HeadsDraft, with_heads
 from fkdsl.models.registry import load_model
-from fkdsl.models.tiny.files import write
+from fkdsl.models.tiny.files import write_model_file
 from fkdsl.models.tiny.transformer import TinyShape, initialised
 
 PLAYS = """
@@ -59,7 +59,7 @@ def test_a_file_says_how_its_tokens_are_drafted(tmp_path, capsys):
     are kept."""
     shape = TinyShape(width=16, layers=1, heads=1, hidden=16, ahead=1)
     tensors = {name: t.detach() for name, t in initialised(shape, 0).state_dict().items()}
-    write(tmp_path / "small.safetensors", tensors, {"shape": asdict(shape)})
+    write_model_file(tmp_path / "small.safetensors", tensors, {"shape": asdict(shape)})
     file = tmp_path / "p.fk"
     infer = 'infer importance(particles=2, draft="small", block=2)\n'
     file.write_text(PLAYS.replace('"tiny"', '"tiny"\nmodel small = "./small.safetensors"') + infer)

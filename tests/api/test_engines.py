@@ -22,7 +22,7 @@ def test_fresh_engines_have_empty_caches_and_the_same_models():
     fresh = engines.fresh()
     assert fresh[""].model is engines[""].model
     assert fresh.counts() == (0, 0)
-    assert fresh[""].cache.held == 0
+    assert fresh[""].cache.nbytes == 0
     assert engines.counts()[1] == first.forwarded_tokens == again.forwarded_tokens > 0
 
 

@@ -12,11 +12,11 @@ from fkdsl.api.prefill import adopt, prefill
 from fkdsl.base.errors import CallError
 from fkdsl.cli.main import main
 from fkdsl.engine.cached_transformer import CachedTransformer
-from fkdsl.engine.meter import Meter
+from fkdsl.engine.meter import ForwardMeter
 from fkdsl.models.cost import Cost
 from fkdsl.models.digest import digest_of
 from fkdsl.models.interface import ForwardRow
-from fkdsl.models.stored import read
+from fkdsl.models.stored import read_prefill
 from tests.engine.tiny import tiny
 
 PROGRAMS = Path(__file__).resolve().parents[2] / "programs"
@@ -137,7 +137,7 @@ def test_a_table_or_a_program_without_a_prompt_has_nothing_to_prefill(tmp_path):
 def test_the_meter_counts_prefill_and_decoding_apart():
     model = made()
     engine = CachedTransformer(model)
-    engine.meter = Meter()
+    engine.meter = ForwardMeter()
     a = engine.start("hello")
     engine.log_probs([a])
     engine.log_probs([engine.extend(a, (i,)) for i in range(3)])
@@ -167,7 +167,7 @@ def test_a_prefill_of_a_model_from_its_files_gives_the_answer_of_a_run_without(
     file, path = str(PROGRAMS / "short_words.fk"), str(tmp_path / "p.safetensors")
     assert main(["prefill", file, "--model", model, "--out", path]) == 0
     assert "1 prompt, " in capsys.readouterr().out
-    (context,) = read(Path(path)).contexts
+    (context,) = read_prefill(Path(path)).contexts
     assert context.sums.sum() == pytest.approx(
         1.0, abs=1e-6
     )  # without them the first draw would round in another way

@@ -17,7 +17,7 @@ from fkdsl.inference.enumeration import expectation
 from fkdsl.inference.samplers.smc import importance
 from fkdsl.models.interface import ForwardRow
 from fkdsl.models.table import TableModel
-from fkdsl.models.tokenized import answered
+from fkdsl.models.tokenized import forward_results
 from fkdsl.proposals.propose import Guides
 from fkdsl.proposals.rejection import weighted_rejection
 from fkdsl.testing.laws import assert_same_masses, exact_measure, expected_measure
@@ -213,7 +213,7 @@ def test_a_models_sums_are_those_of_its_rows(size, dtype):
     wanted = [(0,), (), (0, 2), (0, 1, 2, 3)]
     logits = (torch.randn(7, size) * 4).to(dtype)
     rows = [ForwardRow(None, (1, 2, 3, 4), w) for w in wanted]
-    answers = answered(logits, rows, [None] * 4)
+    answers = forward_results(logits, rows, [None] * 4)
     whole = np.concatenate([a.log_probs for a in answers])
     wide = logits.to(torch.float64 if dtype == torch.float64 else torch.float32)
     np.testing.assert_allclose(whole, torch.log_softmax(wide, -1).numpy(), atol=1e-6)

@@ -100,8 +100,8 @@ class Holder:
         asked = {
             end[:-1] for end in self._ends if end
         }  # the last token of each has not gone through the model yet
-        if asked and self.engine.cache.held > self.held:
-            self.held, self.live = self.engine.cache.held, len(prefixes(asked))
+        if asked and self.engine.cache.nbytes > self.held:
+            self.held, self.live = self.engine.cache.nbytes, len(prefixes(asked))
             self.needed = self.live * self.token + len(asked) * self.row
 
 

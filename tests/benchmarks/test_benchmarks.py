@@ -124,5 +124,5 @@ def test_the_wide_model_has_the_law_and_the_heads_of_tiny(tmp_path):
     rows = [ForwardRow(None, tiny.start("ROMEO:\nBut soft"), (3, 15))]
     (a,), (b,) = tiny.forward(rows), wide.forward(rows)
     np.testing.assert_allclose(a.log_probs, b.log_probs, atol=1e-4)
-    (a,), (b,) = (model.looking_ahead().forward(rows) for model in (tiny, wide))
-    np.testing.assert_allclose(a.ahead, b.ahead, atol=1e-4)
+    (a,), (b,) = (model.with_heads().forward(rows) for model in (tiny, wide))
+    np.testing.assert_allclose(a.head_outputs, b.head_outputs, atol=1e-4)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 import fkdsl.models.tiny
-from fkdsl.models.tiny.files import read, write
+from fkdsl.models.tiny.files import read_model_file, write_model_file
 from fkdsl.models.tiny.links import PREFIX
 from fkdsl.models.tiny.transformer import weight_shapes
 
@@ -30,7 +30,7 @@ ADDED = ("o_proj.weight", "down_proj.weight", "embed_tokens.weight")
 
 def widened(folder: Path, times: int, layers: int, dtype: torch.dtype = torch.bfloat16) -> Path:
     """The file of such a model, written to a folder."""
-    facts, small, tensors = read(TINY)
+    facts, small, tensors = read_model_file(TINY)
     shape = replace(
         small,
         width=times * small.width,
@@ -47,7 +47,7 @@ def widened(folder: Path, times: int, layers: int, dtype: torch.dtype = torch.bf
         ).to(dtype)
     links = {name: t for name, t in tensors.items() if name.startswith(PREFIX)}
     path = folder / f"tiny_times_{times}_{layers}.safetensors"
-    write(path, wide | links, {**facts, "shape": asdict(shape)})
+    write_model_file(path, wide | links, {**facts, "shape": asdict(shape)})
     return path
 
 

@@ -116,14 +116,14 @@ def test_an_answer_is_written_to_regular_files_only(args, kind, tmp_path, monkey
 
 
 def test_a_trained_model_does_not_replace_a_device(tmp_path):
-    from fkdsl.models.tiny.files import write
+    from fkdsl.models.tiny.files import write_model_file
 
     (tmp_path / "model.safetensors").symlink_to("/dev/full")
     with pytest.raises(CallError, match="it is a device, not a file"):
-        write(tmp_path / "model.safetensors", {}, {})
+        write_model_file(tmp_path / "model.safetensors", {}, {})
     (tmp_path / "file").write_text("")
     with pytest.raises(CallError, match="cannot write"):
-        write(tmp_path / "file" / "model.safetensors", {}, {})
+        write_model_file(tmp_path / "file" / "model.safetensors", {}, {})
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_the_curve_is_printed_and_the_model_runs(capsys, trained, tmp_path):
     assert [int(n) for n in re.findall(r"^ +(\d+) ", out, re.MULTILINE)] == [4, 8, 12]
     assert re.search(r"held out +\+2\n", out)
     assert re.search(r"^links: heads 2 on at \d.*, 1\.\d\d tokens a round", out, re.MULTILINE)
-    assert load_bytes(folder / "model.safetensors").looking_ahead().reach == 1
+    assert load_bytes(folder / "model.safetensors").with_heads().reach == 1
     assert "3 steps" in model_info(str(folder / "model.safetensors")).details["links"]
     program = tmp_path / "p.fk"
     program.write_text(

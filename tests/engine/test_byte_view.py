@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fkdsl.base.errors import CallError
 from fkdsl.engine import byte_view
-from fkdsl.engine.byte_trie import BYTES, END, SYMBOLS, ByteTrie
+from fkdsl.engine.byte_trie import END_SYMBOL, VIEW_SYMBOLS, VIEW_VOCABULARY, ByteTrie
 from fkdsl.engine.byte_view import ByteView
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.models.interface import ForwardRow, Past
@@ -81,7 +81,9 @@ def test_a_texts_probability_is_the_sum_over_its_tokenisations(model, text):
         assert math.exp(logprob(view, raw[:k])) == pytest.approx(exact, abs=1e-10)
         assert view.bounds(raw[:k]) == pytest.approx((math.log(exact),) * 2, abs=1e-10)
         ended = covering(model, raw[:k], ended=True)
-        assert math.exp(rows_of(view, raw[:k])[-1][END]) * exact == pytest.approx(ended, abs=1e-10)
+        assert math.exp(rows_of(view, raw[:k])[-1][END_SYMBOL]) * exact == pytest.approx(
+            ended, abs=1e-10
+        )
 
 
 @settings(max_examples=40)
@@ -119,13 +121,13 @@ def test_a_beam_of_one_loses_mass_and_says_how_much():
 def test_over_texts_the_view_is_within_the_mass_it_loses_of_the_model():
     """TV(Q, p) <= E_Q[sum_t lost_t], here over all texts of three symbols."""
     view, distance, bound = view_of(OVERLAPPING, 1), 0.0, 0.0
-    for symbols in itertools.product((*b"abc", END), repeat=3):
-        ended = [k for k, symbol in enumerate(symbols) if symbol == END]
-        if ended and symbols[ended[0] :] != (END,) * (3 - ended[0]):
+    for symbols in itertools.product((*b"abc", END_SYMBOL), repeat=3):
+        ended = [k for k, symbol in enumerate(symbols) if symbol == END_SYMBOL]
+        if ended and symbols[ended[0] :] != (END_SYMBOL,) * (3 - ended[0]):
             continue
         said = symbols[: ended[0]] if ended else symbols
         p = covering(OVERLAPPING, bytes(said), ended=bool(ended))
-        q = math.exp(logprob(view, said + (END,) * bool(ended)))
+        q = math.exp(logprob(view, said + (END_SYMBOL,) * bool(ended)))
         distance += abs(p - q) / 2
         bound += q * sum(shares(OVERLAPPING, bytes(said), 1))
     assert 0.0 < distance <= bound < 1.0
@@ -133,9 +135,9 @@ def test_over_texts_the_view_is_within_the_mass_it_loses_of_the_model():
 
 def test_rows_sum_to_one_and_never_draw_a_marker():
     rows = np.exp(rows_of(view_of(OVERLAPPING, 2), b"abcab"))
-    assert rows.shape == (6, SYMBOLS)
+    assert rows.shape == (6, VIEW_SYMBOLS)
     assert np.abs(rows.sum(axis=1) - 1.0).max() <= 1e-12
-    assert not rows[:, END + 1 :].any()
+    assert not rows[:, END_SYMBOL + 1 :].any()
 
 
 def test_a_prompt_may_end_within_a_token_and_a_character():
@@ -156,14 +158,14 @@ def test_bytes_of_probability_zero_are_given_and_what_follows_goes_on_after_them
 
 def test_bytes_without_a_token_are_followed_by_the_end():
     row = rows_of(view_of(tiny("gpt2")), b"\xff\xff")[-1]
-    assert row[END] == 0.0
-    assert np.isneginf(row).sum() == SYMBOLS - 1
+    assert row[END_SYMBOL] == 0.0
+    assert np.isneginf(row).sum() == VIEW_SYMBOLS - 1
 
 
 def test_after_an_end_no_token_is_in_progress():
     view = view_of(OVERLAPPING)
-    row = np.exp(rows_of(view, (*b"ab", END))[-1])
-    assert row[[*b"ca", END]] == pytest.approx([0.5, 0.2, 0.3])
+    row = np.exp(rows_of(view, (*b"ab", END_SYMBOL))[-1])
+    assert row[[*b"ca", END_SYMBOL]] == pytest.approx([0.5, 0.2, 0.3])
     assert row[ord("c")] != pytest.approx(np.exp(rows_of(view, b"ab")[-1])[ord("c")])
 
 
@@ -186,7 +188,7 @@ def test_known_text_is_asked_about_in_fewer_questions_and_no_answer_changes(monk
     ):
         ahead, plain = view_of(model, 3), view_of(model, 3)
         found = ahead.bounds(raw)
-        monkeypatch.setattr(byte_view, "FEW", 0)
+        monkeypatch.setattr(byte_view, "FEW_TEXTS", 0)
         assert plain.bounds(raw) == found
         monkeypatch.undo()
         # Where most of what could be said is likely, more is foreseen than is kept; not without
@@ -249,7 +251,7 @@ def test_a_view_of_a_transformer_is_the_sum_over_its_tokenisations():
 def test_markers_stand_for_tokens_without_bytes_and_are_given():
     vocabulary = Vocabulary((b"a", b"", b"ab", b""), ends=frozenset({1}))
     trie = ByteTrie(vocabulary)
-    assert trie.markers == {1: END + 1, 3: END + 2}
+    assert trie.markers == {1: END_SYMBOL + 1, 3: END_SYMBOL + 2}
 
     class Chatty(TableModel):
         def chat(self, user, system=""):
@@ -257,7 +259,7 @@ def test_markers_stand_for_tokens_without_bytes_and_are_given():
 
     view = view_of(Chatty("chatty", {"": {"a": 0.5, "ab": 0.3, None: 0.2}, "a": {"b": 1.0}}))
     ids = view.chat("a")
-    assert ids == (END + 1, ord("a"), END + 1)
+    assert ids == (END_SYMBOL + 1, ord("a"), END_SYMBOL + 1)
     # "ab" in progress is no longer possible: the marker stands behind a whole token.
     assert np.allclose(rows_of(view, ids)[-1], rows_of(view, b"a")[0]) is False
     assert np.exp(rows_of(view, ids)[-1])[ord("b")] == pytest.approx(1.0)
@@ -267,7 +269,7 @@ def test_all_views_have_one_vocabulary():
     assert (
         view_of(OVERLAPPING).vocabulary.fingerprint == view_of(tiny("gpt2")).vocabulary.fingerprint
     )
-    assert BYTES.text(view_of(OVERLAPPING).encode("né\n")) == "né\n"
+    assert VIEW_VOCABULARY.text(view_of(OVERLAPPING).encode("né\n")) == "né\n"
 
 
 def test_a_beam_keeps_at_least_one_sequence():

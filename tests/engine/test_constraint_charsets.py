@@ -7,7 +7,13 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fkdsl.engine.constraints.charsets import EVERY, Partition, charset, single, without
+from fkdsl.engine.constraints.charsets import (
+    ALL_CHARACTERS,
+    Partition,
+    charset,
+    single,
+    without_point,
+)
 
 PATTERNS = [
     *[
@@ -88,7 +94,7 @@ def test_runs_ascend_apart_from_each_other_and_hold_no_surrogate(pattern):
 @given(st.sampled_from(PATTERNS), POINTS)
 def test_without_takes_away_one_point(pattern, point):
     runs = charset(pattern)
-    less = without(runs, point)
+    less = without_point(runs, point)
     for p in {point - 1, point, point + 1, *EDGES}:
         assert holds(less, p) == (holds(runs, p) and p != point)
 
@@ -116,5 +122,5 @@ def test_classes_between_are_those_of_the_characters_between(patterns, first, le
 
 
 def test_surrogates_are_a_class_that_is_in_no_set():
-    partition = Partition([EVERY, single("a")])
-    assert partition.classes_of("\ud800")[0] not in partition.members[EVERY]
+    partition = Partition([ALL_CHARACTERS, single("a")])
+    assert partition.classes_of("\ud800")[0] not in partition.members[ALL_CHARACTERS]

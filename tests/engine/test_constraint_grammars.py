@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fkdsl.engine.constraints.grammars import GrammarMasks, accepts, mistake
+from fkdsl.engine.constraints.grammars import GrammarMasks, accepts_text, mistake
 from fkdsl.engine.constraints.languages import GrammarText, JsonText
 from fkdsl.models.vocabulary import Vocabulary
 from tests.engine.drawn_texts import completions, unfinished
@@ -147,7 +147,7 @@ def test_no_token_is_refused_that_can_be_completed(data, case, until):
             mask = masks.mask(ids, left)
             for x in np.flatnonzero(~mask).tolist():
                 texts = completions(vocabulary, (*ids, x), until, more, budget)
-                assert not any(accepts(language, s) for s in texts), (ids, x, left)
+                assert not any(accepts_text(language, s) for s in texts), (ids, x, left)
 
 
 @settings(max_examples=60)
@@ -164,7 +164,7 @@ def test_along_allowed_tokens_ends_and_last_tokens_are_exact(data, case, until):
         for x in range(vocabulary.size):
             texts = completions(vocabulary, (*ids, x), until, 0)
             if x in vocabulary.ends or vocabulary.tokens[x].isascii():
-                assert mask[x] == any(accepts(language, s) for s in texts), (ids, x)
+                assert mask[x] == any(accepts_text(language, s) for s in texts), (ids, x)
 
 
 @given(st.data(), cases(), st.sampled_from(UNTILS))
@@ -198,7 +198,7 @@ def accepted(data, language):
         if not allowed:
             return
         ids = (*ids, data.draw(st.sampled_from(allowed)))
-        if accepts(language, ASCII.text(ids)):
+        if accepts_text(language, ASCII.text(ids)):
             yield ASCII.text(ids)
 
 
@@ -220,9 +220,9 @@ def test_lark_derives_what_is_accepted(grammar, data):
 
 
 def test_no_text_of_broken_bytes_is_accepted():
-    assert accepts(JsonText(""), '"é"')
-    assert not accepts(JsonText(""), '"\ufffd"')
-    assert not accepts(JsonText(""), '"\ud800"')
+    assert accepts_text(JsonText(""), '"é"')
+    assert not accepts_text(JsonText(""), '"\ufffd"')
+    assert not accepts_text(JsonText(""), '"\ud800"')
 
 
 def test_part_of_a_token_may_end_a_text_though_no_token_says_it():

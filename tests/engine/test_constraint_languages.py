@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fkdsl.engine.constraints.automaton import EXPLORED, MOST_STATES, Automaton
+from fkdsl.engine.constraints.automaton import EXPLORED_STATES, MOST_STATES, Automaton
 from fkdsl.engine.constraints.languages import (
     Both,
     Complement,
@@ -121,7 +121,7 @@ def test_complex_patterns_take_little_time_and_room_and_refuse_nothing_that_they
         automaton.accepts(text)
     assert time.perf_counter() - began <= 10.0  # about 0.5 s; more only where the machine is slow
     assert automaton.size <= MOST_STATES
-    assert not automaton.explored or automaton.size <= 2 * EXPLORED
+    assert not automaton.explored or automaton.size <= 2 * EXPLORED_STATES
 
 
 def test_beyond_its_bounds_an_automaton_accepts_too_much_and_never_too_little():

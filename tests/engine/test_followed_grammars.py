@@ -7,7 +7,7 @@ import lark
 import pytest
 
 from fkdsl.engine.constraints.followed import followed
-from fkdsl.engine.constraints.grammars import GrammarMasks, accepts
+from fkdsl.engine.constraints.grammars import GrammarMasks, accepts_text
 from fkdsl.engine.constraints.languages import GrammarText
 from fkdsl.models.vocabulary import Vocabulary
 
@@ -55,7 +55,7 @@ def test_a_grammar_that_is_followed_whole_has_larks_texts(grammar, letters):
     ask = derives(grammar)
     assert followed(GrammarText(grammar)).left == ()
     for text in texts(letters):
-        assert accepts(GrammarText(grammar), text) == ask(text), text
+        assert accepts_text(GrammarText(grammar), text) == ask(text), text
 
 
 @pytest.mark.parametrize(("grammar", "letters"), WEAKER)
@@ -64,14 +64,14 @@ def test_a_weaker_terminal_refuses_no_text_of_larks(grammar, letters):
     assert "beyond a weaker pattern" in followed(GrammarText(grammar)).left[0]
     good = [t for t in texts(letters, 4) if ask(t)]
     assert good
-    assert all(accepts(GrammarText(grammar), t) for t in good)
-    assert not accepts(GrammarText(grammar), "")
+    assert all(accepts_text(GrammarText(grammar), t) for t in good)
+    assert not accepts_text(GrammarText(grammar), "")
 
 
 def test_a_weaker_terminal_that_is_read_as_far_as_it_goes_would_refuse_some():
     """Why every character is a terminal of its own then: the planted other way loses "abx"."""
-    assert accepts(GrammarText(WEAKER[0][0]), "abx")
-    assert not accepts(GrammarText('start: T "x"\nT: /[a-x]+/'), "abx")
+    assert accepts_text(GrammarText(WEAKER[0][0]), "abx")
+    assert not accepts_text(GrammarText('start: T "x"\nT: /[a-x]+/'), "abx")
 
 
 def test_a_quoted_text_of_lark_is_followed_whole_beside_ignored_text():
@@ -79,8 +79,8 @@ def test_a_quoted_text_of_lark_is_followed_whole_beside_ignored_text():
         '%import common.ESCAPED_STRING\nstart: "[" ESCAPED_STRING "]"\n%ignore " "'
     )
     assert followed(grammar).left == ()
-    assert accepts(grammar, '[ "a\\"b" ] ')
-    assert not accepts(grammar, '[ "a"b" ]')
+    assert accepts_text(grammar, '[ "a\\"b" ] ')
+    assert not accepts_text(grammar, '[ "a"b" ]')
 
 
 def test_masks_allow_ignored_text_first_and_last():

@@ -9,7 +9,7 @@ import pytest
 import regex
 
 from fkdsl.engine.constraints.constraint import make_constraint
-from fkdsl.engine.constraints.grammars import accepts
+from fkdsl.engine.constraints.grammars import accepts_text
 from fkdsl.engine.constraints.languages import JsonText, Matches
 from fkdsl.models.registry import load_model
 
@@ -93,4 +93,4 @@ def test_random_walks_along_a_schemas_masks_end_in_json_that_fits(vocabulary):
             ids = (*ids, rng.choice(usable))
         text = vocabulary.text(ids)
         jsonschema.validate(json.loads(text), schema)
-        assert accepts(language, text)
+        assert accepts_text(language, text)

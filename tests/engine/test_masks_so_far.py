@@ -20,7 +20,7 @@ from fkdsl.engine.constraints.languages import (
     Texts,
 )
 from fkdsl.engine.constraints.regular import RegularMasks
-from fkdsl.models.vocabulary import Vocabulary, decoded
+from fkdsl.models.vocabulary import Vocabulary, decoded_text
 from fkdsl.values.library.text import letters, matches, words
 
 LANGUAGES = [
@@ -97,7 +97,7 @@ def test_a_mask_holds_the_tokens_after_which_the_text_so_far_is_in_the_language(
         mask = masks.holding(masks.position_of(raw, vocabulary.raw(ids[-1:])))
         masks = RegularMasks(automaton(language), vocabulary)
         expected = [
-            holds(decoded(raw + t, final=i in vocabulary.ends))
+            holds(decoded_text(raw + t, final=i in vocabulary.ends))
             for i, t in enumerate(vocabulary.tokens)
         ]
         assert mask.tolist() == expected

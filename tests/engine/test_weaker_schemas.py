@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fkdsl.engine.constraints.followed import OPTIONS, followed
-from fkdsl.engine.constraints.grammars import accepts
+from fkdsl.engine.constraints.followed import LLGUIDANCE_OPTIONS, followed
+from fkdsl.engine.constraints.grammars import accepts_text
 from fkdsl.engine.constraints.languages import JsonText
-from fkdsl.engine.constraints.matchers import BYTES, json_grammar, new_matcher
+from fkdsl.engine.constraints.matchers import BYTE_VOCABULARY, json_grammar, new_matcher
 from fkdsl.engine.constraints.relaxed_schemas import relaxed
 from fkdsl.engine.constraints.weaker_schemas import Weaker
 
@@ -123,7 +123,7 @@ def test_what_fits_a_schema_fits_what_is_followed_of_it(schema, values, order):
         return
     for value in values:
         if fits(schema, value):
-            assert accepts(language, ordered(value)), (value, followed(language))
+            assert accepts_text(language, ordered(value)), (value, followed(language))
 
 
 DRAFT7 = "http://json-schema.org/draft-07/schema#"
@@ -162,8 +162,8 @@ def test_one_keyword_leaves_the_rest_of_a_schema_followed(schema, text, refused,
     found = followed(language)
     assert not found.mistake
     assert any(left in part for part in found.left)
-    assert text is None or (fits(schema, json.loads(text)) and accepts(language, text))
-    assert not accepts(language, refused)
+    assert text is None or (fits(schema, json.loads(text)) and accepts_text(language, text))
+    assert not accepts_text(language, refused)
 
 
 def test_a_format_that_nobody_knows_is_a_hint_and_nothing_is_left():
@@ -171,29 +171,31 @@ def test_a_format_that_nobody_knows_is_a_hint_and_nothing_is_left():
         '{"type": "object", "properties": {"code": {"type": "string", "format": "password"}}}'
     )
     assert followed(language).left == ()
-    assert accepts(language, '{"code": "x"}')
+    assert accepts_text(language, '{"code": "x"}')
 
 
 def test_formats_are_asserted_unless_they_are_switched_off():
     schema = '{"type": "string", "format": "date"}'
-    assert not accepts(JsonText(schema), '"x"')
-    assert accepts(JsonText(schema, format=False), '"x"')
-    assert accepts(JsonText(schema), '"2024-01-31"')
+    assert not accepts_text(JsonText(schema), '"x"')
+    assert accepts_text(JsonText(schema, format=False), '"x"')
+    assert accepts_text(JsonText(schema), '"2024-01-31"')
 
 
 def test_properties_come_in_any_order_where_that_is_asked():
     schema = json.dumps({"properties": {"a": {"type": "integer"}, "b.c": {"type": "string"}}, "required": ["a"],
                          "additionalProperties": False})  # fmt: skip
     swapped = '{"b.c": "x", "a": 1}'
-    assert not accepts(JsonText(schema), swapped)
-    assert accepts(JsonText(schema, order=False), swapped)
+    assert not accepts_text(JsonText(schema), swapped)
+    assert accepts_text(JsonText(schema, order=False), swapped)
     for refused in ('{"b.c": 1, "a": 1}', '{"bxc": "x", "a": 1}', "{}"):
-        assert not accepts(JsonText(schema, order=False), refused)
+        assert not accepts_text(JsonText(schema, order=False), refused)
 
 
 def holds(schema, text, kind=Weaker):
     """Whether a weaker schema holds a text, asked of the library alone."""
-    matcher = new_matcher(json_grammar({**kind(schema).value, **OPTIONS}), BYTES)
+    matcher = new_matcher(
+        json_grammar({**kind(schema).value, **LLGUIDANCE_OPTIONS}), BYTE_VOCABULARY
+    )
     return bool(matcher.consume_tokens(list(text.encode())) and matcher.is_accepting())
 
 

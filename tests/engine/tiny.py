@@ -67,7 +67,7 @@ def tiny(family):
     from transformers import AutoModelForCausalLM
 
     from fkdsl.models.huggingface import HuggingFaceModel
-    from fkdsl.models.tokenized import Texts
+    from fkdsl.models.tokenized import ModelTexts
 
     torch.manual_seed(7)
     module = AutoModelForCausalLM.from_config(config(family)).float()
@@ -78,7 +78,7 @@ def tiny(family):
             if p.ndim == 2:
                 p.mul_(8.0)
     vocabulary = Vocabulary(tuple(bytes([97 + i % 26]) for i in range(V)), ends=frozenset({V - 1}))
-    texts = Texts(
+    texts = ModelTexts(
         vocabulary, lambda text: [ord(c) - 97 for c in text], name=family, bos=0, max_length=128
     )
     return HuggingFaceModel(module, texts)

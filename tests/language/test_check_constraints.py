@@ -125,7 +125,7 @@ def test_what_is_nested_deep_is_refused() -> None:
 
 
 def test_a_grammar_that_takes_too_long_to_read_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schemas, "SECONDS", 0.2)
+    monkeypatch.setattr(schemas, "READING_SECONDS", 0.2)
     optional = " ".join(f'"{chr(97 + i)}"?' for i in range(20))
     assert (
         schemas.grammar_mistake(f"start: {optional} ")

@@ -17,7 +17,7 @@ from fkdsl.models.interface import ForwardRow
 from fkdsl.models.loading import model_of
 from fkdsl.models.patching import GlobalThreshold, Monotonic, entropies_of, patch_starts, patches
 from fkdsl.models.registry import load_model
-from fkdsl.models.tokenized import Texts
+from fkdsl.models.tokenized import ModelTexts
 from fkdsl.models.tokenizer import byte_alphabet
 from fkdsl.models.vocabulary import Vocabulary
 
@@ -59,7 +59,7 @@ def module_of(**given):
 
 
 def model_on(module, **given):
-    texts = Texts(
+    texts = ModelTexts(
         VOCABULARY, lambda text: [ord(c) - 97 for c in text], name="blt", bos=0, max_length=256
     )
     return ByteLatentModel(module, texts, **given)
@@ -205,4 +205,4 @@ def test_a_folder_of_a_byte_latent_model_loads(tmp_path, module):
     assert np.abs(rows[0] - rows[1]).max() <= 1e-4
     assert model.describe()["family"] == "blt"
     with pytest.raises(CallError, match="8-bit"):
-        model_of(module, Texts(VOCABULARY, lambda text: [], name="blt"), "int8")
+        model_of(module, ModelTexts(VOCABULARY, lambda text: [], name="blt"), "int8")

@@ -11,7 +11,7 @@ import pytest
 
 from fkdsl.base.errors import CallError
 from fkdsl.models import chat_template
-from fkdsl.models.chat_template import render
+from fkdsl.models.chat_template import render_chat
 
 TURNS = [{"role": "system", "content": "be brief"}, {"role": "user", "content": 'say "hé" <b>'}]
 GIVEN = {
@@ -65,7 +65,7 @@ def test_a_template_renders_as_transformers_renders_it(template):
         [TURNS], chat_template=template, **{k: v for k, v in GIVEN.items() if k != "messages"}
     )
     expected = expected[0] if isinstance(expected, tuple) else expected
-    assert render(template, GIVEN, "m") == expected[0]
+    assert render_chat(template, GIVEN, "m") == expected[0]
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
@@ -73,7 +73,7 @@ def test_a_hostile_template_is_a_clear_error_in_bounded_time_and_memory(kind):
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     start = time.monotonic()
     with pytest.raises(CallError, match="the chat template of m") as caught:
-        render(HOSTILE[kind], GIVEN, "m")
+        render_chat(HOSTILE[kind], GIVEN, "m")
     assert time.monotonic() - start <= chat_template.WALL_SECONDS
     assert len(caught.value.message) <= 600
     assert caught.value.help
@@ -82,16 +82,18 @@ def test_a_hostile_template_is_a_clear_error_in_bounded_time_and_memory(kind):
 
 def test_a_refusal_of_the_template_is_told_in_its_words():
     with pytest.raises(CallError, match="no system role"):
-        render(HOSTILE["a refusal"], GIVEN, "m")
+        render_chat(HOSTILE["a refusal"], GIVEN, "m")
 
 
 def test_a_good_template_renders_after_a_bad_one_and_in_many_threads():
     with pytest.raises(CallError):
-        render(HOSTILE["a list"], GIVEN, "m")
+        render_chat(HOSTILE["a list"], GIVEN, "m")
     found: list[str] = []
 
     def work(k: int) -> None:
-        found.append(render("{{ messages[0].content }}", {"messages": [{"content": str(k)}]}, "m"))
+        found.append(
+            render_chat("{{ messages[0].content }}", {"messages": [{"content": str(k)}]}, "m")
+        )
 
     threads = [threading.Thread(target=work, args=(k,)) for k in range(8)]
     for thread in threads:
@@ -104,6 +106,6 @@ def test_a_good_template_renders_after_a_bad_one_and_in_many_threads():
 
 def test_a_machine_that_is_busy_ends_a_template_all_the_same(monkeypatch):
     monkeypatch.setattr(chat_template, "WALL_SECONDS", 0.3)
-    monkeypatch.setattr(chat_template, "SECONDS", 60)
+    monkeypatch.setattr(chat_template, "RENDER_SECONDS", 60)
     with pytest.raises(CallError, match="takes more than"):
-        render(HOSTILE["nested ranges"] + " ", GIVEN, "m")
+        render_chat(HOSTILE["nested ranges"] + " ", GIVEN, "m")

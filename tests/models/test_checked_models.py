@@ -17,7 +17,7 @@ from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.models import checked, loading
 from fkdsl.models.decoder_model import DecoderModel
 from fkdsl.models.huggingface import HuggingFaceModel
-from fkdsl.models.tokenized import Texts
+from fkdsl.models.tokenized import ModelTexts
 from fkdsl.models.uncached import UncachedModel
 from fkdsl.models.vocabulary import Vocabulary
 from tests.engine.tiny import FAMILIES, V, config
@@ -109,7 +109,7 @@ def module_of(kind=None, family="gpt2"):
 
 
 def load(module, precision="float32", longest=128):
-    texts = Texts(
+    texts = ModelTexts(
         VOCABULARY,
         lambda text: [ord(c) - 97 for c in text],
         name="planted",
@@ -147,7 +147,7 @@ def test_a_run_without_the_cache_says_so(tmp_path):
 
 def test_without_the_check_a_cache_that_forgets_gives_wrong_rows():
     """So that the tests above would fail without it."""
-    texts = Texts(VOCABULARY, list, name="planted", bos=0, max_length=128)
+    texts = ModelTexts(VOCABULARY, list, name="planted", bos=0, max_length=128)
     rows = rows_of(HuggingFaceModel(module_of(Forgets), texts), (3, 9, 4, 1))
     with torch.inference_mode():
         expected = torch.softmax(
@@ -174,7 +174,7 @@ def test_families_as_the_library_has_them_keep_their_cache(family):
 @pytest.mark.parametrize("precision", ["bfloat16", "int8"])
 def test_rounding_is_no_reason_to_refuse_a_cache(precision):
     module = module_of()
-    texts = Texts(VOCABULARY, list, name="planted", bos=0, max_length=128)
+    texts = ModelTexts(VOCABULARY, list, name="planted", bos=0, max_length=128)
     module = module.to(loading.DTYPES[precision])
     assert isinstance(loading.checked_model(module, texts, precision, precision), HuggingFaceModel)
 
@@ -237,6 +237,6 @@ def test_the_check_of_a_small_model_takes_milliseconds():
     load(module)
     start = time.process_time()
     law = checked.reference_rows(module, 128)
-    texts = Texts(VOCABULARY, list, name="planted", bos=0, max_length=128)
+    texts = ModelTexts(VOCABULARY, list, name="planted", bos=0, max_length=128)
     assert checked.cache_error(HuggingFaceModel(module, texts), law, "float32") == ""
     assert time.process_time() - start <= 0.5

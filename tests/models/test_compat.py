@@ -11,7 +11,7 @@ import torch
 from transformers.cache_utils import DynamicCache
 
 from fkdsl.base.errors import CallError
-from fkdsl.models.compat import TESTED, caches, kernels, multi_token, quiet
+from fkdsl.models.compat import TESTED_VERSIONS, caches, kernels, multi_token, quiet
 from fkdsl.models.compat.caches import cache_name
 from fkdsl.models.linear import PlainLinear, pack
 from tests.engine.tiny import FAMILIES, tiny
@@ -86,8 +86,8 @@ def test_the_versions_of_the_second_test_command_are_the_lowest_that_are_allowed
 
 def test_the_range_that_messages_name_is_the_one_that_an_install_takes():
     low, high = dependencies()["transformers"]
-    major, minor = TESTED[1].split(".")
-    assert (low, high) == (TESTED[0], f"{major}.{int(minor) + 1}")
+    major, minor = TESTED_VERSIONS[1].split(".")
+    assert (low, high) == (TESTED_VERSIONS[0], f"{major}.{int(minor) + 1}")
 
 
 # ------------------------------------------------------------------- kernels

@@ -12,12 +12,12 @@ import transformers as tf
 
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.models import linear
-from fkdsl.models.decoder import EVEN, FAMILIES, fits
+from fkdsl.models.decoder import EXACT_ROWS, FAMILIES, has_decoder_form
 from fkdsl.models.decoder_model import DecoderModel
 from fkdsl.models.huggingface import HuggingFaceModel
 from fkdsl.models.interface import ForwardRow, Past
 from fkdsl.models.loading import model_of
-from fkdsl.models.tokenized import Texts
+from fkdsl.models.tokenized import ModelTexts
 from fkdsl.models.vocabulary import Vocabulary
 
 V = 50
@@ -56,7 +56,7 @@ def module_of(name):
 def both(name, precision="float32"):
     """(the library's own module, the fast one of the same weights)."""
     module = module_of(name)
-    texts = Texts(VOCABULARY, lambda text: [ord(c) - 97 for c in text], bos=0, max_length=600)
+    texts = ModelTexts(VOCABULARY, lambda text: [ord(c) - 97 for c in text], bos=0, max_length=600)
     return HuggingFaceModel(copy.deepcopy(module), texts), model_of(module, texts, precision)
 
 
@@ -103,7 +103,7 @@ def test_every_family_that_is_claimed_is_tested():
     ],
 )
 def test_what_the_decoder_would_get_wrong_goes_by_the_library(config):
-    assert not fits(config)
+    assert not has_decoder_form(config)
 
 
 def test_a_long_prompt_and_a_long_text_are_right():
@@ -135,7 +135,7 @@ def test_a_rows_answer_does_not_depend_on_its_batch():
         assert np.abs(np.exp(alone) - np.exp(together)).max() <= 1e-5
 
 
-@pytest.mark.parametrize("rows", [1, EVEN, EVEN + 1, EVEN + 2, EVEN + 4])
+@pytest.mark.parametrize("rows", [1, EXACT_ROWS, EXACT_ROWS + 1, EXACT_ROWS + 2, EXACT_ROWS + 4])
 def test_rows_that_fill_up_a_batch_change_nothing_and_leave_nothing(rows, monkeypatch):
     """Of one token each, and of several of which not all are wanted."""
     _, fast = both("llama")
@@ -154,12 +154,12 @@ def test_rows_that_fill_up_a_batch_change_nothing_and_leave_nothing(rows, monkey
         assert [len(a.log_probs) for a in answers] == [len(wanted)] * rows
         assert fast.pool.used == rows * (2 + len(tokens)) + 2 * len(tokens)
         del answers, alone
-    assert all(n <= EVEN or n % 4 == 0 for n in seen)
+    assert all(n <= EXACT_ROWS or n % 4 == 0 for n in seen)
 
 
 def test_a_pool_that_grows_keeps_what_it_holds(monkeypatch):
     plain, _ = both("llama")
-    monkeypatch.setattr("fkdsl.models.kv_pool.MOST", 4)
+    monkeypatch.setattr("fkdsl.models.kv_pool.MOST_FIRST_SLOTS", 4)
     _, fast = both("llama")
     engines = [CachedTransformer(m) for m in (plain, fast)]
     a, b = (walk(e, random.Random(9)) for e in engines)
@@ -221,9 +221,11 @@ def test_packed_maps_in_the_librarys_modules_change_nothing(family):
     vocabulary = Vocabulary(tuple(bytes([97 + i % 26]) for i in range(40)), ends=frozenset({39}))
     row = ForwardRow(None, (1, 2, 3, 4), (1, 3))
     before = (
-        HuggingFaceModel(copy.deepcopy(module), Texts(vocabulary, list)).forward([row])[0].log_probs
+        HuggingFaceModel(copy.deepcopy(module), ModelTexts(vocabulary, list))
+        .forward([row])[0]
+        .log_probs
     )
-    fast = model_of(module, Texts(vocabulary, list), "float32")
+    fast = model_of(module, ModelTexts(vocabulary, list), "float32")
     assert isinstance(fast, HuggingFaceModel)
     assert np.abs(np.exp(before) - np.exp(fast.forward([row])[0].log_probs)).max() <= 1e-5
 

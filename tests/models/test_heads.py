@@ -17,8 +17,8 @@ from fkdsl.models.linear import packs_int8
 from fkdsl.models.registry import SHIPPED, load_model
 from fkdsl.models.tiny.checkpoint import read_links, read_model, save_links
 from fkdsl.models.tiny.data import Documents
-from fkdsl.models.tiny.evaluation import drafting, model_bits
-from fkdsl.models.tiny.files import read, write
+from fkdsl.models.tiny.evaluation import draft_quality, model_bits
+from fkdsl.models.tiny.files import read_model_file, write_model_file
 from fkdsl.models.tiny.links import ORDER, Links, fitted, link_shapes
 from fkdsl.models.tiny.model import load_bytes
 from fkdsl.models.tiny.training import backward_by_heads
@@ -42,7 +42,9 @@ def drawn(shape=SHAPE, seed=3):
 
 def saved(path, model, links=None):
     """A file of a model, in float32."""
-    write(path, model.state_dict(), {"shape": vars(model.shape), "made": {"command": "none"}})
+    write_model_file(
+        path, model.state_dict(), {"shape": vars(model.shape), "made": {"command": "none"}}
+    )
     if links is not None:
         save_links(links, path, {"links": "drawn"})
     return path
@@ -76,32 +78,32 @@ def close(a, b):
 def test_the_heads_are_the_plain_transformers(made):
     model, _, fast = made
     ids = (END, *random.Random(1).choices(range(256), k=60))
-    (answer,) = fast.looking_ahead().forward([ForwardRow(None, ids, tuple(range(len(ids))))])
+    (answer,) = fast.with_heads().forward([ForwardRow(None, ids, tuple(range(len(ids))))])
     plain = plain_heads(model, ids)
-    assert close(np.asarray(answer.ahead), plain[1:].transpose(1, 0, 2))
+    assert close(np.asarray(answer.head_outputs), plain[1:].transpose(1, 0, 2))
     assert np.abs(plain[1] - plain[2]).max() > 1.0  # heads that were exchanged would be noticed
 
 
 def test_looking_ahead_leaves_the_rows_as_they_are(made):
     _, _, fast = made
-    ahead, rng = fast.looking_ahead(), random.Random(2)
+    heads_model, rng = fast.with_heads(), random.Random(2)
     rows = [
         ForwardRow(None, tuple(rng.choices(range(257), k=n)), wanted)
         for n, wanted in ((9, (2, 8)), (1, (0,)), (5, ()))
     ]
-    for a, b in zip(fast.forward(rows), ahead.forward(rows), strict=True):
+    for a, b in zip(fast.forward(rows), heads_model.forward(rows), strict=True):
         assert a.log_probs.shape == b.log_probs.shape
         assert np.abs(a.log_probs - b.log_probs).max(initial=0.0) <= 1e-4
-        assert len(b.ahead) == len(b.log_probs)
+        assert len(b.head_outputs) == len(b.log_probs)
     assert isinstance(fast, HasHeads)
-    assert ahead.reach == 3
-    assert ahead.describe() == fast.describe()
+    assert heads_model.reach == 3
+    assert heads_model.describe() == fast.describe()
 
 
 def test_any_split_into_past_and_new_has_the_same_heads(made):
     """Rows of several lengths in one batch, of which some positions, all or none are wanted."""
     model, _, fast = made
-    ahead, rng = fast.looking_ahead(), random.Random(4)
+    heads_model, rng = fast.with_heads(), random.Random(4)
     texts = [tuple(rng.choices(range(257), k=24)) for _ in range(4)]
     plain = [plain_heads(model, ids)[1:] for ids in texts]
     pasts, at = [None] * 4, [0] * 4
@@ -113,8 +115,8 @@ def test_any_split_into_past_and_new_has_the_same_heads(made):
             new = min(24 - at[i], rng.choice((1, 1, 2, 7)))
             wanted = sorted(rng.sample(range(new), rng.randrange(new + 1)))
             rows.append(ForwardRow(pasts[i], texts[i][at[i] : at[i] + new], tuple(wanted)))
-        for i, row, answer in zip(live, rows, ahead.forward(rows), strict=True):
-            for w, heads in zip(row.wanted, answer.ahead, strict=True):
+        for i, row, answer in zip(live, rows, heads_model.forward(rows), strict=True):
+            for w, heads in zip(row.wanted, answer.head_outputs, strict=True):
                 assert close(heads, plain[i][:, at[i] + w])
                 seen += 1
             at[i] += len(row.tokens)
@@ -126,45 +128,45 @@ def test_positions_that_nobody_wanted_are_seen_by_those_after_them(made):
     """The heads' own keys and values are written for all: without them this would differ by far."""
     model, _, fast = made
     ids = tuple(random.Random(5).choices(range(256), k=12))
-    ahead = fast.looking_ahead()
-    (first,) = ahead.forward([ForwardRow(None, ids[:11], ())])
-    (second,) = ahead.forward([ForwardRow(Past(first.segment, 11), ids[11:], (0,))])
-    assert close(second.ahead[0], plain_heads(model, ids)[1:, 11])
+    heads_model = fast.with_heads()
+    (first,) = heads_model.forward([ForwardRow(None, ids[:11], ())])
+    (second,) = heads_model.forward([ForwardRow(Past(first.segment, 11), ids[11:], (0,))])
+    assert close(second.head_outputs[0], plain_heads(model, ids)[1:, 11])
     shuffled = (*ids[:11][::-1], ids[11])
-    assert not close(second.ahead[0], plain_heads(model, shuffled)[1:, 11])
+    assert not close(second.head_outputs[0], plain_heads(model, shuffled)[1:, 11])
 
 
 def test_the_engine_keeps_the_heads_with_their_row(made):
     model, _, fast = made
-    engine = CachedTransformer(fast.looking_ahead())
+    engine = CachedTransformer(fast.with_heads())
     a = engine.start("ab")
     b = engine.extend(a, b"cd")
     engine.log_probs([b])
     engine.log_probs([a])
     for context in (a, b):
-        assert close(engine.ahead(context), plain_heads(model, context.tokens)[1:, -1])
+        assert close(engine.head_outputs(context), plain_heads(model, context.tokens)[1:, -1])
     engine.log_probs([engine.extend(b, b"e")])
-    assert fast.looking_ahead().pool.used > 0
+    assert fast.with_heads().pool.used > 0
     del engine, a, b, context
-    assert fast.looking_ahead().pool.used == 0  # its slots are its own, and go back
+    assert fast.with_heads().pool.used == 0  # its slots are its own, and go back
 
 
 def test_a_forward_with_heads_costs_their_weights_and_planes(made):
     model, _, fast = made
-    a, b = fast.cost, fast.looking_ahead().cost
+    a, b = fast.cost, fast.with_heads().cost
     blocks = sum(
         p.numel() for n, p in model.named_parameters() if n.startswith("heads.") and p.ndim == 2
     )
     unembeddings = 3 * SYMBOLS * SHAPE.width  # read once for each further head, though held once
     assert b.linear + b.head - a.linear - a.head == blocks + unembeddings
     assert b.weight_bytes - a.weight_bytes == 4 * blocks
-    assert b.slot_bytes == fast.looking_ahead().pool.slot_bytes == 2 * a.slot_bytes
+    assert b.slot_bytes == fast.with_heads().pool.slot_bytes == 2 * a.slot_bytes
 
 
 def test_a_file_with_one_head_cannot_look_ahead(tmp_path):
     fast = load_bytes(saved(tmp_path / "one.safetensors", drawn(replace(SHAPE, ahead=1))[0]))
     with pytest.raises(CallError, match="has one head") as caught:
-        fast.looking_ahead()
+        fast.with_heads()
     assert "--ahead 4" in caught.value.help
 
 
@@ -174,11 +176,11 @@ def test_a_file_with_one_head_cannot_look_ahead(tmp_path):
 def test_drafts_are_the_formula(made):
     model, links, fast = made
     ids = tuple(b"The sea")
-    ahead = fast.looking_ahead()
-    (answer,) = ahead.forward([ForwardRow(None, ids, (4, 6))])
+    heads_model = fast.with_heads()
+    (answer,) = heads_model.forward([ForwardRow(None, ids, (4, 6))])
     tokens = [t for k in (1, 2, 3) for t in product((101, 32, END), repeat=k)]
-    asked = [(heads, t) for heads in answer.ahead for t in tokens]
-    found = ahead.drafted(asked)
+    asked = [(heads, t) for heads in answer.head_outputs for t in tokens]
+    found = heads_model.draft_log_probs(asked)
     plain, where = plain_heads(model, ids), [4] * len(tokens) + [6] * len(tokens)
     for at, (_, t), row in zip(where, asked, found, strict=True):
         k, table = len(t) + 1, links[str(len(t) + 1)].weight.detach().half().float().numpy()
@@ -190,21 +192,25 @@ def test_drafts_are_the_formula(made):
         assert row.dtype == np.float32
         assert close(row, expected)
         assert abs(np.exp(row.astype(np.float64)).sum() - 1) <= 1e-5
-    assert [r.tolist() for r in ahead.drafted(asked[::-1])[::-1]] == [r.tolist() for r in found]
-    assert ahead.drafted([]) == []
+    assert [r.tolist() for r in heads_model.draft_log_probs(asked[::-1])[::-1]] == [
+        r.tolist() for r in found
+    ]
+    assert heads_model.draft_log_probs([]) == []
 
 
 def test_links_in_training_are_those_of_drafts(made):
-    """`added` at a position of a text is what `drafted` adds after the text's own tokens."""
+    """`added` at a position of a text is what `draft_log_probs` adds after the text's own tokens."""
     model, links, fast = made
     ids, T = tuple(random.Random(7).choices(range(257), k=20)), 14
     with torch.no_grad():
         added = {k: links.added(k, torch.tensor([ids]), T)[0].numpy() for k in (2, 3, 4)}
-    ahead = fast.looking_ahead()
-    (answer,) = ahead.forward([ForwardRow(None, ids, tuple(range(T)))])
+    heads_model = fast.with_heads()
+    (answer,) = heads_model.forward([ForwardRow(None, ids, tuple(range(T)))])
     plain = plain_heads(model, ids)
     for k in (2, 3, 4):
-        rows = ahead.drafted([(heads, ids[t + 1 : t + k]) for t, heads in enumerate(answer.ahead)])
+        rows = heads_model.draft_log_probs(
+            [(heads, ids[t + 1 : t + k]) for t, heads in enumerate(answer.head_outputs)]
+        )
         logits = torch.from_numpy(plain[k - 1, :T] + added[k])
         assert (
             np.abs(np.stack(rows) - logits.log_softmax(-1).numpy()).max() <= 1e-2
@@ -213,10 +219,10 @@ def test_links_in_training_are_those_of_drafts(made):
 
 def test_a_file_without_links_drafts_by_the_heads_alone(tmp_path):
     model, _ = drawn()
-    fast = load_bytes(saved(tmp_path / "m.safetensors", model)).looking_ahead()
+    fast = load_bytes(saved(tmp_path / "m.safetensors", model)).with_heads()
     (answer,) = fast.forward([ForwardRow(None, (END, 97), (1,))])
-    (row,) = fast.drafted([(answer.ahead[0], (1, 2))])
-    logits = torch.from_numpy(answer.ahead[0][1])
+    (row,) = fast.draft_log_probs([(answer.head_outputs[0], (1, 2))])
+    logits = torch.from_numpy(answer.head_outputs[0][1])
     assert close(row, logits.log_softmax(-1).numpy())
     assert read_links(tmp_path / "m.safetensors") is None
 
@@ -248,7 +254,7 @@ def test_links_learn_what_the_heads_cannot_see():
     model, links = learned(30, 0.5, observer=lambda step, kept: told.append((step, kept)))
     assert [step for step, _ in told] == list(range(1, 31))
     assert all(b > a + 0.1 for a, b in zip(told[0][1], told[-1][1], strict=True))
-    zero, linked = drafting(model, [Links(model.shape), links], toy(60, seed=9))
+    zero, linked = draft_quality(model, [Links(model.shape), links], toy(60, seed=9))
     assert all(a < b - 0.5 for a, b in zip(linked.bits, zero.bits, strict=True))
     assert linked.tokens > zero.tokens + 0.2
 
@@ -273,7 +279,7 @@ def test_a_draft_is_measured_by_its_formula():
     model, links = drawn(replace(SHAPE, context=20, ahead=3))
     documents = toy(6)
     symbols = documents.symbols.astype(np.int64)
-    found = drafting(model, [Links(model.shape), links], documents)
+    found = draft_quality(model, [Links(model.shape), links], documents)
     kept, tokens = [], []
     for first in range(0, len(symbols) - 10 - 3 + 1, 10):
         window = symbols[first : first + 20]
@@ -302,7 +308,7 @@ def test_a_draft_is_measured_by_its_formula():
     assert np.abs(np.array(found[1].accepted) - np.mean(kept, axis=0)).max() <= 1e-5
     assert abs(found[1].tokens - np.mean(tokens)) <= 1e-5
     assert found[0].tokens != found[1].tokens
-    short = drafting(model, [links], documents, most=60)[0]
+    short = draft_quality(model, [links], documents, most=60)[0]
     assert 1 < short.tokens < 3
 
 
@@ -324,9 +330,9 @@ def test_a_draft_is_measured_by_its_formula():
     ],
 )
 def test_links_of_another_shape_are_refused(tmp_path, change, says):
-    facts, _, tensors = read(SHIPPED["tiny"])
+    facts, _, tensors = read_model_file(SHIPPED["tiny"])
     change(tensors)
-    write(tmp_path / "changed.safetensors", tensors, facts)
+    write_model_file(tmp_path / "changed.safetensors", tensors, facts)
     with pytest.raises(CallError, match=says):
         load_bytes(tmp_path / "changed.safetensors")
 
@@ -341,10 +347,10 @@ def test_a_file_cut_off_in_its_links_is_refused(tmp_path):
 def test_links_are_put_beside_weights_that_stay_as_they_are(tmp_path):
     model, links = drawn()
     path = saved(tmp_path / "m.safetensors", model)
-    bare, before = read(path)[2], load_bytes(path).describe()["digest"]
+    bare, before = read_model_file(path)[2], load_bytes(path).describe()["digest"]
     for table in (links, drawn(seed=8)[1]):  # the second in the first one's place
         save_links(table, path, {"links": "drawn"})
-        facts, shape, tensors = read(path)
+        facts, shape, tensors = read_model_file(path)
         assert set(tensors) == set(bare) | set(link_shapes(shape))
         assert all(tensors[n].equal(t) and tensors[n].dtype == t.dtype for n, t in bare.items())
         assert facts["made"] == {"command": "none", "links": "drawn"}
@@ -355,17 +361,19 @@ def test_links_are_put_beside_weights_that_stay_as_they_are(tmp_path):
 
 def test_the_shipped_heads_and_links_draft_the_plays():
     tiny = load_model("tiny")
-    ahead, model = tiny.looking_ahead(), read_model(SHIPPED["tiny"])
+    heads_model, model = tiny.with_heads(), read_model(SHIPPED["tiny"])
     ids = (END, *b"What, is the king abroad?")
-    (answer,) = ahead.forward([ForwardRow(None, ids, tuple(range(len(ids))))])
+    (answer,) = heads_model.forward([ForwardRow(None, ids, tuple(range(len(ids))))])
     assert (
-        np.abs(np.asarray(answer.ahead) - plain_heads(model, ids)[1:].transpose(1, 0, 2)).max()
+        np.abs(
+            np.asarray(answer.head_outputs) - plain_heads(model, ids)[1:].transpose(1, 0, 2)
+        ).max()
         <= 1e-4
     )
     text = Documents.of(
         [b"My lord, I will not be gone, and the people shall\nnot know the king from his crown."]
     )
-    zero, linked = drafting(model, [Links(model.shape), read_links(SHIPPED["tiny"])], text)
+    zero, linked = draft_quality(model, [Links(model.shape), read_links(SHIPPED["tiny"])], text)
     assert all(a < b - 0.3 for a, b in zip(linked.bits, zero.bits, strict=True))
     assert linked.tokens > zero.tokens + 0.2
     assert (
@@ -382,9 +390,13 @@ def test_other_precisions_draft_alike(dtype):
     row, tokens = ForwardRow(None, (END, *b"My lord,"), (3, 8)), (32, 104)
     rows = []
     for model in (load_model("tiny"), load_model("tiny", dtype=dtype)):
-        ahead = model.looking_ahead()
+        heads_model = model.with_heads()
         rows.append(
-            np.exp(ahead.drafted([(heads, tokens) for heads in ahead.forward([row])[0].ahead]))
+            np.exp(
+                heads_model.draft_log_probs(
+                    [(heads, tokens) for heads in heads_model.forward([row])[0].head_outputs]
+                )
+            )
         )
     assert np.abs(rows[0] - rows[1]).max() <= 0.05
     assert np.abs(rows[1].sum(axis=1) - 1).max() <= 1e-5

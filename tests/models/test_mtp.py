@@ -143,10 +143,10 @@ def checkpoint(request, tmp_path_factory):
     return request.param, folder, module, layers
 
 
-def load(folder, **how):
-    from fkdsl.models.loading import load
+def load_pretrained(folder, **how):
+    from fkdsl.models.loading import load_pretrained
 
-    return load(str(folder), local_files_only=True, **how)
+    return load_pretrained(str(folder), local_files_only=True, **how)
 
 
 def drafts_of_the_library(module, layers, context, tokens):
@@ -178,7 +178,7 @@ def drafts_of_the_library(module, layers, context, tokens):
 @pytest.mark.parametrize("fast", [False, True])
 def test_drafts_are_those_of_the_library_however_the_context_was_read(checkpoint, fast):
     family, folder, module, layers = checkpoint
-    model = load(folder, fast=fast).looking_ahead()
+    model = load_pretrained(folder, fast=fast).with_heads()
     reach, V = model.reach, model.vocabulary.size
     assert reach == len(layers.layers)
     rng = np.random.default_rng(5)
@@ -199,7 +199,7 @@ def test_drafts_are_those_of_the_library_however_the_context_was_read(checkpoint
         asked, expected = [], []
         for context, row, answer in zip(contexts, rows, model.forward(rows), strict=True):
             known.append((context, Past(answer.segment, len(row.tokens))))
-            for w, place in zip(row.wanted, answer.ahead, strict=True):
+            for w, place in zip(row.wanted, answer.head_outputs, strict=True):
                 tokens = tuple(int(t) for t in rng.integers(2, V, reach))
                 whole = context[: len(context) - len(row.tokens) + w + 1]
                 # Not all are drafted from, so that the layers come to some runs only with those
@@ -208,15 +208,15 @@ def test_drafts_are_those_of_the_library_however_the_context_was_read(checkpoint
                     of_library = drafts_of_the_library(module, layers, whole, tokens)
                     asked += [(place, tokens[:m]) for m in range(1, reach + 1)]
                     expected += list(of_library)
-        for row, other in zip(model.drafted(asked), expected, strict=True):
+        for row, other in zip(model.draft_log_probs(asked), expected, strict=True):
             assert np.ptp(other) > 0.5
             np.testing.assert_allclose(row, other, rtol=0, atol=close)
 
 
 def test_the_law_is_that_of_the_model_without_its_layers(checkpoint):
     _, folder, *_ = checkpoint
-    plain = load(folder)
-    engine, other = CachedTransformer(plain), CachedTransformer(plain.looking_ahead())
+    plain = load_pretrained(folder)
+    engine, other = CachedTransformer(plain), CachedTransformer(plain.with_heads())
     assert isinstance(plain, HasHeads)
     rng = np.random.default_rng(6)
     contexts, others = [engine.start("ABC")], [other.start("ABC")]
@@ -229,13 +229,13 @@ def test_the_law_is_that_of_the_model_without_its_layers(checkpoint):
         others.append(other.extend(others[i], new))
         rows, same = engine.log_probs(contexts[-2:]), other.log_probs(others[-2:])
         np.testing.assert_allclose(rows, same, atol=1e-5)
-        assert other.ahead(others[-1]) is not None
-        assert engine.ahead(contexts[-1]) is None
+        assert other.head_outputs(others[-1]) is not None
+        assert engine.head_outputs(contexts[-1]) is None
 
 
 def test_hidden_states_go_when_their_contexts_do(checkpoint):
     _, folder, *_ = checkpoint
-    model = load(folder).looking_ahead()
+    model = load_pretrained(folder).with_heads()
     engine = CachedTransformer(model)
     context = engine.start("ABCD")
     engine.log_probs([context, engine.extend(context, (3, 4))])
@@ -246,10 +246,10 @@ def test_hidden_states_go_when_their_contexts_do(checkpoint):
 
 def test_keys_and_values_from_a_file_are_refused(checkpoint):
     _, folder, *_ = checkpoint
-    plain = load(folder)
+    plain = load_pretrained(folder)
     (read,) = plain.forward([ForwardRow(None, (2, 3), ())])
     with pytest.raises(CallError, match="a prefill from a file"):
-        plain.looking_ahead().forward([ForwardRow(Past(read.segment, 2), (4,), (0,))])
+        plain.with_heads().forward([ForwardRow(Past(read.segment, 2), (4,), (0,))])
 
 
 def rewritten(folder, to, change):
@@ -274,11 +274,11 @@ def test_files_without_the_layers_are_a_clear_error(checkpoint, tmp_path):
     bare = rewritten(
         folder, tmp_path / "bare", lambda t: {k: v for k, v in t.items() if not is_of_layers(k)}
     )
-    model = load(bare)
+    model = load_pretrained(bare)
     with pytest.raises(CallError, match="lack some or all of their tensors") as caught:
-        model.looking_ahead()
+        model.with_heads()
     assert caught.value.help
-    assert model.forward([ForwardRow(None, (2, 3), (1,))])[0].ahead is None
+    assert model.forward([ForwardRow(None, (2, 3), (1,))])[0].head_outputs is None
 
 
 def test_layers_of_another_shape_are_a_clear_error(checkpoint, tmp_path):
@@ -288,7 +288,7 @@ def test_layers_of_another_shape_are_a_clear_error(checkpoint, tmp_path):
         lambda t: {k: v[:-1].clone() if is_of_layers(k) and "q_" in k and v.ndim == 2 else v for k, v in t.items()},
     )  # fmt: skip
     with pytest.raises(CallError, match="of another shape"):
-        load(cut).looking_ahead()
+        load_pretrained(cut).with_heads()
 
 
 def test_a_family_without_layers_does_not_look_as_if_it_had_them(checkpoint, tmp_path):
@@ -297,7 +297,7 @@ def test_a_family_without_layers_does_not_look_as_if_it_had_them(checkpoint, tmp
     config = json.loads((folder / "config.json").read_text())
     config["num_nextn_predict_layers"] = 0
     (tmp_path / "none" / "config.json").write_text(json.dumps(config))
-    assert not isinstance(load(tmp_path / "none"), HasHeads)
+    assert not isinstance(load_pretrained(tmp_path / "none"), HasHeads)
 
 
 def test_layers_whose_cache_is_swallowed_are_a_clear_error(checkpoint, monkeypatch):
@@ -311,8 +311,8 @@ def test_layers_whose_cache_is_swallowed_are_a_clear_error(checkpoint, monkeypat
         return own(self, i, states, places, layers_cache(self.config, []), **given)
 
     _, folder, *_ = checkpoint
-    model = load(folder)
+    model = load_pretrained(folder)
     monkeypatch.setattr(MtpModel, "forward_layer", swallowing)
     with pytest.raises(CallError, match=r"cannot be read") as caught:
-        model.looking_ahead()
+        model.with_heads()
     assert "ngram" in caught.value.help

@@ -50,7 +50,7 @@ def folder(tmp_path):
 def replace_loader(monkeypatch, load):
     """Puts `load` in the place of the real loader, so that these tests need no torch."""
     module = ModuleType("fkdsl.models.loading")
-    module.load = load
+    module.load_pretrained = load
     monkeypatch.setitem(sys.modules, "fkdsl.models.loading", module)
 
 

@@ -16,8 +16,8 @@ import pytest
 
 from fkdsl.base.errors import CallError, ModelUnavailable
 from fkdsl.models import registry
-from fkdsl.models.alias import Alias, Source
-from fkdsl.models.cache import MANIFEST, Origin, cache_root, find_damage, locked, read_manifest
+from fkdsl.models.alias import Alias, ModelSource
+from fkdsl.models.cache import MANIFEST, Origin, cache_root, fetch_lock, find_damage, read_manifest
 from fkdsl.models.progress import silent
 
 HEADER = json.dumps({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
@@ -58,7 +58,7 @@ def shops():
 
 @pytest.fixture
 def alias(shops):
-    sources = tuple(Source(kind, f"the {kind}", shop.fetch) for kind, shop in shops.items())
+    sources = tuple(ModelSource(kind, f"the {kind}", shop.fetch) for kind, shop in shops.items())
     return Alias("toy", "ToyLM", "MIT", 1, sources)
 
 
@@ -143,11 +143,11 @@ def test_a_fetch_that_breaks_leaves_no_folder_that_looks_like_a_model(alias, sho
 def test_a_killed_fetch_is_swept_away_by_the_next(alias, cache):
     code = (
         "import os, sys\n"
-        "from fkdsl.models.cache import install, locked\n"
+        "from fkdsl.models.cache import install, fetch_lock\n"
         "def build(content, scratch):\n"
         "    (content / 'model.safetensors').write_bytes(b'half')\n"
         "    os.kill(os.getpid(), 9)\n"
-        "with locked('toy'):\n"
+        "with fetch_lock('toy'):\n"
         "    install('toy', 'MIT', build)\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
@@ -247,7 +247,7 @@ def test_two_at_once_fetch_once_and_the_second_says_that_it_waits(alias, shops):
         time.sleep(0.3)
         return slow(content, scratch, progress)
 
-    both = replace(alias, sources=(Source("hub", "the hub", fetch),))
+    both = replace(alias, sources=(ModelSource("hub", "the hub", fetch),))
     threads = [threading.Thread(target=both.obtain, args=(progress,)) for _ in range(2)]
     for thread in threads:
         thread.start()
@@ -258,9 +258,9 @@ def test_two_at_once_fetch_once_and_the_second_says_that_it_waits(alias, shops):
 
 
 def test_the_lock_is_free_again_after_an_error(cache):
-    with pytest.raises(ZeroDivisionError), locked("toy"):
+    with pytest.raises(ZeroDivisionError), fetch_lock("toy"):
         _ = 1 / 0
-    with locked("toy"):
+    with fetch_lock("toy"):
         assert (cache / "models").is_dir()
 
 

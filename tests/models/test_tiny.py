@@ -18,7 +18,7 @@ from fkdsl.models.interface import ForwardRow
 from fkdsl.models.registry import SHIPPED, list_models, load_model, model_info, pull
 from fkdsl.models.tiny.checkpoint import read_model
 from fkdsl.models.tiny.header import read_facts
-from fkdsl.models.tiny.model import BYTES, decoder_shape
+from fkdsl.models.tiny.model import TINY_VOCABULARY, decoder_shape
 from fkdsl.models.tiny.transformer import (
     END,
     SYMBOLS,
@@ -29,7 +29,7 @@ from fkdsl.models.tiny.transformer import (
     turns,
     weight_shapes,
 )
-from fkdsl.models.tokenized import Texts
+from fkdsl.models.tokenized import ModelTexts
 
 SHAPE = TinyShape(width=32, layers=3, heads=2, hidden=48, ahead=3, context=80)
 
@@ -48,7 +48,8 @@ def drawn(shape=SHAPE, seed=3):
 def fast(model):
     decoder = Decoder(decoder_shape(model.shape), model.state_dict(), "float32")
     return DecoderModel(
-        decoder, Texts(BYTES, lambda text: list(text.encode()), bos=END, prefix=(END,))
+        decoder,
+        ModelTexts(TINY_VOCABULARY, lambda text: list(text.encode()), bos=END, prefix=(END,)),
     )
 
 
@@ -251,11 +252,11 @@ def test_a_model_that_cannot_be_had_names_tiny_and_is_not_replaced_by_it(monkeyp
 
 def changed(tmp_path, change):
     """The shipped file with its tensors or facts changed."""
-    from fkdsl.models.tiny.files import read, write
+    from fkdsl.models.tiny.files import read_model_file, write_model_file
 
-    facts, _, tensors = read(SHIPPED["tiny"])
+    facts, _, tensors = read_model_file(SHIPPED["tiny"])
     change(facts, tensors)
-    write(tmp_path / "changed.safetensors", tensors, facts)
+    write_model_file(tmp_path / "changed.safetensors", tensors, facts)
     return tmp_path / "changed.safetensors"
 
 

@@ -12,11 +12,11 @@ import torch
 
 from fkdsl.base.errors import CallError
 from fkdsl.models.tiny.checkpoint import read_model, read_run, save_run, save_weights
-from fkdsl.models.tiny.data import Documents, check_length, read, split
+from fkdsl.models.tiny.data import Documents, check_length, read_documents, split_documents
 from fkdsl.models.tiny.evaluation import gzip_bits, model_bits, ngram_bits, xz_bits
 from fkdsl.models.tiny.training import (
-    Run,
-    Settings,
+    TrainingRun,
+    TrainingSettings,
     backward_at_once,
     backward_by_heads,
     check_settings,
@@ -26,9 +26,9 @@ from fkdsl.models.tiny.training import (
 from fkdsl.models.tiny.transformer import END, SYMBOLS, TinyShape, initialised
 
 SHAPE = TinyShape(width=16, layers=2, heads=2, hidden=24, ahead=3, context=24)
-SETTINGS = Settings(steps=12, rows=2, warm_up=3, seed=5)
+SETTINGS = TrainingSettings(steps=12, rows=2, warm_up=3, seed=5)
 TEXT = [f"line {i}: {'abc' * (i % 5)}".encode() for i in range(60)]
-TRAINING, HELD_OUT = split([TEXT], 0.2)
+TRAINING, HELD_OUT = split_documents([TEXT], 0.2)
 
 
 @pytest.mark.parametrize("discount", [1.0, 0.5])
@@ -75,7 +75,7 @@ def trained(path, steps=12, stop=None, run=None, **options):
         if step == stop:
             raise Interrupted
 
-    run = run or Run.begun(SHAPE, replace(SETTINGS, steps=steps), TRAINING.digest)
+    run = run or TrainingRun.begun(SHAPE, replace(SETTINGS, steps=steps), TRAINING.digest)
     try:
         return train(
             run,
@@ -98,7 +98,11 @@ def same(a, b):
 @pytest.mark.parametrize("stop", [5, 7, 11])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_resumed_run_is_the_uninterrupted_one(tmp_path, stop, precision):
-    fresh = lambda: Run.begun(SHAPE, replace(SETTINGS, precision=precision), TRAINING.digest)  # noqa: E731
+    settings = replace(SETTINGS, precision=precision)
+
+    def fresh():
+        return TrainingRun.begun(SHAPE, settings, TRAINING.digest)
+
     whole = trained(tmp_path / "whole", run=fresh())
     part = trained(tmp_path / "part", stop=stop, run=fresh())
     assert part.step == stop // 4 * 4
@@ -142,7 +146,7 @@ def test_training_learns_and_every_head_does(tmp_path):
 
 
 def test_the_rate_rises_stays_and_falls():
-    s = Settings(steps=100, warm_up=10, cool_down=0.3, rate=1.0)
+    s = TrainingSettings(steps=100, warm_up=10, cool_down=0.3, rate=1.0)
     rates = [s.rate_at(i) for i in range(100)]
     assert rates[0] == 0.1
     assert rates[9:70] == [1.0] * 61
@@ -170,7 +174,7 @@ def test_settings_that_no_run_can_have_are_call_errors(wrong):
 
 
 def test_divergence_is_a_call_error(tmp_path):
-    run = Run.begun(SHAPE, SETTINGS, TRAINING.digest)
+    run = TrainingRun.begun(SHAPE, SETTINGS, TRAINING.digest)
     with torch.no_grad():
         run.model.lm_head.weight.fill_(math.nan)
     with pytest.raises(CallError, match="diverged"):
@@ -233,15 +237,15 @@ def test_files_and_folders_are_read_in_order_and_split_at_blank_lines(tmp_path):
     (tmp_path / "folder" / "b.txt").write_bytes(b"\n\none\ntwo\n \n\nthree\r\n\r\nfour\n")
     (tmp_path / "folder" / "deep" / "a").write_bytes(b"\xff\xfe no UTF-8")
     (tmp_path / "last").write_bytes(b"")
-    found = read([tmp_path / "folder", tmp_path / "last"])
+    found = read_documents([tmp_path / "folder", tmp_path / "last"])
     assert found == [[b"one\ntwo", b"three", b"four"], [b"\xff\xfe no UTF-8"], []]
-    assert read([tmp_path / "folder"], "line")[0] == [b"one", b"two", b"three", b"four"]
-    assert len(read([tmp_path / "folder"], "file")[0]) == 2
+    assert read_documents([tmp_path / "folder"], "line")[0] == [b"one", b"two", b"three", b"four"]
+    assert len(read_documents([tmp_path / "folder"], "file")[0]) == 2
 
 
 def test_the_last_of_each_file_is_held_out():
     one, two = [b"x" * 10] * 20, [b"y" * 50, b"z" * 50]
-    training, held_out = split([one, two, [b"alone"], []], 0.1)
+    training, held_out = split_documents([one, two, [b"alone"], []], 0.1)
     assert len(training.starts) == 18 + 1 + 1
     assert bytes(s for s in held_out.symbols.tolist() if s < 256) == b"x" * 20 + b"z" * 50
 
@@ -249,11 +253,11 @@ def test_the_last_of_each_file_is_held_out():
 @pytest.mark.parametrize(
     ("act", "says"),
     [
-        (lambda d: read([d / "absent"]), "no file or folder"),
-        (lambda d: read([d / "empty"]), "no text"),
-        (lambda d: read([d / "empty"], "word"), "kind `word`"),
-        (lambda d: split([[b"one"]], 0.1), "too few"),
-        (lambda d: split([[b"one", b"two"]], 1.5), "no share"),
+        (lambda d: read_documents([d / "absent"]), "no file or folder"),
+        (lambda d: read_documents([d / "empty"]), "no text"),
+        (lambda d: read_documents([d / "empty"], "word"), "kind `word`"),
+        (lambda d: split_documents([[b"one"]], 0.1), "too few"),
+        (lambda d: split_documents([[b"one", b"two"]], 1.5), "no share"),
         (lambda d: check_length(Documents.of([b"abc"]), 10, "training"), "has 4 bytes"),
     ],
 )

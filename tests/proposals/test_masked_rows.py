@@ -12,7 +12,7 @@ import fkdsl
 from fkdsl.base.blocks import BLOCK, Blocks, masked_sums
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.models.table import TableModel
-from fkdsl.models.tokenized import narrowed
+from fkdsl.models.tokenized import masked_block_sums
 
 
 @given(
@@ -24,7 +24,7 @@ def test_what_masks_leave_of_rows_is_the_same_for_many_at_once(seed, size, dtype
     rng = np.random.default_rng(seed)
     rows = [np.log(rng.dirichlet(np.ones(size))).astype(dtype) for _ in range(3)]
     masks = [rng.random(size) < share for share in (0.0, 0.5, 1.0)]
-    for row, mask, together in zip(rows, masks, narrowed(rows, masks), strict=True):
+    for row, mask, together in zip(rows, masks, masked_block_sums(rows, masks), strict=True):
         alone = masked_sums(row, mask)
         assert together.dtype == alone.dtype == np.float64
         np.testing.assert_allclose(together, alone, atol=1e-6)
@@ -36,7 +36,7 @@ def test_what_masks_leave_of_rows_is_the_same_for_many_at_once(seed, size, dtype
         np.testing.assert_allclose(np.asarray(blocks), p, atol=1e-7)
         assert {i for i, _ in blocks.descending(0.01)} == set(np.flatnonzero(p))
         assert [blocks[i] > 0 for i in range(0, size, 7)] == (p[::7] > 0).tolist()
-    assert narrowed([], []) == []
+    assert masked_block_sums([], []) == []
 
 
 @settings(max_examples=10)
@@ -55,11 +55,11 @@ def test_a_run_is_the_same_whether_rows_are_narrowed_together_or_each_at_its_dra
         "    return lm.text\n"
     )
     asked = []
-    left = CachedTransformer.left
+    masked_sums_of = CachedTransformer.masked_block_sums
     with patch.object(
         CachedTransformer,
-        "left",
-        lambda self, rows, masks: asked.extend(rows) or left(self, rows, masks),
+        "masked_block_sums",
+        lambda self, rows, masks: asked.extend(rows) or masked_sums_of(self, rows, masks),
     ):
         together = fkdsl.parse(text).run("smc", model=model, particles=6, seed=seed)
     assert asked
@@ -72,7 +72,7 @@ def test_a_run_is_the_same_whether_rows_are_narrowed_together_or_each_at_its_dra
 def test_rows_of_a_file_can_be_narrowed():
     row = np.log(np.full(300, 1 / 300, dtype=np.float32))
     row.flags.writeable = False
-    (found,) = narrowed([row], [np.arange(300) < 3])
+    (found,) = masked_block_sums([row], [np.arange(300) < 3])
     assert torch.allclose(
         torch.from_numpy(found), torch.tensor([0.01, 0.0], dtype=torch.float64), atol=1e-6
     )

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fkdsl
-from fkdsl.engine.constraints.constraint import SMALL, regular_masks
+from fkdsl.engine.constraints.constraint import SMALL_AUTOMATON, regular_masks
 from fkdsl.engine.constraints.languages import (
     Length,
 )
@@ -111,7 +111,7 @@ def test_languages_that_are_not_the_populations_and_texts_of_other_contexts_are_
 def test_a_language_with_many_states_is_tried():
     text = TABLE.replace("{test}", "len(lm.text) <= most + 100")
     assert guide_of(text).prefix.sufficient
-    assert regular_masks(Length(0, SMALL + 38), Vocabulary((b"a",), frozenset())) is None
+    assert regular_masks(Length(0, SMALL_AUTOMATON + 38), Vocabulary((b"a",), frozenset())) is None
     with (
         patch("fkdsl.proposals.propose.Trials", side_effect=AssertionError("a trial")),
         pytest.raises(AssertionError),

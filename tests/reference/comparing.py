@@ -17,7 +17,7 @@ import fkdsl
 from fkdsl.inference.enumeration import enumerate_outcomes
 from fkdsl.inference.samplers.smc import importance
 from fkdsl.inference.search.exact import exact
-from fkdsl.models.interface import Answer
+from fkdsl.models.interface import ForwardResult
 from fkdsl.models.table import TableModel, TableSegment
 from fkdsl.models.vocabulary import Vocabulary
 from tests.reference.drawing import Drawing
@@ -56,7 +56,7 @@ class Given:
                 ends.append(len(raw))
                 found += [self.row(raw)] if i in row.wanted else []
             stacked = np.stack(found) if found else np.zeros((0, self.vocabulary.size))
-            answers.append(Answer(stacked, TableSegment(raw, tuple(ends))))
+            answers.append(ForwardResult(stacked, TableSegment(raw, tuple(ends))))
         return answers
 
     def row(self, raw):

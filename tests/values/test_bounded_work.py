@@ -16,8 +16,8 @@ from fkdsl.base.deadline import Deadline, DeadlinePassed, until
 from fkdsl.engine.constraints.languages import JsonText
 from fkdsl.values.library import parsing, patterns, schemas, validation
 from fkdsl.values.library.parsing import build_parser, parses_whole
-from fkdsl.values.library.patterns import compiled, timed
-from fkdsl.values.library.schemas import derives, fits
+from fkdsl.values.library.patterns import compiled_pattern, timed_match
+from fkdsl.values.library.schemas import derives, fits_schema
 from fkdsl.values.library.validation import build_validator, validates
 from fkdsl.values.signatures import BuiltinError
 
@@ -37,8 +37,9 @@ def within(seconds):
 @pytest.fixture
 def short(monkeypatch):
     """Bounds of a quarter of a second."""
-    for module in (patterns, validation, parsing):
-        monkeypatch.setattr(module, "SECONDS", 0.25)
+    monkeypatch.setattr(patterns, "MATCH_SECONDS", 0.25)
+    monkeypatch.setattr(validation, "VALIDATION_SECONDS", 0.25)
+    monkeypatch.setattr(parsing, "PARSE_SECONDS", 0.25)
 
 
 def doubled(keyword, levels=28):
@@ -48,7 +49,7 @@ def doubled(keyword, levels=28):
 
 
 SLOW_CALLS = {
-    "matches": lambda: timed(compiled(SLOW).fullmatch, BAD),
+    "matches": lambda: timed_match(compiled_pattern(SLOW).fullmatch, BAD),
     "pattern": lambda: validates(build_validator({"pattern": SLOW}), BAD),
     "patternProperties": lambda: validates(
         build_validator({"patternProperties": {SLOW: False}}), {BAD: 1}
@@ -161,7 +162,7 @@ def test_what_is_fast_is_not_refused_on_a_busy_machine(short):
         other.start()
     try:
         for _ in range(3):
-            assert timed(compiled(r"(?:a|b)*d").fullmatch, "ab" * 20_000) is None
+            assert timed_match(compiled_pattern(r"(?:a|b)*d").fullmatch, "ab" * 20_000) is None
             assert validates(
                 build_validator({"properties": {f"p{i}": {} for i in range(300)}}), {"p1": 1}
             )
@@ -255,7 +256,7 @@ infer exact()
 
 
 def test_a_program_with_a_slow_schema_gets_its_line_and_the_pattern(monkeypatch):
-    monkeypatch.setattr(patterns, "SECONDS", 0.25)
+    monkeypatch.setattr(patterns, "MATCH_SECONDS", 0.25)
     program = fkdsl.parse(PROGRAM.replace("PATTERN", "^((a|aa)+c?)+$"))
     with within(8.0), pytest.raises(fkdsl.ProgramError) as raised:
         program.run()
@@ -271,7 +272,7 @@ def test_a_pattern_that_only_looks_slow_has_its_answer():
 
 
 def test_texts_that_are_fitted_or_derived_are_as_before():
-    assert fits('"aab"', "aab", JsonText('{"pattern": "^a+b$"}'))
-    assert not fits('"aac"', "aac", JsonText('{"pattern": "^a+b$"}'))
+    assert fits_schema('"aab"', "aab", JsonText('{"pattern": "^a+b$"}'))
+    assert not fits_schema('"aac"', "aac", JsonText('{"pattern": "^a+b$"}'))
     assert derives('start: "a"+', "aaa")
     assert not derives('start: "a"+', "b")

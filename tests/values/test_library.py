@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fkdsl.engine.constraints.automaton import automaton
-from fkdsl.engine.constraints.grammars import accepts
+from fkdsl.engine.constraints.grammars import accepts_text
 from fkdsl.engine.constraints.languages import GrammarText, JsonText, Matches
 from fkdsl.values.library import numbers, sequences, structured, text
 from fkdsl.values.library.syllables import syllables_of
@@ -164,14 +164,14 @@ GRAMMAR = 'start: A "b" | start "," start\nA: /a+b?/\n'
 )
 def test_valid_json_is_what_a_constraint_accepts(s):
     assert structured.valid_json(s, SCHEMA, folder=Path()) == (
-        "\ufffd" not in s and accepts(JsonText(SCHEMA), s)
+        "\ufffd" not in s and accepts_text(JsonText(SCHEMA), s)
     )
 
 
 @given(st.text("ab,\ufffd", max_size=6))
 def test_parses_is_no_more_than_a_constraint_accepts(s):
     if structured.parses(s, GRAMMAR, folder=Path()):
-        assert accepts(GrammarText(GRAMMAR), s)
+        assert accepts_text(GrammarText(GRAMMAR), s)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_words_of_texts_that_begin_alike_are_those_of_each_alone(texts, long):
     """Each text goes on from some beginning of the one before."""
     begun, s = Begun(), ""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fkdsl.values.library.text.LONG", long)
+        patch.setattr("fkdsl.values.library.text.UNSETTLED", long)
         for pieces, kept in texts:
             s = s[: len(s) - kept] + "".join(pieces)
             assert begun.words(s) == all_words(s)

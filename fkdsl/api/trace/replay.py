@@ -19,7 +19,7 @@ from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.interface import Charge, Step
 from fkdsl.inference.methods import check_method
 from fkdsl.machine.state import Draw, ProgramState, Status
-from fkdsl.models.vocabulary import decoded
+from fkdsl.models.vocabulary import decoded_text
 from fkdsl.values.values import plain
 
 
@@ -194,7 +194,9 @@ class Replay:
 
     def text(self, x: ProgramState) -> str:
         """The texts of a running state's contexts."""
-        texts = [decoded(self.engines[c.model].raw(c.node)[c.skip :], c.done) for c in x.contexts]
+        texts = [
+            decoded_text(self.engines[c.model].raw(c.node)[c.skip :], c.done) for c in x.contexts
+        ]
         return " | ".join(t for t in texts if t)
 
 

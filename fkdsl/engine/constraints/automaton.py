@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fkdsl.base.locks import locked
-from fkdsl.engine.constraints.charsets import EVERY, Partition
+from fkdsl.engine.constraints.charsets import ALL_CHARACTERS, Partition
 from fkdsl.engine.constraints.expressions import Algebra, TooComplex
-from fkdsl.engine.constraints.languages import Expressions, Language, charsets_in
+from fkdsl.engine.constraints.languages import Language, LanguageExpressions, charsets_in
 from fkdsl.engine.constraints.stops import Until, drawn, stops_of
 
-EXPLORED = 2_000
-STEPS = 100_000
+EXPLORED_STATES = 2_000
+EXPLORED_STEPS = 100_000
 """States, and steps between them, up to which an automaton is explored whole."""
 MOST_STATES = 20_000
 DEAD = 0
@@ -43,12 +43,14 @@ class Automaton:
         self.partition = Partition(charsets_in(language, stops))
         self.algebra = Algebra(self.partition.size)
         try:
-            expressions = Expressions(self.algebra, self.partition.members)
+            expressions = LanguageExpressions(self.algebra, self.partition.members)
             root = drawn(self.algebra, expressions.text, expressions.language(language), stops)
             self.algebra.nullable(root)
         except RecursionError:
             raise TooComplex("too long a text or too deep a pattern") from None
-        self._none = sorted(set(range(self.partition.size)) - self.partition.members[EVERY])
+        self._none = sorted(
+            set(range(self.partition.size)) - self.partition.members[ALL_CHARACTERS]
+        )
         self._expression = [Algebra.EMPTY]
         self._state = {Algebra.EMPTY: DEAD}
         self.accepting: list[bool] = [False]
@@ -118,7 +120,7 @@ class Automaton:
     def _explore(self) -> None:
         state = 0
         while state < self.size:
-            too_many = self.size > EXPLORED or state * self.partition.size > STEPS
+            too_many = self.size > EXPLORED_STATES or state * self.partition.size > EXPLORED_STEPS
             if too_many or not self.exact or self.algebra.half_spent:
                 return
             for symbol in range(self.partition.size):

@@ -23,15 +23,15 @@ from numpy.typing import NDArray
 Charset = tuple[tuple[int, int], ...]
 """Runs [first, last) of code points, ascending, apart from each other. Surrogates are in none."""
 SURROGATES = (0xD800, 0xE000)
-END = 0x110000
-EVERY: Charset = ((0, SURROGATES[0]), (SURROGATES[1], END))
+CODE_POINTS = 0x110000
+ALL_CHARACTERS: Charset = ((0, SURROGATES[0]), (SURROGATES[1], CODE_POINTS))
 REPLACEMENT = 0xFFFD
 """U+FFFD, which stands for bytes that are no text."""
 
 
 @lru_cache(maxsize=1)
 def _all_characters() -> str:
-    points = np.concatenate([np.arange(first, last, dtype="<u4") for first, last in EVERY])
+    points = np.concatenate([np.arange(first, last, dtype="<u4") for first, last in ALL_CHARACTERS])
     return points.tobytes().decode("utf-32-le")
 
 
@@ -55,7 +55,7 @@ def charset(one_character: str) -> Charset:
 
 
 @lru_cache(maxsize=1)
-def letters() -> Charset:
+def letter_charset() -> Charset:
     """The characters that Python calls letters (`str.isalpha`), whatever version of Unicode it
     has."""
     # Letters are among what Python's own `re`, which knows the same Unicode, takes for a part of
@@ -71,7 +71,7 @@ def single(character: str) -> Charset:
     return ((ord(character), ord(character) + 1),)
 
 
-def without(runs: Charset, point: int) -> Charset:
+def without_point(runs: Charset, point: int) -> Charset:
     """The set less one code point."""
     kept: list[tuple[int, int]] = []
     for first, last in runs:
@@ -87,7 +87,7 @@ class Partition:
     numbered from 0."""
 
     def __init__(self, sets: Iterable[Charset]) -> None:
-        self.sets = list(dict.fromkeys([EVERY, *sets]))
+        self.sets = list(dict.fromkeys([ALL_CHARACTERS, *sets]))
         self._cuts = np.array(
             sorted({0, *(c for s in self.sets for run in s for c in run)}), dtype=np.int64
         )

@@ -14,9 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-import numpy as np
-from numpy.typing import NDArray
-
+from fkdsl.base.blocks import Mask
 from fkdsl.engine.constraints.automaton import automaton
 from fkdsl.engine.constraints.expressions import TooComplex
 from fkdsl.engine.constraints.followed import followed
@@ -26,7 +24,7 @@ from fkdsl.engine.constraints.languages import (
     GrammarText,
     JsonText,
     Language,
-    conjuncts,
+    conjunct_languages,
     is_regular,
     weaker_parts,
 )
@@ -35,10 +33,9 @@ from fkdsl.engine.constraints.regular import RegularMasks
 from fkdsl.engine.constraints.stops import Until
 from fkdsl.models.vocabulary import Vocabulary
 
-Mask = NDArray[np.bool_]
 Ids = tuple[int, ...]
 INSIDE = "a schema or grammar inside `or` or `not`"
-SMALL = 64
+SMALL_AUTOMATON = 64
 """States of an automaton that is small."""
 
 
@@ -51,7 +48,7 @@ class Constraint:
         regular: list[Language] = []
         self.grammars: list[GrammarMasks] = []
         self.left_out: list[str] = []
-        for part in conjuncts(language):
+        for part in conjunct_languages(language):
             if is_regular(part):
                 reason = why_not(part)
                 if reason:
@@ -113,7 +110,7 @@ def regular_masks(language: Language, vocabulary: Vocabulary) -> RegularMasks | 
     found = automaton(language)
     return (
         RegularMasks(found, vocabulary)
-        if found.exact and found.explored and found.size <= SMALL
+        if found.exact and found.explored and found.size <= SMALL_AUTOMATON
         else None
     )
 
@@ -122,7 +119,7 @@ def regular_masks(language: Language, vocabulary: Vocabulary) -> RegularMasks | 
 def why_not(language: Language) -> str:
     """Why nothing of a language can be followed, "" if something can."""
     if not is_regular(language):
-        reasons = [_why_no_part(part) for part in conjuncts(language)]
+        reasons = [_why_no_part(part) for part in conjunct_languages(language)]
         return "; ".join(reasons) if all(reasons) else ""
     try:
         automaton(language)
@@ -142,7 +139,7 @@ def _why_no_part(part: Language) -> str:
 def left_of(language: Language) -> tuple[str, ...]:
     """The parts of a language that its masks do not follow, which are left to the conditions."""
     found: list[str] = []
-    for part in conjuncts(language):
+    for part in conjunct_languages(language):
         reason = _why_no_part(part)
         if reason:
             found.append(reason)

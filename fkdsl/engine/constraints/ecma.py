@@ -16,7 +16,7 @@ from functools import lru_cache
 
 import regex
 
-from fkdsl.engine.constraints.charsets import END, SURROGATES, Charset, charset
+from fkdsl.engine.constraints.charsets import CODE_POINTS, SURROGATES, Charset, charset
 
 _ESCAPES = r"\\[pP]\{[^}]*\}|\\u\{[0-9A-Fa-f]+\}|\\c[A-Za-z]|\\k<[^>]*>|\\0(?![0-9])|\\."
 _OUTSIDE = re.compile(
@@ -53,7 +53,7 @@ def python_pattern(pattern: str) -> str:
 def _escape(token: str) -> str:
     if token.startswith(r"\u{"):
         point = int(token[3:-1], 16)
-        if point >= END:
+        if point >= CODE_POINTS:
             raise re.error(f"{token} is no character")
         return f"\\U{point:08x}"
     if token.startswith(r"\c") and len(token) == 3:

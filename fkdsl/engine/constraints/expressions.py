@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-Node = tuple[object, ...]
+Term = tuple[object, ...]
 INFINITE = -1
 """The upper bound of a repeat that has none."""
 
@@ -34,8 +34,8 @@ class Algebra:
     def __init__(self, symbols: int, most: int = 50_000, parts: int = 1_000_000) -> None:
         self.symbols, self.most, self.parts = symbols, most, parts
         self.gone_through = 0
-        self._nodes: list[Node] = [("empty",), ("epsilon",), ("everything",)]
-        self._ids: dict[Node, int] = {n: i for i, n in enumerate(self._nodes)}
+        self._nodes: list[Term] = [("empty",), ("epsilon",), ("everything",)]
+        self._ids: dict[Term, int] = {n: i for i, n in enumerate(self._nodes)}
         self._nullable: dict[int, bool] = {0: False, 1: True, 2: True}
         self._derived: dict[tuple[int, int], int] = {}
         self._defined: dict[int, int] = {}

@@ -23,10 +23,10 @@ from fkdsl.engine.constraints.patterns import Unsupported
 from fkdsl.engine.constraints.relaxed_schemas import relaxed
 from fkdsl.engine.constraints.weaker_schemas import Weaker
 
-LONGEST = 200_000
+LONGEST_SOURCE = 200_000
 """Characters of a schema or grammar that is read."""
 UNSATISFIABLE = "Unsatisfiable schema"
-OPTIONS = {"x-guidance": {"lenient": True, "coerce_one_of": True}}
+LLGUIDANCE_OPTIONS = {"x-guidance": {"lenient": True, "coerce_one_of": True}}
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Followed:
 def followed(language: Language) -> Followed:
     """What is followed of a schema or grammar."""
     match language:
-        case JsonText(schema=text) | GrammarText(grammar=text) if len(text) > LONGEST:
-            return Followed("", (), f"longer than {LONGEST:,} characters")
+        case JsonText(schema=text) | GrammarText(grammar=text) if len(text) > LONGEST_SOURCE:
+            return Followed("", (), f"longer than {LONGEST_SOURCE:,} characters")
         case JsonText():
             try:
                 return _schema(language)
@@ -109,4 +109,4 @@ def _weaker(value: Any, language: JsonText) -> Followed:
 
 
 def _with_options(schema: Any) -> str:
-    return json_grammar({**schema, **OPTIONS} if isinstance(schema, dict) else schema)
+    return json_grammar({**schema, **LLGUIDANCE_OPTIONS} if isinstance(schema, dict) else schema)

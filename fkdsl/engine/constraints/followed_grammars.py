@@ -20,10 +20,10 @@ from fkdsl.base.deadline import OutOfTime, bounded
 from fkdsl.engine.constraints.matchers import UNFORCED, compile_error
 from fkdsl.engine.constraints.rust_patterns import Characters, weaker_terminal
 
-KNOWN = {r'".*?(?<!\\)(\\\\)*?"': r'"(?:\\.|[^"\\\n])*"'}
+LARK_TERMINALS = {r'".*?(?<!\\)(\\\\)*?"': r'"(?:\\.|[^"\\\n])*"'}
 """Lark's own terminals that look around, written without: ESCAPED_STRING ends at the first quote
 that no backslash hides."""
-SECONDS = 10.0
+LARK_SECONDS = 10.0
 """Lark may take this long to read a grammar."""
 
 
@@ -52,7 +52,7 @@ def _compiled(grammar: str) -> Any:
     import lark
 
     try:
-        with bounded(SECONDS):
+        with bounded(LARK_SECONDS):
             return lark.Lark(grammar, parser="earley", lexer="dynamic", import_paths=[])
     except OutOfTime as error:
         raise ValueError(f"it takes {error} to read") from None
@@ -66,7 +66,7 @@ def _terminal(pattern: Any) -> tuple[str, bool]:
     """(a terminal as llguidance writes it, whether it is the same one)."""
     if type(pattern).__name__ == "PatternStr" and not pattern.flags:
         return json.dumps(pattern.value, ensure_ascii=False), True
-    regexp = KNOWN.get(pattern.to_regexp(), pattern.to_regexp())
+    regexp = LARK_TERMINALS.get(pattern.to_regexp(), pattern.to_regexp())
     plain = f"/{regexp.replace('/', chr(92) + '/')}/"
     if (
         "/" not in regexp

@@ -1,7 +1,7 @@
 """Schemas and grammars, by llguidance: matchers that follow a text token by token, and their masks.
 
 llguidance lexes a grammar's terminals by longest match and keeps a schema's properties in their
-order; `accepts` is what `valid_json` and `parses` ask too, so that a mask never refuses what they
+order; `accepts_text` is what `valid_json` and `parses` ask too, so that a mask never refuses what they
 would allow.
 """
 
@@ -16,21 +16,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fkdsl.base.blocks import Mask
 from fkdsl.base.deadline import Budget, check
 from fkdsl.base.locks import locked
 from fkdsl.engine.constraints.charsets import REPLACEMENT
 from fkdsl.engine.constraints.followed import followed
 from fkdsl.engine.constraints.languages import Language
-from fkdsl.engine.constraints.matchers import BYTES, LONGEST_TOKEN, new_matcher, tokenizer
+from fkdsl.engine.constraints.matchers import BYTE_VOCABULARY, LONGEST_TOKEN, new_matcher, tokenizer
 from fkdsl.engine.constraints.stops import Until, stops_of
 from fkdsl.models.vocabulary import Vocabulary
 
-Mask = NDArray[np.bool_]
-TESTED = 512
+LAST_TOKENS_TRIED = 512
 """Tokens that are each tried as a last one; more are all allowed, and the condition decides."""
-SECONDS = 10.0
+FOLLOWING_SECONDS = 10.0
 """CPU time for following one text."""
-KEPT = 4_096
+MATCHERS_KEPT = 4_096
 """Matchers kept for each constraint."""
 
 
@@ -45,12 +45,12 @@ def _fresh(language: Language, vocabulary: Vocabulary) -> Any:
     return new_matcher(followed(language).grammar, vocabulary)
 
 
-def accepts(language: Language, text: str) -> bool:
+def accepts_text(language: Language, text: str) -> bool:
     """Whether the whole text is in the language. False if llguidance cannot follow it, or if bytes
-    were no text. Raises OutOfTime where it takes more than SECONDS of CPU time."""
+    were no text. Raises OutOfTime where it takes more than FOLLOWING_SECONDS of CPU time."""
     if chr(REPLACEMENT) in text or any(0xD800 <= ord(c) < 0xE000 for c in text):
         return False
-    matcher, budget = _fresh(language, BYTES).deep_copy(), Budget(SECONDS)
+    matcher, budget = _fresh(language, BYTE_VOCABULARY).deep_copy(), Budget(FOLLOWING_SECONDS)
     for byte in text.encode():
         budget.check()  # a byte may take a tenth of a second where a grammar is ambiguous
         if not matcher.consume_token(byte):
@@ -118,7 +118,7 @@ class GrammarMasks:
             while ids[:known] not in self._matchers:
                 known -= 1
             found = self._matchers[ids[:known]]
-            if len(self._matchers) > KEPT:
+            if len(self._matchers) > MATCHERS_KEPT:
                 self._matchers = {(): self._matchers[()]}
             for token in ids[known:]:
                 found = self._after(found, token)
@@ -183,7 +183,7 @@ class GrammarMasks:
             allowed = np.unpackbits(row.view(np.uint8), bitorder="little")[
                 : self.vocabulary.size
             ].astype(np.bool_)
-            if len(self._masks) > KEPT:
+            if len(self._masks) > MATCHERS_KEPT:
                 self._masks = {}
             self._masks[ids] = np.packbits(self._with_ends(ids, matcher, allowed))
 
@@ -234,7 +234,7 @@ class GrammarMasks:
         tried = allowed & ~self._silent & ~self._pieces & ~self._toward
         for tokens in (list(self.vocabulary.ends), *self._ending.values()):
             tried[tokens] = False
-        if np.count_nonzero(tried) > TESTED or (
+        if np.count_nonzero(tried) > LAST_TOKENS_TRIED or (
             self.longest > 1 and self._hangs(self.vocabulary.raw(ids))
         ):
             return allowed

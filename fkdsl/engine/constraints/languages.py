@@ -13,7 +13,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fkdsl.engine.constraints.charsets import EVERY, REPLACEMENT, Charset, charset, letters, without
+from fkdsl.engine.constraints.charsets import (
+    ALL_CHARACTERS,
+    REPLACEMENT,
+    Charset,
+    charset,
+    letter_charset,
+    without_point,
+)
 from fkdsl.engine.constraints.expressions import INFINITE, Algebra
 from fkdsl.engine.constraints.pattern_expressions import PatternExpressions, left_in
 from fkdsl.engine.constraints.patterns import (
@@ -146,11 +153,11 @@ class Complement(Language):
     part: Language
 
 
-def conjuncts(language: Language) -> Iterable[Language]:
+def conjunct_languages(language: Language) -> Iterable[Language]:
     """The parts of a conjunction, one by one."""
     if isinstance(language, Both):
         for part in language.parts:
-            yield from conjuncts(part)
+            yield from conjunct_languages(part)
     else:
         yield language
 
@@ -232,11 +239,11 @@ def larger_parts(language: Language) -> Iterable[str]:
 def charsets_in(language: Language, stops: Iterable[str]) -> list[Charset]:
     """Every set of characters that its automaton tells apart."""
     trees = [*trees_of(language), *map(text_tree, stops)]
-    counted = [letters()] if counts_letters(language) else []
+    counted = [letter_charset()] if counts_letters(language) else []
     return [
         *dict.fromkeys(s for tree in trees for s in charsets_of(tree)),
         *counted,
-        without(EVERY, REPLACEMENT),
+        without_point(ALL_CHARACTERS, REPLACEMENT),
     ]
 
 
@@ -257,12 +264,14 @@ def counts_letters(language: Language) -> bool:
     return False
 
 
-class Expressions:
+class LanguageExpressions:
     """Languages as expressions of an algebra over a partition. members: the classes of each set."""
 
     def __init__(self, algebra: Algebra, members: dict[Charset, frozenset[int]]) -> None:
         self.a, self.members = algebra, members
-        self.clean = algebra.star(algebra.symbol(members[without(EVERY, REPLACEMENT)]))
+        self.clean = algebra.star(
+            algebra.symbol(members[without_point(ALL_CHARACTERS, REPLACEMENT)])
+        )
 
     def language(self, language: Language, upper: bool = True) -> int:
         """The expression of a language; of what is not regular a larger one, or, unless `upper`, a
@@ -284,7 +293,7 @@ class Expressions:
             case Length(least, most):
                 return a.repeat(a.any_symbol(), least, most)
             case Letters(least, most):
-                letter = self.members[letters()]
+                letter = self.members[letter_charset()]
                 others = a.star(self.all_but(letter))
                 return a.concat(a.repeat(a.concat(others, a.symbol(letter)), least, most), others)
             case EachWord(part=inner):

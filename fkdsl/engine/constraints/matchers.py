@@ -18,7 +18,7 @@ write it in any."""
 LONGEST_TOKEN = 1_000
 """Bytes of a token that llguidance's tree of tokens can hold (it has ten bits for the depth);
 longer ones are fed to it byte by byte."""
-BYTES = Vocabulary(tuple(bytes([b]) for b in range(256)), frozenset())
+BYTE_VOCABULARY = Vocabulary(tuple(bytes([b]) for b in range(256)), frozenset())
 
 
 class _Tokens:
@@ -71,7 +71,7 @@ def compile_error(grammar: str) -> str:
 def examined(grammar: str) -> tuple[str, tuple[str, ...]]:
     """(why llguidance cannot follow a grammar or "", what it warns of)."""
     try:
-        made = new_matcher(grammar, BYTES)
+        made = new_matcher(grammar, BYTE_VOCABULARY)
     except ValueError as error:
         return str(error) or "not read", ()
     first = str(made.get_error()).strip().partition("\n")[0]

@@ -27,7 +27,7 @@ UNROLLED = 64
 """Times that a part with assertions is written out at most."""
 
 
-class Place(NamedTuple):
+class TextPlace(NamedTuple):
     """Where a text stands. facts: which of the sets the last character is in, in order; moved:
     whether anything was read since a repeat began."""
 
@@ -36,7 +36,7 @@ class Place(NamedTuple):
     moved: bool
 
 
-Rest = Callable[[Place], int]
+Rest = Callable[[TextPlace], int]
 
 
 class PatternExpressions:
@@ -55,10 +55,10 @@ class PatternExpressions:
         self.tree = tree
 
     def expression(self, upper: bool) -> int:
-        start = Place(True, (False,) * len(self.behind), True)
+        start = TextPlace(True, (False,) * len(self.behind), True)
         return self.of(self.tree, start, lambda place: Algebra.EPSILON, upper)
 
-    def of(self, tree: Tree, place: Place, rest: Rest, upper: bool) -> int:
+    def of(self, tree: Tree, place: TextPlace, rest: Rest, upper: bool) -> int:
         if not has_assertions(tree):
             return self.without(self.plain(tree), place, rest)
         a = self.a
@@ -88,24 +88,24 @@ class PatternExpressions:
                 return self.of(inner, place, rest, upper) if upper else Algebra.EMPTY
         raise AssertionError(tree.operator)
 
-    def fact(self, place: Place, runs: Charset) -> bool:
+    def fact(self, place: TextPlace, runs: Charset) -> bool:
         return place.facts[self.behind.index(runs)]
 
-    def sequence(self, parts: tuple[Tree, ...], place: Place, rest: Rest, upper: bool) -> int:
+    def sequence(self, parts: tuple[Tree, ...], place: TextPlace, rest: Rest, upper: bool) -> int:
         if not parts:
             return rest(place)
         return self.of(
             parts[0], place, lambda then: self.sequence(parts[1:], then, rest, upper), upper
         )
 
-    def without(self, expression: int, place: Place, rest: Rest) -> int:
+    def without(self, expression: int, place: TextPlace, rest: Rest) -> int:
         """An expression without assertions, and then the rest, by the facts about its last
         character."""
         a = self.a
         options = [rest(place)] if a.nullable(expression) else []
         for facts, classes in self.by_facts():
             ends = a.intersection([expression, a.concat(Algebra.EVERYTHING, a.symbol(classes))])
-            options.append(a.concat(ends, rest(Place(False, facts, True))))
+            options.append(a.concat(ends, rest(TextPlace(False, facts, True))))
         return a.union(options)
 
     def by_facts(self) -> Iterable[tuple[tuple[bool, ...], frozenset[int]]]:
@@ -117,7 +117,7 @@ class PatternExpressions:
         return [(facts, frozenset(classes)) for facts, classes in found.items()]
 
     def repeat(
-        self, inner: Tree, least: int, most: int, place: Place, rest: Rest, upper: bool
+        self, inner: Tree, least: int, most: int, place: TextPlace, rest: Rest, upper: bool
     ) -> int:
         if least > UNROLLED or (most != INFINITE and most > UNROLLED):
             # Too much to be written out: any number of times, which is weaker.
@@ -132,9 +132,9 @@ class PatternExpressions:
             )
         if most == 0:
             return rest(place)
-        a, known = self.a, dict[tuple[Place, int], int]()
+        a, known = self.a, dict[tuple[TextPlace, int], int]()
 
-        def times(here: Place, left: int) -> int:
+        def times(here: TextPlace, left: int) -> int:
             """What may follow before one more time, which must read something."""
             key = (here, left)
             if key not in known:

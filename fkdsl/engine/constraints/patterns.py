@@ -23,7 +23,7 @@ import regex
 from fkdsl.engine.constraints.charsets import Charset, charset
 from fkdsl.engine.constraints.regex_syntax import python_syntax
 
-LONGEST = 5_000
+LONGEST_PATTERN = 5_000
 """Characters of a pattern that is read."""
 REPEATED = 20_000
 """Times that a part of a pattern is repeated at least, at most: `regex` writes each of them out."""
@@ -58,8 +58,8 @@ NEWLINE: Charset = ((10, 11),)
 @lru_cache(maxsize=256)
 def parse_pattern(pattern: str) -> Tree:
     """The tree of a pattern. Raises Unsupported."""
-    if len(pattern) > LONGEST:
-        raise Unsupported(f"the pattern is longer than {LONGEST:,} characters")
+    if len(pattern) > LONGEST_PATTERN:
+        raise Unsupported(f"the pattern is longer than {LONGEST_PATTERN:,} characters")
     try:
         written = python_syntax(pattern)
     except (regex.error, ValueError) as error:

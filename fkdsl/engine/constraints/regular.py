@@ -12,17 +12,17 @@ import codecs
 import numpy as np
 from numpy.typing import NDArray
 
+from fkdsl.base.blocks import Mask
 from fkdsl.base.locks import locked
 from fkdsl.engine.constraints.automaton import DEAD, Automaton
 from fkdsl.engine.constraints.charsets import REPLACEMENT
 from fkdsl.engine.constraints.tokens import Ints, token_tree
 from fkdsl.models.vocabulary import Vocabulary
 
-Mask = NDArray[np.bool_]
 Position = tuple[int, bytes]
 MEASURED = 600
 """States up to which the distance to acceptance is worked out."""
-KEPT = 256
+ROWS_KEPT = 256
 """Rows of next states and masks kept for each constraint; one is as long as the vocabulary."""
 
 
@@ -61,7 +61,7 @@ class RegularMasks:
         found = self._positions[ids[:known]]
         if known < len(ids):
             found = self.advance(found, self.vocabulary.raw(ids[known:]))
-            if len(self._positions) > 16 * KEPT:
+            if len(self._positions) > 16 * ROWS_KEPT:
                 self._positions = {(): (self.automaton.start, b"")}
             self._positions[ids] = found
         return found
@@ -82,7 +82,7 @@ class RegularMasks:
             before = self._of_bytes.get(raw[: len(raw) - len(last)])
             start = (self.automaton.start, b"")
             found = self.advance(before, last) if before is not None else self.advance(start, raw)
-            if len(self._of_bytes) > 16 * KEPT:
+            if len(self._of_bytes) > 16 * ROWS_KEPT:
                 self._of_bytes.clear()
             self._of_bytes[raw] = found
         return found
@@ -110,7 +110,7 @@ class RegularMasks:
             left = min(left, self._horizon())
         key = (position, left)
         if key not in self._masks:
-            while len(self._masks) >= KEPT:
+            while len(self._masks) >= ROWS_KEPT:
                 del self._masks[next(iter(self._masks))]
             self._masks[key] = self._mask(position, left)
         return self._masks[key]
@@ -121,7 +121,7 @@ class RegularMasks:
         character, which is held back; after an end U+FFFD stands for it."""
         found = self._holding.get(position)
         if found is None:
-            while len(self._holding) >= KEPT:
+            while len(self._holding) >= ROWS_KEPT:
                 del self._holding[next(iter(self._holding))]
             found = self._holding[position] = self._held(position)
         return found
@@ -152,7 +152,7 @@ class RegularMasks:
         """The tokens that are not whole characters, grouped by the whole ones that they come to
         after some pending bytes."""
         if pending not in self._spelt:
-            while len(self._spelt) >= KEPT:
+            while len(self._spelt) >= ROWS_KEPT:
                 del self._spelt[next(iter(self._spelt))]
             groups: dict[str, list[int]] = {}
             for i in self.tree.broken:
@@ -207,7 +207,7 @@ class RegularMasks:
     def after_tokens(self, state: int) -> Ints:
         """(V,) the state after each token of whole characters."""
         if state not in self._next:
-            while len(self._next) >= KEPT:
+            while len(self._next) >= ROWS_KEPT:
                 del self._next[next(iter(self._next))]
             tree = self.tree
             states = np.full(len(tree.parent), DEAD, dtype=np.int32)

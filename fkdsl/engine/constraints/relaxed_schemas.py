@@ -13,9 +13,9 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-Path = tuple[str | int, ...]
+SchemaPath = tuple[str | int, ...]
 LISTS = ("allOf", "anyOf", "oneOf", "prefixItems")
-NAMED = ("properties", "patternProperties", "$defs")
+BY_NAME = ("properties", "patternProperties", "$defs")
 SINGLE = ("items", "additionalProperties")
 LEANS = {"patternProperties": ("additionalProperties",), "properties": ("additionalProperties",),
          "prefixItems": ("items",)}  # fmt: skip
@@ -46,14 +46,14 @@ class _Search:
         self.work -= len(str(schema)) + 1_000
         return self.work >= 0 and self.follows(schema)
 
-    def grow(self, path: Path, node: Any) -> None:
+    def grow(self, path: SchemaPath, node: Any) -> None:
         """The schema at a path, as much of it as is followed; the rest of `now` stays."""
         own = _bare(node)
         if not self.place({path: own}):
             own = self.without_keywords(path, own)
         self.add([(path + p, inner) for p, inner in _children(node) if _holds(own, p)])
 
-    def without_keywords(self, path: Path, own: Any) -> Any:
+    def without_keywords(self, path: SchemaPath, own: Any) -> Any:
         """The demands of one schema that are followed, found one by one."""
         kept: dict[str, Any] = (
             {k: v for k, v in own.items() if k == "$defs"} if isinstance(own, dict) else {}
@@ -67,7 +67,7 @@ class _Search:
                 self.left.append(_shown((*path, keyword)))
         return kept
 
-    def add(self, children: list[tuple[Path, Any]]) -> None:
+    def add(self, children: list[tuple[SchemaPath, Any]]) -> None:
         """Puts schemas where they belong: all at once, or by halves as far as they are followed."""
         if not children or self.place(dict(children)):
             return
@@ -82,7 +82,7 @@ class _Search:
         else:
             self.left.append(_shown(children[0][0]))
 
-    def place(self, changes: dict[Path, Any]) -> bool:
+    def place(self, changes: dict[SchemaPath, Any]) -> bool:
         """Whether the schema so far is followed with these places filled; then they are."""
         tried = copy.deepcopy(self.now) if () not in changes else changes[()]
         for path, value in changes.items():
@@ -97,17 +97,17 @@ class _Search:
         return True
 
 
-def _children(node: Any) -> list[tuple[Path, Any]]:
+def _children(node: Any) -> list[tuple[SchemaPath, Any]]:
     if not isinstance(node, dict):
         return []
-    found: list[tuple[Path, Any]] = [
-        ((k, name), inner) for k in NAMED for name, inner in node.get(k, {}).items()
+    found: list[tuple[SchemaPath, Any]] = [
+        ((k, name), inner) for k in BY_NAME for name, inner in node.get(k, {}).items()
     ]
     found += [((k, i), inner) for k in LISTS for i, inner in enumerate(node.get(k, []))]
     return found + [((k,), node[k]) for k in SINGLE if k in node]
 
 
-def _holds(own: Any, path: Path) -> bool:
+def _holds(own: Any, path: SchemaPath) -> bool:
     return isinstance(own, dict) and path[0] in own
 
 
@@ -116,7 +116,7 @@ def _bare(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     bare = dict(node)
-    for k in NAMED:
+    for k in BY_NAME:
         if k in node:
             bare[k] = {key: {} for key in node[k]}
     for k in LISTS:
@@ -125,5 +125,5 @@ def _bare(node: Any) -> Any:
     return {k: {} if k in SINGLE else v for k, v in bare.items()}
 
 
-def _shown(path: Path) -> str:
+def _shown(path: SchemaPath) -> str:
     return "$" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path)

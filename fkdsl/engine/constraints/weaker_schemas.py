@@ -31,10 +31,10 @@ COPIED = ("type", "const", "enum", "minLength", "maxLength", "minimum", "maximum
           "exclusiveMaximum", "multipleOf", "minItems", "maxItems", "minProperties", "maxProperties",
           "required")  # fmt: skip
 """Demands that llguidance knows as they stand."""
-LEFT = ("not", "dependentRequired", "dependentSchemas", "dependencies", "propertyNames", "unevaluatedProperties",
+LEFT_OUT = ("not", "dependentRequired", "dependentSchemas", "dependencies", "propertyNames", "unevaluatedProperties",
         "unevaluatedItems", "$dynamicRef", "$recursiveRef", "contains")  # fmt: skip
 """Demands that are left out whole."""
-OLD = ("draft-03", "draft-04", "draft-06", "draft-07")
+OLD_DRAFTS = ("draft-03", "draft-04", "draft-06", "draft-07")
 """Drafts in which nothing beside a `$ref` counts."""
 
 
@@ -81,7 +81,7 @@ class Weaker:
             from referencing.jsonschema import specification_with
 
             resolver = resolver.in_subresource(specification_with(self.draft).create_resource(s))
-        if "$ref" in s and any(d in self.draft for d in OLD):
+        if "$ref" in s and any(d in self.draft for d in OLD_DRAFTS):
             s = {"$ref": s["$ref"]}
         out = {
             k: s[k] for k in COPIED if k in s and not (k == "const" and "draft-04" in self.draft)
@@ -195,13 +195,13 @@ class Weaker:
             self.leave("uniqueItems", where)
 
     def leave_out(self, s: dict[str, Any], where: str, out: dict[str, Any]) -> None:
-        for keyword in LEFT:
+        for keyword in LEFT_OUT:
             if keyword in s:
                 self.leave(keyword, where)
         if "if" in s and ("then" in s or "else" in s):
             self.leave("if", where)
         if "contains" in s and "draft-04" not in self.draft:
-            counted = not any(d in self.draft for d in OLD)
+            counted = not any(d in self.draft for d in OLD_DRAFTS)
             out["minItems"] = max(s.get("minItems", 0), s.get("minContains", 1) if counted else 1)
 
 

@@ -9,7 +9,19 @@ from __future__ import annotations
 
 from fkdsl.language.check.operators import NUMBERS, TEXTS
 from fkdsl.language.syntax.tree import Expr, Literal
-from fkdsl.values.types import BOOL, CONTEXT, FLOAT, INT, NONE, STR, TOKEN, Dist, List, Type, join
+from fkdsl.values.types import (
+    BOOL,
+    CONTEXT,
+    FLOAT,
+    INT,
+    NONE,
+    STR,
+    TOKEN,
+    Dist,
+    List,
+    Type,
+    common_type,
+)
 
 
 def shown(e: Expr, most: int = 30) -> str:
@@ -56,6 +68,6 @@ def conversion(wanted: Type, found: Type, e: Expr) -> str:
             return "distributions are made by bernoulli(p), normal(mean, sd), ..., and contexts by prompt(...)"
         case List(item) if item == STR and found in TEXTS:
             return f"write `words({x})`, or `[{x}]`"
-        case List(item) if join(item, found) is not None:
+        case List(item) if common_type(item, found) is not None:
             return f"put it in a list: `[{x}]`"
     return f"write something of type `{wanted}`"

@@ -18,10 +18,10 @@ from fkdsl.language.check.imports import File
 from fkdsl.language.check.report import Report
 from fkdsl.language.syntax import tree
 from fkdsl.language.syntax.tree_walk import walk
-from fkdsl.values.library.patterns import HELP, pattern_mistake
+from fkdsl.values.library.patterns import PATTERN_HELP, pattern_mistake
 from fkdsl.values.library.places import DEMANDS
 from fkdsl.values.library.schemas import grammar_mistake, schema_mistake, unsatisfiable
-from fkdsl.values.library.structured import grammar_text, no_grammar, no_schema, schema_text
+from fkdsl.values.library.structured import grammar_source, no_grammar, no_schema, schema_source
 from fkdsl.values.signatures import TABLE, BuiltinError
 
 
@@ -52,7 +52,9 @@ def _given(call: tree.Call, name: str) -> tree.Literal | None:
 def _check_pattern(report: Report, given: tree.Literal | None) -> None:
     mistake = pattern_mistake(str(given.value)) if given is not None else ""
     if given is not None and mistake:
-        report.error("FK240", f"not a pattern: {mistake}", given.span, "refused by `regex`", HELP)
+        report.error(
+            "FK240", f"not a pattern: {mistake}", given.span, "refused by `regex`", PATTERN_HELP
+        )
 
 
 def _check_schema(report: Report, given: tree.Literal | None, folder: Folder) -> None:
@@ -60,7 +62,7 @@ def _check_schema(report: Report, given: tree.Literal | None, folder: Folder) ->
         return
     schema = str(given.value)
     try:
-        text = schema_text(folder, schema)
+        text = schema_source(folder, schema)
     except BuiltinError as error:
         report.error("FK243", error.message, given.span, "not read", error.help)
         return
@@ -83,7 +85,7 @@ def _check_grammar(report: Report, given: tree.Literal | None, folder: Folder) -
         return
     grammar = str(given.value)
     try:
-        text = grammar_text(folder, grammar)
+        text = grammar_source(folder, grammar)
     except BuiltinError as error:
         report.error("FK243", error.message, given.span, "not read", error.help)
         return

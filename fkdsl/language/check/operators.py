@@ -23,7 +23,7 @@ from fkdsl.values.types import (
     Pair,
     Type,
     accepts,
-    join,
+    common_type,
 )
 
 NUMBERS = (BOOL, INT, FLOAT)
@@ -64,7 +64,7 @@ def merged(a: Type, b: Type) -> Type | None:
         case List(x), List(y):
             item = y if x == ANY else x if y == ANY else merged(x, y)
             return None if item is None else List(item)
-    return join(a, b)
+    return common_type(a, b)
 
 
 def _number(*types: Type) -> Type:
@@ -148,7 +148,7 @@ def compare_misfit(op: str, a: Type, b: Type) -> Misfit | None:
             "compare its text: `lm.text`" if which == CONTEXT else "draw from it first: `x ~ ...`"
         )
         return Misfit(f"{article(which)} is not compared", advice)
-    if join(a, b) is None:
+    if common_type(a, b) is None:
         return Misfit(f"`{a}` and `{b}` are never equal" if op in ("==", "!=") else f"cannot order `{a}` and `{b}`",
                       "compare values of one type")  # fmt: skip
     if op not in ("==", "!=") and not _ordered(a):
@@ -168,7 +168,7 @@ def _ordered(t: Type) -> bool:
 def _in_misfit(op: str, a: Type, b: Type) -> Misfit | None:
     match b:
         case List(item):
-            if join(a, item) is None:
+            if common_type(a, item) is None:
                 return Misfit(f"{article(b)} holds no `{a}`", f"its items are `{item}`")
             return None
     if b in TEXTS or b == RECORD:

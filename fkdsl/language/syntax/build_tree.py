@@ -17,7 +17,7 @@ from fkdsl.language.syntax.build_expressions import ExpressionBuilder, Node, is_
 from fkdsl.language.syntax.literals import number, split_string
 from fkdsl.language.syntax.recovery import names_in
 from fkdsl.language.syntax.syntax_errors import BLOCKS
-from fkdsl.values.types import NAMED, Dist, List, Type
+from fkdsl.values.types import NAMED_TYPES, Dist, List, Type
 
 STRAY = "put it in a `program name() -> str:` block"
 AUGMENTED = {"PLUSEQ": "+", "MINUSEQ": "-", "STAREQ": "*", "SLASHEQ": "/"}
@@ -161,9 +161,9 @@ class Builder(ExpressionBuilder):
         inner = next(self.trees(node, "type"), None)
         if inner is not None and word in ("list", "dist"):
             return (List if word == "list" else Dist)(self.type(inner))
-        if inner is None and word in NAMED:
-            return NAMED[word]
-        known = ", ".join(NAMED) + ", list[...], dist[...]"
+        if inner is None and word in NAMED_TYPES:
+            return NAMED_TYPES[word]
+        known = ", ".join(NAMED_TYPES) + ", list[...], dist[...]"
         help = (
             f"write `{word}[str]` with the type of its items"
             if word in ("list", "dist")
@@ -176,7 +176,7 @@ class Builder(ExpressionBuilder):
             "expected a type",
             help,
         )
-        return NAMED["str"]
+        return NAMED_TYPES["str"]
 
     def table_row(self, node: Node) -> tree.TableRow:
         entries = []

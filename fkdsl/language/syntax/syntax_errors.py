@@ -13,7 +13,7 @@ from fkdsl.base.spans import Source, Span
 from fkdsl.language.syntax.lexer import DECLARATIONS, KEYWORDS
 from fkdsl.language.syntax.other_languages import WORDS as WORDS_ELSEWHERE
 from fkdsl.language.syntax.other_languages import module_advice
-from fkdsl.values.types import NAMED
+from fkdsl.values.types import NAMED_TYPES
 
 EXPRESSION = {"NAME", "NUMBER", "STRING", "LPAR"}
 """Where all of these are possible, an expression is."""
@@ -91,7 +91,12 @@ def _of_another_language(
     ):
         message = f"`{word}` is not a word of this language"
         return Diagnostic("FK125", message, where, "here", WORDS_ELSEWHERE[word])
-    if first.type == "NAME" and word in NAMED and second is not None and second.type == "NAME":
+    if (
+        first.type == "NAME"
+        and word in NAMED_TYPES
+        and second is not None
+        and second.type == "NAME"
+    ):
         return Diagnostic(
             "FK125",
             "a type stands behind its variable",

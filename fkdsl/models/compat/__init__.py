@@ -16,7 +16,7 @@ fkdsl/language/syntax/grammar_tables.py, where their layers are.
 
 from fkdsl.base.errors import CallError
 
-TESTED = ("5.16", "5.24")
+TESTED_VERSIONS = ("5.16", "5.24")
 """The lowest and the newest minor release of transformers that the tests pass with; pyproject.toml
 allows no others."""
 

@@ -18,16 +18,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-BATCH = 64
+PACKED_ROWS = 64
 """The rows that packed weights are laid out for; they serve any number."""
 
 
 def pack_weight(weight: Tensor) -> Tensor:
     """A weight (out, in), float32 or bfloat16, in oneDNN's layout; `to_dense` gives it back."""
-    return _tensor(torch.ops.mkldnn._reorder_linear_weight(weight, BATCH))
+    return _tensor(torch.ops.mkldnn._reorder_linear_weight(weight, PACKED_ROWS))
 
 
-def linear(x: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
+def packed_linear(x: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
     """xW' + b."""
     return _tensor(torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], ""))
 
@@ -49,7 +49,7 @@ def linear_times(x: Tensor, packed: Tensor, bias: Tensor | None, y: Tensor) -> T
 
 def pack_levels(levels: Tensor) -> Tensor:
     """Weights (out, in) as int8 levels from -127 to 127, in oneDNN's layout."""
-    return _tensor(torch.ops.onednn.qlinear_prepack(levels, [BATCH, levels.shape[1]]))
+    return _tensor(torch.ops.onednn.qlinear_prepack(levels, [PACKED_ROWS, levels.shape[1]]))
 
 
 def linear_levels(x: Tensor, zero: int, packed: Tensor, scale: Tensor, zeros: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ def packs(dtype: torch.dtype) -> bool:
         swish = linear_swish(x, packed, bias) - torch.nn.functional.silu(plain)
         return bool(
             packed.to_dense().equal(w)
-            and linear(x, packed, bias).equal(plain)
+            and packed_linear(x, packed, bias).equal(plain)
             and linear_plus(x, packed, bias, y).equal(plain + y)
             and linear_times(x, packed, bias, y).equal(plain * y)
             and swish.abs().max() <= 0.1

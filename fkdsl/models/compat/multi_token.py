@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from fkdsl.models.compat import TESTED
+from fkdsl.models.compat import TESTED_VERSIONS
 from fkdsl.models.compat.caches import attention_layer
 from fkdsl.models.compat.quiet import quiet_transformers
 
@@ -28,7 +28,7 @@ def read_layers(module: Any, n: int) -> Any:
     from transformers.modeling_layers import MtpModel
 
     if not hasattr(MtpModel, "forward_layer"):
-        raise ImportError(f"they need a newer transformers, such as {TESTED[1]}")
+        raise ImportError(f"they need a newer transformers, such as {TESTED_VERSIONS[1]}")
     # They follow the trunk's by number. The library knows only the numbers that published sizes
     # give (5.24).
     first = module.config.get_text_config(decoder=True).num_hidden_layers

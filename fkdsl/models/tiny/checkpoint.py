@@ -14,16 +14,22 @@ import torch
 from torch import Tensor
 
 from fkdsl.base.errors import CallError
-from fkdsl.models.tiny.files import read, write
+from fkdsl.models.tiny.files import read_model_file, write_model_file
 from fkdsl.models.tiny.links import PREFIX, Links, filled_links
-from fkdsl.models.tiny.training import Point, Run, Settings, check_settings, optimizer_of
+from fkdsl.models.tiny.training import (
+    Point,
+    TrainingRun,
+    TrainingSettings,
+    check_settings,
+    optimizer_of,
+)
 from fkdsl.models.tiny.transformer import TinyShape, Transformer
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 """Names of AdamW's running means of a gradient and of its square."""
 
 
-def save_run(run: Run, path: Path) -> None:
+def save_run(run: TrainingRun, path: Path) -> None:
     """A checkpoint, from which `read_run` goes on."""
     tensors = dict(run.model.state_dict())
     for name, parameter in run.model.named_parameters():
@@ -37,15 +43,15 @@ def save_run(run: Run, path: Path) -> None:
         "seconds": run.seconds,
         "curve": [asdict(point) for point in run.curve],
     }
-    write(path, tensors, facts)
+    write_model_file(path, tensors, facts)
 
 
-def read_run(path: Path) -> Run:
+def read_run(path: Path) -> TrainingRun:
     """The run of a checkpoint. CallError for one that is damaged, or not of the shape that it
     says."""
-    facts, shape, tensors = read(path)
+    facts, shape, tensors = read_model_file(path)
     try:
-        settings = check_settings(Settings(**facts["settings"]))
+        settings = check_settings(TrainingSettings(**facts["settings"]))
         curve = [
             Point(p["step"], p["seconds"], tuple(p["training"]), tuple(p["held_out"]))
             for p in facts["curve"]
@@ -56,7 +62,9 @@ def read_run(path: Path) -> Run:
             f"`{path}` is no checkpoint of a training run", "name the checkpoint.safetensors"
         ) from None
     model = filled(shape, tensors)
-    run = Run(shape, settings, model, optimizer_of(model, settings), text, step, seconds, curve)
+    run = TrainingRun(
+        shape, settings, model, optimizer_of(model, settings), text, step, seconds, curve
+    )
     for name, parameter in model.named_parameters():
         moments = {moment: tensors.get(f"{moment}.{name}") for moment in MOMENTS}
         if any(t is None or t.shape != parameter.shape for t in moments.values()):
@@ -66,27 +74,27 @@ def read_run(path: Path) -> Run:
 
 
 def save_weights(
-    run: Run, path: Path, made: dict[str, Any], dtype: torch.dtype = torch.bfloat16
+    run: TrainingRun, path: Path, made: dict[str, Any], dtype: torch.dtype = torch.bfloat16
 ) -> None:
     """The weights alone, as `fkdsl run --model FILE.safetensors` loads them. made: what made them,
     for a reader."""
     tensors = {name: t.to(dtype) for name, t in run.model.state_dict().items()}
-    write(path, tensors, {"shape": asdict(run.shape), "made": made})
+    write_model_file(path, tensors, {"shape": asdict(run.shape), "made": made})
 
 
 def save_links(links: Links, path: Path, made: dict[str, Any]) -> None:
     """Links among the weights of a file, which stay as they are, in the place of any before. made:
     added to what the file says made it."""
-    facts, _, tensors = read(path)
+    facts, _, tensors = read_model_file(path)
     kept = {name: t for name, t in tensors.items() if not name.startswith(PREFIX)}
     # float16 has eleven bits where bfloat16 has eight, and a logit's size is within its range.
     added = {PREFIX + name: t.detach().half() for name, t in links.state_dict().items()}
-    write(path, kept | added, {**facts, "made": {**facts.get("made", {}), **made}})
+    write_model_file(path, kept | added, {**facts, "made": {**facts.get("made", {}), **made}})
 
 
 def read_links(path: Path) -> Links | None:
     """The links of a file, in float32; None for a file that has none."""
-    _, shape, tensors = read(path)
+    _, shape, tensors = read_model_file(path)
     return (
         filled_links(shape, tensors) if any(name.startswith(PREFIX) for name in tensors) else None
     )
@@ -94,7 +102,7 @@ def read_links(path: Path) -> Links | None:
 
 def read_model(path: Path) -> Transformer:
     """The transformer of a checkpoint or of weights alone, in float32."""
-    _, shape, tensors = read(path)
+    _, shape, tensors = read_model_file(path)
     return filled(shape, tensors)
 
 

@@ -1,8 +1,8 @@
 """Text for training: files to documents, documents to one run of symbols, and the windows of it
 that a step sees.
 
-    texts = read(["plays"], "paragraph")            a list of documents for each file
-    training, held_out = split(texts, 0.05)         of each file's documents the last, by bytes, are held out
+    texts = read_documents(["plays"], "paragraph")            a list of documents for each file
+    training, held_out = split_documents(texts, 0.05)         of each file's documents the last, by bytes, are held out
     batch = training.batch(seed, step, rows, length)
 
 Text is bytes, of any encoding or none. Each document ends with END, and one stands before the
@@ -24,9 +24,9 @@ from fkdsl.base.errors import CallError
 from fkdsl.base.files import read_file
 from fkdsl.models.tiny.transformer import END
 
-MOST = 1 << 32
+MOST_TEXT_BYTES = 1 << 32
 """Bytes of a file of text."""
-KINDS = {"paragraph": rb"\r?\n(?:[ \t]*\r?\n)+", "line": rb"\r?\n", "file": rb"(?!)"}
+DOCUMENT_KINDS = {"paragraph": rb"\r?\n(?:[ \t]*\r?\n)+", "line": rb"\r?\n", "file": rb"(?!)"}
 """What a document is, and what stands between two of them."""
 
 
@@ -68,16 +68,16 @@ class Documents:
         return windows
 
 
-def read(paths: Sequence[str | Path], kind: str = "paragraph") -> list[list[bytes]]:
+def read_documents(paths: Sequence[str | Path], kind: str = "paragraph") -> list[list[bytes]]:
     """The documents of each file, in the order of the paths; of a folder all files below it, by
     name.
 
     kind: "paragraph" (blank lines are between documents), "line" or "file". CallError for a path
     that cannot be read.
     """
-    if kind not in KINDS:
+    if kind not in DOCUMENT_KINDS:
         raise CallError(
-            f"there are no documents of the kind `{kind}`", f"one of {', '.join(KINDS)}"
+            f"there are no documents of the kind `{kind}`", f"one of {', '.join(DOCUMENT_KINDS)}"
         )
     found = []
     for path in map(Path, paths):
@@ -88,10 +88,12 @@ def read(paths: Sequence[str | Path], kind: str = "paragraph") -> list[list[byte
         files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
         for file in files:
             try:
-                text = read_file(file, MOST)
+                text = read_file(file, MOST_TEXT_BYTES)
             except OSError as error:
                 raise CallError(f"`{file}` cannot be read: {error.strerror}") from None
-            found.append([d for d in re.split(KINDS[kind], text.strip(b"\r\n")) if d.strip()])
+            found.append(
+                [d for d in re.split(DOCUMENT_KINDS[kind], text.strip(b"\r\n")) if d.strip()]
+            )
     if not any(found):
         raise CallError(
             "there is no text to train on: " + ", ".join(map(str, paths)),
@@ -102,7 +104,7 @@ def read(paths: Sequence[str | Path], kind: str = "paragraph") -> list[list[byte
     return [[d for documents in found for d in documents]] if kind == "file" else found
 
 
-def split(texts: Sequence[Sequence[bytes]], share: float) -> tuple[Documents, Documents]:
+def split_documents(texts: Sequence[Sequence[bytes]], share: float) -> tuple[Documents, Documents]:
     """(training, held out). Of each list the last documents are held out, `share` of its bytes and
     at least one.
 

@@ -23,7 +23,7 @@ from fkdsl.models.tiny.data import Documents
 from fkdsl.models.tiny.links import Links
 from fkdsl.models.tiny.transformer import END, SYMBOLS, Transformer
 
-BATCH = 16
+WINDOWS_AT_ONCE = 16
 
 
 def model_bits(
@@ -61,15 +61,17 @@ def _windows(
     if most is not None and len(firsts) * half > most:
         firsts = firsts[:: math.ceil(len(firsts) * half / most)]
     padded = torch.cat((symbols, torch.full((T + n,), -1)))
-    for at in range(0, len(firsts), BATCH):
-        rows = torch.stack([padded[f : f + T + n] for f in firsts[at : at + BATCH]])
+    for at in range(0, len(firsts), WINDOWS_AT_ONCE):
+        rows = torch.stack([padded[f : f + T + n] for f in firsts[at : at + WINDOWS_AT_ONCE]])
         counted = torch.ones(len(rows), T, dtype=torch.bool)
-        counted[:, :half] = torch.tensor([f == 0 for f in firsts[at : at + BATCH]])[:, None]
+        counted[:, :half] = torch.tensor([f == 0 for f in firsts[at : at + WINDOWS_AT_ONCE]])[
+            :, None
+        ]
         yield rows, counted
 
 
 @dataclass(frozen=True)
-class Drafting:
+class DraftQuality:
     """How well heads 2..n draft. bits: per byte, of each. accepted: mean over the text of sum_x
     min(p(x), q(x)), the probability that speculative sampling at temperature 1 keeps a symbol that
     the head drafts after the text's own. tokens: mean of 1 + a_2 + a_2 a_3 + .., of these
@@ -80,9 +82,9 @@ class Drafting:
     tokens: float
 
 
-def drafting(
+def draft_quality(
     model: Transformer, linked: Sequence[Links], documents: Documents, most: int | None = None
-) -> list[Drafting]:
+) -> list[DraftQuality]:
     """How well a model's heads draft with each of some links, on the windows of `model_bits`."""
     T, n = model.shape.context, model.shape.ahead
     L = max(0, T - n + 1)  # positions whose rows of p, up to n - 1 places on, are within the window
@@ -105,7 +107,7 @@ def drafting(
                     total[:, k - 2] += [float(t[here].sum()) for t in (nats, kept, so_far)]
     means = sums / max(count, 1)
     return [
-        Drafting(
+        DraftQuality(
             tuple((nats / math.log(2)).tolist()), tuple(kept.tolist()), 1.0 + float(so_far.sum())
         )
         for nats, kept, so_far in means

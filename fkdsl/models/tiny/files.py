@@ -1,7 +1,7 @@
 """The files that `fkdsl train` writes: safetensors, with what made them in the header, there whole
 or not at all.
 
-facts, shape, tensors = read(path)          checked: what the header says is what the tensors are
+facts, shape, tensors = read_model_file(path)          checked: what the header says is what the tensors are
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from fkdsl.models.tiny.header import HEADER, read_facts
 from fkdsl.models.tiny.links import PREFIX, link_shapes
 from fkdsl.models.tiny.transformer import TinyShape, weight_shapes
 
-MOST = 1 << 16
+LARGEST_DIMENSION = 1 << 16
 """Largest number that a shape may have: a header may say anything."""
 
 
-def write(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+def write_model_file(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """Written beside and renamed, so that a run that is killed leaves the file as it was."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -52,7 +52,7 @@ def write(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None
             scratch.unlink(missing_ok=True)
 
 
-def read(path: Path) -> tuple[dict[str, Any], TinyShape, dict[str, Tensor]]:
+def read_model_file(path: Path) -> tuple[dict[str, Any], TinyShape, dict[str, Tensor]]:
     """(facts, shape, tensors) of a file: all weights, and all links or none. The tensors of a
     checkpoint's optimizer are not held to the shape."""
     from safetensors import SafetensorError
@@ -87,7 +87,7 @@ def _shape(facts: Any, path: Path) -> TinyShape:
             isinstance(v, int | float) and not isinstance(v, bool) and v > 0 for v in facts.values()
         )
         and all(
-            kind is float or (isinstance(facts[n], int) and facts[n] <= MOST)
+            kind is float or (isinstance(facts[n], int) and facts[n] <= LARGEST_DIMENSION)
             for n, kind in kinds.items()
         )
     )

@@ -32,7 +32,7 @@ def read_facts(path: Path) -> dict[str, Any]:
     return facts
 
 
-def told(facts: dict[str, Any]) -> dict[str, str]:
+def made_facts(facts: dict[str, Any]) -> dict[str, str]:
     """How a file's weights were made, ready to print."""
     made = facts.get("made")
     return {str(k): str(v) for k, v in made.items()} if isinstance(made, dict) else {}

@@ -1,13 +1,14 @@
-"""A byte-level model that looks ahead: the decoder's trunk, then all heads on its output in the
-same forward.
+"""A byte-level model that runs its heads: the decoder's trunk, then all heads on the trunk's
+output, in one forward.
 
-    ahead = model.looking_ahead()                               a ByteModel's weights, with the other heads' too
-    answer, = ahead.forward([ForwardRow(None, tokens, (3,))])
-    answer.ahead[0]                                             (n - 1, V) logits of heads 2..n after token 3
-    ahead.drafted([(answer.ahead[0], (104, 101))])              the linked head 3, given the two bytes in between
+    model = byte_model.with_heads()                             the same weights, the other heads included
+    result, = model.forward([ForwardRow(None, tokens, (3,))])
+    result.head_outputs[0]                                      (n - 1, V) logits of heads 2..n after token 3
+    model.draft_log_probs([(result.head_outputs[0], (104, 101))])    by the linked head 3, given two bytes
 
-Heads are blocks side by side, each with keys and values of its own, so a forward leaves keys and
-values of every new token in every head; the rest of a head is computed for wanted positions alone.
+Each head is one layer beside the others, with keys and values of its own. So a forward writes keys
+and values of every new token for every head, and computes the rest of a head for wanted positions
+alone.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from torch import Tensor
 from fkdsl.base.errors import InternalError
 from fkdsl.models.cost import Cost
 from fkdsl.models.decoder import Decoder, Packing
-from fkdsl.models.interface import Answer, ForwardRow
+from fkdsl.models.interface import ForwardResult, ForwardRow
 from fkdsl.models.kv_pool import KVPool
 from fkdsl.models.tiny.links import ORDER, Links
 from fkdsl.models.tiny.transformer import TinyShape
-from fkdsl.models.tokenized import Texts, TokenizedModel, normalised
+from fkdsl.models.tokenized import ModelTexts, TokenizedModel, row_log_probs
 
 
-class AheadModel(TokenizedModel):
+class TinyDraftModel(TokenizedModel):
     """A LooksAhead over a Decoder's packed weights and further heads'. heads: their weights, by
     name.
 
@@ -43,7 +44,7 @@ class AheadModel(TokenizedModel):
         shape: TinyShape,
         heads: Mapping[str, Tensor],
         links: Links,
-        texts: Texts,
+        texts: ModelTexts,
     ) -> None:
         super().__init__(texts)
         packing = Packing(heads, decoder.width, decoder.precision)
@@ -65,7 +66,7 @@ class AheadModel(TokenizedModel):
     def reach(self) -> int:
         return len(self.heads) - 1
 
-    def forward(self, rows: Sequence[ForwardRow]) -> list[Answer]:
+    def forward(self, rows: Sequence[ForwardRow]) -> list[ForwardResult]:
         """One batch, each row with as many new tokens as it likes. `ahead`: (wanted, n - 1, V)
         logits, float32 (a model in float64: float64)."""
         if any(not row.tokens for row in rows):
@@ -83,11 +84,11 @@ class AheadModel(TokenizedModel):
             ahead = torch.stack(others, dim=1).to(wide).cpu().numpy()
         ends = np.cumsum([len(row.wanted) for row in rows])
         return [
-            Answer(p, s, ahead[end - len(p) : end])
-            for p, s, end in zip(normalised(first, rows), segments, ends, strict=True)
+            ForwardResult(p, s, ahead[end - len(p) : end])
+            for p, s, end in zip(row_log_probs(first, rows), segments, ends, strict=True)
         ]
 
-    def drafted(self, asked: Sequence[tuple[Any, tuple[int, ...]]]) -> list[NDArray[Any]]:
+    def draft_log_probs(self, asked: Sequence[tuple[Any, tuple[int, ...]]]) -> list[NDArray[Any]]:
         """The linked head k + 1 after k tokens: its logits plus a table's row for each of the last
         tokens."""
         if not asked:

@@ -1,7 +1,7 @@
 """`tiny`, and any model that `fkdsl train` made, as a LanguageModel: trunk and first head through
 the fast decoder.
 
-The other heads run in `ByteModel.looking_ahead` alone, which shares the weights
+The other heads run in `ByteModel.with_heads` alone, which shares the weights
 (fkdsl.models.tiny.heads).
 
 A token is a byte, so every text can be written and every context forms; END ends a text and stands
@@ -22,15 +22,15 @@ from fkdsl.models.decoder import Decoder, Shape
 from fkdsl.models.decoder_model import DecoderModel
 from fkdsl.models.digest import digest_of
 from fkdsl.models.linear import packs_int8
-from fkdsl.models.tiny.files import read
-from fkdsl.models.tiny.header import told
-from fkdsl.models.tiny.heads import AheadModel
+from fkdsl.models.tiny.files import read_model_file
+from fkdsl.models.tiny.header import made_facts
+from fkdsl.models.tiny.heads import TinyDraftModel
 from fkdsl.models.tiny.links import Links, filled_links
 from fkdsl.models.tiny.transformer import END, TinyShape, weight_shapes
-from fkdsl.models.tokenized import Texts
+from fkdsl.models.tokenized import ModelTexts
 from fkdsl.models.vocabulary import Vocabulary
 
-BYTES = Vocabulary((*(bytes([b]) for b in range(256)), b""), ends=frozenset({END}))
+TINY_VOCABULARY = Vocabulary((*(bytes([b]) for b in range(256)), b""), ends=frozenset({END}))
 """The 256 bytes by their values, and END."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64,
           "int8": torch.float32}  # fmt: skip
@@ -43,7 +43,7 @@ class ByteModel(DecoderModel):
     def __init__(
         self,
         decoder: Decoder,
-        texts: Texts,
+        texts: ModelTexts,
         shape: TinyShape,
         weights: Mapping[str, Tensor],
         links: Links,
@@ -52,7 +52,7 @@ class ByteModel(DecoderModel):
         self._shape, self._links = shape, links
         self._heads = {name: t for name, t in weights.items() if name.startswith("heads.")}
 
-    def looking_ahead(self) -> AheadModel:
+    def with_heads(self) -> TinyDraftModel:
         """See HasHeads."""
         if self._shape.ahead < 2:
             raise CallError(
@@ -62,8 +62,8 @@ class ByteModel(DecoderModel):
         return self._ahead
 
     @cached_property
-    def _ahead(self) -> AheadModel:
-        return AheadModel(self.decoder, self._shape, self._heads, self._links, self._texts)
+    def _ahead(self) -> TinyDraftModel:
+        return TinyDraftModel(self.decoder, self._shape, self._heads, self._links, self._texts)
 
 
 def load_bytes(
@@ -76,15 +76,15 @@ def load_bytes(
             "this machine has no 8-bit linear maps for the device",
             "use --dtype bfloat16 or float32",
         )
-    facts, shape, tensors = read(file)
+    facts, shape, tensors = read_model_file(file)
     try:
         weights = {n: tensors[n].to(device, DTYPES[dtype]) for n in weight_shapes(shape)}
     except (RuntimeError, AssertionError) as error:
         raise CallError(
             f"the device `{device}` cannot be used: {error}", "run with --device cpu"
         ) from None
-    texts = Texts(
-        BYTES,
+    texts = ModelTexts(
+        TINY_VOCABULARY,
         lambda text: list(text.encode("utf-8", "surrogatepass")),
         name or file.name,
         bos=END,
@@ -96,7 +96,7 @@ def load_bytes(
             "dtype": dtype,
             "device": device,
             "digest": digest_of(weights),  # not of the links: no row and no cache depends on them
-            **told(facts),
+            **made_facts(facts),
         },
     )
     decoder = Decoder(decoder_shape(shape, device), weights, dtype)

@@ -27,7 +27,7 @@ PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
-class Settings:
+class TrainingSettings:
     """rate: peak of the learning rate, reached after `warm_up` steps and held until the last
     `cool_down` of the steps, in which it falls to zero along a cosine. So a run may be made longer
     until its rate begins to fall. short: until then windows are as many times shorter than the
@@ -77,11 +77,11 @@ class Point:
 
 
 @dataclass
-class Run:
+class TrainingRun:
     """A training run as far as it has come: what a checkpoint holds."""
 
     shape: TinyShape
-    settings: Settings
+    settings: TrainingSettings
     model: Transformer
     optimizer: torch.optim.Optimizer
     text: str
@@ -90,13 +90,13 @@ class Run:
     curve: list[Point] = field(default_factory=list)
 
     @classmethod
-    def begun(cls, shape: TinyShape, settings: Settings, text: str) -> Run:
+    def begun(cls, shape: TinyShape, settings: TrainingSettings, text: str) -> TrainingRun:
         """A run before its first step. text: the digest of what it trains on."""
         model = initialised(shape, settings.seed)
         return cls(shape, settings, model, optimizer_of(model, settings), text)
 
 
-def optimizer_of(model: Transformer, settings: Settings) -> torch.optim.Optimizer:
+def optimizer_of(model: Transformer, settings: TrainingSettings) -> torch.optim.Optimizer:
     """AdamW; only matrices decay, and neither embeddings nor norms."""
     matrices = [p for n, p in model.named_parameters() if p.dim() == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.dim() != 2 or "embed" in n]
@@ -139,15 +139,15 @@ def backward_at_once(model: Transformer, symbols: Tensor, discount: float) -> li
 
 
 def train(
-    run: Run,
+    run: TrainingRun,
     training: Documents,
     held_out: Documents,
     *,
-    save: Callable[[Run], None],
+    save: Callable[[TrainingRun], None],
     every: int = 200,
     compiled: bool = False,
     observer: Callable[[int, list[float]], None] = lambda step, losses: None,
-) -> Run:
+) -> TrainingRun:
     """Goes on with a run to its last step. Every `every` steps a point is added to its curve and it
     is saved.
 
@@ -197,7 +197,7 @@ def train(
     return run
 
 
-def check_run(run: Run, training: Documents) -> Run:
+def check_run(run: TrainingRun, training: Documents) -> TrainingRun:
     """The run, if it can go on with a text; else CallError."""
     if run.text != training.digest:
         raise CallError(
@@ -211,7 +211,7 @@ SAMPLE = 32_768
 """Bytes of held-out text that a point of the curve is measured on."""
 
 
-def check_settings(settings: Settings) -> Settings:
+def check_settings(settings: TrainingSettings) -> TrainingSettings:
     """The settings, if a run can have them; else CallError."""
     s = settings
     if s.precision not in PRECISIONS:
@@ -235,7 +235,7 @@ def check_settings(settings: Settings) -> Settings:
     return settings
 
 
-def longer(settings: Settings, steps: int, done: int) -> Settings:
+def longer(settings: TrainingSettings, steps: int, done: int) -> TrainingSettings:
     """The settings with another number of steps, as if it had been that from the beginning.
     CallError if the rate of a step already done would have been another."""
     other = replace(settings, steps=steps)

@@ -133,7 +133,7 @@ class GatedMLP(nn.Module):  # type: ignore[misc]
         return self.down_proj(silu(self.gate_proj(x)) * self.up_proj(x))
 
 
-class Block(nn.Module):  # type: ignore[misc]
+class TransformerLayer(nn.Module):  # type: ignore[misc]
     """x + attention of its norm, then the same with the MLP: every position looks around, then
     thinks for itself."""
 
@@ -156,7 +156,7 @@ class Stack(nn.Module):  # type: ignore[misc]
     def __init__(self, shape: TinyShape) -> None:
         super().__init__()
         self.embed_tokens = nn.Embedding(SYMBOLS, shape.width)
-        self.layers = nn.ModuleList(Block(shape) for _ in range(shape.layers))
+        self.layers = nn.ModuleList(TransformerLayer(shape) for _ in range(shape.layers))
         self.norm = RMSNorm(shape.width, shape.eps)
 
 
@@ -168,7 +168,9 @@ class Transformer(nn.Module):  # type: ignore[misc]
         super().__init__()
         self.shape = shape
         self.model = Stack(shape)
-        self.heads = nn.ModuleDict({str(k): Block(shape) for k in range(2, shape.ahead + 1)})
+        self.heads = nn.ModuleDict(
+            {str(k): TransformerLayer(shape) for k in range(2, shape.ahead + 1)}
+        )
         self.lm_head = nn.Linear(shape.width, SYMBOLS, bias=False)
         cos, sin = turns(shape, shape.context)
         self.register_buffer("cos", cos, persistent=False)

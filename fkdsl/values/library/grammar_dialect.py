@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-DIALECT = (
+DIALECT_FORMS = (
     (re.compile(r"[\w)\]\"]\s*\{\s*(\d+)\s*\}"), "`x~{0}` for `x{{{0}}}`"),
     (re.compile(r"[\w)\]\"]\s*\{\s*(\d+)\s*,\s*(\d+)\s*\}"), "`x~{0}..{1}` for `x{{{0},{1}}}`"),
     (re.compile(r"[\w)\]\"]\s*\{\s*(\d+)\s*,\s*\}"), "`x~{0} x*` for `x{{{0},}}`"),
@@ -28,7 +28,7 @@ def dialect_help(grammar: str) -> str:
     plain = _QUOTED.sub('""', grammar)
     found = [
         form.format(*match.groups())
-        for pattern, form in DIALECT
+        for pattern, form in DIALECT_FORMS
         if (match := pattern.search(plain))
     ]
     return f"write it in Lark's own form: {', '.join(found)}" if found else ""

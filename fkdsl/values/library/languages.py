@@ -18,7 +18,7 @@ from fkdsl.base.folders import Folder
 from fkdsl.engine.constraints import languages as of
 from fkdsl.engine.constraints.stops import first_stop
 from fkdsl.engine.constraints.stops import stops_of as of_stops
-from fkdsl.values.library.structured import grammar_text, schema_text
+from fkdsl.values.library.structured import grammar_source, schema_source
 from fkdsl.values.library.text import _WORD
 from fkdsl.values.signatures import BuiltinError, Parameter, pure
 from fkdsl.values.types import ANY, INT, STR, List, OneOf
@@ -26,7 +26,7 @@ from fkdsl.values.values import Token, show
 
 MOST_WORDS = 200
 KELVIN = "\u212a"
-EVERYTHING = of.Both(())
+ALL_TEXTS = of.Both(())
 """The language of all texts."""
 A = Parameter("a", ANY)
 
@@ -70,7 +70,7 @@ def between(kind: Callable[[int, int], of.Language], least: Any, most: Any) -> o
             f"{least} to {most} is no range of whole numbers", "compare with a whole number"
         )
     if most is not None and most < max(least, 0):
-        return of.Complement(EVERYTHING)
+        return of.Complement(ALL_TEXTS)
     return kind(max(least, 0), -1 if most is None else most)
 
 
@@ -109,7 +109,7 @@ def word_at(index: Any, part: of.Language) -> of.Language:
 
 
 @pure(".last_word", [A], ANY)
-def last_word(part: of.Language) -> of.Language:
+def with_last_word(part: of.Language) -> of.Language:
     """The texts whose last word is in the part."""
     return of.LastWord(part)
 
@@ -118,9 +118,9 @@ def last_word(part: of.Language) -> of.Language:
 def lower_word(word: Any) -> of.Language:
     """The words that are this one in lower case."""
     if not isinstance(word, str) or not word.isascii():
-        return of.Larger(EVERYTHING, "a word in lower case beyond ASCII")
+        return of.Larger(ALL_TEXTS, "a word in lower case beyond ASCII")
     if word != word.lower():
-        return of.Complement(EVERYTHING)
+        return of.Complement(ALL_TEXTS)
     return of.Matches("".join(f"[{_before_lower(c)}]" for c in word))
 
 
@@ -136,13 +136,13 @@ def json(
     schema: str, format: bool = True, order: bool = True, *, folder: Path | Folder
 ) -> of.Language:
     """The JSON texts that fit a schema; any JSON if it is empty."""
-    return of.JsonText(schema_text(folder, schema), format, order)
+    return of.JsonText(schema_source(folder, schema), format, order)
 
 
 @pure(".grammar", [A], ANY, needs_folder=True)
 def grammar(text: str, *, folder: Path | Folder) -> of.Language:
     """The texts of a Lark grammar."""
-    return of.GrammarText(grammar_text(folder, text))
+    return of.GrammarText(grammar_source(folder, text))
 
 
 @pure(".both", [A], ANY)

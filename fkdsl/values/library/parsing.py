@@ -15,12 +15,12 @@ from contextvars import ContextVar
 from typing import Any
 
 from fkdsl.base.deadline import Budget, OutOfTime, bounded
-from fkdsl.values.library.patterns import compiled, timed
+from fkdsl.values.library.patterns import compiled_pattern, timed_match
 from fkdsl.values.signatures import BuiltinError
 
-SECONDS = 10.0
+PARSE_SECONDS = 10.0
 """CPU time for one text."""
-NOWHERE = os.path.join(os.devnull, "grammar")
+GRAMMAR_PATH = os.path.join(os.devnull, "grammar")
 """Where a grammar is said to stand: else lark looks for `%import .name` beside the main script of
 the process."""
 UNWATCHED = 0.1
@@ -38,16 +38,16 @@ def build_parser(grammar: str) -> Any:
     import lark
 
     parser = lark.Lark(
-        grammar, parser="earley", lexer="dynamic", import_paths=[], source_path=NOWHERE
+        grammar, parser="earley", lexer="dynamic", import_paths=[], source_path=GRAMMAR_PATH
     )
     earley: Any = parser.parser.parser  # the library has no option for how terminals are matched
-    patterns = {t.name: compiled(t.pattern.to_regexp(), LONGEST) for t in parser.terminals}
+    patterns = {t.name: compiled_pattern(t.pattern.to_regexp(), LONGEST) for t in parser.terminals}
 
     def match(terminal: Any, text: str, index: int = 0) -> Any:
         if (budget := _budget.get()) is not None and budget.used > UNWATCHED:
             budget.watch()
             _budget.set(None)
-        return timed(patterns[terminal.name].match, text, index)
+        return timed_match(patterns[terminal.name].match, text, index)
 
     assert callable(earley.term_matcher)
     earley.term_matcher = match
@@ -56,11 +56,11 @@ def build_parser(grammar: str) -> Any:
 
 def parses_whole(parser: Any, text: str) -> bool:
     """Whether the grammar derives the text. Raises BuiltinError (FK414) if that takes more than
-    SECONDS of CPU time, ValueError if Lark cannot tell."""
+    PARSE_SECONDS of CPU time, ValueError if Lark cannot tell."""
     import lark
 
     try:
-        with bounded(SECONDS, at_once=False) as budget:
+        with bounded(PARSE_SECONDS, at_once=False) as budget:
             token = _budget.set(budget)
             try:
                 parser.parse(text)
@@ -68,7 +68,7 @@ def parses_whole(parser: Any, text: str) -> bool:
                 _budget.reset(token)
         return True
     except OutOfTime:
-        message = f"the grammar takes more than {SECONDS:g} s of CPU time on a text of {len(text):,} characters"
+        message = f"the grammar takes more than {PARSE_SECONDS:g} s of CPU time on a text of {len(text):,} characters"
         help = "write it so that a text has few derivations: `start: item+` rather than `start: start start | item`"
         raise BuiltinError(message, help, "FK414") from None
     except lark.exceptions.LarkError:

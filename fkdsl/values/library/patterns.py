@@ -21,11 +21,11 @@ LONGEST = 5_000
 WRITTEN_OUT = 100_000
 """Characters of a pattern with its repeats written out, as `regex` does: (?:a{9999}){9999} would
 take all memory."""
-SECONDS = 1.0
+MATCH_SECONDS = 1.0
 """CPU time that a pattern may take on one text."""
-FIRST = 0.1
+FIRST_SECONDS = 0.1
 """Seconds of the first try: nearly every match is done by then, and no clock is asked."""
-HELP = "write a pattern of Python's `re`, with a backslash before a bracket or sign that stands for itself"
+PATTERN_HELP = "write a pattern of Python's `re`, with a backslash before a bracket or sign that stands for itself"
 _REPEAT = regex.compile(r"\{\s*(\d+)\s*(?:,\s*\d*\s*)?\}")
 _CLASS = regex.compile(r"\[\^?\]?(?:\\.|[^\]\\])*+\]", regex.DOTALL)
 _NOT_READ = regex.compile(r"\(\?(?:#|[a-zA-Z0-9]*[xV])")
@@ -56,28 +56,28 @@ def pattern_mistake(pattern: str, longest: int = LONGEST) -> str:
     return _compile(pattern, longest)[1]
 
 
-def compiled(pattern: str, longest: int = LONGEST) -> Any:
+def compiled_pattern(pattern: str, longest: int = LONGEST) -> Any:
     """The pattern, ready to match. Raises BuiltinError with the library's reason if it is none."""
     found, mistake = _compile(pattern, longest)
     if mistake:
-        raise BuiltinError(f"not a pattern: {mistake}: {_shown(pattern)!r}", HELP)
+        raise BuiltinError(f"not a pattern: {mistake}: {_shown(pattern)!r}", PATTERN_HELP)
     return found
 
 
-def timed(match: Callable[..., Any], text: str, *args: Any) -> Any:
-    """match(text, *args), a method of a compiled pattern, within SECONDS of this thread's CPU time
+def timed_match(match: Callable[..., Any], text: str, *args: Any) -> Any:
+    """match(text, *args), a method of a compiled pattern, within MATCH_SECONDS of this thread's CPU time
     and before the current deadline. Raises BuiltinError (FK414) that names the pattern, or
     DeadlinePassed.
 
     The library counts the whole process's CPU time, which runs faster than a thread's where there
-    are several. So a match that is over its time is begun again with more, until it has had SECONDS
+    are several. So a match that is over its time is begun again with more, until it has had MATCH_SECONDS
     of its own.
     """
     try:
-        return match(text, *args, timeout=FIRST)
+        return match(text, *args, timeout=FIRST_SECONDS)
     except TimeoutError:
         pass
-    deadline, seconds = current(), SECONDS
+    deadline, seconds = current(), MATCH_SECONDS
     while True:
         deadline.check()
         began = time.thread_time()
@@ -85,11 +85,9 @@ def timed(match: Callable[..., Any], text: str, *args: Any) -> Any:
             # Near the deadline it cannot be had, and is only to be ended soon.
             return match(text, *args, timeout=min(seconds, max(deadline.left / 2, 0.05)))
         except TimeoutError:
-            if time.thread_time() - began >= 0.9 * SECONDS:
+            if time.thread_time() - began >= 0.9 * MATCH_SECONDS:
                 pattern = match.__self__.pattern  # type: ignore[attr-defined]
-                message = (
-                    f"the pattern {_shown(pattern)!r} takes more than {SECONDS:g} s of CPU time"
-                )
+                message = f"the pattern {_shown(pattern)!r} takes more than {MATCH_SECONDS:g} s of CPU time"
                 message += f" on a text of {len(text):,} characters"
                 raise BuiltinError(message, "avoid nested repeats such as (a+)+", "FK414") from None
             seconds *= 2

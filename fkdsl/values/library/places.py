@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 
 DEMANDS = "two of its demands exclude each other"
-KEYWORDS = frozenset(
+SCHEMA_KEYWORDS = frozenset(
     (
         *(
             "$ref",
@@ -73,16 +73,18 @@ KEYWORDS = frozenset(
         *("unevaluatedProperties", "unevaluatedItems"),
     )
 )
-PLAIN = re.compile(r"it is no JSON: |it takes |longer than |nested too deep|a schema is an object")
+OWN_REASONS = re.compile(
+    r"it is no JSON: |it takes |longer than |nested too deep|a schema is an object"
+)
 """How the reasons begin that are of our own and repeat nothing."""
 
 
 def schema_place(reason: str) -> str:
     """What may be said of a schema file, of a reason that may repeat its words."""
-    if PLAIN.match(reason):
+    if OWN_REASONS.match(reason):
         return reason
     path = re.findall(r"[$\w]+", reason.rpartition(" at $")[2]) if " at $" in reason else []
-    words = [word for word in path if word in KEYWORDS]
+    words = [word for word in path if word in SCHEMA_KEYWORDS]
     if words:
         return f"the mistake is at {' '.join(words)}"
     return (
@@ -94,7 +96,7 @@ def schema_place(reason: str) -> str:
 
 def grammar_place(reason: str) -> str:
     """What may be said of a grammar file that is not named as one."""
-    if PLAIN.match(reason) or reason == "it has no rule `start`":
+    if OWN_REASONS.match(reason) or reason == "it has no rule `start`":
         return reason
     place = re.search(r"line \d+,? column \d+", reason)
     return f"the mistake is at {place[0]}" if place else "it is none that Lark reads"

@@ -13,7 +13,7 @@ from fkdsl.engine.constraints.ecma import python_pattern
 
 VALUES = ("const", "enum", "default", "examples")
 """Keywords of JSON values, which are no schemas."""
-NAMED = ("properties", "$defs", "definitions", "dependentSchemas", "dependencies")
+SCHEMAS_BY_NAME = ("properties", "$defs", "definitions", "dependentSchemas", "dependencies")
 """Keywords of schemas by name."""
 
 
@@ -34,7 +34,7 @@ def _value(keyword: str, value: Any, where: str) -> Any:
         return _pattern(value, where)
     if keyword == "patternProperties" and isinstance(value, dict):
         return {_pattern(k, where): with_python_patterns(v, where) for k, v in value.items()}
-    if keyword in NAMED and isinstance(value, dict):
+    if keyword in SCHEMAS_BY_NAME and isinstance(value, dict):
         return {k: with_python_patterns(v, f"{where}.{k}") for k, v in value.items()}
     return with_python_patterns(value, where)
 

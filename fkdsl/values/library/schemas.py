@@ -20,10 +20,10 @@ from typing import Any
 
 from fkdsl.base.deadline import OutOfTime, bounded, check
 from fkdsl.base.deep import on_deep_stack
-from fkdsl.engine.constraints.followed import LONGEST, followed
-from fkdsl.engine.constraints.grammars import accepts, mistake
+from fkdsl.engine.constraints.followed import LONGEST_SOURCE, followed
+from fkdsl.engine.constraints.grammars import accepts_text, mistake
 from fkdsl.engine.constraints.languages import GrammarText, JsonText
-from fkdsl.values.library.parsing import NOWHERE, build_parser, parses_whole
+from fkdsl.values.library.parsing import GRAMMAR_PATH, build_parser, parses_whole
 from fkdsl.values.library.schema_patterns import with_python_patterns
 from fkdsl.values.library.validation import (
     build_validator,
@@ -34,10 +34,10 @@ from fkdsl.values.library.validation import (
 )
 from fkdsl.values.signatures import BuiltinError
 
-SECONDS = 10.0
+READING_SECONDS = 10.0
 """A schema or a grammar may take this long to be read."""
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}]', re.DOTALL)
-SHOWN = 200
+REASON_LENGTH = 200
 """Characters of a library's reason that are shown."""
 
 
@@ -59,8 +59,8 @@ def load_json(s: str) -> Any:
 @lru_cache(maxsize=32)
 def _schema(text: str) -> tuple[Any, str]:
     """(the schema's validator, ""), or (None, why it is no schema)."""
-    if len(text) > LONGEST:
-        return None, f"longer than {LONGEST:,} characters"
+    if len(text) > LONGEST_SOURCE:
+        return None, f"longer than {LONGEST_SOURCE:,} characters"
     try:
         with working():
             return _validator(with_python_patterns(_json(text))), ""
@@ -132,7 +132,7 @@ def unsatisfiable(text: str) -> str:
     return _cut(found[1]) if found else ""
 
 
-def fits(s: str, value: Any, language: JsonText) -> bool:
+def fits_schema(s: str, value: Any, language: JsonText) -> bool:
     """Whether a text, which is the JSON of a value, fits a sound schema, as a constraint has it
     too. Raises ValueError if the schema turns out not to be sound."""
     if language.schema:
@@ -146,7 +146,7 @@ def fits(s: str, value: Any, language: JsonText) -> bool:
     return _allowed(language, s)
 
 
-def left_to_trials(language: JsonText | GrammarText) -> tuple[str, ...]:
+def unfollowed_parts(language: JsonText | GrammarText) -> tuple[str, ...]:
     """What of a sound schema or grammar its masks do not follow, a line each; () if they follow it
     whole."""
     found = followed(language)
@@ -155,10 +155,10 @@ def left_to_trials(language: JsonText | GrammarText) -> tuple[str, ...]:
     return tuple(_cut(part) for part in found.left)
 
 
-def nesting(s: str) -> int:
+def json_depth(s: str) -> int:
     """How deep the lists and objects of a JSON text are nested.
 
-    >>> nesting('[{"a": "[[["}]')
+    >>> json_depth('[{"a": "[[["}]')
     2
     """
     deepest = depth = 0
@@ -177,10 +177,10 @@ def nesting(s: str) -> int:
 @lru_cache(maxsize=16)
 def _grammar(text: str) -> tuple[Any, str]:
     """(the grammar's parser, ""), or (None, why it is no grammar)."""
-    if len(text) > LONGEST:
-        return None, f"longer than {LONGEST:,} characters"
+    if len(text) > LONGEST_SOURCE:
+        return None, f"longer than {LONGEST_SOURCE:,} characters"
     try:
-        with bounded(SECONDS):
+        with bounded(READING_SECONDS):
             return build_parser(text), ""
     except OutOfTime as error:
         return None, f"it takes {error} to read"
@@ -207,7 +207,7 @@ def _lark_reason(error: Exception) -> str:
         ": ".join(parts)
         .strip()
         .split("\n")[0]
-        .replace(f" in {NOWHERE}", "")
+        .replace(f" in {GRAMMAR_PATH}", "")
         .replace(" in <string>", "")
         .rstrip(": ")
     )
@@ -230,7 +230,7 @@ def derives(grammar: str, s: str) -> bool:
 def _allowed(language: JsonText | GrammarText, s: str) -> bool:
     """Whether llguidance allows a text; true if it cannot follow the language."""
     try:
-        return bool(mistake(language)) or accepts(language, s)
+        return bool(mistake(language)) or accepts_text(language, s)
     except OutOfTime as error:
         message = f"following a text of {len(s):,} characters takes {error}"
         raise BuiltinError(
@@ -240,5 +240,5 @@ def _allowed(language: JsonText | GrammarText, s: str) -> bool:
         return False
 
 
-def _cut(text: str, most: int = SHOWN) -> str:
+def _cut(text: str, most: int = REASON_LENGTH) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."

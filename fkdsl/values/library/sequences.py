@@ -7,7 +7,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from fkdsl.values.signatures import BuiltinError, Parameter, pure
-from fkdsl.values.types import ANY, BOOL, FLOAT, INT, RECORD, STR, TOKEN, List, Pair, Type, join
+from fkdsl.values.types import (
+    ANY,
+    BOOL,
+    FLOAT,
+    INT,
+    RECORD,
+    STR,
+    TOKEN,
+    List,
+    Pair,
+    Type,
+    common_type,
+)
 from fkdsl.values.values import Token, show
 
 MAX_RANGE = 1_000_000
@@ -35,7 +47,7 @@ def _extreme(types: Sequence[Type]) -> Type | str:
     if found is None:
         return f"a list or several values are compared, not one {types[0]}"
     for t in types[1:]:
-        joined = join(found, t)
+        joined = common_type(found, t)
         if joined is None:
             return f"cannot compare {found} with {t}"
         found = joined

@@ -13,27 +13,27 @@ from fkdsl.base.diagnostics import near_name
 from fkdsl.base.files import read_text, verify_regular
 from fkdsl.base.folders import Folder
 from fkdsl.base.surrogates import without_surrogates
-from fkdsl.engine.constraints.followed import LONGEST
+from fkdsl.engine.constraints.followed import LONGEST_SOURCE
 from fkdsl.engine.constraints.languages import JsonText
 from fkdsl.values.library.grammar_dialect import dialect_help
 from fkdsl.values.library.places import grammar_place, schema_place
 from fkdsl.values.library.schemas import (
     derives,
-    fits,
+    fits_schema,
     grammar_mistake,
+    json_depth,
     load_json,
-    nesting,
     schema_mistake,
 )
-from fkdsl.values.library.text import REPLACEMENT
+from fkdsl.values.library.text import REPLACEMENT_CHARACTER
 from fkdsl.values.signatures import BuiltinError, Parameter, pure
 from fkdsl.values.types import ANY, BOOL, STR
 from fkdsl.values.values import Record
 
 S = Parameter("s", STR)
-MAX_BYTES = 4 * LONGEST
+MAX_SOURCE_BYTES = 4 * LONGEST_SOURCE
 """Bytes of a schema or grammar: no text that is read to its end has more."""
-MAX_DEPTH = 100
+MAX_JSON_DEPTH = 100
 """Lists and objects within each other of a JSON text."""
 MAX_PARSED = 20_000
 """Characters that `parses` reads."""
@@ -42,8 +42,8 @@ MAX_PARSED = 20_000
 def from_json(value: Any, depth: int = 0) -> Any:
     """A JSON value as the language has it: lists as tuples, objects as records, and U+FFFD for
     `\\ud800`, half of a character, which no text has."""
-    if depth > MAX_DEPTH:
-        raise BuiltinError(f"JSON nested more than {MAX_DEPTH} deep")
+    if depth > MAX_JSON_DEPTH:
+        raise BuiltinError(f"JSON nested more than {MAX_JSON_DEPTH} deep")
     if isinstance(value, list):
         return tuple(from_json(v, depth + 1) for v in value)
     if isinstance(value, dict):
@@ -75,7 +75,7 @@ def _file(folder: Path | Folder, name: str, what: str) -> str:
         full = here.find(name)
         if os.path.splitext(os.path.realpath(full))[1] != full.suffix:
             raise OSError(errno.EINVAL, "it is a link to a file of another kind", name)
-        verify_regular(full, MAX_BYTES)
+        verify_regular(full, MAX_SOURCE_BYTES)
         return _read(full, full.stat().st_mtime_ns)
     except FileNotFoundError:
         reason, help = "there is no such file", _near(here.path, name)
@@ -98,10 +98,10 @@ def _outside(name: str, what: str) -> BuiltinError:
 @lru_cache(maxsize=32)
 def _read(path: Path, changed: int) -> str:
     return (
-        read_text(path, MAX_BYTES)
+        read_text(path, MAX_SOURCE_BYTES)
         .removeprefix("\ufeff")
         .replace("\r\n", "\n")
-        .replace("\r", "\n")[: LONGEST + 1]
+        .replace("\r", "\n")[: LONGEST_SOURCE + 1]
     )
 
 
@@ -123,14 +123,14 @@ def _is_grammar(grammar: str) -> bool:
     return "\n" in grammar or ":" in grammar
 
 
-def schema_text(folder: Path | Folder, schema: str) -> str:
+def schema_source(folder: Path | Folder, schema: str) -> str:
     """The text of the schema that `schema=` names (a file of the folder) or is; "" for "", which is
     any JSON. Raises BuiltinError if there is no such file."""
     schema = schema.removeprefix("\ufeff")
     return schema if not schema or _is_schema(schema) else _file(folder, schema, "schema")
 
 
-def grammar_text(folder: Path | Folder, grammar: str) -> str:
+def grammar_source(folder: Path | Folder, grammar: str) -> str:
     """The text of the grammar that `grammar=` names (a file of the folder) or is. Raises
     BuiltinError if there is no such file."""
     if not _is_grammar(grammar):
@@ -177,21 +177,21 @@ def valid_json(
     """Whether a text is JSON, and fits the schema (a file beside the program, or the schema's own
     text), its properties in the schema's order unless `order` is false, its formats asserted unless
     `format` is false. A text with U+FFFD, which stands for bytes, is none; nor is one nested more
-    than MAX_DEPTH deep."""
-    language = JsonText(schema_text(folder, schema), format, order)
+    than MAX_JSON_DEPTH deep."""
+    language = JsonText(schema_source(folder, schema), format, order)
     reason = schema_mistake(language.schema) if schema else ""
     if reason:
         raise no_schema(schema, reason)
-    if s.count("[") + s.count("{") > MAX_DEPTH and nesting(s) > MAX_DEPTH:
+    if s.count("[") + s.count("{") > MAX_JSON_DEPTH and json_depth(s) > MAX_JSON_DEPTH:
         return False
     try:
         value = load_json(s)
     except ValueError:
         return False
-    if REPLACEMENT in s:
+    if REPLACEMENT_CHARACTER in s:
         return False
     try:
-        return fits(s, value, language)
+        return fits_schema(s, value, language)
     except ValueError as error:
         raise no_schema(schema, str(error)) from None
 
@@ -205,11 +205,11 @@ def parses(s: str, grammar: str, *, folder: Path | Folder) -> bool:
         raise BuiltinError(
             f"parses reads at most {MAX_PARSED:,} characters", "check parts of the text"
         )
-    text = grammar_text(folder, grammar)
+    text = grammar_source(folder, grammar)
     reason = grammar_mistake(text)
     if reason:
         raise no_grammar(grammar, reason, text)
     try:
-        return REPLACEMENT not in s and derives(text, s)
+        return REPLACEMENT_CHARACTER not in s and derives(text, s)
     except ValueError as error:
         raise no_grammar(grammar, str(error)) from None

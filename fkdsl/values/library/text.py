@@ -16,13 +16,13 @@ import regex
 
 from fkdsl.base.deadline import check
 from fkdsl.engine.constraints.languages import WORD
-from fkdsl.values.library.patterns import compiled, timed
+from fkdsl.values.library.patterns import compiled_pattern, timed_match
 from fkdsl.values.library.syllables import syllables_of
 from fkdsl.values.signatures import BuiltinError, Parameter, pure
 from fkdsl.values.types import BOOL, INT, STR, List
 
 S = Parameter("s", STR)
-REPLACEMENT = "\ufffd"
+REPLACEMENT_CHARACTER = "\ufffd"
 """What stands in a text for bytes that are no text."""
 MAX_TEXT = 10_000_000
 MAX_DISTANCE = 2_000
@@ -31,7 +31,7 @@ _WORD = regex.compile(WORD)
 _ASCII_WORD = re.compile(r"[A-Za-z0-9]+(?:['-][A-Za-z0-9]+)*")
 """The same for texts in ASCII, in half the time: every condition on words asks it of every text
 that is tried."""
-LONG = 32
+UNSETTLED = 32
 """Characters after the last settled word from which on more are settled."""
 _SENTENCE = regex.compile(r"[^.!?]*[.!?]+|[^.!?]+\Z")
 
@@ -60,7 +60,7 @@ class Begun:
         begun = s.startswith(settled)
         rest, known = (s[len(settled) :], known) if begun else (s, ())
         found = known + all_words(rest)
-        if (not begun or len(rest) > LONG) and len(found) >= 2:
+        if (not begun or len(rest) > UNSETTLED) and len(found) >= 2:
             # Nothing behind a word's beginning reads like it: what is read as words is only the
             # words themselves.
             last = s.rfind(found[-1])
@@ -212,7 +212,10 @@ def matches(s: str, pattern: str) -> bool:
     >>> matches("2024-05-01", r"\d{4}-\d{2}-\d{2}"), matches("2024", r"\d"), matches("\ufffd", ".")
     (True, False, False)
     """
-    return REPLACEMENT not in s and timed(compiled(pattern).fullmatch, s) is not None
+    return (
+        REPLACEMENT_CHARACTER not in s
+        and timed_match(compiled_pattern(pattern).fullmatch, s) is not None
+    )
 
 
 @pure("edit_distance", [Parameter("a", STR), Parameter("b", STR)], INT)

@@ -22,40 +22,40 @@ from functools import cache
 from typing import Any
 
 from fkdsl.base.deadline import Budget, OutOfTime
-from fkdsl.values.library.patterns import compiled, pattern_mistake, timed
+from fkdsl.values.library.patterns import compiled_pattern, pattern_mistake, timed_match
 from fkdsl.values.signatures import BuiltinError
 
-SECONDS = 10.0
+VALIDATION_SECONDS = 10.0
 """CPU time of one validation, and of reading a schema."""
-EVERY = 32
+KEYWORDS_PER_LOOK = 32
 """Keywords between two looks at the clocks."""
 LONGEST = 200_000
 """Characters of a pattern in a schema."""
 
 
-class Work:
+class Validation:
     """One validation. verdicts: whether the value of an id fits the schema of an id; None while
     that is worked out."""
 
     def __init__(self) -> None:
-        self.budget, self.keywords = Budget(SECONDS), 0
+        self.budget, self.keywords = Budget(VALIDATION_SECONDS), 0
         self.verdicts: dict[tuple[int, int], bool | None] = {}
 
     def count(self) -> None:
         """Counts a keyword. Raises OutOfTime or DeadlinePassed."""
         self.keywords += 1
-        if not self.keywords % EVERY:
+        if not self.keywords % KEYWORDS_PER_LOOK:
             self.budget.check()
 
 
-_work: ContextVar[Work] = ContextVar("work")
-Keyword = Callable[[Any, Any, Any, Any], Iterator[Any] | None]
+_work: ContextVar[Validation] = ContextVar("work")
+KeywordCheck = Callable[[Any, Any, Any, Any], Iterator[Any] | None]
 
 
 def search(pattern: str, text: str) -> bool:
     """Whether a pattern of a schema matches somewhere in a text. Raises BuiltinError where it is
     none, or too slow."""
-    return timed(compiled(pattern, LONGEST).search, text) is not None
+    return timed_match(compiled_pattern(pattern, LONGEST).search, text) is not None
 
 
 def build_validator(schema: Any) -> Any:
@@ -69,9 +69,9 @@ def build_validator(schema: Any) -> Any:
 
 
 @contextmanager
-def working() -> Iterator[Work]:
-    """What validators do inside is one piece of work, of SECONDS of CPU time; raises OutOfTime."""
-    token = _work.set(Work())
+def working() -> Iterator[Validation]:
+    """What validators do inside is one piece of work, of VALIDATION_SECONDS of CPU time; raises OutOfTime."""
+    token = _work.set(Validation())
     try:
         yield _work.get()
     finally:
@@ -91,7 +91,7 @@ def verify_schema(schema: Any) -> None:
 
 
 def validates(validator: Any, value: Any) -> bool:
-    """Whether a value fits. Raises BuiltinError (FK414) if that takes more than SECONDS of CPU
+    """Whether a value fits. Raises BuiltinError (FK414) if that takes more than VALIDATION_SECONDS of CPU
     time, ValueError if the schema turns out not to be sound."""
     import referencing.exceptions
 
@@ -99,7 +99,9 @@ def validates(validator: Any, value: Any) -> bool:
         with working():
             return bool(validator.is_valid(value))
     except OutOfTime:
-        message = f"the schema takes more than {SECONDS:g} s of CPU time to check a value"
+        message = (
+            f"the schema takes more than {VALIDATION_SECONDS:g} s of CPU time to check a value"
+        )
         raise BuiltinError(
             message, "write it without alternatives that begin alike", "FK414"
         ) from None
@@ -128,7 +130,7 @@ def _bounded_kind(kind: Any, once: bool) -> Any:
     import jsonschema
 
     extend: Any = jsonschema.validators.extend
-    own: dict[str, Keyword] = {
+    own: dict[str, KeywordCheck] = {
         "pattern": _pattern,
         "patternProperties": _pattern_properties,
         "additionalProperties": _additional_properties,
@@ -142,7 +144,7 @@ def _bounded_kind(kind: Any, once: bool) -> Any:
     )
 
 
-def _counted(keyword: Keyword) -> Keyword:
+def _counted(keyword: KeywordCheck) -> KeywordCheck:
     def count(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any] | None:
         _work.get().count()
         return keyword(validator, value, instance, schema)
@@ -168,7 +170,7 @@ def _means_one_thing(schema: Any) -> bool:
     return True
 
 
-def _followed_once(library: Keyword) -> Keyword:
+def _followed_once(library: KeywordCheck) -> KeywordCheck:
     """`$ref`, its verdict remembered for the length of one validation."""
 
     def ref(validator: Any, reference: Any, instance: Any, schema: Any) -> Iterator[Any] | None:
