@@ -9,8 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from fkdsl.api.called_program import CalledProgram
 from fkdsl.api.engines import Engines
-from fkdsl.api.program import Program
+from fkdsl.api.request import RunRequest
+from fkdsl.api.run import run
 from fkdsl.base.errors import FkdslError, PopulationDied
 from fkdsl.inference.result import Result
 
@@ -39,7 +41,7 @@ class Run:
 class Bench:
     """What the runs share: the program and its loaded models."""
 
-    program: Program
+    program: CalledProgram
     engines: Engines
     max_steps: int | None
     watch: Watch | None
@@ -54,6 +56,9 @@ class Bench:
     ) -> Run:
         """One run from empty caches, or the tolerated error that ended it."""
         engines = self.engines.fresh()
+        request = RunRequest.of(
+            self.program, method, options, engines=engines, seed=seed, max_steps=self.max_steps
+        )
         population = 0
 
         def observe(step: Any) -> None:
@@ -65,14 +70,7 @@ class Bench:
         began = time.monotonic()
         result, failure = None, None
         try:
-            result = self.program.run(
-                method,
-                engines=engines,
-                seed=seed,
-                max_steps=self.max_steps,
-                observer=observe,
-                **options,
-            )
+            result = run(request, observe)
         except tolerated as error:
             failure = error
         return Run(result, failure, population, engines.counts()[1], time.monotonic() - began)

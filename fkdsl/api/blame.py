@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from fkdsl.api.called_program import CalledProgram
 from fkdsl.base.deadline import Deadline, DeadlinePassed, until
 from fkdsl.base.errors import PopulationDied, ProgramError
 from fkdsl.base.spans import Span
@@ -28,9 +29,6 @@ from fkdsl.machine.state import ProgramState
 from fkdsl.proposals.propose import Guides
 from fkdsl.steering.feynman_kac import SteeringModel
 
-if TYPE_CHECKING:
-    from fkdsl.api.program import Program
-
 SECONDS = 3.0
 """Time for the search, about: it ends between two batches of a model's."""
 AT_ONCE = 0.5
@@ -41,13 +39,13 @@ AT_ONCE = 0.5
 class Watch:
     """What a run that asks for blame keeps. sampled: whether chance has a part in it."""
 
-    program: Program
+    program: CalledProgram
     clock: Clock
     account: Account[ProgramState]
     sampled: bool
 
     @classmethod
-    def of(cls, program: Program, model: SteeringModel, *, sampled: bool) -> Watch:
+    def of(cls, program: CalledProgram, model: SteeringModel, *, sampled: bool) -> Watch:
         """That of a model whose guides have a clock."""
         assert model.guides.clock is not None
         return cls(program, model.guides.clock, Account(model), sampled)
@@ -126,7 +124,7 @@ def conflict_json(conflict: Conflict) -> dict[str, Any]:
 
 
 def conflicts(
-    program: Program,
+    program: CalledProgram,
     engines: Mapping[str, CachedTransformer],
     first: Sequence[Span] = (),
     seconds: float = SECONDS,
@@ -165,7 +163,7 @@ class _Search:
     leaves one."""
 
     def __init__(
-        self, program: Program, engines: Mapping[str, CachedTransformer], until: float
+        self, program: CalledProgram, engines: Mapping[str, CachedTransformer], until: float
     ) -> None:
         self.program, self.engines, self.until = program, engines, until
         self.arguments = tuple(program.parameter_values().values())

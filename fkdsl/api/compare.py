@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 
 from fkdsl.api.bench import Bench, Run, Watch
+from fkdsl.api.called_program import CalledProgram
 from fkdsl.api.engines import Engines, ModelReference
 from fkdsl.api.pilot import PilotRun, find_count
-from fkdsl.api.program import MAX_STEPS, Program
+from fkdsl.api.request import MAX_STEPS
 from fkdsl.base.errors import BudgetEnded, CallError, PopulationDied
 from fkdsl.base.logspace import log_sum_exp
 from fkdsl.inference.methods import METHODS, check_method, check_options
@@ -76,7 +77,7 @@ class Comparison:
 
 
 def compare(
-    program: Program,
+    program: CalledProgram,
     methods: Sequence[str] = DEFAULT_METHODS,
     *,
     budget: int = BUDGET,

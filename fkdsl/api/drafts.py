@@ -7,33 +7,27 @@ model with the same vocabulary: the name of one that the file declares, or a ref
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 from fkdsl.api.engines import Engines
+from fkdsl.api.request import RunRequest
 from fkdsl.engine.drafts import Draft, HeadsDraft, ModelDraft, NgramDraft, check_vocabularies
-from fkdsl.inference.methods import check_options
 from fkdsl.proposals.speculative import Drafting, DraftOf
 
 NGRAM, HEADS = "ngram", "heads"
 
 
-def drafting_of(
-    engines: Engines, names: Sequence[str], method: str, options: Mapping[str, Any]
-) -> Drafting | None:
-    """How the models of these names are drafted in a run; None for not at all, or where there are
-    none. Loads them.
+def drafting_of(request: RunRequest) -> Drafting | None:
+    """How the program's models are drafted in a run; None for not at all, or where it has none.
+    Loads them.
 
     Raises CallError for a model without heads, and for a draft with another vocabulary.
     """
-    checked = check_options(method, options)
-    by = checked.get("draft")
+    options, names = request.call.options, request.program.model_names()
+    by = options.get("draft")
     if by is None or not names:
         return None
-    weighs = checked["verify"] == "weigh"
-    return Drafting(
-        {name: DraftOf(draft_of(engines, name, by), checked["block"], weighs) for name in names}
-    )
+    weighs = options["verify"] == "weigh"
+    drafts = {name: draft_of(request.engines, name, by) for name in names}
+    return Drafting({name: DraftOf(d, options["block"], weighs) for name, d in drafts.items()})
 
 
 def draft_of(engines: Engines, name: str, by: str) -> Draft:
@@ -48,7 +42,9 @@ def draft_of(engines: Engines, name: str, by: str) -> Draft:
     return ModelDraft(draft, by)
 
 
-def told(drafting: Drafting | None) -> tuple[dict[str, int] | None, tuple[str, ...]]:
+def draft_report(
+    drafting: Drafting | None,
+) -> tuple[dict[str, int] | None, tuple[str, ...]]:
     """(counts, notes) of what drafts have done in a run."""
     if drafting is None:
         return None, ()

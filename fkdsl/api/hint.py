@@ -12,8 +12,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from fkdsl.api.called_program import CalledProgram
 from fkdsl.api.engines import Engines
-from fkdsl.api.program import Program
 from fkdsl.base.errors import FkdslError
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
 from fkdsl.inference.methods import check_method
@@ -44,7 +44,7 @@ class Hint:
     there for the search; of the steps before it holds none any longer than the run does.
     """
 
-    def __init__(self, program: Program, engines: Engines) -> None:
+    def __init__(self, program: CalledProgram, engines: Engines) -> None:
         self.program, self.engines = program, engines
         self._held: Any = None
 

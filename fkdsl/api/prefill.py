@@ -13,8 +13,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fkdsl.api.called_program import CalledProgram
 from fkdsl.api.engines import Engines
-from fkdsl.api.program import Program
 from fkdsl.base.errors import CallError
 from fkdsl.base.random import KeyedRng
 from fkdsl.engine.cached_transformer import Context
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fkdsl.models.stored import Stored
 
 
-def prompts(program: Program, engines: Engines) -> list[tuple[str, Context]]:
+def prompts(program: CalledProgram, engines: Engines) -> list[tuple[str, Context]]:
     """The contexts of s0, each with the name of its model: what a program has read before its first
     draw."""
     states, _ = program.feynman_kac(engines=engines).initial([KeyedRng(0)])
@@ -36,7 +36,7 @@ def prompts(program: Program, engines: Engines) -> list[tuple[str, Context]]:
     return list(dict.fromkeys(found))
 
 
-def prefill(program: Program, path: str | Path, engines: Engines | None = None) -> Stored:
+def prefill(program: CalledProgram, path: str | Path, engines: Engines | None = None) -> Stored:
     """Computes the prompts' keys and values, each with the row after it, and writes them to a
     file."""
     from fkdsl.models import stored as files
@@ -57,7 +57,7 @@ def prefill(program: Program, path: str | Path, engines: Engines | None = None) 
     return made
 
 
-def adopt(program: Program, path: str | Path, engines: Engines) -> None:
+def adopt(program: CalledProgram, path: str | Path, engines: Engines) -> None:
     """Puts a file's keys and values and rows into the engines' caches, where a run finds them.
 
     Raises CallError where the models, their precision or the program's prompts are not the file's.

@@ -14,10 +14,11 @@ import time
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+from fkdsl.api.called_program import DEFAULT_METHOD, CalledProgram
 from fkdsl.api.engines import Engines
 from fkdsl.api.method_checks import FALSE_ALARM
 from fkdsl.api.outcomes import Line, Settings, shown_figures
-from fkdsl.api.program import DEFAULT_METHOD, MAX_STEPS, Program
+from fkdsl.api.request import MAX_STEPS
 from fkdsl.base.logspace import linear
 from fkdsl.base.random import KeyedRng
 from fkdsl.base.value_keys import value_key
@@ -86,7 +87,7 @@ class _Sums:
 
 
 def sampled_lines(
-    program: Program,
+    program: CalledProgram,
     engines: Engines,
     asked: Expectations,
     functions: PureFunctions,

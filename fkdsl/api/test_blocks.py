@@ -16,10 +16,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from fkdsl.api.called_program import CalledProgram
 from fkdsl.api.engines import Engines
 from fkdsl.api.method_checks import Disagreement, Law, MethodCheck, check_method, share
 from fkdsl.api.outcomes import Line, Outcome, Settings, TestRun, shown_figures
-from fkdsl.api.program import MAX_STEPS, Program
+from fkdsl.api.request import MAX_STEPS
 from fkdsl.api.sampled import sampled_lines
 from fkdsl.base.errors import BudgetEnded, CallError, ProgramError
 from fkdsl.base.logspace import Floats, linear
@@ -50,7 +51,7 @@ DENSITIES = ("normal", "uniform", "beta")
 """Distributions whose potential may be above 1."""
 
 
-def run_test(program: Program, test: tree.Test, settings: Settings | None = None) -> TestRun:
+def run_test(program: CalledProgram, test: tree.Test, settings: Settings | None = None) -> TestRun:
     """The outcome of a test of the program's file. A mistake that shows as it runs is the outcome
     `error`."""
     settings, began = settings or Settings(), time.monotonic()
@@ -64,7 +65,7 @@ def run_test(program: Program, test: tree.Test, settings: Settings | None = None
     return TestRun(test, outcome, by, lines, methods, time.monotonic() - began)
 
 
-def prepared(program: Program, test: tree.Test) -> tuple[Program, Engines]:
+def prepared(program: CalledProgram, test: tree.Test) -> tuple[CalledProgram, Engines]:
     """The program with the test's settings, and its models, loaded."""
     given = {k.name: k.value for k in test.settings}
     chosen, table = given.pop("program", None), given.pop("model", None)
@@ -78,7 +79,7 @@ def prepared(program: Program, test: tree.Test) -> tuple[Program, Engines]:
 
 
 def _run(
-    program: Program, test: tree.Test, settings: Settings
+    program: CalledProgram, test: tree.Test, settings: Settings
 ) -> tuple[Literal["exact", "sampling"], tuple[Line, ...], tuple[MethodCheck, ...]]:
     program, engines = prepared(program, test)
     asked = expectations(program.checked, test)
@@ -149,7 +150,7 @@ def disagreeing(law: Law, to_come: LookAhead[ProgramState]) -> tuple[MethodCheck
 
 
 def exact_answers(
-    program: Program, engines: Engines, max_states: int
+    program: CalledProgram, engines: Engines, max_states: int
 ) -> tuple[float, tuple[Answer, ...]] | None:
     """log Z and the posterior, which has no answer where Z is 0; None if there is too much to
     enumerate."""
@@ -163,7 +164,11 @@ def exact_answers(
 
 
 def ahead(
-    program: Program, engines: Engines, functions: Callable[[Any], Floats], k: int, max_states: int
+    program: CalledProgram,
+    engines: Engines,
+    functions: Callable[[Any], Floats],
+    k: int,
+    max_states: int,
 ) -> LookAhead[ProgramState] | None:
     """What is to come from each state of the program, for k functions of its value."""
     weighing = {
@@ -182,7 +187,7 @@ def ahead(
     return look_ahead(model, functions, k, ceiling, max_states, MAX_STEPS)
 
 
-def potentials_are_probabilities(program: Program) -> bool:
+def potentials_are_probabilities(program: CalledProgram) -> bool:
     """Whether no line can weigh more than 1: no `factor`, and nothing observed where there are
     densities."""
     instrs = [i for function in program.ir().functions.values() for i in function.body]

@@ -9,10 +9,10 @@ from dataclasses import asdict
 from typing import Any
 
 from fkdsl.api.compare import DEFAULT_METHODS, Comparison, Row, check_comparison, compare
+from fkdsl.cli.call import called_engines, called_program
 from fkdsl.cli.check import warn
 from fkdsl.cli.output import print_json, say
 from fkdsl.cli.progress import RunProgress
-from fkdsl.cli.run import called_engines, called_program
 
 WIDTH = 100
 """Characters of the longest line."""

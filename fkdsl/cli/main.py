@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
-from fkdsl import __version__
 from fkdsl.base.deadline import DeadlinePassed
 from fkdsl.base.diagnostics import near_name
 from fkdsl.base.errors import BudgetEnded, CallError, FkdslError, InternalError, Interrupted
+from fkdsl.base.version import VERSION
 from fkdsl.cli.failure import report
 from fkdsl.cli.output import discard, finish, prepare_streams, reason, tell
 from fkdsl.cli.train import add_arguments as add_train
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="exit status: 0 an answer, 1 the program is wrong, 2 the call is wrong, 3 inference failed, 5 no test, "
         "70 our bug, 130 interrupted",
     )
-    parser.add_argument("--version", action="version", version=f"fkdsl {__version__}")
+    parser.add_argument("--version", action="version", version=f"fkdsl {VERSION}")
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
     added = {
         name: commands.add_parser(name, help=doc, description=doc)

@@ -7,10 +7,10 @@ import argparse
 from pathlib import Path
 
 from fkdsl.api.prefill import prefill
+from fkdsl.cli.call import called_engines, called_program
 from fkdsl.cli.check import warn
 from fkdsl.cli.output import check_file_target, say
 from fkdsl.cli.progress import RunProgress
-from fkdsl.cli.run import called_engines, called_program
 
 
 def main(args: argparse.Namespace) -> int:

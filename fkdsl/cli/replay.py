@@ -15,7 +15,6 @@ from fkdsl.base.errors import CallError
 from fkdsl.base.shown import one_line, shown
 from fkdsl.cli.output import print_json, say
 from fkdsl.cli.report import settings_text, table
-from fkdsl.inference.methods import check_method
 from fkdsl.inference.result import Answer
 from fkdsl.machine.state import ProgramState, Status
 from fkdsl.machine.state_json import log_weight_to_json, read_value
@@ -51,7 +50,7 @@ def _chosen(replay: Replay, members: Sequence[Member], args: argparse.Namespace)
 
 
 def _why_none(replay: Replay) -> str:
-    if not check_method(replay.trace.header["method"]).draws:
+    if not replay.call.method.draws:
         return f"{replay.trace.header['method']} enumerates, and only its result is written"
     return "the run was killed before its first step was done"
 
@@ -121,7 +120,7 @@ def _head(replay: Replay) -> list[str]:
         (course[-1].t for course in replay.courses.values()), default=replay.result.get("steps", 0)
     )
     state = "finished" if replay.finished else "not finished: go on with --resume"
-    log_z, method = replay.log_z, check_method(header["method"])
+    log_z, method = replay.log_z, replay.call.method
     known = method.log_z != "none" and log_z is not None and math.isfinite(log_z)
     low, high = replay.result.get("log_z_bounds") or (None, None)
     if known and low is not None and (high is None or high - low > 1e-4):

@@ -8,7 +8,7 @@ is one file, with its loop and its `Method`, and one entry in `METHODS` (fkdsl/i
 >>> smc = METHODS["smc"]
 >>> smc.checked({"particles": 64})
 {'particles': 64, 'ess': 0.5, 'resampling': 'multinomial', 'moves': 0}
->>> smc.draws, smc.log_z, smc.resumes_with({"moves": 1})
+>>> smc.draws, smc.log_z, smc.call({"moves": 1}).resumes
 (True, 'estimate', False)
 """
 
@@ -155,11 +155,6 @@ class Method:
         """The method's own options, then those of drafts where it takes them."""
         return {**self.options, **(DRAFTS if self.takes_drafts else {})}
 
-    def resumes_with(self, settings: Settings) -> bool:
-        """Whether a run goes on from its steps. With moves it does not: a step does not hold the
-        paths that they need."""
-        return self.resumes and not self.moves_paths(self.checked(settings))
-
     def error_estimator(
         self, model: FeynmanKac[Any], options: Options, merge: bool
     ) -> ErrorEstimator:
@@ -168,6 +163,10 @@ class Method:
             return self.error(model, options, merge)
         why = f"{self.name} has no standard error from one run: --islands 8"
         return FixedEstimator(Unknown((why,)))
+
+    def call(self, settings: Settings) -> MethodCall:
+        """The method with all of its options. Raises CallError as `checked` does."""
+        return MethodCall(self, self.checked(settings), settings)
 
     def checked(self, settings: Settings) -> dict[str, Any]:
         """All options: the given ones checked, the others at their defaults; those of drafts where
@@ -206,3 +205,27 @@ class Method:
                 f"{self.name}: verify cannot be `weigh`, {self.no_draft_weights}",
                 "leave verify out",
             )
+
+
+@dataclass(frozen=True)
+class MethodCall:
+    """A method with all of its options, checked: what `smc(particles=64)` says.
+
+    Made by `Method.call`; whoever gets one checks nothing again. given: the options that were
+    spelt out; the others stand at their defaults.
+    """
+
+    method: Method
+    options: Options
+    given: Settings
+
+    @property
+    def resumes(self) -> bool:
+        """Whether a run goes on from its steps. With moves it does not: a step does not hold the
+        paths that they need."""
+        return self.method.resumes and not self.moves_paths
+
+    @property
+    def moves_paths(self) -> bool:
+        """Whether a particle's ancestors do not tell its past (`Method.moves_paths`)."""
+        return self.method.moves_paths(self.options)

@@ -19,7 +19,7 @@ from typing import Any
 
 from fkdsl.base.diagnostics import near_name
 from fkdsl.base.errors import CallError
-from fkdsl.inference.method import Method
+from fkdsl.inference.method import Method, MethodCall
 from fkdsl.inference.samplers.alive import ALIVE
 from fkdsl.inference.samplers.pgibbs import PGIBBS
 from fkdsl.inference.samplers.rejection import REJECTION
@@ -52,3 +52,10 @@ def check_method(name: str) -> Method:
 def check_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """All options of a method, by name: given ones checked, the others at their defaults."""
     return check_method(name).checked(options)
+
+
+def called(method: str | MethodCall, options: Mapping[str, Any] | None) -> MethodCall:
+    """A method that is named, with its options checked; or the call itself, which has its own."""
+    if isinstance(method, MethodCall):
+        return method
+    return check_method(method).call(options or {})

@@ -32,8 +32,8 @@ from fkdsl.inference.assess.uncertainty import Islands, Uncertainty
 from fkdsl.inference.deaths import merged_deaths, population_died
 from fkdsl.inference.interface import FeynmanKac, Level, MoveObserver, Step
 from fkdsl.inference.islands import IslandHistory, accepted_moves, check_islands
-from fkdsl.inference.method import LoopSettings, Method, Options
-from fkdsl.inference.methods import check_method
+from fkdsl.inference.method import LoopSettings, Method, MethodCall, Options
+from fkdsl.inference.methods import called
 from fkdsl.inference.options import DRAFTS
 from fkdsl.inference.result import Result, final_ess, merged, weighted_values
 from fkdsl.inference.search.enclosed import check_found, enclosed
@@ -52,18 +52,18 @@ GRACE = 0.5
 def steps_of(
     model: FeynmanKac[S],
     rng: Rng,
-    method: str,
-    options: Mapping[str, Any],
+    method: str | MethodCall,
+    options: Mapping[str, Any] | None = None,
     max_steps: int | None = None,
     merge: bool = True,
     start: Step[S] | None = None,
     stop: Callable[[], str] | None = None,
 ) -> Iterator[Step[S]] | Iterator[Level[S]]:
-    """The method's steps. The other arguments are those of LoopSettings. Raises CallError for an
-    unknown method or option."""
-    chosen = check_method(method)
+    """The method's steps. method: by name with its options, or a call that has them. The other
+    arguments are those of LoopSettings. Raises CallError for an unknown method or option."""
+    call = called(method, options)
     loop = LoopSettings(max_steps, merge, start, stop)
-    return chosen.steps(model, rng, own_options(chosen.checked(options)), loop)
+    return call.method.steps(model, rng, own_options(call.options), loop)
 
 
 def own_options(options: Options) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def own_options(options: Options) -> dict[str, Any]:
 
 def run(
     model: FeynmanKac[S],
-    method: str = "smc",
+    method: str | MethodCall = "smc",
     seed: int = 0,
     options: Mapping[str, Any] | None = None,
     *,
@@ -92,26 +92,26 @@ def run(
 ) -> Result:
     """The Result of a method on a model.
 
-    timeout: seconds, or a Deadline, which another thread may cancel. merge: whether smc resamples
-    equal particles as one. islands: independent populations of the method's size, whose mean is
-    Z_hat. partial: whether those that have ended make the answer when time runs out. resume: the
-    steps that each island has behind it, from step 0 on; it goes on from there as if it had never
-    stopped. lazy: exact takes the heaviest outcomes first, and has bounds on Z where something ends
-    it. counts: (model calls, forwarded tokens) so far. account: is told of every move. Raises
-    PopulationDied with a report when every particle's weight is zero, BudgetEnded when time, steps
-    or states end the run, and Interrupted at Ctrl-C: with the population so far.
+    method: by name with its options, or a call that has them. timeout: seconds, or a Deadline,
+    which another thread may cancel. merge: whether smc resamples equal particles as one. islands:
+    independent populations of the method's size, whose mean is Z_hat. partial: whether those that
+    have ended make the answer when time runs out. resume: the steps that each island has behind it,
+    from step 0 on; it goes on from there as if it had never stopped. lazy: exact takes the heaviest
+    outcomes first, and has bounds on Z where something ends it. counts: (model calls, forwarded
+    tokens) so far. account: is told of every move. Raises PopulationDied with a report when every
+    particle's weight is zero, BudgetEnded when time, steps or states end the run, and Interrupted
+    at Ctrl-C: with the population so far.
     """
-    chosen = check_method(method)
-    check_islands(chosen, islands)
-    checked = chosen.checked(options or {})
+    call = called(method, options)
+    check_islands(call.method, islands)
     spent = Spent(counts)
     deadline = Deadline.of(timeout)
-    stop = stop_when(deadline, checked["max_tokens"], counts) if lazy else None
+    stop = stop_when(deadline, call.options["max_tokens"], counts) if lazy else None
     going = _Run(
-        model, chosen, checked, seed, islands, program, spent,
+        model, call.method, call.options, seed, islands, program, spent,
         max_steps=max_steps, merge=merge, stop=stop, account=account,
         filtering=filtering, observer=observer,
-        resume=(resume or {}) if chosen.resumes_with(checked) else {},
+        resume=(resume or {}) if call.resumes else {},
     )  # fmt: skip
     with until(deadline.later(GRACE) if lazy else deadline):
         going.run_islands(deadline, partial)

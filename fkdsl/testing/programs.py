@@ -11,7 +11,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from fkdsl.api.program import Program, parse, shown_text
+from fkdsl.api.called_program import quoted
+from fkdsl.api.program import Program, parse
 from fkdsl.testing.tables import table_text, tables
 
 
@@ -19,7 +20,7 @@ class ProgramText(str):
     """A program's text; shown line by line."""
 
     def __repr__(self) -> str:
-        return shown_text(str(self))
+        return quoted(str(self))
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(repr(self))

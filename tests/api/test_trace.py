@@ -14,10 +14,11 @@ import pytest
 
 import fkdsl
 from fkdsl.api.trace import rebuild as rebuild_module
-from fkdsl.api.trace.file import TraceFile, read_trace
+from fkdsl.api.trace.file import TraceFile, encoded, read_trace, with_sum
 from fkdsl.base.errors import BudgetEnded, CallError, PopulationDied
 from fkdsl.cli.main import main
 from fkdsl.inference.interface import Particle
+from fkdsl.steering.feynman_kac import SteeringModel
 
 TEXT = """
 model m = table:
@@ -335,3 +336,44 @@ def test_a_resumed_run_of_the_small_model_ends_with_the_same_answer(tmp_path):
     again = program.run(particles=6, seed=2, resume=path)
     assert [p.value for p in again.particles] == [p.value for p in first.particles]
     assert abs(again.log_z - first.log_z) <= 1e-3
+
+
+def unfinished_trace(tmp_path, lines=3):
+    """A program, its call, and a trace of its first steps."""
+    program = fkdsl.parse(LONG)
+    path = tmp_path / "t.jsonl"
+    program(n=8).run("smc", particles=3, seed=1, trace=path)
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:lines]))
+    return program(n=8), path
+
+
+def breaks_at(monkeypatch, t):
+    """Makes the model's step t raise what no right model raises."""
+    step = SteeringModel.step
+
+    def broken(self, rngs, xp):
+        after, log_G = step(self, rngs, xp)
+        if any(len(c.node.tokens) >= t for x in after for c in x.contexts):
+            raise KeyError("planted")
+        return after, log_G
+
+    monkeypatch.setattr(SteeringModel, "step", broken)
+
+
+def test_a_bug_of_ours_in_a_resumed_run_is_not_put_on_the_file(tmp_path, monkeypatch):
+    program, path = unfinished_trace(tmp_path)
+    breaks_at(monkeypatch, 6)
+    with pytest.raises(KeyError, match="planted"):
+        program.run("smc", particles=3, seed=1, resume=path)
+
+
+def test_a_run_that_breaks_on_states_of_another_run_says_so(tmp_path, monkeypatch):
+    program, path = unfinished_trace(tmp_path)
+    header, *steps = path.read_bytes().splitlines()
+    last = json.loads(steps[-1])
+    last.pop("sum")
+    last["particles"][0]["log_weight"] -= 1.0
+    path.write_bytes(b"\n".join([header, *steps[:-1], with_sum(encoded(last)[:-1])]) + b"\n")
+    breaks_at(monkeypatch, 6)
+    with pytest.raises(CallError, match="steps are not those of this program"):
+        program.run("smc", particles=3, seed=1, resume=path)

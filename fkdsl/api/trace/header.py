@@ -6,24 +6,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from fkdsl import __version__
+from fkdsl.api.called_program import CalledProgram
 from fkdsl.api.engines import Engines
+from fkdsl.api.request import RunRequest
 from fkdsl.api.trace.file import FORMAT, KEY, Trace
 from fkdsl.base.errors import CallError
 from fkdsl.base.files import read_file
 from fkdsl.base.spans import Source
+from fkdsl.base.version import VERSION
 from fkdsl.engine.cached_transformer import CachedTransformer
-from fkdsl.inference.methods import check_options
+from fkdsl.inference.method import MethodCall
+from fkdsl.inference.methods import check_method
 from fkdsl.language.syntax import tree
 from fkdsl.language.syntax.tree_walk import walk
 from fkdsl.machine.state_json import read_value, write_value
 from fkdsl.models.interface import LanguageModel
 from fkdsl.values.values import show
-
-if TYPE_CHECKING:
-    from fkdsl.api.program import Program
 
 MOST = 8_000_000
 """Bytes of a file beside the program that a header holds."""
@@ -44,20 +44,13 @@ NAMES = {
 """What must be equal for a run to be resumed, besides the files, and how it is called."""
 
 
-def run_header(
-    program: Program,
-    sources: tuple[Source, ...],
-    engines: Engines,
-    method: str,
-    options: Mapping[str, Any],
-    seed: int,
-    islands: int | None,
-) -> dict[str, Any]:
+def run_header(request: RunRequest, sources: tuple[Source, ...]) -> dict[str, Any]:
     """The header of a run but for its models' marks, which only a loaded model has. sources: the
     files that places are in, the program's first."""
+    program, engines = request.program, request.engines
     return {
         KEY: FORMAT,
-        "fkdsl": __version__,
+        "fkdsl": VERSION,
         "program": program.name,
         "sources": [{"name": s.name, "text": s.text} for s in sources],
         "files": named_files(program),
@@ -67,10 +60,10 @@ def run_header(
         "model": _reference(engines),
         "dtype": engines.dtype,
         "device": engines.device,
-        "method": method,
-        "options": check_options(method, options),
-        "seed": seed,
-        "islands": islands,
+        "method": request.call.method.name,
+        "options": dict(request.call.options),
+        "seed": request.seed,
+        "islands": request.known_islands,
         "off": sorted(program.off),
     }
 
@@ -100,7 +93,19 @@ def model_mark(model: LanguageModel) -> dict[str, Any]:
     }
 
 
-def named_files(program: Program) -> dict[str, str]:
+def method_call(trace: Trace) -> MethodCall:
+    """The method of a trace's run with its options. Raises CallError for options that this version
+    does not have."""
+    try:
+        return check_method(trace.header["method"]).call(trace.header["options"])
+    except CallError as error:
+        raise CallError(
+            f"{trace.path} is of a run that this version of fkdsl cannot make: {error.message}",
+            "read it by the version that wrote it",
+        ) from None
+
+
+def named_files(program: CalledProgram) -> dict[str, str]:
     """The text of each schema, grammar and Python file that the program's files name, by their
     names there."""
     found = {}

@@ -1,6 +1,6 @@
 """The writing of a trace, and the going on from one.
 
-    with recording(program, engines, trace=path, ...) as record:
+    with recording(request) as record:
         result = run(..., observer=record.step, resume=record.courses)
         record.end(result)
 
@@ -12,13 +12,18 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from fkdsl.api.called_program import CalledProgram
+from fkdsl.api.drafts import drafting_of
 from fkdsl.api.engines import Engines
+from fkdsl.api.request import RunRequest, Steps
+from fkdsl.api.steering import steering_model
+from fkdsl.api.trace.derive import is_own
 from fkdsl.api.trace.file import Trace, TraceFile, parse_trace, verify_trace
 from fkdsl.api.trace.header import model_marks, run_header, verify_same_run
 from fkdsl.api.trace.rebuild import Recorded, is_complete, parents, rebuild, token_text
@@ -30,22 +35,14 @@ from fkdsl.base.errors import (
     Interrupted,
     PopulationDied,
 )
+from fkdsl.base.spans import Source
 from fkdsl.inference.interface import Step
-from fkdsl.inference.methods import check_method
 from fkdsl.inference.result import Result
 from fkdsl.machine.ops import Executable
 from fkdsl.machine.places import Places
 from fkdsl.machine.state import ProgramState
 from fkdsl.machine.state_json import log_weight_to_json, state_to_json
 from fkdsl.values.values import plain
-
-if TYPE_CHECKING:
-    from fkdsl.api.program import Program
-
-UNFIT = (LookupError, TypeError, ValueError, AssertionError, AttributeError, ArithmeticError, RecursionError,
-         InternalError)  # fmt: skip
-"""What a run raises that goes on from states which are not its program's."""
-Steps = Mapping[int, Sequence[Step[ProgramState]]]
 
 
 class Record:
@@ -166,78 +163,73 @@ def _finite(value: Any) -> Any:
 
 
 @contextmanager
-def recording(
-    program: Program,
-    engines: Engines,
-    trace: str | Path | TraceFile | None,
-    resume: Steps | str | Path | None,
-    *,
-    method: str,
-    options: Mapping[str, Any],
-    seed: int,
-    islands: int | None,
-) -> Iterator[Record]:
-    """The record of a run that is about to begin. trace: the file to write from the beginning;
-    resume: the one to go on with, or steps. A TraceFile is written as it is, and closed. islands:
-    None where a pilot finds them. Raises CallError for a file that is of another run, or is no
-    trace."""
-    if trace is None and not isinstance(resume, str | Path):
-        yield Record(engines, resume)
+def recording(request: RunRequest) -> Iterator[Record]:
+    """The record of a run that is about to begin: written to `request.trace` from the beginning, or
+    going on with `request.resume`. A TraceFile is closed at the end.
+
+    Raises CallError for a file that is of another run, or is no trace.
+    """
+    trace, resume = request.trace, request.resume
+    if trace is None and not isinstance(resume, Path):
+        yield Record(request.engines, resume)
         return
-    if (
-        trace is not None
-        and resume is not None
-        and (isinstance(trace, TraceFile) or not _same_file(trace, resume))
-    ):
-        raise CallError(
-            "a run that is resumed is traced in the file that it is resumed from",
-            "leave --trace out",
-        )
-    code = program.feynman_kac(engines=engines).code
-    places = Places.of(code, _sources(program))
-    header = run_header(program, places.sources, engines, method, options, seed, islands)
-    if isinstance(trace, TraceFile):
-        file = trace
-    else:
-        file = TraceFile(Path(resume if isinstance(resume, str | Path) else trace or ""))
+    code = request.program.feynman_kac(engines=request.engines).code
+    places = Places.of(code, _sources(request.program))
+    file = trace if isinstance(trace, TraceFile) else _open(resume, trace)
     try:
-        record = _begin(file, header, program, engines, places, code, go_on=resume is not None)
+        record = _begin(file, request, places, code)
         try:
             yield record
         except PopulationDied as error:
             record.died(error)
             raise
         except (BudgetEnded, Interrupted) as error:
-            if check_method(method).resumes_with(options) and islands is not None:
+            if request.goes_on:
                 record.cut(error)
             raise
-        except UNFIT as error:
-            own = isinstance(error, FkdslError) and not isinstance(error, InternalError)
-            if own or not record.resumed or os.environ.get("FKDSL_DEBUG"):
-                raise
-            message = (
-                f"the run cannot go on from {file.path}, whose last step is none of this program"
-            )
-            help = "begin anew with --trace; if nobody changed the file, please report it as a bug"
-            raise CallError(message, help) from None
+        except Exception as error:
+            if _is_the_files_fault(error, request, record):
+                raise CallError(
+                    f"the run cannot go on from {file.path}, "
+                    "whose steps are not those of this program",
+                    "begin anew with --trace",
+                ) from None
+            raise
     finally:
         file.close()
 
 
-def _begin(
-    file: TraceFile, header: dict[str, Any], program: Program, engines: Engines, places: Places, code: Executable,
-    *, go_on: bool,
-) -> Record:  # fmt: skip
+def _open(*paths: Path | Steps | None) -> TraceFile:
+    """The first of these files, opened."""
+    return TraceFile(next(path for path in paths if isinstance(path, Path)))
+
+
+def _is_the_files_fault(error: Exception, request: RunRequest, record: Record) -> bool:
+    """Whether a run failed because it went on from steps that are not its own. A bug of ours is to
+    be reported as one, however the run began."""
+    ours = isinstance(error, InternalError) or not isinstance(error, FkdslError)
+    if not ours or not record.resumed or os.environ.get("FKDSL_DEBUG"):
+        return False
+    assert record.courses is not None
+    model = steering_model(request, request.engines, drafting_of(request))
+    return not is_own(request, model, record.courses)
+
+
+def _begin(file: TraceFile, request: RunRequest, places: Places, code: Executable) -> Record:
+    """What the file holds decides how the run begins: anew, from its last step, or not at all where
+    all is done."""
+    program, engines = request.program, request.engines
+    header = run_header(request, places.sources)
     raw = file.read()
     verify_trace(file.path, raw)
-    trace = parse_trace(file.path, raw) if go_on else None
+    trace = parse_trace(file.path, raw) if request.resume is not None else None
     if trace is None:
         header["models"] = model_marks(engines, program.model_names())
         file.cut(0)
         file.add(header)
         return Record(engines, None, file, places)
     verify_same_run(trace, header)
-    goes_on = check_method(header["method"]).resumes_with(header["options"])
+    goes_on = request.call.resumes
     if goes_on and trace.steps:
         recorded = Recorded(trace)
         courses = rebuild(trace, recorded, places, code)
@@ -248,19 +240,11 @@ def _begin(
     if trace.end is not None:
         return Record(engines)
     file.cut(trace.size if goes_on else trace.head)
-    return Record(
-        engines,
-        rebuild(trace, engines, places, code) if goes_on else None,
-        file,
-        places,
-        trace if goes_on else None,
-    )
+    if not goes_on:
+        return Record(engines, None, file, places)
+    return Record(engines, rebuild(trace, engines, places, code), file, places, trace)
 
 
-def _sources(program: Program) -> list[Any]:
+def _sources(program: CalledProgram) -> list[Source]:
     """The program's own file, then those that it imports."""
     return [module.source for module in (program.checked.module, *program.checked.imported)]
-
-
-def _same_file(trace: str | Path, resume: Any) -> bool:
-    return isinstance(resume, str | Path) and Path(trace).resolve() == Path(resume).resolve()

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from fkdsl.api.trace.file import Trace
+from fkdsl.api.trace.header import method_call
 from fkdsl.api.trace.rebuild import Courses, Recorded, rebuild, recorded_places
 from fkdsl.base.errors import CallError
 from fkdsl.base.logspace import log_sum_exp
 from fkdsl.base.spans import Span
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.interface import Charge, Step
-from fkdsl.inference.methods import check_method
+from fkdsl.inference.method import MethodCall
 from fkdsl.machine.state import Draw, ProgramState, Status
 from fkdsl.models.vocabulary import decoded_text
 from fkdsl.values.values import plain
@@ -65,6 +66,7 @@ class Replay:
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
+        self.call: MethodCall = method_call(trace)
         self.engines: Mapping[str, CachedTransformer] = Recorded(trace)
         self.places = recorded_places(trace)
         self.courses: Courses = rebuild(trace, self.engines, self.places)
@@ -76,8 +78,7 @@ class Replay:
     @property
     def moves_paths(self) -> bool:
         """Whether ancestors do not tell a particle's past."""
-        header = self.trace.header
-        return check_method(header["method"]).moves_paths(header["options"])
+        return self.call.moves_paths
 
     @cached_property
     def log_z(self) -> float | None:

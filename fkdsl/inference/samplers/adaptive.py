@@ -26,7 +26,8 @@ from fkdsl.base.errors import BudgetEnded, CallError, PopulationDied
 from fkdsl.base.logspace import log_sum_exp
 from fkdsl.base.random import KeyedRng
 from fkdsl.inference.interface import FeynmanKac
-from fkdsl.inference.methods import check_method
+from fkdsl.inference.method import MethodCall
+from fkdsl.inference.methods import called, check_method
 from fkdsl.inference.result import Result
 from fkdsl.inference.run import Counts, Observer, Spent, run
 
@@ -143,9 +144,9 @@ def islands_for(pilot: Pilot, aim: Aim) -> Plan:
 
 def adaptive_run(
     model: FeynmanKac[S],
-    method: str,
+    method: str | MethodCall,
     seed: int,
-    options: Mapping[str, Any],
+    options: Mapping[str, Any] | None,
     aim: Aim,
     *,
     timeout: float | Deadline | None = None,
@@ -160,11 +161,12 @@ def adaptive_run(
     Time, model calls and tokens are those of the pilot too. Raises what `run` raises where not one
     island ends.
     """
-    aim.check(method)
+    call = called(method, options)
+    aim.check(call.method.name)
     spent = Spent(counts)
 
     def island(own: int, limit: float | None, **more: Any) -> Result:
-        return run(model, method, own, options, timeout=limit, counts=counts, **others, **more)
+        return run(model, call, own, timeout=limit, counts=counts, **others, **more)
 
     with until(Deadline.of(timeout)):
         pilot, first = _pilot(island, seed, aim, counts)

@@ -1,0 +1,172 @@
+"""A run as one value: all that it is told, checked once, when the request is made.
+
+The command line, Python, `compare`, test blocks and resumed runs each make a RunRequest and hand it
+on; what gets one checks nothing again.
+
+    request = RunRequest.of(program, "smc", {"particles": 64}, seed=7)
+    result = run(request)                                               # fkdsl.api.run
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fkdsl.api.called_program import CalledProgram
+from fkdsl.api.engines import Engines, ModelReference
+from fkdsl.api.trace.file import TraceFile
+from fkdsl.base.deadline import Deadline
+from fkdsl.base.errors import CallError
+from fkdsl.base.spans import Span
+from fkdsl.inference.interface import Step
+from fkdsl.inference.islands import check_islands
+from fkdsl.inference.method import MethodCall
+from fkdsl.inference.methods import check_method
+from fkdsl.inference.samplers.adaptive import Aim
+from fkdsl.language.queries import Question
+from fkdsl.machine.state import ProgramState
+
+MAX_STEPS = 10_000
+"""Steps after which a run that has not ended is stopped, unless the caller says otherwise."""
+NO_AIM = Aim()
+Steps = Mapping[int, Sequence[Step[ProgramState]]]
+"""The steps that each island has behind it, from step 0 on."""
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a run is told.
+
+    program: with its parameters; without the pass `texts` where the filtering posteriors are asked
+    for, since no text is then guided across steps. call: the method with all of its options, those
+    of drafts among them. engines: its language models, each loaded when it is first asked. islands:
+    independent populations, whose number a pilot finds where there is an aim. deadline: counts its
+    seconds from when the models are loaded. max_steps: after which a run that has not ended is
+    stopped; None for never. filtering: whether the result has every P_t. trace: the file to write
+    the run down in. resume: the file to go on from, and in; or steps. blame: whether the result
+    says what each line did. questions: what is asked of the returned value. A request is made by
+    `of`, which checks it.
+    """
+
+    program: CalledProgram
+    call: MethodCall
+    engines: Engines
+    seed: int
+    islands: int
+    aim: Aim
+    deadline: Deadline
+    max_steps: int | None
+    filtering: bool
+    trace: Path | TraceFile | None
+    resume: Path | Steps | None
+    blame: bool
+    questions: tuple[Question, ...]
+
+    @classmethod
+    def of(
+        cls,
+        program: CalledProgram,
+        method: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        *,
+        model: ModelReference | None = None,
+        engines: Engines | None = None,
+        seed: int = 0,
+        islands: int = 1,
+        aim: Aim = NO_AIM,
+        timeout: float | Deadline | None = None,
+        max_steps: int | None = MAX_STEPS,
+        filtering: bool = False,
+        trace: str | Path | TraceFile | None = None,
+        resume: str | Path | Steps | None = None,
+        blame: bool = False,
+        queries: Mapping[str, str | Span] | None = None,
+    ) -> RunRequest:
+        """The request of a run, its arguments as Program.run takes them. Loads no model.
+
+        Raises CallError for a method, option or flag that does not go with the others, and
+        ProgramError for a mistake in a query and for conditions that contradict each other.
+        """
+        questions = program.questions(queries)
+        own, own_options = program.method
+        name = method or own
+        given = {**own_options, **(options or {})} if name == own else options or {}
+        call = check_method(name).call(given)
+        check_islands(call.method, islands)
+        aim.check(call.method.name, islands, resumed=resume is not None)
+        _check_filtering(call, filtering)
+        trace = Path(trace) if isinstance(trace, str) else trace
+        resume = Path(resume) if isinstance(resume, str) else resume
+        _check_files(trace, resume)
+        if filtering and not call.method.forgets_mass and "texts" not in program.off:
+            _ = program.ir()  # its conditions may contradict each other, which the pass finds
+            program = program.without("texts")
+        return cls(
+            program=program,
+            call=call,
+            engines=engines if engines is not None else program.engines(model),
+            seed=seed,
+            islands=islands,
+            aim=aim,
+            deadline=Deadline.of(timeout),
+            max_steps=max_steps,
+            filtering=filtering,
+            trace=trace,
+            resume=resume,
+            blame=blame,
+            questions=questions,
+        )
+
+    @property
+    def known_islands(self) -> int | None:
+        """The number of islands; None where a pilot finds it."""
+        return None if self.aim.asked else self.islands
+
+    @property
+    def merge(self) -> bool:
+        """Whether equal particles are resampled as one."""
+        return "merge" not in self.program.off
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the run can go on from its steps; if not it begins anew, which gives the same
+        answer."""
+        return self.call.resumes and not self.aim.asked
+
+    def is_lazy(self) -> bool:
+        """Whether exact takes the heaviest outcomes first: every outcome of a level is too many of
+        a large vocabulary. Loads the models."""
+        if not self.call.method.anytime or self.filtering:
+            return False
+        return bool(_lazy_options(self.call)) or self.program.is_large(self.engines)
+
+
+def _lazy_options(call: MethodCall) -> list[str]:
+    """The options given to exact that only mean something where it takes the heaviest outcomes
+    first."""
+    return [name for name in ("max_tokens", "gap") if name in call.given]
+
+
+def _check_filtering(call: MethodCall, filtering: bool) -> None:
+    """Raises CallError for options that exact does not have where it goes level by level."""
+    if filtering and call.method.anytime and (lazy := _lazy_options(call)):
+        raise CallError(
+            f"exact goes level by level for --filtering, and has no {lazy[0]} there",
+            "leave one out",
+        )
+
+
+def _check_files(trace: Path | TraceFile | None, resume: Path | Steps | None) -> None:
+    """Raises CallError for a run that is resumed from one file and traced in another."""
+    if trace is None or resume is None:
+        return
+    same = (
+        isinstance(trace, Path) and isinstance(resume, Path) and trace.resolve() == resume.resolve()
+    )
+    if not same:
+        raise CallError(
+            "a run that is resumed is traced in the file that it is resumed from",
+            "leave --trace out",
+        )

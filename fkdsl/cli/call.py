@@ -1,0 +1,202 @@
+"""A command's flags as a program, its models and a request: what `run`, `exact`, `compare` and
+`prefill` have in common."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shlex
+from typing import Any
+
+from fkdsl.api import Program, load
+from fkdsl.api.engines import Engines
+from fkdsl.api.request import RunRequest
+from fkdsl.base.deadline import Deadline
+from fkdsl.base.errors import CallError
+from fkdsl.base.spans import Source, Span
+from fkdsl.cli.check import without
+from fkdsl.cli.progress import RunProgress
+from fkdsl.inference.method import Method
+from fkdsl.inference.methods import METHODS, check_method
+from fkdsl.inference.samplers.adaptive import Aim
+from fkdsl.values.types import BOOL, FLOAT, INT, STR, Type
+
+MOST_SAMPLES = 1_000_000
+UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+def called_program(args: argparse.Namespace) -> Program:
+    """The program that the call names, with its parameters."""
+    program = load(args.file, allow_extern=args.allow_extern, allow_outside=args.allow_outside)
+    if args.program:
+        program = program.select(args.program)
+    return without(program(**parameters(program, args.parameters)), args.no_opt)
+
+
+def called_engines(
+    program: Program, args: argparse.Namespace, progress: RunProgress, *, metered: bool = False
+) -> Engines:
+    """The program's models as the call's flags say; none is loaded yet."""
+    return program.engines(
+        args.model,
+        cache_memory=memory(args.cache_memory),
+        dtype=args.dtype,
+        device=args.device,
+        progress=progress.loading,
+        metered=metered,
+    )
+
+
+def called_request(
+    args: argparse.Namespace, program: Program, engines: Engines, deadline: Deadline
+) -> RunRequest:
+    """The run that the flags of `run` and `exact` ask for."""
+    method, options = called_method(program, args)
+    return RunRequest.of(
+        program,
+        method,
+        options,
+        engines=engines,
+        seed=args.seed,
+        islands=args.islands,
+        aim=called_aim(args),
+        timeout=deadline,
+        max_steps=args.max_steps,
+        filtering=args.filtering,
+        trace=args.trace,
+        resume=args.resume,
+        blame=args.blame,
+        queries=called_queries(args.queries),
+    )
+
+
+def called_method(program: Program, args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """The method that the call or else the file chooses, and the options that the flags give it.
+
+    Raises CallError for a flag of another method than the file's, and says how to choose one.
+    """
+    own = program.method[0]
+    method = "exact" if args.command == "exact" else args.method or own
+    options = {
+        name: value
+        for name in {name for m in METHODS.values() for name in m.all_options}
+        if (value := getattr(args, name, None)) is not None
+    }
+    known = check_method(method).all_options
+    if "samples" not in known:
+        options.pop("samples", None)  # draws to be printed
+    wrong = next((name for name in options if name not in known), None)
+    chosen_by_file = args.command != "exact" and not args.method and program.checked.infer
+    if wrong is not None and chosen_by_file:
+        other = next(m.name for m in METHODS.values() if wrong in m.all_options)
+        flag = [f"--{wrong.replace('_', '-')}", str(options[wrong])]
+        call = shlex.join(["fkdsl", "run", args.file, "--method", other, *flag])
+        raise CallError(
+            f"the file says `infer {own}`, which has no option `{wrong}`",
+            f"choose a method: {call}",
+        )
+    return method, options
+
+
+def called_samples(args: argparse.Namespace, method: Method) -> int:
+    """How many draws from the posterior are to be printed, 0 for a table; for rejection it is an
+    option of its own."""
+    if args.samples is None or "samples" in method.all_options:
+        return 0
+    if not 1 <= args.samples <= MOST_SAMPLES:
+        raise CallError(
+            f"--samples is between 1 and {MOST_SAMPLES:,}, not {args.samples}", "write --samples 10"
+        )
+    return int(args.samples)
+
+
+def called_aim(args: argparse.Namespace) -> Aim:
+    """The target and the budgets of the call's flags; exact has none. A number alone counts tokens,
+    as in compare."""
+    budgets: dict[str, Any] = {}
+    for text in getattr(args, "budget", []):
+        unit, _, number = text.rpartition("=")
+        try:
+            budgets[unit or "tokens"] = {"": int, "tokens": int, "seconds": float}[unit](number)
+        except (KeyError, ValueError):
+            raise CallError(
+                f"--budget {text} is no budget",
+                "write --budget tokens=20000 or --budget seconds=30",
+            ) from None
+    return Aim(getattr(args, "target_se", None), budgets.get("tokens"), budgets.get("seconds"))
+
+
+def parameters(program: Program, given: list[str]) -> dict[str, Any]:
+    """The values of `-p name=value`, read by the parameters' types."""
+    types = dict(
+        zip((p.name for p in program.info.definition.params), program.info.params, strict=True)
+    )
+    values: dict[str, Any] = {}
+    for item in given:
+        name, equals, text = item.partition("=")
+        if not equals:
+            help = f"write -p {shlex.quote(f'{item}=VALUE')}"
+            raise CallError(f"-p {shorten(item)} has no value", help)
+        values[name] = _value(name, text, types.get(name, STR))
+    return values
+
+
+def called_queries(given: list[str]) -> dict[str, Span]:
+    """The expressions of `--query` by name: the one before `=`, else the expression's text."""
+    queries: dict[str, Span] = {}
+    for item in given:
+        named = re.match(r"\s*([^\W\d]\w*)\s*=(?![=~])", item)
+        name, start = (named[1], named.end()) if named else (item.strip(), 0)
+        if not item[start:].strip():
+            raise CallError(
+                f"--query {item!r} says no expression", "write --query 'contains(value, \"sea\")'"
+            )
+        if name in queries:
+            raise CallError(
+                f"--query `{name}` is given twice",
+                "give each a name: --query 'long=len(value) > 9'",
+            )
+        queries[name] = Span(Source("--query", item), start, len(item))
+    return queries
+
+
+def _value(name: str, text: str, wanted: Type) -> Any:
+    """A parameter's text as its type says; lists are written as JSON."""
+    try:
+        if wanted == STR:
+            return text
+        if wanted == BOOL:
+            return {"true": True, "false": False}[text]
+        if wanted == INT:
+            return int(text)
+        if wanted == FLOAT:
+            return float(text)
+        return json.loads(text)
+    except (ValueError, KeyError, RecursionError):
+        examples: dict[Type, str] = {BOOL: "true", INT: "5", FLOAT: "0.5"}
+        example = examples.get(wanted, '["a", "b"]')
+        given = shorten(text)
+        help = f"write -p {shlex.quote(f'{name}={example}')}"
+        raise CallError(f"the parameter `{name}` is a {wanted}, not {given!r}", help) from None
+
+
+def shorten(text: str, most: int = 60) -> str:
+    """A text of the call as a message shows it."""
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def memory(text: str | None) -> int | None:
+    """Bytes of a size such as 500M or 4G."""
+    if text is None:
+        return None
+    number, unit = (
+        (text[:-1], UNITS.get(text[-1:].upper(), 0)) if text[-1:].isalpha() else (text, 1)
+    )
+    try:
+        size = int(float(number) * unit)
+    except (ValueError, OverflowError):
+        size = 0
+    if size <= 0:
+        raise CallError(f"--cache-memory {text} is no size", "write 500M or 4G")
+    return size
