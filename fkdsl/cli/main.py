@@ -43,6 +43,7 @@ COMMANDS = {
         "run the test blocks of files, on exact figures and on every method",
     ),
     "check": ("fkdsl.cli.check", "find a program's mistakes without running it"),
+    "fmt": ("fkdsl.cli.fmt", "write programs in their canonical form"),
     "explain": ("fkdsl.cli.check", "print the Feynman-Kac model that a program means"),
     "prefill": ("fkdsl.cli.prefill", "compute a program's prompts once, and write them to a file"),
     "train": ("fkdsl.cli.train", "train a byte-level model on text"),
@@ -91,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     added["check"].add_argument("files", nargs="+", metavar="FILE.fk")
     added["check"].add_argument("--json", action="store_true", help="print one JSON object")
     _add_outside(added["check"])
+    _add_fmt(added["fmt"])
     _add_program(added["explain"])
     add_train(added["train"])
     models = added["models"].add_subparsers(dest="action", metavar="action")
@@ -102,6 +104,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     models.add_parser("info", help="what is known of a model").add_argument("model")
     return parser
+
+
+def _add_fmt(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE.fk", help="files, folders of them, or - for stdin"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing; status 1 if a file would change"
+    )
+    parser.add_argument(
+        "--diff", action="store_true", help="change nothing; print what would change"
+    )
 
 
 def _add_outside(parser: argparse.ArgumentParser) -> None:
