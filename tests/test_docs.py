@@ -6,6 +6,7 @@ A fence says what is done with it:
     ```console              `$ command` and its output: run, in a folder that has programs/
     ```fk                   checked; "```fk coin.fk" is written to that file for the commands of its page
     ```python               run
+    ```diff                 applied to a copy of fkdsl, in which the page's commands run
     ```... not run: why     shown only; the reason stands there
 """
 
@@ -33,7 +34,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 ERROR_PAGES = sorted((ROOT / "docs/errors").glob("*.md"))
 MODULES = sorted((ROOT / "fkdsl").rglob("*.py"))
 ELSEWHERE = {"testing.md": "tests/testing/test_page.py"}
-"""Pages whose ```text and ```diff blocks a test of their own reads."""
+"""Pages whose ```text blocks a test of their own reads."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +88,39 @@ def mask(text, small):
     return (re.sub(r"█+ +", "bar ", text) if small else text).strip()
 
 
+def changed_files(path):
+    """(file, old, new) of every hunk of the page's diffs that name files; the old text of a new
+    file is ""."""
+    for block in blocks(path, "diff"):
+        for _, name, hunks in re.findall(
+            r"^--- (\S+)\n\+\+\+ b/(\S+)\n(.*?)(?=^--- |\Z)", block.text, re.MULTILINE | re.DOTALL
+        ):
+            for hunk in hunks.split("@@\n")[1:]:
+                lines = [(line[:1], line[1:]) for line in hunk.splitlines(keepends=True)]
+                old = "".join(text for sign, text in lines if sign != "+")
+                yield name, old, "".join(text for sign, text in lines if sign != "-")
+
+
+def tree_for(path, folder):
+    """Where fkdsl lies for the commands of a page: here, or a copy with the page's diffs."""
+    changes = list(changed_files(path))
+    if not changes:
+        return ROOT
+    shutil.copytree(ROOT / "fkdsl", folder / "fkdsl", ignore=shutil.ignore_patterns("__pycache__"))
+    for name, old, new in changes:
+        file = folder / name
+        text = file.read_text("utf-8") if old else ""
+        assert not old or text.count(old) == 1, f"{path.name}: {name} is not as the diff says"
+        file.write_text(text.replace(old, new) if old else new, "utf-8")
+    return folder
+
+
 def run_commands(path, folder, small):
     shutil.copytree(ROOT / "programs", folder / "programs")
     for block in blocks(path, "fk"):
         if block.info:
             (folder / block.info).write_text(block.text, "utf-8")
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+    environment = os.environ | {"PYTHONPATH": str(tree_for(path, folder)), "COLUMNS": "200"}
     for command, output in commands(path):
         if needs_small_model(command, path) != small:
             continue
@@ -131,7 +159,7 @@ def test_the_commands_on_the_small_model_print_what_they_say(path, tmp_path):
 @pytest.mark.parametrize("path", PAGES, ids=page_name)
 def test_every_block_is_run_or_says_why_it_is_not(path):
     for block in blocks(path):
-        if path.name in ELSEWHERE and block.kind in ("text", "diff"):
+        if path.name in ELSEWHERE and block.kind == "text":
             assert path.name in (ROOT / ELSEWHERE[path.name]).read_text("utf-8")
         elif block.kind not in ("console", "fk", "python", "diff"):
             assert re.fullmatch(r"not run: \S.*", block.info), f"{path.name}: {block.text}"
@@ -145,6 +173,8 @@ def test_every_block_is_run_or_says_why_it_is_not(path):
 @pytest.mark.parametrize("path", PAGES, ids=page_name)
 def test_the_programs_in_the_docs_check(path):
     for block in blocks(path, "fk"):
+        if any(changed_files(path)):
+            continue  # they are of fkdsl with the page's diffs, and run there
         check_source(Source(path.name, block.text), ROOT / "programs")
 
 
@@ -193,8 +223,8 @@ def options_of_commands():
     }
 
 
-CODE = re.compile(r"`([^`\n]+)`|^ {4,}(\S.*)$|^\$ (.*)$", re.MULTILINE)
-"""Where docs show code: between backquotes, indented, after a prompt."""
+CODE = re.compile(r"`([^`\n]+)`|^ {4,}(\S.*)$", re.MULTILINE)
+"""Where docs name code that is not run: between backquotes, and indented."""
 
 
 @pytest.mark.parametrize("path", [*PAGES, *ERROR_PAGES], ids=page_name)
