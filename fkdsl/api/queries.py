@@ -14,7 +14,7 @@ from fkdsl.base.deadline import DeadlinePassed
 from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.base.errors import ProgramError
 from fkdsl.base.value_keys import value_key
-from fkdsl.inference.assess.quantiles import quantile, quantile_se
+from fkdsl.inference.assess.quantiles import quantile, quantile_interval, quantile_se
 from fkdsl.inference.assess.uncertainty import Unknown
 from fkdsl.inference.result import Estimate, Result
 from fkdsl.ir.build import Environment
@@ -57,10 +57,11 @@ def answers(
             )
             continue
         if q.level is None:
-            found[q.name] = result.mean_of(y)
+            found[q.name] = result.mean_of(y, event=numbers.is_event(q.name))
         else:
             se = quantile_se(y, weights, q.level, result.uncertainty.mean_se)
-            found[q.name] = Estimate(quantile(y, weights, q.level), se)
+            interval = quantile_interval(y, weights, q.level, result.mean_interval)
+            found[q.name] = Estimate(quantile(y, weights, q.level), se, interval)
     return found, mistakes, tuple(notes)
 
 
@@ -74,6 +75,11 @@ class NumbersOf:
         self._functions = PureFunctions(lower_questions(checked, questions), environment)
         self._questions: Mapping[str, Question] = {q.name: q for q in questions}
         self._known: dict[tuple[str, Hashable], float] = {}
+        self._numbers: set[str] = set()  # the questions that had a number for an answer
+
+    def is_event(self, name: str) -> bool:
+        """Whether every answer to the question has been true or false."""
+        return name not in self._numbers
 
     def __call__(self, name: str, value: Any) -> float:
         key = (name, value_key(value))
@@ -82,6 +88,8 @@ class NumbersOf:
                 name, value, note=f"where the returned value is {_short(value)}"
             )
             self._known[key] = _number(self._questions[name], found, value)
+            if not isinstance(found, bool):
+                self._numbers.add(name)
         return self._known[key]
 
 

@@ -155,10 +155,16 @@ def query_lines(queries: Mapping[str, Estimate]) -> list[str]:
 
 
 def _estimate(q: Estimate) -> str:
-    """An error that is none but rounding is left out."""
-    return f"{q.mean:.4g}" + (
-        f" ± {q.se:.2g}" if q.se is not None and q.se > 1e-9 * abs(q.mean) else ""
-    )
+    """An error that is none but rounding is left out, and with it the interval."""
+    if q.se is None or q.se <= 1e-9 * abs(q.mean):
+        return f"{q.mean:.4g}"
+    interval = ""
+    if q.interval is not None:
+        low, high = q.interval
+        interval = f" (95% in {low:.4g} to {high:.4g})"
+        if high - low == math.inf:
+            interval = " (95%: the islands differ too much to say)"
+    return f"{q.mean:.4g} ± {q.se:.2g}{interval}"
 
 
 def _small(log_z: float) -> str:
@@ -187,7 +193,10 @@ def result_json(result: Result, *, filtering: bool = False) -> dict[str, Any]:
             {"value": plain(p.value), "log_weight": p.log_weight, "weight": p.weight}
             for p in result.particles
         ],
-        "queries": {name: {"mean": q.mean, "se": q.se} for name, q in result.queries.items()},
+        "queries": {
+            name: {"mean": q.mean, "se": q.se, "interval": _json_bounds(q.interval)}
+            for name, q in result.queries.items()
+        },
         "ess": result.ess,
         "steps": result.steps,
         "seconds": result.seconds,
@@ -211,8 +220,8 @@ def result_json(result: Result, *, filtering: bool = False) -> dict[str, Any]:
 
 
 def _json_bounds(bounds: tuple[float, float] | None) -> list[float | None] | None:
-    """JSON has no inf: where no upper bound is known, it is null."""
-    return None if bounds is None else [bounds[0], bounds[1] if bounds[1] < math.inf else None]
+    """JSON has no inf: a bound that is not known is null."""
+    return None if bounds is None else [b if math.isfinite(b) else None for b in bounds]
 
 
 def _json_answer(a: Answer) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from fkdsl.base.random import KeyedRng
 from fkdsl.base.shown import shown
 from fkdsl.base.value_keys import value_key
 from fkdsl.inference.assess.blame import Blame
-from fkdsl.inference.assess.uncertainty import Uncertainty, Unknown
+from fkdsl.inference.assess.uncertainty import Islands, Uncertainty, Unknown
 from fkdsl.inference.interface import FeynmanKac, Level, Step
 
 S = TypeVar("S")
@@ -38,10 +38,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A posterior mean and its standard error, None where there is no estimate of that."""
+    """A posterior mean, or quantile, and its standard error, None where there is no estimate of
+    that. interval: of islands, where it lies 19 times in 20; an end may be infinite, where the
+    islands do not say."""
 
     mean: float
     se: float | None
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -140,13 +143,25 @@ class Result:
 
     def mean(self, f: Callable[[Any], float]) -> Estimate:
         """The posterior mean of f(value), with its standard error; f is asked once for each
-        particle."""
-        return self.mean_of(np.array([float(f(p.value)) for p in self.particles]))
+        particle. Where f gives true or false, it is a probability."""
+        y = [f(p.value) for p in self.particles]
+        event = all(isinstance(v, bool | np.bool_) for v in y)
+        return self.mean_of(np.array(y, dtype=np.float64), event=event)
 
-    def mean_of(self, y: Floats) -> Estimate:
-        """The posterior mean of numbers (n,), one a particle, with its standard error."""
+    def mean_of(self, y: Floats, *, event: bool = False) -> Estimate:
+        """The posterior mean of numbers (n,), one a particle, with its standard error. event:
+        whether they are 0 and 1, and the mean is a probability."""
         mean = math.fsum(p.weight * v for p, v in zip(self.particles, y, strict=True))
-        return Estimate(mean, self.uncertainty.mean_se(y))
+        return Estimate(mean, self.uncertainty.mean_se(y), self.mean_interval(y, event=event))
+
+    def mean_interval(self, y: Floats, *, event: bool = False) -> tuple[float, float] | None:
+        """Where the posterior mean of numbers (n,) lies 19 times in 20, of islands."""
+        if not isinstance(self.uncertainty, Islands):
+            return None
+        interval = self.uncertainty.mean_interval(y)
+        if interval is None or not event:
+            return interval
+        return max(0.0, interval[0]), min(1.0, interval[1])
 
 
 def _in_order(value: Any) -> Any:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -36,3 +37,25 @@ def quantile_se(
     if s is None:
         return None
     return 0.5 * (quantile(y, w, min(1.0, level + s)) - quantile(y, w, max(0.0, level - s)))
+
+
+def quantile_interval(
+    y: ArrayLike,
+    w: ArrayLike,
+    level: float,
+    mean_interval: Callable[[Floats], tuple[float, float] | None],
+) -> tuple[float, float] | None:
+    """The quantiles at the ends of an interval for F at the quantile, put about `level` (Woodruff
+    1952). mean_interval: the interval of the mean of any f (n,); None where that has none. An end
+    is infinite where it is beyond the levels 0 and 1: what was drawn does not say."""
+    values = np.asarray(y, dtype=np.float64)
+    at_most = (values <= quantile(y, w, level)).astype(np.float64)
+    interval = mean_interval(at_most)
+    if interval is None:
+        return None
+    F = float(np.asarray(w, dtype=np.float64) @ at_most)
+    low, high = level - (interval[1] - F), level + (F - interval[0])
+    return (
+        quantile(y, w, low) if low > 0.0 else -math.inf,
+        quantile(y, w, high) if high < 1.0 else math.inf,
+    )
