@@ -101,7 +101,7 @@ class MethodCheck:
         return self.wrong is None and not (self.reason and self.runs)
 
 
-def check_method(
+def check_variant(
     model: FeynmanKac[Any],
     variant: Variant,
     law: Law,
@@ -113,57 +113,97 @@ def check_method(
     merge: bool = True,
 ) -> MethodCheck:
     """Runs a variant as the plan says, or until a figure is wrong at level alpha / k."""
-    by_step = variant.stepwise and law.ahead is not None
-    bounded = (
-        law.log_scale == 0.0
-        and variant.checks.bounded
-        and (law.probabilities or variant.checks.refuses_above_one)
-    )
-    one_sided = not by_step and not bounded
-    level = alpha / len(law.means)
-    bets = [MeanTest(1.0 if m > 0.0 else 0.0, own_bounds=not one_sided) for m in law.means]
-    ends: list[Floats] = []
-    observed: list[tuple[Floats, Floats | None]] = []
-
-    def ended(reason: str, runs: int, wrong: Disagreement | None = None) -> MethodCheck:
-        return MethodCheck(variant.name, runs, wrong, reason, {}, by_step, one_sided)
-
-    while plan.goes_on(n := len(ends), max(bet.wealth for bet in bets)):
+    bets = _Bets(model, variant, law, plan, alpha)
+    while plan.goes_on(bets.runs, bets.wealth):
+        n = bets.runs
         rng = KeyedRng(seed).split("check", variant.name, n)
+        call = variant.calls[n % len(variant.calls)]
         try:
-            steps: list[Any] = list(
-                steps_of(
-                    model,
-                    rng,
-                    variant.method,
-                    variant.settings[n % len(variant.settings)],
-                    max_steps,
-                    merge,
-                )
-            )
+            steps: list[Any] = list(steps_of(model, rng, call, max_steps=max_steps, merge=merge))
         except CallError as error:
-            return ended(error.message, 0)
+            return bets.ended(error.message, 0)
         except BROKEN as error:
-            return ended(f"it broke in run {n + 1}: {type(error).__name__}: {error}", n + 1)
-        end, stranger = estimates(model, steps[-1], law)
-        ends.append(end)
-        if stranger:
-            return ended(stranger, len(ends))
-        for x, bound in law.quotients(variant, steps if by_step else None, end, bounded):
-            if n < plan.base:
-                observed.append((x, bound))
-            for k, bet in enumerate(bets):
-                if bet.take(float(x[k]), None if bound is None else float(bound[k])) >= 1.0 / level:
-                    mean = float(np.mean([e[k] for e in ends]))
-                    wrong = Disagreement(law.names[k], float(law.means[k]), mean, bet.wealth)
-                    return ended(_words(wrong, len(ends), law.log_scale), len(ends), wrong)
-    detectable = {}
-    for k, name in enumerate(law.names):
-        bounds = None if one_sided else [float(b[k]) for _, b in observed if b is not None]
-        detectable[name] = smallest_error(
-            [float(x[k]) for x, _ in observed], bets[k].mean, bounds, level, plan
+            reason = f"it broke in run {n + 1}: {type(error).__name__}: {error}"
+            return bets.ended(reason, n + 1)
+        if (failed := bets.take(steps)) is not None:
+            return failed
+    return bets.passed()
+
+
+class _Bets:
+    """A bet against each figure's equation, raised from run to run of a variant. alpha: the level
+    of all of them together."""
+
+    def __init__(
+        self, model: FeynmanKac[Any], variant: Variant, law: Law, plan: Plan, alpha: float
+    ) -> None:
+        self.model, self.variant, self.law, self.plan = model, variant, law, plan
+        self.by_step = variant.stepwise and law.ahead is not None
+        self.bounded = (
+            law.log_scale == 0.0
+            and variant.checks.bounded
+            and (law.probabilities or variant.checks.refuses_above_one)
         )
-    return MethodCheck(variant.name, len(ends), None, "", detectable, by_step, one_sided)
+        self.one_sided = not self.by_step and not self.bounded
+        self.level = alpha / len(law.means)
+        self.bets = [
+            MeanTest(1.0 if mean > 0.0 else 0.0, own_bounds=not self.one_sided)
+            for mean in law.means
+        ]
+        self.ends: list[Floats] = []
+        self.observed: list[tuple[Floats, Floats | None]] = []
+
+    @property
+    def runs(self) -> int:
+        return len(self.ends)
+
+    @property
+    def wealth(self) -> float:
+        """That of the bet which has won most."""
+        return max(bet.wealth for bet in self.bets)
+
+    def take(self, steps: Sequence[Any]) -> MethodCheck | None:
+        """Bets on the steps of one more run; what is wrong, if that is known now."""
+        end, stranger = estimates(self.model, steps[-1], self.law)
+        self.ends.append(end)
+        if stranger:
+            return self.ended(stranger, self.runs)
+        seen = steps if self.by_step else None
+        for x, bound in self.law.quotients(self.variant, seen, end, self.bounded):
+            if self.runs <= self.plan.base:
+                self.observed.append((x, bound))
+            for k, bet in enumerate(self.bets):
+                wealth = bet.take(float(x[k]), None if bound is None else float(bound[k]))
+                if wealth >= 1.0 / self.level:
+                    return self._disagrees(k)
+        return None
+
+    def _disagrees(self, k: int) -> MethodCheck:
+        mean = float(np.mean([end[k] for end in self.ends]))
+        exact, wealth = float(self.law.means[k]), self.bets[k].wealth
+        wrong = Disagreement(self.law.names[k], exact, mean, wealth)
+        return self.ended(_words(wrong, self.runs, self.law.log_scale), self.runs, wrong)
+
+    def ended(self, reason: str, runs: int, wrong: Disagreement | None = None) -> MethodCheck:
+        """The check of a variant that is wrong, or that could not be run."""
+        return MethodCheck(self.variant.name, runs, wrong, reason, {}, self.by_step, self.one_sided)
+
+    def passed(self) -> MethodCheck:
+        """The check of a variant that no bet has won against, with the errors that one would have
+        won against."""
+        detectable = {}
+        for k, name in enumerate(self.law.names):
+            bounds = [float(bound[k]) for _, bound in self.observed if bound is not None]
+            detectable[name] = smallest_error(
+                [float(x[k]) for x, _ in self.observed],
+                self.bets[k].mean,
+                None if self.one_sided else bounds,
+                self.level,
+                self.plan,
+            )
+        return MethodCheck(
+            self.variant.name, self.runs, None, "", detectable, self.by_step, self.one_sided
+        )
 
 
 def estimates(model: FeynmanKac[Any], last: Step[Any], law: Law) -> tuple[Floats, str]:

@@ -18,7 +18,8 @@ from fkdsl.api.called_program import DEFAULT_METHOD, CalledProgram
 from fkdsl.api.engines import Engines
 from fkdsl.api.method_checks import FALSE_ALARM
 from fkdsl.api.outcomes import Line, Settings, shown_figures
-from fkdsl.api.request import MAX_STEPS
+from fkdsl.api.request import RunRequest
+from fkdsl.api.steering import steering_model
 from fkdsl.base.logspace import linear
 from fkdsl.base.random import KeyedRng
 from fkdsl.base.value_keys import value_key
@@ -32,7 +33,6 @@ from fkdsl.language.check.tests import SUPPORT
 from fkdsl.language.expectations import Expectation, Expectations
 from fkdsl.language.syntax import tree
 from fkdsl.language.syntax.tree_walk import walk
-from fkdsl.proposals.propose import Guides
 from fkdsl.values.values import show
 
 
@@ -98,12 +98,15 @@ def sampled_lines(
     method, options = program.method
     if not check_method(method).checks.bounded:
         method, options = DEFAULT_METHOD, {}
-    model = program.feynman_kac(engines=engines, guides=Guides(force="force" not in program.off))
+    request = RunRequest.of(program, method, options, engines=engines)
+    model = steering_model(request, engines)
     sums, began, n, look = _Sums(asked, functions), time.monotonic(), 0, 1
     lines: tuple[Line, ...] = ()
     while True:
         rng = KeyedRng(settings.seed).split("sample", n)
-        *_, last = steps_of(model, rng, method, options, MAX_STEPS, "merge" not in program.off)
+        *_, last = steps_of(
+            model, rng, request.call, max_steps=request.max_steps, merge=request.merge
+        )
         assert isinstance(last, Step)
         sums.take(model, last)
         n += 1

@@ -18,7 +18,7 @@ import numpy as np
 
 from fkdsl.api.called_program import CalledProgram
 from fkdsl.api.engines import Engines
-from fkdsl.api.method_checks import Disagreement, Law, MethodCheck, check_method, share
+from fkdsl.api.method_checks import Disagreement, Law, MethodCheck, check_variant, share
 from fkdsl.api.outcomes import Line, Outcome, Settings, TestRun, shown_figures
 from fkdsl.api.request import MAX_STEPS
 from fkdsl.api.sampled import sampled_lines
@@ -113,7 +113,7 @@ def _run(
     model = program.feynman_kac(engines=engines, guides=Guides(force="force" not in program.off))
     alpha, merge = share(len(checked)), "merge" not in program.off
     methods = tuple(
-        check_method(
+        check_variant(
             model,
             v,
             law,

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from fkdsl.inference.method import Checks, Method
+from fkdsl.inference.method import Checks, Method, MethodCall
 from fkdsl.inference.methods import METHODS, check_method
 
 
@@ -28,10 +29,13 @@ class Variant:
     def stepwise(self) -> bool:
         """Whether every step of these runs can be held to what is still to come. A move keeps the
         law of a path, not what its population promises given the steps before."""
+        return self.checks.stepwise and not any(call.moves_paths for call in self.calls)
+
+    @cached_property
+    def calls(self) -> tuple[MethodCall, ...]:
+        """The method with each of the settings, checked once for all runs."""
         method = check_method(self.method)
-        return self.checks.stepwise and not any(
-            method.moves_paths(method.checked(settings)) for settings in self.settings
-        )
+        return tuple(method.call(settings) for settings in self.settings)
 
 
 def variants(names: Sequence[str] | None = None) -> tuple[Variant, ...]:
