@@ -1,10 +1,9 @@
-"""When a run is to end, and bounds on the pieces of work in it.
+"""When a run ends, and bounds on the pieces of work in it.
 
-A run's `Deadline` is the current one of its thread while the run goes on (`until`). Every loop of
-ours that may be long calls `check`, which raises DeadlinePassed once the deadline has passed or
-another thread has cancelled it: the interpreter at every instruction, the engine before every
-forward, the library in its long functions. There are no signals in this: it works in any thread, on
-any system.
+While a run goes on, its `Deadline` is the current one of its thread (`until`). Every loop of ours
+that may be long calls `check`, which raises DeadlinePassed once the deadline has passed or another
+thread has cancelled it: the interpreter at every instruction, the engine before every forward, the
+library in its long functions. It uses no signals, so it works in any thread and on any system.
 
 >>> with until(Deadline(0.01)) as deadline:
 ...     try:
@@ -14,8 +13,8 @@ any system.
 ...         print(passed)
 after 0.01 s
 
-`bounded` is for a library's Python code, which calls no `check`: it bounds the CPU time of the
-thread, so that a busy machine does not change what is refused, and it sees the deadline too.
+`bounded` is for the Python code of a library, which never calls `check`. It bounds the thread's
+CPU time, so that a busy machine does not change what is refused, and it heeds the deadline too.
 
 >>> try:
 ...     with bounded(0.01):
@@ -37,23 +36,24 @@ from contextvars import ContextVar
 from typing import Any
 
 EVERY = 32
-"""Calls of functions between two looks at the clocks."""
+"""Function calls between two readings of the clocks."""
 
 
 class DeadlinePassed(BaseException):
-    """The run is to end now. No Exception, so that no library takes it for a mistake of its own."""
+    """The run ends now. It is no Exception, so that no library catches it as an error of its
+    own."""
 
 
 class OutOfTime(BaseException):
-    """A piece of work has used its CPU time. No Exception, for the same reason."""
+    """A piece of work has used up its CPU time. It is no Exception, for the same reason."""
 
 
 class Deadline:
     """The moment at which a run ends.
 
-    end: on the monotonic clock, in seconds; inf for never, -inf once cancelled. seconds: what was
-    asked for, None where there is no bound. The seconds count from its making, or from `begin`. Any
-    thread may cancel it.
+    end: seconds on the monotonic clock; inf for never, -inf once cancelled. seconds: the length
+    that was asked for, None for no bound. It counts from when the object is made, or from `begin`.
+    Any thread may cancel it.
     """
 
     __slots__ = ("_inner", "end", "seconds")
@@ -69,7 +69,7 @@ class Deadline:
         return timeout if isinstance(timeout, Deadline) else cls(timeout)
 
     def begin(self) -> Deadline:
-        """Counts the seconds from now on, and is itself; what was cancelled stays so."""
+        """Restarts the count of its seconds, unless it was cancelled; returns the deadline."""
         if self.end != -math.inf and self.seconds is not None:
             self.end = time.monotonic() + self.seconds
         return self
@@ -80,7 +80,7 @@ class Deadline:
 
     @property
     def left(self) -> float:
-        """Seconds that are left, at least 0; inf where there is no bound."""
+        """Seconds until it passes, at least 0; inf where there is no bound."""
         return max(0.0, self.end - time.monotonic())
 
     def check(self) -> None:
@@ -90,7 +90,7 @@ class Deadline:
 
     @property
     def why(self) -> str:
-        """Why a run ends at it, once it has passed."""
+        """Why a run ends at it, in words that follow "time ran out"."""
         return (
             "since it was cancelled"
             if self.end == -math.inf
@@ -98,14 +98,14 @@ class Deadline:
         )
 
     def later(self, seconds: float) -> Deadline:
-        """A deadline that passes so many seconds after this one, and is cancelled with it."""
-        found = Deadline()
-        self._inner.append(found)
-        found.end, found.seconds = self.end + seconds, self.seconds
-        return found
+        """A deadline that passes `seconds` after this one, and is cancelled with it."""
+        deadline = Deadline()
+        self._inner.append(deadline)
+        deadline.end, deadline.seconds = self.end + seconds, self.seconds
+        return deadline
 
     def cancel(self) -> None:
-        """Ends the run, and those within it, at their next check."""
+        """Makes the run, and the runs within it, end at their next check."""
         self.end = -math.inf
         for deadline in list(self._inner):
             deadline.cancel()
@@ -128,13 +128,13 @@ def check() -> None:
 
 @contextmanager
 def until(deadline: Deadline) -> Iterator[Deadline]:
-    """What runs inside has this deadline, or the one around it where that is earlier."""
+    """Makes it the current deadline of the code inside, or keeps the current one where that is
+    earlier."""
     around = _current.get()
     linked = around is not NEVER and around is not deadline
     if linked:
-        around._inner.append(
-            deadline
-        )  # before the comparison: a cancellation in between is seen by one of the two
+        # Before the comparison: then a cancellation in between reaches one of the two.
+        around._inner.append(deadline)
     if around.end < deadline.end:
         deadline.end, deadline.seconds = around.end, around.seconds
     token = _current.set(deadline)
@@ -147,29 +147,26 @@ def until(deadline: Deadline) -> Iterator[Deadline]:
 
 
 class Budget:
-    """CPU time of this thread, from now on, for a loop of ours that checks it."""
+    """CPU time of this thread, counted from now on, for a loop of ours that checks it."""
 
     def __init__(self, seconds: float) -> None:
-        self.seconds, self._end, self._deadline = (
-            seconds,
-            time.thread_time() + seconds,
-            _current.get(),
-        )
+        self.seconds, self._end = seconds, time.thread_time() + seconds
+        self._deadline = _current.get()
 
     @property
     def used(self) -> float:
-        """Seconds so far."""
+        """Seconds used so far."""
         return self.seconds - (self._end - time.thread_time())
 
     def check(self) -> None:
-        """Raises OutOfTime if it is used up, DeadlinePassed if the current deadline has passed."""
+        """Raises OutOfTime once it is used up, DeadlinePassed once the deadline has passed."""
         self._deadline.check()
         if time.thread_time() > self._end:
             raise OutOfTime(f"longer than {self.seconds:g} s of CPU time")
 
     def watch(self) -> None:
-        """Checks from now on at every few calls of functions of this thread, until `bounded` ends.
-        That costs more than the calls themselves."""
+        """Checks at every few function calls of this thread from now on, until `bounded` ends. The
+        profile hook costs more than most calls themselves."""
         calls = 0
 
         def look(frame: Any, event: str, arg: Any) -> None:
@@ -183,10 +180,11 @@ class Budget:
 
 @contextmanager
 def bounded(seconds: float, *, at_once: bool = True) -> Iterator[Budget]:
-    """Raises OutOfTime in what runs inside once it has used the seconds of CPU time, and
-    DeadlinePassed once the current deadline has passed: each at a call of some function, so that
-    one long call of a function in C is not ended. at_once: whether it is watched from the
-    beginning, and not from when somebody calls `watch`.
+    """Raises OutOfTime in the code inside once that has used the seconds of CPU time, and
+    DeadlinePassed once the current deadline has passed.
+
+    Both are raised at a function call, so one long call of a C function is not ended. at_once:
+    whether the checks begin at once; else they begin when the code calls `watch`.
     """
     budget = Budget(seconds)
     budget.check()

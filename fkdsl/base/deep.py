@@ -1,5 +1,5 @@
-"""Calls of libraries that recurse along what a stranger wrote: on a deep stack where the usual one
-does not do.
+"""Calls of libraries that recurse along a stranger's data: on a deeper stack where the usual one
+overflows.
 
 >>> def depth(n): return 0 if n == 0 else 1 + depth(n - 1)
 >>> on_deep_stack(lambda: depth(5_000))
@@ -19,13 +19,13 @@ from fkdsl.base.deadline import Deadline, until
 T = TypeVar("T")
 FRAMES = 20_000
 STACK = 256 * 1024 * 1024
-"""Bytes of address space; only what is used takes memory."""
+"""Bytes of address space; only the pages that are used take memory."""
 _one_at_a_time = threading.Lock()
 
 
 def on_deep_stack(call: Callable[[], T]) -> T:
-    """What a pure call returns; called once more in a thread of its own if it recurses too deep.
-    Raises RecursionError beyond FRAMES."""
+    """The result of a pure call, which is repeated in a thread with a deep stack if it recurses too
+    deep. Raises RecursionError beyond FRAMES."""
     try:
         return call()
     except RecursionError:
@@ -58,5 +58,5 @@ def on_deep_stack(call: Callable[[], T]) -> T:
             threading.stack_size(size)
     if failure:
         raise failure[0]
-    found: T = result[0]
-    return found
+    value: T = result[0]
+    return value

@@ -1,17 +1,17 @@
-"""Every error that fkdsl raises on purpose.
+"""Every error that fkdsl raises on purpose, with its exit status.
 
 FkdslError
-  ProgramError        the program is wrong: it carries Diagnostics                        exit status 1
-  CallError           the call is wrong (also a ValueError): a flag, an argument, a file   exit status 2
-    ModelUnavailable  a model could not be had: its message says what was tried
-  InferenceFailed     the program and the call are fine, inference has no answer          exit status 3
-    PopulationDied    every particle's weight is zero; log_z is -inf
-    BudgetEnded       a bound on time, steps or states ended inference before an answer
-  InternalError       we are wrong: please report it                                      exit status 70
+  ProgramError        1   the program is wrong: it carries Diagnostics
+  CallError           2   the call is wrong: a flag, an argument, a file; also a ValueError
+    ModelUnavailable  2   a model could not be had: its message says what was tried
+  InferenceFailed     3   the program and the call are fine, inference has no answer
+    PopulationDied    3   every particle's weight is zero; log_z is -inf
+    BudgetEnded       3   a bound on time, steps or states ended inference before an answer
+  InternalError       70  we are wrong: please report it
 
-Interrupted           Ctrl-C in a run; Python's KeyboardInterrupt, and no FkdslError     exit status 130
+Interrupted           130 Ctrl-C in a run; it is Python's KeyboardInterrupt, and no FkdslError
 
-Each carries its message, facts and help as fields; rendering.py puts them together.
+Each carries its message, facts and help as fields; rendering.py makes text of them.
 """
 
 from __future__ import annotations

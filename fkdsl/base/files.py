@@ -1,7 +1,7 @@
-"""Files that users name, read with care: regular files only, and no more of them than a bound.
+"""Files that users name: only regular files are read, and only up to a number of bytes.
 
-A name may lead to a device without end, to a pipe that nobody writes to, or to a file of many
-gigabytes. All of that is an OSError here, with its reason in `strerror`, before a byte is read.
+A name may lead to a device that never ends, to a pipe that nobody writes to, or to a file of many
+gigabytes. Each is an OSError here, with the reason in `strerror`, before a byte is read.
 
 >>> read_file(Path("/dev/zero"), 100)
 Traceback (most recent call last):
@@ -32,8 +32,8 @@ FLAGS = (
     | getattr(os, "O_NOCTTY", 0)
     | getattr(os, "O_BINARY", 0)
 )
-"""Not to wait for a pipe's writer, nor to take a terminal; the system of a Windows machine has
-neither."""
+"""So that opening neither waits for a pipe's writer nor takes over a terminal. Windows has none of
+the first two."""
 
 
 def read_file(path: Path, most: int) -> bytes:
@@ -41,24 +41,22 @@ def read_file(path: Path, most: int) -> bytes:
     verify_regular(path, most)
     file = os.open(path, FLAGS)
     try:
-        # It may have been exchanged since it was looked at.
+        # Somebody may have replaced it since it was checked.
         _verify(path, os.fstat(file), most)
-        parts, left = (
-            [],
-            most + 1,
-        )  # a file of /proc has size 0, whatever it holds; others grow while they are read
-        while left and (part := os.read(file, min(left, 1 << 20))):
+        # A file of /proc says that its size is 0, and others grow while they are read.
+        parts, room = [], most + 1
+        while room and (part := os.read(file, min(room, 1 << 20))):
             parts.append(part)
-            left -= len(part)
+            room -= len(part)
     finally:
         os.close(file)
-    if not left:
+    if not room:
         raise _too_long(path, None, most)
     return b"".join(parts)
 
 
 def read_text(path: Path, most: int) -> str:
-    """A regular file's text, which is UTF-8. Raises OSError as `read_file` does, and
+    """The text of a regular UTF-8 file. Raises OSError as `read_file` does, and
     UnicodeDecodeError."""
     return read_file(path, most).decode("utf-8")
 
@@ -67,24 +65,23 @@ def verify_regular(path: Path, most: int | None = None) -> None:
     """Raises OSError unless a path leads to a regular file, of at most `most` bytes."""
     try:
         _verify(path, path.stat(), most)
-    except ValueError as error:  # a null character, or half of a pair of surrogates
+    except ValueError as error:  # the name has a null character or a lone surrogate
         raise OSError(errno.EINVAL, f"no file can have this name: {error}", str(path)) from None
 
 
-def _verify(path: Path, found: os.stat_result, most: int | None) -> None:
-    if not stat.S_ISREG(found.st_mode):
-        kind = KINDS.get(stat.S_IFMT(found.st_mode), "no file")
-        number = errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.EINVAL
+def _verify(path: Path, status: os.stat_result, most: int | None) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = KINDS.get(stat.S_IFMT(status.st_mode), "no file")
+        number = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL
         raise OSError(number, f"it is {kind}, not a file", str(path))
-    if most is not None and found.st_size > most:
-        raise _too_long(path, found.st_size, most)
+    if most is not None and status.st_size > most:
+        raise _too_long(path, status.st_size, most)
 
 
 def _too_long(path: Path, size: int | None, most: int) -> OSError:
-    has = (
-        f"it has {shown_size(size)}" if size is not None else f"it has more than {shown_size(most)}"
-    )
-    return OSError(errno.EFBIG, f"{has}; at most {shown_size(most)} are read", str(path))
+    length = shown_size(size) if size is not None else f"more than {shown_size(most)}"
+    reason = f"it has {length}; at most {shown_size(most)} are read"
+    return OSError(errno.EFBIG, reason, str(path))
 
 
 def shown_size(size: int) -> str:
@@ -100,10 +97,10 @@ def shown_size(size: int) -> str:
 
 
 def check_target(path: Path) -> Path:
-    """The path, if a file can be written there: a new one, or in the place of a regular one. Raises
-    CallError."""
+    """The path, where a new file can be written or a regular one replaced. Raises CallError for any
+    other."""
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return path
     except (OSError, ValueError) as error:
@@ -112,7 +109,7 @@ def check_target(path: Path) -> Path:
         )
         raise CallError(f"cannot write {path}: {reason}", "name another file") from None
     try:
-        _verify(path, found, None)
+        _verify(path, status, None)
     except OSError as error:
         raise CallError(
             f"cannot write {path}: {error.strerror}", "name a new file, or one to be replaced"

@@ -1,8 +1,9 @@
-"""Where a program's file looks for the files that it names, and the folder that it does not leave.
+"""The folder in which a program's file looks for the files that it names, and the folder that
+bounds them.
 
-A program may come from a stranger. What it names stays below the folder of the program's main file,
-symbolic links followed, so that it shows nobody a line of anything else. `--allow-outside` lifts
-that.
+A program may come from a stranger. The files that it names must lie below the folder of its main
+file, after symbolic links are followed; so its error messages cannot show lines of other files.
+`--allow-outside` lifts the bound.
 """
 
 from __future__ import annotations
@@ -15,20 +16,21 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Folder:
-    """path: what names are relative to. root: what they stay below, without symbolic links in it;
-    None for nothing."""
+    """path: the folder that names are relative to. root: the folder that the files must lie below,
+    free of symbolic links; None for no bound."""
 
     path: Path
     root: Path | None
 
     @classmethod
     def main(cls, path: Path | None, *, allow_outside: bool = False) -> Folder:
-        """The folder of a program's main file."""
+        """The folder of a program's main file, which bounds it unless `allow_outside`."""
         path = path or Path()
         return cls(path, None if allow_outside else Path(os.path.realpath(path)))
 
     @classmethod
     def of(cls, folder: Path | Folder) -> Folder:
+        """The folder itself, or that of a main file in this place."""
         return folder if isinstance(folder, Folder) else cls.main(folder)
 
     def beside(self, path: Path) -> Folder:
@@ -36,8 +38,8 @@ class Folder:
         return Folder(path, self.root)
 
     def find(self, name: str) -> Path:
-        """The path of a file that is named here. Raises OSError for one that lies outside the
-        root."""
+        """The path of a file by its name in this folder. Raises OSError for one that lies outside
+        the root."""
         path = self.path / name
         if self.root is None:
             return path

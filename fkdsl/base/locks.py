@@ -1,10 +1,9 @@
-"""What is remembered from run to run is shared by runs in several threads; this is how it is
-guarded.
+"""How caches that runs in several threads share are guarded.
 
-Three ways, from the cheapest on: one attribute that holds one immutable value, read once and
-replaced whole; a `dict` whose entries are computed from their keys alone, so that it does not
-matter who writes them; and, where a lookup changes more than one thing, a lock of the object, which
-`locked` methods hold.
+There are three ways, the cheapest first: one attribute with one immutable value, which is read once
+and replaced whole; a `dict` whose entries depend on their keys alone, so that it does not matter
+which thread writes them; and, where a lookup changes more than one thing, a lock of the object,
+which its `locked` methods hold.
 
 >>> class Counter:
 ...     def __init__(self): self.lock, self.n = threading.RLock(), 0
@@ -39,11 +38,10 @@ def locked(method: F) -> F:
 
 
 def remember(known: MutableMapping[K, V], key: K, value: V, most: int) -> V:
-    """known[key] = value, the oldest entries forgotten so that there are at most `most`; gives the
-    value.
+    """Sets known[key] = value, drops the oldest entries above `most`, and returns the value.
 
-    Two threads that made the same entry both get their own, and the later one is kept: entries
-    depend on their keys alone.
+    Where two threads compute the same entry, each gets its own and the later one is kept; they are
+    equal, since entries depend on their keys alone.
     """
     with _evicting:
         while len(known) >= most:

@@ -1,4 +1,4 @@
-"""Sums and weights in log space: float64 throughout, -inf is zero, NaN is a bug and is raised as
+"""Sums and weights in log space, float64 throughout. -inf is zero; NaN is a bug, and is raised as
 one.
 
 >>> round(log_sum_exp([math.log(0.25), math.log(0.5), -math.inf]), 12) == round(math.log(0.75), 12)
@@ -22,8 +22,8 @@ Floats = NDArray[np.float64]
 
 
 def check_log_weights(log_weights: ArrayLike) -> Floats:
-    """The log weights as float64 (n,), in nats. Raises InternalError on NaN or +inf: no potential
-    may make one."""
+    """The log weights as float64 (n,), in nats. Raises InternalError on NaN or +inf, which no
+    potential may give."""
     lw = np.asarray(log_weights, dtype=np.float64)
     if np.isnan(lw).any() or (lw == np.inf).any():
         raise InternalError("a log weight is NaN or +inf")
@@ -42,8 +42,8 @@ def log_sum_exp(log_weights: ArrayLike) -> float:
 
 
 def linear(log_x: float) -> float:
-    """exp(log_x), inf where that is beyond a float: a figure to be shown or compared, never one to
-    go on with."""
+    """exp(log_x), inf where that is beyond a float. For figures that are shown or compared; nothing
+    is computed from them."""
     try:
         return math.exp(log_x)
     except OverflowError:

@@ -52,20 +52,20 @@ class Rng(Protocol):
 
 
 class WeightedRng:
-    """A stream that visits outcomes instead of drawing them: what an outcome weighs need not stay
-    out of its probability."""
+    """A stream that visits outcomes instead of drawing them. It may split p into a probability and
+    a weight as it likes."""
 
     def weighted(self, p: Probabilities, mass: float) -> tuple[int, float]:
-        """See `weighted`."""
+        """(i, log w), as the function `weighted` below promises."""
         raise NotImplementedError
 
 
 @runtime_checkable
 class LabelledRng(Protocol):
-    """A stream that knows outcomes by name: one that records them, or gives recorded ones again."""
+    """A stream that identifies outcomes by labels: one that records them, or replays a record."""
 
     def labelled(self, p: Probabilities, labels: NDArray[np.int64]) -> int:
-        """`choice`, of the outcomes of these names."""
+        """`choice` among the outcomes with these labels (n,)."""
         ...
 
 
@@ -73,11 +73,11 @@ def weighted(
     rng: Rng, p: Probabilities | Blocks, mass: float, labels: NDArray[np.int64] | None = None
 ) -> tuple[int, float]:
     """(i, log w) with E[w 1{i = v}] = p[v] for every v: a properly weighted draw from p (n,), whose
-    sum is `mass`; w is at most 1, rounding of the mass above it is cut off.
+    sum is `mass`. w is at most 1: a mass that rounding brought above 1 is cut off.
 
-    Drawing streams choose by p / mass and weigh `mass`; one that visits outcomes may give each its
-    own mass. labels: the outcomes' names, (n,), where these are not 0, 1, ...: replayed elsewhere,
-    the draw is the one of that name.
+    A stream that draws chooses by p / mass and weighs `mass`; one that visits outcomes may give
+    each its own mass. labels: (n,) what identifies the outcomes where these are not 0, 1, ...: a
+    replayed draw has the recorded label.
 
     >>> i, log_w = weighted(KeyedRng(7), np.array([0.0, 0.25]), 0.25)
     >>> i, log_w == math.log(0.25)
@@ -124,7 +124,8 @@ def check_total(sums: NDArray[np.float64]) -> float:
     total: float = sums.item(-1)
     if not 0.0 < total < math.inf:
         raise InternalError(
-            f"a choice needs probabilities with a positive, finite sum, not {total} over {sums.shape}"
+            "a choice needs probabilities with a positive, finite sum, "
+            f"not {total} over {sums.shape}"
         )
     return total
 
@@ -150,28 +151,27 @@ class KeyedRng:
         return self._of_blocks(Blocks(p)) if len(p) > BLOCK else self.pick(p)
 
     def pick(self, p: Probabilities) -> int:
-        """`choice` from few, of which it is known that none is negative."""
+        """`choice` from few probabilities, which the caller knows not to be negative."""
         sums = p.cumsum(dtype=np.float64)
-        return _passed(p, sums, self.uniform() * check_total(sums))
+        return _inverse(p, sums, self.uniform() * check_total(sums))
 
     def _of_blocks(self, p: Blocks) -> int:
-        """A vocabulary is long: only the block that the draw falls into is added up in order."""
+        """A draw by inversion. A vocabulary is long, so only the block that the draw falls into is
+        summed entry by entry."""
         sums = p.sums.cumsum()
-        left = self.uniform() * check_total(sums)
-        k = _passed(p.sums, sums, left)
+        u = self.uniform() * check_total(sums)
+        k = _inverse(p.sums, sums, u)
         block = p.of(k)
-        return k * p.block + _passed(
-            block, block.cumsum(dtype=np.float64), left - float(sums[k] - p.sums[k])
-        )
+        within = u - float(sums[k] - p.sums[k])
+        return k * p.block + _inverse(block, block.cumsum(dtype=np.float64), within)
 
     def split(self, *key: Key) -> KeyedRng:
         return KeyedRng(key=derive(self.key, *key))
 
 
 class Foreseen:
-    """The stream of a particle's step that can name those of its later steps, for a model that
-    works ahead: `of(t)` is the stream of step t, as long as the particle keeps its lineage. In all
-    else it is the stream of its own step.
+    """The stream of a particle's step from which a model that precomputes later steps can get
+    their streams too. of(t): the stream of step t, as long as the particle keeps its lineage.
 
     >>> rng = Foreseen(lambda t: KeyedRng(7).split("mutate", t), 3)
     >>> rng.later(2).uniform() == KeyedRng(7).split("mutate", 5).uniform()
@@ -202,8 +202,8 @@ class Foreseen:
         return self._rng.split(*key)
 
 
-def _passed(p: Probabilities, sums: NDArray[np.float64], left: float) -> int:
-    """Where the running sums of p pass `left`; the last positive entry if rounding keeps them
-    short."""
-    index = int(sums.searchsorted(left, side="right"))
+def _inverse(p: Probabilities, sums: NDArray[np.float64], u: float) -> int:
+    """The first index at which the running sums of p exceed u; the last positive entry if rounding
+    keeps them below it."""
+    index = int(sums.searchsorted(u, side="right"))
     return index if index < len(p) and p.item(index) > 0.0 else int(p.nonzero()[0][-1])

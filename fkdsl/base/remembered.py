@@ -1,4 +1,4 @@
-"""What was made of arrays, remembered by which arrays they are.
+"""Functions of arrays, cached by the identity of the arrays.
 
 >>> both = Remembered(np.logical_and)
 >>> a, b = np.array([True, True]), np.array([True, False])
@@ -18,27 +18,28 @@ from fkdsl.base.locks import remember
 
 T = TypeVar("T")
 MOST = 128
-"""Results that are remembered."""
+"""Results that are cached of one function."""
 
 
 class Remembered(Generic[T]):
-    """A function of arrays that nobody writes to: the same arrays, the same result."""
+    """A function of arrays that nobody writes to: for the same array objects it returns the same
+    result object."""
 
     def __init__(self, make: Callable[..., T], most: int = MOST) -> None:
         self.make, self.most = make, most
-        self._made: dict[tuple[int, ...], tuple[tuple[NDArray[Any], ...], T]] = {}
+        self._results: dict[tuple[int, ...], tuple[tuple[NDArray[Any], ...], T]] = {}
 
     def __call__(self, *arrays: NDArray[Any]) -> T:
         key = tuple(map(id, arrays))
-        found = self._made.get(key)
-        if found is None:  # an id is its array's as long as that is held
-            found = remember(self._made, key, (arrays, self.make(*arrays)), self.most)
-        return found[1]
+        entry = self._results.get(key)
+        if entry is None:  # the entry keeps its arrays alive, so that no other gets their ids
+            entry = remember(self._results, key, (arrays, self.make(*arrays)), self.most)
+        return entry[1]
 
 
 joined: Remembered[NDArray[np.bool_]] = Remembered(np.logical_and)
-"""What two masks both allow."""
+"""The intersection of two masks (n,)."""
 allowed: Remembered[int] = Remembered(lambda mask: int(np.count_nonzero(mask)))
-"""How much a mask allows."""
+"""How many outcomes a mask allows."""
 shares: Remembered[NDArray[np.float32]] = Remembered(lambda mask: mask.astype(np.float32))
-"""A mask as factors of probabilities, 0 or 1."""
+"""A mask as float32 (n,): 1 where it allows, else 0."""

@@ -1,6 +1,6 @@
-"""Surrogates: the halves that UTF-16 writes a character in. Python's str can hold one alone, and no
-UTF-8 text can, so no text of the language has one. They come from bytes in a call that are no
-UTF-8, and from `\\ud800` in JSON.
+"""Lone surrogates. A Python str can hold half of a UTF-16 pair, which no UTF-8 text can, so no text
+of the language has one. They come from command-line bytes that are not UTF-8, and from `\\ud800` in
+JSON.
 
 >>> first_surrogate("ab" + chr(0xD800))
 2

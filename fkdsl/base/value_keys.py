@@ -24,11 +24,11 @@ import numpy as np
 
 
 class Keyed:
-    """A value that says itself what is told apart of it."""
+    """A value that computes its own key."""
 
     def key(self, token_ids: bool) -> Hashable:
-        """Equal for values that are the same; token_ids: whether tokens of one text and two ids are
-        two."""
+        """Equal for equal values. token_ids: whether two tokens with one text and different ids
+        count as different."""
         raise NotImplementedError
 
 
