@@ -88,7 +88,7 @@ class _Builder:
         for instr in f.body:
             if isinstance(instr, ir.Label):
                 positions[instr.name] = len(body)
-            else:
+            elif not isinstance(instr, ir.DrawnText):
                 body.append(instr)
         ops = tuple(self.watched(i, self.instr(i, positions)) for i in body)
         return Code(f.name, f.parameters, f.slots, ops, f.span)

@@ -14,7 +14,8 @@ from typing import Any
 
 from fkdsl.base.value_keys import state_key
 from fkdsl.ir import nodes as ir
-from fkdsl.ir.passes.reading import appends, free, reached
+from fkdsl.ir.effects import reads
+from fkdsl.ir.passes.reading import appends, reached
 from fkdsl.machine import ops as code
 from fkdsl.machine.interpreter import ActiveFrame
 from fkdsl.machine.memory import SMALL
@@ -67,7 +68,7 @@ def remembering(e: ir.Gather, expr: Callable[[ir.Expr], Compute]) -> Compute:
         expr(clause.iterable),
         tuple(map(expr, clause.conditions)),
     )
-    reads = sorted(free((e.element, *clause.conditions)) - {target})
+    read_slots = sorted(reads((e.element, *clause.conditions)) - {target})
     of_texts = isinstance(clause.iterable, ir.Builtin) and TABLE[
         clause.iterable.name
     ].returns == List(STR)
@@ -100,7 +101,7 @@ def remembering(e: ir.Gather, expr: Callable[[ir.Expr], Compute]) -> Compute:
 
     def run(frame: ActiveFrame) -> tuple[Any, ...]:
         slots = frame.slots
-        known = known_of(tuple([slots[slot] for slot in reads]))
+        known = known_of(tuple([slots[slot] for slot in read_slots]))
         items = iterable(frame)
         if not of_texts:
             items = iterate(items)

@@ -12,7 +12,8 @@ from typing import Any
 
 from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
-from fkdsl.ir.passes.reading import assigned, substitute
+from fkdsl.ir.effects import writes
+from fkdsl.ir.passes.reading import substitute
 from fkdsl.ir.segments import POTENTIALS
 
 
@@ -51,7 +52,7 @@ def called_with(program: ir.Program, arguments: Sequence[Any]) -> ir.Program:
     """The program with the entry's parameters as constants, but for those that it assigns: what
     depends on arguments alone is then known before it runs."""
     entry = program.functions[program.entry]
-    changed = {slot for instr in entry.body for slot in assigned(instr)}
+    changed = {slot for instr in entry.body for slot in writes(instr)}
     known: Mapping[int, ir.Expr] = {
         slot: ir.Const(entry.span, value)
         for slot, value in enumerate(arguments)

@@ -29,7 +29,7 @@ from typing import Any
 from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.base.spans import Span
 from fkdsl.machine.proposal_plan import Absorbed, ProposalPlan
-from fkdsl.machine.slots import BINDS, CHANGES, READS, WRITES
+from fkdsl.machine.slots import BINDS, CHANGES, NAMES, READS, WRITES
 
 
 class Contexts(IntEnum):
@@ -196,6 +196,24 @@ class Instr:
 @dataclass(frozen=True)
 class Label(Instr):
     name: str
+
+
+@dataclass(frozen=True)
+class DrawnText(Instr):
+    """Marks a function that draws a text token by token, in its loop, where the text so far is
+    known. It does nothing; by it passes guide the text.
+
+    until, max_tokens: parameters: the stops that end the text, and how many tokens it has at most.
+    context: what it is drawn from. ends: the stops as a list; stop: the context's number of tokens
+    at which the text ends; text: the text so far.
+    """
+
+    until: int = field(metadata=NAMES)
+    max_tokens: int = field(metadata=NAMES)
+    context: int = field(metadata=NAMES)
+    ends: int = field(metadata=NAMES)
+    stop: int = field(metadata=NAMES)
+    text: int = field(metadata=NAMES)
 
 
 @dataclass(frozen=True)

@@ -64,9 +64,8 @@ def _verify_instr(
     where = f"{function.name} at {instr.span}"
     if any(label not in labels for label in _jumps(instr)):
         raise InternalError(f"ir: a jump to nowhere in {where}")
-    if any(
-        not 0 <= slot < len(function.slots) for slot in slots(instr, "reads", "writes", "binds")
-    ):
+    touched = slots(instr, "reads", "writes", "binds", "names")
+    if any(not 0 <= slot < len(function.slots) for slot in touched):
         raise InternalError(f"ir: a slot out of range in {where}")
     if isinstance(instr, Draw):
         if instr.site in sites:

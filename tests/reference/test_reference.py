@@ -91,7 +91,7 @@ def test_the_programs_have_every_construct():
 @pytest.mark.parametrize(
     ("place", "bug", "seed"),
     [
-        ("fkdsl.ir.passes.masks.assigned", lambda instr: set(), 24),
+        ("fkdsl.ir.passes.masks.writes", lambda instr: set(), 24),
         ("fkdsl.ir.passes.masks.reads_context", lambda program, node: False, 12),
     ],
 )

@@ -16,7 +16,7 @@ TESTED = NUMBER + '\ntest "all live":\n    expect Z == 1.0\n    expect P(value =
 
 def old_values(monkeypatch):
     """A planted bug: a mask does not see what is assigned between the draw and the condition."""
-    monkeypatch.setattr("fkdsl.ir.passes.masks.assigned", lambda instr: set())
+    monkeypatch.setattr("fkdsl.ir.passes.masks.writes", lambda instr: set())
 
 
 def outcome(text):

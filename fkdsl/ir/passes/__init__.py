@@ -21,7 +21,8 @@ from fkdsl.base.spans import Source
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.passes.fuse import fuse
 from fkdsl.ir.passes.outside import late_conditions
-from fkdsl.ir.passes.texts import Settings, guide_texts
+from fkdsl.ir.passes.text_guidance import Settings
+from fkdsl.ir.passes.texts import guide_texts
 from fkdsl.ir.verify import verify
 
 PASSES = ("texts", "automata", "lookahead", "early", "fuse")

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fkdsl.ir import nodes as ir
-from fkdsl.ir.passes.reading import free
+from fkdsl.ir.effects import reads
 
 FLIP = {"le": "ge", "lt": "gt", "ge": "le", "gt": "lt", "eq": "eq"}
 NEGATED = {
@@ -46,7 +46,7 @@ class _Early:
 
     def form(self, e: ir.Expr) -> ir.Expr | None:
         """An expression that is false of a beginning only if e is false of all that begins so."""
-        if self.text not in free(e):
+        if self.text not in reads(e):
             return e
         match e:
             case ir.And(operands=operands):
@@ -66,7 +66,7 @@ class _Early:
                 return self.every(e, gather)
             case ir.Builtin(name="starts_with", args=(s, part)) if self.extends(
                 s
-            ) and self.text not in free(part):
+            ) and self.text not in reads(part):
                 return ir.Or(e.span, (e, ir.Builtin(e.span, "starts_with", (part, s))))
         return None
 
@@ -95,19 +95,19 @@ class _Early:
 
     def stays(self, e: ir.Expr) -> bool:
         """Whether e, once true of a beginning, is true of all that begins so."""
-        if self.text not in free(e):
+        if self.text not in reads(e):
             return True
         match e:
             case ir.Builtin(name="contains" | "starts_with", args=(s, part)):
-                return self.extends(s) and self.text not in free(part)
+                return self.extends(s) and self.text not in reads(part)
             case ir.Operate(operator="in", args=(ir.Const(value=str()), s)):
                 return self.extends(s)
             case ir.And(operands=operands) | ir.Or(operands=operands):
                 return all(map(self.stays, operands))
             case ir.Operate(operator="ge" | "gt", args=(a, b)):
-                return self.grows(a) and self.text not in free(b)
+                return self.grows(a) and self.text not in reads(b)
             case ir.Operate(operator="le" | "lt", args=(a, b)):
-                return self.grows(b) and self.text not in free(a)
+                return self.grows(b) and self.text not in reads(a)
         return False
 
     def comparison(self, e: ir.Expr) -> ir.Expr | None:
@@ -115,9 +115,9 @@ class _Early:
         assert isinstance(e, ir.Operate)
         a, b = e.args
         operator = e.operator
-        if self.text in free(b):
+        if self.text in reads(b):
             a, b, operator = b, a, FLIP[operator]
-        if self.text in free(b) or operator not in ("le", "lt", "eq"):
+        if self.text in reads(b) or operator not in ("le", "lt", "eq"):
             return None
         operator = "le" if operator == "eq" else operator
         if self.grows(a):
@@ -131,7 +131,7 @@ class _Early:
         match gather:
             case ir.Gather(
                 element=test, clauses=(ir.Clause(targets=(word,), iterable=listed, conditions=()),)
-            ) if self.text not in free(test):
+            ) if self.text not in reads(test):
                 if self.growing_list(listed) and _Early(word).falls(test):
                     return e
                 complete = self.complete_list(listed)
@@ -152,13 +152,13 @@ class _Early:
 
     def grows(self, e: ir.Expr) -> bool:
         """Whether the number e never falls as the text goes on."""
-        if self.text not in free(e):
+        if self.text not in reads(e):
             return True
         match e:
             case ir.Builtin(name="len" | "letters", args=(s,)):
                 return self.extends(s) or (e.name == "len" and self.growing_list(s))
             case ir.Builtin(name="count", args=(s, part)):
-                return self.extends(s) and self.text not in free(part)
+                return self.extends(s) and self.text not in reads(part)
             case ir.Operate(operator="add", args=args):
                 return all(map(self.grows, args))
         return False
@@ -192,7 +192,7 @@ class _Early:
                 ),
             ):
                 complete = self.complete_list(listed)
-                if complete is not None and self.text not in free(gather.element):
+                if complete is not None and self.text not in reads(gather.element):
                     clause = replace(gather.clauses[0], iterable=complete)
                     return ir.Builtin(e.span, "sum", (replace(gather, clauses=(clause,)),))
         return None

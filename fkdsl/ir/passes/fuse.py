@@ -12,14 +12,13 @@ from dataclasses import replace
 from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.bounds import CONTINUOUS
+from fkdsl.ir.effects import reads, writes
 from fkdsl.ir.passes.masks import Predicate, is_dear, token_predicate
 from fkdsl.ir.passes.reading import (
     appends,
     asks_model,
-    assigned,
     calls_out,
     conjuncts,
-    free,
     reached,
     reads_context,
 )
@@ -76,7 +75,7 @@ def _fused(
         sufficient = text.decides(left) and all(any(c is b for b in told) for c in tried)
         language = all_of(draw.span, [of for _, of in text.languages])
         prefix = PrefixConstraint(
-            language, tuple(sorted(free(language))), sufficient, text.languages
+            language, tuple(sorted(reads(language))), sufficient, text.languages
         )
     absorbed = [Absorbed(c.span, _mask_means(function, predicate)) for c in masked]
     absorbed += [
@@ -140,7 +139,7 @@ def conditions_ahead(
                 continue
             seen.add(here)
             slots = {s for f, s in tainted if f == here[0]}
-            touched = bool(free(instr) & slots) or (extends and reads_context(program, instr))
+            touched = bool(reads(instr) & slots) or (extends and reads_context(program, instr))
             if isinstance(instr, ir.Condition) and (touched or decided):
                 found[here] = instr
             elif isinstance(instr, ir.Branch) and touched and not decided:
@@ -153,7 +152,7 @@ def conditions_ahead(
                 new = {(callee.name, s) for s in range(callee.parameters)} - tainted
                 changed, tainted = changed or bool(new), tainted | new
             elif touched:
-                new = {(here[0], s) for s in assigned(instr)} - tainted
+                new = {(here[0], s) for s in writes(instr)} - tainted
                 changed, tainted = changed or bool(new), tainted | new
             todo.extend(walk.after(here))
     return sorted(found.values(), key=lambda c: (c.span.source.name, c.span.start))

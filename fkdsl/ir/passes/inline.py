@@ -8,7 +8,8 @@ from itertools import count
 from typing import Any
 
 from fkdsl.ir import nodes as ir
-from fkdsl.ir.passes.reading import bound, renumbered, substitute
+from fkdsl.ir.effects import bound, renumbered
+from fkdsl.ir.passes.reading import substitute
 
 DEEP = 8
 """Calls within calls that are written out."""

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 
 from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
+from fkdsl.ir.effects import reads, writes
 from fkdsl.ir.passes.reading import (
-    assigned,
     calls_out,
     compared_with,
     conjuncts,
-    free,
     loops,
     reached,
     reads_context,
@@ -54,10 +53,10 @@ def token_predicate(program: ir.Program, function: ir.Function, at: int) -> Pred
     test = walk.path(at + 1, {})
     if not walk.absorbed or test is None:
         return None
-    reads = tuple(sorted(free(test) - {walk.target}))
+    others = tuple(sorted(reads(test) - {walk.target}))
     values = compared_with(test, walk.target)
     compared = None if values is None else tuple(values)
-    return Predicate(test, reads, compared, tuple(walk.absorbed.values()), tuple(walk.undecided))
+    return Predicate(test, others, compared, tuple(walk.absorbed.values()), tuple(walk.undecided))
 
 
 class _Walk:
@@ -71,7 +70,7 @@ class _Walk:
             for first, last in loops(function)
             if first <= at <= last
             for instr in function.body[first : last + 1]
-            for slot in assigned(instr)
+            for slot in writes(instr)
         } - {draw.target}
         self.absorbed: dict[Span, ir.Condition] = {}
         self.undecided: list[ir.Expr] = []
@@ -95,7 +94,7 @@ class _Walk:
                 case ir.Condition(test=test):
                     parts = [(c, self.of_token(c, values)) for c in conjuncts(test)]
                     kept = [p for _, p in parts if p is not None]
-                    if any(self.target in free(p) for p in kept):
+                    if any(self.target in reads(p) for p in kept):
                         met += [ir.Marked(p.span, p, instr.span) for p in kept]
                         self.absorbed[instr.span] = instr
                         self.undecided += [c for c, p in parts if p is None]
@@ -112,7 +111,7 @@ class _Walk:
                 case ir.Draw() | ir.Call() | ir.Return() | ir.Next():
                     break
                 case _:
-                    values = {**values, **dict.fromkeys(assigned(instr), None)}
+                    values = {**values, **dict.fromkeys(writes(instr), None)}
                     pc += 1
         if not met:
             return None
@@ -121,12 +120,12 @@ class _Walk:
     def of_token(self, e: ir.Expr, values: dict[int, ir.Expr | None]) -> ir.Expr | None:
         """The expression over the slots as they are at the draw, if the token and what stays the
         same decide it."""
-        slots = free(e)
+        slots = reads(e)
         if any(values.get(s, s) is None for s in slots):
             return None
         result = substitute(e, {s: v for s, v in values.items() if v is not None})
         if (
-            free(result) & self.varying
+            reads(result) & self.varying
             or reads_context(self.program, result)
             or calls_out(self.program, result)
         ):

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.ir import nodes as ir
-from fkdsl.ir.passes.reading import asks_model, assigned, free, loops, reads_context
+from fkdsl.ir.effects import reads, writes
+from fkdsl.ir.passes.reading import asks_model, loops, reads_context
 from fkdsl.machine.proposal_plan import Absorbed
 
 
@@ -58,10 +59,10 @@ def _after_loop(program: ir.Program, function: ir.Function, at: int) -> ir.Instr
         inside = function.body[first : last + 1]
         if last >= at or not any(isinstance(i, ir.Draw) for i in inside):
             continue
-        made = {s for i in inside for s in assigned(i)}
-        between = {s for i in function.body[last + 1 : at] for s in assigned(i)}
+        made = {s for i in inside for s in writes(i)}
+        between = {s for i in function.body[last + 1 : at] for s in writes(i)}
         redrawn = any(isinstance(i, ir.Draw | ir.Call) for i in function.body[last + 1 : at])
-        if (free(condition) & (made - between)) or (
+        if (reads(condition) & (made - between)) or (
             reads_context(program, condition) and not redrawn
         ):
             return function.body[first]

@@ -7,11 +7,8 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 from fkdsl.ir import nodes as ir
-from fkdsl.ir.effects import bound, reads, renumbered, subexpressions, writes
+from fkdsl.ir.effects import reads, subexpressions
 
-__all__ = ["bound", "renumbered"]
-free = reads
-assigned = writes
 E = TypeVar("E", bound=ir.Expr)
 
 
@@ -96,19 +93,19 @@ def loops(function: ir.Function) -> list[tuple[int, int]]:
 def compared_with(test: ir.Expr, slot: int) -> list[ir.Expr] | None:
     """What a test compares a slot's value with, by ==, != or `in` a list: to it, values that equal
     none of these are all the same. None if it looks at the value in any other way."""
-    if slot not in free(test):
+    if slot not in reads(test):
         return []
     parts: tuple[ir.Expr, ...]
     match test:
         case ir.Operate(operator="eq" | "ne", args=(ir.Local(slot=at), other)) if at == slot:
-            return None if slot in free(other) else [other]
+            return None if slot in reads(other) else [other]
         case ir.Operate(operator="eq" | "ne", args=(other, ir.Local(slot=at))) if at == slot:
-            return None if slot in free(other) else [other]
+            return None if slot in reads(other) else [other]
         case ir.Operate(
             operator="in" | "notin",
             args=(ir.Local(slot=at), ir.Operate(operator="list", args=items)),
         ):
-            return list(items) if at == slot and slot not in free(items) else None
+            return list(items) if at == slot and slot not in reads(items) else None
         case (
             ir.And(operands=parts) | ir.Or(operands=parts) | ir.Operate(operator="not", args=parts)
         ):

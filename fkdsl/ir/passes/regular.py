@@ -9,8 +9,8 @@ from typing import Any
 
 from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
-from fkdsl.ir.effects import subexpressions
-from fkdsl.ir.passes.reading import bound, free, substitute
+from fkdsl.ir.effects import bound, reads, subexpressions
+from fkdsl.ir.passes.reading import substitute
 
 ATOMS = {"matches": ".matches", "contains": ".contains", "starts_with": ".starts_with", "ends_with": ".ends_with",
          "valid_json": ".json", "parses": ".grammar"}  # fmt: skip
@@ -29,7 +29,7 @@ def language_of(test: ir.Expr, text: int) -> ir.Expr | None:
             slot == text and name in ATOMS
         ):
             return (
-                None if text in free(tuple(given)) else ir.Builtin(span, ATOMS[name], tuple(given))
+                None if text in reads(tuple(given)) else ir.Builtin(span, ATOMS[name], tuple(given))
             )
         case ir.And(operands=operands) | ir.Or(operands=operands):
             parts = [language_of(o, text) for o in operands]
@@ -56,7 +56,7 @@ def language_of(test: ir.Expr, text: int) -> ir.Expr | None:
             texts = ir.Operate(span, "list", items)
             return (
                 ir.Builtin(span, ".texts", (texts,))
-                if slot == text and text not in free(texts)
+                if slot == text and text not in reads(texts)
                 else None
             )
         case ir.Operate(
@@ -64,7 +64,7 @@ def language_of(test: ir.Expr, text: int) -> ir.Expr | None:
         ) if slot == text:
             return ir.Builtin(span, ".contains", (part,))
         case ir.Operate(operator="in", args=(word, ir.Builtin(name="words", args=(of,)))) if (
-            text not in free(word)
+            text not in reads(word)
         ):
             return _some_word(span, word, of, text)
         case ir.Operate(operator="eq", args=(a, b)):
@@ -72,7 +72,7 @@ def language_of(test: ir.Expr, text: int) -> ir.Expr | None:
             if view is not None:
                 return view
             other = b if a == ir.Local(span, text) else a if b == ir.Local(span, text) else None
-            if other is not None and text not in free(other):
+            if other is not None and text not in reads(other):
                 return ir.Builtin(span, ".texts", (ir.Operate(span, "list", (other,)),))
             return _length(test, text)
         case ir.Operate():
@@ -97,7 +97,7 @@ def _some_word(span: Span, word: ir.Expr, of: ir.Expr, text: int) -> ir.Expr | N
 
 def _of_list(gather: ir.Gather, text: int, every: bool) -> ir.Expr | None:
     """`all(... for k in keys)`, or `any`, where the text has no part in the list."""
-    if text in free(gather.clauses):
+    if text in reads(gather.clauses):
         return None
     span = gather.span
     match gather.clauses:
@@ -123,13 +123,13 @@ def _of_view(test: ir.Expr, text: int) -> ir.Expr | None:
                 name, index = ".last_word", ()
             case ir.Operate(
                 operator="index", args=(ir.Builtin(name="words", args=(ir.Local(slot=slot),)), at)
-            ) if slot == text and text not in free(at):
+            ) if slot == text and text not in reads(at):
                 name, index = ".word_at", (at,)
             case _:
                 continue
         word = text + VIEWED
         known = _with(test, e, ir.Local(span, word))
-        part = language_of(known, word) if text not in free(known) else None
+        part = language_of(known, word) if text not in reads(known) else None
         return None if part is None or has_grammar(part) else ir.Builtin(span, name, (*index, part))
     return None
 
@@ -160,7 +160,7 @@ def _of_words(gather: ir.Gather, text: int, every: bool) -> ir.Expr | None:
             negated = [ir.Operate(c.span, "not", (c,)) for c in conditions]
             holds = gather.element if every else ir.Operate(span, "not", (gather.element,))
             part = language_of(ir.Or(span, (*negated, holds)) if negated else holds, word)
-            if part is None or text in free(part) or has_grammar(part):
+            if part is None or text in reads(part) or has_grammar(part):
                 return None
             each = ir.Builtin(span, ".each_word", (part,))
             return each if every else ir.Builtin(span, ".complement", (each,))
@@ -193,7 +193,7 @@ def _length(test: ir.Operate, text: int) -> ir.Expr | None:
     operator = test.operator
     if _is_length(b, text):
         a, b, operator = b, a, flip[operator]
-    if not (isinstance(a, ir.Builtin) and _is_length(a, text)) or text in free(b):
+    if not (isinstance(a, ir.Builtin) and _is_length(a, text)) or text in reads(b):
         return None
     one, none = ir.Const(span, 1), ir.Const(span, None)
     zero = ir.Const(span, 0)

@@ -17,16 +17,9 @@ from typing import Any
 
 from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
+from fkdsl.ir.effects import bound, reads, writes
 from fkdsl.ir.passes.inline import inlined
-from fkdsl.ir.passes.reading import (
-    assigned,
-    bound,
-    conjuncts,
-    free,
-    reached,
-    reads_context,
-    substitute,
-)
+from fkdsl.ir.passes.reading import conjuncts, reached, reads_context, substitute
 from fkdsl.ir.passes.regular import all_of, has_grammar, language_of
 
 
@@ -102,16 +95,16 @@ def _fixed(function: ir.Function) -> Iterator[tuple[int, ir.Expr]]:
             and len(instr.targets) == 1
         ):
             (slot,) = instr.targets
-            if sum(slot in assigned(i) for i in function.body) == 1 and slot >= function.parameters:
+            if sum(slot in writes(i) for i in function.body) == 1 and slot >= function.parameters:
                 yield slot, instr.value
 
 
 def _is_same_for_all(program: ir.Program, function: ir.Function, language: ir.Expr) -> bool:
     """Whether it reads nothing but arguments of the program that nobody assigns anew, and calls
     nothing."""
-    changed = {slot for instr in function.body for slot in assigned(instr)}
+    changed = {slot for instr in function.body for slot in writes(instr)}
     return (
-        all(slot < function.parameters and slot not in changed for slot in free(language))
+        all(slot < function.parameters and slot not in changed for slot in reads(language))
         and not bound(language)
         and not has_grammar(language)
         and not reads_context(program, language)

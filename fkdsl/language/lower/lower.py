@@ -47,8 +47,12 @@ def lower_functions(checked: Checked, definitions: Sequence[tree.FunctionDef]) -
 @lru_cache(maxsize=1)
 def prelude() -> Mapping[str, tree.FunctionDef]:
     """The stochastic built-ins, `text` and `word`, which are written in the language."""
-    source = Source(PRELUDE, files("fkdsl.language").joinpath("prelude.fk").read_text("utf-8"))
-    return {d.name: d for d in parse(source).declarations if isinstance(d, tree.FunctionDef)}
+    declarations = parse(prelude_source()).declarations
+    return {d.name: d for d in declarations if isinstance(d, tree.FunctionDef)}
+
+
+def prelude_source() -> Source:
+    return Source(PRELUDE, files("fkdsl.language").joinpath("prelude.fk").read_text("utf-8"))
 
 
 class _Lowering:
@@ -124,6 +128,10 @@ class _Body:
         self.labels = 0
         self.loops: list[tuple[str, str]] = []
 
+    @property
+    def in_prelude(self) -> bool:
+        return self.definition.span.source.name == PRELUDE
+
     def function(self) -> ir.Function:
         d = self.definition
         for p in d.params:
@@ -183,6 +191,10 @@ class _Body:
                 self.out.append(ir.Factor(span, self.expr(value)))
             case tree.Checkpoint(span):
                 self.out.append(ir.Checkpoint(span))
+            case tree.ExprStmt(span, tree.Call(function=tree.Name(name="drawn_text"))) if (
+                self.in_prelude
+            ):
+                self.out.append(self.drawn_text(s.value))
             case tree.ExprStmt(span, value):
                 self.out.append(ir.Evaluate(span, self.expr(value)))
             case tree.Return(span, value):
@@ -203,6 +215,14 @@ class _Body:
                 pass
             case _:
                 raise InternalError(f"no lowering for {type(s).__name__}")
+
+    def drawn_text(self, mark: tree.Expr) -> ir.DrawnText:
+        match mark:
+            case tree.Call(span, args=(tree.Name(name=text),), keywords=keywords):
+                slots = {k.name: self.expr(k.value) for k in keywords}
+                numbers = {k: e.slot for k, e in slots.items() if isinstance(e, ir.Local)}
+                return ir.DrawnText(span, text=self.slot(text), **numbers)
+        raise InternalError(f"a mark of a text that says nothing, at {mark.span}")
 
     def draw(self, span: Span, target: tree.Name, value: tree.Expr) -> None:
         if isinstance(value, tree.Call):
@@ -341,7 +361,7 @@ class _Body:
                 [(p.name, p.default) for p in OPERATIONS[name].params], e.args, keywords, e.span
             )
             return ir.Model(e.span, name, args, self.model_name(e))
-        if name not in TABLE and self.definition.span.source.name == PRELUDE:
+        if name not in TABLE and self.in_prelude:
             name = f".{name}"  # a built-in that no program can name
         return ir.Builtin(e.span, name, self.builtin_args(TABLE[name], e))
 

@@ -1,0 +1,105 @@
+"""What the compiler says of the conditions on a text: that no text satisfies them, or that they
+come too late to guide it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from itertools import combinations
+
+from fkdsl.base.diagnostics import Diagnostic
+from fkdsl.base.folders import Folder
+from fkdsl.base.spans import Source, Span
+from fkdsl.engine.constraints.automaton import automaton
+from fkdsl.engine.constraints.expressions import TooComplex
+from fkdsl.engine.constraints.languages import Both, Language, is_regular
+from fkdsl.engine.constraints.patterns import Unsupported
+from fkdsl.engine.constraints.stops import stops_of
+from fkdsl.ir import nodes as ir
+from fkdsl.ir.passes.constant import UNKNOWN, NotConstant, constant_value, known_language
+from fkdsl.ir.passes.text_copies import some_of
+from fkdsl.ir.passes.text_guidance import SWITCHED_OFF, Guidance
+
+LONG = 32
+"""Tokens from which on a text is long."""
+
+
+def contradictions(
+    call: ir.Call, mark: ir.DrawnText, guidance: Guidance, folders: Mapping[Source, Folder]
+) -> list[Diagnostic]:
+    """A mistake if no text at all is in the languages that are known before the program runs."""
+    known = [
+        (place, language)
+        for place, e in guidance.languages
+        if (language := known_language(e, folders)) and is_regular(language)
+    ]
+    until = _stops(call, mark, folders)
+    if not _is_empty(known, until):
+        return []
+    spans = list(dict.fromkeys(place for place, _ in known))
+    fewer = [*combinations(spans, 1), *combinations(spans, 2)]
+    spans = next(
+        (list(p) for p in fewer if _is_empty([k for k in known if k[0] in p], until)), spans
+    )
+    together = f"these {len(spans)} conditions together" if len(spans) > 1 else "this condition"
+    notes = [f"with line {s.line}: {s.text}" for s in spans[:-1]]
+    if until:
+        stops = " or ".join(map(repr, until))
+        notes.append(f"the text of line {call.span.line} ends before {stops}")
+    help = "loosen one of them, or compare the pattern with what the text may hold"
+    message = f"no text satisfies {together}"
+    return [Diagnostic("FK502", message, spans[-1], "Z would be 0", help, tuple(notes))]
+
+
+def _stops(call: ir.Call, mark: ir.DrawnText, folders: Mapping[Source, Folder]) -> tuple[str, ...]:
+    """The stops of a call that draws a text; none where they are not known yet."""
+    until = call.args[mark.until]
+    try:
+        return stops_of(constant_value(ir.Builtin(call.span, ".stops", (until,)), folders))
+    except NotConstant:
+        return ()
+
+
+def _is_empty(known: list[tuple[Span, Language]], until: tuple[str, ...]) -> bool:
+    """Whether it is known that no text is in all of the languages."""
+    try:
+        languages = Both(tuple(language for _, language in known))
+        return bool(known) and automaton(languages, until).is_empty
+    except (TooComplex, Unsupported):
+        return False
+
+
+def late(call: ir.Call, mark: ir.DrawnText, guidance: Guidance) -> list[Diagnostic]:
+    """Warnings for what is checked only when a long text is complete: conditions that no mask
+    follows whole, and, where nothing guides the text, all of them."""
+    most = call.args[mark.max_tokens]
+    warnings = [
+        _part_is_late(place, parts)
+        for place, parts in guidance.unfollowed.items()
+        if UNKNOWN not in parts
+    ]
+    match most:
+        case ir.Const(value=int(n)) if n <= LONG:
+            return warnings
+    if guidance.languages:
+        return warnings
+    unused = {a.span: a for a in guidance.unused if a.means != SWITCHED_OFF}
+    return warnings + [_is_late(a.span, a.means) for a in unused.values()]
+
+
+def _is_late(place: Span, why: str) -> Diagnostic:
+    help = (
+        "add a condition that guides the text, such as `matches` or `len(words(s)) <= 12`, or draw "
+        "its tokens in a loop and test them there"
+    )
+    message = "this is checked only when the text is complete"
+    return Diagnostic("FK501", message, place, why, help, severity="warning")
+
+
+def _part_is_late(place: Span, parts: Collection[str]) -> Diagnostic:
+    help = (
+        "the rest guides the text; where most particles die, say what this part asks by what "
+        "masks follow"
+    )
+    message = "a part of this is checked only when the text is complete"
+    label = f"no mask follows {some_of(parts)}"
+    return Diagnostic("FK501", message, place, label, help, severity="warning")
