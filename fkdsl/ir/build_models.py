@@ -68,13 +68,19 @@ def mixture(frame: ActiveFrame, model: str, parts: Any, weights: Any) -> Mixture
     return Mixture(tuple(parts), tuple(w / total for w in weights))
 
 
-def choice(frame: ActiveFrame, model: str, context: Any, options: Any) -> ChoiceOf:
+def choice(frame: ActiveFrame, model: str, context: Any, options: Any, other: Any) -> ChoiceOf:
     options = tuple(_text(o) for o in options)
     if not options or "" in options or len(set(options)) != len(options):
         raise Fault(
             "FK402", f"a choice among {show(options)}", "give different texts, none of them empty"
         )
-    return ChoiceOf(_context(context), options)
+    if other is not None and (other := _text(other)) in options:
+        raise Fault(
+            "FK402",
+            f"`other` is {show(other)}, which is an option too",
+            "give `other` a text of its own: it is what comes out for none of the options",
+        )
+    return ChoiceOf(_context(context), options, other)
 
 
 def continues(frame: ActiveFrame, model: str, context: Any) -> Continues:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fkdsl.base.spans import Span
+from fkdsl.base.spans import NOWHERE, Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.segments import Segment, segments
 
@@ -103,6 +103,10 @@ class _Printer:
 def _kernel(draw: ir.Draw) -> str:
     """What a draw draws from, in words."""
     match draw.distribution:
+        case ir.Model(operation="choice", args=(_, _, other)) if other != ir.Const(NOWHERE, None):
+            return (
+                "draws the option that comes next and appends it, or `other` if none of them does"
+            )
         case ir.Model(operation="choice"):
             return "draws one of the options with the model's probability of each, renormalised, and appends it"
         case ir.Model(operation="continues"):

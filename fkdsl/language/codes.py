@@ -67,6 +67,7 @@ CODES: dict[str, str] = {
     "FK243": "a schema or grammar that cannot be read",
     "FK244": "a schema that nothing satisfies",
     "FK252": "no stop of a text",
+    "FK253": "no options of a choice",
     # flow and declarations
     "FK301": "read before it is set",
     "FK302": "can end without a `return`",

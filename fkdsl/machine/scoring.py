@@ -17,6 +17,7 @@ import numpy as np
 from fkdsl.base.errors import InternalError
 from fkdsl.base.logspace import Floats, log_sum_exp
 from fkdsl.machine.state import ContextState
+from fkdsl.values.beginnings import log_probs_of_longest_beginning
 from fkdsl.values.distributions import Distribution
 from fkdsl.values.faults import Fault
 from fkdsl.values.token_distributions import (
@@ -56,14 +57,13 @@ def observe(particle: Running, value: Any, d: Any) -> float:
     if is_token_distribution(d):
         return _observe_text(particle, value, d)
     match d:
-        case ChoiceOf(context, options):
-            if value not in options:
+        case ChoiceOf(context, values=values):
+            if value not in values:
                 return -math.inf
-            each = scores(particle, d)
-            particle.extend(context, particle.ids_of(context, value))
-            total = log_sum_exp(each)
-            same = log_sum_exp([s for s, o in zip(each, options, strict=True) if o == value])
-            return -math.inf if total == -math.inf else same - total
+            each = choice_log_probs(particle, d)
+            if value != d.other:
+                particle.extend(context, particle.ids_of(context, value))
+            return float(each[values.index(value)])
         case Continues(context):
             p = continues(particle, context)
             settle(particle, context, value)
@@ -103,18 +103,37 @@ def _observe_text(particle: Running, value: Any, d: TokenDistribution) -> float:
     return total
 
 
-def scores(particle: Running, d: ChoiceOf) -> Floats:
-    """log-probability (nats) of each option as the context's next text, (options,) float64."""
+def choice_log_probs(particle: Running, d: ChoiceOf) -> Floats:
+    """log-probability (nats) of each of the values that a choice may give, (values,) float64;
+    every one -inf where no option has positive probability and there is no `other`."""
     particle.next_rows(d.context)
     c = particle.contexts[d.context.index]
-    if c.done:
-        return np.full(len(d.options), -np.inf)
+    paths = [] if c.done else [particle.ids_of(d.context, o) for o in d.options]
     engine = particle.engines[c.model]
-    paths = [particle.ids_of(d.context, o) for o in d.options]
     particle.need(
         [(c.model, engine.extend(c.node, ids[:k])) for ids in paths for k in range(len(ids))]
     )
-    return np.array([_along(particle, c, ids) for ids in paths])
+    if d.other is not None:
+        if c.done:  # it goes on with nothing, which is none of the options
+            return np.array([-np.inf] * len(d.options) + [0.0])
+        _verify_told_apart(paths, d.options)
+        rows = {ids[:k]: row for ids in paths for k, row in enumerate(particle.path(c, ids))}
+        return log_probs_of_longest_beginning(paths, rows)
+    each = np.array([_along(particle, c, ids) for ids in paths])
+    total = log_sum_exp(each)
+    return np.full(len(d.options), -np.inf) if total == -np.inf else each - total
+
+
+def _verify_told_apart(paths: list[tuple[int, ...]], options: tuple[str, ...]) -> None:
+    first: dict[tuple[int, ...], str] = {}
+    for ids, option in zip(paths, options, strict=True):
+        if ids in first:
+            raise Fault(
+                "FK402",
+                f"{show(first[ids])} and {show(option)} are the same tokens to this model",
+                "leave one of the options out",
+            )
+        first[ids] = option
 
 
 def logprob(particle: Running, ref: ContextRef, value: Any) -> float:

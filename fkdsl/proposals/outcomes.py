@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fkdsl.base.blocks import Blocks, Sums
-from fkdsl.base.logspace import Floats, log_sum_exp
+from fkdsl.base.logspace import Floats
 from fkdsl.base.remembered import allowed
-from fkdsl.machine.scoring import continues, scores, settle
+from fkdsl.machine.scoring import choice_log_probs, continues, settle
 from fkdsl.models.vocabulary import Vocabulary
 from fkdsl.values.distributions import Discrete, Distribution
 from fkdsl.values.faults import Fault
@@ -140,9 +140,10 @@ class ChoiceOutcomes(Outcomes):
         self.p, self.choice = p, choice
 
     def take(self, particle: Running, i: int) -> str:
-        option = self.choice.options[i]
-        particle.extend(self.choice.context, particle.ids_of(self.choice.context, option))
-        return option
+        value = self.choice.values[i]
+        if value != self.choice.other:
+            particle.extend(self.choice.context, particle.ids_of(self.choice.context, value))
+        return value
 
 
 class ContinuesOutcomes(Outcomes):
@@ -198,10 +199,7 @@ def outcomes(
         return TokenOutcomes(row, refs, vocabulary, mask, known_sums(particle, d, row), left_sums)
     match d:
         case ChoiceOf():
-            each = scores(particle, d)
-            total = log_sum_exp(each)
-            p = np.exp(each - total) if total > -np.inf else np.zeros(len(each))
-            return ChoiceOutcomes(p, d)
+            return ChoiceOutcomes(np.exp(choice_log_probs(particle, d)), d)
         case Continues(context):
             return ContinuesOutcomes(continues(particle, context), context)
         case Discrete(values=values, probabilities=probabilities):

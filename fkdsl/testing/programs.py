@@ -55,6 +55,7 @@ TEXT_DRAWS = (
     's ~ text(lm, until="b", max_tokens=2)',
     's ~ text(lm, until=["ab", "b"], max_tokens=2)',
     's ~ choice(lm, ["a", "bb"])',
+    's ~ choice(lm, ["b", "ba", "ab"], other="none")',
 )
 ENDS = (
     "return lm.text",

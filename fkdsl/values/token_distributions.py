@@ -51,10 +51,21 @@ TokenDistribution = ContextRef | Product | Power | Mixture
 @dataclass(frozen=True)
 class ChoiceOf:
     """One of the options, with the model's probability of each as the next text, renormalised; it
-    is appended."""
+    is appended.
+
+    other: what comes out where the next text begins with none of them, and nothing is appended.
+    Where it is given nothing is renormalised: the value is the longest option with which the next
+    tokens begin.
+    """
 
     context: ContextRef
     options: tuple[str, ...]
+    other: str | None = None
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """All that may come out."""
+        return self.options if self.other is None else (*self.options, self.other)
 
 
 @dataclass(frozen=True)
@@ -150,8 +161,8 @@ def map_contexts(value: Any, move: Mapping[int, int]) -> Any:
             return Power(map_contexts(base, move), exponent)
         case Mixture(parts, weights):
             return Mixture(tuple(map_contexts(p, move) for p in parts), weights)
-        case ChoiceOf(context, options):
-            return ChoiceOf(map_contexts(context, move), options)
+        case ChoiceOf(context, options, other):
+            return ChoiceOf(map_contexts(context, move), options, other)
         case Continues(context):
             return Continues(map_contexts(context, move))
         case tuple() if any(isinstance(v, _MAY_HOLD) for v in value):

@@ -27,6 +27,8 @@ BODIES = {
     "a condition on the text so far": "for i in range(2):\n    t ~ lm\n"
     '    condition not contains(lm.text, "bb")\nreturn lm.text',
     "a choice": 's ~ text(lm, max_tokens=1)\nc ~ choice(lm, ["a", "bb"])\nreturn [s, c]',
+    "a choice with an outcome for none": "s ~ text(lm, max_tokens=1)\n"
+    'c ~ choice(lm, ["a", "ab", "bb"], other="none")\nreturn [s, c, lm.text]',
     "an observed token": 't ~ lm\nobserve "a" ~ lm\nreturn lm.text',
     "an observed end": "t ~ lm\nobserve EOS ~ lm\nreturn lm.text",
     "a probability": 't ~ lm\nfactor -1.0 if logprob(lm, "a") < -100.0 else 0.5\nreturn lm.text',

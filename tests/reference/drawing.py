@@ -192,7 +192,8 @@ class Drawing(Expressions):
         body = s.Block(self.statements(inner, deep + 1))
         text = " or ".join(f"{c}.done" for c in live)
         stop = s.If(s.E(text, lambda m, v: any(v[c].done for c in live)), s.Block([s.broken()]))
-        body.insert(0, stop)
+        if rng.random() < 0.7:
+            body.insert(0, stop)
         if shape == "while":
             most, counter = rng.choice((1, 2, 2)), self.fresh("k")
             test = s.E(f"{counter} < {most}", lambda m, v: v[counter] < most)
@@ -202,10 +203,12 @@ class Drawing(Expressions):
         inner.add("int", i)
         return [s.For(i, s.E(f"range({times})", lambda m, v: range(times)), body)]
 
-    def guard(self, scope, contexts):
-        """Nothing is drawn from a finished context."""
+    def guard(self, contexts):
+        """Often, nothing is drawn from a finished context."""
+        if self.rng.random() < 0.5:
+            return []
         text = " and ".join(f"not {c}.done" for c in contexts)
-        return s.condition(s.E(text, lambda m, v: not any(v[c].done for c in contexts)))
+        return [s.condition(s.E(text, lambda m, v: not any(v[c].done for c in contexts)))]
 
     def alike(self, scope, c):
         """The contexts that can be combined with one."""
@@ -236,7 +239,7 @@ class Drawing(Expressions):
             d, contexts = self.distribution(scope)
             t = self.fresh("t")
             found = [
-                self.guard(scope, contexts),
+                *self.guard(contexts),
                 s.draw(t, d.text, lambda m, v: m.token(d.mix(m, v))),
             ]
             scope.add("token", t)
@@ -253,7 +256,7 @@ class Drawing(Expressions):
             scope.add("str", n)
             found = self.looked_at(scope, n, [c]) if rng.random() < 0.5 else []
             return [
-                self.guard(scope, [c]),
+                *self.guard([c]),
                 s.draw(
                     n, f"text({c}{end}, max_tokens={most})", lambda m, v: m.text(v[c], until, most)
                 ),
@@ -263,16 +266,16 @@ class Drawing(Expressions):
             n = self.fresh("s")
             scope.add("str", n)
             return [
-                self.guard(scope, [c]),
+                *self.guard([c]),
                 s.draw(n, f"word({c}, max_tokens=2)", lambda m, v: m.word(v[c], 2)),
             ]
         if kind == "choice":
-            options, n = self.options(), self.fresh("s")
+            options, other, n = self.options(), self.other(), self.fresh("s")
             scope.add("str", n)
             return [
-                self.guard(scope, [c]),
+                *self.guard([c]),
                 s.draw(
-                    n, f"choice({c}, {s.written(options)})", lambda m, v: m.choice(v[c], options)
+                    n, choice_text(c, options, other), lambda m, v: m.choice(v[c], options, other)
                 ),
             ]
         if kind == "call":
@@ -290,7 +293,7 @@ class Drawing(Expressions):
                 total = rng.choice([x for x in scope.of("int") if x not in scope.fixed] or [n])
                 if total != n and f.returns == "int":
                     found.append(s.assign(total, s.name(n)))
-            return [self.guard(scope, [c]), *found]
+            return [*self.guard([c]), *found]
         return [self.flip(scope) if kind == "flip" else self.uniform(scope)]
 
     def callable(self, scope):
@@ -303,6 +306,10 @@ class Drawing(Expressions):
     def options(self):
         found = list(dict.fromkeys([self.texts[0], self.texts[1], self.texts[0] + self.texts[1]]))
         return [o for o in found if o][: self.rng.choice((2, 3))] or ["a"]
+
+    def other(self):
+        """What comes out for none of the options, or None."""
+        return self.rng.choice((None, "", "no"))
 
     def flip(self, scope):
         n = self.fresh("b")
@@ -410,12 +417,13 @@ class Drawing(Expressions):
 
             return [s.Do(f"observe {n.text} ~ categorical([0, 1], [0.3, 0.7])", act)]
         if kind == "choice":
-            c, options, text = contexts[0], self.options(), self.rng.choice(self.texts)
+            c, options, other = contexts[0], self.options(), self.other()
+            text = rng.choice((*self.texts, *([] if other is None else [other])))
             return [
-                self.guard(scope, [c]),
+                *self.guard([c]),
                 s.Do(
-                    f"observe {s.written(text)} ~ choice({c}, {s.written(options)})",
-                    lambda m, v: m.observe_choice(text, v[c], options),
+                    f"observe {s.written(text)} ~ {choice_text(c, options, other)}",
+                    lambda m, v: m.observe_choice(text, v[c], options, other),
                 ),
             ]
         if kind == "token" and scope.of("token"):
@@ -425,9 +433,14 @@ class Drawing(Expressions):
         else:
             e = s.literal(rng.choice(self.texts))
         return [
-            self.guard(scope, contexts),
+            *self.guard(contexts),
             s.Do(
                 f"observe {e.text} ~ {d.text}",
                 lambda m, v: m.observe_token(e(m, v), lambda: d.mix(m, v)),
             ),
         ]
+
+
+def choice_text(c, options, other):
+    last = "" if other is None else f", other={s.written(other)}"
+    return f"choice({c}, {s.written(options)}{last})"

@@ -83,12 +83,10 @@ class Expressions:
             c, text = rng.choice(scope.contexts), rng.choice(self.texts)
 
             def likely(m, v):
-                if v[c].done:
-                    return False
                 p = v[c].along(v[c].encode(text))
                 return p > 0 and math.log(p) > -1.0371
 
-            return s.E(f"(not {c}.done and logprob({c}, {s.written(text)}) > -1.0371)", likely)
+            return s.E(f"logprob({c}, {s.written(text)}) > -1.0371", likely)
         if kind == "call":
             f, a, n = (
                 rng.choice(self.pure_functions(scope)),

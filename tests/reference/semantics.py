@@ -172,7 +172,7 @@ class Context:
 
     def row(self):
         if self.done:
-            raise Mistake("a draw from a finished context")
+            return {}
         row = self.model.row(self.ids)
         if self.pending is None:
             return row
@@ -311,26 +311,23 @@ class Machine:
                 c.append(i)
             self.weigh(p)
 
-    def choice(self, c, options):
-        ids = [c.encode(o) for o in options]
-        k = self.choose(normal({n: c.along(path) for n, path in enumerate(ids)}))
-        for i in ids[k]:
+    def choice(self, c, options, other=None):
+        value = self.choose(chosen_among(c, options, other))
+        for i in c.encode(value) if value != other else ():
             c.append(i)
-        return options[k]
+        return value
 
-    def observe_choice(self, value, c, options):
-        if value not in options:
+    def observe_choice(self, value, c, options, other=None):
+        masses = chosen_among(c, options, other)
+        if value not in masses:
             raise Dead
-        masses = normal({o: c.along(c.encode(o)) for o in options})
-        for i in c.encode(value):
+        for i in c.encode(value) if value != other else ():
             c.append(i)
-        self.weigh(masses.get(value, 0.0))
+        self.weigh(masses[value])
 
     def text(self, c, until, most):
-        if c.done:
-            raise Mistake("text of a finished context")
         start, stop = len(c.text), c.tokens + most
-        while c.tokens < stop:
+        while c.tokens < stop and not c.done:
             t = self.token(c)
             s = c.text[start:]
             if t.end:
@@ -342,9 +339,7 @@ class Machine:
         return c.text[start:]
 
     def word(self, c, most):
-        if c.done:
-            raise Mistake("a word of a finished context")
-        start, stop, more = len(c.text), c.tokens + most, True
+        start, stop, more = len(c.text), c.tokens + most, not c.done
         while more and c.tokens < stop:
             t = self.token(c)
             s = c.text[start:]
@@ -359,6 +354,25 @@ class Machine:
                     more = self.choose({False: off, True: on})
                     c.pending = more
         return " ".join(words(c.text[start:]))
+
+
+def chosen_among(c, options, other):
+    """The probability of each value of a choice: of the options, scaled to sum to 1; where there is
+    `other`, of the longest option that comes next, or none."""
+    paths = {o: c.encode(o) for o in options}
+    masses = {o: c.along(path) for o, path in paths.items()}
+    if other is None:
+        masses = normal(masses)
+        return {o: masses.get(o, 0.0) for o in options}
+
+    def behind(path):
+        """What is next to come of the options that go on from there."""
+        longer = [p for p in paths.values() if len(p) > len(path) and p[: len(path)] == path]
+        nearest = [p for p in longer if not any(p != q and p[: len(q)] == q for q in longer)]
+        return math.fsum(c.along(p) for p in nearest)
+
+    each = {o: masses[o] - behind(path) for o, path in paths.items()} | {other: 1.0 - behind(())}
+    return {value: p if p > 1e-14 else 0.0 for value, p in each.items()}
 
 
 def words(s):

@@ -135,7 +135,7 @@ class Runner:
                     return re.split("|".join(map(re.escape, stops)), s)[0]
             return c.text[start:]
 
-        def choice(c, options):
+        def choice(c, options, other=None):
             def mass(option):
                 ahead, p = Context(c.rows, c.prompt + c.text), 1.0
                 ahead.done = c.done
@@ -144,11 +144,13 @@ class Runner:
                     ahead.append(Tok(letter))
                 return p
 
-            masses = [mass(option) for option in options]
-            if not any(masses):
+            masses = {option: mass(option) for option in options}
+            if other is not None:
+                masses = longest(masses, other)
+            if not any(masses.values()):
                 raise Dead
-            chosen = options[self.rng.choice(masses)]
-            for letter in chosen:
+            chosen = [*masses][self.rng.choice([*masses.values()])]
+            for letter in chosen if chosen != other else "":
                 c.append(Tok(letter))
             return chosen
 
@@ -168,6 +170,19 @@ class Runner:
             "fac": self.fac,
             "obs": self.obs,
         }
+
+
+def longest(masses, other):
+    """masses: of the texts that begin with each option. Of each, those that begin with no longer
+    one; of `other`, those that begin with none."""
+
+    def next_longer(begin):
+        longer = [o for o in masses if o != begin and o.startswith(begin)]
+        return [o for o in longer if not any(o != x and o.startswith(x) for x in longer)]
+
+    found = {o: p - sum(masses[x] for x in next_longer(o)) for o, p in masses.items()}
+    found[other] = 1.0 - sum(masses[x] for x in next_longer(""))
+    return {o: p if p > 1e-14 else 0.0 for o, p in found.items()}
 
 
 def to_python(text):

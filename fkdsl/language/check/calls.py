@@ -9,6 +9,7 @@ from fkdsl.language.check.advice import shown
 from fkdsl.language.check.context_operations import OPERATIONS
 from fkdsl.language.check.operators import is_distribution
 from fkdsl.language.check.report import did_you_mean, listed, plural
+from fkdsl.language.check.text_lists import check_options, check_stops
 from fkdsl.language.syntax import tree
 from fkdsl.values.signatures import REQUIRED, TABLE, Parameter
 from fkdsl.values.types import ANY, STR, Type, accepts
@@ -103,29 +104,10 @@ class Calls:
                     self.model_name(k)
         self.bind(call, operation.params, skip=("model",) if operation.takes_model else ())
         if call.function.name == "text":
-            self.stops(call)
+            check_stops(self.report, call)
+        elif call.function.name == "choice":
+            check_options(self.report, call)
         return operation.returns
-
-    def stops(self, call: tree.Call) -> None:
-        """Reports a written list of stops with none in it, or with an empty one."""
-        named = [k.value for k in call.keywords if k.name == "until"]
-        for given in [*call.args[1:2], *named]:
-            if not isinstance(given, tree.ListExpr):
-                continue
-            if not given.items:
-                self.report.error(
-                    "FK252", "a text that ends at one of no stops", given.span, "an empty list",
-                    'leave `until` out, or write `until=""`: the text then ends at EOS or max_tokens',
-                )  # fmt: skip
-            for item in given.items:
-                if isinstance(item, tree.Literal) and item.value == "":
-                    self.report.error(
-                        "FK252",
-                        '`""` is no stop',
-                        item.span,
-                        "every text holds it",
-                        "leave it out of the list",
-                    )
 
     def model_name(self, keyword: tree.Keyword) -> None:
         """Checks `model=...`: a declared model's name, or a literal reference."""

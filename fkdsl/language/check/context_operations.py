@@ -39,7 +39,12 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "fork": Operation((_LM,), CONTEXT, "value"),
     "logprob": Operation((_LM, Parameter("text", STR)), FLOAT, "value"),
-    "choice": Operation((_LM, Parameter("options", List(STR))), Dist(STR), "dist", appends=True),
+    "choice": Operation(
+        (_LM, Parameter("options", List(STR)), Parameter("other", STR, None)),
+        Dist(STR),
+        "dist",
+        appends=True,
+    ),
     "continues": Operation((_LM,), Dist(BOOL), "dist"),
     "mixture": Operation(
         (Parameter("parts", List(Dist(TOKEN))), Parameter("weights", List(FLOAT))),

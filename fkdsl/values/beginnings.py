@@ -1,0 +1,45 @@
+"""Which of several sequences of tokens the next tokens begin with: a partition of all that may come.
+
+>>> import math
+>>> row = np.log([0.5, 0.3, 0.2])
+>>> rows = {(): row, (0,): row}
+>>> p = np.exp(log_probs_of_longest_beginning([(0,), (0, 1)], rows))
+>>> [round(float(x), 3) for x in p]  # 0 without 1 behind it, 0 and then 1, anything else
+[0.35, 0.15, 0.5]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from fkdsl.base.logspace import Floats, log_sum_exp
+
+Ids = tuple[int, ...]
+
+
+def log_probs_of_longest_beginning(paths: Sequence[Ids], rows: Mapping[Ids, Floats]) -> Floats:
+    """log-probability (nats) that each path is the longest with which the next tokens begin, and
+    last that none is: (paths + 1,) float64.
+
+    paths: token ids, all different. rows: of each proper beginning of a path the row (V,) of what
+    comes next, log-probabilities in nats. What leaves the tree of paths is summed where it leaves,
+    so that an outcome which cannot be has exactly none, where 1 minus a sum would leave rounding.
+    """
+    place = {ids: i for i, ids in enumerate(paths)}
+    children: dict[Ids, list[int]] = {}
+    for node in dict.fromkeys(ids[: k + 1] for ids in paths for k in range(len(ids))):
+        children.setdefault(node[:-1], []).append(node[-1])
+    log_p = np.full(len(paths) + 1, -np.inf)
+    todo: list[tuple[Ids, float, int]] = [((), 0.0, len(paths))]
+    while todo:
+        ids, log_reached, longest = todo.pop()
+        longest = place.get(ids, longest)
+        left = 0.0
+        if ids in children:
+            row, on = rows[ids], children[ids]
+            todo += [((*ids, i), log_reached + float(row[i]), longest) for i in on]
+            left = log_sum_exp(np.delete(row, on))
+        log_p[longest] = np.logaddexp(log_p[longest], log_reached + left)
+    return log_p
