@@ -57,6 +57,63 @@ def test_models_over_bytes_views_and_tables_are_not_warned_of(models):
     assert warned(['lm = prompt("It is ")', 'lm += "a "'], models) == []
 
 
+NUMBER = 'condition matches(s, r"[12][0-9]{3}|0")'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        ["s ~ text(lm)", NUMBER],
+        ["start = len(lm.text)", "s ~ text(lm=lm, max_tokens=5)", "n = len(s)", NUMBER],
+        ["s ~ text(lm)", r'condition len(s) > 2 and matches(s, pattern="\\d+(\\.\\d*)?")'],
+        ['s ~ choice(lm, ["1", "23"])'],
+        ['lm += "1989"'],
+        ['observe "1989" ~ lm'],
+    ],
+)
+def test_a_space_before_a_number_is_right(body):
+    assert warned(['lm = prompt("Date: ")', *body])[1:] == []
+    assert (
+        warned(
+            ['lm = prompt("Date")', 'if x == "a":', '    lm += ": "', *(f"    {b}" for b in body)]
+        )[1:]
+        == []
+    )
+    between = ["if lm.tokens < 9:", '    x = "b"', *body]
+    assert warned(['lm = prompt("Date: ")', *between])[1:] == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        ["s ~ text(lm)"],
+        ["s ~ text(lm)", 'condition matches(s, r"-?[0-9]+")'],
+        ["s ~ text(lm)", 'condition matches(s, r" ?[0-9]+")'],
+        ["s ~ text(lm)", 'condition not matches(s, r"[0-9]+")'],
+        ["s ~ text(lm)", "s ~ text(lm)", NUMBER],
+        ["t ~ lm", "s ~ text(lm)", NUMBER],
+        ["add(lm)", "s ~ text(lm)", NUMBER],
+        ["s ~ text(fork(lm))", NUMBER],
+        ['s ~ choice(lm, ["1", "two"])'],
+        ['s ~ choice(lm, ["1", "2"], other="x")'],
+        ['lm += "two"'],
+        ["if x == x:", "    s ~ text(lm)", "    " + NUMBER],
+    ],
+)
+def test_a_space_before_what_may_be_no_number_is_not(body):
+    assert warned(['lm = prompt("Date: ")', *body])[1:] == ['"Date: "']
+
+
+def test_the_programs_that_ship_have_no_warning():
+    for path in Path("programs").glob("*.fk"):
+        assert check_source(Source(path.name, path.read_text("utf-8")), path.parent).warnings == ()
+
+
+def test_a_space_that_is_meant_can_be_said_to_be():
+    assert warned(["lm = prompt(f\"Date:{' '}\")", "lm += f\"or{' '}\""])[1:] == []
+
+
 def test_where_there_are_several_models_the_contexts_own_is_meant():
     models = NAMED + 'model v = bytes("smollm2")\n' + TABLE
     body = ['lm = prompt("one ")', 'lm += "two "', 'b = prompt("three ", model=v)', 'b += "four "']

@@ -82,12 +82,22 @@ program main() -> str:
         checkpoint
     return lm.text + "," + other.text
 """
+OTHERS = """
+program main() -> str:
+    lm = prompt("")
+    t ~ lm
+    c ~ choice(lm, ["a", "ab"], other="x")
+    u ~ lm
+    condition c != "ab" or u != EOS
+    return lm.text + "," + c
+"""
 PROGRAMS = {
     "plain": PLAIN,
     "conditioned": CONDITIONED,
     "texts": TEXTS,
     "words": WORDS,
     "checkpoints": BLOCKS,
+    "others": OTHERS,
 }
 
 

@@ -90,7 +90,7 @@ def test_the_programs_have_every_construct():
 @pytest.mark.parametrize(
     ("place", "bug", "seed"),
     [
-        ("fkdsl.ir.passes.masks.writes", lambda instr: set(), 24),
+        ("fkdsl.ir.passes.masks.writes", lambda instr: set(), 496),
         ("fkdsl.ir.passes.masks.reads_context", lambda program, node: False, 12),
     ],
 )

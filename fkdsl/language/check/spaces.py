@@ -1,11 +1,13 @@
 """A warning for text that a context is given and that ends in a space, where the model's tokens
-bring their own."""
+bring their own. None where a number comes next: tokens of digits bring no space."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
+from fkdsl.language.check.next_text import digits_follow
 from fkdsl.language.check.scopes import World
 from fkdsl.language.syntax import tree
 from fkdsl.language.syntax.tree_walk import walk
@@ -31,8 +33,13 @@ class Spaces:
                     call.function.name in MAKERS
                 ):
                     contexts.setdefault(target.name, []).append(self.model(call))
+        numbers = {id(s.value) for s, rest in with_rest(body) if adds_before_a_digit(s, rest)}
         for node in walk(*body):
             match node:
+                case tree.Call(function=tree.Name(name="prompt")) if id(node) in numbers:
+                    pass  # vocabularies have digits without a space before them
+                case tree.AugAssign(value=value) if id(value) in numbers:
+                    pass
                 case tree.Call(function=tree.Name(name="prompt")):
                     texts = [*node.args[:1], *(k.value for k in node.keywords if k.name == "text")]
                     self.text(texts, [self.model(node)], "a prompt")
@@ -74,6 +81,32 @@ class Spaces:
         reference = name if declared is None else declared.reference or ""
         of_bytes = reference in ("", "tiny") or reference.endswith(".safetensors")
         return not of_bytes and not any(part in reference.lower() for part in OF_BYTES)
+
+
+def with_rest(body: Sequence[tree.Stmt]) -> Iterator[tuple[tree.Stmt, Sequence[tree.Stmt]]]:
+    """Each statement of a body, those inside others too, with the ones behind it in its block."""
+    blocks: list[Sequence[tree.Stmt]] = [body]
+    while blocks:
+        block = blocks.pop()
+        for i, statement in enumerate(block):
+            yield statement, block[i + 1 :]
+            match statement:
+                case tree.If(then=then, other=other):
+                    blocks += [then, other]
+                case tree.For(body=inner) | tree.While(body=inner):
+                    blocks.append(inner)
+
+
+def adds_before_a_digit(
+    statement: tree.Stmt, rest: Sequence[tree.Stmt]
+) -> TypeGuard[tree.Assign | tree.AugAssign]:
+    """Whether a statement gives a text to a context that surely goes on with a digit."""
+    match statement:
+        case tree.Assign(targets=(target,), value=tree.Call(function=tree.Name(name="prompt"))):
+            return digits_follow(rest, target.name)
+        case tree.AugAssign(target=target, op="+"):
+            return digits_follow(rest, target.name)
+    return False
 
 
 def last_part(e: tree.Expr) -> tree.Expr:
