@@ -14,12 +14,13 @@ from fkdsl.ir.printed import explain
 from fkdsl.machine.state_json import read_value, write_value
 from fkdsl.models.table import TableModel
 from fkdsl.testing import assert_unbiased, exact_measure
-from fkdsl.testing.laws import UNBIASED, assert_same_masses
+from fkdsl.testing.laws import assert_same_masses
 from fkdsl.values.beginnings import log_probs_of_longest_beginning
 from fkdsl.values.token_distributions import ChoiceOf
 from fkdsl.values.values import ContextRef
 from tests.steering.oracle import oracle_measure
 
+METHODS = ("smc", "steer", "importance", "rejection", "alive", "pgibbs")
 TABLE = """model m = table:
     "" -> "a": 0.5, "b": 0.2, "c": 0.1, EOS: 0.2
     "a" -> "a": 0.3, "b": 0.6, EOS: 0.1
@@ -116,8 +117,8 @@ def test_a_choice_that_a_variable_holds_is_drawn_from_where_the_context_then_is(
     assert answers(program(held)) == pytest.approx(answers(program(written)))
 
 
-@pytest.mark.parametrize("method", UNBIASED)
-@pytest.mark.parametrize("name", ["a condition", "a mask on other", "a condition on the text"])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", ["a condition", "a mask on other"])
 def test_every_method_is_unbiased(name, method):
     assert_unbiased(fkdsl.parse(program(BODIES[name])), method)
 

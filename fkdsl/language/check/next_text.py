@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from fkdsl.language.check.text_lists import argument
 from fkdsl.language.syntax import tree
 from fkdsl.language.syntax.tree_walk import targets, walk
-from fkdsl.values.library.patterns import compiled, timed
+from fkdsl.values.library.patterns import compiled_pattern, timed_match
 from fkdsl.values.signatures import BuiltinError
 
 NO_DIGITS = [*sorted(set(string.printable) - set(string.digits)), "é", "ж", "中", "\u3000"]
@@ -86,10 +86,10 @@ def begins_with_digit(pattern: str) -> bool:
     [True, False, False, False]
     """
     try:
-        may_begin = compiled(pattern).fullmatch
+        may_begin = compiled_pattern(pattern).fullmatch
 
         def begins(first: str) -> bool:
-            return timed(may_begin, first, None, None, None, True) is not None  # partial=True
+            return timed_match(may_begin, first, None, None, None, True) is not None  # partial=True
 
         return any(map(begins, string.digits)) and not any(map(begins, NO_DIGITS))
     except BuiltinError:
