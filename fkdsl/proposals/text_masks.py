@@ -190,7 +190,7 @@ def _holding(particle: Running, masks: RegularMasks | None, d: ContextRef) -> Ma
     c = particle.contexts[d.index]
     text = particle.engines[c.model].raw(c.node)[c.skip :]
     last = masks.vocabulary.tokens[c.node.token] if c.node.length > c.start else b""
-    return masks.holding(masks.position_of(text, last))
+    return masks.prefix_mask(masks.position_of(text, last))
 
 
 if TYPE_CHECKING:

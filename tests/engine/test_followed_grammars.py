@@ -53,7 +53,7 @@ def derives(grammar):
 @pytest.mark.parametrize(("grammar", "letters"), WHOLE)
 def test_a_grammar_that_is_followed_whole_has_larks_texts(grammar, letters):
     ask = derives(grammar)
-    assert followed(GrammarText(grammar)).left == ()
+    assert followed(GrammarText(grammar)).left_out == ()
     for text in texts(letters):
         assert accepts_text(GrammarText(grammar), text) == ask(text), text
 
@@ -61,7 +61,7 @@ def test_a_grammar_that_is_followed_whole_has_larks_texts(grammar, letters):
 @pytest.mark.parametrize(("grammar", "letters"), WEAKER)
 def test_a_weaker_terminal_refuses_no_text_of_larks(grammar, letters):
     ask = derives(grammar)
-    assert "beyond a weaker pattern" in followed(GrammarText(grammar)).left[0]
+    assert "beyond a weaker pattern" in followed(GrammarText(grammar)).left_out[0]
     good = [t for t in texts(letters, 4) if ask(t)]
     assert good
     assert all(accepts_text(GrammarText(grammar), t) for t in good)
@@ -78,7 +78,7 @@ def test_a_quoted_text_of_lark_is_followed_whole_beside_ignored_text():
     grammar = GrammarText(
         '%import common.ESCAPED_STRING\nstart: "[" ESCAPED_STRING "]"\n%ignore " "'
     )
-    assert followed(grammar).left == ()
+    assert followed(grammar).left_out == ()
     assert accepts_text(grammar, '[ "a\\"b" ] ')
     assert not accepts_text(grammar, '[ "a"b" ]')
 

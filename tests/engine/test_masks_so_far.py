@@ -94,7 +94,7 @@ def test_a_mask_holds_the_tokens_after_which_the_text_so_far_is_in_the_language(
     for known in (True, False):  # the text that it goes on from has been asked about before, or not
         if known:
             masks.position_of(vocabulary.raw(ids[:-1]), vocabulary.raw(ids[-2:-1]))
-        mask = masks.holding(masks.position_of(raw, vocabulary.raw(ids[-1:])))
+        mask = masks.prefix_mask(masks.position_of(raw, vocabulary.raw(ids[-1:])))
         masks = RegularMasks(automaton(language), vocabulary)
         expected = [
             holds(decoded_text(raw + t, final=i in vocabulary.ends))

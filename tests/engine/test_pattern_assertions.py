@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fkdsl.engine.constraints.automaton import automaton
-from fkdsl.engine.constraints.languages import Complement, Matches, weaker_parts
+from fkdsl.engine.constraints.languages import Complement, Matches, weaker_form_reasons
 from fkdsl.engine.constraints.patterns import Unsupported
 
 EXACT = [
@@ -70,7 +70,7 @@ def verify(pattern, texts=TEXTS):
     """No text that matches is refused, nor one that does not by the complement; exact where nothing
     is weaker."""
     language, opposite = automaton(Matches(pattern)), automaton(Complement(Matches(pattern)))
-    exact = not weaker_parts(Matches(pattern))
+    exact = not weaker_form_reasons(Matches(pattern))
     for text in texts:
         matches = regex.fullmatch(pattern, text) is not None
         assert language.accepts(text) >= matches, text
@@ -135,5 +135,5 @@ def test_drawn_patterns_agree_with_regex(pattern):
 
 def test_an_atomic_group_as_it_stands_in_a_program_is_exact():
     language = Matches("(?>sea|seaside)wall")
-    assert weaker_parts(language) == []
+    assert weaker_form_reasons(language) == []
     assert [automaton(language).accepts(t) for t in ("seawall", "seasidewall")] == [True, False]

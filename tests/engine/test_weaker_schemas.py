@@ -161,7 +161,7 @@ def test_one_keyword_leaves_the_rest_of_a_schema_followed(schema, text, refused,
     language = JsonText(json.dumps(schema))
     found = followed(language)
     assert not found.mistake
-    assert any(left in part for part in found.left)
+    assert any(left in part for part in found.left_out)
     assert text is None or (fits(schema, json.loads(text)) and accepts_text(language, text))
     assert not accepts_text(language, refused)
 
@@ -170,7 +170,7 @@ def test_a_format_that_nobody_knows_is_a_hint_and_nothing_is_left():
     language = JsonText(
         '{"type": "object", "properties": {"code": {"type": "string", "format": "password"}}}'
     )
-    assert followed(language).left == ()
+    assert followed(language).left_out == ()
     assert accepts_text(language, '{"code": "x"}')
 
 
@@ -215,8 +215,8 @@ class _ForgetsThePrefix(Weaker):
 
 
 class _CountsInDraft7(Weaker):
-    def leave_out(self, s, where, out):
-        super().leave_out(s, where, out)
+    def unfollowed_keywords(self, s, where, out):
+        super().unfollowed_keywords(s, where, out)
         if "minContains" in s:
             out["minItems"] = s["minContains"]
 

@@ -236,13 +236,13 @@ def test_a_mask_that_refused_too_much_would_change_the_measure():
     """A planted bug."""
     text = TABLE.replace("{test}", TAKEN[0]).replace("lm.tokens < 3", "lm.tokens < 2")
     plain = exact_measure(fkdsl.parse(text).without()().feynman_kac())
-    held = RegularMasks._held
+    held = RegularMasks._prefix_mask
 
     def wrong(self, position):
         return held(self, position) & (np.arange(self.vocabulary.size) > 0)
 
     regular_masks.cache_clear()
-    with patch.object(RegularMasks, "_held", wrong):
+    with patch.object(RegularMasks, "_prefix_mask", wrong):
         model = fkdsl.parse(text)().feynman_kac()
         found = expected_measure(model, lambda rng: importance(model, rng, 1))
     regular_masks.cache_clear()
@@ -256,7 +256,9 @@ def test_a_mask_that_allowed_too_much_would_cost_variance_alone():
     plain = exact_measure(fkdsl.parse(text).without()().feynman_kac())
     regular_masks.cache_clear()
     with patch.object(
-        RegularMasks, "_held", lambda self, position: np.ones(self.vocabulary.size, dtype=bool)
+        RegularMasks,
+        "_prefix_mask",
+        lambda self, position: np.ones(self.vocabulary.size, dtype=bool),
     ):
         model = fkdsl.parse(text)().feynman_kac()
         assert_same_masses(expected_measure(model, lambda rng: smc(model, rng, 1, 0.5)), plain)

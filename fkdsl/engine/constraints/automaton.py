@@ -1,8 +1,9 @@
-"""The automaton of a regular language over characters, explored as it is walked.
+"""The automaton of a regular language over characters, whose states are made when a walk first
+reaches them.
 
-States are expressions (derivatives of the first). Small automata are explored whole: then it is
-known from which states a text of the language can still be reached, and a language that holds
-nothing at all is found at once.
+A state is an expression, a derivative of the language's own. Small automata are explored whole when
+they are built. Then it is known from which states a text of the language can still be reached, and
+an empty language is recognised at once.
 """
 
 from __future__ import annotations
@@ -17,24 +18,23 @@ from fkdsl.base.locks import locked
 from fkdsl.engine.constraints.charsets import ALL_CHARACTERS, Partition
 from fkdsl.engine.constraints.expressions import Algebra, TooComplex
 from fkdsl.engine.constraints.languages import Language, LanguageExpressions, charsets_in
-from fkdsl.engine.constraints.stops import Until, drawn, stops_of
+from fkdsl.engine.constraints.stops import Until, drawn_texts, stops_of
 
 EXPLORED_STATES = 2_000
 EXPLORED_STEPS = 100_000
-"""States, and steps between them, up to which an automaton is explored whole."""
+"""An automaton with at most so many states, and steps between them, is explored whole."""
 MOST_STATES = 20_000
 DEAD = 0
-"""The state of the expression that holds nothing."""
+"""The state of the empty language."""
 
 
 class Automaton:
-    """States are numbers from 0, DEAD the one from which nothing is accepted; `start` is where a
-    text begins.
+    """States are numbers from 0. DEAD accepts nothing; a text begins in `start`.
 
-    accepting: per state so far. live: per state so far, whether a text of the language can be
-    reached; exact if `explored`, else all but DEAD. Where too many states would be met,
-    `everything` stands for the next: what it accepts is for the conditions to decide. No text is in
-    the language after a surrogate.
+    accepting: for each state so far, whether it accepts. live: for each state, whether a text of
+    the language can still be reached, if `explored`. exact: whether every state stands for its own
+    expression; where there are too many states, `everything`, which accepts all texts, stands for
+    further ones, and the conditions decide. No text with a surrogate is in the language.
     """
 
     def __init__(self, language: Language, until: Until = "") -> None:
@@ -44,7 +44,9 @@ class Automaton:
         self.algebra = Algebra(self.partition.size)
         try:
             expressions = LanguageExpressions(self.algebra, self.partition.members)
-            root = drawn(self.algebra, expressions.text, expressions.language(language), stops)
+            root = drawn_texts(
+                self.algebra, expressions.text, expressions.language(language), stops
+            )
             self.algebra.nullable(root)
         except RecursionError:
             raise TooComplex("too long a text or too deep a pattern") from None
@@ -56,13 +58,13 @@ class Automaton:
         self.accepting: list[bool] = [False]
         self.table = self._rows(64)
         self.table[DEAD] = DEAD
-        self.start = self._of(root)
-        self.everything = self._of(Algebra.EVERYTHING)
+        self.start = self._state_of(root)
+        self.everything = self._state_of(Algebra.EVERYTHING)
         self.exact, self.explored = True, False
         self._explore()
         self.live = self._live()
 
-    def _of(self, expression: int) -> int:
+    def _state_of(self, expression: int) -> int:
         if expression not in self._state:
             if len(self._expression) >= MOST_STATES:
                 raise TooComplex(f"more than {MOST_STATES:,} states")
@@ -80,30 +82,30 @@ class Automaton:
 
     @property
     def size(self) -> int:
-        """States so far."""
+        """The number of states so far."""
         return len(self._expression)
 
     def step(self, state: int, symbol: int) -> int:
-        """The state after a character of a class; who calls it holds the lock."""
-        found = int(self.table[state, symbol])
-        if found < 0:
+        """The state after a character of a class. The caller holds the lock."""
+        after = int(self.table[state, symbol])
+        if after < 0:
             try:
-                found = self._of(self.algebra.derive(self._expression[state], symbol))
+                after = self._state_of(self.algebra.derive(self._expression[state], symbol))
             except (TooComplex, RecursionError):
-                found, self.exact = self.everything, False
-            self.table[state, symbol] = found
-        return found
+                after, self.exact = self.everything, False
+            self.table[state, symbol] = after
+        return after
 
     @locked
     def steps(self, states: NDArray[np.int32], symbols: NDArray[np.int32]) -> NDArray[np.int32]:
         """`step` for arrays of equal length."""
-        found = self.table[states, symbols]
-        if (found < 0).any():
-            missing = np.unique(np.stack([states, symbols])[:, found < 0], axis=1)
+        after = self.table[states, symbols]
+        if (after < 0).any():
+            missing = np.unique(np.stack([states, symbols])[:, after < 0], axis=1)
             for state, symbol in missing.T:
                 self.step(int(state), int(symbol))
-            found = self.table[states, symbols]
-        return found
+            after = self.table[states, symbols]
+        return after
 
     @locked
     def read(self, state: int, text: str) -> int:
@@ -129,7 +131,7 @@ class Automaton:
         self.explored = self.exact
 
     def _live(self) -> NDArray[np.bool_]:
-        """Which of the explored states reach acceptance."""
+        """(states,) from which an accepting state can be reached; empty if not explored."""
         if not self.explored:
             return np.ones(0, dtype=np.bool_)
         live = np.array(self.accepting, dtype=np.bool_)
@@ -141,17 +143,18 @@ class Automaton:
             live = more
 
     def is_live(self, states: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Which of the states may still be accepted; all but DEAD where the automaton is too large
-        to know."""
+        """Which of the states can still reach acceptance; all but DEAD if the automaton was not
+        explored."""
         return self.live[states] if self.explored else states != DEAD
 
     @property
     def is_empty(self) -> bool:
-        """Whether it is known that no text at all is in the language."""
+        """Whether the automaton shows that no text is in the language."""
         return not bool(self.is_live(np.array([self.start], dtype=np.int32))[0])
 
 
 @lru_cache(maxsize=128)
 def automaton(language: Language, until: Until = "") -> Automaton:
-    """The automaton of the texts drawn for a language. Raises Unsupported or TooComplex."""
+    """The automaton of the texts that may be drawn for a language (stops.drawn_texts). Raises
+    Unsupported or TooComplex."""
     return Automaton(language, until)

@@ -1,8 +1,8 @@
-"""Sets of characters, as sorted runs of code points, and the partition of all characters that a few
-of them make.
+"""Sets of characters as sorted ranges of code points, and the partition of all characters that some
+sets make.
 
-What a class of a pattern holds is asked of the `regex` library itself, over all of Unicode: so an
-automaton's `\\w` is the one that `matches` means, whatever version of Unicode is installed.
+The characters of a class come from the `regex` library itself, which is asked over all of Unicode.
+So an automaton's `\\w` is the one of `matches`, whatever version of Unicode is installed.
 
 >>> charset("[b-d]")
 ((98, 101),)
@@ -21,12 +21,12 @@ import regex
 from numpy.typing import NDArray
 
 Charset = tuple[tuple[int, int], ...]
-"""Runs [first, last) of code points, ascending, apart from each other. Surrogates are in none."""
+"""Ranges [first, last) of code points, ascending, with gaps between them; none has surrogates."""
 SURROGATES = (0xD800, 0xE000)
 CODE_POINTS = 0x110000
 ALL_CHARACTERS: Charset = ((0, SURROGATES[0]), (SURROGATES[1], CODE_POINTS))
 REPLACEMENT = 0xFFFD
-"""U+FFFD, which stands for bytes that are no text."""
+"""U+FFFD, which a decoder writes for bytes that are no UTF-8."""
 
 
 @lru_cache(maxsize=1)
@@ -37,7 +37,7 @@ def _all_characters() -> str:
 
 @lru_cache(maxsize=512)
 def charset(one_character: str) -> Charset:
-    """The characters that a pattern for one character matches; its flags come first."""
+    """The characters that a pattern for one character matches. The pattern may begin with flags."""
     gap = SURROGATES[1] - SURROGATES[0]
 
     def point(position: int) -> int:
@@ -58,8 +58,7 @@ def charset(one_character: str) -> Charset:
 def letter_charset() -> Charset:
     """The characters that Python calls letters (`str.isalpha`), whatever version of Unicode it
     has."""
-    # Letters are among what Python's own `re`, which knows the same Unicode, takes for a part of
-    # words.
+    # Python's own `re` has the same version of Unicode, and matches every letter as part of a word.
     likely = "".join(re.findall(r"[^\W_]+", _all_characters()))
     points = np.array([ord(c) for c in likely if c.isalpha()], dtype=np.int64)
     starts = np.flatnonzero(np.diff(points, prepend=-2) != 1)
@@ -72,7 +71,7 @@ def single(character: str) -> Charset:
 
 
 def without_point(runs: Charset, point: int) -> Charset:
-    """The set less one code point."""
+    """The set without one code point."""
     kept: list[tuple[int, int]] = []
     for first, last in runs:
         if first <= point < last:
@@ -83,8 +82,8 @@ def without_point(runs: Charset, point: int) -> Charset:
 
 
 class Partition:
-    """The coarsest partition of all characters that tells the given sets apart. Classes are
-    numbered from 0."""
+    """The coarsest partition of all characters in which each given set is a union of classes.
+    Classes are numbered from 0. members: the classes of each set. size: how many classes."""
 
     def __init__(self, sets: Iterable[Charset]) -> None:
         self.sets = list(dict.fromkeys([ALL_CHARACTERS, *sets]))
@@ -106,26 +105,25 @@ class Partition:
     def _inside(self, runs: Charset) -> NDArray[np.bool_]:
         """Whether each interval between cuts lies in the set."""
         edges = np.array([e for run in runs for e in run], dtype=np.int64)
-        found: NDArray[np.bool_] = np.searchsorted(edges, self._cuts, side="right") % 2 == 1
-        return found
+        inside: NDArray[np.bool_] = np.searchsorted(edges, self._cuts, side="right") % 2 == 1
+        return inside
 
     def classes(self, points: NDArray[np.int64]) -> NDArray[np.int32]:
         """The class of each code point."""
-        found: NDArray[np.int32] = self._class[
-            np.searchsorted(self._cuts, points, side="right") - 1
-        ]
-        return found
+        intervals = np.searchsorted(self._cuts, points, side="right") - 1
+        classes: NDArray[np.int32] = self._class[intervals]
+        return classes
 
     def classes_of(self, text: str) -> list[int]:
         """The class of each character of a text."""
         if not text:
             return []
         points: Sequence[int] = [ord(c) for c in text]
-        found: list[int] = self.classes(np.array(points, dtype=np.int64)).tolist()
-        return found
+        classes: list[int] = self.classes(np.array(points, dtype=np.int64)).tolist()
+        return classes
 
     def classes_between(self, first: int, last: int) -> list[int]:
-        """The classes that characters from first to last (included) are in."""
+        """The classes of the characters from first to last, both included."""
         low, high = np.searchsorted(self._cuts, [first, last], side="right") - 1
-        found: list[int] = np.unique(self._class[low : high + 1]).tolist()
-        return found
+        classes: list[int] = np.unique(self._class[low : high + 1]).tolist()
+        return classes

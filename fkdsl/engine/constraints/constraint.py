@@ -1,12 +1,13 @@
-"""A constraint on a text that is being drawn: one automaton for all that is regular, a matcher for
-each grammar.
+"""A constraint on a text that is being drawn: one automaton for all its regular parts, a matcher
+for each schema and grammar.
 
-    constraint = make_constraint(Both((Matches("[A-Z].*"), Complement(Contains("sorry")))), until="\\n", vocabulary=v)
-    constraint.mask(ids, left)            # (V,) the tokens that may follow, `left` more after that one
+    language = Both((Matches("[A-Z].*"), Complement(Contains("sorry"))))
+    constraint = make_constraint(language, until="\\n", vocabulary=v)
+    constraint.mask(ids, tokens_left)    # (V,) the tokens that may follow `ids`
 
-Law: a token that a mask refuses leads to no text of the language; what it allows may fail later on
-(then the condition itself decides). A constraint is a function of the tokens so far, so it forks
-with its particle for nothing.
+Law: a token that a mask refuses leads to no text of the language. A token that it allows may still
+lead to none; the condition itself decides at the end. A mask is a function of the tokens so far, so
+a fork of a particle costs the constraint nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from fkdsl.engine.constraints.languages import (
     Language,
     conjunct_languages,
     is_regular,
-    weaker_parts,
+    weaker_form_reasons,
 )
 from fkdsl.engine.constraints.patterns import Unsupported
 from fkdsl.engine.constraints.regular import RegularMasks
@@ -36,12 +37,13 @@ from fkdsl.models.vocabulary import Vocabulary
 Ids = tuple[int, ...]
 INSIDE = "a schema or grammar inside `or` or `not`"
 SMALL_AUTOMATON = 64
-"""States of an automaton that is small."""
+"""Most states of an automaton that counts as small."""
 
 
 class Constraint:
-    """regular: the automaton's masks. grammars: one for each schema and grammar. left_out: why a
-    part of the language is left to the conditions, a line each."""
+    """The masks of a language. regular: those of its regular parts together, None if there are
+    none. grammars: those of each schema and grammar. left_out: for each part that the masks do not
+    follow, so that only the conditions check it, the reason."""
 
     def __init__(self, language: Language, until: Until, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
@@ -50,15 +52,15 @@ class Constraint:
         self.left_out: list[str] = []
         for part in conjunct_languages(language):
             if is_regular(part):
-                reason = why_not(part)
+                reason = why_unfollowed(part)
                 if reason:
                     self.left_out.append(reason)
                 else:
                     regular.append(part)
-                    self.left_out += weaker_parts(part)
+                    self.left_out += weaker_form_reasons(part)
             elif isinstance(part, JsonText | GrammarText) and not mistake(part):
                 self.grammars.append(GrammarMasks(part, until, vocabulary))
-                self.left_out += followed(part).left
+                self.left_out += followed(part).left_out
             else:
                 self.left_out.append(_why_no_part(part))
         self.regular = self._regular(regular, until, vocabulary)
@@ -70,54 +72,52 @@ class Constraint:
             try:
                 return RegularMasks(automaton(Both(tuple(parts)), until), vocabulary)
             except TooComplex as error:
-                # One part less at a time: what the automaton leaves out, the conditions check.
+                # Leave out one part after the other; the conditions check what is left out.
                 self.left_out.append(f"an automaton with {error}")
                 parts = parts[:-1]
         return None
 
     @property
     def is_empty(self) -> bool:
-        """Whether it is known that no text satisfies it."""
+        """Whether the masks show that no text satisfies the constraint."""
         return (self.regular is not None and self.regular.is_empty) or any(
             g.is_empty for g in self.grammars
         )
 
     def prepare(self, texts: Sequence[Ids]) -> None:
-        """Makes the masks of many texts at once."""
+        """Computes the masks after many texts at once."""
         for grammar in self.grammars:
             grammar.prepare(texts)
 
-    def mask(self, ids: Ids, left: int | None) -> Mask | None:
-        """(V,) the tokens that may follow `ids`; None for all. left: how many may come after the
-        next one, None for no look-ahead."""
-        masks = [g.mask(ids, left) for g in self.grammars]
+    def mask(self, ids: Ids, tokens_left: int | None) -> Mask | None:
+        """(V,) the tokens that may follow `ids`; None for all. tokens_left: how many tokens may
+        follow the next one, None for no bound."""
+        masks = [g.mask(ids, tokens_left) for g in self.grammars]
         if self.regular is not None:
-            masks.append(self.regular.mask(self.regular.position(ids), left))
+            masks.append(self.regular.mask(self.regular.position(ids), tokens_left))
         if not masks:
             return None
-        found = masks[0]
+        allowed = masks[0]
         for mask in masks[1:]:
-            found = found & mask
-        return found
+            allowed = allowed & mask
+        return allowed
 
 
 @lru_cache(maxsize=64)
 def regular_masks(language: Language, vocabulary: Vocabulary) -> RegularMasks | None:
-    """The masks of a language whose automaton is known whole and has few states, so that each may
-    have masks of its own; None for others."""
-    if not is_regular(language) or why_not(language) or weaker_parts(language):
+    """The masks of a language whose automaton is explored, exact and small, so that the masks of
+    all its states can be kept; None for other languages."""
+    if not is_regular(language) or why_unfollowed(language) or weaker_form_reasons(language):
         return None
-    found = automaton(language)
-    return (
-        RegularMasks(found, vocabulary)
-        if found.exact and found.explored and found.size <= SMALL_AUTOMATON
-        else None
-    )
+    whole = automaton(language)
+    if not (whole.exact and whole.explored and whole.size <= SMALL_AUTOMATON):
+        return None
+    return RegularMasks(whole, vocabulary)
 
 
 @lru_cache(maxsize=256)
-def why_not(language: Language) -> str:
-    """Why nothing of a language can be followed, "" if something can."""
+def why_unfollowed(language: Language) -> str:
+    """Why masks can follow no part of a language; "" if they can follow some part."""
     if not is_regular(language):
         reasons = [_why_no_part(part) for part in conjunct_languages(language)]
         return "; ".join(reasons) if all(reasons) else ""
@@ -132,25 +132,26 @@ def why_not(language: Language) -> str:
 
 def _why_no_part(part: Language) -> str:
     if is_regular(part):
-        return why_not(part)
+        return why_unfollowed(part)
     return mistake(part) if isinstance(part, JsonText | GrammarText) else INSIDE
 
 
-def left_of(language: Language) -> tuple[str, ...]:
-    """The parts of a language that its masks do not follow, which are left to the conditions."""
-    found: list[str] = []
+def parts_left_out(language: Language) -> tuple[str, ...]:
+    """A line for each part of a language that its masks do not follow, so that only the conditions
+    check it."""
+    reasons: list[str] = []
     for part in conjunct_languages(language):
         reason = _why_no_part(part)
         if reason:
-            found.append(reason)
+            reasons.append(reason)
         elif is_regular(part):
-            found += weaker_parts(part)
+            reasons += weaker_form_reasons(part)
         elif isinstance(part, JsonText | GrammarText):
-            found += followed(part).left
-    return tuple(found)
+            reasons += followed(part).left_out
+    return tuple(reasons)
 
 
 @lru_cache(maxsize=64)
 def make_constraint(language: Language, until: Until, vocabulary: Vocabulary) -> Constraint:
-    """The constraint of a language, made once for each vocabulary."""
+    """The constraint of a language, built once for each vocabulary."""
     return Constraint(language, until, vocabulary)

@@ -24,13 +24,12 @@ _OUTSIDE = re.compile(
 )
 _INSIDE = re.compile(_ESCAPES + r"|.", re.DOTALL)
 _WRITTEN = {"[]": r"(?!)", "[^]": r"[\s\S]", "$": r"\Z", "{": r"\{", "(?<": "(?P<"}
-"""What stands for a token outside classes."""
+"""Python's writing of some tokens of ECMA-262, outside classes."""
 
 
 @lru_cache(maxsize=512)
 def python_pattern(pattern: str) -> str:
-    """The pattern for Python's `re`. Raises re.error where it names characters that nobody
-    knows."""
+    """The pattern for Python's `re`. Raises re.error for an unknown property or code point."""
     out: list[str] = []
     at, inside = 0, False
     while at < len(pattern):
@@ -65,7 +64,7 @@ def _escape(token: str) -> str:
 
 @lru_cache(maxsize=64)
 def _class(escape: str) -> str:
-    r"""What stands in a class for `\p{...}` or `\P{...}`."""
+    r"""The items that replace `\p{...}` or `\P{...}` in a class."""
     try:
         runs = charset(escape)
     except regex.error:
@@ -74,7 +73,7 @@ def _class(escape: str) -> str:
 
 
 def class_items(runs: Charset) -> str:
-    """A set as the inside of a class of Python's `re`."""
+    """A set as the items between the brackets of a class of Python's `re`."""
     shown = [
         (first, last - 1)
         for first, last in runs
@@ -84,10 +83,6 @@ def class_items(runs: Charset) -> str:
 
 
 def _point(point: int) -> str:
-    return (
-        f"\\x{point:02x}"
-        if point < 0x100
-        else f"\\u{point:04x}"
-        if point < 0x10000
-        else f"\\U{point:08x}"
-    )
+    if point < 0x100:
+        return f"\\x{point:02x}"
+    return f"\\u{point:04x}" if point < 0x10000 else f"\\U{point:08x}"

@@ -1,9 +1,9 @@
 r"""Regular expressions with intersection and complement, by Brzozowski's derivatives (1964; Owens,
 Reppy, Turon 2009).
 
-An `Algebra` holds expressions over the classes of a partition as numbers: equal numbers for equal
-expressions up to the laws of `or`, `and` and `not`, so that derivatives are finitely many and are
-the states of an automaton.
+An `Algebra` numbers expressions over the classes of a partition. Expressions that are equal by the
+laws of `or`, `and` and `not` have one number, so an expression has finitely many derivatives: they
+are the states of an automaton.
 
 >>> a = Algebra(2)
 >>> word = a.concat(a.symbol({0}), a.star(a.symbol({1})))      # 0 1*
@@ -17,23 +17,23 @@ from collections.abc import Iterable
 
 Term = tuple[object, ...]
 INFINITE = -1
-"""The upper bound of a repeat that has none."""
+"""The upper bound of a repeat without an upper bound."""
 
 
 class TooComplex(Exception):
-    """An expression or automaton beyond the bounds; the constraint is then left to checks."""
+    """An expression or automaton passed its bounds; the conditions then check the text."""
 
 
 class Algebra:
-    """symbols: how many classes of characters there are. most: expressions held at most. parts: how
-    many parts of unions and intersections may be gone through, all in all; it bounds the time and
-    the memory."""
+    """Expressions over `symbols` classes of characters. most: how many expressions there may be.
+    parts: how many parts of unions and intersections may be visited in all, which bounds time and
+    memory."""
 
     EMPTY, EPSILON, EVERYTHING = 0, 1, 2
 
     def __init__(self, symbols: int, most: int = 50_000, parts: int = 1_000_000) -> None:
         self.symbols, self.most, self.parts = symbols, most, parts
-        self.gone_through = 0
+        self.visited = 0
         self._nodes: list[Term] = [("empty",), ("epsilon",), ("everything",)]
         self._ids: dict[Term, int] = {n: i for i, n in enumerate(self._nodes)}
         self._nullable: dict[int, bool] = {0: False, 1: True, 2: True}
@@ -41,24 +41,25 @@ class Algebra:
         self._defined: dict[int, int] = {}
 
     def _make(self, *node: object) -> int:
-        found = self._ids.get(node)
-        if found is None:
+        number = self._ids.get(node)
+        if number is None:
             if len(self._nodes) >= self.most:
                 raise TooComplex(f"more than {self.most:,} states")
-            found = self._ids[node] = len(self._nodes)
+            number = self._ids[node] = len(self._nodes)
             self._nodes.append(node)
-        return found
+        return number
 
     @property
     def half_spent(self) -> bool:
-        return 2 * len(self._nodes) > self.most or 2 * self.gone_through > self.parts
+        """Whether half of the bounds is used up."""
+        return 2 * len(self._nodes) > self.most or 2 * self.visited > self.parts
 
     # ------------------------------------------------------------ construction
 
     def symbol(self, classes: Iterable[int]) -> int:
         """One character of one of the classes."""
-        found = frozenset(classes)
-        return self._make("symbol", found) if found else self.EMPTY
+        members = frozenset(classes)
+        return self._make("symbol", members) if members else self.EMPTY
 
     def any_symbol(self) -> int:
         return self.symbol(range(self.symbols))
@@ -72,7 +73,8 @@ class Algebra:
             return a
         if a == b == self.EVERYTHING:
             return a
-        firsts: list[int] = []  # to the right, so that equal languages are equal more often
+        # Nest to the right, so that more of the expressions that are equal have one number.
+        firsts: list[int] = []
         node = self._nodes[a]
         while node[0] == "concat":
             _, first, a = node  # type: ignore[assignment]
@@ -94,7 +96,7 @@ class Algebra:
         return result
 
     def repeat(self, a: int, least: int, most: int) -> int:
-        """From `least` to `most` times, INFINITE for no bound."""
+        """`a` from `least` to `most` times; most INFINITE: no upper bound."""
         least = max(least, 0)
         if most != INFINITE and most < least:
             return self.EMPTY
@@ -146,31 +148,33 @@ class Algebra:
         return self._make("not", a)
 
     def _flat(self, kind: str, parts: Iterable[int]) -> set[int]:
-        found: set[int] = set()
+        flat: set[int] = set()
         for part in parts:
             node = self._nodes[part]
-            self.gone_through += len(node)
+            self.visited += len(node)
             if node[0] == kind:
-                found.update(n for n in node[1:] if isinstance(n, int))
+                flat.update(n for n in node[1:] if isinstance(n, int))
             else:
-                found.add(part)
-            if self.gone_through > self.parts:
+                flat.add(part)
+            if self.visited > self.parts:
                 raise TooComplex(f"more than {self.parts:,} parts")
-        return found
+        return flat
 
     def _merge_symbols(self, parts: set[int]) -> set[int]:
         symbols = {p for p in parts if self._nodes[p][0] == "symbol"}
         if len(symbols) < 2:
             return parts
-        classes: frozenset[int] = frozenset().union(*(self._nodes[p][1] for p in symbols))  # type: ignore[arg-type]
+        members = (self._nodes[p][1] for p in symbols)
+        classes: frozenset[int] = frozenset().union(*members)  # type: ignore[arg-type]
         return (parts - symbols) | {self.symbol(classes)}
 
     def later(self) -> int:
-        """An expression that is defined later on, by others that it is a part of."""
+        """A new expression, which `define` defines: so an expression may refer to itself."""
         return self._make("later", len(self._nodes))
 
     def define(self, later: int, expression: int) -> None:
-        """What an expression of `later` is; it must read a character before it comes to itself."""
+        """Defines an expression of `later`. The definition must read a character before it refers
+        to itself."""
         self._defined[later] = expression
 
     # -------------------------------------------------------------- derivatives
@@ -180,26 +184,26 @@ class Algebra:
         if a not in self._nullable:
             match self._nodes[a]:
                 case ("symbol", _):
-                    found = False
+                    nullable = False
                 case ("concat", int(first), int(rest)):
-                    found = self.nullable(first) and self.nullable(rest)
+                    nullable = self.nullable(first) and self.nullable(rest)
                 case ("repeat", int(inner), least, _):
-                    found = least == 0 or self.nullable(inner)
+                    nullable = least == 0 or self.nullable(inner)
                 case ("or", *parts):
-                    found = any(self.nullable(p) for p in parts if isinstance(p, int))
+                    nullable = any(self.nullable(p) for p in parts if isinstance(p, int))
                 case ("and", *parts):
-                    found = all(self.nullable(p) for p in parts if isinstance(p, int))
+                    nullable = all(self.nullable(p) for p in parts if isinstance(p, int))
                 case ("not", int(inner)):
-                    found = not self.nullable(inner)
+                    nullable = not self.nullable(inner)
                 case ("later", _):
-                    found = self.nullable(self._defined[a])
+                    nullable = self.nullable(self._defined[a])
                 case _:
                     raise AssertionError(a)
-            self._nullable[a] = found
+            self._nullable[a] = nullable
         return self._nullable[a]
 
     def derive(self, a: int, symbol: int) -> int:
-        """The texts that follow a character of the class: { s : c s in a }."""
+        """The derivative by a character c of the class: { s : c s in a }."""
         key = (a, symbol)
         if key not in self._derived:
             self._derived[key] = self._derive(a, symbol)
@@ -219,8 +223,10 @@ class Algebra:
                     self.union([onward, self.derive(rest, c)]) if self.nullable(first) else onward
                 )
             case ("repeat", int(inner), int(least), int(most)):
-                left = self.repeat(inner, max(least - 1, 0), most if most == INFINITE else most - 1)
-                return self.concat(self.derive(inner, c), left)
+                fewer = most if most == INFINITE else most - 1
+                return self.concat(
+                    self.derive(inner, c), self.repeat(inner, max(least - 1, 0), fewer)
+                )
             case ("or", *parts):
                 return self.union(self.derive(p, c) for p in parts if isinstance(p, int))
             case ("and", *parts):

@@ -1,12 +1,12 @@
-"""What llguidance follows of a schema or a grammar: the whole, or a weaker one, with what is left
-to the condition.
+"""The grammar by which llguidance follows a schema or a grammar: the whole of it or a weaker one,
+and what is left out.
 
 >>> from fkdsl.engine.constraints.languages import JsonText
->>> followed(JsonText('{"type": "array", "uniqueItems": true}')).left
+>>> followed(JsonText('{"type": "array", "uniqueItems": true}')).left_out
 ('`uniqueItems` at $',)
 
-Law: whatever the schema or grammar holds, what is followed of it holds too, up to what
-docs/language.md says of `valid_json` and `parses`.
+Law: every text of the schema or grammar is one of the grammar that is followed, up to what
+docs/language.md says of `valid_json` and `parses`. The condition itself checks what is left out.
 """
 
 from __future__ import annotations
@@ -18,30 +18,31 @@ from typing import Any
 
 from fkdsl.engine.constraints.followed_grammars import ignores, rewritten
 from fkdsl.engine.constraints.languages import GrammarText, JsonText, Language
-from fkdsl.engine.constraints.matchers import UNFORCED, compile_error, examined, json_grammar
+from fkdsl.engine.constraints.matchers import UNFORCED, compile_error, compile_report, json_grammar
 from fkdsl.engine.constraints.patterns import Unsupported
 from fkdsl.engine.constraints.relaxed_schemas import relaxed
 from fkdsl.engine.constraints.weaker_schemas import Weaker
 
 LONGEST_SOURCE = 200_000
-"""Characters of a schema or grammar that is read."""
+"""Most characters of a schema or grammar that is read, and of a pattern in one."""
 UNSATISFIABLE = "Unsatisfiable schema"
 LLGUIDANCE_OPTIONS = {"x-guidance": {"lenient": True, "coerce_one_of": True}}
 
 
 @dataclass(frozen=True)
 class Followed:
-    """grammar: as llguidance reads it, "" where nothing is followed. left: what of it is left to
-    the condition. mistake: why nothing is followed, in llguidance's words."""
+    """What llguidance follows. grammar: in llguidance's dialect, "" where it follows nothing.
+    left_out: a line for each part that only the condition checks. mistake: why it follows nothing,
+    in its own words."""
 
     grammar: str
-    left: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     mistake: str = ""
 
 
 @lru_cache(maxsize=128)
 def followed(language: Language) -> Followed:
-    """What is followed of a schema or grammar."""
+    """What llguidance follows of a schema or grammar."""
     match language:
         case JsonText(schema=text) | GrammarText(grammar=text) if len(text) > LONGEST_SOURCE:
             return Followed("", (), f"longer than {LONGEST_SOURCE:,} characters")
@@ -60,11 +61,11 @@ def _grammar(grammar: str) -> Followed:
     if not ignores(grammar) and not compile_error(text):
         return Followed(text)
     try:
-        text, left = rewritten(grammar)
+        text, left_out = rewritten(grammar)
     except (ValueError, Unsupported) as error:
         return Followed("", (), str(error))
     mistake = compile_error(text)
-    return Followed("", (), mistake) if mistake else Followed(text, left)
+    return Followed("", (), mistake) if mistake else Followed(text, left_out)
 
 
 def _schema(language: JsonText) -> Followed:
@@ -86,26 +87,25 @@ def _weaker(value: Any, language: JsonText) -> Followed:
     from referencing.exceptions import Unresolvable
 
     try:
-        made = Weaker(value, language.format, language.order)
+        weaker = Weaker(value, language.format, language.order)
     except Unresolvable as error:
         return Followed("", (), f"its $ref {error.ref!r} leads nowhere")
-    grammar = _with_options(made.value)
-    mistake, warnings = examined(grammar)
+    grammar = _with_options(weaker.value)
+    mistake, warnings = compile_report(grammar)
     if mistake.startswith(UNSATISFIABLE):
         return Followed("", (), mistake)
-    left = list(made.left)
+    left_out = list(weaker.left_out)
     if mistake:
-        kept, more = relaxed(made.value, lambda s: not compile_error(_with_options(s)))
+        kept, more = relaxed(weaker.value, lambda s: not compile_error(_with_options(s)))
         grammar = _with_options(kept)
-        mistake, warnings = examined(grammar)
-        left += more
-    left += [
-        "`oneOf`, of which it follows that one at least fits"
-        for w in warnings
-        if w.startswith("oneOf")
-    ]
-    left += ["a bound on properties" for w in warnings if w.startswith("min/maxProperties")]
-    return Followed("" if mistake else grammar, tuple(dict.fromkeys(left)), mistake)
+        mistake, warnings = compile_report(grammar)
+        left_out += more
+    for warning in warnings:
+        if warning.startswith("oneOf"):
+            left_out.append("`oneOf`, of which it follows that one at least fits")
+        if warning.startswith("min/maxProperties"):
+            left_out.append("a bound on properties")
+    return Followed("" if mistake else grammar, tuple(dict.fromkeys(left_out)), mistake)
 
 
 def _with_options(schema: Any) -> str:

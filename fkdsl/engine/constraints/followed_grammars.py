@@ -1,13 +1,13 @@
-r"""A Lark grammar as llguidance follows it: written anew from what Lark itself has compiled.
+r"""A Lark grammar in llguidance's dialect, written from what Lark itself has compiled.
 
-So templates, ranges and imports are written out, priorities go (they choose among the parses of a
-text that has one), and ignored text may stand at both ends, as in Lark. Terminals stay terminals,
-read as far as they go.
+Lark writes templates, ranges and imports out. Priorities are dropped: they choose among the parses
+of a text, and here it only matters that there is one. Ignored text may stand at both ends, as in
+Lark. Terminals stay terminals, matched by longest match.
 
-Where a terminal asks what llguidance cannot follow (a look-around, a back-reference), a weaker one
-stands for it. A weaker terminal read as far as it goes may take what the next one needs, so then
-every character is a terminal of its own, and the grammar that is followed holds all that Lark's
-holds.
+A terminal that llguidance cannot follow (a look-around, a back-reference) is replaced by a weaker
+one. By longest match a weaker terminal could take characters that the next one needs, so in that
+case every single character becomes a terminal. The resulting grammar then has every text of
+Lark's.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from fkdsl.engine.constraints.matchers import UNFORCED, compile_error
 from fkdsl.engine.constraints.rust_patterns import Characters, weaker_terminal
 
 LARK_TERMINALS = {r'".*?(?<!\\)(\\\\)*?"': r'"(?:\\.|[^"\\\n])*"'}
-"""Lark's own terminals that look around, written without: ESCAPED_STRING ends at the first quote
-that no backslash hides."""
+"""Terminals of Lark's own library that look around, and a pattern for each that does not:
+ESCAPED_STRING ends at the first quote that no backslash escapes."""
 LARK_SECONDS = 10.0
-"""Lark may take this long to read a grammar."""
+"""CPU time that Lark may take to read a grammar."""
 
 
 def rewritten(grammar: str) -> tuple[str, tuple[str, ...]]:
-    """(the grammar for llguidance, what of it is left to the condition). Raises ValueError where
-    Lark does not read it."""
+    """(the grammar for llguidance, a line for each terminal that it follows by a weaker pattern).
+    Raises ValueError if Lark cannot read the grammar."""
     parser = _compiled(grammar)
     terminals: dict[str, str] = {}
     weaker: list[str] = []
@@ -58,12 +58,12 @@ def _compiled(grammar: str) -> Any:
         raise ValueError(f"it takes {error} to read") from None
     except RecursionError:
         raise ValueError("nested too deep") from None
-    except Exception as error:  # whatever Lark says of it
+    except Exception as error:  # Lark raises many kinds
         raise ValueError(str(error).partition("\n")[0] or type(error).__name__) from None
 
 
 def _terminal(pattern: Any) -> tuple[str, bool]:
-    """(a terminal as llguidance writes it, whether it is the same one)."""
+    """(a terminal in llguidance's dialect, whether it matches the same texts)."""
     if type(pattern).__name__ == "PatternStr" and not pattern.flags:
         return json.dumps(pattern.value, ensure_ascii=False), True
     regexp = LARK_TERMINALS.get(pattern.to_regexp(), pattern.to_regexp())
@@ -85,7 +85,7 @@ def _by_terminals(parser: Any, terminals: dict[str, str]) -> str:
     lines = [f"{names[name]}: {text}" for name, text in terminals.items()]
     edge = "edge" if ignored else ""
     if ignored:
-        # A copy of each, since what is ignored is no part of any rule.
+        # Copies, since an ignored terminal may stand in no rule.
         lines += [f"E{i}: {terminals[name]}" for i, name in enumerate(parser.ignore_tokens)]
         lines.append(f"edge: ({' | '.join(f'E{i}' for i in range(len(ignored)))})*")
         lines += [f"%ignore {terminals[name]}" for name in parser.ignore_tokens]
@@ -109,8 +109,8 @@ def _joined(rules: list[str], lines: list[str], start: str) -> str:
 
 
 def _rules(parser: Any, terminal: Any) -> list[str]:
-    """Lark's rules with names that llguidance reads; of a rule's optional parts each choice is an
-    alternative."""
+    """Lark's rules, under names that llguidance reads. Lark has made each choice of a rule's
+    optional parts an alternative."""
     numbers: dict[str, str] = {"start": "r_start"}
     alternatives: dict[str, dict[str, None]] = {}
     for rule in parser.rules:
@@ -124,5 +124,5 @@ def _rules(parser: Any, terminal: Any) -> list[str]:
 
 
 def ignores(grammar: str) -> bool:
-    """Whether a grammar may ignore text."""
+    """Whether a grammar has an `%ignore` line."""
     return bool(re.search(r"^\s*%ignore\b", grammar, re.MULTILINE))

@@ -1,8 +1,7 @@
-"""Schemas and grammars, by llguidance: matchers that follow a text token by token, and their masks.
+"""Schemas and grammars by llguidance: matchers that follow a text token by token, and their masks.
 
-llguidance lexes a grammar's terminals by longest match and keeps a schema's properties in their
-order; `accepts_text` is what `valid_json` and `parses` ask too, so that a mask never refuses what they
-would allow.
+llguidance matches a grammar's terminals by longest match and keeps a schema's properties in their
+order. `valid_json` and `parses` also ask `accepts_text`, so a mask refuses no text that they allow.
 """
 
 from __future__ import annotations
@@ -27,27 +26,30 @@ from fkdsl.engine.constraints.stops import Until, stops_of
 from fkdsl.models.vocabulary import Vocabulary
 
 LAST_TOKENS_TRIED = 512
-"""Tokens that are each tried as a last one; more are all allowed, and the condition decides."""
+"""If at most so many tokens may be the last one, each is tried; more are all allowed, and the
+condition decides."""
 FOLLOWING_SECONDS = 10.0
-"""CPU time for following one text."""
+"""CPU time that following one text may take."""
 MATCHERS_KEPT = 4_096
-"""Matchers kept for each constraint."""
+"""Most matchers, and most masks, that a constraint keeps."""
 
 
 def mistake(language: Language) -> str:
-    """Why llguidance can follow nothing of a schema or grammar, in its own words; "" if it can."""
+    """Why llguidance can follow nothing of a schema or grammar, in its own words; "" if it can
+    follow some of it."""
     return followed(language).mistake
 
 
 @lru_cache(maxsize=128)
 def _fresh(language: Language, vocabulary: Vocabulary) -> Any:
-    """A matcher at the beginning of a text; to be copied, never fed."""
+    """A matcher at the beginning of a text. Callers copy it and never feed it a token."""
     return new_matcher(followed(language).grammar, vocabulary)
 
 
 def accepts_text(language: Language, text: str) -> bool:
-    """Whether the whole text is in the language. False if llguidance cannot follow it, or if bytes
-    were no text. Raises OutOfTime where it takes more than FOLLOWING_SECONDS of CPU time."""
+    """Whether the whole text is in the language. False if llguidance cannot follow the language, or
+    if the text has U+FFFD, which stands for bytes. Raises OutOfTime if it takes more than
+    FOLLOWING_SECONDS of CPU time."""
     if chr(REPLACEMENT) in text or any(0xD800 <= ord(c) < 0xE000 for c in text):
         return False
     matcher, budget = _fresh(language, BYTE_VOCABULARY).deep_copy(), Budget(FOLLOWING_SECONDS)
@@ -61,9 +63,9 @@ def accepts_text(language: Language, text: str) -> bool:
 class GrammarMasks:
     """The masks of one schema or grammar over one vocabulary, for texts that end before a stop.
 
-    After tokens that may belong to a stop nothing is masked: the condition decides. So it does
-    after a token that is refused but for its last bytes: those of an unfinished character are held
-    back where a budget ends.
+    Where the last tokens may be part of a stop, every token is allowed and the condition decides.
+    Likewise a token whose last bytes begin a character is allowed if the text is complete before
+    that character: where the budget of tokens ends, an unfinished character is held back.
     """
 
     def __init__(self, language: Language, until: Until, vocabulary: Vocabulary) -> None:
@@ -72,61 +74,64 @@ class GrammarMasks:
         stops = stops_of(until)
         self.stops = [stop.encode() for stop in stops]
         self.longest = max(map(len, self.stops), default=0)
-        unknown = any(chr(REPLACEMENT) in stop for stop in stops)  # broken bytes may be it
+        # A stop with U+FFFD may be any bytes that are no text, so then nothing is followed.
+        unknown = any(chr(REPLACEMENT) in stop for stop in stops)
         self._matchers: dict[tuple[int, ...], Any] = {
             (): None if unknown else _fresh(language, vocabulary).deep_copy()
         }
-        self._masks: dict[
-            tuple[int, ...], NDArray[np.uint8]
-        ] = {}  # in bits: a mask is as long as the vocabulary
+        # In bits, eight tokens a byte: a mask is as long as the vocabulary.
+        self._masks: dict[tuple[int, ...], NDArray[np.uint8]] = {}
         self._silent = np.array([not raw for raw in vocabulary.tokens], dtype=np.bool_)
         self._broken = [i for i, raw in enumerate(vocabulary.tokens) if not _is_text(raw)]
         self._pieces = np.zeros(vocabulary.size, dtype=np.bool_)
         self._pieces[self._broken] = True
         self._long = [i for i, raw in enumerate(vocabulary.tokens) if len(raw) > LONGEST_TOKEN]
-        self._held: dict[bytes, dict[str, list[int]]] = {}
-        # llguidance knows one token for each text: the others of the same text go by it.
+        self._held_back_after: dict[bytes, dict[str, list[int]]] = {}
+        # llguidance knows one token for each text, so tokens of the same text share its verdict.
         same: dict[bytes, list[int]] = {}
         for i, raw in enumerate(vocabulary.tokens):
             same.setdefault(raw, []).append(i)
         self._same = [ids for raw, ids in same.items() if raw and len(ids) > 1]
-        self._ending: dict[bytes, list[int]] = {}
-        self._toward = np.zeros(vocabulary.size, dtype=np.bool_)
+        # Tokens with a whole stop, by their bytes before it; tokens that end in part of a stop.
+        self._with_stop: dict[bytes, list[int]] = {}
+        self._may_begin_stop = np.zeros(vocabulary.size, dtype=np.bool_)
         for i, raw in enumerate(vocabulary.tokens if stops else ()):
             at = min((raw.index(stop) for stop in self.stops if stop in raw), default=-1)
             if at >= 0:
-                self._ending.setdefault(raw[:at], []).append(i)
-            elif self._hangs(raw):
-                self._toward[i] = True
+                self._with_stop.setdefault(raw[:at], []).append(i)
+            elif self._ends_in_stop(raw):
+                self._may_begin_stop[i] = True
 
-    def _hangs(self, raw: bytes) -> bool:
-        """Whether the end of the bytes may be the beginning of a stop."""
+    def _ends_in_stop(self, raw: bytes) -> bool:
+        """Whether the bytes end with a proper prefix of a stop."""
         return any(raw.endswith(stop[:k]) for stop in self.stops for k in range(1, len(stop)))
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing at all can be drawn from the start."""
+        """Whether no token may begin a text."""
         return not self.mask((), None).any()
 
     # ----------------------------------------------------------------- matchers
 
     @locked
     def matcher(self, ids: tuple[int, ...]) -> Any:
-        """The matcher after these tokens, never to be changed; None where nothing is known."""
+        """The matcher after these tokens, never to be changed; None if the text cannot be
+        followed."""
         if ids not in self._matchers:
             known = len(ids) - 1
             while ids[:known] not in self._matchers:
                 known -= 1
-            found = self._matchers[ids[:known]]
+            matcher = self._matchers[ids[:known]]
             if len(self._matchers) > MATCHERS_KEPT:
                 self._matchers = {(): self._matchers[()]}
             for token in ids[known:]:
-                found = self._after(found, token)
-            self._matchers[ids] = found
+                matcher = self._after(matcher, token)
+            self._matchers[ids] = matcher
         return self._matchers[ids]
 
     def _before_pending(self, ids: tuple[int, ...]) -> tuple[Any, bytes]:
-        """The matcher after the whole characters of a text, and the bytes of an unfinished one."""
+        """(the matcher after the whole characters of a text, the bytes of an unfinished character
+        at its end)."""
         matcher, pending = self.matcher(ids), _pending(self.vocabulary.raw(ids))
         if matcher is None or not pending:
             return matcher, pending
@@ -160,7 +165,7 @@ class GrammarMasks:
 
     @locked
     def prepare(self, texts: Sequence[tuple[int, ...]]) -> None:
-        """The library's masks of many texts in one parallel call."""
+        """Computes the masks after many texts, in one parallel call of the library."""
         from llguidance import LLExecutor
         from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask_par
 
@@ -170,8 +175,8 @@ class GrammarMasks:
         known = [(ids, m) for ids, m in matchers if m is not None]
         if not known:
             return
-        # Two texts may share a matcher, where one has a token without text more; it may be asked
-        # only once.
+        # Two texts that differ by a token without text share a matcher; the library takes each
+        # matcher only once.
         distinct = {id(m): m for _, m in known}
         rows = {key: k for k, key in enumerate(distinct)}
         bits = allocate_token_bitmask(len(distinct), tokenizer(self.vocabulary).vocab_size)
@@ -188,17 +193,21 @@ class GrammarMasks:
             self._masks[ids] = np.packbits(self._with_ends(ids, matcher, allowed))
 
     @locked
-    def mask(self, ids: tuple[int, ...], left: int | None) -> Mask:
-        """(V,) the tokens after which the text may still be completed. left: how many may follow
-        the next one; only the last one is looked at."""
+    def mask(self, ids: tuple[int, ...], tokens_left: int | None) -> Mask:
+        """(V,) the tokens after which the text can still be completed. tokens_left: how many tokens
+        may follow the next one; only 0, the last token, makes a difference."""
         if self.matcher(ids) is None:
             return np.ones(self.vocabulary.size, dtype=np.bool_)
         if ids not in self._masks:
             self.prepare([ids])
         allowed = np.unpackbits(self._masks[ids], count=self.vocabulary.size).astype(np.bool_)
-        return self._last(ids, allowed) if left == 0 else allowed
+        return self._last(ids, allowed) if tokens_left == 0 else allowed
 
     def _with_ends(self, ids: tuple[int, ...], matcher: Any, allowed: Mask) -> Mask:
+        """The library's mask, completed by the tokens that the library does not know or judges
+        otherwise: those without text, those too long for it, those of the same text as another,
+        those that end in an unfinished character, the ends, and those with a stop or its beginning.
+        """
         allowed = allowed | self._silent
         for token in self._long:
             allowed[token] = self._after(matcher, token) is not None
@@ -209,33 +218,33 @@ class GrammarMasks:
             if not allowed[tokens].all() and _accepts(self._after_bytes(whole, text.encode())):
                 allowed[tokens] = True
         allowed[list(self.vocabulary.ends)] = not pending and _accepts(matcher)
-        for before, tokens in self._ending.items():
+        for before, tokens in self._with_stop.items():
             allowed[tokens] = _accepts(self._after_bytes(matcher, before))
         if self.longest > 1:
             raw = self.vocabulary.raw(ids)[-self.longest :]
-            allowed |= np.True_ if self._hangs(raw) else self._toward
+            allowed |= np.True_ if self._ends_in_stop(raw) else self._may_begin_stop
         return allowed
 
     def _held_back(self, pending: bytes) -> dict[str, list[int]]:
-        """The tokens that leave a character unfinished after some pending bytes, by the text before
-        it."""
-        if pending not in self._held:
+        """The tokens that end in an unfinished character after some pending bytes, by the text
+        before that character."""
+        if pending not in self._held_back_after:
             groups: dict[str, list[int]] = {}
             for i in self._broken:
                 decoder = codecs.getincrementaldecoder("utf-8")("replace")
                 text = decoder.decode(pending + self.vocabulary.tokens[i])
                 if decoder.getstate()[0] and chr(REPLACEMENT) not in text:
                     groups.setdefault(text, []).append(i)
-            self._held[pending] = groups
-        return self._held[pending]
+            self._held_back_after[pending] = groups
+        return self._held_back_after[pending]
 
     def _last(self, ids: tuple[int, ...], allowed: Mask) -> Mask:
-        """Of the allowed tokens, those that may be the last one."""
-        tried = allowed & ~self._silent & ~self._pieces & ~self._toward
-        for tokens in (list(self.vocabulary.ends), *self._ending.values()):
+        """The allowed tokens that may be the last of a text."""
+        tried = allowed & ~self._silent & ~self._pieces & ~self._may_begin_stop
+        for tokens in (list(self.vocabulary.ends), *self._with_stop.values()):
             tried[tokens] = False
         if np.count_nonzero(tried) > LAST_TOKENS_TRIED or (
-            self.longest > 1 and self._hangs(self.vocabulary.raw(ids))
+            self.longest > 1 and self._ends_in_stop(self.vocabulary.raw(ids))
         ):
             return allowed
         matcher, kept = self.matcher(ids), allowed.copy()

@@ -1,7 +1,7 @@
-r"""Languages: sets of texts, as values that say what a text must be.
+r"""Languages: sets of texts, as values.
 
-    Matches(r"\d+")  Texts(("yes", "no"))  Contains("sea")  StartsWith("A")  EndsWith(".")  Length(0, 20)
-    Letters(0, 5)  EachWord(Letters(0, 5))  JsonText(schema)  GrammarText(grammar)
+    Matches(r"\d+")  Texts(("yes", "no"))  Contains("sea")  StartsWith("A")  EndsWith(".")
+    Length(0, 20)  Letters(0, 5)  EachWord(Letters(0, 5))  JsonText(schema)  GrammarText(grammar)
     Both((a, b))  Either((a, b))  Complement(a)
 
 A text with U+FFFD, which stands for bytes that are no text, is in no Matches, Texts, JsonText or
@@ -22,7 +22,7 @@ from fkdsl.engine.constraints.charsets import (
     without_point,
 )
 from fkdsl.engine.constraints.expressions import INFINITE, Algebra
-from fkdsl.engine.constraints.pattern_expressions import PatternExpressions, left_in
+from fkdsl.engine.constraints.pattern_expressions import PatternExpressions, weaker_reasons
 from fkdsl.engine.constraints.patterns import (
     Tree,
     Unsupported,
@@ -32,9 +32,9 @@ from fkdsl.engine.constraints.patterns import (
 )
 
 IN_WORD, JOINT = r"[^\W_]", "['\u2019-]"
-"""Letters and digits, and what may stand between two of them within a word."""
+"""A letter or digit, and a sign that may stand between two of them within a word."""
 WORD = f"{IN_WORD}+(?:{JOINT}{IN_WORD}+)*"
-"""A word."""
+"""The pattern of a word."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class EndsWith(Language):
 
 @dataclass(frozen=True)
 class Length(Language):
-    """From `least` to `most` characters, -1 for no bound."""
+    """The texts of `least` to `most` characters; most -1: no upper bound."""
 
     least: int
     most: int
@@ -77,7 +77,7 @@ class Length(Language):
 
 @dataclass(frozen=True)
 class Letters(Language):
-    """From `least` to `most` letters among its characters, -1 for no bound."""
+    """The texts with `least` to `most` letters; most -1: no upper bound."""
 
     least: int
     most: int
@@ -85,15 +85,14 @@ class Letters(Language):
 
 @dataclass(frozen=True)
 class EachWord(Language):
-    """Each of its words, as WORD says, is in the part; nothing is said of what stands between
-    them."""
+    """The texts of which every word (WORD) is in the part, whatever stands between the words."""
 
     part: Language
 
 
 @dataclass(frozen=True)
 class WordCount(Language):
-    """From `least` to `most` words, -1 for no bound."""
+    """The texts of `least` to `most` words; most -1: no upper bound."""
 
     least: int
     most: int
@@ -101,8 +100,8 @@ class WordCount(Language):
 
 @dataclass(frozen=True)
 class WordAt(Language):
-    """Its word at an index, from the end if that is negative, is in the part; or it has too few
-    words for one to stand there, which is a mistake of whoever asks and no matter of a mask."""
+    """The texts whose word at an index, counted from the end if negative, is in the part; and the
+    texts with too few words: for these the program raises an error, which a mask must not hide."""
 
     index: int
     part: Language
@@ -110,14 +109,14 @@ class WordAt(Language):
 
 @dataclass(frozen=True)
 class LastWord(Language):
-    """Its last word, "" if it has none, is in the part."""
+    """The texts whose last word, "" if there is none, is in the part."""
 
     part: Language
 
 
 @dataclass(frozen=True)
 class Larger(Language):
-    """A language of which no more is known than that it is in the part."""
+    """A language that is known only as a subset of the part. reason: why no more is known."""
 
     part: Language
     reason: str
@@ -125,8 +124,8 @@ class Larger(Language):
 
 @dataclass(frozen=True)
 class JsonText(Language):
-    """schema: the text of a JSON schema, "" for any JSON. format: whether formats of texts are
-    asserted. order: whether the properties that it names come in its order."""
+    """The JSON texts that fit a schema. schema: its text, "" for any JSON. format: whether `format`
+    is asserted. order: whether properties must come in the schema's order."""
 
     schema: str
     format: bool = True
@@ -163,7 +162,7 @@ def conjunct_languages(language: Language) -> Iterable[Language]:
 
 
 def is_strict(language: Language) -> bool:
-    """Whether it holds no text with U+FFFD, by one of its parts."""
+    """Whether the form of a language shows that it has no text with U+FFFD."""
     match language:
         case Matches() | Texts() | JsonText() | GrammarText():
             return True
@@ -175,7 +174,7 @@ def is_strict(language: Language) -> bool:
 
 
 def is_regular(language: Language) -> bool:
-    """Whether an automaton may follow it; schemas and grammars are llguidance's."""
+    """Whether an automaton can follow a language: it has no schema or grammar in it."""
     match language:
         case JsonText() | GrammarText():
             return False
@@ -193,7 +192,7 @@ def is_regular(language: Language) -> bool:
 
 
 def trees_of(language: Language) -> Iterable[Tree]:
-    """The pattern trees in a regular language. Raises Unsupported."""
+    """The pattern trees of a regular language and its parts. Raises Unsupported."""
     match language:
         case Matches(pattern):
             yield parse_pattern(pattern)
@@ -213,31 +212,32 @@ def trees_of(language: Language) -> Iterable[Tree]:
             yield from trees_of(inner)
 
 
-def weaker_parts(language: Language) -> list[str]:
-    """What of a regular language is followed by a weaker form alone. Raises Unsupported."""
-    of_trees = (part for tree in trees_of(language) for part in left_in(tree))
-    return [*dict.fromkeys([*of_trees, *larger_parts(language)])]
+def weaker_form_reasons(language: Language) -> list[str]:
+    """A line for each part of a regular language that is followed by a weaker form. Raises
+    Unsupported."""
+    pattern_reasons = (reason for tree in trees_of(language) for reason in weaker_reasons(tree))
+    return [*dict.fromkeys([*pattern_reasons, *larger_reasons(language)])]
 
 
-def larger_parts(language: Language) -> Iterable[str]:
-    """Why parts of a language are not known exactly."""
+def larger_reasons(language: Language) -> Iterable[str]:
+    """The reasons of the parts of a language that are Larger."""
     match language:
         case Larger(reason=reason):
             yield reason
         case Both(parts) | Either(parts):
             for part in parts:
-                yield from larger_parts(part)
+                yield from larger_reasons(part)
         case (
             Complement(part=inner)
             | EachWord(part=inner)
             | WordAt(part=inner)
             | LastWord(part=inner)
         ):
-            yield from larger_parts(inner)
+            yield from larger_reasons(inner)
 
 
 def charsets_in(language: Language, stops: Iterable[str]) -> list[Charset]:
-    """Every set of characters that its automaton tells apart."""
+    """Every set of characters that the automaton of a language must distinguish."""
     trees = [*trees_of(language), *map(text_tree, stops)]
     counted = [letter_charset()] if counts_letters(language) else []
     return [
@@ -265,7 +265,8 @@ def counts_letters(language: Language) -> bool:
 
 
 class LanguageExpressions:
-    """Languages as expressions of an algebra over a partition. members: the classes of each set."""
+    """Languages as expressions of an algebra over a partition. members: the classes of each
+    charset. clean: the expression of texts without U+FFFD."""
 
     def __init__(self, algebra: Algebra, members: dict[Charset, frozenset[int]]) -> None:
         self.a, self.members = algebra, members
@@ -274,14 +275,12 @@ class LanguageExpressions:
         )
 
     def language(self, language: Language, upper: bool = True) -> int:
-        """The expression of a language; of what is not regular a larger one, or, unless `upper`, a
-        smaller one."""
+        """The expression of a language. Where a part has only a weaker form, the result is larger
+        than the language, or, if not `upper`, smaller."""
         a = self.a
         match language:
             case Matches(pattern):
-                tree = parse_pattern(pattern)
-                found = PatternExpressions(a, self.members, self.tree, tree).expression(upper)
-                return a.intersection([found, self.clean])
+                return a.intersection([self.matches(pattern, upper), self.clean])
             case Texts(texts):
                 return a.intersection([self.texts(texts), self.clean])
             case Contains(part):
@@ -293,9 +292,7 @@ class LanguageExpressions:
             case Length(least, most):
                 return a.repeat(a.any_symbol(), least, most)
             case Letters(least, most):
-                letter = self.members[letter_charset()]
-                others = a.star(self.all_but(letter))
-                return a.concat(a.repeat(a.concat(others, a.symbol(letter)), least, most), others)
+                return self.letter_count(least, most)
             case EachWord(part=inner):
                 return self.each_word(self.language(inner, upper))
             case WordCount(least, most):
@@ -303,9 +300,7 @@ class LanguageExpressions:
             case WordAt(index, inner):
                 return self.word_at(index, self.language(inner, upper))
             case LastWord(part=inner):
-                last = self.language(inner, upper)
-                none = self.word_count(0, 0) if a.nullable(last) else a.EMPTY
-                return a.union([none, self.words_about(0, INFINITE, last, 0, 0)])
+                return self.last_word(self.language(inner, upper))
             case Larger(part=inner):
                 return self.language(inner, True) if upper else a.EMPTY
             case Both(parts):
@@ -316,9 +311,19 @@ class LanguageExpressions:
                 return a.complement(self.language(inner, not upper))
         raise Unsupported("a schema or a grammar inside `or` or `not`")
 
-    def each_word(self, language: int) -> int:
-        """Texts as words with gaps between them; a gap is no single joint, which would make one
-        word of two."""
+    def matches(self, pattern: str, upper: bool) -> int:
+        """The texts that a pattern matches, those with U+FFFD included."""
+        tree = parse_pattern(pattern)
+        return PatternExpressions(self.a, self.members, self.tree, tree).expression(upper)
+
+    def letter_count(self, least: int, most: int) -> int:
+        a, letter = self.a, self.members[letter_charset()]
+        others = a.star(self.all_but(letter))
+        return a.concat(a.repeat(a.concat(others, a.symbol(letter)), least, most), others)
+
+    def gaps(self) -> tuple[int, int]:
+        """(any characters outside of words, such characters as separate two words): a single joint
+        separates no words, since it would join them into one."""
         a = self.a
         inside, joint = (self.members[charset(one)] for one in (IN_WORD, JOINT))
         outside = self.all_but(inside)
@@ -329,25 +334,23 @@ class LanguageExpressions:
                 a.concat_all([a.symbol(joint), outside, apart]),
             ]
         )
+        return apart, gap
+
+    def each_word(self, language: int) -> int:
+        """The texts of which every word is in a language."""
+        a = self.a
+        apart, gap = self.gaps()
         word = a.intersection([self.tree(parse_pattern(WORD)), language])
         more = a.star(a.concat(gap, word))
         return a.union([apart, a.concat_all([apart, word, more, apart])])
 
-    def words_about(
+    def word_among(
         self, least: int, most: int, word: int, least_after: int, most_after: int
     ) -> int:
-        """Texts with one of the words in a language, so many words before it and so many after
-        it."""
+        """The texts with a word of the language `word` that has `least` to `most` words before it
+        and `least_after` to `most_after` words after it."""
         a = self.a
-        inside, joint = (self.members[charset(one)] for one in (IN_WORD, JOINT))
-        outside = self.all_but(inside)
-        apart = a.star(outside)
-        gap = a.union(
-            [
-                a.concat(self.all_but(inside | joint), apart),
-                a.concat_all([a.symbol(joint), outside, apart]),
-            ]
-        )
+        apart, gap = self.gaps()
         any_word = self.tree(parse_pattern(WORD))
         before = a.repeat(a.concat(any_word, gap), least, most)
         after = a.repeat(a.concat(gap, any_word), least_after, most_after)
@@ -359,34 +362,39 @@ class LanguageExpressions:
         if most == 0:
             return none
         more = INFINITE if most == INFINITE else most - 1
-        return a.union([none, self.words_about(max(least, 1) - 1, more, a.EVERYTHING, 0, 0)])
+        return a.union([none, self.word_among(max(least, 1) - 1, more, a.EVERYTHING, 0, 0)])
+
+    def last_word(self, word: int) -> int:
+        a = self.a
+        none = self.word_count(0, 0) if a.nullable(word) else a.EMPTY
+        return a.union([none, self.word_among(0, INFINITE, word, 0, 0)])
 
     def word_at(self, index: int, word: int) -> int:
         a = self.a
         if index >= 0:
             return a.union(
-                [self.word_count(0, index), self.words_about(index, index, word, 0, INFINITE)]
+                [self.word_count(0, index), self.word_among(index, index, word, 0, INFINITE)]
             )
         after = -index - 1
         return a.union(
-            [self.word_count(0, after), self.words_about(0, INFINITE, word, after, after)]
+            [self.word_count(0, after), self.word_among(0, INFINITE, word, after, after)]
         )
 
     def all_but(self, classes: frozenset[int]) -> int:
-        """One character of none of the classes."""
+        """One character that is in none of the classes."""
         return self.a.symbol(set(range(self.a.symbols)) - classes)
 
     def text(self, text: str) -> int:
         return self.tree(text_tree(text))
 
     def texts(self, texts: Iterable[str]) -> int:
-        """One of the texts, as a tree of their beginnings: long lists are of few parts at each
-        character."""
-        onward: dict[str, list[str]] = {}
+        """One of the texts, as a trie: so the union at each character has few parts, however many
+        texts there are."""
+        by_first: dict[str, list[str]] = {}
         for text in texts:
-            onward.setdefault(text[:1], []).append(text[1:])
-        parts = [self.a.concat(self.text(c), self.texts(rest)) for c, rest in onward.items() if c]
-        return self.a.union([*parts, *([self.a.EPSILON] if "" in onward else [])])
+            by_first.setdefault(text[:1], []).append(text[1:])
+        parts = [self.a.concat(self.text(c), self.texts(rest)) for c, rest in by_first.items() if c]
+        return self.a.union([*parts, *([self.a.EPSILON] if "" in by_first else [])])
 
     def tree(self, tree: Tree) -> int:
         a = self.a

@@ -1,7 +1,7 @@
-"""llguidance's matchers: a vocabulary as llguidance asks for it, a grammar compiled, and why one is
-refused.
+"""llguidance's matchers: the library's tokenizer of a vocabulary, its compiled grammars, and its
+reasons to refuse one.
 
-Everything that fkdsl asks of the library's compiler passes here.
+Every use of the library's compiler goes through this module.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ from typing import Any
 from fkdsl.models.vocabulary import Vocabulary
 
 UNFORCED = '%llguidance {"no_forcing": true}\n'
-"""Else llguidance allows a forced text in one tokenisation only, the tokenizer's own; the model may
-write it in any."""
+"""Without this line llguidance allows a text that is forced in one tokenisation only, its own; a
+model may write it in any."""
 LONGEST_TOKEN = 1_000
-"""Bytes of a token that llguidance's tree of tokens can hold (it has ten bits for the depth);
-longer ones are fed to it byte by byte."""
+"""Most bytes of a token in llguidance's tree of tokens, which has ten bits for the depth; longer
+tokens are fed to a matcher byte by byte."""
 BYTE_VOCABULARY = Vocabulary(tuple(bytes([b]) for b in range(256)), frozenset())
 
 
 class _Tokens:
-    """A vocabulary as llguidance asks for it. Tokens without text, and those too long for it, are
-    marked special; behind them stand an end of our own, so that ours are decided here, and every
-    byte, so that a matcher can be fed a part of a token, or one that is too long."""
+    """A vocabulary in the form that llguidance takes. Tokens without text and tokens that are too
+    long for it are marked as special. After the vocabulary's tokens come an end of our own, since
+    this package decides about the vocabulary's ends, and all single bytes, by which a matcher can
+    be fed a part of a token or one that is too long."""
 
     bos_token_id = None
 
@@ -51,13 +52,13 @@ def tokenizer(vocabulary: Vocabulary) -> Any:
 
 
 def json_grammar(schema: Any) -> str:
-    """The grammar of the JSON texts of a schema, as llguidance reads it."""
+    """The grammar of the JSON texts of a schema, in llguidance's dialect."""
     return f"start: %json {json.dumps(schema)}\n{UNFORCED}"
 
 
 def new_matcher(grammar: str, vocabulary: Vocabulary) -> Any:
-    """A matcher at the beginning of a text. Raises ValueError where llguidance cannot read the
-    grammar; where it cannot compile it, the matcher says why (`compile_error`)."""
+    """A matcher at the beginning of a text. Raises ValueError if llguidance cannot read the
+    grammar; if it cannot compile it, the matcher holds the reason (`compile_error`)."""
     from llguidance import LLMatcher
 
     return LLMatcher(tokenizer(vocabulary), LLMatcher.grammar_from_lark(grammar), log_level=0)
@@ -65,16 +66,15 @@ def new_matcher(grammar: str, vocabulary: Vocabulary) -> Any:
 
 def compile_error(grammar: str) -> str:
     """Why llguidance cannot follow a grammar, in its own words; "" if it can."""
-    return examined(grammar)[0]
+    return compile_report(grammar)[0]
 
 
-def examined(grammar: str) -> tuple[str, tuple[str, ...]]:
-    """(why llguidance cannot follow a grammar or "", what it warns of)."""
+def compile_report(grammar: str) -> tuple[str, tuple[str, ...]]:
+    """(why llguidance cannot follow a grammar, "" if it can; its warnings)."""
     try:
-        made = new_matcher(grammar, BYTE_VOCABULARY)
+        matcher = new_matcher(grammar, BYTE_VOCABULARY)
     except ValueError as error:
         return str(error) or "not read", ()
-    first = str(made.get_error()).strip().partition("\n")[0]
-    return first.rpartition("failed to compile JSON schema: ")[2], tuple(
-        map(str, made.get_grammar_warnings())
-    )
+    reason = str(matcher.get_error()).strip().partition("\n")[0]
+    warnings = tuple(map(str, matcher.get_grammar_warnings()))
+    return reason.rpartition("failed to compile JSON schema: ")[2], warnings

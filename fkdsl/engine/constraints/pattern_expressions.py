@@ -1,17 +1,17 @@
-r"""Patterns with assertions as expressions: `\b`, `^`, `$` and look-around say what stands beside a
-place in the text.
+r"""Patterns with assertions as expressions. An assertion (`\b`, `^`, `$`, look-around) is a
+condition on the characters beside a place in the text.
 
-A tree is translated together with what may follow it, K: an assertion about what comes next is an
-intersection with K. What came before is a few facts about the last character (whether it is a part
-of a word), so K is a function of these:
+The translation of a tree takes K, the language of what follows the tree. An assertion about what
+comes next is an intersection with K. An assertion about what came before needs only a few facts
+about the last character, such as whether it is part of a word. So K is a function of these facts:
 
     [[ set S ]] K     = union over facts f of (S with f) K(f)
-    [[ A | B ]] K     = [[A]] K | [[B]] K            [[ A B ]] K  =  [[A]] ([[B]] K)
-    [[ (?=A) ]] K     = [[A]] everything  &  K        [[ \b ]] K   =  (word, or not a word, by the facts) & K
+    [[ A | B ]] K     = [[A]] K | [[B]] K           [[ A B ]] K  =  [[A]] ([[B]] K)
+    [[ (?=A) ]] K     = [[A]] everything  &  K      [[ \b ]] K   =  (word or no word, by f)  &  K
     [[ A* ]] K        = X  where  X = K | [[A without the empty text]] X
 
-A part that is not regular has a weaker form; where a language is asked for that must not be too
-large (under a complement), no text at all stands for it.
+A part that is not regular is replaced by its weaker form. Under a complement a larger language
+would be wrong; there the part is replaced by the empty language.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from fkdsl.engine.constraints.expressions import INFINITE, Algebra
 from fkdsl.engine.constraints.patterns import ASSERTIONS, Tree
 
 UNROLLED = 64
-"""Times that a part with assertions is written out at most."""
+"""Most times that a repeated part with assertions is written out."""
 
 
 class TextPlace(NamedTuple):
-    """Where a text stands. facts: which of the sets the last character is in, in order; moved:
-    whether anything was read since a repeat began."""
+    """A place in a text. start: whether it is the beginning. facts: for each set that some
+    assertion looks behind for, whether it has the last character. moved: whether a character was
+    read since the innermost repeat began."""
 
     start: bool
     facts: tuple[bool, ...]
@@ -40,8 +41,9 @@ Rest = Callable[[TextPlace], int]
 
 
 class PatternExpressions:
-    """The translation of one pattern's tree. plain: the translation of trees without assertions.
-    upper: whether the weaker form stands for what is not regular, else no text."""
+    """The translation of one pattern's tree. plain: translates trees without assertions. In all
+    methods upper says whether a part that is not regular becomes its weaker form, else the empty
+    language."""
 
     def __init__(
         self,
@@ -73,10 +75,10 @@ class PatternExpressions:
                 begins = self.of(inner, place, lambda _: Algebra.EVERYTHING, upper == must)
                 return a.intersection([begins if must else a.complement(begins), rest(place)])
             case "boundary", (word, must):
-                on = a.concat(a.symbol(self.members[word]), Algebra.EVERYTHING)
+                word_next = a.concat(a.symbol(self.members[word]), Algebra.EVERYTHING)
                 after_word = self.fact(place, word)
-                wanted = a.complement(on) if after_word == must else on
-                return a.intersection([wanted, rest(place)])
+                asserted = a.complement(word_next) if after_word == must else word_next
+                return a.intersection([asserted, rest(place)])
             case "behind", (runs, must):
                 return rest(place) if self.fact(place, runs) == must else Algebra.EMPTY
             case "start", ():
@@ -99,8 +101,8 @@ class PatternExpressions:
         )
 
     def without(self, expression: int, place: TextPlace, rest: Rest) -> int:
-        """An expression without assertions, and then the rest, by the facts about its last
-        character."""
+        """An expression without assertions followed by the rest, which depends on the facts about
+        the expression's last character."""
         a = self.a
         options = [rest(place)] if a.nullable(expression) else []
         for facts, classes in self.by_facts():
@@ -109,39 +111,39 @@ class PatternExpressions:
         return a.union(options)
 
     def by_facts(self) -> Iterable[tuple[tuple[bool, ...], frozenset[int]]]:
-        found: dict[tuple[bool, ...], set[int]] = {}
+        """(facts, the classes of characters with these facts)."""
+        classes_of: dict[tuple[bool, ...], set[int]] = {}
         for symbol in range(self.a.symbols):
-            found.setdefault(tuple(symbol in self.members[s] for s in self.behind), set()).add(
-                symbol
-            )
-        return [(facts, frozenset(classes)) for facts, classes in found.items()]
+            facts = tuple(symbol in self.members[s] for s in self.behind)
+            classes_of.setdefault(facts, set()).add(symbol)
+        return [(facts, frozenset(classes)) for facts, classes in classes_of.items()]
 
     def repeat(
         self, inner: Tree, least: int, most: int, place: TextPlace, rest: Rest, upper: bool
     ) -> int:
         if least > UNROLLED or (most != INFINITE and most > UNROLLED):
-            # Too much to be written out: any number of times, which is weaker.
+            # Too long to be written out. Any number of times is weaker.
             return self.repeat(inner, 0, INFINITE, place, rest, upper) if upper else Algebra.EMPTY
         if least:
-            left = most if most == INFINITE else most - 1
+            more = most if most == INFINITE else most - 1
             return self.of(
                 inner,
                 place,
-                lambda then: self.repeat(inner, least - 1, left, then, rest, upper),
+                lambda then: self.repeat(inner, least - 1, more, then, rest, upper),
                 upper,
             )
         if most == 0:
             return rest(place)
         a, known = self.a, dict[tuple[TextPlace, int], int]()
 
-        def times(here: TextPlace, left: int) -> int:
-            """What may follow before one more time, which must read something."""
-            key = (here, left)
+        def times(here: TextPlace, at_most: int) -> int:
+            """The part at most so many times more, each time reading a character, then the rest."""
+            key = (here, at_most)
             if key not in known:
-                known[key] = a.later() if left == INFINITE else Algebra.EMPTY
+                known[key] = a.later() if at_most == INFINITE else Algebra.EMPTY
                 options = [rest(here)]
-                if left:
-                    fewer = left if left == INFINITE else left - 1
+                if at_most:
+                    fewer = at_most if at_most == INFINITE else at_most - 1
                     again = self.of(
                         inner,
                         here._replace(moved=False),
@@ -149,18 +151,18 @@ class PatternExpressions:
                         upper,
                     )
                     options.append(again)
-                found = a.union(options)
-                if left == INFINITE:
-                    a.define(known[key], found)
+                expression = a.union(options)
+                if at_most == INFINITE:
+                    a.define(known[key], expression)
                 else:
-                    known[key] = found
+                    known[key] = expression
             return known[key]
 
         return times(place, most)
 
 
 def has_assertions(tree: Tree) -> bool:
-    """Whether anything in it looks at what stands beside it, or is not regular."""
+    """Whether a tree has an assertion or a part that is not regular."""
     return tree.operator in ASSERTIONS or any(
         has_assertions(p) for p in tree.parts if isinstance(p, Tree)
     )
@@ -174,10 +176,10 @@ def _looked_behind(tree: Tree) -> Iterable[Charset]:
             yield from _looked_behind(part)
 
 
-def left_in(tree: Tree) -> Iterable[str]:
-    """What in a tree has but a weaker form."""
+def weaker_reasons(tree: Tree) -> Iterable[str]:
+    """The names of the parts of a tree that have only a weaker form."""
     if tree.operator == "weaker":
         yield tree.parts[1]
     for part in tree.parts:
         if isinstance(part, Tree):
-            yield from left_in(part)
+            yield from weaker_reasons(part)

@@ -1,11 +1,11 @@
-r"""Patterns of the `regex` library as trees: all that is regular in them, and a weaker form of what
-is not.
+r"""Patterns of the `regex` library as trees: exact where they are regular, else in a weaker form.
 
-A back-reference stands for any text of its group, a long look-behind for no demand at all, an
-atomic group for a plain one unless its options are of fixed lengths; what only `regex` reads (fuzzy
-matches, recursion) raises `Unsupported`, and such a pattern is checked when the text is complete.
+The weaker form of a back-reference is any text of its group, that of a long look-behind is no
+condition at all, and that of an atomic group is a plain group, unless its options have fixed
+lengths. What only `regex` reads (fuzzy matches, recursion) raises `Unsupported`; such a pattern is
+checked when the text is complete.
 
-The standard library's parser reads the pattern; what it and `regex` read differently is refused
+The standard library's parser reads the pattern. What it and `regex` read differently is refused
 here.
 """
 
@@ -24,26 +24,28 @@ from fkdsl.engine.constraints.charsets import Charset, charset
 from fkdsl.engine.constraints.regex_syntax import python_syntax
 
 LONGEST_PATTERN = 5_000
-"""Characters of a pattern that is read."""
+"""Most characters of a pattern."""
 REPEATED = 20_000
-"""Times that a part of a pattern is repeated at least, at most: `regex` writes each of them out."""
+"""Most repetitions that a pattern may demand of one part, nested repeats multiplied: `regex` writes
+each of them out."""
 _READ_ALIKE = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(?:\d+|\d*,\d*)\}", re.DOTALL)
-"""Escapes, classes and plain repeats; any other `{` may be a fuzzy match."""
+"""Escapes, classes and plain repeats, which both libraries read alike. Any other `{` may begin a
+fuzzy match."""
 
 
 class Unsupported(Exception):
-    """A language that no automaton here can follow; the message says what in it."""
+    """No automaton here can follow a language; the message names the part that prevents it."""
 
 
 @dataclass(frozen=True)
 class Tree:
     """A parsed pattern: an operator and its parts.
 
-    set (a Charset), seq (trees), alt (trees), repeat (tree, least, most; -1 for no bound); and
-    assertions, which read nothing: ahead (the tree that what follows begins with, whether it must),
-    behind (a Charset that the last character is in, whether it must), boundary (the Charset of
-    words, whether it must), start, end (the Charset of newlines if one may come yet, else None);
-    weaker (a tree that holds more, what it stands for).
+    Reading characters: set (a Charset), seq (trees), alt (trees), repeat (a tree, least, most; -1
+    for no bound). Assertions, which read none, with `must` False for their negations: ahead (a
+    tree, must: what follows begins with it), behind (a Charset, must: the last character is in it),
+    boundary (the Charset of word characters, must), start, end (the Charset of newlines if one may
+    follow, else None). weaker (a larger tree, the name of the part that it replaces).
     """
 
     operator: str
@@ -94,9 +96,9 @@ class _Reader:
         return parts[0] if len(parts) == 1 else Tree("seq", parts)
 
     def check(self, flags: int) -> None:
-        """Raises Unsupported for flags that the libraries take differently: for x, `regex` skips
-        other spaces; beside i, its a means one thing for the whole pattern and another for a
-        group."""
+        """Raises Unsupported for flags that the two libraries treat differently: under x, `regex`
+        skips other spaces; together with i, its flag a means one thing for the whole pattern and
+        another for a group."""
         self.seen |= flags
         if self.seen & (re.LOCALE | re.MULTILINE | re.VERBOSE):
             raise Unsupported("one of the flags L, m and x")
@@ -155,15 +157,15 @@ class _Reader:
                 outside, self.times = self.times, self.times * max(int(least), 1)
                 if self.times > REPEATED:
                     raise Unsupported(f"a part that is repeated more than {REPEATED:,} times")
-                found = Tree("repeat", (self.sequence(list(inner), flags), int(least), bound))
+                repeat = Tree("repeat", (self.sequence(list(inner), flags), int(least), bound))
                 self.times = outside
-                return possessive(found) if name == "POSSESSIVE_REPEAT" else found
+                return possessive(repeat) if name == "POSSESSIVE_REPEAT" else repeat
         raise Unsupported(f"a part of it ({name.lower()})")
 
 
 def atomic(tree: Tree) -> Tree:
-    """`(?>...)`: of its options the first that fits, and no way back. Where all are of fixed
-    lengths, an option is taken unless an earlier one fits."""
+    """`(?>...)`: the first option that matches, without backtracking. If all options have fixed
+    lengths, that is each option under the condition that no earlier one matches."""
     if tree.operator == "seq" and tree.parts:
         *first, last = tree.parts
         if last.operator == "alt" and all(map(_is_fixed, first)):
@@ -180,8 +182,8 @@ def atomic(tree: Tree) -> Tree:
 
 
 def possessive(repeat: Tree) -> Tree:
-    """A repeat that takes as much as it can: of single characters, until none fits or the bound is
-    reached."""
+    """A repeat without backtracking. If it repeats single characters, it ends where the next
+    character does not match, or at its upper bound."""
     inner, least, most = repeat.parts
     if inner.operator != "set":
         return Tree("weaker", (repeat, "a possessive repeat"))
@@ -199,7 +201,7 @@ def _is_fixed(tree: Tree) -> bool:
 
 
 _ALPHABETS = re.ASCII | re.UNICODE
-"""Flags of which the inner one alone holds."""
+"""Flags of an alphabet: an inner group's flag replaces the outer one."""
 _CATEGORIES = {
     "CATEGORY_DIGIT": r"\d",
     "CATEGORY_NOT_DIGIT": r"\D",
@@ -211,7 +213,7 @@ _CATEGORIES = {
 
 
 def characters(name: str, value: Any, flags: int) -> Charset:
-    """The set that one item of a pattern matches, as the `regex` library has it."""
+    """The characters that one item of a parsed pattern matches, by the `regex` library."""
     letters = "".join(
         c for c, flag in (("i", re.IGNORECASE), ("s", re.DOTALL), ("a", re.ASCII)) if flags & flag
     )
@@ -248,7 +250,7 @@ def text_tree(text: str) -> Tree:
 
 
 def charsets_of(tree: Tree) -> Iterable[Charset]:
-    """Every set in a tree."""
+    """Every charset in a tree."""
     if tree.operator in ("set", "behind", "boundary", "end"):
         if tree.parts[0] is not None:
             yield tree.parts[0]

@@ -1,4 +1,4 @@
-r"""What the `regex` library writes differently from Python's `re`, in Python's way.
+r"""The syntax of the `regex` library, rewritten as Python's `re` reads it.
 
 >>> python_syntax(r"(?<mm>\d{2})")
 '(?P<mm>\\d{2})'
@@ -19,9 +19,8 @@ _TOKEN = re.compile(r"\\[pP](?:\{\^?[^}]*\}|[A-Z])|\\.|\(\?<(?![=!])|\[\^?\]?|."
 
 
 def python_syntax(pattern: str) -> str:
-    """The pattern with named groups and properties of characters as Python's `re` reads them.
-    Raises regex.error for an unknown property, and ValueError for a property where case is
-    ignored."""
+    """The pattern with its named groups and its properties of characters in the syntax of Python's
+    `re`. Raises regex.error for an unknown property, ValueError for a property under the flag i."""
     out: list[str] = []
     inside = False
     for match in _TOKEN.finditer(pattern):

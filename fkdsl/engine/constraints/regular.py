@@ -1,8 +1,8 @@
-"""Masks over a vocabulary from an automaton: exact for every token, whole characters or not.
+"""Masks over a vocabulary from an automaton: exact for every token, of whole characters or not.
 
 A position in a text is (state, pending): the automaton's state after the complete characters, and
-the bytes of an unfinished one. Bytes that are no UTF-8 are read as U+FFFD, as everywhere in the
-language.
+the bytes of an unfinished character. Bytes that are no UTF-8 are read as U+FFFD, as everywhere in
+the language.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from fkdsl.models.vocabulary import Vocabulary
 
 Position = tuple[int, bytes]
 MEASURED = 600
-"""States up to which the distance to acceptance is worked out."""
+"""Distances to acceptance are computed for automata of at most so many states."""
 ROWS_KEPT = 256
-"""Rows of next states and masks kept for each constraint; one is as long as the vocabulary."""
+"""Most rows of next states, and most masks, that are kept; each is as long as the vocabulary."""
 
 
 class RegularMasks:
-    """The masks of one automaton over one vocabulary. Its lock is the automaton's, which it
-    explores."""
+    """The masks of one automaton over one vocabulary. They share the automaton's lock, since
+    computing a mask may add states to it."""
 
     def __init__(self, automaton: Automaton, vocabulary: Vocabulary) -> None:
         self.automaton, self.vocabulary, self.tree = automaton, vocabulary, token_tree(vocabulary)
@@ -39,7 +39,7 @@ class RegularMasks:
         self._masks: dict[tuple[Position, int | None], Mask] = {}
         self._positions: dict[tuple[int, ...], Position] = {(): (automaton.start, b"")}
         self._of_bytes: dict[bytes, Position] = {}
-        self._holding: dict[Position, Mask] = {}
+        self._prefix_masks: dict[Position, Mask] = {}
         self._spelt: dict[bytes, dict[str, list[int]]] = {}
         self._distances: NDArray[np.float64] | None = None
         self._groups: dict[bytes, dict[tuple[str, bytes], list[int]]] = {}
@@ -54,17 +54,17 @@ class RegularMasks:
 
     @locked
     def position(self, ids: tuple[int, ...]) -> Position:
-        """Where a text of these tokens stands."""
+        """The position after these tokens."""
         known = len(ids)
         while ids[:known] not in self._positions:
             known -= 1
-        found = self._positions[ids[:known]]
+        position = self._positions[ids[:known]]
         if known < len(ids):
-            found = self.advance(found, self.vocabulary.raw(ids[known:]))
+            position = self.advance(position, self.vocabulary.raw(ids[known:]))
             if len(self._positions) > 16 * ROWS_KEPT:
                 self._positions = {(): (self.automaton.start, b"")}
-            self._positions[ids] = found
-        return found
+            self._positions[ids] = position
+        return position
 
     @locked
     def advance(self, position: Position, raw: bytes) -> Position:
@@ -76,59 +76,62 @@ class RegularMasks:
 
     @locked
     def position_of(self, raw: bytes, last: bytes) -> Position:
-        """Where a text of these bytes stands; last: the end of them, which came last."""
-        found = self._of_bytes.get(raw)
-        if found is None:
+        """The position after the bytes of a whole text. last: the bytes at its end that were added
+        to the text asked about before."""
+        position = self._of_bytes.get(raw)
+        if position is None:
             before = self._of_bytes.get(raw[: len(raw) - len(last)])
             start = (self.automaton.start, b"")
-            found = self.advance(before, last) if before is not None else self.advance(start, raw)
+            position = (
+                self.advance(before, last) if before is not None else self.advance(start, raw)
+            )
             if len(self._of_bytes) > 16 * ROWS_KEPT:
                 self._of_bytes.clear()
-            self._of_bytes[raw] = found
-        return found
+            self._of_bytes[raw] = position
+        return position
 
     @locked
     def accepts(self, position: Position) -> bool:
         """Whether a text that ends here is in the language; an unfinished character counts as
         U+FFFD."""
-        return self.automaton.accepting[self._broken_off(position)]
+        return self.automaton.accepting[self._final_state(position)]
 
-    def _broken_off(self, position: Position) -> int:
-        """The state once U+FFFD stands for an unfinished character."""
+    def _final_state(self, position: Position) -> int:
+        """The state if the text ends here, an unfinished character read as U+FFFD."""
         state, pending = position
         return self.automaton.read(state, pending.decode("utf-8", "replace"))
 
     # -------------------------------------------------------------------- masks
 
     @locked
-    def mask(self, position: Position, left: int | None) -> Mask:
-        """(V,) the tokens after which the text can still be completed; an end where it is complete.
+    def mask(self, position: Position, tokens_left: int | None) -> Mask:
+        """(V,) the tokens after which the text can still be completed; an end if it is complete.
 
-        left: how many tokens may follow the next one; None leaves the budget out.
+        tokens_left: how many tokens may follow the next one, None for no bound.
         """
-        if left is not None:
-            left = min(left, self._horizon())
-        key = (position, left)
+        if tokens_left is not None:
+            tokens_left = min(tokens_left, self._horizon())
+        key = (position, tokens_left)
         if key not in self._masks:
             while len(self._masks) >= ROWS_KEPT:
                 del self._masks[next(iter(self._masks))]
-            self._masks[key] = self._mask(position, left)
+            self._masks[key] = self._mask(position, tokens_left)
         return self._masks[key]
 
     @locked
-    def holding(self, position: Position) -> Mask:
-        """(V,) the tokens after which the text so far is in the language: without an unfinished
-        character, which is held back; after an end U+FFFD stands for it."""
-        found = self._holding.get(position)
-        if found is None:
-            while len(self._holding) >= ROWS_KEPT:
-                del self._holding[next(iter(self._holding))]
-            found = self._holding[position] = self._held(position)
-        return found
+    def prefix_mask(self, position: Position) -> Mask:
+        """(V,) the tokens after which the text so far is itself in the language. An unfinished
+        character at its end is not part of it yet; after an end it is read as U+FFFD."""
+        mask = self._prefix_masks.get(position)
+        if mask is None:
+            while len(self._prefix_masks) >= ROWS_KEPT:
+                del self._prefix_masks[next(iter(self._prefix_masks))]
+            mask = self._prefix_masks[position] = self._prefix_mask(position)
+        return mask
 
-    def _held(self, position: Position) -> Mask:
+    def _prefix_mask(self, position: Position) -> Mask:
         state, pending = position
-        whole = self.after_tokens(self._broken_off(position))
+        whole = self.after_tokens(self._final_state(position))
         broken = [
             (self.automaton.read(state, text), ids)
             for text, ids in self._after_broken(pending).items()
@@ -138,19 +141,18 @@ class RegularMasks:
             for i in self.vocabulary.ends
         }
         accepting = np.array(self.automaton.accepting, dtype=np.bool_)
-        found: Mask = accepting[whole]
-        found[self.tree.node == 0] = accepting[
-            state
-        ]  # a token without text leaves a character unfinished
+        mask: Mask = accepting[whole]
+        # After a token without text an unfinished character is still unfinished.
+        mask[self.tree.node == 0] = accepting[state]
         for reached, ids in broken:
-            found[ids] = accepting[reached]
-        for i, holds in ends.items():
-            found[i] = holds
-        return found
+            mask[ids] = accepting[reached]
+        for i, accepted in ends.items():
+            mask[i] = accepted
+        return mask
 
     def _after_broken(self, pending: bytes) -> dict[str, list[int]]:
-        """The tokens that are not whole characters, grouped by the whole ones that they come to
-        after some pending bytes."""
+        """The tokens that are not whole characters, grouped by the whole characters that they and
+        the pending bytes before them give."""
         if pending not in self._spelt:
             while len(self._spelt) >= ROWS_KEPT:
                 del self._spelt[next(iter(self._spelt))]
@@ -163,38 +165,40 @@ class RegularMasks:
             self._spelt[pending] = groups
         return self._spelt[pending]
 
-    def _mask(self, position: Position, left: int | None) -> Mask:
+    def _mask(self, position: Position, tokens_left: int | None) -> Mask:
         state, pending = position
-        whole = self.after_tokens(self._broken_off(position))
-        allowed: Mask = self._viable(whole, left) & (self.tree.node >= 0)
-        if pending:  # a token without text leaves the character unfinished
-            allowed[self.tree.node == 0] = self._viable_at(position, left)
+        whole = self.after_tokens(self._final_state(position))
+        allowed: Mask = self._viable(whole, tokens_left) & (self.tree.node >= 0)
+        if pending:  # after a token without text the character is still unfinished
+            allowed[self.tree.node == 0] = self._viable_at(position, tokens_left)
         for (text, unfinished), ids in self._broken(pending).items():
-            allowed[ids] = self._viable_at((self.automaton.read(state, text), unfinished), left)
+            allowed[ids] = self._viable_at(
+                (self.automaton.read(state, text), unfinished), tokens_left
+            )
         for i in self.vocabulary.ends:
             allowed[i] = self.accepts(position)
         return allowed
 
     def _broken(self, pending: bytes) -> dict[tuple[str, bytes], list[int]]:
-        """The tokens that are not whole characters, grouped by what they come to after some pending
-        bytes: the text, and bytes that stand for all unfinished characters which may become the
-        same."""
+        """The tokens that are not whole characters, grouped by what they and the pending bytes
+        before them give: whole characters, and the bytes of an unfinished one. Bytes that may
+        become characters of the same classes are represented by the first of them."""
         if pending not in self._groups:
             groups: dict[tuple[str, bytes], list[int]] = {}
             for i in self.tree.broken:
                 decoder = codecs.getincrementaldecoder("utf-8")("replace")
                 text = decoder.decode(pending + self.vocabulary.tokens[i])
-                left = decoder.getstate()[0]
+                unfinished = decoder.getstate()[0]
                 groups.setdefault(
-                    (text, self._alike.setdefault(self._onward(left), left)), []
+                    (text, self._alike.setdefault(self._onward(unfinished), unfinished)), []
                 ).append(i)
             self._groups[pending] = groups
         return self._groups[pending]
 
     def _onward(self, pending: bytes) -> frozenset[int]:
-        """The classes of the characters that an unfinished one may become; none if there is no
-        unfinished one, and -1 for the first bytes of a surrogate, which Python holds back and then
-        reads as two or three U+FFFD."""
+        """The classes of the characters that an unfinished one may become; empty if there is no
+        unfinished one. {-1} for the first bytes of a surrogate: Python waits for more bytes, and
+        then reads two or three U+FFFD."""
         if not pending:
             return frozenset()
         if pending[0] == 0xED and pending[1:] >= b"\xa0":
@@ -223,34 +227,35 @@ class RegularMasks:
             self._next[state] = states[tree.node]
         return self._next[state]
 
-    def _viable(self, states: Ints, left: int | None) -> Mask:
-        if left is None:
+    def _viable(self, states: Ints, tokens_left: int | None) -> Mask:
+        if tokens_left is None:
             return self.automaton.is_live(states)
         distances = self.distances()
         if distances is not None:
-            return distances[states] <= left
-        if left == 0:
+            return distances[states] <= tokens_left
+        if tokens_left == 0:
             return np.array(self.automaton.accepting, dtype=np.bool_)[states]
         return self.automaton.is_live(states)
 
-    def _viable_at(self, position: Position, left: int | None) -> bool:
-        """`_viable` for a position in mid-character: its remaining bytes come, or U+FFFD stands for
-        it; at the end of the budget, or of one that is not looked at, it is held back."""
+    def _viable_at(self, position: Position, tokens_left: int | None) -> bool:
+        """`_viable` for a position in the middle of a character. Its remaining bytes may come, or
+        it may be read as U+FFFD; and if the text is accepted without it, it may be dropped at the
+        end of the budget."""
         state, pending = position
         if not pending:
-            return bool(self._viable(np.array([state], dtype=np.int32), left)[0])
+            return bool(self._viable(np.array([state], dtype=np.int32), tokens_left)[0])
         symbols = self._onward(pending)
         if -1 in symbols or self.automaton.accepting[state]:
             return True
         onward = [self.automaton.step(state, symbol) for symbol in symbols]
-        return bool(self._viable(np.array(onward, dtype=np.int32), left).any())
+        return bool(self._viable(np.array(onward, dtype=np.int32), tokens_left).any())
 
     # --------------------------------------------------------------- look-ahead
 
     @locked
     def distances(self) -> NDArray[np.float64] | None:
-        """(states,) the fewest tokens to acceptance, never too many; None where the automaton is
-        too large to know."""
+        """(states,) a lower bound on the number of tokens to acceptance; None if the automaton is
+        too large to compute it."""
         automaton = self.automaton
         if not automaton.explored or automaton.size > MEASURED:
             return None
@@ -259,19 +264,19 @@ class RegularMasks:
                 np.unique(np.concatenate([self.after_tokens(q), self._by_pieces(q)]))
                 for q in range(automaton.size)
             ]
-            found = np.where(np.array(automaton.accepting), 0.0, np.inf)
+            distances = np.where(np.array(automaton.accepting), 0.0, np.inf)
             while True:
-                nearer = np.minimum(found, [1.0 + found[s].min() for s in successors])
-                if (nearer == found).all():
+                shorter = np.minimum(distances, [1.0 + distances[s].min() for s in successors])
+                if (shorter == distances).all():
                     break
-                found = nearer
-            self._distances = found
+                distances = shorter
+            self._distances = distances
         return self._distances
 
     def _by_pieces(self, state: int) -> Ints:
-        """States after a token that is not whole characters, at least those that there are: its
-        first bytes may end any character that is not ASCII, its last may begin one."""
-        automaton, found = self.automaton, []
+        """A superset of the states after a token that is not whole characters: its first bytes may
+        end any character that is not ASCII, and its last bytes may begin one."""
+        automaton, states = self.automaton, []
         fresh, after = self._piece_texts()
         ended = {
             automaton.step(state, symbol)
@@ -279,12 +284,12 @@ class RegularMasks:
         }
         for before, texts in [({state}, fresh), (ended - {DEAD}, after)]:
             for reached in (automaton.read(q, text) for q in before for text in texts):
-                found += [reached, automaton.step(reached, self._replaced)]
-        return np.array(found, dtype=np.int32)
+                states += [reached, automaton.step(reached, self._replaced)]
+        return np.array(states, dtype=np.int32)
 
     def _piece_texts(self) -> tuple[set[str], set[str]]:
-        """What tokens that are not whole characters say by themselves, and what is left of them
-        once their first bytes have ended a character."""
+        """(the texts of the tokens that are not whole characters, their texts without first bytes
+        that end a character)."""
         if self._pieces is None:
             fresh, after = set(), set()
             for raw in {self.vocabulary.tokens[i] for i in self.tree.broken}:
@@ -298,7 +303,7 @@ class RegularMasks:
         return self._pieces
 
     def _horizon(self) -> int:
-        """A number of tokens that is enough from wherever the text can be completed at all."""
+        """A number of tokens within which every text that can be completed can be completed."""
         distances = self.distances()
         if distances is None:
             return 1
@@ -306,7 +311,8 @@ class RegularMasks:
 
 
 def _read(raw: bytes) -> set[str]:
-    """The text of some bytes, their unfinished end held back or replaced."""
+    """The texts of some bytes: without an unfinished character at the end, and with U+FFFD for
+    it."""
     return {
         codecs.getincrementaldecoder("utf-8")("replace").decode(raw),
         raw.decode("utf-8", "replace"),
@@ -324,4 +330,4 @@ def _complete(pending: bytes, order: range) -> int:
     except UnicodeDecodeError as error:
         if error.reason != "unexpected end of data":
             return -1
-    return next(found for b in order if (found := _complete(pending + bytes([b]), order)) >= 0)
+    return next(point for b in order if (point := _complete(pending + bytes([b]), order)) >= 0)

@@ -1,10 +1,12 @@
-"""A schema without the places at which llguidance fails for reasons of its own: too large, too
-deep, too ambiguous.
+"""A schema without the parts at which llguidance fails for reasons of its own: too large, too deep,
+too ambiguous.
 
->>> relaxed({"properties": {"a": {"pattern": "("}, "b": {"type": "null"}}}, lambda s: "(" not in str(s))
+>>> schema = {"properties": {"a": {"pattern": "("}, "b": {"type": "null"}}}
+>>> relaxed(schema, follows=lambda s: "(" not in str(s))
 ({'properties': {'a': {}, 'b': {'type': 'null'}}}, ['$.properties.a.pattern'])
 
-Each demand that is left out weakens the schema; where others lean on it they go too.
+Leaving a keyword out makes a schema weaker. Some keywords apply to what another one does not name
+(DEPENDENT); they are left out together with it.
 """
 
 from __future__ import annotations
@@ -17,73 +19,76 @@ SchemaPath = tuple[str | int, ...]
 LISTS = ("allOf", "anyOf", "oneOf", "prefixItems")
 BY_NAME = ("properties", "patternProperties", "$defs")
 SINGLE = ("items", "additionalProperties")
-LEANS = {"patternProperties": ("additionalProperties",), "properties": ("additionalProperties",),
-         "prefixItems": ("items",)}  # fmt: skip
-"""What is asked of whatever the other keyword does not name."""
+DEPENDENT = {
+    "patternProperties": ("additionalProperties",),
+    "properties": ("additionalProperties",),
+    "prefixItems": ("items",),
+}
+"""For each keyword those that apply to what it does not name."""
 WORK = 2_000_000
-"""Characters of schemas that are tried, all in all."""
+"""Most characters of schemas that are tried, all tries together."""
 
 
 def relaxed(schema: Any, follows: Callable[[Any], bool]) -> tuple[Any, list[str]]:
-    """(the schema or a weaker one that is followed, the places that were left out); true where
-    nothing is."""
-    return _Search(schema, follows).found()
+    """(the schema, or a weaker one for which `follows` is true; the places that were left out)."""
+    return _Search(schema, follows).result()
 
 
 class _Search:
     def __init__(self, schema: Any, follows: Callable[[Any], bool]) -> None:
         self.follows, self.work = follows, WORK
         self.whole, self.now = schema, _bare(schema)
-        self.left: list[str] = []
+        self.left_out: list[str] = []
 
-    def found(self) -> tuple[Any, list[str]]:
-        if self.asks(self.whole):
+    def result(self) -> tuple[Any, list[str]]:
+        if self.is_followed(self.whole):
             return self.whole, []
         self.grow((), self.whole)
-        return self.now, self.left
+        return self.now, self.left_out
 
-    def asks(self, schema: Any) -> bool:
+    def is_followed(self, schema: Any) -> bool:
+        """Whether a schema is followed; False once the tries come to more than WORK characters."""
         self.work -= len(str(schema)) + 1_000
         return self.work >= 0 and self.follows(schema)
 
     def grow(self, path: SchemaPath, node: Any) -> None:
-        """The schema at a path, as much of it as is followed; the rest of `now` stays."""
+        """Puts as much of a schema at a path of `now` as is followed."""
         own = _bare(node)
         if not self.place({path: own}):
             own = self.without_keywords(path, own)
         self.add([(path + p, inner) for p, inner in _children(node) if _holds(own, p)])
 
     def without_keywords(self, path: SchemaPath, own: Any) -> Any:
-        """The demands of one schema that are followed, found one by one."""
+        """The keywords of one schema that are followed, tried one after the other."""
         kept: dict[str, Any] = (
             {k: v for k, v in own.items() if k == "$defs"} if isinstance(own, dict) else {}
         )
         for keyword in [k for k in own if k != "$defs"] if isinstance(own, dict) else []:
-            if any(keyword in LEANS.get(k, ()) and k not in kept for k in own):
-                self.left.append(_shown((*path, keyword)))
+            if any(keyword in DEPENDENT.get(k, ()) and k not in kept for k in own):
+                self.left_out.append(_shown((*path, keyword)))
             elif self.place({path: {**kept, keyword: own[keyword]}}):
                 kept[keyword] = own[keyword]
             else:
-                self.left.append(_shown((*path, keyword)))
+                self.left_out.append(_shown((*path, keyword)))
         return kept
 
     def add(self, children: list[tuple[SchemaPath, Any]]) -> None:
-        """Puts schemas where they belong: all at once, or by halves as far as they are followed."""
+        """Puts schemas at their paths in `now`: all at once if that is followed, else by halves."""
         if not children or self.place(dict(children)):
             return
         if len(children) > 1:
             self.add(children[: len(children) // 2])
             self.add(children[len(children) // 2 :])
         elif isinstance(children[0][1], dict) and self.work > 0:
-            before = len(self.left)
+            before = len(self.left_out)
             self.grow(*children[0])
-            if len(self.left) == before:
-                self.left.append(_shown(children[0][0]))
+            if len(self.left_out) == before:
+                self.left_out.append(_shown(children[0][0]))
         else:
-            self.left.append(_shown(children[0][0]))
+            self.left_out.append(_shown(children[0][0]))
 
     def place(self, changes: dict[SchemaPath, Any]) -> bool:
-        """Whether the schema so far is followed with these places filled; then they are."""
+        """Puts values at paths of `now` if the result is followed; whether it is."""
         tried = copy.deepcopy(self.now) if () not in changes else changes[()]
         for path, value in changes.items():
             if path:
@@ -91,7 +96,7 @@ class _Search:
                 for step in path[:-1]:
                     at = at[step]
                 at[path[-1]] = value
-        if not self.asks(tried):
+        if not self.is_followed(tried):
             return False
         self.now = copy.deepcopy(tried)
         return True
@@ -100,11 +105,11 @@ class _Search:
 def _children(node: Any) -> list[tuple[SchemaPath, Any]]:
     if not isinstance(node, dict):
         return []
-    found: list[tuple[SchemaPath, Any]] = [
+    children: list[tuple[SchemaPath, Any]] = [
         ((k, name), inner) for k in BY_NAME for name, inner in node.get(k, {}).items()
     ]
-    found += [((k, i), inner) for k in LISTS for i, inner in enumerate(node.get(k, []))]
-    return found + [((k,), node[k]) for k in SINGLE if k in node]
+    children += [((k, i), inner) for k in LISTS for i, inner in enumerate(node.get(k, []))]
+    return children + [((k,), node[k]) for k in SINGLE if k in node]
 
 
 def _holds(own: Any, path: SchemaPath) -> bool:
@@ -112,7 +117,7 @@ def _holds(own: Any, path: SchemaPath) -> bool:
 
 
 def _bare(node: Any) -> Any:
-    """A schema with every schema within it made true."""
+    """A schema with each of its subschemas replaced by one that allows everything."""
     if not isinstance(node, dict):
         return node
     bare = dict(node)

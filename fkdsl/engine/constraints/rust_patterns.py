@@ -1,12 +1,11 @@
-r"""Patterns of Python's `re`, searched for in a text, as llguidance reads them: what it cannot
-follow is left out.
+r"""Patterns of Python's `re` in the syntax of llguidance, without the parts that it cannot follow.
 
 >>> weaker_search(r"^(?!a)\bb{2}$")
 ('^(?:[\\u{62}]){2}$', False)
 
-The second figure is whether nothing was left out. Whatever is left out is a demand on the text (a
-look-around, a word boundary, the text that a back-reference repeats), so the pattern that remains
-finds all that the whole one finds.
+The second value is whether nothing was left out. The parts that are left out are conditions on the
+text (a look-around, a word boundary, the text that a back-reference repeats), so the pattern
+without them matches wherever the whole pattern does.
 """
 
 from __future__ import annotations
@@ -18,34 +17,33 @@ from fkdsl.engine.constraints.charsets import Charset
 from fkdsl.engine.constraints.patterns import Unsupported, characters
 
 SIZE = 20_000
-"""Characters of a pattern that is written for llguidance."""
+"""Most characters of a pattern that is written for llguidance."""
 
 
 def weaker_search(pattern: str) -> tuple[str, bool]:
-    """(a pattern to be searched for or a weaker one, whether it is the pattern itself). Raises
-    Unsupported."""
+    """(a pattern that is searched for in a text, or a weaker one; whether nothing was left out).
+    Raises Unsupported."""
     items, flags = _parsed(pattern)
     writer = _Writer()
     return _bounded(writer.sequence(items, flags, top=True)), writer.exact
 
 
 def weaker_terminal(pattern: str) -> tuple[str, bool]:
-    """The same of a terminal's pattern, which matches from where the terminal begins to where it
-    ends."""
+    """`weaker_search` for the pattern of a terminal, which matches the whole terminal."""
     items, flags = _parsed(pattern)
     writer = _Writer()
     return _bounded(writer.sequence(items, flags)), writer.exact
 
 
 class Characters:
-    """Weaker patterns as rules whose terminals are single characters. names: the terminal of each
-    class."""
+    """Patterns as grammar rules whose terminals are single characters. names: the terminal of each
+    class of characters."""
 
     def __init__(self) -> None:
         self.names: dict[str, str] = {}
 
     def rule(self, pattern: str) -> str:
-        """The right side of a rule that holds all that a pattern matches."""
+        """The right side of a rule that has every text that the pattern matches."""
         items, flags = _parsed(pattern)
         return _bounded(_RuleWriter(self.names).sequence(items, flags)) or '""'
 
@@ -133,18 +131,15 @@ class _Writer:
         if not text:
             return ""
         bound = "" if str(most) == "MAXREPEAT" else str(int(most))
-        return (
-            f"{self.group(text)}{{{least},{bound}}}"
-            if bound != str(least)
-            else f"{self.group(text)}{{{bound}}}"
-        )
+        times = bound if bound == str(least) else f"{least},{bound}"
+        return f"{self.group(text)}{{{times}}}"
 
     def choice(self, options: list[str]) -> str:
         return self.group("|".join(options))
 
 
 class _RuleWriter(_Writer):
-    """Writes a pattern as the right side of a rule."""
+    """Writes a pattern as the right side of a grammar rule."""
 
     opens, between = "(", " "
 

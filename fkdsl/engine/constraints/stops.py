@@ -1,4 +1,4 @@
-"""What ends a text: one stop or several, of which the one that stands first in the text ends it.
+"""Stops: strings that end a text. The stop that stands first in the text ends it.
 
 >>> stops_of("\\n"), stops_of(""), stops_of(("ab", "abc", "ab", "b"))
 (('\\n',), (), ('ab', 'b'))
@@ -14,29 +14,29 @@ from itertools import groupby
 from fkdsl.engine.constraints.expressions import Algebra
 
 Until = str | tuple[str, ...]
-"""One text, "" for none, or several, none of them empty."""
+"""One stop, or several that are not empty; "" for none."""
 
 
 def stops_of(until: Until) -> tuple[str, ...]:
-    """The stops, each once; one that begins with another is left out, since the other stands there
-    as well."""
-    found = dict.fromkeys((until,) if isinstance(until, str) else until)
+    """The stops, each once, without those that begin with another: where such a one stands, the
+    other stands as well."""
+    stops = dict.fromkeys((until,) if isinstance(until, str) else until)
     return tuple(
         s
-        for s in found
-        if s and not any(other and s != other and s.startswith(other) for other in found)
+        for s in stops
+        if s and not any(other and s != other and s.startswith(other) for other in stops)
     )
 
 
 def first_stop(text: str, stops: Sequence[str]) -> int:
-    """Where the first of the stops in the text begins; -1 if there is none."""
+    """The index at which the first stop in the text begins; -1 if there is none."""
     return min((at for at in map(text.find, stops) if at >= 0), default=-1)
 
 
-def drawn(a: Algebra, text: Callable[[str], int], language: int, stops: Sequence[str]) -> int:
-    """The texts that may be drawn for a text s of the language: s itself without a stop in it, or
-    s, a stop, and whatever shares a token with the end of that, where no stop begins earlier. text:
-    the language of one text."""
+def drawn_texts(a: Algebra, text: Callable[[str], int], language: int, stops: Sequence[str]) -> int:
+    """The texts that may be drawn for a text s of the language: s itself if it has no stop in it;
+    or s, a stop that begins no later than any other, and any characters that the last token has
+    behind the stop. text: gives the language of one text."""
     if not stops:
         return language
 
@@ -47,8 +47,7 @@ def drawn(a: Algebra, text: Callable[[str], int], language: int, stops: Sequence
     parts = [a.intersection([language, never])]
     for length, group in groupby(sorted(stops, key=len), len):
         ends = list(group)
-        # A stop e in s + end begins before end does if at least this many characters stand behind
-        # it.
+        # A stop e in s + end begins before `end` if at least so many characters follow it.
         behind = [(e, max(0, length - len(e) + 1)) for e in stops]
         earlier = a.union(
             [
@@ -58,7 +57,8 @@ def drawn(a: Algebra, text: Callable[[str], int], language: int, stops: Sequence
         )
         to_end = a.concat(language, a.union([text(e) for e in ends]))
         ended = a.intersection([to_end, a.complement(earlier)])
-        # A longer stop may hold this one in its middle, and be completed by what stands behind it.
+        # A longer stop may contain `end` and be completed by the characters behind it; since it
+        # begins earlier, it is the one that ends the text.
         completed = [
             a.concat_all(
                 [a.intersection([ended, a.concat(a.EVERYTHING, text(e[:k]))]), begins_with(e[k:])]

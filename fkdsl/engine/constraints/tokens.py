@@ -1,7 +1,7 @@
 """A vocabulary as a tree of characters, so that one walk of an automaton covers every token.
 
-Tokens that are not whole characters (bytes of a longer one) stand apart; they are few, and are
-followed one by one.
+Tokens that are not whole characters (some bytes of one) are not in the tree. They are few, and each
+is followed by itself.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ BITS = 21
 
 
 class TokenTree:
-    """Nodes are the prefixes of whole tokens, level by level; node 0 is the empty prefix.
+    """The prefixes of all tokens of whole characters, numbered by length; node 0 is the empty one.
 
-    parent, point: (nodes,) the prefix one character shorter, and the last character's code point.
-    levels: the first node of each length, and the end. node: (V,) each token's node, -1 for one
-    that is not whole characters. broken: the ids of those.
+    parent, point: (nodes,) the prefix one character shorter, and the code point of the last
+    character. levels: the first node of each length, then the number of nodes. node: (V,) the node
+    of each token, -1 for tokens that are not whole characters. broken: the ids of these.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
@@ -40,13 +40,13 @@ class TokenTree:
             [0, 1],
         )
         depth = 0
-        while len(left := np.flatnonzero(lengths > depth)):
-            keys = at[left] << BITS | characters[begins[left] + depth]
-            made, which = np.unique(keys, return_inverse=True)
-            parents.append(made >> BITS)
-            points.append(made & (1 << BITS) - 1)
-            at[left] = levels[-1] + which
-            levels.append(levels[-1] + len(made))
+        while len(longer := np.flatnonzero(lengths > depth)):
+            keys = at[longer] << BITS | characters[begins[longer] + depth]
+            nodes, which = np.unique(keys, return_inverse=True)
+            parents.append(nodes >> BITS)
+            points.append(nodes & (1 << BITS) - 1)
+            at[longer] = levels[-1] + which
+            levels.append(levels[-1] + len(nodes))
             depth += 1
         at[self.broken] = -1
         self.node: Ints = at.astype(np.int32)
@@ -65,5 +65,5 @@ def _whole(raw: bytes) -> str | None:
 
 @lru_cache(maxsize=8)
 def token_tree(vocabulary: Vocabulary) -> TokenTree:
-    """The tree of a vocabulary, made once."""
+    """The tree of a vocabulary, built once."""
     return TokenTree(vocabulary)

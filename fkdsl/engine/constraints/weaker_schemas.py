@@ -1,19 +1,19 @@
-"""A weaker JSON schema, for a mask: what llguidance cannot follow is left out of it, and stays with
-the condition.
+"""A weaker JSON schema for a mask, without what llguidance cannot follow. The condition itself
+checks what is left out.
 
-    {"type": "array", "items": {"enum": ["a", "b"]}, "uniqueItems": true}
-    {"type": "array", "items": {"enum": ["a", "b"]}}                         the mask; uniqueItems is left to trials
+    {"type": "array", "items": {"enum": ["a", "b"]}, "uniqueItems": true}     the schema
+    {"type": "array", "items": {"enum": ["a", "b"]}}                          of the mask
 
-Law: every value that fits a schema fits the weaker one, `format` apart, which schemas only note and
-masks assert.
+Law: every value that fits a schema fits the weaker one; only `format`, which schemas do not assert,
+is asserted by masks.
 
-A keyword of a schema is one demand among others, so leaving it out weakens; three kinds are more
-than that. Some say what others are asked of: without a pattern of `patternProperties` its keys
-would fall to `additionalProperties`, without `prefixItems` all items would fall to `items`, and
-`unevaluatedProperties` looks at everything beside it: these others go too, or become true. `not`,
-`if`, `contains` and the condition of a `dependentSchemas` are asked the other way round: they are
-left out whole, never weakened inside. And a `$ref` leads elsewhere: what it leads to becomes a
-definition of its own, weakened once.
+A keyword of a schema is one condition among others, so leaving it out weakens the schema. Three
+kinds of keywords need more care. First, some decide to what others apply: without a pattern of
+`patternProperties`, `additionalProperties` would apply to its keys; without `prefixItems`, `items`
+would apply to all items; and `unevaluatedProperties` depends on everything beside it. These others
+are left out too, or become true. Second, a weaker schema inside `not`, `if`, `contains` or the
+condition of a `dependentSchemas` would make the whole stronger, so these are left out whole. Third,
+the target of a `$ref` becomes a definition of its own, weakened once.
 """
 
 from __future__ import annotations
@@ -27,20 +27,21 @@ from fkdsl.engine.constraints.matchers import compile_error, json_grammar
 from fkdsl.engine.constraints.patterns import Unsupported
 from fkdsl.engine.constraints.rust_patterns import weaker_search
 
-COPIED = ("type", "const", "enum", "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum",
-          "exclusiveMaximum", "multipleOf", "minItems", "maxItems", "minProperties", "maxProperties",
-          "required")  # fmt: skip
-"""Demands that llguidance knows as they stand."""
-LEFT_OUT = ("not", "dependentRequired", "dependentSchemas", "dependencies", "propertyNames", "unevaluatedProperties",
-        "unevaluatedItems", "$dynamicRef", "$recursiveRef", "contains")  # fmt: skip
-"""Demands that are left out whole."""
+COPIED = ("type", "const", "enum", "minLength", "maxLength", "minimum", "maximum",
+          "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minItems", "maxItems",
+          "minProperties", "maxProperties", "required")  # fmt: skip
+"""Keywords that llguidance follows as they stand."""
+LEFT_OUT = ("not", "dependentRequired", "dependentSchemas", "dependencies", "propertyNames",
+            "unevaluatedProperties", "unevaluatedItems", "$dynamicRef", "$recursiveRef",
+            "contains")  # fmt: skip
+"""Keywords that are left out whole."""
 OLD_DRAFTS = ("draft-03", "draft-04", "draft-06", "draft-07")
-"""Drafts in which nothing beside a `$ref` counts."""
+"""Drafts in which keywords beside a `$ref` are ignored."""
 
 
 class Weaker:
-    """The weaker schema of a sound one. value: it. left: what was left out, `keyword` at its
-    place."""
+    """The weaker form of a valid schema. value: the weaker schema. left_out: what was left out, as
+    "`keyword` at $.place"."""
 
     def __init__(self, schema: Any, formats: bool = True, order: bool = True) -> None:
         import jsonschema
@@ -52,11 +53,11 @@ class Weaker:
         )
         self.draft = str(kind.META_SCHEMA.get("$schema", ""))
         self.formats, self.order = formats, order
-        self.left: dict[str, None] = {}
+        self.left_out: dict[str, None] = {}
         self.names: dict[int, str] = {}
         self.todo: list[tuple[str, Any, Any, str]] = []
         root = specification_with(self.draft).create_resource(schema)
-        self.kept = [root]  # the names are by identity: nothing that they stand for may be freed
+        self.kept = [root]  # `names` goes by id(), so nothing that it names may be freed
         self.value = self.schema(
             schema, REGISTRY.with_resource("", root).resolver_with_root(root), "$"
         )
@@ -70,11 +71,11 @@ class Weaker:
                 "$defs": definitions,
             }
 
-    def leave(self, keyword: str, where: str) -> None:
-        self.left[f"`{keyword}` at {where}"] = None
+    def leave_out(self, keyword: str, where: str) -> None:
+        self.left_out[f"`{keyword}` at {where}"] = None
 
     def schema(self, s: Any, resolver: Any, where: str) -> Any:
-        """The weaker form of a schema that a value must fit."""
+        """The weaker form of a schema."""
         if not isinstance(s, dict):
             return s if isinstance(s, bool) else True
         if "$id" in s or "id" in s:
@@ -97,23 +98,22 @@ class Weaker:
                 ]
         self.properties(s, resolver, where, out)
         self.items(s, resolver, where, out)
-        self.leave_out(s, where, out)
+        self.unfollowed_keywords(s, where, out)
         return out
 
     def reference(self, s: dict[str, Any], resolver: Any, where: str, out: dict[str, Any]) -> None:
         if "$ref" not in s:
             return
-        found = resolver.lookup(s["$ref"])
-        if isinstance(found.contents, bool):
-            out["allOf"] = [found.contents]
+        target = resolver.lookup(s["$ref"])
+        if isinstance(target.contents, bool):
+            out["allOf"] = [target.contents]
             return
-        if id(found.contents) not in self.names:
-            name = self.names[id(found.contents)] = f"d{len(self.names)}"
-            self.kept.append(found.contents)
-            self.todo.append(
-                (name, found.contents, found.resolver, s["$ref"] if len(s["$ref"]) < 60 else where)
-            )
-        out["$ref"] = f"#/$defs/{self.names[id(found.contents)]}"
+        if id(target.contents) not in self.names:
+            name = self.names[id(target.contents)] = f"d{len(self.names)}"
+            self.kept.append(target.contents)
+            place = s["$ref"] if len(s["$ref"]) < 60 else where
+            self.todo.append((name, target.contents, target.resolver, place))
+        out["$ref"] = f"#/$defs/{self.names[id(target.contents)]}"
 
     def text(self, s: dict[str, Any], where: str, out: dict[str, Any]) -> None:
         if "pattern" in s:
@@ -121,12 +121,13 @@ class Weaker:
             if pattern is not None:
                 out["pattern"] = pattern
             if not exact:
-                self.leave("pattern", where)
+                self.leave_out("pattern", where)
         if self.formats and isinstance(s.get("format"), str) and knows_format(s["format"]):
-            out["format"] = s["format"]  # one that it does not know is a hint and nothing more
+            out["format"] = s["format"]  # a format that llguidance does not know asserts nothing
 
     def bounds(self, out: dict[str, Any]) -> None:
-        """Draft 4 says whether a bound is itself allowed by true or false beside it."""
+        """Writes draft 4's exclusive bounds, a number with `exclusiveMinimum: true` beside it, as
+        later drafts do."""
         for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
             if isinstance(out.get(exclusive), bool) and out.pop(exclusive) and bound in out:
                 out[exclusive] = out.pop(bound)
@@ -144,8 +145,8 @@ class Weaker:
         for pattern, inner in s.get("patternProperties", {}).items():
             text, exact = followed_pattern(pattern)
             if text is None or not exact or not disjoint([*by_pattern, text]):
-                # Its keys may have any value here: they would fall to `additionalProperties` else.
-                self.leave("patternProperties", where)
+                # Its keys may have any value: `additionalProperties` must not apply to them.
+                self.leave_out("patternProperties", where)
                 others = None
             else:
                 by_pattern[text] = self.schema(inner, resolver, f"{where}[{pattern}]")
@@ -166,15 +167,15 @@ class Weaker:
         out: dict[str, Any],
         where: str,
     ) -> tuple[dict[str, Any], dict[str, Any], Any]:
-        """Properties in any order: as keys of patterns, which llguidance takes in any."""
+        """Named properties as patterns of keys, since llguidance takes those in any order."""
         keys = {f"^{_quoted(k)}$": p for k, p in named.items()}
         kept = {k: p for k, p in by_pattern.items() if disjoint([*keys, k])}
         required = out.pop("required", [])
         if required:
-            self.leave("required", where)
+            self.leave_out("required", where)
             out["minProperties"] = max(len(set(required)), int(out.get("minProperties", 0)))
         if len(kept) < len(by_pattern):
-            self.leave("patternProperties", where)
+            self.leave_out("patternProperties", where)
             others = None
         return {}, keys | kept, others
 
@@ -192,14 +193,14 @@ class Weaker:
         if rest is not None:
             out["items"] = self.schema(rest, resolver, f"{where}[]")
         if s.get("uniqueItems") is True:
-            self.leave("uniqueItems", where)
+            self.leave_out("uniqueItems", where)
 
-    def leave_out(self, s: dict[str, Any], where: str, out: dict[str, Any]) -> None:
+    def unfollowed_keywords(self, s: dict[str, Any], where: str, out: dict[str, Any]) -> None:
         for keyword in LEFT_OUT:
             if keyword in s:
-                self.leave(keyword, where)
+                self.leave_out(keyword, where)
         if "if" in s and ("then" in s or "else" in s):
-            self.leave("if", where)
+            self.leave_out("if", where)
         if "contains" in s and "draft-04" not in self.draft:
             counted = not any(d in self.draft for d in OLD_DRAFTS)
             out["minItems"] = max(s.get("minItems", 0), s.get("minContains", 1) if counted else 1)
@@ -211,8 +212,8 @@ def _quoted(key: str) -> str:
 
 @lru_cache(maxsize=256)
 def followed_pattern(pattern: str) -> tuple[str | None, bool]:
-    """(a pattern that llguidance follows and that finds all that this one finds, None if there is
-    none; whether it is the same)."""
+    """(a pattern that llguidance follows and that matches wherever this one does, None if there is
+    none; whether it matches nowhere else)."""
     if _follows(pattern):
         return pattern, True
     try:
@@ -228,12 +229,12 @@ def _follows(pattern: str) -> bool:
 
 @lru_cache(maxsize=256)
 def knows_format(name: str) -> bool:
-    """Whether llguidance knows a format of texts."""
+    """Whether llguidance knows a `format` of texts."""
     return not compile_error(json_grammar({"type": "string", "format": name}))
 
 
 def disjoint(patterns: list[str]) -> bool:
-    """Whether llguidance follows properties by these patterns beside each other."""
+    """Whether llguidance follows a `patternProperties` with all of these patterns."""
     return len(patterns) < 2 or not compile_error(
         json_grammar({"type": "object", "patternProperties": dict.fromkeys(patterns, True)})
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from fkdsl.base.folders import Folder
 from fkdsl.base.spans import Source
-from fkdsl.engine.constraints.constraint import left_of, why_not
+from fkdsl.engine.constraints.constraint import parts_left_out, why_unfollowed
 from fkdsl.engine.constraints.languages import Language
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.passes.regular import has_grammar
@@ -55,11 +55,13 @@ def why_not_followed(e: ir.Expr, folders: Mapping[Source, Folder]) -> str:
     """Why nothing of a language that is known already can be followed; "" if something can, or it
     is not known yet."""
     language = known_language(e, folders)
-    return why_not(language) if language is not None else ""
+    return why_unfollowed(language) if language is not None else ""
 
 
 def left_to_trials(e: ir.Expr, folders: Mapping[Source, Folder]) -> tuple[str, ...]:
     """The parts of a language that masks do not follow, which are tried where the text may end; ()
     for none. A schema or grammar that is not known yet may have some."""
     language = known_language(e, folders)
-    return left_of(language) if language is not None else (UNKNOWN,) if has_grammar(e) else ()
+    return (
+        parts_left_out(language) if language is not None else (UNKNOWN,) if has_grammar(e) else ()
+    )

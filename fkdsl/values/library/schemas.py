@@ -152,7 +152,7 @@ def unfollowed_parts(language: JsonText | GrammarText) -> tuple[str, ...]:
     found = followed(language)
     if found.mistake:
         return (f"all of it: {_cut(found.mistake)}",)
-    return tuple(_cut(part) for part in found.left)
+    return tuple(_cut(part) for part in found.left_out)
 
 
 def json_depth(s: str) -> int:
