@@ -12,8 +12,8 @@ from fkdsl.values.types import BOOL, FLOAT, INT, STR, List, Type
 
 
 def check_argument(info: FunctionInfo, name: str, value: Any) -> Any:
-    """A parameter's value as the language has it. Raises CallError if the program has no such
-    parameter or type."""
+    """A parameter's value as the language has it. Raises CallError for a parameter that the program
+    does not have, and for a value of another type."""
     names = [p.name for p in info.definition.params]
     if name not in names:
         near = near_name(name, names)

@@ -1,5 +1,5 @@
-"""Runs that can be compared: each from empty caches, on models that are loaded once, with what it
-took."""
+"""Runs that can be compared: each begins with empty caches, on models that are loaded once, and is
+reported with its tokens and time."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ from fkdsl.base.errors import FkdslError, PopulationDied
 from fkdsl.inference.result import Result
 
 Watch = Callable[[str, Any, int], None]
-"""Called after every step of every run and pilot with what is run, the Step or Level, and the run's
-tokens so far."""
+"""Called after every step of every run and pilot: with a title of the run, the Step or Level, and
+the run's tokens so far."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """result: None where it ended without one, `error` says how. population: of the last step, dead
-    ones included."""
+    """What a run came to.
+
+    result: None where it ended without one; then `error` says why. population: particles of the
+    last step, dead ones included. tokens: forwarded by the models.
+    """
 
     result: Result | None
     error: FkdslError | None
@@ -39,7 +42,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Bench:
-    """What the runs share: the program and its loaded models."""
+    """The program and the loaded models that the runs share."""
 
     program: CalledProgram
     engines: Engines
@@ -50,26 +53,26 @@ class Bench:
         self,
         method: str,
         seed: int,
-        what: str,
+        title: str,
         options: dict[str, Any],
         tolerated: tuple[type[FkdslError], ...] = (PopulationDied,),
     ) -> Run:
-        """One run from empty caches, or the tolerated error that ended it."""
+        """A run from empty caches, or the tolerated error that ended it."""
         engines = self.engines.fresh()
-        request = RunRequest.of(
-            self.program, method, options, engines=engines, seed=seed, max_steps=self.max_steps
-        )
         population = 0
 
         def observe(step: Any) -> None:
             nonlocal population
             population = len(step.states)
             if self.watch is not None:
-                self.watch(what, step, engines.counts()[1])
+                self.watch(title, step, engines.counts()[1])
 
         began = time.monotonic()
         result, failure = None, None
         try:
+            request = RunRequest.of(
+                self.program, method, options, engines=engines, seed=seed, max_steps=self.max_steps
+            )
             result = run(request, observe)
         except tolerated as error:
             failure = error

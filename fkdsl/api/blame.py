@@ -1,8 +1,8 @@
-"""Blame for a run of a program: its account as lines, and the lines that cannot hold together.
+"""Blame: what each line of a program did in a run, and which lines contradict each other.
 
-Where a particle has lived through every line nothing contradicts anything. Where all have died,
-programs with some of the lines left out are searched for one outcome of positive weight
-(inference.support), within a few seconds.
+If one particle lives through every line, no lines contradict each other. If all have died, the
+program is searched with some of its lines left out, a few seconds long, for an outcome of positive
+weight (inference.search.support).
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ from fkdsl.proposals.propose import Guides
 from fkdsl.steering.feynman_kac import SteeringModel
 
 SECONDS = 3.0
-"""Time for the search, about: it ends between two batches of a model's."""
-AT_ONCE = 0.5
-"""Of it, time for one choice of lines."""
+"""Time for the whole search, about: it ends between two batches of a model."""
+SECONDS_A_CHOICE = 0.5
+"""Time for the search with one choice of lines."""
 
 
 @dataclass(frozen=True)
 class Watch:
-    """What a run that asks for blame keeps. sampled: whether chance has a part in it."""
+    """What a run that asks for blame records. clock: measures the time of its lines. account: what
+    each line did to the weights. sampled: whether its method draws."""
 
     program: CalledProgram
     clock: Clock
@@ -46,7 +47,7 @@ class Watch:
 
     @classmethod
     def of(cls, program: CalledProgram, model: SteeringModel, *, sampled: bool) -> Watch:
-        """That of a model whose guides have a clock."""
+        """The records of a model whose guides have a clock."""
         assert model.guides.clock is not None
         return cls(program, model.guides.clock, Account(model), sampled)
 
@@ -56,32 +57,31 @@ class Watch:
 
     @contextmanager
     def deaths(self, engines: Mapping[str, CachedTransformer]) -> Iterator[None]:
-        """A run within it that dies has its blame, and its report names the lines that contradict
-        each other."""
+        """A context in which the error of a run that dies gets its blame, and names the lines that
+        contradict each other."""
         began = time.monotonic()
         try:
             yield
         except PopulationDied as died:
             seconds = time.monotonic() - began
-            killers = [place for place, _ in self.account.deaths.most_common()]
-            found = conflicts(self.program, engines, killers) or self._never_together()
-            named = with_conflicts(died, found)
-            named.blame = self.blame(seconds, found)
+            lethal = [place for place, _ in self.account.deaths.most_common()]
+            contradictions = conflicts(self.program, engines, lethal) or self._never_together()
+            named = with_conflicts(died, contradictions)
+            named.blame = self.blame(seconds, contradictions)
             raise named from None
 
-    def blame(self, seconds: float, found: Sequence[Conflict]) -> Blame:
-        """The lines with their shares; seconds: of the run, the work for blame included."""
+    def blame(self, seconds: float, contradictions: Sequence[Conflict]) -> Blame:
+        """The lines with their shares. seconds: the run took, with the work for blame."""
         own = max(seconds - self.clock.own, 0.0)
         measured = sum(self.clock.by_place.values()) + self.clock.models
         total = max(own, measured)
-        made = self.account.lines(lines(self.program.ir()), self.clock.by_place, total)
+        rows = self.account.lines(lines(self.program.ir()), self.clock.by_place, total)
         model = self.clock.models / total if total > 0.0 else None
         other = (total - measured) / total if total > 0.0 else None
-        return Blame(made, tuple(found), total, model, other)
+        return Blame(rows, tuple(contradictions), total, model, other)
 
     def _never_together(self) -> tuple[Conflict, ...]:
-        """The one or two lines that killed every particle, if none of them came past all of
-        them."""
+        """The one or two lines that killed every particle, if no particle passed all of them."""
         places = tuple(
             sorted(frozenset().union(*self.account.killers), key=lambda s: (s.source.name, s.start))
         )
@@ -90,30 +90,31 @@ class Watch:
         return (Conflict(places, "run"),)
 
 
-def with_conflicts(died: PopulationDied, found: Sequence[Conflict]) -> PopulationDied:
-    """The report with a paragraph on each conflict, above its advice."""
-    if not found:
+def with_conflicts(died: PopulationDied, contradictions: Sequence[Conflict]) -> PopulationDied:
+    """The error with each conflict among its facts."""
+    if not contradictions:
         return died
-    facts = [line for conflict in found for line in conflict_text(conflict)]
-    help = "loosen one of these lines, or leave it out" if found[0].certain else died.help
-    details = {**died.details, "conflicts": [conflict_json(c) for c in found]}
+    facts = [line for conflict in contradictions for line in conflict_text(conflict)]
+    certain = contradictions[0].certain
+    help = "loosen one of these lines, or leave it out" if certain else died.help
+    details = {**died.details, "conflicts": [conflict_json(c) for c in contradictions]}
     return PopulationDied(died.message, help, (*died.facts, *facts), details)
 
 
 def conflict_text(conflict: Conflict) -> list[str]:
-    """What it says, and the lines themselves."""
+    """What is known of the lines, then each of them."""
     one = len(conflict.places) == 1
-    says = {
+    claim = {
         (True, True): "this line can never hold:",
         (True, False): "these lines cannot hold together:",
         (False, True): "this line never held in this run:",
         (False, False): "these lines never held together in this run:",
     }[conflict.certain, one]
-    return [says, *(f"  line {s.line}: {source_text(s)}" for s in conflict.places)]
+    return [claim, *(f"  line {s.line}: {source_text(s)}" for s in conflict.places)]
 
 
 def source_text(place: Span) -> str:
-    """The first line of a place's text."""
+    """The first line of the text in a place."""
     return (place.text.strip().splitlines() or [""])[0]
 
 
@@ -129,10 +130,10 @@ def conflicts(
     first: Sequence[Span] = (),
     seconds: float = SECONDS,
 ) -> tuple[Conflict, ...]:
-    """Lines that certainly cannot hold: each that cannot alone, each pair of others that cannot
-    together, and where all lines cannot but no pair is to blame, a smallest set of them. first: the
-    lines to begin with."""
-    with until(Deadline(seconds + AT_ONCE)):
+    """Lines that certainly cannot hold: each that cannot hold alone, each pair of others that
+    cannot hold together, and, where no pair is to blame, a smallest set of lines that cannot.
+    first: the lines to begin with. seconds: for the search, about."""
+    with until(Deadline(seconds + SECONDS_A_CHOICE)):
         try:
             return _conflicts(_Search(program, engines, time.monotonic() + seconds), first)
         except DeadlinePassed:
@@ -148,19 +149,19 @@ def _conflicts(search: _Search, first: Sequence[Span]) -> tuple[Conflict, ...]:
         return ()
     dead = [p for p in places if search.why_dead([p])]
     if dead and search.why_dead([]):
-        return ()  # what is drawn has no outcome, whatever the lines say
-    found = [search.conflict([p]) for p in dead]
+        return ()  # the draws themselves have no outcome, whatever the lines say
+    result = [search.conflict([p]) for p in dead]
     for pair in combinations([p for p in places if p not in dead], 2):
         if search.why_dead(pair):
-            found.append(search.conflict(pair))
-    if not found and search.why_dead(search.places):
-        found.append(search.conflict(search.smallest()))
-    return tuple(c for c in found if c.places)
+            result.append(search.conflict(pair))
+    if not result and search.why_dead(search.places):
+        result.append(search.conflict(search.smallest()))
+    return tuple(c for c in result if c.places)
 
 
 class _Search:
-    """Which choices of a program's lines leave no outcome. lives: whether the last one surely
-    leaves one."""
+    """Finds which choices of a program's lines leave no outcome of positive weight. lives: whether
+    the last choice certainly leaves one."""
 
     def __init__(
         self, program: CalledProgram, engines: Mapping[str, CachedTransformer], until: float
@@ -172,8 +173,8 @@ class _Search:
         self.lives = False
 
     def why_dead(self, places: Sequence[Span]) -> str | None:
-        """How it is known that no outcome lives through these lines alone; None if one does, or it
-        is not known."""
+        """How it is known that no outcome lives through these lines alone; None if one does, or if
+        it is not known."""
         key = frozenset(places)
         if key not in self.known:
             self.known[key] = self._why_dead(key)
@@ -196,12 +197,13 @@ class _Search:
         model = SteeringModel(
             executable, self.engines, self.arguments, guides=Guides(rejection=False)
         )
-        alive = can_live(model, until=min(self.until, now + AT_ONCE))
+        alive = can_live(model, until=min(self.until, now + SECONDS_A_CHOICE))
         self.lives = alive is True
         return "enumeration" if alive is False else None
 
     def smallest(self) -> list[Span]:
-        """All lines, less each that can be left out with nothing living still."""
+        """A smallest set of lines that leaves no outcome: each that is not needed for it is left
+        out."""
         kept = list(self.places)
         for place in self.places:
             fewer = [p for p in kept if p != place]
@@ -210,7 +212,7 @@ class _Search:
         return kept
 
     def conflict(self, places: Sequence[Span]) -> Conflict:
-        """The conflict of lines that are known to leave nothing."""
+        """The conflict of lines that are known to leave no outcome."""
         return Conflict(
             tuple(sorted(places, key=self.places.index)), self.why_dead(places) or "run"
         )

@@ -1,8 +1,8 @@
 """Several inference methods on one program, at about the same number of model tokens a run.
 
-Every run begins with an empty cache on models that are loaded once. Pilot runs find each method's
-count of particles (fkdsl.api.pilot); their seed is the one before the first run's, so that the runs
-do not depend on what chose the count.
+Every run begins with an empty cache, on models that are loaded once. Pilot runs find each method's
+number of particles (fkdsl.api.pilot). Their seed is the one before the first run's, so that the
+runs are independent of the choice of the number.
 
 >>> from fkdsl.api import parse
 >>> coin = parse("program p() -> bool:\\n    x ~ bernoulli(0.5)\\n    condition x\\n    return x\\n")
@@ -38,17 +38,17 @@ BUDGET, RUNS, MAX_STATES = 2000, 5, 20_000
 class Row:
     """One method's figures; None where there is no such figure.
 
-    particles: of a run; for rejection, attempts; for beam, its width. runs: made; 1 for exact and
-    beam. died: how many of them did. satisfied: share of a run's particles that end with positive
-    weight, each counting one, mean over the runs, 0 for a run that died. Of the particles that the
-    run was given; of the final population for steer, which merges equal states and keeps no dead
-    one, so that each of its runs has 1 or 0; of the attempts for rejection. log_z: log of the mean
-    of Z_hat over the runs, nats, a run that died having 0; None for a method without one. log_z_sd:
-    standard deviation of log Z_hat over the runs that lived, nats; None for fewer than two.
-    distance: total variation between posterior over values and the exact one, mean over the runs, 1
-    for one that died; None where the exact posterior is not known. tokens: forwarded by the models,
-    mean over the runs. seconds: mean over the runs. note: why tokens are not near the budget, or
-    the exact posterior is not known.
+    particles: of a run; for rejection, attempts; for beam, its width. runs: how many there were; 1
+    for exact and beam. died: how many of them died. satisfied: share of a run's particles that end
+    with positive weight, each counting one, mean over the runs, 0 for a run that died. It is of
+    the particles that the run began with; for steer, which merges equal states and keeps no dead
+    one, of the last population, so that each run has 1 or 0; for rejection, of the attempts. log_z:
+    log of the mean of Z_hat over the runs, nats, where a run that died counts as Z_hat = 0; None
+    for a method without one. log_z_sd: standard deviation of log Z_hat over the runs that lived, nats; None for
+    fewer than two. distance: total variation between the posterior over values and the exact one,
+    mean over the runs, 1 for a run that died; None where the exact posterior is not known. tokens:
+    forwarded by the models, mean over the runs. seconds: mean over the runs. note: why tokens are
+    far from the budget, or why the exact posterior is not known.
     """
 
     method: str
@@ -66,8 +66,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A row for each method, in the order asked. budget: tokens a run. seed: the first run's; the
-    others follow."""
+    """A row for each method, in the order of the call. budget: tokens a run. seed: the first run's;
+    the others follow it."""
 
     program: str
     budget: int
@@ -89,17 +89,17 @@ def compare(
     max_steps: int | None = MAX_STEPS,
     watch: Watch | None = None,
 ) -> Comparison:
-    """Each method's figures over `runs` runs of about `budget` tokens; exact is run once, to at
+    """Each method's figures over `runs` runs of about `budget` tokens. exact is run once, to at
     most max_states states, and on a large vocabulary to the tokens of all `runs` runs.
 
-    Options other than the count are the file's for the method that it infers by, else the defaults.
-    Raises CallError and ProgramError as Program.run does, and BudgetEnded for max_steps; what ends
-    exact is a note in its row.
+    Options other than the number of particles are the file's for the method of its `infer` line,
+    else the defaults. Raises CallError and ProgramError as Program.run does, and BudgetEnded for
+    max_steps; the error that ends exact becomes a note in its row.
     """
     methods = tuple(dict.fromkeys(methods))
     check_comparison(methods, budget, runs, max_states)
     engines = engines if engines is not None else program.engines(model)
-    program.feynman_kac(engines=engines)  # what is wrong with the call shows before anything runs
+    program.feynman_kac(engines=engines)  # raises what is wrong with the call before anything runs
     for name in program.model_names():
         _ = engines[name]
     bench = Bench(program, engines, max_steps, watch)
@@ -120,8 +120,8 @@ def compare(
 def check_comparison(
     methods: Sequence[str], budget: int, runs: int, max_states: int = MAX_STATES
 ) -> None:
-    """Raises CallError for a method that cannot be compared, or a budget or number of runs below
-    1."""
+    """Raises CallError for a method that cannot be compared, and for a budget or a number of runs
+    below 1."""
     if not methods:
         raise CallError(
             "there are no methods to compare", f"write --methods {','.join(DEFAULT_METHODS)}"
@@ -141,7 +141,7 @@ def check_comparison(
 
 
 def _exact(bench: Bench, seed: int, bounds: dict[str, Any]) -> tuple[Row, Result | None]:
-    """The row of exact, and its result if it came to the posterior itself."""
+    """The row of exact, and its result if that is the posterior itself."""
     ends = (PopulationDied, BudgetEnded, CallError)
     run = bench.run("exact", seed, "exact", bounds, ends)
     died = isinstance(run.error, PopulationDied)
@@ -164,7 +164,7 @@ def _exact(bench: Bench, seed: int, bounds: dict[str, Any]) -> tuple[Row, Result
 
 
 def _ended(run: Run) -> str:
-    """How exact ended without the posterior."""
+    """Why exact ended without the posterior."""
     if run.result is None:
         return str(run.error).splitlines()[0]
     low, high = run.result.log_z_bounds or (run.log_z, run.log_z)
@@ -175,7 +175,8 @@ def _ended(run: Run) -> str:
 
 
 def _sampled(bench: Bench, method: str, budget: int, seeds: range, truth: Result | None) -> Row:
-    """The row of a method that samples: its count found, then a run for each seed."""
+    """The row of another method: pilots find its number of particles, then it is run by each
+    seed."""
 
     def pilot_run(n: int) -> PilotRun:
         run = bench.run(method, seeds.start - 1, f"{method}: pilot of {n}", _options(method, n))
@@ -205,7 +206,7 @@ def _sampled(bench: Bench, method: str, budget: int, seeds: range, truth: Result
 
 
 def _lower_bound(method: str, run: Run) -> str:
-    """What a beam says of Z."""
+    """The note on Z for a method that bounds it."""
     return (
         f"log Z >= {run.log_z:.4f}, which is no estimate"
         if check_method(method).log_z == "bound" and run.result is not None

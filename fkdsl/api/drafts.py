@@ -1,5 +1,4 @@
-"""A run's drafts: from the options `draft`, `block` and `verify` to what each model's tokens are
-drafted by.
+"""A run's drafts: from the options `draft`, `block` and `verify` to the draft of each model's tokens.
 
 `draft` is `heads` (the model's own heads for further tokens), `ngram` (of the text so far), or a
 model with the same vocabulary: the name of one that the file declares, or a reference.
@@ -31,7 +30,7 @@ def drafting_of(request: RunRequest) -> Drafting | None:
 
 
 def draft_of(engines: Engines, name: str, by: str) -> Draft:
-    """What drafts the tokens of the model that a program calls by a name."""
+    """The draft for the tokens of the model that a program calls by this name."""
     if by == HEADS:
         return HeadsDraft(engines.with_heads(name))
     engine = engines[name]
@@ -45,7 +44,7 @@ def draft_of(engines: Engines, name: str, by: str) -> Draft:
 def draft_report(
     drafting: Drafting | None,
 ) -> tuple[dict[str, int] | None, tuple[str, ...]]:
-    """(counts, notes) of what drafts have done in a run."""
+    """(counts, notes): how many tokens of a run were drafted, and how many of those were kept."""
     if drafting is None:
         return None, ()
     tally = drafting.tally

@@ -25,32 +25,30 @@ from fkdsl.models.registry import load_model
 from fkdsl.models.table import TableModel
 
 ModelReference = str | LanguageModel | CachedTransformer
-"""What a caller may give for a model: a name as in `model "..."`, a model, or an engine that has
-one."""
+"""What a caller may give for a model: a name as in `model "..."`, a model, or an engine."""
 
 
 DEFAULT = "tiny"
-"""The model of a program that names none, nor its caller: it is always here. One that is named is
-never replaced."""
+"""The model where neither the program nor its caller names one. It ships with fkdsl, and never
+stands in for a model that is named."""
 CACHE_MEMORY = 2 << 30
 """Bytes of cache that one engine may hold, unless the caller says otherwise."""
 SEARCH_ROWS = 512 << 20
 """Bytes of rows that a search keeps of each engine, within its cache's budget."""
 MAX_BATCH = 128
-"""Rows in one forward, unless the caller says otherwise: what a forward puts together grows with
-them."""
+"""Rows in one forward, unless the caller says otherwise: a forward's memory grows with them."""
 
 
 CALLER = Path()
-"""Where a caller's paths are relative to, this very object: what a caller names may lie
-anywhere."""
+"""The folder that a caller's paths are relative to. This very object marks a caller's path, which
+may lead anywhere."""
 VIEW = re.compile(r"\s*bytes\(\s*(?P<of>.*?)\s*(?:,\s*beam\s*=\s*(?P<beam>\w+)\s*)?\)\s*")
 """A byte view, as `--model` and `model=` take it: bytes(smollm2), bytes("./folder", beam=10)."""
 
 
 class Engines(Mapping[str, CachedTransformer]):
-    """By declared name, '' for the default; one that is not declared is a reference (`prompt(...,
-    model="org/name")`).
+    """Engines by the name that the program declares, '' for the default. A name that is not
+    declared is a reference (`prompt(..., model="org/name")`).
 
     override: takes the default model's place: a reference, the name of a model that the file
     declares, a .fk file whose first table it is, or a model itself. Two names for one reference
@@ -91,39 +89,35 @@ class Engines(Mapping[str, CachedTransformer]):
         return len(self._engines)
 
     def counts(self) -> tuple[int, int]:
-        """(batched forwards, tokens that went through a model) of all engines so far. A byte view's
-        are its model's."""
+        """(batched forwards, tokens that went through a model) of all engines so far. A byte view
+        counts as its model."""
         stats = [e.stats for e in self._by_reference.values() if not isinstance(e.model, ByteView)]
         return sum(s.model_calls for s in stats), sum(s.forwarded_tokens for s in stats)
 
     def watch(self) -> None:
-        """Forgets what byte views have lost so far; `notes` tells of what they lose from now on."""
+        """Resets the mass that byte views have lost, so that `notes` tells of this run's alone."""
         for view in self._views():
             view.lost = LostMass()
 
     def notes(self) -> tuple[str, ...]:
-        """What a reader must know of the models: a line for each byte view that lost mass, and for
-        each model whose cache is not used."""
-        slow = tuple(
-            sorted(
-                {e.model.note for e in self._by_reference.values() if isinstance(e.model, Noted)}
-            )
-        )
-        return slow + tuple(
-            f"{view.name}, beam {view.beam}: a byte lost {view.lost.mean:.1g} of its probability on average, "
-            f"{view.lost.worst:.1g} at most; a wider beam loses less"
+        """What a reader must know of the models: a line for each model whose cache is not used, and
+        for each byte view that lost mass."""
+        models = [engine.model for engine in self._by_reference.values()]
+        slow = sorted({model.note for model in models if isinstance(model, Noted)})
+        lost = [
+            f"{view.name}, beam {view.beam}: a byte lost {view.lost.mean:.1g} of its probability "
+            f"on average, {view.lost.worst:.1g} at most; a wider beam loses less"
             for view in self._views()
             if view.lost.total > 0.0
-        )
+        ]
+        return (*slow, *lost)
 
     def _views(self) -> list[ByteView]:
         return [e.model for e in self._by_reference.values() if isinstance(e.model, ByteView)]
 
     def fresh(self) -> Engines:
-        """Engines over the same loaded models, with empty caches and zero counts. Loads nothing.
-
-        What is not loaded yet, each of the two loads for itself.
-        """
+        """Engines over the same loaded models, with empty caches and zero counts. Loads nothing; a
+        model that is not loaded yet is loaded by each of the two when it needs it."""
         if isinstance(self.override, CachedTransformer):
             self._of(self.override, self.folder)
         other = copy(self)
@@ -140,14 +134,14 @@ class Engines(Mapping[str, CachedTransformer]):
         return other
 
     def vocabulary(self, names: Iterable[str]) -> int:
-        """How many tokens the largest of these models' vocabularies has, 0 for no model. A byte
-        view has as many as its model, all of whose texts it can say."""
+        """The size of the largest of these models' vocabularies in tokens, 0 for no model. A byte
+        view counts as its model, whose texts it can all say."""
         return max((token_engine(self[name]).model.vocabulary.size for name in names), default=0)
 
     @contextmanager
     def keeping_rows(self, row_bytes: int = SEARCH_ROWS) -> Iterator[None]:
-        """A context in which so many bytes of rows are kept: a search comes back to a state for its
-        further outcomes, long after it was asked for the first."""
+        """A context in which each engine keeps `row_bytes` of rows: a search comes back to a state
+        for its further outcomes long after it read the first."""
         caches = [engine.cache for engine in self._by_reference.values()]
         before = [cache.row_budget for cache in caches]
         for cache in caches:
@@ -208,8 +202,7 @@ class Engines(Mapping[str, CachedTransformer]):
         return self._by_reference[model]
 
     def _tables(self, name: str, folder: Path) -> Path:
-        """The path of a file of tables, which a caller may have anywhere, and a program below its
-        folder."""
+        """The path of a file of tables: anywhere for a caller, below its folder for a program."""
         if folder is CALLER or self.allow_outside:
             return folder / name
         try:
@@ -219,12 +212,12 @@ class Engines(Mapping[str, CachedTransformer]):
             raise CallError(f"the tables `{name}` are not read: {error.strerror}", help) from None
 
     def of_reference(self, reference: str) -> CachedTransformer:
-        """The engine of a model that the program declares under a name, or of a reference, relative
-        to the program."""
+        """The engine of a model by its declared name or by a reference, relative to the program."""
         return self._of(reference, self.folder)
 
     def with_heads(self, name: str) -> CachedTransformer:
-        """The engine of a name, from now on with the heads of its model for further tokens.
+        """The engine of a name, whose rows have the heads of its model for further tokens from now
+        on.
         CallError for a model that has none, and for an engine that holds a prefill, which was made
         without them."""
         engine = self[name]
@@ -238,13 +231,13 @@ class Engines(Mapping[str, CachedTransformer]):
         other = with_heads(engine)
         other.meter = engine.meter
         for engines in (self._engines, self._by_reference):
-            for key, held in engines.items():
-                if held is engine:
+            for key, value in engines.items():
+                if value is engine:
                     engines[key] = other
         return other
 
     def _view(self, of: str, beam: int | None, folder: Path) -> CachedTransformer:
-        """The byte view of a model, on the engine that the model has in this program."""
+        """The byte view of a model, on the model's engine in this program."""
         inner = self._of(of, folder)
         if isinstance(inner.model, ByteView):
             raise CallError(f"{inner.model.name} is a model of bytes already", "take it as it is")
@@ -260,13 +253,13 @@ class Engines(Mapping[str, CachedTransformer]):
 
 
 def token_engine(engine: CachedTransformer) -> CachedTransformer:
-    """The engine that calls a model of tokens: of a byte view its model's, else the engine
-    itself."""
+    """The engine that calls a model of tokens: for a byte view the engine of its model, else the
+    engine itself."""
     return engine.model.engine if isinstance(engine.model, ByteView) else engine
 
 
 def _beam(text: str | None) -> int | None:
-    """The beam that a reference writes; None for all sequences."""
+    """The beam of a reference `bytes(..., beam=...)`; None for all sequences."""
     if text is None or text.lower() == "none":
         return BEAM if text is None else None
     if not text.isdecimal():
@@ -277,7 +270,7 @@ def _beam(text: str | None) -> int | None:
 
 
 def table_model(declaration: tree.ModelDecl) -> TableModel:
-    """The table that a program declares."""
+    """The table model of a declaration."""
     rows = {
         row.context: {
             None if isinstance(e.token, tree.End) else e.token: e.probability for e in row.entries

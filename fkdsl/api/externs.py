@@ -1,7 +1,5 @@
-"""The Python functions that a program declares by `extern def`: refused unless the caller allows
-them.
-
-A .fk file is data from a stranger, and these lines are the one way in which it can make Python run.
+"""The Python functions that a program declares by `extern def`. They are refused unless the caller
+allows them: a .fk file may come from a stranger, and they are its one way to make Python run.
 """
 
 from __future__ import annotations
@@ -23,8 +21,8 @@ from fkdsl.values.values import Record, plain, show
 def load_externs(
     declared: Mapping[str, ExternInfo], allowed: bool
 ) -> dict[str, Callable[..., Any]]:
-    """The declared functions, each taking and giving the language's values. Raises CallError if
-    they are not allowed, or cannot be loaded."""
+    """The declared functions, on the language's values. Raises CallError if they are not allowed,
+    or cannot be loaded."""
     if declared and not allowed:
         first = next(iter(declared.values())).definition
         paths = dict.fromkeys(d.definition.path for d in declared.values())
@@ -63,12 +61,12 @@ def _function(info: ExternInfo, modules: dict[Path, ModuleType]) -> Callable[...
 def _wrapped(info: ExternInfo, function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any) -> Any:
         try:
-            given = function(*map(plain, args))
+            result = function(*map(plain, args))
         except Exception as error:
             raise BuiltinError(
                 f"`{info.definition.name}` failed: {type(error).__name__}: {error}", "mend it"
             ) from None
-        value = _from_python(given)
+        value = _from_python(result)
         if not _fits(value, info.returns):
             message = f"`{info.definition.name}` gave {show(value)!r}, which is no {info.returns}"
             raise BuiltinError(message, f"return a {info.returns}")

@@ -1,7 +1,5 @@
-"""Whether exact would have been cheaper than a run that drew: a small search, after it and over its
-cache.
-
-It changes nothing of the run: its figures are made, and the draws are keyed.
+"""Whether exact would have been cheaper than a run that sampled: a small search, after the run and
+over its cache. It cannot change the run, whose figures are already there.
 """
 
 from __future__ import annotations
@@ -24,9 +22,9 @@ from fkdsl.proposals.propose import Guides
 STATES = 64
 """States of the search at most."""
 SHARE = 0.2
-"""Share of the run's own tokens and seconds that the search may take, a batch more or less."""
+"""Share of the run's own tokens and seconds that the search may take, up to one batch more."""
 TOKENS, SECONDS = 64, 0.5
-"""What it may take in any case: small runs are those that exact is likely to replace."""
+"""What the search may take after any run: small runs are those that exact is likely to replace."""
 
 
 @dataclass(frozen=True)
@@ -38,24 +36,24 @@ class Need:
 
 
 class Hint:
-    """Watches a run of one population, and says afterwards whether exact needs less.
+    """Observes a run of one population, and says afterwards whether exact needs less.
 
-    It holds the contexts of the last step but one, so that the cache of what they share is still
-    there for the search; of the steps before it holds none any longer than the run does.
+    It keeps the last step with unfinished particles alive, so that the cache of their contexts is
+    still there for the search; earlier steps are freed as the run frees them.
     """
 
     def __init__(self, program: CalledProgram, engines: Engines) -> None:
         self.program, self.engines = program, engines
-        self._held: Any = None
+        self._last_unfinished: Any = None
 
     def watch(self, step: Any) -> None:
-        """The population after a step; the run's observer."""
+        """The run's observer: takes the population after a step."""
         if step.unfinished:
-            self._held = step
+            self._last_unfinished = step
 
     def exact_needs(self, result: Result) -> Need | None:
-        """What exact needs where that is no more tokens than the run took, and is found out for a
-        small share of them; else None."""
+        """What exact needs, where that is no more tokens than the run took and a small share of
+        them is enough to find out; else None."""
         if not check_method(result.method).draws or not self.program.is_large(self.engines):
             return None
         recording = {name: Recording(self.engines[name]) for name in self.program.model_names()}
@@ -64,35 +62,33 @@ class Hint:
             "max_states": STATES,
             "max_tokens": max(TOKENS, int(SHARE * result.forwarded_tokens)),
         }
-        time, counts = max(SECONDS, SHARE * result.seconds), self.engines.counts
+        seconds, counts = max(SECONDS, SHARE * result.seconds), self.engines.counts
         try:
             with self.engines.keeping_rows():
-                found = run(model, "exact", 0, bounds, lazy=True, timeout=time, counts=counts)
+                search = run(model, "exact", 0, bounds, lazy=True, timeout=seconds, counts=counts)
         except FkdslError:  # no answer, or a mistake in the program that the run did not meet
             return None
         tokens = sum(engine.tokens() for engine in recording.values())
-        return (
-            Need(found.states, tokens)
-            if not found.notes and tokens <= result.forwarded_tokens
-            else None
-        )
+        cheaper = not search.notes and tokens <= result.forwarded_tokens
+        return Need(search.states, tokens) if cheaper else None
 
 
 class Recording(CachedTransformer):
-    """An engine, its tree, cache and stats shared, that remembers what it has been asked."""
+    """An engine that shares another's tree, cache and stats, and records which contexts it was
+    asked for."""
 
     def __init__(self, engine: CachedTransformer) -> None:
         self.__dict__.update(engine.__dict__)
-        self.asked: set[Context] = set()
+        self.contexts: set[Context] = set()
 
     def log_probs(self, contexts: Sequence[Context]) -> list[NDArray[Any]]:
-        self.asked.update(contexts)
+        self.contexts.update(contexts)
         return super().log_probs(contexts)
 
     def tokens(self) -> int:
-        """Tokens that go through the model for all that it has been asked, from an empty cache."""
+        """Tokens that go through the model for all recorded contexts, from an empty cache."""
         needed: set[Context] = set()
-        for context in self.asked:
+        for context in self.contexts:
             node: Context | None = context
             while node is not None and node.parent is not None and node not in needed:
                 needed.add(node)

@@ -2,10 +2,9 @@
 
 For each figure f of a test, E[sum_i w_i f(x_i)] = Z E[f] and E[Z_hat] = Z. A method's variants are
 run many times with few particles, and a sequential test bets against each equation
-(fkdsl.inference.assess.sequential): for methods that weigh step by step, against the equation of
-each step (fkdsl.inference.assess.lookahead), else against that of the last one. The false-alarm
-rate is shared equally among the bets. What is returned outside the exact support is wrong without
-any bet.
+(fkdsl.inference.assess.sequential). For methods that weigh step by step, it bets against the
+equation of each step (fkdsl.inference.assess.lookahead), else against that of the last step. The
+bets share the false-alarm rate equally. A value outside the exact support is wrong without a bet.
 """
 
 from __future__ import annotations
@@ -31,35 +30,35 @@ from fkdsl.values.values import show
 FALSE_ALARM = 1e-6
 """Probability that a test block is failed although every method is right."""
 BROKEN = (ArithmeticError, AssertionError, InternalError, LookupError, TypeError, ValueError)
-"""What no right method ends with."""
+"""What no correct method raises."""
 
 
 @dataclass(frozen=True)
 class Law:
     """The exact law of a program's values: Z, and functions of the values as mass-weighted means.
 
-    functions: by value, the functions' values there (k,), each in [0, 1], the first of them 1.
-    means: (k,) of Z_hat f: Z first. names: (k,) what each is, for reports. probabilities: whether
-    every potential is at most 1. ahead: what is to come from each state, None where it is not
-    known. log_scale: nats; means and estimates are over exp of it, since no float may hold them as
-    they are.
+    functions: by the key of a value, the functions' values there (k,), each in [0, 1], the first of
+    them 1. means: (k,) of Z_hat f: Z first. names: (k,) for reports. probabilities: whether every
+    potential is at most 1. lookahead: the expected future of each state, None where it is not
+    known. log_scale: nats; means and estimates are divided by its exp, since a float may not hold
+    them otherwise.
     """
 
     functions: Mapping[Hashable, Floats]
     means: Floats
     names: tuple[str, ...]
     probabilities: bool
-    ahead: LookAhead[Any] | None
+    lookahead: LookAhead[Any] | None
     log_scale: float = 0.0
 
     def quotients(
         self, variant: Variant, steps: Sequence[Step[Any]] | None, end: Floats, bounded: bool
     ) -> Iterator[tuple[Floats, Floats | None]]:
-        """What should be 1 on average, with its bound, (k,) each: of each of the steps, or the last
-        estimate over its mean. A figure of mean 0 should be 0."""
+        """Quotients with mean 1, each with its upper bound, (k,) each: one for each step, or the
+        last estimate over its mean. For a figure of mean 0 the quotient has mean 0."""
         possible = self.means > 0.0
-        if steps is not None and self.ahead is not None:
-            for x, bound in self.ahead.quotients(steps, variant.checks.reduces_after):
+        if steps is not None and self.lookahead is not None:
+            for x, bound in self.lookahead.quotients(steps, variant.checks.reduces_after):
                 yield np.where(possible, x, x - 1.0), bound
         else:
             means = np.where(possible, self.means, 1.0)
@@ -68,8 +67,8 @@ class Law:
 
 @dataclass(frozen=True)
 class Disagreement:
-    """A figure on which a method is wrong: the exact mean, that of the runs, and the wealth of the
-    bet against it."""
+    """A figure on which a method is wrong: its exact mean, the mean over the runs, and the wealth
+    of the bet against it."""
 
     figure: str
     exact: float
@@ -79,13 +78,13 @@ class Disagreement:
 
 @dataclass(frozen=True)
 class MethodCheck:
-    """What the runs of one variant showed. wrong: what it is wrong about; reason: in words, or why
-    it was not run.
+    """What the runs of one variant showed.
 
-    by_step: whether every step was looked at. detectable: by figure, the smallest relative error
-    (of each step where they were looked at) that would have been found; None where twice the mean
-    would not. one_sided: whether no bound was known, so that only figures which are too large would
-    have been found.
+    wrong: the figure that it is wrong on. reason: the same in words, or why it was not run.
+    by_step: whether every step was tested. detectable: by figure, the smallest relative error (of a
+    step, where steps were tested) that would have been found; None where twice the mean would not.
+    one_sided: whether no bound was known, so that only figures that are too large would have been
+    found.
     """
 
     variant: str
@@ -138,7 +137,7 @@ class _Bets:
         self, model: FeynmanKac[Any], variant: Variant, law: Law, plan: Plan, alpha: float
     ) -> None:
         self.model, self.variant, self.law, self.plan = model, variant, law, plan
-        self.by_step = variant.stepwise and law.ahead is not None
+        self.by_step = variant.stepwise and law.lookahead is not None
         self.bounded = (
             law.log_scale == 0.0
             and variant.checks.bounded
@@ -207,8 +206,8 @@ class _Bets:
 
 
 def estimates(model: FeynmanKac[Any], last: Step[Any], law: Law) -> tuple[Floats, str]:
-    """sum_i w_i f(x_i) for each function (k,), and what was returned outside the support, '' if
-    nothing was."""
+    """(sum_i w_i f(x_i) for each function (k,), what is wrong with a value outside the support, ''
+    where there is none)."""
     total = np.zeros(len(law.means))
     for x, lw in zip(last.states, last.log_weights, strict=True):
         if lw == -math.inf:
@@ -226,9 +225,12 @@ def _words(wrong: Disagreement, runs: int, log_scale: float) -> str:
     figure = "Z" if wrong.figure == "Z" else f"Z * {wrong.figure}"
     figure += f" / e^{log_scale:.6g}" if log_scale else ""
     odds = f"{min(wrong.wealth, 1e300):.1e}"
-    return f"{figure} is {wrong.exact:.6g}, its estimates average {wrong.mean:.6g} in {runs} runs (odds {odds} to 1)"
+    return (
+        f"{figure} is {wrong.exact:.6g}, its estimates average {wrong.mean:.6g} in {runs} runs "
+        f"(odds {odds} to 1)"
+    )
 
 
 def share(checks: int) -> float:
-    """The level of each of so many checks of one test."""
+    """The false-alarm level of each of `checks` checks of one test."""
     return FALSE_ALARM / max(1, checks)

@@ -18,8 +18,8 @@ Outcome = Literal["passed", "failed", "undecided", "error"]
 
 @dataclass(frozen=True)
 class Line:
-    """An `expect` line and what became of it. figures: what it reads, as shown: ('P(value ==
-    "00")', '0.36')."""
+    """An `expect` line and its outcome. figures: those that it reads, with their values as text:
+    ('P(value == "00")', '0.36')."""
 
     written: tree.Expr
     outcome: Outcome
@@ -29,7 +29,8 @@ class Line:
 
 @dataclass(frozen=True)
 class TestRun:
-    """A test block's outcome: failed if a line or a method is. by: how its figures were found."""
+    """A test block's outcome: it fails if a line or a method fails. by: how its figures were
+    found."""
 
     test: tree.Test
     outcome: Outcome
@@ -42,9 +43,9 @@ class TestRun:
 
 @dataclass(frozen=True)
 class Settings:
-    """methods: whether they are checked at all; only: some of them; runs: of each variant, ten
-    times as many where something seems wrong, and of a sampled program; seconds: that sampling
-    takes at most for a test whose figures are not exact."""
+    """How tests are run. methods: whether methods are checked at all. only: the names of those that
+    are, None for all. runs: of each variant, up to ten times as many where one seems wrong; also of
+    a program that can only be sampled. seconds: for a test that can only be sampled."""
 
     methods: bool = True
     only: tuple[str, ...] | None = None
@@ -54,7 +55,7 @@ class Settings:
 
 
 def shown_figures(line: Expectation, known: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """What the line reads, with the values; an interval as its ends."""
+    """The figures that the line reads, with their values; an interval is shown by its ends."""
     read = {n.name for n in walk(line.says) if isinstance(n, tree.Name)}
     texts = {f.function: f.text for f in line.figures}
     return tuple(

@@ -1,7 +1,8 @@
-"""How many particles forward about so many tokens: a few pilot runs find the count.
+"""The number of particles whose run forwards about a given number of tokens, by a few pilot runs.
 
-Tokens grow with the count, but less than in proportion: particles share what a prefix tree computes
-once. So the count is multiplied until the tokens pass the budget, and then interpolated.
+Tokens grow with the number of particles, but less than in proportion, since particles share what
+the prefix tree computes once. So the number is multiplied until the tokens pass the budget, and
+then interpolated.
 
 >>> find_count(1000, lambda n: PilotRun(100 + 9 * n, died=False))
 Pilot(count=100, tokens=1000, note='')
@@ -18,19 +19,19 @@ FIRST = 4
 MOST = 4096
 """Particles that a pilot tries at most, however few tokens they forward."""
 ENOUGH = 256
-"""Particles below which a count is raised even where tokens stand still: small tables are soon all
-cached."""
+"""Particles below which a pilot tries more even where tokens no longer grow: small tables are soon
+cached as a whole."""
 GROWTH = 8
 """Times by which the count grows at most from one pilot to the next."""
 PILOTS = 8
 CLOSE = 0.05
-"""Share of the budget by which a count's tokens may miss it."""
+"""Share of the budget by which the tokens may miss it."""
 
 
 @dataclass(frozen=True)
 class PilotRun:
-    """tokens: forwarded from an empty cache. died: whether all particles did, after which no more
-    are forwarded."""
+    """tokens: forwarded from an empty cache. died: whether all particles died; then no more tokens
+    were forwarded."""
 
     tokens: int
     died: bool
@@ -38,8 +39,8 @@ class PilotRun:
 
 @dataclass(frozen=True)
 class Pilot:
-    """count: particles. tokens: what the pilot run with that count forwarded. note: why that is not
-    the budget."""
+    """count: particles. tokens: forwarded by the pilot run with that count. note: why they are far
+    from the budget."""
 
     count: int
     tokens: int
@@ -47,11 +48,11 @@ class Pilot:
 
 
 def find_count(budget: int, run: Callable[[int], PilotRun]) -> Pilot:
-    """The count, of the at most PILOTS tried, whose run forwards nearest to `budget` tokens; the
-    largest of such.
+    """The count whose run forwards nearest to `budget` tokens, of the at most PILOTS that are tried;
+    the largest of those that are equally near.
 
-    Pure if `run` is. Growth ends where tokens end growing (a run that died early says nothing of
-    that), or at MOST.
+    Pure if `run` is. Counts grow up to MOST, or until the tokens no longer grow; a run that died
+    early does not count for the latter.
     """
     tried = {0: 0}
     n, before, still = FIRST, 0, False
@@ -68,8 +69,8 @@ def find_count(budget: int, run: Callable[[int], PilotRun]) -> Pilot:
         )
         if still or abs(this.tokens - budget) <= CLOSE * budget or under > over > 0:
             break
-        # Along the line through two counts. Tokens grow ever less, so beyond the two it falls short
-        # of the budget.
+        # Interpolate or extrapolate linearly. Tokens are concave in the count, so extrapolation
+        # falls short of the budget.
         low, high = (under, over) if over else (before, n)
         slope = (tried[high] - tried[low]) / (high - low)
         wanted = low + round((budget - tried[low]) / slope) if slope > 0 else MOST
@@ -80,7 +81,7 @@ def find_count(budget: int, run: Callable[[int], PilotRun]) -> Pilot:
 
 
 def _note(count: int, tokens: int, budget: int, still: bool) -> str:
-    """Why a count's tokens are not the budget, '' where they are or could be."""
+    """Why a count's tokens are far from the budget, '' where they are not."""
     if count == 1 and tokens > budget:
         return "one particle alone forwards more tokens"
     if still:

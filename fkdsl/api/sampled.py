@@ -1,10 +1,10 @@
 """Expectations where exact figures cannot be had: independent runs of the file's method, until
 every line is decided or the time is over.
 
-Z and each P(...) lie in confidence sequences (fkdsl.inference.assess.sequential), all of them
-together but for a probability of FALSE_ALARM. A line is decided when it holds, or fails, for all
-figures in theirs; E(...) has no bound, so lines with it stay undecided. `all(... for v in support)`
-fails by one value that was returned.
+Z and each P(...) have confidence sequences (fkdsl.inference.assess.sequential), which all hold but
+for a probability of FALSE_ALARM. A line is decided when it holds for all figures in their
+intervals, or for none. E(...) has no bound, so lines with it stay undecided. One returned value can
+make `all(... for v in support)` fail.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from fkdsl.values.values import show
 
 
 class _Sums:
-    """Z_hat of every run, and sum_i w_i f(x_i) of every event f; the values that were returned."""
+    """Z_hat of every run, sum_i w_i f(x_i) of every event f, and the values that were returned."""
 
-    def __init__(self, asked: Expectations, functions: PureFunctions) -> None:
+    def __init__(self, expected: Expectations, functions: PureFunctions) -> None:
         self.functions = functions
-        self.events = [f for f in asked.figures if f.kind == "P"]
+        self.events = [f for f in expected.figures if f.kind == "P"]
         self.Z: list[float] = []
         self.of: dict[str, list[float]] = {f.function: [] for f in self.events}
         self.values: dict[Hashable, Any] = {}
@@ -57,19 +57,17 @@ class _Sums:
             self.values.setdefault(value_key(value), value)
         for f in self.events:
             note = "where the returned value is {}"
-            found = [
+            masses = [
                 w
                 for v, w in weighted
                 if self.functions.call(f.function, v, note=note.format(show(v)))
             ]
-            self.of[f.function].append(math.fsum(found))
+            self.of[f.function].append(math.fsum(masses))
 
     def intervals(self, bound: float | None) -> dict[str, Interval]:
-        """Of Z, log_Z and each event; together they hold at all times but for a probability of
-        FALSE_ALARM."""
-        if not all(
-            map(math.isfinite, self.Z)
-        ):  # beyond floats: nothing is known but what is certain
+        """Those of Z, log_Z and each event; they all hold at all times but for a probability of
+        FALSE_ALARM. bound: of Z_hat, None where there is none."""
+        if not all(map(math.isfinite, self.Z)):  # a float cannot hold an estimate: nothing is known
             return {
                 "Z": (0.0, math.inf),
                 "log_Z": (-math.inf, math.inf),
@@ -78,29 +76,30 @@ class _Sums:
         alpha = FALSE_ALARM / (1 + len(self.events))
         low, high = interval(self.Z, bound, alpha)
         log_low, log_high = (math.log(z) if z > 0.0 else -math.inf for z in (low, high))
-        found: dict[str, Interval] = {"Z": (low, high), "log_Z": (log_low, log_high)}
+        result: dict[str, Interval] = {"Z": (low, high), "log_Z": (log_low, log_high)}
         for f in self.events:
-            found[f.function] = (0.0, 1.0)
+            result[f.function] = (0.0, 1.0)
             if bound is not None and any(self.Z):
-                found[f.function] = ratio_interval(self.of[f.function], self.Z, bound, alpha)
-        return found
+                result[f.function] = ratio_interval(self.of[f.function], self.Z, bound, alpha)
+        return result
 
 
 def sampled_lines(
     program: CalledProgram,
     engines: Engines,
-    asked: Expectations,
+    expected: Expectations,
     functions: PureFunctions,
     bound: float | None,
     settings: Settings,
 ) -> tuple[Line, ...]:
-    """bound: of a product of potentials, None where none is known."""
+    """The `expect` lines, each decided by sampling or not at all. bound: of a product of
+    potentials, None where none is known."""
     method, options = program.method
     if not check_method(method).checks.bounded:
         method, options = DEFAULT_METHOD, {}
     request = RunRequest.of(program, method, options, engines=engines)
     model = steering_model(request, engines)
-    sums, began, n, look = _Sums(asked, functions), time.monotonic(), 0, 1
+    sums, began, n, look = _Sums(expected, functions), time.monotonic(), 0, 1
     lines: tuple[Line, ...] = ()
     while True:
         rng = KeyedRng(settings.seed).split("sample", n)
@@ -113,7 +112,7 @@ def sampled_lines(
         over = n >= settings.runs or time.monotonic() - began > settings.seconds
         if n >= look or over:
             look = math.ceil(1.25 * n)
-            lines = tuple(_line(line, sums, sums.intervals(bound)) for line in asked.lines)
+            lines = tuple(_line(line, sums, sums.intervals(bound)) for line in expected.lines)
             if over or all(line.outcome != "undecided" for line in lines):
                 return lines
 
@@ -123,19 +122,20 @@ def _line(line: Expectation, sums: _Sums, known: Mapping[str, Interval]) -> Line
     note = f"sampled, {len(sums.Z)} runs"
     if is_over_support(line.says):
         values = tuple(sums.values.values())
-        given = {SUPPORT: values}
-        holds = sums.functions.call(line.function, *(given.get(p, 0.0) for p in line.parameters))
+        known_values = {SUPPORT: values}
+        arguments = (known_values.get(p, 0.0) for p in line.parameters)
+        holds = sums.functions.call(line.function, *arguments)
         return Line(
             line.written, "undecided" if holds else "failed", shown, f"{note}, {len(values)} values"
         )
-    found = decided(line.says, known)
-    outcome: Any = "undecided" if found is None else "passed" if found else "failed"
+    holds = decided(line.says, known)
+    outcome: Any = "undecided" if holds is None else "passed" if holds else "failed"
     return Line(line.written, outcome, shown, note)
 
 
 def is_over_support(e: tree.Expr) -> bool:
-    """Whether it is `all(test for v in support)`, which one value can refute, and reads no
-    figures."""
+    """Whether it is `all(test for v in support)` and reads no figures, so that one value can refute
+    it."""
     match e:
         case tree.Call(
             function=tree.Name(name="all"),
@@ -150,7 +150,7 @@ def is_over_support(e: tree.Expr) -> bool:
 
 
 def reads_figures(e: tree.Expr) -> bool:
-    """Whether anything but the support is read in it that only exact figures give."""
+    """Whether it reads Z, log_Z, P(...) or E(...)."""
     return any(
         isinstance(n, tree.Name) and (n.name in ("Z", "log_Z") or n.name.startswith("."))
         for n in walk(e)

@@ -1,7 +1,7 @@
-"""Test blocks run: each `expect` line on exact figures, and every inference method held to the same
-figures.
+"""Runs test blocks: each `expect` line on exact figures, and every inference method against the
+same figures.
 
-Figures are exact where the program can be enumerated: always on a small table, and on a real model
+Figures are exact where the program can be enumerated: on a small table always, and on a real model
 where few texts are possible. Elsewhere they are estimated with a confidence sequence
 (fkdsl.api.sampled), and a line may stay undecided.
 """
@@ -42,18 +42,18 @@ from fkdsl.proposals.propose import Guides
 from fkdsl.values.values import show
 
 FAR = 300.0
-"""Nats from 0 on which Z and the estimates of it are compared by their ratio to the exact one."""
+"""|log Z| beyond which Z and its estimates are compared relative to exp(log Z)."""
 TABLE_STATES, MODEL_STATES = 20_000, 2_000
 """States that exact enumerates at most, on tables and on other models."""
 ROUNDING = 1e-9
-"""Relative error that an enumeration's sums may have."""
+"""Relative rounding error that an enumeration's sums may have."""
 DENSITIES = ("normal", "uniform", "beta")
 """Distributions whose potential may be above 1."""
 
 
 def run_test(program: CalledProgram, test: tree.Test, settings: Settings | None = None) -> TestRun:
-    """The outcome of a test of the program's file. A mistake that shows as it runs is the outcome
-    `error`."""
+    """The outcome of a test of the program's file. A mistake that shows only when the program runs
+    is the outcome `error`."""
     settings, began = settings or Settings(), time.monotonic()
     try:
         by, lines, methods = _run(program, test, settings)
@@ -67,11 +67,11 @@ def run_test(program: CalledProgram, test: tree.Test, settings: Settings | None 
 
 def prepared(program: CalledProgram, test: tree.Test) -> tuple[CalledProgram, Engines]:
     """The program with the test's settings, and its models, loaded."""
-    given = {k.name: k.value for k in test.settings}
-    chosen, table = given.pop("program", None), given.pop("model", None)
-    if isinstance(chosen, tree.Name):
-        program = program.select(chosen.name)
-    program = program(**{name: constant(value) for name, value in given.items()})
+    parameters = {k.name: k.value for k in test.settings}
+    selected, table = parameters.pop("program", None), parameters.pop("model", None)
+    if isinstance(selected, tree.Name):
+        program = program.select(selected.name)
+    program = program(**{name: constant(value) for name, value in parameters.items()})
     engines = program.engines(table.name if isinstance(table, tree.Name) else None)
     for name in program.model_names():
         _ = engines[name]
@@ -82,36 +82,33 @@ def _run(
     program: CalledProgram, test: tree.Test, settings: Settings
 ) -> tuple[Literal["exact", "sampling"], tuple[Line, ...], tuple[MethodCheck, ...]]:
     program, engines = prepared(program, test)
-    asked = expectations(program.checked, test)
-    functions = PureFunctions(asked.functions, program.environment())
+    expected = expectations(program.checked, test)
+    functions = PureFunctions(expected.functions, program.environment())
     tables = all(isinstance(engines[name].model, TableModel) for name in program.model_names())
     max_states = TABLE_STATES if tables else MODEL_STATES
-    # Methods draw by what the optimiser made of the program, so the figures are found without it.
-    found = exact_answers(program.without(), engines, max_states) if tables else None
-    found = found if found is not None else exact_answers(program, engines, max_states)
-    if found is None:
+    # Methods run the optimised program, so the figures that they are held to come without it.
+    exactly = exact_answers(program.without(), engines, max_states) if tables else None
+    exactly = exactly if exactly is not None else exact_answers(program, engines, max_states)
+    if exactly is None:
         bound = 1.0 if potentials_are_probabilities(program) else None
-        return "sampling", sampled_lines(program, engines, asked, functions, bound, settings), ()
-    log_Z, answers = found
-    values = figure_values(asked, functions, answers)
-    lines = tuple(_exact_line(line, functions, log_Z, answers, values) for line in asked.lines)
+        lines = sampled_lines(program, engines, expected, functions, bound, settings)
+        return "sampling", lines, ()
+    log_Z, answers = exactly
+    values = figure_values(expected, functions, answers)
+    lines = tuple(_exact_line(line, functions, log_Z, answers, values) for line in expected.lines)
     # On a real model each of the methods' many runs would cost its forwards.
-    checked = variants(settings.only) if settings.methods and tables else ()
-    if not checked:
+    tested = variants(settings.only) if settings.methods and tables else ()
+    if not tested:
         return "exact", lines, ()
-    end = law_of(asked, functions, log_Z, answers, potentials_are_probabilities(program))
-    nothing = np.zeros(len(end.names))
-    to_come = ahead(
-        program,
-        engines,
-        lambda v: end.functions.get(value_key(v), nothing),
-        len(end.names),
-        max_states,
+    law = law_of(expected, functions, log_Z, answers, potentials_are_probabilities(program))
+    k, by_value = len(law.names), law.functions
+    lookahead = program_lookahead(
+        program, engines, lambda v: by_value.get(value_key(v), np.zeros(k)), k, max_states
     )
-    optimised = () if to_come is None else disagreeing(end, to_come)
-    law = end if optimised else replace(end, ahead=to_come)
+    optimised = () if lookahead is None else disagreeing(law, lookahead)
+    law = law if optimised else replace(law, lookahead=lookahead)
     model = program.feynman_kac(engines=engines, guides=Guides(force="force" not in program.off))
-    alpha, merge = share(len(checked)), "merge" not in program.off
+    alpha, merge = share(len(tested)), "merge" not in program.off
     methods = tuple(
         check_variant(
             model,
@@ -123,26 +120,24 @@ def _run(
             max_steps=MAX_STEPS,
             merge=merge,
         )
-        for v in checked
+        for v in tested
     )
     return "exact", lines, (*optimised, *methods)
 
 
-def disagreeing(law: Law, to_come: LookAhead[ProgramState]) -> tuple[MethodCheck, ...]:
-    """A check that failed, where the optimised program does not have the figures of the program as
-    it is written."""
-    for name, exact_figure, figure in zip(
-        law.names, law.means, to_come.total_of_start, strict=True
-    ):
+def disagreeing(law: Law, lookahead: LookAhead[ProgramState]) -> tuple[MethodCheck, ...]:
+    """A failed check, where the optimised program does not have the figures of the program as it is
+    written."""
+    totals = lookahead.total_of_start
+    for name, exact_figure, figure in zip(law.names, law.means, totals, strict=True):
         if not abs(exact_figure - figure) <= ROUNDING * max(1.0, exact_figure):
             wrong = Disagreement(name, float(exact_figure), float(figure), math.inf)
             shown = "Z" if name == "Z" else f"Z * {name}"
-            reason = f"{shown} is {exact_figure:.6g} as the program is written, {figure:.6g} as it is optimised"
-            return (
-                MethodCheck(
-                    "the optimiser", 1, wrong, f"{reason}: a bug in fkdsl", {}, False, False
-                ),
+            reason = (
+                f"{shown} is {exact_figure:.6g} as the program is written, "
+                f"{figure:.6g} as it is optimised: a bug in fkdsl"
             )
+            return (MethodCheck("the optimiser", 1, wrong, reason, {}, False, False),)
     return ()
 
 
@@ -152,8 +147,7 @@ def disagreeing(law: Law, to_come: LookAhead[ProgramState]) -> tuple[MethodCheck
 def exact_answers(
     program: CalledProgram, engines: Engines, max_states: int
 ) -> tuple[float, tuple[Answer, ...]] | None:
-    """log Z and the posterior, which has no answer where Z is 0; None if there is too much to
-    enumerate."""
+    """(log Z, the posterior, empty where Z is 0); None if there is too much to enumerate."""
     model = program.feynman_kac(engines=engines, guides=Guides(rejection=False))
     try:
         *_, last = exact(model, max_states, MAX_STEPS)
@@ -163,14 +157,15 @@ def exact_answers(
     return last.log_Z, merged((model.value(x), math.exp(w - last.log_Z)) for x, w in weighted)
 
 
-def ahead(
+def program_lookahead(
     program: CalledProgram,
     engines: Engines,
     functions: Callable[[Any], Floats],
     k: int,
     max_states: int,
 ) -> LookAhead[ProgramState] | None:
-    """What is to come from each state of the program, for k functions of its value."""
+    """The expected future of each state of the program, for k functions of its value; None if there
+    is too much to enumerate."""
     weighing = {
         i.span
         for f in program.ir().functions.values()
@@ -179,8 +174,8 @@ def ahead(
     }
 
     def ceiling(x: ProgramState) -> float:
-        # Whatever else was charged is a mass that a draw leaves out: at most 0, and by another
-        # kernel another one.
+        # The other charges are masses that a draw leaves out: at most 0, and different for each
+        # kernel.
         return math.fsum(c.log_weight for c in x.charges if c.place in weighing)
 
     model = program.feynman_kac(engines=engines, guides=Guides(rejection=False))
@@ -188,8 +183,8 @@ def ahead(
 
 
 def potentials_are_probabilities(program: CalledProgram) -> bool:
-    """Whether no line can weigh more than 1: no `factor`, and nothing observed where there are
-    densities."""
+    """Whether no line can weigh more than 1: there is no `factor`, and no observation where there
+    are densities."""
     instrs = [i for function in program.ir().functions.values() for i in function.body]
     if any(isinstance(i, ir.Factor) for i in instrs):
         return False
@@ -200,17 +195,17 @@ def potentials_are_probabilities(program: CalledProgram) -> bool:
 
 
 def figure_values(
-    asked: Expectations, functions: PureFunctions, answers: tuple[Answer, ...]
+    expected: Expectations, functions: PureFunctions, answers: tuple[Answer, ...]
 ) -> dict[str, Floats]:
     """Each figure's function at each value of the posterior, (answers,), by its name."""
-    found = {}
-    for figure in asked.figures:
+    by_name = {}
+    for figure in expected.figures:
         values = [
             functions.call(figure.function, a.value, note=f"where it is {show(a.value)!r}")
             for a in answers
         ]
-        found[figure.function] = np.array(values, dtype=np.float64)
-    return found
+        by_name[figure.function] = np.array(values, dtype=np.float64)
+    return by_name
 
 
 def _exact_line(
@@ -241,19 +236,19 @@ def _exact_line(
 
 
 def law_of(
-    asked: Expectations,
+    expected: Expectations,
     functions: PureFunctions,
     log_Z: float,
     answers: tuple[Answer, ...],
     probabilities: bool,
 ) -> Law:
-    """What the methods are held to at the end: Z, and each figure, scaled to [0, 1] where it is a
-    number; constants say no more than Z."""
+    """What the methods are tested against at their end: Z, and each figure that is not constant,
+    scaled to [0, 1]. probabilities: whether every potential is at most 1."""
     log_scale = log_Z if FAR < abs(log_Z) < math.inf else 0.0
     Z = math.exp(log_Z - log_scale)
-    values = figure_values(asked, functions, answers)
+    values = figure_values(expected, functions, answers)
     names, columns = ["Z"], [np.ones(len(answers))]
-    for figure in asked.figures:
+    for figure in expected.figures:
         y = values[figure.function]
         low, high = (
             (0.0, 1.0)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 
 import fkdsl
 from fkdsl.api.outcomes import Settings
-from fkdsl.api.test_blocks import ahead, run_test
+from fkdsl.api.test_blocks import program_lookahead, run_test
 from fkdsl.base.logspace import log_sum_exp, normalised
 from fkdsl.inference.assess.variants import variants
 from fkdsl.inference.population import child, make_step
@@ -136,11 +136,13 @@ def test_what_is_to_come_is_known_for_every_state_of_a_program():
         "        t ~ lm\n", '        t ~ lm\n        factor log(3.0) if t == "1" else log(0.5)\n'
     )
     program = fkdsl.parse(heavy)
-    found = ahead(program, program.engines(), lambda value: np.array([1.0, value == "11"]), 2, 1000)
+    found = program_lookahead(
+        program, program.engines(), lambda value: np.array([1.0, value == "11"]), 2, 1000
+    )
     assert np.allclose(
         found.total_of_start, [0.36 * 0.25 + 0.04 * 1.5 + 0.3 * 1.5 + 0.3 * 9.0, 0.3 * 9.0]
     )
-    assert ahead(program, program.engines(), lambda value: np.ones(1), 1, 2) is None
+    assert program_lookahead(program, program.engines(), lambda value: np.ones(1), 1, 2) is None
 
 
 # ---------------------------------------------------------------- planted bugs

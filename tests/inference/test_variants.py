@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 import fkdsl
-from fkdsl.api.test_blocks import ahead
+from fkdsl.api.test_blocks import program_lookahead
 from fkdsl.base.random import KeyedRng
 from fkdsl.inference.assess.lookahead import look_ahead
 from fkdsl.inference.assess.variants import variants
@@ -93,7 +93,7 @@ def test_each_step_keeps_what_is_to_come_on_average_and_below_its_bound_exactly(
 def test_draws_that_look_ahead_stay_below_the_bounds_too(text):
     program = fkdsl.parse(text)
     engines = program.engines()
-    found = ahead(program, engines, lambda value: np.ones(1), 1, 5000)
+    found = program_lookahead(program, engines, lambda value: np.ones(1), 1, 5000)
     for tested in (0, 32):
         model = program.feynman_kac(engines=engines, guides=Guides(tested=tested))
         for seed in range(5):
