@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from fkdsl.language.check.advice import shown
+from fkdsl.language.check.arguments import bind, signature_text
 from fkdsl.language.check.context_operations import OPERATIONS
-from fkdsl.language.check.operators import is_distribution
-from fkdsl.language.check.report import did_you_mean, listed, plural
+from fkdsl.language.check.fitting import Fitting
+from fkdsl.language.check.report import did_you_mean, listed
 from fkdsl.language.check.text_lists import check_options, check_stops
 from fkdsl.language.syntax import tree
 from fkdsl.values.signatures import REQUIRED, TABLE, Parameter
-from fkdsl.values.types import ANY, STR, Type, accepts
-from fkdsl.values.values import show
-
-if TYPE_CHECKING:
-    from fkdsl.language.check.expressions import Expressions
+from fkdsl.values.types import ANY, Type
 
 OTHER_LANGUAGES = {
     "print": "a program shows what it returns: `return ...`",
@@ -38,7 +33,7 @@ OTHER_LANGUAGES = {
 class Calls:
     """Checks the calls of one function, with the expression checker that it is a part of."""
 
-    def __init__(self, expressions: Expressions) -> None:
+    def __init__(self, expressions: Fitting) -> None:
         self.expressions = expressions
         self.world, self.report = expressions.world, expressions.world.report
         self.assigned = ""  # the variable that the call under way is the value of, for advice
@@ -74,11 +69,15 @@ class Calls:
         name = call.function.name
         world = self.world
         if name in world.functions:
-            self.bind(call, _user_parameters(world.functions[name].params, world.params[name]))
+            bind(
+                self.expressions,
+                call,
+                _user_parameters(world.functions[name].params, world.params[name]),
+            )
             return self.return_type(call)
         if name in world.externs:
             extern = world.externs[name]
-            self.bind(call, _user_parameters(extern.definition.params, extern.params))
+            bind(self.expressions, call, _user_parameters(extern.definition.params, extern.params))
             return extern.returns
         if name in OPERATIONS:
             return self.operation(call)
@@ -102,7 +101,12 @@ class Calls:
             for k in call.keywords:
                 if k.name == "model":
                     self.model_name(k)
-        self.bind(call, operation.params, skip=("model",) if operation.takes_model else ())
+        bind(
+            self.expressions,
+            call,
+            operation.params,
+            skip=("model",) if operation.takes_model else (),
+        )
         if call.function.name == "text":
             check_stops(self.report, call)
         elif call.function.name == "choice":
@@ -136,7 +140,7 @@ class Calls:
 
     def built_in(self, call: tree.Call) -> Type:
         signature = TABLE[call.function.name]
-        given = self.bind(call, signature.params, signature.variadic)
+        given = bind(self.expressions, call, signature.params, signature.variadic)
         if isinstance(signature.returns, Type):
             return signature.returns
         if given is None:
@@ -146,7 +150,7 @@ class Calls:
             return result
         self.report.error(
             "FK210", f"`{call.function.name}`: {result}", call.span, "these arguments do not fit",
-            f"it is called as `{self.signature_text(call.function.name, signature.params, signature.variadic)}`",
+            f"it is called as `{signature_text(call.function.name, signature.params, signature.variadic)}`",
         )  # fmt: skip
         return ANY
 
@@ -174,117 +178,6 @@ class Calls:
             help = otherwise if name in OTHER_LANGUAGES else did_you_mean(name, known, otherwise)
             self.report.error("FK204", f"unknown function `{name}`", span, "not defined here", help)
         return ANY
-
-    # ---------------------------------------------------------------- arguments
-
-    def bind(
-        self,
-        call: tree.Call,
-        params: Sequence[Parameter],
-        variadic: Type | None = None,
-        skip: Sequence[str] = (),
-    ) -> list[Type] | None:
-        """The given arguments' types, in the parameters' order, or None after a mistake in their
-        number or names."""
-        name, report = call.function.name, self.report
-        usage = f"it is called as `{self.signature_text(name, params, variadic, skip)}`"
-        bound: dict[str, Type] = {}
-        extra: list[Type] = []
-        sound = True
-        types = [self.expressions.type_of(argument) for argument in call.args]
-        if advice := swapped(call, types, params):
-            message = f"`{name}` takes its arguments in another order"
-            report.error("FK210", message, call.span, f"`{types[0]}` and `{types[1]}`", advice)
-            return None
-        for i, (argument, given) in enumerate(zip(call.args, types, strict=True)):
-            if i < len(params):
-                bound[params[i].name] = self.argument(name, params[i], argument, given)
-            elif variadic is not None:
-                extra.append(
-                    self.argument(name, Parameter(f"number {i + 1}", variadic), argument, given)
-                )
-            else:
-                if i == len(params):
-                    sound = False
-                    report.error(
-                        "FK208", f"`{name}` takes {plural(len(params), 'argument')}, but {len(call.args)} are given",
-                        argument.span, "one too many", usage,
-                    )  # fmt: skip
-        by_name = {p.name: p for p in params}
-        seen: set[str] = set()
-        for keyword in call.keywords:
-            if keyword.name in seen or keyword.name in bound:
-                sound = False
-                report.error(
-                    "FK207", f"argument `{keyword.name}` of `{name}` is given twice", keyword.span, "again here",
-                    "leave one of them out",
-                )  # fmt: skip
-            elif keyword.name in skip:
-                pass
-            elif keyword.name in by_name:
-                given = self.expressions.type_of(keyword.value)
-                bound[keyword.name] = self.argument(
-                    name, by_name[keyword.name], keyword.value, given
-                )
-            else:
-                sound = False
-                self.expressions.type_of(keyword.value)
-                report.error(
-                    "FK206", f"`{name}` has no argument `{keyword.name}`", keyword.span, "unknown argument",
-                    did_you_mean(keyword.name, [*by_name, *skip], usage),
-                )  # fmt: skip
-            seen.add(keyword.name)
-        missing = [p.name for p in params if p.default is REQUIRED and p.name not in bound]
-        if missing and sound:
-            what = "its argument" if len(missing) == 1 else "its arguments"
-            report.error(
-                "FK209", f"`{name}` is called without {what} {listed(missing)}", call.span,
-                f"{plural(len(missing), 'argument')} missing", usage,
-            )  # fmt: skip
-        if missing or not sound:
-            return None
-        return [bound[p.name] for p in params if p.name in bound] + extra
-
-    def argument(self, function: str, parameter: Parameter, given: tree.Expr, held: Type) -> Type:
-        role = f"argument `{parameter.name}` of `{function}`"
-        found = self.expressions.fitted(given, held, parameter.type, role, "FK210")
-        if parameter.type == ANY and is_distribution(found) and function in TABLE:
-            self.expressions.mismatch(given, STR, found, role, "FK210")
-            return ANY
-        return found
-
-    def signature_text(
-        self,
-        name: str,
-        params: Sequence[Parameter],
-        variadic: Type | None = None,
-        skip: Sequence[str] = (),
-    ) -> str:
-        texts = []
-        for p in params:
-            text = p.name if p.type == ANY else f"{p.name}: {p.type}"
-            if isinstance(p.default, tree.Expr):
-                text += f" = {p.default.span.text}"
-            elif p.default is not REQUIRED:
-                text += (
-                    f" = {p.default!r}" if isinstance(p.default, str) else f" = {show(p.default)}"
-                )
-            texts.append(text)
-        texts += ["..."] if variadic is not None else []
-        texts += [f"{s}=NAME" for s in skip]
-        return f"{name}({', '.join(texts)})"
-
-
-def swapped(call: tree.Call, types: Sequence[Type], params: Sequence[Parameter]) -> str:
-    """What to write where the first two arguments do not fit, and would the other way round; ""
-    elsewhere."""
-    if len(types) < 2 or len(params) < 2 or ANY in (*types[:2], params[0].type):
-        return ""
-    (a, b), (x, y) = types[:2], (params[0].type, params[1].type)
-    if accepts(x, a) or not (accepts(x, b) and accepts(y, a)):
-        return ""
-    first, second, *rest = call.args
-    return f"write `{call.function.name}({', '.join(map(shown, (second, first, *rest)))})`"
 
 
 def _user_parameters(params: Sequence[tree.Param], types: Sequence[Type]) -> list[Parameter]:

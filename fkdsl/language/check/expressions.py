@@ -6,16 +6,16 @@ from __future__ import annotations
 import re
 
 from fkdsl.base.errors import InternalError
-from fkdsl.language.check.advice import conversion, shown
+from fkdsl.language.check.advice import shown
 from fkdsl.language.check.calls import Calls
 from fkdsl.language.check.context_operations import OPERATIONS
+from fkdsl.language.check.fitting import Fitting
 from fkdsl.language.check.operators import (
     NUMBERS,
     TEXTS,
     Misfit,
     binary_type,
     compare_misfit,
-    drawn_type,
     is_distribution,
     merged,
 )
@@ -36,7 +36,6 @@ from fkdsl.values.types import (
     List,
     Pair,
     Type,
-    accepts,
 )
 
 ATTRIBUTES: dict[str, Type] = {"text": STR, "tokens": INT, "done": BOOL}
@@ -49,11 +48,11 @@ WIDEST = 1000
 """The largest width or precision of an f-string's format."""
 
 
-class Expressions:
+class Expressions(Fitting):
     """Checks expressions over the variables of `scope`."""
 
     def __init__(self, world: World, scope: Scope) -> None:
-        self.world, self.scope, self.report = world, scope, world.report
+        super().__init__(world, scope)
         self.calls = Calls(self)
 
     def type_of(self, e: tree.Expr) -> Type:
@@ -61,48 +60,6 @@ class Expressions:
         t = self._type_of(e)
         self.world.types[id(e)] = t
         return t
-
-    def expect(self, e: tree.Expr, wanted: Type, role: str, code: str = "FK213") -> Type:
-        """The expression's type, which must fit `wanted`; `role` is what the message calls it."""
-        return self.fitted(e, self.type_of(e), wanted, role, code)
-
-    def fitted(self, e: tree.Expr, found: Type, wanted: Type, role: str, code: str) -> Type:
-        """`expect` of an expression whose type is known already."""
-        if accepts(wanted, found):
-            return found
-        self.mismatch(e, wanted, found, role, code)
-        return ANY
-
-    def mismatch(self, e: tree.Expr, wanted: Type, found: Type, role: str, code: str) -> None:
-        """Reports a value of the wrong type; a distribution where its draw is wanted is its own
-        mistake."""
-        drawn = drawn_type(found)
-        if (
-            drawn is not None
-            and accepts(wanted, drawn)
-            and not (found == CONTEXT and wanted == STR)
-        ):
-            help = f"draw from it first: `x ~ {shown(e)}`, and use `x`"
-            if isinstance(e, tree.Name) and e.name in self.scope.variables:
-                line = self.scope.variables[e.name].span.line
-                help = f"write `{e.name} ~ ...` in line {line}: `=` names the distribution, `~` draws from it"
-                if found == CONTEXT:
-                    help = f"draw from it first: `t ~ {e.name}`"
-            message = f"{role}: expected `{wanted}`, found a distribution, `{found}`"
-            self.report.error("FK218", message, e.span, "not drawn from", help)
-            return
-        help = conversion(wanted, found, e)
-        self.report.error(
-            code,
-            f"{role}: expected `{wanted}`, found `{found}`",
-            e.span,
-            f"this is `{found}`",
-            help,
-        )
-
-    def truth(self, e: tree.Expr, role: str) -> None:
-        """Checks that the expression is a bool: nothing else has a truth value."""
-        self.expect(e, BOOL, role, "FK212")
 
     # -------------------------------------------------------------------- nodes
 
