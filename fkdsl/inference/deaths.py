@@ -1,5 +1,4 @@
-"""Where particles died and what they had come to, and the report of a population of which nothing
-is left."""
+"""Where particles died, what text they had, and the report of a population that died out."""
 
 from __future__ import annotations
 
@@ -18,12 +17,12 @@ S = TypeVar("S")
 Deaths = list[tuple[int, Counter[str]]]
 """By step, how many died at each place."""
 KEPT_TEXTS, SHOWN_TEXTS, TEXT_LENGTH = 32, 3, 60
-"""Texts at death that are kept of an island, that a report shows, and the characters of one that it
-shows."""
+"""How many texts at death are kept of an island, how many a report shows, and how many characters
+of each."""
 
 
 class Death(NamedTuple):
-    """What a particle had come to when it died, and its log weight (nats) before that."""
+    """A particle's text when it died, its log weight (nats) before, the place and the step."""
 
     log_weight: float
     text: str
@@ -33,23 +32,23 @@ class Death(NamedTuple):
 
 def merged_deaths(islands: Iterable[Deaths]) -> Deaths:
     """Deaths of all islands, by step."""
-    found: dict[int, Counter[str]] = {}
+    by_step: dict[int, Counter[str]] = {}
     for deaths in islands:
         for t, places in deaths:
-            found.setdefault(t, Counter()).update(places)
-    return sorted(found.items())
+            by_step.setdefault(t, Counter()).update(places)
+    return sorted(by_step.items())
 
 
 def deaths_of(
     model: FeynmanKac[S], step: Step[S] | Level[S], before: Step[S] | Level[S] | None
 ) -> Counter[str]:
-    """Where the particles died that died in this step, counted by their descriptions."""
+    """How many particles died in this step at each place."""
     if isinstance(step, Level):
         return Counter(model.describe(x) for x in step.dead)
     dead = {i for i, w in enumerate(step.log_weights) if w == -float("inf")}
     if isinstance(before, Step):
-        # Without resampling the dead stay in the population: those of earlier steps are counted
-        # there.
+        # Without resampling the dead stay in the population; those of earlier steps were counted
+        # then.
         dead = {i for i in dead if before.log_weights[step.ancestors[i]] > -float("inf")}
     return Counter(model.describe(step.particles[i].state) for i in dead)
 
@@ -57,37 +56,37 @@ def deaths_of(
 def last_texts(
     model: FeynmanKac[S], step: Step[S] | Level[S], before: Step[S] | Level[S] | None
 ) -> Iterator[Death]:
-    """The texts of the particles that died in this step, where the model can tell."""
+    """The texts of the particles that died in this step, heaviest first, where the model knows
+    them."""
     if (
         not isinstance(step, Step)
         or not isinstance(before, Step)
         or not isinstance(model, TellsDeaths)
     ):
         return
-    weighed = {
+    weight_before = {
         i: float(before.log_weights[step.ancestors[i]])
         for i, w in enumerate(step.log_weights)
         if w == -math.inf
     }
+    alive = (i for i in weight_before if weight_before[i] > -math.inf)
     # A text takes work, and of thousands of deaths few are shown.
-    for i in sorted((i for i in weighed if weighed[i] > -math.inf), key=lambda i: -weighed[i])[
-        :KEPT_TEXTS
-    ]:
+    for i in sorted(alive, key=lambda i: -weight_before[i])[:KEPT_TEXTS]:
         x, dead = before.particles[step.ancestors[i]].state, step.particles[i].state
         if text := model.text_at_death(x, dead):
-            yield Death(weighed[i], text, model.describe(dead), step.t)
+            yield Death(weight_before[i], text, model.describe(dead), step.t)
 
 
 def likeliest(texts: Iterable[Death], most: int) -> list[Death]:
     """The heaviest of the texts, each once."""
-    found: dict[tuple[str, str], Death] = {}
+    distinct: dict[tuple[str, str], Death] = {}
     for death in sorted(texts, key=lambda d: -d.log_weight):
-        found.setdefault((death.text, death.place), death)
-    return list(found.values())[:most]
+        distinct.setdefault((death.text, death.place), death)
+    return list(distinct.values())[:most]
 
 
 def _tail(text: str) -> str:
-    """The end of a text, in quotes, with escapes for what is no plain character."""
+    """The end of a text, in quotes, with escapes for control characters."""
     return ("..." if len(text) > TEXT_LENGTH else "") + shown(
         json.dumps(text[-TEXT_LENGTH:], ensure_ascii=False)
     )
@@ -99,8 +98,8 @@ def population_died(
     deaths: Deaths,
     texts: Iterable[Death] = (),
 ) -> PopulationDied:
-    """The report of a population of which nothing is left: which step and which line killed how
-    many."""
+    """The error of a run all of whose particles died: which step and which line killed how many.
+    lasts: the last population of each island."""
     when = max((t for t, places in deaths if places), default=lasts[0].t)
     n = sum(len(last.states) for last in lasts)
     message, advice = method.all_died(n, when, lasts[0])

@@ -5,15 +5,22 @@ A Feynman-Kac model is (s0, {M_t}, {G_t}) with absorbing states F (Lew et al. 20
 `finished` says x in F. The model sees all particles at once, so that a language model beneath it
 does too.
 
-    class Walk:                                          # a fair walk that ends at +-2, twice as heavy at +2
-        def initial(self, rngs): return [0] * len(rngs), np.zeros(len(rngs))
-        def step(self, rngs, xp):
-            x = [s + (1, -1)[rng.choice([0.5, 0.5])] for rng, s in zip(rngs, xp)]
-            return x, np.array([math.log(2.0) if s == 2 else 0.0 for s in x])
-        def finished(self, x): return abs(x) == 2
-        def value(self, x): return x
-        def key(self, x): return x
-        def describe(self, x): return str(x)
+A fair walk that ends at +-2, and weighs twice as much at +2:
+
+>>> import math
+>>> import numpy as np
+>>> class Walk:
+...     def initial(self, rngs): return [0] * len(rngs), np.zeros(len(rngs))
+...     def step(self, rngs, xp):
+...         x = [s + (1, -1)[rng.choice([0.5, 0.5])] for rng, s in zip(rngs, xp)]
+...         return x, np.array([math.log(2.0) if s == 2 else 0.0 for s in x])
+...     def finished(self, x): return abs(x) == 2
+...     def value(self, x): return x
+...     def key(self, x): return x
+...     def describe(self, x): return str(x)
+>>> from fkdsl.inference.run import run
+>>> round(run(Walk(), "exact", options={"max_states": 200}, lazy=True).probability(2), 6)
+0.666667
 """
 
 from __future__ import annotations
@@ -36,8 +43,8 @@ class FeynmanKac(Protocol[S]):
     """(s0, {M_t}, {G_t}); states S are immutable values, so that a fork is a copy of a reference.
 
     Laws:
-    - All randomness comes from the given streams, one a particle; a particle's outcome depends on its own state and
-      stream only, never on its neighbours (batching changes no draw).
+    - All randomness comes from the given streams, one a particle; a particle's outcome depends on
+      its own state and stream only, never on its neighbours (batching changes no draw).
     - log G is float64 (n,), in nats; -inf kills, NaN and +inf are bugs.
     - A state with `finished(x)` is never stepped; nor is one of weight zero.
     """
@@ -81,9 +88,9 @@ class Charged(Protocol[S_contra]):
     """A FeynmanKac that knows where its potentials come from, as a program does."""
 
     def charges(self, x: S_contra) -> Sequence[Charge]:
-        """What the step that led to x was charged with, in order: the parts of log G_t sum to it. A
-        dead state's end with -inf, for each place that had a part in its death, the foremost last.
-        0 marks a place that it has passed, where the run asks for blame."""
+        """The parts of log G_t of the step that led to x, in order. Those of a dead state end with
+        -inf for each place that had a part in its death, the most important one last. A part of 0
+        marks a place that the particle has passed, in a run that asks for blame."""
         ...
 
 
@@ -105,7 +112,7 @@ class MoveObserver(Protocol[S_contra]):
 
 @runtime_checkable
 class TellsDeaths(Protocol[S_contra]):
-    """A FeynmanKac whose dead can be told about by what they had come to."""
+    """A FeynmanKac that knows the text of a particle that died, for reports."""
 
     def text_at_death(self, before: S_contra, dead: S_contra) -> str:
         """One line: the text that a particle had when it died in the step from `before`; "" if it
@@ -143,6 +150,7 @@ class Step(Generic[S]):
     particles: the population after M_t, G_t (and, for `steer`, reduction); dead ones included, with
     weight zero. log_weights: (n,) float64, nats, not normalised. ancestors: (n,) index into the
     previous step's particles. resampled: whether resampling took place on the way to this step.
+    ess: of the weights. unfinished: how many live and have not finished; alive: how many live.
     island: which of a run's independent populations this is. proposed, accepted: moves of whole
     paths on the way to this step, where the method makes any.
     """

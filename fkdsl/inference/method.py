@@ -2,7 +2,8 @@
 
 The command line's help, the checker, `fkdsl test`, the laws of `fkdsl.testing`, `compare`, resuming
 and the reports read what they need from it; none of them knows a method by its name. A new method
-is one file, with its loop and its `Method`, and one entry in `METHODS` (fkdsl/inference/methods.py).
+is one file, with its loop and its `Method`, and one entry in `METHODS`
+(fkdsl/inference/methods.py).
 
 >>> from fkdsl.inference.methods import METHODS
 >>> smc = METHODS["smc"]
@@ -102,7 +103,8 @@ def no_particle_left(n: int, t: int, last: Step[Any] | Level[Any]) -> tuple[str,
     of = f"all {n} particles are" if n else "no particle is"
     return (
         f"every particle died: {of} of weight zero after step {t}",
-        "use more particles, loosen the condition that killed most, or check it earlier in the text",
+        "use more particles, loosen the condition that killed most, or check it earlier in the "
+        "text",
     )
 
 

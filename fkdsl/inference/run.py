@@ -36,7 +36,7 @@ from fkdsl.inference.method import LoopSettings, Method, MethodCall, Options
 from fkdsl.inference.methods import called
 from fkdsl.inference.options import DRAFTS
 from fkdsl.inference.result import Result, final_ess, merged, weighted_values
-from fkdsl.inference.search.enclosed import check_found, enclosed
+from fkdsl.inference.search.enclosed import check_any_finished, enclosed
 from fkdsl.inference.search.frontier import Explored
 from fkdsl.inference.unfinished import Unfinished
 
@@ -189,12 +189,11 @@ class _Run(Generic[S]):
             raise Interrupted(self._cut("it was interrupted")) from None
 
     def _run_island(self, island: int) -> None:
-        # An error is found from one population where there is one island, or one that ended in time.
-        errors = (
-            self.method.error_estimator(self.model, self.options, self.merge)
-            if not island
-            else None
-        )
+        # One population tells its own errors where it is the only one, or the only one that ended
+        # in time: that is the first.
+        errors = None
+        if island == 0:
+            errors = self.method.error_estimator(self.model, self.options, self.merge)
         history = IslandHistory(self.model, self.filtering, errors)
         self.histories.append(history)
         before = self.resume.get(island, ())
@@ -245,7 +244,7 @@ class _Run(Generic[S]):
         first = lasts[0]
         log_Z = np.array([last.log_Z for last in lasts])
         if isinstance(first, Explored):
-            check_found(first)
+            check_any_finished(first)
         if log_Z.max() == -np.inf:
             texts = [death for history in histories for death in history.last_texts]
             deaths = merged_deaths(history.deaths for history in histories)

@@ -1,16 +1,17 @@
-"""Blame: what each line of a program did to the weights of a run, and to its particles.
+"""Blame: what each line of a program did to the weights and the particles of a run.
 
     account = Account(model)
     for step in smc(model, rng, observer=account): ...
-    account.lines()             # a Line for each place that was charged
+    account.lines()             # a Line for each place that changed a weight
 
-In step t line l adds c_l to a particle's log weight; C = sum_l c_l is what the step adds in all.
-Over the particles that move and live, by the weights w that they had before the step,
+In step t line l adds c_l to a particle's log weight, and C = sum_l c_l is what the step adds in
+all. Over the particles that move and live, by the weights w that they had before the step,
 
     variance share of l  =  sum_t Cov_w(c_l, C) / sum_t Var_w(C)
 
-so that shares sum to 1. A share is negative where a line adds to those from whom the others take:
-it evens weights out. A potential of zero is a death, not variance.
+so that the shares sum to 1. A share is negative where a line adds weight to the particles that the
+other lines make light: it evens the weights out. A potential of zero counts as a death, and not in
+the variance.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ ROUNDING = 1e-12
 class Line:
     """One line of a program and what it did in a run.
 
-    deaths: particles that it gave weight zero; for `exact`, outcomes. passed: particles that came
-    past it, counted at each time; 0 where nobody counted. log_weight: nats that it added to a
-    particle, mean over the particles of each step, summed over the steps. variance_share: of the
-    variance of the log weights; None if they did not vary. time_share: of the run's time; None
-    where nobody measured it.
+    deaths: how many particles it gave weight zero; for `exact`, outcomes. passed: how often a
+    particle passed it; 0 where that was not counted. log_weight: nats that it added to a particle,
+    mean over the particles of each step, summed over the steps. variance_share: its share of the
+    variance of the log weights; None if they did not vary. time_share: its share of the run's time;
+    None where that was not measured.
     """
 
     place: Span
@@ -54,10 +55,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Conflict:
-    """Lines that cannot hold together; one line alone can never hold.
+    """Lines that cannot hold together, or one line that can never hold.
 
-    by: `automaton` (no text is in the languages that they say) and `enumeration` (every outcome was
-    tried) are certain; `run` says only that no particle of this run ever passed them all.
+    by: `automaton` (no text is in the languages that the lines mean) and `enumeration` (every
+    outcome was tried) are certain; `run` says only that no particle of this run passed them all.
     """
 
     places: tuple[Span, ...]
@@ -65,15 +66,19 @@ class Conflict:
 
     @property
     def certain(self) -> bool:
+        """Whether it holds for every run."""
         return self.by != "run"
 
 
 @dataclass(frozen=True)
 class Blame:
-    """lines: in the order of the program. conflicts: none where some particle lived through every
-    line. deaths: in all. seconds: of the run. model_share: of its time, that of the language
-    models; other_share: what neither they nor the lines took: drawing, trying outcomes, resampling.
-    The shares of time sum to 1; None where nobody measured it."""
+    """What every line of a program did in a run.
+
+    lines: in the order of the program. conflicts: none where some particle lived through every
+    line. seconds: of the run. model_share: the language models' share of the time; other_share:
+    that of drawing, trying outcomes and resampling. With the lines' shares they sum to 1; None
+    where time was not measured.
+    """
 
     lines: tuple[Line, ...]
     conflicts: tuple[Conflict, ...] = ()
@@ -83,29 +88,36 @@ class Blame:
 
     @property
     def deaths(self) -> int:
+        """How many particles died in all."""
         return sum(line.deaths for line in self.lines)
 
 
 @dataclass
 class Account(Generic[S]):
-    """What a run's steps were charged with, by place. killers: for each set of places that killed
-    particles between them, how many. companies: sets of places that one particle has passed."""
+    """A MoveObserver that adds up what each place of the source did to the weights of a run.
+
+    deaths, passed: as in `Line`, by place. lethal_lines: by the set of places that killed a
+    particle together, how many particles died so. co_passed: the sets of places that one particle
+    has passed. populations: how many there have been.
+    """
 
     model: Charged[S]
     deaths: Counter[Span] = field(default_factory=Counter)
     passed: Counter[Span] = field(default_factory=Counter)
-    killers: Counter[frozenset[Span]] = field(default_factory=Counter)
-    companies: set[frozenset[Span]] = field(default_factory=set)
+    lethal_lines: Counter[frozenset[Span]] = field(default_factory=Counter)
+    co_passed: set[frozenset[Span]] = field(default_factory=set)
     populations: int = 0
 
     def __post_init__(self) -> None:
-        self._groups: dict[int, dict[tuple[Charge, ...], float]] = {}
+        # By step: the particles that were charged alike, with the log of their weights' sum.
+        self._alike: dict[int, dict[tuple[Charge, ...], float]] = {}
         self._mean: defaultdict[Span, float] = defaultdict(float)
         self._covariance: defaultdict[Span, float] = defaultdict(float)
-        self._came_past: dict[int, dict[int, tuple[S, frozenset[Span]]]] = {}
+        # By step and id of a state: the state, which keeps its id taken, and the places it passed.
+        self._passed_by: dict[int, dict[int, tuple[S, frozenset[Span]]]] = {}
 
     def begin(self, states: Sequence[S]) -> None:
-        """A population at s0, all of one weight."""
+        """A population starts at s0, its particles all of one weight."""
         self._close()
         self.populations += 1
         self.moved(0, states, states, np.zeros(len(states)))
@@ -113,29 +125,28 @@ class Account(Generic[S]):
     def moved(
         self, t: int, before: Sequence[S], after: Sequence[S], log_weights: ArrayLike
     ) -> None:
-        """Particles went from `before` to `after` in step t; log_weights (n,): before it, nats. A
-        step may be told of in several parts."""
-        group = self._groups.setdefault(t, {})
-        if t not in self._came_past:
-            self._came_past = {t - 1: self._came_past.get(t - 1, {}), t: {}}
-        behind, now = self._came_past.get(t - 1, {}), self._came_past[t]
+        """Enters the parts of log G_t of particles that went from `before` to `after` in step t;
+        log_weights (n,): before it, nats. One step may be reported in several parts."""
+        alike = self._alike.setdefault(t, {})
+        if t not in self._passed_by:
+            self._passed_by = {t - 1: self._passed_by.get(t - 1, {}), t: {}}
+        earlier, now = self._passed_by.get(t - 1, {}), self._passed_by[t]
         for xp, x, lw in zip(
             before, after, np.asarray(log_weights, dtype=np.float64).tolist(), strict=True
         ):
             charges = self.model.charges(x)
-            killers = [place for place, c in charges if c == -math.inf]
-            if killers:
-                self.deaths[killers[-1]] += 1
-                self.killers[frozenset(killers)] += 1
+            lethal = [place for place, c in charges if c == -math.inf]
+            if lethal:
+                self.deaths[lethal[-1]] += 1
+                self.lethal_lines[frozenset(lethal)] += 1
             here = [place for place, c in charges if c == 0.0]
             self.passed.update(here)
-            company = behind.get(id(xp), (xp, frozenset[Span]()))[1].union(here)
-            now[id(x)] = (x, company)
-            self.companies.add(company)
-            if not killers:
+            passed = earlier.get(id(xp), (xp, frozenset[Span]()))[1].union(here)
+            now[id(x)] = (x, passed)
+            self.co_passed.add(passed)
+            if not lethal:
                 key = tuple(c for c in charges if c.log_weight != 0.0)
-                held = group.get(key)
-                group[key] = lw if held is None else float(np.logaddexp(held, lw))
+                alike[key] = float(np.logaddexp(alike.get(key, -math.inf), lw))
 
     def lines(
         self,
@@ -143,8 +154,8 @@ class Account(Generic[S]):
         times: Mapping[Span, float] | None = None,
         seconds: float = 0.0,
     ) -> tuple[Line, ...]:
-        """A line for each of the places, and for each other that was charged or took time, in the
-        order of the text. times: seconds that a place took; seconds: of the whole run."""
+        """A Line for each of the places, and for every other that changed a weight or took time, in
+        the order of the text. times: seconds that a place took; seconds: of the whole run."""
         self._close()
         variance = math.fsum(self._covariance.values())
         charged = {*self.deaths, *self.passed, *self._mean, *(times or {})}
@@ -165,18 +176,17 @@ class Account(Generic[S]):
 
     def together(self, places: Sequence[Span]) -> bool:
         """Whether one particle has passed all of them."""
-        return any(company.issuperset(places) for company in self.companies)
+        return any(passed.issuperset(places) for passed in self.co_passed)
 
     def _close(self) -> None:
-        """Adds the covariances of the steps that are over."""
-        for group in self._groups.values():
-            if group:
-                self._add(list(group), np.array(list(group.values())))
-        self._groups, self._came_past = {}, {}
+        """Adds the covariances of the steps so far, which are over."""
+        for alike in self._alike.values():
+            if alike:
+                self._add(list(alike), np.array(list(alike.values())))
+        self._alike, self._passed_by = {}, {}
 
     def _add(self, charges: Sequence[tuple[Charge, ...]], log_weights: Floats) -> None:
-        """One step: what particles were charged with, and what they weighed before it, (n,)
-        each."""
+        """Adds one step: the charges of particles and their log weights before it, (n,) each."""
         W = np.exp(log_weights - log_weights.max())
         W /= W.sum()
         column = {

@@ -1,13 +1,14 @@
 """What is still to come, exactly: h(x) = E_M[ prod_{s>t} G_s f(X_T) | X_t = x ] for every state of
 a small model.
 
-With it a method is right or wrong step by step. A population (x_i, w_i) of Z_hat-unbiased steps has
+With it a method can be checked step by step. If its steps keep Z_hat unbiased, a population (x_i,
+w_i) has
 
     E[ sum_i w_i^t h(x_i^t) | step t-1 ] = sum_i w_i^{t-1} h(x_i^{t-1}),
 
-so the quotient of the two has mean 1 at every step, whatever came before: a product of small
-numbers is told from a wrong one by its factors (the twisting functions of Guarniero, Johansen and
-Lee 2017, used to check).
+so that the quotient of the two has mean 1 at every step, whatever came before. A wrong factor then
+shows at its own step, also where the product of all factors is tiny. (h is the twisting function of
+Guarniero, Johansen and Lee 2017, here used for checking.)
 """
 
 from __future__ import annotations
@@ -30,19 +31,19 @@ S = TypeVar("S")
 SLACK = 1e-9
 
 FAR = 300.0
-"""Nats that the potentials of a path may sum to, either way: what is to come is kept as numbers,
-not as logarithms."""
+"""The largest absolute value, in nats, that the log-potentials of a path may sum to: h is kept as
+numbers, not as logarithms."""
 
 
 @dataclass(frozen=True)
 class LookAhead(Generic[S]):
-    """h: (k,) for each state of positive mass, by its key; where the state is finished, f of its
-    value.
+    """What is still to come from each state.
 
-    ceilings: by t, (k,) the most that G_t h can be at step t, h where a state stays finished: with
+    h: (k,) for each state of positive mass, by its key; of a finished state, f of its value.
+    ceilings: by t, (k,) the largest G_t h of step t, or h of a state that stays finished. With
     total weight W before step t, sum_i w_i h(x_i) is at most W ceilings[t] after it, in a method
-    that resamples before a step without changing the total; of t = 0, Z E[f]. high_ceilings: the
-    same of max G_t max h, for one that resamples after it.
+    that resamples before a step without changing the total; of t = 0 it is Z E[f]. high_ceilings:
+    the same with max G_t times max h, for a method that resamples after the step.
     """
 
     model: FeynmanKac[S]
@@ -51,22 +52,22 @@ class LookAhead(Generic[S]):
     high_ceilings: tuple[Floats, ...]
 
     def total(self, step: Step[S]) -> Floats | None:
-        """sum_i w_i h(x_i), (k,); None if it has a state that is not among those of positive
+        """sum_i w_i h(x_i), (k,); None if the step has a state that is not among those of positive
         mass."""
-        found = np.zeros_like(self.ceilings[0])
+        total = np.zeros_like(self.ceilings[0])
         for x, lw in zip(step.states, step.log_weights, strict=True):
             if lw > -math.inf:
                 h = self.h.get(self.model.key(x))
                 if h is None:
                     return None
-                found = found + math.exp(lw) * h
-        return found
+                total = total + math.exp(lw) * h
+        return total
 
     def quotients(
         self, steps: Sequence[Step[S]], after: bool = False
     ) -> Iterator[tuple[Floats, Floats]]:
-        """For each step its quotient and the bound of it, (k,) each: 0 / 0 is 1, and so is its
-        bound. Stops at a state that is not among those of positive mass. after: whether the method
+        """For each step its quotient and the quotient's bound, (k,) each; 0 / 0 is 1, with bound 1.
+        Stops at a state that is not among those of positive mass. after: whether the method
         resamples after a step."""
         before, W = self.total_of_start, 1.0
         ceilings = self.high_ceilings if after else self.ceilings
@@ -91,8 +92,9 @@ class LookAhead(Generic[S]):
 
 @dataclass
 class _Level(Generic[S]):
-    """moves: from each unfinished state's key, (mass p G, ceiling of G, key of the next state).
-    finished: keys."""
+    """The states of a step. moves: by the key of an unfinished state, (mass p G, ceiling of G, key
+    of the next state) of each outcome of its step. finished: the values of the finished ones, by
+    key."""
 
     moves: dict[Hashable, list[tuple[float, float, Hashable]]] = field(default_factory=dict)
     finished: dict[Hashable, Any] = field(default_factory=dict)
@@ -106,9 +108,9 @@ def look_ahead(
     max_states: int,
     max_steps: int | None = None,
 ) -> LookAhead[S] | None:
-    """functions: f(value), (k,), each in [0, 1]. ceiling: an upper bound of log G of the step that
-    led to a state, for every kernel that a method may draw by. None where there is too much to
-    enumerate."""
+    """The LookAhead of a model; None where there is too much to enumerate. functions: gives f(value),
+    (k,), each in [0, 1]. ceiling: an upper bound on log G of the step that led to a state, for
+    every kernel that a method may draw by."""
     try:
         first, levels = _forward(model, ceiling, max_states, max_steps)
     except (BudgetEnded, CallError):
@@ -144,8 +146,7 @@ def look_ahead(
 def _forward(
     model: FeynmanKac[S], ceiling: Callable[[S], float], max_states: int, max_steps: int | None
 ) -> tuple[tuple[float, Hashable | None], list[_Level[S]]]:
-    """G_0 with the key of s0 (None if it weighs 0), and the levels t = 0, 1, ...: states and their
-    moves."""
+    """G_0 with the key of s0 (None if it weighs 0), and the levels t = 0, 1, ..."""
     x_0, log_G_0 = start(model)
     if FAR < abs(log_G_0) < math.inf:
         raise BudgetEnded("potentials too large or too small to go on with as numbers")

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from fkdsl.base.logspace import Floats
 
 ROUNDING = 1e-12
-"""Sums of weights that fall short of a level by no more reach it."""
+"""A sum of weights that is below a level by no more than this counts as having reached it."""
 
 
 def quantile(y: ArrayLike, w: ArrayLike, level: float) -> float:
@@ -29,9 +29,9 @@ def quantile(y: ArrayLike, w: ArrayLike, level: float) -> float:
 def quantile_se(
     y: ArrayLike, w: ArrayLike, level: float, mean_se: Callable[[Floats], float | None]
 ) -> float | None:
-    """Half of the way from the quantile at level - s to that at level + s, s the standard error of
-    F at the quantile (Woodruff 1952). mean_se: the error of the mean of any f (n,). None where that
-    has none."""
+    """Half the distance from the quantile at level - s to that at level + s, where s is the standard
+    error of F at the quantile (Woodruff 1952). mean_se: gives the error of the mean of any f (n,).
+    None where that is None."""
     values = np.asarray(y, dtype=np.float64)
     s = mean_se((values <= quantile(y, w, level)).astype(np.float64))
     if s is None:
@@ -45,9 +45,9 @@ def quantile_interval(
     level: float,
     mean_interval: Callable[[Floats], tuple[float, float] | None],
 ) -> tuple[float, float] | None:
-    """The quantiles at the ends of an interval for F at the quantile, put about `level` (Woodruff
-    1952). mean_interval: the interval of the mean of any f (n,); None where that has none. An end
-    is infinite where it is beyond the levels 0 and 1: what was drawn does not say."""
+    """The quantiles at the ends of an interval for F at the quantile, centred at `level` (Woodruff
+    1952). mean_interval: gives the interval of the mean of any f (n,). None where that is None. An
+    end is infinite where its level is beyond 0 or 1: the draws do not say."""
     values = np.asarray(y, dtype=np.float64)
     at_most = (values <= quantile(y, w, level)).astype(np.float64)
     interval = mean_interval(at_most)

@@ -1,21 +1,21 @@
-"""Sequential tests of a mean that may be looked at after every observation, and stopped at any
+"""Sequential tests of a mean, which may be looked at after every observation and stopped at any
 time.
 
-Betting (Waudby-Smith and Ramdas 2023, section 4): who believes that E[X] = m is offered fair bets
-on X. For X >= 0 and 0 <= c <= 1 the wealth
+They bet (Waudby-Smith and Ramdas 2023, section 4): if E[X] = m, bets on X at these odds are fair.
+For X >= 0 and a stake 0 <= c <= 1 the wealth
 
     K_n = prod_{i<=n} (1 + c (X_i - m) / m)               grows if E[X] > m
     K_n = prod_{i<=n} (1 - c (X_i - m) / (B - m))         grows if E[X] < m, and needs X <= B
 
-is a nonnegative martingale from 1 if E[X_i | X_1..X_{i-1}] = m; B may be another for each X_i,
-known before it. So is an average of such wealths, here over a grid of c and both directions, and by
-Ville's inequality it ever reaches 1/alpha with probability at most alpha. The observations need not
-be alike, nor the number of them be fixed before.
+is a nonnegative martingale that begins at 1 if E[X_i | X_1..X_{i-1}] = m; B may differ from X_i to
+X_i, as long as it is known before. An average of such wealths, here over a grid of c and both
+directions, is one too, and by Ville's inequality it ever reaches 1/alpha with probability at most
+alpha. The observations need not have one law, and their number need not be fixed in advance.
 
     test = MeanTest(mean=0.36, bound=1.0)
     for x in observations:
         if test.take(x) >= 1e6:
-            ...                                            # the mean is not 0.36, at a false-alarm rate of 1e-6
+            ...             # the mean is not 0.36, at a false-alarm rate of 1e-6
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ import numpy as np
 from fkdsl.base.logspace import Floats
 
 STAKES = (0.9, 0.5, 0.25, 0.12, 0.06, 0.03)
-"""The grid of c: large bets find large errors soon, small ones small errors later."""
+"""The grid of c: large stakes find large errors soon, small ones find small errors later."""
 TIGHT = 0.01
-"""Room that a bound leaves above the mean at least, as a share of it: rounding would break a bound
-that is the mean."""
+"""The least room between the mean and a bound, as a share of the mean: without it, rounding would
+break a bound that equals the mean."""
 SLACK = 1e-6
-"""An observation above its bound by no more than this share is rounding."""
+"""An observation that is above its bound by no more than this share has been rounded."""
 
 
 @dataclass
 class MeanTest:
     """The wealth of betting against E[X] = mean, for 0 <= X <= bound.
 
-    bound: None where none is known: then there are no bets on a smaller mean, and errors in that
-    direction are not found. An X above its bound is impossible, and ends the matter. own_bounds:
-    whether each X comes with its own.
+    bound: None where none is known: then there are no bets on a smaller mean, and a mean that is
+    too small is not found. An X above its bound makes the wealth infinite. own_bounds: whether each
+    X comes with a bound of its own.
     """
 
     mean: float
@@ -53,7 +53,7 @@ class MeanTest:
     _under: Floats = field(default_factory=lambda: np.zeros(len(STAKES)))
 
     def take(self, x: float, bound: float | None = None) -> float:
-        """The wealth after a further observation; bound: its own, where it has one."""
+        """The wealth after one more observation; bound: its own, where it has one."""
         most = self.bound if bound is None else bound
         over, under = factors(np.array([x]), self.mean, most)
         with np.errstate(divide="ignore"):
@@ -65,7 +65,7 @@ class MeanTest:
 
     @property
     def wealth(self) -> float:
-        """The average of all wealths; 1 at the beginning. Reaching 1/alpha is evidence at level
+        """The average of all wealths; 1 at the start. Reaching 1/alpha is evidence at level
         alpha."""
         one_sided = self.bound is None and not self.own_bounds
         bets = self._over if one_sided else np.concatenate([self._over, self._under])
@@ -73,10 +73,10 @@ class MeanTest:
 
 
 def factors(x: Floats, mean: float, bound: Floats | float | None) -> tuple[Floats, Floats]:
-    """(n, stakes) what each bet multiplies its wealth by at each observation x (n,): on more and on
-    less than the mean. bound: of each of them, (n,), or of all.
+    """What each bet multiplies its wealth by at each observation x (n,): (n, stakes) for the bets
+    on a larger mean, and for those on a smaller one. bound: (n,), or one for all.
 
-    Where the mean is 0, X > 0 is impossible, and one of them ends the matter.
+    Where the mean is 0, an X > 0 is impossible, and the factor infinite.
     """
     c = np.array(STAKES)
     if mean <= 0.0:
@@ -90,8 +90,8 @@ def factors(x: Floats, mean: float, bound: Floats | float | None) -> tuple[Float
 
 
 def highest(x: Floats, mean: float, bound: Floats | float | None, *, over: bool) -> float:
-    """The highest wealth that the bets of one direction had after any of the observations x (n,),
-    as a part of all."""
+    """The highest average wealth after any of the observations x (n,), counting the bets of one
+    direction alone: those of the other are taken to have lost everything."""
     chosen = factors(x, mean, bound)[0 if over else 1]
     with np.errstate(divide="ignore"):
         wealth = np.exp(np.minimum(np.cumsum(np.log(chosen), axis=0), 700.0)).mean(axis=1)
@@ -100,8 +100,9 @@ def highest(x: Floats, mean: float, bound: Floats | float | None, *, over: bool)
 
 @dataclass(frozen=True)
 class Plan:
-    """How long a test goes on: `base` runs, then `base` more as long as the wealth is `promising`,
-    `times` such rounds at most. Who is right seldom goes on: most bets lose by then."""
+    """How long a test goes on: a round of `base` runs, then another as long as the wealth is at
+    least `promising`, at most `times` rounds. A right method seldom gets a second round, since most
+    of the bets against it have lost by then."""
 
     base: int
     times: int = 10
@@ -117,24 +118,26 @@ class Plan:
 def smallest_error(
     x: Sequence[float], mean: float, bound: Sequence[float] | None, alpha: float, plan: Plan
 ) -> float | None:
-    """The power of a test that has passed: the smallest relative error that it would have found,
-    had the observations x (n,) of the first round been of the mean, but larger, or smaller, by that
-    share, and later rounds like it. None where not even twice the mean would have been, or it is 0.
-    bound: (n,); without it only larger ones count.
+    """The power of a test that has passed: the smallest relative error that it would have found.
+
+    It is found by scaling the observations x (n,) of the first round to the mean, making them
+    larger, or smaller, by that share, and letting later rounds repeat the first. None where not
+    even twice the mean would have been found, or the mean is 0. bound: (n,); without it only larger
+    observations count.
 
     >>> round(smallest_error([1.0] * 100, 1.0, [1.0] * 100, 1e-6, Plan(100, times=1)), 2)
     0.2
     """
     if mean <= 0.0:
         return None
-    found = np.array(x, dtype=np.float64)
-    if not found.any():
+    scaled = np.array(x, dtype=np.float64)
+    if not scaled.any():
         return None
-    found *= mean / found.mean()
+    scaled *= mean / scaled.mean()
     most = None if bound is None else np.array(bound, dtype=np.float64)
 
     def would_be_found(factor: float, over: bool) -> bool:
-        chosen = factors(found * factor, mean, most)[0 if over else 1]
+        chosen = factors(scaled * factor, mean, most)[0 if over else 1]
         with np.errstate(divide="ignore"):
             growth = np.log(chosen).sum(axis=0)  # (stakes,) of one round
         first, last = (
@@ -152,15 +155,15 @@ def smallest_error(
 
 def interval(x: Sequence[float], bound: float | None, alpha: float) -> tuple[float, float]:
     """The means that the observations have not ruled out at level alpha: a confidence sequence,
-    which may be looked at after every one of them. Upwards without end where there is no bound."""
-    found = np.array(x, dtype=np.float64)
-    top = bound if bound is not None else float(found.max(initial=0.0))
-    # The wealth falls as the mean that is bet against rises, and the other way round.
-    low = _crossing(lambda m: highest(found, m, bound, over=True) >= 1.0 / alpha, 0.0, top)
+    which may be looked at after every observation. The upper end is inf where there is no bound."""
+    seen = np.array(x, dtype=np.float64)
+    top = bound if bound is not None else float(seen.max(initial=0.0))
+    # The larger the mean that is bet against, the smaller the wealth of bets on a larger one.
+    low = _crossing(lambda m: highest(seen, m, bound, over=True) >= 1.0 / alpha, 0.0, top)
     if bound is None:
         return low, math.inf
     high = bound - _crossing(
-        lambda r: highest(found, bound - r, bound, over=False) >= 1.0 / alpha, 0.0, bound
+        lambda r: highest(seen, bound - r, bound, over=False) >= 1.0 / alpha, 0.0, bound
     )
     return low, high
 
@@ -168,8 +171,8 @@ def interval(x: Sequence[float], bound: float | None, alpha: float) -> tuple[flo
 def ratio_interval(
     top: Sequence[float], bottom: Sequence[float], bound: float, alpha: float
 ) -> tuple[float, float]:
-    """The p = E[top] / E[bottom] that pairs 0 <= top <= bottom <= bound have not ruled out: E[top -
-    p bottom] = 0 is E[X] = p for X = (top - p bottom) / bound + p, which lies in [0, 1]."""
+    """The p = E[top] / E[bottom] that pairs 0 <= top <= bottom <= bound have not ruled out. E[top -
+    p bottom] = 0 says E[X] = p of X = (top - p bottom) / bound + p, which lies in [0, 1]."""
     a, b = np.array(top, dtype=np.float64) / bound, np.array(bottom, dtype=np.float64) / bound
 
     def ruled_out(p: float, over: bool) -> bool:
@@ -184,8 +187,7 @@ BISECTIONS = 20
 
 
 def _crossing(holds: Callable[[float], bool], low: float, high: float) -> float:
-    """The largest x in [low, high] up to which `holds` is true, being true up to somewhere; low if
-    nowhere."""
+    """The largest x in [low, high] up to which `holds` is true; low if it is true nowhere."""
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         low, high = (middle, high) if holds(middle) else (low, middle)

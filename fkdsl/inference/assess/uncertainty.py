@@ -1,8 +1,8 @@
 """How sure a run is: standard errors of log Z and of posterior means.
 
-Each estimate says by what it was made. `exact` has no error; `independent` draws (rejection) have a
-binomial one; `islands` are independent populations, compared; `genealogy` reads one population's
-family tree (fkdsl.inference.assess.genealogy); `none` has no estimate, and says why.
+Each estimate says how it was found. `exact` has no error; `independent` draws (rejection) have a
+binomial one; `islands` compares independent populations; `genealogy` reads one population's family
+tree (fkdsl.inference.assess.genealogy); `none` has no estimate, and says why.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from fkdsl.inference.interface import Step
 FEW_SAMPLES = 5
 """Accepted samples below which their errors are not to be trusted."""
 FEW_ISLANDS = 4
-"""Islands with a particle left below which their errors are not to be trusted."""
+"""Islands with a living particle below which their errors are not to be trusted."""
 DOMINANT = 0.5
-"""The share of Z_hat that makes one island the answer of all."""
+"""The share of Z_hat from which on one island's answer is nearly that of all."""
 LEAST_LOG = 3.0
-"""Nats below log Z_hat from which on an island's own log Z does not widen the interval: it is too
-little to matter."""
+"""An island whose log Z is more than this below log Z_hat, in nats, widens the interval no further:
+its mass is too little to matter."""
 _T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
 
@@ -40,7 +40,7 @@ def t_quantile(df: int) -> float:
 
 
 class Uncertainty(Protocol):
-    """The errors of one run, over its particles in the order in which it was made.
+    """The errors of one run, over its particles in a fixed order.
 
     Laws: log_z_se is the standard deviation of Z_hat over Z, by the delta method that of log Z_hat;
     mean_se(f) that of sum_i w_i f_i / sum_i w_i; a constant f has error 0. None where there is no
@@ -49,12 +49,13 @@ class Uncertainty(Protocol):
 
     @property
     def by(self) -> str:
-        """exact, independent, islands, genealogy or none."""
+        """How the errors were found: exact, independent, islands, genealogy, bounds or none."""
         ...
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Why it is not to be trusted, or is not there, and what to try; none if all is well."""
+        """Why the errors are not to be trusted, or not known, and what to try; empty if all is
+        well."""
         ...
 
     def log_z_se(self) -> float | None:
@@ -81,7 +82,7 @@ class ErrorEstimator(Protocol):
 
 @dataclass(frozen=True)
 class FixedEstimator:
-    """One whose answer is known before the first step."""
+    """An estimator whose answer does not depend on the steps."""
 
     known: Uncertainty
 
@@ -94,7 +95,7 @@ class FixedEstimator:
 
 @dataclass(frozen=True)
 class Certain:
-    """Enumerated: no error."""
+    """The errors of an enumeration: none."""
 
     by: str = "exact"
     notes: tuple[str, ...] = ()
@@ -108,7 +109,7 @@ class Certain:
 
 @dataclass(frozen=True)
 class Unknown:
-    """No estimate; the notes say why."""
+    """There is no estimate of the errors; the notes say why."""
 
     notes: tuple[str, ...] = ()
     by: str = "none"
@@ -122,9 +123,9 @@ class Unknown:
 
 @dataclass(frozen=True)
 class Independent:
-    """x exact samples of one weight, accepted out of n attempts, the last of which ended the run.
+    """The errors of x exact samples of equal weight, accepted in n attempts.
 
-    met: whether it was the m-th acceptance that ended it, and not the number of attempts.
+    met: whether the m-th acceptance ended the run, and not the number of attempts.
     """
 
     x: int
@@ -134,22 +135,21 @@ class Independent:
 
     @classmethod
     def of(cls, x: int, m: int, attempts: int, log_Z: float) -> Independent:
-        """From rejection's answer: its Z_hat is (m - 1)/(n - 1) where the m-th acceptance came at
-        attempt n."""
+        """Of x acceptances where m were wanted: Z_hat is (m - 1)/(n - 1) if the m-th acceptance
+        came at attempt n, which gives n."""
         met = x == m
         return cls(x, 1 + round((m - 1) / math.exp(log_Z)) if met else attempts, met)
 
     @property
     def notes(self) -> tuple[str, ...]:
         if self.x < FEW_SAMPLES:
-            return (
-                f"{self.x} accepted samples are too few to trust the standard errors: raise --attempts",
-            )
+            few = f"{self.x} accepted samples are too few to trust the standard errors"
+            return (f"{few}: raise --attempts",)
         return ()
 
     def log_z_se(self) -> float | None:
-        """sqrt(V) / Z_hat with V = Z_hat^2 - U, U the unbiased estimate of Z^2 under the same rule
-        to stop: (m-1)(m-2) / ((n-1)(n-2)), or x(x-1) / (n(n-1))."""
+        """sqrt(V) / Z_hat, with V = Z_hat^2 - U and U the unbiased estimate of Z^2 under the same
+        stopping rule: (m-1)(m-2) / ((n-1)(n-2)), or x(x-1) / (n(n-1))."""
         if self.met and self.x == self.n:
             return 0.0
         if self.met:
@@ -157,16 +157,16 @@ class Independent:
         return math.sqrt((self.n - self.x) / (self.x * (self.n - 1))) if self.n > 1 else None
 
     def mean_se(self, f: Floats) -> float | None:
-        """Of a mean of independent samples."""
+        """That of a mean of independent samples."""
         return float(np.std(f, ddof=1)) / math.sqrt(self.x) if self.x > 1 else None
 
 
 @dataclass(frozen=True)
 class Islands:
-    """R independent populations, of which the i-th particle belongs to island[i] with log weight
-    log_weights[i].
+    """The errors of R independent populations, compared.
 
-    log_Z: (R,) of each population alone; Z_hat is their mean.
+    island: (n,) which of them each particle belongs to. log_weights: (n,), nats. log_Z: (R,), nats,
+    of each population alone; Z_hat is the mean of the Z_r.
     """
 
     island: NDArray[np.int64]
@@ -178,24 +178,26 @@ class Islands:
     def notes(self) -> tuple[str, ...]:
         R, alive = len(self.log_Z), int(np.sum(self.log_Z > -np.inf))
         if alive < FEW_ISLANDS:
-            what = f"{alive} of {R} islands have" if alive < R else f"{R} islands are"
-            less = "a particle left, " if alive < R else ""
-            return (
-                f"{what} {less}too few to trust the standard errors: --islands 8, or more particles",
+            what = (
+                f"{alive} of {R} islands have a particle left," if alive < R else f"{R} islands are"
             )
+            return (f"{what} too few to trust the standard errors: --islands 8, or more particles",)
         share = float(np.exp(self.log_Z.max() - log_sum_exp(self.log_Z)))
         if share > DOMINANT:
-            return (f"one of {R} islands has {share:.0%} of the weight: the percentages and log Z are little more than "
-                    "that island's, and another seed may give others. Use more particles an island",)  # fmt: skip
+            return (
+                f"one of {R} islands has {share:.0%} of the weight: the percentages and log Z are "
+                "little more than that island's, and another seed may give others. Use more "
+                "particles an island",
+            )
         return ()
 
     def log_z_interval(self) -> tuple[float, float] | None:
-        """An interval for log Z, nats, that is to cover it 19 times in 20 although Z_r is skewed
-        and R is small.
+        """An interval, in nats, that should cover log Z 19 times in 20 although Z_r is skewed and R
+        is small.
 
-        It holds both t intervals: log Z_hat and its standard error, and Cox's for the mean of a
-        log-normal, mean y + s^2/2 of y = log Z_r with variance s^2/R + s^4/(2 (R - 1)) (Zhou and
-        Gao 1997). None below 2 islands.
+        It is the smallest one that contains two t intervals: that of log Z_hat by its standard
+        error, and Cox's for the mean of a log-normal law, mean y + s^2/2 of y = log Z_r with
+        variance s^2/R + s^4/(2 (R - 1)) (Zhou and Gao 1997). None below 2 islands.
         """
         R, log_Z = len(self.log_Z), np.asarray(self.log_Z)
         se = self.log_z_se()
@@ -208,7 +210,7 @@ class Islands:
         return min(center - t * se, cox - half), max(center + t * se, cox + half)
 
     def log_z_se(self) -> float | None:
-        """The standard deviation of the islands' Z over sqrt(R) and over their mean."""
+        """The standard deviation of the Z_r, over sqrt(R) and their mean; None below 2 islands."""
         R, log_Z = len(self.log_Z), np.asarray(self.log_Z)
         if R < 2:
             return None
@@ -216,7 +218,8 @@ class Islands:
         return float(np.std(Z, ddof=1)) / math.sqrt(R)
 
     def mean_se(self, f: Floats) -> float | None:
-        """Of a ratio of means, sum_r A_r / sum_r Z_r: the islands' residuals A_r - mean Z_r."""
+        """That of a ratio of means, sum_r A_r / sum_r Z_r, from the residuals A_r - mean Z_r; None
+        below 2 islands."""
         R = len(self.log_Z)
         if R < 2:
             return None
@@ -224,13 +227,13 @@ class Islands:
         return math.sqrt(R / (R - 1) * float(residuals @ residuals))
 
     def mean_interval(self, f: Floats) -> tuple[float, float] | None:
-        """An interval for the posterior mean of f (n,) that is to cover it 19 times in 20 although
-        Z_r is skewed and R is small.
+        """An interval that should cover the posterior mean of f (n,) 19 times in 20 although Z_r is
+        skewed and R is small.
 
-        Fieller's (1954) for a ratio of means, with R - 1 degrees of freedom: the m for which the
-        mean of A_r - m Z_r is within t standard errors of 0. The difference has mean 0 at the true
-        m, so nothing rests on the ratio being close to normal. Without ends, (-inf, inf), where Z_r
-        varies so much that its own mean is not told from 0. None below 2 islands.
+        It is Fieller's (1954) for a ratio of means: all m for which the mean of A_r - m Z_r is
+        within t standard errors of 0, t with R - 1 degrees of freedom. At the true m that
+        difference has mean 0, so the ratio itself need not be close to normal. Where the Z_r vary
+        so much that their mean cannot be told from 0 it is (-inf, inf). None below 2 islands.
         """
         R = len(self.log_Z)
         if R < 2:

@@ -1,8 +1,7 @@
-"""Results whose Z is known only between two bounds: what a search that was ended, or a beam, can
-say.
+"""Results whose Z is known only between two bounds: those of a search that was ended, or of a beam.
 
-With L the mass found and F a bound on what is open, P(v) is at least m_v / (L + F) and at most (m_v
-+ F) / (L + F).
+With L the mass of the finished states and F a bound on what the open ones can add, P(v) is at least
+m_v / (L + F) and at most (m_v + F) / (L + F).
 """
 
 from __future__ import annotations
@@ -22,50 +21,51 @@ KNOWN = 1e-9
 UNBOUNDED = "a `factor` or a density may be above 1 here, so there is no upper bound on Z"
 
 
-def is_known(found: Explored[object]) -> bool:
+def is_known(explored: Explored[object]) -> bool:
     """Whether the search came to Z itself."""
-    return found.gap <= KNOWN
+    return explored.gap <= KNOWN
 
 
-def check_found(found: Explored[object]) -> None:
+def check_any_finished(explored: Explored[object]) -> None:
     """Raises BudgetEnded if a bound ended the search before any state was finished."""
-    if found.ended and found.log_Z == -math.inf:
-        option = found.ended.split("=")[0].replace("_", "-")
+    if explored.ended and explored.log_Z == -math.inf:
+        option = explored.ended.split("=")[0].replace("_", "-")
         raise BudgetEnded(
-            f"exact was ended by {found.ended} after {found.computed:,} states, and none of them is finished; "
-            f"{upper_bound(found)}",
+            f"exact was ended by {explored.ended} after {explored.computed:,} states, and none of "
+            f"them is finished; {upper_bound(explored)}",
             f"raise --{option}, tighten the conditions, or use smc",
         )
 
 
-def upper_bound(found: Explored[object]) -> str:
-    """What is known of log Z where nothing has been found."""
-    high = found.bounds[1]
+def upper_bound(explored: Explored[object]) -> str:
+    """What is known of log Z where no state is finished, in words."""
+    high = explored.bounds[1]
     return f"log Z <= {high:.4f}" if high < math.inf else UNBOUNDED
 
 
-def enclosed(result: Result, found: Explored[object], method: Method) -> Result:
-    """The result with its bounds, where Z is not known but between them."""
-    if is_known(found):
-        return replace(result, states=found.computed)
-    low, high = found.bounds
+def enclosed(result: Result, explored: Explored[object], method: Method) -> Result:
+    """The result with its bounds on Z and on every answer; without them where Z itself is known."""
+    if is_known(explored):
+        return replace(result, states=explored.computed)
+    low, high = explored.bounds
     notes = []
     if method.log_z == "bound":
         notes.append("a beam has no estimate of Z, and its posterior is that of what it kept")
-    elif found.ended:
+    elif explored.ended:
         notes.append(
-            f"exact was ended by {found.ended} after {found.computed:,} states; what it found is renormalised"
+            f"exact was ended by {explored.ended} after {explored.computed:,} states; what it found "
+            "is renormalised"
         )
     if high == math.inf:
         notes.append(UNBOUNDED)
     return replace(
         result,
-        states=found.computed,
+        states=explored.computed,
         log_z_bounds=(low, high),
         log_z_se=None,
         uncertainty=Unknown(by="bounds"),
         notes=(*result.notes, *notes),
-        posterior=tuple(_between(a, found.log_open - low) for a in result.posterior),
+        posterior=tuple(_between(a, explored.log_open - low) for a in result.posterior),
     )
 
 
