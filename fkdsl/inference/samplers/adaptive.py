@@ -1,12 +1,13 @@
-"""Runs to a target error or a budget: how many islands there are is found by a pilot, and the
-answer leaves that out.
+"""Runs to a target error or a budget: a pilot finds how many islands the run needs, and the answer
+is made of fresh ones.
 
-Stopping when the error looks small enough biases Z_hat: populations that missed the mass have small
-errors too, and are stopped at. Here a pilot of a few islands says what an island costs and how much
-it varies; from that the number R of fresh islands is fixed, and Z_hat is the mean of these only.
-Given the pilot each of them has mean Z, so E[Z_hat] = Z whatever the rule makes of the pilot.
+Stopping when the error looks small enough would bias Z_hat: populations that missed the mass have
+small errors too, and the run would stop at them. Here a pilot of a few islands says what an island
+costs and how much it varies; from that the number R of fresh islands is fixed, and Z_hat is the
+mean of these only. Given the pilot each of them has mean Z, so E[Z_hat] = Z for any rule.
 
->>> pilot = Pilot(log_Z=(-0.7, -0.4, -0.6, -0.5), tokens=(50, 20, 20, 20), seconds=(0.2, 0.1, 0.1, 0.1))
+>>> seconds = (0.2, 0.1, 0.1, 0.1)
+>>> pilot = Pilot(log_Z=(-0.7, -0.4, -0.6, -0.5), tokens=(50, 20, 20, 20), seconds=seconds)
 >>> islands_for(pilot, Aim(target_se=0.02)).islands, islands_for(pilot, Aim(tokens=1000)).islands
 (84, 44)
 """
@@ -33,24 +34,24 @@ from fkdsl.inference.run import Counts, Observer, Spent, run
 
 S = TypeVar("S")
 PILOT = 8
-"""Islands of a pilot at most."""
+"""Islands of a pilot, at most."""
 SHARE = 0.25
-"""Share of a budget after which a pilot begins no further island."""
+"""The share of a budget after which a pilot begins no more islands."""
 CAUTION = 2.0
-"""Islands for each that the pilot's variance asks for, as it is an estimate (docs/inference.md,
-Runs to a target)."""
+"""How many times the islands that the pilot's variance asks for are run, since that variance is
+itself an estimate (docs/inference.md, Runs to a target)."""
 LEAST = 4
-"""Islands for a target: fewer say little of their error."""
+"""The fewest islands for a target: fewer say little about their error."""
 MOST = 1000
-"""Islands at most."""
+"""The most islands of a run."""
 OVER = 1.1
-"""Times a budget beyond which its overrun is told."""
+"""A note names an overrun of more than this many times the budget."""
 
 
 @dataclass(frozen=True)
 class Aim:
-    """What a run is to reach, and what it may cost: standard error of log Z in nats, forwarded
-    tokens, seconds, each None where it does not matter."""
+    """What a run should reach, and what it may cost: the standard error of log Z in nats, forwarded
+    tokens, seconds; each is None where it does not matter."""
 
     target_se: float | None = None
     tokens: int | None = None
@@ -62,7 +63,7 @@ class Aim:
         return (self.target_se, self.tokens, self.seconds) != (None, None, None)
 
     def check(self, method: str, islands: int = 1, resumed: bool = False) -> None:
-        """Raises CallError for an aim that no run has, or that the method has no way to."""
+        """Raises CallError for an aim that no run can have, or that this method cannot reach."""
         if not self.asked:
             return
         for name, value in (("target error", self.target_se), ("budget of tokens", self.tokens),
@@ -93,7 +94,7 @@ class Aim:
 
 @dataclass(frozen=True)
 class Pilot:
-    """What each of a pilot's islands gave and took: (k,) each."""
+    """The log Z, tokens and seconds of each of a pilot's islands: (k,) each."""
 
     log_Z: tuple[float, ...]
     tokens: tuple[int, ...]
@@ -101,7 +102,7 @@ class Pilot:
 
     @property
     def variance(self) -> float | None:
-        """Var(Z_r) / Z^2 of an island, estimated; None for fewer than two islands or none that
+        """The estimated Var(Z_r) / Z^2 of an island; None for fewer than two islands, or where none
         lived."""
         k, log_Z = len(self.log_Z), np.array(self.log_Z)
         if k < 2 or log_Z.max() == -np.inf:
@@ -111,8 +112,8 @@ class Pilot:
 
 @dataclass(frozen=True)
 class Plan:
-    """R fresh islands, and why there are not more; '' where there are as many as the target asks
-    for."""
+    """The number R of fresh islands, and why there are not more; '' where there are as many as the
+    target asks for."""
 
     islands: int
     why: str = ""
@@ -126,7 +127,7 @@ def islands_for(pilot: Pilot, aim: Aim) -> Plan:
         (aim.tokens, pilot.tokens, "tokens"),
         (aim.seconds, pilot.seconds, "seconds"),
     ):
-        # The first island loads and computes what the others then find, so it says little of
+        # The first island fills the caches that the others then use, so its cost says little about
         # theirs.
         each = float(np.mean(used[1:] or used))
         if budget is not None and room * each > budget - sum(used):
@@ -154,12 +155,11 @@ def adaptive_run(
     observer: Observer | None = None,
     **others: Any,
 ) -> Result:
-    """The Result of as many islands as the aim asks for. observer: called with the steps of the
-    fresh ones only. timeout: seconds or a Deadline, after which the islands that have ended make
-    the answer. others: as `run` takes them.
+    """The Result of as many islands as the aim asks for.
 
-    Time, model calls and tokens are those of the pilot too. Raises what `run` raises where not one
-    island ends.
+    observer: is called with the steps of the fresh islands only. timeout: seconds or a Deadline,
+    after which the islands that have ended make the answer. others: as `run` takes them. Time,
+    model calls and tokens include the pilot's. Raises what `run` raises where not one island ends.
     """
     call = called(method, options)
     aim.check(call.method.name)
@@ -176,7 +176,10 @@ def adaptive_run(
         except BudgetEnded:
             if first is None:
                 raise
-            note = "time ran out before a fresh island ended: this is the pilot's first, and not exactly unbiased"
+            note = (
+                "time ran out before a fresh island ended: this is the pilot's first, and not "
+                "exactly unbiased"
+            )
             result = replace(first, seed=seed, notes=(note, *first.notes))
     done = replace(result, **spent.facts())
     return replace(done, notes=(*done.notes, *_notes(done, plan, aim)))
@@ -188,14 +191,15 @@ def _pilot(
     aim: Aim,
     counts: Counts,
 ) -> tuple[Pilot, Result | None]:
-    """Islands by seeds of their own, one after the other, and the first one's Result if it lived:
-    at most PILOT, and no more after they took SHARE of the budget. Raises BudgetEnded where the
-    first one does not end."""
+    """The pilot, and the Result of its first island if that lived. Its islands have seeds of their
+    own and run one after the other: at most PILOT of them, and none after they took SHARE of the
+    budget. Raises BudgetEnded where the first one does not end."""
     log_Z: list[float] = []
     tokens: list[int] = []
     seconds: list[float] = []
     first: Result | None = None
-    # Where only costs are asked for, two are enough: the first, which loads, and another.
+    # Without a target only the cost is wanted, for which two are enough: the first, which fills the
+    # caches, and another.
     while len(log_Z) < (PILOT if aim.target_se is not None else 2):
         spent = max(
             sum(tokens) / (aim.tokens or math.inf), sum(seconds) / (aim.seconds or math.inf)
@@ -227,19 +231,21 @@ def _pilot(
 
 
 def _notes(result: Result, plan: Plan, aim: Aim) -> list[str]:
-    """What the run came to, where it is not what it was to be."""
-    R, se, found = result.islands, result.log_z_se, []
+    """Where the run did not reach what it should, or cost more than it may."""
+    R, se = result.islands, result.log_z_se
+    notes: list[str] = []
     short = plan.islands - R
     if short > 0:
-        found.append(
-            f"time ran out after {R} of {plan.islands} islands: log Z is of these, and not exactly unbiased"
+        notes.append(
+            f"time ran out after {R} of {plan.islands} islands: log Z is of these, and not exactly "
+            "unbiased"
         )
     if aim.target_se is not None and (se is None or se > aim.target_se):
         reached = "no standard error is known" if se is None else f"the standard error is {se:.2g}"
         why = f"; {plan.why}" if plan.why and not short else ""
-        found.append(f"the target {aim.target_se:g} was not met: {reached}{why}")
+        notes.append(f"the target {aim.target_se:g} was not met: {reached}{why}")
     elif plan.why and not short:
-        found.append(plan.why)
+        notes.append(plan.why)
     used = (
         (aim.tokens, result.forwarded_tokens, "tokens"),
         (aim.seconds, result.seconds, "seconds"),
@@ -251,5 +257,5 @@ def _notes(result: Result, plan: Plan, aim: Aim) -> list[str]:
                 if R == 1
                 else "fresh islands took more than the pilot's"
             )
-            found.append(f"{spent:.4g} {what} were used of a budget of {budget:g}: {why}")
-    return found
+            notes.append(f"{spent:.4g} {what} were used of a budget of {budget:g}: {why}")
+    return notes

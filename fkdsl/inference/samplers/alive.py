@@ -4,14 +4,15 @@ and Zhang 2015; with potentials other than 0 and 1, Kudlicka, Murray, Ronquist a
 A trial of step t is an ancestor a ~ w / S and x ~ M_t(x_a, .); it lives if G_t > 0. Let S = sum of
 the weights before.
 
-    trials are made until N + 1 live, the last one dropped; with T of them, each of the N kept weighs  S / (T - 1) G_t
-    `attempts` trials ended with no more than N alive: each of these weighs                            S / attempts G_t
+    N + 1 trials live, the last of T: it is dropped, and each of the N kept weighs   S / (T - 1) G_t
+    `attempts` trials are made, and at most N live: each of these weighs             S / attempts G_t
 
-Both at once are unbiased. Given which trials live, the states of those that do are independent
-draws of one law, so E[sum w f | which] = S E[G f | lives] k / n, where k / n is N / (T - 1) or
-(number alive) / attempts: the unbiased estimate of the probability of living for a walk that ends
-at N + 1 successes or at `attempts` trials, whichever comes first (Girshick, Mosteller and Savage
-1946; `rejection` stops the same way). Dividing by T, or keeping the last one, is biased.
+The two rules together are unbiased. Given which trials live, the states of those that do are
+independent draws of one law, so E[sum w f | which] = S E[G f | lives] k / n, where k / n is
+N / (T - 1) or (number alive) / attempts. That is the unbiased estimate of the probability of living
+when trials end at N + 1 successes or at `attempts` trials, whichever comes first (Girshick,
+Mosteller and Savage 1946; `rejection` stops the same way). Dividing by T, or keeping the last one,
+is biased.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from fkdsl.inference.population import check_steps, initial_step, make_step, mut
 
 S = TypeVar("S")
 BATCH = 256
-"""Trials made together at most, beyond a population's worth."""
+"""Trials that run together, at most; more where the population is larger."""
 
 
 def alive(
@@ -47,9 +48,9 @@ def alive(
     """N particles of positive weight after every step; fewer only where `attempts` trials of a step
     ended with fewer.
 
-    A trial from a finished particle lives, and stays what it is. The trials that died are kept in
-    the Step, with weight zero, for reports. Trials run in batches (of the given size, or as many as
-    are likely to be needed) and are looked at in their order: the size changes no answer. start:
+    A trial from a finished particle lives, in the same state. The trials that died stay in the
+    Step, with weight zero, for reports. Trials run in batches (of the given size, or of as many as
+    are likely to be needed) and are counted in their order, so the size changes no answer. start:
     the step to go on from, as this function yielded it; None begins.
     """
     step = start if start is not None else initial_step(model, rng, particles, observer)
@@ -73,8 +74,9 @@ def trials_until(
     batch: int | None,
     observer: MoveObserver[S] | None = None,
 ) -> tuple[tuple[Particle[S], ...], Floats, list[int], int]:
-    """Trials from a step until `wanted` of them live, the last one dropped, or `attempts` are made:
-    the particles, dead ones too, their log G, their ancestors, and how many there are."""
+    """Trials from a step until `wanted` of them live (the last one is dropped) or `attempts` have
+    been made: the particles, dead ones too, their log G, their ancestors, and how many there
+    are."""
     t, W = step.t + 1, normalised(step.log_weights)
     x: list[Particle[S]] = []
     log_G: list[float] = []
@@ -84,12 +86,13 @@ def trials_until(
         n = min(batch or likely_needed(wanted, lived, len(x)), attempts - len(x))
         numbers = range(len(x), len(x) + n)
         ancestors = [rng.split("ancestor", t, i).choice(W) for i in numbers]
-        tried = [step.particles[a] for a in ancestors]
-        tried = [
-            Particle(p.state, derive(p.lineage, t, i)) for p, i in zip(tried, numbers, strict=True)
+        parents = [step.particles[a] for a in ancestors]
+        before = [
+            Particle(p.state, derive(p.lineage, t, i))
+            for p, i in zip(parents, numbers, strict=True)
         ]
-        moved, found = mutate(model, rng, t, tried, np.zeros(n), observer)
-        for particle, g, a in zip(moved, found, ancestors, strict=True):
+        after, log_G_batch = mutate(model, rng, t, before, np.zeros(n), observer)
+        for particle, g, a in zip(after, log_G_batch, ancestors, strict=True):
             lived += bool(g > -np.inf)
             if lived == wanted:
                 break
@@ -100,8 +103,8 @@ def trials_until(
 
 
 def likely_needed(wanted: int, lived: int, tried: int) -> int:
-    """How many further trials it takes, at the rate so far, until `wanted` live; at most BATCH or
-    `wanted`."""
+    """How many more trials it takes, at the rate so far, until `wanted` live; at most the larger of
+    BATCH and `wanted`."""
     return min(max(BATCH, wanted), math.ceil((wanted - lived) * (tried + 1) / (lived + 1)))
 
 

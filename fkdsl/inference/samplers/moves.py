@@ -5,9 +5,9 @@ model's own kernel, and accepts with probability
 
     min(1, (prod_{s>k} G'_s / T') / (prod_{s>k} G_s / T)).
 
-1/T is the probability of k: the way back from a path of another length has another one. It leaves
-the law of paths as it is (Hastings 1970; as single-site moves on traces: Wingate, Stuhlmueller and
-Goodman 2011).
+1/T is the probability of k, and 1/T' that of the same k on the way back from a path of T' steps.
+The move leaves the law of paths unchanged (Hastings 1970; as single-site moves on traces: Wingate,
+Stuhlmueller and Goodman 2011).
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ def suffix_moves(
     power: float = 1.0,
     max_steps: int | None = None,
 ) -> tuple[list[Path[S]], int]:
-    """The paths after one move of each, all together through `model.step`; and how many moves were
-    accepted.
+    """The paths after one move of each, and how many moves were accepted; all of them go through
+    `model.step` together.
 
-    until: None for finished paths, whose law is gamma; a step t for paths in flight, which have
-    come to it: their law is gamma_t over paths that are unfinished at t, and a proposal that is
-    finished then is not accepted. power: the law has p(draws)^(power - 1) as a further factor. A
-    path without steps stays.
+    until: None for finished paths, whose law is gamma. For running paths, the step t that they have
+    reached: their law is gamma_t over paths that are unfinished at t, and a proposal that has
+    finished by then is rejected. power: the law has p(draws)^(power - 1) as a further factor. A
+    path without steps stays as it is.
     """
     moving = [i for i, path in enumerate(paths) if path.T > 0]
     starts = {i: rngs[i].split("from").choice(np.ones(paths[i].T) / paths[i].T) for i in moving}
@@ -68,15 +68,15 @@ def suffix_moves(
 
 
 def log_acceptance(old: Path[S], new: Path[S], k: int, power: float = 1.0) -> float:
-    """log of the ratio that a move from x_k on is accepted by, nats; both paths live."""
+    """The log of the acceptance ratio of a move from x_k on, in nats; both paths live."""
     potentials = new.log_G_after(k) - old.log_G_after(k)
     draws = (power - 1.0) * (new.log_p_after(k) - old.log_p_after(k)) if power != 1.0 else 0.0
     return potentials + draws + math.log(old.T) - math.log(new.T)
 
 
 def due(t: int) -> bool:
-    """Whether paths are moved after step t: 1, 2, 4, 8, ... Redrawing half of each path that often
-    takes, in all, about as many steps as the run itself."""
+    """Whether paths are moved after step t, which they are after 1, 2, 4, 8, ... Moves redraw about
+    half of a path, so this costs about as many steps as the run itself."""
     return t > 0 and t & (t - 1) == 0
 
 
@@ -93,12 +93,12 @@ def path_smc(
     """Each step of smc, and its particles' paths; after steps 1, 2, 4, ... every running path is
     moved `moves` times.
 
-    That the moves keep E[sum_i w_i f(path_i)] takes two things. They come after steps that are
-    fixed beforehand, not where the population has been resampled: given that it was, its particles
-    do not follow gamma_t, and a kernel that leaves gamma_t as it is would not leave them so. And
-    they touch running paths only, and leave them running: else the run's end, when all have
-    finished, would be such an event too. Particles in equal states are not merged: their paths
-    differ.
+    Two rules make the moves keep E[sum_i w_i f(path_i)]. They come after steps that are fixed
+    beforehand, and not after each resampling: given that the population was resampled, its
+    particles do not follow gamma_t, and a kernel that leaves gamma_t unchanged would change their
+    law. And they move running paths only, and leave them running: the run ends when all have
+    finished, so a move that finished a path would make the end such an event too. Particles in
+    equal states are not merged, since their paths differ.
     """
     N, scheme = particles, RESAMPLING[resampling]
     step = initial_step(model, rng, N, observer)

@@ -1,12 +1,13 @@
 """Whole paths (x_0, ..., x_T) with their potentials and their draws: what moves work on.
 
 The potential of a step may be random given its states (adaptive weighted rejection sampling). So a
-step is taken as one draw of (x_t, log G_t), and the law of a path is
+step counts as one draw of (x_t, log G_t), and the law of a path is
 
-    gamma(path) = prod_{t<=T} M_t(dx_t, dG_t | x_{t-1}) G_t,
+    gamma(path) = prod_{t<=T} M_t(dx_t, dG_t | x_{t-1}) G_t.
 
-whose marginal over the states is the model's own, since a random G_t is right in expectation. What
-leaves gamma as it is leaves the posterior as it is (Andrieu and Roberts 2009, pseudo-marginal).
+Its marginal over the states is the model's own, since a random G_t is right in expectation. So a
+kernel that leaves gamma unchanged leaves the posterior unchanged (Andrieu and Roberts 2009,
+pseudo-marginal).
 
 A Recorder keeps every draw of a step; a Replayer gives the same draws again from another state.
 
@@ -46,8 +47,8 @@ class Draws(NamedTuple):
 
     outcomes: in the order of the draws, the index or label of each choice and the number of each
     uniform. log_M: log of the probability of these choices, in nats; a uniform has density 1.
-    log_p: the same, but of the probabilities as the stream was given them, not scaled to sum to 1:
-    of a guided draw M' = p e / A that is p, without the A.
+    log_p: the same by the probabilities as the stream was given them, not scaled to sum to 1: of a
+    guided draw M' = p e / A it is the log of p, without A.
     """
 
     outcomes: tuple[Any, ...] = ()
@@ -56,7 +57,7 @@ class Draws(NamedTuple):
 
 
 class Recorder:
-    """A stream that keeps what is drawn from it, and from the streams below it."""
+    """A stream that keeps what is drawn from it, and from the streams that are split from it."""
 
     def __init__(self, rng: Rng, kept: list[Draws] | None = None) -> None:
         self._rng, self._kept = rng, kept if kept is not None else []
@@ -90,15 +91,15 @@ class Recorder:
 class Replayer:
     """A stream that gives recorded draws again, whatever it is split by.
 
-    Where they cannot be had (an outcome of probability zero, more draws than were recorded) it is
-    astray: it draws on from a fixed stream, so that the model meets nothing that it might not have
-    drawn itself, and `draws` is None.
+    Where that is impossible (an outcome has probability zero, or the model draws more often than
+    was recorded), `draws` is None, and the rest is drawn from a fixed stream, so that the model
+    meets no outcome that it could not have drawn itself.
     """
 
     def __init__(self, recorded: Draws) -> None:
-        self._left = list(reversed(recorded.outcomes))
+        self._remaining = list(reversed(recorded.outcomes))
         self._kept: list[Draws] = []
-        self._astray: Rng | None = None
+        self._fallback: Rng | None = None  # set once the recorded draws do not fit
 
     def choice(self, probabilities: ArrayLike) -> int:
         return self._chosen(check_probabilities(probabilities), None)
@@ -107,33 +108,33 @@ class Replayer:
         return self._chosen(p, labels)
 
     def _chosen(self, p: Probabilities, labels: Labels | None) -> int:
-        label = self._left.pop() if self._left and self._astray is None else None
+        label = self._remaining.pop() if self._remaining and self._fallback is None else None
         if not isinstance(label, int):
-            return self._off().choice(p)
+            return self._fallen_back().choice(p)
         i = _place(label, labels)
         if i >= len(p) or not p[i] > 0.0:
-            return self._off().choice(p)
+            return self._fallen_back().choice(p)
         self._kept.append(_chosen(label, float(p[i]), float(p.sum())))
         return i
 
     def uniform(self) -> Any:
-        u = self._left.pop() if self._left and self._astray is None else None
+        u = self._remaining.pop() if self._remaining and self._fallback is None else None
         if u is None or isinstance(u, int):
-            return self._off().uniform()
+            return self._fallen_back().uniform()
         self._kept.append(Draws((u,)))
         return u
 
     def split(self, *key: Key) -> Replayer:
         return self
 
-    def _off(self) -> Rng:
-        self._astray = self._astray or KeyedRng(0)
-        return self._astray
+    def _fallen_back(self) -> Rng:
+        self._fallback = self._fallback or KeyedRng(0)
+        return self._fallback
 
     def draws(self) -> Draws | None:
-        """The draws as they are from where they were replayed; None if they are not these ones to
-        the last."""
-        return None if self._left or self._astray is not None else _joined(self._kept)
+        """The draws, with their probabilities in the state where they were replayed; None if the
+        model did not make exactly these draws."""
+        return None if self._remaining or self._fallback is not None else _joined(self._kept)
 
 
 def _place(label: int, labels: Labels | None) -> int:
@@ -155,7 +156,7 @@ def _joined(kept: Sequence[Draws]) -> Draws:
 
 @dataclass(frozen=True)
 class Path(Generic[S]):
-    """x_0, ..., x_T: T is the step at which it finished, or that it has come to.
+    """x_0, ..., x_T, where T is the step at which it finished, or the last one so far.
 
     states: (T + 1). log_G: (T + 1), nats; -inf at the end of a dead path and nowhere else. draws:
     (T), of steps 1 to T.
@@ -167,21 +168,23 @@ class Path(Generic[S]):
 
     @property
     def T(self) -> int:
+        """The number of steps."""
         return len(self.draws)
 
     @property
     def last(self) -> S:
+        """x_T."""
         return self.states[-1]
 
     def then(self, x: S, log_G: float, draws: Draws) -> Path[S]:
-        """One step more."""
+        """The path with one more step."""
         return Path((*self.states, x), (*self.log_G, log_G), (*self.draws, draws))
 
     def upto(self, t: int) -> Path[S]:
-        """x_0, ..., x_t, or all of it where it ends before."""
-        return (
-            self if t >= self.T else Path(self.states[: t + 1], self.log_G[: t + 1], self.draws[:t])
-        )
+        """x_0, ..., x_t; the whole path where it ends before."""
+        if t >= self.T:
+            return self
+        return Path(self.states[: t + 1], self.log_G[: t + 1], self.draws[:t])
 
     def log_G_after(self, t: int) -> float:
         """log of prod_{s>t} G_s."""
@@ -192,7 +195,7 @@ class Path(Generic[S]):
         return math.fsum(d.log_M for d in self.draws[t:])
 
     def log_p_after(self, t: int) -> float:
-        """The same, of the probabilities that the draws were given with."""
+        """The same by the probabilities that the stream was given (`Draws.log_p`)."""
         return math.fsum(d.log_p for d in self.draws[t:])
 
 
@@ -203,10 +206,12 @@ def extended(
     lw: Floats | None = None,
     observer: MoveObserver[S] | None = None,
 ) -> list[Path[S]]:
-    """Every path one step longer, x ~ M(. | its last state), in one `model.step`. lw: what
-    particles, all of one step, weigh before it, nats, where the step is the run's own and no
-    proposal: of such a step the observer is told. Raises DeadlinePassed once the run's deadline
-    has passed."""
+    """Every path one step longer, x ~ M(. | its last state), in one `model.step`.
+
+    lw: (n,) log weights before the step, nats, of particles that are all at one step; None where
+    the paths are proposals, which the observer does not see. Raises DeadlinePassed once the run's
+    deadline has passed.
+    """
     check_deadline()
     if not paths:
         return []
@@ -234,8 +239,8 @@ def completed(
     until: int | None = None,
     check: Callable[[int], None] = lambda t: None,
 ) -> list[Path[S]]:
-    """Every path continued until it finishes, dies or has come to step `until`. check: is called
-    with each step."""
+    """Every path continued until it finishes, dies or reaches step `until`. check: is called with
+    each step."""
     done = list(paths)
     while moving := [
         i for i, p in enumerate(done) if may_go_on(model, p) and (until is None or until > p.T)
@@ -252,14 +257,14 @@ def completed(
 def grafted(
     model: FeynmanKac[S], prefixes: Sequence[Path[S]], path: Path[S], t: int
 ) -> list[Path[S] | None]:
-    """Each prefix, of t steps, with the draws that a finished path has after its step t; None where
-    they cannot be had from there: if one of them has probability zero, or they end before the
-    prefix's path does, or after."""
+    """Each prefix, of t steps, continued by the draws that a finished path has after its step t.
+    None where that is impossible: one of the draws has probability zero there, or the prefix's path
+    needs more draws, or fewer."""
     if not may_go_on(model, path.upto(t)):
         raise InternalError("a path that ends before step t has nothing to graft")
-    found: list[Path[S] | None] = [p if may_go_on(model, p) else None for p in prefixes]
+    grafts: list[Path[S] | None] = [p if may_go_on(model, p) else None for p in prefixes]
     for s in range(t, path.T):
-        growing = [(i, p) for i, p in enumerate(found) if p is not None]
+        growing = [(i, p) for i, p in enumerate(grafts) if p is not None]
         if not growing:
             break
         check_deadline()
@@ -270,5 +275,5 @@ def grafted(
         ):
             draws = replayer.draws()
             fits = draws is not None and g > -math.inf and model.finished(x) == (s + 1 == path.T)
-            found[i] = p.then(x, float(g), draws) if fits and draws is not None else None
-    return found
+            grafts[i] = p.then(x, float(g), draws) if fits and draws is not None else None
+    return grafts

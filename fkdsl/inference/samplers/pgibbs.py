@@ -1,15 +1,15 @@
 """Particle Gibbs: conditional SMC around a reference path (Andrieu, Doucet and Holenstein 2010),
 with ancestor sampling (Lindsten, Jordan and Schoen 2014).
 
-A sweep runs smc in which the first particle is the reference, whatever its weight, and then takes
-one of the N paths by their weights as the next reference: a kernel P on paths that leaves their law
-as it is. The reference at first is a path of an ordinary run of smc, taken by its weights. So
-E[Z_hat f(path)] = gamma(f) at the start, and after each sweep,
+A sweep is a run of smc in which the first particle follows the reference path, whatever its weight;
+one of its N paths, drawn by their weights, is the next reference. That is a kernel P on paths which
+leaves their law unchanged. The first reference is a path of an ordinary run of smc, drawn by its
+weights. So E[Z_hat f(path)] = gamma(f) at the start, and after each sweep,
 
     E[ Z_hat sum_i W_i f(path_i) ] = gamma(P ... P f) = gamma(f),
 
-with W_i the sweep's own weights. Answers are means over the sweeps; Z_hat stays that of the run at
-the start.
+with W_i the sweep's own weights. Answers are means over the sweeps; Z_hat stays that of the first
+run.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def pgibbs(
     max_steps: int | None = None,
     observer: MoveObserver[S] | None = None,
 ) -> Iterator[Step[S]]:
-    """The steps of smc, then one after each sweep: the finished particles of all sweeps so far, a
-    sweep's weighing Z_hat W_i over their number. A sweep counts as a move that is accepted if its
-    next reference is another path."""
+    """The steps of smc, then one after each sweep: the finished particles of all sweeps so far,
+    each of weight Z_hat W_i / (number of sweeps). A sweep counts as a move, which is accepted if
+    the next reference is another path."""
     initial_run = path_smc(model, rng, particles, ess, max_steps=max_steps, observer=observer)
     for begun, begun_paths in initial_run:
         yield begun
@@ -58,13 +58,13 @@ def pgibbs(
     log_W: list[float] = []
     for s in range(1, sweeps + 1):
         streams = rng.split("sweep", s)
-        found, lw = conditional_smc(
+        sweep, lw = conditional_smc(
             model, streams, reference, particles, ess, ancestors, max_steps, observer
         )
-        chosen = found[rng.split("reference", s).choice(normalised(lw))]
+        chosen = sweep[rng.split("reference", s).choice(normalised(lw))]
         live = [i for i, w in enumerate(lw) if w > -math.inf]
         A = [*range(len(old)), *[0] * len(live)]
-        old += [Particle(found[i].last, derive(b"sweep", s, i)) for i in live]
+        old += [Particle(sweep[i].last, derive(b"sweep", s, i)) for i in live]
         log_W += [float(lw[i]) - log_sum_exp(lw) for i in live]
         weights = np.array(log_W) + log_Z - math.log(s)
         step = make_step(model, t + s, tuple(old), weights, A, resampled=False)
@@ -82,11 +82,11 @@ def conditional_smc(
     max_steps: int | None = None,
     observer: MoveObserver[S] | None = None,
 ) -> tuple[list[Path[S]], Floats]:
-    """N paths, the first of which is the reference, or ends as it does; and their log weights (N,),
-    nats.
+    """N paths, the first of which is the reference, or ends as the reference does, and their log
+    weights (N,), nats.
 
-    Multinomial resampling of the others where ESS < ess * N. With `ancestors` the reference's past
-    is drawn anew there: that of any particle from which its further draws can be had.
+    The others are resampled (multinomial) where ESS < ess * N. With `ancestors` the reference gets
+    a new past there: that of any particle from which the reference's further draws are possible.
     """
     lineages = [derive(b"lineage", i) for i in range(1, N)]
     states, log_G0 = initial_states(model, rng, lineages, observer)
@@ -120,14 +120,14 @@ def conditional_smc(
 def past(
     model: FeynmanKac[S], paths: Sequence[Path[S]], lw: Floats, reference: Path[S], t: int
 ) -> tuple[list[Path[S] | None], Floats]:
-    """Each path with the reference's draws after step t, and the log weight of it as the
-    reference's past, nats:
+    """Each path continued by the reference's draws after step t, and the log weight, in nats, with
+    which it is the reference's past:
 
-        w_t(i) gamma(path_i and these draws) / gamma_t(path_i),
+        w_t(i) gamma(path_i and these draws) / gamma_t(path_i).
 
-    the form for models without the Markov property (Lindsten et al. 2014, section 5): the draws are
-    a program's, and what they lead to depends on all that went before. -inf where the draws cannot
-    be had.
+    This is the form for models without the Markov property (Lindsten et al. 2014, section 5): the
+    draws are a program's, and what they lead to depends on all that went before. -inf where the
+    draws are impossible.
     """
     grafts = [reference, *grafted(model, paths[1:], reference, t)]
     log_w = np.array(

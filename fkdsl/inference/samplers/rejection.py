@@ -1,8 +1,8 @@
-"""Rejection sampling: whole runs, accepted with probability G_1 G_2 ... G_T. Exact samples, where
-potentials are at most 1.
+"""Rejection sampling: whole runs, each accepted with probability G_1 G_2 ... G_T. What it accepts
+are exact samples. Potentials must be at most 1.
 
-Z_hat stays unbiased under both ways to stop (Girshick, Mosteller and Savage 1946): (m - 1) / (n -
-1) when the m-th acceptance came at attempt n, x / n when n attempts ended with x < m accepted.
+Z_hat is unbiased under both ways to stop (Girshick, Mosteller and Savage 1946): (m - 1) / (n - 1)
+where the m-th acceptance came at attempt n, x / n where n attempts ended with x < m accepted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fkdsl.inference.population import check_steps, initial_states, make_step, m
 
 S = TypeVar("S")
 SLACK = 1e-9
-"""A log weight above 0 by no more than this is rounding."""
+"""A log weight that is above 0 by no more than this has been rounded."""
 
 
 def rejection(
@@ -37,17 +37,20 @@ def rejection(
     start: Step[S] | None = None,
     observer: MoveObserver[S] | None = None,
 ) -> Iterator[Step[S]]:
-    """One Step, with the accepted particles, each weighing Z_hat / x. start: that step, if it has
-    been made already.
+    """One Step with the x accepted particles, each of weight Z_hat / x. start: that step, where a
+    run is resumed.
 
-    Attempts run in batches, and are looked at in their order: the batch's size changes no answer.
-    Raises CallError when a run's potentials multiply to more than 1.
+    Attempts run in batches and are counted in their order, so the batch's size changes no answer.
+    Raises CallError where a run's potentials multiply to more than 1.
     """
     if start is not None:
         yield start
         return
     if samples < 2 or attempts < 1:
-        message = "rejection needs at least two samples (one alone has no unbiased Z but 0 or 1) and one attempt"
+        message = (
+            "rejection needs at least two samples (one alone has no unbiased Z but 0 or 1) and one "
+            "attempt"
+        )
         raise CallError(message, "write rejection(samples=16)")
     accepted: list[Particle[S]] = []
     tried, t_last = 0, 0
@@ -58,17 +61,13 @@ def rejection(
         for particle, log_G in runs:
             tried += 1
             if log_G > SLACK:
+                product = math.exp(min(log_G, 700))
                 raise CallError(
-                    f"rejection needs potentials of at most 1; one run's multiply to {math.exp(min(log_G, 700)):.3g}",
+                    f"rejection needs potentials of at most 1; one run's multiply to {product:.3g}",
                     "use smc or importance, or make every `factor` negative",
                 )
-            accept = (
-                rng.split("accept", tried).choice(
-                    [-math.expm1(min(log_G, 0.0)), math.exp(min(log_G, 0.0))]
-                )
-                == 1
-            )
-            if accept:
+            log_p = min(log_G, 0.0)
+            if rng.split("accept", tried).choice([-math.expm1(log_p), math.exp(log_p)]) == 1:
                 accepted.append(particle)
                 if len(accepted) == samples:
                     break
@@ -79,7 +78,7 @@ def rejection(
 
 
 def _estimate(x: int, m: int, n: int) -> float:
-    """Z_hat from x acceptances in n attempts, when the m-th ends the run."""
+    """Z_hat from x acceptances in n attempts, where the m-th acceptance ends the run."""
     if x < m:
         return x / n
     return (m - 1) / (n - 1)
@@ -92,8 +91,8 @@ def _run_batch(
     max_steps: int | None,
     observer: MoveObserver[S] | None,
 ) -> tuple[list[tuple[Particle[S], float]], int]:
-    """Independent runs to their ends: (particle, log of the product of its potentials), and the
-    steps they took."""
+    """Independent runs to their ends: (particle, log of the product of its potentials) of each, and
+    the number of steps of the longest."""
     lineages = [derive(b"attempt", i) for i in numbers]
     states, log_G = initial_states(model, rng, lineages, observer)
     x = tuple(Particle(s, lineage) for s, lineage in zip(states, lineages, strict=True))
@@ -107,7 +106,7 @@ def _run_batch(
 
 
 class _Attempts(Generic[S]):
-    """The errors of samples that were accepted independently of each other."""
+    """An ErrorEstimator for samples that were accepted independently of each other."""
 
     def __init__(self, options: Options) -> None:
         self._samples, self._attempts = options["samples"], options["attempts"]

@@ -2,8 +2,8 @@
 and Clifford.
 
 Every scheme gives N ancestors with E[#{i : A_i = j}] = N W_j exactly. Ancestors come in ascending
-order, so survivors stay put; a particle of weight zero is nobody's ancestor. Streams are used by
-comparison only, so that tests can enumerate them.
+order, so that survivors keep their places; a particle of weight zero is nobody's ancestor. Uniforms
+are only compared, so that tests can enumerate their outcomes.
 
 >>> from fkdsl.base.random import KeyedRng
 >>> RESAMPLING["systematic"](KeyedRng(1), np.array([0.5, 0.0, 0.25, 0.25]), 4)
@@ -69,21 +69,21 @@ def systematic(rng: Rng, W: Floats, N: int) -> list[int]:
 
 @resampling_scheme
 def residual(rng: Rng, W: Floats, N: int) -> list[int]:
-    """floor(N W_j) copies for certain, the rest by multinomial draws from what is left (Liu and
+    """floor(N W_j) copies for certain, the others by multinomial draws from the remainders (Liu and
     Chen 1998)."""
     copies = _whole(N * W)
     R = N - int(copies.sum())
     A = [j for j in range(len(W)) for _ in range(int(copies[j]))]
-    left = np.maximum(N * W - copies, 0.0)
-    left[W <= 0.0] = 0.0
-    A.extend(rng.choice(left) for _ in range(R))
+    remainders = np.maximum(N * W - copies, 0.0)
+    remainders[W <= 0.0] = 0.0
+    A.extend(rng.choice(remainders) for _ in range(R))
     return sorted(A)
 
 
 @resampling_scheme
 def ssp(rng: Rng, W: Floats, N: int) -> list[int]:
-    """Srinivasan sampling process (Gerber, Chopin and Whiteley 2019): the fractions of N W_j are
-    rounded pairwise, each pair keeping its sum, until at most one is left."""
+    """Srinivasan sampling process (Gerber, Chopin and Whiteley 2019): pairs of fractions of N W_j
+    are rounded, each pair keeping its sum, until at most one is left."""
     copies = _whole(N * W)
     fraction = np.clip(N * W - copies, 0.0, 1.0)
     open_ = [j for j in _live(W) if fraction[j] > 0.0]
@@ -92,7 +92,7 @@ def ssp(rng: Rng, W: Floats, N: int) -> list[int]:
         j = open_.pop(0)
         up, down = min(fraction[j], 1.0 - fraction[i]), min(fraction[i], 1.0 - fraction[j])
         # With probability down / (up + down) mass `up` moves from j to i, else mass `down` from i
-        # to j: each one's expectation stays, and one of the two becomes whole.
+        # to j: both expectations stay, and one of the two fractions becomes whole.
         if rng.choice([down, up]) == 0:
             fraction[i], fraction[j] = fraction[i] + up, fraction[j] - up
         else:
@@ -110,11 +110,11 @@ def ssp(rng: Rng, W: Floats, N: int) -> list[int]:
 
 
 SLIVER = 1e-12
-"""Fractions of a copy below this are rounding."""
+"""Fractions of a copy below this come from rounding."""
 
 
 def _whole(x: Floats) -> Floats:
-    """floor(x), where what is within rounding of a whole number counts as it."""
+    """floor(x); a number within rounding of a whole one counts as that."""
     result: Floats = np.floor(x + SLIVER)
     return result
 
@@ -155,21 +155,21 @@ def _certain(log_weights: Floats, alive: Sequence[int], N: int) -> set[int]:
     for k in range(N):
         if log_weights[order[k]] < rest[k] - math.log(N - k):
             return set(order[:k])
-    # Weights beyond float64's reach of each other lead here: one place stays for all but the N - 1
-    # largest.
+    # Weights that differ by more than float64 can hold lead here: all but the N - 1 largest share
+    # one place.
     return set(order[: N - 1])
 
 
 def _systematic_pass(
     rng: Rng, log_weights: Floats, stoch: Sequence[int], log_alpha: float, count: int
 ) -> list[int]:
-    """Each j of `stoch` with probability W_j / alpha, exactly `count` of them: one uniform, weights
-    laid end to end."""
+    """Exactly `count` of `stoch`, each j with probability W_j / alpha: one uniform, shifted by alpha
+    along the weights laid end to end."""
     strat: list[int] = []
     U = rng.uniform()
     for place, j in enumerate(stoch):
         U = U - math.exp(log_weights[j] - log_alpha)
-        # Rounding must not leave a place empty: the last ones are taken if they are needed.
+        # Rounding must not leave fewer than `count`: the last ones are taken if they are needed.
         if len(strat) < count and (U < 0 or len(stoch) - place == count - len(strat)):
             strat.append(j)
             U = U + 1.0

@@ -1,8 +1,8 @@
-"""Sequential Monte Carlo with adaptive resampling (Del Moral, Doucet and Jasra 2006), and
-importance sampling.
+"""Sequential Monte Carlo with adaptive resampling (Del Moral, Doucet and Jasra 2006), importance
+sampling, and the biased baseline `local`.
 
-Z_hat = sum of the weights is unbiased for Z, and sum_i w_i f(x_i) for Z E[f], at every step and for
-every N.
+In smc and importance sampling Z_hat = sum of the weights is unbiased for Z, and sum_i w_i f(x_i)
+for Z E[f], at every step and for every N.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ def smc(
 ) -> Iterator[Step[S]]:
     """N particles, resampled before a step when their ESS falls below ess * N.
 
-    After resampling each of the N particles weighs (sum of the weights) / N, so Z_hat is kept on
-    every path. With `merge`, particles in equal states stand for resampling as one with the sum of
-    their weights. moves: suffix moves of each running particle after steps 1, 2, 4, ...
-    (fkdsl.inference.samplers.moves); with them there is no merging, and no `start` either: a step
-    does not say what paths led to it. start: the step to go on from, as this function yielded it;
-    None begins.
+    After resampling each of the N particles weighs (sum of the weights) / N, so that Z_hat stays
+    the same on every path. With `merge`, particles in equal states are resampled as one particle
+    with the sum of their weights. moves: how many suffix moves each running particle makes after
+    steps 1, 2, 4, ... (fkdsl.inference.samplers.moves); then nothing is merged, and there is no
+    `start`, since a step does not hold the paths that led to it. start: the step to go on from, as
+    this function yielded it; None begins.
     """
     if moves:
         if start is not None:
@@ -85,8 +85,7 @@ def importance(
 
 
 def _family_tree(model: FeynmanKac[S], options: Options, merge: bool) -> ErrorEstimator:
-    """The errors of particles that move on their own, and on only: moves of whole paths break the
-    family tree that they are read from."""
+    """The errors are read from the population's family tree, which moves of whole paths break."""
     if options.get("moves"):
         why = "smc with moves has no standard error from one run: --islands 8"
         return FixedEstimator(Unknown((why,)))

@@ -1,9 +1,9 @@
 """Sequential Monte Carlo transformer steering (Lew et al. 2023, Algorithm 1), with the resampling
 rule corrected.
 
-The algorithm box prints alpha with |I_det| below the line; that is a misprint (docs/inference.md).
-Weights follow the one convention here, Z_hat = sum of the weights, so the box's factors N/N' do not
-appear.
+The algorithm box prints alpha with |I_det| in the denominator, which is a misprint
+(docs/inference.md). Weights follow the convention Z_hat = sum of the weights, so the box's factors
+N/N' do not appear.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def steer(
         x, lw = mutate(model, rng, t, x, lw, observer)
         x, lw, A = merge(model, x, lw, A)
         kept, lw_kept = optimal_reduction(rng.split("resample", t), lw, N)
-        # When nothing lives, the dead stay in view: they are what a report tells of.
+        # Where nothing lives the dead stay in the population, for the report.
         if kept:
             x, lw, A = tuple(x[j] for j in kept), lw_kept, [A[j] for j in kept]
         step = make_step(model, t, x, lw, A, resampled=True)
@@ -56,12 +56,12 @@ def steer(
 def expand(
     model: FeynmanKac[S], step: Step[S], t: int, N: int, K: int
 ) -> tuple[tuple[Particle[S], ...], Floats, list[int]]:
-    """K_i copies of each unfinished particle, each of 1/K_i of its weight; finished ones stay
-    single, dead ones go.
+    """K_i copies of each unfinished particle, each with 1/K_i of its weight; one of each finished
+    particle; none of a dead one.
 
-    K_i = K in a full population. Where merging has left fewer than N, the draws of those that are
-    missing go to the others by their weights: else one heavy state, which many particles came to,
-    would be continued K times only.
+    K_i = K in a full population. Where merging has left fewer than N particles, the draws of the
+    missing ones go to the others by their weights: without that, a heavy state which many particles
+    had reached would be continued only K times.
     """
     x: list[Particle[S]] = []
     lw: list[float] = []

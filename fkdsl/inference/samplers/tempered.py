@@ -1,18 +1,19 @@
 """Tempering: whole runs weighed by a power of the probability of their draws, by an SMC sampler
 (Del Moral, Doucet and Jasra 2006).
 
-The target is not normalised token by token, as `lm ** b` is, but over whole paths:
+The target is normalised over whole paths, and not token by token as `lm ** b` is:
 
-    gamma_b(path) = p(draws)^b prod_t G_t,    p(draws) = prod of the draws' probabilities,    Z_b = sum gamma_b(path).
+    gamma_b(path) = p(draws)^b prod_t G_t,   p(draws) = prod of the draws' probabilities,
+    Z_b = sum of gamma_b over all paths.
 
-A run of smc gives gamma_1. Then b goes from 1 to `power` in equal steps: each weighs by p^(step),
-resamples where that has made the weights uneven, and moves every path by suffix
-Metropolis-Hastings, whose proposal is at power 1:
+A run of smc gives gamma_1. Then b goes from 1 to `power` in equal steps. Each of them weighs by
+p^(step), resamples where that has made the weights uneven, and moves every path by suffix
+Metropolis-Hastings, with proposals at power 1:
 
     log a = (b - 1) (log p' - log p) + log G' - log G + log T - log T'.
 
-E[sum_i w_i f(x_i)] = sum over paths of gamma_b f, at every step and for every N: the moves come
-after every temperature, whatever the population looks like.
+E[sum_i w_i f(x_i)] = sum over paths of gamma_b f, at every step and for every N, because the moves
+come after every temperature, whatever the weights are.
 """
 
 from __future__ import annotations
@@ -49,13 +50,14 @@ def tempered(
 ) -> Iterator[Step[S]]:
     """The steps of smc, then one for each temperature.
 
-    p is the probability of a draw as the model gives it to its stream: of a guided draw, M' G' = p
-    e, that of the program as it is written. Continuous draws keep their law at every power.
+    p is the probability of a draw as the model gives it to its stream: of a guided draw, with M' G'
+    = p e, that is the p of the program as it is written. Continuous draws keep their law at every
+    power.
     """
     N = particles
-    for begun, found in path_smc(model, rng, N, ess, max_steps=max_steps, observer=observer):
-        yield begun
-        step, paths = begun, found
+    for smc_step, smc_paths in path_smc(model, rng, N, ess, max_steps=max_steps, observer=observer):
+        yield smc_step
+        step, paths = smc_step, smc_paths
     delta = (power - 1.0) / temperatures
     for j in range(1, temperatures + 1):
         if step.log_Z == -math.inf:
