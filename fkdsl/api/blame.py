@@ -83,7 +83,10 @@ class Watch:
     def _never_together(self) -> tuple[Conflict, ...]:
         """The one or two lines that killed every particle, if no particle passed all of them."""
         places = tuple(
-            sorted(frozenset().union(*self.account.lethal_lines), key=lambda s: (s.source.name, s.start))
+            sorted(
+                frozenset().union(*self.account.lethal_lines),
+                key=lambda s: (s.source.name, s.start),
+            )
         )
         if not self.sampled or not 1 <= len(places) <= 2 or self.account.together(places):
             return ()

@@ -5,7 +5,8 @@ equal particles.
 Each pair of particles has a coefficient C[i,j], with C[i,i] = 0:
 
     at the start                  C[i,j] = N/(N-1)
-    merging into groups g, h      C[g,h] = sum_{i in g, j in h} w_i w_j C[i,j] / (w_g w_h), g = h too
+    merging into groups g, h      C[g,h] = sum_{i in g, j in h} w_i w_j C[i,j] / (w_g w_h),
+                                  also for g = h
     multinomial resampling, N     C[a,b] = N/(N-1) C[parent of a, parent of b] for a != b, also
                                   where the two have the same parent
 

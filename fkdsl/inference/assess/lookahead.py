@@ -108,9 +108,11 @@ def look_ahead(
     max_states: int,
     max_steps: int | None = None,
 ) -> LookAhead[S] | None:
-    """The LookAhead of a model; None where there is too much to enumerate. functions: gives f(value),
-    (k,), each in [0, 1]. ceiling: an upper bound on log G of the step that led to a state, for
-    every kernel that a method may draw by."""
+    """The LookAhead of a model; None where there is too much to enumerate.
+
+    functions: gives f(value), (k,), each in [0, 1]. ceiling: an upper bound on log G of the step
+    that led to a state, for every kernel that a method may draw by.
+    """
     try:
         first, levels = _forward(model, ceiling, max_states, max_steps)
     except (BudgetEnded, CallError):

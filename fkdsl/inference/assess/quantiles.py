@@ -29,7 +29,7 @@ def quantile(y: ArrayLike, w: ArrayLike, level: float) -> float:
 def quantile_se(
     y: ArrayLike, w: ArrayLike, level: float, mean_se: Callable[[Floats], float | None]
 ) -> float | None:
-    """Half the distance from the quantile at level - s to that at level + s, where s is the standard
+    """Half the distance between the quantiles at level - s and level + s, where s is the standard
     error of F at the quantile (Woodruff 1952). mean_se: gives the error of the mean of any f (n,).
     None where that is None."""
     values = np.asarray(y, dtype=np.float64)

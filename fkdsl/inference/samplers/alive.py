@@ -4,8 +4,8 @@ and Zhang 2015; with potentials other than 0 and 1, Kudlicka, Murray, Ronquist a
 A trial of step t is an ancestor a ~ w / S and x ~ M_t(x_a, .); it lives if G_t > 0. Let S = sum of
 the weights before.
 
-    N + 1 trials live, the last of T: it is dropped, and each of the N kept weighs   S / (T - 1) G_t
-    `attempts` trials are made, and at most N live: each of these weighs             S / attempts G_t
+    N + 1 trials live, the last of T: it is dropped; each of the N kept weighs   S / (T - 1) G_t
+    `attempts` trials are made, and at most N live: each of these weighs         S / attempts G_t
 
 The two rules together are unbiased. Given which trials live, the states of those that do are
 independent draws of one law, so E[sum w f | which] = S E[G f | lives] k / n, where k / n is

@@ -66,8 +66,8 @@ def rejection(
                     f"rejection needs potentials of at most 1; one run's multiply to {product:.3g}",
                     "use smc or importance, or make every `factor` negative",
                 )
-            log_p = min(log_G, 0.0)
-            if rng.split("accept", tried).choice([-math.expm1(log_p), math.exp(log_p)]) == 1:
+            p = math.exp(min(log_G, 0.0))
+            if rng.split("accept", tried).choice([-math.expm1(min(log_G, 0.0)), p]) == 1:
                 accepted.append(particle)
                 if len(accepted) == samples:
                     break

@@ -163,8 +163,8 @@ def _certain(log_weights: Floats, alive: Sequence[int], N: int) -> set[int]:
 def _systematic_pass(
     rng: Rng, log_weights: Floats, stoch: Sequence[int], log_alpha: float, count: int
 ) -> list[int]:
-    """Exactly `count` of `stoch`, each j with probability W_j / alpha: one uniform, shifted by alpha
-    along the weights laid end to end."""
+    """Exactly `count` of `stoch`, each j with probability W_j / alpha: one uniform, shifted by
+    alpha along the weights laid end to end."""
     strat: list[int] = []
     U = rng.uniform()
     for place, j in enumerate(stoch):

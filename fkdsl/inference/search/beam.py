@@ -1,8 +1,7 @@
-"""Beam search: at each level the `width` heaviest outcomes, and the mass that it covers. It draws
-nothing.
+"""Beam search: it keeps the `width` heaviest outcomes of each level, and draws nothing.
 
-The mass of the finished states is a lower bound on Z, and with what was dropped an upper one where
-no potential is above 1. It is no estimate: what a beam finds is what is heavy early.
+The mass of the finished states is a lower bound on Z; with the mass that was dropped it is an upper
+one, where no potential is above 1. It is no estimate of Z: a beam keeps what is heavy early.
 """
 
 from __future__ import annotations
@@ -26,8 +25,7 @@ from fkdsl.inference.search.frontier import BATCH, Child, Explored, Frontier
 
 S = TypeVar("S")
 TRIED = 64
-"""Outcomes that a level makes at most for each state that it keeps: those that die are kept by
-none."""
+"""The most outcomes that a level makes for each state that it keeps: many may die."""
 
 
 def beam(
@@ -36,12 +34,11 @@ def beam(
     max_steps: int | None = None,
     observer: MoveObserver[S] | None = None,
 ) -> Iterator[Explored[S]]:
-    """The levels t = 0, 1, ... until every state is finished; those that are stay, beside the
-    states of later levels.
+    """The levels t = 0, 1, ... until every state is finished; finished states stay in later levels.
 
-    Of all outcomes of a level's steps, finished ones among them, the `width` first by
-    `Frontier.rank` live on, equal states as one. Where many die, a level makes up to TRIED * width
-    outcomes. Raises CallError as `best_first` does.
+    Of all outcomes of a level's steps, finished ones too, the `width` first by `Frontier.rank` are
+    kept, equal states as one. Where many die, a level makes up to TRIED * width outcomes. Raises
+    CallError if the program draws from a continuous distribution.
     """
     x, w = start(model, observer)
     finished: dict[Hashable, Child[S]] = {}
@@ -54,9 +51,9 @@ def beam(
             if model.finished(child.x):
                 _merge(finished, model.key(child.x), child)
         moving = [child for child in moving if not model.finished(child.x)]
-        found = (*finished.values(), *moving)
-        weights = tuple(child.log_weight for child in found)
-        states = tuple(child.x for child in found)
+        kept = (*finished.values(), *moving)
+        weights = tuple(child.log_weight for child in kept)
+        states = tuple(child.x for child in kept)
         yield Explored(
             t,
             states,
@@ -71,23 +68,23 @@ def beam(
             return
         t += 1
         check_steps(t, max_steps)
-        moving, dead, made, log_passed = _level(model, moving, width, observer)
-        computed, log_dropped = computed + made, float(np.logaddexp(log_dropped, log_passed))
+        moving, dead, n, log_passed = _level(model, moving, width, observer)
+        computed, log_dropped = computed + n, float(np.logaddexp(log_dropped, log_passed))
 
 
 def _level(
     model: FeynmanKac[S], moving: list[Child[S]], width: int, observer: MoveObserver[S] | None
 ) -> tuple[list[Child[S]], list[S], int, float]:
-    """The `width` heaviest states after a step, some that died, how many were made, and an upper
-    bound on the mass dropped."""
+    """The `width` heaviest states after a step, some of those that died, how many states were
+    computed, and the log of an upper bound on the mass dropped."""
     frontier: Frontier[S] = Frontier(model, observer)
     for child in moving:
         frontier.add(child)
     living: dict[Hashable, Child[S]] = {}
     dead: list[S] = []
-    made, last = 0, -math.inf
-    while made < TRIED * width and (tasks := frontier.pop(min(BATCH, width), last)):
-        made += len(tasks)
+    computed, last = 0, -math.inf
+    while computed < TRIED * width and (tasks := frontier.pop(min(BATCH, width), last)):
+        computed += len(tasks)
         for child in frontier.step(tasks):
             if child.log_weight > -math.inf:
                 _merge(living, model.key(child.x), child)
@@ -98,14 +95,15 @@ def _level(
                 width, (frontier.rank(c.x, c.log_weight) for c in living.values())
             )[-1]
     first = sorted(living.values(), key=lambda c: -frontier.rank(c.x, c.log_weight))
-    return first[:width], dead, made, frontier.log_open(first[width:])
+    return first[:width], dead, computed, frontier.log_open(first[width:])
 
 
-def _merge(held: dict[Hashable, Child[S]], key: Hashable, child: Child[S]) -> None:
-    same = held.get(key)
+def _merge(children: dict[Hashable, Child[S]], key: Hashable, child: Child[S]) -> None:
+    """Adds a child; an equal state that is there already takes its weight."""
+    same = children.get(key)
     if same is not None:
         child = Child(same.x, child.t, float(np.logaddexp(same.log_weight, child.log_weight)))
-    held[key] = child
+    children[key] = child
 
 
 def _all_died(n: int, t: int, last: Step[S] | Level[S]) -> tuple[str, str]:

@@ -1,15 +1,15 @@
-"""Exact inference in the order of weight: the heaviest outcome first, and at any time certified
-bounds on Z.
+"""Exact inference in the order of weight, the heaviest outcome first, with certain bounds on Z at
+any time; and the method `exact`.
 
-The frontier holds what is open: states to be stepped, and outcomes that steps have passed by. A
-batch of the heaviest is stepped together, so that a language model beneath sees batches. With L the
-mass of the finished states, m_v that of those with value v, and F an upper bound on what the
-frontier can add,
+The frontier holds what is open: states that are still to be stepped, and the outcomes that their
+steps have not taken. The heaviest of them are stepped in batches, so that a language model beneath
+sees batches. With L the mass of the finished states, m_v that of those with value v, and F an upper
+bound on what the frontier can add,
 
     L <= Z <= L + F        m_v / (L + F) <= P(v) <= (m_v + F) / (L + F)
 
-F is the frontier's mass where no potential is above 1 (`Bounded`), and unknown where nothing is
-known of them. With nothing left on the frontier L is Z.
+F is the frontier's mass where no potential is above 1 (`Bounded`), and not known where no bound on
+the potentials is. Once the frontier is empty, L is Z.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from fkdsl.inference.search.frontier import BATCH, Child, Explored, Frontier, Ta
 
 S = TypeVar("S")
 GROWTH = 1.1
-"""Times by which the states grow at the least from one Explored to the next."""
+"""The least factor by which the number of states grows from one Explored to the next."""
 
 
 def best_first(
@@ -42,11 +42,11 @@ def best_first(
     stop: Callable[[], str] = lambda: "",
     observer: MoveObserver[S] | None = None,
 ) -> Iterator[Explored[S]]:
-    """What has been found, ever more of it, until nothing is open, or log Z is known to `gap` nats,
-    or max_states states have been computed, or `stop` gives a reason. All its states are finished;
-    `ended` of the last one says which bound ended the search.
+    """Yields the finished states so far, more and more of them, until nothing is open, log Z is
+    known to `gap` nats, max_states states have been computed, or `stop` gives a reason. `ended` of
+    the last Explored says which bound ended the search.
 
-    Raises CallError when the program draws from a continuous distribution.
+    Raises CallError if the program draws from a continuous distribution.
     """
     search = Search(model, observer)
     shown = 0.0
@@ -57,18 +57,21 @@ def best_first(
         elif search.late:
             ended = f"max_steps={max_steps}"
         if ended or not len(search.frontier) or search.computed >= shown:
-            found = search.explored(ended)
-            yield found
-            if ended or not len(search.frontier) or found.gap <= gap:
+            explored = search.explored(ended)
+            yield explored
+            if ended or not len(search.frontier) or explored.gap <= gap:
                 return
             shown = max(search.computed + 1, GROWTH * search.computed)
         search.advance(min(BATCH, max_states - search.computed), max_steps)
 
 
 class Search(Generic[S]):
-    """finished: states by key with their log weights. late: states that came to max_steps
-    unfinished. dead: at most BATCH of those that died since they were last told of. t: the last
-    step reached. computed: states so far."""
+    """A search as it goes on.
+
+    finished: states with their log weights, by key. late: states that are unfinished at max_steps.
+    dead: at most BATCH of the states that died since the last Explored. t: the last step reached.
+    computed: how many states there were so far.
+    """
 
     def __init__(self, model: FeynmanKac[S], observer: MoveObserver[S] | None = None) -> None:
         self.model = model
@@ -81,7 +84,7 @@ class Search(Generic[S]):
         self._sort(Child(x, 0, w))
 
     def advance(self, n: int, max_steps: int | None) -> None:
-        """Makes the n heaviest steps that are open."""
+        """Makes the n heaviest of the open steps."""
         tasks = self.frontier.pop(n)
         if max_steps is not None:
             self.late += [task for task in tasks if task.t >= max_steps]
@@ -104,7 +107,7 @@ class Search(Generic[S]):
             self.frontier.add(child)
 
     def explored(self, ended: str) -> Explored[S]:
-        """What has been found so far."""
+        """The finished states so far, and a bound on what is open."""
         states, weights = (
             tuple(x for x, _ in self.finished.values()),
             tuple(w for _, w in self.finished.values()),

@@ -53,8 +53,8 @@ def enclosed(result: Result, explored: Explored[object], method: Method) -> Resu
         notes.append("a beam has no estimate of Z, and its posterior is that of what it kept")
     elif explored.ended:
         notes.append(
-            f"exact was ended by {explored.ended} after {explored.computed:,} states; what it found "
-            "is renormalised"
+            f"exact was ended by {explored.ended} after {explored.computed:,} states; what it "
+            "found is renormalised"
         )
     if high == math.inf:
         notes.append(UNBOUNDED)

@@ -1,8 +1,8 @@
 """Exact inference by enumeration: every state of every step, with its weight.
 
-Level by level: all unfinished states are stepped together, once for each outcome of the step's
-randomness, so that a language model beneath sees batches; states with equal keys are merged by
-adding their weights.
+It goes level by level: all unfinished states are stepped together, once for each outcome of the
+step's randomness, so that a language model beneath sees batches. States with equal keys are merged,
+and their weights added.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fkdsl.inference.population import check_steps
 
 S = TypeVar("S")
 BATCH = 512
-"""States stepped together."""
+"""States that are stepped together."""
 
 
 def exact(
@@ -70,7 +70,7 @@ def exact(
 
 
 def start(model: FeynmanKac[S], observer: MoveObserver[S] | None = None) -> tuple[S, float]:
-    """s0 and log G_0; CallError if it is drawn at random."""
+    """s0 and log G_0. Raises CallError if s0 is drawn at random."""
     rng = EnumeratingRng()
     (x,), log_G = model.initial([rng])
     if rng.taken:
@@ -91,22 +91,23 @@ def no_outcome_left(n: int, t: int, last: Step[S] | Level[S]) -> tuple[str, str]
 def enumerable_step(
     model: FeynmanKac[S], rngs: Sequence[EnumeratingRng], xp: Sequence[S]
 ) -> tuple[list[S], Floats]:
-    """The model's step; CallError if it draws from a continuous distribution, DeadlinePassed once
-    the run's deadline has passed."""
+    """The model's step. Raises CallError if it draws from a continuous distribution, and
+    DeadlinePassed once the run's deadline has passed."""
     check_deadline()
     try:
         states, log_G = model.step(rngs, xp)
     except Continuous:
         raise CallError(
             "this program draws from a continuous distribution, which exact cannot enumerate",
-            "use smc or importance, or a discrete distribution (uniform_int, geometric, categorical)",
+            "use smc or importance, or a discrete distribution (uniform_int, geometric, "
+            "categorical)",
         ) from None
     return states, check_log_weights(log_G)
 
 
 def _add(merged: dict[Hashable, tuple[S, float]], key: Hashable, x: S, w: float) -> None:
-    held = merged.get(key)
-    merged[key] = (x, w) if held is None else (held[0], float(np.logaddexp(held[1], w)))
+    first, weight = merged.get(key, (x, -np.inf))
+    merged[key] = (first, float(np.logaddexp(weight, w)))
 
 
 def _level(

@@ -1,5 +1,4 @@
-"""Whether a model has any outcome of positive weight at all: a search for one, depth first, where
-`exact` adds up all.
+"""Whether a model has any outcome of positive weight: a depth-first search for one of them.
 
 >>> import numpy as np
 >>> class Coin:
@@ -29,15 +28,15 @@ from fkdsl.inference.interface import FeynmanKac
 
 S = TypeVar("S")
 BATCH = 64
-"""States stepped together: enough for a batched model, few enough for a search to be quick."""
+"""States that are stepped together: enough for a batched model, few enough to end soon."""
 
 
 def can_live(
     model: FeynmanKac[S], max_states: int = 20_000, until: float | None = None
 ) -> bool | None:
-    """Whether Z > 0, every outcome tried if need be; None if more than max_states states or the
-    time (`until`, by time.monotonic) would be needed, or the program cannot be enumerated or fails
-    on the way."""
+    """Whether Z > 0; every outcome is tried if need be. None if that would take more than max_states
+    states, or longer than `until` (on the clock of time.monotonic), or if the program cannot be
+    enumerated or fails on the way."""
     rng = EnumeratingRng()
     try:
         (s0,), log_G = model.initial([rng])
@@ -51,8 +50,8 @@ def can_live(
 
 
 def _search(model: FeynmanKac[S], s0: S, max_states: int, until: float | None) -> bool | None:
-    """From s0 on. Siblings are told lazily: a vocabulary's worth of them at each token would not
-    fit."""
+    """The search from s0 on. Siblings are listed lazily: a vocabulary of them for each token would
+    not fit into memory."""
     seen: set[Hashable] = {model.key(s0)}
     todo: list[Iterator[tuple[S, tuple[int, ...]]]] = [iter([(s0, ())])]
     computed = 0
@@ -82,7 +81,7 @@ def _search(model: FeynmanKac[S], s0: S, max_states: int, until: float | None) -
 
 
 def _siblings(xp: S, beyond: int, rng: EnumeratingRng) -> Iterator[tuple[S, tuple[int, ...]]]:
-    """The other outcomes of the step from xp that one outcome leaves to visit."""
+    """The outcomes of the step from xp that remain to be visited after this one."""
     for at in range(len(rng.taken) - 1, beyond - 1, -1):
         for other in range(1, rng.counts[at]):
             yield xp, (*rng.taken[:at], other)
