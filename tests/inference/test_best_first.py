@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import fkdsl
 from fkdsl.base.errors import BudgetEnded, CallError, PopulationDied
 from fkdsl.base.value_keys import value_key
+from fkdsl.inference.methods import METHODS
 from fkdsl.inference.run import run
 from fkdsl.inference.search import best_first as module
 from fkdsl.inference.search import frontier as frontier_module
@@ -92,7 +93,7 @@ def assert_encloses(found, masses):
 def answers(found):
     """The posterior as a result of it says, its values being states."""
     model = Plain(found)
-    result = enclosed(run(model, "exact"), found)
+    result = enclosed(run(model, "exact"), found, METHODS["exact"])
     return result.posterior if found.gap > 1e-9 else []
 
 
