@@ -1,5 +1,4 @@
-"""A model that fkdsl knows by a short name: its sources, tried in order, and its folder in the
-cache."""
+"""A model with a short name: its sources, which are tried in order, and its folder in the cache."""
 
 from __future__ import annotations
 
@@ -25,8 +24,8 @@ from fkdsl.models.reference import check_folder
 
 @dataclass(frozen=True)
 class ModelSource:
-    """One place to have a model from. `fetch(content, scratch, progress)` fills `content`, or
-    raises."""
+    """A place to get a model from. `fetch(content, scratch, progress)` fills the folder `content`,
+    or raises."""
 
     kind: str
     label: str
@@ -35,7 +34,7 @@ class ModelSource:
 
 @dataclass(frozen=True)
 class Alias:
-    """`peak_bytes`: disk space that fetching it needs at most."""
+    """A model by its short name. peak_bytes: the most disk space that fetching it takes."""
 
     name: str
     title: str
@@ -48,18 +47,17 @@ class Alias:
         return model_folder(self.name)
 
     def cached(self) -> Manifest | None:
-        """The manifest of the cached model, if it is there (its files may be damaged all the
-        same)."""
+        """The manifest of the cached model, None if it is not cached. Its files may be damaged."""
         return read_manifest(self.folder)
 
     def obtain(
         self, progress: Progress = silent, *, source: str | None = None, full: bool = False
     ) -> Path:
-        """The folder of the model, whole: the cached one, else fetched.
+        """The folder of the undamaged model, from the cache or else fetched.
 
-        A sound cached model is returned as it is, without a network; `full` checks its checksums
-        first. `source` asks for one source: a model cached from another is replaced. Raises
-        ModelUnavailable saying all that was tried.
+        A cached model that is not damaged needs no network. full: check its checksums too. source:
+        fetch from this source only, and replace a model cached from another. Raises CallError for
+        an unknown source, ModelUnavailable with all that was tried.
         """
         kinds = [s.kind for s in self.sources]
         if source is not None and source not in kinds:
@@ -82,8 +80,7 @@ class Alias:
         if self.folder.exists() and (damage := find_damage(self.folder, full=full)):
             tried.append(f"the cache ({self.folder}): {damage}")
         manifest = self.cached()
-        # The one it came from goes first, so that a repair does not change the weights if it can be
-        # helped.
+        # First the source that it came from, so that a repair changes the weights only if it must.
         before = manifest.origin.kind if manifest else None
         for candidate in sorted(self.sources, key=lambda s: s.kind != before):
             if source is not None and candidate.kind != source:
@@ -100,8 +97,8 @@ class Alias:
                 tried.append(f"{candidate.label}: {reason}")
         raise ModelUnavailable(
             f"{self.title} could not be had. Tried:\n" + "\n".join(f"  - {line}" for line in tried),
-            f"connect to a network once (`fkdsl models pull {self.name}`), name a model folder with --model, "
-            "or run with `--model tiny`: another, small model that ships with fkdsl",
+            f"connect to a network once (`fkdsl models pull {self.name}`), name a model folder "
+            "with --model, or run with `--model tiny`: another, small model that ships with fkdsl",
         )
 
     def _builder(self, source: ModelSource, progress: Progress) -> Callable[[Path, Path], Origin]:
@@ -116,5 +113,6 @@ class Alias:
         free = shutil.disk_usage(self.folder.parent).free
         if free < self.peak_bytes:
             raise ModelUnavailable(
-                f"{self.folder.parent} has {free // 1_000_000} MB free, and {self.peak_bytes // 1_000_000} are needed"
+                f"{self.folder.parent} has {free // 1_000_000} MB free, and "
+                f"{self.peak_bytes // 1_000_000} are needed"
             )

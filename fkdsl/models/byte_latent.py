@@ -1,10 +1,10 @@
-"""Byte-latent transformers (BLT) of transformers as LanguageModels.
+"""Byte-latent transformers (BLT) of the library transformers as LanguageModels.
 
-Patches are made by fkdsl.models.patching of the entropies of the model's own patcher, not by the
-module: with a bound on the length of patches it forgets that the next byte begins one, so that the
-last row of a text differs from the same row of a longer text (transformers 5.23). Its cache is not
-usable either: it makes patches of new bytes as if none stood before them. So a context's cache is
-its bytes, and each question reads the whole text.
+fkdsl.models.patching divides a text into patches, by the entropies of the model's own patcher. The
+library's module is not used for that: with a bound on the length of patches it forgets that the
+next byte begins one, so that the last row of a text differs from the same row of a longer text
+(transformers 5.23). Nor is its cache used: it divides new bytes as if no others stood before them.
+So a segment holds the bytes of its context, and every forward reads the whole text.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from fkdsl.models.uncached import TextSegment, whole_text
 
 
 class ByteLatentModel(TokenizedModel):
-    """A LanguageModel over a BltForCausalLM. rule: where patches begin; by default the threshold of
-    its configuration, or, for a model without a patcher, at every byte."""
+    """A LanguageModel over a BltForCausalLM. rule: where patches begin, by default the threshold of
+    the configuration. In a model without a patcher every byte is a patch."""
 
     def __init__(self, module: Any, texts: ModelTexts, rule: Rule | None = None) -> None:
         super().__init__(texts)
@@ -35,8 +35,8 @@ class ByteLatentModel(TokenizedModel):
         self.longest: int | None = config.max_patch_length
 
     def forward(self, rows: Sequence[ForwardRow]) -> list[ForwardResult]:
-        """See LanguageModel. One batch, shorter texts padded on the right: nothing looks to its
-        right."""
+        """See LanguageModel. One batch, with shorter texts padded on the right, since no position
+        depends on those to its right."""
         if any(not row.tokens for row in rows):
             raise InternalError("this model has no distribution after no token")
         whole = [whole_text(row) for row in rows]
@@ -70,8 +70,9 @@ class ByteLatentModel(TokenizedModel):
         return logits
 
     def _patch_lengths(self, ids: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
-        """(B, patches). The module reads of them only where each patch but the first begins: those
-        that stand for none begin behind every text, and the last one's length is not looked at."""
+        """(B, patches) the length of each patch. The module uses the lengths only for where each
+        patch but the first begins. So padding patches begin behind every text, and the length of
+        the last patch does not matter."""
         if self.patcher is None:
             starts = [list(range(size + 1)) for size in sizes]
         else:

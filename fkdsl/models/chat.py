@@ -1,9 +1,10 @@
-"""A chat by a tokenizer's own template, of which the template alone writes the marks.
+"""A chat by a tokenizer's own template, in which only the template can write special tokens, its
+marks.
 
-The texts of a chat are data: where one spells a mark (`<|im_end|>`), a character of the spelling is
-replaced by a stand-in while the template is rendered. Every mark in the rendering is then the
-template's own. The rendering is split at these, the characters are put back, and each part between
-two marks is encoded as text.
+The texts of a chat are data. Where a text spells a mark (`<|im_end|>`), a stand-in replaces one
+character of the spelling while the template is rendered, so every mark in the rendering is the
+template's own. The rendering is then split at the marks, the characters are put back, and each part
+between two marks is encoded as plain text.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from fkdsl.models.chat_template import render_chat
 from fkdsl.models.plain_text import PlainText
 
 PRIVATE = range(0xE000, 0xF900)
-"""Unicode's private use: characters that stand for others while a template is rendered."""
+"""Unicode's private use area: the stand-ins."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A token that a template may write. pattern: what the tokenizer takes for it in a text, with
-    the white space about it that belongs to it."""
+    """A token that only a template may write. pattern: matches what the tokenizer reads as the
+    token, including white space around it that the token takes in."""
 
     id: int
     spelling: str
@@ -32,8 +33,8 @@ class Mark:
 
 
 def templated(tokenizer: Any, name: str, user: str, system: str, encode: PlainText) -> list[int]:
-    """The ids of a chat, ready for the answer, by a tokenizer's own template. CallError if it has
-    none."""
+    """The ids of a chat up to where the answer begins, by a tokenizer's own template. Raises
+    CallError if it has none, or the template fails."""
     if not tokenizer.chat_template:
         raise CallError(
             f"{name} has no chat template", "use prompt(...) with the model's own format"
@@ -60,7 +61,7 @@ def templated(tokenizer: Any, name: str, user: str, system: str, encode: PlainTe
 
 
 def marks_of(tokenizer: Any) -> list[Mark]:
-    """The special tokens, and the added ones that the template writes; longer spellings first."""
+    """The special tokens and those added tokens that the template writes, longer ones first."""
     template = str(tokenizer.chat_template)
     special = set(tokenizer.all_special_ids)
     marks = []
@@ -72,7 +73,7 @@ def marks_of(tokenizer: Any) -> list[Mark]:
 
 
 def split_at(rendered: str, marks: Iterable[Mark]) -> Iterator[tuple[str, Mark | None]]:
-    """The parts of a rendering, each with the mark behind it; the last one has none."""
+    """The parts of a rendering, each with the mark that follows it; the last part has none."""
     by_group = list(marks)
     at = 0
     if by_group:
@@ -83,8 +84,7 @@ def split_at(rendered: str, marks: Iterable[Mark]) -> Iterator[tuple[str, Mark |
 
 
 class Hidden:
-    """Stand-ins for characters of texts that spell marks, or might together with what a template
-    writes next to them.
+    """Stand-ins in texts that spell marks, or could do so together with the template's own text.
 
     >>> hidden = Hidden([Mark(1, "<s>", "<s>")], "")
     >>> hidden.hide("a <s> b") == "a \ue000s> b", hidden.restore(hidden.hide("a <s> b"))
@@ -97,23 +97,23 @@ class Hidden:
         self._stand_ins: dict[str, str] = {}
 
     def hide(self, text: str) -> str:
-        """The text with a stand-in in every spelling of a mark, and at an end that a mark might
-        grow from."""
+        """The text with a stand-in in every spelling of a mark, and at an end where the template's
+        text could complete one."""
         characters = list(text)
-        found = {
+        hidden = {
             m.start() for s in self._spellings for m in re.finditer(f"(?={re.escape(s)})", text)
         }
         first, last = len(text) - len(text.lstrip()), len(text.rstrip())
         for spelling in self._spellings:
             for n in range(1, len(spelling)):
-                found |= {last - 1} if text.endswith(spelling[:n], first, last) else set()
-                found |= {first} if text.startswith(spelling[n:], first, last) else set()
-        for i in found:
+                hidden |= {last - 1} if text.endswith(spelling[:n], first, last) else set()
+                hidden |= {first} if text.startswith(spelling[n:], first, last) else set()
+        for i in hidden:
             characters[i] = self._stand_in(text[i])
         return "".join(characters)
 
     def restore(self, text: str) -> str:
-        """The text with its own characters."""
+        """The text with its own characters in place of the stand-ins."""
         return text.translate({ord(stand_in): c for c, stand_in in self._stand_ins.items()})
 
     def _stand_in(self, character: str) -> str:

@@ -1,10 +1,10 @@
-"""Renders chat templates in a process of its own, so that a template from a stranger can take
-neither time nor memory.
+"""Renders chat templates in a process of its own, with bounds on the time and the memory that a
+stranger's template can take.
 
-Run as a program by fkdsl.models.chat_template: a request a line on stdin, {"template", "given",
-"seconds"}; an answer a line on stdout, {"text"} or {"error"}. It imports nothing of fkdsl. The
-environment is the one of transformers 5.24 (`utils/chat_template_utils.py`): jinja's immutable
-sandbox, `tojson`, `strftime_now`, `raise_exception`, `{% generation %}`, `{% break %}`.
+fkdsl.models.chat_template runs it as a program. Each line on stdin is a request, {"template",
+"given", "seconds"}; each line on stdout is a response, {"text"} or {"error"}. It imports nothing of
+fkdsl. The environment is that of transformers 5.24 (`utils/chat_template_utils.py`): jinja's
+immutable sandbox, `tojson`, `strftime_now`, `raise_exception`, `{% generation %}`, `{% break %}`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ import jinja2.ext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 MOST_CHARACTERS = 1_000_000
-"""Of a rendered chat."""
+"""Most characters of a rendered chat."""
 MOST_BYTES = 1 << 30
-"""Of memory that the process may take, the interpreter included."""
+"""Most bytes of memory that the process may take, the interpreter included."""
 
 
 class Generation(jinja2.ext.Extension):
-    """`{% generation %}`, by which training marks what an assistant says; here its body is text
-    like any other."""
+    """`{% generation %}`, by which training marks an assistant's texts; here its body is rendered
+    like any other text."""
 
     tags = {"generation"}
 
@@ -38,8 +38,8 @@ class Generation(jinja2.ext.Extension):
 
 
 class TemplateNamespace(jinja2.utils.Namespace):
-    """jinja's namespace without names that begin with an underscore, by which a template could
-    leave its sandbox."""
+    """jinja's namespace without names that begin with an underscore, since such names lead out of
+    the sandbox."""
 
     def __init__(*args: Any, **kwargs: Any) -> None:
         attributes = dict(*args[1:], **kwargs)
@@ -58,7 +58,7 @@ def _verify_name(name: Any) -> None:
 
 
 class TemplateDict:
-    """`dict` of a template: calls, and no attributes of the type."""
+    """`dict` in a template: it can be called, but the attributes of the type are hidden."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
         return dict(*args, **kwargs)
@@ -86,7 +86,7 @@ def _to_json(
 
 @lru_cache(maxsize=8)
 def compiled_template(template: str) -> Any:
-    """A template, ready to be rendered."""
+    """A compiled template."""
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[Generation, jinja2.ext.loopcontrols]
     )
@@ -101,7 +101,8 @@ def compiled_template(template: str) -> Any:
 
 
 def rendered(template: str, given: dict[str, Any]) -> str:
-    """A template's text. Raises whatever it raises, ValueError for a text that is too long."""
+    """The text of a template. Raises what the template raises, ValueError for a text that is too
+    long."""
     parts: list[str] = []
     length = 0
     for part in compiled_template(template).generate(**given):
@@ -113,13 +114,10 @@ def rendered(template: str, given: dict[str, Any]) -> str:
 
 
 def limit(seconds: int | None) -> None:
-    """Bounds the memory of this process, and, if `seconds` is given, the processor time from now
-    on."""
+    """Bounds the memory of this process; or, if `seconds` is given, its CPU time from now on."""
     try:
         import resource
-    except (
-        ImportError
-    ):  # Windows has no such bounds: there the caller's clock alone ends a template
+    except ImportError:  # Windows has no such bounds; the caller's clock ends a template there
         return
     if seconds is None:
         resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
@@ -129,7 +127,7 @@ def limit(seconds: int | None) -> None:
 
 
 def answer(line: str) -> dict[str, str]:
-    """What is said to one request."""
+    """The response to one request."""
     try:
         request = json.loads(line)
         limit(request["seconds"])

@@ -1,13 +1,13 @@
-"""Chat templates, rendered by a helper process that is bounded in time and memory
+"""Chat templates, rendered by a helper process with bounded time and memory
 (fkdsl.models.chat_renderer).
 
->>> turns = [{"role": "user", "content": "hi"}]
->>> render_chat("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}", {"messages": turns}, "m")
+>>> template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+>>> render_chat(template, {"messages": [{"role": "user", "content": "hi"}]}, "m")
 '<user>hi'
 
-A template comes with a model's files, and jinja's sandbox keeps it from the machine but bounds
-neither its loops nor its texts. The helper starts with the first chat, serves the following ones,
-and ends with this process.
+A template comes with a model's files. jinja's sandbox keeps it from the machine but bounds neither
+its loops nor its texts. The helper starts with the first chat, renders the following ones too, and
+ends with this process.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from fkdsl.base.deadline import check, current
 from fkdsl.base.errors import CallError
 
 RENDER_SECONDS = 3
-"""Of processor time that one chat may take; an honest template takes milliseconds."""
+"""CPU time that one chat may take; an honest template takes milliseconds."""
 WALL_SECONDS = 30.0
-"""After which a template is ended though the machine was busy with other work."""
+"""Time by the clock after which the helper is killed, however busy the machine was."""
 CHAT_HELP = "write the prompt by hand, in the model's own format: prompt(...)"
 
 _LOCK = threading.Lock()
 _WORKERS: list[subprocess.Popen[str]] = []
-"""The helper, if it runs; only touched by the holder of the lock."""
+"""The helper process, if one runs. Only the holder of _LOCK may use it."""
 
 
 def render_chat(template: str, given: Mapping[str, Any], name: str) -> str:
-    """The text of a template with these variables, which must be JSON. name: of the model, for
-    errors.
+    """The text of a template. given: the values of its variables, as JSON has them; name: of the
+    model, for errors.
 
-    Raises CallError for a template that fails, that writes too much, or that takes too long or too
-    much memory.
+    Raises CallError for a template that fails, writes too much, or takes too long or too much
+    memory.
     """
     return _rendered(template, json.dumps(given), name)
 
@@ -52,7 +52,7 @@ def _rendered(template: str, given: str, name: str) -> str:
         {"template": template, "given": json.loads(given), "seconds": RENDER_SECONDS}
     )
     with _LOCK:
-        line = _asked(request)
+        line = _response(request)
     check()
     try:
         answer = json.loads(line)
@@ -65,12 +65,12 @@ def _rendered(template: str, given: str, name: str) -> str:
     return str(answer["text"])
 
 
-def _asked(request: str) -> str:
-    """The helper's answer, "" if it was ended meanwhile."""
+def _response(request: str) -> str:
+    """The helper's response to a request, "" if the helper was killed before it."""
     worker = _WORKERS.pop() if _WORKERS else _start()
-    ended = threading.Timer(min(WALL_SECONDS, current().left), worker.kill)
-    ended.daemon = True
-    ended.start()
+    timer = threading.Timer(min(WALL_SECONDS, current().left), worker.kill)
+    timer.daemon = True
+    timer.start()
     line = ""
     try:
         assert worker.stdin is not None
@@ -81,10 +81,10 @@ def _asked(request: str) -> str:
     except OSError:
         line = ""
     finally:
-        ended.cancel()
+        timer.cancel()
         if line.endswith("\n"):
             _WORKERS.append(worker)
-        else:  # it broke a bound, or Ctrl-C came before its answer
+        else:  # the helper passed a bound, or Ctrl-C came before its response
             worker.kill()
             worker.communicate()
     return line
@@ -98,5 +98,5 @@ def _start() -> subprocess.Popen[str]:
         stderr=subprocess.DEVNULL,
         encoding="utf-8",
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        start_new_session=True,  # Ctrl-C is for the caller, who ends the helper
+        start_new_session=True,  # Ctrl-C reaches only this process, which kills the helper
     )

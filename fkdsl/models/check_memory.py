@@ -1,6 +1,6 @@
-"""What checks of models found on this machine, in the cache folder: a small file for each key.
+"""The results of checks of models on this machine, in the cache folder: a small file for each key.
 
-known = remembered_check(key)                     # "" the first time
+result = remembered_check(key)               # "" the first time
 remember_check(key, "cached")
 """
 
@@ -17,29 +17,29 @@ from typing import Any
 from fkdsl.models.cache import cache_root, make_private
 
 CHECK_FORMAT = 1
-"""Of what is remembered; another one after a change of a check or of a way through a model."""
+"""The version of the checks. It changes when a check, or a way through a model, changes."""
 
 
 def remembered_check(key: Mapping[str, Any]) -> str:
-    """What `remember_check` was told of a key on this machine; "" if nothing, or nothing that can be
-    read."""
+    """The result that `remember_check` wrote for a key on this machine; "" if there is none that
+    can be read."""
     try:
-        said = json.loads(_file(key).read_text("utf-8"))
-        return str(said["found"]) if said["key"] == dict(key) else ""
+        entry = json.loads(_file(key).read_text("utf-8"))
+        return str(entry["found"]) if entry["key"] == dict(key) else ""
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return ""
 
 
-def remember_check(key: Mapping[str, Any], found: str) -> None:
-    """Writes what a check found; where the cache folder cannot be written, the next load checks
-    again."""
+def remember_check(key: Mapping[str, Any], result: str) -> None:
+    """Writes the result of a check. Where the cache folder cannot be written, nothing happens, and
+    the next load checks again."""
     path = _file(key)
     try:
         make_private(path.parent)
         with tempfile.NamedTemporaryFile(
             "w", encoding="utf-8", dir=path.parent, delete=False
         ) as file:
-            json.dump({"key": dict(key), "found": found}, file)
+            json.dump({"key": dict(key), "found": result}, file)
         os.replace(file.name, path)
     except OSError:
         return

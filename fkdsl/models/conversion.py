@@ -1,7 +1,7 @@
-"""A gguf file made into a folder of safetensors and tokenizer files, once, so that later loads are
-quick.
+"""The conversion of a gguf file into a folder of safetensors and tokenizer files, done once so that
+later loads are fast.
 
-torch and transformers are imported inside.
+Importing this module imports neither torch nor transformers.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def _convert(gguf: Path, content: Path) -> None:
         model = AutoModelForCausalLM.from_pretrained(
             str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32
         )
-        # What remains of the quantisation makes save_pretrained refuse a model that is by now plain
-        # float32.
+        # save_pretrained refuses a model with these marks of quantisation, though its weights are
+        # plain float32 by now.
         for owner, name in ((model, "hf_quantizer"), (model.config, "quantization_config")):
             if hasattr(owner, name):
                 delattr(owner, name)

@@ -1,9 +1,8 @@
-"""What a forward computes and moves, from a model's shape alone: the arithmetic intensity of
-prefill and of decoding.
+"""The operations and the memory traffic of a forward, computed from the model's shape.
 
-A pass reads every weight once, however many tokens go through; each row reads its context's keys
-and values, and writes its new ones. So a prefill of many tokens does many operations for each byte,
-and a decoding step as many as it has rows.
+A forward reads every weight once, however many tokens it has; each row reads the keys and values of
+its context, and writes those of its new tokens. So a prefill of many tokens does many operations
+for each byte, a decoding step only about as many as it has rows.
 
 >>> small = Cost(linear=1000, head=500, attended=10, weight_bytes=3000.0, slot_bytes=40)
 >>> small.forward(pasts=[0], news=[8], wanted=1)              # a prompt of 8
@@ -20,9 +19,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Cost:
-    """linear: weights that each token is multiplied by, head: those of the head, for each wanted
-    position. attended: heads x width x layers. weight_bytes: of one pass over all of these.
-    slot_bytes: keys and values of a token."""
+    """The cost of a model's forwards. linear: weights that multiply each token; head: weights of
+    the head, which multiply each wanted position. attended: heads x width x layers. weight_bytes:
+    bytes of all these weights; slot_bytes: bytes of a token's keys and values."""
 
     linear: int
     head: int
@@ -33,11 +32,10 @@ class Cost:
     def forward(
         self, pasts: Sequence[int], news: Sequence[int], wanted: int
     ) -> tuple[float, float]:
-        """(floating-point operations, bytes) of a batch whose rows have so many cached and so many
-        new tokens."""
+        """(floating-point operations, bytes) of a batch. pasts, news: the cached and the new tokens
+        of each row; wanted: positions whose rows are computed."""
         tokens = sum(news)
-        # A new token's query meets the keys, and its weights the values, of itself and all before
-        # it.
+        # Each new token attends to itself and to all tokens before it.
         seen = sum(n * past + n * (n + 1) // 2 for past, n in zip(pasts, news, strict=True))
         flops = 2.0 * self.linear * tokens + 2.0 * self.head * wanted + 4.0 * self.attended * seen
         return flops, self.weight_bytes + float(self.slot_bytes * (sum(pasts) + tokens))

@@ -1,9 +1,9 @@
-"""A decoder of the Llama family as a LanguageModel: from a transformers module, or straight from
+"""A decoder of the Llama family as a LanguageModel, from a transformers module or straight from
 files.
 
-Straight from files neither transformers nor a module is needed, which halves the time to a first
-token. That way is taken for folders that fkdsl has written itself (the cache of `smollm2`), whose
-form is known; a test holds both ways to the same tokens and the same rows.
+Reading the files directly needs neither transformers nor a module, which halves the time to a first
+token. fkdsl does so for folders that it has written itself (the cache of `smollm2`), whose form is
+known; a test compares the tokens and the rows of both ways.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import torch
 from fkdsl.base.errors import InternalError
 from fkdsl.base.files import read_text
 from fkdsl.models.chat import templated
-from fkdsl.models.decoder import Decoder, Shape, has_decoder_form
+from fkdsl.models.decoder import Decoder
+from fkdsl.models.decoder_weights import DecoderShape, has_decoder_form
 from fkdsl.models.digest import digest_of
 from fkdsl.models.interface import ForwardResult, ForwardRow
 from fkdsl.models.kv_pool import KVPool
@@ -43,7 +44,7 @@ class DecoderModel(TokenizedModel):
         return self.decoder.pool
 
     def forward(self, rows: Sequence[ForwardRow]) -> list[ForwardResult]:
-        """One batch, each row with as many new tokens as it likes."""
+        """One batch; rows may differ in their numbers of new tokens."""
         if any(not row.tokens for row in rows):
             raise InternalError("this model has no distribution after no token")
         with torch.inference_mode():
@@ -54,8 +55,8 @@ class DecoderModel(TokenizedModel):
 def decoder_from_files(
     folder: Path, precision: str, dtype: torch.dtype, name: str
 ) -> DecoderModel | None:
-    """The model of a folder that fkdsl has written, on the CPU; None if it is of another form than
-    is read here."""
+    """The model of a folder that fkdsl has written, on the CPU; None if this function cannot read
+    its form."""
     config = SimpleNamespace(**_json(folder / "config.json"))
     rotary = getattr(config, "rope_parameters", None) or {}
     weights_file = folder / "model.safetensors"
@@ -72,7 +73,7 @@ def decoder_from_files(
     frequencies = 1.0 / rotary["rope_theta"] ** (
         torch.arange(0, width, 2, dtype=torch.float) / width
     )
-    shape = Shape.of(config, frequencies, 1.0)
+    shape = DecoderShape.of(config, frequencies, 1.0)
     size = weights["model.embed_tokens.weight"].shape[0]
     parameters = sum(t.numel() for t in weights.values())
     digest = digest_of(weights)
@@ -112,7 +113,7 @@ def decoder_from_files(
 
 
 class _Tokenizer:
-    """What `vocabulary_of` asks of a transformers tokenizer, of the backend alone."""
+    """The part of a transformers tokenizer that `vocabulary_of` uses, from its backend alone."""
 
     def __init__(self, backend: Any, settings: dict[str, Any]) -> None:
         self.backend_tokenizer = backend
@@ -128,12 +129,12 @@ class _Tokenizer:
         return int(self.backend_tokenizer.get_vocab_size())
 
     def get_vocab(self) -> dict[str, int]:
-        found: dict[str, int] = self.backend_tokenizer.get_vocab()
-        return found
+        vocabulary: dict[str, int] = self.backend_tokenizer.get_vocab()
+        return vocabulary
 
 
 def _chat(folder: Path, name: str, encode: PlainText) -> Any:
-    """A chat by the library's own template engine, imported when a program chats."""
+    """(user, system) -> ids of a chat. transformers is imported when a program first chats."""
 
     @cache
     def tokenizer() -> Any:
@@ -147,8 +148,8 @@ def _chat(folder: Path, name: str, encode: PlainText) -> Any:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(read_text(path, MOST_FILE_BYTES)) if path.exists() else {}
-    return found
+    value: dict[str, Any] = json.loads(read_text(path, MOST_FILE_BYTES)) if path.exists() else {}
+    return value
 
 
 def _ids(source: dict[str, Any]) -> list[int]:

@@ -1,4 +1,4 @@
-"""A model's weights told apart in a moment: a digest of a few of them."""
+"""A digest of a model's weights that takes milliseconds, since it reads only a few of them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from hashlib import blake2b
 from torch import Tensor
 
 SAMPLED = 256
-"""Weights of each tensor that a digest looks at."""
+"""How many numbers of each tensor a digest reads."""
 
 
 def digest_of(weights: Mapping[str, Tensor]) -> str:
-    """A digest of tensors' names, shapes and SAMPLED evenly spaced values of each: other weights
-    have another one."""
+    """A digest of the tensors' names, their shapes, and SAMPLED evenly spaced numbers of each. It
+    differs for other weights, unless they differ only between the samples."""
     digest = blake2b(digest_size=16)
     for name in sorted(weights):
         flat = weights[name].detach().reshape(-1)

@@ -15,8 +15,9 @@ from fkdsl.models.chat import templated
 from fkdsl.models.check_memory import remember_check, remembered_check
 from fkdsl.models.checked import PROBE_TOKENS, cache_error, reference_rows
 from fkdsl.models.compat import TESTED_VERSIONS, CacheUnknown
-from fkdsl.models.decoder import Decoder, has_decoder_form
+from fkdsl.models.decoder import Decoder
 from fkdsl.models.decoder_model import DecoderModel, decoder_from_files
+from fkdsl.models.decoder_weights import has_decoder_form
 from fkdsl.models.digest import digest_of
 from fkdsl.models.linear import pack_modules, packs_int8
 from fkdsl.models.plain_text import PlainText

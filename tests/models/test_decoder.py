@@ -12,8 +12,9 @@ import transformers as tf
 
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.models import linear
-from fkdsl.models.decoder import EXACT_ROWS, FAMILIES, has_decoder_form
+from fkdsl.models.decoder import EXACT_ROWS
 from fkdsl.models.decoder_model import DecoderModel
+from fkdsl.models.decoder_weights import FAMILIES, has_decoder_form
 from fkdsl.models.huggingface import HuggingFaceModel
 from fkdsl.models.interface import ForwardRow, Past
 from fkdsl.models.loading import model_of

@@ -23,7 +23,8 @@ from torch import Tensor
 
 from fkdsl.base.errors import InternalError
 from fkdsl.models.cost import Cost
-from fkdsl.models.decoder import Decoder, Packing
+from fkdsl.models.decoder import Decoder
+from fkdsl.models.decoder_weights import LayerPacking
 from fkdsl.models.interface import ForwardResult, ForwardRow
 from fkdsl.models.kv_pool import KVPool
 from fkdsl.models.tiny.links import ORDER, Links
@@ -47,7 +48,7 @@ class TinyDraftModel(TokenizedModel):
         texts: ModelTexts,
     ) -> None:
         super().__init__(texts)
-        packing = Packing(heads, decoder.width, decoder.precision)
+        packing = LayerPacking(heads, decoder.width, decoder.precision)
         self.decoder = decoder
         self.trunk = decoder.layers[:-1]
         self.heads = [
@@ -77,7 +78,7 @@ class TinyDraftModel(TokenizedModel):
             wanted = self.decoder.queries(batch, [row.wanted for row in rows])
             planes = self.pool.planes[len(self.trunk) :]
             first, *others = [
-                self.decoder.logits(self.decoder.block(head, plane, batch, wanted, z))
+                self.decoder.logits(self.decoder.layer_output(head, plane, batch, wanted, z))
                 for head, plane in zip(self.heads, planes, strict=True)
             ]
             wide = torch.float64 if first.dtype == torch.float64 else torch.float32

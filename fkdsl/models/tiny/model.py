@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from fkdsl.base.errors import CallError
-from fkdsl.models.decoder import Decoder, Shape
+from fkdsl.models.decoder import Decoder
 from fkdsl.models.decoder_model import DecoderModel
+from fkdsl.models.decoder_weights import DecoderShape
 from fkdsl.models.digest import digest_of
 from fkdsl.models.linear import packs_int8
 from fkdsl.models.tiny.files import read_model_file
@@ -103,9 +104,9 @@ def load_bytes(
     return ByteModel(decoder, texts, shape, weights, filled_links(shape, tensors))
 
 
-def decoder_shape(shape: TinyShape, device: str = "cpu") -> Shape:
+def decoder_shape(shape: TinyShape, device: str = "cpu") -> DecoderShape:
     """The shape of trunk and first head, for the decoder."""
-    return Shape(
+    return DecoderShape(
         layers=shape.layers,
         heads=shape.heads,
         kv_heads=shape.heads,
