@@ -1,9 +1,10 @@
-"""Prefill apart from decoding: a program's prompts computed once, to be decoded from by other runs
-and processes.
+"""Prefill apart from decoding: a program's prompts are computed once and written to a file, from
+which other runs and processes decode.
 
 >>> from fkdsl.api import parse
->>> program = parse('model m = table:\\n    "" -> "a": 0.5, EOS: 0.5\\n\\n'
-...                 'program p() -> str:\\n    lm = prompt("a")\\n    t ~ lm\\n    return lm.text\\n')
+>>> table = 'model m = table:\\n    "" -> "a": 0.5, EOS: 0.5\\n\\n'
+>>> body = '    lm = prompt("a")\\n    t ~ lm\\n    return lm.text\\n'
+>>> program = parse(f"{table}program p() -> str:\\n{body}")
 >>> [(name, context.length) for name, context in prompts(program, program.engines())]
 [('', 1)]
 """
@@ -24,57 +25,70 @@ if TYPE_CHECKING:
 
 
 def prompts(program: CalledProgram, engines: Engines) -> list[tuple[str, Context]]:
-    """The contexts of s0, each with the name of its model: what a program has read before its first
-    draw."""
+    """The contexts of s0, each with the name of its model: what the program has read before its
+    first draw. Raises CallError if it has read nothing."""
     states, _ = program.feynman_kac(engines=engines).initial([KeyedRng(0)])
-    found = [(c.model, c.node) for c in states[0].contexts if c.node.length]
-    if not found:
+    contexts = [(c.model, c.node) for c in states[0].contexts if c.node.length]
+    if not contexts:
         raise CallError(
-            f"`{program.name}` has no prompt before its first draw, so there is nothing to compute ahead",
+            f"`{program.name}` has no prompt before its first draw, "
+            "so there is nothing to compute ahead",
             "make its contexts, by prompt(...), before it draws",
         )
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(contexts))
 
 
 def prefill(program: CalledProgram, path: str | Path, engines: Engines | None = None) -> Stored:
-    """Computes the prompts' keys and values, each with the row after it, and writes them to a
+    """Computes the keys and values of each prompt, and the row after it, and writes them to a
     file."""
     from fkdsl.models import stored as files
 
     engines = engines if engines is not None else program.engines()
-    found = prompts(program, engines)
-    identities = {name: files.identity(engines[name].model) for name, _ in found}
+    named = prompts(program, engines)
+    identities = {name: files.identity(engines[name].model) for name, _ in named}
     contexts = []
-    for name, context in found:
+    for name, context in named:
         engine = engines[name]
         (row,) = engine.log_probs([context])
         planes = files.planes_of(engine.model, engine.past(context))
-        contexts.append(
-            files.StoredContext(name, context.tokens, planes, row, engine.sums(context, row))
-        )
-    made = files.Stored(identities, tuple(contexts))
-    files.save_prefill(Path(path), made)
-    return made
+        sums = engine.sums(context, row)
+        contexts.append(files.StoredContext(name, context.tokens, planes, row, sums))
+    stored = files.Stored(identities, tuple(contexts))
+    files.save_prefill(Path(path), stored)
+    return stored
 
 
 def adopt(program: CalledProgram, path: str | Path, engines: Engines) -> None:
-    """Puts a file's keys and values and rows into the engines' caches, where a run finds them.
+    """Puts the keys, values and rows of a file into the engines' caches, where a run finds them.
 
     Raises CallError where the models, their precision or the program's prompts are not the file's.
     """
     from fkdsl.models import stored as files
 
     stored = files.read_prefill(Path(path))
-    begins = {(name, context.tokens) for name, context in prompts(program, engines)}
+    _check_models(path, stored, engines, prompts(program, engines))
+    for context in stored.contexts:
+        engine = engines[context.model]
+        segment = files.segment_of(engine.model, context)
+        engine.adopt(context.tokens, segment, context.row, context.sums)
+
+
+def _check_models(
+    path: str | Path, stored: Stored, engines: Engines, named: list[tuple[str, Context]]
+) -> None:
+    """Raises CallError where a file was not made by these models for these prompts."""
+    from fkdsl.models import stored as files
+
+    begins = {(name, context.tokens) for name, context in named}
     strange = stored.identities.keys() - {name for name, _ in begins}
     if strange:
         raise CallError(
             f"{path} is of a model that this program does not prompt",
             "make it again for this program",
         )
-    for name, found in stored.identities.items():
-        if (different := files.differences(found, files.identity(engines[name].model))) != "":
-            message = f"{path} was made by another model, {found['model']}: {different}"
+    for name, identity in stored.identities.items():
+        if (different := files.differences(identity, files.identity(engines[name].model))) != "":
+            message = f"{path} was made by another model, {identity['model']}: {different}"
             raise CallError(message, "make it again with this model and precision")
     for context in stored.contexts:
         if max(context.tokens) >= engines[context.model].model.vocabulary.size:
@@ -83,18 +97,15 @@ def adopt(program: CalledProgram, path: str | Path, engines: Engines) -> None:
             )
     other = files.strange_context(stored.contexts, begins)
     if other is not None:
-        read = engines[other.model].model.vocabulary.text(other.tokens)
+        text = engines[other.model].model.vocabulary.text(other.tokens)
         raise CallError(
-            f"{path} was made for another prompt, of {len(other.tokens)} tokens: ...{read[-40:]!r}",
+            f"{path} was made for another prompt, of {len(other.tokens)} tokens: ...{text[-40:]!r}",
             "make it again for this program and these parameters",
         )
     for context in stored.contexts:
-        engine = engines[context.model]
-        if context.row.shape != (engine.model.vocabulary.size,) or context.row.dtype.kind != "f":
+        size = engines[context.model].model.vocabulary.size
+        if context.row.shape != (size,) or context.row.dtype.kind != "f":
             raise CallError(
                 f"{path} has a row that is not of this model's vocabulary",
                 "make it again by fkdsl prefill",
             )
-        engine.adopt(
-            context.tokens, files.segment_of(engine.model, context), context.row, context.sums
-        )

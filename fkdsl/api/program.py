@@ -18,7 +18,7 @@ from typing import Any
 
 from fkdsl.api.called_program import DEFAULT_METHOD, NO_FILE, CalledProgram
 from fkdsl.api.engines import Engines, ModelReference
-from fkdsl.api.request import MAX_STEPS, RunRequest, Steps
+from fkdsl.api.request import MAX_STEPS, RunRequest, StepsByIsland
 from fkdsl.api.run import run as run_request
 from fkdsl.api.trace.file import TraceFile
 from fkdsl.base.deadline import Deadline
@@ -36,11 +36,11 @@ MODEL_METHODS = ("initial", "step", "finished", "value", "key")
 
 
 def load(path: str | Path, *, allow_extern: bool = False, allow_outside: bool = False) -> Program:
-    """The program of a file. Raises ProgramError with every mistake in it, CallError if it cannot
-    be read.
+    """The program of a file. Raises ProgramError with every mistake in it, and CallError if it
+    cannot be read.
 
     allow_extern: whether it may run the Python code that it declares. allow_outside: whether it may
-    name files that are not below its folder.
+    name files outside its folder.
     """
     path = Path(path)
     try:
@@ -48,12 +48,11 @@ def load(path: str | Path, *, allow_extern: bool = False, allow_outside: bool = 
     except ProgramError as error:
         if path.suffix == ".fk" or path == Path("/dev/stdin"):
             raise
-        # Its mistakes would show its lines, and it may be no program at all.
-        message = (
-            f"{path} is no program: its first mistake is in line {error.diagnostics[0].span.line}"
-        )
+        # It may be any file, and the diagnostics would show its lines.
+        line = error.diagnostics[0].span.line
         raise CallError(
-            message, "a program's file is named .fk: rename it to see each mistake"
+            f"{path} is no program: its first mistake is in line {line}",
+            "a program's file is named .fk: rename it to see each mistake",
         ) from None
 
 
@@ -65,7 +64,7 @@ def parse(
     allow_extern: bool = False,
     allow_outside: bool = False,
 ) -> Program:
-    """The program that a text says; the files that it names are in `folder`, or below it unless
+    """The program of a text. The files that it names are in `folder`, or below it unless
     `allow_outside`."""
     return _program(Source(name, text), Path(folder), allow_extern, allow_outside)
 
@@ -85,7 +84,8 @@ def run(
     >>> import numpy as np
     >>> class Coin:
     ...     def initial(self, rngs): return [None] * len(rngs), np.zeros(len(rngs))
-    ...     def step(self, rngs, xp): return [rng.choice([0.5, 0.5]) for rng in rngs], np.zeros(len(xp))
+    ...     def step(self, rngs, xp):
+    ...         return [rng.choice([0.5, 0.5]) for rng in rngs], np.zeros(len(xp))
     ...     def finished(self, x): return x is not None
     ...     def value(self, x): return x
     ...     def key(self, x): return x
@@ -134,7 +134,7 @@ class Program(CalledProgram):
         budget_tokens: int | None = None,
         budget_seconds: float | None = None,
         trace: str | Path | TraceFile | None = None,
-        resume: str | Path | Steps | None = None,
+        resume: str | Path | StepsByIsland | None = None,
         blame: bool = False,
         queries: Mapping[str, str | Span] | None = None,
         **options: Any,

@@ -30,11 +30,11 @@ def answers(
     questions: Sequence[Question],
     result: Result,
 ) -> tuple[dict[str, Estimate], list[Diagnostic], tuple[str, ...]]:
-    """The answer of each question, in order, by its name, and why others have none: an expression
-    without a value, or, in the notes, the run's deadline.
+    """(answers by name, mistakes, notes): the answers of the queries, in order, then why others have
+    none: mistakes for an expression without a value, notes for the run's deadline.
 
-    What exact and beam have found when something ends them is not the posterior: its answers have
-    no error.
+    Where exact or beam were ended with bounds on Z, what they found is not the posterior, so the
+    answers have no error.
     """
     if not questions:
         return {}, [], ()
@@ -42,7 +42,7 @@ def answers(
         result = replace(result, uncertainty=Unknown())
     numbers = NumbersOf(checked, environment(), questions)
     weights = [p.weight for p in result.particles]
-    found: dict[str, Estimate] = {}
+    estimates: dict[str, Estimate] = {}
     mistakes: list[Diagnostic] = []
     notes: list[str] = []
     for q in questions:
@@ -53,21 +53,22 @@ def answers(
             continue
         except DeadlinePassed as passed:
             notes.append(
-                f"the query `{q.name}` has no answer: time ran out {passed}, while it was worked out"
+                f"the query `{q.name}` has no answer: "
+                f"time ran out {passed}, while it was worked out"
             )
             continue
         if q.level is None:
-            found[q.name] = result.mean_of(y, event=numbers.is_event(q.name))
+            estimates[q.name] = result.mean_of(y, event=numbers.is_event(q.name))
         else:
             se = quantile_se(y, weights, q.level, result.uncertainty.mean_se)
             interval = quantile_interval(y, weights, q.level, result.mean_interval)
-            found[q.name] = Estimate(quantile(y, weights, q.level), se, interval)
-    return found, mistakes, tuple(notes)
+            estimates[q.name] = Estimate(quantile(y, weights, q.level), se, interval)
+    return estimates, mistakes, tuple(notes)
 
 
 class NumbersOf:
-    """Expressions over returned values as functions to numbers, each computed once for equal
-    values."""
+    """The queries' expressions as functions from returned values to numbers, each computed once for
+    equal values."""
 
     def __init__(
         self, checked: Checked, environment: Environment, questions: Sequence[Question]
@@ -84,19 +85,20 @@ class NumbersOf:
     def __call__(self, name: str, value: Any) -> float:
         key = (name, value_key(value))
         if key not in self._known:
-            found = self._functions.call(
+            result = self._functions.call(
                 name, value, note=f"where the returned value is {_short(value)}"
             )
-            self._known[key] = _number(self._questions[name], found, value)
-            if not isinstance(found, bool):
+            self._known[key] = _number(self._questions[name], result, value)
+            if not isinstance(result, bool):
                 self._numbers.add(name)
         return self._known[key]
 
 
-def _number(question: Question, found: Any, value: Any) -> float:
-    if isinstance(found, int | float) and math.isfinite(found):
-        return float(found)
-    message = f"expected a finite number, found {show(found)!r}"
+def _number(question: Question, result: Any, value: Any) -> float:
+    """The result of a query as a number. Raises ProgramError for any other."""
+    if isinstance(result, int | float) and math.isfinite(result):
+        return float(result)
+    message = f"expected a finite number, found {show(result)!r}"
     note = f"where the returned value is {_short(value)}"
     help = "test the value first: `a if test else b`"
     raise ProgramError(

@@ -31,7 +31,7 @@ from fkdsl.machine.state import ProgramState
 MAX_STEPS = 10_000
 """Steps after which a run that has not ended is stopped, unless the caller says otherwise."""
 NO_AIM = Aim()
-Steps = Mapping[int, Sequence[Step[ProgramState]]]
+StepsByIsland = Mapping[int, Sequence[Step[ProgramState]]]
 """The steps that each island has behind it, from step 0 on."""
 
 
@@ -60,7 +60,7 @@ class RunRequest:
     max_steps: int | None
     filtering: bool
     trace: Path | TraceFile | None
-    resume: Path | Steps | None
+    resume: Path | StepsByIsland | None
     blame: bool
     questions: tuple[Question, ...]
 
@@ -80,7 +80,7 @@ class RunRequest:
         max_steps: int | None = MAX_STEPS,
         filtering: bool = False,
         trace: str | Path | TraceFile | None = None,
-        resume: str | Path | Steps | None = None,
+        resume: str | Path | StepsByIsland | None = None,
         blame: bool = False,
         queries: Mapping[str, str | Span] | None = None,
     ) -> RunRequest:
@@ -158,7 +158,7 @@ def _check_filtering(call: MethodCall, filtering: bool) -> None:
         )
 
 
-def _check_files(trace: Path | TraceFile | None, resume: Path | Steps | None) -> None:
+def _check_files(trace: Path | TraceFile | None, resume: Path | StepsByIsland | None) -> None:
     """Raises CallError for a run that is resumed from one file and traced in another."""
     if trace is None or resume is None:
         return

@@ -88,7 +88,7 @@ def _run_method(
             request.call,
             request.seed,
             islands=request.islands,
-            resume=record.courses,
+            resume=record.steps_by_island,
             lazy=request.is_lazy(),
             **settings,
         )

@@ -26,7 +26,7 @@ WIDTH = 76
 
 def main(args: argparse.Namespace) -> int:
     replay = Replay(read_trace(args.file))
-    members = replay.members(args.island, args.step) if replay.courses else []
+    members = replay.members(args.island, args.step) if replay.steps_by_island else []
     chosen = _chosen(replay, members, args)
     path = replay.path(chosen.island, chosen.index, args.step) if chosen is not None else []
     if args.json:
@@ -40,11 +40,11 @@ def _chosen(replay: Replay, members: Sequence[Member], args: argparse.Namespace)
     """The particle whose path is shown: the one that was asked for, or the heaviest."""
     if args.particle is None:
         return members[0] if members else None
-    if not replay.courses:
+    if not replay.steps_by_island:
         raise CallError(
             f"{args.file} has no particles: {_why_none(replay)}", "leave --particle out"
         )
-    island = args.island if args.island is not None else min(replay.courses)
+    island = args.island if args.island is not None else min(replay.steps_by_island)
     replay.path(island, args.particle, args.step)  # says which there are
     return next(m for m in members if (m.island, m.index) == (island, args.particle))
 
@@ -74,7 +74,7 @@ def replay_text(
             *lines,
             *(table(answers, top) if answers else [f"no particles: {_why_none(replay)}"]),
         ]
-    islands = len(replay.courses) > 1
+    islands = len(replay.steps_by_island) > 1
     lines.append(f"{'island  ' if islands else ''}particle   weight  log weight  value")
     for m in members[:top]:
         name = f"{m.island:>6}  {m.index:>8}" if islands else f"{m.index:>8}"
@@ -114,10 +114,11 @@ def _head(replay: Replay) -> list[str]:
         f"{header['method']}({settings})",
         f"seed {header['seed']}",
     ]
-    facts += [f"{len(replay.courses)} islands"] if len(replay.courses) > 1 else []
+    facts += [f"{len(replay.steps_by_island)} islands"] if len(replay.steps_by_island) > 1 else []
     facts += [f"model {models}"] if models else []
     steps = max(
-        (course[-1].t for course in replay.courses.values()), default=replay.result.get("steps", 0)
+        (steps[-1].t for steps in replay.steps_by_island.values()),
+        default=replay.result.get("steps", 0),
     )
     state = "finished" if replay.finished else "not finished: go on with --resume"
     log_z, method = replay.log_z, replay.call.method
@@ -239,7 +240,7 @@ def replay_json(
     return {
         **{key: header[key] for key in ("program", "method", "options", "seed", "islands")},
         "finished": replay.finished,
-        "steps": max((course[-1].t for course in replay.courses.values()), default=0),
+        "steps": max((steps[-1].t for steps in replay.steps_by_island.values()), default=0),
         "log_z": log_z if log_z is not None and math.isfinite(log_z) else None,
         "result": dict(replay.result) or None,
         "particles": [

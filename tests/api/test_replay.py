@@ -48,7 +48,9 @@ def call(capsys, *args):
 def test_steps_are_rebuilt_as_they_were_yielded(traced):
     path, seen, _ = traced
     replay = Replay(read_trace(path))
-    found = [step for island in sorted(replay.courses) for step in replay.courses[island]]
+    found = [
+        step for island in sorted(replay.steps_by_island) for step in replay.steps_by_island[island]
+    ]
     assert len(found) == len(seen) > 8
     for a, b in zip(found, seen, strict=True):
         assert (a.t, a.island, a.ancestors, a.resampled) == (
@@ -77,7 +79,7 @@ def test_every_path_adds_up_to_its_particles_weight(traced):
         for event, before in zip(events, [None, *events], strict=False):
             if event.reweighted:
                 resampled += 1
-                lw = replay.courses[m.island][before.t].log_Z - math.log(12)
+                lw = replay.steps_by_island[m.island][before.t].log_Z - math.log(12)
             lw += sum(c.log_weight for c in event.charges)
             assert lw == event.log_weight or abs(lw - event.log_weight) <= 1e-12
         assert events[-1].log_weight == m.log_weight
@@ -241,7 +243,7 @@ def test_runs_with_moves_are_traced_and_begin_again_and_show_the_last_step_alone
     call |= {"sweeps": 2} if method == "pgibbs" else {"moves": 2}
     whole = program.run(**call, trace=path)
     replay = Replay(read_trace(path))
-    assert len(replay.members()) == len(replay.courses[0][-1].particles)
+    assert len(replay.members()) == len(replay.steps_by_island[0][-1].particles)
     assert len(replay.path(0, 0)) == 1
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     assert program.run(**call, resume=path).particles == whole.particles

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fkdsl.api.request import RunRequest, Steps
+from fkdsl.api.request import RunRequest, StepsByIsland
 from fkdsl.inference.interface import Particle, Step
 from fkdsl.inference.run import run as run_method
 from fkdsl.machine.state import ProgramState
@@ -30,9 +30,11 @@ class _Done(BaseException):
         self.same = same
 
 
-def is_own(request: RunRequest, model: SteeringModel, courses: Steps) -> bool:
+def is_own(request: RunRequest, model: SteeringModel, steps_by_island: StepsByIsland) -> bool:
     """Whether the run, begun anew on the model, comes to the same steps of each island."""
-    expected = {(island, step.t): step for island, course in courses.items() for step in course}
+    expected = {
+        (island, step.t): step for island, steps in steps_by_island.items() for step in steps
+    }
     last = max(expected, default=None)
 
     def compare(step: Any) -> None:

@@ -1,8 +1,8 @@
-"""A trace on the disk: one JSON object a line, each written by one call, so that a kill leaves
-whole lines and at most one torn one, which is the last.
+"""A trace on the disk: one JSON object a line. Each line is written by one call, so a kill leaves
+whole lines and at most one torn one, at the end.
 
-Lines are handed to the operating system, not forced onto the disk: a killed process loses nothing,
-a machine that loses its power may lose the last seconds.
+Lines are handed to the operating system and not forced onto the disk: a killed process loses
+nothing; a machine that loses its power may lose the last seconds.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from fkdsl.base.errors import CallError
 from fkdsl.base.files import check_target, read_file
 
 FORMAT = 1
-"""The version of the format; a file says it in its first line."""
+"""The version of the format, which stands in a file's first line."""
 KEY = "fkdsl_trace"
 MOST = 1 << 30
-"""Bytes of a trace that is read."""
+"""Bytes that a trace may have."""
 SUM = "sum"
-"""The last field of each line but the first, which --resume compares with the run itself."""
+"""The last field of each line but the first: its checksum. The first line needs none, since
+--resume compares it with the run itself."""
 TAIL = len(',"sum":"0123456789abcdef"}')
 START = f'{{"{KEY}":'.encode()
 """How every trace begins."""
@@ -33,8 +34,8 @@ START = f'{{"{KEY}":'.encode()
 
 @dataclass(frozen=True)
 class Trace:
-    """What a trace file holds. steps: its lines of steps, in order. end: the last line, None while
-    the run goes on. size: bytes of whole lines. head: bytes of the first."""
+    """The lines of a trace file. steps: the lines of steps, in order. end: the last line, None for
+    an unfinished run. size: bytes of whole lines. head: bytes of the first line."""
 
     path: Path
     header: Mapping[str, Any]
@@ -45,7 +46,8 @@ class Trace:
 
 
 def read_trace(path: str | Path) -> Trace:
-    """The trace of a file. Raises CallError if there is none, or if this version cannot read it."""
+    """The trace of a file. Raises CallError if there is none, and if this version cannot read
+    it."""
     path = Path(path)
     try:
         raw = read_file(path, MOST)
@@ -55,27 +57,27 @@ def read_trace(path: str | Path) -> Trace:
         raise CallError(
             f"cannot read {path}: {error.strerror}", "name a file that a run wrote with --trace"
         ) from None
-    found = parse_trace(path, raw)
-    if found is None:
+    trace = parse_trace(path, raw)
+    if trace is None:
         raise CallError(
             f"{path} is empty: the run was killed before it began", "run it again, with --resume"
         )
-    return found
+    return trace
 
 
 def parse_trace(path: Path, raw: bytes) -> Trace | None:
-    """The trace that bytes hold; None of nothing, or of a first line that is torn."""
+    """The trace of these bytes; None where not even the first line is whole."""
     verify_trace(path, raw)
     whole = raw[: raw.rfind(b"\n") + 1]
     lines = whole.split(b"\n")[:-1]
     if not lines:
         return None
-    found = []
+    parsed = []
     for number, line in enumerate(lines, 1):
         try:
             data = decoded(line)
         except (ValueError, RecursionError):
-            if number == len(lines) and number > 1:  # cut off by a machine that went down
+            if number == len(lines) and number > 1:  # a machine that went down cut it off
                 whole = whole[: -len(line) - 1]
                 break
             data = None
@@ -84,15 +86,16 @@ def parse_trace(path: Path, raw: bytes) -> Trace | None:
                 f"{path} is damaged at line {number}",
                 f"keep what is before: head -n {number - 1} {path}",
             )
-        found.append(data)
-    header, *rest = found
+        parsed.append(data)
+    header, *rest = parsed
     if header[KEY] != FORMAT:
-        message = f"{path} is a trace of format {header[KEY]}; this version of fkdsl reads format {FORMAT}"
+        writer = header.get("fkdsl", "of another time")
         raise CallError(
-            message,
-            f"read it by the version that wrote it, fkdsl {header.get('fkdsl', 'of another time')}",
+            f"{path} is a trace of format {header[KEY]}; "
+            f"this version of fkdsl reads format {FORMAT}",
+            f"read it by the version that wrote it, fkdsl {writer}",
         )
-    for number, data in enumerate(found, 1):
+    for number, data in enumerate(parsed, 1):
         try:
             _verify(data, number, header)
         except ValueError as error:
@@ -117,8 +120,8 @@ def _verify(data: Mapping[str, Any], number: int, header: Mapping[str, Any]) -> 
 
 
 def decoded(line: bytes) -> Any:
-    """A line's data without its sum, which lines of older versions have not. Raises ValueError for
-    what is no JSON, and for a line of which the sum is not."""
+    """A line's data without its sum; older versions wrote lines without one. Raises ValueError for
+    a line that is no JSON, and for a sum that is not the line's."""
     data = json.loads(line, parse_constant=_no_number)
     if not isinstance(data, dict) or data.pop(SUM, None) is None:
         return data
@@ -132,21 +135,21 @@ def _no_number(name: str) -> None:
 
 
 def with_sum(line: bytes) -> bytes:
-    """A line, without its newline, with its sum at the end: who changes a byte of it is found
-    out."""
+    """A line, without its newline, with its sum as the last field, by which a changed byte is
+    found."""
     digest = blake2b(line, digest_size=8).hexdigest()
     return line[:-1] + f',"{SUM}":"{digest}"}}'.encode()
 
 
 def verify_trace(path: Path, raw: bytes) -> None:
-    """Raises CallError for a file that is neither empty nor a trace."""
+    """Raises CallError for bytes that are neither empty nor the beginning of a trace."""
     if raw[: len(START)] != START[: len(raw)]:
         raise CallError(f"{path} is no trace of fkdsl", "name a file that a run wrote with --trace")
 
 
 class TraceFile:
-    """An open trace file, to which one process at a time writes. given_up: whether nothing is
-    written any more."""
+    """An open trace file, which one process at a time writes. given_up: whether it no longer writes
+    what it is given."""
 
     given_up = False
 
@@ -167,7 +170,7 @@ class TraceFile:
     def _lock(self) -> None:
         try:
             import fcntl
-        except ImportError:  # a system without it: two writers are the user's care
+        except ImportError:  # Windows: the user must see to it that there is one writer
             return
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -179,7 +182,7 @@ class TraceFile:
             return
 
     def read(self) -> bytes:
-        """All of it. Raises CallError for more than a trace may have."""
+        """All bytes of the file. Raises CallError for more than a trace may have."""
         try:
             return read_file(self.path, MOST)
         except OSError as error:
@@ -188,11 +191,11 @@ class TraceFile:
             ) from None
 
     def cut(self, size: int) -> None:
-        """Leaves the first `size` bytes."""
+        """Keeps the first `size` bytes only."""
         os.ftruncate(self._file, size)
 
     def add(self, line: Mapping[str, Any]) -> None:
-        """Writes one line, in one call unless the system takes less."""
+        """Writes one line, by one call unless the system takes a part."""
         raw = encoded(line)
         if KEY not in line:
             raw = with_sum(raw[:-1]) + b"\n"
@@ -208,7 +211,7 @@ class TraceFile:
 
 
 def encoded(line: Mapping[str, Any]) -> bytes:
-    """A line's bytes: UTF-8, or ASCII where a text has half a surrogate pair."""
+    """A line's bytes: UTF-8, or ASCII where a text has a lone surrogate."""
     text = json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     try:
         return text.encode() + b"\n"

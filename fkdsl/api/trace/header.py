@@ -1,4 +1,4 @@
-"""The first line of a trace: what was run, enough to build it again and to tell it from another
+"""The first line of a trace: what a run is, enough to build it again and to tell it from another
 run."""
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from fkdsl.models.interface import LanguageModel
 from fkdsl.values.values import show
 
 MOST = 8_000_000
-"""Bytes of a file beside the program that a header holds."""
+"""Bytes that a header holds at most of a file beside the program."""
 NAMES = {
     "fkdsl": "version of fkdsl",
     "program": "program",
@@ -41,12 +41,13 @@ NAMES = {
     "off": "passes that are off",
     "models": "model",
 }
-"""What must be equal for a run to be resumed, besides the files, and how it is called."""
+"""The fields, besides the files, that must be equal for a run to be resumed, with their names in
+messages."""
 
 
 def run_header(request: RunRequest, sources: tuple[Source, ...]) -> dict[str, Any]:
-    """The header of a run but for its models' marks, which only a loaded model has. sources: the
-    files that places are in, the program's first."""
+    """The header of a run without its models' marks, which need loaded models. sources: the files
+    of the program, the main one first."""
     program, engines = request.program, request.engines
     return {
         KEY: FORMAT,
@@ -69,21 +70,21 @@ def run_header(request: RunRequest, sources: tuple[Source, ...]) -> dict[str, An
 
 
 def _reference(engines: Engines) -> str | None:
-    """What stands in the default model's place: a reference, or the name of a model that was handed
-    over."""
-    given = engines.override
-    if given is None or isinstance(given, str):
-        return given
-    return given.model.name if isinstance(given, CachedTransformer) else given.name
+    """The model that the caller chose: a reference, or the name of a model object; None where the
+    program's own is used."""
+    override = engines.override
+    if override is None or isinstance(override, str):
+        return override
+    return override.model.name if isinstance(override, CachedTransformer) else override.name
 
 
 def model_marks(engines: Engines, names: list[str]) -> dict[str, Any]:
-    """What tells a model from another, by the program's names of them. Loads them."""
+    """The marks of these models, by the program's names of them. Loads them."""
     return {name: model_mark(engines[name].model) for name in names}
 
 
 def model_mark(model: LanguageModel) -> dict[str, Any]:
-    """A model's name, vocabulary, and what it says of its weights."""
+    """What tells a model from others: its name, its vocabulary, and what it says of its weights."""
     facts = model.describe()
     kept = {k: facts[k] for k in ("family", "parameters", "dtype", "digest") if k in facts}
     return {
@@ -106,21 +107,21 @@ def method_call(trace: Trace) -> MethodCall:
 
 
 def named_files(program: CalledProgram) -> dict[str, str]:
-    """The text of each schema, grammar and Python file that the program's files name, by their
-    names there."""
-    found = {}
+    """The text of each schema, grammar and Python file that the program's files name, by that
+    name."""
+    texts = {}
     for module in (program.checked.module, *program.checked.imported):
         folder = program.checked.folders[module.source]
         for node in walk(*module.declarations):
-            with suppress(OSError):  # the run itself says what is wrong with a file that it needs
+            with suppress(OSError):  # the run itself reports a file that it cannot read
                 match node:
                     case tree.ExternDef(path=name):
-                        found[name] = _text(folder.path / name)
+                        texts[name] = _text(folder.path / name)
                     case tree.Literal(value=str() as name) if name.endswith(
                         (".json", ".lark")
                     ) and _is_beside(name):
-                        found[name] = _text(folder.find(name))
-    return found
+                        texts[name] = _text(folder.find(name))
+    return texts
 
 
 def _text(path: Path) -> str:
@@ -128,7 +129,7 @@ def _text(path: Path) -> str:
 
 
 def _is_beside(name: str) -> bool:
-    """Whether a name stays in its folder, as those of schemas and grammars must."""
+    """Whether a name cannot lead out of its folder; those of schemas and grammars must not."""
     return (
         "\0" not in name
         and len(name) < 256
@@ -138,8 +139,8 @@ def _is_beside(name: str) -> bool:
 
 
 def verify_same_run(trace: Trace, header: Mapping[str, Any]) -> None:
-    """Raises CallError naming what differs between the run of a trace and this one, as far as
-    `header` goes."""
+    """Raises CallError if the run of a trace differs from this one in a field of `header`, and says
+    how."""
     other = trace.header
     for key, what in NAMES.items():
         if key in header and header[key] != other.get(key):

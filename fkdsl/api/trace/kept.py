@@ -1,11 +1,11 @@
-"""The trace of a run that asked for none: kept in the cache folder until the run has ended, so that
-one that was cut short, even by a kill, can go on by --resume.
+"""The trace of a run that asked for none. It is kept in the cache folder until the run ends, so
+that a run that is cut short, even by a kill, can go on by --resume.
 
     with kept_trace("short_words") as kept:
-        result = program.run(trace=kept.file)          # kept.file is None where the folder cannot be written
+        result = program.run(trace=kept.file)   # None where the folder cannot be written
 
-The file goes when the run ends, well or not; it stays where the run is cut. What stays is bounded:
-by bytes a file, by files, and by days.
+The file is removed when the run ends, with an answer or an error, and stays when the run is cut
+short. The bytes of a file, the number of files and their age are bounded.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from fkdsl.base.errors import BudgetEnded, CallError, Interrupted
 from fkdsl.models.cache import cache_root
 
 FILES = 20
-"""Traces of runs that were cut which the folder holds; then the oldest go."""
+"""Traces in the folder at most; the oldest are removed first."""
 DAYS = 7
-"""Days for which one is kept."""
+"""Days for which a trace is kept."""
 BYTES = 256 << 20
-"""Bytes of one at most; a run that writes more has none."""
+"""Bytes of a trace at most; the trace of a run that writes more is removed."""
 
 
 class KeptFile(TraceFile):
-    """A trace file that gives up, and is gone, where it cannot be written or grows too large: the
-    run goes on."""
+    """A trace file that is removed where it cannot be written or grows too large; the run goes on
+    without it."""
 
     most = BYTES
 
@@ -54,19 +54,19 @@ class KeptFile(TraceFile):
 
 @dataclass
 class Kept:
-    """file: None where there is none to write."""
+    """A kept trace. file: None where there is none."""
 
     file: KeptFile | None = None
 
 
 def kept_folder() -> Path:
-    """Where the traces of runs that asked for none are."""
+    """The folder of the traces of runs that asked for none."""
     return cache_root() / "runs"
 
 
 @contextmanager
 def kept_trace(name: str) -> Iterator[Kept]:
-    """The trace of a run that begins now, removed when it ends. name: the program's."""
+    """The trace of a run that begins now; it is removed when the run ends. name: the program's."""
     kept = Kept(_new_file(name))
     stays = False
     try:
@@ -94,12 +94,12 @@ def _new_file(name: str) -> KeptFile | None:
 
 
 def _sweep(folder: Path) -> None:
-    """Removes what is too old or too much, but no file of a run in progress."""
-    found = sorted(folder.glob("*.jsonl"), key=_changed, reverse=True)
-    for place, path in enumerate(found):
+    """Removes old traces, and the oldest of too many, but none of a run in progress."""
+    newest_first = sorted(folder.glob("*.jsonl"), key=_changed, reverse=True)
+    for place, path in enumerate(newest_first):
         if place >= FILES - 1 or time.time() - _changed(path) > DAYS * 86_400:
             with suppress(OSError, CallError):
-                TraceFile(path).close()  # refused while another process writes it
+                TraceFile(path).close()  # raises while another process writes it
                 path.unlink()
 
 

@@ -1,5 +1,5 @@
-"""Steps again from a trace's lines: over the program's own models, to go on from them; or over what
-the trace has recorded of those, where nothing is computed any more."""
+"""Steps from the lines of a trace: over the program's own models, for a run that goes on from them;
+or over what the trace has recorded of the models, where nothing more is computed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, NoReturn, cast
 
 import numpy as np
 
+from fkdsl.api.request import StepsByIsland
 from fkdsl.api.trace.file import Trace
 from fkdsl.api.trace.schema import MOST_TOKENS
 from fkdsl.base.errors import CallError, InternalError
@@ -32,9 +33,7 @@ UNFIT = (
     ArithmeticError,
     RecursionError,
 )
-"""What reading a state raises that is none."""
-Courses = dict[int, list[Step[ProgramState]]]
-"""The steps of each island, from the first on."""
+"""What the reading of a damaged state raises."""
 
 
 def rebuild(
@@ -42,34 +41,26 @@ def rebuild(
     engines: Mapping[str, CachedTransformer],
     places: Places,
     code: Executable | None = None,
-) -> Courses:
-    """The steps that a trace holds, as the method yielded them: same states, same weights to the
-    last bit. code: of the program, whose frames those of the states must be."""
-    courses: Courses = {}
+) -> StepsByIsland:
+    """The steps of a trace as the method yielded them: the same states, and the same weights to the
+    last bit. code: the program's, whose functions the states' frames must fit."""
+    steps_by_island: dict[int, list[Step[ProgramState]]] = {}
     for number, line in enumerate(trace.steps, 2):
         try:
-            course = courses.setdefault(line["island"], [])
-            step = _step(line, course[-1] if course else None, engines, places)
+            steps = steps_by_island.setdefault(line["island"], [])
+            step = _step(line, steps[-1] if steps else None, engines, places)
             if code is not None:
                 for particle in step.particles:
                     verify_state(particle.state, code)
-            course.append(step)
-        except (
-            LookupError,
-            TypeError,
-            ValueError,
-            AssertionError,
-            AttributeError,
-            ArithmeticError,
-            RecursionError,
-        ) as error:
+            steps.append(step)
+        except UNFIT as error:
             if isinstance(error, CallError):
                 raise
             message = f"line {number} of {trace.path} is no step that follows the ones before it"
             raise CallError(
                 message, f"keep what is before: head -n {number - 1} {trace.path}"
             ) from None
-    return courses
+    return steps_by_island
 
 
 def _step(
@@ -123,8 +114,8 @@ def _step(
 
 
 def verify_state(x: ProgramState, code: Executable) -> None:
-    """Raises ValueError unless a state's frames are of functions of the program, and its contexts
-    are there."""
+    """Raises ValueError unless a state's frames are of the program's functions and each context that
+    they refer to is in its table."""
     for f in x.frames:
         function = code.functions[f.function]
         if not 0 <= f.pc < len(function.ops) or len(f.slots) != len(function.slots):
@@ -134,25 +125,25 @@ def verify_state(x: ProgramState, code: Executable) -> None:
 
 
 def parents(t: int, last: Step[ProgramState] | None) -> Sequence[Particle[ProgramState]]:
-    """The particles that step t's ancestors count: those of the step before; none for a population
-    that begins."""
+    """The particles that the ancestors of step t index: those of the step before, none for a new
+    population."""
     return last.particles if last is not None and t > 0 else ()
 
 
-def is_complete(courses: Courses, islands: int) -> bool:
-    """Whether every island has come to its end, so that nothing is left to be computed."""
-    return len(courses) == islands and all(
-        course[-1].unfinished == 0 for course in courses.values()
+def is_complete(steps_by_island: StepsByIsland, islands: int) -> bool:
+    """Whether every island has come to its end, so that there is nothing more to compute."""
+    return len(steps_by_island) == islands and all(
+        steps[-1].unfinished == 0 for steps in steps_by_island.values()
     )
 
 
 def recorded_places(trace: Trace) -> Places:
-    """Places in the files as the trace has them."""
+    """The places of the program's files, whose texts the trace holds."""
     return Places(Source(s["name"], s["text"]) for s in trace.header["sources"])
 
 
 class Recorded(Mapping[str, CachedTransformer]):
-    """The models of a trace as far as it has recorded them: the bytes of the tokens in it, and no
+    """The models of a trace as far as it has recorded them: the bytes of their tokens, and no
     probabilities."""
 
     def __init__(self, trace: Trace) -> None:
@@ -177,7 +168,8 @@ class Recorded(Mapping[str, CachedTransformer]):
 
 
 class RecordedModel:
-    """A LanguageModel that has been forgotten but for its tokens' bytes: it answers nothing."""
+    """A LanguageModel of which only the bytes of some tokens are known; its other methods raise
+    InternalError."""
 
     allows_empty = True
     max_length: int | None = None
@@ -208,8 +200,7 @@ def recorded_engine(name: str, texts: Mapping[int, bytes]) -> CachedTransformer:
 
 
 class KnownTokens:
-    """Bytes by token id, as a Vocabulary asks for them, without a place for each id that is not
-    known."""
+    """The tokens' bytes as a Vocabulary indexes them, without an entry for each unknown id."""
 
     def __init__(self, texts: Mapping[int, bytes]) -> None:
         self.texts = texts
@@ -222,7 +213,7 @@ class KnownTokens:
 
 
 def token_text(raw: bytes) -> str | dict[str, str]:
-    """A token's bytes as JSON has them: a text, or {"hex"} where they are none."""
+    """A token's bytes as JSON: a text, or {"hex"} where they are no UTF-8."""
     try:
         return raw.decode()
     except UnicodeDecodeError:
@@ -230,5 +221,5 @@ def token_text(raw: bytes) -> str | dict[str, str]:
 
 
 def token_bytes(data: str | Mapping[str, str]) -> bytes:
-    """The bytes again."""
+    """The bytes that `token_text` wrote."""
     return data.encode() if isinstance(data, str) else bytes.fromhex(data["hex"])

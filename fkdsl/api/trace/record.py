@@ -1,11 +1,11 @@
-"""The writing of a trace, and the going on from one.
+"""Writes a trace, and goes on from one.
 
     with recording(request) as record:
-        result = run(..., observer=record.step, resume=record.courses)
+        result = run(..., observer=record.step, resume=record.steps_by_island)
         record.end(result)
 
-Opening finds out what the file holds: nothing, a run to go on with, or one that is complete, for
-which no model is loaded. What is written changes no draw.
+When it is opened, the file is empty, or has a run to go on with, or one that is complete, for
+which no model is loaded. Writing changes no draw.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 from fkdsl.api.called_program import CalledProgram
 from fkdsl.api.drafts import drafting_of
 from fkdsl.api.engines import Engines
-from fkdsl.api.request import RunRequest, Steps
+from fkdsl.api.request import RunRequest, StepsByIsland
 from fkdsl.api.steering import steering_model
 from fkdsl.api.trace.derive import is_own
 from fkdsl.api.trace.file import Trace, TraceFile, parse_trace, verify_trace
@@ -46,21 +46,21 @@ from fkdsl.values.values import plain
 
 
 class Record:
-    """A run's trace as the run goes on. engines: what to run on. courses: the steps that are behind
-    it. file: None where there is nothing to write, any more or at all. resumed: whether it goes on
-    from steps of a file."""
+    """A run's trace while the run goes on. engines: the models to run on. steps_by_island: the steps of each
+    island that the run has behind it, None for none. file: None where nothing is to be written.
+    resumed: whether the run goes on from steps of a file."""
 
     def __init__(
-        self, engines: Engines | Recorded, courses: Steps | None = None, file: TraceFile | None = None,
+        self, engines: Engines | Recorded, steps_by_island: StepsByIsland | None = None, file: TraceFile | None = None,
         places: Places | None = None, trace: Trace | None = None,
     ) -> None:  # fmt: skip
-        self.engines, self.courses, self._file = engines, courses, file
+        self.engines, self.steps_by_island, self._file = engines, steps_by_island, file
         self._places = places if places is not None else Places(())
-        self._last = {island: course[-1] for island, course in (courses or {}).items()}
-        self._told: set[tuple[str, int]] = set()
-        self.resumed = bool(courses) and trace is not None
+        self._last = {island: steps[-1] for island, steps in (steps_by_island or {}).items()}
+        self._known_tokens: set[tuple[str, int]] = set()
+        self.resumed = bool(steps_by_island) and trace is not None
         for line in trace.steps if trace is not None else ():
-            self._told.update(
+            self._known_tokens.update(
                 (name, int(i)) for name, texts in line.get("tokens", {}).items() for i in texts
             )
 
@@ -71,12 +71,13 @@ class Record:
             self._last[step.island] = step
 
     def end(self, result: Result) -> None:
-        """Writes the last line: what the run came to."""
+        """Writes the last line: the result."""
         if self._file is not None:
             self._file.add({"result": summary(result)})
 
     def cut(self, error: BudgetEnded | Interrupted) -> None:
-        """Adds to what a run was cut short with where it can go on from."""
+        """Names the file in the population of a run that was cut short, if it can go on from
+        there."""
         if (
             self._file is not None
             and not self._file.given_up
@@ -86,7 +87,7 @@ class Record:
             error.unfinished = replace(error.unfinished, resume=str(self._file.path))
 
     def died(self, error: PopulationDied) -> None:
-        """Writes the last line of a run that came to nothing."""
+        """Writes the last line of a run that died."""
         if self._file is not None:
             self._file.add({"died": error.report})
 
@@ -109,29 +110,29 @@ class Record:
                 line["state"] = state_to_json(
                     x, self._places, parent.state if parent is not None else None
                 )
-                self._tell(x, line["state"], tokens)
+                self._add_texts(x, line["state"], tokens)
             particles.append(line)
-        found: dict[str, Any] = {"t": step.t, "island": step.island, "resampled": step.resampled}
+        head: dict[str, Any] = {"t": step.t, "island": step.island, "resampled": step.resampled}
         if tokens:
-            found["tokens"] = tokens
-        return {**found, "particles": particles}
+            head["tokens"] = tokens
+        return {**head, "particles": particles}
 
-    def _tell(
+    def _add_texts(
         self, x: ProgramState, written: Mapping[str, Any], tokens: dict[str, dict[str, Any]]
     ) -> None:
-        """Adds the texts of tokens that the file does not know yet."""
+        """Adds to `tokens` the texts of those tokens of x whose text is not in the file yet."""
         for c, data in zip(x.contexts, written.get("contexts", ()), strict=True):
             for i in data.get("tokens", data.get("add", ())):
-                if (c.model, i) not in self._told:
-                    self._told.add((c.model, i))
+                if (c.model, i) not in self._known_tokens:
+                    self._known_tokens.add((c.model, i))
                     raw = self.engines[c.model].model.vocabulary.tokens[i]
                     tokens.setdefault(c.model, {})[str(i)] = token_text(raw)
 
 
 def summary(result: Result) -> dict[str, Any]:
-    """What people look for at the end of a trace; the particles are in the last step. null: no
-    bound, or a number that JSON has not."""
-    found: dict[str, Any] = _finite(
+    """The last line's summary of a result; the particles are in the last step. null stands for a
+    bound that is not known, and for a number that JSON does not have."""
+    facts: dict[str, Any] = _finite(
         {
             "log_z": result.log_z,
             "log_z_se": result.log_z_se,
@@ -147,11 +148,11 @@ def summary(result: Result) -> dict[str, Any]:
             "notes": result.notes,
         }
     )
-    return found
+    return facts
 
 
 def _finite(value: Any) -> Any:
-    """Data with null for each number that is infinite or no number."""
+    """The data with None for each number that is infinite or NaN."""
     match value:
         case float():
             return value if math.isfinite(value) else None
@@ -199,7 +200,7 @@ def recording(request: RunRequest) -> Iterator[Record]:
         file.close()
 
 
-def _open(*paths: Path | Steps | None) -> TraceFile:
+def _open(*paths: Path | StepsByIsland | None) -> TraceFile:
     """The first of these files, opened."""
     return TraceFile(next(path for path in paths if isinstance(path, Path)))
 
@@ -210,14 +211,14 @@ def _is_the_files_fault(error: Exception, request: RunRequest, record: Record) -
     ours = isinstance(error, InternalError) or not isinstance(error, FkdslError)
     if not ours or not record.resumed or os.environ.get("FKDSL_DEBUG"):
         return False
-    assert record.courses is not None
+    assert record.steps_by_island is not None
     model = steering_model(request, request.engines, drafting_of(request))
-    return not is_own(request, model, record.courses)
+    return not is_own(request, model, record.steps_by_island)
 
 
 def _begin(file: TraceFile, request: RunRequest, places: Places, code: Executable) -> Record:
-    """What the file holds decides how the run begins: anew, from its last step, or not at all where
-    all is done."""
+    """Reads the file, which decides how the run begins: anew, from the last step, or, where the
+    trace is complete, at its end."""
     program, engines = request.program, request.engines
     header = run_header(request, places.sources)
     raw = file.read()
@@ -232,10 +233,12 @@ def _begin(file: TraceFile, request: RunRequest, places: Places, code: Executabl
     goes_on = request.call.resumes
     if goes_on and trace.steps:
         recorded = Recorded(trace)
-        courses = rebuild(trace, recorded, places, code)
-        if is_complete(courses, header["islands"]):
+        steps_by_island = rebuild(trace, recorded, places, code)
+        if is_complete(steps_by_island, header["islands"]):
             file.cut(trace.size)
-            return Record(recorded, courses, None if trace.end is not None else file, places, trace)
+            return Record(
+                recorded, steps_by_island, None if trace.end is not None else file, places, trace
+            )
     verify_same_run(trace, {"models": model_marks(engines, program.model_names()), **header})
     if trace.end is not None:
         return Record(engines)

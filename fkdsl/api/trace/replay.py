@@ -1,4 +1,4 @@
-"""A run as its trace tells it, without a model: the last population, and the path of any particle,
+"""A run read from its trace, without a model: the last population, and the path of any particle,
 line by line."""
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from fkdsl.api.request import StepsByIsland
 from fkdsl.api.trace.file import Trace
 from fkdsl.api.trace.header import method_call
-from fkdsl.api.trace.rebuild import Courses, Recorded, rebuild, recorded_places
+from fkdsl.api.trace.rebuild import Recorded, rebuild, recorded_places
 from fkdsl.base.errors import CallError
 from fkdsl.base.logspace import log_sum_exp
 from fkdsl.base.spans import Span
@@ -26,8 +27,8 @@ from fkdsl.values.values import plain
 
 @dataclass(frozen=True)
 class Member:
-    """A particle of a step. weight: its share of all islands' weight at their last steps, or of its
-    own step's."""
+    """A particle of a step. log_weight: nats. weight: its share of the weight of all particles that
+    were listed with it."""
 
     island: int
     t: int
@@ -41,10 +42,11 @@ class Member:
 class Event:
     """What a step did to one particle.
 
-    index, ancestor: where it stands in its step and stood in the one before (None: it begins here).
-    copied: whether resampling put a copy of another particle in its place, reweighted: whether it
-    gave the weight that the step began with. moved: whether it took the step; a finished or dead
-    one waits. log_weight: after the step, in nats. text: those of its contexts after their prompts.
+    index: its place in the step's population. ancestor: its place in the one before, None where it
+    begins here. copied: whether resampling made it a copy of another particle. reweighted: whether
+    resampling set the weight with which the step began. moved: whether it took the step; a finished
+    or dead particle does not. log_weight: after the step, nats. text: the texts of its contexts
+    after their prompts.
     """
 
     t: int
@@ -61,15 +63,15 @@ class Event:
 
 
 class Replay:
-    """The steps of a trace, over what it has recorded of the models. Raises CallError for one that
-    is damaged."""
+    """The steps of a trace, over what it has recorded of the models. Raises CallError for a damaged
+    trace."""
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self.call: MethodCall = method_call(trace)
         self.engines: Mapping[str, CachedTransformer] = Recorded(trace)
         self.places = recorded_places(trace)
-        self.courses: Courses = rebuild(trace, self.engines, self.places)
+        self.steps_by_island: StepsByIsland = rebuild(trace, self.engines, self.places)
 
     @property
     def finished(self) -> bool:
@@ -82,18 +84,18 @@ class Replay:
 
     @cached_property
     def log_z(self) -> float | None:
-        """The result's; so far, where there is none, of each island's last step."""
-        if self.courses and not self.result:
-            lasts = [course[-1].log_Z for course in self.courses.values()]
+        """log Z of the result; where there is none, of the last steps so far."""
+        if self.steps_by_island and not self.result:
+            lasts = [steps[-1].log_Z for steps in self.steps_by_island.values()]
             return log_sum_exp(lasts) - math.log(len(lasts))
-        found: float | None = self.result.get("log_z")
-        return found
+        log_z: float | None = self.result.get("log_z")
+        return log_z
 
     @property
     def result(self) -> Mapping[str, Any]:
-        """What the run came to; {} if it has not ended, or died."""
-        found: Mapping[str, Any] = (self.trace.end or {}).get("result", {})
-        return found
+        """The result in the last line; {} if the run has not ended, or died."""
+        result: Mapping[str, Any] = (self.trace.end or {}).get("result", {})
+        return result
 
     def where(self, span: Span) -> str:
         """`line 7`, or `words.fk:7` in a file that the program imports."""
@@ -101,42 +103,37 @@ class Replay:
         return f"line {span.line}" if own else f"{Path(span.source.name).name}:{span.line}"
 
     def members(self, island: int | None = None, t: int | None = None) -> list[Member]:
-        """The particles after step t (the last one) of an island (of all), heaviest first."""
-        steps = [self.step(i, t) for i in self.courses if island is None or i == island]
+        """The particles of one island (None: of all) after step t (None: the last), heaviest
+        first."""
+        steps = [self.step(i, t) for i in self.steps_by_island if island is None or i == island]
         if island is not None and not steps:
-            known = ", ".join(map(str, self.courses)) or "none"
+            known = ", ".join(map(str, self.steps_by_island)) or "none"
             raise CallError(f"{self.trace.path} has no island {island}", f"its islands: {known}")
         total = log_sum_exp([w for step in steps for w in step.log_weights])
-        found = [
-            Member(
-                step.island,
-                step.t,
-                i,
-                p.state,
-                float(w),
-                math.exp(w - total) if w > -math.inf else 0.0,
-            )
-            for step in steps
-            for i, (p, w) in enumerate(zip(step.particles, step.log_weights, strict=True))
-        ]
-        return sorted(found, key=lambda m: -m.log_weight)
+        members = []
+        for step in steps:
+            for i, (p, w) in enumerate(zip(step.particles, step.log_weights, strict=True)):
+                weight = math.exp(w - total) if w > -math.inf else 0.0
+                members.append(Member(step.island, step.t, i, p.state, float(w), weight))
+        return sorted(members, key=lambda m: -m.log_weight)
 
     def step(self, island: int, t: int | None) -> Step[ProgramState]:
-        """A step of an island by its number, the last one for None."""
-        course = self.courses[island]
-        for step in course:
+        """Step t of an island, the last one for None. Raises CallError if there is none."""
+        steps = self.steps_by_island[island]
+        for step in steps:
             if step.t == t:
                 return step
         if t is not None:
             raise CallError(
                 f"{self.trace.path} has no step {t}",
-                f"its steps are {course[0].t} to {course[-1].t}",
+                f"its steps are {steps[0].t} to {steps[-1].t}",
             )
-        return course[-1]
+        return steps[-1]
 
     def path(self, island: int, index: int, t: int | None = None) -> list[Event]:
-        """What happened to a particle of step t (the last one), from the beginning on; in that step
-        alone where moves put other paths in the place of those that the trace has."""
+        """What happened to a particle of step t (None: the last), from the beginning on. Where the
+        method moves whole paths, its ancestors are not its past, and the path is that step alone.
+        Raises CallError if there is no such particle."""
         last = self.step(island, t)
         if not 0 <= index < len(last.particles):
             n = len(last.particles)
@@ -144,32 +141,30 @@ class Replay:
                 f"step {last.t} has no particle {index}",
                 f"its particles are 0 to {n - 1}" if n else "",
             )
-        course = self.courses[island]
-        at = next(i for i, step in enumerate(course) if step is last)
-        found = []
+        steps = self.steps_by_island[island]
+        at = next(i for i, step in enumerate(steps) if step is last)
+        events = []
         while True:
-            step, before = course[at], course[at - 1] if at > 0 and course[at].t > 0 else None
-            found.append(self._event(step, before, index))
+            step, before = steps[at], steps[at - 1] if at > 0 and steps[at].t > 0 else None
+            events.append(self._event(step, before, index))
             if before is None or self.moves_paths:
-                return found[::-1]
+                return events[::-1]
             index, at = step.ancestors[index], at - 1
 
     def deaths(self) -> list[tuple[int, Span, int]]:
         """(step, line, particles that died there), in order."""
         counts: dict[tuple[int, Span], int] = {}
-        for course in self.courses.values():
-            for at, step in enumerate(course):
-                before = course[at - 1] if at > 0 and step.t > 0 else None
+        for steps in self.steps_by_island.values():
+            for at, step in enumerate(steps):
+                before = steps[at - 1] if at > 0 and step.t > 0 else None
                 for particle, a in zip(step.particles, step.ancestors, strict=True):
                     x = particle.state
                     if x.died is not None and (
                         before is None or before.particles[a].state is not x
                     ):
                         counts[step.t, x.died] = counts.get((step.t, x.died), 0) + 1
-        return [
-            (t, place, n)
-            for (t, place), n in sorted(counts.items(), key=lambda c: (c[0][0], c[0][1].start))
-        ]
+        ordered = sorted(counts.items(), key=lambda count: (count[0][0], count[0][1].start))
+        return [(t, place, n) for (t, place), n in ordered]
 
     def _event(
         self, step: Step[ProgramState], before: Step[ProgramState] | None, index: int
@@ -194,7 +189,7 @@ class Replay:
         )
 
     def text(self, x: ProgramState) -> str:
-        """The texts of a running state's contexts."""
+        """The texts of a running state's contexts after their prompts."""
         texts = [
             decoded_text(self.engines[c.model].raw(c.node)[c.skip :], c.done) for c in x.contexts
         ]
@@ -202,7 +197,8 @@ class Replay:
 
 
 def outcome(x: ProgramState, text: str) -> dict[str, Any]:
-    """How a particle stands, as JSON: {"value"}, {"died"} or {"text"}."""
+    """The value, the place of death or the text so far of a particle, as JSON: {"value"}, {"died"}
+    or {"text"}."""
     match x.status:
         case Status.RETURNED:
             return {"value": plain(x.value)}
@@ -224,5 +220,5 @@ def place(span: Span | None) -> dict[str, Any] | None:
 
 
 def excerpt(span: Span) -> str:
-    """The first line of what stands in a place."""
+    """The first line of the text in a place."""
     return (span.text.strip().splitlines() or [""])[0]

@@ -1,9 +1,9 @@
-"""What the lines of a trace may hold: types, ranges and sizes, looked at before anything is made of
+"""What the lines of a trace may hold: types, ranges and sizes, verified before anything is made of
 them.
 
-A trace may have been damaged, or be a stranger's. What is verified here cannot make a reader go
-wrong: no index is negative, no number takes the memory of a list as long, and nothing is nested too
-deep to be shown. Whether a step follows from the one before it is rebuild.py's to say.
+A trace may be damaged, or a stranger's. Data that is verified here is safe to read: no index is
+negative, no number makes a reader allocate a list of that length, and nothing is nested too deep to
+be shown. Whether a step follows from the one before it is verified in rebuild.py.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from fkdsl.inference.methods import METHODS
 from fkdsl.machine.state_json import SAFE, TAGGED
 
 DEEPEST = 400
-"""Lists and objects within each other in a line."""
+"""Levels of nested lists and objects in a line."""
 MOST_TOKENS = 1 << 24
-"""Ids of a vocabulary: no model has as many."""
+"""A bound on token ids: no model has as many tokens."""
 MOST_STEPS = 1 << 31
 LARGEST = 1e300
-"""Nats of a log weight, so that sums of some stay finite."""
+"""A bound on |log weight| in nats, so that sums of a few stay finite."""
 HEX = re.compile(r"(?:[0-9a-f]{2})*")
 NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
 
@@ -31,7 +31,7 @@ Check = Callable[[Any], bool]
 
 
 def verify_depth(data: Any) -> None:
-    """Raises ValueError for JSON that is nested too deep to be walked by recursion."""
+    """Raises ValueError for JSON that is nested too deep for recursion."""
     level, depth = [data], 0
     while level:
         depth += 1
@@ -173,7 +173,7 @@ def is_record(v: Any, **fields: Check) -> bool:
 
 
 def is_value(v: Any) -> bool:
-    """What `write_value` writes."""
+    """What `write_value` (fkdsl.machine.state_json) writes."""
     match v:
         case None | bool() | str():
             return True
