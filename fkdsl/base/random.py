@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from hashlib import blake2b
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -60,13 +60,12 @@ class WeightedRng:
         raise NotImplementedError
 
 
-@runtime_checkable
-class LabelledRng(Protocol):
+class LabelledRng:
     """A stream that identifies outcomes by labels: one that records them, or replays a record."""
 
     def labelled(self, p: Probabilities, labels: NDArray[np.int64]) -> int:
         """`choice` among the outcomes with these labels (n,)."""
-        ...
+        raise NotImplementedError
 
 
 def weighted(

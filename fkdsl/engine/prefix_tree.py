@@ -39,11 +39,15 @@ class Context:
         """The whole sequence of ids."""
         return tuple(node.token for node in self.path())
 
-    def path(self) -> list[Context]:
-        """The nodes from that of the first token to this one."""
-        nodes = []
+    def tokens_from(self, start: int) -> tuple[int, ...]:
+        """The ids of the sequence but its first `start`."""
+        return tuple(node.token for node in self.path(self.length - start))
+
+    def path(self, most: int | None = None) -> list[Context]:
+        """The nodes from that of the first token to this one, or the last `most` of them."""
+        nodes: list[Context] = []
         node = self
-        while node.parent is not None:
+        while node.parent is not None and len(nodes) != most:
             nodes.append(node)
             node = node.parent
         nodes.reverse()

@@ -117,15 +117,16 @@ def constrained(
     assert isinstance(language, Language)
     c = particle.contexts[leaves(d)[0].index]
     begins = c.start + frame.slots[constraint.origin]
-    tokens = c.node.tokens
+    known = max(c.start, begins - 4)  # a character has at most four bytes, and so many tokens
+    tokens = c.node.tokens_from(known)
     vocabulary = particle.vocabulary(leaves(d)[0])
     if begins > c.start:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        decoder.decode(vocabulary.raw(tokens[max(c.start, begins - 4) : begins]))
+        decoder.decode(vocabulary.raw(tokens[: begins - known]))
         if decoder.getstate()[0]:
             return None
     left = (
-        frame.slots[constraint.stop] - (len(tokens) - c.start) - 1
+        frame.slots[constraint.stop] - (c.node.length - c.start) - 1
         if constraint.budget_lookahead
         else None
     )
@@ -136,7 +137,7 @@ def constrained(
         else ()
     )
     return Constrained(
-        make_constraint(language, until, vocabulary), tokens[begins:], left, until, parts
+        make_constraint(language, until, vocabulary), tokens[begins - known :], left, until, parts
     )
 
 

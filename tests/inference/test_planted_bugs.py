@@ -117,23 +117,31 @@ def forgetful_expand(model, step, t, N, K):
 
 EXPAND = steer_module.expand
 
+STEER_CASES = {"three": (THREE, 3), "mortal": (MORTAL, 2), "stops": (STOPS, 2)}
+"""Models, and the N that steer has on them with K = 2."""
 STEER_BUGS = [
-    ("optimal_reduction", literal_alpha, THREE),
-    ("optimal_reduction", first_certain_counted_as_uncertain, THREE),
-    ("optimal_reduction", zero_weight_survivors, MORTAL),
-    ("expand", expand_without_the_k, THREE),
-    ("expand", forgetful_expand, STOPS),
+    ("optimal_reduction", literal_alpha, "three"),
+    ("optimal_reduction", first_certain_counted_as_uncertain, "three"),
+    ("optimal_reduction", zero_weight_survivors, "mortal"),
+    ("expand", expand_without_the_k, "three"),
+    ("expand", forgetful_expand, "stops"),
 ]
 
 
+@pytest.mark.parametrize("case", STEER_CASES)
+def test_steer_is_unbiased_where_bugs_are_planted(case):
+    model, N = STEER_CASES[case]
+    assert_unbiased(model, lambda rng: steer(model, rng, N, 2))
+
+
 @pytest.mark.parametrize(
-    ("name", "bug", "model"), STEER_BUGS, ids=lambda v: getattr(v, "__name__", "")
+    ("name", "bug", "case"), STEER_BUGS, ids=lambda v: getattr(v, "__name__", "")
 )
-def test_a_planted_bug_in_steer_is_caught(monkeypatch, name, bug, model):
-    assert_unbiased(model, lambda rng: steer(model, rng, 3, 2))
+def test_a_planted_bug_in_steer_is_caught(monkeypatch, name, bug, case):
+    model, N = STEER_CASES[case]
     monkeypatch.setattr(steer_module, name, bug)
     with pytest.raises((AssertionError, ZeroDivisionError)):
-        assert_unbiased(model, lambda rng: steer(model, rng, 3, 2))
+        assert_unbiased(model, lambda rng: steer(model, rng, N, 2))
 
 
 def test_steer_spends_the_draws_of_merged_particles_on_what_they_merged_into():

@@ -115,6 +115,19 @@ def test_schemas_and_grammars_stay_below_the_folder_too(place, way, name):
                 program.run("exact")
 
 
+def test_a_schema_that_has_been_read_is_read_again_when_it_changed(place):
+    """It is examined once for many draws: but not once for ever, nor after a link took its place."""
+    path = written(place, HEAD + BODY.format('condition valid_json("1", schema="t.json")'))
+    (place / "t.json").write_text('{"type": "integer"}')
+    assert fkdsl.load(path).run("exact").log_z == 0.0
+    (place / "t.json").write_text('{"type": "string"}')
+    with pytest.raises(PopulationDied):
+        fkdsl.load(path).run("exact")
+    (place / "t.json").unlink()
+    (place / "t.json").symlink_to("../s.json")
+    assert "outside the program's folder" in message(path)
+
+
 @pytest.mark.parametrize("way", CONSTRAINTS)
 @pytest.mark.parametrize("name", ["keys.env", "keys.json", "alias"])
 def test_what_is_wrong_with_a_file_of_another_kind_is_said_without_its_words(place, way, name):

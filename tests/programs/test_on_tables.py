@@ -220,14 +220,13 @@ def test_exact_on_a_table(name):
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_sampling_agrees_on_a_table(name):
-    """The mean of Z_hat over thirty runs, within six standard errors; and these are small enough to
+    """The mean of Z_hat over twenty runs, within six standard errors; and these are small enough to
     tell."""
     rows, parameters, z, _ = GOLDEN[name]
     model = TableModel("golden", rows) if rows else None
     program = load(name)(**parameters)
-    n = 100
     estimates = [
-        math.exp(program.run("smc", particles=n, model=model, seed=s).log_z) for s in range(30)
+        math.exp(program.run("smc", particles=40, model=model, seed=s).log_z) for s in range(20)
     ]
     mean = sum(estimates) / len(estimates)
     spread = math.sqrt(

@@ -184,7 +184,7 @@ TEXT = TABLE.replace(
 TWO = TABLE.replace("lm.tokens < 3", "lm.tokens < 2")
 
 
-@settings(max_examples=150)
+@settings(max_examples=75)
 @given(st.sampled_from([(TWO, "lm.text"), (TEXT, "s")]), st.data())
 def test_any_condition_on_a_text_keeps_the_measure(form, data):
     table, s = form

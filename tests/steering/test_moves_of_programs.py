@@ -33,7 +33,7 @@ def short(text):
     return text.replace("range(3", "range(2")
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(program_texts(), st.sampled_from(({}, {"rejection": False}, REJECTION)))
 def test_a_move_leaves_the_posterior_of_a_programs_paths_as_it_is(text, guides):
     model = guided(short(text), **guides)

@@ -35,7 +35,7 @@ from fkdsl.base.blocks import Probabilities
 from fkdsl.base.deadline import check as check_deadline
 from fkdsl.base.errors import InternalError
 from fkdsl.base.logspace import Floats, check_log_weights
-from fkdsl.base.random import Key, KeyedRng, Rng, check_probabilities
+from fkdsl.base.random import Key, KeyedRng, LabelledRng, Rng, check_probabilities
 from fkdsl.inference.interface import FeynmanKac, MoveObserver
 
 S = TypeVar("S")
@@ -56,7 +56,7 @@ class Draws(NamedTuple):
     log_p: float = 0.0
 
 
-class Recorder:
+class Recorder(LabelledRng):
     """A stream that keeps what is drawn from it, and from the streams that are split from it."""
 
     def __init__(self, rng: Rng, kept: list[Draws] | None = None) -> None:
@@ -88,7 +88,7 @@ class Recorder:
         return _joined(self._kept)
 
 
-class Replayer:
+class Replayer(LabelledRng):
     """A stream that gives recorded draws again, whatever it is split by.
 
     Where that is impossible (an outcome has probability zero, or the model draws more often than

@@ -72,11 +72,7 @@ def _file(folder: Path | Folder, name: str, what: str) -> str:
     if here.root is not None and (path.is_absolute() or ".." in path.parts):
         raise _outside(name, what)
     try:
-        full = here.find(name)
-        if os.path.splitext(os.path.realpath(full))[1] != full.suffix:
-            raise OSError(errno.EINVAL, "it is a link to a file of another kind", name)
-        verify_regular(full, MAX_SOURCE_BYTES)
-        return _read(full, full.stat().st_mtime_ns)
+        return _read(here, name, _identity(here.path / name))
     except FileNotFoundError:
         reason, help = "there is no such file", _near(here.path, name)
     except UnicodeDecodeError:
@@ -95,10 +91,25 @@ def _outside(name: str, what: str) -> BuiltinError:
     )
 
 
+def _identity(path: Path) -> tuple[int, ...] | None:
+    """Which file a path leads to, and when that was changed; None where it leads to none."""
+    try:
+        at = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return at.st_dev, at.st_ino, at.st_size, at.st_mtime_ns
+
+
 @lru_cache(maxsize=32)
-def _read(path: Path, changed: int) -> str:
+def _read(folder: Folder, name: str, identity: tuple[int, ...] | None) -> str:
+    """The text of a file that may be read. Every draw asks for it, and to follow the links of its
+    path takes longer than the draw: as long as it is the same file, it is examined once."""
+    full = folder.find(name)
+    if os.path.splitext(os.path.realpath(full))[1] != full.suffix:
+        raise OSError(errno.EINVAL, "it is a link to a file of another kind", name)
+    verify_regular(full, MAX_SOURCE_BYTES)
     return (
-        read_text(path, MAX_SOURCE_BYTES)
+        read_text(full, MAX_SOURCE_BYTES)
         .removeprefix("\ufeff")
         .replace("\r\n", "\n")
         .replace("\r", "\n")[: LONGEST_SOURCE + 1]
