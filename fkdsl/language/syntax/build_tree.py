@@ -14,9 +14,9 @@ from fkdsl.base.errors import InternalError, ProgramError
 from fkdsl.base.spans import Source, Span
 from fkdsl.language.syntax import tree
 from fkdsl.language.syntax.build_expressions import ExpressionBuilder, Node, is_token
+from fkdsl.language.syntax.line_mistakes import BLOCKS
 from fkdsl.language.syntax.literals import number, split_string
 from fkdsl.language.syntax.recovery import names_in
-from fkdsl.language.syntax.syntax_errors import BLOCKS
 from fkdsl.values.types import NAMED_TYPES, Dist, List, Type
 
 STRAY = "put it in a `program name() -> str:` block"

@@ -1,0 +1,157 @@
+"""Lines that do not parse and have messages of their own: another language's statements, blocks
+without `:` or indentation, `=` for `==`, words that are reserved.
+
+Each function says what the mistake is, or None; LINE_MISTAKES is the order in which they are asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fkdsl.base.diagnostics import Diagnostic, near_name
+from fkdsl.base.spans import Span
+from fkdsl.language.syntax.lexer import DECLARATIONS, KEYWORDS
+from fkdsl.language.syntax.other_languages import WORDS as WORDS_ELSEWHERE
+from fkdsl.language.syntax.other_languages import module_advice
+from fkdsl.language.syntax.stop import Stop
+from fkdsl.values.types import NAMED_TYPES
+
+BLOCKS = {"def", "program", "if", "elif", "else", "for", "while", "test"}
+COMPARING = {"if", "elif", "while", "condition", "return", "factor", "expect", "observe"}
+"""Words that begin a line in which `=` is meant as `==`."""
+OF_A_STATEMENT = ("EQUAL", "TILDE", "DOT", "LSQB", "PLUSEQ", "MINUSEQ", "COMMA")
+"""What stands behind a variable that begins a line."""
+
+
+def another_language(stop: Stop) -> Diagnostic | None:
+    """A line that begins as another language's statements do."""
+    begun = [t for t in (*stop.line, stop.token, stop.following) if t is not None]
+    first, second = begun[0], begun[1] if len(begun) > 1 else None
+    start = first.start_pos or 0
+    where = Span(stop.source, start, max(first.end_pos or 0, 1))
+    word, behind = str(first), "" if second is None else second.type
+    if word in ("import", "from") and second is not None and behind == "NAME":
+        message = "there are no modules of Python here"
+        whole = where.to(Span(stop.source, start, second.end_pos or 0))
+        return Diagnostic("FK129", message, whole, "not a .fk file", module_advice(str(second)))
+    if first.type != "NAME":
+        return None
+    if word in WORDS_ELSEWHERE and behind not in (*OF_A_STATEMENT, "LPAR"):
+        message = f"`{word}` is not a word of this language"
+        return Diagnostic("FK125", message, where, "here", WORDS_ELSEWHERE[word])
+    if word in NAMED_TYPES and behind == "NAME":
+        message, help = "a type stands behind its variable", f"write `{second}: {word} = ...`"
+        return Diagnostic("FK125", message, where, "here", help)
+    return None
+
+
+def indented(stop: Stop) -> Diagnostic | None:
+    if stop.token.type != "INDENT":
+        return None
+    message = "this line is indented, but no block begins before it"
+    help = "indent it like the line above, or end that line with `:`"
+    return stop.mistake("FK105", message, "unexpected indent", help)
+
+
+def not_indented(stop: Stop) -> Diagnostic | None:
+    if "INDENT" not in stop.expected or stop.token.type == "INDENT":
+        return None
+    help = "indent the block's lines by four spaces; write `pass` if it is empty"
+    return stop.mistake("FK121", "expected an indented block", "this line is not indented", help)
+
+
+def no_colon(stop: Stop) -> Diagnostic | None:
+    if stop.token.type != "NEWLINE" or "COLON" not in stop.expected or stop.first not in BLOCKS:
+        return None
+    message = f"a `{stop.first}` line ends with `:`"
+    return stop.mistake("FK122", message, "expected `:`", "add `:`")
+
+
+def equals(stop: Stop) -> Diagnostic | None:
+    """`=` for `==`, or for the `~` of observe."""
+    if stop.token.type != "EQUAL" or stop.first not in COMPARING:
+        return None
+    if stop.first == "observe":
+        help = "write `observe value ~ distribution`"
+        return stop.mistake("FK123", "`observe` compares by `~`", "expected `~`", help)
+    message = f"`=` in a line that begins with `{stop.first}`"
+    return stop.mistake("FK123", message, "`=` assigns", "write `==` to compare")
+
+
+def else_if(stop: Stop) -> Diagnostic | None:
+    if stop.token.type != "IF" or not stop.follows("ELSE"):
+        return None
+    return stop.mistake("FK125", "`else if` is one word here", "expected `:`", "write `elif`")
+
+
+def word_of_another_language(stop: Stop) -> Diagnostic | None:
+    before = stop.before if stop.follows("NAME") and stop.token.type == "NAME" else None
+    for word in (before, stop.token):
+        if word is None or str(word) not in WORDS_ELSEWHERE:
+            continue
+        if str(word) in ("import", "from") and stop.first not in ("import", "from"):
+            continue
+        where = Span(stop.source, word.start_pos or 0, stop.span.end)
+        message = f"`{word}` is not a word of this language"
+        return Diagnostic("FK125", message, where, "here", WORDS_ELSEWHERE[str(word)])
+    return None
+
+
+def misspelt_word(stop: Stop) -> Diagnostic | None:
+    """Two names in a row, the first of which is nearly a word of the language."""
+    before = stop.before
+    if before is None or not stop.follows("NAME") or stop.token.type != "NAME":
+        return None
+    near = near_name(str(before), sorted(KEYWORDS | DECLARATIONS))
+    if not near or len(stop.line) != 1:
+        return None
+    message = f"`{before}` is not a word of this language"
+    where = Span(stop.source, before.start_pos or 0, before.end_pos or 0)
+    return Diagnostic("FK125", message, where, "here", f"did you mean `{near}`?")
+
+
+def reserved_word(stop: Stop) -> Diagnostic | None:
+    token, expected = stop.token, stop.expected
+    if str(token) not in KEYWORDS or "NAME" not in expected or token.type in expected:
+        return None
+    help = "write an expression here" if stop.wants_expression else "choose another name"
+    return stop.mistake("FK127", f"`{token}` is a reserved word", f"expected {stop.wanted}", help)
+
+
+def increment(stop: Stop) -> Diagnostic | None:
+    """`x++`, `x--`."""
+    token = stop.token
+    if token.type not in ("PLUS", "MINUS") or not stop.follows(token.type):
+        return None
+    message = f"`{token}{token}` has no meaning here"
+    return stop.mistake("FK125", message, "here", f"write `x {token}= 1`")
+
+
+def nothing_drawn_from(stop: Stop) -> Diagnostic | None:
+    if stop.token.type != "NEWLINE" or not stop.follows("TILDE"):
+        return None
+    label, help = "expected a distribution or a context", "write `t ~ lm` or `x ~ bernoulli(0.5)`"
+    return stop.mistake("FK120", "nothing stands right of `~`", label, help)
+
+
+def dots(stop: Stop) -> Diagnostic | None:
+    """`...` as a statement."""
+    if stop.token.type != "DOT" or not stop.follows("DOT"):
+        return None
+    return stop.mistake("FK120", "`...` is no statement", "here", "write `pass`")
+
+
+LINE_MISTAKES: tuple[Callable[[Stop], Diagnostic | None], ...] = (
+    another_language,
+    indented,
+    not_indented,
+    no_colon,
+    equals,
+    else_if,
+    word_of_another_language,
+    misspelt_word,
+    reserved_word,
+    increment,
+    nothing_drawn_from,
+    dots,
+)
