@@ -24,18 +24,26 @@ Floats = NDArray[np.float64]
 def check_log_weights(log_weights: ArrayLike) -> Floats:
     """The log weights as float64 (n,), in nats. Raises InternalError on NaN or +inf, which no
     potential may give."""
+    return _checked(log_weights)[0]
+
+
+def _checked(log_weights: ArrayLike) -> tuple[Floats, float]:
+    """The log weights, and the largest of them; -inf for none."""
     lw = np.asarray(log_weights, dtype=np.float64)
-    if np.isnan(lw).any() or (lw == np.inf).any():
+    if lw.size == 0:
+        return lw, -math.inf
+    top = float(lw.max())  # NaN if any of them is
+    if not top < math.inf:
         raise InternalError("a log weight is NaN or +inf")
-    return lw
+    return lw, top
 
 
 def log_sum_exp(log_weights: ArrayLike) -> float:
     """log sum_i exp(lw_i), in nats; -inf for none."""
-    lw = check_log_weights(log_weights)
-    if lw.size == 0:
-        return -math.inf
-    top = float(lw.max())
+    return _log_sum_exp(*_checked(log_weights))
+
+
+def _log_sum_exp(lw: Floats, top: float) -> float:
     if top == -math.inf:
         return -math.inf
     return top + math.log(float(np.exp(lw - top).sum()))
@@ -53,8 +61,11 @@ def linear(log_x: float) -> float:
 def normalised(log_weights: ArrayLike) -> Floats:
     """W_i = w_i / sum w, float64 (n,), summing to 1. Raises InternalError when every weight is
     zero."""
-    lw = check_log_weights(log_weights)
-    total = log_sum_exp(lw)
+    lw, top = _checked(log_weights)
+    return _normalised(lw, _log_sum_exp(lw, top))
+
+
+def _normalised(lw: Floats, total: float) -> Floats:
     if total == -math.inf:
         raise InternalError("weights that are all zero cannot be normalised")
     W = np.exp(lw - total)
@@ -64,8 +75,8 @@ def normalised(log_weights: ArrayLike) -> Floats:
 
 def effective_sample_size(log_weights: ArrayLike) -> float:
     """1 / sum_i W_i^2, between 1 and n; 0 when every weight is zero."""
-    lw = check_log_weights(log_weights)
-    if lw.size == 0 or lw.max() == -math.inf:
+    lw, top = _checked(log_weights)
+    if top == -math.inf:
         return 0.0
-    W = normalised(lw)
+    W = _normalised(lw, _log_sum_exp(lw, top))
     return float(1.0 / np.square(W).sum())

@@ -56,7 +56,7 @@ def make_step(
 ) -> Step[S]:
     """The Step with its figures worked out."""
     lw = check_log_weights(log_weights)
-    alive = [bool(w > -np.inf) for w in lw]
+    alive: list[bool] = (lw > -np.inf).tolist()
     unfinished = sum(
         a and not model.finished(p.state) for a, p in zip(alive, particles, strict=True)
     )
@@ -86,8 +86,10 @@ def mutate(
     check_deadline()
     moving = [
         i
-        for i, p in enumerate(particles)
-        if log_weights[i] > -np.inf and not model.finished(p.state)
+        for i, (p, lives) in enumerate(
+            zip(particles, (log_weights > -np.inf).tolist(), strict=True)
+        )
+        if lives and not model.finished(p.state)
     ]
     if not moving:  # resampling may have left the finished ones only
         return tuple(particles), log_weights
