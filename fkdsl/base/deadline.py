@@ -30,11 +30,14 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
+PIECE = 1 << 16
+"""Items that a loop in C goes through between two checks."""
 EVERY = 32
 """Function calls between two readings of the clocks."""
 
@@ -111,6 +114,8 @@ class Deadline:
             deadline.cancel()
 
 
+_Item = TypeVar("_Item")
+_Items = TypeVar("_Items", str, tuple[Any, ...])
 NEVER = Deadline()
 """The deadline where none is set."""
 _current: ContextVar[Deadline] = ContextVar("deadline", default=NEVER)
@@ -124,6 +129,26 @@ def current() -> Deadline:
 def check() -> None:
     """Raises DeadlinePassed if the current deadline has passed."""
     _current.get().check()
+
+
+def pieces(items: _Items) -> Iterator[_Items]:
+    """A text or tuple in slices of PIECE items, with a check before each.
+
+    >>> [len(piece) for piece in pieces("ab" * 50_000)]
+    [65536, 34464]
+    """
+    for first in range(0, len(items), PIECE):
+        check()
+        yield items if len(items) <= PIECE else items[first : first + PIECE]
+
+
+def gathered(items: Iterable[_Item]) -> list[_Item]:
+    """The list of what an iterable gives, with a check at every PIECE items."""
+    rest, found = iter(items), list[_Item]()
+    while piece := list(islice(rest, PIECE)):
+        check()
+        found += piece
+    return found
 
 
 @contextmanager

@@ -37,6 +37,8 @@ def unfinished_text(unfinished: Unfinished, top: int) -> str:
     lines.append(
         f"{unfinished.method}   after step {unfinished.step}: {of}; {unfinished.dead} have died"
     )
+    if unfinished.left_out:
+        lines.append(unfinished.left_out)
     return shown("\n".join(lines)) + "\n"
 
 
@@ -69,7 +71,7 @@ def unfinished_json(unfinished: Unfinished) -> dict[str, Any]:
         "seed": unfinished.seed,
         "islands": unfinished.islands,
         "resume": unfinished.resume,
-        "notes": [NO_ANSWER],
+        "notes": [NO_ANSWER, *([unfinished.left_out] if unfinished.left_out else [])],
     }
 
 

@@ -182,11 +182,11 @@ class _Run(Generic[S]):
                         raise
         except DeadlinePassed:
             why = f"time ran out {deadline.why}, past step {self.t}"
-            raise BudgetEnded(why, "raise --timeout", self._cut(why)) from None
+            raise BudgetEnded(why, "raise --timeout", self._cut(why, within=True)) from None
         except BudgetEnded as error:
             raise BudgetEnded(error.message, error.help, self._cut(error.message)) from None
         except KeyboardInterrupt:
-            raise Interrupted(self._cut("it was interrupted")) from None
+            raise Interrupted(self._cut("it was interrupted", within=True)) from None
 
     def _run_island(self, island: int) -> None:
         # One population tells its own errors where it is the only one, or the only one that ended
@@ -223,7 +223,7 @@ class _Run(Generic[S]):
         history.take(replace(history.last, ended=ended, dead=()))
         return True
 
-    def _cut(self, why: str) -> Unfinished:
+    def _cut(self, why: str, within: bool = False) -> Unfinished:
         """The populations so far, of a run that ends without an answer."""
         return Unfinished.of(
             self.model,
@@ -231,6 +231,7 @@ class _Run(Generic[S]):
             program=self.program,
             method=self.method.name,
             why=why,
+            within=within,
             step=self.t,
             seed=self.seed,
             islands=self.islands,

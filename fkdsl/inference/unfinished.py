@@ -39,7 +39,7 @@ class Unfinished:
     """why: what ended the run. step: the last one that is complete. particles: those that live, the
     heaviest first, at most MOST. alive, dead: how many there were. log_z_bounds: certain bounds,
     where a search had any. resume: the trace that the run can go on from, None where there is
-    none."""
+    none. within: whether the run may have been cut inside a step, of which nothing is kept."""
 
     program: str
     method: str
@@ -55,11 +55,24 @@ class Unfinished:
     islands: int = 1
     log_z_bounds: tuple[float, float] | None = None
     resume: str | None = None
+    within: bool = False
 
     @property
     def returned(self) -> int:
         """How many of the particles have returned."""
         return sum(p.finished for p in self.particles)
+
+    @property
+    def left_out(self) -> str:
+        """What the population lacks of the step under way when the run was cut; "" if nothing."""
+        if not self.within:
+            return ""
+        if not self.alive + self.dead:
+            return "no step is complete yet: what was drawn in the first one is left out"
+        return (
+            f"this is the population after step {self.step}: what was drawn in the next step "
+            "before the run was cut is left out"
+        )
 
     @classmethod
     def of(

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fkdsl.base.deadline import check
+from fkdsl.base.deadline import PIECE, check
 from fkdsl.values.faults import Fault
 from fkdsl.values.values import Record, Token
 
@@ -90,6 +90,8 @@ def charge(particle: Running, bytes: int) -> None:
     """Charges bytes. Raises Fault (FK415) if the particle holds more than its bound."""
     memory = particle.memory
     memory.now += bytes
+    if bytes > PIECE:  # so much takes time, and the interpreter looks only now and then
+        check()
     if (memory.now - memory.measured) * STEPS > particle.limits.memory:
         measure(particle)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
+from fkdsl.base.deadline import check
 from fkdsl.values.faults import Fault
 from fkdsl.values.token_distributions import Mixture, Power, Product
 from fkdsl.values.values import Record
@@ -28,6 +29,8 @@ MOST_COMBINED = 1024
 every draw."""
 FEW_PARTS = 256
 """Parts of a list that another takes in without being walked itself."""
+WALKED = 1 << 12
+"""Lists and records walked between two checks of the deadline."""
 COMBINED = (Product, Power, Mixture)
 HOLDERS = frozenset((tuple, Record, *COMBINED))
 
@@ -48,6 +51,8 @@ def nesting(value: Any, known: dict[int, Nesting] | None = None) -> Nesting:
     known = {} if known is None else known
     found = known.get(id(value))
     if found is None:
+        if not len(known) % WALKED:
+            check()
         depth, parts = 0, 1
         for item in _items(value):
             if type(item) in HOLDERS:

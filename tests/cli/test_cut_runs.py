@@ -90,6 +90,24 @@ def test_time_ends_a_run_inside_a_step(tmp_path, text):
         program.run(timeout=0.2)
 
 
+def test_a_run_cut_inside_a_step_says_that_its_population_is_that_of_the_step_before(
+    capsys, tmp_path
+):
+    text = IN_A_STEP.replace('lm = prompt("")', 'lm = prompt("")\n    t ~ lm\n    checkpoint')
+    path = write(tmp_path, text)
+    status, out, _ = call(capsys, "run", path, "--timeout", "0.4", "--particles", "2")
+    assert status == 3
+    assert "this is the population after step 1: what was drawn in the next step" in out
+    program = fkdsl.load(write(tmp_path, IN_A_STEP))
+    with pytest.raises(fkdsl.BudgetEnded) as raised:
+        program.run(timeout=0.2)
+    assert "left out" in raised.value.unfinished.left_out
+    assert raised.value.unfinished.step == 0
+    with pytest.raises(fkdsl.BudgetEnded) as raised:
+        program.run(max_steps=0)
+    assert raised.value.unfinished.left_out == ""
+
+
 def test_another_thread_cancels_a_run(tmp_path):
     import threading
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from fkdsl.base.deadline import PIECE, check, pieces
 from fkdsl.base.locks import locked
 from fkdsl.engine.constraints.charsets import ALL_CHARACTERS, Partition
 from fkdsl.engine.constraints.expressions import Algebra, TooComplex
@@ -68,9 +69,11 @@ class Automaton:
         if expression not in self._state:
             if len(self._expression) >= MOST_STATES:
                 raise TooComplex(f"more than {MOST_STATES:,} states")
+            # What may fail comes first: all three are entered, or none.
+            accepting = self.algebra.nullable(expression)
             self._state[expression] = len(self._expression)
             self._expression.append(expression)
-            self.accepting.append(self.algebra.nullable(expression))
+            self.accepting.append(accepting)
             if len(self._expression) > len(self.table):
                 self.table = np.concatenate([self.table, self._rows(len(self.table))])
         return self._state[expression]
@@ -110,8 +113,9 @@ class Automaton:
     @locked
     def read(self, state: int, text: str) -> int:
         """The state after a text."""
-        for symbol in self.partition.classes_of(text):
-            state = self.step(state, symbol)
+        for piece in pieces(text) if len(text) > PIECE else (text,):
+            for symbol in self.partition.classes_of(piece):
+                state = self.step(state, symbol)
         return state
 
     def accepts(self, text: str) -> bool:
@@ -137,6 +141,7 @@ class Automaton:
         live = np.array(self.accepting, dtype=np.bool_)
         table = self.table[: self.size]
         while True:
+            check()
             more = live | live[table].any(axis=1)
             if (more == live).all():
                 return live

@@ -15,9 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from fkdsl.base.deadline import check
+
 Term = tuple[object, ...]
 INFINITE = -1
 """The upper bound of a repeat without an upper bound."""
+CHECKED_STEPS = 256
+"""Derivatives and parts between two checks of the deadline."""
 
 
 class TooComplex(Exception):
@@ -33,7 +37,7 @@ class Algebra:
 
     def __init__(self, symbols: int, most: int = 50_000, parts: int = 1_000_000) -> None:
         self.symbols, self.most, self.parts = symbols, most, parts
-        self.visited = 0
+        self.visited = self._steps = 0
         self._nodes: list[Term] = [("empty",), ("epsilon",), ("everything",)]
         self._ids: dict[Term, int] = {n: i for i, n in enumerate(self._nodes)}
         self._nullable: dict[int, bool] = {0: False, 1: True, 2: True}
@@ -48,6 +52,13 @@ class Algebra:
             number = self._ids[node] = len(self._nodes)
             self._nodes.append(node)
         return number
+
+    def _count_step(self) -> None:
+        """Checks the deadline at every CHECKED_STEPS steps. Results are entered when they are
+        whole, so a run that ends here leaves the algebra as it was."""
+        self._steps += 1
+        if not self._steps % CHECKED_STEPS:
+            check()
 
     @property
     def half_spent(self) -> bool:
@@ -150,6 +161,7 @@ class Algebra:
     def _flat(self, kind: str, parts: Iterable[int]) -> set[int]:
         flat: set[int] = set()
         for part in parts:
+            self._count_step()
             node = self._nodes[part]
             self.visited += len(node)
             if node[0] == kind:
@@ -210,6 +222,7 @@ class Algebra:
         return self._derived[key]
 
     def _derive(self, a: int, c: int) -> int:
+        self._count_step()
         match self._nodes[a]:
             case ("empty",) | ("epsilon",):
                 return self.EMPTY

@@ -10,6 +10,7 @@ import json
 from functools import lru_cache
 from typing import Any
 
+from fkdsl.base.deadline import check
 from fkdsl.models.vocabulary import Vocabulary
 
 UNFORCED = '%llguidance {"no_forcing": true}\n'
@@ -61,6 +62,7 @@ def new_matcher(grammar: str, vocabulary: Vocabulary) -> Any:
     grammar; if it cannot compile it, the matcher holds the reason (`compile_error`)."""
     from llguidance import LLMatcher
 
+    check()  # one compilation is one call of the library, which its own limits bound
     return LLMatcher(tokenizer(vocabulary), LLMatcher.grammar_from_lark(grammar), log_level=0)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fkdsl.base.blocks import Mask
+from fkdsl.base.deadline import check
 from fkdsl.base.locks import locked
 from fkdsl.engine.constraints.automaton import DEAD, Automaton
 from fkdsl.engine.constraints.charsets import REPLACEMENT
@@ -217,6 +218,7 @@ class RegularMasks:
             states = np.full(len(tree.parent), DEAD, dtype=np.int32)
             states[0] = state
             for first, last in zip(tree.levels[1:], tree.levels[2:], strict=False):
+                check()
                 before = states[tree.parent[first:last]]
                 going = np.flatnonzero(before != DEAD)
                 if not len(going):
@@ -266,6 +268,7 @@ class RegularMasks:
             ]
             distances = np.where(np.array(automaton.accepting), 0.0, np.inf)
             while True:
+                check()
                 shorter = np.minimum(distances, [1.0 + distances[s].min() for s in successors])
                 if (shorter == distances).all():
                     break
@@ -283,6 +286,7 @@ class RegularMasks:
             for symbol in automaton.partition.classes_between(0x80, 0x10FFFF)
         }
         for before, texts in [({state}, fresh), (ended - {DEAD}, after)]:
+            check()
             for reached in (automaton.read(q, text) for q in before for text in texts):
                 states += [reached, automaton.step(reached, self._replaced)]
         return np.array(states, dtype=np.int32)

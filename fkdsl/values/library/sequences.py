@@ -3,9 +3,11 @@ reversed, enumerate)."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from fkdsl.base.deadline import PIECE, check, gathered, pieces
 from fkdsl.values.signatures import BuiltinError, Parameter, pure
 from fkdsl.values.types import (
     ANY,
@@ -133,7 +135,8 @@ def _extreme_of(choose: Any, name: str, args: tuple[Any, ...]) -> Any:
     if not values:
         raise BuiltinError(f"{name} of no values", "test its length first")
     try:
-        return choose(values, key=_plain)
+        best = [choose(piece, key=_plain) for piece in pieces(values)]
+        return choose(best, key=_plain)
     except TypeError:
         raise BuiltinError(
             f"{name} of values that cannot be compared", "give values of one type"
@@ -160,10 +163,11 @@ def max_(*args: Any) -> Any:
 def sum_(xs: Any) -> float:
     """The sum of a list of numbers; booleans count as 0 and 1."""
     total: float = 0
-    for x in _items(xs):
-        if not isinstance(x, int | float):
-            raise BuiltinError(f"sum of {show(x)!r}, which is no number")
-        total += x
+    for piece in pieces(_items(xs)):
+        for x in piece:
+            if not isinstance(x, int | float):
+                raise BuiltinError(f"sum of {show(x)!r}, which is no number")
+            total += x
     return total
 
 
@@ -187,11 +191,34 @@ def sorted_(xs: Any, reverse: bool) -> tuple[Any, ...]:
     ((1, 2, 3), (3, 2, 1))
     """
     try:
-        return tuple(sorted(_items(xs), key=_plain, reverse=reverse))
+        return _sorted(xs if isinstance(xs, str) else _items(xs), reverse)
     except TypeError:
         raise BuiltinError(
             "sorted of values that cannot be compared", "give values of one type"
         ) from None
+
+
+def _sorted(items: str | tuple[Any, ...], reverse: bool) -> tuple[Any, ...]:
+    """`sorted`, in pieces with checks of the deadline where there are many items."""
+    if len(items) <= PIECE:
+        return tuple(sorted(items, key=_plain, reverse=reverse))
+    if isinstance(items, str):
+        counts: Counter[str] = Counter()
+        for piece in pieces(items):
+            counts.update(piece)
+        return tuple("".join(c * counts[c] for c in sorted(counts, reverse=reverse)))
+    tokens = any(isinstance(x, Token) for x in items)
+    runs = [sorted(p, key=_plain if tokens else None, reverse=reverse) for p in pieces(items)]
+    while len(runs) > 1:  # Python's sort finds two runs, and merges them
+        check()
+        pairs = [runs[i] + runs[i + 1] for i in range(0, len(runs) - 1, 2)]
+        rest = runs[len(pairs) * 2 :]
+        runs = []
+        for pair in pairs:
+            check()
+            runs.append(sorted(pair, key=_plain if tokens else None, reverse=reverse))
+        runs += rest
+    return tuple(runs[0])
 
 
 @pure("reversed", [XS], _same_list)
@@ -217,10 +244,10 @@ def zip_(*lists: Any) -> tuple[tuple[Any, ...], ...]:
     >>> zip_((1, 2), "ab")
     ((1, 'a'), (2, 'b'))
     """
-    return tuple(zip(*map(_items, lists), strict=False))
+    return tuple(gathered(zip(*map(_items, lists), strict=False)))
 
 
 @pure("enumerate", [XS, Parameter("start", INT, 0)], _numbered)
 def enumerate_(xs: Any, start: int) -> tuple[tuple[int, Any], ...]:
     """(number, item) for each item."""
-    return tuple(enumerate(_items(xs), start))
+    return tuple(gathered(enumerate(_items(xs), start)))

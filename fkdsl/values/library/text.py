@@ -14,7 +14,7 @@ from typing import Any
 
 import regex
 
-from fkdsl.base.deadline import check
+from fkdsl.base.deadline import PIECE, check, gathered, pieces
 from fkdsl.engine.constraints.languages import WORD
 from fkdsl.values.library.patterns import compiled_pattern, timed_match
 from fkdsl.values.library.syllables import syllables_of
@@ -70,7 +70,14 @@ class Begun:
 
 def all_words(s: str) -> tuple[str, ...]:
     """`words` without what is known of another text."""
-    return tuple((_ASCII_WORD if s.isascii() else _WORD).findall(s))
+    return _all(_ASCII_WORD if s.isascii() else _WORD, s)
+
+
+def _all(pattern: Any, s: str) -> tuple[str, ...]:
+    """The places of a text that a pattern matches, in order."""
+    if len(s) <= PIECE:
+        return tuple(pattern.findall(s))
+    return tuple(gathered(m[0] for m in pattern.finditer(s)))
 
 
 _begun = Begun()
@@ -92,7 +99,7 @@ def lines(s: str) -> tuple[str, ...]:
 @pure("sentences", [S], List(STR))
 def sentences(s: str) -> tuple[str, ...]:
     """The sentences, each with its end mark; the last may have none."""
-    return tuple(t for m in _SENTENCE.findall(s) if (t := m.strip()))
+    return tuple(t for m in _all(_SENTENCE, s) if (t := m.strip()))
 
 
 @pure("letters", [S], INT)
@@ -102,7 +109,9 @@ def letters(s: str) -> int:
     >>> letters("It's 7!")
     3
     """
-    return sum(map(str.isalpha, s))
+    if len(s) <= PIECE:
+        return sum(map(str.isalpha, s))
+    return sum(sum(map(str.isalpha, piece)) for piece in pieces(s))
 
 
 @pure("syllables", [S], INT)
@@ -112,7 +121,7 @@ def syllables(s: str) -> int:
     >>> syllables("An old silent pond")
     5
     """
-    return sum(syllables_of(w) for w in words(s))
+    return sum(syllables_of(w) for piece in pieces(words(s)) for w in piece)
 
 
 @pure("lower", [S], STR)

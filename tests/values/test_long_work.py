@@ -1,0 +1,128 @@
+"""A deadline ends the library's own long loops, and those of automata, well before they would end;
+what they give is what it was."""
+
+import time
+from contextlib import contextmanager
+from random import Random
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fkdsl.base import deadline
+from fkdsl.base.deadline import Deadline, DeadlinePassed, until
+from fkdsl.engine.constraints.automaton import Automaton
+from fkdsl.engine.constraints.languages import Both, Length, Matches, Texts
+from fkdsl.engine.constraints.regular import RegularMasks
+from fkdsl.machine.memory import Memory, charge
+from fkdsl.models.vocabulary import Vocabulary
+from fkdsl.values.faults import LIMITS
+from fkdsl.values.library import sequences, text
+from fkdsl.values.nesting import nesting, verify_nesting
+from fkdsl.values.values import Token
+
+SHORT = 0.05
+
+
+@contextmanager
+def ended_at_once(seconds=SHORT):
+    """What is done inside passes a deadline, and ends within a second of CPU time."""
+    began = time.thread_time()
+    with pytest.raises(DeadlinePassed), until(Deadline(seconds)):
+        yield
+    assert time.thread_time() - began < 1.0
+
+
+LONG = "Él vio. La casa " * 300_000
+MIXED = tuple(Random(7).random() for _ in range(1_500_000))
+CALLS = {
+    "words": lambda: text.words(LONG),
+    "sentences": lambda: text.sentences(LONG),
+    "letters": lambda: text.letters(LONG),
+    "syllables": lambda: text.syllables(LONG),
+    "sorted, of a text": lambda: sequences.sorted_(LONG * 2, False),
+    "sorted, of numbers": lambda: sequences.sorted_(MIXED, False),
+    "max": lambda: sequences.max_(LONG),
+    "sum": lambda: sequences.sum_(MIXED * 2),
+    "zip": lambda: sequences.zip_(MIXED, MIXED),
+    "enumerate": lambda: sequences.enumerate_(MIXED, 0),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_deadline_ends_a_function_of_a_long_text_or_list(call):
+    with ended_at_once():
+        call()
+
+
+PIECES = st.lists(
+    st.integers(0, 3) | st.sampled_from([Token(0, "b", False), Token(1, "a", False), "a", "c"])
+)
+
+
+@given(items=PIECES, reverse=st.booleans())
+def test_in_pieces_the_answers_are_the_same(items, reverse):
+    texts = [x for x in items if not isinstance(x, int)]
+    numbers = tuple(x for x in items if isinstance(x, int))
+    string = ".".join(map(str, texts)) + ". é'a b-c "
+    whole = _answers(tuple(texts), numbers, string, reverse)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (deadline, text, sequences):
+            patch.setattr(module, "PIECE", 3)
+        assert _answers(tuple(texts), numbers, string, reverse) == whole
+
+
+def _answers(texts, numbers, string, reverse):
+    found = [
+        sequences.sorted_(texts, reverse), sequences.sorted_(numbers, reverse),
+        sequences.sorted_(string, reverse), sequences.zip_(numbers, string),
+        sequences.enumerate_(string, 2), sequences.sum_(numbers), text.all_words(string),
+        text.sentences(string), text.letters(string), text.syllables(string),
+    ]  # fmt: skip
+    found += [f(xs) for f in (sequences.min_, sequences.max_) for xs in (texts, numbers) if xs]
+    # Tokens of one text are equal: which of them comes first is part of the answer.
+    return [[(repr(x), type(x)) for x in f] if isinstance(f, tuple) else f for f in found]
+
+
+def test_a_deadline_ends_the_making_of_an_automaton():
+    texts = tuple("".join(Random(i).choices("abcdefgh", k=14)) for i in range(6_000))
+    with ended_at_once():
+        Automaton(Texts(texts))
+
+
+def test_a_deadline_ends_the_reading_of_a_long_text_and_leaves_the_automaton_whole():
+    automaton = Automaton(Matches("(a|b)*a(a|b){14}"))
+    with ended_at_once():
+        automaton.read(automaton.start, "aabab" * 1_000_000)
+    assert automaton.accepts("a" * 15)
+    assert not automaton.accepts("b" * 15)
+
+
+def test_a_deadline_ends_the_search_for_distances_and_they_are_found_afterwards():
+    draw = Random(1)
+    letters = "abcdefghijklmnopqrstuvwxyz "
+    tokens = {"".join(draw.choices(letters, k=draw.randint(1, 9))).encode() for _ in range(30_000)}
+    tokens |= {bytes([b]) for b in range(256)}
+    vocabulary = Vocabulary((b"", *sorted(tokens)), frozenset({0}))
+    automaton = Automaton(Both((Length(0, 90), Matches("[a-z ]*"))))
+    masks = RegularMasks(automaton, vocabulary)
+    with ended_at_once():
+        masks.distances()
+    assert masks.distances()[automaton.start] == 0.0
+
+
+def test_a_deadline_ends_the_walk_of_a_value_of_many_parts():
+    value = tuple((i, (i,)) for i in range(50_000))
+    assert nesting(value).parts == 4 * 50_000 + 1
+    with ended_at_once(0.0):
+        verify_nesting(value)
+
+
+def test_a_large_text_is_a_reason_to_look_at_the_deadline():
+    """The interpreter looks at every sixteenth instruction, each of which may make 10 MB."""
+    particle = SimpleNamespace(memory=Memory(), limits=LIMITS)
+    with until(Deadline(0.0)):
+        charge(particle, 1000)
+    with ended_at_once(0.0):
+        charge(particle, 10_000_000)
