@@ -5,7 +5,8 @@ number of particles (fkdsl.api.pilot). Their seed is the one before the first ru
 runs are independent of the choice of the number.
 
 >>> from fkdsl.api import parse
->>> coin = parse("program p() -> bool:\\n    x ~ bernoulli(0.5)\\n    condition x\\n    return x\\n")
+>>> body = "    x ~ bernoulli(0.5)\\n    condition x\\n    return x\\n"
+>>> coin = parse(f"program p() -> bool:\\n{body}")
 >>> exact, smc = compare(coin, ["exact", "smc"], budget=100).rows
 >>> round(exact.log_z, 4), smc.particles, round(smc.distance, 4)
 (-0.6931, 256, 0.0)
@@ -40,15 +41,15 @@ class Row:
 
     particles: of a run; for rejection, attempts; for beam, its width. runs: how many there were; 1
     for exact and beam. died: how many of them died. satisfied: share of a run's particles that end
-    with positive weight, each counting one, mean over the runs, 0 for a run that died. It is of
-    the particles that the run began with; for steer, which merges equal states and keeps no dead
-    one, of the last population, so that each run has 1 or 0; for rejection, of the attempts. log_z:
-    log of the mean of Z_hat over the runs, nats, where a run that died counts as Z_hat = 0; None
-    for a method without one. log_z_sd: standard deviation of log Z_hat over the runs that lived, nats; None for
-    fewer than two. distance: total variation between the posterior over values and the exact one,
-    mean over the runs, 1 for a run that died; None where the exact posterior is not known. tokens:
-    forwarded by the models, mean over the runs. seconds: mean over the runs. note: why tokens are
-    far from the budget, or why the exact posterior is not known.
+    with positive weight, each counting one, mean over the runs, 0 for a run that died. It is of the
+    particles that the run began with; for steer, which merges equal states and keeps no dead one,
+    of the last population, so that each run has 1 or 0; for rejection, of the attempts. log_z: log
+    of the mean of Z_hat over the runs, nats, where a run that died counts as Z_hat = 0; None for a
+    method without one. log_z_sd: standard deviation of log Z_hat over the runs that lived, nats;
+    None for fewer than two. distance: total variation between the posterior over values and the
+    exact one, mean over the runs, 1 for a run that died; None where the exact posterior is not
+    known. tokens: forwarded by the models, mean over the runs. seconds: mean over the runs. note:
+    why tokens are far from the budget, or why the exact posterior is not known.
     """
 
     method: str

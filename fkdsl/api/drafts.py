@@ -1,4 +1,4 @@
-"""A run's drafts: from the options `draft`, `block` and `verify` to the draft of each model's tokens.
+"""A run's drafts: from the options `draft`, `block` and `verify` to a draft for each model.
 
 `draft` is `heads` (the model's own heads for further tokens), `ngram` (of the text so far), or a
 model with the same vocabulary: the name of one that the file declares, or a reference.

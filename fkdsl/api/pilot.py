@@ -48,8 +48,8 @@ class Pilot:
 
 
 def find_count(budget: int, run: Callable[[int], PilotRun]) -> Pilot:
-    """The count whose run forwards nearest to `budget` tokens, of the at most PILOTS that are tried;
-    the largest of those that are equally near.
+    """The count whose run forwards nearest to `budget` tokens, of at most PILOTS counts that are
+    tried; the largest of those that are equally near.
 
     Pure if `run` is. Counts grow up to MOST, or until the tokens no longer grow; a run that died
     early does not count for the latter.

@@ -106,7 +106,8 @@ def run(
         raise CallError(
             f"this {type(model).__name__} is no program and no Feynman-Kac model: "
             f"it has no `{missing[0]}`",
-            "give a program's text, fkdsl.load(path), or an object with initial, step, finished, ...",
+            "give a program's text, fkdsl.load(path), "
+            "or an object with initial, step, finished, ...",
         )
     return run_method(
         model, method or DEFAULT_METHOD, seed, options, islands=islands, max_steps=MAX_STEPS

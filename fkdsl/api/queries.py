@@ -30,8 +30,8 @@ def answers(
     questions: Sequence[Question],
     result: Result,
 ) -> tuple[dict[str, Estimate], list[Diagnostic], tuple[str, ...]]:
-    """(answers by name, mistakes, notes): the answers of the queries, in order, then why others have
-    none: mistakes for an expression without a value, notes for the run's deadline.
+    """(answers by name, mistakes, notes): the answers of the queries, in order, then why others
+    have none: mistakes for an expression without a value, notes for the run's deadline.
 
     Where exact or beam were ended with bounds on Z, what they found is not the posterior, so the
     answers have no error.

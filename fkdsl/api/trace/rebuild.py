@@ -114,8 +114,8 @@ def _step(
 
 
 def verify_state(x: ProgramState, code: Executable) -> None:
-    """Raises ValueError unless a state's frames are of the program's functions and each context that
-    they refer to is in its table."""
+    """Raises ValueError unless a state's frames are of the program's functions and each context
+    that they refer to is in its table."""
     for f in x.frames:
         function = code.functions[f.function]
         if not 0 <= f.pc < len(function.ops) or len(f.slots) != len(function.slots):

@@ -46,14 +46,21 @@ from fkdsl.values.values import plain
 
 
 class Record:
-    """A run's trace while the run goes on. engines: the models to run on. steps_by_island: the steps of each
-    island that the run has behind it, None for none. file: None where nothing is to be written.
-    resumed: whether the run goes on from steps of a file."""
+    """A run's trace while the run goes on.
+
+    engines: the models to run on. steps_by_island: what the run has behind it, None for nothing.
+    file: None where nothing is to be written. resumed: whether the run goes on from steps of a
+    file.
+    """
 
     def __init__(
-        self, engines: Engines | Recorded, steps_by_island: StepsByIsland | None = None, file: TraceFile | None = None,
-        places: Places | None = None, trace: Trace | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        engines: Engines | Recorded,
+        steps_by_island: StepsByIsland | None = None,
+        file: TraceFile | None = None,
+        places: Places | None = None,
+        trace: Trace | None = None,
+    ) -> None:
         self.engines, self.steps_by_island, self._file = engines, steps_by_island, file
         self._places = places if places is not None else Places(())
         self._last = {island: steps[-1] for island, steps in (steps_by_island or {}).items()}

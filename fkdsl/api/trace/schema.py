@@ -109,20 +109,31 @@ def verify_end(data: Mapping[str, Any]) -> None:
     )
     _require(isinstance(result, dict), "it is neither a step nor a result")
     assert isinstance(result, dict)
-    _require(all(key in result and (result[key] is None or is_number(result[key])) for key in numbers),
-             "its result lacks a number")  # fmt: skip
+    _require(
+        all(key in result and (result[key] is None or is_number(result[key])) for key in numbers),
+        "its result lacks a number",
+    )
     _require(is_whole(result["steps"], 0, MOST_STEPS), "its result has no number of steps")
     bounds = result.get("log_z_bounds")
-    _require(bounds is None or (is_list(bounds, lambda b: b is None or is_number(b)) and len(bounds) == 2),
-             "its bounds are none")  # fmt: skip
+    _require(bounds is None or _is_bounds(bounds), "its bounds are none")
     _require(is_list(result.get("notes"), is_text), "its notes are no texts")
     answers = result.get("posterior")
-    _require(is_list(answers, lambda a: isinstance(a, dict) and "value" in a and is_number(a.get("probability"))),
-             "its posterior is none")  # fmt: skip
+    _require(is_list(answers, _is_answer), "its posterior is none")
     shares = [a["probability"] for a in answers or ()]
-    _require(all(0 <= p <= 1 + 1e-9 and p <= shares[0] * (1 + 1e-9) for p in shares) and (not shares or shares[0] > 0),
-             "its posterior has no probabilities")  # fmt: skip
+    top = shares[0] if shares else 1.0
+    _require(
+        top > 0 and all(0 <= p <= 1 + 1e-9 and p <= top * (1 + 1e-9) for p in shares),
+        "its posterior has no probabilities",
+    )
     return None
+
+
+def _is_bounds(v: Any) -> bool:
+    return is_list(v, lambda b: b is None or is_number(b)) and len(v) == 2
+
+
+def _is_answer(v: Any) -> bool:
+    return is_record(v, probability=is_number) and "value" in v
 
 
 def _require(holds: bool, reason: str) -> None:
@@ -244,26 +255,36 @@ def _is_state(v: Any, models: Mapping[str, Any]) -> bool:
         return False
     block = v.get("block", [0, 0])
     return (
-        is_list(v.get("charges", []), lambda c: isinstance(c, list) and len(c) == 2
-                and _is_place(c[0]) and _is_weight(c[1]))
-        and is_list(v.get("drew", []), lambda d: isinstance(d, list) and len(d) == 2
-                    and _is_place(d[0]) and is_value(d[1]))
-        and is_list(block, lambda n: is_whole(n, 0, MOST_STEPS)) and len(block) == 2
+        is_list(v.get("charges", []), lambda c: _is_at_place(c, _is_weight))
+        and is_list(v.get("drew", []), lambda d: _is_at_place(d, is_value))
+        and is_list(block, lambda n: is_whole(n, 0, MOST_STEPS))
+        and len(block) == 2
         and (
             ("value" in v and is_value(v["value"]))
             or ("died" in v and _is_place(v["died"]))
-            or (is_list(v.get("frames"), _is_frame) and is_list(v.get("contexts"), lambda c: _is_context(c, models)))
+            or (
+                is_list(v.get("frames"), _is_frame)
+                and is_list(v.get("contexts"), lambda c: _is_context(c, models))
+            )
         )
-    )  # fmt: skip
+    )
+
+
+def _is_at_place(v: Any, each: Check) -> bool:
+    """A pair of a place and what was charged or drawn there."""
+    return isinstance(v, list) and len(v) == 2 and _is_place(v[0]) and each(v[1])
 
 
 def _is_frame(v: Any) -> bool:
     if not isinstance(v, dict) or not is_whole(v.get("pc", 0), 0, MOST_STEPS):
         return False
     if "function" in v:
-        return "pc" in v and is_text(v["function"]) and is_whole(v.get("target"), -1, MOST_STEPS) and is_list(
-            v.get("slots"), is_value
-        )  # fmt: skip
+        return (
+            "pc" in v
+            and is_text(v["function"])
+            and is_whole(v.get("target"), -1, MOST_STEPS)
+            and is_list(v.get("slots"), is_value)
+        )
     changes = v.get("set", {})
     return is_map(changes, _is_change) and all(NUMBER.fullmatch(k) is not None for k in changes)
 
