@@ -1,4 +1,4 @@
-"""Blame as people read it, and as programs do (docs/inference.md, Blame)."""
+"""Blame as text and as JSON (docs/inference.md, Blame)."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from fkdsl.base.shown import one_line
 from fkdsl.inference.assess.blame import Blame, Line
 
 WIDTH = 100
-"""Columns of the table at most."""
+"""Characters in a line of the table at most."""
 HEAD = "   log w      var   deaths     time  "
 LEAST = 0.0005
-"""Share of the variance below which a line that is no condition, factor or observe is left out: it
-is rounding."""
+"""Share of the variance below which a line that is no condition, factor or observe is left out:
+such a share is rounding."""
 
 
 def blame_text(blame: Blame) -> str:
-    """A row for each line, then where the time went that no line took, then what cannot hold
-    together."""
+    """A row for each line, then the time that no line took, then the lines that contradict each
+    other."""
     lines = [line for line in blame.lines if is_shown(line)]
     files = {line.place.source.name for line in lines[:1]}
     names = [_name(line, line.place.source.name not in files) for line in lines]
     width = max([len("line"), *map(len, names)])
     rows = [f"{'line':<{width}}{HEAD}source"]
     for name, line in zip(names, lines, strict=True):
-        figures = f"{_nats(line)} {_percent(line.variance_share)} {line.deaths:>8} {_percent(line.time_share)}"
+        variance, time = _percent(line.variance_share), _percent(line.time_share)
+        figures = f"{_nats(line)} {variance} {line.deaths:>8} {time}"
         rows.append(_cut(f"{name:<{width}}{figures}  {source_text(line.place)}"))
     gap = " " * (width + 27)
     if blame.model_share is not None and blame.other_share is not None:
@@ -37,7 +38,7 @@ def blame_text(blame: Blame) -> str:
 
 
 def is_shown(line: Line) -> bool:
-    """Whether a line had any part in the run, or was meant to."""
+    """Whether a line weighs by its kind, or had a part in the run."""
     weighs = line.place.text.split(maxsplit=1)[:1] in (["condition"], ["factor"], ["observe"])
     return weighs or line.deaths > 0 or abs(line.variance_share or 0.0) >= LEAST
 

@@ -1,4 +1,4 @@
-"""`fkdsl check` and `fkdsl explain`: what can be said of a program without running it."""
+"""`fkdsl check` and `fkdsl explain`: what is known of a program without running it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.base.errors import ProgramError
 from fkdsl.base.rendering import render, render_all
 from fkdsl.cli.failure import diagnostic_json
-from fkdsl.cli.main import ALL
+from fkdsl.cli.flags import ALL
 from fkdsl.cli.output import print_json, say
 from fkdsl.ir.printed import explain
 
@@ -25,9 +25,10 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _check(files: list[str], *, json: bool, allow_outside: bool) -> int:
-    """Every file's mistakes; one line on stdout for each that has none, or one object for all."""
+    """Prints every file's mistakes, and one line on stdout for each file without any, or one object
+    for all. Returns the exit status."""
     errors: list[Diagnostic] = []
-    found: list[dict[str, Any]] = []
+    reports: list[dict[str, Any]] = []
     for file in files:
         try:
             diagnostics = warnings_of(load(file, allow_outside=allow_outside))
@@ -35,7 +36,7 @@ def _check(files: list[str], *, json: bool, allow_outside: bool) -> int:
             errors += error.diagnostics
             diagnostics = error.diagnostics
             say(render_all(diagnostics), end="\n\n", file=sys.stderr)
-            found.append(
+            reports.append(
                 {
                     "file": file,
                     "ok": False,
@@ -44,7 +45,7 @@ def _check(files: list[str], *, json: bool, allow_outside: bool) -> int:
             )
             continue
         warn(diagnostics)
-        found.append(
+        reports.append(
             {"file": file, "ok": True, "diagnostics": [diagnostic_json(d) for d in diagnostics]}
         )
         n = len(diagnostics)
@@ -54,18 +55,17 @@ def _check(files: list[str], *, json: bool, allow_outside: bool) -> int:
     if n:
         say(f"{n} error{'s' if n > 1 else ''}", file=sys.stderr)
     if json:
-        everything = [d for f in found for d in f["diagnostics"]]
-        print_json({"status": 1 if n else 0, "files": found, "diagnostics": everything})
+        everything = [d for report in reports for d in report["diagnostics"]]
+        print_json({"status": 1 if n else 0, "files": reports, "diagnostics": everything})
     return 1 if n else 0
 
 
 def warnings_of(program: Program) -> tuple[Diagnostic, ...]:
-    """What is to be said of a file without mistakes, each of its programs optimised."""
+    """The warnings of a file without mistakes: the checker's, and the optimiser's of each of its
+    programs."""
     names = list(program.checked.programs)
-    found = [w for name in names for w in program.select(name).warnings] or list(
-        program.checked.warnings
-    )
-    return tuple(dict.fromkeys(found))
+    warnings = [w for name in names for w in program.select(name).warnings]
+    return tuple(dict.fromkeys(warnings or program.checked.warnings))
 
 
 def _explain(args: argparse.Namespace) -> int:
@@ -78,13 +78,13 @@ def _explain(args: argparse.Namespace) -> int:
 
 
 def warn(warnings: tuple[Diagnostic, ...]) -> None:
-    """The warnings, on stderr."""
+    """Prints the warnings on stderr."""
     for w in warnings:
         say(render(w), end="\n\n", file=sys.stderr)
 
 
-def without(program: Program, given: list[str]) -> Program:
-    """The program with what `--no-opt` names switched off."""
-    for item in given:
+def without(program: Program, names: list[str]) -> Program:
+    """The program without the optimisations of each `--no-opt`."""
+    for item in names:
         program = program.without(*(() if item == ALL else item.split(",")))
     return program

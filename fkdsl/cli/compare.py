@@ -40,8 +40,8 @@ def main(args: argparse.Namespace) -> int:
     warn(program.warnings)
     with RunProgress(program.name) as progress:
 
-        def watch(what: str, step: Any, tokens: int) -> None:
-            progress.stage(what)
+        def watch(title: str, step: Any, tokens: int) -> None:
+            progress.stage(title)
             progress.step(step, tokens)
 
         comparison = compare(
@@ -63,7 +63,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def comparison_text(comparison: Comparison) -> str:
-    """The table, then what is to be said of its rows, then the call."""
+    """The table, then the notes on its rows, then the settings."""
     lines = [_line([heading for heading, _ in COLUMNS])]
     lines += [_line(_cells(row)) for row in comparison.rows]
     lines.append("")
@@ -74,9 +74,8 @@ def comparison_text(comparison: Comparison) -> str:
     for note, methods in notes.items():
         lines += textwrap.wrap(f"{', '.join(methods)}: {note}", WIDTH, subsequent_indent="  ")
     runs = f"{comparison.runs} run{'s' if comparison.runs > 1 else ''}"
-    lines.append(
-        f"{comparison.program}   seed {comparison.seed}   budget {comparison.budget} tokens   {runs}"
-    )
+    budget = f"budget {comparison.budget} tokens"
+    lines.append(f"{comparison.program}   seed {comparison.seed}   {budget}   {runs}")
     return "\n".join(lines) + "\n"
 
 
@@ -96,7 +95,7 @@ def _cells(row: Row) -> list[str]:
 
 
 def _figure(x: float | None, places: int) -> str:
-    """A number to so many places, without the sign of a zero that rounding made."""
+    """A number to `places` decimals; what rounds to zero has no sign."""
     if x is None:
         return NONE
     text = f"{x:.{places}f}"
@@ -113,10 +112,10 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
     log_z is null."""
     rows = []
     for row in comparison.rows:
-        found = asdict(row)
+        fields = asdict(row)
         if row.log_z == -math.inf:
-            found["log_z"] = None
-        rows.append(found)
+            fields["log_z"] = None
+        rows.append(fields)
     return {
         "program": comparison.program,
         "seed": comparison.seed,

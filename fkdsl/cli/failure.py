@@ -1,4 +1,4 @@
-"""What a command prints when it has no answer: words on stderr, and with --json an object on
+"""What a command prints when it has no answer: a message on stderr, and with --json an object on
 stdout."""
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from fkdsl.cli.output import print_json, tell
 
 
 def report(error: FkdslError, *, json: bool) -> int:
-    """Says what is wrong; the exit status. json: whether an object goes to stdout too."""
+    """Prints what is wrong and returns the exit status. json: whether an object goes to stdout
+    too."""
     text = str(error)
     if isinstance(error, ProgramError):
         n = sum(d.severity == "error" for d in error.diagnostics)
@@ -25,8 +26,8 @@ def report(error: FkdslError, *, json: bool) -> int:
 
 
 def failure_json(error: FkdslError) -> dict[str, Any]:
-    """The object that `--json` prints of a command without an answer (docs/language.md). `answer`
-    of the error, where there is one, comes first: what is known of a run that died, or a result
+    """The object that `--json` prints for a command without an answer (docs/language.md). Where the
+    error has an `answer`, its fields come first: what is known of a run that died, or a result
     whose queries are wrong."""
     diagnostics = error.diagnostics if isinstance(error, ProgramError) else ()
     return {

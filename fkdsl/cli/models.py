@@ -1,5 +1,5 @@
-"""`fkdsl models list | pull | info`: the language models that can be named, and what is here of
-them."""
+"""`fkdsl models list | pull | info`: the language models that can be named, and which of them are on
+this machine."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ def main(args: argparse.Namespace) -> int:
         wide = max(len(e.name) for e in entries)
         for e in entries:
             where = f"{e.bytes / 1e6:.0f} MB here" if e.here else "not here yet"
-            say(
-                f"{e.name:<{wide}}  {where:<14}  {e.licence:<12}  {e.source}{f'  ({e.problem})' if e.problem else ''}"
-            )
+            problem = f"  ({e.problem})" if e.problem else ""
+            say(f"{e.name:<{wide}}  {where:<14}  {e.licence:<12}  {e.source}{problem}")
         return 0
     with RunProgress(args.model) as progress:
         if args.action == "pull":

@@ -1,5 +1,5 @@
-"""What a command writes: text that any terminal shows, JSON that any reader takes, and an end
-without a traceback where the reader has gone or the disk is full.
+"""What a command writes: text for any terminal, JSON for any reader, and no traceback where the
+reader has gone or the disk is full.
 
 >>> print(json_text({"x": float("-inf"), "y": [1.5]}))
 {"x": null, "y": [1.5], "notes": ["null stands for -inf, which JSON has not: x"]}
@@ -22,12 +22,12 @@ from fkdsl.base.files import check_target
 from fkdsl.base.shown import shown
 
 PLAIN = {"█": "#", "±": "+-", "…": "...", "─": "-", "—": "-", "→": "->", "≤": "<=", "≥": ">="}
-"""What stands for a sign of ours where the terminal's encoding has none."""
+"""Replacements for our own signs in encodings that lack them."""
 ESCAPED = "fkdsl-escaped"
-"""The error handler of our streams: signs become plain ones, other characters become escapes such
-as \\u4e2d."""
+"""The name of our streams' error handler, which writes our signs by PLAIN and other characters as
+escapes such as \\u4e2d."""
 MOST_NAMED = 3
-"""Places that a note names at most."""
+"""Places that a note on null names at most."""
 
 
 def _escape(error: UnicodeError) -> tuple[str, int]:
@@ -44,10 +44,9 @@ codecs.register_error(ESCAPED, _escape)
 
 
 def prepare_streams() -> None:
-    """Makes stdout and stderr take every text. Raises CallError where there is no stdout to answer
-    on."""
+    """Makes stdout and stderr accept any text. Raises CallError where stdout is closed."""
     if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (it stays open as long as the process)
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (open as long as the process lives)
     if sys.stdout is None:
         # Else the next file that is opened would be the process's stdout.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
@@ -61,10 +60,10 @@ def prepare_streams() -> None:
 
 
 def finish(status: int) -> int:
-    """Flushes both streams at the end of a command; the exit status, which is 2 where the answer
-    could not be written.
+    """Flushes both streams at the end of a command and returns the exit status: 2 where the answer
+    could not be written, else `status`.
 
-    A reader that has read enough, such as `head`, is no mistake.
+    It is no failure if the reader, such as `head`, has read enough.
     """
     try:
         sys.stdout.flush()
@@ -84,13 +83,13 @@ def finish(status: int) -> int:
 def say(
     text: str = "", *, end: str = "\n", file: TextIO | None = None, flush: bool = False
 ) -> None:
-    """What people read, on stdout unless `file` says otherwise: all of it goes through here or
-    `tell`, and so no character of a value, a name or a program's line steers the terminal."""
+    """Prints text for people, on stdout unless `file` says otherwise. All such text goes through here
+    or `tell`, so that no character of a value, a name or a program's line controls the terminal."""
     print(shown(text), end=end, file=file, flush=flush)
 
 
 def tell(text: str) -> None:
-    """Text on stderr; nothing where stderr cannot be written."""
+    """Prints text on stderr, if that can be written."""
     try:
         say(text, file=sys.stderr, flush=True)
     except (OSError, ValueError):
@@ -98,25 +97,24 @@ def tell(text: str) -> None:
 
 
 def discard(stream: TextIO) -> None:
-    """Sends what a stream still holds to nowhere, so that Python does not complain about it at
-    exit."""
+    """Drops what a stream has buffered, so that Python does not fail to flush it at exit."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def reason(error: Exception) -> str:
-    """Why the system refused, in words."""
+    """The system's reason for an error, in words."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 # ------------------------------------------------------------------------- JSON
 
 
-def json_text(found: Mapping[str, Any]) -> str:
-    """An object as JSON: inf, -inf and nan as null, said in its `notes`; half characters as
-    escapes."""
+def json_text(data: Mapping[str, Any]) -> str:
+    """An object as JSON. inf, -inf and nan become null, and `notes` says where; lone surrogates are
+    written as escapes."""
     places: dict[str, dict[str, None]] = {}
-    clean = _without_infinities(found, "", places)
+    clean = _without_infinities(data, "", places)
     if places:
         clean["notes"] = [
             *clean.get("notes", ()),
@@ -150,16 +148,16 @@ def _without_infinities(value: Any, place: str, places: dict[str, dict[str, None
     return value
 
 
-def print_json(found: Mapping[str, Any]) -> None:
-    """The object that `--json` prints, on a line of stdout."""
-    print(json_text(found))
+def print_json(data: Mapping[str, Any]) -> None:
+    """Prints the object of `--json` on a line of stdout."""
+    print(json_text(data))
 
 
 # ------------------------------------------------------------------------ files
 
 
 def check_file_target(path: str | Path, flag: str) -> None:
-    """Raises CallError, before the work, for a path at which no file can be written."""
+    """Raises CallError for a path at which no file can be written. Called before the work."""
     path = Path(path)
     if path.is_dir():
         raise CallError(f"{flag} {path} is a folder", f"name a file in it: {flag} {path / 'out'}")
@@ -172,7 +170,7 @@ def check_file_target(path: str | Path, flag: str) -> None:
 
 
 def check_folder_target(path: str | Path, flag: str) -> None:
-    """Raises CallError, before the work, for a path at which no folder can be made."""
+    """Raises CallError for a path at which no folder can be made. Called before the work."""
     path = Path(path)
     for part in (path, *path.parents):
         if part.exists() and not part.is_dir():

@@ -1,4 +1,4 @@
-"""`fkdsl prefill`: a program's prompts computed once and written to a file, for `fkdsl run
+"""`fkdsl prefill`: computes a program's prompts once and writes them to a file, for `fkdsl run
 --prefill`."""
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""What a terminal shows while something takes time: a line on stderr; nothing at all where stderr
-is no terminal."""
+"""The line of progress on stderr, where that is a terminal."""
 
 from __future__ import annotations
 
@@ -17,8 +16,8 @@ from fkdsl.models.progress import ProgressMeter, silent
 
 
 class RunProgress:
-    """A context in which `loading` shows meters for fetching and loading, and `step` the
-    population's state."""
+    """A context in which `loading` shows meters for fetching and loading, and `step` shows the state
+    of the population."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -60,7 +59,7 @@ class RunProgress:
 
     @contextmanager
     def loading(self, description: str, total: int | None) -> Iterator[ProgressMeter]:
-        """A meter for one piece of slow work; the models' `Progress`."""
+        """A meter for one piece of slow work; the `Progress` that models are loaded with."""
         if self._progress is None:
             with silent(description, total) as meter:
                 yield meter
@@ -72,14 +71,14 @@ class RunProgress:
             self._progress.remove_task(task)
 
     def stage(self, name: str) -> None:
-        """What is run from now on; the line begins anew where that is something else."""
+        """Sets the name of what is run from now on; a new name begins a new line."""
         if name != self.name and self._task is not None:
             self._progress.remove_task(self._task)
             self._task = None
         self.name = name
 
     def advance(self, done: int, total: int, note: str) -> None:
-        """Work of a known length, so far."""
+        """Shows how much of a work of known length is done."""
         if self._progress is None:
             return
         if self._task is None:
@@ -87,27 +86,28 @@ class RunProgress:
         self._progress.update(self._task, completed=done, note=one_line(note))
 
     def print(self, line: str) -> None:
-        """A line of output, on stdout, above what is shown."""
+        """Prints a line on stdout, above the line of progress."""
         if self._progress is not None:
-            self._progress.stop()  # while it is shown it takes what is printed for its own console, on stderr
+            self._progress.stop()  # while it is live, rich sends all output to its own console
         say(line, flush=True)
         if self._progress is not None:
             self._progress.start()
 
     def step(self, step: Any, tokens: int) -> None:
-        """The population after a step."""
+        """Shows the population after a step."""
         if self._progress is None:
             return
         if self._task is None:
             self._task = self._progress.add_task(one_line(self.name), total=None, note="")
         if isinstance(step, Step):
             n = len(step.particles)
-            note = f"step {step.t}  {tokens} tokens  {step.alive}/{n} alive  {step.unfinished} running  ESS {step.ess:.1f}"
-            self._progress.update(
-                self._task, total=max(n, 1), completed=n - step.unfinished, note=note
-            )
+            alive = f"{step.alive}/{n} alive  {step.unfinished} running"
+            note = f"step {step.t}  {tokens} tokens  {alive}  ESS {step.ess:.1f}"
+            finished = n - step.unfinished
+            self._progress.update(self._task, total=max(n, 1), completed=finished, note=note)
         else:
-            note = f"step {step.t}  {tokens} tokens  {len(step.states)} states  {step.unfinished} running"
+            running = f"{len(step.states)} states  {step.unfinished} running"
+            note = f"step {step.t}  {tokens} tokens  {running}"
             if isinstance(step, Explored):
                 note += f"  log Z {step.bounds[0]:.3f} to {step.bounds[1]:.3f}"
             self._progress.update(self._task, note=note)

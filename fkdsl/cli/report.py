@@ -1,4 +1,4 @@
-"""A result as people read it, and as programs do."""
+"""A result as text and as JSON."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from fkdsl.values.values import plain, show
 BAR = 10
 """Characters of the longest bar."""
 ROUNDING = 1e-12
-"""An error below this is rounding."""
+"""A standard error below this is shown as 0."""
 
 
 def result_text(
     result: Result, options: Mapping[str, Any], *, top: int = 10, filtering: bool = False
 ) -> str:
-    """The posterior as a table, then log Z and what it took."""
+    """The posterior as a table, then log Z, then what the run took. options: all of its method's.
+    top: rows of a table at most."""
     lines: list[str] = []
     if filtering:
         for t, answers in enumerate(result.filtering):
@@ -31,44 +32,47 @@ def result_text(
     lines += [*table(result.posterior, top, _rests_on(result)), ""]
     if result.queries:
         lines += [*query_lines(result.queries), ""]
+    lines += [_log_z(result), _facts(result, options)]
+    lines += [f"note: {note}" for note in result.notes]
+    return "\n".join(lines) + "\n"
+
+
+def _log_z(result: Result) -> str:
+    """The line on log Z."""
     method = check_method(result.method)
-    exact = not method.draws
-    settings = "" if method.log_z == "exact" else settings_text(options)  # they bound the search
-    sign = "=" if exact else "~"
     if method.forgets_mass:
-        lines.append(
-            f"no log Z: {method.name} masks and renormalises, and forgets the mass; its posterior "
-            "is biased"
+        return (
+            f"no log Z: {method.name} masks and renormalises, and forgets the mass; "
+            "its posterior is biased"
         )
-    elif result.log_z_bounds is not None:
-        lines.append(_bounds(result, *result.log_z_bounds))
-    else:
-        se = (
-            ""
-            if exact or result.log_z_se is None
-            else f" ± {_error(result.log_z_se)} ({_by(result)})"
-        )
-        lines.append(f"log Z {sign} {_nats(result.log_z)}{se}   Z {sign} {_small(result.log_z)}")
-    of = (
-        options.get("particles", len(result.particles) // result.islands)
-        * result.islands
-        * options.get("sweeps", 1)
-    )
-    facts = [] if exact else [f"ESS {result.ess:.1f} of {of}"]
+    if result.log_z_bounds is not None:
+        return _bounds(result, *result.log_z_bounds)
+    sign, error = ("~", "") if method.draws else ("=", "")
+    if method.draws and result.log_z_se is not None:
+        error = f" ± {_error(result.log_z_se)} ({_by(result)})"
+    return f"log Z {sign} {_nats(result.log_z)}{error}   Z {sign} {_small(result.log_z)}"
+
+
+def _facts(result: Result, options: Mapping[str, Any]) -> str:
+    """The line on the method and what it took."""
+    method = check_method(result.method)
+    particles = options.get("particles", len(result.particles) // result.islands)
+    of = particles * result.islands * options.get("sweeps", 1)
+    facts = [f"ESS {result.ess:.1f} of {of}"] if method.draws else []
     facts += [f"{result.states} states"] if result.states else []
     facts += [f"{result.islands} islands"] if result.islands > 1 else []
     facts += [
         f"{result.steps} steps",
         f"{result.forwarded_tokens} tokens in {result.model_calls} model calls",
+        f"{result.seconds:.1f} s",
     ]
-    facts += [f"{result.seconds:.1f} s"] + ([] if exact else [f"seed {result.seed}"])
-    lines.append(f"{result.method}({settings})   " + "   ".join(facts))
-    lines += [f"note: {note}" for note in result.notes]
-    return "\n".join(lines) + "\n"
+    facts += [f"seed {result.seed}"] if method.draws else []
+    settings = "" if method.log_z == "exact" else settings_text(options)  # they bound the search
+    return f"{result.method}({settings})   " + "   ".join(facts)
 
 
 def _by(result: Result) -> str:
-    """By what the error was found, and where log Z lies 19 times in 20 if few islands say it."""
+    """How the error of log Z was found, and for few islands its 95% interval."""
     by = result.uncertainty.by
     if result.log_z_interval is None or not result.log_z_se:
         return by
@@ -77,14 +81,14 @@ def _by(result: Result) -> str:
 
 
 def _rests_on(result: Result) -> str:
-    """What is said beside a value that has the whole posterior because a single ancestor has."""
+    """The remark on a value that has the whole posterior only because one ancestor is left."""
     if not result.sole or not result.posterior or result.posterior[0].probability < 0.99995:
         return ""
     return f"(this rests on one surviving {result.sole})"
 
 
 def _bounds(result: Result, low: float, high: float) -> str:
-    """Between what log Z is, and how much of Z a beam has found."""
+    """The bounds on log Z, and how much of Z was found."""
     if high == math.inf:
         return f"log Z >= {low:.4f}   Z >= {_small(low)}"
     covers = f"   {result.method} covers at least {math.exp(low - high):.4f} of Z"
@@ -92,30 +96,32 @@ def _bounds(result: Result, low: float, high: float) -> str:
         return f"log Z >= {low:.4f}   Z >= {_small(low)}{covers}"
     if high - low <= 1e-4:
         return f"log Z = {_nats(low)}   Z = {_small(low)}   (certain to {high - low:.1g})"
-    return f"log Z between {low:.4f} and {high:.4f}   Z between {_small(low)} and {_small(high)}{covers}"
+    z = f"Z between {_small(low)} and {_small(high)}"
+    return f"log Z between {low:.4f} and {high:.4f}   {z}{covers}"
 
 
 def _nats(x: float) -> str:
-    """A number to four places, a huge one to six figures, without the sign of a zero that rounding
-    made."""
+    """A number to four decimals, a huge one to six digits; what rounds to zero has no sign."""
     text = f"{x:.4f}" if abs(x) < 1e9 else f"{x:.6g}"
     return text.removeprefix("-") if float(text) == 0.0 else text
 
 
 def _error(se: float) -> str:
-    """A standard error to two figures; one that is rounding is 0."""
+    """A standard error to two digits; mere rounding is 0."""
     return f"{se:.2g}" if se > ROUNDING else "0"
 
 
 def settings_text(options: Mapping[str, Any]) -> str:
-    """A method's options as a program writes them, but for moves where there are none."""
-    return ", ".join(f"{k}={str(v).lower() if isinstance(v, bool) else v}" for k, v in options.items()
-                     if k != "moves" or v)  # fmt: skip
+    """A method's options as a program writes them; `moves=0` is left out."""
+    shown_options = {k: v for k, v in options.items() if k != "moves" or v}
+    return ", ".join(
+        f"{k}={str(v).lower() if isinstance(v, bool) else v}" for k, v in shown_options.items()
+    )
 
 
 def table(answers: tuple[Answer, ...], top: int, rests_on: str = "") -> list[str]:
-    """A line for each value: its probability, a bar, and the value, further lines of it indented.
-    rests_on: a remark on the first value."""
+    """A line for each value: its probability, a bar, and the value, whose further lines are
+    indented. top: rows at most. rests_on: a remark on the first value."""
     if not answers:
         return ["(nothing)"]
     highest = answers[0].probability
@@ -138,8 +144,8 @@ def table(answers: tuple[Answer, ...], top: int, rests_on: str = "") -> list[str
 
 
 def sample_lines(result: Result, n: int) -> list[str]:
-    """n draws from the posterior, each on one line: a text with line breaks in it is written as in
-    a program."""
+    """n draws from the posterior, each on one line; a text with line breaks is quoted, as in a
+    program."""
     texts = [(v, show(v)) for v in result.samples(n)]
     return [
         shown(t if len(t.splitlines()) == 1 else json.dumps(plain(v), ensure_ascii=False))
@@ -148,14 +154,15 @@ def sample_lines(result: Result, n: int) -> list[str]:
 
 
 def query_lines(queries: Mapping[str, Estimate]) -> list[str]:
-    """A line for each query, `=` signs below each other: its mean, and its standard error where
-    there is one."""
+    """A line for each query, with aligned `=` signs: its mean, and its standard error where there
+    is one."""
     width = max(map(len, queries))
     return [f"{name:<{width}} = {_estimate(q)}" for name, q in queries.items()]
 
 
 def _estimate(q: Estimate) -> str:
-    """An error that is none but rounding is left out, and with it the interval."""
+    """A query's mean, error and interval; an error that is mere rounding is left out, and the
+    interval with it."""
     if q.se is None or q.se <= 1e-9 * abs(q.mean):
         return f"{q.mean:.4g}"
     interval = ""
@@ -168,6 +175,7 @@ def _estimate(q: Estimate) -> str:
 
 
 def _small(log_z: float) -> str:
+    """Z from log Z, as a power of e where it is huge or tiny."""
     return (
         f"{math.exp(log_z):.4g}"
         if -700 < log_z < 700
@@ -179,7 +187,7 @@ def _small(log_z: float) -> str:
 
 def result_json(result: Result, *, filtering: bool = False) -> dict[str, Any]:
     """The object that `--json` prints (docs/language.md)."""
-    found: dict[str, Any] = {
+    answer: dict[str, Any] = {
         "program": result.program,
         "method": result.method,
         "finished": True,
@@ -208,19 +216,19 @@ def result_json(result: Result, *, filtering: bool = False) -> dict[str, Any]:
         "notes": list(result.notes),
     }
     if result.drafts is not None:
-        found["drafts"] = result.drafts
+        answer["drafts"] = result.drafts
     if result.blame is not None:
-        found["blame"] = blame_json(result.blame)
+        answer["blame"] = blame_json(result.blame)
     if filtering:
-        found["filtering"] = [
+        answer["filtering"] = [
             [{"state": a.value, "probability": a.probability} for a in answers]
             for answers in result.filtering
         ]
-    return found
+    return answer
 
 
 def _json_bounds(bounds: tuple[float, float] | None) -> list[float | None] | None:
-    """JSON has no inf: a bound that is not known is null."""
+    """Bounds as JSON; one that is not known is null, since JSON has no inf."""
     return None if bounds is None else [b if math.isfinite(b) else None for b in bounds]
 
 
@@ -230,13 +238,13 @@ def _json_answer(a: Answer) -> dict[str, Any]:
 
 
 def died_json(program: str, died: PopulationDied) -> dict[str, Any]:
-    """What `--json` prints of a run that died: no answer, and where it died (docs/language.md)."""
-    found: dict[str, Any] = {
+    """What `--json` prints for a run that died: where it died, and no answer (docs/language.md)."""
+    answer: dict[str, Any] = {
         "program": program,
         "log_z": None,
         "posterior": [],
         "died": {"report": died.report, **died.details},
     }
     if died.blame is not None:
-        found["blame"] = blame_json(died.blame)
-    return found
+        answer["blame"] = blame_json(died.blame)
+    return answer

@@ -12,8 +12,8 @@ from fkdsl.engine.meter import ForwardWork
 
 
 def stats_text(engines: Mapping[str, CachedTransformer]) -> str:
-    """Two lines for each model: tokens and time, then operations and bytes by the model's shape,
-    and their ratio."""
+    """Two lines for each model and kind of work: tokens and time; then operations and bytes, which
+    follow from the model's shape, and their ratio."""
     lines = []
     for name, engine in _metered(engines):
         for kind, work in _kinds(engine).items():
@@ -24,7 +24,7 @@ def stats_text(engines: Mapping[str, CachedTransformer]) -> str:
 
 
 def stats_json(engines: Mapping[str, CachedTransformer]) -> dict[str, Any]:
-    """The same as numbers, by model; '' is the default one."""
+    """The same as numbers, by the model's name; '' is the default model."""
     return {
         name: {kind: asdict(work) for kind, work in _kinds(engine).items()}
         for name, engine in _metered(engines)
@@ -32,13 +32,13 @@ def stats_json(engines: Mapping[str, CachedTransformer]) -> dict[str, Any]:
 
 
 def _metered(engines: Mapping[str, CachedTransformer]) -> list[tuple[str, CachedTransformer]]:
-    """Each engine once, by its first name; a byte view is its model."""
-    found: dict[int, tuple[str, CachedTransformer]] = {}
-    for name, asked in engines.items():
-        engine = token_engine(asked)
+    """Each metered engine once, by its first name; a byte view counts as its model."""
+    by_id: dict[int, tuple[str, CachedTransformer]] = {}
+    for name, named in engines.items():
+        engine = token_engine(named)
         if engine.meter is not None:
-            found.setdefault(id(engine), (name, engine))
-    return list(found.values())
+            by_id.setdefault(id(engine), (name, engine))
+    return list(by_id.values())
 
 
 def _kinds(engine: CachedTransformer) -> dict[str, ForwardWork]:
@@ -49,7 +49,8 @@ def _kinds(engine: CachedTransformer) -> dict[str, ForwardWork]:
 def _counts(work: ForwardWork) -> str:
     s = "s" if work.forwards > 1 else ""
     parts = [
-        f"{work.tokens} tokens in {work.forwards} forward{s} of {work.rows / work.forwards:.1f} rows",
+        f"{work.tokens} tokens in {work.forwards} forward{s} "
+        f"of {work.rows / work.forwards:.1f} rows",
         f"{work.cached / work.rows:.0f} tokens cached a row",
         f"{work.seconds:.3f} s",
         f"{work.tokens / work.seconds:.0f} tokens/s" if work.seconds else "",

@@ -1,8 +1,7 @@
 """`fkdsl test`: runs the test blocks of files, and reports as pytest does.
 
-Exit status: 0 none failed, 1 one failed or a file is wrong, 2 the call is wrong, 5 no test was
-found, 130 interrupted. A test that sampling could not decide is counted as undecided, and fails
-nothing.
+Exit status: 0 no test failed, 1 a test failed or a file is wrong, 2 the call is wrong, 5 no test
+was found, 130 interrupted. A test that sampling cannot decide counts as undecided, not as failed.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ NONE_FOUND = 5
 
 @dataclass(frozen=True)
 class FileRun:
-    """A file's tests as they were run. error: why it could not be loaded."""
+    """A file and the outcomes of its tests. error: why it could not be loaded."""
 
     file: str
     runs: tuple[TestRun, ...]
@@ -61,7 +60,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def run_file(file: str, args: argparse.Namespace, settings: Settings) -> FileRun:
-    """Runs a file's tests, a letter for each as it ends; what is wrong with the file goes to
+    """Runs a file's tests and prints a letter for each as it ends; mistakes in the file go to
     stderr."""
     try:
         program = without(

