@@ -7,7 +7,7 @@ import pytest
 
 import fkdsl
 from fkdsl.ir import nodes as ir
-from fkdsl.language.lower import lower
+from fkdsl.language.lower import prelude
 
 TABLE = 'model m = table:\n    "" -> "a": 0.5, "b": 0.3, EOS: 0.2\n\n'
 GUIDED = TABLE + (
@@ -26,15 +26,15 @@ def renamed(source, *names):
 @pytest.mark.parametrize("names", [("stop",), ("ends",), ("s",), ("lm", "t", "start")])
 def test_locals_of_the_prelude_may_be_renamed(monkeypatch, names):
     written = fkdsl.run(GUIDED, "exact")
-    source = renamed(lower.prelude_source(), *names)
-    assert source != lower.prelude_source()
-    monkeypatch.setattr(lower, "prelude_source", lambda: source)
-    lower.prelude.cache_clear()
+    source = renamed(prelude.prelude_source(), *names)
+    assert source != prelude.prelude_source()
+    monkeypatch.setattr(prelude, "prelude_source", lambda: source)
+    prelude.prelude.cache_clear()
     try:
         program = fkdsl.parse(GUIDED)
         result = fkdsl.run(program, "exact")
     finally:
-        lower.prelude.cache_clear()
+        prelude.prelude.cache_clear()
     (draw,) = [i for f in program.ir().functions.values() for i in f.body if isinstance(i, ir.Draw)]
     assert draw.plan.completion is not None
     assert result.log_z == written.log_z

@@ -35,23 +35,15 @@ def _is_text(e: Expr) -> bool:
 
 
 def conversion(wanted: Type, found: Type, e: Expr) -> str:
-    """How to make one of the other, in a word."""
+    """How to make a value of the wanted type of the expression, in a word."""
     x = shown(e)
     if isinstance(found, Dist) and not isinstance(wanted, Dist) and wanted != CONTEXT:
         return f"draw from it first: `x ~ {x}`, and use `x`"
     if found == NONE:
         return "this gives nothing: let the function end with `return ...`"
+    if wanted == BOOL:
+        return _to_bool(found, x)
     match wanted:
-        case _ if wanted == BOOL:
-            if found == CONTEXT:
-                return f"test a property: `{x}.done`"
-            if found in NUMBERS:
-                return f"compare it: `{x} != 0`"
-            if found in TEXTS:
-                return f'compare it: `{x} != ""`'
-            return (
-                f"compare it: `len({x}) > 0`" if isinstance(found, List) else "write a comparison"
-            )
         case _ if wanted == STR:
             return f"write `{x}.text`" if found == CONTEXT else f"write `str({x})`"
         case _ if wanted == INT and found in (FLOAT, STR, TOKEN) and not _is_text(e):
@@ -65,9 +57,22 @@ def conversion(wanted: Type, found: Type, e: Expr) -> str:
                 return "only a context made by prompt, chat or fork has a text"
             return "make one: `lm = prompt(...)`"
         case Dist():
-            return "distributions are made by bernoulli(p), normal(mean, sd), ..., and contexts by prompt(...)"
+            return (
+                "distributions are made by bernoulli(p), normal(mean, sd), ..., "
+                "and contexts by prompt(...)"
+            )
         case List(item) if item == STR and found in TEXTS:
             return f"write `words({x})`, or `[{x}]`"
         case List(item) if common_type(item, found) is not None:
             return f"put it in a list: `[{x}]`"
     return f"write something of type `{wanted}`"
+
+
+def _to_bool(found: Type, x: str) -> str:
+    if found == CONTEXT:
+        return f"test a property: `{x}.done`"
+    if found in NUMBERS:
+        return f"compare it: `{x} != 0`"
+    if found in TEXTS:
+        return f'compare it: `{x} != ""`'
+    return f"compare it: `len({x}) > 0`" if isinstance(found, List) else "write a comparison"

@@ -1,1 +1,2 @@
-"""A checked program to ir: names become slots, control flow becomes labels and jumps."""
+"""A checked program to ir: statements to instructions (lower.py), expressions (expressions.py), and
+the built-ins that are written in the language (prelude.py)."""

@@ -7,30 +7,16 @@ bug.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
-from importlib.resources import files
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from fkdsl.base.errors import InternalError
-from fkdsl.base.spans import NOWHERE, PRELUDE, Source, Span
+from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.verify import verify
 from fkdsl.language.check.checker import Checked
-from fkdsl.language.check.context_operations import OPERATIONS
+from fkdsl.language.lower.expressions import BINARY, ExpressionLowering
+from fkdsl.language.lower.prelude import prelude
 from fkdsl.language.syntax import tree
-from fkdsl.language.syntax.parser import parse
-from fkdsl.values.signatures import REQUIRED, TABLE, Signature
-from fkdsl.values.values import EOS
-
-BINARY = {"+": "add", "-": "sub", "*": "mul", "/": "div", "//": "floordiv", "%": "mod", "**": "pow"}
-COMPARE = {
-    "==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge", "in": "in", "not in": "notin",
-    "agrees": "agree", "same": "same",
-}  # fmt: skip
-"""The last two are no user's: language/expectations.py makes them of the comparisons in `expect`
-lines."""
-UNARY = {"-": "neg", "+": "pos", "not": "not"}
 
 
 def lower(checked: Checked, program: str) -> ir.Program:
@@ -42,17 +28,6 @@ def lower_functions(checked: Checked, definitions: Sequence[tree.FunctionDef]) -
     """Pure functions that stand in no file, such as a query's, with every function that they can
     reach."""
     return _Lowering(checked).pure(definitions)
-
-
-@lru_cache(maxsize=1)
-def prelude() -> Mapping[str, tree.FunctionDef]:
-    """The stochastic built-ins, `text` and `word`, which are written in the language."""
-    declarations = parse(prelude_source()).declarations
-    return {d.name: d for d in declarations if isinstance(d, tree.FunctionDef)}
-
-
-def prelude_source() -> Source:
-    return Source(PRELUDE, files("fkdsl.language").joinpath("prelude.fk").read_text("utf-8"))
 
 
 class _Lowering:
@@ -117,20 +92,15 @@ def reachable(body: Sequence[ir.Instr]) -> tuple[ir.Instr, ...]:
     return tuple(instr for i, instr in enumerate(body) if i in kept)
 
 
-class _Body:
-    """Lowers one function."""
+class _Body(ExpressionLowering):
+    """Lowers one function: its statements to instructions, control flow to labels and jumps."""
 
     def __init__(self, owner: _Lowering, definition: tree.FunctionDef) -> None:
-        self.owner, self.checked, self.definition = owner, owner.checked, definition
-        self.slots: list[str] = []
-        self.scope: dict[str, int] = {}
+        super().__init__(owner.checked, definition, owner.wanted)
+        self.owner = owner
         self.out: list[ir.Instr] = []
         self.labels = 0
         self.loops: list[tuple[str, str]] = []
-
-    @property
-    def in_prelude(self) -> bool:
-        return self.definition.span.source.name == PRELUDE
 
     def function(self) -> ir.Function:
         d = self.definition
@@ -141,22 +111,6 @@ class _Body:
         return ir.Function(
             d.name, len(d.params), tuple(self.slots), reachable(self.out), d.name_span
         )
-
-    # ------------------------------------------------------------ small parts
-
-    def hidden(self, name: str) -> int:
-        """A new slot."""
-        self.slots.append(name)
-        return len(self.slots) - 1
-
-    def slot(self, name: str) -> int:
-        """The slot of a variable, made at its first assignment."""
-        if name not in self.scope:
-            self.scope[name] = self.hidden(name)
-        return self.scope[name]
-
-    def targets(self, names: Iterable[tree.Name]) -> tuple[int, ...]:
-        return tuple(self.slot(n.name) for n in names)
 
     def label(self, what: str) -> str:
         self.labels += 1
@@ -232,7 +186,7 @@ class _Body:
             # from.
             if user.stochastic if user is not None else name in prelude():
                 args = self.user_args(self.owner.definition(name), value)
-                self.owner.wanted.append(name)
+                self.called.append(name)
                 self.out.append(ir.Call(span, self.slot(target.name), name, args))
                 return
         distribution = self.expr(value)
@@ -270,142 +224,3 @@ class _Body:
         self.loops.pop()
         self.out.append(ir.Jump(s.span, top))
         self.out.append(ir.Label(s.span, end))
-
-    # ------------------------------------------------------------ expressions
-
-    def expr(self, e: tree.Expr) -> ir.Expr:
-        match e:
-            case tree.Literal(span, value):
-                return ir.Const(span, value)
-            case tree.EosLiteral(span):
-                return ir.Const(span, EOS)
-            case tree.Name(span, name):
-                # A name that is set nowhere before is read in code that is never reached, and that
-                # is left out.
-                return ir.Local(span, self.slot(name))
-            case tree.FString(span, parts):
-                return ir.Format(
-                    span,
-                    tuple(p if isinstance(p, str) else (self.expr(p.value), p.spec) for p in parts),
-                )
-            case tree.ListExpr(span, items):
-                return ir.Operate(span, "list", self.exprs(items))
-            case tree.RecordExpr(span, fields):
-                return ir.RecordOf(
-                    span, tuple(n for n, _ in fields), self.exprs(v for _, v in fields)
-                )
-            case tree.Unary(span, op, operand):
-                return ir.Operate(span, UNARY[op], (self.expr(operand),))
-            case tree.Binary(span, op, left, right):
-                return ir.Operate(span, BINARY[op], (self.expr(left), self.expr(right)))
-            case tree.Compare():
-                return self.compare(e)
-            case tree.BoolOp(span, op, operands):
-                return (ir.And if op == "and" else ir.Or)(span, self.exprs(operands))
-            case tree.IfExpr(span, test, then, other):
-                return ir.Choose(span, self.expr(test), self.expr(then), self.expr(other))
-            case tree.Index(span, value, index):
-                return ir.Operate(span, "index", (self.expr(value), self.expr(index)))
-            case tree.Slice(span, value, start, stop):
-                ends = tuple(self.expr(x) if x else ir.Const(span, None) for x in (start, stop))
-                return ir.Operate(span, "slice", (self.expr(value), *ends))
-            case tree.Attribute(span, value, name):
-                return ir.Operate(span, "attribute", (self.expr(value), ir.Const(span, name)))
-            case tree.Comprehension():
-                return self.comprehension(e)
-            case tree.Call():
-                return self.call(e)
-        raise InternalError(f"no lowering for {type(e).__name__}")
-
-    def exprs(self, items: Iterable[tree.Expr]) -> tuple[ir.Expr, ...]:
-        return tuple(self.expr(i) for i in items)
-
-    def compare(self, e: tree.Compare) -> ir.Expr:
-        """`a < b < c` as `a < b and b < c`; operands are pure, so the middle one may be computed
-        twice."""
-        left, pairs = self.expr(e.first), []
-        for op, operand in e.rest:
-            right = self.expr(operand)
-            pairs.append(ir.Operate(e.span, COMPARE[op], (left, right)))
-            left = right
-        return pairs[0] if len(pairs) == 1 else ir.And(e.span, tuple(pairs))
-
-    def comprehension(self, e: tree.Comprehension) -> ir.Expr:
-        outer = dict(self.scope)
-        clauses = []
-        for c in e.clauses:
-            iterable = self.expr(c.iterable)
-            targets = tuple(self.hidden(n.name) for n in c.targets)
-            self.scope.update(zip((n.name for n in c.targets), targets, strict=True))
-            clauses.append(ir.Clause(targets, iterable, self.exprs(c.conditions)))
-        element = self.expr(e.element)
-        self.scope = outer
-        return ir.Gather(e.span, element, tuple(clauses))
-
-    # ------------------------------------------------------------------ calls
-
-    def call(self, e: tree.Call) -> ir.Expr:
-        name = e.function.name
-        if name in self.checked.functions:
-            self.owner.wanted.append(name)
-            return ir.Invoke(
-                e.span, name, self.user_args(self.checked.functions[name].definition, e)
-            )
-        if name in self.checked.externs:
-            return ir.Extern(
-                e.span, name, self.param_args(self.checked.externs[name].definition.params, e)
-            )
-        if name in OPERATIONS:
-            keywords = {k.name: k.value for k in e.keywords if k.name != "model"}
-            args = self.bind(
-                [(p.name, p.default) for p in OPERATIONS[name].params], e.args, keywords, e.span
-            )
-            return ir.Model(e.span, name, args, self.model_name(e))
-        if name not in TABLE and self.in_prelude:
-            name = f".{name}"  # a built-in that no program can name
-        return ir.Builtin(e.span, name, self.builtin_args(TABLE[name], e))
-
-    def model_name(self, e: tree.Call) -> str:
-        for k in e.keywords:
-            if k.name == "model":
-                match k.value:
-                    case tree.Name(name=name):
-                        return name
-                    case tree.Literal(value=str(reference)):
-                        return reference
-        return ""
-
-    def user_args(self, definition: tree.FunctionDef, e: tree.Call) -> tuple[ir.Expr, ...]:
-        return self.param_args(definition.params, e)
-
-    def param_args(self, params: tuple[tree.Param, ...], e: tree.Call) -> tuple[ir.Expr, ...]:
-        parameters = [(p.name, REQUIRED if p.default is None else p.default) for p in params]
-        return self.bind(parameters, e.args, {k.name: k.value for k in e.keywords}, e.span)
-
-    def builtin_args(self, signature: Signature, e: tree.Call) -> tuple[ir.Expr, ...]:
-        fixed, extra = e.args[: len(signature.params)], e.args[len(signature.params) :]
-        parameters = [(p.name, p.default) for p in signature.params]
-        bound = self.bind(parameters, fixed, {k.name: k.value for k in e.keywords}, e.span)
-        return bound + self.exprs(extra)
-
-    def bind(
-        self, parameters: Iterable[tuple[str, Any]], args: tuple[tree.Expr, ...], keywords: Mapping[str, tree.Expr],
-        span: Span,
-    ) -> tuple[ir.Expr, ...]:  # fmt: skip
-        """One expression a parameter: by position, by name, or its default (a value or a constant
-        expression)."""
-        bound = []
-        for i, (name, default) in enumerate(parameters):
-            if i < len(args):
-                bound.append(self.expr(args[i]))
-            elif name in keywords:
-                bound.append(self.expr(keywords[name]))
-            elif isinstance(default, tree.Expr):
-                bound.append(self.expr(default))
-            elif default is REQUIRED:
-                raise InternalError(f"a call without its argument {name} at {span}")
-            else:
-                bound.append(
-                    ir.Const(NOWHERE, tuple(default) if isinstance(default, list) else default)
-                )
-        return tuple(bound)

@@ -1,8 +1,5 @@
-"""The syntax tree: frozen nodes, each with the span of the text it came from. This file is the
-grammar's meaning.
-
-Spans are left out of equality, so that two parses of the same program are equal.
-"""
+"""The syntax tree, which is the grammar's meaning: frozen nodes, each with the span of the text it
+came from. Spans are left out of equality: two parses of the same program are equal."""
 
 from __future__ import annotations
 
@@ -30,8 +27,7 @@ class Literal(Expr):
 
 @dataclass(frozen=True)
 class Unreadable(Expr):
-    """What a line stands for that could not be read: of any type. A tree with one is only checked,
-    never run."""
+    """In place of what could not be read: of any type. A tree with one is checked, never run."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +81,7 @@ class Binary(Expr):
 
 @dataclass(frozen=True)
 class Compare(Expr):
-    """`a < b <= c`: first, then (operator, operand) pairs; operators == != < <= > >= in "not
-    in"."""
+    """`a < b <= c`: first, then (operator, operand) pairs; "not in" is one operator."""
 
     first: Expr
     rest: tuple[tuple[str, Expr], ...]
@@ -267,8 +262,7 @@ class Return(Stmt):
 
 @dataclass(frozen=True)
 class ExprStmt(Stmt):
-    """A bare expression, such as a call whose effect is on a context it was given; a docstring is
-    not one."""
+    """A bare expression, such as a call that appends to a context; a docstring is not one."""
 
     value: Expr
 

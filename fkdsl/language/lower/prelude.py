@@ -1,0 +1,22 @@
+"""The stochastic built-ins `text` and `word`, which are written in the language: prelude.fk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.resources import files
+
+from fkdsl.base.spans import PRELUDE, Source
+from fkdsl.language.syntax import tree
+from fkdsl.language.syntax.parser import parse
+
+
+@lru_cache(maxsize=1)
+def prelude() -> Mapping[str, tree.FunctionDef]:
+    """The stochastic built-ins, `text` and `word`, which are written in the language."""
+    declarations = parse(prelude_source()).declarations
+    return {d.name: d for d in declarations if isinstance(d, tree.FunctionDef)}
+
+
+def prelude_source() -> Source:
+    return Source(PRELUDE, files("fkdsl.language").joinpath("prelude.fk").read_text("utf-8"))
