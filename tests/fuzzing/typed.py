@@ -1,5 +1,5 @@
 """Well-typed programs without meaning: every library function, distribution and statement, with odd
-values."""
+values, values within values, and contexts combined in any way."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ LEAVES = {
     "int": ("0", "1", "-3", "7", "10**9", "n", "lm.tokens", "2**40"),
     "float": ("0.0", "1.0", "-0.5", "1e-300", "1e300", "(0.1 + 0.2)", "x", "-0.0"),
     "probability": ("0.0", "1.0", "0.5", "0.25", "1e-300", "0.9999999999999999"),
-    "positive": ("1.0", "0.5", "2.0", "1e-300", "1e300", "len(lm.text) + 0.5"),
+    "positive": ("1.0", "0.5", "2.0", "1e-300", "1e300", "(len(lm.text) + 0.5)"),
     "index": ("0", "-1", "0", "1", "n", "10**9"),
     "named": ("n", "s", "x", "b", "lm.text", "lm.tokens"),
     "str": ('""', '"a"', '"ab b"', "lm.text", '"é😀"', '("a" * 30)', r'"\n"', "s"),
     "bool": ("true", "false", "lm.done", "b"),
     "list[str]": ('["a", "b"]', '["", "a b"]', "words(s)", "lines(s)", 'split(s, "a")'),
     "list[int]": ("[1, 2, 3]", "range(4)", "[n, 0]", "[i * i for i in range(3)]"),
+    "list[list[str]]": ("xss", "[words(s)]", '[["a"], ["", s]]', "[xss[0], xss[0]]"),
+    "record": ("r", '{"text": s, "rows": xss}', '{"text": lm.text, "rows": [["a"]]}'),
+    "list[record]": ("[r]", "[r, r]", '[{"text": w, "rows": [[w]]} for w in words(s)]'),
+    "any": ("r.text", "r.rows", 'parse_json("[[1, {}], null]")', 'parse_json("{}")'),
+    "dist": ("lm", "lm", "other", "third", "[lm, other][0]"),
 }
 CALLS = {
     "int": (
@@ -71,6 +76,14 @@ CALLS = {
         "{str}[{index}]",
         "({str} if {bool} else {str})",
         "{list[str]}[{index}]",
+        "{list[list[str]]}[{index}][{index}]",
+        "str({list[list[str]]})",
+        "str({record})",
+        "str({any})",
+        "str({record}.text)",
+        "str({list[record]}[{index}].rows)",
+        "join([w + str(i) for i, w in enumerate({list[str]})], {str})",
+        "str(zip({list[list[str]]}, {list[int]}))",
         'f"{{{named}}}{{{named}}}"',
     ),
     "bool": (
@@ -92,12 +105,50 @@ CALLS = {
         'parses({str}, grammar="start: /[ab]+/")',
         'valid_json({str}, schema=\'{{"type": "array"}}\')',
         "len(distinct({list[str]})) == len({list[str]})",
+        "{list[list[str]]} == {list[list[str]]}",
+        "{list[str]} in {list[list[str]]}",
+        "{record} == {record}",
+        "{record} in {list[record]}",
+        "{any} == {any}",
+        "all(len(ws) < {int} for ws in {list[list[str]]})",
+        "any(w == {str} for ws in {list[list[str]]} for w in ws)",
     ),
     "list[str]": (
         "sorted({list[str]})",
         "{list[str]} + {list[str]}",
         "[w + {str} for w in {list[str]}]",
         "sentences({str})",
+        "{list[list[str]]}[{index}]",
+        "[w for ws in {list[list[str]]} for w in ws]",
+        "[a.text for a in {list[record]}]",
+        "[name for name in {record}]",
+    ),
+    "list[list[str]]": (
+        "{list[list[str]]} + {list[list[str]]}",
+        "[{list[str]}, {list[str]}]",
+        "[[w, {str}] for w in {list[str]}]",
+        "[ws for ws in {list[list[str]]} if {bool}]",
+        "reversed({list[list[str]]})",
+        "distinct({list[list[str]]})",
+        "{list[list[str]]}[{int}:{int}]",
+    ),
+    "record": (
+        '{{"text": {str}, "rows": {list[list[str]]}}}',
+        "{list[record]}[{index}]",
+    ),
+    "list[record]": (
+        "{list[record]} + {list[record]}",
+        "distinct({list[record]})",
+        "[a for a in {list[record]} if {bool}]",
+    ),
+    "any": ("{record}.rows", "{any}[{index}]", "parse_json({str})", "{list[record]}[{index}].text"),
+    "dist": (
+        "{dist} * {dist}",
+        "{dist} * {dist} * {dist}",
+        "{dist} ** {float}",
+        "{dist} ** {positive}",
+        "mixture([{dist}, {dist}], weights=[{probability}, 0.5])",
+        "mixture([{dist}, {dist}, {dist}], weights=[0.25, {probability}, {positive}])",
     ),
     "probability": ("min(1.0, abs({float}))", "exp(-abs({float}))"),
     "positive": ("abs({float}) + 0.1", "exp({probability})"),
@@ -113,12 +164,14 @@ DRAWS = (
     "t ~ lm",
     "t ~ lm ** {positive}",
     "t ~ lm ** {float}",
-    "t ~ lm * other",
-    "t ~ mixture([lm, other], weights=[{probability}, 0.5])",
+    "t ~ {dist}",
+    "t ~ {dist}",
+    "t ~ {dist}",
     "s ~ text(lm, max_tokens={int})",
     "s ~ text(lm, max_tokens=3)",
     "s ~ text(lm, until={str}, max_tokens=3)",
     "s ~ choice(lm, {list[str]})",
+    "s ~ choice(lm, {list[str]}, other={str})",
     "w ~ word(lm)",
     "b ~ bernoulli({probability})",
     "b ~ bernoulli({float})",
@@ -139,6 +192,11 @@ STATEMENTS = (
     "condition {bool}",
     "factor {float}",
     "observe {str} ~ lm",
+    "observe {str} ~ {dist}",
+    "observe EOS ~ {dist}",
+    "observe {str} ~ choice(other, {list[str]}, other={str})",
+    "for i in range(3):\n        if lm.done:\n            break\n        t ~ {dist}\n        condition {bool}",
+    "held = {dist}\n    lm += {str}\n    t ~ held",
     "observe {float} ~ normal({float}, 1.0)",
     "observe {int} ~ poisson(2.0)",
     "lm += {str}",
@@ -148,9 +206,14 @@ STATEMENTS = (
     "s = {str}",
     "n = {int}",
     "b = {bool}",
+    "xss = {list[list[str]]}",
+    "xss += [{list[str]}]",
+    "r = {record}",
+    "for i in range({index}):\n        xss = [[w, w] for ws in xss for w in ws]\n        condition {bool}",
     "checkpoint",
     "other = fork(lm)",
-    "if {bool}:\n        return {str}",
+    "third = fork(other)",
+    "if {bool}:\n        return {returned}",
     "for i in range({int}):\n        condition {bool}",
     "while {bool}:\n        t ~ lm\n        condition {bool}",
     "s = drawn(s, {int})",
@@ -180,7 +243,9 @@ def filled(rng: random.Random, template: str, depth: int) -> str:
 
 def program(rng: random.Random) -> str:
     """A program of up to six statements."""
-    rows = [filled(rng, rng.choice(STATEMENTS), 2) for _ in range(rng.randint(1, 6))]
+    returned = rng.choice(("str", "str", "list[str]", "list[list[str]]", "record"))
+    statements = [s.replace("{returned}", f"{{{returned}}}") for s in STATEMENTS]
+    rows = [filled(rng, rng.choice(statements), 2) for _ in range(rng.randint(1, 6))]
     body = "".join(f"    {row}\n" for row in rows)
     entries = rng.choice(
         (
@@ -195,14 +260,17 @@ def program(rng: random.Random) -> str:
 def drawn(s: str, n: int) -> str:
     return s[:n] + lower(s)
 
-program main() -> str:
+program main() -> {returned}:
     lm = prompt("")
     other = prompt("a")
+    third = fork(other)
     n = 2
     x = 0.5
     s = "ab"
     b = true
-{body}    return {expression(rng, "str", 2)}
+    xss = [["a", s], ["b"]]
+    r = {{"text": s, "rows": xss}}
+{body}    return {expression(rng, returned, 2)}
 """
 
 
