@@ -1,5 +1,5 @@
-"""A command's flags as a program, its models and a request: what `run`, `exact`, `compare` and
-`prefill` have in common."""
+"""From a command's flags to a program, its models and a request, for `run`, `exact`, `compare` and
+`prefill`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def called_program(args: argparse.Namespace) -> Program:
 def called_engines(
     program: Program, args: argparse.Namespace, progress: RunProgress, *, metered: bool = False
 ) -> Engines:
-    """The program's models as the call's flags say; none is loaded yet."""
+    """The program's models by the flags of the call; none is loaded yet."""
     return program.engines(
         args.model,
         cache_memory=memory(args.cache_memory),
@@ -72,7 +72,7 @@ def called_request(
 
 
 def called_method(program: Program, args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
-    """The method that the call or else the file chooses, and the options that the flags give it.
+    """The method of the flags, else the file's, and the options of the flags.
 
     Raises CallError for a flag of another method than the file's, and says how to choose one.
     """
@@ -100,8 +100,9 @@ def called_method(program: Program, args: argparse.Namespace) -> tuple[str, dict
 
 
 def called_samples(args: argparse.Namespace, method: Method) -> int:
-    """How many draws from the posterior are to be printed, 0 for a table; for rejection it is an
-    option of its own."""
+    """The number of draws from the posterior to print, 0 for a table. For rejection, --samples is
+    an option of the method."""
+
     if args.samples is None or "samples" in method.all_options:
         return 0
     if not 1 <= args.samples <= MOST_SAMPLES:
@@ -112,8 +113,8 @@ def called_samples(args: argparse.Namespace, method: Method) -> int:
 
 
 def called_aim(args: argparse.Namespace) -> Aim:
-    """The target and the budgets of the call's flags; exact has none. A number alone counts tokens,
-    as in compare."""
+    """The target and the budgets of the flags; exact has none. A number without a unit counts
+    tokens, as for compare."""
     budgets: dict[str, Any] = {}
     for text in getattr(args, "budget", []):
         unit, _, number = text.rpartition("=")
@@ -128,7 +129,7 @@ def called_aim(args: argparse.Namespace) -> Aim:
 
 
 def parameters(program: Program, given: list[str]) -> dict[str, Any]:
-    """The values of `-p name=value`, read by the parameters' types."""
+    """The values of `-p name=value`, parsed by the types of the parameters."""
     types = dict(
         zip((p.name for p in program.info.definition.params), program.info.params, strict=True)
     )
@@ -143,7 +144,8 @@ def parameters(program: Program, given: list[str]) -> dict[str, Any]:
 
 
 def called_queries(given: list[str]) -> dict[str, Span]:
-    """The expressions of `--query` by name: the one before `=`, else the expression's text."""
+    """The expressions of `--query` by name; the name stands before `=`, else it is the expression
+    itself."""
     queries: dict[str, Span] = {}
     for item in given:
         named = re.match(r"\s*([^\W\d]\w*)\s*=(?![=~])", item)
@@ -162,7 +164,7 @@ def called_queries(given: list[str]) -> dict[str, Span]:
 
 
 def _value(name: str, text: str, wanted: Type) -> Any:
-    """A parameter's text as its type says; lists are written as JSON."""
+    """A parameter's text as a value of its type; lists are written as JSON."""
     try:
         if wanted == STR:
             return text
@@ -182,7 +184,7 @@ def _value(name: str, text: str, wanted: Type) -> Any:
 
 
 def shorten(text: str, most: int = 60) -> str:
-    """A text of the call as a message shows it."""
+    """The beginning of a text, for a message."""
     return text if len(text) <= most else text[: most - 3] + "..."
 
 

@@ -1,5 +1,5 @@
-"""`fkdsl models list | pull | info`: the language models that can be named, and which of them are on
-this machine."""
+"""`fkdsl models list | pull | info`: the language models that can be named, and which of them are
+on this machine."""
 
 from __future__ import annotations
 

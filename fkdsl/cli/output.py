@@ -83,8 +83,9 @@ def finish(status: int) -> int:
 def say(
     text: str = "", *, end: str = "\n", file: TextIO | None = None, flush: bool = False
 ) -> None:
-    """Prints text for people, on stdout unless `file` says otherwise. All such text goes through here
-    or `tell`, so that no character of a value, a name or a program's line controls the terminal."""
+    """Prints text for people, on stdout unless `file` says otherwise. All such text goes through
+    here or `tell`, so that no character of a value, a name or a program's line controls the
+    terminal."""
     print(shown(text), end=end, file=file, flush=flush)
 
 

@@ -16,8 +16,8 @@ from fkdsl.models.progress import ProgressMeter, silent
 
 
 class RunProgress:
-    """A context in which `loading` shows meters for fetching and loading, and `step` shows the state
-    of the population."""
+    """A context in which `loading` shows meters for fetching and loading, and `step` shows the
+    state of the population."""
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -1,4 +1,4 @@
-"""`fkdsl replay`: what a trace tells of a run, without its models."""
+"""`fkdsl replay`: a run as its trace has it, without the models."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fkdsl.machine.state_json import log_weight_to_json, read_value
 from fkdsl.values.values import Record, Token, plain, show
 
 WIDTH = 76
-"""Characters of a text or a source line that are shown."""
+"""Characters of a text or a source line that are shown at most."""
 
 
 def main(args: argparse.Namespace) -> int:
@@ -37,7 +37,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _chosen(replay: Replay, members: Sequence[Member], args: argparse.Namespace) -> Member | None:
-    """The particle whose path is shown: the one that was asked for, or the heaviest."""
+    """The particle whose path is shown: the one of the flags, else the heaviest."""
     if args.particle is None:
         return members[0] if members else None
     if not replay.steps_by_island:
@@ -45,7 +45,7 @@ def _chosen(replay: Replay, members: Sequence[Member], args: argparse.Namespace)
             f"{args.file} has no particles: {_why_none(replay)}", "leave --particle out"
         )
     island = args.island if args.island is not None else min(replay.steps_by_island)
-    replay.path(island, args.particle, args.step)  # says which there are
+    replay.path(island, args.particle, args.step)  # raises for one that is not there
     return next(m for m in members if (m.island, m.index) == (island, args.particle))
 
 
@@ -95,12 +95,11 @@ def replay_text(
     lines += ["", f"particle {chosen.index}{of}{heaviest}: {what} {chosen.t}", ""]
     lines.append(_row("step", "where", "source", "drawn, or nats", "log weight"))
     for idle, events in groupby(path, key=lambda event: not event.moved and not event.reweighted):
-        found = list(events)
-        lines += (
-            [_waiting_row(found)]
-            if idle
-            else [row for event in found for row in _event_rows(replay, event)]
-        )
+        run = list(events)
+        if idle:
+            lines.append(_waiting_row(run))
+        else:
+            lines += [row for event in run for row in _event_rows(replay, event)]
     return [*lines, "", *_ending(replay, path[-1])]
 
 
@@ -134,7 +133,7 @@ def _head(replay: Replay) -> list[str]:
 
 
 def _readable(value: Any) -> Any:
-    """A value read from JSON, so that `show` writes it as the language does."""
+    """A value from JSON as the language has it, for `show`."""
     match value:
         case list():
             return tuple(map(_readable, value))
@@ -148,7 +147,7 @@ def _row(step: str, where: str, source: str, what: str, log_weight: str) -> str:
 
 
 def _waiting_row(events: Sequence[Event]) -> str:
-    """Steps that a particle had no part in, as one row."""
+    """One row for a run of steps that the particle did not take."""
     first, last = events[0].t, events[-1].t
     why = "waits: it has returned" if events[-1].state.status is Status.RETURNED else "is dead"
     return _row(
@@ -157,7 +156,7 @@ def _waiting_row(events: Sequence[Event]) -> str:
 
 
 def _event_rows(replay: Replay, event: Event) -> list[str]:
-    """A step: what was drawn, what was charged, and what the particle weighed after it."""
+    """The rows of a step: what was drawn, what was charged, and the weight after it."""
     rows: list[tuple[str, str, str]] = []
     if event.moved:
         rows += [(replay.where(d.place), excerpt(d.place), _value(d.value)) for d in event.drawn]
@@ -172,8 +171,9 @@ def _event_rows(replay: Replay, event: Event) -> list[str]:
             else f"particle {event.ancestor} goes on"
         )
         rows.insert(0, ("", f"resampled: {origin}", ""))
-        weights.insert(0, _nats(event.log_weight - math.fsum(c.log_weight for c in event.charges))
-                       if event.log_weight > -math.inf else "")  # fmt: skip
+        charged = math.fsum(c.log_weight for c in event.charges)
+        dead = event.log_weight == -math.inf
+        weights.insert(0, "" if dead else _nats(event.log_weight - charged))
     elif not rows:
         rows, weights = [("", "begins" if event.ancestor is None else "", "")], [""]
     weights[-1] = _nats(event.log_weight)

@@ -61,7 +61,9 @@ def _counts(work: ForwardWork) -> str:
 def _rates(work: ForwardWork) -> str:
     if work.flops is None or work.bytes is None:
         return "operations and bytes: this model's shape is not known here"
-    intensity = f"{work.flops / 1e9:.3g} GFLOP / {work.bytes / 1e9:.3g} GB = {work.flops / work.bytes:.3g} FLOP a byte"
+    gflop, gb = work.flops / 1e9, work.bytes / 1e9
+    intensity = f"{gflop:.3g} GFLOP / {gb:.3g} GB = {work.flops / work.bytes:.3g} FLOP a byte"
     if not work.seconds:
         return intensity
-    return f"{intensity}   {work.flops / work.seconds / 1e9:.3g} GFLOP/s   {work.bytes / work.seconds / 1e9:.3g} GB/s"
+    rates = f"{gflop / work.seconds:.3g} GFLOP/s   {gb / work.seconds:.3g} GB/s"
+    return f"{intensity}   {rates}"

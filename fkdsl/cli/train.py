@@ -1,5 +1,5 @@
-"""`fkdsl train`: a byte-level model from text, with checkpoints to go on from, and at the end links
-between its heads; `--evaluate` measures one."""
+"""`fkdsl train`: trains a byte-level model on text, with checkpoints to go on from, and fits links
+between its heads at the end; `--evaluate` measures a model."""
 
 from __future__ import annotations
 
@@ -31,27 +31,45 @@ SETTINGS = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's flags. Those of shape and training are None where not given: the classes hold
-    their defaults."""
+    """Adds the command's flags. Those of shape and training are None where they are not given: the
+    defaults stand in the classes of fkdsl.models.tiny."""
     parser.add_argument(
         "--text", nargs="+", required=True, metavar="FILE", help="text files, or folders of them"
     )
-    parser.add_argument("-o", "--out", default="trained", metavar="FOLDER",
-                        help=f"where {CHECKPOINT} and {WEIGHTS} are written (default trained)")  # fmt: skip
+    parser.add_argument(
+        "-o",
+        "--out",
+        default="trained",
+        metavar="FOLDER",
+        help=f"where {CHECKPOINT} and {WEIGHTS} are written (default trained)",
+    )
     parser.add_argument(
         "--resume", action="store_true", help=f"go on from the {CHECKPOINT} in --out"
     )
-    parser.add_argument("--evaluate", metavar="FILE",
-                        help="only measure a model's file: bits per byte against gzip, xz and a 5-gram")  # fmt: skip
+    parser.add_argument(
+        "--evaluate",
+        metavar="FILE",
+        help="only measure a model's file: bits per byte against gzip, xz and a 5-gram",
+    )
     parser.add_argument(
         "--documents",
         default="paragraph",
         help="what one text is: paragraph (default), line or file",
     )
-    parser.add_argument("--held-out", type=float, default=0.05, metavar="SHARE",
-                        help="share of each file, its last documents, not trained on (default 0.05)")  # fmt: skip
-    parser.add_argument("--save-every", type=int, default=100, metavar="STEPS",
-                        help="steps between checkpoints, each a line of the curve (default 100)")  # fmt: skip
+    parser.add_argument(
+        "--held-out",
+        type=float,
+        default=0.05,
+        metavar="SHARE",
+        help="share of each file, its last documents, not trained on (default 0.05)",
+    )
+    parser.add_argument(
+        "--save-every",
+        type=int,
+        default=100,
+        metavar="STEPS",
+        help="steps between checkpoints, each a line of the curve (default 100)",
+    )
     parser.add_argument(
         "--compile",
         action="store_true",
@@ -61,6 +79,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--source", default="", help="where the text is from, to be kept with the weights"
     )
     parser.add_argument("--licence", default="unknown", help="of the weights, to be kept with them")
+    _add_shape(parser)
+    _add_training(parser)
+
+
+def _add_shape(parser: argparse.ArgumentParser) -> None:
     shape = parser.add_argument_group("shape")
     shape.add_argument("--width", type=int, help="of what flows from block to block (default 128)")
     shape.add_argument("--layers", type=int, help="blocks before a byte is predicted (default 5)")
@@ -68,6 +91,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shape.add_argument("--hidden", type=int, help="width inside an MLP (default 352)")
     shape.add_argument("--ahead", type=int, help="bytes predicted at once, a head each (default 4)")
     shape.add_argument("--context", type=int, help="bytes that a text may have (default 384)")
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
     run = parser.add_argument_group("training")
     run.add_argument("--steps", type=int, help="(default 6000)")
     run.add_argument("--rows", type=int, help="windows in a step (default 6)")
@@ -81,14 +107,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="of the steps, in which it falls (default 0.3)",
     )
-    run.add_argument("--short", type=int, metavar="TIMES",
-                     help="until it falls, windows are as many times shorter and more (default 3)")  # fmt: skip
+    run.add_argument(
+        "--short",
+        type=int,
+        metavar="TIMES",
+        help="until it falls, windows are as many times shorter and more (default 3)",
+    )
     run.add_argument(
         "--discount", type=float, help="of a head's loss against the head's before (default 0.5)"
     )
     run.add_argument("--seed", type=int, help="(default 0)")
-    run.add_argument("--link-steps", type=int, default=400, metavar="STEPS",
-                     help="of fitting links between the heads at the end, 0 for none (default 400)")  # fmt: skip
+    run.add_argument(
+        "--link-steps",
+        type=int,
+        default=400,
+        metavar="STEPS",
+        help="of fitting links between the heads at the end, 0 for none (default 400)",
+    )
     run.add_argument(
         "--dtype", dest="precision", help="of matrix products: float32 (default) or bfloat16"
     )
@@ -118,7 +153,8 @@ def main(args: argparse.Namespace) -> int:
     run = check_run(_run(args, training), training)
     parameters = sum(p.numel() for p in run.model.parameters())
     say(
-        f"{parameters} parameters; {_size(training)} bytes to train on, {_size(held_out)} held out; step {run.step}"
+        f"{parameters} parameters; {_size(training)} bytes to train on, "
+        f"{_size(held_out)} held out; step {run.step}"
     )
     say("\n".join([_heading(run), *map(_line, run.curve)]), flush=True)
 
@@ -126,10 +162,10 @@ def main(args: argparse.Namespace) -> int:
 
         def save(run: TrainingRun) -> None:
             save_run(run, Path(args.out) / CHECKPOINT)
-            save_weights(run, Path(args.out) / WEIGHTS, made(run, args, training, held_out))
+            save_weights(run, Path(args.out) / WEIGHTS, provenance(run, args, training, held_out))
             progress.print(_line(run.curve[-1]))
 
-        def told(step: int, bits: list[float]) -> None:
+        def observe(step: int, bits: list[float]) -> None:
             progress.advance(
                 step, run.settings.steps, "bits per byte " + " ".join(f"{b:.2f}" for b in bits)
             )
@@ -141,9 +177,9 @@ def main(args: argparse.Namespace) -> int:
             save=save,
             every=args.save_every,
             compiled=args.compile,
-            observer=told,
+            observer=observe,
         )
-        save_weights(run, Path(args.out) / WEIGHTS, made(run, args, training, held_out))
+        save_weights(run, Path(args.out) / WEIGHTS, provenance(run, args, training, held_out))
         if args.link_steps and 1 < run.shape.ahead <= run.shape.context:
             progress.stage("links")
             progress.print(_linked(run, args, training, held_out, progress))
@@ -157,7 +193,7 @@ def _linked(
     held_out: Documents,
     progress: Any,
 ) -> str:
-    """Fits links to the weights as they were saved, and saves them among these; a line on how good
+    """Fits links to the saved weights and saves them in the same file; returns a line on how good
     they are."""
     from fkdsl.models.tiny.checkpoint import read_model, save_links
     from fkdsl.models.tiny.evaluation import draft_quality
@@ -167,15 +203,25 @@ def _linked(
     place = Path(args.out) / WEIGHTS
     model = read_model(place)
 
-    def told(step: int, kept: list[float]) -> None:
+    def observe(step: int, kept: list[float]) -> None:
         progress.advance(step, args.link_steps, "drafts kept " + " ".join(f"{a:.2f}" for a in kept))
 
     half = PRECISIONS[run.settings.precision]
-    links = fitted(model, training, steps=args.link_steps, rows=run.settings.rows, seed=run.settings.seed, half=half,
-                   observer=told)  # fmt: skip
+    links = fitted(
+        model,
+        training,
+        steps=args.link_steps,
+        rows=run.settings.rows,
+        seed=run.settings.seed,
+        half=half,
+        observer=observe,
+    )
     before, after = draft_quality(model, [Links(run.shape), links], held_out, most=SAMPLE)
     bits = ", ".join(f"{b:.3f}" for b in after.bits)
-    figures = f"heads 2 on at {bits} bits per byte, {after.tokens:.2f} tokens a round (without links {before.tokens:.2f})"
+    figures = (
+        f"heads 2 on at {bits} bits per byte, {after.tokens:.2f} tokens a round "
+        f"(without links {before.tokens:.2f})"
+    )
     save_links(
         links,
         place,
@@ -185,7 +231,7 @@ def _linked(
 
 
 def _run(args: argparse.Namespace, training: Documents) -> TrainingRun:
-    """A run begun as the flags say, or gone on with."""
+    """The run of the flags: a new one, or the one of the checkpoint for --resume."""
     from fkdsl.models.tiny.checkpoint import read_run
     from fkdsl.models.tiny.files import check_shape
     from fkdsl.models.tiny.training import TrainingRun, TrainingSettings, check_settings, longer
@@ -211,10 +257,11 @@ def _run(args: argparse.Namespace, training: Documents) -> TrainingRun:
     return run
 
 
-def made(
+def provenance(
     run: TrainingRun, args: argparse.Namespace, training: Documents, held_out: Documents
 ) -> dict[str, Any]:
-    """What made the weights: a command that makes them again in one go, and how good they are."""
+    """Where the weights come from: the command that makes them again in one go, the text, and how
+    good they are."""
     had = {**asdict(run.shape), **asdict(run.settings)}
     flags = {
         "text": args.text,
@@ -232,8 +279,10 @@ def made(
         ]
     return {
         "command": shlex.join([*words, *(["--compile"] if args.compile else [])]),
-        "text": f"{args.source or 'unknown'}; {_size(training)} bytes, sha256 of the symbols {training.digest[:16]}",
-        "held out": f"{_size(held_out)} bytes, the last {100 * args.held_out:g} % of each file's documents",
+        "text": f"{args.source or 'unknown'}; {_size(training)} bytes, "
+        f"sha256 of the symbols {training.digest[:16]}",
+        "held out": f"{_size(held_out)} bytes, "
+        f"the last {100 * args.held_out:g} % of each file's documents",
         "trained": f"step {run.step} of {run.settings.steps}",
         "bits per byte": ", ".join(f"{b:.3f}" for b in run.curve[-1].held_out)
         + " (a sample of the held-out text)",
@@ -242,8 +291,8 @@ def made(
 
 
 def evaluated(model: Any, links: Any, training: Documents, held_out: Documents) -> str:
-    """Bits per byte of a model's heads and of what it is compared with, a line each; then how far
-    its drafts go."""
+    """Bits per byte of a model's heads and of the compressors that it is compared with, a line
+    each; then how many drafted bytes are kept."""
     from fkdsl.models.tiny.evaluation import (
         draft_quality,
         gzip_bits,
@@ -281,7 +330,8 @@ def _size(documents: Documents) -> int:
 
 def _heading(run: TrainingRun) -> str:
     heads = "".join(f"  {f'+{k}':>5}" for k in range(1, run.shape.ahead + 1))
-    return f"{'':>16}  training{heads[10:]}  held out{heads[10:]}\n{'step':>6}  {'seconds':>8}{heads}{heads}"
+    above = f"{'':>16}  training{heads[10:]}  held out{heads[10:]}"
+    return f"{above}\n{'step':>6}  {'seconds':>8}{heads}{heads}"
 
 
 def _line(point: Any) -> str:
