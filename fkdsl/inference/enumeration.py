@@ -1,10 +1,10 @@
-"""Every outcome of a sampler's randomness, with its probability: expectations computed, not
-estimated.
+"""Every outcome of a sampler's randomness, with its probability, so that expectations can be
+computed instead of estimated.
 
-A sampler that draws only through `Rng` is run once for each outcome: `choice` branches over its
-positive probabilities, `uniform` gives a number that is known only to lie in an interval, and
-splits it where a comparison's outcome changes. The runs are a depth-first walk over prefixes of
-decisions; each is replayed from the beginning.
+A sampler that draws only through `Rng` is run once for each outcome. `choice` branches over its
+positive probabilities. `uniform` gives an interval in which the number lies; a comparison splits it
+where its outcome changes. The runs are a depth-first walk over prefixes of decisions, and each one
+is replayed from the beginning.
 
 >>> def sampler(rng):
 ...     u = rng.uniform()
@@ -32,11 +32,11 @@ from fkdsl.base.random import Key, check_probabilities
 
 T = TypeVar("T")
 SLIVER = 1e-13
-"""Intervals of a uniform narrower than this are not split: they are rounding."""
+"""Intervals of a uniform narrower than this come from rounding, and are not split."""
 
 
 class Continuous(CallError):
-    """A sampler used a uniform as a number: its outcomes cannot be enumerated."""
+    """A sampler used a uniform as a number, so its outcomes cannot be enumerated."""
 
     def __init__(self) -> None:
         message = "this sampler uses a uniform draw as a number, which cannot be enumerated"
@@ -46,7 +46,7 @@ class Continuous(CallError):
 
 
 class TooManyOutcomes(CallError):
-    """A sampler has more outcomes than were to be visited."""
+    """A sampler has more outcomes than the limit."""
 
     def __init__(self, limit: int) -> None:
         message = f"a sampler has more than {limit:,} outcomes"
@@ -56,7 +56,7 @@ class TooManyOutcomes(CallError):
 
 
 class NotAFunction(CallError):
-    """A sampler, run again with the same draws, drew otherwise."""
+    """A sampler that was run again with the same draws drew differently."""
 
     def __init__(self) -> None:
         message = "a sampler is not a function of its random stream"
@@ -69,8 +69,8 @@ class NotAFunction(CallError):
 class EnumeratingRng:
     """A stream that replays decisions and then takes the first outcome of each new one.
 
-    After a run, `taken` holds every decision, `counts` among how many outcomes it was,
-    `probability` and `log_probability` (nats) that of all.
+    After a run, `taken` holds every decision, `counts` the number of outcomes of each, and
+    `probability` and `log_probability` (nats) are those of all of them together.
     """
 
     def __init__(self, prefix: tuple[int, ...] = ()) -> None:
@@ -78,18 +78,18 @@ class EnumeratingRng:
         self.taken: list[int] = []
         self.counts: list[int] = []
         self.probability = 1.0
-        self.log_probability = 0.0  # many decisions may be less likely than the smallest float
+        self.log_probability = 0.0  # the product may be below the smallest float
 
     def decide(self, probabilities: Sequence[float] | Probabilities, total: float = 1.0) -> int:
-        """The next decision among outcomes of the given probabilities, none of them zero, that sum
-        to the total."""
+        """Takes the next decision, among outcomes of the given probabilities, which are positive
+        and sum to the total."""
         at = len(self.taken)
         outcome = self._prefix[at] if at < len(self._prefix) else 0
         if outcome >= len(probabilities):
             raise NotAFunction
         self.taken.append(outcome)
-        # A count and not the probabilities: a vocabulary's worth of them for each of its outcomes
-        # would not fit.
+        # Only the count is kept: the probabilities of a vocabulary, for each of its outcomes, would
+        # not fit into memory.
         self.counts.append(len(probabilities))
         self.probability *= float(probabilities[outcome]) / total
         self.log_probability += math.log(float(probabilities[outcome])) - math.log(total)
@@ -107,8 +107,8 @@ class EnumeratingRng:
         return self
 
     def siblings(self) -> list[tuple[int, ...]]:
-        """The prefixes that differ from this run at a decision beyond its own prefix: what is left
-        to visit."""
+        """The prefixes that differ from this run in one decision beyond its own prefix: those that
+        remain to be visited."""
         return [
             (*self.taken[:at], other)
             for at in range(len(self._prefix), len(self.taken))
@@ -117,9 +117,9 @@ class EnumeratingRng:
 
 
 class Interval:
-    """scale * U + shift for a U known to be uniform on an interval that comparisons narrow.
+    """scale * U + shift, for a U that is uniform on an interval which comparisons narrow.
 
-    Two of them together are not affine in one U: that, like float(), raises Continuous.
+    A combination of two of them is not of this form: it raises Continuous, as float() does.
     """
 
     __array_ufunc__ = None  # numpy's numbers leave arithmetic and comparison to the methods here
@@ -155,7 +155,8 @@ class Interval:
         return self._affine(-1.0, 0.0)
 
     def _below(self, other: float) -> bool:
-        """Whether scale * U + shift < other, deciding U's side of the boundary if it is open."""
+        """Whether scale * U + shift < other; decides on which side of the boundary U lies if both
+        are possible."""
         other = float(other)
         if self._scale == 0.0:
             return self._shift < other
@@ -189,7 +190,7 @@ class Interval:
 def enumerate_outcomes(
     sampler: Callable[[EnumeratingRng], T], limit: int = 1_000_000
 ) -> Iterator[tuple[float, T]]:
-    """(probability, result) of every outcome. Raises TooManyOutcomes past `limit` of them."""
+    """(probability, result) of every outcome. Raises TooManyOutcomes after `limit` of them."""
     todo: list[tuple[int, ...]] = [()]
     for _ in range(limit):
         if not todo:
@@ -205,5 +206,5 @@ def enumerate_outcomes(
 def expectation(
     sampler: Callable[[EnumeratingRng], T], f: Callable[[T], float], limit: int = 1_000_000
 ) -> float:
-    """E[f(result)] over the sampler's randomness, to rounding."""
+    """E[f(result)] over the sampler's randomness, up to rounding."""
     return math.fsum(p * f(result) for p, result in enumerate_outcomes(sampler, limit))

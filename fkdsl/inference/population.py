@@ -1,5 +1,5 @@
-"""What the loops share: making a population, moving the particles that can move, and the Step that
-is yielded."""
+"""The parts that the loops share: a first population, one mutation of it, its Step, and the copies
+that resampling makes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def make_step(
     *,
     resampled: bool,
 ) -> Step[S]:
-    """The Step with its figures worked out."""
+    """The Step with its figures: ESS, log Z, and how many live and are unfinished."""
     lw = check_log_weights(log_weights)
     alive: list[bool] = (lw > -np.inf).tolist()
     unfinished = sum(
@@ -106,7 +106,8 @@ def mutate(
 
 
 def stream(rng: Rng, lineage: bytes, t: int) -> Rng:
-    """What a particle draws from in step t."""
+    """The stream that a particle draws from in step t; it can give those of later steps too
+    (`base.random.Foreseen`), which precomputation uses."""
     if not isinstance(rng, KeyedRng):
         return rng.split("mutate", lineage.hex(), t)
     return Foreseen(lambda t: rng.split("mutate", lineage.hex(), t), t)
@@ -115,8 +116,8 @@ def stream(rng: Rng, lineage: bytes, t: int) -> Rng:
 def offspring(
     particles: Sequence[Particle[S]], ancestors: Sequence[int], t: int
 ) -> tuple[Particle[S], ...]:
-    """Copies of the ancestors. The first copy keeps its lineage, further ones begin lineages of
-    their own."""
+    """Copies of the ancestors. The first copy of each keeps its lineage, and the others begin
+    lineages of their own."""
     copies: dict[int, int] = {}
     born = []
     for a in ancestors:
@@ -126,16 +127,15 @@ def offspring(
 
 
 def child(parent: Particle[S], t: int, copy: int) -> Particle[S]:
-    """Copy number `copy` of a particle, made on the way to step t; number 0 is the particle
-    itself."""
+    """Copy number `copy` of a particle, made before step t; number 0 is the particle itself."""
     return parent if copy == 0 else Particle(parent.state, derive(parent.lineage, t, copy))
 
 
 def merge(
     model: FeynmanKac[S], x: tuple[Particle[S], ...], lw: Floats, A: Sequence[int]
 ) -> tuple[tuple[Particle[S], ...], Floats, list[int]]:
-    """Particles in equal states as one, with the sum of their weights and the first one's
-    lineage."""
+    """The particles with those in equal states merged into one, which has the sum of their weights
+    and the first one's lineage; with their log weights and ancestors."""
     first: dict[Hashable, int] = {}
     summed = np.array(lw)
     for i, particle in enumerate(x):

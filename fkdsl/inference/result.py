@@ -1,5 +1,5 @@
-"""What a run gives: the posterior over return values, log Z, and the weighted particles behind
-them."""
+"""The result of a run: the posterior over return values, log Z, and the weighted particles that
+they are computed from."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class Answer:
-    """A return value and its posterior probability; low, high: what it is certain to be between,
-    where that is all that is known."""
+    """A return value and its posterior probability. low, high: certain bounds on the probability,
+    where only bounds are known."""
 
     value: Any
     probability: float
@@ -38,9 +38,9 @@ class Answer:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A posterior mean, or quantile, and its standard error, None where there is no estimate of
-    that. interval: of islands, where it lies 19 times in 20; an end may be infinite, where the
-    islands do not say."""
+    """A posterior mean or quantile. se: its standard error, None where there is no estimate of it.
+    interval: of islands, an interval that should cover the true figure 19 times in 20; its ends may
+    be infinite, where the islands differ too much."""
 
     mean: float
     se: float | None
@@ -49,8 +49,8 @@ class Estimate:
 
 @dataclass(frozen=True)
 class WeightedValue:
-    """A particle's return value; log_weight in nats, not normalised (the weights sum to Z_hat);
-    weight normalised."""
+    """A particle's return value. log_weight: nats, not normalised (the weights sum to Z_hat).
+    weight: normalised."""
 
     value: Any
     log_weight: float
@@ -59,18 +59,18 @@ class WeightedValue:
 
 @dataclass(frozen=True)
 class Result:
-    """posterior: most probable first, equal values merged. log_z: an unbiased estimate's logarithm,
-    exact for `exact`.
+    """What a run has come to.
 
-    log_z_se: its standard error, nats, None where there is no estimate of it. ess: of the final
-    weights. uncertainty: the errors of the run, its particles in the order of `particles`. islands:
-    independent populations. notes: what a reader must know to trust the figures. log_z_bounds:
-    certain bounds where log Z is neither known nor estimated, and log_z is the lower one; the upper
-    one may be inf. states: how many a search has computed. blame: what each line did, where that
-    was asked for. drafts: where tokens were drafted, counts of rounds (blocks verified), tokens
-    drawn, those of them that had a draft, and those that were the draft's. log_z_interval: of
-    islands, where log Z lies 19 times in 20. sole: "ancestor" or "particle" where all of the
-    population comes of a single one, else "".
+    posterior: most probable first, equal values merged. log_z: the log of an unbiased estimate, of
+    `exact` log Z itself. log_z_se: its standard error, nats, None where there is no estimate of it.
+    ess: of the final weights. uncertainty: the errors of the run, its particles in the order of
+    `particles`. islands: how many independent populations. notes: what a reader must know to trust
+    the figures. log_z_bounds: certain bounds where log Z is neither known nor estimated; log_z is
+    then the lower one, and the upper one may be inf. states: how many a search has computed. blame:
+    what each line did, in a run that asks for it. drafts: where tokens were drafted, counts of
+    rounds (blocks verified), tokens drawn, tokens that had a draft, and tokens that were the
+    draft's. log_z_interval: of islands, an interval that should cover log Z 19 times in 20. sole:
+    "ancestor" or "particle" where the whole population comes from a single one, else "".
     """
 
     program: str
@@ -100,20 +100,20 @@ class Result:
     def probability(self, value: Any) -> float:
         """The posterior probability of a return value; 1, 1.0 and true are different values.
 
-        Python's lists, tuples and dicts are the values that they say, a dict in any order of its
-        fields. A value that no particle has returned has 0 here, which is certain of an exact
-        result only (`value in result` tells). Raises CallError for one of a type that no answer
-        has: [True] is asked of a list, not of a text.
+        Python's lists and tuples are lists, and its dicts are records, whatever the order of their
+        fields. It is 0 for a value that no particle has returned (`value in result` is false); only
+        an exact result makes that certain. Raises CallError for a value of a type that no answer
+        has, such as [True] where the answers are texts.
         """
         key = value_key(_in_order(value))
-        found = [a.probability for a in self.posterior if value_key(_in_order(a.value)) == key]
+        masses = [a.probability for a in self.posterior if value_key(_in_order(a.value)) == key]
         kinds = {_kind(a.value) for a in self.posterior}
-        if not found and kinds and _kind(value) not in kinds:
+        if not masses and kinds and _kind(value) not in kinds:
             types = " or ".join(sorted(kinds))
             raise CallError(
                 f"no answer is of type {_kind(value)}: they are of type {types}", f"give a {types}"
             )
-        return math.fsum(found)
+        return math.fsum(masses)
 
     def __contains__(self, value: Any) -> bool:
         """Whether some particle has returned the value."""
@@ -122,8 +122,8 @@ class Result:
         )
 
     def samples(self, n: int) -> list[Any]:
-        """n independent draws from the posterior as the particles have it, by the run's seed: as
-        many of them are different as there are different particles, at most."""
+        """n independent draws from the particles by their weights, by the run's seed. They differ
+        at most as much as the particles do."""
         rng = KeyedRng(self.seed).split("samples")
         weights = np.array([p.weight for p in self.particles])
         return [self.particles[rng.choice(weights)].value for _ in range(n)]
@@ -142,8 +142,8 @@ class Result:
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
     def mean(self, f: Callable[[Any], float]) -> Estimate:
-        """The posterior mean of f(value), with its standard error; f is asked once for each
-        particle. Where f gives true or false, it is a probability."""
+        """The posterior mean of f(value), with its standard error; f is called once for each
+        particle. Where f gives true or false, the mean is a probability."""
         y = [f(p.value) for p in self.particles]
         event = all(isinstance(v, bool | np.bool_) for v in y)
         return self.mean_of(np.array(y, dtype=np.float64), event=event)
@@ -155,7 +155,8 @@ class Result:
         return Estimate(mean, self.uncertainty.mean_se(y), self.mean_interval(y, event=event))
 
     def mean_interval(self, y: Floats, *, event: bool = False) -> tuple[float, float] | None:
-        """Where the posterior mean of numbers (n,) lies 19 times in 20, of islands."""
+        """Of islands, an interval that should cover the posterior mean of numbers (n,) 19 times in
+        20; else None. event: as in mean_of."""
         if not isinstance(self.uncertainty, Islands):
             return None
         interval = self.uncertainty.mean_interval(y)
@@ -204,10 +205,11 @@ def merged(pairs: Iterable[tuple[Any, float]]) -> tuple[Answer, ...]:
 
 
 def total_variation(p: Iterable[Answer], q: Iterable[Answer]) -> float:
-    """1/2 sum_v |p(v) - q(v)| over the values of either: 0 for equal posteriors, 1 for ones that
-    share no value.
+    """1/2 sum_v |p(v) - q(v)| over the values of both: 0 for equal posteriors, 1 for posteriors
+    that share no value.
 
-    >>> total_variation([Answer("a", 0.75), Answer("b", 0.25)], [Answer("a", 0.5), Answer("c", 0.5)])
+    >>> p, q = [Answer("a", 0.75), Answer("b", 0.25)], [Answer("a", 0.5), Answer("c", 0.5)]
+    >>> total_variation(p, q)
     0.5
     """
     difference: dict[Hashable, float] = {}
@@ -221,14 +223,14 @@ def total_variation(p: Iterable[Answer], q: Iterable[Answer]) -> float:
 def weighted_values(
     model: FeynmanKac[S], states: Iterable[S], log_weights: Iterable[float]
 ) -> tuple[list[WeightedValue], list[int]]:
-    """The finished states of positive weight, heaviest first, and where each stood; none of weight
-    zero is returned."""
+    """The values of the finished states of positive weight, heaviest first, and the index of each
+    among the states."""
     live = [
         (i, x, float(w))
         for i, (x, w) in enumerate(zip(states, log_weights, strict=True))
         if w > -math.inf and model.finished(x)
     ]
-    live.sort(key=lambda found: -found[2])
+    live.sort(key=lambda particle: -particle[2])
     top = live[0][2] if live else 0.0
     total = math.fsum(math.exp(w - top) for _, _, w in live)
     values = [WeightedValue(model.value(x), w, math.exp(w - top) / total) for _, x, w in live]
@@ -247,4 +249,5 @@ def filtering_answers(model: FeynmanKac[S], step: Step[S] | Level[S]) -> tuple[A
 
 
 def final_ess(values: Iterable[WeightedValue]) -> float:
+    """The effective sample size of the final weights."""
     return effective_sample_size([v.log_weight for v in values])

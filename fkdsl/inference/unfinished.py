@@ -1,10 +1,9 @@
-"""A population that its run was cut short with: by its timeout, by Ctrl-C, or by a bound on steps
-or states.
+"""The population of a run that was cut short: by its timeout, by Ctrl-C, or by a bound on steps or
+states.
 
-It is not a posterior and has no estimate of Z. The particles that returned early are those with
-short values, and the weights of the others lack every potential that is still to come. So an
-Unfinished is no Result, and nothing takes one for the other: it is what BudgetEnded and Interrupted
-carry.
+It is no posterior, and has no estimate of Z. The particles that returned early are those with short
+values, and the weights of the others lack every potential that is still to come. So it has a class
+of its own, which BudgetEnded and Interrupted carry, and is no Result.
 """
 
 from __future__ import annotations
@@ -19,13 +18,14 @@ from fkdsl.inference.search.frontier import Explored
 
 S = TypeVar("S")
 MOST = 10_000
-"""Particles that are kept, the heaviest: a search may hold a million states."""
+"""The most particles that are kept, the heaviest: a search may hold a million states."""
 
 
 @dataclass(frozen=True)
 class UnfinishedParticle:
-    """value: what it returned, None where it has not. text: the value, or the text so far, as
-    people read it. log_weight: nats, not normalised. weight: its share of the population so far."""
+    """A particle of it. value: what it returned, None where it has not. text: the value, or the
+    text so far, for people. log_weight: nats, not normalised. weight: its share of the population
+    so far."""
 
     finished: bool
     value: Any
@@ -36,10 +36,13 @@ class UnfinishedParticle:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """why: what ended the run. step: the last one that is complete. particles: those that live, the
-    heaviest first, at most MOST. alive, dead: how many there were. log_z_bounds: certain bounds,
-    where a search had any. resume: the trace that the run can go on from, None where there is
-    none. within: whether the run may have been cut inside a step, of which nothing is kept."""
+    """A population that is not finished.
+
+    why: what ended the run. step: the last complete one. particles: those that live, the heaviest
+    first, at most MOST. alive, dead: how many particles there were. log_z_bounds: certain bounds,
+    where a search has them. resume: the trace that the run can go on from, None where there is
+    none. within: whether the run may have been cut inside a step, of which nothing is kept.
+    """
 
     program: str
     method: str
@@ -78,13 +81,13 @@ class Unfinished:
     def of(
         cls, model: FeynmanKac[S], populations: Sequence[Step[S] | Level[S]], **facts: Any
     ) -> Unfinished:
-        """What populations have come to, one for each island that has begun. facts: the other
+        """Of the populations so far, one for each island that has begun. facts: the other
         fields."""
-        every = [
+        particles = [
             (x, float(w)) for p in populations for x, w in zip(p.states, p.log_weights, strict=True)
         ]
         alive = sorted(
-            ((x, w) for x, w in every if w > -math.inf), key=lambda particle: -particle[1]
+            ((x, w) for x, w in particles if w > -math.inf), key=lambda particle: -particle[1]
         )
         top = alive[0][1] if alive else 0.0
         total = math.fsum(math.exp(w - top) for _, w in alive)
@@ -93,7 +96,7 @@ class Unfinished:
                 _particle(model, x, w, math.exp(w - top) / total) for x, w in alive[:MOST]
             ),
             alive=len(alive),
-            dead=len(every) - len(alive),
+            dead=len(particles) - len(alive),
             log_z_bounds=_known_bounds(populations),
             **facts,
         )
@@ -107,7 +110,7 @@ def _particle(model: FeynmanKac[S], x: S, log_weight: float, weight: float) -> U
 
 
 def _known_bounds(populations: Sequence[Step[S] | Level[S]]) -> tuple[float, float] | None:
-    """Certain bounds on log Z, of a search that has them."""
+    """Certain bounds on log Z, where the run was a search that has them."""
     if len(populations) == 1 and isinstance(populations[0], Explored):
         return populations[0].bounds
     return None

@@ -1,5 +1,5 @@
-"""Small Feynman-Kac models with everything that goes wrong in large ones: zero potentials, ties,
-early finishers, potentials above 1, populations that all die."""
+"""Small Feynman-Kac models with all that goes wrong in large ones: zero potentials, ties, early
+finishers, potentials above 1, populations that die out."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ State = tuple[int, int]
 class Machine:
     """A chain over sites 0..n-1 for at most T steps, as tables.
 
-    M[t][i]: probabilities of the next site; G[t][i][j]: the potential of going from i to j; G0: of
-    the start; stops: sites that end a run at once. At step T every run ends. merge: whether equal
-    states may be merged.
+    M[t][i]: probabilities of the next site. G[t][i][j]: the potential of going from i to j; G0:
+    that of the start. stops: sites that end a run at once; at step T every run ends. merge: whether
+    equal states may be merged.
     """
 
     M: tuple[tuple[tuple[float, ...], ...], ...]
@@ -35,6 +35,7 @@ class Machine:
 
     @property
     def T(self) -> int:
+        """The number of steps, at most."""
         return len(self.M)
 
     def initial(self, rngs: Sequence[Rng]) -> tuple[list[State], Floats]:
@@ -56,11 +57,10 @@ class Machine:
 
     def log_bound(self, x: State) -> float:
         """The log of the largest product of potentials on any path from x on."""
-        best = [1.0] * len(self.G[0])
+        best = [1.0] * len(self.G[0])  # by site: the largest product from the next step on
         for t in reversed(range(x[0], self.T)):
-            step = [max(g * (1.0 if j in self.stops else b) for j, (g, b) in enumerate(zip(row, best, strict=True)))
-                    for row in self.G[t]]  # fmt: skip
-            best = step
+            after = [1.0 if j in self.stops else b for j, b in enumerate(best)]
+            best = [max(g * b for g, b in zip(row, after, strict=True)) for row in self.G[t]]
         return 0.0 if self.finished(x) else _log(best[x[1]])
 
     def describe(self, x: State) -> str:

@@ -1,8 +1,8 @@
-"""The laws of inference as assertions, by exact expectation: no luck in them, and no tolerance but
-rounding.
+"""The laws of inference as assertions, by exact expectation: chance has no part in them, and the
+tolerance is for rounding only.
 
-The measure of a method is E[sum_i w_i 1{x_i = v}] for each value v; unbiased means that it is the
-model's own, E_M[prod_t G_t 1{X_T = v}], and then Z_hat = sum_i w_i has expectation Z.
+The measure of a method is E[sum_i w_i 1{x_i = v}] for each value v. The method is unbiased if that
+is the model's own measure, E_M[prod_t G_t 1{X_T = v}]; then Z_hat = sum_i w_i has expectation Z.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from fkdsl.inference.run import steps_of
 from fkdsl.inference.search.exact import exact
 
 Measure = Mapping[Hashable, float]
-"""Unnormalised mass by value_key(value); it sums to Z."""
+"""Masses by value_key(value), not normalised: they sum to Z."""
 Target = FeynmanKac[Any] | Program | str
 """A Feynman-Kac model, a program, or a program's text."""
 Sampler = Callable[[Any], Iterable[Step[Any]]]
-"""A method with its model and options: the steps that it yields from a stream."""
+"""A method with its model and options: from a random stream to the steps that it yields."""
 
 
 def unbiased_methods() -> dict[str, Mapping[str, Any]]:
@@ -41,7 +41,7 @@ def unbiased_methods() -> dict[str, Mapping[str, Any]]:
 
 
 class _Unfinished:
-    """What stands in the place of a value for the states that a method left unfinished."""
+    """Takes the place of a value for states that a method left unfinished."""
 
     def __repr__(self) -> str:
         return "unfinished"
@@ -49,24 +49,24 @@ class _Unfinished:
 
 UNFINISHED = _Unfinished()
 SHOWN = 12
-"""Values that a message shows at most."""
+"""The most values that a message shows."""
 
 
 def exact_measure(model: FeynmanKac[Any], **options: Any) -> dict[Hashable, float]:
     """The measure that a model denotes over its values, by enumeration."""
     *_, last = exact(model, **options)
-    found: dict[Hashable, float] = {}
+    masses: dict[Hashable, float] = {}
     for x, w in zip(last.states, last.log_weights, strict=True):
         key = value_key(model.value(x))
-        found[key] = found.get(key, 0.0) + math.exp(w)
-    return found
+        masses[key] = masses.get(key, 0.0) + math.exp(w)
+    return masses
 
 
 def expected_measure(
     model: FeynmanKac[Any], sampler: Sampler, limit: int = 2_000_000
 ) -> dict[Hashable, float]:
     """E[sum_i w_i 1{x_i = v}] of a method's last step, over every outcome of its randomness."""
-    found: dict[Hashable, float] = {}
+    masses: dict[Hashable, float] = {}
     for p, last in enumerate_outcomes(lambda rng: _last(sampler(rng)), limit):
         for particle, w in zip(last.particles, last.log_weights, strict=True):
             if w > -math.inf:
@@ -75,8 +75,8 @@ def expected_measure(
                     if model.finished(particle.state)
                     else UNFINISHED
                 )
-                found[key] = found.get(key, 0.0) + p * math.exp(w)
-    return found
+                masses[key] = masses.get(key, 0.0) + p * math.exp(w)
+    return masses
 
 
 def _last(steps: Iterable[Step[Any]]) -> Step[Any]:
@@ -93,12 +93,12 @@ def assert_unbiased(
     limit: int = 2_000_000,
     **options: Any,
 ) -> None:
-    """E[Z_hat] = Z and E[sum w f] = Z E[f] for every f, exactly: the method is run for every
-    outcome of its draws. Of a program, Z and E[f] are found without the optimiser.
+    """Asserts that E[Z_hat] = Z and E[sum w f] = Z E[f] for every f, exactly: the method is run for
+    every outcome of its draws. The Z and E[f] of a program are found without the optimiser.
 
-    method: the name of one, with its options (few particles unless they say otherwise), or a
-    function of a stream that yields Steps. model: takes the place of a program's default language
-    model. limit: outcomes visited at most, past which it raises TooManyOutcomes.
+    method: the name of a method, with its options (few particles unless they say otherwise), or a
+    function of a random stream that yields Steps. model: takes the place of a program's default
+    language model. limit: the most outcomes to visit; more raise TooManyOutcomes.
     """
     target = parse(target) if isinstance(target, str) else target
     feynman_kac = as_model(target, model)
@@ -119,11 +119,11 @@ def assert_unbiased(
 def assert_same_measure(
     a: Target, b: Target, tolerance: float = 1e-10, *, model: ModelReference | None = None
 ) -> None:
-    """Two models, or programs, denote the same measure over their values: the licence of a
-    rewriting.
+    """Asserts that two models, or programs, denote the same measure over their values, as a
+    rewriting must.
 
-    model: takes the place of both programs' default language model. Of a program, what is optimised
-    must have the measure of what is written, too.
+    model: takes the place of both programs' default language model. A program must also have the
+    same measure with the optimiser as without it.
     """
     first, second = (_checked_measure(target, tolerance, model) for target in (a, b))
     assert_same_masses(first, second, tolerance)
@@ -132,7 +132,7 @@ def assert_same_measure(
 def _checked_measure(
     target: Target, tolerance: float, model: ModelReference | None
 ) -> dict[Hashable, float]:
-    """The measure as it is written, which what the optimiser makes of a program must have too."""
+    """The measure without the optimiser; asserts that a program has the same with it."""
     target = parse(target) if isinstance(target, str) else target
     written = measure_as_written(target, model)
     if isinstance(target, Program):
@@ -144,15 +144,15 @@ def _checked_measure(
 def measure_as_written(
     target: FeynmanKac[Any] | Program, model: ModelReference | None = None
 ) -> dict[Hashable, float]:
-    """The measure of a model, or of a program without the optimiser: a mistake of a pass cannot be
-    in it."""
+    """The measure of a model, or of a program without the optimiser, so that no mistake of a pass
+    can be in it."""
     if isinstance(target, Program):
         target = target.without()
     return exact_measure(as_model(target, model))
 
 
 def as_model(target: Target, model: ModelReference | None = None) -> FeynmanKac[Any]:
-    """The Feynman-Kac model of a program or of its text; one that is given is what it is."""
+    """The Feynman-Kac model of a program or of its text; a model itself is returned as it is."""
     if isinstance(target, str):
         target = parse(target)
     if isinstance(target, Program):
@@ -184,14 +184,14 @@ def named_sampler(model: FeynmanKac[Any], method: str, options: Mapping[str, Any
 def assert_same_masses(
     a: Measure, b: Measure, tolerance: float = 1e-10, names: tuple[str, str] = ("first", "second")
 ) -> None:
-    """Every value has the same mass in both, to `tolerance` times the total."""
+    """Asserts that every value has the same mass in both, up to `tolerance` times the total."""
     scale = max(1.0, math.fsum(a.values()), math.fsum(b.values()))
     if not all(abs(a.get(v, 0.0) - b.get(v, 0.0)) <= tolerance * scale for v in {**a, **b}):
         raise AssertionError(_difference(a, b, names))
 
 
 def _difference(a: Measure, b: Measure, names: tuple[str, str]) -> str:
-    """A table of both masses, of the values that differ most first, and of Z."""
+    """A table of both masses, with the values that differ most first, and of Z."""
     values = sorted({**a, **b}, key=lambda v: -abs(a.get(v, 0.0) - b.get(v, 0.0)))
     rows = [(shown(v), a.get(v, 0.0), b.get(v, 0.0)) for v in values[:SHOWN]]
     total = ("Z, the sum", math.fsum(a.values()), math.fsum(b.values()))
@@ -215,7 +215,7 @@ def _difference(a: Measure, b: Measure, names: tuple[str, str]) -> str:
 
 
 def shown(key: Any) -> str:
-    """A value_key as people read it: the value that it is the key of, without types.
+    """The value that a value_key belongs to, for people, without types.
 
     >>> shown(value_key("a")), shown(value_key([1, True])), shown(value_key({"a": -0.0}))
     ("'a'", '(1, True)', "{'a': -0.0}")

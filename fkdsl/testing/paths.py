@@ -1,4 +1,4 @@
-"""The law of whole paths, by enumeration, and the assertion that a move leaves it as it is.
+"""The law of whole paths, by enumeration, and the assertion that a move leaves it unchanged.
 
 assert_stationary(exact_paths(model), lambda rng, path: my_move(model, rng, path))
 """
@@ -19,29 +19,29 @@ from fkdsl.testing.laws import assert_same_masses
 def exact_paths(
     model: FeynmanKac[Any], until: int | None = None, limit: int = 100_000
 ) -> list[tuple[Path[Any], float]]:
-    """Every path of positive mass to its end, or to step `until`, with its mass: probability times
-    potentials."""
+    """Every path of positive mass, to its end or to step `until`, with its mass: its probability
+    times its potentials."""
 
     def run(rng: EnumeratingRng) -> Path[Any]:
         states, log_G = model.initial([rng])
         return completed(model, [rng], [Path((states[0],), (float(log_G[0]),))], until)[0]
 
-    found = [
+    paths = [
         (path, p * math.exp(math.fsum(path.log_G))) for p, path in enumerate_outcomes(run, limit)
     ]
-    return [(path, mass) for path, mass in found if mass > 0.0]
+    return [(path, mass) for path, mass in paths if mass > 0.0]
 
 
 def path_measure(
     model: FeynmanKac[Any], power: float = 1.0, **options: Any
 ) -> dict[Hashable, float]:
-    """The mass of each value where a path counts p(draws)^power prod G: the measure of
+    """The mass of each value where a path has the mass p(draws)^power prod G: the measure of
     `tempered`."""
-    found: dict[Hashable, float] = {}
+    masses: dict[Hashable, float] = {}
     for path, mass in exact_paths(model, **options):
         key = value_key(model.value(path.last))
-        found[key] = found.get(key, 0.0) + mass * math.exp((power - 1.0) * path.log_p_after(0))
-    return found
+        masses[key] = masses.get(key, 0.0) + mass * math.exp((power - 1.0) * path.log_p_after(0))
+    return masses
 
 
 def assert_stationary(
@@ -49,7 +49,8 @@ def assert_stationary(
     kernel: Callable[[Any, Path[Any]], Path[Any]],
     tolerance: float = 1e-10,
 ) -> None:
-    """kernel(rng, path) leaves the law of the paths, given with their masses, as it is."""
+    """Asserts that kernel(rng, path) leaves the law of the paths, given with their masses,
+    unchanged."""
     before: dict[Hashable, float] = {}
     after: dict[Hashable, float] = {}
     for path, mass in paths:
@@ -60,5 +61,5 @@ def assert_stationary(
 
 
 def path_key(path: Path[Any]) -> Hashable:
-    """Equal for two paths of equal draws and potentials."""
+    """A key that is equal for paths of equal draws and potentials."""
     return tuple(d.outcomes for d in path.draws), tuple(round(g, 9) for g in path.log_G)

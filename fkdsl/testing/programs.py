@@ -1,7 +1,7 @@
 """Hypothesis strategies for whole programs over a table model, small enough to enumerate.
 
-What fails is shown as a program that can be read, copied and run, and shrinks to what one would
-have written: one draw before a loop, one row before two, no line that does nothing.
+A failing example is shown as a program that can be read, copied and run. It shrinks to what one
+would have written: one draw before a loop, one row before two, no line that does nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ STATEMENTS = (
     "pass",
 )
 TOKEN_STATEMENTS = ('condition {v} == EOS or {v} != "a"', "observe {v} ~ other")
-"""Those that only a drawn token can have after it."""
+"""Statements that only a drawn token can have after it."""
 TOKEN_DRAWS = (
     "t ~ lm",
     "t ~ lm ** 0.5",
@@ -67,11 +67,10 @@ ENDS = (
 
 @st.composite
 def program_texts(draw: st.DrawFn) -> ProgramText:
-    """Programs over a table model: a draw, or up to three in a loop, or a text or a choice, with
-    conditions, factors and branches after it; the draw and what follows it may stand in a
-    function."""
-    # What is not always drawn is drawn last: without it, what was drawn before stays, and so a loop
-    # shrinks to a draw.
+    """Programs over a table model: one draw, or up to three in a loop, or a text or a choice, with
+    conditions, factors and branches after it; the draw and what follows it may be in a function."""
+    # Parts that are not in every program are drawn last: without them the earlier draws stay the
+    # same, and so a loop shrinks to a draw.
     table = table_text(draw(tables()))
     shape = draw(st.sampled_from(("draw", "draw", "loop", "loop", "loop", "text")))
     statement = draw(st.sampled_from(TEXT_DRAWS if shape == "text" else TOKEN_DRAWS))

@@ -20,10 +20,10 @@ from fkdsl.engine.cached_transformer import CachedTransformer, Context
 from fkdsl.models.table import TableModel
 
 Rows = dict[str, dict[str | None, float]]
-"""What a table gives after each text: the probabilities of its tokens, None for EOS."""
+"""The probabilities of the tokens after each text; None stands for EOS."""
 ALPHABET = ("a", "b")
 TEXTS = ("a", "b", " ", "ab", "aa", "\n", " a", "é", "0", "-")
-"""Tokens that begin others, join to others, end words or lines, and take more than one byte."""
+"""Tokens that begin other tokens, join to them, end words or lines, or take several bytes."""
 SHARES = (0, 1, 1, 2, 3)
 
 
@@ -34,13 +34,12 @@ def vocabularies(texts: Sequence[str] = TEXTS, size: int = 3) -> st.SearchStrate
 
 @st.composite
 def tables(draw: st.DrawFn, vocabulary: Sequence[str] = ALPHABET, contexts: int = 2) -> Rows:
-    """Rows of a table model over the tokens and EOS, with up to `contexts` besides the one for any
-    text; some probabilities are zero."""
+    """Rows of a table model over the tokens and EOS: one for any text, and up to `contexts` others.
+    Some probabilities are zero."""
     tokens = (*vocabulary, None)
     suffixes = tuple(dict.fromkeys((*vocabulary, vocabulary[0] + vocabulary[-1])))
     shares = st.tuples(*[st.sampled_from(SHARES)] * len(tokens))
-    # A row's shares are drawn with its context, so that it is left out whole where it does not
-    # matter.
+    # A row's shares are drawn with its context, so that shrinking removes the row as a whole.
     others = draw(
         st.lists(
             st.tuples(st.sampled_from(suffixes), shares),
@@ -52,7 +51,7 @@ def tables(draw: st.DrawFn, vocabulary: Sequence[str] = ALPHABET, contexts: int 
 
 
 def _row(tokens: Sequence[str | None], shares: Sequence[int]) -> dict[str | None, float]:
-    """The probabilities that are not zero; all of it for the first token where all shares are."""
+    """The positive probabilities; the first token has all of it where all shares are zero."""
     total = sum(shares)
     return (
         {token: s / total for token, s in zip(tokens, shares, strict=True) if s}
@@ -65,15 +64,14 @@ def _row(tokens: Sequence[str | None], shares: Sequence[int]) -> dict[str | None
 def table_models(
     draw: st.DrawFn, vocabulary: Sequence[str] | None = None, contexts: int = 2
 ) -> TableModel:
-    """Table models over the given tokens, or over drawn ones: what `Program.run(model=...)`
-    takes."""
+    """Table models over the given tokens, or over drawn ones, for `Program.run(model=...)`."""
     if vocabulary is None:
         vocabulary = draw(vocabularies())
     return TableModel("drawn", draw(tables(vocabulary, contexts)))
 
 
 class DrawnContext(NamedTuple):
-    """A context, and the engine that it is one of."""
+    """A context, and the engine that it belongs to."""
 
     engine: CachedTransformer
     context: Context
@@ -122,7 +120,7 @@ def quoted(text: str) -> str:
 
 
 def share(p: float) -> str:
-    """A probability as one would write it: a short decimal, else the fraction that it is.
+    """A probability as one would write it: a short decimal, else a fraction.
 
     >>> share(0.5), share(1 / 3), share(0.123456)
     ('0.5', '1/3', '0.123456')

@@ -1,2 +1,2 @@
-"""What a run is worth: standard errors, bets against wrong samplers, and what each line of a model
-did."""
+"""How good a run is: standard errors, sequential tests of methods, and what each line of a model
+did to it."""

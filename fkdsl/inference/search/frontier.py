@@ -1,5 +1,5 @@
-"""What an exact search has not looked at yet: states to step, and outcomes of steps that were
-passed by, each with its mass. `best_first` and `beam` share it.
+"""What an exact search has not visited yet: states that are still to be stepped, and outcomes that
+steps have not taken, each with its mass. `best_first` and `beam` share it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from fkdsl.inference.search.ranked import Ranked, RankedRng
 
 S = TypeVar("S")
 BATCH = 32
-"""Steps made together: rows of one forward of the language model beneath."""
+"""Steps that are made together, so that one forward of the language model serves them."""
 
 
 @dataclass(frozen=True)
 class Explored(Level[S]):
-    """A Level of which some mass is open: dropped, or not looked at.
+    """A Level of which some mass is open: dropped, or not visited.
 
     log_open: an upper bound on what that adds to Z, in nats: -inf where nothing is open, inf where
     no bound is known. computed: states so far, dead ones among them. ended: the bound that ended
@@ -50,12 +50,12 @@ class Explored(Level[S]):
 
 @dataclass(eq=False)
 class Task(Generic[S]):
-    """A step to be made from x, at step t: the decisions of `prefix` replayed, then the outcome of
-    rank `skip`.
+    """A step to be made from x, at step t: the decisions of `prefix` are replayed, then the outcome
+    of rank `skip` is taken.
 
-    log_weight: of x and the prefix. log_mass: of all that the task stands for. waits_as: the key
-    that a whole step of x waits under, None for a part of one. void: whether another one took its
-    place.
+    log_weight: of x and the prefix. log_mass: of all outcomes that the task stands for. waits_as:
+    the key of x where the task is a whole step that waits, None where it is a part of one. void:
+    whether another task has taken its place.
     """
 
     x: S
@@ -70,8 +70,8 @@ class Task(Generic[S]):
 
 @dataclass(eq=False)
 class Group(Generic[S]):
-    """The outcomes of one decision in a step from x that are not made yet: those of `ranked` from
-    place `at` on. log_weight: of x and the prefix."""
+    """The outcomes of one decision in a step from x that have not been visited: those of `ranked`
+    from place `at` on. log_weight: of x and the prefix."""
 
     x: S
     t: int
@@ -82,25 +82,28 @@ class Group(Generic[S]):
 
     @property
     def log_next(self) -> float:
+        """The log weight of the next outcome."""
         return self.log_weight + float(self.ranked.log_p[self.at])
 
     @property
     def log_mass(self) -> float:
+        """The log weight of all of them together."""
         return self.log_weight + float(self.ranked.log_from[self.at])
 
     @property
     def exhausted(self) -> bool:
+        """Whether all outcomes that are held in order have been taken."""
         return self.at >= len(self.ranked.order)
 
     def take(self) -> Task[S]:
-        """The next outcome as a task."""
+        """The next outcome, as a task."""
         w = self.log_next
         outcome = int(self.ranked.order[self.at])
         self.at += 1
         return Task(self.x, self.t, w, w, (*self.prefix, outcome))
 
     def beyond(self) -> Task[S] | None:
-        """The outcomes after the last as a task that ranks them anew; None if there are none."""
+        """A task that ranks the outcomes after those held in order; None if there are none."""
         mass = self.ranked.log_beyond
         if mass == -math.inf:
             return None
@@ -124,12 +127,13 @@ class Child(Generic[S]):
 
     @property
     def log_mass(self) -> float:
+        """Its log weight, under the name that tasks have for it."""
         return self.log_weight
 
 
 class Frontier(Generic[S]):
-    """Tasks and groups, by the rank of their next outcome. Equal states that wait to be stepped
-    wait as one; what is known to come to nothing is not kept."""
+    """The open tasks and groups, by the rank of their next outcome. Equal states that wait to be
+    stepped wait as one task. What can come to no weight is not kept."""
 
     def __init__(self, model: FeynmanKac[S], observer: MoveObserver[S] | None = None) -> None:
         self.model, self._observer = model, observer
@@ -140,19 +144,19 @@ class Frontier(Generic[S]):
         self._waiting: dict[Hashable, Task[S]] = {}
 
     def add(self, child: Child[S]) -> None:
-        """A state that is to be stepped."""
+        """Adds a state that is to be stepped."""
         if self.rank(child.x, child.log_weight) == -math.inf:
             return
         key = (child.t, self.model.key(child.x))
-        held, w = self._waiting.get(key), child.log_weight
-        if held is not None:
-            held.void, w = True, float(np.logaddexp(held.log_weight, w))
+        same, w = self._waiting.get(key), child.log_weight
+        if same is not None:
+            same.void, w = True, float(np.logaddexp(same.log_weight, w))
             self._void += 1
         self._waiting[key] = task = Task(child.x, child.t, w, w, waits_as=key)
         self._push(task, w)
 
     def push(self, group: Group[S]) -> None:
-        """What a step has passed by."""
+        """Adds the outcomes that a step has not taken."""
         if not group.exhausted:
             self._push(group, group.log_next)
         elif (task := group.beyond()) is not None:
@@ -164,30 +168,30 @@ class Frontier(Generic[S]):
             heapq.heappush(self._heap, (-rank, next(self._number), item))
 
     def rank(self, x: S, log_weight: float) -> float:
-        """What comes first has most of it: the weight, times the most that can still come to it
-        where that is known."""
+        """The order of the search: the weight, times the most that later potentials can multiply it
+        by where that is known; the largest comes first."""
         bound = self._bound(x)
         return log_weight + (bound if bound < math.inf else 0.0)
 
     def pop(self, n: int, above: float = -math.inf) -> list[Task[S]]:
-        """The first n outcomes at most, those of a rank above `above`, taken out."""
-        found: list[Task[S]] = []
-        while self._heap and len(found) < n and -self._heap[0][0] > above:
+        """Takes out the first outcomes: at most n, and only those of a rank above `above`."""
+        tasks: list[Task[S]] = []
+        while self._heap and len(tasks) < n and -self._heap[0][0] > above:
             _, _, item = heapq.heappop(self._heap)
             if isinstance(item, Group):
-                found.append(item.take())
+                tasks.append(item.take())
                 self.push(item)
             elif item.void:
                 self._void -= 1
             else:
                 if item.waits_as is not None:
                     del self._waiting[item.waits_as]
-                found.append(item)
-        return found
+                tasks.append(item)
+        return tasks
 
     def log_open(self, aside: Sequence[Task[S] | Child[S]] = ()) -> float:
-        """An upper bound on what is in it, and aside of it, can add to Z, in nats; inf where no
-        bound is known."""
+        """The log of an upper bound on what the frontier and the items `aside` can add to Z; inf
+        where no bound is known."""
         items = [item for _, _, item in self._heap if isinstance(item, Group) or not item.void]
         bounds = [item.log_mass + self._bound(item.x) for item in (*items, *aside)]
         return math.inf if math.inf in bounds else log_sum_exp(bounds)
@@ -196,11 +200,11 @@ class Frontier(Generic[S]):
         return len(self._heap) - self._void
 
     def step(self, tasks: Sequence[Task[S]]) -> list[Child[S]]:
-        """The states that the tasks lead to, those of weight zero among them; what they pass by is
-        pushed."""
+        """The states that the tasks lead to, also those of weight zero. The outcomes that their
+        steps do not take join the frontier."""
         rngs = [RankedRng(task.prefix, task.skip) for task in tasks]
         states, log_G = enumerable_step(self.model, rngs, [task.x for task in tasks])
-        found = []
+        children = []
         for task, rng, x, g in zip(tasks, rngs, states, log_G, strict=True):
             for at, before, ranked in rng.revealed:
                 self.push(
@@ -208,5 +212,5 @@ class Frontier(Generic[S]):
                 )
             if self._observer is not None:
                 self._observer.moved(task.t + 1, [task.x], [x], [task.log_weight + rng.log_p])
-            found.append(Child(x, task.t + 1, task.log_weight + rng.log_p + float(g)))
-        return found
+            children.append(Child(x, task.t + 1, task.log_weight + rng.log_p + float(g)))
+        return children

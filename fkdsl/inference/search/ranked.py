@@ -1,9 +1,10 @@
-"""The outcomes of a decision by rank, likeliest first: a step run for some of its outcomes, the
-others left for later.
+"""The outcomes of a decision by rank, likeliest first, so that a step can be run for some of its
+outcomes and the others be visited later.
 
-`RankedRng` replays decisions and then takes the likeliest outcome of each new one; what it passes
-by is kept as a `Ranked`, at most KEPT outcomes in order and the mass of all that come after. So a
-vocabulary of 49k tokens costs one partition of its probabilities, and not 49k runs.
+`RankedRng` replays decisions and then takes the likeliest outcome of each new one. The outcomes
+that it does not take are kept as a `Ranked`: at most KEPT of them in order, and the mass of all
+that come after. So a vocabulary of 49k tokens costs one partition of its probabilities, and not 49k
+runs.
 
 >>> rng = RankedRng()
 >>> rng.choice([0.2, 0.5, 0.3])
@@ -34,11 +35,12 @@ KEPT = 256
 
 @dataclass(frozen=True)
 class Ranked:
-    """Outcomes of one decision from some rank on, likeliest first, equal ones in their order.
+    """The outcomes of one decision from some rank on, likeliest first, equally likely ones in their
+    own order.
 
     order: (k,) the outcomes. log_p: (k,) their log-probabilities, nats. log_from: (k,) log of the
-    mass from each of them on, what is beyond the k among it. log_beyond: that mass alone, -inf for
-    none. next_rank: the rank of the first beyond.
+    mass of each and of all after it, those beyond the k too. log_beyond: log of the mass beyond the
+    k, -inf for none. next_rank: the rank of the first outcome beyond.
     """
 
     order: NDArray[np.int64]
@@ -49,13 +51,13 @@ class Ranked:
 
 
 def ranked(p: Probabilities, mass: float, skip: int = 0) -> Ranked:
-    """The outcomes of positive probability p[i] / mass, from rank `skip` on, KEPT of them at
-    most."""
+    """The outcomes of positive probability p[i] / mass, from rank `skip` on, at most KEPT of
+    them."""
     support = np.flatnonzero(p)
     q, beyond = p[support].astype(np.float64), 0.0
     wanted = skip + KEPT
     if len(support) > wanted:
-        # Which of several equal outcomes come first must not depend on how many are asked for.
+        # Which of several equally likely outcomes come first must not depend on `wanted`.
         edge = np.partition(q, -wanted)[-wanted]
         above = q > edge
         first = above | ((q == edge) & (np.cumsum(q == edge) <= wanted - np.count_nonzero(above)))
@@ -71,11 +73,11 @@ def ranked(p: Probabilities, mass: float, skip: int = 0) -> Ranked:
 
 
 class RankedRng(EnumeratingRng, WeightedRng):
-    """A stream that replays decisions, takes the outcome of rank `skip` of the next one, and the
-    likeliest of those after it.
+    """A stream that replays the decisions of a prefix, takes the outcome of rank `skip` of the next
+    one, and the likeliest outcome of each one after that.
 
     After a run, `taken` holds every decision, `log_p` the log-probability of those beyond the
-    prefix, and `revealed` for each of them where it stands, log_p before it, and its outcomes from
+    prefix, and `revealed`, for each of these, its index, the log_p before it, and its outcomes from
     the one taken on.
     """
 
@@ -93,8 +95,8 @@ class RankedRng(EnumeratingRng, WeightedRng):
         return self._take(p, float(p.sum(dtype=np.float64)))
 
     def weighted(self, p: Probabilities, mass: float) -> tuple[int, float]:
-        """fkdsl.base.random.weighted: each outcome by its own probability, which is all of its
-        weight."""
+        """As fkdsl.base.random.weighted: each outcome by its own probability, so that its weight is
+        1."""
         return self._take(p, max(1.0, mass)), 0.0
 
     def split(self, *key: Key) -> RankedRng:
@@ -107,9 +109,9 @@ class RankedRng(EnumeratingRng, WeightedRng):
             if outcome >= len(p) or p[outcome] <= 0.0:
                 raise InternalError("a sampler is not a function of its random stream")
         else:
-            found = ranked(p, mass, self._skip if at == len(self._prefix) else 0)
-            self.revealed.append((at, self.log_p, found))
-            outcome = int(found.order[0])
-            self.log_p += float(found.log_p[0])
+            outcomes = ranked(p, mass, self._skip if at == len(self._prefix) else 0)
+            self.revealed.append((at, self.log_p, outcomes))
+            outcome = int(outcomes.order[0])
+            self.log_p += float(outcomes.log_p[0])
         self.taken.append(outcome)
         return outcome

@@ -34,9 +34,9 @@ BATCH = 64
 def can_live(
     model: FeynmanKac[S], max_states: int = 20_000, until: float | None = None
 ) -> bool | None:
-    """Whether Z > 0; every outcome is tried if need be. None if that would take more than max_states
-    states, or longer than `until` (on the clock of time.monotonic), or if the program cannot be
-    enumerated or fails on the way."""
+    """Whether Z > 0; every outcome is tried if need be. None if that would take more than
+    max_states states, or longer than `until` (on the clock of time.monotonic), or if the program
+    cannot be enumerated or fails on the way."""
     rng = EnumeratingRng()
     try:
         (s0,), log_G = model.initial([rng])
