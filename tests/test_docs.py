@@ -287,6 +287,21 @@ def test_the_tests_that_the_docs_name_exist():
         assert named <= defined, f"{path.name}: {named - defined}"
 
 
+def test_the_names_in_the_pages_on_the_code_are_in_the_code():
+    """The pages that a maintainer reads: every word of some length between backquotes."""
+    source = "\n".join(
+        path.read_text("utf-8")
+        for folder in ("fkdsl", "tests")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in (".py", ".fk", ".lark", ".md", ".tables") and path.name != "test_docs.py"
+    )
+    files = {path.stem for folder in ("fkdsl", "tests") for path in (ROOT / folder).rglob("*")}
+    known = set(re.findall(r"\w+", source)) | files
+    for name in ("architecture.md", "notation.md"):
+        for code in re.findall(r"`([^`\n]+)`", (ROOT / "docs" / name).read_text("utf-8")):
+            assert set(re.findall(r"[A-Za-z_]\w{2,}", code)) <= known, f"{name}: {code}"
+
+
 # The whole
 
 
