@@ -107,7 +107,7 @@ def test_the_filtering_measure_is_right_at_every_step():
         )
 
 
-# ------------------------------------------------------------------------------------------------------ planted bugs
+# ------------------------------------------------------------------------------------- planted bugs
 
 UNTIL = module.trials_until
 
@@ -158,7 +158,7 @@ def test_a_planted_bug_in_alive_is_caught(monkeypatch, bug, n, attempts):
         assert_unbiased(ABSORBED, lambda rng: alive(ABSORBED, rng, n, attempts, batch=1))
 
 
-# --------------------------------------------------------------------------------------------------------- the loop
+# ----------------------------------------------------------------------------------------- the loop
 
 
 @given(model=machines(sites=3, steps=4), seed=seeds, n=st.integers(1, 6))
@@ -238,8 +238,9 @@ def test_a_batch_is_never_empty_and_never_huge(wanted, lived, dead):
 
 
 def test_programs_and_the_command_line_have_it():
-    text = 'model m = table:\n    "" -> "a": 0.25, "b": 0.75\n\nprogram main() -> str:\n    lm = prompt("")\n'
-    text += '    t ~ lm\n    condition t == "a"\n    return t\n\ninfer alive(particles=4, attempts=100)\n'
+    text = 'model m = table:\n    "" -> "a": 0.25, "b": 0.75\n\n'
+    text += 'program main() -> str:\n    lm = prompt("")\n    t ~ lm\n    condition t == "a"\n'
+    text += "    return t\n\ninfer alive(particles=4, attempts=100)\n"
     program = fkdsl.parse(text)
     result = program.without().run(seed=1)
     assert result.method == "alive"

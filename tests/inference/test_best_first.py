@@ -313,7 +313,8 @@ def test_siblings_of_a_masked_draw_are_bounded_by_their_own_probability():
     table = 'model m = table:\n    "" -> "a": 0.02, "b": 0.01, "c": 0.97\n'
     text = (
         table
-        + 'program p() -> str:\n    lm = prompt("")\n    t ~ lm\n    condition t != "c"\n    return t\n'
+        + 'program p() -> str:\n    lm = prompt("")\n    t ~ lm\n'
+        + '    condition t != "c"\n    return t\n'
     )
     model = fkdsl.parse(text).feynman_kac()
     *_, last = best_first(model, max_states=2)

@@ -70,8 +70,13 @@ def test_the_variance_estimate_is_unbiased(n, ess, merge, f):
     assert abs(estimated - true) <= 1e-12
 
 
-@given(model=machines(sites=2, steps=2), n=st.integers(2, 3), ess=st.sampled_from((0.0, 0.6, 0.9, 1.0)),
-       merge=st.booleans(), f=st.sampled_from(list(FUNCTIONS)))  # fmt: skip
+@given(
+    model=machines(sites=2, steps=2),
+    n=st.integers(2, 3),
+    ess=st.sampled_from((0.0, 0.6, 0.9, 1.0)),
+    merge=st.booleans(),
+    f=st.sampled_from(list(FUNCTIONS)),
+)
 def test_the_variance_estimate_is_unbiased_on_drawn_models(model, n, ess, merge, f):
     true, estimated = moments(model, n, ess, merge, FUNCTIONS[f])
     assert abs(estimated - true) <= 1e-10 * max(1.0, sum(exact_measure(model).values()) ** 2)
@@ -130,7 +135,7 @@ def test_a_tree_whose_sisters_are_no_pairs_is_caught(monkeypatch):
     assert abs(estimated - true) > 1e-3
 
 
-# ------------------------------------------------------------------------------------------- the other estimates
+# ------------------------------------------------------------------------------ the other estimates
 
 
 @pytest.mark.parametrize(("samples", "attempts"), [(2, 4), (3, 4), (2, 2), (3, 6)])
@@ -171,7 +176,7 @@ def test_without_resampling_every_scheme_has_the_error_of_independent_draws():
     )
 
 
-# ------------------------------------------------------------------------------------------------ what a run says
+# ---------------------------------------------------------------------------------- what a run says
 
 
 def walk(sites, T, spread, seed=1):

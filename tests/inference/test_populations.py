@@ -157,7 +157,7 @@ def test_rejections_answer_does_not_depend_on_its_batch(seed, batch):
     assert a.log_Z == b.log_Z
 
 
-# ------------------------------------------------------------------------------------------------------------- steer
+# -------------------------------------------------------------------------------------------- steer
 
 
 SIZES = [(n, k) for n in (1, 2, 3) for k in (1, 2, 3) if n * k < 9]
@@ -178,7 +178,7 @@ def test_steer_holds_at_most_n_states_none_twice_and_none_dead(model, n, k, seed
         assert len(set(keys)) == len(keys)
 
 
-# --------------------------------------------------------------------------------------------------------- filtering
+# ---------------------------------------------------------------------------------------- filtering
 
 
 @pytest.mark.parametrize("k", [1, 2])
@@ -210,7 +210,7 @@ def check_filtering(model, sampler):
         assert_same_masses(masses, wanted)
 
 
-# --------------------------------------------------------------------------------------------------- stopping, peers
+# ---------------------------------------------------------------------------------- stopping, peers
 
 
 def test_nothing_is_resampled_once_all_have_returned():

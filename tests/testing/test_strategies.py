@@ -83,7 +83,8 @@ def test_a_table_model_is_a_language_model_and_shows_its_rows(model):
 @given(table_models(ALPHABET))
 def test_a_property_of_a_program_holds_for_every_model(model):
     """One condition after a draw or two that come to the same."""
-    text = 'program p() -> str:\n    lm = prompt("")\n    t ~ lm\n    condition t == "a" or t == EOS\n    return lm.text\n'
+    text = 'program p() -> str:\n    lm = prompt("")\n    t ~ lm\n'
+    text += '    condition t == "a" or t == EOS\n    return lm.text\n'
     split = text.replace(
         'condition t == "a" or t == EOS', 'condition t != "b"\n    condition len(t) < 2'
     )
