@@ -102,7 +102,6 @@ def called_method(program: Program, args: argparse.Namespace) -> tuple[str, dict
 def called_samples(args: argparse.Namespace, method: Method) -> int:
     """The number of draws from the posterior to print, 0 for a table. For rejection, --samples is
     an option of the method."""
-
     if args.samples is None or "samples" in method.all_options:
         return 0
     if not 1 <= args.samples <= MOST_SAMPLES:

@@ -256,18 +256,8 @@ def _add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
     _add_call(parser)
     if not fixed:
         parser.add_argument("--method", help=f"inference: {', '.join(METHODS)}")
-    options = parser.add_argument_group("inference options (each belongs to some methods)")
-    added: set[str] = set()
-    for method in [METHODS["exact"]] if fixed else METHODS.values():
-        for name, option in method.all_options.items():
-            if name not in added:
-                added.add(name)
-                flag = f"--{name.replace('_', '-')}"
-                options.add_argument(flag, type=option.reader, help=option.doc)
-    if "samples" not in added:
-        options.add_argument(
-            "--samples", type=int, help=METHODS["rejection"].options["samples"].doc
-        )
+    _add_options(parser, fixed=fixed)
+    _add_aim(parser, fixed=fixed)
     parser.add_argument(
         "--no-hint", action="store_true", help="do not look whether exact would have been cheaper"
     )
@@ -279,27 +269,6 @@ def _add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
         action="store_true",
         help="print what each condition, factor and observe line did",
     )
-    parser.add_argument(
-        "--islands",
-        type=int,
-        default=1,
-        metavar="R",
-        help="independent populations, for standard errors by any method (default 1)",
-    )
-    if not fixed:
-        parser.add_argument(
-            "--target-se",
-            type=float,
-            metavar="NATS",
-            help="as many islands as this standard error of log Z asks for, such as 0.1",
-        )
-        parser.add_argument(
-            "--budget",
-            action="append",
-            default=[],
-            metavar="tokens=N|seconds=S",
-            help="islands for about so many tokens forwarded, or so much time",
-        )
     parser.add_argument(
         "--trace", metavar="FILE.jsonl", help="write the run down, for `fkdsl replay` and --resume"
     )
@@ -326,3 +295,44 @@ def _add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
         "--timeout", type=float, metavar="SECONDS", help="stop after this time, with status 3"
     )
     parser.add_argument("--top", type=int, default=10, help="how many values to print (default 10)")
+
+
+def _add_options(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
+    """The options of the methods, each once."""
+    options = parser.add_argument_group("inference options (each belongs to some methods)")
+    added: set[str] = set()
+    for method in [METHODS["exact"]] if fixed else METHODS.values():
+        for name, option in method.all_options.items():
+            if name not in added:
+                added.add(name)
+                flag = f"--{name.replace('_', '-')}"
+                options.add_argument(flag, type=option.reader, help=option.doc)
+    if "samples" not in added:
+        options.add_argument(
+            "--samples", type=int, help=METHODS["rejection"].options["samples"].doc
+        )
+
+
+def _add_aim(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
+    """The number of islands, and what finds it."""
+    parser.add_argument(
+        "--islands",
+        type=int,
+        default=1,
+        metavar="R",
+        help="independent populations, for standard errors by any method (default 1)",
+    )
+    if not fixed:
+        parser.add_argument(
+            "--target-se",
+            type=float,
+            metavar="NATS",
+            help="as many islands as this standard error of log Z asks for, such as 0.1",
+        )
+        parser.add_argument(
+            "--budget",
+            action="append",
+            default=[],
+            metavar="tokens=N|seconds=S",
+            help="islands for about so many tokens forwarded, or so much time",
+        )

@@ -315,7 +315,10 @@ def test_prefill_of_a_view_is_a_clear_error(capsys, tmp_path):
     assert "bytes(toy) has no keys and values" in capsys.readouterr().err
 
 
-WORD = 'program p() -> str:\n    lm = prompt("He walked down to the")\n    w ~ word(lm)\n    return w\n'
+WORD = (
+    'program p() -> str:\n    lm = prompt("He walked down to the")\n'
+    "    w ~ word(lm)\n    return w\n"
+)
 
 
 def test_a_byte_level_model_is_its_own_view():

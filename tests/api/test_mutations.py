@@ -41,10 +41,11 @@ program p(n: int = 3) -> list[str]:
 infer smc(particles=3)
 """
 ODD = [
-    None, True, False, 0, 1, -1, 5, 10**9, 2**53, -(2**63), 10**30, 0.5, -1e308, 1e308, "", "x", "0", "é" * 50, [], {},
-    [[]], [0], [0, 0, 0, 0], {"int": "z"}, {"int": "f" * 5000}, {"float": "inf"}, {"float": "nan"}, {"list": [None]},
-    {"token": [10**12, "a", False]}, {"context": 77}, {"type": "Normal", "fields": {"mean": "x", "sd": None}},
-    {"more": [1]}, {"hex": "zz"}, {"unset": True},
+    None, True, False, 0, 1, -1, 5, 10**9, 2**53, -(2**63), 10**30, 0.5, -1e308, 1e308, "", "x",
+    "0", "é" * 50, [], {}, [[]], [0], [0, 0, 0, 0], {"int": "z"}, {"int": "f" * 5000},
+    {"float": "inf"}, {"float": "nan"}, {"list": [None]}, {"token": [10**12, "a", False]},
+    {"context": 77}, {"type": "Normal", "fields": {"mean": "x", "sd": None}}, {"more": [1]},
+    {"hex": "zz"}, {"unset": True},
 ]  # fmt: skip
 FAST, SLOW = 150, 6000
 SECONDS = 5.0

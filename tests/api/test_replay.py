@@ -104,7 +104,8 @@ def test_replay_prints_a_path_line_by_line(traced, capsys):
     status, out, err = call(capsys, path, "--top", 3)
     assert (status, err) == (0, "")
     for expected in (
-        "p(k=4)   smc(particles=12, ess=0.9, resampling=multinomial)   seed 2   2 islands   model m",
+        "p(k=4)   smc(particles=12, ess=0.9, resampling=multinomial)   seed 2   2 islands"
+        "   model m",
         "steps, finished   log Z ~ ",
         "(21 more: --top 24)",
         "died on the way:",
@@ -131,8 +132,8 @@ def test_json_has_the_fields_of_the_docs(traced, capsys):
     _, out, _ = call(capsys, path, "--json")
     found = json.loads(out)
     assert set(found) == {
-        "program", "method", "options", "seed", "islands", "finished", "steps", "log_z", "result", "particles",
-        "deaths", "path",
+        "program", "method", "options", "seed", "islands", "finished", "steps", "log_z", "result",
+        "particles", "deaths", "path",
     }  # fmt: skip
     assert found["log_z"] == found["result"]["log_z"] == result.log_z
     assert set(found["path"]["steps"][1]) >= {
@@ -201,9 +202,8 @@ def test_places_in_imported_files_are_named_by_their_files(tmp_path):
         "def heads(lm: context) -> bool:\n    x ~ bernoulli(0.5)\n    return x\n"
     )
     (tmp_path / "p.fk").write_text(
-        TEXT.split("program")[0]
-        + 'import "half.fk"\nprogram p() -> bool:\n    lm = prompt("")\n    x ~ heads(lm)\n    condition x\n'
-        + "    return x\n"
+        TEXT.split("program")[0] + 'import "half.fk"\nprogram p() -> bool:\n    lm = prompt("")\n'
+        "    x ~ heads(lm)\n    condition x\n" + "    return x\n"
     )
     path = tmp_path / "run.jsonl"
     fkdsl.load(tmp_path / "p.fk").without().run(trace=path)

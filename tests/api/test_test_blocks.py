@@ -54,8 +54,9 @@ def line_outcomes(*lines, before=BITS, settings=""):
 
 def test_lines_hold_or_fail_by_the_exact_figures():
     found, run = line_outcomes(
-        'P(value == "00") == 0.36', "E(ones(value)) == 0.94", "Z == 1", "log_Z == 0", 'P(value == "00") == 0.3601',
-        "E(ones(value)) * 2 - 0.88 == 1.0", "P(ones(value) == 1) < 0.34", "P(ones(value) == 1) <= 0.34",
+        'P(value == "00") == 0.36', "E(ones(value)) == 0.94", "Z == 1", "log_Z == 0",
+        'P(value == "00") == 0.3601', "E(ones(value)) * 2 - 0.88 == 1.0",
+        "P(ones(value) == 1) < 0.34", "P(ones(value) == 1) <= 0.34",
         "0.33 < P(ones(value) == 1) < 0.35", 'P(value == "00") != 0.36', "not Z > 1",
         'support == ["11", "10", "01", "00"]', 'support == ["11", "10", "01"]', 'support != ["11"]',
         "all(len(v) == 2 for v in support)", "any(ones(value) > 2 for value in support)",

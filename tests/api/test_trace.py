@@ -64,8 +64,17 @@ WAYS = {
 
 def answer(result):
     """All of a result but what it took."""
-    return (result.log_z, result.posterior, result.particles, result.ess, result.steps, result.filtering,
-            result.log_z_se, result.notes, [result.mean(len)])  # fmt: skip
+    return (
+        result.log_z,
+        result.posterior,
+        result.particles,
+        result.ess,
+        result.steps,
+        result.filtering,
+        result.log_z_se,
+        result.notes,
+        [result.mean(len)],
+    )
 
 
 def call(program, way, **more):

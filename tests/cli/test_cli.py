@@ -57,9 +57,9 @@ def test_json_has_the_fields_of_the_docs(capsys):
     _, out, _ = call(capsys, "run", TWO_BITS, "--json", "--filtering")
     found = json.loads(out)
     assert set(found) == {
-        "program", "method", "log_z", "log_z_se", "log_z_se_by", "log_z_bounds", "log_z_interval", "posterior",
-        "particles", "queries", "ess", "steps", "seconds", "model_calls", "forwarded_tokens", "seed", "islands",
-        "states", "notes", "filtering", "finished",
+        "program", "method", "log_z", "log_z_se", "log_z_se_by", "log_z_bounds", "log_z_interval",
+        "posterior", "particles", "queries", "ess", "steps", "seconds", "model_calls",
+        "forwarded_tokens", "seed", "islands", "states", "notes", "filtering", "finished",
     }  # fmt: skip
     assert abs(sum(a["probability"] for a in found["posterior"]) - 1) <= 1e-12
     assert len(found["filtering"]) == 3
@@ -228,7 +228,8 @@ def test_extern_code_is_refused_until_it_is_allowed(capsys, tmp_path):
     (tmp_path / "critics.py").write_text("def score(text):\n    return -float(len(text))\n")
     text = TABLE + (
         'extern def score(text: str) -> float from "critics.py"\n\n'
-        'program p() -> str:\n    lm = prompt("")\n    t ~ lm\n    factor score(lm.text)\n    return lm.text\n'
+        'program p() -> str:\n    lm = prompt("")\n    t ~ lm\n'
+        "    factor score(lm.text)\n    return lm.text\n"
     )
     path = write(tmp_path, text)
     status, _, err = call(capsys, "exact", path)
@@ -317,9 +318,9 @@ program p(last: str = "b") -> str:
     condition t != "c"
     u ~ lm
     condition t == "a" or u == last
-    condition u == "a" and len("a very long condition, which is cut where the table has no more room for it") > 0
+    condition u == "a" and len("LONG") > 0
     return lm.text
-"""
+""".replace("LONG", "a very long condition, which is cut where the table has no more room for it")
 
 
 def test_blame_is_a_table_on_stdout_and_an_object_in_json(capsys, tmp_path):
@@ -341,7 +342,8 @@ def test_blame_is_a_table_on_stdout_and_an_object_in_json(capsys, tmp_path):
         "other_time_share",
     }
     assert set(blame["lines"][0]) == {
-        "file", "line", "column", "text", "deaths", "passed", "log_weight", "variance_share", "time_share",
+        "file", "line", "column", "text", "deaths", "passed", "log_weight", "variance_share",
+        "time_share",
     }  # fmt: skip
     assert blame["lines"][0]["log_weight"] == pytest.approx(math.log(0.8))
     _, out, _ = call(capsys, "run", str(tmp_path / "p.fk"), "-p", "last=a", "--json")
@@ -357,8 +359,8 @@ def test_a_run_that_died_names_the_lines_that_cannot_hold_together(capsys, tmp_p
     assert out == ""
     assert "error: every particle died" in err
     assert (
-        '  these lines cannot hold together:\n    line 9: condition t == "b" and u == last\n    line 10:'
-        in err
+        "  these lines cannot hold together:\n"
+        '    line 9: condition t == "b" and u == last\n    line 10:' in err
     )
     assert err.rstrip().endswith("= help: loosen one of these lines, or leave it out")
     assert ("line   log w" in err) is blame

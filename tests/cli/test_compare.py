@@ -89,7 +89,8 @@ def test_a_rows_figures_are_those_of_its_runs(method):
     exact = program.exact(model=LETTERS)
     comparison = fkdsl.compare(program, ["exact", method], budget=6, runs=6, seed=40, model=LETTERS)
     row = comparison.rows[1]
-    option = {"samples": row.particles + 1, "attempts": row.particles} if method == "rejection" else {
+    rejection = {"samples": row.particles + 1, "attempts": row.particles}
+    option = rejection if method == "rejection" else {
         "particles": row.particles
     }  # fmt: skip
     log_zs, distances, tokens, died = [], [], [], 0
@@ -165,7 +166,10 @@ def test_local_is_as_far_from_exact_as_masking_is():
 
 
 def test_the_posterior_is_not_known_where_exact_has_no_end(capsys, tmp_path):
-    text = "program p() -> bool:\n    x ~ uniform(0.0, 1.0)\n    condition x < 0.5\n    return x < 0.25\n"
+    text = (
+        "program p() -> bool:\n    x ~ uniform(0.0, 1.0)\n    condition x < 0.5\n"
+        "    return x < 0.25\n"
+    )
     for args in ([write(tmp_path, text)], [TWO_BITS, "--max-states", "2"]):
         status, out, _ = call(capsys, *args, "--methods", "smc,exact", "--runs", "2")
         assert status == 0

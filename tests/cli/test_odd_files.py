@@ -13,9 +13,15 @@ from fkdsl.base.files import check_target, read_file
 from fkdsl.cli.main import main
 from fkdsl.models.reference import check_folder
 
-PROGRAM = 'model m = table:\n    "" -> "a": 0.5, EOS: 0.5\n\nprogram p() -> str:\n    lm = prompt("a", model=m)\n    t ~ lm\n'
+PROGRAM = (
+    'model m = table:\n    "" -> "a": 0.5, EOS: 0.5\n\nprogram p() -> str:\n'
+    '    lm = prompt("a", model=m)\n    t ~ lm\n'
+)
 WHOLE = PROGRAM + "    return lm.text\n"
-DEFAULT = 'program p() -> str:\n    lm = prompt("a")\n    t ~ lm\n    return lm.text\ninfer smc(particles=2)\n'
+DEFAULT = (
+    'program p() -> str:\n    lm = prompt("a")\n    t ~ lm\n    return lm.text\n'
+    "infer smc(particles=2)\n"
+)
 FAR = 1 << 40
 """Bytes of a sparse file, which take no room on a disk."""
 

@@ -46,8 +46,8 @@ def write(tmp_path, text):
 
 def test_an_infinite_value_is_null_and_a_note_says_so(capsys, tmp_path):
     text = (
-        TABLE
-        + 'program p() -> float:\n    lm = prompt("")\n    t ~ lm\n    return logprob(lm, "zebra")\n'
+        TABLE + 'program p() -> float:\n    lm = prompt("")\n    t ~ lm\n'
+        '    return logprob(lm, "zebra")\n'
     )
     for command in ("run", "exact"):
         status, out, _ = call(capsys, command, write(tmp_path, text), "--json")
@@ -248,7 +248,10 @@ def test_a_flag_of_another_method_than_the_files_says_how_to_choose_one(capsys, 
 
 
 def test_a_mistake_in_a_built_in_is_told_at_the_users_line(capsys, tmp_path):
-    text = 'model m = table:\n    "" -> EOS: 1\n\nprogram p() -> str:\n    lm = prompt("")\n    t ~ lm\n    w ~ word(lm)\n'
+    text = (
+        'model m = table:\n    "" -> EOS: 1\n\nprogram p() -> str:\n'
+        '    lm = prompt("")\n    t ~ lm\n    w ~ word(lm)\n'
+    )
     status, _, err = call(capsys, "run", write(tmp_path, text + "    return w\n"))
     assert "<prelude>" not in err
     assert status == 0 or "p.fk:7:5" in err

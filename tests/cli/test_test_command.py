@@ -40,8 +40,8 @@ def test_passing_tests_are_dots_and_exit_0(capsys):
 
 def test_a_failure_shows_its_line_and_the_figures_in_it_and_exits_1(capsys, tmp_path):
     text = (
-        PROGRAM
-        + 'test "good":\n    expect Z == 1\n\ntest "bad":\n    expect P(value == "a") == 0.26 or log_Z > 1\n'
+        PROGRAM + 'test "good":\n    expect Z == 1\n\ntest "bad":\n'
+        '    expect P(value == "a") == 0.26 or log_Z > 1\n'
     )
     path = write(tmp_path, text)
     status, out, _ = call(capsys, "test", path, "--no-methods")
@@ -130,7 +130,8 @@ def test_a_program_with_a_continuous_draw_is_sampled_and_may_stay_undecided(caps
         'program p() -> str:\n    lm = prompt("")\n    t ~ lm\n    x ~ normal(0.0, 1.0)\n'
         "    y ~ bernoulli(0.5)\n    condition y\n    return lm.text\n\n"
         'test "half":\n    expect P(value[0] == "a") < 0.6\n    expect Z < 0.9 and Z > 0.1\n'
-        '    expect P(value[0] == "a") == 0.25\n\ntest "no":\n    expect P(value[0] == "a") > 0.6\n\n'
+        '    expect P(value[0] == "a") == 0.25\n\ntest "no":\n'
+        '    expect P(value[0] == "a") > 0.6\n\n'
         'test "all":\n    expect all(v[0] == "b" for v in support)\n'
     )
     status, out, _ = call(capsys, "test", write(tmp_path, text), "--runs", "60", "-v")

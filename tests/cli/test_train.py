@@ -146,8 +146,8 @@ def test_evaluation_has_a_line_for_each_head_and_rival(capsys, trained, text):
     table, drafts = out.split("\n\n")
     names = [line.rsplit(None, 1)[0].strip() for line in table.splitlines()[1:]]
     assert names == [
-        "head 1 (byte +1)", "head 2 (byte +2)", "head 2, linked", "5-gram, Witten-Bell", "xz after the training text",
-        "xz alone", "gzip alone",
+        "head 1 (byte +1)", "head 2 (byte +2)", "head 2, linked", "5-gram, Witten-Bell",
+        "xz after the training text", "xz alone", "gzip alone",
     ]  # fmt: skip
     assert all(0 < float(line.split()[-1]) < 60 for line in table.splitlines()[1:])
     found = re.findall(r"^(.*?) +([\d.]+) +([\d.]+)$", drafts, re.MULTILINE)
