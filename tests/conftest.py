@@ -14,7 +14,7 @@ settings.register_profile(
     "ci",
     deadline=None,
     derandomize=True,
-    max_examples=40,
+    max_examples=25,
     suppress_health_check=list(HealthCheck),
     database=None,
 )

@@ -152,7 +152,7 @@ def finished_ones_tried_for_nothing(model, rng, step, wanted, attempts, batch, o
     ],
 )
 def test_a_planted_bug_in_alive_is_caught(monkeypatch, bug, n, attempts):
-    assert_unbiased(ABSORBED, lambda rng: alive(ABSORBED, rng, n, attempts, batch=1))
+    """In a case in which `test_alive_is_unbiased_whichever_way_its_steps_stop` finds none."""
     monkeypatch.setattr(module, "trials_until", bug)
     with pytest.raises(AssertionError):
         assert_unbiased(ABSORBED, lambda rng: alive(ABSORBED, rng, n, attempts, batch=1))

@@ -27,7 +27,7 @@ TRAP = Machine(
 """Heavy at first, and then light: a beam of one goes the wrong way."""
 
 
-@settings(max_examples=150)
+@settings(max_examples=75)
 @given(model=machines(sites=3, steps=3))
 def test_a_beam_that_keeps_all_states_is_exact(model):
     *_, last = beam(model, 1000)
@@ -43,7 +43,7 @@ def test_a_wide_beam_on_a_program_is_exact(text):
     assert_same_masses(measure(model, last), exact_measure(model), 1e-10)
 
 
-@settings(max_examples=150)
+@settings(max_examples=75)
 @given(model=machines(sites=3, steps=4), width=st.integers(1, 4))
 def test_what_it_covers_is_between_its_bounds_and_part_of_the_measure(model, width):
     masses = exact_measure(model)

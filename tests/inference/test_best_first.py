@@ -46,7 +46,7 @@ def small(monkeypatch):
     monkeypatch.setattr(module, "BATCH", 2)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(model=machines(sites=3, steps=3))
 def test_it_comes_to_the_measure_of_exact(model):
     *_, last = best_first(model)

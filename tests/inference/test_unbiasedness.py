@@ -142,6 +142,7 @@ def ideal(model):
     return Machine(tuple(map(tuple, M)), G, model.G0 * h[0][0], model.stops, model.merge)
 
 
+@settings(max_examples=12)
 @given(model=machines(sites=2, steps=3), n=st.integers(1, 3))
 def test_with_the_ideal_kernel_every_single_run_gives_z(model, n):
     twisted = ideal(model)

@@ -87,7 +87,7 @@ def test_no_outcome_is_asked_for_twice():
         assert len(asked) == len(set(asked))
 
 
-@settings(max_examples=150)
+@settings(max_examples=75)
 @given(program_texts())
 def test_every_outcome_tested_keeps_the_measure(text):
     assert_same_measure(guided(text), plain(text), 1e-12)

@@ -17,7 +17,7 @@ from fkdsl.testing.laws import assert_same_masses
 from tests.steering.oracle import oracle_measure
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(program_texts())
 def test_exact_agrees_with_the_program_read_as_python(text):
     assert_same_masses(exact_measure(fkdsl.parse(text).feynman_kac()), oracle_measure(text), 1e-12)
