@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -28,8 +29,10 @@ def name_of(path):
 NAMES = {name_of(path): path for path in MODULES}
 
 
+@cache
 def imported(path):
     """The modules of fkdsl that a file imports: within functions too, and for types only too."""
+    found = []
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         names = []
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -37,7 +40,8 @@ def imported(path):
             names = [name if name in NAMES else node.module for name in whole]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        yield from (name for name in names if name in NAMES)
+        found += [name for name in names if name in NAMES]
+    return tuple(found)
 
 
 def test_the_layer_list_names_every_package():
