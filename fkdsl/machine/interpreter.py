@@ -26,6 +26,7 @@ from fkdsl.proposals.propose import Guides, Narrowed
 from fkdsl.proposals.refusals import shared
 from fkdsl.proposals.speculative import Owed, Tally
 from fkdsl.values.faults import INSTRUCTIONS_PER_LOOK, LIMITS, Fault, Limits, NeedRows
+from fkdsl.values.marks import Mark, mark_id
 from fkdsl.values.token_distributions import (
     CONTEXT_FREE,
     TokenDistribution,
@@ -313,8 +314,8 @@ class Running:
         self.contexts[ref.index] = ContextState(c.model, node, c.start, c.skip, done, pending)
 
     def ids_of(self, ref: ContextRef, value: Any) -> tuple[int, ...]:
-        """The tokens that a text or token is in a context's vocabulary; a token of that vocabulary
-        is itself."""
+        """The tokens that a text, a token or a mark is in a context's vocabulary; a token of that
+        vocabulary is itself."""
         vocabulary = self.vocabulary(ref)
         if isinstance(value, Token):
             if value.end:
@@ -322,6 +323,8 @@ class Running:
             if 0 <= value.id < vocabulary.size and vocabulary.text((value.id,)) == value.text:
                 return (value.id,)
             value = value.text
+        if isinstance(value, Mark):
+            return (mark_id(vocabulary, value.name),)
         if not isinstance(value, str):
             raise Fault("FK408", f"expected text, found {show(value)!r}", "write str(x)")
         return self.engines[self.contexts[ref.index].model].model.encode(value)

@@ -29,6 +29,7 @@ from fkdsl.inference.interface import Charge
 from fkdsl.machine.places import Places
 from fkdsl.machine.state import UNSET, Block, ContextState, Draw, Frame, ProgramState, Status, Unset
 from fkdsl.values import distributions
+from fkdsl.values.marks import Mark
 from fkdsl.values.token_distributions import ChoiceOf, Continues, Mixture, Power, Product
 from fkdsl.values.values import ContextRef, Record, Token
 
@@ -43,6 +44,7 @@ TAGGED: dict[str, type] = {
         Mixture,
         ChoiceOf,
         Continues,
+        Mark,
         distributions.Discrete,
         distributions.Weighted,
         distributions.Counting,

@@ -44,6 +44,7 @@ def vocabulary_of(tokenizer: Any, size: int, ends: Iterable[int]) -> Vocabulary:
     added = tokenizer.added_tokens_decoder
     special = set(tokenizer.all_special_ids) | {i for i, t in added.items() if t.special}
     tokens = [b""] * max(size, len(tokenizer))
+    marks = {str(added[i].content): i for i in special if i in added and i < size}
     for text, i in tokenizer.get_vocab().items():
         if i in special:
             continue
@@ -59,4 +60,5 @@ def vocabulary_of(tokenizer: Any, size: int, ends: Iterable[int]) -> Vocabulary:
             tokens[i] = bytes([int(match.group(1), 16)])
         else:
             tokens[i] = text.replace(_SPACE, " ").encode()
-    return Vocabulary(tuple(tokens[:size]), ends=frozenset(i for i in ends if 0 <= i < size))
+    ending = frozenset(i for i in ends if 0 <= i < size)
+    return Vocabulary(tuple(tokens[:size]), ending, marks)

@@ -15,7 +15,7 @@ Two contexts can be multiplied or mixed only if their vocabularies are the same:
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
@@ -26,11 +26,13 @@ class Vocabulary:
     """`tokens[id]` is the bytes that token stands for; tokens that mark structure (EOS, BOS,
     padding) stand for none.
 
-    ends: ids of the tokens that end a text; each is the language's EOS.
+    ends: ids of the tokens that end a text; each is the language's EOS. marks: the ids of special
+    tokens by the names that the tokenizer gives them, `<|im_end|>`; no part of the fingerprint.
     """
 
     tokens: tuple[bytes, ...] = field(repr=False)
     ends: frozenset[int]
+    marks: Mapping[str, int] = field(default_factory=dict, repr=False)
 
     @property
     def size(self) -> int:

@@ -3,6 +3,7 @@
     bool -> int -> float      a number may stand where a wider one is wanted
     token -> str              a token stands for its text
     context -> dist[token]    a context is the distribution of its next token
+    mark                      a special token by its name
     list[T], record           T covariant; a record's fields are `any`
     any                       fields of records, results of parse_json: fits everywhere, checked when it is used
     none                      what a function without `return` gives
@@ -68,8 +69,9 @@ class Pair(Type):
 
 BOOL, INT, FLOAT, STR = Simple("bool"), Simple("int"), Simple("float"), Simple("str")
 TOKEN, CONTEXT, RECORD = Simple("token"), Simple("context"), Simple("record")
+MARK = Simple("mark")
 ANY, NONE = Simple("any"), Simple("none")
-NAMED_TYPES = {t.name: t for t in (BOOL, INT, FLOAT, STR, TOKEN, CONTEXT, RECORD)}
+NAMED_TYPES = {t.name: t for t in (BOOL, INT, FLOAT, STR, TOKEN, CONTEXT, RECORD, MARK)}
 """The types that a user can write; `list[T]` and `dist[T]` besides."""
 
 _WIDER: dict[Type, tuple[Type, ...]] = {

@@ -200,6 +200,7 @@ STATEMENTS = (
     "observe {float} ~ normal({float}, 1.0)",
     "observe {int} ~ poisson(2.0)",
     "lm += {str}",
+    "lm += special({str})",
     "n += {int}",
     "s += {str}",
     "x = {float}",

@@ -192,3 +192,13 @@ def test_the_end_of_a_text_and_the_template_behind_it_make_no_mark():
     assert "<|im_end|>" not in hidden.hide("a <|im_") + "end|>"
     assert "<|im_end|>" not in "<|im_" + hidden.hide("end|> a")
     assert "<|im_end|>" not in hidden.hide("<|im_<|im_end|>end|>")
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_a_vocabulary_knows_its_special_tokens_by_name_and_no_others(build):
+    tokenizer, vocabulary, _ = built(build)
+    marks = vocabulary.marks
+    assert set(SPECIAL) <= set(marks)
+    assert ADDED not in marks
+    assert all(tokenizer.convert_ids_to_tokens(i) == name for name, i in marks.items())
+    assert not any(vocabulary.tokens[i] for i in marks.values())

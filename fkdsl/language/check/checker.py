@@ -49,7 +49,7 @@ from fkdsl.language.syntax.tree_walk import deepest, walk
 from fkdsl.values import distributions as _distributions
 from fkdsl.values import library as _library
 from fkdsl.values.signatures import TABLE
-from fkdsl.values.types import ANY, CONTEXT, NONE, Dist, List, Type
+from fkdsl.values.types import ANY, CONTEXT, MARK, NONE, Dist, List, Type
 
 __all__ = ["Checked", "ExternInfo", "FunctionInfo", "check"]
 
@@ -264,7 +264,7 @@ class _Checker:
         if d.is_program and not is_plain(found):
             help = (
                 "return its text: `return lm.text`"
-                if found == CONTEXT
+                if found in (CONTEXT, MARK)
                 else "draw from it: `x ~ ...`, `return x`"
             )
             self.report.error(
@@ -280,7 +280,7 @@ def is_plain(t: Type) -> bool:
     """Whether values of the type mean something outside their particle."""
     while isinstance(t, List):
         t = t.item
-    return t != CONTEXT and not isinstance(t, Dist)
+    return t not in (CONTEXT, MARK) and not isinstance(t, Dist)
 
 
 def called_names(d: tree.FunctionDef) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fkdsl.values.signatures import Parameter
-from fkdsl.values.types import BOOL, CONTEXT, FLOAT, INT, STR, TOKEN, Dist, List, OneOf, Type
+from fkdsl.values.types import BOOL, CONTEXT, FLOAT, INT, MARK, STR, TOKEN, Dist, List, OneOf, Type
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ OPERATIONS: dict[str, Operation] = {
         (Parameter("user", STR), Parameter("system", STR, "")), CONTEXT, "value", takes_model=True
     ),
     "fork": Operation((_LM,), CONTEXT, "value"),
-    "logprob": Operation((_LM, Parameter("text", STR)), FLOAT, "value"),
+    "logprob": Operation((_LM, Parameter("text", OneOf((STR, MARK)))), FLOAT, "value"),
     "choice": Operation(
         (_LM, Parameter("options", List(STR)), Parameter("other", STR, None)),
         Dist(STR),

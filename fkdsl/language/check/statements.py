@@ -20,7 +20,19 @@ from fkdsl.language.check.scopes import Scope, Variable, World
 from fkdsl.language.syntax import tree
 from fkdsl.language.syntax.tree_walk import evaluated, reads, statements, targets, walk
 from fkdsl.values.signatures import TABLE
-from fkdsl.values.types import CONTEXT, FLOAT, INT, NONE, STR, TOKEN, Dist, List, Type, accepts
+from fkdsl.values.types import (
+    CONTEXT,
+    FLOAT,
+    INT,
+    MARK,
+    NONE,
+    STR,
+    TOKEN,
+    Dist,
+    List,
+    Type,
+    accepts,
+)
 
 
 class Body:
@@ -136,7 +148,7 @@ class Body:
         x = self.expressions
         held = x.type_of(s.target)
         if held == CONTEXT and s.op == "+":
-            x.expect(s.value, STR, f"what `{s.target.name}` is extended by")
+            self.text_or_mark(s.value, f"what `{s.target.name}` is extended by")
             return
         given = x.type_of(s.value)
         result = binary_type(s.op, held, given)
@@ -204,7 +216,16 @@ class Body:
                 f"this is `{found}`", "write `condition ... == ...`, or observe from `normal(mean, sd)`, `lm`, ...",
             )  # fmt: skip
             return
-        x.expect(s.value, STR if item == TOKEN else item, "the observed value")
+        if item == TOKEN:
+            self.text_or_mark(s.value, "the observed value")
+        else:
+            x.expect(s.value, item, "the observed value")
+
+    def text_or_mark(self, e: tree.Expr, role: str) -> None:
+        """Checks what a context is given: a text, a token or a special token."""
+        given = self.expressions.type_of(e)
+        if given != MARK:
+            self.expressions.fitted(e, given, STR, role, "FK213")
 
     def condition(self, test: tree.Expr) -> None:
         self.expressions.truth(test, "a condition")

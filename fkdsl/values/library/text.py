@@ -18,8 +18,9 @@ from fkdsl.base.deadline import PIECE, check, gathered, pieces
 from fkdsl.engine.constraints.languages import WORD
 from fkdsl.values.library.patterns import compiled_pattern, timed_match
 from fkdsl.values.library.syllables import syllables_of
+from fkdsl.values.marks import Mark
 from fkdsl.values.signatures import BuiltinError, Parameter, pure
-from fkdsl.values.types import BOOL, INT, STR, List
+from fkdsl.values.types import BOOL, INT, MARK, STR, List
 
 S = Parameter("s", STR)
 REPLACEMENT_CHARACTER = "\ufffd"
@@ -34,6 +35,16 @@ that is tried."""
 UNSETTLED = 32
 """Characters after the last settled word from which on more are settled."""
 _SENTENCE = regex.compile(r"[^.!?]*[.!?]+|[^.!?]+\Z")
+
+
+@pure("special", [Parameter("name", STR)], MARK)
+def special(name: str) -> Mark:
+    """A special token of a model's tokenizer, to be given to a context.
+
+    >>> str(special("<|im_end|>"))
+    '<|im_end|>'
+    """
+    return Mark(name)
 
 
 @pure("words", [S], List(STR))
