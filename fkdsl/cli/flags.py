@@ -24,6 +24,8 @@ COMMANDS = {
         "fkdsl.cli.replay",
         "read a trace: the particles of a run, and the path of any, line by line",
     ),
+    "report": ("fkdsl.cli.page", "make a page of a run, to look at in a browser"),
+    "plot": ("fkdsl.cli.page", "draw a figure of a run, as SVG, PNG or PDF"),
     "test": (
         "fkdsl.cli.test",
         "run the test blocks of files, on exact figures and on every method",
@@ -67,6 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
         _add_run(added[name], fixed=name == "exact")
     _add_compare(added["compare"])
     _add_replay(added["replay"])
+    _add_page(added["report"], added["plot"])
     _add_call(added["prefill"])
     added["prefill"].add_argument(
         "-o", "--out", required=True, metavar="FILE", help="where to write the keys and values"
@@ -87,6 +90,19 @@ def build_parser() -> argparse.ArgumentParser:
     )
     models.add_parser("info", help="what is known of a model").add_argument("model")
     return parser
+
+
+def _add_page(report: argparse.ArgumentParser, plot: argparse.ArgumentParser) -> None:
+    for parser in (report, plot):
+        parser.add_argument("file", metavar="FILE.jsonl", help="what `fkdsl run --trace` wrote")
+    report.add_argument("-o", "--out", required=True, metavar="FILE.html", help="where to write it")
+    plot.add_argument(
+        "-o", "--out", required=True, metavar="FILE", help="a file that ends in .svg, .png or .pdf"
+    )
+    plot.add_argument(
+        "--figure", choices=["steps", "genealogy", "posterior"], default="steps", help="which one"
+    )
+    plot.add_argument("--island", type=int, default=0, help="whose genealogy (default 0)")
 
 
 def _add_fmt(parser: argparse.ArgumentParser) -> None:
@@ -276,6 +292,9 @@ def _add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
         "--resume",
         metavar="FILE.jsonl",
         help="go on with the run of this file, and in it; begin it if there is none",
+    )
+    parser.add_argument(
+        "--report", metavar="FILE.html", help="write a page of the run, to look at in a browser"
     )
     parser.add_argument("--prefill", metavar="FILE", help="decode from what `fkdsl prefill` wrote")
     parser.add_argument(

@@ -23,6 +23,7 @@ from fkdsl.cli.blame import blame_text
 from fkdsl.cli.call import called_engines, called_program, called_request, called_samples
 from fkdsl.cli.check import warn
 from fkdsl.cli.output import check_file_target, print_json, say, tell
+from fkdsl.cli.page import check_report, reported_page
 from fkdsl.cli.progress import RunProgress
 from fkdsl.cli.report import died_json, result_json, result_text, sample_lines
 from fkdsl.cli.stats import stats_json, stats_text
@@ -41,6 +42,7 @@ def main(args: argparse.Namespace) -> int:
         samples = called_samples(args, request.call.method)
         if args.trace:
             check_file_target(args.trace, "--trace")
+        check_report(args)
         warn(program.warnings)
     with progress:
         if args.prefill:
@@ -78,13 +80,16 @@ def _result(
         reported_death(request, json=args.json),
         reported_cut(args),
         kept_trace(request.program.name) if keeps else nullcontext(Kept()) as kept,
+        reported_page(args, request, kept.file or request.trace) as page,
     ):
         try:
-            return run(replace(request, trace=kept.file or request.trace), observe), None
+            page.result = run(replace(request, trace=page.trace), observe)
         except ProgramError as error:
             if error.result is None:
                 raise
+            page.result = error.result
             return error.result, error
+        return page.result, None
 
 
 def _print_json(

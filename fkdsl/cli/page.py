@@ -1,0 +1,79 @@
+"""`fkdsl report`, `fkdsl plot` and `fkdsl run --report`: a run to look at."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fkdsl.api.request import RunRequest
+from fkdsl.api.trace.file import TraceFile, read_trace
+from fkdsl.api.trace.replay import Replay
+from fkdsl.base.errors import PopulationDied
+from fkdsl.cli.output import check_file_target, say
+from fkdsl.cli.report import result_json
+from fkdsl.inference.result import Result
+from fkdsl.report.data import report_data
+from fkdsl.report.figures import figure, write_figure
+from fkdsl.report.page import page, vega_bundle
+from fkdsl.report.tokens import particle_texts
+
+
+def main(args: argparse.Namespace) -> int:
+    """`fkdsl report run.jsonl -o out.html` and `fkdsl plot run.jsonl -o out.svg`."""
+    check_file_target(args.out, "-o")
+    data = report_data(Replay(read_trace(args.file)))
+    if args.command == "plot":
+        write_figure(figure(data, args.figure, args.island), Path(args.out))
+        return 0
+    Path(args.out).write_text(page(data), "utf-8")
+    say(f"{args.out}: open it in a browser")
+    return 0
+
+
+def check_report(args: argparse.Namespace) -> None:
+    """Raises CallError before the run if its page could not be made."""
+    if args.report:
+        check_file_target(args.report, "--report")
+        vega_bundle()
+
+
+@dataclass
+class Page:
+    """The page of a run in progress. trace: what the run is written to, and the page made of;
+    None for none. result: what the run came to."""
+
+    trace: Path | TraceFile | None
+    result: Result | None = None
+
+
+@contextmanager
+def reported_page(
+    args: argparse.Namespace, request: RunRequest, trace: Path | TraceFile | None
+) -> Iterator[Page]:
+    """A run within it has its page written where it ends, be it that every particle died."""
+    if not args.report:
+        yield Page(trace)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "run.jsonl") if trace is None and request.resume is None else trace
+        made = Page(file)
+        try:
+            yield made
+        except PopulationDied:
+            _write(args, request, made)
+            raise
+        _write(args, request, made)
+
+
+def _write(args: argparse.Namespace, request: RunRequest, made: Page) -> None:
+    path = made.trace.path if isinstance(made.trace, TraceFile) else made.trace or args.resume
+    replay = Replay(read_trace(path))
+    answer = result_json(made.result) if made.result is not None else None
+    data = report_data(replay, answer, particle_texts(replay, request.engines))
+    command = shlex.join(["fkdsl", *args.given])
+    Path(args.report).write_text(page(data, command), "utf-8")

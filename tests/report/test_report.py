@@ -1,0 +1,219 @@
+"""A run's page: its figures are the run's, hostile texts stay texts, and it opens without errors."""
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+import fkdsl
+from fkdsl.api.trace.file import read_trace
+from fkdsl.api.trace.replay import Replay
+from fkdsl.base.spans import Source
+from fkdsl.report.data import report_data
+from fkdsl.report.genealogy import genealogy
+from fkdsl.report.highlight import highlighted
+from fkdsl.report.page import page
+from tests.cli.test_cli import call
+
+HOSTILE = "</script><img src=x onerror=document.title='owned'>"
+PROGRAM = f"""\
+model m = table:
+    "" -> "{HOSTILE}": 0.4, "b": 0.3, "a": 0.3
+
+program p(n: int = 4) -> str:
+    \"\"\"<!--<script>document.title='owned'</script>\"\"\"
+    lm = prompt("")
+    for i in range(n):
+        t ~ lm
+        factor 0.7 if t == "a" else 0.0
+        condition lm.text != "aaa"
+    return lm.text
+"""
+
+
+@pytest.fixture(scope="module")
+def replay(tmp_path_factory):
+    path = tmp_path_factory.mktemp("run") / "run.jsonl"
+    fkdsl.parse(PROGRAM).run(particles=12, ess=0.95, seed=3, islands=2, trace=path)
+    return Replay(read_trace(path))
+
+
+def test_the_tree_is_the_one_of_the_ancestors(replay):
+    for steps in replay.steps_by_island.values():
+        tree = genealogy(steps)
+        node_of = {(n.t, n.index): k for k, n in enumerate(tree.nodes)}
+        for before, step in pairwise(steps):
+            for i, a in enumerate(step.ancestors):
+                if (step.t, i) in node_of:
+                    parent = tree.nodes[tree.nodes[node_of[step.t, i]].parent]
+                    assert (parent.t, parent.index) == (before.t, a)
+        for n in tree.nodes:
+            w = float(steps[n.t].log_weights[n.index])
+            assert n.log_weight == w
+            assert n.weight == pytest.approx(np.exp(w - steps[n.t].log_Z))
+
+
+def test_no_two_lines_of_the_tree_cross(replay):
+    for steps in replay.steps_by_island.values():
+        nodes = genealogy(steps).nodes
+        for t in range(1, len(steps)):
+            pairs = sorted((n.row, nodes[n.parent].row) for n in nodes if n.t == t)
+            assert [parent for _, parent in pairs] == sorted(parent for _, parent in pairs)
+            assert len({row for row, _ in pairs}) == len(pairs)
+
+
+def test_survivors_are_the_ancestors_of_the_last_step(replay):
+    steps = replay.steps_by_island[0]
+    tree = genealogy(steps)
+    alive = {
+        (event.t, event.index)
+        for i, w in enumerate(steps[-1].log_weights)
+        if w > -np.inf
+        for event in replay.path(0, i)
+    }
+    assert {(n.t, n.index) for n in tree.nodes if n.survives} == alive
+
+
+def test_the_lines_have_the_runs_own_blame(replay):
+    told = {line["line"]: line for line in report_data(replay)["lines"]}
+    blame = fkdsl.parse(PROGRAM).run(particles=12, ess=0.95, seed=3, islands=2, blame=True).blame
+    for line in blame.lines:
+        mine = told[line.place.line]
+        assert mine["deaths"] == line.deaths
+        assert mine["log_weight"] == pytest.approx(line.log_weight)
+        assert mine["variance_share"] == pytest.approx(line.variance_share)
+
+
+def test_pieces_of_a_text_are_the_text():
+    lines = highlighted(Source("p.fk", PROGRAM))
+    assert "\n".join("".join(text for _, text in line) for line in lines) == PROGRAM
+    words = {text: name for line in lines for name, text in line}
+    assert words["program"] == words["condition"] == "keyword"
+    assert (words["~"], words["0.7"]) == ("draw", "number")
+
+
+class Elements(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.names, self.scripts, self.inside, self.policy = [], [], False, ""
+
+    def handle_starttag(self, tag, attrs):
+        self.names.append(tag)
+        self.inside = tag == "script"
+        if self.inside:
+            self.scripts.append("")
+        if tag == "meta" and ("http-equiv", "Content-Security-Policy") in attrs:
+            self.policy = dict(attrs)["content"]
+
+    def handle_endtag(self, tag):
+        self.inside = False
+
+    def handle_data(self, data):
+        if self.inside:
+            self.scripts[-1] += data
+
+
+def test_hostile_texts_end_no_element_and_run_no_script(replay):
+    data = report_data(replay, {"notes": [HOSTILE], "posterior": []})
+    found = Elements()
+    found.feed(page({**data, "title": HOSTILE}, HOSTILE))
+    assert "img" not in found.names
+    assert len(found.scripts) == 3
+    assert json.loads(found.scripts[0])["title"] == HOSTILE
+    for script in found.scripts[1:]:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in found.policy
+    assert "'unsafe-inline'" not in found.policy.split("style-src")[0]
+    assert "innerHTML" not in found.scripts[2]
+
+
+def test_run_writes_a_page_with_the_probabilities_of_tokens(tmp_path, capsys):
+    file, out = tmp_path / "p.fk", tmp_path / "out.html"
+    file.write_text(PROGRAM)
+    status, _, _ = call(capsys, "run", str(file), "--particles", "4", "--report", str(out))
+    assert status == 0
+    found = Elements()
+    found.feed(out.read_text("utf-8"))
+    data = json.loads(found.scripts[0])
+    shares = {HOSTILE: 0.4, "a": 0.3, "b": 0.3}
+    assert data["texts"]
+    for text in data["texts"]:
+        assert len(text["tokens"]) == 4
+        for token in text["tokens"]:
+            assert token["p"] == pytest.approx(shares[token["text"]])
+            assert dict(token["alternatives"]) == pytest.approx(shares)
+    assert data["command"].startswith("fkdsl run")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.html", "p.fk"]
+
+
+def test_a_run_that_dies_and_one_that_enumerates_have_pages_too(tmp_path, capsys):
+    file, out = tmp_path / "p.fk", tmp_path / "out.html"
+    dying = PROGRAM.replace('lm.text != "aaa"', "len(lm.text) > 1000 or i < 2")
+    file.write_text(dying)
+    status, _, _ = call(capsys, "run", str(file), "--report", str(out), "--no-opt")
+    assert status == 3
+    assert '"died":"line 10' in out.read_text("utf-8").replace("\\u0020", " ")
+    file.write_text(PROGRAM)
+    out.unlink()
+    status, _, _ = call(capsys, "exact", str(file), "--report", str(out))
+    assert status == 0
+    found = Elements()
+    found.feed(out.read_text("utf-8"))
+    data = json.loads(found.scripts[0])
+    assert data["islands"] == []
+    assert sum(a["probability"] for a in data["result"]["posterior"]) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "begins"), [("svg", b"<svg"), ("png", b"\x89PNG"), ("pdf", b"%PDF")]
+)
+@pytest.mark.parametrize("figure", ["steps", "genealogy", "posterior"])
+def test_plot_writes_figures(replay, tmp_path, capsys, figure, suffix, begins):
+    out = tmp_path / f"a.{suffix}"
+    arguments = ["--figure", figure, "-o", str(out)]
+    assert call(capsys, "plot", str(replay.trace.path), *arguments)[0] == 0
+    assert out.read_bytes().startswith(begins)
+
+
+def test_what_cannot_be_drawn_is_said_before_anything_is_written(
+    replay, tmp_path, capsys, monkeypatch
+):
+    out = tmp_path / "a.bmp"
+    status, _, err = call(capsys, "plot", str(replay.trace.path), "-o", str(out))
+    assert status == 2
+    assert ".svg, .png, .pdf" in err
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    file = tmp_path / "p.fk"
+    file.write_text(PROGRAM)
+    page_file = tmp_path / "out.html"
+    status, _, err = call(capsys, "run", str(file), "--report", str(page_file))
+    assert status == 2
+    assert "fkdsl[report]" in err
+    assert not page_file.exists()
+
+
+@pytest.mark.slow
+def test_the_page_opens_in_a_browser_without_an_error(replay, tmp_path):
+    """Chromium, where there is one: charts are drawn, no script of a token ran."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("there is no chromium")
+    out = tmp_path / "out.html"
+    out.write_text(page(report_data(replay)), "utf-8")
+    done = subprocess.run(
+        [browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--timeout=8000",
+         f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", "--dump-dom", f"file://{out}"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert not re.findall(r"CONSOLE.*(?:[Ee]rror|Refused|WARN).*", done.stderr)
+    assert "<title>p: a run of fkdsl</title>" in done.stdout
+    assert done.stdout.count("<canvas") == 2
+    assert "It returned" in done.stdout
