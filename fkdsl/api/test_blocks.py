@@ -26,9 +26,9 @@ from fkdsl.base.errors import BudgetEnded, CallError, ProgramError
 from fkdsl.base.logspace import Floats, linear
 from fkdsl.base.value_keys import value_key
 from fkdsl.inference.assess.lookahead import LookAhead, look_ahead
-from fkdsl.inference.assess.sequential import Plan
+from fkdsl.inference.assess.sequential import Rounds
 from fkdsl.inference.assess.variants import variants
-from fkdsl.inference.result import Answer, merged
+from fkdsl.inference.result import Answer, merged_answers
 from fkdsl.inference.search.exact import exact
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import subexpressions
@@ -114,7 +114,7 @@ def _run(
             model,
             v,
             law,
-            plan=Plan(settings.runs),
+            plan=Rounds(settings.runs),
             seed=settings.seed,
             alpha=alpha,
             max_steps=MAX_STEPS,
@@ -154,7 +154,9 @@ def exact_answers(
     except (BudgetEnded, CallError):
         return None
     weighted = zip(last.states, last.log_weights, strict=True)
-    return last.log_Z, merged((model.value(x), math.exp(w - last.log_Z)) for x, w in weighted)
+    return last.log_Z, merged_answers(
+        (model.value(x), math.exp(w - last.log_Z)) for x, w in weighted
+    )
 
 
 def program_lookahead(

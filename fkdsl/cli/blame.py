@@ -6,7 +6,7 @@ from typing import Any
 
 from fkdsl.api.blame import conflict_json, conflict_text, source_text
 from fkdsl.base.shown import one_line
-from fkdsl.inference.assess.blame import Blame, Line
+from fkdsl.inference.assess.blame import Blame, LineBlame
 
 WIDTH = 100
 """Characters in a line of the table at most."""
@@ -37,17 +37,17 @@ def blame_text(blame: Blame) -> str:
     return "\n".join(rows) + "\n"
 
 
-def is_shown(line: Line) -> bool:
+def is_shown(line: LineBlame) -> bool:
     """Whether a line weighs by its kind, or had a part in the run."""
     weighs = line.place.text.split(maxsplit=1)[:1] in (["condition"], ["factor"], ["observe"])
     return weighs or line.deaths > 0 or abs(line.variance_share or 0.0) >= LEAST
 
 
-def _name(line: Line, elsewhere: bool) -> str:
+def _name(line: LineBlame, elsewhere: bool) -> str:
     return f"{line.place.source.name}:{line.place.line}" if elsewhere else str(line.place.line)
 
 
-def _nats(line: Line) -> str:
+def _nats(line: LineBlame) -> str:
     return f"{line.log_weight:>8.2f}" if line.log_weight else f"{'0':>8}"
 
 

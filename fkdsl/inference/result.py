@@ -191,7 +191,7 @@ def _written(value: Any) -> str:
     return shown(text)
 
 
-def merged(pairs: Iterable[tuple[Any, float]]) -> tuple[Answer, ...]:
+def merged_answers(pairs: Iterable[tuple[Any, float]]) -> tuple[Answer, ...]:
     """Answers with the probabilities of equal values added, most probable first."""
     first: dict[Hashable, Any] = {}
     total: dict[Hashable, float] = {}
@@ -241,7 +241,7 @@ def filtering_answers(model: FeynmanKac[S], step: Step[S] | Level[S]) -> tuple[A
     """The step-t filtering posterior P_t over states, by their descriptions."""
     states = [p.state for p in step.particles] if isinstance(step, Step) else list(step.states)
     log_weights = [float(w) for w in step.log_weights]
-    return merged(
+    return merged_answers(
         (model.describe(x), math.exp(w - step.log_Z))
         for x, w in zip(states, log_weights, strict=True)
         if w > -math.inf

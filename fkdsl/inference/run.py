@@ -35,7 +35,7 @@ from fkdsl.inference.islands import IslandHistory, accepted_moves, check_islands
 from fkdsl.inference.method import LoopSettings, Method, MethodCall, Options
 from fkdsl.inference.methods import called
 from fkdsl.inference.options import DRAFTS
-from fkdsl.inference.result import Result, final_ess, merged, weighted_values
+from fkdsl.inference.result import Result, final_ess, merged_answers, weighted_values
 from fkdsl.inference.search.enclosed import check_any_finished, enclosed
 from fkdsl.inference.search.frontier import Explored
 from fkdsl.inference.unfinished import Unfinished
@@ -265,7 +265,7 @@ class _Run(Generic[S]):
             if isinstance(uncertainty, Islands)
             else None,
             sole=sole if len(log_weights) > 1 else "",
-            posterior=merged((v.value, v.weight) for v in values),
+            posterior=merged_answers((v.value, v.weight) for v in values),
             particles=tuple(values),
             ess=final_ess(values),
             steps=max(last.t for last in lasts),

@@ -193,7 +193,7 @@ def assert_same_masses(
 def _difference(a: Measure, b: Measure, names: tuple[str, str]) -> str:
     """A table of both masses, with the values that differ most first, and of Z."""
     values = sorted({**a, **b}, key=lambda v: -abs(a.get(v, 0.0) - b.get(v, 0.0)))
-    rows = [(shown(v), a.get(v, 0.0), b.get(v, 0.0)) for v in values[:SHOWN]]
+    rows = [(key_text(v), a.get(v, 0.0), b.get(v, 0.0)) for v in values[:SHOWN]]
     total = ("Z, the sum", math.fsum(a.values()), math.fsum(b.values()))
     width = max(len(row[0]) for row in [*rows, total])
     columns = [max(len(name), 12) for name in names]
@@ -214,21 +214,21 @@ def _difference(a: Measure, b: Measure, names: tuple[str, str]) -> str:
     )
 
 
-def shown(key: Any) -> str:
+def key_text(key: Any) -> str:
     """The value that a value_key belongs to, for people, without types.
 
-    >>> shown(value_key("a")), shown(value_key([1, True])), shown(value_key({"a": -0.0}))
+    >>> key_text(value_key("a")), key_text(value_key([1, True])), key_text(value_key({"a": -0.0}))
     ("'a'", '(1, True)', "{'a': -0.0}")
     """
     match key:
         case (kind, *items) if kind is tuple:
-            return f"({', '.join(map(shown, items))}{',' * (len(items) == 1)})"
+            return f"({', '.join(map(key_text, items))}{',' * (len(items) == 1)})"
         case (kind, *items) if kind is Mapping:
-            return "{" + ", ".join(f"{shown(name)}: {shown(v)}" for name, v in items) + "}"
+            return "{" + ", ".join(f"{key_text(name)}: {key_text(v)}" for name, v in items) + "}"
         case (kind, str() as digits) if kind is float:
             return digits
         case (type(), value):
-            return shown(value)
+            return key_text(value)
         case tuple():
-            return f"({', '.join(map(shown, key))}{',' * (len(key) == 1)})"
+            return f"({', '.join(map(key_text, key))}{',' * (len(key) == 1)})"
     return repr(key)

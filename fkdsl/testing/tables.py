@@ -101,16 +101,17 @@ def table_text(rows: Rows, name: str = "m") -> str:
     lines = [f"model {name} = table:"]
     for context, row in rows.items():
         entries = ", ".join(
-            f"{'EOS' if t is None else quoted(t)}: {share(p)}" for t, p in row.items()
+            f"{'EOS' if t is None else text_literal(t)}: {probability_text(p)}"
+            for t, p in row.items()
         )
-        lines.append(f"    {quoted(context)} -> {entries}")
+        lines.append(f"    {text_literal(context)} -> {entries}")
     return "\n".join(lines) + "\n"
 
 
-def quoted(text: str) -> str:
+def text_literal(text: str) -> str:
     """A text as the language writes it.
 
-    >>> print(quoted('a"b'), quoted("two" + chr(10) + "lines"))
+    >>> print(text_literal('a"b'), text_literal("two" + chr(10) + "lines"))
     "a\\"b" "two\\nlines"
     """
     escaped = (
@@ -119,10 +120,10 @@ def quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def share(p: float) -> str:
+def probability_text(p: float) -> str:
     """A probability as one would write it: a short decimal, else a fraction.
 
-    >>> share(0.5), share(1 / 3), share(0.123456)
+    >>> probability_text(0.5), probability_text(1 / 3), probability_text(0.123456)
     ('0.5', '1/3', '0.123456')
     """
     fraction = Fraction(p).limit_denominator(99)

@@ -13,7 +13,7 @@ from fkdsl.inference import run as run_module
 from fkdsl.inference.enumeration import enumerate_outcomes, expectation
 from fkdsl.inference.run import run
 from fkdsl.inference.samplers import adaptive
-from fkdsl.inference.samplers.adaptive import Aim, Pilot, adaptive_run, islands_for
+from fkdsl.inference.samplers.adaptive import Aim, IslandPilot, adaptive_run, islands_for
 from fkdsl.testing import Machine, exact_measure
 
 COIN = Machine(M=(((0.3, 0.7),) * 2,), G=(((3.0, 0.5),) * 2,))
@@ -94,7 +94,7 @@ def until_small(rng, target=0.5, most=3):
 def with_pilot(rng):
     """The two-stage rule with the pilot counted in."""
     pilot = [one_island(rng), one_island(rng)]
-    plan = islands_for(Pilot(tuple(np.log(pilot)), (1, 1), (0.0, 0.0)), Aim(target_se=0.9))
+    plan = islands_for(IslandPilot(tuple(np.log(pilot)), (1, 1), (0.0, 0.0)), Aim(target_se=0.9))
     return float(np.mean([*pilot, *(one_island(rng) for _ in range(plan.islands))]))
 
 

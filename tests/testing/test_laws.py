@@ -18,7 +18,7 @@ from fkdsl.inference.methods import METHODS
 from fkdsl.inference.samplers.smc import smc
 from fkdsl.models.table import TableModel
 from fkdsl.testing import Machine, assert_same_measure, assert_unbiased, machines, programs
-from fkdsl.testing.laws import SHOWN, UNFINISHED, assert_same_masses, shown, unbiased_methods
+from fkdsl.testing.laws import SHOWN, UNFINISHED, assert_same_masses, key_text, unbiased_methods
 
 ONE = """
 model m = table:
@@ -122,10 +122,10 @@ def test_a_long_difference_is_cut():
 
 
 def test_values_are_shown_as_people_write_them():
-    assert shown(value_key("a")) == "'a'"
-    assert shown(value_key(("a",))) == "('a',)"
-    assert shown(value_key({"a": [True, 1.5], "b": math.nan})) == "{'a': (True, 1.5), 'b': nan}"
-    assert shown(UNFINISHED) == "unfinished" != shown(value_key("unfinished"))
+    assert key_text(value_key("a")) == "'a'"
+    assert key_text(value_key(("a",))) == "('a',)"
+    assert key_text(value_key({"a": [True, 1.5], "b": math.nan})) == "{'a': (True, 1.5), 'b': nan}"
+    assert key_text(UNFINISHED) == "unfinished" != key_text(value_key("unfinished"))
 
 
 def test_too_many_outcomes_are_said_with_what_to_do():

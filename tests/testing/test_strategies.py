@@ -22,7 +22,7 @@ from fkdsl.testing import (
     vocabularies,
 )
 from fkdsl.testing.programs import STATEMENTS, TEXT_DRAWS, TOKEN_DRAWS, TOKEN_STATEMENTS
-from fkdsl.testing.tables import ALPHABET, quoted, share, table_text
+from fkdsl.testing.tables import ALPHABET, probability_text, table_text, text_literal
 
 QUIET = settings(
     database=None, derandomize=True, max_examples=3_000, suppress_health_check=list(HealthCheck)
@@ -63,11 +63,11 @@ def test_a_table_reads_back_from_its_text(vocabulary, data):
     ("p", "text"), [(0.5, "0.5"), (2 / 3, "2/3"), (1.0, "1.0"), (0.123456, "0.123456")]
 )
 def test_probabilities_are_short(p, text):
-    assert share(p) == text
+    assert probability_text(p) == text
 
 
 def test_texts_are_quoted_as_the_language_has_them():
-    assert quoted('a"\n') == '"a\\"\\n"'
+    assert text_literal('a"\n') == '"a\\"\\n"'
 
 
 @given(table_models())

@@ -2,7 +2,7 @@
 
     account = Account(model)
     for step in smc(model, rng, observer=account): ...
-    account.lines()             # a Line for each place that changed a weight
+    account.lines()             # a LineBlame for each place that changed a weight
 
 In step t line l adds c_l to a particle's log weight, and C = sum_l c_l is what the step adds in
 all. Over the particles that move and live, by the weights w that they had before the step,
@@ -35,7 +35,7 @@ ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
-class Line:
+class LineBlame:
     """One line of a program and what it did in a run.
 
     deaths: how many particles it gave weight zero; for `exact`, outcomes. passed: how often a
@@ -80,7 +80,7 @@ class Blame:
     where time was not measured.
     """
 
-    lines: tuple[Line, ...]
+    lines: tuple[LineBlame, ...]
     conflicts: tuple[Conflict, ...] = ()
     seconds: float | None = None
     model_share: float | None = None
@@ -96,7 +96,7 @@ class Blame:
 class Account(Generic[S]):
     """A MoveObserver that adds up what each place of the source did to the weights of a run.
 
-    deaths, passed: as in `Line`, by place. lethal_lines: by the set of places that killed a
+    deaths, passed: as in `LineBlame`, by place. lethal_lines: by the set of places that killed a
     particle together, how many particles died so. co_passed: the sets of places that one particle
     has passed. populations: how many there have been.
     """
@@ -153,14 +153,15 @@ class Account(Generic[S]):
         places: Sequence[Span] = (),
         times: Mapping[Span, float] | None = None,
         seconds: float = 0.0,
-    ) -> tuple[Line, ...]:
-        """A Line for each of the places, and for every other that changed a weight or took time, in
-        the order of the text. times: seconds that a place took; seconds: of the whole run."""
+    ) -> tuple[LineBlame, ...]:
+        """A LineBlame for each of the places, and for every other that changed a weight or took
+        time, in the order of the text. times: seconds that a place took; seconds: of the whole
+        run."""
         self._close()
         variance = math.fsum(self._covariance.values())
         charged = {*self.deaths, *self.passed, *self._mean, *(times or {})}
         return tuple(
-            Line(
+            LineBlame(
                 place,
                 self.deaths[place],
                 self.passed[place],

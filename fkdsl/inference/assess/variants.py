@@ -41,13 +41,13 @@ class Variant:
 def variants(names: Sequence[str] | None = None) -> tuple[Variant, ...]:
     """Of all methods that estimate Z without bias, or of those named; a variant's own name names it
     alone."""
-    found = [
+    every = [
         Variant(name, method.name, settings)
         for method in METHODS.values()
         if method.estimates_z
         for name, settings in _settings(method).items()
     ]
-    return tuple(v for v in found if names is None or v.method in names or v.name in names)
+    return tuple(v for v in every if names is None or v.method in names or v.name in names)
 
 
 def _settings(method: Method) -> Mapping[str, tuple[Mapping[str, Any], ...]]:

@@ -7,7 +7,7 @@ costs and how much it varies; from that the number R of fresh islands is fixed, 
 mean of these only. Given the pilot each of them has mean Z, so E[Z_hat] = Z for any rule.
 
 >>> seconds = (0.2, 0.1, 0.1, 0.1)
->>> pilot = Pilot(log_Z=(-0.7, -0.4, -0.6, -0.5), tokens=(50, 20, 20, 20), seconds=seconds)
+>>> pilot = IslandPilot(log_Z=(-0.7, -0.4, -0.6, -0.5), tokens=(50, 20, 20, 20), seconds=seconds)
 >>> islands_for(pilot, Aim(target_se=0.02)).islands, islands_for(pilot, Aim(tokens=1000)).islands
 (84, 44)
 """
@@ -93,7 +93,7 @@ class Aim:
 
 
 @dataclass(frozen=True)
-class Pilot:
+class IslandPilot:
     """The log Z, tokens and seconds of each of a pilot's islands: (k,) each."""
 
     log_Z: tuple[float, ...]
@@ -111,7 +111,7 @@ class Pilot:
 
 
 @dataclass(frozen=True)
-class Plan:
+class IslandPlan:
     """The number R of fresh islands, and why there are not more; '' where there are as many as the
     target asks for."""
 
@@ -119,7 +119,7 @@ class Plan:
     why: str = ""
 
 
-def islands_for(pilot: Pilot, aim: Aim) -> Plan:
+def islands_for(pilot: IslandPilot, aim: Aim) -> IslandPlan:
     """The number of fresh islands: what the target asks for, or all that the budget has room for.
     Pure."""
     room, why = MOST, f"no run has more than {MOST:,} islands: use more particles"
@@ -136,11 +136,11 @@ def islands_for(pilot: Pilot, aim: Aim) -> Plan:
                 f"the budget of {budget:g} {what} had no room for more",
             )
     if aim.target_se is None:
-        return Plan(room, why if room == MOST else "")
+        return IslandPlan(room, why if room == MOST else "")
     if pilot.variance is None:
-        return Plan(min(room, PILOT), "the pilot could not say how much an island varies")
+        return IslandPlan(min(room, PILOT), "the pilot could not say how much an island varies")
     wanted = max(LEAST, math.ceil(CAUTION * pilot.variance / aim.target_se**2))
-    return Plan(wanted) if wanted <= room else Plan(room, why)
+    return IslandPlan(wanted) if wanted <= room else IslandPlan(room, why)
 
 
 def adaptive_run(
@@ -190,7 +190,7 @@ def _pilot(
     seed: int,
     aim: Aim,
     counts: Counts,
-) -> tuple[Pilot, Result | None]:
+) -> tuple[IslandPilot, Result | None]:
     """The pilot, and the Result of its first island if that lived. Its islands have seeds of their
     own and run one after the other: at most PILOT of them, and none after they took SHARE of the
     budget. Raises BudgetEnded where the first one does not end."""
@@ -227,10 +227,10 @@ def _pilot(
             ) from error
         tokens.append(counts()[1] - before)
         seconds.append(time.monotonic() - began)
-    return Pilot(tuple(log_Z), tuple(tokens), tuple(seconds)), first
+    return IslandPilot(tuple(log_Z), tuple(tokens), tuple(seconds)), first
 
 
-def _notes(result: Result, plan: Plan, aim: Aim) -> list[str]:
+def _notes(result: Result, plan: IslandPlan, aim: Aim) -> list[str]:
     """Where the run did not reach what it should, or cost more than it may."""
     R, se = result.islands, result.log_z_se
     notes: list[str] = []
