@@ -26,7 +26,7 @@ from pathlib import Path
 import pytest
 
 from fkdsl.base.spans import Source
-from fkdsl.cli.flags import COMMANDS, build_parser
+from fkdsl.cli.flags import COMMANDS, command_parser
 from fkdsl.language.compile import check_source
 
 ROOT = Path(__file__).parent.parent
@@ -209,7 +209,7 @@ def options(parser):
 @cache
 def options_of_commands():
     """Command -> its options, those of its own commands among them."""
-    (chosen,) = (action for action in build_parser()._actions if action.dest == "command")
+    (chosen,) = (action for action in command_parser()._actions if action.dest == "command")
     return {
         name: options(parser).union(
             *(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fkdsl.api import parse
-from fkdsl.api.outcomes import Settings
+from fkdsl.api.outcomes import TestSettings
 from fkdsl.api.test_blocks import run_test
 from fkdsl.base.errors import ProgramError
 from fkdsl.base.logspace import linear
@@ -174,7 +174,9 @@ test "its figures":
 @pytest.mark.parametrize("text", [UNLIKELY, LIKELY], ids=["unlikely", "likely"])
 def test_a_test_block_has_its_figures_where_no_float_holds_z(text):
     program = parse(text)
-    run = run_test(program, program.checked.tests[0], Settings(runs=3, only=("smc", "importance")))
+    run = run_test(
+        program, program.checked.tests[0], TestSettings(runs=3, only=("smc", "importance"))
+    )
     assert (run.outcome, run.by) == ("passed", "exact")
     assert all(check.passed and check.runs for check in run.methods)
 
@@ -190,7 +192,7 @@ def test_a_wrong_method_is_found_where_no_float_holds_z(monkeypatch):
 
     monkeypatch.setattr(test_blocks, "law_of", planted)
     program = parse(LIKELY)
-    run = run_test(program, program.checked.tests[0], Settings(runs=10, only=("importance",)))
+    run = run_test(program, program.checked.tests[0], TestSettings(runs=10, only=("importance",)))
     assert run.outcome == "failed"
 
 

@@ -16,8 +16,8 @@ from fkdsl.api.run import run
 from fkdsl.base.errors import FkdslError, PopulationDied
 from fkdsl.inference.result import Result
 
-Watch = Callable[[str, Any, int], None]
-"""Called after every step of every run and pilot: with a title of the run, the Step or Level, and
+ComparisonObserver = Callable[[str, Any, int], None]
+"""Called after every step of every run and pilot with a title of the run, the Step or Level, and
 the run's tokens so far."""
 
 
@@ -47,7 +47,7 @@ class Bench:
     program: CalledProgram
     engines: Engines
     max_steps: int | None
-    watch: Watch | None
+    watch: ComparisonObserver | None
 
     def run(
         self,

@@ -36,7 +36,7 @@ SECONDS_A_CHOICE = 0.5
 
 
 @dataclass(frozen=True)
-class Watch:
+class BlameRecorder:
     """What a run that asks for blame records. clock: measures the time of its lines. account: what
     each line did to the weights. sampled: whether its method draws."""
 
@@ -46,7 +46,7 @@ class Watch:
     sampled: bool
 
     @classmethod
-    def of(cls, program: CalledProgram, model: SteeringModel, *, sampled: bool) -> Watch:
+    def of(cls, program: CalledProgram, model: SteeringModel, *, sampled: bool) -> BlameRecorder:
         """The records of a model whose guides have a clock."""
         assert model.guides.clock is not None
         return cls(program, model.guides.clock, Account(model), sampled)

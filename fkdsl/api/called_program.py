@@ -59,7 +59,9 @@ class CalledProgram:
         """The call that gives the program."""
         source = self.checked.module.source
         origin = (
-            f"parse({quoted(source.text)})" if source.name == NO_FILE else f"load({source.name!r})"
+            f"parse({program_literal(source.text)})"
+            if source.name == NO_FILE
+            else f"load({source.name!r})"
         )
         selection = f".select({self.selected!r})" if self.selected is not None else ""
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
@@ -202,7 +204,7 @@ class CalledProgram:
         return values
 
 
-def quoted(text: str) -> str:
+def program_literal(text: str) -> str:
     """A program's text as Python has it: lines that can be copied, between triple quotes."""
     quotes = "'''" if '"""' in text else '"""'
     if quotes in text or not text.endswith("\n"):

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from fkdsl.api.bench import Bench, Run, Watch
+from fkdsl.api.bench import Bench, ComparisonObserver, Run
 from fkdsl.api.called_program import CalledProgram
 from fkdsl.api.engines import Engines, ModelReference
 from fkdsl.api.pilot import PilotRun, find_count
@@ -88,7 +88,7 @@ def compare(
     engines: Engines | None = None,
     max_states: int = MAX_STATES,
     max_steps: int | None = MAX_STEPS,
-    watch: Watch | None = None,
+    watch: ComparisonObserver | None = None,
 ) -> Comparison:
     """Each method's figures over `runs` runs of about `budget` tokens. exact is run once, to at
     most max_states states, and on a large vocabulary to the tokens of all `runs` runs.

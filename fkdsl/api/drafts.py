@@ -25,11 +25,11 @@ def drafting_of(request: RunRequest) -> Drafting | None:
     if by is None or not names:
         return None
     weighs = options["verify"] == "weigh"
-    drafts = {name: draft_of(request.engines, name, by) for name in names}
+    drafts = {name: model_draft(request.engines, name, by) for name in names}
     return Drafting({name: DraftOf(d, options["block"], weighs) for name, d in drafts.items()})
 
 
-def draft_of(engines: Engines, name: str, by: str) -> Draft:
+def model_draft(engines: Engines, name: str, by: str) -> Draft:
     """The draft for the tokens of the model that a program calls by this name."""
     if by == HEADS:
         return HeadsDraft(engines.with_heads(name))

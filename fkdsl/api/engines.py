@@ -94,7 +94,7 @@ class Engines(Mapping[str, CachedTransformer]):
         stats = [e.stats for e in self._by_reference.values() if not isinstance(e.model, ByteView)]
         return sum(s.model_calls for s in stats), sum(s.forwarded_tokens for s in stats)
 
-    def watch(self) -> None:
+    def reset_lost_mass(self) -> None:
         """Resets the mass that byte views have lost, so that `notes` tells of this run's alone."""
         for view in self._views():
             view.lost = LostMass()

@@ -231,6 +231,6 @@ def _words(wrong: Disagreement, runs: int, log_scale: float) -> str:
     )
 
 
-def share(checks: int) -> float:
+def level_of_each(checks: int) -> float:
     """The false-alarm level of each of `checks` checks of one test."""
     return FALSE_ALARM / max(1, checks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from fkdsl.api.method_checks import MethodCheck
 from fkdsl.language.expectations import Expectation
@@ -17,7 +17,7 @@ Outcome = Literal["passed", "failed", "undecided", "error"]
 
 
 @dataclass(frozen=True)
-class Line:
+class ExpectLine:
     """An `expect` line and its outcome. figures: those that it reads, with their values as text:
     ('P(value == "00")', '0.36')."""
 
@@ -35,18 +35,19 @@ class TestRun:
     test: tree.Test
     outcome: Outcome
     by: Literal["exact", "sampling", ""]
-    lines: tuple[Line, ...]
+    lines: tuple[ExpectLine, ...]
     methods: tuple[MethodCheck, ...]
     seconds: float
     error: str = ""
 
 
 @dataclass(frozen=True)
-class Settings:
+class TestSettings:
     """How tests are run. methods: whether methods are checked at all. only: the names of those that
     are, None for all. runs: of each variant, up to ten times as many where one seems wrong; also of
     a program that can only be sampled. seconds: for a test that can only be sampled."""
 
+    __test__: ClassVar[bool] = False  # pytest does not collect it
     methods: bool = True
     only: tuple[str, ...] | None = None
     runs: int = 100

@@ -5,9 +5,9 @@ the prefix tree computes once. So the number is multiplied until the tokens pass
 then interpolated.
 
 >>> find_count(1000, lambda n: PilotRun(100 + 9 * n, died=False))
-Pilot(count=100, tokens=1000, note='')
+PilotCount(count=100, tokens=1000, note='')
 >>> find_count(1000, lambda n: PilotRun(min(n, 40), died=False))
-Pilot(count=2048, tokens=40, note='more particles forward no more tokens')
+PilotCount(count=2048, tokens=40, note='more particles forward no more tokens')
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class PilotRun:
 
 
 @dataclass(frozen=True)
-class Pilot:
+class PilotCount:
     """count: particles. tokens: forwarded by the pilot run with that count. note: why they are far
     from the budget."""
 
@@ -47,7 +47,7 @@ class Pilot:
     note: str = ""
 
 
-def find_count(budget: int, run: Callable[[int], PilotRun]) -> Pilot:
+def find_count(budget: int, run: Callable[[int], PilotRun]) -> PilotCount:
     """The count whose run forwards nearest to `budget` tokens, of at most PILOTS counts that are
     tried; the largest of those that are equally near.
 
@@ -77,7 +77,7 @@ def find_count(budget: int, run: Callable[[int], PilotRun]) -> Pilot:
         n, before = (max(1, wanted) if over else min(MOST, GROWTH * n, max(n + 1, wanted))), n
     del tried[0]
     count = max(tried, key=lambda m: (-abs(tried[m] - budget), m))
-    return Pilot(count, tried[count], _note(count, tried[count], budget, still))
+    return PilotCount(count, tried[count], _note(count, tried[count], budget, still))
 
 
 def _note(count: int, tokens: int, budget: int, still: bool) -> str:

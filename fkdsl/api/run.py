@@ -7,12 +7,12 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
-from fkdsl.api.blame import Watch
+from fkdsl.api.blame import BlameRecorder
 from fkdsl.api.drafts import draft_report, drafting_of
 from fkdsl.api.queries import answers
 from fkdsl.api.request import RunRequest
 from fkdsl.api.steering import steering_model
-from fkdsl.api.trace.record import Record, recording
+from fkdsl.api.trace.record import RunRecord, recording
 from fkdsl.base.deadline import until
 from fkdsl.base.errors import ProgramError
 from fkdsl.inference.result import Result
@@ -33,16 +33,16 @@ def run(request: RunRequest, observer: Observer | None = None) -> Result:
     with recording(request) as record:
         model = steering_model(request, record.engines, drafting)
         sampled = request.call.method.draws
-        watch = Watch.of(program, model, sampled=sampled) if request.blame else None
+        recorder = BlameRecorder.of(program, model, sampled=sampled) if request.blame else None
         # Models are loaded before the clock starts, and before any particle does.
         for name in program.model_names():
             _ = record.engines[name]
-        engines.watch()
+        engines.reset_lost_mass()
         request.deadline.begin()
-        with watch.deaths(engines) if watch is not None else nullcontext():
-            result = _run_method(request, model, record, watch, observer)
-        if watch is not None:
-            result = watch.of_result(result)
+        with recorder.deaths(engines) if recorder is not None else nullcontext():
+            result = _run_method(request, model, record, recorder, observer)
+        if recorder is not None:
+            result = recorder.of_result(result)
         with until(request.deadline):
             answered, mistakes, late = answers(
                 program.checked, program.environment, request.questions, result
@@ -59,8 +59,8 @@ def run(request: RunRequest, observer: Observer | None = None) -> Result:
 def _run_method(
     request: RunRequest,
     model: SteeringModel,
-    record: Record,
-    watch: Watch | None,
+    record: RunRecord,
+    recorder: BlameRecorder | None,
     observer: Observer | None,
 ) -> Result:
     """The Result of the method itself, its steps written to the record."""
@@ -78,7 +78,7 @@ def _run_method(
         "filtering": request.filtering,
         "merge": request.merge,
         "counts": request.engines.counts,
-        "account": watch.account if watch is not None else None,
+        "account": recorder.account if recorder is not None else None,
     }
     if request.aim.asked:
         return adaptive_run(model, request.call, request.seed, None, request.aim, **settings)

@@ -17,7 +17,7 @@ from typing import Any
 from fkdsl.api.called_program import DEFAULT_METHOD, CalledProgram
 from fkdsl.api.engines import Engines
 from fkdsl.api.method_checks import FALSE_ALARM
-from fkdsl.api.outcomes import Line, Settings, shown_figures
+from fkdsl.api.outcomes import ExpectLine, TestSettings, shown_figures
 from fkdsl.api.request import RunRequest
 from fkdsl.api.steering import steering_model
 from fkdsl.base.logspace import linear
@@ -90,8 +90,8 @@ def sampled_lines(
     expected: Expectations,
     functions: PureFunctions,
     bound: float | None,
-    settings: Settings,
-) -> tuple[Line, ...]:
+    settings: TestSettings,
+) -> tuple[ExpectLine, ...]:
     """The `expect` lines, each decided by sampling or not at all. bound: of a product of
     potentials, None where none is known."""
     method, options = program.method
@@ -100,7 +100,7 @@ def sampled_lines(
     request = RunRequest.of(program, method, options, engines=engines)
     model = steering_model(request, engines)
     sums, began, n, look = _Sums(expected, functions), time.monotonic(), 0, 1
-    lines: tuple[Line, ...] = ()
+    lines: tuple[ExpectLine, ...] = ()
     while True:
         rng = KeyedRng(settings.seed).split("sample", n)
         *_, last = steps_of(
@@ -117,7 +117,7 @@ def sampled_lines(
                 return lines
 
 
-def _line(line: Expectation, sums: _Sums, known: Mapping[str, Interval]) -> Line:
+def _line(line: Expectation, sums: _Sums, known: Mapping[str, Interval]) -> ExpectLine:
     shown = shown_figures(line, known)
     note = f"sampled, {len(sums.Z)} runs"
     if is_over_support(line.says):
@@ -125,12 +125,12 @@ def _line(line: Expectation, sums: _Sums, known: Mapping[str, Interval]) -> Line
         known_values = {SUPPORT: values}
         arguments = (known_values.get(p, 0.0) for p in line.parameters)
         holds = sums.functions.call(line.function, *arguments)
-        return Line(
+        return ExpectLine(
             line.written, "undecided" if holds else "failed", shown, f"{note}, {len(values)} values"
         )
     holds = decided(line.says, known)
     outcome: Any = "undecided" if holds is None else "passed" if holds else "failed"
-    return Line(line.written, outcome, shown, note)
+    return ExpectLine(line.written, outcome, shown, note)
 
 
 def is_over_support(e: tree.Expr) -> bool:

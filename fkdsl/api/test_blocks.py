@@ -18,8 +18,8 @@ import numpy as np
 
 from fkdsl.api.called_program import CalledProgram
 from fkdsl.api.engines import Engines
-from fkdsl.api.method_checks import Disagreement, Law, MethodCheck, check_variant, share
-from fkdsl.api.outcomes import Line, Outcome, Settings, TestRun, shown_figures
+from fkdsl.api.method_checks import Disagreement, Law, MethodCheck, check_variant, level_of_each
+from fkdsl.api.outcomes import ExpectLine, Outcome, TestRun, TestSettings, shown_figures
 from fkdsl.api.request import MAX_STEPS
 from fkdsl.api.sampled import sampled_lines
 from fkdsl.base.errors import BudgetEnded, CallError, ProgramError
@@ -51,10 +51,12 @@ DENSITIES = ("normal", "uniform", "beta")
 """Distributions whose potential may be above 1."""
 
 
-def run_test(program: CalledProgram, test: tree.Test, settings: Settings | None = None) -> TestRun:
+def run_test(
+    program: CalledProgram, test: tree.Test, settings: TestSettings | None = None
+) -> TestRun:
     """The outcome of a test of the program's file. A mistake that shows only when the program runs
     is the outcome `error`."""
-    settings, began = settings or Settings(), time.monotonic()
+    settings, began = settings or TestSettings(), time.monotonic()
     try:
         by, lines, methods = _run(program, test, settings)
     except (ProgramError, CallError, BudgetEnded) as error:
@@ -79,8 +81,8 @@ def prepared(program: CalledProgram, test: tree.Test) -> tuple[CalledProgram, En
 
 
 def _run(
-    program: CalledProgram, test: tree.Test, settings: Settings
-) -> tuple[Literal["exact", "sampling"], tuple[Line, ...], tuple[MethodCheck, ...]]:
+    program: CalledProgram, test: tree.Test, settings: TestSettings
+) -> tuple[Literal["exact", "sampling"], tuple[ExpectLine, ...], tuple[MethodCheck, ...]]:
     program, engines = prepared(program, test)
     expected = expectations(program.checked, test)
     functions = PureFunctions(expected.functions, program.environment())
@@ -108,7 +110,7 @@ def _run(
     optimised = () if lookahead is None else disagreeing(law, lookahead)
     law = law if optimised else replace(law, lookahead=lookahead)
     model = program.feynman_kac(engines=engines, guides=Guides(force="force" not in program.off))
-    alpha, merge = share(len(tested)), "merge" not in program.off
+    alpha, merge = level_of_each(len(tested)), "merge" not in program.off
     methods = tuple(
         check_variant(
             model,
@@ -216,14 +218,14 @@ def _exact_line(
     log_Z: float,
     answers: tuple[Answer, ...],
     values: Mapping[str, Floats],
-) -> Line:
+) -> ExpectLine:
     known: dict[str, Any] = {
         "Z": linear(log_Z),
         "log_Z": log_Z,
         "support": tuple(a.value for a in answers),
     }
     if line.figures and not answers:
-        return Line(
+        return ExpectLine(
             line.written,
             "failed",
             (("Z", "0"),),
@@ -234,7 +236,7 @@ def _exact_line(
             a.probability * y for a, y in zip(answers, values[figure.function], strict=True)
         )
     holds = functions.call(line.function, *(known[p] for p in line.parameters))
-    return Line(line.written, "passed" if holds else "failed", shown_figures(line, known))
+    return ExpectLine(line.written, "passed" if holds else "failed", shown_figures(line, known))
 
 
 def law_of(

@@ -51,7 +51,7 @@ class _Parser(argparse.ArgumentParser):
         raise CallError(message, help)
 
 
-def build_parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="fkdsl",
         description="Steer a language model by a program: weighted posterior samples and an "

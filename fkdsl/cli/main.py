@@ -18,7 +18,7 @@ from typing import NoReturn
 from fkdsl.base.deadline import DeadlinePassed
 from fkdsl.base.errors import BudgetEnded, CallError, FkdslError, InternalError, Interrupted
 from fkdsl.cli.failure import report
-from fkdsl.cli.flags import ALL, COMMANDS, build_parser
+from fkdsl.cli.flags import ALL, COMMANDS, command_parser
 from fkdsl.cli.output import discard, finish, prepare_streams, reason, tell
 
 OBJECTS = 50_000
@@ -52,10 +52,10 @@ def _run(given: list[str]) -> int:
     any other."""
     try:
         if not given:
-            build_parser().print_help()
+            command_parser().print_help()
             return 0
         # Without a name, argparse would take the file that follows for one.
-        args = build_parser().parse_args(
+        args = command_parser().parse_args(
             [f"--no-opt={ALL}" if a == "--no-opt" else a for a in given]
         )
         args.given = given

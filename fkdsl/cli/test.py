@@ -12,13 +12,13 @@ import time
 from dataclasses import dataclass
 
 from fkdsl.api import load
-from fkdsl.api.outcomes import Settings, TestRun
+from fkdsl.api.outcomes import TestRun, TestSettings
 from fkdsl.api.test_blocks import run_test
 from fkdsl.base.errors import CallError, ProgramError
 from fkdsl.base.rendering import render_all
 from fkdsl.cli.check import without
 from fkdsl.cli.output import print_json, say
-from fkdsl.cli.test_report import failure_text, file_json, summary, verbose_lines
+from fkdsl.cli.test_report import failure_text, file_json, summary_text, verbose_lines
 
 LETTERS = {"passed": ".", "failed": "F", "undecided": "?", "error": "E"}
 NONE_FOUND = 5
@@ -40,7 +40,9 @@ def main(args: argparse.Namespace) -> int:
             "write --runs 100, or --no-methods",
         )
     began = time.monotonic()
-    settings = Settings(not args.no_methods, runs=args.runs, seed=args.seed, seconds=args.seconds)
+    settings = TestSettings(
+        not args.no_methods, runs=args.runs, seed=args.seed, seconds=args.seconds
+    )
     files = [run_file(file, args, settings) for file in args.files]
     runs = [run for file in files for run in file.runs]
     wrong = any(f.error is not None for f in files) or any(
@@ -55,11 +57,11 @@ def main(args: argparse.Namespace) -> int:
             for run in f.runs:
                 if run.outcome in ("failed", "error"):
                     say(failure_text(f.file, run))
-        say(summary(runs, sum(f.error is not None for f in files), seconds))
+        say(summary_text(runs, sum(f.error is not None for f in files), seconds))
     return 1 if wrong else 0 if runs else NONE_FOUND
 
 
-def run_file(file: str, args: argparse.Namespace, settings: Settings) -> FileRun:
+def run_file(file: str, args: argparse.Namespace, settings: TestSettings) -> FileRun:
     """Runs a file's tests and prints a letter for each as it ends; mistakes in the file go to
     stderr."""
     try:

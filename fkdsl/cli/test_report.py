@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fkdsl.api.method_checks import FALSE_ALARM, MethodCheck
-from fkdsl.api.outcomes import Line, TestRun
+from fkdsl.api.outcomes import ExpectLine, TestRun
 from fkdsl.base.errors import ProgramError
 from fkdsl.base.shown import one_line
 from fkdsl.cli.failure import diagnostic_json
@@ -34,7 +34,7 @@ def failure_text(file: str, run: TestRun) -> str:
     return "\n".join([*lines, ""])
 
 
-def line_text(line: Line) -> list[str]:
+def line_text(line: ExpectLine) -> list[str]:
     """The place of a line, the line itself with its number, and the figures in it."""
     span = line.written.span
     source, number = span.source, span.line
@@ -72,7 +72,7 @@ def _share(error: float | None) -> str:
     return "(none)" if error is None else f"{100 * error:.2g}%"
 
 
-def summary(runs: Sequence[TestRun], broken: int, seconds: float) -> str:
+def summary_text(runs: Sequence[TestRun], broken: int, seconds: float) -> str:
     """The last line, and before it how many checks of methods there were, and which errors would
     have shown. broken: files with mistakes."""
     counts = Counter(run.outcome for run in runs)

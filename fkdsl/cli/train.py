@@ -142,7 +142,7 @@ def main(args: argparse.Namespace) -> int:
     training, held_out = split_documents(read_documents(args.text, args.documents), args.held_out)
     if args.evaluate:
         file = Path(args.evaluate)
-        say(evaluated(read_model(file), read_links(file), training, held_out))
+        say(evaluation_text(read_model(file), read_links(file), training, held_out))
         return 0
     if args.save_every < 1:
         raise CallError(f"--save-every {args.save_every} is no number of steps", "at least 1")
@@ -290,7 +290,7 @@ def provenance(
     }
 
 
-def evaluated(model: Any, links: Any, training: Documents, held_out: Documents) -> str:
+def evaluation_text(model: Any, links: Any, training: Documents, held_out: Documents) -> str:
     """Bits per byte of a model's heads and of the compressors that it is compared with, a line
     each; then how many drafted bytes are kept."""
     from fkdsl.models.tiny.evaluation import (

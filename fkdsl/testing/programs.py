@@ -11,7 +11,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from fkdsl.api.called_program import quoted
+from fkdsl.api.called_program import program_literal
 from fkdsl.api.program import Program, parse
 from fkdsl.testing.tables import table_text, tables
 
@@ -20,7 +20,7 @@ class ProgramText(str):
     """A program's text; shown line by line."""
 
     def __repr__(self) -> str:
-        return quoted(str(self))
+        return program_literal(str(self))
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(repr(self))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 import fkdsl
-from fkdsl.api.outcomes import Settings
+from fkdsl.api.outcomes import TestSettings
 from fkdsl.api.test_blocks import program_lookahead, run_test
 from fkdsl.base.logspace import log_sum_exp, normalised
 from fkdsl.inference.assess.variants import variants
@@ -22,7 +22,7 @@ from fkdsl.inference.samplers import steer as steer_module
 from fkdsl.inference.samplers.resampling import RESAMPLING, _certain
 from fkdsl.testing import program_texts
 
-EXACT = Settings(methods=False)
+EXACT = TestSettings(methods=False)
 BITS = """model bits = table:
     ""  -> "0": 0.40, "1": 0.60
     "0" -> "0": 0.90, "1": 0.10
@@ -120,7 +120,7 @@ def test_a_program_of_no_mass_has_z_zero_and_no_means():
     found, run = line_outcomes("Z == 0", "support == []", "P(value) == 0", before=text)
     assert found == ["passed", "passed", "failed"]
     assert "no value" in run.lines[2].note
-    (checked,) = outcomes(text + 'test "dies":\n    expect Z == 0\n', Settings(runs=5))
+    (checked,) = outcomes(text + 'test "dies":\n    expect Z == 0\n', TestSettings(runs=5))
     assert checked.outcome == "passed"
     assert all(m.passed and m.runs == 5 for m in checked.methods)
 
@@ -270,7 +270,7 @@ BUGS = [
 def methods_of(text, only, runs=200):
     """Without the optimiser, so that particles die; only the variants of one method."""
     program = fkdsl.parse(text).without()
-    run = run_test(program, program.checked.tests[0], Settings(only=only, runs=runs))
+    run = run_test(program, program.checked.tests[0], TestSettings(only=only, runs=runs))
     return run, list(run.methods)
 
 
@@ -315,7 +315,9 @@ def test_a_value_of_probability_zero_is_wrong_without_any_bet(monkeypatch):
 
 
 def test_the_runs_and_the_power_are_reported():
-    (run,) = outcomes(BITS + 'test "it":\n    expect P(value == "00") == 0.36\n', Settings(runs=60))
+    (run,) = outcomes(
+        BITS + 'test "it":\n    expect P(value == "00") == 0.36\n', TestSettings(runs=60)
+    )
     assert [m.variant for m in run.methods] == [v.name for v in variants()]
     for m in run.methods:
         assert m.runs == 60
@@ -328,5 +330,5 @@ def test_the_runs_and_the_power_are_reported():
 @given(program_texts())
 def test_right_methods_pass_on_drawn_programs(text):
     program = fkdsl.parse(text + '\ntest "t":\n    expect Z >= 0\n')
-    run = run_test(program, program.checked.tests[0], Settings(runs=20))
+    run = run_test(program, program.checked.tests[0], TestSettings(runs=20))
     assert run.outcome == "passed", run

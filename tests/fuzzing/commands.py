@@ -97,9 +97,9 @@ SKIPPED = {"train", "models"}
 
 def options() -> dict[str, list[argparse.Action]]:
     """The actions of each command, as the command line itself declares them."""
-    from fkdsl.cli.flags import build_parser
+    from fkdsl.cli.flags import command_parser
 
-    [commands] = [a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction)]
+    [commands] = [a for a in command_parser()._actions if isinstance(a, argparse._SubParsersAction)]
     return {
         name: parser._actions for name, parser in commands.choices.items() if name not in SKIPPED
     }

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import fkdsl
-from fkdsl.api.outcomes import Settings
+from fkdsl.api.outcomes import TestSettings
 from fkdsl.api.test_blocks import run_test
 from fkdsl.base.errors import CallError
 from fkdsl.cli.main import main
@@ -160,7 +160,7 @@ def test_fkdsl_test_catches_a_toy_method_with_a_wrong_weight(monkeypatch):
     monkeypatch.setitem(METHODS, TOY.name, wrong)
     program = fkdsl.parse(TEXT)
     (test,) = program.checked.tests
-    (check,) = run_test(program, test, Settings(only=("roulette",), runs=100)).methods
+    (check,) = run_test(program, test, TestSettings(only=("roulette",), runs=100)).methods
     assert not check.passed
     assert "Z is " in check.reason
 

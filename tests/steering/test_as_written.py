@@ -6,7 +6,7 @@ import math
 import pytest
 
 import fkdsl
-from fkdsl.api.outcomes import Settings
+from fkdsl.api.outcomes import TestSettings
 from fkdsl.api.test_blocks import run_test
 from fkdsl.testing import assert_same_measure, assert_unbiased
 from tests.proposals.test_values_that_change import NUMBER
@@ -22,7 +22,7 @@ def old_values(monkeypatch):
 def outcome(text):
     program = fkdsl.parse(text)
     (test,) = program.checked.tests
-    return run_test(program, test, Settings(runs=2))
+    return run_test(program, test, TestSettings(runs=2))
 
 
 def test_a_test_block_has_the_figures_of_the_program_as_it_is_written(monkeypatch):

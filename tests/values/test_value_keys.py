@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fkdsl.api import parse
-from fkdsl.api.outcomes import Settings
+from fkdsl.api.outcomes import TestSettings
 from fkdsl.api.test_blocks import run_test
 from fkdsl.base.value_keys import state_key, value_key
 from fkdsl.inference.result import Answer, merged, total_variation
@@ -120,7 +120,7 @@ def test_answers_and_their_probabilities_are_by_key():
 def test_a_test_block_counts_twins_apart_and_its_methods_agree():
     program = parse(with_text(RETURNED, TWINS[5]) + TEST_BLOCK)
     (test,) = program.checked.tests
-    ran = run_test(program, test, Settings(runs=20))
+    ran = run_test(program, test, TestSettings(runs=20))
     assert (ran.outcome, ran.by) == ("passed", "exact")
     assert len(ran.methods) > 1
 

@@ -22,7 +22,7 @@ from fkdsl.base.files import check_target, read_file
 FORMAT = 1
 """The version of the format, which stands in a file's first line."""
 KEY = "fkdsl_trace"
-MOST = 1 << 30
+MOST_BYTES = 1 << 30
 """Bytes that a trace may have."""
 SUM = "sum"
 """The last field of each line but the first: its checksum. The first line needs none, since
@@ -50,7 +50,7 @@ def read_trace(path: str | Path) -> Trace:
     it."""
     path = Path(path)
     try:
-        raw = read_file(path, MOST)
+        raw = read_file(path, MOST_BYTES)
     except FileNotFoundError:
         raise CallError(f"there is no file {path}", "a run writes one with --trace") from None
     except OSError as error:
@@ -184,7 +184,7 @@ class TraceFile:
     def read(self) -> bytes:
         """All bytes of the file. Raises CallError for more than a trace may have."""
         try:
-            return read_file(self.path, MOST)
+            return read_file(self.path, MOST_BYTES)
         except OSError as error:
             raise CallError(
                 f"cannot read {self.path}: {error.strerror}", "name another file"

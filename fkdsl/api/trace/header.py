@@ -25,9 +25,9 @@ from fkdsl.machine.state_json import read_value, write_value
 from fkdsl.models.interface import LanguageModel
 from fkdsl.values.values import show
 
-MOST = 8_000_000
+MOST_BYTES = 8_000_000
 """Bytes that a header holds at most of a file beside the program."""
-NAMES = {
+FIELD_NAMES = {
     "fkdsl": "version of fkdsl",
     "program": "program",
     "arguments": "arguments",
@@ -125,7 +125,7 @@ def named_files(program: CalledProgram) -> dict[str, str]:
 
 
 def _text(path: Path) -> str:
-    return read_file(path, MOST).decode("utf-8", "replace")
+    return read_file(path, MOST_BYTES).decode("utf-8", "replace")
 
 
 def _is_beside(name: str) -> bool:
@@ -142,7 +142,7 @@ def verify_same_run(trace: Trace, header: Mapping[str, Any]) -> None:
     """Raises CallError if the run of a trace differs from this one in a field of `header`, and says
     how."""
     other = trace.header
-    for key, what in NAMES.items():
+    for key, what in FIELD_NAMES.items():
         if key in header and header[key] != other.get(key):
             was, now = _shown(key, other.get(key)), _shown(key, header[key])
             if was == now:

@@ -45,7 +45,7 @@ from fkdsl.machine.state_json import log_weight_to_json, state_to_json
 from fkdsl.values.values import plain
 
 
-class Record:
+class RunRecord:
     """A run's trace while the run goes on.
 
     engines: the models to run on. steps_by_island: what the run has behind it, None for nothing.
@@ -80,7 +80,7 @@ class Record:
     def end(self, result: Result) -> None:
         """Writes the last line: the result."""
         if self._file is not None:
-            self._file.add({"result": summary(result)})
+            self._file.add({"result": result_summary(result)})
 
     def cut(self, error: BudgetEnded | Interrupted) -> None:
         """Names the file in the population of a run that was cut short, if it can go on from
@@ -136,7 +136,7 @@ class Record:
                     tokens.setdefault(c.model, {})[str(i)] = token_text(raw)
 
 
-def summary(result: Result) -> dict[str, Any]:
+def result_summary(result: Result) -> dict[str, Any]:
     """The last line's summary of a result; the particles are in the last step. null stands for a
     bound that is not known, and for a number that JSON does not have."""
     facts: dict[str, Any] = _finite(
@@ -171,7 +171,7 @@ def _finite(value: Any) -> Any:
 
 
 @contextmanager
-def recording(request: RunRequest) -> Iterator[Record]:
+def recording(request: RunRequest) -> Iterator[RunRecord]:
     """The record of a run that is about to begin: written to `request.trace` from the beginning, or
     going on with `request.resume`. A TraceFile is closed at the end.
 
@@ -179,7 +179,7 @@ def recording(request: RunRequest) -> Iterator[Record]:
     """
     trace, resume = request.trace, request.resume
     if trace is None and not isinstance(resume, Path):
-        yield Record(request.engines, resume)
+        yield RunRecord(request.engines, resume)
         return
     code = request.program.feynman_kac(engines=request.engines).code
     places = Places.of(code, _sources(request.program))
@@ -212,7 +212,7 @@ def _open(*paths: Path | StepsByIsland | None) -> TraceFile:
     return TraceFile(next(path for path in paths if isinstance(path, Path)))
 
 
-def _is_the_files_fault(error: Exception, request: RunRequest, record: Record) -> bool:
+def _is_the_files_fault(error: Exception, request: RunRequest, record: RunRecord) -> bool:
     """Whether a run failed because it went on from steps that are not its own. A bug of ours is to
     be reported as one, however the run began."""
     ours = isinstance(error, InternalError) or not isinstance(error, FkdslError)
@@ -223,7 +223,7 @@ def _is_the_files_fault(error: Exception, request: RunRequest, record: Record) -
     return not is_own(request, model, record.steps_by_island)
 
 
-def _begin(file: TraceFile, request: RunRequest, places: Places, code: Executable) -> Record:
+def _begin(file: TraceFile, request: RunRequest, places: Places, code: Executable) -> RunRecord:
     """Reads the file, which decides how the run begins: anew, from the last step, or, where the
     trace is complete, at its end."""
     program, engines = request.program, request.engines
@@ -235,7 +235,7 @@ def _begin(file: TraceFile, request: RunRequest, places: Places, code: Executabl
         header["models"] = model_marks(engines, program.model_names())
         file.cut(0)
         file.add(header)
-        return Record(engines, None, file, places)
+        return RunRecord(engines, None, file, places)
     verify_same_run(trace, header)
     goes_on = request.call.resumes
     if goes_on and trace.steps:
@@ -243,16 +243,16 @@ def _begin(file: TraceFile, request: RunRequest, places: Places, code: Executabl
         steps_by_island = rebuild(trace, recorded, places, code)
         if is_complete(steps_by_island, header["islands"]):
             file.cut(trace.size)
-            return Record(
+            return RunRecord(
                 recorded, steps_by_island, None if trace.end is not None else file, places, trace
             )
     verify_same_run(trace, {"models": model_marks(engines, program.model_names()), **header})
     if trace.end is not None:
-        return Record(engines)
+        return RunRecord(engines)
     file.cut(trace.size if goes_on else trace.head)
     if not goes_on:
-        return Record(engines, None, file, places)
-    return Record(engines, rebuild(trace, engines, places, code), file, places, trace)
+        return RunRecord(engines, None, file, places)
+    return RunRecord(engines, rebuild(trace, engines, places, code), file, places, trace)
 
 
 def _sources(program: CalledProgram) -> list[Source]:

@@ -65,7 +65,7 @@ def verify_header(data: Mapping[str, Any]) -> None:
         "dtype": lambda v: v is None or is_text(v),
         "device": lambda v: v is None or is_text(v),
         "method": lambda v: is_text(v) and v in METHODS,
-        "options": lambda v: is_map(v, is_plain),
+        "options": lambda v: is_map(v, is_option_value),
         "seed": lambda v: isinstance(v, int) and not isinstance(v, bool),
         "islands": lambda v: v is None or is_whole(v, 1, MOST_STEPS),
         "off": lambda v: is_list(v, is_text),
@@ -163,7 +163,7 @@ def is_number(v: Any) -> bool:
     )
 
 
-def is_plain(v: Any) -> bool:
+def is_option_value(v: Any) -> bool:
     """An option's value."""
     return v is None or isinstance(v, str | bool) or is_number(v)
 
