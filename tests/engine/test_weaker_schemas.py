@@ -131,7 +131,7 @@ ANY = {"type": "array", "items": {"enum": [1, 2]}}
 KINDS = [
     # schema, a text that fits it, a text that what is followed refuses, what is left to the
     # condition
-    ({**ANY, "uniqueItems": True}, "[1, 2]", "[3]", "uniqueItems"),
+    ({"type": "array", "items": {"type": "integer"}, "uniqueItems": True}, "[1, 2]", '["a"]', "uniqueItems"),
     ({**ANY, "contains": {"const": 2}}, "[1, 2]", "[]", "contains"),
     ({**ANY, "contains": {"const": 2}, "minContains": 2, "maxContains": 2}, "[2, 2, 1]", "[2]", "contains"),
     ({**ANY, "contains": {"const": 2}, "minContains": 0, "maxContains": 1}, "[]", "[3]", "contains"),
@@ -145,7 +145,8 @@ KINDS = [
     ({"type": "string", "pattern": r"^(.)-\1$"}, '"a-a"', '"a-"', "pattern"),
     ({"properties": {"a": {"const": 1}}, "unevaluatedProperties": False}, '{"a": 1}', '{"a": 2}', "unevaluated"),
     ({"patternProperties": {"^(?!x)": {"const": 1}}, "additionalProperties": False}, '{"a": 1}', "{", "pattern"),
-    ({"$ref": "#/$defs/l", "$defs": {"l": {**ANY, "uniqueItems": True}}}, "[1]", "[3]", "uniqueItems"),
+    ({"$ref": "#/$defs/l", "$defs": {"l": {"type": "array", "items": {"type": "integer"}, "uniqueItems": True}}},
+     "[1]", '["a"]', "uniqueItems"),
     ({"$schema": DRAFT7, "items": [{"const": 1}], "additionalItems": {"const": 2}, "uniqueItems": True},
      "[1, 2]", "[2]", "uniqueItems"),
     ({"$schema": DRAFT7, "contains": {"const": 2}, "minContains": 2}, "[2]", "[]", "contains"),
@@ -153,6 +154,11 @@ KINDS = [
       "definitions": {"s": {"type": "string", "not": {}}}}, None, "1", "not"),
     ({"$schema": "http://json-schema.org/draft-04/schema#", "minimum": 1, "exclusiveMinimum": True, "not": {}},
      None, "1", "not"),
+    ({"type": "array", "items": {"enum": [1, 2, 3, 4, 5]}, "uniqueItems": True},
+     "[1, 2, 5, 4, 3]", "[1, 2, 5, 4, 3, 1]", "uniqueItems"),
+    ({"type": "array", "items": {"enum": [1, 2]}, "prefixItems": [{}], "uniqueItems": True},
+     '["x", 1, 2]', '["x", 1, 2, 1]', "uniqueItems"),
+    ({"items": {"enum": [1, 2]}, "uniqueItems": True}, '"x"', "[1, 2, 1]", "uniqueItems"),
 ]  # fmt: skip
 
 
@@ -164,6 +170,45 @@ def test_one_keyword_leaves_the_rest_of_a_schema_followed(schema, text, refused,
     assert any(left in part for part in found.left_out)
     assert text is None or (fits(schema, json.loads(text)) and accepts_text(language, text))
     assert not accepts_text(language, refused)
+
+
+DISTINCT = [
+    # a schema, the lists that fit it
+    ({**ANY, "uniqueItems": True}, ["[]", "[1]", "[2]", "[1, 2]", "[2, 1]"]),
+    ({**ANY, "uniqueItems": True, "minItems": 2}, ["[1, 2]", "[2, 1]"]),
+    ({**ANY, "uniqueItems": True, "maxItems": 1}, ["[]", "[1]", "[2]"]),
+    ({"type": "array", "items": {"const": "a"}, "uniqueItems": True}, ["[]", '["a"]']),
+    ({"type": "array", "items": {"type": "boolean"}, "uniqueItems": True, "minItems": 2},
+     ["[true, false]", "[false, true]"]),
+    ({"type": "array", "items": {"enum": [1, True, None, 1]}, "uniqueItems": True, "minItems": 3},
+     ["[1, true, null]", "[1, null, true]", "[true, 1, null]", "[true, null, 1]", "[null, 1, true]",
+      "[null, true, 1]"]),
+    ({"type": "object", "properties": {"a": {**ANY, "uniqueItems": True, "minItems": 2}},
+      "required": ["a"], "additionalProperties": False}, ['{"a": [1, 2]}', '{"a": [2, 1]}']),
+]  # fmt: skip
+OTHERS = ["[1, 1]", "[2, 2, 1]", "[3]", "[true]", "[null]", '["a", "a"]', '{"a": [1, 1]}', "1"]
+
+
+@pytest.mark.parametrize(("schema", "texts"), DISTINCT)
+def test_lists_of_different_items_from_a_few_values_are_followed_to_the_last(schema, texts):
+    language = JsonText(json.dumps(schema))
+    assert followed(language).left_out == ()
+    every = {text for _, more in DISTINCT for text in more} | set(OTHERS)
+    assert {text for text in every if accepts_text(language, text)} == set(texts)
+    assert {text for text in every if fits(schema, json.loads(text))} == set(texts)
+
+
+def test_many_such_lists_are_written_out_up_to_a_bound_and_then_bounded():
+    few = {"type": "array", "items": {"enum": ["r", "g", "b", "p"]}, "uniqueItems": True}
+    schema = {"properties": {f"p{i}": few for i in range(30)}, "additionalProperties": False}
+    found = followed(JsonText(json.dumps(schema)))
+    assert len(found.left_out) == 20
+    assert not found.mistake
+
+
+def test_a_list_that_needs_more_different_items_than_there_are_cannot_be():
+    few = {**ANY, "uniqueItems": True, "minItems": 3}
+    assert followed(JsonText(json.dumps(few))).mistake.startswith("Unsatisfiable")
 
 
 def test_a_format_that_nobody_knows_is_a_hint_and_nothing_is_left():

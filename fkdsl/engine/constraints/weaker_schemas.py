@@ -1,8 +1,8 @@
 """A weaker JSON schema for a mask, without what llguidance cannot follow. The condition itself
 checks what is left out.
 
-    {"type": "array", "items": {"enum": ["a", "b"]}, "uniqueItems": true}     the schema
-    {"type": "array", "items": {"enum": ["a", "b"]}}                          of the mask
+    {"type": "array", "items": {"type": "integer"}, "uniqueItems": true}      the schema
+    {"type": "array", "items": {"type": "integer"}}                           of the mask
 
 Law: every value that fits a schema fits the weaker one; only `format`, which schemas do not assert,
 is asserted by masks.
@@ -22,6 +22,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from fkdsl.engine.constraints.distinct_items import WRITTEN_OUT, distinct_lists, item_values
 from fkdsl.engine.constraints.ecma import python_pattern
 from fkdsl.engine.constraints.matchers import compile_error, json_grammar
 from fkdsl.engine.constraints.patterns import Unsupported
@@ -54,6 +55,7 @@ class Weaker:
         self.draft = str(kind.META_SCHEMA.get("$schema", ""))
         self.formats, self.order = formats, order
         self.left_out: dict[str, None] = {}
+        self.written_out = 0
         self.names: dict[int, str] = {}
         self.todo: list[tuple[str, Any, Any, str]] = []
         root = specification_with(self.draft).create_resource(schema)
@@ -99,6 +101,8 @@ class Weaker:
         self.properties(s, resolver, where, out)
         self.items(s, resolver, where, out)
         self.unfollowed_keywords(s, where, out)
+        if s.get("uniqueItems") is True:
+            self.distinct(where, out)
         return out
 
     def reference(self, s: dict[str, Any], resolver: Any, where: str, out: dict[str, Any]) -> None:
@@ -192,8 +196,20 @@ class Weaker:
             ]
         if rest is not None:
             out["items"] = self.schema(rest, resolver, f"{where}[]")
-        if s.get("uniqueItems") is True:
-            self.leave_out("uniqueItems", where)
+
+    def distinct(self, where: str, out: dict[str, Any]) -> None:
+        """Writes out `uniqueItems` of lists of few values; of others it bounds the length."""
+        lists = distinct_lists(out, WRITTEN_OUT - self.written_out)
+        if lists is not None:
+            self.written_out += len(lists)
+            out.clear()
+            out["anyOf"] = lists
+            return
+        self.leave_out("uniqueItems", where)
+        values = item_values(out.get("items"))
+        if values is not None:
+            longest = len(values) + len(out.get("prefixItems", ()))
+            out["maxItems"] = min(longest, out.get("maxItems", longest))
 
     def unfollowed_keywords(self, s: dict[str, Any], where: str, out: dict[str, Any]) -> None:
         for keyword in LEFT_OUT:
