@@ -1,12 +1,13 @@
-"""Whether a model's cached rows are the library's uncached ones, tried on a few tokens when the
-model is loaded.
+"""The check, when a model is loaded, that its cached rows equal the library's uncached ones, on a
+few tokens.
 
-    law = reference_rows(module, 512)           # before the module's weights are packed
-    error = cache_error(model, law, "float32")  # "" or what is wrong, in words
+    reference = reference_rows(module, 512)           # before the module's weights are packed
+    error = cache_error(model, reference, "float32")  # "" or what is wrong, in words
 
-A renamed argument that a module swallows, positions off by one, or padding that is seen show here,
-before any answer rests on them. It takes some eight forwards of a few tokens, so what came out is
-remembered (fkdsl.models.check_memory) by family, versions, precision and device.
+It finds an argument that was renamed and that the module ignores, positions that are off by one,
+and padding that is attended to, before any answer depends on them. It takes some eight forwards of
+a few tokens; fkdsl.models.check_memory remembers the result by family, versions, precision and
+device.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from fkdsl.models.interface import ForwardRow, LanguageModel, Past
 from fkdsl.models.tokenized import not_a_number
 
 ReferenceRows = Mapping[tuple[int, ...], NDArray[Any]]
-"""By a text, (length, V) the log-probabilities (nats) after each of its tokens."""
+"""By text, (length, V) the log-probabilities (nats) after each of its tokens."""
 
 ALLOWED = {
     "float64": (1e-9, 1e-6),
@@ -32,17 +33,16 @@ ALLOWED = {
     "bfloat16": (1e-2, 0.1),
     "float16": (1e-2, 0.1),
 }
-"""For each precision the total variation that rounding may make: so much, and that part of what the
-context makes."""
+"""For each precision (a, b): rounding may move a row by a total variation of a + b times the total
+variation between rows after different contexts."""
 
 
 PROBE_TOKENS = 4
-"""Tokens of a context that the probes need."""
+"""The check needs contexts of so many tokens."""
 
 
 def probes(vocabulary: int, longest: int | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Two texts with a common beginning of half their length, other tokens behind it, and the same
-    last one."""
+    """Two texts that share the first half of their tokens and the last one, and differ between."""
     n = min(8, longest or 8)
     ids = [(7919 * k + 3) % vocabulary for k in range(2 * n)]
     shared = ids[: n // 2]
@@ -50,9 +50,10 @@ def probes(vocabulary: int, longest: int | None) -> tuple[tuple[int, ...], tuple
 
 
 def reference_rows(module: Any, longest: int | None) -> ReferenceRows:
-    """What a module of transformers gives of the probes, one text at a time and without a cache."""
+    """The rows of a module of transformers after the probes, one text at a time and without a
+    cache. Raises CallError if they are NaN."""
     size = module.get_output_embeddings().weight.shape[0]
-    law = {}
+    reference = {}
     for text in probes(size, longest):
         with torch.inference_mode():
             ids = torch.tensor([text], device=module.device)
@@ -60,36 +61,41 @@ def reference_rows(module: Any, longest: int | None) -> ReferenceRows:
             rows = torch.log_softmax(logits.double(), dim=-1)
         if rows[:, 0].isnan().any():
             raise not_a_number(module.state_dict())
-        law[text] = rows.cpu().numpy()
-    return law
+        reference[text] = rows.cpu().numpy()
+    return reference
 
 
-def cache_error(model: LanguageModel, law: ReferenceRows, precision: str) -> str:
-    """How far a model's cached rows are from the law, in words; "" if only by rounding."""
-    texts = tuple(law)
+def cache_error(model: LanguageModel, reference: ReferenceRows, precision: str) -> str:
+    """How a model's cached rows differ from the reference, in words; "" if only by rounding."""
+    texts = tuple(reference)
     one, two = texts[0], texts[-1]
-    context = _distance(law[one][-1], law[two][-1])
-    least, part = ALLOWED[precision]
+    between_contexts = _distance(reference[one][-1], reference[two][-1])
+    absolute, relative = ALLOWED[precision]
     try:
-        far = max(_distance(law[text][at], row) for text, at, row in _asked(model, one, two))
+        rows = _cached_rows(model, one, two)
     except CallError:
         raise
-    except Exception as error:  # whatever the library raises for a cache that it does not know
-        return f"{type(error).__name__}: {(str(error).strip() or 'no reason given').splitlines()[0][:200]}"
-    if far <= least + part * context:
+    except Exception as error:  # the library raises many kinds for a cache that it does not know
+        reason = (str(error).strip() or "no reason given").splitlines()[0][:200]
+        return f"{type(error).__name__}: {reason}"
+    error_made = max(_distance(reference[text][at], row) for text, at, row in rows)
+    if error_made <= absolute + relative * between_contexts:
         return ""
-    return f"next-token probabilities differ by {far:.2g} in total variation, where another context makes {context:.2g}"
+    return (
+        f"next-token probabilities differ by {error_made:.2g} in total variation, where another "
+        f"context makes {between_contexts:.2g}"
+    )
 
 
-def _asked(
+def _cached_rows(
     model: LanguageModel, one: tuple[int, ...], two: tuple[int, ...]
 ) -> list[tuple[tuple[int, ...], int, NDArray[Any]]]:
-    """(a text, a position, the model's row after it) for every position that a run with forks asks
-    about."""
+    """(a text, a position in it, the model's row after that) from forwards like those of a run with
+    forks."""
     n, shared = len(one), len(one) // 2
     rows: list[tuple[tuple[int, ...], int, NDArray[Any]]] = []
-    # The common beginning once; then both texts from it in one batch, and the first anew, which
-    # pads the others.
+    # The shared beginning first. Then both texts from there in one batch, which the whole of the
+    # first text, as a third row, makes pad the others.
     (begun,) = model.forward([ForwardRow(None, one[:shared], (shared - 1,))])
     rows.append((one, shared - 1, begun.log_probs[0]))
     past = Past(begun.segment, shared)

@@ -1,8 +1,8 @@
-"""Models on the Hugging Face hub: found in its own cache first, else fetched, safetensors only,
-with short time limits.
+"""Models on the Hugging Face hub: taken from the hub's own cache, else fetched, with short time
+limits.
 
-`huggingface_hub` is imported only inside these functions. Nothing downloaded is run; pickled
-weights are never fetched.
+Only safetensors weights are fetched, never pickles, and nothing downloaded is run.
+`huggingface_hub` is imported inside the functions.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ TIMEOUT = 5.0
 """Seconds to wait for the hub's first answer; a machine without a network fails well before."""
 
 _WANTED = re.compile(
-    r"config\.json|generation_config\.json|model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json"
-    r"|tokenizer[\w.-]*\.(json|model)|tokenizer\.model|special_tokens_map\.json|added_tokens\.json"
-    r"|vocab\.(json|txt)|merges\.txt|chat_template\.(jinja|json)|README\.md"
+    r"config\.json|generation_config\.json|model(-\d+-of-\d+)?\.safetensors"
+    r"|model\.safetensors\.index\.json|tokenizer[\w.-]*\.(json|model)|tokenizer\.model"
+    r"|special_tokens_map\.json|added_tokens\.json|vocab\.(json|txt)|merges\.txt"
+    r"|chat_template\.(jinja|json)|README\.md"
 )
 
 
@@ -38,7 +39,7 @@ _DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class HubModel:
-    """A model in the hub's own cache. `commit` is the snapshot's; bytes counts its files."""
+    """A model in the hub's own cache. commit: of the snapshot; bytes: of its files."""
 
     repo: str
     commit: str
@@ -47,14 +48,14 @@ class HubModel:
 
 
 def wanted_files(names: Sequence[str]) -> list[str]:
-    """The files of a hub repository that a model needs: configuration, safetensors weights,
-    tokenizer, its page."""
+    """The files of a hub repository that fkdsl fetches: configuration, safetensors weights,
+    tokenizer, README.md."""
     return [n for n in names if _WANTED.fullmatch(n)]
 
 
 @contextmanager
 def quiet_hub() -> Iterator[None]:
-    """Within it the hub's library draws no bars and logs nothing below an error."""
+    """Within it the hub's library draws no bars and logs only critical errors."""
     from huggingface_hub.utils import (
         are_progress_bars_disabled,
         disable_progress_bars,
@@ -74,14 +75,15 @@ def quiet_hub() -> Iterator[None]:
 
 
 def find_cached(reference: HubReference) -> Path | None:
-    """The snapshot folder in the hub's own cache, if it is there and whole; no network."""
+    """The snapshot folder in the hub's own cache; None if it is not there or incomplete. Uses no
+    network."""
     from huggingface_hub import snapshot_download
 
     with quiet_hub():
         try:
             folder = Path(
-                # Asked for all files, the library would miss those that fkdsl never fetches:
-                # check_folder sees to them.
+                # Without allow_patterns the library would refuse a snapshot for lacking files that
+                # fkdsl never fetches. check_folder tests for the files that a model needs.
                 snapshot_download(
                     reference.repo,
                     revision=reference.revision or None,
@@ -90,7 +92,7 @@ def find_cached(reference: HubReference) -> Path | None:
                 )
             )
             check_folder(folder, reference.repo)
-        except Exception:  # whatever the library raises for 'not here', and an unfinished download
+        except Exception:  # the library raises many kinds; check_folder, for an unfinished download
             return None
     return folder
 
@@ -98,8 +100,8 @@ def find_cached(reference: HubReference) -> Path | None:
 def fetch(reference: HubReference, progress: Progress = silent) -> Path:
     """The snapshot folder of a model, from the cache or else from the hub.
 
-    Raises ModelUnavailable with the reason (no network, no such model, gated), CallError if it may
-    not be loaded.
+    Raises ModelUnavailable with the reason (no network, no such model, gated), CallError for files
+    that fkdsl does not load.
     """
     folder = find_cached(reference) or _download(reference, progress)
     verify_blobs(folder, reference.repo, progress)
@@ -107,11 +109,10 @@ def fetch(reference: HubReference, progress: Progress = silent) -> Path:
 
 
 def verify_blobs(folder: Path, repo: str, progress: Progress = silent) -> None:
-    """Raises CallError for a file of a snapshot whose bytes are not those that the hub has under
-    its name.
+    """Raises CallError for a file of a snapshot whose bytes do not fit their digest.
 
-    The hub's cache names a file by the sha256 of its bytes, or, a small one, by git's sha1. A file
-    is read once, and again when its size or its time has changed.
+    The hub's cache names a file by the sha256 of its bytes, or a small file by git's sha1. A file
+    is read once, and again if its size or its time has changed.
     """
     for path in sorted(folder.iterdir()):
         if not path.is_symlink() or not path.is_file():
@@ -126,14 +127,15 @@ def verify_blobs(folder: Path, repo: str, progress: Progress = silent) -> None:
         if digest != blob.name:
             kind = "sha256" if len(blob.name) == 64 else "sha1"
             raise CallError(
-                f"{path.name} of `{repo}` is damaged: its {kind} is {digest}, and the hub's is {blob.name}",
+                f"{path.name} of `{repo}` is damaged: its {kind} is {digest}, and the hub's is "
+                f"{blob.name}",
                 f"delete it, so that it is fetched again: {blob}",
             )
         remember_check(key, "whole")
 
 
 def _git_sha1(path: Path) -> str:
-    """A file's name in git."""
+    """The sha1 by which git names a file's bytes."""
     content = read_file(path, MOST_FILE_BYTES)
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
@@ -144,7 +146,7 @@ def _download(reference: HubReference, progress: Progress) -> Path:
 
     with quiet_hub():
         try:
-            # One question without retries first: it fails fast, and tells names and sizes.
+            # First one request without retries: it fails fast, and gives names and sizes.
             with progress(f"asking the hub for {reference.repo}", None):
                 info = HfApi().model_info(
                     reference.repo,
@@ -158,7 +160,8 @@ def _download(reference: HubReference, progress: Progress) -> Path:
         names = wanted_files(list(sizes))
         if not any(n.endswith(".safetensors") for n in names):
             raise CallError(
-                f"`{reference.repo}` offers no safetensors weights: refused, since reading a pickle runs code",
+                f"`{reference.repo}` offers no safetensors weights: refused, since reading a "
+                "pickle runs code",
                 "choose a model that has a model.safetensors",
             )
         Path(HF_HUB_CACHE).mkdir(parents=True, exist_ok=True)
@@ -169,8 +172,8 @@ def _download(reference: HubReference, progress: Progress) -> Path:
             watch_growth(blobs, meter, most=total),
         ):
             try:
-                # By its name, not by the commit just seen: the library then notes the name for
-                # later runs offline.
+                # By the name of the revision, not by the commit just seen: so the library records
+                # the name, for later runs without a network.
                 folder = Path(
                     snapshot_download(
                         reference.repo, revision=reference.revision or None, allow_patterns=names
@@ -187,7 +190,10 @@ def _reason(error: Exception) -> str:
     status = getattr(getattr(error, "response", None), "status_code", None)
     match type(error).__name__:
         case "RepositoryNotFoundError" | "GatedRepoError" | "DisabledRepoError":
-            return "the hub has no such model, or it is private or gated: check the name; `hf auth login` for access"
+            return (
+                "the hub has no such model, or it is private or gated: check the name; "
+                "`hf auth login` for access"
+            )
         case "RevisionNotFoundError":
             return "the hub's model has no such revision"
         case "OfflineModeIsEnabled":
@@ -211,7 +217,7 @@ def cached_models() -> list[HubModel]:
             repos = scan_cache_dir(HF_HUB_CACHE).repos
     except CacheNotFound:
         return []
-    found = []
+    models = []
     for repo in sorted(repos, key=lambda r: r.repo_id):
         for revision in repo.revisions:
             names = {f.file_name for f in revision.files}
@@ -220,7 +226,7 @@ def cached_models() -> list[HubModel]:
                 and "config.json" in names
                 and any(n.endswith(".safetensors") for n in names)
             ):
-                found.append(
+                models.append(
                     HubModel(
                         repo.repo_id,
                         revision.commit_hash,
@@ -228,7 +234,7 @@ def cached_models() -> list[HubModel]:
                         revision.size_on_disk,
                     )
                 )
-    return found
+    return models
 
 
 def page_licence(folder: Path) -> str:

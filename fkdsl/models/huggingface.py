@@ -1,11 +1,11 @@
 """Causal language models of transformers as LanguageModels: any family of AutoModelForCausalLM.
 
-Attention families are batched with pasts padded on the left and new tokens on the right; caches of
-other kinds (recurrent, hybrid) are batched by equal lengths. Weights are safetensors or gguf only,
-and no remote code runs.
+Rows of attention families go into one batch, with pasts padded on the left and new tokens on the
+right. Rows of families with caches of other kinds (recurrent, hybrid) are batched with rows of the
+same lengths. Weights are safetensors or gguf only, and no remote code runs.
 
-Decoders of the Llama family go by fkdsl.models.decoder_model instead; what is here is its
-reference.
+Decoders of the Llama family are run by fkdsl.models.decoder_model instead; this module is the
+reference in its tests.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from fkdsl.models.tokenized import ModelTexts, TokenizedModel, row_log_probs
 
 
 class HuggingFaceModel(TokenizedModel):
-    """A LanguageModel over a transformers module of any family. precision: pack its linear maps for
-    that (a key of loading.DTYPES), in place; None leaves the module as it is."""
+    """A LanguageModel over a transformers module of any family. precision: the key of linear.DTYPES
+    for which its linear maps are packed, in place; None leaves the module unchanged."""
 
     def __init__(self, module: Any, texts: ModelTexts, precision: str | None = None) -> None:
         super().__init__(texts)
@@ -52,14 +52,15 @@ class HuggingFaceModel(TokenizedModel):
         return self._pool
 
     def forward(self, rows: Sequence[ForwardRow]) -> list[ForwardResult]:
-        """One batch of attention rows, or one for each pair of lengths of other caches."""
-        return [answer for answer, _ in self.read(rows)]
+        """See LanguageModel. One batch, or, of caches that are not plain attention, one for each
+        pair of lengths of past and new tokens."""
+        return [result for result, _ in self.read(rows)]
 
     def read(
         self, rows: Sequence[ForwardRow], hidden: bool = False
     ) -> list[tuple[ForwardResult, torch.Tensor | None]]:
-        """The answers of `forward`, and where asked for the last hidden states of each row,
-        (len(tokens), width)."""
+        """The results of `forward`, each with the row's last hidden states, (len(tokens), width),
+        or None if not `hidden`."""
         if any(not row.tokens for row in rows):
             raise InternalError("this model has no distribution after no token")
         with torch.inference_mode():
@@ -83,8 +84,7 @@ class HuggingFaceModel(TokenizedModel):
         for i, row in enumerate(rows):
             ids[i, : lengths[i]] = row.tokens
             mask[i, longest - pasts[i] : longest + L] = 1
-        # Padding on the right is attended by itself alone: the causal mask keeps it from every
-        # token before it.
+        # The causal mask hides the padding on the right from every token before it.
         positions = np.minimum(
             np.array(pasts)[:, None] + np.arange(L), (self.max_length or 1 << 30) - 1
         )
@@ -109,16 +109,16 @@ class HuggingFaceModel(TokenizedModel):
         groups: dict[tuple[int, int], list[int]] = defaultdict(list)
         for i, row in enumerate(rows):
             groups[(_total(row), len(row.tokens))].append(i)
-        answers: dict[int, tuple[ForwardResult, torch.Tensor | None]] = {}
+        results: dict[int, tuple[ForwardResult, torch.Tensor | None]] = {}
         for (seen, length), members in groups.items():
             batch = [rows[i] for i in members]
             config = self.module.config
             cache = restore(config, [_state(row) for row in batch]) if seen else empty_cache(config)
-            # Mamba's full-sequence form starts from a zero state: what continues a state goes token
-            # by token.
+            # Mamba's form for whole sequences starts from a zero state, so tokens after a cached
+            # state are read one by one.
             ends = range(1, length + 1) if seen else [length]
-            found: list[list[LogProbRows]] = [[] for _ in batch]
-            read: list[torch.Tensor] = []
+            rows_read: list[list[LogProbRows]] = [[] for _ in batch]
+            states_read: list[torch.Tensor] = []
             for begin, end in zip([0, *ends], ends, strict=False):
                 part = [_part(row, begin, end) for row in batch]
                 given: dict[str, Any] = {self._cache_name: cache}
@@ -128,24 +128,23 @@ class HuggingFaceModel(TokenizedModel):
                 log_probs, states = self._run(
                     np.array([p.tokens for p in part]), part, given, hidden
                 )
-                for rows_found, p in zip(found, log_probs, strict=True):
-                    rows_found.append(p)
+                for parts, read in zip(rows_read, log_probs, strict=True):
+                    parts.append(read)
                 if states is not None:
-                    read.append(states)
-            whole = torch.cat(read, dim=1) if read else None  # (B, length, width)
+                    states_read.append(states)
+            whole = torch.cat(states_read, dim=1) if states_read else None  # (B, length, width)
             for k, i in enumerate(members):
-                rows_of: Any = np.concatenate(found[k])
-                answer = ForwardResult(
-                    rows_of, snapshot(cache, k, len(batch), length, seen + length)
-                )
-                answers[i] = answer, None if whole is None else whole[k]
-        return [answers[i] for i in range(len(rows))]
+                p: Any = np.concatenate(rows_read[k])
+                segment = snapshot(cache, k, len(batch), length, seen + length)
+                results[i] = ForwardResult(p, segment), None if whole is None else whole[k]
+        return [results[i] for i in range(len(rows))]
 
     def _run(
         self, ids: Any, rows: Sequence[ForwardRow], given: dict[str, Any], hidden: bool
     ) -> tuple[list[LogProbRows], torch.Tensor | None]:
-        """log-probabilities (wanted, V) of each row, and if asked for the last hidden states (B, L,
-        width), after the final norm. The head computes only positions that some row wants."""
+        """((wanted, V) log-probabilities of each row; the last hidden states (B, L, width), after
+        the final norm, or None if not `hidden`). The head runs only at positions that some row
+        wants."""
         keep = sorted({w for row in rows for w in row.wanted})
         if self._keeps:
             given["logits_to_keep"] = self._tensor(np.array(keep or [0]))
@@ -174,7 +173,7 @@ def _state(row: ForwardRow) -> StateSegment:
 
 
 def _part(row: ForwardRow, begin: int, end: int) -> ForwardRow:
-    """Tokens [begin, end) of a row, and what is wanted of them."""
+    """Tokens [begin, end) of a row, with the wanted indices among them."""
     return ForwardRow(
         None, row.tokens[begin:end], tuple(w - begin for w in row.wanted if begin <= w < end)
     )

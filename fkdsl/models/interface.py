@@ -93,7 +93,8 @@ class LanguageModel(Protocol):
 
     Laws (one test file holds every implementation to them):
     - `vocabulary.text(encode(s)) == s` for text that the tokenizer can round-trip.
-    - Cached equals uncached: splitting a row's tokens into past and new changes log_probs only by rounding.
+    - Cached equals uncached: log_probs do not depend on how a row's tokens are split into past and
+      new ones, up to rounding.
     - A row's result does not depend on the other rows of the batch, up to rounding.
     - `forward` leaves every segment byte-identical.
     """

@@ -1,5 +1,5 @@
-"""Keys and values of attention layers: read from the pool into a batch of the library's own cache,
-and written back."""
+"""Copies keys and values of attention layers from the pool into a batch of transformers' own cache,
+and new ones back."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from fkdsl.models.kv_pool import KVPool, KVSegment, table_of
 
 @dataclass(frozen=True)
 class CacheLayout:
-    """Which planes of a pool are each layer's keys and values; None for a layer that keeps none of
-    its own."""
+    """The planes of a pool. places: for each layer the planes of its keys and of its values; None
+    for a layer that keeps none of its own. shapes: (heads, width) of each plane."""
 
     places: tuple[tuple[int, int] | None, ...]
     shapes: tuple[tuple[int, int], ...]
@@ -30,17 +30,17 @@ def layout_of(layers: Sequence[Any]) -> CacheLayout:
     shapes: list[tuple[int, int]] = []
     places: list[tuple[int, int] | None] = []
     for layer in layers:
-        kept = kept_by(layer)
-        places.append((len(shapes), len(shapes) + 1) if kept is not None else None)
-        shapes.extend((t.shape[1], t.shape[3]) for t in kept or ())
+        tensors = kept_by(layer)
+        places.append((len(shapes), len(shapes) + 1) if tensors is not None else None)
+        shapes.extend((t.shape[1], t.shape[3]) for t in tensors or ())
     return CacheLayout(tuple(places), tuple(shapes))
 
 
 def assemble(
     pasts: Sequence[Past | None], layout: CacheLayout | None, pool: KVPool | None
 ) -> tuple[Any, int]:
-    """A cache whose rows are the given pasts, padded on the left, and its length. Nothing in it is
-    shared."""
+    """(a cache whose rows are the given pasts, padded on the left; its length). It shares no memory
+    with the pool."""
     tables = [table_of(past) for past in pasts]
     longest = max(map(len, tables))
     if layout is None or pool is None:
@@ -74,7 +74,8 @@ def store(
     start: int,
     lengths: Sequence[int],
 ) -> list[KVSegment]:
-    """The segments of a batch's new tokens: those from `start` on, lengths[i] of row i."""
+    """Writes a batch's new tokens into the pool; the segment of each row. The new tokens of row i
+    are at positions `start` to start + lengths[i] - 1 of the cache's layers."""
     slots = pool.take(sum(lengths))
     index = torch.from_numpy(slots.astype(np.int64)).to(pool.device)
     row = torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths)).to(pool.device)

@@ -1,12 +1,11 @@
-"""Keys and values of one model in one pool: a slot for each token of each distinct context, whoever
-shares it.
+"""The keys and values of a model, in one pool with a slot for each token of each distinct context.
 
-    segment = KVSegment(pool, past, slots)      # `slots` from pool.take(n); given back when nobody holds the segment
-    pool.planes[l]                              # (slots, heads, width): what layer l keeps of a token
-    index, longest = pool.index(pasts, extra)   # (rows, longest) the slots of each row's context, in order
+    segment = KVSegment(pool, past, slots)   # slots: from pool.take(n), returned with the segment
+    pool.planes[l]                           # (slots, heads, width): what layer l keeps of a token
+    segment.table                            # the slots of the whole context, in order
 
-Forking copies nothing, and what is held is a slot for each distinct token. Rows of a batch are put
-together by one gather for each plane.
+Contexts share the slots of what they have in common, so a fork copies nothing. A batch takes one
+gather for each plane.
 """
 
 from __future__ import annotations
@@ -23,18 +22,18 @@ from fkdsl.models.interface import Past
 Slots = NDArray[np.int32]
 
 FIRST_BYTES = {"cpu": 512_000_000}
-"""Bytes that a pool begins with, by kind of device; where memory is committed when it is touched
-they cost nothing."""
+"""The bytes of a new pool, by kind of device. A host commits memory when it is first written, so
+there they cost nothing until they are used."""
 FEWEST_SLOTS, MOST_FIRST_SLOTS = 512, 65_536
-"""Slots that a pool begins with at least and at most."""
+"""Bounds on the slots of a new pool."""
 
 
 class KVPool:
-    """planes: for each plane a tensor (capacity, heads, width). `used` counts the slots that
-    segments hold.
+    """Slots for tokens. planes: for each plane a tensor (capacity, heads, width). used: how many
+    slots segments hold.
 
-    A host's memory is committed where it is first written, so there a large capacity costs nothing
-    yet and a full pool is doubled; on a device it grows by a quarter.
+    A full pool is doubled on a host, where unused memory costs nothing; on a device it grows by a
+    quarter.
     """
 
     def __init__(
@@ -61,7 +60,7 @@ class KVPool:
         return torch.empty((self.capacity, heads, width), dtype=self.dtype, device=self.device)
 
     def take(self, n: int) -> Slots:
-        """n slots, the lowest of a fresh pool first, to be written by the caller."""
+        """n free slots, for the caller to write; a new pool gives its lowest slots first."""
         if n > len(self._free):
             self._grow(n)
         slots = self._free[-n:][::-1]
@@ -85,9 +84,10 @@ class KVPool:
 
 
 class KVSegment:
-    """The slots of a run of tokens. table: those of the whole context up to the run's end, int32.
+    """A segment as slots of a pool. table: (n,) int32, the slots of the whole context up to the end
+    of the segment's tokens.
 
-    It holds the segment it continues, whose slots it needs.
+    It holds a reference to the segment that it continues, since it needs that one's slots.
     """
 
     __slots__ = ("_parent", "_pool", "_slots", "table")
@@ -112,7 +112,7 @@ class KVSegment:
         return self.length * self._pool.slot_bytes + int(self.table.nbytes)
 
     def tensors(self) -> list[Tensor]:
-        """What the planes hold of the run, (length, heads, width) each."""
+        """The segment's tokens in each plane, (length, heads, width)."""
         return [
             plane[torch.from_numpy(self._slots).long().to(plane.device)]
             for plane in self._pool.planes

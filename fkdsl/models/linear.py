@@ -1,13 +1,14 @@
-"""Linear maps with their weights laid out for the machine once, and with what follows them fused
-in.
+"""Linear maps with weights that are packed for the machine once, fused with the operation after
+them.
 
-    f = pack(weight, bias, "float32")           # the fastest that this machine has for the precision and device
-    f(x); f.swish(x); f.plus(x, y); f.times(x, y)       # x (n, in) -> (n, out): xW'+b, silu(.), . + y, . * y
+    f = pack(weight, bias, "float32")    # the fastest form for this precision, device and machine
+    f(x), f.swish(x)                     # xW' + b, silu(xW' + b)
+    f.plus(x, y), f.times(x, y)          # xW' + b + y, (xW' + b) * y
 
-oneDNN's packed form is two to three times as fast as a plain matrix product at the few rows of a
-decoding step. Its operators are private to torch (fkdsl.models.compat.kernels); where they are
-missing or wrong, the plain form serves. int8 is dynamic: weights by output channel, activations by
-row, so that a row's answer does not depend on the other rows of its batch.
+At the few rows of a decoding step oneDNN's packed form is two to three times as fast as a plain
+matrix product. Its operators are private to torch (fkdsl.models.compat.kernels); where they are
+missing or wrong, the plain form is used. int8 quantises weights by output channel and activations
+by row, so that a row's result does not depend on the other rows of its batch.
 """
 
 from __future__ import annotations
@@ -20,9 +21,18 @@ from torch.nn.functional import linear, silu
 
 from fkdsl.models.compat import kernels
 
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "float64": torch.float64,
+    "int8": torch.float32,
+}
+"""The precisions, and the dtype in which weights are loaded for each."""
+
 
 class Linear(Protocol):
-    """x (n, in) to (n, out), in x's dtype."""
+    """A linear map, x (n, in) to (n, out), in the dtype of x."""
 
     bias: Tensor | None
 
@@ -46,7 +56,7 @@ class Linear(Protocol):
 
 
 class Unfused:
-    """What follows a map as operators of their own."""
+    """The operations after a map, as separate operators."""
 
     def __call__(self, x: Tensor) -> Tensor:
         raise NotImplementedError
@@ -62,7 +72,7 @@ class Unfused:
 
 
 class PlainLinear(Unfused):
-    """torch's own."""
+    """torch's own linear map."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self.weight, self.bias = weight.detach(), None if bias is None else bias.detach()
@@ -98,8 +108,8 @@ class PackedLinear:
 
 
 class Int8Linear(Unfused):
-    """Eight bits: weights scaled by output channel, activations by row; float32 in and out.
-    Activations have 255 levels, or 127 on a processor whose products would overflow."""
+    """A map in eight bits, float32 in and out. Weights are scaled by output channel, activations by
+    row. Activations have 255 levels, or 127 on a processor whose products would overflow."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         w = weight.detach().float()
@@ -125,7 +135,7 @@ class Int8Linear(Unfused):
 
 
 class PackedModule(nn.Module):  # type: ignore[misc]
-    """A `Linear` in the place of an nn.Linear."""
+    """A `Linear` as a module, to replace an nn.Linear."""
 
     def __init__(self, plain: nn.Linear, precision: str) -> None:
         super().__init__()
@@ -137,7 +147,7 @@ class PackedModule(nn.Module):  # type: ignore[misc]
 
     @property
     def weight(self) -> Tensor:
-        """(out, in), unpacked: for a family that multiplies by hand."""
+        """(out, in), unpacked, for families that use the weight directly."""
         return self.packed.plain()
 
     @property
@@ -146,8 +156,8 @@ class PackedModule(nn.Module):  # type: ignore[misc]
 
 
 def pack(weight: Tensor, bias: Tensor | None, precision: str) -> Linear:
-    """The fastest form for weights (out, in) that are where they will be used. precision: a dtype's
-    name, or "int8"."""
+    """The fastest form of a map. weight: (out, in), on the device where it will be used. precision:
+    a dtype's name, or "int8"."""
     if precision == "int8":
         return Int8Linear(weight, bias)
     if weight.device.type == "cpu" and kernels.packs(weight.dtype):
@@ -156,13 +166,13 @@ def pack(weight: Tensor, bias: Tensor | None, precision: str) -> Linear:
 
 
 def packs_int8() -> bool:
-    """Whether this machine has 8-bit linears."""
+    """Whether this machine has correct 8-bit linear maps."""
     return kernels.eight_bit_levels() > 0
 
 
 def pack_modules(module: nn.Module, precision: str) -> None:
-    """Puts a packed form in the place of every nn.Linear of a module, in place; the plain weights
-    go, unless an embedding shares them."""
+    """Replaces every nn.Linear of a module by its packed form, in place. The plain weights are
+    freed, unless an embedding shares them."""
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
             if type(child) is nn.Linear:

@@ -1,5 +1,5 @@
-"""A causal language model from a folder, a gguf file or a module of transformers: by the fastest
-way that is right."""
+"""Loads a causal language model from a folder, a gguf file or a module of transformers, and runs it
+by the fastest way whose rows are correct."""
 
 from __future__ import annotations
 
@@ -19,17 +19,14 @@ from fkdsl.models.decoder import Decoder
 from fkdsl.models.decoder_model import DecoderModel, decoder_from_files
 from fkdsl.models.decoder_weights import has_decoder_form
 from fkdsl.models.digest import digest_of
-from fkdsl.models.linear import pack_modules, packs_int8
+from fkdsl.models.gguf_header import read_header
+from fkdsl.models.linear import DTYPES, pack_modules, packs_int8
 from fkdsl.models.plain_text import PlainText
 from fkdsl.models.reference import stored_tensors
-from fkdsl.models.sizes import verify_parameters
+from fkdsl.models.sizes import verify_parameters, verify_sizes
 from fkdsl.models.tokenized import ModelTexts, TokenizedModel
 from fkdsl.models.tokenizer import vocabulary_of
 from fkdsl.models.uncached import UncachedModel
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64,
-          "int8": torch.float32}  # fmt: skip
-"""Precisions, and the dtype that weights are loaded in for each."""
 
 
 def load_pretrained(
@@ -44,11 +41,11 @@ def load_pretrained(
     fast: bool = True,
     own: bool = False,
 ) -> TokenizedModel:
-    """The model of a folder or a hub id. `origin` is told by `describe`. fast: False for the
-    library's own module, as it is. own: whether fkdsl has written the folder itself.
+    """The model of a folder or a hub id. origin: further facts for `describe`. fast: False runs the
+    library's own module unchanged. own: whether fkdsl has written the folder itself.
 
-    Raises CallError for a dtype or device that cannot be used, and for weights that lack some of
-    its tensors.
+    Raises CallError for a dtype or device that cannot be used, for weights that lack some tensors,
+    and for sizes that the weights cannot have.
     """
     if dtype not in DTYPES:
         raise CallError(f"there is no precision `{dtype}`", f"one of {', '.join(DTYPES)}")
@@ -85,8 +82,12 @@ def _load(
         common["gguf_file"] = gguf_file
     kind = {} if gguf_file is not None else {"use_safetensors": True}
     with quiet_transformers():
-        if gguf_file is None and Path(path).is_dir():
-            _verify_parameters(path, name, common)
+        if gguf_file is not None:
+            header = read_header(Path(path) / gguf_file, name)
+            verify_sizes(header.sizes, header.tensors, name)
+            _verify_parameters(path, name, header.tensors, common)
+        elif Path(path).is_dir():
+            _verify_parameters(path, name, stored_tensors(Path(path), name), common)
         module, report = AutoModelForCausalLM.from_pretrained(
             path, dtype=DTYPES[dtype], output_loading_info=True, **common, **kind
         )
@@ -94,7 +95,8 @@ def _load(
             # The library would fill them with random numbers and say so only in a warning.
             raise CallError(
                 f"the weights lack {len(missing)} of the model's tensors, such as {missing[0]}",
-                "the configuration and the weights are of different models, or the weights are of no language model",
+                "the configuration and the weights are of different models, or the weights are of "
+                "no language model",
             )
         tokenizer = AutoTokenizer.from_pretrained(path, **common)
     try:
@@ -108,12 +110,14 @@ def _load(
     )
 
 
-def _verify_parameters(path: str, name: str, common: Mapping[str, Any]) -> None:
-    """Raises CallError if the module that a folder's configuration describes has more parameters
-    than the folder's weights hold; it is built without memory."""
+def _verify_parameters(
+    path: str, name: str, tensors: Mapping[str, int], common: Mapping[str, Any]
+) -> None:
+    """Raises CallError if the module that a configuration describes has more parameters than its
+    weights hold. The module is built on the meta device, without memory. tensors: by name, how many
+    numbers the weights hold."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    tensors = stored_tensors(Path(path), name)
     config = AutoConfig.from_pretrained(path, **common)
     with torch.device("meta"):
         module = AutoModelForCausalLM.from_config(config)
@@ -126,27 +130,28 @@ def _verify_parameters(path: str, name: str, common: Mapping[str, Any]) -> None:
 def checked_model(
     module: Any, texts: ModelTexts, precision: str | None, dtype: str
 ) -> TokenizedModel:
-    """The model of a module by the fastest way whose rows are the library's: our decoder, the
-    module with its cache, or whole texts through the module. precision: as `model_of` takes it;
-    dtype: a key of DTYPES, which bounds rounding.
+    """The model of a module by the fastest way whose rows equal the library's: our decoder, the
+    module with its cache, or the module without a cache. precision: as `model_of` takes it; dtype:
+    a key of DTYPES, by which rounding is bounded.
 
-    Which way that is is found out the first time and remembered. CallError where none is right.
+    The first load finds the way and remembers it. Raises CallError if no way's rows are correct.
     """
     key = _check_key(module, precision, dtype)
     known = remembered_check(key)
     if known == WHOLE_TEXTS:
-        return _by_whole_texts(module, texts, precision)
+        return _uncached(module, texts, precision)
     if known == CACHED:
         return model_of(module, texts, precision)
     longest = texts.max_length
     if longest is not None and longest < PROBE_TOKENS:
-        return _by_whole_texts(module, texts, precision)
-    law = reference_rows(module, longest)
+        reason = f"since it reads at most {longest} tokens, too few to check a cache by"
+        return _uncached(module, texts, precision, reason)
+    reference = reference_rows(module, longest)
     errors = []
-    for way, build in ((CACHED, model_of), (WHOLE_TEXTS, _by_whole_texts)):
+    for way, build in ((CACHED, model_of), (WHOLE_TEXTS, _uncached)):
         try:
             model = build(module, texts, precision)
-            error = cache_error(model, law, dtype)
+            error = cache_error(model, reference, dtype)
         except CacheUnknown as unknown:
             error = unknown.message
         if not error:
@@ -154,28 +159,31 @@ def checked_model(
             return model
         errors.append(error)
     raise CallError(
-        f"transformers {key['transformers']} does not give the same probabilities twice for models of the family "
-        f"{key['family']}: {errors[-1]}",
-        f"fkdsl is tested with transformers {TESTED_VERSIONS[0]} to {TESTED_VERSIONS[1]}: install one of these",
+        f"transformers {key['transformers']} does not give the same probabilities twice for models "
+        f"of the family {key['family']}: {errors[-1]}",
+        f"fkdsl is tested with transformers {TESTED_VERSIONS[0]} to {TESTED_VERSIONS[1]}: install "
+        "one of these",
     )
 
 
 CACHED, WHOLE_TEXTS = "cached", "whole texts"
-"""The ways that are remembered."""
+"""The ways to run a module, as check_memory remembers them."""
 
 
-def _by_whole_texts(module: Any, texts: ModelTexts, precision: str | None) -> TokenizedModel:
-    """The model of a module whose cache is of no use."""
+def _uncached(
+    module: Any,
+    texts: ModelTexts,
+    precision: str | None,
+    reason: str = "which gives other probabilities with this version of transformers",
+) -> TokenizedModel:
+    """The model of a module that runs without a cache. reason: why."""
     if precision is not None:
         pack_modules(module, precision)
-    texts.facts["cache"] = (
-        "none: each question reads the whole text, since cached rows would differ"
-    )
-    return UncachedModel(module, texts)
+    return UncachedModel(module, texts, reason)
 
 
 def _check_key(module: Any, precision: str | None, dtype: str) -> dict[str, str]:
-    """What decides whether a way through a module is right, but for its weights."""
+    """Everything but the weights that may decide whether a way to run a module is correct."""
     kinds = getattr(module.config.get_text_config(decoder=True), "layer_types", None) or ()
     return {
         "family": module.config.model_type,
@@ -190,8 +198,8 @@ def _check_key(module: Any, precision: str | None, dtype: str) -> dict[str, str]
 
 
 def model_of(module: Any, texts: ModelTexts, precision: str | None) -> TokenizedModel:
-    """The model of a module: our own decoder where its family has one, else the module with its
-    linear maps packed; the module as it is for no precision."""
+    """The model of a module with a cache: by our own decoder if that can run it, else by the module
+    with its linear maps packed; for precision None, by the module unchanged."""
     if precision is not None and has_decoder_form(module.config):
         return DecoderModel(Decoder.of_module(module, precision), texts)
     if module.config.model_type == "blt":
@@ -211,7 +219,7 @@ def model_of(module: Any, texts: ModelTexts, precision: str | None) -> Tokenized
 
 
 def texts_of(module: Any, tokenizer: Any, name: str, dtype: str) -> ModelTexts:
-    """What a tokenizer and a module's configuration say of texts."""
+    """The ModelTexts of a tokenizer and a module's configuration."""
     size = module.get_output_embeddings().weight.shape[0]
     config = module.config.get_text_config(decoder=True)
     ends = _ids(getattr(module.generation_config, "eos_token_id", None)) | _ids(config.eos_token_id)

@@ -1,13 +1,14 @@
-"""The layers of a model for multi-token prediction (MTP), over contexts whose states lie in a pool.
+"""The layers of a model for multi-token prediction (MTP), on contexts whose states lie in a pool.
 
-Layer i reads, at position p, the embedding of token p and what layer i - 1 made of position p - 1,
-attends to the positions before p, and ends in the trunk's head: the law of token p + 1
+Layer i reads at position p the embedding of token p and layer i - 1's output at position p - 1, and
+attends to the positions before p. The trunk's head on its output gives the law of token p + 1
 (DeepSeek-V3, arXiv:2412.19437, section 2.2, equations 21 to 23).
 
-    x_i(p) = layer_i(embedding(token p), x_(i-1)(p - 1)),  p > i;   x_(-1): the trunk's hidden states, after its norm
+    x_i(p) = layer_i(embedding(token p), x_(i-1)(p - 1)) for p > i
+    x_(-1) = the trunk's hidden states, after its norm
 
-After a context of n tokens with m more drafted, x_(m-1)(n + m - 1) speaks. The layers are the
-library's, `transformers.modeling_layers.MtpModel`.
+After a context of n tokens and m drafted ones, x_(m-1)(n + m - 1) gives the law of the next token.
+The layers are the library's own, `transformers.modeling_layers.MtpModel`.
 """
 
 from __future__ import annotations
@@ -28,18 +29,18 @@ from fkdsl.models.interface import Past
 from fkdsl.models.kv_pool import KVPool, KVSegment
 
 LAYER_TOKENS = 8192
-"""Most tokens that one run of a layer takes, but for a single context that has more."""
+"""Most tokens of one run of a layer, unless a single context has more."""
 
 LAYER_ROUNDING = {8: (1e-12, 1e-6), 4: (1e-5, 1e-2), 2: (1e-2, 0.2)}
-"""By a number's bytes: what rounding may change of a layer's states, and of what the context makes
-of them."""
+"""By the bytes of a number, (a, b): rounding may change a layer's states by a times their norm plus
+b times the part of them that depends on the context."""
 
 
 @dataclass(eq=False)
 class TokenRun:
-    """A run of tokens that a forward read. states: their slots. ids: int64, of the whole context up
-    to the run's end. before: where the run goes on from. ready: whether the layers have been over
-    it."""
+    """A run of tokens of one forward. states: its slots in the pool. ids: int64, of the whole
+    context up to the run's end. before: the position that the run continues. ready: whether the
+    layers' keys, values and outputs for the run are in the pool."""
 
     states: KVSegment
     ids: NDArray[np.int64]
@@ -49,21 +50,21 @@ class TokenRun:
 
 @dataclass(frozen=True, eq=False)
 class RunPosition:
-    """A position, the token stop - 1 of a run; what `ForwardResult.head_outputs` holds."""
+    """The position after token stop - 1 of a run: an item of `ForwardResult.head_outputs`."""
 
     run: TokenRun
     stop: int
 
     @property
     def length(self) -> int:
-        """Tokens of the context that ends here."""
+        """Tokens of the context before the position."""
         return len(self.run.ids) - self.run.states.length + self.stop
 
 
 class MtpLayers:
-    """model: the library's. Plane i of the pool holds what layer i reads, x_(i-1); behind these lie
-    each layer's keys and values. The planes of layers are written when a draft is first asked for
-    after a run."""
+    """The MTP layers of the library's `model`. Plane i of the pool holds x_(i-1), which layer i
+    reads; after these come the planes of each layer's keys and values. The layers run over a run of
+    tokens when a draft first needs it."""
 
     def __init__(self, model: Any) -> None:
         self.model = model.eval()
@@ -75,9 +76,9 @@ class MtpLayers:
                 self._verify_cached(i)
 
     def _verify_cached(self, i: int) -> None:
-        """Raises ValueError unless layer i makes the same of four positions at once and of the last
-        after the others' keys and values, up to rounding; a release of the library may have renamed
-        what it takes them by."""
+        """Raises ValueError unless layer i gives the same output for four positions at once as for
+        the last of them after the keys and values of the others, up to rounding: a release of the
+        library may have renamed the argument of the cache."""
         like = self.model.layers[0].enorm.weight
         states = (
             torch.sin(torch.arange(4 * self.width, device=like.device).float())
@@ -87,21 +88,19 @@ class MtpLayers:
         ids = torch.arange(i + 5, device=like.device)[None]
         nothing = torch.empty((1, 0), dtype=torch.long, device=like.device)
 
-        def made(parts: Sequence[tuple[int, int]]) -> Tensor:
+        def output(parts: Sequence[tuple[int, int]]) -> Tensor:
             cache = self._cache(nothing, self.reach)
             for a, b in parts:
                 last = self._run(i, states[:, a:b], i + 1 + a, ids, cache)[:, -1]
             return last.double()
 
-        whole, cached, alone = made([(0, 4)]), made([(0, 3), (3, 4)]), made([(3, 4)])
-        least, part = LAYER_ROUNDING[like.element_size()]
-        if not (whole - cached).norm() <= least * whole.norm() + part * (whole - alone).norm():
-            raise ValueError(
-                f"layer {i} makes something else of a context that it read in two parts"
-            )
+        whole, cached, alone = output([(0, 4)]), output([(0, 3), (3, 4)]), output([(3, 4)])
+        a, b = LAYER_ROUNDING[like.element_size()]
+        if not (whole - cached).norm() <= a * whole.norm() + b * (whole - alone).norm():
+            raise ValueError(f"layer {i} gives another output for a context read in two parts")
 
     def _pool(self) -> KVPool:
-        """A pool of the shapes that one token gives when it goes through each layer."""
+        """An empty pool, with the shapes that running each layer on one token shows."""
         like = self.model.layers[0].enorm.weight
         cache = self._cache(torch.empty((1, 0), dtype=torch.long, device=like.device), self.reach)
         for i in range(self.reach):
@@ -113,8 +112,8 @@ class MtpLayers:
     def keep(
         self, read: Sequence[tuple[tuple[int, ...], RunPosition | None, Tensor]]
     ) -> list[TokenRun]:
-        """The runs of tokens that a forward read: (ids, where they go on from, hidden states
-        (len(ids), width))."""
+        """The runs of a forward, whose hidden states are written into the pool. read: (ids, the
+        position that they continue, hidden states (len(ids), width)) of each."""
         runs: list[TokenRun] = []
         for tokens, before, _ in read:
             past, ids = None, np.array(tokens, dtype=np.int64)
@@ -134,16 +133,16 @@ class MtpLayers:
     def draft_log_probs(
         self, asked: Sequence[tuple[RunPosition, tuple[int, ...]]]
     ) -> list[NDArray[Any]]:
-        """(V,) log-probabilities after each place and its tokens, 1 to `reach` of them. Batches of
-        equal lengths: the library's layers take no padding."""
+        """(V,) log-probabilities (nats) after each position and its 1 to `reach` tokens. In batches
+        of equal lengths, since the library's layers take no padding."""
         self._prepare([place.run for place, _ in asked])
-        answers: dict[int, NDArray[Any]] = {}
+        rows: dict[int, NDArray[Any]] = {}
         for (n, m), part in _batches([(place.length, len(tokens)) for place, tokens in asked]):
-            answers.update(zip(part, self._draft(n, m, [asked[i] for i in part]), strict=True))
-        return [answers[i] for i in range(len(asked))]
+            rows.update(zip(part, self._draft(n, m, [asked[i] for i in part]), strict=True))
+        return [rows[i] for i in range(len(asked))]
 
     def _prepare(self, runs: Sequence[TokenRun]) -> None:
-        """Takes the layers over the runs, and those that they go on from, once each."""
+        """Runs the layers over the runs that are not ready, those that they continue first."""
         depths: dict[TokenRun, int] = {}
         for last in runs:
             path: list[TokenRun] = []
@@ -158,22 +157,22 @@ class MtpLayers:
             levels[depth].append(new)
         for _, level in sorted(levels.items()):
             for (n, length), part in _batches([(len(new.ids), new.states.length) for new in level]):
-                self._go_over(n, length, [level[k] for k in part])
+                self._run_over(n, length, [level[k] for k in part])
 
-    def _go_over(self, n: int, length: int, runs: Sequence[TokenRun]) -> None:
-        """Every layer over the last tokens, `length` of them, of contexts of n."""
+    def _run_over(self, n: int, length: int, runs: Sequence[TokenRun]) -> None:
+        """Runs every layer over the last `length` tokens of contexts of n tokens."""
         table = self._table([run.states.table for run in runs])
         ids = self._ids([run.ids for run in runs])
         cache = self._cache(table[:, : n - length], self.reach)
-        # Layer i begins at position i + 1: those before have no x_(i-1) behind them.
+        # Layer i begins at position i + 1, the first with an x_(i-1) before it.
         for i in range(min(self.reach, n - 1)):
             begin = max(n - length, i + 1)
-            made = self._run(
+            output = self._run(
                 i, self.pool.planes[i][table[:, begin - 1 : n - 1], 0], begin, ids, cache
             )
             slots = table[:, begin:].reshape(-1)
             if i + 1 < self.reach:
-                self._write(i + 1, slots, made.flatten(0, 1)[:, None])
+                self._write(i + 1, slots, output.flatten(0, 1)[:, None])
             layer = cache.layers[i]
             for plane, kept in zip(self._planes(i), _kept(layer), strict=True):
                 self._write(plane, slots, kept[:, :, begin - n :].transpose(1, 2).flatten(0, 1))
@@ -183,35 +182,36 @@ class MtpLayers:
     def _draft(
         self, n: int, m: int, asked: Sequence[tuple[RunPosition, tuple[int, ...]]]
     ) -> NDArray[Any]:
-        """(B, V) log-probabilities after contexts of n tokens and m more, by layers 0 to m - 1."""
+        """(B, V) log-probabilities after contexts of n tokens and m drafted ones, by layers 0 to
+        m - 1."""
         table = self._table([place.run.states.table[:n] for place, _ in asked])
         ids = self._ids([np.append(place.run.ids[:n], tokens) for place, tokens in asked])
         cache = self._cache(table, m)
-        made = torch.empty(
+        states = torch.empty(
             (len(asked), 0, self.width), dtype=self.pool.dtype, device=self.pool.device
         )
         for i in range(m):
             begin = max(n, i + 1)
             if begin == n:
-                made = torch.cat((self.pool.planes[i][table[:, n - 1 :], 0], made), dim=1)
-            made = self._run(i, made, begin, ids, cache)  # (B, positions begin to n + i, width)
-        logits = head(self.model, made[:, -1])
+                states = torch.cat((self.pool.planes[i][table[:, n - 1 :], 0], states), dim=1)
+            states = self._run(i, states, begin, ids, cache)  # (B, positions begin to n + i, width)
+        logits = head(self.model, states[:, -1])
         wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
-        found: NDArray[Any] = torch.log_softmax(logits.to(wide), dim=-1).cpu().numpy()
-        return found
+        rows: NDArray[Any] = torch.log_softmax(logits.to(wide), dim=-1).cpu().numpy()
+        return rows
 
     # ------------------------------------------------------------------ a layer
 
     def _run(self, i: int, states: Tensor, begin: int, ids: Tensor, cache: Any) -> Tensor:
-        """x_i at positions begin, begin + 1, .., from what it reads there, states (B, L, width).
-        ids: (B, all)."""
+        """x_i at the L positions from `begin` on. states: (B, L, width), x_(i-1) at the positions
+        before these; ids: (B, length), of the whole contexts."""
         B, L, _ = states.shape
         places = torch.arange(begin, begin + L, device=states.device).expand(B, L)
         return run_layer(self.model, i, states, places, cache, ids[:, begin : begin + L])
 
     def _cache(self, table: Tensor, layers: int) -> Any:
-        """The library's cache with the keys and values of the first layers, over contexts of slots
-        table (B, n)."""
+        """The library's cache with the keys and values of the first `layers` layers. table: (B, n)
+        the slots of the contexts."""
 
         def kept(i: int) -> tuple[Tensor, Tensor] | None:
             if table.shape[1] <= i + 1:
@@ -224,11 +224,11 @@ class MtpLayers:
         return layers_cache(self.model.config, [kept(i) for i in range(layers)])
 
     def _planes(self, i: int) -> tuple[int, int]:
-        """Where layer i's keys and values lie."""
+        """The planes of layer i's keys and of its values."""
         return self.reach + 2 * i, self.reach + 2 * i + 1
 
-    def _write(self, plane: int, slots: Tensor, made: Tensor) -> None:
-        self.pool.planes[plane].index_copy_(0, slots.long(), made.to(self.pool.dtype))
+    def _write(self, plane: int, slots: Tensor, values: Tensor) -> None:
+        self.pool.planes[plane].index_copy_(0, slots.long(), values.to(self.pool.dtype))
 
     def _table(self, tables: Sequence[NDArray[np.int32]]) -> Tensor:
         return torch.from_numpy(np.stack(tables)).long().to(self.pool.device)
@@ -245,8 +245,8 @@ def _kept(layer: Any) -> tuple[Tensor, Tensor]:
 
 
 def _batches(sizes: Sequence[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], list[int]]]:
-    """The indices of equal sizes (tokens of the context, tokens to take), in batches of at most
-    LAYER_TOKENS to take."""
+    """(a size, the indices of items of that size), in batches of at most LAYER_TOKENS tokens. A
+    size: (tokens of the context, tokens that a layer runs over)."""
     groups: dict[tuple[int, int], list[int]] = defaultdict(list)
     for i, size in enumerate(sizes):
         groups[size].append(i)

@@ -1,19 +1,17 @@
-"""Patches of bytes by the entropy of the next one (Pagnoni et al. 2024, arXiv 2412.09871, section
+"""Patches of bytes by the entropy of the next byte (Pagnoni et al. 2024, arXiv 2412.09871, section
 2.3).
 
-A patch begins where the next byte is hard to tell, so that the large model of a byte-latent
-transformer is asked there, once, and small ones spell the rest of the patch. With H(x_i) the
-entropy (nats) of byte i given those before it, as a small byte-level model has it, byte i begins a
-patch if
+A patch begins where the next byte is hard to predict: the large model of a byte-latent transformer
+runs there, once, and small models write the rest of the patch. Let H(x_i) be the entropy (nats) of
+byte i given the bytes before it, by a small byte-level model. Byte i begins a patch if
 
     H(x_i) > threshold                   GlobalThreshold
-    H(x_i) - H(x_{i-1}) > threshold      Monotonic: it is harder than the byte before it
+    H(x_i) - H(x_{i-1}) > threshold      Monotonic: it is harder to predict than the byte before it
 
-Bytes 0 and 1 always begin one: the first stands for the beginning of the text, about which no model
-can say anything. Whether byte i begins a patch is known before byte i is: a boundary may stand
-behind the last byte, and then the next byte will begin a patch.
+Bytes 0 and 1 always begin a patch; byte 0 marks the beginning of the text. Whether byte i begins a
+patch is known before byte i is, so a patch may begin after the last byte of a text.
 
->>> H = np.array([3.0, 0.2, 2.5, 2.0, 2.4])           # of bytes 1, 2, 3, 4, 5: of five bytes and the next
+>>> H = np.array([3.0, 0.2, 2.5, 2.0, 2.4])    # of bytes 1 to 5; the text has five bytes, 0 to 4
 >>> patch_starts(H, GlobalThreshold(2.2)), patch_starts(H, Monotonic(0.3))
 ([0, 1, 3, 5], [0, 1, 3, 5])
 >>> patch_starts(H, GlobalThreshold(1.0)), patch_starts(H, GlobalThreshold(9.0), longest=3)
@@ -34,11 +32,11 @@ Floats = NDArray[Any]
 
 
 class Rule(Protocol):
-    """Where patches begin, by entropies alone."""
+    """A rule for where patches begin, by entropies alone."""
 
     def begins(self, entropies: Floats) -> NDArray[np.bool_]:
-        """(L,) whether byte i + 1 begins a patch, by entropies[i] = H(x_{i+1}), nats, and those
-        before it."""
+        """(L,) whether byte i + 1 begins a patch. entropies[i] = H(x_{i+1}), nats; the result at i
+        depends on entropies[: i + 1] alone."""
         ...
 
 
@@ -62,16 +60,16 @@ def entropies_of(log_probs: Floats) -> Floats:
     """(L,) the entropy (nats) of each row of next-byte log-probabilities (L, V), in float64."""
     rows = np.asarray(log_probs, dtype=np.float64)
     p = np.exp(rows)
-    result: Floats = -np.sum(p * np.where(p > 0.0, rows, 0.0), axis=-1)
-    return result
+    entropies: Floats = -np.sum(p * np.where(p > 0.0, rows, 0.0), axis=-1)
+    return entropies
 
 
 def patch_starts(entropies: Floats, rule: Rule, longest: int | None = None) -> list[int]:
-    """The bytes that begin a patch, ascending, of len(entropies) bytes; the last may be the byte to
-    come.
+    """The indices of the bytes that begin a patch, ascending. The last may be the index of the byte
+    after the text.
 
-    entropies[i] = H(x_{i+1}), nats. longest: most bytes of a patch, which ends there whatever
-    comes. Starts up to byte i do not depend on what follows it.
+    entropies[i] = H(x_{i+1}), nats, for each of the text's bytes. longest: most bytes of a patch.
+    Whether byte i begins a patch does not depend on byte i or later ones.
     """
     begins = rule.begins(np.asarray(entropies))
     starts = [0]
@@ -82,5 +80,5 @@ def patch_starts(entropies: Floats, rule: Rule, longest: int | None = None) -> l
 
 
 def patches(raw: bytes, starts: list[int]) -> list[bytes]:
-    """The bytes of each patch; the last is empty if the byte to come begins one."""
+    """The bytes of each patch; the last is empty if a patch begins after the text."""
     return [raw[a:b] for a, b in zip(starts, [*starts[1:], len(raw)], strict=True)]

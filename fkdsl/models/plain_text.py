@@ -1,10 +1,10 @@
-"""Text as ids that stand for its characters: a text that spells a special token, `<|im_end|>`, is
-text all the same.
+"""Encodes text as tokens that stand for its characters, also where it spells a special token, such
+as `<|im_end|>`.
 
-A tokenizer takes the spelling of a special token for the token, which has no text. `PlainText`
-encodes such a text by a copy of the tokenizer that knows no special tokens (`encode_special_tokens`
-of the tokenizers library). A vocabulary may still hold the spelling as a piece of its own
-(SentencePiece); then the text is cut inside the spelling and its parts are encoded apart.
+A tokenizer reads the spelling of a special token as that token. `PlainText` encodes such a text by
+a copy of the tokenizer that knows no special tokens (`encode_special_tokens` of the tokenizers
+library). A vocabulary may still have the spelling as an ordinary piece (SentencePiece); then the
+text is cut inside the spelling and its parts are encoded separately.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from fkdsl.models.vocabulary import Vocabulary
 
 
 class PlainText:
-    """Encodes text by a fast tokenizer (`tokenizers.Tokenizer`) as text alone.
+    """Encodes text by a fast tokenizer (`tokenizers.Tokenizer`), never as special tokens.
 
-    vocabulary: the tokens' bytes; tokens without bytes are special. name: how messages call the
-    model.
+    vocabulary: the bytes of the tokens; a token without bytes is special. name: of the model, for
+    messages.
     """
 
     def __init__(self, backend: Any, vocabulary: Vocabulary, name: str) -> None:
@@ -38,23 +38,24 @@ class PlainText:
 
     def start(self, text: str, marks: Collection[int] = ()) -> list[int]:
         """The ids of a text that begins a context, with the space that the tokenizer may put before
-        it. marks: further tokens that no text becomes."""
+        it. marks: further tokens that no text may become."""
         return self._encoded(text, begins=True, marks=marks)
 
     def __call__(self, text: str, marks: Collection[int] = ()) -> list[int]:
         """The ids of a text that continues another. marks: as in `start`.
 
-        Raises CallError where the vocabulary has no other spelling for what spells a special token.
+        Raises CallError for a spelling of a special token that the vocabulary cannot write
+        otherwise.
         """
         return self._encoded(text, begins=False, marks=marks)
 
     def after_mark(self, text: str, marks: Collection[int]) -> list[int]:
-        """The ids of a text that stands behind a special token, as the tokenizer reads it there."""
+        """The ids of a text after a special token, as the tokenizer reads it there."""
         return self._encoded(text, begins=self._begins_behind_marks, marks=marks)
 
     @cached_property
     def _begins_behind_marks(self) -> bool:
-        """Whether the tokenizer puts its space before a text behind a special token too."""
+        """Whether the tokenizer puts a space before a text that follows a special token."""
         if not self._prefixes:
             return False
         mark = next(
@@ -91,7 +92,8 @@ class PlainText:
         if found := refused.intersection(ids) - unknown:
             spelling = self._backend.id_to_token(min(found))
             raise CallError(
-                f"the tokenizer of {self._name} has no way to write {spelling!r} as text: it is a special token to it",
+                f"the tokenizer of {self._name} has no way to write {spelling!r} as text: it is a "
+                "special token to it",
                 "leave it out of the text",
             )
         return ids
@@ -113,7 +115,7 @@ class PlainText:
 
 
 def without_marks(tokenizer: str) -> Any:
-    """A tokenizer of this JSON that takes no text for a special token."""
+    """The tokenizer of a JSON text, which reads no text as a special token."""
     from tokenizers import Tokenizer
 
     backend = Tokenizer.from_str(tokenizer)
@@ -122,7 +124,7 @@ def without_marks(tokenizer: str) -> Any:
 
 
 def unprefixed(tokenizer: str) -> str:
-    """A tokenizer's JSON, changed so that it puts no space before a text."""
+    """The JSON text of a tokenizer, changed so that it puts no space before a text."""
     settings = json.loads(tokenizer)
     for part in ("normalizer", "pre_tokenizer"):
         settings[part] = _unprefixed(settings.get(part))
@@ -148,16 +150,16 @@ def _unprefixed(part: Any) -> Any:
 
 
 def cut_inside(text: str, spellings: Iterable[str]) -> list[str]:
-    """The text in parts, cut behind the first character of each spelling in it.
+    """The parts of a text that is cut after the first character of each spelling in it.
 
     >>> cut_inside("a <s> b", ["<s>"])
     ['a <', 's> b']
     """
-    found = {
+    cuts = {
         m.start() + 1
         for s in spellings
         for m in re.finditer(f"(?={re.escape(s)})", text)
         if len(s) > 1
     }
-    ends = [0, *sorted(found), len(text)]
+    ends = [0, *sorted(cuts), len(text)]
     return [text[a:b] for a, b in pairwise(ends)]

@@ -1,5 +1,5 @@
-"""How slow work on models (a download, a checksum, a conversion) reports itself; silent unless the
-caller listens.
+"""How slow work on models (a download, a checksum, a conversion) reports its progress to a caller
+that wants it.
 
 >>> with silent("fetching", 100) as meter:
 ...     meter.update(40)
@@ -15,17 +15,17 @@ from typing import Protocol
 
 
 class ProgressMeter(Protocol):
-    """The open end of one piece of work."""
+    """The progress of one piece of work."""
 
     def update(self, n: int) -> None:
-        """`n` more units are done (bytes, where the total is in bytes). May be called from another
+        """Reports that n more units are done, in the unit of the total. May be called from another
         thread."""
         ...
 
 
 class Progress(Protocol):
-    """Opens a meter: `with progress("fetching smollm2", total) as meter`. A total of None is
-    unknown: show activity."""
+    """Opens a meter: `with progress("fetching smollm2", total) as meter`. total: None if it is not
+    known."""
 
     def __call__(
         self, description: str, total: int | None
@@ -44,8 +44,8 @@ def silent(description: str, total: int | None) -> Iterator[ProgressMeter]:
 
 
 def folder_bytes(folder: Path) -> int:
-    """Bytes of the regular files under a folder, now; files that vanish meanwhile and links count
-    nothing."""
+    """The bytes of the regular files under a folder, without links and files that vanish
+    meanwhile."""
     total = 0
     for path in folder.rglob("*"):
         try:
@@ -60,20 +60,20 @@ def folder_bytes(folder: Path) -> int:
 def watch_growth(
     folder: Path, meter: ProgressMeter, *, most: int, every: float = 0.2
 ) -> Iterator[None]:
-    """Reports to `meter` the bytes by which `folder` grows, up to `most`, from a thread, while
-    others write into it."""
+    """Within it a thread reports to `meter` the bytes by which `folder` grows, up to `most`. every:
+    seconds between two looks."""
     before = folder_bytes(folder)
-    told = 0
+    reported = 0
     done = threading.Event()
 
     def look() -> None:
-        nonlocal told
+        nonlocal reported
         while not done.wait(every):
-            # An installer may hold its file twice for a moment, as it unpacks or moves it.
+            # An installer may have its file twice for a moment, while it unpacks or moves it.
             grown = min(most, folder_bytes(folder) - before)
-            if grown > told:
-                meter.update(grown - told)
-                told = grown
+            if grown > reported:
+                meter.update(grown - reported)
+                reported = grown
 
     thread = threading.Thread(target=look, name="fkdsl-watch-growth", daemon=True)
     thread.start()

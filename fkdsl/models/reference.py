@@ -1,5 +1,4 @@
-"""What a model's name means, decided by its form alone, and whether a folder or file is one that
-may be loaded.
+"""Decides what a model's name means, by its form, and whether a folder or file may be loaded.
 
     smollm2                    an alias
     org/name, org/name@rev     a model on the hub, unless a folder of that name exists
@@ -29,13 +28,16 @@ from fkdsl.base.errors import CallError
 from fkdsl.base.files import read_text, verify_regular
 from fkdsl.models.sizes import verify_sizes
 
-FORMS = "an alias (smollm2, tiny), a hub id (org/name), a folder (./folder), or a .gguf or .safetensors file"
+FORMS = (
+    "an alias (smollm2, tiny), a hub id (org/name), a folder (./folder), or a .gguf or "
+    ".safetensors file"
+)
 
 _HUB_ID = re.compile(
     r"(?P<repo>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(@(?P<revision>[\w./-]+))?", re.ASCII
 )
 MOST_FILE_BYTES = 1 << 28
-"""Bytes of a model's files other than its weights."""
+"""Most bytes of a model's file that holds no weights."""
 _TEXTS = (".json", ".jinja", ".txt", ".model", ".tiktoken")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack", ".h5")
 _SHARD = re.compile(r"[\w.-]+\.safetensors", re.ASCII)
@@ -77,10 +79,10 @@ Reference = AliasReference | HubReference | FolderReference | GgufReference | By
 def parse_reference(
     text: str, *, folder: Path | None = None, aliases: Sequence[str] = ("smollm2", "tiny")
 ) -> Reference:
-    """The reference that `text` writes; paths are relative to `folder` (default: the working
-    directory).
+    """The reference that a name stands for. Paths are relative to `folder`, by default the working
+    directory.
 
-    Raises CallError if it has none of the forms, or names a path that is not there.
+    Raises CallError for a name of another form, or a path that does not exist.
     """
     if not text.strip() or "\0" in text or "\n" in text:
         raise CallError(f"a model's name cannot be {text!r}", f"write {FORMS}")
@@ -129,20 +131,17 @@ def parse_reference(
 
 
 def _look(text: str, folder: Path) -> tuple[Path, bool, bool]:
-    """The path that `text` would be, and whether it is a folder or a file."""
+    """(the path that a text names, whether it is a folder, whether it is a file)."""
     try:
         path = folder / Path(text).expanduser()
         return path, path.is_dir(), path.is_file()
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-    ):  # too long, no such user's home, not encodable: no path
+    except (OSError, RuntimeError, ValueError):
+        # The text is no path: too long, with the home of an unknown user, or not encodable.
         return folder / "-", False, False
 
 
 def _nearby(path: Path) -> str:
-    """A hint naming a neighbour whose name is near, or ""."""
+    """A hint at a file or folder beside `path` with a similar name; "" if there is none."""
     if not path.parent.is_dir():
         return ""
     near = near_name(path.name, [p.name for p in sorted(path.parent.iterdir())[:1000]])
@@ -150,7 +149,8 @@ def _nearby(path: Path) -> str:
 
 
 def check_gguf(path: Path, shown: str) -> None:
-    """Raises CallError unless `path` is a file that begins as a gguf file does."""
+    """Raises CallError unless `path` is a file that begins like a gguf file. `read_header` of
+    gguf_header.py checks the rest when the file is loaded."""
     if not path.is_file():
         raise CallError(
             f"there is no file `{shown}` (in {path.parent})", _nearby(path) or "check the path"
@@ -164,8 +164,8 @@ def check_gguf(path: Path, shown: str) -> None:
 
 
 def check_folder(folder: Path, shown: str) -> None:
-    """Raises CallError unless `folder` holds a model that can be loaded safely: a readable
-    config.json, whole safetensors weights and a tokenizer."""
+    """Raises CallError unless `folder` has what can be loaded safely: a readable config.json,
+    complete safetensors weights of the sizes that it names, and a tokenizer."""
     try:
         names = {p.name for p in folder.iterdir()}
     except OSError as error:
@@ -188,8 +188,10 @@ def check_folder(folder: Path, shown: str) -> None:
         pickles = sorted(n for n in names if n.lower().endswith(_PICKLES))
         if pickles:
             raise CallError(
-                f"`{shown}` has no safetensors weights, only {pickles[0]}: refused, since reading a pickle runs code",
-                "convert it where you trust it: AutoModelForCausalLM.from_pretrained(...).save_pretrained(...)",
+                f"`{shown}` has no safetensors weights, only {pickles[0]}: refused, since reading "
+                "a pickle runs code",
+                "convert it where you trust it: "
+                "AutoModelForCausalLM.from_pretrained(...).save_pretrained(...)",
             )
         raise CallError(
             f"the folder `{shown}` has no weights (model.safetensors)", "fetch the model again"
@@ -208,8 +210,8 @@ def check_folder(folder: Path, shown: str) -> None:
 
 
 def _verify_files(folder: Path, shown: str) -> None:
-    """Raises CallError for an entry that would hold up whoever reads it, as a library does: a pipe,
-    a device, a configuration or tokenizer without end."""
+    """Raises CallError for an entry that would block a library that reads it, or fill the memory: a
+    pipe, a device, a configuration or tokenizer that is too large."""
     for path in folder.iterdir():
         if path.is_dir() or not path.exists():
             continue
@@ -237,22 +239,23 @@ def _read_json(path: Path, shown: str) -> dict[str, object]:
 
 
 def _shards(index: Path, shown: str) -> list[str]:
-    """The weight files that an index names; only safetensors files of the same folder are let
-    through, since the index could otherwise lead the loader to a pickle or out of the folder."""
+    """The weight files that an index names. Raises CallError for names other than safetensors files
+    of the same folder, since those could lead the loader to a pickle or out of the folder."""
     weight_map = _read_json(index, shown).get("weight_map")
     names = sorted({str(v) for v in weight_map.values()}) if isinstance(weight_map, dict) else []
     for name in names:
         if not _SHARD.fullmatch(name):
             raise CallError(
-                f"`{shown}` has an index that names {name!r}, not a safetensors file beside it: refused"
+                f"`{shown}` has an index that names {name!r}, not a safetensors file beside it: "
+                "refused"
             )
     return names
 
 
 def check_safetensors(path: Path, shown: str) -> dict[str, int]:
-    """By the name of a tensor, how many numbers the file holds of it, without reading them.
+    """For each tensor of a file, by name, how many numbers it has, from the file's header.
 
-    Raises CallError unless the file's header can be read and its tensors end where the file does.
+    Raises CallError unless the header can be read and the last tensor ends where the file does.
     """
     try:
         verify_regular(path)
@@ -264,7 +267,7 @@ def check_safetensors(path: Path, shown: str) -> dict[str, int]:
             header = json.loads(file.read(length))
         tensors = {n: t for n, t in header.items() if n != "__metadata__"}
         ends = [int(t["data_offsets"][1]) for t in tensors.values()]
-        held = {
+        numbers = {
             n: (int(t["data_offsets"][1]) - int(t["data_offsets"][0])) * 8 // _bits(t)
             for n, t in tensors.items()
         }
@@ -287,19 +290,19 @@ def check_safetensors(path: Path, shown: str) -> dict[str, int]:
             f"`{shown}` is damaged: {size} bytes, where its header says {whole}",
             "fetch the model again",
         )
-    return held
+    return numbers
 
 
 def _bits(tensor: dict[str, Any]) -> int:
-    """Bits of a number, by the last digits of its type's name, such as BF16 or F8_E4M3; a byte
-    where there are none."""
-    found = re.match(r"[A-Z]+(\d+)", str(tensor["dtype"]))
-    return max(int(found[1]) if found else 8, 1)
+    """The bits of a tensor's numbers, by the first digits of its type's name, such as BF16 or
+    F8_E4M3; 8 if the name has none."""
+    digits = re.match(r"[A-Z]+(\d+)", str(tensor["dtype"]))
+    return max(int(digits[1]) if digits else 8, 1)
 
 
 def stored_tensors(folder: Path, shown: str) -> dict[str, int]:
-    """By the name of a tensor of a folder's weights, how many numbers they hold of it. CallError as
-    `check_folder`."""
+    """For each tensor of a folder's weights, by name, how many numbers it has. Raises CallError as
+    `check_safetensors` does."""
     index = folder / "model.safetensors.index.json"
     names = _shards(index, shown) if index.exists() else ["model.safetensors"]
     return {

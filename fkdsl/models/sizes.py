@@ -1,8 +1,7 @@
-"""Whether the sizes that a configuration names can be those of the weights beside it, before
-anything is built by them.
+"""Checks that the sizes in a configuration can be those of the weights, before a module is built.
 
-A library that builds a module believes the configuration: ten million layers take hours, a width of
-a million takes all memory, and only then does it find out that the weights are of another shape.
+A library that builds a module trusts the configuration: ten million layers take hours, and a width
+of a million takes all memory, before it finds out that the weights have another shape.
 """
 
 from __future__ import annotations
@@ -17,48 +16,49 @@ _LAYERS = re.compile(
     r"num_(hidden|decoder|encoder|nextn_predict|mtp)?_?layers|n_layers?|num_blocks"
 )
 _WIDTHS = re.compile(
-    r"(vocab|hidden|intermediate|embedding|state|ffn)\w*_size|\w*_intermediate_size|head_dim|n_embd|n_inner|d_model"
-    r"|d_inner|d_ff|(num|n)_\w*(heads?|experts)|n_head|num_experts|kv_lora_rank|q_lora_rank"
+    r"(vocab|hidden|intermediate|embedding|state|ffn)\w*_size|\w*_intermediate_size|head_dim"
+    r"|n_embd|n_inner|d_model|d_inner|d_ff|(num|n)_\w*(heads?|experts)|n_head|num_experts"
+    r"|kv_lora_rank|q_lora_rank"
 )
 FEW_LAYERS, NARROW = 256, 1 << 16
-"""Layers and widths that cost little to describe: whether the weights have them is seen when the
-module is."""
+"""So many layers and such widths are never refused here, since building them costs little."""
 PARAMETERS_PER_PACKED_NUMBER = 16
-"""Parameters that one stored number may hold in weights that are quantised, where padding is
-counted in."""
+"""Most parameters for each stored number of quantised weights, which pack several into one."""
 PARAMETERS_PER_NUMBER = 2
-"""Parameters that a module may have for each stored number of other weights: two tensors may be one
-in the file."""
+"""Most parameters for each stored number of other weights: two tensors of a module may share one in
+the file."""
 
 
 def verify_sizes(config: Mapping[str, Any], tensors: Mapping[str, int], shown: str) -> None:
-    """Raises CallError for a number of a configuration that these weights (by name, their elements)
-    cannot have."""
+    """Raises CallError for a size in a configuration that the weights cannot have. tensors: by
+    name, how many numbers each has."""
     elements = sum(tensors.values()) * (
         PARAMETERS_PER_PACKED_NUMBER if "quantization_config" in config else 1
     )
     for key, value in _numbers(config):
         if _LAYERS.fullmatch(key) and not 0 <= value <= max(len(tensors), FEW_LAYERS):
-            raise _strange(shown, key, value, f"the weights hold {len(tensors):,} tensors")
+            raise _impossible(shown, key, value, f"the weights hold {len(tensors):,} tensors")
         if _WIDTHS.fullmatch(key) and not 0 <= value <= max(elements, NARROW):
-            raise _strange(shown, key, value, f"the weights hold {sum(tensors.values()):,} numbers")
+            numbers = sum(tensors.values())
+            raise _impossible(shown, key, value, f"the weights hold {numbers:,} numbers")
 
 
 def verify_parameters(
     parameters: int, tensors: Mapping[str, int], quantised: bool, shown: str
 ) -> None:
-    """Raises CallError if a module of so many parameters cannot be filled by these weights."""
+    """Raises CallError if a module has more parameters than the weights can fill."""
     elements = sum(tensors.values())
     if parameters > elements * (
         PARAMETERS_PER_PACKED_NUMBER if quantised else PARAMETERS_PER_NUMBER
     ):
         raise CallError(
-            f"the configuration of `{shown}` describes {parameters:,} parameters, its weights hold {elements:,}",
+            f"the configuration of `{shown}` describes {parameters:,} parameters, its weights hold "
+            f"{elements:,}",
             "the configuration and the weights are of different models: fetch the model again",
         )
 
 
-def _strange(shown: str, key: str, value: int, but: str) -> CallError:
+def _impossible(shown: str, key: str, value: int, but: str) -> CallError:
     return CallError(
         f"the configuration of `{shown}` has {key} = {_digits(value)}, and {but}",
         "the configuration and the weights are of different models: fetch the model again",
@@ -70,7 +70,7 @@ def _digits(value: int) -> str:
 
 
 def _numbers(value: Any, depth: int = 0) -> Iterator[tuple[str, int]]:
-    """(key, whole number) of an object, and of those in it."""
+    """(key, value) for each whole number in an object and in the objects within it."""
     if depth > 20 or not isinstance(value, Mapping):
         return
     for key, inner in value.items():

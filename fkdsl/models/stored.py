@@ -1,15 +1,15 @@
-"""Keys and values of a prompt as a file: computed by one process, decoded from by another.
+"""Prefill files: the keys and values of prompts, computed by one process for runs in another.
 
-A file is safetensors: for each context k, `k.p` (tokens, heads, width) for every plane p of the
-model's pool, and `k.row` (V,) the log-probabilities after it, with `k.sums` where the model gives
-the sums of its blocks. Its metadata say what it is of: the model's digest and precision, the
-tokens, and a checksum over everything. A file that does not fit, or was changed, is refused.
+A file is safetensors. For each context k it has `k.p` (tokens, heads, width) for every plane p of
+the model's pool, `k.row` (V,) the log-probabilities after the context, and `k.sums` (blocks,) if
+the model gives sums over blocks. Its metadata hold the model's digest and precision, the tokens,
+and a checksum over everything. A file of another model, or one that was changed, is refused.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -28,13 +28,14 @@ from fkdsl.models.tokenized import TokenizedModel
 
 PREFILL_FORMAT = "fkdsl prefill 2"
 MOST_TOKEN_IDS, MOST_PLANES = 1 << 24, 1 << 16
-"""Ids of a vocabulary, and planes of a model's keys and values: no model has as many."""
+"""Bounds on token ids and on the planes of a model's keys and values, far above those of any
+model."""
 
 
 @dataclass(frozen=True)
 class StoredContext:
-    """model: the name by which a program calls it. planes: (tokens, heads, width) each; row: (V,),
-    nats; sums: as an Answer's, of the row."""
+    """A context in a file. model: the program's name for its model. planes: (tokens, heads, width)
+    each; row: (V,), nats; sums: (blocks,) of the row, or None."""
 
     model: str
     tokens: tuple[int, ...]
@@ -45,15 +46,17 @@ class StoredContext:
 
 @dataclass(frozen=True)
 class Stored:
-    """identities: by the program's names for them, what each model was (`identity`)."""
+    """The contents of a file. identities: the `identity` of each model, by the program's name for
+    it."""
 
     identities: Mapping[str, Mapping[str, str]]
     contexts: tuple[StoredContext, ...]
 
 
 def identity(model: LanguageModel) -> dict[str, str]:
-    """What a model must be for its keys and values to be another's: weights, precision, vocabulary;
-    and its name."""
+    """What must be equal of two models for one to use the other's keys and values: weights,
+    precision and vocabulary; and the model's name. Raises CallError for a model without keys and
+    values."""
     facts = model.describe()
     if not isinstance(model, TokenizedModel) or "digest" not in facts:
         raise CallError(
@@ -69,8 +72,8 @@ def identity(model: LanguageModel) -> dict[str, str]:
 
 
 def planes_of(model: LanguageModel, past: Past) -> tuple[Tensor, ...]:
-    """What a model's pool holds of a whole context, (tokens, heads, width) for each plane, on the
-    CPU."""
+    """(tokens, heads, width) for each plane: what a model's pool holds of a whole context, copied
+    to the CPU."""
     pool = _pool(model)
     if pool is None or not isinstance(past.segment, KVSegment):
         raise CallError(
@@ -82,10 +85,11 @@ def planes_of(model: LanguageModel, past: Past) -> tuple[Tensor, ...]:
 
 
 def segment_of(model: LanguageModel, stored: StoredContext) -> KVSegment:
-    """The stored context as a segment of the model's own pool."""
+    """A stored context as a segment of the model's own pool. Raises CallError if its planes have
+    other shapes than the pool's."""
     pool = _pool(model)
     if pool is None:
-        # A library's module shows the shapes of its cache only by running.
+        # The shapes of a library module's cache are known only after a forward.
         model.forward([ForwardRow(None, stored.tokens[:1], ())])
         pool = _pool(model)
     shapes = (
@@ -100,8 +104,8 @@ def segment_of(model: LanguageModel, stored: StoredContext) -> KVSegment:
     slots = pool.take(len(stored.tokens))
     index = torch.from_numpy(slots.astype(np.int64)).to(pool.device)
     with torch.inference_mode():
-        for plane, found in zip(pool.planes, stored.planes, strict=True):
-            plane.index_copy_(0, index, found.to(plane))
+        for plane, values in zip(pool.planes, stored.planes, strict=True):
+            plane.index_copy_(0, index, values.to(plane))
     return KVSegment(pool, None, slots)
 
 
@@ -110,7 +114,7 @@ def _pool(model: LanguageModel) -> KVPool | None:
 
 
 def save_prefill(path: Path, stored: Stored) -> int:
-    """Writes a file; its size in bytes."""
+    """Writes a file; returns its size in bytes."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -145,7 +149,8 @@ def save_prefill(path: Path, stored: Stored) -> int:
 
 
 def read_prefill(path: Path) -> Stored:
-    """The contents of a file. Raises CallError if it is none, or was changed or cut off."""
+    """The contents of a file. Raises CallError for a file of another kind, or one that was changed
+    or cut off."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -168,7 +173,7 @@ def read_prefill(path: Path) -> Stored:
     try:
         identities, contexts = json.loads(metadata["identities"]), json.loads(metadata["contexts"])
         _verify(identities, contexts)
-        found = tuple(
+        stored = tuple(
             StoredContext(
                 model,
                 tuple(ids),
@@ -182,11 +187,12 @@ def read_prefill(path: Path) -> Stored:
         raise CallError(
             f"{path} says nothing of its prompts: {error}", "make it again by fkdsl prefill"
         ) from None
-    return Stored(identities, found)
+    return Stored(identities, stored)
 
 
 def _verify(identities: Any, contexts: Any) -> None:
-    """Raises ValueError for metadata that are none: its sum is no proof of who wrote it."""
+    """Raises ValueError for metadata of another form. The checksum does not exclude them: anybody
+    can compute it."""
     if not isinstance(identities, dict) or not isinstance(contexts, list):
         raise ValueError("no models are named")
     for m in identities.values():
@@ -221,25 +227,19 @@ def _checksum(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str
 
 
 def differences(stored: Mapping[str, str], here: Mapping[str, str]) -> str:
-    """How a stored model differs from the one at hand, '' if it does not."""
-    said: list[tuple[str, str]] = [
-        ("dtype", "precision"),
-        ("vocabulary", "vocabulary"),
-        ("weights", "weights"),
-    ]
-    found: Iterable[str] = (
-        _said(key, name, stored, here) for key, name in said if stored.get(key) != here.get(key)
-    )
-    return ", ".join(found)
-
-
-def _said(key: str, name: str, stored: Mapping[str, str], here: Mapping[str, str]) -> str:
-    return f"{name} {stored.get(key)} and {here.get(key)}" if key == "dtype" else f"other {name}"
+    """How a stored model differs from the one in use, in words; "" if it does not."""
+    different: list[str] = []
+    if stored.get("dtype") != here.get("dtype"):
+        different.append(f"precision {stored.get('dtype')} and {here.get('dtype')}")
+    for key in ("vocabulary", "weights"):
+        if stored.get(key) != here.get(key):
+            different.append(f"other {key}")
+    return ", ".join(different)
 
 
 def strange_context(
     stored: Sequence[StoredContext], begins: Collection[tuple[str, tuple[int, ...]]]
 ) -> StoredContext | None:
-    """The first stored context that is none of those that a program begins with, by model and
-    tokens."""
+    """The first stored context that is not among those that a program begins with; None if there is
+    none. begins: (model, tokens) of these."""
     return next((c for c in stored if (c.model, c.tokens) not in begins), None)

@@ -1,13 +1,14 @@
-"""A language model that is a table: the longest row that is a suffix of the text so far gives the
-next token.
+"""A language model that is a table: the row of the longest suffix of the text so far gives the next
+token's law.
 
-Exact and instant, for tests and teaching. Its vocabulary is its token texts in order of first
-appearance, EOS, and 256 single bytes of probability zero, so that any prompt can stand before it.
+Exact and instant, for tests and teaching. Its vocabulary is its tokens in order of first
+appearance, EOS, and the 256 single bytes, which have probability zero and let a prompt be any text.
 Rows are float64.
 
->>> bits = TableModel("bits", {"": {"0": 0.4, "1": 0.6}, "0": {"0": 0.9, "1": 0.1}, "1": {"0": 0.5, None: 0.5}})
->>> answer, = bits.forward([ForwardRow(None, bits.encode("00"), (1,))])
->>> [round(float(p), 6) for p in np.exp(answer.log_probs[0, :3])]
+>>> rows = {"": {"0": 0.4, "1": 0.6}, "0": {"0": 0.9, "1": 0.1}, "1": {"0": 0.5, None: 0.5}}
+>>> bits = TableModel("bits", rows)
+>>> result, = bits.forward([ForwardRow(None, bits.encode("00"), (1,))])
+>>> [round(float(p), 6) for p in np.exp(result.log_probs[0, :3])]
 [0.9, 0.1, 0.0]
 >>> bits.encode("01x")
 (0, 1, 123)
@@ -29,8 +30,8 @@ from fkdsl.models.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class TableSegment:
-    """The bytes of a run's tokens, and of all before them: a table keeps nothing else. ends: where
-    each token ends."""
+    """A segment of a table: the bytes of a run of tokens and of all before them. ends: where in the
+    text each token of the run ends."""
 
     text: bytes
     ends: tuple[int, ...]
@@ -47,8 +48,8 @@ class TableSegment:
 
 
 class TableModel:
-    """A LanguageModel from rows {suffix: {token, or None for EOS: probability}}; each row sums to
-    1."""
+    """A LanguageModel of rows {suffix: {token, or None for EOS: probability}}. Each row is
+    normalised to sum to 1."""
 
     allows_empty = True
     max_length: int | None = None
@@ -74,14 +75,14 @@ class TableModel:
         for token, probability in row.items():
             p[self.eos if token is None else self._ids[token]] = probability
         with np.errstate(divide="ignore"):
-            row_: np.ndarray[Any, np.dtype[np.float64]] = np.log(p / p.sum())
-        return row_
+            log_probs: np.ndarray[Any, np.dtype[np.float64]] = np.log(p / p.sum())
+        return log_probs
 
     def start(self, text: str) -> tuple[int, ...]:
         return self.encode(text)
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """The longest table token at each place, else the bytes of one character."""
+        """At each place the longest token of the table, else the bytes of one character."""
         ids: list[int] = []
         at = 0
         while at < len(text):
@@ -96,7 +97,7 @@ class TableModel:
         return tuple(ids)
 
     def chat(self, user: str, system: str = "") -> tuple[int, ...]:
-        """The two texts, a line each: a table has no template."""
+        """The two texts, a line each, since a table has no template."""
         return self.encode(f"{system}\n{user}\n" if system else f"{user}\n")
 
     def forward(self, rows: Sequence[ForwardRow]) -> list[ForwardResult]:
@@ -109,13 +110,13 @@ class TableModel:
             if not row.tokens:
                 answers.append(ForwardResult(self._row(text)[None, :], TableSegment(text, ())))
                 continue
-            found, ends = [], []
+            wanted, ends = [], []
             for i, token in enumerate(row.tokens):
                 text += self.vocabulary.tokens[token]
                 ends.append(len(text))
                 if i in row.wanted:
-                    found.append(self._row(text))
-            log_probs = np.stack(found) if found else np.zeros((0, self.vocabulary.size))
+                    wanted.append(self._row(text))
+            log_probs = np.stack(wanted) if wanted else np.zeros((0, self.vocabulary.size))
             answers.append(ForwardResult(log_probs, TableSegment(text, tuple(ends))))
         return answers
 

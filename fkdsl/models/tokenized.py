@@ -1,5 +1,5 @@
-"""What every model with a tokenizer shares: prompts, texts and chats as ids, and facts about
-itself."""
+"""The part of a LanguageModel that all models with a tokenizer share: ids of prompts, texts and
+chats, facts, and log-probabilities from logits."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from fkdsl.models.vocabulary import Vocabulary
 
 @dataclass
 class ModelTexts:
-    """encode: text to ids that continue another text; begin: of a prompt, where that differs.
-    prefix: what stands before a prompt; bos: what stands where the prompt is empty, None for a
-    model that cannot begin from nothing. chat: a user's text and a system's to ids, None for a
-    model without a template. max_length: tokens that a context may have. facts: what `describe`
-    tells."""
+    """A model's vocabulary and tokenizer. encode: the ids of a text that continues another; begin:
+    the ids of a prompt, None if `encode` gives them. prefix: ids before every prompt; bos: the id
+    that stands for an empty prompt, None for a model that has none. chat: (user, system) -> ids,
+    None for a model without a template. max_length: most tokens of a context. facts: for
+    `describe`."""
 
     vocabulary: Vocabulary
     encode: Callable[[str], Sequence[int]]
@@ -43,16 +43,16 @@ class ModelTexts:
 
 
 class TokenizedModel:
-    """A LanguageModel but for its forward."""
+    """A LanguageModel without its forward."""
 
     allows_empty = False
     cost: Cost | None = None
-    """What its forwards take, where its shape is known."""
+    """The cost of its forwards, if the model's shape is known."""
 
     @property
     def pool(self) -> KVPool | None:
-        """Where its keys and values lie; None before the first forward shows it, or where it keeps
-        others."""
+        """The pool of its keys and values; None before the first forward of a library's module, or
+        if its cache is of another kind."""
         return None
 
     def __init__(self, texts: ModelTexts) -> None:
@@ -94,7 +94,7 @@ class TokenizedModel:
         return masked_block_sums(rows, masks)
 
     def describe_also(self, facts: Mapping[str, Any]) -> None:
-        """Further facts for `describe`."""
+        """Adds facts to those of `describe`."""
         self._texts.facts.update(facts)
 
     def describe(self) -> dict[str, Any]:
@@ -108,23 +108,26 @@ class TokenizedModel:
 
 
 def not_a_number(weights: Mapping[str, torch.Tensor] | None = None) -> CallError:
-    """The error of a model whose next-token probabilities are NaN, with the tensor that is to
-    blame, if one is."""
+    """The error of a model whose next-token probabilities are NaN. It names the first tensor of the
+    weights that is not finite, if there is one."""
     for name, tensor in (weights or {}).items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             return CallError(
-                f"the model gives NaN for the next token: its tensor {name} holds NaN or infinities",
-                "fetch or convert the weights again; in float16 a value may have overflowed: load with --dtype float32",
+                f"the model gives NaN for the next token: its tensor {name} holds NaN or "
+                "infinities",
+                "fetch or convert the weights again; in float16 a value may have overflowed: load "
+                "with --dtype float32",
             )
     return CallError(
         "the model gives NaN for the next token, so that it has no distribution",
-        "its weights are damaged, or overflow in this precision: fetch them again, or load with --dtype float32",
+        "its weights are damaged, or overflow in this precision: fetch them again, or load with "
+        "--dtype float32",
     )
 
 
 def row_log_probs(logits: torch.Tensor, rows: Sequence[ForwardRow]) -> list[LogProbRows]:
-    """(wanted, V) log-probabilities of each row, of the logits of all wanted positions in order.
-    CallError for NaN."""
+    """(wanted, V) log-probabilities (nats) of each row. logits: (n, V) of all wanted positions, row
+    after row. Raises CallError for NaN."""
     wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
     log_p = torch.log_softmax(logits.to(wide), dim=-1).cpu().numpy()
     if np.isnan(log_p[:, 0]).any():  # one NaN or infinity among the logits makes the whole row NaN
@@ -135,12 +138,12 @@ def row_log_probs(logits: torch.Tensor, rows: Sequence[ForwardRow]) -> list[LogP
 def forward_results(
     logits: torch.Tensor, rows: Sequence[ForwardRow], segments: Sequence[CacheSegment]
 ) -> list[ForwardResult]:
-    """The answers of a batch, of the logits of all wanted positions in order: log-probabilities and
-    their blocks' sums.
+    """The results of a batch, with sums over blocks. logits: (n, V) of all wanted positions, row
+    after row. Raises CallError for NaN.
 
-    The blocks' sums give the normaliser: exp is taken once, and summing by blocks loses less to
-    rounding. On a CPU a few positions at a time: what lies between the logits and these stays in
-    the processor's caches.
+    The sums over blocks also give the normaliser, so exp is computed once, and the rounding error
+    is smaller. On a CPU a few positions are computed at a time, so that the values in between stay
+    in the processor's caches.
     """
     wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
     n, V = logits.shape
@@ -149,12 +152,12 @@ def forward_results(
         torch.empty((n, k), dtype=wide, device=logits.device) for k in (V, -(-V // BLOCK))
     )
     size = min(2 * torch.get_num_threads(), n) if logits.device.type == "cpu" else n
-    of_p = torch.empty((size, V), dtype=wide, device=logits.device)
+    scratch = torch.empty((size, V), dtype=wide, device=logits.device)
     for i in range(0, n, max(size, 1)):
         at, k = slice(i, i + size), min(size, n - i)
         x = log_p[at].copy_(logits[at])
         x -= x.amax(-1, keepdim=True)
-        p = torch.exp(x, out=of_p[:k])
+        p = torch.exp(x, out=scratch[:k])
         torch.sum(p[:, :whole].view(k, -1, BLOCK), dim=-1, out=sums[at, : V // BLOCK])
         if whole < V:
             sums[at, -1] = p[:, whole:].sum(-1)
@@ -163,18 +166,17 @@ def forward_results(
         sums[at] /= total
     if log_p[:, 0].isnan().any():
         raise not_a_number()
-    found = split_by_row(log_p.cpu().numpy(), rows)
-    their_sums = split_by_row(sums.cpu().numpy().astype(np.float64), rows)
+    log_probs = split_by_row(log_p.cpu().numpy(), rows)
+    row_sums = split_by_row(sums.cpu().numpy().astype(np.float64), rows)
     return [
-        ForwardResult(p, s, sums=b) for p, s, b in zip(found, segments, their_sums, strict=True)
+        ForwardResult(p, s, sums=b) for p, s, b in zip(log_probs, segments, row_sums, strict=True)
     ]
 
 
 def masked_block_sums(
     rows: Sequence[NDArray[Any]], masks: Sequence[NDArray[np.bool_]]
 ) -> list[NDArray[np.float64]]:
-    """(blocks,) for each row (V,), nats, and its mask: the sums of exp(row) by blocks, of what the
-    mask leaves."""
+    """See SumsMaskedRows."""
     if not rows:
         return []
     V = len(rows[0])
@@ -193,7 +195,7 @@ def masked_block_sums(
     return list(sums.numpy().astype(np.float64))
 
 
-def split_by_row(found: NDArray[Any], rows: Sequence[ForwardRow]) -> list[NDArray[Any]]:
-    """What was found at all wanted positions in order, to each row its own."""
+def split_by_row(values: NDArray[Any], rows: Sequence[ForwardRow]) -> list[NDArray[Any]]:
+    """The values of each row's wanted positions. values: (n, ...) of all of them, row after row."""
     ends = np.cumsum([len(row.wanted) for row in rows])
-    return [found[end - len(row.wanted) : end] for end, row in zip(ends, rows, strict=True)]
+    return [values[end - len(row.wanted) : end] for end, row in zip(ends, rows, strict=True)]

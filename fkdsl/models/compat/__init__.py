@@ -1,17 +1,17 @@
-"""What fkdsl uses of torch and transformers beyond their documented interfaces: one module for each
-part.
+"""The uses of torch and transformers beyond their documented interfaces: a module for each part.
 
-| module      | private parts                                           | where they fail                     |
-|-------------|---------------------------------------------------------|-------------------------------------|
-| kernels     | torch.ops.mkldnn, torch.ops.onednn: packed linear maps  | torch's public operators; no `int8` |
-| caches      | the layers of transformers' caches, and by which name   | the model reads whole texts         |
-|             | a module takes one                                      | (fkdsl.models.uncached)             |
-| multi_token | MtpModel and MtpCache of transformers                   | an error that names other drafts    |
-| quiet       | the bar of transformers' gguf reader                    | a bar is drawn                      |
+| module      | private parts                             | if one is missing or wrong          |
+|-------------|-------------------------------------------|-------------------------------------|
+| kernels     | torch.ops.mkldnn, torch.ops.onednn:       | torch's public operators; no `int8` |
+|             | packed linear maps                        |                                     |
+| caches      | the layers of transformers' caches, and   | the model runs without a cache      |
+|             | by which name a module takes one          | (fkdsl.models.uncached)             |
+| multi_token | MtpModel and MtpCache of transformers     | an error that names other drafts    |
+| quiet       | the bar of transformers' gguf reader      | a bar is drawn                      |
 
-tests/models/test_compat.py tries each by itself. llguidance is used in
-fkdsl/engine/constraints/grammars.py alone, and lark's tables in
-fkdsl/language/syntax/grammar_tables.py, where their layers are.
+tests/models/test_compat.py tests each by itself. llguidance is used in
+fkdsl/engine/constraints/matchers.py and grammars.py alone, and lark's tables in
+fkdsl/language/syntax/grammar_tables.py.
 """
 
 from fkdsl.base.errors import CallError
@@ -22,5 +22,5 @@ allows no others."""
 
 
 class CacheUnknown(CallError):
-    """A module of transformers takes no cache of the kinds that fkdsl knows. It stands here since
-    who catches it may need no transformers."""
+    """A module of transformers takes no cache of a kind that fkdsl knows. The class stands here so
+    that catching it does not import transformers."""

@@ -1,9 +1,9 @@
-"""The caches of transformers' modules: by which name one goes in, what its layers are, and how one
-is put together.
+"""The caches of transformers' modules: the name by which a module takes one, its layers, and how
+one is put together.
 
-name = cache_name(module)                      # "cache" from 5.24 on; "past_key_values" or
-"cache_params" before cache = attention_cache([(keys, values), None]) module(input_ids=ids,
-use_cache=True, **{name: cache})
+    name = cache_name(module)    # "cache" from 5.24 on; "past_key_values" or "cache_params" before
+    cache = attention_cache([(keys, values), None])
+    module(input_ids=ids, use_cache=True, **{name: cache})
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ release has them."""
 
 
 def cache_name(module: Any) -> str:
-    """The keyword by which a module's forward takes a cache: the field of its output that holds
-    one.
+    """The keyword by which a module's forward takes a cache: the field of its output that has one.
 
-    `generate` of transformers hands a cache back in under the name it came out by, whatever the
-    release calls it. The signature does not say the name: forwards are wrapped, and what they do
-    not know they swallow. One forward of one token. Raises CacheUnknown where no cache comes out.
+    transformers' own `generate` passes a cache back under the name of that field, whatever the
+    release calls it. The signature does not tell the name, since forwards are wrapped and ignore
+    keywords that they do not know. Runs one forward of one token. Raises CacheUnknown if its output
+    has no cache.
     """
     device = module.get_input_embeddings().weight.device
     with torch.inference_mode():
@@ -54,7 +54,7 @@ def empty_cache(config: Any) -> Any:
 
 
 def keeps_keys_and_values(config: Any) -> bool:
-    """Whether every layer of a configuration's cache keeps keys and values, and nothing else."""
+    """Whether every layer of a configuration's cache keeps keys and values and nothing else."""
     layers = empty_cache(config).layers
     return all(
         isinstance(layer, DynamicLayer) and not isinstance(layer, _OTHERS) for layer in layers
@@ -62,26 +62,26 @@ def keeps_keys_and_values(config: Any) -> bool:
 
 
 def attention_cache(layers: Sequence[tuple[Tensor, Tensor] | None] | None = None) -> Any:
-    """A cache of attention layers with these keys and values, (rows, heads, length, width) each;
-    None for a layer that has none yet. Without `layers`: one that makes its layers as they are
-    asked for."""
+    """A cache of attention layers. layers: the keys and the values of each, (rows, heads, length,
+    width); None for a layer that has none yet. Without `layers`, the cache makes its layers during
+    a forward."""
     if layers is None:
         return Cache(layer_class_to_replicate=DynamicLayer)
-    return Cache(layers=[attention_layer(kept) for kept in layers])
+    return Cache(layers=[attention_layer(layer) for layer in layers])
 
 
-def attention_layer(kept: tuple[Tensor, Tensor] | None) -> Any:
-    """A layer of a cache with these keys and values."""
+def attention_layer(keys_and_values: tuple[Tensor, Tensor] | None) -> Any:
+    """A cache's layer with these keys and values."""
     layer = DynamicLayer()
-    if kept is not None:
-        layer.lazy_initialization(*kept)
-        layer.keys, layer.values = kept
+    if keys_and_values is not None:
+        layer.lazy_initialization(*keys_and_values)
+        layer.keys, layer.values = keys_and_values
     return layer
 
 
 def kept_by(layer: Any) -> tuple[Tensor, Tensor] | None:
-    """The keys and values of an attention layer; None for a layer that shares another's and keeps
-    none of its own."""
+    """The keys and values of a cache's layer; None for a layer that uses another's and keeps none
+    of its own."""
     if not getattr(layer, "is_initialized", False) or layer.keys is None or not layer.keys.numel():
         return None
     return layer.keys, layer.values

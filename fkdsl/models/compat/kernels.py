@@ -5,9 +5,9 @@ bits.
         packed = pack_weight(w)                 # (out, in), laid out for the machine
         linear_plus(x, packed, bias, y)         # xW' + b + y
 
-They may change or go in any release of torch, and what they compute depends on the processor, so
-`packs` and `eight_bit_levels` run each once on numbers whose answers are known. Where one is
-missing or wrong, the caller takes torch's public operators.
+They may change or disappear in any release of torch, and their results depend on the processor. So
+`packs` and `eight_bit_levels` run each of them once on numbers whose results are known. If one is
+missing or wrong, the caller uses torch's public operators.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 PACKED_ROWS = 64
-"""The rows that packed weights are laid out for; they serve any number."""
+"""The number of rows for which packed weights are laid out; they work for any number."""
 
 
 def pack_weight(weight: Tensor) -> Tensor:
@@ -53,8 +53,8 @@ def pack_levels(levels: Tensor) -> Tensor:
 
 
 def linear_levels(x: Tensor, zero: int, packed: Tensor, scale: Tensor, zeros: Tensor) -> Tensor:
-    """(x - zero) W' in float32. x: (n, in) uint8. scale: (out,) of a level of each output's
-    weights. zeros: (out,) int64 zeros."""
+    """(x - zero) W' in float32. x: (n, in) uint8. packed: of `pack_levels`. scale: (out,) the value
+    of one level of each output's weights. zeros: (out,) int64 zeros."""
     return _tensor(
         torch.ops.onednn.qlinear_pointwise(
             x, 1.0, zero, packed, scale, zeros, None, 1.0, 0, torch.float32, "none", [], ""
@@ -67,13 +67,13 @@ def linear_levels(x: Tensor, zero: int, packed: Tensor, scale: Tensor, zeros: Te
 
 @cache
 def packs(dtype: torch.dtype) -> bool:
-    """Whether this machine's packed linear maps of a dtype give what they should."""
+    """Whether this machine's packed linear maps of a dtype are there and correct."""
     if dtype not in (torch.float32, torch.bfloat16):
         return False
     try:
         if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
             return False
-        # Small whole numbers, whose products and sums either dtype holds exactly.
+        # Small whole numbers, whose products and sums are exact in both dtypes.
         w = (torch.arange(8 * 16, dtype=dtype).view(8, 16) % 5) - 2
         x = (torch.arange(3 * 16, dtype=dtype).view(3, 16) % 3) - 1
         y, bias = torch.full((3, 8), 2.0, dtype=dtype), torch.arange(8, dtype=dtype)
@@ -92,11 +92,11 @@ def packs(dtype: torch.dtype) -> bool:
 
 @cache
 def eight_bit_levels() -> int:
-    """Levels of an activation on either side of zero that the 8-bit linear maps add up rightly:
-    127, 63, or 0 for none.
+    """The most levels of an activation on either side of zero for which the 8-bit linear maps are
+    correct: 127, 63, or 0 if they never are.
 
-    A processor without VNNI adds two products in 16 bits, which saturate at 32,767: 255 * 127 * 2
-    is too much for them, 127 * 127 * 2 is not.
+    A processor without VNNI adds two products in 16 bits, which saturate at 32,767. 255 * 127 * 2
+    is larger than that, 127 * 127 * 2 is not.
     """
     for most in (127, 63):
         try:
@@ -108,7 +108,7 @@ def eight_bit_levels() -> int:
 
 
 def _adds_up(most: int) -> bool:
-    """Whether the largest levels of both signs give what they should."""
+    """Whether the 8-bit maps are correct for the largest levels of both signs."""
     levels = torch.full((16, 64), 127, dtype=torch.int8)
     levels[1::2] = -127
     x = torch.full((3, 64), 2 * most + 1, dtype=torch.uint8)

@@ -1,5 +1,5 @@
-"""Panics of the Rust in tokenizers and safetensors as ordinary errors: what a file made them do is
-the file's fault."""
+"""Turns panics of the Rust code in tokenizers and safetensors into ordinary errors: the file that
+caused one is at fault."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from fkdsl.base.errors import CallError
 
 @contextmanager
 def panics_are_errors(subject: str, help: str) -> Iterator[None]:
-    """Within it a panic is a CallError about `subject`. PanicException is a BaseException, and no
-    module offers it."""
+    """Within it a panic becomes a CallError about `subject`. PanicException is a BaseException that
+    no module exports, so it is known by its name."""
     try:
         yield
     except BaseException as error:

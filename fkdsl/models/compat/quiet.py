@@ -1,4 +1,4 @@
-"""transformers without its bars and warnings, the bar of its gguf reader included."""
+"""Silences transformers: its progress bars and warnings, and the bar of its gguf reader."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ def quiet_transformers() -> Iterator[None]:
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    # That module takes its bar from tqdm directly, which no setting of transformers silences
-    # (5.24).
+    # The gguf reader uses tqdm directly, which no setting of transformers silences (5.24).
     if bar is not None:
         reader.tqdm = _without_bar
     try:
@@ -33,8 +32,8 @@ def quiet_transformers() -> Iterator[None]:
 
 
 def _gguf_reader() -> Any:
-    """The module that reads gguf files; None in a release that has it elsewhere, which then draws
-    its bar."""
+    """The module of transformers that reads gguf files; None in a release that has it elsewhere,
+    whose bar is then drawn."""
     try:
         return importlib.import_module("transformers.modeling_gguf_pytorch_utils")
     except ImportError:

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from fkdsl.base.errors import CallError
@@ -22,7 +21,7 @@ from fkdsl.models.decoder import Decoder
 from fkdsl.models.decoder_model import DecoderModel
 from fkdsl.models.decoder_weights import DecoderShape
 from fkdsl.models.digest import digest_of
-from fkdsl.models.linear import packs_int8
+from fkdsl.models.linear import DTYPES, packs_int8
 from fkdsl.models.tiny.files import read_model_file
 from fkdsl.models.tiny.header import made_facts
 from fkdsl.models.tiny.heads import TinyDraftModel
@@ -33,8 +32,6 @@ from fkdsl.models.vocabulary import Vocabulary
 
 TINY_VOCABULARY = Vocabulary((*(bytes([b]) for b in range(256)), b""), ends=frozenset({END}))
 """The 256 bytes by their values, and END."""
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64,
-          "int8": torch.float32}  # fmt: skip
 
 
 class ByteModel(DecoderModel):

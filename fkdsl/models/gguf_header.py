@@ -1,0 +1,173 @@
+"""The header of a gguf file, read before a library is given the file: the sizes that its metadata
+name, and its tensors.
+
+    header = read_header(Path("weights.gguf"), "weights.gguf")
+    header.sizes                        # {"num_hidden_layers": 30, "hidden_size": 576, ...}
+    header.tensors["output.weight"]     # how many numbers the tensor has
+
+The format is that of ggml's docs/gguf.md, versions 2 and 3, little-endian. Every count and length
+is checked against the size of the file, so that a header cannot make its reader allocate or loop
+beyond that.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fkdsl.base.errors import CallError
+from fkdsl.base.files import verify_regular
+
+MOST_HEADER_BYTES = 1 << 25
+"""Most bytes of a header: the tokenizer's vocabulary is in it."""
+MOST_DIMENSIONS = 8
+SIZES = {
+    "block_count": "num_hidden_layers",
+    "embedding_length": "hidden_size",
+    "feed_forward_length": "intermediate_size",
+    "attention.head_count": "num_attention_heads",
+    "attention.head_count_kv": "num_key_value_heads",
+    "attention.key_length": "head_dim",
+    "rope.dimension_count": "head_dim",
+    "expert_count": "num_experts",
+    "vocab_size": "vocab_size",
+}
+"""Keys of the metadata behind the architecture's name, and what transformers calls these sizes."""
+
+_NUMBERS = {
+    0: "B",
+    1: "b",
+    2: "H",
+    3: "h",
+    4: "I",
+    5: "i",
+    6: "f",
+    7: "?",
+    10: "Q",
+    11: "q",
+    12: "d",
+}
+"""By the number of a type, its form for `struct`."""
+_STRING, _ARRAY = 8, 9
+_MOST_NESTED = 4
+"""Arrays within arrays."""
+
+
+@dataclass(frozen=True)
+class GgufHeader:
+    """sizes: by transformers' names for them, the whole numbers among the metadata. tensors: by
+    name, how many numbers each has."""
+
+    sizes: Mapping[str, int]
+    tensors: Mapping[str, int]
+
+
+def read_header(path: Path, shown: str) -> GgufHeader:
+    """The header of a file. Raises CallError if it cannot be read, or if its tensors do not lie
+    within the file. shown: how messages call the file."""
+    try:
+        verify_regular(path)
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            return _Reader(file.read(MOST_HEADER_BYTES), size).header()
+    except (OSError, ValueError, struct.error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CallError(
+            f"`{shown}` is not a sound gguf file: {reason}", "fetch the model again"
+        ) from None
+
+
+class _Reader:
+    """Reads the beginning of a file of `size` bytes; raises ValueError or struct.error."""
+
+    def __init__(self, data: bytes, size: int) -> None:
+        self.data, self.size, self.at = data, size, 0
+
+    def header(self) -> GgufHeader:
+        if self.data[:4] != b"GGUF":
+            raise ValueError("it does not begin with the letters GGUF")
+        self.at = 4
+        version, tensor_count, key_count = self.number("I"), self.number("Q"), self.number("Q")
+        if version not in (2, 3):
+            raise ValueError(f"it is of version {version}, and versions 2 and 3 can be read")
+        metadata = dict(self.entry() for _ in self.times(key_count))
+        alignment = metadata.get("general.alignment", 32)
+        if not isinstance(alignment, int) or not 1 <= alignment <= 1 << 20:
+            raise ValueError(f"its alignment is {alignment}")
+        infos = [self.tensor() for _ in self.times(tensor_count)]
+        data_at = -(-self.at // alignment) * alignment
+        for name, _, end in infos:
+            if data_at + end > self.size:
+                raise ValueError(f"its tensor {name} ends behind the file's {self.size} bytes")
+        return GgufHeader(_sizes(metadata), {name: n for name, n, _ in infos})
+
+    def number(self, form: str) -> Any:
+        (value,) = struct.unpack_from(f"<{form}", self.data, self.at)
+        self.at += struct.calcsize(f"<{form}")
+        return value
+
+    def times(self, count: int) -> range:
+        """So many repetitions, if the file has a byte for each."""
+        if count > self.size - self.at:
+            raise ValueError("it counts more entries than it has bytes")
+        return range(count)
+
+    def string(self) -> str:
+        length = self.number("Q")
+        if length > len(self.data) - self.at:
+            raise ValueError("a text in its header is longer than the header")
+        self.at += length
+        return self.data[self.at - length : self.at].decode("utf-8", "replace")
+
+    def entry(self) -> tuple[str, Any]:
+        key = self.string()
+        return key, self.value(self.number("I"))
+
+    def value(self, kind: int, depth: int = 0) -> Any:
+        """A value of the metadata; of an array its largest whole number, None if it has none."""
+        if kind == _STRING:
+            return self.string()
+        if kind in _NUMBERS:
+            return self.number(_NUMBERS[kind])
+        if kind != _ARRAY or depth == _MOST_NESTED:
+            raise ValueError("it has a value of an unknown type")
+        item, count = self.number("I"), self.number("Q")
+        if item in _NUMBERS:
+            width = struct.calcsize(f"<{_NUMBERS[item]}")
+            if width * count > len(self.data) - self.at:
+                raise ValueError("an array in its header is longer than the header")
+            numbers = struct.unpack_from(f"<{count}{_NUMBERS[item]}", self.data, self.at)
+            self.at += width * count
+            return max((n for n in numbers if type(n) is int), default=None)
+        for _ in self.times(count):
+            self.value(item, depth + 1)
+        return None
+
+    def tensor(self) -> tuple[str, int, int]:
+        """(name, how many numbers, the end of its bytes, counted from the end of the header)."""
+        from gguf.constants import GGML_QUANT_SIZES
+
+        name, dimensions = self.string(), self.number("I")
+        if dimensions > MOST_DIMENSIONS:
+            raise ValueError(f"its tensor {name} has {dimensions} dimensions")
+        numbers = math.prod(self.number("Q") for _ in range(dimensions))
+        kind, offset = self.number("I"), self.number("Q")
+        sizes = {int(k): v for k, v in GGML_QUANT_SIZES.items()}
+        if kind not in sizes:
+            raise ValueError(f"its tensor {name} is of an unknown type, {kind}")
+        in_block, block_bytes = sizes[kind]
+        return name, numbers, offset + -(-numbers // in_block) * block_bytes
+
+
+def _sizes(metadata: Mapping[str, Any]) -> dict[str, int]:
+    architecture = metadata.get("general.architecture")
+    sizes: dict[str, int] = {}
+    for key, name in SIZES.items():
+        value = metadata.get(f"{architecture}.{key}")
+        if type(value) is int:
+            sizes[name] = max(value, sizes.get(name, 0))
+    return sizes
