@@ -1,2 +1,2 @@
-"""A byte-level transformer of our own: what it is, how it is trained, and the weights that ship
-with the package."""
+"""A byte-level transformer of our own: the model, its training, and the weights that ship with the
+package."""

@@ -1,7 +1,7 @@
-"""A training run in a file, and its weights alone in another.
+"""The files of a training run: checkpoints, and its weights alone.
 
-A checkpoint holds weights, the optimizer's state and the curve together, so that they cannot be of
-different steps.
+A checkpoint has the weights, the optimizer's state and the curve in one file, so that they are
+always of the same step.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def save_run(run: TrainingRun, path: Path) -> None:
-    """A checkpoint, from which `read_run` goes on."""
+    """Writes a checkpoint, which `read_run` reads."""
     tensors = dict(run.model.state_dict())
     for name, parameter in run.model.named_parameters():
         state = run.optimizer.state[parameter]
@@ -47,8 +47,8 @@ def save_run(run: TrainingRun, path: Path) -> None:
 
 
 def read_run(path: Path) -> TrainingRun:
-    """The run of a checkpoint. CallError for one that is damaged, or not of the shape that it
-    says."""
+    """The run of a checkpoint. Raises CallError for one that is damaged, or whose tensors do not
+    have the shape that it names."""
     facts, shape, tensors = read_model_file(path)
     try:
         settings = check_settings(TrainingSettings(**facts["settings"]))
@@ -76,24 +76,24 @@ def read_run(path: Path) -> TrainingRun:
 def save_weights(
     run: TrainingRun, path: Path, made: dict[str, Any], dtype: torch.dtype = torch.bfloat16
 ) -> None:
-    """The weights alone, as `fkdsl run --model FILE.safetensors` loads them. made: what made them,
-    for a reader."""
+    """Writes the weights alone, as `fkdsl run --model FILE.safetensors` loads them. made: how they
+    were made, for people."""
     tensors = {name: t.to(dtype) for name, t in run.model.state_dict().items()}
     write_model_file(path, tensors, {"shape": asdict(run.shape), "made": made})
 
 
 def save_links(links: Links, path: Path, made: dict[str, Any]) -> None:
-    """Links among the weights of a file, which stay as they are, in the place of any before. made:
-    added to what the file says made it."""
+    """Writes links into a file of weights, in place of earlier ones; the weights stay as they are.
+    made: added to how the weights were made."""
     facts, _, tensors = read_model_file(path)
     kept = {name: t for name, t in tensors.items() if not name.startswith(PREFIX)}
-    # float16 has eleven bits where bfloat16 has eight, and a logit's size is within its range.
+    # float16 has eleven bits of precision, bfloat16 eight; logits are within float16's range.
     added = {PREFIX + name: t.detach().half() for name, t in links.state_dict().items()}
     write_model_file(path, kept | added, {**facts, "made": {**facts.get("made", {}), **made}})
 
 
 def read_links(path: Path) -> Links | None:
-    """The links of a file, in float32; None for a file that has none."""
+    """The links in a file, in float32; None if it has none."""
     _, shape, tensors = read_model_file(path)
     return (
         filled_links(shape, tensors) if any(name.startswith(PREFIX) for name in tensors) else None
@@ -107,7 +107,7 @@ def read_model(path: Path) -> Transformer:
 
 
 def filled(shape: TinyShape, tensors: dict[str, Tensor]) -> Transformer:
-    """A transformer with weights of its shape, among other tensors."""
+    """A transformer with the weights among some tensors."""
     model = Transformer(shape)
     model.load_state_dict({name: tensors[name].float() for name in model.state_dict()})
     return model

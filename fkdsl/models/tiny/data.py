@@ -1,12 +1,11 @@
-"""Text for training: files to documents, documents to one run of symbols, and the windows of it
-that a step sees.
+"""Text for training: the documents of files, joined into one run of symbols, and the windows of it
+that training steps read.
 
-    texts = read_documents(["plays"], "paragraph")            a list of documents for each file
-    training, held_out = split_documents(texts, 0.05)         of each file's documents the last, by bytes, are held out
+    texts = read_documents(["plays"], "paragraph")        a list of documents for each file
+    training, held_out = split_documents(texts, 0.05)     holds out the last documents of each file
     batch = training.batch(seed, step, rows, length)
 
-Text is bytes, of any encoding or none. Each document ends with END, and one stands before the
-first.
+Text is bytes, in any encoding. END stands after each document and before the first.
 """
 
 from __future__ import annotations
@@ -25,15 +24,15 @@ from fkdsl.base.files import read_file
 from fkdsl.models.tiny.transformer import END
 
 MOST_TEXT_BYTES = 1 << 32
-"""Bytes of a file of text."""
+"""Most bytes of a file of text."""
 DOCUMENT_KINDS = {"paragraph": rb"\r?\n(?:[ \t]*\r?\n)+", "line": rb"\r?\n", "file": rb"(?!)"}
-"""What a document is, and what stands between two of them."""
+"""The kinds of documents, and the pattern of what separates two documents of each kind."""
 
 
 @dataclass(frozen=True, eq=False)
 class Documents:
-    """symbols: (n,) int16, END, then each document followed by END. starts: where the END before
-    each document is."""
+    """Documents as one run of symbols. symbols: (n,) int16, END, then each document followed by
+    END. starts: the index of the END before each document."""
 
     symbols: NDArray[np.int16]
     starts: NDArray[np.int64]
@@ -54,10 +53,10 @@ class Documents:
         return sha256(self.symbols.tobytes()).hexdigest()
 
     def batch(self, seed: int, step: int, rows: int, length: int) -> NDArray[np.int64]:
-        """(rows, length) of a step's windows, which depend on nothing but these arguments.
+        """(rows, length) the windows of a training step. They depend on these arguments alone.
 
-        Every other row begins with the END before a document, as a text does that is begun from
-        nothing; the others begin anywhere, so that the later parts of long documents are seen too.
+        Every other row begins with the END before a document, as a new text does. The other rows
+        begin anywhere, so that the later parts of long documents are read too.
         """
         draw = np.random.default_rng((seed, step))
         last = len(self.symbols) - length
@@ -69,17 +68,17 @@ class Documents:
 
 
 def read_documents(paths: Sequence[str | Path], kind: str = "paragraph") -> list[list[bytes]]:
-    """The documents of each file, in the order of the paths; of a folder all files below it, by
-    name.
+    """The documents of each file, in the order of the paths; for a folder, of all files below it in
+    the order of their names.
 
-    kind: "paragraph" (blank lines are between documents), "line" or "file". CallError for a path
-    that cannot be read.
+    kind: "paragraph" (separated by blank lines), "line" or "file". Raises CallError for a path that
+    cannot be read, or if there is no document at all.
     """
     if kind not in DOCUMENT_KINDS:
         raise CallError(
             f"there are no documents of the kind `{kind}`", f"one of {', '.join(DOCUMENT_KINDS)}"
         )
-    found = []
+    texts = []
     for path in map(Path, paths):
         if not path.exists():
             raise CallError(
@@ -91,24 +90,22 @@ def read_documents(paths: Sequence[str | Path], kind: str = "paragraph") -> list
                 text = read_file(file, MOST_TEXT_BYTES)
             except OSError as error:
                 raise CallError(f"`{file}` cannot be read: {error.strerror}") from None
-            found.append(
-                [d for d in re.split(DOCUMENT_KINDS[kind], text.strip(b"\r\n")) if d.strip()]
-            )
-    if not any(found):
+            parts = re.split(DOCUMENT_KINDS[kind], text.strip(b"\r\n"))
+            texts.append([document for document in parts if document.strip()])
+    if not any(texts):
         raise CallError(
             "there is no text to train on: " + ", ".join(map(str, paths)),
             "the files hold no document",
         )
-    # A file that is one document has no last part of its own: the last of the files are held out
-    # then.
-    return [[d for documents in found for d in documents]] if kind == "file" else found
+    # Where each file is one document, the last files are held out instead of the last documents.
+    return [[d for documents in texts for d in documents]] if kind == "file" else texts
 
 
 def split_documents(texts: Sequence[Sequence[bytes]], share: float) -> tuple[Documents, Documents]:
-    """(training, held out). Of each list the last documents are held out, `share` of its bytes and
-    at least one.
+    """(training, held out). Of each list the last documents are held out: `share` of its bytes, at
+    least one document.
 
-    A list of one document is trained on. CallError where nothing is left for one of the two.
+    A list of one document is for training. Raises CallError if nothing can be held out.
     """
     if not 0 < share < 1:
         raise CallError(
@@ -118,14 +115,10 @@ def split_documents(texts: Sequence[Sequence[bytes]], share: float) -> tuple[Doc
     held_out: list[bytes] = []
     for documents in texts:
         ends = np.cumsum([len(d) for d in documents])
-        kept = (
-            min(
-                int(np.searchsorted(ends, (1 - share) * ends[-1], side="right")), len(documents) - 1
-            )
-            if len(documents)
-            else 0
-        )
-        kept = max(1, kept)
+        kept = 1
+        if len(documents):
+            within = int(np.searchsorted(ends, (1 - share) * ends[-1], side="right"))
+            kept = max(1, min(within, len(documents) - 1))
         training.extend(documents[:kept])
         held_out.extend(documents[kept:])
     if not held_out:
@@ -137,7 +130,8 @@ def split_documents(texts: Sequence[Sequence[bytes]], share: float) -> tuple[Doc
 
 
 def check_length(documents: Documents, length: int, what: str) -> None:
-    """CallError if there is no window of a length."""
+    """Raises CallError if documents are too short for a window of a length. what: which documents,
+    for the message."""
     if len(documents.symbols) < length + 1:
         have = len(documents.symbols) - 1
         raise CallError(

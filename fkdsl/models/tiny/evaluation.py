@@ -1,8 +1,9 @@
-"""Bits per byte on held-out text: of each head, of gzip and xz, and of an n-gram; and how far the
-heads' drafts go.
+"""Figures on held-out text: bits per byte of each head, of gzip and xz and of an n-gram, and how
+well the heads draft.
 
-A symbol is a byte or END, which stands for what was between two documents; for the compressors it
-is one byte more. Every figure is bits in all / symbols in all, so that they compare.
+A symbol is a byte or END, which stands for what separates two documents; the compressors read END
+as one more byte. Every figure is the bits of the whole text over the symbols of the whole text, so
+that the figures can be compared.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ WINDOWS_AT_ONCE = 16
 def model_bits(
     model: Transformer, documents: Documents, window: int | None = None, most: int | None = None
 ) -> list[float]:
-    """Bits per byte of each head: mean of -log2 p(symbol i + k | symbols before i + 1).
+    """Bits per byte of each head: the mean of -log2 p(symbol i + k | symbols up to i).
 
-    Windows (of the model's context, if nothing is said) overlap by half and only their second half
-    counts, so that each symbol is predicted from half a window or more. most: about so many
-    symbols, in windows spread evenly over the text.
+    Windows, by default as long as the model's context, overlap by half. Only the second half of
+    each counts, so that every symbol is predicted from at least half a window. most: about so many
+    symbols count, in windows spread evenly over the text.
     """
     T, n = window or model.shape.context, model.shape.ahead
     nats, counts = np.zeros(n), np.zeros(n)
@@ -53,8 +54,8 @@ def model_bits(
 def _windows(
     documents: Documents, T: int, n: int, most: int | None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of windows: symbols (B, T + n), -1 beyond the text, and (B, T) which of their
-    positions count."""
+    """Batches of windows: (symbols (B, T + n), -1 beyond the text; whether each position counts,
+    (B, T))."""
     symbols = torch.from_numpy(documents.symbols.astype(np.int64))
     half = T // 2
     firsts = list(range(0, max(1, len(symbols) - half - n + 1), half))
@@ -72,10 +73,10 @@ def _windows(
 
 @dataclass(frozen=True)
 class DraftQuality:
-    """How well heads 2..n draft. bits: per byte, of each. accepted: mean over the text of sum_x
-    min(p(x), q(x)), the probability that speculative sampling at temperature 1 keeps a symbol that
-    the head drafts after the text's own. tokens: mean of 1 + a_2 + a_2 a_3 + .., of these
-    probabilities: tokens for each forward of the model."""
+    """How well heads 2..n draft. bits: bits per byte of each. accepted: for each head the mean over
+    the text of a_k = sum_x min(p(x), q(x)), the probability that speculative sampling at
+    temperature 1 keeps a symbol that the head drafts after the text's own symbols. tokens: the mean
+    of 1 + a_2 + a_2 a_3 + .., the tokens for each forward of the model."""
 
     bits: tuple[float, ...]
     accepted: tuple[float, ...]
@@ -85,9 +86,9 @@ class DraftQuality:
 def draft_quality(
     model: Transformer, linked: Sequence[Links], documents: Documents, most: int | None = None
 ) -> list[DraftQuality]:
-    """How well a model's heads draft with each of some links, on the windows of `model_bits`."""
+    """How well a model's heads draft with each of some Links, on the windows of `model_bits`."""
     T, n = model.shape.context, model.shape.ahead
-    L = max(0, T - n + 1)  # positions whose rows of p, up to n - 1 places on, are within the window
+    L = max(0, T - n + 1)  # positions for which the n rows of p from there on are in the window
     sums, count = np.zeros((len(linked), 3, n - 1)), 0
     with torch.inference_mode():
         for rows, counted in _windows(documents, T, n, most):
@@ -115,30 +116,30 @@ def draft_quality(
 
 
 def gzip_bits(held_out: Documents) -> float:
-    """Of the held-out text alone, at gzip's highest level."""
+    """Bits per byte of gzip, at its highest level, on the held-out text alone."""
     raw = _bytes(held_out)
     return 8 * len(gzip.compress(raw, 9)) / len(raw)
 
 
 def xz_bits(held_out: Documents, training: Documents | None = None) -> float:
-    """Of the held-out text alone, or as what it adds to the training text; at xz's highest
-    level."""
+    """Bits per byte of xz, at its highest level, on the held-out text: alone, or by what it adds to
+    the compressed training text."""
     raw, before = _bytes(held_out), b"" if training is None else _bytes(training)
-    size = len(lzma.compress(before + raw, preset=9 | lzma.PRESET_EXTREME))
-    return (
-        8
-        * (size - (len(lzma.compress(before, preset=9 | lzma.PRESET_EXTREME)) if before else 0))
-        / len(raw)
-    )
+
+    def compressed(data: bytes) -> int:
+        return len(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)) if data else 0
+
+    return 8 * (compressed(before + raw) - compressed(before)) / len(raw)
 
 
 def ngram_bits(training: Documents, held_out: Documents, n: int = 5) -> float:
-    """Of an n-gram of symbols counted on the training text, with interpolated Witten-Bell
-    smoothing:
+    """Bits per byte of an n-gram of symbols, counted on the training text, with interpolated
+    Witten-Bell smoothing (Witten and Bell 1991; Chen and Goodman 1998, section 2.4):
 
-    p(x | h) = (c(hx) + D(h) p(x | h')) / (c(h) + D(h)), where c counts, D(h) is how many symbols
-    were seen after h, h' is h without its first symbol, and p(x) after less than nothing is 1/V
-    (Witten and Bell 1991; Chen and Goodman 1998, section 2.4).
+        p(x | h) = (c(hx) + D(h) p(x | h')) / (c(h) + D(h))
+
+    c counts, D(h) is how many different symbols follow h, and h' is h without its first symbol; the
+    recursion ends below the empty h, with 1/V.
     """
     length = len(held_out.symbols) - 1
     p = np.full(length, 1.0 / SYMBOLS)
@@ -149,15 +150,15 @@ def ngram_bits(training: Documents, held_out: Documents, n: int = 5) -> float:
         total = np.add.reduceat(count, np.searchsorted(grams // SYMBOLS, contexts))
         c = _looked_up(grams, count, tested)
         D, C = (_looked_up(contexts, values, tested // SYMBOLS) for values in (distinct, total))
-        # The first symbols have no context of this size: they keep the smaller one's probability.
+        # The first symbols have no context of this size, so their p of the smaller size stays.
         tail = p[length - len(tested) :]
         p[length - len(tested) :] = np.where(C > 0, (c + D * tail) / np.maximum(C + D, 1), tail)
     return float(-np.log2(p).mean())
 
 
 def _grams(symbols: NDArray[np.int16], size: int) -> NDArray[np.int64]:
-    """Each symbol but the first with the `size` before it, as one number, where there are so
-    many."""
+    """Each symbol with the `size` symbols before it, as one number. From the second symbol on, and
+    only symbols that have so many before them."""
     wide = symbols.astype(np.int64)
     first = max(1, size)
     code = np.zeros(len(wide) - first, dtype=np.int64)
@@ -175,6 +176,6 @@ def _looked_up(
 
 
 def _bytes(documents: Documents) -> bytes:
-    """A text as a compressor has it: all symbols but the first, END as a byte of 0."""
+    """A text for a compressor: all symbols but the first, END as a byte of 0."""
     symbols = documents.symbols[1:]
     return np.where(symbols == END, 0, symbols).astype(np.uint8).tobytes()

@@ -1,7 +1,7 @@
-"""The files that `fkdsl train` writes: safetensors, with what made them in the header, there whole
-or not at all.
+"""The files that `fkdsl train` writes: safetensors with facts in the header, written whole or not
+at all.
 
-facts, shape, tensors = read_model_file(path)          checked: what the header says is what the tensors are
+    facts, shape, tensors = read_model_file(path)    # the tensors have the shapes of the header
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from fkdsl.models.tiny.links import PREFIX, link_shapes
 from fkdsl.models.tiny.transformer import TinyShape, weight_shapes
 
 LARGEST_DIMENSION = 1 << 16
-"""Largest number that a shape may have: a header may say anything."""
+"""The largest size in a shape, since the header of a stranger's file may have any number."""
 
 
 def write_model_file(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-    """Written beside and renamed, so that a run that is killed leaves the file as it was."""
+    """Writes a file under a temporary name and renames it, so that a killed run leaves the old file
+    as it was. Raises CallError if it cannot be written."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -53,8 +54,8 @@ def write_model_file(path: Path, tensors: dict[str, Tensor], facts: dict[str, An
 
 
 def read_model_file(path: Path) -> tuple[dict[str, Any], TinyShape, dict[str, Tensor]]:
-    """(facts, shape, tensors) of a file: all weights, and all links or none. The tensors of a
-    checkpoint's optimizer are not held to the shape."""
+    """(facts, shape, tensors) of a file. Raises CallError unless all weights, and either all links
+    or none, have the shapes that the header names; an optimizer's tensors are not checked."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -66,19 +67,20 @@ def read_model_file(path: Path) -> tuple[dict[str, Any], TinyShape, dict[str, Te
         raise CallError(
             f"`{path}` is damaged: {error}", "take an older copy, or train again"
         ) from None
-    found = {name: tuple(t.shape) for name, t in tensors.items()}
-    linked = {name: s for name, s in found.items() if name.startswith(PREFIX)}
-    for name, belongs in (weight_shapes(shape) | (link_shapes(shape) if linked else {})).items():
-        if found.get(name) != belongs:
+    shapes = {name: tuple(t.shape) for name, t in tensors.items()}
+    linked = any(name.startswith(PREFIX) for name in shapes)
+    for name, expected in (weight_shapes(shape) | (link_shapes(shape) if linked else {})).items():
+        if shapes.get(name) != expected:
             raise CallError(
-                f"`{path}` is of another shape than it says: {name} is {found.get(name, 'not there')}, not {belongs}",
+                f"`{path}` is of another shape than it says: {name} is "
+                f"{shapes.get(name, 'not there')}, not {expected}",
                 "the file was changed: take an older copy, or train again",
             )
     return facts, shape, tensors
 
 
 def _shape(facts: Any, path: Path) -> TinyShape:
-    """The shape that a header tells."""
+    """The shape that a header names. Raises CallError if a transformer cannot have it."""
     kinds = {f.name: float if f.type == "float" else int for f in fields(TinyShape)}
     good = (
         isinstance(facts, dict)
@@ -100,7 +102,7 @@ def _shape(facts: Any, path: Path) -> TinyShape:
 
 
 def check_shape(shape: TinyShape) -> TinyShape:
-    """The shape, if a transformer can have it; else CallError."""
+    """The shape. Raises CallError if a transformer cannot have it."""
     if min(shape.width, shape.layers, shape.heads, shape.hidden, shape.ahead, shape.context) < 1:
         raise CallError(
             "a model's width, layers, heads, hidden, ahead and context are all at least 1"

@@ -1,4 +1,4 @@
-"""What the header of a file of `fkdsl train` says; read without torch, for whoever only asks."""
+"""Reads the header of a file of `fkdsl train` without importing torch."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from fkdsl.base.errors import CallError
 from fkdsl.models.reference import check_safetensors
 
 HEADER = "fkdsl"
-"""The key of our facts in a file's header."""
+"""The key of fkdsl's facts in a file's header."""
 
 
 def read_facts(path: Path) -> dict[str, Any]:
-    """What a file's header says. CallError for a file that is not there, damaged, or not one of
-    ours."""
+    """The facts in a file's header. Raises CallError for a file that does not exist, is damaged, or
+    was not written by fkdsl."""
     if not path.is_file():
         raise CallError(f"there is no file `{path}`", "name a file that fkdsl train wrote")
     check_safetensors(path, str(path))
@@ -33,6 +33,6 @@ def read_facts(path: Path) -> dict[str, Any]:
 
 
 def made_facts(facts: dict[str, Any]) -> dict[str, str]:
-    """How a file's weights were made, ready to print."""
+    """The facts about how a file's weights were made, ready to print."""
     made = facts.get("made")
     return {str(k): str(v) for k, v in made.items()} if isinstance(made, dict) else {}

@@ -1,10 +1,10 @@
 """A byte-level model that runs its heads: the decoder's trunk, then all heads on the trunk's
 output, in one forward.
 
-    model = byte_model.with_heads()                             the same weights, the other heads included
+    model = byte_model.with_heads()                # the same weights, the other heads included
     result, = model.forward([ForwardRow(None, tokens, (3,))])
-    result.head_outputs[0]                                      (n - 1, V) logits of heads 2..n after token 3
-    model.draft_log_probs([(result.head_outputs[0], (104, 101))])    by the linked head 3, given two bytes
+    outputs = result.head_outputs[0]               # (n - 1, V) logits of heads 2..n after token 3
+    model.draft_log_probs([(outputs, (104, 101))])    # of linked head 3, after two drafted bytes
 
 Each head is one layer beside the others, with keys and values of its own. So a forward writes keys
 and values of every new token for every head, and computes the rest of a head for wanted positions
@@ -33,11 +33,9 @@ from fkdsl.models.tokenized import ModelTexts, TokenizedModel, row_log_probs
 
 
 class TinyDraftModel(TokenizedModel):
-    """A LooksAhead over a Decoder's packed weights and further heads'. heads: their weights, by
-    name.
-
-    Its pool is its own: a plane for each of the trunk's blocks, then one for each head's.
-    """
+    """A RunsHeads model of a Decoder's packed weights and those of the other heads. heads: the
+    weights of these, by name. Its pool is its own: a plane for each of the trunk's layers, then one
+    for each head's layer."""
 
     def __init__(
         self,
@@ -68,8 +66,8 @@ class TinyDraftModel(TokenizedModel):
         return len(self.heads) - 1
 
     def forward(self, rows: Sequence[ForwardRow]) -> list[ForwardResult]:
-        """One batch, each row with as many new tokens as it likes. `ahead`: (wanted, n - 1, V)
-        logits, float32 (a model in float64: float64)."""
+        """See LanguageModel. One batch; rows may differ in their numbers of new tokens.
+        head_outputs: (wanted, n - 1, V) logits, float32 (of a model in float64: float64)."""
         if any(not row.tokens for row in rows):
             raise InternalError("this model has no distribution after no token")
         with torch.inference_mode():
@@ -82,16 +80,16 @@ class TinyDraftModel(TokenizedModel):
                 for head, plane in zip(self.heads, planes, strict=True)
             ]
             wide = torch.float64 if first.dtype == torch.float64 else torch.float32
-            ahead = torch.stack(others, dim=1).to(wide).cpu().numpy()
+            outputs = torch.stack(others, dim=1).to(wide).cpu().numpy()
         ends = np.cumsum([len(row.wanted) for row in rows])
         return [
-            ForwardResult(p, s, ahead[end - len(p) : end])
+            ForwardResult(p, s, outputs[end - len(p) : end])
             for p, s, end in zip(row_log_probs(first, rows), segments, ends, strict=True)
         ]
 
     def draft_log_probs(self, asked: Sequence[tuple[Any, tuple[int, ...]]]) -> list[NDArray[Any]]:
-        """The linked head k + 1 after k tokens: its logits plus a table's row for each of the last
-        tokens."""
+        """See RunsHeads. After k tokens by head k + 1: its logits plus the rows of its link for the
+        last tokens."""
         if not asked:
             return []
         k = np.array([len(tokens) for _, tokens in asked])
@@ -101,8 +99,7 @@ class TinyDraftModel(TokenizedModel):
             )
         logits = np.stack([heads[len(tokens) - 1] for heads, tokens in asked])  # (rows, V)
         for h in range(1, ORDER + 1):
-            # Where there are fewer tokens than a table would read, the table is zero, whatever the
-            # symbol.
+            # Where fewer than h tokens were drafted, the table is zero for every symbol.
             before = np.array([tokens[-h] if len(tokens) >= h else 0 for _, tokens in asked])
             logits += self._tables[k - 1, h - 1, before]
         logits -= logits.max(axis=1, keepdims=True)
@@ -110,9 +107,9 @@ class TinyDraftModel(TokenizedModel):
 
 
 def _cost(first: Cost, shape: TinyShape) -> Cost:
-    """What a forward takes with heads 2..n, given what it takes without. Their keys and values are
-    of every token, the rest of them of wanted positions; queries meet keys as if all were wanted,
-    as they are in decoding."""
+    """The cost of a forward with heads 2..n. first: the cost without them. Keys and values of the
+    further heads are computed for every token, the rest of them for wanted positions; attention
+    is counted as if every position were wanted, as in decoding."""
     d, others = shape.width, shape.ahead - 1
     keys, rest = 2 * d * d * others, (2 * d * d + 3 * d * shape.hidden) * others
     head = rest + first.head * (others + 1)

@@ -1,19 +1,19 @@
-"""Links between the heads: what makes a drafted symbol depend on those drafted before it.
+"""Links between the heads, by which a drafted symbol depends on the symbols drafted before it.
 
     links = fitted(model, training, steps=400, rows=6, seed=1)
     logits = model.head(k, z) + links.added(k, x, z.shape[1])
 
-All heads read the same x[..t], so head k's p(x[t+k] | x[..t]) knows nothing of x[t+1], ..,
-x[t+k-1], which a draft has by the time it comes to x[t+k]: drafted apart, "t" and "h" of the one
-word meet "o" and "r" of another. A link adds to head k's logits a table's row for each of the last
-symbols that come after t:
+All heads read the same x[..t], so head k's p(x[t+k] | x[..t]) does not depend on x[t+1], ..,
+x[t+k-1], which a draft has already chosen before x[t+k]. Without links the drafted symbols come
+from different words: "t" and "h" of one, then "o" and "r" of another. A link adds to head k's
+logits one row of a table for each of the last drafted symbols:
 
     logits_k + sum over h of table_{k,h}[x[t+k-h]],     h = 1 .. min(k - 1, ORDER)
 
-That is the product of experts of the head, which has read the text, and of a bigram (h = 1) and a
-skip-bigram (h = 2), which have seen the draft. It costs an addition. DeepSeek-V3 (2024, section
-2.2) chains whole blocks to the same end, and Hydra heads (Ankner et al. 2024) read the drafted
-symbols' embeddings.
+The result is a product of experts: the head, which has read the text, and a bigram (h = 1) and a
+skip-bigram (h = 2), which have read the draft. It costs an addition. DeepSeek-V3 (2024, section
+2.2) chains whole layers for the same purpose, and Hydra heads (Ankner et al. 2024) read the
+embeddings of the drafted symbols.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from fkdsl.models.tiny.data import Documents, check_length
 from fkdsl.models.tiny.transformer import SYMBOLS, TinyShape, Transformer
 
 ORDER = 2
-"""Most symbols before the predicted one that a link reads; a third adds under 0.01 tokens a round
-to tiny's drafts."""
+"""Most symbols that a link reads before the predicted one. A third would add less than 0.01 tokens
+a round to tiny's drafts."""
 PREFIX = "links."
-"""What the names of links' weights begin with in a file."""
+"""The prefix of the names of links' weights in a file."""
 RATE = 0.1
-"""Adam's learning rate at the first step of a fit; it falls to zero along a line."""
+"""Adam's learning rate at the first step of a fit; it falls to zero linearly."""
 SPREAD = 0.1
-"""Weight of the cross-entropy in a fit: without it drafts go 0.01 tokens further, and p/q becomes
-heavy-tailed."""
+"""The weight of the cross-entropy in a fit. Without it drafts are 0.01 tokens longer, but p/q
+becomes heavy-tailed."""
 
 
 class Link(nn.Module):  # type: ignore[misc]
-    """weight: (m, V, V). weight[h-1, i] is added where i stands h places before the predicted
-    symbol."""
+    """The tables of one head. weight: (m, V, V); the row weight[h - 1, i] is added to the logits if
+    symbol i stands h places before the predicted one."""
 
     def __init__(self, reads: int) -> None:
         super().__init__()
@@ -51,15 +51,14 @@ class Link(nn.Module):  # type: ignore[misc]
 
 
 class Links(nn.ModuleDict):  # type: ignore[misc]
-    """The links of heads 2..n, by number; those of a new one, and of a file without any, are
-    zero."""
+    """The links of heads 2..n, by number. New ones are zero, which changes no logits."""
 
     def __init__(self, shape: TinyShape) -> None:
         super().__init__({str(k): Link(min(k - 1, ORDER)) for k in range(2, shape.ahead + 1)})
 
     def added(self, k: int, symbols: Tensor, length: int) -> Tensor:
-        """(B, T, V) what is added to head k's logits of positions 0..T-1. symbols: (B, at least T +
-        k - 1)."""
+        """(B, length, V) the rows that are added to head k's logits at positions 0 to length - 1.
+        symbols: (B, at least length + k - 1)."""
         tables = self[str(k)].weight
         reads = range(1, len(tables) + 1)
         return torch.stack(
@@ -67,7 +66,7 @@ class Links(nn.ModuleDict):  # type: ignore[misc]
         ).sum(0)
 
     def tables(self) -> Tensor:
-        """(n - 1, ORDER, V, V) all weights, zero where a head has no table."""
+        """(n - 1, ORDER, V, V) the tables of all heads, zero where a head has fewer."""
         padded = torch.zeros(len(self), ORDER, SYMBOLS, SYMBOLS)
         for row, link in zip(padded, self.values(), strict=True):
             row[: len(link.weight)] = link.weight.detach()
@@ -75,7 +74,7 @@ class Links(nn.ModuleDict):  # type: ignore[misc]
 
 
 def link_shapes(shape: TinyShape) -> dict[str, tuple[int, ...]]:
-    """The shapes of all links' weights, by their names in a file."""
+    """The shapes of all links' weights, by name in a file."""
     return {
         f"{PREFIX}{k}.weight": (min(k - 1, ORDER), SYMBOLS, SYMBOLS)
         for k in range(2, shape.ahead + 1)
@@ -102,23 +101,21 @@ def fitted(
     half: torch.dtype | None = None,
     observer: Callable[[int, list[float]], None] = lambda step, kept: None,
 ) -> Links:
-    """Links for a model, which stays as it is. They are fitted to what a draft is judged by, the
-    model's own row p of the first head once the drafted symbols are there: for each linked head q
-    the loss is
+    """Links fitted to a model, whose weights stay as they are. Speculative sampling compares a
+    draft with the first head's row p after the drafted symbols, so for each linked head q the loss
+    is
 
         1 - sum_x min(p(x), q(x))  -  SPREAD sum_x p(x) log q(x)
 
-    of which the first is how often speculative sampling refuses the draft, and the second keeps p/q
-    from growing large. Each step sees `rows` windows, by seed and step. half: of the model's matrix
-    products. observer: called after each step with its number and the share of drafts kept of each
-    head. CallError where the loss is not finite.
+    The first part is the probability that the draft is refused; the second keeps p/q from growing
+    large. Each step reads `rows` windows, which depend on the seed and the step. half: the dtype of
+    the model's matrix products. observer: called after each step with its number and the share of
+    drafts kept of each head. Raises CallError if the loss is not finite.
     """
     T, n = model.shape.context, model.shape.ahead
     check_length(training, T, "training")
-    links, L = (
-        Links(model.shape),
-        T - n + 1,
-    )  # positions whose rows of p, up to n - 1 places on, are within the window
+    links = Links(model.shape)
+    L = T - n + 1  # positions for which the n rows of p from there on are in the window
     optimizer = torch.optim.Adam(links.parameters(), lr=rate)
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = rate * (1 - step / steps)

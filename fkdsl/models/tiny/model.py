@@ -1,11 +1,11 @@
-"""`tiny`, and any model that `fkdsl train` made, as a LanguageModel: trunk and first head through
-the fast decoder.
+"""`tiny`, and any model that `fkdsl train` made, as a LanguageModel: trunk and first head, run by
+fkdsl.models.decoder.
 
-The other heads run in `ByteModel.with_heads` alone, which shares the weights
+`ByteModel.with_heads` gives the same weights as a model that runs the other heads too
 (fkdsl.models.tiny.heads).
 
-A token is a byte, so every text can be written and every context forms; END ends a text and stands
-before a prompt. Loading reads one file of a few megabytes and imports nothing but torch.
+A token is a byte, so the model can read and write every text; END ends a text and stands before a
+prompt. Loading reads one file of a few megabytes and imports nothing but torch.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ TINY_VOCABULARY = Vocabulary((*(bytes([b]) for b in range(256)), b""), ends=froz
 
 
 class ByteModel(DecoderModel):
-    """A model of a file, without its heads beyond the first; those, and their links, it keeps for
-    looking ahead."""
+    """The model of a file. It runs the first head alone, and keeps the weights of the others and
+    their links for `with_heads`."""
 
     def __init__(
         self,
@@ -57,18 +57,18 @@ class ByteModel(DecoderModel):
                 f"{self.name} has one head, of the next byte: there is none to draft with",
                 "train a model with --ahead 4, or take the drafts from another source",
             )
-        return self._ahead
+        return self._draft_model
 
     @cached_property
-    def _ahead(self) -> TinyDraftModel:
+    def _draft_model(self) -> TinyDraftModel:
         return TinyDraftModel(self.decoder, self._shape, self._heads, self._links, self._texts)
 
 
 def load_bytes(
     file: Path, *, dtype: str = "float32", device: str = "cpu", name: str = ""
 ) -> ByteModel:
-    """The model of a file that `fkdsl train` wrote. CallError for a file that is damaged or not of
-    the shape it says, and for a dtype or device that cannot be used."""
+    """The model of a file that `fkdsl train` wrote. Raises CallError for a file that is damaged or
+    not of the shape that it names, and for a dtype or device that cannot be used."""
     if dtype == "int8" and not (device == "cpu" and packs_int8()):
         raise CallError(
             "this machine has no 8-bit linear maps for the device",
@@ -93,7 +93,7 @@ def load_bytes(
             "parameters": sum(t.numel() for t in weights.values()),
             "dtype": dtype,
             "device": device,
-            "digest": digest_of(weights),  # not of the links: no row and no cache depends on them
+            "digest": digest_of(weights),  # without the links, on which no row or cache depends
             **made_facts(facts),
         },
     )
@@ -102,7 +102,7 @@ def load_bytes(
 
 
 def decoder_shape(shape: TinyShape, device: str = "cpu") -> DecoderShape:
-    """The shape of trunk and first head, for the decoder."""
+    """The decoder's shape of trunk and first head."""
     return DecoderShape(
         layers=shape.layers,
         heads=shape.heads,

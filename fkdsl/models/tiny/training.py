@@ -1,10 +1,9 @@
-"""Training: each step the heads in turn, on the trunk's output cut off from the trunk, then the
-trunk once.
+"""Training: each step runs the heads one after the other, forward and backward, on the trunk's
+detached output, then the trunk's backward once.
 
-The loss is sum over k of discount^(k-1) times head k's mean cross-entropy, in nats. Its gradient
-could be had by one backward through everything; done head by head, no two heads' activations and
-logits are held at the same time, and the gradient is the same (Gloeckle et al. 2024, section 2,
-figure 2).
+The loss is the sum over k of discount^(k-1) times head k's mean cross-entropy, in nats. The
+gradient is that of one backward through everything, but the activations and logits of only one head
+are in memory at a time (Gloeckle et al. 2024, section 2, figure 2).
 """
 
 from __future__ import annotations
@@ -28,12 +27,13 @@ PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """rate: peak of the learning rate, reached after `warm_up` steps and held until the last
-    `cool_down` of the steps, in which it falls to zero along a cosine. So a run may be made longer
-    until its rate begins to fall. short: until then windows are as many times shorter than the
-    context, and as many times more than `rows`, since long windows cost more and teach little
-    before a model can spell. decay: weight decay of matrices. clip: largest norm of the gradient.
-    precision: of the matrix products; weights are float32."""
+    """The settings of a training run. rate: the peak of the learning rate. The rate reaches it
+    after `warm_up` steps, stays there, and falls to zero along a cosine in the last part,
+    `cool_down`, of the steps; a run can be made longer until then. short: until then windows are so
+    many times shorter than the context, and there are so many times `rows` of them, since long
+    windows cost more and teach little before a model can spell. decay: weight decay of matrices.
+    clip: the largest norm of the gradient. precision: of the matrix products; weights are
+    float32."""
 
     steps: int = 6000
     rows: int = 6
@@ -48,7 +48,7 @@ class TrainingSettings:
     precision: str = "float32"
 
     def falls_from(self) -> int:
-        """The first step at which the rate is below its peak again."""
+        """The first step of the last part, in which the rate falls."""
         return self.steps - round(self.steps * self.cool_down)
 
     def windows_at(self, step: int, context: int) -> tuple[int, int]:
@@ -67,8 +67,9 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class Point:
-    """One line of the training curve. training: bits per byte of each head, a mean over the steps
-    since the point before; held_out: of each head on the held-out text. seconds: spent in all."""
+    """A point of the training curve. training: bits per byte of each head, the mean over the steps
+    since the last point; held_out: of each head on the held-out text. seconds: of the whole run so
+    far."""
 
     step: int
     seconds: float
@@ -78,7 +79,8 @@ class Point:
 
 @dataclass
 class TrainingRun:
-    """A training run as far as it has come: what a checkpoint holds."""
+    """The state of a training run, which a checkpoint holds. text: the digest of the text that it
+    trains on."""
 
     shape: TinyShape
     settings: TrainingSettings
@@ -97,7 +99,7 @@ class TrainingRun:
 
 
 def optimizer_of(model: Transformer, settings: TrainingSettings) -> torch.optim.Optimizer:
-    """AdamW; only matrices decay, and neither embeddings nor norms."""
+    """AdamW with weight decay of matrices, not of embeddings and norms."""
     matrices = [p for n, p in model.named_parameters() if p.dim() == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.dim() != 2 or "embed" in n]
     groups = [
@@ -114,24 +116,22 @@ def head_loss(model: Transformer, k: int, z: Tensor, symbols: Tensor) -> Tensor:
 
 
 def backward_by_heads(model: Transformer, symbols: Tensor, discount: float) -> list[float]:
-    """Adds the loss's gradient to the parameters'; each head's cross-entropy. symbols: (B, T +
-    n)."""
+    """Adds the gradient of the loss to the parameters' gradients, head by head; returns each head's
+    cross-entropy. symbols: (B, T + n)."""
     z = model.trunk(symbols[:, : -model.shape.ahead])
     cut = z.detach().requires_grad_()
     losses = []
     for k in range(1, model.shape.ahead + 1):
         loss = head_loss(model, k, cut, symbols)
-        (
-            loss * discount ** (k - 1)
-        ).backward()  # frees this head's activations, and adds to cut.grad
+        weighted = loss * discount ** (k - 1)
+        weighted.backward()  # adds to cut.grad, and frees this head's activations
         losses.append(loss.item())
     z.backward(cut.grad)
     return losses
 
 
 def backward_at_once(model: Transformer, symbols: Tensor, discount: float) -> list[float]:
-    """The same gradient by one backward: what `backward_by_heads` is held to, in value and in
-    memory."""
+    """The same gradient by one backward, with which tests compare `backward_by_heads`."""
     z = model.trunk(symbols[:, : -model.shape.ahead])
     losses = [head_loss(model, k, z, symbols) for k in range(1, model.shape.ahead + 1)]
     torch.stack([loss * discount**i for i, loss in enumerate(losses)]).sum().backward()
@@ -148,21 +148,21 @@ def train(
     compiled: bool = False,
     observer: Callable[[int, list[float]], None] = lambda step, losses: None,
 ) -> TrainingRun:
-    """Goes on with a run to its last step. Every `every` steps a point is added to its curve and it
-    is saved.
+    """Continues a run to its last step. Every `every` steps it adds a point to the curve and saves
+    the run.
 
-    A run that was saved, read and gone on with is the uninterrupted one, bit for bit, on the same
-    machine and threads. compiled: blocks go through torch.compile first, which takes a minute and a
-    C++ compiler. observer: called after each step with its number and each head's loss in bits per
-    byte.
+    A run that was saved, read and continued equals the uninterrupted one bit for bit, on the same
+    machine with the same threads. compiled: compile the layers by torch.compile first, which takes
+    a minute and a C++ compiler. observer: called after each step with its number and each head's
+    loss in bits per byte.
     """
     shape, settings = run.shape, run.settings
     check_run(run, training)
     half = PRECISIONS[settings.precision]
-    for block in (*run.model.model.layers, *run.model.heads.values()) if compiled else ():
-        block.compile(dynamic=False)
+    for layer in (*run.model.model.layers, *run.model.heads.values()) if compiled else ():
+        layer.compile(dynamic=False)
     sums = torch.zeros(shape.ahead, dtype=torch.float64)
-    since, begun = run.step, time.perf_counter() - run.seconds
+    last_point, began = run.step, time.perf_counter() - run.seconds
     while run.step < settings.steps:
         for group in run.optimizer.param_groups:
             group["lr"] = settings.rate_at(run.step)
@@ -185,20 +185,18 @@ def train(
         observer(run.step, bits)
         if run.step % every == 0 or run.step == settings.steps:
             with torch.compiler.set_stance("force_eager"):
-                held = model_bits(run.model, held_out, window, most=SAMPLE)
-            run.seconds = time.perf_counter() - begun
-            run.curve.append(
-                Point(
-                    run.step, run.seconds, tuple((sums / (run.step - since)).tolist()), tuple(held)
-                )
-            )
-            sums, since = torch.zeros_like(sums), run.step
+                held_out_bits = tuple(model_bits(run.model, held_out, window, most=SAMPLE))
+            run.seconds = time.perf_counter() - began
+            means = tuple((sums / (run.step - last_point)).tolist())
+            run.curve.append(Point(run.step, run.seconds, means, held_out_bits))
+            sums, last_point = torch.zeros_like(sums), run.step
             save(run)
     return run
 
 
 def check_run(run: TrainingRun, training: Documents) -> TrainingRun:
-    """The run, if it can go on with a text; else CallError."""
+    """The run. Raises CallError if it cannot continue with a text: it is another one, or too
+    short."""
     if run.text != training.digest:
         raise CallError(
             "the checkpoint is of a run on another text", "give the same --text, or begin a new run"
@@ -208,11 +206,11 @@ def check_run(run: TrainingRun, training: Documents) -> TrainingRun:
 
 
 SAMPLE = 32_768
-"""Bytes of held-out text that a point of the curve is measured on."""
+"""About how many bytes of the held-out text a point of the curve is measured on."""
 
 
 def check_settings(settings: TrainingSettings) -> TrainingSettings:
-    """The settings, if a run can have them; else CallError."""
+    """The settings. Raises CallError for values that no run can have."""
     s = settings
     if s.precision not in PRECISIONS:
         raise CallError(
@@ -236,12 +234,13 @@ def check_settings(settings: TrainingSettings) -> TrainingSettings:
 
 
 def longer(settings: TrainingSettings, steps: int, done: int) -> TrainingSettings:
-    """The settings with another number of steps, as if it had been that from the beginning.
-    CallError if the rate of a step already done would have been another."""
+    """The settings with another number of steps. done: steps already taken. Raises CallError if one
+    of these would have had another learning rate."""
     other = replace(settings, steps=steps)
     if steps != settings.steps and done > min(settings.falls_from(), other.falls_from()):
         raise CallError(
-            f"the run has done {done} steps, and its learning rate would have fallen from step {other.falls_from()}",
+            f"the run has done {done} steps, and its learning rate would have fallen from step "
+            f"{other.falls_from()}",
             "leave --steps out to end the run as it was begun",
         )
     return other

@@ -1,13 +1,13 @@
-"""A causal transformer over bytes, with a head for each of the next n bytes: plain torch, from
-symbols to logits.
+"""A causal transformer over bytes with a head for each of the next n bytes, in plain torch.
 
-    x = (B, T) symbols      a byte each, or END
-    z = model.trunk(x)      (B, T, d)   embedding, then blocks: attention, then a gated MLP, each added to its input
-    model.head(k, z)        (B, T, V)   logits of the symbol k places on, k = 1..n: one more block, then the unembedding
+    x                       (B, T)      symbols: a byte each, or END
+    z = model.trunk(x)      (B, T, d)   the embedding, then layers of attention and a gated MLP
+    model.head(k, z)        (B, T, V)   logits of the symbol k places on, k = 1..n: one more layer,
+                                        then the unembedding
 
 Position t of head k reads x[..t] and gives p(x[t+k] | x[..t]) (Gloeckle et al. 2024, section 2).
-Trunk and first head are a Llama, with a Llama's names of weights: `fkdsl.models.decoder` runs them
-with a cache, this file trains them.
+Trunk and first head are a Llama and have a Llama's names of weights: `fkdsl.models.decoder` runs
+them with a cache, and this module is for training.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 END = 256
-"""The symbol that ends a document, and so stands before the next: a text that begins from nothing
+"""The symbol that ends a document. It also stands before each document, so a text without a prompt
 begins after it."""
 SYMBOLS = 257
 """V: the 256 bytes and END."""
@@ -28,10 +28,10 @@ SYMBOLS = 257
 
 @dataclass(frozen=True)
 class TinyShape:
-    """width: d, of what flows from block to block. layers: blocks that the first head's symbol
-    passes, its own one among them. heads: attention heads, each of d / heads coordinates. hidden:
-    width inside an MLP. ahead: n. context: symbols that one text may have. theta: base of the
-    rotary frequencies."""
+    """The sizes of a transformer. width: d, of the outputs of layers. layers: of the trunk and the
+    first head together. heads: attention heads, each of d / heads coordinates. hidden: width inside
+    an MLP. ahead: n, how many symbols ahead are predicted, each by a head. context: most symbols of
+    a text. theta: base of the rotary frequencies."""
 
     width: int = 128
     layers: int = 5
@@ -47,8 +47,8 @@ class TinyShape:
         return self.width // self.heads
 
     def frequencies(self) -> Tensor:
-        """(head width / 2,) radians a position by which each pair of coordinates turns: theta^(-2i
-        / head width)."""
+        """(head width / 2,) the angle, in radians a position, by which each pair of coordinates is
+        rotated: theta^(-2i / head width)."""
         return self.theta ** (
             -torch.arange(0, self.head_width, 2, dtype=torch.float) / self.head_width
         )
@@ -68,29 +68,25 @@ class RMSNorm(nn.Module):  # type: ignore[misc]
 
 
 def turns(shape: TinyShape, length: int) -> tuple[Tensor, Tensor]:
-    """(cos, sin) of the angles by which position t turns each pair, (length, head width / 2)
+    """(cos, sin) of the angle by which each pair is rotated at position t, (length, head width / 2)
     each."""
     angles = torch.arange(length).float()[:, None] * shape.frequencies()
     return angles.cos(), angles.sin()
 
 
 def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """x (B, heads, T, w) with coordinates i and i + w/2 of each position turned as a pair (Su et
+    """x (B, heads, T, w) with coordinates i and i + w/2 of each position rotated as a pair (Su et
     al. 2021).
 
-    A query at t and a key at s then have a product that depends on t - s alone.
+    The product of a query at t and a key at s then depends on their positions by t - s alone.
     """
     a, b = x.chunk(2, dim=-1)
     return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
 
 
 class Attention(nn.Module):  # type: ignore[misc]
-    """Each position asks all before it and itself: y_t = sum over s <= t of softmax_s(q_t . k_s /
-    sqrt w) v_s.
-
-    It does so in several heads at once, each with queries, keys and values of its own (Vaswani et
-    al. 2017).
-    """
+    """Causal attention: y_t = sum over s <= t of softmax_s(q_t . k_s / sqrt w) v_s, in several
+    heads with queries, keys and values of their own (Vaswani et al. 2017)."""
 
     def __init__(self, shape: TinyShape) -> None:
         super().__init__()
@@ -120,8 +116,7 @@ def attended(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 class GatedMLP(nn.Module):  # type: ignore[misc]
-    """down(silu(gate x) * up x): each hidden coordinate is let through as far as its gate is open
-    (Shazeer 2020)."""
+    """down(silu(gate x) * up x) (Shazeer 2020)."""
 
     def __init__(self, shape: TinyShape) -> None:
         super().__init__()
@@ -134,8 +129,7 @@ class GatedMLP(nn.Module):  # type: ignore[misc]
 
 
 class TransformerLayer(nn.Module):  # type: ignore[misc]
-    """x + attention of its norm, then the same with the MLP: every position looks around, then
-    thinks for itself."""
+    """y = x + attention(norm x), then y + MLP(norm y)."""
 
     def __init__(self, shape: TinyShape) -> None:
         super().__init__()
@@ -150,8 +144,8 @@ class TransformerLayer(nn.Module):  # type: ignore[misc]
 
 
 class Stack(nn.Module):  # type: ignore[misc]
-    """What a Llama calls its model: the embedding, the blocks of trunk and first head, and the last
-    norm."""
+    """The part that a Llama calls its model: the embedding, the layers of trunk and first head, and
+    the last norm."""
 
     def __init__(self, shape: TinyShape) -> None:
         super().__init__()
@@ -161,8 +155,8 @@ class Stack(nn.Module):  # type: ignore[misc]
 
 
 class Transformer(nn.Module):  # type: ignore[misc]
-    """model: trunk and the first head's block. heads: the blocks of heads 2..n, by number. All
-    heads share the last norm and the unembedding `lm_head`."""
+    """The whole transformer. model: the trunk and the first head's layer. heads: the layers of
+    heads 2..n, by number. All heads share the last norm and the unembedding `lm_head`."""
 
     def __init__(self, shape: TinyShape) -> None:
         super().__init__()
@@ -177,19 +171,19 @@ class Transformer(nn.Module):  # type: ignore[misc]
         self.register_buffer("sin", sin, persistent=False)
 
     def trunk(self, x: Tensor) -> Tensor:
-        """z (B, T, d), what all heads read, of symbols x (B, T)."""
+        """(B, T, d) the input of all heads, for symbols x (B, T)."""
         z = self.model.embed_tokens(x)
-        for block in self.model.layers[:-1]:
-            z = block(z, *self._turns(x))
+        for layer in self.model.layers[:-1]:
+            z = layer(z, *self._turns(x))
         return z
 
     def head(self, k: int, z: Tensor) -> Tensor:
-        """(B, T, V) logits of the symbols k places on."""
-        block = self.model.layers[-1] if k == 1 else self.heads[str(k)]
-        return self.lm_head(self.model.norm(block(z, *self._turns(z))))
+        """(B, T, V) the logits of the symbols k places on."""
+        layer = self.model.layers[-1] if k == 1 else self.heads[str(k)]
+        return self.lm_head(self.model.norm(layer(z, *self._turns(z))))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, V) logits of the next symbols."""
+        """(B, T, V) the logits of the next symbols."""
         return self.head(1, self.trunk(x))
 
     def _turns(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -199,7 +193,7 @@ class Transformer(nn.Module):  # type: ignore[misc]
 def weight_shapes(shape: TinyShape) -> dict[str, tuple[int, ...]]:
     """The shapes of a transformer's weights, by name."""
     d, f = shape.width, shape.hidden
-    block = {
+    layer = {
         "input_layernorm": (d,),
         "self_attn.q_proj": (d, d),
         "self_attn.k_proj": (d, d),
@@ -210,20 +204,17 @@ def weight_shapes(shape: TinyShape) -> dict[str, tuple[int, ...]]:
         "mlp.up_proj": (f, d),
         "mlp.down_proj": (d, f),
     }
-    blocks = [f"model.layers.{i}" for i in range(shape.layers)] + [
-        f"heads.{k}" for k in range(2, shape.ahead + 1)
-    ]
-    rest = {"model.embed_tokens": (SYMBOLS, d), "model.norm": (d,), "lm_head": (SYMBOLS, d)}
-    return {
-        f"{n}.weight": s
-        for n, s in [*rest.items(), *((f"{b}.{n}", s) for b in blocks for n, s in block.items())]
-    }
+    layers = [f"model.layers.{i}" for i in range(shape.layers)]
+    layers += [f"heads.{k}" for k in range(2, shape.ahead + 1)]
+    shapes = {"model.embed_tokens": (SYMBOLS, d), "model.norm": (d,), "lm_head": (SYMBOLS, d)}
+    shapes |= {f"{prefix}.{name}": s for prefix in layers for name, s in layer.items()}
+    return {f"{name}.weight": s for name, s in shapes.items()}
 
 
 def initialised(shape: TinyShape, seed: int) -> Transformer:
-    """A transformer before training: normal weights of variance 1 / inputs, what is added to the
-    stream scaled down by the root of the number of such additions, so that the stream keeps its
-    size whatever the depth."""
+    """A transformer before training: normal weights of variance 1 / inputs. The maps whose outputs
+    are added to the residual stream are scaled down by the root of the number of such additions, so
+    that the stream has the same size at every depth."""
     model = Transformer(shape)
     source = torch.Generator().manual_seed(seed)
     for name, weight in model.named_parameters():
