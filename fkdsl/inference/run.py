@@ -220,7 +220,7 @@ class _Run(Generic[S]):
         if not history.begun or not isinstance(history.last, Explored):
             return False
         ended = f"timeout={deadline.seconds or 0.0:g}"
-        history.take(replace(history.last, ended=ended, dead=()))
+        history.take(history.last.cut(self.model, ended))
         return True
 
     def _cut(self, why: str, within: bool = False) -> Unfinished:
@@ -245,7 +245,7 @@ class _Run(Generic[S]):
         first = lasts[0]
         log_Z = np.array([last.log_Z for last in lasts])
         if isinstance(first, Explored):
-            check_any_finished(first)
+            check_any_finished(first, self.method)
         if log_Z.max() == -np.inf:
             texts = [death for history in histories for death in history.last_texts]
             deaths = merged_deaths(history.deaths for history in histories)

@@ -97,7 +97,7 @@ class Unfinished:
             ),
             alive=len(alive),
             dead=len(particles) - len(alive),
-            log_z_bounds=_known_bounds(populations),
+            log_z_bounds=_known_bounds(model, populations),
             **facts,
         )
 
@@ -109,8 +109,10 @@ def _particle(model: FeynmanKac[S], x: S, log_weight: float, weight: float) -> U
     )
 
 
-def _known_bounds(populations: Sequence[Step[S] | Level[S]]) -> tuple[float, float] | None:
+def _known_bounds(
+    model: FeynmanKac[S], populations: Sequence[Step[S] | Level[S]]
+) -> tuple[float, float] | None:
     """Certain bounds on log Z, where the run was a search that has them."""
     if len(populations) == 1 and isinstance(populations[0], Explored):
-        return populations[0].bounds
+        return populations[0].cut(model).bounds
     return None

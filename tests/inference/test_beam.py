@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fkdsl
-from fkdsl.base.errors import BudgetEnded, CallError, PopulationDied
+from fkdsl.base.deadline import Deadline
+from fkdsl.base.errors import BudgetEnded, CallError, Interrupted, PopulationDied
 from fkdsl.inference.enumeration import enumerate_outcomes
 from fkdsl.inference.run import run
 from fkdsl.inference.search import beam as module
@@ -123,6 +124,75 @@ def test_a_beam_that_dies_has_an_upper_bound_only():
         PopulationDied, match=r"every state that the beam kept has died; log Z <= -0\.9"
     ):
         run(model, "beam", options={"width": 1})
+
+
+class CutIn:
+    """A chain that some states leave early, whose run is cancelled in its step `t`."""
+
+    model = Machine(
+        M=(((0.5, 0.3, 0.2),) * 3,) * 4,
+        G=(((1.0, 0.4, 0.9), (0.5, 0.2, 0.8), (1.0, 1.0, 1.0)),) * 4,
+        stops=frozenset({2}),
+    )
+
+    def __init__(self, t, deadline):
+        self.t, self.deadline = t, deadline
+
+    def __getattr__(self, name):
+        return getattr(self.model, name)
+
+    def step(self, rngs, xp):
+        if xp[0][0] + 1 == self.t:
+            self.deadline.cancel()
+        return self.model.step(rngs, xp)
+
+
+@pytest.mark.parametrize("t", [2, 3, 4])
+def test_a_beam_whose_time_is_over_has_bounds_that_hold(t):
+    """The mass of the states that were still to be stepped is open: it used to be counted as found,
+    and the lower bound was above Z."""
+    z = run(CutIn.model, "exact").log_z
+    deadline = Deadline()
+    result = run(CutIn(t, deadline), "beam", options={"width": 2}, timeout=deadline)
+    low, high = result.log_z_bounds
+    assert low <= z <= high
+    assert low == pytest.approx(result.log_z)
+    exact_posterior = run(CutIn.model, "exact")
+    for answer in result.posterior:
+        p = exact_posterior.probability(answer.value)
+        assert answer.low - 1e-12 <= p <= answer.high + 1e-12
+    assert "beam was ended by timeout" in " ".join(result.notes)
+
+
+def test_without_bounds_on_potentials_a_beam_whose_time_is_over_has_a_lower_bound_only():
+    class Unbounded(CutIn):
+        def __getattr__(self, name):
+            if name == "log_bound":
+                raise AttributeError(name)
+            return getattr(self.model, name)
+
+    deadline = Deadline()
+    low, high = run(
+        Unbounded(3, deadline), "beam", options={"width": 2}, timeout=deadline
+    ).log_z_bounds
+    assert low <= run(CutIn.model, "exact").log_z < high == math.inf
+
+
+def test_a_beam_whose_time_is_over_before_anything_returned_has_no_answer():
+    deadline = Deadline()
+    with pytest.raises(BudgetEnded, match=r"beam was ended by timeout(.|\n)*log Z <= 0\.0000"):
+        run(CutIn(1, deadline), "beam", options={"width": 2}, timeout=deadline)
+
+
+def test_a_beam_that_is_interrupted_carries_bounds_that_hold():
+    class Interrupting(Deadline):
+        def cancel(self):
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted) as error:
+        run(CutIn(3, Interrupting()), "beam", options={"width": 2})
+    low, high = error.value.unfinished.log_z_bounds
+    assert low <= run(CutIn.model, "exact").log_z <= high
 
 
 def test_equal_states_are_one_in_the_beam():

@@ -9,6 +9,7 @@ import pytest
 
 from fkdsl.api import parse
 from fkdsl.cli.report import result_json, result_text
+from fkdsl.inference.assess.quantiles import quantile_interval
 from fkdsl.inference.assess.uncertainty import Islands, t_quantile
 
 RUNS = 400
@@ -166,6 +167,15 @@ query positive = value > 0
 query mean = value
 query middle = quantile(value, 0.5)
 """)
+
+
+def test_a_quantiles_interval_is_that_of_its_level():
+    y, w = np.arange(1.0, 11.0), np.full(10, 0.1)
+    found = quantile_interval(y, w, 0.5, lambda f: (float(w @ f) - 0.2, float(w @ f) + 0.1))
+    assert found == (4.0, 7.0)  # the quantiles at 0.4 and at 0.7
+    assert quantile_interval(y, w, 0.9, lambda f: (0.5, 0.95)) == (9.0, math.inf)
+    assert quantile_interval(y, w, 0.5, lambda f: (-math.inf, math.inf)) == (-math.inf, math.inf)
+    assert quantile_interval(y, w, 0.5, lambda f: None) is None
 
 
 def test_queries_of_islands_have_intervals_in_python_in_text_and_in_json():

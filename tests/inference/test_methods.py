@@ -14,7 +14,8 @@ import pytest
 import fkdsl
 from fkdsl.api.outcomes import TestSettings
 from fkdsl.api.test_blocks import run_test
-from fkdsl.base.errors import CallError
+from fkdsl.base.deadline import Deadline
+from fkdsl.base.errors import BudgetEnded, CallError
 from fkdsl.cli.main import main
 from fkdsl.inference.assess.variants import variants
 from fkdsl.inference.method import Checks, Count, Method
@@ -169,6 +170,61 @@ def test_a_method_that_is_not_added_is_unknown(capsys, file):
     status, text = call(capsys, "run", file)
     assert status == 1
     assert "unknown inference method `roulette`" in text
+
+
+# ------------------------------------------------------------- every method's loop
+
+
+class Moves:
+    """A MoveObserver that keeps what it is told."""
+
+    def __init__(self):
+        self.begun, self.reported = 0, {}
+
+    def begin(self, states):
+        self.begun += 1
+
+    def moved(self, t, before, after, log_weights):
+        assert len(before) == len(after) == len(log_weights)
+        assert all(x[0] == t - 1 for x in before)
+        assert all(x[0] == t for x in after)
+        self.reported[t] = self.reported.get(t, 0) + len(after)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_loop_reports_its_moves_and_draws_the_same_without_an_observer(method):
+    moves, steps = Moves(), []
+    result = run(TWO, method, seed=3, account=moves, observer=steps.append)
+    assert moves.begun >= 1
+    assert set(moves.reported) == {1, 2}
+    assert run(TWO, method, seed=3).particles == result.particles
+    if steps[0].t == 0 and METHODS[method].draws:  # as many as its population has, at least
+        assert moves.reported[1] >= len(steps[0].particles)
+
+
+class Cancels:
+    """A model that cancels its run's deadline at the start, and must not be stepped then."""
+
+    def __init__(self, deadline):
+        self.deadline = deadline
+
+    def __getattr__(self, name):
+        return getattr(TWO, name)
+
+    def initial(self, rngs):
+        self.deadline.cancel()
+        return TWO.initial(rngs)
+
+    def step(self, rngs, xp):
+        raise AssertionError("it was stepped past its deadline")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_loop_ends_at_its_deadline(method):
+    deadline = Deadline()
+    with pytest.raises(BudgetEnded, match=r"cancelled|timeout") as ended:
+        run(Cancels(deadline), method, timeout=deadline)
+    assert ended.value.unfinished is None or ended.value.unfinished.step == 0
 
 
 # ------------------------------------------------------------------ the table

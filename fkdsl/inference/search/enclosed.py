@@ -26,13 +26,13 @@ def is_known(explored: Explored[object]) -> bool:
     return explored.gap <= KNOWN
 
 
-def check_any_finished(explored: Explored[object]) -> None:
+def check_any_finished(explored: Explored[object], method: Method) -> None:
     """Raises BudgetEnded if a bound ended the search before any state was finished."""
     if explored.ended and explored.log_Z == -math.inf:
         option = explored.ended.split("=")[0].replace("_", "-")
         raise BudgetEnded(
-            f"exact was ended by {explored.ended} after {explored.computed:,} states, and none of "
-            f"them is finished; {upper_bound(explored)}",
+            f"{method.name} was ended by {explored.ended} after {explored.computed:,} states, and "
+            f"none of them is finished; {upper_bound(explored)}",
             f"raise --{option}, tighten the conditions, or use smc",
         )
 
@@ -51,10 +51,10 @@ def enclosed(result: Result, explored: Explored[object], method: Method) -> Resu
     notes = []
     if method.log_z == "bound":
         notes.append("a beam has no estimate of Z, and its posterior is that of what it kept")
-    elif explored.ended:
+    if explored.ended:
         notes.append(
-            f"exact was ended by {explored.ended} after {explored.computed:,} states; what it "
-            "found is renormalised"
+            f"{method.name} was ended by {explored.ended} after {explored.computed:,} states; what "
+            "it found is renormalised"
         )
     if high == math.inf:
         notes.append(UNBOUNDED)

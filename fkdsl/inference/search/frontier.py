@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Generic, TypeVar
 
@@ -46,6 +46,34 @@ class Explored(Level[S]):
         """How far they are apart, nats."""
         low, high = self.bounds
         return 0.0 if low == high else high - low
+
+    def cut(self, model: FeynmanKac[S], ended: str = "") -> Explored[S]:
+        """What is known where the search ends here, by the bound `ended`: the finished states are
+        found, and what the others can come to is open."""
+        finished = [model.finished(x) for x in self.states]
+        particles = list(zip(self.states, self.log_weights, finished, strict=True))
+        bound = log_bound_of(model)
+        weights = tuple(w for _, w, done in particles if done)
+        still_open = [w + bound(x) for x, w, done in particles if not done]
+        return replace(
+            self,
+            states=tuple(x for x, _, done in particles if done),
+            log_weights=weights,
+            log_Z=log_sum_exp(weights),
+            dead=(),
+            log_open=log_total([self.log_open, *still_open]),
+            ended=ended or self.ended,
+        )
+
+
+def log_total(bounds: Sequence[float]) -> float:
+    """The log of the sum of upper bounds, of which inf stands for one that is not known."""
+    return math.inf if math.inf in bounds else log_sum_exp(bounds)
+
+
+def log_bound_of(model: FeynmanKac[S]) -> Callable[[S], float]:
+    """The model's `log_bound`; inf for every state where it has none."""
+    return model.log_bound if isinstance(model, Bounded) else lambda x: math.inf
 
 
 @dataclass(eq=False)
@@ -137,7 +165,7 @@ class Frontier(Generic[S]):
 
     def __init__(self, model: FeynmanKac[S], observer: MoveObserver[S] | None = None) -> None:
         self.model, self._observer = model, observer
-        self._bound = model.log_bound if isinstance(model, Bounded) else lambda x: math.inf
+        self._bound = log_bound_of(model)
         self._heap: list[tuple[float, int, Task[S] | Group[S]]] = []
         self._number = count()
         self._void = 0
@@ -194,7 +222,7 @@ class Frontier(Generic[S]):
         where no bound is known."""
         items = [item for _, _, item in self._heap if isinstance(item, Group) or not item.void]
         bounds = [item.log_mass + self._bound(item.x) for item in (*items, *aside)]
-        return math.inf if math.inf in bounds else log_sum_exp(bounds)
+        return log_total(bounds)
 
     def __len__(self) -> int:
         return len(self._heap) - self._void
