@@ -27,7 +27,9 @@ import pytest
 
 from fkdsl.base.spans import Source
 from fkdsl.cli.flags import COMMANDS, command_parser
+from fkdsl.inference.methods import METHODS
 from fkdsl.language.compile import check_source
+from fkdsl.values.signatures import TABLE
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -242,6 +244,20 @@ def test_the_options_that_the_docs_name_by_themselves_exist():
     for path in [*PAGES, *ERROR_PAGES]:
         for name in re.findall(r"`(--[a-z][\w-]*)", path.read_text("utf-8")):
             assert name in known or f'"{name}"' in scripts, f"{path.name}: {name}"
+
+
+def test_the_docs_name_every_option():
+    """By themselves, or in the table of methods as options of `infer`."""
+    text = "\n".join(path.read_text("utf-8") for path in PAGES)
+    of_methods = {f"--{name}" for method in METHODS.values() for name in method.all_options}
+    every = set().union(*options_of_commands().values()) - of_methods - {"--help", "--verbose"}
+    unnamed = {n for n in every if n.startswith("--") and not re.search(rf"{n}\b", text)}
+    assert not unnamed
+
+
+def test_the_language_page_names_every_function():
+    text = (ROOT / "docs/language.md").read_text("utf-8")
+    assert not {n for n in TABLE if n[0] != "." and not re.search(rf"\b{n}\b", text)}
 
 
 def test_links_between_the_docs_lead_somewhere():
