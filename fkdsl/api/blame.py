@@ -26,7 +26,7 @@ from fkdsl.ir.lines import called_with, lines, only
 from fkdsl.language.compile import build, compile_ir
 from fkdsl.machine.clock import Clock
 from fkdsl.machine.state import ProgramState
-from fkdsl.proposals.propose import Guides
+from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.steering.feynman_kac import SteeringModel
 
 SECONDS = 3.0
@@ -47,9 +47,9 @@ class BlameRecorder:
 
     @classmethod
     def of(cls, program: CalledProgram, model: SteeringModel, *, sampled: bool) -> BlameRecorder:
-        """The records of a model whose guides have a clock."""
-        assert model.guides.clock is not None
-        return cls(program, model.guides.clock, Account(model), sampled)
+        """The records of a model whose proposals have a clock."""
+        assert model.proposals.clock is not None
+        return cls(program, model.proposals.clock, Account(model), sampled)
 
     def of_result(self, result: Result) -> Result:
         """The result with its blame."""
@@ -198,7 +198,7 @@ class _Search:
             return "automaton"
         executable = build(kept, self.program.environment())
         model = SteeringModel(
-            executable, self.engines, self.arguments, guides=Guides(rejection=False)
+            executable, self.engines, self.arguments, proposals=ProposalSettings(rejection=False)
         )
         alive = can_live(model, until=min(self.until, now + SECONDS_A_CHOICE))
         self.lives = alive is True

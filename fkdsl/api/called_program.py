@@ -26,8 +26,8 @@ from fkdsl.language.check.constants import constant
 from fkdsl.language.compile import Environment, build, compile_ir
 from fkdsl.language.queries import Question, ask, declared
 from fkdsl.machine.clock import Clock
-from fkdsl.machine.ops import Executable
-from fkdsl.proposals.propose import Guides
+from fkdsl.machine.particle import Executable
+from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.steering.feynman_kac import SteeringModel
 
 DEFAULT_METHOD = "smc"
@@ -153,14 +153,16 @@ class CalledProgram:
         self,
         model: ModelReference | None = None,
         engines: Mapping[str, CachedTransformer] | None = None,
-        guides: Guides | None = None,
+        proposals: ProposalSettings | None = None,
     ) -> SteeringModel:
         """(s0, {M_t}, {G_t}) of the program with its arguments. model: a reference, a LanguageModel
-        or an engine in place of the program's default model. guides: how guided draws choose."""
+        or an engine in place of the program's default model. proposals: how draws are made."""
         engines = engines if engines is not None else self.engines(model)
-        clock = guides.clock if guides is not None else None
+        clock = proposals.clock if proposals is not None else None
         code = self._built if clock is None else build(self.ir(), self.environment(clock))
-        return SteeringModel(code, engines, tuple(self.parameter_values().values()), guides=guides)
+        return SteeringModel(
+            code, engines, tuple(self.parameter_values().values()), proposals=proposals
+        )
 
     @cached_property
     def _built(self) -> Executable:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from fkdsl.api.engines import Engines
 from fkdsl.api.request import RunRequest
 from fkdsl.engine.drafts import Draft, HeadsDraft, ModelDraft, NgramDraft, check_vocabularies
-from fkdsl.proposals.speculative import Drafting, DraftOf
+from fkdsl.proposals.drafting import Drafting, DraftOf
 
 NGRAM, HEADS = "ngram", "heads"
 
@@ -47,7 +47,7 @@ def draft_report(
     """(counts, notes): how many tokens of a run were drafted, and how many of those were kept."""
     if drafting is None:
         return None, ()
-    tally = drafting.tally
+    tally = drafting.counts
     counts = {
         "rounds": tally.rounds,
         "tokens": tally.draws,

@@ -17,7 +17,7 @@ from fkdsl.engine.cached_transformer import CachedTransformer, Context
 from fkdsl.inference.methods import check_method
 from fkdsl.inference.result import Result
 from fkdsl.inference.run import run
-from fkdsl.proposals.propose import Guides
+from fkdsl.proposals.settings import ProposalSettings
 
 STATES = 64
 """States of the search at most."""
@@ -57,7 +57,9 @@ class Hint:
         if not check_method(result.method).draws or not self.program.is_large(self.engines):
             return None
         recording = {name: Recording(self.engines[name]) for name in self.program.model_names()}
-        model = self.program.feynman_kac(engines=recording, guides=Guides(rejection=False))
+        model = self.program.feynman_kac(
+            engines=recording, proposals=ProposalSettings(rejection=False)
+        )
         bounds = {
             "max_states": STATES,
             "max_tokens": max(TOKENS, int(SHARE * result.forwarded_tokens)),

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from fkdsl.api.request import RunRequest
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.machine.clock import Clock
-from fkdsl.proposals.propose import Guides
-from fkdsl.proposals.speculative import Drafting
+from fkdsl.proposals.drafting import Drafting
+from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.steering.feynman_kac import SteeringModel
 
 
@@ -18,11 +18,11 @@ def steering_model(
     """(s0, {M_t}, {G_t}) as the request's method draws from it. engines: the request's, or what a
     trace has recorded of them. drafting: how tokens are drafted, None for not at all."""
     method = request.call.method
-    guides = Guides(
+    proposals = ProposalSettings(
         rejection=not method.one_choice,
-        forget=method.forgets_mass,
+        local=method.forgets_mass,
         force="force" not in request.program.off,
         drafting=drafting,
     )
-    guides.clock = Clock() if request.blame else None
-    return request.program.feynman_kac(engines=engines, guides=guides)
+    proposals.clock = Clock() if request.blame else None
+    return request.program.feynman_kac(engines=engines, proposals=proposals)

@@ -38,7 +38,7 @@ from fkdsl.language.expectations import Expectation, Expectations, expectations
 from fkdsl.language.syntax import tree
 from fkdsl.machine.state import ProgramState
 from fkdsl.models.table import TableModel
-from fkdsl.proposals.propose import Guides
+from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.values.values import show
 
 FAR = 300.0
@@ -109,7 +109,9 @@ def _run(
     )
     optimised = () if lookahead is None else disagreeing(law, lookahead)
     law = law if optimised else replace(law, lookahead=lookahead)
-    model = program.feynman_kac(engines=engines, guides=Guides(force="force" not in program.off))
+    model = program.feynman_kac(
+        engines=engines, proposals=ProposalSettings(force="force" not in program.off)
+    )
     alpha, merge = level_of_each(len(tested)), "merge" not in program.off
     methods = tuple(
         check_variant(
@@ -150,7 +152,7 @@ def exact_answers(
     program: CalledProgram, engines: Engines, max_states: int
 ) -> tuple[float, tuple[Answer, ...]] | None:
     """(log Z, the posterior, empty where Z is 0); None if there is too much to enumerate."""
-    model = program.feynman_kac(engines=engines, guides=Guides(rejection=False))
+    model = program.feynman_kac(engines=engines, proposals=ProposalSettings(rejection=False))
     try:
         *_, last = exact(model, max_states, MAX_STEPS)
     except (BudgetEnded, CallError):
@@ -182,7 +184,7 @@ def program_lookahead(
         # kernel.
         return math.fsum(c.log_weight for c in x.charges if c.place in weighing)
 
-    model = program.feynman_kac(engines=engines, guides=Guides(rejection=False))
+    model = program.feynman_kac(engines=engines, proposals=ProposalSettings(rejection=False))
     return look_ahead(model, functions, k, ceiling, max_states, MAX_STEPS)
 
 

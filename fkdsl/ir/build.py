@@ -35,11 +35,10 @@ from fkdsl.ir.closures import (
 from fkdsl.ir.segments import POTENTIALS
 from fkdsl.machine import ops as code
 from fkdsl.machine.clock import Clock
-from fkdsl.machine.interpreter import ActiveFrame, Running
+from fkdsl.machine.interpreter import call_pure
 from fkdsl.machine.memory import FRESH, OLD
-from fkdsl.machine.ops import Code, Compute, Executable, Op
+from fkdsl.machine.particle import ActiveFrame, Code, Compute, Executable, Op
 from fkdsl.machine.state import UNSET
-from fkdsl.values.faults import LIMITS, Fault
 from fkdsl.values.operators import OPERATORS, truth
 from fkdsl.values.signatures import TABLE
 from fkdsl.values.types import ANY, STR, List
@@ -110,9 +109,8 @@ class _Builder:
             case ir.Evaluate(span, value):
                 return code.EvaluateOp(span, self.expr(value))
             case ir.Draw(span, target, distribution, site, plan):
-                source = distribution.slot if isinstance(distribution, ir.Local) else None
                 built = None if plan is None else plan.map(self.expr)
-                return code.DrawOp(span, target, self.expr(distribution), site, built, source)
+                return code.DrawOp(span, target, self.expr(distribution), site, built)
             case ir.Observe(span, value, distribution, weighs):
                 return code.ObserveOp(span, self.expr(value), self.expr(distribution), weighs)
             case ir.Condition(span, test, early):
@@ -254,44 +252,6 @@ class _Builder:
         computed = tuple(map(self.expr, args))
 
         def call(frame: ActiveFrame) -> Any:
-            return run_pure(frame, function, [c(frame) for c in computed])
+            return call_pure(frame, function, [c(frame) for c in computed])
 
         return guarded(e.span, call)
-
-
-def run_pure(frame: ActiveFrame, function: str, args: list[Any]) -> Any:
-    """The value of a pure function, run to its end within the op that calls it."""
-    particle = frame.particle
-    callee = particle.code.functions[function]
-    slots = args + [UNSET] * (len(callee.slots) - callee.parameters)
-    inner = ActiveFrame(function, 0, slots, 0, particle, frame.depth + 1)
-    if inner.depth > LIMITS.depth:
-        raise Fault(
-            "FK409", f"calls nested more than {LIMITS.depth} deep", "give the recursion an end"
-        )
-    memory = particle.memory
-    since, before = memory.now, memory.pending
-    memory.outer += before
-    memory.frames.append(inner)
-    try:
-        value = _run_to_return(particle, callee, inner)
-    finally:
-        memory.frames.pop()
-        memory.outer -= before
-        memory.op = since - before
-    memory.drop(before, value)
-    return value
-
-
-def _run_to_return(particle: Running, callee: Code, inner: ActiveFrame) -> Any:
-    while True:
-        op = callee.ops[inner.pc]
-        particle.burn(1, op.span)
-        particle.memory.op = particle.memory.now
-        try:
-            if isinstance(op, code.ReturnOp):
-                return op.value(inner)
-            op.run(particle, inner)
-        except Fault as fault:
-            fault.span = fault.span or op.span
-            raise

@@ -16,10 +16,9 @@ from fkdsl.base.value_keys import state_key
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import reads
 from fkdsl.ir.passes.reading import appends, reached
-from fkdsl.machine import ops as code
-from fkdsl.machine.interpreter import ActiveFrame
 from fkdsl.machine.memory import SMALL
-from fkdsl.machine.ops import Compute
+from fkdsl.machine.ops import unpack
+from fkdsl.machine.particle import ActiveFrame, Compute
 from fkdsl.values.operators import iterate, truth
 from fkdsl.values.signatures import TABLE
 from fkdsl.values.types import STR, List
@@ -47,7 +46,7 @@ def build_gather(program: ir.Program, e: ir.Gather, expr: Callable[[ir.Expr], Co
         targets, iterable, conditions = clauses[depth]
         for item in iterate(iterable(frame)):
             frame.particle.burn(1, e.span)
-            code.unpack(frame, targets, item)
+            unpack(frame, targets, item)
             if all(truth(c(frame)) for c in conditions):
                 collect(frame, depth + 1, out)
 

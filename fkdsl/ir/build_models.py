@@ -9,8 +9,7 @@ from typing import Any
 
 from fkdsl.base.errors import InternalError
 from fkdsl.machine import scoring
-from fkdsl.machine.interpreter import ActiveFrame
-from fkdsl.machine.ops import Compute
+from fkdsl.machine.particle import ActiveFrame, Compute
 from fkdsl.values.faults import Fault
 from fkdsl.values.token_distributions import ChoiceOf, Continues, Mixture, is_token_distribution
 from fkdsl.values.values import ContextRef, Token, show

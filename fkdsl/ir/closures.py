@@ -12,9 +12,8 @@ from typing import Any
 
 from fkdsl.base.errors import FkdslError
 from fkdsl.base.spans import Span
-from fkdsl.machine.interpreter import ActiveFrame
-from fkdsl.machine.memory import OLD, SIZED, SMALL, charge, charge_of, no_memory, size
-from fkdsl.machine.ops import Compute
+from fkdsl.machine.memory import OLD, SIZED, SMALL, charge_of, no_memory, size
+from fkdsl.machine.particle import ActiveFrame, Compute
 from fkdsl.values.faults import Fault, NeedRows
 from fkdsl.values.nesting import verify_joined, verify_nesting
 from fkdsl.values.operators import OPERATORS, truth
@@ -95,7 +94,7 @@ def charging(compute: Compute, span: Span, item: int = OLD) -> Compute:
         value = compute(frame)
         if type(value) in SIZED and (not item or len(value) > SMALL):
             try:
-                charge(frame.particle, charge_of(value, item) if item else size([value]))
+                frame.particle.charge(charge_of(value, item) if item else size([value]))
             except Fault as fault:
                 raise placed(fault, span) from None
         return value
@@ -127,7 +126,7 @@ def making(span: Span, function: Callable[..., Any], args: tuple[Compute, Comput
             left, right = a(frame), b(frame)
             value = function(left, right)
             if type(value) in SIZED and len(value) > SMALL:
-                charge(frame.particle, charge_of(value, OLD))
+                frame.particle.charge(charge_of(value, OLD))
                 if type(value) is tuple:
                     verify_joined(value, left, right)
             elif type(value) is Product:
@@ -196,7 +195,7 @@ def attribute(span: Span, value: Compute, name: str) -> Compute:
             if asked is not None and isinstance(held, ContextRef):
                 found = asked(frame.particle, frame.particle.contexts[held.index])
                 if name == "text" and len(found) > SMALL:
-                    charge(frame.particle, len(found))
+                    frame.particle.charge(len(found))
                 return found
             return OPERATORS["field"](held, name)
         except Exception as error:

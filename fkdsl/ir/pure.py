@@ -8,8 +8,9 @@ from typing import Any
 from fkdsl.base.errors import ProgramError
 from fkdsl.base.random import KeyedRng
 from fkdsl.ir import nodes as ir
-from fkdsl.ir.build import Environment, build, run_pure
-from fkdsl.machine.interpreter import ActiveFrame, Running
+from fkdsl.ir.build import Environment, build
+from fkdsl.machine.interpreter import call_pure
+from fkdsl.machine.particle import ActiveFrame, RunningParticle
 from fkdsl.values.faults import Fault
 
 
@@ -22,9 +23,9 @@ class PureFunctions:
     def call(self, name: str, *args: Any, note: str = "") -> Any:
         """The function's value. Raises ProgramError with the place and the note where it has
         none."""
-        particle = Running(self._executable, {}, KeyedRng())
+        particle = RunningParticle(self._executable, {}, KeyedRng())
         try:
-            return run_pure(ActiveFrame(name, 0, [], 0, particle), name, list(args))
+            return call_pure(ActiveFrame(name, 0, [], 0, particle), name, list(args))
         except Fault as fault:
             raise ProgramError(
                 [fault.diagnostic(self._executable.functions[name].span, note)]

@@ -17,16 +17,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from fkdsl.base.deadline import PIECE, check
+from fkdsl.base.deadline import check
+from fkdsl.engine.cached_transformer import Context
 from fkdsl.values.faults import Fault
 from fkdsl.values.values import Record, Token
-
-if TYPE_CHECKING:
-    from fkdsl.machine.interpreter import Running
 
 SIZED = frozenset((str, tuple, Record))
 """Types of values that may be large."""
@@ -86,16 +84,6 @@ def charge_of(value: Any, item: int) -> int:
     return FRESH * len(value) if kind is Record else 0
 
 
-def charge(particle: Running, bytes: int) -> None:
-    """Charges bytes. Raises Fault (FK415) if the particle holds more than its bound."""
-    memory = particle.memory
-    memory.now += bytes
-    if bytes > PIECE:  # so much takes time, and the interpreter looks only now and then
-        check()
-    if (memory.now - memory.measured) * STEPS > particle.limits.memory:
-        measure(particle)
-
-
 def size(values: Iterable[Any], seen: set[int] | None = None, most: float = float("inf")) -> int:
     """Bytes of the values and all that they hold, what is shared counted once. seen: ids of values
     that are counted already. Stops, with a number above `most`, as soon as that is passed."""
@@ -127,34 +115,38 @@ def size(values: Iterable[Any], seen: set[int] | None = None, most: float = floa
     return total
 
 
-def measure(particle: Running) -> None:
-    """Raises Fault (FK415) if what the particle holds is above its bound."""
-    memory, most = particle.memory, particle.limits.memory
+def measure(
+    memory: Memory,
+    variables: Iterable[tuple[str, Any]],
+    contexts: Iterable[Context],
+    most: int,
+) -> None:
+    """Measures what a particle holds. Raises Fault (FK415) if it is more than `most` bytes.
+
+    variables: names and values, of all frames. contexts: nodes of prefix trees.
+    """
     memory.measured = memory.now
     pending = memory.pending + memory.outer
     seen: set[int] = set()
     by_name: dict[str, int] = {}
-    for frame in (*particle.frames, *memory.frames):
-        for name, value in zip(
-            particle.code.functions[frame.function].slots, frame.slots, strict=True
-        ):
-            by_name[name] = by_name.get(name, 0) + size([value], seen, most)
+    for name, value in variables:
+        by_name[name] = by_name.get(name, 0) + size([value], seen, most)
     tokens = 0
-    for context in particle.contexts:
-        node: Any = context.node
+    for context in contexts:
+        node: Context | None = context
         while node is not None and id(node) not in seen:
             seen.add(id(node))
             tokens += 1
             node = node.parent
     total = pending + NODE * tokens + sum(by_name.values())
     if total > most:
-        raise Fault("FK415", _told(by_name, pending, NODE * tokens, most), HELP)
+        raise Fault("FK415", _message(by_name, pending, NODE * tokens, most), HELP)
 
 
 HELP = "keep what is still needed: shorter texts, fewer items, or a count of them"
 
 
-def _told(by_name: dict[str, int], pending: int, contexts: int, most: int) -> str:
+def _message(by_name: dict[str, int], pending: int, contexts: int, most: int) -> str:
     shares = {f"`{name}`": n for name, n in by_name.items() if not name.startswith(".")}
     shares |= {"what this line makes": pending, "its contexts": contexts}
     what = max(shares, key=shares.__getitem__)

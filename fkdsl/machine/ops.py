@@ -1,47 +1,26 @@
-"""Executable code: what the ir is built into. Expressions are closures over the running frame,
-instructions are `Op`s.
+"""The ops: the instructions of a built program, each a small frozen value with what it does.
 
-An op is a transaction: it changes its particle only when all that it asked for is at hand. If a row
-of log-probabilities is missing, evaluation raises `NeedRows`, the machine puts the particle back to
-the op's beginning, fetches the rows of the whole population in one batch, and the op runs again.
-Expressions are pure and draws are keyed, so running an op twice gives what running it once gives.
+A `DrawOp` does nothing by itself: the interpreter stops at it (machine/interpreter.py), and the draw
+is made by a proposal (fkdsl.proposals).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from fkdsl.base.spans import Span
+from fkdsl.engine.constraints.regular import RegularMasks
 from fkdsl.inference.interface import Charge
 from fkdsl.machine.clock import Clock
-from fkdsl.machine.memory import OLD, SIZED, SMALL, charge, charge_of
+from fkdsl.machine.memory import OLD, SIZED, SMALL, charge_of
+from fkdsl.machine.particle import ActiveFrame, Compute, Op, RunningParticle
 from fkdsl.machine.proposal_plan import ProposalPlan
 from fkdsl.machine.scoring import observe
-from fkdsl.proposals.propose import draw, guided_draw
 from fkdsl.values.faults import Fault
 from fkdsl.values.operators import add, truth
 from fkdsl.values.values import ContextRef
-
-if TYPE_CHECKING:
-    from fkdsl.engine.constraints.regular import RegularMasks
-    from fkdsl.machine.interpreter import ActiveFrame, Running
-    from fkdsl.proposals.token_masks import TokenMask
-
-Compute = Callable[["ActiveFrame"], Any]
-"""An expression: the frame's value of it. Pure but for contexts that it makes."""
-
-
-@dataclass(frozen=True)
-class Op:
-    """One instruction; `run` does it and leaves the frame's pc at the next."""
-
-    span: Span
-
-    def run(self, particle: Running, frame: ActiveFrame) -> None:
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -49,7 +28,7 @@ class SetOp(Op):
     target: int
     value: Compute
 
-    def run(self, particle: Running, frame: ActiveFrame) -> None:
+    def run(self, particle: RunningParticle, frame: ActiveFrame) -> None:
         frame.slots[self.target] = self.value(frame)
         frame.pc += 1
 
@@ -59,7 +38,7 @@ class UnpackOp(Op):
     targets: tuple[int, ...]
     value: Compute
 
-    def run(self, particle: Running, frame: ActiveFrame) -> None:
+    def run(self, particle: RunningParticle, frame: ActiveFrame) -> None:
         unpack(frame, self.targets, self.value(frame))
         frame.pc += 1
 
@@ -80,7 +59,7 @@ def unpack(frame: ActiveFrame, targets: tuple[int, ...], value: Any) -> None:
 class EvaluateOp(Op):
     value: Compute
 
-    def run(self, particle: Running, frame: ActiveFrame) -> None:
+    def run(self, particle: RunningParticle, frame: ActiveFrame) -> None:
         self.value(frame)
         frame.pc += 1
 
@@ -90,41 +69,35 @@ class AppendOp(Op):
     target: int
     value: Compute
 
-    def run(self, particle: Running, frame: ActiveFrame) -> None:
+    def run(self, particle: RunningParticle, frame: ActiveFrame) -> None:
         held, value = frame.slots[self.target], self.value(frame)
         if isinstance(held, ContextRef):
             particle.append_text(held, value)
         else:
             frame.slots[self.target] = longer = add(held, value)
             if type(longer) in SIZED and len(longer) > SMALL:
-                charge(particle, charge_of(longer, OLD))
+                particle.charge(charge_of(longer, OLD))
         frame.pc += 1
 
 
 @dataclass(frozen=True)
 class DrawOp(Op):
-    """token_masks: those of the plan's predicate computed so far, by vocabulary and what the
-    predicate reads; prefix_masks: those of its prefix constraint's automaton, None where it has
-    none that is small enough, by vocabulary and what the language reads."""
+    """target ~ distribution. site: its number in the program, by which its stream is keyed.
+
+    What proposals have computed for it so far: token_masks, those of the plan's predicate, by
+    vocabulary and what the predicate reads; prefix_masks, those of its prefix constraint's
+    automaton, None where it has none that is small enough, by vocabulary and what the language
+    reads.
+    """
 
     target: int
     distribution: Compute
     site: int
     plan: ProposalPlan[Compute] | None = None
-    source: int | None = (
-        None  # the slot that it draws from, where that is all that `distribution` says
-    )
-    token_masks: dict[Hashable, TokenMask] = field(default_factory=dict, compare=False, repr=False)
+    token_masks: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
     prefix_masks: dict[Hashable, RegularMasks | None] = field(
         default_factory=dict, compare=False, repr=False
     )
-
-    def run(self, particle: Running, frame: ActiveFrame) -> None:
-        d = self.distribution(frame)
-        if self.plan is None:
-            draw(particle, frame, self, d)
-        else:
-            guided_draw(particle, frame, self, d, self.plan)
 
 
 @dataclass(frozen=True)
@@ -133,7 +106,7 @@ class ObserveOp(Op):
     distribution: Compute
     weighs: bool = True
 
-    def run(self, particle: Running, frame: ActiveFrame) -> None:
+    def run(self, particle: RunningParticle, frame: ActiveFrame) -> None:
         value = self.value(frame)
         log_potential = observe(particle, value, self.distribution(frame))
         if self.weighs:
@@ -146,7 +119,7 @@ class ConditionOp(Op):
     test: Compute
     early: bool = False
 
-    def run(self, particle: Running, frame: ActiveFrame) -> None:
+    def run(self, particle: RunningParticle, frame: ActiveFrame) -> None:
         try:
             holds = truth(self.test(frame))
         except Fault:
@@ -161,7 +134,7 @@ class ConditionOp(Op):
 class FactorOp(Op):
     value: Compute
 
-    def run(self, particle: Running, frame: ActiveFrame) -> None:
+    def run(self, particle: RunningParticle, frame: ActiveFrame) -> None:
         value = self.value(frame)
         if not isinstance(value, int | float):
             raise Fault("FK408", f"a factor is a number of nats, not {value!r}")
@@ -183,7 +156,7 @@ class WatchedOp(Op):
     clock: Clock
     whole: bool
 
-    def run(self, particle: Running, frame: ActiveFrame) -> None:
+    def run(self, particle: RunningParticle, frame: ActiveFrame) -> None:
         with self.clock.line(self.span):
             self.op.run(particle, frame)
         if self.whole and particle.died is None:
@@ -192,7 +165,7 @@ class WatchedOp(Op):
 
 @dataclass(frozen=True)
 class CheckpointOp(Op):
-    def run(self, particle: Running, frame: ActiveFrame) -> None:
+    def run(self, particle: RunningParticle, frame: ActiveFrame) -> None:
         particle.boundary = True
         frame.pc += 1
 
@@ -203,7 +176,7 @@ class CallOp(Op):
     function: str
     args: tuple[Compute, ...]
 
-    def run(self, particle: Running, frame: ActiveFrame) -> None:
+    def run(self, particle: RunningParticle, frame: ActiveFrame) -> None:
         args = [a(frame) for a in self.args]
         frame.pc += 1
         particle.enter(self.function, args, self.target)
@@ -213,7 +186,7 @@ class CallOp(Op):
 class ReturnOp(Op):
     value: Compute
 
-    def run(self, particle: Running, frame: ActiveFrame) -> None:
+    def run(self, particle: RunningParticle, frame: ActiveFrame) -> None:
         particle.leave(self.value(frame))
 
 
@@ -221,7 +194,7 @@ class ReturnOp(Op):
 class JumpOp(Op):
     pc: int
 
-    def run(self, particle: Running, frame: ActiveFrame) -> None:
+    def run(self, particle: RunningParticle, frame: ActiveFrame) -> None:
         frame.pc = self.pc
 
 
@@ -230,7 +203,7 @@ class BranchOp(Op):
     test: Compute
     otherwise: int
 
-    def run(self, particle: Running, frame: ActiveFrame) -> None:
+    def run(self, particle: RunningParticle, frame: ActiveFrame) -> None:
         frame.pc = frame.pc + 1 if truth(self.test(frame)) else self.otherwise
 
 
@@ -241,7 +214,7 @@ class NextOp(Op):
     targets: tuple[int, ...]
     done: int
 
-    def run(self, particle: Running, frame: ActiveFrame) -> None:
+    def run(self, particle: RunningParticle, frame: ActiveFrame) -> None:
         items, count = frame.slots[self.items], frame.slots[self.counter]
         if count >= len(items):
             frame.pc = self.done
@@ -249,25 +222,3 @@ class NextOp(Op):
         unpack(frame, self.targets, items[count])
         frame.slots[self.counter] = count + 1
         frame.pc += 1
-
-
-@dataclass(frozen=True)
-class Code:
-    """A function's ops. slots: names, the parameters first."""
-
-    name: str
-    parameters: int
-    slots: tuple[str, ...]
-    ops: tuple[Op, ...]
-    span: Span
-
-
-@dataclass(frozen=True)
-class Executable:
-    """A program ready to run. has_checkpoints: whether it chooses its own steps. log_bound: no
-    potential's log is above it, in nats: 0, or inf where a line may weigh more than 1."""
-
-    entry: str
-    functions: Mapping[str, Code]
-    has_checkpoints: bool
-    log_bound: float = math.inf

@@ -15,7 +15,8 @@ from collections.abc import Iterable, Sequence
 
 from fkdsl.base.errors import InternalError
 from fkdsl.base.spans import Source, Span
-from fkdsl.machine.ops import DrawOp, Executable
+from fkdsl.machine.ops import DrawOp
+from fkdsl.machine.particle import Executable
 
 
 class Places:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fkdsl.base.errors import InternalError
 from fkdsl.base.logspace import Floats, log_sum_exp
+from fkdsl.machine.contexts import ContextTable
 from fkdsl.machine.state import ContextState
 from fkdsl.values.beginnings import log_probs_of_longest_beginning
 from fkdsl.values.distributions import Distribution
@@ -33,9 +34,6 @@ from fkdsl.values.token_distributions import (
 )
 from fkdsl.values.values import ContextRef, Token, show
 
-if TYPE_CHECKING:
-    from fkdsl.machine.interpreter import Running
-
 
 def is_finished(d: Any, contexts: Sequence[ContextState]) -> bool:
     """Whether d is a distribution of tokens that gives none, since the contexts that it needs are
@@ -52,7 +50,7 @@ def is_finished(d: Any, contexts: Sequence[ContextState]) -> bool:
     return False
 
 
-def observe(particle: Running, value: Any, d: Any) -> float:
+def observe(particle: ContextTable, value: Any, d: Any) -> float:
     """log d(value), in nats; a token distribution's contexts append the value."""
     if is_token_distribution(d):
         return _observe_text(particle, value, d)
@@ -78,7 +76,7 @@ def observe(particle: Running, value: Any, d: Any) -> float:
     )
 
 
-def _observe_text(particle: Running, value: Any, d: TokenDistribution) -> float:
+def _observe_text(particle: ContextTable, value: Any, d: TokenDistribution) -> float:
     if isinstance(value, Token) and value.end:
         refs, row = particle.next_rows(d)
         ends = sorted(particle.vocabulary(refs[0]).ends)
@@ -103,7 +101,7 @@ def _observe_text(particle: Running, value: Any, d: TokenDistribution) -> float:
     return total
 
 
-def choice_log_probs(particle: Running, d: ChoiceOf) -> Floats:
+def choice_log_probs(particle: ContextTable, d: ChoiceOf) -> Floats:
     """log-probability (nats) of each of the values that a choice may give, (values,) float64;
     every one -inf where no option has positive probability and there is no `other`."""
     particle.next_rows(d.context)
@@ -117,7 +115,7 @@ def choice_log_probs(particle: Running, d: ChoiceOf) -> Floats:
         if c.done:  # it goes on with nothing, which is none of the options
             return np.array([-np.inf] * len(d.options) + [0.0])
         _verify_told_apart(paths, d.options)
-        rows = {ids[:k]: row for ids in paths for k, row in enumerate(particle.path(c, ids))}
+        rows = {ids[:k]: row for ids in paths for k, row in enumerate(particle.rows_along(c, ids))}
         return log_probs_of_longest_beginning(paths, rows)
     each = np.array([_along(particle, c, ids) for ids in paths])
     total = log_sum_exp(each)
@@ -136,7 +134,7 @@ def _verify_told_apart(paths: list[tuple[int, ...]], options: tuple[str, ...]) -
         first[ids] = option
 
 
-def logprob(particle: Running, ref: ContextRef, value: Any) -> float:
+def logprob(particle: ContextTable, ref: ContextRef, value: Any) -> float:
     """log-probability (nats) of a text or token as the context's next; the context is left as it
     was."""
     particle.next_rows(ref)
@@ -145,11 +143,11 @@ def logprob(particle: Running, ref: ContextRef, value: Any) -> float:
     return _along(particle, particle.contexts[ref.index], particle.ids_of(ref, value))
 
 
-def _along(particle: Running, c: ContextState, ids: tuple[int, ...]) -> float:
-    return float(sum(row[i] for row, i in zip(particle.path(c, ids), ids, strict=True)))
+def _along(particle: ContextTable, c: ContextState, ids: tuple[int, ...]) -> float:
+    return float(sum(row[i] for row, i in zip(particle.rows_along(c, ids), ids, strict=True)))
 
 
-def continues(particle: Running, ref: ContextRef) -> float:
+def continues(particle: ContextTable, ref: ContextRef) -> float:
     """The probability that the next token goes on with the current word; 0 or 1 once that is
     settled."""
     _, row = particle.next_rows(ref)
@@ -161,9 +159,9 @@ def continues(particle: Running, ref: ContextRef) -> float:
     return min(1.0, float(np.exp(row[continuing(particle.vocabulary(ref))]).sum(dtype=np.float64)))
 
 
-def settle(particle: Running, ref: ContextRef, goes_on: bool) -> None:
+def settle(particle: ContextTable, ref: ContextRef, goes_on: bool) -> None:
     """What is drawn or observed of going on with the word holds of the context's next token."""
     c = particle.contexts[ref.index]
     if c.pending is not None and c.pending != goes_on:
         raise InternalError("a settled continuation was drawn again with the other outcome")
-    particle.contexts[ref.index] = c._replace(pending=goes_on)
+    particle.set_context(ref, c._replace(pending=goes_on))

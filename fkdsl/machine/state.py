@@ -18,7 +18,7 @@ from fkdsl.engine.cached_transformer import Context
 from fkdsl.inference.interface import Charge
 
 
-class Draw(NamedTuple):
+class DrawnValue(NamedTuple):
     """A value that was drawn, and the line of the program's own files that drew it."""
 
     place: Span
@@ -53,7 +53,7 @@ class Frame:
     target: int
 
 
-class Block(NamedTuple):
+class DraftBlock(NamedTuple):
     """A block of drafted tokens: the model whose they are, and the context that it begins at."""
 
     model: str
@@ -81,7 +81,7 @@ class ProgramState:
     """frames: outermost first, none once it has returned or died. contexts: the table that
     ContextRefs index, without those that no variable reaches. died: the condition, factor or
     observe that gave weight zero. charges: what each of them, and each look ahead, added to the log
-    weight (nats) in the step that led here, in order; drawn: what was drawn in that step; block:
+    weight (nats) in the step that led here, in order; drawn: what was drawn in that step; draft_block:
     the block of drafted tokens that it is in, by which its draws go and not their law; unmeasured:
     bytes made since its memory was last measured. None of the four is part of the state.
     """
@@ -92,8 +92,8 @@ class ProgramState:
     value: Any = None
     died: Span | None = None
     charges: tuple[Charge, ...] = field(default=(), compare=False, repr=False)
-    drawn: tuple[Draw, ...] = field(default=(), compare=False, repr=False)
-    block: Block | None = field(default=None, compare=False, repr=False)
+    drawn: tuple[DrawnValue, ...] = field(default=(), compare=False, repr=False)
+    draft_block: DraftBlock | None = field(default=None, compare=False, repr=False)
     unmeasured: int = field(default=0, compare=False, repr=False)
 
     def key(self) -> Hashable:

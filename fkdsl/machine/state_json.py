@@ -27,7 +27,16 @@ from fkdsl.engine.cached_transformer import CachedTransformer, Context
 from fkdsl.engine.drafts import steps_from
 from fkdsl.inference.interface import Charge
 from fkdsl.machine.places import Places
-from fkdsl.machine.state import UNSET, Block, ContextState, Draw, Frame, ProgramState, Status, Unset
+from fkdsl.machine.state import (
+    UNSET,
+    ContextState,
+    DraftBlock,
+    DrawnValue,
+    Frame,
+    ProgramState,
+    Status,
+    Unset,
+)
 from fkdsl.values import distributions
 from fkdsl.values.marks import Mark
 from fkdsl.values.token_distributions import ChoiceOf, Continues, Mixture, Power, Product
@@ -97,7 +106,7 @@ def state_from_json(
     charges = tuple(
         Charge(places.read(p), log_weight_from_json(w)) for p, w in data.get("charges", ())
     )
-    drawn = tuple(Draw(places.read(p), read_value(v)) for p, v in data.get("drew", ()))
+    drawn = tuple(DrawnValue(places.read(p), read_value(v)) for p, v in data.get("drew", ()))
     if "value" in data:
         return ProgramState(
             Status.RETURNED, value=read_value(data["value"]), charges=charges, drawn=drawn
@@ -114,28 +123,33 @@ def state_from_json(
         _read_context(c, i, engines, base.contexts if base else ())
         for i, c in enumerate(data["contexts"])
     )
-    block = _read_block(data["block"], contexts) if "block" in data else None
-    return ProgramState(Status.RUNNING, frames, contexts, charges=charges, drawn=drawn, block=block)
+    draft_block = _read_block(data["block"], contexts) if "block" in data else None
+    return ProgramState(
+        Status.RUNNING, frames, contexts, charges=charges, drawn=drawn, draft_block=draft_block
+    )
 
 
 def _write_block(x: ProgramState) -> list[int] | None:
     """[i, n]: the block of drafted tokens began n tokens before the end of context i. One that no
     context continues is none that a draw could be in."""
-    if x.block is None:
+    if x.draft_block is None:
         return None
     for i, c in enumerate(x.contexts):
-        if c.model == x.block.model and (n := steps_from(c.node, x.block.base)) is not None:
+        if (
+            c.model == x.draft_block.model
+            and (n := steps_from(c.node, x.draft_block.base)) is not None
+        ):
             return [i, n]
     return None
 
 
-def _read_block(data: list[int], contexts: tuple[ContextState, ...]) -> Block:
+def _read_block(data: list[int], contexts: tuple[ContextState, ...]) -> DraftBlock:
     c = contexts[data[0]]
     base = c.node
     for _ in range(data[1]):
         assert base.parent is not None
         base = base.parent
-    return Block(c.model, base)
+    return DraftBlock(c.model, base)
 
 
 def log_weight_to_json(nats: float) -> float | None:

@@ -1,37 +1,142 @@
-"""What each outcome of a draw leads to: whether the particle lives through what stands before the
-next draw.
+"""One-step look-ahead: whether the particle lives through what stands between an outcome of its draw
+and its next draw.
 
-A *trial* is a copy of the particle that takes the outcome and runs on: to the next draw, to a
-question to a model, or to its death. One that lives is what the particle becomes, so nothing is
-computed twice.
+It is found in one of two ways:
 
-A *glance* is what a trial comes to without a copy. Conditions that stand right behind the draw and
-look at nothing but values and the text of contexts are asked of the particle itself, as if it had
-taken the token; then it is put back. Where they fail the outcome dies, as its trial would. Where
-nothing else on the way to the next draw can weigh (ir.passes.fuse), they tell all, and there are no
-trials.
+    a fork                a copy of the particle takes the outcome and runs on: to the next draw, to a question to a
+                          model, or to its death. One that lives is what the particle becomes: nothing is run twice
+    an in-place check     conditions that stand right behind the draw, and look at nothing but values and the text of
+                          contexts, are asked of the particle itself as if it had taken the token; then it is put back.
+                          Where one fails, the outcome dies, as its fork would. Where nothing else on the way to the
+                          next draw can weigh (ir.passes.fuse), the check is exhaustive, and there are no forks
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import Any, cast
 
 from fkdsl.base.spans import Span
 from fkdsl.engine.cached_transformer import Context
+from fkdsl.machine.interpreter import run_to_next_draw
+from fkdsl.machine.ops import DrawOp
+from fkdsl.machine.particle import Compute, RunningParticle
+from fkdsl.machine.proposal_plan import ProposalPlan
 from fkdsl.machine.state import ContextState, Status
 from fkdsl.proposals.outcomes import Outcomes, TokenOutcomes, token_of
 from fkdsl.values.faults import Fault
 from fkdsl.values.operators import truth
 
-if TYPE_CHECKING:
-    from fkdsl.machine.interpreter import Running
-    from fkdsl.machine.ops import Compute, DrawOp
-    from fkdsl.machine.proposal_plan import ProposalPlan
+Forks = dict[int, RunningParticle | Span]
+"""By outcome: the fork that took it, or where it died."""
 
 
-class Glimpse:
-    """As much of a Context as a condition may look at, of one that nobody holds."""
+class LookaheadCache:
+    """Forks of the last steps, by the state that they are of: particles in equal states share
+    them."""
+
+    def __init__(self) -> None:
+        self._steps: deque[dict[Hashable, Forks]] = deque([{}])
+
+    def of(self, key: Hashable) -> Forks:
+        """The forks of a state at a draw, to be added to."""
+        for forks in self._steps:
+            if key in forks:
+                return forks[key]
+        return self._steps[-1].setdefault(key, {})
+
+    def new_step(self, kept: int = 1) -> None:
+        """Begins a step; keeps the forks of so many steps, this one among them."""
+        self._steps.append({})
+        while len(self._steps) > kept:
+            for forks in self._steps.popleft().values():
+                for fork in forks.values():
+                    if not isinstance(fork, Span):
+                        fork.release()
+
+
+class Lookahead:
+    """Whether each outcome of a draw lives; each is looked at once for this draw, and run at most
+    once for all particles in the same state. died: where those died that were asked about."""
+
+    def __init__(
+        self,
+        particle: RunningParticle,
+        op: DrawOp,
+        outcomes: Outcomes,
+        plan: ProposalPlan[Compute],
+        cache: LookaheadCache,
+        in_place: bool = True,
+    ) -> None:
+        """in_place: whether conditions may be checked in place; their time is then nobody's."""
+        self.particle, self.op, self.outcomes, self.cache = particle, op, outcomes, cache
+        self.died: dict[int, Span] = {}
+        self.lived: set[int] = set()
+        # Tokens at which an in-place check met with a mistake of the program's.
+        self.mistaken: set[int] = set()
+        self.inline, self.exhaustive = 0, False
+        self.check: Callable[[int], Span | None] | None = None
+        if in_place and plan.inline_conditions and isinstance(outcomes, TokenOutcomes):
+            self.inline, self.exhaustive = plan.inline_conditions, plan.exhaustive
+            self.check = in_place_check(particle, op, outcomes, self.inline, self.mistaken)
+        self._forks: Forks | None = None
+
+    @property
+    def forks(self) -> Forks:
+        """Those of all particles in this state, which holds the place of the draw too."""
+        if self._forks is None:
+            key = (self.particle.resumed or self.particle.state()).key()
+            self._forks = self.cache.of(key)
+        return self._forks
+
+    def is_viable(self, i: int) -> bool:
+        """Whether the particle lives on with outcome i."""
+        if i in self.lived:
+            return True
+        if i in self.died:
+            return False
+        place = self.check(self.outcomes.token(i)) if self.check is not None else None
+        if place is None and not self.exhaustive:
+            fork = self.fork_of(i)
+            place = fork if isinstance(fork, Span) else None
+        if place is not None:
+            self.died[i] = place
+            return False
+        self.lived.add(i)
+        return True
+
+    def fork_of(self, i: int) -> RunningParticle | Span:
+        """The particle at its next draw after outcome i, or where it died on the way."""
+        result = self.forks.get(i)
+        if result is None:
+            fork = self.particle.fork()
+            fork.assign_drawn(fork.frames[-1], self.op.target, self.outcomes.take(fork, i))
+            run_to_next_draw(fork)
+            result = fork
+            if fork.status is Status.DEAD:
+                result = fork.died or self.op.span
+                fork.release()
+            self.forks[i] = result
+        return result
+
+    def take(self, i: int) -> None:
+        """Moves the particle past outcome i, which lives: to where its fork stands, or, where it
+        was checked in place, behind the draw and the conditions that hold."""
+        if self.exhaustive:
+            frame = self.particle.frames[-1]
+            value = self.outcomes.take(self.particle, i)
+            self.particle.assign_drawn(frame, self.op.target, value)
+            if self.outcomes.token(i) not in self.mistaken:
+                frame.pc += self.inline
+            return
+        fork = self.fork_of(i)
+        assert not isinstance(fork, Span)
+        self.particle.adopt(fork)
+
+
+class ContextAfter:
+    """As much of a Context as a condition may look at, of one that is in no tree."""
 
     __slots__ = ("length", "raw")
 
@@ -39,106 +144,30 @@ class Glimpse:
         self.length, self.raw = length, raw
 
 
-class Trials:
-    """Whether each outcome of a draw lives, looked at once for this draw, and tried at most once
-    for all particles in the same state. died: where those died that this draw has asked about."""
-
-    def __init__(
-        self, particle: Running, op: DrawOp, found: Outcomes, plan: ProposalPlan[Compute]
-    ) -> None:
-        self.particle, self.op, self.found = particle, op, found
-        self.died: dict[int, Span] = {}
-        self.lived: set[int] = set()
-        self.mistaken: set[int] = (
-            set()
-        )  # tokens at which a glance met with a mistake of the program's
-        self.glances, self.tells_all, self.glance = 0, False, None
-        if (
-            plan.inline_conditions
-            and isinstance(found, TokenOutcomes)
-            and particle.guides.clock is None
-        ):
-            self.glances, self.tells_all = plan.inline_conditions, plan.exhaustive
-            self.glance = glance_of(particle, op, found, self.glances, self.mistaken)
-        self._tried: dict[int, Running | Span] | None = None
-
-    @property
-    def tried(self) -> dict[int, Running | Span]:
-        """The trials of all particles in this state, which holds the place of the draw too."""
-        if self._tried is None:
-            key = (self.particle.resumed or self.particle.state()).key()
-            self._tried = self.particle.guides.tried(key)
-        return self._tried
-
-    def lives(self, i: int) -> bool:
-        if i in self.lived:
-            return True
-        if i in self.died:
-            return False
-        place = self.glance(self.found.token(i)) if self.glance is not None else None
-        if place is None and not self.tells_all:
-            trial = self.of(i)
-            place = trial if isinstance(trial, Span) else None
-        if place is not None:
-            self.died[i] = place
-            return False
-        self.lived.add(i)
-        return True
-
-    def of(self, i: int) -> Running | Span:
-        """The particle as it is after outcome i has run to the trial's end, or where it died."""
-        trial = self.tried.get(i)
-        if trial is None:
-            twin = self.particle.fork()
-            twin.drawn(twin.frames[-1], self.op.target, self.found.take(twin, i))
-            twin.try_out()
-            trial = twin
-            if twin.status is Status.DEAD:
-                trial = twin.died or self.op.span
-                twin.let_go()
-            self.tried[i] = trial
-        return trial
-
-    def take(self, i: int) -> None:
-        """The particle after outcome i, which lives: at the end of its trial, or, where it was only
-        glanced at, behind the draw and the conditions that hold."""
-        if self.tells_all:
-            frame = self.particle.frames[-1]
-            self.particle.drawn(frame, self.op.target, self.found.take(self.particle, i))
-            if self.found.token(i) not in self.mistaken:
-                frame.pc += self.glances
-            return
-        alive = self.of(i)
-        assert not isinstance(alive, Span)
-        self.particle.become(alive)
-
-
-def glance_of(
-    particle: Running, op: DrawOp, found: TokenOutcomes, glances: int, mistaken: set[int]
+def in_place_check(
+    particle: RunningParticle, op: DrawOp, outcomes: TokenOutcomes, n: int, mistaken: set[int]
 ) -> Callable[[int], Span | None]:
-    """Of a token: the first of so many conditions right behind the draw that fails with it, None if
-    all hold. What faults is left for whoever draws the token to meet, as in a trial, and noted."""
+    """Of a token: the first of the n conditions right behind the draw that fails with it, None if
+    all hold. What faults is left for whoever draws the token to meet, as in a fork, and noted in
+    `mistaken`."""
     frame = particle.frames[-1]
-    ops: Any = particle.code.functions[frame.function].ops[frame.pc + 1 : frame.pc + 1 + glances]
-    vocabulary, slots, contexts, target = (
-        found.vocabulary,
-        frame.slots,
-        particle.contexts,
-        op.target,
-    )
-    here = [(r.index, contexts[r.index]) for r in found.refs]
-    raws = [particle.engines[c.model].raw(c.node) for _, c in here]
+    conditions: Any = particle.code.functions[frame.function].ops[frame.pc + 1 : frame.pc + 1 + n]
+    vocabulary, slots, target = outcomes.vocabulary, frame.slots, op.target
+    # A table of its own, written to for the length of a question.
+    contexts = particle.contexts = particle.contexts.copy()
+    drawn = [(r.index, contexts[r.index]) for r in outcomes.refs]
+    raws = [particle.engines[c.model].raw(c.node) for _, c in drawn]
     before, fuel = slots[target], particle.fuel
 
-    def glance(token: int) -> Span | None:
+    def check(token: int) -> Span | None:
         added, end = vocabulary.tokens[token], token in vocabulary.ends
-        for (index, c), raw in zip(here, raws, strict=True):
-            node = cast(Context, Glimpse(c.node.length + 1, raw + added))
+        for (index, c), raw in zip(drawn, raws, strict=True):
+            node = cast(Context, ContextAfter(c.node.length + 1, raw + added))
             contexts[index] = ContextState(c.model, node, c.start, c.skip, c.done or end)
         slots[target] = token_of(vocabulary, token)
         particle.fuel = particle.limits.instructions
         try:
-            for condition in ops:
+            for condition in conditions:
                 try:
                     if not truth(condition.test(frame)):
                         return cast(Span, condition.span)
@@ -149,7 +178,7 @@ def glance_of(
             return None
         finally:
             slots[target], particle.fuel = before, fuel
-            for index, c in here:
+            for index, c in drawn:
                 contexts[index] = c
 
-    return glance
+    return check

@@ -1,15 +1,13 @@
 """The outcomes of a draw: everything that `x ~ d` may give, with its probability.
 
 A token distribution has the vocabulary's, a choice its options, `continues` two, a discrete
-distribution its values. A kernel chooses among them: `draw` here by their own probabilities,
-`guided.py` by better ones.
+distribution its values. A proposal chooses among them (proposal.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,17 +15,22 @@ from numpy.typing import NDArray
 from fkdsl.base.blocks import Blocks, Sums
 from fkdsl.base.logspace import Floats
 from fkdsl.base.remembered import allowed
+from fkdsl.machine.contexts import ContextTable
 from fkdsl.machine.scoring import choice_log_probs, continues, settle
 from fkdsl.models.vocabulary import Vocabulary
 from fkdsl.values.distributions import Discrete, Distribution
 from fkdsl.values.faults import Fault
-from fkdsl.values.token_distributions import ChoiceOf, Continues, is_token_distribution, leaves
+from fkdsl.values.token_distributions import (
+    ChoiceOf,
+    Continues,
+    Mixture,
+    is_token_distribution,
+    leaves,
+)
 from fkdsl.values.values import ContextRef, Token, show
 
-if TYPE_CHECKING:
-    from fkdsl.machine.interpreter import Running
-
 Mask = NDArray[np.bool_]
+Ids = NDArray[np.int64]
 FEW = 4
 """One in so many tokens of a vocabulary are few."""
 SOME = 64
@@ -42,13 +45,17 @@ def is_dense(mask: Mask) -> bool:
 
 
 class Outcomes:
-    """p: (n,) float64, or float32 as the model's rows are, not negative; they sum to 1, or to less
-    where some are left out. allowed: (n,) what each is called where some are not listed at all: a
-    token's id."""
+    """p: (n,) float64, or float32 as the model's rows are, not negative; what masks refuse is zero,
+    or not listed at all. ids: (n,) the tokens' ids where some are not listed. draft: (n,) a draft's
+    probabilities of the same outcomes, None where there is none. sums_to_one: whether p does, but
+    for rounding."""
 
     p: Floats
-    allowed: NDArray[np.int64] | None = None
+    ids: Ids | None = None
+    draft: Floats | None = None
+    sums_to_one = True
 
+    @cached_property
     def blocks(self) -> Blocks:
         """p in blocks, for one draw to take apart."""
         return Blocks(self.p)
@@ -57,13 +64,17 @@ class Outcomes:
         """p[i]."""
         return float(self.p[i])
 
-    def take(self, particle: Running, i: int) -> Any:
+    def log_probability(self, i: int) -> float:
+        """log p[i], nats."""
+        return float(np.log(self.p[i]))
+
+    def take(self, particle: ContextTable, i: int) -> Any:
         """The value of outcome i, and what drawing it does to the particle's contexts."""
         raise NotImplementedError
 
     def token(self, i: int) -> int:
         """The token that outcome i is, by its id, where it is one."""
-        return i if self.allowed is None else int(self.allowed[i])
+        return i if self.ids is None else int(self.ids[i])
 
 
 class TokenOutcomes(Outcomes):
@@ -71,7 +82,7 @@ class TokenOutcomes(Outcomes):
     it.
 
     row: (V,) log-probabilities in nats. mask: (V,) the tokens that are left, None for all. sums: of
-    the blocks of exp(row), where they are known; left_sums: of what the mask leaves.
+    the blocks of exp(row), where they are known; masked_sums: of what the mask leaves.
     """
 
     def __init__(
@@ -81,54 +92,56 @@ class TokenOutcomes(Outcomes):
         vocabulary: Vocabulary,
         mask: Mask | None = None,
         sums: Sums | None = None,
-        left_sums: Sums | None = None,
+        masked_sums: Sums | None = None,
     ) -> None:
-        self.row, self.refs, self.vocabulary, self.mask, self.sums = (
-            row,
-            refs,
-            vocabulary,
-            mask,
-            sums,
-        )
-        self.left_sums = left_sums
+        self.row, self.refs, self.vocabulary = row, refs, vocabulary
+        self.mask, self.sums, self.masked_sums = mask, sums, masked_sums
         # A vocabulary is long: where little of it is left, only that is exponentiated.
         self.left = len(row) if mask is None else allowed(mask)
         if mask is not None and self.left < len(row) // FEW:
-            self.allowed = np.flatnonzero(mask)
+            self.ids = np.flatnonzero(mask)
 
     @cached_property
     def p(self) -> Floats:  # type: ignore[override]
-        if self.allowed is not None:
-            return np.exp(self.row[self.allowed])
+        if self.ids is not None:
+            return np.exp(self.row[self.ids])
         p = np.exp(self.row)
         if self.mask is not None and self.left < len(p):
             p *= self.mask
         return p
 
-    def probability(self, i: int) -> float:
-        if self.mask is not None and self.allowed is None and not self.mask[i]:
-            return 0.0
-        return float(np.exp(self.row[i if self.allowed is None else self.allowed[i]]))
+    def unmasked(self) -> Floats:
+        """(V,) the probabilities before any mask."""
+        return np.exp(self.row)
 
+    def probability(self, i: int) -> float:
+        if self.mask is not None and self.ids is None and not self.mask[i]:
+            return 0.0
+        return float(np.exp(self.row[self.token(i)]))
+
+    def log_probability(self, i: int) -> float:
+        return float(self.row[self.token(i)])
+
+    @cached_property
     def blocks(self) -> Blocks:
         refused = len(self.row) - self.left
         if (
             self.mask is not None
-            and self.allowed is None
+            and self.ids is None
             and (refused > SOME or (refused and self.sums is None))
         ):
-            return Blocks.of_masked(self.row, self.mask, self.left_sums)
-        if self.sums is None or self.allowed is not None:
+            return Blocks.of_masked(self.row, self.mask, self.masked_sums)
+        if self.sums is None or self.ids is not None:
             return Blocks(self.p)
-        found = Blocks.of_logs(self.row, self.sums)
+        blocks = Blocks.of_logs(self.row, self.sums)
         if self.mask is not None and self.left == len(self.row) - 1:
-            found.remove(int(self.mask.argmin()))
+            blocks.remove(int(self.mask.argmin()))
         elif self.mask is not None and self.left < len(self.row):
             for i in np.flatnonzero(~self.mask).tolist():
-                found.remove(i)
-        return found
+                blocks.remove(i)
+        return blocks
 
-    def take(self, particle: Running, i: int) -> Token:
+    def take(self, particle: ContextTable, i: int) -> Token:
         token = self.token(i)
         for ref in self.refs:
             particle.extend(ref, (token,))
@@ -139,7 +152,7 @@ class ChoiceOutcomes(Outcomes):
     def __init__(self, p: Floats, choice: ChoiceOf) -> None:
         self.p, self.choice = p, choice
 
-    def take(self, particle: Running, i: int) -> str:
+    def take(self, particle: ContextTable, i: int) -> str:
         value = self.choice.values[i]
         if value != self.choice.other:
             particle.extend(self.choice.context, particle.ids_of(self.choice.context, value))
@@ -150,7 +163,7 @@ class ContinuesOutcomes(Outcomes):
     def __init__(self, goes_on: float, context: ContextRef) -> None:
         self.p, self.context = np.array([1.0 - goes_on, goes_on]), context
 
-    def take(self, particle: Running, i: int) -> bool:
+    def take(self, particle: ContextTable, i: int) -> bool:
         settle(particle, self.context, i == 1)
         return i == 1
 
@@ -159,7 +172,7 @@ class ValueOutcomes(Outcomes):
     def __init__(self, p: Floats, values: tuple[Any, ...]) -> None:
         self.p, self.values = p, values
 
-    def take(self, particle: Running, i: int) -> Any:
+    def take(self, particle: ContextTable, i: int) -> Any:
         return self.values[i]
 
 
@@ -169,7 +182,7 @@ def token_of(vocabulary: Vocabulary, i: int) -> Token:
     return Token(i, vocabulary.text((i,)), i in vocabulary.ends)
 
 
-def known_sums(particle: Running, d: Any, row: Floats) -> Sums | None:
+def known_sums(particle: ContextTable, d: Any, row: Floats) -> Sums | None:
     """The sums of the blocks of exp(row), where it is a context's own row and its engine has
     them."""
     if not isinstance(d, ContextRef):
@@ -180,23 +193,31 @@ def known_sums(particle: Running, d: Any, row: Floats) -> Sums | None:
     return particle.engines[c.model].sums(c.node, row)
 
 
-def outcomes(
-    particle: Running,
+def outcomes_of(
+    particle: ContextTable,
     d: Any,
-    masks: Callable[[Vocabulary], Mask | None] | None = None,
-    weighed: Floats | None = None,
-    left_sums: Sums | None = None,
+    mask: Mask | None = None,
+    masked_sums: Sums | None = None,
+    row_of_draft: Floats | None = None,
 ) -> Outcomes | None:
-    """The outcomes of a distribution for a particle; None if they cannot be listed (a continuous
-    one). Every row that it takes is asked for here (NeedRows). masks: the tokens (V,) that are left
-    of a vocabulary. weighed: a context's row (V,) to be drawn from in the place of its own, which
-    makes up for it later. left_sums: of what the masks leave of a context's own row, where they are
-    known."""
+    """The outcomes of a distribution, the rows that it takes being at hand; None if they cannot be
+    listed (a continuous one).
+
+    mask: (V,) the tokens that are left of a vocabulary. masked_sums: of what it leaves of a
+    context's own row, where they are known. row_of_draft: (V,), nats: what to draw from in the
+    place of a context's own row.
+    """
     if is_token_distribution(d):
-        refs, row = particle.next_rows(d) if weighed is None else (leaves(d), weighed)
+        if row_of_draft is None:
+            refs, row = particle.next_rows(d)
+        else:
+            refs, row = leaves(d), row_of_draft
         vocabulary = particle.vocabulary(refs[0])
-        mask = masks(vocabulary) if masks is not None else None
-        return TokenOutcomes(row, refs, vocabulary, mask, known_sums(particle, d, row), left_sums)
+        sums = known_sums(particle, d, row)
+        result = TokenOutcomes(row, refs, vocabulary, mask, sums, masked_sums)
+        # A part of a mixture that gives nothing takes its share with it.
+        result.sums_to_one = mask is None and not isinstance(d, Mixture)
+        return result
     match d:
         case ChoiceOf():
             return ChoiceOutcomes(np.exp(choice_log_probs(particle, d)), d)

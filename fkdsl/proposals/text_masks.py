@@ -8,9 +8,9 @@ tokens so far, so a constraint forks with its particle and is found again when a
 from __future__ import annotations
 
 import codecs
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,18 +26,17 @@ from fkdsl.engine.constraints.constraint import (
     regular_masks,
 )
 from fkdsl.engine.constraints.languages import Both, Language
+from fkdsl.engine.constraints.regular import RegularMasks
 from fkdsl.engine.constraints.stops import Until
+from fkdsl.machine.ops import DrawOp
+from fkdsl.machine.particle import ActiveFrame, Compute, RunningParticle
+from fkdsl.machine.proposal_plan import CompletionConstraint, PrefixConstraint
+from fkdsl.models.vocabulary import Vocabulary
 from fkdsl.values.faults import Fault
 from fkdsl.values.token_distributions import TokenDistribution, leaves
 from fkdsl.values.values import ContextRef
 
-if TYPE_CHECKING:
-    from fkdsl.engine.constraints.regular import RegularMasks
-    from fkdsl.machine.interpreter import ActiveFrame, Running
-    from fkdsl.machine.ops import Compute, DrawOp
-    from fkdsl.machine.proposal_plan import CompletionConstraint, PrefixConstraint
-    from fkdsl.models.vocabulary import Vocabulary
-
+Extend = Callable[[Context, Sequence[int]], Context]
 LANGUAGES = 1024
 """Languages that a draw keeps the masks of, where its conditions read variables."""
 FORCED = 32
@@ -45,7 +44,7 @@ FORCED = 32
 
 
 @dataclass(frozen=True)
-class Constrained:
+class TextConstraint:
     """A constraint where a particle stands: ids are the text's tokens so far; left is how many may
     follow the next one, None for no look-ahead. until: what ends the text. parts: what each
     condition says of it."""
@@ -57,7 +56,7 @@ class Constrained:
     parts: tuple[tuple[Span, Language], ...] = ()
 
     @property
-    def hopeless(self) -> bool:
+    def is_unsatisfiable(self) -> bool:
         """Whether it is known from the start that no text satisfies it."""
         return not self.ids and self.constraint.is_empty
 
@@ -87,9 +86,11 @@ class Constrained:
         """The contexts along the tokens that are the only ones allowed, as far as they are: their
         rows are needed whatever is drawn. Only automata are asked, whose masks cost little."""
         ids, left = self.ids, self.left
-        found: list[Context] = []
+        contexts: list[Context] = []
         vocabulary = self.constraint.vocabulary
-        while not self.constraint.grammars and len(found) < FORCED and (left is None or left >= 0):
+        while (
+            not self.constraint.grammars and len(contexts) < FORCED and (left is None or left >= 0)
+        ):
             mask = self.constraint.mask(ids, left)
             if mask is None or np.count_nonzero(mask) != 1:
                 break
@@ -98,25 +99,27 @@ class Constrained:
                 break
             ids, left = (*ids, token), None if left is None else left - 1
             context = extend(context, (token,))
-            found.append(context)
-        return found
+            contexts.append(context)
+        return contexts
 
 
-def constrained(
-    particle: Running,
-    frame: ActiveFrame,
-    constraint: CompletionConstraint[Compute],
+def text_constraint(
+    particle: RunningParticle,
+    plan: CompletionConstraint[Compute],
     d: TokenDistribution,
-) -> Constrained | None:
+    blame: bool = False,
+) -> TextConstraint | None:
     """The constraint of a draw as its particle stands; None if the text begins in the middle of a
-    character, or what should say its language fails: the condition itself will say so."""
+    character, or what should say its language fails: the condition itself will say so. blame: whether
+    it is to be known what each condition says."""
+    frame = particle.frames[-1]
     try:
-        language = constraint.language(frame)
+        language = plan.language(frame)
     except Fault:
         return None
     assert isinstance(language, Language)
     c = particle.contexts[leaves(d)[0].index]
-    begins = c.start + frame.slots[constraint.origin]
+    begins = c.start + frame.slots[plan.origin]
     known = max(c.start, begins - 4)  # a character has at most four bytes, and so many tokens
     tokens = c.node.tokens_from(known)
     vocabulary = particle.vocabulary(leaves(d)[0])
@@ -125,76 +128,59 @@ def constrained(
         decoder.decode(vocabulary.raw(tokens[: begins - known]))
         if decoder.getstate()[0]:
             return None
-    left = (
-        frame.slots[constraint.stop] - (c.node.length - c.start) - 1
-        if constraint.budget_lookahead
-        else None
-    )
-    until = frame.slots[constraint.ends]
-    parts = (
-        tuple((p, of(frame)) for p, of in constraint.parts)
-        if particle.guides.clock is not None
-        else ()
-    )
-    return Constrained(
+    length = c.node.length - c.start
+    left = frame.slots[plan.stop] - length - 1 if plan.budget_lookahead else None
+    until = frame.slots[plan.ends]
+    parts = tuple((p, of(frame)) for p, of in plan.parts) if blame else ()
+    return TextConstraint(
         make_constraint(language, until, vocabulary), tokens[begins - known :], left, until, parts
     )
 
 
-def holding(
-    particle: Running,
-    frame: ActiveFrame,
-    op: DrawOp,
-    constraint: PrefixConstraint[Compute],
-    d: TokenDistribution,
-) -> Mask | None:
-    """(V,) the tokens after which the drawn context's text so far is in the constraint's language; None
-    where no small automaton knows."""
-    if not isinstance(d, ContextRef):
+def prefix_mask(particle: RunningParticle, op: DrawOp, d: TokenDistribution) -> Mask | None:
+    """(V,) the tokens after which the drawn context's text so far is in the language of the plan's
+    prefix constraint; None where it has none, or no small automaton knows."""
+    plan = op.plan.prefix if op.plan is not None else None
+    if plan is None or not isinstance(d, ContextRef):
         return None
-    vocabulary = particle.vocabulary(d)
-    key = (vocabulary.fingerprint, *(state_key(frame.slots[s]) for s in constraint.reads))
+    frame, vocabulary = particle.frames[-1], particle.vocabulary(d)
+    key = (vocabulary.fingerprint, *(state_key(frame.slots[s]) for s in plan.reads))
     try:
         masks = op.prefix_masks[key]
     except KeyError:
         masks = remember(
-            op.prefix_masks, key, _masks(frame, constraint.language, vocabulary), LANGUAGES
+            op.prefix_masks, key, _regular_masks(frame, plan.language, vocabulary), LANGUAGES
         )
-    return _holding(particle, masks, d)
+    return _prefix_mask(particle, masks, d)
 
 
-def holding_parts(
-    particle: Running,
-    frame: ActiveFrame,
-    constraint: PrefixConstraint[Compute],
-    d: TokenDistribution,
+def prefix_masks_of_parts(
+    particle: RunningParticle, plan: PrefixConstraint[Compute], d: TokenDistribution
 ) -> list[tuple[Span, Mask | None]]:
-    """What each condition's own language holds, as `holding`."""
+    """What each condition's own language allows, as `prefix_mask`."""
     assert isinstance(d, ContextRef)
-    vocabulary = particle.vocabulary(d)
+    frame, vocabulary = particle.frames[-1], particle.vocabulary(d)
     return [
-        (place, _holding(particle, _masks(frame, of, vocabulary), d))
-        for place, of in constraint.parts
+        (place, _prefix_mask(particle, _regular_masks(frame, of, vocabulary), d))
+        for place, of in plan.parts
     ]
 
 
-def _masks(frame: ActiveFrame, language: Compute, vocabulary: Vocabulary) -> RegularMasks | None:
+def _regular_masks(
+    frame: ActiveFrame, language: Compute, vocabulary: Vocabulary
+) -> RegularMasks | None:
     try:
         return regular_masks(language(frame), vocabulary)
     except Fault:
         return None
 
 
-def _holding(particle: Running, masks: RegularMasks | None, d: ContextRef) -> Mask | None:
+def _prefix_mask(
+    particle: RunningParticle, masks: RegularMasks | None, d: ContextRef
+) -> Mask | None:
     if masks is None:
         return None
     c = particle.contexts[d.index]
     text = particle.engines[c.model].raw(c.node)[c.skip :]
     last = masks.vocabulary.tokens[c.node.token] if c.node.length > c.start else b""
     return masks.prefix_mask(masks.position_of(text, last))
-
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    Extend = Callable[[Context, Sequence[int]], Context]

@@ -4,23 +4,21 @@ computed once."""
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from fkdsl.base.locks import remember
 from fkdsl.base.spans import Span
 from fkdsl.base.value_keys import state_key
+from fkdsl.machine.ops import DrawOp
+from fkdsl.machine.particle import ActiveFrame, Compute, RunningParticle
+from fkdsl.machine.proposal_plan import ProposalPlan
 from fkdsl.models.vocabulary import Vocabulary
 from fkdsl.proposals.outcomes import Mask, token_of
 from fkdsl.values.faults import Fault
 from fkdsl.values.operators import truth
 from fkdsl.values.values import Token
-
-if TYPE_CHECKING:
-    from fkdsl.machine.interpreter import ActiveFrame, Running
-    from fkdsl.machine.ops import Compute, DrawOp
-    from fkdsl.machine.proposal_plan import ProposalPlan
 
 MASKS = 64
 """Masks that a draw keeps: each is as long as the vocabulary."""
@@ -41,47 +39,50 @@ class TokenMask(NamedTuple):
 
 
 def token_mask(
-    particle: Running,
-    frame: ActiveFrame,
+    particle: RunningParticle,
     op: DrawOp,
     plan: ProposalPlan[Compute],
     vocabulary: Vocabulary,
-) -> TokenMask:
-    """Which tokens the plan's predicate allows, the values that it reads being what they are now.
-    A token on which it fails is allowed: whoever draws it meets the mistake."""
-    read = tuple(state_key(frame.slots[s]) for s in plan.reads)
-    key = (vocabulary.fingerprint, read)
-    found = op.token_masks.get(key)
-    if found is None:
-        assert plan.mask is not None
-        made = _mask(particle, op, plan.mask, plan.compared, vocabulary)
-        found = remember(op.token_masks, key, made, MASKS)
-    return found
+    blame: bool = False,
+) -> TokenMask | None:
+    """Which tokens the plan's predicate allows, the values that it reads being what they are now;
+    None where the plan has none. A token on which it fails is allowed: whoever draws it meets the
+    mistake. blame: whether it is to be known which condition refused each."""
+    if plan.mask is None:
+        return None
+    slots = particle.frames[-1].slots
+    key = (vocabulary.fingerprint, tuple(state_key(slots[s]) for s in plan.reads))
+    cached: TokenMask | None = op.token_masks.get(key)
+    if cached is None:
+        made = _mask(particle, op, plan.mask, plan.compared, vocabulary, blame)
+        cached = remember(op.token_masks, key, made, MASKS)
+    return cached
 
 
 def _mask(
-    particle: Running,
+    particle: RunningParticle,
     op: DrawOp,
     predicate: Compute,
     compared: tuple[Compute, ...] | None,
     vocabulary: Vocabulary,
+    blame: bool,
 ) -> TokenMask:
-    twin = particle.fork()
-    frame, fuel = twin.frames[-1], twin.fuel
+    fork = particle.fork()
+    frame, fuel = fork.frames[-1], fork.fuel
 
     places: dict[Span, int] = {}
 
     def answer(token: Token) -> int:
         """0 where the token is allowed, else which of the places refuses it."""
-        frame.slots[op.target], twin.fuel = token, fuel
+        frame.slots[op.target], fork.fuel = token, fuel
         try:
             return (
-                0 if truth(predicate(frame)) else places.setdefault(twin.refused, len(places) + 1)
+                0 if truth(predicate(frame)) else places.setdefault(fork.refused, len(places) + 1)
             )
         except Fault:
             return 0
 
-    apart = _told_apart(frame, compared, vocabulary)
+    apart = _distinguished(frame, compared, vocabulary)
     if apart is None:
         answers = np.array([answer(t) for t in all_tokens(vocabulary)])
     else:
@@ -92,11 +93,12 @@ def _mask(
         )
         for i in apart:
             answers[i] = answer(token_of(vocabulary, i))
-    watched = places if particle.guides.clock is not None else {}
-    return TokenMask(answers == 0, tuple((place, answers == n) for place, n in watched.items()))
+    return TokenMask(
+        answers == 0, tuple((place, answers == n) for place, n in places.items() if blame)
+    )
 
 
-def _told_apart(
+def _distinguished(
     frame: ActiveFrame, compared: tuple[Compute, ...] | None, vocabulary: Vocabulary
 ) -> frozenset[int] | None:
     """The tokens that equal one of the values compared with; None if they are not known."""

@@ -5,16 +5,14 @@ s0 is the state at the first `~`. One step runs every particle from its draw to 
 from one checkpoint to the draw after the next); G_t is the product of the conditions, factors and
 observations on the way.
 
-Model calls are made in rounds: each particle runs as far as it can, what it needs is collected over
-the population, and one batched forward for each language model answers all of it.
+A step of the population goes in rounds: each particle advances as far as it can, and what they all
+need is served at once (rounds.py), until every particle has passed its boundary.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from contextlib import nullcontext
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -23,18 +21,17 @@ from fkdsl.base.deadline import check
 from fkdsl.base.errors import ProgramError
 from fkdsl.base.logspace import Floats
 from fkdsl.base.random import Rng
-from fkdsl.engine.cached_transformer import CachedTransformer, Context
-from fkdsl.engine.constraints.constraint import Constraint
-from fkdsl.engine.drafts import DraftQuery
+from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.interface import Charge
-from fkdsl.machine.interpreter import Running
-from fkdsl.machine.ops import Executable
+from fkdsl.machine.particle import Executable, RunningParticle
 from fkdsl.machine.state import ProgramState, Status
 from fkdsl.models.vocabulary import decoded_text
-from fkdsl.proposals.propose import Guides, Narrowed, narrowed
-from fkdsl.proposals.speculative import Drafting
-from fkdsl.steering.precompute import Ahead
-from fkdsl.values.faults import LIMITS, Fault, Limits, NeedRows
+from fkdsl.proposals.lookahead import LookaheadCache
+from fkdsl.proposals.settings import ProposalSettings
+from fkdsl.steering.particle_step import ParticleStep
+from fkdsl.steering.precompute import Precompute
+from fkdsl.steering.rounds import Precomputed, Rounds
+from fkdsl.values.faults import LIMITS, Fault, Limits
 from fkdsl.values.values import Token, show
 
 
@@ -42,8 +39,8 @@ class SteeringModel:
     """A program with its arguments over its language models: a FeynmanKac[ProgramState].
 
     engines: by declared model name, '' for the default; a Mapping that may load on first use.
-    guides: how guided draws choose; they change the variance of Z_hat and nothing else (unless they
-    forget mass, which is `local`).
+    proposals: how draws are made; they change the variance of Z_hat and nothing else (unless they
+    are `local`).
     """
 
     def __init__(
@@ -52,18 +49,20 @@ class SteeringModel:
         engines: Mapping[str, CachedTransformer],
         arguments: Sequence[Any] = (),
         limits: Limits = LIMITS,
-        guides: Guides | None = None,
+        proposals: ProposalSettings | None = None,
     ) -> None:
-        self.code, self.engines, self.arguments, self.limits = (
-            code,
-            engines,
-            tuple(arguments),
-            limits,
+        self.code, self.engines, self.limits = code, engines, limits
+        self.arguments = tuple(arguments)
+        self.proposals = proposals if proposals is not None else ProposalSettings()
+        self._lookaheads = LookaheadCache()
+        self._rounds = Rounds(engines, self.proposals)
+        drafting = self.proposals.drafting
+        self._weighs_drafts = drafting is not None and drafting.weighs
+        self._precompute = (
+            Precompute(drafting, self._rounds, self.begin_step)
+            if drafting is not None and not self._weighs_drafts
+            else None
         )
-        self.guides = guides if guides is not None else Guides()
-        drafting = self.guides.drafting
-        self._weighs = drafting is not None and any(of.weighs for of in drafting.of.values())
-        self._ahead = Ahead(drafting) if drafting is not None and not self._weighs else None
 
     # ----------------------------------------------------- FeynmanKac protocol
 
@@ -71,34 +70,40 @@ class SteeringModel:
         """s0 and log G_0, the same for every particle: nothing is drawn before the first `~`."""
         if not rngs:
             return [], np.zeros(0)
-        first = Running(self.code, self.engines, rngs[0], self.limits, self.guides)
+        first = RunningParticle(self.code, self.engines, rngs[0], self.limits)
         first.boundary = True
         first.enter(self.code.entry, list(self.arguments), 0)
-        ((state, log_G),) = self._run([first], "before the first draw")
+        step = ParticleStep(first, self.proposals, self._lookaheads)
+        ((state, log_G),) = self._run([step], [], "before the first draw")
         return [state] * len(rngs), np.full(len(rngs), log_G)
 
     def step(
         self, rngs: Sequence[Rng], xp: Sequence[ProgramState]
     ) -> tuple[list[ProgramState], Floats]:
         """x_t ~ M_t(. | xp) and log G_t(xp, x), each (n,)."""
-        self.guides.new_step()
-        made = [
-            self._ahead.take(rng, x) if self._ahead is not None else None
+        drafting, precompute = self.proposals.drafting, self._precompute
+        self._lookaheads.new_step(1 if drafting is None else len(drafting.pinned) + 1)
+        if drafting is not None:
+            drafting.new_step()
+        early = [
+            precompute.take(rng, x) if precompute is not None else None
             for rng, x in zip(rngs, xp, strict=True)
         ]
-        running = [self.running(r, x) for r, x, m in zip(rngs, xp, made, strict=True) if m is None]
-        arrived = [(rng, m.after) for rng, m in zip(rngs, made, strict=True) if m is not None]
-        moved = iter(self._run(running, "", arrived))
-        steps = [(m.after, m.log_G) if m is not None else next(moved) for m in made]
-        if self._ahead is not None and not any(x.status is Status.RUNNING for x, _ in steps):
-            self._ahead.end()
-        return [x for x, _ in steps], np.array([g for _, g in steps], dtype=np.float64)
+        steps = [
+            self.begin_step(rng, x) for rng, x, e in zip(rngs, xp, early, strict=True) if e is None
+        ]
+        arrived = [(rng, e.after) for rng, e in zip(rngs, early, strict=True) if e is not None]
+        moved = iter(self._run(steps, arrived, ""))
+        moves = [(e.after, e.log_G) if e is not None else next(moved) for e in early]
+        if precompute is not None and not any(x.status is Status.RUNNING for x, _ in moves):
+            precompute.end()
+        return [x for x, _ in moves], np.array([g for _, g in moves], dtype=np.float64)
 
-    def running(self, rng: Rng, x: ProgramState) -> Running:
+    def begin_step(self, rng: Rng, x: ProgramState) -> ParticleStep:
         """A particle at the beginning of a step."""
-        particle = Running(self.code, self.engines, rng, self.limits, self.guides)
+        particle = RunningParticle(self.code, self.engines, rng, self.limits)
         particle.resume(x)
-        return particle
+        return ParticleStep(particle, self.proposals, self._lookaheads)
 
     def finished(self, x: ProgramState) -> bool:
         return x.status is Status.RETURNED
@@ -145,7 +150,7 @@ class SteeringModel:
     def log_bound(self, x: ProgramState) -> float:
         """0 for a program none of whose lines can weigh more than 1, inf for others, and where a
         draft is weighed."""
-        return math.inf if self._weighs else self.code.log_bound
+        return math.inf if self._weighs_drafts else self.code.log_bound
 
     def charges(self, x: ProgramState) -> Sequence[Charge]:
         """What each line added to log G in the step that led to x."""
@@ -154,143 +159,51 @@ class SteeringModel:
     # ----------------------------------------------------------------- rounds
 
     def _run(
-        self,
-        particles: Sequence[Running],
-        when: str,
-        arrived: Sequence[tuple[Rng, ProgramState]] = (),
+        self, steps: Sequence[ParticleStep], arrived: list[tuple[Rng, ProgramState]], when: str
     ) -> list[tuple[ProgramState, float]]:
-        """Runs every particle to the end of its step, in rounds of batched model calls: its state
-        and log G there. arrived: those of the population that are there already."""
-        clock = self.guides.clock
-        ended: dict[int, tuple[Rng, ProgramState]] = {}
-        pending = beginning = list(enumerate(particles))
+        """Runs every particle to the end of its step, in rounds: its state and log G there.
+
+        arrived: those of the population that are there already; the others are added. when: for
+        mistakes of a program that has no population yet.
+        """
+        ends: dict[int, ProgramState] = {}
+        pending = list(enumerate(steps))
         while pending:
             check()
-            blocked: list[tuple[int, Running]] = []
-            wanted: dict[str, dict[Context, list[Running]]] = {}
-            asked: dict[str, dict[DraftQuery, list[Running]]] = {}
-            texts: dict[Constraint, list[tuple[int, ...]]] = {}
-            for i, particle in pending:
-                question = particle.question() if pending is beginning else None
-                if question is not None:
-                    blocked.append((i, particle))
-                    wanted.setdefault(question[0], {}).setdefault(question[1], []).append(particle)
-                    continue
+            waiting = []
+            for i, step in pending:
                 try:
-                    particle.go()
-                except NeedRows as need:
-                    blocked.append((i, particle))
-                    for model, key in (*need.wanted, *need.forced):
-                        if isinstance(key, DraftQuery):
-                            asked.setdefault(model, {}).setdefault(key, []).append(particle)
-                        else:
-                            wanted.setdefault(model, {}).setdefault(key, []).append(particle)
-                    for constraint, ids in need.texts:
-                        texts.setdefault(constraint, []).append(ids)
+                    request = step.advance()
                 except Fault as fault:
-                    where = (
-                        f"in particle {i} of the {len(particles)} that are running"
-                        if len(particles) > 1
-                        else when
-                    )
-                    place = self.code.functions[self.code.entry].span
-                    fault.span = particle.users_place(fault.span or place)
-                    raise ProgramError([fault.diagnostic(place, where)]) from None
+                    raise self._mistake(fault, step.particle, i, len(steps), when) from None
+                if request is None:
+                    ends[i] = step.particle.state()
+                    arrived.append((step.particle.rng, ends[i]))
                 else:
-                    ended[i] = (particle.rng, particle.state())
-            if self.guides.drafting is not None:
-                self._answer(self.guides.drafting, asked)
-                wanted = self._due(
-                    self.guides.drafting, blocked, wanted, [*arrived, *ended.values()]
-                )
-            for model, askers in wanted.items():
-                nodes = list(askers)
-                with nullcontext() if clock is None else clock.model():
-                    rows = self.engines[model].log_probs(nodes)
-                for node, row in zip(nodes, rows, strict=True):
-                    for particle in askers[node]:
-                        particle.rows[node] = row
-                if pending is beginning:
-                    self._narrow(
-                        model,
-                        [
-                            p
-                            for p in dict.fromkeys(chain(*askers.values()))
-                            if p.question() is not None
-                        ],
-                    )
-            for constraint, lists in texts.items():
-                with nullcontext() if clock is None else clock.line(clock.owners[constraint]):
-                    constraint.prepare(lists)
-            pending = blocked
-        for particle in particles:
-            if self.guides.drafting is not None:
-                self.guides.drafting.tally.add(particle.tally)
-            particle.let_go()
-        return [(ended[i][1], particle.log_G) for i, particle in enumerate(particles)]
+                    waiting.append((i, step, request))
+            self._rounds.serve(
+                [(step, request) for _, step, request in waiting], self._precomputed(arrived)
+            )
+            pending = [(i, step) for i, step, _ in waiting]
+        self._rounds.end_step()
+        for step in steps:
+            if self.proposals.drafting is not None:
+                self.proposals.drafting.counts.add(step.counts)
+            step.particle.release()
+        return [(ends[i], step.particle.log_G) for i, step in enumerate(steps)]
 
-    def _narrow(self, model: str, particles: Sequence[Running]) -> None:
-        """What masks leave of the rows that draws will ask for, for the whole population at once: a
-        row is long, and going through one between two particles would drive all else out of the
-        processor's caches."""
-        found: dict[tuple[int, int], list[Narrowed]] = {}
-        for particle in particles:
-            particle.narrowed = n = narrowed(particle)
-            if n is not None:
-                found.setdefault((id(n.row), id(n.mask)), []).append(n)
-        firsts = [of[0] for of in found.values()]
-        sums = self.engines[model].masked_block_sums(
-            [n.row for n in firsts], [n.mask for n in firsts]
-        )
-        for of, their in zip(found.values(), sums, strict=True):
-            for n in of:
-                n.sums = their
+    def _precomputed(self, arrived: Sequence[tuple[Rng, ProgramState]]) -> Precomputed | None:
+        """What to compute with the rows that particles wait for."""
+        precompute = self._precompute
+        if precompute is None:
+            return None
+        return lambda waiting: precompute.contexts_wanted(waiting, arrived)
 
-    def _answer(
-        self, drafting: Drafting, asked: Mapping[str, Mapping[DraftQuery, Sequence[Running]]]
-    ) -> None:
-        """What particles ask of drafts."""
-        for model, askers in asked.items():
-            for question, row in zip(askers, drafting.log_probs(model, list(askers)), strict=True):
-                for particle in askers[question]:
-                    particle.rows[question] = row
-
-    def _due(
-        self,
-        drafting: Drafting,
-        blocked: Sequence[tuple[int, Running]],
-        wanted: dict[str, dict[Context, list[Running]]],
-        arrived: Sequence[tuple[Rng, ProgramState]],
-    ) -> dict[str, dict[Context, list[Running]]]:
-        """The rows to ask for now: those at hand, while some particle can go on by them; else all
-        that are wanted, and those that the population will ask for if its drafts are right."""
-        missing = {
-            (model, node)
-            for model, nodes in wanted.items()
-            for node in nodes
-            if model in drafting.of and self.engines[model].cached(node) is None
-        }
-        if not missing:
-            return wanted
-        held_up = {id(p) for model, node in missing for p in wanted[model][node]}
-        if any(id(p) not in held_up for _, p in blocked):
-            return {
-                model: {
-                    node: askers for node, askers in nodes.items() if (model, node) not in missing
-                }
-                for model, nodes in wanted.items()
-            }
-        waiting = [p for _, p in blocked if any((c.model, c.node) in missing for c in p.contexts)]
-        if self._ahead is None:
-            drafting.tally.rounds += len(waiting)
-        else:
-            for model, more in self._ahead.wanted(self, waiting, arrived).items():
-                for node in more:
-                    wanted.setdefault(model, {}).setdefault(node, [])
-        for model in drafting.of.keys() & wanted.keys():
-            engine = self.engines[model]
-            engine.repeated = drafting.of[model].block + 1
-            if engine.meter is not None:
-                engine.meter.decode_length = 2 * engine.repeated
-            engine.keep_rows(2 * len(wanted[model]))
-        return wanted
+    def _mistake(
+        self, fault: Fault, particle: RunningParticle, i: int, n: int, when: str
+    ) -> ProgramError:
+        """The program's mistake, met by particle i of n."""
+        where = f"in particle {i} of the {n} that are running" if n > 1 else when
+        place = self.code.functions[self.code.entry].span
+        fault.span = particle.users_place(fault.span or place)
+        return ProgramError([fault.diagnostic(place, where)])

@@ -18,8 +18,8 @@ from fkdsl.inference.samplers.smc import importance
 from fkdsl.models.interface import ForwardRow
 from fkdsl.models.table import TableModel
 from fkdsl.models.tokenized import forward_results
-from fkdsl.proposals.propose import Guides
 from fkdsl.proposals.rejection import weighted_rejection
+from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.testing.laws import assert_same_masses, exact_measure, expected_measure
 
 SHARES = st.lists(st.integers(0, 4), min_size=1, max_size=9).filter(any)
@@ -186,12 +186,12 @@ program main() -> str:
 
 
 @pytest.mark.parametrize(
-    "guides", [{}, {"tested": 0, "head": 2.0, "enough": 0.0}, {"tested": 0, "head": 0.4}]
+    "guides", [{}, {"enumerated": 0, "head": 2.0, "enough": 0.0}, {"enumerated": 0, "head": 0.4}]
 )
 def test_sums_that_come_with_the_rows_keep_the_measure(monkeypatch, guides):
     plain = exact_measure(fkdsl.parse(TEXT).without().feynman_kac())
     lazily = with_sums(monkeypatch)
-    model = fkdsl.parse(TEXT).feynman_kac(guides=Guides(**guides))
+    model = fkdsl.parse(TEXT).feynman_kac(proposals=ProposalSettings(**guides))
     assert_same_masses(expected_measure(model, lambda rng: importance(model, rng, 1)), plain)
     assert lazily
 
@@ -201,7 +201,9 @@ def test_wrong_sums_would_change_the_measure(monkeypatch):
     text = TEXT.replace('t != "c" and ', "")
     plain = exact_measure(fkdsl.parse(text).without().feynman_kac())
     with_sums(monkeypatch, 0.9)
-    model = fkdsl.parse(text).feynman_kac(guides=Guides(tested=0, head=2.0, enough=0.0))
+    model = fkdsl.parse(text).feynman_kac(
+        proposals=ProposalSettings(enumerated=0, head=2.0, enough=0.0)
+    )
     with pytest.raises(AssertionError):
         assert_same_masses(expected_measure(model, lambda rng: importance(model, rng, 1)), plain)
 

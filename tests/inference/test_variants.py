@@ -16,7 +16,7 @@ from fkdsl.inference.assess.variants import variants
 from fkdsl.inference.enumeration import enumerate_outcomes
 from fkdsl.inference.methods import METHODS
 from fkdsl.inference.run import steps_of
-from fkdsl.proposals.propose import Guides
+from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.testing import Machine, exact_measure, machines, program_texts
 
 STOPS = Machine(
@@ -95,7 +95,7 @@ def test_draws_that_look_ahead_stay_below_the_bounds_too(text):
     engines = program.engines()
     found = program_lookahead(program, engines, lambda value: np.ones(1), 1, 5000)
     for tested in (0, 32):
-        model = program.feynman_kac(engines=engines, guides=Guides(tested=tested))
+        model = program.feynman_kac(engines=engines, proposals=ProposalSettings(enumerated=tested))
         for seed in range(5):
             steps = list(steps_of(model, KeyedRng(seed), "smc", {"particles": 2, "ess": 1.0}))
             for x, bound in found.quotients(steps):

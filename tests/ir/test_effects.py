@@ -12,8 +12,8 @@ from fkdsl.ir import effects
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.build import Environment, build
 from fkdsl.ir.verify import verify
-from fkdsl.machine.interpreter import ActiveFrame, Running
-from fkdsl.machine.ops import ReturnOp
+from fkdsl.machine.ops import DrawOp, ReturnOp
+from fkdsl.machine.particle import ActiveFrame, RunningParticle
 from fkdsl.machine.proposal_plan import (
     Absorbed,
     CompletionConstraint,
@@ -22,6 +22,10 @@ from fkdsl.machine.proposal_plan import (
 )
 from fkdsl.machine.state import UNSET
 from fkdsl.models.table import TableModel
+from fkdsl.proposals.lookahead import LookaheadCache
+from fkdsl.proposals.open_draw import OpenDraw
+from fkdsl.proposals.propose import propose
+from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.values.faults import NeedRows
 from fkdsl.values.values import ContextRef
 
@@ -115,6 +119,17 @@ class Watched(list):
         super().__setitem__(at, value)
 
 
+def execute(particle, op):
+    """Runs an op where its particle stands; a draw is made. Raises NeedRows."""
+    if not isinstance(op, DrawOp):
+        op.run(particle, particle.frames[0])
+        return
+    d = op.distribution(particle.frames[0])
+    draw = OpenDraw(particle, op, d, ProposalSettings(), LookaheadCache())
+    particle.need(draw.requests().rows)
+    propose(draw)
+
+
 def run(instr):
     """(slots read, slots written, what was done to the contexts that were there) by the op of an
     instruction."""
@@ -126,15 +141,16 @@ def run(instr):
     }
     code = build(ir.Program("main", functions), Environment(externs={"outer": lambda x: x}))
     engine = CachedTransformer(TABLE)
-    particle = Running(code, {"": engine}, KeyedRng())
+    particle = RunningParticle(code, {"": engine}, KeyedRng())
     particle.start("", ())
     particle.frames = [ActiveFrame("main", 0, [], 0, particle)]
     while True:
         slots, contexts = Watched(VALUES), Watched(list(particle.contexts)[:1])
-        particle.frames[0].slots, particle.contexts = slots, contexts
+        particle.frames[0].slots, particle.contexts, before = slots, contexts, list(contexts)
+        contexts.read.clear()
         op = code.functions["main"].ops[0]
         try:
-            op.run(particle, particle.frames[0])
+            execute(particle, op)
         except NeedRows as need:
             particle.rows |= {node: engine.log_probs([node])[0] for _, node in need.wanted}
             continue
@@ -145,7 +161,7 @@ def run(instr):
             returned.run(particle, inner)
         does = (
             ir.Contexts.EXTENDS
-            if contexts.written
+            if list(particle.contexts)[:1] != before
             else ir.Contexts.LOOKS
             if contexts.read
             else ir.Contexts.NONE

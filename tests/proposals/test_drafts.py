@@ -17,10 +17,12 @@ from fkdsl.inference.run import run
 from fkdsl.machine.places import Places
 from fkdsl.machine.state_json import state_from_json, state_to_json
 from fkdsl.models.table import TableModel
-from fkdsl.proposals.propose import Guides
-from fkdsl.proposals.rejection import Drafted, weighted_rejection
-from fkdsl.proposals.speculative import HELD, Drafting, DraftOf, speculative
-from fkdsl.steering.precompute import Ahead
+from fkdsl.proposals.drafting import PINNED, Drafting, DraftOf
+from fkdsl.proposals.rejection import weighted_rejection
+from fkdsl.proposals.settings import ProposalSettings
+from fkdsl.proposals.speculative import DraftBlocks, draw_by_draft
+from fkdsl.steering.particle_step import ParticleStep
+from fkdsl.steering.precompute import Precompute
 from fkdsl.testing import assert_same_measure, assert_unbiased
 
 TABLE = {
@@ -126,7 +128,7 @@ def drafted(text, draft="other", block=2, weighs=False, **guides):
     program = fkdsl.parse(text)
     engines = program.engines(TableModel("table", TABLE))
     how = drafting(draft, block, weighs)
-    return program.feynman_kac(engines=engines, guides=Guides(drafting=how, **guides))
+    return program.feynman_kac(engines=engines, proposals=ProposalSettings(drafting=how, **guides))
 
 
 def plain(text):
@@ -141,7 +143,7 @@ def test_a_speculative_draw_has_the_models_law_for_any_draft(p, q):
     """q min(1, p/q) + (1 - sum min(p, q)) (p - q)+ / sum (p - q)+ = p."""
     p, q = np.array(p) / sum(p), np.array(q) / sum(q)
     found = {}
-    for chance, (i, _) in enumerate_outcomes(lambda rng: speculative(rng, p, q)):
+    for chance, (i, _) in enumerate_outcomes(lambda rng: draw_by_draft(rng, p, q)):
         found[i] = found.get(i, 0.0) + chance
     assert all(abs(found.get(i, 0.0) - p[i]) <= 1e-14 for i in range(3))
 
@@ -150,7 +152,7 @@ def test_a_speculative_draw_has_the_models_law_for_any_draft(p, q):
 def test_a_speculative_draw_is_the_drafts_as_often_as_can_be(p, q):
     """P(kept) = sum min(p, q), the most of any coupling."""
     p, q = np.array(p) / sum(p), np.array(q) / sum(q)
-    kept = expectation(lambda rng: speculative(rng, p, q), lambda result: result[1])
+    kept = expectation(lambda rng: draw_by_draft(rng, p, q), lambda result: result[1])
     assert abs(kept - np.minimum(p, q).sum()) <= 1e-12
 
 
@@ -176,7 +178,9 @@ def test_weighted_rejection_by_way_of_a_draft_is_properly_weighted(entries):
     p, e = p / p.sum(), [entry[2] for entry in entries]
     for v in range(len(p)):
         found = expectation(
-            lambda rng: weighted_rejection(rng, p.copy(), lambda i: e[i], 2, Drafted(q.copy(), 2)),
+            lambda rng: weighted_rejection(
+                rng, p.copy(), lambda i: e[i], 2, DraftBlocks(q.copy(), 2)
+            ),
             lambda result, v=v: result[1] * (result[0] == v),
         )
         assert abs(found - p[v] * e[v]) <= 1e-14
@@ -194,7 +198,7 @@ def test_the_measure_is_the_same_with_a_draft(name, draft, weighs):
 @pytest.mark.parametrize("name", ["conditioned", "texts"])
 def test_the_measure_is_the_same_where_drafted_tokens_are_tried_by_rejection(name, weighs):
     text = PROGRAMS[name].replace("n: int = 4", "n: int = 2")
-    model = drafted(text, weighs=weighs, tested=0, head=2.0, enough=0.0)
+    model = drafted(text, weighs=weighs, enumerated=0, head=2.0, enough=0.0)
     assert_unbiased(model, "importance", particles=1)
 
 
@@ -207,7 +211,9 @@ def test_z_hat_is_unbiased_with_a_draft(method, particles, weighs):
 
 def test_a_draft_that_is_not_weighed_is_caught(monkeypatch):
     """A planted bug: the draft's tokens at the model's weight."""
-    monkeypatch.setattr("fkdsl.machine.interpreter.Running.pay", lambda self: self.owed.clear())
+    monkeypatch.setattr(
+        ParticleStep, "apply_corrections", lambda self: self.pending_corrections.clear()
+    )
     with pytest.raises(AssertionError):
         assert_same_measure(drafted(PLAIN, weighs=True), plain(PLAIN))
 
@@ -226,7 +232,7 @@ def test_running_ahead_changes_no_draw(name, draft, block, seed):
         model = drafted(PROGRAMS[name], draft, block)
         with pytest.MonkeyPatch.context() as patch:
             if not ahead:
-                patch.setattr(Ahead, "wanted", lambda *args: {})
+                patch.setattr(Precompute, "contexts_wanted", lambda *args: {})
             try:
                 result = run(model, "smc", seed, {"particles": 5})
             except fkdsl.PopulationDied as died:
@@ -245,14 +251,14 @@ def test_a_block_is_verified_in_one_forward():
         engines = program.engines(TableModel("table", rows))
         draft = ModelDraft(CachedTransformer(TableModel("same", rows)))
         how = Drafting({"": DraftOf(draft, 3, weighs, uniform=0.0)})
-        model = program.feynman_kac(engines=engines, guides=Guides(drafting=how))
+        model = program.feynman_kac(engines=engines, proposals=ProposalSettings(drafting=how))
         result = run(model, "importance", 3, {"particles": 4})
         # One for the prompt, and with it the first token; then three for the twelve that follow.
         assert engines[""].stats.model_calls == 1 + 12 // 4
-        assert how.tally.drafted == 4 * 9
+        assert how.counts.drafted == 4 * 9
         assert abs(result.log_z) < (1e-9 if not weighs else 1.0)
         if not weighs:
-            assert how.tally.kept == how.tally.drafted
+            assert how.counts.kept == how.counts.drafted
 
 
 def test_tokens_are_kept_as_often_as_model_and_draft_agree():
@@ -263,14 +269,14 @@ def test_tokens_are_kept_as_often_as_model_and_draft_agree():
     engines = program.engines(TableModel("table", rows))
     how = Drafting({"": DraftOf(ModelDraft(CachedTransformer(TableModel("other", other))), 3)})
     run(
-        program.feynman_kac(engines=engines, guides=Guides(drafting=how)),
+        program.feynman_kac(engines=engines, proposals=ProposalSettings(drafting=how)),
         "importance",
         1,
         {"particles": 300},
     )
     # sum min(p, q) = 0.6, to five standard deviations.
-    share = how.tally.kept / how.tally.drafted
-    assert abs(share - 0.6) < 5 * math.sqrt(0.24 / how.tally.drafted)
+    share = how.counts.kept / how.counts.drafted
+    assert abs(share - 0.6) < 5 * math.sqrt(0.24 / how.counts.drafted)
 
 
 @given(st.lists(st.integers(0, 2), min_size=1, max_size=12))
@@ -301,10 +307,10 @@ def test_a_particle_draws_the_same_after_its_state_was_written_and_read():
     for t in range(3):
         places = Places.of(model.code)
         again = state_from_json(state_to_json(state, places), model.engines, places)
-        assert again.block == state.block
+        assert again.draft_block == state.draft_block
         ((state,), _), ((other,), _) = (model.step([KeyedRng(t)], [x]) for x in (state, again))
         assert other.key() == state.key()
-        assert other.block == state.block
+        assert other.draft_block == state.draft_block
 
 
 def test_answers_that_nobody_asks_for_are_let_go():
@@ -315,6 +321,6 @@ def test_answers_that_nobody_asks_for_are_let_go():
         how.new_step()
         node = engine.extend(engine.root, (0, i % 2, *[1] * i))
         how.log_probs("", [DraftQuery(node, engine.root)])
-        assert len(how.answers) <= HELD * 2 + 1
+        assert len(how.answers) <= PINNED * 2 + 1
     (again,) = how.log_probs("", [DraftQuery(node, engine.root)])
     assert again is how.answers[DraftQuery(node, engine.root)][1]

@@ -14,12 +14,13 @@ from fkdsl.inference.enumeration import enumerate_outcomes, expectation
 from fkdsl.inference.samplers.smc import importance, smc
 from fkdsl.inference.samplers.steer import steer
 from fkdsl.machine.ops import DrawOp
-from fkdsl.proposals.propose import TESTS, Guides, Trials
+from fkdsl.proposals.lookahead import Lookahead
 from fkdsl.proposals.rejection import weighted_rejection
+from fkdsl.proposals.settings import QUESTIONS, ProposalSettings
 from fkdsl.testing import assert_same_measure, assert_unbiased, program_texts
 from fkdsl.testing.laws import assert_same_masses, exact_measure, expected_measure
 
-REJECTION = {"tested": 0, "head": 2.0, "enough": 0.0}
+REJECTION = {"enumerated": 0, "head": 2.0, "enough": 0.0}
 """Every tried draw by weighted rejection, also where its few outcomes could all be tested."""
 
 
@@ -27,8 +28,9 @@ def plain(text, **arguments):
     return fkdsl.parse(text).without()(**arguments).feynman_kac()
 
 
-def guided(text, guides=None, **arguments):
-    return fkdsl.parse(text)(**arguments).feynman_kac(guides=Guides(**(guides or {})))
+def guided(text, settings=None, **arguments):
+    proposals = ProposalSettings(**(settings or {}))
+    return fkdsl.parse(text)(**arguments).feynman_kac(proposals=proposals)
 
 
 def second_moment(model, sampler):
@@ -102,7 +104,7 @@ def test_every_outcome_tested_keeps_the_measure(text):
 )
 def test_trials_in_any_number_keep_the_measure(text, head, enough, tests):
     """Some outcomes tested, the rest by weighted rejection or by one draw that lives or dies."""
-    guides = {"tested": 0, "head": head, "enough": enough, "tests": tests}
+    guides = {"enumerated": 0, "head": head, "enough": enough, "questions": tests}
     a, b = (
         guided(text.replace("range(3", "range(2"), guides),
         plain(text.replace("range(3", "range(2")),
@@ -205,7 +207,7 @@ def test_a_condition_behind_a_question_to_a_model_is_left_alone():
 
 
 def test_a_dead_end_costs_no_more_tests_than_the_bound():
-    """Nothing lives: the particle dies after TESTS trials, not after the whole vocabulary."""
+    """Nothing lives: the particle dies after QUESTIONS outcomes, not after the whole vocabulary."""
     words = ", ".join(f'"w{i}": 0.001' for i in range(1000))
     text = (
         f'model m = table:\n    "" -> {words}\nprogram main() -> str:\n    lm = prompt("")\n'
@@ -213,12 +215,14 @@ def test_a_dead_end_costs_no_more_tests_than_the_bound():
         "    condition len(lm.text) > 50\n    return lm.text\n"
     )
     asked = []
-    lives = Trials.lives
+    is_viable = Lookahead.is_viable
     with pytest.MonkeyPatch.context() as monkey:
-        monkey.setattr(Trials, "lives", lambda self, i: asked.append((self, i)) or lives(self, i))
+        monkey.setattr(
+            Lookahead, "is_viable", lambda self, i: asked.append((self, i)) or is_viable(self, i)
+        )
         with pytest.raises(fkdsl.PopulationDied):
             fkdsl.run(fkdsl.parse(text).without("automata")().feynman_kac(), "smc", particles=4)
-    assert 4 * TESTS <= len(set(asked)) <= 4 * (TESTS + 4)
+    assert 4 * QUESTIONS <= len(set(asked)) <= 4 * (QUESTIONS + 4)
 
 
 def test_choices_and_numbers_look_ahead_too():
@@ -261,7 +265,7 @@ def test_a_dead_draw_names_the_condition_that_killed_it():
 
 
 def test_the_same_seed_gives_the_same_answer_whoever_else_runs():
-    """Trials are shared between particles in equal states and change no draw."""
+    """Forks are shared between particles in equal states and change no draw."""
     alone = fkdsl.parse(BEFORE_EOS).run("importance", particles=1, seed=4).particles
     among = fkdsl.parse(BEFORE_EOS).run("importance", particles=30, seed=4).particles
     assert alone[0].value in {p.value for p in among}
@@ -283,18 +287,18 @@ def test_particles_that_share_a_trial_keep_their_own_weights():
 @settings(max_examples=30)
 @given(program_texts())
 def test_a_state_that_was_resumed_is_the_one_that_a_draw_finds(text):
-    """Trials are looked up by it without its being made again."""
+    """Forks are looked up by it without its being made again."""
     seen = []
     with pytest.MonkeyPatch.context() as patch:
-        begin = Trials.__init__
+        begin = Lookahead.__init__
 
-        def checked(self, particle, op, found, guide):
+        def checked(self, particle, *args):
             seen.append(
                 particle.resumed is None or particle.resumed.key() == particle.state().key()
             )
-            begin(self, particle, op, found, guide)
+            begin(self, particle, *args)
 
-        patch.setattr(Trials, "__init__", checked)
+        patch.setattr(Lookahead, "__init__", checked)
         with contextlib.suppress(fkdsl.PopulationDied):
             fkdsl.parse(text).run("smc", particles=3, seed=1)
     assert all(seen)
@@ -302,7 +306,7 @@ def test_a_state_that_was_resumed_is_the_one_that_a_draw_finds(text):
 
 def test_a_run_leaves_next_to_nothing_for_the_collector_of_cycles():
     """Particles and their frames hold one another, and contexts with their keys and values: see
-    Running.let_go."""
+    RunningParticle.release."""
     program = fkdsl.parse(
         BEFORE_EOS.replace("< 3", "< 12").replace('"b": 0.8, EOS: 0.1', '"b": 0.9')
     )

@@ -13,7 +13,7 @@ from fkdsl.ir import nodes as ir
 from fkdsl.ir.passes.early import early_form
 from fkdsl.models.table import TableModel
 from fkdsl.models.vocabulary import Vocabulary
-from fkdsl.proposals.propose import Guides
+from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.testing.laws import assert_same_masses, exact_measure, expected_measure
 from fkdsl.values.library.languages import complete, settled
 from fkdsl.values.library.text import words
@@ -104,7 +104,7 @@ def text_programs(draw, tokens=3):
 
 def measure(program, **guides):
     try:
-        return exact_measure(program.feynman_kac(guides=Guides(**guides)))
+        return exact_measure(program.feynman_kac(proposals=ProposalSettings(**guides)))
     except fkdsl.ProgramError as error:
         if {d.code for d in error.diagnostics} != {"FK502"}:
             raise
@@ -133,7 +133,7 @@ def test_importance_and_smc_are_unbiased_with_guided_texts(text, by_rejection):
     if not truth:
         return
     model = program.feynman_kac(
-        guides=Guides(tested=0 if by_rejection and "max_tokens=1" in text else 32)
+        proposals=ProposalSettings(enumerated=0 if by_rejection and "max_tokens=1" in text else 32)
     )
     assert_same_masses(expected_measure(model, lambda rng: importance(model, rng, 1)), truth)
 

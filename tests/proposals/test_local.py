@@ -5,7 +5,7 @@ import pytest
 
 import fkdsl
 from fkdsl.inference.samplers.smc import importance
-from fkdsl.proposals.propose import Guides
+from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.testing.laws import expected_measure
 
 FORK = """
@@ -27,7 +27,7 @@ def test_local_gives_the_fork_its_first_tokens_odds_and_not_the_posteriors():
     """The text "ac" is 0.009 likely and "bc" 0.1; masking the second token alone keeps 0.9 to
     0.1."""
     assert fkdsl.parse(FORK).exact().probability("ac") == pytest.approx(0.009 / 0.109)
-    model = fkdsl.parse(FORK).feynman_kac(guides=Guides(forget=True))
+    model = fkdsl.parse(FORK).feynman_kac(proposals=ProposalSettings(local=True))
     measure = expected_measure(model, lambda rng: importance(model, rng, 1))
     assert measure == pytest.approx({"ac": 0.9, "bc": 0.1})
 

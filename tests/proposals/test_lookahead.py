@@ -1,5 +1,5 @@
-"""Glances: what a condition right behind a draw says of an outcome, without a copy of the particle
-that takes it."""
+"""In-place checks: what a condition right behind a draw says of an outcome, without a fork of the
+particle that takes it."""
 
 import sys
 from unittest.mock import patch
@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fkdsl
-from fkdsl.proposals import lookahead as trials
-from fkdsl.proposals.propose import Guides
+from fkdsl.proposals import lookahead
+from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.testing import assert_same_measure, program_texts
 
 FUSE = sys.modules["fkdsl.ir.passes.fuse"]  # its name is also its function's
@@ -29,7 +29,7 @@ LOOP = TABLE + (
 )
 
 
-def without_glances():
+def without_checks():
     return patch.object(FUSE, "inline_conditions", lambda program, walk, place: ([], False))
 
 
@@ -38,8 +38,8 @@ def tried(text):
     return fkdsl.parse(text).without("automata")
 
 
-def guide_of(text):
-    """(glances, tells_all) of the first guided draw."""
+def plan_of(text):
+    """(inline_conditions, exhaustive) of the first draw that has a plan."""
     ops = tried(text)().feynman_kac().code.functions["main"].ops
     return next(
         (op.plan.inline_conditions, op.plan.exhaustive)
@@ -59,18 +59,20 @@ def outcome(text, **options):
 
 @settings(max_examples=80)
 @given(program_texts(), st.sampled_from(["smc", "importance", "local"]))
-def test_a_run_is_the_same_with_glances_and_with_trials_alone(text, method):
-    glanced = outcome(text, method=method, particles=4)
-    with without_glances():
-        assert glanced == outcome(text, method=method, particles=4)
+def test_a_run_is_the_same_with_checks_in_place_and_with_forks_alone(text, method):
+    checked = outcome(text, method=method, particles=4)
+    with without_checks():
+        assert checked == outcome(text, method=method, particles=4)
 
 
-@pytest.mark.parametrize("tested", [0, 32])
-def test_where_glances_tell_all_no_trial_is_made(tested):
-    assert guide_of(LOOP) == (1, True)
+@pytest.mark.parametrize("enumerated", [0, 32])
+def test_where_a_check_in_place_is_exhaustive_nothing_is_forked(enumerated):
+    assert plan_of(LOOP) == (1, True)
     made = []
-    model = tried(LOOP)().feynman_kac(guides=Guides(tested=tested, head=2.0, enough=0.0))
-    with patch.object(trials.Trials, "of", lambda self, i: made.append(i)):
+    model = tried(LOOP)().feynman_kac(
+        proposals=ProposalSettings(enumerated=enumerated, head=2.0, enough=0.0)
+    )
+    with patch.object(lookahead.Lookahead, "fork_of", lambda self, i: made.append(i)):
         fkdsl.run(model, "smc", particles=5, seed=1)
     assert not made
     assert_same_measure(
@@ -91,14 +93,14 @@ def test_where_glances_tell_all_no_trial_is_made(tested):
         ('    t ~ lm\n    condition lm.text != "a" and logprob(lm, "b") < 0\n    return t\n', None),
     ],
 )
-def test_only_conditions_right_behind_a_draw_are_glanced_at(body, expected):
+def test_only_conditions_right_behind_a_draw_are_checked_in_place(body, expected):
     if expected is None:
         ops = fkdsl.parse(TABLE + body)().feynman_kac().code.functions["main"].ops
         assert all(
             op.plan is None or op.plan.inline_conditions == 0 for op in ops if hasattr(op, "plan")
         )
     else:
-        assert guide_of(TABLE + body) == expected
+        assert plan_of(TABLE + body) == expected
         assert_same_measure(
             tried(TABLE + body)().feynman_kac(),
             fkdsl.parse(TABLE + body).without()().feynman_kac(),
@@ -106,7 +108,7 @@ def test_only_conditions_right_behind_a_draw_are_glanced_at(body, expected):
         )
 
 
-def test_glances_that_are_wrongly_said_to_tell_all_cost_variance_alone():
+def test_a_check_that_is_wrongly_called_exhaustive_costs_variance_alone():
     """A planted bug: a condition further on is forgotten. It is met behind the draw, where it is
     asked anyway."""
     text = TABLE + (
@@ -114,7 +116,7 @@ def test_glances_that_are_wrongly_said_to_tell_all_cost_variance_alone():
         "    condition n != 1 or t == EOS\n"
         "    return lm.text\n"
     )
-    assert guide_of(text) == (1, False)
+    assert plan_of(text) == (1, False)
     right, look = tried(text)().feynman_kac(), FUSE.inline_conditions
     with patch.object(FUSE, "inline_conditions", lambda *place: (look(*place)[0], True)):
         wrong = tried(text)().feynman_kac()
@@ -130,7 +132,7 @@ def test_a_condition_that_appends_to_a_context_is_no_matter_of_a_glance():
         + TABLE
         + "    t ~ lm\n    condition t == EOS or grown(lm) == 2\n    return lm.text\n"
     )
-    assert guide_of(text)[0] == 0
+    assert plan_of(text)[0] == 0
     assert_same_measure(
         fkdsl.parse(text)().feynman_kac(), fkdsl.parse(text).without()().feynman_kac(), 1e-12
     )
@@ -160,29 +162,30 @@ def test_a_mistake_at_a_glance_is_left_for_whoever_draws_the_token():
 
     glanced = message()
     assert "zero" in glanced
-    with without_glances():
+    with without_checks():
         assert glanced == message()
 
 
-def test_a_glance_leaves_the_particle_as_it_was():
+def test_a_check_in_place_leaves_the_particle_as_it_was():
     seen = []
-    of = trials.glance_of
+    of = lookahead.in_place_check
 
     def watched(*args):
-        particle, glance = args[0], of(*args)
+        particle, check = args[0], of(*args)
 
-        def look(token):
-            before = (particle.state().key(), particle.fuel, particle.log_G, list(particle.drew))
-            place = glance(token)
-            seen.append(
-                before
-                == (particle.state().key(), particle.fuel, particle.log_G, list(particle.drew))
-            )
+        def told():
+            drawn = list(particle.drawn_values)
+            return particle.state().key(), particle.fuel, particle.log_G, drawn
+
+        def checked(token):
+            before = told()
+            place = check(token)
+            seen.append(before == told())
             return place
 
-        return look
+        return checked
 
-    with patch.object(trials, "glance_of", watched):
+    with patch.object(lookahead, "in_place_check", watched):
         tried(LOOP).run("smc", particles=4, seed=1)
     assert seen
     assert all(seen)

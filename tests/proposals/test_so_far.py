@@ -63,7 +63,7 @@ def test_an_automaton_that_decides_a_condition_keeps_the_measure_and_tries_nothi
     program = fkdsl.parse(text)
     assert guide_of(text).prefix.sufficient
     assert_same_measure(program().feynman_kac(), program.without()().feynman_kac(), 1e-12)
-    with patch("fkdsl.proposals.propose.Trials", side_effect=AssertionError("a trial")):
+    with patch("fkdsl.proposals.propose.Lookahead", side_effect=AssertionError("asked")):
         fkdsl.run(program().feynman_kac(), "smc", particles=20, seed=1)
 
 
@@ -113,7 +113,7 @@ def test_a_language_with_many_states_is_tried():
     assert guide_of(text).prefix.sufficient
     assert regular_masks(Length(0, SMALL_AUTOMATON + 38), Vocabulary((b"a",), frozenset())) is None
     with (
-        patch("fkdsl.proposals.propose.Trials", side_effect=AssertionError("a trial")),
+        patch("fkdsl.proposals.propose.Lookahead", side_effect=AssertionError("asked")),
         pytest.raises(AssertionError),
     ):
         fkdsl.parse(text).run("smc", particles=2)

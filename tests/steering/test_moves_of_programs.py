@@ -12,17 +12,17 @@ from fkdsl.inference.samplers.paths import grafted
 from fkdsl.inference.samplers.pgibbs import conditional_smc
 from fkdsl.inference.samplers.smc import smc
 from fkdsl.inference.samplers.tempered import tempered
-from fkdsl.proposals.propose import Guides
+from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.testing import assert_unbiased, expected_measure, program_texts
 from fkdsl.testing.laws import assert_same_masses
 from fkdsl.testing.paths import assert_stationary, exact_paths, path_measure
 
-REJECTION = {"tested": 0, "head": 2.0, "enough": 0.0}
+REJECTION = {"enumerated": 0, "head": 2.0, "enough": 0.0}
 """Every tried draw by weighted rejection: potentials are random."""
 
 
 def guided(text, **guides):
-    return fkdsl.parse(text).feynman_kac(guides=Guides(**guides))
+    return fkdsl.parse(text).feynman_kac(proposals=ProposalSettings(**guides))
 
 
 def plain(text):
@@ -92,7 +92,7 @@ program main() -> str:
 """
 
 
-@pytest.mark.parametrize("guides", [{"tested": 32}, {"tested": 0}])
+@pytest.mark.parametrize("guides", [{"enumerated": 32}, {"enumerated": 0}])
 def test_a_masked_draw_is_replayed_by_its_token_not_by_its_place_among_those_allowed(guides):
     model = guided(LETTERS, rejection=False, **guides)
     found = {model.value(path.last): path for path, _ in exact_paths(model)}

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import fkdsl
 from fkdsl.inference.samplers import steer as steer_module
-from fkdsl.proposals.propose import Guides
+from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.testing import assert_same_measure, assert_unbiased, machines, programs
 
 EXPAND = steer_module.expand
@@ -45,7 +45,7 @@ def conditions_dropped(program):
 
 def mass_of_guides_forgotten(program):
     """A guided draw that masks and does not weigh."""
-    assert_same_measure(program, program.feynman_kac(guides=Guides(forget=True)))
+    assert_same_measure(program, program.feynman_kac(proposals=ProposalSettings(local=True)))
 
 
 def powers_wrong(program):

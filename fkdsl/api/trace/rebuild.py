@@ -16,7 +16,7 @@ from fkdsl.base.logspace import effective_sample_size, log_sum_exp
 from fkdsl.base.spans import Source
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.interface import Particle, Step
-from fkdsl.machine.ops import Executable
+from fkdsl.machine.particle import Executable
 from fkdsl.machine.places import Places
 from fkdsl.machine.state import ProgramState, Status
 from fkdsl.machine.state_json import log_weight_from_json, state_from_json

@@ -38,7 +38,7 @@ from fkdsl.base.errors import (
 from fkdsl.base.spans import Source
 from fkdsl.inference.interface import Step
 from fkdsl.inference.result import Result
-from fkdsl.machine.ops import Executable
+from fkdsl.machine.particle import Executable
 from fkdsl.machine.places import Places
 from fkdsl.machine.state import ProgramState
 from fkdsl.machine.state_json import log_weight_to_json, state_to_json

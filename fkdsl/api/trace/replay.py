@@ -20,7 +20,7 @@ from fkdsl.base.spans import Span
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.interface import Charge, Step
 from fkdsl.inference.method import MethodCall
-from fkdsl.machine.state import Draw, ProgramState, Status
+from fkdsl.machine.state import DrawnValue, ProgramState, Status
 from fkdsl.models.vocabulary import decoded_text
 from fkdsl.values.values import plain
 
@@ -55,7 +55,7 @@ class Event:
     copied: bool
     reweighted: bool
     moved: bool
-    drawn: tuple[Draw, ...]
+    drawn: tuple[DrawnValue, ...]
     charges: tuple[Charge, ...]
     log_weight: float
     state: ProgramState

@@ -1,0 +1,265 @@
+"""A draw that a particle stands at, from when it is reached until it is made.
+
+    draw = OpenDraw(particle, *interpreter.advance(particle), settings, cache)
+    request = draw.requests()       # the rows and masks that it needs and are not at hand; pure
+    propose(draw)                   # once none are missing (propose.py)
+
+Nothing here draws or calls a model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from fkdsl.base.blocks import Sums
+from fkdsl.base.logspace import Floats
+from fkdsl.base.remembered import joined
+from fkdsl.base.spans import Span
+from fkdsl.engine.cached_transformer import Context
+from fkdsl.engine.constraints.constraint import Constraint
+from fkdsl.engine.drafts import DraftQuery
+from fkdsl.machine.ops import DrawOp
+from fkdsl.machine.particle import Compute, RunningParticle
+from fkdsl.machine.proposal_plan import ProposalPlan
+from fkdsl.machine.scoring import is_finished
+from fkdsl.proposals.drafting import DraftedRow, draft_of, drafted_row
+from fkdsl.proposals.lookahead import LookaheadCache
+from fkdsl.proposals.outcomes import Mask, Outcomes, TokenOutcomes, is_dense, outcomes_of
+from fkdsl.proposals.refusals import refused_by_masks
+from fkdsl.proposals.settings import ProposalSettings
+from fkdsl.proposals.text_masks import (
+    TextConstraint,
+    prefix_mask,
+    prefix_masks_of_parts,
+    text_constraint,
+)
+from fkdsl.proposals.token_masks import TokenMask, token_mask
+from fkdsl.values.token_distributions import (
+    ChoiceOf,
+    Continues,
+    is_token_distribution,
+    leaves,
+)
+from fkdsl.values.values import ContextRef
+
+
+@dataclass
+class Request:
+    """What a particle needs before it goes on.
+
+    rows: (model, context) pairs. drafts: (model, query) pairs. forced: rows that it will need
+    whatever it draws. masks: of constraints after a text, which it will ask for, and the line whose
+    they are.
+    """
+
+    rows: list[tuple[str, Context]] = field(default_factory=list)
+    drafts: list[tuple[str, DraftQuery]] = field(default_factory=list)
+    forced: list[tuple[str, Context]] = field(default_factory=list)
+    masks: list[tuple[Constraint, tuple[int, ...], Span]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.rows or self.drafts)
+
+
+@dataclass
+class Masks:
+    """The tokens (V,) that are left of a draw. token: by the token alone. text: by the text so far.
+    both: by both, None for all. sums: of the blocks of the row that `both` leaves, where somebody
+    has summed them."""
+
+    token: TokenMask | None
+    text: Mask | None
+    both: Mask | None
+    sums: Sums | None = None
+
+
+class OpenDraw:
+    """op, distribution: the draw. by_draft: whether the particle is a drafter, which draws from
+    drafts' rows themselves. constraint: on the text that is being drawn, None where there is none.
+    unsatisfiable: whether it is known that no text satisfies it. finished: whether the contexts
+    that it draws from are."""
+
+    def __init__(
+        self,
+        particle: RunningParticle,
+        op: DrawOp,
+        distribution: Any,
+        settings: ProposalSettings,
+        cache: LookaheadCache,
+        by_draft: bool = False,
+    ) -> None:
+        self.particle, self.op, self.distribution = particle, op, distribution
+        self.settings, self.cache, self.by_draft = settings, cache, by_draft
+        self.plan = op.plan
+        self.constraint: TextConstraint | None = None
+        self.unsatisfiable = False
+        self.finished = is_finished(distribution, particle.contexts)
+        if self.finished:
+            return
+        self.rng = particle.stream(op.site)
+        if self.plan is not None and self.plan.completion is not None:
+            with settings.timed(self.plan.blame):
+                self.constraint = text_constraint(
+                    particle, self.plan.completion, distribution, settings.clock is not None
+                )
+                self.unsatisfiable = (
+                    self.constraint is not None and self.constraint.is_unsatisfiable
+                )
+        drafting = settings.drafting if not by_draft else None
+        self.draft = draft_of(particle, distribution, drafting) if drafting is not None else None
+        self._masks: Masks | None = None
+
+    # --------------------------------------------------------------- requests
+
+    def requests(self) -> Request:
+        """What is needed and not at hand. A draft's answer is asked for together with the model's
+        row, or, where p / q is weighed, in its place."""
+        request = Request()
+        if self.finished or self.unsatisfiable:
+            return request
+        particle, d = self.particle, self.distribution
+        has_row = False
+        if self.draft is not None:
+            of, query = self.draft
+            model = particle.contexts[d.index].model
+            if query not in particle.rows:
+                request.drafts.append((model, query))
+                has_row = of.weighs
+            else:
+                has_row = of.weighs and particle.rows[query] is not None
+        if not has_row:
+            request.rows.extend(
+                pair for pair in rows_of(particle, d) if pair[1] not in particle.rows
+            )
+        if request and self.constraint is not None:
+            assert self.plan is not None
+            constraint, ids = self.constraint.constraint, self.constraint.ids
+            request.masks.append((constraint, ids, self.plan.blame))
+            if self.settings.force and isinstance(d, ContextRef):
+                c = particle.contexts[d.index]
+                nodes = self.constraint.forced(c.node, particle.engines[c.model].extend)
+                request.forced.extend((c.model, node) for node in nodes)
+        return request
+
+    # --------------------------------------------------------------- outcomes
+
+    def masks(self) -> Masks:
+        """What masks leave of the tokens; of other outcomes they leave all."""
+        if self._masks is None:
+            self._masks = Masks(None, None, None)
+            if self.plan is not None and is_token_distribution(self.distribution):
+                with self.settings.timed(self.plan.blame):
+                    self._masks = self._find_masks(self.plan)
+        return self._masks
+
+    def _find_masks(self, plan: ProposalPlan[Compute]) -> Masks:
+        particle, d = self.particle, self.distribution
+        vocabulary = particle.vocabulary(leaves(d)[0])
+        token = token_mask(particle, self.op, plan, vocabulary, self.settings.clock is not None)
+        text: Mask | None = None
+        if self.constraint is not None:
+            text = self.constraint.mask()
+        else:
+            text = prefix_mask(particle, self.op, d)
+        if token is None or text is None:
+            return Masks(token, text, text if token is None else token.allowed)
+        return Masks(token, text, joined(token.allowed, text))
+
+    def masked_row(self) -> Floats | None:
+        """The row (V,) that masks are about to take a large part of, where it is a context's own
+        and at hand; None where they do not, or take so little or leave so little that it costs
+        nothing to see what."""
+        plan, d = self.plan, self.distribution
+        if (
+            plan is None
+            or plan.completion is not None
+            or (plan.mask is None and plan.prefix is None)
+            or self.settings.drafting is not None
+            or not isinstance(d, ContextRef)
+        ):
+            return None
+        c = self.particle.contexts[d.index]
+        if c.done or c.pending is not None:
+            return None
+        both = self.masks().both
+        if both is None or not is_dense(both):
+            return None
+        row: Floats = self.particle.rows[c.node]
+        return row
+
+    def drafted_row(self) -> DraftedRow | None:
+        """The draft's row for the draw; None where it has none."""
+        if self.draft is None:
+            return None
+        of, query = self.draft
+        return drafted_row(self.particle, self.distribution, of, self.particle.rows[query])
+
+    def outcomes(self, drafted: DraftedRow | None) -> Outcomes | None:
+        """What may come, less what masks refuse, with a draft's probabilities where it has one;
+        None if they cannot be listed."""
+        masks = self.masks()
+        weighs = drafted is not None and drafted.of.weighs
+        outcomes = outcomes_of(
+            self.particle,
+            self.distribution,
+            masks.both,
+            masks.sums,
+            drafted.row if drafted is not None and weighs else None,
+        )
+        if outcomes is not None and drafted is not None and not weighs:
+            outcomes.draft = drafted.probabilities(outcomes, masks.both)
+        return outcomes
+
+    def refused(self, outcomes: Outcomes, mass: float) -> dict[Span, float]:
+        """The probability that masks have refused, by line: all of it the plan's, or, in a run that
+        asks for blame, by condition. mass: what they leave."""
+        masks, plan = self.masks(), self.plan
+        if plan is None or (masks.token is None and masks.text is None):
+            return {}
+        clock = self.settings.clock
+        if clock is None or not isinstance(outcomes, TokenOutcomes):
+            return {plan.blame: 1.0 - mass} if mass < 1.0 else {}
+        with clock.aside():
+            parts: list[tuple[Span, Mask | None]] = []
+            if masks.text is not None and self.constraint is not None:
+                parts = self.constraint.masks_of_parts()
+            elif masks.text is not None and plan.prefix is not None:
+                parts = prefix_masks_of_parts(self.particle, plan.prefix, self.distribution)
+            return refused_by_masks(outcomes.unmasked(), parts, masks.token, masks.text)
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether masks leave nothing to be asked."""
+        prefix = self.plan.prefix if self.plan is not None else None
+        return prefix is not None and prefix.sufficient and self.masks().text is not None
+
+    @property
+    def blame(self) -> Span:
+        """The line that the weight of the draw is charged to, where no other is known."""
+        masks = self.masks()
+        if self.plan is None or (masks.token is None and masks.text is None):
+            return self.op.span
+        return self.plan.blame
+
+
+def rows_of(particle: RunningParticle, d: Any) -> list[tuple[str, Context]]:
+    """The (model, context) pairs whose rows a draw from d takes."""
+    if isinstance(d, ContextRef):
+        c = particle.contexts[d.index]
+        return [] if c.done else [(c.model, c.node)]
+    if is_token_distribution(d):
+        states = [particle.contexts[r.index] for r in leaves(d)]
+        return [(c.model, c.node) for c in states if not c.done]
+    match d:
+        case ChoiceOf(context, options):
+            c = particle.contexts[context.index]
+            if c.done:
+                return []
+            extend = particle.engines[c.model].extend
+            paths = [particle.ids_of(context, option) for option in options]
+            nodes = [extend(c.node, ids[:k]) for ids in paths for k in range(len(ids))]
+            return [(c.model, node) for node in dict.fromkeys([c.node, *nodes])]
+        case Continues(context):
+            return rows_of(particle, context)
+    return []

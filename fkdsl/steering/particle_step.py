@@ -1,0 +1,111 @@
+"""A particle on its way through one step: it advances from draw to draw, and says what it needs.
+
+step = ParticleStep(particle, settings, cache)
+while (request := step.advance()):      # it stands at a draw, or at a question to a model
+    rounds.serve([(step, request)])     # puts rows into particle.rows
+particle.state(), particle.log_G        # the step is over
+"""
+
+from __future__ import annotations
+
+from fkdsl.machine.interpreter import Done, advance, placed
+from fkdsl.machine.particle import RunningParticle
+from fkdsl.machine.state import Status
+from fkdsl.proposals.drafting import Correction, DraftCounts
+from fkdsl.proposals.lookahead import LookaheadCache
+from fkdsl.proposals.open_draw import OpenDraw, Request
+from fkdsl.proposals.propose import propose
+from fkdsl.proposals.settings import ProposalSettings
+from fkdsl.values.faults import Fault, NeedRows
+
+
+class ParticleStep:
+    """draw: the draw that the particle stands at, None elsewhere. counts: of the tokens that it has
+    drawn from drafted models in this step. pending_corrections: tokens drawn from a weighed draft
+    whose p / q is not weighed yet; their rows are asked for with the next rows of a model, at the
+    latest at the step's end. by_draft: as in OpenDraw."""
+
+    def __init__(
+        self,
+        particle: RunningParticle,
+        settings: ProposalSettings,
+        cache: LookaheadCache,
+        by_draft: bool = False,
+    ) -> None:
+        self.particle, self.settings, self.cache = particle, settings, cache
+        self.by_draft = by_draft
+        self.draw: OpenDraw | None = None
+        self.counts = DraftCounts()
+        self.pending_corrections: list[Correction] = []
+
+    def advance(self) -> Request | None:
+        """Runs to the step's end, None, or to the first thing that is needed and not at hand.
+        Raises Fault with its place."""
+        self.apply_corrections()
+        while self.particle.status is not Status.DEAD:
+            request = self._request()
+            if request is None or request:
+                return request
+            self._make()
+        return None
+
+    def _request(self) -> Request | None:
+        """What the particle needs where it stands next; None at the step's end."""
+        if self.draw is None:
+            try:
+                draw = advance(self.particle)
+            except NeedRows as need:
+                return self._with_corrections(Request(rows=need.wanted))
+            if isinstance(draw, Done):
+                return self._request_of_end()
+            try:
+                self.draw = OpenDraw(self.particle, *draw, self.settings, self.cache, self.by_draft)
+            except (Fault, MemoryError) as error:
+                raise placed(error, draw.op.span) from None
+        return self._with_corrections(self.draw.requests())
+
+    def _make(self) -> None:
+        assert self.draw is not None
+        particle, draw, self.draw = self.particle, self.draw, None
+        try:
+            made = propose(draw)
+        except (Fault, MemoryError) as error:
+            raise placed(error, draw.op.span) from None
+        particle.resumed = None
+        if particle.rows:
+            particle.rows = {}
+        if made.counts is not None:
+            self.counts.add(made.counts)
+        if made.correction is not None:
+            self.pending_corrections.append(made.correction)
+
+    # ------------------------------------------------------------ corrections
+
+    def _with_corrections(self, request: Request) -> Request:
+        if request.rows:
+            request.rows.extend((c.model, c.node) for c in self.pending_corrections)
+        return request
+
+    def _request_of_end(self) -> Request | None:
+        """What is needed before the step can end: the rows of corrections, and, of a particle that
+        goes on, the row of the block's last context, which begins the next one."""
+        if not self.pending_corrections or self.particle.status is Status.DEAD:
+            return None
+        wanted = [(c.model, c.node) for c in self.pending_corrections]
+        if self.particle.status is Status.RUNNING:
+            last = self.pending_corrections[-1]
+            engine = self.particle.engines[last.model]
+            wanted.append((last.model, engine.extend(last.node, (last.token,))))
+        return Request(rows=wanted)
+
+    def apply_corrections(self) -> None:
+        """Weighs p / q of the tokens whose rows are at hand."""
+        particle, later = self.particle, []
+        for correction in self.pending_corrections:
+            row = particle.rows.get(correction.node)
+            if row is None:
+                later.append(correction)
+            elif particle.status is not Status.DEAD:
+                log_w = float(row[correction.token]) - correction.log_q
+                particle.weigh(log_w, correction.place)
+        self.pending_corrections = later

@@ -1,0 +1,178 @@
+"""Rounds: what particles request, served for all of them at once. Nothing else calls an engine or a
+draft in the course of a step.
+
+The population, the steps that are made before their time and the drafters (precompute.py) are the
+three that ask here. A round of the population is one batched forward for each language model:
+
+    for step in steps: step.advance()       each runs on to what it needs, or to the step's end
+    rounds.serve(requests)                  rows, drafts' rows and masks of all of them
+    ...                                     until every particle has passed its boundary
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+
+from fkdsl.base.spans import Span
+from fkdsl.engine.cached_transformer import CachedTransformer, Context
+from fkdsl.engine.constraints.constraint import Constraint
+from fkdsl.engine.drafts import DraftQuery
+from fkdsl.machine.particle import RunningParticle
+from fkdsl.proposals.drafting import Drafting
+from fkdsl.proposals.open_draw import OpenDraw, Request
+from fkdsl.proposals.settings import ProposalSettings
+from fkdsl.steering.particle_step import ParticleStep
+
+FORCED = 256
+"""Contexts of forced tokens that are pinned, so that the engine keeps their rows."""
+
+Requests = Sequence[tuple[ParticleStep, Request]]
+Askers = dict[str, dict[Context, list[RunningParticle]]]
+"""Who asks for the row of a context, by model."""
+Precomputed = Callable[[Sequence[ParticleStep]], Mapping[str, Mapping[Context, None]]]
+"""Of the steps that wait for rows: the contexts, by model, whose rows are to be computed with
+them."""
+
+
+class Rounds:
+    """engines: by the program's names of its models."""
+
+    def __init__(
+        self, engines: Mapping[str, CachedTransformer], settings: ProposalSettings
+    ) -> None:
+        self.engines, self.settings = engines, settings
+        self._pinned: deque[Context] = deque(maxlen=FORCED)
+        # Contexts that were requested last stay in their trees while particles go on from them:
+        # `logprob` and `observe` of one text ask for the same.
+        self._last: Requests = ()
+
+    def serve(self, requests: Requests, precomputed: Precomputed | None = None) -> None:
+        """Puts into each particle's `rows` what it requests; makes masks and their sums.
+
+        With drafts, rows that must be computed wait while some particle can go on without, and
+        particles may be left waiting: they request again. precomputed: what to compute with them.
+        """
+        self._last = requests
+        self.answer_drafts(requests)
+        asked: Askers = {}
+        for step, request in requests:
+            for model, node in (*request.rows, *request.forced):
+                asked.setdefault(model, {}).setdefault(node, []).append(step.particle)
+            self._pinned.extend(node for _, node in request.forced)
+        if self.settings.drafting is not None:
+            asked = self._due(self.settings.drafting, requests, asked, precomputed)
+        clock = self.settings.clock
+        for model, askers in asked.items():
+            nodes = list(askers)
+            with nullcontext() if clock is None else clock.model():
+                rows = self.engines[model].log_probs(nodes)
+            for node, row in zip(nodes, rows, strict=True):
+                for particle in askers[node]:
+                    particle.rows[node] = row
+        self.sum_masked_rows([step.draw for step, _ in requests if step.draw is not None])
+        self.prepare_masks(requests)
+
+    def end_step(self) -> None:
+        """Lets go of what was requested last."""
+        self._last = ()
+
+    def take_cached(self, particle: RunningParticle, request: Request) -> bool:
+        """Puts the rows that are at hand into the particle's; whether they are all that it
+        requests. Computes nothing."""
+        for model, node in request.rows:
+            row = self.engines[model].cached(node)
+            if row is None:
+                return False
+            particle.rows[node] = row
+        return True
+
+    def answer_drafts(self, requests: Requests) -> None:
+        """Asks the drafts for all at once; None where a draft has nothing to say."""
+        asked: dict[str, dict[DraftQuery, list[RunningParticle]]] = {}
+        for step, request in requests:
+            for model, query in request.drafts:
+                asked.setdefault(model, {}).setdefault(query, []).append(step.particle)
+        for model, askers in asked.items():
+            assert self.settings.drafting is not None
+            rows = self.settings.drafting.log_probs(model, list(askers))
+            for query, row in zip(askers, rows, strict=True):
+                for particle in askers[query]:
+                    particle.rows[query] = row
+
+    def prepare_masks(self, requests: Requests) -> None:
+        """Has constraints make the masks of a population together."""
+        texts: dict[Constraint, list[tuple[int, ...]]] = {}
+        lines: dict[Constraint, Span] = {}
+        for _, request in requests:
+            for constraint, ids, line in request.masks:
+                texts.setdefault(constraint, []).append(ids)
+                lines[constraint] = line
+        for constraint, lists in texts.items():
+            with self.settings.timed(lines[constraint]):
+                constraint.prepare(lists)
+
+    def sum_masked_rows(self, draws: Sequence[OpenDraw]) -> None:
+        """Sums what masks leave of the rows that are drawn from, for the whole population at once:
+        a row is long, and going through one between two particles would drive all else out of the
+        processor's caches."""
+        by_model: dict[str, dict[tuple[int, int], list[OpenDraw]]] = {}
+        for draw in draws:
+            row = draw.masked_row()
+            if row is not None:
+                model = draw.particle.contexts[draw.distribution.index].model
+                same = by_model.setdefault(model, {})
+                same.setdefault((id(row), id(draw.masks().both)), []).append(draw)
+        for model, groups in by_model.items():
+            firsts = [group[0] for group in groups.values()]
+            rows, masks = [d.masked_row() for d in firsts], [d.masks().both for d in firsts]
+            sums = self.engines[model].masked_block_sums(
+                [row for row in rows if row is not None],
+                [mask for mask in masks if mask is not None],
+            )
+            for group, their in zip(groups.values(), sums, strict=True):
+                for draw in group:
+                    draw.masks().sums = their
+
+    def _due(
+        self,
+        drafting: Drafting,
+        requests: Requests,
+        asked: Askers,
+        precomputed: Precomputed | None,
+    ) -> Askers:
+        """The rows to ask for now: those at hand, while some particle can go on by them; else all
+        that are asked for, and those that the population will ask for if its drafts are right."""
+        missing = {
+            (model, node)
+            for model, nodes in asked.items()
+            for node in nodes
+            if model in drafting.of and self.engines[model].cached(node) is None
+        }
+        if not missing:
+            return asked
+        held_up = {id(p) for model, node in missing for p in asked[model][node]}
+        if any(id(step.particle) not in held_up for step, _ in requests):
+            return {
+                model: {node: who for node, who in nodes.items() if (model, node) not in missing}
+                for model, nodes in asked.items()
+            }
+        waiting = [
+            step
+            for step, _ in requests
+            if any((c.model, c.node) in missing for c in step.particle.contexts)
+        ]
+        if precomputed is None:
+            drafting.counts.rounds += len(waiting)
+        else:
+            for model, more in precomputed(waiting).items():
+                for node in more:
+                    asked.setdefault(model, {}).setdefault(node, [])
+        for model in drafting.of.keys() & asked.keys():
+            engine = self.engines[model]
+            engine.repeated = drafting.of[model].length + 1
+            if engine.meter is not None:
+                engine.meter.decode_length = 2 * engine.repeated
+            engine.keep_rows(2 * len(asked[model]))
+        return asked
