@@ -115,7 +115,7 @@ def test_an_observed_end_finishes_the_context_and_appended_text_reopens_it():
     ("body", "code"),
     [
         ('lm = prompt("")\nt ~ lm ** 0.0\nreturn lm.text', "FK402"),
-        ('lm = prompt("")\nc ~ choice(lm, [])\nreturn lm.text', "FK402"),
+        ('lm = prompt("")\nc ~ choice(lm, words(lm.text))\nreturn lm.text', "FK402"),
         ('lm = prompt("")\nt ~ mixture([lm, lm], weights=[1.0])\nreturn lm.text', "FK402"),
         ("x ~ bernoulli(1.5)\nreturn str(x)", "FK402"),
         ('x ~ categorical(["a"], [0.0])\nreturn x', "FK402"),
