@@ -19,7 +19,7 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fkdsl.base.deadline import current
+from fkdsl.base.deadline import PIECE, check, current
 from fkdsl.base.random import Rng
 from fkdsl.base.spans import NOWHERE, PRELUDE, Span
 from fkdsl.engine.cached_transformer import CachedTransformer
@@ -258,6 +258,8 @@ class RunningParticle(ContextTable):
 
     def charge(self, bytes: int) -> None:
         """Charges bytes. Raises Fault (FK415) if the particle holds more than its bound."""
+        if bytes > PIECE:  # so much takes time, and the interpreter looks only now and then
+            check()
         memory = self.memory
         memory.now += bytes
         if (memory.now - memory.measured) * STEPS > self.limits.memory:

@@ -4,7 +4,6 @@ what they give is what it was."""
 import time
 from contextlib import contextmanager
 from random import Random
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -12,12 +11,12 @@ from hypothesis import strategies as st
 
 from fkdsl.base import deadline
 from fkdsl.base.deadline import Deadline, DeadlinePassed, until
+from fkdsl.base.random import KeyedRng
 from fkdsl.engine.constraints.automaton import Automaton
 from fkdsl.engine.constraints.languages import Both, Length, Matches, Texts
 from fkdsl.engine.constraints.regular import RegularMasks
-from fkdsl.machine.memory import Memory, charge
+from fkdsl.machine.particle import Executable, RunningParticle
 from fkdsl.models.vocabulary import Vocabulary
-from fkdsl.values.faults import LIMITS
 from fkdsl.values.library import sequences, text
 from fkdsl.values.nesting import nesting, verify_nesting
 from fkdsl.values.values import Token
@@ -121,8 +120,8 @@ def test_a_deadline_ends_the_walk_of_a_value_of_many_parts():
 
 def test_a_large_text_is_a_reason_to_look_at_the_deadline():
     """The interpreter looks at every sixteenth instruction, each of which may make 10 MB."""
-    particle = SimpleNamespace(memory=Memory(), limits=LIMITS)
+    particle = RunningParticle(Executable("main", {}, False), {}, KeyedRng())
     with until(Deadline(0.0)):
-        charge(particle, 1000)
+        particle.charge(1000)
     with ended_at_once(0.0):
-        charge(particle, 10_000_000)
+        particle.charge(10_000_000)
