@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from fkdsl.inference.interface import Charge, Step
-from fkdsl.machine.state import Draw, ProgramState, Status
+from fkdsl.machine.state import DrawnValue, ProgramState, Status
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Node:
     status: Status
     log_weight: float
     weight: float
-    drawn: tuple[Draw, ...]
+    drawn: tuple[DrawnValue, ...]
     charges: tuple[Charge, ...]
     survives: bool = field(default=False)
 
