@@ -24,7 +24,7 @@ from fkdsl.ir.passes import PASSES
 from fkdsl.language.check.checker import Checked, FunctionInfo
 from fkdsl.language.check.constants import constant
 from fkdsl.language.compile import Environment, build, compile_ir
-from fkdsl.language.queries import Question, ask, declared
+from fkdsl.language.queries import Query, declared, further
 from fkdsl.machine.clock import Clock
 from fkdsl.machine.particle import Executable
 from fkdsl.proposals.settings import ProposalSettings
@@ -175,10 +175,10 @@ class CalledProgram:
         externs = load_externs(self.checked.externs, self.allow_extern)
         return Environment(self.folder, externs, self.checked.folders, clock)
 
-    def questions(self, queries: Mapping[str, str | Span] | None = None) -> tuple[Question, ...]:
-        """The file's queries and further ones, by name: expressions over `value`. Raises
+    def queries(self, expressions: Mapping[str, str | Span] | None = None) -> tuple[Query, ...]:
+        """The file's queries and further ones: expressions over `value`, by name. Raises
         ProgramError for a mistake."""
-        return (*declared(self.checked), *ask(self.checked, self.name, queries or {}))
+        return (*declared(self.checked), *further(self.checked, self.name, expressions or {}))
 
     def engines(self, model: ModelReference | None = None, **options: Any) -> Engines:
         """The language models that the program names, each loaded when it is first needed."""

@@ -149,9 +149,10 @@ class Program(CalledProgram):
         trace: a file to write the run down in (docs/trace.md). resume: such a file to go on from,
         and in; or steps, as in fkdsl.inference.run. filtering: whether the result has every P_t, by
         the program's own M_t and G_t: no text is then guided across steps. blame: what each line
-        did is in `result.blame`, or in that of PopulationDied. queries: as in `questions`. Raises
-        PopulationDied, ProgramError for a mistake that shows only as it runs, CallError, and
-        BudgetEnded or Interrupted with the population so far.
+        did is in `result.blame`, or in that of PopulationDied. queries: further ones than the file
+        has: expressions over `value`, by name. Raises PopulationDied, ProgramError for a mistake
+        that shows only as it runs, CallError, and BudgetEnded or Interrupted with the population so
+        far.
         """
         request = RunRequest.of(
             self,

@@ -20,14 +20,14 @@ from fkdsl.inference.result import Estimate, Result
 from fkdsl.ir.build import Environment
 from fkdsl.ir.pure import PureFunctions
 from fkdsl.language.check.checker import Checked
-from fkdsl.language.queries import Question, lower_questions
+from fkdsl.language.queries import Query, lower_queries
 from fkdsl.values.values import show
 
 
 def answers(
     checked: Checked,
     environment: Callable[[], Environment],
-    questions: Sequence[Question],
+    queries: Sequence[Query],
     result: Result,
 ) -> tuple[dict[str, Estimate], list[Diagnostic], tuple[str, ...]]:
     """(answers by name, mistakes, notes): the answers of the queries, in order, then why others
@@ -36,16 +36,16 @@ def answers(
     Where exact or beam were ended with bounds on Z, what they found is not the posterior, so the
     answers have no error.
     """
-    if not questions:
+    if not queries:
         return {}, [], ()
     if result.log_z_bounds is not None and result.log_z_bounds[0] < result.log_z_bounds[1]:
         result = replace(result, uncertainty=Unknown())
-    numbers = NumbersOf(checked, environment(), questions)
+    numbers = NumbersOf(checked, environment(), queries)
     weights = [p.weight for p in result.particles]
     estimates: dict[str, Estimate] = {}
     mistakes: list[Diagnostic] = []
     notes: list[str] = []
-    for q in questions:
+    for q in queries:
         try:
             y = np.array([numbers(q.name, p.value) for p in result.particles])
         except ProgramError as error:
@@ -71,15 +71,15 @@ class NumbersOf:
     equal values."""
 
     def __init__(
-        self, checked: Checked, environment: Environment, questions: Sequence[Question]
+        self, checked: Checked, environment: Environment, queries: Sequence[Query]
     ) -> None:
-        self._functions = PureFunctions(lower_questions(checked, questions), environment)
-        self._questions: Mapping[str, Question] = {q.name: q for q in questions}
+        self._functions = PureFunctions(lower_queries(checked, queries), environment)
+        self._queries: Mapping[str, Query] = {q.name: q for q in queries}
         self._known: dict[tuple[str, Hashable], float] = {}
-        self._numbers: set[str] = set()  # the questions that had a number for an answer
+        self._numbers: set[str] = set()  # the queries that had a number for an answer
 
     def is_event(self, name: str) -> bool:
-        """Whether every answer to the question has been true or false."""
+        """Whether every answer to the query has been true or false."""
         return name not in self._numbers
 
     def __call__(self, name: str, value: Any) -> float:
@@ -88,13 +88,13 @@ class NumbersOf:
             result = self._functions.call(
                 name, value, note=f"where the returned value is {_short(value)}"
             )
-            self._known[key] = _number(self._questions[name], result, value)
+            self._known[key] = _number(self._queries[name], result, value)
             if not isinstance(result, bool):
                 self._numbers.add(name)
         return self._known[key]
 
 
-def _number(question: Question, result: Any, value: Any) -> float:
+def _number(query: Query, result: Any, value: Any) -> float:
     """The result of a query as a number. Raises ProgramError for any other."""
     if isinstance(result, int | float) and math.isfinite(result):
         return float(result)
@@ -102,7 +102,7 @@ def _number(question: Question, result: Any, value: Any) -> float:
     note = f"where the returned value is {_short(value)}"
     help = "test the value first: `a if test else b`"
     raise ProgramError(
-        [Diagnostic("FK408", message, question.expression.span, "no number", help, (note,))]
+        [Diagnostic("FK408", message, query.expression.span, "no number", help, (note,))]
     )
 
 

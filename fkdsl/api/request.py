@@ -25,7 +25,7 @@ from fkdsl.inference.islands import check_islands
 from fkdsl.inference.method import MethodCall
 from fkdsl.inference.methods import check_method
 from fkdsl.inference.samplers.adaptive import Aim
-from fkdsl.language.queries import Question
+from fkdsl.language.queries import Query
 from fkdsl.machine.state import ProgramState
 
 MAX_STEPS = 10_000
@@ -46,7 +46,7 @@ class RunRequest:
     seconds from when the models are loaded. max_steps: after which a run that has not ended is
     stopped; None for never. filtering: whether the result has every P_t. trace: the file to write
     the run down in. resume: the file to go on from, and in; or steps. blame: whether the result
-    says what each line did. questions: what is asked of the returned value. A request is made by
+    says what each line did. queries: about the returned value. A request is made by
     `of`, which checks it.
     """
 
@@ -62,7 +62,7 @@ class RunRequest:
     trace: Path | TraceFile | None
     resume: Path | StepsByIsland | None
     blame: bool
-    questions: tuple[Question, ...]
+    queries: tuple[Query, ...]
 
     @classmethod
     def of(
@@ -89,7 +89,6 @@ class RunRequest:
         Raises CallError for a method, option or flag that does not go with the others, and
         ProgramError for a mistake in a query and for conditions that contradict each other.
         """
-        questions = program.questions(queries)
         own, own_options = program.method
         name = method or own
         given = {**own_options, **(options or {})} if name == own else options or {}
@@ -116,7 +115,7 @@ class RunRequest:
             trace=trace,
             resume=resume,
             blame=blame,
-            questions=questions,
+            queries=program.queries(queries),
         )
 
     @property

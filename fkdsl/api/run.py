@@ -45,7 +45,7 @@ def run(request: RunRequest, observer: Observer | None = None) -> Result:
             result = recorder.of_result(result)
         with until(request.deadline):
             answered, mistakes, late = answers(
-                program.checked, program.environment, request.questions, result
+                program.checked, program.environment, request.queries, result
             )
         counts, notes = draft_report(drafting)
         notes = (*result.notes, *late, *notes, *engines.notes())

@@ -1,9 +1,7 @@
-"""Questions about what a program returns: the file's `query` lines, and those that a caller asks of
-a checked program.
+"""Queries about what a program returns: the file's `query` lines, and those of a caller.
 
-questions = [*declared(checked), *ask(checked, "main", {"sea": 'contains(value, "sea")'})] functions
-= lower_questions(checked, questions)              # ir: one function of `value` for each, by its
-name
+queries = [*declared(checked), *further(checked, "main", {"sea": 'contains(value, "sea")'})]
+functions = lower_queries(checked, queries)    # ir: a function of `value` for each, by its name
 """
 
 from __future__ import annotations
@@ -28,24 +26,26 @@ VALUE = "value"
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is asked: the posterior mean of the expression over `value`, or its quantile at a level
-    in (0, 1)."""
+class Query:
+    """A posterior mean of an expression over `value`, or its quantile at a level in (0, 1)."""
 
     name: str
     expression: tree.Expr
     level: float | None = None
 
 
-def declared(checked: Checked) -> tuple[Question, ...]:
+def declared(checked: Checked) -> tuple[Query, ...]:
     """The file's own queries."""
-    return tuple(_question(q, checked) for q in checked.queries)
+    return tuple(_query(q, checked) for q in checked.queries)
 
 
-def ask(checked: Checked, program: str, asked: Mapping[str, str | Span]) -> tuple[Question, ...]:
-    """Queries by name, each an expression over what the program returns, with the file's functions
-    at hand: a text, or a part of one. Raises ProgramError whose places are in the texts."""
-    queries = [_parsed(name, _place(name, text)) for name, text in asked.items()]
+def further(
+    checked: Checked, program: str, expressions: Mapping[str, str | Span]
+) -> tuple[Query, ...]:
+    """The queries of a caller, by name: expressions over what the program returns, which may call
+    the file's functions; each a text, or a part of one. Raises ProgramError, whose places are in
+    these texts."""
+    queries = [_parsed(name, _place(name, text)) for name, text in expressions.items()]
     report = Report()
     world = world_of(checked, report)
     for q in queries:
@@ -60,7 +60,7 @@ def ask(checked: Checked, program: str, asked: Mapping[str, str | Span]) -> tupl
     check_queries(world, queries, checked.programs[program].returns, asks_model, checked.queries)
     if report.errors:
         raise ProgramError(report.errors)
-    return tuple(_question(q, checked) for q in queries)
+    return tuple(_query(q, checked) for q in queries)
 
 
 def _place(name: str, text: str | Span) -> Span:
@@ -90,16 +90,16 @@ def world_of(checked: Checked, report: Report) -> World:
     )
 
 
-def _question(q: tree.Query, checked: Checked) -> Question:
+def _query(q: tree.Query, checked: Checked) -> Query:
     quantile = quantile_of(q.value, checked.functions.keys() | checked.externs.keys())
     if quantile is None:
-        return Question(q.name, q.value)
-    return Question(q.name, quantile.of, quantile.level)
+        return Query(q.name, q.value)
+    return Query(q.name, quantile.of, quantile.level)
 
 
-def lower_questions(checked: Checked, questions: Iterable[Question]) -> ir.Program:
-    """A function of one parameter, the returned value, for each question, by its name."""
-    return lower_functions(checked, [over(q.name, (VALUE,), q.expression) for q in questions])
+def lower_queries(checked: Checked, queries: Iterable[Query]) -> ir.Program:
+    """A function of one parameter, the returned value, for each query, by its name."""
+    return lower_functions(checked, [over(q.name, (VALUE,), q.expression) for q in queries])
 
 
 def over(name: str, parameters: Sequence[str], expression: tree.Expr) -> tree.FunctionDef:
