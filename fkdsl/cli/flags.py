@@ -31,6 +31,7 @@ COMMANDS = {
         "run the test blocks of files, on exact figures and on every method",
     ),
     "check": ("fkdsl.cli.check", "find a program's mistakes without running it"),
+    "new": ("fkdsl.cli.new", "write a program to begin with, and its test"),
     "fmt": ("fkdsl.cli.fmt", "write programs in their canonical form"),
     "explain": ("fkdsl.cli.check", "print the Feynman-Kac model that a program means"),
     "prefill": ("fkdsl.cli.prefill", "compute a program's prompts once, and write them to a file"),
@@ -79,6 +80,7 @@ def command_parser() -> argparse.ArgumentParser:
     added["check"].add_argument("--json", action="store_true", help="print one JSON object")
     _add_outside(added["check"])
     _add_fmt(added["fmt"])
+    _add_new(added["new"])
     _add_program(added["explain"])
     add_train(added["train"])
     models = added["models"].add_subparsers(dest="action", metavar="action")
@@ -103,6 +105,17 @@ def _add_page(report: argparse.ArgumentParser, plot: argparse.ArgumentParser) ->
         "--figure", choices=["steps", "genealogy", "posterior"], default="steps", help="which one"
     )
     plot.add_argument("--island", type=int, default=0, help="whose genealogy (default 0)")
+
+
+def _add_new(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help="of the program and its file")
+    parser.add_argument(
+        "--template",
+        choices=["constraint", "json", "classify", "infill", "judge", "poem", "table"],
+        default="constraint",
+        help="what it does (default constraint)",
+    )
+    parser.add_argument("--list", action="store_true", help="say what each template does")
 
 
 def _add_fmt(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,67 @@
+"""`fkdsl new`: a program to begin with, and its test."""
+
+from __future__ import annotations
+
+import argparse
+import keyword
+import re
+from importlib.resources import files
+from pathlib import Path
+
+from fkdsl.base.errors import CallError
+from fkdsl.cli.output import say
+from fkdsl.language.syntax.lexer import DECLARATIONS, KEYWORDS
+
+TEMPLATES = {
+    "constraint": "a sentence with a keyword, without a forbidden word, not too long",
+    "json": "a record that fits a schema, with a condition across its fields",
+    "classify": "a class for a text, with calibrated probabilities and none of these",
+    "infill": "a gap filled so that the text goes on as given",
+    "judge": "an answer that a judge likes",
+    "poem": "an acrostic, by initials and syllables",
+    "table": "a program on a table of probabilities, with exact tests",
+}
+NAME = "NAME"
+"""What stands for the program's name in a template."""
+
+
+def main(args: argparse.Namespace) -> int:
+    if args.list:
+        say("\n".join(f"{name:<12}{what}" for name, what in TEMPLATES.items()))
+        return 0
+    if args.name is None:
+        raise CallError("`fkdsl new` needs a name", "such as: fkdsl new my_program --template json")
+    path = Path(args.name).with_suffix(".fk")
+    name = _program_name(path.stem)
+    written = {path: _template(f"{args.template}.fk")}
+    if args.template == "json":
+        written[path.with_suffix(".json")] = _template("json.json")
+    _check_targets(path, list(written))
+    for target, text in written.items():
+        # In comments and file names the name is as it was given; as a program's it is a word.
+        own = text.replace(f"program {NAME}(", f"program {name}(").replace(NAME, path.stem)
+        target.write_text(own, "utf-8")
+    say(f"wrote {' and '.join(map(str, written))}")
+    command = "exact" if args.template == "table" else "run"
+    say(f"next: fkdsl {command} {path}   and   fkdsl test {path}")
+    return 0
+
+
+def _program_name(stem: str) -> str:
+    name = re.sub(r"[^0-9A-Za-z_]", "_", stem)
+    taken = keyword.iskeyword(name) or name in KEYWORDS | DECLARATIONS
+    if not name.isidentifier() or taken:
+        raise CallError(f"{stem!r} is no name for a program", "name it with letters, digits and _")
+    return name
+
+
+def _check_targets(path: Path, targets: list[Path]) -> None:
+    if not path.parent.is_dir():
+        raise CallError(f"there is no folder {path.parent}", "make it first, or name another")
+    for target in targets:
+        if target.exists() or target.is_symlink():
+            raise CallError(f"{target} is there already", "choose another name")
+
+
+def _template(name: str) -> str:
+    return files("fkdsl.templates").joinpath(name).read_text("utf-8")

@@ -1,0 +1,1 @@
+"""Programs to begin with (`fkdsl new`): each with a test on a table of its own."""
