@@ -3,7 +3,7 @@
 import pytest
 
 from fkdsl.base.spans import Source
-from fkdsl.cli.flags import build_parser
+from fkdsl.cli.flags import command_parser
 from fkdsl.cli.new import TEMPLATES
 from fkdsl.language.formatting.formatter import format_text
 from tests.cli.test_cli import call
@@ -49,4 +49,4 @@ def test_the_list_names_each_template(capsys):
     assert status == 0
     assert [line.split()[0] for line in out.splitlines()] == list(TEMPLATES)
     for name in TEMPLATES:
-        build_parser().parse_args(["new", "x", "--template", name])
+        command_parser().parse_args(["new", "x", "--template", name])
