@@ -13,7 +13,7 @@ from fkdsl.models.vocabulary import Vocabulary
 from fkdsl.testing import assert_unbiased, exact_measure
 from fkdsl.values.marks import Mark
 from tests.reference.comparing import Given
-from tests.reference.semantics import Table
+from tests.reference.language_models import Table
 
 TURN, MORE, END = "<|turn|>", "<|more|>", "<|end|>"
 ROW = (0.4, 0.1, 0.2, 0.1, 0.2)

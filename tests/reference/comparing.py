@@ -21,7 +21,8 @@ from fkdsl.models.interface import ForwardResult
 from fkdsl.models.table import TableModel, TableSegment
 from fkdsl.models.vocabulary import Vocabulary
 from tests.reference.drawing import Drawing
-from tests.reference.semantics import Mistake, TooMany, key, measure
+from tests.reference.language_models import Mistake
+from tests.reference.semantics import TooMany, key, measure
 
 PATHS = 300
 """Paths of a program at most: more take long, and show little more."""

@@ -1,7 +1,7 @@
 """Draws language models small enough to enumerate: tables of texts, and tables of tokens that split
 characters."""
 
-from tests.reference.semantics import Table
+from tests.reference.language_models import Table
 from tests.reference.syntax import written
 
 TEXTS = ("a", "b", "ab", " ", "é", "1", "0", "'", "aa", "\n", "😀", "A")

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from textwrap import indent
 
-from tests.reference.semantics import Mistake, Mix, Returned
+from tests.reference.language_models import Mistake
+from tests.reference.semantics import Mix, Returned
 
 TAB = "    "
 

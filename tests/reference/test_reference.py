@@ -6,7 +6,7 @@ tests.reference.comparing` goes on for as long as one likes.
 
 import pytest
 
-from tests.reference import semantics, syntax
+from tests.reference import language_models, semantics, syntax
 from tests.reference.comparing import disagreement, drawn, is_disagreement, of_kind, smaller
 
 BLOCK = 25
@@ -40,7 +40,7 @@ def test_fkdsl_and_the_reference_agree_on_many_programs(first):
 
 def of(*lines, rows, tokens, ends):
     """A program of a function of the reference, over one table that is given."""
-    table = semantics.Table([*tokens, *(bytes([b]) for b in range(256))], ends, rows)
+    table = language_models.Table([*tokens, *(bytes([b]) for b in range(256))], ends, rows)
     main = syntax.Function("main", (), "str", syntax.Block(lines), "program")
     return syntax.Program([], [], main, table)
 
@@ -68,8 +68,8 @@ def test_the_reference_is_right_about_a_program_by_hand():
 
 def test_a_byte_view_of_the_reference_sums_over_the_ways_to_cut_a_text():
     rows = {b"": (0.5, 0.2, 0.3), b"a": (0.1, 0.6, 0.3)}
-    table = semantics.Table([b"a", b"ab", b"", *(bytes([b]) for b in range(256))], {2}, rows)
-    view = semantics.Bytes(table)
+    table = language_models.Table([b"a", b"ab", b"", *(bytes([b]) for b in range(256))], {2}, rows)
+    view = language_models.Bytes(table)
     assert view.cover(b"a") == pytest.approx(0.7)
     assert view.row_after(b"a")[ord("b")] == pytest.approx(0.2 / 0.7)
     assert view.row_after(b"a")[ord("a")] == pytest.approx(0.5 * 0.7 / 0.7)

@@ -11,7 +11,7 @@ from fkdsl.inference.assess.uncertainty import Islands
 from fkdsl.inference.enumeration import enumerate_outcomes
 from fkdsl.inference.samplers.smc import importance
 from tests.reference.comparing import Given
-from tests.reference.semantics import Table
+from tests.reference.language_models import Table
 
 TABLE = (
     'model m = table:\n    "" -> "a": 0.5, "b": 0.3, EOS: 0.2\n'
