@@ -67,14 +67,16 @@ class Checks:
     """What tests hold a method to, and the small settings with which they run it.
 
     variants: the settings that the runs of `fkdsl test` take in turn, by the name that reports
-    show. Small populations show best what is wrong: with two to four particles every step
-    resamples, divides and merges. None: the method's defaults, with 2 to 4 particles if it has any.
+        show. Small populations show best what is wrong: with two to four particles every step
+        resamples, divides and merges. None stands for the method's defaults, with 2 to 4 particles
+        if it has any.
     enumerated: settings with which a test can visit every outcome of the method's draws; None where
-    there are none. stepwise: whether each step multiplies a weight by a potential, and resampling
-    does not raise the total: then every step can be held to what is still to come. reduces_after:
-    whether the population is reduced after it was weighed, and not before. bounded: whether Z_hat
-    is at most 1 where every product of potentials is. refuses_above_one: whether it runs on no
-    other models.
+        there are none.
+    stepwise: whether each step multiplies a weight by a potential, and resampling does not raise
+        the total. Then every step can be held to what is still to come.
+    reduces_after: whether the population is reduced after it was weighed, and not before.
+    bounded: whether Z_hat is at most 1 where every product of potentials is.
+    refuses_above_one: whether it runs only where every product of potentials is at most 1.
     """
 
     variants: Mapping[str, tuple[Settings, ...]] | None = None
@@ -112,20 +114,26 @@ def no_particle_left(n: int, t: int, last: Step[Any] | Level[Any]) -> tuple[str,
 class Method:
     """An inference method.
 
-    name, doc: as `infer`, the command line and docs/inference.md have them. options: by name, with
-    defaults, bounds and help. steps: its loop. log_z: what its log Z is. draws: whether chance has
-    a part in it; if not, it enumerates, its options bound the search, and it has no islands.
-    resumes: whether it goes on from any of its steps; the others begin anew, which gives the same
-    answer. error: how the errors of one population are found; None where only islands tell.
+    name, doc: as `infer`, the command line and docs/inference.md have them.
+    options: by name, with defaults, bounds and help.
+    steps: the loop.
+    log_z: what its log Z is.
+    draws: whether it draws at random. If not, it enumerates, its options bound the search, and it
+        has no islands.
+    resumes: whether it goes on from any of its steps. The others begin anew, with the same answer.
+    error: how the errors of one population are found; None where only islands tell.
     moves_paths: whether, with these options, it puts other paths in the place of a particle's own,
-    so that a particle's ancestors do not tell its past. takes_drafts: whether each particle's
-    tokens are drawn in turn, so that they can be drafted. no_draft_weights: why drafts may not be
-    weighed by p/q, "" where they may. one_choice: whether each draw of the model must be one choice
-    of a known probability. forgets_mass: whether the mass that a mask removes is left out of the
-    weights. anytime: whether `LoopSettings.stop` can end it with bounds on Z. checks: what tests
-    hold it to. count: how `compare` sets its cost; None where it cannot be compared. note: what a
-    reader must know of the answer's target, "" for nothing. all_died: what is said of a population
-    of which nothing is left, and what to try.
+        so that a particle's ancestors do not tell its past.
+    takes_drafts: whether each particle's tokens are drawn in turn, so that they can be drafted.
+    no_draft_weights: why drafts may not be weighed by p/q, "" where they may.
+    one_choice: whether each draw of the model must be one choice of a known probability.
+    forgets_mass: whether the mass that a mask removes is left out of the weights.
+    anytime: whether `LoopSettings.stop` can end it with bounds on Z.
+    checks: what tests hold it to.
+    count: how `compare` sets its cost; None where it cannot be compared.
+    note: what a reader must know about the law that the answer is of, "" for nothing.
+    all_died: what is said where no particle is left, and what to try; called with the number of
+        particles, the step, and the last population.
     """
 
     name: str
