@@ -19,7 +19,7 @@ LIBRARIES = {"math", "np", "numpy", "torch"}
 ALLOWED = {
     "base/logspace.py": "is the place where it is done, behind a maximum or a check",
     "base/random.py": "the mass of what was drawn, which is positive",
-    "base/blocks.py": "rows of normalised log-probabilities",
+    "base/probability_blocks.py": "rows of normalised log-probabilities",
     "proposals/outcomes.py": "rows of normalised log-probabilities",
     "proposals/masked.py": "masses of draws, at most 1 and positive there",
     "proposals/draft_weighted.py": "a uniform's share, which is positive there",

@@ -23,8 +23,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fkdsl.base.blocks import BLOCK, Blocks, Probabilities
 from fkdsl.base.errors import InternalError
+from fkdsl.base.probability_blocks import BLOCK, Probabilities, ProbabilityBlocks
 
 Key = int | str
 
@@ -69,7 +69,10 @@ class LabelledRng:
 
 
 def weighted(
-    rng: Rng, p: Probabilities | Blocks, mass: float, labels: NDArray[np.int64] | None = None
+    rng: Rng,
+    p: Probabilities | ProbabilityBlocks,
+    mass: float,
+    labels: NDArray[np.int64] | None = None,
 ) -> tuple[int, float]:
     """(i, log w) with E[w 1{i = v}] = p[v] for every v: a properly weighted draw from p (n,), whose
     sum is `mass`. w is at most 1: a mass that rounding brought above 1 is cut off.
@@ -144,17 +147,17 @@ class KeyedRng:
         return (int.from_bytes(draw, "little") >> 11) * 2.0**-53
 
     def choice(self, probabilities: ArrayLike) -> int:
-        if isinstance(probabilities, Blocks):
+        if isinstance(probabilities, ProbabilityBlocks):
             return self._of_blocks(probabilities)
         p = check_probabilities(probabilities)
-        return self._of_blocks(Blocks(p)) if len(p) > BLOCK else self.pick(p)
+        return self._of_blocks(ProbabilityBlocks(p)) if len(p) > BLOCK else self.pick(p)
 
     def pick(self, p: Probabilities) -> int:
         """`choice` from few probabilities, which the caller knows not to be negative."""
         sums = p.cumsum(dtype=np.float64)
         return _inverse(p, sums, self.uniform() * check_total(sums))
 
-    def _of_blocks(self, p: Blocks) -> int:
+    def _of_blocks(self, p: ProbabilityBlocks) -> int:
         """A draw by inversion. A vocabulary is long, so only the block that the draw falls into is
         summed entry by entry."""
         sums = p.sums.cumsum()
@@ -168,11 +171,11 @@ class KeyedRng:
         return KeyedRng(key=derive(self.key, *key))
 
 
-class Foreseen:
+class StepRng:
     """The stream of a particle's step from which a model that precomputes later steps can get
     their streams too. of(t): the stream of step t, as long as the particle keeps its lineage.
 
-    >>> rng = Foreseen(lambda t: KeyedRng(7).split("mutate", t), 3)
+    >>> rng = StepRng(lambda t: KeyedRng(7).split("mutate", t), 3)
     >>> rng.later(2).uniform() == KeyedRng(7).split("mutate", 5).uniform()
     True
     """
@@ -187,9 +190,9 @@ class Foreseen:
         """The key of its own step's stream: of a lineage and a step."""
         return self._rng.key
 
-    def later(self, steps: int) -> Foreseen:
+    def later(self, steps: int) -> StepRng:
         """The particle's stream so many steps on."""
-        return Foreseen(self._of, self._t + steps)
+        return StepRng(self._of, self._t + steps)
 
     def uniform(self) -> float:
         return self._rng.uniform()

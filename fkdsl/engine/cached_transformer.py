@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fkdsl.base.blocks import masked_sums
 from fkdsl.base.deadline import check
 from fkdsl.base.errors import CallError, InternalError
+from fkdsl.base.probability_blocks import masked_sums
 from fkdsl.engine.batching import Job, plan_waves
 from fkdsl.engine.kv_cache import KVCache
 from fkdsl.engine.meter import ForwardMeter
@@ -125,7 +125,8 @@ class CachedTransformer:
         return self.cache.head_outputs(id(context))
 
     def sums(self, context: Context, row: NDArray[Any]) -> NDArray[np.float64] | None:
-        """(blocks,) the sums of exp(row) over blocks of the vocabulary (fkdsl.base.blocks), not to
+        """(blocks,) the sums of exp(row) over blocks of the vocabulary
+        (fkdsl.base.probability_blocks), not to
         be written to; None if `row` is not the cached row of the context, or the model gives no
         sums."""
         return self.cache.sums(id(context)) if self.cached(context) is row else None

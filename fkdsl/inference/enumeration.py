@@ -26,8 +26,8 @@ from typing import Any, TypeVar
 
 from numpy.typing import ArrayLike
 
-from fkdsl.base.blocks import Probabilities
 from fkdsl.base.errors import CallError
+from fkdsl.base.probability_blocks import Probabilities
 from fkdsl.base.random import Key, check_probabilities
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ import numpy as np
 from fkdsl.base.deadline import check as check_deadline
 from fkdsl.base.errors import BudgetEnded, CallError
 from fkdsl.base.logspace import Floats, check_log_weights, effective_sample_size, log_sum_exp
-from fkdsl.base.random import Foreseen, KeyedRng, Rng, derive
+from fkdsl.base.random import KeyedRng, Rng, StepRng, derive
 from fkdsl.inference.interface import FeynmanKac, MoveObserver, Particle, Step
 
 S = TypeVar("S")
@@ -107,10 +107,10 @@ def mutate(
 
 def stream(rng: Rng, lineage: bytes, t: int) -> Rng:
     """The stream that a particle draws from in step t; it can give those of later steps too
-    (`base.random.Foreseen`), which precomputation uses."""
+    (`base.random.StepRng`), which precomputation uses."""
     if not isinstance(rng, KeyedRng):
         return rng.split("mutate", lineage.hex(), t)
-    return Foreseen(lambda t: rng.split("mutate", lineage.hex(), t), t)
+    return StepRng(lambda t: rng.split("mutate", lineage.hex(), t), t)
 
 
 def offspring(

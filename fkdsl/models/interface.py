@@ -79,7 +79,7 @@ class ForwardResult:
     without tokens (1, V), the law of the first token. segment: the cache of the row's tokens.
     head_outputs: (len(wanted),) what `RunsHeads.draft_log_probs` takes for each wanted position;
     None from other models. sums: (len(wanted), blocks) float64, the sums of exp(log_probs) over
-    blocks of fkdsl.base.blocks.BLOCK tokens; None from models that do not compute them.
+    blocks of fkdsl.base.probability_blocks.BLOCK tokens; None from models that do not compute them.
     """
 
     log_probs: LogProbRows
@@ -157,7 +157,8 @@ class SumsMaskedRows(Protocol):
         self, rows: Sequence[NDArray[Any]], masks: Sequence[NDArray[np.bool_]]
     ) -> list[NDArray[np.float64]]:
         """For each row (V,), in nats, and its mask (V,): the sums (blocks,) of exp(row) over the
-        tokens of each block that the mask allows. Equal to fkdsl.base.blocks.masked_sums, up to
+        tokens of each block that the mask allows. Equal to
+        fkdsl.base.probability_blocks.masked_sums, up to
         rounding."""
         ...
 

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fkdsl.base.blocks import Sums
 from fkdsl.base.errors import CallError
 from fkdsl.base.files import check_target, verify_regular
+from fkdsl.base.probability_blocks import Sums
 from fkdsl.models.interface import ForwardRow, LanguageModel, LogProbRows, Past
 from fkdsl.models.kv_pool import KVPool, KVSegment, table_of
 from fkdsl.models.tokenized import TokenizedModel

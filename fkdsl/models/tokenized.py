@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fkdsl.base.blocks import BLOCK
 from fkdsl.base.errors import CallError
+from fkdsl.base.probability_blocks import BLOCK
 from fkdsl.base.remembered import shares
 from fkdsl.models.compat.panics import panics_are_errors
 from fkdsl.models.cost import Cost

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from fkdsl.base.blocks import Blocks
 from fkdsl.base.logspace import Floats
+from fkdsl.base.probability_blocks import ProbabilityBlocks
 from fkdsl.base.random import Rng, weighted
 from fkdsl.proposals.outcomes import Ids, Outcomes
 from fkdsl.proposals.proposal import NOTHING, Choice, Lives
@@ -22,7 +22,7 @@ class Masked:
 
 
 def draw_weighted(
-    rng: Rng, p: Blocks | Floats, q: Floats | None, mass: float, ids: Ids | None
+    rng: Rng, p: ProbabilityBlocks | Floats, q: Floats | None, mass: float, ids: Ids | None
 ) -> Choice:
     """i ~ p / mass, w = mass, which is the sum of p (n,): by way of the draft q (n,) if there is
     one.

@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from fkdsl.base.blocks import Sums
 from fkdsl.base.logspace import Floats
+from fkdsl.base.probability_blocks import Sums
 from fkdsl.base.remembered import joined
 from fkdsl.base.spans import Span
 from fkdsl.engine.cached_transformer import Context

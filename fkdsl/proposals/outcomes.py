@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fkdsl.base.blocks import Blocks, Sums
 from fkdsl.base.logspace import Floats
+from fkdsl.base.probability_blocks import ProbabilityBlocks, Sums
 from fkdsl.base.remembered import allowed
 from fkdsl.machine.contexts import ContextTable
 from fkdsl.machine.scoring import choice_log_probs, continues, settle
@@ -56,9 +56,9 @@ class Outcomes:
     sums_to_one = True
 
     @cached_property
-    def blocks(self) -> Blocks:
+    def blocks(self) -> ProbabilityBlocks:
         """p in blocks, for one draw to take apart."""
-        return Blocks(self.p)
+        return ProbabilityBlocks(self.p)
 
     def probability(self, i: int) -> float:
         """p[i]."""
@@ -123,17 +123,17 @@ class TokenOutcomes(Outcomes):
         return float(self.row[self.token(i)])
 
     @cached_property
-    def blocks(self) -> Blocks:
+    def blocks(self) -> ProbabilityBlocks:
         refused = len(self.row) - self.left
         if (
             self.mask is not None
             and self.ids is None
             and (refused > SOME or (refused and self.sums is None))
         ):
-            return Blocks.of_masked(self.row, self.mask, self.masked_sums)
+            return ProbabilityBlocks.of_masked(self.row, self.mask, self.masked_sums)
         if self.sums is None or self.ids is not None:
-            return Blocks(self.p)
-        blocks = Blocks.of_logs(self.row, self.sums)
+            return ProbabilityBlocks(self.p)
+        blocks = ProbabilityBlocks.of_logs(self.row, self.sums)
         if self.mask is not None and self.left == len(self.row) - 1:
             blocks.remove(int(self.mask.argmin()))
         elif self.mask is not None and self.left < len(self.row):

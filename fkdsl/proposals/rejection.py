@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fkdsl.base.blocks import BLOCK, Blocks, Probabilities
+from fkdsl.base.probability_blocks import BLOCK, Probabilities, ProbabilityBlocks
 from fkdsl.base.random import Rng
 from fkdsl.proposals.outcomes import Outcomes
 from fkdsl.proposals.proposal import NOTHING, Choice, Lives
@@ -54,7 +54,7 @@ class WeightedRejection:
             A *= lives(i)
         return Choice(i, min(0.0, math.log(A)), drafted) if A > 0.0 else NOTHING
 
-    def remove_dead(self, p: Blocks, lives: Lives) -> bool:
+    def remove_dead(self, p: ProbabilityBlocks, lives: Lives) -> bool:
         """Takes outcomes that are known to die out of p; whether weighted rejection is worth while
         on the rest.
 
@@ -84,7 +84,7 @@ class WeightedRejection:
 
 def weighted_rejection(
     rng: Rng,
-    p: Blocks | Probabilities,
+    p: ProbabilityBlocks | Probabilities,
     lives: Callable[[int], bool],
     block: int = BLOCK,
     draft: DraftBlocks | None = None,
@@ -97,7 +97,7 @@ def weighted_rejection(
     afterwards where it is in blocks; `lives` is asked once for an outcome at most. draft: by which
     the draws up to the first that lives are made.
     """
-    rest = p if isinstance(p, Blocks) else Blocks(p, block)
+    rest = p if isinstance(p, ProbabilityBlocks) else ProbabilityBlocks(p, block)
     whole = rest.mass()
     rejected = 0
     first: int | None = None

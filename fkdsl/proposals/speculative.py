@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from fkdsl.base.blocks import BLOCK, Blocks, Probabilities
 from fkdsl.base.logspace import Floats
+from fkdsl.base.probability_blocks import BLOCK, Probabilities, ProbabilityBlocks
 from fkdsl.base.random import Rng
 
 
-def draw_by_draft(rng: Rng, p: Blocks | Floats, q: Floats | None) -> tuple[int, bool]:
+def draw_by_draft(rng: Rng, p: ProbabilityBlocks | Floats, q: Floats | None) -> tuple[int, bool]:
     """(x, whether it is q's): x ~ p (n,), by way of q (n,); a plain draw where q is None.
 
     rng.choice(q) is the first draw, as of one who has q alone: the rest is drawn from a stream of
@@ -37,7 +37,7 @@ def verified(rng: Rng, d: int, p: Floats, q: Floats) -> tuple[int, bool]:
     return (rng.choice(rest), False) if rest.any() else (d, True)
 
 
-class DraftBlocks(Blocks):
+class DraftBlocks(ProbabilityBlocks):
     """A draft's probabilities of outcomes that are drawn without replacement. all_drafted: whether
     every draw so far was the draft's own."""
 
@@ -47,7 +47,7 @@ class DraftBlocks(Blocks):
         super().__init__(q, block)
         self.all_drafted, self.draws = True, 0
 
-    def draw_verified(self, rng: Rng, p: Blocks) -> int:
+    def draw_verified(self, rng: Rng, p: ProbabilityBlocks) -> int:
         """An outcome drawn from p, by way of the draft."""
         self.draws += 1
         if not self.any():

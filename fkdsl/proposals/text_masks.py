@@ -14,8 +14,8 @@ from itertools import combinations
 
 import numpy as np
 
-from fkdsl.base.blocks import Mask
 from fkdsl.base.locks import remember
+from fkdsl.base.probability_blocks import Mask
 from fkdsl.base.spans import Span
 from fkdsl.base.value_keys import state_key
 from fkdsl.engine.cached_transformer import Context

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fkdsl.base.errors import CallError
-from fkdsl.base.random import Foreseen, Rng
+from fkdsl.base.random import Rng, StepRng
 from fkdsl.engine.cached_transformer import Context
 from fkdsl.engine.drafts import DraftQuery
 from fkdsl.machine.ops import ObserveOp, WatchedOp
@@ -63,7 +63,7 @@ class EarlySteps:
     allowance: how many further steps it may make."""
 
     def __init__(
-        self, begin: BeginStep, rounds: Rounds, rng: Foreseen, before: ProgramState, allowance: int
+        self, begin: BeginStep, rounds: Rounds, rng: StepRng, before: ProgramState, allowance: int
     ) -> None:
         self.begin, self.rounds = begin, rounds
         self.rng, self.before, self.allowance = rng, before, allowance
@@ -140,7 +140,7 @@ class Drafter:
         return None
 
     def _begin_step(self, particle: RunningParticle) -> None:
-        assert isinstance(particle.rng, Foreseen)
+        assert isinstance(particle.rng, StepRng)
         particle.rng = particle.rng.later(1)
         particle.draws, particle.boundary = 0, False
         self.allowance -= 1
@@ -178,7 +178,7 @@ class Precompute:
 
     def take(self, rng: Rng, before: ProgramState) -> PrecomputedStep | None:
         """The step of a particle, if it was made early."""
-        made = self.made.pop(rng.key, None) if isinstance(rng, Foreseen) else None
+        made = self.made.pop(rng.key, None) if isinstance(rng, StepRng) else None
         if made is None or made.before is not before:
             return None
         self.drafting.counts.add(made.counts)
@@ -198,7 +198,7 @@ class Precompute:
         ahead = [
             runner
             for rng, x in arrived
-            if isinstance(rng, Foreseen) and (runner := self._early_steps(rng, x, made, early))
+            if isinstance(rng, StepRng) and (runner := self._early_steps(rng, x, made, early))
         ]
         self._run(ahead)
         for runner in ahead:
@@ -210,7 +210,7 @@ class Precompute:
         drafters = [
             Drafter(step, self.drafting)
             for step in (*waiting, *blocked)
-            if isinstance(step.particle.rng, Foreseen)
+            if isinstance(step.particle.rng, StepRng)
         ]
         self.drafting.counts.rounds += len(drafters)
         self._run(drafters)
@@ -234,7 +234,7 @@ class Precompute:
 
     def _early_steps(
         self,
-        rng: Foreseen,
+        rng: StepRng,
         x: ProgramState,
         made: dict[bytes, PrecomputedStep],
         early: dict[bytes, EarlySteps],

@@ -158,14 +158,14 @@ program main() -> str:
     return lm.text
 """
     steps = 0
-    later = fkdsl.base.random.Foreseen.later
+    later = fkdsl.base.random.StepRng.later
 
     def counted(self, n):
         nonlocal steps
         steps += 1
         return later(self, n)
 
-    monkeypatch.setattr("fkdsl.base.random.Foreseen.later", counted)
+    monkeypatch.setattr("fkdsl.base.random.StepRng.later", counted)
     with pytest.raises(fkdsl.BudgetEnded):
         fkdsl.parse(text).run("smc", particles=2, draft="heads", max_steps=30)
     assert steps < 1000

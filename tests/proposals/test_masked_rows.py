@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fkdsl
-from fkdsl.base.blocks import BLOCK, Blocks, masked_sums
+from fkdsl.base.probability_blocks import BLOCK, ProbabilityBlocks, masked_sums
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.models.table import TableModel
 from fkdsl.models.tokenized import masked_block_sums
@@ -32,7 +32,7 @@ def test_what_masks_leave_of_rows_is_the_same_for_many_at_once(seed, size, dtype
         np.testing.assert_allclose(
             alone, [p[i : i + BLOCK].sum() for i in range(0, size, BLOCK)], atol=1e-6
         )
-        blocks = Blocks.of_masked(row, mask, together)
+        blocks = ProbabilityBlocks.of_masked(row, mask, together)
         np.testing.assert_allclose(np.asarray(blocks), p, atol=1e-7)
         assert {i for i, _ in blocks.descending(0.01)} == set(np.flatnonzero(p))
         assert [blocks[i] > 0 for i in range(0, size, 7)] == (p[::7] > 0).tolist()

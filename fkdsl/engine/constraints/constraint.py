@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from fkdsl.base.blocks import Mask
+from fkdsl.base.probability_blocks import Mask
 from fkdsl.engine.constraints.automaton import automaton
 from fkdsl.engine.constraints.expressions import TooComplex
 from fkdsl.engine.constraints.followed import followed

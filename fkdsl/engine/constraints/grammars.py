@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fkdsl.base.blocks import Mask
 from fkdsl.base.deadline import Budget, check
 from fkdsl.base.locks import locked
+from fkdsl.base.probability_blocks import Mask
 from fkdsl.engine.constraints.charsets import REPLACEMENT
 from fkdsl.engine.constraints.followed import followed
 from fkdsl.engine.constraints.languages import Language

@@ -12,9 +12,9 @@ import codecs
 import numpy as np
 from numpy.typing import NDArray
 
-from fkdsl.base.blocks import Mask
 from fkdsl.base.deadline import check
 from fkdsl.base.locks import locked
+from fkdsl.base.probability_blocks import Mask
 from fkdsl.engine.constraints.automaton import DEAD, Automaton
 from fkdsl.engine.constraints.charsets import REPLACEMENT
 from fkdsl.engine.constraints.tokens import Ints, token_tree

@@ -31,10 +31,10 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fkdsl.base.blocks import Probabilities
 from fkdsl.base.deadline import check as check_deadline
 from fkdsl.base.errors import InternalError
 from fkdsl.base.logspace import Floats, check_log_weights
+from fkdsl.base.probability_blocks import Probabilities
 from fkdsl.base.random import Key, KeyedRng, LabelledRng, Rng, check_probabilities
 from fkdsl.inference.interface import FeynmanKac, MoveObserver
 

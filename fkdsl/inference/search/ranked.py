@@ -23,9 +23,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fkdsl.base.blocks import Probabilities
 from fkdsl.base.errors import InternalError
 from fkdsl.base.logspace import Floats
+from fkdsl.base.probability_blocks import Probabilities
 from fkdsl.base.random import Key, WeightedRng, check_probabilities
 from fkdsl.inference.enumeration import EnumeratingRng
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fkdsl
-from fkdsl.base.blocks import FEW, Blocks, block_sums
 from fkdsl.base.errors import InternalError
+from fkdsl.base.probability_blocks import FEW, ProbabilityBlocks, block_sums
 from fkdsl.base.random import KeyedRng, weighted
 from fkdsl.inference.enumeration import expectation
 from fkdsl.inference.samplers.smc import importance
@@ -33,7 +33,9 @@ def both_kinds(p, block):
     """Of probabilities, and of their logarithms and sums."""
     with np.errstate(divide="ignore"):
         logs = np.log(p)
-    return Blocks(p, block), Blocks.of_logs(logs, Blocks(p, block).sums, block)
+    return ProbabilityBlocks(p, block), ProbabilityBlocks.of_logs(
+        logs, ProbabilityBlocks(p, block).sums, block
+    )
 
 
 @settings(max_examples=100)
@@ -68,7 +70,7 @@ def test_blocks_are_the_array_that_they_stand_for(shares, block, removed, least,
 
 def test_what_is_equal_comes_in_its_order():
     p = np.array([0.1, 0.3, 0.1, 0.3, 0.2])
-    blocks = Blocks(p, 2)
+    blocks = ProbabilityBlocks(p, 2)
     for least in (0.35, 0.3, 0.15, 0.05):
         assert [i for i, _ in blocks.descending(least)] == [1, 3, 4, 0, 2]
 
@@ -91,11 +93,11 @@ def test_the_likeliest_of_many_blocks_come_first_however_even_they_are(flat, blo
 
 def test_what_is_found_together_is_looked_for_no_further_than_it_is_asked_for():
     p = probabilities(np.arange(1, 40 * FEW))
-    blocks, looked_at = Blocks(p, 2), []
+    blocks, looked_at = ProbabilityBlocks(p, 2), []
     between = blocks._between
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            Blocks,
+            ProbabilityBlocks,
             "_between",
             lambda _, least, above: looked_at.append(least) or between(least, above),
         )
@@ -106,7 +108,7 @@ def test_what_is_found_together_is_looked_for_no_further_than_it_is_asked_for():
 
 def test_the_array_is_left_as_it_was():
     p = probabilities([3, 1, 2])
-    blocks = Blocks(p, 2)
+    blocks = ProbabilityBlocks(p, 2)
     blocks.remove(0)
     assert p[0] == 0.5
     assert np.asarray(blocks)[0] == 0.0
@@ -132,13 +134,13 @@ def test_a_keyed_draw_is_the_same_from_blocks_and_from_the_array(seed, n, dtype)
     from_array = KeyedRng(seed).choice(p)
     assert [KeyedRng(seed).choice(b) for b in both_kinds(p, 256)] == [from_array] * 2
     labels = np.arange(n)
-    assert weighted(KeyedRng(seed), Blocks(p), 1.0, labels)[0] == from_array
+    assert weighted(KeyedRng(seed), ProbabilityBlocks(p), 1.0, labels)[0] == from_array
 
 
 def test_blocks_of_nothing_and_of_nan_are_refused():
     for p in (np.zeros(300), np.full(300, np.nan)):
         with pytest.raises(InternalError):
-            KeyedRng(0).choice(Blocks(p))
+            KeyedRng(0).choice(ProbabilityBlocks(p))
 
 
 @given(SHARES, st.integers(1, 4), st.data())
@@ -165,8 +167,8 @@ def with_sums(monkeypatch, error=1.0):
         ]
 
     monkeypatch.setattr(TableModel, "forward", answers)
-    made = Blocks.of_logs
-    monkeypatch.setattr(Blocks, "of_logs", lambda *args: lazily.append(0) or made(*args))
+    made = ProbabilityBlocks.of_logs
+    monkeypatch.setattr(ProbabilityBlocks, "of_logs", lambda *args: lazily.append(0) or made(*args))
     return lazily
 
 

@@ -1,15 +1,15 @@
 """The probabilities of a vocabulary in blocks with their sums. Most questions about a long row are
 answered by the sums and a few blocks, so that the rest of the row is never exponentiated.
 
-    p = Blocks(np.array([...]))          # (n,) probabilities
-    p = Blocks.of_logs(log_p, sums)      # (n,) log-probabilities and the sums of their blocks
-    p = Blocks.of_masked(log_p, mask)    # (n,) log-probabilities and the mask of those that count
-    p.mass(), p[7], p.descending(0.05)   # the sum; one of them; the likeliest first
-    p.draw(rng); p.remove(7)             # draw an index; set one probability to 0
+    p = ProbabilityBlocks(np.array([...]))         # (n,) probabilities
+    p = ProbabilityBlocks.of_logs(log_p, sums)     # (n,) log-probabilities, and their blocks' sums
+    p = ProbabilityBlocks.of_masked(log_p, mask)   # (n,) log-probabilities, and which of them count
+    p.mass(), p[7], p.descending(0.05)             # the sum; one of them; the likeliest first
+    p.draw(rng); p.remove(7)                       # draw an index; set one probability to 0
 
 The slow reference is the array itself, `np.asarray(p)`; a test compares both.
 
->>> p = Blocks(np.array([0.5, 0.0, 0.2, 0.3]), block=2)
+>>> p = ProbabilityBlocks(np.array([0.5, 0.0, 0.2, 0.3]), block=2)
 >>> p.remove(0); p.sums.tolist(), np.asarray(p).tolist(), list(p.descending(0.25))
 ([0.0, 0.5], [0.0, 0.0, 0.2, 0.3], [(3, 0.3), (2, 0.2)])
 """
@@ -77,7 +77,7 @@ def masked_sums(log_p: Probabilities, mask: Mask, block: int = BLOCK) -> Sums:
     return sums if whole == len(p) else np.append(sums, p[whole:] @ factors[whole:])
 
 
-class Blocks:
+class ProbabilityBlocks:
     """(n,) probabilities, not negative, float32 or float64, of which single ones can be set to 0.
     sums: (blocks,) float64.
 
@@ -97,7 +97,7 @@ class Blocks:
         self._factors: Probabilities | None = None
 
     @classmethod
-    def of_logs(cls, log_p: Probabilities, sums: Sums, block: int = BLOCK) -> Blocks:
+    def of_logs(cls, log_p: Probabilities, sums: Sums, block: int = BLOCK) -> ProbabilityBlocks:
         """exp(log_p), log_p in nats. sums: those of its blocks, to rounding; they are copied."""
         blocks = cls.__new__(cls)
         blocks._source, blocks._logs, blocks.block, blocks._factors = log_p, True, block, None
@@ -107,7 +107,7 @@ class Blocks:
     @classmethod
     def of_masked(
         cls, log_p: Probabilities, mask: Mask, sums: Sums | None = None, block: int = BLOCK
-    ) -> Blocks:
+    ) -> ProbabilityBlocks:
         """exp(log_p) where the mask (n,) allows it, zero elsewhere. sums: as `masked_sums` gives
         them. Nobody may write to the mask afterwards."""
         sums = masked_sums(log_p, mask, block) if sums is None else sums
