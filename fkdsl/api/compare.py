@@ -217,16 +217,16 @@ def _lower_bound(method: str, run: Run) -> str:
 
 def _options(method: str, count: int) -> dict[str, Any]:
     """The options with which a run has that count."""
-    found = check_method(method).count
-    assert found is not None
-    return {found.option: count, **found.others(count)}
+    counted = check_method(method).count
+    assert counted is not None
+    return {counted.option: count, **counted.others(count)}
 
 
 def _satisfied(method: str, run: Run, count: int) -> float:
     if run.result is None:
         return 0.0
-    found = check_method(method).count
-    of_population = found is not None and found.of_population
+    counted = check_method(method).count
+    of_population = counted is not None and counted.of_population
     return len(run.result.particles) / (run.population if of_population else count)
 
 

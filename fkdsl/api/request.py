@@ -1,4 +1,5 @@
-"""A run as one value: all that it is told, checked once, when the request is made.
+"""A run as one value: its program, method, options, models and files, checked once, when the
+request is made.
 
 The command line, Python, `compare`, test blocks and resumed runs each make a RunRequest and hand it
 on; what gets one checks nothing again.
@@ -37,7 +38,7 @@ StepsByIsland = Mapping[int, Sequence[Step[ProgramState]]]
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What a run is told.
+    """A run to be made.
 
     program: with its parameters; without the pass `texts` where the filtering posteriors are asked
     for, since no text is then guided across steps. call: the method with all of its options, those

@@ -71,10 +71,10 @@ def _programs(names: list[str]) -> Iterator[Path]:
     seen: set[Path] = set()
     for name in names:
         path = Path(name)
-        found = sorted(path.rglob("*.fk")) if path.is_dir() else [path]
-        if not found:
+        files = sorted(path.rglob("*.fk")) if path.is_dir() else [path]
+        if not files:
             raise CallError(f"there is no .fk file in {path}", "name files, or a folder with some")
-        for file in found:
+        for file in files:
             if file.resolve() not in seen:
                 seen.add(file.resolve())
                 yield file

@@ -44,8 +44,8 @@ def check_report(args: argparse.Namespace) -> None:
 
 @dataclass
 class Page:
-    """The page of a run in progress. trace: what the run is written to, and the page made of;
-    None for none. result: what the run came to."""
+    """The page of a run in progress. trace: the file of the run, from which the page is made; None
+    where the run is resumed, in the file of --resume. result: None until the run has one."""
 
     trace: Path | TraceFile | None
     result: Result | None = None
@@ -55,7 +55,8 @@ class Page:
 def reported_page(
     args: argparse.Namespace, request: RunRequest, trace: Path | TraceFile | None
 ) -> Iterator[Page]:
-    """A run within it has its page written where it ends, be it that every particle died."""
+    """A context that writes the page of the run in it when that ends, also where every particle has
+    died."""
     if not args.report:
         yield Page(trace)
         return

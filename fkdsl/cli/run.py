@@ -69,7 +69,7 @@ def main(args: argparse.Namespace) -> int:
 def _result(
     args: argparse.Namespace, request: RunRequest, progress: RunProgress, hint: Hint
 ) -> tuple[Result, ProgramError | None]:
-    """What the run came to, and the mistakes of its queries where they are wrong."""
+    """(the result, the mistakes in its queries or None)."""
 
     def observe(step: Any) -> None:
         progress.step(step, request.engines.counts()[1])
@@ -126,8 +126,8 @@ def _print_text(
 
 @contextmanager
 def reported_death(request: RunRequest, *, json: bool) -> Iterator[None]:
-    """A run within it that dies prints its blame, and its report names the lines that contradict
-    each other. json: the blame goes with what else is known into the error's `answer`."""
+    """A context in which a run that dies prints its blame, and its error names the lines that
+    contradict each other. json: the blame goes into the error's `answer` instead."""
     try:
         yield
     except PopulationDied as died:
@@ -143,7 +143,8 @@ def reported_death(request: RunRequest, *, json: bool) -> Iterator[None]:
 
 @contextmanager
 def reported_cut(args: argparse.Namespace) -> Iterator[None]:
-    """A run within it that is cut short prints its population so far, and how to go on."""
+    """A context in which a run that is cut short prints its population so far, and how to go
+    on."""
     try:
         yield
     except (BudgetEnded, Interrupted) as error:
@@ -170,7 +171,7 @@ def reported_cut(args: argparse.Namespace) -> Iterator[None]:
 
 
 def hints(args: argparse.Namespace, need: Need | None) -> list[str]:
-    """The note that exact would have been cheaper, if it would."""
+    """The note that exact would have been cheaper, with the call; none where `need` is None."""
     if need is None:
         return []
     own = [

@@ -50,8 +50,8 @@ def main(args: argparse.Namespace) -> int:
     )
     seconds = time.monotonic() - began
     if args.json:
-        found = [t for f in files for t in file_json(f.file, f.runs, f.error)]
-        print_json({"tests": found, "seconds": seconds, "seed": args.seed})
+        tests = [t for f in files for t in file_json(f.file, f.runs, f.error)]
+        print_json({"tests": tests, "seconds": seconds, "seed": args.seed})
     else:
         for f in files:
             for run in f.runs:

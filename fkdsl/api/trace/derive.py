@@ -1,9 +1,9 @@
 """Whether the steps of a trace are the run's own: the run is done again without the file, and its
 steps are compared.
 
-Somebody may have written other states into a trace, with right sums. Its run then fails where it
-goes on, and the file is to blame; with a trace of the run's own, we are. It costs what the run has
-cost so far, so it is asked only when a resumed run has failed.
+Somebody may have written other states into a trace, with right sums. If a run fails that goes on
+from them, the file is to blame; if it fails from its own steps, we are. To find out costs what the
+run has cost so far, so it is done only when a resumed run has failed.
 """
 
 from __future__ import annotations

@@ -153,7 +153,7 @@ class Recorded(Mapping[str, CachedTransformer]):
                 tokens.setdefault(name, {}).update(
                     (int(i), token_bytes(text)) for i, text in texts.items()
                 )
-        self._engines = {name: recorded_engine(name, found) for name, found in tokens.items()}
+        self._engines = {name: recorded_engine(name, texts) for name, texts in tokens.items()}
 
     def __getitem__(self, name: str) -> CachedTransformer:
         if name not in self._engines:
