@@ -204,3 +204,31 @@ def test_islands_that_differ_too_much_say_that_they_do_not_say():
     assert "(95%: the islands differ too much to say)" in text
     found = result_json(replace(result, queries={"x": answer}))
     assert found["queries"]["x"]["interval"] == [None, None]
+
+
+UNEVEN = parse("""
+program p() -> bool:
+    x ~ bernoulli(0.3)
+    y ~ normal(0.0, 1.0)
+    factor 1.2 * y + (0.8 if x else 0.0)
+    return x
+
+query event = value
+""")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("R", [4, 8])
+def test_the_interval_of_a_query_covers_in_runs_of_a_program(R):
+    """Islands of four particles with uneven weights: two standard errors cover 0.72 of four, and
+    0.82 of eight."""
+    mass = 0.3 * math.exp(0.8)
+    truth = mass / (mass + 0.7)
+    covered = by_two = 0
+    for seed in range(200):
+        answer = UNEVEN.run("importance", particles=4, islands=R, seed=seed).queries["event"]
+        low, high = answer.interval
+        covered += low <= truth <= high
+        by_two += abs(answer.mean - truth) <= 2 * answer.se
+    assert covered / 200 >= 0.95 - 4 * math.sqrt(0.95 * 0.05 / 200)
+    assert by_two / 200 <= 0.88
