@@ -44,6 +44,8 @@ ALLOWED = {
     "inference/assess/uncertainty.py": "log Z_hat of rejection, (m - 1)/(n - 1)",
     "inference/samplers/paths.py": "probabilities of what was drawn",
     "inference/samplers/moves.py": "acceptance, below 0 there",
+    "report/data.py": "weights over their maximum, whose sum is at least 1",
+    "report/tokens.py": "rows of normalised log-probabilities",
     "testing/laws.py": "the masses of a small test model",
     "testing/paths.py": "the masses of a small test model",
 }
