@@ -124,6 +124,7 @@ TEMPERED = Method(
                 {"particles": n, "power": 1.0, "temperatures": 2, "ess": 1.0} for n in (2, 3)
             )
         },
+        enumerated={"particles": 1, "power": 1.0, "temperatures": 1, "moves": 1},
         bounded=True,
     ),
     note=_target,
