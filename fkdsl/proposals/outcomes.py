@@ -47,7 +47,7 @@ def is_dense(mask: Mask) -> bool:
 class Outcomes:
     """p: (n,) float64, or float32 as the model's rows are, not negative; what masks refuse is zero,
     or not listed at all. ids: (n,) the tokens' ids where some are not listed. draft: (n,) a draft's
-    probabilities of the same outcomes, None where there is none. sums_to_one: whether p does, but
+    probabilities of the same outcomes, some of them positive; None where there is none. sums_to_one: whether p does, but
     for rounding."""
 
     p: Floats
