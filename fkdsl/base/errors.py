@@ -3,7 +3,7 @@
 FkdslError
   ProgramError        1   the program is wrong: it carries Diagnostics
   CallError           2   the call is wrong: a flag, an argument, a file; also a ValueError
-    ModelUnavailable  2   a model could not be had: its message says what was tried
+    ModelUnavailable  2   a model could not be had: its facts say what was tried
   InferenceFailed     3   the program and the call are fine, inference has no answer
     PopulationDied    3   every particle's weight is zero; log_z is -inf
     BudgetEnded       3   a bound on time, steps or states ended inference before an answer
@@ -65,7 +65,7 @@ class CallError(FkdslError, ValueError):
 
 
 class ModelUnavailable(CallError):
-    """A model could not be had; the message lists what was tried."""
+    """A model could not be had; the facts list what was tried."""
 
 
 class InferenceFailed(FkdslError):

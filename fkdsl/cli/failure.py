@@ -35,6 +35,7 @@ def failure_json(error: FkdslError) -> dict[str, Any]:
         "status": error.exit_status,
         "error": error.message,
         "help": error.help,
+        "facts": list(error.facts),
         "diagnostics": [diagnostic_json(d) for d in diagnostics],
     }
 

@@ -96,9 +96,10 @@ class Alias:
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
                 tried.append(f"{candidate.label}: {reason}")
         raise ModelUnavailable(
-            f"{self.title} could not be had. Tried:\n" + "\n".join(f"  - {line}" for line in tried),
+            f"{self.title} could not be had. Tried:",
             f"connect to a network once (`fkdsl models pull {self.name}`), name a model folder "
             "with --model, or run with `--model tiny`: another, small model that ships with fkdsl",
+            [f"- {line}" for line in tried],
         )
 
     def _builder(self, source: ModelSource, progress: Progress) -> Callable[[Path, Path], Origin]:

@@ -177,10 +177,12 @@ def _fetch_from_hub(reference: HubReference, progress: Progress) -> Path:
         return hub.fetch(reference, progress)
     except ModelUnavailable as error:
         raise ModelUnavailable(
-            f"`{reference.repo}` could not be had. Tried:\n"
-            "  - the hub's cache on this machine: not there, or not whole\n"
-            f"  - huggingface.co: {error.message}",
+            f"`{reference.repo}` could not be had. Tried:",
             "connect to a network once, name a model folder, or try `smollm2`",
+            [
+                "- the hub's cache on this machine: not there, or not whole",
+                f"- huggingface.co: {error.message}",
+            ],
         ) from error
 
 

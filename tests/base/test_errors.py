@@ -2,6 +2,7 @@
 
 import ast
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,13 @@ def test_json_has_the_help_of_every_status(tmp_path, capsys):
     found = json.loads(capsys.readouterr().out)
     assert "\n" not in found["error"]
     assert found["help"] in found["died"]["report"]
+    assert [f for f in found["facts"] if f.startswith("step 1: ")]
     assert found["help"]
+
+
+def test_the_version_is_that_of_the_project_file():
+    project = tomllib.loads((FKDSL.parent / "pyproject.toml").read_text("utf-8"))
+    assert fkdsl.__version__ == project["project"]["version"]
 
 
 def docstrings(tree):
