@@ -1,2 +1,2 @@
-"""Layer 5: a steering program as segments between draws; its verifier, its passes and its printed
-form."""
+"""Layer 5, the intermediate representation: a program as straight code with labels (nodes.py), its
+verifier, the passes over it, its printed form, and the build into code that runs."""

@@ -1,4 +1,4 @@
-"""How large a program's potentials can be, as far as its text says: what upper bounds on Z rest on.
+"""How large a program's potentials can be, as far as its text says. Upper bounds on Z rest on this.
 
 A condition weighs at most 1, an observation of something discrete too; a factor does where its
 number can be seen to be 0 or less; the density of a continuous distribution may be anything.

@@ -1,5 +1,5 @@
-"""What nodes read, write and bind, as their fields declare it (nodes.py): the one place that passes
-ask.
+"""What nodes read, write and bind, as their fields declare it (nodes.py). Passes, the verifier and
+renumbering all ask here.
 
 >>> from fkdsl.base.spans import NOWHERE
 >>> more = ir.Append(NOWHERE, 3, ir.Local(NOWHERE, 1))
@@ -56,7 +56,7 @@ def within(node: Any) -> Iterator[Node]:
 
 
 def slots(node: Any, *does: str) -> set[int]:
-    """The slots that it, or a node within it, does one of these to."""
+    """The slots that a node, or one within it, reads, writes, binds or names, as `does` says."""
     found: set[int] = set()
     for part in within(node):
         for name, done in declared(type(part)):
@@ -67,19 +67,19 @@ def slots(node: Any, *does: str) -> set[int]:
 
 
 def bound(node: Any) -> set[int]:
-    """Slots that comprehensions within it assign."""
+    """The slots that comprehensions within a node assign."""
     return slots(node, "binds")
 
 
 def reads(node: Any) -> set[int]:
-    """Slots whose values it depends on; those of its own comprehensions are left out."""
+    """The slots whose values a node depends on, but for those of its own comprehensions."""
     if isinstance(node, ir.Draw):
         return reads(node.distribution) | (reads(node.plan) - {node.target})
     return slots(node, "reads") - bound(node)
 
 
 def writes(node: Any) -> set[int]:
-    """Slots that hold another value after it."""
+    """The slots that an instruction assigns."""
     return slots(node, "writes")
 
 

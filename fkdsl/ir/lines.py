@@ -1,7 +1,6 @@
-"""A program with some of its conditions, factors and observes taken out: what blame compares.
+"""A program without some of its conditions, factors and observes. Blame compares such programs.
 
-Without a condition or a factor nothing is weighed there; an observe still appends its text, and
-weighs nothing.
+A condition or factor that is taken out leaves nothing; an observe still appends its text.
 """
 
 from __future__ import annotations
@@ -49,8 +48,8 @@ def _without(instr: ir.Instr) -> ir.Instr:
 
 
 def called_with(program: ir.Program, arguments: Sequence[Any]) -> ir.Program:
-    """The program with the entry's parameters as constants, but for those that it assigns: what
-    depends on arguments alone is then known before it runs."""
+    """The program with the entry's parameters as constants, so that passes know what depends on
+    arguments alone. A parameter that the program assigns stays a variable."""
     entry = program.functions[program.entry]
     changed = {slot for instr in entry.body for slot in writes(instr)}
     known: Mapping[int, ir.Expr] = {

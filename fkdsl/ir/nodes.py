@@ -1,18 +1,19 @@
 """The intermediate representation: a program as straight code with labels, every name resolved to a
 slot.
 
-    Program     functions by name, the entry's name, what it may call and which models it names
+    Program     functions by name, and which of them is run
     Function    parameters first among the slots; a body of instructions
-    Instr       one effect each: Set, Draw, Observe, Condition, Factor, Checkpoint, Append, Call, Return, and control
+    Instr       one effect each: Set, Draw, Observe, Condition, Factor, Checkpoint, Append, Call,
+                Return, and control
     Expr        pure: it may read contexts and ask for log-probabilities, and it draws nothing
 
 A segment is what runs from one Draw to the next (`segments.py`). A pass is a function Program ->
 Program; it rewrites instructions, never closures, and `verify` holds its result to the laws below.
 
 What a node reads and writes stands beside its fields, and nowhere else: a field that is a slot, or
-a tuple of slots, says READS, WRITES, CHANGES or BINDS; `contexts` says what running it does to the
-contexts that it is handed. The passes read that through `effects.py`, and tests/ir/test_effects.py
-holds it to what the built op really does.
+a tuple of slots, says READS, WRITES, CHANGES, BINDS or NAMES (machine/slots.py); `contexts` says
+what running it does to the contexts that it is given. Passes read that through `effects.py`, and
+tests/ir/test_effects.py holds it to what the built op really does.
 
 Laws: every label that is jumped to stands exactly once; slots are in range; the last instruction
 does not fall off the end; Draw sites are unique in the program; a called function exists and is
@@ -33,8 +34,8 @@ from fkdsl.machine.slots import BINDS, CHANGES, NAMES, READS, WRITES
 
 
 class Contexts(IntEnum):
-    """What running a node does to the contexts that its values refer to; what is within it speaks
-    for itself."""
+    """What running a node does to the contexts that its values refer to. The nodes within it have
+    answers of their own."""
 
     NONE = 0
     LOOKS = 1
@@ -167,7 +168,8 @@ class Invoke(Expr):
 
 @dataclass(frozen=True)
 class Marked(Expr):
-    """A part of a predicate that stands for a condition; its value is the test's."""
+    """A part of a mask's predicate, and the place of the condition that it comes from. Its value is
+    that of the test."""
 
     test: Expr
     place: Span
@@ -218,7 +220,7 @@ class DrawnText(Instr):
 
 @dataclass(frozen=True)
 class Set(Instr):
-    """Slots := value; several slots take a list or pair apart."""
+    """targets := value; several targets take the items of a list or pair."""
 
     targets: tuple[int, ...] = field(metadata=WRITES)
     value: Expr
@@ -248,8 +250,8 @@ class Draw(Instr):
 
 @dataclass(frozen=True)
 class Observe(Instr):
-    """log G += log p(value); on a token distribution the value is appended to its contexts. weighs:
-    False where only that is left of it."""
+    """log G += log p(value); on a token distribution the value is also appended to its contexts.
+    weighs: False where blame has taken the weight out, and only the appending is left."""
 
     value: Expr
     distribution: Expr
@@ -262,8 +264,8 @@ class Observe(Instr):
 
 @dataclass(frozen=True)
 class Condition(Instr):
-    """Weight 0 unless the test is true. early: a pass added it, ahead of its time: it adds no
-    mistakes of its own, a test that fails counts as true."""
+    """Weight 0 unless the test is true. early: a pass put it before the condition of the program
+    that it follows from, so it may add no mistake: a test without a value counts as true."""
 
     test: Expr
     early: bool = False
@@ -293,7 +295,7 @@ class Append(Instr):
 
 @dataclass(frozen=True)
 class Call(Instr):
-    """target ~ function(args): a frame of its own."""
+    """target ~ function(args), which runs in a frame of its own."""
 
     target: int = field(metadata=WRITES)
     function: str
@@ -335,8 +337,8 @@ class Next(Instr):
 
 @dataclass(frozen=True)
 class Function:
-    """slots: a name for each slot, the parameters first; those of no user's variable begin with a
-    dot."""
+    """slots: a name for each slot, the parameters first. A name that begins with a dot is of no
+    variable of the program."""
 
     name: str
     parameters: int
@@ -347,8 +349,8 @@ class Function:
 
 @dataclass(frozen=True)
 class Program:
-    """entry: the function that `fkdsl run` runs. outside: conditions that no draw looks ahead to,
-    and why, for `explain`. warnings: what passes found."""
+    """entry: the function that `fkdsl run` runs. outside: the conditions that no draw looks ahead
+    to, and why, for `explain`. warnings: what passes warn of."""
 
     entry: str
     functions: dict[str, Function]

@@ -1,5 +1,5 @@
-"""A program's Feynman-Kac model in words: s0, and M_t and G_t of each step, with their lines. What
-`explain` prints."""
+"""A program's Feynman-Kac model in words, as `fkdsl explain` prints it: s0, and M_t and G_t of each
+step, with their lines."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from fkdsl.ir.segments import Segment, segments
 WIDTH = 96
 MEANS = {
     "mask": "by a mask over the vocabulary, computed once",
-    "automaton": "by an automaton or a grammar: a mask for each place in it, and for the tokens that are left",
+    "automaton": "by an automaton or a grammar: a mask for each place in it, and for the tokens "
+    "that are left",
     "automaton, so far": "by an automaton of the text so far: a mask for each place in it",
     "early": "at every token of the text, as far as it is known by then, by trial",
-    "tried": "by trial: each likely token, the others by weighted rejection: some five tokens for a draw",
-    "tried, dear": "by trial, which is dear: weighted rejection, two tokens or more for a draw",
+    "tried": "by trial: each likely token, the others by weighted rejection: some five tokens for "
+    "a draw",
+    "tried, expensive": "by trial, which is expensive: weighted rejection, two tokens or more for "
+    "a draw",
     "tested": "by trying each value",
 }
-"""How a condition is looked ahead to, with what it costs."""
+"""How a draw looks ahead to a condition, and what that costs."""
 WEAKER = "by a weaker automaton or grammar; left to trials of the tokens that may end the text"
 
 
@@ -43,8 +46,13 @@ class _Printer:
         yield from _potentials("G_0", first)
         if any(isinstance(i, ir.Checkpoint) for f in program.functions.values() for i in f.body):
             yield ""
-            yield "This program chooses its own steps: M_t runs from a checkpoint to the first draw after the next;"
-            yield "the draws below are made within a step, and G_t is the product of what they pass."
+            yield (
+                "This program chooses its own steps: M_t runs from a checkpoint to the first draw "
+                "after the next;"
+            )
+            yield (
+                "the draws below are made within a step, and G_t is the product of what they pass."
+            )
         for step in steps:
             assert step.draw is not None
             yield ""
@@ -108,13 +116,19 @@ def _kernel(draw: ir.Draw) -> str:
                 "draws the option that comes next and appends it, or `other` if none of them does"
             )
         case ir.Model(operation="choice"):
-            return "draws one of the options with the model's probability of each, renormalised, and appends it"
+            return (
+                "draws one of the options with the model's probability of each, renormalised, "
+                "and appends it"
+            )
         case ir.Model(operation="continues"):
             return "draws whether the next token goes on with the word"
         case ir.Model(operation="mixture"):
             return "draws the next token from the mixture, and appends it to every context in it"
         case ir.Operate(operator="mul"):
-            return "draws the next token from the renormalised product, and appends it to every context in it"
+            return (
+                "draws the next token from the renormalised product, and appends it to every "
+                "context in it"
+            )
         case ir.Operate(operator="pow"):
             return "draws the next token from the renormalised power, and appends it"
         case ir.Builtin(name=name):

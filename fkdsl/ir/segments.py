@@ -1,8 +1,7 @@
-"""Segments: what a particle runs from one draw to the next, and the potentials on the way. For
-`explain`.
+"""Segments: what a particle runs from one draw to the next, and the potentials on the way.
 
-The walk is over all paths and forgets who called: after a `return` it goes on behind every call of
-that function.
+The walk takes all paths and does not remember the caller: after a `return` it goes on behind every
+call of that function.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ def segments(program: ir.Program) -> list[Segment]:
 
 
 class Walk:
-    """Where a particle may go: over all paths, forgetting who called."""
+    """Where a particle may go from an instruction, over all paths and all callers."""
 
     def __init__(self, program: ir.Program) -> None:
         self.program = program

@@ -1,5 +1,5 @@
-"""The ir's laws (nodes.py), checked after lowering and after every pass: a broken one is our bug,
-not the user's."""
+"""The laws of the ir (nodes.py), checked after lowering and after every pass. A program that breaks
+one is a bug in fkdsl, not a mistake of the user."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What a `test` expects, taken apart: the figures P(...) and E(...) in it, and what it says of
-them.
+"""The `expect` lines of a test, compiled: the figures P(...) and E(...) in them, and what they say
+of the figures.
 
     expect P(len(value) == 2) >= 0.5 and Z < 1.0
 

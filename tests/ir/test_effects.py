@@ -191,7 +191,8 @@ def sampled(of):
 def test_a_node_reads_and_writes_what_it_declares(of):
     samples = sampled(of)
     assert samples, (
-        f"add a sample of {of.__name__}, so that what it reads and writes is held to what its op does"
+        f"add a sample of {of.__name__}, so that what it reads and writes is held to what its op "
+        "does"
     )
     read, written = set(), set()
     for instr in samples:

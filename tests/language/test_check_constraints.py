@@ -31,7 +31,8 @@ def test_the_message_of_a_pattern(tmp_path: Path) -> None:
         "  --> p.fk:2:23\n"
         ' 2 |     return matches(s, r"\\d(ab")\n'
         "   |                       ^^^^^^^^ refused by `regex`\n"
-        "   = help: write a pattern of Python's `re`, with a backslash before a bracket or sign that stands for itself"
+        "   = help: write a pattern of Python's `re`, with a backslash before a bracket or sign "
+        "that stands for itself"
     )
 
 
@@ -58,7 +59,8 @@ def test_the_message_of_a_pattern(tmp_path: Path) -> None:
         ),
         (
             'parses(s, "a.lark")',
-            "error[FK242]: 'a.lark' is no Lark grammar: unexpected end of the line at line 2, column 11",
+            "error[FK242]: 'a.lark' is no Lark grammar: unexpected end of the line at line 2, "
+            "column 11",
         ),
         ("parses(s, 'x: \"a\"')", "error[FK242]: this is no Lark grammar: it has no rule `start`"),
         (
@@ -135,7 +137,8 @@ def test_a_grammar_that_takes_too_long_to_read_is_refused(monkeypatch: pytest.Mo
 
 def test_llguidance_is_imported_only_for_a_schema_or_a_grammar() -> None:
     check = (
-        "import sys\nfrom fkdsl.base.spans import Source\nfrom fkdsl.language.compile import check_source\n"
+        "import sys\nfrom fkdsl.base.spans import Source\nfrom fkdsl.language.compile import "
+        "check_source\n"
         "check_source(Source('p.fk', 'program p(s: str = \"\") -> bool:\\n    return %s\\n'))\n"
         "assert ('llguidance' in sys.modules) == %s\nassert ('jsonschema' in sys.modules) == %s"
     )

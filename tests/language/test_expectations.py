@@ -49,12 +49,17 @@ KNOWN = {"Z": (0.2, 0.4), "P": (0.5, 0.7), "one": (1.0, 1.0), "free": (-math.inf
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("Z < 0.5", True), ("Z < 0.3", None), ("Z > 0.5", False), ("Z == 0.5", False), ("Z == 0.3", None),
+        ("Z < 0.5", True), ("Z < 0.3", None), ("Z > 0.5", False), ("Z == 0.5", False),
+        ("Z == 0.3", None),
         ("one == 1", True),
-        ("Z != 0.5", True), ("0.1 < Z < P", True), ("0.1 < P < Z", False), ("not Z > 0.5", True), ("P - Z > 0", True),
-        ("P - Z > 0.2", None), ("abs(Z - P) < 0.6", True), ("Z / P < 1", True), ("1 / (Z - 0.3) > 0", None),
-        ("log(Z) < 0 and exp(P) > 1", True), ("Z > 1 or P > 0.6", None), ("Z > 1 or P > 0.4", True), ("free > 0", None),
-        ("Z > 1 and free > 0", False), ("f(Z) > 0", None), ("-Z < 0", True), ("Z * P <= 0.28000001", True),
+        ("Z != 0.5", True), ("0.1 < Z < P", True), ("0.1 < P < Z", False), ("not Z > 0.5", True),
+        ("P - Z > 0", True),
+        ("P - Z > 0.2", None), ("abs(Z - P) < 0.6", True), ("Z / P < 1", True),
+        ("1 / (Z - 0.3) > 0", None),
+        ("log(Z) < 0 and exp(P) > 1", True), ("Z > 1 or P > 0.6", None), ("Z > 1 or P > 0.4", True),
+        ("free > 0", None),
+        ("Z > 1 and free > 0", False), ("f(Z) > 0", None), ("-Z < 0", True),
+        ("Z * P <= 0.28000001", True),
     ],
 )  # fmt: skip
 def test_what_intervals_decide(text, found):

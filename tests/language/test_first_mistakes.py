@@ -8,7 +8,10 @@ from fkdsl.base.rendering import render
 from fkdsl.base.spans import Source
 from fkdsl.language.compile import check_source
 
-BODY = 'program p() -> str:\n    lm = prompt("")\n    keys = ["a", "b"]\n    s ~ text(lm)\n    {}\n    return s\n'
+BODY = (
+    'program p() -> str:\n    lm = prompt("")\n    keys = ["a", "b"]\n    s ~ text(lm)\n    {}\n'
+    "    return s\n"
+)
 
 
 def diagnostics(text, tmp_path):
@@ -122,27 +125,33 @@ program p() -> str:
 def test_every_mistake_of_a_file_is_told_at_once_and_nothing_else(tmp_path):
     found = [(d.span.line, d.code) for d in diagnostics(ALL, tmp_path)]
     assert found == [
-        (1, "FK129"), (2, "FK126"), (5, "FK120"), (7, "FK122"), (8, "FK120"), (13, "FK122"), (14, "FK102"),
+        (1, "FK129"), (2, "FK126"), (5, "FK120"), (7, "FK122"), (8, "FK120"), (13, "FK122"),
+        (14, "FK102"),
         (20, "FK203"), (21, "FK219"), (22, "FK105"), (23, "FK204"), (24, "FK104"),
     ]  # fmt: skip
 
 
 QUIET = [
     # A name of a line that cannot be read may be anything.
-    "program p() -> int:\n    x = = 3\n    return helper(x + 1)\n\ndef helper(a: int -> int:\n    return a\n",
+    "program p() -> int:\n    x = = 3\n    return helper(x + 1)\n\ndef helper(a: int -> int:\n    "
+    "return a\n",
     # A line that cannot be read may draw, weigh and return.
-    "def f():\n    x ~ ~ bernoulli(0.5)\n    return x\n\nprogram p() -> bool:\n    y ~ f()\n    return y\n",
+    "def f():\n    x ~ ~ bernoulli(0.5)\n    return x\n\nprogram p() -> bool:\n    y ~ f()\n    "
+    "return y\n",
     "program p() -> int:\n    return return 3\n",
     "program p() -> int:\n    while true\n        break\n    return 1\n",
-    "program p() -> int:\n    for i in [3]\n        if i > 2:\n            continue\n        j = i\n    return j\n",
+    "program p() -> int:\n    for i in [3]\n        if i > 2:\n            continue\n        j = "
+    "i\n    return j\n",
     # So may a block, a model, a test and an import.
-    'model m = table\n    "" -> "a": 1.0\nprogram p() -> str:\n    l = prompt("", model=m)\n    t ~ l\n    return t\n',
+    'model m = table\n    "" -> "a": 1.0\nprogram p() -> str:\n    l = prompt("", model=m)\n    t '
+    "~ l\n    return t\n",
     'test "x" wiht n=3:\n    expect Z == 1.0\n\nprogram p(n: int = 1) -> int:\n    return n\n',
     "if true:\n    x = 1\nelse:\n    x = 2\n\nprogram p() -> int:\n    return x\n",
     "program p() -> int:\n        x = 1\n      y = 2\n      z = 3\n        return x + y + z\n",
     "program p():\nreturn 1\nx = 2\n",
     "program p() -> int:\n    x = [1, 2\n    y = 3\n    return x\n",
-    'program p() -> str:\n    x = chat(user="a",\n             system="b"\n    y = 3\n    return x.text\n',
+    'program p() -> str:\n    x = chat(user="a",\n             system="b"\n    y = 3\n    return '
+    "x.text\n",
     'program p() -> str:\n    return f"{1 +}"\n',
 ]
 

@@ -139,7 +139,8 @@ def test_long_lines_are_broken_in_their_brackets():
 
 
 def test_blocks_stand_apart():
-    text = 'model "m"\ndef f(x):\n  return x\n# of g\ndef g(x):\n  return x\nquery a = value\nquery b = value\n'
+    text = 'model "m"\ndef f(x):\n  return x\n# of g\ndef g(x):\n  return x\n'
+    text += "query a = value\nquery b = value\n"
     assert formatted(text) == (
         'model "m"\n\ndef f(x):\n    return x\n\n# of g\ndef g(x):\n    return x\n\n'
         "query a = value\nquery b = value\n"

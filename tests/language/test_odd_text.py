@@ -85,16 +85,19 @@ def test_a_source_with_half_a_character_is_no_text():
 
 def test_half_a_character_in_json_becomes_the_replacement_character():
     program = fkdsl.parse(
-        'program p() -> str:\n    x = parse_json("{\\"a\\": \\"\\\\ud800!\\"}")\n    return x["a"]\n'
+        'program p() -> str:\n    x = parse_json("{\\"a\\": \\"\\\\ud800!\\"}")\n    return '
+        'x["a"]\n'
     )
     assert program.run("exact").posterior[0].value == "\ufffd!"
 
 
 DEAD = [
     '    return 1\n    condition u == "c"\n    u ~ lm\n',
-    '    if t == "a":\n        return 1\n    else:\n        return 2\n    condition v > 1\n    v ~ uniform_int(0, 9)\n',
+    '    if t == "a":\n        return 1\n    else:\n        return 2\n    condition v > 1\n    v ~ '
+    "uniform_int(0, 9)\n",
     "    while true:\n        return 1\n    x = y\n    y = 3\n",
-    "    for i in range(3):\n        return 1\n        condition w\n        w ~ bernoulli(0.5)\n    return 2\n",
+    "    for i in range(3):\n        return 1\n        condition w\n        w ~ bernoulli(0.5)\n   "
+    " return 2\n",
     "    for i in range(3):\n        break\n        factor z\n        z = 1.0\n    return 2\n",
 ]
 

@@ -116,7 +116,7 @@ def test_schemas_and_grammars_stay_below_the_folder_too(place, way, name):
 
 
 def test_a_schema_that_has_been_read_is_read_again_when_it_changed(place):
-    """It is examined once for many draws: but not once for ever, nor after a link took its place."""
+    """It is examined once for many draws, but again later, and after a link took its place."""
     path = written(place, HEAD + BODY.format('condition valid_json("1", schema="t.json")'))
     (place / "t.json").write_text('{"type": "integer"}')
     assert fkdsl.load(path).run("exact").log_z == 0.0

@@ -117,6 +117,7 @@ def test_a_space_that_is_meant_can_be_said_to_be():
 def test_where_there_are_several_models_the_contexts_own_is_meant():
     models = NAMED + 'model v = bytes("smollm2")\n' + TABLE
     body = ['lm = prompt("one ")', 'lm += "two "', 'b = prompt("three ", model=v)', 'b += "four "']
-    assert warned([*body, 'c = prompt("five ", model="gpt2")', 'd = prompt("six ", model=m)'], models) == [
+    body += ['c = prompt("five ", model="gpt2")', 'd = prompt("six ", model=m)']
+    assert warned(body, models) == [
         '"one "', '"two "', '"five "',
     ]  # fmt: skip

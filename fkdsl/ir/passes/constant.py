@@ -23,7 +23,8 @@ class NotConstant(Exception):
 
 
 def constant_value(e: ir.Expr, folders: Mapping[Source, Folder]) -> Any:
-    """Its value; folders: where the files are that a source names. Raises NotConstant."""
+    """The value of the expression. Raises NotConstant. folders: where the files are that a source
+    names."""
     match e:
         case ir.Const(value=value):
             return value
@@ -43,7 +44,7 @@ def constant_value(e: ir.Expr, folders: Mapping[Source, Folder]) -> Any:
 
 
 def known_language(e: ir.Expr, folders: Mapping[Source, Folder]) -> Language | None:
-    """The language that an expression says, if that is known already."""
+    """The language that an expression evaluates to, if that is known before the program runs."""
     try:
         found = constant_value(e, folders)
     except NotConstant:
@@ -52,15 +53,15 @@ def known_language(e: ir.Expr, folders: Mapping[Source, Folder]) -> Language | N
 
 
 def why_not_followed(e: ir.Expr, folders: Mapping[Source, Folder]) -> str:
-    """Why nothing of a language that is known already can be followed; "" if something can, or it
-    is not known yet."""
+    """Why no mask can follow any part of a language; "" if one can, or if the language is not known
+    before the program runs."""
     language = known_language(e, folders)
     return why_unfollowed(language) if language is not None else ""
 
 
-def left_to_trials(e: ir.Expr, folders: Mapping[Source, Folder]) -> tuple[str, ...]:
-    """The parts of a language that masks do not follow, which are tried where the text may end; ()
-    for none. A schema or grammar that is not known yet may have some."""
+def unfollowed_parts(e: ir.Expr, folders: Mapping[Source, Folder]) -> tuple[str, ...]:
+    """The parts of a language that masks do not follow; they are tried where the text may end. A
+    schema or grammar that is not known before the program runs may have some."""
     language = known_language(e, folders)
     return (
         parts_left_out(language) if language is not None else (UNKNOWN,) if has_grammar(e) else ()

@@ -1,8 +1,8 @@
-"""What of a condition on a whole text can be checked while the text is still being drawn.
+"""Checks of a text while it is still being drawn, found in conditions on the whole text.
 
 `early_form(e, s)` is an expression over the same slots with this law: if it is false of the
-beginning of a text, e is false of every text that begins so. Three facts carry it: which numbers
-only grow with the text, which tests once true stay true, and which words can no longer change.
+beginning of a text, e is false of every text that begins so. It rests on three facts: some numbers
+only grow with the text, some tests stay true once they are, and complete words do not change.
 
     len(words(s)) <= 12                      len(words(s)) <= 12
     not contains(lower(s), "sorry")          itself
@@ -29,8 +29,7 @@ NEGATED = {
     "notin": "in",
 }
 GROWING_LISTS = ("words", "lines")
-"""Built-ins whose list only grows with the text, but for its last element, which may grow
-itself."""
+"""Built-ins whose list only grows with the text; its last element may grow too."""
 
 
 def early_form(e: ir.Expr, text: int) -> ir.Expr | None:

@@ -1,19 +1,22 @@
-"""Fused conditions: a draw looks ahead to the conditions that stand between it and the next.
+"""A draw looks ahead to the conditions that stand between it and the next: the plan of each draw.
 
-What the token alone decides becomes a mask (masks.py); anything else is tried, outcome by outcome.
-The licence is M'(x) G'(x) = p(x) e(x) (docs/inference.md, Proposals): whatever e is, the measure
-stays.
+What the token alone decides becomes a mask (masks.py), what the text so far decides a prefix
+constraint (prefix.py); anything else is tried, outcome by outcome. The measure stays whatever the
+conditions are, since the proposal and its weight satisfy M'(x) G'(x) = p(x) e(x)
+(docs/inference.md, Proposals).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.bounds import CONTINUOUS
 from fkdsl.ir.effects import reads, writes
-from fkdsl.ir.passes.masks import Predicate, is_dear, token_predicate
+from fkdsl.ir.passes.masks import Predicate, is_expensive, token_predicate
+from fkdsl.ir.passes.prefix import PrefixLanguages, prefix_languages
 from fkdsl.ir.passes.reading import (
     appends,
     asks_model,
@@ -23,91 +26,116 @@ from fkdsl.ir.passes.reading import (
     reads_context,
 )
 from fkdsl.ir.passes.regular import all_of
-from fkdsl.ir.passes.so_far import text_so_far
 from fkdsl.ir.segments import Place, Walk
 from fkdsl.machine.proposal_plan import Absorbed, PrefixConstraint, ProposalPlan
 
 
 def fuse(program: ir.Program, automata: bool = True) -> ir.Program:
-    """Every draw that has conditions to look ahead to, with its plan. automata: whether automata
-    may follow texts."""
+    """The program, each draw that has conditions to look ahead to with its plan. automata: whether
+    automata may follow texts."""
     functions = {}
     walk = Walk(program)
     for name, function in program.functions.items():
         body = list(function.body)
         for pc, instr in enumerate(function.body):
             if isinstance(instr, ir.Draw):
-                body[pc] = _fused(program, walk, function, pc, instr, automata)
+                body[pc] = _planned(program, walk, function, pc, instr, automata)
         functions[name] = replace(function, body=tuple(body))
     return replace(program, functions=functions)
 
 
-def _fused(
+def _planned(
     program: ir.Program, walk: Walk, function: ir.Function, pc: int, draw: ir.Draw, automata: bool
 ) -> ir.Draw:
+    """The draw with its plan; as it was if it can look ahead to nothing.
+
+    Of the conditions ahead, some are masked (decided by the token, at least in part), some are
+    inline (right behind the draw and cheap to check), and those that no mask takes are tried.
+    """
     distribution = draw.distribution
     if isinstance(distribution, ir.Builtin) and distribution.name in CONTINUOUS:
         return draw
-    ahead = conditions_ahead(program, walk, (function.name, pc), draw)
-    of_token = not isinstance(distribution, ir.Builtin) and not (
-        isinstance(distribution, ir.Model) and distribution.operation in ("choice", "continues")
-    )
-    predicate = token_predicate(program, function, pc) if of_token else None
-    masked = predicate.absorbed if predicate else ()
+    place, of_token = (function.name, pc), _gives_token(distribution)
     before = draw.plan if draw.plan is not None else ProposalPlan[ir.Expr]()
-    decided = before.completion.decided if before.completion is not None else ()
-    tried = [c for c in ahead if c.span not in {m.span for m in masked} and c.span not in decided]
+    predicate = token_predicate(program, function, pc) if of_token else None
+    masked = predicate.absorbed if predicate is not None else ()
+    undecided = predicate.left if predicate is not None else ()
+    decided = {c.span for c in masked}
+    if before.completion is not None:
+        decided |= set(before.completion.decided)
+    tried = [c for c in conditions_ahead(program, walk, place, draw) if c.span not in decided]
     if not masked and not tried:
         return draw
-    behind, exhaustive = (
-        inline_conditions(program, walk, (function.name, pc)) if of_token else ([], False)
-    )
-    text = (
-        text_so_far(program, function, draw, behind)
-        if automata and before.completion is None
-        else None
-    )
-    told: list[ir.Condition] = []
-    prefix = None
-    if text is not None:
-        told = [c for c in behind if text.decides(conjuncts(c.test))]
-        left = predicate.left if predicate else ()
-        sufficient = text.decides(left) and all(any(c is b for b in told) for c in tried)
-        language = all_of(draw.span, [of for _, of in text.languages])
-        prefix = PrefixConstraint(
-            language, tuple(sorted(reads(language))), sufficient, text.languages
-        )
+    inline, exhaustive = inline_conditions(program, walk, place) if of_token else ([], False)
+    prefixes = None
+    if automata and before.completion is None:
+        prefixes = prefix_languages(program, function, draw, inline)
+    followed = [c for c in inline if prefixes is not None and prefixes.decides(conjuncts(c.test))]
+    rest = [c for c in tried if not _among(c, followed)]
     absorbed = [Absorbed(c.span, _mask_means(function, predicate)) for c in masked]
-    absorbed += [
-        Absorbed(c.span, "automaton, so far")
-        for c in behind
-        if text is not None and text.says_of(c)
-    ]
-    rest = [c for c in tried if not any(c is b for b in told)]
-    early = {c.span for c in rest if c.early}
-    for span in dict.fromkeys(c.span for c in rest):
-        means = _tried(program, span, rest) if of_token else "tested"
-        absorbed.append(Absorbed(span, "early" if span in early else means))
+    if prefixes is not None:
+        absorbed += [Absorbed(c.span, "automaton, so far") for c in inline if prefixes.follows(c)]
+    absorbed += _trials(program, rest, of_token)
     plan = replace(
         before,
-        mask=predicate.test if predicate else None,
-        reads=predicate.reads if predicate else (),
-        compared=predicate.compared if predicate else None,
-        needs_lookahead=bool(tried) or (predicate is not None and bool(predicate.left)),
-        absorbed=before.absorbed + tuple(absorbed),
-        expensive=any(calls_out(program, c) or is_dear(program, c) for c in tried),
-        inline_conditions=len(behind),
+        mask=predicate.test if predicate is not None else None,
+        reads=predicate.reads if predicate is not None else (),
+        compared=predicate.compared if predicate is not None else None,
+        prefix=_prefix(draw, prefixes, undecided, not rest),
+        needs_lookahead=bool(tried or undecided),
+        expensive=any(_is_expensive(program, c) for c in tried),
+        inline_conditions=len(inline),
         exhaustive=exhaustive,
-        prefix=prefix,
+        absorbed=before.absorbed + tuple(absorbed),
     )
     return replace(draw, plan=plan)
 
 
-def _tried(program: ir.Program, span: Span, tried: list[ir.Condition]) -> str:
-    own = [c for c in tried if c.span == span]
-    return (
-        "tried, dear" if any(calls_out(program, c) or is_dear(program, c) for c in own) else "tried"
-    )
+def _gives_token(distribution: ir.Expr) -> bool:
+    match distribution:
+        case ir.Builtin() | ir.Model(operation="choice" | "continues"):
+            return False
+    return True
+
+
+def _prefix(
+    draw: ir.Draw,
+    prefixes: PrefixLanguages | None,
+    undecided: Sequence[ir.Expr],
+    follows_all: bool,
+) -> PrefixConstraint[ir.Expr] | None:
+    """The prefix constraint of a plan. undecided: what its mask does not decide of conditions;
+    follows_all: whether mask and constraint leave no other condition."""
+    if prefixes is None:
+        return None
+    language = all_of(draw.span, [of for _, of in prefixes.languages])
+    slots = tuple(sorted(reads(language)))
+    sufficient = follows_all and prefixes.decides(undecided)
+    return PrefixConstraint(language, slots, sufficient, prefixes.languages)
+
+
+def _among(condition: ir.Condition, conditions: Sequence[ir.Condition]) -> bool:
+    """Whether it is one of these instructions; equal ones may stand at other places."""
+    return any(condition is c for c in conditions)
+
+
+def _trials(program: ir.Program, tried: list[ir.Condition], of_token: bool) -> list[Absorbed]:
+    """How each condition that no mask takes is tried."""
+    early = {c.span for c in tried if c.early}
+    expensive = {c.span for c in tried if _is_expensive(program, c)}
+
+    def means(span: Span) -> str:
+        if span in early:
+            return "early"
+        if not of_token:
+            return "tested"
+        return "tried, expensive" if span in expensive else "tried"
+
+    return [Absorbed(span, means(span)) for span in dict.fromkeys(c.span for c in tried)]
+
+
+def _is_expensive(program: ir.Program, condition: ir.Condition) -> bool:
+    return calls_out(program, condition) or is_expensive(program, condition)
 
 
 def _mask_means(function: ir.Function, predicate: Predicate | None) -> str:
@@ -121,8 +149,8 @@ def _mask_means(function: ir.Function, predicate: Predicate | None) -> str:
 def conditions_ahead(
     program: ir.Program, walk: Walk, place: Place, draw: ir.Draw
 ) -> list[ir.Condition]:
-    """The conditions between a draw and the next that what is drawn may decide; none behind a
-    question to a model."""
+    """The conditions between a draw and the next that depend on what is drawn; none behind an
+    instruction that needs rows of a model."""
     found: dict[Place, ir.Condition] = {}
     tainted = {(place[0], draw.target)}
     extends = not isinstance(draw.distribution, ir.Builtin)
@@ -161,8 +189,8 @@ def conditions_ahead(
 def inline_conditions(
     program: ir.Program, walk: Walk, place: Place
 ) -> tuple[list[ir.Condition], bool]:
-    """The conditions right behind a draw that look at nothing but values and contexts' texts, and
-    whether nothing else can weigh on any way from the draw to the next."""
+    """The conditions right behind a draw that look only at values and contexts' texts, so that they
+    are checked in place; and whether nothing else can weigh on any way to the next draw."""
     name, pc = place
     behind: list[ir.Condition] = []
     for instr in program.functions[name].body[pc + 1 :]:
@@ -178,7 +206,7 @@ def inline_conditions(
 
 
 def _asks(program: ir.Program, instr: ir.Instr) -> bool:
-    """Whether a trial ends here for want of a row."""
+    """Whether a look-ahead ends here: the instruction needs rows of log-probabilities."""
     if isinstance(instr, ir.Observe) and not isinstance(instr.distribution, ir.Builtin):
         return True
     return asks_model(program, instr)

@@ -1,5 +1,5 @@
-"""Pure functions of one straight line, written out where they are called: conditions can be read
-through them."""
+"""Calls of pure functions that only assign and return, replaced by what they return, so that
+conditions can be read through them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from fkdsl.ir.effects import bound, renumbered
 from fkdsl.ir.passes.reading import substitute
 
 DEEP = 8
-"""Calls within calls that are written out."""
+"""Depth of calls within calls down to which they are replaced."""
 _fresh = count(1_000_000)
-"""Slots for the comprehensions of what is written out; whoever keeps the expression gives them real
-ones."""
+"""Slots beyond those of any function, for the comprehensions of a replaced call; whoever keeps the
+expression renumbers them."""
 
 
 def inlined(program: ir.Program, e: ir.Expr, depth: int = 0) -> ir.Expr:
@@ -45,7 +45,7 @@ def _inlined(program: ir.Program, node: Any, depth: int) -> Any:
 
 
 def returned(function: ir.Function, args: tuple[ir.Expr, ...]) -> ir.Expr | None:
-    """What a function of one straight line returns, over its arguments; None if it branches."""
+    """What a function returns, over its arguments; None if it does more than assign and return."""
     values: dict[int, ir.Expr] = dict(enumerate(args))
 
     def written(e: ir.Expr) -> ir.Expr:

@@ -1,9 +1,9 @@
-"""Conditions on the drawn token alone, as one predicate: its mask over the vocabulary is computed
-once.
+"""Conditions on the drawn token alone become one predicate, whose mask over the vocabulary is
+computed once (proposals/token_masks.py).
 
-From the draw, every path is followed as far as the token decides it; what it meets there becomes
-one expression. A token that the predicate refuses dies on its path, so the mask is exact for the
-conditions that it absorbs.
+The walk follows every path behind the draw as far as the token decides it, and puts the conditions
+that it meets into one expression. A particle whose token the predicate refuses dies on its path, so
+the mask is exact for the conditions that it absorbs.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from fkdsl.ir.passes.reading import (
     substitute,
 )
 
-DEAR = ("parses", "valid_json", "edit_distance", "parse_json")
-"""Built-ins that are too slow to be asked of a whole vocabulary."""
-MOST = 200
-"""Instructions that a predicate is put together from at most."""
+EXPENSIVE = ("parses", "valid_json", "edit_distance", "parse_json")
+"""Built-ins that are too slow to be evaluated for a whole vocabulary."""
+MAX_INSTRUCTIONS = 200
+"""Instructions that the walk behind a draw looks at, at most."""
 
 
-def is_dear(program: ir.Program, node: object) -> bool:
-    """Whether evaluating it asks such a built-in."""
-    return any(isinstance(e, ir.Builtin) and e.name in DEAR for e in reached(program, node))
+def is_expensive(program: ir.Program, node: object) -> bool:
+    """Whether evaluating it calls a built-in that is too slow for a whole vocabulary."""
+    return any(isinstance(e, ir.Builtin) and e.name in EXPENSIVE for e in reached(program, node))
 
 
 @dataclass(frozen=True)
 class Predicate:
-    """test: of the token in the draw's target. reads: the other slots. compared: what the test
-    compares the token with, None if it looks at it in other ways too. absorbed: the conditions it
-    looks at; left: the parts of these that it does not decide."""
+    """test: of the token in the draw's target. reads: the other slots that the test reads.
+    compared: what it compares the token with, None if it uses the token in other ways too.
+    absorbed: the conditions that it is made of; left: their parts that it does not decide."""
 
     test: ir.Expr
     reads: tuple[int, ...]
@@ -48,7 +48,7 @@ class Predicate:
 
 
 def token_predicate(program: ir.Program, function: ir.Function, at: int) -> Predicate | None:
-    """What the conditions after the draw at a position ask of its token alone; None if nothing."""
+    """What the conditions behind the draw at a position ask of its token alone; None if nothing."""
     walk = _Walk(program, function, at)
     test = walk.path(at + 1, {})
     if not walk.absorbed or test is None:
@@ -60,6 +60,9 @@ def token_predicate(program: ir.Program, function: ir.Function, at: int) -> Pred
 
 
 class _Walk:
+    """The paths behind one draw. varying: slots that its loop assigns; a mask that is computed
+    once cannot read them."""
+
     def __init__(self, program: ir.Program, function: ir.Function, at: int) -> None:
         draw = function.body[at]
         assert isinstance(draw, ir.Draw)
@@ -74,12 +77,12 @@ class _Walk:
         } - {draw.target}
         self.absorbed: dict[Span, ir.Condition] = {}
         self.undecided: list[ir.Expr] = []
-        self.left = MOST
+        self.left = MAX_INSTRUCTIONS
 
     def path(self, pc: int, values: dict[int, ir.Expr | None]) -> ir.Expr | None:
-        """What lives on the way from pc, as an expression of the token; None for everything.
-        values: what slots hold that were assigned since the draw, None where it is no matter of the
-        token."""
+        """What a particle's token must satisfy on the way from pc; None if no condition was met.
+        values: what the slots assigned since the draw hold, None where the token does not decide
+        it."""
         met: list[ir.Expr] = []
         while self.left > 0:
             self.left -= 1
@@ -133,4 +136,4 @@ class _Walk:
         for part in reached(self.program, result):
             if isinstance(part, ir.Model):
                 return None
-        return None if is_dear(self.program, result) else result
+        return None if is_expensive(self.program, result) else result

@@ -1,5 +1,5 @@
-"""The conditions that no draw looks ahead to, with why; and those that come too late to guide
-anything."""
+"""The conditions that no draw looks ahead to, and why; with warnings for those that come too late
+to guide anything."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from fkdsl.machine.proposal_plan import Absorbed
 
 
 def late_conditions(program: ir.Program) -> ir.Program:
-    """The program with what is outside noted, and a warning for each condition that follows a loop
-    of draws and looks at what the loop made: it is checked only when the loop is over."""
+    """The program with the conditions that no draw looks ahead to in `outside`, and a warning for
+    each that is checked only when a loop of draws is over."""
     outside = {a.span: a for a in program.outside}
     warnings = list(program.warnings)
     taken = {
@@ -33,7 +33,10 @@ def late_conditions(program: ir.Program) -> ir.Program:
             after = _after_loop(program, function, pc)
             if after is not None:
                 line = after.span.line
-                means = f"it is checked when the loop of line {line} is over; test it inside, as soon as it can fail"
+                means = (
+                    f"it is checked when the loop of line {line} is over; test it inside, as soon "
+                    "as it can fail"
+                )
                 outside.setdefault(instr.span, Absorbed(instr.span, means))
                 warnings.append(_warning(instr, after))
             elif instr.span not in taken and instr.span not in outside:
@@ -47,13 +50,14 @@ def _warning(condition: ir.Condition, loop: ir.Instr) -> Diagnostic:
         "this is checked only when the text is complete",
         condition.span,
         f"after the loop of line {loop.span.line}",
-        "test it inside the loop as soon as it can fail, or draw the text by `text(...)`, which conditions guide",
+        "test it inside the loop as soon as it can fail, or draw the text by `text(...)`, which "
+        "conditions guide",
         severity="warning",
     )
 
 
 def _after_loop(program: ir.Program, function: ir.Function, at: int) -> ir.Instr | None:
-    """The loop of draws before a condition that made what the condition looks at."""
+    """The loop of draws before a condition that assigned what the condition reads."""
     condition = function.body[at]
     for first, last in loops(function):
         inside = function.body[first : last + 1]
@@ -72,7 +76,10 @@ def _after_loop(program: ir.Program, function: ir.Function, at: int) -> ir.Instr
 def _why(program: ir.Program, function: ir.Function, at: int) -> str:
     condition = function.body[at]
     if asks_model(program, condition):
-        return "it asks a model, and each outcome would cost a call; put what needs none into a condition before it"
+        return (
+            "it asks a model, and each outcome would cost a call; put what needs none into a "
+            "condition before it"
+        )
     before = [i for i in function.body[:at] if isinstance(i, ir.Draw | ir.Call)]
     if not before:
         return "nothing is drawn before it"

@@ -1,4 +1,5 @@
-"""What an expression of the ir reads and asks: the questions that every pass puts."""
+"""What passes ask of expressions besides their slots (effects.py): models and contexts that they
+use, their parts, what they are compared with."""
 
 from __future__ import annotations
 
@@ -18,17 +19,17 @@ def asks_model(program: ir.Program, node: Any) -> bool:
 
 
 def reads_context(program: ir.Program, node: Any) -> bool:
-    """Whether it looks at a context: its text, length or end, or what follows it."""
+    """Whether evaluating it looks at a context: its text, length or end, or what follows it."""
     return any(e.contexts is ir.Contexts.LOOKS for e in reached(program, node))
 
 
 def calls_out(program: ir.Program, node: Any) -> bool:
-    """Whether it calls Python that the program declares."""
+    """Whether evaluating it calls Python that the program declares."""
     return any(isinstance(e, ir.Extern) for e in reached(program, node))
 
 
 def appends(program: ir.Program, node: Any) -> bool:
-    """Whether a function that it calls appends to something, which may be a context."""
+    """Whether a function that evaluating it calls appends to something, perhaps to a context."""
     called = {e.function for e in reached(program, node) if isinstance(e, ir.Invoke)}
     return any(
         i.contexts is ir.Contexts.EXTENDS for name in called for i in program.functions[name].body
@@ -91,8 +92,8 @@ def loops(function: ir.Function) -> list[tuple[int, int]]:
 
 
 def compared_with(test: ir.Expr, slot: int) -> list[ir.Expr] | None:
-    """What a test compares a slot's value with, by ==, != or `in` a list: to it, values that equal
-    none of these are all the same. None if it looks at the value in any other way."""
+    """What a test compares a slot's value with, by ==, != or `in` a list; it does not tell apart
+    values that equal none of these. None if it uses the value in any other way."""
     if slot not in reads(test):
         return []
     parts: tuple[ir.Expr, ...]

@@ -1,4 +1,4 @@
-"""Conditions on a text that say which language it is in, as expressions of
+"""Conditions on a text as the language that they hold it to: expressions over the built-ins of
 values/library/languages.py."""
 
 from __future__ import annotations
@@ -12,16 +12,23 @@ from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import bound, reads, subexpressions
 from fkdsl.ir.passes.reading import substitute
 
-ATOMS = {"matches": ".matches", "contains": ".contains", "starts_with": ".starts_with", "ends_with": ".ends_with",
-         "valid_json": ".json", "parses": ".grammar"}  # fmt: skip
-VIEWED = 2_000_000
-"""Beyond the slots of any function: a word of the text stands in such a slot while its language is
-found."""
+ATOMS = {
+    "matches": ".matches",
+    "contains": ".contains",
+    "starts_with": ".starts_with",
+    "ends_with": ".ends_with",
+    "valid_json": ".json",
+    "parses": ".grammar",
+}
+"""Built-in tests of a text, and the built-ins that give the language of the texts that pass."""
+WORD_SLOTS = 2_000_000
+"""Added to a text's slot it is a slot beyond those of any function, which stands for a word of the
+text while the language of that word is found."""
 LENGTHS = {"len": ".length", "letters": ".letters"}
 
 
 def language_of(test: ir.Expr, text: int) -> ir.Expr | None:
-    """The language of the texts in a slot for which a test is true; None if it is not said by
+    """The language of the texts in a slot for which a test is true; None if the test is not one of
     languages alone."""
     span = test.span
     match test:
@@ -96,7 +103,7 @@ def _some_word(span: Span, word: ir.Expr, of: ir.Expr, text: int) -> ir.Expr | N
 
 
 def _of_list(gather: ir.Gather, text: int, every: bool) -> ir.Expr | None:
-    """`all(... for k in keys)`, or `any`, where the text has no part in the list."""
+    """`all(... for k in keys)`, or `any`, over a list that does not depend on the text."""
     if text in reads(gather.clauses):
         return None
     span = gather.span
@@ -113,8 +120,8 @@ def _of_list(gather: ir.Gather, text: int, every: bool) -> ir.Expr | None:
 
 
 def _of_view(test: ir.Expr, text: int) -> ir.Expr | None:
-    """A test of `last_word(s)`, or of `words(s)[i]`, as one of the text through the language of
-    that word."""
+    """A test of `last_word(s)` or of `words(s)[i]`: the texts whose word is in the language of the
+    test."""
     span = test.span
     index: tuple[ir.Expr, ...]
     for e in subexpressions(test):
@@ -127,7 +134,7 @@ def _of_view(test: ir.Expr, text: int) -> ir.Expr | None:
                 name, index = ".word_at", (at,)
             case _:
                 continue
-        word = text + VIEWED
+        word = text + WORD_SLOTS
         known = _with(test, e, ir.Local(span, word))
         part = language_of(known, word) if text not in reads(known) else None
         return None if part is None or has_grammar(part) else ir.Builtin(span, name, (*index, part))
@@ -151,7 +158,7 @@ def _with(node: Any, old: ir.Expr, new: ir.Expr) -> Any:
 
 
 def _of_words(gather: ir.Gather, text: int, every: bool) -> ir.Expr | None:
-    """`all(... for w in words(s))`, or `any`: that not all words fail."""
+    """`all(... for w in words(s))`; `any` as: not all words fail."""
     span = gather.span
     match gather.clauses:
         case (
@@ -175,8 +182,8 @@ def all_of(span: Span, languages: Sequence[ir.Expr]) -> ir.Expr:
 
 
 def has_grammar(language: ir.Expr) -> bool:
-    """Whether a schema or grammar is in it, which are followed only by themselves or in an
-    `and`."""
+    """Whether a schema or grammar is in it. Masks follow these by themselves or in an `and`, not
+    negated and not in an `or`."""
     return any(
         isinstance(e, ir.Builtin) and e.name in (".json", ".grammar")
         for e in subexpressions(language)
@@ -184,7 +191,7 @@ def has_grammar(language: ir.Expr) -> bool:
 
 
 def _length(test: ir.Operate, text: int) -> ir.Expr | None:
-    """`len(s) <= n`, `letters(s) <= n` and their kin."""
+    """Comparisons of `len(s)`, `letters(s)` and `len(words(s))` with a number."""
     span = test.span
     flip = {"le": "ge", "lt": "gt", "ge": "le", "gt": "lt", "eq": "eq"}
     if test.operator not in flip or len(test.args) != 2:

@@ -11,7 +11,7 @@ from fkdsl.base.folders import Folder
 from fkdsl.base.spans import Source, Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import reads, writes
-from fkdsl.ir.passes.constant import left_to_trials, why_not_followed
+from fkdsl.ir.passes.constant import unfollowed_parts, why_not_followed
 from fkdsl.ir.passes.early import early_form
 from fkdsl.ir.passes.inline import inlined
 from fkdsl.ir.passes.reading import asks_model, calls_out, conjuncts, reads_context, substitute
@@ -127,7 +127,7 @@ def _add(
         reason = why_not_followed(language, settings.folders) if language is not None else ""
         if language is not None and not reason and settings.automata:
             guidance.languages.append((span, language))
-            if parts := left_to_trials(language, settings.folders):
+            if parts := unfollowed_parts(language, settings.folders):
                 guidance.unfollowed.setdefault(span, {}).update(dict.fromkeys(parts))
             continue
         check = early_form(part, target)

@@ -61,7 +61,8 @@ class Calls:
         name, span = call.function.name, call.function.span
         self.report.error(
             "FK216", f"`{name}` is stochastic and is called without `~`", span, "draws or weighs",
-            f"write `{target} ~ {name}(...)`" if target else f"draw it in a line before: `x ~ {name}(...)`",
+            f"write `{target} ~ {name}(...)`" if target
+            else f"draw it in a line before: `x ~ {name}(...)`",
         )  # fmt: skip
 
     def result(self, call: tree.Call) -> Type:
@@ -90,7 +91,8 @@ class Calls:
         if name in self.world.returns:
             return self.world.returns[name]
         self.report.error(
-            "FK230", f"`{name}` calls itself, so its type cannot be found", call.function.span, "called here",
+            "FK230", f"`{name}` calls itself, so its type cannot be found", call.function.span,
+            "called here",
             f"declare what it returns: `def {name}(...) -> type:`",
         )  # fmt: skip
         return ANY
@@ -134,7 +136,8 @@ class Calls:
             case other:
                 self.expressions.type_of(other)
                 self.report.error(
-                    "FK225", "`model=` takes the name of a declared model", other.span, "this is an expression",
+                    "FK225", "`model=` takes the name of a declared model", other.span,
+                    "this is an expression",
                     'write `model=judge` after declaring `model judge = "..."`',
                 )  # fmt: skip
 
@@ -150,7 +153,8 @@ class Calls:
             return result
         self.report.error(
             "FK210", f"`{call.function.name}`: {result}", call.span, "these arguments do not fit",
-            f"it is called as `{signature_text(call.function.name, signature.params, signature.variadic)}`",
+            "it is called as "
+            f"`{signature_text(call.function.name, signature.params, signature.variadic)}`",
         )  # fmt: skip
         return ANY
 
@@ -163,7 +167,8 @@ class Calls:
             return ANY
         if name in self.world.programs:
             self.report.error(
-                "FK227", f"`{name}` is a program, and programs are run, not called", span, "a program",
+                "FK227", f"`{name}` is a program, and programs are run, not called", span,
+                "a program",
                 "move its body into a `def`, and call that by `x ~ ...`",
             )  # fmt: skip
         elif name in self.expressions.scope.variables:

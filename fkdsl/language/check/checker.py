@@ -1,6 +1,7 @@
 """The static checker: a syntax tree to a checked program, or every mistake in it at once.
 
-    imports -> names -> parameters -> bodies (types, then flow) -> infer, queries, tests -> constant constraints
+    imports -> names -> parameters -> bodies (types, then flow) -> infer, queries, tests
+            -> constant constraints
 
 Variables and functions are different namespaces. A variable keeps the type that it is first given;
 a def without `->` gets the type of its returns; functions are checked callees first. Nothing is
@@ -60,7 +61,7 @@ MAX_FRAMES = 740
 the checker."""
 
 SOMETHING = (tree.FunctionDef, tree.ExternDef, tree.ModelDecl, tree.Test)
-"""What a file is there for; one that only imports, infers or asks says nothing by itself."""
+"""Declarations of which a file needs one: one that only imports, infers or asks does nothing."""
 
 D = TypeVar("D", bound=tree.Decl)
 
@@ -143,8 +144,10 @@ class _Checker:
         if not any(isinstance(d, SOMETHING) for d in self.module.declarations):
             source = self.module.source
             self.report.warning(
-                "FK314", "there is no program, function, model or test in this file", Span(source, 0, 0),
-                "nothing to run", "write `program main() -> str:` with a body that ends in `return ...`",
+                "FK314", "there is no program, function, model or test in this file",
+                Span(source, 0, 0),
+                "nothing to run",
+                "write `program main() -> str:` with a body that ends in `return ...`",
             )  # fmt: skip
         if self.report.errors:
             raise ProgramError(_in_order(self.report.errors))
@@ -241,7 +244,8 @@ class _Checker:
             )
         elif file.via is not None:
             self.report.error(
-                "FK201", f"`{name}` of {Path(span.source.name).name} is declared already", file.via.span,
+                "FK201", f"`{name}` of {Path(span.source.name).name} is declared already",
+                file.via.span,
                 "brings in the second", "rename one of them", notes=(first,),
             )  # fmt: skip
         return False

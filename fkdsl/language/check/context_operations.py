@@ -1,5 +1,5 @@
-"""The operations on contexts: what each is called with and gives. The runtime's side of them is in
-`fkdsl.ir`.
+"""The operations on contexts: what each is called with and gives. What they do is in
+ir/build_models.py.
 
 >>> str(OPERATIONS["choice"].returns), OPERATIONS["text"].kind
 ('dist[str]', 'draw')

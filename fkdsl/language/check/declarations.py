@@ -78,14 +78,16 @@ def check_table(report: Report, d: tree.ModelDecl) -> None:
     for row in d.table or ():
         if row.context in seen:
             report.error(
-                "FK322", f'two rows for "{row.context}"', row.span, "again here", "put their entries in one row",
+                "FK322", f'two rows for "{row.context}"', row.span, "again here",
+                "put their entries in one row",
                 notes=(f"first in line {seen[row.context].span.line}",),
             )  # fmt: skip
         seen.setdefault(row.context, row)
         _check_row(report, row)
     if "" not in seen:
         report.error(
-            "FK323", f'model `{d.name}` has no row for ""', d.span, "no row applies to an unknown text",
+            "FK323", f'model `{d.name}` has no row for ""', d.span,
+            "no row applies to an unknown text",
             'add a row `"" -> ...`: the longest row that is a suffix of the text so far applies',
         )  # fmt: skip
 
@@ -116,7 +118,8 @@ def _check_row(report: Report, row: tree.TableRow) -> None:
     if not abs(total - 1.0) <= SUM_TOLERANCE:
         more = "add" if total < 1.0 else "take away"
         report.error(
-            "FK320", f"the probabilities of this row sum to {total:.10g}, not 1", row.span, f"sums to {total:.10g}",
+            "FK320", f"the probabilities of this row sum to {total:.10g}, not 1", row.span,
+            f"sums to {total:.10g}",
             f"{more} {abs(1.0 - total):.10g}, or write fractions such as 1/3",
         )  # fmt: skip
 
@@ -160,7 +163,8 @@ def check_parameters(world: World, d: tree.FunctionDef | tree.ExternDef) -> tupl
         seen.setdefault(p.name, p)
         if p.default is None and defaulted:
             report.error(
-                "FK309", f"parameter `{p.name}` has no default, but one before it has", p.span, "no default",
+                "FK309", f"parameter `{p.name}` has no default, but one before it has", p.span,
+                "no default",
                 "move it before those with defaults, or give it one",
             )  # fmt: skip
         defaulted = defaulted or p.default is not None
@@ -199,7 +203,8 @@ def _check_program_parameter(report: Report, p: tree.Param, t: Type) -> None:
     ):
         report.error(
             "FK307", f"a program cannot be given {a(t)}", p.span, f"this is `{t}`",
-            "a program's parameters are bool, int, float, str or lists of them: `-p name=value` gives them",
+            "a program's parameters are bool, int, float, str or lists of them: `-p name=value` "
+            "gives them",
         )  # fmt: skip
 
 
@@ -216,7 +221,8 @@ def check_infer(
         if first is not None:
             report.error(
                 "FK343", "a file has one `infer`", d.span, "another one",
-                "keep one of them; `--method` chooses another for one run", notes=(f"first in line {first.span.line}",),
+                "keep one of them; `--method` chooses another for one run",
+                notes=(f"first in line {first.span.line}",),
             )  # fmt: skip
             continue
         first = d

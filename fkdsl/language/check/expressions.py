@@ -174,7 +174,8 @@ class Expressions(Fitting):
             both = t if result is None else merged(result, t)
             if both is None:
                 self.report.error(
-                    "FK223", f"{what} have one type, but these are `{result}` and `{t}`", e.span, f"this is `{t}`",
+                    "FK223", f"{what} have one type, but these are `{result}` and `{t}`", e.span,
+                    f"this is `{t}`",
                     'convert one of them, or write a record: `{"name": value}`',
                 )  # fmt: skip
                 return ANY

@@ -43,7 +43,10 @@ class Fitting:
             help = f"draw from it first: `x ~ {shown(e)}`, and use `x`"
             if isinstance(e, tree.Name) and e.name in self.scope.variables:
                 line = self.scope.variables[e.name].span.line
-                help = f"write `{e.name} ~ ...` in line {line}: `=` names the distribution, `~` draws from it"
+                help = (
+                    f"write `{e.name} ~ ...` in line {line}: `=` names the distribution, "
+                    "`~` draws from it"
+                )
                 if found == CONTEXT:
                     help = f"draw from it first: `t ~ {e.name}`"
             message = f"{role}: expected `{wanted}`, found a distribution, `{found}`"

@@ -55,8 +55,10 @@ class Flow:
         elif gives_value and end is not None:
             last = d.body[-1].span.line if d.body else d.name_span.line
             self.report.error(
-                "FK302", f"{kind} `{d.name}` can end without a `return`", d.name_span, "gives a value on other paths",
-                "end with `return ...`", notes=(f"the end is reached after {_what(d.body)} of line {last}",),
+                "FK302", f"{kind} `{d.name}` can end without a `return`", d.name_span,
+                "gives a value on other paths",
+                "end with `return ...`",
+                notes=(f"the end is reached after {_what(d.body)} of line {last}",),
             )  # fmt: skip
 
     def block(self, body: Iterable[tree.Stmt], state: State) -> State:
@@ -99,7 +101,8 @@ class Flow:
         return after
 
     def loop(
-        self, s: tree.For | tree.While, body: tuple[tree.Stmt, ...], head: frozenset[str], falls: State,
+        self, s: tree.For | tree.While, body: tuple[tree.Stmt, ...], head: frozenset[str],
+        falls: State,
         set_by_head: frozenset[str] = frozenset(),
     ) -> State:  # fmt: skip
         self.loops.append(Loop())

@@ -64,7 +64,8 @@ class Imports:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             self.report.error(
                 "FK360", f'"{d.path}" is not imported: {reason}', d.span, "outside",
-                "put it below the program's folder, or run with --allow-outside if you trust the program",
+                "put it below the program's folder, or run with --allow-outside if you trust the "
+                "program",
             )  # fmt: skip
             return
         if path.suffix != ".fk":

@@ -3,7 +3,9 @@ begins with a digit.
 
     lm = prompt("Date: ")
     s ~ text(lm, until="\\n")
-    condition matches(s, r"[12][0-9]{3}")     a pattern that begins with a digit; so may options, or `+=`
+    condition matches(s, r"[12][0-9]{3}")
+
+The pattern begins with a digit; so may the options of a choice, or what `+=` appends.
 """
 
 from __future__ import annotations

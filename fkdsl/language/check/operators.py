@@ -1,7 +1,9 @@
 """The types of operators: from the operands' types to the result's, or what is wrong with them.
 
->>> str(binary_type("/", INT, INT)), str(binary_type("*", CONTEXT, Dist(TOKEN))), binary_type("+", STR, INT).help
-('float', 'dist[token]', 'write `str(...)` round the int')
+>>> str(binary_type("/", INT, INT)), str(binary_type("*", CONTEXT, Dist(TOKEN)))
+('float', 'dist[token]')
+>>> binary_type("+", STR, INT).help
+'write `str(...)` round the int'
 """
 
 from __future__ import annotations
@@ -149,8 +151,11 @@ def compare_misfit(op: str, a: Type, b: Type) -> Misfit | None:
         )
         return Misfit(f"{article(which)} is not compared", advice)
     if common_type(a, b) is None:
-        return Misfit(f"`{a}` and `{b}` are never equal" if op in ("==", "!=") else f"cannot order `{a}` and `{b}`",
-                      "compare values of one type")  # fmt: skip
+        equality = op in ("==", "!=")
+        message = (
+            f"`{a}` and `{b}` are never equal" if equality else f"cannot order `{a}` and `{b}`"
+        )
+        return Misfit(message, "compare values of one type")
     if op not in ("==", "!=") and not _ordered(a):
         return Misfit(f"`{a}` values have no order", "compare numbers or texts")
     return None

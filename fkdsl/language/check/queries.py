@@ -54,9 +54,11 @@ def check_queries(
     seen = {q.name: q for q in known}
     for q in queries:
         if q.name in seen:
+            first = seen[q.name].span
             world.report.error(
-                "FK346", f"query `{q.name}` is declared twice", q.span, "again here", "give it another name",
-                notes=(f"first in line {seen[q.name].span.line} of {seen[q.name].span.source.name}",),
+                "FK346", f"query `{q.name}` is declared twice", q.span, "again here",
+                "give it another name",
+                notes=(f"first in line {first.line} of {first.source.name}",),
             )  # fmt: skip
         seen.setdefault(q.name, q)
         functions = world.functions.keys() | world.externs.keys()
@@ -70,7 +72,8 @@ def check_queries(
         found = Expressions(world, scope).type_of(asked)
         if not accepts(FLOAT, found):
             world.report.error(
-                "FK345", f"a query is a number or a truth value, not {a(found)}", asked.span, f"this is `{found}`",
+                "FK345", f"a query is a number or a truth value, not {a(found)}", asked.span,
+                f"this is `{found}`",
                 'write what to average: `contains(value, "please")`, `len(value)`',
             )  # fmt: skip
 
@@ -81,8 +84,10 @@ def _no_quantile(report: Report, e: tree.Expr, functions: Set[str]) -> bool:
     ]
     for call in calls:
         report.error(
-            "FK348", f"`{call.function.name}` stands alone in a query, over a number and a level", call.span,
-            "not a quantile of the posterior", "write `query q = quantile(len(value), 0.9)`, or `median(len(value))`",
+            "FK348", f"`{call.function.name}` stands alone in a query, over a number and a level",
+            call.span,
+            "not a quantile of the posterior",
+            "write `query q = quantile(len(value), 0.9)`, or `median(len(value))`",
         )  # fmt: skip
     return not calls
 
@@ -94,7 +99,9 @@ def asks_no_model(report: Report, e: tree.Expr, asks_model: Set[str]) -> bool:
         name = call.function.name
         if name in asks_model or name in OPERATIONS:
             report.error(
-                "FK347", f"`{name}` asks a model, and this is about the returned value alone", call.span,
-                "asks a model", "compute it in the program, and return it with the value in a record",
+                "FK347", f"`{name}` asks a model, and this is about the returned value alone",
+                call.span,
+                "asks a model",
+                "compute it in the program, and return it with the value in a record",
             )  # fmt: skip
     return not any(c.function.name in asks_model or c.function.name in OPERATIONS for c in calls)

@@ -1,5 +1,4 @@
-"""Where the checker's mistakes are gathered: every one is kept, none stops the check, none is said
-twice."""
+"""Where the checker gathers mistakes: none stops the check, and none is reported twice."""
 
 from __future__ import annotations
 

@@ -56,8 +56,10 @@ class Spaces:
             if isinstance(end, tree.Literal | tree.FString) and ends_in_space(end):
                 self.world.report.warning(
                     "FK503", f"the text of {what} ends in a space", end.span,
-                    "most tokens begin with the space before a word, so hardly one that fits follows a space",
-                    "leave the space out: the next token brings it; or take the model as `bytes(...)`",
+                    "most tokens begin with the space before a word, so hardly one that fits "
+                    "follows a space",
+                    "leave the space out: the next token brings it; or take the model as "
+                    "`bytes(...)`",
                 )  # fmt: skip
 
     def declared(self) -> list[str]:

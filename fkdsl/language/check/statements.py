@@ -138,9 +138,13 @@ class Body:
         elif known.type == NONE:
             help = f"start it at a value of type `{new}` in line {line}"
         elif isinstance(known.type, Dist) and accepts(known.type.item, new):
-            help = f"did you mean `~` for `=` in line {line}? `=` names the distribution, `~` draws from it"
+            help = (
+                f"did you mean `~` for `=` in line {line}? `=` names the distribution, "
+                "`~` draws from it"
+            )
         self.report.error(
-            "FK214", f"`{target.name}` is `{known.type}` and cannot become `{new}`", target.span, f"set to `{new}`",
+            "FK214", f"`{target.name}` is `{known.type}` and cannot become `{new}`", target.span,
+            f"set to `{new}`",
             help, notes=(f"`{target.name}` is {known}",),
         )  # fmt: skip
 
@@ -173,13 +177,16 @@ class Body:
             if isinstance(value, tree.Call) and value.function.name in self.world.functions:
                 name = value.function.name
                 self.report.error(
-                    "FK217", f"`{name}` draws nothing: it gives {a(found)}", value.span, "a call of a pure function",
+                    "FK217", f"`{name}` draws nothing: it gives {a(found)}", value.span,
+                    "a call of a pure function",
                     f"write `{target.name} = {name}(...)`",
                 )  # fmt: skip
             else:
                 self.report.error(
-                    "FK215", f"`~` needs a distribution, not {a(found)}", value.span, f"this is `{found}`",
-                    f"write `{target.name} = ...` to set it, or draw: `{target.name} ~ lm`, `~ bernoulli(0.5)`",
+                    "FK215", f"`~` needs a distribution, not {a(found)}", value.span,
+                    f"this is `{found}`",
+                    f"write `{target.name} = ...` to set it, or draw: `{target.name} ~ lm`, `~ "
+                    "bernoulli(0.5)`",
                 )  # fmt: skip
             return found
         if not is_token_distribution(found) and not self.appends(value):
@@ -187,7 +194,7 @@ class Body:
         return item
 
     def appends(self, value: tree.Expr) -> bool:
-        """Whether drawing from the expression extends a context, which is use enough of it."""
+        """Whether drawing from the expression extends a context, which counts as using it."""
         if not isinstance(value, tree.Call):
             return any(self.world.types.get(id(node)) == CONTEXT for node in walk(value))
         operation = OPERATIONS.get(value.function.name)
@@ -202,7 +209,8 @@ class Body:
             x.type_of(s.value)
             x.calls.result(s.distribution)
             self.report.error(
-                "FK231", f"`observe` needs a distribution, and `{name}` is a stochastic function", s.distribution.span,
+                "FK231", f"`observe` needs a distribution, and `{name}` is a stochastic function",
+                s.distribution.span,
                 "its probabilities are not known",
                 "observe inside it what it draws from; or draw, and `condition x == ...`",
             )  # fmt: skip
@@ -212,8 +220,10 @@ class Body:
         if item is None:
             x.type_of(s.value)
             self.report.error(
-                "FK215", f"`observe ... ~` needs a distribution, not {a(found)}", s.distribution.span,
-                f"this is `{found}`", "write `condition ... == ...`, or observe from `normal(mean, sd)`, `lm`, ...",
+                "FK215", f"`observe ... ~` needs a distribution, not {a(found)}",
+                s.distribution.span,
+                f"this is `{found}`",
+                "write `condition ... == ...`, or observe from `normal(mean, sd)`, `lm`, ...",
             )  # fmt: skip
             return
         if item == TOKEN:
@@ -252,7 +262,9 @@ class Body:
         place = s.span if s.value is None else s.value.span
         if declared is not None:
             self.report.error(
-                "FK304", f"`{self.definition.name}` gives {a(declared)}, but nothing is returned here", place,
+                "FK304",
+                f"`{self.definition.name}` gives {a(declared)}, but nothing is returned here",
+                place,
                 "no value", "write `return ...` with its value",
             )  # fmt: skip
             return
@@ -262,7 +274,8 @@ class Body:
         both = merged(self.returned, found)
         if both is None:
             self.report.error(
-                "FK304", f"`{self.definition.name}` returns `{found}` here, but `{self.returned}` in line "
+                "FK304",
+                f"`{self.definition.name}` returns `{found}` here, but `{self.returned}` in line "
                 f"{self.returned_line}", place, f"this is `{found}`", "return values of one type",
             )  # fmt: skip
         else:

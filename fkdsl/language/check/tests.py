@@ -27,7 +27,8 @@ def check_tests(world: World, tests: Iterable[tree.Test], asks_model: Set[str]) 
     for t in tests:
         if t.title in seen:
             world.report.error(
-                "FK346", f'test "{t.title}" is declared twice', t.span, "again here", "give it another title",
+                "FK346", f'test "{t.title}" is declared twice', t.span, "again here",
+                "give it another title",
                 notes=(f"first in line {seen[t.title].span.line}",),
             )  # fmt: skip
         seen.setdefault(t.title, t)
@@ -164,14 +165,16 @@ class _ExpectationCalls(Calls):
         name, outer = call.function.name, self.expressions.scope
         if len(call.args) != 1 or call.keywords or self.expressions.inside:
             self.report.error(
-                "FK344", f"`{name}` takes one expression over `value`", call.span, "not one expression",
+                "FK344", f"`{name}` takes one expression over `value`", call.span,
+                "not one expression",
                 'write `P(value == "...")` or `E(len(value))`, not one inside the other',
             )  # fmt: skip
             return FLOAT
         for read in reads(call.args[0]):
             if read.name in outer.variables and read.name != "value":
                 self.report.error(
-                    "FK344", f"`{read.name}` is not known inside `{name}`", read.span, "of the loop around it",
+                    "FK344", f"`{read.name}` is not known inside `{name}`", read.span,
+                    "of the loop around it",
                     f"only `value` is random: write each `{name}(...)` out",
                 )  # fmt: skip
                 return FLOAT

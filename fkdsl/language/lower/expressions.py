@@ -16,7 +16,8 @@ from fkdsl.values.values import EOS
 
 BINARY = {"+": "add", "-": "sub", "*": "mul", "/": "div", "//": "floordiv", "%": "mod", "**": "pow"}
 COMPARE = {
-    "==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge", "in": "in", "not in": "notin",
+    "==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge", "in": "in",
+    "not in": "notin",
     "agrees": "agree", "same": "same",
 }  # fmt: skip
 """The last two are no user's: language/expectations.py makes them of the comparisons in `expect`
@@ -167,7 +168,8 @@ class ExpressionLowering:
         return bound + self.exprs(extra)
 
     def bind(
-        self, parameters: Iterable[tuple[str, Any]], args: tuple[tree.Expr, ...], keywords: Mapping[str, tree.Expr],
+        self, parameters: Iterable[tuple[str, Any]], args: tuple[tree.Expr, ...],
+        keywords: Mapping[str, tree.Expr],
         span: Span,
     ) -> tuple[ir.Expr, ...]:  # fmt: skip
         """One expression a parameter: by position, by name, or its default (a value or a constant

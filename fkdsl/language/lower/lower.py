@@ -1,8 +1,7 @@
-"""A checked program lowered to ir: names become slots, control becomes labels, calls are bound to
-their parameters.
+"""A checked program lowered to ir: names become slots, control flow becomes labels and jumps, calls
+are bound to their parameters.
 
-Every mistake that a user can make has been found by the checker; what does not fit here is our own
-bug.
+The checker has found every mistake that a user can make; what cannot be lowered is a bug in fkdsl.
 """
 
 from __future__ import annotations

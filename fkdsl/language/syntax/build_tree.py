@@ -62,8 +62,10 @@ class Builder(ExpressionBuilder):
             if found[0].data in ("assign", "annotated"):
                 name = self.source.text[span.start : span.end].split("=")[0].split(":")[0].strip()
                 message = "a variable outside a program"
-                help = f"set it in the program, make it a parameter, `program main({name} = ...)`, or write "
-                help += f"`def {name}():` with a `return`, and call it"
+                help = (
+                    f"set it in the program, make it a parameter, `program main({name} = ...)`, "
+                    f"or write `def {name}():` with a `return`, and call it"
+                )
             more = f" ({len(found)} such statements)" if len(found) > 1 else ""
             self.report("FK126", message + more, span, "belongs in a program or def", help)
 
@@ -208,7 +210,10 @@ class Builder(ExpressionBuilder):
         function = next(t for t in node.children if is_token(t, "NAME"))
         args, keywords = self.arguments(next(self.trees(node, "arguments"), None))
         if function != "bytes":
-            help = 'write a reference (`model m = "smollm2"`), `table:` with rows, or `bytes(...)` of another model'
+            help = (
+                'write a reference (`model m = "smollm2"`), `table:` with rows, or `bytes(...)` '
+                "of another model"
+            )
             self.report(
                 "FK325", f"`{function}(...)` is no model", self.span(function), "no such view", help
             )
@@ -220,14 +225,20 @@ class Builder(ExpressionBuilder):
                 ):
                     beam = n
                 case _:
-                    help = "it has one option: how many tokenisations are kept, `beam=5`, or `beam=none` for all"
+                    help = (
+                        "it has one option: how many tokenisations are kept, `beam=5`, "
+                        "or `beam=none` for all"
+                    )
                     self.report("FK325", "`bytes` has no such option", k.span, "here", help)
         match args:
             case (tree.Name(span, of),):
                 return tree.View(span, of, True, beam)
             case (tree.Literal(span, str(of)),):
                 return tree.View(span, of, False, beam)
-        help = 'write `model m = bytes("smollm2")`, or the name of a declared model: `model m = bytes(toy)`'
+        help = (
+            'write `model m = bytes("smollm2")`, or the name of a declared model: '
+            "`model m = bytes(toy)`"
+        )
         self.report("FK325", "a view is of one model", self.span(node), "of which?", help)
         return tree.View(self.span(node), "", False, beam)
 

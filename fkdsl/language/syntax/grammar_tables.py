@@ -108,7 +108,8 @@ def from_tables(tables: Mapping[str, Any]) -> Lark:
     data = {
         "parser": {
             "lexer_conf": {
-                "terminals": [], "ignore": [], "g_regex_flags": 0, "use_bytes": False, "lexer_type": GivenTokens,
+                "terminals": [], "ignore": [], "g_regex_flags": 0, "use_bytes": False,
+                "lexer_type": GivenTokens,
             },
             "parser_conf": tables["conf"],
             "parser": {

@@ -56,8 +56,7 @@ class Layout:
             closed = self._open.pop()
             kinds.append("DEDENT")
         if width != self._open[-1]:
-            # Further lines that begin so are taken to be of the block that this one is taken to be
-            # of.
+            # Further lines with this indentation go to the same block.
             nearest = min({*self._open, closed}, key=lambda level: (abs(level - width), -level))
             self._taken[width] = nearest
             if nearest == closed:

@@ -22,9 +22,10 @@ from fkdsl.language.syntax.layout import Layout
 MAX_LINE = 100_000
 MAX_DEPTH = 100
 MAX_ERRORS = 20
-"""Mistakes after which the rest of a file is not read: it is something else than a program."""
+"""Mistakes after which the rest of a file is not read: it is no program."""
 KEYWORDS = {
-    "def", "if", "elif", "else", "for", "while", "in", "and", "or", "not", "break", "continue", "pass", "return",
+    "def", "if", "elif", "else", "for", "while", "in", "and", "or", "not", "break", "continue",
+    "pass", "return",
     "observe", "condition", "factor", "checkpoint", "expect", "true", "false", "none", "EOS",
 }  # fmt: skip
 """Reserved everywhere."""
@@ -33,14 +34,16 @@ DECLARATIONS = {"model", "import", "extern", "program", "infer", "query", "test"
 WITHIN = {"model": {"table"}, "extern": {"from", "def"}, "test": {"with"}}
 """Words that are special later in a line that begins with the given one."""
 STATEMENTS = {
-    "def", "while", "break", "continue", "pass", "return", "observe", "condition", "factor", "checkpoint", "expect",
+    "def", "while", "break", "continue", "pass", "return", "observe", "condition", "factor",
+    "checkpoint", "expect",
     "import", "extern", "program", "query",
 }  # fmt: skip
 """Words that begin a line and stand nowhere else."""
 OPERATORS = {
     "**": "DSTAR", "//": "DSLASH", "==": "EQEQ", "!=": "NE", "<=": "LE", ">=": "GE", "->": "ARROW",
     "+=": "PLUSEQ", "-=": "MINUSEQ", "*=": "STAREQ", "/=": "SLASHEQ",
-    "+": "PLUS", "-": "MINUS", "*": "STAR", "/": "SLASH", "%": "PERCENT", "<": "LT", ">": "GT", "=": "EQUAL",
+    "+": "PLUS", "-": "MINUS", "*": "STAR", "/": "SLASH", "%": "PERCENT", "<": "LT", ">": "GT",
+    "=": "EQUAL",
     "~": "TILDE", "(": "LPAR", ")": "RPAR", "[": "LSQB", "]": "RSQB", "{": "LBRACE", "}": "RBRACE",
     ",": "COMMA", ":": "COLON", ".": "DOT",
 }  # fmt: skip
@@ -60,9 +63,11 @@ _OPERATOR = re.compile("|".join(re.escape(o) for o in sorted(OPERATORS, key=len,
 _STRING = re.compile(r"([rRfF]{0,2}|[bBuUtT][rR]?)('''|\"\"\"|'|\")")
 _SPACE = re.compile(r"[ \t\r]+|\\\r?\n|#[^\n]*")
 _PYTHONISMS = {
-    "&&": "write `and`", "||": "write `or`", "!": "write `not`", "++": "write `x += 1`", "--": "write `x -= 1`",
+    "&&": "write `and`", "||": "write `or`", "!": "write `not`", "++": "write `x += 1`",
+    "--": "write `x -= 1`",
     ";": "write each statement on a line of its own", ":=": "assign on a line of its own",
-    "?": "write `a if test else b`", "@": "there are no decorators", "&": "write `and`", "|": "write `or`",
+    "?": "write `a if test else b`", "@": "there are no decorators", "&": "write `and`",
+    "|": "write `or`",
 }  # fmt: skip
 _CURLY = {"“": '"', "”": '"', "‘": "'", "’": "'"}  # noqa: RUF001
 
@@ -126,9 +131,9 @@ class Lexer:
         return found
 
     def next_statement(self, where: int) -> int:
-        """Where the line begins, after that of a bracket never closed, that is no part of what the
-        bracket holds: one that begins with a word of a statement, or is not indented more than the
-        bracket's own line."""
+        """Where the next statement begins behind the line of a bracket that is never closed: at a
+        line that begins with a word of a statement, or that is not indented more than the
+        bracket's own."""
         lines = self.source.line_starts
         number = self.source.position(where)[0]
         own = _INDENTED.match(self.text, lines[number - 1])
@@ -141,8 +146,7 @@ class Lexer:
         return self.stop
 
     def scan(self) -> Iterator[Token]:
-        """The tokens from where it stands, to the end of the text or to more mistakes than a
-        program has."""
+        """The tokens from the current position to the end of the text, or to too many mistakes."""
         while self.at < self.stop:
             if len(self.diagnostics) > MAX_ERRORS:
                 return

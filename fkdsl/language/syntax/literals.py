@@ -10,7 +10,8 @@ from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.base.spans import Source, Span
 
 _SIMPLE = {
-    "n": "\n", "t": "\t", "r": "\r", "\\": "\\", "'": "'", '"': '"', "0": "\0", "a": "\a", "b": "\b", "f": "\f",
+    "n": "\n", "t": "\t", "r": "\r", "\\": "\\", "'": "'", '"': '"', "0": "\0", "a": "\a",
+    "b": "\b", "f": "\f",
     "v": "\v", "\n": "",
 }  # fmt: skip
 _HEX = {"x": 2, "u": 4, "U": 8}

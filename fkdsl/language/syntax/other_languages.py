@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 WORDS = {
-    "lambda": "write a `def`", "class": "use a record: {\"name\": value}", "import": 'write import "file.fk"',
+    "lambda": "write a `def`", "class": "use a record: {\"name\": value}",
+    "import": 'write import "file.fk"',
     "from": 'write import "file.fk"', "with": "there is no `with`", "print": "return the value",
     "try": "nothing is caught here: test the value first, such as `if valid_json(s):`",
     "except": "nothing is caught here: test the value first", "finally": "nothing is caught here",
-    "global": "pass it as an argument", "nonlocal": "pass it as an argument", "yield": "draw with `~`",
+    "global": "pass it as an argument", "nonlocal": "pass it as an argument",
+    "yield": "draw with `~`",
     "async": "draw with `~`", "await": "draw with `~`",
     "assert": "write `condition`", "raise": "write `condition false`",
     "del": "there is no `del`", "sample": "write `x ~ distribution`", "is": "write `==`",
     "match": "write `if` and `elif`",
-    "switch": "write `if` and `elif`", "case": "write `elif`", "let": "write `x = ...`", "var": "write `x = ...`",
-    "const": "write `x = ...`", "function": "write `def`", "func": "write `def`", "fn": "write `def`",
+    "switch": "write `if` and `elif`", "case": "write `elif`", "let": "write `x = ...`",
+    "var": "write `x = ...`",
+    "const": "write `x = ...`", "function": "write `def`", "func": "write `def`",
+    "fn": "write `def`",
     "require": "write `condition`", "constrain": "write `condition`", "score": "write `factor`",
-    "unless": "write `if not`", "until": "write `while not`", "do": "write `while`", "then": "write `:`",
+    "unless": "write `if not`", "until": "write `while not`", "do": "write `while`",
+    "then": "write `:`",
 }  # fmt: skip
 """Words that begin a statement elsewhere, and have no meaning here."""
 MODULES = {

@@ -89,7 +89,8 @@ def _check_size(source: Source) -> None:
         raise ProgramError([Diagnostic("FK108", message, Span(source, 0, 1), "in this file", help)])
     half = first_surrogate(source.text)
     if half is not None:
-        message = f"this is half of a character (a surrogate, U+{ord(source.text[half]):04X}), which no text has"
+        code = f"U+{ord(source.text[half]):04X}"
+        message = f"this is half of a character (a surrogate, {code}), which no text has"
         span = Span(source, half, half + 1)
         raise ProgramError(
             [Diagnostic("FK107", message, span, "here", "write the character itself")]

@@ -22,8 +22,12 @@ from fkdsl.language.syntax.other_languages import WORDS
 from fkdsl.language.syntax.syntax_errors import explain
 
 LAYOUT = ("NEWLINE", "INDENT", "DEDENT")
-CONTINUES = {"ELIF": ("if", "elif"), "ELSE": ("if", "elif", "for", "while"), "except": ("try", "except"),
-             "finally": ("try", "except")}  # fmt: skip
+CONTINUES = {
+    "ELIF": ("if", "elif"),
+    "ELSE": ("if", "elif", "for", "while"),
+    "except": ("try", "except"),
+    "finally": ("try", "except"),
+}
 """Lines that go on with a block above, and the words that such a block begins with."""
 LAYOUT_CODES = ("FK105", "FK106")
 _NAME = re.compile(r"[^\W\d]\w*")

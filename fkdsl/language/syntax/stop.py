@@ -14,9 +14,12 @@ EXPRESSION = {"NAME", "NUMBER", "STRING", "LPAR"}
 """Where all of these are possible, an expression is."""
 OPERATORS = {"PLUS", "MINUS", "STAR", "SLASH", "AND", "OR", "LT", "DSTAR"}
 WORDS = {
-    "NEWLINE": "the end of the line", "COLON": "`:`", "COMMA": "`,`", "EQUAL": "`=`", "TILDE": "`~`", "ARROW": "`->`",
-    "RPAR": "`)`", "RSQB": "`]`", "RBRACE": "`}`", "LPAR": "`(`", "INDENT": "an indented block", "NAME": "a name",
-    "STRING": "a string", "NUMBER": "a number", "IN": "`in`", "ELSE": "`else`", "FROM": "`from`", "DEF": "`def`",
+    "NEWLINE": "the end of the line", "COLON": "`:`", "COMMA": "`,`", "EQUAL": "`=`",
+    "TILDE": "`~`", "ARROW": "`->`",
+    "RPAR": "`)`", "RSQB": "`]`", "RBRACE": "`}`", "LPAR": "`(`", "INDENT": "an indented block",
+    "NAME": "a name",
+    "STRING": "a string", "NUMBER": "a number", "IN": "`in`", "ELSE": "`else`", "FROM": "`from`",
+    "DEF": "`def`",
     "EXPECT": "`expect`", "TABLE": "`table`",
 }  # fmt: skip
 

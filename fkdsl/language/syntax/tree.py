@@ -296,7 +296,7 @@ class Decl:
 
 
 DEFAULT = "default"
-"""What an option is that is left out, where none means something else."""
+"""The value of an option that is left out, where `none` is a value of its own."""
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,12 @@
-"""Conditions on a context's text right behind the draw of its next token, as a language that the
-text is in after it.
+"""Conditions on the text so far, right behind the draw of a token, become a language that the text
+must be in after every token: the prefix constraint.
 
     t ~ lm
     condition t != EOS and all(letters(w) <= limit for w in words(lm.text))
 
-Each part of such a condition that says which language `lm.text` is in goes into a mask, exact for
-every token. The language may depend on what is the same for all particles alone, so that one
-automaton serves the population.
+Each part of such a condition that says which language `lm.text` is in goes into a mask, which is
+exact for every token. The language may depend only on what is the same for all particles, so that
+one automaton serves the population.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from fkdsl.ir.passes.regular import all_of, has_grammar, language_of
 
 
 @dataclass(frozen=True)
-class TextSoFar:
-    """languages: of the text after the token, expressions, by condition; parts: the parts of these
-    that they decide."""
+class PrefixLanguages:
+    """languages: for each condition the language of the text after the token, an expression;
+    parts: the parts of the conditions that the languages decide."""
 
     languages: tuple[tuple[Span, ir.Expr], ...]
     parts: tuple[ir.Expr, ...]
@@ -34,16 +34,16 @@ class TextSoFar:
     def decides(self, parts: Sequence[ir.Expr]) -> bool:
         return all(part in self.parts for part in parts)
 
-    def says_of(self, condition: ir.Condition) -> bool:
-        """Whether it decides a part of it."""
+    def follows(self, condition: ir.Condition) -> bool:
+        """Whether a part of the condition is decided."""
         return any(part in self.parts for part in conjuncts(condition.test))
 
 
-def text_so_far(
+def prefix_languages(
     program: ir.Program, function: ir.Function, draw: ir.Draw, behind: Sequence[ir.Condition]
-) -> TextSoFar | None:
-    """What the conditions right behind the draw of a token say of the text of its context; None if
-    nothing."""
+) -> PrefixLanguages | None:
+    """The languages that the conditions right behind the draw of a token hold its context's text
+    to; None if there are none."""
     if function.name != program.entry or not isinstance(draw.distribution, ir.Local):
         return None
     fixed = dict(_fixed(function))
@@ -60,7 +60,7 @@ def text_so_far(
             decided.append(part)
     if not decided:
         return None
-    return TextSoFar(
+    return PrefixLanguages(
         tuple((place, all_of(place, of)) for place, of in languages.items()), tuple(decided)
     )
 
@@ -87,7 +87,7 @@ def _over_text(node: Any, context: int, text: int) -> Any:
 
 
 def _fixed(function: ir.Function) -> Iterator[tuple[int, ir.Expr]]:
-    """The slots that hold a constant wherever they hold anything."""
+    """The slots that are assigned once, a constant."""
     for instr in function.body:
         if (
             isinstance(instr, ir.Set)
@@ -100,7 +100,7 @@ def _fixed(function: ir.Function) -> Iterator[tuple[int, ir.Expr]]:
 
 
 def _is_same_for_all(program: ir.Program, function: ir.Function, language: ir.Expr) -> bool:
-    """Whether it reads nothing but arguments of the program that nobody assigns anew, and calls
+    """Whether a language reads only arguments of the program that are never assigned, and calls
     nothing."""
     changed = {slot for instr in function.body for slot in writes(instr)}
     return (
