@@ -23,7 +23,7 @@ PRIVATE = range(0xE000, 0xF900)
 
 
 @dataclass(frozen=True)
-class Mark:
+class TemplateMark:
     """A token that only a template may write. pattern: matches what the tokenizer reads as the
     token, including white space around it that the token takes in."""
 
@@ -60,7 +60,7 @@ def templated(tokenizer: Any, name: str, user: str, system: str, encode: PlainTe
     return ids
 
 
-def marks_of(tokenizer: Any) -> list[Mark]:
+def marks_of(tokenizer: Any) -> list[TemplateMark]:
     """The special tokens and those added tokens that the template writes, longer ones first."""
     template = str(tokenizer.chat_template)
     special = set(tokenizer.all_special_ids)
@@ -68,11 +68,13 @@ def marks_of(tokenizer: Any) -> list[Mark]:
     for i, token in tokenizer.added_tokens_decoder.items():
         if (token.special or i in special or token.content in template) and token.content:
             before, after = r"\s*" if token.lstrip else "", r"\s*" if token.rstrip else ""
-            marks.append(Mark(i, token.content, before + re.escape(token.content) + after))
+            marks.append(TemplateMark(i, token.content, before + re.escape(token.content) + after))
     return sorted(marks, key=lambda mark: -len(mark.spelling))
 
 
-def split_at(rendered: str, marks: Iterable[Mark]) -> Iterator[tuple[str, Mark | None]]:
+def split_at(
+    rendered: str, marks: Iterable[TemplateMark]
+) -> Iterator[tuple[str, TemplateMark | None]]:
     """The parts of a rendering, each with the mark that follows it; the last part has none."""
     by_group = list(marks)
     at = 0
@@ -91,7 +93,7 @@ class Hidden:
     (True, 'a <s> b')
     """
 
-    def __init__(self, marks: Iterable[Mark], used: str) -> None:
+    def __init__(self, marks: Iterable[TemplateMark], used: str) -> None:
         self._spellings = [mark.spelling for mark in marks]
         self._free = (chr(c) for c in PRIVATE if chr(c) not in used)
         self._stand_ins: dict[str, str] = {}

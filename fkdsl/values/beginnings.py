@@ -1,4 +1,4 @@
-"""Which of several sequences of tokens the next tokens begin with: a partition of all that may come.
+"""The law of which of several sequences of tokens the next tokens begin with.
 
 >>> import math
 >>> row = np.log([0.5, 0.3, 0.2])
@@ -20,12 +20,13 @@ Ids = tuple[int, ...]
 
 
 def log_probs_of_longest_beginning(paths: Sequence[Ids], rows: Mapping[Ids, Floats]) -> Floats:
-    """log-probability (nats) that each path is the longest with which the next tokens begin, and
-    last that none is: (paths + 1,) float64.
+    """(paths + 1,) float64, the log-probability (nats) for each path that it is the longest one
+    with which the next tokens begin; last, that the next tokens begin with none.
 
-    paths: token ids, all different. rows: of each proper beginning of a path the row (V,) of what
-    comes next, log-probabilities in nats. What leaves the tree of paths is summed where it leaves,
-    so that an outcome which cannot be has exactly none, where 1 minus a sum would leave rounding.
+    paths: token ids, all different. rows: for each proper prefix of a path the row (V,) of the next
+    token, log-probabilities in nats. The probability of leaving the tree of paths is summed at each
+    node. So an impossible outcome has probability exactly 0, where 1 minus a sum would leave a
+    rounding error.
     """
     place = {ids: i for i, ids in enumerate(paths)}
     children: dict[Ids, list[int]] = {}
@@ -36,10 +37,10 @@ def log_probs_of_longest_beginning(paths: Sequence[Ids], rows: Mapping[Ids, Floa
     while todo:
         ids, log_reached, longest = todo.pop()
         longest = place.get(ids, longest)
-        left = 0.0
+        log_leaves = 0.0
         if ids in children:
             row, on = rows[ids], children[ids]
             todo += [((*ids, i), log_reached + float(row[i]), longest) for i in on]
-            left = log_sum_exp(np.delete(row, on))
-        log_p[longest] = np.logaddexp(log_p[longest], log_reached + left)
+            log_leaves = log_sum_exp(np.delete(row, on))
+        log_p[longest] = np.logaddexp(log_p[longest], log_reached + log_leaves)
     return log_p

@@ -1,12 +1,14 @@
-"""The beta distribution's arithmetic, at every pair of parameters that floats can hold.
+"""Draws and densities of the beta distribution, for all parameters that floats can hold.
 
-A draw is G_a / (G_a + G_b) of two gamma draws; below shape 1 a gamma draw is G_{a+1} U^(1/a), whose
-power is left as a logarithm, because it is 0 in floating point at a = 0.001 in one draw of two. A
-density near its peak is a small difference of huge terms; it is computed from how far x is from the
-mean instead (Loader 2000, "Fast and accurate computation of binomial probabilities").
+A draw is G_a / (G_a + G_b) for two gamma draws. Below shape 1 a gamma draw is G_{a+1} U^(1/a). Its
+power is kept as a logarithm, since at a = 0.001 half of the powers are 0 in floating point. A
+density near its peak is a small difference of huge terms, so it is computed from the distance of x
+to the mean instead (Loader 2000, "Fast and accurate computation of binomial probabilities").
 
->>> draw_beta(KeyedRng(7), 1e308, 1.0), log_density(0.25, 1.0, 1.0), log_density(0.0, 1.0, 3.0) == math.log(3.0)
-(1.0, 0.0, True)
+>>> draw_beta(KeyedRng(7), 1e308, 1.0), log_density(0.25, 1.0, 1.0)
+(1.0, 0.0)
+>>> log_density(0.0, 1.0, 3.0) == math.log(3.0)
+True
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from statistics import NormalDist
 from fkdsl.base.random import KeyedRng, Rng  # noqa: F401 - KeyedRng is for the example
 
 STIRLING_FROM = 10.0
-"""From here on Stirling's series is exact to rounding."""
+"""From this argument on Stirling's series is exact up to rounding."""
 LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 _NORMAL = NormalDist()
 _STIRLING = (
@@ -37,15 +39,15 @@ _STIRLING = (
 
 
 def draw_beta(rng: Rng, a: float, b: float) -> float:
-    """A draw of beta(a, b), rounded to the nearest float: with small parameters most are exactly
-    0.0 or 1.0."""
+    """A draw of beta(a, b), rounded to a float. With small parameters most draws round to 0.0 or
+    1.0."""
     gamma_a, log_power_a = _gamma(rng, a)
     gamma_b, log_power_b = _gamma(rng, b)
     if log_power_a == log_power_b == 0.0:
         largest = max(gamma_a, gamma_b)
         gamma_a, gamma_b = gamma_a / largest, gamma_b / largest
         return gamma_a / (gamma_a + gamma_b)
-    if log_power_a == log_power_b == -math.inf:  # which of log U / a is larger is all that matters
+    if log_power_a == log_power_b == -math.inf:  # the draw rounds to 0 or 1: which is P = a/(a+b)
         return 1.0 if rng.uniform() * (1.0 + b / a) < 1.0 else 0.0
     log_odds = math.log(gamma_a) - math.log(gamma_b) + log_power_a - log_power_b
     odds = math.exp(-abs(log_odds))
@@ -53,8 +55,8 @@ def draw_beta(rng: Rng, a: float, b: float) -> float:
 
 
 def _gamma(rng: Rng, shape: float) -> tuple[float, float]:
-    """(g, l): g exp(l) is a draw of gamma(shape, 1), l <= 0 and 0 from shape 1 on. Marsaglia and
-    Tsang (2000)."""
+    """(g, l) such that g exp(l) is a draw of gamma(shape, 1); l <= 0, and l = 0 from shape 1 on
+    (Marsaglia and Tsang 2000)."""
     if shape < 1.0:
         return _gamma(rng, shape + 1.0)[0], math.log(_positive(rng)) / shape
     d = shape - 1.0 / 3.0
@@ -74,7 +76,7 @@ def _exponent(t: float) -> float:
 
 
 def _positive(rng: Rng) -> float:
-    """A uniform draw that is neither 0 nor 1: the stream gives multiples of 2^-53 from 0 on."""
+    """A uniform draw that is neither 0 nor 1: the stream gives multiples of 2^-53, 0 included."""
     return float(rng.uniform()) + 2.0**-54
 
 
@@ -82,8 +84,7 @@ def _positive(rng: Rng) -> float:
 
 
 def log_density(x: float, a: float, b: float) -> float:
-    """The logarithm of the density of beta(a, b) at x, nats; at 0 and 1 its limit, which may be
-    inf."""
+    """The log-density of beta(a, b) at x (nats); at 0 and 1 its limit, which may be inf."""
     if not 0.0 <= x <= 1.0:
         return -math.inf
     if x in (0.0, 1.0):
@@ -98,8 +99,8 @@ def log_density(x: float, a: float, b: float) -> float:
     small, large, share, log_share, log_other = (
         (a, b, x, log_x, log_rest) if a < b else (b, a, 1.0 - x, log_rest, log_x)
     )
-    # Gamma(s + l) / Gamma(l) by Stirling's series, its powers joined with those of x so that none
-    # of them is huge.
+    # Gamma(s + l) / Gamma(l) by Stirling's series, whose powers are combined with those of x so
+    # that no term is huge.
     norm = stirling_error(small + large) - stirling_error(large) - math.lgamma(small)
     log_ratio = math.log1p(-small / (small + large))
     power = (
@@ -109,18 +110,20 @@ def log_density(x: float, a: float, b: float) -> float:
 
 
 def _about_the_mean(x: float, a: float, b: float, log_x: float, log_rest: float) -> float:
-    """log(x (1 - x) density) for large a and b: a g(e_a) + b g(e_b) + log sqrt(a b / (2 pi (a +
-    b))) and Stirling's errors, g(e) = log(1 + e) - e, e_a and e_b the relative distances of x and 1
-    - x from their means."""
-    # Exactly, since near the mean the distance is a difference of nearly equal numbers.
+    """log(x (1 - x) density) for large a and b:
+
+        a g(e_a) + b g(e_b) + log sqrt(a b / (2 pi (a + b))) + Stirling's errors
+
+    g(e) = log(1 + e) - e; e_a and e_b are the relative distances of x and 1 - x from their means.
+    """
+    # In exact arithmetic, since near the mean the distance is a difference of nearly equal numbers.
     exact_a, exact_b = Fraction(a), Fraction(b)
     distance = Fraction(x) * (exact_a + exact_b) - exact_a
     kernel = a * log1p_minus(float(distance / exact_a), log_x + _log_sum_over(a, b))
     kernel += b * log1p_minus(float(-distance / exact_b), log_rest + _log_sum_over(b, a))
     low, high = min(a, b), max(a, b)
-    log_harmonic = math.log(low) - math.log1p(
-        low / high
-    )  # of a b / (a + b), which may be beyond a float as it stands
+    # The logarithm of a b / (a + b), of which a b may be larger than any float.
+    log_harmonic = math.log(low) - math.log1p(low / high)
     errors = stirling_error(a + b) - stirling_error(a) - stirling_error(b)
     return kernel + 0.5 * log_harmonic - LOG_SQRT_2PI + errors
 
@@ -131,8 +134,8 @@ def _log_sum_over(a: float, b: float) -> float:
 
 
 def log1p_minus(e: float, log1p: float) -> float:
-    """log(1 + e) - e, at most 0. log1p: log(1 + e) by another way, for an e that has lost it near
-    -1."""
+    """log(1 + e) - e, which is at most 0. log1p: log(1 + e), computed without e, which near -1 has
+    lost its digits."""
     if e < -0.5:
         return log1p - e
     if abs(e) > 0.1:
@@ -146,7 +149,7 @@ def log1p_minus(e: float, log1p: float) -> float:
 
 
 def stirling_error(x: float) -> float:
-    """log Gamma(x) less (x - 1/2) log x - x + log sqrt(2 pi), for x from 10 on."""
+    """log Gamma(x) - ((x - 1/2) log x - x + log sqrt(2 pi)), for x from STIRLING_FROM on."""
     inverse = 1.0 / x
     square, total = inverse * inverse, 0.0
     for term in reversed(_STIRLING):

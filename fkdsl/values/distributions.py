@@ -1,15 +1,15 @@
-"""Distributions that are no language model: bernoulli, categorical, uniform, uniform_int,
-geometric, poisson, normal, beta.
+"""The language's distributions other than language models: bernoulli, categorical, uniform,
+uniform_int, geometric, poisson, normal, beta.
 
-Discrete ones draw by `rng.choice` alone, so that enumeration sees every outcome; the infinite ones
-are cut where less than 1e-15 is left. Probabilities are natural logarithms, -inf outside the
+Discrete ones draw by `rng.choice` alone, so that enumeration can see every outcome. Infinite
+supports are cut where less than TAIL_MASS remains. Log-probabilities are in nats, -inf outside the
 support, never NaN.
 
-One rule says which parameters are refused (`BuiltinError`, FK402): those for which there is no such
-distribution, NaN and infinite ones among them; those that no float holds, or whose draws none would
-hold; and those with more than MAX_SUPPORT values to list. All others draw and weigh to rounding
-(tests/values/test_extreme_parameters.py). A number that is drawn is the nearest float, and a
-density at an end of the support is its limit, which may be inf.
+These parameters are refused (`BuiltinError`, FK402): those without such a distribution, NaN and
+infinity included; those that no float can hold, or whose draws none could hold; and those with more
+than MAX_SUPPORT values to list. For all others draws and densities are correct up to rounding
+(tests/values/test_extreme_parameters.py). A drawn number is rounded to a float, and a density at an
+end of the support is its limit, which may be inf.
 
 >>> bernoulli(0.25).log_prob(True) == math.log(0.25), [v for v, _ in uniform_int(1, 3).support()]
 (True, [1, 2, 3])
@@ -38,11 +38,12 @@ from fkdsl.values.types import ANY, BOOL, FLOAT, INT, Dist, List, Type
 from fkdsl.values.values import Token, show
 
 TAIL_MASS = 1e-15
-"""Mass beyond the end of an infinite support as it is enumerated."""
+"""Most mass beyond the end of an infinite support that is cut."""
 MAX_SUPPORT = 100_000
-"""Values that a distribution lists at most."""
+"""Most values that a distribution may list."""
 FARTHEST = 8.3
-"""Standard deviations from its mean that a normal draw is at most: the stream has 2^53 numbers."""
+"""The most standard deviations between a normal draw and its mean, since the stream has 2^53
+numbers."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,13 @@ class Distribution:
         raise NotImplementedError
 
     def log_prob(self, value: Any) -> float:
-        """log-probability, or log-density of a continuous one, in nats."""
+        """The log-probability (nats) of a value; of a continuous distribution the log-density."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Discrete(Distribution):
-    """Values with probabilities that sum to 1, up to a cut tail."""
+    """Values with probabilities that sum to 1, but for a tail that was cut off."""
 
     values: tuple[Any, ...]
     probabilities: tuple[float, ...]
@@ -80,19 +81,17 @@ class Discrete(Distribution):
 
 
 def log_sum(weights: Iterable[float]) -> float:
-    """log of the sum of weights, not negative, which may be too large or too small for a float;
-    -inf for 0."""
-    given = tuple(weights)
-    largest = max(given, default=0.0)
-    return (
-        math.log(largest) + math.log(math.fsum(w / largest for w in given))
-        if largest > 0.0
-        else -math.inf
-    )
+    """The logarithm of a sum of weights >= 0; -inf for 0. The sum itself may be larger or smaller
+    than any float."""
+    terms = tuple(weights)
+    largest = max(terms, default=0.0)
+    if largest == 0.0:
+        return -math.inf
+    return math.log(largest) + math.log(math.fsum(w / largest for w in terms))
 
 
 def same_value(a: Any, b: Any) -> bool:
-    """Equal as a program compares: true is 1, a token is its text."""
+    """Whether values are equal as in a program: true equals 1, and a token equals its text."""
     return bool(a == b) or (isinstance(b, Token) and not b.end and a == b.text)
 
 
@@ -101,18 +100,18 @@ def _refuse(name: str, what: str, value: Any, wanted: str) -> BuiltinError:
 
 
 def _number(name: str, what: str, value: Any, wanted: str) -> float:
-    """A parameter as a float; refused where none holds it."""
+    """A parameter as a float. Raises BuiltinError if it is no finite number."""
     try:
-        found = float(value)
+        number = float(value)
     except (TypeError, ValueError, OverflowError):
-        found = math.nan
-    if not math.isfinite(found):
+        number = math.nan
+    if not math.isfinite(number):
         raise _refuse(name, what, value, wanted)
-    return found
+    return number
 
 
 def _observed(value: Any) -> float:
-    """An observed number as a float; NaN, which is in no support, for what is no number."""
+    """An observed value as a float; NaN, which is in no support, if it is no number."""
     try:
         return float(value) if isinstance(value, int | float) else math.nan
     except OverflowError:
@@ -137,8 +136,8 @@ def _item_type(types: Sequence[Type]) -> Type | str:
 
 @dataclass(frozen=True)
 class Weighted(Discrete):
-    """Values by weight. A probability may be too small for a float: its logarithm comes from the
-    weights."""
+    """Values with weights. log_prob uses the weights, since a probability may be smaller than any
+    float."""
 
     weights: tuple[float, ...] = ()
 
@@ -158,20 +157,18 @@ def categorical(values: tuple[Any, ...], weights: tuple[float, ...]) -> Discrete
         message = f"categorical with {len(values)} values and {len(weights)} weights"
         raise BuiltinError(message, "give one weight for each value")
     wanted = "numbers, not negative, and not all zero"
-    given = tuple(_number("categorical", "weights", w, wanted) for w in weights)
-    if not values or min(given) < 0.0 or max(given) == 0.0:
+    numbers = tuple(_number("categorical", "weights", w, wanted) for w in weights)
+    if not values or min(numbers) < 0.0 or max(numbers) == 0.0:
         raise _refuse("categorical", "weights", weights, wanted)
-    largest = max(given)
-    shares = tuple(
-        w / largest for w in given
-    )  # the sum of the weights may be too large for a float
+    largest = max(numbers)
+    shares = tuple(w / largest for w in numbers)  # their sum is a float, that of weights may not be
     total = math.fsum(shares)
-    return Weighted(values, tuple(w / total for w in shares), "categorical", given)
+    return Weighted(values, tuple(w / total for w in shares), "categorical", numbers)
 
 
 @distribution("uniform_int", [Parameter("low", INT), Parameter("high", INT)], Dist(INT))
 def uniform_int(low: int, high: int) -> Discrete:
-    """Each whole number from low to high, both among them."""
+    """Each whole number from low to high, both included."""
     if high < low:
         raise _refuse("uniform_int", "high", high, f"at least low, {low}")
     n = high - low + 1
@@ -182,7 +179,8 @@ def uniform_int(low: int, high: int) -> Discrete:
 
 @dataclass(frozen=True)
 class Counting(Discrete):
-    """Whole numbers 0, 1, 2, ...; the support is cut for drawing, log_prob is exact everywhere."""
+    """A geometric or Poisson distribution. The support 0, 1, 2, ... is cut for drawing; log_prob is
+    exact everywhere. parameter: p or the rate."""
 
     parameter: float = 0.0
 
@@ -196,13 +194,13 @@ class Counting(Discrete):
 
 
 def poisson_log_prob(k: float, rate: float) -> float:
-    """log(rate^k exp(-rate) / k!), nats; -inf where it is beyond a float."""
+    """log(rate^k exp(-rate) / k!), nats; -inf where that is below every float."""
     if k == 0.0 or rate == 0.0:
         return -rate if k == 0.0 else -math.inf
     if k < STIRLING_FROM:
         return k * math.log(rate) - rate - math.lgamma(k + 1.0)
-    # Near k = rate the terms cancel: k log(rate/k) + k - rate by how far they are apart (Loader
-    # 2000).
+    # Near k = rate the terms cancel, so k log(rate/k) + k - rate is computed from their distance
+    # (Loader 2000).
     e = (rate - k) / k
     return (
         k * log1p_minus(e, math.log(rate) - math.log(k))
@@ -215,10 +213,10 @@ def poisson_log_prob(k: float, rate: float) -> float:
 @distribution("geometric", [Parameter("p", FLOAT)], Dist(INT))
 def geometric(p: float) -> Counting:
     """Failures before the first success: 0, 1, 2, ... with probability p (1 - p)^k."""
-    found = _number("geometric", "p", p, "above 0 and at most 1")
-    if not 0.0 < found <= 1.0:
+    number = _number("geometric", "p", p, "above 0 and at most 1")
+    if not 0.0 < number <= 1.0:
         raise _refuse("geometric", "p", p, "above 0 and at most 1")
-    n = 1 if found == 1.0 else math.ceil(math.log(TAIL_MASS) / math.log1p(-found))
+    n = 1 if number == 1.0 else math.ceil(math.log(TAIL_MASS) / math.log1p(-number))
     if n > MAX_SUPPORT:
         raise _refuse(
             "geometric",
@@ -226,22 +224,22 @@ def geometric(p: float) -> Counting:
             p,
             f"at least 0.0004, or it has more than {MAX_SUPPORT:,} values to list",
         )
-    return _counting("geometric", found, n)
+    return _counting("geometric", number, n)
 
 
 @distribution("poisson", [Parameter("rate", FLOAT)], Dist(INT))
 def poisson(rate: float) -> Counting:
     """Events in a unit of time at the given rate."""
-    found = _number("poisson", "rate", rate, "between 0 and 10,000")
-    if not 0.0 <= found <= 10_000.0:
+    number = _number("poisson", "rate", rate, "between 0 and 10,000")
+    if not 0.0 <= number <= 10_000.0:
         raise _refuse("poisson", "rate", rate, "between 0 and 10,000")
-    # Twelve standard deviations and some beyond the mean leave less than TAIL at every rate.
-    return _counting("poisson", found, math.ceil(found + 12.0 * math.sqrt(found) + 30.0))
+    # At every rate less than TAIL_MASS lies beyond twelve standard deviations and 30 from the mean.
+    return _counting("poisson", number, math.ceil(number + 12.0 * math.sqrt(number) + 30.0))
 
 
 @lru_cache(maxsize=64)
 def _counting(name: str, parameter: float, n: int) -> Counting:
-    """The first n values with their probabilities."""
+    """The distribution with its first n values listed."""
     unit = Counting((), (), name, parameter)
     return Counting(
         tuple(range(n)), tuple(math.exp(unit.log_prob(k)) for k in range(n)), name, parameter
@@ -286,8 +284,8 @@ class Normal(Distribution):
     sd: float
 
     def sample(self, rng: Rng) -> float:
-        # The stream gives multiples of 2^-53 in [0, 1): half a step more keeps 0, which has no
-        # quantile, out.
+        # The stream gives multiples of 2^-53 in [0, 1). Half a step is added, since 0 has no
+        # quantile.
         return NormalDist(self.mean, self.sd).inv_cdf(float(rng.uniform()) + 2.0**-54)
 
     def log_prob(self, value: Any) -> float:

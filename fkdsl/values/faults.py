@@ -1,8 +1,7 @@
-"""What goes wrong while a program runs, and the bounds that keep a stranger's program within
-reason.
+"""The mistakes of a program at run time, and the bounds on what a stranger's program may take.
 
-A `Fault` is the program's mistake at run time (codes FK4xx). Evaluation raises it with the place;
-the machine adds the particle and the step and hands it on as a ProgramError.
+A `Fault` is such a mistake (codes FK4xx). Evaluation raises it with its place; the machine adds the
+particle and the step, and raises a ProgramError.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from fkdsl.base.spans import Span
 
 
 class Fault(Exception):
-    """A program's mistake at run time; `span` is filled in by whoever knows it."""
+    """A program's mistake at run time. span: its place, filled in by a caller that knows it."""
 
     def __init__(
         self, code: str, message: str, help: str = "", span: Span | None = None, label: str = ""
@@ -24,7 +23,7 @@ class Fault(Exception):
         super().__init__(message)
 
     def at(self, span: Span) -> Fault:
-        """The mistake, at a place."""
+        """This fault, with its place."""
         self.span = span
         return self
 
@@ -38,8 +37,8 @@ class Fault(Exception):
 class NeedRows(Exception):
     """Not a mistake but a request: what an op needs before it can run.
 
-    wanted: rows, as (model name, context) pairs, and drafts' rows, as (model name, DraftQuery) pairs.
-    forced: rows that will be asked for whatever is drawn. texts: masks that will be asked for, as
+    wanted: rows, as (model name, context) pairs, and rows of drafts, as (model name, DraftQuery)
+    pairs. forced: rows that will be needed whatever is drawn. texts: masks that will be needed, as
     (constraint, tokens) pairs.
     """
 
@@ -51,11 +50,11 @@ class NeedRows(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on one particle's work.
+    """Bounds on the work of one particle.
 
-    instructions: between two draws, comprehension items included. draws: within one step of a
-    program that has checkpoints. depth: of calls. size: items of a list, or characters of a text.
-    digits: bits of an integer. memory: bytes of all its values and contexts together (memory.py).
+    instructions: between two draws, items of comprehensions included. draws: within one step of a
+    program with checkpoints. depth: of calls. size: items of a list or characters of a text.
+    digits: bits of an integer. memory: bytes of all values and contexts (machine/memory.py).
     """
 
     instructions: int = 1_000_000
@@ -67,6 +66,6 @@ class Limits:
 
 
 INSTRUCTIONS_PER_LOOK = 16
-"""Instructions between two looks at the deadline; functions that may take long look for
-themselves."""
+"""The interpreter checks the deadline after so many instructions. Functions that may take long
+check it themselves."""
 LIMITS = Limits()

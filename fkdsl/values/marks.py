@@ -1,8 +1,8 @@
 """Special tokens by their names: `special("<|im_end|>")`.
 
 A tokenizer has tokens that mark structure, such as the beginning of a turn. They stand for no text,
-and no text becomes one. A program that wants one says so by its name; which token that is, the
-vocabulary of the context says to which it is given.
+and no text becomes one. A program names one; the vocabulary of the context to which it is appended
+gives its id.
 
 >>> from fkdsl.models.vocabulary import Vocabulary
 >>> mark_id(Vocabulary((b"a", b""), frozenset({1}), {"<|im_end|>": 1}), "<|im_end|>")
@@ -18,7 +18,7 @@ from fkdsl.models.vocabulary import Vocabulary
 from fkdsl.values.faults import Fault
 
 LISTED = 8
-"""Names that a message lists at most."""
+"""Most names that a message lists."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Mark:
 
 def mark_id(vocabulary: Vocabulary, name: str) -> int:
     """The id of a special token. Raises Fault (FK402) if the vocabulary has none of that name."""
-    found = vocabulary.marks.get(name)
-    if found is not None:
-        return found
+    number = vocabulary.marks.get(name)
+    if number is not None:
+        return number
     names = sorted(vocabulary.marks)
     near = near_name(name, names)
     if near is not None:

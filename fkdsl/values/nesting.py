@@ -1,8 +1,8 @@
-"""How deep a value is nested, how many parts it has when it is written out, and the bounds on both.
+"""The depth of nested values and the number of their parts, with bounds on both.
 
-What compares, shows or stores a value walks all its parts, one call within another. A list that
-holds itself twice over (`xs = [xs, xs]` in a loop) takes little memory and has 2**n parts, so the
-bound on memory does not see it.
+Comparing, showing and storing a value visits all its parts, with a call for each level. A list that
+has itself as two items (`xs = [xs, xs]` in a loop) takes little memory but has 2**n parts, so the
+bound on memory does not stop it.
 
 >>> nesting((1, (2, 3))), nesting("text")
 (Nesting(depth=2, parts=5), Nesting(depth=0, parts=1))
@@ -21,14 +21,14 @@ from fkdsl.values.token_distributions import Mixture, Power, Product
 from fkdsl.values.values import Record
 
 MOST_DEEP = 128
-"""Lists and records within each other."""
+"""Most levels of lists and records within each other."""
 MOST_PARTS = 1 << 18
-"""Parts of a list or a record that holds others, written out."""
+"""Most parts of a list or record that has others in it, shared parts counted each time."""
 MOST_COMBINED = 1024
-"""Parts of a product, power or mixture of contexts: each is computed over the whole vocabulary at
-every draw."""
+"""Most parts of a product, power or mixture of contexts: each is computed over the whole vocabulary
+at every draw."""
 FEW_PARTS = 256
-"""Parts of a list that another takes in without being walked itself."""
+"""A list of at most so many parts is added to a longer one without visiting that one's parts."""
 WALKED = 1 << 12
 """Lists and records walked between two checks of the deadline."""
 COMBINED = (Product, Power, Mixture)
@@ -36,21 +36,21 @@ HOLDERS = frozenset((tuple, Record, *COMBINED))
 
 
 class Nesting(NamedTuple):
-    """depth: lists and records within each other. parts: lists, records and items, what is shared
-    counted each time."""
+    """The size of a nested value. depth: levels of lists and records. parts: lists, records and
+    items, shared ones counted each time."""
 
     depth: int
     parts: int
 
 
 def nesting(value: Any, known: dict[int, Nesting] | None = None) -> Nesting:
-    """The depth and the parts of a value; what is shared is walked once. known: by id, what is
-    walked already."""
+    """The depth and the number of parts of a value. Shared parts are visited once. known: the
+    results by id() of values that were visited."""
     if type(value) not in HOLDERS:
         return Nesting(0, 1)
     known = {} if known is None else known
-    found = known.get(id(value))
-    if found is None:
+    result = known.get(id(value))
+    if result is None:
         if not len(known) % WALKED:
             check()
         depth, parts = 0, 1
@@ -60,21 +60,23 @@ def nesting(value: Any, known: dict[int, Nesting] | None = None) -> Nesting:
                 depth, parts = max(depth, inner.depth), parts + inner.parts
             else:
                 parts += 1
-        found = known[id(value)] = Nesting(depth + 1, parts)
-    return found
+        result = known[id(value)] = Nesting(depth + 1, parts)
+    return result
 
 
 def verify_nesting(value: Any) -> None:
-    """Raises Fault (FK415) if a list, a record or a combination of contexts that holds others is
-    nested too deep or has too many parts."""
+    """Raises Fault (FK415) if a list, a record or a combination of contexts is nested too deep or
+    has too many parts."""
     if type(value) not in HOLDERS or not any(type(item) in HOLDERS for item in _items(value)):
         return
     depth, parts = nesting(value)
     if type(value) in COMBINED:
         if depth > MOST_DEEP or parts > MOST_COMBINED:
-            message = f"this combines contexts more than {MOST_DEEP} deep, or more than {MOST_COMBINED:,} of them"
             raise Fault(
-                "FK415", message, "combine fewer: a power for a product of one context with itself"
+                "FK415",
+                f"this combines contexts more than {MOST_DEEP} deep, or more than "
+                f"{MOST_COMBINED:,} of them",
+                "combine fewer: a power for a product of one context with itself",
             )
         return
     if depth > MOST_DEEP:
@@ -89,8 +91,8 @@ def verify_nesting(value: Any) -> None:
 
 
 def verify_joined(value: tuple[Any, ...], a: Any, b: Any) -> None:
-    """The same of `a + b` or `a * b`. A short list at the end of a long one is no reason to walk
-    the long one."""
+    """`verify_nesting` for the value of `a + b` or `a * b`, without visiting a long list to which a
+    short one is added."""
     if type(a) is tuple and type(b) is tuple and nesting(min(a, b, key=len)).parts <= FEW_PARTS:
         return
     verify_nesting(value)

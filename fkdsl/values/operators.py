@@ -1,5 +1,5 @@
-"""The operators of expressions, by the name the ir gives them. Each takes values and gives a value,
-or raises a Fault.
+"""The operators of expressions, by their names in the ir. Each takes values and returns a value, or
+raises a Fault.
 
 >>> OPERATORS["div"](1, 4), OPERATORS["in"]("a", "cat"), OPERATORS["mul"]("ab", 2)
 (0.25, True, 'abab')
@@ -147,7 +147,7 @@ def negation(a: Any) -> bool:
 
 
 def truth(a: Any) -> bool:
-    """A condition's value; the checker has seen its type unless it is `any`."""
+    """The value of a condition. The checker has checked its type unless that is `any`."""
     if not isinstance(a, bool):
         raise Fault(
             "FK408",
@@ -204,9 +204,10 @@ def index(value: Any, at: Any) -> Any:
     if not isinstance(value, str | tuple) or isinstance(at, bool) or not isinstance(at, int):
         raise Fault("FK408", f"cannot take {show(at)!r} of {show(value)!r}")
     if not -len(value) <= at < len(value):
+        kind = "a text" if isinstance(value, str) else "a list"
         raise Fault(
             "FK406",
-            f"index {at} of {'a text' if isinstance(value, str) else 'a list'} of length {len(value)}",
+            f"index {at} of {kind} of length {len(value)}",
             "test the length first: `len(xs) > n`",
         )
     return value[at]
@@ -226,7 +227,8 @@ def field(value: Any, name: str) -> Any:
 
 
 def iterate(value: Any) -> Any:
-    """What `for` and comprehensions run over: a list, a text's characters, a record's names."""
+    """The items over which `for` and comprehensions run: of a list its items, of a text its
+    characters, of a record its names."""
     value = _plain(value)
     if isinstance(value, Record):
         return tuple(value)
@@ -242,11 +244,11 @@ def make_list(*items: Any) -> tuple[Any, ...]:
 
 
 RELATIVE_ROUNDING, ABSOLUTE_ROUNDING = 1e-9, 1e-12
-"""Floats that differ by less, relatively or absolutely, are equal to rounding."""
+"""Floats that differ by less, relatively or absolutely, are equal up to rounding."""
 
 
 def agree(a: Any, b: Any) -> bool:
-    """Equal, floats to rounding, inside lists too: how `expect` compares figures.
+    """Whether values are equal, with floats up to rounding, in lists too; `expect` compares so.
 
     >>> agree(0.1 + 0.2, 0.3), agree(1, 2), agree((0.1 + 0.2, "a"), (0.3, "a")), agree(1e-13, 0)
     (True, False, True, True)
@@ -260,13 +262,13 @@ def agree(a: Any, b: Any) -> bool:
 
 def same_items(a: Any, b: Any) -> bool:
     """Whether two lists have the same items, each as often, in any order."""
-    left = list(b)
+    unmatched = list(b)
     for item in a:
-        at = next((i for i, other in enumerate(left) if agree(item, other)), None)
+        at = next((i for i, other in enumerate(unmatched) if agree(item, other)), None)
         if at is None:
             return False
-        del left[at]
-    return not left
+        del unmatched[at]
+    return not unmatched
 
 
 OPERATORS: dict[str, Callable[..., Any]] = {
@@ -296,4 +298,4 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "same": same_items,
     "iterate": iterate,
 }
-"""Every operator; `ir.build` looks them up, `language.lower` names them."""
+"""Every operator. `language.lower` writes the names, and `ir.build` looks them up."""

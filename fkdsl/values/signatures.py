@@ -1,9 +1,9 @@
-"""What a built-in function is called with and gives: the table that the checker reads and the
-runtime calls.
+"""The signatures of built-in functions: the table that the checker reads and by which the runtime
+calls them.
 
-Pure functions register themselves with `@pure(...)`; distributions with `@distribution(...)` (their
-result is `dist[T]`). A rule for the result type may look at the argument types, for `max`, `sorted`
-and the like.
+`@pure(...)` registers a pure function, `@distribution(...)` a distribution, whose result is
+`dist[T]`. The type of a result may be a rule on the types of the arguments, as for `max` and
+`sorted`.
 
 >>> @pure("a_sum_for_this_example", [Parameter("x", INT), Parameter("y", INT, 2)], INT)
 ... def a_sum(x, y):
@@ -45,9 +45,8 @@ REQUIRED = Required()
 
 
 class BuiltinError(Exception):
-    """A built-in was given a value it has no result for (log of a negative, a regex that does not
-    parse): a message and one thing to try. Whoever runs the program adds the place and the
-    particle. code: of its page in docs/errors."""
+    """A built-in has no result for its arguments, as the log of a negative number. help: one thing
+    to try; code: of the page in docs/errors. The machine adds the place and the particle."""
 
     def __init__(self, message: str, help: str = "", code: str = "FK402") -> None:
         self.message, self.help, self.code = message, help, code
@@ -56,8 +55,7 @@ class BuiltinError(Exception):
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter; with a default, a call may leave it out. All may be given by position or by
-    name."""
+    """A parameter, given by position or by name. A call may leave it out if it has a default."""
 
     name: str
     type: Type
@@ -65,7 +63,7 @@ class Parameter:
 
 
 TypeRule = Callable[[Sequence[Type]], "Type | str"]
-"""From the argument types (those given by the call; defaults left out) to the result's, or a
+"""From the types of a call's arguments, without defaults, to the type of the result, or to a
 message that says what is wrong with them, such as 'cannot compare str with int'."""
 
 
@@ -73,11 +71,11 @@ message that says what is wrong with them, such as 'cannot compare str with int'
 class Signature:
     """A built-in function.
 
-    params: its parameters, in order. variadic: the type of further positional arguments (`max(a, b,
-    c)`), or None. returns: its result's type, or a rule that computes it. call: the function
-    itself, given every parameter by position, defaults filled in; pure, and bounded in time and
-    memory. Lists come and go as tuples, records as `Record`s, tokens as `Token`s where the type
-    says token or any, as `str` where it says str. `folder=Path` is given too when `needs_folder`.
+    params: the parameters, in order. variadic: the type of further positional arguments (`max(a, b,
+    c)`), or None. returns: the type of the result, or its rule. call: the function itself, pure and
+    bounded in time and memory, which takes every parameter by position, defaults included, and
+    `folder=` too if `needs_folder`. Lists are passed as tuples, records as `Record`s, tokens as
+    `Token`s if the parameter's type is token or any, as `str` if it is str.
     """
 
     name: str
@@ -91,8 +89,8 @@ class Signature:
 
 
 TABLE: dict[str, Signature] = {}
-"""Every registered built-in, by name. Filled by importing `fkdsl.values.library` and
-`fkdsl.values.distributions`."""
+"""Every built-in, by name. Importing `fkdsl.values.library` and `fkdsl.values.distributions` fills
+it."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -1,12 +1,11 @@
-"""Distributions over the next token of one or more contexts, and over what a context says next.
+"""Distributions over the next token of one or more contexts, and over the next text of a context.
 
 A context is itself such a distribution. Products, powers and mixtures combine the rows of their
-contexts, and renormalise: (a * b)(t) = a(t) b(t) / sum_v a(v) b(v). Rows are (V,),
-log-probabilities in nats; a single context's is as the model gave it, float32 or float64, all
-others float64.
+contexts and renormalise: (a * b)(t) = a(t) b(t) / sum_v a(v) b(v). Rows are (V,), log-probabilities
+in nats: of a single context as the model gave them, float32 or float64, else float64.
 
-`Continues` and `ChoiceOf` are distributions over a truth value and over texts, read off the same
-rows.
+`Continues` and `ChoiceOf` are distributions over a truth value and over texts, computed from the
+same rows.
 """
 
 from __future__ import annotations
@@ -38,8 +37,8 @@ class Power:
 
 @dataclass(frozen=True)
 class Mixture:
-    """sum_i weights[i] parts[i](t); weights sum to 1. A part that gives nothing positive
-    probability loses its share: the mass is what the others have."""
+    """sum_i weights[i] parts[i](t); the weights sum to 1. If a part gives no token positive
+    probability, its weight is lost, and the total mass is that of the others."""
 
     parts: tuple[TokenDistribution, ...]
     weights: tuple[float, ...]
@@ -50,12 +49,12 @@ TokenDistribution = ContextRef | Product | Power | Mixture
 
 @dataclass(frozen=True)
 class ChoiceOf:
-    """One of the options, with the model's probability of each as the next text, renormalised; it
-    is appended.
+    """One of the options, by the model's probability of each as the next text, renormalised. The
+    drawn option is appended.
 
-    other: what comes out where the next text begins with none of them, and nothing is appended.
-    Where it is given nothing is renormalised: the value is the longest option with which the next
-    tokens begin.
+    other: the value if the next text begins with no option; then nothing is appended. If it is
+    given, nothing is renormalised: the value is the longest option with which the next tokens
+    begin.
     """
 
     context: ContextRef
@@ -64,15 +63,15 @@ class ChoiceOf:
 
     @property
     def values(self) -> tuple[str, ...]:
-        """All that may come out."""
+        """The values that may be drawn."""
         return self.options if self.other is None else (*self.options, self.other)
 
 
 @dataclass(frozen=True)
 class Continues:
-    """Whether the next token goes on with the current word. Drawing it decides that much of the
-    next token: the next draw is from the tokens of the class that came out, renormalised, so that
-    the text's law stays the model's."""
+    """Whether the next token continues the current word. A draw decides this much about the next
+    token: the next draw is from the tokens of the drawn class, renormalised, so that the law of the
+    text stays the model's."""
 
     context: ContextRef
 
@@ -82,22 +81,22 @@ def is_token_distribution(value: Any) -> bool:
 
 
 def leaves(d: TokenDistribution) -> tuple[ContextRef, ...]:
-    """The distinct contexts of an expression, in order of first mention: each of them appends what
-    is drawn."""
+    """The distinct contexts of an expression, in order of first mention. A drawn token is appended
+    to each of them."""
     match d:
         case ContextRef():
             return (d,)
         case Product(left, right):
-            found = leaves(left) + leaves(right)
+            contexts = leaves(left) + leaves(right)
         case Power(base):
-            found = leaves(base)
+            contexts = leaves(base)
         case Mixture(parts):
-            found = tuple(leaf for part in parts for leaf in leaves(part))
-    return tuple(dict.fromkeys(found))
+            contexts = tuple(leaf for part in parts for leaf in leaves(part))
+    return tuple(dict.fromkeys(contexts))
 
 
 def combine(d: TokenDistribution, rows: Mapping[ContextRef, Floats]) -> Floats:
-    """The row (V,) of the expression from its contexts' rows; every entry -inf if nothing has
+    """The row (V,) of an expression. rows: of its contexts. Every entry is -inf if no token has
     positive probability."""
     match d:
         case ContextRef():
@@ -113,24 +112,24 @@ def combine(d: TokenDistribution, rows: Mapping[ContextRef, Floats]) -> Floats:
                     np.stack([combine(p, rows) for p in parts]).astype(np.float64)
                     + np.log(np.array(weights))[:, None]
                 )
-            result: Floats = np.logaddexp.reduce(stacked, axis=0)
-            return result
+            mixed: Floats = np.logaddexp.reduce(stacked, axis=0)
+            return mixed
 
 
 def nothing(vocabulary: Vocabulary) -> Floats:
-    """The row (V,) of a finished context: nothing comes after the end."""
+    """The row (V,) of a finished context: no token can follow the end."""
     return np.full(vocabulary.size, -np.inf)
 
 
 def renormalise(row: Floats) -> Floats:
-    """The row less its log-sum-exp; unchanged where nothing has positive probability."""
+    """The row minus its log-sum-exp; unchanged if no token has positive probability."""
     total = log_sum_exp(row)
     return row if total == -np.inf else row - total
 
 
 def following(row: Floats, pending: bool | None, vocabulary: Vocabulary) -> Floats:
-    """A context's row, restricted to what has been settled of its next token
-    (ContextState.pending)."""
+    """A context's row, restricted to the tokens that continue the current word or to the others.
+    pending: which of these `Continues` drew (ContextState.pending), None if neither."""
     if pending is None:
         return row
     return renormalise(np.where(continuing(vocabulary) == pending, row, -np.inf).astype(np.float64))
@@ -138,8 +137,8 @@ def following(row: Floats, pending: bool | None, vocabulary: Vocabulary) -> Floa
 
 @lru_cache(maxsize=16)
 def continuing(vocabulary: Vocabulary) -> NDArray[np.bool_]:
-    """(V,) which tokens go on with a word: those that begin with a letter, a digit, an apostrophe,
-    a hyphen, or in the middle of a character."""
+    """(V,) whether each token continues a word: it begins with a letter, a digit, an apostrophe, a
+    hyphen, an underscore, or in the middle of a character."""
 
     def goes_on(raw: bytes) -> bool:
         if not raw:
@@ -151,7 +150,7 @@ def continuing(vocabulary: Vocabulary) -> NDArray[np.bool_]:
 
 
 def map_contexts(value: Any, move: Mapping[int, int]) -> Any:
-    """The value with every context's index looked up in `move`."""
+    """The value with every context's index replaced by `move[index]`."""
     match value:
         case ContextRef(i):
             return ContextRef(move[i])
@@ -173,7 +172,7 @@ def map_contexts(value: Any, move: Mapping[int, int]) -> Any:
 
 
 def contexts_in(value: Any) -> tuple[int, ...]:
-    """Indices of the contexts that a value holds, in order."""
+    """The indices of the contexts in a value, in order."""
     match value:
         case ContextRef(i):
             return (i,)
@@ -191,5 +190,5 @@ def contexts_in(value: Any) -> tuple[int, ...]:
 
 
 CONTEXT_FREE = frozenset({bool, int, float, str, type(None), Token})
-"""Types of most values: they hold no context."""
+"""The types of most values, which have no context in them."""
 _MAY_HOLD = (ContextRef, Product, Power, Mixture, ChoiceOf, Continues, tuple, Record)

@@ -1,12 +1,12 @@
-"""The language's types: what a value may be, and which may stand where another is wanted.
+"""The types of the language, and which type may stand in place of another.
 
-    bool -> int -> float      a number may stand where a wider one is wanted
+    bool -> int -> float      a number may stand in place of a wider one
     token -> str              a token stands for its text
     context -> dist[token]    a context is the distribution of its next token
     mark                      a special token by its name
     list[T], record           T covariant; a record's fields are `any`
-    any                       fields of records, results of parse_json: fits everywhere, checked when it is used
-    none                      what a function without `return` gives
+    any                       of fields of records and of parse_json; checked when it is used
+    none                      of a function without `return`
 
 >>> accepts(FLOAT, BOOL), accepts(STR, TOKEN), accepts(INT, FLOAT), accepts(List(FLOAT), List(INT))
 (True, True, False, True)
@@ -72,7 +72,7 @@ TOKEN, CONTEXT, RECORD = Simple("token"), Simple("context"), Simple("record")
 MARK = Simple("mark")
 ANY, NONE = Simple("any"), Simple("none")
 NAMED_TYPES = {t.name: t for t in (BOOL, INT, FLOAT, STR, TOKEN, CONTEXT, RECORD, MARK)}
-"""The types that a user can write; `list[T]` and `dist[T]` besides."""
+"""The types with a name that a program can write; it can also write `list[T]` and `dist[T]`."""
 
 _WIDER: dict[Type, tuple[Type, ...]] = {
     BOOL: (INT, FLOAT),
@@ -83,7 +83,7 @@ _WIDER: dict[Type, tuple[Type, ...]] = {
 
 
 def accepts(wanted: Type, given: Type) -> bool:
-    """Whether a value of type `given` may stand where `wanted` is asked for."""
+    """Whether a value of type `given` may stand where the type `wanted` is required."""
     if wanted == given or ANY in (wanted, given) or wanted in _WIDER.get(given, ()):
         return True
     match wanted, given:
@@ -99,7 +99,7 @@ def accepts(wanted: Type, given: Type) -> bool:
 
 
 def common_type(a: Type, b: Type) -> Type | None:
-    """The narrower type that accepts both, or None."""
+    """The narrower of two types that accepts values of both; None if neither does."""
     if a == ANY or b == ANY:
         return ANY
     if accepts(a, b):

@@ -1,12 +1,14 @@
-"""The values that a program computes with: immutable, hashable, compared by value, so that a fork
-is a copy of a reference and equal particles can be found.
+"""The values that a program computes with: immutable, hashable and compared by value. So a fork of
+a particle copies references, and equal particles can be merged.
 
-bool, int, float and str are Python's; a list is a tuple; a record is a `Record`; a token is a
-`Token`; a context is a `ContextRef` into its particle's table of contexts; a distribution is a
-`Distribution` (distributions.py).
+bool, int, float and str are Python's. A list is a tuple, a record a `Record`, a token a `Token`. A
+context is a `ContextRef` into its particle's table of contexts. A distribution is a `Distribution`
+(distributions.py).
 
->>> Token(5, " sea", False) == " sea", Token(2, "", True) == EOS, Token(5, " sea", False) == Token(9, " sea", False)
-(True, True, True)
+>>> Token(5, " sea", False) == " sea", Token(5, " sea", False) == Token(9, " sea", False)
+(True, True)
+>>> Token(2, "", True) == EOS
+True
 >>> print(show((1, True, "it's", Record({"a": "x"}))))
 [1, true, "it's", {"a": "x"}]
 >>> Record({"a": 1})["a"], hash(Record({"a": (1, 2)})) == hash(Record({"a": (1, 2)}))
@@ -25,10 +27,10 @@ from fkdsl.base.value_keys import Keyed
 
 @dataclass(frozen=True, eq=False)
 class Token(Keyed):
-    """A token that was drawn: its id, its text, and whether it ends the text.
+    """A drawn token: its id, its text, and whether it ends the text.
 
-    Compared by text, as users see it: with another token or a string; an end equals only an end (`t
-    == EOS`).
+    Compared by its text, as users see it, with other tokens and strings. A token that ends the text
+    equals only other such tokens (`t == EOS`).
     """
 
     id: int
@@ -44,8 +46,8 @@ class Token(Keyed):
         return hash(None if self.end else self.text)
 
     def key(self, token_ids: bool) -> Hashable:
-        """What is told apart of a token: its text, and in a state its id (two models may give one
-        id two texts)."""
+        """The key by which tokens are distinguished: the text, and if `token_ids` also the id, as
+        in a state (two models may give one id two texts)."""
         if token_ids:
             return (self.id, self.end, self.text)
         return None if self.end else self.text
@@ -55,13 +57,13 @@ class Token(Keyed):
 
 
 EOS = Token(-1, "", True)
-"""`EOS` as a program writes it: equal to every token that ends a text."""
+"""The `EOS` of programs: equal to every token that ends a text."""
 
 
 @dataclass(frozen=True)
 class ContextRef:
-    """A context: the index of its state in the particle's table. Two names for one context share
-    the index."""
+    """A context, by the index of its state in the particle's table. Two variables for one context
+    have the same index."""
 
     index: int
 
@@ -109,8 +111,7 @@ def plain(value: Any) -> Any:
 
 
 def show(value: Any) -> str:
-    """The value as users write it: true and false, lists in brackets, strings quoted only inside
-    others."""
+    """The value as a program writes it, but with strings quoted only inside lists and records."""
     match value:
         case bool():
             return "true" if value else "false"
