@@ -12,7 +12,7 @@ from fkdsl.api import parse
 from fkdsl.api.outcomes import TestSettings
 from fkdsl.api.test_blocks import run_test
 from fkdsl.base.value_keys import state_key, value_key
-from fkdsl.inference.result import Answer, merged, total_variation
+from fkdsl.inference.result import Answer, merged_answers, total_variation
 from fkdsl.machine.state_json import read_value, same, write_value
 from fkdsl.values.distributions import Discrete, Uniform
 from fkdsl.values.values import ContextRef, Record, Token
@@ -108,7 +108,9 @@ def test_the_lists_dicts_and_numbers_of_python_have_the_keys_of_the_values_that_
 
 
 def test_answers_and_their_probabilities_are_by_key():
-    answers = merged([(True, 0.25), (1, 0.25), (1.0, 0.25), (math.nan, 0.125), (math.nan, 0.125)])
+    answers = merged_answers(
+        [(True, 0.25), (1, 0.25), (1.0, 0.25), (math.nan, 0.125), (math.nan, 0.125)]
+    )
     assert [(str(a.value), a.probability) for a in answers] == [
         ("True", 0.25), ("1", 0.25), ("1.0", 0.25), ("nan", 0.25)
     ]  # fmt: skip
