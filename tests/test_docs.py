@@ -320,6 +320,18 @@ def test_the_names_in_the_pages_on_the_code_are_in_the_code():
             assert set(re.findall(r"[A-Za-z_]\w{2,}", code)) <= known, f"{name}: {code}"
 
 
+def test_the_words_of_the_project_are_few_and_stand_once():
+    text = (ROOT / "docs/notation.md").read_text("utf-8")
+    table = text.split("## Words of this project")[1]
+    words = re.findall(r"^\| ([a-z ]+) \| `", table, re.MULTILINE)
+    assert len(words) == len(set(words)) < 15
+    source = "\n".join(path.read_text("utf-8") for path in MODULES)
+    for name in re.findall(
+        r"`(?:\w+\.)?(\w+)`", re.sub(r"[^|]*\|$", "", table, flags=re.MULTILINE)
+    ):
+        assert re.search(rf"\b{name}\b", source), name
+
+
 # The whole
 
 
