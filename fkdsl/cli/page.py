@@ -1,4 +1,7 @@
-"""`fkdsl report`, `fkdsl plot` and `fkdsl run --report`: a run to look at."""
+"""`fkdsl report`, `fkdsl plot` and `fkdsl run --report`: a run to look at.
+
+`fkdsl run` imports this module, so the functions here import fkdsl.report when they need it.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +20,14 @@ from fkdsl.base.errors import PopulationDied
 from fkdsl.cli.output import check_file_target, say
 from fkdsl.cli.report import result_json
 from fkdsl.inference.result import Result
-from fkdsl.report.data import report_data
-from fkdsl.report.figures import figure, write_figure
-from fkdsl.report.page import page, vega_bundle
-from fkdsl.report.tokens import particle_texts
 
 
 def main(args: argparse.Namespace) -> int:
     """`fkdsl report run.jsonl -o out.html` and `fkdsl plot run.jsonl -o out.svg`."""
+    from fkdsl.report.data import report_data
+    from fkdsl.report.figures import figure, write_figure
+    from fkdsl.report.page import page
+
     check_file_target(args.out, "-o")
     data = report_data(Replay(read_trace(args.file)))
     if args.command == "plot":
@@ -38,6 +41,8 @@ def main(args: argparse.Namespace) -> int:
 def check_report(args: argparse.Namespace) -> None:
     """Raises CallError before the run if its page could not be made."""
     if args.report:
+        from fkdsl.report.page import vega_bundle
+
         check_file_target(args.report, "--report")
         vega_bundle()
 
@@ -72,6 +77,10 @@ def reported_page(
 
 
 def _write(args: argparse.Namespace, request: RunRequest, made: Page) -> None:
+    from fkdsl.report.data import report_data
+    from fkdsl.report.page import page
+    from fkdsl.report.tokens import particle_texts
+
     path = made.trace.path if isinstance(made.trace, TraceFile) else made.trace or args.resume
     replay = Replay(read_trace(path))
     answer = result_json(made.result) if made.result is not None else None
