@@ -57,13 +57,13 @@ def within(node: Any) -> Iterator[Node]:
 
 def slots(node: Any, *does: str) -> set[int]:
     """The slots that a node, or one within it, reads, writes, binds or names, as `does` says."""
-    found: set[int] = set()
+    result: set[int] = set()
     for part in within(node):
-        for name, done in declared(type(part)):
-            if not done.isdisjoint(does):
+        for name, declared_as in declared(type(part)):
+            if not declared_as.isdisjoint(does):
                 value = getattr(part, name)
-                found.update(value if isinstance(value, tuple) else (value,))
-    return found
+                result.update(value if isinstance(value, tuple) else (value,))
+    return result
 
 
 def bound(node: Any) -> set[int]:

@@ -20,10 +20,10 @@ def lines(program: ir.Program) -> list[Span]:
     """The conditions, factors and observes of a program, in the order of its text; those of
     imported files after its own."""
     own = program.functions[program.entry].span.source
-    found = {
+    places = {
         i.span for f in program.functions.values() for i in f.body if isinstance(i, POTENTIALS)
     }
-    return sorted(found, key=lambda s: (s.source is not own, s.source.name, s.start))
+    return sorted(places, key=lambda s: (s.source is not own, s.source.name, s.start))
 
 
 def only(program: ir.Program, places: Collection[Span]) -> ir.Program:

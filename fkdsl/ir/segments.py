@@ -35,10 +35,10 @@ def segments(program: ir.Program) -> list[Segment]:
         for pc, instr in enumerate(function.body)
         if isinstance(instr, ir.Draw)
     ]
-    found = [walk.segment(None, [(program.entry, 0)])]
+    result = [walk.segment(None, [(program.entry, 0)])]
     for place in draws:
-        found.append(walk.segment(walk.at(place), list(walk.after(place))))
-    return found
+        result.append(walk.segment(walk.at(place), list(walk.after(place))))
+    return result
 
 
 class Walk:
@@ -100,5 +100,5 @@ class Walk:
         return Segment(draw, _in_order(potentials), _in_order(ends))
 
 
-def _in_order(found: dict[Place, ir.Instr]) -> tuple[ir.Instr, ...]:
-    return tuple(sorted(found.values(), key=lambda i: (i.span.source.name, i.span.start)))
+def _in_order(instrs: dict[Place, ir.Instr]) -> tuple[ir.Instr, ...]:
+    return tuple(sorted(instrs.values(), key=lambda i: (i.span.source.name, i.span.start)))

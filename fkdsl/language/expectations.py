@@ -89,8 +89,8 @@ def _with_figures(
                 return tree.Name(node.span, known.function)
         return _rebuilt(node, named)
 
-    found: tree.Expr = named(e)
-    return found
+    result: tree.Expr = named(e)
+    return result
 
 
 def _to_rounding(e: tree.Expr) -> tree.Expr:
@@ -106,8 +106,8 @@ def _to_rounding(e: tree.Expr) -> tree.Expr:
             left = right
         return pairs[0] if len(pairs) == 1 else tree.BoolOp(node.span, "and", tuple(pairs))
 
-    found: tree.Expr = rounded(e)
-    return found
+    result: tree.Expr = rounded(e)
+    return result
 
 
 def _pair(node: tree.Compare, left: tree.Expr, op: str, right: tree.Expr) -> tree.Expr:
@@ -141,8 +141,8 @@ def _rebuilt(node: Any, change: Callable[[Any], Any]) -> Any:
 
 def _changed(part: Any, change: Callable[[Any], Any]) -> Any:
     if isinstance(part, tuple):
-        found = tuple(_changed(p, change) for p in part)
-        return found if any(a is not b for a, b in zip(found, part, strict=True)) else part
+        parts = tuple(_changed(p, change) for p in part)
+        return parts if any(a is not b for a, b in zip(parts, part, strict=True)) else part
     if isinstance(part, tree.Expr):
         return change(part)
     if isinstance(part, tree.Clause | tree.Keyword | tree.FormatPart):

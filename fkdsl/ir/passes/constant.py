@@ -46,10 +46,10 @@ def constant_value(e: ir.Expr, folders: Mapping[Source, Folder]) -> Any:
 def known_language(e: ir.Expr, folders: Mapping[Source, Folder]) -> Language | None:
     """The language that an expression evaluates to, if that is known before the program runs."""
     try:
-        found = constant_value(e, folders)
+        value = constant_value(e, folders)
     except NotConstant:
         return None
-    return found if isinstance(found, Language) else None
+    return value if isinstance(value, Language) else None
 
 
 def why_not_followed(e: ir.Expr, folders: Mapping[Source, Folder]) -> str:

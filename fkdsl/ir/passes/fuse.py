@@ -59,7 +59,7 @@ def _planned(
     before = draw.plan if draw.plan is not None else ProposalPlan[ir.Expr]()
     predicate = token_predicate(program, function, pc) if of_token else None
     masked = predicate.absorbed if predicate is not None else ()
-    undecided = predicate.left if predicate is not None else ()
+    undecided = predicate.undecided if predicate is not None else ()
     decided = {c.span for c in masked}
     if before.completion is not None:
         decided |= set(before.completion.decided)
@@ -151,7 +151,7 @@ def conditions_ahead(
 ) -> list[ir.Condition]:
     """The conditions between a draw and the next that depend on what is drawn; none behind an
     instruction that needs rows of a model."""
-    found: dict[Place, ir.Condition] = {}
+    conditions: dict[Place, ir.Condition] = {}
     tainted = {(place[0], draw.target)}
     extends = not isinstance(draw.distribution, ir.Builtin)
     decided = False
@@ -169,7 +169,7 @@ def conditions_ahead(
             slots = {s for f, s in tainted if f == here[0]}
             touched = bool(reads(instr) & slots) or (extends and reads_context(program, instr))
             if isinstance(instr, ir.Condition) and (touched or decided):
-                found[here] = instr
+                conditions[here] = instr
             elif isinstance(instr, ir.Branch) and touched and not decided:
                 decided = changed = True
             elif isinstance(instr, ir.Return):
@@ -183,7 +183,7 @@ def conditions_ahead(
                 new = {(here[0], s) for s in writes(instr)} - tainted
                 changed, tainted = changed or bool(new), tainted | new
             todo.extend(walk.after(here))
-    return sorted(found.values(), key=lambda c: (c.span.source.name, c.span.start))
+    return sorted(conditions.values(), key=lambda c: (c.span.source.name, c.span.start))
 
 
 def inline_conditions(

@@ -38,13 +38,13 @@ def is_expensive(program: ir.Program, node: object) -> bool:
 class Predicate:
     """test: of the token in the draw's target. reads: the other slots that the test reads.
     compared: what it compares the token with, None if it uses the token in other ways too.
-    absorbed: the conditions that it is made of; left: their parts that it does not decide."""
+    absorbed: the conditions that it is made of; undecided: their parts that it does not decide."""
 
     test: ir.Expr
     reads: tuple[int, ...]
     compared: tuple[ir.Expr, ...] | None
     absorbed: tuple[ir.Condition, ...]
-    left: tuple[ir.Expr, ...]
+    undecided: tuple[ir.Expr, ...]
 
 
 def token_predicate(program: ir.Program, function: ir.Function, at: int) -> Predicate | None:
@@ -77,15 +77,15 @@ class _Walk:
         } - {draw.target}
         self.absorbed: dict[Span, ir.Condition] = {}
         self.undecided: list[ir.Expr] = []
-        self.left = MAX_INSTRUCTIONS
+        self.budget = MAX_INSTRUCTIONS
 
     def path(self, pc: int, values: dict[int, ir.Expr | None]) -> ir.Expr | None:
         """What a particle's token must satisfy on the way from pc; None if no condition was met.
         values: what the slots assigned since the draw hold, None where the token does not decide
         it."""
         met: list[ir.Expr] = []
-        while self.left > 0:
-            self.left -= 1
+        while self.budget > 0:
+            self.budget -= 1
             instr = self.body[pc]
             match instr:
                 case ir.Jump(label=label):

@@ -17,7 +17,7 @@ def late_conditions(program: ir.Program) -> ir.Program:
     each that is checked only when a loop of draws is over."""
     outside = {a.span: a for a in program.outside}
     warnings = list(program.warnings)
-    taken = {
+    absorbed = {
         a.span
         for f in program.functions.values()
         for i in f.body
@@ -39,7 +39,7 @@ def late_conditions(program: ir.Program) -> ir.Program:
                 )
                 outside.setdefault(instr.span, Absorbed(instr.span, means))
                 warnings.append(_warning(instr, after))
-            elif instr.span not in taken and instr.span not in outside:
+            elif instr.span not in absorbed and instr.span not in outside:
                 outside[instr.span] = Absorbed(instr.span, _why(program, function, pc))
     return replace(program, outside=tuple(outside.values()), warnings=tuple(warnings))
 
@@ -63,10 +63,10 @@ def _after_loop(program: ir.Program, function: ir.Function, at: int) -> ir.Instr
         inside = function.body[first : last + 1]
         if last >= at or not any(isinstance(i, ir.Draw) for i in inside):
             continue
-        made = {s for i in inside for s in writes(i)}
+        assigned = {s for i in inside for s in writes(i)}
         between = {s for i in function.body[last + 1 : at] for s in writes(i)}
         redrawn = any(isinstance(i, ir.Draw | ir.Call) for i in function.body[last + 1 : at])
-        if (reads(condition) & (made - between)) or (
+        if (reads(condition) & (assigned - between)) or (
             reads_context(program, condition) and not redrawn
         ):
             return function.body[first]
@@ -83,7 +83,7 @@ def _why(program: ir.Program, function: ir.Function, at: int) -> str:
     before = [i for i in function.body[:at] if isinstance(i, ir.Draw | ir.Call)]
     if not before:
         return "nothing is drawn before it"
-    asked = [i for i in function.body[:at] if isinstance(i, ir.Observe) or asks_model(program, i)]
-    if asked:
-        return f"line {asked[-1].span.line} asks a model first; put the condition before it"
+    asking = [i for i in function.body[:at] if isinstance(i, ir.Observe) or asks_model(program, i)]
+    if asking:
+        return f"line {asking[-1].span.line} asks a model first; put the condition before it"
     return "the draw before it does not decide it; put it right behind the draw that does"

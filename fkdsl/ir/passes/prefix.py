@@ -54,9 +54,9 @@ def prefix_languages(
         (condition.span, p) for condition in behind for p in conjuncts(condition.test)
     ):
         known = substitute(_over_text(inlined(program, part), draw.distribution.slot, text), fixed)
-        found = [language_of(p, text) for p in conjuncts(known)]
-        if all(of is not None and _is_same_for_all(program, function, of) for of in found):
-            languages.setdefault(place, []).extend(of for of in found if of is not None)
+        parts = [language_of(p, text) for p in conjuncts(known)]
+        if all(of is not None and _is_same_for_all(program, function, of) for of in parts):
+            languages.setdefault(place, []).extend(of for of in parts if of is not None)
             decided.append(part)
     if not decided:
         return None

@@ -117,10 +117,10 @@ def compared_with(test: ir.Expr, slot: int) -> list[ir.Expr] | None:
             parts = (inner,)
         case _:
             return None
-    found: list[ir.Expr] = []
+    result: list[ir.Expr] = []
     for part in parts:
         values = compared_with(part, slot)
         if values is None:
             return None
-        found.extend(values)
-    return found
+        result.extend(values)
+    return result

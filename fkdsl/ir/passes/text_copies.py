@@ -145,14 +145,14 @@ def some_of(parts: Collection[str]) -> str:
 def with_own_sites(functions: Mapping[str, ir.Function]) -> dict[str, ir.Function]:
     """The functions with a site of its own for every draw: a copy begins with its original's."""
     sites = [i.site for f in functions.values() for i in f.body if isinstance(i, ir.Draw)]
-    taken, unused = set[int](), count(max(sites, default=0) + 1)
+    used, unused = set[int](), count(max(sites, default=0) + 1)
     result = {}
     for name, function in functions.items():
         body = list(function.body)
         for pc, instr in enumerate(body):
             if isinstance(instr, ir.Draw):
-                if instr.site in taken:
+                if instr.site in used:
                     body[pc] = instr = replace(instr, site=next(unused))
-                taken.add(instr.site)
+                used.add(instr.site)
         result[name] = replace(function, body=tuple(body))
     return result

@@ -34,26 +34,26 @@ def _is_text(e: Expr) -> bool:
     return isinstance(e, Literal) and isinstance(e.value, str)
 
 
-def conversion(wanted: Type, found: Type, e: Expr) -> str:
+def conversion(wanted: Type, actual: Type, e: Expr) -> str:
     """How to make a value of the wanted type of the expression, in a word."""
     x = shown(e)
-    if isinstance(found, Dist) and not isinstance(wanted, Dist) and wanted != CONTEXT:
+    if isinstance(actual, Dist) and not isinstance(wanted, Dist) and wanted != CONTEXT:
         return f"draw from it first: `x ~ {x}`, and use `x`"
-    if found == NONE:
+    if actual == NONE:
         return "this gives nothing: let the function end with `return ...`"
     if wanted == BOOL:
-        return _to_bool(found, x)
+        return _to_bool(actual, x)
     match wanted:
         case _ if wanted == STR:
-            return f"write `{x}.text`" if found == CONTEXT else f"write `str({x})`"
-        case _ if wanted == INT and found in (FLOAT, STR, TOKEN) and not _is_text(e):
-            return f"write `round({x})` or `int({x})`" if found == FLOAT else f"write `int({x})`"
+            return f"write `{x}.text`" if actual == CONTEXT else f"write `str({x})`"
+        case _ if wanted == INT and actual in (FLOAT, STR, TOKEN) and not _is_text(e):
+            return f"write `round({x})` or `int({x})`" if actual == FLOAT else f"write `int({x})`"
         case _ if wanted in (INT, FLOAT) and _is_text(e):
             return f"write a number for `{x}`"
-        case _ if wanted == FLOAT and found in TEXTS:
+        case _ if wanted == FLOAT and actual in TEXTS:
             return f"write `float({x})`"
         case _ if wanted == CONTEXT:
-            if found == Dist(TOKEN):
+            if actual == Dist(TOKEN):
                 return "only a context made by prompt, chat or fork has a text"
             return "make one: `lm = prompt(...)`"
         case Dist():
@@ -61,18 +61,18 @@ def conversion(wanted: Type, found: Type, e: Expr) -> str:
                 "distributions are made by bernoulli(p), normal(mean, sd), ..., "
                 "and contexts by prompt(...)"
             )
-        case List(item) if item == STR and found in TEXTS:
+        case List(item) if item == STR and actual in TEXTS:
             return f"write `words({x})`, or `[{x}]`"
-        case List(item) if common_type(item, found) is not None:
+        case List(item) if common_type(item, actual) is not None:
             return f"put it in a list: `[{x}]`"
     return f"write something of type `{wanted}`"
 
 
-def _to_bool(found: Type, x: str) -> str:
-    if found == CONTEXT:
+def _to_bool(actual: Type, x: str) -> str:
+    if actual == CONTEXT:
         return f"test a property: `{x}.done`"
-    if found in NUMBERS:
+    if actual in NUMBERS:
         return f"compare it: `{x} != 0`"
-    if found in TEXTS:
+    if actual in TEXTS:
         return f'compare it: `{x} != ""`'
-    return f"compare it: `len({x}) > 0`" if isinstance(found, List) else "write a comparison"
+    return f"compare it: `len({x}) > 0`" if isinstance(actual, List) else "write a comparison"

@@ -114,11 +114,11 @@ class _Binding:
 
     def fitted(self, parameter: Parameter, argument: tree.Expr, given: Type) -> Type:
         role = f"argument `{parameter.name}` of `{self.name}`"
-        found = self.expressions.fitted(argument, given, parameter.type, role, "FK210")
-        if parameter.type == ANY and is_distribution(found) and self.name in TABLE:
-            self.expressions.mismatch(argument, STR, found, role, "FK210")
+        actual = self.expressions.fitted(argument, given, parameter.type, role, "FK210")
+        if parameter.type == ANY and is_distribution(actual) and self.name in TABLE:
+            self.expressions.mismatch(argument, STR, actual, role, "FK210")
             return ANY
-        return found
+        return actual
 
 
 def signature_text(

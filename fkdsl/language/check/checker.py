@@ -261,19 +261,19 @@ class _Checker:
     def body(self, d: tree.FunctionDef) -> None:
         """Checks the types and the flow of one definition, and learns its return type."""
         world = self.world
-        found = Body(world, d).check()
-        world.returns[d.name] = found
+        returns = Body(world, d).check()
+        world.returns[d.name] = returns
         if not any(isinstance(node, tree.Unreadable) for node in walk(*d.body)):
-            Flow(self.report, d).check(gives_value=found != NONE)
-        if d.is_program and not is_plain(found):
+            Flow(self.report, d).check(gives_value=returns != NONE)
+        if d.is_program and not is_plain(returns):
             help = (
                 "return its text: `return lm.text`"
-                if found in (CONTEXT, MARK)
+                if returns in (CONTEXT, MARK)
                 else "draw from it: `x ~ ...`, `return x`"
             )
             self.report.error(
                 "FK306",
-                f"program `{d.name}` returns {a(found)}",
+                f"program `{d.name}` returns {a(returns)}",
                 d.name_span,
                 "not a plain value",
                 help,
@@ -299,8 +299,8 @@ def callees_first(definitions: Mapping[str, tree.FunctionDef]) -> list[str]:
     for root in definitions:
         stack = [(root, False)]
         while stack:
-            name, done = stack.pop()
-            if done:
+            name, visited = stack.pop()
+            if visited:
                 order.append(name)
             elif name not in begun:
                 begun.add(name)

@@ -139,20 +139,20 @@ class Expressions(Fitting):
         return ANY
 
     def _format(self, part: tree.FormatPart) -> None:
-        found = self.type_of(part.value)
-        if is_distribution(found) or found == NONE:
-            self.mismatch(part.value, STR, found, "a part of an f-string", "FK213")
+        actual = self.type_of(part.value)
+        if is_distribution(actual) or actual == NONE:
+            self.mismatch(part.value, STR, actual, "a part of an f-string", "FK213")
             return
         spec = part.spec
-        if not spec or found == ANY:
+        if not spec or actual == ANY:
             return
         too_wide = any(int(n) > WIDEST for n in re.findall(r"\d{1,9}", spec)) or re.search(
             r"\d{10}", spec
         )
         try:
-            if too_wide or found not in SAMPLES:
+            if too_wide or actual not in SAMPLES:
                 raise ValueError
-            format(SAMPLES[found], spec)
+            format(SAMPLES[actual], spec)
         except ValueError:
             help = (
                 f"a width or precision is at most {WIDEST}"
@@ -161,9 +161,9 @@ class Expressions(Fitting):
             )
             self.report.error(
                 "FK222",
-                f"format `{spec}` does not fit `{found}`",
+                f"format `{spec}` does not fit `{actual}`",
                 part.value.span,
-                f"this is `{found}`",
+                f"this is `{actual}`",
                 help,
             )
 
@@ -185,9 +185,9 @@ class Expressions(Fitting):
     def _record(self, fields: tuple[tuple[str, tree.Expr], ...]) -> Type:
         seen: set[str] = set()
         for name, value in fields:
-            found = self.type_of(value)
-            if is_distribution(found):
-                self.mismatch(value, STR, found, f"field `{name}` of a record", "FK213")
+            actual = self.type_of(value)
+            if is_distribution(actual):
+                self.mismatch(value, STR, actual, f"field `{name}` of a record", "FK213")
             if name in seen:
                 self.report.error(
                     "FK207",
@@ -203,8 +203,8 @@ class Expressions(Fitting):
         if e.op == "not":
             self.truth(e.operand, "the operand of `not`")
             return BOOL
-        found = self.expect(e.operand, FLOAT, f"the operand of `{e.op}`", "FK211")
-        return INT if found == BOOL else found
+        operand = self.expect(e.operand, FLOAT, f"the operand of `{e.op}`", "FK211")
+        return INT if operand == BOOL else operand
 
     def _binary(self, e: tree.Binary) -> Type:
         a, b = self.type_of(e.left), self.type_of(e.right)
@@ -231,11 +231,11 @@ class Expressions(Fitting):
         return BOOL
 
     def _index(self, e: tree.Index) -> Type:
-        held = self.type_of(e.value)
-        if held == RECORD:
+        container = self.type_of(e.value)
+        if container == RECORD:
             self.expect(e.index, STR, "the name of a record's field")
             return ANY
-        match held:
+        match container:
             case List(item):
                 result = item
             case Pair(items):
@@ -243,56 +243,56 @@ class Expressions(Fitting):
                 match e.index:
                     case tree.Literal(value=int(at)) if 0 <= at < len(items):
                         result = items[at]
-            case _ if held in TEXTS:
+            case _ if container in TEXTS:
                 result = STR
             case _:
                 self.type_of(e.index)
-                if held != ANY:
-                    self._not_indexable(e, held)
+                if container != ANY:
+                    self._not_indexable(e, container)
                 return ANY
         self.expect(e.index, INT, "an index")
         return result
 
     def _slice(self, e: tree.Slice) -> Type:
-        held = self.type_of(e.value)
+        container = self.type_of(e.value)
         for end in (e.start, e.stop):
             if end is not None:
                 self.expect(end, INT, "an end of a slice")
-        if isinstance(held, List):
-            return held
-        if held in TEXTS:
+        if isinstance(container, List):
+            return container
+        if container in TEXTS:
             return STR
-        if held != ANY:
-            self._not_indexable(e, held)
+        if container != ANY:
+            self._not_indexable(e, container)
         return ANY
 
-    def _not_indexable(self, e: tree.Index | tree.Slice, held: Type) -> None:
+    def _not_indexable(self, e: tree.Index | tree.Slice, actual: Type) -> None:
         advice = (
             "take a part of its text: `lm.text[...]`"
-            if held == CONTEXT
+            if actual == CONTEXT
             else "only lists, texts and records have parts"
         )
         self.report.error(
-            "FK226", f"{a(held)} has no parts", e.value.span, f"this is `{held}`", advice
+            "FK226", f"{a(actual)} has no parts", e.value.span, f"this is `{actual}`", advice
         )
 
     def _attribute(self, e: tree.Attribute) -> Type:
-        held = self.type_of(e.value)
-        if held == CONTEXT and e.name in ATTRIBUTES:
+        owner = self.type_of(e.value)
+        if owner == CONTEXT and e.name in ATTRIBUTES:
             return ATTRIBUTES[e.name]
-        if held in (ANY, RECORD):
+        if owner in (ANY, RECORD):
             return ANY
-        if held == CONTEXT:
+        if owner == CONTEXT:
             otherwise = f"a context has {listed(ATTRIBUTES)}"
             help = did_you_mean(e.name, ATTRIBUTES, otherwise)
-        elif held == TOKEN and e.name == "text":
+        elif owner == TOKEN and e.name == "text":
             help = f"a token is its own text: write `{shown(e.value)}`"
         elif e.name in TABLE:
             help = f"functions are called by name: `{e.name}({shown(e.value)})`"
         else:
             help = "only contexts and records have attributes"
         self.report.error(
-            "FK219", f"{a(held)} has no attribute `{e.name}`", e.span, f"this is `{held}`", help
+            "FK219", f"{a(owner)} has no attribute `{e.name}`", e.span, f"this is `{owner}`", help
         )
         return ANY
 
@@ -315,39 +315,45 @@ class Expressions(Fitting):
 
     def item_type(self, iterable: tree.Expr) -> Type:
         """What `for` gives of it, one after the other."""
-        held = self.type_of(iterable)
-        if isinstance(held, List):
-            return held.item
-        if held == RECORD or held in TEXTS:
+        container = self.type_of(iterable)
+        if isinstance(container, List):
+            return container.item
+        if container == RECORD or container in TEXTS:
             return STR
-        if held != ANY:
+        if container != ANY:
             advice = "`for` runs over a list, a text or a record"
-            if held in NUMBERS:
+            if container in NUMBERS:
                 advice = f"write `range({shown(iterable)})`"
-            elif held == CONTEXT:
+            elif container == CONTEXT:
                 advice = "run over its text: `words(lm.text)`; or draw: `while not lm.done:`"
             self.report.error(
-                "FK220", f"cannot run over {a(held)}", iterable.span, f"this is `{held}`", advice
+                "FK220",
+                f"cannot run over {a(container)}",
+                iterable.span,
+                f"this is `{container}`",
+                advice,
             )
         return ANY
 
     def unpacked(
-        self, held: Type, targets: tuple[tree.Name, ...], value: tree.Expr
+        self, actual: Type, targets: tuple[tree.Name, ...], value: tree.Expr
     ) -> tuple[Type, ...]:
         """The type of each of the names that a value is taken apart into; one name takes all of
         it."""
         if len(targets) == 1:
-            return (held,)
-        match held:
+            return (actual,)
+        match actual:
             case Pair(items) if len(items) == len(targets):
                 return items
             case List(item):
                 return (item,) * len(targets)
-            case _ if held == ANY:
+            case _ if actual == ANY:
                 return (ANY,) * len(targets)
-        found = f"{len(held.items)} values" if isinstance(held, Pair) else f"one value, `{held}`"
+        shown_type = (
+            f"{len(actual.items)} values" if isinstance(actual, Pair) else f"one value, `{actual}`"
+        )
         self.report.error(
-            "FK221", f"{len(targets)} names for {found}", value.span, f"this gives `{held}`",
+            "FK221", f"{len(targets)} names for {shown_type}", value.span, f"this gives `{actual}`",
             "`zip` and `enumerate` give pairs: `for i, x in enumerate(xs)`",
         )  # fmt: skip
         return (ANY,) * len(targets)

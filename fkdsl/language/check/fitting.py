@@ -24,21 +24,21 @@ class Fitting:
         """The expression's type, which must fit `wanted`; `role` is what the message calls it."""
         return self.fitted(e, self.type_of(e), wanted, role, code)
 
-    def fitted(self, e: tree.Expr, found: Type, wanted: Type, role: str, code: str) -> Type:
+    def fitted(self, e: tree.Expr, actual: Type, wanted: Type, role: str, code: str) -> Type:
         """`expect` of an expression whose type is known already."""
-        if accepts(wanted, found):
-            return found
-        self.mismatch(e, wanted, found, role, code)
+        if accepts(wanted, actual):
+            return actual
+        self.mismatch(e, wanted, actual, role, code)
         return ANY
 
-    def mismatch(self, e: tree.Expr, wanted: Type, found: Type, role: str, code: str) -> None:
+    def mismatch(self, e: tree.Expr, wanted: Type, actual: Type, role: str, code: str) -> None:
         """Reports a value of the wrong type; a distribution where its draw is wanted is its own
         mistake."""
-        drawn = drawn_type(found)
+        drawn = drawn_type(actual)
         if (
             drawn is not None
             and accepts(wanted, drawn)
-            and not (found == CONTEXT and wanted == STR)
+            and not (actual == CONTEXT and wanted == STR)
         ):
             help = f"draw from it first: `x ~ {shown(e)}`, and use `x`"
             if isinstance(e, tree.Name) and e.name in self.scope.variables:
@@ -47,17 +47,17 @@ class Fitting:
                     f"write `{e.name} ~ ...` in line {line}: `=` names the distribution, "
                     "`~` draws from it"
                 )
-                if found == CONTEXT:
+                if actual == CONTEXT:
                     help = f"draw from it first: `t ~ {e.name}`"
-            message = f"{role}: expected `{wanted}`, found a distribution, `{found}`"
+            message = f"{role}: expected `{wanted}`, found a distribution, `{actual}`"
             self.report.error("FK218", message, e.span, "not drawn from", help)
             return
-        help = conversion(wanted, found, e)
+        help = conversion(wanted, actual, e)
         self.report.error(
             code,
-            f"{role}: expected `{wanted}`, found `{found}`",
+            f"{role}: expected `{wanted}`, found `{actual}`",
             e.span,
-            f"this is `{found}`",
+            f"this is `{actual}`",
             help,
         )
 

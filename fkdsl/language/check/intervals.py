@@ -33,8 +33,8 @@ def decided(e: tree.Expr, known: Mapping[str, Interval]) -> bool | None:
             return None if inner is None else not inner
         case tree.BoolOp(op=op, operands=operands):
             ends_it = op == "or"
-            found = [decided(o, known) for o in operands]
-            return ends_it if ends_it in found else None if None in found else not ends_it
+            answers = [decided(o, known) for o in operands]
+            return ends_it if ends_it in answers else None if None in answers else not ends_it
         case tree.Compare(first=first, rest=rest):
             left, results = first, []
             for op, right in rest:
@@ -97,13 +97,13 @@ def bounds(e: tree.Expr, known: Mapping[str, Interval]) -> Interval:
 def _arithmetic(op: str, a: Interval, b: Interval) -> Interval:
     match op:
         case "+":
-            found = [a[0] + b[0], a[1] + b[1]]
+            corners = [a[0] + b[0], a[1] + b[1]]
         case "-":
-            found = [a[0] - b[1], a[1] - b[0]]
+            corners = [a[0] - b[1], a[1] - b[0]]
         case "*":
-            found = [x * y for x in a for y in b]
+            corners = [x * y for x in a for y in b]
         case "/" if b[0] > 0.0 or b[1] < 0.0:
-            found = [x / y for x in a for y in b]
+            corners = [x / y for x in a for y in b]
         case _:
             return EVERYTHING
-    return EVERYTHING if any(map(math.isnan, found)) else (min(found), max(found))
+    return EVERYTHING if any(map(math.isnan, corners)) else (min(corners), max(corners))

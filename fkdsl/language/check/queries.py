@@ -63,17 +63,17 @@ def check_queries(
         seen.setdefault(q.name, q)
         functions = world.functions.keys() | world.externs.keys()
         quantile = quantile_of(q.value, functions)
-        asked = q.value if quantile is None else quantile.of
-        if not asks_no_model(world.report, asked, asks_model) or not _no_quantile(
-            world.report, asked, functions
+        expression = q.value if quantile is None else quantile.of
+        if not asks_no_model(world.report, expression, asks_model) or not _no_quantile(
+            world.report, expression, functions
         ):
             continue
         scope = Scope({"value": Variable("value", value, q.span, "a result")})
-        found = Expressions(world, scope).type_of(asked)
-        if not accepts(FLOAT, found):
+        actual = Expressions(world, scope).type_of(expression)
+        if not accepts(FLOAT, actual):
             world.report.error(
-                "FK345", f"a query is a number or a truth value, not {a(found)}", asked.span,
-                f"this is `{found}`",
+                "FK345", f"a query is a number or a truth value, not {a(actual)}", expression.span,
+                f"this is `{actual}`",
                 'write what to average: `contains(value, "please")`, `len(value)`',
             )  # fmt: skip
 

@@ -49,8 +49,8 @@ class Spaces:
                     self.text([node.value], contexts.get(target.name) or self.declared(), "`+=`")
 
     def text(self, texts: Iterable[tree.Expr], models: Iterable[str], what: str) -> None:
-        found = list(models)
-        if not found or not all(map(self.over_tokens, found)):
+        sources = list(models)
+        if not sources or not all(map(self.over_tokens, sources)):
             return
         for end in map(last_part, texts):
             if isinstance(end, tree.Literal | tree.FString) and ends_in_space(end):

@@ -109,10 +109,10 @@ class Body:
         x.calls.assigned = s.targets[0].name if isinstance(s.value, tree.Call) else ""
         match s.value:
             case tree.ListExpr(items=items) if len(s.targets) > 1 and len(items) == len(s.targets):
-                found = tuple(x.type_of(i) for i in items)
+                types = tuple(x.type_of(i) for i in items)
             case _:
-                found = x.unpacked(x.type_of(s.value), s.targets, s.value)
-        for target, t in zip(s.targets, found, strict=True):
+                types = x.unpacked(x.type_of(s.value), s.targets, s.value)
+        for target, t in zip(s.targets, types, strict=True):
             self.bind(target, t, "set")
 
     def bind(self, target: tree.Name, new: Type, how: str, declared: bool = False) -> None:
@@ -150,15 +150,15 @@ class Body:
 
     def augmented(self, s: tree.AugAssign) -> None:
         x = self.expressions
-        held = x.type_of(s.target)
-        if held == CONTEXT and s.op == "+":
+        target = x.type_of(s.target)
+        if target == CONTEXT and s.op == "+":
             self.text_or_mark(s.value, f"what `{s.target.name}` is extended by")
             return
         given = x.type_of(s.value)
-        result = binary_type(s.op, held, given)
+        result = binary_type(s.op, target, given)
         if isinstance(result, Misfit):
             self.report.error(
-                "FK211", result.message, s.span, f"`{held}` {s.op}= `{given}`", result.help
+                "FK211", result.message, s.span, f"`{target}` {s.op}= `{given}`", result.help
             )
         elif s.target.name in self.scope.variables:
             self.bind(s.target, result, "set")
@@ -171,26 +171,26 @@ class Body:
         x = self.expressions
         if isinstance(value, tree.Call) and x.calls.is_stochastic(value.function.name):
             return x.calls.result(value)
-        found = x.type_of(value)
-        item = drawn_type(found)
+        actual = x.type_of(value)
+        item = drawn_type(actual)
         if item is None:
             if isinstance(value, tree.Call) and value.function.name in self.world.functions:
                 name = value.function.name
                 self.report.error(
-                    "FK217", f"`{name}` draws nothing: it gives {a(found)}", value.span,
+                    "FK217", f"`{name}` draws nothing: it gives {a(actual)}", value.span,
                     "a call of a pure function",
                     f"write `{target.name} = {name}(...)`",
                 )  # fmt: skip
             else:
                 self.report.error(
-                    "FK215", f"`~` needs a distribution, not {a(found)}", value.span,
-                    f"this is `{found}`",
+                    "FK215", f"`~` needs a distribution, not {a(actual)}", value.span,
+                    f"this is `{actual}`",
                     f"write `{target.name} = ...` to set it, or draw: `{target.name} ~ lm`, `~ "
                     "bernoulli(0.5)`",
                 )  # fmt: skip
-            return found
-        if not is_token_distribution(found) and not self.appends(value):
-            self.latents.append((target, found))
+            return actual
+        if not is_token_distribution(actual) and not self.appends(value):
+            self.latents.append((target, actual))
         return item
 
     def appends(self, value: tree.Expr) -> bool:
@@ -215,14 +215,14 @@ class Body:
                 "observe inside it what it draws from; or draw, and `condition x == ...`",
             )  # fmt: skip
             return
-        found = x.type_of(s.distribution)
-        item = drawn_type(found)
+        actual = x.type_of(s.distribution)
+        item = drawn_type(actual)
         if item is None:
             x.type_of(s.value)
             self.report.error(
-                "FK215", f"`observe ... ~` needs a distribution, not {a(found)}",
+                "FK215", f"`observe ... ~` needs a distribution, not {a(actual)}",
                 s.distribution.span,
-                f"this is `{found}`",
+                f"this is `{actual}`",
                 "write `condition ... == ...`, or observe from `normal(mean, sd)`, `lm`, ...",
             )  # fmt: skip
             return
@@ -258,7 +258,7 @@ class Body:
         if declared is not None and s.value is not None:
             self.returned = x.expect(s.value, declared, f"the value of `{self.definition.name}`")
             return
-        found = NONE if s.value is None else x.type_of(s.value)
+        actual = NONE if s.value is None else x.type_of(s.value)
         place = s.span if s.value is None else s.value.span
         if declared is not None:
             self.report.error(
@@ -269,14 +269,14 @@ class Body:
             )  # fmt: skip
             return
         if self.returned is None:
-            self.returned, self.returned_line = found, s.span.line
+            self.returned, self.returned_line = actual, s.span.line
             return
-        both = merged(self.returned, found)
+        both = merged(self.returned, actual)
         if both is None:
             self.report.error(
                 "FK304",
-                f"`{self.definition.name}` returns `{found}` here, but `{self.returned}` in line "
-                f"{self.returned_line}", place, f"this is `{found}`", "return values of one type",
+                f"`{self.definition.name}` returns `{actual}` here, but `{self.returned}` in line "
+                f"{self.returned_line}", place, f"this is `{actual}`", "return values of one type",
             )  # fmt: skip
         else:
             self.returned = both

@@ -111,12 +111,12 @@ def _check_parameter(world: World, k: tree.Keyword, program: str) -> None:
             "write it out: a test computes no parameters",
         )
         return
-    found = Expressions(world, Scope()).type_of(k.value)
-    if not accepts(wanted, found):
+    actual = Expressions(world, Scope()).type_of(k.value)
+    if not accepts(wanted, actual):
         _misset(
             world,
             k,
-            f"`{k.name}` is {a(wanted)}, not {a(found)}",
+            f"`{k.name}` is {a(wanted)}, not {a(actual)}",
             f"write a literal of type `{wanted}`",
         )
 

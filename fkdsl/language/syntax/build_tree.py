@@ -34,9 +34,9 @@ class Builder(ExpressionBuilder):
         self.unreadable: set[str] = set()
 
     def module(self, node: Node) -> tree.Module:
-        found = [c for c in node.children if isinstance(c, Tree)]
-        self.stray(found)
-        declarations = tuple(self.declaration(c) for c in found if c.data != "stray_statement")
+        nodes = [c for c in node.children if isinstance(c, Tree)]
+        self.stray(nodes)
+        declarations = tuple(self.declaration(c) for c in nodes if c.data != "stray_statement")
         return tree.Module(
             self.source, declarations, tuple(self.diagnostics), frozenset(self.unreadable)
         )
@@ -44,7 +44,7 @@ class Builder(ExpressionBuilder):
     def stray(self, declarations: list[Node]) -> None:
         """Reports statements outside a program, a whole script as one mistake; not those that are
         meant as the block of a line above, which was reported."""
-        found, block = [], False
+        statements, block = [], False
         for c in declarations:
             inner = c.children[0] if c.data == "stray_statement" else None
             if inner is not None and inner.data == "unreadable":
@@ -54,19 +54,19 @@ class Builder(ExpressionBuilder):
                 )
             elif inner is not None:
                 self.unreadable.update(names_in(self.span(inner).text))
-                found += [] if block else [inner]
+                statements += [] if block else [inner]
             else:
                 block = False
-        if found:
-            span, message, help = self.span(found[0]), "a statement outside a program", STRAY
-            if found[0].data in ("assign", "annotated"):
+        if statements:
+            span, message, help = self.span(statements[0]), "a statement outside a program", STRAY
+            if statements[0].data in ("assign", "annotated"):
                 name = self.source.text[span.start : span.end].split("=")[0].split(":")[0].strip()
                 message = "a variable outside a program"
                 help = (
                     f"set it in the program, make it a parameter, `program main({name} = ...)`, "
                     f"or write `def {name}():` with a `return`, and call it"
                 )
-            more = f" ({len(found)} such statements)" if len(found) > 1 else ""
+            more = f" ({len(statements)} such statements)" if len(statements) > 1 else ""
             self.report("FK126", message + more, span, "belongs in a program or def", help)
 
     # ----------------------------------------------------------- declarations
@@ -147,16 +147,16 @@ class Builder(ExpressionBuilder):
         )
 
     def parameters(self, node: Node) -> tuple[tree.Param, ...]:
-        found = []
+        params = []
         for p in self.trees(next(self.trees(node, "parameters")), "parameter"):
             declared = next(self.trees(p, "type"), None)
             at = next((i for i, c in enumerate(p.children) if is_token(c, "EQUAL")), None)
             default = self.expr(p.children[at + 1]) if at is not None else None
             name = self.name(p.children[0]).name
-            found.append(
+            params.append(
                 tree.Param(name, self.type(declared) if declared else None, default, self.span(p))
             )
-        return tuple(found)
+        return tuple(params)
 
     def type(self, node: Node) -> Type:
         word = str(node.children[0])
@@ -245,11 +245,11 @@ class Builder(ExpressionBuilder):
     # ------------------------------------------------------------- statements
 
     def suite(self, node: Node) -> tuple[tree.Stmt, ...]:
-        found: list[tree.Stmt] = []
+        statements: list[tree.Stmt] = []
         for c in node.children:
             if isinstance(c, Tree):
-                found.extend(self.around(c) if c.data == "unreadable" else [self.statement(c)])
-        return tuple(found)
+                statements.extend(self.around(c) if c.data == "unreadable" else [self.statement(c)])
+        return tuple(statements)
 
     def around(self, node: Node) -> list[tree.Stmt]:
         """What is known of a line that could not be read: its names are set, to anything; it may
@@ -257,16 +257,16 @@ class Builder(ExpressionBuilder):
         token, span = node.children[0], self.span(node.children[0])
         unknown = tree.Unreadable(span)
         names = tuple(tree.Name(span, name) for name in names_in(str(token)) or ["_"])
-        found: list[tree.Stmt] = [tree.Assign(span, (name,), unknown) for name in names]
+        statements: list[tree.Stmt] = [tree.Assign(span, (name,), unknown) for name in names]
         first = str(token).split(maxsplit=1)[0]
         if first == "return":
-            found = [tree.Return(span, unknown)]
+            statements = [tree.Return(span, unknown)]
         elif "~" in str(token) or first in ("condition", "factor", "observe"):
-            found.append(tree.Draw(span, tree.Name(span, "_"), unknown))
+            statements.append(tree.Draw(span, tree.Name(span, "_"), unknown))
         for c in node.children:
             if isinstance(c, Tree) and c.data not in ("table_row", "expectation"):
-                found.extend(self.around(c) if c.data == "unreadable" else [self.statement(c)])
-        return found
+                statements.extend(self.around(c) if c.data == "unreadable" else [self.statement(c)])
+        return statements
 
     def statement(self, node: Node) -> tree.Stmt:
         span, c = self.span(node), node.children
@@ -331,28 +331,28 @@ class Builder(ExpressionBuilder):
         last = next(self.trees(node, "else_"), None)
         other = self.suite(last.children[2]) if last is not None else ()
         for arm in reversed(arms):
-            made = tree.If(
+            statement = tree.If(
                 self.span(arm), self.expr(arm.children[1]), self.suite(arm.children[3]), other
             )
-            other = (made,)
+            other = (statement,)
         if len(arms) > 50:
             help = "look the value up in a record, or use a loop"
             self.report(
                 "FK109", "more than 50 branches in one `if`", self.span(arms[50]), "here", help
             )
             raise ProgramError(self.diagnostics)
-        return made
+        return statement
 
     def target_names(self, node: Node, one: str = "") -> tuple[tree.Name, ...]:
         """What stands left of `=` or `~`: names, or one name where `one` says what is done to
         it."""
-        found = [self.expr(c) for c in node.children if not is_token(c, "COMMA")]
-        names = [e for e in found if isinstance(e, tree.Name)]
-        for e in found:
+        targets = [self.expr(c) for c in node.children if not is_token(c, "COMMA")]
+        names = [e for e in targets if isinstance(e, tree.Name)]
+        for e in targets:
             if not isinstance(e, tree.Name):
                 help = "values do not change: build a new list or record, and name it"
                 self.report("FK124", "only a name can be assigned", e.span, "expected a name", help)
-        if one and len(found) > 1:
+        if one and len(targets) > 1:
             help = "write one line for each"
             self.report(
                 "FK124",

@@ -103,8 +103,8 @@ def to_tables(parser: Lark) -> dict[str, Any]:
 
 def from_tables(tables: Mapping[str, Any]) -> Lark:
     """The parser again."""
-    found = sorted({token for state in tables["states"] for token in state})
-    numbers = {token: i for i, token in enumerate(found)}
+    tokens = sorted({token for state in tables["states"] for token in state})
+    numbers = {token: i for i, token in enumerate(tokens)}
     data = {
         "parser": {
             "lexer_conf": {
@@ -113,7 +113,7 @@ def from_tables(tables: Mapping[str, Any]) -> Lark:
             },
             "parser_conf": tables["conf"],
             "parser": {
-                "tokens": dict(enumerate(found)),
+                "tokens": dict(enumerate(tokens)),
                 "states": {
                     i: {numbers[token]: action for token, action in state.items()}
                     for i, state in enumerate(tables["states"])

@@ -107,11 +107,11 @@ class Lexer:
         Behind a bracket that is never closed all is read anew from the next line that looks like
         another statement.
         """
-        found = list(self.scan())
+        tokens = list(self.scan())
         while self.brackets and len(self.diagnostics) <= MAX_ERRORS:
             opened, where = self.brackets[0]
             again = self.stop if self.inline else self.next_statement(where)
-            found = [t for t in found if t.start_pos is not None and t.start_pos < again]
+            tokens = [t for t in tokens if t.start_pos is not None and t.start_pos < again]
             self.diagnostics[:] = [d for d in self.diagnostics if d.span.start < again]
             help = f"close it with `{PAIRS[opened]}`"
             self.error(
@@ -119,16 +119,16 @@ class Lexer:
             )
             self.at, self.brackets = again, []
             if again < self.stop:
-                found.append(self.token("NEWLINE", again - 1, again))
+                tokens.append(self.token("NEWLINE", again - 1, again))
                 self.line_begins = True
-            found.extend(self.scan())
+            tokens.extend(self.scan())
         if not self.inline:
             if not self.line_begins:
-                found.append(self.token("NEWLINE", self.stop, self.stop))
-            found.extend(
+                tokens.append(self.token("NEWLINE", self.stop, self.stop))
+            tokens.extend(
                 self.token("DEDENT", self.stop, self.stop) for _ in range(self.layout.close())
             )
-        return found
+        return tokens
 
     def next_statement(self, where: int) -> int:
         """Where the next statement begins behind the line of a bracket that is never closed: at a

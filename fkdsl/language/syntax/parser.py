@@ -56,20 +56,20 @@ def parse_around_mistakes(source: Source) -> tree.Module:
     if len(lexer.diagnostics) > MAX_ERRORS or any(d.code == "FK109" for d in lexer.diagnostics):
         raise ProgramError(lexer.diagnostics)
     recovery = Recovery(source, tokens, lexer.diagnostics)
-    found = recovery.parse(_lark())
-    if found is None:
+    parsed = recovery.parse(_lark())
+    if parsed is None:
         raise ProgramError(lexer.diagnostics)
     builder = Builder(source, parse_expression, lexer.diagnostics)
     builder.unreadable.update(recovery.names())
-    return builder.module(found)
+    return builder.module(parsed)
 
 
 def parse_expression(
     source: Source, start: int, stop: int, diagnostics: list[Diagnostic]
 ) -> tree.Expr:
     """The expression between two offsets, such as the inside of an f-string's braces."""
-    found = _parse(source, Lexer(source, start, stop, inline=True), "expression")
-    return Builder(source, parse_expression, diagnostics).expr(found.children[0])
+    parsed = _parse(source, Lexer(source, start, stop, inline=True), "expression")
+    return Builder(source, parse_expression, diagnostics).expr(parsed.children[0])
 
 
 def _parse(source: Source, lexer: Lexer, start: str) -> Tree[Token]:
