@@ -32,7 +32,7 @@ from fkdsl.steering.particle_step import ParticleStep
 from fkdsl.steering.precompute import Precompute
 from fkdsl.steering.rounds import Precomputed, Rounds
 from fkdsl.values.faults import LIMITS, Fault, Limits
-from fkdsl.values.values import Token, show
+from fkdsl.values.values import Token, show, show_beginning
 
 
 class SteeringModel:
@@ -128,7 +128,7 @@ class SteeringModel:
         if any(texts):
             return " | ".join(t for t in texts if t)
         variables = [
-            f"{name}={show(value)}"
+            f"{name}={show_beginning(value)}"
             for name, value in zip(
                 self.code.functions[self.code.entry].slots, x.frames[0].slots, strict=True
             )
@@ -169,9 +169,9 @@ class SteeringModel:
         ends: dict[int, ProgramState] = {}
         pending = list(enumerate(steps))
         while pending:
-            check()
             waiting = []
             for i, step in pending:
+                check()  # for each: a state of many parts takes a while to be written and compared
                 try:
                     request = step.advance()
                 except Fault as fault:

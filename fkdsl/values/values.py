@@ -126,5 +126,43 @@ def show(value: Any) -> str:
     return str(value)
 
 
+def show_beginning(value: Any, most: int = 400) -> str:
+    """`show` of as much of a value as comes to about `most` characters, with "..." behind it where
+    that is not all.
+
+    >>> show_beginning((1, (2, "a")), 100), show_beginning((12345,) * 10**6, 12)
+    ('[1, [2, "a"]]', '[12345, 1234...')
+    """
+    text = ""
+    for piece in _pieces(value):
+        text += piece
+        if len(text) > most:
+            return text[:most] + "..."
+    return text
+
+
+def _pieces(value: Any) -> Iterator[str]:
+    """What `show` puts together, piece by piece."""
+    match value:
+        case tuple():
+            yield "["
+            for i, item in enumerate(value):
+                yield ", " if i else ""
+                yield from (
+                    _pieces(item) if isinstance(item, tuple | Record) else (_show_inner(item),)
+                )
+            yield "]"
+        case Record():
+            yield "{"
+            for i, (name, item) in enumerate(value.items()):
+                yield f', "{name}": ' if i else f'"{name}": '
+                yield from (
+                    _pieces(item) if isinstance(item, tuple | Record) else (_show_inner(item),)
+                )
+            yield "}"
+        case _:
+            yield show(value)
+
+
 def _show_inner(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else show(value)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import fkdsl
 from fkdsl.base import deadline
 from fkdsl.base.deadline import Deadline, DeadlinePassed, until
 from fkdsl.base.random import KeyedRng
@@ -19,7 +20,7 @@ from fkdsl.machine.particle import Executable, RunningParticle
 from fkdsl.models.vocabulary import Vocabulary
 from fkdsl.values.library import sequences, text
 from fkdsl.values.nesting import nesting, verify_nesting
-from fkdsl.values.values import Token
+from fkdsl.values.values import Record, Token, show, show_beginning
 
 SHORT = 0.05
 
@@ -116,6 +117,55 @@ def test_a_deadline_ends_the_walk_of_a_value_of_many_parts():
     assert nesting(value).parts == 4 * 50_000 + 1
     with ended_at_once(0.0):
         verify_nesting(value)
+
+
+SHARED = """
+model m = table:
+    "" -> "a": 0.5, "b": 0.5
+
+program main() -> int:
+    lm = prompt("")
+    xs = [[1], [2], [3]]
+    for i in range(14):
+        xs = xs + xs
+    while lm.tokens < 9:
+        t ~ lm
+        condition t == "a" or len(xs) > lm.tokens
+    return len(xs)
+"""
+
+
+def test_a_deadline_ends_a_step_of_particles_that_each_hold_a_value_of_many_parts():
+    model = fkdsl.parse(SHARED).feynman_kac()
+    rngs = [KeyedRng(i) for i in range(300)]
+    states, _ = model.initial(rngs)
+    with ended_at_once(0.4):  # so that the first round has begun
+        model.step(rngs, states)
+
+
+def test_what_is_told_of_a_cut_run_is_short_where_values_are_long():
+    model = fkdsl.parse(SHARED).feynman_kac()
+    (state,), _ = model.initial([KeyedRng(0)])
+    began = time.thread_time()
+    texts = {model.describe(state) for _ in range(300)}
+    assert time.thread_time() - began < 1.0
+    assert texts == {f"xs={show(((1,), (2,), (3,)) * 99)[:400]}..., i=13"}
+
+
+NESTED = st.recursive(
+    st.integers() | st.text(max_size=3) | st.booleans(),
+    lambda v: (
+        st.lists(v, max_size=3).map(tuple)
+        | st.dictionaries(st.text("ab", max_size=2), v, max_size=2).map(Record)
+    ),
+)
+
+
+@given(NESTED, st.integers(0, 20))
+def test_the_beginning_of_what_is_shown_is_that(value, most):
+    whole = show(value)
+    assert show_beginning(value, 10_000) == whole
+    assert show_beginning(value, most) == (whole if len(whole) <= most else whole[:most] + "...")
 
 
 def test_a_large_text_is_a_reason_to_look_at_the_deadline():
