@@ -16,9 +16,9 @@ from typing import Any
 
 MOST_VALUES = 4
 """Values up to which lists are written out: 65 of them, and 326 of five."""
-WRITTEN_OUT = 650
+MOST_LISTS = 650
 """Lists that are written out of one schema."""
-PLAIN = frozenset({"type", "items", "minItems", "maxItems"})
+LIST_KEYWORDS = frozenset({"type", "items", "minItems", "maxItems"})
 """Keywords of a schema whose lists can be written out."""
 
 
@@ -51,11 +51,12 @@ def distinct_lists(schema: Mapping[str, Any], most: int) -> list[dict[str, Any]]
     """A schema for each list of different items that fits a schema of lists; None where there are
     more than `most` of them, none, or where it says more than that.
 
-    >>> [s.get("prefixItems") for s in distinct_lists({"type": "array", "items": {"enum": [1, 2]}}, 9)]
-    [None, [{'const': 1}], [{'const': 2}], [{'const': 1}, {'const': 2}], [{'const': 2}, {'const': 1}]]
+    >>> schema = {"type": "array", "items": {"enum": [1, 2]}}
+    >>> [[c["const"] for c in s.get("prefixItems", [])] for s in distinct_lists(schema, 9)]
+    [[], [1], [2], [1, 2], [2, 1]]
     """
     values = item_values(schema.get("items"))
-    if values is None or len(values) > MOST_VALUES or not schema.keys() <= PLAIN:
+    if values is None or len(values) > MOST_VALUES or not schema.keys() <= LIST_KEYWORDS:
         return None
     if schema.get("type") != "array":
         return None

@@ -22,7 +22,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from fkdsl.engine.constraints.distinct_items import WRITTEN_OUT, distinct_lists, item_values
+from fkdsl.engine.constraints.distinct_items import MOST_LISTS, distinct_lists, item_values
 from fkdsl.engine.constraints.ecma import python_pattern
 from fkdsl.engine.constraints.matchers import compile_error, json_grammar
 from fkdsl.engine.constraints.patterns import Unsupported
@@ -199,7 +199,7 @@ class Weaker:
 
     def distinct(self, where: str, out: dict[str, Any]) -> None:
         """Writes out `uniqueItems` of lists of few values; of others it bounds the length."""
-        lists = distinct_lists(out, WRITTEN_OUT - self.written_out)
+        lists = distinct_lists(out, MOST_LISTS - self.written_out)
         if lists is not None:
             self.written_out += len(lists)
             out.clear()

@@ -1,5 +1,5 @@
-"""The pure library: importing it fills the TABLE of `signatures`. All of it is bounded and
-deterministic."""
+"""The pure library: importing it fills the TABLE of `signatures`. Its functions are deterministic,
+and bounded in time and memory."""
 
 from fkdsl.values.library import languages, numbers, sequences, structured, text
 

@@ -1,11 +1,12 @@
-"""Built-ins that no program can name, since their names begin with a dot: what the optimiser writes
-for itself.
+"""Built-ins for the optimiser. Their names begin with a dot, so that no program can call them.
 
-`.matches(p)` is the language of the texts s with matches(s, p), and so on; `.settled` and
-`.complete` cut a text that is still being drawn to the part that cannot change any more.
+`.matches(p)` is the language of the texts s with matches(s, p), and so on. `.settled` and
+`.complete` give the part of a text that stays the same however the text continues.
 
->>> settled("ab\\n", ("\\n\\n",)), settled("ab", ("\\n\\n",)), complete("it was a lovel"), complete("it was a lovely ")
-('ab', 'ab', 'it was a ', 'it was a lovely ')
+>>> settled("ab\\n", ("\\n\\n",)), settled("ab", ("\\n\\n",))
+('ab', 'ab')
+>>> complete("it was a lovel"), complete("it was a lovely ")
+('it was a ', 'it was a lovely ')
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ from typing import Any
 
 from fkdsl.base.folders import Folder
 from fkdsl.engine.constraints import languages as of
-from fkdsl.engine.constraints.stops import first_stop
-from fkdsl.engine.constraints.stops import stops_of as of_stops
+from fkdsl.engine.constraints.stops import first_stop, stops_of
 from fkdsl.values.library.structured import grammar_source, schema_source
 from fkdsl.values.library.text import _WORD
 from fkdsl.values.signatures import BuiltinError, Parameter, pure
@@ -39,7 +39,7 @@ def matching(pattern: str) -> of.Language:
 
 @pure(".contains", [A], ANY)
 def containing(part: str) -> of.Language:
-    """The texts with a part in them."""
+    """The texts that contain a part."""
     return of.Contains(part)
 
 
@@ -57,14 +57,15 @@ def ending(part: str) -> of.Language:
 
 @pure(".texts", [A], ANY)
 def texts(values: Any) -> of.Language:
-    """What is `in` the values: one of the texts of a list."""
+    """The texts that are in a list."""
     if not isinstance(values, tuple) or not all(isinstance(v, str) for v in values):
         raise BuiltinError("values that are not all texts are no language", "compare with texts")
     return of.Texts(values)
 
 
 def between(kind: Callable[[int, int], of.Language], least: Any, most: Any) -> of.Language:
-    """A language of bounds; without a text where no number is within them."""
+    """The language kind(least, most); the empty one if no number is within the bounds. most: None
+    for no bound. Raises BuiltinError for bounds that are no whole numbers."""
     if not (isinstance(least, int) and isinstance(most, int | None)):
         raise BuiltinError(
             f"{least} to {most} is no range of whole numbers", "compare with a whole number"
@@ -76,25 +77,25 @@ def between(kind: Callable[[int, int], of.Language], least: Any, most: Any) -> o
 
 @pure(".length", [A, A], ANY)
 def length(least: Any, most: Any) -> of.Language:
-    """From `least` to `most` characters, None for no bound."""
+    """The texts of `least` to `most` characters; most None: no upper bound."""
     return between(of.Length, least, most)
 
 
 @pure(".letters", [A, A], ANY)
 def lettered(least: Any, most: Any) -> of.Language:
-    """From `least` to `most` letters, None for no bound."""
+    """The texts with `least` to `most` letters; most None: no upper bound."""
     return between(of.Letters, least, most)
 
 
 @pure(".each_word", [A], ANY)
 def each_word(part: of.Language) -> of.Language:
-    """The texts each of whose words is in the part."""
+    """The texts of which every word is in the part."""
     return of.EachWord(part)
 
 
 @pure(".word_count", [A, A], ANY)
 def word_counted(least: Any, most: Any) -> of.Language:
-    """From `least` to `most` words, None for no bound."""
+    """The texts of `least` to `most` words; most None: no upper bound."""
     return between(of.WordCount, least, most)
 
 
@@ -116,7 +117,7 @@ def with_last_word(part: of.Language) -> of.Language:
 
 @pure(".lower_word", [A], ANY)
 def lower_word(word: Any) -> of.Language:
-    """The words that are this one in lower case."""
+    """The words whose lower case is this word."""
     if not isinstance(word, str) or not word.isascii():
         return of.Larger(ALL_TEXTS, "a word in lower case beyond ASCII")
     if word != word.lower():
@@ -125,8 +126,8 @@ def lower_word(word: Any) -> of.Language:
 
 
 def _before_lower(character: str) -> str:
-    """The characters that are this one of ASCII in lower case, as the inside of a class; K has a
-    sign of its own."""
+    """The characters whose lower case is this ASCII character, as the items of a class. The sign of
+    the kelvin is one of them, for k."""
     others = {character, character.upper()} | ({KELVIN} if character == "k" else set())
     return "".join(f"\\U{ord(c):08x}" for c in sorted(others))
 
@@ -135,7 +136,7 @@ def _before_lower(character: str) -> str:
 def json(
     schema: str, format: bool = True, order: bool = True, *, folder: Path | Folder
 ) -> of.Language:
-    """The JSON texts that fit a schema; any JSON if it is empty."""
+    """The JSON texts that fit a schema; all JSON texts if it is empty."""
     return of.JsonText(schema_source(folder, schema), format, order)
 
 
@@ -153,7 +154,7 @@ def both(parts: tuple[of.Language, ...]) -> of.Language:
 
 @pure(".either", [A], ANY)
 def either(parts: tuple[of.Language, ...]) -> of.Language:
-    """The texts that are in some part."""
+    """The texts that are in at least one part."""
     return of.Either(parts)
 
 
@@ -165,41 +166,40 @@ def complement(part: of.Language) -> of.Language:
 
 @pure(".stops", [Parameter("until", OneOf((STR, List(STR))))], List(STR))
 def stops(until: Any) -> tuple[str, ...]:
-    """What ends a text, from what a program gives as `until`."""
-    found = (until,) if isinstance(until, str | Token) else until
-    if isinstance(found, tuple):
-        found = tuple(part.text if isinstance(part, Token) else part for part in found)
-    if not isinstance(found, tuple) or not all(isinstance(part, str) for part in found):
+    """The stops that a program gives as `until`."""
+    texts = (until,) if isinstance(until, str | Token) else until
+    if isinstance(texts, tuple):
+        texts = tuple(part.text if isinstance(part, Token) else part for part in texts)
+    if not isinstance(texts, tuple) or not all(isinstance(part, str) for part in texts):
         raise BuiltinError(f"until={show(until)}", "give a text, or a list of texts", "FK412")
-    if not found:
+    if not texts:
         raise BuiltinError(
             "a text that ends at one of no stops", 'leave `until` out, or write until=""', "FK412"
         )
-    if "" in found and until != "":
+    if "" in texts and until != "":
         raise BuiltinError(
             f'"" is one of the stops {show(until)}', "leave it out: every text holds it", "FK412"
         )
-    return of_stops(found)
+    return stops_of(texts)
 
 
 @pure(".stop_in", [Parameter("s", STR), Parameter("stops", List(STR))], INT)
 def stop_in(s: str, stops: tuple[str, ...]) -> int:
-    """Where the first of the stops in the text begins; -1 if there is none."""
+    """The index at which the first stop in the text begins; -1 if there is none."""
     return first_stop(s, stops)
 
 
 @pure(".settled", [Parameter("s", STR), Parameter("stops", List(STR))], STR)
 def settled(s: str, stops: tuple[str, ...]) -> str:
-    """The text, which holds no stop, without an end of it that may turn out to be the beginning of
-    one."""
+    """A text without a stop, cut before an end that may be the beginning of one."""
     hanging = (k for stop in stops for k in range(1, len(stop)) if s.endswith(stop[:k]))
     return s[: len(s) - max(hanging, default=0)]
 
 
 @pure(".complete", [Parameter("s", STR)], STR)
 def complete(s: str) -> str:
-    """The text without a last word that may still grow."""
-    found = list(_WORD.finditer(s))
-    if not found or found[-1].end() < len(s.rstrip("'\u2019-")):
+    """The text without a last word that may continue."""
+    words = list(_WORD.finditer(s))
+    if not words or words[-1].end() < len(s.rstrip("'\u2019-")):
         return s
-    return s[: found[-1].start()]
+    return s[: words[-1].start()]

@@ -18,7 +18,7 @@ X = Parameter("x", FLOAT)
 
 
 def _same_number(types: Sequence[Type]) -> Type | str:
-    """int of int, float of float."""
+    """int for an int, float for a float."""
     return INT if types and types[0] in (INT, BOOL) else FLOAT
 
 
@@ -51,7 +51,7 @@ def sqrt(x: float) -> float:
 
 @pure("abs", [X], _same_number)
 def abs_(x: float) -> float:
-    """The number without its sign."""
+    """The absolute value."""
     return abs(x)
 
 
@@ -61,8 +61,8 @@ def _round_type(types: Sequence[Type]) -> Type | str:
 
 @pure("round", [X, Parameter("digits", INT, None)], _round_type)
 def round_(x: float, digits: int | None) -> float:
-    """The nearest whole number, or the nearest with that many digits after the point; a tie goes to
-    the even one."""
+    """The nearest whole number, or the nearest number with so many digits after the point. Of two
+    that are equally near it is the even one."""
     _verify_finite(x)
     return round(x) if digits is None else float(round(x, digits))
 
@@ -88,7 +88,7 @@ def _verify_finite(x: float) -> None:
 
 @pure("int", [Parameter("x", ANY)], INT)
 def int_(x: Any) -> int:
-    """The whole number that a text says, or a number without its fraction.
+    """The whole number that a text writes, or a number without its fraction.
 
     >>> int_(" 12 "), int_(3.9), int_(True)
     (12, 3, 1)
@@ -108,7 +108,7 @@ def int_(x: Any) -> int:
 
 @pure("float", [Parameter("x", ANY)], FLOAT)
 def float_(x: Any) -> float:
-    """The number that a text says, or a number as a float."""
+    """The number that a text writes, or a number as a float."""
     if isinstance(x, bool | int | float):
         return float(x)
     if isinstance(x, str):

@@ -1,7 +1,7 @@
-"""Lark grammars as parsers, within bounds.
+"""Parsers of Lark grammars, bounded in time.
 
-Lark matches terminals by `re`, which cannot be stopped: here `patterns.timed` matches them. The
-parser itself is Python, and bounded by CPU time and the run's deadline.
+Lark matches terminals by `re`, which cannot be stopped, so here `patterns.timed_match` matches
+them. CPU time and the run's deadline bound the parser itself.
 
 >>> parser = build_parser('start: "a"+')
 >>> parses_whole(parser, "aaa"), parses_whole(parser, "ab")
@@ -15,33 +15,35 @@ from contextvars import ContextVar
 from typing import Any
 
 from fkdsl.base.deadline import Budget, OutOfTime, bounded
+from fkdsl.engine.constraints.followed import LONGEST_SOURCE
 from fkdsl.values.library.patterns import compiled_pattern, timed_match
 from fkdsl.values.signatures import BuiltinError
 
 PARSE_SECONDS = 10.0
-"""CPU time for one text."""
+"""CPU time for parsing one text."""
 GRAMMAR_PATH = os.path.join(os.devnull, "grammar")
-"""Where a grammar is said to stand: else lark looks for `%import .name` beside the main script of
-the process."""
+"""The path that Lark is told for a grammar. Without one it would look for `%import .name` beside
+the main script of the process."""
 UNWATCHED = 0.1
-"""CPU time for which a parse goes on without being watched: being watched takes three times as
-long."""
-LONGEST = 200_000
-"""Characters of a terminal's pattern."""
+"""CPU time for which a parse runs without being watched, since watching makes it three times as
+slow."""
 
 _budget: ContextVar[Budget | None] = ContextVar("budget", default=None)
-"""Of the parse that goes on, until it is watched."""
+"""The budget of the current parse, None once that is watched."""
 
 
 def build_parser(grammar: str) -> Any:
-    """What `parses_whole` takes. Raises what Lark raises of a text that is no grammar."""
+    """The parser of a grammar, for `parses_whole`. Raises what Lark raises for a text that is no
+    grammar."""
     import lark
 
     parser = lark.Lark(
         grammar, parser="earley", lexer="dynamic", import_paths=[], source_path=GRAMMAR_PATH
     )
     earley: Any = parser.parser.parser  # the library has no option for how terminals are matched
-    patterns = {t.name: compiled_pattern(t.pattern.to_regexp(), LONGEST) for t in parser.terminals}
+    patterns = {
+        t.name: compiled_pattern(t.pattern.to_regexp(), LONGEST_SOURCE) for t in parser.terminals
+    }
 
     def match(terminal: Any, text: str, index: int = 0) -> Any:
         if (budget := _budget.get()) is not None and budget.used > UNWATCHED:
@@ -55,8 +57,8 @@ def build_parser(grammar: str) -> Any:
 
 
 def parses_whole(parser: Any, text: str) -> bool:
-    """Whether the grammar derives the text. Raises BuiltinError (FK414) if that takes more than
-    PARSE_SECONDS of CPU time, ValueError if Lark cannot tell."""
+    """Whether the grammar derives the whole text. Raises BuiltinError (FK414) if that takes more
+    than PARSE_SECONDS of CPU time, ValueError if Lark cannot decide it."""
     import lark
 
     try:
@@ -68,12 +70,15 @@ def parses_whole(parser: Any, text: str) -> bool:
                 _budget.reset(token)
         return True
     except OutOfTime:
-        message = f"the grammar takes more than {PARSE_SECONDS:g} s of CPU time on a text of {len(text):,} characters"
-        help = "write it so that a text has few derivations: `start: item+` rather than `start: start start | item`"
-        raise BuiltinError(message, help, "FK414") from None
+        raise BuiltinError(
+            f"the grammar takes more than {PARSE_SECONDS:g} s of CPU time on a text of "
+            f"{len(text):,} characters",
+            "write it so that a text has few derivations: `start: item+` rather than "
+            "`start: start start | item`",
+            "FK414",
+        ) from None
     except lark.exceptions.LarkError:
         return False
-    except (
-        RuntimeError
-    ) as error:  # its way to say that it cannot tell an empty start from an ignored text
+    except RuntimeError as error:
+        # Lark raises it where it cannot distinguish an empty start rule from an ignored text.
         raise ValueError(str(error)) from None

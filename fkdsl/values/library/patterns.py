@@ -1,4 +1,4 @@
-r"""Patterns of the `regex` library, compiled and matched within bounds.
+r"""Patterns of the `regex` library, compiled and matched within bounds on time and size.
 
 >>> pattern_mistake("(ab"), pattern_mistake(r"\d{4}"), pattern_mistake("(?:a{9999}){9999}")
 ('missing ) at character 4', '', 'its repeats come to more than 100,000 characters')
@@ -14,27 +14,29 @@ from typing import Any
 import regex
 
 from fkdsl.base.deadline import current
+from fkdsl.engine.constraints.patterns import LONGEST_PATTERN
 from fkdsl.values.signatures import BuiltinError
 
-LONGEST = 5_000
-"""Characters of a pattern."""
 WRITTEN_OUT = 100_000
-"""Characters of a pattern with its repeats written out, as `regex` does: (?:a{9999}){9999} would
-take all memory."""
+"""Most characters of a pattern with its repeats written out, as `regex` does it: (?:a{9999}){9999}
+would take all memory."""
 MATCH_SECONDS = 1.0
 """CPU time that a pattern may take on one text."""
 FIRST_SECONDS = 0.1
-"""Seconds of the first try: nearly every match is done by then, and no clock is asked."""
-PATTERN_HELP = "write a pattern of Python's `re`, with a backslash before a bracket or sign that stands for itself"
+"""Time of the first try. Nearly every match takes less, and needs no other clock."""
+PATTERN_HELP = (
+    "write a pattern of Python's `re`, with a backslash before a bracket or sign that stands for "
+    "itself"
+)
 _REPEAT = regex.compile(r"\{\s*(\d+)\s*(?:,\s*\d*\s*)?\}")
 _CLASS = regex.compile(r"\[\^?\]?(?:\\.|[^\]\\])*+\]", regex.DOTALL)
 _NOT_READ = regex.compile(r"\(\?(?:#|[a-zA-Z0-9]*[xV])")
-"""Comments and flags after which brackets mean something else."""
+"""Comments and flags that change the meaning of brackets."""
 
 
 @lru_cache(maxsize=256)
-def _compile(pattern: str, longest: int = LONGEST) -> tuple[Any, str]:
-    """(what matches, ""), or (None, why `regex` refuses it)."""
+def _compile(pattern: str, longest: int = LONGEST_PATTERN) -> tuple[Any, str]:
+    """(the compiled pattern, ""), or (None, why it is refused)."""
     if len(pattern) > longest:
         return None, f"longer than {longest:,} characters"
     if written_out(pattern) > WRITTEN_OUT:
@@ -43,35 +45,35 @@ def _compile(pattern: str, longest: int = LONGEST) -> tuple[Any, str]:
         return regex.compile(pattern), ""
     except RecursionError:
         return None, "nested too deep"
-    except regex.error as found:
-        error: Any = found
+    except regex.error as raised:
+        error: Any = raised
         where = f" at character {error.pos + 1}" if error.pos is not None else ""
         return None, f"{error.msg}{where}"
-    except Exception as error:  # whatever it says, it is no pattern
+    except Exception as error:  # the library raises other kinds for some wrong patterns
         return None, str(error) or type(error).__name__
 
 
-def pattern_mistake(pattern: str, longest: int = LONGEST) -> str:
+def pattern_mistake(pattern: str, longest: int = LONGEST_PATTERN) -> str:
     """Why a text is no pattern, in the library's words; "" if it is one."""
     return _compile(pattern, longest)[1]
 
 
-def compiled_pattern(pattern: str, longest: int = LONGEST) -> Any:
-    """The pattern, ready to match. Raises BuiltinError with the library's reason if it is none."""
-    found, mistake = _compile(pattern, longest)
+def compiled_pattern(pattern: str, longest: int = LONGEST_PATTERN) -> Any:
+    """The compiled pattern. Raises BuiltinError with the library's reason if it is none."""
+    result, mistake = _compile(pattern, longest)
     if mistake:
         raise BuiltinError(f"not a pattern: {mistake}: {_shown(pattern)!r}", PATTERN_HELP)
-    return found
+    return result
 
 
 def timed_match(match: Callable[..., Any], text: str, *args: Any) -> Any:
-    """match(text, *args), a method of a compiled pattern, within MATCH_SECONDS of this thread's CPU time
-    and before the current deadline. Raises BuiltinError (FK414) that names the pattern, or
-    DeadlinePassed.
+    """match(text, *args), where `match` is a method of a compiled pattern, within MATCH_SECONDS of
+    this thread's CPU time and before the current deadline. Raises BuiltinError (FK414) with the
+    pattern, or DeadlinePassed.
 
-    The library counts the whole process's CPU time, which runs faster than a thread's where there
-    are several. So a match that is over its time is begun again with more, until it has had MATCH_SECONDS
-    of its own.
+    The library counts the CPU time of the whole process, in which several threads may run. So a
+    match that is over its time is started again with more, until it has had MATCH_SECONDS of its
+    own thread's time.
     """
     try:
         return match(text, *args, timeout=FIRST_SECONDS)
@@ -82,14 +84,17 @@ def timed_match(match: Callable[..., Any], text: str, *args: Any) -> Any:
         deadline.check()
         began = time.thread_time()
         try:
-            # Near the deadline it cannot be had, and is only to be ended soon.
+            # Near the deadline the match gets too little time, which only serves to end it soon.
             return match(text, *args, timeout=min(seconds, max(deadline.left / 2, 0.05)))
         except TimeoutError:
             if time.thread_time() - began >= 0.9 * MATCH_SECONDS:
                 pattern = match.__self__.pattern  # type: ignore[attr-defined]
-                message = f"the pattern {_shown(pattern)!r} takes more than {MATCH_SECONDS:g} s of CPU time"
-                message += f" on a text of {len(text):,} characters"
-                raise BuiltinError(message, "avoid nested repeats such as (a+)+", "FK414") from None
+                raise BuiltinError(
+                    f"the pattern {_shown(pattern)!r} takes more than {MATCH_SECONDS:g} s of CPU "
+                    f"time on a text of {len(text):,} characters",
+                    "avoid nested repeats such as (a+)+",
+                    "FK414",
+                ) from None
             seconds *= 2
 
 
@@ -98,7 +103,7 @@ def _shown(pattern: str) -> str:
 
 
 def written_out(pattern: str) -> int:
-    """About how many characters a pattern has with its repeats written out; never far too few.
+    """About how many characters a pattern has with its repeats written out, and never much fewer.
 
     >>> written_out("ab{3}"), written_out("(?:ab|c){100}")
     (4, 700)

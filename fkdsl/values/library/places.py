@@ -1,8 +1,8 @@
-"""Where a schema's or a grammar's mistake is, without a word of its file.
+"""The place of a mistake in a schema or grammar, without the words of its file.
 
-A stranger's program may name any file beside it as a schema, and what a library says of it repeats
-what stands there. Of a file that is not named as a schema (.json) or a grammar (.lark) a message
-gives the place: lines, columns, and the words of JSON Schema itself.
+A stranger's program may name any file beside it as a schema, and a library's message repeats words
+of the file. For a file that is not named like a schema (.json) or a grammar (.lark), a message
+gives only the place: lines, columns, and keywords of JSON Schema.
 
 >>> schema_place("'hunter2' is not of type 'object', 'boolean' at $.properties.password")
 'the mistake is at properties'
@@ -17,70 +17,23 @@ from __future__ import annotations
 import re
 
 DEMANDS = "two of its demands exclude each other"
-SCHEMA_KEYWORDS = frozenset(
-    (
-        *(
-            "$ref",
-            "$defs",
-            "$schema",
-            "$id",
-            "$anchor",
-            "definitions",
-            "allOf",
-            "anyOf",
-            "oneOf",
-            "not",
-            "if",
-            "then",
-        ),
-        *(
-            "else",
-            "properties",
-            "patternProperties",
-            "additionalProperties",
-            "propertyNames",
-            "items",
-            "prefixItems",
-        ),
-        *(
-            "contains",
-            "type",
-            "enum",
-            "const",
-            "format",
-            "pattern",
-            "minimum",
-            "maximum",
-            "exclusiveMinimum",
-        ),
-        *(
-            "exclusiveMaximum",
-            "multipleOf",
-            "minLength",
-            "maxLength",
-            "minItems",
-            "maxItems",
-            "uniqueItems",
-        ),
-        *(
-            "minProperties",
-            "maxProperties",
-            "required",
-            "dependentRequired",
-            "dependentSchemas",
-            "dependencies",
-        ),
-        *("unevaluatedProperties", "unevaluatedItems"),
-    )
-)
+SCHEMA_KEYWORDS = frozenset((
+    "$ref", "$defs", "$schema", "$id", "$anchor", "definitions", "allOf", "anyOf", "oneOf", "not",
+    "if", "then", "else", "properties", "patternProperties", "additionalProperties",
+    "propertyNames", "items", "prefixItems", "contains", "type", "enum", "const", "format",
+    "pattern", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf",
+    "minLength", "maxLength", "minItems", "maxItems", "uniqueItems", "minProperties",
+    "maxProperties", "required", "dependentRequired", "dependentSchemas", "dependencies",
+    "unevaluatedProperties", "unevaluatedItems",
+))  # fmt: skip
 OWN_REASONS = re.compile(
     r"it is no JSON: |it takes |longer than |nested too deep|a schema is an object"
 )
-"""How the reasons begin that are of our own and repeat nothing."""
+"""The beginnings of fkdsl's own reasons, which repeat no words of a file."""
 
 
 def schema_place(reason: str) -> str:
-    """What may be said of a schema file, of a reason that may repeat its words."""
+    """The reason why a schema is refused, without words of its file."""
     if OWN_REASONS.match(reason):
         return reason
     path = re.findall(r"[$\w]+", reason.rpartition(" at $")[2]) if " at $" in reason else []
@@ -95,7 +48,7 @@ def schema_place(reason: str) -> str:
 
 
 def grammar_place(reason: str) -> str:
-    """What may be said of a grammar file that is not named as one."""
+    """The reason why a grammar is refused, without words of its file."""
     if OWN_REASONS.match(reason) or reason == "it has no rule `start`":
         return reason
     place = re.search(r"line \d+,? column \d+", reason)

@@ -1,4 +1,4 @@
-"""The patterns of a JSON schema, which ECMA-262 defines, as the validator's own language has them.
+"""The patterns of a JSON schema, which ECMA-262 defines, in the syntax of Python's `re`.
 
 >>> with_python_patterns({"pattern": "^a$", "const": {"pattern": "^a$"}})
 {'pattern': '^a\\\\Z', 'const': {'pattern': '^a$'}}
@@ -12,14 +12,14 @@ from typing import Any
 from fkdsl.engine.constraints.ecma import python_pattern
 
 VALUES = ("const", "enum", "default", "examples")
-"""Keywords of JSON values, which are no schemas."""
+"""Keywords whose values are JSON values, no schemas."""
 SCHEMAS_BY_NAME = ("properties", "$defs", "definitions", "dependentSchemas", "dependencies")
-"""Keywords of schemas by name."""
+"""Keywords whose values have schemas by name."""
 
 
 def with_python_patterns(schema: Any, where: str = "$") -> Any:
-    """The schema with its patterns for Python's `re`. Raises ValueError where one names an unknown
-    property."""
+    """The schema with all its patterns rewritten for Python's `re`. Raises ValueError for a pattern
+    with an unknown property of characters."""
     if isinstance(schema, list):
         return [with_python_patterns(s, f"{where}[{i}]") for i, s in enumerate(schema)]
     if not isinstance(schema, dict):

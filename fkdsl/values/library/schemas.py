@@ -1,5 +1,5 @@
-"""JSON schemas and Lark grammars, read by their libraries within bounds: what they are good for, or
-why they are none.
+"""JSON schemas and Lark grammars, read by their libraries within bounds: whether a text fits one,
+and why a text is none.
 
 >>> schema_mistake('{"type": "strng"}')
 "'strng' is not valid under any of the given schemas at $.type"
@@ -8,7 +8,7 @@ why they are none.
 >>> grammar_mistake("start: word"), grammar_mistake('word: "a"')
 ("Rule 'word' used but not defined (in rule start)", 'it has no rule `start`')
 
-The libraries are imported when they are first needed.
+The libraries are imported when they are first used.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from fkdsl.values.library.validation import (
 from fkdsl.values.signatures import BuiltinError
 
 READING_SECONDS = 10.0
-"""A schema or a grammar may take this long to be read."""
+"""CPU time that reading a schema or grammar may take."""
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}]', re.DOTALL)
 REASON_LENGTH = 200
-"""Characters of a library's reason that are shown."""
+"""Most characters of a library's reason that are shown."""
 
 
 def load_json(s: str) -> Any:
-    """The JSON value of a text; ValueError if it is none."""
+    """The JSON value of a text. Raises ValueError if it is no JSON."""
 
     def refuse(name: str) -> Any:
         raise ValueError(f"{name} is no JSON value")
@@ -80,8 +80,7 @@ def _json(text: str) -> Any:
 
 
 def _validator(schema: Any) -> Any:
-    """What tells whether a value fits the schema. Raises ValueError with the library's reason if it
-    is none."""
+    """The validator of a schema. Raises ValueError with the library's reason if it is no schema."""
     import jsonschema
     from jsonschema_specifications import REGISTRY
 
@@ -100,8 +99,7 @@ def _validator(schema: Any) -> Any:
 
 
 def _verify_parts(schema: Any, kind: Any, registry: Any) -> None:
-    """Raises ValueError if a $ref of the schema leads nowhere, or if a pattern cannot be
-    matched."""
+    """Raises ValueError if a $ref in the schema has no target, or if a pattern is none."""
     import referencing.exceptions
     from referencing.jsonschema import specification_with
 
@@ -127,14 +125,14 @@ def schema_mistake(text: str) -> str:
 
 
 def unsatisfiable(text: str) -> str:
-    """Why no text fits a schema, in llguidance's words; "" if that is not known."""
-    found = re.search(r"Unsatisfiable schema: (.*?)(?: 1 \| .*)?$", mistake(JsonText(text)))
-    return _cut(found[1]) if found else ""
+    """Why no text fits a schema, in llguidance's words; "" if it does not find that."""
+    reason = re.search(r"Unsatisfiable schema: (.*?)(?: 1 \| .*)?$", mistake(JsonText(text)))
+    return _cut(reason[1]) if reason else ""
 
 
 def fits_schema(s: str, value: Any, language: JsonText) -> bool:
-    """Whether a text, which is the JSON of a value, fits a sound schema, as a constraint has it
-    too. Raises ValueError if the schema turns out not to be sound."""
+    """Whether a text fits a schema, for the validator and for llguidance, which makes the masks.
+    value: the text's JSON value. Raises ValueError if the schema proves to be wrong."""
     if language.schema:
         try:
             if not on_deep_stack(lambda: validates(_schema(language.schema)[0], value)):
@@ -147,16 +145,15 @@ def fits_schema(s: str, value: Any, language: JsonText) -> bool:
 
 
 def unfollowed_parts(language: JsonText | GrammarText) -> tuple[str, ...]:
-    """What of a sound schema or grammar its masks do not follow, a line each; () if they follow it
-    whole."""
-    found = followed(language)
-    if found.mistake:
-        return (f"all of it: {_cut(found.mistake)}",)
-    return tuple(_cut(part) for part in found.left_out)
+    """A line for each part of a schema or grammar that its masks do not follow."""
+    result = followed(language)
+    if result.mistake:
+        return (f"all of it: {_cut(result.mistake)}",)
+    return tuple(_cut(part) for part in result.left_out)
 
 
 def json_depth(s: str) -> int:
-    """How deep the lists and objects of a JSON text are nested.
+    """The depth of nested lists and objects of a JSON text.
 
     >>> json_depth('[{"a": "[[["}]')
     2
@@ -186,14 +183,12 @@ def _grammar(text: str) -> tuple[Any, str]:
         return None, f"it takes {error} to read"
     except RecursionError:
         return None, "nested too deep"
-    except (
-        Exception
-    ) as error:  # whatever it says: terminals that are no patterns, files that are not there
+    except Exception as error:  # Lark raises many kinds, for wrong terminals and missing files too
         return None, _lark_reason(error)
 
 
 def _lark_reason(error: Exception) -> str:
-    """What Lark says, without its names for what no user wrote."""
+    """The reason in an exception of Lark, without Lark's internal names."""
     import lark
 
     if isinstance(error, lark.exceptions.UnexpectedToken):
@@ -201,7 +196,10 @@ def _lark_reason(error: Exception) -> str:
         shown = repr(token) if token.strip() else "end of the line" if token else "end"
         return f"unexpected {shown} at line {error.line}, column {error.column}"
     if isinstance(error, OSError):
-        return f"it imports {error.filename}, and only Lark's own grammars (common, ...) can be imported"
+        return (
+            f"it imports {error.filename}, and only Lark's own grammars (common, ...) can be "
+            "imported"
+        )
     parts = [str(getattr(a, "name", a)) for a in error.args if a != ""] or [type(error).__name__]
     first = (
         ": ".join(parts)
@@ -222,13 +220,13 @@ def grammar_mistake(text: str) -> str:
 
 
 def derives(grammar: str, s: str) -> bool:
-    """Whether a sound grammar derives a text, as a constraint has it too. ValueError if lark cannot
-    tell."""
+    """Whether a grammar derives a text, for Lark and for llguidance, which makes the masks. Raises
+    ValueError if Lark cannot decide it."""
     return parses_whole(_grammar(grammar)[0], s) and _allowed(GrammarText(grammar), s)
 
 
 def _allowed(language: JsonText | GrammarText, s: str) -> bool:
-    """Whether llguidance allows a text; true if it cannot follow the language."""
+    """Whether llguidance accepts a text; True if it cannot follow the language."""
     try:
         return bool(mistake(language)) or accepts_text(language, s)
     except OutOfTime as error:
@@ -236,7 +234,7 @@ def _allowed(language: JsonText | GrammarText, s: str) -> bool:
         raise BuiltinError(
             message, "write it so that a text has few derivations", "FK414"
         ) from None
-    except UnicodeEncodeError:  # half of a pair of surrogates, which no model's text has
+    except UnicodeEncodeError:  # a lone surrogate, which no model's text has
         return False
 
 

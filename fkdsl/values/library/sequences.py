@@ -1,5 +1,5 @@
-"""Functions of lists; a text counts as the list of its characters where that is useful (len,
-reversed, enumerate)."""
+"""Functions of lists. Some also take a text, as the list of its characters (len, reversed,
+enumerate)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ XS = Parameter("xs", ANY)
 
 
 def item_of(t: Type) -> Type | None:
-    """The type of the items of a list or text, None if it has none."""
+    """The type of the items of a list or text; None for other types."""
     if isinstance(t, List):
         return t.item
     return STR if t in (STR, TOKEN) else ANY if t == ANY else None
@@ -45,17 +45,17 @@ def _number_items(types: Sequence[Type]) -> Type | str:
 
 
 def _extreme(types: Sequence[Type]) -> Type | str:
-    found = item_of(types[0]) if len(types) == 1 else types[0]
-    if found is None:
+    common = item_of(types[0]) if len(types) == 1 else types[0]
+    if common is None:
         return f"a list or several values are compared, not one {types[0]}"
     for t in types[1:]:
-        joined = common_type(found, t)
+        joined = common_type(common, t)
         if joined is None:
-            return f"cannot compare {found} with {t}"
-        found = joined
-    if found not in (INT, FLOAT, STR, BOOL, TOKEN, ANY):
-        return f"{found} has no order"
-    return found
+            return f"cannot compare {common} with {t}"
+        common = joined
+    if common not in (INT, FLOAT, STR, BOOL, TOKEN, ANY):
+        return f"{common} has no order"
+    return common
 
 
 def _same_list(types: Sequence[Type]) -> Type | str:
@@ -64,17 +64,20 @@ def _same_list(types: Sequence[Type]) -> Type | str:
 
 
 def _ordered_list(types: Sequence[Type]) -> Type | str:
-    found = _same_list(types)
-    if isinstance(found, List) and found.item not in (INT, FLOAT, STR, BOOL, TOKEN, ANY):
-        return f"{found.item} has no order"
-    return found
+    result = _same_list(types)
+    if isinstance(result, List) and result.item not in (INT, FLOAT, STR, BOOL, TOKEN, ANY):
+        return f"{result.item} has no order"
+    return result
 
 
 def _pairs(types: Sequence[Type]) -> Type | str:
-    items = [item_of(t) for t in types]
-    if any(i is None for i in items):
-        return f"zip takes lists, not {next(t for t, i in zip(types, items, strict=True) if i is None)}"
-    return List(Pair(tuple(i for i in items if i is not None)))
+    items: list[Type] = []
+    for t in types:
+        item = item_of(t)
+        if item is None:
+            return f"zip takes lists, not {t}"
+        items.append(item)
+    return List(Pair(tuple(items)))
 
 
 def _numbered(types: Sequence[Type]) -> Type | str:
@@ -96,7 +99,7 @@ def _items(xs: Any) -> tuple[Any, ...]:
 
 @pure("len", [XS], _length)
 def len_(xs: Any) -> int:
-    """How many items, characters or fields.
+    """The number of items, characters or fields.
 
     >>> len_("abc"), len_((1, 2))
     (3, 2)
@@ -113,7 +116,7 @@ def len_(xs: Any) -> int:
     List(INT),
 )
 def range_(start: int, stop: int | None, step: int) -> tuple[int, ...]:
-    """Whole numbers from start (0 if one argument is given) up to stop, which is not among them.
+    """The whole numbers from start up to stop, without stop; with one argument from 0 up to it.
 
     >>> range_(3, None, 1), range_(1, 6, 2)
     ((0, 1, 2), (1, 3, 5))
@@ -145,13 +148,13 @@ def _extreme_of(choose: Any, name: str, args: tuple[Any, ...]) -> Any:
 
 @pure("min", [Parameter("xs", ANY)], _extreme, variadic=ANY)
 def min_(*args: Any) -> Any:
-    """The least item of a list, or of the arguments."""
+    """The least item of a list, or the least of several arguments."""
     return _extreme_of(min, "min", args)
 
 
 @pure("max", [Parameter("xs", ANY)], _extreme, variadic=ANY)
 def max_(*args: Any) -> Any:
-    """The greatest item of a list, or of the arguments.
+    """The greatest item of a list, or the greatest of several arguments.
 
     >>> max_((1, 3, 2)), max_(4, 2.5)
     (3, 4)
@@ -161,7 +164,7 @@ def max_(*args: Any) -> Any:
 
 @pure("sum", [XS], _number_items)
 def sum_(xs: Any) -> float:
-    """The sum of a list of numbers; booleans count as 0 and 1."""
+    """The sum of a list of numbers, with false as 0 and true as 1."""
     total: float = 0
     for piece in pieces(_items(xs)):
         for x in piece:
@@ -173,19 +176,19 @@ def sum_(xs: Any) -> float:
 
 @pure("all", [Parameter("xs", List(BOOL))], BOOL)
 def all_(xs: tuple[bool, ...]) -> bool:
-    """Whether every item is true; true of none."""
+    """Whether every item is true; true for an empty list."""
     return all(xs)
 
 
 @pure("any", [Parameter("xs", List(BOOL))], BOOL)
 def any_(xs: tuple[bool, ...]) -> bool:
-    """Whether some item is true; false of none."""
+    """Whether some item is true; false for an empty list."""
     return any(xs)
 
 
 @pure("sorted", [XS, Parameter("reverse", BOOL, False)], _ordered_list)
 def sorted_(xs: Any, reverse: bool) -> tuple[Any, ...]:
-    """The items from least to greatest, or the other way round.
+    """The items from least to greatest, or from greatest to least.
 
     >>> sorted_((3, 1, 2), False), sorted_((3, 1, 2), True)
     ((1, 2, 3), (3, 2, 1))
@@ -223,13 +226,13 @@ def _sorted(items: str | tuple[Any, ...], reverse: bool) -> tuple[Any, ...]:
 
 @pure("reversed", [XS], _same_list)
 def reversed_(xs: Any) -> tuple[Any, ...]:
-    """The items from last to first."""
+    """The items in reverse order."""
     return _items(xs)[::-1]
 
 
 @pure("distinct", [XS], _same_list)
 def distinct(xs: Any) -> tuple[Any, ...]:
-    """The items without repetitions, in order of first appearance.
+    """The items, each once, in order of first appearance.
 
     >>> distinct((2, 1, 2))
     (2, 1)
@@ -239,7 +242,7 @@ def distinct(xs: Any) -> tuple[Any, ...]:
 
 @pure("zip", [Parameter("xs", ANY), Parameter("ys", ANY)], _pairs, variadic=ANY)
 def zip_(*lists: Any) -> tuple[tuple[Any, ...], ...]:
-    """Tuples of the lists' items, as many as the shortest has.
+    """Tuples of the lists' items at each place, as many as the shortest list has.
 
     >>> zip_((1, 2), "ab")
     ((1, 'a'), (2, 'b'))
@@ -249,5 +252,5 @@ def zip_(*lists: Any) -> tuple[tuple[Any, ...], ...]:
 
 @pure("enumerate", [XS, Parameter("start", INT, 0)], _numbered)
 def enumerate_(xs: Any, start: int) -> tuple[tuple[int, Any], ...]:
-    """(number, item) for each item."""
+    """(number, item) for each item, numbered from start."""
     return tuple(gathered(enumerate(_items(xs), start)))

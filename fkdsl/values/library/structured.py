@@ -1,4 +1,5 @@
-"""Texts with a structure: JSON and grammars. schemas.py asks the libraries."""
+"""Functions of texts with a structure: JSON, and texts of grammars. schemas.py uses the
+libraries."""
 
 from __future__ import annotations
 
@@ -25,23 +26,22 @@ from fkdsl.values.library.schemas import (
     load_json,
     schema_mistake,
 )
-from fkdsl.values.library.text import REPLACEMENT_CHARACTER
+from fkdsl.values.library.text import REPLACEMENT_CHARACTER, S
 from fkdsl.values.signatures import BuiltinError, Parameter, pure
 from fkdsl.values.types import ANY, BOOL, STR
 from fkdsl.values.values import Record
 
-S = Parameter("s", STR)
 MAX_SOURCE_BYTES = 4 * LONGEST_SOURCE
-"""Bytes of a schema or grammar: no text that is read to its end has more."""
+"""Most bytes of the file of a schema or grammar; one of LONGEST_SOURCE characters has no more."""
 MAX_JSON_DEPTH = 100
-"""Lists and objects within each other of a JSON text."""
+"""Most levels of lists and objects in a JSON text."""
 MAX_PARSED = 20_000
-"""Characters that `parses` reads."""
+"""Most characters of a text for `parses`."""
 
 
 def from_json(value: Any, depth: int = 0) -> Any:
-    """A JSON value as the language has it: lists as tuples, objects as records, and U+FFFD for
-    `\\ud800`, half of a character, which no text has."""
+    """A JSON value as a value of the language: lists as tuples, objects as records, and U+FFFD for
+    a lone surrogate such as `\\ud800`, which no text has."""
     if depth > MAX_JSON_DEPTH:
         raise BuiltinError(f"JSON nested more than {MAX_JSON_DEPTH} deep")
     if isinstance(value, list):
@@ -67,7 +67,8 @@ def parse_json(s: str) -> Any:
 
 
 def _file(folder: Path | Folder, name: str, what: str) -> str:
-    """The text of a file beside the program, cut where it is too long to be read."""
+    """The text of a file beside the program, cut after LONGEST_SOURCE + 1 characters. what:
+    "schema" or "grammar", for messages. Raises BuiltinError if it cannot be read."""
     path, here = Path(name), Folder.of(folder)
     if here.root is not None and (path.is_absolute() or ".." in path.parts):
         raise _outside(name, what)
@@ -117,7 +118,7 @@ def _read(folder: Folder, name: str, identity: tuple[int, ...] | None) -> str:
 
 
 def _near(folder: Path, name: str) -> str:
-    """Advice for a file that is not there."""
+    """Help for a file that does not exist."""
     near = near_name(name, sorted(p.name for p in islice(folder.glob("*"), 1000)))
     return (
         f"did you mean {near!r}?"
@@ -135,40 +136,43 @@ def _is_grammar(grammar: str) -> bool:
 
 
 def schema_source(folder: Path | Folder, schema: str) -> str:
-    """The text of the schema that `schema=` names (a file of the folder) or is; "" for "", which is
-    any JSON. Raises BuiltinError if there is no such file."""
+    """The text of a schema. schema: a file in the folder, the text itself, or "" for any JSON.
+    Raises BuiltinError for a file that cannot be read."""
     schema = schema.removeprefix("\ufeff")
     return schema if not schema or _is_schema(schema) else _file(folder, schema, "schema")
 
 
 def grammar_source(folder: Path | Folder, grammar: str) -> str:
-    """The text of the grammar that `grammar=` names (a file of the folder) or is. Raises
-    BuiltinError if there is no such file."""
+    """The text of a grammar. grammar: a file in the folder, or the text itself. Raises BuiltinError
+    for a file that cannot be read."""
     if not _is_grammar(grammar):
         return _file(folder, grammar, "grammar")
     return grammar.removeprefix("\ufeff").replace("\r\n", "\n")
 
 
 def no_schema(schema: str, reason: str) -> BuiltinError:
-    """What is said of a `schema=` that is none. A file's words are repeated only if its name says
-    that it is a schema: a stranger's program may name any file beside it."""
+    """The error of a `schema=` that is no schema. It repeats words of a file only if that is named
+    like a schema, since a stranger's program may name any file beside it."""
     name = "this" if _is_schema(schema) else repr(schema)
-    said = reason if _is_schema(schema) or schema.endswith(".json") else schema_place(reason)
+    shown = reason if _is_schema(schema) or schema.endswith(".json") else schema_place(reason)
     return BuiltinError(
-        f"{name} is no JSON schema: {said}", "check it against json-schema.org's draft 2020-12"
+        f"{name} is no JSON schema: {shown}", "check it against json-schema.org's draft 2020-12"
     )
 
 
 def no_grammar(grammar: str, reason: str, text: str = "") -> BuiltinError:
-    """What is said of a `grammar=` that is none. A file's words are repeated as `no_schema` does.
-    text: the grammar's own, for help with another dialect."""
+    """The error of a `grammar=` that is no grammar. It repeats words of a file as `no_schema` does.
+    text: of the grammar, for help with another dialect."""
     name = "this" if _is_grammar(grammar) else repr(grammar)
     if reason.startswith("it takes"):
         help = "write it shorter: a rule with n optional parts stands for 2^n rules"
         return BuiltinError(f"{name} is too large a grammar: {reason}", help)
-    help = 'rules are written `name: ... "text" ...`, terminals `NAME: /pattern/`; one is the rule `start`'
-    said = reason if _is_grammar(grammar) or grammar.endswith(".lark") else grammar_place(reason)
-    return BuiltinError(f"{name} is no Lark grammar: {said}", dialect_help(text) or help)
+    help = (
+        'rules are written `name: ... "text" ...`, terminals `NAME: /pattern/`; one is the rule '
+        "`start`"
+    )
+    shown = reason if _is_grammar(grammar) or grammar.endswith(".lark") else grammar_place(reason)
+    return BuiltinError(f"{name} is no Lark grammar: {shown}", dialect_help(text) or help)
 
 
 @pure(
@@ -185,10 +189,10 @@ def no_grammar(grammar: str, reason: str, text: str = "") -> BuiltinError:
 def valid_json(
     s: str, schema: str, format: bool = True, order: bool = True, *, folder: Path | Folder
 ) -> bool:
-    """Whether a text is JSON, and fits the schema (a file beside the program, or the schema's own
-    text), its properties in the schema's order unless `order` is false, its formats asserted unless
-    `format` is false. A text with U+FFFD, which stands for bytes, is none; nor is one nested more
-    than MAX_JSON_DEPTH deep."""
+    """Whether a text is JSON that fits the schema: a file beside the program, or the schema's own
+    text. Properties must be in the schema's order unless `order` is false, and formats are asserted
+    unless `format` is false. A text with U+FFFD, which stands for bytes, is no JSON here, nor is
+    one nested more than MAX_JSON_DEPTH deep."""
     language = JsonText(schema_source(folder, schema), format, order)
     reason = schema_mistake(language.schema) if schema else ""
     if reason:
@@ -210,8 +214,8 @@ def valid_json(
 @pure("parses", [S, Parameter("grammar", STR)], BOOL, needs_folder=True)
 def parses(s: str, grammar: str, *, folder: Path | Folder) -> bool:
     """Whether a Lark grammar (a file beside the program, or the grammar's own text) derives the
-    whole text, its terminals read as far as they go. A text with U+FFFD, which stands for bytes, is
-    derived by none."""
+    whole text, its terminals by longest match. No grammar derives a text with U+FFFD, which stands
+    for bytes."""
     if len(s) > MAX_PARSED:
         raise BuiltinError(
             f"parses reads at most {MAX_PARSED:,} characters", "check parts of the text"

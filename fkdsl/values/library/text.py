@@ -1,5 +1,4 @@
-"""Functions of texts. A word is a run of letters and digits, with apostrophes and hyphens inside
-it.
+"""Functions of texts. A word is a run of letters and digits with apostrophes and hyphens inside.
 
 >>> words("It's a well-known fact, e.g. 42."), last_word("in the house!")
 (("It's", 'a', 'well-known', 'fact', 'e', 'g', '42'), 'house')
@@ -24,16 +23,15 @@ from fkdsl.values.types import BOOL, INT, MARK, STR, List
 
 S = Parameter("s", STR)
 REPLACEMENT_CHARACTER = "\ufffd"
-"""What stands in a text for bytes that are no text."""
+"""U+FFFD, which stands in a text for bytes that are no UTF-8."""
 MAX_TEXT = 10_000_000
 MAX_DISTANCE = 2_000
-"""Longest texts that `edit_distance` compares: its time is their product."""
+"""Most characters of texts for `edit_distance`, whose time is the product of their lengths."""
 _WORD = regex.compile(WORD)
 _ASCII_WORD = re.compile(r"[A-Za-z0-9]+(?:['-][A-Za-z0-9]+)*")
-"""The same for texts in ASCII, in half the time: every condition on words asks it of every text
-that is tried."""
+"""_WORD for ASCII texts, twice as fast: every condition on words reads every text that is tried."""
 UNSETTLED = 32
-"""Characters after the last settled word from which on more are settled."""
+"""Begun takes in more words once more than so many characters follow those that it has."""
 _SENTENCE = regex.compile(r"[^.!?]*[.!?]+|[^.!?]+\Z")
 
 
@@ -54,33 +52,32 @@ def words(s: str) -> tuple[str, ...]:
 
 
 class Begun:
-    """How a text began, and its words: the next one asked about mostly begins like the last, which
-    differs by a token.
+    """A memory of the words at the beginning of the last text, since the next text asked about
+    mostly differs from it only by a token at the end.
 
-    begun: (settled, its words). settled: all before the last word but one; a word that another
-    follows stays what it is, however the text goes on.
+    begun: (a prefix of the text, its words). The prefix ends before the last two words, since a
+    word that another one follows does not change when the text continues.
     """
 
     def __init__(self) -> None:
         self.begun: tuple[str, tuple[str, ...]] = ("", ())
 
     def words(self, s: str) -> tuple[str, ...]:
-        settled, known = (
-            self.begun
-        )  # one value, read once and replaced whole: runs in other threads ask here too
+        # One value that is read once and replaced as a whole, since other threads may use it too.
+        settled, known = self.begun
         begun = s.startswith(settled)
         rest, known = (s[len(settled) :], known) if begun else (s, ())
         found = known + all_words(rest)
         if (not begun or len(rest) > UNSETTLED) and len(found) >= 2:
-            # Nothing behind a word's beginning reads like it: what is read as words is only the
-            # words themselves.
+            # rfind finds the words themselves: behind a word's beginning there are only the words
+            # after it, of which none ends in it.
             last = s.rfind(found[-1])
             self.begun = s[: s.rfind(found[-2], 0, last)], found[:-2]
         return found
 
 
 def all_words(s: str) -> tuple[str, ...]:
-    """`words` without what is known of another text."""
+    """`words`, computed from the whole text."""
     return _all(_ASCII_WORD if s.isascii() else _WORD, s)
 
 
@@ -127,7 +124,7 @@ def letters(s: str) -> int:
 
 @pure("syllables", [S], INT)
 def syllables(s: str) -> int:
-    """How many syllables the words of an English text have, by rule (syllables.py).
+    """The number of syllables of the words of an English text, by rules (syllables.py).
 
     >>> syllables("An old silent pond")
     5
@@ -167,13 +164,13 @@ def ends_with(s: str, part: str) -> bool:
 
 @pure("contains", [S, Parameter("part", STR)], BOOL)
 def contains(s: str, part: str) -> bool:
-    """Whether the part stands somewhere in the text."""
+    """Whether the text contains the part."""
     return part in s
 
 
 @pure("count", [S, Parameter("part", STR)], INT)
 def count(s: str, part: str) -> int:
-    """How often the part stands in the text, without overlaps.
+    """The number of occurrences of the part in the text that do not overlap.
 
     >>> count("banana", "an")
     2
@@ -185,7 +182,7 @@ def count(s: str, part: str) -> int:
 
 @pure("find", [S, Parameter("part", STR)], INT)
 def find(s: str, part: str) -> int:
-    """Where the part first stands in the text, counted from 0; -1 if nowhere."""
+    """The index of the first occurrence of the part in the text, from 0; -1 if there is none."""
     return s.find(part)
 
 
@@ -203,7 +200,7 @@ def replace(s: str, old: str, new: str) -> str:
 
 @pure("join", [Parameter("parts", List(STR)), Parameter("between", STR, "")], STR)
 def join(parts: tuple[Any, ...], between: str) -> str:
-    """The parts as one text.
+    """The parts as one text, with a separator between them.
 
     >>> join(("a", "b"), ", ")
     'a, b'
@@ -216,7 +213,7 @@ def join(parts: tuple[Any, ...], between: str) -> str:
 
 @pure("split", [S, Parameter("between", STR, "")], List(STR))
 def split(s: str, between: str) -> tuple[str, ...]:
-    """The parts of a text between separators; at white space if none is given.
+    """The parts of a text between separators; between white space if none is given.
 
     >>> split("a, b", ", "), split(" a  b ", "")
     (('a', 'b'), ('a', 'b'))
@@ -226,7 +223,7 @@ def split(s: str, between: str) -> tuple[str, ...]:
 
 @pure("matches", [S, Parameter("pattern", STR)], BOOL)
 def matches(s: str, pattern: str) -> bool:
-    r"""Whether the whole text matches a regular expression; one with U+FFFD, which stands for
+    r"""Whether the whole text matches a regular expression. A text with U+FFFD, which stands for
     bytes, matches none.
 
     >>> matches("2024-05-01", r"\d{4}-\d{2}-\d{2}"), matches("2024", r"\d"), matches("\ufffd", ".")
@@ -240,7 +237,8 @@ def matches(s: str, pattern: str) -> bool:
 
 @pure("edit_distance", [Parameter("a", STR), Parameter("b", STR)], INT)
 def edit_distance(a: str, b: str) -> int:
-    """Levenshtein's distance: insertions, deletions and replacements from one text to the other.
+    """Levenshtein's distance: the fewest insertions, deletions and replacements of characters from
+    one text to the other.
 
     >>> edit_distance("kitten", "sitting")
     3

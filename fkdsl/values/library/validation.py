@@ -1,15 +1,19 @@
-"""JSON schemas as validators: jsonschema's, with those keywords replaced whose work the library
-does not bound.
+"""Validators of JSON schemas: those of jsonschema, with replacements for the keywords whose work
+the library does not bound.
 
-- Patterns are matched by `patterns.timed`; the library's own way, `re`, cannot be stopped.
-- A `$ref` is followed once for each value: 28 levels of `allOf` of the same `$ref` twice are 28 questions, not 2 ** 28.
-- `uniqueItems` compares items by a key, not each with each.
+- Patterns are matched by `patterns.timed_match`, since `re`, which the library uses, cannot be
+  stopped.
+- A `$ref` is followed once for each value: 28 levels of `allOf` with the same `$ref` twice are 28
+  checks, not 2 ** 28.
+- `uniqueItems` compares items by a key, not each item with each.
 
-A whole validation is bounded by CPU time and by the run's deadline (`validates`).
+CPU time and the run's deadline bound a whole validation (`validates`).
 
 >>> validator = build_validator({"type": "array", "uniqueItems": True})
->>> validates(validator, [1, True, "1"]), validates(validator, [1, 1.0]), validates(validator, [{"a": 1}, {"a": 1}])
-(True, False, False)
+>>> validates(validator, [1, True, "1"]), validates(validator, [1, 1.0])
+(True, False)
+>>> validates(validator, [{"a": 1}, {"a": 1}])
+False
 """
 
 from __future__ import annotations
@@ -22,20 +26,19 @@ from functools import cache
 from typing import Any
 
 from fkdsl.base.deadline import Budget, OutOfTime
+from fkdsl.engine.constraints.followed import LONGEST_SOURCE
 from fkdsl.values.library.patterns import compiled_pattern, pattern_mistake, timed_match
 from fkdsl.values.signatures import BuiltinError
 
 VALIDATION_SECONDS = 10.0
 """CPU time of one validation, and of reading a schema."""
 KEYWORDS_PER_LOOK = 32
-"""Keywords between two looks at the clocks."""
-LONGEST = 200_000
-"""Characters of a pattern in a schema."""
+"""The clocks are read after so many keywords."""
 
 
 class Validation:
-    """One validation. verdicts: whether the value of an id fits the schema of an id; None while
-    that is worked out."""
+    """The state of one validation. verdicts: by (id of a schema, id of a value) whether the value
+    fits; None while that is being decided."""
 
     def __init__(self) -> None:
         self.budget, self.keywords = Budget(VALIDATION_SECONDS), 0
@@ -53,24 +56,25 @@ KeywordCheck = Callable[[Any, Any, Any, Any], Iterator[Any] | None]
 
 
 def search(pattern: str, text: str) -> bool:
-    """Whether a pattern of a schema matches somewhere in a text. Raises BuiltinError where it is
-    none, or too slow."""
-    return timed_match(compiled_pattern(pattern, LONGEST).search, text) is not None
+    """Whether a pattern of a schema matches somewhere in a text. Raises BuiltinError if it is no
+    pattern, or too slow."""
+    return timed_match(compiled_pattern(pattern, LONGEST_SOURCE).search, text) is not None
 
 
 def build_validator(schema: Any) -> Any:
-    """What `validates` takes. Raises ValueError with the library's reason if it is no schema."""
+    """The validator of a schema, for `validates`."""
     import jsonschema
     from jsonschema_specifications import REGISTRY
 
     kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
-    # With a registry the library fetches no reference from the net.
+    # Given a registry, the library fetches no references over the network.
     return _bounded_kind(kind, _means_one_thing(schema))(schema, registry=REGISTRY)
 
 
 @contextmanager
 def working() -> Iterator[Validation]:
-    """What validators do inside is one piece of work, of VALIDATION_SECONDS of CPU time; raises OutOfTime."""
+    """All validators within it share one budget of VALIDATION_SECONDS of CPU time. Raises
+    OutOfTime."""
     token = _work.set(Validation())
     try:
         yield _work.get()
@@ -79,7 +83,7 @@ def working() -> Iterator[Validation]:
 
 
 def verify_schema(schema: Any) -> None:
-    """Raises jsonschema's SchemaError for what is no schema of its draft."""
+    """Raises jsonschema's SchemaError for a value that is no schema of its draft."""
     import jsonschema
 
     kind: Any = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
@@ -91,8 +95,8 @@ def verify_schema(schema: Any) -> None:
 
 
 def validates(validator: Any, value: Any) -> bool:
-    """Whether a value fits. Raises BuiltinError (FK414) if that takes more than VALIDATION_SECONDS of CPU
-    time, ValueError if the schema turns out not to be sound."""
+    """Whether a value fits a schema. Raises BuiltinError (FK414) if that takes more than
+    VALIDATION_SECONDS of CPU time, ValueError if the schema proves to be wrong."""
     import referencing.exceptions
 
     try:
@@ -110,12 +114,12 @@ def validates(validator: Any, value: Any) -> bool:
 
 
 def pattern_mistake_in(schema: Any) -> str:
-    """Why a pattern of a schema's own (not of those within it) cannot be matched; "" if all can."""
+    """Why one of a schema's own patterns, not of its subschemas, is none; "" if all are."""
     if not isinstance(schema, dict):
         return ""
     patterns = [schema["pattern"]] if isinstance(schema.get("pattern"), str) else []
     for pattern in [*patterns, *schema.get("patternProperties", ())]:
-        if mistake := pattern_mistake(pattern, LONGEST):
+        if mistake := pattern_mistake(pattern, LONGEST_SOURCE):
             return f"{pattern[:60]!r} is not a pattern: {mistake}"
     return ""
 
@@ -126,7 +130,7 @@ def pattern_mistake_in(schema: Any) -> str:
 @cache
 def _bounded_kind(kind: Any, once: bool) -> Any:
     """A draft's validator class with the keywords below in place of the library's. once: whether
-    what a `$ref` leads to is remembered."""
+    the result of a `$ref` is remembered."""
     import jsonschema
 
     extend: Any = jsonschema.validators.extend
@@ -153,9 +157,9 @@ def _counted(keyword: KeywordCheck) -> KeywordCheck:
 
 
 def _means_one_thing(schema: Any) -> bool:
-    """Whether what each reference means depends on its target and the value alone: there is no
-    dynamic reference, which depends on the way that led there, and no reference to another
-    document, which may have some."""
+    """Whether the result of each reference depends on its target and the value alone. So it is
+    without dynamic references, which depend on the path that led there, and without references to
+    other documents, which may have dynamic ones."""
     todo = [schema]
     while todo:
         here = todo.pop()
@@ -171,14 +175,14 @@ def _means_one_thing(schema: Any) -> bool:
 
 
 def _followed_once(library: KeywordCheck) -> KeywordCheck:
-    """`$ref`, its verdict remembered for the length of one validation."""
+    """The keyword `$ref` with its result remembered during one validation."""
 
     def ref(validator: Any, reference: Any, instance: Any, schema: Any) -> Iterator[Any] | None:
         verdicts = _work.get().verdicts
         target = validator._resolver.lookup(reference).contents
         if isinstance(target, bool):
             return library(validator, reference, instance, schema)
-        key = (id(target), id(instance))  # both are held for as long as the validation goes on
+        key = (id(target), id(instance))  # neither is freed during the validation
         if key not in verdicts:
             verdicts[key] = None
             verdicts[key] = (
@@ -217,7 +221,7 @@ def _additional_properties(validator: Any, inner: Any, instance: Any, schema: An
 
 
 def _additional(instance: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
-    """The names that neither `properties` nor `patternProperties` of the schema speaks of."""
+    """The names to which neither `properties` nor `patternProperties` of the schema applies."""
     named, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
     return (
         name
@@ -238,8 +242,9 @@ def _unevaluated_properties(
 def _evaluated(
     validator: Any, instance: Mapping[str, Any], schema: Any, known: dict[int, set[str]]
 ) -> set[str]:
-    """The names of which a schema, or one that applies beside it, speaks (draft 2020-12, section
-    11.3). known: of the schemas by their ids; one that is still being worked out adds nothing."""
+    """The names that a schema, or a subschema that applies to the same value, evaluates (draft
+    2020-12, section 11.3). known: the names by id of a schema; one that is still being decided adds
+    none."""
     if not isinstance(schema, dict) or id(schema) in known:
         return known.get(id(schema), set())
     known[id(schema)] = found = set[str]()
@@ -291,7 +296,7 @@ def _unique_items(validator: Any, unique: Any, instance: Any, schema: Any) -> It
 
 
 def _key(value: Any) -> Hashable:
-    """Equal for values that are equal as JSON: 1 is 1.0, and no truth value."""
+    """A key that is equal for values that are equal as JSON: 1 equals 1.0, but not true."""
     match value:
         case bool():
             return (bool, value)
