@@ -39,7 +39,12 @@ def blame_text(blame: Blame) -> str:
 
 def is_shown(line: LineBlame) -> bool:
     """Whether a line weighs by its kind, or had a part in the run."""
-    weighs = line.place.text.split(maxsplit=1)[:1] in (["condition"], ["factor"], ["observe"])
+    weighs = line.place.text.split(maxsplit=1)[:1] in (
+        ["condition"],
+        ["factor"],
+        ["twist"],
+        ["observe"],
+    )
     return weighs or line.deaths > 0 or abs(line.variance_share or 0.0) >= LEAST
 
 

@@ -1,7 +1,7 @@
 """How large a program's potentials can be, as far as its text says. Upper bounds on Z rest on this.
 
 A condition weighs at most 1, an observation of something discrete too; a factor does where its
-number can be seen to be 0 or less; the density of a continuous distribution may be anything.
+number can be seen to be 0 or less, a twist may weigh anything; the density of a continuous distribution may be anything.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ def log_bound(program: ir.Program) -> float:
     )
     for instr in body:
         match instr:
+            case ir.Twist():  # what takes it back may be above 0
+                return math.inf
             case ir.Factor(value=value) if not never_positive(value):
                 return math.inf
             case ir.Observe(distribution=ir.Builtin(name=name)) if name in CONTINUOUS:

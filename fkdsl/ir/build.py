@@ -115,6 +115,8 @@ class _Builder:
                 return code.ObserveOp(span, self.expr(value), self.expr(distribution), weighs)
             case ir.Condition(span, test, early):
                 return code.ConditionOp(span, self.expr(test), early)
+            case ir.Twist(span, value):
+                return code.TwistOp(span, self.expr(value))
             case ir.Factor(span, value):
                 return code.FactorOp(span, self.expr(value))
             case ir.Checkpoint(span):

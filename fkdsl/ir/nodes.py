@@ -3,7 +3,7 @@ slot.
 
     Program     functions by name, and which of them is run
     Function    parameters first among the slots; a body of instructions
-    Instr       one effect each: Set, Draw, Observe, Condition, Factor, Checkpoint, Append, Call,
+    Instr       one effect each: Set, Draw, Observe, Condition, Factor, Twist, Checkpoint, Append,
                 Return, and control
     Expr        pure: it may read contexts and ask for log-probabilities, and it draws nothing
 
@@ -274,6 +274,11 @@ class Condition(Instr):
 @dataclass(frozen=True)
 class Factor(Instr):
     value: Expr
+
+
+@dataclass(frozen=True)
+class Twist(Factor):
+    """A factor that is taken back at the next twist, or when the program returns."""
 
 
 @dataclass(frozen=True)

@@ -143,9 +143,12 @@ def _potentials(name: str, segment: Segment) -> Iterator[str]:
         yield f"{name}  = 1"
         return
     for i, instr in enumerate({p.span: p for p in segment.potentials}.values()):
-        what = {ir.Condition: "0 unless", ir.Factor: "exp of", ir.Observe: "the probability in"}[
-            type(instr)
-        ]
+        what = {
+            ir.Condition: "0 unless",
+            ir.Factor: "exp of",
+            ir.Twist: "exp of, until the next twist or the end,",
+            ir.Observe: "the probability in",
+        }[type(instr)]
         where = f"line {instr.span.line}: {_text(instr.span)}"
         yield f"{name if i == 0 else '   '}  {'=' if i == 0 else '*'} {what}  {where}"
 

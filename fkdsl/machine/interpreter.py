@@ -6,8 +6,8 @@
 
 A draw is a request: the loop stops at it, and whoever runs the particle finds the rows that it
 needs, makes it (fkdsl.proposals) and advances again. So the interpreter knows no proposal and calls
-no model. Only where an expression asks a model (`logprob`, `observe`) does it raise `NeedRows`, with
-the particle at the beginning of the op; advance again once the rows are in `particle.rows`.
+no model. Only where an expression asks a model (`logprob`, `observe`) does it raise `NeedRows`,
+with the particle at the beginning of the op; advance again once the rows are in `particle.rows`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The ops: the instructions of a built program, each a small frozen value with what it does.
 
-A `DrawOp` does nothing by itself: the interpreter stops at it (machine/interpreter.py), and the draw
-is made by a proposal (fkdsl.proposals).
+A `DrawOp` does nothing by itself: the interpreter stops at it (machine/interpreter.py), and the
+draw is made by a proposal (fkdsl.proposals).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from fkdsl.machine.memory import OLD, SIZED, SMALL, charge_of
 from fkdsl.machine.particle import ActiveFrame, Compute, Op, RunningParticle
 from fkdsl.machine.proposal_plan import ProposalPlan
 from fkdsl.machine.scoring import observe
+from fkdsl.machine.state import Twist
 from fkdsl.values.faults import Fault
 from fkdsl.values.operators import add, truth
 from fkdsl.values.values import ContextRef
@@ -135,15 +136,33 @@ class FactorOp(Op):
     value: Compute
 
     def run(self, particle: RunningParticle, frame: ActiveFrame) -> None:
-        value = self.value(frame)
-        if not isinstance(value, int | float):
-            raise Fault("FK408", f"a factor is a number of nats, not {value!r}")
-        try:
-            nats = float(value)
-        except OverflowError:
-            nats = math.inf if value > 0 else -math.inf
-        particle.weigh(nats, self.span)
+        particle.weigh(nats_of(self.value(frame), "factor"), self.span)
         frame.pc += 1
+
+
+@dataclass(frozen=True)
+class TwistOp(Op):
+    value: Compute
+
+    def run(self, particle: RunningParticle, frame: ActiveFrame) -> None:
+        nats = nats_of(self.value(frame), "twist")
+        if not math.isfinite(nats):
+            help = "a twist is a guess, so it is finite: bound it, such as max(-50.0, x)"
+            raise Fault("FK410", f"a twist of {nats} nats", help)
+        before = particle.twist.log_weight if particle.twist is not None else 0.0
+        particle.weigh(nats - before, self.span)
+        particle.twist = Twist(nats, self.span) if nats != 0.0 else None
+        frame.pc += 1
+
+
+def nats_of(value: Any, what: str) -> float:
+    """The number of a factor or a twist. Raises Fault (FK408) for what is none."""
+    if not isinstance(value, int | float):
+        raise Fault("FK408", f"a {what} is a number of nats, not {value!r}")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ from fkdsl.machine.state import (
     Frame,
     ProgramState,
     Status,
+    Twist,
 )
 from fkdsl.values.faults import INSTRUCTIONS_PER_LOOK, LIMITS, Fault, Limits
 from fkdsl.values.token_distributions import CONTEXT_FREE, contexts_in, map_contexts
@@ -129,6 +130,7 @@ class RunningParticle(ContextTable):
         self.charges: list[Charge] = []
         self.drawn_values: list[DrawnValue] = []
         self.draft_block: DraftBlock | None = None
+        self.twist: Twist | None = None
         self.resumed: ProgramState | None = None
         self.refused = NOWHERE
 
@@ -141,6 +143,7 @@ class RunningParticle(ContextTable):
         ]
         self.contexts = list(state.contexts)
         self.draft_block = state.draft_block
+        self.twist = state.twist
         self.memory = Memory(state.unmeasured)
         self.resumed = state
 
@@ -177,6 +180,7 @@ class RunningParticle(ContextTable):
             Status.RUNNING,
             frames,
             tuple([self.contexts[i] for i in reached]),
+            twist=self.twist,
             charges=charges,
             drawn=drawn,
             draft_block=self.draft_block,
@@ -206,7 +210,7 @@ class RunningParticle(ContextTable):
         self.memory.now += fork.memory.now
         # What the fork has made is in variables by now, and is measured with them.
         self.memory.op += fork.memory.now
-        self.boundary, self.fuel = fork.boundary, fork.fuel
+        self.boundary, self.fuel, self.twist = fork.boundary, fork.fuel, fork.twist
         self.status, self.value, self.died = fork.status, fork.value, fork.died
 
     def release(self) -> None:
@@ -239,8 +243,10 @@ class RunningParticle(ContextTable):
         done = self.frames.pop()
         if self.frames:
             self.frames[-1].slots[done.target] = value
-        else:
-            self.status, self.value = Status.RETURNED, value
+            return
+        if self.twist is not None:
+            self.weigh(-self.twist.log_weight, self.twist.place)
+        self.status, self.value = Status.RETURNED, value
 
     def burn(self, n: int, span: Span = NOWHERE) -> None:
         """Counts n instructions against the bound. Raises DeadlinePassed if the run is to end."""

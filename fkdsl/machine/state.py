@@ -60,6 +60,13 @@ class DraftBlock(NamedTuple):
     base: Context
 
 
+class Twist(NamedTuple):
+    """What `twist` last added, to be taken back: nats, and the line that did."""
+
+    log_weight: float
+    place: Span
+
+
 class Status(Enum):
     RUNNING = "running"
     RETURNED = "returned"
@@ -80,10 +87,11 @@ UNSET = Unset()
 class ProgramState:
     """frames: outermost first, none once it has returned or died. contexts: the table that
     ContextRefs index, without those that no variable reaches. died: the condition, factor or
-    observe that gave weight zero. charges: what each of them, and each look ahead, added to the log
-    weight (nats) in the step that led here, in order; drawn: what was drawn in that step; draft_block:
-    the block of drafted tokens that it is in, by which its draws go and not their law; unmeasured:
-    bytes made since its memory was last measured. None of the four is part of the state.
+    observe that gave weight zero. twist: what is to be taken back of the weight. charges: what each
+    of them, and each look ahead, added to the log weight (nats) in the step that led here, in
+    order; drawn: what was drawn in that step; draft_block: the block of drafted tokens that it is
+    in, by which its draws go and not their law; unmeasured: bytes made since its memory was last
+    measured. None of the four is part of the state.
     """
 
     status: Status
@@ -91,6 +99,7 @@ class ProgramState:
     contexts: tuple[ContextState, ...] = ()
     value: Any = None
     died: Span | None = None
+    twist: Twist | None = None
     charges: tuple[Charge, ...] = field(default=(), compare=False, repr=False)
     drawn: tuple[DrawnValue, ...] = field(default=(), compare=False, repr=False)
     draft_block: DraftBlock | None = field(default=None, compare=False, repr=False)
@@ -103,4 +112,5 @@ class ProgramState:
         return (
             tuple((f.function, f.pc, f.target, state_key(f.slots)) for f in self.frames),
             self.contexts,
+            self.twist.log_weight if self.twist is not None else 0.0,
         )

@@ -3,6 +3,7 @@
     {"frames": [...], "contexts": [...]}     one that runs: where each function stands, and the tokens of each context
     {"value": v}                             one that has returned
     {"died": place}                          one that has died
+    "twist": [place, nats]                   of one that runs, where a twist is to be taken back
                                              "block": [i, n] where it is in a block of drafted tokens
     and of each  "drew": [[place, v], ...], "charges": [[place, nats], ...]   in the step that led to it
 
@@ -35,6 +36,7 @@ from fkdsl.machine.state import (
     Frame,
     ProgramState,
     Status,
+    Twist,
     Unset,
 )
 from fkdsl.values import distributions
@@ -85,6 +87,8 @@ def state_to_json(
         case Status.DEAD:
             assert x.died is not None
             found["died"] = places.write(x.died)
+    if x.twist is not None:
+        found["twist"] = [places.write(x.twist.place), x.twist.log_weight]
     if (block := _write_block(x)) is not None:
         found["block"] = block
     if x.drawn:
@@ -124,8 +128,18 @@ def state_from_json(
         for i, c in enumerate(data["contexts"])
     )
     draft_block = _read_block(data["block"], contexts) if "block" in data else None
+    twist = None
+    if "twist" in data:
+        place, log_weight = data["twist"]
+        twist = Twist(float(log_weight), places.read(place))
     return ProgramState(
-        Status.RUNNING, frames, contexts, charges=charges, drawn=drawn, draft_block=draft_block
+        Status.RUNNING,
+        frames,
+        contexts,
+        twist=twist,
+        charges=charges,
+        drawn=drawn,
+        draft_block=draft_block,
     )
 
 

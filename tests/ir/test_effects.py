@@ -69,6 +69,7 @@ SAMPLES = [
     ir.Observe(AT, local(TEXT), local(LM)),
     ir.Condition(AT, local(YES)),
     ir.Factor(AT, local(HALF)),
+    ir.Twist(AT, local(HALF)),
     ir.Checkpoint(AT),
     ir.Append(AT, TWO, local(HALF)),
     ir.Append(AT, LIST, local(LIST)),

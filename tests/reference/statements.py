@@ -1,6 +1,7 @@
 """Draws statements: every draw, what may follow it, and blocks of them."""
 
 import math
+import zlib
 
 from tests.reference import syntax as s
 from tests.reference.expressions import Expressions, as_text, plain
@@ -211,7 +212,16 @@ class Statements(Expressions):
             ["condition"] * 6
             + ["add"] * 4
             + ["assign"] * 2
-            + ["factor", "observe", "observe", "if", "checkpoint", "extend", "fork", "return"]
+            + [
+                "factor",
+                "observe",
+                "observe",
+                "if",
+                "checkpoint",
+                "extend",
+                "fork",
+                "return",
+            ]
         )
         if kind == "condition" or scope.pure:
             return [s.condition(self.truth(scope))]
@@ -221,6 +231,8 @@ class Statements(Expressions):
             return self.assigned(scope)
         if kind == "factor":
             n = self.number(scope)
+            if zlib.crc32(n.text.encode()) % 3 == 0:  # a twist changes no measure
+                return [s.Do(f"twist 0.3 * ({n.text})", lambda m, v: None)]
             return [
                 s.Do(f"factor -0.7 * ({n.text})", lambda m, v: m.weigh(math.exp(-0.7 * n(m, v))))
             ]

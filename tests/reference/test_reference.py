@@ -80,7 +80,7 @@ def test_the_programs_have_every_construct():
     texts = "\n".join(drawn(seed).lines() for seed in range(400))
     wanted = (
         "+=", "bytes(", "mixture(", " ** ", " * ", "observe EOS", "checkpoint", "choice(", "word(",
-        "text(", "until=", "fork(", "while ", "for ", "factor", "matches(", "starts_with(",
+        "text(", "until=", "fork(", "while ", "for ", "factor", "twist", "matches(", "starts_with(",
         "valid_json(", "parses(", "words(", '"text":', "logprob(", "-> bool", "(lm: context",
         "return", "😀", "in [", "not in [", "EOS", "other=",
     )  # fmt: skip

@@ -259,6 +259,7 @@ def _is_state(v: Any, models: Mapping[str, Any]) -> bool:
         and is_list(v.get("drew", []), lambda d: _is_at_place(d, is_value))
         and is_list(block, lambda n: is_whole(n, 0, MOST_STEPS))
         and len(block) == 2
+        and ("twist" not in v or _is_at_place(v["twist"], is_number))
         and (
             ("value" in v and is_value(v["value"]))
             or ("died" in v and _is_place(v["died"]))

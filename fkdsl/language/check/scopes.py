@@ -87,7 +87,7 @@ class Scope:
         return f"did you mean `{near}`, {known}?" if known else f"did you mean `{near}`?"
 
 
-WEIGHING = (tree.Draw, tree.Observe, tree.Condition, tree.Factor, tree.Checkpoint)
+WEIGHING = (tree.Draw, tree.Observe, tree.Condition, tree.Factor, tree.Twist, tree.Checkpoint)
 """The statements that make a function stochastic."""
 
 

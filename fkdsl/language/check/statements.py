@@ -76,6 +76,8 @@ class Body:
                 self.condition(test)
             case tree.Factor(value=value):
                 x.expect(value, FLOAT, "a factor, in nats")
+            case tree.Twist(value=value):
+                x.expect(value, FLOAT, "a twist, in nats")
             case tree.If(test=test, then=then, other=other):
                 x.truth(test, "the test of `if`")
                 self.block(then)

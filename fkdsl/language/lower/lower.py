@@ -142,6 +142,8 @@ class _Body(ExpressionLowering):
                 self.out.append(ir.Condition(span, self.expr(test)))
             case tree.Factor(span, value):
                 self.out.append(ir.Factor(span, self.expr(value)))
+            case tree.Twist(span, value):
+                self.out.append(ir.Twist(span, self.expr(value)))
             case tree.Checkpoint(span):
                 self.out.append(ir.Checkpoint(span))
             case tree.ExprStmt(span, tree.Call(function=tree.Name(name="drawn_text"))) if (

@@ -261,7 +261,7 @@ class Builder(ExpressionBuilder):
         first = str(token).split(maxsplit=1)[0]
         if first == "return":
             statements = [tree.Return(span, unknown)]
-        elif "~" in str(token) or first in ("condition", "factor", "observe"):
+        elif "~" in str(token) or first in ("condition", "factor", "twist", "observe"):
             statements.append(tree.Draw(span, tree.Name(span, "_"), unknown))
         for c in node.children:
             if isinstance(c, Tree) and c.data not in ("table_row", "expectation"):
@@ -288,6 +288,8 @@ class Builder(ExpressionBuilder):
                 return tree.Condition(span, self.expr(c[1]))
             case "factor":
                 return tree.Factor(span, self.expr(c[1]))
+            case "twist":
+                return tree.Twist(span, self.expr(c[1]))
             case "checkpoint":
                 return tree.Checkpoint(span)
             case "break_":

@@ -26,7 +26,7 @@ MAX_ERRORS = 20
 KEYWORDS = {
     "def", "if", "elif", "else", "for", "while", "in", "and", "or", "not", "break", "continue",
     "pass", "return",
-    "observe", "condition", "factor", "checkpoint", "expect", "true", "false", "none", "EOS",
+    "observe", "condition", "factor", "twist", "checkpoint", "expect", "true", "false", "none", "EOS",
 }  # fmt: skip
 """Reserved everywhere."""
 DECLARATIONS = {"model", "import", "extern", "program", "infer", "query", "test"}
@@ -34,7 +34,7 @@ DECLARATIONS = {"model", "import", "extern", "program", "infer", "query", "test"
 WITHIN = {"model": {"table"}, "extern": {"from", "def"}, "test": {"with"}}
 """Words that are special later in a line that begins with the given one."""
 STATEMENTS = {
-    "def", "while", "break", "continue", "pass", "return", "observe", "condition", "factor",
+    "def", "while", "break", "continue", "pass", "return", "observe", "condition", "factor", "twist",
     "checkpoint", "expect",
     "import", "extern", "program", "query",
 }  # fmt: skip

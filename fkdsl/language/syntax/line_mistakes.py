@@ -17,7 +17,7 @@ from fkdsl.language.syntax.stop import Stop
 from fkdsl.values.types import NAMED_TYPES
 
 BLOCKS = {"def", "program", "if", "elif", "else", "for", "while", "test"}
-COMPARING = {"if", "elif", "while", "condition", "return", "factor", "expect", "observe"}
+COMPARING = {"if", "elif", "while", "condition", "return", "factor", "twist", "expect", "observe"}
 """Words that begin a line in which `=` is meant as `==`."""
 OF_A_STATEMENT = ("EQUAL", "TILDE", "DOT", "LSQB", "PLUSEQ", "MINUSEQ", "COMMA")
 """What stands behind a variable that begins a line."""

@@ -214,6 +214,13 @@ class Factor(Stmt):
 
 
 @dataclass(frozen=True)
+class Twist(Stmt):
+    """`twist e`: e nats, until the next twist or the program's end."""
+
+    value: Expr
+
+
+@dataclass(frozen=True)
 class Checkpoint(Stmt):
     pass
 

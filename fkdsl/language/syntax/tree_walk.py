@@ -102,6 +102,7 @@ def evaluated(statement: tree.Stmt) -> tuple[tree.Expr, ...]:
             tree.Assign(value=value)
             | tree.Draw(value=value)
             | tree.Factor(value=value)
+            | tree.Twist(value=value)
             | tree.ExprStmt(value=value)
         ):
             return (value,)
