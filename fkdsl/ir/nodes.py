@@ -4,7 +4,7 @@ slot.
     Program     functions by name, and which of them is run
     Function    parameters first among the slots; a body of instructions
     Instr       one effect each: Set, Draw, Observe, Condition, Factor, Twist, Checkpoint, Append,
-                Return, and control
+                Call, Return, and control
     Expr        pure: it may read contexts and ask for log-probabilities, and it draws nothing
 
 A segment is what runs from one Draw to the next (`segments.py`). A pass is a function Program ->
