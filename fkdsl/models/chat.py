@@ -88,7 +88,7 @@ def split_at(
 class Hidden:
     """Stand-ins in texts that spell marks, or could do so together with the template's own text.
 
-    >>> hidden = Hidden([Mark(1, "<s>", "<s>")], "")
+    >>> hidden = Hidden([TemplateMark(1, "<s>", "<s>")], "")
     >>> hidden.hide("a <s> b") == "a \ue000s> b", hidden.restore(hidden.hide("a <s> b"))
     (True, 'a <s> b')
     """
