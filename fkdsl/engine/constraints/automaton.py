@@ -18,7 +18,8 @@ from fkdsl.base.deadline import PIECE, check, pieces
 from fkdsl.base.locks import locked
 from fkdsl.engine.constraints.charsets import ALL_CHARACTERS, Partition
 from fkdsl.engine.constraints.expressions import Algebra, TooComplex
-from fkdsl.engine.constraints.languages import Language, LanguageExpressions, charsets_in
+from fkdsl.engine.constraints.language_expressions import LanguageExpressions
+from fkdsl.engine.constraints.languages import Language, charsets_in
 from fkdsl.engine.constraints.stops import Until, drawn_texts, stops_of
 
 EXPLORED_STATES = 2_000
