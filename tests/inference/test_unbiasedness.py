@@ -55,6 +55,10 @@ def test_exact_agrees_with_an_independent_enumerator(model):
     assert_same_masses(exact_measure(model), hand_measure(model), 1e-12)
 
 
+FULL = machines().filter(lambda model: model.G0 > 0.0 and model.T == len(model.M[0]) == 2)
+"""Two sites and two steps. Most that Hypothesis draws are smaller: of 40, none was resampled."""
+
+
 @pytest.mark.parametrize("scheme", RESAMPLING)
 @pytest.mark.parametrize(("n", "ess"), [(1, 1.0), (2, 1.0), (3, 0.7), (3, 1.0)])
 def test_smc_is_unbiased_on_an_asymmetric_model(scheme, n, ess):
@@ -67,6 +71,13 @@ def test_smc_is_unbiased_on_drawn_models(scheme, model, n, ess):
     assert_unbiased(model, lambda rng: smc(model, rng, n, ess, scheme))
 
 
+@pytest.mark.parametrize("scheme", RESAMPLING)
+@settings(max_examples=12)
+@given(model=FULL, n=st.integers(2, 3), ess=st.sampled_from((0.6, 1.0)))
+def test_smc_is_unbiased_where_it_resamples(scheme, model, n, ess):
+    assert_unbiased(model, lambda rng: smc(model, rng, n, ess, scheme))
+
+
 @pytest.mark.parametrize(("n", "k"), [(1, 1), (1, 3), (2, 2), (3, 1), (3, 2)])
 def test_steer_is_unbiased_on_an_asymmetric_model(n, k):
     assert_unbiased(TWO, lambda rng: steer(TWO, rng, n, k))
@@ -75,6 +86,12 @@ def test_steer_is_unbiased_on_an_asymmetric_model(n, k):
 @given(model=machines(), n=st.integers(1, 3), k=st.integers(1, 2))
 def test_steer_is_unbiased_on_drawn_models(model, n, k):
     assert_unbiased(model, lambda rng: steer(model, rng, n, k))
+
+
+@settings(max_examples=12)
+@given(model=FULL)
+def test_steer_is_unbiased_where_it_reduces(model):
+    assert_unbiased(model, lambda rng: steer(model, rng, 2, 2))
 
 
 @pytest.mark.slow
