@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fkdsl.base.spans import NOWHERE, Span
+from fkdsl.base.spans import NOWHERE, PRELUDE, Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.segments import Segment, segments
 
@@ -88,7 +88,7 @@ class _Printer:
     def place(self, instr: ir.Instr) -> str:
         """Where an instruction stands, as the user sees it: one of a built-in is named by the lines
         that call it."""
-        if not instr.span.source.name.startswith("<prelude"):
+        if instr.span.source.name != PRELUDE:
             return f"line {instr.span.line}"
         name = self.home[id(instr)]
         calls = [

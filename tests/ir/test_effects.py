@@ -238,6 +238,7 @@ def test_renumbering_moves_every_slot_of_a_plan():
 def test_a_slot_out_of_range_is_found_in_every_field():
     for instr in (
         ir.Append(AT, 99, const(1)),
+        ir.DrawnText(AT, UNTIL, TWO, LM, LIST, STOP, 99),
         planned(completion=CompletionConstraint(texts(TEXT), 99, NONE, STOP)),
     ):
         function = ir.Function(

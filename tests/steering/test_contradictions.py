@@ -10,10 +10,8 @@ from hypothesis import strategies as st
 import fkdsl
 from fkdsl.api.blame import conflicts
 from fkdsl.base.errors import PopulationDied, ProgramError
-from fkdsl.ir.build import build
 from fkdsl.ir.lines import lines, only
-from fkdsl.ir.passes import optimise
-from fkdsl.language.lower.lower import lower
+from fkdsl.language.compile import build, compile_ir
 from fkdsl.steering.feynman_kac import SteeringModel
 from fkdsl.testing import exact_measure, program_texts
 from tests.steering.blamed import blame_of, program
@@ -115,7 +113,8 @@ def test_certain_conflicts_are_exactly_the_minimal_ones_by_enumeration(text, ext
     engines = p.engines()
 
     def mass(places):
-        kept = optimise(only(lower(p.checked, p.name), places), ("automata", "early", "fuse"))
+        off = ("automata", "early", "fuse")
+        kept = compile_ir(p.checked, p.name, off, rewrite=lambda written: only(written, places))
         return math.fsum(
             exact_measure(SteeringModel(build(kept, p.environment()), engines)).values()
         )

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fkdsl.base.diagnostics import Diagnostic
+from fkdsl.base.spans import PRELUDE
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import reads, writes
 from fkdsl.ir.passes.reading import asks_model, loops, reads_context
@@ -25,7 +26,7 @@ def late_conditions(program: ir.Program) -> ir.Program:
         for a in i.plan.absorbed
     }
     for function in program.functions.values():
-        if function.span.source.name.startswith("<prelude"):
+        if function.span.source.name == PRELUDE:
             continue
         for pc, instr in enumerate(function.body):
             if not isinstance(instr, ir.Condition) or instr.early:
