@@ -100,7 +100,7 @@ class _Builder:
 
     # ----------------------------------------------------------- instructions
 
-    def instr(self, i: ir.Instr, at: Mapping[str, int]) -> Op:
+    def instr(self, i: ir.Instr, at: Mapping[str, int]) -> Op:  # noqa: C901  a case for each class
         match i:
             case ir.Set(span, (target,), value):
                 return code.SetOp(span, target, self.expr(value))

@@ -76,71 +76,54 @@ def genealogy_chart(height: int = 420) -> Spec:
     """The tree of an island: steps from left to right, a line from each node to its parent; lines
     that no survivor descends from are faint. It is dragged and zoomed."""
     x = {"type": "quantitative", "title": "step", "axis": {"tickMinStep": 1, "grid": False}}
-    y = {
-        "type": "quantitative",
-        "title": "particle",
-        "axis": {"labels": False, "ticks": False, "grid": False},
-    }
+    no_marks = {"labels": False, "ticks": False, "grid": False}
+    y = {"type": "quantitative", "title": "particle", "axis": no_marks}
     line = {
         "x": {**x, "field": "t0"},
         "x2": {"field": "t1"},
         "y": {**y, "field": "row0"},
         "y2": {"field": "row1"},
     }
+    survives = {"condition": {"test": "datum.survives", "value": 0.75}, "value": 0.3}
+    edges = {
+        "data": {"name": "edges"},
+        "params": [{"name": "zoom", "select": "interval", "bind": "scales"}],
+        "mark": {"type": "rule", "strokeWidth": 1, "clip": True},
+        "encoding": {**line, "opacity": survives},
+    }
+    path = {
+        "data": {"name": "path"},
+        "mark": {"type": "rule", "strokeWidth": 3, "color": "#f58518", "clip": True},
+        "encoding": line,
+    }
+    nodes = {
+        "data": {"name": "nodes"},
+        "mark": {"type": "point", "filled": True, "cursor": "pointer", "clip": True},
+        "encoding": {"x": {**x, "field": "t"}, "y": {**y, "field": "row"}, **_node_marks()},
+    }
+    return {"width": "container", "height": height, "layer": [edges, path, nodes]}
+
+
+def _node_marks() -> Spec:
+    """How a node looks: its size is the weight, its colour the status, a copy is a diamond."""
+    sizes = {"domain": [0, 1], "range": [14, 260]}
     return {
-        "width": "container",
-        "height": height,
-        "layer": [
-            {
-                "data": {"name": "edges"},
-                "params": [{"name": "zoom", "select": "interval", "bind": "scales"}],
-                "mark": {"type": "rule", "strokeWidth": 1, "clip": True},
-                "encoding": {
-                    **line,
-                    "opacity": {
-                        "condition": {"test": "datum.survives", "value": 0.75},
-                        "value": 0.3,
-                    },
-                },
-            },
-            {
-                "data": {"name": "path"},
-                "mark": {"type": "rule", "strokeWidth": 3, "color": "#f58518", "clip": True},
-                "encoding": line,
-            },
-            {
-                "data": {"name": "nodes"},
-                "mark": {"type": "point", "filled": True, "cursor": "pointer", "clip": True},
-                "encoding": {
-                    "x": {**x, "field": "t"},
-                    "y": {**y, "field": "row"},
-                    "size": {
-                        "field": "weight",
-                        "type": "quantitative",
-                        "scale": {"domain": [0, 1], "range": [14, 260]},
-                        "legend": None,
-                    },
-                    "color": {
-                        "field": "status",
-                        "type": "nominal",
-                        "scale": STATUS,
-                        "legend": {"title": None, "orient": "top"},
-                    },
-                    "shape": {
-                        "condition": {"test": "datum.copied", "value": "diamond"},
-                        "value": "circle",
-                    },
-                    "tooltip": [
-                        {"field": "t", "title": "step"},
-                        {"field": "i", "title": "particle"},
-                        {"field": "drawn", "title": "drew"},
-                        {"field": "weight", "title": "weight", "format": ".4f"},
-                        {"field": "potential", "title": "nats in this step"},
-                        {"field": "line", "title": "line"},
-                        {"field": "from", "title": "resampled"},
-                    ],
-                },
-            },
+        "size": {"field": "weight", "type": "quantitative", "scale": sizes, "legend": None},
+        "color": {
+            "field": "status",
+            "type": "nominal",
+            "scale": STATUS,
+            "legend": {"title": None, "orient": "top"},
+        },
+        "shape": {"condition": {"test": "datum.copied", "value": "diamond"}, "value": "circle"},
+        "tooltip": [
+            {"field": "t", "title": "step"},
+            {"field": "i", "title": "particle"},
+            {"field": "drawn", "title": "drew"},
+            {"field": "weight", "title": "weight", "format": ".4f"},
+            {"field": "potential", "title": "nats in this step"},
+            {"field": "line", "title": "line"},
+            {"field": "from", "title": "resampled"},
         ],
     }
 

@@ -63,7 +63,7 @@ class Expressions(Fitting):
 
     # -------------------------------------------------------------------- nodes
 
-    def _type_of(self, e: tree.Expr) -> Type:
+    def _type_of(self, e: tree.Expr) -> Type:  # noqa: C901  a case for each class
         match e:
             case tree.Literal(value=value):
                 return LITERAL_TYPES[type(value)]

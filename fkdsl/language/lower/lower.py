@@ -121,7 +121,7 @@ class _Body(ExpressionLowering):
         for s in statements:
             self.statement(s)
 
-    def statement(self, s: tree.Stmt) -> None:
+    def statement(self, s: tree.Stmt) -> None:  # noqa: C901  a case for each class
         match s:
             case tree.Assign(span, targets, value):
                 lowered = self.expr(value)

@@ -268,7 +268,7 @@ class Builder(ExpressionBuilder):
                 statements.extend(self.around(c) if c.data == "unreadable" else [self.statement(c)])
         return statements
 
-    def statement(self, node: Node) -> tree.Stmt:
+    def statement(self, node: Node) -> tree.Stmt:  # noqa: C901  a case for each class
         span, c = self.span(node), node.children
         match node.data:
             case "assign":

@@ -208,16 +208,12 @@ class Condition(Stmt):
 
 @dataclass(frozen=True)
 class Factor(Stmt):
-    """`factor e`: e nats."""
-
-    value: Expr
+    value: Expr  # nats
 
 
 @dataclass(frozen=True)
 class Twist(Stmt):
-    """`twist e`: e nats, until the next twist or the program's end."""
-
-    value: Expr
+    value: Expr  # nats, until the next twist or the program's end
 
 
 @dataclass(frozen=True)
