@@ -48,7 +48,7 @@ class LanguageExpressions:
             algebra.symbol(members[without_point(ALL_CHARACTERS, REPLACEMENT)])
         )
 
-    def language(self, language: Language, upper: bool = True) -> int:  # noqa: C901  a case for each class
+    def language(self, language: Language, upper: bool = True) -> int:
         """The expression of a language. Where a part has only a weaker form, the result is larger
         than the language, or, if not `upper`, smaller."""
         a = self.a
