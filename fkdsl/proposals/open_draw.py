@@ -9,7 +9,8 @@ Nothing here draws or calls a model.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fkdsl.base.logspace import Floats
@@ -53,13 +54,10 @@ class Request:
     they are.
     """
 
-    rows: list[tuple[str, Context]] = field(default_factory=list)
-    drafts: list[tuple[str, DraftQuery]] = field(default_factory=list)
-    forced: list[tuple[str, Context]] = field(default_factory=list)
-    masks: list[tuple[Constraint, tuple[int, ...], Span]] = field(default_factory=list)
-
-    def __bool__(self) -> bool:
-        return bool(self.rows or self.drafts)
+    rows: list[tuple[str, Context]]
+    drafts: Sequence[tuple[str, DraftQuery]] = ()
+    forced: Sequence[tuple[str, Context]] = ()
+    masks: Sequence[tuple[Constraint, tuple[int, ...], Span]] = ()
 
 
 @dataclass
@@ -72,6 +70,9 @@ class Masks:
     text: Mask | None
     both: Mask | None
     sums: Sums | None = None
+
+
+NO_MASKS = Masks(None, None, None)
 
 
 class OpenDraw:
@@ -112,42 +113,57 @@ class OpenDraw:
 
     # --------------------------------------------------------------- requests
 
-    def requests(self) -> Request:
-        """What is needed and not at hand. A draft's answer is asked for together with the model's
-        row, or, where p / q is weighed, in its place."""
-        request = Request()
+    def requests(self) -> Request | None:
+        """What is needed and not at hand, None where nothing is. A draft's answer is asked for
+        together with the model's row, or, where p / q is weighed, in its place."""
         if self.finished or self.unsatisfiable:
-            return request
-        particle, d = self.particle, self.distribution
-        has_row = False
-        if self.draft is not None:
-            of, query = self.draft
-            model = particle.contexts[d.index].model
-            if query not in particle.rows:
-                request.drafts.append((model, query))
-                has_row = of.weighs
-            else:
-                has_row = of.weighs and particle.rows[query] is not None
-        if not has_row:
-            request.rows.extend(
-                pair for pair in rows_of(particle, d) if pair[1] not in particle.rows
-            )
-        if request and self.constraint is not None:
-            assert self.plan is not None
-            constraint, ids = self.constraint.constraint, self.constraint.ids
-            request.masks.append((constraint, ids, self.plan.blame))
-            if self.settings.force and isinstance(d, ContextRef):
-                c = particle.contexts[d.index]
-                nodes = self.constraint.forced(c.node, particle.engines[c.model].extend)
-                request.forced.extend((c.model, node) for node in nodes)
+            return None
+        rows_at_hand = self.particle.rows
+        query = self._missing_query()
+        if self.draws_from_draft():
+            rows = []
+        else:
+            rows = [
+                pair
+                for pair in rows_of(self.particle, self.distribution)
+                if pair[1] not in rows_at_hand
+            ]
+        if not rows and query is None:
+            return None
+        request = Request(rows, () if query is None else (query,))
+        if self.constraint is not None:
+            self._request_of_text(request, self.constraint)
         return request
+
+    def _missing_query(self) -> tuple[str, DraftQuery] | None:
+        if self.draft is None or self.draft[1] in self.particle.rows:
+            return None
+        return self.particle.contexts[self.distribution.index].model, self.draft[1]
+
+    def draws_from_draft(self) -> bool:
+        """Whether the draft's row stands in the place of the model's, as far as is known."""
+        if self.draft is None or not self.draft[0].weighs:
+            return False
+        query = self.draft[1]
+        return query not in self.particle.rows or self.particle.rows[query] is not None
+
+    def _request_of_text(self, request: Request, text: TextConstraint) -> None:
+        """Adds what a constraint on a text makes sure to need: its mask, and the rows behind forced
+        tokens."""
+        assert self.plan is not None
+        request.masks = [(text.constraint, text.ids, self.plan.blame)]
+        d = self.distribution
+        if self.settings.force and isinstance(d, ContextRef):
+            c = self.particle.contexts[d.index]
+            nodes = text.forced(c.node, self.particle.engines[c.model].extend)
+            request.forced = [(c.model, node) for node in nodes]
 
     # --------------------------------------------------------------- outcomes
 
     def masks(self) -> Masks:
         """What masks leave of the tokens; of other outcomes they leave all."""
         if self._masks is None:
-            self._masks = Masks(None, None, None)
+            self._masks = NO_MASKS
             if self.plan is not None and is_token_distribution(self.distribution):
                 with self.settings.timed(self.plan.blame):
                     self._masks = self._find_masks(self.plan)
@@ -214,8 +230,11 @@ class OpenDraw:
     def refused(self, outcomes: Outcomes, mass: float) -> dict[Span, float]:
         """The probability that masks have refused, by line: all of it the plan's, or, in a run that
         asks for blame, by condition. mass: what they leave."""
-        masks, plan = self.masks(), self.plan
-        if plan is None or (masks.token is None and masks.text is None):
+        plan = self.plan
+        if plan is None:
+            return {}
+        masks = self.masks()
+        if masks.token is None and masks.text is None:
             return {}
         clock = self.settings.clock
         if clock is None or not isinstance(outcomes, TokenOutcomes):
@@ -237,10 +256,10 @@ class OpenDraw:
     @property
     def blame(self) -> Span:
         """The line that the weight of the draw is charged to, where no other is known."""
-        masks = self.masks()
-        if self.plan is None or (masks.token is None and masks.text is None):
+        if self.plan is None:
             return self.op.span
-        return self.plan.blame
+        masks = self.masks()
+        return self.op.span if masks.token is None and masks.text is None else self.plan.blame
 
 
 def rows_of(particle: RunningParticle, d: Any) -> list[tuple[str, Context]]:

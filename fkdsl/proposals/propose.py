@@ -39,38 +39,37 @@ from fkdsl.values.values import ContextRef
 PRIOR, MASKED, ENUMERATED = Prior(), Masked(), Enumerated()
 
 
-class Made(NamedTuple):
-    """What a draw leaves to be counted, and to be weighed later, where its token is drafted."""
+class DraftedDraw(NamedTuple):
+    """What a draw from a drafted model leaves to be counted, and to be weighed later."""
 
-    counts: DraftCounts | None = None
-    correction: Correction | None = None
+    counts: DraftCounts
+    correction: Correction | None
 
 
-def propose(draw: OpenDraw) -> Made:
+def propose(draw: OpenDraw) -> DraftedDraw | None:
     """Makes the draw, what it requests being at hand: the particle is past it, with its weight, or
-    dead."""
+    dead. None where no model is drafted."""
     particle, op, plan = draw.particle, draw.op, draw.plan
     if draw.finished:
         particle.weigh(-math.inf, op.span)
-        return Made()
+        return None
     if draw.unsatisfiable:
         assert draw.constraint is not None
         assert plan is not None
         lines = draw.constraint.conflict() if draw.settings.clock is not None else ()
         die(particle, dict.fromkeys(lines, 1.0), plan.blame)
-        return Made()
+        return None
     drafted = draw.drafted_row()
     outcomes = draw.outcomes(drafted)
     if outcomes is None:
         value = draw.distribution.sample(draw.rng)
         particle.assign_drawn(particle.frames[-1], op.target, value)
-        return Made()
+        return None
     kernel = kernel_for(plan, draw.settings, outcomes, draw.is_decided)
-    lookahead = (
-        Lookahead(particle, op, outcomes, plan, draw.cache, draw.settings.clock is None)
-        if plan is not None and kernel not in (PRIOR, MASKED)
-        else None
-    )
+    lookahead = None
+    if plan is not None and kernel is not MASKED:
+        in_place = draw.settings.clock is None
+        lookahead = Lookahead(particle, op, outcomes, plan, draw.cache, in_place)
     proposal = wrapped(kernel, draw.settings, drafted)
     choice = choose(draw, proposal, outcomes, lookahead)
     return move_past(draw, outcomes, choice, lookahead, drafted)
@@ -116,7 +115,7 @@ def choose(
     choice = proposal.propose(draw.rng, outcomes, lives)
     if lookahead is not None:
         refused = with_deaths(refused, lookahead.died, outcomes)
-    return choice._replace(refused=refused)
+    return choice._replace(refused=refused) if refused else choice
 
 
 def move_past(
@@ -125,12 +124,12 @@ def move_past(
     choice: Choice,
     lookahead: Lookahead | None,
     drafted: DraftedRow | None,
-) -> Made:
+) -> DraftedDraw | None:
     """Moves the particle past the draw with what was chosen, and weighs it."""
     particle, op, d = draw.particle, draw.op, draw.distribution
     if choice.i < 0:
         die(particle, choice.refused, draw.blame)
-        return Made()
+        return None
     before = particle.contexts[d.index] if isinstance(d, ContextRef) else None
     if lookahead is not None:
         lookahead.take(choice.i)
@@ -140,12 +139,13 @@ def move_past(
     particle.weigh(choice.log_w, draw.blame, choice.refused)
     drafting = draw.settings.drafting
     if drafting is None or before is None or (of := drafting.of.get(before.model)) is None:
-        return Made()
+        return None
     token = outcomes.token(choice.i)
     correction = advance_block(particle, before, of, choice, token, draw.by_draft)
     if draw.by_draft:
-        return Made()
-    return Made(DraftCounts(0, 1, int(drafted is not None), int(choice.drafted)), correction)
+        return None
+    counts = DraftCounts(0, 1, int(drafted is not None), int(choice.drafted))
+    return DraftedDraw(counts, correction)
 
 
 def die(particle: RunningParticle, refused: Masses, span: Span) -> None:

@@ -8,7 +8,7 @@ particle.state(), particle.log_G        # the step is over
 
 from __future__ import annotations
 
-from fkdsl.machine.interpreter import Done, advance, placed
+from fkdsl.machine.interpreter import Done, Draw, advance, placed
 from fkdsl.machine.particle import RunningParticle
 from fkdsl.machine.state import Status
 from fkdsl.proposals.drafting import Correction, DraftCounts
@@ -41,32 +41,31 @@ class ParticleStep:
     def advance(self) -> Request | None:
         """Runs to the step's end, None, or to the first thing that is needed and not at hand.
         Raises Fault with its place."""
-        self.apply_corrections()
+        if self.pending_corrections:
+            self.apply_corrections()
         while self.particle.status is not Status.DEAD:
-            request = self._request()
-            if request is None or request:
-                return request
-            self._make()
+            if self.draw is None:
+                try:
+                    draw = advance(self.particle)
+                except NeedRows as need:
+                    return self._with_corrections(Request(need.wanted))
+                if isinstance(draw, Done):
+                    return self._request_of_end()
+                self.draw = self._open(draw)
+            request = self.draw.requests()
+            if request is not None:
+                return self._with_corrections(request)
+            self._make(self.draw)
         return None
 
-    def _request(self) -> Request | None:
-        """What the particle needs where it stands next; None at the step's end."""
-        if self.draw is None:
-            try:
-                draw = advance(self.particle)
-            except NeedRows as need:
-                return self._with_corrections(Request(rows=need.wanted))
-            if isinstance(draw, Done):
-                return self._request_of_end()
-            try:
-                self.draw = OpenDraw(self.particle, *draw, self.settings, self.cache, self.by_draft)
-            except (Fault, MemoryError) as error:
-                raise placed(error, draw.op.span) from None
-        return self._with_corrections(self.draw.requests())
+    def _open(self, draw: Draw) -> OpenDraw:
+        try:
+            return OpenDraw(self.particle, *draw, self.settings, self.cache, self.by_draft)
+        except (Fault, MemoryError) as error:
+            raise placed(error, draw.op.span) from None
 
-    def _make(self) -> None:
-        assert self.draw is not None
-        particle, draw, self.draw = self.particle, self.draw, None
+    def _make(self, draw: OpenDraw) -> None:
+        particle, self.draw = self.particle, None
         try:
             made = propose(draw)
         except (Fault, MemoryError) as error:
@@ -74,15 +73,15 @@ class ParticleStep:
         particle.resumed = None
         if particle.rows:
             particle.rows = {}
-        if made.counts is not None:
+        if made is not None:
             self.counts.add(made.counts)
-        if made.correction is not None:
-            self.pending_corrections.append(made.correction)
+            if made.correction is not None:
+                self.pending_corrections.append(made.correction)
 
     # ------------------------------------------------------------ corrections
 
     def _with_corrections(self, request: Request) -> Request:
-        if request.rows:
+        if request.rows and self.pending_corrections:
             request.rows.extend((c.model, c.node) for c in self.pending_corrections)
         return request
 
@@ -96,7 +95,7 @@ class ParticleStep:
             last = self.pending_corrections[-1]
             engine = self.particle.engines[last.model]
             wanted.append((last.model, engine.extend(last.node, (last.token,))))
-        return Request(rows=wanted)
+        return Request(wanted)
 
     def apply_corrections(self) -> None:
         """Weighs p / q of the tokens whose rows are at hand."""

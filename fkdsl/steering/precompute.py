@@ -88,7 +88,7 @@ class EarlySteps:
                 particle.rows = {}
                 return None
             elif request.drafts:
-                return Request(drafts=request.drafts, masks=request.masks)
+                return Request([], request.drafts, masks=request.masks)
         return None
 
     def _end_step(self) -> None:
@@ -164,7 +164,7 @@ class Drafter:
         if of is None or block is None or c is None or not steps_in_block(particle, c, of):
             return None
         self._query = DraftQuery(node, block.base)
-        return Request(drafts=[(model, self._query)], masks=request.masks)
+        return Request([], [(model, self._query)], masks=request.masks)
 
 
 class Precompute:

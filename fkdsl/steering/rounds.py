@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from itertools import chain
 
 from fkdsl.base.spans import Span
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
@@ -58,9 +59,10 @@ class Rounds:
         self.answer_drafts(requests)
         asked: Askers = {}
         for step, request in requests:
-            for model, node in (*request.rows, *request.forced):
+            for model, node in chain(request.rows, request.forced):
                 asked.setdefault(model, {}).setdefault(node, []).append(step.particle)
-            self._pinned.extend(node for _, node in request.forced)
+            if request.forced:
+                self._pinned.extend(node for _, node in request.forced)
         if self.settings.drafting is not None:
             asked = self._due(self.settings.drafting, requests, asked, precomputed)
         clock = self.settings.clock

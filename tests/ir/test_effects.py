@@ -127,7 +127,8 @@ def execute(particle, op):
         return
     d = op.distribution(particle.frames[0])
     draw = OpenDraw(particle, op, d, ProposalSettings(), LookaheadCache())
-    particle.need(draw.requests().rows)
+    request = draw.requests()
+    particle.need(request.rows if request is not None else [])
     propose(draw)
 
 

@@ -180,7 +180,7 @@ def test_what_is_no_longer_held_is_not_counted(body):
 
 
 def test_what_a_look_ahead_takes_is_counted_once():
-    """A particle that went on where a trial stood took over the trial's bytes and its own again: 60
+    """A particle that went on where a fork stood took over the fork's bytes and its own again: 60
     draws made 2^60."""
     result = run(
         """

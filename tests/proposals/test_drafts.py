@@ -123,12 +123,12 @@ def drafting(draft="other", block=2, weighs=False):
     return Drafting({"": DraftOf(made, block, weighs, uniform=0.0)})
 
 
-def drafted(text, draft="other", block=2, weighs=False, **guides):
+def drafted(text, draft="other", block=2, weighs=False, **bounds):
     """The model of a program over TABLE, its tokens drafted."""
     program = fkdsl.parse(text)
     engines = program.engines(TableModel("table", TABLE))
     how = drafting(draft, block, weighs)
-    return program.feynman_kac(engines=engines, proposals=ProposalSettings(drafting=how, **guides))
+    return program.feynman_kac(engines=engines, proposals=ProposalSettings(drafting=how, **bounds))
 
 
 def plain(text):

@@ -104,9 +104,9 @@ def test_every_outcome_tested_keeps_the_measure(text):
 )
 def test_trials_in_any_number_keep_the_measure(text, head, enough, tests):
     """Some outcomes tested, the rest by weighted rejection or by one draw that lives or dies."""
-    guides = {"enumerated": 0, "head": head, "enough": enough, "questions": tests}
+    bounds = {"enumerated": 0, "head": head, "enough": enough, "questions": tests}
     a, b = (
-        guided(text.replace("range(3", "range(2"), guides),
+        guided(text.replace("range(3", "range(2"), bounds),
         plain(text.replace("range(3", "range(2")),
     )
     assert_same_masses(expected_measure(a, lambda rng: importance(a, rng, 1)), exact_measure(b))
@@ -145,10 +145,10 @@ program main(letter: str = "c") -> str:
 )
 
 
-@pytest.mark.parametrize(("guides", "draws"), [({}, 2), (REJECTION, 1)])
-def test_methods_stay_unbiased_with_guided_draws(guides, draws):
+@pytest.mark.parametrize(("bounds", "draws"), [({}, 2), (REJECTION, 1)])
+def test_methods_stay_unbiased_with_guided_draws(bounds, draws):
     text = BEFORE_EOS.replace("< 3", f"< {draws}")
-    model, truth = guided(text, guides), exact_measure(plain(text))
+    model, truth = guided(text, bounds), exact_measure(plain(text))
     for sampler in (lambda rng: smc(model, rng, 2, 1.0), lambda rng: steer(model, rng, 1, 2)):
         assert_same_masses(expected_measure(model, sampler), truth)
 
@@ -166,17 +166,17 @@ def test_with_one_draw_every_run_gives_z():
         )
 
 
-def guides_of(text):
+def plans_of(text):
     program = fkdsl.parse(text).ir()
     return [i.plan for f in program.functions.values() for i in f.body if hasattr(i, "plan")]
 
 
 def test_a_condition_on_the_token_is_a_mask_before_and_after_an_eos_test():
-    (guide,) = guides_of(BEFORE_EOS)
-    assert [a.means for a in guide.absorbed] == ["mask for each value of `letter`", "tried"]
-    (guide,) = guides_of(BEFORE_EOS.replace("fine(lm.text)", 'lower(t) != "b"'))
-    assert [a.means for a in guide.absorbed] == ["mask for each value of `letter`"] * 2
-    assert not guide.needs_lookahead
+    (plan,) = plans_of(BEFORE_EOS)
+    assert [a.means for a in plan.absorbed] == ["mask for each value of `letter`", "tried"]
+    (plan,) = plans_of(BEFORE_EOS.replace("fine(lm.text)", 'lower(t) != "b"'))
+    assert [a.means for a in plan.absorbed] == ["mask for each value of `letter`"] * 2
+    assert not plan.needs_lookahead
 
 
 def test_a_mask_is_computed_once_for_each_value_that_it_reads():
@@ -191,7 +191,7 @@ def test_a_condition_that_the_draw_does_not_decide_is_left_alone():
         'program main(n: int = 3) -> str:\n    lm = prompt("")\n    t ~ lm\n'
         "    condition n > 2\n    return lm.text\n"
     )
-    assert guides_of(text) == [None]
+    assert plans_of(text) == [None]
 
 
 def test_a_condition_behind_a_question_to_a_model_is_left_alone():
@@ -200,10 +200,10 @@ def test_a_condition_behind_a_question_to_a_model_is_left_alone():
         '    factor 0.0 if lm.done else logprob(lm, "a")\n'
         '    condition t != "b"\n    return lm.text\n'
     )
-    (guide,) = guides_of(text)
-    assert [a.means for a in guide.absorbed] == ["mask"]
-    (guide,) = guides_of(text.replace('t != "b"', 'lm.text != "b"'))
-    assert guide is None
+    (plan,) = plans_of(text)
+    assert [a.means for a in plan.absorbed] == ["mask"]
+    (plan,) = plans_of(text.replace('t != "b"', 'lm.text != "b"'))
+    assert plan is None
 
 
 def test_a_dead_end_costs_no_more_tests_than_the_bound():

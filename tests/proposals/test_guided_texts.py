@@ -102,9 +102,9 @@ def text_programs(draw, tokens=3):
     )
 
 
-def measure(program, **guides):
+def measure(program, **bounds):
     try:
-        return exact_measure(program.feynman_kac(proposals=ProposalSettings(**guides)))
+        return exact_measure(program.feynman_kac(proposals=ProposalSettings(**bounds)))
     except fkdsl.ProgramError as error:
         if {d.code for d in error.diagnostics} != {"FK502"}:
             raise
@@ -216,7 +216,7 @@ def test_forced_tokens_are_scored_together():
     assert together.log_z == alone.log_z == pytest.approx(6 * math.log(0.5))
 
 
-def guides_of(text):
+def plans_of(text):
     program = fkdsl.parse(text).ir()
     return [
         i.plan
@@ -227,11 +227,11 @@ def guides_of(text):
 
 
 def test_a_condition_that_an_automaton_decides_is_not_tried_too():
-    (guide,) = guides_of(text_of('matches(s, "a+")'))
-    assert [a.means for a in guide.absorbed] == ["automaton"]
-    assert not guide.needs_lookahead
-    (guide,) = guides_of(text_of('matches(s, "a+") and len(words(s)) < 3'))
-    assert guide.needs_lookahead
+    (plan,) = plans_of(text_of('matches(s, "a+")'))
+    assert [a.means for a in plan.absorbed] == ["automaton"]
+    assert not plan.needs_lookahead
+    (plan,) = plans_of(text_of('matches(s, "a+") and len(words(s)) < 3'))
+    assert plan.needs_lookahead
 
 
 @given(st.text("ab -'\n", max_size=8), st.text("ab -'\n", max_size=4))

@@ -160,10 +160,10 @@ def test_a_mistake_at_a_glance_is_left_for_whoever_draws_the_token():
             fkdsl.parse(text).run("smc", particles=50, seed=1)
         return str(raised.value)
 
-    glanced = message()
-    assert "zero" in glanced
+    message_in_place = message()
+    assert "zero" in message_in_place
     with without_checks():
-        assert glanced == message()
+        assert message_in_place == message()
 
 
 def test_a_check_in_place_leaves_the_particle_as_it_was():

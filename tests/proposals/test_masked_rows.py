@@ -41,7 +41,7 @@ def test_what_masks_leave_of_rows_is_the_same_for_many_at_once(seed, size, dtype
 
 @settings(max_examples=10)
 @given(st.integers(0, 1000))
-def test_a_run_is_the_same_whether_rows_are_narrowed_together_or_each_at_its_draw(seed):
+def test_a_run_is_the_same_whether_rows_are_masked_together_or_each_at_its_draw(seed):
     """On a vocabulary that is long enough for it."""
     rng = np.random.default_rng(seed)
     texts = [*(chr(97 + i % 26) + chr(97 + i // 26) for i in range(600)), " ", None]
@@ -69,7 +69,7 @@ def test_a_run_is_the_same_whether_rows_are_narrowed_together_or_each_at_its_dra
     assert [p.value for p in together.particles] == [p.value for p in apart.particles]
 
 
-def test_rows_of_a_file_can_be_narrowed():
+def test_rows_of_a_file_can_be_masked():
     row = np.log(np.full(300, 1 / 300, dtype=np.float32))
     row.flags.writeable = False
     (found,) = masked_block_sums([row], [np.arange(300) < 3])

@@ -48,20 +48,20 @@ LEFT = [
 ]
 
 
-def guides_of(text):
+def plans_of(text):
     model = fkdsl.parse(text)().feynman_kac()
     return [op.plan for op in model.code.functions[model.code.entry].ops if hasattr(op, "plan")]
 
 
-def guide_of(text):
-    return next(guide for guide in guides_of(text) if guide is not None)
+def plan_of(text):
+    return next(plan for plan in plans_of(text) if plan is not None)
 
 
 @pytest.mark.parametrize("test", TAKEN)
 def test_an_automaton_that_decides_a_condition_keeps_the_measure_and_tries_nothing(test):
     text = TABLE.replace("{test}", test)
     program = fkdsl.parse(text)
-    assert guide_of(text).prefix.sufficient
+    assert plan_of(text).prefix.sufficient
     assert_same_measure(program().feynman_kac(), program.without()().feynman_kac(), 1e-12)
     with patch("fkdsl.proposals.propose.Lookahead", side_effect=AssertionError("asked")):
         fkdsl.run(program().feynman_kac(), "smc", particles=20, seed=1)
@@ -70,7 +70,7 @@ def test_an_automaton_that_decides_a_condition_keeps_the_measure_and_tries_nothi
 @pytest.mark.parametrize("test", LEFT)
 def test_what_no_automaton_decides_is_tried(test):
     text = TABLE.replace("{test}", test)
-    assert guide_of(text).prefix is None
+    assert plan_of(text).prefix is None
     assert_same_measure(
         fkdsl.parse(text)().feynman_kac(), fkdsl.parse(text).without()().feynman_kac(), 1e-12
     )
@@ -79,8 +79,8 @@ def test_what_no_automaton_decides_is_tried(test):
 def test_what_it_leaves_is_tried_among_the_tokens_that_it_allows():
     test = "syllables(lm.text) <= most and not contains(lm.text, part)"
     text = TABLE.replace("{test}", test)
-    guide = guide_of(text)
-    assert (guide.prefix.sufficient, guide.needs_lookahead) == (False, True)
+    plan = plan_of(text)
+    assert (plan.prefix.sufficient, plan.needs_lookahead) == (False, True)
     assert_same_measure(
         fkdsl.parse(text)().feynman_kac(), fkdsl.parse(text).without()().feynman_kac(), 1e-12
     )
@@ -102,7 +102,7 @@ def test_what_it_leaves_is_tried_among_the_tokens_that_it_allows():
     ],
 )
 def test_languages_that_are_not_the_populations_and_texts_of_other_contexts_are_left(text):
-    assert all(guide is None or guide.prefix is None for guide in guides_of(text))
+    assert all(plan is None or plan.prefix is None for plan in plans_of(text))
     assert_same_measure(
         fkdsl.parse(text)().feynman_kac(), fkdsl.parse(text).without()().feynman_kac(), 1e-12
     )
@@ -110,7 +110,7 @@ def test_languages_that_are_not_the_populations_and_texts_of_other_contexts_are_
 
 def test_a_language_with_many_states_is_tried():
     text = TABLE.replace("{test}", "len(lm.text) <= most + 100")
-    assert guide_of(text).prefix.sufficient
+    assert plan_of(text).prefix.sufficient
     assert regular_masks(Length(0, SMALL_AUTOMATON + 38), Vocabulary((b"a",), frozenset())) is None
     with (
         patch("fkdsl.proposals.propose.Lookahead", side_effect=AssertionError("asked")),
@@ -208,7 +208,7 @@ def assert_guided_as_plain(text):
 
 
 def test_one_draw_has_the_exact_mass_of_what_lives():
-    """Where trials and rejection only estimate it."""
+    """Where look-ahead by rejection only estimates it."""
     text = TABLE.replace("{test}", TAKEN[0]).replace("lm.tokens < 3", "lm.tokens < 1")
     Z = exact_measure(fkdsl.parse(text).without()().feynman_kac())
     runs = {fkdsl.parse(text).run("importance", particles=1, seed=s).log_z for s in range(10)}

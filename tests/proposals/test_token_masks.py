@@ -36,7 +36,7 @@ WORDS = ", ".join(f'"w{i}": 0.01' for i in range(50))
 
 def guided(test, n, whole, compared=None):
     """(mask of the one draw of a program with that condition, how many tokens were asked about),
-    None without a mask. whole: every token is asked about. compared: what the guide is told
+    None without a mask. whole: every token is asked about. compared: what the plan says
     instead."""
     model = fkdsl.parse(
         f'model m = table:\n    "" -> "a": 0.2, "b": 0.1, "0": 0.1, "é": 0.05, EOS: 0.05, {WORDS}\n'

@@ -21,8 +21,8 @@ REJECTION = {"enumerated": 0, "head": 2.0, "enough": 0.0}
 """Every tried draw by weighted rejection: potentials are random."""
 
 
-def guided(text, **guides):
-    return fkdsl.parse(text).feynman_kac(proposals=ProposalSettings(**guides))
+def guided(text, **bounds):
+    return fkdsl.parse(text).feynman_kac(proposals=ProposalSettings(**bounds))
 
 
 def plain(text):
@@ -35,8 +35,8 @@ def short(text):
 
 @settings(max_examples=15)
 @given(program_texts(), st.sampled_from(({}, {"rejection": False}, REJECTION)))
-def test_a_move_leaves_the_posterior_of_a_programs_paths_as_it_is(text, guides):
-    model = guided(short(text), **guides)
+def test_a_move_leaves_the_posterior_of_a_programs_paths_as_it_is(text, bounds):
+    model = guided(short(text), **bounds)
     assert_stationary(
         exact_paths(model), lambda rng, path: suffix_moves(model, [rng], [path])[0][0]
     )
@@ -92,9 +92,9 @@ program main() -> str:
 """
 
 
-@pytest.mark.parametrize("guides", [{"enumerated": 32}, {"enumerated": 0}])
-def test_a_masked_draw_is_replayed_by_its_token_not_by_its_place_among_those_allowed(guides):
-    model = guided(LETTERS, rejection=False, **guides)
+@pytest.mark.parametrize("bounds", [{"enumerated": 32}, {"enumerated": 0}])
+def test_a_masked_draw_is_replayed_by_its_token_not_by_its_place_among_those_allowed(bounds):
+    model = guided(LETTERS, rejection=False, **bounds)
     found = {model.value(path.last): path for path, _ in exact_paths(model)}
     zero, one = found["0gh"], found["1bc"]
     assert grafted(model, [one.upto(1)], zero, 1)[0] == found["1gh"]
