@@ -118,16 +118,15 @@ class OpenDraw:
         together with the model's row, or, where p / q is weighed, in its place."""
         if self.finished or self.unsatisfiable:
             return None
-        rows_at_hand = self.particle.rows
-        query = self._missing_query()
-        if self.draws_from_draft():
-            rows = []
-        else:
-            rows = [
-                pair
-                for pair in rows_of(self.particle, self.distribution)
-                if pair[1] not in rows_at_hand
-            ]
+        at_hand, query = self.particle.rows, None
+        rows = [
+            (model, node)
+            for model, node in rows_of(self.particle, self.distribution)
+            if node not in at_hand
+        ]
+        if self.draft is not None:
+            query = self._missing_query()
+            rows = [] if self._draws_from_draft() else rows
         if not rows and query is None:
             return None
         request = Request(rows, () if query is None else (query,))
@@ -140,7 +139,7 @@ class OpenDraw:
             return None
         return self.particle.contexts[self.distribution.index].model, self.draft[1]
 
-    def draws_from_draft(self) -> bool:
+    def _draws_from_draft(self) -> bool:
         """Whether the draft's row stands in the place of the model's, as far as is known."""
         if self.draft is None or not self.draft[0].weighs:
             return False
