@@ -353,6 +353,12 @@ def test_the_readme_counts_the_programs():
     assert counted[word] == len(list((ROOT / "programs").glob("*.fk")))
 
 
+def test_the_readme_leads_to_every_page():
+    text = (ROOT / "README.md").read_text("utf-8").split("\nDocs:")[1]
+    named = set(re.findall(r"\]\((docs/[\w.]+)\)", text))
+    assert named == {f"docs/{path.name}" for path in PAGES[1:]} | {"docs/LICENSE"}
+
+
 def test_the_licence_is_named_and_its_text_is_shipped():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     project, built = settings["project"], settings["tool"]["hatch"]["build"]["targets"]
