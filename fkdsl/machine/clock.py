@@ -4,7 +4,7 @@ blame have one."""
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -16,14 +16,12 @@ class Clock:
     """Seconds by line, and those that language models took; the rest is what is left of the run's
     time.
 
-    own: what only blame itself took, no part of the run's time. owners: the lines that constraints
-    belong to.
+    own: what only blame itself took, no part of the run's time.
     """
 
     by_place: dict[Span, float] = field(default_factory=dict)
     models: float = 0.0
     own: float = 0.0
-    owners: dict[Hashable, Span] = field(default_factory=dict)
 
     @contextmanager
     def line(self, place: Span) -> Iterator[None]:

@@ -144,8 +144,10 @@ class ContextTable:
                 names = [self.engines[s.model].model.name for s in (states[0], c)]
                 raise Fault(
                     "FK404",
-                    f"contexts of different vocabularies cannot be combined: {names[0]} and {names[1]}",
-                    "draw from one and `observe` the token on the other, or take both as models of bytes: `bytes(...)`",
+                    "contexts of different vocabularies cannot be combined: "
+                    f"{names[0]} and {names[1]}",
+                    "draw from one and `observe` the token on the other, or take both as models "
+                    "of bytes: `bytes(...)`",
                 )
         self.need([(c.model, c.node) for c in states if not c.done])
         return refs, combine(

@@ -1,8 +1,8 @@
 """The one loop that runs a particle's ops, from where it stands to its next draw.
 
     match interpreter.advance(particle):
-        case Draw(op, distribution): ...    # it stands at a draw that is to be made in this step
-        case Done(): ...                    # it has returned, died, or stands at the next step's draw
+        case Draw(op, distribution): ...    # it stands at a draw to be made in this step
+        case Done(): ...                    # it has returned, died, or is at the next step's draw
 
 A draw is a request: the loop stops at it, and whoever runs the particle finds the rows that it
 needs, makes it (fkdsl.proposals) and advances again. So the interpreter knows no proposal and calls

@@ -256,7 +256,8 @@ class RunningParticle(ContextTable):
         if self.fuel < 0:
             raise Fault(
                 "FK405",
-                f"no draw in {self.limits.instructions:,} instructions: this loop does not seem to end",
+                f"no draw in {self.limits.instructions:,} instructions: "
+                "this loop does not seem to end",
                 "make sure that something in the loop changes its test, or draw with `~` in it",
                 None if span is NOWHERE else span,
                 "still running here",

@@ -1,11 +1,15 @@
 """A particle's state as JSON-able data and back: to write it to disk, to send it, to replay it.
 
-    {"frames": [...], "contexts": [...]}     one that runs: where each function stands, and the tokens of each context
-    {"value": v}                             one that has returned
-    {"died": place}                          one that has died
-    "twist": [place, nats]                   of one that runs, where a twist is to be taken back
-                                             "block": [i, n] where it is in a block of drafted tokens
-    and of each  "drew": [[place, v], ...], "charges": [[place, nats], ...]   in the step that led to it
+    {"frames": [...], "contexts": [...]}    one that runs: where each function stands, and the
+                                            tokens of each context
+        "twist": [place, nats]              where a twist is to be taken back
+        "block": [i, n]                     where it is in a block of drafted tokens
+    {"value": v}                            one that has returned
+    {"died": place}                         one that has died
+
+    and of each, in the step that led to it:
+        "drew": [[place, v], ...]           what it drew
+        "charges": [[place, nats], ...]     what its lines weighed
 
 Contexts are written as the ids of their tokens; what their model has cached of them is not, and is
 computed again. Given the state that it came from, a state is written as what it adds to that one,

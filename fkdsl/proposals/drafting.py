@@ -1,14 +1,15 @@
-"""Drafted tokens: the blocks that particles draw by way of a draft q, verified by the model p in one
-forward.
+"""Drafted tokens: the blocks that particles draw by way of a draft q, verified by the model p in
+one forward.
 
 A draft block begins with a token drawn from p at its base; up to `length` tokens after it have a
 draft. Two exact uses:
 
-    verify="sample"   x has p's law for any q (speculative.py), so M_t is what it was. A drafter of the particle goes on
-                      with q's rows for p's, and the rows that it asks for are computed with the first that is missing
-                      (fkdsl.steering.precompute).
-    verify="weigh"    x ~ q, and G_t is multiplied by p(x) / q(x) (draft_weighted.py). A block is one step, and its rows
-                      are asked for at its end: one forward a block, none for particles that its conditions have killed.
+    verify="sample"   x has p's law for any q (speculative.py), so M_t is what it was. A drafter of
+                      the particle goes on with q's rows for p's, and the rows that it asks for are
+                      computed with the first that is missing (fkdsl.steering.precompute).
+    verify="weigh"    x ~ q, and G_t is multiplied by p(x) / q(x) (draft_weighted.py). A block is
+                      one step, and its rows are asked for at its end: one forward a block, none for
+                      particles that its conditions have killed.
 
 Masks and conditions apply within a block: both p and q are restricted to what lives.
 """
@@ -43,8 +44,8 @@ drafts' answers kept that nobody asks for."""
 
 @dataclass(frozen=True)
 class DraftOf:
-    """How a model's tokens are drafted. length: tokens after the base at most. weighs: whether p / q
-    is weighed. uniform: the share of a uniform in a draft that is weighed."""
+    """How a model's tokens are drafted. length: tokens after the base at most. weighs: whether
+    p / q is weighed. uniform: the share of a uniform in a draft that is weighed."""
 
     draft: Draft
     length: int

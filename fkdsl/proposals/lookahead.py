@@ -1,14 +1,14 @@
-"""One-step look-ahead: whether the particle lives through what stands between an outcome of its draw
-and its next draw.
+"""One-step look-ahead: whether the particle lives through what stands between an outcome of its
+draw and its next draw.
 
-It is found in one of two ways:
+A *fork* is a copy of the particle that takes the outcome and runs on: to the next draw, to a
+question to a model, or to its death. One that lives is what the particle becomes, so nothing is run
+twice.
 
-    a fork                a copy of the particle takes the outcome and runs on: to the next draw, to a question to a
-                          model, or to its death. One that lives is what the particle becomes: nothing is run twice
-    an in-place check     conditions that stand right behind the draw, and look at nothing but values and the text of
-                          contexts, are asked of the particle itself as if it had taken the token; then it is put back.
-                          Where one fails, the outcome dies, as its fork would. Where nothing else on the way to the
-                          next draw can weigh (ir.passes.fuse), the check is exhaustive, and there are no forks
+A *check in place* needs no fork. Conditions that stand right behind the draw, and look at nothing
+but values and the text of contexts, are asked of the particle itself as if it had taken the token;
+then it is put back. Where one fails, the outcome dies, as its fork would. Where nothing else on the
+way to the next draw can weigh (ir.passes.fuse), the check is exhaustive, and nothing is forked.
 """
 
 from __future__ import annotations

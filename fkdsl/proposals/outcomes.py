@@ -47,8 +47,8 @@ def is_dense(mask: Mask) -> bool:
 class Outcomes:
     """p: (n,) float64, or float32 as the model's rows are, not negative; what masks refuse is zero,
     or not listed at all. ids: (n,) the tokens' ids where some are not listed. draft: (n,) a draft's
-    probabilities of the same outcomes, some of them positive; None where there is none. sums_to_one: whether p does, but
-    for rounding."""
+    probabilities of the same outcomes, some of them positive; None where there is none.
+    sums_to_one: whether p does, but for rounding."""
 
     p: Floats
     ids: Ids | None = None

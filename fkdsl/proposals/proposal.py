@@ -8,13 +8,13 @@ next. w = exp(choice.log_w). So the draw is *properly weighted*, and the program
 what they were (docs/inference.md, Proposals). tests/proposals/test_law.py holds every proposal to
 the law, by enumeration.
 
-    prior.py            i ~ p, which lives or dies                         the program's own M_t
-    masked.py           i ~ p / A, w = A = sum p                           masks leave nothing to be asked
-    enumerated.py       i ~ p e / A, w = A = sum p e                       every outcome asked; locally optimal
-    rejection.py        draws from p without replacement until e holds     adaptive weighted rejection
-    speculative.py      the same draws by way of a draft q                 p's law for any q
-    draft_weighted.py   i ~ q, and p / q is weighed at the block's end
-    unweighted.py       w = 1: what `local` does, and no proper weighting
+    prior.py            i ~ p, which lives or dies                  the program's own M_t
+    masked.py           i ~ p / A, w = A = sum p                    where masks decide all
+    enumerated.py       i ~ p e / A, w = A = sum p e                each outcome asked: optimal
+    rejection.py        draws without replacement until e holds     adaptive weighted rejection
+    speculative.py      the same draws by way of a draft q          p's law for any q
+    draft_weighted.py   i ~ q                                       p / q weighed at the block's end
+    unweighted.py       w = 1                                       `local`: breaks the law
 """
 
 from __future__ import annotations

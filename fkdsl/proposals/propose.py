@@ -3,7 +3,7 @@
 Any pair with M'(x) G'(x) = p(x) e(x) in expectation leaves the measure as it is (proposal.py;
 docs/inference.md, Proposals). `proposal_for` chooses one:
 
-    no plan                                   Prior               the optimiser knows nothing of the draw
+    no plan                                   Prior
     masks decide all, or look-ahead is off    Masked
     few outcomes                              Enumerated
     many                                      WeightedRejection

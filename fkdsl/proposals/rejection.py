@@ -1,5 +1,5 @@
-"""Adaptive weighted rejection: a properly weighted draw of an outcome that lives, at a few questions
-(Lipkin et al. 2025, arXiv 2504.05410).
+"""Adaptive weighted rejection: a properly weighted draw of an outcome that lives, at a few
+questions (Lipkin et al. 2025, arXiv 2504.05410).
 
 Likely outcomes are asked first, and those that die leave p before rejection begins.
 """

@@ -110,8 +110,10 @@ def text_constraint(
     blame: bool = False,
 ) -> TextConstraint | None:
     """The constraint of a draw as its particle stands; None if the text begins in the middle of a
-    character, or what should say its language fails: the condition itself will say so. blame: whether
-    it is to be known what each condition says."""
+    character, or what should say its language fails: the condition itself will say so.
+
+    blame: whether it is to be known what each condition says.
+    """
     frame = particle.frames[-1]
     try:
         language = plan.language(frame)

@@ -1,5 +1,5 @@
-"""Rounds: what particles request, served for all of them at once. Nothing else calls an engine or a
-draft in the course of a step.
+"""Rounds: what particles request, served for all of them at once. Nothing else has a model or a
+draft called in the course of a step.
 
 The population, the steps that are made before their time and the drafters (precompute.py) are the
 three that ask here. A round of the population is one batched forward for each language model:
