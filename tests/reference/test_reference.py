@@ -4,6 +4,9 @@ A program on which they differ is shown as small as it can be made. `python -m
 tests.reference.comparing` goes on for as long as one likes.
 """
 
+import math
+
+import numpy as np
 import pytest
 
 from tests.reference import language_models, semantics, syntax
@@ -87,11 +90,32 @@ def test_the_programs_have_every_construct():
     assert [w for w in wanted if w not in texts] == []
 
 
+@pytest.mark.parametrize("seed", [62, 17, 0])
+def test_programs_that_draw_from_finished_contexts_are_among_them(seed, monkeypatch):
+    row, asked = semantics.Context.row, []
+
+    def noted(context):
+        asked.append(context.done)
+        return row(context)
+
+    monkeypatch.setattr(semantics.Context, "row", noted)
+    assert disagreement(drawn(seed)) is None
+    assert any(asked)
+
+
+def without_longer_options(paths, rows):
+    """The probabilities of a choice's options and `other`, as if no option began another."""
+    each = [sum(float(rows[p[:k]][i]) for k, i in enumerate(p)) for p in paths]
+    left = max(0.0, 1.0 - sum(map(math.exp, each)))
+    return np.array([*each, math.log(left) if left else -math.inf])
+
+
 @pytest.mark.parametrize(
     ("place", "bug", "seed"),
     [
         ("fkdsl.ir.passes.masks.writes", lambda instr: set(), 496),
         ("fkdsl.ir.passes.masks.reads_context", lambda program, node: False, 12),
+        ("fkdsl.machine.scoring.log_probs_of_longest_beginning", without_longer_options, 104),
     ],
 )
 def test_drawn_programs_find_planted_bugs(place, bug, seed, monkeypatch):
