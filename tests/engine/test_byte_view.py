@@ -282,9 +282,12 @@ def test_a_view_without_longer_tokens_is_caught(monkeypatch):
     would."""
     down = ByteView._down
     monkeypatch.setattr(
-        ByteView, "_down", lambda self, item, symbol: [i for i in down(self, item, symbol) if i.p is None]
-        or down(self, item, symbol),
-    )  # fmt: skip
+        ByteView,
+        "_down",
+        lambda self, item, symbol: (
+            [i for i in down(self, item, symbol) if i.p is None] or down(self, item, symbol)
+        ),
+    )
     with pytest.raises(AssertionError):
         test_a_texts_probability_is_the_sum_over_its_tokenisations()
 

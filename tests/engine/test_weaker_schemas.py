@@ -131,10 +131,25 @@ ANY = {"type": "array", "items": {"enum": [1, 2]}}
 KINDS = [
     # schema, a text that fits it, a text that what is followed refuses, what is left to the
     # condition
-    ({"type": "array", "items": {"type": "integer"}, "uniqueItems": True}, "[1, 2]", '["a"]', "uniqueItems"),
+    (
+        {"type": "array", "items": {"type": "integer"}, "uniqueItems": True},
+        "[1, 2]",
+        '["a"]',
+        "uniqueItems",
+    ),
     ({**ANY, "contains": {"const": 2}}, "[1, 2]", "[]", "contains"),
-    ({**ANY, "contains": {"const": 2}, "minContains": 2, "maxContains": 2}, "[2, 2, 1]", "[2]", "contains"),
-    ({**ANY, "contains": {"const": 2}, "minContains": 0, "maxContains": 1}, "[]", "[3]", "contains"),
+    (
+        {**ANY, "contains": {"const": 2}, "minContains": 2, "maxContains": 2},
+        "[2, 2, 1]",
+        "[2]",
+        "contains",
+    ),
+    (
+        {**ANY, "contains": {"const": 2}, "minContains": 0, "maxContains": 1},
+        "[]",
+        "[3]",
+        "contains",
+    ),
     ({"type": "string", "maxLength": 3, "not": {"const": "abc"}}, '"abd"', '"abcd"', "not"),
     ({"enum": ["a", "b", 1], "if": {"type": "string"}, "then": {"const": "b"}}, '"b"', '"c"', "if"),
     ({"type": "object", "dependentRequired": {"a": ["b"]}}, '{"c": 1}', "[]", "dependentRequired"),
@@ -143,23 +158,75 @@ KINDS = [
     ({"type": "string", "pattern": "^(?!ab)[a-c]{2}$"}, '"ba"', '"a"', "pattern"),
     ({"type": "string", "pattern": r"\bsea\b"}, '"the sea"', '"the ocean"', "pattern"),
     ({"type": "string", "pattern": r"^(.)-\1$"}, '"a-a"', '"a-"', "pattern"),
-    ({"properties": {"a": {"const": 1}}, "unevaluatedProperties": False}, '{"a": 1}', '{"a": 2}', "unevaluated"),
-    ({"patternProperties": {"^(?!x)": {"const": 1}}, "additionalProperties": False}, '{"a": 1}', "{", "pattern"),
-    ({"$ref": "#/$defs/l", "$defs": {"l": {"type": "array", "items": {"type": "integer"}, "uniqueItems": True}}},
-     "[1]", '["a"]', "uniqueItems"),
-    ({"$schema": DRAFT7, "items": [{"const": 1}], "additionalItems": {"const": 2}, "uniqueItems": True},
-     "[1, 2]", "[2]", "uniqueItems"),
+    (
+        {"properties": {"a": {"const": 1}}, "unevaluatedProperties": False},
+        '{"a": 1}',
+        '{"a": 2}',
+        "unevaluated",
+    ),
+    (
+        {"patternProperties": {"^(?!x)": {"const": 1}}, "additionalProperties": False},
+        '{"a": 1}',
+        "{",
+        "pattern",
+    ),
+    (
+        {
+            "$ref": "#/$defs/l",
+            "$defs": {"l": {"type": "array", "items": {"type": "integer"}, "uniqueItems": True}},
+        },
+        "[1]",
+        '["a"]',
+        "uniqueItems",
+    ),
+    (
+        {
+            "$schema": DRAFT7,
+            "items": [{"const": 1}],
+            "additionalItems": {"const": 2},
+            "uniqueItems": True,
+        },
+        "[1, 2]",
+        "[2]",
+        "uniqueItems",
+    ),
     ({"$schema": DRAFT7, "contains": {"const": 2}, "minContains": 2}, "[2]", "[]", "contains"),
-    ({"$schema": DRAFT7, "$ref": "#/definitions/s", "maxLength": 1,
-      "definitions": {"s": {"type": "string", "not": {}}}}, None, "1", "not"),
-    ({"$schema": "http://json-schema.org/draft-04/schema#", "minimum": 1, "exclusiveMinimum": True, "not": {}},
-     None, "1", "not"),
-    ({"type": "array", "items": {"enum": [1, 2, 3, 4, 5]}, "uniqueItems": True},
-     "[1, 2, 5, 4, 3]", "[1, 2, 5, 4, 3, 1]", "uniqueItems"),
-    ({"type": "array", "items": {"enum": [1, 2]}, "prefixItems": [{}], "uniqueItems": True},
-     '["x", 1, 2]', '["x", 1, 2, 1]', "uniqueItems"),
+    (
+        {
+            "$schema": DRAFT7,
+            "$ref": "#/definitions/s",
+            "maxLength": 1,
+            "definitions": {"s": {"type": "string", "not": {}}},
+        },
+        None,
+        "1",
+        "not",
+    ),
+    (
+        {
+            "$schema": "http://json-schema.org/draft-04/schema#",
+            "minimum": 1,
+            "exclusiveMinimum": True,
+            "not": {},
+        },
+        None,
+        "1",
+        "not",
+    ),
+    (
+        {"type": "array", "items": {"enum": [1, 2, 3, 4, 5]}, "uniqueItems": True},
+        "[1, 2, 5, 4, 3]",
+        "[1, 2, 5, 4, 3, 1]",
+        "uniqueItems",
+    ),
+    (
+        {"type": "array", "items": {"enum": [1, 2]}, "prefixItems": [{}], "uniqueItems": True},
+        '["x", 1, 2]',
+        '["x", 1, 2, 1]',
+        "uniqueItems",
+    ),
     ({"items": {"enum": [1, 2]}, "uniqueItems": True}, '"x"', "[1, 2, 1]", "uniqueItems"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("schema", "text", "refused", "left"), KINDS)
@@ -227,8 +294,13 @@ def test_formats_are_asserted_unless_they_are_switched_off():
 
 
 def test_properties_come_in_any_order_where_that_is_asked():
-    schema = json.dumps({"properties": {"a": {"type": "integer"}, "b.c": {"type": "string"}}, "required": ["a"],
-                         "additionalProperties": False})  # fmt: skip
+    schema = json.dumps(
+        {
+            "properties": {"a": {"type": "integer"}, "b.c": {"type": "string"}},
+            "required": ["a"],
+            "additionalProperties": False,
+        }
+    )
     swapped = '{"b.c": "x", "a": 1}'
     assert not accepts_text(JsonText(schema), swapped)
     assert accepts_text(JsonText(schema, order=False), swapped)

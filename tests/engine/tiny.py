@@ -47,9 +47,16 @@ def config(family):
             )
         case "mamba2":
             return tf.Mamba2Config(
-                vocab_size=V, hidden_size=32, state_size=8, num_hidden_layers=2, num_heads=8, head_dim=8, n_groups=1,
-                expand=2, **ends,
-            )  # fmt: skip
+                vocab_size=V,
+                hidden_size=32,
+                state_size=8,
+                num_hidden_layers=2,
+                num_heads=8,
+                head_dim=8,
+                n_groups=1,
+                expand=2,
+                **ends,
+            )
         case "jamba":
             return tf.JambaConfig(
                 **{**common, "num_hidden_layers": 4}, attn_layer_period=2, attn_layer_offset=1,

@@ -25,16 +25,19 @@ GIVEN = {
 HONEST = [
     "{% for m in messages %}<{{ m.role }}>{{ m['content'] | trim }}\n{% endfor %}{{ eos_token }}",
     "{{ messages | tojson }}{{ messages | tojson(indent=2) }}",
-    "{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}",
+    "{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% endfor %}"
+    "{{ ns.n }}",
     "{% for m in messages %}{% if loop.first %}{% continue %}{% endif %}"
     "{% generation %}{{ m.content }}{% endgeneration %}{% break %}{% endfor %}",
-    "  {% if tools is none %}\n  a\n  {% endif %}\n{% if add_generation_prompt %}{{ dict(a=1).a }}{% endif %}",
+    "  {% if tools is none %}\n  a\n  {% endif %}\n{% if add_generation_prompt %}"
+    "{{ dict(a=1).a }}{% endif %}",
     "{% macro f(x) %}[{{ x }}]{% endmacro %}{{ f('a') * 3 }}{{ missing }}{{ '%05d' % 7 }}",
     "{{ strftime_now('%Y') | length }}",
 ]
 
 HOSTILE = {
-    "nested ranges": "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+    "nested ranges": "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}"
+    "{% endfor %}",
     "a text without end": "{% for i in range(99999) %}{{ 'a' * 90000 }}{% endfor %}",
     "a text that doubles": "{% set n = namespace(s='a') %}"
     "{% for i in range(99) %}{% set n.s = n.s + n.s %}{% endfor %}",

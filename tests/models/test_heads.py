@@ -199,7 +199,8 @@ def test_drafts_are_the_formula(made):
 
 
 def test_links_in_training_are_those_of_drafts(made):
-    """`added` at a position of a text is what `draft_log_probs` adds after the text's own tokens."""
+    """`Links.added` at a position gives the rows that `draft_log_probs` adds after the text's own
+    tokens."""
     model, links, fast = made
     ids, T = tuple(random.Random(7).choices(range(257), k=20)), 14
     with torch.no_grad():

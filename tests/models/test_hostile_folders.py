@@ -38,10 +38,16 @@ def honest(tmp_path_factory):
     torch.manual_seed(0)
     LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=len(fast), hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-            num_key_value_heads=1, bos_token_id=fast.bos_token_id, eos_token_id=fast.eos_token_id,
+            vocab_size=len(fast),
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            bos_token_id=fast.bos_token_id,
+            eos_token_id=fast.eos_token_id,
         )
-    ).save_pretrained(folder)  # fmt: skip
+    ).save_pretrained(folder)
     return folder
 
 
@@ -68,10 +74,18 @@ def change(path, **given):
 
 
 SIZES = {
-    "num_hidden_layers": 10**7, "vocab_size": 10**9, "hidden_size": 10**6, "intermediate_size": 10**30,
-    "num_attention_heads": 10**8, "head_dim": 10**9, "num_local_experts": 10**7, "n_layer": 10**7, "num_layers": 10**7,
-    "num_nextn_predict_layers": 10**7, "kv_lora_rank": 10**9,
-}  # fmt: skip
+    "num_hidden_layers": 10**7,
+    "vocab_size": 10**9,
+    "hidden_size": 10**6,
+    "intermediate_size": 10**30,
+    "num_attention_heads": 10**8,
+    "head_dim": 10**9,
+    "num_local_experts": 10**7,
+    "n_layer": 10**7,
+    "num_layers": 10**7,
+    "num_nextn_predict_layers": 10**7,
+    "kv_lora_rank": 10**9,
+}
 
 
 @pytest.mark.parametrize("key", SIZES)
@@ -122,8 +136,14 @@ def test_the_numbers_that_a_file_holds_are_counted_by_their_bytes(folder):
     refused(folder, "its weights hold 0")
 
 
-DEEP = ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "special_tokens_map.json",
-        "added_tokens.json")  # fmt: skip
+DEEP = (
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "generation_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
 
 
 @pytest.mark.parametrize("name", DEEP)
@@ -143,17 +163,29 @@ def test_a_header_that_is_nested_without_end_is_refused(folder):
 
 
 TOKENIZERS = {
-    "a table that cannot be parsed": {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAA"}},
+    "a table that cannot be parsed": {
+        "normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAA"}
+    },
     "a mark that is not there": {
         "post_processor": {
-            "type": "TemplateProcessing", "pair": [], "special_tokens": {},
-            "single": [{"SpecialToken": {"id": "<no>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+            "type": "TemplateProcessing",
+            "pair": [],
+            "special_tokens": {},
+            "single": [
+                {"SpecialToken": {"id": "<no>", "type_id": 0}},
+                {"Sequence": {"id": "A", "type_id": 0}},
+            ],
         }
     },
     "a pattern that is none": {
-        "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated", "invert": False}
+        "pre_tokenizer": {
+            "type": "Split",
+            "pattern": {"Regex": "("},
+            "behavior": "Isolated",
+            "invert": False,
+        }
     },
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)

@@ -31,11 +31,19 @@ def config_of(family, V):
     import transformers as tf
 
     common = {
-        "vocab_size": V, "hidden_size": 32, "intermediate_size": 48, "moe_intermediate_size": 16,
-        "num_hidden_layers": LAYERS, "num_attention_heads": 4, "num_key_value_heads": 4, "num_experts_per_tok": 2,
-        "max_position_embeddings": 128, "bos_token_id": 0, "eos_token_id": 1,
+        "vocab_size": V,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "moe_intermediate_size": 16,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "num_experts_per_tok": 2,
+        "max_position_embeddings": 128,
+        "bos_token_id": 0,
+        "eos_token_id": 1,
         "num_nextn_predict_layers": FAMILIES[family],
-    }  # fmt: skip
+    }
     latent = {
         "kv_lora_rank": 16,
         "q_lora_rank": 16,
@@ -284,9 +292,13 @@ def test_files_without_the_layers_are_a_clear_error(checkpoint, tmp_path):
 def test_layers_of_another_shape_are_a_clear_error(checkpoint, tmp_path):
     _, folder, *_ = checkpoint
     cut = rewritten(
-        folder, tmp_path / "cut",
-        lambda t: {k: v[:-1].clone() if is_of_layers(k) and "q_" in k and v.ndim == 2 else v for k, v in t.items()},
-    )  # fmt: skip
+        folder,
+        tmp_path / "cut",
+        lambda t: {
+            k: v[:-1].clone() if is_of_layers(k) and "q_" in k and v.ndim == 2 else v
+            for k, v in t.items()
+        },
+    )
     with pytest.raises(CallError, match="of another shape"):
         load_pretrained(cut).with_heads()
 

@@ -16,7 +16,8 @@ SPECIAL = ("<s>", "</s>", "<|im_start|>", "<|im_end|>")
 ADDED = "<turn>"
 LETTERS = "abcdefghijklmnopqrstuvwxyz<>|_/ \n.é"
 TEMPLATE = (
-    "{{ bos_token }}{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] | trim }}<|im_end|>\n"
+    "{{ bos_token }}{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
+    "{{ m['content'] | trim }}<|im_end|>\n"
     "{% endfor %}<turn>{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 

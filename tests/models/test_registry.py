@@ -117,7 +117,8 @@ def test_a_folder_here_wins_over_the_hub(tmp_path):
         ("SmolLM2", "did you mean `smollm2`?"),
         (
             "qwen",
-            "an alias (smollm2, tiny), a hub id (org/name), a folder (./folder), or a .gguf or .safetensors file",
+            "an alias (smollm2, tiny), a hub id (org/name), a folder (./folder), or a .gguf or "
+            ".safetensors file",
         ),
         ("", "a model's name cannot be ''"),
         ("./nowhere", "there is no model folder `./nowhere`"),

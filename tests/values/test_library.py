@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from fkdsl.engine.constraints.automaton import automaton
 from fkdsl.engine.constraints.grammars import accepts_text
 from fkdsl.engine.constraints.languages import GrammarText, JsonText, Matches
+from fkdsl.values import distributions
 from fkdsl.values.library import numbers, sequences, structured, text
 from fkdsl.values.library.syllables import syllables_of
 from fkdsl.values.library.text import Begun, all_words
@@ -20,11 +21,13 @@ short = st.text(max_size=12)
 
 def test_every_function_of_the_design_is_there():
     names = (
-        "len words last_word lines sentences letters syllables lower upper strip starts_with ends_with contains count "
-        "matches find replace join split range min max sum abs log exp sqrt all any sorted zip enumerate str int float "
-        "round valid_json parse_json parses edit_distance bernoulli categorical uniform uniform_int geometric poisson "
+        "len words last_word lines sentences letters syllables lower upper strip starts_with "
+        "ends_with contains count matches find replace join split range min max sum abs log "
+        "exp sqrt all any sorted zip enumerate str int float round valid_json parse_json "
+        "parses edit_distance bernoulli categorical uniform uniform_int geometric poisson "
         "normal beta"
     )
+    assert distributions.bernoulli is TABLE["bernoulli"].call  # importing it registers them
     assert set(names.split()) <= set(TABLE)
     assert all(s.doc for s in TABLE.values())
 
