@@ -1,12 +1,11 @@
 """Conditions on the text so far: masks by an automaton, exact for every token."""
 
 import math
+from random import Random
 from unittest.mock import patch
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import fkdsl
 from fkdsl.engine.constraints.constraint import SMALL_AUTOMATON, regular_masks
@@ -136,42 +135,34 @@ def test_a_run_that_is_asked_for_blame_is_the_same_run_and_knows_which_condition
     assert all(weight < 0.0 for weight in charged.values())
 
 
-def conditions_on(s):
-    """Conditions on the text s that say which language it is in."""
-    parts = st.sampled_from(['"a"', '"-"', '"b-"', '"é"', "part", '""', '" "'])
-    numbers = st.sampled_from(["0", "1", "2", "most", "limit", "1.5"])
-    plain = [
-        parts.map(lambda x: f"contains({s}, {x})"),
-        parts.map(lambda x: f"starts_with({s}, {x})"),
-        parts.map(lambda x: f"{s} != {x}"),
-        parts.map(lambda x: f'{s} in [{x}, "a"]'),
-        st.sampled_from(["[ab]*", ".*-.*", "(a|b-)*é?"]).map(lambda x: f'matches({s}, "{x}")'),
-        st.tuples(
-            st.sampled_from(["len", "letters"]),
-            st.sampled_from(["<=", "<", ">=", ">", "=="]),
-            numbers,
-        ).map(lambda x: f"{x[0]}({s}) {x[1]} {x[2]}"),
-        st.tuples(numbers, st.sampled_from(["<", ">"])).map(
-            lambda x: f"{x[0]} {x[1]} letters({s})"
-        ),
-    ]
-    if s != "w":
-        of_word = conditions_on("w")
-        plain += [
-            st.tuples(st.sampled_from(["all", "any"]), of_word).map(
-                lambda x: f"{x[0]}({x[1]} for w in words({s}))"
-            ),
-            st.tuples(of_word, of_word).map(lambda x: f"all({x[0]} for w in words({s}) if {x[1]})"),
+def condition_on(s, rng, deep=2):
+    """A condition on the text s that says which language it is in. By a random generator: what
+    Hypothesis draws is so much alike that a bound which is off by one went unnoticed."""
+    shape = rng.random()
+    if deep and shape < 0.2:
+        return f"not ({condition_on(s, rng, deep - 1)})"
+    if deep and shape < 0.4:
+        a, b = (condition_on(s, rng, deep - 1) for _ in range(2))
+        return f"({a} {rng.choice(['and', 'or'])} {b})"
+    if s != "w" and shape < 0.6:
+        w = condition_on("w", rng, 1)
+        if rng.random() < 0.3:
+            return f"all({w} for w in words({s}) if {condition_on('w', rng, 1)})"
+        return f"{rng.choice(['all', 'any'])}({w} for w in words({s}))"
+    part = rng.choice(['"a"', '"-"', '"b-"', '"é"', "part", '""', '" "'])
+    number = rng.choice(["0", "1", "2", "most", "limit", "1.5"])
+    pattern = rng.choice(["[ab]*", ".*-.*", "(a|b-)*é?"])
+    size = f"{rng.choice(['len', 'letters'])}({s})"
+    return rng.choice(
+        [
+            f"contains({s}, {part})",
+            f"starts_with({s}, {part})",
+            f"{s} != {part}",
+            f'{s} in [{part}, "a"]',
+            f'matches({s}, "{pattern}")',
+            f"{size} {rng.choice(['<=', '<', '>=', '>', '=='])} {number}",
+            f"{number} {rng.choice(['<', '>'])} {size}",
         ]
-    return st.recursive(
-        st.one_of(plain),
-        lambda inner: st.one_of(
-            inner.map(lambda x: f"not ({x})"),
-            st.tuples(inner, st.sampled_from(["and", "or"]), inner).map(
-                lambda x: f"({x[0]} {x[1]} {x[2]})"
-            ),
-        ),
-        max_leaves=3,
     )
 
 
@@ -184,11 +175,12 @@ TEXT = TABLE.replace(
 TWO = TABLE.replace("lm.tokens < 3", "lm.tokens < 2")
 
 
-@settings(max_examples=75)
-@given(st.sampled_from([(TWO, "lm.text"), (TEXT, "s")]), st.data())
-def test_any_condition_on_a_text_keeps_the_measure(form, data):
-    table, s = form
-    assert_guided_as_plain(table.replace("{test}", data.draw(conditions_on(s))))
+@pytest.mark.parametrize("first", range(0, 80, 20))
+def test_any_condition_on_a_text_keeps_the_measure(first):
+    for seed in range(first, first + 20):
+        rng = Random(seed)
+        table, s = rng.choice([(TWO, "lm.text"), (TEXT, "s")])
+        assert_guided_as_plain(table.replace("{test}", condition_on(s, rng)))
 
 
 @pytest.mark.parametrize("test", ODD)
