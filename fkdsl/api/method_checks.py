@@ -21,7 +21,7 @@ from fkdsl.base.logspace import Floats, linear
 from fkdsl.base.random import KeyedRng
 from fkdsl.base.value_keys import value_key
 from fkdsl.inference.assess.lookahead import LookAhead
-from fkdsl.inference.assess.sequential import MeanTest, Rounds, smallest_error
+from fkdsl.inference.assess.sequential import MeanTest, RoundPlan, smallest_error
 from fkdsl.inference.assess.variants import Variant
 from fkdsl.inference.interface import FeynmanKac, Step
 from fkdsl.inference.run import steps_of
@@ -105,7 +105,7 @@ def check_variant(
     variant: Variant,
     law: Law,
     *,
-    plan: Rounds,
+    plan: RoundPlan,
     seed: int,
     alpha: float,
     max_steps: int | None = None,
@@ -134,7 +134,7 @@ class _Bets:
     of all of them together."""
 
     def __init__(
-        self, model: FeynmanKac[Any], variant: Variant, law: Law, plan: Rounds, alpha: float
+        self, model: FeynmanKac[Any], variant: Variant, law: Law, plan: RoundPlan, alpha: float
     ) -> None:
         self.model, self.variant, self.law, self.plan = model, variant, law, plan
         self.by_step = variant.stepwise and law.lookahead is not None

@@ -26,7 +26,7 @@ from fkdsl.base.errors import BudgetEnded, CallError, ProgramError
 from fkdsl.base.logspace import Floats, linear
 from fkdsl.base.value_keys import value_key
 from fkdsl.inference.assess.lookahead import LookAhead, look_ahead
-from fkdsl.inference.assess.sequential import Rounds
+from fkdsl.inference.assess.sequential import RoundPlan
 from fkdsl.inference.assess.variants import variants
 from fkdsl.inference.result import Answer, merged_answers
 from fkdsl.inference.search.exact import exact
@@ -118,7 +118,7 @@ def _run(
             model,
             v,
             law,
-            plan=Rounds(settings.runs),
+            plan=RoundPlan(settings.runs),
             seed=settings.seed,
             alpha=alpha,
             max_steps=MAX_STEPS,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fkdsl.inference.assess import sequential
 from fkdsl.inference.assess.sequential import (
     MeanTest,
-    Rounds,
+    RoundPlan,
     interval,
     ratio_interval,
     smallest_error,
@@ -108,11 +108,11 @@ def test_bounds_may_differ_from_one_observation_to_the_next():
 def test_where_the_mean_is_zero_any_observation_above_it_ends_the_matter():
     assert MeanTest(0.0, 1.0).take(0.0) == 1.0
     assert MeanTest(0.0, 1.0).take(1e-9) > 1e100
-    assert smallest_error([0.0, 0.0], 0.0, 1.0, 1e-6, Rounds(2)) is None
+    assert smallest_error([0.0, 0.0], 0.0, 1.0, 1e-6, RoundPlan(2)) is None
 
 
 def test_a_plan_goes_on_only_while_the_wealth_is_promising():
-    plan = Rounds(3, times=2)
+    plan = RoundPlan(3, times=2)
     assert [plan.goes_on(n, 0.1) for n in range(4)] == [True, True, True, False]
     assert [plan.goes_on(n, 10.0) for n in range(3, 7)] == [True, True, True, False]
 
@@ -123,8 +123,8 @@ def test_the_smallest_error_is_where_the_alarm_begins(bound):
     x = rng.binomial(4, 0.3, 400) / 4
     x *= 0.3 / x.mean()
     bounds = None if bound is None else [bound] * 400
-    d = smallest_error(x.tolist(), 0.3, bounds, 1e-6, Rounds(400, times=1))
-    assert smallest_error(x.tolist(), 0.3, bounds, 1e-6, Rounds(400)) < 0.6 * d
+    d = smallest_error(x.tolist(), 0.3, bounds, 1e-6, RoundPlan(400, times=1))
+    assert smallest_error(x.tolist(), 0.3, bounds, 1e-6, RoundPlan(400)) < 0.6 * d
     assert 0.0 < d < 0.5
 
     def alarms(y):

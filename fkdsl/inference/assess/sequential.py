@@ -99,7 +99,7 @@ def highest(x: Floats, mean: float, bound: Floats | float | None, *, over: bool)
 
 
 @dataclass(frozen=True)
-class Rounds:
+class RoundPlan:
     """How long a test goes on: a round of `base` runs, then another as long as the wealth is at
     least `promising`, at most `times` rounds. A right method seldom gets a second round, since most
     of the bets against it have lost by then."""
@@ -116,7 +116,7 @@ class Rounds:
 
 
 def smallest_error(
-    x: Sequence[float], mean: float, bound: Sequence[float] | None, alpha: float, plan: Rounds
+    x: Sequence[float], mean: float, bound: Sequence[float] | None, alpha: float, plan: RoundPlan
 ) -> float | None:
     """The power of a test that has passed: the smallest relative error that it would have found.
 
@@ -125,7 +125,7 @@ def smallest_error(
     even twice the mean would have been found, or the mean is 0. bound: (n,); without it only larger
     observations count.
 
-    >>> round(smallest_error([1.0] * 100, 1.0, [1.0] * 100, 1e-6, Rounds(100, times=1)), 2)
+    >>> round(smallest_error([1.0] * 100, 1.0, [1.0] * 100, 1e-6, RoundPlan(100, times=1)), 2)
     0.2
     """
     if mean <= 0.0:
