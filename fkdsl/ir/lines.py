@@ -57,17 +57,7 @@ def called_with(program: ir.Program, arguments: Sequence[Any]) -> ir.Program:
         for slot, value in enumerate(arguments)
         if slot not in changed
     }
-    body = tuple(_substituted(i, known) for i in entry.body)
+    body = tuple(substitute(i, known) for i in entry.body)
     return replace(
         program, functions={**program.functions, program.entry: replace(entry, body=body)}
     )
-
-
-def _substituted(instr: ir.Instr, known: Mapping[int, ir.Expr]) -> ir.Instr:
-    changed: dict[str, Any] = {}
-    for name, value in vars(instr).items():
-        if isinstance(value, ir.Expr):
-            changed[name] = substitute(value, known)
-        elif isinstance(value, tuple) and all(isinstance(v, ir.Expr) for v in value):
-            changed[name] = tuple(substitute(v, known) for v in value)
-    return replace(instr, **changed)

@@ -3,13 +3,12 @@ conditions can be read through them."""
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
 from itertools import count
 from typing import Any
 
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import bound, renumbered
-from fkdsl.ir.passes.reading import substitute
+from fkdsl.ir.passes.reading import rebuilt, substitute
 
 DEEP = 8
 """Depth of calls within calls down to which they are replaced."""
@@ -21,27 +20,17 @@ expression renumbers them."""
 def inlined(program: ir.Program, e: ir.Expr, depth: int = 0) -> ir.Expr:
     """The expression with calls of pure functions that only assign and return replaced by what they
     return."""
-    result = _inlined(program, e, depth)
-    assert isinstance(result, ir.Expr)
-    return result
 
-
-def _inlined(program: ir.Program, node: Any, depth: int) -> Any:
-    if isinstance(node, tuple):
-        return tuple(_inlined(program, n, depth) for n in node)
-    if not isinstance(node, ir.Expr | ir.Clause):
+    def change(node: Any) -> Any:
+        node = rebuilt(node, change)
+        if isinstance(node, ir.Invoke) and depth < DEEP:
+            value = returned(program.functions[node.function], node.args)
+            if value is not None:
+                return inlined(program, value, depth + 1)
         return node
-    changed = {
-        f.name: _inlined(program, getattr(node, f.name), depth)
-        for f in fields(node)
-        if f.name != "span"
-    }
-    node = replace(node, **changed)
-    if isinstance(node, ir.Invoke) and depth < DEEP:
-        value = returned(program.functions[node.function], node.args)
-        if value is not None:
-            return _inlined(program, value, depth + 1)
-    return node
+
+    result: ir.Expr = change(e)
+    return result
 
 
 def returned(function: ir.Function, args: tuple[ir.Expr, ...]) -> ir.Expr | None:

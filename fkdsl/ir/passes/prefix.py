@@ -12,14 +12,14 @@ one automaton serves the population.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any
 
 from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import bound, reads, writes
 from fkdsl.ir.passes.inline import inlined
-from fkdsl.ir.passes.reading import conjuncts, reached, reads_context, substitute
+from fkdsl.ir.passes.reading import conjuncts, reached, reads_context, rebuilt, substitute
 from fkdsl.ir.passes.regular import all_of, has_grammar, language_of
 
 
@@ -65,25 +65,19 @@ def prefix_languages(
     )
 
 
-def _over_text(node: Any, context: int, text: int) -> Any:
+def _over_text(e: ir.Expr, context: int, text: int) -> ir.Expr:
     """The expression with the text of a context as a slot of its own."""
-    match node:
-        case tuple():
-            return tuple(_over_text(n, context, text) for n in node)
-        case ir.Operate(
-            operator="attribute", args=(ir.Local(slot=slot), ir.Const(value="text"))
-        ) if slot == context:
-            return ir.Local(node.span, text)
-        case ir.Expr() | ir.Clause():
-            return replace(
-                node,
-                **{
-                    f.name: _over_text(getattr(node, f.name), context, text)
-                    for f in fields(node)
-                    if f.name != "span"
-                },
-            )
-    return node
+
+    def change(node: Any) -> Any:
+        match node:
+            case ir.Operate(
+                operator="attribute", args=(ir.Local(slot=slot), ir.Const(value="text"))
+            ) if slot == context:
+                return ir.Local(node.span, text)
+        return rebuilt(node, change)
+
+    result: ir.Expr = change(e)
+    return result
 
 
 def _fixed(function: ir.Function) -> Iterator[tuple[int, ir.Expr]]:

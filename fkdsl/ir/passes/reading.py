@@ -3,14 +3,14 @@ use, their parts, what they are compared with."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import reads, subexpressions
 
-E = TypeVar("E", bound=ir.Expr)
+N = TypeVar("N", bound=ir.Expr | ir.Instr)
 
 
 def asks_model(program: ir.Program, node: Any) -> bool:
@@ -48,25 +48,32 @@ def reached(program: ir.Program, node: Any) -> Iterator[ir.Expr]:
                 todo.append(program.functions[e.function].body)
 
 
-def substitute(e: E, values: Mapping[int, ir.Expr]) -> E:
-    """The expression with slots replaced by what they hold."""
-    result: E = _substitute(e, values)
-    return result
-
-
-def _substitute(node: Any, values: Mapping[int, ir.Expr]) -> Any:
-    if isinstance(node, ir.Local):
-        return values.get(node.slot, node)
+def rebuilt(node: Any, change: Callable[[Any], Any]) -> Any:
+    """The node (or each node of a tuple) with `change` of whatever stands right below it; what is
+    no instruction, expression or clause stays as it is."""
+    # Loops, not comprehensions: those take a frame of their own, and expressions nest deep.
     if isinstance(node, tuple):
-        return tuple(_substitute(n, values) for n in node)
-    if is_dataclass(node) and not isinstance(node, type) and isinstance(node, ir.Expr | ir.Clause):
-        changed = {
-            f.name: _substitute(getattr(node, f.name), values)
-            for f in fields(node)
-            if f.name != "span"
-        }
-        return replace(node, **changed)
-    return node
+        items = []
+        for item in node:
+            items.append(change(item))
+        return tuple(items)
+    if not isinstance(node, ir.Instr | ir.Expr | ir.Clause):
+        return node
+    below: dict[str, Any] = {}
+    for f in fields(node):
+        if f.name != "span":
+            below[f.name] = change(getattr(node, f.name))
+    return replace(node, **below)
+
+
+def substitute(node: N, values: Mapping[int, ir.Expr]) -> N:
+    """The instruction or expression with slots that it reads replaced by what they hold."""
+
+    def change(n: Any) -> Any:
+        return values.get(n.slot, n) if isinstance(n, ir.Local) else rebuilt(n, change)
+
+    result: N = change(node)
+    return result
 
 
 def conjuncts(e: ir.Expr) -> list[ir.Expr]:

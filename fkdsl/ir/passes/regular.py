@@ -4,13 +4,13 @@ values/library/languages.py."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import bound, reads, subexpressions
-from fkdsl.ir.passes.reading import substitute
+from fkdsl.ir.passes.reading import rebuilt, substitute
 
 ATOMS = {
     "matches": ".matches",
@@ -141,20 +141,14 @@ def _of_view(test: ir.Expr, text: int) -> ir.Expr | None:
     return None
 
 
-def _with(node: Any, old: ir.Expr, new: ir.Expr) -> Any:
-    """An expression with one of its parts replaced."""
-    if node == old:
-        return new
-    if isinstance(node, tuple):
-        return tuple(_with(n, old, new) for n in node)
-    if not isinstance(node, ir.Expr | ir.Clause):
-        return node
-    return replace(
-        node,
-        **{
-            f.name: _with(getattr(node, f.name), old, new) for f in fields(node) if f.name != "span"
-        },
-    )
+def _with(e: ir.Expr, old: ir.Expr, new: ir.Expr) -> ir.Expr:
+    """The expression with one of its parts replaced."""
+
+    def change(node: Any) -> Any:
+        return new if node == old else rebuilt(node, change)
+
+    result: ir.Expr = change(e)
+    return result
 
 
 def _of_words(gather: ir.Gather, text: int, every: bool) -> ir.Expr | None:
