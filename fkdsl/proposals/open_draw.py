@@ -24,7 +24,7 @@ from fkdsl.machine.ops import DrawOp
 from fkdsl.machine.particle import Compute, RunningParticle
 from fkdsl.machine.proposal_plan import ProposalPlan
 from fkdsl.machine.scoring import is_finished
-from fkdsl.proposals.drafting import DraftedRow, draft_of, drafted_row
+from fkdsl.proposals.drafting import DraftedRow, DraftOf, draft_of, drafted_row
 from fkdsl.proposals.lookahead import LookaheadCache
 from fkdsl.proposals.outcomes import Mask, Outcomes, TokenOutcomes, is_dense, outcomes_of
 from fkdsl.proposals.refusals import refused_by_masks
@@ -94,6 +94,8 @@ class OpenDraw:
         self.settings, self.cache, self.by_draft = settings, cache, by_draft
         self.plan = op.plan
         self.constraint: TextConstraint | None = None
+        self.draft: tuple[DraftOf, DraftQuery] | None = None
+        self._masks: Masks | None = None
         self.unsatisfiable = False
         self.finished = is_finished(distribution, particle.contexts)
         if self.finished:
@@ -107,9 +109,8 @@ class OpenDraw:
                 self.unsatisfiable = (
                     self.constraint is not None and self.constraint.is_unsatisfiable
                 )
-        drafting = settings.drafting if not by_draft else None
-        self.draft = draft_of(particle, distribution, drafting) if drafting is not None else None
-        self._masks: Masks | None = None
+        if settings.drafting is not None and not by_draft:
+            self.draft = draft_of(particle, distribution, settings.drafting)
 
     # --------------------------------------------------------------- requests
 
