@@ -13,7 +13,7 @@ from typing import Any
 from fkdsl.base.errors import CallError
 from fkdsl.base.folders import Folder
 from fkdsl.engine.byte_beam import LostMass
-from fkdsl.engine.byte_view import BEAM, ByteView
+from fkdsl.engine.byte_view import VIEW_BEAM, ByteView
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.engine.drafts import with_heads
 from fkdsl.engine.meter import ForwardMeter
@@ -170,7 +170,7 @@ class Engines(Mapping[str, CachedTransformer]):
         if declaration.view is not None:
             beam = declaration.view.beam
             return self._view(
-                declaration.view.of, BEAM if isinstance(beam, str) else beam, self.folder
+                declaration.view.of, VIEW_BEAM if isinstance(beam, str) else beam, self.folder
             )
         if declaration.table is None:
             return self._of(declaration.reference or "", self.folder)
@@ -261,10 +261,11 @@ def token_engine(engine: CachedTransformer) -> CachedTransformer:
 def _beam(text: str | None) -> int | None:
     """The beam of a reference `bytes(..., beam=...)`; None for all sequences."""
     if text is None or text.lower() == "none":
-        return BEAM if text is None else None
+        return VIEW_BEAM if text is None else None
     if not text.isdecimal():
         raise CallError(
-            f"beam={text} is no number of sequences", f"write beam={BEAM}, or beam=none for all"
+            f"beam={text} is no number of sequences",
+            f"write beam={VIEW_BEAM}, or beam=none for all",
         )
     return int(text)
 

@@ -43,7 +43,7 @@ from fkdsl.engine.byte_trie import END_SYMBOL, VIEW_SYMBOLS, VIEW_VOCABULARY, by
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
 from fkdsl.models.interface import ForwardResult, ForwardRow
 
-BEAM = 5
+VIEW_BEAM = 5
 """Most sequences that a view keeps, by default."""
 LEAST_SHARE = 1e-4
 """The share of a beam below which a sequence is dropped. In the middle of words most sequences are
@@ -64,11 +64,11 @@ class ByteView:
     allows_empty = True
     max_length: int | None = None
 
-    def __init__(self, engine: CachedTransformer, beam: int | None = BEAM) -> None:
+    def __init__(self, engine: CachedTransformer, beam: int | None = VIEW_BEAM) -> None:
         if beam is not None and beam < 1:
             raise CallError(
                 f"a beam keeps at least 1 sequence, not {beam}",
-                f"write beam={BEAM}, or beam=none for all",
+                f"write beam={VIEW_BEAM}, or beam=none for all",
             )
         self.engine, self.beam = engine, beam
         self.name = f"bytes({engine.model.name})"

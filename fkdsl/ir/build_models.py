@@ -11,7 +11,7 @@ from fkdsl.base.errors import InternalError
 from fkdsl.machine import scoring
 from fkdsl.machine.particle import ActiveFrame, Compute
 from fkdsl.values.faults import Fault
-from fkdsl.values.token_distributions import ChoiceOf, Continues, Mixture, is_token_distribution
+from fkdsl.values.token_distributions import ChoiceOf, Continues, Mixture, gives_tokens
 from fkdsl.values.values import ContextRef, Token, show
 
 
@@ -51,7 +51,7 @@ def logprob(frame: ActiveFrame, model: str, context: Any, value: Any) -> float:
 
 
 def mixture(frame: ActiveFrame, model: str, parts: Any, weights: Any) -> Mixture:
-    if not parts or not all(is_token_distribution(p) for p in parts):
+    if not parts or not all(gives_tokens(p) for p in parts):
         raise Fault(
             "FK408",
             "a mixture needs a list of contexts",

@@ -29,7 +29,7 @@ from fkdsl.values.token_distributions import (
     Product,
     TokenDistribution,
     continuing,
-    is_token_distribution,
+    gives_tokens,
     leaves,
 )
 from fkdsl.values.values import ContextRef, Token, show
@@ -52,7 +52,7 @@ def is_finished(d: Any, contexts: Sequence[ContextState]) -> bool:
 
 def observe(particle: ContextTable, value: Any, d: Any) -> float:
     """log d(value), in nats; a token distribution's contexts append the value."""
-    if is_token_distribution(d):
+    if gives_tokens(d):
         return _observe_text(particle, value, d)
     match d:
         case ChoiceOf(context, values=values):

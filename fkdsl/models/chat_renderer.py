@@ -22,7 +22,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 MOST_CHARACTERS = 1_000_000
 """Most characters of a rendered chat."""
-MOST_BYTES = 1 << 30
+MOST_MEMORY = 1 << 30
 """Most bytes of memory that the process may take, the interpreter included."""
 
 
@@ -120,7 +120,7 @@ def limit(seconds: int | None) -> None:
     except ImportError:  # Windows has no such bounds; the caller's clock ends a template there
         return
     if seconds is None:
-        resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
+        resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
     else:
         _, hard = resource.getrlimit(resource.RLIMIT_CPU)
         resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + 1 + seconds, hard))

@@ -23,12 +23,12 @@ patch is known before byte i is, so a patch may begin after the last byte of a t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[Any]
+from fkdsl.base.logspace import Floats
 
 
 class Rule(Protocol):

@@ -19,6 +19,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 
+TokenIds = tuple[int, ...]
+"""A sequence of token ids."""
+
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:

@@ -39,7 +39,7 @@ from fkdsl.proposals.token_masks import TokenMask, token_mask
 from fkdsl.values.token_distributions import (
     ChoiceOf,
     Continues,
-    is_token_distribution,
+    gives_tokens,
     leaves,
 )
 from fkdsl.values.values import ContextRef
@@ -164,7 +164,7 @@ class OpenDraw:
         """What masks leave of the tokens; of other outcomes they leave all."""
         if self._masks is None:
             self._masks = NO_MASKS
-            if self.plan is not None and is_token_distribution(self.distribution):
+            if self.plan is not None and gives_tokens(self.distribution):
                 with self.settings.timed(self.plan.blame):
                     self._masks = self._find_masks(self.plan)
         return self._masks
@@ -267,7 +267,7 @@ def rows_of(particle: RunningParticle, d: Any) -> list[tuple[str, Context]]:
     if isinstance(d, ContextRef):
         c = particle.contexts[d.index]
         return [] if c.done else [(c.model, c.node)]
-    if is_token_distribution(d):
+    if gives_tokens(d):
         states = [particle.contexts[r.index] for r in leaves(d)]
         return [(c.model, c.node) for c in states if not c.done]
     match d:

@@ -24,7 +24,7 @@ from fkdsl.values.token_distributions import (
     ChoiceOf,
     Continues,
     Mixture,
-    is_token_distribution,
+    gives_tokens,
     leaves,
 )
 from fkdsl.values.values import ContextRef, Token, show
@@ -207,7 +207,7 @@ def outcomes_of(
     context's own row, where they are known. row_of_draft: (V,), nats: what to draw from in the
     place of a context's own row.
     """
-    if is_token_distribution(d):
+    if gives_tokens(d):
         if row_of_draft is None:
             refs, row = particle.next_rows(d)
         else:

@@ -21,7 +21,6 @@ from fkdsl.base.value_keys import state_key
 from fkdsl.engine.cached_transformer import Context
 from fkdsl.engine.constraints.constraint import (
     Constraint,
-    Ids,
     make_constraint,
     regular_masks,
 )
@@ -31,7 +30,7 @@ from fkdsl.engine.constraints.stops import Until
 from fkdsl.machine.ops import DrawOp
 from fkdsl.machine.particle import ActiveFrame, Compute, RunningParticle
 from fkdsl.machine.proposal_plan import CompletionConstraint, PrefixConstraint
-from fkdsl.models.vocabulary import Vocabulary
+from fkdsl.models.vocabulary import TokenIds, Vocabulary
 from fkdsl.values.faults import Fault
 from fkdsl.values.token_distributions import TokenDistribution, leaves
 from fkdsl.values.values import ContextRef
@@ -50,7 +49,7 @@ class TextConstraint:
     condition says of it."""
 
     constraint: Constraint
-    ids: Ids
+    ids: TokenIds
     left: int | None
     until: Until = ""
     parts: tuple[tuple[Span, Language], ...] = ()

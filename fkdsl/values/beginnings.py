@@ -15,11 +15,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from fkdsl.base.logspace import Floats, log_sum_exp
+from fkdsl.models.vocabulary import TokenIds
 
-Ids = tuple[int, ...]
 
-
-def log_probs_of_longest_beginning(paths: Sequence[Ids], rows: Mapping[Ids, Floats]) -> Floats:
+def log_probs_of_longest_beginning(
+    paths: Sequence[TokenIds], rows: Mapping[TokenIds, Floats]
+) -> Floats:
     """(paths + 1,) float64, the log-probability (nats) for each path that it is the longest one
     with which the next tokens begin; last, that the next tokens begin with none.
 
@@ -29,11 +30,11 @@ def log_probs_of_longest_beginning(paths: Sequence[Ids], rows: Mapping[Ids, Floa
     rounding error.
     """
     place = {ids: i for i, ids in enumerate(paths)}
-    children: dict[Ids, list[int]] = {}
+    children: dict[TokenIds, list[int]] = {}
     for node in dict.fromkeys(ids[: k + 1] for ids in paths for k in range(len(ids))):
         children.setdefault(node[:-1], []).append(node[-1])
     log_p = np.full(len(paths) + 1, -np.inf)
-    todo: list[tuple[Ids, float, int]] = [((), 0.0, len(paths))]
+    todo: list[tuple[TokenIds, float, int]] = [((), 0.0, len(paths))]
     while todo:
         ids, log_reached, longest = todo.pop()
         longest = place.get(ids, longest)

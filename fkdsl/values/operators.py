@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fkdsl.values.faults import LIMITS, Fault
-from fkdsl.values.token_distributions import Power, Product, is_token_distribution
+from fkdsl.values.token_distributions import Power, Product, gives_tokens
 from fkdsl.values.values import Record, Token, show
 
 
@@ -68,7 +68,7 @@ def sub(a: Any, b: Any) -> Any:
 
 
 def mul(a: Any, b: Any) -> Any:
-    if is_token_distribution(a) and is_token_distribution(b):
+    if gives_tokens(a) and gives_tokens(b):
         return Product(a, b)
     a, b = _plain(a), _plain(b)
     if _is_number(a) and _is_number(b):
@@ -103,7 +103,7 @@ def _division(symbol: str, compute: Callable[[Any, Any], Any]) -> Callable[[Any,
 
 
 def power(a: Any, b: Any) -> Any:
-    if is_token_distribution(a):
+    if gives_tokens(a):
         if not _is_number(b) or b == 0 or not math.isfinite(b):
             raise Fault(
                 "FK402",

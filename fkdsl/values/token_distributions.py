@@ -76,7 +76,7 @@ class Continues:
     context: ContextRef
 
 
-def is_token_distribution(value: Any) -> bool:
+def gives_tokens(value: Any) -> bool:
     return isinstance(value, ContextRef | Product | Power | Mixture)
 
 

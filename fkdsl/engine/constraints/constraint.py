@@ -32,9 +32,8 @@ from fkdsl.engine.constraints.languages import (
 from fkdsl.engine.constraints.patterns import Unsupported
 from fkdsl.engine.constraints.regular import RegularMasks
 from fkdsl.engine.constraints.stops import Until
-from fkdsl.models.vocabulary import Vocabulary
+from fkdsl.models.vocabulary import TokenIds, Vocabulary
 
-Ids = tuple[int, ...]
 INSIDE = "a schema or grammar inside `or` or `not`"
 SMALL_AUTOMATON = 64
 """Most states of an automaton that counts as small."""
@@ -84,12 +83,12 @@ class Constraint:
             g.is_empty for g in self.grammars
         )
 
-    def prepare(self, texts: Sequence[Ids]) -> None:
+    def prepare(self, texts: Sequence[TokenIds]) -> None:
         """Computes the masks after many texts at once."""
         for grammar in self.grammars:
             grammar.prepare(texts)
 
-    def mask(self, ids: Ids, tokens_left: int | None) -> Mask | None:
+    def mask(self, ids: TokenIds, tokens_left: int | None) -> Mask | None:
         """(V,) the tokens that may follow `ids`; None for all. tokens_left: how many tokens may
         follow the next one, None for no bound."""
         masks = [g.mask(ids, tokens_left) for g in self.grammars]

@@ -144,7 +144,7 @@ def fits_schema(s: str, value: Any, language: JsonText) -> bool:
     return _allowed(language, s)
 
 
-def unfollowed_parts(language: JsonText | GrammarText) -> tuple[str, ...]:
+def parts_left_to_trials(language: JsonText | GrammarText) -> tuple[str, ...]:
     """A line for each part of a schema or grammar that its masks do not follow."""
     result = followed(language)
     if result.mistake:
