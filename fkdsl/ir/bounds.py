@@ -1,7 +1,8 @@
 """How large a program's potentials can be, as far as its text says. Upper bounds on Z rest on this.
 
-A condition weighs at most 1, an observation of something discrete too; a factor does where its
-number can be seen to be 0 or less, a twist may weigh anything; the density of a continuous distribution may be anything.
+A condition weighs at most 1, an observation of something discrete too, a factor where its number
+can be seen to be 0 or less. A twist may weigh anything, and so may the density of a continuous
+distribution.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ MAX_ERRORS = 20
 """Mistakes after which the rest of a file is not read: it is no program."""
 KEYWORDS = {
     "def", "if", "elif", "else", "for", "while", "in", "and", "or", "not", "break", "continue",
-    "pass", "return",
-    "observe", "condition", "factor", "twist", "checkpoint", "expect", "true", "false", "none", "EOS",
+    "pass", "return", "observe", "condition", "factor", "twist", "checkpoint", "expect", "true",
+    "false", "none", "EOS",
 }  # fmt: skip
 """Reserved everywhere."""
 DECLARATIONS = {"model", "import", "extern", "program", "infer", "query", "test"}
@@ -34,9 +34,8 @@ DECLARATIONS = {"model", "import", "extern", "program", "infer", "query", "test"
 WITHIN = {"model": {"table"}, "extern": {"from", "def"}, "test": {"with"}}
 """Words that are special later in a line that begins with the given one."""
 STATEMENTS = {
-    "def", "while", "break", "continue", "pass", "return", "observe", "condition", "factor", "twist",
-    "checkpoint", "expect",
-    "import", "extern", "program", "query",
+    "def", "while", "break", "continue", "pass", "return", "observe", "condition", "factor",
+    "twist", "checkpoint", "expect", "import", "extern", "program", "query",
 }  # fmt: skip
 """Words that begin a line and stand nowhere else."""
 OPERATORS = {
