@@ -88,7 +88,9 @@ class TextConstraint:
         contexts: list[Context] = []
         vocabulary = self.constraint.vocabulary
         while (
-            not self.constraint.grammars and len(contexts) < FORCED and (left is None or left >= 0)
+            not self.constraint.unions_and_grammars
+            and len(contexts) < FORCED
+            and (left is None or left >= 0)
         ):
             mask = self.constraint.mask(ids, left)
             if mask is None or np.count_nonzero(mask) != 1:

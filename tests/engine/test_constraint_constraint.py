@@ -14,7 +14,7 @@ from fkdsl.engine.constraints.constraint import (
     parts_left_out,
     why_unfollowed,
 )
-from fkdsl.engine.constraints.grammars import GrammarMasks
+from fkdsl.engine.constraints.grammars import GrammarMasks, accepts_text
 from fkdsl.engine.constraints.languages import (
     Both,
     Complement,
@@ -84,10 +84,61 @@ def test_what_cannot_be_followed_is_left_out_and_said():
 
 
 def test_an_alternative_that_cannot_be_followed_leaves_all_of_them_out():
-    for other in (Matches("(?:x){e<=1}"), JSON):
+    unsound = JsonText('{"$ref": "#/nowhere"}')
+    for other in (Matches("(?:x){e<=1}"), unsound, Complement(JSON)):
         constraint = Constraint(Either((Matches("a"), other)), "", V)
         assert len(constraint.left_out) == 1
         assert constraint.mask((), 0) is None
+
+
+UNIONS = [
+    Either((GRAMMAR, Matches("b1*"))),
+    Either((JSON, Both((StartsWith('"a'), Length(2, 3))), Matches("ab"))),
+    Both((Either((GRAMMAR, Matches('"?b*'))), Complement(Contains("bb")))),
+    Either((Both((GRAMMAR, Length(-1, 3))), Either((JsonText('{"const": 1}'), Matches("a"))))),
+]
+
+
+def belongs(language, s):
+    """`member` of languages with schemas and grammars in them."""
+    match language:
+        case JsonText() | GrammarText():
+            return accepts_text(language, s)
+        case Both(parts):
+            return all(belongs(part, s) for part in parts)
+        case Either(parts):
+            return any(belongs(part, s) for part in parts)
+    return member(language, s)
+
+
+@pytest.mark.parametrize("left", [None, 0, 1])
+@pytest.mark.parametrize("until", ["", "\n"])
+@pytest.mark.parametrize("language", UNIONS)
+def test_of_a_union_no_token_is_refused_that_can_be_completed(language, until, left):
+    constraint = Constraint(language, until, V)
+    assert constraint.left_out == []
+    constraint.prepare(TEXTS[:12])
+    for ids in TEXTS[:12]:
+        for x in np.flatnonzero(~constraint.mask(ids, left)).tolist():
+            found = completions(V, (*ids, x), until, 2 if left is None else left)
+            assert not any(belongs(language, s) for s in found)
+
+
+def test_a_part_of_a_union_drops_out_with_the_first_token_that_it_refuses():
+    constraint = Constraint(UNIONS[0], "", V)
+    quote, a, b, one, end = 3, 0, 1, 2, 7
+    assert np.flatnonzero(constraint.mask((), None)).tolist() == [b, quote]
+    assert np.flatnonzero(constraint.mask((b,), None)).tolist() == [one, end]
+    inside = constraint.mask((quote, a), None)
+    assert inside[[a, b, quote]].all()
+    assert not inside[[one, end]].any()
+    assert not constraint.mask((one,), None).any()
+
+
+def test_a_union_without_a_text_is_found_at_once():
+    nothing = Both((JSON, Both((Length(3, 4), Length(5, 6)))))
+    assert Constraint(Either((nothing, nothing)), "", V).is_empty
+    assert not Constraint(Either((nothing, JSON)), "", V).is_empty
 
 
 def test_nothing_is_masked_where_nothing_can_be_followed():

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import fkdsl
 from fkdsl.ir.printed import explain
+from fkdsl.testing import assert_unbiased
 from fkdsl.testing.laws import assert_same_masses, exact_measure
 from fkdsl.values.library.schemas import unsatisfiable
 
@@ -232,3 +233,24 @@ def test_patterns_of_schemas_are_those_of_ecma_262(pattern, good, bad):
         source = f"program p() -> bool:\n    return valid_json({quoted}, schema=r'{schema}')\n"
         (answer,) = fkdsl.parse(source).run().posterior
         assert answer.value is expected
+
+
+OR = """
+program p() -> str:
+    lm = prompt("")
+    s ~ text(lm, max_tokens=5)
+    condition valid_json(s, schema=r'{"type": "array", "items": {"const": 1}}') or s == "2]"
+    return s
+"""
+
+
+def test_a_schema_inside_or_is_followed_and_keeps_the_measure():
+    table = LISTS.replace('"1": 0.1\n', '"1": 0.05, "2": 0.05\n')
+    program = fkdsl.parse(f"{table}{OR}")
+    whole = measure(program.without())
+    assert "2]" in whole
+    assert len(whole) > 3
+    assert_same_masses(measure(program), whole)
+    assert not program.warnings
+    assert "left to trials" not in explain(program.ir())
+    assert_unbiased(program, "importance")

@@ -64,7 +64,7 @@ CALLS = {
         name: lambda s: (s,)
         for name in ["words", "last_word", "lines", "sentences", "letters", "syllables"]
     },
-    **{name: lambda s: (s,) for name in ["lower", "upper", "len", "str"]},
+    **{name: lambda s: (s,) for name in ["lower", "upper", "len", "str", "special"]},
     **{
         name: lambda s: (s, "beta")
         for name in ["starts_with", "ends_with", "contains", "count", "find", "split"]

@@ -12,9 +12,13 @@ a fork of a particle costs the constraint nothing.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from functools import lru_cache
 
+import numpy as np
+
+from fkdsl.base.locks import locked
 from fkdsl.base.probability_blocks import Mask
 from fkdsl.engine.constraints.automaton import automaton
 from fkdsl.engine.constraints.expressions import TooComplex
@@ -22,6 +26,7 @@ from fkdsl.engine.constraints.followed import followed
 from fkdsl.engine.constraints.grammars import GrammarMasks, mistake
 from fkdsl.engine.constraints.languages import (
     Both,
+    Either,
     GrammarText,
     JsonText,
     Language,
@@ -34,20 +39,24 @@ from fkdsl.engine.constraints.regular import RegularMasks
 from fkdsl.engine.constraints.stops import Until
 from fkdsl.models.vocabulary import TokenIds, Vocabulary
 
-INSIDE = "a schema or grammar inside `or` or `not`"
+INSIDE = "a schema or grammar inside `not`"
+TEXTS_KEPT = 4_096
+"""Texts for which it is kept which alternatives they can be in."""
 SMALL_AUTOMATON = 64
 """Most states of an automaton that counts as small."""
 
 
 class Constraint:
     """The masks of a language. regular: those of its regular parts together, None if there are
-    none. grammars: those of each schema and grammar. left_out: for each part that the masks do not
-    follow, so that only the conditions check it, the reason."""
+    none. grammars: those of each schema and grammar. alternatives: those of each `or` that has a
+    schema or grammar in it. left_out: for each part that the masks do not follow, so that only the
+    conditions check it, the reason."""
 
     def __init__(self, language: Language, until: Until, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         regular: list[Language] = []
         self.grammars: list[GrammarMasks] = []
+        self.alternatives: list[Alternatives] = []
         self.left_out: list[str] = []
         for part in conjunct_languages(language):
             if is_regular(part):
@@ -60,9 +69,17 @@ class Constraint:
             elif isinstance(part, JsonText | GrammarText) and not mistake(part):
                 self.grammars.append(GrammarMasks(part, until, vocabulary))
                 self.left_out += followed(part).left_out
+            elif isinstance(part, Either) and not _why_no_part(part):
+                self.alternatives.append(Alternatives(part.parts, until, vocabulary))
+                self.left_out += _alternatives_left_out(part)
             else:
                 self.left_out.append(_why_no_part(part))
         self.regular = self._regular(regular, until, vocabulary)
+
+    @property
+    def unions_and_grammars(self) -> list[GrammarMasks | Alternatives]:
+        """What is followed token by token, and not by the automaton."""
+        return [*self.grammars, *self.alternatives]
 
     def _regular(
         self, parts: list[Language], until: Until, vocabulary: Vocabulary
@@ -80,18 +97,18 @@ class Constraint:
     def is_empty(self) -> bool:
         """Whether the masks show that no text satisfies the constraint."""
         return (self.regular is not None and self.regular.is_empty) or any(
-            g.is_empty for g in self.grammars
+            part.is_empty for part in self.unions_and_grammars
         )
 
     def prepare(self, texts: Sequence[TokenIds]) -> None:
         """Computes the masks after many texts at once."""
-        for grammar in self.grammars:
-            grammar.prepare(texts)
+        for part in self.unions_and_grammars:
+            part.prepare(texts)
 
     def mask(self, ids: TokenIds, tokens_left: int | None) -> Mask | None:
         """(V,) the tokens that may follow `ids`; None for all. tokens_left: how many tokens may
         follow the next one, None for no bound."""
-        masks = [g.mask(ids, tokens_left) for g in self.grammars]
+        masks = [part.mask(ids, tokens_left) for part in self.unions_and_grammars]
         if self.regular is not None:
             masks.append(self.regular.mask(self.regular.position(ids), tokens_left))
         if not masks:
@@ -100,6 +117,58 @@ class Constraint:
         for mask in masks[1:]:
             allowed = allowed & mask
         return allowed
+
+
+class Alternatives:
+    """The masks of a union, each of whose parts has masks of its own: a token is allowed where it
+    is by a part that the text so far can still be in.
+
+    A part drops out with the first token that its mask refuses. Its matcher alone would not say so:
+    after such a token it knows nothing, and allows all.
+    """
+
+    def __init__(self, parts: Sequence[Language], until: Until, vocabulary: Vocabulary) -> None:
+        self.lock = threading.RLock()
+        self.vocabulary = vocabulary
+        self.parts = [Constraint(part, until, vocabulary) for part in parts]
+        self._open: dict[TokenIds, tuple[Constraint, ...]] = {(): tuple(self.parts)}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the masks show that no text is in a part."""
+        return all(part.is_empty for part in self.parts)
+
+    @locked
+    def open_parts(self, ids: TokenIds) -> tuple[Constraint, ...]:
+        """The parts whose masks have allowed each of these tokens."""
+        known = len(ids)
+        while ids[:known] not in self._open:
+            known -= 1
+        parts = self._open[ids[:known]]
+        for k in range(known, len(ids)):
+            parts = tuple(part for part in parts if _allows(part, ids[:k], ids[k]))
+        if len(self._open) > TEXTS_KEPT:
+            self._open = {(): tuple(self.parts)}
+        self._open[ids] = parts
+        return parts
+
+    def prepare(self, texts: Sequence[TokenIds]) -> None:
+        """Computes the masks after many texts at once."""
+        for part in self.parts:
+            part.prepare([ids for ids in texts if part in self.open_parts(ids)])
+
+    def mask(self, ids: TokenIds, tokens_left: int | None) -> Mask:
+        """(V,) the tokens that may follow `ids`; see Constraint.mask."""
+        allowed: Mask = np.zeros(self.vocabulary.size, dtype=np.bool_)
+        for part in self.open_parts(ids):
+            mask = part.mask(ids, tokens_left)
+            allowed |= np.True_ if mask is None else mask
+        return allowed
+
+
+def _allows(part: Constraint, ids: TokenIds, token: int) -> bool:
+    mask = part.mask(ids, None)
+    return mask is None or bool(mask[token])
 
 
 @lru_cache(maxsize=64)
@@ -132,7 +201,15 @@ def why_unfollowed(language: Language) -> str:
 def _why_no_part(part: Language) -> str:
     if is_regular(part):
         return why_unfollowed(part)
-    return mistake(part) if isinstance(part, JsonText | GrammarText) else INSIDE
+    if isinstance(part, JsonText | GrammarText):
+        return mistake(part)
+    if isinstance(part, Either):  # a part of which nothing is known allows all
+        return "; ".join(filter(None, map(why_unfollowed, part.parts)))
+    return INSIDE
+
+
+def _alternatives_left_out(union: Either) -> list[str]:
+    return [reason for part in union.parts for reason in parts_left_out(part)]
 
 
 def parts_left_out(language: Language) -> tuple[str, ...]:
@@ -147,6 +224,8 @@ def parts_left_out(language: Language) -> tuple[str, ...]:
             reasons += weaker_form_reasons(part)
         elif isinstance(part, JsonText | GrammarText):
             reasons += followed(part).left_out
+        elif isinstance(part, Either):
+            reasons += _alternatives_left_out(part)
     return tuple(reasons)
 
 
