@@ -241,8 +241,8 @@ def page_licence(folder: Path) -> str:
     """The licence that a model's README.md or config.json states, or "unknown"."""
     try:
         head = read_file(folder / "README.md", MOST_FILE_BYTES).decode("utf-8", "replace")[:4000]
-        if found := re.search(r"^license:\s*(\S+)", head.split("\n---", 1)[0], re.MULTILINE):
-            return found[1]
+        if match := re.search(r"^license:\s*(\S+)", head.split("\n---", 1)[0], re.MULTILINE):
+            return match[1]
         value = json.loads(read_text(folder / "config.json", MOST_FILE_BYTES)).get("license")
     except (OSError, ValueError, AttributeError, RecursionError):
         return "unknown"

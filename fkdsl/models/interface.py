@@ -187,7 +187,7 @@ class RunsHeads(LanguageModel, Protocol):
         """The number of tokens beyond the next one whose laws the heads give: n - 1 of n heads."""
         ...
 
-    def draft_log_probs(self, asked: Sequence[tuple[Any, tuple[int, ...]]]) -> list[NDArray[Any]]:
+    def draft_log_probs(self, drafts: Sequence[tuple[Any, tuple[int, ...]]]) -> list[NDArray[Any]]:
         """For each (the head_outputs of a position, 1 to `reach` tokens that follow the position)
         the (V,) log-probabilities (nats) that the draft gives the token after those."""
         ...

@@ -115,12 +115,12 @@ class MtpDraftModel(TokenizedModel):
             )
         return RunPosition(past.segment.run, past.stop)
 
-    def draft_log_probs(self, asked: Sequence[tuple[Any, tuple[int, ...]]]) -> list[NDArray[Any]]:
+    def draft_log_probs(self, drafts: Sequence[tuple[Any, tuple[int, ...]]]) -> list[NDArray[Any]]:
         """See RunsHeads."""
-        if any(not 1 <= len(tokens) <= self.reach for _, tokens in asked):
+        if any(not 1 <= len(tokens) <= self.reach for _, tokens in drafts):
             raise InternalError(f"drafts go 1 to {self.reach} tokens beyond a position")
         with torch.inference_mode():
-            return self.layers.draft_log_probs(asked)
+            return self.layers.draft_log_probs(drafts)
 
 
 def _trunk_past(past: Past | None) -> Past | None:

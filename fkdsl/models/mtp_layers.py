@@ -131,15 +131,15 @@ class MtpLayers:
     # ------------------------------------------------------------------ drafts
 
     def draft_log_probs(
-        self, asked: Sequence[tuple[RunPosition, tuple[int, ...]]]
+        self, drafts: Sequence[tuple[RunPosition, tuple[int, ...]]]
     ) -> list[NDArray[Any]]:
         """(V,) log-probabilities (nats) after each position and its 1 to `reach` tokens. In batches
         of equal lengths, since the library's layers take no padding."""
-        self._prepare([place.run for place, _ in asked])
+        self._prepare([place.run for place, _ in drafts])
         rows: dict[int, NDArray[Any]] = {}
-        for (n, m), part in _batches([(place.length, len(tokens)) for place, tokens in asked]):
-            rows.update(zip(part, self._draft(n, m, [asked[i] for i in part]), strict=True))
-        return [rows[i] for i in range(len(asked))]
+        for (n, m), part in _batches([(place.length, len(tokens)) for place, tokens in drafts]):
+            rows.update(zip(part, self._draft(n, m, [drafts[i] for i in part]), strict=True))
+        return [rows[i] for i in range(len(drafts))]
 
     def _prepare(self, runs: Sequence[TokenRun]) -> None:
         """Runs the layers over the runs that are not ready, those that they continue first."""
@@ -180,15 +180,15 @@ class MtpLayers:
             run.ready = True
 
     def _draft(
-        self, n: int, m: int, asked: Sequence[tuple[RunPosition, tuple[int, ...]]]
+        self, n: int, m: int, drafts: Sequence[tuple[RunPosition, tuple[int, ...]]]
     ) -> NDArray[Any]:
         """(B, V) log-probabilities after contexts of n tokens and m drafted ones, by layers 0 to
         m - 1."""
-        table = self._table([place.run.states.table[:n] for place, _ in asked])
-        ids = self._ids([np.append(place.run.ids[:n], tokens) for place, tokens in asked])
+        table = self._table([place.run.states.table[:n] for place, _ in drafts])
+        ids = self._ids([np.append(place.run.ids[:n], tokens) for place, tokens in drafts])
         cache = self._cache(table, m)
         states = torch.empty(
-            (len(asked), 0, self.width), dtype=self.pool.dtype, device=self.pool.device
+            (len(drafts), 0, self.width), dtype=self.pool.dtype, device=self.pool.device
         )
         for i in range(m):
             begin = max(n, i + 1)

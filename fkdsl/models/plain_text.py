@@ -82,15 +82,15 @@ class PlainText:
             for t in (getattr(self._backend.model, "unk_token", None),)
             if t
         }
-        if found := refused.intersection(ids):
-            spellings = [self._backend.id_to_token(i) for i in found]
+        if special := refused.intersection(ids):
+            spellings = [self._backend.id_to_token(i) for i in special]
             first, *rest = cut_inside(text, spellings)
             ids = [
                 *self._ids(backend, first),
                 *(i for part in rest for i in self._ids(self._continuing, part)),
             ]
-        if found := refused.intersection(ids) - unknown:
-            spelling = self._backend.id_to_token(min(found))
+        if special := refused.intersection(ids) - unknown:
+            spelling = self._backend.id_to_token(min(special))
             raise CallError(
                 f"the tokenizer of {self._name} has no way to write {spelling!r} as text: it is a "
                 "special token to it",

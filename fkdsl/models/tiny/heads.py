@@ -87,20 +87,20 @@ class TinyDraftModel(TokenizedModel):
             for p, s, end in zip(row_log_probs(first, rows), segments, ends, strict=True)
         ]
 
-    def draft_log_probs(self, asked: Sequence[tuple[Any, tuple[int, ...]]]) -> list[NDArray[Any]]:
+    def draft_log_probs(self, drafts: Sequence[tuple[Any, tuple[int, ...]]]) -> list[NDArray[Any]]:
         """See RunsHeads. After k tokens by head k + 1: its logits plus the rows of its link for the
         last tokens."""
-        if not asked:
+        if not drafts:
             return []
-        k = np.array([len(tokens) for _, tokens in asked])
+        k = np.array([len(tokens) for _, tokens in drafts])
         if k.min() < 1 or k.max() > self.reach:
             raise InternalError(
                 f"heads speak of 1 to {self.reach} tokens on, not of {k.min()} to {k.max()}"
             )
-        logits = np.stack([heads[len(tokens) - 1] for heads, tokens in asked])  # (rows, V)
+        logits = np.stack([heads[len(tokens) - 1] for heads, tokens in drafts])  # (rows, V)
         for h in range(1, ORDER + 1):
             # Where fewer than h tokens were drafted, the table is zero for every symbol.
-            before = np.array([tokens[-h] if len(tokens) >= h else 0 for _, tokens in asked])
+            before = np.array([tokens[-h] if len(tokens) >= h else 0 for _, tokens in drafts])
             logits += self._tables[k - 1, h - 1, before]
         logits -= logits.max(axis=1, keepdims=True)
         return list(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))

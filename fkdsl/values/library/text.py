@@ -67,13 +67,13 @@ class Begun:
         settled, known = self.begun
         begun = s.startswith(settled)
         rest, known = (s[len(settled) :], known) if begun else (s, ())
-        found = known + all_words(rest)
-        if (not begun or len(rest) > UNSETTLED) and len(found) >= 2:
-            # rfind finds the words themselves: behind a word's beginning there are only the words
-            # after it, of which none ends in it.
-            last = s.rfind(found[-1])
-            self.begun = s[: s.rfind(found[-2], 0, last)], found[:-2]
-        return found
+        in_order = known + all_words(rest)
+        if (not begun or len(rest) > UNSETTLED) and len(in_order) >= 2:
+            # rfind finds each word itself, since no other word begins between it and the end of
+            # the part that is searched.
+            last = s.rfind(in_order[-1])
+            self.begun = s[: s.rfind(in_order[-2], 0, last)], in_order[:-2]
+        return in_order
 
 
 def all_words(s: str) -> tuple[str, ...]:
@@ -82,7 +82,7 @@ def all_words(s: str) -> tuple[str, ...]:
 
 
 def _all(pattern: Any, s: str) -> tuple[str, ...]:
-    """The places of a text that a pattern matches, in order."""
+    """The parts of a text that a pattern matches, in order."""
     if len(s) <= PIECE:
         return tuple(pattern.findall(s))
     return tuple(gathered(m[0] for m in pattern.finditer(s)))
@@ -94,8 +94,8 @@ _begun = Begun()
 @pure("last_word", [S], STR)
 def last_word(s: str) -> str:
     """The last word, "" if there is none."""
-    found = words(s)
-    return found[-1] if found else ""
+    in_order = words(s)
+    return in_order[-1] if in_order else ""
 
 
 @pure("lines", [S], List(STR))

@@ -87,9 +87,9 @@ def verify_schema(schema: Any) -> None:
     import jsonschema
 
     kind: Any = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
-    of_schemas = jsonschema.validators.validator_for(kind.META_SCHEMA, default=kind)
+    schema_kind = jsonschema.validators.validator_for(kind.META_SCHEMA, default=kind)
     formats = jsonschema.FormatChecker(["regex"])
-    validator = _bounded_kind(of_schemas, False)(kind.META_SCHEMA, format_checker=formats)
+    validator = _bounded_kind(schema_kind, False)(kind.META_SCHEMA, format_checker=formats)
     for error in validator.iter_errors(schema):
         raise jsonschema.SchemaError.create_from(error)
 
@@ -247,30 +247,30 @@ def _evaluated(
     none."""
     if not isinstance(schema, dict) or id(schema) in known:
         return known.get(id(schema), set())
-    known[id(schema)] = found = set[str]()
+    known[id(schema)] = names = set[str]()
     for keyword in ("$ref", "$dynamicRef", "$recursiveRef"):
         if keyword in schema and keyword in validator.VALIDATORS:
             target = _resolved(validator, keyword, schema[keyword])
             inner = validator.evolve(schema=target.contents, _resolver=target.resolver)
-            found |= _evaluated(inner, instance, target.contents, known)
-    found |= schema.get("properties", {}).keys() & instance.keys()
-    found |= {n for n in instance for p in schema.get("patternProperties", {}) if search(p, n)}
+            names |= _evaluated(inner, instance, target.contents, known)
+    names |= schema.get("properties", {}).keys() & instance.keys()
+    names |= {n for n in instance for p in schema.get("patternProperties", {}) if search(p, n)}
     if "additionalProperties" in schema:
-        found |= set(_additional(instance, schema))
+        names |= set(_additional(instance, schema))
     for name, inner in schema.get("dependentSchemas", {}).items():
         if name in instance:
-            found |= _evaluated(validator, instance, inner, known)
+            names |= _evaluated(validator, instance, inner, known)
     for inner in [*schema.get("allOf", ()), *schema.get("oneOf", ()), *schema.get("anyOf", ())]:
         if _fits(validator, instance, inner):
-            found |= _evaluated(validator, instance, inner, known)
+            names |= _evaluated(validator, instance, inner, known)
     if "if" in schema:
         chosen = "then" if _fits(validator, instance, schema["if"]) else "else"
         for keyword in ("if", "then") if chosen == "then" else ("else",):
-            found |= _evaluated(validator, instance, schema.get(keyword), known)
+            names |= _evaluated(validator, instance, schema.get(keyword), known)
     if "unevaluatedProperties" in schema:
         inner = schema["unevaluatedProperties"]
-        found |= {n for n in instance.keys() - found if _fits(validator, instance[n], inner)}
-    return found
+        names |= {n for n in instance.keys() - names if _fits(validator, instance[n], inner)}
+    return names
 
 
 def _resolved(validator: Any, keyword: str, reference: Any) -> Any:
