@@ -198,3 +198,47 @@ def test_a_file_with_mistakes_stays_and_the_others_are_done(tmp_path, capsys):
     assert bad.read_text() == "program p(:\n"
     assert rough.read_text() == NEAT
     assert call(capsys, "fmt", str(tmp_path / "none.fk"))[0] == 2
+
+
+LONG = "a" * 110
+HALF = "a" * 44
+ODD = {
+    "a sign before a sign": ("x = - -y", "x = - -y"),
+    "a plus before a plus": ("x = 1 + + +y", "x = 1 + + +y"),
+    "other signs": ("x = - + y", "x = -+y"),
+    "a point behind a number": ("x = 1 .e5", "x = 1 .e5"),
+    "a comment in an empty bracket": ("x = f(  # c\n)", "x = f(  # c\n    )"),
+    "a comment alone in an empty bracket": ("x = [\n# c\n]", "x = [\n        # c\n    ]"),
+    "a comment before a long text": (
+        f'x = f( # c\n"{LONG}")',
+        f'x = f(  # c\n        "{LONG}"\n    )',
+    ),
+    "a comment behind a long text": (
+        f'x = f(\n"{LONG}"\n# c\n)',
+        f'x = f(\n        "{LONG}"\n        # c\n    )',
+    ),
+    "a comment beside an item and its comma": (
+        "x = f(1 # a\n, # b\n2)",
+        "x = f(1 # a\n, # b\n2)",
+    ),
+    "names of a comprehension": (
+        f"x = [{LONG} for a, b in {LONG}]",
+        f"x = [\n        {LONG}\n        for a, b in {LONG}\n    ]",
+    ),
+    "a backslash behind a bracket": (
+        f"x = f(\\\ng({HALF}, {HALF}), 1)",
+        f"x = f(\n        g(\n{' ' * 12}{HALF},\n{' ' * 12}{HALF},\n        ),\n        1,\n    )",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_places_change_neither_tree_nor_comments(name):
+    rough, neat = (f"def f(y: int) -> int:\n    {line}\n" for line in ODD[name])
+    assert formatted(rough) == neat
+    assert formatted(neat) == neat
+
+
+@pytest.mark.parametrize("text", ['\\\n\nimport "a.fk"\n', '\\\n# c\nimport "a.fk"\n'])
+def test_a_backslash_before_an_empty_line_is_no_line(text):
+    assert formatted(text) == text.removeprefix("\\\n").lstrip("\n")

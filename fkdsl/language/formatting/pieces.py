@@ -71,7 +71,8 @@ def lines_of(source: Source) -> tuple[list[Line], list[Comment]]:
     first = 0
     for token in Lexer(source).tokens():
         if token.type == "NEWLINE":
-            lines[-1].verbatim = source.text[first:end]
+            if not starts_line:  # a backslash before an empty line ends a line of no tokens
+                lines[-1].verbatim = source.text[first:end]
             starts_line = True
         elif token.type in ("INDENT", "DEDENT"):
             depth += 1 if token.type == "INDENT" else -1

@@ -47,11 +47,15 @@ def spaced(pieces: Sequence[Piece]) -> list[bool]:
 
 def _space(pieces: Sequence[Piece], i: int, opened: Sequence[int], annotated: bool) -> bool:
     before, here = pieces[i - 1].kind, pieces[i].kind
+    if before == "NUMBER" and here == "DOT":
+        return True  # `1.x` would be read as a number
     if before in OPENING or here in CLOSING or before == "DOT" or here in ("DOT", "COMMA"):
         return False
     if here in ("LPAR", "LSQB") and before in CALLED:
         return False
-    if is_sign(pieces, i - 1) or _is_fraction(pieces, i) or _is_fraction(pieces, i - 1):
+    if is_sign(pieces, i - 1):
+        return here == before  # `--` is no token of the language
+    if _is_fraction(pieces, i) or _is_fraction(pieces, i - 1):
         return False
     if here == "COLON" or before == "COLON":
         slice = _is_slice(pieces, opened)

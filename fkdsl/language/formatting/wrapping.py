@@ -113,7 +113,7 @@ class _Wrapper:
             piece = self.pieces[i]
             if i > start and (piece.above or self.pieces[i - 1].beside is not None):
                 raise Unbreakable
-            if piece.continued and self.backslashes:
+            if piece.continued and self.backslashes and not self.fresh:
                 self.put(" \\")
                 self.newline(indent + INDENT)
             self.token(i)
@@ -125,8 +125,9 @@ class _Wrapper:
         """What a bracket holds, and its end, whose index is given back."""
         end = closing(self.pieces, opening)
         tail = self.flat(opening + 1, self.next_break(end + 1, stop)).split("\n")[0]
-        fits = self.column + len(tail) <= WIDTH and not self.must_break(opening, end + 1)
-        if fits or end == opening + 1 or self.is_long_token(opening, end, indent):
+        fits = self.column + len(tail) <= WIDTH or end == opening + 1
+        whole = fits or self.is_long_token(opening, end, indent)
+        if whole and not self.must_break(opening, end + 1):
             for i in range(opening + 1, end + 1):
                 self.token(i)
         else:
@@ -135,29 +136,28 @@ class _Wrapper:
 
     def is_long_token(self, opening: int, end: int, indent: str) -> bool:
         """Whether a bracket holds one token that is too long for a line of its own too."""
-        inner = self.pieces[opening + 1]
-        alone = end == opening + 2 and not inner.above and inner.beside is None
-        return alone and len(indent + INDENT + inner.text.split("\n")[0]) > WIDTH
+        inner = self.pieces[opening + 1].text.split("\n")[0]
+        return end == opening + 2 and len(indent + INDENT + inner) > WIDTH
 
     def opened(self, opening: int, end: int, indent: str) -> None:
         """A bracket with each of its items on a line."""
         if self.pieces[opening].beside is not None:
             self.put(f"  {tidy(self.pieces[opening].beside or '')}")
-        items = self.split(opening + 1, end, {"COMMA"})
+        items = self.items(opening + 1, end)
         for start, stop in items:
             has_comma = self.pieces[stop - 1].kind == "COMMA"
             stop -= has_comma
             self.item(start, stop, indent + INDENT)
-            if has_comma or (len(items) > 1 and self.takes_comma(opening, end)):
+            if has_comma or (len(items) > 1 and self.takes_comma(opening)):
                 self.put(",")
-            notes = [self.pieces[stop - 1].beside]
+            note = self.pieces[stop - 1].beside
             if has_comma:
-                if self.pieces[stop].above:
+                comma = self.pieces[stop]
+                if comma.above or (note is not None and comma.beside is not None):
                     raise Unbreakable
-                notes.append(self.pieces[stop].beside)
-            for note in notes:
-                if note is not None:
-                    self.put(f"  {tidy(note)}")
+                note = note if comma.beside is None else comma.beside
+            if note is not None:
+                self.put(f"  {tidy(note)}")
         self.comments(end, indent + INDENT)
         self.newline(indent)
         self.token(end)
@@ -221,9 +221,13 @@ class _Wrapper:
             depth += (kind in OPENING) - (kind in CLOSING)
         return found
 
-    def split(self, start: int, stop: int, kinds: set[str]) -> list[tuple[int, int]]:
-        """The range cut behind its outermost tokens of some kinds."""
-        cuts = [i + 1 for i in self.outermost(start, stop) if self.pieces[i].kind in kinds]
+    def items(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """What a bracket holds, cut behind its commas. A comprehension is one item: the commas in
+        it part the names of a clause."""
+        outermost = self.outermost(start, stop)
+        if any(self.pieces[i].kind == "FOR" for i in outermost):
+            return [(start, stop)]
+        cuts = [i + 1 for i in outermost if self.pieces[i].kind == "COMMA"]
         return _ranges(start, cuts, stop)
 
     def split_before(self, start: int, stop: int, kinds: frozenset[str]) -> list[tuple[int, int]]:
@@ -244,14 +248,12 @@ class _Wrapper:
         ]
         return _ranges(start, cuts, stop)
 
-    def takes_comma(self, opening: int, end: int) -> bool:
+    def takes_comma(self, opening: int) -> bool:
         """Whether a comma may stand behind a bracket's last item."""
         if is_subscript(self.pieces, opening):
             return False
         kind = self.pieces[opening].kind
-        if kind == "LPAR" and (opening == 0 or self.pieces[opening - 1].kind not in CALLED):
-            return False
-        return all(self.pieces[i].kind != "FOR" for i in self.outermost(opening + 1, end))
+        return kind != "LPAR" or (opening > 0 and self.pieces[opening - 1].kind in CALLED)
 
 
 def _ranges(start: int, cuts: list[int], stop: int) -> list[tuple[int, int]]:
