@@ -1,9 +1,10 @@
 """fkdsl: a language for steering language models by sequential Monte Carlo.
 
-    import fkdsl
-    program = fkdsl.load("short_words.fk")
-    result = program(max_letters=4).run(particles=64, seed=7)
-    result.log_z, result.posterior
+>>> import fkdsl
+>>> program = fkdsl.load("programs/two_bits.fk")
+>>> result = program(n=3).run(particles=64, seed=7)
+>>> abs(result.log_z) < 1e-12, len(result.particles)
+(True, 64)
 
 What is offered is loaded when it is first used, so that importing fkdsl is quick.
 """

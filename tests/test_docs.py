@@ -193,9 +193,10 @@ WITH_EXAMPLES = [path for path in MODULES if ">>>" in path.read_text("utf-8")]
 
 
 @pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_the_examples_in_docstrings_are_what_happens(path):
+def test_the_examples_in_docstrings_are_what_happens(path, monkeypatch):
     """All of them: what doctest does not find, such as a docstring behind an assignment, is no
     place for one."""
+    monkeypatch.chdir(ROOT)
     parts = path.relative_to(ROOT).with_suffix("").parts
     module = importlib.import_module(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
     found = sum(len(test.examples) for test in doctest.DocTestFinder().find(module))

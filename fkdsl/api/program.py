@@ -1,9 +1,10 @@
 """fkdsl from Python: load or parse a program, call it with its parameters, run it.
 
-    program = fkdsl.load("short_words.fk")
-    result = program(max_letters=4).run(method="smc", particles=64, seed=7)
-    for answer in result.posterior:
-        print(answer.probability, answer.value)
+>>> program = load("programs/two_bits.fk")
+>>> for answer in program(n=1).run(method="exact").posterior:
+...     print(f"{answer.probability:.2f}", answer.value)
+0.60 1
+0.40 0
 
 `feynman_kac()` gives the model itself, for inference of your own; `run` takes any Feynman-Kac model
 written in Python.

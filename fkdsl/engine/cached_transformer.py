@@ -1,10 +1,14 @@
 """The cached transformer: `f` of the paper (Lew et al. 2023, section 3), for a whole population at
 once.
 
-    engine = CachedTransformer(model)
-    a = engine.start("Once upon a time")           # a handle; nothing is computed yet
-    b = engine.extend(a, model.encode(" there"))
-    rows = engine.log_probs([a, b, a])             # three (V,) rows by one forward
+>>> from fkdsl.models.table import TableModel
+>>> model = TableModel("bits", {"": {"0": 0.4, "1": 0.6}, "0": {"0": 0.9, "1": 0.1}})
+>>> engine = CachedTransformer(model)
+>>> a = engine.start("1")  # a handle; nothing is computed yet
+>>> b = engine.extend(a, model.encode("0"))
+>>> rows = engine.log_probs([a, b, a])  # three (V,) rows by one forward
+>>> [np.exp(row[:2]).round(3).tolist() for row in rows]
+[[0.4, 0.6], [0.9, 0.1], [0.4, 0.6]]
 
 Laws: cached rows equal uncached ones, up to rounding. The engine computes the row of a context once
 however many particles share it, and sends only its new tokens through the model. A fork copies

@@ -1,9 +1,12 @@
 """A constraint on a text that is being drawn: one automaton for all its regular parts, a matcher
 for each schema and grammar.
 
-    language = Both((Matches("[A-Z].*"), Complement(Contains("sorry"))))
-    constraint = make_constraint(language, until="\\n", vocabulary=v)
-    constraint.mask(ids, tokens_left)    # (V,) the tokens that may follow `ids`
+>>> from fkdsl.engine.constraints.languages import Complement, Contains, Matches
+>>> language = Both((Matches("a[ab]*"), Complement(Contains("bb"))))
+>>> vocabulary = Vocabulary((b"a", b"b", b""), ends=frozenset({2}))
+>>> constraint = make_constraint(language, until="", vocabulary=vocabulary)
+>>> constraint.mask((0, 1), 5).tolist()  # (V,) the tokens that may follow "ab": a, b, the end
+[True, False, True]
 
 Law: a token that a mask refuses leads to no text of the language. A token that it allows may still
 lead to none; the condition itself decides at the end. A mask is a function of the tokens so far, so
