@@ -4,10 +4,9 @@ them recurses."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from typing import Any
 
-from fkdsl.base.spans import Span
 from fkdsl.language.syntax import tree
 
 MODEL_KEYWORD_FUNCTIONS = ("prompt", "chat")
@@ -25,11 +24,7 @@ def _nodes(value: Any) -> Iterator[Any]:
     if isinstance(value, tuple):
         for item in value:
             yield from _nodes(item)
-    elif (
-        is_dataclass(value)
-        and not isinstance(value, Span)
-        and type(value).__module__ == tree.__name__
-    ):
+    elif isinstance(value, tree.NODES):
         yield value
 
 
