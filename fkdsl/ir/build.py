@@ -27,9 +27,9 @@ from fkdsl.ir.closures import (
     attribute,
     called,
     charging,
+    checking_nesting,
     every,
     guarded,
-    holding,
     making,
 )
 from fkdsl.ir.segments import POTENTIALS
@@ -146,7 +146,7 @@ class _Builder:
             case ir.Operate(operator=operator, args=args):
                 return self.operate(e, operator, args)
             case ir.RecordOf(names=names, values=values):
-                return holding(self.record(names, tuple(map(self.expr, values))), e.span)
+                return checking_nesting(self.record(names, tuple(map(self.expr, values))), e.span)
             case ir.And(operands=operands):
                 return every(e.span, tuple(map(self.expr, operands)))
             case ir.Or(operands=operands):
@@ -158,12 +158,14 @@ class _Builder:
             case ir.Format(parts=parts):
                 return self.format(e, parts)
             case ir.Gather():
-                return holding(guarded(e.span, build_gather(self.program, e, self.expr)), e.span)
+                return checking_nesting(
+                    guarded(e.span, build_gather(self.program, e, self.expr)), e.span
+                )
             case ir.Builtin(name=name, args=args):
                 return self.builtin(e, name, args)
             case ir.Model(operation=operation, args=args, model=model):
                 made = guarded(e.span, build_model(operation, tuple(map(self.expr, args)), model))
-                return holding(made, e.span) if operation == "mixture" else made
+                return checking_nesting(made, e.span) if operation == "mixture" else made
             case ir.Invoke(function=function, args=args):
                 return self.invoke(e, function, args)
             case ir.Marked(test=test, place=place):
@@ -204,7 +206,7 @@ class _Builder:
             case computed:
                 compute = applied(e.span, OPERATORS[operator], computed)
         if operator in ("list", "pow"):
-            return holding(compute, e.span)
+            return checking_nesting(compute, e.span)
         return charging(compute, e.span) if operator == "slice" else compute
 
     def record(self, names: tuple[str, ...], values: tuple[Compute, ...]) -> Compute:
@@ -237,13 +239,13 @@ class _Builder:
             return charging(compute, e.span, OLD)
         makes = signature.returns == STR or isinstance(signature.returns, List) or name in PAIRING
         if name in PAIRING or signature.returns == ANY:
-            compute = holding(compute, e.span)
+            compute = checking_nesting(compute, e.span)
         if makes or (signature.returns == ANY and not name.startswith(".")):
             return charging(compute, e.span, FRESH if makes else 0)
         return compute
 
     def extern(self, e: ir.Expr, name: str, args: tuple[ir.Expr, ...]) -> Compute:
-        return holding(
+        return checking_nesting(
             charging(self.call(e, self.environment.externs[name], args), e.span, 0), e.span
         )
 

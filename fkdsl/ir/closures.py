@@ -102,7 +102,7 @@ def charging(compute: Compute, span: Span, item: int = OLD) -> Compute:
     return charged
 
 
-def holding(compute: Compute, span: Span) -> Compute:
+def checking_nesting(compute: Compute, span: Span) -> Compute:
     """The expression, whose value may hold lists and records within each other, with the bounds on
     that."""
 
@@ -187,17 +187,17 @@ def attribute(span: Span, value: Compute, name: str) -> Compute:
         "tokens": lambda particle, context: context.node.length - context.start,
         "done": lambda particle, context: context.done,
     }
-    asked = of_context.get(name)
+    read_context = of_context.get(name)
 
     def read(frame: ActiveFrame) -> Any:
         try:
-            held = value(frame)
-            if asked is not None and isinstance(held, ContextRef):
-                found = asked(frame.particle, frame.particle.contexts[held.index])
-                if name == "text" and len(found) > SMALL:
-                    frame.particle.charge(len(found))
-                return found
-            return OPERATORS["field"](held, name)
+            owner = value(frame)
+            if read_context is not None and isinstance(owner, ContextRef):
+                result = read_context(frame.particle, frame.particle.contexts[owner.index])
+                if name == "text" and len(result) > SMALL:
+                    frame.particle.charge(len(result))
+                return result
+            return OPERATORS["field"](owner, name)
         except Exception as error:
             raise placed(error, span) from None
 

@@ -58,7 +58,7 @@ def advance(particle: RunningParticle) -> Draw | Done:
         particle.contexts = contexts
         raise
     except (Fault, MemoryError) as error:
-        raise placed(error, op.span) from None
+        raise fault_at(error, op.span) from None
 
 
 def run_to_draw(particle: RunningParticle) -> DrawOp | None:
@@ -80,7 +80,7 @@ def run_to_draw(particle: RunningParticle) -> DrawOp | None:
             raise
         except (Fault, MemoryError) as error:
             particle.contexts = contexts
-            raise placed(error, op.span) from None
+            raise fault_at(error, op.span) from None
         particle.resumed = None
         if particle.rows:
             particle.rows = {}
@@ -95,7 +95,7 @@ def run_to_next_draw(fork: RunningParticle) -> None:
         run_to_draw(fork)
 
 
-def placed(error: Fault | MemoryError, span: Span) -> Fault:
+def fault_at(error: Fault | MemoryError, span: Span) -> Fault:
     """The mistake, at a place if it has none yet."""
     fault = error if isinstance(error, Fault) else no_memory()
     fault.span = fault.span or span

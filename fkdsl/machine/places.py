@@ -31,13 +31,13 @@ class Places:
     def of(cls, code: Executable, first: Iterable[Source] = ()) -> Places:
         """All files that built code stands in, the prelude among them; those of `first` come
         first."""
-        found = list(first)
+        sources = list(first)
         for function in code.functions.values():
             for op in function.ops:
-                found.append(op.span.source)
+                sources.append(op.span.source)
                 if isinstance(op, DrawOp) and op.plan is not None:
-                    found.append(op.plan.blame.source)
-        return cls(found)
+                    sources.append(op.plan.blame.source)
+        return cls(sources)
 
     def write(self, span: Span) -> list[int]:
         if span.source not in self._numbers:

@@ -75,33 +75,33 @@ def state_to_json(
 ) -> dict[str, Any]:
     """The state as dicts, lists, strings and numbers; where `base` is given, as what it adds to
     that state."""
-    found: dict[str, Any] = {}
+    data: dict[str, Any] = {}
     match x.status:
         case Status.RUNNING:
-            found["frames"] = [
+            data["frames"] = [
                 _write_frame(f, _item(base.frames, i) if base else None)
                 for i, f in enumerate(x.frames)
             ]
-            found["contexts"] = [
+            data["contexts"] = [
                 _write_context(c, i, base.contexts if base else ())
                 for i, c in enumerate(x.contexts)
             ]
         case Status.RETURNED:
-            found["value"] = write_value(x.value)
+            data["value"] = write_value(x.value)
         case Status.DEAD:
             assert x.died is not None
-            found["died"] = places.write(x.died)
+            data["died"] = places.write(x.died)
     if x.twist is not None:
-        found["twist"] = [places.write(x.twist.place), x.twist.log_weight]
+        data["twist"] = [places.write(x.twist.place), x.twist.log_weight]
     if (block := _write_block(x)) is not None:
-        found["block"] = block
+        data["block"] = block
     if x.drawn:
-        found["drew"] = [[places.write(d.place), write_value(d.value)] for d in x.drawn]
+        data["drew"] = [[places.write(d.place), write_value(d.value)] for d in x.drawn]
     if x.charges:
-        found["charges"] = [
+        data["charges"] = [
             [places.write(c.place), log_weight_to_json(c.log_weight)] for c in x.charges
         ]
-    return found
+    return data
 
 
 def state_from_json(
@@ -201,15 +201,15 @@ def _write_frame(f: Frame, base: Frame | None) -> dict[str, Any]:
             "target": f.target,
             "slots": [write_value(v) for v in f.slots],
         }
-    found: dict[str, Any] = {} if f.pc == base.pc else {"pc": f.pc}
+    data: dict[str, Any] = {} if f.pc == base.pc else {"pc": f.pc}
     changed = {
         str(i): _write_change(v, b)
         for i, (v, b) in enumerate(zip(f.slots, base.slots, strict=True))
         if not same(v, b)
     }
     if changed:
-        found["set"] = changed
-    return found
+        data["set"] = changed
+    return data
 
 
 def _read_frame(data: Mapping[str, Any], base: Frame | None) -> Frame:
@@ -259,18 +259,18 @@ def _write_context(c: ContextState, i: int, before: tuple[ContextState, ...]) ->
     base's context `of` (the i-th), and the tokens added; of both {"done", "pending"}."""
     of, keep = _nearest(c, i, before)
     if of is None:
-        found: dict[str, Any] = {"model": c.model, "tokens": list(c.node.tokens), "start": c.start}
+        data: dict[str, Any] = {"model": c.model, "tokens": list(c.node.tokens), "start": c.start}
     else:
-        found = {} if of == i else {"of": of}
+        data = {} if of == i else {"of": of}
         if keep < before[of].node.length:
-            found["keep"] = keep
+            data["keep"] = keep
         if added := _tokens_after(c.node, keep):
-            found["add"] = added
+            data["add"] = added
     if c.done:
-        found["done"] = True
+        data["done"] = True
     if c.pending is not None:
-        found["pending"] = c.pending
-    return found
+        data["pending"] = c.pending
+    return data
 
 
 def _nearest(c: ContextState, i: int, before: tuple[ContextState, ...]) -> tuple[int | None, int]:
@@ -300,12 +300,12 @@ def _fork_of(a: Context, b: Context) -> Context:
 
 
 def _tokens_after(node: Context, keep: int) -> list[int]:
-    found = []
+    tokens = []
     while node.length > keep:
         assert node.parent is not None
-        found.append(node.token)
+        tokens.append(node.token)
         node = node.parent
-    return found[::-1]
+    return tokens[::-1]
 
 
 def _read_context(

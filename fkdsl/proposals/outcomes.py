@@ -97,8 +97,8 @@ class TokenOutcomes(Outcomes):
         self.row, self.refs, self.vocabulary = row, refs, vocabulary
         self.mask, self.sums, self.masked_sums = mask, sums, masked_sums
         # A vocabulary is long: where little of it is left, only that is exponentiated.
-        self.left = len(row) if mask is None else allowed(mask)
-        if mask is not None and self.left < len(row) // FEW:
+        self.n_allowed = len(row) if mask is None else allowed(mask)
+        if mask is not None and self.n_allowed < len(row) // FEW:
             self.ids = np.flatnonzero(mask)
 
     @cached_property
@@ -106,7 +106,7 @@ class TokenOutcomes(Outcomes):
         if self.ids is not None:
             return np.exp(self.row[self.ids])
         p = np.exp(self.row)
-        if self.mask is not None and self.left < len(p):
+        if self.mask is not None and self.n_allowed < len(p):
             p *= self.mask
         return p
 
@@ -124,7 +124,7 @@ class TokenOutcomes(Outcomes):
 
     @cached_property
     def blocks(self) -> ProbabilityBlocks:
-        refused = len(self.row) - self.left
+        refused = len(self.row) - self.n_allowed
         if (
             self.mask is not None
             and self.ids is None
@@ -134,9 +134,9 @@ class TokenOutcomes(Outcomes):
         if self.sums is None or self.ids is not None:
             return ProbabilityBlocks(self.p)
         blocks = ProbabilityBlocks.of_logs(self.row, self.sums)
-        if self.mask is not None and self.left == len(self.row) - 1:
+        if self.mask is not None and self.n_allowed == len(self.row) - 1:
             blocks.remove(int(self.mask.argmin()))
-        elif self.mask is not None and self.left < len(self.row):
+        elif self.mask is not None and self.n_allowed < len(self.row):
             for i in np.flatnonzero(~self.mask).tolist():
                 blocks.remove(i)
         return blocks

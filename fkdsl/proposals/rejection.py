@@ -64,13 +64,13 @@ class WeightedRejection:
         and weighed by any proper means.
         """
         mass = p.mass()
-        rest, living, asked = mass, 0.0, 0
+        rest, living, n_asked = mass, 0.0, 0
         dead: list[int] = []
         for i, share in p.descending(self.head * mass):
             if share < self.head * mass:
-                if living >= self.enough * rest or asked >= self.questions:
+                if living >= self.enough * rest or n_asked >= self.questions:
                     break
-                asked += 1
+                n_asked += 1
             elif living >= SETTLED * rest:
                 break
             if lives(i):

@@ -44,13 +44,13 @@ FORCED = 32
 
 @dataclass(frozen=True)
 class TextConstraint:
-    """A constraint where a particle stands: ids are the text's tokens so far; left is how many may
+    """A constraint where a particle stands. ids: the text's tokens so far. budget: how many may
     follow the next one, None for no look-ahead. until: what ends the text. parts: what each
     condition says of it."""
 
     constraint: Constraint
     ids: TokenIds
-    left: int | None
+    budget: int | None
     until: Until = ""
     parts: tuple[tuple[Span, Language], ...] = ()
 
@@ -60,12 +60,12 @@ class TextConstraint:
         return not self.ids and self.constraint.is_empty
 
     def mask(self) -> Mask | None:
-        return self.constraint.mask(self.ids, self.left)
+        return self.constraint.mask(self.ids, self.budget)
 
     def masks_of_parts(self) -> list[tuple[Span, Mask | None]]:
         """What each condition's own language allows, as `mask`."""
         return [
-            (place, self._of([language]).mask(self.ids, self.left))
+            (place, self._of([language]).mask(self.ids, self.budget))
             for place, language in self.parts
         ]
 
@@ -84,21 +84,21 @@ class TextConstraint:
     def forced(self, context: Context, extend: Extend) -> list[Context]:
         """The contexts along the tokens that are the only ones allowed, as far as they are: their
         rows are needed whatever is drawn. Only automata are asked, whose masks cost little."""
-        ids, left = self.ids, self.left
+        ids, budget = self.ids, self.budget
         contexts: list[Context] = []
         vocabulary = self.constraint.vocabulary
         while (
             not self.constraint.unions_and_grammars
             and len(contexts) < FORCED
-            and (left is None or left >= 0)
+            and (budget is None or budget >= 0)
         ):
-            mask = self.constraint.mask(ids, left)
+            mask = self.constraint.mask(ids, budget)
             if mask is None or np.count_nonzero(mask) != 1:
                 break
             token = int(mask.argmax())
-            if token in vocabulary.ends or left == 0:
+            if token in vocabulary.ends or budget == 0:
                 break
-            ids, left = (*ids, token), None if left is None else left - 1
+            ids, budget = (*ids, token), None if budget is None else budget - 1
             context = extend(context, (token,))
             contexts.append(context)
         return contexts
@@ -132,11 +132,11 @@ def text_constraint(
         if decoder.getstate()[0]:
             return None
     length = c.node.length - c.start
-    left = frame.slots[plan.stop] - length - 1 if plan.budget_lookahead else None
+    budget = frame.slots[plan.stop] - length - 1 if plan.budget_lookahead else None
     until = frame.slots[plan.ends]
     parts = tuple((p, of(frame)) for p, of in plan.parts) if blame else ()
     return TextConstraint(
-        make_constraint(language, until, vocabulary), tokens[begins - known :], left, until, parts
+        make_constraint(language, until, vocabulary), tokens[begins - known :], budget, until, parts
     )
 
 

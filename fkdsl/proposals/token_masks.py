@@ -108,20 +108,20 @@ def _distinguished(
         values = [value(frame) for value in compared]
     except Fault:
         return None
-    found: set[int] = set()
+    ids: set[int] = set()
     for value in values:
         if isinstance(value, Token) and value.end:
-            found |= vocabulary.ends
+            ids |= vocabulary.ends
         elif isinstance(value, Token | str):
-            found |= _by_text(vocabulary).get(str(value), frozenset())
-    return frozenset(found)
+            ids |= _by_text(vocabulary).get(str(value), frozenset())
+    return frozenset(ids)
 
 
 @lru_cache(maxsize=4)
 def _by_text(vocabulary: Vocabulary) -> dict[str, frozenset[int]]:
     """The tokens of each text that end nothing."""
-    found: dict[str, set[int]] = {}
+    by_text: dict[str, set[int]] = {}
     for token in all_tokens(vocabulary):
         if not token.end:
-            found.setdefault(token.text, set()).add(token.id)
-    return {text: frozenset(ids) for text, ids in found.items()}
+            by_text.setdefault(token.text, set()).add(token.id)
+    return {text: frozenset(ids) for text, ids in by_text.items()}

@@ -8,7 +8,7 @@ particle.state(), particle.log_G        # the step is over
 
 from __future__ import annotations
 
-from fkdsl.machine.interpreter import Done, Draw, advance, placed
+from fkdsl.machine.interpreter import Done, Draw, advance, fault_at
 from fkdsl.machine.particle import RunningParticle
 from fkdsl.machine.state import Status
 from fkdsl.proposals.drafting import Correction, DraftCounts
@@ -62,21 +62,21 @@ class ParticleStep:
         try:
             return OpenDraw(self.particle, *draw, self.settings, self.cache, self.by_draft)
         except (Fault, MemoryError) as error:
-            raise placed(error, draw.op.span) from None
+            raise fault_at(error, draw.op.span) from None
 
     def _make(self, draw: OpenDraw) -> None:
         particle, self.draw = self.particle, None
         try:
-            made = propose(draw)
+            drafted = propose(draw)
         except (Fault, MemoryError) as error:
-            raise placed(error, draw.op.span) from None
+            raise fault_at(error, draw.op.span) from None
         particle.resumed = None
         if particle.rows:
             particle.rows = {}
-        if made is not None:
-            self.counts.add(made.counts)
-            if made.correction is not None:
-                self.pending_corrections.append(made.correction)
+        if drafted is not None:
+            self.counts.add(drafted.counts)
+            if drafted.correction is not None:
+                self.pending_corrections.append(drafted.correction)
 
     # ------------------------------------------------------------ corrections
 
