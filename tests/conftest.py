@@ -3,6 +3,7 @@
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -22,3 +23,12 @@ settings.register_profile(
     "long", deadline=None, max_examples=2_000, suppress_health_check=list(HealthCheck)
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture(scope="session")
+def smollm2():
+    """The real small model, loaded once in a process. Runs that are given it have caches of their
+    own."""
+    from fkdsl.models.registry import load_model
+
+    return load_model("smollm2")

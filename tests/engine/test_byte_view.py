@@ -15,7 +15,6 @@ from fkdsl.engine.byte_trie import END_SYMBOL, VIEW_SYMBOLS, VIEW_VOCABULARY, By
 from fkdsl.engine.byte_view import ByteView
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.models.interface import ForwardRow, Past
-from fkdsl.models.registry import load_model
 from fkdsl.models.table import TableModel
 from fkdsl.models.vocabulary import Vocabulary
 from tests.engine.tiny import V, tiny
@@ -293,8 +292,8 @@ def test_a_view_without_longer_tokens_is_caught(monkeypatch):
 
 
 @pytest.mark.smollm2
-def test_a_view_of_smollm2_is_the_sum_over_its_tokenisations():
-    engine = CachedTransformer(load_model("smollm2"))
+def test_a_view_of_smollm2_is_the_sum_over_its_tokenisations(smollm2):
+    engine = CachedTransformer(smollm2)
     # It has no law of a first token but after its BOS, which weighs the tokenisations and is in
     # none of them.
     begins = engine.start("")
@@ -308,8 +307,8 @@ def test_a_view_of_smollm2_is_the_sum_over_its_tokenisations():
 
 
 @pytest.mark.smollm2
-def test_smollm2_goes_on_in_the_middle_of_a_word():
-    engine = CachedTransformer(load_model("smollm2"))
+def test_smollm2_goes_on_in_the_middle_of_a_word(smollm2):
+    engine = CachedTransformer(smollm2)
     view = CachedTransformer(ByteView(engine))
     row = np.exp(view.log_probs([view.start("The capital of France is Par")])[0])
     assert row.sum() == pytest.approx(1.0, abs=1e-12)

@@ -11,14 +11,13 @@ import regex
 from fkdsl.engine.constraints.constraint import make_constraint
 from fkdsl.engine.constraints.grammars import accepts_text
 from fkdsl.engine.constraints.languages import JsonText, Matches
-from fkdsl.models.registry import load_model
 
 pytestmark = pytest.mark.smollm2
 
 
 @pytest.fixture(scope="module")
-def vocabulary():
-    return load_model("smollm2").vocabulary
+def vocabulary(smollm2):
+    return smollm2.vocabulary
 
 
 PATTERNS = [

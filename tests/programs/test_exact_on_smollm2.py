@@ -5,7 +5,6 @@ import math
 import pytest
 
 import fkdsl
-from fkdsl.models.registry import load_model
 
 pytestmark = pytest.mark.smollm2
 YES_OR_NO = """
@@ -23,9 +22,9 @@ program label() -> str:
 """
 
 
-@pytest.fixture(scope="module")
-def model():
-    return load_model("smollm2")
+@pytest.fixture
+def model(smollm2):
+    return smollm2
 
 
 def test_a_yes_or_no_question_takes_three_states(model):

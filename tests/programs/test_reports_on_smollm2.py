@@ -16,9 +16,9 @@ import fkdsl
 pytestmark = pytest.mark.smollm2
 
 
-@pytest.fixture(scope="module")
-def model():
-    return fkdsl.models.registry.load_model("smollm2")
+@pytest.fixture
+def model(smollm2):
+    return smollm2
 
 
 def values_of(body, model, method="smc", particles=8, seed=0, returns="str", **options):
