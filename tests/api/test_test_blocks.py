@@ -326,7 +326,7 @@ def test_the_runs_and_the_power_are_reported():
         assert m.by_step == (m.variant not in ("rejection", "smc(moves)", "pgibbs", "tempered"))
 
 
-@settings(max_examples=6)
+@settings(max_examples=4)
 @given(program_texts())
 def test_right_methods_pass_on_drawn_programs(text):
     program = fkdsl.parse(text + '\ntest "t":\n    expect Z >= 0\n')

@@ -195,7 +195,8 @@ STATEMENTS = (
     "observe {str} ~ {dist}",
     "observe EOS ~ {dist}",
     "observe {str} ~ choice(other, {list[str]}, other={str})",
-    "for i in range(3):\n        if lm.done:\n            break\n        t ~ {dist}\n        condition {bool}",
+    "for i in range(3):\n        if lm.done:\n            break\n        t ~ {dist}\n"
+    "        condition {bool}",
     "held = {dist}\n    lm += {str}\n    t ~ held",
     "observe {float} ~ normal({float}, 1.0)",
     "observe {int} ~ poisson(2.0)",
@@ -210,7 +211,8 @@ STATEMENTS = (
     "xss = {list[list[str]]}",
     "xss += [{list[str]}]",
     "r = {record}",
-    "for i in range({index}):\n        xss = [[w, w] for ws in xss for w in ws]\n        condition {bool}",
+    "for i in range({index}):\n        xss = [[w, w] for ws in xss for w in ws]\n"
+    "        condition {bool}",
     "checkpoint",
     "other = fork(lm)",
     "third = fork(other)",

@@ -1,5 +1,5 @@
-"""`special(name)`: one of the tokenizer's special tokens, appended, observed and asked about; no text
-becomes one."""
+"""`special(name)`: one of the tokenizer's special tokens, appended, observed and asked about; no
+text becomes one."""
 
 import math
 

@@ -1,5 +1,5 @@
-"""What docs/language.md and docs/models.md say of tables and of their byte views, as plain Python: no
-code of fkdsl's is used here."""
+"""What docs/language.md and docs/models.md say of tables and of their byte views, as plain Python:
+no code of fkdsl's is used here."""
 
 import codecs
 import math
