@@ -1,4 +1,4 @@
-"""The expressions of the syntax tree. Statements and declarations, and all names, are in tree.py."""
+"""The expressions of the syntax tree. Statements, declarations and all names are in tree.py."""
 
 from __future__ import annotations
 
