@@ -16,7 +16,7 @@ from pathlib import Path
 from fkdsl.api.request import RunRequest
 from fkdsl.api.trace.file import TraceFile, read_trace
 from fkdsl.api.trace.replay import Replay
-from fkdsl.base.errors import PopulationDied
+from fkdsl.base.errors import CallError, PopulationDied
 from fkdsl.cli.output import check_file_target, say
 from fkdsl.cli.report import result_json
 from fkdsl.inference.result import Result
@@ -29,6 +29,8 @@ def main(args: argparse.Namespace) -> int:
     from fkdsl.report.page import page
 
     check_file_target(args.out, "-o")
+    if Path(args.out).resolve() == Path(args.file).resolve():
+        raise CallError(f"-o {args.out} is the trace itself", "name another file")
     data = report_data(Replay(read_trace(args.file)))
     if args.command == "plot":
         write_figure(figure(data, args.figure, args.island), Path(args.out))

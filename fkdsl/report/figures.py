@@ -25,7 +25,9 @@ def figure(data: Mapping[str, Any], name: str, island: int = 0) -> Spec:
         answers = data["result"]["posterior"]
         if not answers:
             raise CallError(
-                "the trace has no posterior: its run has not ended", "go on with --resume"
+                "the trace has no posterior: "
+                + ("every particle died" if data["finished"] else "its run has not ended"),
+                "look at --figure genealogy" if data["finished"] else "go on with --resume",
             )
         return with_data(posterior_chart(), {"answers": answers})
     chosen = [one for one in data["islands"] if one["island"] == island]

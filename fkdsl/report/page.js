@@ -63,7 +63,7 @@
       return [figure(number(p) + bounds), element("td", {}, meter), value(a.value)];
     });
     if (rows.length) at("answers").append(element("div", { class: "tall", tabindex: 0 }, table(["probability", "", "value"], rows)));
-    else at("answers").append(element("p", {}, "The run has no answer."));
+    else at("answers").append(element("p", {}, run.finished ? "The run has no answer: every particle died." : "The run has not ended."));
     const more = run.result.answers - rows.length;
     if (more > 0) at("answers").append(element("p", { class: "hint" }, `and ${more} further values`));
     const queries = Object.entries(run.result.queries ?? {});
@@ -295,6 +295,8 @@
   function texts() {
     at("texts-hint").textContent = run.texts.length
       ? "The redder a token, the less probable the model found it before any condition. Point at one, or tab to it, for what else was likely."
+      : !run.result.posterior.length
+      ? "The run has no answer whose text could be shown."
       : "This page was made from a trace alone, which has no probabilities: `fkdsl run --report` has them.";
     run.texts.forEach((one) => {
       const spans = one.tokens.map((token) => {

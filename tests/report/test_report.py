@@ -161,6 +161,12 @@ def test_a_run_that_dies_and_one_that_enumerates_have_pages_too(tmp_path, capsys
     status, _, _ = call(capsys, "run", str(file), "--report", str(out), "--no-opt")
     assert status == 3
     assert '"died":"line 10' in out.read_text("utf-8").replace("\\u0020", " ")
+    trace = tmp_path / "run.jsonl"
+    call(capsys, "run", str(file), "--trace", str(trace), "--no-opt")
+    figure = ("plot", str(trace), "-o", str(tmp_path / "p.svg"), "--figure", "posterior")
+    status, _, err = call(capsys, *figure)
+    assert status == 2
+    assert "every particle died" in err
     file.write_text(PROGRAM)
     out.unlink()
     status, _, _ = call(capsys, "exact", str(file), "--report", str(out))
@@ -170,6 +176,15 @@ def test_a_run_that_dies_and_one_that_enumerates_have_pages_too(tmp_path, capsys
     data = json.loads(found.scripts[0])
     assert data["islands"] == []
     assert sum(a["probability"] for a in data["result"]["posterior"]) == pytest.approx(1.0)
+
+
+def test_a_page_does_not_replace_its_trace(tmp_path, capsys):
+    path = tmp_path / "run.jsonl"
+    fkdsl.parse(PROGRAM).run(particles=2, trace=path)
+    before = path.read_bytes()
+    status, _, err = call(capsys, "report", str(path), "-o", str(path))
+    assert (status, path.read_bytes()) == (2, before)
+    assert "is the trace itself" in err
 
 
 @pytest.mark.parametrize(
