@@ -38,6 +38,7 @@ def written(path, layers=2, **sizes):
     writer.add_token_list(TOKENS)
     writer.add_token_types([1] * (V - 1) + [3])
     writer.add_token_merges(["a b"])
+    writer.add_bos_token_id(V - 1)
     writer.add_eos_token_id(V - 1)
     shapes = {"token_embd.weight": (V, WIDTH), "output_norm.weight": (WIDTH,)}
     for i in range(layers):
