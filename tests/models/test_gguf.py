@@ -14,7 +14,7 @@ from fkdsl.base.errors import CallError
 from fkdsl.models import registry
 from fkdsl.models.gguf_header import MOST_HEADER_BYTES, read_header
 
-TOKENS = [*"abcdefghijklmnop", "ab", "<end>"]
+TOKENS = [*"abcdefghijklmnop", "ab", "cd", "<end>"]
 WIDTH, HIDDEN, V = 16, 32, len(TOKENS)
 
 
@@ -37,7 +37,7 @@ def written(path, layers=2, **sizes):
     writer.add_tokenizer_model("gpt2")
     writer.add_token_list(TOKENS)
     writer.add_token_types([1] * (V - 1) + [3])
-    writer.add_token_merges(["a b"])
+    writer.add_token_merges(["a b", "c d"])
     writer.add_bos_token_id(V - 1)
     writer.add_eos_token_id(V - 1)
     shapes = {"token_embd.weight": (V, WIDTH), "output_norm.weight": (WIDTH,)}
