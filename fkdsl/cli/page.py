@@ -46,6 +46,9 @@ def check_report(args: argparse.Namespace) -> None:
         from fkdsl.report.page import vega_bundle
 
         check_file_target(args.report, "--report")
+        own = [args.file, getattr(args, "trace", None), getattr(args, "resume", None)]
+        if Path(args.report).resolve() in {Path(p).resolve() for p in own if p}:
+            raise CallError(f"--report {args.report} is a file of this run", "name another file")
         vega_bundle()
 
 

@@ -47,12 +47,16 @@ def _panel(name: str, title: str) -> Spec:
         "height": 110,
         "layer": [
             {
-                "mark": {"type": "line", "interpolate": "monotone"},
+                "mark": {"type": "line"},
                 "encoding": {"x": x, "y": y, "color": {**island, "legend": None}},
             },
             {
-                "mark": {"type": "point", "size": 45, "filled": True, "cursor": "pointer"},
+                "mark": {"type": "point", "filled": True, "cursor": "pointer"},
                 "encoding": {
+                    "size": {
+                        "condition": {"test": "datum.resampled", "value": 140},
+                        "value": 45,
+                    },
                     "x": x,
                     "y": y,
                     "color": {**island, "legend": None},

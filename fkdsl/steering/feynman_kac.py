@@ -137,14 +137,13 @@ class SteeringModel:
         return ", ".join(variables) or "(start)"
 
     def text_at_death(self, before: ProgramState, dead: ProgramState) -> str:
-        """The texts of the particle's contexts before the step, and what it drew in it."""
+        """The texts of the particle's contexts before the step, and the texts that it drew in
+        it."""
         texts = [
             decoded_text(self.engines[c.model].raw(c.node)[c.skip :], c.done)
             for c in before.contexts
         ]
-        drawn = "".join(
-            d.value.text if isinstance(d.value, Token) else show(d.value) for d in dead.drawn
-        )
+        drawn = "".join(str(d.value) for d in dead.drawn if isinstance(d.value, Token | str))
         return " | ".join(t for t in texts if t) + drawn
 
     def log_bound(self, x: ProgramState) -> float:

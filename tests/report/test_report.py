@@ -187,6 +187,17 @@ def test_a_page_does_not_replace_its_trace(tmp_path, capsys):
     assert "is the trace itself" in err
 
 
+@pytest.mark.parametrize("command", ["run", "exact"])
+def test_a_page_does_not_replace_a_file_of_its_run(tmp_path, capsys, command):
+    file = tmp_path / "p.fk"
+    file.write_text(PROGRAM)
+    status, _, err = call(capsys, command, str(file), "--report", str(file))
+    assert (status, file.read_text()) == (2, PROGRAM)
+    assert "is a file of this run" in err
+    out = str(tmp_path / "z")
+    assert call(capsys, "run", str(file), "--trace", out, "--report", out)[0] == 2
+
+
 @pytest.mark.parametrize(
     ("suffix", "begins"), [("svg", b"<svg"), ("png", b"\x89PNG"), ("pdf", b"%PDF")]
 )
