@@ -31,6 +31,8 @@ def main(args: argparse.Namespace) -> int:
     check_file_target(args.out, "-o")
     if Path(args.out).resolve() == Path(args.file).resolve():
         raise CallError(f"-o {args.out} is the trace itself", "name another file")
+    if args.command == "report":
+        _check_page(args.out, "-o")
     data = report_data(Replay(read_trace(args.file)))
     if args.command == "plot":
         write_figure(figure(data, args.figure, args.island), Path(args.out))
@@ -38,6 +40,12 @@ def main(args: argparse.Namespace) -> int:
     Path(args.out).write_text(page(data), "utf-8")
     say(f"{args.out}: open it in a browser")
     return 0
+
+
+def _check_page(path: str, flag: str) -> None:
+    """Raises CallError unless the name is that of a page: it may be another file's by mistake."""
+    if Path(path).suffix.lower() not in (".html", ".htm"):
+        raise CallError(f"{flag} {path} is no name of a page", "name a file that ends in .html")
 
 
 def check_report(args: argparse.Namespace) -> None:
@@ -49,6 +57,7 @@ def check_report(args: argparse.Namespace) -> None:
         own = [args.file, getattr(args, "trace", None), getattr(args, "resume", None)]
         if Path(args.report).resolve() in {Path(p).resolve() for p in own if p}:
             raise CallError(f"--report {args.report} is a file of this run", "name another file")
+        _check_page(args.report, "--report")
         vega_bundle()
 
 

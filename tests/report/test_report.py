@@ -196,6 +196,11 @@ def test_a_page_does_not_replace_a_file_of_its_run(tmp_path, capsys, command):
     assert "is a file of this run" in err
     out = str(tmp_path / "z")
     assert call(capsys, "run", str(file), "--trace", out, "--report", out)[0] == 2
+    other = tmp_path / "other.fk"
+    other.write_text("mine")
+    status, _, err = call(capsys, command, str(file), "--report", str(other))
+    assert (status, other.read_text()) == (2, "mine")
+    assert "ends in .html" in err
 
 
 @pytest.mark.parametrize(
