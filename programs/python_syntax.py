@@ -1,4 +1,5 @@
-"""What Python says of a text that is, or is to become, an expression: the externs of python_expression.fk."""
+"""What Python says of a text that is, or is to become, an expression: the externs of
+python_expression.fk."""
 
 import ast
 import codeop
@@ -19,16 +20,16 @@ def parses_as_python(s: str) -> bool:
 
 
 def may_become_python(s: str) -> bool:
-    """Whether some Python expression begins with a text. False of no such beginning that has no backslash; true of a
-    few texts that are none."""
+    """Whether some Python expression begins with a text. False of no such beginning that has no
+    backslash; true of a few texts that are none."""
     return any(
         _is_unfinished("(", s + rest) and _is_unfinished("_[", s + rest) for rest in _rests(s)
     )
 
 
 def _rests(s: str) -> list[str]:
-    """What may be missing of the last token: the end of a text, of a number such as 0x, of != and its like, of a word;
-    "in" may become "int"."""
+    """What may be missing of the last token: the end of a text, of a number such as 0x, of != and
+    its like, of a word; "in" may become "int"."""
     word = re.search(r"\w*$", s)[0]
     numbers = ["0"] if word[:1].isdigit() else []
     words = [w[len(word) :] for w in WORDS if word and w.startswith(word)] + [
@@ -40,7 +41,8 @@ def _rests(s: str) -> list[str]:
 
 
 def _is_unfinished(bracket: str, s: str) -> bool:
-    """Whether Python reads the bracket and the text to their end, and misses only what comes after."""
+    """Whether Python reads the bracket and the text to their end, and misses only what comes
+    after."""
     try:
         _read(f"{bracket}{s} ", codeop.PyCF_ALLOW_INCOMPLETE_INPUT)
     except SyntaxError as error:

@@ -1,10 +1,10 @@
-"""The docs say what is so: their commands print what stands beside them, their programs check, their
-Python runs, their links and names lead somewhere.
+"""The docs say what is so: their commands print what stands beside them, their programs check,
+their Python runs, their links and names lead somewhere.
 
 A fence says what is done with it:
 
     ```console              `$ command` and its output: run, in a folder that has programs/
-    ```fk                   checked; "```fk coin.fk" is written to that file for the commands of its page
+    ```fk                   checked; "```fk coin.fk" is written to that file, for its page's commands
     ```python               run
     ```diff                 applied to a copy of fkdsl, in which the page's commands run
     ```... not run: why     shown only; the reason stands there

@@ -1,4 +1,5 @@
-"""The JSON that the docs describe is the JSON that is printed: the same names, none more, none less."""
+"""The JSON that the docs describe is the JSON that is printed: the same names, none more, none
+less."""
 
 import json
 import re

@@ -1,4 +1,5 @@
-"""The house: imports run downwards, files stay short. tests/test_docs.py holds what the docs say."""
+"""The house: imports run downwards, files stay short. tests/test_docs.py holds what the docs
+say."""
 
 import ast
 import re

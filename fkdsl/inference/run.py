@@ -95,12 +95,12 @@ def run(
     method: by name with its options, or a call that has them. timeout: seconds, or a Deadline,
     which another thread may cancel. merge: whether smc resamples equal particles as one. islands:
     independent populations of the method's size, whose mean is Z_hat. partial: whether the islands
-    that have ended make the answer when time runs out. resume: the steps that each island has behind it,
-    from step 0 on; it goes on from there as if it had never stopped. lazy: exact takes the heaviest
-    outcomes first, and has bounds on Z where something ends it. counts: (model calls, forwarded
-    tokens) so far. account: is told of every move. Raises PopulationDied with a report when every
-    particle's weight is zero, BudgetEnded when time, steps or states end the run, and Interrupted
-    at Ctrl-C: with the population so far.
+    that have ended make the answer when time runs out. resume: the steps that each island has
+    behind it, from step 0 on; it goes on from there as if it had never stopped. lazy: exact takes
+    the heaviest outcomes first, and has bounds on Z where something ends it. counts: (model calls,
+    forwarded tokens) so far. account: is told of every move. Raises PopulationDied with a report
+    when every particle's weight is zero, BudgetEnded when time, steps or states end the run, and
+    Interrupted at Ctrl-C: with the population so far.
     """
     call = called(method, options)
     check_islands(call.method, islands)

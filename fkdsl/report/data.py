@@ -117,8 +117,8 @@ def text_of(value: Any) -> str:
 
 def _result(result: Mapping[str, Any]) -> dict[str, Any]:
     kept = (
-        "log_z", "log_z_se", "log_z_se_by", "log_z_bounds", "log_z_interval", "ess", "steps", "seconds",
-        "model_calls", "forwarded_tokens", "islands", "notes", "queries",
+        "log_z", "log_z_se", "log_z_se_by", "log_z_bounds", "log_z_interval", "ess",
+        "steps", "seconds", "model_calls", "forwarded_tokens", "islands", "notes", "queries",
     )  # fmt: skip
     posterior = result.get("posterior") or []
     return {

@@ -1,4 +1,5 @@
-"""A run's page: its figures are the run's, hostile texts stay texts, and it opens without errors."""
+"""A run's page: its figures are the run's, hostile texts stay texts, and it opens without
+errors."""
 
 import base64
 import hashlib
@@ -240,8 +241,9 @@ def test_the_page_opens_in_a_browser_without_an_error(replay, tmp_path):
     out = tmp_path / "out.html"
     out.write_text(page(report_data(replay)), "utf-8")
     done = subprocess.run(
-        [browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--timeout=8000",
-         f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", "--dump-dom", f"file://{out}"],
+        [browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
+         "--timeout=8000", f"--user-data-dir={tmp_path / 'profile'}", 
+         "--enable-logging=stderr", "--dump-dom", f"file://{out}"],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert not re.findall(r"CONSOLE.*(?:[Ee]rror|Refused|WARN).*", done.stderr)
