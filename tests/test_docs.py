@@ -4,7 +4,7 @@ their Python runs, their links and names lead somewhere.
 A fence says what is done with it:
 
     ```console              `$ command` and its output: run, in a folder that has programs/
-    ```fk                   checked; "```fk coin.fk" is written to that file, for its page's commands
+    ```fk                   checked; ```fk coin.fk is written to that file, for its page's commands
     ```python               run
     ```diff                 applied to a copy of fkdsl, in which the page's commands run
     ```... not run: why     shown only; the reason stands there

@@ -242,7 +242,7 @@ def test_the_page_opens_in_a_browser_without_an_error(replay, tmp_path):
     out.write_text(page(report_data(replay)), "utf-8")
     done = subprocess.run(
         [browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
-         "--timeout=8000", f"--user-data-dir={tmp_path / 'profile'}", 
+         "--timeout=8000", f"--user-data-dir={tmp_path / 'profile'}",
          "--enable-logging=stderr", "--dump-dom", f"file://{out}"],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
