@@ -135,12 +135,15 @@ def merge(
     model: FeynmanKac[S], x: tuple[Particle[S], ...], lw: Floats, A: Sequence[int]
 ) -> tuple[tuple[Particle[S], ...], Floats, list[int]]:
     """The particles with those in equal states merged into one, which has the sum of their weights
-    and the first one's lineage; with their log weights and ancestors."""
+    and the lineage of the first that has any; with their log weights and ancestors."""
     first: dict[Hashable, int] = {}
     summed = np.array(lw)
     for i, particle in enumerate(x):
-        j = first.setdefault(model.key(particle.state), i)
-        if j != i:
+        key = model.key(particle.state)
+        j = first.setdefault(key, i)
+        if j != i and summed[j] == -np.inf:
+            first[key] = i
+        elif j != i:
             summed[j] = np.logaddexp(summed[j], summed[i])
     keep = list(first.values())
     return tuple(x[i] for i in keep), summed[keep], [A[i] for i in keep]

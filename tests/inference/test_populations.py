@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from fkdsl.base.errors import BudgetEnded
 from fkdsl.base.random import KeyedRng
+from fkdsl.inference import population
 from fkdsl.inference.enumeration import enumerate_outcomes
+from fkdsl.inference.interface import Particle
 from fkdsl.inference.run import run
 from fkdsl.inference.samplers.alive import alive
 from fkdsl.inference.samplers.rejection import rejection
@@ -111,6 +113,22 @@ def test_no_two_particles_share_a_lineage_and_the_figures_of_a_step_are_its_own(
         assert step.alive == int((w > 0).sum())
         assert abs(math.exp(step.log_Z) - w.sum()) <= 1e-12 * max(1.0, w.sum())
         assert abs(step.ess - (w.sum() ** 2 / np.square(w).sum() if step.alive else 0.0)) <= 1e-9
+
+
+def test_particles_in_one_state_are_merged_into_the_first_that_has_a_weight():
+    """A dead one may stand before it, in a model whose deaths are no states of their own."""
+    particles = tuple(Particle("x", bytes([i] * 16)) for i in range(4))
+    log_weights = np.log([0.5, 0.5, 0.25, 1.0])
+    log_weights[0] = -np.inf
+    kept, lw, ancestors = population.merge(OneState(), particles, log_weights, [3, 2, 1, 0])
+    assert [p.lineage[0] for p in kept] == [1]
+    assert lw == pytest.approx(np.log([1.75]))
+    assert ancestors == [2]
+
+
+class OneState:
+    def key(self, x):
+        return x
 
 
 def test_a_survivor_of_resampling_keeps_its_draws():

@@ -69,7 +69,7 @@ def test_an_option_that_stands_twice_is_refused_by_name():
     )
     with pytest.raises(fkdsl.ProgramError) as error:
         fkdsl.parse(source).exact()
-    assert "different" in str(error.value)
+    assert "stands twice" in str(error.value)
 
 
 def test_several_stops_end_a_text_at_whichever_comes_first():

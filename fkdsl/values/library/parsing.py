@@ -11,6 +11,7 @@ them. CPU time and the run's deadline bound the parser itself.
 from __future__ import annotations
 
 import os
+import threading
 from contextvars import ContextVar
 from typing import Any
 
@@ -28,6 +29,10 @@ UNWATCHED = 0.1
 """CPU time for which a parse runs without being watched, since watching makes it three times as
 slow."""
 
+_building = threading.Lock()
+"""Lark reads its own grammar of grammars when it reads the first one, which is not for several
+threads at once."""
+
 _budget: ContextVar[Budget | None] = ContextVar("budget", default=None)
 """The budget of the current parse, None once that is watched."""
 
@@ -37,9 +42,10 @@ def build_parser(grammar: str) -> Any:
     grammar."""
     import lark
 
-    parser = lark.Lark(
-        grammar, parser="earley", lexer="dynamic", import_paths=[], source_path=GRAMMAR_PATH
-    )
+    with _building:
+        parser = lark.Lark(
+            grammar, parser="earley", lexer="dynamic", import_paths=[], source_path=GRAMMAR_PATH
+        )
     earley: Any = parser.parser.parser  # the library has no option for how terminals are matched
     patterns = {
         t.name: compiled_pattern(t.pattern.to_regexp(), LONGEST_SOURCE) for t in parser.terminals

@@ -184,7 +184,10 @@ def _grammar(text: str) -> tuple[Any, str]:
     except RecursionError:
         return None, "nested too deep"
     except Exception as error:  # Lark raises many kinds, for wrong terminals and missing files too
-        return None, _lark_reason(error)
+        cause = getattr(error, "orig_exc", error)  # what a VisitError of Lark wraps
+        if isinstance(cause, OutOfTime):
+            return None, f"it takes {cause} to read"
+        return None, _lark_reason(cause)
 
 
 def _lark_reason(error: Exception) -> str:
