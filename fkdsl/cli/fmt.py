@@ -27,6 +27,8 @@ def main(args: argparse.Namespace) -> int:
     change."""
     if args.files == [STDIN]:
         return _stdin(check=args.check, diff=args.diff)
+    if STDIN in args.files:
+        raise CallError("- stands for stdin, alone", "format the files by another call")
     changed, same, wrong = 0, 0, 0
     for path in _programs(args.files):
         try:

@@ -318,7 +318,7 @@ class RunningParticle(ContextTable):
         for below, frame in enumerate(reversed(self.frames)):
             # A frame that waits for a call stands behind it already.
             here = self.code.functions[frame.function].ops[frame.pc - (below > 0)].span
-            if not here.source.name.startswith("<prelude"):
+            if not here.source.name.startswith(PRELUDE):
                 break
         return here
 

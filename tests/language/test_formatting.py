@@ -198,6 +198,7 @@ def test_a_file_with_mistakes_stays_and_the_others_are_done(tmp_path, capsys):
     assert bad.read_text() == "program p(:\n"
     assert rough.read_text() == NEAT
     assert call(capsys, "fmt", str(tmp_path / "none.fk"))[0] == 2
+    assert call(capsys, "fmt", "-", str(rough))[0] == 2
 
 
 LONG = "a" * 110
