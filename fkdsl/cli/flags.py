@@ -138,13 +138,12 @@ def _add_outside(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_program(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE.fk")
-    parser.add_argument("--program", metavar="NAME", help="which of the file's programs")
+def _add_loading(parser: argparse.ArgumentParser) -> None:
+    """How programs are read and compiled."""
     parser.add_argument(
         "--allow-extern",
         action="store_true",
-        help="let the program run the Python code it declares",
+        help="let programs run the Python code they declare",
     )
     _add_outside(parser)
     parser.add_argument(
@@ -154,6 +153,12 @@ def _add_program(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="switch the optimiser off, or one part: --no-opt=fuse",
     )
+
+
+def _add_program(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE.fk")
+    parser.add_argument("--program", metavar="NAME", help="which of the file's programs")
+    _add_loading(parser)
 
 
 def _add_call(parser: argparse.ArgumentParser) -> None:
@@ -267,17 +272,7 @@ def _add_test(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--program", metavar="NAME", help="which of the files' programs")
-    parser.add_argument(
-        "--allow-extern", action="store_true", help="let programs run the Python code they declare"
-    )
-    _add_outside(parser)
-    parser.add_argument(
-        "--no-opt",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="switch the optimiser off, or one part: --no-opt=fuse",
-    )
+    _add_loading(parser)
 
 
 def _add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
@@ -18,7 +18,7 @@ from fkdsl.cli.report import settings_text, table
 from fkdsl.inference.result import Answer
 from fkdsl.machine.state import ProgramState, Status
 from fkdsl.machine.state_json import log_weight_to_json, read_value
-from fkdsl.values.values import Record, Token, plain, show
+from fkdsl.values.values import Token, from_plain, plain, show
 
 WIDTH = 76
 """Characters of a text or a source line that are shown at most."""
@@ -69,7 +69,7 @@ def replay_text(
     lines = [*_head(replay), ""]
     if chosen is None:
         posterior = replay.result.get("posterior", ())
-        answers = tuple(Answer(_readable(a["value"]), a["probability"]) for a in posterior)
+        answers = tuple(Answer(from_plain(a["value"]), a["probability"]) for a in posterior)
         return [
             *lines,
             *(table(answers, top) if answers else [f"no particles: {_why_none(replay)}"]),
@@ -130,16 +130,6 @@ def _head(replay: Replay) -> list[str]:
         sign = "~" if method.draws else "="
         z = f"   log Z {sign} {log_z:.4f}" if known else ""
     return ["   ".join(facts), f"{steps} steps, {state}{z}"]
-
-
-def _readable(value: Any) -> Any:
-    """A value from JSON as the language has it, for `show`."""
-    match value:
-        case list():
-            return tuple(map(_readable, value))
-        case Mapping():
-            return Record({k: _readable(v) for k, v in value.items()})
-    return value
 
 
 def _row(step: str, where: str, source: str, what: str, log_weight: str) -> str:

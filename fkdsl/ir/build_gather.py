@@ -58,6 +58,34 @@ def build_gather(program: ir.Program, e: ir.Gather, expr: Callable[[ir.Expr], Co
     return run
 
 
+Made = dict[str, tuple[Any, ...]]
+"""What comes of each item: one value, or none."""
+
+
+class Remembered:
+    """What a comprehension has made, by the values of the other variables that it reads. Threads
+    share it: each entry depends on its key alone."""
+
+    __slots__ = ("by_values", "latest")
+
+    def __init__(self) -> None:
+        self.by_values: dict[Any, Made] = {}
+        self.latest: tuple[tuple[Any, ...], Made] = ((), {})
+
+    def of(self, values: tuple[Any, ...]) -> Made:
+        """What is remembered for these values; nothing, if they cannot be a key."""
+        before, known = self.latest  # read once: another thread may replace it
+        if len(self.by_values) > REMEMBERED or len(known) > REMEMBERED:
+            self.by_values.clear()
+        elif self.by_values and all(map(operator.is_, values, before)):
+            return known
+        if not is_plain(values):
+            return {}
+        known = self.by_values.setdefault(state_key(values), {})
+        self.latest = (values, known)
+        return known
+
+
 def remembering(e: ir.Gather, expr: Callable[[ir.Expr], Compute]) -> Compute:
     """A comprehension over one variable whose values depend on nothing but what is read."""
     (clause,) = e.clauses
@@ -71,8 +99,7 @@ def remembering(e: ir.Gather, expr: Callable[[ir.Expr], Compute]) -> Compute:
     of_texts = isinstance(clause.iterable, ir.Builtin) and TABLE[
         clause.iterable.name
     ].returns == List(STR)
-    made: dict[Any, dict[str, tuple[Any, ...]]] = {}
-    latest: tuple[tuple[Any, ...], dict[str, tuple[Any, ...]]] = ((), {})
+    remembered = Remembered()
 
     def make(frame: ActiveFrame, item: Any) -> tuple[Any, ...]:
         """What comes of an item: one value, or none."""
@@ -84,23 +111,9 @@ def remembering(e: ir.Gather, expr: Callable[[ir.Expr], Compute]) -> Compute:
             memory.drop(now - op, value)
         return (value,) if holds else ()
 
-    def known_of(values: tuple[Any, ...]) -> dict[str, tuple[Any, ...]]:
-        """What is remembered for the other values."""
-        nonlocal latest
-        before, known = latest  # read once: another thread may replace it
-        if len(made) > REMEMBERED or len(known) > REMEMBERED:
-            made.clear()
-        elif made and all(map(operator.is_, values, before)):
-            return known
-        if not is_plain(values):
-            return {}
-        known = made.setdefault(state_key(values), {})
-        latest = (values, known)
-        return known
-
     def run(frame: ActiveFrame) -> tuple[Any, ...]:
         slots = frame.slots
-        known = known_of(tuple([slots[slot] for slot in read_slots]))
+        known = remembered.of(tuple([slots[slot] for slot in read_slots]))
         items = iterable(frame)
         if not of_texts:
             items = iterate(items)
@@ -109,9 +122,7 @@ def remembering(e: ir.Gather, expr: Callable[[ir.Expr], Compute]) -> Compute:
             try:
                 return tuple(chain.from_iterable([known[item] for item in items]))
             except KeyError:
-                large: dict[
-                    str, tuple[Any, ...]
-                ] = {}  # what is remembered for longer than the call is small
+                large: Made = {}  # what is remembered for longer than the call is small
                 for item in items:
                     if item not in known and item not in large:
                         value = make(frame, item)

@@ -21,7 +21,7 @@ from fkdsl.inference.interface import Charge, Step
 from fkdsl.machine.state import ProgramState
 from fkdsl.report.genealogy import Genealogy, genealogy
 from fkdsl.report.highlight import highlighted
-from fkdsl.values.values import Token, show
+from fkdsl.values.values import Token, from_plain, show
 
 MOST_ANSWERS = 200
 MOST_VALUE = 2000
@@ -130,19 +130,8 @@ def _result(result: Mapping[str, Any]) -> dict[str, Any]:
 
 def _value_text(value: Any) -> str:
     """A value of a result's JSON: a text is itself, all else is written as a program would."""
-    text = shown(value if isinstance(value, str) else show(_program_value(value)))
+    text = shown(value if isinstance(value, str) else show(from_plain(value)))
     return text if len(text) <= MOST_VALUE else text[:MOST_VALUE] + "..."
-
-
-def _program_value(value: Any) -> Any:
-    from fkdsl.values.values import Record
-
-    match value:
-        case list():
-            return tuple(map(_program_value, value))
-        case Mapping():
-            return Record({k: _program_value(v) for k, v in value.items()})
-    return value
 
 
 def _steps(steps: Sequence[Step[ProgramState]]) -> list[dict[str, Any]]:

@@ -110,6 +110,17 @@ def plain(value: Any) -> Any:
     return value
 
 
+def from_plain(value: Any) -> Any:
+    """The value that JSON-able Python stands for, the way back from `plain`: but that tokens stay
+    their text."""
+    match value:
+        case list():
+            return tuple(map(from_plain, value))
+        case dict():
+            return Record({k: from_plain(v) for k, v in value.items()})
+    return value
+
+
 def show(value: Any) -> str:
     """The value as a program writes it, but with strings quoted only inside lists and records."""
     match value:
