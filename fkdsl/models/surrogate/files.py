@@ -1,0 +1,217 @@
+"""A surrogate's file: safetensors, quantised and compressed, and what is wrong with one that cannot
+be read.
+
+    emission    bytes, zlib: (H, V) uint8 codes c_hx
+    background  (V,) float16, b_x: the smallest log-probability of each token in any state
+    offset      (H,) float32
+    step        (H,) float32     log P(x | h) = b_x + offset_h + step_h c_hx, up to normalisation
+    transition  (H, H) float16, and start (H,) float16: log-probabilities, up to normalisation
+
+Most codes of a fitted model are zero: a token that a state was never seen to emit has its share of
+the background. So the codes take little room. Reading normalises every row exactly.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from contextlib import suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fkdsl.base.errors import CallError
+from fkdsl.base.files import check_target, read_file
+from fkdsl.models.surrogate.model import Surrogate
+from fkdsl.models.vocabulary import Vocabulary
+
+FORMAT = "fkdsl surrogate 1"
+MOST_FILE_BYTES = 1 << 28
+MOST_STATES, MOST_TOKENS, MOST_EMISSIONS = 1 << 12, 1 << 20, 1 << 27
+"""Bounds on H, on V, and on H V, since the header of a stranger's file may have any number."""
+CODES = 255
+LEAST = -60.0
+"""The log-probability (nats) for which a transition or a start of probability zero is kept."""
+AGAIN = "make it again by fkdsl distil"
+
+
+def write(path: Path, surrogate: Surrogate) -> int:
+    """Writes a file, whole or not at all; returns its size in bytes. Raises CallError if it cannot
+    be written."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import save
+
+    check_target(path)
+    tensors = _packed(surrogate)
+    facts = {
+        "format": FORMAT,
+        "states": str(surrogate.states),
+        "tokens": str(surrogate.vocabulary_size),
+        "vocabulary": surrogate.fingerprint,
+        "about": json.dumps(dict(surrogate.about)),
+    }
+    facts["checksum"] = _checksum(facts, tensors)
+    scratch = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with scratch.open("wb") as file:
+            file.write(save(tensors, facts))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(scratch, path)
+    except (OSError, SafetensorError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise CallError(
+            f"`{path}` cannot be written: {why}", "name another folder by --out"
+        ) from None
+    finally:
+        with suppress(OSError):  # where the folder is a file, there is nothing to unlink
+            scratch.unlink(missing_ok=True)
+    return path.stat().st_size
+
+
+def read(path: Path, vocabulary: Vocabulary | None = None) -> Surrogate:
+    """The surrogate of a file. vocabulary: the one that it must speak of, if given. Raises
+    CallError for a file that is damaged, of another kind or of another vocabulary."""
+    facts, tensors = _contents(path)
+    if vocabulary is not None and (facts.get("vocabulary"), facts.get("tokens")) != (
+        vocabulary.fingerprint,
+        str(vocabulary.size),
+    ):
+        raise CallError(
+            f"`{path}` is a surrogate of another vocabulary than the model's",
+            "make one for this model: fkdsl distil MODEL --out FILE",
+        )
+    try:
+        states, tokens = int(facts["states"]), int(facts["tokens"])
+        about = json.loads(facts["about"])
+        if not isinstance(about, dict):
+            raise ValueError("it says nothing of how it was made")
+        _verify_sizes(states, tokens, tensors)
+        codes = _codes(tensors["emission"].tobytes(), states, tokens)
+    except (LookupError, ValueError, RecursionError) as error:
+        raise CallError(f"`{path}` is no surrogate that can be used: {error}", AGAIN) from None
+    return _unpacked(codes, tensors, facts["vocabulary"], about)
+
+
+def _contents(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+    """The facts and the tensors of a file, as they were written: the checksum is right."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        data = read_file(path, MOST_FILE_BYTES)
+    except FileNotFoundError:
+        raise CallError(
+            f"there is no file `{path}`", f"make it: fkdsl distil MODEL --out {path}"
+        ) from None
+    except OSError as error:
+        raise CallError(f"`{path}` cannot be read: {error.strerror}", AGAIN) from None
+    try:
+        tensors = load(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        facts = dict(header.get("__metadata__") or {})
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise CallError(f"`{path}` is no surrogate, or was cut off: {error}", AGAIN) from None
+    if facts.get("format") != FORMAT:
+        raise CallError(f"`{path}` is no surrogate of this version of fkdsl", AGAIN)
+    if facts.pop("checksum", "") != _checksum(facts, tensors):
+        raise CallError(f"`{path}` was changed since it was made", AGAIN)
+    return facts, tensors
+
+
+def _verify_sizes(states: int, tokens: int, tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Raises ValueError for sizes out of bounds, and for tensors of other shapes or kinds, or that
+    are not finite. The checksum does not exclude them: anybody can compute it."""
+    if not (0 < states <= MOST_STATES and 0 < tokens <= MOST_TOKENS):
+        raise ValueError(f"{states} states over {tokens} tokens")
+    if states * tokens > MOST_EMISSIONS:
+        raise ValueError(f"{states} states over {tokens} tokens are too many")
+    shapes: dict[str, tuple[tuple[int, ...], Any]] = {
+        "background": ((tokens,), np.float16),
+        "offset": ((states,), np.float32),
+        "step": ((states,), np.float32),
+        "transition": ((states, states), np.float16),
+        "start": ((states,), np.float16),
+    }
+    if tensors.keys() != shapes.keys() | {"emission"}:
+        raise ValueError("its tensors have other names: " + ", ".join(sorted(tensors)))
+    if tensors["emission"].dtype != np.uint8:
+        raise ValueError("its emissions are not compressed bytes")
+    for name, (shape, kind) in shapes.items():
+        tensor = tensors[name]
+        if tensor.shape != shape or tensor.dtype != kind:
+            raise ValueError(f"{name} is {tensor.shape} of {tensor.dtype}, not {shape}")
+        if not np.isfinite(tensor).all():
+            raise ValueError(f"{name} has values that are not finite")
+        if np.abs(tensor.astype(np.float64)).max() > -2 * LEAST:
+            raise ValueError(f"{name} has values that no logarithm of a probability has")
+
+
+def _codes(data: bytes, states: int, tokens: int) -> NDArray[np.uint8]:
+    """(H, V) the codes of the emissions. Raises ValueError unless the bytes unpack to exactly these
+    many."""
+    size = states * tokens
+    stream = zlib.decompressobj()
+    try:
+        raw = stream.decompress(data, size + 1)
+    except zlib.error as error:
+        raise ValueError(f"its emissions cannot be unpacked ({error})") from None
+    if len(raw) != size or not stream.eof or stream.unused_data:
+        raise ValueError("its emissions are of another size")
+    return np.frombuffer(raw, dtype=np.uint8).reshape(states, tokens)
+
+
+def _packed(surrogate: Surrogate) -> dict[str, NDArray[Any]]:
+    log_p = np.log(surrogate.emission)  # (H, V)
+    background = np.maximum(log_p.min(axis=0), LEAST).astype(np.float16)
+    log_p -= background
+    offset = log_p.min(axis=1)
+    log_p -= offset[:, None]
+    step = np.maximum(log_p.max(axis=1), 1e-6) / CODES
+    codes = np.rint(log_p / step[:, None]).astype(np.uint8)
+    with np.errstate(divide="ignore"):
+        transition = np.maximum(np.log(surrogate.transition), LEAST)
+        start = np.maximum(np.log(surrogate.start), LEAST)
+    return {
+        "emission": np.frombuffer(zlib.compress(codes.tobytes(), 9), dtype=np.uint8),
+        "background": background,
+        "offset": offset.astype(np.float32),
+        "step": step.astype(np.float32),
+        "transition": transition.astype(np.float16),
+        "start": start.astype(np.float16),
+    }
+
+
+def _unpacked(
+    codes: NDArray[np.uint8],
+    tensors: Mapping[str, NDArray[Any]],
+    fingerprint: str,
+    about: Mapping[str, Any],
+) -> Surrogate:
+    log_p = codes.astype(np.float32)  # (H, V)
+    log_p *= tensors["step"][:, None]
+    log_p += tensors["background"].astype(np.float32)
+    log_p -= log_p.max(axis=1, keepdims=True)
+    emission = np.exp(np.maximum(log_p, LEAST))
+    rows = {name: tensors[name].astype(np.float64) for name in ("start", "transition")}
+    weights = {
+        name: np.where(row <= LEAST, 0.0, np.exp(row - row.max(axis=-1, keepdims=True)))
+        for name, row in rows.items()
+    }
+    return Surrogate.of(weights["start"], weights["transition"], emission, fingerprint, about)
+
+
+def _checksum(facts: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) -> str:
+    digest = blake2b(digest_size=16)
+    for key in sorted(facts):
+        digest.update(f"{key}={facts[key]};".encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {tensors[name].shape};".encode())
+        digest.update(np.ascontiguousarray(tensors[name]).tobytes())
+    return digest.hexdigest()
