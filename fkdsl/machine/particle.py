@@ -33,6 +33,7 @@ from fkdsl.machine.state import (
     DraftBlock,
     DrawnValue,
     Frame,
+    Guess,
     ProgramState,
     Status,
     Twist,
@@ -131,6 +132,7 @@ class RunningParticle(ContextTable):
         self.drawn_values: list[DrawnValue] = []
         self.draft_block: DraftBlock | None = None
         self.twist: Twist | None = None
+        self.guesses: dict[str, float] = {}
         self.resumed: ProgramState | None = None
         self.refused = NOWHERE
 
@@ -144,6 +146,7 @@ class RunningParticle(ContextTable):
         self.contexts = list(state.contexts)
         self.draft_block = state.draft_block
         self.twist = state.twist
+        self.guesses = dict(state.guesses)
         self.memory = Memory(state.unmeasured)
         self.resumed = state
 
@@ -181,6 +184,7 @@ class RunningParticle(ContextTable):
             frames,
             tuple([self.contexts[i] for i in reached]),
             twist=self.twist,
+            guesses=tuple(Guess(*held) for held in sorted(self.guesses.items())),
             charges=charges,
             drawn=drawn,
             draft_block=self.draft_block,
@@ -210,7 +214,8 @@ class RunningParticle(ContextTable):
         self.memory.now += fork.memory.now
         # What the fork has made is in variables by now, and is measured with them.
         self.memory.op += fork.memory.now
-        self.boundary, self.fuel, self.twist = fork.boundary, fork.fuel, fork.twist
+        self.boundary, self.fuel = fork.boundary, fork.fuel
+        self.twist, self.guesses = fork.twist, dict(fork.guesses)
         self.status, self.value, self.died = fork.status, fork.value, fork.died
 
     def release(self) -> None:
@@ -246,6 +251,8 @@ class RunningParticle(ContextTable):
             return
         if self.twist is not None:
             self.weigh(-self.twist.log_weight, self.twist.place)
+        for owner in sorted(self.guesses):
+            self.guess(owner, 0.0)
         self.status, self.value = Status.RETURNED, value
 
     def burn(self, n: int, span: Span = NOWHERE) -> None:
@@ -291,6 +298,14 @@ class RunningParticle(ContextTable):
             self.charges.extend(split_charge(log_potential, span, masses))
         if log_potential == -math.inf:
             self.status, self.died = Status.DEAD, span
+
+    def guess(self, owner: str, log_weight: float) -> None:
+        """Weighs by an owner's guess of what is to come (finite, nats) and takes the owner's last
+        one back. All are taken back when the program returns, so the measure is that without."""
+        before = self.guesses.pop(owner, 0.0)
+        if log_weight != 0.0:
+            self.guesses[owner] = log_weight
+        self.weigh(log_weight - before, self.code.functions[self.code.entry].span)
 
     def stream(self, site: int) -> Rng:
         """The stream of the next draw, keyed by site and count, so that the draw is the same

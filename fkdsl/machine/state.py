@@ -67,6 +67,14 @@ class Twist(NamedTuple):
     place: Span
 
 
+class Guess(NamedTuple):
+    """A guess of what is to come that fkdsl itself has added to the weight, to be taken back: whose
+    it is, and nats. The program's own is its Twist."""
+
+    owner: str
+    log_weight: float
+
+
 class Status(Enum):
     RUNNING = "running"
     RETURNED = "returned"
@@ -87,7 +95,8 @@ UNSET = Unset()
 class ProgramState:
     """frames: outermost first, none once it has returned or died. contexts: the table that
     ContextRefs index, without those that no variable reaches. died: the condition, factor or
-    observe that gave weight zero. twist: what is to be taken back of the weight. charges: what each
+    observe that gave weight zero. twist, guesses: what is to be taken back of the weight; of
+    guesses each owner has at most one, and they are in the order of the owners. charges: what each
     of them, and each look ahead, added to the log weight (nats) in the step that led here, in
     order; drawn: what was drawn in that step; draft_block: the block of drafted tokens that it is
     in, by which its draws go and not their law; unmeasured: bytes made since its memory was last
@@ -100,6 +109,7 @@ class ProgramState:
     value: Any = None
     died: Span | None = None
     twist: Twist | None = None
+    guesses: tuple[Guess, ...] = ()
     charges: tuple[Charge, ...] = field(default=(), compare=False, repr=False)
     drawn: tuple[DrawnValue, ...] = field(default=(), compare=False, repr=False)
     draft_block: DraftBlock | None = field(default=None, compare=False, repr=False)
@@ -113,4 +123,5 @@ class ProgramState:
             tuple((f.function, f.pc, f.target, state_key(f.slots)) for f in self.frames),
             self.contexts,
             self.twist.log_weight if self.twist is not None else 0.0,
+            self.guesses,
         )

@@ -3,6 +3,7 @@
     {"frames": [...], "contexts": [...]}    one that runs: where each function stands, and the
                                             tokens of each context
         "twist": [place, nats]              where a twist is to be taken back
+        "guesses": {owner: nats}            guesses of fkdsl's own that are to be taken back
         "block": [i, n]                     where it is in a block of drafted tokens
     {"value": v}                            one that has returned
     {"died": place}                         one that has died
@@ -38,6 +39,7 @@ from fkdsl.machine.state import (
     DraftBlock,
     DrawnValue,
     Frame,
+    Guess,
     ProgramState,
     Status,
     Twist,
@@ -93,6 +95,8 @@ def state_to_json(
             data["died"] = places.write(x.died)
     if x.twist is not None:
         data["twist"] = [places.write(x.twist.place), x.twist.log_weight]
+    if x.guesses:
+        data["guesses"] = dict(x.guesses)
     if (block := _write_block(x)) is not None:
         data["block"] = block
     if x.drawn:
@@ -141,6 +145,7 @@ def state_from_json(
         frames,
         contexts,
         twist=twist,
+        guesses=tuple(Guess(o, float(w)) for o, w in sorted(data.get("guesses", {}).items())),
         charges=charges,
         drawn=drawn,
         draft_block=draft_block,

@@ -28,7 +28,7 @@ from fkdsl.machine.state import ProgramState, Status
 from fkdsl.models.vocabulary import decoded_text
 from fkdsl.proposals.lookahead import LookaheadCache
 from fkdsl.proposals.settings import ProposalSettings
-from fkdsl.steering.particle_step import ParticleStep
+from fkdsl.steering.particle_step import Guesser, ParticleStep
 from fkdsl.steering.precompute import Precompute
 from fkdsl.steering.rounds import Precomputed, Rounds
 from fkdsl.values.faults import LIMITS, Fault, Limits
@@ -40,7 +40,8 @@ class SteeringModel:
 
     engines: by declared model name, '' for the default; a Mapping that may load on first use.
     proposals: how draws are made; they change the variance of Z_hat and nothing else (unless they
-    are `local`).
+    are `local`). guessers: who guess at the end of each step what is to come; their guesses change
+    the variance alone too. They do not go with drafts.
     """
 
     def __init__(
@@ -50,7 +51,9 @@ class SteeringModel:
         arguments: Sequence[Any] = (),
         limits: Limits = LIMITS,
         proposals: ProposalSettings | None = None,
+        guessers: Sequence[Guesser] = (),
     ) -> None:
+        self.guessers = tuple(guessers)
         self.code, self.engines, self.limits = code, engines, limits
         self.arguments = tuple(arguments)
         self.proposals = proposals if proposals is not None else ProposalSettings()
@@ -103,7 +106,7 @@ class SteeringModel:
         """A particle at the beginning of a step."""
         particle = RunningParticle(self.code, self.engines, rng, self.limits)
         particle.resume(x)
-        return ParticleStep(particle, self.proposals, self._lookaheads)
+        return ParticleStep(particle, self.proposals, self._lookaheads, guessers=self.guessers)
 
     def finished(self, x: ProgramState) -> bool:
         return x.status is Status.RETURNED
@@ -147,9 +150,12 @@ class SteeringModel:
         return " | ".join(t for t in texts if t) + drawn
 
     def log_bound(self, x: ProgramState) -> float:
-        """0 for a program none of whose lines can weigh more than 1, inf for others, and where a
-        draft is weighed."""
-        return math.inf if self._weighs_drafts else self.code.log_bound
+        """0 for a program none of whose lines can weigh more than 1, less the guesses that are to
+        be taken back; inf for others, and where a draft is weighed."""
+        if self._weighs_drafts:
+            return math.inf
+        held = sum(guess.log_weight for guess in x.guesses) if self.guessers else 0.0
+        return self.code.log_bound - held
 
     def charges(self, x: ProgramState) -> Sequence[Charge]:
         """What each line added to log G in the step that led to x."""

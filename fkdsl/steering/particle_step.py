@@ -8,6 +8,10 @@ particle.state(), particle.log_G        # the step is over
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
+from fkdsl.engine.cached_transformer import Context
 from fkdsl.machine.interpreter import Done, Draw, advance, fault_at
 from fkdsl.machine.particle import RunningParticle
 from fkdsl.machine.state import Status
@@ -19,11 +23,30 @@ from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.values.faults import Fault, NeedRows
 
 
+class Guesser(Protocol):
+    """What guesses at the end of each step how much weight is still to come of a particle that goes
+    on. The guess is a function of the particle's state and of rows, draws nothing, and changes no
+    measure: `RunningParticle.guess` takes it back."""
+
+    @property
+    def owner(self) -> str:
+        """Whose guess it is, in the state."""
+        ...
+
+    def rows(self, particle: RunningParticle) -> Sequence[tuple[str, Context]]:
+        """The (model, context) pairs whose rows the guess is made from."""
+        ...
+
+    def log_weight(self, particle: RunningParticle) -> float:
+        """The guess, finite, in nats; its rows are in `particle.rows`."""
+        ...
+
+
 class ParticleStep:
     """draw: the draw that the particle stands at, None elsewhere. counts: of the tokens that it has
     drawn from drafted models in this step. pending_corrections: tokens drawn from a weighed draft
     whose p / q is not weighed yet; their rows are asked for with the next rows of a model, at the
-    latest at the step's end. by_draft: as in OpenDraw."""
+    latest at the step's end. by_draft: as in OpenDraw. guessers: who guess at its end."""
 
     def __init__(
         self,
@@ -31,9 +54,10 @@ class ParticleStep:
         settings: ProposalSettings,
         cache: LookaheadCache,
         by_draft: bool = False,
+        guessers: Sequence[Guesser] = (),
     ) -> None:
         self.particle, self.settings, self.cache = particle, settings, cache
-        self.by_draft = by_draft
+        self.by_draft, self.guessers = by_draft, guessers
         self.draw: OpenDraw | None = None
         self.counts = DraftCounts()
         self.pending_corrections: list[Correction] = []
@@ -50,7 +74,7 @@ class ParticleStep:
                 except NeedRows as need:
                     return self._with_corrections(Request(need.wanted))
                 if isinstance(draw, Done):
-                    return self._request_of_end()
+                    return self._request_of_end() or self._guess()
                 self.draw = self._open(draw)
             request = self.draw.requests()
             if request is not None:
@@ -77,6 +101,20 @@ class ParticleStep:
             self.counts.add(drafted.counts)
             if drafted.correction is not None:
                 self.pending_corrections.append(drafted.correction)
+
+    # ---------------------------------------------------------------- guesses
+
+    def _guess(self) -> Request | None:
+        """What guesses need before the step can end; None once they are made."""
+        particle = self.particle
+        if particle.status is not Status.RUNNING or not self.guessers:
+            return None
+        wanted = [pair for guesser in self.guessers for pair in guesser.rows(particle)]
+        if missing := [(model, node) for model, node in wanted if node not in particle.rows]:
+            return Request(missing)
+        for guesser in self.guessers:
+            particle.guess(guesser.owner, guesser.log_weight(particle))
+        return None
 
     # ------------------------------------------------------------ corrections
 

@@ -260,6 +260,7 @@ def _is_state(v: Any, models: Mapping[str, Any]) -> bool:
         and is_list(block, lambda n: is_whole(n, 0, MOST_STEPS))
         and len(block) == 2
         and ("twist" not in v or _is_at_place(v["twist"], is_number))
+        and is_map(v.get("guesses", {}), is_number)
         and (
             ("value" in v and is_value(v["value"]))
             or ("died" in v and _is_place(v["died"]))
