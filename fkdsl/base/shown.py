@@ -7,6 +7,8 @@ one could colour or overwrite the screen, and a direction mark could reorder a l
 a\\x1b[31mred\\x1b[0m\\r\\u202e!
 >>> shown("two lines\\nand a\\ttab") == "two lines\\nand a\\ttab"
 True
+>>> print(escaped_json('{"value": "a' + chr(0x9B) + '2J"}'))
+{"value": "a\\u009b2J"}
 >>> print(one_line("two\\nlines"))
 two\\nlines
 """
@@ -31,6 +33,12 @@ def shown(text: str) -> str:
     return _CONTROLS.sub(_escape, text)
 
 
+def escaped_json(text: str) -> str:
+    """JSON text, on one line, in which such characters are JSON's escapes: the same data, harmless
+    when it is shown."""
+    return _CONTROLS.sub(_json_escape, text)
+
+
 def one_line(text: str) -> str:
     """The same with newlines escaped too, for text that stands within a line."""
     return shown(text).replace("\n", "\\n")
@@ -38,3 +46,8 @@ def one_line(text: str) -> str:
 
 def _escape(match: re.Match[str]) -> str:
     return "\\r" if match[0] == "\r" else match[0].encode("unicode_escape").decode("ascii")
+
+
+def _json_escape(match: re.Match[str]) -> str:
+    units = match[0].encode("utf-16-be")  # JSON writes a character beyond U+FFFF as two
+    return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))

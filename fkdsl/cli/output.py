@@ -19,7 +19,7 @@ from typing import Any, TextIO
 
 from fkdsl.base.errors import CallError
 from fkdsl.base.files import check_target
-from fkdsl.base.shown import shown
+from fkdsl.base.shown import escaped_json, shown
 
 PLAIN = {"█": "#", "±": "+-", "…": "...", "─": "-", "—": "-", "→": "->", "≤": "<=", "≥": ">="}
 """Replacements for our own signs in encodings that lack them."""
@@ -112,8 +112,8 @@ def reason(error: Exception) -> str:
 
 
 def json_text(data: Mapping[str, Any]) -> str:
-    """An object as JSON. inf, -inf and nan become null, and `notes` says where; lone surrogates are
-    written as escapes."""
+    """An object as JSON. inf, -inf and nan become null, and `notes` says where; lone surrogates,
+    and characters that control a terminal, are written as escapes."""
     places: dict[str, dict[str, None]] = {}
     clean = _without_infinities(data, "", places)
     if places:
@@ -121,11 +121,11 @@ def json_text(data: Mapping[str, Any]) -> str:
             *clean.get("notes", ()),
             *(_note(number, [*where]) for number, where in places.items()),
         ]
-    text = json.dumps(clean, ensure_ascii=False, allow_nan=False)
+    text = escaped_json(json.dumps(clean, ensure_ascii=False, allow_nan=False))
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
-        return json.dumps(clean, allow_nan=False)
+        return escaped_json(json.dumps(clean, allow_nan=False))
     return text
 
 

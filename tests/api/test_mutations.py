@@ -167,6 +167,25 @@ def holds_up(traces, path, capsys, seeds, monkeypatch):
     return refused
 
 
+def test_a_state_of_a_strangers_hand_is_the_files_fault_not_the_programs(traces, tmp_path):
+    program, _, part = traces
+    lines = [json.loads(line) for line in part.splitlines()]
+    for line in lines:
+        line.pop("sum", None)
+    replaced = 0
+    for *outer, key in list(places(lines[-1]))[1:]:
+        data = lines[-1]
+        for k in outer:
+            data = data[k]
+        if "set" in outer and isinstance(data[key], bool):
+            data[key], replaced = 1, replaced + 1
+    assert replaced  # y, of which the program asks whether it is true
+    path = tmp_path / "t.jsonl"
+    path.write_bytes(b"".join(encoded(line) for line in lines))
+    with pytest.raises(fkdsl.CallError, match="steps are not those of this program"):
+        program.run(seed=1, resume=path)
+
+
 def test_no_damage_to_a_trace_is_taken_for_our_bug(traces, tmp_path, capsys, monkeypatch):
     refused = holds_up(traces, tmp_path / "t.jsonl", capsys, range(FAST), monkeypatch)
     assert refused >= FAST // 3

@@ -1,5 +1,5 @@
 """No character of a value, a name, a title or a line of a file steers the terminal that shows it;
-JSON is as it was."""
+JSON has the value itself, its characters written as escapes."""
 
 import io
 import json
@@ -119,6 +119,16 @@ def test_json_has_the_value_itself(place, capsys):
     _, out, _ = call(capsys, "exact", "p.fk", "--json")
     values = [a["value"] for a in json.loads(out)["posterior"]]
     assert all(v.startswith(EVIL) for v in values)
+
+
+def test_json_steers_no_terminal_either(place, capsys):
+    text = "\x7f\x9b2J\u2028\U000e0041\ufeff"
+    literal = text.encode("unicode_escape").decode("ascii")
+    (place / "p.fk").write_text(f'program p() -> str:\n    return "{literal}é"\n')
+    _, out, _ = call(capsys, "exact", "p.fk", "--json")
+    assert STEERING.search(out) is None
+    assert "é" in out
+    assert json.loads(out)["posterior"][0]["value"] == text + "é"
 
 
 class _Terminal(io.StringIO):

@@ -26,8 +26,8 @@ def compare(seeds, sampled):
                 f"seed {seed}: {disagreement(program) or found}\n\n{program.lines()}", pytrace=False
             )
         agreed += found is None
-    # Programs with too many paths say nothing; most must say something.
-    assert agreed >= 0.7 * len(seeds)
+    # Programs with too many paths say nothing: one in ten of them all, here and there more of 25.
+    assert agreed >= 0.5 * len(seeds)
 
 
 @pytest.mark.parametrize("first", range(0, 100, BLOCK))

@@ -34,6 +34,7 @@ from fkdsl.base.errors import (
     InternalError,
     Interrupted,
     PopulationDied,
+    ProgramError,
 )
 from fkdsl.base.spans import Source
 from fkdsl.inference.interface import Step
@@ -214,9 +215,9 @@ def _open(*paths: Path | StepsByIsland | None) -> TraceFile:
 
 def _is_the_files_fault(error: Exception, request: RunRequest, record: RunRecord) -> bool:
     """Whether a run failed because it went on from steps that are not its own. A bug of ours is to
-    be reported as one, however the run began."""
-    ours = isinstance(error, InternalError) or not isinstance(error, FkdslError)
-    if not ours or not record.resumed or os.environ.get("FKDSL_DEBUG"):
+    be reported as one, however the run began, and so is a mistake of the program."""
+    expected = isinstance(error, FkdslError) and not isinstance(error, InternalError | ProgramError)
+    if expected or not record.resumed or os.environ.get("FKDSL_DEBUG"):
         return False
     assert record.steps_by_island is not None
     model = steering_model(request, request.engines, drafting_of(request))
