@@ -205,13 +205,15 @@ class DrawnText(Instr):
     """Marks a function that draws a text token by token, in its loop, where the text so far is
     known. It does nothing; by it passes guide the text.
 
-    until, max_tokens: parameters: the stops that end the text, and how many tokens it has at most.
+    until, max_tokens, closed: parameters: the stops that end the text, how many tokens it has at
+    most, and whether a stop or EOS must end it.
     context: what it is drawn from. ends: the stops as a list; stop: the context's number of tokens
     at which the text ends; text: the text so far.
     """
 
     until: int = field(metadata=NAMES)
     max_tokens: int = field(metadata=NAMES)
+    closed: int = field(metadata=NAMES)
     context: int = field(metadata=NAMES)
     ends: int = field(metadata=NAMES)
     stop: int = field(metadata=NAMES)

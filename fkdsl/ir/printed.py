@@ -15,6 +15,8 @@ MEANS = {
     "automaton": "by an automaton or a grammar: a mask for each place in it, and for the tokens "
     "that are left",
     "automaton, so far": "by an automaton of the text so far: a mask for each place in it",
+    "closed": "by an automaton of the stops: as long as the tokens that are left suffice to end "
+    "the text",
     "early": "at every token of the text, as far as it is known by then, by trial",
     "tried": "by trial: each likely token, the others by weighted rejection: some five tokens for "
     "a draw",

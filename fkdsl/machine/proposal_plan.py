@@ -35,8 +35,9 @@ class CompletionConstraint(Generic[E]):
     language: evaluates to a `Language` (engine.constraints). ends, origin, stop: slots of the stops
     that end the text, of the context's number of tokens where the text began, and of the number
     where it must stop. budget_lookahead: whether a token is also refused where the tokens left do
-    not suffice for a completion. decided: the conditions that the language decides whole. parts:
-    each condition's own language.
+    not suffice for a completion. closed: evaluates to whether a stop or EOS must end the text, and
+    where that is said; None where it need not. decided: the conditions that the language decides
+    whole. parts: each condition's own language.
     """
 
     language: E
@@ -44,6 +45,7 @@ class CompletionConstraint(Generic[E]):
     origin: int = field(metadata=READS)
     stop: int = field(metadata=READS)
     budget_lookahead: bool = True
+    closed: tuple[Span, E] | None = None
     decided: tuple[Span, ...] = ()
     parts: tuple[tuple[Span, E], ...] = ()
 
@@ -55,6 +57,7 @@ class CompletionConstraint(Generic[E]):
             self.origin,
             self.stop,
             self.budget_lookahead,
+            None if self.closed is None else (self.closed[0], function(self.closed[1])),
             self.decided,
             parts,
         )

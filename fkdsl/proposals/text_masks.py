@@ -46,13 +46,15 @@ FORCED = 32
 class TextConstraint:
     """A constraint where a particle stands. ids: the text's tokens so far. budget: how many may
     follow the next one, None for no look-ahead. until: what ends the text. parts: what each
-    condition says of it."""
+    condition says of it. closed: where it is said that a stop or EOS must end it, None where it
+    need not."""
 
     constraint: Constraint
     ids: TokenIds
     budget: int | None
     until: Until = ""
     parts: tuple[tuple[Span, Language], ...] = ()
+    closed: Span | None = None
 
     @property
     def is_unsatisfiable(self) -> bool:
@@ -64,19 +66,28 @@ class TextConstraint:
 
     def masks_of_parts(self) -> list[tuple[Span, Mask | None]]:
         """What each condition's own language allows, as `mask`."""
-        return [
+        masks = [
             (place, self._of([language]).mask(self.ids, self.budget))
             for place, language in self.parts
         ]
+        if self.closed is not None:
+            masks.append((self.closed, self._closed().mask(self.ids, self.budget)))
+        return masks
 
     def conflict(self) -> tuple[Span, ...]:
         """The fewest of the conditions, the first of equally few, that no text satisfies; () where
-        they are more than three."""
+        they are more than three, or with what must end the text."""
+        if self.closed is not None and self._closed().is_empty:
+            return (self.closed,)
         for n in (1, 2, 3):
             for parts in combinations(self.parts, n):
                 if self._of([language for _, language in parts]).is_empty:
                     return tuple(place for place, _ in parts)
         return ()
+
+    def _closed(self) -> Constraint:
+        """That a stop or EOS ends the text, and nothing else."""
+        return make_constraint(Both(()), self.until, self.constraint.vocabulary, True)
 
     def _of(self, languages: list[Language]) -> Constraint:
         return make_constraint(Both(tuple(languages)), self.until, self.constraint.vocabulary)
@@ -135,9 +146,9 @@ def text_constraint(
     budget = frame.slots[plan.stop] - length - 1 if plan.budget_lookahead else None
     until = frame.slots[plan.ends]
     parts = tuple((p, of(frame)) for p, of in plan.parts) if blame else ()
-    return TextConstraint(
-        make_constraint(language, until, vocabulary), tokens[begins - known :], budget, until, parts
-    )
+    closed = plan.closed[0] if plan.closed is not None and plan.closed[1](frame) else None
+    constraint = make_constraint(language, until, vocabulary, closed is not None)
+    return TextConstraint(constraint, tokens[begins - known :], budget, until, parts, closed)
 
 
 def prefix_mask(particle: RunningParticle, op: DrawOp, d: TokenDistribution) -> Mask | None:

@@ -58,7 +58,7 @@ GATHER = ir.Gather(
 )
 SAMPLES = [
     ir.Label(AT, "here"),
-    ir.DrawnText(AT, UNTIL, TWO, LM, LIST, STOP, TEXT),
+    ir.DrawnText(AT, UNTIL, TWO, YES, LM, LIST, STOP, TEXT),
     ir.Set(AT, (NEW,), local(TWO)),
     ir.Set(AT, (NEW, NEWER), local(PAIR)),
     ir.Evaluate(AT, local(TWO)),
@@ -239,7 +239,7 @@ def test_renumbering_moves_every_slot_of_a_plan():
 def test_a_slot_out_of_range_is_found_in_every_field():
     for instr in (
         ir.Append(AT, 99, const(1)),
-        ir.DrawnText(AT, UNTIL, TWO, LM, LIST, STOP, 99),
+        ir.DrawnText(AT, UNTIL, TWO, YES, LM, LIST, STOP, 99),
         planned(completion=CompletionConstraint(texts(TEXT), 99, NONE, STOP)),
     ):
         function = ir.Function(

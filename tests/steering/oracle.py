@@ -124,7 +124,7 @@ class Runner:
             p = c.row().p.get(text, 0.0)
             return math.log(p) if p > 0 else -math.inf
 
-        def text(c, until="", max_tokens=256):
+        def text(c, until="", max_tokens=256, closed=False):
             start = len(c.text)
             for _ in range(0 if c.done else max_tokens):
                 t, s = self.sample(c), c.text[start:]
@@ -133,6 +133,8 @@ class Runner:
                 stops = (until,) if isinstance(until, str) else until
                 if any(map(s.count, filter(None, stops))):
                     return re.split("|".join(map(re.escape, stops)), s)[0]
+            if closed and not c.done:
+                raise Dead
             return c.text[start:]
 
         def choice(c, options, other=None):

@@ -20,7 +20,7 @@ from fkdsl.engine.constraints.charsets import ALL_CHARACTERS, Partition
 from fkdsl.engine.constraints.expressions import Algebra, TooComplex
 from fkdsl.engine.constraints.language_expressions import LanguageExpressions
 from fkdsl.engine.constraints.languages import Language, charsets_in
-from fkdsl.engine.constraints.stops import Until, drawn_texts, stops_of
+from fkdsl.engine.constraints.stops import Ending, Until, drawn_texts, stops_of
 
 EXPLORED_STATES = 2_000
 EXPLORED_STEPS = 100_000
@@ -39,7 +39,7 @@ class Automaton:
     further ones, and the conditions decide. No text with a surrogate is in the language.
     """
 
-    def __init__(self, language: Language, until: Until = "") -> None:
+    def __init__(self, language: Language, until: Until = "", ending: Ending = Ending.ANY) -> None:
         stops = stops_of(until)
         self.lock = threading.RLock()
         self.partition = Partition(charsets_in(language, stops))
@@ -47,7 +47,7 @@ class Automaton:
         try:
             expressions = LanguageExpressions(self.algebra, self.partition.members)
             root = drawn_texts(
-                self.algebra, expressions.text, expressions.language(language), stops
+                self.algebra, expressions.text, expressions.language(language), stops, ending
             )
             self.algebra.nullable(root)
         except RecursionError:
@@ -160,7 +160,7 @@ class Automaton:
 
 
 @lru_cache(maxsize=128)
-def automaton(language: Language, until: Until = "") -> Automaton:
+def automaton(language: Language, until: Until = "", ending: Ending = Ending.ANY) -> Automaton:
     """The automaton of the texts that may be drawn for a language (stops.drawn_texts). Raises
     Unsupported or TooComplex."""
-    return Automaton(language, until)
+    return Automaton(language, until, ending)

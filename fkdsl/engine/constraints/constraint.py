@@ -24,6 +24,7 @@ import numpy as np
 from fkdsl.base.locks import locked
 from fkdsl.base.probability_blocks import Mask
 from fkdsl.engine.constraints.automaton import automaton
+from fkdsl.engine.constraints.closed import ClosedMasks
 from fkdsl.engine.constraints.expressions import TooComplex
 from fkdsl.engine.constraints.followed import followed
 from fkdsl.engine.constraints.grammars import GrammarMasks, mistake
@@ -50,12 +51,14 @@ SMALL_AUTOMATON = 64
 
 
 class Constraint:
-    """The masks of a language. regular: those of its regular parts together, None if there are
-    none. grammars: those of each schema and grammar. alternatives: those of each `or` that has a
-    schema or grammar in it. left_out: for each part that the masks do not follow, so that only the
-    conditions check it, the reason."""
+    """The masks of a language. closed: whether a stop or EOS must end the text. regular: those of
+    its regular parts together, None if there are none to follow. grammars: those of each schema and
+    grammar. alternatives: those of each `or` that has a schema or grammar in it. left_out: for each
+    part that the masks do not follow, so that only the conditions check it, the reason."""
 
-    def __init__(self, language: Language, until: Until, vocabulary: Vocabulary) -> None:
+    def __init__(
+        self, language: Language, until: Until, vocabulary: Vocabulary, closed: bool = False
+    ) -> None:
         self.vocabulary = vocabulary
         regular: list[Language] = []
         self.grammars: list[GrammarMasks] = []
@@ -77,7 +80,7 @@ class Constraint:
                 self.left_out += _alternatives_left_out(part)
             else:
                 self.left_out.append(_why_no_part(part))
-        self.regular = self._regular(regular, until, vocabulary)
+        self.regular = self._regular(regular, until, closed)
 
     @property
     def unions_and_grammars(self) -> list[GrammarMasks | Alternatives]:
@@ -85,12 +88,17 @@ class Constraint:
         return [*self.grammars, *self.alternatives]
 
     def _regular(
-        self, parts: list[Language], until: Until, vocabulary: Vocabulary
-    ) -> RegularMasks | None:
-        while parts:
+        self, parts: list[Language], until: Until, closed: bool
+    ) -> RegularMasks | ClosedMasks | None:
+        while parts or closed:
+            language = Both(tuple(parts))
             try:
-                return RegularMasks(automaton(Both(tuple(parts)), until), vocabulary)
+                if closed:
+                    return ClosedMasks(language, until, self.vocabulary)
+                return RegularMasks(automaton(language, until), self.vocabulary)
             except TooComplex as error:
+                if not parts:
+                    return None
                 # Leave out one part after the other; the conditions check what is left out.
                 self.left_out.append(f"an automaton with {error}")
                 parts = parts[:-1]
@@ -112,8 +120,11 @@ class Constraint:
         """(V,) the tokens that may follow `ids`; None for all. tokens_left: how many tokens may
         follow the next one, None for no bound."""
         masks = [part.mask(ids, tokens_left) for part in self.unions_and_grammars]
-        if self.regular is not None:
-            masks.append(self.regular.mask(self.regular.position(ids), tokens_left))
+        match self.regular:
+            case RegularMasks() as regular:
+                masks.append(regular.mask(regular.position(ids), tokens_left))
+            case ClosedMasks() as ends:
+                masks.append(ends.mask(ends.position(ids), tokens_left))
         if not masks:
             return None
         allowed = masks[0]
@@ -233,6 +244,9 @@ def parts_left_out(language: Language) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=64)
-def make_constraint(language: Language, until: Until, vocabulary: Vocabulary) -> Constraint:
-    """The constraint of a language, built once for each vocabulary."""
-    return Constraint(language, until, vocabulary)
+def make_constraint(
+    language: Language, until: Until, vocabulary: Vocabulary, closed: bool = False
+) -> Constraint:
+    """The constraint of a language, built once for each vocabulary. closed: whether a stop or EOS
+    must end the text."""
+    return Constraint(language, until, vocabulary, closed)

@@ -9,12 +9,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from enum import Enum
 from itertools import groupby
 
 from fkdsl.engine.constraints.expressions import Algebra
 
 Until = str | tuple[str, ...]
 """One stop, or several that are not empty; "" for none."""
+
+
+class Ending(Enum):
+    """What ends a text: a stop, EOS, or either of them or the budget."""
+
+    STOP = "stop"
+    EOS = "eos"
+    ANY = "any"
 
 
 def stops_of(until: Until) -> tuple[str, ...]:
@@ -33,18 +42,29 @@ def first_stop(text: str, stops: Sequence[str]) -> int:
     return min((at for at in map(text.find, stops) if at >= 0), default=-1)
 
 
-def drawn_texts(a: Algebra, text: Callable[[str], int], language: int, stops: Sequence[str]) -> int:
+def drawn_texts(
+    a: Algebra,
+    text: Callable[[str], int],
+    language: int,
+    stops: Sequence[str],
+    ending: Ending = Ending.ANY,
+) -> int:
     """The texts that may be drawn for a text s of the language: s itself if it has no stop in it;
     or s, a stop that begins no later than any other, and any characters that the last token has
-    behind the stop. text: gives the language of one text."""
+    behind the stop. text: gives the language of one text. ending: STOP leaves the latter alone,
+    EOS the former."""
     if not stops:
-        return language
+        return a.EMPTY if ending is Ending.STOP else language
 
     def begins_with(stop: str) -> int:
         return a.concat(text(stop), a.EVERYTHING)
 
     never = a.complement(a.concat(a.EVERYTHING, a.union([begins_with(stop) for stop in stops])))
     parts = [a.intersection([language, never])]
+    if ending is Ending.EOS:
+        return parts[0]
+    if ending is Ending.STOP:
+        parts.clear()
     for length, group in groupby(sorted(stops, key=len), len):
         ends = list(group)
         # A stop e in s + end begins before `end` if at least so many characters follow it.

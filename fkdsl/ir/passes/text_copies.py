@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 
+from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import bound, reads, renumbered
 from fkdsl.ir.passes.regular import all_of
@@ -23,6 +24,12 @@ SHOWN = 3
 def drawn_text(function: ir.Function) -> ir.DrawnText | None:
     """The mark of a function that draws a text; None for any other."""
     return next((i for i in function.body if isinstance(i, ir.DrawnText)), None)
+
+
+def must_be_closed(function: ir.Function) -> Span | None:
+    """Where it is said of a marked function that a stop or EOS must end its text; None where it is
+    not. The condition of it is the only one that such a function has."""
+    return next((i.span for i in function.body if isinstance(i, ir.Condition)), None)
 
 
 def guided_copy(
@@ -39,7 +46,7 @@ def guided_copy(
     out: list[ir.Instr] = [ir.Set(call.span, (layout.origin,), tokens)]
     for instr in body:
         match instr:
-            case ir.Draw() if guidance.languages:
+            case ir.Draw() if guidance.languages or guidance.closed:
                 out.append(
                     replace(instr, plan=_plan(call, guidance, mark, layout, budget_lookahead))
                 )
@@ -111,12 +118,15 @@ def _plan(
         layout.origin,
         mark.stop,
         budget_lookahead,
+        (guidance.closed, ir.Local(call.span, mark.closed)) if guidance.closed else None,
         guidance.decided,
         parts,
     )
     spans = dict.fromkeys(span for span, _ in guidance.languages)
-    absorbed = tuple(Absorbed(s, _means(guidance.unfollowed.get(s))) for s in spans)
-    return ProposalPlan(completion=completion, absorbed=absorbed)
+    absorbed = [Absorbed(s, _means(guidance.unfollowed.get(s))) for s in spans]
+    if guidance.closed:
+        absorbed.append(Absorbed(guidance.closed, "closed"))
+    return ProposalPlan(completion=completion, absorbed=tuple(absorbed))
 
 
 def _checks(

@@ -31,16 +31,18 @@ class Guidance:
 
     languages, checks: (the condition's place, an expression over the caller's slots); a check reads
     the text's slot for the beginning of the text. unfollowed: by condition, the parts of its
-    language that no mask follows. unused: the conditions that guide nothing, and why.
+    language that no mask follows. unused: the conditions that guide nothing, and why. closed:
+    where it is said that a stop or EOS must end the text, None where it need not.
     """
 
     languages: list[tuple[Span, ir.Expr]] = field(default_factory=list)
     checks: list[tuple[Span, ir.Expr]] = field(default_factory=list)
     unfollowed: dict[Span, dict[str, None]] = field(default_factory=dict)
     unused: list[Absorbed] = field(default_factory=list)
+    closed: Span | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.languages or self.checks)
+        return bool(self.languages or self.checks or self.closed)
 
     @property
     def expressions(self) -> list[ir.Expr]:
@@ -50,7 +52,8 @@ class Guidance:
     def decided(self) -> tuple[Span, ...]:
         """The conditions of which every part is in a language that masks follow."""
         partly = {s for s, _ in self.checks} | {a.span for a in self.unused} | set(self.unfollowed)
-        return tuple(dict.fromkeys(s for s, _ in self.languages if s not in partly))
+        whole = [s for s, _ in self.languages] + [self.closed] * (self.closed is not None)
+        return tuple(dict.fromkeys(s for s in whole if s is not None and s not in partly))
 
 
 @dataclass(frozen=True)

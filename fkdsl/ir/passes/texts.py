@@ -14,7 +14,12 @@ from dataclasses import replace
 from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.base.errors import ProgramError
 from fkdsl.ir import nodes as ir
-from fkdsl.ir.passes.text_copies import drawn_text, guided_copy, with_own_sites
+from fkdsl.ir.passes.text_copies import (
+    drawn_text,
+    guided_copy,
+    must_be_closed,
+    with_own_sites,
+)
 from fkdsl.ir.passes.text_diagnostics import contradictions, late
 from fkdsl.ir.passes.text_guidance import Settings, guidance_of
 
@@ -37,6 +42,8 @@ def guide_texts(program: ir.Program, settings: Settings) -> ir.Program:
                 continue
             mark, original = marks[instr.function], program.functions[instr.function]
             guidance = guidance_of(program, function, pc, instr.target, settings)
+            if settings.automata and settings.budget_lookahead:
+                guidance.closed = must_be_closed(original)
             conflicts = contradictions(instr, mark, guidance, settings.folders)
             if name == program.entry and not any(isinstance(i, FORKS) for i in body[:pc]):
                 errors += conflicts

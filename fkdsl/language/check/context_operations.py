@@ -57,6 +57,7 @@ OPERATIONS: dict[str, Operation] = {
             Parameter("lm", CONTEXT),
             Parameter("until", OneOf((STR, List(STR))), ""),
             Parameter("max_tokens", INT, 256),
+            Parameter("closed", BOOL, False),
         ),
         STR,
         "draw",

@@ -7,6 +7,7 @@ The checker has found every mistake that a user can make; what cannot be lowered
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from fkdsl.base.errors import InternalError
 from fkdsl.base.spans import Span
@@ -33,6 +34,7 @@ class _Lowering:
     def __init__(self, checked: Checked) -> None:
         self.checked = checked
         self.functions: dict[str, ir.Function] = {}
+        self.closed_texts = 0
         self.wanted: list[str] = []
         self.sites = 0
 
@@ -56,6 +58,23 @@ class _Lowering:
         if name in self.checked.functions:
             return self.checked.functions[name].definition
         return prelude()[name]
+
+    def drawn_by(self, name: str, args: Sequence[ir.Expr], span: Span) -> str:
+        """The function that a call draws by: a built-in whose text must be closed has one for each
+        call, so that its condition stands at the call."""
+        if name not in prelude():
+            self.wanted.append(name)
+            return name
+        definition = prelude()[name]
+        given = {p.name: a for p, a in zip(definition.params, args, strict=True)}
+        match given.get("closed", ir.Const(span, False)):
+            case ir.Const(value=False):
+                self.wanted.append(name)
+                return name
+        self.closed_texts += 1
+        own = f"{name} closed {self.closed_texts}"
+        self.functions[own] = replace(_Body(self, definition, span).function(), name=own)
+        return own
 
     def site(self) -> int:
         self.sites += 1
@@ -92,11 +111,16 @@ def reachable(body: Sequence[ir.Instr]) -> tuple[ir.Instr, ...]:
 
 
 class _Body(ExpressionLowering):
-    """Lowers one function: its statements to instructions, control flow to labels and jumps."""
+    """Lowers one function: its statements to instructions, control flow to labels and jumps.
 
-    def __init__(self, owner: _Lowering, definition: tree.FunctionDef) -> None:
+    closed_at: of a built-in whose text must be closed, where it is called.
+    """
+
+    def __init__(
+        self, owner: _Lowering, definition: tree.FunctionDef, closed_at: Span | None = None
+    ) -> None:
         super().__init__(owner.checked, definition, owner.wanted)
-        self.owner = owner
+        self.owner, self.closed_at = owner, closed_at
         self.out: list[ir.Instr] = []
         self.labels = 0
         self.loops: list[tuple[str, str]] = []
@@ -138,7 +162,10 @@ class _Body(ExpressionLowering):
                 self.draw(span, target, value)
             case tree.Observe(span, value, distribution):
                 self.out.append(ir.Observe(span, self.expr(value), self.expr(distribution)))
+            case tree.Condition() if self.in_prelude and self.closed_at is None:
+                pass
             case tree.Condition(span, test):
+                span = self.closed_at or span
                 self.out.append(ir.Condition(span, self.expr(test)))
             case tree.Factor(span, value):
                 self.out.append(ir.Factor(span, self.expr(value)))
@@ -187,8 +214,8 @@ class _Body(ExpressionLowering):
             # from.
             if user.stochastic if user is not None else name in prelude():
                 args = self.user_args(self.owner.definition(name), value)
-                self.called.append(name)
-                self.out.append(ir.Call(span, self.slot(target.name), name, args))
+                function = self.owner.drawn_by(name, args, span)
+                self.out.append(ir.Call(span, self.slot(target.name), function, args))
                 return
         distribution = self.expr(value)
         self.out.append(ir.Draw(span, self.slot(target.name), distribution, self.owner.site()))
