@@ -126,6 +126,8 @@ class Method:
         so that a particle's ancestors do not tell its past.
     takes_drafts: whether each particle's tokens are drawn in turn, so that they can be drafted.
     no_draft_weights: why drafts may not be weighed by p/q, "" where they may.
+    looks_ahead: whether its draws may be tilted, and its particles twisted, by a guess of what is
+        to come: potentials may then be above 1, and a draw's probability is not the model's.
     one_choice: whether each draw of the model must be one choice of a known probability.
     forgets_mass: whether the mass that a mask removes is left out of the weights.
     anytime: whether `LoopSettings.stop` can end it with bounds on Z.
@@ -147,6 +149,7 @@ class Method:
     moves_paths: Callable[[Options], bool] = lambda options: False
     takes_drafts: bool = False
     no_draft_weights: str = ""
+    looks_ahead: bool = False
     one_choice: bool = False
     forgets_mass: bool = False
     anytime: bool = False

@@ -24,6 +24,7 @@ from fkdsl.machine.ops import DrawOp
 from fkdsl.machine.particle import Compute, RunningParticle
 from fkdsl.machine.proposal_plan import ProposalPlan
 from fkdsl.machine.scoring import is_finished
+from fkdsl.proposals.completion import Tilt
 from fkdsl.proposals.drafting import DraftedRow, DraftOf, draft_of, drafted_row
 from fkdsl.proposals.lookahead import LookaheadCache
 from fkdsl.proposals.outcomes import Mask, Outcomes, TokenOutcomes, is_dense, outcomes_of
@@ -226,6 +227,15 @@ class OpenDraw:
         if outcomes is not None and drafted is not None and not weighs:
             outcomes.draft = drafted.probabilities(outcomes, masks.both)
         return outcomes
+
+    def tilt(self, outcomes: Outcomes) -> Tilt | None:
+        """How likely each outcome leads to a text that the constraint allows; None where the draw
+        does not look ahead so far."""
+        lookahead = self.settings.lookahead
+        if lookahead is None or self.constraint is None:
+            return None
+        with self.settings.timed(self.blame):
+            return lookahead.tilt(self.particle, self.distribution, self.constraint, outcomes)
 
     def refused(self, outcomes: Outcomes, mass: float) -> dict[Span, float]:
         """The probability that masks have refused, by line: all of it the plan's, or, in a run that

@@ -125,6 +125,8 @@ class TokenOutcomes(Outcomes):
     @cached_property
     def blocks(self) -> ProbabilityBlocks:
         refused = len(self.row) - self.n_allowed
+        if "p" in self.__dict__:
+            return ProbabilityBlocks(self.p)
         if (
             self.mask is not None
             and self.ids is None

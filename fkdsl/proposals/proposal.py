@@ -14,6 +14,7 @@ the law, by enumeration.
     rejection.py        draws without replacement until e holds     adaptive weighted rejection
     speculative.py      the same draws by way of a draft q          p's law for any q
     draft_weighted.py   i ~ q                                       p / q weighed at the block's end
+    tilted.py           the same draws from p h, w / h(i)           any h > 0: looks ahead
     unweighted.py       w = 1                                       `local`: breaks the law
 """
 
@@ -32,9 +33,10 @@ Lives = Callable[[int], bool]
 
 
 class Choice(NamedTuple):
-    """i: the outcome, -1 if none is left. log_w: nats, at most 0. drafted: whether i is the draft's
-    own. log_q: nats, where i was drawn from a draft and p(i) / q(i) is still to be weighed; None
-    where nothing is. refused: the probability that each line has refused of the outcomes."""
+    """i: the outcome, -1 if none is left. log_w: nats, at most 0 unless the draw is tilted.
+    drafted: whether i is the draft's own. log_q: nats, where i was drawn from a draft and
+    p(i) / q(i) is still to be weighed; None where nothing is. refused: the probability that each
+    line has refused of the outcomes."""
 
     i: int
     log_w: float

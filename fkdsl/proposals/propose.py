@@ -8,8 +8,9 @@ docs/inference.md, Proposals). `proposal_for` chooses one:
     few outcomes                              Enumerated
     many                                      WeightedRejection
 
-A draft that is weighed makes it a DraftWeighted one, and `local` an Unweighted one. What the choice
-weighs is added to the particle's log G in `move_past`, and nowhere else.
+A draft that is weighed makes it a DraftWeighted one, `local` an Unweighted one, and a surrogate of
+the future a Tilted one. What the choice weighs is added to the particle's log G in `move_past`, and
+nowhere else.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from fkdsl.base.spans import Span
 from fkdsl.machine.charges import Masses
 from fkdsl.machine.particle import Compute, RunningParticle
 from fkdsl.machine.proposal_plan import ProposalPlan
+from fkdsl.machine.state import Status
+from fkdsl.proposals.completion import Tilt, look_ahead
 from fkdsl.proposals.draft_weighted import DraftWeighted
 from fkdsl.proposals.drafting import Correction, DraftCounts, DraftedRow, advance_block
 from fkdsl.proposals.enumerated import Enumerated
@@ -33,6 +36,7 @@ from fkdsl.proposals.proposal import NOTHING, Choice, Proposal, everything_lives
 from fkdsl.proposals.refusals import most_lethal, with_deaths
 from fkdsl.proposals.rejection import WeightedRejection
 from fkdsl.proposals.settings import EXPENSIVE_HEAD, EXPENSIVE_QUESTIONS, ProposalSettings
+from fkdsl.proposals.tilted import Tilted
 from fkdsl.proposals.unweighted import Unweighted
 from fkdsl.values.values import ContextRef
 
@@ -63,6 +67,7 @@ def propose(draw: OpenDraw) -> DraftedDraw | None:
     outcomes = draw.outcomes(drafted)
     if outcomes is None:
         value = draw.distribution.sample(draw.rng)
+        look_ahead(particle, 0.0)
         particle.assign_drawn(particle.frames[-1], op.target, value)
         return None
     kernel = kernel_for(plan, draw.settings, outcomes, draw.is_decided)
@@ -71,8 +76,12 @@ def propose(draw: OpenDraw) -> DraftedDraw | None:
         in_place = draw.settings.clock is None
         lookahead = Lookahead(particle, op, outcomes, plan, draw.cache, in_place)
     proposal = wrapped(kernel, draw.settings, drafted)
+    tilt = draw.tilt(outcomes)
+    if tilt is not None and draw.settings.lookahead is not None:
+        proposal = Tilted(proposal, tilt.h) if draw.settings.lookahead.proposal else proposal
+        tilt = tilt if draw.settings.lookahead.twist else None
     choice = choose(draw, proposal, outcomes, lookahead)
-    return move_past(draw, outcomes, choice, lookahead, drafted)
+    return move_past(draw, outcomes, choice, lookahead, drafted, tilt)
 
 
 def kernel_for(
@@ -124,8 +133,10 @@ def move_past(
     choice: Choice,
     lookahead: Lookahead | None,
     drafted: DraftedRow | None,
+    tilt: Tilt | None = None,
 ) -> DraftedDraw | None:
-    """Moves the particle past the draw with what was chosen, and weighs it."""
+    """Moves the particle past the draw with what was chosen, and weighs it. tilt: what it twists
+    the particle by, in the place of the last draw's."""
     particle, op, d = draw.particle, draw.op, draw.distribution
     if choice.i < 0:
         die(particle, choice.refused, draw.blame)
@@ -137,6 +148,8 @@ def move_past(
         value = outcomes.take(particle, choice.i)
         particle.assign_drawn(particle.frames[-1], op.target, value)
     particle.weigh(choice.log_w, draw.blame, choice.refused)
+    if particle.status is Status.RUNNING:  # one that has returned has taken its twist back
+        look_ahead(particle, 0.0 if tilt is None else tilt.log_h(choice.i))
     drafting = draw.settings.drafting
     if drafting is None or before is None or (of := drafting.of.get(before.model)) is None:
         return None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from fkdsl.base.spans import Span
 from fkdsl.machine.clock import Clock
+from fkdsl.proposals.completion import CompletionLookahead
 from fkdsl.proposals.drafting import Drafting
 
 ENUMERATED = 32
@@ -31,7 +32,8 @@ class ProposalSettings:
     applied, as suits a method that enumerates the draws anyway. local: whether the mass of what was
     refused is left out of the weight (unweighted.py). force: whether the rows behind forced tokens
     are asked for with the first one's. drafting: how tokens are drafted, None for not at all.
-    clock: of a run that asks for blame.
+    lookahead: how draws of constrained texts look ahead to the text's end by a surrogate, None for
+    not at all; it does not go with drafting. clock: of a run that asks for blame.
     """
 
     enumerated: int = ENUMERATED
@@ -42,6 +44,7 @@ class ProposalSettings:
     local: bool = False
     force: bool = True
     drafting: Drafting | None = None
+    lookahead: CompletionLookahead | None = None
     clock: Clock | None = None
 
     def timed(self, line: Span) -> AbstractContextManager[None]:

@@ -44,14 +44,15 @@ FORCED = 32
 
 @dataclass(frozen=True)
 class TextConstraint:
-    """A constraint where a particle stands. ids: the text's tokens so far. budget: how many may
-    follow the next one, None for no look-ahead. until: what ends the text. parts: what each
-    condition says of it. closed: where it is said that a stop or EOS must end it, None where it
-    need not."""
+    """A constraint where a particle stands. ids: the text's tokens so far. tokens_left: how many
+    may follow the next one; budget: the same for masks, None where they do not look at it. until:
+    what ends the text. parts: what each condition says of it. closed: where it is said that a stop
+    or EOS must end it, None where it need not."""
 
     constraint: Constraint
     ids: TokenIds
     budget: int | None
+    tokens_left: int
     until: Until = ""
     parts: tuple[tuple[Span, Language], ...] = ()
     closed: Span | None = None
@@ -143,12 +144,14 @@ def text_constraint(
         if decoder.getstate()[0]:
             return None
     length = c.node.length - c.start
-    budget = frame.slots[plan.stop] - length - 1 if plan.budget_lookahead else None
+    tokens_left = frame.slots[plan.stop] - length - 1
+    budget = tokens_left if plan.budget_lookahead else None
     until = frame.slots[plan.ends]
     parts = tuple((p, of(frame)) for p, of in plan.parts) if blame else ()
     closed = plan.closed[0] if plan.closed is not None and plan.closed[1](frame) else None
     constraint = make_constraint(language, until, vocabulary, closed is not None)
-    return TextConstraint(constraint, tokens[begins - known :], budget, until, parts, closed)
+    ids = tokens[begins - known :]
+    return TextConstraint(constraint, ids, budget, tokens_left, until, parts, closed)
 
 
 def prefix_mask(particle: RunningParticle, op: DrawOp, d: TokenDistribution) -> Mask | None:

@@ -151,8 +151,9 @@ class SteeringModel:
 
     def log_bound(self, x: ProgramState) -> float:
         """0 for a program none of whose lines can weigh more than 1, less the guesses that are to
-        be taken back; inf for others, and where a draft is weighed."""
-        if self._weighs_drafts:
+        be taken back; inf for others, and where a draft is weighed or texts look ahead to their
+        end."""
+        if self._weighs_drafts or self.proposals.lookahead is not None:
             return math.inf
         held = sum(guess.log_weight for guess in x.guesses) if self.guessers else 0.0
         return self.code.log_bound - held

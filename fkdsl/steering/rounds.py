@@ -73,6 +73,7 @@ class Rounds:
             for node, row in zip(nodes, rows, strict=True):
                 for particle in askers[node]:
                     particle.rows[node] = row
+        self.filter_texts([step.draw for step, _ in requests if step.draw is not None])
         self.sum_masked_rows([step.draw for step, _ in requests if step.draw is not None])
         self.prepare_masks(requests)
 
@@ -114,6 +115,14 @@ class Rounds:
         for constraint, lists in texts.items():
             with self.settings.timed(lines[constraint]):
                 constraint.prepare(lists)
+
+    def filter_texts(self, draws: Sequence[OpenDraw]) -> None:
+        """Has the surrogates, where draws look ahead by them, filter the texts of a population
+        together."""
+        if self.settings.lookahead is not None:
+            self.settings.lookahead.prepare(
+                [(d.particle, d.distribution) for d in draws if d.constraint is not None]
+            )
 
     def sum_masked_rows(self, draws: Sequence[OpenDraw]) -> None:
         """Sums what masks leave of the rows that are drawn from, for the whole population at once:

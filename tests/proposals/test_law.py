@@ -24,6 +24,7 @@ from fkdsl.proposals.proposal import NOTHING, Choice
 from fkdsl.proposals.propose import kernel_for
 from fkdsl.proposals.rejection import WeightedRejection
 from fkdsl.proposals.settings import ProposalSettings
+from fkdsl.proposals.tilted import Tilted
 from fkdsl.proposals.unweighted import Unweighted
 
 ROUNDING = 1e-13
@@ -76,7 +77,7 @@ def assert_properly_weighted(proposal, p, mask, e, q=None):
         made = outcomes(p, mask, q)
         ids = range(len(p)) if made.ids is None else made.ids
         choice = proposal.propose(rng, made, lambda i: asked.append(i) or bool(e[ids[i]]))
-        assert choice.log_w <= 0.0
+        assert choice.log_w <= 0.0 or isinstance(proposal, Tilted)
         return choice, made
 
     np.testing.assert_allclose(masses(propose, len(p)), p * mask * e, atol=ROUNDING)
@@ -118,6 +119,18 @@ def test_a_weighed_draft_is_made_up_for_by_its_correction(name, found):
         return choice, made
 
     np.testing.assert_allclose(masses(propose, len(p)), p * mask * e, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", PROPOSALS)
+@given(entries, st.lists(st.sampled_from([1e-9, 0.01, 0.3, 1.0]), min_size=4, max_size=4))
+def test_a_tilted_proposal_is_properly_weighted(name, found, tilts):
+    """Whatever h is."""
+    p, _, mask, e = columns(found)
+    if name == "masked":
+        e = np.ones_like(e)
+    ids = outcomes(p, mask).ids
+    h = np.array(tilts)[: len(p)]
+    assert_properly_weighted(Tilted(PROPOSALS[name], h if ids is None else h[ids]), p, mask, e)
 
 
 @given(
@@ -198,6 +211,15 @@ class KeptTooOften:
         return Choice(i, 0.0)
 
 
+class UnweighedTilt:
+    """Draws from p h, and forgets to divide by h."""
+
+    def propose(self, rng, made, lives):
+        h = np.array([0.2, 1.0, 0.5])
+        choice = Tilted(Masked(), h).propose(rng, made, lives)
+        return choice._replace(log_w=choice.log_w + math.log(h[choice.i]))
+
+
 P, Q = np.array([0.6, 0.3, 0.1]), np.array([0.2, 0.3, 0.5])
 ALL, SOME = np.array([True, True, True]), np.array([False, True, True])
 
@@ -209,6 +231,7 @@ ALL, SOME = np.array([True, True, True]), np.array([False, True, True])
         (UnweighedMask(), SOME, ALL, None),
         (WeighedTwice(), ALL, SOME, None),
         (KeptTooOften(), ALL, ALL, Q),
+        (UnweighedTilt(), ALL, ALL, None),
         (Unweighted(Masked()), SOME, ALL, None),
         (Unweighted(Enumerated()), ALL, SOME, None),
     ],

@@ -36,7 +36,8 @@ class Automaton:
     accepting: for each state so far, whether it accepts. live: for each state, whether a text of
     the language can still be reached, if `explored`. exact: whether every state stands for its own
     expression; where there are too many states, `everything`, which accepts all texts, stands for
-    further ones, and the conditions decide. No text with a surrogate is in the language.
+    further ones, and the conditions decide. impossible: the classes of surrogates, which no text of
+    the language has.
     """
 
     def __init__(self, language: Language, until: Until = "", ending: Ending = Ending.ANY) -> None:
@@ -52,7 +53,7 @@ class Automaton:
             self.algebra.nullable(root)
         except RecursionError:
             raise TooComplex("too long a text or too deep a pattern") from None
-        self._none = sorted(
+        self.impossible = sorted(
             set(range(self.partition.size)) - self.partition.members[ALL_CHARACTERS]
         )
         self._expression = [Algebra.EMPTY]
@@ -81,7 +82,7 @@ class Automaton:
 
     def _rows(self, states: int) -> NDArray[np.int32]:
         rows = np.full((states, self.partition.size), -1, dtype=np.int32)
-        rows[:, self._none] = DEAD
+        rows[:, self.impossible] = DEAD
         return rows
 
     @property

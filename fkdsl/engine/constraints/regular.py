@@ -229,6 +229,33 @@ class RegularMasks:
             self._next[state] = states[tree.node]
         return self._next[state]
 
+    @locked
+    def onward(self, position: Position) -> Ints:
+        """(V,) a state after each token. That of an unfinished character is the one after the
+        character it may become that leaves the text nearest to acceptance: an estimate, where masks
+        are exact. After a token without text, and after an end, it is where the text stands."""
+        state, pending = position
+        states = self.after_tokens(self._final_state(position)).copy()
+        states[self.tree.node == 0] = here = self.nearest(position)
+        for (text, unfinished), ids in self._broken(pending).items():
+            states[ids] = self.nearest((self.automaton.read(state, text), unfinished))
+        states[list(self.vocabulary.ends)] = here
+        return states
+
+    @locked
+    def nearest(self, position: Position) -> int:
+        """The state of a position, an unfinished character read as in `onward`."""
+        state, pending = position
+        symbols = self._onward(pending)
+        if not symbols or -1 in symbols:
+            return state
+        states = sorted({self.automaton.step(state, symbol) for symbol in symbols})
+        distances = self.distances()
+        if distances is None:
+            live = self.automaton.is_live(np.array(states, dtype=np.int32))
+            return states[int(live.argmax())]
+        return min(states, key=lambda q: distances[q])
+
     def _viable(self, states: Ints, tokens_left: int | None) -> Mask:
         if tokens_left is None:
             return self.automaton.is_live(states)

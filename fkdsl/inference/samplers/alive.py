@@ -136,6 +136,7 @@ ALIVE = Method(
     steps=_steps,
     resumes=True,
     takes_drafts=True,
+    looks_ahead=True,
     checks=Checks(
         variants={"alive": ({"particles": 2, "attempts": 4}, {"particles": 3, "attempts": 40})},
         enumerated={"particles": 1, "attempts": 3},

@@ -158,6 +158,7 @@ PGIBBS = Method(
     },
     steps=_steps,
     moves_paths=lambda options: True,
+    looks_ahead=True,
     one_choice=True,
     checks=Checks(
         variants={"pgibbs": tuple({"particles": n, "sweeps": 2} for n in (2, 3))},

@@ -120,6 +120,7 @@ SMC = Method(
     error=_family_tree,
     moves_paths=lambda options: bool(options.get("moves")),
     takes_drafts=True,
+    looks_ahead=True,
     checks=Checks(
         variants={
             **{
@@ -160,6 +161,7 @@ IMPORTANCE = Method(
     resumes=True,
     error=_family_tree,
     takes_drafts=True,
+    looks_ahead=True,
     checks=Checks(
         variants={"importance": ({"particles": 2},)},
         enumerated={"particles": 1},

@@ -99,6 +99,7 @@ STEER = Method(
     steps=_steps,
     resumes=True,
     takes_drafts=True,
+    looks_ahead=True,
     checks=Checks(
         variants={
             "steer": tuple({"particles": n, "factor": k} for n, k in ((2, 2), (3, 2), (3, 3)))

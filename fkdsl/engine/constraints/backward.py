@@ -1,0 +1,203 @@
+"""How likely a text is to be completed within a constraint, by a surrogate of the model's future.
+
+The surrogate is a hidden Markov model over tokens (fkdsl.models.surrogate): z emits the next token.
+Of a text at state s of the constraint's automaton, after which l more tokens may be drawn,
+
+    M_0(z, s) = 1[s accepts]
+    M_l(z, s) = sum_x B(z, x) ( 1[s accepts] where x is an end, else (A M_{l-1})(z, delta(s, x)) )
+
+is the probability that it is completed. Tokens that do the same from every state are summed once,
+so a step costs H times the pairs of a state and one that a token leads to. Then
+
+    h(x) = P(completed | prefix, x) = [b . (B[:, x] * (A M_l)[:, delta(s, x)])] / [b . B[:, x]]
+
+with b the belief about the hidden state, l the tokens that may follow x, and h = 1[s accepts] for
+an end (Ctrl-G, Zhang et al. 2024, arXiv 2406.13892, section 3). A state from which every text is in
+the language, as after `until`, has M = 1. Unfinished characters are estimated
+(RegularMasks.onward): h is a guess in any case, and whoever uses it makes up for it in a weight.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fkdsl.base.deadline import check
+from fkdsl.base.locks import locked
+from fkdsl.engine.constraints.automaton import DEAD, Automaton
+from fkdsl.engine.constraints.regular import Position, RegularMasks
+from fkdsl.engine.constraints.tokens import Ints
+from fkdsl.models.surrogate.model import Surrogate
+
+Floats = NDArray[np.float64]
+Averages = NDArray[np.float32]
+Belief = NDArray[np.float32] | NDArray[np.float64]
+"""(H,) a law of the hidden state that emits the next token."""
+MOST_STATES = 600
+"""States of the automata that messages are computed for, at most."""
+MOST_TRANSITIONS = 1 << 26
+"""States times tokens of a vocabulary, at most: so many transitions are gone through once."""
+MOST_NUMBERS = 1 << 24
+"""Numbers that one table of messages may hold: states times hidden states times tokens left."""
+HASH_SEED = 20240613
+
+
+def why_not(masks: RegularMasks, surrogate: Surrogate, tokens_left: int) -> str:
+    """Why no messages are computed for a constraint; "" where they are."""
+    automaton = masks.automaton
+    if not automaton.explored or automaton.size > MOST_STATES:
+        return f"its automaton has more than {MOST_STATES} states"
+    if (
+        automaton.size * masks.vocabulary.size > MOST_TRANSITIONS
+        or (automaton.size + 1) * surrogate.states * (tokens_left + 1) > MOST_NUMBERS
+    ):
+        return f"an automaton of {automaton.size} states and {tokens_left + 1} tokens are too many"
+    return ""
+
+
+@dataclass(frozen=True)
+class _Behaviours:
+    """What tokens do, those that do the same from every state together. of_token: (V,) the
+    behaviour of each token. after: (S, K) the state that each behaviour leads to."""
+
+    of_token: NDArray[np.intp]
+    after: Ints
+
+
+class BackwardMessages:
+    """The messages of one automaton and one surrogate, made for as many tokens as are asked about.
+
+    State S, one more than the automaton has, stands for a text that has ended in the language.
+    by_end: whether only an end completes a text, and not the budget.
+    """
+
+    def __init__(self, masks: RegularMasks, surrogate: Surrogate, by_end: bool = False) -> None:
+        self.masks, self.surrogate, self.lock = masks, surrogate, threading.RLock()
+        self.by_token = surrogate.emission.T  # (V, H)
+        self._transition = surrogate.transition.astype(np.float64)
+        self._size = masks.automaton.size
+        self._behaviours = self._find_behaviours()
+        self._pairs()
+        self._universal = np.append(_universal(masks.automaton) & (not by_end), True)
+        accepting = np.append(np.array(masks.automaton.accepting) & (not by_end), True)
+        # (S + 1, H) each: A M_l for every l; A 1 = 1.
+        self._moved: list[Floats] = [
+            np.repeat(accepting[:, None].astype(np.float64), surrogate.states, axis=1)
+        ]
+
+    def _find_behaviours(self) -> _Behaviours:
+        """Tokens are alike if a hash of all that they lead to is the same."""
+        masks, n = self.masks, self._size
+        keys = np.random.default_rng(HASH_SEED).integers(1 << 63, size=(n, n + 1), dtype=np.uint64)
+        hashes = np.zeros(masks.vocabulary.size, dtype=np.uint64)
+        rows = np.empty((n, masks.vocabulary.size), dtype=np.int16)
+        ends = list(masks.vocabulary.ends)
+        for q in range(n):
+            check()
+            after = masks.onward((q, b""))
+            after[ends] = n if masks.automaton.accepting[q] else DEAD
+            rows[q] = after
+            hashes += keys[q][after]
+        _, first, of_token = np.unique(hashes, return_index=True, return_inverse=True)
+        # numpy gathers by its own type of index several times faster than by any other.
+        return _Behaviours(of_token.astype(np.intp), rows[:, first].astype(np.int32))
+
+    def _pairs(self) -> None:
+        """The pairs of a state and one that tokens lead to, state by state, and how likely each
+        hidden state is to emit such a token: (pairs, H)."""
+        of_token, after = self._behaviours.of_token, self._behaviours.after
+        n_behaviours = after.shape[1]
+        order = np.argsort(of_token, kind="stable")
+        starts = np.searchsorted(of_token[order], np.arange(n_behaviours))
+        mass = np.add.reduceat(self.by_token[order], starts, axis=0, dtype=np.float64)  # (K, H)
+        mass /= mass.sum(axis=0)
+        to: list[Ints] = []
+        weights: list[Floats] = []
+        for q in range(self._size):
+            check()
+            by_state = np.argsort(after[q], kind="stable")
+            states, begins = np.unique(after[q][by_state], return_index=True)
+            to.append(states.astype(np.int32))
+            weights.append(np.add.reduceat(mass[by_state], begins, axis=0))
+        self._begins = np.cumsum([0, *map(len, to)])
+        self._to, self._weights = np.concatenate(to), np.concatenate(weights)
+
+    @property
+    def behaviours(self) -> int:
+        """K, the number of different things that a token can do."""
+        return int(self._behaviours.after.shape[1])
+
+    @locked
+    def moved(self, tokens_left: int) -> Floats:
+        """(S + 1, H): A M_l, from the hidden state that emitted the last token on."""
+        while len(self._moved) <= tokens_left:
+            check()
+            after = self._moved[-1][self._to]  # (pairs, H)
+            after *= self._weights
+            messages = np.add.reduceat(after, self._begins[:-1], axis=0)
+            moved = np.ones_like(self._moved[-1])
+            moved[:-1] = messages @ self._transition.T
+            moved[self._universal], moved[DEAD] = 1.0, 0.0
+            self._moved.append(moved)
+        return self._moved[tokens_left]
+
+    # ------------------------------------------------------------- of a draw
+
+    def of_tokens(
+        self, belief: Belief, position: Position, tokens_left: int, ids: NDArray[np.int64]
+    ) -> Floats:
+        """(n,) h of the tokens `ids` (n,) after a text at a position. tokens_left: how many may
+        follow. Where the surrogate holds a token to be impossible, as `averages` has it."""
+        moved = self.moved(tokens_left)[self.states_after(position, ids)]  # (n, H)
+        joint = self.by_token[ids] * belief
+        total = joint.sum(axis=1, dtype=np.float64)
+        met = np.einsum("nh,nh->n", joint, moved)
+        h = np.divide(met, total, out=moved @ belief, where=total > 0.0)
+        result: Floats = np.clip(h, 0.0, 1.0)
+        return result
+
+    def averages(self, belief: Belief, position: Position, tokens_left: int) -> Averages:
+        """(V,) h of every token, averaged over those that lead to the same state."""
+        moved = self.moved(tokens_left)
+        state, pending = position
+        if pending:
+            of_state = np.clip(moved @ belief, 0.0, 1.0).astype(np.float32)
+            averages: Averages = of_state.take(self.states_after(position, None))
+            return averages
+        pairs = slice(self._begins[state], self._begins[state + 1])
+        to, weights = self._to[pairs], self._weights[pairs]
+        total = weights @ belief
+        met = (weights * moved[to]) @ belief
+        of_pair = np.divide(met, total, out=moved[to] @ belief, where=total > 0.0)
+        of_state = np.zeros(self._size + 1, dtype=np.float32)
+        of_state[to] = np.clip(of_pair, 0.0, 1.0)
+        averages = of_state[self._behaviours.after[state]].take(self._behaviours.of_token)
+        return averages
+
+    def states_after(self, position: Position, ids: NDArray[np.int64] | None) -> Ints:
+        """The state after each of these tokens, or of all; S after an end at which the text is in
+        the language."""
+        state, pending = position
+        if not pending:
+            of_token = self._behaviours.of_token
+            states: Ints = self._behaviours.after[state][of_token if ids is None else of_token[ids]]
+            return states
+        states = self.masks.onward(position)
+        ended = self._size if self.masks.accepts(position) else DEAD
+        states[list(self.masks.vocabulary.ends)] = ended
+        return states if ids is None else states[ids]
+
+
+def _universal(automaton: Automaton) -> NDArray[np.bool_]:
+    """(S,) the states from which every text is in the language."""
+    universal = np.array(automaton.accepting, dtype=np.bool_)
+    symbols = np.setdiff1d(np.arange(automaton.partition.size), automaton.impossible)
+    table = automaton.table[: automaton.size][:, symbols]
+    while True:
+        fewer = universal & universal[table].all(axis=1)
+        if (fewer == universal).all():
+            return universal
+        universal = fewer

@@ -1,0 +1,197 @@
+"""Looking ahead to the end of a text: how likely each token leads to one in a constraint's
+language, by a surrogate of the model's future (engine/constraints/backward.py).
+
+With h(i) that probability and b the power, a draw of a constrained text uses it in two ways, both
+exact for every h > 0:
+
+    proposal    i ~ p e h^b, its weight divided by h(i)^b                  (tilted.py)
+    twist       the particle weighs h(i)^b more, until its next draw       (RunningParticle.guess)
+
+With both, the weight of a draw is A' / h^b, A' = sum p e h^b and h of the draw before: were the
+surrogate the model, A' = h, and every particle would weigh the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fkdsl.base.logspace import Floats
+from fkdsl.engine.constraints.backward import BackwardMessages, Belief, why_not
+from fkdsl.engine.constraints.closed import ClosedMasks
+from fkdsl.engine.constraints.constraint import Constraint
+from fkdsl.engine.constraints.regular import RegularMasks
+from fkdsl.machine.particle import RunningParticle
+from fkdsl.models.surrogate.model import WINDOW, Surrogate
+from fkdsl.proposals.outcomes import Outcomes, TokenOutcomes
+from fkdsl.proposals.text_masks import TextConstraint
+from fkdsl.values.values import ContextRef
+
+FLOOR = 1e-3
+"""The least h of a token, as a share of the mean under p: what the surrogate holds to be all but
+impossible is still drawn now and then, at a weight of at most so many times the mean."""
+LIKELY = 5e-4
+"""Share of the probability from which on a token's h is computed for itself. The others share the
+average of those that lead to the same state of the automaton."""
+FEW_TOKENS = 1024
+"""Of a vocabulary, or of what a mask leaves of one, of at most so many tokens, each has its own."""
+TABLES = 16
+"""Automata whose messages are kept."""
+BELIEFS = 1024
+OWNER = "completion"
+"""Whose guess it is that a particle weighs h."""
+
+
+Messages = tuple[BackwardMessages, ...]
+"""Those of each way in which a text may end: their probabilities add up."""
+
+
+def ways_to_end(masks: RegularMasks | ClosedMasks) -> list[tuple[RegularMasks, bool]]:
+    """The masks of each way in which a text may end, and whether it is EOS alone that ends it."""
+    if isinstance(masks, ClosedMasks):
+        return [(masks.stopped, False), (masks.whole, True)]
+    return [(masks, False)]
+
+
+class Tilt(NamedTuple):
+    """h: (n,) of each outcome, relative to the largest, so in (0, 1]. log_scale: the log of the
+    largest, nats; of both, the power b is taken already."""
+
+    h: Floats
+    log_scale: float
+
+    def log_h(self, i: int) -> float:
+        """log h(i)^b, nats; at most 0."""
+        return self.log_scale + math.log(self.h[i])
+
+
+@dataclass
+class CompletionLookahead:
+    """A run's look-ahead by surrogates.
+
+    surrogates: by the program's names of its models. proposal, twist: what h is used for. power: b.
+    floor: see FLOOR. draws, tilted: how many draws of constrained texts there were, and how many of
+    them looked ahead. left_out: why others did not.
+    """
+
+    surrogates: Mapping[str, Surrogate]
+    proposal: bool = True
+    twist: bool = True
+    power: float = 1.0
+    floor: float = FLOOR
+    draws: int = 0
+    tilted: int = 0
+    left_out: dict[str, None] = field(default_factory=dict)
+    _messages: OrderedDict[tuple[str, int], tuple[Constraint, Messages]] = field(
+        default_factory=OrderedDict
+    )
+    _beliefs: dict[tuple[str, tuple[int, ...]], Belief] = field(default_factory=dict)
+
+    def prepare(self, draws: Sequence[tuple[RunningParticle, Any]]) -> None:
+        """Filters the texts of a population together. draws: particles, each with the distribution
+        that it draws a constrained text from."""
+        wanted: dict[str, dict[tuple[int, ...], None]] = {}
+        for particle, d in draws:
+            if isinstance(d, ContextRef):
+                c = particle.contexts[d.index]
+                if c.model in self.surrogates:
+                    window = _window(particle, d)
+                    if (c.model, window) not in self._beliefs:
+                        wanted.setdefault(c.model, {})[window] = None
+        if len(self._beliefs) + sum(map(len, wanted.values())) > BELIEFS:
+            self._beliefs.clear()
+        for model, windows in wanted.items():
+            beliefs = self.surrogates[model].beliefs(list(windows))
+            self._beliefs.update(
+                ((model, window), b) for window, b in zip(windows, beliefs, strict=True)
+            )
+
+    def tilt(
+        self,
+        particle: RunningParticle,
+        d: Any,
+        text: TextConstraint,
+        outcomes: Outcomes,
+    ) -> Tilt | None:
+        """h of the outcomes of a draw; None where there is nothing to look ahead by."""
+        self.draws += 1
+        if not isinstance(d, ContextRef) or not isinstance(outcomes, TokenOutcomes):
+            return None
+        messages = self._messages_of(particle.contexts[d.index].model, text)
+        if messages is None:
+            return None
+        self.tilted += 1
+        belief = self._belief(particle, d)
+        h = sum(_h(way, belief, text, outcomes) for way in messages)
+        if len(messages) > 1:
+            h = np.minimum(h, 1.0)
+        mass = float(outcomes.p.sum())
+        if self.power != 1.0:
+            h = h**self.power
+        mean = float(outcomes.p @ h) / mass if mass > 0.0 else 0.0
+        if not mean > 0.0:  # nothing is known: the weight stays where it was
+            return Tilt(np.ones_like(h), particle.guesses.get(OWNER, 0.0))
+        h = np.maximum(h, self.floor * mean)
+        largest = float(h[outcomes.p > 0.0].max())
+        return Tilt(np.minimum(h / largest, 1.0), math.log(largest))
+
+    def _messages_of(self, model: str, text: TextConstraint) -> Messages | None:
+        """The messages of a constraint; None where there are none, whose reason is kept."""
+        constraint, surrogate = text.constraint, self.surrogates.get(model)
+        if surrogate is None or constraint.regular is None:
+            return None
+        key = (model, id(constraint))  # the entry keeps it alive, so that no other gets its id
+        if key in self._messages:
+            self._messages.move_to_end(key)
+            return self._messages[key][1]
+        ways = ways_to_end(constraint.regular)
+        for masks, _ in ways:
+            if reason := why_not(masks, surrogate, text.tokens_left):
+                self.left_out[reason] = None
+                return None
+        while len(self._messages) >= TABLES:
+            self._messages.popitem(last=False)
+        messages = tuple(BackwardMessages(masks, surrogate, by_end) for masks, by_end in ways)
+        self._messages[key] = (constraint, messages)
+        return messages
+
+    def _belief(self, particle: RunningParticle, d: ContextRef) -> Belief:
+        self.prepare([(particle, d)])
+        return self._beliefs[particle.contexts[d.index].model, _window(particle, d)]
+
+
+def look_ahead(particle: RunningParticle, log_h: float) -> None:
+    """Weighs a particle by the h of its last draw, nats, in the place of that of the one before; 0
+    where the last draw looks no further ahead."""
+    if log_h != 0.0 or OWNER in particle.guesses:
+        particle.guess(OWNER, log_h)
+
+
+def _window(particle: RunningParticle, d: ContextRef) -> tuple[int, ...]:
+    """The tokens of a context that a belief depends on: one more than the window of a longer text,
+    which begins otherwise."""
+    node = particle.contexts[d.index].node
+    return node.tokens_from(max(0, node.length - WINDOW - 1))
+
+
+def _h(
+    messages: BackwardMessages, belief: Belief, text: TextConstraint, outcomes: TokenOutcomes
+) -> Floats:
+    """(n,) h of each outcome."""
+    position, ids, p = messages.masks.position(text.ids), outcomes.ids, outcomes.p
+    if len(p) <= FEW_TOKENS:
+        of_each = np.arange(len(p)) if ids is None else ids
+        return messages.of_tokens(belief, position, text.tokens_left, of_each)
+    h: Any = messages.averages(belief, position, text.tokens_left)
+    if ids is not None:
+        h = h[ids]
+    likely = np.flatnonzero(p > LIKELY * p.sum())
+    of_likely = likely if ids is None else ids[likely]
+    h[likely] = messages.of_tokens(belief, position, text.tokens_left, of_likely)
+    result: Floats = h
+    return result

@@ -1,0 +1,42 @@
+"""Draws tilted towards outcomes that a guess of the future favours.
+
+The outcomes are p h in the place of p, so that i ~ p e h up to a factor, and the weight of what is
+drawn is divided by h(i). So any h > 0 is exact, and a good one saves particles; with h(i) the
+probability that all that is still to be required will be met, the draw is the posterior's own.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from fkdsl.base.logspace import Floats
+from fkdsl.base.random import Rng
+from fkdsl.proposals.outcomes import Outcomes
+from fkdsl.proposals.proposal import Choice, Lives, Proposal
+
+
+class TiltedOutcomes(Outcomes):
+    """p h, of the same outcomes."""
+
+    sums_to_one = False
+
+    def __init__(self, of: Outcomes, h: Floats) -> None:
+        self.p, self.ids = of.p * h, of.ids
+
+
+@dataclass(frozen=True)
+class Tilted:
+    """i as the proposal draws it from p h, w divided by h(i): E[w 1{i = v}] = p(v) e(v) again.
+
+    h: (n,) in (0, 1], one for each outcome that is listed. A draft of the outcomes is not used.
+    """
+
+    proposal: Proposal
+    h: Floats
+
+    def propose(self, rng: Rng, outcomes: Outcomes, lives: Lives) -> Choice:
+        choice = self.proposal.propose(rng, TiltedOutcomes(outcomes, self.h), lives)
+        if choice.i < 0:
+            return choice
+        return choice._replace(log_w=choice.log_w - math.log(self.h[choice.i]))

@@ -1,0 +1,165 @@
+"""Messages of a surrogate through an automaton equal sums over all token sequences and hidden
+paths, in plain Python."""
+
+import re
+from itertools import pairwise, product
+
+import numpy as np
+import pytest
+
+from fkdsl.engine.constraints import backward
+from fkdsl.engine.constraints.backward import BackwardMessages, why_not
+from fkdsl.engine.constraints.constraint import make_constraint
+from fkdsl.engine.constraints.languages import Matches
+from fkdsl.models.surrogate.model import Surrogate
+from fkdsl.models.vocabulary import Vocabulary
+
+TOKENS = (b"a", b"b", b"ab", b".", b"b\na", b"")
+END = 5
+VOCABULARY = Vocabulary(TOKENS, ends=frozenset({END}))
+HIDDEN = 2
+CASES = [
+    (r"[ab]*b", ""),
+    (r"(a|b){2,3}\.?", ""),
+    (r"[ab.]*\.", "\n"),
+    (r"a.*", "."),
+    (r"b*", "\n"),
+]
+
+
+def surrogate(seed=3, impossible=()):
+    rng = np.random.default_rng(seed)
+    emission = rng.dirichlet(np.ones(len(TOKENS)), size=HIDDEN)
+    for z, x in impossible:
+        emission[z, x] = 0.0
+    return Surrogate.of(
+        rng.dirichlet(np.ones(HIDDEN)),
+        rng.dirichlet(np.ones(HIDDEN), size=HIDDEN),
+        emission,
+        VOCABULARY.fingerprint,
+    )
+
+
+def is_met(pattern, until, ids, left):
+    """Whether the text of these tokens is complete, and in the language; None if it goes on."""
+    text = ""
+    for n, x in enumerate(ids):
+        if x == END:
+            return re.fullmatch(pattern, text) is not None
+        text += TOKENS[x].decode()
+        if until and until in text:
+            return re.fullmatch(pattern, text[: text.index(until)]) is not None
+        if n + 1 == left:
+            return re.fullmatch(pattern, text) is not None
+    return None
+
+
+def by_paths(model, belief, pattern, until, prefix, x, left):
+    """h(x) after the prefix: every sequence of tokens that may follow, with every hidden path."""
+    start, A, B = belief.tolist(), model.transition.tolist(), model.emission.tolist()
+    most = len(prefix) + 1 + left
+    met = whole = 0.0
+    for path in product(range(HIDDEN), repeat=1 + left):
+        hidden = start[path[0]]
+        for z, after in pairwise(path):
+            hidden *= A[z][after]
+        whole += hidden * B[path[0]][x]
+        for more in product(range(len(TOKENS)), repeat=left):
+            p = hidden * B[path[0]][x]
+            for z, y in zip(path[1:], more, strict=True):
+                p *= B[z][y]
+            met += p * bool(is_met(pattern, until, (*prefix, x, *more), most))
+    return met / whole
+
+
+def messages_of(pattern, until, model):
+    masks = make_constraint(Matches(pattern), until, VOCABULARY).regular
+    return BackwardMessages(masks, model), masks
+
+
+@pytest.mark.parametrize("left", [0, 1, 2, 3])
+@pytest.mark.parametrize(("pattern", "until"), CASES)
+def test_h_equals_the_sum_over_all_sequences_and_hidden_paths(pattern, until, left):
+    model = surrogate()
+    messages, masks = messages_of(pattern, until, model)
+    belief = np.array([0.3, 0.7], dtype=np.float32)
+    for prefix in [(), (0,), (1, 0)]:
+        if is_met(pattern, until, prefix, 99) is not None:
+            continue
+        h = messages.of_tokens(belief, masks.position(prefix), left, np.arange(len(TOKENS)))
+        expected = [
+            by_paths(model, belief, pattern, until, prefix, x, left) for x in range(len(TOKENS))
+        ]
+        np.testing.assert_allclose(h, expected, atol=2e-7)  # rows sum to 1 as float32
+
+
+@pytest.mark.parametrize(("pattern", "until"), CASES)
+def test_a_budget_that_is_off_by_one_gives_another_h(pattern, until):
+    messages, masks = messages_of(pattern, until, surrogate())
+    belief = np.array([0.3, 0.7], dtype=np.float32)
+    at = masks.position(())
+    one, two = (messages.of_tokens(belief, at, left, np.arange(END)) for left in (1, 2))
+    assert np.abs(one - two).max() > 1e-3
+
+
+def test_averages_are_those_of_the_tokens_that_lead_to_the_same_state():
+    model = surrogate()
+    messages, masks = messages_of(r"[ab]*b", "", model)
+    belief = np.array([0.3, 0.7])
+    at = masks.position((0,))
+    h = messages.of_tokens(belief, at, 2, np.arange(len(TOKENS)))
+    averages = messages.averages(belief, at, 2)
+    p = belief @ model.emission
+    after = messages.states_after(at, None)
+    for state in set(after.tolist()):
+        alike = after == state
+        expected = (p * h)[alike].sum() / p[alike].sum()
+        np.testing.assert_allclose(averages[alike], expected, atol=1e-6)
+
+
+def test_tokens_that_do_the_same_from_every_state_are_one_behaviour():
+    messages, masks = messages_of(r"[ab]*", "", surrogate())
+    assert messages.behaviours == 3  # letters, other texts, the end
+    assert masks.automaton.size > 1
+
+
+def test_a_token_that_is_impossible_to_the_surrogate_has_an_h():
+    model = surrogate(impossible=[(0, 0), (1, 0)])
+    messages, masks = messages_of(r"[ab]*b", "", model)
+    h = messages.of_tokens(np.array([0.5, 0.5]), masks.position(()), 3, np.arange(len(TOKENS)))
+    assert np.isfinite(h).all()
+    assert h[0] > 0.0
+
+
+def test_a_text_behind_its_stop_is_complete():
+    messages, masks = messages_of(r"b*", "\n", surrogate())
+    at = masks.position((1,))
+    h = messages.of_tokens(np.array([0.5, 0.5]), at, 3, np.array([4]))
+    assert h.tolist() == [1.0]
+
+
+def test_unfinished_characters_are_estimated_by_the_character_that_they_lead_to():
+    tokens = (b"a", "é".encode()[:1], "é".encode()[1:], b"")
+    vocabulary = Vocabulary(tokens, ends=frozenset({3}))
+    model = Surrogate.of([1.0], [[1.0]], [[0.4, 0.2, 0.2, 0.2]], vocabulary.fingerprint)
+    masks = make_constraint(Matches("a*é"), "", vocabulary).regular
+    messages = BackwardMessages(masks, model)
+    belief = np.ones(1, dtype=np.float32)
+    first = messages.of_tokens(belief, masks.position(()), 3, np.arange(4))
+    assert first[1] > 0.0
+    assert first[3] == 0.0
+    at = masks.position((0, 1))
+    assert at[1]
+    second = messages.of_tokens(belief, at, 1, np.arange(4))
+    np.testing.assert_allclose(second[2], 0.2, atol=1e-6)
+    assert messages.averages(belief, at, 1)[2] > 0.0
+
+
+def test_what_is_too_large_has_a_reason(monkeypatch):
+    masks = make_constraint(Matches(r"[ab]{3}"), "", VOCABULARY).regular
+    model = surrogate()
+    assert why_not(masks, model, 10) == ""
+    monkeypatch.setattr(backward, "MOST_NUMBERS", 20)
+    assert "are too many" in why_not(masks, model, 10)
+    monkeypatch.setattr(backward, "MOST_STATES", 2)
+    assert "more than 2 states" in why_not(masks, model, 10)

@@ -1,0 +1,240 @@
+"""Texts that look ahead to their end by a surrogate: the measure is that without, by every method,
+whatever the surrogate says; and no variance is left where it says the truth."""
+
+import math
+
+import numpy as np
+import pytest
+
+import fkdsl
+from fkdsl.base.random import KeyedRng
+from fkdsl.engine.constraints.backward import BackwardMessages
+from fkdsl.inference.methods import METHODS
+from fkdsl.inference.run import steps_of
+from fkdsl.inference.samplers.smc import importance, smc
+from fkdsl.machine.particle import RunningParticle
+from fkdsl.models.surrogate.model import Surrogate
+from fkdsl.proposals.completion import CompletionLookahead
+from fkdsl.proposals.settings import ProposalSettings
+from fkdsl.proposals.tilted import Tilted, TiltedOutcomes
+from fkdsl.testing.laws import (
+    assert_same_masses,
+    exact_measure,
+    expected_measure,
+    named_sampler,
+    unbiased_methods,
+)
+
+TABLE = """\
+model m = table:
+    ""  -> "a": 0.5, "b": 0.25, EOS: 0.25
+    "a" -> "a": 0.25, "b": 0.5, EOS: 0.25
+    "b" -> "a": 0.5, "b": 0.25, EOS: 0.25
+
+"""
+PROGRAMS = {
+    "a pattern": """\
+program p() -> str:
+    lm = prompt("")
+    s ~ text(lm, max_tokens=3)
+    condition matches(s, "[ab]*b")
+    return s
+""",
+    "a stop, behind a prompt": """\
+program p() -> str:
+    lm = prompt("b")
+    s ~ text(lm, until="bb", max_tokens=3)
+    condition len(s) == 2
+    return s
+""",
+    "two texts, a draw between them and a factor": """\
+program p() -> str:
+    lm = prompt("")
+    s ~ text(lm, max_tokens=2)
+    condition ends_with(s, "b")
+    u ~ bernoulli(0.25)
+    factor 0.7 if u else -0.2
+    if lm.done:
+        return s
+    t ~ text(lm, until="a", max_tokens=2)
+    condition len(t) >= 1
+    return s + t
+""",
+    "a text that must be closed": """\
+program p() -> str:
+    lm = prompt("")
+    s ~ text(lm, until="ba", max_tokens=3, closed=true)
+    condition contains(s, "a")
+    return s
+""",
+    "what no automaton decides": """\
+program p() -> str:
+    lm = prompt("")
+    s ~ text(lm, max_tokens=3)
+    condition starts_with(s, "a")
+    condition count(s, "a") == 2
+    return s
+""",
+    "with a twist of its own": """\
+program p() -> str:
+    lm = prompt("")
+    s ~ text(lm, max_tokens=2)
+    condition contains(s, "b")
+    twist 0.4 * count(s, "a")
+    t ~ lm
+    condition t != EOS
+    return s + str(t)
+""",
+}
+USES = {"proposal": (True, False), "twist": (False, True), "both": (True, True)}
+HIDDEN = 3
+
+
+def surrogate(program, seed, kind="random"):
+    """Of the table's vocabulary. bad: with hidden states that hold most tokens to be impossible."""
+    rng = np.random.default_rng(seed)
+    V = program.engines()[program.model_names()[0]].model.vocabulary
+    emission = rng.dirichlet(np.full(V.size, 0.05), size=HIDDEN) + 1e-300
+    if kind == "bad":
+        emission = np.where(rng.random(emission.shape) < 0.7, 0.0, emission)
+        emission[:, -1] = 1e-6
+    return Surrogate.of(
+        rng.dirichlet(np.ones(HIDDEN)),
+        rng.dirichlet(np.full(HIDDEN, 0.3), size=HIDDEN),
+        emission,
+        V.fingerprint,
+    )
+
+
+def ahead(program, model, use="both", **options):
+    proposal, twist = USES[use]
+    names = dict.fromkeys(program.model_names(), model)
+    return CompletionLookahead(names, proposal, twist, **options)
+
+
+def model_of(program, lookahead):
+    return program.feynman_kac(proposals=ProposalSettings(lookahead=lookahead))
+
+
+def as_written(program):
+    return exact_measure(program.without().feynman_kac())
+
+
+METHODS_AHEAD = sorted(name for name in unbiased_methods() if METHODS[name].looks_ahead)
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("method", METHODS_AHEAD)
+def test_every_method_is_unbiased(method, use):
+    program = fkdsl.parse(TABLE + PROGRAMS["a pattern"].replace("max_tokens=3", "max_tokens=2"))
+    lookahead = ahead(program, surrogate(program, 1), use)
+    model = model_of(program, lookahead)
+    found = expected_measure(model, named_sampler(model, method, {}))
+    assert lookahead.tilted > 0
+    assert_same_masses(found, as_written(program))
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # nothing is possible to it
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("kind", ["random", "bad"])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_measure_is_that_without(name, kind, use):
+    program = fkdsl.parse(TABLE + PROGRAMS[name])
+    for seed in (1, 2):
+        lookahead = ahead(program, surrogate(program, seed, kind), use, power=(1.0, 0.5)[seed - 1])
+        model = model_of(program, lookahead)
+        found = expected_measure(model, lambda rng, m=model: importance(m, rng, particles=1))
+        assert_same_masses(found, as_written(program))
+    assert lookahead.tilted > 0
+
+
+@pytest.mark.parametrize("use", USES)
+def test_two_particles_that_are_resampled_are_unbiased(use):
+    program = fkdsl.parse(TABLE + PROGRAMS["a stop, behind a prompt"])
+    model = model_of(program, ahead(program, surrogate(program, 3), use))
+    found = expected_measure(model, lambda rng: smc(model, rng, particles=2, ess=0.9))
+    assert_same_masses(found, as_written(program))
+
+
+# ---------------------------------------------------------------- zero variance
+
+
+def as_hidden_markov_model(program):
+    """The bigram table itself: the hidden state is the token that it emits."""
+    engine = program.engines()[program.model_names()[0]]
+    model, V = engine.model, engine.model.vocabulary.size
+    ids = [model.encode(t)[0] for t in ("a", "b")] + [model.eos]
+
+    def row(text):
+        return np.exp(model._row(text.encode()))[ids]
+
+    emission = np.zeros((3, V))
+    emission[range(3), ids] = 1.0
+    return Surrogate.of(row(""), [row("a"), row("b"), row("")], emission, "")
+
+
+@pytest.mark.parametrize(
+    "name", ["a pattern", "a stop, behind a prompt", "a text that must be closed"]
+)
+def test_every_run_gives_z_where_the_surrogate_is_the_model(name):
+    program = fkdsl.parse(TABLE + PROGRAMS[name].replace("max_tokens=3", "max_tokens=6"))
+    truth = math.log(sum(as_written(program).values()))
+    lookahead = ahead(program, as_hidden_markov_model(program), floor=0.0)
+    for seed in range(20):
+        *_, last = steps_of(
+            model_of(program, lookahead), KeyedRng(seed), METHODS["smc"].call({"particles": 3})
+        )
+        assert abs(last.log_Z - truth) <= 1e-10
+        assert last.alive == 3
+    assert lookahead.tilted == lookahead.draws
+
+
+# ---------------------------------------------------------------- planted bugs
+
+
+def biased(program, lookahead):
+    model = model_of(program, lookahead)
+    found = expected_measure(model, lambda rng: importance(model, rng, particles=1))
+    with pytest.raises(AssertionError):
+        assert_same_masses(found, as_written(program))
+
+
+def test_an_h_without_its_weight_is_caught(monkeypatch):
+    def unweighed(self, rng, outcomes, lives):
+        return self.proposal.propose(rng, TiltedOutcomes(outcomes, self.h), lives)
+
+    monkeypatch.setattr(Tilted, "propose", unweighed)
+    program = fkdsl.parse(TABLE + PROGRAMS["a pattern"])
+    biased(program, ahead(program, surrogate(program, 1), "proposal"))
+
+
+def test_a_twist_that_is_not_taken_back_is_caught(monkeypatch):
+    guess = RunningParticle.guess
+
+    def forgetful(self, owner, log_weight):
+        if log_weight != 0.0:
+            guess(self, owner, log_weight)
+
+    monkeypatch.setattr(RunningParticle, "guess", forgetful)
+    program = fkdsl.parse(TABLE + PROGRAMS["a pattern"])
+    biased(program, ahead(program, surrogate(program, 1), "twist"))
+
+
+@pytest.mark.parametrize("off", [-1, 1])
+def test_a_budget_that_is_off_by_one_leaves_variance(monkeypatch, off):
+    """And no bias, so it is this that shows it."""
+    of_tokens = BackwardMessages.of_tokens
+
+    def wrong(self, belief, position, tokens_left, ids):
+        return of_tokens(self, belief, position, max(0, tokens_left + off), ids)
+
+    monkeypatch.setattr(BackwardMessages, "of_tokens", wrong)
+    program = fkdsl.parse(TABLE + PROGRAMS["a pattern"])
+    truth = math.log(sum(as_written(program).values()))
+    model = model_of(program, ahead(program, as_hidden_markov_model(program), floor=1e-3))
+    errors = []
+    for seed in range(10):
+        call = METHODS["smc"].call({"particles": 3})
+        *_, last = steps_of(model, KeyedRng(seed), call)
+        errors.append(abs(last.log_Z - truth))
+    assert max(errors) > 1e-3
