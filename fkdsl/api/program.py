@@ -19,6 +19,7 @@ from typing import Any
 
 from fkdsl.api.called_program import DEFAULT_METHOD, NO_FILE, CalledProgram
 from fkdsl.api.engines import Engines, ModelReference
+from fkdsl.api.lookahead import AUTO, LookaheadReference
 from fkdsl.api.request import MAX_STEPS, RunRequest, StepsByIsland
 from fkdsl.api.run import run as run_request
 from fkdsl.api.trace.file import TraceFile
@@ -139,6 +140,7 @@ class Program(CalledProgram):
         resume: str | Path | StepsByIsland | None = None,
         blame: bool = False,
         queries: Mapping[str, str | Span] | None = None,
+        lookahead: LookaheadReference = AUTO,
         **options: Any,
     ) -> Result:
         """Weighted samples of the posterior, and an unbiased estimate of Z.
@@ -151,9 +153,10 @@ class Program(CalledProgram):
         and in; or steps, as in fkdsl.inference.run. filtering: whether the result has every P_t, by
         the program's own M_t and G_t: no text is then guided across steps. blame: what each line
         did is in `result.blame`, or in that of PopulationDied. queries: further ones than the file
-        has: expressions over `value`, by name. Raises PopulationDied, ProgramError for a mistake
-        that shows only as it runs, CallError, and BudgetEnded or Interrupted with the population so
-        far.
+        has: expressions over `value`, by name. lookahead: how draws of constrained texts look ahead
+        by a surrogate: auto, none, proposal, twist, both, a surrogate or its file
+        (docs/lookahead.md). Raises PopulationDied, ProgramError for a mistake that shows only as it
+        runs, CallError, and BudgetEnded or Interrupted with the population so far.
         """
         request = RunRequest.of(
             self,
@@ -171,6 +174,7 @@ class Program(CalledProgram):
             resume=resume,
             blame=blame,
             queries=queries,
+            lookahead=lookahead,
         )
         return run_request(request, observer)
 

@@ -12,11 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from fkdsl.api.called_program import CalledProgram
 from fkdsl.api.engines import Engines, ModelReference
+from fkdsl.api.lookahead import (
+    AUTO,
+    LookaheadChoice,
+    LookaheadReference,
+    Surrogates,
+    lookahead_of,
+)
 from fkdsl.api.trace.file import TraceFile
 from fkdsl.base.deadline import Deadline
 from fkdsl.base.errors import CallError
@@ -28,6 +36,7 @@ from fkdsl.inference.methods import check_method
 from fkdsl.inference.samplers.adaptive import Aim
 from fkdsl.language.queries import Query
 from fkdsl.machine.state import ProgramState
+from fkdsl.proposals.completion import CompletionLookahead
 
 MAX_STEPS = 10_000
 """Steps after which a run that has not ended is stopped, unless the caller says otherwise."""
@@ -47,8 +56,8 @@ class RunRequest:
     seconds from when the models are loaded. max_steps: after which a run that has not ended is
     stopped; None for never. filtering: whether the result has every P_t. trace: the file to write
     the run down in. resume: the file to go on from, and in; or steps. blame: whether the result
-    says what each line did. queries: about the returned value. A request is made by
-    `of`, which checks it.
+    says what each line did. queries: about the returned value. lookahead: how draws of
+    constrained texts look ahead by a surrogate. A request is made by `of`, which checks it.
     """
 
     program: CalledProgram
@@ -64,6 +73,7 @@ class RunRequest:
     resume: Path | StepsByIsland | None
     blame: bool
     queries: tuple[Query, ...]
+    lookahead: LookaheadChoice
 
     @classmethod
     def of(
@@ -84,6 +94,7 @@ class RunRequest:
         resume: str | Path | StepsByIsland | None = None,
         blame: bool = False,
         queries: Mapping[str, str | Span] | None = None,
+        lookahead: LookaheadReference = AUTO,
     ) -> RunRequest:
         """The request of a run, its arguments as Program.run takes them. Loads no model.
 
@@ -97,6 +108,8 @@ class RunRequest:
         check_islands(call.method, islands)
         aim.check(call.method.name, islands, resumed=resume is not None)
         _check_filtering(call, filtering)
+        ahead = LookaheadChoice.of(lookahead)
+        ahead.check(call)
         trace = Path(trace) if isinstance(trace, str) else trace
         resume = Path(resume) if isinstance(resume, str) else resume
         _check_files(trace, resume)
@@ -117,7 +130,17 @@ class RunRequest:
             resume=resume,
             blame=blame,
             queries=program.queries(queries),
+            lookahead=ahead,
         )
+
+    @cached_property
+    def surrogates(self) -> Surrogates:
+        """Those of its models, for look-ahead, each loaded when it is first asked for."""
+        return Surrogates(self.engines, self.lookahead.surrogate)
+
+    def completion_lookahead(self) -> CompletionLookahead | None:
+        """How draws of constrained texts look ahead, for one run; None where none do."""
+        return lookahead_of(self.lookahead, self.program, self.call, self.surrogates)
 
     @property
     def known_islands(self) -> int | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from fkdsl.api.blame import BlameRecorder
 from fkdsl.api.drafts import draft_report, drafting_of
+from fkdsl.api.lookahead import lookahead_notes, verify_surrogates
 from fkdsl.api.queries import answers
 from fkdsl.api.request import RunRequest
 from fkdsl.api.steering import steering_model
@@ -31,12 +32,15 @@ def run(request: RunRequest, observer: Observer | None = None) -> Result:
     program, engines = request.program, request.engines
     drafting = drafting_of(request)
     with recording(request) as record:
-        model = steering_model(request, record.engines, drafting)
+        lookahead = request.completion_lookahead()
+        model = steering_model(request, record.engines, drafting, lookahead)
         sampled = request.call.method.draws
         recorder = BlameRecorder.of(program, model, sampled=sampled) if request.blame else None
         # Models are loaded before the clock starts, and before any particle does.
         for name in program.model_names():
             _ = record.engines[name]
+        if lookahead is not None and not record.is_over:
+            verify_surrogates(request.lookahead, program, lookahead)
         engines.reset_lost_mass()
         request.deadline.begin()
         with recorder.deaths(engines) if recorder is not None else nullcontext():
@@ -48,6 +52,7 @@ def run(request: RunRequest, observer: Observer | None = None) -> Result:
                 program.checked, program.environment, request.queries, result
             )
         counts, notes = draft_report(drafting)
+        notes += lookahead_notes(request.lookahead, request.call, lookahead)
         notes = (*result.notes, *late, *notes, *engines.notes())
         result = replace(result, queries=answered, notes=notes, drafts=counts)
         record.end(result)

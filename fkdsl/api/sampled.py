@@ -97,7 +97,8 @@ def sampled_lines(
     method, options = program.method
     if not check_method(method).checks.bounded:
         method, options = DEFAULT_METHOD, {}
-    request = RunRequest.of(program, method, options, engines=engines)
+    # What is bounded is a product of potentials, which look-ahead would take apart.
+    request = RunRequest.of(program, method, options, engines=engines, lookahead="none")
     model = steering_model(request, engines)
     sums, began, n, look = _Sums(expected, functions), time.monotonic(), 0, 1
     lines: tuple[ExpectLine, ...] = ()

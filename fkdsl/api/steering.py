@@ -7,22 +7,28 @@ from collections.abc import Mapping
 from fkdsl.api.request import RunRequest
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.machine.clock import Clock
+from fkdsl.proposals.completion import CompletionLookahead
 from fkdsl.proposals.drafting import Drafting
 from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.steering.feynman_kac import SteeringModel
 
 
 def steering_model(
-    request: RunRequest, engines: Mapping[str, CachedTransformer], drafting: Drafting | None = None
+    request: RunRequest,
+    engines: Mapping[str, CachedTransformer],
+    drafting: Drafting | None = None,
+    lookahead: CompletionLookahead | None = None,
 ) -> SteeringModel:
     """(s0, {M_t}, {G_t}) as the request's method draws from it. engines: the request's, or what a
-    trace has recorded of them. drafting: how tokens are drafted, None for not at all."""
+    trace has recorded of them. drafting: how tokens are drafted, lookahead: how draws look ahead by
+    a surrogate; None for not at all."""
     method = request.call.method
     proposals = ProposalSettings(
         rejection=not method.one_choice,
         local=method.forgets_mass,
         force="force" not in request.program.off,
         drafting=drafting,
+        lookahead=lookahead,
     )
     proposals.clock = Clock() if request.blame else None
     return request.program.feynman_kac(engines=engines, proposals=proposals)

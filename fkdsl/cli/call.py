@@ -68,6 +68,7 @@ def called_request(
         resume=args.resume,
         blame=args.blame,
         queries=called_queries(args.queries),
+        lookahead=getattr(args, "lookahead", "auto"),
     )
 
 

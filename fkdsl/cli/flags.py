@@ -282,6 +282,14 @@ def _add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
         parser.add_argument("--method", help=f"inference: {', '.join(METHODS)}")
     _add_options(parser, fixed=fixed)
     _add_aim(parser, fixed=fixed)
+    if not fixed:
+        parser.add_argument(
+            "--lookahead",
+            default="auto",
+            metavar="auto|none|twist|proposal|both|FILE",
+            help="how texts with conditions look ahead to their end by a surrogate of the model "
+            "(default auto)",
+        )
     parser.add_argument(
         "--no-hint", action="store_true", help="do not look whether exact would have been cheaper"
     )

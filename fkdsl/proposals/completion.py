@@ -43,6 +43,9 @@ FEW_TOKENS = 1024
 TABLES = 16
 """Automata whose messages are kept."""
 BELIEFS = 1024
+ENOUGH = 0.5
+"""The probability of being met, as the surrogate expects it before the text, from which on a
+constraint needs no look-ahead: little is lost by dying so seldom."""
 OWNER = "completion"
 """Whose guess it is that a particle weighs h."""
 
@@ -75,8 +78,9 @@ class CompletionLookahead:
     """A run's look-ahead by surrogates.
 
     surrogates: by the program's names of its models. proposal, twist: what h is used for. power: b.
-    floor: see FLOOR. draws, tilted: how many draws of constrained texts there were, and how many of
-    them looked ahead. left_out: why others did not.
+    floor: see FLOOR. enough: as ENOUGH; 1 to look ahead in any case. draws, tilted: how many draws
+    of constrained texts there were, and how many of them looked ahead. left_out: why others did
+    not.
     """
 
     surrogates: Mapping[str, Surrogate]
@@ -84,10 +88,11 @@ class CompletionLookahead:
     twist: bool = True
     power: float = 1.0
     floor: float = FLOOR
+    enough: float = 1.0
     draws: int = 0
     tilted: int = 0
     left_out: dict[str, None] = field(default_factory=dict)
-    _messages: OrderedDict[tuple[str, int], tuple[Constraint, Messages]] = field(
+    _messages: OrderedDict[tuple[str, int, int], tuple[Constraint, Messages | None]] = field(
         default_factory=OrderedDict
     )
     _beliefs: dict[tuple[str, tuple[int, ...]], Belief] = field(default_factory=dict)
@@ -128,7 +133,7 @@ class CompletionLookahead:
         self.tilted += 1
         belief = self._belief(particle, d)
         h = sum(_h(way, belief, text, outcomes) for way in messages)
-        if len(messages) > 1:
+        if len(messages) > 1:  # rounding
             h = np.minimum(h, 1.0)
         mass = float(outcomes.p.sum())
         if self.power != 1.0:
@@ -145,18 +150,26 @@ class CompletionLookahead:
         constraint, surrogate = text.constraint, self.surrogates.get(model)
         if surrogate is None or constraint.regular is None:
             return None
-        key = (model, id(constraint))  # the entry keeps it alive, so that no other gets its id
+        # Whether to look ahead depends on the text as a whole, so that a resumed run agrees. The
+        # entry keeps the constraint alive, so that no other gets its id.
+        whole = text.tokens_left + 1 + len(text.ids)
+        key = (model, id(constraint), whole)
         if key in self._messages:
             self._messages.move_to_end(key)
             return self._messages[key][1]
         ways = ways_to_end(constraint.regular)
         for masks, _ in ways:
-            if reason := why_not(masks, surrogate, text.tokens_left):
+            if reason := why_not(masks, surrogate, whole):
                 self.left_out[reason] = None
                 return None
         while len(self._messages) >= TABLES:
             self._messages.popitem(last=False)
-        messages = tuple(BackwardMessages(masks, surrogate, by_end) for masks, by_end in ways)
+        messages: Messages | None = tuple(
+            BackwardMessages(masks, surrogate, by_end) for masks, by_end in ways
+        )
+        if self.enough < 1.0:
+            expected = math.fsum(way.expected(whole) for way in messages or ())
+            messages = messages if expected < self.enough else None
         self._messages[key] = (constraint, messages)
         return messages
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from fkdsl.api.called_program import CalledProgram
 from fkdsl.api.engines import Engines
+from fkdsl.api.lookahead import AUTO, digest
 from fkdsl.api.request import RunRequest
 from fkdsl.api.trace.file import FORMAT, KEY, Trace
 from fkdsl.base.errors import CallError
@@ -39,10 +40,14 @@ FIELD_NAMES = {
     "seed": "seed",
     "islands": "islands",
     "off": "passes that are off",
+    "lookahead": "look-ahead",
+    "surrogates": "surrogate",
     "models": "model",
 }
 """The fields, besides the files, that must be equal for a run to be resumed, with their names in
 messages."""
+BEFORE: Mapping[str, Any] = {"lookahead": AUTO, "surrogates": {}}
+"""What a header has not where its run was made before there were surrogates."""
 
 
 def run_header(request: RunRequest, sources: tuple[Source, ...]) -> dict[str, Any]:
@@ -66,6 +71,7 @@ def run_header(request: RunRequest, sources: tuple[Source, ...]) -> dict[str, An
         "seed": request.seed,
         "islands": request.known_islands,
         "off": sorted(program.off),
+        "lookahead": request.lookahead.mark,
     }
 
 
@@ -76,6 +82,15 @@ def _reference(engines: Engines) -> str | None:
     if override is None or isinstance(override, str):
         return override
     return override.model.name if isinstance(override, CachedTransformer) else override.name
+
+
+def surrogate_marks(request: RunRequest) -> dict[str, str]:
+    """The marks of the surrogates by which the run's draws may look ahead, by the program's names
+    of their models. Loads them."""
+    if request.completion_lookahead() is None:
+        return {}
+    found = {name: request.surrogates.get(name) for name in request.program.model_names()}
+    return {name: digest(surrogate) for name, surrogate in found.items() if surrogate is not None}
 
 
 def model_marks(engines: Engines, names: list[str]) -> dict[str, Any]:
@@ -143,8 +158,9 @@ def verify_same_run(trace: Trace, header: Mapping[str, Any]) -> None:
     how."""
     other = trace.header
     for key, what in FIELD_NAMES.items():
-        if key in header and header[key] != other.get(key):
-            was, now = _shown(key, other.get(key)), _shown(key, header[key])
+        before = other.get(key, BEFORE.get(key))
+        if key in header and header[key] != before:
+            was, now = _shown(key, before), _shown(key, header[key])
             if was == now:
                 _refuse(trace, f"{what}: another of the same name ({now})")
             _refuse(trace, f"{what}: {was} there, {now} here")
@@ -182,6 +198,8 @@ def _shown(key: str, value: Any) -> str:
             return {"model": "the program's own", "islands": "found by a pilot"}.get(
                 key, "the default"
             )
+        case dict() if key == "surrogates":
+            return "one" if value else "none"
         case dict() if key == "models":
             return ", ".join(sorted({m["name"] for m in value.values()})) or "none"
         case dict():

@@ -25,7 +25,7 @@ from fkdsl.api.request import RunRequest, StepsByIsland
 from fkdsl.api.steering import steering_model
 from fkdsl.api.trace.derive import is_own
 from fkdsl.api.trace.file import Trace, TraceFile, parse_trace, verify_trace
-from fkdsl.api.trace.header import model_marks, run_header, verify_same_run
+from fkdsl.api.trace.header import model_marks, run_header, surrogate_marks, verify_same_run
 from fkdsl.api.trace.rebuild import Recorded, is_complete, parents, rebuild, token_text
 from fkdsl.base.errors import (
     BudgetEnded,
@@ -71,6 +71,11 @@ class RunRecord:
             self._known_tokens.update(
                 (name, int(i)) for name, texts in line.get("tokens", {}).items() for i in texts
             )
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has all of its steps behind it, so that no model is loaded."""
+        return isinstance(self.engines, Recorded)
 
     def step(self, step: Any) -> None:
         """Writes a Step down; the levels of exact are not written."""
@@ -220,7 +225,9 @@ def _is_the_files_fault(error: Exception, request: RunRequest, record: RunRecord
     if expected or not record.resumed or os.environ.get("FKDSL_DEBUG"):
         return False
     assert record.steps_by_island is not None
-    model = steering_model(request, request.engines, drafting_of(request))
+    model = steering_model(
+        request, request.engines, drafting_of(request), request.completion_lookahead()
+    )
     return not is_own(request, model, record.steps_by_island)
 
 
@@ -234,6 +241,7 @@ def _begin(file: TraceFile, request: RunRequest, places: Places, code: Executabl
     trace = parse_trace(file.path, raw) if request.resume is not None else None
     if trace is None:
         header["models"] = model_marks(engines, program.model_names())
+        header["surrogates"] = surrogate_marks(request)
         file.cut(0)
         file.add(header)
         return RunRecord(engines, None, file, places)
@@ -247,7 +255,11 @@ def _begin(file: TraceFile, request: RunRequest, places: Places, code: Executabl
             return RunRecord(
                 recorded, steps_by_island, None if trace.end is not None else file, places, trace
             )
-    verify_same_run(trace, {"models": model_marks(engines, program.model_names()), **header})
+    marks = {
+        "models": model_marks(engines, program.model_names()),
+        "surrogates": surrogate_marks(request),
+    }
+    verify_same_run(trace, marks | header)
     if trace.end is not None:
         return RunRecord(engines)
     file.cut(trace.size if goes_on else trace.head)

@@ -71,8 +71,10 @@ def verify_header(data: Mapping[str, Any]) -> None:
         "off": lambda v: is_list(v, is_text),
         "models": lambda v: is_map(v, lambda m: is_map(m, is_text) and "name" in m),
     }
-    for key, check in checks.items():
-        _require(key in data and check(data[key]), f"its `{key}` is not one of a run")
+    later: dict[str, Check] = {"lookahead": is_text, "surrogates": lambda v: is_map(v, is_text)}
+    for key, check in (checks | later).items():
+        fits = check(data[key]) if key in data else key in later
+        _require(fits, f"its `{key}` is not one of a run")
 
 
 def verify_step(data: Mapping[str, Any], models: Mapping[str, Any]) -> None:

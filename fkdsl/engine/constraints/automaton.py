@@ -36,8 +36,8 @@ class Automaton:
     accepting: for each state so far, whether it accepts. live: for each state, whether a text of
     the language can still be reached, if `explored`. exact: whether every state stands for its own
     expression; where there are too many states, `everything`, which accepts all texts, stands for
-    further ones, and the conditions decide. impossible: the classes of UTF-16 surrogates, which no text of
-    the language has.
+    further ones, and the conditions decide. impossible: the classes of UTF-16 surrogates, which no
+    text of the language has.
     """
 
     def __init__(self, language: Language, until: Until = "", ending: Ending = Ending.ANY) -> None:

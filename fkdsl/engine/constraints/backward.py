@@ -144,6 +144,12 @@ class BackwardMessages:
             self._moved.append(moved)
         return self._moved[tokens_left]
 
+    def expected(self, tokens: int) -> float:
+        """The probability that a text of at most so many tokens, of which nothing is known before
+        it, is completed."""
+        start = self.masks.position(())[0]
+        return float(self.surrogate.stationary @ self.moved(tokens)[start])
+
     # ------------------------------------------------------------- of a draw
 
     def of_tokens(

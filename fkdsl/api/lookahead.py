@@ -1,0 +1,186 @@
+"""A run's look-ahead by a surrogate: from `--lookahead` to what proposals and twists go by.
+
+auto        both, where a surrogate of the model is at hand and the constraint needs it
+none        only whether a text can still be completed, not how likely it is
+proposal    draws are tilted towards tokens that lead to a text that is allowed
+twist       particles are weighed on their way by how likely they come to one
+both
+FILE        both, by the surrogate of this file (`fkdsl distil`)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+
+from fkdsl.api.called_program import CalledProgram
+from fkdsl.base.diagnostics import near_name
+from fkdsl.base.errors import CallError
+from fkdsl.engine.cached_transformer import CachedTransformer
+from fkdsl.inference.method import MethodCall
+from fkdsl.ir import nodes as ir
+from fkdsl.models.surrogate.model import Surrogate
+from fkdsl.proposals.completion import ENOUGH, CompletionLookahead
+
+AUTO, NONE = "auto", "none"
+USES = {"proposal": (True, False), "twist": (False, True), "both": (True, True)}
+"""Whether draws are tilted, and particles twisted."""
+CHOICES = (AUTO, NONE, *USES)
+DISTIL = "make one: fkdsl distil MODEL --out FILE; then --lookahead FILE"
+
+LookaheadReference = str | Path | Surrogate
+"""What a caller may give for `lookahead`: one of CHOICES, a surrogate's file, or a surrogate."""
+
+
+@dataclass(frozen=True)
+class LookaheadChoice:
+    """use: one of CHOICES. surrogate: what is used for every model of its vocabulary, None for the
+    model's own."""
+
+    use: str = AUTO
+    surrogate: Surrogate | None = None
+
+    @classmethod
+    def of(cls, given: LookaheadReference) -> LookaheadChoice:
+        """The choice of a caller. Raises CallError for a word that is none of them, and for a file
+        that is no surrogate."""
+        from fkdsl.models.surrogate.files import read
+
+        if isinstance(given, Surrogate):
+            return cls("both", given)
+        if given in CHOICES:
+            return cls(str(given))
+        path = Path(given)
+        if not path.exists() and (near := near_name(str(given), list(CHOICES))):
+            raise CallError(
+                f"a look-ahead cannot be `{given}`, and no file has that name",
+                f"did you mean `{near}`?",
+            )
+        return cls("both", read(path))
+
+    @cached_property
+    def mark(self) -> str:
+        """What tells it from other choices in a trace."""
+        return self.use if self.surrogate is None else f"{self.use} by {digest(self.surrogate)}"
+
+    def check(self, call: MethodCall) -> None:
+        """Raises CallError where the method's other options do not go with it."""
+        if self.use in USES and call.options.get("draft", "none") != "none":
+            raise CallError(
+                f"{call.method.name}: drafted tokens take no look-ahead by a surrogate",
+                "leave --draft or --lookahead out",
+            )
+
+
+class Surrogates(Mapping[str, Surrogate]):
+    """The surrogates of a program's models by the program's names of them, each found when it is
+    first asked for; a model that has none is not in it."""
+
+    def __init__(
+        self, engines: Mapping[str, CachedTransformer], given: Surrogate | None = None
+    ) -> None:
+        self._engines, self._given = engines, given
+        self._found: dict[str, Surrogate | None] = {}
+
+    def __getitem__(self, name: str) -> Surrogate:
+        if name not in self._found:
+            self._found[name] = self._find(name)
+        if (surrogate := self._found[name]) is None:
+            raise KeyError(name)
+        return surrogate
+
+    def _find(self, name: str) -> Surrogate | None:
+        from fkdsl.models.surrogate.shipped import surrogate_for
+
+        model = self._engines[name].model
+        if self._given is None:
+            return surrogate_for(model)
+        fits = (self._given.fingerprint, self._given.vocabulary_size) == (
+            model.vocabulary.fingerprint,
+            model.vocabulary.size,
+        )
+        return self._given if fits else None
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, surrogate in self._found.items() if surrogate is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def lookahead_of(
+    choice: LookaheadChoice,
+    program: CalledProgram,
+    call: MethodCall,
+    surrogates: Surrogates,
+) -> CompletionLookahead | None:
+    """How draws of constrained texts look ahead in a run; None where none do. Loads no model."""
+    drafted = call.options.get("draft", "none") != "none"
+    if (
+        choice.use == NONE
+        or drafted
+        or not call.method.looks_ahead
+        or not constrains_texts(program)
+    ):
+        return None
+    proposal, twist = USES.get(choice.use, USES["both"])
+    enough = ENOUGH if choice.use == AUTO else 1.0
+    return CompletionLookahead(surrogates, proposal, twist, enough=enough)
+
+
+def verify_surrogates(
+    choice: LookaheadChoice, program: CalledProgram, lookahead: CompletionLookahead
+) -> None:
+    """Raises CallError where look-ahead is asked for and none of the program's models has a
+    surrogate. Loads them."""
+    names = program.model_names()
+    if choice.use == AUTO or not names or any(name in lookahead.surrogates for name in names):
+        return
+    if choice.surrogate is not None:
+        raise CallError("the surrogate is of another vocabulary than the program's model", DISTIL)
+    raise CallError("there is no surrogate of the program's model to look ahead by", DISTIL)
+
+
+def constrains_texts(program: CalledProgram) -> bool:
+    """Whether the conditions of some text guide its draw."""
+    return any(
+        isinstance(i, ir.Draw) and i.plan is not None and i.plan.completion is not None
+        for function in program.ir().functions.values()
+        for i in function.body
+    )
+
+
+def lookahead_notes(
+    choice: LookaheadChoice, call: MethodCall, lookahead: CompletionLookahead | None
+) -> tuple[str, ...]:
+    """What a run says of it: how many draws looked ahead, and why others did not."""
+    if lookahead is None:
+        if choice.use not in USES:
+            return ()
+        reason = (
+            "no text of the program is constrained"
+            if call.method.looks_ahead
+            else f"{call.method.name} does not"
+        )
+        return (f"no draw looked ahead by a surrogate: {reason}",)
+    if not lookahead.tilted and choice.use == AUTO:
+        return ()
+    use = next(use for use, of in USES.items() if of == (lookahead.proposal, lookahead.twist))
+    why = f" ({'; '.join(lookahead.left_out)})" if lookahead.left_out else ""
+    return (
+        f"look-ahead by a surrogate ({use}): "
+        f"{lookahead.tilted} of {lookahead.draws} draws of constrained tokens{why}",
+    )
+
+
+def digest(surrogate: Surrogate) -> str:
+    """A hash of its numbers."""
+    hashed = blake2b(surrogate.fingerprint.encode(), digest_size=16)
+    for array in (surrogate.start, surrogate.transition, surrogate.emission.T):
+        hashed.update(np.ascontiguousarray(array).tobytes())
+    return hashed.hexdigest()

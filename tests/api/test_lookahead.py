@@ -1,0 +1,163 @@
+"""`lookahead`: which surrogate a run looks ahead by, what its trace says of it, and what goes wrong."""
+
+import json
+
+import numpy as np
+import pytest
+
+import fkdsl
+from fkdsl.base.errors import CallError
+from fkdsl.models.surrogate import files
+from fkdsl.models.surrogate.model import Surrogate
+from fkdsl.proposals.completion import ENOUGH, CompletionLookahead
+from fkdsl.proposals.settings import ProposalSettings
+from tests.cli.test_cli import call
+
+TEXT = """\
+model m = table:
+    ""  -> "a": 0.5, "b": 0.25, EOS: 0.25
+    "a" -> "a": 0.25, "b": 0.5, EOS: 0.25
+
+program p() -> str:
+    lm = prompt("")
+    s ~ text(lm, max_tokens=6)
+    condition matches(s, "[ab]{3}b")
+    return s
+"""
+
+
+def surrogate(vocabulary, seed=0):
+    rng = np.random.default_rng(seed)
+    return Surrogate.of(
+        rng.dirichlet(np.ones(3)),
+        rng.dirichlet(np.ones(3), size=3),
+        rng.dirichlet(np.full(vocabulary.size, 0.1), size=3) + 1e-6,
+        vocabulary.fingerprint,
+    )
+
+
+@pytest.fixture
+def program():
+    return fkdsl.parse(TEXT)
+
+
+@pytest.fixture
+def guess(program):
+    return surrogate(program.engines()["m"].model.vocabulary)
+
+
+def test_a_run_says_that_it_looked_ahead(program, guess):
+    result = program.run(particles=4, seed=1, lookahead=guess)
+    assert any("look-ahead by a surrogate (both)" in note for note in result.notes)
+    plain = program.run(particles=4, seed=1, lookahead="none")
+    assert not any("look-ahead" in note for note in plain.notes)
+
+
+def test_without_a_surrogate_auto_is_none(program):
+    auto = program.run(particles=4, seed=1)
+    assert auto.particles == program.run(particles=4, seed=1, lookahead="none").particles
+    with pytest.raises(CallError) as error:
+        program.run(particles=4, seed=1, lookahead="both")
+    assert "no surrogate of the program's model" in error.value.message
+    assert "fkdsl distil" in error.value.help
+
+
+@pytest.mark.parametrize("method", ["exact", "rejection", "local", "beam", "tempered"])
+def test_other_methods_ignore_it(program, guess, method):
+    plain = program.run(method, lookahead="none")
+    ahead = program.run(method, lookahead=guess)
+    assert ahead.particles == plain.particles
+    assert ahead.log_z == plain.log_z
+
+
+def test_a_resumed_run_is_the_run(tmp_path, program, guess):
+    path = tmp_path / "run.jsonl"
+    whole = program.run(particles=6, seed=4, trace=path, lookahead=guess)
+    lines = path.read_text().splitlines(keepends=True)
+    assert '"guesses":{"completion":' in "".join(lines).replace(" ", "")
+    assert json.loads(lines[0])["lookahead"].startswith("both by ")
+    assert json.loads(lines[0])["surrogates"].keys() == {""}
+    for kept in (2, 3, 4):
+        path.write_text("".join(lines[:kept]))
+        again = program.run(particles=6, seed=4, resume=path, lookahead=guess)
+        assert again.particles == whole.particles
+        assert again.log_z == whole.log_z
+
+
+def test_a_run_is_not_resumed_by_another_surrogate(tmp_path, program, guess):
+    path = tmp_path / "run.jsonl"
+    program.run(particles=6, seed=4, trace=path, lookahead=guess)
+    vocabulary = program.engines()["m"].model.vocabulary
+    for other in (surrogate(vocabulary, 1), "none"):
+        with pytest.raises(CallError, match="look-ahead"):
+            program.run(particles=6, seed=4, resume=path, lookahead=other)
+
+
+def test_a_trace_from_before_there_were_surrogates_is_resumed(tmp_path, program):
+    path = tmp_path / "run.jsonl"
+    whole = program.run(particles=6, seed=4, trace=path)
+    lines = path.read_text().splitlines(keepends=True)
+    header = json.loads(lines[0])
+    del header["lookahead"], header["surrogates"]
+    path.write_text(json.dumps(header) + "\n" + "".join(lines[1:3]))
+    assert program.run(particles=6, seed=4, resume=path).particles == whole.particles
+
+
+def test_drafts_take_no_surrogate(program, guess):
+    with pytest.raises(CallError, match="drafted tokens"):
+        program.run(particles=2, draft="ngram", lookahead=guess)
+    program.run(particles=2, draft="ngram", seed=1)
+
+
+def test_a_constraint_that_is_met_anyway_is_left_alone(program):
+    easy = fkdsl.parse(TEXT.replace("[ab]{3}b", "[ab]*"))
+    for text, tilts in ((easy, False), (program, True)):
+        V = text.engines()["m"].model.vocabulary
+        a, b, end = 0, 1, text.engines()["m"].model.eos
+        emission = np.full((1, V.size), 1e-9)
+        emission[0, [a, b, end]] = 0.4, 0.4, 0.2
+        ahead = CompletionLookahead(
+            {"": Surrogate.of([1], [[1]], emission, V.fingerprint)}, enough=ENOUGH
+        )
+        model = text.feynman_kac(proposals=ProposalSettings(lookahead=ahead))
+        fkdsl.run(model, "smc", particles=3)
+        assert (ahead.tilted > 0) == tilts
+
+
+# ----------------------------------------------------------- the command line
+
+
+@pytest.fixture
+def folder(tmp_path, guess):
+    (tmp_path / "p.fk").write_text(TEXT)
+    files.write(tmp_path / "a.surrogate", guess)
+    return tmp_path
+
+
+def test_the_flag_takes_a_file(folder, capsys):
+    status, out, _ = call(
+        capsys, "run", str(folder / "p.fk"), "--lookahead", str(folder / "a.surrogate")
+    )
+    assert status == 0
+    assert "look-ahead by a surrogate (both)" in out
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("bth", "did you mean `both`"),
+        ("none.surrogate", "there is no file"),
+        ("cut.surrogate", "was cut off"),
+        ("other.surrogate", "of another vocabulary"),
+        ("p.fk", "is no surrogate"),
+    ],
+)
+def test_what_is_no_surrogate_of_the_model_is_said(folder, capsys, given, said):
+    whole = (folder / "a.surrogate").read_bytes()
+    (folder / "cut.surrogate").write_bytes(whole[: len(whole) // 2])
+    vocabulary = fkdsl.parse(TEXT.replace('"b"', '"c"')).engines()["m"].model.vocabulary
+    files.write(folder / "other.surrogate", surrogate(vocabulary))
+    where = given if given == "bth" else str(folder / given)
+    status, _, err = call(capsys, "run", str(folder / "p.fk"), "--lookahead", where)
+    assert status == 2
+    assert said in err
