@@ -46,6 +46,7 @@ from fkdsl.machine.state import (
     Unset,
 )
 from fkdsl.values import distributions
+from fkdsl.values.faults import LIMITS
 from fkdsl.values.marks import Mark
 from fkdsl.values.token_distributions import ChoiceOf, Continues, Mixture, Power, Product
 from fkdsl.values.values import ContextRef, Record, Token
@@ -380,7 +381,10 @@ def read_value(data: Any) -> Any:
         return data
     match data:
         case {"int": text}:
-            return int(text, 16)
+            value = int(text, 16)
+            if value.bit_length() > LIMITS.digits:
+                raise ValueError("an integer that no program can hold")
+            return value
         case {"float": text}:
             return float.fromhex(text)
         case {"unset": True}:

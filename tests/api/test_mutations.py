@@ -4,6 +4,7 @@ error, and soon."""
 import copy
 import json
 import random
+import re
 import time
 from contextlib import suppress
 
@@ -283,3 +284,14 @@ def test_no_damage_to_a_prefill_is_taken_for_our_bug(prefill, tmp_path):
         except CallError:
             refused += 1
     assert refused >= 75
+
+
+def test_an_integer_that_no_program_can_hold_is_a_damaged_line(traces, tmp_path):
+    program, _, part = traces
+    raw = re.sub(rb',"sum":"[0-9a-f]+"', b"", part).replace(
+        b'"set":{"6":false}', b'"set":{"6":{"int":"' + b"f" * 5000 + b'"}}'
+    )
+    assert raw.count(b"ffff") > 1
+    (tmp_path / "t.jsonl").write_bytes(raw)
+    with pytest.raises(fkdsl.CallError, match="is no step that follows"):
+        program.run(seed=1, resume=tmp_path / "t.jsonl")

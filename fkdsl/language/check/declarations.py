@@ -9,11 +9,11 @@ from typing import Any
 from fkdsl.base.errors import CallError
 from fkdsl.inference.methods import METHODS, check_options
 from fkdsl.inference.options import DRAFTS
+from fkdsl.language.check.constants import check_value, is_constant
 from fkdsl.language.check.expressions import Expressions
 from fkdsl.language.check.report import Report, a, did_you_mean, listed
 from fkdsl.language.check.scopes import Scope, World
 from fkdsl.language.syntax import tree
-from fkdsl.language.syntax.tree_walk import walk
 from fkdsl.values.signatures import REQUIRED
 from fkdsl.values.types import ANY, BOOL, FLOAT, INT, STR, List, Type
 
@@ -131,19 +131,6 @@ def _entry_name(entry: tree.TableEntry) -> str:
 # ------------------------------------------------------------------ parameters
 
 
-def is_constant(e: tree.Expr) -> bool:
-    """Whether the expression is made of literals only."""
-    allowed = (
-        tree.Literal,
-        tree.EosLiteral,
-        tree.ListExpr,
-        tree.RecordExpr,
-        tree.Unary,
-        tree.Binary,
-    )
-    return all(isinstance(node, allowed) for node in walk(e))
-
-
 def check_parameters(world: World, d: tree.FunctionDef | tree.ExternDef) -> tuple[Type, ...]:
     """The parameters' types: as declared, else the default's, else (in a def) any."""
     report = world.report
@@ -179,13 +166,18 @@ def _default_type(world: World, p: tree.Param, default: tree.Expr) -> Type:
     if not is_constant(default):
         world.report.error(
             "FK308", f"the default of `{p.name}` is no constant", default.span, "computed",
-            "write a literal, and compute in the body",
+            "write literals and operators, and compute in the body",
         )  # fmt: skip
         return ANY
     expressions = Expressions(world, Scope())
+    mistakes = len(world.report.errors)
     if p.type is not None:
-        return expressions.expect(default, p.type, f"the default of `{p.name}`")
-    return expressions.type_of(default)
+        found = expressions.expect(default, p.type, f"the default of `{p.name}`")
+    else:
+        found = expressions.type_of(default)
+    if len(world.report.errors) == mistakes:
+        check_value(world.report, default, "FK308", f"the default of `{p.name}`")
+    return found
 
 
 def _check_program_parameter(report: Report, p: tree.Param, t: Type) -> None:

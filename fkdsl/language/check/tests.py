@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Set
 
 from fkdsl.language.check.calls import Calls
-from fkdsl.language.check.declarations import is_constant
+from fkdsl.language.check.constants import check_value, is_constant
 from fkdsl.language.check.expressions import Expressions
 from fkdsl.language.check.queries import asks_no_model
 from fkdsl.language.check.report import a, did_you_mean, listed
@@ -119,6 +119,8 @@ def _check_parameter(world: World, k: tree.Keyword, program: str) -> None:
             f"`{k.name}` is {a(wanted)}, not {a(actual)}",
             f"write a literal of type `{wanted}`",
         )
+    else:
+        check_value(world.report, k.value, "FK349", f"the value of `{k.name}`")
 
 
 def _misset(world: World, k: tree.Keyword, message: str, help: str) -> None:

@@ -9,12 +9,12 @@ from fkdsl.base.errors import InternalError
 from fkdsl.base.spans import NOWHERE, PRELUDE, Span
 from fkdsl.ir import nodes as ir
 from fkdsl.language.check.checker import Checked
+from fkdsl.language.check.constants import BINARY, UNARY
 from fkdsl.language.check.context_operations import OPERATIONS
 from fkdsl.language.syntax import tree
 from fkdsl.values.signatures import REQUIRED, TABLE, Signature
 from fkdsl.values.values import EOS
 
-BINARY = {"+": "add", "-": "sub", "*": "mul", "/": "div", "//": "floordiv", "%": "mod", "**": "pow"}
 COMPARE = {
     "==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge", "in": "in",
     "not in": "notin",
@@ -22,7 +22,6 @@ COMPARE = {
 }  # fmt: skip
 """The last two are no user's: language/expectations.py makes them of the comparisons in `expect`
 lines."""
-UNARY = {"-": "neg", "+": "pos", "not": "not"}
 
 
 class ExpressionLowering:

@@ -14,7 +14,8 @@ from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.verify import verify
 from fkdsl.language.check.checker import Checked
-from fkdsl.language.lower.expressions import BINARY, ExpressionLowering
+from fkdsl.language.check.constants import BINARY
+from fkdsl.language.lower.expressions import ExpressionLowering
 from fkdsl.language.lower.prelude import prelude
 from fkdsl.language.syntax import tree
 
