@@ -10,7 +10,6 @@ from fkdsl.engine.constraints.languages import (
     Both,
     Complement,
     Contains,
-    EachWord,
     Either,
     EndsWith,
     Length,
@@ -18,6 +17,7 @@ from fkdsl.engine.constraints.languages import (
     Matches,
     StartsWith,
     Texts,
+    each_item,
 )
 from fkdsl.engine.constraints.regular import RegularMasks
 from fkdsl.models.vocabulary import Vocabulary, decoded_text
@@ -25,14 +25,17 @@ from fkdsl.values.library.text import letters, matches, words
 
 LANGUAGES = [
     (Letters(1, 3), lambda s: 1 <= letters(s) <= 3),
-    (EachWord(Letters(0, 2)), lambda s: all(letters(w) <= 2 for w in words(s))),
-    (EachWord(Length(2, -1)), lambda s: all(len(w) >= 2 for w in words(s))),
-    (Complement(EachWord(Complement(Contains("-")))), lambda s: any("-" in w for w in words(s))),
+    (each_item("words", Letters(0, 2)), lambda s: all(letters(w) <= 2 for w in words(s))),
+    (each_item("words", Length(2, -1)), lambda s: all(len(w) >= 2 for w in words(s))),
     (
-        EachWord(Either((StartsWith("a"), EndsWith("é")))),
+        Complement(each_item("words", Complement(Contains("-")))),
+        lambda s: any("-" in w for w in words(s)),
+    ),
+    (
+        each_item("words", Either((StartsWith("a"), EndsWith("é")))),
         lambda s: all(w[0] == "a" or w[-1] == "é" for w in words(s)),
     ),
-    (EachWord(Matches("[a-z]+")), lambda s: all(matches(w, "[a-z]+") for w in words(s))),
+    (each_item("words", Matches("[a-z]+")), lambda s: all(matches(w, "[a-z]+") for w in words(s))),
     (Complement(Contains("a-")), lambda s: "a-" not in s),
     (Matches(r"(\w| )*"), lambda s: matches(s, r"(\w| )*")),
     (

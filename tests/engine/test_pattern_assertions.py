@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fkdsl.engine.constraints.automaton import automaton
-from fkdsl.engine.constraints.languages import Complement, Matches, weaker_form_reasons
+from fkdsl.engine.constraints.language_charsets import weaker_form_reasons
+from fkdsl.engine.constraints.languages import Complement, Matches
 from fkdsl.engine.constraints.patterns import Unsupported
 
 EXACT = [

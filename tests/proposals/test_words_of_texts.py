@@ -7,7 +7,7 @@ import pytest
 
 import fkdsl
 from fkdsl.engine.constraints.automaton import automaton
-from fkdsl.engine.constraints.languages import LastWord, Texts, WordAt, WordCount
+from fkdsl.engine.constraints.languages import Cased, Texts, item_at, item_count, last_word
 from fkdsl.ir.printed import explain
 from fkdsl.testing.laws import assert_same_masses, exact_measure
 from fkdsl.values.library.text import all_words
@@ -73,8 +73,9 @@ def lives(program, seed):
 
 @pytest.mark.parametrize("index", [0, 1, 2, -1, -2])
 def test_languages_of_words_are_those_of_the_library(index):
-    at = automaton(WordAt(index, Texts(("a", "a-b"))))
-    last, count = automaton(LastWord(Texts(("a", "")))), automaton(WordCount(1, 2))
+    at = automaton(item_at("words", index, Texts(("a", "a-b"))))
+    last = automaton(last_word(Texts(("a", ""))))
+    count = automaton(item_count("words", 1, 2))
     for n in range(6):
         for text in map("".join, product("ab '-"[: 5 if n < 5 else 3], repeat=n)):
             words = all_words(text)
@@ -86,8 +87,6 @@ def test_languages_of_words_are_those_of_the_library(index):
 
 @pytest.mark.parametrize("word", ["k", "sea", "i"])
 def test_a_word_in_lower_case_is_followed_exactly(word):
-    from fkdsl.values.library.languages import lower_word
-
-    language = automaton(lower_word(word))
+    language = automaton(Cased("lower", Texts((word,))))
     for text in [word, word.upper(), word.title(), "\u212a", "\u017fea", "\u0130", "i\u0307", "x"]:
         assert language.accepts(text) == (text.lower() == word), text

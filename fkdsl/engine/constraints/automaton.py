@@ -18,8 +18,9 @@ from fkdsl.base.deadline import PIECE, check, pieces
 from fkdsl.base.locks import locked
 from fkdsl.engine.constraints.charsets import ALL_CHARACTERS, Partition
 from fkdsl.engine.constraints.expressions import Algebra, TooComplex
+from fkdsl.engine.constraints.language_charsets import charsets_in
 from fkdsl.engine.constraints.language_expressions import LanguageExpressions
-from fkdsl.engine.constraints.languages import Language, charsets_in
+from fkdsl.engine.constraints.languages import Language
 from fkdsl.engine.constraints.stops import Ending, Until, drawn_texts, stops_of
 
 EXPLORED_STATES = 2_000
@@ -44,9 +45,9 @@ class Automaton:
         stops = stops_of(until)
         self.lock = threading.RLock()
         self.partition = Partition(charsets_in(language, stops))
-        self.algebra = Algebra(self.partition.size)
+        self.algebra = Algebra(self.partition.size + 1)
         try:
-            expressions = LanguageExpressions(self.algebra, self.partition.members)
+            expressions = LanguageExpressions(self.algebra, self.partition)
             root = drawn_texts(
                 self.algebra, expressions.text, expressions.language(language), stops, ending
             )

@@ -30,7 +30,8 @@ REPLACEMENT = 0xFFFD
 
 
 @lru_cache(maxsize=1)
-def _all_characters() -> str:
+def all_characters() -> str:
+    """Every character, in order."""
     points = np.concatenate([np.arange(first, last, dtype="<u4") for first, last in ALL_CHARACTERS])
     return points.tobytes().decode("utf-32-le")
 
@@ -45,7 +46,7 @@ def charset(one_character: str) -> Charset:
 
     runs: list[tuple[int, int]] = []
     flags = re.match(r"(?:\(\?[a-z]+\))?", one_character)[0]  # type: ignore[index]
-    for match in regex.finditer(f"{flags}(?:{one_character[len(flags) :]})+", _all_characters()):
+    for match in regex.finditer(f"{flags}(?:{one_character[len(flags) :]})+", all_characters()):
         first, last = match.span()
         if first < SURROGATES[0] < last:
             runs += [(first, SURROGATES[0]), (SURROGATES[1], point(last - 1) + 1)]
@@ -59,7 +60,7 @@ def letter_charset() -> Charset:
     """The characters that Python calls letters (`str.isalpha`), whatever version of Unicode it
     has."""
     # Python's own `re` has the same version of Unicode, and matches every letter as part of a word.
-    likely = "".join(re.findall(r"[^\W_]+", _all_characters()))
+    likely = "".join(re.findall(r"[^\W_]+", all_characters()))
     points = np.array([ord(c) for c in likely if c.isalpha()], dtype=np.int64)
     starts = np.flatnonzero(np.diff(points, prepend=-2) != 1)
     ends = np.append(starts[1:], len(points)) - 1
@@ -107,6 +108,12 @@ class Partition:
         edges = np.array([e for run in runs for e in run], dtype=np.int64)
         inside: NDArray[np.bool_] = np.searchsorted(edges, self._cuts, side="right") % 2 == 1
         return inside
+
+    def representatives(self) -> dict[int, str]:
+        """A character of each class."""
+        numbers, first = np.unique(self._class, return_index=True)
+        points = self._cuts[first].tolist()
+        return dict(zip(numbers.tolist(), map(chr, points), strict=True))
 
     def classes(self, points: NDArray[np.int64]) -> NDArray[np.int32]:
         """The class of each code point."""

@@ -28,6 +28,7 @@ from fkdsl.engine.constraints.closed import ClosedMasks
 from fkdsl.engine.constraints.expressions import TooComplex
 from fkdsl.engine.constraints.followed import followed
 from fkdsl.engine.constraints.grammars import GrammarMasks, mistake
+from fkdsl.engine.constraints.language_charsets import weaker_form_reasons
 from fkdsl.engine.constraints.languages import (
     Both,
     Either,
@@ -36,7 +37,6 @@ from fkdsl.engine.constraints.languages import (
     Language,
     conjunct_languages,
     is_regular,
-    weaker_form_reasons,
 )
 from fkdsl.engine.constraints.patterns import Unsupported
 from fkdsl.engine.constraints.regular import RegularMasks

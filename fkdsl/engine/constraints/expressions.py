@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fkdsl.base.deadline import check
+from fkdsl.engine.constraints.transducers import Transducer
 
 Term = tuple[object, ...]
 INFINITE = -1
@@ -158,6 +159,12 @@ class Algebra:
                 return inner
         return self._make("not", a)
 
+    def preimage(self, of: Transducer, a: int, state: int | None = None) -> int:
+        """The texts that the function maps into a, read from a state on, at first its own."""
+        if a in (self.EMPTY, self.EVERYTHING):
+            return a
+        return self._make("map", of, of.start if state is None else state, a)
+
     def _flat(self, kind: str, parts: Iterable[int]) -> set[int]:
         flat: set[int] = set()
         for part in parts:
@@ -207,6 +214,8 @@ class Algebra:
                     nullable = all(self.nullable(p) for p in parts if isinstance(p, int))
                 case ("not", int(inner)):
                     nullable = not self.nullable(inner)
+                case ("map", Transducer() as of, int(state), int(inner)):
+                    nullable = self.nullable(self._derive_all(inner, of.final(state)))
                 case ("later", _):
                     nullable = self.nullable(self._defined[a])
                 case _:
@@ -246,6 +255,17 @@ class Algebra:
                 return self.intersection(self.derive(p, c) for p in parts if isinstance(p, int))
             case ("not", int(inner)):
                 return self.complement(self.derive(inner, c))
+            case ("map", Transducer() as of, int(state), int(inner)):
+                after = [
+                    self.preimage(of, self._derive_all(inner, written), following)
+                    for following, written in of.step(state, c)
+                ]
+                return self.union(after) if of.widest else self.intersection(after)
             case ("later", _):
                 return self.derive(self._defined[a], c)
         raise AssertionError(a)
+
+    def _derive_all(self, a: int, symbols: Iterable[int]) -> int:
+        for symbol in symbols:
+            a = self.derive(a, symbol)
+        return a

@@ -2,51 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from fkdsl.engine.constraints import transducers
+from fkdsl.engine.constraints.case_mapping import (
+    FINAL_SIGMA,
+    SIGMA,
+    SMALL_SIGMA,
+    images,
+    unchanged,
+)
 from fkdsl.engine.constraints.charsets import (
     ALL_CHARACTERS,
     REPLACEMENT,
-    Charset,
+    Partition,
     charset,
     letter_charset,
     without_point,
 )
 from fkdsl.engine.constraints.expressions import INFINITE, Algebra
+from fkdsl.engine.constraints.language_charsets import BREAK, MARK, SPACE, white_space
 from fkdsl.engine.constraints.languages import (
     IN_WORD,
     JOINT,
-    WORD,
     Both,
+    Cased,
     Complement,
     Contains,
-    EachWord,
     Either,
     EndsWith,
+    InCase,
+    Items,
     Language,
     Larger,
-    LastWord,
     Length,
     Letters,
+    Listed,
     Matches,
+    MayFail,
+    NoneIf,
+    One,
+    OneOf,
+    Row,
+    Sliced,
     StartsWith,
+    Stripped,
     Texts,
-    WordAt,
-    WordCount,
+    Times,
+    Trimmed,
 )
 from fkdsl.engine.constraints.pattern_expressions import PatternExpressions
 from fkdsl.engine.constraints.patterns import Tree, Unsupported, parse_pattern, text_tree
+from fkdsl.engine.constraints.transducers import Transducer
 
 
 class LanguageExpressions:
-    """Languages as expressions of an algebra over a partition. members: the classes of each
-    charset. clean: the expression of texts without U+FFFD."""
+    """Languages as expressions of an algebra over a partition. clean: the expression of texts
+    without U+FFFD. separator: a symbol behind each item of a list, which no text has; item: any
+    texts without it."""
 
-    def __init__(self, algebra: Algebra, members: dict[Charset, frozenset[int]]) -> None:
-        self.a, self.members = algebra, members
+    def __init__(self, algebra: Algebra, partition: Partition) -> None:
+        self.a, self.partition, self.members = algebra, partition, partition.members
         self.clean = algebra.star(
-            algebra.symbol(members[without_point(ALL_CHARACTERS, REPLACEMENT)])
+            algebra.symbol(self.members[without_point(ALL_CHARACTERS, REPLACEMENT)])
         )
+        self.separator = partition.size
+        self.item = algebra.star(algebra.symbol(range(partition.size)))
+        self._transducers: dict[object, Transducer] = {}
 
     def language(self, language: Language, upper: bool = True) -> int:
         """The expression of a language. Where a part has only a weaker form, the result is larger
@@ -67,8 +89,10 @@ class LanguageExpressions:
                 return a.repeat(a.any_symbol(), least, most)
             case Letters(least, most):
                 return self.letter_count(least, most)
-            case EachWord() | WordCount() | WordAt() | LastWord():
-                return self.of_words(language, upper)
+            case InCase(to):
+                return a.star(a.symbol(self.members[unchanged(to)]))
+            case Trimmed(characters):
+                return self.trimmed(characters)
             case Larger(part=inner):
                 return self.language(inner, True) if upper else a.EMPTY
             case Both(parts):
@@ -77,19 +101,26 @@ class LanguageExpressions:
                 return a.union([self.language(p, upper) for p in parts])
             case Complement(part=inner):
                 return a.complement(self.language(inner, not upper))
-        raise Unsupported("a schema or a grammar inside `or` or `not`")
+        return self.of_view(language, upper)
 
-    def of_words(self, language: EachWord | WordCount | WordAt | LastWord, upper: bool) -> int:
-        """`language` for those that speak of the words of a text."""
+    def of_view(self, language: Language, upper: bool) -> int:
+        """`language` for those that speak of a part or a form of the text."""
+        a = self.a
         match language:
-            case WordCount(least, most):
-                return self.word_count(least, most)
-            case EachWord(part):
-                return self.each_word(self.language(part, upper))
-            case WordAt(index, part):
-                return self.word_at(index, self.language(part, upper))
-            case LastWord(part):
-                return self.last_word(self.language(part, upper))
+            case MayFail(part, fails):
+                parts = (part, fails) if upper else (part,)
+                return a.union([self.language(p, upper) for p in parts])
+            case Cased(to, part):
+                return a.preimage(self.case(to, upper), self.language(part, upper))
+            case Stripped(characters, part):
+                space = a.star(a.symbol(self.members[white_space(characters)]))
+                inner = a.intersection([self.language(part, upper), self.trimmed(characters)])
+                return a.concat_all([space, inner, space])
+            case Sliced(start, stop, part):
+                return self.sliced(start, stop, self.language(part, upper))
+            case Listed(by, items):
+                return a.preimage(self.listing(by), self.items(items, by, upper))
+        raise Unsupported("a schema or a grammar inside `or` or `not`")
 
     def matches(self, pattern: str, upper: bool) -> int:
         """The texts that a pattern matches, those with U+FFFD included."""
@@ -101,68 +132,120 @@ class LanguageExpressions:
         others = a.star(self.all_but(letter))
         return a.concat(a.repeat(a.concat(others, a.symbol(letter)), least, most), others)
 
-    def gaps(self) -> tuple[int, int]:
-        """(any characters outside of words, such characters as separate two words): a single joint
-        separates no words, since it would join them into one."""
-        a = self.a
-        inside, joint = (self.members[charset(one)] for one in (IN_WORD, JOINT))
-        outside = self.all_but(inside)
-        apart = a.star(outside)
-        gap = a.union(
-            [
-                a.concat(self.all_but(inside | joint), apart),
-                a.concat_all([a.symbol(joint), outside, apart]),
-            ]
-        )
-        return apart, gap
+    def trimmed(self, characters: str) -> int:
+        """The texts with none of some characters, "" for white space, at their ends."""
+        a, space = self.a, self.members[white_space(characters)]
+        kept = self.all_but(space)
+        longer = a.concat_all([kept, a.EVERYTHING, kept])
+        return a.union([a.EPSILON, kept, longer])
 
-    def each_word(self, language: int) -> int:
-        """The texts of which every word is in a language."""
-        a = self.a
-        apart, gap = self.gaps()
-        word = a.intersection([self.tree(parse_pattern(WORD)), language])
-        more = a.star(a.concat(gap, word))
-        return a.union([apart, a.concat_all([apart, word, more, apart])])
+    def sliced(self, start: int | None, stop: int | None, part: int) -> int:
+        """The texts of which s[start:stop] is in an expression. At most one end may count from the
+        beginning and the other from the end, if that is the stop."""
+        a, one = self.a, self.a.any_symbol()
 
-    def word_among(
-        self, least: int, most: int, word: int, least_after: int, most_after: int
-    ) -> int:
-        """The texts with a word of the language `word` that has `least` to `most` words before it
-        and `least_after` to `most_after` words after it."""
-        a = self.a
-        apart, gap = self.gaps()
-        any_word = self.tree(parse_pattern(WORD))
-        before = a.repeat(a.concat(any_word, gap), least, most)
-        after = a.repeat(a.concat(gap, any_word), least_after, most_after)
-        return a.concat_all([apart, before, a.intersection([any_word, word]), after, apart])
+        def some(least: int, most: int) -> int:
+            return a.repeat(one, least, most)
 
-    def word_count(self, least: int, most: int) -> int:
-        a = self.a
-        none = a.star(self.all_but(self.members[charset(IN_WORD)])) if least <= 0 else a.EMPTY
-        if most == 0:
-            return none
-        more = INFINITE if most == INFINITE else most - 1
-        return a.union([none, self.word_among(max(least, 1) - 1, more, a.EVERYTHING, 0, 0)])
+        def of_length(least: int, most: int) -> int:
+            return a.intersection([part, some(least, most)])
 
-    def last_word(self, word: int) -> int:
-        a = self.a
-        none = self.word_count(0, 0) if a.nullable(word) else a.EMPTY
-        return a.union([none, self.word_among(0, INFINITE, word, 0, 0)])
+        def short(length: int) -> int:
+            """The texts too short for any of the slice."""
+            return some(0, length - 1) if length > 0 and a.nullable(part) else a.EMPTY
 
-    def word_at(self, index: int, word: int) -> int:
+        first = start or 0
+        if first >= 0 and stop is None:
+            return a.union([a.concat(some(first, first), part), short(first)])
+        if first >= 0 and stop is not None and stop >= 0:
+            n = max(stop - first, 0)
+            cut = a.concat(of_length(n, n), a.EVERYTHING)
+            whole = of_length(0, n - 1) if n else a.EMPTY
+            return a.union([a.concat(some(first, first), a.union([cut, whole])), short(first)])
+        end = -stop if stop is not None else 0
+        behind = some(end, end)
+        if first >= 0:
+            return a.union([a.concat_all([some(first, first), part, behind]), short(first + end)])
+        n = max(-first - end, 0)
+        kept = a.concat_all([a.EVERYTHING, of_length(n, n), behind])
+        fewer = a.concat(of_length(0, n - 1), behind) if n else a.EMPTY
+        return a.union([kept, fewer, short(end)])
+
+    # -------------------------------------------------------------------- items
+
+    def items(self, items: Items, by: str | tuple[str, str], upper: bool) -> int:
+        """The expression of lists of items, each with the separator behind it."""
         a = self.a
-        if index >= 0:
-            return a.union(
-                [self.word_count(0, index), self.word_among(index, index, word, 0, INFINITE)]
-            )
-        after = -index - 1
-        return a.union(
-            [self.word_count(0, after), self.word_among(0, INFINITE, word, after, after)]
-        )
+        match items:
+            case One(part):
+                inner = self.language(part, upper)
+                if by == "sentences":  # white space behind the last one is no part of it
+                    space = a.star(a.symbol(self.members[charset(SPACE)]))
+                    inner = a.concat(a.intersection([inner, self.trimmed("")]), space)
+                item = a.intersection([inner, self.item])
+                return a.concat(item, a.symbol({self.separator}))
+            case NoneIf(part):
+                return a.EPSILON if a.nullable(self.language(part, upper)) else a.EMPTY
+            case Row(parts):
+                return a.concat_all([self.items(p, by, upper) for p in parts])
+            case OneOf(parts):
+                return a.union([self.items(p, by, upper) for p in parts])
+            case Times(part, least, most):
+                return a.repeat(self.items(part, by, upper), least, most)
+        raise AssertionError(items)
+
+    def listing(self, by: str | tuple[str, str]) -> Transducer:
+        """The function that gives the items of a text, the separator behind each."""
+        members, separator = self.members, self.separator
+
+        def make() -> Transducer:
+            match by:
+                case "words":
+                    inside, joint = members[charset(IN_WORD)], members[charset(JOINT)]
+                    return transducers.words(inside, joint, separator)
+                case "lines":
+                    breaks = members[charset(BREAK)]
+                    return transducers.lines(
+                        breaks, self._class("\r"), self._class("\n"), separator
+                    )
+                case "sentences":
+                    marks, space = members[charset(MARK)], members[charset(SPACE)]
+                    return transducers.sentences(marks, space, separator)
+                case "parts":
+                    return transducers.runs(members[charset(SPACE)], separator)
+                case (_, str(between)):
+                    return transducers.parts(tuple(map(self._class, between)), separator)
+            return transducers.characters(separator)
+
+        return self._kept(by, make)
+
+    def case(self, to: str, upper: bool) -> Transducer:
+        """The function that gives the lower or upper case of a text."""
+
+        def make() -> Transducer:
+            moved, by_class = images(to), {}
+            for number, character in self.partition.representatives().items():
+                if character in moved:
+                    written = tuple(map(self._class, moved[character]))
+                    by_class[number] = [written]
+                if to == "lower" and character == SIGMA:
+                    by_class[number] = [(self._class(c),) for c in (SMALL_SIGMA, FINAL_SIGMA)]
+            return transducers.mapping(by_class, upper)
+
+        return self._kept((to, upper), make)
+
+    def _kept(self, key: object, make: Callable[[], Transducer]) -> Transducer:
+        """The transducer of a key, made once: so equal expressions have one number."""
+        if key not in self._transducers:
+            self._transducers[key] = make()
+        return self._transducers[key]
+
+    def _class(self, character: str) -> int:
+        return self.partition.classes_of(character)[0]
 
     def all_but(self, classes: frozenset[int]) -> int:
         """One character that is in none of the classes."""
-        return self.a.symbol(set(range(self.a.symbols)) - classes)
+        return self.a.symbol(set(range(self.partition.size)) - classes)
 
     def text(self, text: str) -> int:
         return self.tree(text_tree(text))

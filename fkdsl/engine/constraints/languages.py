@@ -1,7 +1,9 @@
 r"""Languages: sets of texts, as values.
 
     Matches(r"\d+")  Texts(("yes", "no"))  Contains("sea")  StartsWith("A")  EndsWith(".")
-    Length(0, 20)  Letters(0, 5)  EachWord(Letters(0, 5))  JsonText(schema)  GrammarText(grammar)
+    Length(0, 20)  Letters(0, 5)  JsonText(schema)  GrammarText(grammar)
+    Cased("lower", a)  Stripped("", a)  Sliced(0, 3, a): the texts of which that is in a
+    each_item("words", a)  item_at("lines", 0, a)  item_count("sentences", 2, 4)
     Both((a, b))  Either((a, b))  Complement(a)
 
 A text with U+FFFD, which stands for bytes that are no text, is in no Matches, Texts, JsonText or
@@ -12,21 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-
-from fkdsl.engine.constraints.charsets import (
-    ALL_CHARACTERS,
-    REPLACEMENT,
-    Charset,
-    letter_charset,
-    without_point,
-)
-from fkdsl.engine.constraints.pattern_expressions import weaker_reasons
-from fkdsl.engine.constraints.patterns import (
-    Tree,
-    charsets_of,
-    parse_pattern,
-    text_tree,
-)
 
 IN_WORD, JOINT = r"[^\W_]", "['\u2019-]"
 """A letter or digit, and a sign that may stand between two of them within a word."""
@@ -81,34 +68,62 @@ class Letters(Language):
 
 
 @dataclass(frozen=True)
-class EachWord(Language):
-    """The texts of which every word (WORD) is in the part, whatever stands between the words."""
+class InCase(Language):
+    """The texts that are their own lower or upper case. to: "lower" or "upper"."""
 
+    to: str
+
+
+@dataclass(frozen=True)
+class Trimmed(Language):
+    """The texts with none of the characters, "" for white space, at their ends."""
+
+    characters: str
+
+
+@dataclass(frozen=True)
+class Cased(Language):
+    """The texts whose lower or upper case is in the part. to: "lower" or "upper"."""
+
+    to: str
     part: Language
 
 
 @dataclass(frozen=True)
-class WordCount(Language):
-    """The texts of `least` to `most` words; most -1: no upper bound."""
+class Stripped(Language):
+    """The texts that are in the part without the characters, "" for white space, at their ends."""
 
-    least: int
-    most: int
-
-
-@dataclass(frozen=True)
-class WordAt(Language):
-    """The texts whose word at an index, counted from the end if negative, is in the part; and the
-    texts with too few words: for these the program raises an error, which a mask must not hide."""
-
-    index: int
+    characters: str
     part: Language
 
 
 @dataclass(frozen=True)
-class LastWord(Language):
-    """The texts whose last word, "" if there is none, is in the part."""
+class Sliced(Language):
+    """The texts of which s[start:stop] is in the part. One end may count from the end of the text,
+    or both."""
+
+    start: int | None
+    stop: int | None
+    part: Language
+
+
+@dataclass(frozen=True)
+class Listed(Language):
+    """The texts whose items are as `items` says. by: how a text is taken apart: "words", "lines",
+    "sentences", "characters", "parts" between white space, or ("parts", a separator)."""
+
+    by: str | tuple[str, str]
+    items: Items
+
+
+@dataclass(frozen=True)
+class MayFail(Language):
+    """The texts of the part, and those of `fails`, for which the program raises an error: a mask
+    must not hide it. So they are in the language where it stands for what may be drawn, and not in
+    it where its complement does."""
 
     part: Language
+    fails: Language
 
 
 @dataclass(frozen=True)
@@ -149,6 +164,85 @@ class Complement(Language):
     part: Language
 
 
+@dataclass(frozen=True)
+class Items:
+    """A set of lists of texts."""
+
+
+@dataclass(frozen=True)
+class One(Items):
+    """The lists of one item, which is in the part."""
+
+    part: Language
+
+
+@dataclass(frozen=True)
+class NoneIf(Items):
+    """The empty list if the empty text is in the part; else no list."""
+
+    part: Language
+
+
+@dataclass(frozen=True)
+class Row(Items):
+    """The lists made of one of each part, in their order."""
+
+    parts: tuple[Items, ...]
+
+
+@dataclass(frozen=True)
+class OneOf(Items):
+    """The lists that are in a part."""
+
+    parts: tuple[Items, ...]
+
+
+@dataclass(frozen=True)
+class Times(Items):
+    """The lists made of `least` to `most` of the part; most -1: no upper bound."""
+
+    part: Items
+    least: int
+    most: int
+
+
+ALL_TEXTS, NO_TEXTS = Both(()), Either(())
+ANY_ITEM = One(ALL_TEXTS)
+ANY_ITEMS = Times(ANY_ITEM, 0, -1)
+
+
+def item_count(by: str | tuple[str, str], least: int, most: int) -> Language:
+    """The texts with `least` to `most` items; most -1: no upper bound."""
+    return Listed(by, Times(ANY_ITEM, least, most))
+
+
+def each_item(by: str | tuple[str, str], part: Language) -> Language:
+    """The texts of which every item is in the part."""
+    return Listed(by, Times(One(part), 0, -1))
+
+
+def item_at(by: str | tuple[str, str], index: int, part: Language) -> Language:
+    """The texts whose item at an index, counted from the end if negative, is in the part. With too
+    few items the program raises an error."""
+    enough = index if index >= 0 else -index - 1
+    among = Times(ANY_ITEM, enough, enough)
+    row = (among, One(part), ANY_ITEMS) if index >= 0 else (ANY_ITEMS, One(part), among)
+    return MayFail(Listed(by, Row(row)), item_count(by, 0, enough))
+
+
+def last_word(part: Language) -> Language:
+    """The texts whose last word, "" if there is none, is in the part."""
+    return Listed("words", OneOf((Row((ANY_ITEMS, One(part))), NoneIf(part))))
+
+
+def character_at(index: int, part: Language) -> Language:
+    """The texts whose character at an index, counted from the end if negative, is in the part. Of a
+    shorter text the program raises an error."""
+    stop = None if index == -1 else index + 1
+    one = Both((Length(1, 1), part))
+    return MayFail(Sliced(index, stop, one), Length(0, index if index >= 0 else -index - 1))
+
+
 def conjunct_languages(language: Language) -> Iterable[Language]:
     """The parts of a conjunction, one by one."""
     if isinstance(language, Both):
@@ -177,13 +271,29 @@ def components(language: Language) -> tuple[Language, ...]:
             return parts
         case (
             Complement(part)
-            | EachWord(part)
-            | WordAt(part=part)
-            | LastWord(part)
+            | Cased(part=part)
+            | Stripped(part=part)
+            | Sliced(part=part)
             | Larger(part=part)
         ):
             return (part,)
+        case MayFail(part, fails):
+            return (part, fails)
+        case Listed(items=items):
+            return tuple(parts_of(items))
     return ()
+
+
+def parts_of(items: Items) -> Iterable[Language]:
+    """The languages of the items."""
+    match items:
+        case One(part) | NoneIf(part):
+            yield part
+        case Row(lists) | OneOf(lists):
+            for inner in lists:
+                yield from parts_of(inner)
+        case Times(part=inner):
+            yield from parts_of(inner)
 
 
 def is_regular(language: Language) -> bool:
@@ -191,50 +301,3 @@ def is_regular(language: Language) -> bool:
     if isinstance(language, JsonText | GrammarText):
         return False
     return all(map(is_regular, components(language)))
-
-
-def trees_of(language: Language) -> Iterable[Tree]:
-    """The pattern trees of a regular language and its parts. Raises Unsupported."""
-    match language:
-        case Matches(pattern):
-            yield parse_pattern(pattern)
-        case Texts(texts):
-            yield from map(text_tree, texts)
-        case Contains(part) | StartsWith(part) | EndsWith(part):
-            yield text_tree(part)
-        case WordCount() | EachWord() | WordAt() | LastWord():
-            yield parse_pattern(WORD)
-    for component in components(language):
-        yield from trees_of(component)
-
-
-def weaker_form_reasons(language: Language) -> list[str]:
-    """A line for each part of a regular language that is followed by a weaker form. Raises
-    Unsupported."""
-    pattern_reasons = (reason for tree in trees_of(language) for reason in weaker_reasons(tree))
-    return [*dict.fromkeys([*pattern_reasons, *larger_reasons(language)])]
-
-
-def larger_reasons(language: Language) -> Iterable[str]:
-    """The reasons of the parts of a language that are Larger."""
-    if isinstance(language, Larger):
-        yield language.reason
-        return
-    for component in components(language):
-        yield from larger_reasons(component)
-
-
-def charsets_in(language: Language, stops: Iterable[str]) -> list[Charset]:
-    """Every set of characters that the automaton of a language must distinguish."""
-    trees = [*trees_of(language), *map(text_tree, stops)]
-    counted = [letter_charset()] if counts_letters(language) else []
-    return [
-        *dict.fromkeys(s for tree in trees for s in charsets_of(tree)),
-        *counted,
-        without_point(ALL_CHARACTERS, REPLACEMENT),
-    ]
-
-
-def counts_letters(language: Language) -> bool:
-    """Whether a language has a part of Letters."""
-    return isinstance(language, Letters) or any(map(counts_letters, components(language)))

@@ -10,7 +10,7 @@ from fkdsl.base.spans import Source
 from fkdsl.engine.constraints.constraint import parts_left_out, why_unfollowed
 from fkdsl.engine.constraints.languages import Language
 from fkdsl.ir import nodes as ir
-from fkdsl.ir.passes.regular import has_grammar
+from fkdsl.ir.passes.views import has_grammar
 from fkdsl.values.faults import Fault
 from fkdsl.values.operators import OPERATORS
 from fkdsl.values.signatures import TABLE, BuiltinError

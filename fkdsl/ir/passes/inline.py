@@ -17,6 +17,11 @@ _fresh = count(1_000_000)
 expression renumbers them."""
 
 
+def fresh_slot() -> int:
+    """A slot beyond those of any function; whoever keeps the expression renumbers it."""
+    return next(_fresh)
+
+
 def inlined(program: ir.Program, e: ir.Expr, depth: int = 0) -> ir.Expr:
     """The expression with calls of pure functions that only assign and return replaced by what they
     return."""
@@ -38,7 +43,7 @@ def returned(function: ir.Function, args: tuple[ir.Expr, ...]) -> ir.Expr | None
     values: dict[int, ir.Expr] = dict(enumerate(args))
 
     def written(e: ir.Expr) -> ir.Expr:
-        anew: ir.Expr = renumbered(e, {slot: next(_fresh) for slot in sorted(bound(e))})
+        anew: ir.Expr = renumbered(e, {slot: fresh_slot() for slot in sorted(bound(e))})
         return substitute(anew, values)
 
     for instr in function.body:

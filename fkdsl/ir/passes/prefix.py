@@ -20,7 +20,8 @@ from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import bound, reads, writes
 from fkdsl.ir.passes.inline import inlined
 from fkdsl.ir.passes.reading import conjuncts, reached, reads_context, rebuilt, substitute
-from fkdsl.ir.passes.regular import all_of, has_grammar, language_of
+from fkdsl.ir.passes.regular import all_of, language_of
+from fkdsl.ir.passes.views import has_grammar
 
 
 @dataclass(frozen=True)

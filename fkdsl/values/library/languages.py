@@ -11,12 +11,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from fkdsl.base.folders import Folder
 from fkdsl.engine.constraints import languages as of
+from fkdsl.engine.constraints.languages import ALL_TEXTS, NO_TEXTS
 from fkdsl.engine.constraints.stops import first_stop, stops_of
 from fkdsl.values.library.structured import grammar_source, schema_source
 from fkdsl.values.library.text import _WORD
@@ -24,112 +24,146 @@ from fkdsl.values.signatures import BuiltinError, Parameter, pure
 from fkdsl.values.types import ANY, INT, STR, List, OneOf
 from fkdsl.values.values import Token, show
 
-MOST_WORDS = 200
-KELVIN = "\u212a"
-ALL_TEXTS = of.Both(())
-"""The language of all texts."""
+MOST_INDEX = 200
+"""An item, or an end of a slice, that is further from its end of the text is not followed."""
+LONGEST_AMONG = 100
+"""Most characters of a text whose parts are listed."""
 A = Parameter("a", ANY)
 
 
+def plain_text(value: Any) -> str:
+    """A text, or that of a token. Raises BuiltinError for other values, as the condition would."""
+    if isinstance(value, Token):
+        return value.text
+    if not isinstance(value, str):
+        raise BuiltinError(f"{show(value)} is no text", "compare with texts")
+    return value
+
+
+def texts_in(values: tuple[Any, ...]) -> tuple[str, ...]:
+    """The values that can equal a text, as texts: a token that ends a text equals none."""
+    return tuple(
+        plain_text(v) for v in values if isinstance(v, str) or (isinstance(v, Token) and not v.end)
+    )
+
+
 @pure(".matches", [A], ANY)
-def matching(pattern: str) -> of.Language:
+def matching(pattern: Any) -> of.Language:
     """The texts that match a pattern."""
-    return of.Matches(pattern)
+    return of.Matches(plain_text(pattern))
 
 
 @pure(".contains", [A], ANY)
-def containing(part: str) -> of.Language:
+def containing(part: Any) -> of.Language:
     """The texts that contain a part."""
-    return of.Contains(part)
+    return of.Contains(plain_text(part))
 
 
 @pure(".starts_with", [A], ANY)
-def starting(part: str) -> of.Language:
+def starting(part: Any) -> of.Language:
     """The texts that begin with a part."""
-    return of.StartsWith(part)
+    return of.StartsWith(plain_text(part))
 
 
 @pure(".ends_with", [A], ANY)
-def ending(part: str) -> of.Language:
+def ending(part: Any) -> of.Language:
     """The texts that end with a part."""
-    return of.EndsWith(part)
+    return of.EndsWith(plain_text(part))
 
 
 @pure(".texts", [A], ANY)
 def texts(values: Any) -> of.Language:
     """The texts that are in a list."""
-    if not isinstance(values, tuple) or not all(isinstance(v, str) for v in values):
-        raise BuiltinError("values that are not all texts are no language", "compare with texts")
-    return of.Texts(values)
+    return of.Texts(texts_in(values))
 
 
-def between(kind: Callable[[int, int], of.Language], least: Any, most: Any) -> of.Language:
-    """The language kind(least, most); the empty one if no number is within the bounds. most: None
-    for no bound. Raises BuiltinError for bounds that are no whole numbers."""
-    if not (isinstance(least, int) and isinstance(most, int | None)):
-        raise BuiltinError(
-            f"{least} to {most} is no range of whole numbers", "compare with a whole number"
-        )
-    if most is not None and most < max(least, 0):
-        return of.Complement(ALL_TEXTS)
-    return kind(max(least, 0), -1 if most is None else most)
+@pure(".among", [A], ANY)
+def among(values: Any) -> of.Language:
+    """The texts that are in a list, or that stand in a text."""
+    if isinstance(values, tuple):
+        return of.Texts(texts_in(values))
+    if isinstance(values, str | Token):
+        text = plain_text(values)
+        if len(text) > LONGEST_AMONG:
+            return of.Larger(ALL_TEXTS, f"the parts of a text of over {LONGEST_AMONG} characters")
+        ends = range(len(text) + 1)
+        return of.Texts(tuple(dict.fromkeys(text[i:j] for i in ends for j in ends[i:])))
+    return of.Larger(ALL_TEXTS, f"what is in {show(values)}")
 
 
-@pure(".length", [A, A], ANY)
-def length(least: Any, most: Any) -> of.Language:
-    """The texts of `least` to `most` characters; most None: no upper bound."""
-    return between(of.Length, least, most)
+@pure(".when", [A], ANY)
+def when(holds: Any) -> of.Language:
+    """All texts, or none: where a test does not depend on the text."""
+    return ALL_TEXTS if holds else NO_TEXTS
 
 
-@pure(".letters", [A, A], ANY)
-def lettered(least: Any, most: Any) -> of.Language:
-    """The texts with `least` to `most` letters; most None: no upper bound."""
-    return between(of.Letters, least, most)
+@pure(".larger", [A, A], ANY)
+def larger(part: of.Language, reason: str) -> of.Language:
+    """A language of which no more is known than that it is within the part."""
+    return of.Larger(part, reason)
 
 
-@pure(".each_word", [A], ANY)
-def each_word(part: of.Language) -> of.Language:
-    """The texts of which every word is in the part."""
-    return of.EachWord(part)
+@pure(".cased", [A, A], ANY)
+def cased(to: str, part: of.Language) -> of.Language:
+    """The texts whose lower or upper case is in the part."""
+    return of.Cased(to, part)
 
 
-@pure(".word_count", [A, A], ANY)
-def word_counted(least: Any, most: Any) -> of.Language:
-    """The texts of `least` to `most` words; most None: no upper bound."""
-    return between(of.WordCount, least, most)
+@pure(".in_case", [A], ANY)
+def in_case(to: str) -> of.Language:
+    """The texts that are their own lower or upper case."""
+    return of.InCase(to)
 
 
-@pure(".word_at", [A, A], ANY)
-def word_at(index: Any, part: of.Language) -> of.Language:
-    """The texts whose word at an index is in the part."""
-    if not isinstance(index, int) or abs(index) > MOST_WORDS:
-        raise BuiltinError(
-            f"{index} is no index of a word that is followed", "use a small whole number"
-        )
-    return of.WordAt(index, part)
+@pure(".stripped", [A, A], ANY)
+def stripped(characters: Any, part: of.Language) -> of.Language:
+    """The texts that are in the part without the characters at their ends."""
+    return of.Stripped(plain_text(characters), part)
+
+
+@pure(".trimmed", [A], ANY)
+def trimmed(characters: Any) -> of.Language:
+    """The texts with none of the characters at their ends."""
+    return of.Trimmed(plain_text(characters))
+
+
+@pure(".sliced", [A, A, A], ANY)
+def sliced(start: Any, stop: Any, part: of.Language) -> of.Language:
+    """The texts of which s[start:stop] is in the part."""
+    ends = (start or 0, stop or 0)
+    if any(not isinstance(end, int) or abs(end) > MOST_INDEX for end in ends):
+        return of.Larger(ALL_TEXTS, f"a slice beyond {MOST_INDEX}")
+    if ends[0] < 0 and stop is not None and stop >= 0:
+        return of.Larger(ALL_TEXTS, "a slice from the end to the beginning")
+    return of.Sliced(start, stop, part)
+
+
+@pure(".character_at", [A, A], ANY)
+def character_at(index: Any, part: of.Language) -> of.Language:
+    """The texts whose character at an index is in the part."""
+    if not _is_followed(index):
+        return _too_far(index)
+    return of.character_at(index, part)
+
+
+@pure(".item_at", [A, A, A], ANY)
+def item_at(by: Any, index: Any, part: of.Language) -> of.Language:
+    """The texts whose item at an index is in the part."""
+    return of.item_at(by, index, part) if _is_followed(index) else _too_far(index)
+
+
+def _is_followed(index: Any) -> bool:
+    return isinstance(index, int) and not isinstance(index, bool) and abs(index) <= MOST_INDEX
+
+
+def _too_far(index: Any) -> of.Language:
+    return of.Larger(ALL_TEXTS, f"the index {show(index)}")
 
 
 @pure(".last_word", [A], ANY)
 def with_last_word(part: of.Language) -> of.Language:
     """The texts whose last word is in the part."""
-    return of.LastWord(part)
-
-
-@pure(".lower_word", [A], ANY)
-def lower_word(word: Any) -> of.Language:
-    """The words whose lower case is this word."""
-    if not isinstance(word, str) or not word.isascii():
-        return of.Larger(ALL_TEXTS, "a word in lower case beyond ASCII")
-    if word != word.lower():
-        return of.Complement(ALL_TEXTS)
-    return of.Matches("".join(f"[{_before_lower(c)}]" for c in word))
-
-
-def _before_lower(character: str) -> str:
-    """The characters whose lower case is this ASCII character, as the items of a class. The sign of
-    the kelvin is one of them, for k."""
-    others = {character, character.upper()} | ({KELVIN} if character == "k" else set())
-    return "".join(f"\\U{ord(c):08x}" for c in sorted(others))
+    return of.last_word(part)
 
 
 @pure(".json", [A, A, A], ANY, needs_folder=True)

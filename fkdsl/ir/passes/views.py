@@ -1,0 +1,117 @@
+"""Views of a text: other texts that are made of it, such as `lower(s)`, `s[:3]`, `lines(s)[0]`.
+
+A test that looks at a text through one view is a test of the view: the language of the text is that
+of the texts whose view is in the language of the test. Views of views work from the inside out:
+`words(lines(s)[1])[0] == "Sea"` is a test of the line, then of the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fkdsl.base.spans import Span
+from fkdsl.ir import nodes as ir
+from fkdsl.ir.effects import bound, reads, subexpressions
+from fkdsl.ir.passes.reading import rebuilt
+
+LanguageOf = Callable[[ir.Expr, int], ir.Expr | None]
+VIEW_SLOTS = 2_000_000
+"""Added to a text's slot it is a slot beyond those of any function, which stands for a view of the
+text while the language of that view is found."""
+LISTS = ("words", "lines", "sentences")
+"""Built-ins that take a text apart."""
+
+
+def view_language(test: ir.Expr, text: int, language_of: LanguageOf) -> ir.Expr | None:
+    """The language of a test that looks at the text through one view; None for other tests."""
+    bound_here = bound(test)
+    for e in subexpressions(test):
+        name_and_args = _view(e, text)
+        if name_and_args is None or not bound_here.isdisjoint(reads(e)):
+            continue
+        name, args = name_and_args
+        view = text + VIEW_SLOTS
+        known = _with(test, e, ir.Local(test.span, view))
+        if text in reads(known):
+            continue
+        part = language_of(known, view)
+        if part is None or has_grammar(part):
+            return None
+        return ir.Builtin(test.span, name, (*args, part))
+    return None
+
+
+def _view(e: ir.Expr, text: int) -> tuple[str, tuple[ir.Expr, ...]] | None:
+    """The built-in that gives the language of a text from that of its view e, and the arguments
+    before the latter."""
+    match e:
+        case ir.Builtin(name="last_word", args=(ir.Local(slot=slot),)) if slot == text:
+            return ".last_word", ()
+        case ir.Builtin(name="lower" | "upper" as to, args=(ir.Local(slot=slot),)) if slot == text:
+            return ".cased", (ir.Const(e.span, to),)
+        case ir.Builtin(name="strip", args=(ir.Local(slot=slot), characters)) if (
+            slot == text and text not in reads(characters)
+        ):
+            return ".stripped", (characters,)
+        case ir.Operate(operator="index", args=(ir.Local(slot=slot), at)) if (
+            slot == text and text not in reads(at)
+        ):
+            return ".character_at", (at,)
+        case ir.Operate(operator="slice", args=(ir.Local(slot=slot), start, stop)) if (
+            slot == text and text not in reads((start, stop))
+        ):
+            return ".sliced", (start, stop)
+        case ir.Operate(operator="index", args=(listed, at)) if text not in reads(at):
+            by = items_of(listed, text)
+            return None if by is None else (".item_at", (by, at))
+    return None
+
+
+def items_of(e: ir.Expr, text: int) -> ir.Expr | None:
+    """How an expression takes the text apart into a list of texts, as what the built-ins of
+    languages take for `by`; None if it does something else."""
+    match e:
+        case ir.Builtin(name=name, args=(ir.Local(slot=slot),)) if slot == text and name in LISTS:
+            return ir.Const(e.span, name)
+        case ir.Builtin(name="split", args=(ir.Local(slot=slot), between)) if (
+            slot == text and text not in reads(between)
+        ):
+            return ir.Builtin(e.span, ".parts", (between,))
+    return None
+
+
+def iterated(e: ir.Expr, text: int) -> ir.Expr | None:
+    """`items_of` for what a comprehension runs over: a text gives its characters."""
+    return ir.Const(e.span, "characters") if e == ir.Local(e.span, text) else items_of(e, text)
+
+
+def own_form(span: Span, view: ir.Expr, other: ir.Expr, text: int) -> ir.Expr | None:
+    """The language of `lower(s) == s`, and of the like with upper and strip."""
+    if other != ir.Local(span, text):
+        return None
+    match _view(view, text):
+        case (".cased", args):
+            return ir.Builtin(span, ".in_case", args)
+        case (".stripped", args):
+            return ir.Builtin(span, ".trimmed", args)
+    return None
+
+
+def has_grammar(language: ir.Expr) -> bool:
+    """Whether a schema or grammar is in it. Masks follow these by themselves or in an `and`, not
+    negated and not in an `or`."""
+    return any(
+        isinstance(e, ir.Builtin) and e.name in (".json", ".grammar")
+        for e in subexpressions(language)
+    )
+
+
+def _with(e: ir.Expr, old: ir.Expr, new: ir.Expr) -> ir.Expr:
+    """The expression with one of its parts replaced."""
+
+    def change(node: Any) -> Any:
+        return new if node == old else rebuilt(node, change)
+
+    result: ir.Expr = change(e)
+    return result

@@ -1,0 +1,215 @@
+"""What people write about words, lines and sentences, as languages: for drawn conditions and short
+texts the automaton accepts what the program's own evaluation says."""
+
+from itertools import product
+from random import Random
+
+import pytest
+
+import fkdsl
+from fkdsl.engine.constraints import transducers
+from fkdsl.engine.constraints.automaton import automaton
+from fkdsl.engine.constraints.expressions import Algebra
+from fkdsl.engine.constraints.language_charsets import weaker_form_reasons
+from fkdsl.ir import nodes as ir
+from fkdsl.ir.build import Environment, build
+from fkdsl.ir.effects import bound, renumbered
+from fkdsl.ir.passes.inline import inlined
+from fkdsl.ir.passes.regular import language_of
+from fkdsl.steering.feynman_kac import SteeringModel
+
+HEADER = 'model m = table:\n    "" -> "a": 1\n\n'
+FORMS = [
+    'count(s, "ab") == 1',
+    'count(s, "aa") <= 1',
+    'count(s, "b") >= 2',
+    'count(s, "a") in [0, 2]',
+    'count(s, "") == 0',
+    "len(lines(s)) == 2",
+    "len(sentences(s)) != 2",
+    "1 <= len(words(s)) <= 2",
+    "len(words(s)) in [0, 2]",
+    "len(words(s)) in range(1, 3)",
+    "len(words(s)) < n + 0.5",
+    'lines(s)[0] == "ab"',
+    'lines(s)[-1] != "a"',
+    'sentences(s)[0] == "a."',
+    'sentences(s)[-1] in ["b", "a!"]',
+    'words(s)[-1] == "a"',
+    'words(lines(s)[0])[0] == "a"',
+    'words(lines(s)[1])[-1] != "b"',
+    's[0] == "a"',
+    's[-1] in ".!"',
+    's[-1] not in ".!"',
+    'words(s)[0][0] == "b"',
+    'words(s)[1][-1] != "b"',
+    'all(starts_with(l, k) for l, k in zip(lines(s), ["a", "b"]))',
+    "any(starts_with(l, k) for k, l in zip(keys, lines(s)))",
+    'join([l[0] for l in lines(s)]) == "ab"',
+    'join([w[:1] for w in words(s)]) == "aba"',
+    'upper(join([w[0] for w in words(s)])) == "AB"',
+    'join(words(s), " ") == "a b"',
+    'join(words(s)) == ""',
+    'starts_with(words(s)[0], "a")',
+    'ends_with(last_word(s), "b")',
+    'contains(lines(s)[0], "b")',
+    'matches(words(s)[0], "a+b?")',
+    "len(lines(s)[0]) <= 2",
+    "letters(last_word(s)) > 1",
+    "any(len(w) > 1 for w in words(s))",
+    'all(ends_with(x, ".") for x in sentences(s))',
+    'all(w != "b" for w in words(s)[1:])',
+    'any(w == "b" for w in words(s)[:2])',
+    'all(w == "a" for w in words(s)[:-1])',
+    'all(w == "a" for w in words(s)[-2:])',
+    "all(len(words(l)) == 1 for l in lines(s))",
+    "any(len(w) == 1 for l in lines(s) for w in words(l))",
+    'all(starts_with(w, "a") for l in lines(s) for w in words(l) if len(w) > 1)',
+    'all(w != "b" for i, w in enumerate(words(s)))',
+    "all(k in words(lower(s)) for k in keys)",
+    "all(contains(lower(s), k) for k in keys if len(k) < 2)",
+    'any(k in words(s) for k in ["b", "ab"])',
+    "all(words(s)[i] == keys[i] for i in range(1))",
+    'lower(s) == "ab"',
+    'upper(words(s)[0]) == "AB"',
+    'starts_with(strip(s), "a")',
+    'ends_with(strip(s, ".!"), "b")',
+    "strip(s) == s",
+    "lower(s) == s",
+    "s == upper(s)",
+    "upper(s[0]) == s[0]",
+    'last_word(s) in ["a", "ab"]',
+    '"ab" not in words(s)',
+    '"b" in sentences(s)[0]',
+    's[:2] == "ab"',
+    's[1:3] == "ba"',
+    's[-2:] != "ab"',
+    's[1:-1] == "b"',
+    'lower(s[:1]) == "a"',
+    's != ""',
+    "len(strip(s)) > 0",
+    'words(s) == ["a", "b"]',
+    'words(s)[:1] == ["ab"]',
+    'split(s, "b")[0] == "a"',
+    "len(split(s)) == 2",
+    "len([w for w in words(s) if len(w) > 1]) == 1",
+    'sum([1 for c in s if c == "a"]) >= 2',
+    'sum([starts_with(w, "a") for w in words(s)]) < 2',
+    'all(c in "ab " for c in s)',
+    'not any(c in ".!" for c in s)',
+    'contains(s, "a") if n == 1 else contains(s, "b")',
+    'n == 2 or starts_with(s, "a")',
+    'last_word(lines(s)[0]) == "a"',
+    'len(words(s)) >= 2 and words(s)[1] == "a"',
+    'len(lines(s)) < 2 or lines(s)[1] == "b"',
+]
+TEXTS = ["".join(t) for n in range(5) for t in product("ab .\n" if n < 4 else "ab .", repeat=n)]
+TEXTS += [
+    "Ab",
+    "b'a",
+    "a-a b",
+    "AB. a",
+    "a'b a-b",
+    "a\r\nb",
+    "ab! b?\nA",
+    "a.b",
+    " a\n",
+    "aa-",
+    "a b a",
+    "aBa b",
+]
+
+
+class Condition:
+    """A condition on s as its language, and as the program evaluates it."""
+
+    def __init__(self, text):
+        program = (
+            fkdsl.parse(
+                f'{HEADER}program p(s: str = "", n: int = 1, keys: list[str] = ["a", "b"]) -> str:\n'
+                f"    condition {text}\n    return s\n"
+            )
+            .without()
+            .ir()
+        )
+        function = program.functions["p"]
+        self.test = next(i.test for i in function.body if isinstance(i, ir.Condition))
+        language = language_of(inlined(program, self.test), 0)
+        assert language is not None, text
+        # Slots that passes have made up become the function's own, as they do in a copy of `text`.
+        own = {old: 3 + i for i, old in enumerate(sorted(bound(language) | bound(self.test)))}
+        slots = ("s", "n", "keys", *(f".{i}" for i in own))
+        self.language = value(executable(renumbered(language, own), slots), "")
+        self.executable = executable(renumbered(self.test, own), slots)
+
+    def holds(self, s):
+        """True, False, or None where the condition has no value."""
+        try:
+            return value(self.executable, s)
+        except fkdsl.ProgramError:
+            return None
+
+
+def executable(e, slots):
+    """A program that gives the value of an expression over s, n and keys."""
+    function = ir.Function("p", 3, slots, (ir.Return(e.span, e),), e.span)
+    return build(ir.Program("p", {"p": function}), Environment())
+
+
+def value(program, s):
+    model = SteeringModel(program, {}, [s, 1, ("a", "b")])
+    (state,), _ = model.initial([None])
+    return model.value(state)
+
+
+def assert_same(condition, texts=TEXTS):
+    whole = automaton(condition.language)
+    assert not weaker_form_reasons(condition.language)
+    for s in texts:
+        held = condition.holds(s)  # None: a mask may allow what has no value, or refuse it
+        assert held in (None, whole.accepts(s)), (s, held)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_language_of_a_condition_has_the_texts_of_which_it_holds(form):
+    assert_same(Condition(form))
+
+
+def composed(rng, deep):
+    """A condition of some forms, with and, or, not."""
+    if not deep:
+        return rng.choice(FORMS)
+    shape, a, b = rng.random(), composed(rng, deep - 1), composed(rng, rng.randrange(deep))
+    return f"not ({a})" if shape < 0.3 else f"({a}) {'and' if shape < 0.65 else 'or'} ({b})"
+
+
+@pytest.mark.parametrize("first", range(0, 90, 30))
+def test_forms_compose_by_and_or_and_not(first):
+    for seed in range(first, first + 30):
+        rng = Random(seed)
+        assert_same(Condition(composed(rng, 2)), rng.sample(TEXTS, 50))
+
+
+BROKEN = {
+    "a count that is off by one": ("len(words(s)) in range(1, 3)", Algebra, "repeat"),
+    "a word that is cut at its apostrophe": (
+        'last_word(s) in ["a", "ab"]',
+        transducers,
+        "words",
+    ),
+}
+
+
+@pytest.mark.parametrize("bug", BROKEN)
+def test_a_planted_bug_is_caught(monkeypatch, bug):
+    form, where, name = BROKEN[bug]
+    right = getattr(where, name)
+    wrong = {
+        "repeat": lambda a, x, n, m: right(a, x, n, m + 1 if m > 1 else m),
+        "words": lambda inside, joint, separator: right(inside, (), separator),
+    }[name]
+    monkeypatch.setattr(where, name, wrong)
+    automaton.cache_clear()
+    with pytest.raises(AssertionError):
+        assert_same(Condition(form))
+    automaton.cache_clear()
