@@ -202,6 +202,19 @@ def test_distances_are_the_fewest_tokens():
         assert masks.distances()[masks.automaton.start] == fewest
 
 
+@given(languages, vocabularies(pieces=True))
+def test_tokens_of_equal_classes_are_followed_as_one(language, vocabulary):
+    """The tree of classes is the tree of the tokens with equal ones merged."""
+    masks = RegularMasks(Automaton(language), vocabulary)
+    automaton = masks.automaton
+    assert masks.classes.size <= len(masks.tree.parent)
+    for state in range(min(automaton.size, 5)):
+        after = masks.after_tokens(state)
+        for i, raw in enumerate(vocabulary.tokens):
+            if masks.tree.node[i] >= 0:
+                assert after[i] == automaton.read(state, raw.decode())
+
+
 @pytest.mark.parametrize("until", ["", "\n"])
 def test_positions_of_long_texts_need_no_deep_stack(until):
     vocabulary = Vocabulary((b"a", b"\xc3", b"\xa9"), frozenset())

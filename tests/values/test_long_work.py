@@ -107,7 +107,7 @@ def test_a_deadline_ends_the_search_for_distances_and_they_are_found_afterwards(
     vocabulary = Vocabulary((b"", *sorted(tokens)), frozenset({0}))
     automaton = Automaton(Both((Length(0, 90), Matches("[a-z ]*"))))
     masks = RegularMasks(automaton, vocabulary)
-    with ended_at_once():
+    with ended_at_once(0.0):
         masks.distances()
     assert masks.distances()[automaton.start] == 0.0
 

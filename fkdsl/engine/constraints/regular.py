@@ -17,12 +17,14 @@ from fkdsl.base.locks import locked
 from fkdsl.base.probability_blocks import Mask
 from fkdsl.engine.constraints.automaton import DEAD, Automaton
 from fkdsl.engine.constraints.charsets import REPLACEMENT
+from fkdsl.engine.constraints.token_classes import ClassTree, distances
 from fkdsl.engine.constraints.tokens import Ints, token_tree
 from fkdsl.models.vocabulary import Vocabulary
 
 Position = tuple[int, bytes]
-MEASURED = 600
-"""Distances to acceptance are computed for automata of at most so many states."""
+MEASURED = 40_000_000
+"""Distances to acceptance are computed where there are at most so many pairs of a state and a text
+of the vocabulary, in classes of characters."""
 ROWS_KEPT = 256
 """Most rows of next states, and most masks, that are kept; each is as long as the vocabulary."""
 
@@ -34,7 +36,8 @@ class RegularMasks:
     def __init__(self, automaton: Automaton, vocabulary: Vocabulary) -> None:
         self.automaton, self.vocabulary, self.tree = automaton, vocabulary, token_tree(vocabulary)
         self.lock = automaton.lock
-        self._symbols = automaton.partition.classes(self.tree.point)
+        classes = automaton.partition.classes(self.tree.point)
+        self.classes = ClassTree(self.tree, classes, automaton.partition.size)
         self._replaced = automaton.partition.classes_of(chr(REPLACEMENT))[0]
         self._next: dict[int, Ints] = {}
         self._masks: dict[tuple[Position, int | None], Mask] = {}
@@ -45,7 +48,6 @@ class RegularMasks:
         self._distances: NDArray[np.float64] | None = None
         self._groups: dict[bytes, dict[tuple[str, bytes], list[int]]] = {}
         self._alike: dict[frozenset[int], bytes] = {}
-        self._pieces: tuple[set[str], set[str]] | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -214,8 +216,8 @@ class RegularMasks:
         if state not in self._next:
             while len(self._next) >= ROWS_KEPT:
                 del self._next[next(iter(self._next))]
-            tree = self.tree
-            states = np.full(len(tree.parent), DEAD, dtype=np.int32)
+            tree = self.classes
+            states = np.full(tree.size, DEAD, dtype=np.int32)
             states[0] = state
             for first, last in zip(tree.levels[1:], tree.levels[2:], strict=False):
                 check()
@@ -224,7 +226,7 @@ class RegularMasks:
                 if not len(going):
                     break
                 states[first + going] = self.automaton.steps(
-                    before[going], self._symbols[first + going]
+                    before[going], tree.symbol[first + going]
                 )
             self._next[state] = states[tree.node]
         return self._next[state]
@@ -286,52 +288,37 @@ class RegularMasks:
         """(states,) a lower bound on the number of tokens to acceptance; None if the automaton is
         too large to compute it."""
         automaton = self.automaton
-        if not automaton.explored or automaton.size > MEASURED:
+        if not automaton.explored or automaton.size * self.classes.size > MEASURED:
             return None
         if self._distances is None:
-            successors = [
-                np.unique(np.concatenate([self.after_tokens(q), self._by_pieces(q)]))
-                for q in range(automaton.size)
-            ]
-            distances = np.where(np.array(automaton.accepting), 0.0, np.inf)
-            while True:
-                check()
-                shorter = np.minimum(distances, [1.0 + distances[s].min() for s in successors])
-                if (shorter == distances).all():
-                    break
-                distances = shorter
-            self._distances = distances
+            table = automaton.table[: automaton.size]
+            self._distances = distances(self.classes, table, automaton.accepting, self._pieces())
         return self._distances
 
-    def _by_pieces(self, state: int) -> Ints:
-        """A superset of the states after a token that is not whole characters: its first bytes may
-        end any character that is not ASCII, and its last bytes may begin one."""
-        automaton, states = self.automaton, []
+    def _pieces(self) -> set[tuple[int, ...]]:
+        """The classes of characters that a token may read which is not whole characters, and some
+        more: its first bytes may end any character that is not ASCII, and its last bytes may begin
+        one."""
+        partition = self.automaton.partition
         fresh, after = self._piece_texts()
-        ended = {
-            automaton.step(state, symbol)
-            for symbol in automaton.partition.classes_between(0x80, 0x10FFFF)
-        }
-        for before, texts in [({state}, fresh), (ended - {DEAD}, after)]:
-            check()
-            for reached in (automaton.read(q, text) for q in before for text in texts):
-                states += [reached, automaton.step(reached, self._replaced)]
-        return np.array(states, dtype=np.int32)
+        read = {tuple(partition.classes_of(text)) for text in fresh}
+        ended = {tuple(partition.classes_of(text)) for text in after}
+        first = partition.classes_between(0x80, 0x10FFFF)
+        read |= {(symbol, *piece) for symbol in first for piece in ended}
+        return read | {(*piece, self._replaced) for piece in read}
 
     def _piece_texts(self) -> tuple[set[str], set[str]]:
         """(the texts of the tokens that are not whole characters, their texts without first bytes
         that end a character)."""
-        if self._pieces is None:
-            fresh, after = set(), set()
-            for raw in {self.vocabulary.tokens[i] for i in self.tree.broken}:
-                fresh |= _read(raw)
-                tail = next(
-                    (k for k, b in enumerate(raw[:4]) if not 0x80 <= b < 0xC0), min(len(raw), 4)
-                )
-                for k in range(1, min(tail, 3) + 1):
-                    after |= _read(raw[k:])
-            self._pieces = fresh, after
-        return self._pieces
+        fresh, after = set(), set()
+        for raw in {self.vocabulary.tokens[i] for i in self.tree.broken}:
+            fresh |= _read(raw)
+            tail = next(
+                (k for k, b in enumerate(raw[:4]) if not 0x80 <= b < 0xC0), min(len(raw), 4)
+            )
+            for k in range(1, min(tail, 3) + 1):
+                after |= _read(raw[k:])
+        return fresh, after
 
     def _horizon(self) -> int:
         """A number of tokens within which every text that can be completed can be completed."""
