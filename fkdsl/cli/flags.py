@@ -8,6 +8,7 @@ from typing import NoReturn
 from fkdsl.base.diagnostics import near_name
 from fkdsl.base.errors import CallError
 from fkdsl.base.version import VERSION
+from fkdsl.cli.distil import add_arguments as add_distil
 from fkdsl.cli.train import add_arguments as add_train
 from fkdsl.inference.methods import METHODS
 
@@ -36,6 +37,7 @@ COMMANDS = {
     "explain": ("fkdsl.cli.check", "print the Feynman-Kac model that a program means"),
     "prefill": ("fkdsl.cli.prefill", "compute a program's prompts once, and write them to a file"),
     "train": ("fkdsl.cli.train", "train a byte-level model on text"),
+    "distil": ("fkdsl.cli.distil", "fit a small surrogate to a model, to look ahead with"),
     "models": ("fkdsl.cli.models", "list, fetch and describe language models"),
 }
 """Each command with its module, which has `main`, and its line of help."""
@@ -83,6 +85,7 @@ def command_parser() -> argparse.ArgumentParser:
     _add_new(added["new"])
     _add_program(added["explain"])
     add_train(added["train"])
+    add_distil(added["distil"])
     models = added["models"].add_subparsers(dest="action", metavar="action")
     models.add_parser("list", help="the aliases, and what is in the cache; also without an action")
     pull = models.add_parser("pull", help="fetch a model into the cache")

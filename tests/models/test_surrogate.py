@@ -1,13 +1,19 @@
 """A surrogate: its beliefs against enumerated hidden paths, its file, and what is wrong with a
 damaged one."""
 
+import json
+import zlib
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
+from safetensors.numpy import load, save
 
-from fkdsl.models.surrogate.files import read, write
+from fkdsl.base.errors import CallError
+from fkdsl.models.surrogate.files import _checksum, read, write
 from fkdsl.models.surrogate.model import WINDOW, Surrogate
+from fkdsl.models.vocabulary import Vocabulary
 
 
 def drawn(states=3, tokens=4, seed=0):
@@ -90,10 +96,126 @@ def test_a_file_gives_back_what_was_written_to_within_its_codes(tmp_path):
 
 @pytest.mark.parametrize("size", [0, 7, 100, -1])
 def test_a_file_that_was_cut_off_is_refused(tmp_path, size):
-    from fkdsl.base.errors import CallError
-
     path = tmp_path / "s"
     write(path, drawn())
     path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(CallError, match="is no surrogate, or was cut off"):
         read(path)
+
+
+def test_a_changed_byte_is_noticed(tmp_path):
+    path = tmp_path / "s"
+    write(path, drawn())
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(CallError, match="was changed since it was made"):
+        read(path)
+
+
+def forged(path, tensors=None, facts=None):
+    """Changes a surrogate's file as a stranger could, who computes the checksum anew."""
+    data = path.read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    kept = header["__metadata__"] | (facts or {})
+    del kept["checksum"]
+    arrays = load(data) | (tensors or {})
+    arrays = {name: t for name, t in arrays.items() if t is not None}
+    kept["checksum"] = _checksum(kept, arrays)
+    path.write_bytes(save(arrays, kept))
+
+
+def floats(*shape, value=0.0, dtype=np.float16):
+    return np.full(shape, value, dtype=dtype)
+
+
+BOMB = zlib.compress(bytes(1 << 24))
+DAMAGES = {
+    "no states": ({}, {"states": "0"}, "0 states over 4 tokens"),
+    "too many states": ({}, {"states": "5000"}, "5000 states over 4 tokens"),
+    "too large": ({}, {"states": "4096", "tokens": "1000000"}, "are too many"),
+    "no number": ({}, {"states": "three"}, "invalid literal"),
+    "negative": ({}, {"states": "-3"}, "-3 states"),
+    "no about": ({}, {"about": "[]"}, "says nothing of how it was made"),
+    "about is no JSON": ({}, {"about": "{"}, "no surrogate that can be used"),
+    "about is deep": ({}, {"about": "[" * 100_000}, "no surrogate that can be used"),
+    "a tensor is missing": ({"start": None}, {}, "other names"),
+    "a tensor too many": ({"more": floats(2)}, {}, "other names"),
+    "short start": ({"start": floats(2)}, {}, "start is (2,) of float16"),
+    "flat transition": ({"transition": floats(9)}, {}, "transition is (9,)"),
+    "long background": ({"background": floats(5)}, {}, "background is (5,)"),
+    "wide floats": ({"start": floats(3, dtype=np.float64)}, {}, "start is (3,) of float64"),
+    "NaN": ({"start": floats(3, value=np.nan)}, {}, "start has values that are not finite"),
+    "infinity": ({"background": floats(4, value=np.inf)}, {}, "background has values that are"),
+    "no logarithm": ({"start": floats(3, value=500)}, {}, "that no logarithm"),
+    "huge step": ({"step": floats(3, value=1e30, dtype=np.float32)}, {}, "that no logarithm"),
+    "huge offset": ({"offset": floats(3, value=-1e9, dtype=np.float32)}, {}, "that no logarithm"),
+    "not compressed": ({"emission": np.arange(12, dtype=np.uint8)}, {}, "cannot be unpacked"),
+    "other bytes": ({"emission": floats(12)}, {}, "are not compressed bytes"),
+    "a bomb": ({"emission": np.frombuffer(BOMB, dtype=np.uint8)}, {}, "of another size"),
+    "too few codes": (
+        {"emission": np.frombuffer(zlib.compress(bytes(11)), dtype=np.uint8)},
+        {},
+        "of another size",
+    ),
+    "something after the codes": (
+        {"emission": np.frombuffer(zlib.compress(bytes(12)) + b"x", dtype=np.uint8)},
+        {},
+        "of another size",
+    ),
+    "another format": ({}, {"format": "fkdsl surrogate 0"}, "of this version"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_forged_file_is_refused_with_its_damage(tmp_path, damage):
+    path = tmp_path / "s"
+    write(path, drawn())
+    tensors, facts, message = DAMAGES[damage]
+    forged(path, tensors, facts)
+    with pytest.raises(CallError) as caught:
+        read(path)
+    assert message in caught.value.message
+    assert caught.value.help == "make it again by fkdsl distil"
+
+
+def test_no_forged_number_makes_a_row_that_does_not_sum_to_1(tmp_path):
+    path = tmp_path / "s"
+    write(path, drawn())
+    least, most = -60.0, 120.0
+    tensors = {
+        "start": np.array([least, least, least], dtype=np.float16),
+        "transition": floats(3, 3, value=least),
+        "background": np.array([least, most, 0, least], dtype=np.float16),
+        "step": floats(3, value=most, dtype=np.float32),
+        "offset": floats(3, value=-most, dtype=np.float32),
+    }
+    forged(path, tensors)
+    surrogate = read(path)
+    for name in ("start", "transition", "emission"):
+        assert np.abs(getattr(surrogate, name).sum(-1) - 1).max() <= 1e-5
+    assert (surrogate.emission > 0).all()
+    assert np.isfinite(surrogate.beliefs([(0, 1, 2, 3) * 6])).all()
+
+
+def test_a_surrogate_of_another_vocabulary_is_refused(tmp_path):
+    path = tmp_path / "s"
+    vocabulary = Vocabulary((b"a", b"b", b"c", b""), ends=frozenset({3}))
+    other = Vocabulary((b"a", b"b", b"d", b""), ends=frozenset({3}))
+    write(path, replace(drawn(), fingerprint=vocabulary.fingerprint))
+    assert read(path, vocabulary).states == 3
+    with pytest.raises(CallError, match="a surrogate of another vocabulary") as caught:
+        read(path, other)
+    assert "fkdsl distil" in caught.value.help
+    # Equal fingerprints do not make a file of five tokens one of four.
+    write(path, replace(drawn(tokens=5), fingerprint=vocabulary.fingerprint))
+    with pytest.raises(CallError, match="another vocabulary"):
+        read(path, vocabulary)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(CallError, match="there is no file") as caught:
+        read(tmp_path / "s")
+    assert "fkdsl distil MODEL" in caught.value.help
+    with pytest.raises(CallError, match="it is a folder, not a file"):
+        read(tmp_path)

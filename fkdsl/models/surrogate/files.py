@@ -14,10 +14,8 @@ the background. So the codes take little room. Reading normalises every row exac
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from collections.abc import Mapping
-from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -26,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fkdsl.base.errors import CallError
-from fkdsl.base.files import check_target, read_file
 from fkdsl.models.surrogate.model import Surrogate
+from fkdsl.models.surrogate.tensor_files import read_tensors, write_tensors
 from fkdsl.models.vocabulary import Vocabulary
 
 FORMAT = "fkdsl surrogate 1"
@@ -43,10 +41,6 @@ AGAIN = "make it again by fkdsl distil"
 def write(path: Path, surrogate: Surrogate) -> int:
     """Writes a file, whole or not at all; returns its size in bytes. Raises CallError if it cannot
     be written."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import save
-
-    check_target(path)
     tensors = _packed(surrogate)
     facts = {
         "format": FORMAT,
@@ -56,23 +50,7 @@ def write(path: Path, surrogate: Surrogate) -> int:
         "about": json.dumps(dict(surrogate.about)),
     }
     facts["checksum"] = _checksum(facts, tensors)
-    scratch = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with scratch.open("wb") as file:
-            file.write(save(tensors, facts))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, path)
-    except (OSError, SafetensorError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise CallError(
-            f"`{path}` cannot be written: {why}", "name another folder by --out"
-        ) from None
-    finally:
-        with suppress(OSError):  # where the folder is a file, there is nothing to unlink
-            scratch.unlink(missing_ok=True)
-    return path.stat().st_size
+    return write_tensors(path, tensors, facts)
 
 
 def read(path: Path, vocabulary: Vocabulary | None = None) -> Surrogate:
@@ -101,22 +79,15 @@ def read(path: Path, vocabulary: Vocabulary | None = None) -> Surrogate:
 
 def _contents(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
     """The facts and the tensors of a file, as they were written: the checksum is right."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
     try:
-        data = read_file(path, MOST_FILE_BYTES)
+        facts, tensors = read_tensors(path, MOST_FILE_BYTES)
     except FileNotFoundError:
         raise CallError(
             f"there is no file `{path}`", f"make it: fkdsl distil MODEL --out {path}"
         ) from None
     except OSError as error:
         raise CallError(f"`{path}` cannot be read: {error.strerror}", AGAIN) from None
-    try:
-        tensors = load(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        facts = dict(header.get("__metadata__") or {})
-    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
+    except ValueError as error:
         raise CallError(f"`{path}` is no surrogate, or was cut off: {error}", AGAIN) from None
     if facts.get("format") != FORMAT:
         raise CallError(f"`{path}` is no surrogate of this version of fkdsl", AGAIN)
@@ -201,7 +172,9 @@ def _unpacked(
     emission = np.exp(np.maximum(log_p, LEAST))
     rows = {name: tensors[name].astype(np.float64) for name in ("start", "transition")}
     weights = {
-        name: np.where(row <= LEAST, 0.0, np.exp(row - row.max(axis=-1, keepdims=True)))
+        # A row of nothing but zeros would have no sum to be divided by.
+        name: np.exp(row - row.max(axis=-1, keepdims=True))
+        * ((row > LEAST) | (row == row.max(axis=-1, keepdims=True)))
         for name, row in rows.items()
     }
     return Surrogate.of(weights["start"], weights["transition"], emission, fingerprint, about)

@@ -1,0 +1,180 @@
+"""`fkdsl distil`: a surrogate of a table, the same file after a stop, and what a wrong call is
+told."""
+
+import re
+import shutil
+
+import pytest
+
+import fkdsl.api.distil as api
+from fkdsl.cli.main import main
+from fkdsl.models.registry import load_model
+from fkdsl.models.surrogate.files import read
+from fkdsl.models.surrogate.shipped import cached_file, surrogate_for
+
+TABLE = """model m = table:
+    ""   -> "a": 0.5, "b": 0.4, EOS: 0.1
+    "a"  -> "a": 0.1, "b": 0.8, EOS: 0.1
+    "ab" -> "a": 0.6, "b": 0.3, EOS: 0.1
+"""
+SMALL = ["--tokens", "600", "--length", "12", "--states", "3", "--passes", "3"]
+
+
+def call(capsys, *args):
+    status = main(["distil", *map(str, args)])
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    return status, out, err
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "table.fk"
+    path.write_text(TABLE)
+    return path
+
+
+def test_a_surrogate_of_a_table_is_better_than_the_unigram(capsys, table, tmp_path):
+    out = tmp_path / "s"
+    status, text, _ = call(capsys, table, "--out", out, *SMALL, "--tokens", 4000)
+    assert status == 0
+    nats = dict(re.findall(r"^(\w+).* (\d\.\d{3})$", text, re.MULTILINE))
+    assert float(nats["hmm"]) < float(nats["unigram"]) - 0.05
+    surrogate = read(out)
+    assert surrogate.states == 3
+    assert surrogate.about["kind"] == "hmm"
+    assert f"{surrogate.about['held-out tokens']} held-out tokens" in text
+    # The work folder goes when the file is there.
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith("s")] == ["s"]
+
+
+def test_a_bigram_of_classes_is_of_the_same_form(capsys, table, tmp_path):
+    status, text, _ = call(capsys, table, "--out", tmp_path / "s", *SMALL, "--kind", "bigram")
+    assert status == 0
+    assert "bigram, 3 states" in text
+    # Each token of the table is of one class.
+    columns = read(tmp_path / "s").emission[:, :3]
+    assert ((columns > 0.05).sum(axis=0) == 1).all()
+
+
+def test_the_same_call_gives_the_same_file(capsys, table, tmp_path):
+    for name in ("a", "b"):
+        assert call(capsys, table, "--out", tmp_path / name, *SMALL)[0] == 0
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    call(capsys, table, "--out", tmp_path / "b", *SMALL, "--seed", 1)
+    assert (tmp_path / "a").read_bytes() != (tmp_path / "b").read_bytes()
+
+
+def stopping(monkeypatch, name, at, error):
+    """Has call number `at` of a function of fkdsl.api.distil fail; the earlier ones work."""
+    work, calls = getattr(api, name), []
+
+    def stops(*args, **keywords):
+        calls.append(1)
+        if len(calls) == at:
+            raise error
+        return work(*args, **keywords)
+
+    monkeypatch.setattr(api, name, stops)
+
+
+@pytest.mark.parametrize(("name", "at"), [("draw_batch", 1), ("draw_batch", 2), ("fitted", 1)])
+def test_a_stopped_run_goes_on_to_the_same_file(capsys, monkeypatch, table, tmp_path, name, at):
+    assert call(capsys, table, "--out", tmp_path / "whole", *SMALL)[0] == 0
+    with monkeypatch.context() as patch:
+        stopping(patch, name, at, KeyboardInterrupt())
+        status, _, err = call(capsys, table, "--out", tmp_path / "s", *SMALL)
+    assert status == 130
+    assert "go on with --resume" in err
+    assert not (tmp_path / "s").exists()
+    assert call(capsys, table, "--out", tmp_path / "s", *SMALL, "--resume")[0] == 0
+    assert (tmp_path / "s").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+def test_a_run_that_died_in_the_fit_goes_on_from_its_last_pass(
+    capsys, monkeypatch, table, tmp_path
+):
+    assert call(capsys, table, "--out", tmp_path / "whole", *SMALL)[0] == 0
+    passes = []
+
+    def dies(self, name, tensors):
+        save(self, name, tensors)
+        passes.append(name)
+        if sum(n.startswith("fit") for n in passes) == 2:
+            raise KeyboardInterrupt
+
+    save = api.Work.save
+    with monkeypatch.context() as patch:
+        patch.setattr(api.Work, "save", dies)
+        assert call(capsys, table, "--out", tmp_path / "s", *SMALL)[0] == 130
+    with monkeypatch.context() as patch:
+        patch.setattr(api, "draw_batch", None)  # no text is drawn again
+        patch.setattr(api, "begun", None)
+        assert call(capsys, table, "--out", tmp_path / "s", *SMALL, "--resume")[0] == 0
+    assert (tmp_path / "s").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+def test_texts_of_another_run_are_refused(capsys, table, tmp_path):
+    assert call(capsys, table, "--out", tmp_path / "s", *SMALL, "--keep")[0] == 0
+    more = ("--resume", "--seed", 5)
+    status, _, err = call(capsys, table, "--out", tmp_path / "s", *SMALL, *more)
+    assert status == 2
+    assert "was made for another model, seed, length or corpus" in err
+    part = next((tmp_path / "s.work").glob("sample-*"))
+    part.write_bytes(part.read_bytes()[:-9])
+    status, _, err = call(capsys, table, "--out", tmp_path / "s", *SMALL, "--resume")
+    assert status == 2
+    assert f"`{part}` is damaged" in err
+    # Without --resume it begins again.
+    assert call(capsys, table, "--out", tmp_path / "s", *SMALL)[0] == 0
+    assert not (tmp_path / "s.work").exists()
+
+
+def test_kept_texts_serve_a_fit_of_other_states(capsys, monkeypatch, table, tmp_path):
+    out = tmp_path / "s"
+    assert call(capsys, table, "--out", out, *SMALL, "--keep")[0] == 0
+    monkeypatch.setattr(api, "draw_batch", None)
+    assert call(capsys, table, "--out", out, *SMALL, "--resume", "--states", 2)[0] == 0
+    assert read(out).states == 2
+
+
+def test_texts_go_on_from_the_lines_of_a_corpus(capsys, table, tmp_path):
+    corpus = tmp_path / "corpus"
+    corpus.write_text("ab\n\nba\n")
+    out = tmp_path / "s"
+    assert call(capsys, table, "--out", out, *SMALL, "--corpus", corpus)[0] == 0
+    assert read(out).about["prompts"] == "the empty one and 2 of the lines of a corpus"
+
+
+def test_without_a_file_the_cache_has_it_and_the_model_finds_it(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("FKDSL_CACHE", str(tmp_path / "cache"))
+    model = load_model("tiny")
+    status, out, _ = call(
+        capsys, "tiny", "--tokens", 300, "--length", 16, "--states", 4, "--passes", 1
+    )
+    assert status == 0
+    assert str(cached_file(model)) in out
+    surrogate = surrogate_for(model)
+    assert surrogate.states == 4
+    assert surrogate.fingerprint == model.vocabulary.fingerprint
+    shutil.rmtree(tmp_path / "cache")
+    assert surrogate_for(model) is None or surrogate_for(model).states != 4
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--states", "0"], "cannot have 0 states"),
+        (["--states", "5000"], "cannot have 5000 states"),
+        (["--tokens", "0"], "tokens 0 is too few"),
+        (["--length", "-1"], "length -1 is too few"),
+        (["--passes", "0"], "passes 0 is too few"),
+        (["--kind", "trigram"], "there is no kind `trigram`"),
+        (["--corpus", "nowhere"], "--corpus nowhere cannot be read"),
+        (["--out", "nowhere/s"], "there is no folder nowhere"),
+    ],
+)
+def test_a_wrong_call_is_told_what_is_wrong(capsys, table, tmp_path, flags, message):
+    status, _, err = call(capsys, table, "--out", tmp_path / "s", *flags)
+    assert status == 2
+    assert message in err

@@ -1,0 +1,173 @@
+"""Fitting a surrogate: expected counts against enumerated hidden paths, and a fit against the
+hidden Markov model that the texts were drawn from."""
+
+from itertools import pairwise, product
+from math import log
+
+import numpy as np
+import pytest
+
+from fkdsl.models.surrogate.baselines import bigram_nats, unigram_nats
+from fkdsl.models.surrogate.clusters import token_classes
+from fkdsl.models.surrogate.counts import (
+    Parameters,
+    expected_counts,
+    nats_per_token,
+    unigram_of,
+)
+from fkdsl.models.surrogate.fitting import Fit, FitSettings, begun, fitted
+from fkdsl.models.surrogate.model import Surrogate
+from fkdsl.models.surrogate.sample import NONE, SKETCH, Sample, joined
+
+TRUTH = Surrogate.of(
+    [0.7, 0.3, 0.0],
+    [[0.1, 0.8, 0.1], [0.2, 0.1, 0.7], [0.85, 0.05, 0.1]],
+    [
+        [0.60, 0.20, 0.05, 0.05, 0.04, 0.03, 0.02, 0.01],
+        [0.02, 0.03, 0.50, 0.30, 0.05, 0.05, 0.03, 0.02],
+        [0.01, 0.02, 0.03, 0.04, 0.10, 0.20, 0.25, 0.35],
+    ],
+    "a fingerprint",
+)
+
+
+def drawn_texts(n, length, seed):
+    """Texts of TRUTH with sketches of its rows, by a filter of its own."""
+    draw = np.random.default_rng(seed)
+    signs = np.random.default_rng(5).choice([-1.0, 1.0], (8, SKETCH))
+    tokens = np.full((n, length), NONE, dtype=np.int32)
+    sketch, total = np.zeros((n, length, SKETCH), dtype=np.float16), np.zeros(8)
+    for i in range(n):
+        belief = TRUTH.start.astype(float)
+        for k in range(int(draw.integers(length // 2, length + 1))):
+            row = belief @ TRUTH.emission
+            row /= row.sum()
+            total += row
+            sketch[i, k] = np.sqrt(row) @ signs
+            token = int(draw.choice(8, p=row))
+            tokens[i, k] = token
+            belief = (belief * TRUTH.emission[:, token]) @ TRUTH.transition
+    return Sample(tokens, np.zeros(n, dtype=np.int32), sketch, total)
+
+
+@pytest.fixture(scope="module")
+def texts():
+    return drawn_texts(500, 30, 1), drawn_texts(200, 30, 2)
+
+
+def paths(text):
+    """Each hidden path of a text with its probability under TRUTH, in plain Python."""
+    start, transition, emission = (
+        getattr(TRUTH, name).tolist() for name in ("start", "transition", "emission")
+    )
+    for path in product(range(3), repeat=len(text)):
+        p = start[path[0]]
+        for k, token in enumerate(text):
+            p *= emission[path[k]][token]
+            p *= transition[path[k]][path[k + 1]] if k + 1 < len(text) else 1
+        yield path, p
+
+
+def test_expected_counts_are_sums_over_hidden_paths():
+    texts = [(0, 5, 2, 2), (7, 1), (3,), (4, 4, 6)]
+    tokens = np.array([[*t, *[NONE] * (4 - len(t))] for t in texts], dtype=np.int32)
+    sample = Sample(tokens, np.zeros(4, np.int32), np.zeros((4, 4, SKETCH), np.float16), np.ones(8))
+    counts = expected_counts(Parameters.of(TRUTH), sample, np.array([2, 0, 3, 1]))
+    start, transition, emission, log_p = np.zeros(3), np.zeros((3, 3)), np.zeros((8, 3)), 0.0
+    for text in texts:
+        weighted = list(paths(text))
+        mass = sum(p for _, p in weighted)
+        log_p += log(mass)
+        for path, p in weighted:
+            start[path[0]] += p / mass
+            for k, token in enumerate(text):
+                emission[token, path[k]] += p / mass
+                if k:
+                    transition[path[k - 1], path[k]] += p / mass
+    assert np.abs(counts.start - start).max() <= 1e-5
+    assert np.abs(counts.transition - transition).max() <= 1e-5
+    assert np.abs(counts.emission - emission).max() <= 1e-5
+    assert abs(counts.log_p - log_p) <= 1e-4
+    assert abs(nats_per_token(Parameters.of(TRUTH), sample) + log_p / 10) <= 1e-5
+
+
+def test_the_tokens_of_a_prompt_are_read_and_not_measured():
+    tokens = np.array([[0, 5, 2, 2]], dtype=np.int32)
+    sketch = np.zeros((1, 4, SKETCH), np.float16)
+    sample = Sample(tokens, np.array([3], dtype=np.int32), sketch, np.ones(8))
+    whole, prompt = (sum(p for _, p in paths(text)) for text in ((0, 5, 2, 2), (0, 5, 2)))
+    expected = log(prompt) - log(whole)
+    assert abs(nats_per_token(Parameters.of(TRUTH), sample) - expected) <= 1e-5
+    unigram = np.full(8, 1 / 8)
+    assert abs(unigram_nats(sample, unigram) - log(8)) <= 1e-12
+
+
+def test_a_fit_comes_near_to_the_model_that_the_texts_are_from(texts):
+    training, held_out = texts
+    unigram = unigram_of(training.total)
+    settings = FitSettings(states=3, passes=6)
+    fit = fitted(
+        begun(training, held_out, settings, unigram), training, held_out, settings, unigram
+    )
+    truth = nats_per_token(Parameters.of(TRUTH), held_out)
+    bigram = bigram_nats(training, held_out, unigram)
+    # 37 free numbers fitted to about 11,000 tokens cost about 37 / 22,000 nats a token.
+    assert truth - 0.003 <= fit.curve[-1] <= truth + 0.015
+    assert fit.curve[-1] < fit.curve[0]
+    assert truth + 0.03 < bigram < unigram_nats(held_out, unigram)
+
+
+def test_a_fit_goes_on_from_any_pass_to_the_same_end(texts):
+    training, held_out = texts
+    unigram, settings = unigram_of(training.total), FitSettings(states=3, passes=3)
+    saved = []
+    end = fitted(
+        begun(training, held_out, settings, unigram),
+        training,
+        held_out,
+        settings,
+        unigram,
+        save=lambda fit: saved.append({name: t.copy() for name, t in fit.tensors().items()}),
+    )
+    again = fitted(Fit.of(saved[0]), training, held_out, settings, unigram)
+    assert len(saved) == 3
+    assert again.curve == end.curve
+    for name, tensor in end.tensors().items():
+        assert (again.tensors()[name] == tensor).all()
+
+
+def test_tokens_that_stand_in_the_same_places_have_one_class():
+    draw = np.random.default_rng(0)
+    # 0 to 3 are followed by 4 to 7, and these by 0 to 3; 8 is in no text.
+    first, second = draw.integers(0, 4, (200, 8)), draw.integers(4, 8, (200, 8))
+    tokens = np.stack([first, second], axis=2).reshape(200, 16).astype(np.int32)
+    classes = token_classes(tokens, 9, 2)
+    assert len(set(classes[:4])) == 1
+    assert set(classes[4:8]) == {1 - classes[0]}
+    assert classes[8] == -1
+
+
+def test_a_bigram_with_a_class_for_each_token_is_the_bigram(texts):
+    training, held_out = texts
+    unigram = unigram_of(training.total)
+    settings = FitSettings(kind="bigram", states=8)
+    fit = begun(training, held_out, settings, unigram)
+    counts = fit.counts.transition
+    order = token_classes(training.tokens, 8, 8)
+    follows = np.zeros((8, 8))
+    for text in training.tokens.tolist():
+        for a, b in pairwise(text):
+            if b != NONE:
+                follows[order[a], order[b]] += 1
+    assert (counts == follows).all()
+    assert abs(fit.curve[0] - bigram_nats(training, held_out, unigram)) <= 0.02
+    assert fitted(fit, training, held_out, settings, unigram) is fit
+
+
+def test_samples_of_different_lengths_are_joined():
+    a, b = drawn_texts(3, 4, 3), drawn_texts(2, 9, 4)
+    both = joined([a, b])
+    assert both.tokens.shape == (5, 9)
+    assert both.drawn == a.drawn + b.drawn
+    assert (both.lengths == [*a.lengths, *b.lengths]).all()
+    assert (both.total == a.total + b.total).all()
