@@ -21,6 +21,8 @@ from fkdsl.models.surrogate.sample import NONE, SKETCH, Sample
 
 PROMPT = 32
 """Most tokens of a corpus's line that are a prompt."""
+BLOCK = 256
+"""Tokens whose probabilities are summed together before one is drawn."""
 EMPTY = 0.2
 """Share of the texts that begin from the empty prompt, where there are others."""
 
@@ -88,8 +90,8 @@ def draw_batch(
     going = list(range(len(prompts)))
     while going:
         rows = np.stack(engine.log_probs([contexts[i] for i in going]))
-        p = np.exp(rows.astype(np.float64))
-        total += p.sum(axis=0)
+        p = np.exp(rows).astype(np.float32)
+        total += p.sum(axis=0, dtype=np.float64)
         step = _Step.of(np.array(going), p, rng.random(len(going)), signs)
         steps.append(step)
         observer(len(going))
@@ -125,20 +127,27 @@ class _Step:
     def of(
         cls,
         texts: NDArray[np.intp],
-        p: NDArray[np.float64],
+        p: NDArray[np.float32],
         uniforms: NDArray[np.float64],
         signs: NDArray[np.float32],
     ) -> _Step:
         """p: (n, V) the probabilities of each text's next token."""
-        sums = np.cumsum(p, axis=1)
-        tokens = np.array(
-            [
-                # Rounding must not lead past the last token that has a probability.
-                min(int(np.searchsorted(s, u * s[-1], side="right")), int(np.flatnonzero(q)[-1]))
-                for s, q, u in zip(sums, p, uniforms, strict=True)
-            ]
-        )
-        return cls(texts, tokens, np.sqrt(p).astype(np.float32) @ signs)
+        tokens = np.array([_drawn(row, u) for row, u in zip(p, uniforms, strict=True)])
+        return cls(texts, tokens, np.sqrt(p) @ signs)
+
+
+def _drawn(p: NDArray[np.float32], uniform: float) -> int:
+    """The token at a place in [0, 1) of the sums of p (V,): first its block, then the token."""
+    blocks = np.add.reduceat(p, np.arange(0, len(p), BLOCK), dtype=np.float64)
+    sums = np.cumsum(blocks)
+    # Rounding must not lead past the last token that has a probability.
+    block = min(
+        int(np.searchsorted(sums, uniform * sums[-1], side="right")), int(blocks.nonzero()[0][-1])
+    )
+    inside = p[block * BLOCK : (block + 1) * BLOCK].astype(np.float64)
+    left = uniform * sums[-1] - (sums[block] - blocks[block])
+    token = int(np.searchsorted(np.cumsum(inside), left, side="right"))
+    return block * BLOCK + min(token, int(inside.nonzero()[0][-1]))
 
 
 def _sample(

@@ -46,7 +46,7 @@ def _bytes(tensors: Tensors, facts: Mapping[str, str]) -> bytes:
     so they are put into the header here."""
     from safetensors.numpy import save
 
-    data = save({name: np.ascontiguousarray(t) for name, t in tensors.items()})
+    data: bytes = save({name: np.ascontiguousarray(t) for name, t in tensors.items()})
     end = 8 + int.from_bytes(data[:8], "little")
     header = {"__metadata__": dict(sorted(facts.items()))} | json.loads(data[8:end])
     text = json.dumps(header, separators=(",", ":")).encode()
