@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,7 @@ from fkdsl.machine.clock import Clock
 from fkdsl.machine.particle import Executable
 from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.steering.feynman_kac import SteeringModel
+from fkdsl.steering.particle_step import Guesser
 
 DEFAULT_METHOD = "smc"
 OPTIMISATIONS = (*PASSES, "force", "merge")
@@ -154,15 +155,16 @@ class CalledProgram:
         model: ModelReference | None = None,
         engines: Mapping[str, CachedTransformer] | None = None,
         proposals: ProposalSettings | None = None,
+        guessers: Sequence[Guesser] = (),
     ) -> SteeringModel:
         """(s0, {M_t}, {G_t}) of the program with its arguments. model: a reference, a LanguageModel
-        or an engine in place of the program's default model. proposals: how draws are made."""
+        or an engine in place of the program's default model. proposals: how draws are made.
+        guessers: who guess at the end of each step what is to come."""
         engines = engines if engines is not None else self.engines(model)
         clock = proposals.clock if proposals is not None else None
         code = self._built if clock is None else build(self.ir(), self.environment(clock))
-        return SteeringModel(
-            code, engines, tuple(self.parameter_values().values()), proposals=proposals
-        )
+        values = tuple(self.parameter_values().values())
+        return SteeringModel(code, engines, values, proposals=proposals, guessers=guessers)
 
     @cached_property
     def _built(self) -> Executable:

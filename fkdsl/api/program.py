@@ -141,6 +141,7 @@ class Program(CalledProgram):
         blame: bool = False,
         queries: Mapping[str, str | Span] | None = None,
         lookahead: LookaheadReference = AUTO,
+        twist: str | Path | None = None,
         **options: Any,
     ) -> Result:
         """Weighted samples of the posterior, and an unbiased estimate of Z.
@@ -155,8 +156,9 @@ class Program(CalledProgram):
         did is in `result.blame`, or in that of PopulationDied. queries: further ones than the file
         has: expressions over `value`, by name. lookahead: how draws of constrained texts look ahead
         by a surrogate: auto, none, proposal, twist, both, a surrogate or its file
-        (docs/lookahead.md). Raises PopulationDied, ProgramError for a mistake that shows only as it
-        runs, CallError, and BudgetEnded or Interrupted with the population so far.
+        (docs/lookahead.md). twist: the file of a learned twist, which `fkdsl tune` wrote. Raises
+        PopulationDied, ProgramError for a mistake that shows only as it runs, CallError, and
+        BudgetEnded or Interrupted with the population so far.
         """
         request = RunRequest.of(
             self,
@@ -175,6 +177,7 @@ class Program(CalledProgram):
             blame=blame,
             queries=queries,
             lookahead=lookahead,
+            twist=twist,
         )
         return run_request(request, observer)
 

@@ -57,7 +57,8 @@ class RunRequest:
     stopped; None for never. filtering: whether the result has every P_t. trace: the file to write
     the run down in. resume: the file to go on from, and in; or steps. blame: whether the result
     says what each line did. queries: about the returned value. lookahead: how draws of
-    constrained texts look ahead by a surrogate. A request is made by `of`, which checks it.
+    constrained texts look ahead by a surrogate. twist: the file of a learned twist (`fkdsl tune`).
+    A request is made by `of`, which checks it.
     """
 
     program: CalledProgram
@@ -74,6 +75,7 @@ class RunRequest:
     blame: bool
     queries: tuple[Query, ...]
     lookahead: LookaheadChoice
+    twist: Path | None = None
 
     @classmethod
     def of(
@@ -95,6 +97,7 @@ class RunRequest:
         blame: bool = False,
         queries: Mapping[str, str | Span] | None = None,
         lookahead: LookaheadReference = AUTO,
+        twist: str | Path | None = None,
     ) -> RunRequest:
         """The request of a run, its arguments as Program.run takes them. Loads no model.
 
@@ -110,6 +113,8 @@ class RunRequest:
         _check_filtering(call, filtering)
         ahead = LookaheadChoice.of(lookahead)
         ahead.check(call)
+        if twist is not None:
+            _check_twist(call, filtering)
         trace = Path(trace) if isinstance(trace, str) else trace
         resume = Path(resume) if isinstance(resume, str) else resume
         _check_files(trace, resume)
@@ -131,6 +136,7 @@ class RunRequest:
             blame=blame,
             queries=program.queries(queries),
             lookahead=ahead,
+            twist=Path(twist) if twist is not None else None,
         )
 
     @cached_property
@@ -178,6 +184,20 @@ def _check_filtering(call: MethodCall, filtering: bool) -> None:
         raise CallError(
             f"exact goes level by level for --filtering, and has no {lazy[0]} there",
             "leave one out",
+        )
+
+
+def _check_twist(call: MethodCall, filtering: bool) -> None:
+    """Raises CallError for what a learned twist does not go with."""
+    if filtering:
+        raise CallError(
+            "under a twist the filtering posteriors are twisted too",
+            "leave --twist or --filtering out",
+        )
+    if "draft" in call.options:
+        raise CallError(
+            "a twist needs the model's row at the end of each step, which a draft is to spare",
+            "leave --twist or --draft out",
         )
 
 

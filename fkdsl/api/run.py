@@ -14,6 +14,7 @@ from fkdsl.api.queries import answers
 from fkdsl.api.request import RunRequest
 from fkdsl.api.steering import steering_model
 from fkdsl.api.trace.record import RunRecord, recording
+from fkdsl.api.twist_file import twist_for
 from fkdsl.base.deadline import until
 from fkdsl.base.errors import ProgramError
 from fkdsl.inference.result import Result
@@ -21,6 +22,7 @@ from fkdsl.inference.run import Observer
 from fkdsl.inference.run import run as run_method
 from fkdsl.inference.samplers.adaptive import adaptive_run
 from fkdsl.steering.feynman_kac import SteeringModel
+from fkdsl.steering.learned_twist import LearnedTwist
 
 
 def run(request: RunRequest, observer: Observer | None = None) -> Result:
@@ -33,7 +35,8 @@ def run(request: RunRequest, observer: Observer | None = None) -> Result:
     drafting = drafting_of(request)
     with recording(request) as record:
         lookahead = request.completion_lookahead()
-        model = steering_model(request, record.engines, drafting, lookahead)
+        guessers, told = _twist(request)
+        model = steering_model(request, record.engines, drafting, lookahead, guessers)
         sampled = request.call.method.draws
         recorder = BlameRecorder.of(program, model, sampled=sampled) if request.blame else None
         # Models are loaded before the clock starts, and before any particle does.
@@ -53,12 +56,20 @@ def run(request: RunRequest, observer: Observer | None = None) -> Result:
             )
         counts, notes = draft_report(drafting)
         notes += lookahead_notes(request.lookahead, request.call, lookahead)
-        notes = (*result.notes, *late, *notes, *engines.notes())
+        notes = (*result.notes, *late, *notes, *engines.notes(), *told)
         result = replace(result, queries=answered, notes=notes, drafts=counts)
         record.end(result)
         if mistakes:
             raise ProgramError(mistakes, result)
         return result
+
+
+def _twist(request: RunRequest) -> tuple[tuple[LearnedTwist, ...], list[str]]:
+    """The learned twist of the run, none or one, and notes on it."""
+    if request.twist is None:
+        return (), []
+    twist, note = twist_for(request.twist, request.program, request.engines)
+    return (twist,), [note] if note else []
 
 
 def _run_method(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from fkdsl.api.request import RunRequest
 from fkdsl.engine.cached_transformer import CachedTransformer
@@ -11,6 +11,7 @@ from fkdsl.proposals.completion import CompletionLookahead
 from fkdsl.proposals.drafting import Drafting
 from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.steering.feynman_kac import SteeringModel
+from fkdsl.steering.particle_step import Guesser
 
 
 def steering_model(
@@ -18,10 +19,12 @@ def steering_model(
     engines: Mapping[str, CachedTransformer],
     drafting: Drafting | None = None,
     lookahead: CompletionLookahead | None = None,
+    guessers: Sequence[Guesser] = (),
 ) -> SteeringModel:
     """(s0, {M_t}, {G_t}) as the request's method draws from it. engines: the request's, or what a
     trace has recorded of them. drafting: how tokens are drafted, lookahead: how draws look ahead by
-    a surrogate; None for not at all."""
+    a surrogate; None for not at all. guessers: who guess at the end of each step what is to
+    come."""
     method = request.call.method
     proposals = ProposalSettings(
         rejection=not method.one_choice,
@@ -31,4 +34,4 @@ def steering_model(
         lookahead=lookahead,
     )
     proposals.clock = Clock() if request.blame else None
-    return request.program.feynman_kac(engines=engines, proposals=proposals)
+    return request.program.feynman_kac(engines=engines, proposals=proposals, guessers=guessers)

@@ -69,6 +69,7 @@ def called_request(
         blame=args.blame,
         queries=called_queries(args.queries),
         lookahead=getattr(args, "lookahead", "auto"),
+        twist=args.twist,
     )
 
 

@@ -36,6 +36,10 @@ COMMANDS = {
     "fmt": ("fkdsl.cli.fmt", "write programs in their canonical form"),
     "explain": ("fkdsl.cli.check", "print the Feynman-Kac model that a program means"),
     "prefill": ("fkdsl.cli.prefill", "compute a program's prompts once, and write them to a file"),
+    "tune": (
+        "fkdsl.cli.tune",
+        "learn a twist for a program, which lowers the variance of its runs",
+    ),
     "train": ("fkdsl.cli.train", "train a byte-level model on text"),
     "distil": ("fkdsl.cli.distil", "fit a small surrogate to a model, to look ahead with"),
     "models": ("fkdsl.cli.models", "list, fetch and describe language models"),
@@ -77,6 +81,7 @@ def command_parser() -> argparse.ArgumentParser:
     added["prefill"].add_argument(
         "-o", "--out", required=True, metavar="FILE", help="where to write the keys and values"
     )
+    _add_tune(added["tune"])
     _add_test(added["test"])
     added["check"].add_argument("files", nargs="+", metavar="FILE.fk")
     added["check"].add_argument("--json", action="store_true", help="print one JSON object")
@@ -226,6 +231,25 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_tune(parser: argparse.ArgumentParser) -> None:
+    _add_call(parser)
+    for flag, doc in (
+        ("--rounds", "rounds of runs and fits (default 3)"),
+        ("--runs", "runs of a round, and of each set compared at the end (default 8)"),
+        ("--particles", "particles of a run (default: the file's, or 32)"),
+    ):
+        parser.add_argument(flag, type=int, metavar="N", help=doc)
+    parser.add_argument(
+        "--tokens", type=tokens, metavar="N", help="forward about so many tokens in all"
+    )
+    parser.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="stop after this time, with what there is"
+    )
+    parser.add_argument(
+        "-o", "--out", required=True, metavar="FILE", help="where to write the learned twist"
+    )
+
+
 def _add_replay(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE.jsonl", help="what `fkdsl run --trace` wrote")
     parser.add_argument(
@@ -316,6 +340,9 @@ def _add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
         "--report", metavar="FILE.html", help="write a page of the run, to look at in a browser"
     )
     parser.add_argument("--prefill", metavar="FILE", help="decode from what `fkdsl prefill` wrote")
+    parser.add_argument(
+        "--twist", metavar="FILE", help="weigh particles on their way by what `fkdsl tune` learned"
+    )
     parser.add_argument(
         "--stats",
         action="store_true",

@@ -155,7 +155,7 @@ class SteeringModel:
         end."""
         if self._weighs_drafts or self.proposals.lookahead is not None:
             return math.inf
-        held = sum(guess.log_weight for guess in x.guesses) if self.guessers else 0.0
+        held = sum(guess.log_weight for guess in x.guesses) if x is not None else 0.0
         return self.code.log_bound - held
 
     def charges(self, x: ProgramState) -> Sequence[Charge]:

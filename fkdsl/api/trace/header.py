@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from fkdsl.machine.state_json import read_value, write_value
 from fkdsl.models.interface import LanguageModel
 from fkdsl.values.values import show
 
+MOST_TWIST = 16_000_000
+"""Bytes of a learned twist's file at most."""
 MOST_BYTES = 8_000_000
 """Bytes that a header holds at most of a file beside the program."""
 FIELD_NAMES = {
@@ -42,6 +45,7 @@ FIELD_NAMES = {
     "off": "passes that are off",
     "lookahead": "look-ahead",
     "surrogates": "surrogate",
+    "twist": "learned twist",
     "models": "model",
 }
 """The fields, besides the files, that must be equal for a run to be resumed, with their names in
@@ -72,7 +76,19 @@ def run_header(request: RunRequest, sources: tuple[Source, ...]) -> dict[str, An
         "islands": request.known_islands,
         "off": sorted(program.off),
         "lookahead": request.lookahead.mark,
+        "twist": _twist_digest(request.twist),
     }
+
+
+def _twist_digest(path: Path | None) -> str | None:
+    """What tells the file of a learned twist from others; None for none, or one that cannot be
+    read, of which the run itself says so."""
+    if path is None:
+        return None
+    try:
+        return blake2b(read_file(path, MOST_TWIST), digest_size=16).hexdigest()
+    except OSError:
+        return None
 
 
 def _reference(engines: Engines) -> str | None:
@@ -195,9 +211,11 @@ def _refuse(trace: Trace, difference: str) -> None:
 def _shown(key: str, value: Any) -> str:
     match value:
         case None:
-            return {"model": "the program's own", "islands": "found by a pilot"}.get(
-                key, "the default"
-            )
+            return {
+                "model": "the program's own",
+                "islands": "found by a pilot",
+                "twist": "none",
+            }.get(key, "the default")
         case dict() if key == "surrogates":
             return "one" if value else "none"
         case dict() if key == "models":
