@@ -20,6 +20,9 @@ import numpy as np
 
 from fkdsl.api.called_program import CalledProgram
 from fkdsl.api.engines import Engines
+from fkdsl.api.lookahead import AUTO, LookaheadReference
+from fkdsl.api.request import RunRequest
+from fkdsl.api.steering import steering_model
 from fkdsl.api.twist_data import Recorder, Scout, flock_of
 from fkdsl.base.deadline import Deadline, DeadlinePassed, until
 from fkdsl.base.errors import CallError
@@ -50,7 +53,8 @@ CheckedSteps = list[Step[Any]]
 class TuneSettings:
     """rounds: of runs and fits. runs: of a round, and of each of the two sets that are compared at
     the end. particles: of a run; None for the file's, or 32. tokens: forwarded at most, about; None
-    for no bound. max_steps: as for a run."""
+    for no bound. max_steps, lookahead: as for a run; a twist learns what is still to come beside
+    what draws look ahead to by a surrogate."""
 
     rounds: int = 3
     runs: int = 8
@@ -58,6 +62,7 @@ class TuneSettings:
     tokens: int | None = None
     seed: int = 0
     max_steps: int | None = 10_000
+    lookahead: LookaheadReference = AUTO
 
     def check(self) -> None:
         """Raises CallError for a number that no tuning can have."""
@@ -200,10 +205,15 @@ class Tuner:
         merge: bool = True,
         **options: Any,
     ) -> CheckedSteps:
-        model = self.program.feynman_kac(engines=engines, guessers=guessers)
-        steps: CheckedSteps = []
         chosen = {**self.options, **options}
-        for step in steps_of(model, rng, "smc", chosen, self.settings.max_steps, merge):
+        request = RunRequest.of(
+            self.program, "smc", chosen, engines=engines, lookahead=self.settings.lookahead
+        )
+        model = steering_model(
+            request, engines, lookahead=request.completion_lookahead(), guessers=guessers
+        )
+        steps: CheckedSteps = []
+        for step in steps_of(model, rng, request.call, None, self.settings.max_steps, merge):
             assert isinstance(step, Step)
             steps.append(step)
             self.watch(title, step, engines.counts()[1])

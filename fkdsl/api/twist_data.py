@@ -25,8 +25,8 @@ from fkdsl.inference.interface import Step
 from fkdsl.inference.population import stream
 from fkdsl.machine.particle import RunningParticle
 from fkdsl.machine.state import ProgramState, Status
-from fkdsl.steering.learned_twist import OWNER, LearnedTwist, features_of
-from fkdsl.steering.twist_features import cheap_features, drawn_context
+from fkdsl.steering.learned_twist import LearnedTwist, features_of
+from fkdsl.steering.twist_features import OWNER, cheap_features, drawn_context
 
 MOST_NAMES = 256
 """Cheap features of a twist at most: those that were there most often."""

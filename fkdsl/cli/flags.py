@@ -10,6 +10,7 @@ from fkdsl.base.errors import CallError
 from fkdsl.base.version import VERSION
 from fkdsl.cli.distil import add_arguments as add_distil
 from fkdsl.cli.train import add_arguments as add_train
+from fkdsl.cli.tune_flags import add_arguments as add_tune
 from fkdsl.inference.methods import METHODS
 
 ALL = "all"
@@ -81,7 +82,8 @@ def command_parser() -> argparse.ArgumentParser:
     added["prefill"].add_argument(
         "-o", "--out", required=True, metavar="FILE", help="where to write the keys and values"
     )
-    _add_tune(added["tune"])
+    _add_call(added["tune"])
+    add_tune(added["tune"])
     _add_test(added["test"])
     added["check"].add_argument("files", nargs="+", metavar="FILE.fk")
     added["check"].add_argument("--json", action="store_true", help="print one JSON object")
@@ -228,25 +230,6 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=20_000,
         help="states that exact enumerates at most (default 20000)",
-    )
-
-
-def _add_tune(parser: argparse.ArgumentParser) -> None:
-    _add_call(parser)
-    for flag, doc in (
-        ("--rounds", "rounds of runs and fits (default 3)"),
-        ("--runs", "runs of a round, and of each set compared at the end (default 8)"),
-        ("--particles", "particles of a run (default: the file's, or 32)"),
-    ):
-        parser.add_argument(flag, type=int, metavar="N", help=doc)
-    parser.add_argument(
-        "--tokens", type=tokens, metavar="N", help="forward about so many tokens in all"
-    )
-    parser.add_argument(
-        "--timeout", type=float, metavar="SECONDS", help="stop after this time, with what there is"
-    )
-    parser.add_argument(
-        "-o", "--out", required=True, metavar="FILE", help="where to write the learned twist"
     )
 
 

@@ -31,6 +31,7 @@ def main(args: argparse.Namespace) -> int:
         tokens=args.tokens,
         seed=args.seed,
         max_steps=args.max_steps,
+        lookahead=args.lookahead,
     )
     settings.check()
     deadline, path = Deadline(args.timeout), Path(args.out)

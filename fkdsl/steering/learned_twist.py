@@ -25,10 +25,8 @@ from fkdsl.base.logspace import Floats
 from fkdsl.engine.cached_transformer import Context
 from fkdsl.machine.particle import RunningParticle
 from fkdsl.machine.state import ContextState
-from fkdsl.steering.twist_features import cheap_features, drawn_context, row_features
+from fkdsl.steering.twist_features import OWNER, cheap_features, drawn_context, row_features
 
-OWNER = "learned"
-"""Whose guesses they are, in states and traces."""
 CLIP = 4.0
 """Standard deviations from its mean at which a feature is cut off."""
 LARGEST = 200.0

@@ -25,8 +25,10 @@ from fkdsl.values.faults import Fault, NeedRows
 from fkdsl.values.token_distributions import ChoiceOf, Continues, gives_tokens, leaves
 from fkdsl.values.values import ContextRef
 
-__all__ = ["cheap_features", "drawn_context", "row_features"]
+__all__ = ["OWNER", "cheap_features", "drawn_context", "row_features"]
 
+OWNER = "learned"
+"""Whose guesses a learned twist's are, in states and traces."""
 LEAST_LOG_PROB = -20.0
 """Log-probabilities below it are taken for it: a table has tokens of probability zero."""
 LARGEST = 1e6
@@ -67,7 +69,7 @@ def cheap_features(particle: RunningParticle, context: ContextState | None) -> d
     """Numbers by name: of each function in progress where it stands ("at FUNCTION PC") and its
     variables ("slot FUNCTION NUMBER", a number or a length); of the text of the context, or of the
     first one where none is drawn from, its lengths, those of its last line, and how often it has
-    each letter; what the program's own twist holds (nats)."""
+    each letter; what the program's own twist holds, and what other guesses do (nats)."""
     features: dict[str, float] = {}
     for frame in particle.frames:
         features[f"at {frame.function} {frame.pc}"] = 1.0
@@ -77,6 +79,9 @@ def cheap_features(particle: RunningParticle, context: ContextState | None) -> d
                 features[f"slot {frame.function} {i}"] = number
     if particle.twist is not None:
         features["twist"] = particle.twist.log_weight
+    for owner, log_weight in particle.guesses.items():
+        if owner != OWNER:
+            features[f"guess {owner}"] = log_weight
     if context is None and particle.contexts:
         context = particle.contexts[0]
     if context is not None:
