@@ -14,6 +14,7 @@ from dataclasses import replace
 from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.base.errors import ProgramError
 from fkdsl.ir import nodes as ir
+from fkdsl.ir.passes.splice import with_texts_in_place
 from fkdsl.ir.passes.text_copies import (
     drawn_text,
     guided_copy,
@@ -30,6 +31,7 @@ FORKS = (ir.Branch, ir.Next, ir.Return, ir.Jump)
 def guide_texts(program: ir.Program, settings: Settings) -> ir.Program:
     """The program, each call that draws a text and that conditions follow with a copy of its own.
     Raises ProgramError where every particle must draw a text that is known not to exist."""
+    program = with_texts_in_place(program)
     marks = {
         name: mark for name, f in program.functions.items() if (mark := drawn_text(f)) is not None
     }

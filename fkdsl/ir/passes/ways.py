@@ -1,0 +1,149 @@
+"""The ways behind the draw of a text, and the conditions on them as tests of the text.
+
+    s ~ text(lm)
+    if s == "":
+        return "none"
+    condition ends_with(s, "sea")       known: s == "" or ends_with(s, "sea")
+
+A way is followed as long as what it turns on can be said by the text and what was known when it was
+drawn. What a condition asks is then asked of the texts that take its way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fkdsl.base.spans import Span
+from fkdsl.ir import nodes as ir
+from fkdsl.ir.effects import reads, writes
+from fkdsl.ir.passes.inline import inlined
+from fkdsl.ir.passes.reading import asks_model, calls_out, conjuncts, reads_context, substitute
+from fkdsl.ir.passes.simplify import simplified
+
+LONGEST = 1_000
+"""Instructions that are looked at behind one text."""
+LATER = -1
+"""Stands for the slots of what is not known when the text is drawn."""
+Values = Mapping[int, ir.Expr]
+"""What slots hold that were assigned since the text was drawn, over the slots as they were then and
+LATER."""
+
+
+@dataclass(frozen=True)
+class Met:
+    """A part of a condition on a way. known: it as a test of the text, over the slots as they were
+    when the text was drawn; None where it cannot be one, and why_not. always: whether every
+    particle comes by it."""
+
+    span: Span
+    known: ir.Expr | None
+    why_not: str = ""
+    always: bool = True
+
+
+class Ways:
+    """The ways behind the text that is in a slot. met: the parts of conditions on them that look at
+    the text. elsewhere: conditions that are met on a way and that may be met again beyond the end
+    of another."""
+
+    def __init__(self, program: ir.Program, function: ir.Function, text: int) -> None:
+        self.program, self.body, self.text = program, function.body, text
+        self.is_entry = function.name == program.entry
+        self.labels = {i.name: pc for pc, i in enumerate(function.body) if isinstance(i, ir.Label)}
+        self.met: list[Met] = []
+        self._steps = 0
+        self._unfinished: list[set[Span]] = []
+
+    @property
+    def elsewhere(self) -> frozenset[Span]:
+        return frozenset(
+            met.span for met in self.met if any(met.span not in way for way in self._unfinished)
+        )
+
+    def follow(
+        self,
+        pc: int,
+        values: Values | None = None,
+        given: tuple[ir.Expr, ...] = (),
+        passed: frozenset[Span] = frozenset(),
+    ) -> None:
+        """Follows the ways from a position. given: negations of what a particle's text passes to
+        come here; passed: the conditions so far."""
+        values, seen = dict(values or {}), set(passed)
+        while self._steps < LONGEST:
+            self._steps += 1
+            instr = self.body[pc]
+            pc += 1
+            match instr:
+                case ir.Jump(label=label):
+                    pc = self.labels[label]
+                case ir.Condition(span=span, test=test):
+                    seen.add(span)
+                    self._meet(span, test, values, given)
+                case ir.Branch(span=span, test=test, otherwise=label):
+                    known = self._over_text(test, values)
+                    if LATER in reads(known):
+                        break
+                    refuted = ir.Operate(span, "not", (known,))
+                    self.follow(pc, values, (*given, refuted), frozenset(seen))
+                    self.follow(self.labels[label], values, (*given, known), frozenset(seen))
+                    return
+                case ir.Return() if self.is_entry:
+                    return
+                case ir.Return() | ir.Next():
+                    break
+                case _:
+                    values |= self._assigned(instr, values)
+        self._unfinished.append(seen)
+
+    def _meet(self, span: Span, test: ir.Expr, values: Values, given: tuple[ir.Expr, ...]) -> None:
+        for whole in conjuncts(inlined(self.program, test)):
+            for known in conjuncts(self._over_text(whole, values)):
+                if LATER not in reads(known) and self.text in reads((known, *given)):
+                    asked = ir.Or(span, (*given, known)) if given else known
+                    self.met.append(Met(span, asked, always=not given))
+            if self.text in reads(whole) and (reason := why_unknown(self.program, whole)):
+                self.met.append(Met(span, None, reason))
+
+    def _assigned(self, instr: ir.Instr, values: Values) -> dict[int, ir.Expr]:
+        match instr:
+            case ir.Set(targets=(slot,), value=value):
+                return {slot: self._over_text(value, values)}
+            case ir.Set(span=span, targets=targets, value=value):
+                items = self._over_text(value, values)
+                return {slot: _item(span, items, i) for i, slot in enumerate(targets)}
+            case ir.Append(span=span, target=slot, value=value):
+                return {slot: _joined(span, values.get(slot), self._over_text(value, values))}
+        return {slot: ir.Local(instr.span, LATER) for slot in writes(instr)}
+
+    def _over_text(self, e: ir.Expr, values: Values) -> ir.Expr:
+        """The expression over the slots as they were when the text was drawn, and LATER."""
+        if why_unknown(self.program, e):
+            return ir.Local(e.span, LATER)
+        return simplified(substitute(inlined(self.program, e), values))
+
+
+def _item(span: Span, items: ir.Expr, i: int) -> ir.Expr:
+    return simplified(ir.Operate(span, "index", (items, ir.Const(span, i))))
+
+
+def _joined(span: Span, before: ir.Expr | None, more: ir.Expr) -> ir.Expr:
+    """A list that is written out, with further items; of anything else, such as a context, nothing
+    is known."""
+    match before, more:
+        case ir.Operate(operator="list", args=items), ir.Operate(operator="list", args=further):
+            return ir.Operate(span, "list", (*items, *further))
+    return ir.Local(span, LATER)
+
+
+def why_unknown(program: ir.Program, e: ir.Expr) -> str:
+    """Why an expression cannot be evaluated while the text is drawn; "" if it can."""
+    without = "write what can be said without"
+    if asks_model(program, e):
+        return f"it asks a model; {without} one as a condition of its own, before it"
+    if calls_out(program, e):
+        return f"it calls Python; {without} it as a condition of its own, before it"
+    if reads_context(program, e):
+        return "it looks at a context; write it over the text that was drawn"
+    return ""
