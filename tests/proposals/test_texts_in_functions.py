@@ -165,7 +165,9 @@ def test_the_caller_s_condition_guides_the_text(call, condition):
 
 def test_a_condition_behind_a_way_out_guides_the_texts_that_do_not_take_it():
     text = program_of("early(lm)", 'x != "aa"', functions=EARLY)
-    assert guided(text) == [['condition s != "ab"', 'condition x != "aa"']]
+    assert [sorted(lines) for lines in guided(text)] == [
+        ['condition s != "ab"', 'condition x != "aa"']
+    ]
     assert_same_masses(*measures(text), 1e-12)
 
 
