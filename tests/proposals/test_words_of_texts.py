@@ -7,6 +7,7 @@ import pytest
 
 import fkdsl
 from fkdsl.engine.constraints.automaton import automaton
+from fkdsl.engine.constraints.expressions import Algebra
 from fkdsl.engine.constraints.languages import Cased, Texts, item_at, item_count, last_word
 from fkdsl.ir.printed import explain
 from fkdsl.testing.laws import assert_same_masses, exact_measure
@@ -90,3 +91,54 @@ def test_a_word_in_lower_case_is_followed_exactly(word):
     language = automaton(Cased("lower", Texts((word,))))
     for text in [word, word.upper(), word.title(), "\u212a", "\u017fea", "\u0130", "i\u0307", "x"]:
         assert language.accepts(text) == (text.lower() == word), text
+
+
+LATE = """
+model m = table:
+    "" -> "a": 1
+
+program p() -> str:
+    lm = prompt("")
+    s ~ text(lm, max_tokens=64)
+    condition starts_with(s, "a")
+    condition {}
+    return s
+"""
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ("len(distinct(s)) == 1", "this is checked"),
+        ("contains(s, str(len(s)))", "this is checked"),
+        ('contains(s, "b") and contains(s, str(len(s)))', "a part of this is checked"),
+        ('contains(s, "b") and str(len(s)) == "2" or s == "a"', "a part of this is checked"),
+        ('matches(s, r"(a|b)\\1") or s == "a"', "a part of this is checked"),
+    ],
+)
+def test_each_condition_that_is_late_is_told_of_whatever_else_guides(condition, message):
+    program = fkdsl.parse(LATE.format(condition))
+    (warning,) = program.warnings
+    assert (warning.code, warning.span.line) == ("FK501", 9)
+    assert warning.message.startswith(message)
+    explained = explain(program.ir())
+    assert "line 8  by an automaton" in explained
+    assert "by a weaker automaton" in explained or "decides the last token only" in explained
+
+
+def test_of_two_late_conditions_each_has_a_warning():
+    program = fkdsl.parse(LATE.format('str(len(s)) == "2"\n    condition str(s) == strip(str(s))'))
+    assert [w.span.line for w in program.warnings] == [9, 10]
+
+
+def test_what_the_automaton_of_all_conditions_leaves_out_is_told(monkeypatch):
+    """Each of these has an automaton; that of both is too complex."""
+    monkeypatch.setattr(Algebra.__init__, "__defaults__", (200, 1_000_000))
+    automaton.cache_clear()
+    a, b = (f'contains(s, "{c * 70}")' for c in "ab")
+    program = fkdsl.parse(LATE.format(f"{a}\n    condition {b}"))
+    (warning,) = program.warnings
+    automaton.cache_clear()
+    assert warning.span.line == 10
+    assert "more than 200 states" in warning.label
+    assert "line 10  by a weaker automaton" in explain(program.ir())

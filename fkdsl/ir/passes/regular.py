@@ -27,7 +27,7 @@ ATOMS = {
 }
 """Built-in tests of a text, and the built-ins that give the language of the texts that pass."""
 POSITIVE = {"notin": "in", "ne": "eq"}
-PART_UNKNOWN = "a part of an `and` that is no test of a language"
+PART_UNKNOWN = "one side of an `and`"
 
 
 def language_of(test: ir.Expr, text: int) -> ir.Expr | None:

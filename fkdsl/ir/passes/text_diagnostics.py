@@ -69,8 +69,8 @@ def _is_empty(known: list[tuple[Span, Language]], until: tuple[str, ...]) -> boo
 
 
 def late(call: ir.Call, mark: ir.DrawnText, guidance: Guidance) -> list[Diagnostic]:
-    """Warnings for what is checked only when a long text is complete: conditions that no mask
-    follows whole, and, where nothing guides the text, all of them."""
+    """Warnings for what is checked only when a long text is complete: conditions, or parts of them,
+    that no mask follows and that cannot be seen to fail before, whatever else guides the text."""
     most = call.args[mark.max_tokens]
     warnings = [
         _part_is_late(place, parts)
@@ -80,18 +80,39 @@ def late(call: ir.Call, mark: ir.DrawnText, guidance: Guidance) -> list[Diagnost
     match most:
         case ir.Const(value=int(n)) if n <= LONG:
             return warnings
-    if guidance.languages:
-        return warnings
     unused = {a.span: a for a in guidance.unused if a.means != SWITCHED_OFF}
-    return warnings + [_is_late(a.span, a.means) for a in unused.values()]
+    guided = {place for place, _ in [*guidance.languages, *guidance.checks]}
+    late = [_is_late(a.span, a.means, a.span in guided) for a in unused.values()]
+    return warnings + [d for d in late if d.span not in guidance.unfollowed]
 
 
-def _is_late(place: Span, why: str) -> Diagnostic:
+def left_out(
+    call: ir.Call, mark: ir.DrawnText, guidance: Guidance, folders: Mapping[Source, Folder]
+) -> dict[Span, str]:
+    """The conditions whose languages are left out of the automaton of all of them, since it would
+    be too complex, and why; as far as they are known before the program runs."""
+    known = [(place, known_language(e, folders)) for place, e in guidance.languages]
+    regular = [(p, language) for p, language in known if language is None or is_regular(language)]
+    until, result = _stops(call, mark, folders), dict[Span, str]()
+    while regular and all(language is not None for _, language in regular):
+        try:
+            automaton(Both(tuple(of for _, of in regular if of is not None)), until)
+        except TooComplex as error:
+            place, _ = regular.pop()
+            result.setdefault(place, f"an automaton with {error}")
+        except Unsupported:
+            break
+        else:
+            break
+    return result
+
+
+def _is_late(place: Span, why: str, partly: bool) -> Diagnostic:
     help = (
         "add a condition that guides the text, such as `matches` or `len(words(s)) <= 12`, or draw "
         "its tokens in a loop and test them there"
     )
-    message = "this is checked only when the text is complete"
+    message = f"{'a part of ' * partly}this is checked only when the text is complete"
     return Diagnostic("FK501", message, place, why, help, severity="warning")
 
 

@@ -21,7 +21,7 @@ from fkdsl.ir.passes.text_copies import (
     must_be_closed,
     with_own_sites,
 )
-from fkdsl.ir.passes.text_diagnostics import contradictions, late
+from fkdsl.ir.passes.text_diagnostics import contradictions, late, left_out
 from fkdsl.ir.passes.text_guidance import Settings, guidance_of
 
 FORKS = (ir.Branch, ir.Next, ir.Return, ir.Jump)
@@ -51,6 +51,8 @@ def guide_texts(program: ir.Program, settings: Settings) -> ir.Program:
                 errors += conflicts
             else:
                 warnings += map(_perhaps_never_drawn, conflicts)
+            for place, why in left_out(instr, mark, guidance, settings.folders).items():
+                guidance.unfollowed.setdefault(place, {})[why] = None
             outside += guidance.unused
             warnings += late(instr, mark, guidance)
             if guidance:
