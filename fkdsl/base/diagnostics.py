@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,8 +15,20 @@ from fkdsl.base.spans import Span
 
 
 @dataclass(frozen=True)
+class Edit:
+    """A change of a program's text: `text` in place of what stands in the span."""
+
+    span: Span
+    text: str
+
+
+@dataclass(frozen=True)
 class Diagnostic:
-    """One mistake: a code, a message, a place, a label under the caret, and one thing to try."""
+    """One mistake: a code, a message, a place, a label under the caret, and one thing to try.
+
+    edits: the thing to try as a change of the text, where that is certain; none elsewhere. No two
+    of them touch the same characters.
+    """
 
     code: str
     message: str
@@ -25,6 +37,14 @@ class Diagnostic:
     help: str = ""
     notes: tuple[str, ...] = ()
     severity: Literal["error", "warning"] = "error"
+    edits: tuple[Edit, ...] = ()
+
+
+def edited(text: str, edits: Iterable[Edit]) -> str:
+    """The text with every edit made; their spans are places in it."""
+    for edit in sorted(edits, key=lambda e: e.span.start, reverse=True):
+        text = text[: edit.span.start] + edit.text + text[edit.span.end :]
+    return text
 
 
 def edit_distance(a: str, b: str, most: int = 3) -> int:

@@ -35,6 +35,7 @@ COMMANDS = {
     "check": ("fkdsl.cli.check", "find a program's mistakes without running it"),
     "new": ("fkdsl.cli.new", "write a program to begin with, and its test"),
     "fmt": ("fkdsl.cli.fmt", "write programs in their canonical form"),
+    "lsp": ("fkdsl.cli.lsp", "serve an editor: mistakes as one types, completion, renaming, ..."),
     "explain": ("fkdsl.cli.check", "print the Feynman-Kac model that a program means"),
     "prefill": ("fkdsl.cli.prefill", "compute a program's prompts once, and write them to a file"),
     "tune": (
@@ -89,6 +90,11 @@ def command_parser() -> argparse.ArgumentParser:
     added["check"].add_argument("--json", action="store_true", help="print one JSON object")
     _add_outside(added["check"])
     _add_fmt(added["fmt"])
+    added["lsp"].add_argument(
+        "--tcp", type=int, metavar="PORT", help="listen on this port of this machine, not stdin"
+    )
+    added["lsp"].add_argument("--stdio", action="store_true", help="read stdin (the default)")
+    _add_outside(added["lsp"])
     _add_new(added["new"])
     _add_program(added["explain"])
     add_train(added["train"])

@@ -5,27 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fkdsl.base.spans import NOWHERE, PRELUDE, Span
+from fkdsl.base.spans import PRELUDE, Span
 from fkdsl.ir import nodes as ir
+from fkdsl.ir.guides import guides, kernel
 from fkdsl.ir.segments import Segment, segments
 
 WIDTH = 96
-MEANS = {
-    "mask": "by a mask over the vocabulary, computed once",
-    "automaton": "by an automaton or a grammar: a mask for each place in it, and for the tokens "
-    "that are left",
-    "automaton, so far": "by an automaton of the text so far: a mask for each place in it",
-    "closed": "by an automaton of the stops: as long as the tokens that are left suffice to end "
-    "the text",
-    "early": "at every token of the text, as far as it is known by then, by trial",
-    "tried": "by trial: each likely token, the others by weighted rejection: some five tokens for "
-    "a draw",
-    "tried, expensive": "by trial, which is expensive: weighted rejection, two tokens or more for "
-    "a draw",
-    "tested": "by trying each value",
-}
-"""How a draw looks ahead to a condition, and what that costs."""
-WEAKER = "by a weaker automaton or grammar; left to trials of the tokens that may end the text"
 
 
 def explain(program: ir.Program) -> str:
@@ -59,7 +44,7 @@ class _Printer:
             assert step.draw is not None
             yield ""
             yield f"M_t  {self.place(step.draw)}: {_text(step.draw.span)}"
-            yield f"     {_kernel(step.draw)},"
+            yield f"     {kernel(step.draw)},"
             yield from self.guidance(step.draw)
             yield f"     then runs to {self.places(step)}"
             yield from _potentials("G_t", step)
@@ -78,14 +63,8 @@ class _Printer:
         if draw.plan is None:
             return
         yield "     looking ahead to"
-        for a in draw.plan.absorbed:
-            kind, _, parts = a.means.partition(", weaker: ")
-            if parts:
-                yield f"       line {a.span.line}  {WEAKER}: {parts}"
-                continue
-            kind, _, of = a.means.partition(" for each value of ")
-            means = MEANS[kind] + (f", for each value of {of}" if of else "")
-            yield f"       line {a.span.line}  {means}"
+        for guide in guides(draw):
+            yield f"       line {guide.span.line}  {guide.words}"
 
     def place(self, instr: ir.Instr) -> str:
         """Where an instruction stands, as the user sees it: one of a built-in is named by the lines
@@ -108,36 +87,6 @@ class _Printer:
         if any(isinstance(i, ir.Return) for i in segment.ends):
             parts.append("the end, where the particle is absorbed")
         return ", or ".join(parts) or "nowhere"
-
-
-def _kernel(draw: ir.Draw) -> str:
-    """What a draw draws from, in words."""
-    match draw.distribution:
-        case ir.Model(operation="choice", args=(_, _, other)) if other != ir.Const(NOWHERE, None):
-            return (
-                "draws the option that comes next and appends it, or `other` if none of them does"
-            )
-        case ir.Model(operation="choice"):
-            return (
-                "draws one of the options with the model's probability of each, renormalised, "
-                "and appends it"
-            )
-        case ir.Model(operation="continues"):
-            return "draws whether the next token goes on with the word"
-        case ir.Model(operation="mixture"):
-            return "draws the next token from the mixture, and appends it to every context in it"
-        case ir.Operate(operator="mul"):
-            return (
-                "draws the next token from the renormalised product, and appends it to every "
-                "context in it"
-            )
-        case ir.Operate(operator="pow"):
-            return "draws the next token from the renormalised power, and appends it"
-        case ir.Builtin(name=name):
-            return f"draws from {name}"
-        case ir.Local():
-            return "draws from what the name holds; a context gives its next token, and appends it"
-    return "draws from this distribution"
 
 
 def _potentials(name: str, segment: Segment) -> Iterator[str]:

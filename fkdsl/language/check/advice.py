@@ -1,13 +1,16 @@
 """What to try when a value has the wrong type.
 
 >>> from fkdsl.base.spans import NOWHERE
->>> conversion(INT, FLOAT, Literal(NOWHERE, 0.5))
+>>> conversion(INT, FLOAT, Literal(NOWHERE, 0.5)).text
 'write `round(...)` or `int(...)`'
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from fkdsl.language.check.operators import NUMBERS, TEXTS
+from fkdsl.language.syntax.edits import ATOMS
 from fkdsl.language.syntax.tree import Expr, Literal
 from fkdsl.values.types import (
     BOOL,
@@ -30,49 +33,70 @@ def shown(e: Expr, most: int = 30) -> str:
     return text if 0 < len(text) <= most and "\n" not in text else "..."
 
 
+@dataclass(frozen=True)
+class Advice:
+    """What to try, in words; and what to write in place of the expression, "" where that is not
+    certain."""
+
+    text: str
+    instead: str = ""
+
+
 def _is_text(e: Expr) -> bool:
     return isinstance(e, Literal) and isinstance(e.value, str)
 
 
-def conversion(wanted: Type, actual: Type, e: Expr) -> str:
-    """How to make a value of the wanted type of the expression, in a word."""
+def conversion(wanted: Type, actual: Type, e: Expr) -> Advice:
+    """How to make a value of the wanted type of the expression."""
     x = shown(e)
     if isinstance(actual, Dist) and not isinstance(wanted, Dist) and wanted != CONTEXT:
-        return f"draw from it first: `x ~ {x}`, and use `x`"
+        return Advice(f"draw from it first: `x ~ {x}`, and use `x`")
     if actual == NONE:
-        return "this gives nothing: let the function end with `return ...`"
+        return Advice("this gives nothing: let the function end with `return ...`")
     if wanted == BOOL:
-        return _to_bool(actual, x)
+        return _to_bool(actual, e)
     match wanted:
         case _ if wanted == STR:
-            return f"write `{x}.text`" if actual == CONTEXT else f"write `str({x})`"
-        case _ if wanted == INT and actual in (FLOAT, STR, TOKEN) and not _is_text(e):
-            return f"write `round({x})` or `int({x})`" if actual == FLOAT else f"write `int({x})`"
+            return _written(e, "write `{}.text`" if actual == CONTEXT else "write `str({})`")
+        case _ if wanted == INT and actual == FLOAT and not _is_text(e):
+            return Advice(f"write `round({x})` or `int({x})`")
+        case _ if wanted == INT and actual in (STR, TOKEN) and not _is_text(e):
+            return _written(e, "write `int({})`")
         case _ if wanted in (INT, FLOAT) and _is_text(e):
-            return f"write a number for `{x}`"
+            return Advice(f"write a number for `{x}`")
         case _ if wanted == FLOAT and actual in TEXTS:
-            return f"write `float({x})`"
+            return _written(e, "write `float({})`")
         case _ if wanted == CONTEXT:
             if actual == Dist(TOKEN):
-                return "only a context made by prompt, chat or fork has a text"
-            return "make one: `lm = prompt(...)`"
+                return Advice("only a context made by prompt, chat or fork has a text")
+            return Advice("make one: `lm = prompt(...)`")
         case Dist():
-            return (
+            return Advice(
                 "distributions are made by bernoulli(p), normal(mean, sd), ..., "
                 "and contexts by prompt(...)"
             )
         case List(item) if item == STR and actual in TEXTS:
-            return f"write `words({x})`, or `[{x}]`"
+            return Advice(f"write `words({x})`, or `[{x}]`")
         case List(item) if common_type(item, actual) is not None:
-            return f"put it in a list: `[{x}]`"
-    return f"write something of type `{wanted}`"
+            return _written(e, "put it in a list: `[{}]`")
+    return Advice(f"write something of type `{wanted}`")
 
 
-def _to_bool(actual: Type, x: str) -> str:
+def _to_bool(actual: Type, e: Expr) -> Advice:
     if actual == CONTEXT:
-        return f"test a property: `{x}.done`"
+        return _written(e, "test a property: `{}.done`")
     if actual in NUMBERS:
-        return f"compare it: `{x} != 0`"
+        return _written(e, "compare it: `{} != 0`")
     if actual in TEXTS:
-        return f'compare it: `{x} != ""`'
-    return f"compare it: `len({x}) > 0`" if isinstance(actual, List) else "write a comparison"
+        return _written(e, 'compare it: `{} != ""`')
+    if isinstance(actual, List):
+        return _written(e, "compare it: `len({}) > 0`")
+    return Advice("write a comparison")
+
+
+def _written(e: Expr, advice: str) -> Advice:
+    """The advice with the expression in it, which says between backquotes what to write."""
+    _, code, _ = advice.split("`")
+    stands_alone = isinstance(e, ATOMS) or code.endswith((")", "]"))
+    certain = stands_alone and bool(e.span.text)
+    return Advice(advice.format(shown(e)), code.format(e.span.text) if certain else "")

@@ -8,7 +8,7 @@ from fkdsl.language.check.advice import shown
 from fkdsl.language.check.fitting import Fitting
 from fkdsl.language.check.operators import is_distribution
 from fkdsl.language.check.report import did_you_mean, listed, plural
-from fkdsl.language.syntax import tree
+from fkdsl.language.syntax import edits, tree
 from fkdsl.values.signatures import REQUIRED, TABLE, Parameter
 from fkdsl.values.types import ANY, STR, Type, accepts
 from fkdsl.values.values import show
@@ -30,7 +30,8 @@ def bind(
     if advice := swapped(call, types, params):
         message = f"`{call.function.name}` takes its arguments in another order"
         label = f"`{types[0]}` and `{types[1]}`"
-        expressions.report.error("FK210", message, call.span, label, advice)
+        change = edits.exchanged(call.args[0].span, call.args[1].span)
+        expressions.report.error("FK210", message, call.span, label, advice, edits=change)
         return None
     binding = _Binding(expressions, call, params, variadic, skip)
     binding.positional(types)
@@ -94,6 +95,7 @@ class _Binding:
                 self.report.error(
                     "FK206", f"`{self.name}` has no argument `{key}`", keyword.span,
                     "unknown argument", did_you_mean(key, [*by_name, *self.skip], self.usage),
+                    edits=edits.spelt(keyword.span, key, [*by_name, *self.skip]),
                 )  # fmt: skip
             seen.add(key)
 

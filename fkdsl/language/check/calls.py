@@ -9,7 +9,7 @@ from fkdsl.language.check.context_operations import OPERATIONS
 from fkdsl.language.check.fitting import Fitting
 from fkdsl.language.check.report import did_you_mean, listed
 from fkdsl.language.check.text_lists import check_options, check_stops
-from fkdsl.language.syntax import tree
+from fkdsl.language.syntax import edits, tree
 from fkdsl.values.signatures import REQUIRED, TABLE, Parameter
 from fkdsl.values.types import ANY, Type
 
@@ -36,14 +36,15 @@ class Calls:
     def __init__(self, expressions: Fitting) -> None:
         self.expressions = expressions
         self.world, self.report = expressions.world, expressions.world.report
-        self.assigned = ""  # the variable that the call under way is the value of, for advice
+        # The variable that the call under way is the value of, for advice.
+        self.assigned: tree.Name | None = None
 
     # ------------------------------------------------------------ who is called
 
     def value(self, call: tree.Call) -> Type:
         """The type of a call in an expression, where no stochastic function may stand."""
         name, target = call.function.name, self.assigned
-        self.assigned = ""
+        self.assigned = None
         if self.is_stochastic(name):
             self.stochastic_without_draw(call, target)
         return self.result(call)
@@ -57,12 +58,13 @@ class Calls:
             and OPERATIONS[name].kind == "draw"
         )
 
-    def stochastic_without_draw(self, call: tree.Call, target: str) -> None:
+    def stochastic_without_draw(self, call: tree.Call, target: tree.Name | None) -> None:
         name, span = call.function.name, call.function.span
         self.report.error(
             "FK216", f"`{name}` is stochastic and is called without `~`", span, "draws or weighs",
-            f"write `{target} ~ {name}(...)`" if target
+            f"write `{target.name} ~ {name}(...)`" if target is not None
             else f"draw it in a line before: `x ~ {name}(...)`",
+            edits=edits.drawn(target.span) if target is not None else (),
         )  # fmt: skip
 
     def result(self, call: tree.Call) -> Type:
@@ -132,6 +134,7 @@ class Calls:
                         span,
                         "no such model",
                         did_you_mean(name, known, otherwise),
+                        edits=edits.spelt(span, name, known),
                     )
             case other:
                 self.expressions.type_of(other)
@@ -178,10 +181,16 @@ class Calls:
                 f"it is {variable}; only functions are called",
             )  # fmt: skip
         else:
-            known = [*self.world.functions, *self.world.externs, *OPERATIONS, *TABLE]
-            otherwise = OTHER_LANGUAGES.get(name, f"define it: `def {name}(...):`")
-            help = otherwise if name in OTHER_LANGUAGES else did_you_mean(name, known, otherwise)
-            self.report.error("FK204", f"unknown function `{name}`", span, "not defined here", help)
+            built_in = [n for n in TABLE if not n.startswith(".")]
+            known = [*self.world.functions, *self.world.externs, *OPERATIONS, *built_in]
+            help = OTHER_LANGUAGES.get(name, "")
+            change: edits.Edits = ()
+            if not help:
+                help = did_you_mean(name, known, f"define it: `def {name}(...):`")
+                change = edits.spelt(span, name, known)
+            self.report.error(
+                "FK204", f"unknown function `{name}`", span, "not defined here", help, edits=change
+            )
         return ANY
 
 

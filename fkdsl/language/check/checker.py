@@ -13,7 +13,8 @@ loaded but imported files, and the schemas and grammars that constants name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -52,7 +53,7 @@ from fkdsl.values import library as _library
 from fkdsl.values.signatures import TABLE
 from fkdsl.values.types import ANY, CONTEXT, MARK, NONE, Dist, List, Type
 
-__all__ = ["Checked", "ExternInfo", "FunctionInfo", "check"]
+__all__ = ["Checked", "ExternInfo", "FunctionInfo", "Survey", "check", "survey"]
 
 # Importing the two fills TABLE, which every check of a call reads.
 BUILT_INS = (_library, _distributions)
@@ -91,6 +92,21 @@ class Checked:
     folders: Mapping[Source, Folder]
 
 
+@dataclass(frozen=True)
+class Survey:
+    """What is known of a file and of those that it imports, with mistakes or without.
+
+    files: the file itself, then the imported ones. world: what they declare, each function's
+    variables, and the types of the expressions that could be checked. diagnostics: every mistake
+    and warning, in the order of their places. checked: None where there is a mistake.
+    """
+
+    files: tuple[File, ...]
+    world: World
+    diagnostics: tuple[Diagnostic, ...]
+    checked: Checked | None
+
+
 def check(
     module: tree.Module,
     folder: Path | None = None,
@@ -100,7 +116,22 @@ def check(
 ) -> Checked:
     """The checked program. Raises ProgramError with every mistake, those of imported files too.
     allow_outside: whether it may name files that are not below `folder`."""
-    return _Checker(module, Folder.main(folder, allow_outside=allow_outside), load or _load).check()
+    found = survey(module, folder, load, allow_outside=allow_outside)
+    if found.checked is None:
+        raise ProgramError([d for d in found.diagnostics if d.severity == "error"])
+    return found.checked
+
+
+def survey(
+    module: tree.Module,
+    folder: Path | None = None,
+    load: Callable[[Path], tree.Module] | None = None,
+    *,
+    allow_outside: bool = False,
+) -> Survey:
+    """`check`, without an end at mistakes: what an editor asks."""
+    main = Folder.main(folder, allow_outside=allow_outside)
+    return _Checker(module, main, load or _load).survey()
 
 
 def _load(path: Path) -> tree.Module:
@@ -114,10 +145,19 @@ class _Checker:
         self.module, self.main, self.load = module, main, load
         self.report = Report()
         self.world = World(self.report)
+        self.files: list[File] = []
 
-    def check(self) -> Checked:
+    def survey(self) -> Survey:
+        checked = None
+        with suppress(ProgramError):  # of a tree too deep to be walked, and reported
+            checked = self.check()
+        diagnostics = _in_order([*self.report.errors, *self.report.warnings])
+        return Survey(tuple(self.files), self.world, diagnostics, checked)
+
+    def check(self) -> Checked | None:
+        """The checked program, None where there is a mistake."""
         world = self.world
-        files = Imports(self.report, self.load).gather(self.module, self.main)
+        files = self.files = Imports(self.report, self.load).gather(self.module, self.main)
         for file in files:
             self.report.extend(file.module.mistakes)
             world.unreadable |= file.module.unreadable
@@ -128,11 +168,12 @@ class _Checker:
         definitions = {**world.functions, **world.programs}
         for d in definitions.values():
             self.signature(d)
-        world.stochastic = stochastic_names(definitions)
-        for name in callees_first(definitions):
+        calls = {name: called_names(d) for name, d in definitions.items()}
+        world.stochastic = stochastic_names(definitions, calls)
+        for name in callees_first(calls):
             self.body(definitions[name])
             Spaces(world).check(definitions[name].body)
-        asks_model = model_askers(definitions, world.params)
+        asks_model = model_askers(calls, world.params)
         values = [world.returns[name] for name in world.programs]
         value = values[0] if len(values) == 1 else ANY
         queries, tests = self.own(tree.Query), self.own(tree.Test)
@@ -141,7 +182,8 @@ class _Checker:
             check_tests(world, tests, asks_model | world.stochastic)
         infer = check_infer(self.report, self.own(tree.Infer))
         check_constraints(self.report, files, self.main)
-        if not any(isinstance(d, SOMETHING) for d in self.module.declarations):
+        declared = any(isinstance(d, SOMETHING) for d in self.module.declarations)
+        if not (declared or self.module.mistakes):
             source = self.module.source
             self.report.warning(
                 "FK314", "there is no program, function, model or test in this file",
@@ -150,7 +192,7 @@ class _Checker:
                 "write `program main() -> str:` with a body that ends in `return ...`",
             )  # fmt: skip
         if self.report.errors:
-            raise ProgramError(_in_order(self.report.errors))
+            return None
         return Checked(
             self.module,
             tuple(f.module for f in files[1:]),
@@ -292,11 +334,15 @@ def called_names(d: tree.FunctionDef) -> list[str]:
     return [node.function.name for node in walk(*d.body) if isinstance(node, tree.Call)]
 
 
-def callees_first(definitions: Mapping[str, tree.FunctionDef]) -> list[str]:
+Calls = Mapping[str, Sequence[str]]
+"""The names that each definition calls."""
+
+
+def callees_first(calls: Calls) -> list[str]:
     """The names, each after those that it calls, except round a circle of calls."""
     order: list[str] = []
     begun: set[str] = set()
-    for root in definitions:
+    for root in calls:
         stack = [(root, False)]
         while stack:
             name, visited = stack.pop()
@@ -305,38 +351,33 @@ def callees_first(definitions: Mapping[str, tree.FunctionDef]) -> list[str]:
             elif name not in begun:
                 begun.add(name)
                 stack.append((name, True))
-                stack.extend(
-                    (c, False)
-                    for c in reversed(called_names(definitions[name]))
-                    if c in definitions
-                )
+                stack.extend((c, False) for c in reversed(calls[name]) if c in calls)
     return order
 
 
-def stochastic_names(definitions: Mapping[str, tree.FunctionDef]) -> set[str]:
+def stochastic_names(definitions: Mapping[str, tree.FunctionDef], calls: Calls) -> set[str]:
     """The definitions that draw or weigh. One that calls such a function without `~` counts too:
     that call is a mistake, and taking its function as pure would make mistakes of all calls of
     it."""
     draws = {name for name, operation in OPERATIONS.items() if operation.kind == "draw"}
-    direct = {n for n, d in definitions.items() if is_stochastic(d) or draws & set(called_names(d))}
-    return _with_callers(definitions, direct)
+    direct = {
+        n for n, d in definitions.items() if is_stochastic(d) or not draws.isdisjoint(calls[n])
+    }
+    return _with_callers(calls, direct)
 
 
-def model_askers(
-    definitions: Mapping[str, tree.FunctionDef], params: Mapping[str, tuple[Type, ...]]
-) -> set[str]:
+def model_askers(calls: Calls, params: Mapping[str, tuple[Type, ...]]) -> set[str]:
     """The definitions that use a context, or call one that does."""
     direct = {
         n
-        for n, d in definitions.items()
-        if OPERATIONS.keys() & set(called_names(d)) or touches_context(params[n])
+        for n, called in calls.items()
+        if not OPERATIONS.keys().isdisjoint(called) or touches_context(params[n])
     }
-    return _with_callers(definitions, direct)
+    return _with_callers(calls, direct)
 
 
-def _with_callers(definitions: Mapping[str, tree.FunctionDef], names: set[str]) -> set[str]:
-    calls = {name: set(called_names(d)) for name, d in definitions.items()}
-    while more := {name for name, called in calls.items() if called & names} - names:
+def _with_callers(calls: Calls, names: set[str]) -> set[str]:
+    while more := {n for n, called in calls.items() if not names.isdisjoint(called)} - names:
         names = names | more
     return names
 

@@ -20,7 +20,7 @@ class Operation:
 
     kind: "value" gives a value, "dist" a distribution, "draw" is stochastic and stands to the right
     of `~` only. takes_model: whether it has `model=NAME` besides its parameters. appends: whether
-    drawing from it appends to a context.
+    drawing from it appends to a context. doc: what it does, for editors.
     """
 
     params: tuple[Parameter, ...]
@@ -28,29 +28,53 @@ class Operation:
     kind: Literal["value", "dist", "draw"]
     takes_model: bool = False
     appends: bool = False
+    doc: str = ""
 
 
 _LM = Parameter("context", CONTEXT)
 
 OPERATIONS: dict[str, Operation] = {
-    "prompt": Operation((Parameter("text", STR),), CONTEXT, "value", takes_model=True),
-    "chat": Operation(
-        (Parameter("user", STR), Parameter("system", STR, "")), CONTEXT, "value", takes_model=True
+    "prompt": Operation(
+        (Parameter("text", STR),),
+        CONTEXT,
+        "value",
+        takes_model=True,
+        doc="A context that begins with a text. model: a declared model, or a reference.",
     ),
-    "fork": Operation((_LM,), CONTEXT, "value"),
-    "logprob": Operation((_LM, Parameter("text", OneOf((STR, MARK)))), FLOAT, "value"),
+    "chat": Operation(
+        (Parameter("user", STR), Parameter("system", STR, "")),
+        CONTEXT,
+        "value",
+        takes_model=True,
+        doc="A context that begins with a turn of the user, in the model's own chat template.",
+    ),
+    "fork": Operation((_LM,), CONTEXT, "value", doc="An independent copy of a context."),
+    "logprob": Operation(
+        (_LM, Parameter("text", OneOf((STR, MARK)))),
+        FLOAT,
+        "value",
+        doc="The log-probability, in nats, that the context goes on with the text; the context is "
+        "left as it was.",
+    ),
     "choice": Operation(
         (_LM, Parameter("options", List(STR)), Parameter("other", STR, None)),
         Dist(STR),
         "dist",
         appends=True,
+        doc="One of the texts, with the model's probability of each, renormalised; the one drawn "
+        "is appended. With `other` nothing is renormalised: it comes out where the model says none "
+        "of them.",
     ),
-    "continues": Operation((_LM,), Dist(BOOL), "dist"),
+    "continues": Operation(
+        (_LM,), Dist(BOOL), "dist", doc="Whether the next token goes on with the current word."
+    ),
     "mixture": Operation(
         (Parameter("parts", List(Dist(TOKEN))), Parameter("weights", List(FLOAT))),
         Dist(TOKEN),
         "dist",
         appends=True,
+        doc="The next token, from one of the parts with probability in proportion to its weight; "
+        "every context in it appends the token.",
     ),
     "text": Operation(
         (
@@ -62,8 +86,14 @@ OPERATIONS: dict[str, Operation] = {
         STR,
         "draw",
         appends=True,
+        doc="The model's text up to `until` (a stop, or a list of stops), which is not part of it, "
+        'or the end, or max_tokens tokens; "" of a finished context.',
     ),
     "word": Operation(
-        (Parameter("lm", CONTEXT), Parameter("max_tokens", INT, 16)), STR, "draw", appends=True
+        (Parameter("lm", CONTEXT), Parameter("max_tokens", INT, 16)),
+        STR,
+        "draw",
+        appends=True,
+        doc='The next word, without the spaces and punctuation about it; "" at the end.',
     ),
 }

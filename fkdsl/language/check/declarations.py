@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from fkdsl.base.diagnostics import near_name
 from fkdsl.base.errors import CallError
+from fkdsl.base.spans import Span
 from fkdsl.inference.methods import METHODS, check_options
 from fkdsl.inference.options import DRAFTS
 from fkdsl.language.check.constants import check_value, is_constant
 from fkdsl.language.check.expressions import Expressions
 from fkdsl.language.check.report import Report, a, did_you_mean, listed
 from fkdsl.language.check.scopes import Scope, World
-from fkdsl.language.syntax import tree
+from fkdsl.language.syntax import edits, tree
 from fkdsl.values.signatures import REQUIRED
 from fkdsl.values.types import ANY, BOOL, FLOAT, INT, STR, List, Type
 
@@ -61,6 +63,7 @@ def check_views(report: Report, models: Mapping[str | None, tree.ModelDecl]) -> 
                 d.view.span,
                 "no such model",
                 did_you_mean(of, known, otherwise),
+                edits=edits.spelt(d.view.span, of, known),
             )
         elif inner is not None and inner.view is not None:
             report.error(
@@ -222,10 +225,24 @@ def check_infer(
             report.error(
                 "FK340", f"unknown inference method `{d.method}`", d.span, "no such method",
                 did_you_mean(d.method, METHODS, f"the methods are {listed(METHODS)}"),
+                edits=edits.spelt(_method_name(d), d.method, METHODS),
             )  # fmt: skip
             continue
         result = (d.method, _check_options(report, d.method, d.options))
     return result
+
+
+def _near_value(k: tree.Keyword, values: Sequence[str]) -> edits.Edits:
+    """The value at one or two letters' distance in place of a text."""
+    given = k.value.value if isinstance(k.value, tree.Literal) else None
+    near = near_name(given, values) if isinstance(given, str) else None
+    return edits.instead(k.value.span, f'"{near}"') if near is not None else ()
+
+
+def _method_name(d: tree.Infer) -> Span:
+    """From the method's name on: behind `infer` and the spaces."""
+    start = d.span.start + len(d.span.text) - len(d.span.text.removeprefix("infer").lstrip())
+    return Span(d.span.source, start, d.span.end)
 
 
 def _check_options(report: Report, method: str, given: Iterable[tree.Keyword]) -> dict[str, Any]:
@@ -246,6 +263,7 @@ def _check_options(report: Report, method: str, given: Iterable[tree.Keyword]) -
             report.error(
                 "FK341", f"`{method}` has no option `{k.name}`", k.span, "unknown option",
                 did_you_mean(k.name, known, otherwise),
+                edits=edits.spelt(k.span, k.name, known),
             )  # fmt: skip
         else:
             value = _literal(k.value)
@@ -265,6 +283,7 @@ def _check_options(report: Report, method: str, given: Iterable[tree.Keyword]) -
                     k.value.span,
                     "not a value it can have",
                     error.help or help,
+                    edits=_near_value(k, known[k.name].one_of),
                 )
                 continue
             options[k.name] = value

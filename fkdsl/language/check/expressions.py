@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 
 from fkdsl.base.errors import InternalError
+from fkdsl.base.spans import Span
 from fkdsl.language.check.advice import shown
 from fkdsl.language.check.calls import Calls
 from fkdsl.language.check.context_operations import OPERATIONS
@@ -21,7 +22,7 @@ from fkdsl.language.check.operators import (
 )
 from fkdsl.language.check.report import a, did_you_mean, listed
 from fkdsl.language.check.scopes import Scope, Variable, World
-from fkdsl.language.syntax import tree
+from fkdsl.language.syntax import edits, tree
 from fkdsl.values.signatures import TABLE
 from fkdsl.values.types import (
     ANY,
@@ -130,12 +131,17 @@ class Expressions(Fitting):
                 f'make a context of it: `lm = prompt("...", model={name})`',
             )  # fmt: skip
         else:
-            help = f"write `{SPELLINGS[name]}`" if name in SPELLINGS else self.scope.near(name)
+            help, change = self.scope.near(name), self.scope.respelt(e)
+            if name in SPELLINGS:
+                help = f"write `{SPELLINGS[name]}`"
+                change = edits.instead(e.span, SPELLINGS[name])
             known = [v for v in self.scope.variables if not v.startswith("_")]
             help = help or (
                 f"the variables here are {listed(known)}" if known else "set it first: `x = ...`"
             )
-            self.report.error("FK203", f"unknown name `{name}`", e.span, "not defined here", help)
+            self.report.error(
+                "FK203", f"unknown name `{name}`", e.span, "not defined here", help, edits=change
+            )
         return ANY
 
     def _format(self, part: tree.FormatPart) -> None:
@@ -210,7 +216,11 @@ class Expressions(Fitting):
         a, b = self.type_of(e.left), self.type_of(e.right)
         result = binary_type(e.op, a, b)
         if isinstance(result, Misfit):
-            self.report.error("FK211", result.message, e.span, f"`{a}` {e.op} `{b}`", result.help)
+            number = (e.right if a in TEXTS else e.left).span
+            change = edits.instead(number, f"str({number.text})") if result.to_text else ()
+            self.report.error(
+                "FK211", result.message, e.span, f"`{a}` {e.op} `{b}`", result.help, edits=change
+            )
             return ANY
         match e.right:
             case tree.Literal(value=int()) if e.op == "**" and a in (INT, BOOL):
@@ -282,18 +292,24 @@ class Expressions(Fitting):
             return ATTRIBUTES[e.name]
         if owner in (ANY, RECORD):
             return ANY
+        change: edits.Edits = ()
         if owner == CONTEXT:
             otherwise = f"a context has {listed(ATTRIBUTES)}"
             help = did_you_mean(e.name, ATTRIBUTES, otherwise)
+            name = Span(e.span.source, e.span.end - len(e.name), e.span.end)
+            change = edits.spelt(name, e.name, ATTRIBUTES)
         elif owner == TOKEN and e.name == "text":
             help = f"a token is its own text: write `{shown(e.value)}`"
+            change = edits.instead(e.span, e.value.span.text)
         elif e.name in TABLE:
             help = f"functions are called by name: `{e.name}({shown(e.value)})`"
+            change = edits.instead(e.span, f"{e.name}({e.value.span.text})")
         else:
             help = "only contexts and records have attributes"
         self.report.error(
-            "FK219", f"{a(owner)} has no attribute `{e.name}`", e.span, f"this is `{owner}`", help
-        )
+            "FK219", f"{a(owner)} has no attribute `{e.name}`", e.span, f"this is `{owner}`", help,
+            edits=change,
+        )  # fmt: skip
         return ANY
 
     # ----------------------------------------------------- iteration and binding
@@ -305,6 +321,7 @@ class Expressions(Fitting):
                     self.item_type(clause.iterable), clause.targets, clause.iterable
                 )
                 for target, item in zip(clause.targets, items, strict=True):
+                    self.world.types[id(target)] = item
                     self.scope.variables[target.name] = Variable(
                         target.name, item, target.span, "a loop variable"
                     )
@@ -322,8 +339,10 @@ class Expressions(Fitting):
             return STR
         if container != ANY:
             advice = "`for` runs over a list, a text or a record"
+            change: edits.Edits = ()
             if container in NUMBERS:
                 advice = f"write `range({shown(iterable)})`"
+                change = edits.instead(iterable.span, f"range({iterable.span.text})")
             elif container == CONTEXT:
                 advice = "run over its text: `words(lm.text)`; or draw: `while not lm.done:`"
             self.report.error(
@@ -332,6 +351,7 @@ class Expressions(Fitting):
                 iterable.span,
                 f"this is `{container}`",
                 advice,
+                edits=change,
             )
         return ANY
 

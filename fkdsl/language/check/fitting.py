@@ -5,7 +5,7 @@ from __future__ import annotations
 from fkdsl.language.check.advice import conversion, shown
 from fkdsl.language.check.operators import drawn_type
 from fkdsl.language.check.scopes import Scope, World
-from fkdsl.language.syntax import tree
+from fkdsl.language.syntax import edits, tree
 from fkdsl.values.types import ANY, BOOL, CONTEXT, STR, Type, accepts
 
 
@@ -41,24 +41,27 @@ class Fitting:
             and not (actual == CONTEXT and wanted == STR)
         ):
             help = f"draw from it first: `x ~ {shown(e)}`, and use `x`"
+            change: edits.Edits = ()
             if isinstance(e, tree.Name) and e.name in self.scope.variables:
-                line = self.scope.variables[e.name].span.line
+                first = self.scope.variables[e.name].span
                 help = (
-                    f"write `{e.name} ~ ...` in line {line}: `=` names the distribution, "
+                    f"write `{e.name} ~ ...` in line {first.line}: `=` names the distribution, "
                     "`~` draws from it"
                 )
+                change = edits.drawn(first)
                 if actual == CONTEXT:
-                    help = f"draw from it first: `t ~ {e.name}`"
+                    help, change = f"draw from it first: `t ~ {e.name}`", ()
             message = f"{role}: expected `{wanted}`, found a distribution, `{actual}`"
-            self.report.error("FK218", message, e.span, "not drawn from", help)
+            self.report.error("FK218", message, e.span, "not drawn from", help, edits=change)
             return
-        help = conversion(wanted, actual, e)
+        advice = conversion(wanted, actual, e)
         self.report.error(
             code,
             f"{role}: expected `{wanted}`, found `{actual}`",
             e.span,
             f"this is `{actual}`",
-            help,
+            advice.text,
+            edits=edits.instead(e.span, advice.instead) if advice.instead else (),
         )
 
     def truth(self, e: tree.Expr, role: str) -> None:

@@ -34,10 +34,12 @@ TEXTS = (STR, TOKEN)
 
 @dataclass(frozen=True)
 class Misfit:
-    """Operands that do not fit, and one thing to try."""
+    """Operands that do not fit, and one thing to try. to_text: whether that is to make a text of
+    the operand that is none."""
 
     message: str
     help: str = ""
+    to_text: bool = False
 
 
 def is_distribution(t: Type) -> bool:
@@ -94,7 +96,8 @@ def binary_type(op: str, a: Type, b: Type) -> Type | Misfit:
             )
         if (a in TEXTS and b in NUMBERS) or (b in TEXTS and a in NUMBERS):
             number = b if a in TEXTS else a
-            return Misfit(f"cannot add `{a}` and `{b}`", f"write `str(...)` round the {number}")
+            help = f"write `str(...)` round the {number}"
+            return Misfit(f"cannot add `{a}` and `{b}`", help, to_text=True)
         if isinstance(a, List):
             return Misfit(
                 f"cannot add `{a}` and `{b}`", "to append one item, put it in brackets: `xs + [x]`"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from fkdsl.base.diagnostics import Diagnostic, near_name
+from fkdsl.base.diagnostics import Diagnostic, Edit, near_name
 from fkdsl.base.spans import Span
 
 
@@ -28,11 +28,22 @@ class Report:
         label: str = "",
         help: str = "",
         notes: Sequence[str] = (),
+        edits: Sequence[Edit] = (),
     ) -> None:
-        self._add(Diagnostic(code, message, span, label, help, tuple(notes)))
+        self._add(Diagnostic(code, message, span, label, help, tuple(notes), edits=tuple(edits)))
 
-    def warning(self, code: str, message: str, span: Span, label: str = "", help: str = "") -> None:
-        self._add(Diagnostic(code, message, span, label, help, severity="warning"))
+    def warning(
+        self,
+        code: str,
+        message: str,
+        span: Span,
+        label: str = "",
+        help: str = "",
+        edits: Sequence[Edit] = (),
+    ) -> None:
+        self._add(
+            Diagnostic(code, message, span, label, help, severity="warning", edits=tuple(edits))
+        )
 
     def extend(self, diagnostics: Iterable[Diagnostic]) -> None:
         for d in diagnostics:

@@ -14,7 +14,7 @@ from pathlib import Path
 from fkdsl.base.diagnostics import near_name
 from fkdsl.base.spans import Span
 from fkdsl.language.check.report import Report
-from fkdsl.language.syntax import tree
+from fkdsl.language.syntax import edits, tree
 from fkdsl.language.syntax.tree_walk import walk
 from fkdsl.values.types import ANY, CONTEXT, Dist, Type
 
@@ -86,6 +86,10 @@ class Scope:
         known = self.variables.get(near)
         return f"did you mean `{near}`, {known}?" if known else f"did you mean `{near}`?"
 
+    def respelt(self, e: tree.Name) -> edits.Edits:
+        """The near variable that `near` offers, in place of a name."""
+        return edits.spelt(e.span, e.name, [*self.variables, *self.all_names])
+
 
 WEIGHING = (tree.Draw, tree.Observe, tree.Condition, tree.Factor, tree.Twist, tree.Checkpoint)
 """The statements that make a function stochastic."""
@@ -110,8 +114,9 @@ class World:
 
     returns: the return type of each def and program that is known so far; a def without `->` gets
     its own when its body has been checked, which is before its callers' unless they call each other
-    in a circle. types: of every expression checked, by the identity of its node. unreadable: names
-    in lines that could not be read, of which nothing is said.
+    in a circle. types: of every expression checked, and of every name that is set, by the identity
+    of its node. scopes: the variables of each def and program that has been checked. unreadable:
+    names in lines that could not be read, of which nothing is said.
     """
 
     report: Report
@@ -123,4 +128,5 @@ class World:
     returns: dict[str, Type] = field(default_factory=dict)
     stochastic: set[str] = field(default_factory=set)
     types: dict[int, Type] = field(default_factory=dict)
+    scopes: dict[str, Scope] = field(default_factory=dict)
     unreadable: frozenset[str] = frozenset()

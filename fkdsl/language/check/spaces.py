@@ -3,16 +3,19 @@ bring their own. None where a number comes next: tokens of digits bring no space
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
+from fkdsl.base.spans import Span
 from fkdsl.language.check.next_text import digits_follow
 from fkdsl.language.check.scopes import World
-from fkdsl.language.syntax import tree
+from fkdsl.language.syntax import edits, tree
 from fkdsl.language.syntax.tree_walk import walk
 from fkdsl.values.types import CONTEXT
 
+_END = re.compile(r"([ \t]+)(?:\"\"\"|'''|[\"'])\Z")
 MAKERS = ("prompt", "chat")
 SPACES = (" ", "\t")
 OF_BYTES = ("byte", "byt5", "blt")
@@ -60,6 +63,7 @@ class Spaces:
                     "follows a space",
                     "leave the space out: the next token brings it; or take the model as "
                     "`bytes(...)`",
+                    edits=without_spaces(end),
                 )  # fmt: skip
 
     def declared(self) -> list[str]:
@@ -116,6 +120,15 @@ def last_part(e: tree.Expr) -> tree.Expr:
     while isinstance(e, tree.Binary) and e.op == "+":
         e = e.right
     return e
+
+
+def without_spaces(e: tree.Literal | tree.FString) -> edits.Edits:
+    """The spaces at the end of a text, taken out, where they are written as they are."""
+    match = _END.search(e.span.text)
+    if match is None:
+        return ()
+    start = e.span.start + match.start(1)
+    return edits.instead(Span(e.span.source, start, e.span.start + match.end(1)), "")
 
 
 def ends_in_space(e: tree.Literal | tree.FString) -> bool:

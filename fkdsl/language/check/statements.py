@@ -17,7 +17,7 @@ from fkdsl.language.check.operators import (
 )
 from fkdsl.language.check.report import a
 from fkdsl.language.check.scopes import Scope, Variable, World
-from fkdsl.language.syntax import tree
+from fkdsl.language.syntax import edits, tree
 from fkdsl.language.syntax.tree_walk import evaluated, reads, statements, targets, walk
 from fkdsl.values.signatures import TABLE
 from fkdsl.values.types import (
@@ -40,7 +40,7 @@ class Body:
 
     def __init__(self, world: World, definition: tree.FunctionDef) -> None:
         self.world, self.report, self.definition = world, world.report, definition
-        self.scope = Scope()
+        self.scope = world.scopes[definition.name] = Scope()
         self.expressions = Expressions(world, self.scope)
         self.returned: Type | None = None
         self.returned_line = 0
@@ -108,7 +108,8 @@ class Body:
             for target in s.targets:
                 self.bind(target, s.annotation, "set", declared=True)
             return
-        x.calls.assigned = s.targets[0].name if isinstance(s.value, tree.Call) else ""
+        alone = isinstance(s.value, tree.Call) and len(s.targets) == 1
+        x.calls.assigned = s.targets[0] if alone else None
         match s.value:
             case tree.ListExpr(items=items) if len(s.targets) > 1 and len(items) == len(s.targets):
                 types = tuple(x.type_of(i) for i in items)
@@ -120,6 +121,7 @@ class Body:
     def bind(self, target: tree.Name, new: Type, how: str, declared: bool = False) -> None:
         """Sets a variable: the first time gives it its type, later ones must fit it. `_` takes
         anything."""
+        self.world.types[id(target)] = new
         known = self.scope.variables.get(target.name)
         if known is None or target.name == "_":
             self.scope.variables[target.name] = Variable(target.name, new, target.span, how)
@@ -135,8 +137,10 @@ class Body:
     def type_changes(self, target: tree.Name, known: Variable, new: Type) -> None:
         line = known.span.line
         help = "give the new value a name of its own"
+        change: edits.Edits = ()
         if known.type == INT and new == FLOAT:
             help = f"make it a float in line {line}, such as `{target.name} = 0.0`"
+            change = edits.with_point(known.span)
         elif known.type == NONE:
             help = f"start it at a value of type `{new}` in line {line}"
         elif isinstance(known.type, Dist) and accepts(known.type.item, new):
@@ -144,10 +148,11 @@ class Body:
                 f"did you mean `~` for `=` in line {line}? `=` names the distribution, "
                 "`~` draws from it"
             )
+            change = edits.drawn(known.span)
         self.report.error(
             "FK214", f"`{target.name}` is `{known.type}` and cannot become `{new}`", target.span,
             f"set to `{new}`",
-            help, notes=(f"`{target.name}` is {known}",),
+            help, notes=(f"`{target.name}` is {known}",), edits=change,
         )  # fmt: skip
 
     def augmented(self, s: tree.AugAssign) -> None:
@@ -182,6 +187,7 @@ class Body:
                     "FK217", f"`{name}` draws nothing: it gives {a(actual)}", value.span,
                     "a call of a pure function",
                     f"write `{target.name} = {name}(...)`",
+                    edits=edits.set_to(target.span),
                 )  # fmt: skip
             else:
                 self.report.error(
@@ -313,4 +319,5 @@ class Body:
                 self.report.warning(
                     "FK311", f"`{target.name}` is drawn and never used", target.span, "never read",
                     f"remove the draw, or call it `_{target.name}`",
+                    edits=edits.before(target.span, "_"),
                 )  # fmt: skip

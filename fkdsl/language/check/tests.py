@@ -11,7 +11,7 @@ from fkdsl.language.check.expressions import Expressions
 from fkdsl.language.check.queries import asks_no_model
 from fkdsl.language.check.report import a, did_you_mean, listed
 from fkdsl.language.check.scopes import Scope, World
-from fkdsl.language.syntax import tree
+from fkdsl.language.syntax import edits, tree
 from fkdsl.language.syntax.tree_walk import reads
 from fkdsl.values.types import ANY, BOOL, FLOAT, List, Type, accepts
 
@@ -88,6 +88,7 @@ def _check_table(world: World, k: tree.Keyword) -> None:
             k,
             f"`{k.value.span.text}` is no table of this file",
             did_you_mean(k.value.span.text, tables, otherwise),
+            edits.spelt(k.value.span, k.value.span.text, tables),
         )
 
 
@@ -100,6 +101,7 @@ def _check_parameter(world: World, k: tree.Keyword, program: str) -> None:
             k,
             f"`{program}` has no parameter `{k.name}`",
             did_you_mean(k.name, params, otherwise),
+            edits.spelt(k.span, k.name, params),
         )
         return
     wanted = world.params[program][params.index(k.name)]
@@ -123,8 +125,10 @@ def _check_parameter(world: World, k: tree.Keyword, program: str) -> None:
         check_value(world.report, k.value, "FK349", f"the value of `{k.name}`")
 
 
-def _misset(world: World, k: tree.Keyword, message: str, help: str) -> None:
-    world.report.error("FK349", message, k.value.span, "in this test", help)
+def _misset(
+    world: World, k: tree.Keyword, message: str, help: str, change: edits.Edits = ()
+) -> None:
+    world.report.error("FK349", message, k.value.span, "in this test", help, edits=change)
 
 
 # --------------------------------------------------------------- expectations

@@ -8,12 +8,12 @@ from typing import Any
 
 from lark import Token, Tree
 
-from fkdsl.base.diagnostics import Diagnostic
+from fkdsl.base.diagnostics import Diagnostic, Edit
 from fkdsl.base.errors import InternalError, ProgramError
 from fkdsl.base.spans import Source, Span
-from fkdsl.language.syntax import tree
+from fkdsl.language.syntax import edits, tree
 from fkdsl.language.syntax.literals import number, split_string, unescape
-from fkdsl.language.syntax.other_languages import ATTRIBUTES, method_advice
+from fkdsl.language.syntax.other_languages import ATTRIBUTES, method_advice, method_call
 from fkdsl.values.signatures import TABLE
 
 Node = Any
@@ -36,8 +36,16 @@ class ExpressionBuilder:
         self.source, self.parse_expression, self.diagnostics = source, parse_expression, diagnostics
         self.depth = 0
 
-    def report(self, code: str, message: str, span: Span, label: str, help: str) -> None:
-        self.diagnostics.append(Diagnostic(code, message, span, label, help))
+    def report(
+        self,
+        code: str,
+        message: str,
+        span: Span,
+        label: str,
+        help: str,
+        edits: tuple[Edit, ...] = (),
+    ) -> None:
+        self.diagnostics.append(Diagnostic(code, message, span, label, help, edits=edits))
 
     def node_span(self, node: Node) -> Span:
         first, last = _edge(node, 0), _edge(node, -1)
@@ -164,7 +172,10 @@ class ExpressionBuilder:
             if name in ATTRIBUTES
             else f"there are no methods, such as `.{name}(...)`"
         )
-        self.report("FK128", message, where, "called here", help)
+        written = method_call(receiver, name, arguments, name in TABLE)
+        whole = receiver == function.value.span.text and shown == arguments
+        change = edits.instead(span, written) if written and whole else ()
+        self.report("FK128", message, where, "called here", help, change)
         return tree.Unreadable(span)
 
     def arguments(
@@ -271,6 +282,7 @@ class ExpressionBuilder:
                     span,
                     "here",
                     "write `}}` for a brace",
+                    edits.instead(span, "}}"),
                 )
                 at += 1
                 begin = at
@@ -317,13 +329,15 @@ class ExpressionBuilder:
                 span,
                 "a value",
                 f"write `{{{{{inner}}}}}` for the braces of a pattern",
+                edits.instead(span, f"{{{{{inner}}}}}"),
             )
             return "", end + 1
         if colon >= 0 and re.fullmatch(r"""\s*("[^"]*"|'[^']*')\s*""", text[at + 1 : colon]):
             message = "`{` begins a value in an f-string, and this is none"
-            self.report(
-                "FK112", message, span, "a text?", "write `{{` and `}}` for braces of the text"
-            )
+            help = "write `{{` and `}}` for braces of the text"
+            plain = not set(inner) & set("{}")
+            change = edits.instead(span, f"{{{{{inner}}}}}") if plain else ()
+            self.report("FK112", message, span, "a text?", help, change)
             return "", end + 1
         try:
             value = self.parse_expression(self.source, at + 1, value_end, self.diagnostics)

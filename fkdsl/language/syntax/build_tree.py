@@ -9,7 +9,7 @@ from typing import Any
 
 from lark import Token, Tree
 
-from fkdsl.base.diagnostics import Diagnostic
+from fkdsl.base.diagnostics import Diagnostic, Edit
 from fkdsl.base.errors import InternalError, ProgramError
 from fkdsl.base.spans import Source, Span
 from fkdsl.language.syntax import tree
@@ -325,7 +325,8 @@ class Builder(ExpressionBuilder):
             return None
         name, value = str(left.children[0]), right.children[1]
         help = f"write `{name} ~ {self.span(value).text}` to draw, or `{name} = ...` to set it"
-        self.report("FK120", "nothing is drawn by `<-`", arrow, "unexpected `<-`", help)
+        change = (Edit(arrow, "~"),)
+        self.report("FK120", "nothing is drawn by `<-`", arrow, "unexpected `<-`", help, change)
         return tree.Draw(self.span(node), tree.Name(self.span(left), name), self.expr(value))
 
     def if_statement(self, node: Node) -> tree.If:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from lark import Token
 
-from fkdsl.base.diagnostics import Diagnostic
+from fkdsl.base.diagnostics import Diagnostic, Edit
 from fkdsl.base.spans import Source, Span
 from fkdsl.language.syntax import literals
 from fkdsl.language.syntax.layout import Layout
@@ -68,6 +68,11 @@ _PYTHONISMS = {
     "?": "write `a if test else b`", "@": "there are no decorators", "&": "write `and`",
     "|": "write `or`",
 }  # fmt: skip
+_WORDS = {
+    "&&": " and ", "||": " or ", "&": " and ", "|": " or ", "!": "not ", "++": " += 1",
+    "--": " -= 1",
+}  # fmt: skip
+"""What to write for those that have words here."""
 _CURLY = {"“": '"', "”": '"', "‘": "'", "’": "'"}  # noqa: RUF001
 
 
@@ -92,8 +97,14 @@ class Lexer:
     def span(self, start: int, end: int) -> Span:
         return Span(self.source, start, end)
 
-    def error(self, code: str, message: str, start: int, end: int, label: str, help: str) -> None:
-        self.diagnostics.append(Diagnostic(code, message, self.span(start, end), label, help))
+    def error(
+        self, code: str, message: str, start: int, end: int, label: str, help: str,
+        instead: str | None = None,
+    ) -> None:  # fmt: skip
+        """Reports a mistake. instead: what to write in its place, None where that is not sure."""
+        span = self.span(start, end)
+        edits = (Edit(span, instead),) if instead is not None else ()
+        self.diagnostics.append(Diagnostic(code, message, span, label, help, edits=edits))
 
     def token(self, kind: str, start: int, end: int) -> Token:
         return Token(kind, self.text[start:end], start_pos=start, end_pos=end)
@@ -195,6 +206,7 @@ class Lexer:
                 self.at,
                 "not part of the language",
                 _PYTHONISMS[bad],
+                _WORDS.get(bad),
             )
         elif match := _OPERATOR.match(text, at, self.stop):
             self.at = match.end()
@@ -290,8 +302,9 @@ class Lexer:
         elif op in PAIRS.values():
             if not self.brackets:
                 self.error(
-                    "FK103", f"`{op}` closes nothing", at, at + 1, "no bracket is open", "delete it"
-                )
+                    "FK103", f"`{op}` closes nothing", at, at + 1, "no bracket is open",
+                    "delete it", "",
+                )  # fmt: skip
                 return
             opened, where = self.brackets.pop()
             if PAIRS[opened] != op:
@@ -303,6 +316,7 @@ class Lexer:
                     at + 1,
                     f"expected `{PAIRS[opened]}`",
                     f"write `{PAIRS[opened]}`",
+                    PAIRS[opened],
                 )
         yield self.token(OPERATORS[op], at, self.at)
 
@@ -359,4 +373,5 @@ class Lexer:
             self.at,
             "here",
             help,
+            _CURLY.get(c, ""),
         )

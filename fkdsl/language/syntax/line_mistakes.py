@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from fkdsl.base.diagnostics import Diagnostic, near_name
 from fkdsl.base.spans import Span
+from fkdsl.language.syntax import edits
 from fkdsl.language.syntax.lexer import DECLARATIONS, KEYWORDS
 from fkdsl.language.syntax.other_languages import WORDS as WORDS_ELSEWHERE
 from fkdsl.language.syntax.other_languages import module_advice
@@ -41,7 +42,10 @@ def another_language(stop: Stop) -> Diagnostic | None:
         return Diagnostic("FK125", message, where, "here", WORDS_ELSEWHERE[word])
     if word in NAMED_TYPES and behind == "NAME":
         message, help = "a type stands behind its variable", f"write `{second}: {word} = ...`"
-        return Diagnostic("FK125", message, where, "here", help)
+        assert second is not None
+        both = where.to(stop.place(second))
+        change = edits.instead(both, f"{second}: {word}")
+        return Diagnostic("FK125", message, where, "here", help, edits=change)
     return None
 
 
@@ -64,7 +68,8 @@ def no_colon(stop: Stop) -> Diagnostic | None:
     if stop.token.type != "NEWLINE" or "COLON" not in stop.expected or stop.first not in BLOCKS:
         return None
     message = f"a `{stop.first}` line ends with `:`"
-    return stop.mistake("FK122", message, "expected `:`", "add `:`")
+    change = edits.behind(stop.place(stop.before), ":") if stop.before is not None else ()
+    return stop.mistake("FK122", message, "expected `:`", "add `:`", change)
 
 
 def equals(stop: Stop) -> Diagnostic | None:
@@ -72,16 +77,20 @@ def equals(stop: Stop) -> Diagnostic | None:
     if stop.token.type != "EQUAL" or stop.first not in COMPARING:
         return None
     if stop.first == "observe":
-        help = "write `observe value ~ distribution`"
-        return stop.mistake("FK123", "`observe` compares by `~`", "expected `~`", help)
+        help, change = "write `observe value ~ distribution`", edits.instead(stop.span, "~")
+        return stop.mistake("FK123", "`observe` compares by `~`", "expected `~`", help, change)
     message = f"`=` in a line that begins with `{stop.first}`"
-    return stop.mistake("FK123", message, "`=` assigns", "write `==` to compare")
+    change = edits.instead(stop.span, "==")
+    return stop.mistake("FK123", message, "`=` assigns", "write `==` to compare", change)
 
 
 def else_if(stop: Stop) -> Diagnostic | None:
     if stop.token.type != "IF" or not stop.follows("ELSE"):
         return None
-    return stop.mistake("FK125", "`else if` is one word here", "expected `:`", "write `elif`")
+    assert stop.before is not None
+    change = edits.instead(stop.place(stop.before).to(stop.span), "elif")
+    message = "`else if` is one word here"
+    return stop.mistake("FK125", message, "expected `:`", "write `elif`", change)
 
 
 def word_of_another_language(stop: Stop) -> Diagnostic | None:
@@ -107,7 +116,8 @@ def misspelt_word(stop: Stop) -> Diagnostic | None:
         return None
     message = f"`{before}` is not a word of this language"
     where = Span(stop.source, before.start_pos or 0, before.end_pos or 0)
-    return Diagnostic("FK125", message, where, "here", f"did you mean `{near}`?")
+    change = edits.instead(where, near)
+    return Diagnostic("FK125", message, where, "here", f"did you mean `{near}`?", edits=change)
 
 
 def reserved_word(stop: Stop) -> Diagnostic | None:
@@ -135,7 +145,12 @@ def nothing_drawn_from(stop: Stop) -> Diagnostic | None:
 
 
 def dots(stop: Stop) -> Diagnostic | None:
-    """`...` as a statement."""
+    """`...` as a statement, or behind a name."""
+    start = stop.span.start
+    if stop.token.type == "DOT" and not stop.line and stop.source.text.startswith("...", start):
+        whole = Span(stop.source, start, start + 3)
+        message, change = "`...` is no statement", edits.instead(whole, "pass")
+        return Diagnostic("FK120", message, whole, "here", "write `pass`", edits=change)
     if stop.token.type != "DOT" or not stop.follows("DOT"):
         return None
     return stop.mistake("FK120", "`...` is no statement", "here", "write `pass`")

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable
 
-from fkdsl.base.diagnostics import Diagnostic
+from fkdsl.base.diagnostics import Diagnostic, Edit
 from fkdsl.base.spans import Source, Span
 
 _SIMPLE = {
@@ -63,7 +63,10 @@ def unescape(source: Source, start: int, stop: int, report: Callable[[Diagnostic
         if 0xD800 <= code < 0xE000:
             message = f"`\\{body}` is half of a character (a surrogate), which no text has"
             help = "write the character itself, or its whole code as eight digits: `\\U0001F600`"
-        report(Diagnostic("FK111", message, span, "here", help))
+            change: tuple[Edit, ...] = ()
+        else:
+            change = (Edit(span, f"\\{match.group()}"),)
+        report(Diagnostic("FK111", message, span, "here", help, edits=change))
         return body
 
     return _ESCAPE.sub(value, source.text[start:stop])

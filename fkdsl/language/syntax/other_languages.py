@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 WORDS = {
     "lambda": "write a `def`", "class": "use a record: {\"name\": value}",
     "import": 'write import "file.fk"',
@@ -70,6 +72,7 @@ METHODS = {
     "decode": "a text is a text: leave it out",
 }
 """Methods of Python: {0} is what stands before the dot, {1} the first argument."""
+_CODE = re.compile(r"write `([^`]+)`(?:, without brackets)?")
 ATTRIBUTES = ("done", "text", "tokens")
 """Of a context; they are no methods."""
 
@@ -94,3 +97,13 @@ def method_advice(receiver: str, name: str, arguments: list[str], built_in: bool
     if built_in:
         return f"write `{name}({', '.join([receiver, *arguments])})`"
     return f"functions are called by name: `{name}({', '.join([receiver, *arguments])})`"
+
+
+def method_call(receiver: str, name: str, arguments: list[str], built_in: bool) -> str:
+    """What `method_advice` says to write, "" where it is more than one call."""
+    takes = METHODS.get(name, "").count("{1}")
+    if name in METHODS and (len(arguments) != takes or "+=" in METHODS[name]):
+        return ""
+    advice = method_advice(receiver, name, arguments, built_in)
+    code = _CODE.fullmatch(advice)
+    return code[1] if code is not None and "..." not in code[1] else ""

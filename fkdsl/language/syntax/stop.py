@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from lark import Token
 
-from fkdsl.base.diagnostics import Diagnostic
+from fkdsl.base.diagnostics import Diagnostic, Edit
 from fkdsl.base.spans import Source, Span
 
 EXPRESSION = {"NAME", "NUMBER", "STRING", "LPAR"}
@@ -87,5 +88,11 @@ class Stop:
         """Whether the token before is of a kind."""
         return self.before is not None and self.before.type == kind
 
-    def mistake(self, code: str, message: str, label: str, help: str) -> Diagnostic:
-        return Diagnostic(code, message, self.span, label, help)
+    def mistake(
+        self, code: str, message: str, label: str, help: str, edits: Sequence[Edit] = ()
+    ) -> Diagnostic:
+        return Diagnostic(code, message, self.span, label, help, edits=tuple(edits))
+
+    def place(self, token: Token) -> Span:
+        """Where a token stands."""
+        return Span(self.source, token.start_pos or 0, token.end_pos or 0)

@@ -15,17 +15,31 @@ MODEL_KEYWORD_FUNCTIONS = ("prompt", "chat")
 
 def children(node: Any) -> Iterator[Any]:
     """The tree nodes directly below a node."""
-    for f in fields(node):
-        if f.name != "span":
-            yield from _nodes(getattr(node, f.name))
+    for name in _parts(type(node)):
+        value = getattr(node, name)
+        if isinstance(value, tuple):
+            yield from _nodes(value)
+        elif isinstance(value, tree.NODES):
+            yield value
 
 
-def _nodes(value: Any) -> Iterator[Any]:
-    if isinstance(value, tuple):
-        for item in value:
-            yield from _nodes(item)
-    elif isinstance(value, tree.NODES):
-        yield value
+_PARTS: dict[type[Any], tuple[str, ...]] = {}
+
+
+def _parts(kind: type[Any]) -> tuple[str, ...]:
+    """The fields of a class of nodes that may hold nodes."""
+    known = _PARTS.get(kind)
+    if known is None:
+        known = _PARTS[kind] = tuple(f.name for f in fields(kind) if f.name != "span")
+    return known
+
+
+def _nodes(values: tuple[Any, ...]) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, tuple):
+            yield from _nodes(value)
+        elif isinstance(value, tree.NODES):
+            yield value
 
 
 CALL_COST, STATEMENT_COST, OTHER_COST = 8, 2, 3

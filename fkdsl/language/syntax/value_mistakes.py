@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fkdsl.base.diagnostics import Diagnostic
+from fkdsl.language.syntax import edits
 from fkdsl.language.syntax.stop import Stop
 
 SHORT = 20
@@ -72,7 +73,8 @@ def model_with_equals(stop: Stop) -> Diagnostic | None:
         return None
     help = 'write `model "smollm2"`, or `model judge = "..."`'
     label = "expected a string or a name"
-    return stop.mistake("FK120", "a model is named without `=`", label, help)
+    change = edits.instead(stop.span, "")
+    return stop.mistake("FK120", "a model is named without `=`", label, help, change)
 
 
 def no_brackets(stop: Stop) -> Diagnostic | None:
@@ -83,14 +85,16 @@ def no_brackets(stop: Stop) -> Diagnostic | None:
     if stop.line[0].type not in ("PROGRAM", "DEF"):
         return None
     message = f"`{name}` has no brackets"
-    return stop.mistake("FK120", message, "expected `(`", f"write `{name}()`")
+    change = edits.before(stop.span, "()")
+    return stop.mistake("FK120", message, "expected `(`", f"write `{name}()`", change)
 
 
 def colon_behind_word(stop: Stop) -> Diagnostic | None:
     if stop.token.type != "COLON" or len(stop.line) != 1:
         return None
     message = f"no `:` stands behind `{stop.line[0]}`"
-    return stop.mistake("FK120", message, "unexpected `:`", "leave it out")
+    change = edits.instead(stop.span, "")
+    return stop.mistake("FK120", message, "unexpected `:`", "leave it out", change)
 
 
 VALUE_MISTAKES: tuple[Callable[[Stop], Diagnostic | None], ...] = (

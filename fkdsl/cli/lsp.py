@@ -1,0 +1,43 @@
+"""`fkdsl lsp`: the language server, over stdin and stdout or a port of this machine."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING
+
+from fkdsl.base.errors import CallError
+
+if TYPE_CHECKING:
+    from fkdsl.editor.server import Server
+
+MISSING = 'pip install "fkdsl[editor]"'
+
+
+def main(args: argparse.Namespace) -> int:
+    """Serves one editor until it leaves."""
+    server = _server(allow_outside=args.allow_outside)
+    # pygls logs every message, and whole tracebacks for requests that are refused.
+    logging.getLogger("pygls").setLevel(logging.CRITICAL)
+    if args.tcp is not None:
+        server.start_tcp("127.0.0.1", args.tcp)
+    else:
+        # pygls closes the stream that it is given; whatever else writes must not reach the editor.
+        with open(os.dup(sys.stdout.fileno()), "wb") as out, redirect_stdout(sys.stderr):
+            server.start_io(stdout=out)
+    return 0
+
+
+def _server(*, allow_outside: bool) -> Server:
+    try:
+        from fkdsl.editor.server import make_server
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("pygls", "lsprotocol"):
+            raise
+        raise CallError(
+            "the language server needs pygls, which is not installed", MISSING
+        ) from None
+    return make_server(allow_outside=allow_outside)

@@ -1,0 +1,336 @@
+"""What may be written next, with its documentation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from fkdsl.base.folders import Folder
+from fkdsl.editor.analysis import Analysis
+from fkdsl.editor.cursor import Cursor, cursor
+from fkdsl.editor.hover import method_text, shown_signature
+from fkdsl.editor.signatures import (
+    Signature,
+    called_signature,
+    option_doc,
+    program_signature,
+    signature,
+)
+from fkdsl.editor.words import ATTRIBUTES, FIGURES, TYPES, WORDS
+from fkdsl.inference.methods import METHODS
+from fkdsl.language.check.context_operations import OPERATIONS
+from fkdsl.language.check.declarations import show_default
+from fkdsl.language.check.queries import QUANTILES
+from fkdsl.language.check.scopes import World
+from fkdsl.language.check.tests import FIGURES as FIGURE_NAMES
+from fkdsl.language.check.tests import MEANS, SUPPORT
+from fkdsl.models.registry import ALIASES, SHIPPED
+from fkdsl.values.signatures import TABLE
+from fkdsl.values.types import ANY, CONTEXT, RECORD, Type
+
+Kind = Literal[
+    "keyword", "variable", "function", "distribution", "attribute", "method", "option", "model",
+    "type", "value", "file", "figure",
+]  # fmt: skip
+MOST_NAMES = 200
+"""Files of a folder that are offered."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """label: what is written, unless `insert` is another text. rank: the smaller, the earlier."""
+
+    label: str
+    kind: Kind
+    detail: str = ""
+    doc: str = ""
+    insert: str = ""
+    rank: int = 5
+
+
+AT_THE_TOP = ("program", "def", "model", "import", "extern", "infer", "query", "test")
+STATEMENTS = (
+    "condition", "factor", "observe", "twist", "checkpoint", "if", "elif", "else", "for", "while",
+    "return", "break", "continue", "pass",
+)  # fmt: skip
+IN_EXPRESSIONS = ("and", "or", "not", "in", "if", "else", "for")
+CONSTANTS = ("true", "false", "none", "EOS")
+FILES = {"import": (".fk",), "schema": (".json",), "grammar": (".lark",), "from": (".py",)}
+"""Which files a text names, by the word or the argument before it."""
+
+
+def completion(analysis: Analysis, offset: int) -> list[Item]:
+    """What may stand at a place; the editor filters it by the word that is begun there."""
+    here = cursor(analysis, offset)
+    if here.comment:
+        return []
+    items = _in_string(analysis, here) if here.string is not None else _outside(analysis, here)
+    return list({(i.label, i.insert): i for i in items}.values())
+
+
+def _outside(analysis: Analysis, here: Cursor) -> Iterator[Item]:
+    if here.before == "DOT":
+        yield from _attributes(analysis, here)
+    elif here.first == "infer":
+        yield from _infer(here)
+    elif here.first == "extern" and len(here.line) == 1:
+        yield _word("def")
+    elif _wants_type(here):
+        yield from (Item(name, "type", doc=doc) for name, doc in TYPES.items())
+    elif here.first == "model":
+        yield from _model_line(analysis, here)
+    elif not here.line:
+        yield from _line_begins(analysis, here)
+    elif here.calls and here.calls[-1].keyword == "model":
+        yield from _models(analysis.world)
+    elif here.first == "test" and not here.calls:
+        yield from _settings(analysis, here)
+    elif here.first in ("def", "program", "import"):
+        if here.before in ("EQUAL",):
+            yield from _constants()
+    else:
+        yield from _arguments(analysis, here)
+        yield from _expression(analysis, here)
+
+
+# ------------------------------------------------------------------ in strings
+
+
+def _in_string(analysis: Analysis, here: Cursor) -> Iterator[Item]:
+    call = here.calls[-1] if here.calls else None
+    argument = call.keyword if call is not None else ""
+    if (here.first == "model" and "ARROW" not in {t.type for t in here.line}) or (
+        argument == "model"
+    ):
+        yield from _aliases()
+    elif here.first == "import":
+        yield from _files(analysis, here, "import")
+    elif here.first == "extern" and str(here.line[-1]) == "from":
+        yield from _files(analysis, here, "from")
+    elif call is not None:
+        where = argument or _positional(analysis.world, call.name, call.argument)
+        if where in FILES and not call.infer:
+            yield from _files(analysis, here, where)
+        elif call.infer and call.name in METHODS:
+            option = METHODS[call.name].all_options.get(argument)
+            values = option.one_of if option is not None else ()
+            if argument == "draft":
+                values = ("none", "heads", "ngram", *ALIASES)
+            yield from (Item(v, "value", insert=v) for v in values)
+
+
+def _positional(world: World | None, name: str, argument: int) -> str:
+    found = signature(world, name)
+    names = found.names if found is not None else ()
+    return names[argument] if argument < len(names) else ""
+
+
+def _aliases() -> Iterator[Item]:
+    for name, alias in ALIASES.items():
+        yield Item(name, "model", alias.title, f"Licence: {alias.licence}")
+    for name in SHIPPED:
+        yield Item(name, "model", "a byte-level model that ships with fkdsl")
+
+
+def _files(analysis: Analysis, here: Cursor, what: str) -> Iterator[Item]:
+    """Files below the program's folder, of the folder that is typed so far."""
+    folder, _, _ = (here.string or "").rpartition("/")
+    try:
+        path = Folder.main(analysis.folder).find(folder)
+        names = sorted(os.listdir(path))[:MOST_NAMES]
+        inner = [n for n in names if (path / n).is_dir() and not n.startswith((".", "__"))]
+    except (OSError, ValueError):
+        return
+    own = os.path.basename(analysis.source.name)
+    for name in names:
+        if name.endswith(FILES[what]) and not (name == own and not folder):
+            yield Item(name, "file", rank=1)
+    yield from (Item(f"{name}/", "file", rank=2) for name in inner)
+
+
+# ---------------------------------------------------------- words of a line
+
+
+def _word(word: str, rank: int = 5, insert: str = "") -> Item:
+    return Item(word, "keyword", doc=WORDS[word], insert=insert, rank=rank)
+
+
+def _constants() -> Iterator[Item]:
+    return (_word(c) for c in CONSTANTS)
+
+
+def _line_begins(analysis: Analysis, here: Cursor) -> Iterator[Item]:
+    """The words of a declaration at a line's very beginning, else those of a statement."""
+    line_start = analysis.text.rfind("\n", 0, here.start) + 1
+    if line_start == here.start:
+        yield from (_word(w) for w in AT_THE_TOP)
+        return
+    word, _ = analysis.home(here.offset)
+    if word == "test":
+        yield _word("expect")
+        return
+    yield from (_word(w) for w in STATEMENTS)
+    yield from _variables(analysis, here)
+    yield from _functions(analysis.world, drawn=None)
+
+
+def _wants_type(here: Cursor) -> bool:
+    """Whether a type stands here: behind `->`, behind the colon of a parameter or a variable, or
+    in the brackets of `list[...]` there."""
+    kinds = [t.type for t in here.line]
+    if here.first in ("def", "program", "extern"):
+        depth = kinds.count("LPAR") - kinds.count("RPAR")
+        inner = kinds[-1:] == ["LSQB"] and str(here.line[-2]) in ("list", "dist")
+        return here.before == "ARROW" or (here.before == "COLON" and depth > 0) or inner
+    return kinds == ["NAME", "COLON"]
+
+
+def _model_line(analysis: Analysis, here: Cursor) -> Iterator[Item]:
+    kinds = [t.type for t in here.line]
+    if kinds[-1:] == ["EQUAL"] or kinds == ["MODEL"]:
+        doc = 'The same texts, a byte at a time: `bytes(judge)`, `bytes("smollm2", beam=5)`.'
+        yield Item("bytes", "function", "bytes(model, beam=5)", doc)
+    if kinds[-1:] == ["EQUAL"]:
+        yield _word("table")
+    if "LPAR" in kinds:
+        yield from _models(analysis.world)
+
+
+def _infer(here: Cursor) -> Iterator[Item]:
+    if len(here.line) == 1:
+        for name, method in METHODS.items():
+            yield Item(name, "method", method.doc, method_text(name))
+    elif here.calls and here.before in ("LPAR", "COMMA"):
+        call = here.calls[-1]
+        options = METHODS[call.name].all_options if call.name in METHODS else {}
+        for name, option in options.items():
+            if name not in call.given:
+                doc = option_doc(name, option)
+                yield Item(f"{name}=", "option", show_default(option.default), doc, rank=1)
+    elif here.calls and here.before == "EQUAL":
+        yield from (_word(w) for w in ("true", "false"))
+
+
+def _settings(analysis: Analysis, here: Cursor) -> Iterator[Item]:
+    """The settings of a test: its table, its program, and the program's parameters."""
+    world = analysis.world
+    if len(here.line) == 2 and here.before == "STRING":
+        yield _word("with")
+    elif here.before in ("WITH", "COMMA"):
+        yield Item("model=", "option", doc="A table that the file declares.", rank=1)
+        yield Item("program=", "option", doc="Which of the file's programs.", rank=1)
+        for d in world.programs.values() if world is not None else ():
+            yield from (Item(f"{p.name}=", "option", f"a parameter of {d.name}") for p in d.params)
+    elif here.before == "EQUAL" and str(here.line[-2]) == "model":
+        yield from _models(world)
+    elif here.before == "EQUAL" and str(here.line[-2]) == "program":
+        for name in world.programs if world is not None else ():
+            found = program_signature(world, name) if world is not None else None
+            yield Item(name, "function", found.label if found else "", rank=1)
+    elif here.before == "EQUAL":
+        yield from _constants()
+
+
+# ---------------------------------------------------------------- expressions
+
+
+def _attributes(analysis: Analysis, here: Cursor) -> Iterator[Item]:
+    owner = _type_before_dot(analysis, here)
+    if owner in (ANY, CONTEXT, None):
+        for name, doc in ATTRIBUTES.items():
+            yield Item(name, "attribute", doc=doc, rank=1)
+
+
+def _type_before_dot(analysis: Analysis, here: Cursor) -> Type | None:
+    """The type of the variable before the dot, None if that is not known."""
+    if len(here.line) < 2 or here.line[-2].type != "NAME":
+        return None if len(here.line) < 2 or here.line[-2].type in ("RPAR", "RSQB") else RECORD
+    name = str(here.line[-2])
+    return next((t for n, t in _scope(analysis, here) if n == name), None)
+
+
+def _scope(analysis: Analysis, here: Cursor) -> list[tuple[str, Type]]:
+    """The variables that a place sees, with their types."""
+    world = analysis.world
+    word, name = analysis.home(here.offset)
+    if world is None or word not in ("def", "program"):
+        return []
+    scope = world.scopes.get(name)
+    known = [(v.name, v.type) for v in scope.variables.values()] if scope is not None else []
+    line = analysis.source.position(here.start)[0]
+    for o in analysis.index.inside(analysis.source):
+        if ":" in o.symbol.home and o.sets and o.span.line == line:
+            known.append((o.symbol.name, analysis.type_of(o) or ANY))
+    return known
+
+
+def _variables(analysis: Analysis, here: Cursor) -> Iterator[Item]:
+    for name, t in _scope(analysis, here):
+        if name != "_" and name != here.word:
+            yield Item(name, "variable", str(t), rank=1)
+    # The word that is being typed may have made a variable of itself.
+    if any(name == here.word for name, _ in _scope(analysis, here)) and (
+        analysis.text.count(here.word) > 1
+    ):
+        yield Item(here.word, "variable", rank=1)
+
+
+def _models(world: World | None) -> Iterator[Item]:
+    for name, d in world.models.items() if world is not None else ():
+        if name is not None:
+            yield Item(name, "model", d.span.text.splitlines()[0], rank=1)
+
+
+def _arguments(analysis: Analysis, here: Cursor) -> Iterator[Item]:
+    """The names of the parameters of the call that a place is in."""
+    if not here.calls or here.before not in ("LPAR", "COMMA"):
+        return
+    call = here.calls[-1]
+    found = called_signature(analysis.world, call)
+    if found is None:
+        return
+    for name, label in zip(found.names, found.parameters, strict=True):
+        if name and name not in call.given and found.names.index(name) >= call.argument:
+            yield Item(f"{name}=", "option", label, rank=2)
+
+
+def _expression(analysis: Analysis, here: Cursor) -> Iterator[Item]:
+    word, _ = analysis.home(here.offset)
+    drawn = "TILDE" in {t.type for t in here.line} and not here.calls
+    if here.first == "expect":
+        names = (*MEANS, *FIGURE_NAMES, SUPPORT, "value")
+        yield from (Item(n, "figure", doc=FIGURES[n], rank=1) for n in names)
+    elif here.first == "query":
+        names = ("value", *sorted(QUANTILES))
+        yield from (Item(n, "figure", doc=FIGURES[n], rank=1) for n in names)
+    else:
+        yield from _variables(analysis, here)
+    yield from _functions(analysis.world, drawn=drawn)
+    yield from _constants()
+    yield from (_word(w, rank=6) for w in IN_EXPRESSIONS)
+    if word == "test" and here.first == "test":
+        yield _word("with")
+
+
+def _functions(world: World | None, *, drawn: bool | None) -> Iterator[Item]:
+    """What can be called. drawn: whether it is drawn from, so that distributions come first; None
+    for whatever begins a line."""
+    own: Iterable[str] = [*world.functions, *world.externs] if world is not None else ()
+    for name in own:
+        stochastic = world is not None and name in world.stochastic
+        yield _function(world, name, "function", 2 if bool(drawn) == stochastic else 4)
+    for name, operation in OPERATIONS.items():
+        good = (operation.kind == "value") != bool(drawn)
+        yield _function(world, name, "function", 3 if good else 5)
+    for name, built_in in TABLE.items():
+        if not name.startswith("."):
+            distribution = built_in.kind == "distribution"
+            kind: Kind = "distribution" if distribution else "function"
+            yield _function(world, name, kind, 3 if distribution == bool(drawn) else 5)
+
+
+def _function(world: World | None, name: str, kind: Kind, rank: int) -> Item:
+    found = signature(world, name) or Signature(name, (), (), "", "")
+    return Item(name, kind, found.label, shown_signature(found), rank=rank)

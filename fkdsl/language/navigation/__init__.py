@@ -1,0 +1,1 @@
+"""What stands where in a checked file: symbols, their occurrences, and new names for them."""
