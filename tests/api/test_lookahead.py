@@ -1,4 +1,4 @@
-"""`lookahead`: which surrogate a run looks ahead by, what its trace says of it, and what goes wrong."""
+"""`lookahead`: which surrogate a run looks ahead by, its trace, and what goes wrong."""
 
 import json
 
