@@ -38,8 +38,8 @@ impossible is still drawn now and then, at a weight of at most so many times the
 LIKELY = 5e-4
 """Share of the probability from which on a token's h is computed for itself. The others share the
 average of those that lead to the same state of the automaton."""
-FEW_TOKENS = 1024
-"""Of a vocabulary, or of what a mask leaves of one, of at most so many tokens, each has its own."""
+FEW_TOKENS = 64
+"""Where at most so many tokens are possible, each has its own."""
 TABLES = 16
 """Automata whose messages are kept."""
 BELIEFS = 1024
@@ -194,17 +194,16 @@ def _window(particle: RunningParticle, d: ContextRef) -> tuple[int, ...]:
 
 def _h(
     messages: BackwardMessages, belief: Belief, text: TextConstraint, outcomes: TokenOutcomes
-) -> Floats:
+) -> Any:
     """(n,) h of each outcome."""
     position, ids, p = messages.masks.position(text.ids), outcomes.ids, outcomes.p
-    if len(p) <= FEW_TOKENS:
-        of_each = np.arange(len(p)) if ids is None else ids
-        return messages.of_tokens(belief, position, text.tokens_left, of_each)
-    h: Any = messages.averages(belief, position, text.tokens_left)
-    if ids is not None:
-        h = h[ids]
-    likely = np.flatnonzero(p > LIKELY * p.sum())
+    h: Any
+    if np.count_nonzero(p) <= FEW_TOKENS:
+        h, likely = np.zeros(len(p)), p.nonzero()[0]
+    else:
+        averages = messages.averages(belief, position, text.tokens_left)
+        h = averages if ids is None else averages[ids]
+        likely = np.flatnonzero(p > LIKELY * p.sum())
     of_likely = likely if ids is None else ids[likely]
     h[likely] = messages.of_tokens(belief, position, text.tokens_left, of_likely)
-    result: Floats = h
-    return result
+    return h
