@@ -18,7 +18,12 @@ from fkdsl.ir.passes.inline import inlined
 from fkdsl.ir.passes.regular import language_of
 from fkdsl.steering.feynman_kac import SteeringModel
 
-HEADER = 'model m = table:\n    "" -> "a": 1\n\n'
+HEADER = """
+model m = table:
+    "" -> "a": 1
+
+program p(s: str = "", n: int = 1, keys: list[str] = ["a", "b"]) -> str:
+"""
 FORMS = [
     'count(s, "ab") == 1',
     'count(s, "aa") <= 1',
@@ -124,14 +129,7 @@ class Condition:
     """A condition on s as its language, and as the program evaluates it."""
 
     def __init__(self, text):
-        program = (
-            fkdsl.parse(
-                f'{HEADER}program p(s: str = "", n: int = 1, keys: list[str] = ["a", "b"]) -> str:\n'
-                f"    condition {text}\n    return s\n"
-            )
-            .without()
-            .ir()
-        )
+        program = fkdsl.parse(f"{HEADER}    condition {text}\n    return s\n").without().ir()
         function = program.functions["p"]
         self.test = next(i.test for i in function.body if isinstance(i, ir.Condition))
         language = language_of(inlined(program, self.test), 0)

@@ -100,7 +100,7 @@ def _is_same_for_all(program: ir.Program, function: ir.Function, language: ir.Ex
     changed = {slot for instr in function.body for slot in writes(instr)}
     return (
         all(slot < function.parameters and slot not in changed for slot in reads(language))
-        and not bound(language)
+        and all(slot < len(function.slots) for slot in bound(language))
         and not has_grammar(language)
         and not reads_context(program, language)
         and not any(
