@@ -40,6 +40,8 @@ MOST_PARTICLES = 4000
 HIDDEN, READ, COMPONENTS = 32, 6, 8
 """Hidden units, how many inputs each reads, and how many principal components of the rows are among
 these inputs."""
+ROWS = 0.3
+"""What standardised log-probabilities are multiplied by in the fit."""
 FLAT = 0.01
 """Components of less than this share of the largest are left out: they are rounding."""
 BETTER = 0.8
@@ -288,10 +290,14 @@ class Tuner:
         flock = thinned(joined([f for _, f in self.flocks]), MOST_PARTICLES, rng)
         shape = _shape(flock.x, recorder, rng)
         z = shape.standardised(flock.x)
-        phi = with_bias(np.concatenate([z, np.tanh(z @ shape.hidden + shape.offset)], axis=1))
+        # Many columns of rows stand beside few others: scaled down, each bears a larger penalty.
+        scales = np.where(np.arange(z.shape[1]) < len(shape.names), 1.0, ROWS)
+        phi = np.concatenate([z * scales, np.tanh(z @ shape.hidden + shape.offset)], axis=1)
+        phi = with_bias(phi)
         penalty, explained = best_penalty(phi, flock)
         theta = fit(phi, flock, penalty)
         f, features = phi @ theta, z.shape[1]
+        theta[:features] *= scales
         low, high = np.clip([f.min() - 1.0, f.max() + 1.0], -LARGEST, LARGEST)
         self.tuned.twist = LearnedTwist(
             shape.names, shape.tokens, shape.mean, shape.scale, shape.hidden, shape.offset,

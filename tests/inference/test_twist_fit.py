@@ -61,7 +61,11 @@ def test_what_explains_nothing_explains_nothing_of_runs_left_out():
     flock = drawn_flock()
     noise = np.random.default_rng(1).normal(size=(len(flock), 2))
     assert explained(with_bias(flock.x), flock, 1.0) > 0.05
-    assert abs(explained(with_bias(noise), flock, 1.0)) < 0.02
+    assert explained(with_bias(noise), flock, 1.0) < 0.0
+    penalty, share = best_penalty(with_bias(noise), flock)
+    assert (penalty, share) == (math.inf, 0.0)
+    constant = fit(with_bias(noise), flock, penalty)
+    assert not constant[:-1].any()
     penalty, share = best_penalty(with_bias(flock.x), flock)
     assert penalty in twist_fit.PENALTIES
     assert share == explained(with_bias(flock.x), flock, penalty)

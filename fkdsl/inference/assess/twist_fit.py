@@ -38,8 +38,9 @@ ENOUGH = 1e-7
 """Relative decrease of the loss under which no further step is made."""
 LARGEST = 50.0
 """Exponents are cut off at it while the fit is still far away."""
-PENALTIES = (0.1, 1.0, 10.0, 100.0, 1000.0)
-"""Penalties that are tried on runs left out of the fit."""
+PENALTIES = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)
+"""Penalties that are tried on runs left out of the fit. Descendants of one particle are counted at
+each of its steps, and are far from independent, so that large ones are often the best."""
 FOLDS = 3
 """Parts into which the runs are divided to choose the penalty."""
 
@@ -79,7 +80,10 @@ def with_bias(phi: Floats) -> Floats:
 
 
 def fit(phi: Floats, flock: Flock, penalty: float, start: Floats | None = None) -> Floats:
-    """theta (P,) with the least loss; the last column of phi (n, P) is 1 and bears no penalty."""
+    """theta (P,) with the least loss; the last column of phi (n, P) is 1 and bears no penalty. An
+    infinite penalty leaves the best constant."""
+    if penalty == np.inf:
+        return _constant(phi, flock)
     penalties = np.full(phi.shape[1], penalty)
     penalties[-1] = 1e-9
     theta = start if start is not None else _constant(phi, flock)
@@ -155,14 +159,15 @@ def explained(phi: Floats, flock: Flock, penalty: float) -> float:
 
 
 def best_penalty(phi: Floats, flock: Flock) -> tuple[float, float]:
-    """The penalty whose fit explains most of runs left out of it, and that share; the largest
-    penalty where the runs are too few to tell."""
+    """The penalty whose fit explains most of runs left out of it, and that share. Where none
+    explains anything, inf, which leaves the constant; where the runs are too few to tell, the
+    largest."""
     shares = {penalty: explained(phi, flock, penalty) for penalty in PENALTIES}
     known = {penalty: share for penalty, share in shares.items() if np.isfinite(share)}
     if not known:
         return PENALTIES[-1], float("nan")
     best = max(known, key=lambda penalty: (known[penalty], penalty))
-    return best, known[best]
+    return (best, known[best]) if known[best] > 0.0 else (np.inf, 0.0)
 
 
 def thinned(flock: Flock, most: int, rng: np.random.Generator) -> Flock:
