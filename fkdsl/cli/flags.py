@@ -1,4 +1,5 @@
-"""The command line's flags: a parser for each command."""
+"""The command line's flags: a parser for each command. Those of programs and runs are in
+run_flags.py."""
 
 from __future__ import annotations
 
@@ -9,9 +10,9 @@ from fkdsl.base.diagnostics import near_name
 from fkdsl.base.errors import CallError
 from fkdsl.base.version import VERSION
 from fkdsl.cli.distil import add_arguments as add_distil
+from fkdsl.cli.run_flags import add_call, add_loading, add_outside, add_program, add_run
 from fkdsl.cli.train import add_arguments as add_train
 from fkdsl.cli.tune_flags import add_arguments as add_tune
-from fkdsl.inference.methods import METHODS
 
 ALL = "all"
 """What `--no-opt` without a name stands for."""
@@ -75,28 +76,28 @@ def command_parser() -> argparse.ArgumentParser:
         for name, (_, doc) in COMMANDS.items()
     }
     for name in ("run", "exact"):
-        _add_run(added[name], fixed=name == "exact")
+        add_run(added[name], fixed=name == "exact")
     _add_compare(added["compare"])
     _add_replay(added["replay"])
     _add_page(added["report"], added["plot"])
-    _add_call(added["prefill"])
+    add_call(added["prefill"])
     added["prefill"].add_argument(
         "-o", "--out", required=True, metavar="FILE", help="where to write the keys and values"
     )
-    _add_call(added["tune"])
+    add_call(added["tune"])
     add_tune(added["tune"])
     _add_test(added["test"])
     added["check"].add_argument("files", nargs="+", metavar="FILE.fk")
     added["check"].add_argument("--json", action="store_true", help="print one JSON object")
-    _add_outside(added["check"])
+    add_outside(added["check"])
     _add_fmt(added["fmt"])
     added["lsp"].add_argument(
         "--tcp", type=int, metavar="PORT", help="listen on this port of this machine, not stdin"
     )
     added["lsp"].add_argument("--stdio", action="store_true", help="read stdin (the default)")
-    _add_outside(added["lsp"])
+    add_outside(added["lsp"])
     _add_new(added["new"])
-    _add_program(added["explain"])
+    add_program(added["explain"])
     add_train(added["train"])
     add_distil(added["distil"])
     models = added["models"].add_subparsers(dest="action", metavar="action")
@@ -146,76 +147,13 @@ def _add_fmt(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_outside(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--allow-outside",
-        action="store_true",
-        help="let programs name files that are not below the folder of their main file",
-    )
-
-
-def _add_loading(parser: argparse.ArgumentParser) -> None:
-    """How programs are read and compiled."""
-    parser.add_argument(
-        "--allow-extern",
-        action="store_true",
-        help="let programs run the Python code they declare",
-    )
-    _add_outside(parser)
-    parser.add_argument(
-        "--no-opt",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="switch the optimiser off, or one part: --no-opt=fuse",
-    )
-
-
-def _add_program(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE.fk")
-    parser.add_argument("--program", metavar="NAME", help="which of the file's programs")
-    _add_loading(parser)
-
-
-def _add_call(parser: argparse.ArgumentParser) -> None:
-    """What every command that runs a program takes."""
-    _add_program(parser)
-    parser.add_argument(
-        "-p",
-        dest="parameters",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a parameter of the program",
-    )
-    parser.add_argument(
-        "--model",
-        help="alias, hub id, folder, .gguf, model of the file, .fk file with a table, "
-        "or bytes(...) of one",
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="the same seed gives the same answer (default 0)"
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument(
-        "--max-steps", type=int, default=10_000, help="stop after this many steps (default 10000)"
-    )
-    parser.add_argument(
-        "--cache-memory", metavar="SIZE", help="memory for the cache, such as 500M or 4G"
-    )
-    parser.add_argument(
-        "--dtype", help="precision of the model: float32, bfloat16, float16, float64, int8"
-    )
-    parser.add_argument("--device", help="where the model runs: cpu, cuda")
-
-
 def tokens(text: str) -> int:
     """The number in `tokens=N` or `N`."""
     return int(text.removeprefix("tokens="))
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
-    _add_call(parser)
+    add_call(parser)
     parser.add_argument(
         "--methods",
         metavar="A,B,...",
@@ -288,105 +226,4 @@ def _add_test(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--program", metavar="NAME", help="which of the files' programs")
-    _add_loading(parser)
-
-
-def _add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
-    """The flags of `run`, and of `exact`, whose method is fixed."""
-    _add_call(parser)
-    if not fixed:
-        parser.add_argument("--method", help=f"inference: {', '.join(METHODS)}")
-    _add_options(parser, fixed=fixed)
-    _add_aim(parser, fixed=fixed)
-    if not fixed:
-        parser.add_argument(
-            "--lookahead",
-            default="auto",
-            metavar="auto|none|twist|proposal|both|FILE",
-            help="how texts with conditions look ahead to their end by a surrogate of the model "
-            "(default auto)",
-        )
-    parser.add_argument(
-        "--no-hint", action="store_true", help="do not look whether exact would have been cheaper"
-    )
-    parser.add_argument(
-        "--filtering", action="store_true", help="print the filtering posterior of every step too"
-    )
-    parser.add_argument(
-        "--blame",
-        action="store_true",
-        help="print what each condition, factor and observe line did",
-    )
-    parser.add_argument(
-        "--trace", metavar="FILE.jsonl", help="write the run down, for `fkdsl replay` and --resume"
-    )
-    parser.add_argument(
-        "--resume",
-        metavar="FILE.jsonl",
-        help="go on with the run of this file, and in it; begin it if there is none",
-    )
-    parser.add_argument(
-        "--report", metavar="FILE.html", help="write a page of the run, to look at in a browser"
-    )
-    parser.add_argument("--prefill", metavar="FILE", help="decode from what `fkdsl prefill` wrote")
-    parser.add_argument(
-        "--twist", metavar="FILE", help="weigh particles on their way by what `fkdsl tune` learned"
-    )
-    parser.add_argument(
-        "--stats",
-        action="store_true",
-        help="print what the model's forwards took, prefill and decoding apart",
-    )
-    parser.add_argument(
-        "--query",
-        dest="queries",
-        action="append",
-        default=[],
-        metavar="[NAME=]EXPRESSION",
-        help="a posterior expectation over `value`, such as 'contains(value, \"sea\")'",
-    )
-    parser.add_argument(
-        "--timeout", type=float, metavar="SECONDS", help="stop after this time, with status 3"
-    )
-    parser.add_argument("--top", type=int, default=10, help="how many values to print (default 10)")
-
-
-def _add_options(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
-    """The options of the methods, each once."""
-    options = parser.add_argument_group("inference options (each belongs to some methods)")
-    added: set[str] = set()
-    for method in [METHODS["exact"]] if fixed else METHODS.values():
-        for name, option in method.all_options.items():
-            if name not in added:
-                added.add(name)
-                flag = f"--{name.replace('_', '-')}"
-                options.add_argument(flag, type=option.reader, help=option.doc)
-    if "samples" not in added:
-        options.add_argument(
-            "--samples", type=int, help=METHODS["rejection"].options["samples"].doc
-        )
-
-
-def _add_aim(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
-    """The number of islands, and what finds it."""
-    parser.add_argument(
-        "--islands",
-        type=int,
-        default=1,
-        metavar="R",
-        help="independent populations, for standard errors by any method (default 1)",
-    )
-    if not fixed:
-        parser.add_argument(
-            "--target-se",
-            type=float,
-            metavar="NATS",
-            help="as many islands as this standard error of log Z asks for, such as 0.1",
-        )
-        parser.add_argument(
-            "--budget",
-            action="append",
-            default=[],
-            metavar="tokens=N|seconds=S",
-            help="islands for about so many tokens forwarded, or so much time",
-        )
+    add_loading(parser)

@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from itertools import pairwise
 from typing import NoReturn
 
 from fkdsl.base.deadline import DeadlinePassed
@@ -81,8 +82,11 @@ def _run(given: list[str]) -> int:
 
 def _failed(error: FkdslError, given: list[str]) -> int:
     """Reports an error. --json is looked up in the call itself, which may be too wrong to parse."""
+    json = not {"--json", "--format=json"}.isdisjoint(given) or ("--format", "json") in pairwise(
+        given
+    )
     try:
-        return finish(report(error, json="--json" in given))
+        return finish(report(error, json=json))
     except OSError:
         discard(sys.stdout)
         return finish(error.exit_status)

@@ -54,8 +54,13 @@ class RunProgress:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Takes the line away for good."""
         if self._progress is not None:
             self._progress.stop()
+            self._progress = None
 
     @contextmanager
     def loading(self, description: str, total: int | None) -> Iterator[ProgressMeter]:
@@ -64,11 +69,12 @@ class RunProgress:
             with silent(description, total) as meter:
                 yield meter
             return
-        task = self._progress.add_task(one_line(description), total=total, note="")
+        progress = self._progress
+        task = progress.add_task(one_line(description), total=total, note="")
         try:
-            yield _TaskMeter(self._progress, task, total)
+            yield _TaskMeter(progress, task, total)
         finally:
-            self._progress.remove_task(task)
+            progress.remove_task(task)
 
     def stage(self, name: str) -> None:
         """Sets the name of what is run from now on; a new name begins a new line."""

@@ -32,12 +32,12 @@ def result_text(
     lines += [*table(result.posterior, top, _rests_on(result)), ""]
     if result.queries:
         lines += [*query_lines(result.queries), ""]
-    lines += [_log_z(result), _facts(result, options)]
+    lines += [log_z_text(result), _facts(result, options)]
     lines += [f"note: {note}" for note in result.notes]
     return "\n".join(lines) + "\n"
 
 
-def _log_z(result: Result) -> str:
+def log_z_text(result: Result) -> str:
     """The line on log Z."""
     method = check_method(result.method)
     if method.forgets_mass:
@@ -143,14 +143,11 @@ def table(answers: tuple[Answer, ...], top: int, rests_on: str = "") -> list[str
     return lines
 
 
-def sample_lines(result: Result, n: int) -> list[str]:
-    """n draws from the posterior, each on one line; a text with line breaks is quoted, as in a
-    program."""
-    texts = [(v, show(v)) for v in result.samples(n)]
-    return [
-        shown(t if len(t.splitlines()) == 1 else json.dumps(plain(v), ensure_ascii=False))
-        for v, t in texts
-    ]
+def line_of(value: Any) -> str:
+    """A value on one line; a text with line breaks is quoted, as in a program."""
+    text = show(value)
+    quoted = len(text.splitlines()) != 1
+    return shown(json.dumps(plain(value), ensure_ascii=False) if quoted else text)
 
 
 def query_lines(queries: Mapping[str, Estimate]) -> list[str]:

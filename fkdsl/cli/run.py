@@ -22,12 +22,14 @@ from fkdsl.base.rendering import error_text
 from fkdsl.cli.blame import blame_text
 from fkdsl.cli.call import called_engines, called_program, called_request, called_samples
 from fkdsl.cli.check import warn
+from fkdsl.cli.formats import print_answers
 from fkdsl.cli.output import check_file_target, print_json, say, tell
 from fkdsl.cli.page import check_report, reported_page
 from fkdsl.cli.progress import RunProgress
-from fkdsl.cli.report import died_json, result_json, result_text, sample_lines
+from fkdsl.cli.report import died_json, line_of, result_json, result_text
 from fkdsl.cli.stats import stats_json, stats_text
 from fkdsl.cli.unfinished import going_on, unfinished_json, unfinished_text
+from fkdsl.cli.watch import Watch
 from fkdsl.inference.result import Result
 from fkdsl.values.values import plain
 
@@ -71,12 +73,21 @@ def _result(
 ) -> tuple[Result, ProgramError | None]:
     """(the result, the mistakes in its queries or None)."""
 
+    watch: Watch | None = None
+    if args.watch:
+        model = request.program.feynman_kac(engines=request.engines)
+        watch = Watch(request.program.name, model, progress)
+
     def observe(step: Any) -> None:
-        progress.step(step, request.engines.counts()[1])
+        if watch is not None:
+            watch.step(step)
+        else:
+            progress.step(step, request.engines.counts()[1])
         hint.watch(step)
 
     keeps = request.trace is None and request.resume is None and request.goes_on
     with (
+        watch or nullcontext(),
         reported_death(request, json=args.json),
         reported_cut(args),
         kept_trace(request.program.name) if keeps else nullcontext(Kept()) as kept,
@@ -113,8 +124,11 @@ def _print_json(
 def _print_text(
     args: argparse.Namespace, request: RunRequest, result: Result, samples: int
 ) -> None:
+    if args.format != "table":
+        print_answers(result, args.format, samples)
+        return
     if samples:
-        print("".join(f"{line}\n" for line in sample_lines(result, samples)), end="")
+        say("".join(f"{line_of(v)}\n" for v in result.samples(samples)), end="")
         return
     options = request.call.options
     say(result_text(result, options, top=args.top, filtering=args.filtering), end="")

@@ -1,0 +1,78 @@
+"""`--format`: the answers of a run for a pipe, a spreadsheet or a program.
+
+    table   the posterior with bars, queries and log Z, for people (the default)
+    json    one object with everything, as `--json`
+    jsonl   an object for each answer: {"value": ..., "probability": ...}
+    csv     a row for each answer; the fields of a record are columns of their own
+    text    the answers alone, one a line
+
+With `--samples N` the last three have N draws from the posterior in the place of its answers. What
+a reader must know besides, queries, log Z and the notes, goes to stderr.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fkdsl.base.shown import shown
+from fkdsl.cli.output import json_text, say, tell
+from fkdsl.cli.report import line_of, log_z_text, query_lines
+from fkdsl.inference.result import Answer, Result
+from fkdsl.values.values import plain
+
+
+def print_answers(result: Result, format: str, samples: int) -> None:
+    """Prints the answers, or draws, as jsonl, csv or text on stdout, and the rest on stderr.
+    samples: how many draws; 0 for the answers."""
+    answers: Sequence[Answer] | None = None if samples else result.posterior
+    values = result.samples(samples) if answers is None else [a.value for a in answers]
+    match format:
+        case "jsonl":
+            lines = [json_text(_row(v, i, answers)) for i, v in enumerate(values)]
+        case "csv":
+            lines = [_csv(values, answers)] if values else []
+        case _:
+            lines = [line_of(v) for v in values]
+    say("".join(f"{line}\n" for line in lines), end="", flush=True)
+    queries = query_lines(result.queries) if result.queries else []
+    tell("\n".join([*queries, log_z_text(result), *(f"note: {note}" for note in result.notes)]))
+
+
+def _row(value: Any, i: int, answers: Sequence[Answer] | None) -> dict[str, Any]:
+    return {"value": plain(value)} | ({} if answers is None else _figures(answers[i]))
+
+
+def _figures(answer: Answer) -> dict[str, float]:
+    between = {} if answer.low is None else {"low": answer.low, "high": answer.high}
+    return {"probability": answer.probability, **between}  # type: ignore[dict-item]
+
+
+def _csv(values: Sequence[Any], answers: Sequence[Answer] | None) -> str:
+    """A table with a line of names. A text stands as it is; a list, or a field of a record that is
+    no text, number or truth value, as JSON."""
+    fields: dict[str, None] = {}
+    records = all(isinstance(v, Mapping) for v in values)
+    for v in values if records else ():
+        fields.update(dict.fromkeys(v))
+    figures = [{} if answers is None else _figures(answers[i]) for i in range(len(values))]
+    named = list(dict.fromkeys(name for row in figures for name in row))
+    names = [*(fields if records else ["value"]), *named]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(map(shown, names))
+    for v, row in zip(values, figures, strict=True):
+        cells = [_cell(v[f]) if f in v else "" for f in fields] if records else [_cell(v)]
+        writer.writerow([*cells, *(row.get(name, "") for name in named)])
+    return out.getvalue().removesuffix("\n")
+
+
+def _cell(value: Any) -> Any:
+    data = plain(value)
+    if isinstance(data, str):
+        return shown(data)
+    if isinstance(data, bool) or data is None or not isinstance(data, int | float):
+        return json_text({"": data})[len('{"": ') : -1]
+    return data
