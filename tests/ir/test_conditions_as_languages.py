@@ -129,16 +129,25 @@ class Condition:
     """A condition on s as its language, and as the program evaluates it."""
 
     def __init__(self, text):
-        program = fkdsl.parse(f"{HEADER}    condition {text}\n    return s\n").without().ir()
-        function = program.functions["p"]
-        self.test = next(i.test for i in function.body if isinstance(i, ir.Condition))
+        self.test, program = self.read(text)
         language = language_of(inlined(program, self.test), 0)
         assert language is not None, text
-        # Slots that passes have made up become the function's own, as they do in a copy of `text`.
-        own = {old: 3 + i for i, old in enumerate(sorted(bound(language) | bound(self.test)))}
-        slots = ("s", "n", "keys", *(f".{i}" for i in own))
-        self.language = value(executable(renumbered(language, own), slots), "")
-        self.executable = executable(renumbered(self.test, own), slots)
+        self.language = value(self.of(language), "")
+        self.executable = self.of(self.test)
+
+    @staticmethod
+    def read(text, functions=""):
+        """The condition's expression over s, n and keys, and the program that it stands in."""
+        text = f"{functions}{HEADER}    condition {text}\n    return s\n"
+        program = fkdsl.parse(text).without().ir()
+        body = program.functions["p"].body
+        return next(i.test for i in body if isinstance(i, ir.Condition)), program
+
+    def of(self, e):
+        """A program that gives the value of an expression. Slots that passes have made up become
+        the function's own, as they do in a copy of `text`."""
+        own = {old: 3 + i for i, old in enumerate(sorted(bound(e)))}
+        return executable(renumbered(e, own), ("s", "n", "keys", *(f".{i}" for i in own)))
 
     def holds(self, s):
         """True, False, or None where the condition has no value."""

@@ -8,14 +8,18 @@ only grow with the text, some tests stay true once they are, and complete words 
     not contains(lower(s), "sorry")          itself
     all(syllables(w) < 3 for w in words(s))  the same over the words that are complete
     count(s, "a") == 2                       count(s, "a") <= 2
+    len(distinct(words(s))) == len(words(s)) the same over the words that are complete
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from fkdsl.base.spans import NOWHERE
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import reads
+from fkdsl.ir.passes.reading import alike, replaced_part
+from fkdsl.ir.passes.settled import settled
 
 FLIP = {"le": "ge", "lt": "gt", "ge": "le", "gt": "lt", "eq": "eq"}
 NEGATED = {
@@ -39,7 +43,7 @@ def early_form(e: ir.Expr, text: int) -> ir.Expr | None:
 
 class _Early:
     def __init__(self, text: int) -> None:
-        self.text = text
+        self.text, self.whole = text, ir.Local(NOWHERE, text)
 
     # --------------------------------------------------------------------- tests
 
@@ -60,7 +64,7 @@ class _Early:
             case ir.Operate(operator="notin" | "ne" as operator, args=args):
                 return self.form_of_not(ir.Operate(e.span, NEGATED[operator], args))
             case ir.Operate(operator="le" | "lt" | "ge" | "gt" | "eq", args=(_, _)):
-                return self.comparison(e)
+                return self.all_different(e) or self.comparison(e)
             case ir.Builtin(name="all", args=(gather,)):
                 return self.every(e, gather)
             case ir.Builtin(name="starts_with", args=(s, part)) if self.extends(
@@ -75,6 +79,9 @@ class _Early:
         if self.stays(e):
             return negated
         match e:
+            case ir.Operate(operator="in", args=(item, listed)) if self.text not in reads(item):
+                kept = settled(listed, self.text) if listed != self.whole else None
+                return None if kept is None else ir.Operate(e.span, "notin", (item, kept))
             case ir.Operate(operator="not", args=(inner,)):
                 return self.form(inner)
             case ir.And(operands=operands):
@@ -119,25 +126,49 @@ class _Early:
         if self.text in reads(b) or operator not in ("le", "lt", "eq"):
             return None
         operator = "le" if operator == "eq" else operator
-        if self.grows(a):
-            return ir.Operate(e.span, operator, (a, b))
-        whole = self.over_complete_words(a)
-        return None if whole is None else ir.Operate(e.span, operator, (whole, b))
+        least = self.least(a)
+        return None if least is None else ir.Operate(e.span, operator, (least, b))
+
+    def all_different(self, e: ir.Expr) -> ir.Expr | None:
+        """`len(distinct(xs)) == len(xs)` or `distinct(xs) == xs`: the same of the items that
+        stay."""
+        assert isinstance(e, ir.Operate)
+        a, b = e.args
+        for x, y, operator in ((a, b, e.operator), (b, a, FLIP[e.operator])):
+            match operator, x, y:
+                case (
+                    "eq" | "ge",
+                    ir.Builtin(name="len", args=(ir.Builtin(name="distinct", args=(xs,)),)),
+                    ir.Builtin(name="len", args=(ys,)),
+                ) if alike(xs, ys):
+                    pass
+                case "eq", ir.Builtin(name="distinct", args=(xs,)), ys if alike(xs, ys):
+                    pass
+                case _:
+                    continue
+            kept = settled(xs, self.text)
+            return None if kept is None else replaced_part(replaced_part(e, xs, kept), ys, kept)
+        return None
 
     def every(self, e: ir.Expr, gather: ir.Expr) -> ir.Expr | None:
         """`all(test(w) for w in words(s))`: over the words that are complete, and over all if the
         test is of a kind that a growing word only fails."""
-        match gather:
-            case ir.Gather(
-                element=test, clauses=(ir.Clause(targets=(word,), iterable=listed, conditions=()),)
-            ) if self.text not in reads(test):
-                if self.growing_list(listed) and _Early(word).falls(test):
-                    return e
-                complete = self.complete_list(listed)
-                if complete is not None:
-                    clause = replace(gather.clauses[0], iterable=complete)
-                    return ir.Builtin(e.span, "all", (replace(gather, clauses=(clause,)),))
-        return None
+        if not isinstance(gather, ir.Gather):
+            return None
+        first, *rest = gather.clauses
+        if self.text in reads((first.conditions, tuple(rest))):
+            return None
+        test = gather.element
+        match gather.clauses:
+            case (ir.Clause((word,), iterable, ()),) if self.text not in reads(test) and (
+                self.growing_list(iterable) and _Early(word).falls(test)
+            ):
+                return e
+        kept, holds = settled(first.iterable, self.text), self.form(test)
+        if kept is None or holds is None:
+            return None
+        clauses = (replace(first, iterable=kept), *rest)
+        return ir.Builtin(e.span, "all", (replace(gather, element=holds, clauses=clauses),))
 
     def falls(self, e: ir.Expr) -> bool:
         """Whether e, once false, stays false: it is its own early form."""
@@ -168,30 +199,34 @@ class _Early:
                 return name in GROWING_LISTS and self.extends(s)
         return False
 
-    def complete_list(self, e: ir.Expr) -> ir.Expr | None:
-        """`words` of the part of the text whose words cannot change."""
+    def least(self, e: ir.Expr) -> ir.Expr | None:
+        """A number that is never above e of the whole, however it goes on: e itself if it grows, or
+        what the items that stay add to it."""
+        if self.grows(e):
+            return e
         match e:
-            case ir.Builtin(name="words", args=(s,)) if self.extends(s):
-                return ir.Builtin(e.span, "words", (ir.Builtin(e.span, ".complete", (s,)),))
+            case ir.Operate(operator="add", args=args):
+                parts = tuple(p for p in map(self.least, args) if p is not None)
+                return replace(e, args=parts) if len(parts) == len(args) else None
+            case ir.Builtin(name="syllables", args=(s,)) if s == self.whole:
+                return replace(e, args=(ir.Builtin(e.span, ".complete", (s,)),))
+            case ir.Builtin(name="len", args=(listed,)):
+                kept = settled(listed, self.text)
+                return None if kept is None else replace(e, args=(kept,))
+            case ir.Builtin(name="sum", args=(ir.Gather(element=element) as gather,)) if (
+                _is_no_less_than_zero(element)
+            ):
+                kept = settled(gather, self.text)
+                return None if kept is None else replace(e, args=(kept,))
         return None
 
-    def over_complete_words(self, e: ir.Expr) -> ir.Expr | None:
-        """A sum over words, none of them negative, as the sum over those that are complete: never
-        above the whole's."""
-        match e:
-            case ir.Builtin(name="syllables", args=(s,)) if self.extends(s):
-                return ir.Builtin(e.span, "syllables", (ir.Builtin(e.span, ".complete", (s,)),))
-            case ir.Builtin(
-                name="sum",
-                args=(
-                    ir.Gather(
-                        element=ir.Builtin(name="syllables" | "len" | "letters"),
-                        clauses=(ir.Clause(iterable=listed, conditions=()),),
-                    ) as gather,
-                ),
-            ):
-                complete = self.complete_list(listed)
-                if complete is not None and self.text not in reads(gather.element):
-                    clause = replace(gather.clauses[0], iterable=complete)
-                    return ir.Builtin(e.span, "sum", (replace(gather, clauses=(clause,)),))
-        return None
+
+def _is_no_less_than_zero(e: ir.Expr) -> bool:
+    match e:
+        case ir.Const(value=value):
+            return isinstance(value, int | float) and value >= 0
+        case ir.Builtin(name=name):
+            return name in ("syllables", "len", "letters", "count", "contains", "starts_with")
+        case ir.Operate(operator=operator):
+            return operator in NEGATED or operator == "not"
+    return isinstance(e, ir.And | ir.Or)

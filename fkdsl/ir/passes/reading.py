@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 from fkdsl.ir import nodes as ir
-from fkdsl.ir.effects import reads, subexpressions
+from fkdsl.ir.effects import bound, reads, renumbered, subexpressions
 
 N = TypeVar("N", bound=ir.Expr | ir.Instr)
 
@@ -74,6 +74,25 @@ def substitute(node: N, values: Mapping[int, ir.Expr]) -> N:
 
     result: N = change(node)
     return result
+
+
+def replaced_part(e: N, old: ir.Expr, new: ir.Expr) -> N:
+    """The expression with one of its parts replaced, wherever it stands."""
+
+    def change(node: Any) -> Any:
+        return new if node == old else rebuilt(node, change)
+
+    result: N = change(e)
+    return result
+
+
+def alike(a: ir.Expr, b: ir.Expr) -> bool:
+    """Whether two expressions are equal but for the names of what their comprehensions bind."""
+
+    def named(e: ir.Expr) -> Any:
+        return renumbered(e, {slot: -i for i, slot in enumerate(sorted(bound(e)), 1)})
+
+    return bool(a == b or named(a) == named(b))
 
 
 def conjuncts(e: ir.Expr) -> list[ir.Expr]:

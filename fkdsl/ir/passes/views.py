@@ -8,12 +8,11 @@ of the texts whose view is in the language of the test. Views of views work from
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import bound, reads, subexpressions
-from fkdsl.ir.passes.reading import rebuilt
+from fkdsl.ir.passes.reading import replaced_part
 
 LanguageOf = Callable[[ir.Expr, int], ir.Expr | None]
 VIEW_SLOTS = 2_000_000
@@ -32,7 +31,7 @@ def view_language(test: ir.Expr, text: int, language_of: LanguageOf) -> ir.Expr 
             continue
         name, args = name_and_args
         view = text + VIEW_SLOTS
-        known = _with(test, e, ir.Local(test.span, view))
+        known = replaced_part(test, e, ir.Local(test.span, view))
         if text in reads(known):
             continue
         part = language_of(known, view)
@@ -105,13 +104,3 @@ def has_grammar(language: ir.Expr) -> bool:
         isinstance(e, ir.Builtin) and e.name in (".json", ".grammar")
         for e in subexpressions(language)
     )
-
-
-def _with(e: ir.Expr, old: ir.Expr, new: ir.Expr) -> ir.Expr:
-    """The expression with one of its parts replaced."""
-
-    def change(node: Any) -> Any:
-        return new if node == old else rebuilt(node, change)
-
-    result: ir.Expr = change(e)
-    return result

@@ -26,6 +26,8 @@ from fkdsl.values.values import Token, show
 
 MOST_INDEX = 200
 """An item, or an end of a slice, that is further from its end of the text is not followed."""
+MARKS = ".!?"
+"""What ends a sentence."""
 LONGEST_AMONG = 100
 """Most characters of a text whose parts are listed."""
 A = Parameter("a", ANY)
@@ -237,3 +239,26 @@ def complete(s: str) -> str:
     if not words or words[-1].end() < len(s.rstrip("'\u2019-")):
         return s
     return s[: words[-1].start()]
+
+
+@pure(".complete_lines", [Parameter("s", STR)], STR)
+def complete_lines(s: str) -> str:
+    """The text without a last line that may continue.
+
+    >>> complete_lines("a\\nb"), complete_lines("a\\n")
+    ('a\\n', 'a\\n')
+    """
+    last = s.splitlines(keepends=True)[-1:]
+    return s if not last or last != last[0].splitlines() else s[: len(s) - len(last[0])]
+
+
+@pure(".complete_sentences", [Parameter("s", STR)], STR)
+def complete_sentences(s: str) -> str:
+    """The text without a last sentence that may continue: behind its marks more may come.
+
+    >>> complete_sentences("One. Two!"), complete_sentences("One. ")
+    ('One.', 'One. ')
+    """
+    kept = s.rstrip(MARKS)
+    last = max(map(kept.rfind, MARKS)) + 1
+    return s if len(kept) == len(s) and not s[last:].strip() else s[:last]

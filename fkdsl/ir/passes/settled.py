@@ -1,0 +1,100 @@
+"""Lists of a text that only grow with it: what a beginning shows of them stays.
+
+words(s)                  those that are complete
+zip(words(s), words(s)[1:]), distinct(lines(s)), [lower(w) for w in words(s)]
+[s[i:i + 3] for i in range(len(s) - 2)]
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fkdsl.ir import nodes as ir
+from fkdsl.ir.effects import reads, subexpressions
+from fkdsl.ir.passes.reading import alike, replaced_part
+
+COMPLETE = {
+    "words": ".complete",
+    "lines": ".complete_lines",
+    "sentences": ".complete_sentences",
+}
+"""Built-ins that take a text apart, and those that give the part of a text whose items stay."""
+
+
+def settled(e: ir.Expr, text: int) -> ir.Expr | None:
+    """The list e of a text, as far as its items cannot change: the list of every text that begins
+    so begins with it. None where none is known."""
+    if text not in reads(e):
+        return e
+    match e:
+        case ir.Local():
+            return e
+        case ir.Builtin(name=name, args=(ir.Local() as s,)) if name in COMPLETE:
+            return replace(e, args=(ir.Builtin(e.span, COMPLETE[name], (s,)),))
+        case ir.Operate(operator="slice", args=(xs, start, stop)) if _is_place(start) and _is_place(
+            stop
+        ):
+            whole = settled(xs, text)
+            return None if whole is None else replace(e, args=(whole, start, stop))
+        case ir.Builtin(name="zip", args=args):
+            lists = [settled(a, text) for a in args]
+            known = tuple(x for x in lists if x is not None)
+            return replace(e, args=known) if len(known) == len(args) else None
+        case ir.Builtin(name="enumerate" | "distinct", args=(xs, *rest)) if text not in reads(
+            tuple(rest)
+        ):
+            whole = settled(xs, text)
+            return None if whole is None else replace(e, args=(whole, *rest))
+        case ir.Gather(element=element, clauses=(first, *rest)):
+            if text in reads((element, first.conditions, tuple(rest))):
+                return _runs(e, text)
+            whole = settled(first.iterable, text)
+            if whole is not None:
+                return replace(e, clauses=(replace(first, iterable=whole), *rest))
+    return None
+
+
+def _is_place(e: ir.Expr) -> bool:
+    """Whether an end of a slice counts from the beginning, or is none."""
+    match e:
+        case ir.Const(value=value):
+            return value is None or (isinstance(value, int) and value >= 0)
+    return False
+
+
+def _runs(e: ir.Gather, text: int) -> ir.Expr | None:
+    """`[xs[i:i + 3] for i in range(len(xs) - 2)]`: runs of items, none of which goes beyond the
+    last one."""
+    match e.clauses:
+        case (
+            ir.Clause(
+                (i,),
+                ir.Builtin(
+                    name="range",
+                    args=(
+                        ir.Operate(
+                            operator="sub",
+                            args=(ir.Builtin(name="len", args=(xs,)), ir.Const(value=int(behind))),
+                        ),
+                        ir.Const(value=None),
+                        ir.Const(value=1),
+                    ),
+                ),
+                (),
+            ),
+        ):
+            pass
+        case _:
+            return None
+    span, at = e.span, ir.Local(e.span, i)
+    whole = settled(xs, text)
+    none = ir.Const(span, None)
+    for run in subexpressions(e.element):
+        match run:
+            case ir.Operate(
+                operator="slice",
+                args=(ys, start, ir.Operate(operator="add", args=(first, ir.Const(value=int(n))))),
+            ) if start == first == at and 0 <= n <= behind + 1 and alike(xs, ys):
+                if whole is not None and text not in reads(replaced_part(e.element, run, none)):
+                    return replaced_part(replaced_part(e, ys, whole), xs, whole)
+    return None
