@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fkdsl.base.errors import CallError
-from fkdsl.models.chat_template import render_chat
+from fkdsl.models.chat_template import CHAT_HELP, render_chat
 from fkdsl.models.plain_text import PlainText
 
 PRIVATE = range(0xE000, 0xF900)
@@ -34,7 +34,7 @@ class TemplateMark:
 
 def templated(tokenizer: Any, name: str, user: str, system: str, encode: PlainText) -> list[int]:
     """The ids of a chat up to where the answer begins, by a tokenizer's own template. Raises
-    CallError if it has none, or the template fails."""
+    CallError if it has none, or the template fails or writes nothing."""
     if not tokenizer.chat_template:
         raise CallError(
             f"{name} has no chat template", "use prompt(...) with the model's own format"
@@ -57,6 +57,8 @@ def templated(tokenizer: Any, name: str, user: str, system: str, encode: PlainTe
         if text:
             ids += (encode.after_mark if ids else encode.start)(stand_ins.restore(text), known)
         ids += [] if mark is None else [mark.id]
+    if not ids:
+        raise CallError(f"the chat template of {name} writes nothing", CHAT_HELP)
     return ids
 
 

@@ -188,6 +188,13 @@ def test_a_chat_without_marks_in_its_texts_is_what_the_tokenizer_makes_of_it(bui
         assert templated(tokenizer, build, user, system, encode) == expected
 
 
+def test_a_chat_template_that_writes_nothing_is_refused(monkeypatch):
+    tokenizer, _, encode = built("byte level")
+    monkeypatch.setattr(tokenizer, "chat_template", "{% for m in others %}{{ m }}{% endfor %}")
+    with pytest.raises(CallError, match="writes nothing"):
+        templated(tokenizer, "m", "hi", "", encode)
+
+
 def test_the_end_of_a_text_and_the_template_behind_it_make_no_mark():
     hidden = Hidden(marks_of(built("byte level")[0]), "")
     assert "<|im_end|>" not in hidden.hide("a <|im_") + "end|>"
