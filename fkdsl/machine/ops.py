@@ -87,8 +87,8 @@ class DrawOp(Op):
 
     What proposals have computed for it so far: token_masks, those of the plan's predicate, by
     vocabulary and what the predicate reads; prefix_masks, those of its prefix constraint's
-    automaton, None where it has none that is small enough, by vocabulary and what the language
-    reads.
+    automata, None where one of them is not small enough, by vocabulary and what the languages
+    read.
     """
 
     target: int
@@ -96,7 +96,7 @@ class DrawOp(Op):
     site: int
     plan: ProposalPlan[Compute] | None = None
     token_masks: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
-    prefix_masks: dict[Hashable, RegularMasks | None] = field(
+    prefix_masks: dict[Hashable, tuple[RegularMasks | None, RegularMasks | None] | None] = field(
         default_factory=dict, compare=False, repr=False
     )
 

@@ -67,19 +67,24 @@ class CompletionConstraint(Generic[E]):
 class PrefixConstraint(Generic[E]):
     """The drawn context's text is in a language after every token with which the particle lives.
 
-    language: evaluates to a `Language`. reads: the slots that it looks at. sufficient: whether this
-    constraint and the plan's mask together decide every condition, so that no outcome needs a
-    look-ahead. parts: each condition's own language.
+    parts: each condition's own language, which evaluates to a `Language`; going_on: the same of
+    the conditions that only a text that goes on comes to, behind `if t == EOS: break`. reads: the
+    slots that they look at. sufficient: whether this constraint and the plan's mask together decide
+    every condition, so that no outcome needs a look-ahead.
     """
 
-    language: E
+    parts: tuple[tuple[Span, E], ...]
+    going_on: tuple[tuple[Span, E], ...]
     reads: tuple[int, ...] = field(metadata=READS)
     sufficient: bool
-    parts: tuple[tuple[Span, E], ...]
 
     def map(self, function: Callable[[E], F]) -> PrefixConstraint[F]:
-        parts = tuple((place, function(of)) for place, of in self.parts)
-        return PrefixConstraint(function(self.language), self.reads, self.sufficient, parts)
+        return PrefixConstraint(
+            tuple((place, function(of)) for place, of in self.parts),
+            tuple((place, function(of)) for place, of in self.going_on),
+            self.reads,
+            self.sufficient,
+        )
 
 
 @dataclass(frozen=True)

@@ -165,10 +165,15 @@ def prefix_mask(particle: RunningParticle, op: DrawOp, d: TokenDistribution) -> 
     try:
         masks = op.prefix_masks[key]
     except KeyError:
-        masks = remember(
-            op.prefix_masks, key, _regular_masks(frame, plan.language, vocabulary), LANGUAGES
-        )
-    return _prefix_mask(particle, masks, d)
+        masks = remember(op.prefix_masks, key, _masks_of_plan(frame, plan, vocabulary), LANGUAGES)
+    if masks is None:
+        return None
+    of_all, going_on = masks
+    mask = None if of_all is None else _prefix_mask(particle, of_all, d)
+    if going_on is None:
+        return mask
+    spared = _spared(_prefix_mask(particle, going_on, d), vocabulary)
+    return spared if mask is None else mask & spared
 
 
 def prefix_masks_of_parts(
@@ -177,26 +182,47 @@ def prefix_masks_of_parts(
     """What each condition's own language allows, as `prefix_mask`."""
     assert isinstance(d, ContextRef)
     frame, vocabulary = particle.frames[-1], particle.vocabulary(d)
-    return [
-        (place, _prefix_mask(particle, _regular_masks(frame, of, vocabulary), d))
-        for place, of in plan.parts
-    ]
+    result: list[tuple[Span, Mask | None]] = []
+    for parts, spares in ((plan.parts, False), (plan.going_on, True)):
+        for place, of in parts:
+            masks = _regular_masks([of(frame)], vocabulary)
+            mask = None if masks is None else _prefix_mask(particle, masks, d)
+            if mask is not None and spares:
+                mask = _spared(mask, vocabulary)
+            result.append((place, mask))
+    return result
 
 
-def _regular_masks(
-    frame: ActiveFrame, language: Compute, vocabulary: Vocabulary
-) -> RegularMasks | None:
+def _masks_of_plan(
+    frame: ActiveFrame, plan: PrefixConstraint[Compute], vocabulary: Vocabulary
+) -> tuple[RegularMasks | None, RegularMasks | None] | None:
+    """The masks of the texts after any token, and of those after a token that is no end; None where
+    an automaton is not small, or the languages fail: the conditions themselves will say so."""
     try:
-        return regular_masks(language(frame), vocabulary)
+        groups = [[of(frame) for _, of in parts] for parts in (plan.parts, plan.going_on)]
     except Fault:
         return None
-
-
-def _prefix_mask(
-    particle: RunningParticle, masks: RegularMasks | None, d: ContextRef
-) -> Mask | None:
-    if masks is None:
+    of_all, going_on = (_regular_masks(group, vocabulary) for group in groups)
+    if (groups[0] and of_all is None) or (groups[1] and going_on is None):
         return None
+    return of_all, going_on
+
+
+def _regular_masks(languages: list[Language], vocabulary: Vocabulary) -> RegularMasks | None:
+    if not languages:
+        return None
+    one = languages[0] if len(languages) == 1 else Both(tuple(languages))
+    return regular_masks(one, vocabulary)
+
+
+def _spared(mask: Mask, vocabulary: Vocabulary) -> Mask:
+    """The mask with the ends, of which it does not speak."""
+    spared = mask.copy()
+    spared[list(vocabulary.ends)] = True
+    return spared
+
+
+def _prefix_mask(particle: RunningParticle, masks: RegularMasks, d: ContextRef) -> Mask:
     c = particle.contexts[d.index]
     text = particle.engines[c.model].raw(c.node)[c.skip :]
     last = masks.vocabulary.tokens[c.node.token] if c.node.length > c.start else b""

@@ -65,7 +65,7 @@ SAMPLES = [
     ir.Draw(AT, NEW, local(LM), 1),
     planned(mask=ir.Operate(AT, "ne", (local(NEW), local(TEXT))), reads=(TEXT,)),
     planned(completion=CompletionConstraint(texts(TEXT), UNTIL, NONE, STOP)),
-    planned(prefix=PrefixConstraint(texts(TEXT), (TEXT,), True, ())),
+    planned(prefix=PrefixConstraint(((AT, texts(TEXT)),), (), (TEXT,), True)),
     ir.Observe(AT, local(TEXT), local(LM)),
     ir.Condition(AT, local(YES)),
     ir.Factor(AT, local(HALF)),

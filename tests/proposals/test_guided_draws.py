@@ -173,7 +173,10 @@ def plans_of(text):
 
 def test_a_condition_on_the_token_is_a_mask_before_and_after_an_eos_test():
     (plan,) = plans_of(BEFORE_EOS)
-    assert [a.means for a in plan.absorbed] == ["mask for each value of `letter`", "tried"]
+    assert [a.means for a in plan.absorbed] == [
+        "mask for each value of `letter`",
+        "automaton, so far",
+    ]
     (plan,) = plans_of(BEFORE_EOS.replace("fine(lm.text)", 'lower(t) != "b"'))
     assert [a.means for a in plan.absorbed] == ["mask for each value of `letter`"] * 2
     assert not plan.needs_lookahead

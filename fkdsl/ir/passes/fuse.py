@@ -15,6 +15,7 @@ from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.bounds import CONTINUOUS
 from fkdsl.ir.effects import reads, writes
+from fkdsl.ir.passes.few_values import FewValues
 from fkdsl.ir.passes.masks import Predicate, is_expensive, token_predicate
 from fkdsl.ir.passes.prefix import PrefixLanguages, prefix_languages
 from fkdsl.ir.passes.reading import (
@@ -25,7 +26,6 @@ from fkdsl.ir.passes.reading import (
     reached,
     reads_context,
 )
-from fkdsl.ir.passes.regular import all_of
 from fkdsl.ir.segments import Place, Walk
 from fkdsl.machine.proposal_plan import Absorbed, PrefixConstraint, ProposalPlan
 
@@ -35,17 +35,23 @@ def fuse(program: ir.Program, automata: bool = True) -> ir.Program:
     automata may follow texts."""
     functions = {}
     walk = Walk(program)
+    few = FewValues(program) if automata else None
     for name, function in program.functions.items():
         body = list(function.body)
         for pc, instr in enumerate(function.body):
             if isinstance(instr, ir.Draw):
-                body[pc] = _planned(program, walk, function, pc, instr, automata)
+                body[pc] = _planned(program, walk, few, function, pc, instr)
         functions[name] = replace(function, body=tuple(body))
     return replace(program, functions=functions)
 
 
 def _planned(
-    program: ir.Program, walk: Walk, function: ir.Function, pc: int, draw: ir.Draw, automata: bool
+    program: ir.Program,
+    walk: Walk,
+    few: FewValues | None,
+    function: ir.Function,
+    pc: int,
+    draw: ir.Draw,
 ) -> ir.Draw:
     """The draw with its plan; as it was if it can look ahead to nothing.
 
@@ -68,20 +74,20 @@ def _planned(
         return draw
     inline, exhaustive = inline_conditions(program, walk, place) if of_token else ([], False)
     prefixes = None
-    if automata and before.completion is None:
-        prefixes = prefix_languages(program, function, draw, inline)
-    followed = [c for c in inline if prefixes is not None and prefixes.decides(conjuncts(c.test))]
+    if few is not None and before.completion is None:
+        prefixes = prefix_languages(program, walk, few, place, draw)
+    met = prefixes.followed if prefixes is not None else []
+    followed = [c for c in met if prefixes is not None and prefixes.decides(conjuncts(c.test))]
     rest = [c for c in tried if not _among(c, followed)]
     absorbed = [Absorbed(c.span, _mask_means(function, predicate)) for c in masked]
-    if prefixes is not None:
-        absorbed += [Absorbed(c.span, "automaton, so far") for c in inline if prefixes.follows(c)]
+    absorbed += [Absorbed(c.span, "automaton, so far") for c in met]
     absorbed += _trials(program, rest, of_token)
     plan = replace(
         before,
         mask=predicate.test if predicate is not None else None,
         reads=predicate.reads if predicate is not None else (),
         compared=predicate.compared if predicate is not None else None,
-        prefix=_prefix(draw, prefixes, undecided, not rest),
+        prefix=_prefix(prefixes, undecided, not rest),
         needs_lookahead=bool(tried or undecided),
         expensive=any(_is_expensive(program, c) for c in tried),
         inline_conditions=len(inline),
@@ -99,7 +105,6 @@ def _gives_token(distribution: ir.Expr) -> bool:
 
 
 def _prefix(
-    draw: ir.Draw,
     prefixes: PrefixLanguages | None,
     undecided: Sequence[ir.Expr],
     follows_all: bool,
@@ -108,10 +113,11 @@ def _prefix(
     follows_all: whether mask and constraint leave no other condition."""
     if prefixes is None:
         return None
-    language = all_of(draw.span, [of for _, of in prefixes.languages])
-    slots = tuple(sorted(reads(language)))
+    slots = tuple(sorted(reads(tuple(of for _, of, _ in prefixes.languages))))
     sufficient = follows_all and prefixes.decides(undecided)
-    return PrefixConstraint(language, slots, sufficient, prefixes.languages)
+    return PrefixConstraint(
+        prefixes.of_ends(going_on=False), prefixes.of_ends(going_on=True), slots, sufficient
+    )
 
 
 def _among(condition: ir.Condition, conditions: Sequence[ir.Condition]) -> bool:

@@ -2,68 +2,148 @@
 must be in after every token: the prefix constraint.
 
     t ~ lm
-    condition t != EOS and all(letters(w) <= limit for w in words(lm.text))
+    if t == EOS:
+        break
+    condition all(letters(w) <= limit for w in words(lm.text))
 
 Each part of such a condition that says which language `lm.text` is in goes into a mask, which is
-exact for every token. The language may depend only on what is the same for all particles, so that
-one automaton serves the population.
+exact for every token. The language may depend on variables of few values (few_values.py), so that
+few automata serve the population.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import bound, reads, writes
+from fkdsl.ir.passes.few_values import FewValues
 from fkdsl.ir.passes.inline import inlined
-from fkdsl.ir.passes.reading import conjuncts, reached, reads_context, rebuilt, substitute
+from fkdsl.ir.passes.reading import conjuncts, reached, rebuilt, substitute
 from fkdsl.ir.passes.regular import all_of, language_of
 from fkdsl.ir.passes.views import has_grammar
+from fkdsl.ir.segments import Place, Walk
+from fkdsl.values.values import EOS
+
+MOST_LANGUAGES = 64
+"""Most different languages that one draw may have over a run; each has an automaton and masks."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class PrefixLanguages:
-    """languages: for each condition the language of the text after the token, an expression;
-    parts: the parts of the conditions that the languages decide."""
+    """languages: for each condition the language of the text after the token, an expression, and
+    whether only a text that goes on must be in it; parts: the parts of the conditions that the
+    languages decide; followed: the conditions of which some part is decided."""
 
-    languages: tuple[tuple[Span, ir.Expr], ...]
-    parts: tuple[ir.Expr, ...]
+    languages: list[tuple[Span, ir.Expr, bool]] = field(default_factory=list)
+    parts: list[ir.Expr] = field(default_factory=list)
+    followed: list[ir.Condition] = field(default_factory=list)
 
     def decides(self, parts: Sequence[ir.Expr]) -> bool:
         return all(part in self.parts for part in parts)
 
-    def follows(self, condition: ir.Condition) -> bool:
-        """Whether a part of the condition is decided."""
-        return any(part in self.parts for part in conjuncts(condition.test))
+    def of_ends(self, going_on: bool) -> tuple[tuple[Span, ir.Expr], ...]:
+        """The languages of each condition, of those that ask only texts that go on, or of the
+        others."""
+        spans = dict.fromkeys(span for span, _, of in self.languages if of is going_on)
+        return tuple(
+            (span, all_of(span, [e for s, e, of in self.languages if s == span and of is going_on]))
+            for span in spans
+        )
 
 
 def prefix_languages(
-    program: ir.Program, function: ir.Function, draw: ir.Draw, behind: Sequence[ir.Condition]
+    program: ir.Program, walk: Walk, few: FewValues, place: Place, draw: ir.Draw
 ) -> PrefixLanguages | None:
-    """The languages that the conditions right behind the draw of a token hold its context's text
-    to; None if there are none."""
-    if function.name != program.entry or not isinstance(draw.distribution, ir.Local):
+    """The languages that the conditions behind the draw of a token hold its context's text to; None
+    if there are none."""
+    if not isinstance(draw.distribution, ir.Local):
         return None
+    function = program.functions[place[0]]
     fixed = dict(_fixed(function))
     text = len(function.slots)
-    languages: dict[Span, list[ir.Expr]] = {}
-    decided: list[ir.Expr] = []
-    for place, part in (
-        (condition.span, p) for condition in behind for p in conjuncts(condition.test)
-    ):
-        known = substitute(_over_text(inlined(program, part), draw.distribution.slot, text), fixed)
-        parts = [language_of(p, text) for p in conjuncts(known)]
-        if all(of is not None and _is_same_for_all(program, function, of) for of in parts):
-            languages.setdefault(place, []).extend(of for of in parts if of is not None)
-            decided.append(part)
-    if not decided:
-        return None
-    return PrefixLanguages(
-        tuple((place, all_of(place, of)) for place, of in languages.items()), tuple(decided)
-    )
+    result = PrefixLanguages()
+    for behind in _behind(program, walk, place, draw, draw.distribution.slot):
+        condition, known_values = behind.condition, {**fixed, **behind.values}
+        for part in conjuncts(condition.test):
+            known = substitute(inlined(program, part), known_values)
+            known = _over_text(known, draw.distribution.slot, text)
+            parts = [language_of(p, text) for p in conjuncts(known)]
+            if text in reads(known) and all(
+                of is not None and _is_one_of_few(program, function, few, of) for of in parts
+            ):
+                result.languages += [
+                    (condition.span, of, behind.going_on) for of in parts if of is not None
+                ]
+                result.parts.append(part)
+                if not any(condition is c for c in result.followed):
+                    result.followed.append(condition)
+    return result if result.parts else None
+
+
+@dataclass(frozen=True)
+class _Behind:
+    """A condition behind a draw. values: what was assigned since, over the slots at the draw;
+    going_on: whether a particle comes to it only if its token is no end."""
+
+    condition: ir.Condition
+    values: dict[int, ir.Expr]
+    going_on: bool
+
+
+def _behind(
+    program: ir.Program, walk: Walk, place: Place, draw: ir.Draw, context: int
+) -> Iterator[_Behind]:
+    """The conditions that every particle comes to behind a draw, up to where something else is
+    drawn, weighed or appended, or the ways part otherwise than by whether the token is an end."""
+    name, pc = place
+    values: dict[int, ir.Expr] = {}
+    elsewhere = set[Place]()
+    going_on = False
+    while True:
+        pc += 1
+        if (name, pc) in elsewhere:
+            return
+        instr = program.functions[name].body[pc]
+        match instr:
+            case ir.Label():
+                pass
+            case ir.Condition():
+                yield _Behind(instr, dict(values), going_on)
+            case ir.Set(targets=(slot,), value=value) if slot not in (context, draw.target):
+                values[slot] = substitute(value, values)
+            case ir.Branch(test=test, otherwise=label) if _is_of_end(test, draw.target, context):
+                elsewhere |= _reached(walk, (name, pc + 1))
+                pc, going_on = walk.labels[name, label], True
+            case _:
+                return
+
+
+def _is_of_end(test: ir.Expr, token: int, context: int) -> bool:
+    """Whether a test asks whether the token is an end."""
+    match test:
+        case ir.Operate(operator="eq", args=(ir.Local(slot=slot), ir.Const(value=value))) | (
+            ir.Operate(operator="eq", args=(ir.Const(value=value), ir.Local(slot=slot)))
+        ):
+            return slot == token and value is EOS
+        case ir.Operate(operator="attribute", args=(ir.Local(slot=slot), ir.Const(value="done"))):
+            return slot == context
+    return False
+
+
+def _reached(walk: Walk, begin: Place) -> set[Place]:
+    """Where a particle may come from a place before it draws."""
+    reached_places, todo = set[Place](), [begin]
+    while todo:
+        here = todo.pop()
+        if here not in reached_places:
+            reached_places.add(here)
+            if not isinstance(walk.at(here), ir.Draw):
+                todo.extend(walk.after(here))
+    return reached_places
 
 
 def _over_text(e: ir.Expr, context: int, text: int) -> ir.Expr:
@@ -94,16 +174,16 @@ def _fixed(function: ir.Function) -> Iterator[tuple[int, ir.Expr]]:
                 yield slot, instr.value
 
 
-def _is_same_for_all(program: ir.Program, function: ir.Function, language: ir.Expr) -> bool:
-    """Whether a language reads only arguments of the program that are never assigned, and calls
-    nothing."""
-    changed = {slot for instr in function.body for slot in writes(instr)}
+def _is_one_of_few(
+    program: ir.Program, function: ir.Function, few: FewValues, language: ir.Expr
+) -> bool:
+    """Whether a language reads only variables that have few values together, and looks at nothing
+    else."""
+    count = few.of(function.name, language)
     return (
-        all(slot < function.parameters and slot not in changed for slot in reads(language))
+        count is not None
+        and count <= MOST_LANGUAGES
         and all(slot < len(function.slots) for slot in bound(language))
         and not has_grammar(language)
-        and not reads_context(program, language)
-        and not any(
-            isinstance(e, ir.Model | ir.Extern | ir.Invoke) for e in reached(program, language)
-        )
+        and not any(isinstance(e, ir.Invoke) for e in reached(program, language))
     )
