@@ -17,6 +17,7 @@ SHORT = {
     "automaton, so far": "automaton",
     "tried, expensive": "tried",
     "weaker": "automaton",
+    "in part": "automaton",
     "closed": "automaton",
     "tested": "tried",
     "early": "early",

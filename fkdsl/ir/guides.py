@@ -25,12 +25,13 @@ MEANS = {
 }
 """How a draw looks ahead to a condition, and what that costs."""
 WEAKER = "by a weaker automaton or grammar; left to trials of the tokens that may end the text"
+IN_PART = "by an automaton of a larger language, which leaves out"
 
 
 @dataclass(frozen=True)
 class Guide:
-    """A condition that a draw looks ahead to. kind: a key of MEANS, or "weaker"; words: how, and
-    what it costs."""
+    """A condition that a draw looks ahead to. kind: a key of MEANS, or "weaker" or "in
+    part"; words: how, and what it costs."""
 
     span: Span
     kind: str
@@ -46,6 +47,9 @@ def _guide(absorbed: Absorbed) -> Guide:
     kind, _, parts = absorbed.means.partition(", weaker: ")
     if parts:
         return Guide(absorbed.span, "weaker", f"{WEAKER}: {parts}")
+    kind, _, parts = absorbed.means.partition(", in part: ")
+    if parts:
+        return Guide(absorbed.span, "in part", f"{IN_PART}: {parts}")
     kind, _, of = absorbed.means.partition(" for each value of ")
     words = MEANS[kind] + (f", for each value of {of}" if of else "")
     return Guide(absorbed.span, kind, words)

@@ -45,7 +45,7 @@ def charset(one_character: str) -> Charset:
         return position if position < SURROGATES[0] else position + gap
 
     runs: list[tuple[int, int]] = []
-    flags = re.match(r"(?:\(\?[a-z]+\))?", one_character)[0]  # type: ignore[index]
+    flags = re.match(r"(?:\(\?[a-zA-Z01]+\))?", one_character)[0]  # type: ignore[index]
     for match in regex.finditer(f"{flags}(?:{one_character[len(flags) :]})+", all_characters()):
         first, last = match.span()
         if first < SURROGATES[0] < last:

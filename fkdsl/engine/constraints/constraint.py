@@ -38,7 +38,7 @@ from fkdsl.engine.constraints.languages import (
     conjunct_languages,
     is_regular,
 )
-from fkdsl.engine.constraints.patterns import Unsupported
+from fkdsl.engine.constraints.pattern_trees import Unsupported
 from fkdsl.engine.constraints.regular import RegularMasks
 from fkdsl.engine.constraints.stops import Until
 from fkdsl.models.vocabulary import TokenIds, Vocabulary

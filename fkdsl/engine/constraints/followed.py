@@ -19,7 +19,7 @@ from typing import Any
 from fkdsl.engine.constraints.followed_grammars import ignores, rewritten
 from fkdsl.engine.constraints.languages import GrammarText, JsonText, Language
 from fkdsl.engine.constraints.matchers import UNFORCED, compile_error, compile_report, json_grammar
-from fkdsl.engine.constraints.patterns import Unsupported
+from fkdsl.engine.constraints.pattern_trees import Unsupported
 from fkdsl.engine.constraints.relaxed_schemas import relaxed
 from fkdsl.engine.constraints.weaker_schemas import Weaker
 

@@ -33,8 +33,8 @@ from fkdsl.engine.constraints.languages import (
     Trimmed,
     components,
 )
-from fkdsl.engine.constraints.pattern_expressions import weaker_reasons
-from fkdsl.engine.constraints.patterns import Tree, charsets_of, parse_pattern, text_tree
+from fkdsl.engine.constraints.pattern_trees import Tree, charsets_of, text_tree, weaker_reasons
+from fkdsl.engine.constraints.patterns import parse_pattern
 
 BREAK = r"[\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029]"
 """The characters that end a line for `str.splitlines`."""

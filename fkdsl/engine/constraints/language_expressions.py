@@ -52,7 +52,8 @@ from fkdsl.engine.constraints.languages import (
     Trimmed,
 )
 from fkdsl.engine.constraints.pattern_expressions import PatternExpressions
-from fkdsl.engine.constraints.patterns import Tree, Unsupported, parse_pattern, text_tree
+from fkdsl.engine.constraints.pattern_trees import Tree, Unsupported, text_tree
+from fkdsl.engine.constraints.patterns import parse_pattern
 from fkdsl.engine.constraints.transducers import Transducer
 
 
@@ -268,6 +269,6 @@ class LanguageExpressions:
                 return a.concat_all(map(self.tree, parts))
             case "alt", parts:
                 return a.union(map(self.tree, parts))
-            case "repeat", (inner, least, most):
+            case "repeat", (inner, least, most, _):
                 return a.repeat(self.tree(inner), least, INFINITE if most == -1 else most)
         raise AssertionError(tree.operator)

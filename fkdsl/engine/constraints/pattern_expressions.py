@@ -1,14 +1,16 @@
-r"""Patterns with assertions as expressions. An assertion (`\b`, `^`, `$`, look-around) is a
-condition on the characters beside a place in the text.
+r"""Patterns with assertions and groups as expressions.
 
 The translation of a tree takes K, the language of what follows the tree. An assertion about what
-comes next is an intersection with K. An assertion about what came before needs only a few facts
-about the last character, such as whether it is part of a word. So K is a function of these facts:
+comes next is an intersection with K. An assertion about what came before, a back-reference and a
+conditional need to know something of the text before. So K is a function of a place in a text, of
+which just that is known (TextPlace):
 
-    [[ set S ]] K     = union over facts f of (S with f) K(f)
+    [[ set S ]] K     = union over places p behind a character of S of (S up to p) K(p)
     [[ A | B ]] K     = [[A]] K | [[B]] K           [[ A B ]] K  =  [[A]] ([[B]] K)
-    [[ (?=A) ]] K     = [[A]] everything  &  K      [[ \b ]] K   =  (word or no word, by f)  &  K
+    [[ (?=A) ]] K     = [[A]] everything  &  K      [[ \b ]] K   =  (word or no word, by p)  &  K
     [[ A* ]] K        = X  where  X = K | [[A without the empty text]] X
+    [[ (A) ]] K       = union over texts t of A of t K(the group is t)
+    [[ (?>A) ]] K     = first_match.py
 
 A part that is not regular is replaced by its weaker form. Under a complement a larger language
 would be wrong; there the part is replaced by the empty language.
@@ -16,28 +18,30 @@ would be wrong; there the part is replaced by the empty language.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable
 
 from fkdsl.engine.constraints.charsets import Charset
 from fkdsl.engine.constraints.expressions import INFINITE, Algebra
-from fkdsl.engine.constraints.patterns import ASSERTIONS, Tree
-
-UNROLLED = 64
-"""Most times that a repeated part with assertions is written out."""
-
-
-class TextPlace(NamedTuple):
-    """A place in a text. start: whether it is the beginning. facts: for each set that some
-    assertion looks behind for, whether it has the last character. moved: whether a character was
-    read since the innermost repeat began."""
-
-    start: bool
-    facts: tuple[bool, ...]
-    moved: bool
-
-
-Rest = Callable[[TextPlace], int]
+from fkdsl.engine.constraints.first_match import FirstMatch
+from fkdsl.engine.constraints.histories import Histories
+from fkdsl.engine.constraints.pattern_trees import (
+    ANY_TEXT,
+    Text,
+    Tree,
+    has_assertions,
+    sequence,
+    within,
+)
+from fkdsl.engine.constraints.text_places import (
+    PERHAPS,
+    UNKNOWN,
+    UNSET,
+    Capture,
+    Later,
+    Rest,
+    TextPlace,
+    remembered,
+)
 
 
 class PatternExpressions:
@@ -53,133 +57,234 @@ class PatternExpressions:
         tree: Tree,
     ) -> None:
         self.a, self.members, self.plain = algebra, members, plain
-        self.behind = list(dict.fromkeys(_looked_behind(tree)))
         self.tree = tree
+        past = dict.fromkeys(t for part in within(tree) for t in _looked_behind(part))
+        self.behind = list(past)
+        self.histories = Histories(
+            algebra, [self.past(t) for t in past], all(t.operator == "set" for t in past)
+        )
+        self.groups = list(dict.fromkeys(number for t in within(tree) for number in _captured(t)))
+
+    def past(self, tree: Tree) -> int:
+        """The texts that end with a text of a tree."""
+        ends = sequence((ANY_TEXT, tree))
+        if not has_assertions(tree):
+            return self.plain(ends)
+        return PatternExpressions(self.a, self.members, self.plain, ends).expression(True)
 
     def expression(self, upper: bool) -> int:
-        start = TextPlace(True, (False,) * len(self.behind), True)
-        return self.of(self.tree, start, lambda place: Algebra.EPSILON, upper)
+        captures = (UNSET,) * len(self.groups)
+        start = TextPlace(True, self.histories.start, True, captures)
+        return self.of(self.tree, lambda place: Algebra.EPSILON, upper)(start)
 
-    def of(self, tree: Tree, place: TextPlace, rest: Rest, upper: bool) -> int:
-        if not has_assertions(tree):
-            return self.without(self.plain(tree), place, rest)
+    def of(self, tree: Tree, rest: Rest, upper: bool) -> Rest:
+        """The language of a tree and the rest, as a function of the place before them."""
         a = self.a
+        if not has_assertions(tree):
+            expression = self.plain(tree)
+            return remembered(lambda place: self.without(expression, place, rest))
         match tree.operator, tree.parts:
             case "seq", parts:
-                return self.sequence(parts, place, rest, upper)
+                for part in reversed(_joined(parts)):
+                    rest = self.of(part, rest, upper)
+                return rest
             case "alt", parts:
-                return a.union([self.of(p, place, rest, upper) for p in parts])
-            case "repeat", (inner, least, most):
-                return self.repeat(inner, least, most, place, rest, upper)
+                options = [self.of(part, rest, upper) for part in parts]
+                return remembered(lambda place: a.union([option(place) for option in options]))
+            case "repeat", (inner, least, most, _):
+                return self.repeat(inner, least, most, rest, upper)
+            case "atomic", (inner,):
+                return FirstMatch(a, self.of, self.branches, rest, upper).of((inner,))
+            case "group" | "ref" | "given" | "forget", _:
+                return self.of_group(tree, rest, upper)
+            case "weaker", (inner, _):
+                return self.of(inner, rest, upper) if upper else _nothing
+        return remembered(self.assertion(tree, rest, upper))
+
+    def assertion(self, tree: Tree, rest: Rest, upper: bool) -> Rest:
+        a = self.a
+        match tree.operator, tree.parts:
             case "ahead", (inner, must):
-                begins = self.of(inner, place, lambda _: Algebra.EVERYTHING, upper == must)
-                return a.intersection([begins if must else a.complement(begins), rest(place)])
+                begins = self.of(inner, lambda _: Algebra.EVERYTHING, upper == must)
+                if must:
+                    return lambda place: a.intersection([begins(place), rest(place)])
+                return lambda place: a.intersection([a.complement(begins(place)), rest(place)])
             case "boundary", (word, must):
+                before = Tree("set", (word,))
                 word_next = a.concat(a.symbol(self.members[word]), Algebra.EVERYTHING)
-                after_word = self.fact(place, word)
-                asserted = a.complement(word_next) if after_word == must else word_next
-                return a.intersection([asserted, rest(place)])
-            case "behind", (runs, must):
-                return rest(place) if self.fact(place, runs) == must else Algebra.EMPTY
+                no_word_next = a.complement(word_next)
+                return lambda place: a.intersection(
+                    [
+                        no_word_next if self.is_behind(place, before) == must else word_next,
+                        rest(place),
+                    ]
+                )
+            case "behind", (inner, must):
+                return lambda place: (
+                    rest(place) if self.is_behind(place, inner) == must else Algebra.EMPTY
+                )
             case "start", ():
-                return rest(place) if place.start else Algebra.EMPTY
+                return lambda place: rest(place) if place.start else Algebra.EMPTY
             case "end", (newline,):
                 last = [a.symbol(self.members[newline])] if newline else []
-                return a.intersection([a.union([Algebra.EPSILON, *last]), rest(place)])
-            case "weaker", (inner, _):
-                return self.of(inner, place, rest, upper) if upper else Algebra.EMPTY
+                ends = a.union([Algebra.EPSILON, *last])
+                return lambda place: a.intersection([ends, rest(place)])
         raise AssertionError(tree.operator)
 
-    def fact(self, place: TextPlace, runs: Charset) -> bool:
-        return place.facts[self.behind.index(runs)]
-
-    def sequence(self, parts: tuple[Tree, ...], place: TextPlace, rest: Rest, upper: bool) -> int:
-        if not parts:
-            return rest(place)
-        return self.of(
-            parts[0], place, lambda then: self.sequence(parts[1:], then, rest, upper), upper
-        )
+    def is_behind(self, place: TextPlace, tree: Tree) -> bool:
+        return self.a.nullable(place.history[self.behind.index(tree)])
 
     def without(self, expression: int, place: TextPlace, rest: Rest) -> int:
-        """An expression without assertions followed by the rest, which depends on the facts about
-        the expression's last character."""
+        """An expression without assertions followed by the rest, which depends on the place behind
+        the expression."""
         a = self.a
         options = [rest(place)] if a.nullable(expression) else []
-        for facts, classes in self.by_facts():
-            ends = a.intersection([expression, a.concat(Algebra.EVERYTHING, a.symbol(classes))])
-            options.append(a.concat(ends, rest(TextPlace(False, facts, True))))
+        for history, ends in self.histories.ends(place.history, expression):
+            behind = place._replace(start=False, history=history, moved=True)
+            options.append(a.concat(ends, rest(behind)))
         return a.union(options)
 
-    def by_facts(self) -> Iterable[tuple[tuple[bool, ...], frozenset[int]]]:
-        """(facts, the classes of characters with these facts)."""
-        classes_of: dict[tuple[bool, ...], set[int]] = {}
-        for symbol in range(self.a.symbols):
-            facts = tuple(symbol in self.members[s] for s in self.behind)
-            classes_of.setdefault(facts, set()).add(symbol)
-        return [(facts, frozenset(classes)) for facts, classes in classes_of.items()]
+    # ---------------------------------------------------------------------- groups
 
-    def repeat(
-        self, inner: Tree, least: int, most: int, place: TextPlace, rest: Rest, upper: bool
-    ) -> int:
-        if least > UNROLLED or (most != INFINITE and most > UNROLLED):
-            # Too long to be written out. Any number of times is weaker.
-            return self.repeat(inner, 0, INFINITE, place, rest, upper) if upper else Algebra.EMPTY
-        if least:
-            more = most if most == INFINITE else most - 1
-            return self.of(
-                inner,
-                place,
-                lambda then: self.repeat(inner, least - 1, more, then, rest, upper),
-                upper,
-            )
-        if most == 0:
-            return rest(place)
-        a, known = self.a, dict[tuple[TextPlace, int], int]()
-
-        def times(here: TextPlace, at_most: int) -> int:
-            """The part at most so many times more, each time reading a character, then the rest."""
-            key = (here, at_most)
-            if key not in known:
-                known[key] = a.later() if at_most == INFINITE else Algebra.EMPTY
-                options = [rest(here)]
-                if at_most:
-                    fewer = at_most if at_most == INFINITE else at_most - 1
-                    again = self.of(
-                        inner,
-                        here._replace(moved=False),
-                        lambda then: times(then, fewer) if then.moved else Algebra.EMPTY,
-                        upper,
+    def of_group(self, tree: Tree, rest: Rest, upper: bool) -> Rest:
+        a = self.a
+        match tree.operator, tree.parts:
+            case "group", (number, inner, texts):
+                if texts is None or has_assertions(inner):
+                    return self.of(inner, self.capturing(number, UNKNOWN, rest), upper)
+                options = [
+                    self.of(_text(text), self.capturing(number, text, rest), upper)
+                    for text in texts
+                ]
+                return remembered(lambda place: a.union([option(place) for option in options]))
+            case "ref", (number, cases, unknown):
+                any_text, either = self.of(unknown, rest, upper), dict(cases)
+                return remembered(
+                    lambda place: self.reference(
+                        self.capture(place, number), either, any_text, place, rest
                     )
-                    options.append(again)
-                expression = a.union(options)
-                if at_most == INFINITE:
-                    a.define(known[key], expression)
-                else:
-                    known[key] = expression
-            return known[key]
+                )
+            case "given", (number, yes, no):
+                ways = {tree: self.of(tree, rest, upper) for tree in (yes, no)}
+                return remembered(
+                    lambda place: a.union(
+                        [ways[t](place) for t in self.branches(number, yes, no, place)]
+                    )
+                )
+            case "forget", (numbers,) if upper:
+                for number in numbers:
+                    rest = self.capturing(number, PERHAPS, rest)
+                return rest
+        return _nothing
 
-        return times(place, most)
+    def reference(
+        self,
+        text: Capture,
+        either: dict[Charset, Charset],
+        any_text: Rest,
+        place: TextPlace,
+        rest: Rest,
+    ) -> int:
+        """A back-reference to a group that has captured the text. either: what a character may be
+        instead."""
+        if isinstance(text, str):
+            return Algebra.EMPTY if text == UNSET else any_text(place)
+        again = self.plain(_text(tuple(either.get(runs, runs) for runs in text)))
+        return self.without(again, place, rest)
+
+    def branches(self, number: int, yes: Tree, no: Tree, place: TextPlace) -> list[Tree]:
+        """What a conditional may go on with: one tree, or both where nothing is known."""
+        text = self.capture(place, number)
+        return [yes, no] if text == PERHAPS else [no if text == UNSET else yes]
+
+    def capturing(self, number: int, text: Capture, rest: Rest) -> Rest:
+        """The rest behind a place where a group captures a text."""
+        at = self.groups.index(number)
+
+        def then(place: TextPlace) -> int:
+            captures = (*place.captures[:at], text, *place.captures[at + 1 :])
+            return rest(place._replace(captures=captures))
+
+        return then
+
+    def capture(self, place: TextPlace, number: int) -> Capture:
+        return place.captures[self.groups.index(number)] if number in self.groups else UNSET
+
+    # --------------------------------------------------------------------- repeats
+
+    def repeat(self, inner: Tree, least: int, most: int, rest: Rest, upper: bool) -> Rest:
+        more = self.star(inner, rest, upper) if most == INFINITE else rest
+        for _ in range(most - least if most != INFINITE else 0):
+            more = self.perhaps(inner, more, rest, upper)
+        for _ in range(least):
+            more = self.of(inner, more, upper)
+        return more
+
+    def perhaps(self, inner: Tree, more: Rest, rest: Rest, upper: bool) -> Rest:
+        """The part once, reading a character, and more of it; or the rest."""
+        once = self.of(inner, _if_moved(inner, more, rest), upper)
+        return remembered(
+            lambda place: self.a.union([rest(place), once(place._replace(moved=False))])
+        )
+
+    def star(self, inner: Tree, rest: Rest, upper: bool) -> Rest:
+        """The part any number of times, each time reading a character, then the rest."""
+        repeats = Later(self.a)
+        once = self.of(inner, _if_moved(inner, repeats, rest), upper)
+        repeats.definition = lambda place: self.a.union(
+            [rest(place), once(place._replace(moved=False))]
+        )
+        return repeats
 
 
-def has_assertions(tree: Tree) -> bool:
-    """Whether a tree has an assertion or a part that is not regular."""
-    return tree.operator in ASSERTIONS or any(
-        has_assertions(p) for p in tree.parts if isinstance(p, Tree)
-    )
+def _if_moved(inner: Tree, more: Rest, rest: Rest) -> Rest:
+    """What follows a time of a repeated part: more of it, if it has read a character. The library
+    ends a repeat after a time that has read nothing, in which a group may capture the empty
+    text."""
+    captures = any(part.operator == "group" for part in within(inner))
+
+    def then(place: TextPlace) -> int:
+        if place.moved:
+            return more(place)
+        return rest(place) if captures else Algebra.EMPTY
+
+    return then
 
 
-def _looked_behind(tree: Tree) -> Iterable[Charset]:
-    if tree.operator in ("boundary", "behind"):
-        yield tree.parts[0]
-    for part in tree.parts:
-        if isinstance(part, Tree):
-            yield from _looked_behind(part)
+def _nothing(place: TextPlace) -> int:
+    return Algebra.EMPTY
 
 
-def weaker_reasons(tree: Tree) -> Iterable[str]:
-    """The names of the parts of a tree that have only a weaker form."""
-    if tree.operator == "weaker":
-        yield tree.parts[1]
-    for part in tree.parts:
-        if isinstance(part, Tree):
-            yield from weaker_reasons(part)
+def _text(text: Text) -> Tree:
+    return Tree("seq", tuple(Tree("set", (runs,)) for runs in text))
+
+
+def _joined(parts: tuple[Tree, ...]) -> list[Tree]:
+    """The parts of a sequence, those without assertions that stand side by side as one."""
+    joined: list[Tree] = []
+    for part in parts:
+        plain = not has_assertions(part)
+        if plain and joined and not has_assertions(joined[-1]):
+            joined[-1] = sequence((joined[-1], part))
+        else:
+            joined.append(part)
+    return joined
+
+
+def _captured(tree: Tree) -> tuple[int, ...]:
+    """The groups of which a tree tells something."""
+    match tree.operator, tree.parts:
+        case "group", (number, *_):
+            return (number,)
+        case "forget", (numbers,):
+            return tuple(numbers)
+    return ()
+
+
+def _looked_behind(tree: Tree) -> list[Tree]:
+    match tree.operator, tree.parts:
+        case "boundary", (word, _):
+            return [Tree("set", (word,))]
+        case "behind", (inner, _):
+            return [inner]
+    return []

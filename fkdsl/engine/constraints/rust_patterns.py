@@ -14,7 +14,8 @@ import re
 from typing import Any
 
 from fkdsl.engine.constraints.charsets import Charset
-from fkdsl.engine.constraints.patterns import Unsupported, characters
+from fkdsl.engine.constraints.pattern_trees import Unsupported
+from fkdsl.engine.constraints.python_characters import characters
 
 SIZE = 20_000
 """Most characters of a pattern that is written for llguidance."""

@@ -25,7 +25,7 @@ from typing import Any
 from fkdsl.engine.constraints.distinct_items import MOST_LISTS, distinct_lists, item_values
 from fkdsl.engine.constraints.ecma import python_pattern
 from fkdsl.engine.constraints.matchers import compile_error, json_grammar
-from fkdsl.engine.constraints.patterns import Unsupported
+from fkdsl.engine.constraints.pattern_trees import Unsupported
 from fkdsl.engine.constraints.rust_patterns import weaker_search
 
 COPIED = ("type", "const", "enum", "minLength", "maxLength", "minimum", "maximum",

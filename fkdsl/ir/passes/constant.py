@@ -10,6 +10,7 @@ from fkdsl.base.spans import Source
 from fkdsl.engine.constraints.constraint import parts_left_out, why_unfollowed
 from fkdsl.engine.constraints.languages import Language
 from fkdsl.ir import nodes as ir
+from fkdsl.ir.effects import subexpressions
 from fkdsl.ir.passes.views import has_grammar
 from fkdsl.values.faults import Fault
 from fkdsl.values.operators import OPERATORS
@@ -65,4 +66,12 @@ def unfollowed_parts(e: ir.Expr, folders: Mapping[Source, Folder]) -> tuple[str,
     language = known_language(e, folders)
     return (
         parts_left_out(language) if language is not None else (UNKNOWN,) if has_grammar(e) else ()
+    )
+
+
+def has_unknown_pattern(e: ir.Expr, folders: Mapping[Source, Folder]) -> bool:
+    """Whether a language is not known before the program runs and has a pattern in it, which
+    automata may not follow exactly."""
+    return known_language(e, folders) is None and any(
+        isinstance(part, ir.Builtin) and part.name == ".matches" for part in subexpressions(e)
     )

@@ -1,4 +1,4 @@
-"""Checks of a text while it is still being drawn, found in conditions on the whole text.
+r"""Checks of a text while it is still being drawn, found in conditions on the whole text.
 
 `early_form(e, s)` is an expression over the same slots with this law: if it is false of the
 beginning of a text, e is false of every text that begins so. It rests on three facts: some numbers
@@ -9,6 +9,7 @@ only grow with the text, some tests stay true once they are, and complete words 
     all(syllables(w) < 3 for w in words(s))  the same over the words that are complete
     count(s, "a") == 2                       count(s, "a") <= 2
     len(distinct(words(s))) == len(words(s)) the same over the words that are complete
+    matches(s, r"(\w+) \1")                  some text that begins so matches
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fkdsl.base.spans import NOWHERE
+from fkdsl.engine.constraints.patterns import beginnings_of
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import reads
 from fkdsl.ir.passes.reading import alike, replaced_part
@@ -34,6 +36,16 @@ NEGATED = {
 }
 GROWING_LISTS = ("words", "lines")
 """Built-ins whose list only grows with the text; its last element may grow too."""
+
+
+def _may_match(e: ir.Builtin, pattern: ir.Expr) -> ir.Expr | None:
+    """Whether a text that begins so may match. A constant pattern is asked about only where no mask
+    follows it whole; of any other one that is known when the program runs."""
+    known = isinstance(pattern, ir.Const)
+    if isinstance(pattern, ir.Const) and beginnings_of(str(pattern.value)) is None:
+        return None
+    always = ir.Const(e.span, known)
+    return replace(e, name=".may_match", args=(*e.args, always))
 
 
 def early_form(e: ir.Expr, text: int) -> ir.Expr | None:
@@ -67,6 +79,10 @@ class _Early:
                 return self.all_different(e) or self.comparison(e)
             case ir.Builtin(name="all", args=(gather,)):
                 return self.every(e, gather)
+            case ir.Builtin(name="matches", args=(s, pattern)) if self.extends(
+                s
+            ) and self.text not in reads(pattern):
+                return _may_match(e, pattern)
             case ir.Builtin(name="starts_with", args=(s, part)) if self.extends(
                 s
             ) and self.text not in reads(part):

@@ -123,7 +123,9 @@ def _plan(
         parts,
     )
     spans = dict.fromkeys(span for span, _ in guidance.languages)
-    absorbed = [Absorbed(s, _means(guidance.unfollowed.get(s))) for s in spans]
+    absorbed = [
+        Absorbed(s, _means(guidance.unfollowed.get(s), guidance.tried.get(s))) for s in spans
+    ]
     if guidance.closed:
         absorbed.append(Absorbed(guidance.closed, "closed"))
     return ProposalPlan(completion=completion, absorbed=tuple(absorbed))
@@ -141,9 +143,11 @@ def _checks(
     ]
 
 
-def _means(unfollowed: Collection[str] | None) -> str:
-    """How the draw looks ahead to a condition, of whose language no mask follows these parts."""
-    return f"automaton, weaker: {some_of(unfollowed)}" if unfollowed else "automaton"
+def _means(unfollowed: Collection[str] | None, tried: Collection[str] | None) -> str:
+    """How the draw looks ahead to a condition, of whose language no mask follows some parts."""
+    if unfollowed:
+        return f"automaton, weaker: {some_of(unfollowed)}"
+    return f"automaton, in part: {some_of(tried)}" if tried else "automaton"
 
 
 def some_of(parts: Collection[str]) -> str:

@@ -12,7 +12,7 @@ from fkdsl.base.spans import Source, Span
 from fkdsl.engine.constraints.automaton import automaton
 from fkdsl.engine.constraints.expressions import TooComplex
 from fkdsl.engine.constraints.languages import Both, Language, is_regular
-from fkdsl.engine.constraints.patterns import Unsupported
+from fkdsl.engine.constraints.pattern_trees import Unsupported
 from fkdsl.engine.constraints.stops import stops_of
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.passes.constant import UNKNOWN, NotConstant, constant_value, known_language

@@ -10,7 +10,11 @@ from dataclasses import dataclass, field
 from fkdsl.base.folders import Folder
 from fkdsl.base.spans import Source, Span
 from fkdsl.ir import nodes as ir
-from fkdsl.ir.passes.constant import unfollowed_parts, why_not_followed
+from fkdsl.ir.passes.constant import (
+    has_unknown_pattern,
+    unfollowed_parts,
+    why_not_followed,
+)
 from fkdsl.ir.passes.early import early_form
 from fkdsl.ir.passes.inline import inlined
 from fkdsl.ir.passes.reading import conjuncts
@@ -30,15 +34,17 @@ class Guidance:
     """What the conditions after a text say of it while it is drawn.
 
     languages, checks: (the condition's place, an expression over the caller's slots); a check reads
-    the text's slot for the beginning of the text. unfollowed: by condition, the parts of its
-    language that no mask follows. unused: the conditions that guide nothing, and why. closed:
-    where it is said that a stop or EOS must end the text, None where it need not. elsewhere: the
-    conditions that particles may come to by ways that are not known.
+    the text's slot for the beginning of the text. unfollowed, tried: by condition, the parts of its
+    language that no mask follows, and that are tried where the text may end, or at every token by a
+    check. unused: the conditions that guide nothing, and why. closed: where it is said that a stop
+    or EOS must end the text, None where it need not. elsewhere: the conditions that particles may
+    come to by ways that are not known.
     """
 
     languages: list[tuple[Span, ir.Expr]] = field(default_factory=list)
     checks: list[tuple[Span, ir.Expr]] = field(default_factory=list)
     unfollowed: dict[Span, dict[str, None]] = field(default_factory=dict)
+    tried: dict[Span, dict[str, None]] = field(default_factory=dict)
     unused: list[Absorbed] = field(default_factory=list)
     closed: Span | None = None
     elsewhere: frozenset[Span] = frozenset()
@@ -96,8 +102,7 @@ def _add(
         reason = why_not_followed(language, settings.folders) if language is not None else ""
         if language is not None and not reason and settings.automata:
             guidance.languages.append((span, language))
-            if parts := unfollowed_parts(language, settings.folders):
-                guidance.unfollowed.setdefault(span, {}).update(dict.fromkeys(parts))
+            _add_what_is_left(guidance, span, part, language, target, settings)
             continue
         check = early_form(part, target)
         if check is not None and settings.early:
@@ -111,3 +116,18 @@ def _add(
             guidance.unused.append(Absorbed(span, reason or ONLY_AT_THE_END))
         else:
             guidance.elsewhere |= {span}
+
+
+def _add_what_is_left(
+    guidance: Guidance, span: Span, e: ir.Expr, language: ir.Expr, target: int, settings: Settings
+) -> None:
+    """Adds what masks do not follow, or perhaps not, of the language of a part of a test."""
+    parts = unfollowed_parts(language, settings.folders)
+    check = None
+    if settings.early and (parts or has_unknown_pattern(language, settings.folders)):
+        check = early_form(e, target)
+    if check is not None:
+        guidance.checks.append((span, check))
+    if parts:
+        left = guidance.unfollowed if check is None else guidance.tried
+        left.setdefault(span, {}).update(dict.fromkeys(parts))

@@ -11,17 +11,20 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from fkdsl.base.folders import Folder
 from fkdsl.engine.constraints import languages as of
+from fkdsl.engine.constraints.constraint import parts_left_out
 from fkdsl.engine.constraints.languages import ALL_TEXTS, NO_TEXTS
 from fkdsl.engine.constraints.stops import first_stop, stops_of
+from fkdsl.values.library.patterns import may_begin_match
 from fkdsl.values.library.structured import grammar_source, schema_source
 from fkdsl.values.library.text import _WORD
 from fkdsl.values.signatures import BuiltinError, Parameter, pure
-from fkdsl.values.types import ANY, INT, STR, List, OneOf
+from fkdsl.values.types import ANY, BOOL, INT, STR, List, OneOf
 from fkdsl.values.values import Token, show
 
 MOST_INDEX = 200
@@ -31,6 +34,7 @@ MARKS = ".!?"
 LONGEST_AMONG = 100
 """Most characters of a text whose parts are listed."""
 A = Parameter("a", ANY)
+S = Parameter("s", STR)
 
 
 def plain_text(value: Any) -> str:
@@ -53,6 +57,23 @@ def texts_in(values: tuple[Any, ...]) -> tuple[str, ...]:
 def matching(pattern: Any) -> of.Language:
     """The texts that match a pattern."""
     return of.Matches(plain_text(pattern))
+
+
+@pure(".may_match", [S, Parameter("pattern", STR), Parameter("always", BOOL)], BOOL)
+def may_match(s: str, pattern: str, always: bool = True) -> bool:
+    r"""False only if no text that begins with s matches the pattern. always: whether this is asked
+    of a pattern that an automaton follows exactly, too, whose mask allows no such text.
+
+    >>> may_match("<b>it</", r"<(\w+)>.*</\1>"), may_match("<b>it", r"<(\w+)>[a-h]*</\1>")
+    (True, False)
+    """
+    return (not always and _follows_exactly(pattern)) or may_begin_match(pattern, s)
+
+
+@lru_cache(maxsize=256)
+def _follows_exactly(pattern: str) -> bool:
+    """Whether an automaton follows a pattern exactly."""
+    return not parts_left_out(of.Matches(pattern))
 
 
 @pure(".contains", [A], ANY)
@@ -219,20 +240,20 @@ def stops(until: Any) -> tuple[str, ...]:
     return stops_of(texts)
 
 
-@pure(".stop_in", [Parameter("s", STR), Parameter("stops", List(STR))], INT)
+@pure(".stop_in", [S, Parameter("stops", List(STR))], INT)
 def stop_in(s: str, stops: tuple[str, ...]) -> int:
     """The index at which the first stop in the text begins; -1 if there is none."""
     return first_stop(s, stops)
 
 
-@pure(".settled", [Parameter("s", STR), Parameter("stops", List(STR))], STR)
+@pure(".settled", [S, Parameter("stops", List(STR))], STR)
 def settled(s: str, stops: tuple[str, ...]) -> str:
     """A text without a stop, cut before an end that may be the beginning of one."""
     hanging = (k for stop in stops for k in range(1, len(stop)) if s.endswith(stop[:k]))
     return s[: len(s) - max(hanging, default=0)]
 
 
-@pure(".complete", [Parameter("s", STR)], STR)
+@pure(".complete", [S], STR)
 def complete(s: str) -> str:
     """The text without a last word that may continue."""
     words = list(_WORD.finditer(s))

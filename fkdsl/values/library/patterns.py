@@ -14,24 +14,22 @@ from typing import Any
 import regex
 
 from fkdsl.base.deadline import current
-from fkdsl.engine.constraints.patterns import LONGEST_PATTERN
+from fkdsl.engine.constraints.pattern_size import LONGEST_PATTERN, WRITTEN_OUT, written_out
+from fkdsl.engine.constraints.patterns import beginnings_of
 from fkdsl.values.signatures import BuiltinError
 
-WRITTEN_OUT = 100_000
-"""Most characters of a pattern with its repeats written out, as `regex` does it: (?:a{9999}){9999}
-would take all memory."""
 MATCH_SECONDS = 1.0
 """CPU time that a pattern may take on one text."""
 FIRST_SECONDS = 0.1
 """Time of the first try. Nearly every match takes less, and needs no other clock."""
+BEGINNINGS = 10 * LONGEST_PATTERN
+"""Most characters of a pattern for beginnings of texts."""
+_slow: set[str] = set()
+"""Patterns that took too long on the beginning of a text, of which nothing more is asked."""
 PATTERN_HELP = (
     "write a pattern of Python's `re`, with a backslash before a bracket or sign that stands for "
     "itself"
 )
-_REPEAT = regex.compile(r"\{\s*(\d+)\s*(?:,\s*\d*\s*)?\}")
-_CLASS = regex.compile(r"\[\^?\]?(?:\\.|[^\]\\])*+\]", regex.DOTALL)
-_NOT_READ = regex.compile(r"\(\?(?:#|[a-zA-Z0-9]*[xV])")
-"""Comments and flags that change the meaning of brackets."""
 
 
 @lru_cache(maxsize=256)
@@ -66,17 +64,29 @@ def compiled_pattern(pattern: str, longest: int = LONGEST_PATTERN) -> Any:
     return result
 
 
-def timed_match(match: Callable[..., Any], text: str, *args: Any) -> Any:
-    """match(text, *args), where `match` is a method of a compiled pattern, within MATCH_SECONDS of
-    this thread's CPU time and before the current deadline. Raises BuiltinError (FK414) with the
-    pattern, or DeadlinePassed.
+def timed_match(match: Callable[..., Any], text: str, *args: Any, **options: Any) -> Any:
+    """match(text, *args, **options), where `match` is a method of a compiled pattern, within
+    MATCH_SECONDS of this thread's CPU time and before the current deadline. Raises BuiltinError
+    (FK414) with the pattern, also where it needs more memory than there is, or DeadlinePassed.
 
     The library counts the CPU time of the whole process, in which several threads may run. So a
     match that is over its time is started again with more, until it has had MATCH_SECONDS of its
     own thread's time.
     """
     try:
-        return match(text, *args, timeout=FIRST_SECONDS)
+        return _timed(match, text, *args, **options)
+    except MemoryError:
+        raise BuiltinError(
+            f"the pattern {_pattern(match)} needs more memory than there is, on a text of "
+            f"{len(text):,} characters",
+            "avoid a group that calls itself before it has read anything",
+            "FK414",
+        ) from None
+
+
+def _timed(match: Callable[..., Any], text: str, *args: Any, **options: Any) -> Any:
+    try:
+        return match(text, *args, timeout=FIRST_SECONDS, **options)
     except TimeoutError:
         pass
     deadline, seconds = current(), MATCH_SECONDS
@@ -85,12 +95,12 @@ def timed_match(match: Callable[..., Any], text: str, *args: Any) -> Any:
         began = time.thread_time()
         try:
             # Near the deadline the match gets too little time, which only serves to end it soon.
-            return match(text, *args, timeout=min(seconds, max(deadline.left / 2, 0.05)))
+            left = max(deadline.left / 2, 0.05)
+            return match(text, *args, timeout=min(seconds, left), **options)
         except TimeoutError:
             if time.thread_time() - began >= 0.9 * MATCH_SECONDS:
-                pattern = match.__self__.pattern  # type: ignore[attr-defined]
                 raise BuiltinError(
-                    f"the pattern {_shown(pattern)!r} takes more than {MATCH_SECONDS:g} s of CPU "
+                    f"the pattern {_pattern(match)} takes more than {MATCH_SECONDS:g} s of CPU "
                     f"time on a text of {len(text):,} characters",
                     "avoid nested repeats such as (a+)+",
                     "FK414",
@@ -98,41 +108,33 @@ def timed_match(match: Callable[..., Any], text: str, *args: Any) -> Any:
             seconds *= 2
 
 
+def _pattern(match: Callable[..., Any]) -> str:
+    return repr(_shown(match.__self__.pattern))  # type: ignore[attr-defined]
+
+
+@lru_cache(maxsize=256)
+def _beginnings(pattern: str) -> tuple[Any, list[Any]]:
+    """(the compiled pattern whose partial matches may be beginnings of texts that match, those with
+    whose texts none of them begins); (None, []) where nothing is known."""
+    beginnings = beginnings_of(pattern)
+    written = () if beginnings is None else (beginnings.pattern, *beginnings.refused)
+    compiled = [_compile(part, BEGINNINGS)[0] for part in written]
+    return (None, []) if not compiled or None in compiled else (compiled[0], compiled[1:])
+
+
+def may_begin_match(pattern: str, text: str) -> bool:
+    """False only if no text that begins with this one matches the pattern."""
+    may_begin, refused = _beginnings(pattern)
+    if may_begin is None or pattern in _slow:
+        return True
+    try:
+        if any(timed_match(part.match, text) for part in refused):
+            return False
+        return timed_match(may_begin.fullmatch, text, partial=True) is not None
+    except BuiltinError:
+        _slow.add(pattern)
+        return True
+
+
 def _shown(pattern: str) -> str:
     return pattern if len(pattern) <= 60 else f"{pattern[:57]}..."
-
-
-def written_out(pattern: str) -> int:
-    """About how many characters a pattern has with its repeats written out, and never much fewer.
-
-    >>> written_out("ab{3}"), written_out("(?:ab|c){100}")
-    (4, 700)
-    """
-    if _NOT_READ.search(pattern):
-        size = len(pattern)
-        for times in _REPEAT.findall(pattern):
-            size *= _times(times)
-        return size
-    open_groups, last, i = [0], 0, 0
-    while i < len(pattern):
-        repeat = _REPEAT.match(pattern, i)
-        if repeat:
-            more = last * (_times(repeat[1]) - 1)
-            open_groups[-1] += more
-            last, i = last + more, repeat.end()
-            continue
-        if pattern[i] == "(":
-            open_groups.append(0)
-            i += 1
-            continue
-        if pattern[i] == ")" and len(open_groups) > 1:
-            last, i = open_groups.pop() + 1, i + 1
-        else:
-            whole = _CLASS.match(pattern, i)
-            last, i = 1, whole.end() if whole else i + (2 if pattern[i] == "\\" else 1)
-        open_groups[-1] += last
-    return sum(open_groups)
-
-
-def _times(digits: str) -> int:
-    return max(1, int(digits)) if len(digits) < 9 else 10**9
