@@ -12,6 +12,11 @@ from fkdsl.ir.segments import Segment, segments
 
 WIDTH = 96
 
+BY_SURROGATE = (
+    "and, of an automaton, to how likely it is met: by a surrogate of the model, if one is at hand"
+)
+"""What a draw of a whole text looks ahead to besides (fkdsl.proposals.completion)."""
+
 
 def explain(program: ir.Program) -> str:
     """The model, a paragraph for s0 and one for each kind of step."""
@@ -65,6 +70,8 @@ class _Printer:
         yield "     looking ahead to"
         for guide in guides(draw):
             yield f"       line {guide.span.line}  {guide.words}"
+        if draw.plan.completion is not None:
+            yield f"       {BY_SURROGATE}"
 
     def place(self, instr: ir.Instr) -> str:
         """Where an instruction stands, as the user sees it: one of a built-in is named by the lines

@@ -64,10 +64,22 @@ def test_without_a_surrogate_auto_is_none(program):
 
 @pytest.mark.parametrize("method", ["exact", "rejection", "local", "beam", "tempered"])
 def test_other_methods_ignore_it(program, guess, method):
-    plain = program.run(method, lookahead="none")
-    ahead = program.run(method, lookahead=guess)
+    options = {"samples": 2} if method == "rejection" else {}
+    plain = program.run(method, lookahead="none", **options)
+    ahead = program.run(method, lookahead=guess, **options)
     assert ahead.particles == plain.particles
     assert ahead.log_z == plain.log_z
+
+
+def test_blame_adds_up_with_guesses(program, guess):
+    result = program.run(particles=6, seed=2, ess=0.0, lookahead=guess, blame=True)
+    assert result.log_z == program.run(particles=6, seed=2, ess=0.0, lookahead=guess).log_z
+    assert any("matches" in line.place.text for line in result.blame.lines)
+
+
+def test_islands_and_a_target_look_ahead(program, guess):
+    assert program.run(particles=4, islands=3, lookahead=guess).islands == 3
+    assert program.run(particles=4, target_se=0.5, lookahead=guess).islands >= 2
 
 
 def test_a_resumed_run_is_the_run(tmp_path, program, guess):

@@ -7,10 +7,11 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
-from fkdsl.engine.constraints import backward
+from fkdsl.engine.constraints import backward, regular
 from fkdsl.engine.constraints.backward import BackwardMessages, why_not
 from fkdsl.engine.constraints.constraint import make_constraint
 from fkdsl.engine.constraints.languages import Matches
+from fkdsl.engine.constraints.regular import RegularMasks
 from fkdsl.models.surrogate.model import Surrogate
 from fkdsl.models.vocabulary import Vocabulary
 
@@ -155,11 +156,27 @@ def test_unfinished_characters_are_estimated_by_the_character_that_they_lead_to(
     assert messages.averages(belief, at, 1)[2] > 0.0
 
 
+@pytest.mark.parametrize("pattern", ["a*é", "[ab]*(é|a).", "(?s).{2,3}"])
+def test_what_leads_on_from_all_states_is_what_leads_on_from_each(pattern):
+    raw = "é€".encode()
+    tokens = (b"a", b"b", b"ab", raw[:1], raw[1:2], raw[:3], raw[3:], b"a" + raw[:1], b"\xff", b"")
+    vocabulary = Vocabulary(tokens, ends=frozenset({9}))
+    masks = make_constraint(Matches(pattern), "", vocabulary).regular
+    after, kinds = masks.onward_from_all()
+    for q in range(masks.automaton.size):
+        distances = masks.distances()
+        expected, found = masks.onward((q, b""))[:9], after[q][kinds][:9]
+        assert distances[found].tolist() == distances[expected].tolist()
+        same = [0, 1, 2, 8]
+        assert found[same].tolist() == expected[same].tolist()
+
+
 def test_what_is_too_large_has_a_reason(monkeypatch):
     masks = make_constraint(Matches(r"[ab]{3}"), "", VOCABULARY).regular
     model = surrogate()
     assert why_not(masks, model, 10) == ""
     monkeypatch.setattr(backward, "MOST_NUMBERS", 20)
     assert "are too many" in why_not(masks, model, 10)
-    monkeypatch.setattr(backward, "MOST_STATES", 2)
-    assert "more than 2 states" in why_not(masks, model, 10)
+    monkeypatch.setattr(regular, "MEASURED", 20)
+    masks = RegularMasks(masks.automaton, VOCABULARY)
+    assert "is too large" in why_not(masks, model, 10)

@@ -120,16 +120,20 @@ def as_written(program):
     return exact_measure(program.without().feynman_kac())
 
 
-METHODS_AHEAD = sorted(name for name in unbiased_methods() if METHODS[name].looks_ahead)
+METHODS_AHEAD = [
+    *((name, {}) for name in sorted(unbiased_methods()) if METHODS[name].looks_ahead),
+    ("smc", {"moves": 1, "particles": 1}),
+    ("smc", {"resampling": "systematic", "ess": 0.7}),
+]
 
 
 @pytest.mark.parametrize("use", USES)
-@pytest.mark.parametrize("method", METHODS_AHEAD)
-def test_every_method_is_unbiased(method, use):
+@pytest.mark.parametrize(("method", "options"), METHODS_AHEAD)
+def test_every_method_is_unbiased(method, options, use):
     program = fkdsl.parse(TABLE + PROGRAMS["a pattern"].replace("max_tokens=3", "max_tokens=2"))
     lookahead = ahead(program, surrogate(program, 1), use)
     model = model_of(program, lookahead)
-    found = expected_measure(model, named_sampler(model, method, {}))
+    found = expected_measure(model, named_sampler(model, method, options))
     assert lookahead.tilted > 0
     assert_same_masses(found, as_written(program))
 

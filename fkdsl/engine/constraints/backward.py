@@ -36,10 +36,6 @@ Floats = NDArray[np.float64]
 Averages = NDArray[np.float32]
 Belief = NDArray[np.float32] | NDArray[np.float64]
 """(H,) a law of the hidden state that emits the next token."""
-MOST_STATES = 600
-"""States of the automata that messages are computed for, at most."""
-MOST_TRANSITIONS = 1 << 26
-"""States times tokens of a vocabulary, at most: so many transitions are gone through once."""
 MOST_NUMBERS = 1 << 24
 """Numbers that one table of messages may hold: states times hidden states times tokens left."""
 HASH_SEED = 20240613
@@ -47,14 +43,11 @@ HASH_SEED = 20240613
 
 def why_not(masks: RegularMasks, surrogate: Surrogate, tokens_left: int) -> str:
     """Why no messages are computed for a constraint; "" where they are."""
-    automaton = masks.automaton
-    if not automaton.explored or automaton.size > MOST_STATES:
-        return f"its automaton has more than {MOST_STATES} states"
-    if (
-        automaton.size * masks.vocabulary.size > MOST_TRANSITIONS
-        or (automaton.size + 1) * surrogate.states * (tokens_left + 1) > MOST_NUMBERS
-    ):
-        return f"an automaton of {automaton.size} states and {tokens_left + 1} tokens are too many"
+    size = masks.automaton.size
+    if masks.distances() is None:
+        return f"an automaton of {size:,} states or more is too large"
+    if (size + 1) * surrogate.states * (tokens_left + 1) > MOST_NUMBERS:
+        return f"an automaton of {size:,} states and {tokens_left + 1} tokens are too many"
     return ""
 
 
@@ -90,20 +83,15 @@ class BackwardMessages:
 
     def _find_behaviours(self) -> _Behaviours:
         """Tokens are alike if a hash of all that they lead to is the same."""
-        masks, n = self.masks, self._size
-        keys = np.random.default_rng(HASH_SEED).integers(1 << 63, size=(n, n + 1), dtype=np.uint64)
-        hashes = np.zeros(masks.vocabulary.size, dtype=np.uint64)
-        rows = np.empty((n, masks.vocabulary.size), dtype=np.int16)
-        ends = list(masks.vocabulary.ends)
-        for q in range(n):
-            check()
-            after = masks.onward((q, b""))
-            after[ends] = n if masks.automaton.accepting[q] else DEAD
-            rows[q] = after
-            hashes += keys[q][after]
-        _, first, of_token = np.unique(hashes, return_index=True, return_inverse=True)
+        after, kinds = self.masks.onward_from_all()
+        accepting = np.array(self.masks.automaton.accepting)
+        after[:, -1] = np.where(accepting, self._size, DEAD)
+        rng, hashes = np.random.default_rng(HASH_SEED), np.zeros(after.shape[1], dtype=np.uint64)
+        for row in after:
+            hashes += rng.integers(1 << 63, size=self._size + 1, dtype=np.uint64)[row]
+        _, first, of_kind = np.unique(hashes, return_index=True, return_inverse=True)
         # numpy gathers by its own type of index several times faster than by any other.
-        return _Behaviours(of_token.astype(np.intp), rows[:, first].astype(np.int32))
+        return _Behaviours(of_kind[kinds].astype(np.intp), after[:, first])
 
     def _pairs(self) -> None:
         """The pairs of a state and one that tokens lead to, state by state, and how likely each

@@ -17,7 +17,7 @@ from fkdsl.base.locks import locked
 from fkdsl.base.probability_blocks import Mask
 from fkdsl.engine.constraints.automaton import DEAD, Automaton
 from fkdsl.engine.constraints.charsets import REPLACEMENT
-from fkdsl.engine.constraints.token_classes import ClassTree, distances
+from fkdsl.engine.constraints.token_classes import CHUNK, ClassTree, distances
 from fkdsl.engine.constraints.tokens import Ints, token_tree
 from fkdsl.models.vocabulary import Vocabulary
 
@@ -253,10 +253,43 @@ class RegularMasks:
             return state
         states = sorted({self.automaton.step(state, symbol) for symbol in symbols})
         distances = self.distances()
-        if distances is None:
-            live = self.automaton.is_live(np.array(states, dtype=np.int32))
-            return states[int(live.argmax())]
-        return min(states, key=lambda q: distances[q])
+        return states[0] if distances is None else min(states, key=lambda q: distances[q])
+
+    @locked
+    def onward_from_all(self) -> tuple[Ints, NDArray[np.intp]]:
+        """((S, n) the state after each of n kinds of tokens from every state, as `onward` has them,
+        (V,) the kind of each token), of an automaton that was explored. Ends are the last kind, for
+        which nothing is said."""
+        automaton, tree, groups = self.automaton, self.classes, self._broken(b"")
+        table = automaton.table[: automaton.size]
+        kinds = tree.node.copy()
+        for k, ids in enumerate(groups.values()):
+            kinds[ids] = tree.size + k
+        kinds[list(self.vocabulary.ends)] = end = tree.size + len(groups)
+        used, of_token = np.unique(np.append(kinds, end), return_inverse=True)
+        whole = used[used < tree.size]
+        after = np.zeros((automaton.size, len(used)), dtype=np.int32)
+        rows = max(1, CHUNK // tree.size)
+        for begin in range(0, automaton.size, rows):
+            check()
+            here = np.arange(begin, min(begin + rows, automaton.size), dtype=np.int32)
+            after[here, : len(whole)] = tree.walk(table, here)[:, whole]
+        for k, (text, unfinished) in enumerate(groups):
+            if (at := int(np.searchsorted(used, tree.size + k))) < len(used):
+                after[:, at] = self._nearest_from_all(table, text, unfinished)
+        return after, of_token[:-1]
+
+    def _nearest_from_all(self, table: Ints, text: str, unfinished: bytes) -> Ints:
+        """(S,) `nearest` after a token that reads so, from every state."""
+        states: Ints = np.arange(len(table), dtype=np.int32)
+        for symbol in self.automaton.partition.classes_of(text):
+            states = table[states, symbol]
+        symbols, distances = sorted(self._onward(unfinished)), self.distances()
+        if not symbols or -1 in symbols or distances is None:
+            return states
+        candidates = table[states][:, symbols]
+        nearest: Ints = candidates[np.arange(len(states)), distances[candidates].argmin(axis=1)]
+        return nearest
 
     def _viable(self, states: Ints, tokens_left: int | None) -> Mask:
         if tokens_left is None:

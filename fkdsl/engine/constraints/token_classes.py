@@ -39,6 +39,15 @@ class ClassTree:
     def size(self) -> int:
         return len(self.parent)
 
+    def walk(self, table: Ints, states: Ints) -> Ints:
+        """(n, nodes) the states after each node, from each of these states (n,). table: (states,
+        classes) the state after each."""
+        after = np.zeros((len(states), self.size), dtype=np.int32)
+        after[:, 0] = states
+        for first, last in zip(self.levels[1:], self.levels[2:], strict=False):
+            after[:, first:last] = table[after[:, self.parent[first:last]], self.symbol[first:last]]
+        return after
+
 
 def distances(
     tree: ClassTree,
@@ -57,11 +66,7 @@ def distances(
     for begin in range(0, size, rows):
         check()
         here = np.arange(begin, min(begin + rows, size))
-        states = np.zeros((len(here), tree.size), dtype=np.int32)
-        states[:, 0] = here
-        for first, last in zip(tree.levels[1:], tree.levels[2:], strict=False):
-            before = states[:, tree.parent[first:last]]
-            states[:, first:last] = table[before, tree.symbol[first:last]]
+        states = tree.walk(table, here.astype(np.int32))
         reached = np.zeros((len(here), size), dtype=np.bool_)
         reached[np.arange(len(here))[:, None], states[:, ends]] = True
         for way in ways:
