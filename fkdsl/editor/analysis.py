@@ -62,6 +62,10 @@ class Analysis:
     mistakes: tuple[Diagnostic, ...] = ()
     older: World | None = None
 
+    def with_text(self, text: str) -> Analysis:
+        """Another text of the same file, of which nothing is known but the names of this one."""
+        return Analysis(Source(self.source.name, text), self.folder, None, (), self.world)
+
     @property
     def text(self) -> str:
         return self.source.text

@@ -72,7 +72,7 @@ def cursor(analysis: Analysis, offset: int) -> Cursor:
     if inside is not None:
         begin = _brace(inside, text, offset)
         if begin is None:
-            body = (inside.start_pos or 0) + _prefix_length(str(inside))
+            body = (inside.start_pos or 0) + _prefix_length(text[inside.start_pos or 0 : offset])
             line = _line(tokens[:-1])
             return Cursor(offset, "", offset, line, text[body:offset], calls=_open_calls(line))
         tokens = Lexer(analysis.source, begin, offset, inline=True).tokens()

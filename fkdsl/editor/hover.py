@@ -12,6 +12,7 @@ from fkdsl.editor.cursor import word_at
 from fkdsl.editor.pages import page, summary
 from fkdsl.editor.signatures import (
     Signature,
+    escaped,
     method_signature,
     option_doc,
     program_signature,
@@ -59,7 +60,9 @@ def hover(analysis: Analysis, offset: int) -> Hover | None:
 
 
 def _block(code: str) -> str:
-    return f"```{CODE_LANGUAGE}\n{code}\n```"
+    runs = [len(run) for run in re.findall("`+", code)]
+    fence = "`" * max(3, *(n + 1 for n in runs), 3)
+    return f"{fence}{CODE_LANGUAGE}\n{code}\n{fence}"
 
 
 def shown_signature(s: Signature) -> str:
@@ -166,7 +169,7 @@ def draw_lines(draw: ir.Draw) -> list[str]:
     found = guides(draw)
     if found:
         lines += ["", "Looking ahead to", ""]
-    lines += [f"- line {g.span.line}, {g.words}" for g in found]
+    lines += [f"- line {g.span.line}, {escaped(g.words)}" for g in found]
     return lines
 
 

@@ -78,8 +78,7 @@ class Server(LanguageServer):
             task.cancel()
         self.session.close(address)
         self._publish(address, None, [])
-        for affected in self.session.affected(path):
-            self.check_soon(affected)
+        self.check_all()
 
     def check_all(self) -> None:
         """Checks every open text anew, since files have changed."""
@@ -124,10 +123,22 @@ class Server(LanguageServer):
         self, address: str, question: Callable[[Analysis], T], *, compiled: bool = False
     ) -> T | None:
         """An answer about an open text; None if there is none, or if finding it fails."""
+        ask = self.session.ask_compiled if compiled else self.session.ask
+        return await self._answer(address, question, ask)
+
+    async def ask_at_once(self, address: str, question: Callable[[Analysis], T]) -> T | None:
+        """`ask`, while one types."""
+        return await self._answer(address, question, self.session.ask_at_once)
+
+    async def _answer(
+        self,
+        address: str,
+        question: Callable[[Analysis], T],
+        ask: Callable[[str, Callable[[Analysis], T]], Awaitable[T]],
+    ) -> T | None:
         path = self.session.path(address)
         if path not in self.session.addresses:
             return None
-        ask = self.session.ask_compiled if compiled else self.session.ask
         return await self.guarded(ask(path, question))
 
     async def guarded(self, answer: Awaitable[T]) -> T | None:
@@ -167,7 +178,8 @@ def _documents(server: Server) -> None:
     @server.feature(lsp.TEXT_DOCUMENT_DID_OPEN)
     def opened(params: lsp.DidOpenTextDocumentParams) -> None:
         d = params.text_document
-        server.changed(d.uri, d.text, d.version)
+        server.session.change(d.uri, d.text, d.version)
+        server.check_all()  # others may import it
 
     @server.feature(lsp.TEXT_DOCUMENT_DID_CHANGE)
     def changed(params: lsp.DidChangeTextDocumentParams) -> None:
@@ -205,14 +217,14 @@ def _reading(server: Server) -> None:
         def answer(a: Analysis) -> lsp.CompletionList:
             return t.completion(a, completion(a, t.offset(a.source, params.position)))
 
-        return await server.ask(params.text_document.uri, answer)
+        return await server.ask_at_once(params.text_document.uri, answer)
 
     @server.feature(lsp.TEXT_DOCUMENT_SIGNATURE_HELP, lsp.SignatureHelpOptions(["(", ","], [")"]))
     async def signed(params: lsp.SignatureHelpParams) -> lsp.SignatureHelp | None:
         def answer(a: Analysis) -> lsp.SignatureHelp | None:
             return t.signature_help(signature_help(a, t.offset(a.source, params.position)))
 
-        return await server.ask(params.text_document.uri, answer)
+        return await server.ask_at_once(params.text_document.uri, answer)
 
     @server.feature(lsp.TEXT_DOCUMENT_INLAY_HINT)
     async def hinted(params: lsp.InlayHintParams) -> list[lsp.InlayHint] | None:

@@ -18,6 +18,8 @@ from urllib.parse import quote
 from fkdsl.editor.analysis import Analysis
 from fkdsl.editor.workspace import Workspace
 
+LARGE = 20_000
+"""Characters of a text that is not checked anew for each letter that is typed."""
 T = TypeVar("T")
 
 
@@ -66,7 +68,7 @@ class Session:
 
     def affected(self, path: str) -> list[str]:
         """The open documents whose programs have a file, itself first."""
-        others = [p for p, (_, a) in self._known.items() if path in a.files and p != path]
+        others = [p for p, (_, a) in list(self._known.items()) if path in a.files and p != path]
         return [p for p in (path, *others) if p in self.addresses]
 
     def _analysed(self, path: str) -> Analysis:
@@ -87,6 +89,13 @@ class Session:
         """An answer that needs no compiled program."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._checker, lambda: question(self._analysed(path)))
+
+    async def ask_at_once(self, path: str, question: Callable[[Analysis], T]) -> T:
+        """An answer while one types: in a large text, by the names that were last known."""
+        known, text = self._known.get(path), self.workspace.open.get(path, "")
+        if known is None or len(text) < LARGE or known[0] == self._state:
+            return await self.ask(path, question)
+        return question(known[1].with_text(text))
 
     async def ask_compiled(self, path: str, question: Callable[[Analysis], T]) -> T:
         """An answer that may need the program compiled."""

@@ -3,6 +3,7 @@ distributions and methods, from the checker's own tables."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from inspect import cleandoc
@@ -19,6 +20,7 @@ from fkdsl.values.signatures import REQUIRED, TABLE, Parameter
 from fkdsl.values.types import ANY, NONE, Type
 from fkdsl.values.values import show
 
+_MARKDOWN = re.compile(r"[\\`*_\[\]<]")
 STOCHASTIC = "Stochastic: it is called by `~`."
 
 
@@ -65,13 +67,13 @@ def signature(world: World | None, name: str) -> Signature | None:
     """The signature of what a name calls, as the checker finds it; None for no function."""
     definition = world.functions.get(name) if world is not None else None
     if world is not None and definition is not None:
-        doc = plain_doc(definition.doc)
+        doc = escaped(definition.doc)
         if name in world.stochastic:
             doc = f"{doc}\n\n{STOCHASTIC}" if doc else STOCHASTIC
         return _declared(definition, world.params.get(name, ()), world.returns.get(name), doc, "")
     if world is not None and name in world.externs:
         extern = world.externs[name]
-        doc = f"A function of Python, from `{extern.definition.path}`."
+        doc = f"A function of Python, from {escaped(extern.definition.path)}."
         return _declared(extern.definition, extern.params, extern.returns, doc, "")
     if name in OPERATIONS:
         o = OPERATIONS[name]
@@ -91,7 +93,7 @@ def program_signature(world: World, name: str) -> Signature | None:
     if d is None:
         return None
     return _declared(
-        d, world.params.get(name, ()), world.returns.get(name), plain_doc(d.doc), "program "
+        d, world.params.get(name, ()), world.returns.get(name), escaped(d.doc), "program "
     )
 
 
@@ -123,9 +125,16 @@ def _figure(number: float) -> str:
 
 
 def plain_doc(doc: str) -> str:
-    """A docstring for a reader of programs: without its indentation and Python's examples."""
+    """A docstring of the library for a reader of programs: without its indentation and Python's
+    examples."""
     paragraphs = cleandoc(doc).split("\n\n")
     return "\n\n".join(p for p in paragraphs if not p.lstrip().startswith(">>>"))
+
+
+def escaped(text: str) -> str:
+    """A text of a program in Markdown: it may be a stranger's, so it makes no links and images,
+    which an editor might fetch."""
+    return _MARKDOWN.sub(r"\\\g<0>", cleandoc(text))
 
 
 def _declared(

@@ -70,8 +70,8 @@ class Workspace:
 
     def importers(self, path: str) -> Iterator[Analysis]:
         """The programs that import a file, directly or not: those that are open, and those below
-        the root, as far as the search goes."""
-        for other in [*self.open, *self._files()]:
+        the root (or else the file's own folder), as far as the search goes."""
+        for other in [*self.open, *self._files(self.root or Path(path).parent)]:
             if other != path and os.path.basename(path) and self._may_import(other):
                 try:
                     analysis = self.analyse(other)
@@ -113,12 +113,10 @@ class Workspace:
         except (FkdslError, OSError):
             return False
 
-    def _files(self) -> Iterator[str]:
-        """Programs below the root that are not open; hidden folders and large files left out."""
-        if self.root is None:
-            return
+    def _files(self, root: Path) -> Iterator[str]:
+        """Programs below a folder that are not open; hidden folders and large files left out."""
         files = folders = 0
-        for folder, inner, names in os.walk(self.root):
+        for folder, inner, names in os.walk(root):
             folders += 1
             inner[:] = sorted(d for d in inner if not d.startswith(".") and d != "node_modules")
             for name in sorted(n for n in names if n.endswith(".fk")):

@@ -1,5 +1,7 @@
 """What is answered about a place: plain data, over texts that are in no editor."""
 
+import re
+
 import pytest
 
 from fkdsl.base.errors import CallError
@@ -95,6 +97,19 @@ def test_methods_and_their_options_are_explained():
     assert "by default `16`" in seen("infer smc(part|icles=3)\n")
 
 
+def test_a_strangers_text_makes_no_images_links_or_markup():
+    evil = "![a](http://x/y.png) <img src=z> [b](c) ```d"
+    text = f'def f() -> int:\n    """{evil}"""\n    return 1\n\ndef g() -> int:\n    return f|()\n'
+    found = seen(text)
+    assert "http" in found
+    assert not re.search(r"(?<!\\)[\[<]|(?<!\\)`", found.partition("\n```\n")[2])
+    found = seen(
+        'def f(s: str = "```\\n![a](b)") -> int:\n    return len(s)\n'.replace("f(s", "f|(s")
+    )
+    assert found.startswith("````fk\n")
+    assert found.endswith("\n````")
+
+
 # ---------------------------------------------------------------------- completion
 
 
@@ -169,6 +184,16 @@ def test_a_function_that_is_offered_has_its_documentation():
     assert "A part of x." in found["half"].doc
     assert found["half"].detail == "half(x: float, by: float = 2.0) -> float"
     assert found["lm"].detail == "context"
+
+
+def test_a_large_text_is_completed_by_the_names_last_known():
+    from fkdsl.editor.completion import completion
+
+    _, analysis = analysed(PROGRAM)
+    text = in_main("x = lm.|") + "# more\n"
+    offset = text.index("|")
+    later = analysis.with_text(text.replace("|", ""))
+    assert [i.label for i in completion(later, offset)] == ["text", "tokens", "done"]
 
 
 def test_after_a_mistake_that_ends_the_parse_the_older_names_are_known():

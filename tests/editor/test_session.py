@@ -114,7 +114,6 @@ async def session(folder):
     await e.open("main.fk", MAIN)
     await e.codes("main.fk", ["FK330", "FK204"])  # there is no words.fk, on the disk or open
     await e.open("words.fk", WORDS)
-    e.change("main.fk", MAIN, 2)
     await e.codes("main.fk", [])
 
     def at(before, behind=""):
@@ -267,3 +266,8 @@ def test_without_pygls_the_command_says_what_to_install(monkeypatch):
     with pytest.raises(CallError, match="needs pygls") as error:
         lsp_command.main(command_parser().parse_args(["lsp"]))
     assert error.value.help == 'pip install "fkdsl[editor]"'
+
+
+def test_a_port_that_there_is_not_is_an_error():
+    with pytest.raises(CallError, match="no port 70000"):
+        lsp_command.main(command_parser().parse_args(["lsp", "--tcp", "70000"]))
