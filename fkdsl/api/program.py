@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fkdsl.api.auto import AUTO_METHOD, auto_run, first_method
 from fkdsl.api.called_program import DEFAULT_METHOD, NO_FILE, CalledProgram
 from fkdsl.api.engines import Engines, ModelReference
 from fkdsl.api.lookahead import AUTO, LookaheadReference
@@ -146,23 +147,23 @@ class Program(CalledProgram):
     ) -> Result:
         """Weighted samples of the posterior, and an unbiased estimate of Z.
 
-        method and options: as in `infer`; the file's own where they are left out. timeout: seconds
-        from when the models are loaded, or a Deadline, whose `cancel` another thread may call.
-        islands: as in fkdsl.inference.run. target_se: standard error of log Z, nats; with it, or
-        with a budget, a pilot finds how many islands there are (fkdsl.inference.samplers.adaptive).
-        trace: a file to write the run down in (docs/trace.md). resume: such a file to go on from,
-        and in; or steps, as in fkdsl.inference.run. filtering: whether the result has every P_t, by
-        the program's own M_t and G_t: no text is then guided across steps. blame: what each line
-        did is in `result.blame`, or in that of PopulationDied. queries: further ones than the file
-        has: expressions over `value`, by name. lookahead: how draws of constrained texts look ahead
-        by a surrogate: auto, none, proposal, twist, both, a surrogate or its file
-        (docs/lookahead.md). twist: the file of a learned twist, which `fkdsl tune` wrote. Raises
-        PopulationDied, ProgramError for a mistake that shows only as it runs, CallError, and
-        BudgetEnded or Interrupted with the population so far.
+        method and options: as in `infer`, or the file's own; with "auto" a pilot chooses them.
+        timeout: seconds from when the models are loaded, or a Deadline, which another thread may
+        cancel. islands: as in fkdsl.inference.run. target_se: standard error of log Z, nats; with
+        it, or with a budget, a pilot finds how many islands there are. trace: a file to write the
+        run down in (docs/trace.md). resume: such a file to go on from, and in; or steps, as in
+        fkdsl.inference.run. filtering: whether the result has every P_t, by the program's own M_t
+        and G_t: no text is then guided across steps. blame: what each line did is in
+        `result.blame`, or in that of PopulationDied. queries: further ones than the file has:
+        expressions over `value`, by name. lookahead: how draws of constrained texts look ahead by a
+        surrogate: auto, none, proposal, twist, both, a surrogate or its file (docs/lookahead.md).
+        twist: the file of a learned twist, which `fkdsl tune` wrote. Raises PopulationDied,
+        ProgramError for a mistake that shows only as it runs, CallError, and BudgetEnded or
+        Interrupted with the population so far.
         """
         request = RunRequest.of(
             self,
-            method,
+            first_method(method, options, islands, resumed=resume is not None),
             options,
             model=model,
             engines=engines,
@@ -179,6 +180,8 @@ class Program(CalledProgram):
             lookahead=lookahead,
             twist=twist,
         )
+        if method == AUTO_METHOD:
+            return auto_run(request, observer)[0]
         return run_request(request, observer)
 
     def exact(self, *, model: ModelReference | None = None, **options: Any) -> Result:

@@ -35,7 +35,7 @@ def run(request: RunRequest, observer: Observer | None = None) -> Result:
     drafting = drafting_of(request)
     with recording(request) as record:
         lookahead = request.completion_lookahead()
-        guessers, told = _twist(request)
+        guessers, told = guessers_of(request)
         model = steering_model(request, record.engines, drafting, lookahead, guessers)
         sampled = request.call.method.draws
         recorder = BlameRecorder.of(program, model, sampled=sampled) if request.blame else None
@@ -64,8 +64,8 @@ def run(request: RunRequest, observer: Observer | None = None) -> Result:
         return result
 
 
-def _twist(request: RunRequest) -> tuple[tuple[LearnedTwist, ...], list[str]]:
-    """The learned twist of the run, none or one, and notes on it."""
+def guessers_of(request: RunRequest) -> tuple[tuple[LearnedTwist, ...], list[str]]:
+    """Who guess what is to come in a run, its learned twist or nobody, and notes on them."""
     if request.twist is None:
         return (), []
     twist, note = twist_for(request.twist, request.program, request.engines)

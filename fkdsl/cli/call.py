@@ -10,6 +10,7 @@ import shlex
 from typing import Any
 
 from fkdsl.api import Program, load
+from fkdsl.api.auto import AUTO_METHOD, first_method
 from fkdsl.api.engines import Engines
 from fkdsl.api.request import RunRequest
 from fkdsl.base.deadline import Deadline
@@ -74,17 +75,23 @@ def called_request(
 
 
 def called_method(program: Program, args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
-    """The method of the flags, else the file's, and the options of the flags.
+    """The method of the flags, else the file's, and the options of the flags; of `auto`, the method
+    that the pilot begins with.
 
     Raises CallError for a flag of another method than the file's, and says how to choose one.
     """
     own = program.method[0]
+    auto = getattr(args, "method", None) == AUTO_METHOD
     method = "exact" if args.command == "exact" else args.method or own
     options = {
         name: value
         for name in {name for m in METHODS.values() for name in m.all_options}
         if (value := getattr(args, name, None)) is not None
     }
+    if auto:
+        options.pop("samples", None)
+        first = first_method(AUTO_METHOD, options, args.islands, resumed=bool(args.resume))
+        return str(first), {}
     known = check_method(method).all_options
     if "samples" not in known:
         options.pop("samples", None)  # draws to be printed

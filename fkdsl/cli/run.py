@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 
+from fkdsl.api.auto import AUTO_METHOD, AutoChoice, chosen_run
 from fkdsl.api.blame import conflicts, with_conflicts
 from fkdsl.api.hint import Hint, Need
 from fkdsl.api.prefill import adopt
@@ -49,17 +50,24 @@ def main(args: argparse.Namespace) -> int:
     with progress:
         if args.prefill:
             adopt(program, args.prefill, engines)
+        choice = None
+        if getattr(args, "method", None) == AUTO_METHOD:
+            choice = chosen_run(request, progress.stage)
+            progress.stage(program.name)
+            request = choice.request
         hint = Hint(program, engines)
         result, wrong = _result(args, request, progress, hint)
+        result = result if choice is None else choice.counted(result)
         notes = list(result.notes)
-        if not args.no_hint and args.islands == 1 and not request.aim.asked:
+        hinted = not args.no_hint and choice is None
+        if hinted and args.islands == 1 and not request.aim.asked:
             with suppress(DeadlinePassed), until(deadline):
                 notes += hints(args, hint.exact_needs(result))
         if engines.defaulted:
             notes.append("no model is named: `tiny`, which ships with fkdsl, was used")
         result = replace(result, notes=tuple(notes))
     if args.json:
-        _print_json(args, request, result, samples, wrong)
+        _print_json(args, request, result, samples, wrong, choice)
     else:
         _print_text(args, request, result, samples)
     if wrong is not None:
@@ -109,10 +117,13 @@ def _print_json(
     result: Result,
     samples: int,
     wrong: ProgramError | None,
+    choice: AutoChoice | None,
 ) -> None:
     answer = result_json(result, filtering=args.filtering)
     if samples:
         answer["samples"] = [plain(v) for v in result.samples(samples)]
+    if choice is not None:
+        answer["auto"] = choice.json()
     if args.stats:
         answer["stats"] = stats_json(request.engines)
     if wrong is not None:

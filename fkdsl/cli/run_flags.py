@@ -93,7 +93,7 @@ def add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
     """The flags of `run`, and of `exact`, whose method is fixed."""
     add_call(parser)
     if not fixed:
-        parser.add_argument("--method", help=f"inference: {', '.join(METHODS)}")
+        parser.add_argument("--method", help=f"inference: {', '.join(METHODS)}, or auto")
     _add_options(parser, fixed=fixed)
     _add_aim(parser, fixed=fixed)
     if not fixed:

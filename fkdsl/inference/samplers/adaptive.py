@@ -182,7 +182,7 @@ def adaptive_run(
             )
             result = replace(first, seed=seed, notes=(note, *first.notes))
     done = replace(result, **spent.facts())
-    return replace(done, notes=(*done.notes, *_notes(done, plan, aim)))
+    return replace(done, notes=(*done.notes, *aim_notes(done, plan, aim)))
 
 
 def _pilot(
@@ -230,7 +230,7 @@ def _pilot(
     return IslandPilot(tuple(log_Z), tuple(tokens), tuple(seconds)), first
 
 
-def _notes(result: Result, plan: IslandPlan, aim: Aim) -> list[str]:
+def aim_notes(result: Result, plan: IslandPlan, aim: Aim) -> list[str]:
     """Where the run did not reach what it should, or cost more than it may."""
     R, se = result.islands, result.log_z_se
     notes: list[str] = []
