@@ -324,6 +324,11 @@ def auto_run(
         return choice.counted(run(choice.request, observer)), choice
 
 
+def auto_result(base: RunRequest, observer: Observer | None = None) -> Result:
+    """The result of `auto_run` alone."""
+    return auto_run(base, observer)[0]
+
+
 def chosen_run(base: RunRequest, watch: Callable[[str], None] = lambda title: None) -> AutoChoice:
     """What a pilot chooses; the time of the run itself is what the pilot leaves of the base's."""
     for name in base.program.model_names():

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fkdsl.api.auto import AUTO_METHOD, auto_run, first_method
+from fkdsl.api.auto import AUTO_METHOD, auto_result, first_method
 from fkdsl.api.called_program import DEFAULT_METHOD, NO_FILE, CalledProgram
 from fkdsl.api.engines import Engines, ModelReference
 from fkdsl.api.lookahead import AUTO, LookaheadReference
@@ -180,9 +180,8 @@ class Program(CalledProgram):
             lookahead=lookahead,
             twist=twist,
         )
-        if method == AUTO_METHOD:
-            return auto_run(request, observer)[0]
-        return run_request(request, observer)
+        made = auto_result if method == AUTO_METHOD else run_request
+        return made(request, observer)
 
     def exact(self, *, model: ModelReference | None = None, **options: Any) -> Result:
         """The posterior and Z by enumeration."""
