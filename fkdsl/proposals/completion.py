@@ -41,15 +41,14 @@ average of those that lead to the same state of the automaton."""
 FEW_TOKENS = 64
 """Where at most so many tokens are possible, each has its own."""
 TABLES = 16
-"""Automata whose messages are kept."""
+"""Constraints whose messages are kept. Where a population has more at once, as of particles that
+each have a language of their own, none looks ahead: messages would be made anew at every token."""
 BELIEFS = 1024
 ENOUGH = 0.5
 """The probability of being met, as the surrogate expects it before the text, from which on a
 constraint needs no look-ahead: little is lost by dying so seldom."""
 OWNER = "completion"
 """Whose guess it is that a particle weighs h."""
-
-
 Messages = tuple[BackwardMessages, ...]
 """Those of each way in which a text may end: their probabilities add up."""
 
@@ -95,19 +94,24 @@ class CompletionLookahead:
     _messages: OrderedDict[tuple[str, int, int], tuple[Constraint, Messages | None]] = field(
         default_factory=OrderedDict
     )
+    _crowded: bool = False
     _beliefs: dict[tuple[str, tuple[int, ...]], Belief] = field(default_factory=dict)
 
-    def prepare(self, draws: Sequence[tuple[RunningParticle, Any]]) -> None:
+    def prepare(self, draws: Sequence[tuple[RunningParticle, Any, TextConstraint]]) -> None:
         """Filters the texts of a population together. draws: particles, each with the distribution
-        that it draws a constrained text from."""
+        that it draws a constrained text from, and the constraint."""
         wanted: dict[str, dict[tuple[int, ...], None]] = {}
-        for particle, d in draws:
+        constraints: set[int] = set()
+        for particle, d, text in draws:
             if isinstance(d, ContextRef):
                 c = particle.contexts[d.index]
                 if c.model in self.surrogates:
+                    constraints.add(id(text.constraint))
                     window = _window(particle, d)
                     if (c.model, window) not in self._beliefs:
                         wanted.setdefault(c.model, {})[window] = None
+        if constraints:
+            self._crowded = len(constraints) > TABLES
         if len(self._beliefs) + sum(map(len, wanted.values())) > BELIEFS:
             self._beliefs.clear()
         for model, windows in wanted.items():
@@ -150,6 +154,9 @@ class CompletionLookahead:
         constraint, surrogate = text.constraint, self.surrogates.get(model)
         if surrogate is None or constraint.regular is None:
             return None
+        if self._crowded:
+            self.left_out[f"more than {TABLES} different constraints at once"] = None
+            return None
         # Whether to look ahead depends on the text as a whole, so that a resumed run agrees. The
         # entry keeps the constraint alive, so that no other gets its id.
         whole = text.tokens_left + 1 + len(text.ids)
@@ -174,8 +181,10 @@ class CompletionLookahead:
         return messages
 
     def _belief(self, particle: RunningParticle, d: ContextRef) -> Belief:
-        self.prepare([(particle, d)])
-        return self._beliefs[particle.contexts[d.index].model, _window(particle, d)]
+        key = (particle.contexts[d.index].model, _window(particle, d))
+        if key not in self._beliefs:
+            self._beliefs[key] = self.surrogates[key[0]].beliefs([key[1]])[0]
+        return self._beliefs[key]
 
 
 def look_ahead(particle: RunningParticle, log_h: float) -> None:

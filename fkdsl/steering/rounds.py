@@ -121,7 +121,11 @@ class Rounds:
         together."""
         if self.settings.lookahead is not None:
             self.settings.lookahead.prepare(
-                [(d.particle, d.distribution) for d in draws if d.constraint is not None]
+                [
+                    (d.particle, d.distribution, d.constraint)
+                    for d in draws
+                    if d.constraint is not None
+                ]
             )
 
     def sum_masked_rows(self, draws: Sequence[OpenDraw]) -> None:

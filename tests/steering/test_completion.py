@@ -14,6 +14,7 @@ from fkdsl.inference.run import steps_of
 from fkdsl.inference.samplers.smc import importance, smc
 from fkdsl.machine.particle import RunningParticle
 from fkdsl.models.surrogate.model import Surrogate
+from fkdsl.proposals import completion
 from fkdsl.proposals.completion import CompletionLookahead
 from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.proposals.tilted import Tilted, TiltedOutcomes
@@ -242,3 +243,24 @@ def test_a_budget_that_is_off_by_one_leaves_variance(monkeypatch, off):
         *_, last = steps_of(model, KeyedRng(seed), call)
         errors.append(abs(last.log_Z - truth))
     assert max(errors) > 1e-3
+
+
+def test_more_constraints_than_are_kept_look_ahead_to_nothing(monkeypatch):
+    text = (
+        TABLE
+        + """\
+program p() -> str:
+    lm = prompt("")
+    n ~ uniform_int(1, 3)
+    s ~ text(lm, max_tokens=4)
+    condition matches(s, "[ab]*b") and len(s) == n
+    return s
+"""
+    )
+    program = fkdsl.parse(text)
+    for tables, looks in ((16, True), (2, False)):
+        monkeypatch.setattr(completion, "TABLES", tables)
+        lookahead = ahead(program, surrogate(program, 1))
+        fkdsl.run(model_of(program, lookahead), "smc", particles=32, seed=1)
+        assert (lookahead.tilted == lookahead.draws) == looks
+    assert list(lookahead.left_out) == ["more than 2 different constraints at once"]

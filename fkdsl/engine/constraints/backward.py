@@ -36,7 +36,7 @@ Floats = NDArray[np.float64]
 Averages = NDArray[np.float32]
 Belief = NDArray[np.float32] | NDArray[np.float64]
 """(H,) a law of the hidden state that emits the next token."""
-MOST_NUMBERS = 1 << 24
+MOST_NUMBERS = 1 << 22
 """Numbers that one table of messages may hold: states times hidden states times tokens left."""
 HASH_SEED = 20240613
 
