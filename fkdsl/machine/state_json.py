@@ -46,7 +46,6 @@ from fkdsl.machine.state import (
     Unset,
 )
 from fkdsl.values import distributions
-from fkdsl.values.faults import LIMITS
 from fkdsl.values.marks import Mark
 from fkdsl.values.token_distributions import ChoiceOf, Continues, Mixture, Power, Product
 from fkdsl.values.values import ContextRef, Record, Token
@@ -381,10 +380,7 @@ def read_value(data: Any) -> Any:
         return data
     match data:
         case {"int": text}:
-            value = int(text, 16)
-            if value.bit_length() > LIMITS.digits:
-                raise ValueError("an integer that no program can hold")
-            return value
+            return int(text, 16)
         case {"float": text}:
             return float.fromhex(text)
         case {"unset": True}:

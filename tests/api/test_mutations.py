@@ -293,5 +293,5 @@ def test_an_integer_that_no_program_can_hold_is_a_damaged_line(traces, tmp_path)
     )
     assert raw.count(b"ffff") > 1
     (tmp_path / "t.jsonl").write_bytes(raw)
-    with pytest.raises(fkdsl.CallError, match="is no step that follows"):
+    with pytest.raises(fkdsl.CallError, match="is damaged"):
         program.run(seed=1, resume=tmp_path / "t.jsonl")

@@ -16,6 +16,7 @@ from typing import Any
 
 from fkdsl.inference.methods import METHODS
 from fkdsl.machine.state_json import SAFE, TAGGED
+from fkdsl.values.faults import LIMITS
 
 DEEPEST = 400
 """Levels of nested lists and objects in a line."""
@@ -25,6 +26,8 @@ MOST_STEPS = 1 << 31
 LARGEST = 1e300
 """A bound on |log weight| in nats, so that sums of a few stay finite."""
 HEX = re.compile(r"(?:[0-9a-f]{2})*")
+WHOLE = re.compile(rf"-?0x[0-9a-f]{{1,{LIMITS.digits // 4}}}")
+"""An integer in hexadecimal digits, as large as a program can hold."""
 NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
 
 Check = Callable[[Any], bool]
@@ -71,7 +74,11 @@ def verify_header(data: Mapping[str, Any]) -> None:
         "off": lambda v: is_list(v, is_text),
         "models": lambda v: is_map(v, lambda m: is_map(m, is_text) and "name" in m),
     }
-    later: dict[str, Check] = {"lookahead": is_text, "surrogates": lambda v: is_map(v, is_text)}
+    later: dict[str, Check] = {
+        "lookahead": is_text,
+        "surrogates": lambda v: is_map(v, is_text),
+        "twist": lambda v: v is None or is_text(v),
+    }
     for key, check in (checks | later).items():
         fits = check(data[key]) if key in data else key in later
         _require(fits, f"its `{key}` is not one of a run")
@@ -192,7 +199,9 @@ def is_value(v: Any) -> bool:
             return True
         case int():
             return -SAFE < v < SAFE
-        case {"int": text} | {"float": text}:
+        case {"int": text}:
+            return isinstance(text, str) and WHOLE.fullmatch(text) is not None
+        case {"float": text}:
             return isinstance(text, str)
         case {"unset": True}:
             return True
