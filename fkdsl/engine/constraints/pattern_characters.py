@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import regex
 
-from fkdsl.engine.constraints.charsets import SURROGATES, Charset, charset, single
+from fkdsl.engine.constraints.charsets import ALL_CHARACTERS, SURROGATES, Charset, charset, single
 from fkdsl.engine.constraints.ecma import class_items
 from fkdsl.engine.constraints.pattern_trees import Tree, Unsupported, weaker
 
@@ -19,6 +19,8 @@ MULTILINE, DOTALL, UNICODE = int(regex.M), int(regex.S), int(regex.U)
 VERSION1, WORD, VERBOSE, LOCALE = int(regex.V1), int(regex.W), int(regex.X), int(regex.L)
 SCOPED = {"a": ASCII, "i": IGNORECASE, "s": DOTALL, "u": UNICODE, "w": WORD}
 """Flags that change which characters a part for one character matches."""
+LARGE_SET = 2_000
+"""Sets of more characters take the library long to read."""
 LONGEST_FOLDING = 3
 """Most characters that one character becomes by full case-folding."""
 
@@ -87,5 +89,7 @@ def _folded_charset() -> Charset:
 
 @lru_cache(maxsize=256)
 def either_case(runs: Charset) -> Charset:
-    """The characters of a set in either case."""
+    """The characters of a set in either case; of a large set, all characters."""
+    if sum(last - first for first, last in runs) > LARGE_SET:
+        return ALL_CHARACTERS
     return charset(f"(?i)[{class_items(runs)}]") if runs else runs

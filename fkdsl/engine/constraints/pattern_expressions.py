@@ -29,6 +29,7 @@ from fkdsl.engine.constraints.pattern_trees import (
     Text,
     Tree,
     has_assertions,
+    is_known,
     sequence,
     within,
 )
@@ -157,13 +158,9 @@ class PatternExpressions:
                     for text in texts
                 ]
                 return remembered(lambda place: a.union([option(place) for option in options]))
-            case "ref", (number, cases, unknown):
-                any_text, either = self.of(unknown, rest, upper), dict(cases)
-                return remembered(
-                    lambda place: self.reference(
-                        self.capture(place, number), either, any_text, place, rest
-                    )
-                )
+            case "ref", (number, cases, unknown, _):
+                any_text = self.of(unknown, rest, upper) if upper else _nothing
+                return remembered(self.reference(number, dict(cases), any_text, rest, upper))
             case "given", (number, yes, no):
                 ways = {tree: self.of(tree, rest, upper) for tree in (yes, no)}
                 return remembered(
@@ -178,19 +175,21 @@ class PatternExpressions:
         return _nothing
 
     def reference(
-        self,
-        text: Capture,
-        either: dict[Charset, Charset],
-        any_text: Rest,
-        place: TextPlace,
-        rest: Rest,
-    ) -> int:
-        """A back-reference to a group that has captured the text. either: what a character may be
-        instead."""
-        if isinstance(text, str):
-            return Algebra.EMPTY if text == UNSET else any_text(place)
-        again = self.plain(_text(tuple(either.get(runs, runs) for runs in text)))
-        return self.without(again, place, rest)
+        self, number: int, either: dict[Charset, Charset], any_text: Rest, rest: Rest, upper: bool
+    ) -> Rest:
+        """A back-reference. either: what a character may be instead. any_text: what follows where
+        the text is not known."""
+
+        def again(place: TextPlace) -> int:
+            text = self.capture(place, number)
+            if isinstance(text, str):
+                return Algebra.EMPTY if text == UNSET else any_text(place)
+            if not (upper or is_known(text)):
+                return Algebra.EMPTY
+            sets = tuple(either.get(runs, runs) for runs in text)
+            return self.without(self.plain(_text(sets)), place, rest)
+
+        return again
 
     def branches(self, number: int, yes: Tree, no: Tree, place: TextPlace) -> list[Tree]:
         """What a conditional may go on with: one tree, or both where nothing is known."""

@@ -25,6 +25,7 @@ from fkdsl.engine.constraints.pattern_trees import (
     Tree,
     Unsupported,
     has_assertions,
+    is_known,
     least_width,
     rebuilt,
     sequence,
@@ -167,9 +168,8 @@ class _Groups:
         unknown = _either_case(self.unknown[number]) if fold else self.unknown[number]
         sets = dict.fromkeys(runs for text in texts or () for runs in text) if fold else ()
         cases = tuple((runs, either_case(runs)) for runs in sets)
-        reference = Tree("ref", (number, cases, unknown))
-        exact = texts is not None and all(_is_single(runs) for text in texts for runs in text)
-        return reference if exact else weaker(reference, "a back-reference")
+        exact = texts is not None and all(map(is_known, texts))
+        return Tree("ref", (number, cases, unknown, exact))
 
     def look_around(self, operator: str, inner: Tree, must: bool) -> Tree:
         inside = _references(inner)
@@ -313,7 +313,3 @@ def _apart(runs: Charset) -> list[Charset]:
     for point in apart:
         rest = without_point(rest, point)
     return [*(((p, p + 1),) for p in apart), *([rest] if rest else [])]
-
-
-def _is_single(runs: Charset) -> bool:
-    return len(runs) == 1 and runs[0][1] - runs[0][0] == 1

@@ -14,6 +14,11 @@ Text = tuple[Charset, ...]
 any of them."""
 
 
+def is_known(text: Text) -> bool:
+    """Whether a text that a group captures is known to the character."""
+    return all(len(runs) == 1 and runs[0][1] - runs[0][0] == 1 for runs in text)
+
+
 class Unsupported(Exception):
     """No automaton here can follow a language; the message names the part that prevents it."""
 
@@ -29,7 +34,8 @@ class Tree:
     Groups that a part elsewhere refers to:
     group (number, a tree, the Texts that it captures, or None if they are not known),
     ref (number, pairs of a Charset and the same in either case, a tree of all texts that it may
-    stand for), given (number, a tree if the group has matched, a tree if not),
+    stand for, whether the group's texts are all known),
+    given (number, a tree if the group has matched, a tree if not),
     forget (numbers: of these groups no more is known).
     Assertions, which read none, with `must` False for their negations:
     ahead (a tree, must: what follows begins with it), behind (a tree, must: what was read ends with
@@ -101,7 +107,7 @@ def charsets_of(tree: Tree) -> Iterable[Charset]:
                 yield runs
             case "group", (_, _, texts) if texts is not None:
                 yield from (runs for text in texts for runs in text)
-            case "ref", (_, cases, _):
+            case "ref", (_, cases, _, _):
                 yield from (runs for _, runs in cases)
 
 
@@ -134,5 +140,7 @@ def weaker_reasons(tree: Tree) -> Iterable[str]:
         match part.operator, part.parts:
             case "weaker", (_, reason):
                 yield reason
+            case "ref", (_, _, _, False):
+                yield "a back-reference"
             case "forget", _:
                 yield "a group inside a look-around that is referred to outside"
