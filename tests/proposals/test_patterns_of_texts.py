@@ -58,6 +58,25 @@ def test_a_text_guided_by_a_pattern_has_the_measure_of_the_plain_one(pattern):
     verify(program_of(f"not matches(s, r'{pattern}')"))
 
 
+@pytest.mark.parametrize(
+    "condition",
+    [
+        r'all(matches(w, r"(\w+)-\1") for w in words(s))',
+        r'len([w for w in words(s) if matches(w, r"(\w+)-\1")]) <= 1',
+        r'matches(upper(s), r"(\w+)[ -]\1")',
+        r'matches(strip(s), r"(\w+)[ -]\1") or find(s, "a") > 0',
+        r'matches(replace(s, "-", " "), r"(\w+) \1")',
+        r'matches(s, r"(\w+)-\1") or len(words(s)) == 2',
+        r'find(s, "<") == 1',
+    ],
+)
+def test_patterns_in_other_places_are_tried_at_every_token(condition):
+    program = program_of(condition)
+    assert "at every token of the text" in explain(program.ir())
+    assert not program.warnings
+    verify(program)
+
+
 @pytest.mark.parametrize("pattern", MASKED)
 def test_a_regular_pattern_is_a_mask_alone(pattern):
     program = program_of(f"matches(s, r'{pattern}')")

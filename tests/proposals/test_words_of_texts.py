@@ -109,7 +109,7 @@ program p() -> str:
 @pytest.mark.parametrize(
     ("condition", "message"),
     [
-        ("len(distinct(s)) == 1", "this is checked"),
+        ('str(len(s)) == "2"', "this is checked"),
         ("contains(s, str(len(s)))", "this is checked"),
         ('contains(s, "b") and contains(s, str(len(s)))', "a part of this is checked"),
         ('contains(s, "b") and str(len(s)) == "2" or s == "a"', "a part of this is checked"),

@@ -17,9 +17,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fkdsl.base.spans import NOWHERE
-from fkdsl.engine.constraints.patterns import beginnings_of
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import reads
+from fkdsl.ir.passes.beginnings import beginning, may_match, once_found
 from fkdsl.ir.passes.reading import alike, replaced_part
 from fkdsl.ir.passes.settled import settled
 
@@ -36,16 +36,6 @@ NEGATED = {
 }
 GROWING_LISTS = ("words", "lines")
 """Built-ins whose list only grows with the text; its last element may grow too."""
-
-
-def _may_match(e: ir.Builtin, pattern: ir.Expr) -> ir.Expr | None:
-    """Whether a text that begins so may match. A constant pattern is asked about only where no mask
-    follows it whole; of any other one that is known when the program runs."""
-    known = isinstance(pattern, ir.Const)
-    if isinstance(pattern, ir.Const) and beginnings_of(str(pattern.value)) is None:
-        return None
-    always = ir.Const(e.span, known)
-    return replace(e, name=".may_match", args=(*e.args, always))
 
 
 def early_form(e: ir.Expr, text: int) -> ir.Expr | None:
@@ -76,13 +66,11 @@ class _Early:
             case ir.Operate(operator="notin" | "ne" as operator, args=args):
                 return self.form_of_not(ir.Operate(e.span, NEGATED[operator], args))
             case ir.Operate(operator="le" | "lt" | "ge" | "gt" | "eq", args=(_, _)):
-                return self.all_different(e) or self.comparison(e)
+                return self.all_different(e) or self.comparison(e) or once_found(e, self.text)
             case ir.Builtin(name="all", args=(gather,)):
                 return self.every(e, gather)
-            case ir.Builtin(name="matches", args=(s, pattern)) if self.extends(
-                s
-            ) and self.text not in reads(pattern):
-                return _may_match(e, pattern)
+            case ir.Builtin(name="matches"):
+                return may_match(e, self.text)
             case ir.Builtin(name="starts_with", args=(s, part)) if self.extends(
                 s
             ) and self.text not in reads(part):
@@ -113,7 +101,7 @@ class _Early:
             case ir.Builtin(name="any", args=(ir.Gather() as gather,)):
                 inverse = replace(gather, element=ir.Operate(e.span, "not", (gather.element,)))
                 return self.form(ir.Builtin(e.span, "all", (inverse,)))
-        return None
+        return once_found(negated, self.text)
 
     def stays(self, e: ir.Expr) -> bool:
         """Whether e, once true of a beginning, is true of all that begins so."""
@@ -194,7 +182,7 @@ class _Early:
 
     def extends(self, e: ir.Expr) -> bool:
         """Whether the text e of a beginning is a beginning of the text e of the whole."""
-        return isinstance(e, ir.Local) and e.slot == self.text
+        return beginning(e, self.text) == e
 
     def grows(self, e: ir.Expr) -> bool:
         """Whether the number e never falls as the text goes on."""

@@ -246,6 +246,20 @@ def stop_in(s: str, stops: tuple[str, ...]) -> int:
     return first_stop(s, stops)
 
 
+@pure(".before_sigma", [S], STR)
+def before_sigma(s: str) -> str:
+    """The text before the last sigmas whose lower case depends on what follows.
+
+    >>> before_sigma("\u0391\u03a3"), before_sigma("\u0391\u03a3\u0391") == "\u0391\u03a3\u0391"
+    ('\u0391', True)
+    """
+    while (at := s.rfind("\u03a3")) >= 0:
+        if any(c.islower() or c.isupper() or c.istitle() for c in s[at + 1 :]):
+            break
+        s = s[:at]
+    return s
+
+
 @pure(".settled", [S, Parameter("stops", List(STR))], STR)
 def settled(s: str, stops: tuple[str, ...]) -> str:
     """A text without a stop, cut before an end that may be the beginning of one."""
