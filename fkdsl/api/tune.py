@@ -12,8 +12,8 @@ end the program is run with the twist and without by seeds of its own, at equal 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,12 +23,21 @@ from fkdsl.api.engines import Engines
 from fkdsl.api.lookahead import AUTO, LookaheadReference
 from fkdsl.api.request import RunRequest
 from fkdsl.api.steering import steering_model
+from fkdsl.api.tuned import Round, Spread, Tuned, spread_of
 from fkdsl.api.twist_data import Recorder, Scout, flock_of
 from fkdsl.base.deadline import Deadline, DeadlinePassed, until
 from fkdsl.base.errors import CallError
 from fkdsl.base.logspace import Floats, log_sum_exp
 from fkdsl.base.random import KeyedRng
-from fkdsl.inference.assess.twist_fit import Flock, best_penalty, fit, joined, thinned, with_bias
+from fkdsl.inference.assess.twist_fit import (
+    Flock,
+    best_penalty,
+    fit,
+    joined,
+    rescaled,
+    thinned,
+    with_bias,
+)
 from fkdsl.inference.interface import Step
 from fkdsl.inference.methods import check_method
 from fkdsl.inference.run import steps_of
@@ -37,6 +46,8 @@ from fkdsl.steering.particle_step import Guesser
 
 MOST_PARTICLES = 4000
 """Particles that one fit is made of at most."""
+KEPT = 3
+"""Rounds, the last ones, whose particles a fit is made of."""
 HIDDEN, READ, COMPONENTS = 32, 6, 8
 """Hidden units, how many inputs each reads, and how many principal components of the rows are among
 these inputs."""
@@ -44,10 +55,6 @@ ROWS = 0.3
 """What standardised log-probabilities are multiplied by in the fit."""
 FLAT = 0.01
 """Components of less than this share of the largest are left out: they are rounding."""
-BETTER = 0.8
-"""The twist helps if the error of log Z with it is at most so many times that without."""
-DEATH = 5.0
-"""Nats that a run which died counts as an error of log Z."""
 CheckedSteps = list[Step[Any]]
 
 
@@ -74,73 +81,6 @@ class TuneSettings:
         ):  # fmt: skip
             if value is not None and value < least:
                 raise CallError(f"--{name} is at least {least}, not {value}", f"leave --{name} out")
-
-
-@dataclass(frozen=True)
-class Spread:
-    """What several runs came to. log_z: of each that lived, nats. died: how many did not."""
-
-    log_z: tuple[float, ...]
-    died: int
-    particles: int
-    tokens: float
-
-    @property
-    def sd(self) -> float:
-        """Of log Z over the runs that lived, nats; NaN for fewer than two."""
-        return float(np.std(self.log_z, ddof=1)) if len(self.log_z) > 1 else math.nan
-
-    def error(self, log_z: float) -> float:
-        """Root mean square of log Z_hat - log Z over the runs, nats, a run that died counting as
-        DEATH. log_z: log Z, or what is taken for it."""
-        errors = np.array([*(np.array(self.log_z) - log_z), *[DEATH] * self.died])
-        return float(np.sqrt(np.mean(errors**2)))
-
-
-@dataclass(frozen=True)
-class Round:
-    """A round: its number from 1 on, its runs, with the twist before its fit; the share of the
-    deviance that the fit explains on runs left out of it (1 at most, NaN where it is not known);
-    the penalty; and how flat the weights were made for it (1: not at all)."""
-
-    number: int
-    runs: Spread
-    explained: float
-    penalty: float
-    power: float
-
-
-@dataclass
-class Tuned:
-    """What tuning has come to so far. without, with_twist: the runs that are compared at the end,
-    None before. ended: why it ended early, "" if it did not."""
-
-    twist: LearnedTwist | None = None
-    rounds: list[Round] = field(default_factory=list)
-    without: Spread | None = None
-    with_twist: Spread | None = None
-    ended: str = ""
-
-    @property
-    def helps(self) -> bool | None:
-        """Whether log Z errs less with the twist, at equal tokens; None where that is not known."""
-        if self.without is None or self.with_twist is None:
-            return None
-        before, after = self.errors
-        return after <= BETTER * before
-
-    @property
-    def errors(self) -> tuple[float, float]:
-        """The error of log Z (`Spread.error`) without the twist and with it; log Z is taken from
-        the runs of both."""
-        assert self.without is not None
-        assert self.with_twist is not None
-        sets = (self.without, self.with_twist)
-        logs = [z for s in sets for z in s.log_z]
-        if not logs:
-            return math.inf, math.inf
-        log_z = log_sum_exp(np.array(logs)) - math.log(len(logs) + sum(s.died for s in sets))
-        return self.without.error(log_z), self.with_twist.error(log_z)
 
 
 Save = Callable[[LearnedTwist, Tuned], None]
@@ -176,7 +116,7 @@ class Tuner:
         self.options = check_method("smc").checked(self.options)
         self.rng = KeyedRng(settings.seed).split("tune")
         self.runs = settings.runs
-        self.flocks: list[tuple[float, Flock]] = []
+        self.flocks: list[tuple[int, Flock]] = []
 
     def run(self, timeout: float | Deadline | None = None) -> Tuned:
         """Every round, then the comparison. Ended by the deadline, it has what there was before.
@@ -237,18 +177,24 @@ class Tuner:
             self.runs = max(2, min(self.runs, int(room)))
 
     def _round(self, number: int, scout: Scout) -> None:
-        recorder = Recorder(scout.names(), scout.tokens(), self.tuned.twist)
-        before = self.engines.counts()[1]
-        histories: list[tuple[KeyedRng, CheckedSteps]] = []
+        names, tokens_of = scout.names(), scout.tokens()
+        before, thinning = self.engines.counts()[1], np.random.default_rng(self.settings.seed)
+        log_z: list[float] = []
+        flocks: list[tuple[float, Flock]] = []
+        power = 1.0
         for k in range(self.runs):
             rng = self.rng.split("round", number, k)
             resampled = number > 1 or k % 2 == 0
             options = {} if resampled else {"ess": 0.0}
             title = f"round {number}: run {k + 1} of {self.runs}"
-            histories.append(
-                (rng, self._steps(title, rng, [recorder], self.engines, merge=False, **options))
-            )
-        log_z = [steps[-1].log_Z for _, steps in histories]
+            recorder = Recorder(names, tokens_of, self.tuned.twist)
+            steps = self._steps(title, rng, [recorder], self.engines, merge=False, **options)
+            log_z.append(steps[-1].log_Z)
+            # At the scale of the run's own Z_hat until that of all runs is known.
+            own = log_z[-1] if log_z[-1] > -math.inf else 0.0
+            flock, least = flock_of(steps, recorder, rng, number * self.runs + k, own)
+            flocks.append((own, thinned(flock, MOST_PARTICLES, thinning)))
+            power = min(power, least)
         tokens = (self.engines.counts()[1] - before) / self.runs
         spread = spread_of(log_z, self.options["particles"], tokens)
         if not spread.log_z:
@@ -260,13 +206,10 @@ class Tuner:
                 )
             return
         log_scale = log_sum_exp(np.array(spread.log_z)) - math.log(len(log_z))
-        power = 1.0
-        for k, (rng, steps) in enumerate(histories):
-            flock, least = flock_of(steps, recorder, rng, number * self.runs + k, log_scale)
-            power = min(power, least)
-            if len(flock):
-                self.flocks.append((float(number), flock))
-        explained, penalty = self._fit(recorder)
+        self.flocks += [
+            (number, rescaled(flock, own - log_scale)) for own, flock in flocks if len(flock)
+        ]
+        explained, penalty = self._fit(names, tokens_of)
         done = Round(number, spread, explained, penalty, power)
         self.tuned.rounds.append(done)
         assert self.tuned.twist is not None
@@ -275,8 +218,10 @@ class Tuner:
 
     # -------------------------------------------------------------------- fit
 
-    def _fit(self, recorder: Recorder) -> tuple[float, float]:
-        """Fits the twist to the last two rounds; the share of the deviance explained, and the
+    def _fit(
+        self, names: tuple[str, ...], tokens_of: Mapping[str, tuple[int, ...]]
+    ) -> tuple[float, float]:
+        """Fits the twist to the last rounds; the share of the deviance explained, and the
         penalty."""
         if not self.flocks:
             raise CallError(
@@ -286,9 +231,9 @@ class Tuner:
             )
         rng = np.random.default_rng(self.settings.seed)
         newest = self.flocks[-1][0]
-        self.flocks = [(n, f) for n, f in self.flocks if n >= newest - 1]
+        self.flocks = [(n, f) for n, f in self.flocks if n > newest - KEPT]
         flock = thinned(joined([f for _, f in self.flocks]), MOST_PARTICLES, rng)
-        shape = _shape(flock.x, recorder, rng)
+        shape = _shape(flock.x, names, tokens_of, rng)
         z = shape.standardised(flock.x)
         # Many columns of rows stand beside few others: scaled down, each bears a larger penalty.
         scales = np.where(np.arange(z.shape[1]) < len(shape.names), 1.0, ROWS)
@@ -341,12 +286,6 @@ class Tuner:
         return spread_of(log_z, particles, float(np.mean(tokens)))
 
 
-def spread_of(log_z: Sequence[float], particles: int, tokens: float) -> Spread:
-    """What runs with these log Z_hat (nats, -inf for one that died) came to."""
-    lived = tuple(z for z in log_z if z > -math.inf)
-    return Spread(lived, len(log_z) - len(lived), particles, tokens)
-
-
 def tune(
     program: CalledProgram,
     engines: Engines,
@@ -359,7 +298,12 @@ def tune(
     return Tuner(program, engines, settings, save).run(timeout)
 
 
-def _shape(x: Floats, recorder: Recorder, rng: np.random.Generator) -> LearnedTwist:
+def _shape(
+    x: Floats,
+    names: tuple[str, ...],
+    tokens_of: Mapping[str, tuple[int, ...]],
+    rng: np.random.Generator,
+) -> LearnedTwist:
     """A twist that says 0: features' means and scales, and hidden units that read a few of them
     each, drawn at random and not fitted."""
     with np.errstate(invalid="ignore"):
@@ -369,10 +313,10 @@ def _shape(x: Floats, recorder: Recorder, rng: np.random.Generator) -> LearnedTw
         variance = (np.where(there, x - mean, 0.0) ** 2).sum(axis=0) / count
     scale = np.where(variance > 1e-12, np.sqrt(variance), 1.0)
     mean, scale = (a.astype(np.float32).astype(np.float64) for a in (mean, scale))
-    size, cheap = feature_count(recorder.names, recorder.tokens), len(recorder.names)
+    size, cheap = feature_count(names, tokens_of), len(names)
     nothing = np.zeros(size)
     twist = LearnedTwist(
-        recorder.names, recorder.tokens, mean, scale, np.zeros((size, HIDDEN)), np.zeros(HIDDEN),
+        names, tokens_of, mean, scale, np.zeros((size, HIDDEN)), np.zeros(HIDDEN),
         nothing, np.zeros(HIDDEN), 0.0, 0.0, 0.0,
     )  # fmt: skip
     z = twist.standardised(x)
@@ -392,6 +336,6 @@ def _shape(x: Floats, recorder: Recorder, rng: np.random.Generator) -> LearnedTw
     hidden = (basis @ mixing).astype(np.float32).astype(np.float64)
     offset = rng.normal(size=HIDDEN).astype(np.float32).astype(np.float64)
     return LearnedTwist(
-        recorder.names, recorder.tokens, mean, scale, hidden, offset,
+        names, tokens_of, mean, scale, hidden, offset,
         nothing, np.zeros(HIDDEN), 0.0, 0.0, 0.0,
     )  # fmt: skip

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fkdsl.base.logspace import Floats
 from fkdsl.base.random import KeyedRng, StepRng
@@ -89,7 +90,7 @@ class Recorder:
     tokens: Mapping[str, tuple[int, ...]]
     twist: LearnedTwist | None
     owner: str = OWNER
-    features: dict[bytes, Floats] = field(default_factory=dict)
+    features: dict[bytes, NDArray[np.float32]] = field(default_factory=dict)
 
     def rows(self, particle: RunningParticle) -> Sequence[tuple[str, Context]]:
         context = drawn_context(particle)
@@ -100,7 +101,7 @@ class Recorder:
     def log_weight(self, particle: RunningParticle) -> float:
         x = features_of(particle, self.names, self.tokens)
         if isinstance(particle.rng, StepRng):
-            self.features[particle.rng.key] = x
+            self.features[particle.rng.key] = x.astype(np.float32)
         return 0.0 if self.twist is None else float(self.twist.guesses(x[None, :])[0])
 
 
@@ -137,7 +138,7 @@ def flock_of(
         assert isinstance(of_step, StepRng)
         return of_step.key
 
-    x: list[Floats] = []
+    x: list[NDArray[np.float32]] = []
     log_w: list[float] = []
     descendants: list[Floats] = []
     least, scale_of_n = 1.0, np.log(len(steps[0].particles))
@@ -162,7 +163,7 @@ def flock_of(
             log_w.append(float(step.log_weights[i]) - held - log_scale + scale_of_n)
     size = len(recorder.names) + sum(map(len, recorder.tokens.values()))
     flock = Flock(
-        np.array(x).reshape(-1, size),
+        np.array(x, dtype=np.float64).reshape(-1, size),
         np.array(log_w),
         np.concatenate(descendants) if descendants else np.zeros(0),
         np.full(len(log_w), run),

@@ -9,7 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fkdsl.api.tune import Round, Spread, Tuned, Tuner, TuneSettings
+from fkdsl.api.tune import Tuner, TuneSettings
+from fkdsl.api.tuned import Round, Spread, Tuned
 from fkdsl.api.twist_file import identity, write_twist
 from fkdsl.base.deadline import Deadline
 from fkdsl.base.errors import BudgetEnded, Interrupted

@@ -61,6 +61,7 @@ class ParticleStep:
         self.draw: OpenDraw | None = None
         self.counts = DraftCounts()
         self.pending_corrections: list[Correction] = []
+        self._guessed_from: list[tuple[str, Context]] | None = None
 
     def advance(self) -> Request | None:
         """Runs to the step's end, None, or to the first thing that is needed and not at hand.
@@ -109,9 +110,13 @@ class ParticleStep:
         particle = self.particle
         if particle.status is not Status.RUNNING or not self.guessers:
             return None
-        wanted = [pair for guesser in self.guessers for pair in guesser.rows(particle)]
-        if missing := [(model, node) for model, node in wanted if node not in particle.rows]:
-            return Request(missing)
+        if self._guessed_from is None:
+            self._guessed_from = [
+                pair for guesser in self.guessers for pair in guesser.rows(particle)
+            ]
+        wanted = [(model, node) for model, node in self._guessed_from if node not in particle.rows]
+        if wanted:
+            return Request(wanted)
         for guesser in self.guessers:
             particle.guess(guesser.owner, guesser.log_weight(particle))
         return None

@@ -12,7 +12,8 @@ from safetensors.numpy import load, save
 
 import fkdsl
 from fkdsl.api import tune as tuning
-from fkdsl.api.tune import Spread, Tuned, Tuner, TuneSettings, tune
+from fkdsl.api.tune import Tuner, TuneSettings, tune
+from fkdsl.api.tuned import Spread, Tuned
 from fkdsl.api.twist_file import identity, read_twist, twist_for, write_twist
 from fkdsl.base.errors import CallError
 from fkdsl.steering.learned_twist import LearnedTwist

@@ -64,6 +64,13 @@ class Flock:
         return Flock(self.x[kept], self.log_w[kept], self.descendants[kept], self.run[kept])
 
 
+def rescaled(flock: Flock, log_factor: float) -> Flock:
+    """The particles, both weights times exp(log_factor)."""
+    return Flock(
+        flock.x, flock.log_w + log_factor, flock.descendants * np.exp(log_factor), flock.run
+    )
+
+
 def joined(flocks: Sequence[Flock]) -> Flock:
     """All of them as one."""
     return Flock(
