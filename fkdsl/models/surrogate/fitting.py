@@ -26,7 +26,7 @@ from fkdsl.models.surrogate.counts import (
 from fkdsl.models.surrogate.sample import NONE, Sample
 
 KINDS = ("hmm", "bigram")
-DECAY = 0.6
+DECAY = 0.5
 """The share of a batch falls as (number of batches + 2) ** -DECAY."""
 TEXTS = 64
 """In a batch."""

@@ -129,6 +129,7 @@ class Surrogate:
 
 def _normalised(numbers: ArrayLike) -> Array:
     """The numbers as float32, each row divided by its sum."""
-    rows = np.asarray(numbers, dtype=np.float64)
-    normalised: Array = (rows / rows.sum(axis=-1, keepdims=True)).astype(np.float32)
+    rows = np.asarray(numbers)
+    sums = rows.sum(axis=-1, keepdims=True, dtype=np.float64)
+    normalised: Array = np.multiply(rows, 1 / sums, dtype=np.float32, casting="same_kind")
     return normalised
