@@ -30,7 +30,7 @@ CONTRADICTION = """program p() -> int:
     condition a < 1
     return a
 """
-MISTAKE = "program p() -> int:\n    return x\n"
+MISTAKE = "program p() -> bool:\n    return True\n"
 
 
 def described(page, begins):

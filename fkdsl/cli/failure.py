@@ -7,6 +7,7 @@ from typing import Any
 
 from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.base.errors import FkdslError, ProgramError
+from fkdsl.base.spans import Span
 from fkdsl.cli.output import print_json, tell
 
 
@@ -43,17 +44,24 @@ def failure_json(error: FkdslError) -> dict[str, Any]:
 def diagnostic_json(d: Diagnostic) -> dict[str, Any]:
     """A diagnostic as data; line and column count from 1, and the end is the column after the last
     character."""
-    end_line, end_column = d.span.source.position(d.span.end)
     return {
         "severity": d.severity,
         "code": d.code,
         "message": d.message,
-        "file": d.span.source.name,
-        "line": d.span.line,
-        "column": d.span.column,
-        "end_line": end_line,
-        "end_column": end_column,
+        **_place(d.span),
         "label": d.label,
         "notes": list(d.notes),
         "help": d.help,
+        "edits": [{**_place(e.span), "new_text": e.text} for e in d.edits],
+    }
+
+
+def _place(span: Span) -> dict[str, Any]:
+    end_line, end_column = span.source.position(span.end)
+    return {
+        "file": span.source.name,
+        "line": span.line,
+        "column": span.column,
+        "end_line": end_line,
+        "end_column": end_column,
     }

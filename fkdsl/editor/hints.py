@@ -19,6 +19,7 @@ SHORT = {
     "weaker": "automaton",
     "in part": "automaton",
     "closed": "automaton",
+    "in part": "automaton",
     "tested": "tried",
     "early": "early",
 }

@@ -7,13 +7,14 @@ import pytest
 from fkdsl.base.errors import CallError
 from fkdsl.editor import places
 from fkdsl.editor.formatting import formatted
-from fkdsl.editor.hints import hints
+from fkdsl.editor.hints import SHORT, hints
 from fkdsl.editor.hover import hover
 from fkdsl.editor.outline import folds, outline
 from fkdsl.editor.renames import rename
 from fkdsl.editor.signatures import signature_help
 from fkdsl.editor.words import ATTRIBUTES, FIGURES, TYPES, WORDS
 from fkdsl.inference.methods import METHODS
+from fkdsl.ir import guides
 from fkdsl.language.check import expressions
 from fkdsl.language.check.context_operations import OPERATIONS
 from fkdsl.language.check.queries import QUANTILES
@@ -314,6 +315,34 @@ def test_hints_say_types_and_what_guides_each_draw():
     assert found == [
         (9, ": context"), (10, ": int"), (11, ": token"), (11, "mask"), (13, ": float"),
     ]  # fmt: skip
+
+
+def test_a_call_of_text_shows_what_guides_the_draws_inside_it():
+    text = """\
+model toy = table:
+    "" -> "a": 0.5, "b": 0.5
+
+program p() -> str:
+    lm = prompt("")
+    s ~ text(lm, max_tokens=4)
+    condition matches(s, "a+b")
+    w ~ word(lm)
+    return s + w
+"""
+    _, analysis = analysed(text)
+    found = {
+        text[: h.offset].count("\n") + 1: h for h in hints(analysis, 0, 999) if h.kind == "draw"
+    }
+    assert [(line, h.text) for line, h in found.items()] == [(6, "automaton")]
+    assert "line 7, by an automaton" in found[6].doc
+    assert "line 7, by an automaton" in seen(text.replace("s ~ text", "s |~ text"))
+
+
+def test_every_means_of_looking_ahead_has_a_word():
+    assert set(SHORT) <= {*guides.MEANS, "weaker", "in part"}
+    assert {SHORT.get(kind, kind) for kind in (*guides.MEANS, "weaker", "in part")} == {
+        "mask", "automaton", "early", "tried",
+    }  # fmt: skip
 
 
 def test_formatting_keeps_line_ends_and_leaves_mistakes():
