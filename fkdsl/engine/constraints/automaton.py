@@ -9,6 +9,7 @@ an empty language is recognised at once.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -34,6 +35,9 @@ DEAD = 0
 class Automaton:
     """States are numbers from 0. DEAD accepts nothing; a text begins in `start`.
 
+    most_explored: with how many states an automaton is explored whole. algebra: makes the algebra
+    of so many classes of characters.
+
     accepting: for each state so far, whether it accepts. live: for each state, whether a text of
     the language can still be reached, if `explored`. exact: whether every state stands for its own
     expression; where there are too many states, `everything`, which accepts all texts, stands for
@@ -41,11 +45,19 @@ class Automaton:
     text of the language has.
     """
 
-    def __init__(self, language: Language, until: Until = "", ending: Ending = Ending.ANY) -> None:
+    def __init__(
+        self,
+        language: Language,
+        until: Until = "",
+        ending: Ending = Ending.ANY,
+        *,
+        most_explored: int = EXPLORED_STATES,
+        algebra: Callable[[int], Algebra] = Algebra,
+    ) -> None:
         stops = stops_of(until)
         self.lock = threading.RLock()
         self.partition = Partition(charsets_in(language, stops))
-        self.algebra = Algebra(self.partition.size + 1)
+        self.algebra = algebra(self.partition.size + 1)
         try:
             expressions = LanguageExpressions(self.algebra, self.partition)
             root = drawn_texts(
@@ -60,12 +72,13 @@ class Automaton:
         self._expression = [Algebra.EMPTY]
         self._state = {Algebra.EMPTY: DEAD}
         self.accepting: list[bool] = [False]
+        self._shortest: list[float] = []
         self.table = self._rows(64)
         self.table[DEAD] = DEAD
         self.start = self._state_of(root)
         self.everything = self._state_of(Algebra.EVERYTHING)
         self.exact, self.explored = True, False
-        self._explore()
+        self._explore(most_explored)
         self.live = self._live()
 
     def _state_of(self, expression: int) -> int:
@@ -126,10 +139,10 @@ class Automaton:
 
     # -------------------------------------------------------------- exploration
 
-    def _explore(self) -> None:
+    def _explore(self, most: int) -> None:
         state = 0
         while state < self.size:
-            too_many = self.size > EXPLORED_STATES or state * self.partition.size > EXPLORED_STEPS
+            too_many = self.size > most or state * self.partition.size > EXPLORED_STEPS
             if too_many or not self.exact or self.algebra.half_spent:
                 return
             for symbol in range(self.partition.size):
@@ -150,10 +163,43 @@ class Automaton:
                 return live
             live = more
 
+    @locked
+    def merge_states(self) -> None:
+        """Makes equivalent states one, where the automaton is explored (Moore 1956: states are told
+        apart by what they accept, then by the states that they lead to, until no more are)."""
+        if not self.explored:
+            return
+        table, count = self.table[: self.size], 0
+        merged = np.array(self.accepting, dtype=np.int32)
+        while merged.max() + 1 > count:
+            check()
+            count = int(merged.max()) + 1
+            rows = np.concatenate([merged[:, None], merged[table]], axis=1)
+            _, first, inverse = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+            merged = np.asarray(inverse.ravel(), dtype=np.int32)
+        # DEAD keeps its number.
+        number = np.arange(count, dtype=np.int32)
+        number[[DEAD, merged[DEAD]]] = merged[DEAD], DEAD
+        merged, order = number[merged], np.argsort(number)
+        self.table = merged[table[first[order]]]
+        self._expression = [self._expression[q] for q in first[order].tolist()]
+        self._state = {e: q for q, e in enumerate(self._expression)}
+        self.accepting = [self.accepting[q] for q in first[order].tolist()]
+        self.start, self.everything = int(merged[self.start]), int(merged[self.everything])
+        self._shortest, self.live = [], self._live()
+
     def is_live(self, states: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Which of the states can still reach acceptance; all but DEAD if the automaton was not
         explored."""
         return self.live[states] if self.explored else states != DEAD
+
+    @locked
+    def shortest(self, states: NDArray[np.int32]) -> NDArray[np.float64]:
+        """The characters of the shortest text from each of the states to acceptance, or fewer; inf
+        where there is none."""
+        for state in range(len(self._shortest), self.size):
+            self._shortest.append(self.algebra.shortest(self._expression[state]))
+        return np.array(self._shortest)[states]
 
     @property
     def is_empty(self) -> bool:

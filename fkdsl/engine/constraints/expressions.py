@@ -13,6 +13,7 @@ are the states of an automaton.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from fkdsl.base.deadline import check
@@ -44,6 +45,7 @@ class Algebra:
         self._nullable: dict[int, bool] = {0: False, 1: True, 2: True}
         self._derived: dict[tuple[int, int], int] = {}
         self._defined: dict[int, int] = {}
+        self._shortest: dict[int, float] = {0: math.inf, 1: 0, 2: 0}
 
     def _make(self, *node: object) -> int:
         number = self._ids.get(node)
@@ -187,14 +189,19 @@ class Algebra:
         classes: frozenset[int] = frozenset().union(*members)  # type: ignore[arg-type]
         return (parts - symbols) | {self.symbol(classes)}
 
-    def later(self) -> int:
-        """A new expression, which `define` defines: so an expression may refer to itself."""
-        return self._make("later", len(self._nodes))
+    def later(self, nullable: bool | None = None) -> int:
+        """A new expression, which `define` defines: so an expression may refer to itself. nullable:
+        whether it will have the empty text, if it stands in repeats before it is defined."""
+        later = self._make("later", len(self._nodes))
+        if nullable is not None:
+            self._nullable[later] = nullable
+        return later
 
-    def define(self, later: int, expression: int) -> None:
+    def define(self, later: int, expression: int, shortest: float = 0) -> None:
         """Defines an expression of `later`. The definition must read a character before it refers
-        to itself."""
+        to itself. shortest: the characters of its shortest text, or fewer."""
         self._defined[later] = expression
+        self._shortest[later] = shortest
 
     # -------------------------------------------------------------- derivatives
 
@@ -222,6 +229,31 @@ class Algebra:
                     raise AssertionError(a)
             self._nullable[a] = nullable
         return self._nullable[a]
+
+    def shortest(self, a: int) -> float:
+        """The characters of the shortest text of the language, inf if it has none. Perhaps fewer
+        where there is an intersection, a complement or a transducer in it."""
+        parts = 0.0
+        while a not in self._shortest and self._nodes[a][0] == "concat":
+            _, first, a = self._nodes[a]  # type: ignore[assignment]
+            parts += self.shortest(first)  # type: ignore[arg-type]
+        if a not in self._shortest:
+            self._shortest[a] = self._length(a)
+        return parts + self._shortest[a]
+
+    def _length(self, a: int) -> float:
+        match self._nodes[a]:
+            case ("symbol", _):
+                return 1
+            case ("repeat", int(inner), int(least), _):
+                return least * self.shortest(inner) if least else 0
+            case ("or", *parts):
+                return min(self.shortest(p) for p in parts if isinstance(p, int))
+            case ("and", *parts):
+                return max(self.shortest(p) for p in parts if isinstance(p, int))
+            case ("not", _) | ("map", *_):
+                return 0 if self.nullable(a) else 1
+        raise AssertionError(a)
 
     def derive(self, a: int, symbol: int) -> int:
         """The derivative by a character c of the class: { s : c s in a }."""

@@ -33,11 +33,13 @@ LLGUIDANCE_OPTIONS = {"x-guidance": {"lenient": True, "coerce_one_of": True}}
 class Followed:
     """What llguidance follows. grammar: in llguidance's dialect, "" where it follows nothing.
     left_out: a line for each part that only the condition checks. mistake: why it follows nothing,
-    in its own words."""
+    in its own words. schema: for a schema, what is followed of it in the form that `Weaker` gives
+    schemas, or a weaker one."""
 
     grammar: str
     left_out: tuple[str, ...] = ()
     mistake: str = ""
+    schema: Any = True
 
 
 @lru_cache(maxsize=128)
@@ -77,7 +79,7 @@ def _schema(language: JsonText) -> Followed:
         grammar = json_grammar(value)
         mistake = compile_error(grammar)
         if not mistake:
-            return Followed(grammar)
+            return Followed(grammar, schema=_normal(value))
         if mistake.startswith(UNSATISFIABLE):
             return Followed("", (), mistake)
     return _weaker(value, language)
@@ -95,6 +97,7 @@ def _weaker(value: Any, language: JsonText) -> Followed:
     if mistake.startswith(UNSATISFIABLE):
         return Followed("", (), mistake)
     left_out = list(weaker.left_out)
+    kept = weaker.value
     if mistake:
         kept, more = relaxed(weaker.value, lambda s: not compile_error(_with_options(s)))
         grammar = _with_options(kept)
@@ -105,7 +108,17 @@ def _weaker(value: Any, language: JsonText) -> Followed:
             left_out.append("`oneOf`, of which it follows that one at least fits")
         if warning.startswith("min/maxProperties"):
             left_out.append("a bound on properties")
-    return Followed("" if mistake else grammar, tuple(dict.fromkeys(left_out)), mistake)
+    return Followed("" if mistake else grammar, tuple(dict.fromkeys(left_out)), mistake, kept)
+
+
+def _normal(value: Any) -> Any:
+    """A schema without what decides nothing here, its references to its own definitions."""
+    from referencing.exceptions import Unresolvable
+
+    try:
+        return Weaker(value).value
+    except Unresolvable:
+        return True
 
 
 def _with_options(schema: Any) -> str:

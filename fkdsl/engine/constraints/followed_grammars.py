@@ -30,7 +30,7 @@ LARK_SECONDS = 10.0
 def rewritten(grammar: str) -> tuple[str, tuple[str, ...]]:
     """(the grammar for llguidance, a line for each terminal that it follows by a weaker pattern).
     Raises ValueError if Lark cannot read the grammar."""
-    parser = _compiled(grammar)
+    parser = compiled(grammar)
     terminals: dict[str, str] = {}
     weaker: list[str] = []
     for terminal in parser.terminals:
@@ -48,7 +48,7 @@ def _shown(name: str) -> str:
     return "of ignored text" if name.startswith("__IGNORE") else f"`{name}`"
 
 
-def _compiled(grammar: str) -> Any:
+def compiled(grammar: str) -> Any:
     import lark
 
     try:

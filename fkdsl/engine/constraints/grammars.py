@@ -19,6 +19,7 @@ from fkdsl.base.deadline import Budget, check
 from fkdsl.base.locks import locked
 from fkdsl.base.probability_blocks import Mask
 from fkdsl.engine.constraints.charsets import REPLACEMENT
+from fkdsl.engine.constraints.completion_bounds import completion_bounds
 from fkdsl.engine.constraints.followed import followed
 from fkdsl.engine.constraints.languages import Language
 from fkdsl.engine.constraints.matchers import BYTE_VOCABULARY, LONGEST_TOKEN, new_matcher, tokenizer
@@ -71,6 +72,7 @@ class GrammarMasks:
     def __init__(self, language: Language, until: Until, vocabulary: Vocabulary) -> None:
         self.lock = threading.RLock()
         self.language, self.vocabulary = language, vocabulary
+        self.until = until
         stops = stops_of(until)
         self.stops = [stop.encode() for stop in stops]
         self.longest = max(map(len, self.stops), default=0)
@@ -195,12 +197,20 @@ class GrammarMasks:
     @locked
     def mask(self, ids: tuple[int, ...], tokens_left: int | None) -> Mask:
         """(V,) the tokens after which the text can still be completed. tokens_left: how many tokens
-        may follow the next one; only 0, the last token, makes a difference."""
+        may follow the next one, None for no bound. The fewest that complete a text are known from
+        an outline of the language, so more of them may be needed in truth; at 0 each token is
+        tried."""
         if self.matcher(ids) is None:
             return np.ones(self.vocabulary.size, dtype=np.bool_)
         if ids not in self._masks:
             self.prepare([ids])
         allowed = np.unpackbits(self._masks[ids], count=self.vocabulary.size).astype(np.bool_)
+        if tokens_left is None:
+            return allowed
+        bounds = completion_bounds(self.language, self.until, self.vocabulary)
+        enough = bounds.mask(ids, tokens_left) if bounds is not None else None
+        if enough is not None:
+            allowed &= enough
         return self._last(ids, allowed) if tokens_left == 0 else allowed
 
     def _with_ends(self, ids: tuple[int, ...], matcher: Any, allowed: Mask) -> Mask:

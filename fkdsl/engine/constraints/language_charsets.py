@@ -27,6 +27,7 @@ from fkdsl.engine.constraints.languages import (
     Letters,
     Listed,
     Matches,
+    Outlined,
     StartsWith,
     Stripped,
     Texts,
@@ -66,7 +67,7 @@ def charsets_in(language: Language, stops: Iterable[str]) -> list[Charset]:
 def _charsets(language: Language) -> list[Charset]:
     below = [s for part in components(language) for s in _charsets(part)]
     match language:
-        case Matches() | Texts() | Contains() | StartsWith() | EndsWith():
+        case Matches() | Texts() | Contains() | StartsWith() | EndsWith() | Outlined():
             return [s for tree in _trees(language) for s in charsets_of(tree)]
         case Letters():
             return [letter_charset()]
@@ -105,6 +106,9 @@ def _trees(language: Language) -> Iterable[Tree]:
             yield from map(text_tree, texts)
         case Contains(part) | StartsWith(part) | EndsWith(part):
             yield text_tree(part)
+        case Outlined(outline, stops):
+            yield from outline.trees
+            yield from map(text_tree, stops)
 
 
 def weaker_form_reasons(language: Language) -> list[str]:

@@ -43,6 +43,7 @@ from fkdsl.engine.constraints.languages import (
     NoneIf,
     One,
     OneOf,
+    Outlined,
     Row,
     Sliced,
     StartsWith,
@@ -51,6 +52,7 @@ from fkdsl.engine.constraints.languages import (
     Times,
     Trimmed,
 )
+from fkdsl.engine.constraints.outline_expressions import OutlineExpressions
 from fkdsl.engine.constraints.pattern_expressions import PatternExpressions
 from fkdsl.engine.constraints.pattern_trees import Tree, Unsupported, text_tree
 from fkdsl.engine.constraints.patterns import parse_pattern
@@ -96,6 +98,8 @@ class LanguageExpressions:
                 return self.trimmed(characters)
             case Larger(part=inner):
                 return self.language(inner, True) if upper else a.EMPTY
+            case Outlined(outline, stops, depth, counted):
+                return OutlineExpressions(a, self.members, outline, stops, counted).whole(depth)
             case Both(parts):
                 return a.intersection([self.language(p, upper) for p in parts])
             case Either(parts):

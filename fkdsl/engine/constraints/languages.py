@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from fkdsl.engine.constraints.outlines import Outline
+
 IN_WORD, JOINT = r"[^\W_]", "['\u2019-]"
 """A letter or digit, and a sign that may stand between two of them within a word."""
 WORD = f"{IN_WORD}+(?:{JOINT}{IN_WORD}+)*"
@@ -147,6 +149,19 @@ class JsonText(Language):
 @dataclass(frozen=True)
 class GrammarText(Language):
     grammar: str
+
+
+@dataclass(frozen=True)
+class Outlined(Language):
+    """The texts of an outline that have no U+FFFD and no stop of one character, and those texts
+    with a stop and any characters behind them. depth: how many rules deep the outline is followed;
+    below, any text stands for a rule. None: all the way. counted: the rules that count as depth,
+    at least the outline's `returns`."""
+
+    outline: Outline
+    stops: tuple[str, ...] = ()
+    depth: int | None = None
+    counted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
