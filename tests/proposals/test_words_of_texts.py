@@ -81,7 +81,7 @@ def test_languages_of_words_are_those_of_the_library(index):
         for text in map("".join, product("ab '-"[: 5 if n < 5 else 3], repeat=n)):
             words = all_words(text)
             here = words[index] if -len(words) <= index < len(words) else None
-            assert at.accepts(text) == (here is None or here in ("a", "a-b")), text
+            assert at.accepts(text) == (here in ("a", "a-b")), text
             assert last.accepts(text) == ((words[-1] if words else "") in ("a", "")), text
             assert count.accepts(text) == (1 <= len(words) <= 2), text
 
@@ -142,3 +142,28 @@ def test_what_the_automaton_of_all_conditions_leaves_out_is_told(monkeypatch):
     assert warning.span.line == 10
     assert "more than 200 states" in warning.label
     assert "line 10  by a weaker automaton" in explain(program.ir())
+
+
+def test_a_text_of_too_few_words_is_not_drawn_where_the_program_would_fail():
+    """Written as `if len(words(s)) > 1 and words(s)[1] == "b"`, it has the same figures."""
+    table = """
+model m = table:
+    "" -> "a": 0.5, " b": 0.3, EOS: 0.2
+
+program p() -> str:
+    lm = prompt("", model=m)
+    s ~ text(lm, max_tokens=4)
+    condition {}
+    return s
+"""
+    for bare, tested in [
+        ('words(s)[1] == "b"', 'len(words(s)) > 1 and words(s)[1] == "b"'),
+        ('not (words(s)[-2] == "b")', 'len(words(s)) > 1 and words(s)[-2] != "b"'),
+        ('s == "" or s[2] == "b"', 's == "" or len(s) > 2 and s[2] == "b"'),
+    ]:
+        found = fkdsl.parse(table.format(bare)).exact()
+        expected = fkdsl.parse(table.format(tested)).without().exact()
+        assert found.log_z == pytest.approx(expected.log_z, abs=1e-12)
+        assert {a.value for a in found.posterior} == {a.value for a in expected.posterior}
+        with pytest.raises(fkdsl.ProgramError, match="index"):
+            fkdsl.parse(table.format(bare)).without().exact()

@@ -113,7 +113,7 @@ class LanguageExpressions:
         a = self.a
         match language:
             case MayFail(part, fails):
-                parts = (part, fails) if upper else (part,)
+                parts = (part,) if upper else (part, fails)
                 return a.union([self.language(p, upper) for p in parts])
             case Cased(to, part):
                 return a.preimage(self.case(to, upper), self.language(part, upper))

@@ -120,9 +120,8 @@ class Listed(Language):
 
 @dataclass(frozen=True)
 class MayFail(Language):
-    """The texts of the part, and those of `fails`, for which the program raises an error: a mask
-    must not hide it. So they are in the language where it stands for what may be drawn, and not in
-    it where its complement does."""
+    """The texts of the part; for those of `fails`, none of which is in it, the program raises an
+    error. With such a text a particle cannot live, so it is not in the complement either."""
 
     part: Language
     fails: Language
