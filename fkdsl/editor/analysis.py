@@ -8,6 +8,7 @@ gives up, names alone are taken from the last text that could be read.
 from __future__ import annotations
 
 import re
+import traceback
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,9 +17,9 @@ from pathlib import Path
 
 from lark import Token
 
-from fkdsl.base.deadline import Deadline, DeadlinePassed, until
+from fkdsl.base.deadline import Deadline, DeadlinePassed, OutOfTime, until
 from fkdsl.base.diagnostics import Diagnostic
-from fkdsl.base.errors import FkdslError, ProgramError
+from fkdsl.base.errors import ProgramError
 from fkdsl.base.spans import Source, Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.guides import draws_by_place
@@ -43,11 +44,12 @@ _HOME = re.compile(
 class Compiled:
     """What the optimiser says of a file's programs. diagnostics: its warnings, or its errors.
     draws: by the span of the statement that makes them. outside: of the conditions that no draw
-    looks ahead to, why."""
+    looks ahead to, why. problem: a failure of ours, for the log."""
 
     diagnostics: tuple[Diagnostic, ...] = ()
     draws: Mapping[Span, tuple[ir.Draw, ...]] = field(default_factory=dict)
     outside: Mapping[Span, str] = field(default_factory=dict)
+    problem: str = ""
 
 
 @dataclass(eq=False)
@@ -139,8 +141,10 @@ class Analysis:
                         draws[span] = (*draws.get(span, ()), *made)
         except ProgramError as error:
             diagnostics.update(dict.fromkeys(error.diagnostics))
-        except (FkdslError, DeadlinePassed):
+        except (DeadlinePassed, OutOfTime):
             return Compiled()
+        except Exception:  # the other answers do not need it
+            return Compiled(problem=traceback.format_exc())
         return Compiled(tuple(diagnostics), draws, outside)
 
     # -------------------------------------------------------------- at a place

@@ -17,7 +17,6 @@ SHORT = {
     "automaton, so far": "automaton",
     "tried, expensive": "tried",
     "weaker": "automaton",
-    "in part": "automaton",
     "closed": "automaton",
     "in part": "automaton",
     "tested": "tried",

@@ -101,9 +101,11 @@ class Server(LanguageServer):
             self._publish(address, version, self.translator.diagnostics(analysis, found))
             if analysis.survey is None or analysis.survey.checked is None:
                 return
-            more = await self.session.ask_compiled(path, lambda a: a.compiled.diagnostics)
-            if more:
-                found += more
+            compiled = await self.session.ask_compiled(path, lambda a: a.compiled)
+            if compiled.problem:
+                self.log(compiled.problem)
+            if compiled.diagnostics:
+                found += compiled.diagnostics
                 self._publish(address, version, self.translator.diagnostics(analysis, found))
         except KeyError:
             return  # closed meanwhile

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
+from fkdsl.base.errors import InternalError
 from fkdsl.editor.analysis import Analysis
 from fkdsl.editor.workspace import Workspace
 
@@ -83,12 +84,14 @@ class Session:
     async def checked(self, path: str) -> Analysis:
         """The analysis of a document as it is now."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._checker, self._analysed, path)
+        return await loop.run_in_executor(self._checker, contained, lambda: self._analysed(path))
 
     async def ask(self, path: str, question: Callable[[Analysis], T]) -> T:
         """An answer that needs no compiled program."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._checker, lambda: question(self._analysed(path)))
+        return await loop.run_in_executor(
+            self._checker, contained, lambda: question(self._analysed(path))
+        )
 
     async def ask_at_once(self, path: str, question: Callable[[Analysis], T]) -> T:
         """An answer while one types: in a large text, by the names that were last known."""
@@ -101,9 +104,20 @@ class Session:
         """An answer that may need the program compiled."""
         analysis = await self.checked(path)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._compiler, question, analysis)
+        return await loop.run_in_executor(self._compiler, contained, lambda: question(analysis))
 
     def shut(self) -> None:
         """Ends the threads; what they are at is finished and dropped."""
         self._checker.shutdown(wait=False, cancel_futures=True)
         self._compiler.shutdown(wait=False, cancel_futures=True)
+
+
+def contained(work: Callable[[], T]) -> T:
+    """What some work gives. Raises Exceptions only: a panic of a library in Rust, or time that has
+    run out, would end the loop's task without an answer."""
+    try:
+        return work()
+    except Exception:
+        raise
+    except BaseException as error:
+        raise InternalError(f"{type(error).__name__}: {error}") from error

@@ -35,7 +35,7 @@ class Workspace:
     def __init__(self, root: Path | None = None, *, allow_outside: bool = False) -> None:
         self.root, self.allow_outside = root, allow_outside
         self.open: dict[str, str] = {}
-        self._modules: OrderedDict[tuple[str, str], tree.Module] = OrderedDict()
+        self._modules: OrderedDict[str, tree.Module] = OrderedDict()
         self._read: dict[str, tuple[tuple[int, int], Source]] = {}
         self._worlds: dict[str, World] = {}
 
@@ -96,12 +96,11 @@ class Workspace:
         return known[1]
 
     def _parsed(self, source: Source) -> tree.Module:
-        """The module of a text, parsed once."""
-        key = (source.name, source.text)
-        module = self._modules.get(key)
-        if module is None:
-            module = self._modules[key] = parse_around_mistakes(source)
-        self._modules.move_to_end(key)
+        """The module of a text, parsed once; of each file the last one is kept."""
+        module = self._modules.get(source.name)
+        if module is None or module.source.text != source.text:
+            module = self._modules[source.name] = parse_around_mistakes(source)
+        self._modules.move_to_end(source.name)
         while len(self._modules) > MOST_MODULES:
             self._modules.popitem(last=False)
         return module
