@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fkdsl.base.deadline import PIECE, check, pieces
+from fkdsl.base.kept import kept
 from fkdsl.base.locks import locked
 from fkdsl.engine.constraints.charsets import ALL_CHARACTERS, Partition
 from fkdsl.engine.constraints.expressions import Algebra, TooComplex
@@ -28,6 +28,9 @@ EXPLORED_STATES = 2_000
 EXPLORED_STEPS = 100_000
 """An automaton with at most so many states, and steps between them, is explored whole."""
 MOST_STATES = 20_000
+KEPT_STATES, KEPT_AUTOMATA = 200_000, 2_000
+"""States, and automata, that are kept for later: where a condition reads a variable, a population
+has many."""
 DEAD = 0
 """The state of the empty language."""
 
@@ -103,6 +106,10 @@ class Automaton:
     def size(self) -> int:
         """The number of states so far."""
         return len(self._expression)
+
+    def expression(self, state: int) -> int:
+        """The expression of the texts from a state on."""
+        return self._expression[state]
 
     def step(self, state: int, symbol: int) -> int:
         """The state after a character of a class. The caller holds the lock."""
@@ -207,7 +214,7 @@ class Automaton:
         return not bool(self.is_live(np.array([self.start], dtype=np.int32))[0])
 
 
-@lru_cache(maxsize=128)
+@kept(KEPT_STATES, lambda made: made.size, KEPT_AUTOMATA)
 def automaton(language: Language, until: Until = "", ending: Ending = Ending.ANY) -> Automaton:
     """The automaton of the texts that may be drawn for a language (stops.drawn_texts). Raises
     Unsupported or TooComplex."""

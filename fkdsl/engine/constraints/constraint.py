@@ -21,6 +21,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from fkdsl.base.kept import kept
 from fkdsl.base.locks import locked
 from fkdsl.base.probability_blocks import Mask
 from fkdsl.engine.constraints.automaton import automaton
@@ -46,6 +47,9 @@ from fkdsl.models.vocabulary import TokenIds, Vocabulary
 INSIDE = "a schema or grammar inside `not`"
 TEXTS_KEPT = 4_096
 """Texts for which it is kept which alternatives they can be in."""
+KEPT_TOKENS, KEPT_MASKS = 8_000_000, 2_000
+"""Tokens of their vocabularies together, and number, of constraints that are kept for later: masks
+are as long as a vocabulary."""
 SMALL_AUTOMATON = 64
 """Most states of an automaton that counts as small."""
 
@@ -185,7 +189,7 @@ def _allows(part: Constraint, ids: TokenIds, token: int) -> bool:
     return mask is None or bool(mask[token])
 
 
-@lru_cache(maxsize=64)
+@kept(KEPT_TOKENS, lambda masks: 0 if masks is None else masks.vocabulary.size, KEPT_MASKS)
 def regular_masks(language: Language, vocabulary: Vocabulary) -> RegularMasks | None:
     """The masks of a language whose automaton is explored, exact and small, so that the masks of
     all its states can be kept; None for other languages."""
@@ -243,7 +247,7 @@ def parts_left_out(language: Language) -> tuple[str, ...]:
     return tuple(reasons)
 
 
-@lru_cache(maxsize=64)
+@kept(KEPT_TOKENS, lambda made: made.vocabulary.size, KEPT_MASKS)
 def make_constraint(
     language: Language, until: Until, vocabulary: Vocabulary, closed: bool = False
 ) -> Constraint:

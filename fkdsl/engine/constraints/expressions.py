@@ -203,6 +203,13 @@ class Algebra:
         self._defined[later] = expression
         self._shortest[later] = shortest
 
+    def parts_of(self, a: int) -> Term:
+        """The operator of an expression and what it is of; of one of `later`, its definition."""
+        match self._nodes[a]:
+            case ("later", _):
+                return "later", self._defined[a]
+        return self._nodes[a]
+
     # -------------------------------------------------------------- derivatives
 
     def nullable(self, a: int) -> bool:

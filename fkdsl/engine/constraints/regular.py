@@ -17,6 +17,7 @@ from fkdsl.base.locks import locked
 from fkdsl.base.probability_blocks import Mask
 from fkdsl.engine.constraints.automaton import DEAD, Automaton
 from fkdsl.engine.constraints.charsets import REPLACEMENT
+from fkdsl.engine.constraints.least_tokens import LeastTokens, costs
 from fkdsl.engine.constraints.token_classes import CHUNK, ClassTree, distances
 from fkdsl.engine.constraints.tokens import Ints, token_tree
 from fkdsl.models.vocabulary import Vocabulary
@@ -25,6 +26,9 @@ Position = tuple[int, bytes]
 MEASURED = 40_000_000
 """Distances to acceptance are computed where there are at most so many pairs of a state and a text
 of the vocabulary, in classes of characters."""
+MOST_TOKENS_LEFT = 100_000
+"""More tokens than this are as many as this, where distances are not computed."""
+ROUNDING = 1e-9
 ROWS_KEPT = 256
 """Most rows of next states, and most masks, that are kept; each is as long as the vocabulary."""
 
@@ -46,6 +50,7 @@ class RegularMasks:
         self._prefix_masks: dict[Position, Mask] = {}
         self._spelt: dict[bytes, dict[str, list[int]]] = {}
         self._distances: NDArray[np.float64] | None = None
+        self._least: LeastTokens | None = None
         self._groups: dict[bytes, dict[tuple[str, bytes], list[int]]] = {}
         self._alike: dict[frozenset[int], bytes] = {}
 
@@ -299,7 +304,23 @@ class RegularMasks:
             return distances[states] <= tokens_left
         if tokens_left == 0:
             return np.array(self.automaton.accepting, dtype=np.bool_)[states]
-        return self.automaton.is_live(states)
+        reached, which = np.unique(states, return_inverse=True)
+        bounds = np.array([self._least_tokens().of(self.automaton.expression(q)) for q in reached])
+        mask: Mask = self.automaton.is_live(states) & (bounds <= tokens_left + ROUNDING)[which]
+        return mask
+
+    def _least_tokens(self) -> LeastTokens:
+        """Bounds for automata that are not measured."""
+        if self._least is None:
+            partition, broken = self.automaton.partition, []
+            other = partition.classes_between(0x80, 0x10FFFF)
+            for i in self.tree.broken:
+                raw = self.vocabulary.tokens[i]
+                read = partition.classes_of(raw.decode("utf-8", "replace"))
+                broken.append((len(raw), [*other, *read, self._replaced]))
+            by_class = costs(self.classes, self.automaton.algebra.symbols, broken)
+            self._least = LeastTokens(self.automaton.algebra, by_class)
+        return self._least
 
     def _viable_at(self, position: Position, tokens_left: int | None) -> bool:
         """`_viable` for a position in the middle of a character. Its remaining bytes may come, or
@@ -357,7 +378,7 @@ class RegularMasks:
         """A number of tokens within which every text that can be completed can be completed."""
         distances = self.distances()
         if distances is None:
-            return 1
+            return MOST_TOKENS_LEFT
         return int(distances[np.isfinite(distances)].max(initial=0))
 
 

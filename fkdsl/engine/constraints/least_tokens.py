@@ -1,0 +1,89 @@
+"""A lower bound on the tokens that a text of an expression takes, for automata that are too large
+to measure: by their expressions, without a walk of their states.
+
+A token of n characters pays 1 / n for each of them, so a text costs as much as it has tokens; and a
+character of a class costs at least 1 / n for the longest token that has one of the class in it. The
+cheapest text of an expression, character by character, is then a bound for all of its texts.
+
+>>> a = Algebra(2)
+>>> word = a.concat(a.repeat(a.symbol({0}), 6, 9), a.symbol({1}))
+>>> LeastTokens(a, np.array([0.5, 1.0])).of(word)
+4.0
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fkdsl.engine.constraints.expressions import Algebra
+from fkdsl.engine.constraints.token_classes import ClassTree
+
+Costs = NDArray[np.float64]
+
+
+class LeastTokens:
+    """costs: (classes,) of a character of each class, in tokens; inf where no token has one."""
+
+    def __init__(self, algebra: Algebra, costs: Costs) -> None:
+        self.algebra, self.costs = algebra, costs
+        self._known: dict[int, float] = {}
+
+    def of(self, expression: int) -> float:
+        """A lower bound on the tokens of every text of the expression; inf if it has none."""
+        try:
+            return self._least(expression)
+        except RecursionError:
+            return 0.0
+
+    def _least(self, a: int) -> float:
+        first = 0.0
+        while a not in self._known:  # concatenations nest to the right, and deep
+            match self.algebra.parts_of(a):
+                case ("concat", int(begin), int(rest)):
+                    first, a = first + self._least(begin), rest
+                case parts:
+                    self._known[a] = 0.0  # what refers to itself costs at least nothing
+                    self._known[a] = self._of_parts(a, parts)
+        return first + self._known[a]
+
+    def _of_parts(self, a: int, parts: Sequence[object]) -> float:
+        match parts:
+            case ("empty",):
+                return float("inf")
+            case ("symbol", frozenset() as classes):
+                return float(min(self.costs[c] for c in classes))
+            case ("repeat", int(inner), int(least), _):
+                return least * self._least(inner) if least else 0.0
+            case ("or", *below):
+                return min(self._all(below))
+            case ("and", *below):
+                return max(self._all(below))
+            case ("not", _):
+                return 0.0 if self.algebra.nullable(a) else float(self.costs.min())
+            case ("later", int(defined)):
+                return self._least(defined)
+        return 0.0
+
+    def _all(self, parts: Iterable[object]) -> list[float]:
+        return [self._least(part) for part in parts if isinstance(part, int)]
+
+
+def costs(tree: ClassTree, classes: int, broken: Iterable[tuple[int, Sequence[int]]]) -> Costs:
+    """(classes,) the least that a character of each class costs. broken: of each token that is not
+    whole characters, its number of bytes and the classes of the characters that it may be in."""
+    longest = np.zeros(tree.size)
+    for depth, (first, last) in enumerate(zip(tree.levels, tree.levels[1:], strict=False)):
+        ends = np.unique(tree.node[(tree.node >= first) & (tree.node < last)])
+        longest[ends] = depth
+    for first, last in reversed([*zip(tree.levels[1:], tree.levels[2:], strict=False)]):
+        np.maximum.at(longest, tree.parent[first:last], longest[first:last])
+    of_class = np.zeros(classes)
+    np.maximum.at(of_class, tree.symbol[1:], longest[1:])
+    for size, within in broken:
+        of_class[list(within)] = np.maximum(of_class[list(within)], size)
+    with np.errstate(divide="ignore"):
+        result: Costs = 1.0 / of_class
+    return result
