@@ -59,7 +59,7 @@ def test_a_bound_that_is_too_high_would_be_seen():
     expected = right.mask(right.position((1,)), 1)
     with (
         patch.object(regular, "MEASURED", 0),
-        patch.object(regular, "costs", lambda tree, classes, broken: np.ones(classes)),
+        patch.object(regular, "costs", lambda tree, symbols, *_: np.ones(symbols)),
     ):
         wrong = unmeasured(Length(5, -1), "", vocabulary, False)
         assert (expected & ~wrong.mask(wrong.position((1,)), 1)).any()

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from fkdsl.engine.constraints.charsets import Partition
 from fkdsl.engine.constraints.expressions import Algebra
 from fkdsl.engine.constraints.token_classes import ClassTree
 
@@ -71,19 +72,21 @@ class LeastTokens:
         return [self._least(part) for part in parts if isinstance(part, int)]
 
 
-def costs(tree: ClassTree, classes: int, broken: Iterable[tuple[int, Sequence[int]]]) -> Costs:
-    """(classes,) the least that a character of each class costs. broken: of each token that is not
-    whole characters, its number of bytes and the classes of the characters that it may be in."""
+def costs(tree: ClassTree, symbols: int, partition: Partition, broken: Iterable[bytes]) -> Costs:
+    """(symbols,) the least that a character of each class costs. broken: the tokens that are not
+    whole characters, of which each byte may be of a character of its own."""
     longest = np.zeros(tree.size)
     for depth, (first, last) in enumerate(zip(tree.levels, tree.levels[1:], strict=False)):
         ends = np.unique(tree.node[(tree.node >= first) & (tree.node < last)])
         longest[ends] = depth
     for first, last in reversed([*zip(tree.levels[1:], tree.levels[2:], strict=False)]):
         np.maximum.at(longest, tree.parent[first:last], longest[first:last])
-    of_class = np.zeros(classes)
+    of_class = np.zeros(symbols)
     np.maximum.at(of_class, tree.symbol[1:], longest[1:])
-    for size, within in broken:
-        of_class[list(within)] = np.maximum(of_class[list(within)], size)
+    other = partition.classes_between(0x80, 0x10FFFF)
+    for raw in broken:
+        within = [*other, *partition.classes_of(raw.decode("utf-8", "replace"))]
+        of_class[within] = np.maximum(of_class[within], len(raw))
     with np.errstate(divide="ignore"):
         result: Costs = 1.0 / of_class
     return result

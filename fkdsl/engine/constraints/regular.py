@@ -28,7 +28,6 @@ MEASURED = 40_000_000
 of the vocabulary, in classes of characters."""
 MOST_TOKENS_LEFT = 100_000
 """More tokens than this are as many as this, where distances are not computed."""
-ROUNDING = 1e-9
 ROWS_KEPT = 256
 """Most rows of next states, and most masks, that are kept; each is as long as the vocabulary."""
 
@@ -306,20 +305,16 @@ class RegularMasks:
             return np.array(self.automaton.accepting, dtype=np.bool_)[states]
         reached, which = np.unique(states, return_inverse=True)
         bounds = np.array([self._least_tokens().of(self.automaton.expression(q)) for q in reached])
-        mask: Mask = self.automaton.is_live(states) & (bounds <= tokens_left + ROUNDING)[which]
+        mask: Mask = self.automaton.is_live(states) & (bounds <= tokens_left + 1e-9)[which]
         return mask
 
     def _least_tokens(self) -> LeastTokens:
         """Bounds for automata that are not measured."""
         if self._least is None:
-            partition, broken = self.automaton.partition, []
-            other = partition.classes_between(0x80, 0x10FFFF)
-            for i in self.tree.broken:
-                raw = self.vocabulary.tokens[i]
-                read = partition.classes_of(raw.decode("utf-8", "replace"))
-                broken.append((len(raw), [*other, *read, self._replaced]))
-            by_class = costs(self.classes, self.automaton.algebra.symbols, broken)
-            self._least = LeastTokens(self.automaton.algebra, by_class)
+            broken = [self.vocabulary.tokens[i] for i in self.tree.broken]
+            algebra = self.automaton.algebra
+            of_classes = costs(self.classes, algebra.symbols, self.automaton.partition, broken)
+            self._least = LeastTokens(algebra, of_classes)
         return self._least
 
     def _viable_at(self, position: Position, tokens_left: int | None) -> bool:
