@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fkdsl.engine.constraints import automaton as automata
 from fkdsl.engine.constraints import regular
 from fkdsl.engine.constraints.automaton import Automaton
 from fkdsl.engine.constraints.languages import Both, Complement, Contains, Length, Matches
@@ -27,8 +26,8 @@ from tests.engine.test_constraint_regular import (
 
 def unmeasured(language, until, vocabulary, explored):
     """The masks of an automaton that counts as too large to measure, or to explore too."""
-    with patch.object(automata, "EXPLORED_STATES", 2_000 if explored else 0):
-        masks = RegularMasks(Automaton(language, until), vocabulary)
+    made = Automaton(language, until, most_explored=2_000 if explored else 0)
+    masks = RegularMasks(made, vocabulary)
     assert masks.automaton.explored is explored
     return masks
 
