@@ -208,14 +208,16 @@ class Pilot:
         except FkdslError:  # it was ended, or the program draws from what cannot be enumerated
             return None
         finally:
-            self._count(engines)
+            self._count(engines, (0, 0))
         if result.notes:
             return None
-        return f"it ends after {result.states} states and {engines.counts()[1]} tokens"
+        return f"it ends after {result.states} states and {self.tokens} tokens"
 
-    def _count(self, engines: Engines) -> None:
+    def _count(self, engines: Engines, before: tuple[int, int]) -> None:
+        """Enters the calls and tokens of engines since they were at `before`."""
         calls, tokens = engines.counts()
-        self.calls, self.tokens = self.calls + calls, self.tokens + tokens
+        self.calls += calls - before[0]
+        self.tokens += tokens - before[1]
 
     # ------------------------------------------------------------ candidates
 
@@ -305,10 +307,8 @@ class Pilot:
         except PopulationDied:
             islands.log_Z.append(-math.inf)
         finally:
-            calls, tokens = engines.counts()
-            self.calls += calls - before[0]
-            self.tokens += tokens - before[1]
-        islands.tokens.append(tokens - before[1])
+            self._count(engines, before)
+        islands.tokens.append(engines.counts()[1] - before[1])
         islands.seconds.append(time.monotonic() - began)
 
 
