@@ -76,7 +76,7 @@ def _schema(language: JsonText) -> Followed:
     except ValueError as error:
         return Followed("", (), str(error))
     if language.order and language.format:
-        grammar = json_grammar(value)
+        grammar = json_grammar(_spaced(value, language.spaces))
         mistake = compile_error(grammar)
         if not mistake:
             return Followed(grammar, schema=_normal(value))
@@ -92,15 +92,19 @@ def _weaker(value: Any, language: JsonText) -> Followed:
         weaker = Weaker(value, language.format, language.order)
     except Unresolvable as error:
         return Followed("", (), f"its $ref {error.ref!r} leads nowhere")
-    grammar = _with_options(weaker.value)
+
+    def written(schema: Any) -> str:
+        return _with_options(schema, language.spaces)
+
+    grammar = written(weaker.value)
     mistake, warnings = compile_report(grammar)
     if mistake.startswith(UNSATISFIABLE):
         return Followed("", (), mistake)
     left_out = list(weaker.left_out)
     kept = weaker.value
     if mistake:
-        kept, more = relaxed(weaker.value, lambda s: not compile_error(_with_options(s)))
-        grammar = _with_options(kept)
+        kept, more = relaxed(weaker.value, lambda s: not compile_error(written(s)))
+        grammar = written(kept)
         mistake, warnings = compile_report(grammar)
         left_out += more
     for warning in warnings:
@@ -121,5 +125,19 @@ def _normal(value: Any) -> Any:
         return True
 
 
-def _with_options(schema: Any) -> str:
-    return json_grammar({**schema, **LLGUIDANCE_OPTIONS} if isinstance(schema, dict) else schema)
+def _with_options(schema: Any, spaces: int) -> str:
+    if not isinstance(schema, dict):
+        return json_grammar(_spaced(schema, spaces))
+    return json_grammar(_spaced({**schema, **LLGUIDANCE_OPTIONS}, spaces))
+
+
+def _spaced(schema: Any, spaces: int) -> Any:
+    """A schema for llguidance with a bound on white space."""
+    if schema is True:
+        schema = {}
+    if not isinstance(schema, dict):
+        return schema
+    bound = {"whitespace_pattern": rf"[ \t\n\r]{{1,{spaces}}}"}
+    options = bound if spaces else {"whitespace_flexible": False}
+    given = schema.get("x-guidance")
+    return {**schema, "x-guidance": {**options, **(given if isinstance(given, dict) else {})}}

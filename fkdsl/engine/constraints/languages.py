@@ -135,14 +135,21 @@ class Larger(Language):
     reason: str
 
 
+SPACES = 20
+"""White space in a row between the values of a JSON text: a line break and five levels of four
+spaces nearly, more than a model needs."""
+
+
 @dataclass(frozen=True)
 class JsonText(Language):
     """The JSON texts that fit a schema. schema: its text, "" for any JSON. format: whether `format`
-    is asserted. order: whether properties must come in the schema's order."""
+    is asserted. order: whether properties must come in the schema's order. spaces: how many
+    characters of white space may stand in a row outside of texts."""
 
     schema: str
     format: bool = True
     order: bool = True
+    spaces: int = SPACES
 
 
 @dataclass(frozen=True)

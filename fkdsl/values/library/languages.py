@@ -18,10 +18,10 @@ from typing import Any
 from fkdsl.base.folders import Folder
 from fkdsl.engine.constraints import languages as of
 from fkdsl.engine.constraints.constraint import parts_left_out
-from fkdsl.engine.constraints.languages import ALL_TEXTS, NO_TEXTS
+from fkdsl.engine.constraints.languages import ALL_TEXTS, NO_TEXTS, SPACES
 from fkdsl.engine.constraints.stops import first_stop, stops_of
 from fkdsl.values.library.patterns import may_begin_match
-from fkdsl.values.library.structured import grammar_source, schema_source
+from fkdsl.values.library.structured import checked_spaces, grammar_source, schema_source
 from fkdsl.values.library.text import _WORD
 from fkdsl.values.signatures import BuiltinError, Parameter, pure
 from fkdsl.values.types import ANY, BOOL, INT, STR, List, OneOf
@@ -189,12 +189,17 @@ def with_last_word(part: of.Language) -> of.Language:
     return of.last_word(part)
 
 
-@pure(".json", [A, A, A], ANY, needs_folder=True)
+@pure(".json", [A, A, A, A], ANY, needs_folder=True)
 def json(
-    schema: str, format: bool = True, order: bool = True, *, folder: Path | Folder
+    schema: str,
+    format: bool = True,
+    order: bool = True,
+    spaces: int = SPACES,
+    *,
+    folder: Path | Folder,
 ) -> of.Language:
     """The JSON texts that fit a schema; all JSON texts if it is empty."""
-    return of.JsonText(schema_source(folder, schema), format, order)
+    return of.JsonText(schema_source(folder, schema), format, order, checked_spaces(spaces))
 
 
 @pure(".grammar", [A], ANY, needs_folder=True)

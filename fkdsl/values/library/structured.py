@@ -15,7 +15,7 @@ from fkdsl.base.files import read_text, verify_regular
 from fkdsl.base.folders import Folder
 from fkdsl.base.surrogates import without_surrogates
 from fkdsl.engine.constraints.followed import LONGEST_SOURCE
-from fkdsl.engine.constraints.languages import JsonText
+from fkdsl.engine.constraints.languages import SPACES, JsonText
 from fkdsl.values.library.grammar_dialect import dialect_help
 from fkdsl.values.library.places import grammar_place, schema_place
 from fkdsl.values.library.schemas import (
@@ -28,13 +28,15 @@ from fkdsl.values.library.schemas import (
 )
 from fkdsl.values.library.text import REPLACEMENT_CHARACTER, S
 from fkdsl.values.signatures import BuiltinError, Parameter, pure
-from fkdsl.values.types import ANY, BOOL, STR
+from fkdsl.values.types import ANY, BOOL, INT, STR
 from fkdsl.values.values import Record
 
 MAX_SOURCE_BYTES = 4 * LONGEST_SOURCE
 """Most bytes of the file of a schema or grammar; one of LONGEST_SOURCE characters has no more."""
 MAX_JSON_DEPTH = 100
 """Most levels of lists and objects in a JSON text."""
+MOST_SPACES = 1_000
+"""Most characters of white space in a row that can be asked for."""
 MAX_PARSED = 20_000
 """Most characters of a text for `parses`."""
 
@@ -175,6 +177,16 @@ def no_grammar(grammar: str, reason: str, text: str = "") -> BuiltinError:
     return BuiltinError(f"{name} is no Lark grammar: {shown}", dialect_help(text) or help)
 
 
+def checked_spaces(spaces: int) -> int:
+    """The number of characters, if white space can be bounded by it. Raises BuiltinError."""
+    if not 0 <= spaces <= MOST_SPACES:
+        raise BuiltinError(
+            f"spaces={spaces} is no bound on white space",
+            f"write a number from 0 to {MOST_SPACES:,}; {SPACES} by default",
+        )
+    return spaces
+
+
 @pure(
     "valid_json",
     [
@@ -182,18 +194,26 @@ def no_grammar(grammar: str, reason: str, text: str = "") -> BuiltinError:
         Parameter("schema", STR, ""),
         Parameter("format", BOOL, True),
         Parameter("order", BOOL, True),
+        Parameter("spaces", INT, SPACES),
     ],
     BOOL,
     needs_folder=True,
 )
 def valid_json(
-    s: str, schema: str, format: bool = True, order: bool = True, *, folder: Path | Folder
+    s: str,
+    schema: str,
+    format: bool = True,
+    order: bool = True,
+    spaces: int = SPACES,
+    *,
+    folder: Path | Folder,
 ) -> bool:
     """Whether a text is JSON that fits the schema: a file beside the program, or the schema's own
     text. Properties must be in the schema's order unless `order` is false, and formats are asserted
-    unless `format` is false. A text with U+FFFD, which stands for bytes, is no JSON here, nor is
+    unless `format` is false. At most `spaces` characters of white space may stand in a row outside
+    of texts. A text with U+FFFD, which stands for bytes, is no JSON here, nor is
     one nested more than MAX_JSON_DEPTH deep."""
-    language = JsonText(schema_source(folder, schema), format, order)
+    language = JsonText(schema_source(folder, schema), format, order, checked_spaces(spaces))
     reason = schema_mistake(language.schema) if schema else ""
     if reason:
         raise no_schema(schema, reason)
