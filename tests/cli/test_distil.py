@@ -3,7 +3,11 @@ told."""
 
 import re
 import shutil
+import subprocess
+import sys
+import time
 
+import numpy as np
 import pytest
 
 import fkdsl.api.distil as api
@@ -178,3 +182,27 @@ def test_a_wrong_call_is_told_what_is_wrong(capsys, table, tmp_path, flags, mess
     status, _, err = call(capsys, table, "--out", tmp_path / "s", *flags)
     assert status == 2
     assert message in err
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_file(capsys, table, tmp_path):
+    flags = ["--tokens", "9000", "--length", "12", "--states", "3", "--passes", "40"]
+    assert call(capsys, table, "--out", tmp_path / "whole", *flags)[0] == 0
+    out, killed = tmp_path / "s", 0
+    command = [sys.executable, "-m", "fkdsl", "distil", str(table), "--out", str(out), *flags]
+    draw = np.random.default_rng(0)
+    while not out.exists():
+        # It is killed within about a second of its first file, and once in a while before it.
+        process = subprocess.Popen([*command, "--resume"], stdout=subprocess.DEVNULL)
+        parts = tmp_path / "s.work"
+        before = len(list(parts.glob("*"))) if parts.exists() else 0
+        while process.poll() is None and (
+            not parts.exists() or len(list(parts.glob("*"))) == before
+        ):
+            time.sleep(0.01)
+        time.sleep(float(draw.uniform(0, 1)))
+        killed += process.poll() is None
+        process.kill()
+        process.wait()
+    assert killed > 0
+    assert out.read_bytes() == (tmp_path / "whole").read_bytes()
