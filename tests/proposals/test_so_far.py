@@ -276,6 +276,41 @@ def test_any_condition_on_a_text_keeps_the_measure(first):
         assert_guided_as_plain(table.replace("{test}", condition_on(s, rng)))
 
 
+MORE = TWO.replace(
+    "program main",
+    "def more(lm: context, part: str, most: int, limit: int) -> bool:\n    t ~ lm\n{end}"
+    "    s = lm.text\n    condition {test}\n    return true\n\nprogram main",
+).replace(
+    "        t ~ lm\n        condition {test}\n", "        going ~ more(lm, part, most, limit)\n"
+)
+LOOP = TWO.replace("        condition {test}", "{end}        s = lm.text\n        condition {test}")
+ENDS = {
+    MORE: [
+        "    if t == EOS:\n        return false\n",
+        "    if lm.done:\n        most = most + 1\n",
+    ],
+    LOOP: [
+        "        if t == EOS:\n            break\n",
+        "        if EOS == t:\n            limit = limit + 1\n",
+        '        if t == EOS:\n            return "e"\n',
+    ],
+}
+LATENTS = [
+    "    limit ~ uniform_int(1, 2)\n",
+    '    limit = 3\n    part ~ categorical(["a", "-"], [1.0, 2.0])\n',
+]
+
+
+def test_any_condition_behind_a_test_of_the_end_keeps_the_measure():
+    """In a loop or a function, through a variable, with latents in it."""
+    for seed in range(12):
+        rng = Random(seed)
+        shape = rng.choice([MORE, LOOP])
+        test = condition_on(rng.choice(["lm.text", "s"]), rng)
+        text = shape.replace("{end}", rng.choice(["", *ENDS[shape]])).replace("{test}", test)
+        assert_guided_as_plain(text.replace("    limit = 3\n", rng.choice(LATENTS), 1))
+
+
 @pytest.mark.parametrize("test", ODD)
 @pytest.mark.parametrize(("table", "s"), [(TWO, "lm.text"), (TEXT, "s")])
 def test_bounds_that_are_no_bounds_keep_the_measure(test, table, s):

@@ -6,6 +6,8 @@ import math
 import pytest
 
 import fkdsl
+from fkdsl.ir import nodes as ir
+from fkdsl.testing import assert_same_measure
 
 TABLE = 'model m = table:\n    "" -> "a": 0.5, "b": 0.3, EOS: 0.2\n\n'
 TAKEN = TABLE + "program main() -> str:\n    lm = prompt('')\n"
@@ -63,3 +65,26 @@ def test_a_guided_draw_looks_at_values_as_the_condition_will_find_them(text, mas
         a.value: pytest.approx(a.probability * math.exp(result.log_z), abs=1e-12)
         for a in result.posterior
     } == masses
+
+
+DRAWN = TABLE + (
+    "program main() -> str:\n    lm = prompt('')\n    keys = ['a', 'bb', 'ba']\n"
+    "    i ~ uniform_int(0, 2)\n    k ~ categorical(keys, [0.5, 0.2, 0.3])\n"
+    "    s ~ text(lm, max_tokens=3)\n    condition {}\n    return f'{{k}}{{i}}{{s}}'\n"
+)
+
+
+@pytest.mark.parametrize(
+    "test",
+    ["starts_with(s, k)", "contains(s, keys[i])", "len(s) >= i and s != k", "matches(s, k + 'a*')"],
+)
+def test_texts_are_guided_by_what_was_drawn_before_them(test):
+    program = fkdsl.parse(DRAWN.format(test))
+    assert_same_measure(program().feynman_kac(), program.without()().feynman_kac(), 1e-12)
+    plans = [
+        i.plan.completion
+        for f in program.ir().functions.values()
+        for i in f.body
+        if isinstance(i, ir.Draw) and i.plan is not None
+    ]
+    assert len([plan for plan in plans if plan is not None]) == 1
