@@ -85,11 +85,24 @@ def test_drawn_patterns_mean_what_regex_means(pattern):
 @example(r"(?!ab\b)(.)\w*\1")
 @example(r"(?!a(?!b))(.)\w*")
 @example(r"(?>a\b|ab)(?<=b)c")
-@example(r"(?!a)?(a)\1|(?!b).*")
+@example(r"(?!a)?(a)\1")
+@example(r"(?!a)b|(?!b).*")
+@example(r"(?i)[:a]{,2}[a-b](*SKIP)(?>\P{L}+[a||b]|)")
 @example(r"(?i)(?!(.)\1)(?!ab).*")
 @example(r"a?(?!b)(a).*\1")
 def test_no_beginning_of_a_matching_text_is_refused(pattern):
     verify_beginnings(pattern)
+
+
+@pytest.mark.slow
+@settings(max_examples=1_500, deadline=None)
+@given(patterns())
+def test_many_drawn_patterns(pattern):
+    verify_beginnings(pattern)
+    try:
+        verify(pattern)
+    except (Unsupported, TooComplex):
+        return
 
 
 def test_the_library_by_itself_refuses_such_beginnings():

@@ -28,12 +28,19 @@ def mistake(test: str, folder: Path) -> str:
 def test_the_message_of_a_pattern(tmp_path: Path) -> None:
     assert mistake(r'matches(s, r"\d(ab")', tmp_path) == (
         "error[FK240]: not a pattern: missing ) at character 6\n"
-        "  --> p.fk:2:23\n"
+        "  --> p.fk:2:30\n"
         ' 2 |     return matches(s, r"\\d(ab")\n'
-        "   |                       ^^^^^^^^ refused by `regex`\n"
+        "   |                              ^ refused by `regex`\n"
         "   = help: write a pattern of Python's `re`, with a backslash before a bracket or sign "
         "that stands for itself"
     )
+
+
+def test_a_pattern_that_the_literal_does_not_show_is_marked_whole(tmp_path: Path) -> None:
+    message = mistake(r'matches(s, "\t(ab")', tmp_path)
+    assert "missing ) at character 5" in message
+    assert "--> p.fk:2:23" in message
+    assert "^^^^^^^ refused by `regex`" in message
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_what_the_library_does_not_say_early_is_left_to_the_end_and_said():
 
 
 def test_a_pattern_that_no_automaton_follows_is_tried_at_every_token():
-    program = program_of("matches(s, r'ab?(*SKIP)a*')")
+    program = program_of("matches(s, r'ab?(*PRUNE)a*')")
     assert "at every token of the text" in explain(program.ir())
     verify(program)
 
@@ -114,7 +114,7 @@ def test_a_pattern_that_is_known_when_the_program_runs_guides_as_well():
     verify(program)
 
 
-@pytest.mark.parametrize("pattern", [r"<(\w+)>\w*</\1>", r"(?!.*(.)\1)[ab<>/]+", "ab?(*SKIP)a*"])
+@pytest.mark.parametrize("pattern", [r"<(\w+)>\w*</\1>", r"(?!.*(.)\1)[ab<>/]+", "ab?(*PRUNE)a*"])
 def test_what_cannot_match_any_more_is_never_drawn(pattern):
     """A particle dies only where no token is left that could still lead to a text that matches:
     the texts of three tokens are told apart before the last."""

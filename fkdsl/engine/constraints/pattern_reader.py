@@ -231,6 +231,8 @@ class _Reader(Source):
                     if verb in ("FAIL", "F"):
                         return NOTHING
                     self.unfollowed = f"(*{verb})"
+                    if verb == "SKIP":  # partial matches of such patterns are not all found
+                        self.ends.unknown()
                     return EMPTY_TEXT
         self.at = before
         return self.group("")

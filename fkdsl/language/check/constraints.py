@@ -10,10 +10,12 @@ whole stack for what is nested deep.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from fkdsl.base.folders import Folder
+from fkdsl.base.spans import Span
 from fkdsl.language.check.imports import File
 from fkdsl.language.check.report import Report
 from fkdsl.language.syntax import tree
@@ -53,8 +55,23 @@ def _check_pattern(report: Report, given: tree.Literal | None) -> None:
     mistake = pattern_mistake(str(given.value)) if given is not None else ""
     if given is not None and mistake:
         report.error(
-            "FK240", f"not a pattern: {mistake}", given.span, "refused by `regex`", PATTERN_HELP
+            "FK240",
+            f"not a pattern: {mistake}",
+            _place_in(given, mistake),
+            "refused by `regex`",
+            PATTERN_HELP,
         )
+
+
+def _place_in(given: tree.Literal, mistake: str) -> Span:
+    """The character at which the library stopped, if the literal shows the pattern as it is; else
+    the literal."""
+    at = re.search(r" at character (\d+)$", mistake)
+    begins = given.span.text.rfind(str(given.value))
+    if at is None or begins < 0:
+        return given.span
+    place = given.span.start + begins + int(at[1]) - 1
+    return Span(given.span.source, place, place + 1)
 
 
 def _check_schema(report: Report, given: tree.Literal | None, folder: Folder) -> None:
