@@ -192,7 +192,7 @@ class Pilot:
         """What exact needs for the whole answer, in words; None where the search was ended."""
         self.watch("pilot: exact")
         engines = self.base.engines.fresh()
-        request = replace(self._request("exact", {}, islands=1), engines=engines)
+        request = replace(self._request("exact", {}, islands=1), engines=engines, blame=False)
         tokens = max(LEAST_SEARCH, int(SEARCH * (self.aim.tokens or DEFAULT_TOKENS)))
         seconds = None if self.aim.seconds is None else SEARCH * self.aim.seconds
         model = steering_model(request, engines)
@@ -258,6 +258,7 @@ class Pilot:
         whose first island takes all the time that is left is no candidate."""
         if candidate.name not in self.tried:
             request = self._request(candidate.method, candidate.options, 1, candidate.looks_ahead)
+            request = replace(request, blame=False)  # nobody asks what a line did in the pilot
             self.tried[candidate.name] = PilotIslands(request, self.base.engines.fresh())
         islands = self.tried[candidate.name]
         for _ in range(count):

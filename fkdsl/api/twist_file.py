@@ -27,6 +27,7 @@ from fkdsl.api.trace.header import MOST_TWIST, model_marks, named_files
 from fkdsl.base.errors import CallError
 from fkdsl.base.files import check_target, read_file
 from fkdsl.base.logspace import Floats
+from fkdsl.base.shown import one_line
 from fkdsl.machine.state_json import write_value
 from fkdsl.steering.learned_twist import LARGEST, LearnedTwist, feature_count
 
@@ -237,7 +238,7 @@ def twist_for(path: Path, program: CalledProgram, engines: Engines) -> tuple[Lea
 def _difference(was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """What a file was tuned for and is not, in words; "" if nothing."""
     if was.get("program") != now["program"]:
-        return f"the program is `{now['program']}`, and was `{was.get('program')}`"
+        return f"the program is `{now['program']}`, and was `{_brief(was.get('program'))}`"
     if was.get("text") != now["text"]:
         return "the text of the program, or of a file that it names, has changed"
     models = was.get("models")
@@ -251,8 +252,14 @@ def _difference(was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
                     key, f"the {key} of"
                 )
                 if key in ("dtype", "name"):
-                    return f"{what} its model is {mark.get(key)}, and was {other.get(key)}"
+                    return f"{what} its model is {mark.get(key)}, and was {_brief(other.get(key))}"
                 return f"{what} its model {mark['name']} are not those that it was tuned with"
     if was.get("code") != now["code"]:
         return "it is compiled otherwise (another version of fkdsl, or other --no-opt)"
     return ""
+
+
+def _brief(value: Any) -> str:
+    """A fact of a stranger's file, for a message."""
+    text = one_line(str(value))
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -265,6 +265,12 @@ def test_another_precision_is_named(file):
     )
 
 
+def test_a_strangers_facts_are_shown_briefly(file):
+    message = refused(changed(file, program="x\n\x1b[31m" + "y" * 10_000))
+    assert len(message) < 300
+    assert "\x1b" not in message
+
+
 @pytest.mark.parametrize(
     "facts",
     [
