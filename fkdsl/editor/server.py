@@ -49,6 +49,7 @@ class Server(LanguageServer):
         super().__init__("fkdsl", VERSION, text_document_sync_kind=lsp.TextDocumentSyncKind.Full)
         self.session = Session(to_fs_path, allow_outside=allow_outside)
         self.translator = Translator("utf-16", self.address_of)
+        self.watching: asyncio.Task[None] | None = None
         self._checks: dict[str, asyncio.Task[None]] = {}
 
     def address_of(self, path: str) -> str:
@@ -62,6 +63,21 @@ class Server(LanguageServer):
         roots = [*self.workspace.folders.values()] if self.workspace.folders else []
         root = to_fs_path(roots[0].uri) if roots else self.workspace.root_path
         self.session.workspace.root = Path(root) if root else None
+
+    async def watch(self) -> None:
+        """Asks the editor to say when a file changes that a program may name."""
+        workspace = self.client_capabilities.workspace
+        known = workspace.did_change_watched_files if workspace is not None else None
+        if known is None or not known.dynamic_registration:
+            return
+        options = lsp.DidChangeWatchedFilesRegistrationOptions(
+            [lsp.FileSystemWatcher("**/*.{fk,json,lark}")]
+        )
+        method = lsp.WORKSPACE_DID_CHANGE_WATCHED_FILES
+        registration = lsp.Registration("files", method, options)
+        await self.guarded(
+            self.client_register_capability_async(lsp.RegistrationParams([registration]))
+        )
 
     # --------------------------------------------------------------- documents
 
@@ -172,6 +188,7 @@ def _documents(server: Server) -> None:
     @server.feature(lsp.INITIALIZED)
     def initialized(params: lsp.InitializedParams) -> None:
         server.begin()
+        server.watching = asyncio.ensure_future(server.watch())
 
     @server.feature(lsp.SHUTDOWN)
     def shutdown(params: Any) -> None:

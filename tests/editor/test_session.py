@@ -35,7 +35,7 @@ program main(n: int = 2) -> str:
 """.replace("; kept = name", '\n    kept = name + f"😀{name}"')
 WORDS = 'def long(s: str, by: int = 1) -> int:\n    """A length."""\n    return len(s) * by\n'
 BROKEN = MAIN.replace("return  lm.text", "return  lm.txt")
-SECONDS = 15
+SECONDS = 60
 
 
 class Editor:
@@ -44,9 +44,10 @@ class Editor:
     def __init__(self, folder):
         self.folder = folder
         self.client = LanguageClient("test", "1")
-        self.published, self.logged = {}, []
+        self.published, self.logged, self.registered = {}, [], []
         self.news = asyncio.Event()
         self.client.feature(lsp.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)(lambda p: self.receive(p))
+        self.client.feature(lsp.CLIENT_REGISTER_CAPABILITY)(lambda p: self.registered.append(p))
         self.client.feature(lsp.WINDOW_LOG_MESSAGE)(lambda p: self.logged.append(p.message))
 
     def receive(self, params):
@@ -107,7 +108,10 @@ async def session(folder):
     c, doc = e.client, e.document()
     got = {}
     await c.start_io(sys.executable, "-m", "fkdsl", "lsp")
-    capabilities = lsp.ClientCapabilities()
+    watched = lsp.DidChangeWatchedFilesClientCapabilities(dynamic_registration=True)
+    capabilities = lsp.ClientCapabilities(
+        workspace=lsp.WorkspaceClientCapabilities(did_change_watched_files=watched)
+    )
     init = lsp.InitializeParams(capabilities=capabilities, root_uri=folder.as_uri())
     got["server"] = (await c.initialize_async(init)).capabilities
     c.initialized(lsp.InitializedParams())
@@ -173,6 +177,15 @@ async def session(folder):
     far = lsp.Position(9_999, 9_999)
     got["far"] = await c.text_document_hover_async(lsp.HoverParams(doc, far))
     got["unknown"] = await c.text_document_hover_async(lsp.HoverParams(e.document("other.fk"), far))
+    e.change("main.fk", MAIN, 6)
+    await e.codes("main.fk", ["FK204"])
+    c.text_document_did_close(lsp.DidCloseTextDocumentParams(e.document("words.fk")))
+    await e.codes("main.fk", ["FK330", "FK204"])
+    (folder / "words.fk").write_text(WORDS)
+    event = lsp.FileEvent(e.uri("words.fk"), lsp.FileChangeType.Created)
+    c.workspace_did_change_watched_files(lsp.DidChangeWatchedFilesParams([event]))
+    await e.codes("main.fk", [])
+    got["registered"] = e.registered
     c.text_document_did_close(lsp.DidCloseTextDocumentParams(doc))
     await e.codes("main.fk", [])
     got["logged"] = e.logged
@@ -186,12 +199,14 @@ async def session(folder):
 @pytest.fixture(scope="module")
 def got(tmp_path_factory):
     folder = tmp_path_factory.mktemp("editor").resolve()
-    return asyncio.run(asyncio.wait_for(session(folder), 2 * SECONDS))
+    return asyncio.run(asyncio.wait_for(session(folder), 4 * SECONDS))
 
 
 def test_the_server_ends_as_asked_and_has_logged_nothing(got):
     assert got["status"] == 0
     assert got["logged"] == []
+    (registered,) = got["registered"]
+    assert registered.registrations[0].method == "workspace/didChangeWatchedFiles"
 
 
 def test_hover_speaks_of_the_draw_and_positions_count_utf16(got):

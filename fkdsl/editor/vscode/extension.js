@@ -21,8 +21,6 @@ async function start() {
       { scheme: "file", language: "fk" },
       { scheme: "untitled", language: "fk" },
     ],
-    // What a program names may change outside the editor.
-    synchronize: { fileEvents: vscode.workspace.createFileSystemWatcher("**/*.{fk,json,lark}") },
   };
   client = new LanguageClient("fkdsl", "fkdsl", server, options);
   try {
