@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 import fkdsl.api.distil as api
+from fkdsl.api.engines import CALLER, Engines
 from fkdsl.cli.main import main
 from fkdsl.models.registry import load_model
 from fkdsl.models.surrogate.files import read
 from fkdsl.models.surrogate.shipped import cached_file, surrogate_for
+from fkdsl.models.table import TableModel
 
 TABLE = """model m = table:
     ""   -> "a": 0.5, "b": 0.4, EOS: 0.1
@@ -154,7 +156,7 @@ def test_without_a_file_the_cache_has_it_and_the_model_finds_it(capsys, monkeypa
     monkeypatch.setenv("FKDSL_CACHE", str(tmp_path / "cache"))
     model = load_model("tiny")
     status, out, _ = call(
-        capsys, "tiny", "--tokens", 300, "--length", 16, "--states", 4, "--passes", 1
+        capsys, "tiny", "--tokens", 48, "--length", 8, "--states", 4, "--passes", 1
     )
     assert status == 0
     assert str(cached_file(model)) in out
@@ -163,6 +165,24 @@ def test_without_a_file_the_cache_has_it_and_the_model_finds_it(capsys, monkeypa
     assert surrogate.fingerprint == model.vocabulary.fingerprint
     shutil.rmtree(tmp_path / "cache")
     assert surrogate_for(model).states == 256  # the one that ships with fkdsl
+
+
+def test_a_byte_view_does_not_take_the_surrogate_of_its_model(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("FKDSL_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "table.fk").write_text(TABLE)
+    monkeypatch.chdir(tmp_path)
+    engines = Engines({}, CALLER)
+    model, view = (engines.of_reference(name).model for name in ("table.fk", "bytes(table.fk)"))
+    assert call(capsys, "table.fk", *SMALL)[0] == 0
+    assert surrogate_for(model).states == 3
+    assert surrogate_for(view) is None
+    assert call(capsys, "bytes(table.fk)", *SMALL, "--states", 2)[0] == 0
+    assert (surrogate_for(model).states, surrogate_for(view).states) == (3, 2)
+
+
+def test_another_model_of_the_name_of_a_shipped_one_has_no_surrogate(monkeypatch, tmp_path):
+    monkeypatch.setenv("FKDSL_CACHE", str(tmp_path / "cache"))
+    assert surrogate_for(TableModel("tiny", {"": {"a": 1.0}})) is None
 
 
 @pytest.mark.parametrize(

@@ -11,32 +11,39 @@ from fkdsl.models.surrogate.files import read
 from fkdsl.models.surrogate.model import Surrogate
 
 SUFFIX = ".surrogate"
-SHIPPED = {"208625aadc11f4363029ce87432db807": "tiny.surrogate"}
-"""The files beside this one by the fingerprints of their vocabularies."""
+SHIPPED = {"tiny": "tiny.surrogate"}
+"""The files beside this one by the names of their models."""
+FINGERPRINT = 8
+"""Digits of a vocabulary's fingerprint in the name of a cached file."""
 
 
 def cached_file(model: LanguageModel) -> Path | None:
     """The user's file for a model, in the cache folder, which may not exist. It is named by the
-    digest of the model's weights; None for a model without one."""
+    digest of the model's weights, and by its vocabulary, since a byte view has the weights of its
+    model. None for a model without a digest."""
     digest = model.describe().get("digest")
-    return cache_root() / "surrogates" / f"{digest}{SUFFIX}" if digest else None
+    if not digest:
+        return None
+    name = f"{digest}-{model.vocabulary.fingerprint[:FINGERPRINT]}{SUFFIX}"
+    return cache_root() / "surrogates" / name
 
 
 def shipped_file(model: LanguageModel) -> Path | None:
-    """The file for a model's vocabulary that ships with fkdsl; None if there is none."""
-    name = SHIPPED.get(model.vocabulary.fingerprint)
+    """The file for a model that ships with fkdsl; None if there is none."""
+    name = SHIPPED.get(model.name)
     return Path(__file__).parent / name if name is not None else None
 
 
 def surrogate_for(model: LanguageModel) -> Surrogate | None:
-    """The surrogate of a model: the user's of its very weights, else the shipped one of its
-    vocabulary, else None.
-
-    A shipped one serves every model of the vocabulary: of other weights it is a worse guess, and no
-    answer depends on how good it is. Raises CallError for a file that is damaged.
-    """
+    """The surrogate of a model: the one that its user made of its very weights, else the shipped
+    one of its name, else None. Raises CallError for a file that is damaged."""
     own = cached_file(model)
-    for file in (own if own is not None and own.is_file() else None, shipped_file(model)):
-        if file is not None:
-            return read(file, model.vocabulary)
-    return None
+    if own is not None and own.is_file():
+        return read(own, model.vocabulary)
+    shipped = shipped_file(model)
+    if shipped is None:
+        return None
+    surrogate = read(shipped)
+    # A user may give the name to another model.
+    fits = surrogate.fingerprint == model.vocabulary.fingerprint
+    return surrogate if fits and surrogate.vocabulary_size == model.vocabulary.size else None
