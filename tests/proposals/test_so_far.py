@@ -91,9 +91,9 @@ def test_what_it_leaves_is_tried_among_the_tokens_that_it_allows():
         TABLE.replace("{test}", TAKEN[0]).replace(
             "    limit = 3\n", "    limit = 3\n    most = most + 1\n"
         ),
-        TABLE.replace("{test}", TAKEN[1]).replace(
-            "    limit = 3\n", "    limit ~ uniform_int(1, 65)\n"
-        ),
+        TABLE.replace("{test}", TAKEN[1])
+        .replace("    limit = 3\n", "    limit ~ uniform_int(1, 65)\n")
+        .replace("lm.tokens < 3", "lm.tokens < 1"),
         TABLE.replace("{test}", "not contains(lm.text, w)").replace(
             "    limit = 3\n", '    w ~ text(prompt(""), max_tokens=1)\n    limit = 3\n'
         ),
