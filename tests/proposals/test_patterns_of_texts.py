@@ -95,6 +95,15 @@ def test_what_the_mask_leaves_out_is_tried_at_every_token(pattern, reason):
     assert not program.warnings
 
 
+def test_a_back_reference_whose_automaton_may_grow_too_large_is_tried_as_well():
+    program = program_of(r'matches(s, r"(?!.*([a-z]).*\1)[a-z]+")')
+    text = explain(program.ir())
+    assert "an automaton with more than 2,000 states" in text
+    assert "at every token of the text" in text
+    verify(program)
+    assert "more than" not in explain(program_of(r'matches(s, r"(?:[a-c]\B)+(a|b)\1")').ir())
+
+
 def test_what_the_library_does_not_say_early_is_left_to_the_end_and_said():
     for pattern, reason in LEFT.items():
         program = program_of(f"matches(s, r'{pattern}')")

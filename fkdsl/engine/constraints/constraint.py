@@ -29,7 +29,7 @@ from fkdsl.engine.constraints.closed import ClosedMasks
 from fkdsl.engine.constraints.expressions import TooComplex
 from fkdsl.engine.constraints.followed import followed
 from fkdsl.engine.constraints.grammars import GrammarMasks, mistake
-from fkdsl.engine.constraints.language_charsets import weaker_form_reasons
+from fkdsl.engine.constraints.language_charsets import refers_to_groups, weaker_form_reasons
 from fkdsl.engine.constraints.languages import (
     Both,
     Either,
@@ -214,6 +214,14 @@ def why_unfollowed(language: Language) -> str:
     except TooComplex as error:
         return f"an automaton with {error}"
     return ""
+
+
+def may_outgrow(language: Language) -> bool:
+    """Whether the automaton of a language with back-references is too large to be explored: within
+    a text it may pass its bounds, and then it allows all."""
+    if not is_regular(language) or why_unfollowed(language):
+        return False
+    return refers_to_groups(language) and not automaton(language).explored
 
 
 def _why_no_part(part: Language) -> str:

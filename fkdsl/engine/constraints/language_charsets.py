@@ -34,7 +34,13 @@ from fkdsl.engine.constraints.languages import (
     Trimmed,
     components,
 )
-from fkdsl.engine.constraints.pattern_trees import Tree, charsets_of, text_tree, weaker_reasons
+from fkdsl.engine.constraints.pattern_trees import (
+    Tree,
+    charsets_of,
+    text_tree,
+    weaker_reasons,
+    within,
+)
 from fkdsl.engine.constraints.patterns import parse_pattern
 
 BREAK = r"[\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029]"
@@ -127,3 +133,9 @@ def _reasons(language: Language) -> Iterable[str]:
         yield "the lower case of a capital sigma, which depends on its neighbours"
     for component in components(language):
         yield from _reasons(component)
+
+
+def refers_to_groups(language: Language) -> bool:
+    """Whether a pattern in a regular language has back-references."""
+    here = any(part.operator == "ref" for tree in _trees(language) for part in within(tree))
+    return here or any(map(refers_to_groups, components(language)))

@@ -7,7 +7,8 @@ from typing import Any
 
 from fkdsl.base.folders import Folder
 from fkdsl.base.spans import Source
-from fkdsl.engine.constraints.constraint import parts_left_out, why_unfollowed
+from fkdsl.engine.constraints.automaton import EXPLORED_STATES
+from fkdsl.engine.constraints.constraint import may_outgrow, parts_left_out, why_unfollowed
 from fkdsl.engine.constraints.languages import Language
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import subexpressions
@@ -67,6 +68,13 @@ def unfollowed_parts(e: ir.Expr, folders: Mapping[Source, Folder]) -> tuple[str,
     return (
         parts_left_out(language) if language is not None else (UNKNOWN,) if has_grammar(e) else ()
     )
+
+
+def grown_parts(e: ir.Expr, folders: Mapping[Source, Folder]) -> tuple[str, ...]:
+    """The parts of a language that masks may cease to follow in the middle of a text."""
+    language = known_language(e, folders)
+    large = language is not None and may_outgrow(language)
+    return (f"an automaton with more than {EXPLORED_STATES:,} states",) if large else ()
 
 
 def has_unknown_pattern(e: ir.Expr, folders: Mapping[Source, Folder]) -> bool:

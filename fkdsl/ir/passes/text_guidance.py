@@ -11,6 +11,7 @@ from fkdsl.base.folders import Folder
 from fkdsl.base.spans import Source, Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.passes.constant import (
+    grown_parts,
     has_unknown_pattern,
     unfollowed_parts,
     why_not_followed,
@@ -122,12 +123,14 @@ def _add_what_is_left(
     guidance: Guidance, span: Span, e: ir.Expr, language: ir.Expr, target: int, settings: Settings
 ) -> None:
     """Adds what masks do not follow, or perhaps not, of the language of a part of a test."""
-    parts = unfollowed_parts(language, settings.folders)
+    folders = settings.folders
+    parts, grown = unfollowed_parts(language, folders), grown_parts(language, folders)
     check = None
-    if settings.early and (parts or has_unknown_pattern(language, settings.folders)):
+    if settings.early and (parts or grown or has_unknown_pattern(language, folders)):
         check = early_form(e, target)
     if check is not None:
         guidance.checks.append((span, check))
+        parts += grown
     if parts:
         left = guidance.unfollowed if check is None else guidance.tried
         left.setdefault(span, {}).update(dict.fromkeys(parts))
