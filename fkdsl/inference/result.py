@@ -19,6 +19,7 @@ from fkdsl.base.value_keys import value_key
 from fkdsl.inference.assess.blame import Blame
 from fkdsl.inference.assess.uncertainty import Islands, Uncertainty, Unknown
 from fkdsl.inference.interface import FeynmanKac, Level, Step
+from fkdsl.inference.tables import data_frame, data_tree, html_table
 
 S = TypeVar("S")
 SHOWN = 20
@@ -140,6 +141,44 @@ class Result:
         else:
             lines.append(f"log Z {self.log_z:.4f}{error}")
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+    def _repr_html_(self) -> str:
+        """The posterior as a notebook shows it."""
+        rows = [(a.probability, _written(a.value)) for a in self.posterior[:SHOWN]]
+        return html_table(rows, str(self).splitlines()[len(rows) :])
+
+    def to_pandas(self, *, particles: bool = False) -> Any:
+        """The posterior as a pandas DataFrame: a row for each distinct value, with `probability`,
+        most probable first. particles: a row for each particle in its place, with `log_weight`
+        (nats), `weight` (normalised) and, of islands, `island`. The fields of records are columns.
+        Raises CallError without pandas."""
+        if not particles:
+            figures: dict[str, list[Any]] = {"probability": [a.probability for a in self.posterior]}
+            return data_frame([a.value for a in self.posterior], figures)
+        figures = {
+            "log_weight": [p.log_weight for p in self.particles],
+            "weight": [p.weight for p in self.particles],
+        }
+        if isinstance(self.uncertainty, Islands):
+            figures["island"] = self.uncertainty.island.tolist()
+        return data_frame([p.value for p in self.particles], figures)
+
+    def to_arviz(self, draws: int | None = None) -> Any:
+        """Draws from the posterior for ArviZ: an xarray DataTree with a group `posterior`, of one
+        chain. ArviZ knows no weights, so these are `samples(draws)`, as many as there are particles
+        if not said; they differ at most as much as the particles do. Its attributes have log Z, its
+        error, the seed and the like. Raises CallError without arviz-base."""
+        facts = {
+            "inference_library": "fkdsl",
+            "program": self.program,
+            "method": self.method,
+            "seed": self.seed,
+            "log_z": self.log_z,
+            "log_z_se": self.log_z_se,
+            "ess": self.ess,
+        }
+        n = len(self.particles) if draws is None else draws
+        return data_tree(self.samples(n), facts)
 
     def mean(self, f: Callable[[Any], float]) -> Estimate:
         """The posterior mean of f(value), with its standard error; f is called once for each
