@@ -110,6 +110,7 @@ program p() -> str:
     ("condition", "message"),
     [
         ('str(len(s)) == "2"', "this is checked"),
+        ("len(distinct(s)) >= 2", "this is checked"),
         ("contains(s, str(len(s)))", "this is checked"),
         ('contains(s, "b") and contains(s, str(len(s)))', "a part of this is checked"),
         ('contains(s, "b") and str(len(s)) == "2" or s == "a"', "a part of this is checked"),

@@ -18,15 +18,14 @@ from fkdsl.base.deadline import PIECE, check, pieces
 from fkdsl.base.kept import kept
 from fkdsl.base.locks import locked
 from fkdsl.engine.constraints.charsets import ALL_CHARACTERS, Partition
+from fkdsl.engine.constraints.composition import EXPLORED_STATES, EXPLORED_STEPS, table_of
 from fkdsl.engine.constraints.expressions import Algebra, TooComplex
 from fkdsl.engine.constraints.language_charsets import charsets_in
 from fkdsl.engine.constraints.language_expressions import LanguageExpressions
 from fkdsl.engine.constraints.languages import Language
 from fkdsl.engine.constraints.stops import Ending, Until, drawn_texts, stops_of
+from fkdsl.engine.constraints.tables import Table
 
-EXPLORED_STATES = 2_000
-EXPLORED_STEPS = 100_000
-"""An automaton with at most so many states, and steps between them, is explored whole."""
 MOST_STATES = 20_000
 KEPT_STATES, KEPT_AUTOMATA = 200_000, 2_000
 """States, and automata, that are kept for later: where a condition reads a variable, a population
@@ -60,6 +59,14 @@ class Automaton:
         stops = stops_of(until)
         self.lock = threading.RLock()
         self.partition = Partition(charsets_in(language, stops))
+        self.impossible = sorted(
+            set(range(self.partition.size)) - self.partition.members[ALL_CHARACTERS]
+        )
+        if most_explored == EXPLORED_STATES and algebra is Algebra:
+            table = table_of(language, self.partition, stops, ending)
+            if table is not None:
+                self._take(table)
+                return
         self.algebra = algebra(self.partition.size + 1)
         try:
             expressions = LanguageExpressions(self.algebra, self.partition)
@@ -69,9 +76,6 @@ class Automaton:
             self.algebra.nullable(root)
         except RecursionError:
             raise TooComplex("too long a text or too deep a pattern") from None
-        self.impossible = sorted(
-            set(range(self.partition.size)) - self.partition.members[ALL_CHARACTERS]
-        )
         self._expression = [Algebra.EMPTY]
         self._state = {Algebra.EMPTY: DEAD}
         self.accepting: list[bool] = [False]
@@ -83,6 +87,18 @@ class Automaton:
         self.exact, self.explored = True, False
         self._explore(most_explored)
         self.live = self._live()
+
+    def _take(self, table: Table) -> None:
+        """Takes over a table: the states that are not live become DEAD, and the others follow."""
+        live = table.live
+        number = np.where(live, np.cumsum(live), DEAD).astype(np.int32)
+        after = number[table.after[live]]
+        after[:, self.impossible] = DEAD
+        self.table = np.concatenate([np.full((1, self.partition.size), DEAD, np.int32), after])
+        self.accepting = [False, *table.accepting[live].tolist()]
+        self.start = int(number[0])
+        self.exact = self.explored = True
+        self.live = np.arange(len(self.accepting)) != DEAD
 
     def _state_of(self, expression: int) -> int:
         if expression not in self._state:
@@ -105,7 +121,7 @@ class Automaton:
     @property
     def size(self) -> int:
         """The number of states so far."""
-        return len(self._expression)
+        return len(self.accepting)
 
     def expression(self, state: int) -> int:
         """The expression of the texts from a state on."""

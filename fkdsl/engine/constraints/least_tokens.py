@@ -18,9 +18,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from fkdsl.base.deadline import check
 from fkdsl.engine.constraints.charsets import Partition
 from fkdsl.engine.constraints.expressions import Algebra
 from fkdsl.engine.constraints.token_classes import ClassTree
+from fkdsl.engine.constraints.tokens import Ints
 
 Costs = NDArray[np.float64]
 
@@ -90,3 +92,15 @@ def costs(tree: ClassTree, symbols: int, partition: Partition, broken: Iterable[
     with np.errstate(divide="ignore"):
         result: Costs = 1.0 / of_class
     return result
+
+
+def least_from_states(table: Ints, accepting: NDArray[np.bool_], of_class: Costs) -> Costs:
+    """(states,) the same bound from each state of an automaton of which all are known, along its
+    cheapest way to acceptance. table: (states, classes) the state after each class."""
+    least: Costs = np.where(accepting, 0.0, np.inf)
+    while True:
+        check()
+        less = np.minimum(least, (of_class[: table.shape[1]] + least[table]).min(axis=1))
+        if (less == least).all():
+            return least
+        least = less

@@ -17,7 +17,7 @@ from fkdsl.base.locks import locked
 from fkdsl.base.probability_blocks import Mask
 from fkdsl.engine.constraints.automaton import DEAD, Automaton
 from fkdsl.engine.constraints.charsets import REPLACEMENT
-from fkdsl.engine.constraints.least_tokens import LeastTokens, costs
+from fkdsl.engine.constraints.least_tokens import LeastTokens, costs, least_from_states
 from fkdsl.engine.constraints.token_classes import CHUNK, ClassTree, distances
 from fkdsl.engine.constraints.tokens import Ints, token_tree
 from fkdsl.models.vocabulary import Vocabulary
@@ -49,7 +49,7 @@ class RegularMasks:
         self._prefix_masks: dict[Position, Mask] = {}
         self._spelt: dict[bytes, dict[str, list[int]]] = {}
         self._distances: NDArray[np.float64] | None = None
-        self._least: LeastTokens | None = None
+        self._least: LeastTokens | NDArray[np.float64] | None = None
         self._groups: dict[bytes, dict[tuple[str, bytes], list[int]]] = {}
         self._alike: dict[frozenset[int], bytes] = {}
 
@@ -304,18 +304,26 @@ class RegularMasks:
         if tokens_left == 0:
             return np.array(self.automaton.accepting, dtype=np.bool_)[states]
         reached, which = np.unique(states, return_inverse=True)
-        bounds = np.array([self._least_tokens().of(self.automaton.expression(q)) for q in reached])
-        mask: Mask = self.automaton.is_live(states) & (bounds <= tokens_left + 1e-9)[which]
-        return mask
+        mask: Mask = (self._least_tokens(reached) <= tokens_left + 1e-9)[which]
+        return mask & self.automaton.is_live(states)
 
-    def _least_tokens(self) -> LeastTokens:
-        """Bounds for automata that are not measured."""
+    def _least_tokens(self, states: Ints) -> NDArray[np.float64]:
+        """A lower bound on the tokens from each of some states to acceptance, for automata that are
+        not measured."""
+        automaton = self.automaton
         if self._least is None:
             broken = [self.vocabulary.tokens[i] for i in self.tree.broken]
-            algebra = self.automaton.algebra
-            of_classes = costs(self.classes, algebra.symbols, self.automaton.partition, broken)
-            self._least = LeastTokens(algebra, of_classes)
-        return self._least
+            partition = automaton.partition
+            of_classes = costs(self.classes, partition.size + 1, partition, broken)
+            if automaton.explored:
+                accepting = np.array(automaton.accepting, dtype=np.bool_)
+                table = automaton.table[: automaton.size]
+                self._least = least_from_states(table, accepting, of_classes)
+            else:
+                self._least = LeastTokens(automaton.algebra, of_classes)
+        if isinstance(self._least, LeastTokens):
+            return np.array([self._least.of(automaton.expression(q)) for q in states])
+        return self._least[states]
 
     def _viable_at(self, position: Position, tokens_left: int | None) -> bool:
         """`_viable` for a position in the middle of a character. Its remaining bytes may come, or

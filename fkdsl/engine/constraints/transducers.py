@@ -17,7 +17,7 @@ from dataclasses import dataclass
 Symbols = tuple[int, ...]
 Step = tuple[int, Symbols]
 """The next state, and the symbols that are written."""
-OUTSIDE, INSIDE, AFTER_RETURN, IN_MARKS = -1, -2, -3, -4
+OUTSIDE, INSIDE, AFTER_RETURN, IN_MARKS, ENDED = -1, -2, -3, -4, -5
 """States. A state from 0 on says which characters are held back."""
 
 
@@ -115,3 +115,35 @@ def parts(between: Symbols, separator: int) -> Transducer:
 
 def characters(separator: int) -> Transducer:
     return Transducer(OUTSIDE, lambda state, c: [(state, (c, separator))], lambda state: ())
+
+
+def before_stop(stops: Sequence[Symbols]) -> tuple[Transducer, Callable[[int], bool]]:
+    """What stands before the first stop in a text, the one that begins first; the text itself if
+    there is none. And of a state, whether a stop has ended a text that ends there. None of the
+    stops begins with another. A state is the number of a beginning of a stop, which is held back;
+    it may have another stop in it."""
+    beginnings = list(dict.fromkeys([(), *(s[:k] for s in stops for k in range(len(s)))]))
+    number = {b: i for i, b in enumerate(beginnings)}
+
+    def stop_at(pending: Symbols) -> int:
+        """Where a whole stop begins; behind the end if there is none."""
+        places = (i for i in range(len(pending)) for s in stops if pending[i : i + len(s)] == s)
+        return next(places, len(pending))
+
+    def step(state: int, c: int) -> Sequence[Step]:
+        if state == ENDED:
+            return [(ENDED, ())]
+        pending = (*beginnings[state], c)
+        stop = stop_at(pending)
+        held = next(i for i in range(len(pending) + 1) if pending[i:] in number)
+        if stop < min(held, len(pending)):
+            return [(ENDED, pending[:stop])]
+        return [(number[pending[held:]], pending[:held])]
+
+    def final(state: int) -> Symbols:
+        return () if state == ENDED else beginnings[state][: stop_at(beginnings[state])]
+
+    def has_ended(state: int) -> bool:
+        return state == ENDED or stop_at(beginnings[state]) < len(beginnings[state])
+
+    return Transducer(0, step, final), has_ended
