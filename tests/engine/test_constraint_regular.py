@@ -141,8 +141,7 @@ def test_no_token_is_refused_that_can_be_completed(data, language, until, vocabu
 def test_none_is_refused_where_the_automaton_is_too_large_to_know(
     data, language, until, vocabulary, left
 ):
-    automaton = Automaton(language, until)
-    automaton.explored = False
+    automaton = Automaton(language, until, most_explored=0)
     masks = RegularMasks(automaton, vocabulary)
     assert masks.distances() is None
     for ids in walks(data, vocabulary, until):

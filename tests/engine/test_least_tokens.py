@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from fkdsl.engine.constraints import regular
 from fkdsl.engine.constraints.automaton import Automaton
+from fkdsl.engine.constraints.expressions import Algebra
 from fkdsl.engine.constraints.languages import Both, Complement, Contains, Length, Matches
-from fkdsl.engine.constraints.least_tokens import LeastTokens
 from fkdsl.engine.constraints.regular import RegularMasks
 from fkdsl.models.vocabulary import Vocabulary
 from tests.engine.test_constraint_regular import (
@@ -87,6 +87,6 @@ def test_a_large_automaton_looks_ahead_by_what_characters_cost_at_least(language
 
 def test_a_deep_expression_is_bounded_without_a_deep_walk():
     masks = RegularMasks(Automaton(Matches("a" * 4_000)), Vocabulary((b"aa", b"a"), frozenset()))
-    least = masks._least_tokens()
-    assert isinstance(least, LeastTokens)
-    assert least.of(masks.automaton.expression(masks.automaton.start)) == pytest.approx(2_000)
+    start = np.array([masks.automaton.start])
+    assert isinstance(masks.automaton.algebra, Algebra)
+    assert masks._least_tokens(start) == pytest.approx(2_000)

@@ -20,6 +20,7 @@ from fkdsl.engine.constraints.charsets import REPLACEMENT
 from fkdsl.engine.constraints.least_tokens import LeastTokens, costs, least_from_states
 from fkdsl.engine.constraints.token_classes import CHUNK, ClassTree, distances
 from fkdsl.engine.constraints.tokens import Ints, token_tree
+from fkdsl.engine.constraints.unfinished_characters import completions, piece_texts
 from fkdsl.models.vocabulary import Vocabulary
 
 Position = tuple[int, bytes]
@@ -357,25 +358,12 @@ class RegularMasks:
         more: its first bytes may end any character that is not ASCII, and its last bytes may begin
         one."""
         partition = self.automaton.partition
-        fresh, after = self._piece_texts()
+        fresh, after = piece_texts(self.vocabulary.tokens[i] for i in self.tree.broken)
         read = {tuple(partition.classes_of(text)) for text in fresh}
         ended = {tuple(partition.classes_of(text)) for text in after}
         first = partition.classes_between(0x80, 0x10FFFF)
         read |= {(symbol, *piece) for symbol in first for piece in ended}
         return read | {(*piece, self._replaced) for piece in read}
-
-    def _piece_texts(self) -> tuple[set[str], set[str]]:
-        """(the texts of the tokens that are not whole characters, their texts without first bytes
-        that end a character)."""
-        fresh, after = set(), set()
-        for raw in {self.vocabulary.tokens[i] for i in self.tree.broken}:
-            fresh |= _read(raw)
-            tail = next(
-                (k for k, b in enumerate(raw[:4]) if not 0x80 <= b < 0xC0), min(len(raw), 4)
-            )
-            for k in range(1, min(tail, 3) + 1):
-                after |= _read(raw[k:])
-        return fresh, after
 
     def _horizon(self) -> int:
         """A number of tokens within which every text that can be completed can be completed."""
@@ -383,26 +371,3 @@ class RegularMasks:
         if distances is None:
             return MOST_TOKENS_LEFT
         return int(distances[np.isfinite(distances)].max(initial=0))
-
-
-def _read(raw: bytes) -> set[str]:
-    """The texts of some bytes: without an unfinished character at the end, and with U+FFFD for
-    it."""
-    return {
-        codecs.getincrementaldecoder("utf-8")("replace").decode(raw),
-        raw.decode("utf-8", "replace"),
-    }
-
-
-def completions(pending: bytes) -> tuple[int, int]:
-    """The least and the greatest code point of the characters that begin with these bytes."""
-    return _complete(pending, range(0x80, 0xC0)), _complete(pending, range(0xBF, 0x7F, -1))
-
-
-def _complete(pending: bytes, order: range) -> int:
-    try:
-        return ord(pending.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        if error.reason != "unexpected end of data":
-            return -1
-    return next(point for b in order if (point := _complete(pending + bytes([b]), order)) >= 0)
