@@ -22,7 +22,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fkdsl.base.logspace import Floats
-from fkdsl.engine.constraints.backward import BackwardMessages, Belief, why_not
+from fkdsl.engine.constraints.backward import (
+    MOST_NUMBERS,
+    BackwardMessages,
+    Belief,
+    numbers,
+    why_not,
+)
 from fkdsl.engine.constraints.closed import ClosedMasks
 from fkdsl.engine.constraints.constraint import Constraint
 from fkdsl.engine.constraints.regular import RegularMasks
@@ -40,9 +46,10 @@ LIKELY = 5e-4
 average of those that lead to the same state of the automaton."""
 FEW_TOKENS = 64
 """Where at most so many tokens are possible, each has its own."""
-TABLES = 16
-"""Constraints whose messages are kept. Where a population has more at once, as of particles that
-each have a language of their own, none looks ahead: messages would be made anew at every token."""
+TABLES, TOTAL = 16, 2 * MOST_NUMBERS
+"""Constraints whose messages are kept, and numbers that these are together. Where a population has
+more at once, as of particles that each have a language of their own, none looks ahead: messages
+would be made anew at every token."""
 BELIEFS = 1024
 ENOUGH = 0.5
 """The probability of being met, as the surrogate expects it before the text, from which on a
@@ -94,6 +101,7 @@ class CompletionLookahead:
     _messages: OrderedDict[tuple[str, int, int], tuple[Constraint, Messages | None]] = field(
         default_factory=OrderedDict
     )
+    _sizes: dict[tuple[str, int, int], int] = field(default_factory=dict)
     _crowded: bool = False
     _beliefs: dict[tuple[str, tuple[int, ...]], Belief] = field(default_factory=dict)
 
@@ -101,17 +109,17 @@ class CompletionLookahead:
         """Filters the texts of a population together. draws: particles, each with the distribution
         that it draws a constrained text from, and the constraint."""
         wanted: dict[str, dict[tuple[int, ...], None]] = {}
-        constraints: set[int] = set()
+        sizes: dict[int, int] = {}
         for particle, d, text in draws:
             if isinstance(d, ContextRef):
                 c = particle.contexts[d.index]
                 if c.model in self.surrogates:
-                    constraints.add(id(text.constraint))
+                    sizes[id(text.constraint)] = self._numbers(c.model, text)
                     window = _window(particle, d)
                     if (c.model, window) not in self._beliefs:
                         wanted.setdefault(c.model, {})[window] = None
-        if constraints:
-            self._crowded = len(constraints) > TABLES
+        if sizes:
+            self._crowded = len(sizes) > TABLES or sum(sizes.values()) > TOTAL
         if len(self._beliefs) + sum(map(len, wanted.values())) > BELIEFS:
             self._beliefs.clear()
         for model, windows in wanted.items():
@@ -155,11 +163,11 @@ class CompletionLookahead:
         if surrogate is None or constraint.regular is None:
             return None
         if self._crowded:
-            self.left_out[f"more than {TABLES} different constraints at once"] = None
+            self.left_out["too many different constraints at once"] = None
             return None
         # Whether to look ahead depends on the text as a whole, so that a resumed run agrees. The
         # entry keeps the constraint alive, so that no other gets its id.
-        whole = text.tokens_left + 1 + len(text.ids)
+        whole = _whole(text)
         key = (model, id(constraint), whole)
         if key in self._messages:
             self._messages.move_to_end(key)
@@ -169,8 +177,10 @@ class CompletionLookahead:
             if reason := why_not(masks, surrogate, whole):
                 self.left_out[reason] = None
                 return None
-        while len(self._messages) >= TABLES:
-            self._messages.popitem(last=False)
+        self._sizes[key] = self._numbers(model, text)
+        while len(self._messages) >= TABLES or sum(self._sizes.values()) > TOTAL:
+            oldest, _ = self._messages.popitem(last=False)
+            del self._sizes[oldest]
         messages: Messages | None = tuple(
             BackwardMessages(masks, surrogate, by_end) for masks, by_end in ways
         )
@@ -179,6 +189,14 @@ class CompletionLookahead:
             messages = messages if expected < self.enough else None
         self._messages[key] = (constraint, messages)
         return messages
+
+    def _numbers(self, model: str, text: TextConstraint) -> int:
+        """How many numbers the messages of a constraint are; 0 where it gets none."""
+        masks, surrogate = text.constraint.regular, self.surrogates[model]
+        ways = ways_to_end(masks) if masks is not None else []
+        if any(why_not(way, surrogate, _whole(text)) for way, _ in ways):
+            return 0
+        return sum(numbers(way, surrogate, _whole(text)) for way, _ in ways)
 
     def _belief(self, particle: RunningParticle, d: ContextRef) -> Belief:
         key = (particle.contexts[d.index].model, _window(particle, d))
@@ -192,6 +210,11 @@ def look_ahead(particle: RunningParticle, log_h: float) -> None:
     where the last draw looks no further ahead."""
     if log_h != 0.0 or OWNER in particle.guesses:
         particle.guess(OWNER, log_h)
+
+
+def _whole(text: TextConstraint) -> int:
+    """The most tokens of the text as a whole."""
+    return text.tokens_left + 1 + len(text.ids)
 
 
 def _window(particle: RunningParticle, d: ContextRef) -> tuple[int, ...]:

@@ -263,4 +263,4 @@ program p() -> str:
         lookahead = ahead(program, surrogate(program, 1))
         fkdsl.run(model_of(program, lookahead), "smc", particles=32, seed=1)
         assert (lookahead.tilted == lookahead.draws) == looks
-    assert list(lookahead.left_out) == ["more than 2 different constraints at once"]
+    assert list(lookahead.left_out) == ["too many different constraints at once"]

@@ -36,8 +36,8 @@ Floats = NDArray[np.float64]
 Averages = NDArray[np.float32]
 Belief = NDArray[np.float32] | NDArray[np.float64]
 """(H,) a law of the hidden state that emits the next token."""
-MOST_NUMBERS = 1 << 22
-"""Numbers that one table of messages may hold: states times hidden states times tokens left."""
+MOST_NUMBERS = 1 << 24
+"""Numbers that the messages of one constraint may be: states times hidden states times tokens."""
 HASH_SEED = 20240613
 
 
@@ -46,9 +46,14 @@ def why_not(masks: RegularMasks, surrogate: Surrogate, tokens_left: int) -> str:
     size = masks.automaton.size
     if masks.distances() is None:
         return f"an automaton of {size:,} states or more is too large"
-    if (size + 1) * surrogate.states * (tokens_left + 1) > MOST_NUMBERS:
+    if numbers(masks, surrogate, tokens_left) > MOST_NUMBERS:
         return f"an automaton of {size:,} states and {tokens_left + 1} tokens are too many"
     return ""
+
+
+def numbers(masks: RegularMasks, surrogate: Surrogate, tokens_left: int) -> int:
+    """How many numbers the messages of a constraint are."""
+    return (masks.automaton.size + 1) * surrogate.states * (tokens_left + 1)
 
 
 @dataclass(frozen=True)
