@@ -1,7 +1,7 @@
 """What looking ahead to a budget of tokens saves: the share of particles that die of it, and the
 time that it adds.
 
-    python tests/benchmarks/budgets.py [tiny | smollm2] [--particles 16] [--repeats 3]
+    python tests/benchmarks/budgets.py [tiny | smollm2] [--particles 16] [--repeats 3] [--only sql]
 
 Every row is a text under a schema or grammar within a tight budget, by importance sampling, so that
 no dead particle is replaced. `before` looks ahead to the last token alone. `added` is the time
@@ -131,10 +131,13 @@ def main() -> None:
     parser.add_argument("model", nargs="?", default="tiny", choices=["tiny", "smollm2"])
     parser.add_argument("--particles", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", default="", help="rows whose name has this in it")
     args = parser.parse_args()
     model = load_model(args.model)
     print(f"{'text':24} {'before':>7} {'after':>7} {'added':>7} {'first':>8}")
     for name, text in rows(args.model):
+        if args.only not in name:
+            continue
         program = fkdsl.parse(text)
         with last_token_alone():
             measure(program, model, args.particles, 100)

@@ -272,6 +272,15 @@ def test_the_tokens_that_close_several_things_at_once_count_as_one():
     assert masks.mask((0, 0, 0), 0).tolist() == [False, False, False, False, True]
 
 
+def test_a_character_is_begun_behind_a_whole_text_only_where_the_budget_ends_in_it():
+    vocabulary = Vocabulary((b"1", b"\xe2", b"\x98", b"\x83", b""), frozenset({4}))
+    masks = GrammarMasks(JsonText('{"const": 1}'), "", vocabulary)
+    assert [masks.mask((0,), n)[1] for n in (0, 1, 2, 3)] == [True, True, False, False]
+    for ids in ((0,), (0, 1)):
+        for left in range(4):
+            assert not refused_and_completed(masks, ids, "", left)
+
+
 HOSTILE = {
     "left recursion through others": 'start: x "b"\nx: y "a" | "a"\ny: x | "c"',
     "nothing derived": 'start: "a" | "b" x\nx: "c" x',

@@ -83,6 +83,12 @@ class GrammarMasks:
         }
         # In bits, eight tokens a byte: a mask is as long as the vocabulary.
         self._masks: dict[tuple[int, ...], NDArray[np.uint8]] = {}
+        # Tokens that are allowed only since the budget may hold their last bytes back.
+        self._waiting: dict[tuple[int, ...], list[int]] = {}
+        # A token without text may follow an unfinished character any number of times.
+        self._stays_unfinished = any(
+            not raw and i not in vocabulary.ends for i, raw in enumerate(vocabulary.tokens)
+        )
         self._silent = np.array([not raw for raw in vocabulary.tokens], dtype=np.bool_)
         self._broken = [i for i, raw in enumerate(vocabulary.tokens) if not _is_text(raw)]
         self._pieces = np.zeros(vocabulary.size, dtype=np.bool_)
@@ -191,7 +197,7 @@ class GrammarMasks:
                 : self.vocabulary.size
             ].astype(np.bool_)
             if len(self._masks) > MATCHERS_KEPT:
-                self._masks = {}
+                self._masks, self._waiting = {}, {}
             self._masks[ids] = np.packbits(self._with_ends(ids, matcher, allowed))
 
     @locked
@@ -207,6 +213,10 @@ class GrammarMasks:
         allowed = np.unpackbits(self._masks[ids], count=self.vocabulary.size).astype(np.bool_)
         if tokens_left is None:
             return allowed
+        if not self._stays_unfinished:
+            pending = _pending(self.vocabulary.raw(ids))
+            for token in self._waiting.get(ids, ()):
+                allowed[token] = tokens_left <= _bytes_left(pending + self.vocabulary.tokens[token])
         bounds = completion_bounds(self.language, self.until, self.vocabulary)
         enough = bounds.mask(ids, tokens_left) if bounds is not None else None
         if enough is not None:
@@ -226,6 +236,7 @@ class GrammarMasks:
         whole, pending = self._before_pending(ids)
         for text, tokens in self._held_back(pending).items():
             if not allowed[tokens].all() and _accepts(self._after_bytes(whole, text.encode())):
+                self._waiting.setdefault(ids, []).extend(i for i in tokens if not allowed[i])
                 allowed[tokens] = True
         allowed[list(self.vocabulary.ends)] = not pending and _accepts(matcher)
         for before, tokens in self._with_stop.items():
@@ -280,6 +291,12 @@ def _pending(raw: bytes) -> bytes:
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     decoder.decode(raw)
     return decoder.getstate()[0]
+
+
+def _bytes_left(raw: bytes) -> int:
+    """How many bytes may follow while the character at the end stays unfinished."""
+    pending = _pending(raw)
+    return (2 if pending[0] < 0xE0 else 3 if pending[0] < 0xF0 else 4) - len(pending) - 1
 
 
 def _is_text(raw: bytes) -> bool:
