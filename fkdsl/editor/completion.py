@@ -55,7 +55,24 @@ STATEMENTS = (
     "condition", "factor", "observe", "twist", "checkpoint", "if", "elif", "else", "for", "while",
     "return", "break", "continue", "pass",
 )  # fmt: skip
-IN_EXPRESSIONS = ("and", "or", "not", "in", "if", "else", "for")
+BETWEEN = ("and", "or", "not", "in", "if", "else", "for")
+"""What may follow a value."""
+ENDS_OF_VALUES = frozenset(
+    {
+        "NAME",
+        "NUMBER",
+        "STRING",
+        "FSTRING",
+        "RPAR",
+        "RSQB",
+        "RBRACE",
+        "TRUE",
+        "FALSE",
+        "NONE",
+        "EOS",
+    }
+)
+"""The kinds of tokens behind which a value has ended."""
 CONSTANTS = ("true", "false", "none", "EOS")
 FILES = {"import": (".fk",), "schema": (".json",), "grammar": (".lark",), "from": (".py",)}
 """Which files a text names, by the word or the argument before it."""
@@ -90,6 +107,8 @@ def _outside(analysis: Analysis, here: Cursor) -> Iterator[Item]:
     elif here.first in ("def", "program", "import"):
         if here.before in ("EQUAL",):
             yield from _constants()
+    elif here.before in ENDS_OF_VALUES:
+        yield from (_word(w) for w in BETWEEN)
     else:
         yield from _arguments(analysis, here)
         yield from _expression(analysis, here)
@@ -309,7 +328,7 @@ def _expression(analysis: Analysis, here: Cursor) -> Iterator[Item]:
         yield from _variables(analysis, here)
     yield from _functions(analysis.world, drawn=drawn)
     yield from _constants()
-    yield from (_word(w, rank=6) for w in IN_EXPRESSIONS)
+    yield _word("not", rank=6)
     if word == "test" and here.first == "test":
         yield _word("with")
 
