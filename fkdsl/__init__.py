@@ -80,6 +80,13 @@ __all__ = [
 ]
 
 
+def load_ipython_extension(shell: Any) -> None:
+    """What `%load_ext fkdsl` calls: registers the cell magic `%%fk` (fkdsl/notebook/magic.py)."""
+    from fkdsl.notebook.magic import load as load_magic
+
+    load_magic(shell)
+
+
 def __dir__() -> list[str]:
     return sorted(__all__)
 

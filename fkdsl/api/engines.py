@@ -42,6 +42,8 @@ MAX_BATCH = 128
 CALLER = Path()
 """The folder that a caller's paths are relative to. This very object marks a caller's path, which
 may lead anywhere."""
+LoadedModels = dict[tuple[str, Path, str | None, str | None], LanguageModel]
+"""Models by their reference, the folder that it is relative to, precision and device."""
 VIEW = re.compile(r"\s*bytes\(\s*(?P<of>.*?)\s*(?:,\s*beam\s*=\s*(?P<beam>\w+)\s*)?\)\s*")
 """A byte view, as `--model` and `model=` take it: bytes(smollm2), bytes("./folder", beam=10)."""
 
@@ -52,7 +54,8 @@ class Engines(Mapping[str, CachedTransformer]):
 
     override: takes the default model's place: a reference, the name of a model that the file
     declares, a .fk file whose first table it is, or a model itself. Two names for one reference
-    share one engine. metered: whether engines take the time of their forwards.
+    share one engine. metered: whether engines take the time of their forwards. loaded: models that
+    are loaded already, kept for the next run of a session, which gives the same dict to each.
     """
 
     def __init__(
@@ -68,11 +71,13 @@ class Engines(Mapping[str, CachedTransformer]):
         progress: Progress = silent,
         metered: bool = False,
         allow_outside: bool = False,
+        loaded: LoadedModels | None = None,
     ) -> None:
         self.declared, self.folder, self.override = declared, folder, override
         self.cache_memory, self.max_batch = cache_memory or CACHE_MEMORY, max_batch or MAX_BATCH
         self.dtype, self.device = dtype, device
         self.progress, self.metered, self.allow_outside = progress, metered, allow_outside
+        self.loaded: LoadedModels = {} if loaded is None else loaded
         self.defaulted = False  # whether DEFAULT was used
         self._engines: dict[str, CachedTransformer] = {}
         self._by_reference: dict[Any, CachedTransformer] = {}
@@ -195,10 +200,16 @@ class Engines(Mapping[str, CachedTransformer]):
         if model.endswith(".fk"):
             return self._of_declaration(first_table(self._tables(model, folder)))
         if model not in self._by_reference:
-            loaded = load_model(
-                model, folder=folder, dtype=self.dtype, device=self.device, progress=self.progress
-            )
-            self._by_reference[model] = self._engine(loaded)
+            key = (model, folder.resolve(), self.dtype, self.device)
+            if key not in self.loaded:
+                self.loaded[key] = load_model(
+                    model,
+                    folder=folder,
+                    dtype=self.dtype,
+                    device=self.device,
+                    progress=self.progress,
+                )
+            self._by_reference[model] = self._engine(self.loaded[key])
         return self._by_reference[model]
 
     def _tables(self, name: str, folder: Path) -> Path:

@@ -9,7 +9,7 @@ import re
 import shlex
 from typing import Any
 
-from fkdsl.api import Program, load
+from fkdsl.api import Program, load, parse
 from fkdsl.api.auto import AUTO_METHOD, first_method
 from fkdsl.api.engines import Engines
 from fkdsl.api.request import RunRequest
@@ -27,9 +27,11 @@ MOST_SAMPLES = 1_000_000
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
-def called_program(args: argparse.Namespace) -> Program:
-    """The program that the call names, with its parameters."""
-    program = load(args.file, allow_extern=args.allow_extern, allow_outside=args.allow_outside)
+def called_program(args: argparse.Namespace, text: str | None = None) -> Program:
+    """The program that the call names, with its parameters. text: that of the file, where it is not
+    on the disk."""
+    trust = {"allow_extern": args.allow_extern, "allow_outside": args.allow_outside}
+    program = load(args.file, **trust) if text is None else parse(text, name=args.file, **trust)
     if args.program:
         program = program.select(args.program)
     return without(program(**parameters(program, args.parameters)), args.no_opt)
@@ -46,6 +48,7 @@ def called_engines(
         device=args.device,
         progress=progress.loading,
         metered=metered,
+        loaded=getattr(args, "loaded", None),
     )
 
 

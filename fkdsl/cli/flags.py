@@ -37,6 +37,7 @@ COMMANDS = {
     "new": ("fkdsl.cli.new", "write a program to begin with, and its test"),
     "fmt": ("fkdsl.cli.fmt", "write programs in their canonical form"),
     "lsp": ("fkdsl.cli.lsp", "serve an editor: mistakes as one types, completion, renaming, ..."),
+    "repl": ("fkdsl.cli.repl", "run a file again and again as you edit it, its models kept loaded"),
     "explain": ("fkdsl.cli.check", "print the Feynman-Kac model that a program means"),
     "prefill": ("fkdsl.cli.prefill", "compute a program's prompts once, and write them to a file"),
     "tune": (
@@ -75,7 +76,7 @@ def command_parser() -> argparse.ArgumentParser:
         name: commands.add_parser(name, help=doc, description=doc)
         for name, (_, doc) in COMMANDS.items()
     }
-    for name in ("run", "exact"):
+    for name in ("run", "exact", "repl"):
         add_run(added[name], fixed=name == "exact")
     _add_compare(added["compare"])
     _add_replay(added["replay"])

@@ -1,0 +1,1 @@
+"""Layer 7: fkdsl in a notebook: `%load_ext fkdsl`, then `%%fk`."""
