@@ -95,7 +95,8 @@ def _progress(name: str) -> Iterator[Any]:
     """A function of steps that keeps a line below the cell up to date; the line goes at the end."""
     from IPython.display import display
 
-    began, handle, drawn = time.monotonic(), None, 0.0
+    began, drawn = time.monotonic(), 0.0
+    handle: Any = None
 
     def show(step: Any) -> None:
         nonlocal handle, drawn
