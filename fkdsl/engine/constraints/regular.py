@@ -24,9 +24,9 @@ from fkdsl.engine.constraints.unfinished_characters import completions, piece_te
 from fkdsl.models.vocabulary import Vocabulary
 
 Position = tuple[int, bytes]
-MEASURED = 40_000_000
+MEASURED = 240_000_000
 """Distances to acceptance are computed where there are at most so many pairs of a state and a text
-of the vocabulary, in classes of characters."""
+of the vocabulary, in classes of characters: some three seconds of one core, once."""
 MOST_TOKENS_LEFT = 100_000
 """More tokens than this are as many as this, where distances are not computed."""
 ROWS_KEPT = 256
