@@ -168,3 +168,22 @@ program p() -> str:
         assert {a.value for a in found.posterior} == {a.value for a in expected.posterior}
         with pytest.raises(fkdsl.ProgramError, match="index"):
             fkdsl.parse(table.format(bare)).without().exact()
+
+
+@pytest.mark.parametrize(
+    "condition",
+    ['s == "\\ufffd"', 's != "a"', 's in ["a", "\\ufffd\\ufffd"]', 'contains(s, "\\ufffd")'],
+)
+def test_the_replacement_character_is_a_character_of_equal_texts(condition):
+    """`matches` is false of a text that has it; equality is not."""
+    program = fkdsl.parse(rf"""
+model m = table:
+    "" -> "a": 0.5, "\ufffd": 0.3, EOS: 0.2
+
+program p() -> str:
+    lm = prompt("", model=m)
+    s ~ text(lm, max_tokens=2)
+    condition {condition}
+    return s
+""")
+    assert_same_masses(*(exact_measure(p.feynman_kac()) for p in (program, program.without())))

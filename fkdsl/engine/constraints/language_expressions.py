@@ -81,7 +81,7 @@ class LanguageExpressions:
             case Matches(pattern):
                 return a.intersection([self.matches(pattern, upper), self.clean])
             case Texts(texts):
-                return a.intersection([self.texts(texts), self.clean])
+                return self.texts(texts)
             case Contains(part):
                 return a.concat_all([a.EVERYTHING, self.text(part), a.EVERYTHING])
             case StartsWith(part):
