@@ -25,7 +25,7 @@ from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.method import MethodCall
 from fkdsl.ir import nodes as ir
 from fkdsl.models.surrogate.model import Surrogate
-from fkdsl.proposals.completion import ENOUGH, CompletionLookahead
+from fkdsl.proposals.completion import ENOUGH, POWER, CompletionLookahead
 
 AUTO, NONE = "auto", "none"
 USES = {"proposal": (True, False), "twist": (False, True), "both": (True, True)}
@@ -130,7 +130,7 @@ def lookahead_of(
         return None
     proposal, twist = USES.get(choice.use, USES["both"])
     enough = ENOUGH if choice.use == AUTO else 1.0
-    return CompletionLookahead(surrogates, proposal, twist, enough=enough)
+    return CompletionLookahead(surrogates, proposal, twist, POWER, enough=enough)
 
 
 def verify_surrogates(

@@ -41,6 +41,10 @@ from fkdsl.values.values import ContextRef
 FLOOR = 1e-3
 """The least h of a token, as a share of the mean under p: what the surrogate holds to be all but
 impossible is still drawn now and then, at a weight of at most so many times the mean."""
+POWER = 0.75
+"""b of runs. A surrogate knows less of a text than the model, so it holds what will come anyway to
+be less likely than it is, and hurries to what completes the text at once; a power below 1 trusts it
+less (figures: docs/lookahead.md)."""
 LIKELY = 5e-4
 """Share of the probability from which on a token's h is computed for itself. The others share the
 average of those that lead to the same state of the automaton."""
