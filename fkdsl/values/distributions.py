@@ -128,6 +128,7 @@ def bernoulli(p: float) -> Discrete:
 
 
 def _item_type(types: Sequence[Type]) -> Type | str:
+    """dist[T] for a list[T] of values."""
     first = types[0] if types else ANY
     if isinstance(first, List):
         return Dist(first.item)

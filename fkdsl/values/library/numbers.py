@@ -56,6 +56,7 @@ def abs_(x: float) -> float:
 
 
 def _round_type(types: Sequence[Type]) -> Type | str:
+    """int; float where digits are given."""
     return INT if len(types) < 2 else FLOAT
 
 

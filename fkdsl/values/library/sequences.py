@@ -36,6 +36,7 @@ def item_of(t: Type) -> Type | None:
 
 
 def _number_items(types: Sequence[Type]) -> Type | str:
+    """The type of the items: int or float, and int for bools."""
     item = item_of(types[0]) if types else None
     if item in (INT, BOOL):
         return INT
@@ -45,6 +46,7 @@ def _number_items(types: Sequence[Type]) -> Type | str:
 
 
 def _extreme(types: Sequence[Type]) -> Type | str:
+    """The type of the items, or the widest of the arguments'."""
     common = item_of(types[0]) if len(types) == 1 else types[0]
     if common is None:
         return f"a list or several values are compared, not one {types[0]}"
@@ -59,11 +61,13 @@ def _extreme(types: Sequence[Type]) -> Type | str:
 
 
 def _same_list(types: Sequence[Type]) -> Type | str:
+    """list[T] for a list[T]."""
     item = item_of(types[0])
     return f"expected a list, not {types[0]}" if item is None else List(item)
 
 
 def _ordered_list(types: Sequence[Type]) -> Type | str:
+    """list[T] for a list[T] of numbers, texts or tokens."""
     result = _same_list(types)
     if isinstance(result, List) and result.item not in (INT, FLOAT, STR, BOOL, TOKEN, ANY):
         return f"{result.item} has no order"
@@ -71,6 +75,7 @@ def _ordered_list(types: Sequence[Type]) -> Type | str:
 
 
 def _pairs(types: Sequence[Type]) -> Type | str:
+    """A list of tuples, with an item of each list."""
     items: list[Type] = []
     for t in types:
         item = item_of(t)
@@ -81,11 +86,13 @@ def _pairs(types: Sequence[Type]) -> Type | str:
 
 
 def _numbered(types: Sequence[Type]) -> Type | str:
+    """A list of tuples, an int and an item."""
     item = item_of(types[0])
     return f"enumerate takes a list, not {types[0]}" if item is None else List(Pair((INT, item)))
 
 
 def _length(types: Sequence[Type]) -> Type | str:
+    """int."""
     return (
         INT if item_of(types[0]) is not None or types[0] == RECORD else f"{types[0]} has no length"
     )

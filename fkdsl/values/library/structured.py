@@ -212,7 +212,7 @@ def valid_json(
     text. Properties must be in the schema's order unless `order` is false, and formats are asserted
     unless `format` is false. At most `spaces` characters of white space may stand in a row outside
     of texts. A text with U+FFFD, which stands for bytes, is no JSON here, nor is
-    one nested more than MAX_JSON_DEPTH deep."""
+    one nested more than 100 deep."""
     language = JsonText(schema_source(folder, schema), format, order, checked_spaces(spaces))
     reason = schema_mistake(language.schema) if schema else ""
     if reason:

@@ -124,7 +124,7 @@ def letters(s: str) -> int:
 
 @pure("syllables", [S], INT)
 def syllables(s: str) -> int:
-    """The number of syllables of the words of an English text, by rules (syllables.py).
+    """The number of syllables of the words of an English text, by rules.
 
     >>> syllables("An old silent pond")
     5
