@@ -7,7 +7,7 @@ from typing import Any
 
 from fkdsl.base.folders import Folder
 from fkdsl.base.spans import Source
-from fkdsl.engine.constraints.automaton import EXPLORED_STATES
+from fkdsl.engine.constraints.composition import EXPLORED_STATES
 from fkdsl.engine.constraints.constraint import may_outgrow, parts_left_out, why_unfollowed
 from fkdsl.engine.constraints.languages import Language
 from fkdsl.ir import nodes as ir
