@@ -28,7 +28,7 @@ def test_every_returned_text_obeys(name, tiny):
     assert result.particles
     assert all(OBEYS[name](p.value) for p in result.particles)
     assert abs(sum(p.weight for p in result.particles) - 1.0) <= 1e-9
-    assert result.log_z <= 1e-6
+    assert result.log_z <= 1e-5  # probabilities are sums of float32
 
 
 def test_a_character_of_several_bytes_is_text_once_it_is_whole(tiny):
