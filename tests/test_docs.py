@@ -348,6 +348,16 @@ def test_the_program_of_the_readme_is_the_one_that_its_command_runs():
     assert statements(shown.text) == statements(shipped)
 
 
+def test_the_program_of_the_start_page_is_the_template_with_one_condition_changed():
+    (shown,) = blocks(ROOT / "docs/start.md", "fk")
+    template = (ROOT / "fkdsl/templates/constraint.fk").read_text("utf-8")
+    written = template.replace("NAME", "my_program")
+    changed = written.replace("condition contains(s, keyword)", "condition ends_with(s, keyword)")
+    assert changed != written
+    assert shown.text == changed
+    assert shown.text.splitlines()[12].strip() == "condition ends_with(s, keyword)"  # line 13
+
+
 def test_the_readme_counts_the_programs():
     counted = {"nineteen": 19}
     (word,) = re.findall(r"\): (\w+) programs", (ROOT / "README.md").read_text("utf-8"))
