@@ -242,7 +242,7 @@ def test_the_commands_and_options_that_the_docs_name_exist(path):
 
 
 def test_the_options_that_the_docs_name_by_themselves_exist():
-    known = set().union(*options_of_commands().values()) | {"--version", "--no-deps"}
+    known = set().union(*options_of_commands().values()) | {"--version", "--no-deps", "--to"}
     scripts = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("*.py"))
     for path in [*PAGES, *ERROR_PAGES]:
         for name in re.findall(r"`(--[a-z][\w-]*)", path.read_text("utf-8")):
