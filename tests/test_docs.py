@@ -367,7 +367,10 @@ def test_the_readme_counts_the_programs():
 def test_the_readme_leads_to_every_page():
     text = (ROOT / "README.md").read_text("utf-8").split("\nDocs:")[1]
     named = set(re.findall(r"\]\((docs/[\w.]+)\)", text))
-    assert named == {f"docs/{path.name}" for path in PAGES[1:]} | {"docs/LICENSE"}
+    assert named == {f"docs/{path.name}" for path in PAGES[1:]} | {
+        "docs/LICENSE",
+        "docs/tutorial.ipynb",
+    }
 
 
 def test_the_licence_is_named_and_its_text_is_shipped():

@@ -142,6 +142,10 @@ class Result:
             lines.append(f"log Z {self.log_z:.4f}{error}")
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """As IPython shows it in a terminal: every particle would fill the screen."""
+        printer.text(str(self))
+
     def _repr_html_(self) -> str:
         """The posterior as a notebook shows it."""
         rows = [(a.probability, _written(a.value)) for a in self.posterior[:SHOWN]]
