@@ -66,11 +66,9 @@ class PilotIslands:
 
 
 def candidates(base: RunRequest) -> list[Candidate]:
-    """What a pilot tries, the first one being smc of the file's number of particles. base: a
+    """What a pilot tries, the first one being smc of the file's number of particles, or 16. base: a
     request by smc."""
-    method, options = base.program.method
-    own = options.get("particles", 16) if method in ("smc", "importance") else 16
-    n = int(own)
+    n = int(base.program.method[1].get("particles", 16))
     few = max(2, n // 2)
     tried = [
         Candidate(f"smc(particles={n})", "smc", {"particles": n}),

@@ -108,12 +108,11 @@ class Tuner:
         self.program, self.engines, self.settings = program, engines, settings
         self.save, self.watch, self.report = save, watch, report
         self.tuned = Tuned()
-        name, options = program.method
-        self.options: dict[str, Any] = dict(options) if name == "smc" else {}
-        own = options.get("particles") if name in ("smc", "importance") else None
-        self.options["particles"] = settings.particles or own or 32
-        self.options.pop("moves", None)
-        self.options = check_method("smc").checked(self.options)
+        smc, options = check_method("smc"), program.method[1]
+        # Runs are by smc, with what the file says of its own method as far as smc has it too.
+        own = {k: v for k, v in options.items() if k in smc.all_options and k != "moves"}
+        own["particles"] = settings.particles or own.get("particles", 32)
+        self.options: dict[str, Any] = smc.checked(own)
         self.rng = KeyedRng(settings.seed).split("tune")
         self.runs = settings.runs
         self.flocks: list[tuple[int, Flock]] = []
