@@ -1,0 +1,50 @@
+"""The pages that users begin with: the start page is the template with one change, and the programs
+of the cookbook give what they promise. Their commands, and the programs that commands run, are
+tested with all pages (test_docs.py)."""
+
+import re
+
+import pytest
+
+import fkdsl
+from fkdsl.models.registry import load_model
+from tests.test_docs import ROOT, blocks, commands
+
+
+def test_the_program_of_the_start_page_is_the_template_with_one_condition_changed():
+    (shown,) = blocks(ROOT / "docs/start.md", "fk")
+    template = (ROOT / "fkdsl/templates/constraint.fk").read_text("utf-8")
+    written = template.replace("NAME", "my_program")
+    changed = written.replace("condition contains(s, keyword)", "condition ends_with(s, keyword)")
+    assert changed != written
+    assert shown.text == changed
+    assert shown.text.splitlines()[12].strip() == "condition ends_with(s, keyword)"  # line 13
+
+
+def words_of(text):
+    return re.findall(r"[\w'-]+", text.lower())
+
+
+KEEPS = {
+    "banned.fk": lambda v: not {"very", "really", "nice", "beautiful"} & set(words_of(v)),
+    "ending.fk": lambda v: v.endswith(".") and v.count(".") == 1 and "\n" not in v,
+    "no_repeats.fk": lambda v: len(set(words_of(v))) == len(words_of(v)) and v.endswith("."),
+    "shares.fk": lambda v: sum(v) == 100 and min(v) >= 5 and len(v) == 3,
+    "judge.fk": lambda v: v != "",
+    "both.fk": lambda v: v != "",
+    "either.fk": lambda v: v != "",
+}
+"""What the answers of a program of the cookbook have, said in Python."""
+
+
+@pytest.mark.smollm2
+def test_the_programs_of_the_cookbook_give_what_they_promise():
+    page = ROOT / "docs/cookbook.md"
+    named = {block.info: block.text for block in blocks(page, "fk")}
+    run = {command.split()[2] for command, _ in commands(page)}
+    assert set(named) - run == {*KEEPS, "own_model.fk"}
+    model = load_model("smollm2")
+    for name, keeps in KEEPS.items():
+        answers = fkdsl.parse(named[name]).run(model=model).posterior
+        assert answers, name
+        assert all(keeps(answer.value) for answer in answers if answer.probability > 0), name
