@@ -1,10 +1,11 @@
 """Builds these docs as a site: `python docs/site/build.py` writes build/docs/site/index.html.
 
-The pages are written for GitHub, and are translated for the generator (zensical): a fence keeps its
-language alone (its other words say how tests run it), each heading gets the anchor that GitHub
-gives it, the README becomes the first page, the tutorial's notebook a page, and files outside of
-docs/ that a page links to become pages that show them. What was built is then read again: each
-link within the site must lead to a page and an anchor, and nothing may be loaded from elsewhere.
+The pages are written for GitHub, and are translated for the generator (zensical). A fence keeps its
+language, and a title where it is a file or an example of an error; its other words say how tests
+run it. Each heading gets the anchor that GitHub gives it. The README becomes the first page, the
+tutorial's notebook a page, and files outside of docs/ that a page links to become pages that show
+them. What was built is then read again: each link within the site must lead to a page and an
+anchor, and nothing may be loaded from elsewhere.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from zensical.main import cli
 cli(["build", "--clean", "-f", "zensical.toml"])
 """
 """The generator, with the lexer of this repository: also where fkdsl is not installed."""
-FENCE = re.compile(r"^(`{3,})(\w*)[^\n]*\n(.*?)^\1[ \t]*$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^(`{3,})(\w*)([^\n]*)\n(.*?)^\1[ \t]*$", re.MULTILINE | re.DOTALL)
 ITEM = re.compile(r"([-*+]|\d+\.) ")
 LINK = re.compile(r"\]\((?!\w+:)([^)#\s]*)(#[^)\s]*)?\)")
 
@@ -94,10 +95,17 @@ def translated(text: str, name: str, folder: Path, made: dict[str, str]) -> str:
     parts, end = [], 0
     for fence in FENCE.finditer(text):
         parts.append(prose(text[end : fence.start()], name, folder, made))
-        parts.append(f"{fence[1]}{fence[2] or 'text'}\n{fence[3]}{fence[1]}")
+        opening = f"{fence[1]}{fence[2] or 'text'}{title(fence[3].split())}"
+        parts.append(f"{opening}\n{fence[4]}{fence[1]}")
         end = fence.end()
     parts.append(prose(text[end:], name, folder, made))
     return "".join(parts)
+
+
+def title(words: list[str]) -> str:
+    """What stands over a block: the file that it is, or whether an example of an error is wrong."""
+    over = {"bad": "wrong", "good": "right"}.get(words[0], words[0]) if words else ""
+    return f' title="{over}"' if over in ("wrong", "right") or over.endswith(".fk") else ""
 
 
 def prose(text: str, name: str, folder: Path, made: dict[str, str]) -> str:
