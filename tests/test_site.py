@@ -41,7 +41,7 @@ def navigation(entries):
 def test_every_page_is_in_the_navigation_once():
     shown = list(navigation(settings()["nav"]))
     assert len(shown) == len(set(shown))
-    assert set(shown) == {p for p in pages() if "/" not in p}
+    assert set(shown) == {p for p in pages() if "/" not in p}, "docs/site/zensical.toml: nav"
 
 
 def test_every_error_is_listed():
