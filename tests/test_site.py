@@ -81,7 +81,7 @@ def test_nothing_is_taken_from_elsewhere():
 def test_fences_keep_their_language_and_at_most_a_title():
     for name, text in pages().items():
         for line in re.findall(r"^```.*$", text, re.MULTILINE):
-            assert re.fullmatch(r'```\w*( title="[\w.]+")?', line), f"{name}: {line}"
+            assert re.fullmatch(r'```\w*( title="[\w.-]+")?', line), f"{name}: {line}"
     assert '```fk title="wrong"' in pages()["errors/FK203.md"]
 
 

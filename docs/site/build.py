@@ -105,7 +105,8 @@ def translated(text: str, name: str, folder: Path, made: dict[str, str]) -> str:
 def title(words: list[str]) -> str:
     """What stands over a block: the file that it is, or whether an example of an error is wrong."""
     over = {"bad": "wrong", "good": "right"}.get(words[0], words[0]) if words else ""
-    return f' title="{over}"' if over in ("wrong", "right") or over.endswith(".fk") else ""
+    named = over in ("wrong", "right") or re.fullmatch(r"[\w-]+\.\w+", over)
+    return f' title="{over}"' if named else ""
 
 
 def prose(text: str, name: str, folder: Path, made: dict[str, str]) -> str:
