@@ -208,7 +208,8 @@ def _entry(s: Signature) -> list[str]:
     if s.name in TABLE and not s.returns:
         rule = TABLE[s.name].returns
         assert not isinstance(rule, Type)
-        parts.append(f"Gives: {plain_doc(rule.__doc__ or '')}")
+        doc = plain_doc(rule.__doc__ or "")
+        parts.append(f"Type of the result: {doc[:1].lower()}{doc[1:]}")
     return parts
 
 
