@@ -21,6 +21,27 @@ def test_the_program_of_the_start_page_is_the_template_with_one_condition_change
     assert shown.text.splitlines()[12].strip() == "condition ends_with(s, keyword)"  # line 13
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "s = upper(lm.text).strip()",
+        "f = lambda x: x",
+        "x = None",
+        's = "abc"[::2]',
+        "if lm.text:\n        x = 1",
+        "r = {a: 1}",
+        's = f"{join(["a"], "-")}"',
+        's = text(lm, until=".", max_tokens=3)',
+        's ~ upper("a")',
+    ],
+)
+def test_what_the_card_calls_a_mistake_is_one(line):
+    start = 'program p() -> int:\n    lm = prompt("a")\n    '
+    fkdsl.parse(start + "x = 1\n    return 1\n")
+    with pytest.raises(fkdsl.ProgramError):
+        fkdsl.parse(start + line + "\n    return 1\n")
+
+
 def words_of(text):
     return re.findall(r"[\w'-]+", text.lower())
 
