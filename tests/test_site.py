@@ -113,3 +113,12 @@ def test_what_is_wrong_with_a_built_site_is_said(tmp_path, html, said):
     (tmp_path / "b.html").write_text('<h1 id="there">', "utf-8")
     mistakes = list(build().mistakes(tmp_path))
     assert [line[: len(said)] for line in mistakes] == ([said] if said else [])
+
+
+@pytest.mark.slow
+def test_the_generator_builds_the_site_in_the_colours_of_the_lexer(tmp_path, monkeypatch):
+    pytest.importorskip("zensical")
+    monkeypatch.setattr(build(), "BUILD", tmp_path)
+    assert build().main() == 0
+    text = (tmp_path / "site/language.html").read_text("utf-8")
+    assert '<span class="kd">program</span>' in text
