@@ -66,6 +66,6 @@ def test_the_programs_of_the_cookbook_give_what_they_promise():
     assert set(named) - run == {*KEEPS, "own_model.fk"}
     model = load_model("smollm2")
     for name, keeps in KEEPS.items():
-        answers = fkdsl.parse(named[name]).run(model=model).posterior
+        answers = fkdsl.parse(named[name]).run(model=model, particles=8).posterior
         assert answers, name
         assert all(keeps(answer.value) for answer in answers if answer.probability > 0), name
