@@ -7,6 +7,8 @@ import re
 import pytest
 
 import fkdsl
+from fkdsl.base.spans import Source
+from fkdsl.language.formatting.formatter import format_text
 from fkdsl.models.registry import load_model
 from tests.test_docs import ROOT, blocks, commands
 
@@ -19,6 +21,14 @@ def test_the_program_of_the_start_page_is_the_template_with_one_condition_change
     assert changed != written
     assert shown.text == changed
     assert shown.text.splitlines()[12].strip() == "condition ends_with(s, keyword)"  # line 13
+
+
+@pytest.mark.parametrize("page", ["start.md", "cookbook.md", "card.md"])
+def test_programs_to_copy_are_in_canonical_form(page):
+    programs = blocks(ROOT / "docs" / page, "fk")
+    assert programs
+    for block in programs:
+        assert format_text(Source(block.info, block.text)) == block.text, block.info
 
 
 @pytest.mark.parametrize(
