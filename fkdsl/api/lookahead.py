@@ -79,12 +79,12 @@ class LookaheadChoice:
 
 class Surrogates(Mapping[str, Surrogate]):
     """The surrogates of a program's models by the program's names of them, each found when it is
-    first asked for; a model that has none is not in it."""
+    first asked for; a model that has none is not in it. choice: a surrogate that it gives stands
+    for all models of its vocabulary."""
 
-    def __init__(
-        self, engines: Mapping[str, CachedTransformer], given: Surrogate | None = None
-    ) -> None:
-        self._engines, self._given = engines, given
+    def __init__(self, engines: Mapping[str, CachedTransformer], choice: LookaheadChoice) -> None:
+        self._engines, self._given = engines, choice.surrogate
+        self._by_default = choice.use == AUTO
         self._found: dict[str, Surrogate | None] = {}
 
     def __getitem__(self, name: str) -> Surrogate:
@@ -99,7 +99,7 @@ class Surrogates(Mapping[str, Surrogate]):
 
         model = self._engines[name].model
         if self._given is None:
-            return surrogate_for(model)
+            return surrogate_for(model, self._by_default)
         fits = (self._given.fingerprint, self._given.vocabulary_size) == (
             model.vocabulary.fingerprint,
             model.vocabulary.size,

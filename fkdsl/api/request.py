@@ -142,7 +142,7 @@ class RunRequest:
     @cached_property
     def surrogates(self) -> Surrogates:
         """Those of its models, for look-ahead, each loaded when it is first asked for."""
-        return Surrogates(self.engines, self.lookahead.surrogate)
+        return Surrogates(self.engines, self.lookahead)
 
     def completion_lookahead(self) -> CompletionLookahead | None:
         """How draws of constrained texts look ahead, for one run; None where none do."""

@@ -182,6 +182,7 @@ def test_a_byte_view_does_not_take_the_surrogate_of_its_model(capsys, monkeypatc
 
 def test_another_model_of_the_name_of_a_shipped_one_has_no_surrogate(monkeypatch, tmp_path):
     monkeypatch.setenv("FKDSL_CACHE", str(tmp_path / "cache"))
+    assert surrogate_for(TableModel("smollm2", {"": {"a": 1.0}})) is None
     assert surrogate_for(TableModel("tiny", {"": {"a": 1.0}})) is None
 
 
