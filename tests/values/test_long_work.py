@@ -22,7 +22,7 @@ from fkdsl.values.library import sequences, text
 from fkdsl.values.nesting import nesting, verify_nesting
 from fkdsl.values.values import Record, Token, show, show_beginning
 
-SHORT = 0.05
+SHORT = 0.005
 
 
 @contextmanager
