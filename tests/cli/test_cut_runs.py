@@ -245,7 +245,8 @@ def test_a_folder_that_cannot_be_written_is_no_mistake(capsys, tmp_path, monkeyp
     assert "--resume" not in err
 
 
-def test_ctrl_c_prints_the_population_and_exits_130(tmp_path):
+def test_ctrl_c_prints_the_population_and_exits_130(tmp_path, monkeypatch):
+    monkeypatch.setenv("FKDSL_CACHE", str(tmp_path / "cache"))  # no other run's files
     path = write(tmp_path, LONG)
     command = [
         sys.executable,
