@@ -27,7 +27,7 @@ from fkdsl.inference.population import stream
 from fkdsl.machine.particle import RunningParticle
 from fkdsl.machine.state import ProgramState, Status
 from fkdsl.steering.learned_twist import LearnedTwist, features_of
-from fkdsl.steering.twist_features import OWNER, cheap_features, drawn_context
+from fkdsl.steering.twist_features import OWNER, cheap_features, drawn_context, drawn_rows
 
 MOST_NAMES = 256
 """Cheap features of a twist at most: those that were there most often."""
@@ -93,10 +93,7 @@ class Recorder:
     features: dict[bytes, NDArray[np.float32]] = field(default_factory=dict)
 
     def rows(self, particle: RunningParticle) -> Sequence[tuple[str, Context]]:
-        context = drawn_context(particle)
-        if context is None or context.model not in self.tokens:
-            return ()
-        return ((context.model, context.node),)
+        return drawn_rows(particle, self.tokens)
 
     def log_weight(self, particle: RunningParticle) -> float:
         x = features_of(particle, self.names, self.tokens)

@@ -25,7 +25,13 @@ from fkdsl.base.logspace import Floats
 from fkdsl.engine.cached_transformer import Context
 from fkdsl.machine.particle import RunningParticle
 from fkdsl.machine.state import ContextState
-from fkdsl.steering.twist_features import OWNER, cheap_features, drawn_context, row_features
+from fkdsl.steering.twist_features import (
+    OWNER,
+    cheap_features,
+    drawn_context,
+    drawn_rows,
+    row_features,
+)
 
 CLIP = 4.0
 """Standard deviations from its mean at which a feature is cut off."""
@@ -66,10 +72,7 @@ class LearnedTwist:
 
     def rows(self, particle: RunningParticle) -> Sequence[tuple[str, Context]]:
         """The row that the next draw is made from, where it is of a context."""
-        context = drawn_context(particle)
-        if context is None or context.model not in self.tokens:
-            return ()
-        return ((context.model, context.node),)
+        return drawn_rows(particle, self.tokens)
 
     def log_weight(self, particle: RunningParticle) -> float:
         """The guess about a particle, nats."""

@@ -13,11 +13,12 @@ from. Features are a function of the particle's state alone, so equal states hav
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from fkdsl.base.logspace import Floats
+from fkdsl.engine.cached_transformer import Context
 from fkdsl.machine.ops import DrawOp
 from fkdsl.machine.particle import RunningParticle
 from fkdsl.machine.state import ContextState
@@ -63,6 +64,17 @@ def drawn_context(particle: RunningParticle) -> ContextState | None:
         return None
     c = particle.contexts[ref.index]
     return None if c.done else c
+
+
+def drawn_rows(
+    particle: RunningParticle, tokens: Mapping[str, Sequence[int]]
+) -> tuple[tuple[str, Context], ...]:
+    """(model, context) of the row that the next draw is made from; none where it is of no context,
+    or of a model that `tokens` does not name."""
+    context = drawn_context(particle)
+    if context is None or context.model not in tokens:
+        return ()
+    return ((context.model, context.node),)
 
 
 def cheap_features(particle: RunningParticle, context: ContextState | None) -> dict[str, float]:

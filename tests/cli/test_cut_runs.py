@@ -3,14 +3,12 @@ how they go on."""
 
 import json
 import os
-import resource
 import shlex
 import signal
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -84,13 +82,10 @@ def within(seconds):
     assert time.monotonic() - began < seconds
 
 
-def cpu_seconds(pid):
-    """The CPU time that a process has used so far; 0 where the system does not say."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def heeds_interrupts():
+    """Lets a new process be interrupted. A shell's background job, and so all that it begins,
+    ignores SIGINT, and Python leaves that as it is: without this the tests fail there."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize("text", [IN_A_STEP, IN_DISTANCES], ids=["draws", "a slow function"])
@@ -260,7 +255,13 @@ def test_ctrl_c_prints_the_population_and_exits_130(tmp_path, monkeypatch):
         "9000000",
         "--json",
     ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heeds_interrupts,
+    )
     try:
         deadline = time.monotonic() + 60
         while (
@@ -268,16 +269,11 @@ def test_ctrl_c_prints_the_population_and_exits_130(tmp_path, monkeypatch):
             and time.monotonic() < deadline
         ):
             time.sleep(0.05)
-        used = cpu_seconds(process.pid)
         process.send_signal(signal.SIGINT)
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        out, err = process.communicate(timeout=30)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        with within(5.0):
+            out, err = process.communicate(timeout=30)
     finally:
         process.kill()
-    # Of its own time: a machine that does other work besides may let it wait.
-    whole = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    assert whole - used < 2.0
     assert process.returncode == 130
     found = json.loads(out)
     assert found["finished"] is False
