@@ -117,7 +117,7 @@ def test_what_is_wrong_with_a_built_site_is_said(tmp_path, html, said):
 
 @pytest.mark.slow
 def test_the_generator_builds_the_site_in_the_colours_of_the_lexer(tmp_path, monkeypatch):
-    pytest.importorskip("zensical")
+    pytest.importorskip("zensical", reason="zensical comes with the extra `docs`")
     monkeypatch.setattr(build(), "BUILD", tmp_path)
     assert build().main() == 0
     text = (tmp_path / "site/language.html").read_text("utf-8")

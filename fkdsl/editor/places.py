@@ -12,7 +12,6 @@ from fkdsl.editor.cursor import cursor
 from fkdsl.language.navigation.symbols import DECLARED, Occurrence
 from fkdsl.language.syntax import tree
 
-FILE_ARGUMENTS = ("schema", "grammar")
 ENDS = (".fk", ".json", ".lark")
 
 

@@ -17,7 +17,7 @@ from fkdsl.language.syntax.lexer import WITHIN, Lexer
 from fkdsl.report.highlight import highlighted
 from tests.editor.asking import PROGRAMS, ROOT
 
-pytest.importorskip("pygments")
+pytest.importorskip("pygments", reason="pygments comes with the extra `dev`")
 
 from pygments.token import Comment, Keyword, Name, Number, Operator, String, Token
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-pytest.importorskip("pygls")
+pytest.importorskip("pygls", reason="pygls comes with the extra `editor`")
 
 from lsprotocol import types as lsp
 from pygls.exceptions import JsonRpcException

@@ -9,6 +9,7 @@ import codecs
 from functools import lru_cache
 
 import regex
+from hypothesis import strategies as st
 
 from fkdsl.engine.constraints.languages import (
     Both,
@@ -95,3 +96,17 @@ def unfinished(vocabulary, ids, until):
     """The tokens after which a text still goes on."""
     going = (x for x in range(vocabulary.size) if x not in vocabulary.ends)
     return [x for x in going if stopped(vocabulary.raw((*ids, x)), until) is None]
+
+
+def walk(data, masks, until):
+    """Texts that go on, along allowed tokens for the most part."""
+    ids = ()
+    yield ids
+    for _ in range(data.draw(st.integers(0, 4))):
+        going = unfinished(masks.vocabulary, ids, until)
+        liked = [x for x in going if masks.mask(ids, None)[x] and masks.vocabulary.tokens[x]]
+        going = liked if liked and data.draw(st.integers(0, 3)) else going
+        if not going:
+            return
+        ids = (*ids, data.draw(st.sampled_from(going)))
+        yield ids

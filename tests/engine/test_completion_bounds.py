@@ -19,7 +19,7 @@ from fkdsl.engine.constraints.grammars import GrammarMasks, accepts_text, mistak
 from fkdsl.engine.constraints.languages import GrammarText, JsonText
 from fkdsl.engine.constraints.matchers import BYTE_VOCABULARY
 from fkdsl.models.vocabulary import Vocabulary
-from tests.engine.drawn_texts import completions, unfinished
+from tests.engine.drawn_texts import completions, walk
 
 accepted = lru_cache(maxsize=200_000)(accepts_text)
 UNTILS = ["", "", "\n", "ab", ("\n", "b"), '"', "é"]
@@ -87,20 +87,6 @@ def cases(draw, pieces=True):
     tokens = draw(st.lists(st.sampled_from(letters), min_size=3, max_size=4, unique=True))
     tokens += draw(st.lists(st.sampled_from(PIECES), max_size=2)) if pieces else []
     return language, Vocabulary((*tokens, b""), frozenset({len(tokens)}))
-
-
-def walk(data, masks, until):
-    """Texts that go on, along allowed tokens for the most part."""
-    ids = ()
-    yield ids
-    for _ in range(data.draw(st.integers(0, 3))):
-        going = unfinished(masks.vocabulary, ids, until)
-        liked = [x for x in going if masks.mask(ids, None)[x] and masks.vocabulary.tokens[x]]
-        going = liked if liked and data.draw(st.integers(0, 4)) else going
-        if not going:
-            return
-        ids = (*ids, data.draw(st.sampled_from(going)))
-        yield ids
 
 
 def refused_and_completed(masks, ids, until, left):

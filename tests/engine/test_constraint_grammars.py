@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fkdsl.engine.constraints.grammars import GrammarMasks, accepts_text, mistake
 from fkdsl.engine.constraints.languages import GrammarText, JsonText
 from fkdsl.models.vocabulary import Vocabulary
-from tests.engine.drawn_texts import completions, unfinished
+from tests.engine.drawn_texts import completions, walk
 
 UNTILS = ["", "", "\n", "\n\n", "é", "ab", ("\n", "b"), ("ab", "é", "\n\n")]
 NESTED = [("b", "aba"), ("1", "x1,"), ("a", "[a]")]
@@ -121,20 +121,6 @@ def cases(draw):
     tokens += draw(st.lists(st.sampled_from(PIECES), max_size=2))
     tokens += draw(st.sampled_from([[], [], [b""], tokens[:1]]))
     return language, Vocabulary((*tokens, b""), frozenset({len(tokens)}))
-
-
-def walk(data, masks, until):
-    """Texts that go on, along allowed tokens for the most part."""
-    ids = ()
-    yield ids
-    for _ in range(data.draw(st.integers(0, 4))):
-        going = unfinished(masks.vocabulary, ids, until)
-        liked = [x for x in going if masks.mask(ids, None)[x] and masks.vocabulary.tokens[x]]
-        going = liked if liked and data.draw(st.integers(0, 3)) else going
-        if not going:
-            return
-        ids = (*ids, data.draw(st.sampled_from(going)))
-        yield ids
 
 
 @settings(max_examples=40)

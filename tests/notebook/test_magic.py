@@ -2,7 +2,7 @@
 
 import pytest
 
-pytest.importorskip("IPython")
+pytest.importorskip("IPython", reason="IPython comes with the extra `notebook`")
 
 from IPython.core.interactiveshell import InteractiveShell
 

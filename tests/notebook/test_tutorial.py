@@ -2,8 +2,8 @@
 
 import pytest
 
-pytest.importorskip("IPython")
-pytest.importorskip("pandas")
+pytest.importorskip("IPython", reason="IPython comes with the extra `notebook`")
+pytest.importorskip("pandas", reason="pandas comes with the extra `notebook`")
 
 from tests.notebook.tutorial import cells, run_cell, shell_in
 

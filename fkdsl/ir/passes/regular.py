@@ -41,7 +41,7 @@ def language_of(test: ir.Expr, text: int) -> ir.Expr | None:
             return _and(span, [language_of(o, text) for o in operands])
         case ir.Or(operands=operands):
             parts = [p for o in operands if (p := language_of(o, text)) is not None]
-            if len(parts) < len(operands) or any(map(has_grammar, parts)):
+            if len(parts) < len(operands):
                 return None
             return ir.Builtin(span, ".either", (ir.Operate(span, "list", tuple(parts)),))
         case ir.Choose(test=decides, then=then, other=other):

@@ -98,8 +98,8 @@ def own_form(span: Span, view: ir.Expr, other: ir.Expr, text: int) -> ir.Expr | 
 
 
 def has_grammar(language: ir.Expr) -> bool:
-    """Whether a schema or grammar is in it. Masks follow these by themselves or in an `and`, not
-    negated and not in an `or`."""
+    """Whether a schema or grammar is in it. Masks follow these by themselves, in an `and` and in an
+    `or`, but not negated, and not of a part or a form of the text."""
     return any(
         isinstance(e, ir.Builtin) and e.name in (".json", ".grammar")
         for e in subexpressions(language)
