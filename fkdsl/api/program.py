@@ -143,6 +143,7 @@ class Program(CalledProgram):
         queries: Mapping[str, str | Span] | None = None,
         lookahead: LookaheadReference = AUTO,
         twist: str | Path | None = None,
+        exchange: int | None = None,
         **options: Any,
     ) -> Result:
         """Weighted samples of the posterior, and an unbiased estimate of Z.
@@ -157,29 +158,18 @@ class Program(CalledProgram):
         `result.blame`, or in that of PopulationDied. queries: further ones than the file has:
         expressions over `value`, by name. lookahead: how draws of constrained texts look ahead by a
         surrogate: auto, none, proposal, twist, both, a surrogate or its file (docs/lookahead.md).
-        twist: the file of a learned twist, which `fkdsl tune` wrote. Raises PopulationDied,
-        ProgramError for a mistake that shows only as it runs, CallError, and BudgetEnded or
-        Interrupted with the population so far.
+        twist: the file of a learned twist, which `fkdsl tune` wrote. exchange: after every so many
+        steps whole islands are resampled, where few of them have most of the weight. Raises
+        PopulationDied, ProgramError for a mistake that shows only as it runs, CallError, and
+        BudgetEnded or Interrupted with the population so far.
         """
         request = RunRequest.of(
-            self,
-            first_method(method, options, islands, resumed=resume is not None),
-            options,
-            model=model,
-            engines=engines,
-            seed=seed,
-            islands=islands,
-            aim=Aim(target_se, budget_tokens, budget_seconds),
-            timeout=timeout,
-            max_steps=max_steps,
-            filtering=filtering,
-            trace=trace,
-            resume=resume,
-            blame=blame,
-            queries=queries,
-            lookahead=lookahead,
-            twist=twist,
-        )
+            self, first_method(method, options, islands, resumed=resume is not None), options,
+            model=model, engines=engines, seed=seed, islands=islands,
+            aim=Aim(target_se, budget_tokens, budget_seconds), timeout=timeout,
+            max_steps=max_steps, filtering=filtering, trace=trace, resume=resume, blame=blame,
+            queries=queries, lookahead=lookahead, twist=twist, exchange=exchange,
+        )  # fmt: skip
         made = auto_result if method == AUTO_METHOD else run_request
         return made(request, observer)
 

@@ -30,7 +30,7 @@ from fkdsl.base.deadline import Deadline
 from fkdsl.base.errors import CallError
 from fkdsl.base.spans import Span
 from fkdsl.inference.interface import Step
-from fkdsl.inference.islands import check_islands
+from fkdsl.inference.islands import check_exchange, check_islands
 from fkdsl.inference.method import MethodCall
 from fkdsl.inference.methods import check_method
 from fkdsl.inference.samplers.adaptive import Aim
@@ -58,6 +58,7 @@ class RunRequest:
     the run down in. resume: the file to go on from, and in; or steps. blame: whether the result
     says what each line did. queries: about the returned value. lookahead: how draws of
     constrained texts look ahead by a surrogate. twist: the file of a learned twist (`fkdsl tune`).
+    exchange: after every so many steps whole islands may be resampled; None for never.
     A request is made by `of`, which checks it.
     """
 
@@ -76,6 +77,7 @@ class RunRequest:
     queries: tuple[Query, ...]
     lookahead: LookaheadChoice
     twist: Path | None = None
+    exchange: int | None = None
 
     @classmethod
     def of(
@@ -98,6 +100,7 @@ class RunRequest:
         queries: Mapping[str, str | Span] | None = None,
         lookahead: LookaheadReference = AUTO,
         twist: str | Path | None = None,
+        exchange: int | None = None,
     ) -> RunRequest:
         """The request of a run, its arguments as Program.run takes them. Loads no model.
 
@@ -110,6 +113,9 @@ class RunRequest:
         call = check_method(name).call(given)
         check_islands(call.method, islands)
         aim.check(call.method.name, islands, resumed=resume is not None)
+        if exchange is not None:
+            _check_exchanged(aim, blame, trace or resume)
+            check_exchange(call, islands, exchange)
         _check_filtering(call, filtering)
         ahead = LookaheadChoice.of(lookahead)
         ahead.check(call)
@@ -122,22 +128,13 @@ class RunRequest:
             _ = program.ir()  # its conditions may contradict each other, which the pass finds
             program = program.without("texts")
         return cls(
-            program=program,
-            call=call,
+            program=program, call=call,
             engines=engines if engines is not None else program.engines(model),
-            seed=seed,
-            islands=islands,
-            aim=aim,
-            deadline=Deadline.of(timeout),
-            max_steps=max_steps,
-            filtering=filtering,
-            trace=trace,
-            resume=resume,
-            blame=blame,
-            queries=program.queries(queries),
-            lookahead=ahead,
-            twist=Path(twist) if twist is not None else None,
-        )
+            seed=seed, islands=islands, aim=aim, deadline=Deadline.of(timeout),
+            max_steps=max_steps, filtering=filtering, trace=trace, resume=resume, blame=blame,
+            queries=program.queries(queries), lookahead=ahead,
+            twist=Path(twist) if twist is not None else None, exchange=exchange,
+        )  # fmt: skip
 
     @cached_property
     def surrogates(self) -> Surrogates:
@@ -162,7 +159,7 @@ class RunRequest:
     def goes_on(self) -> bool:
         """Whether the run can go on from its steps; if not it begins anew, which gives the same
         answer."""
-        return self.call.resumes and not self.aim.asked
+        return self.call.resumes and not self.aim.asked and self.exchange is None
 
     def is_lazy(self) -> bool:
         """Whether exact takes the heaviest outcomes first: every outcome of a level is too many of
@@ -198,6 +195,26 @@ def _check_twist(call: MethodCall, filtering: bool) -> None:
         raise CallError(
             "a twist needs the model's row at the end of each step, which a draft is to spare",
             "leave --twist or --draft out",
+        )
+
+
+def _check_exchanged(aim: Aim, blame: bool, file: object) -> None:
+    """Raises CallError for what does not go with islands that are exchanged."""
+    if aim.asked:
+        raise CallError(
+            "a target or a budget finds how many independent islands a run needs, and those that "
+            "are exchanged are not",
+            "give --islands with --exchange, and no target or budget",
+        )
+    if blame:
+        raise CallError(
+            "a line's part in the weights is not followed from island to island",
+            "leave --blame or --exchange out",
+        )
+    if file is not None:
+        raise CallError(
+            "a trace does not say which island a population came from",
+            "leave --trace and --resume, or --exchange, out",
         )
 
 

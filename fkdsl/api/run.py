@@ -106,6 +106,7 @@ def _run_method(
             islands=request.islands,
             resume=record.steps_by_island,
             lazy=request.is_lazy(),
+            exchange=request.exchange,
             **settings,
         )
 

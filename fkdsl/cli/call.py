@@ -74,6 +74,7 @@ def called_request(
         queries=called_queries(args.queries),
         lookahead=getattr(args, "lookahead", "auto"),
         twist=args.twist,
+        exchange=getattr(args, "exchange", None),
     )
 
 

@@ -53,6 +53,11 @@ def check_report(args: argparse.Namespace) -> None:
     if args.report:
         from fkdsl.report.page import vega_bundle
 
+        if getattr(args, "exchange", None) is not None:
+            raise CallError(
+                "a page follows particles within their island, and exchanged islands mix",
+                "leave --report or --exchange out",
+            )
         check_file_target(args.report, "--report")
         own = [args.file, getattr(args, "trace", None), getattr(args, "resume", None)]
         if Path(args.report).resolve() in {Path(p).resolve() for p in own if p}:

@@ -193,6 +193,13 @@ def _add_aim(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
     )
     if not fixed:
         parser.add_argument(
+            "--exchange",
+            type=int,
+            metavar="T",
+            help="after every T steps resample whole islands, where few of them have most of the "
+            "weight",
+        )
+        parser.add_argument(
             "--target-se",
             type=float,
             metavar="NATS",

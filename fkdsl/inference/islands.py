@@ -17,7 +17,7 @@ from fkdsl.inference.deaths import (
     likeliest,
 )
 from fkdsl.inference.interface import FeynmanKac, Level, Step
-from fkdsl.inference.method import Method
+from fkdsl.inference.method import Method, MethodCall
 from fkdsl.inference.result import Answer, filtering_answers
 
 S = TypeVar("S")
@@ -31,6 +31,25 @@ def check_islands(method: Method, islands: int) -> None:
         raise CallError(
             f"`{method.name}` draws nothing: its islands would all be the same",
             "leave --islands out",
+        )
+
+
+def check_exchange(call: MethodCall, islands: int, exchange: int | None) -> None:
+    """Raises CallError for an exchange between islands that a run cannot have."""
+    if exchange is None:
+        return
+    if exchange < 1:
+        raise CallError(
+            f"islands are exchanged every so many steps, at least 1, not {exchange}",
+            "write --exchange 10",
+        )
+    if islands < 2:
+        raise CallError("one island has none to exchange with", "add --islands 8")
+    if not (call.resumes and call.method.estimates_z):
+        raise CallError(
+            f"`{call.method.name}` does not go on from a step as it is, so its islands cannot be "
+            "exchanged",
+            "use smc without moves, steer or importance, or leave --exchange out",
         )
 
 
@@ -63,6 +82,10 @@ class IslandHistory(Generic[S]):
         """The population after the last step; there must be one."""
         assert self._last is not None
         return self._last
+
+    def go_on_from(self, step: Step[S]) -> None:
+        """Puts another population in the place of the last one: the island goes on from there."""
+        self._last = step
 
     def take(self, step: Step[S] | Level[S]) -> None:
         """Enters the population after the next step."""

@@ -18,7 +18,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import closing
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -26,15 +27,16 @@ import numpy as np
 from fkdsl.base.deadline import Deadline, DeadlinePassed, until
 from fkdsl.base.errors import BudgetEnded, Interrupted
 from fkdsl.base.logspace import Floats, log_sum_exp
-from fkdsl.base.random import KeyedRng, Rng
+from fkdsl.base.random import Rng
 from fkdsl.inference.assess.genealogy import Genealogy
-from fkdsl.inference.assess.uncertainty import Islands, Uncertainty
+from fkdsl.inference.assess.uncertainty import FixedEstimator, Islands, Uncertainty, Unknown
 from fkdsl.inference.deaths import merged_deaths, population_died
+from fkdsl.inference.exchange import Exchange
 from fkdsl.inference.interface import FeynmanKac, Level, MoveObserver, Step
-from fkdsl.inference.islands import IslandHistory, accepted_moves, check_islands
-from fkdsl.inference.method import LoopSettings, Method, MethodCall, Options
+from fkdsl.inference.island_runner import IslandRunner, IslandTask, LocalIslands, own_options
+from fkdsl.inference.islands import IslandHistory, accepted_moves, check_exchange, check_islands
+from fkdsl.inference.method import LoopSettings, MethodCall
 from fkdsl.inference.methods import called
-from fkdsl.inference.options import DRAFTS
 from fkdsl.inference.result import Result, final_ess, merged_answers, weighted_values
 from fkdsl.inference.search.enclosed import check_any_finished, enclosed
 from fkdsl.inference.search.frontier import Explored
@@ -45,6 +47,7 @@ Observer = Callable[[Any], None]
 """Called with each Step (or, for exact, each Level) as it comes. It cannot change a draw."""
 Counts = Callable[[], tuple[int, int]]
 """(model calls, forwarded tokens) so far."""
+ONE_ISLAND = "one island alone has no standard error here: --islands 8"
 GRACE = 0.5
 """Seconds that a search which has bounds on Z may take to end the step that it is in."""
 
@@ -66,11 +69,6 @@ def steps_of(
     return call.method.steps(model, rng, own_options(call.options), loop)
 
 
-def own_options(options: Options) -> dict[str, Any]:
-    """Those of a method's options that its loop takes: drafts are how the model draws."""
-    return {name: value for name, value in options.items() if name not in DRAFTS}
-
-
 def run(
     model: FeynmanKac[S],
     method: str | MethodCall = "smc",
@@ -89,6 +87,8 @@ def run(
     lazy: bool = False,
     counts: Counts = lambda: (0, 0),
     account: MoveObserver[S] | None = None,
+    runner: IslandRunner[S] | None = None,
+    exchange: int | None = None,
 ) -> Result:
     """The Result of a method on a model.
 
@@ -98,20 +98,26 @@ def run(
     that have ended make the answer when time runs out. resume: the steps that each island has
     behind it, from step 0 on; it goes on from there as if it had never stopped. lazy: exact takes
     the heaviest outcomes first, and has bounds on Z where something ends it. counts: (model calls,
-    forwarded tokens) so far. account: is told of every move. Raises PopulationDied with a report
-    when every particle's weight is zero, BudgetEnded when time, steps or states end the run, and
-    Interrupted at Ctrl-C: with the population so far.
+    forwarded tokens) so far. account: is told of every move. runner: where the islands are
+    computed, in this process where it is None; the answer is the same. exchange: after every so
+    many steps whole islands may be resampled (fkdsl.inference.exchange). Raises PopulationDied with
+    a report when every particle's weight is zero, BudgetEnded when time, steps or states end the
+    run, and Interrupted at Ctrl-C: with the population so far.
     """
     call = called(method, options)
     check_islands(call.method, islands)
+    check_exchange(call, islands, exchange)
     spent = Spent(counts)
     deadline = Deadline.of(timeout)
     stop = stop_when(deadline, call.options["max_tokens"], counts) if lazy else None
+    if runner is None:
+        loop = LoopSettings[S](max_steps, merge, None, stop, account)
+        runner = LocalIslands(model, call, seed, islands, loop)
     going = _Run(
-        model, call.method, call.options, seed, islands, program, spent,
-        max_steps=max_steps, merge=merge, stop=stop, account=account,
-        filtering=filtering, observer=observer,
+        model, call, seed, islands, program, spent, runner,
+        merge=merge, filtering=filtering, observer=observer,
         resume=(resume or {}) if call.resumes else {},
+        exchange=Exchange(seed, islands, exchange) if exchange is not None else None,
     )  # fmt: skip
     with until(deadline.later(GRACE) if lazy else deadline):
         going.run_islands(deadline, partial)
@@ -148,38 +154,39 @@ def stop_when(deadline: Deadline, max_tokens: int, counts: Counts) -> Callable[[
 
 @dataclass
 class _Run(Generic[S]):
-    """A run as it goes on. t: the last step reached. The other fields are those of `run`."""
+    """A run as it goes on. histories: of the islands that have begun, by index. over: the islands
+    that have come to their end. t: the last step reached. The other fields are those of `run`."""
 
     model: FeynmanKac[S]
-    method: Method
-    options: Options
+    call: MethodCall
     seed: int
     islands: int
     program: str
     spent: Spent
-    max_steps: int | None
+    runner: IslandRunner[S]
     merge: bool
-    stop: Callable[[], str] | None
-    account: MoveObserver[S] | None
     filtering: bool
     observer: Observer | None
     resume: Mapping[int, Sequence[Step[S]]]
-    histories: list[IslandHistory[S]] = field(default_factory=list)
+    exchange: Exchange[S] | None
+    histories: dict[int, IslandHistory[S]] = field(default_factory=dict)
+    over: set[int] = field(default_factory=set)
     t: int = 0
 
     def run_islands(self, deadline: Deadline, partial: bool) -> None:
-        """Every island, one after the other; an error that ends them carries the populations so
-        far."""
+        """Every island; an error that ends them carries the populations so far."""
         try:
-            for island in range(self.islands):
-                try:
-                    self._run_island(island)
-                except DeadlinePassed:
-                    if partial and island:
-                        self.histories.pop()
-                        return
-                    if not self._answers_unfinished(deadline):
-                        raise
+            try:
+                if self.exchange is None:
+                    self._run_tasks([self._begun(r) for r in range(self.islands)])
+                else:
+                    self._run_exchanging(self.exchange)
+            except DeadlinePassed:
+                if partial and self.over:
+                    self.histories = {r: self.histories[r] for r in sorted(self.over)}
+                    return
+                if not self._answers_unfinished(deadline):
+                    raise
         except DeadlinePassed:
             why = f"time ran out {deadline.why}, past step {self.t}"
             raise BudgetEnded(why, "raise --timeout", self._cut(why, within=True)) from None
@@ -188,36 +195,65 @@ class _Run(Generic[S]):
         except KeyboardInterrupt:
             raise Interrupted(self._cut("it was interrupted", within=True)) from None
 
-    def _run_island(self, island: int) -> None:
-        # One population tells its own errors where it is the only one, or the only one that ended
-        # in time: that is the first.
-        errors = None
-        if island == 0:
-            errors = self.method.error_estimator(self.model, self.options, self.merge)
-        history = IslandHistory(self.model, self.filtering, errors)
-        self.histories.append(history)
+    def _begun(self, island: int) -> IslandTask[S]:
+        """The whole of an island, from where it was resumed on."""
         before = self.resume.get(island, ())
-        for passed in before[:-1]:
-            history.take(passed)
-        start = before[-1] if before else None
-        rng: Rng = KeyedRng(self.seed)
-        if self.islands > 1:
-            rng = rng.split("island", island)
-        loop = LoopSettings(self.max_steps, self.merge, start, self.stop, self.account)
-        step: Step[S] | Level[S]
-        for step in self.method.steps(self.model, rng, own_options(self.options), loop):
-            resumed_here = step is start
-            if isinstance(step, Step) and island:
-                step = replace(step, island=island)
-            self.t = step.t
-            if self.observer is not None and not resumed_here:
-                self.observer(step)
-            history.take(step)
+        for passed in before:
+            self._history(island).take(passed)
+            self.t = passed.t
+        return IslandTask(island, before[-1] if before else None)
+
+    def _run_tasks(self, tasks: Sequence[IslandTask[S]]) -> None:
+        """Takes the steps of the tasks as they come."""
+        with closing(self.runner.run(tasks)) as steps:
+            for island, step in steps:
+                if step is None:
+                    self.over.add(island)
+                    continue
+                self.t = step.t
+                if self.observer is not None:
+                    self.observer(step)
+                self._history(island).take(step)
+
+    def _run_exchanging(self, exchange: Exchange[S]) -> None:
+        """Every island in stretches, between which whole islands are resampled."""
+        until = exchange.every
+        tasks = [IslandTask[S](r, None, until) for r in range(self.islands)]
+        while tasks:
+            self._run_tasks(tasks)
+            lasts = [self._step(r) for r in range(self.islands)]
+            if any(step.unfinished for step in lasts):
+                lasts = exchange.resample(until, lasts)
+            for r, step in enumerate(lasts):
+                self.histories[r].go_on_from(step)
+            until += exchange.every
+            tasks = [IslandTask(r, x, until) for r, x in enumerate(lasts) if x.unfinished]
+
+    def _step(self, island: int) -> Step[S]:
+        """The population of an island so far, of a method that goes on from its steps."""
+        last = self.histories[island].last
+        assert isinstance(last, Step)
+        return last
+
+    def _history(self, island: int) -> IslandHistory[S]:
+        if island not in self.histories:
+            # One population tells its own errors where it is the only one, or the only one that
+            # ended in time: here, that is the first.
+            errors = None
+            if island == 0 and self.exchange is None:
+                errors = self.call.method.error_estimator(self.model, self.call.options, self.merge)
+            self.histories[island] = IslandHistory(self.model, self.filtering, errors)
+        return self.histories[island]
+
+    @property
+    def _in_order(self) -> list[IslandHistory[S]]:
+        """What the islands have come to, by index, wherever and whenever they were computed."""
+        return [self.histories[r] for r in sorted(self.histories)]
 
     def _answers_unfinished(self, deadline: Deadline) -> bool:
         """Whether what a search has come to when its time is over is an answer, with bounds."""
-        history = self.histories[-1]
-        if not history.begun or not isinstance(history.last, Explored):
+        history = self.histories.get(0)
+        if history is None or not history.begun or not isinstance(history.last, Explored):
             return False
         ended = f"timeout={deadline.seconds or 0.0:g}"
         history.take(history.last.cut(self.model, ended))
@@ -227,9 +263,9 @@ class _Run(Generic[S]):
         """The populations so far, of a run that ends without an answer."""
         return Unfinished.of(
             self.model,
-            [history.last for history in self.histories if history.begun],
+            [history.last for history in self._in_order if history.begun],
             program=self.program,
-            method=self.method.name,
+            method=self.call.method.name,
             why=why,
             within=within,
             step=self.t,
@@ -240,25 +276,26 @@ class _Run(Generic[S]):
 
     def result(self) -> Result:
         """What the islands have come to. Raises PopulationDied where nothing is left."""
-        histories, islands = self.histories, len(self.histories)
+        histories, islands = self._in_order, len(self.histories)
+        method = self.call.method
         lasts = [history.last for history in histories]
         first = lasts[0]
         log_Z = np.array([last.log_Z for last in lasts])
         if isinstance(first, Explored):
-            check_any_finished(first, self.method)
+            check_any_finished(first, method)
         if log_Z.max() == -np.inf:
             texts = [death for history in histories for death in history.last_texts]
             deaths = merged_deaths(history.deaths for history in histories)
-            raise population_died(self.method, lasts, deaths, texts)
+            raise population_died(method, lasts, deaths, texts)
         states = [x for last in lasts for x in last.states]
         log_weights = np.concatenate([last.log_weights for last in lasts]) - math.log(islands)
         values, order = weighted_values(self.model, states, log_weights)
         uncertainty = self._uncertainty(order, log_weights, log_Z)
         sole = uncertainty.sole if isinstance(uncertainty, Genealogy) else ""
-        note = self.method.note(self.options)
+        note = method.note(self.call.options)
         result = Result(
             program=self.program,
-            method=self.method.name,
+            method=method.name,
             log_z=log_sum_exp(log_Z) - math.log(islands),
             log_z_se=uncertainty.log_z_se(),
             log_z_interval=uncertainty.log_z_interval()
@@ -277,16 +314,18 @@ class _Run(Generic[S]):
             **self.spent.facts(),
         )
         if isinstance(first, Explored):
-            return enclosed(result, first, self.method)
+            return enclosed(result, first, method)
         return result
 
     def _uncertainty(self, order: Sequence[int], log_weights: Floats, log_Z: Floats) -> Uncertainty:
         """The errors of the run, its particles taken in the given order. log_weights (n,), log_Z
         (islands,): nats."""
-        if len(self.histories) > 1 and self.method.estimates_z:
-            sizes = [len(history.last.log_weights) for history in self.histories]
-            island = np.repeat(np.arange(len(sizes)), sizes)
-            return Islands(island[list(order)], log_weights[list(order)], log_Z)
-        errors = self.histories[0].errors
-        assert errors is not None
+        histories = self._in_order
+        if len(histories) > 1 and self.call.method.estimates_z:
+            sizes = [len(history.last.log_weights) for history in histories]
+            island = np.repeat(np.arange(len(sizes)), sizes)[list(order)]
+            if self.exchange is not None and self.exchange.took_place:
+                return self.exchange.uncertainty(island, log_weights[list(order)], log_Z)
+            return Islands(island, log_weights[list(order)], log_Z)
+        errors = histories[0].errors or FixedEstimator(Unknown((ONE_ISLAND,)))
         return errors.uncertainty(log_weights, order)

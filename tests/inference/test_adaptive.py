@@ -9,7 +9,7 @@ import pytest
 
 import fkdsl
 from fkdsl.base.errors import BudgetEnded, CallError, PopulationDied
-from fkdsl.inference import run as run_module
+from fkdsl.inference import island_runner
 from fkdsl.inference.enumeration import enumerate_outcomes, expectation
 from fkdsl.inference.run import run
 from fkdsl.inference.samplers import adaptive
@@ -55,7 +55,7 @@ def few(monkeypatch):
     monkeypatch.setattr(adaptive, "MOST", 3)
 
     def z_hat(rng, model, aim):
-        monkeypatch.setattr(run_module, "KeyedRng", lambda seed: rng)
+        monkeypatch.setattr(island_runner, "KeyedRng", lambda seed: rng)
         costly = Costly(model)
         try:
             result = adaptive_run(
