@@ -47,18 +47,23 @@ TABLE_STATES, MODEL_STATES = 20_000, 2_000
 """States that exact enumerates at most, on tables and on other models."""
 ROUNDING = 1e-9
 """Relative rounding error that an enumeration's sums may have."""
+Watch = Callable[[int, int, str], None]
+"""Told how many methods of a test are checked, of how many, and which one comes now."""
 DENSITIES = ("normal", "uniform", "beta")
 """Distributions whose potential may be above 1."""
 
 
 def run_test(
-    program: CalledProgram, test: tree.Test, settings: TestSettings | None = None
+    program: CalledProgram,
+    test: tree.Test,
+    settings: TestSettings | None = None,
+    watch: Watch | None = None,
 ) -> TestRun:
     """The outcome of a test of the program's file. A mistake that shows only when the program runs
-    is the outcome `error`."""
+    is the outcome `error`. watch: told before each method is checked."""
     settings, began = settings or TestSettings(), time.monotonic()
     try:
-        by, lines, methods = _run(program, test, settings)
+        by, lines, methods = _run(program, test, settings, watch)
     except (ProgramError, CallError, BudgetEnded) as error:
         return TestRun(test, "error", "", (), (), time.monotonic() - began, str(error))
     outcomes = [line.outcome for line in lines]
@@ -81,7 +86,7 @@ def prepared(program: CalledProgram, test: tree.Test) -> tuple[CalledProgram, En
 
 
 def _run(
-    program: CalledProgram, test: tree.Test, settings: TestSettings
+    program: CalledProgram, test: tree.Test, settings: TestSettings, watch: Watch | None
 ) -> tuple[Literal["exact", "sampling"], tuple[ExpectLine, ...], tuple[MethodCheck, ...]]:
     program, engines = prepared(program, test)
     expected = expectations(program.checked, test)
@@ -113,19 +118,22 @@ def _run(
         engines=engines, proposals=ProposalSettings(force="force" not in program.off)
     )
     alpha, merge = level_of_each(len(tested)), "merge" not in program.off
-    methods = tuple(
-        check_variant(
-            model,
-            v,
-            law,
-            plan=RoundPlan(settings.runs),
-            seed=settings.seed,
-            alpha=alpha,
-            max_steps=MAX_STEPS,
-            merge=merge,
+    methods = []
+    for done, v in enumerate(tested):
+        if watch is not None:
+            watch(done, len(tested), v.name)
+        methods.append(
+            check_variant(
+                model,
+                v,
+                law,
+                plan=RoundPlan(settings.runs),
+                seed=settings.seed,
+                alpha=alpha,
+                max_steps=MAX_STEPS,
+                merge=merge,
+            )
         )
-        for v in tested
-    )
     return "exact", lines, (*optimised, *methods)
 
 

@@ -18,11 +18,13 @@ TEMPLATES = {
     "classify": "a class for a text, with calibrated probabilities and none of these",
     "infill": "a gap filled so that the text goes on as given",
     "judge": "an answer that a judge likes",
-    "poem": "an acrostic, by initials and syllables",
+    "poem": "an acrostic: initials, words and syllables",
     "table": "a program on a table of probabilities, with exact tests",
 }
 NAME = "NAME"
 """What stands for the program's name in a template."""
+REPORT = "out.html"
+"""A page's name in the calls that are suggested."""
 
 
 def main(args: argparse.Namespace) -> int:
@@ -41,10 +43,27 @@ def main(args: argparse.Namespace) -> int:
         # In comments and file names the name is as it was given; as a program's it is a word.
         own = text.replace(f"program {NAME}(", f"program {name}(").replace(NAME, path.stem)
         target.write_text(own, "utf-8")
-    say(f"wrote {' and '.join(map(str, written))}")
-    command = "exact" if args.template == "table" else "run"
-    say(f"next: fkdsl {command} {path}   and   fkdsl test {path}")
+    say(f"wrote {' and '.join(map(str, written))}; now:")
+    commands = [(f"fkdsl {command} {path}", what) for command, what in _next(args.template)]
+    width = max(len(call) for call, _ in commands)
+    say("\n".join(f"  {call:<{width}}   {what}" for call, what in commands))
     return 0
+
+
+def _next(template: str) -> list[tuple[str, str]]:
+    """What one does with a new program: commands, and what each is for."""
+    if template == "table":
+        runs = [("exact", "its probabilities")]
+    else:
+        runs = [
+            ("run", "on the model that it names, fetched once"),
+            ("run --model tiny", "on a small model that comes with fkdsl"),
+        ]
+    return [
+        *runs,
+        ("test", "its test: exact figures, and every method held to them"),
+        (f"run --report {REPORT}", "a page of the run, to open in a browser"),
+    ]
 
 
 def _program_name(stem: str) -> str:

@@ -18,6 +18,7 @@ from fkdsl.base.errors import CallError, ProgramError
 from fkdsl.base.rendering import render_all
 from fkdsl.cli.check import without
 from fkdsl.cli.output import print_json, say
+from fkdsl.cli.progress import RunProgress
 from fkdsl.cli.test_report import failure_text, file_json, summary_text, verbose_lines
 
 LETTERS = {"passed": ".", "failed": "F", "undecided": "?", "error": "E"}
@@ -76,14 +77,21 @@ def run_file(file: str, args: argparse.Namespace, settings: TestSettings) -> Fil
     chosen = [t for t in program.checked.tests if args.keyword in t.title]
     if not chosen:
         return FileRun(file, ())
-    if not args.json:
-        say(f"{file} ", end="\n" if args.verbose else "", flush=True)
+    prints = not args.json
+    # On a terminal a live line of progress takes the place of letters that come one by one.
+    letters = prints and not args.verbose and not sys.stderr.isatty()
+    if prints and (letters or args.verbose):
+        say(f"{file} ", end="" if letters else "\n", flush=True)
     runs = []
-    for test in chosen:
-        runs.append(run_test(program, test, settings))
-        if not args.json:
-            shown = verbose_lines(runs[-1]) if args.verbose else LETTERS[runs[-1].outcome]
-            say(shown, end="\n" if args.verbose else "", flush=True)
-    if not args.json and not args.verbose:
+    for number, test in enumerate(chosen, 1):
+        with RunProgress(f"{file}: test {number} of {len(chosen)}") as progress:
+            runs.append(run_test(program, test, settings, progress.advance))
+        if letters:
+            say(LETTERS[runs[-1].outcome], end="", flush=True)
+        elif prints and args.verbose:
+            say(verbose_lines(runs[-1]))
+    if letters:
         say()
+    elif prints and not args.verbose:
+        say(f"{file} {''.join(LETTERS[run.outcome] for run in runs)}")
     return FileRun(file, tuple(runs))

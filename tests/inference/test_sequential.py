@@ -115,6 +115,8 @@ def test_a_plan_goes_on_only_while_the_wealth_is_promising():
     plan = RoundPlan(3, times=2)
     assert [plan.goes_on(n, 0.1) for n in range(4)] == [True, True, True, False]
     assert [plan.goes_on(n, 10.0) for n in range(3, 7)] == [True, True, True, False]
+    longer = RoundPlan(1, times=9, promising=1.2)
+    assert [longer.goes_on(n, 1.5) for n in range(1, 5)] == [True, True, False, False]
 
 
 @pytest.mark.parametrize("bound", [2.0, None])

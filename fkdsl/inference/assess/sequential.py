@@ -100,9 +100,9 @@ def highest(x: Floats, mean: float, bound: Floats | float | None, *, over: bool)
 
 @dataclass(frozen=True)
 class RoundPlan:
-    """How long a test goes on: a round of `base` runs, then another as long as the wealth is at
-    least `promising`, at most `times` rounds. A right method seldom gets a second round, since most
-    of the bets against it have lost by then."""
+    """How long a test goes on: a round of `base` runs, then another as long as the wealth has grown
+    by the factor `promising` a round on average, at most `times` rounds. The wealth against a wrong
+    method grows so; most of the bets against a right one have lost after a round."""
 
     base: int
     times: int = 10
@@ -110,9 +110,10 @@ class RoundPlan:
 
     def goes_on(self, n: int, wealth: float) -> bool:
         """Whether there is another run after n of them."""
-        return n % self.base != 0 or (
-            n < self.base * self.times and (n == 0 or wealth >= self.promising)
-        )
+        rounds, more = divmod(n, self.base)
+        if more != 0 or rounds == 0:
+            return True
+        return rounds < self.times and wealth >= self.promising**rounds
 
 
 def smallest_error(
