@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fkdsl.engine.constraints.automaton import EXPLORED_STATES, MOST_STATES, Automaton
+from fkdsl.engine.constraints.language_parts import is_regular, is_strict
 from fkdsl.engine.constraints.languages import (
     Both,
     Complement,
@@ -19,8 +20,6 @@ from fkdsl.engine.constraints.languages import (
     Matches,
     StartsWith,
     Texts,
-    is_regular,
-    is_strict,
 )
 from tests.engine.drawn_texts import cut, member
 from tests.engine.languages import NESTED, UNTILS, languages

@@ -107,6 +107,43 @@ FORMS = [
     'last_word(lines(s)[0]) == "a"',
     'len(words(s)) >= 2 and words(s)[1] == "a"',
     'len(lines(s)) < 2 or lines(s)[1] == "b"',
+    'f"{s}." == "ab."',
+    'matches(f"a{s}b", "a+b+")',
+    'contains("a" + s, "ab")',
+    'words("b " + s + "a")[1] == "a"',
+    'len(f"{n}: {strip(s)}") < 6',
+    'replace(s, "a", "bb") == "bbb"',
+    'count(replace(s, "ab", "."), ".") == 1',
+    'count(s, "a") == count(s, "b")',
+    'count(s, "a") > 2 * count(s, ".") + 1',
+    "len(words(s)) - len(lines(s)) in [0, 2]",
+    'count(s, "a") + count(s, "b") == 2',
+    "sum([count(s, k) for k in keys]) <= 2",
+    'sum([count(s, k) for k in ["a", "."]]) == n',
+    "len(words(s)) * 2 <= 3",
+    "len(s) % 2 == 1",
+    "letters(s) + len(words(s)) == 3",
+    "abs(len(s) - 3) <= n",
+    'abs(count(s, "a") - count(s, "b")) == 1',
+    "max([count(s, k) for k in keys]) == 1",
+    'min(count(s, "a"), count(s, "b")) >= 1',
+    "max([len(w) for w in words(s)]) == 2",
+    "not (min([len(w) for w in words(s)]) < 2)",
+    "[len(w) for w in words(s)] == [1, 2]",
+    "[w[:1] for w in words(s)] == keys",
+    "sum([k in s for k in keys]) == 1",
+    'len([k for k in ["a", "b", "."] if contains(s, k)]) >= 2',
+    'find(s, "b") == 1',
+    'find(s, "ab") >= n',
+    'find(s, "a") < 0 or find(s, "b") in [-1, 2]',
+    's[len(s) - 1] == "b"',
+    "all(words(s)[i] == keys[0] for i in range(len(words(s))))",
+    "all(words(s)[0] == k for k in keys if len(k) > 1)",
+    'contains(s, "a") == contains(s, "b")',
+    '(s[:1] == "a") != (n == 1)',
+    '"a" <= s[0] <= "b"',
+    's < "ab"',
+    'not ("b" >= strip(s))',
 ]
 TEXTS = ["".join(t) for n in range(5) for t in product("ab .\n" if n < 4 else "ab .", repeat=n)]
 TEXTS += [
@@ -180,6 +217,27 @@ def assert_same(condition, texts=TEXTS):
 @pytest.mark.parametrize("form", FORMS)
 def test_the_language_of_a_condition_has_the_texts_of_which_it_holds(form):
     assert_same(Condition(form))
+
+
+WIDER = [
+    "s[0] == s[-1]",
+    "words(s)[0][0] != words(s)[1][0]",
+    "all(w[0] == words(s)[0][0] for w in words(s))",
+]
+"""Forms that compare characters, which are told apart as far as they are letters of ASCII."""
+
+
+@pytest.mark.parametrize("form", WIDER)
+def test_a_language_that_is_not_exact_is_wider(form):
+    condition = Condition(form)
+    whole = automaton(condition.language)
+    refused = 0
+    for s in TEXTS:
+        held, accepted = condition.holds(s), whole.accepts(s)
+        assert accepted or not held, s
+        assert held or not accepted or not set(s) <= set("ab"), s
+        refused += held is False and not accepted
+    assert refused > 5
 
 
 def composed(rng, deep):

@@ -35,13 +35,17 @@ SETTLED = [
     "distinct([s[i:i + 2] for i in range(len(s) - 1)]) == [s[i:i + 2] for i in range(len(s) - 1)]",
     "all(count(s, p) < 2 for p in pairs(s))",
     "fresh(s)",
+    "min([len(w) for w in words(s)]) > 1",
+    "[syllables(w) for w in words(s)] == [1, 0]",
+    "lines(s) == sorted(keys)",
+    "all(words(s)[i] != words(s)[i + 1] for i in range(len(words(s)) - 1))",
+    "all(s[i] != s[i + 1] for i in range(len(s) - 1))",
     'not ("a" in [lower(w) for w in words(s)])',
 ]
 OPEN = [
     "all(len(w) <= len(words(s)[0]) or i == 0 for i, w in enumerate(words(s)))",
     "all(w != last_word(s) for w in words(s)[:-1])",
     "len(distinct([s[i:i + 3] for i in range(len(s) - 1)])) == len(s)",
-    "min([len(w) for w in words(s)]) > 1",
     "len(distinct(words(s))) >= 2",
 ]
 FRESH = """

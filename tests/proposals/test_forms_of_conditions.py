@@ -95,6 +95,13 @@ RARE = [
     'len([w for w in words(s) if w == "b"]) == 3',
     'not contains(s, "a") and len(words(s)) == 3',
     'split(s, ".") == ["b", " a", "b"]',
+    'count(s, "b") == count(s, ".") and len(s) > 6',
+    'matches(f"ab{s}ab", "(ab|b[.])*") and len(s) == 6',
+    's[0] == s[-1] == "b" and len(words(s)) == 3',
+    "[len(w) for w in words(s)] == [2, 1, 3]",
+    'find(s, ".") == 5',
+    'sum([count(s, k) for k in ["b", "."]]) == 6',
+    "max([len(w) for w in words(s)]) == 1 and len(words(s)) == 3",
 ]
 
 

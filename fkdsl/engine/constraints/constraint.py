@@ -30,14 +30,13 @@ from fkdsl.engine.constraints.expressions import TooComplex
 from fkdsl.engine.constraints.followed import followed
 from fkdsl.engine.constraints.grammars import GrammarMasks, mistake
 from fkdsl.engine.constraints.language_charsets import refers_to_groups, weaker_form_reasons
+from fkdsl.engine.constraints.language_parts import conjunct_languages, is_regular
 from fkdsl.engine.constraints.languages import (
     Both,
     Either,
     GrammarText,
     JsonText,
     Language,
-    conjunct_languages,
-    is_regular,
 )
 from fkdsl.engine.constraints.pattern_trees import Unsupported
 from fkdsl.engine.constraints.regular import RegularMasks

@@ -17,6 +17,7 @@ import math
 from collections.abc import Iterable
 
 from fkdsl.base.deadline import check
+from fkdsl.engine.constraints.counters import Counter
 from fkdsl.engine.constraints.transducers import Transducer
 
 Term = tuple[object, ...]
@@ -167,6 +168,10 @@ class Algebra:
             return a
         return self._make("map", of, of.start if state is None else state, a)
 
+    def counter(self, counter: Counter, state: tuple[int, ...] | None = None) -> int:
+        """The texts that a counter accepts, read from a state on, at first its own."""
+        return self._make("counter", counter, counter.start if state is None else state)
+
     def _flat(self, kind: str, parts: Iterable[int]) -> set[int]:
         flat: set[int] = set()
         for part in parts:
@@ -229,7 +234,9 @@ class Algebra:
                 case ("not", int(inner)):
                     nullable = not self.nullable(inner)
                 case ("map", Transducer() as of, int(state), int(inner)):
-                    nullable = self.nullable(self._derive_all(inner, of.final(state)))
+                    nullable = self.nullable(self.derive_all(inner, of.final(state)))
+                case ("counter", Counter() as counter, tuple(state)):
+                    nullable = counter.accepts(state)
                 case ("later", _):
                     nullable = self.nullable(self._defined[a])
                 case _:
@@ -258,7 +265,7 @@ class Algebra:
                 return min(self.shortest(p) for p in parts if isinstance(p, int))
             case ("and", *parts):
                 return max(self.shortest(p) for p in parts if isinstance(p, int))
-            case ("not", _) | ("map", *_):
+            case ("not", _) | ("map", *_) | ("counter", *_):
                 return 0 if self.nullable(a) else 1
         raise AssertionError(a)
 
@@ -296,15 +303,21 @@ class Algebra:
                 return self.complement(self.derive(inner, c))
             case ("map", Transducer() as of, int(state), int(inner)):
                 after = [
-                    self.preimage(of, self._derive_all(inner, written), following)
+                    self.preimage(of, self.derive_all(inner, written), following)
                     for following, written in of.step(state, c)
                 ]
                 return self.union(after) if of.widest else self.intersection(after)
+            case ("counter", Counter() as counter, tuple(state)):
+                following = counter.step(state, c)
+                if following is None:
+                    return self.EVERYTHING if counter.widest else self.EMPTY
+                return self.counter(counter, following)
             case ("later", _):
                 return self.derive(self._defined[a], c)
         raise AssertionError(a)
 
-    def _derive_all(self, a: int, symbols: Iterable[int]) -> int:
+    def derive_all(self, a: int, symbols: Iterable[int]) -> int:
+        """The derivative by several characters, one after the other."""
         for symbol in symbols:
             a = self.derive(a, symbol)
         return a

@@ -4,22 +4,26 @@ only follow a weaker form of it."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from fkdsl.engine.constraints.case_mapping import preimages, tells_sigmas_apart, unchanged
 from fkdsl.engine.constraints.charsets import (
     ALL_CHARACTERS,
     REPLACEMENT,
     Charset,
+    all_characters,
     charset,
     letter_charset,
     single,
     without_point,
 )
+from fkdsl.engine.constraints.language_parts import components
 from fkdsl.engine.constraints.languages import (
     IN_WORD,
     JOINT,
     Cased,
     Contains,
+    Counted,
     EndsWith,
     InCase,
     Language,
@@ -27,12 +31,14 @@ from fkdsl.engine.constraints.languages import (
     Letters,
     Listed,
     Matches,
+    Ordered,
     Outlined,
+    Replaced,
     StartsWith,
     Stripped,
     Texts,
     Trimmed,
-    components,
+    WholeNumber,
 )
 from fkdsl.engine.constraints.pattern_trees import (
     Tree,
@@ -60,6 +66,19 @@ def white_space(characters: str) -> Charset:
     )
 
 
+def digit_charset(value: int) -> Charset:
+    """The characters that Python takes for a digit of a value."""
+    return _digits()[value]
+
+
+@lru_cache(maxsize=1)
+def _digits() -> tuple[Charset, ...]:
+    digits = [c for c in all_characters() if c.isdecimal()]
+    return tuple(
+        tuple((ord(c), ord(c) + 1) for c in digits if int(c) == value) for value in range(10)
+    )
+
+
 def charsets_in(language: Language, stops: Iterable[str]) -> list[Charset]:
     """Every set of characters that the automaton of a language must distinguish. Raises
     Unsupported."""
@@ -77,6 +96,15 @@ def _charsets(language: Language) -> list[Charset]:
             return [s for tree in _trees(language) for s in charsets_of(tree)]
         case Letters():
             return [letter_charset()]
+        case Ordered(_, text):
+            points = sorted({ord(c) for c in text} - {0})
+            return [*map(single, text), *(((0, point),) for point in points)]
+        case WholeNumber():
+            return [*map(digit_charset, range(10)), charset(SPACE), *map(single, "+-_")]
+        case Replaced(old):
+            return [*below, *map(single, old)]
+        case Counted(counts):
+            return [*below, *(s for count in counts for s in _charsets_of_items(count.by))]
         case InCase(to):
             return [unchanged(to)]
         case Trimmed(characters) | Stripped(characters=characters):
@@ -125,7 +153,8 @@ def weaker_form_reasons(language: Language) -> list[str]:
 
 def _reasons(language: Language) -> Iterable[str]:
     if isinstance(language, Larger):
-        yield language.reason
+        if language.reason:
+            yield language.reason
         return
     for tree in _trees(language):
         yield from weaker_reasons(tree)

@@ -20,6 +20,8 @@ from fkdsl.engine.constraints.charsets import (
     letter_charset,
     without_point,
 )
+from fkdsl.engine.constraints.counters import Counter
+from fkdsl.engine.constraints.counters import Items as CountedItems
 from fkdsl.engine.constraints.expressions import INFINITE, Algebra
 from fkdsl.engine.constraints.language_charsets import BREAK, MARK, SPACE, white_space
 from fkdsl.engine.constraints.languages import (
@@ -29,8 +31,11 @@ from fkdsl.engine.constraints.languages import (
     Cased,
     Complement,
     Contains,
+    Count,
+    Counted,
     Either,
     EndsWith,
+    Framed,
     InCase,
     Items,
     Language,
@@ -43,7 +48,9 @@ from fkdsl.engine.constraints.languages import (
     NoneIf,
     One,
     OneOf,
+    Ordered,
     Outlined,
+    Replaced,
     Row,
     Sliced,
     StartsWith,
@@ -51,7 +58,10 @@ from fkdsl.engine.constraints.languages import (
     Texts,
     Times,
     Trimmed,
+    Undivided,
+    WholeNumber,
 )
+from fkdsl.engine.constraints.order_expressions import WholeNumbers, ordered
 from fkdsl.engine.constraints.outline_expressions import OutlineExpressions
 from fkdsl.engine.constraints.pattern_expressions import PatternExpressions
 from fkdsl.engine.constraints.pattern_trees import Tree, Unsupported, text_tree
@@ -109,9 +119,15 @@ class LanguageExpressions:
         return self.of_view(language, upper)
 
     def of_view(self, language: Language, upper: bool) -> int:
-        """`language` for those that speak of a part or a form of the text."""
+        """`language` for those that speak of an order, of a part or of a form of the text."""
         a = self.a
         match language:
+            case Ordered(operator, text):
+                return ordered(a, self.partition, operator, text)
+            case WholeNumber(ranges):
+                return WholeNumbers(a, self.members).written(ranges)
+            case Undivided(part=part):
+                return self.language(part, upper)
             case MayFail(part, fails):
                 parts = (part,) if upper else (part, fails)
                 return a.union([self.language(p, upper) for p in parts])
@@ -123,6 +139,15 @@ class LanguageExpressions:
                 return a.concat_all([space, inner, space])
             case Sliced(start, stop, part):
                 return self.sliced(start, stop, self.language(part, upper))
+            case Framed(before, behind, part):
+                frame = transducers.framed(*(self._symbols(t) for t in (before, behind)))
+                return a.preimage(frame, self.language(part, upper))
+            case Replaced(old, new, part):
+                changed = transducers.replaced(*(self._symbols(t) for t in (old, new)))
+                return a.preimage(changed, self.language(part, upper))
+            case Counted(counts, first, ranges, divisor):
+                counters = tuple(self.counted(count, upper) for count in counts)
+                return a.counter(Counter(counters, first, ranges, divisor, upper))
             case Listed(by, items):
                 return a.preimage(self.listing(by), self.items(items, by, upper))
         raise Unsupported("a schema or a grammar inside `or` or `not`")
@@ -199,6 +224,11 @@ class LanguageExpressions:
                 return a.repeat(self.items(part, by, upper), least, most)
         raise AssertionError(items)
 
+    def counted(self, count: Count, upper: bool) -> CountedItems:
+        one = self.items(One(count.part), count.by, upper)
+        a, by = self.a, self.listing(count.by)
+        return CountedItems(by, self.separator, one, count.factor, a.derive, a.nullable)
+
     def listing(self, by: str | tuple[str, str]) -> Transducer:
         """The function that gives the items of a text, the separator behind each."""
         members, separator = self.members, self.separator
@@ -219,7 +249,7 @@ class LanguageExpressions:
                 case "parts":
                     return transducers.runs(members[charset(SPACE)], separator)
                 case (_, str(between)):
-                    return transducers.parts(tuple(map(self._class, between)), separator)
+                    return transducers.parts(self._symbols(between), separator)
             return transducers.characters(separator)
 
         return self._kept(by, make)
@@ -247,6 +277,9 @@ class LanguageExpressions:
 
     def _class(self, character: str) -> int:
         return self.partition.classes_of(character)[0]
+
+    def _symbols(self, text: str) -> tuple[int, ...]:
+        return tuple(map(self._class, text))
 
     def all_but(self, classes: frozenset[int]) -> int:
         """One character that is in none of the classes."""

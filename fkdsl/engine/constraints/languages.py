@@ -2,7 +2,9 @@ r"""Languages: sets of texts, as values.
 
     Matches(r"\d+")  Texts(("yes", "no"))  Contains("sea")  StartsWith("A")  EndsWith(".")
     Length(0, 20)  Letters(0, 5)  JsonText(schema)  GrammarText(grammar)
+    Ordered("lt", "m")  WholeNumber(((1, 12),))
     Cased("lower", a)  Stripped("", a)  Sliced(0, 3, a): the texts of which that is in a
+    Framed("The ", ".", a)  Replaced(",", "", a): the same
     each_item("words", a)  item_at("lines", 0, a)  item_count("sentences", 2, 4)
     Both((a, b))  Either((a, b))  Complement(a)
 
@@ -12,7 +14,6 @@ GrammarText.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fkdsl.engine.constraints.outlines import Outline
@@ -70,6 +71,23 @@ class Letters(Language):
 
 
 @dataclass(frozen=True)
+class Ordered(Language):
+    """The texts that stand before another, by code points, or after it. operator: "lt", "le", "gt"
+    or "ge"."""
+
+    operator: str
+    text: str
+
+
+@dataclass(frozen=True)
+class WholeNumber(Language):
+    """The texts, white space at their ends aside, that write a whole number of some ranges, both
+    ends included; None for no end."""
+
+    ranges: tuple[tuple[int | None, int | None], ...]
+
+
+@dataclass(frozen=True)
 class InCase(Language):
     """The texts that are their own lower or upper case. to: "lower" or "upper"."""
 
@@ -100,6 +118,24 @@ class Stripped(Language):
 
 
 @dataclass(frozen=True)
+class Framed(Language):
+    """The texts that are in the part with a text before and one behind them."""
+
+    before: str
+    behind: str
+    part: Language
+
+
+@dataclass(frozen=True)
+class Replaced(Language):
+    """The texts that are in the part once each `old`, of one character or more, is replaced."""
+
+    old: str
+    new: str
+    part: Language
+
+
+@dataclass(frozen=True)
 class Sliced(Language):
     """The texts of which s[start:stop] is in the part. One end may count from the end of the text,
     or both."""
@@ -119,6 +155,27 @@ class Listed(Language):
 
 
 @dataclass(frozen=True)
+class Count:
+    """How many items of a text are in a part. by: see Listed. factor: what each counts."""
+
+    by: str | tuple[str, str]
+    part: Language
+    factor: int = 1
+
+
+@dataclass(frozen=True)
+class Counted(Language):
+    """The texts whose counts add up, together with `first`, to a number of the ranges, both ends
+    included, None for no end; or to one that leaves such a number when divided by `divisor`, if
+    that is not 0."""
+
+    counts: tuple[Count, ...]
+    first: int
+    ranges: tuple[tuple[int | None, int | None], ...]
+    divisor: int = 0
+
+
+@dataclass(frozen=True)
 class MayFail(Language):
     """The texts of the part; for those of `fails`, none of which is in it, the program raises an
     error. With such a text a particle cannot live, so it is not in the complement either."""
@@ -129,10 +186,18 @@ class MayFail(Language):
 
 @dataclass(frozen=True)
 class Larger(Language):
-    """A language that is known only as a subset of the part. reason: why no more is known."""
+    """A language that is known only as a subset of the part. reason: why no more is known; "" where
+    that is not worth a word."""
 
     part: Language
     reason: str
+
+
+@dataclass(frozen=True)
+class Undivided(Language):
+    """The part, whose own parts are so many that they are explored together, not one by one."""
+
+    part: Language
 
 
 SPACES = 20
@@ -262,63 +327,3 @@ def character_at(index: int, part: Language) -> Language:
     stop = None if index == -1 else index + 1
     one = Both((Length(1, 1), part))
     return MayFail(Sliced(index, stop, one), Length(0, index if index >= 0 else -index - 1))
-
-
-def conjunct_languages(language: Language) -> Iterable[Language]:
-    """The parts of a conjunction, one by one."""
-    if isinstance(language, Both):
-        for part in language.parts:
-            yield from conjunct_languages(part)
-    else:
-        yield language
-
-
-def is_strict(language: Language) -> bool:
-    """Whether the form of a language shows that it has no text with U+FFFD."""
-    match language:
-        case Matches() | Texts() | JsonText() | GrammarText():
-            return True
-        case Both(parts):
-            return any(map(is_strict, parts))
-        case Either(parts):
-            return all(map(is_strict, parts))
-    return False
-
-
-def components(language: Language) -> tuple[Language, ...]:
-    """The languages of which a language is made, one level down."""
-    match language:
-        case Both(parts) | Either(parts):
-            return parts
-        case (
-            Complement(part)
-            | Cased(part=part)
-            | Stripped(part=part)
-            | Sliced(part=part)
-            | Larger(part=part)
-        ):
-            return (part,)
-        case MayFail(part, fails):
-            return (part, fails)
-        case Listed(items=items):
-            return tuple(parts_of(items))
-    return ()
-
-
-def parts_of(items: Items) -> Iterable[Language]:
-    """The languages of the items."""
-    match items:
-        case One(part) | NoneIf(part):
-            yield part
-        case Row(lists) | OneOf(lists):
-            for inner in lists:
-                yield from parts_of(inner)
-        case Times(part=inner):
-            yield from parts_of(inner)
-
-
-def is_regular(language: Language) -> bool:
-    """Whether an automaton can follow a language: it has no schema or grammar in it."""
-    if isinstance(language, JsonText | GrammarText):
-        return False
-    return all(map(is_regular, components(language)))

@@ -113,6 +113,29 @@ def parts(between: Symbols, separator: int) -> Transducer:
     return Transducer(0, step, lambda state: (*between[:state], separator))
 
 
+def replaced(old: Symbols, new: Symbols) -> Transducer:
+    """The text with each `old` replaced, the first ones first."""
+    between = parts(old, -1)
+
+    def step(state: int, c: int) -> Sequence[Step]:
+        ((following, written),) = between.step(state, c)
+        return [(following, tuple(n for w in written for n in (new if w < 0 else (w,))))]
+
+    return Transducer(0, step, lambda state: old[:state])
+
+
+def framed(before: Symbols, behind: Symbols) -> Transducer:
+    """The text with others before and behind it."""
+
+    def step(state: int, c: int) -> Sequence[Step]:
+        return [(INSIDE, (*before, c) if state == OUTSIDE else (c,))]
+
+    def final(state: int) -> Symbols:
+        return (*before, *behind) if state == OUTSIDE else behind
+
+    return Transducer(OUTSIDE, step, final)
+
+
 def characters(separator: int) -> Transducer:
     return Transducer(OUTSIDE, lambda state, c: [(state, (c, separator))], lambda state: ())
 

@@ -9,6 +9,7 @@ only grow with the text, some tests stay true once they are, and complete words 
     all(syllables(w) < 3 for w in words(s))  the same over the words that are complete
     count(s, "a") == 2                       count(s, "a") <= 2
     len(distinct(words(s))) == len(words(s)) the same over the words that are complete
+    [len(w) for w in words(s)] == [3, 5]     the same, as far as the words are complete
     matches(s, r"(\w+) \1")                  some text that begins so matches
 """
 
@@ -20,8 +21,9 @@ from fkdsl.base.spans import NOWHERE
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import reads
 from fkdsl.ir.passes.beginnings import beginning, may_match, once_found
+from fkdsl.ir.passes.forms import in_plain_form
 from fkdsl.ir.passes.reading import alike, replaced_part
-from fkdsl.ir.passes.settled import settled
+from fkdsl.ir.passes.settled import COMPLETE, settled
 
 FLIP = {"le": "ge", "lt": "gt", "ge": "le", "gt": "lt", "eq": "eq"}
 NEGATED = {
@@ -40,7 +42,7 @@ GROWING_LISTS = ("words", "lines")
 
 def early_form(e: ir.Expr, text: int) -> ir.Expr | None:
     """The check of a beginning; None if nothing is known before the end."""
-    return _Early(text).form(e)
+    return _Early(text).form(in_plain_form(e))
 
 
 class _Early:
@@ -66,7 +68,12 @@ class _Early:
             case ir.Operate(operator="notin" | "ne" as operator, args=args):
                 return self.form_of_not(ir.Operate(e.span, NEGATED[operator], args))
             case ir.Operate(operator="le" | "lt" | "ge" | "gt" | "eq", args=(_, _)):
-                return self.all_different(e) or self.comparison(e) or once_found(e, self.text)
+                return (
+                    self.all_different(e)
+                    or self.listed(e)
+                    or self.comparison(e)
+                    or once_found(e, self.text)
+                )
             case ir.Builtin(name="all", args=(gather,)):
                 return self.every(e, gather)
             case ir.Builtin(name="matches"):
@@ -154,6 +161,21 @@ class _Early:
             return None if kept is None else replaced_part(replaced_part(e, xs, kept), ys, kept)
         return None
 
+    def listed(self, e: ir.Expr) -> ir.Expr | None:
+        """`[syllables(l) for l in lines(s)] == [5, 7, 5]`: the items that stay begin the list."""
+        assert isinstance(e, ir.Operate)
+        for listed, value in (e.args, e.args[::-1]):
+            match listed:
+                case ir.Gather():
+                    kept = settled(listed, self.text)
+                case ir.Builtin(name=name) if name in COMPLETE:
+                    kept = settled(listed, self.text)
+                case _:
+                    kept = None
+            if e.operator == "eq" and kept is not None and self.text not in reads(value):
+                return ir.Builtin(e.span, ".agrees", (kept, value))
+        return None
+
     def every(self, e: ir.Expr, gather: ir.Expr) -> ir.Expr | None:
         """`all(test(w) for w in words(s))`: over the words that are complete, and over all if the
         test is of a kind that a growing word only fails."""
@@ -170,7 +192,8 @@ class _Early:
                 return e
         kept, holds = settled(first.iterable, self.text), self.form(test)
         if kept is None or holds is None:
-            return None
+            near = settled(gather, self.text)
+            return None if near is None else ir.Builtin(e.span, "all", (near,))
         clauses = (replace(first, iterable=kept), *rest)
         return ir.Builtin(e.span, "all", (replace(gather, element=holds, clauses=clauses),))
 

@@ -150,8 +150,33 @@ def list_language(
                     return list_language(
                         span, ir.Builtin(span, "join", (of, between)), value, text, language_of
                     )
+        case ir.Gather():
+            return _gathered(span, listed, value, text, language_of)
     by = items_of(listed, text)
     return None if by is None else ir.Builtin(span, ".items_are", (by, *_all_of_them(span), value))
+
+
+def _gathered(
+    span: Span, gather: ir.Gather, value: ir.Expr, text: int, language_of: LanguageOf
+) -> ir.Expr | None:
+    """`[len(w) for w in words(s)] == [3, 5]`: each item gives its value of the list."""
+    match gather.clauses:
+        case (ir.Clause((item,), iterable, ()),):
+            by = iterated(iterable, text)
+        case _:
+            return None
+    if by is None or text in reads(gather.element):
+        return None
+    slot = fresh_slot()
+    part = language_of(ir.Operate(span, "eq", (gather.element, ir.Local(span, slot))), item)
+    if part is None or has_grammar(part):
+        return None
+    match value:
+        case ir.Operate(operator="list", args=items) if not bound(part):
+            parts = tuple(substitute(part, {slot: one}) for one in items)
+            return ir.Builtin(span, ".items_in", (by, ir.Operate(span, "list", parts)))
+    each = ir.Gather(span, part, (ir.Clause((slot,), value, ()),))
+    return ir.Builtin(span, ".items_in", (by, each))
 
 
 def _joined(

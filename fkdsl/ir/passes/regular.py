@@ -2,8 +2,9 @@
 values/library/languages.py.
 
 Here: tests and their and, or, not. What a test may look at besides the text itself is in views.py
-(`lower(s)`, `words(s)[1]`), what it may count in counts.py, and what it says of each word, line or
-sentence in item_tests.py.
+(`lower(s)`, `words(s)[1]`), what it may count in counts.py and sums.py, what it says of each word,
+line or sentence in item_tests.py, and how two characters of it compare in same_character.py. What
+can be said in other words is put into those (forms.py).
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import reads
 from fkdsl.ir.passes.counts import count_language
+from fkdsl.ir.passes.forms import in_plain_form
 from fkdsl.ir.passes.item_tests import list_language, quantified, some_item
+from fkdsl.ir.passes.same_character import same_character
 from fkdsl.ir.passes.views import has_grammar, own_form, view_language
 
 ATOMS = {
@@ -33,14 +36,19 @@ PART_UNKNOWN = "one side of an `and`"
 def language_of(test: ir.Expr, text: int) -> ir.Expr | None:
     """The language of the texts in a slot for which a test is true; None if the test is not one of
     languages alone."""
+    return _language(in_plain_form(test), text)
+
+
+def _language(test: ir.Expr, text: int) -> ir.Expr | None:
+    """`language_of` for a test in its plain form."""
     span = test.span
     if text not in reads(test):
         return ir.Builtin(span, ".when", (test,))
     match test:
         case ir.And(operands=operands):
-            return _and(span, [language_of(o, text) for o in operands])
+            return _and(span, [_language(o, text) for o in operands])
         case ir.Or(operands=operands):
-            parts = [p for o in operands if (p := language_of(o, text)) is not None]
+            parts = [p for o in operands if (p := _language(o, text)) is not None]
             if len(parts) < len(operands):
                 return None
             return ir.Builtin(span, ".either", (ir.Operate(span, "list", tuple(parts)),))
@@ -49,12 +57,16 @@ def language_of(test: ir.Expr, text: int) -> ir.Expr | None:
                 ir.And(span, (decides, then)),
                 ir.And(span, (ir.Operate(span, "not", (decides,)), other)),
             )
-            return language_of(ir.Or(span, either), text)
+            return _language(ir.Or(span, either), text)
         case ir.Operate(operator="not", args=(inner,)):
-            return complement(language_of(inner, text))
+            return complement(_language(inner, text))
         case ir.Operate(operator="notin" | "ne" as operator, args=args):
-            return complement(language_of(ir.Operate(span, POSITIVE[operator], args), text))
-    return _simple(test, text) or view_language(test, text, language_of)
+            return complement(_language(ir.Operate(span, POSITIVE[operator], args), text))
+    return (
+        _simple(test, text)
+        or view_language(test, text, _language)
+        or same_character(test, text, _language)
+    )
 
 
 def _simple(test: ir.Expr, text: int) -> ir.Expr | None:
@@ -68,8 +80,8 @@ def _simple(test: ir.Expr, text: int) -> ir.Expr | None:
             return ir.Builtin(span, ATOMS[name], tuple(given))
         case ir.Builtin(name="all" | "any" as name, args=(ir.Gather() as gather,)):
             # What looks at one view of the text says all of that view: `lower(s)` is made once.
-            return view_language(test, text, language_of) or quantified(
-                gather, text, name == "all", language_of
+            return view_language(test, text, _language) or quantified(
+                gather, text, name == "all", _language
             )
         case ir.Operate(operator="in", args=(ir.Local(slot=slot), among)) if (
             slot == text and text not in reads(among)
@@ -88,10 +100,10 @@ def _simple(test: ir.Expr, text: int) -> ir.Expr | None:
                 elif view == ir.Local(span, text):
                     result = ir.Builtin(span, ".texts", (ir.Operate(span, "list", (other,)),))
                 else:
-                    result = list_language(span, view, other, text, language_of)
+                    result = list_language(span, view, other, text, _language)
                 if result is not None:
                     return result
-    return count_language(test, text, language_of) if isinstance(test, ir.Operate) else None
+    return count_language(test, text, _language) if isinstance(test, ir.Operate) else None
 
 
 def _and(span: Span, parts: Sequence[ir.Expr | None]) -> ir.Expr | None:

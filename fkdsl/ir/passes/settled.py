@@ -63,38 +63,55 @@ def _is_place(e: ir.Expr) -> bool:
 
 
 def _runs(e: ir.Gather, text: int) -> ir.Expr | None:
-    """`[xs[i:i + 3] for i in range(len(xs) - 2)]`: runs of items, none of which goes beyond the
-    last one."""
+    """`[xs[i:i + 3] for i in range(len(xs) - 2)]`, `[xs[i] != xs[i + 1] for i in range(len(xs) -
+    1)]`: items near each other, none of them beyond the last one."""
     match e.clauses:
         case (
             ir.Clause(
                 (i,),
-                ir.Builtin(
-                    name="range",
-                    args=(
-                        ir.Operate(
-                            operator="sub",
-                            args=(ir.Builtin(name="len", args=(xs,)), ir.Const(value=int(behind))),
-                        ),
-                        ir.Const(value=None),
-                        ir.Const(value=1),
-                    ),
-                ),
+                ir.Builtin(name="range", args=(number, ir.Const(value=None), ir.Const(value=1))),
                 (),
             ),
         ):
             pass
         case _:
             return None
-    span, at = e.span, ir.Local(e.span, i)
+    match number:
+        case ir.Builtin(name="len", args=(xs,)):
+            behind = 0
+        case ir.Operate(
+            operator="sub",
+            args=(ir.Builtin(name="len", args=(xs,)), ir.Const(value=int(behind))),
+        ):
+            pass
+        case _:
+            return None
     whole = settled(xs, text)
-    none = ir.Const(span, None)
-    for run in subexpressions(e.element):
-        match run:
-            case ir.Operate(
-                operator="slice",
-                args=(ys, start, ir.Operate(operator="add", args=(first, ir.Const(value=int(n))))),
-            ) if start == first == at and 0 <= n <= behind + 1 and alike(xs, ys):
-                if whole is not None and text not in reads(replaced_part(e.element, run, none)):
-                    return replaced_part(replaced_part(e, ys, whole), xs, whole)
+    if whole is None:
+        return None
+    rest, result, none = e.element, replaced_part(e, xs, whole), ir.Const(e.span, None)
+    for part in subexpressions(e.element):
+        ys = _near(part, ir.Local(e.span, i), behind)
+        if ys is not None and alike(xs, ys):
+            rest = replaced_part(rest, part, none)
+            result = replaced_part(result, ys, whole)
+    return None if text in reads(rest) else result
+
+
+def _near(e: ir.Expr, at: ir.Expr, behind: int) -> ir.Expr | None:
+    """The list of which an expression takes items, from the place `at` on and at most so far
+    behind it; None if it is no such expression."""
+    match e:
+        case ir.Operate(
+            operator="slice",
+            args=(ys, start, ir.Operate(operator="add", args=(first, ir.Const(value=int(n))))),
+        ) if start == first == at and 0 <= n <= behind + 1:
+            return ys
+        case ir.Operate(operator="index", args=(ys, place)) if place == at:
+            return ys
+        case ir.Operate(
+            operator="index",
+            args=(ys, ir.Operate(operator="add", args=(first, ir.Const(value=int(n))))),
+        ) if first == at and 0 <= n <= behind:
+            return ys
     return None

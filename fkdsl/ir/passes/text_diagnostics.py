@@ -11,7 +11,8 @@ from fkdsl.base.folders import Folder
 from fkdsl.base.spans import Source, Span
 from fkdsl.engine.constraints.automaton import automaton
 from fkdsl.engine.constraints.expressions import TooComplex
-from fkdsl.engine.constraints.languages import Both, Language, is_regular
+from fkdsl.engine.constraints.language_parts import is_regular
+from fkdsl.engine.constraints.languages import Both, Language
 from fkdsl.engine.constraints.pattern_trees import Unsupported
 from fkdsl.engine.constraints.stops import stops_of
 from fkdsl.ir import nodes as ir

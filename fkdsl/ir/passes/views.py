@@ -1,4 +1,5 @@
-"""Views of a text: other texts that are made of it, such as `lower(s)`, `s[:3]`, `lines(s)[0]`.
+"""Views of a text: other texts that are made of it, such as `lower(s)`, `s[:3]`, `lines(s)[0]`,
+`f"The {s}."`.
 
 A test that looks at a text through one view is a test of the view: the language of the text is that
 of the texts whose view is in the language of the test. Views of views work from the inside out:
@@ -18,6 +19,8 @@ LanguageOf = Callable[[ir.Expr, int], ir.Expr | None]
 VIEW_SLOTS = 2_000_000
 """Added to a text's slot it is a slot beyond those of any function, which stands for a view of the
 text while the language of that view is found."""
+MAY_FAIL = (".item_at", ".character_at")
+"""Views that some texts do not have."""
 LISTS = ("words", "lines", "sentences")
 """Built-ins that take a text apart."""
 
@@ -30,6 +33,8 @@ def view_language(test: ir.Expr, text: int, language_of: LanguageOf) -> ir.Expr 
         if name_and_args is None or not bound_here.isdisjoint(reads(e)):
             continue
         name, args = name_and_args
+        if name in MAY_FAIL and not is_always_asked(e, test):
+            continue
         view = text + VIEW_SLOTS
         known = replaced_part(test, e, ir.Local(test.span, view))
         if text in reads(known):
@@ -39,6 +44,25 @@ def view_language(test: ir.Expr, text: int, language_of: LanguageOf) -> ir.Expr 
             return None
         return ir.Builtin(test.span, name, (*args, part))
     return None
+
+
+def is_always_asked(e: ir.Expr, test: ir.Expr) -> bool:
+    """Whether an expression is evaluated whenever a test is in which it stands: it is in no part
+    that only some values of others lead to."""
+    match test:
+        case _ if test == e:
+            return True
+        case ir.Operate(args=args) | ir.Builtin(args=args):
+            return any(is_always_asked(e, part) for part in args)
+        case ir.And(operands=(first, *_)) | ir.Or(operands=(first, *_)):
+            return is_always_asked(e, first)
+        case ir.Choose(test=first):
+            return is_always_asked(e, first)
+        case ir.Gather(clauses=(first_clause, *_)):
+            return is_always_asked(e, first_clause.iterable)
+        case ir.Format(parts=parts):
+            return any(is_always_asked(e, p[0]) for p in parts if not isinstance(p, str))
+    return False
 
 
 def _view(e: ir.Expr, text: int) -> tuple[str, tuple[ir.Expr, ...]] | None:
@@ -61,10 +85,35 @@ def _view(e: ir.Expr, text: int) -> tuple[str, tuple[ir.Expr, ...]] | None:
             slot == text and text not in reads((start, stop))
         ):
             return ".sliced", (start, stop)
+        case ir.Builtin(name="replace", args=(ir.Local(slot=slot), old, new)) if (
+            slot == text and text not in reads((old, new))
+        ):
+            return ".replaced", (old, new)
+        case ir.Operate(operator="add", args=(ir.Local(slot=slot), behind)) if (
+            slot == text and text not in reads(behind)
+        ):
+            return ".framed", (ir.Const(e.span, ""), behind)
+        case ir.Operate(operator="add", args=(before, ir.Local(slot=slot))) if (
+            slot == text and text not in reads(before)
+        ):
+            return ".framed", (before, ir.Const(e.span, ""))
+        case ir.Format(parts=parts):
+            return _framed(e, parts, text)
         case ir.Operate(operator="index", args=(listed, at)) if text not in reads(at):
             by = items_of(listed, text)
             return None if by is None else (".item_at", (by, at))
     return None
+
+
+def _framed(
+    e: ir.Format, parts: tuple[str | tuple[ir.Expr, str], ...], text: int
+) -> tuple[str, tuple[ir.Expr, ...]] | None:
+    """An f-string that says the text once, as it is, with other texts before and behind it."""
+    whole = [i for i, part in enumerate(parts) if text in reads(part)]
+    if len(whole) != 1 or parts[whole[0]] != (ir.Local(e.span, text), ""):
+        return None
+    before, behind = parts[: whole[0]], parts[whole[0] + 1 :]
+    return ".framed", (ir.Format(e.span, before), ir.Format(e.span, behind))
 
 
 def items_of(e: ir.Expr, text: int) -> ir.Expr | None:

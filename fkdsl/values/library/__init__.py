@@ -1,6 +1,22 @@
 """The pure library: importing it fills the TABLE of `signatures`. Its functions are deterministic,
 and bounded in time and memory."""
 
-from fkdsl.values.library import item_languages, languages, numbers, sequences, structured, text
+from fkdsl.values.library import (
+    item_languages,
+    languages,
+    number_languages,
+    numbers,
+    sequences,
+    structured,
+    text,
+)
 
-__all__ = ["item_languages", "languages", "numbers", "sequences", "structured", "text"]
+__all__ = [
+    "item_languages",
+    "languages",
+    "number_languages",
+    "numbers",
+    "sequences",
+    "structured",
+    "text",
+]

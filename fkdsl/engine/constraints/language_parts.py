@@ -1,0 +1,118 @@
+"""What languages (languages.py) are made of, and what their form shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import fields, replace
+from typing import Any
+
+from fkdsl.engine.constraints.languages import (
+    Both,
+    Cased,
+    Complement,
+    Count,
+    Counted,
+    Either,
+    Framed,
+    GrammarText,
+    Items,
+    JsonText,
+    Language,
+    Larger,
+    Listed,
+    Matches,
+    MayFail,
+    NoneIf,
+    One,
+    OneOf,
+    Replaced,
+    Row,
+    Sliced,
+    Stripped,
+    Texts,
+    Times,
+    Undivided,
+)
+
+
+def conjunct_languages(language: Language) -> Iterable[Language]:
+    """The parts of a conjunction, one by one."""
+    if isinstance(language, Both):
+        for part in language.parts:
+            yield from conjunct_languages(part)
+    else:
+        yield language
+
+
+def without_mistakes(language: Language) -> Language:
+    """The language with the texts for which the program raises an error outside of it, as others
+    that are not in it."""
+
+    def change(node: Any) -> Any:
+        if isinstance(node, MayFail):
+            return change(node.part)
+        if isinstance(node, tuple):
+            return tuple(map(change, node))
+        if isinstance(node, Language | Items | Count):
+            changed = {f.name: change(getattr(node, f.name)) for f in fields(node)}
+            return replace(node, **changed)
+        return node
+
+    result: Language = change(language)
+    return result
+
+
+def is_strict(language: Language) -> bool:
+    """Whether the form of a language shows that it has no text with U+FFFD."""
+    match language:
+        case Matches() | Texts() | JsonText() | GrammarText():
+            return True
+        case Both(parts):
+            return any(map(is_strict, parts))
+        case Either(parts):
+            return all(map(is_strict, parts))
+    return False
+
+
+def components(language: Language) -> tuple[Language, ...]:
+    """The languages of which a language is made, one level down."""
+    match language:
+        case Both(parts) | Either(parts):
+            return parts
+        case (
+            Complement(part)
+            | Cased(part=part)
+            | Stripped(part=part)
+            | Sliced(part=part)
+            | Framed(part=part)
+            | Replaced(part=part)
+            | Larger(part=part)
+            | Undivided(part=part)
+        ):
+            return (part,)
+        case Counted(counts):
+            return tuple(count.part for count in counts)
+        case MayFail(part, fails):
+            return (part, fails)
+        case Listed(items=items):
+            return tuple(parts_of(items))
+    return ()
+
+
+def parts_of(items: Items) -> Iterable[Language]:
+    """The languages of the items."""
+    match items:
+        case One(part) | NoneIf(part):
+            yield part
+        case Row(lists) | OneOf(lists):
+            for inner in lists:
+                yield from parts_of(inner)
+        case Times(part=inner):
+            yield from parts_of(inner)
+
+
+def is_regular(language: Language) -> bool:
+    """Whether an automaton can follow a language: it has no schema or grammar in it."""
+    if isinstance(language, JsonText | GrammarText):
+        return False
+    return all(map(is_regular, components(language)))

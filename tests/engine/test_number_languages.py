@@ -1,0 +1,120 @@
+"""Languages of texts that write a number, stand in an order, or have some sum of counts: for every
+short text what Python says."""
+
+import pytest
+
+from fkdsl.engine.constraints import counters
+from fkdsl.engine.constraints.automaton import Automaton
+from fkdsl.engine.constraints.languages import (
+    ALL_TEXTS,
+    Contains,
+    Count,
+    Counted,
+    Framed,
+    Length,
+    Ordered,
+    Replaced,
+    Texts,
+    WholeNumber,
+)
+from tests.engine.test_item_languages import assert_same
+
+
+def written(s):
+    try:
+        return int(s.strip())
+    except ValueError:
+        return None
+
+
+@pytest.mark.parametrize(("least", "most"), [(1, 12), (-13, 7), (98, 1002), (None, -2), (3, None)])
+def test_whole_numbers_are_those_that_python_reads(least, most):
+    def holds(s):
+        n = written(s)
+        return n is not None and (least is None or least <= n) and (most is None or n <= most)
+
+    assert_same(WholeNumber(((least, most),)), holds, "0129_- \u0663", 4)
+
+
+def test_every_digit_of_unicode_counts():
+    digits = [c for c in map(chr, range(0x110000)) if c.isdecimal()]
+    automaton = Automaton(WholeNumber(((3, 5),)))
+    assert len(digits) > 600
+    assert all(automaton.accepts(c) == (3 <= int(c) <= 5) for c in digits)
+
+
+@pytest.mark.parametrize("operator", ["lt", "le", "gt", "ge"])
+def test_texts_are_ordered_by_code_points(operator):
+    compare = {"lt": str.__lt__, "le": str.__le__, "gt": str.__gt__, "ge": str.__ge__}[operator]
+    assert_same(Ordered(operator, "bab"), lambda s: compare(s, "bab"), "abc")
+    assert_same(Ordered(operator, ""), lambda s: compare(s, ""), "a\0", 2)
+
+
+def test_a_text_in_a_frame_or_with_parts_replaced():
+    assert_same(Framed("ab", "b", Contains("bb")), lambda s: "bb" in f"ab{s}b", "ab")
+    assert_same(Framed("", "", Length(2, 3)), lambda s: 2 <= len(s) <= 3, "ab")
+    assert_same(Replaced("aa", "b", Contains("bb")), lambda s: "bb" in s.replace("aa", "b"), "abc")
+    assert_same(Replaced("a", "", Texts(("bb",))), lambda s: s.replace("a", "") == "bb", "abc")
+    assert_same(
+        Replaced("aba", "ab", Contains("aba")), lambda s: "aba" in s.replace("aba", "ab"), "ab", 8
+    )
+
+
+def a_count(part, factor=1):
+    """How often a part stands in a text, and 1."""
+    return Count(("parts", part), ALL_TEXTS, factor)
+
+
+LONG_WORDS = Count("words", Length(2, -1))
+SUMS = {
+    "as many a as b": (
+        Counted((a_count("a"), a_count("b", -1)), 0, ((0, 0),)),
+        lambda s: s.count("a") == s.count("b"),
+    ),
+    "twice as many": (
+        Counted((a_count("a"), a_count("b", -2)), 1, ((0, 0),)),
+        lambda s: s.count("a") == 2 * s.count("b"),
+    ),
+    "two or three together": (
+        Counted((a_count("a"), a_count("ab")), -2, ((2, 3),)),
+        lambda s: 2 <= s.count("a") + s.count("ab") <= 3,
+    ),
+    "none or many": (
+        Counted((a_count("a"),), -1, ((None, 0), (3, None))),
+        lambda s: s.count("a") == 0 or s.count("a") >= 3,
+    ),
+    "an odd number of long words": (
+        Counted((LONG_WORDS,), 0, ((1, 1),), 2),
+        lambda s: sum(len(w) >= 2 for w in s.split()) % 2 == 1,
+    ),
+    "at most one below nought": (
+        Counted((a_count("a", -1),), 1, ((-1, None),)),
+        lambda s: -s.count("a") >= -1,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_sums_of_counts_are_pythons(name):
+    assert_same(*SUMS[name], "ab ", 6)
+
+
+def test_far_from_what_matters_nothing_is_known(monkeypatch):
+    """A text is refused only if it cannot come back; where that is not known, none is."""
+    monkeypatch.setattr(counters, "FAR", 2)
+    language, holds = SUMS["as many a as b"]
+    automaton = Automaton(language)
+    assert not automaton.accepts("aab")
+    assert automaton.accepts("aaabbb")
+    assert automaton.accepts("aaaab")
+    with pytest.raises(AssertionError):
+        assert_same(language, holds, "ab", 6)
+    complement = counters.Counter((), 0, ((None, None),), widest=False)
+    assert complement.accepts(complement.start)
+
+
+def test_a_sum_that_saturates_too_early_is_caught(monkeypatch):
+    right = counters.Counter._kept
+    monkeypatch.setattr(counters.Counter, "_kept", lambda self, n: right(self, min(n, 1)))
+    with pytest.raises(AssertionError):
+        assert_same(*SUMS["two or three together"], "ab ", 6)
