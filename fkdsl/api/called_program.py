@@ -30,6 +30,7 @@ from fkdsl.machine.particle import Executable
 from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.steering.feynman_kac import SteeringModel
 from fkdsl.steering.particle_step import Guesser
+from fkdsl.values.faults import LIMITS, Limits
 
 DEFAULT_METHOD = "smc"
 OPTIMISATIONS = (*PASSES, "force", "merge")
@@ -45,7 +46,8 @@ class CalledProgram:
     """A checked program; calling it gives one with its parameters set. Loads no model.
 
     selected: which of the file's programs, needed if there are several. arguments: parameters that
-    differ from their defaults. off: passes of the optimiser that are left out.
+    differ from their defaults. off: passes of the optimiser that are left out. limits: on the work
+    of each particle.
     """
 
     checked: Checked
@@ -55,6 +57,7 @@ class CalledProgram:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     off: frozenset[str] = frozenset()
     allow_outside: bool = False
+    limits: Limits = LIMITS
 
     def __repr__(self) -> str:
         """The call that gives the program."""
@@ -164,7 +167,7 @@ class CalledProgram:
         clock = proposals.clock if proposals is not None else None
         code = self._built if clock is None else build(self.ir(), self.environment(clock))
         values = tuple(self.parameter_values().values())
-        return SteeringModel(code, engines, values, proposals=proposals, guessers=guessers)
+        return SteeringModel(code, engines, values, self.limits, proposals, guessers)
 
     @cached_property
     def _built(self) -> Executable:

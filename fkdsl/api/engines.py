@@ -4,7 +4,7 @@ needed."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
@@ -39,6 +39,7 @@ MAX_BATCH = 128
 """Rows in one forward, unless the caller says otherwise: a forward's memory grows with them."""
 
 
+MakeEngine = Callable[[LanguageModel, int | None, int | None], CachedTransformer]
 CALLER = Path()
 """The folder that a caller's paths are relative to. This very object marks a caller's path, which
 may lead anywhere."""
@@ -55,7 +56,9 @@ class Engines(Mapping[str, CachedTransformer]):
     override: takes the default model's place: a reference, the name of a model that the file
     declares, a .fk file whose first table it is, or a model itself. Two names for one reference
     share one engine. metered: whether engines take the time of their forwards. loaded: models that
-    are loaded already, kept for the next run of a session, which gives the same dict to each.
+    are loaded already, kept for the next run of a session, which gives the same dict to each. load:
+    what loads a model by its reference, in the place of fkdsl.models.registry.load_model. make: the
+    engine of a loaded model, from the model and the bounds of `cache_memory` and `max_batch`.
     """
 
     def __init__(
@@ -72,12 +75,15 @@ class Engines(Mapping[str, CachedTransformer]):
         metered: bool = False,
         allow_outside: bool = False,
         loaded: LoadedModels | None = None,
+        load: Callable[..., LanguageModel] = load_model,
+        make: MakeEngine = CachedTransformer,
     ) -> None:
         self.declared, self.folder, self.override = declared, folder, override
         self.cache_memory, self.max_batch = cache_memory or CACHE_MEMORY, max_batch or MAX_BATCH
         self.dtype, self.device = dtype, device
         self.progress, self.metered, self.allow_outside = progress, metered, allow_outside
         self.loaded: LoadedModels = {} if loaded is None else loaded
+        self.load, self.make = load, make
         self.defaulted = False  # whether DEFAULT was used
         self._engines: dict[str, CachedTransformer] = {}
         self._by_reference: dict[Any, CachedTransformer] = {}
@@ -120,13 +126,21 @@ class Engines(Mapping[str, CachedTransformer]):
     def _views(self) -> list[ByteView]:
         return [e.model for e in self._by_reference.values() if isinstance(e.model, ByteView)]
 
-    def fresh(self) -> Engines:
+    def fresh(self, make: MakeEngine | None = None, cache_memory: int | None = None) -> Engines:
         """Engines over the same loaded models, with empty caches and zero counts. Loads nothing; a
-        model that is not loaded yet is loaded by each of the two when it needs it."""
+        model that is not loaded yet is loaded by each of the two when it needs it. make,
+        cache_memory: in the place of those of these engines."""
         if isinstance(self.override, CachedTransformer):
             self._of(self.override, self.folder)
         other = copy(self)
-        renewed = {id(engine): engine.fresh() for engine in self._by_reference.values()}
+        if make is not None or cache_memory is not None:
+            other.make = make or self.make
+            other.cache_memory = cache_memory or self.cache_memory
+        renewed = {
+            id(engine): engine.fresh() if other.make is self.make else other._engine(engine.model)
+            for engine in self._by_reference.values()
+            if not isinstance(engine.model, ByteView)
+        }
         for engine in self._by_reference.values():
             if isinstance(engine.model, ByteView):
                 # A view rests on its model's engine, which has been renewed with the others.
@@ -202,7 +216,7 @@ class Engines(Mapping[str, CachedTransformer]):
         if model not in self._by_reference:
             key = (model, folder.resolve(), self.dtype, self.device)
             if key not in self.loaded:
-                self.loaded[key] = load_model(
+                self.loaded[key] = self.load(
                     model,
                     folder=folder,
                     dtype=self.dtype,
@@ -258,7 +272,8 @@ class Engines(Mapping[str, CachedTransformer]):
         return self._by_reference[key]
 
     def _engine(self, model: LanguageModel) -> CachedTransformer:
-        engine = CachedTransformer(model, self.cache_memory, self.max_batch)
+        make = CachedTransformer if isinstance(model, ByteView) else self.make
+        engine = make(model, self.cache_memory, self.max_batch)
         engine.meter = ForwardMeter() if self.metered and not isinstance(model, ByteView) else None
         return engine
 

@@ -200,7 +200,7 @@ def shorten(text: str, most: int = 60) -> str:
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
-def memory(text: str | None) -> int | None:
+def memory(text: str | None, flag: str = "--cache-memory") -> int | None:
     """Bytes of a size such as 500M or 4G."""
     if text is None:
         return None
@@ -212,5 +212,5 @@ def memory(text: str | None) -> int | None:
     except (ValueError, OverflowError):
         size = 0
     if size <= 0:
-        raise CallError(f"--cache-memory {text} is no size", "write 500M or 4G")
+        raise CallError(f"{flag} {text} is no size", "write 500M or 4G")
     return size

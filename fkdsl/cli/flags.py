@@ -11,6 +11,7 @@ from fkdsl.base.errors import CallError
 from fkdsl.base.version import VERSION
 from fkdsl.cli.distil import add_arguments as add_distil
 from fkdsl.cli.run_flags import add_call, add_loading, add_outside, add_program, add_run
+from fkdsl.cli.serve_flags import add_arguments as add_serve
 from fkdsl.cli.train import add_arguments as add_train
 from fkdsl.cli.tune_flags import add_arguments as add_tune
 
@@ -46,6 +47,7 @@ COMMANDS = {
     ),
     "train": ("fkdsl.cli.train", "train a byte-level model on text"),
     "distil": ("fkdsl.cli.distil", "fit a small surrogate to a model, to look ahead with"),
+    "serve": ("fkdsl.cli.serve", "serve a folder of programs over HTTP, as models of OpenAI's API"),
     "models": ("fkdsl.cli.models", "list, fetch and describe language models"),
 }
 """Each command with its module, which has `main`, and its line of help."""
@@ -101,6 +103,7 @@ def command_parser() -> argparse.ArgumentParser:
     add_program(added["explain"])
     add_train(added["train"])
     add_distil(added["distil"])
+    add_serve(added["serve"])
     models = added["models"].add_subparsers(dest="action", metavar="action")
     models.add_parser("list", help="the aliases, and what is in the cache; also without an action")
     pull = models.add_parser("pull", help="fetch a model into the cache")

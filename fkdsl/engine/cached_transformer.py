@@ -35,6 +35,8 @@ from fkdsl.engine.batching import Job, plan_waves
 from fkdsl.engine.kv_cache import KVCache
 from fkdsl.engine.meter import ForwardMeter
 from fkdsl.engine.prefix_tree import Context, PrefixTree
+from fkdsl.engine.shared_prompts import SharedPrompts
+from fkdsl.engine.token_budget import TokenBudget
 from fkdsl.models.cost import Cost
 from fkdsl.models.interface import CacheSegment, ForwardRow, LanguageModel, Past, SumsMaskedRows
 
@@ -59,6 +61,8 @@ class CachedTransformer:
     one forward. meter: measures every forward, if it is set. repeated: a run of new tokens that
     several contexts share is computed again in each of them if it has at most so many tokens,
     instead of in a forward of its own; 0 computes no token twice, more takes fewer forwards.
+    prompts: beginnings of texts that engines of the same model share; token_budget: what may be
+    sent through the model; each if it is set.
     """
 
     def __init__(
@@ -71,6 +75,8 @@ class CachedTransformer:
         self.stats = Stats()
         self.meter: ForwardMeter | None = None
         self.repeated = 0
+        self.prompts: SharedPrompts | None = None
+        self.token_budget: TokenBudget | None = None
         self._adopted: list[Context] = []
 
     def fresh(self) -> CachedTransformer:
@@ -80,7 +86,8 @@ class CachedTransformer:
     def over(self, model: LanguageModel) -> CachedTransformer:
         """An engine of another model with the same bounds, an empty tree and an empty cache."""
         engine = CachedTransformer(model, self.cache.budget, self.max_batch)
-        engine.repeated = self.repeated
+        engine.repeated, engine.token_budget = self.repeated, self.token_budget
+        engine.prompts = self.prompts if model is self.model else None
         return engine
 
     @property
@@ -225,9 +232,29 @@ class CachedTransformer:
     def _compute(self, missing: Sequence[Context]) -> dict[Context, NDArray[Any]]:
         """The rows of contexts, computed by the model."""
         rows: dict[Context, NDArray[Any]] = {}
+        if self.prompts is not None:
+            missing, rows = self._take_prompts(self.prompts, missing)
         for wave in plan_waves(missing, self._usable, self.max_batch, self.repeated):
             rows.update(self._forward(wave))
         return rows
+
+    def _take_prompts(
+        self, prompts: SharedPrompts, missing: Sequence[Context]
+    ) -> tuple[list[Context], dict[Context, NDArray[Any]]]:
+        """Puts what is shared of the contexts into the cache; (the contexts that are still to be
+        computed, the rows of the others)."""
+        rows: dict[Context, NDArray[Any]] = {}
+        for context in missing:
+            path = context.path()
+            if any(self.cache.slot(id(node)) is not None for node in path):
+                continue
+            if (shared := prompts.longest([node.token for node in path])) is not None:
+                nodes = path[: shared.tokens]
+                self.cache.put(shared.segment, [id(node) for node in nodes], id(self.root))
+                if shared.row is not None and nodes[-1] is context:
+                    rows[context] = shared.row
+                    self.cache.put_row(id(context), shared.row, sums=shared.sums)
+        return [context for context in missing if context not in rows], rows
 
     def _forward(self, jobs: Sequence[Job]) -> dict[Context, NDArray[Any]]:
         """The wanted rows of one batched forward, whose segments and rows go into the cache."""
@@ -236,6 +263,8 @@ class CachedTransformer:
             for job in jobs
         ]
         check()
+        if self.token_budget is not None:
+            self.token_budget.take(batch)
         began = time.perf_counter()
         results = self.model.forward(batch)
         if self.meter is not None:
@@ -253,6 +282,14 @@ class CachedTransformer:
             ):
                 rows[node] = row
                 self.cache.put_row(id(node), row, outputs, row_sums)
+            if self.prompts is not None and job.base.parent is None and job.run:
+                ends = job.wanted[-1:] == job.run[-1:]
+                self.prompts.keep(
+                    tuple(node.token for node in job.run),
+                    result.segment,
+                    result.log_probs[-1] if ends else None,
+                    result.sums[-1] if ends and result.sums is not None else None,
+                )
         return rows
 
     def _measure(

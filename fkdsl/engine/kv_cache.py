@@ -7,10 +7,14 @@ log-probabilities after a node. Over the budget, the cache evicts rows first, le
 before others, then segments that no other continues, also least recently used first. It evicts
 only when `shrink` is called, so never what a forward in progress needs; an evicted row or segment
 is computed again when it is asked for.
+
+A cache serves one run, in one thread. But Python's collector may free a node in any thread where
+several runs go on, so what changes more than one thing is done under a lock.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fkdsl.base.locks import locked
 from fkdsl.models.interface import CacheSegment
 
 NodeId = int
@@ -44,6 +49,7 @@ class KVCache:
     segments that the budget evicted."""
 
     def __init__(self, budget: int | None = None) -> None:
+        self.lock = threading.RLock()
         self.budget = budget
         self.row_budget = ROW_BYTES
         self.nbytes = 0
@@ -57,6 +63,7 @@ class KVCache:
 
     # --------------------------------------------------------------- segments
 
+    @locked
     def put(self, segment: CacheSegment, nodes: list[NodeId], base: NodeId) -> None:
         """Keeps a segment for the nodes of its tokens, in order, in place of the segments that they
         used before. base: the node after which the segment begins."""
@@ -72,6 +79,7 @@ class KVCache:
         self._segment_of.update(dict.fromkeys(nodes, entry))
         self.nbytes += segment.nbytes
 
+    @locked
     def slot(self, node: NodeId) -> tuple[CacheSegment, int] | None:
         """The segment that holds a node's token, and the token's position in it; None if it is not
         cached."""
@@ -106,6 +114,7 @@ class KVCache:
 
     # ------------------------------------------------------------------- rows
 
+    @locked
     def put_row(
         self,
         node: NodeId,
@@ -124,6 +133,7 @@ class KVCache:
         self.nbytes += row.nbytes
         self.row_nbytes += row.nbytes
 
+    @locked
     def row(self, node: NodeId) -> NDArray[Any] | None:
         row = self._rows.get(node)
         if row is not None:
@@ -149,11 +159,13 @@ class KVCache:
 
     # ----------------------------------------------------------------- memory
 
+    @locked
     def release(self, node: NodeId) -> None:
         """Drops the row of a node that is gone, and its segment if no other node uses it."""
         self._drop_row(node)
         self._release_slot(node)
 
+    @locked
     def shrink(self, recent: int = 0) -> None:
         """Evicts rows down to the row budget, then rows and segments down to the budget, least
         recently used first. recent: how many of the rows put last the row budget must leave."""

@@ -88,7 +88,11 @@ class PrefixTree:
 
     def forget(self, node: Context) -> None:
         """Called by a node that is being freed."""
-        self._children.pop((id(node.parent), node.token), None)
+        key = (id(node.parent), node.token)
+        reference = self._children.get(key)
+        # Python's collector may free it in another thread, while this one makes its sequence anew.
+        if reference is not None and reference() in (None, node):
+            self._children.pop(key, None)
         self._on_release(node)
 
     def __len__(self) -> int:

@@ -6,10 +6,14 @@
 
 Contexts share the slots of what they have in common, so a fork copies nothing. A batch takes one
 gather for each plane.
+
+One thread at a time runs forwards and so takes slots; segments may be freed in any thread.
 """
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,8 +33,7 @@ FEWEST_SLOTS, MOST_FIRST_SLOTS = 512, 65_536
 
 
 class KVPool:
-    """Slots for tokens. planes: for each plane a tensor (capacity, heads, width). used: how many
-    slots segments hold.
+    """Slots for tokens. planes: for each plane a tensor (capacity, heads, width).
 
     A full pool is doubled on a host, where unused memory costs nothing; on a device it grows by a
     quarter.
@@ -48,39 +51,67 @@ class KVPool:
             MOST_FIRST_SLOTS,
             max(FEWEST_SLOTS, FIRST_BYTES.get(device.type, 0) // max(1, self.slot_bytes)),
         )
-        self.used = 0
+        self._used = 0
+        self._lock = threading.Lock()
+        # Freed segments wait here: an append is safe in any thread, and also where Python's
+        # collector frees a segment in the midst of `take`.
+        self._returned: deque[Slots] = deque()
         self._clear()
 
+    @property
+    def used(self) -> int:
+        """How many slots segments hold."""
+        with self._lock:
+            self._reclaim()
+            return self._used
+
+    @property
+    def capacity(self) -> int:
+        """Slots that each plane has."""
+        with self._lock:
+            self._reclaim()
+            return int(self._capacity)
+
     def _clear(self) -> None:
-        self.capacity = self.first
+        self._capacity = self.first
         self.planes = [self._plane(h, w) for h, w in self.shapes]
         self._free = list(range(self.first - 1, -1, -1))
 
     def _plane(self, heads: int, width: int) -> Tensor:
-        return torch.empty((self.capacity, heads, width), dtype=self.dtype, device=self.device)
+        return torch.empty((self._capacity, heads, width), dtype=self.dtype, device=self.device)
 
     def take(self, n: int) -> Slots:
         """n free slots, for the caller to write; a new pool gives its lowest slots first."""
-        if n > len(self._free):
-            self._grow(n)
-        slots = self._free[-n:][::-1]
-        del self._free[-n:]
-        self.used += n
+        with self._lock:
+            self._reclaim()
+            if n > len(self._free):
+                self._grow(n)
+            slots = self._free[-n:][::-1]
+            del self._free[-n:]
+            self._used += n
         return np.array(slots, dtype=np.int32)
 
     def give_back(self, slots: Slots) -> None:
-        self._free.extend(slots[::-1].tolist())
-        self.used -= len(slots)
-        if self.used == 0 and self.capacity > self.first:
+        """Takes back slots that `take` gave, from any thread; they are free from the next `take`
+        on."""
+        self._returned.append(slots)
+
+    def _reclaim(self) -> None:
+        """Frees the slots that were given back; a pool that has grown and is empty begins anew."""
+        while self._returned:
+            slots = self._returned.popleft()
+            self._free.extend(slots[::-1].tolist())
+            self._used -= len(slots)
+        if self._used == 0 and self._capacity > self.first:
             self._clear()
 
     def _grow(self, n: int) -> None:
-        before = self.capacity
-        self.capacity = max(int(before * self.growth), before + n)
+        before = self._capacity
+        self._capacity = max(int(before * self.growth), before + n)
         for i, plane in enumerate(self.planes):
             self.planes[i] = self._plane(*self.shapes[i])
             self.planes[i][:before] = plane
-        self._free[:0] = range(self.capacity - 1, before - 1, -1)
+        self._free[:0] = range(self._capacity - 1, before - 1, -1)
 
 
 class KVSegment:
