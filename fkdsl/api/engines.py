@@ -75,7 +75,7 @@ class Engines(Mapping[str, CachedTransformer]):
         metered: bool = False,
         allow_outside: bool = False,
         loaded: LoadedModels | None = None,
-        load: Callable[..., LanguageModel] = load_model,
+        load: Callable[..., LanguageModel] | None = None,
         make: MakeEngine = CachedTransformer,
     ) -> None:
         self.declared, self.folder, self.override = declared, folder, override
@@ -216,7 +216,7 @@ class Engines(Mapping[str, CachedTransformer]):
         if model not in self._by_reference:
             key = (model, folder.resolve(), self.dtype, self.device)
             if key not in self.loaded:
-                self.loaded[key] = self.load(
+                self.loaded[key] = (self.load or load_model)(
                     model,
                     folder=folder,
                     dtype=self.dtype,
