@@ -101,7 +101,11 @@ class AutoChoice:
 
 
 def first_method(
-    method: str | None, options: Mapping[str, Any], islands: int, *, resumed: bool
+    method: str | None,
+    options: Mapping[str, Any],
+    islands: int,
+    resumed: bool,
+    on: object = None,
 ) -> str | None:
     """The method of the request that a run begins with: for `auto` that which the pilot begins
     with, else the given one. Raises CallError for what `auto` itself chooses, and for a run that it
@@ -116,6 +120,11 @@ def first_method(
         )
     if islands > 1:
         raise CallError("auto finds the number of islands", "leave --islands out, or name a method")
+    if on is not None:
+        raise CallError(
+            "auto's pilot runs in this process alone",
+            "leave --on out, or name a method: its --target-se works on a cluster",
+        )
     if resumed:
         raise CallError(
             "a run whose method a pilot chose is resumed by that method",

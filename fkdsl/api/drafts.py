@@ -6,10 +6,12 @@ model with the same vocabulary: the name of one that the file declares, or a ref
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from fkdsl.api.engines import Engines
 from fkdsl.api.request import RunRequest
 from fkdsl.engine.drafts import Draft, HeadsDraft, ModelDraft, NgramDraft, check_vocabularies
-from fkdsl.proposals.drafting import Drafting, DraftOf
+from fkdsl.proposals.drafting import DraftCounts, Drafting, DraftOf
 
 NGRAM, HEADS = "ngram", "heads"
 
@@ -41,13 +43,32 @@ def model_draft(engines: Engines, name: str, by: str) -> Draft:
     return ModelDraft(draft, by)
 
 
+@dataclass(frozen=True)
+class DraftFacts:
+    """What a run says of its drafts. names: of the drafts. weighs: whether drafted tokens are
+    weighed by p/q."""
+
+    counts: DraftCounts
+    names: tuple[str, ...]
+    weighs: bool
+
+    @classmethod
+    def of(cls, drafting: Drafting | None) -> DraftFacts | None:
+        """Those of a drafting; None where nothing is drafted."""
+        if drafting is None:
+            return None
+        of = drafting.of.values()
+        names = tuple(dict.fromkeys(draft_of.draft.name for draft_of in of))
+        return cls(drafting.counts, names, any(draft_of.weighs for draft_of in of))
+
+
 def draft_report(
-    drafting: Drafting | None,
+    facts: DraftFacts | None,
 ) -> tuple[dict[str, int] | None, tuple[str, ...]]:
     """(counts, notes): how many tokens of a run were drafted, and how many of those were kept."""
-    if drafting is None:
+    if facts is None:
         return None, ()
-    tally = drafting.counts
+    tally = facts.counts
     counts = {
         "rounds": tally.rounds,
         "tokens": tally.draws,
@@ -55,12 +76,10 @@ def draft_report(
         "kept": tally.kept,
     }
     rate = f"{tally.draws / tally.rounds:.2f} tokens a round" if tally.rounds else "no round"
-    weighs = any(of.weighs for of in drafting.of.values())
     of = f"{tally.drafted} of {tally.draws} tokens drafted"
     kept = (
         "each weighed by p/q"
-        if weighs
+        if facts.weighs
         else f"{tally.kept / max(1, tally.drafted):.0%} of them kept"
     )
-    names = ", ".join(dict.fromkeys(of.draft.name for of in drafting.of.values()))
-    return counts, (f"draft by {names}: {rate}, {of}, {kept}",)
+    return counts, (f"draft by {', '.join(facts.names)}: {rate}, {of}, {kept}",)

@@ -58,7 +58,9 @@ class Engines(Mapping[str, CachedTransformer]):
     share one engine. metered: whether engines take the time of their forwards. loaded: models that
     are loaded already, kept for the next run of a session, which gives the same dict to each. load:
     what loads a model by its reference, in the place of fkdsl.models.registry.load_model. make: the
-    engine of a loaded model, from the model and the bounds of `cache_memory` and `max_batch`.
+    engine of a loaded model, from the model and the bounds of `cache_memory` and `max_batch`. model_folder: what the
+    paths of the program's models are relative to, where that is another folder than that of its
+    files.
     """
 
     def __init__(
@@ -77,10 +79,12 @@ class Engines(Mapping[str, CachedTransformer]):
         loaded: LoadedModels | None = None,
         load: Callable[..., LanguageModel] | None = None,
         make: MakeEngine = CachedTransformer,
+        model_folder: Path | None = None,
     ) -> None:
         self.declared, self.folder, self.override = declared, folder, override
         self.cache_memory, self.max_batch = cache_memory or CACHE_MEMORY, max_batch or MAX_BATCH
         self.dtype, self.device = dtype, device
+        self.model_folder = model_folder if model_folder is not None else folder
         self.progress, self.metered, self.allow_outside = progress, metered, allow_outside
         self.loaded: LoadedModels = {} if loaded is None else loaded
         self.load, self.make = load, make
@@ -115,13 +119,12 @@ class Engines(Mapping[str, CachedTransformer]):
         for each byte view that lost mass."""
         models = [engine.model for engine in self._by_reference.values()]
         slow = sorted({model.note for model in models if isinstance(model, Noted)})
-        lost = [
-            f"{view.name}, beam {view.beam}: a byte lost {view.lost.mean:.1g} of its probability "
-            f"on average, {view.lost.worst:.1g} at most; a wider beam loses less"
-            for view in self._views()
-            if view.lost.total > 0.0
-        ]
+        lost = [lost_note(name, mass) for name, mass in self.lost_mass() if mass.total > 0.0]
         return (*slow, *lost)
+
+    def lost_mass(self) -> list[tuple[str, LostMass]]:
+        """(name and beam, the mass that it has lost) of each byte view."""
+        return [(f"{view.name}, beam {view.beam}", view.lost) for view in self._views()]
 
     def _views(self) -> list[ByteView]:
         return [e.model for e in self._by_reference.values() if isinstance(e.model, ByteView)]
@@ -214,6 +217,7 @@ class Engines(Mapping[str, CachedTransformer]):
         if model.endswith(".fk"):
             return self._of_declaration(first_table(self._tables(model, folder)))
         if model not in self._by_reference:
+            folder = self.model_folder if folder is self.folder else folder
             key = (model, folder.resolve(), self.dtype, self.device)
             if key not in self.loaded:
                 self.loaded[key] = (self.load or load_model)(
@@ -276,6 +280,14 @@ class Engines(Mapping[str, CachedTransformer]):
         engine = make(model, self.cache_memory, self.max_batch)
         engine.meter = ForwardMeter() if self.metered and not isinstance(model, ByteView) else None
         return engine
+
+
+def lost_note(view: str, lost: LostMass) -> str:
+    """The line on what a byte view has lost."""
+    return (
+        f"{view}: a byte lost {lost.mean:.1g} of its probability on average, {lost.worst:.1g} at "
+        "most; a wider beam loses less"
+    )
 
 
 def token_engine(engine: CachedTransformer) -> CachedTransformer:

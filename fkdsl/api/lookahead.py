@@ -155,8 +155,33 @@ def constrains_texts(program: CalledProgram) -> bool:
     )
 
 
+@dataclass(frozen=True)
+class LookaheadFacts:
+    """What a run says of its look-ahead. draws: of tokens of constrained texts; tilted: those of
+    them that looked ahead; left_out: why others did not. proposal, twist: what it was used for."""
+
+    draws: int
+    tilted: int
+    left_out: tuple[str, ...]
+    proposal: bool
+    twist: bool
+
+    @classmethod
+    def of(cls, lookahead: CompletionLookahead | None) -> LookaheadFacts | None:
+        """Those of a look-ahead so far; None where there is none."""
+        if lookahead is None:
+            return None
+        return cls(
+            lookahead.draws,
+            lookahead.tilted,
+            tuple(lookahead.left_out),
+            lookahead.proposal,
+            lookahead.twist,
+        )
+
+
 def lookahead_notes(
-    choice: LookaheadChoice, call: MethodCall, lookahead: CompletionLookahead | None
+    choice: LookaheadChoice, call: MethodCall, lookahead: LookaheadFacts | None
 ) -> tuple[str, ...]:
     """What a run says of it: how many draws looked ahead, and why others did not."""
     if lookahead is None:

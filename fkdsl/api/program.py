@@ -19,6 +19,8 @@ from typing import Any
 
 from fkdsl.api.auto import AUTO_METHOD, auto_result, first_method
 from fkdsl.api.called_program import DEFAULT_METHOD, NO_FILE, CalledProgram
+from fkdsl.api.cluster.place import workers_of
+from fkdsl.api.cluster.workers import Workers
 from fkdsl.api.engines import Engines, ModelReference
 from fkdsl.api.lookahead import AUTO, LookaheadReference
 from fkdsl.api.request import MAX_STEPS, RunRequest, StepsByIsland
@@ -144,6 +146,7 @@ class Program(CalledProgram):
         lookahead: LookaheadReference = AUTO,
         twist: str | Path | None = None,
         exchange: int | None = None,
+        on: str | Workers | None = None,
         **options: Any,
     ) -> Result:
         """Weighted samples of the posterior, and an unbiased estimate of Z.
@@ -159,16 +162,18 @@ class Program(CalledProgram):
         expressions over `value`, by name. lookahead: how draws of constrained texts look ahead by a
         surrogate: auto, none, proposal, twist, both, a surrogate or its file (docs/lookahead.md).
         twist: the file of a learned twist, which `fkdsl tune` wrote. exchange: after every so many
-        steps whole islands are resampled, where few of them have most of the weight. Raises
+        steps whole islands are resampled, where few of them have most of the weight. on: what
+        computes the islands, "ray" or "ray=ADDRESS" (docs/scale.md); the answer is the same. Raises
         PopulationDied, ProgramError for a mistake that shows only as it runs, CallError, and
         BudgetEnded or Interrupted with the population so far.
         """
         request = RunRequest.of(
-            self, first_method(method, options, islands, resumed=resume is not None), options,
+            self, first_method(method, options, islands, resume is not None, on), options,
             model=model, engines=engines, seed=seed, islands=islands,
             aim=Aim(target_se, budget_tokens, budget_seconds), timeout=timeout,
             max_steps=max_steps, filtering=filtering, trace=trace, resume=resume, blame=blame,
             queries=queries, lookahead=lookahead, twist=twist, exchange=exchange,
+            on=workers_of(on),
         )  # fmt: skip
         made = auto_result if method == AUTO_METHOD else run_request
         return made(request, observer)

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from fkdsl.api.called_program import CalledProgram
+from fkdsl.api.cluster.engines import RemoteEngines
+from fkdsl.api.cluster.workers import Workers
 from fkdsl.api.engines import Engines, ModelReference
 from fkdsl.api.lookahead import (
     AUTO,
@@ -58,7 +60,8 @@ class RunRequest:
     the run down in. resume: the file to go on from, and in; or steps. blame: whether the result
     says what each line did. queries: about the returned value. lookahead: how draws of
     constrained texts look ahead by a surrogate. twist: the file of a learned twist (`fkdsl tune`).
-    exchange: after every so many steps whole islands may be resampled; None for never.
+    exchange: after every so many steps whole islands may be resampled; None for never. on: what
+    computes the islands; None for this process.
     A request is made by `of`, which checks it.
     """
 
@@ -78,6 +81,7 @@ class RunRequest:
     lookahead: LookaheadChoice
     twist: Path | None = None
     exchange: int | None = None
+    on: Workers | None = None
 
     @classmethod
     def of(
@@ -101,6 +105,7 @@ class RunRequest:
         lookahead: LookaheadReference = AUTO,
         twist: str | Path | None = None,
         exchange: int | None = None,
+        on: Workers | None = None,
     ) -> RunRequest:
         """The request of a run, its arguments as Program.run takes them. Loads no model.
 
@@ -127,9 +132,12 @@ class RunRequest:
         if filtering and not call.method.forgets_mass and "texts" not in program.off:
             _ = program.ir()  # its conditions may contradict each other, which the pass finds
             program = program.without("texts")
+        engines = engines if engines is not None else program.engines(model)
+        if on is not None:
+            _check_on(call, blame)
+            engines = RemoteEngines(engines)
         return cls(
-            program=program, call=call,
-            engines=engines if engines is not None else program.engines(model),
+            program=program, call=call, engines=engines, on=on,
             seed=seed, islands=islands, aim=aim, deadline=Deadline.of(timeout),
             max_steps=max_steps, filtering=filtering, trace=trace, resume=resume, blame=blame,
             queries=program.queries(queries), lookahead=ahead,
@@ -195,6 +203,19 @@ def _check_twist(call: MethodCall, filtering: bool) -> None:
         raise CallError(
             "a twist needs the model's row at the end of each step, which a draft is to spare",
             "leave --twist or --draft out",
+        )
+
+
+def _check_on(call: MethodCall, blame: bool) -> None:
+    """Raises CallError for what cannot be computed elsewhere."""
+    if not call.method.draws:
+        raise CallError(
+            f"`{call.method.name}` draws nothing, and has no islands to compute elsewhere",
+            "leave --on out, or use smc",
+        )
+    if blame:
+        raise CallError(
+            "what each line did is not sent from other machines", "leave --blame or --on out"
         )
 
 

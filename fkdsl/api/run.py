@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from fkdsl.api.blame import BlameRecorder
-from fkdsl.api.drafts import draft_report, drafting_of
-from fkdsl.api.lookahead import lookahead_notes, verify_surrogates
+from fkdsl.api.cluster.islands import RemoteIslands
+from fkdsl.api.drafts import DraftFacts, draft_report, drafting_of
+from fkdsl.api.lookahead import LookaheadFacts, lookahead_notes, verify_surrogates
 from fkdsl.api.queries import answers
 from fkdsl.api.request import RunRequest
 from fkdsl.api.steering import steering_model
@@ -18,9 +19,11 @@ from fkdsl.api.twist_file import twist_for
 from fkdsl.base.deadline import until
 from fkdsl.base.errors import ProgramError
 from fkdsl.inference.result import Result
-from fkdsl.inference.run import Observer
+from fkdsl.inference.run import Observer, RunnerOf
 from fkdsl.inference.run import run as run_method
 from fkdsl.inference.samplers.adaptive import adaptive_run
+from fkdsl.machine.state import ProgramState
+from fkdsl.proposals.completion import CompletionLookahead
 from fkdsl.steering.feynman_kac import SteeringModel
 from fkdsl.steering.learned_twist import LearnedTwist
 
@@ -32,36 +35,91 @@ def run(request: RunRequest, observer: Observer | None = None) -> Result:
     Raises what Program.run raises.
     """
     program, engines = request.program, request.engines
-    drafting = drafting_of(request)
+    place: _Here | _Elsewhere = _Here(request) if request.on is None else _Elsewhere(request)
     with recording(request) as record:
-        lookahead = request.completion_lookahead()
-        guessers, told = guessers_of(request)
-        model = steering_model(request, record.engines, drafting, lookahead, guessers)
+        model = place.model(record)
         sampled = request.call.method.draws
         recorder = BlameRecorder.of(program, model, sampled=sampled) if request.blame else None
-        # Models are loaded before the clock starts, and before any particle does.
-        for name in program.model_names():
-            _ = record.engines[name]
-        if lookahead is not None and not record.is_over:
-            verify_surrogates(request.lookahead, program, lookahead)
+        place.load(record)
         engines.reset_lost_mass()
         request.deadline.begin()
         with recorder.deaths(engines) if recorder is not None else nullcontext():
-            result = _run_method(request, model, record, recorder, observer)
+            result = _run_method(request, model, record, recorder, observer, place)
         if recorder is not None:
             result = recorder.of_result(result)
         with until(request.deadline):
             answered, mistakes, late = answers(
                 program.checked, program.environment, request.queries, result
             )
-        counts, notes = draft_report(drafting)
+        drafts, lookahead = place.facts()
+        counts, notes = draft_report(drafts)
         notes += lookahead_notes(request.lookahead, request.call, lookahead)
-        notes = (*result.notes, *late, *notes, *engines.notes(), *told)
+        notes = (*result.notes, *late, *notes, *engines.notes(), *place.notes())
         result = replace(result, queries=answered, notes=notes, drafts=counts)
         record.end(result)
         if mistakes:
             raise ProgramError(mistakes, result)
         return result
+
+
+class _Here:
+    """A run in this process."""
+
+    runner: RunnerOf[ProgramState] | None = None
+
+    def __init__(self, request: RunRequest) -> None:
+        self.request, self.drafting = request, drafting_of(request)
+        self.lookahead: CompletionLookahead | None = None
+        self.told: list[str] = []
+
+    def model(self, record: RunRecord) -> SteeringModel:
+        self.lookahead = self.request.completion_lookahead()
+        guessers, self.told = guessers_of(self.request)
+        engines = record.engines
+        return steering_model(self.request, engines, self.drafting, self.lookahead, guessers)
+
+    def load(self, record: RunRecord) -> None:
+        """Models are loaded before the clock starts, and before any particle does."""
+        for name in self.request.program.model_names():
+            _ = record.engines[name]
+        if self.lookahead is not None and not record.is_over:
+            verify_surrogates(self.request.lookahead, self.request.program, self.lookahead)
+
+    def at_once(self) -> int:
+        """Islands computed at a time."""
+        return 1
+
+    def facts(self) -> tuple[DraftFacts | None, LookaheadFacts | None]:
+        return DraftFacts.of(self.drafting), LookaheadFacts.of(self.lookahead)
+
+    def notes(self) -> tuple[str, ...]:
+        return tuple(self.told)
+
+
+class _Elsewhere:
+    """A run whose islands are computed by workers: here they are combined, and no model is
+    loaded."""
+
+    def __init__(self, request: RunRequest) -> None:
+        assert request.on is not None
+        self.request, self.remote = request, RemoteIslands(request, request.on)
+        self.runner = self.remote.runner
+
+    def model(self, record: RunRecord) -> SteeringModel:
+        return steering_model(self.request, record.engines)
+
+    def load(self, record: RunRecord) -> None:
+        if not record.is_over:
+            self.remote.begin()
+
+    def at_once(self) -> int:
+        return max(1, self.remote.workers.count)
+
+    def facts(self) -> tuple[DraftFacts | None, LookaheadFacts | None]:
+        return self.remote.facts.drafts, self.remote.facts.lookahead
+
+    def notes(self) -> tuple[str, ...]:
+        return (*self.remote.told, *self.remote.notes)
 
 
 def guessers_of(request: RunRequest) -> tuple[tuple[LearnedTwist, ...], list[str]]:
@@ -78,6 +136,7 @@ def _run_method(
     record: RunRecord,
     recorder: BlameRecorder | None,
     observer: Observer | None,
+    place: _Here | _Elsewhere,
 ) -> Result:
     """The Result of the method itself, its steps written to the record."""
 
@@ -95,8 +154,10 @@ def _run_method(
         "merge": request.merge,
         "counts": request.engines.counts,
         "account": recorder.account if recorder is not None else None,
+        "runner": place.runner,
     }
     if request.aim.asked:
+        settings["at_once"] = place.at_once
         return adaptive_run(model, request.call, request.seed, None, request.aim, **settings)
     with _rows_kept(request):
         return run_method(

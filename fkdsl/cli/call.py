@@ -11,6 +11,7 @@ from typing import Any
 
 from fkdsl.api import Program, load, parse
 from fkdsl.api.auto import AUTO_METHOD, first_method
+from fkdsl.api.cluster.place import workers_of
 from fkdsl.api.engines import Engines
 from fkdsl.api.request import RunRequest
 from fkdsl.base.deadline import Deadline
@@ -75,7 +76,19 @@ def called_request(
         lookahead=getattr(args, "lookahead", "auto"),
         twist=args.twist,
         exchange=getattr(args, "exchange", None),
+        on=workers_of(_on(args)),
     )
+
+
+def _on(args: argparse.Namespace) -> str | None:
+    """Where the flags say that islands are computed; None for here."""
+    on: str | None = getattr(args, "on", None)
+    if on is not None and getattr(args, "prefill", None):
+        raise CallError(
+            "a prefill is read by this process alone, and --on computes elsewhere",
+            "leave --prefill out: each worker computes the prompt once",
+        )
+    return on
 
 
 def called_method(program: Program, args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
@@ -94,7 +107,7 @@ def called_method(program: Program, args: argparse.Namespace) -> tuple[str, dict
     }
     if auto:
         options.pop("samples", None)
-        first = first_method(AUTO_METHOD, options, args.islands, resumed=bool(args.resume))
+        first = first_method(AUTO_METHOD, options, args.islands, bool(args.resume), _on(args))
         return str(first), {}
     known = check_method(method).all_options
     if "samples" not in known:

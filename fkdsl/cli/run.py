@@ -59,7 +59,7 @@ def main(args: argparse.Namespace) -> int:
         result, wrong = _result(args, request, progress, hint)
         result = result if choice is None else choice.counted(result)
         notes = list(result.notes)
-        hinted = not args.no_hint and choice is None
+        hinted = not args.no_hint and choice is None and request.on is None
         if hinted and args.islands == 1 and not request.aim.asked:
             with suppress(DeadlinePassed), until(deadline):
                 notes += hints(args, hint.exact_needs(result))
@@ -156,7 +156,7 @@ def reported_death(request: RunRequest, *, json: bool) -> Iterator[None]:
     try:
         yield
     except PopulationDied as died:
-        if died.blame is None:
+        if died.blame is None and request.on is None:
             with until(request.deadline):
                 died = with_conflicts(died, conflicts(request.program, request.engines))
         if json:

@@ -193,6 +193,11 @@ def _add_aim(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
     )
     if not fixed:
         parser.add_argument(
+            "--on",
+            metavar="ray[=ADDRESS]",
+            help="compute the islands on a Ray cluster, with the same answer; needs fkdsl[ray]",
+        )
+        parser.add_argument(
             "--exchange",
             type=int,
             metavar="T",

@@ -45,6 +45,8 @@ from fkdsl.inference.unfinished import Unfinished
 S = TypeVar("S")
 Observer = Callable[[Any], None]
 """Called with each Step (or, for exact, each Level) as it comes. It cannot change a draw."""
+RunnerOf = Callable[[int, int], IslandRunner[S]]
+"""What computes the islands of a seed, of so many (fkdsl.inference.island_runner)."""
 Counts = Callable[[], tuple[int, int]]
 """(model calls, forwarded tokens) so far."""
 ONE_ISLAND = "one island alone has no standard error here: --islands 8"
@@ -87,7 +89,7 @@ def run(
     lazy: bool = False,
     counts: Counts = lambda: (0, 0),
     account: MoveObserver[S] | None = None,
-    runner: IslandRunner[S] | None = None,
+    runner: RunnerOf[S] | None = None,
     exchange: int | None = None,
 ) -> Result:
     """The Result of a method on a model.
@@ -98,8 +100,8 @@ def run(
     that have ended make the answer when time runs out. resume: the steps that each island has
     behind it, from step 0 on; it goes on from there as if it had never stopped. lazy: exact takes
     the heaviest outcomes first, and has bounds on Z where something ends it. counts: (model calls,
-    forwarded tokens) so far. account: is told of every move. runner: where the islands are
-    computed, in this process where it is None; the answer is the same. exchange: after every so
+    forwarded tokens) so far. account: is told of every move. runner: gives what computes the
+    islands, in this process where it is None; the answer is the same. exchange: after every so
     many steps whole islands may be resampled (fkdsl.inference.exchange). Raises PopulationDied with
     a report when every particle's weight is zero, BudgetEnded when time, steps or states end the
     run, and Interrupted at Ctrl-C: with the population so far.
@@ -110,11 +112,11 @@ def run(
     spent = Spent(counts)
     deadline = Deadline.of(timeout)
     stop = stop_when(deadline, call.options["max_tokens"], counts) if lazy else None
-    if runner is None:
-        loop = LoopSettings[S](max_steps, merge, None, stop, account)
-        runner = LocalIslands(model, call, seed, islands, loop)
+    loop = LoopSettings[S](max_steps, merge, None, stop, account)
     going = _Run(
-        model, call, seed, islands, program, spent, runner,
+        model, call, seed, islands, program, spent,
+        runner(seed, islands) if runner is not None
+        else LocalIslands(model, call, seed, islands, loop),
         merge=merge, filtering=filtering, observer=observer,
         resume=(resume or {}) if call.resumes else {},
         exchange=Exchange(seed, islands, exchange) if exchange is not None else None,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fkdsl.api.called_program import CalledProgram
+from fkdsl.api.cluster.engines import RemoteEngines
 from fkdsl.api.engines import Engines
 from fkdsl.api.lookahead import AUTO, digest
 from fkdsl.api.request import RunRequest
@@ -103,6 +104,9 @@ def _reference(engines: Engines) -> str | None:
 def surrogate_marks(request: RunRequest) -> dict[str, str]:
     """The marks of the surrogates by which the run's draws may look ahead, by the program's names
     of their models. Loads them."""
+    if isinstance(request.engines, RemoteEngines):
+        request.engines.begin()
+        return dict(request.engines.surrogates)
     if request.completion_lookahead() is None:
         return {}
     found = {name: request.surrogates.get(name) for name in request.program.model_names()}

@@ -3,15 +3,14 @@ or over what the trace has recorded of the models, where nothing more is compute
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NoReturn, cast
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from fkdsl.api.request import StepsByIsland
 from fkdsl.api.trace.file import Trace
-from fkdsl.api.trace.schema import MOST_TOKENS
-from fkdsl.base.errors import CallError, InternalError
+from fkdsl.base.errors import CallError
 from fkdsl.base.logspace import effective_sample_size, log_sum_exp
 from fkdsl.base.spans import Source
 from fkdsl.engine.cached_transformer import CachedTransformer
@@ -20,8 +19,6 @@ from fkdsl.machine.particle import Executable
 from fkdsl.machine.places import Places
 from fkdsl.machine.state import ProgramState, Status
 from fkdsl.machine.state_json import log_weight_from_json, state_from_json
-from fkdsl.models.interface import ForwardRow
-from fkdsl.models.vocabulary import Vocabulary
 from fkdsl.values.values import ContextRef
 
 UNFIT = (
@@ -48,7 +45,7 @@ def rebuild(
     for number, line in enumerate(trace.steps, 2):
         try:
             steps = steps_by_island.setdefault(line["island"], [])
-            step = _step(line, steps[-1] if steps else None, engines, places)
+            step = read_step(line, steps[-1] if steps else None, engines, places)
             if code is not None:
                 for particle in step.particles:
                     verify_state(particle.state, code)
@@ -63,12 +60,14 @@ def rebuild(
     return steps_by_island
 
 
-def _step(
+def read_step(
     line: Mapping[str, Any],
     last: Step[ProgramState] | None,
     engines: Mapping[str, CachedTransformer],
     places: Places,
 ) -> Step[ProgramState]:
+    """The step of a line. last: the island's step before it, None for its first line. Raises one of
+    UNFIT for a line that does not follow it."""
     if last is not None and line["t"] not in (0, last.t, last.t + 1):
         raise ValueError("a step is missing")
     before = parents(line["t"], last)
@@ -140,86 +139,3 @@ def is_complete(steps_by_island: StepsByIsland, islands: int) -> bool:
 def recorded_places(trace: Trace) -> Places:
     """The places of the program's files, whose texts the trace holds."""
     return Places(Source(s["name"], s["text"]) for s in trace.header["sources"])
-
-
-class Recorded(Mapping[str, CachedTransformer]):
-    """The models of a trace as far as it has recorded them: the bytes of their tokens, and no
-    probabilities."""
-
-    def __init__(self, trace: Trace) -> None:
-        tokens: dict[str, dict[int, bytes]] = {}
-        for line in trace.steps:
-            for name, texts in line.get("tokens", {}).items():
-                tokens.setdefault(name, {}).update(
-                    (int(i), token_bytes(text)) for i, text in texts.items()
-                )
-        self._engines = {name: recorded_engine(name, texts) for name, texts in tokens.items()}
-
-    def __getitem__(self, name: str) -> CachedTransformer:
-        if name not in self._engines:
-            self._engines[name] = recorded_engine(name, {})
-        return self._engines[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._engines)
-
-    def __len__(self) -> int:
-        return len(self._engines)
-
-
-class RecordedModel:
-    """A LanguageModel of which only the bytes of some tokens are known; its other methods raise
-    InternalError."""
-
-    allows_empty = True
-    max_length: int | None = None
-
-    def __init__(self, name: str, vocabulary: Vocabulary) -> None:
-        self.name, self.vocabulary = name, vocabulary
-
-    def start(self, text: str) -> NoReturn:
-        raise InternalError("a model was asked of a trace")
-
-    encode = start
-
-    def chat(self, user: str, system: str = "") -> NoReturn:
-        raise InternalError("a model was asked of a trace")
-
-    def forward(self, rows: Sequence[ForwardRow]) -> NoReturn:
-        raise InternalError("a model was asked of a trace")
-
-    def describe(self) -> dict[str, Any]:
-        return {"name": self.name}
-
-
-def recorded_engine(name: str, texts: Mapping[int, bytes]) -> CachedTransformer:
-    """An engine whose contexts have texts and no distributions. texts: bytes by token id."""
-    return CachedTransformer(
-        RecordedModel(name, Vocabulary(cast(Any, KnownTokens(texts)), frozenset()))
-    )
-
-
-class KnownTokens:
-    """The tokens' bytes as a Vocabulary indexes them, without an entry for each unknown id."""
-
-    def __init__(self, texts: Mapping[int, bytes]) -> None:
-        self.texts = texts
-
-    def __getitem__(self, i: int) -> bytes:
-        return self.texts.get(i, b"")
-
-    def __len__(self) -> int:
-        return MOST_TOKENS
-
-
-def token_text(raw: bytes) -> str | dict[str, str]:
-    """A token's bytes as JSON: a text, or {"hex"} where they are no UTF-8."""
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return {"hex": raw.hex()}
-
-
-def token_bytes(data: str | Mapping[str, str]) -> bytes:
-    """The bytes that `token_text` wrote."""
-    return data.encode() if isinstance(data, str) else bytes.fromhex(data["hex"])

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fkdsl.api.called_program import CalledProgram
+from fkdsl.api.cluster.engines import RemoteEngines
 from fkdsl.api.drafts import drafting_of
 from fkdsl.api.engines import Engines
 from fkdsl.api.request import RunRequest, StepsByIsland
@@ -26,7 +27,9 @@ from fkdsl.api.steering import steering_model
 from fkdsl.api.trace.derive import is_own
 from fkdsl.api.trace.file import Trace, TraceFile, parse_trace, verify_trace
 from fkdsl.api.trace.header import model_marks, run_header, surrogate_marks, verify_same_run
-from fkdsl.api.trace.rebuild import Recorded, is_complete, parents, rebuild, token_text
+from fkdsl.api.trace.lines import StepWriter
+from fkdsl.api.trace.rebuild import is_complete, rebuild
+from fkdsl.api.trace.recorded import Recorded
 from fkdsl.base.errors import (
     BudgetEnded,
     CallError,
@@ -41,8 +44,6 @@ from fkdsl.inference.interface import Step
 from fkdsl.inference.result import Result
 from fkdsl.machine.particle import Executable
 from fkdsl.machine.places import Places
-from fkdsl.machine.state import ProgramState
-from fkdsl.machine.state_json import log_weight_to_json, state_to_json
 from fkdsl.values.values import plain
 
 
@@ -63,14 +64,11 @@ class RunRecord:
         trace: Trace | None = None,
     ) -> None:
         self.engines, self.steps_by_island, self._file = engines, steps_by_island, file
-        self._places = places if places is not None else Places(())
-        self._last = {island: steps[-1] for island, steps in (steps_by_island or {}).items()}
-        self._known_tokens: set[tuple[str, int]] = set()
+        self._lines = StepWriter(engines, places if places is not None else Places(()))
+        self._lines.last.update({r: steps[-1] for r, steps in (steps_by_island or {}).items()})
         self.resumed = bool(steps_by_island) and trace is not None
         for line in trace.steps if trace is not None else ():
-            self._known_tokens.update(
-                (name, int(i)) for name, texts in line.get("tokens", {}).items() for i in texts
-            )
+            self._lines.know(line)
 
     @property
     def is_over(self) -> bool:
@@ -80,8 +78,7 @@ class RunRecord:
     def step(self, step: Any) -> None:
         """Writes a Step down; the levels of exact are not written."""
         if self._file is not None and isinstance(step, Step):
-            self._file.add(self._line(step))
-            self._last[step.island] = step
+            self._file.add(self._lines.line(step))
 
     def end(self, result: Result) -> None:
         """Writes the last line: the result."""
@@ -94,7 +91,7 @@ class RunRecord:
         if (
             self._file is not None
             and not self._file.given_up
-            and self._last
+            and self._lines.last
             and error.unfinished is not None
         ):
             error.unfinished = replace(error.unfinished, resume=str(self._file.path))
@@ -103,43 +100,6 @@ class RunRecord:
         """Writes the last line of a run that died."""
         if self._file is not None:
             self._file.add({"died": error.report})
-
-    def _line(self, step: Step[ProgramState]) -> dict[str, Any]:
-        before = parents(step.t, self._last.get(step.island))
-        first: dict[int, int] = {}
-        tokens: dict[str, dict[str, Any]] = {}
-        particles = []
-        for i, (particle, w) in enumerate(zip(step.particles, step.log_weights, strict=True)):
-            a, x = step.ancestors[i], particle.state
-            parent = before[a] if 0 <= a < len(before) else None
-            line: dict[str, Any] = {} if a == i else {"ancestor": a}
-            if parent is None or parent.lineage != particle.lineage:
-                line["lineage"] = particle.lineage.hex()
-            line["log_weight"] = log_weight_to_json(float(w))
-            if id(x) in first:
-                line["state"] = first[id(x)]
-            elif parent is None or parent.state is not x:
-                first[id(x)] = i
-                line["state"] = state_to_json(
-                    x, self._places, parent.state if parent is not None else None
-                )
-                self._add_texts(x, line["state"], tokens)
-            particles.append(line)
-        head: dict[str, Any] = {"t": step.t, "island": step.island, "resampled": step.resampled}
-        if tokens:
-            head["tokens"] = tokens
-        return {**head, "particles": particles}
-
-    def _add_texts(
-        self, x: ProgramState, written: Mapping[str, Any], tokens: dict[str, dict[str, Any]]
-    ) -> None:
-        """Adds to `tokens` the texts of those tokens of x whose text is not in the file yet."""
-        for c, data in zip(x.contexts, written.get("contexts", ()), strict=True):
-            for i in data.get("tokens", data.get("add", ())):
-                if (c.model, i) not in self._known_tokens:
-                    self._known_tokens.add((c.model, i))
-                    raw = self.engines[c.model].model.vocabulary.tokens[i]
-                    tokens.setdefault(c.model, {})[str(i)] = token_text(raw)
 
 
 def result_summary(result: Result) -> dict[str, Any]:
@@ -188,7 +148,7 @@ def recording(request: RunRequest) -> Iterator[RunRecord]:
         yield RunRecord(request.engines, resume)
         return
     code = request.program.feynman_kac(engines=request.engines).code
-    places = Places.of(code, _sources(request.program))
+    places = Places.of(code, sources_of(request.program))
     file = trace if isinstance(trace, TraceFile) else _open(resume, trace)
     try:
         record = _begin(file, request, places, code)
@@ -224,6 +184,8 @@ def _is_the_files_fault(error: Exception, request: RunRequest, record: RunRecord
     expected = isinstance(error, FkdslError) and not isinstance(error, InternalError | ProgramError)
     if expected or not record.resumed or os.environ.get("FKDSL_DEBUG"):
         return False
+    if request.on is not None:
+        return False  # the run cannot be done again here, where no model is loaded
     assert record.steps_by_island is not None
     model = steering_model(
         request, request.engines, drafting_of(request), request.completion_lookahead()
@@ -246,6 +208,9 @@ def _begin(file: TraceFile, request: RunRequest, places: Places, code: Executabl
         file.add(header)
         return RunRecord(engines, None, file, places)
     verify_same_run(trace, header)
+    if isinstance(engines, RemoteEngines):
+        for line in trace.steps:
+            engines.learn(line)
     goes_on = request.call.resumes
     if goes_on and trace.steps:
         recorded = Recorded(trace)
@@ -268,6 +233,6 @@ def _begin(file: TraceFile, request: RunRequest, places: Places, code: Executabl
     return RunRecord(engines, rebuild(trace, engines, places, code), file, places, trace)
 
 
-def _sources(program: CalledProgram) -> list[Source]:
+def sources_of(program: CalledProgram) -> list[Source]:
     """The program's own file, then those that it imports."""
     return [module.source for module in (program.checked.module, *program.checked.imported)]

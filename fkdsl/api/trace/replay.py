@@ -13,7 +13,8 @@ from typing import Any
 from fkdsl.api.request import StepsByIsland
 from fkdsl.api.trace.file import Trace
 from fkdsl.api.trace.header import method_call
-from fkdsl.api.trace.rebuild import Recorded, rebuild, recorded_places
+from fkdsl.api.trace.rebuild import rebuild, recorded_places
+from fkdsl.api.trace.recorded import Recorded
 from fkdsl.base.errors import CallError
 from fkdsl.base.logspace import log_sum_exp
 from fkdsl.base.spans import Span

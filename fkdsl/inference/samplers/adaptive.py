@@ -119,17 +119,17 @@ class IslandPlan:
     why: str = ""
 
 
-def islands_for(pilot: IslandPilot, aim: Aim) -> IslandPlan:
+def islands_for(pilot: IslandPilot, aim: Aim, at_once: int = 1) -> IslandPlan:
     """The number of fresh islands: what the target asks for, or all that the budget has room for.
-    Pure."""
+    at_once: how many are computed at a time, so that seconds go further. Pure."""
     room, why = MOST, f"no run has more than {MOST:,} islands: use more particles"
-    for budget, used, what in (
-        (aim.tokens, pilot.tokens, "tokens"),
-        (aim.seconds, pilot.seconds, "seconds"),
+    for budget, used, what, together in (
+        (aim.tokens, pilot.tokens, "tokens", 1),
+        (aim.seconds, pilot.seconds, "seconds", at_once),
     ):
         # The first island fills the caches that the others then use, so its cost says little about
         # theirs.
-        each = float(np.mean(used[1:] or used))
+        each = float(np.mean(used[1:] or used)) / together
         if budget is not None and room * each > budget - sum(used):
             room, why = (
                 max(1, int((budget - sum(used)) / each)),
@@ -153,12 +153,14 @@ def adaptive_run(
     timeout: float | Deadline | None = None,
     counts: Counts = lambda: (0, 0),
     observer: Observer | None = None,
+    at_once: Callable[[], int] = lambda: 1,
     **others: Any,
 ) -> Result:
     """The Result of as many islands as the aim asks for.
 
     observer: is called with the steps of the fresh islands only. timeout: seconds or a Deadline,
-    after which the islands that have ended make the answer. others: as `run` takes them. Time,
+    after which the islands that have ended make the answer. at_once: how many islands are computed
+    at a time. others: as `run` takes them. Time,
     model calls and tokens include the pilot's. Raises what `run` raises where not one island ends.
     """
     call = called(method, options)
@@ -170,7 +172,7 @@ def adaptive_run(
 
     with until(Deadline.of(timeout)):
         pilot, first = _pilot(island, seed, aim, counts)
-        plan = islands_for(pilot, aim)
+        plan = islands_for(pilot, aim, at_once())
         try:
             result = island(seed, None, islands=plan.islands, partial=True, observer=observer)
         except BudgetEnded:
