@@ -58,9 +58,9 @@ class Engines(Mapping[str, CachedTransformer]):
     share one engine. metered: whether engines take the time of their forwards. loaded: models that
     are loaded already, kept for the next run of a session, which gives the same dict to each. load:
     what loads a model by its reference, in the place of fkdsl.models.registry.load_model. make: the
-    engine of a loaded model, from the model and the bounds of `cache_memory` and `max_batch`. model_folder: what the
-    paths of the program's models are relative to, where that is another folder than that of its
-    files.
+    engine of a loaded model, from the model and the bounds of `cache_memory` and `max_batch`.
+    model_folder: what the paths of the program's models are relative to, where that is another
+    folder than that of its files.
     """
 
     def __init__(
