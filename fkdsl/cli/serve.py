@@ -25,6 +25,7 @@ def main(args: argparse.Namespace) -> int:
             "pip install 'fkdsl[serve]'",
         )
     settings = settings_of(args).check()
+    os.environ.pop(KEY_VARIABLE, None)  # further processes do not have it
     from fkdsl.serve.registry import Registry
     from fkdsl.serve.server import listen
 
@@ -52,6 +53,8 @@ def settings_of(args: argparse.Namespace) -> Settings:
         runs=args.runs,
         queue=args.queue,
         grace=args.grace,
+        allow_programs=args.allow_programs,
+        models=tuple(args.allow_model),
         allow_extern=args.allow_extern,
         allow_outside=args.allow_outside,
         dtype=args.dtype,

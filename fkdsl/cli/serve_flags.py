@@ -26,6 +26,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="let the folder's programs name files outside of it",
     )
+    parser.add_argument(
+        "--allow-programs",
+        action="store_true",
+        help="let requests bring programs of their own, each run in a process with limits",
+    )
+    parser.add_argument(
+        "--allow-model",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a model that such programs may name, beside those of the folder's programs",
+    )
     _add_limits(parser)
 
 

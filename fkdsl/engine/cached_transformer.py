@@ -264,7 +264,7 @@ class CachedTransformer:
         ]
         check()
         if self.token_budget is not None:
-            self.token_budget.take(batch)
+            self.token_budget.take(batch, self.model.vocabulary.size)
         began = time.perf_counter()
         results = self.model.forward(batch)
         if self.meter is not None:

@@ -44,6 +44,10 @@ def application(settings: Settings, registry: Registry) -> tuple[App, Service]:
     )  # fmt: skip
     app.include_router(openai_routes(service))
     app.include_router(program_routes(service))
+    if settings.allow_programs:
+        from fkdsl.serve.routes_sources import source_routes
+
+        app.include_router(source_routes(service))
     _add_pages(app, service)
     _add_errors(app, service)
     app.openapi = lambda: documented(app, registry, settings)  # type: ignore[method-assign]

@@ -43,9 +43,19 @@ class RequestError(CallError):
         self.status, self.code, self.param, self.headers = status, code, param, dict(headers or {})
 
 
+class WorkerFailed(FkdslError):
+    """What a worker process says of a job that failed. status, body: of the answer."""
+
+    def __init__(self, status: int, body: dict[str, Any]) -> None:
+        self.status, self.body = status, body
+        super().__init__("a worker's job failed")
+
+
 def failure(error: BaseException) -> tuple[int, dict[str, Any]]:
     """(status, body). What is no error of fkdsl's is our own mistake, and tells nothing of the
     inside."""
+    if isinstance(error, WorkerFailed):
+        return error.status, error.body
     if isinstance(error, RequestError):
         kind = {401: "authentication_error", 429: "rate_limit_error"}.get(error.status)
         kind = kind or (INVALID if error.status < 500 else SERVER)

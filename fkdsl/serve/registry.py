@@ -19,7 +19,9 @@ from fkdsl.base.diagnostics import near_name
 from fkdsl.base.errors import CallError, FkdslError
 from fkdsl.inference.methods import check_method
 from fkdsl.language.syntax.parser import read_source
+from fkdsl.models.interface import LanguageModel
 from fkdsl.models.progress import Progress, silent
+from fkdsl.models.registry import load_model
 from fkdsl.serve.failures import RequestError
 from fkdsl.serve.models import ServedModels
 from fkdsl.serve.orders import check_size
@@ -46,11 +48,16 @@ class ServedProgram:
 
 
 class Registry(Mapping[str, ServedProgram]):
-    """The programs by name. models: what their runs share. references: models that the folder's
-    programs name, as written there."""
+    """The programs by name. models: what their runs share. allowed: models that a program in a
+    request may name, by reference: those of the folder's programs, and those of the settings."""
 
-    def __init__(self, programs: Mapping[str, ServedProgram], models: ServedModels) -> None:
-        self._programs, self.models = dict(programs), models
+    def __init__(
+        self,
+        programs: Mapping[str, ServedProgram],
+        models: ServedModels,
+        allowed: Mapping[str, LanguageModel],
+    ) -> None:
+        self._programs, self.models, self.allowed = dict(programs), models, dict(allowed)
 
     def __getitem__(self, name: str) -> ServedProgram:
         return self._programs[name]
@@ -96,7 +103,13 @@ class Registry(Mapping[str, ServedProgram]):
                 f"no program of {folder} can be served",
                 "see what `fkdsl check` says of them, or begin one by `fkdsl new`",
             )
-        return cls(programs, models)
+        allowed = {reference: model for (reference, *_), model in models.loaded.items()}
+        for reference in settings.models if settings.allow_programs else ():
+            if reference not in allowed:
+                allowed[reference] = load_model(
+                    reference, dtype=settings.dtype, device=settings.device, progress=progress
+                )
+        return cls(programs, models, allowed)
 
 
 def _of_file(

@@ -14,6 +14,10 @@ from fkdsl.serve.orders import Observe, Order, answer_json, run_order
 from fkdsl.serve.registry import Registry, ServedProgram
 from fkdsl.serve.runs import Runs, Ticket
 from fkdsl.serve.settings import Settings
+from fkdsl.serve.strangers import Source, Strangers
+
+STRANGER = "(in the request)"
+"""The name under which programs that came in a request are counted."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,14 @@ class Service:
         self.settings, self.registry = settings, registry
         self.runs = Runs(settings.runs, settings.queue)
         self.metrics = Metrics(self.runs, registry.models)
+        self.strangers = (
+            Strangers(
+                registry.models, registry.allowed, settings.limits,
+                lambda how: self.metrics.workers.labels(how).inc(),
+            )
+            if settings.allow_programs
+            else None
+        )  # fmt: skip
 
     def run(
         self, served: ServedProgram, order: Order, observe: Observe | None = None
@@ -40,7 +52,7 @@ class Service:
         """A ticket of a run of a program. Raises RequestError where it cannot be taken."""
         limits = self.settings.limits
         deadline = order.deadline(limits)
-        tokens = TokenBudget(order.most_tokens(limits))
+        tokens = TokenBudget(order.most_tokens(limits), limits.memory)
 
         def work() -> Answer:
             died = [0]
@@ -61,6 +73,25 @@ class Service:
                 self.metrics.died.labels(served.name).inc(died[0])
             self.metrics.ran(served.name, answer)
             return Answer(result, answer, tokens.prompt)
+
+        return self.runs.start(work, deadline)
+
+    def do(
+        self, action: str, source: Source, order: Order, observe: Observe | None = None
+    ) -> Ticket[dict[str, Any]]:
+        """A ticket of what is done with a program that came in a request. Raises RequestError
+        where it cannot be taken."""
+        strangers = self.strangers
+        assert strangers is not None
+        deadline = order.deadline(self.settings.limits)
+        order.most_tokens(self.settings.limits)
+
+        def work() -> dict[str, Any]:
+            see = observe if order.steps else None
+            answer, _ = strangers.do(action, source, order, deadline, see)
+            if action == "run":
+                self.metrics.ran(STRANGER, answer)
+            return answer
 
         return self.runs.start(work, deadline)
 
