@@ -28,7 +28,8 @@ from pathlib import Path
 import pytest
 
 from fkdsl.base.spans import Source
-from fkdsl.cli.flags import COMMANDS, command_parser
+from fkdsl.cli.commands import COMMANDS
+from fkdsl.cli.flags import command_parser
 from fkdsl.inference.methods import METHODS
 from fkdsl.language.compile import check_source
 from fkdsl.values.signatures import TABLE

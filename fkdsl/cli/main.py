@@ -18,8 +18,9 @@ from typing import NoReturn
 
 from fkdsl.base.deadline import DeadlinePassed
 from fkdsl.base.errors import BudgetEnded, CallError, FkdslError, InternalError, Interrupted
+from fkdsl.cli.commands import COMMANDS
 from fkdsl.cli.failure import report
-from fkdsl.cli.flags import ALL, COMMANDS, command_parser
+from fkdsl.cli.flags import ALL, command_parser
 from fkdsl.cli.output import discard, finish, prepare_streams, reason, tell
 
 OBJECTS = 50_000
@@ -60,7 +61,7 @@ def _run(given: list[str]) -> int:
             [f"--no-opt={ALL}" if a == "--no-opt" else a for a in given]
         )
         args.given = given
-        status: int = import_module(COMMANDS[args.command][0]).main(args)
+        status: int = import_module(COMMANDS[args.command].module).main(args)
         return status
     except (FkdslError, OSError, SystemExit, GeneratorExit):
         raise

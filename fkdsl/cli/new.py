@@ -11,16 +11,8 @@ from pathlib import Path
 from fkdsl.base.errors import CallError
 from fkdsl.cli.output import say
 from fkdsl.language.syntax.lexer import DECLARATIONS, KEYWORDS
+from fkdsl.templates import TEMPLATES
 
-TEMPLATES = {
-    "constraint": "a sentence with a keyword, without a forbidden word, not too long",
-    "json": "a record that fits a schema, with a condition across its fields",
-    "classify": "a class for a text, with calibrated probabilities and none of these",
-    "infill": "a gap filled so that the text goes on as given",
-    "judge": "an answer that a judge likes",
-    "poem": "an acrostic: initials, words and syllables",
-    "table": "a program on a table of probabilities, with exact tests",
-}
 NAME = "NAME"
 """What stands for the program's name in a template."""
 REPORT = "out.html"

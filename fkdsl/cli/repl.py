@@ -13,8 +13,9 @@ from importlib import import_module
 
 from fkdsl.api.engines import LoadedModels
 from fkdsl.base.errors import CallError, FkdslError
+from fkdsl.cli.commands import COMMANDS
 from fkdsl.cli.failure import report
-from fkdsl.cli.flags import COMMANDS, command_parser
+from fkdsl.cli.flags import command_parser
 from fkdsl.cli.output import say, tell
 
 PROMPT = "fkdsl> "
@@ -99,7 +100,7 @@ class Session:
     def _call(self, command: str, words: list[str]) -> int:
         args = self._parsed(command, words)
         args.given, args.loaded = [command, *words], self.loaded
-        status: int = import_module(COMMANDS[command][0]).main(args)
+        status: int = import_module(COMMANDS[command].module).main(args)
         return status
 
     def _parsed(self, command: str, words: list[str]) -> argparse.Namespace:

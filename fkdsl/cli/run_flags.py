@@ -1,14 +1,20 @@
-"""The flags of the commands that load and run programs."""
+"""The flags of the commands that load and run programs, in groups: the program, the model, ..., and
+last how it is read."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 from fkdsl.inference.methods import METHODS
+from fkdsl.inference.options import Option
 
 FORMATS = ("table", "json", "jsonl", "csv", "text")
 """How answers are printed (cli/formats.py)."""
+DTYPES = ("float32", "bfloat16", "float16", "float64", "int8")
+FEW = 4
+"""Methods at most that the help of an option names."""
 
 
 class ChooseFormat(argparse.Action):
@@ -25,15 +31,48 @@ class ChooseFormat(argparse.Action):
         namespace.json = namespace.format == "json"
 
 
-def add_loading(parser: argparse.ArgumentParser) -> None:
+def add_program(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Which program."""
+    program = parser.add_argument_group("the program")
+    program.add_argument("file", metavar="FILE.fk", help="the file")
+    program.add_argument("--program", metavar="NAME", help="which of the file's programs")
+    return program
+
+
+def add_call(parser: argparse.ArgumentParser) -> None:
+    """What every command that runs a program takes first: the program and the model."""
+    add_program(parser).add_argument(
+        "-p",
+        dest="parameters",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a parameter of the program",
+    )
+    model = parser.add_argument_group("the model")
+    model.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="alias (tiny, smollm2), hub id, folder, .gguf, model of the file, .fk file with a "
+        "table, or bytes(...) of one",
+    )
+    model.add_argument("--device", metavar="DEVICE", help="where it runs: cpu, cuda")
+    model.add_argument("--dtype", metavar="DTYPE", help=f"its precision: {', '.join(DTYPES)}")
+    model.add_argument(
+        "--cache-memory", metavar="SIZE", help="memory for the cache, such as 500M or 4G"
+    )
+
+
+def add_reading(parser: argparse.ArgumentParser) -> None:
     """How programs are read and compiled."""
-    parser.add_argument(
+    reading = parser.add_argument_group("how the program is read")
+    reading.add_argument(
         "--allow-extern",
         action="store_true",
         help="let programs run the Python code they declare",
     )
-    add_outside(parser)
-    parser.add_argument(
+    add_outside(reading)
+    reading.add_argument(
         "--no-opt",
         action="append",
         default=[],
@@ -42,7 +81,7 @@ def add_loading(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_outside(parser: argparse.ArgumentParser) -> None:
+def add_outside(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--allow-outside",
         action="store_true",
@@ -50,141 +89,130 @@ def add_outside(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_program(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE.fk")
-    parser.add_argument("--program", metavar="NAME", help="which of the file's programs")
-    add_loading(parser)
+def add_repeating(parser: argparse.ArgumentParser) -> None:
+    """The seed, the bound on steps, and JSON."""
+    add_seed(parser)
+    add_steps(parser)
+    add_json(parser)
 
 
-def add_call(parser: argparse.ArgumentParser) -> None:
-    """What every command that runs a program takes."""
-    add_program(parser)
+def add_seed(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
-        "-p",
-        dest="parameters",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a parameter of the program",
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="the same seed gives the same answer (default 0)",
     )
+
+
+def add_steps(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
-        "--model",
-        help="alias, hub id, folder, .gguf, model of the file, .fk file with a table, "
-        "or bytes(...) of one",
+        "--max-steps",
+        type=int,
+        default=10_000,
+        metavar="N",
+        help="stop after this many steps (default 10000)",
     )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="the same seed gives the same answer (default 0)"
-    )
+
+
+def add_json(parser: argparse._ActionsContainer) -> None:
     parser.set_defaults(format="table", json=False)
     parser.add_argument("--json", action=ChooseFormat, nargs=0, help="print one JSON object")
-    parser.add_argument(
-        "--max-steps", type=int, default=10_000, help="stop after this many steps (default 10000)"
-    )
-    parser.add_argument(
-        "--cache-memory", metavar="SIZE", help="memory for the cache, such as 500M or 4G"
-    )
-    parser.add_argument(
-        "--dtype", help="precision of the model: float32, bfloat16, float16, float64, int8"
-    )
-    parser.add_argument("--device", help="where the model runs: cpu, cuda")
 
 
 def add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
     """The flags of `run`, and of `exact`, whose method is fixed."""
     add_call(parser)
-    if not fixed:
-        parser.add_argument("--method", help=f"inference: {', '.join(METHODS)}, or auto")
+    _add_inference(parser, fixed=fixed)
     _add_options(parser, fixed=fixed)
     _add_aim(parser, fixed=fixed)
+    _add_printing(parser)
+    _add_files(parser)
+    add_reading(parser)
+
+
+def _add_inference(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
+    inference = parser.add_argument_group("inference")
     if not fixed:
-        parser.add_argument(
+        inference.add_argument(
+            "--method",
+            metavar="METHOD",
+            help=f"{', '.join(METHODS)}, or auto, which chooses by a pilot (default: the file's "
+            "`infer` line)",
+        )
+    add_seed(inference)
+    if not fixed:
+        inference.add_argument(
             "--lookahead",
             default="auto",
-            metavar="auto|none|twist|proposal|both|FILE",
-            help="how texts with conditions look ahead to their end by a surrogate of the model "
-            "(default auto)",
+            metavar="HOW",
+            help="how texts with conditions look ahead to their end by a surrogate of the model: "
+            "auto (default), none, twist, proposal, both, or a surrogate's FILE",
         )
-    parser.add_argument(
-        "--no-hint", action="store_true", help="do not look whether exact would have been cheaper"
-    )
-    parser.add_argument(
-        "--filtering", action="store_true", help="print the filtering posterior of every step too"
-    )
-    parser.add_argument(
-        "--blame",
-        action="store_true",
-        help="print what each condition, factor and observe line did",
-    )
-    parser.add_argument(
-        "--trace", metavar="FILE.jsonl", help="write the run down, for `fkdsl replay` and --resume"
-    )
-    parser.add_argument(
-        "--resume",
-        metavar="FILE.jsonl",
-        help="go on with the run of this file, and in it; begin it if there is none",
-    )
-    parser.add_argument(
-        "--report", metavar="FILE.html", help="write a page of the run, to look at in a browser"
-    )
-    parser.add_argument("--prefill", metavar="FILE", help="decode from what `fkdsl prefill` wrote")
-    parser.add_argument(
+    inference.add_argument(
         "--twist", metavar="FILE", help="weigh particles on their way by what `fkdsl tune` learned"
     )
-    parser.add_argument(
-        "--stats",
-        action="store_true",
-        help="print what the model's forwards took, prefill and decoding apart",
-    )
-    parser.add_argument(
-        "--query",
-        dest="queries",
-        action="append",
-        default=[],
-        metavar="[NAME=]EXPRESSION",
-        help="a posterior expectation over `value`, such as 'contains(value, \"sea\")'",
-    )
-    parser.add_argument(
+    add_steps(inference)
+    inference.add_argument(
         "--timeout", type=float, metavar="SECONDS", help="stop after this time, with status 3"
-    )
-    _add_printing(parser)
-
-
-def _add_printing(parser: argparse.ArgumentParser) -> None:
-    """How a run is shown."""
-    parser.add_argument("--top", type=int, default=10, help="how many values to print (default 10)")
-    parser.add_argument(
-        "--format",
-        action=ChooseFormat,
-        choices=FORMATS,
-        help="how to print the answers: a table (default), one JSON object, an object for each, "
-        "CSV, or the answers alone",
-    )
-    parser.add_argument(
-        "--watch",
-        action="store_true",
-        help="show each particle's text and weight as it grows, on stderr",
     )
 
 
 def _add_options(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
     """The options of the methods, each once."""
-    options = parser.add_argument_group("inference options (each belongs to some methods)")
-    added: set[str] = set()
+    options = parser.add_argument_group("options of the methods")
+    having: dict[str, dict[str, Option]] = {}
     for method in [METHODS["exact"]] if fixed else METHODS.values():
         for name, option in method.all_options.items():
-            if name not in added:
-                added.add(name)
-                flag = f"--{name.replace('_', '-')}"
-                options.add_argument(flag, type=option.reader, help=option.doc)
-    if "samples" not in added:
+            having.setdefault(name, {})[method.name] = option
+    for name, of in having.items():
+        first = next(iter(of.values()))
         options.add_argument(
-            "--samples", type=int, help=METHODS["rejection"].options["samples"].doc
+            f"--{name.replace('_', '-')}",
+            type=first.reader,
+            metavar=_metavar(first),
+            help=option_help(of),
         )
+    if "samples" not in having:
+        options.add_argument(
+            "--samples", type=int, metavar="N", help="draws from the posterior to print, one a line"
+        )
+
+
+def _metavar(option: Option) -> str:
+    match option.default:
+        case bool():
+            return "true|false"
+        case str():
+            return "NAME"
+        case float():
+            return "X"
+        case _:
+            return "N"
+
+
+def option_help(of: Mapping[str, Option]) -> str:
+    """An option's help: what it is, its choices, its defaults, and its methods where they are few.
+    of: the option in each method that has it."""
+    first = next(iter(of.values()))
+    listed = [one for one in first.one_of if one not in first.doc]
+    choices = f": {', '.join(listed)}" if listed else ""
+    defaults: dict[str, list[str]] = {}
+    for method, option in of.items():
+        default = option.default
+        shown = f"{default:g}" if isinstance(default, float) else str(default).lower()
+        defaults.setdefault(shown, []).append(method)
+    usual, *others = defaults
+    differ = [f"{method} {default}" for default in others for method in defaults[default]]
+    named = f"{', '.join(of)}; " if len(of) <= FEW else ""
+    return f"{first.doc}{choices} ({named}default {usual}{''.join(f', {one}' for one in differ)})"
 
 
 def _add_aim(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
     """The number of islands, and what finds it."""
-    parser.add_argument(
+    aim = parser.add_argument_group("how sure the answer is")
+    aim.add_argument(
         "--islands",
         type=int,
         default=1,
@@ -192,28 +220,91 @@ def _add_aim(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
         help="independent populations, for standard errors by any method (default 1)",
     )
     if not fixed:
-        parser.add_argument(
+        aim.add_argument(
+            "--target-se",
+            type=float,
+            metavar="NATS",
+            help="as many islands as this standard error of log Z asks for, such as 0.1",
+        )
+        aim.add_argument(
+            "--budget",
+            action="append",
+            default=[],
+            metavar="AMOUNT",
+            help="islands for about so many tokens forwarded, tokens=N, or so much time, seconds=S",
+        )
+        aim.add_argument(
             "--on",
             metavar="ray[=ADDRESS]",
             help="compute the islands on a Ray cluster, with the same answer; needs fkdsl[ray]",
         )
-        parser.add_argument(
+        aim.add_argument(
             "--exchange",
             type=int,
             metavar="T",
             help="after every T steps resample whole islands, where few of them have most of the "
             "weight",
         )
-        parser.add_argument(
-            "--target-se",
-            type=float,
-            metavar="NATS",
-            help="as many islands as this standard error of log Z asks for, such as 0.1",
-        )
-        parser.add_argument(
-            "--budget",
-            action="append",
-            default=[],
-            metavar="tokens=N|seconds=S",
-            help="islands for about so many tokens forwarded, or so much time",
-        )
+    aim.add_argument(
+        "--no-hint", action="store_true", help="do not look whether exact would have been cheaper"
+    )
+
+
+def _add_printing(parser: argparse.ArgumentParser) -> None:
+    """What is printed of a run."""
+    printed = parser.add_argument_group("what is printed")
+    printed.add_argument(
+        "--query",
+        dest="queries",
+        action="append",
+        default=[],
+        metavar="[NAME=]EXPRESSION",
+        help="a posterior expectation over `value`, such as 'contains(value, \"sea\")'",
+    )
+    printed.add_argument(
+        "--top", type=int, default=10, metavar="N", help="how many values (default 10)"
+    )
+    printed.add_argument(
+        "--format",
+        action=ChooseFormat,
+        choices=FORMATS,
+        metavar="FORMAT",
+        help="table (default), json: one object, jsonl: an object for each answer, csv, or text: "
+        "the answers alone",
+    )
+    add_json(printed)
+    printed.add_argument(
+        "--blame",
+        action="store_true",
+        help="what each condition, factor and observe line did",
+    )
+    printed.add_argument(
+        "--filtering", action="store_true", help="the filtering posterior of every step too"
+    )
+    printed.add_argument(
+        "--stats",
+        action="store_true",
+        help="what the model's forwards took, prefill and decoding apart",
+    )
+    printed.add_argument(
+        "--watch",
+        action="store_true",
+        help="each particle's text and weight as it grows, on stderr",
+    )
+
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    """What a run reads and writes."""
+    files = parser.add_argument_group("files of the run")
+    files.add_argument(
+        "--report", metavar="FILE.html", help="write a page of the run, to look at in a browser"
+    )
+    files.add_argument(
+        "--trace", metavar="FILE.jsonl", help="write the run down, for `fkdsl replay` and --resume"
+    )
+    files.add_argument(
+        "--resume",
+        metavar="FILE.jsonl",
+        help="go on with the run of this file, and in it; begin it if there is none",
+    )
+    files.add_argument("--prefill", metavar="FILE", help="decode from what `fkdsl prefill` wrote")

@@ -11,7 +11,6 @@ from fkdsl.base.errors import CallError
 from fkdsl.report.charts import Spec, genealogy_chart, posterior_chart, steps_chart, with_data
 from fkdsl.report.page import INSTALL
 
-FIGURES = ("steps", "genealogy", "posterior")
 SUFFIXES = (".svg", ".png", ".pdf")
 WIDTH = 640
 """Pixels of a chart that the page makes as wide as its window."""

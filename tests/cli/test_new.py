@@ -4,8 +4,8 @@ import pytest
 
 from fkdsl.base.spans import Source
 from fkdsl.cli.flags import command_parser
-from fkdsl.cli.new import TEMPLATES
 from fkdsl.language.formatting.formatter import format_text
+from fkdsl.templates import TEMPLATES
 from tests.cli.test_cli import call
 
 

@@ -106,7 +106,7 @@ def test_a_wrong_program_is_an_object_with_its_places(capsys, tmp_path):
         (["run", TWO_BITS, "-p", "self=1"], "`two_bits` has no parameter `self`"),
         (["run", TWO_BITS, "-p", "parameters=1"], "`two_bits` has no parameter `parameters`"),
         (["run", TWO_BITS, "--particles", "many"], "invalid int"),
-        (["run", TWO_BITS, "--nothing"], "unrecognized arguments"),
+        (["run", TWO_BITS, "--nothing"], "no option --nothing"),
     ],
 )
 def test_a_wrong_call_is_an_object_too(capsys, args, message):

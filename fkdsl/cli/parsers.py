@@ -1,0 +1,100 @@
+"""Argument parsers whose help fits a screen, and whose errors say what was meant."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from fkdsl.base.diagnostics import near_name
+from fkdsl.base.errors import CallError
+from fkdsl.cli.commands import COMMANDS, GROUPS
+
+WIDEST = 100
+"""Columns of help at most, on a terminal that has more."""
+ABOUT = """\
+A program says what a language model's output must satisfy. A run gives samples
+of the model's own distribution given that it does, and how likely it was.
+"""
+END = """\
+Begin with `fkdsl new my_program`. `fkdsl COMMAND -h` explains a command, and
+`fkdsl --version` prints the version.
+
+Exit status: 0 an answer, 1 the program is wrong, 2 the call is wrong,
+3 inference failed, 5 no test, 70 our bug, 130 interrupted.
+"""
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser that raises CallError for a wrong call, with the option or the command that was
+    meant. Its help has the line of usage that it is given, and groups in the order in which they
+    are added."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(formatter_class=_formatter, add_help=False, **settings)
+        # Whoever reads the help need not be told how to have it.
+        self.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
+
+    def format_help(self) -> str:
+        return super().format_help().replace("positional arguments:\n", "arguments:\n", 1)
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self._refuse(unknown[0])
+        return parsed, unknown
+
+    def _refuse(self, unknown: str) -> NoReturn:
+        flag = unknown.partition("=")[0]
+        if not flag.startswith("-"):
+            raise CallError(f"{unknown!r} is one argument too many", f"see `{self.prog} -h`")
+        known = [name for action in self._actions for name in action.option_strings]
+        near = near_name(flag, known)
+        raise CallError(
+            f"`{self.prog}` has no option {flag}",
+            f"did you mean `{near}`?" if near else f"see `{self.prog} -h`",
+        )
+
+    def error(self, message: str) -> NoReturn:
+        wrong = re.match(r"argument (.*): invalid choice: '(.*)' \(choose from (.*)\)", message)
+        if wrong is None:
+            raise CallError(message, f"see `{self.prog} -h`")
+        what, given, listed = wrong.groups()
+        choices = re.findall(r"[\w.-]+", listed)
+        near = near_name(given, choices)
+        of = f"command `{given}`" if what == "command" else f"{what} {given}"
+        help = f"one of {', '.join(choices)}" if what != "command" else f"see `{self.prog} -h`"
+        raise CallError(f"there is no {of}", f"did you mean `{near}`?" if near else help)
+
+
+class MainParser(CommandParser):
+    """The parser of `fkdsl` itself, whose help is the list of commands."""
+
+    def format_help(self) -> str:
+        lists = [
+            "\n".join([title, *(f"  {name:<11} {of.doc}" for name, of in group.items())])
+            for title, group in GROUPS.items()
+        ]
+        return "\n".join(["usage: fkdsl COMMAND ...\n", ABOUT, "\n\n".join(lists), "", END])
+
+
+def command_settings(name: str) -> dict[str, Any]:
+    """What the parser of a command is made with."""
+    command = COMMANDS[name]
+    width = max((len(call) for call, _ in command.examples), default=0)
+    examples = [f"  {call:<{width}}   {what}".rstrip() for call, what in command.examples]
+    return {
+        "help": command.doc,
+        "usage": f"fkdsl {name} {command.call}".replace("%", "%%"),
+        "description": f"{command.doc[0].upper()}{command.doc[1:]}.",
+        "epilog": "\n".join(["examples:", *examples]) if examples else "",
+    }
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    width = min(shutil.get_terminal_size().columns, WIDEST) - 2
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=26, width=width)
