@@ -84,7 +84,10 @@ def completion(analysis: Analysis, offset: int) -> list[Item]:
     if here.comment:
         return []
     items = _in_string(analysis, here) if here.string is not None else _outside(analysis, here)
-    return list({(i.label, i.insert): i for i in items}.values())
+    first: dict[tuple[str, str], Item] = {}
+    for item in items:
+        first.setdefault((item.label, item.insert), item)
+    return list(first.values())
 
 
 def _outside(analysis: Analysis, here: Cursor) -> Iterator[Item]:
@@ -303,12 +306,17 @@ def _models(world: World | None) -> Iterator[Item]:
 
 
 def _arguments(analysis: Analysis, here: Cursor) -> Iterator[Item]:
-    """The names of the parameters of the call that a place is in."""
-    if not here.calls or here.before not in ("LPAR", "COMMA"):
+    """The names of the parameters of the call that a place is in; the values of one that is true or
+    false."""
+    if not here.calls or here.before not in ("LPAR", "COMMA", "EQUAL"):
         return
     call = here.calls[-1]
     found = called_signature(analysis.world, call)
     if found is None:
+        return
+    if here.before == "EQUAL":
+        if any(label.startswith(f"{call.keyword}: bool") for label in found.parameters):
+            yield from (_word(w, rank=1) for w in ("true", "false"))
         return
     for name, label in zip(found.names, found.parameters, strict=True):
         if name and name not in call.given and found.names.index(name) >= call.argument:

@@ -17,6 +17,7 @@ from fkdsl.editor.signatures import (
     option_doc,
     program_signature,
     signature,
+    signature_help,
 )
 from fkdsl.editor.words import ATTRIBUTES, FIGURES, TILDE, TYPES, WORDS
 from fkdsl.inference.methods import METHODS
@@ -27,6 +28,8 @@ from fkdsl.language.codes import CODES
 from fkdsl.language.navigation.symbols import Occurrence
 
 _CODE = re.compile(r"FK\d{3}\b")
+_NAMED = re.compile(r"[ \t]*=(?!=)")
+"""What follows the name of an argument."""
 CODE_LANGUAGE = "fk"
 
 
@@ -50,7 +53,7 @@ def hover(analysis: Analysis, offset: int) -> Hover | None:
         span = occurrence.span
         parts += _of_symbol(analysis, occurrence)
     else:
-        parts += _of_word(analysis, offset, span)
+        parts += _of_word(analysis, offset, span) or _of_argument(analysis, span)
     parts += _of_draw(analysis, offset, occurrence)
     parts += _of_condition(analysis, offset, span)
     parts += _of_mistakes(analysis, offset)
@@ -142,6 +145,16 @@ def _of_word(analysis: Analysis, offset: int, span: Span) -> list[str]:
     if token.type == "NAME" and str(token) == word and word in TYPES and _is_type(analysis, span):
         return [f"`{word}`: {TYPES[word]}"]
     return []
+
+
+def _of_argument(analysis: Analysis, span: Span) -> list[str]:
+    """The parameter that an argument names, of a function of the language."""
+    named = _NAMED.match(analysis.text, span.end)
+    help = signature_help(analysis, named.end()) if named and span.text else None
+    if help is None or help.active is None or help.signature.names[help.active] != span.text:
+        return []
+    found = help.signature
+    return [_block(found.parameters[help.active]), f"an argument of `{found.name}`. {found.doc}"]
 
 
 def _is_type(analysis: Analysis, span: Span) -> bool:

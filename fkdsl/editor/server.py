@@ -31,6 +31,7 @@ from fkdsl.editor.hover import hover
 from fkdsl.editor.outline import folds, outline
 from fkdsl.editor.positions import Encoding
 from fkdsl.editor.renames import rename, renameable
+from fkdsl.editor.semantic import MODIFIERS, TOKEN_TYPES, names
 from fkdsl.editor.session import Session
 from fkdsl.editor.signatures import signature_help
 from fkdsl.editor.translate import Translator, fold
@@ -252,6 +253,20 @@ def _reading(server: Server) -> None:
             return [t.hint(a.source, h) for h in hints(a, start, end)]
 
         return await server.ask(params.text_document.uri, answer, compiled=True)
+
+    legend = lsp.SemanticTokensLegend([*TOKEN_TYPES], [*MODIFIERS])
+
+    @server.feature(lsp.TEXT_DOCUMENT_SEMANTIC_TOKENS_FULL, legend)
+    async def coloured(params: lsp.SemanticTokensParams) -> lsp.SemanticTokens | None:
+        return await server.ask(params.text_document.uri, lambda a: t.semantic_tokens(names(a)))
+
+    @server.feature(lsp.TEXT_DOCUMENT_SEMANTIC_TOKENS_RANGE, legend)
+    async def part_coloured(params: lsp.SemanticTokensRangeParams) -> lsp.SemanticTokens | None:
+        def answer(a: Analysis) -> lsp.SemanticTokens:
+            start, end = (t.offset(a.source, p) for p in (params.range.start, params.range.end))
+            return t.semantic_tokens(names(a, start, end))
+
+        return await server.ask(params.text_document.uri, answer)
 
 
 def _moving(server: Server) -> None:

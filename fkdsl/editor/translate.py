@@ -17,6 +17,7 @@ from fkdsl.editor.hover import Hover
 from fkdsl.editor.outline import Entry, Fold
 from fkdsl.editor.pages import page_path
 from fkdsl.editor.positions import Encoding, Lines
+from fkdsl.editor.semantic import MODIFIERS, TOKEN_TYPES, Name
 from fkdsl.editor.signatures import Help
 from fkdsl.language.navigation.symbols import Occurrence
 from fkdsl.language.syntax import tree
@@ -148,6 +149,21 @@ class Translator:
             tooltip=_markdown(hint.doc) if hint.doc else None,
             padding_left=hint.kind == "draw",
         )
+
+    def semantic_tokens(self, names: Iterable[Name]) -> lsp.SemanticTokens:
+        """Names in the protocol's form: five numbers each, its line and character relative to the
+        name before, its length, its type and its modifiers as bits."""
+        data: list[int] = []
+        line = character = 0
+        for name in names:
+            here = self.range(name.span)
+            down = here.start.line - line
+            right = here.start.character - (character if down == 0 else 0)
+            bits = sum(1 << MODIFIERS.index(m) for m in name.modifiers)
+            length = here.end.character - here.start.character
+            data += [down, right, length, TOKEN_TYPES.index(name.type), bits]
+            line, character = here.start.line, here.start.character
+        return lsp.SemanticTokens(data)
 
 
 def fold(f: Fold) -> lsp.FoldingRange:

@@ -79,6 +79,26 @@ def test_a_draw_shows_what_it_looks_ahead_to():
         assert "line 12, by a mask over the vocabulary" in text
 
 
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("s ~ text(lm, clo|sed=true)", "closed: bool = false"),
+        ("x = valid_json('', spa|ces = 3)", "spaces: int = 20"),
+        ("c ~ choice(lm, ['a'], oth|er='b')", "other: str"),
+        ("tw|ist 0.5", "until the next twist"),
+        ("x = n| == 2", "a parameter of `main`"),
+    ],
+)
+def test_an_argument_and_a_newer_word_are_explained(line, text):
+    assert text in seen(in_main(line))
+
+
+def test_a_true_or_false_argument_is_offered_both_first():
+    _, analysis, offset = at_mark(in_main("s ~ text(lm, closed=|"))
+    ranked = sorted(completion(analysis, offset), key=lambda item: item.rank)
+    assert [item.label for item in ranked[:2]] == ["true", "false"]
+
+
 def test_a_mistake_shows_the_beginning_of_its_page_and_a_code_its_page():
     text = seen(PROGRAM.replace("return lm.text", "return l|mm.text"))
     assert "**FK203**: unknown name" in text
@@ -132,6 +152,9 @@ def in_main(line):
         (in_main("x = half(|"), ["x=", "by=", "lm", "len"], []),
         (in_main("x = half(1.0, |"), ["by="], ["x="]),
         (in_main("x ~ text(lm, |"), ["until=", "max_tokens="], ["lm="]),
+        (in_main("x ~ text(lm, closed=|"), ["true", "false"], []),
+        (in_main('condition valid_json("", |'), ["schema=", "spaces="], []),
+        (in_main("tw|"), ["twist"], []),
         (in_main("k = prompt('', model=|"), ["toy"], ["lm"]),
         (in_main('y = f"a {|}"'), ["lm", "n"], ["program"]),
         (in_main('y = "a |"'), [], ["lm"]),

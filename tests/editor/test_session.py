@@ -161,6 +161,11 @@ async def session(folder):
     got["symbols"] = await c.text_document_document_symbol_async(lsp.DocumentSymbolParams(doc))
     got["folds"] = await c.text_document_folding_range_async(lsp.FoldingRangeParams(doc))
     everything = lsp.Range(lsp.Position(0, 0), lsp.Position(99, 0))
+    got["tokens"] = await c.text_document_semantic_tokens_full_async(lsp.SemanticTokensParams(doc))
+    second = lsp.Range(lsp.Position(9, 0), lsp.Position(11, 0))
+    got["some tokens"] = await c.text_document_semantic_tokens_range_async(
+        lsp.SemanticTokensRangeParams(doc, second)
+    )
     got["hints"] = await c.text_document_inlay_hint_async(lsp.InlayHintParams(doc, everything))
 
     e.change("main.fk", BROKEN, 3)
@@ -244,6 +249,34 @@ def test_formatting_symbols_folds_and_hints(got):
     assert [s.name for s in got["symbols"]] == ["words.fk", "toy", "main"]
     assert (5, 13) in [(f.start_line, f.end_line) for f in got["folds"]]
     assert {h.label for h in got["hints"]} >= {": context", ": token", "mask"}
+
+
+def described(text, tokens, legend):
+    """(name, type, modifiers) of every token, as the protocol says."""
+    lines, line, character = Lines(text), 0, 0
+    for down, right, length, kind, bits in zip(*[iter(tokens.data)] * 5, strict=True):
+        line, character = line + down, right + (0 if down else character)
+        start, end = (lines.offset(line, character + n) for n in (0, length))
+        modifiers = {m for i, m in enumerate(legend.token_modifiers) if bits >> i & 1}
+        yield text[start:end], legend.token_types[kind], modifiers
+
+
+def test_every_name_says_what_it_is(got):
+    legend = got["server"].semantic_tokens_provider.legend
+    every = list(described(MAIN, got["tokens"], legend))
+    assert [name for name, _, _ in every if name == "name"] == ["name"] * 3
+    assert ("toy", "class", {"declaration"}) in every
+    assert ("main", "function", {"declaration"}) in every
+    assert ("n", "parameter", {"declaration", "readonly"}) in every
+    assert ("lm", "variable", {"modification", "readonly"}) in every
+    assert ("i", "variable", {"modification"}) in every
+    assert [m for name, _, m in every if name == "t"] == [{"modification", "drawn"}, {"drawn"}]
+    assert ("prompt", "function", {"defaultLibrary"}) in every
+    assert ("long", "function", set()) in every
+    assert ("by", "parameter", {"readonly"}) in every
+    assert ("text", "property", {"defaultLibrary"}) in every
+    some = list(described(MAIN, got["some tokens"], legend))
+    assert [name for name, _, _ in some] == ["i", "range", "n", "t", "lm"]
 
 
 def test_a_mistake_links_to_its_page_and_offers_its_correction(got):

@@ -87,7 +87,8 @@ OPERATIONS: dict[str, Operation] = {
         "draw",
         appends=True,
         doc="The model's text up to `until` (a stop, or a list of stops), which is not part of it, "
-        'or the end, or max_tokens tokens; "" of a finished context.',
+        'or the end, or max_tokens tokens; "" of a finished context. closed: it must be a stop or '
+        "the end that ends it, not max_tokens.",
     ),
     "word": Operation(
         (Parameter("lm", CONTEXT), Parameter("max_tokens", INT, 16)),
