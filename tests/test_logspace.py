@@ -54,8 +54,8 @@ ALLOWED = {
     "models/surrogate/files.py": "emissions, all positive, and logs behind a floor",
     "proposals/completion.py": "h, positive and at most 1",
     "proposals/tilted.py": "h, positive and at most 1",
+    "proposals/alternatives.py": "rows of normalised log-probabilities",
     "report/data.py": "weights over their maximum, whose sum is at least 1",
-    "report/tokens.py": "rows of normalised log-probabilities",
     "testing/laws.py": "the masses of a small test model",
     "testing/paths.py": "the masses of a small test model",
 }

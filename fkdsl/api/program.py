@@ -147,6 +147,7 @@ class Program(CalledProgram):
         twist: str | Path | None = None,
         exchange: int | None = None,
         on: str | Workers | None = None,
+        alternatives: int | None = None,
         **options: Any,
     ) -> Result:
         """Weighted samples of the posterior, and an unbiased estimate of Z.
@@ -155,15 +156,14 @@ class Program(CalledProgram):
         timeout: seconds from when the models are loaded, or a Deadline, which another thread may
         cancel. islands: as in fkdsl.inference.run. target_se: standard error of log Z, nats; with
         it, or with a budget, a pilot finds how many islands there are. trace: a file to write the
-        run down in (docs/trace.md). resume: such a file to go on from, and in; or steps, as in
-        fkdsl.inference.run. filtering: whether the result has every P_t, by the program's own M_t
-        and G_t: no text is then guided across steps. blame: what each line did is in
-        `result.blame`, or in that of PopulationDied. queries: further ones than the file has:
-        expressions over `value`, by name. lookahead: how draws of constrained texts look ahead by a
-        surrogate: auto, none, proposal, twist, both, a surrogate or its file (docs/lookahead.md).
-        twist: the file of a learned twist, which `fkdsl tune` wrote. exchange: after every so many
-        steps whole islands are resampled, where few of them have most of the weight. on: what
-        computes the islands, "ray" or "ray=ADDRESS" (docs/scale.md); the answer is the same. Raises
+        run down in (docs/trace.md), with so many `alternatives` of each draw (5). resume: such a
+        file to go on from, and in; or steps. filtering: whether the result has every P_t, by the
+        program's own M_t and G_t: no text is then guided across steps. blame: whether
+        `result.blame`, or that of PopulationDied, says what each line did. queries: further ones:
+        expressions over `value`, by name. lookahead: how draws of constrained texts look ahead
+        (docs/lookahead.md). twist: the file of a learned twist. exchange: after every so many steps
+        whole islands are resampled, where few of them have most of the weight. on: what computes
+        the islands, "ray" or "ray=ADDRESS" (docs/scale.md); the answer is the same. Raises
         PopulationDied, ProgramError for a mistake that shows only as it runs, CallError, and
         BudgetEnded or Interrupted with the population so far.
         """
@@ -173,7 +173,7 @@ class Program(CalledProgram):
             aim=Aim(target_se, budget_tokens, budget_seconds), timeout=timeout,
             max_steps=max_steps, filtering=filtering, trace=trace, resume=resume, blame=blame,
             queries=queries, lookahead=lookahead, twist=twist, exchange=exchange,
-            on=workers_of(on),
+            on=workers_of(on), alternatives=alternatives,
         )  # fmt: skip
         made = auto_result if method == AUTO_METHOD else run_request
         return made(request, observer)

@@ -42,6 +42,9 @@ from fkdsl.proposals.completion import CompletionLookahead
 
 MAX_STEPS = 10_000
 """Steps after which a run that has not ended is stopped, unless the caller says otherwise."""
+ALTERNATIVES, MOST_ALTERNATIVES = 5, 50
+"""Likeliest outcomes of each draw that a trace tells of: unless the caller says otherwise, and at
+most."""
 NO_AIM = Aim()
 StepsByIsland = Mapping[int, Sequence[Step[ProgramState]]]
 """The steps that each island has behind it, from step 0 on."""
@@ -62,6 +65,7 @@ class RunRequest:
     constrained texts look ahead by a surrogate. twist: the file of a learned twist (`fkdsl tune`).
     exchange: after every so many steps whole islands may be resampled; None for never. on: what
     computes the islands; None for this process.
+    alternatives: how many of each draw's likeliest outcomes the trace tells of.
     A request is made by `of`, which checks it.
     """
 
@@ -82,6 +86,7 @@ class RunRequest:
     twist: Path | None = None
     exchange: int | None = None
     on: Workers | None = None
+    alternatives: int = 0
 
     @classmethod
     def of(
@@ -106,12 +111,11 @@ class RunRequest:
         twist: str | Path | None = None,
         exchange: int | None = None,
         on: Workers | None = None,
+        alternatives: int | None = None,
     ) -> RunRequest:
-        """The request of a run, its arguments as Program.run takes them. Loads no model.
-
-        Raises CallError for a method, option or flag that does not go with the others, and
-        ProgramError for a mistake in a query and for conditions that contradict each other.
-        """
+        """The request of a run, its arguments as Program.run takes them. Loads no model. Raises
+        CallError for a method, option or flag that does not go with the others, and ProgramError
+        for a mistake in a query and for conditions that contradict each other."""
         own, own_options = program.method
         name = method or own
         given = {**own_options, **(options or {})} if name == own else options or {}
@@ -142,6 +146,7 @@ class RunRequest:
             max_steps=max_steps, filtering=filtering, trace=trace, resume=resume, blame=blame,
             queries=program.queries(queries), lookahead=ahead,
             twist=Path(twist) if twist is not None else None, exchange=exchange,
+            alternatives=_check_alternatives(alternatives, isinstance(trace or resume, Path)),
         )  # fmt: skip
 
     @cached_property
@@ -237,6 +242,19 @@ def _check_exchanged(aim: Aim, blame: bool, file: object) -> None:
             "a trace does not say which island a population came from",
             "leave --trace and --resume, or --exchange, out",
         )
+
+
+def _check_alternatives(wanted: int | None, written: bool) -> int:
+    """How many alternatives of each draw are told of. written: whether the run is written down for
+    a reader. Raises CallError for more than there may be."""
+    if wanted is None:
+        return ALTERNATIVES if written else 0
+    if not 0 <= wanted <= MOST_ALTERNATIVES:
+        raise CallError(
+            f"a trace tells of 0 to {MOST_ALTERNATIVES} alternatives of a draw, not {wanted}",
+            f"ask for {ALTERNATIVES}",
+        )
+    return wanted
 
 
 def _check_files(trace: Path | TraceFile | None, resume: Path | StepsByIsland | None) -> None:

@@ -32,6 +32,7 @@ def steering_model(
         force="force" not in request.program.off,
         drafting=drafting,
         lookahead=lookahead,
+        alternatives=request.alternatives,
     )
     proposals.clock = Clock() if request.blame else None
     return request.program.feynman_kac(engines=engines, proposals=proposals, guessers=guessers)

@@ -28,7 +28,7 @@ from fkdsl.base.errors import CallError
 from fkdsl.base.files import check_target, read_file
 from fkdsl.base.logspace import Floats
 from fkdsl.base.shown import one_line
-from fkdsl.machine.state_json import write_value
+from fkdsl.machine.value_json import write_value
 from fkdsl.steering.learned_twist import LARGEST, LearnedTwist, feature_count
 
 FORMAT = "fkdsl twist 1"

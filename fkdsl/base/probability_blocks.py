@@ -49,6 +49,25 @@ class Chooses(Protocol):
     def choice(self, probabilities: ArrayLike) -> int: ...
 
 
+def likeliest(p: Probabilities, k: int, block: int = BLOCK) -> list[int]:
+    """The indices of the k largest of (n,), the largest first, equal ones by their index.
+
+    The k largest lie in k blocks with the largest maxima, so that a long vocabulary is read once
+    and never sorted.
+
+    >>> likeliest(np.array([0.1, 0.4, 0.1, 0.3, 0.1]), 3, block=2)
+    [1, 3, 0]
+    """
+    whole = len(p) // block * block
+    if whole <= k * block:
+        return [int(i) for i in (-p).argsort(kind="stable")[:k]]
+    tops = p[:whole].reshape(-1, block).max(axis=1)
+    ks = np.sort((-tops).argsort(kind="stable")[:k])
+    at = (ks[:, None] * block + np.arange(block)).ravel()
+    at = np.concatenate([at, np.arange(whole, len(p))])
+    return [int(i) for i in at[(-p[at]).argsort(kind="stable")[:k]]]
+
+
 def block_sums(p: Probabilities, block: int = BLOCK) -> Sums:
     """(blocks,) float64: the sum of each run of `block` probabilities; the last run may be
     shorter."""

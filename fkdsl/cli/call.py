@@ -13,7 +13,7 @@ from fkdsl.api import Program, load, parse
 from fkdsl.api.auto import AUTO_METHOD, first_method
 from fkdsl.api.cluster.place import workers_of
 from fkdsl.api.engines import Engines
-from fkdsl.api.request import RunRequest
+from fkdsl.api.request import ALTERNATIVES, RunRequest
 from fkdsl.base.deadline import Deadline
 from fkdsl.base.errors import CallError
 from fkdsl.base.spans import Source, Span
@@ -77,6 +77,7 @@ def called_request(
         twist=args.twist,
         exchange=getattr(args, "exchange", None),
         on=workers_of(_on(args)),
+        alternatives=called_alternatives(args),
     )
 
 
@@ -89,6 +90,16 @@ def _on(args: argparse.Namespace) -> str | None:
             "leave --prefill out: each worker computes the prompt once",
         )
     return on
+
+
+def called_alternatives(args: argparse.Namespace) -> int | None:
+    """How many alternatives of each draw are told of; None for as many as a trace has."""
+    wanted: int | None = args.alternatives
+    if wanted is not None and not (args.trace or args.resume or args.report):
+        raise CallError(
+            "--alternatives is for a run that is written down", "add --report out.html, or --trace"
+        )
+    return ALTERNATIVES if wanted is None and args.report else wanted
 
 
 def called_method(program: Program, args: argparse.Namespace) -> tuple[str, dict[str, Any]]:

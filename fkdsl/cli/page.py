@@ -98,11 +98,10 @@ def reported_page(
 def _write(args: argparse.Namespace, request: RunRequest, made: Page) -> None:
     from fkdsl.report.data import report_data
     from fkdsl.report.page import page
-    from fkdsl.report.tokens import particle_texts
 
     path = made.trace.path if isinstance(made.trace, TraceFile) else made.trace or args.resume
     replay = Replay(read_trace(path))
     answer = result_json(made.result) if made.result is not None else None
-    data = report_data(replay, answer, particle_texts(replay, request.engines))
+    data = report_data(replay, answer)
     command = shlex.join(["fkdsl", *args.given])
     Path(args.report).write_text(page(data, command), "utf-8")

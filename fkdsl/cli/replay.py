@@ -17,7 +17,8 @@ from fkdsl.cli.output import print_json, say
 from fkdsl.cli.report import settings_text, table
 from fkdsl.inference.result import Answer
 from fkdsl.machine.state import ProgramState, Status
-from fkdsl.machine.state_json import log_weight_to_json, read_value
+from fkdsl.machine.state_json import log_weight_to_json
+from fkdsl.machine.value_json import read_value
 from fkdsl.values.values import Token, from_plain, plain, show
 
 WIDTH = 76

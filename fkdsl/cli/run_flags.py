@@ -303,6 +303,12 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         "--trace", metavar="FILE.jsonl", help="write the run down, for `fkdsl replay` and --resume"
     )
     files.add_argument(
+        "--alternatives",
+        type=int,
+        metavar="K",
+        help="how many of each draw's likeliest outcomes --trace and --report tell of (default 5)",
+    )
+    files.add_argument(
         "--resume",
         metavar="FILE.jsonl",
         help="go on with the run of this file, and in it; begin it if there is none",

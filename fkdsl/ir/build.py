@@ -175,9 +175,6 @@ class _Builder:
         raise InternalError(f"ir: no such expression {e!r}")
 
     def marked(self, test: Compute, place: Span) -> Compute:
-        if self.environment.clock is None:
-            return test
-
         def decide(frame: ActiveFrame) -> bool:
             holds = truth(test(frame))
             if not holds:

@@ -29,6 +29,7 @@ from fkdsl.machine.contexts import ContextTable
 from fkdsl.machine.memory import STEPS, Memory, measure
 from fkdsl.machine.state import (
     UNSET,
+    Alternatives,
     ContextState,
     DraftBlock,
     DrawnValue,
@@ -104,8 +105,8 @@ class RunningParticle(ContextTable):
     rng: the stream of its step. log_G: what its lines have added, nats. boundary: whether its next
     draw is the next step's. draws: how many it has made in this step. fuel: instructions that it
     may still run before a draw. resumed: the state that it is in still, None once an op has run.
-    draft_block: see ProgramState. refused: the condition that a predicate of tokens last found
-    false, where a run asks for blame.
+    draft_block, alternatives: see ProgramState. refused: the condition that a predicate of tokens
+    last found false.
     """
 
     def __init__(
@@ -130,6 +131,7 @@ class RunningParticle(ContextTable):
         self.died: Span | None = None
         self.charges: list[Charge] = []
         self.drawn_values: list[DrawnValue] = []
+        self.alternatives: list[Alternatives | None] = []
         self.draft_block: DraftBlock | None = None
         self.twist: Twist | None = None
         self.guesses: dict[str, float] = {}
@@ -153,9 +155,15 @@ class RunningParticle(ContextTable):
     def state(self) -> ProgramState:
         """What it has come to, as a value; contexts that no variable reaches are gone from it."""
         charges, drawn = tuple(self.charges), tuple(self.drawn_values)
+        alternatives = tuple(self.alternatives)
         if self.status is not Status.RUNNING:
             return ProgramState(
-                self.status, value=self.value, died=self.died, charges=charges, drawn=drawn
+                self.status,
+                value=self.value,
+                died=self.died,
+                charges=charges,
+                drawn=drawn,
+                alternatives=alternatives,
             )
         reached = dict.fromkeys(
             [
@@ -187,6 +195,7 @@ class RunningParticle(ContextTable):
             guesses=tuple(Guess(*held) for held in sorted(self.guesses.items())),
             charges=charges,
             drawn=drawn,
+            alternatives=alternatives,
             draft_block=self.draft_block,
             unmeasured=self.memory.now - self.memory.measured,
         )

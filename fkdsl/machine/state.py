@@ -25,6 +25,28 @@ class DrawnValue(NamedTuple):
     value: Any
 
 
+class Refusal(NamedTuple):
+    """Why an outcome of a draw could not be: the line that refused it, and how. tried: whether the
+    outcome was taken on trial and died at that line; else a mask refused it."""
+
+    place: Span
+    tried: bool
+
+
+class Alternatives(NamedTuple):
+    """The likeliest outcomes of a draw, likeliest first, and what it gave, which may be the last.
+
+    probabilities: of each under the distribution that was drawn from, before any mask. refused: why
+    each could not be, None where nothing is known against it. drawn: which of them was drawn; -1
+    where none was, and the particle died.
+    """
+
+    values: tuple[Any, ...]
+    probabilities: tuple[float, ...]
+    refused: tuple[Refusal | None, ...]
+    drawn: int
+
+
 class ContextState(NamedTuple):
     """A context within a particle.
 
@@ -98,9 +120,11 @@ class ProgramState:
     observe that gave weight zero. twist, guesses: what is to be taken back of the weight; of
     guesses each owner has at most one, and they are in the order of the owners. charges: what each
     of them, and each look ahead, added to the log weight (nats) in the step that led here, in
-    order; drawn: what was drawn in that step; draft_block: the block of drafted tokens that it is
-    in, by which its draws go and not their law; unmeasured: bytes made since its memory was last
-    measured. None of the four is part of the state.
+    order; drawn: what was drawn in that step; alternatives: what else each of these draws might
+    have given, where the run records it (None for a draw whose outcomes cannot be listed), and of
+    one more draw where that left nothing; draft_block: the block of drafted tokens that it is in,
+    by which its draws go and not their law; unmeasured: bytes made since its memory was last
+    measured. None of the five is part of the state.
     """
 
     status: Status
@@ -112,6 +136,7 @@ class ProgramState:
     guesses: tuple[Guess, ...] = ()
     charges: tuple[Charge, ...] = field(default=(), compare=False, repr=False)
     drawn: tuple[DrawnValue, ...] = field(default=(), compare=False, repr=False)
+    alternatives: tuple[Alternatives | None, ...] = field(default=(), compare=False, repr=False)
     draft_block: DraftBlock | None = field(default=None, compare=False, repr=False)
     unmeasured: int = field(default=0, compare=False, repr=False)
 

@@ -11,6 +11,7 @@
     and of each, in the step that led to it:
         "drew": [[place, v], ...]           what it drew
         "charges": [[place, nats], ...]     what its lines weighed
+        "alternatives": [...]               what else its draws might have given
 
 Contexts are written as the ids of their tokens; what their model has cached of them is not, and is
 computed again. Given the state that it came from, a state is written as what it adds to that one,
@@ -27,14 +28,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fkdsl.base.errors import InternalError
-from fkdsl.base.value_keys import state_key
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
 from fkdsl.engine.drafts import steps_from
 from fkdsl.inference.interface import Charge
+from fkdsl.machine.alternatives_json import read_alternatives, write_alternatives
 from fkdsl.machine.places import Places
 from fkdsl.machine.state import (
-    UNSET,
     ContextState,
     DraftBlock,
     DrawnValue,
@@ -43,33 +42,8 @@ from fkdsl.machine.state import (
     ProgramState,
     Status,
     Twist,
-    Unset,
 )
-from fkdsl.values import distributions
-from fkdsl.values.marks import Mark
-from fkdsl.values.token_distributions import ChoiceOf, Continues, Mixture, Power, Product
-from fkdsl.values.values import ContextRef, Record, Token
-
-SAFE = 1 << 53
-"""Integers from here on are written as text: JSON readers may round them, and Python refuses very
-long ones."""
-TAGGED: dict[str, type] = {
-    c.__name__: c
-    for c in (
-        Product,
-        Power,
-        Mixture,
-        ChoiceOf,
-        Continues,
-        Mark,
-        distributions.Discrete,
-        distributions.Weighted,
-        distributions.Counting,
-        distributions.Uniform,
-        distributions.Normal,
-        distributions.Beta,
-    )
-}
+from fkdsl.machine.value_json import read_value, same, write_value
 
 
 def state_to_json(
@@ -105,6 +79,8 @@ def state_to_json(
         data["charges"] = [
             [places.write(c.place), log_weight_to_json(c.log_weight)] for c in x.charges
         ]
+    if x.alternatives:
+        data["alternatives"] = [write_alternatives(a, places) for a in x.alternatives]
     return data
 
 
@@ -119,14 +95,12 @@ def state_from_json(
         Charge(places.read(p), log_weight_from_json(w)) for p, w in data.get("charges", ())
     )
     drawn = tuple(DrawnValue(places.read(p), read_value(v)) for p, v in data.get("drew", ()))
+    alternatives = tuple(read_alternatives(a, places) for a in data.get("alternatives", ()))
+    told: dict[str, Any] = {"charges": charges, "drawn": drawn, "alternatives": alternatives}
     if "value" in data:
-        return ProgramState(
-            Status.RETURNED, value=read_value(data["value"]), charges=charges, drawn=drawn
-        )
+        return ProgramState(Status.RETURNED, value=read_value(data["value"]), **told)
     if "died" in data:
-        return ProgramState(
-            Status.DEAD, died=places.read(data["died"]), charges=charges, drawn=drawn
-        )
+        return ProgramState(Status.DEAD, died=places.read(data["died"]), **told)
     frames = tuple(
         _read_frame(f, _item(base.frames, i) if base else None)
         for i, f in enumerate(data["frames"])
@@ -146,9 +120,8 @@ def state_from_json(
         contexts,
         twist=twist,
         guesses=tuple(Guess(o, float(w)) for o, w in sorted(data.get("guesses", {}).items())),
-        charges=charges,
-        drawn=drawn,
         draft_block=draft_block,
+        **told,
     )
 
 
@@ -251,11 +224,6 @@ def _read_change(data: Any, base: Any) -> Any:
     return base + (more if isinstance(more, str) else tuple(map(read_value, more)))
 
 
-def same(a: Any, b: Any) -> bool:
-    """Whether two values are the same to the last bit: types, token ids and signs of zeros too."""
-    return a is b or (type(a) is type(b) and state_key(a) == state_key(b))
-
-
 # --------------------------------------------------------------------- contexts
 
 
@@ -342,55 +310,3 @@ def _verify_ids(engine: CachedTransformer, ids: Sequence[int]) -> None:
     size = engine.model.vocabulary.size
     if any(not 0 <= i < size for i in ids):
         raise ValueError("a token that the model has not")
-
-
-# ----------------------------------------------------------------------- values
-
-
-def write_value(value: Any) -> Any:
-    """A value that a program can hold between draws; a distribution held in a variable is one of
-    them."""
-    match value:
-        case None | bool() | str():
-            return value
-        case int():
-            return value if -SAFE < value < SAFE else {"int": hex(value)}
-        case float():
-            return {"float": value.hex()}
-        case Unset():
-            return {"unset": True}
-        case Token(id=i, text=text, end=end):
-            return {"token": [i, text, end]}
-        case ContextRef(i):
-            return {"context": i}
-        case tuple():
-            return {"list": [write_value(v) for v in value]}
-        case Record():
-            return {"record": {k: write_value(v) for k, v in value.items()}}
-    name = type(value).__name__
-    if name not in TAGGED:
-        raise InternalError(f"a state holds a {name}, which cannot be written")
-    fields = value.__dataclass_fields__
-    return {"type": name, "fields": {k: write_value(getattr(value, k)) for k in fields}}
-
-
-def read_value(data: Any) -> Any:
-    """The value again."""
-    if not isinstance(data, dict):
-        return data
-    match data:
-        case {"int": text}:
-            return int(text, 16)
-        case {"float": text}:
-            return float.fromhex(text)
-        case {"unset": True}:
-            return UNSET
-        case {"token": [i, text, end]}:
-            return Token(i, text, end)
-        case {"context": i}:
-            return ContextRef(i)
-        case {"list": items}:
-            return tuple(map(read_value, items))
-        case {"record": fields}:
-            return Record({k: read_value(v) for k, v in fields.items()})
-    return TAGGED[data["type"]](**{k: read_value(v) for k, v in data["fields"].items()})

@@ -105,7 +105,7 @@ class OpenDraw:
         if self.plan is not None and self.plan.completion is not None:
             with settings.timed(self.plan.blame):
                 self.constraint = text_constraint(
-                    particle, self.plan.completion, distribution, settings.clock is not None
+                    particle, self.plan.completion, distribution, settings.blames
                 )
                 self.unsatisfiable = (
                     self.constraint is not None and self.constraint.is_unsatisfiable
@@ -173,7 +173,7 @@ class OpenDraw:
     def _find_masks(self, plan: ProposalPlan[Compute]) -> Masks:
         particle, d = self.particle, self.distribution
         vocabulary = particle.vocabulary(leaves(d)[0])
-        token = token_mask(particle, self.op, plan, vocabulary, self.settings.clock is not None)
+        token = token_mask(particle, self.op, plan, vocabulary)
         text: Mask | None = None
         if self.constraint is not None:
             text = self.constraint.mask()
@@ -250,12 +250,27 @@ class OpenDraw:
         if clock is None or not isinstance(outcomes, TokenOutcomes):
             return {plan.blame: 1.0 - mass} if mass < 1.0 else {}
         with clock.aside():
-            parts: list[tuple[Span, Mask | None]] = []
-            if masks.text is not None and self.constraint is not None:
-                parts = self.constraint.masks_of_parts()
-            elif masks.text is not None and plan.prefix is not None:
-                parts = prefix_masks_of_parts(self.particle, plan.prefix, self.distribution)
+            parts = self.masks_of_parts()
             return refused_by_masks(outcomes.unmasked(), parts, masks.token, masks.text)
+
+    def places_of_parts(self) -> list[Span]:
+        """The conditions on the text so far that masks decide."""
+        if self.constraint is not None:
+            closed = [self.constraint.closed] if self.constraint.closed is not None else []
+            return [*(place for place, _ in self.constraint.parts), *closed]
+        prefix = self.plan.prefix if self.plan is not None else None
+        return [place for place, _ in (*prefix.parts, *prefix.going_on)] if prefix else []
+
+    def masks_of_parts(self) -> list[tuple[Span, Mask | None]]:
+        """What each condition on the text so far allows by itself, (V,); None where no mask says
+        it."""
+        if self.masks().text is None:
+            return []
+        if self.constraint is not None:
+            return self.constraint.masks_of_parts()
+        if self.plan is not None and self.plan.prefix is not None:
+            return prefix_masks_of_parts(self.particle, self.plan.prefix, self.distribution)
+        return []
 
     @property
     def is_decided(self) -> bool:

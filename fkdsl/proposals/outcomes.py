@@ -72,6 +72,10 @@ class Outcomes:
         """The value of outcome i, and what drawing it does to the particle's contexts."""
         raise NotImplementedError
 
+    def value(self, i: int) -> Any:
+        """The value of outcome i."""
+        raise NotImplementedError
+
     def token(self, i: int) -> int:
         """The token that outcome i is, by its id, where it is one."""
         return i if self.ids is None else int(self.ids[i])
@@ -143,6 +147,9 @@ class TokenOutcomes(Outcomes):
                 blocks.remove(i)
         return blocks
 
+    def value(self, i: int) -> Token:
+        return token_of(self.vocabulary, self.token(i))
+
     def take(self, particle: ContextTable, i: int) -> Token:
         token = self.token(i)
         for ref in self.refs:
@@ -153,6 +160,9 @@ class TokenOutcomes(Outcomes):
 class ChoiceOutcomes(Outcomes):
     def __init__(self, p: Floats, choice: ChoiceOf) -> None:
         self.p, self.choice = p, choice
+
+    def value(self, i: int) -> str:
+        return self.choice.values[i]
 
     def take(self, particle: ContextTable, i: int) -> str:
         value = self.choice.values[i]
@@ -165,6 +175,9 @@ class ContinuesOutcomes(Outcomes):
     def __init__(self, goes_on: float, context: ContextRef) -> None:
         self.p, self.context = np.array([1.0 - goes_on, goes_on]), context
 
+    def value(self, i: int) -> bool:
+        return i == 1
+
     def take(self, particle: ContextTable, i: int) -> bool:
         settle(particle, self.context, i == 1)
         return i == 1
@@ -173,6 +186,9 @@ class ContinuesOutcomes(Outcomes):
 class ValueOutcomes(Outcomes):
     def __init__(self, p: Floats, values: tuple[Any, ...]) -> None:
         self.p, self.values = p, values
+
+    def value(self, i: int) -> Any:
+        return self.values[i]
 
     def take(self, particle: ContextTable, i: int) -> Any:
         return self.values[i]

@@ -23,6 +23,7 @@ from fkdsl.machine.charges import Masses
 from fkdsl.machine.particle import Compute, RunningParticle
 from fkdsl.machine.proposal_plan import ProposalPlan
 from fkdsl.machine.state import Status
+from fkdsl.proposals.alternatives import NOBODY, alternatives_of
 from fkdsl.proposals.completion import Tilt, look_ahead
 from fkdsl.proposals.draft_weighted import DraftWeighted
 from fkdsl.proposals.drafting import Correction, DraftCounts, DraftedRow, advance_block
@@ -67,6 +68,8 @@ def propose(draw: OpenDraw) -> DraftedDraw | None:
     outcomes = draw.outcomes(drafted)
     if outcomes is None:
         value = draw.distribution.sample(draw.rng)
+        if draw.settings.alternatives:
+            particle.alternatives.append(None)
         look_ahead(particle, 0.0)
         particle.assign_drawn(particle.frames[-1], op.target, value)
         return None
@@ -138,6 +141,9 @@ def move_past(
     """Moves the particle past the draw with what was chosen, and weighs it. tilt: what it twists
     the particle by, in the place of the last draw's."""
     particle, op, d = draw.particle, draw.op, draw.distribution
+    if draw.settings.alternatives and not draw.by_draft:
+        died = lookahead.died if lookahead is not None else NOBODY
+        particle.alternatives.append(alternatives_of(draw, outcomes, choice.i, died))
     if choice.i < 0:
         die(particle, choice.refused, draw.blame)
         return None

@@ -33,7 +33,8 @@ class ProposalSettings:
     refused is left out of the weight (unweighted.py). force: whether the rows behind forced tokens
     are asked for with the first one's. drafting: how tokens are drafted, None for not at all.
     lookahead: how draws of constrained texts look ahead to the text's end by a surrogate, None for
-    not at all; it does not go with drafting. clock: of a run that asks for blame.
+    not at all; it does not go with drafting. clock: of a run that asks for blame. alternatives: how
+    many of each draw's likeliest outcomes the state tells of, 0 for none.
     """
 
     enumerated: int = ENUMERATED
@@ -46,6 +47,12 @@ class ProposalSettings:
     drafting: Drafting | None = None
     lookahead: CompletionLookahead | None = None
     clock: Clock | None = None
+    alternatives: int = 0
+
+    @property
+    def blames(self) -> bool:
+        """Whether it is to be known which line refused an outcome."""
+        return self.clock is not None or self.alternatives > 0
 
     def timed(self, line: Span) -> AbstractContextManager[None]:
         """What is done within is charged to a line, where a clock runs."""

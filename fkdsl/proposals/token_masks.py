@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fkdsl.base.locks import remember
 from fkdsl.base.spans import Span
@@ -31,11 +32,22 @@ def all_tokens(vocabulary: Vocabulary) -> tuple[Token, ...]:
 
 
 class TokenMask(NamedTuple):
-    """allowed: (V,) the tokens that a predicate is true of. refusers: for each condition in it (V,)
-    the tokens that it refused, none twice; known only where a run asks for blame."""
+    """allowed: (V,) the tokens that a predicate is true of. answers: (V,) int16: 0 for those, for
+    the others 1 and the number of the condition that refused it; places: of these conditions."""
 
     allowed: Mask
-    refusers: tuple[tuple[Span, Mask], ...] = ()
+    answers: NDArray[np.int16]
+    places: tuple[Span, ...] = ()
+
+    @property
+    def refusers(self) -> tuple[tuple[Span, Mask], ...]:
+        """For each condition (V,) the tokens that it refused, none twice."""
+        return tuple((place, self.answers == n) for n, place in enumerate(self.places, 1))
+
+    def refuser(self, token: int) -> Span | None:
+        """The condition that refused a token; None for one that is allowed."""
+        n = int(self.answers[token])
+        return self.places[n - 1] if n else None
 
 
 def token_mask(
@@ -43,18 +55,17 @@ def token_mask(
     op: DrawOp,
     plan: ProposalPlan[Compute],
     vocabulary: Vocabulary,
-    blame: bool = False,
 ) -> TokenMask | None:
     """Which tokens the plan's predicate allows, the values that it reads being what they are now;
     None where the plan has none. A token on which it fails is allowed: whoever draws it meets the
-    mistake. blame: whether it is to be known which condition refused each."""
+    mistake."""
     if plan.mask is None:
         return None
     slots = particle.frames[-1].slots
     key = (vocabulary.fingerprint, tuple(state_key(slots[s]) for s in plan.reads))
     cached: TokenMask | None = op.token_masks.get(key)
     if cached is None:
-        made = _mask(particle, op, plan.mask, plan.compared, vocabulary, blame)
+        made = _mask(particle, op, plan.mask, plan.compared, vocabulary)
         cached = remember(op.token_masks, key, made, MASKS)
     return cached
 
@@ -65,7 +76,6 @@ def _mask(
     predicate: Compute,
     compared: tuple[Compute, ...] | None,
     vocabulary: Vocabulary,
-    blame: bool,
 ) -> TokenMask:
     fork = particle.fork()
     frame, fuel = fork.frames[-1], fork.fuel
@@ -84,18 +94,18 @@ def _mask(
 
     apart = _distinguished(frame, compared, vocabulary)
     if apart is None:
-        answers = np.array([answer(t) for t in all_tokens(vocabulary)])
+        answers = np.array([answer(t) for t in all_tokens(vocabulary)], dtype=np.int16)
     else:
         # All others are the same to the predicate: one of them speaks for all.
         other = next((i for i in range(vocabulary.size) if i not in apart), None)
         answers = np.full(
-            vocabulary.size, 0 if other is None else answer(token_of(vocabulary, other))
+            vocabulary.size,
+            0 if other is None else answer(token_of(vocabulary, other)),
+            dtype=np.int16,
         )
         for i in apart:
             answers[i] = answer(token_of(vocabulary, i))
-    return TokenMask(
-        answers == 0, tuple((place, answers == n) for place, n in places.items() if blame)
-    )
+    return TokenMask(answers == 0, answers, tuple(places))
 
 
 def _distinguished(

@@ -1,7 +1,8 @@
 """Charts as Vega-Lite specifications: the steps of a run, and its genealogy.
 
-The page fills in the data by name (`steps`, `edges`, `nodes`, `path`, `chosen`), since it has them
-already; `with_data` does so for figures in files.
+The page fills in the data by name (`steps`, `edges`, `nodes`, `path`, `here`, `chosen`), since it
+has them already; `with_data` does so for figures in files. The page finds the node under the mouse
+itself, since it does not draw all points of a large tree at once.
 """
 
 from __future__ import annotations
@@ -105,14 +106,26 @@ def genealogy_chart(height: int = 420) -> Spec:
         "mark": {"type": "point", "filled": True, "cursor": "pointer", "clip": True},
         "encoding": {"x": {**x, "field": "t"}, "y": {**y, "field": "row"}, **_node_marks()},
     }
-    return {"width": "container", "height": height, "layer": [edges, path, nodes]}
+    here = {
+        "data": {"name": "here"},
+        "mark": {
+            "type": "point",
+            "size": 320,
+            "strokeWidth": 2.5,
+            "color": "#f58518",
+            "clip": True,
+        },
+        "encoding": {"x": {**x, "field": "t"}, "y": {**y, "field": "row"}},
+    }
+    return {"width": "container", "height": height, "layer": [edges, path, nodes, here]}
 
 
 def _node_marks() -> Spec:
     """How a node looks: its size is the weight, its colour the status, a copy is a diamond."""
-    sizes = {"domain": [0, 1], "range": [14, 260]}
+    sizes = {"domain": [0, 1], "range": [12, 260]}
     return {
         "size": {"field": "weight", "type": "quantitative", "scale": sizes, "legend": None},
+        "opacity": {"condition": {"test": "datum.survives", "value": 0.9}, "value": 0.45},
         "color": {
             "field": "status",
             "type": "nominal",
@@ -120,15 +133,6 @@ def _node_marks() -> Spec:
             "legend": {"title": None, "orient": "top"},
         },
         "shape": {"condition": {"test": "datum.copied", "value": "diamond"}, "value": "circle"},
-        "tooltip": [
-            {"field": "t", "title": "step"},
-            {"field": "i", "title": "particle"},
-            {"field": "drawn", "title": "drew"},
-            {"field": "weight", "title": "weight", "format": ".4f"},
-            {"field": "potential", "title": "nats in this step"},
-            {"field": "line", "title": "line"},
-            {"field": "from", "title": "resampled"},
-        ],
     }
 
 

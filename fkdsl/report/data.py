@@ -13,19 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from fkdsl.api.trace.replay import Replay, excerpt, outcome
+from fkdsl.api.trace.replay import Replay, outcome
 from fkdsl.base.shown import shown
-from fkdsl.base.spans import Source, Span
+from fkdsl.base.spans import Source
 from fkdsl.inference.assess.blame import Account
 from fkdsl.inference.interface import Charge, Step
 from fkdsl.machine.state import ProgramState
-from fkdsl.report.genealogy import Genealogy, genealogy
+from fkdsl.report.draws import MOST_VALUE, Draws, Places, text_of
+from fkdsl.report.genealogy import Genealogy, genealogy, segments
 from fkdsl.report.highlight import highlighted
-from fkdsl.values.values import Token, from_plain, show
+from fkdsl.values.values import from_plain, show
 
 MOST_ANSWERS = 200
-MOST_VALUE = 2000
-"""Characters of a value that are shown."""
 PRELUDE = "<prelude"
 
 
@@ -36,32 +35,15 @@ class _Charges:
         return x.charges
 
 
-class Places:
-    """Places of the program, each once, by number."""
-
-    def __init__(self) -> None:
-        self._numbers: dict[Span, int] = {}
-
-    def number(self, span: Span) -> int:
-        return self._numbers.setdefault(span, len(self._numbers))
-
-    def to_json(self) -> list[dict[str, Any]]:
-        return [
-            {"file": span.source.name, "line": span.line, "source": excerpt(span)}
-            for span in self._numbers
-        ]
-
-
 def report_data(
     replay: Replay,
     answer: Mapping[str, Any] | None = None,
-    texts: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """All that the page shows. answer: what `--json` prints of the run, where it is at hand;
-    otherwise the trace's result stands for it. texts: tokens with their probabilities
-    (report/tokens.py)."""
+    otherwise the trace's result stands for it."""
     header = replay.trace.header
     places = Places()
+    draws = Draws(places)
     trees = {
         island: genealogy(steps, moves_paths=replay.moves_paths)
         for island, steps in replay.steps_by_island.items()
@@ -70,7 +52,8 @@ def report_data(
         {
             "island": island,
             "steps": _steps(replay.steps_by_island[island]),
-            "nodes": _columns(tree, places),
+            "nodes": _columns(tree, places, draws),
+            "segments": [[s.t0, s.row0, s.t1, s.row1, int(s.survives)] for s in segments(tree)],
             "last": tree.last,
             "outcomes": [
                 _outcome(replay, p.state) for p in replay.steps_by_island[island][-1].particles
@@ -96,7 +79,8 @@ def report_data(
             if not s["name"].startswith(PRELUDE)
         ],
         "places": places.to_json(),
-        "texts": list(texts),
+        "strings": draws.strings(),
+        "alternatives": draws.alternatives(),
         "moves_paths": replay.moves_paths,
     }
 
@@ -107,12 +91,6 @@ def finite(x: float | None) -> float | None:
 
 def _plain(value: Any) -> Any:
     return finite(value) if isinstance(value, float) else value
-
-
-def text_of(value: Any) -> str:
-    """A value as the page shows it, control characters escaped."""
-    text = shown(value.text if isinstance(value, Token) and not value.end else show(value))
-    return text if len(text) <= MOST_VALUE else text[:MOST_VALUE] + "..."
 
 
 def _result(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,7 +139,7 @@ def _entropy(log_weights: Any) -> float | None:
     return max(0.0, float(math.log(total) - (w * shifted).sum() / total))
 
 
-def _columns(tree: Genealogy, places: Places) -> dict[str, list[Any]]:
+def _columns(tree: Genealogy, places: Places, draws: Draws) -> dict[str, list[Any]]:
     nodes = tree.nodes
     return {
         "t": [n.t for n in nodes],
@@ -173,7 +151,10 @@ def _columns(tree: Genealogy, places: Places) -> dict[str, list[Any]]:
         "log_weight": [finite(n.log_weight) for n in nodes],
         "weight": [round(n.weight, 6) for n in nodes],
         "survives": [int(n.survives) for n in nodes],
-        "drawn": [[[places.number(d.place), text_of(d.value)] for d in n.drawn] for n in nodes],
+        "drawn": [
+            [[places.number(d.place), draws.string(d.value)] for d in n.drawn] for n in nodes
+        ],
+        "alternatives": [[draws.number(a) for a in n.alternatives] for n in nodes],
         "charges": [
             [
                 [places.number(c.place), finite(c.log_weight)]

@@ -36,31 +36,28 @@ def figure(data: Mapping[str, Any], name: str, island: int = 0) -> Spec:
     if name == "steps":
         steps = [{**s, "island": one["island"]} for one in data["islands"] for s in one["steps"]]
         return _sized(with_data(steps_chart(), {"steps": steps, "chosen": []}))
-    return _sized(with_data(genealogy_chart(), {**tree_rows(chosen[0]["nodes"]), "path": []}))
+    return _sized(with_data(genealogy_chart(), {**tree_rows(chosen[0]), "path": [], "here": []}))
 
 
-def tree_rows(columns: Mapping[str, list[Any]]) -> dict[str, list[dict[str, Any]]]:
-    """The nodes and edges of an island's tree as rows, from the columns of report_data."""
+def tree_rows(one: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """The nodes and edges of an island's tree as rows, from what report_data says of it."""
+    columns = one["nodes"]
     nodes = [
-        {"t": t, "row": row, "status": status, "weight": weight, "copied": bool(copied)}
-        for t, row, status, weight, copied in zip(
-            *(columns[key] for key in ("t", "row", "status", "weight", "copied")), strict=True
-        )
-    ]
-    edges = [
         {
-            "t0": nodes[parent]["t"],
-            "row0": nodes[parent]["row"],
-            "t1": node["t"],
-            "row1": node["row"],
+            "t": t,
+            "row": row,
+            "status": status,
+            "weight": weight,
+            "copied": bool(copied),
             "survives": bool(survives),
         }
-        for node, parent, survives in zip(
-            nodes, columns["parent"], columns["survives"], strict=True
+        for t, row, status, weight, copied, survives in zip(
+            *(columns[key] for key in ("t", "row", "status", "weight", "copied", "survives")),
+            strict=True,
         )
-        if parent is not None
     ]
-    return {"nodes": nodes, "edges": edges}
+    names = ("t0", "row0", "t1", "row1", "survives")
+    return {"nodes": nodes, "edges": [dict(zip(names, s, strict=True)) for s in one["segments"]]}
 
 
 def _sized(spec: Spec) -> Spec:

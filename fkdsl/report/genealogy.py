@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from fkdsl.inference.interface import Charge, Step
-from fkdsl.machine.state import DrawnValue, ProgramState, Status
+from fkdsl.machine.state import Alternatives, DrawnValue, ProgramState, Status
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class Node:
     """t, index: which particle of which step. row: its place among the particles of that step.
     parent: the node before it, None at the beginning. copied: whether resampling put it in the
     place of another. log_weight: after the step, nats, not normalised. weight: its share of the
-    step's. charges: what the step added, in order. survives: whether a particle of the last step
-    with a weight above 0 descends from it."""
+    step's. charges: what the step added, in order. alternatives: see ProgramState. survives:
+    whether a particle of the last step with a weight above 0 descends from it."""
 
     t: int
     index: int
@@ -32,6 +32,7 @@ class Node:
     weight: float
     drawn: tuple[DrawnValue, ...]
     charges: tuple[Charge, ...]
+    alternatives: tuple[Alternatives | None, ...]
     survives: bool = field(default=False)
 
 
@@ -41,6 +42,41 @@ class Genealogy:
 
     nodes: list[Node]
     last: list[int]
+
+
+@dataclass
+class Segment:
+    """A straight line of the drawn tree, from a node to one of its descendants, along one row but
+    for those that are a single edge."""
+
+    t0: int
+    row0: int
+    t1: int
+    row1: int
+    survives: bool
+
+
+def segments(tree: Genealogy) -> list[Segment]:
+    """The edges of the tree, runs of them along one row put together: of a population that is
+    resampled now and then, a few for each particle and not one for each step."""
+    drawn: list[Segment] = []
+    ending: dict[int, Segment] = {}  # by the node where it ends so far
+    for k, node in enumerate(tree.nodes):
+        if node.parent is None:
+            continue
+        parent = tree.nodes[node.parent]
+        one = ending.get(node.parent)
+        if (
+            one is not None
+            and one.row0 == one.row1 == node.row
+            and (one.t1, one.survives) == (parent.t, node.survives)
+        ):
+            one.t1 = node.t
+        else:
+            one = Segment(parent.t, parent.row, node.t, node.row, node.survives)
+            drawn.append(one)
+        ending[k] = one
+    return drawn
 
 
 def genealogy(course: Sequence[Step[ProgramState]], *, moves_paths: bool = False) -> Genealogy:
@@ -78,6 +114,7 @@ def genealogy(course: Sequence[Step[ProgramState]], *, moves_paths: bool = False
                     weight=share,
                     drawn=x.drawn if moved else (),
                     charges=x.charges if moved else (),
+                    alternatives=x.alternatives if moved else (),
                 )
             )
         node_of, rows = here, order

@@ -4,7 +4,10 @@
   const run = JSON.parse(document.getElementById("data").textContent);
   const at = (id) => document.getElementById(id);
   const number = (x, digits = 4) => (x === null || x === undefined ? "" : x.toFixed(digits));
-  const nats = (x) => (x === null ? "-inf" : (x >= 0 ? "+" : "") + x.toFixed(4));
+  const share = (p) => (p >= 0.0995 ? p.toFixed(2) : p >= 0.0005 ? p.toFixed(3) : p === 0 ? "0" : "<0.001");
+  const precise = (p) => (p >= 0.0005 ? p.toFixed(4) : p === 0 ? "0" : p.toExponential(1));
+  const quoted = (text) => JSON.stringify(text);
+  const nats = (x) => (x === null ? "-inf" : Math.abs(x) < 5e-5 ? "0.0000" : (x >= 0 ? "+" : "") + x.toFixed(4));
 
   function element(name, attributes = {}, ...children) {
     const made = document.createElement(name);
@@ -78,32 +81,87 @@
     }
   }
 
+  // ------------------------------------------------------------------------- draws
+
+  // What the draws of a node gave, and what else they might have given; the last of them has no
+  // value where it left nothing.
+  function drawsOf(c, k) {
+    const n = Math.max(c.drawn[k].length, c.alternatives[k].length);
+    return Array.from({ length: n }, (_, j) => {
+      const [place, string] = c.drawn[k][j] ?? [null, null];
+      const row = run.alternatives[c.alternatives[k][j]];
+      const options = row ? optionsOf(row) : null;
+      return { place, text: string === null ? null : run.strings[string], options, p: options?.find((o) => o.drawn)?.p ?? null };
+    });
+  }
+
+  function optionsOf(row) {
+    const options = [];
+    for (let at = 1; at < row.length; at += 3) {
+      const by = row[at + 2];
+      options.push({
+        text: run.strings[row[at]], p: row[at + 1], drawn: (at - 1) / 3 === row[0],
+        refused: by < 0 ? null : { place: run.places[by >> 1], tried: by % 2 === 1 },
+      });
+    }
+    return options;
+  }
+
+  const where = (place) => (place.file === run.sources[0]?.name ? `line ${place.line}` : `${place.file.split("/").pop()}:${place.line}`);
+  const why = (refused) => `${refused.tried ? "died in a trial at" : "refused by a mask of"} ${where(refused.place)}`;
+
+  // Options on one line, the drawn one left out: "a" 0.31, and struck through what was refused.
+  function optionsLine(options) {
+    const others = options.filter((o) => !o.drawn).map((o) => {
+      const text = o.refused ? element("s", { title: `${why(o.refused)}: ${o.refused.place.source}` }, quoted(o.text)) : quoted(o.text);
+      return element("span", { class: "option" }, text, ` ${share(o.p)}`, o.refused ? ` (${where(o.refused.place)})` : "");
+    });
+    return others.length ? [element("div", { class: "others" }, ...others)] : [];
+  }
+
+  function optionsTable(options) {
+    const most = Math.max(...options.map((o) => o.p));
+    const rows = options.map((o) => {
+      const bar = element("div", { class: o.refused ? "bar refused" : "bar" });
+      bar.style.width = `${Math.max(1, (90 * o.p) / most)}px`;
+      const text = quoted(o.text);
+      const told = o.drawn ? "drawn" : o.refused ? `${why(o.refused)}: ${o.refused.place.source}` : "";
+      return [figure(precise(o.p)), element("td", { class: "bars" }, bar), value(o.refused ? element("s", {}, text) : text), told];
+    });
+    return table(["probability", "", "outcome", ""], rows, { class: "options" });
+  }
+
   // ------------------------------------------------------------------------ charts
 
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   function theme() {
-    const ink = getComputedStyle(document.documentElement).getPropertyValue("--ink").trim();
-    const line = getComputedStyle(document.documentElement).getPropertyValue("--line").trim();
+    const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+    const [ink, line] = [colour("--ink"), colour("--line")];
     const words = { labelColor: ink, titleColor: ink };
     return {
       background: "transparent",
+      font: "system-ui, sans-serif",
       axis: { ...words, domainColor: ink, tickColor: ink, gridColor: line },
       legend: words,
       rule: { color: ink },
       view: { stroke: line },
     };
   }
-  const choices = () => ({ actions: { export: true, source: false, compiled: false, editor: false }, config: theme(), renderer: "canvas", mode: "vega-lite" });
+  // By an interpreter of Vega's expressions (ast), so that the page's policy needs no unsafe-eval.
+  const choices = (tooltip) => ({
+    actions: { export: true, source: false, compiled: false, editor: false }, ast: true, config: theme(), renderer: "canvas", mode: "vega-lite", tooltip,
+  });
 
   let stepsView = null;
   let treeView = null;
   let chosen = { island: run.islands.length ? run.islands[0].island : 0, node: null, t: null };
+  let trail = [];
   const islandOf = (n) => run.islands.find((one) => one.island === n);
 
   async function drawSteps() {
     const steps = run.islands.flatMap((one) => one.steps.map((s) => ({ ...s, island: one.island })));
     const spec = { ...run.charts.steps, datasets: { steps, chosen: chosen.t === null ? [] : [{ t: chosen.t }] } };
-    const made = await vegaEmbed("#steps-chart", spec, choices());
+    const made = await vegaEmbed("#steps-chart", spec, choices(true));
     stepsView = made.view;
     stepsView.addEventListener("click", (event, item) => {
       if (item && item.datum && item.datum.t !== undefined) chooseStep(item.datum.t, item.datum.island);
@@ -112,46 +170,131 @@
   }
 
   function stepsTable() {
-    const rows = run.islands.flatMap((one) => one.steps.map((s) => [
-      figure(one.island), figure(s.t), figure(number(s.ess, 1)), figure(number(s.entropy, 3)),
-      figure(number(s.log_z)), figure(s.alive), figure(s.unfinished), s.resampled ? "yes" : "",
-    ]));
+    const rows = run.islands.flatMap((one) => one.steps.map((s) => {
+      const button = element("button", { type: "button", class: "plain", "aria-label": `choose step ${s.t}` }, s.t);
+      button.addEventListener("click", () => chooseStep(s.t, one.island));
+      return [
+        figure(one.island), element("td", { class: "number" }, button), figure(number(s.ess, 1)), figure(number(s.entropy, 3)),
+        figure(number(s.log_z)), figure(s.alive), figure(s.unfinished), s.resampled ? "yes" : "",
+      ];
+    }));
     const heads = ["island", "step", "ESS", "entropy", "log Z", "alive", "running", "resampled"];
-    at("steps-table").append(element("div", { class: "scroll" }, table(heads, rows)));
+    at("steps-table").append(element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "The figures of the steps" }, table(heads, rows)));
   }
 
-  const edgeOf = (c, k) => ({
-    t0: c.t[c.parent[k]], row0: c.row[c.parent[k]], t1: c.t[k], row1: c.row[k], survives: c.survives[k] === 1,
-  });
+  const edge = ([t0, row0, t1, row1, survives]) => ({ t0, row0, t1, row1, survives: survives === 1 });
 
   function edgesAlong(c) {
     const path = chosen.node === null ? [] : pathOf(chosen.island, chosen.node);
-    return path.filter((k) => c.parent[k] !== null).map((k) => edgeOf(c, k));
+    return path.slice(1).map((k) => edge([c.t[c.parent[k]], c.row[c.parent[k]], c.t[k], c.row[k], 1]));
   }
 
+  const here = (c) => (chosen.node === null ? [] : [{ t: c.t[chosen.node], row: c.row[chosen.node] }]);
+
+  // Points of a large tree that are drawn at once: more are a blot, and slow. Where there are more
+  // in view, those are left out where nothing happened.
+  const MOST_POINTS = 4000;
+
+  function pointsInView(c, [t0, t1], [row0, row1]) {
+    const inside = (k) => c.t[k] >= t0 && c.t[k] <= t1 && c.row[k] >= row0 && c.row[k] <= row1;
+    let shown = c.t.map((_, k) => k).filter(inside);
+    if (shown.length > MOST_POINTS) shown = shown.filter((k) => c.copied[k] || c.status[k] !== "running");
+    if (shown.length > MOST_POINTS) shown = shown.sort((a, b) => c.survives[b] - c.survives[a] || c.weight[b] - c.weight[a]).slice(0, MOST_POINTS);
+    return shown.map((k) => ({ t: c.t[k], row: c.row[k], status: c.status[k], weight: c.weight[k], copied: c.copied[k] === 1, survives: c.survives[k] === 1 }));
+  }
+
+  const EVERYTHING = [-Infinity, Infinity];
+
   function treeData(island) {
-    const c = islandOf(island).nodes;
-    const drawn = (k) => c.drawn[k].map(([, text]) => JSON.stringify(text)).join(" ");
-    const potential = (k) => c.charges[k].reduce((sum, [, x]) => (sum === null || x === null ? null : sum + x), 0);
-    const lines = (k) => [...new Set([...c.drawn[k], ...c.charges[k]].map(([p]) => run.places[p].line))].join(", ");
-    const nodes = c.t.map((t, k) => ({
-      node: k, t, i: c.i[k], row: c.row[k], status: c.status[k], weight: c.weight[k], copied: c.copied[k] === 1,
-      drawn: drawn(k), potential: nats(potential(k)), line: lines(k),
-      from: c.parent[k] === null ? "begins" : c.copied[k] ? `a copy of particle ${c.i[c.parent[k]]}` : "",
-    }));
-    const edges = c.t.map((_, k) => k).filter((k) => c.parent[k] !== null).map((k) => edgeOf(c, k));
-    return { nodes, edges, path: edgesAlong(c) };
+    const one = islandOf(island);
+    return { nodes: pointsInView(one.nodes, EVERYTHING, EVERYTHING), edges: one.segments.map(edge), path: edgesAlong(one.nodes), here: here(one.nodes) };
+  }
+
+  let waiting = false;
+  function redrawPoints() {
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(() => {
+      waiting = false;
+      const domains = ["x", "y"].map((name) => treeView.scale(name).domain());
+      treeView.data("nodes", pointsInView(islandOf(chosen.island).nodes, ...domains)).run();
+    });
+  }
+
+  // The node nearest to the mouse, null where none is near.
+  function nodeAt(event) {
+    const canvas = at("tree").querySelector("canvas");
+    if (!treeView || !canvas) return null;
+    const box = canvas.getBoundingClientRect();
+    const [left, top] = treeView.origin();
+    const padding = treeView.padding();
+    const place = [event.clientX - box.left - left - padding.left, event.clientY - box.top - top - padding.top];
+    const [x, y] = ["x", "y"].map((name) => treeView.scale(name));
+    if (place[0] < -NEAR || place[0] > x.range()[1] + NEAR || place[1] < -NEAR || place[1] > y.range()[0] + NEAR) return null;
+    const c = islandOf(chosen.island).nodes;
+    const far = (k) => Math.hypot(x(c.t[k]) - place[0], y(c.row[k]) - place[1]);
+    const steps = [Math.floor(x.invert(place[0])), Math.ceil(x.invert(place[0]))];
+    const near = c.t.flatMap((t, k) => (steps.includes(t) ? [k] : []));
+    const best = near.reduce((a, k) => (a === null || far(k) < far(a) ? k : a), null);
+    return best !== null && far(best) <= NEAR ? best : null;
+  }
+  const NEAR = 12;
+
+  function tellNode(event) {
+    const box = at("tooltip");
+    const k = event.buttons ? null : nodeAt(event);
+    box.hidden = k === null;
+    at("tree").style.cursor = k === null ? "" : "pointer";
+    if (k === null) return;
+    box.replaceChildren(...nodeWords(islandOf(chosen.island).nodes, k).map((line) => element("div", {}, line)));
+    const room = [window.innerWidth - box.offsetWidth - 12, window.innerHeight - box.offsetHeight - 12];
+    box.style.left = `${Math.max(0, Math.min(event.clientX + 14, room[0]))}px`;
+    box.style.top = `${Math.max(0, Math.min(event.clientY + 14, room[1]))}px`;
+  }
+
+  let pressed = null;
+  function clickTree(event) {
+    const moved = pressed && Math.hypot(event.clientX - pressed[0], event.clientY - pressed[1]) > 4;
+    const k = moved ? null : nodeAt(event);
+    if (k !== null) choose(chosen.island, k);
+  }
+
+  // What a node is, for the tooltip and for screen readers.
+  function nodeWords(c, k) {
+    const draws = drawsOf(c, k);
+    const potential = c.charges[k].reduce((sum, [, x]) => (sum === null || x === null ? null : sum + x), 0);
+    const lines = [...new Set([...c.drawn[k], ...c.charges[k]].map(([p]) => where(run.places[p])))];
+    return [
+      `step ${c.t[k]}, particle ${c.i[k]}, ${c.status[k]}`,
+      c.parent[k] === null ? "begins" : c.copied[k] ? `a copy of particle ${c.i[c.parent[k]]}` : null,
+      ...draws.map((d) => (d.text === null ? "the draw left nothing" : `drew ${quoted(d.text)}${d.p === null ? "" : `, probability ${share(d.p)}`}`)),
+      `weight ${number(c.weight[k])}, ${nats(potential)} nats in this step`,
+      lines.length ? lines.join(", ") : null,
+    ].filter((line) => line !== null);
   }
 
   async function drawTree() {
     if (!run.islands.length) return;
     const spec = { ...run.charts.genealogy, datasets: treeData(chosen.island) };
-    const made = await vegaEmbed("#tree", spec, choices());
+    const made = await vegaEmbed("#tree", spec, choices(false));
     treeView = made.view;
-    treeView.addEventListener("click", (event, item) => {
-      if (item && item.datum && item.datum.node !== undefined) choose(chosen.island, item.datum.node);
-    });
+    for (const signal of ["zoom_t0", "zoom_row0"]) treeView.addSignalListener(signal, redrawPoints);
     mark();
+  }
+
+  function zoom(factor) {
+    if (!treeView) return;
+    for (const [signal, scale] of [["zoom_t0", "x"], ["zoom_row0", "y"]]) {
+      const c = islandOf(chosen.island).nodes;
+      if (factor === null) {
+        treeView.signal(signal, null);
+        continue;
+      }
+      const domain = treeView.scale(scale).domain();
+      const centre = chosen.node === null ? (domain[0] + domain[1]) / 2 : (scale === "x" ? c.t : c.row)[chosen.node];
+      treeView.signal(signal, domain.map((x) => centre + (x - centre) * factor));
+    }
+    treeView.run();
   }
 
   // ------------------------------------------------------------------------- choice
@@ -163,25 +306,59 @@
     return found;
   }
 
+  const logWeights = (one) => one.last.map((k) => one.nodes.log_weight[k] ?? -Infinity);
+
   function heaviest(island) {
     const one = islandOf(island);
-    const weights = one.last.map((k) => one.nodes.log_weight[k] ?? -Infinity);
-    return one.last[weights.indexOf(Math.max(...weights))];
+    const weights = logWeights(one);
+    return one.last[weights.reduce((best, w, i) => (w > weights[best] ? i : best), 0)];
   }
 
-  function choose(island, node) {
+  function choose(island, node, said = true) {
+    const other = chosen.island !== island;
     chosen = { island, node, t: islandOf(island).nodes.t[node] };
+    if (!trail.includes(node) || other) trail = pathOf(island, node);
+    if (other) drawTree();
     mark();
+    if (said) at("said").textContent = nodeWords(islandOf(island).nodes, node).join("; ");
   }
 
   function chooseStep(t, island) {
     const c = islandOf(island).nodes;
-    const wanted = chosen.node !== null && chosen.island === island ? pathOf(island, chosen.node) : [];
-    const here = wanted.find((k) => c.t[k] === t) ?? c.t.findIndex((x) => x === t);
-    const other = chosen.island !== island;
-    chosen = { island, node: here >= 0 ? here : null, t };
-    if (other) drawTree();
-    mark();
+    const along = chosen.island === island ? trail.find((k) => c.t[k] === t) : undefined;
+    const node = along ?? c.t.indexOf(t);
+    if (node >= 0) choose(island, node);
+  }
+
+  // The node that an arrow key leads to: along the path that was chosen, or to the neighbour.
+  function neighbour(key) {
+    const c = islandOf(chosen.island).nodes;
+    const k = chosen.node;
+    if (key === "ArrowLeft") return c.parent[k];
+    if (key === "ArrowRight") {
+      const ahead = trail[trail.indexOf(k) + 1];
+      if (ahead !== undefined) return ahead;
+      const children = c.parent.flatMap((p, child) => (p === k ? [child] : []));
+      return children.sort((a, b) => c.survives[b] - c.survives[a] || c.weight[b] - c.weight[a])[0] ?? null;
+    }
+    const step = key === "ArrowUp" ? 1 : -1;
+    const beside = c.t.flatMap((t, n) => (t === c.t[k] && (c.row[n] - c.row[k]) * step > 0 ? [n] : []));
+    return beside.sort((a, b) => (c.row[a] - c.row[b]) * step)[0] ?? null;
+  }
+
+  function treeKeys(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || chosen.node === null) return;
+    const { key } = event;
+    if (key.startsWith("Arrow")) {
+      const next = neighbour(key);
+      if (next !== null) choose(chosen.island, next);
+    } else if (key === "Home") choose(chosen.island, pathOf(chosen.island, chosen.node)[0]);
+    else if (key === "End") choose(chosen.island, heaviest(chosen.island));
+    else if (key === "+" || key === "=") zoom(1 / 1.5);
+    else if (key === "-") zoom(1.5);
+    else if (key === "0") zoom(null);
+    else return;
+    event.preventDefault();
   }
 
   function mark() {
@@ -191,19 +368,15 @@
     at("step").value = chosen.t ?? "";
     at("particle").value = chosen.node === null ? "" : c.i[chosen.node];
     if (stepsView) stepsView.data("chosen", chosen.t === null ? [] : [{ t: chosen.t }]).run();
-    const path = chosen.node === null ? [] : pathOf(chosen.island, chosen.node);
-    if (treeView) treeView.data("path", edgesAlong(c)).run();
-    showPath(c, path);
+    if (treeView) treeView.data("path", edgesAlong(c)).data("here", here(c)).run();
+    showPath(c, chosen.node === null ? [] : pathOf(chosen.island, chosen.node));
     showLines(c);
   }
 
   function showPath(c, path) {
     const box = at("path");
     box.replaceChildren();
-    if (!path.length) {
-      box.append(element("p", { class: "hint" }, "No particle is chosen."));
-      return;
-    }
+    if (!path.length) return;
     const end = path[path.length - 1];
     box.append(element("h3", {}, `Particle ${c.i[end]} of step ${c.t[end]}`));
     const outcome = islandOf(chosen.island).outcomes[islandOf(chosen.island).last.indexOf(end)];
@@ -212,41 +385,56 @@
       const verb = { value: "It returned", died: "It died at", text: "It is running; its text so far" }[what];
       box.append(element("p", {}, `${verb}:`), element("div", { class: "tokens" }, text));
     }
-    const where = (p) => `line ${run.places[p].line}`;
     const rows = path.slice().reverse().flatMap((k) => {
       const parts = [
-        ...c.drawn[k].map(([p, text]) => [where(p), JSON.stringify(text)]),
-        ...c.charges[k].map(([p, x]) => [where(p), `${nats(x)} nats`]),
+        ...drawsOf(c, k).map((d) => [
+          d.place === null ? "" : where(run.places[d.place]),
+          element("td", { class: "value" }, d.text === null ? "the draw left nothing" : quoted(d.text),
+            d.p === null ? "" : element("span", { class: "soft" }, ` ${share(d.p)}`), ...(d.options ? optionsLine(d.options) : [])),
+        ]),
+        ...c.charges[k].filter(([, x]) => x === null || Math.abs(x) >= 5e-5).map(([p, x]) => [where(run.places[p]), value(`${nats(x)} nats`)]),
       ];
-      if (c.copied[k]) parts.unshift(["", `a copy of particle ${c.i[c.parent[k]]}`]);
-      if (!parts.length) parts.push(["", c.parent[k] === null ? "begins" : ""]);
+      if (c.copied[k]) parts.unshift(["", value(`a copy of particle ${c.i[c.parent[k]]}`)]);
+      if (!parts.length) parts.push(["", value(c.parent[k] === null ? "begins" : "")]);
       return parts.map(([place, what], j) => [
-        figure(j ? "" : c.t[k]), place, value(what), figure(j ? "" : number(c.log_weight[k], 3) || "-inf"),
+        figure(j ? "" : c.t[k]), element("td", { class: "where" }, place), what, figure(j ? "" : number(c.log_weight[k], 3) || "-inf"),
       ]);
     });
-    box.append(table(["step", "where", "drew, or nats", "log weight"], rows));
+    box.append(table(["step", "where", "drew (probability; what else was likely), or nats", "log weight"], rows));
   }
 
   function controls() {
     for (const one of run.islands) at("island").append(element("option", { value: one.island }, one.island));
     at("island").addEventListener("change", () => {
-      chosen = { island: Number(at("island").value), node: null, t: null };
-      choose(chosen.island, heaviest(chosen.island));
-      drawTree();
+      const island = Number(at("island").value);
+      choose(island, heaviest(island));
     });
     const find = () => {
       const c = islandOf(chosen.island).nodes;
       const [t, i] = [Number(at("step").value), Number(at("particle").value)];
-      const node = c.t.findIndex((x, k) => x === t && c.i[k] === i);
+      // A particle that waits has its last node in an earlier step.
+      let node = -1;
+      c.t.forEach((x, k) => {
+        if (x <= t && c.i[k] === i) node = k;
+      });
       if (node >= 0) choose(chosen.island, node);
+      else mark();
     };
     at("step").addEventListener("change", find);
     at("particle").addEventListener("change", find);
     at("heaviest").addEventListener("click", () => choose(chosen.island, heaviest(chosen.island)));
     at("earlier").addEventListener("click", () => {
-      const parent = chosen.node === null ? null : islandOf(chosen.island).nodes.parent[chosen.node];
+      const parent = islandOf(chosen.island).nodes.parent[chosen.node];
       if (parent !== null) choose(chosen.island, parent);
     });
+    at("closer").addEventListener("click", () => zoom(1 / 1.5));
+    at("wider").addEventListener("click", () => zoom(1.5));
+    at("whole").addEventListener("click", () => zoom(null));
+    at("tree").addEventListener("keydown", treeKeys);
+    at("tree").addEventListener("mousedown", (event) => (pressed = [event.clientX, event.clientY]), true);
+    at("tree").addEventListener("click", clickTree);
+    at("tree").addEventListener("mousemove", tellNode);
+    at("tree").addEventListener("mouseleave", () => (at("tooltip").hidden = true));
     at("choice").addEventListener("submit", (event) => event.preventDefault());
   }
 
@@ -282,38 +470,99 @@
   function showLines(c) {
     for (const row of rowsOfLines.values()) row.classList.remove("active");
     if (chosen.t === null) return;
+    const places = new Set();
     c.t.forEach((t, k) => {
-      if (t !== chosen.t) return;
-      for (const [p] of [...c.drawn[k], ...c.charges[k]]) {
-        rowsOfLines.get(`${run.places[p].file}:${run.places[p].line}`)?.classList.add("active");
-      }
+      if (t === chosen.t) for (const [p] of [...c.drawn[k], ...c.charges[k]]) places.add(p);
     });
+    for (const p of places) rowsOfLines.get(`${run.places[p].file}:${run.places[p].line}`)?.classList.add("active");
   }
 
   // -------------------------------------------------------------------------- texts
 
+  const MOST_TEXTS = 12;
+
+  // The heaviest particles of all islands that drew different things, heaviest first.
+  function heaviestPaths() {
+    const ends = run.islands.flatMap((one) => {
+      const weights = logWeights(one);
+      return one.last.map((node, i) => ({ island: one.island, node, weight: weights[i] }));
+    });
+    const total = Math.max(...ends.map((e) => e.weight));
+    const sum = ends.reduce((all, e) => all + Math.exp(e.weight - total), 0);
+    const found = new Map();
+    for (const end of ends.filter((e) => e.weight > -Infinity).sort((a, b) => b.weight - a.weight)) {
+      const c = islandOf(end.island).nodes;
+      const path = pathOf(end.island, end.node);
+      const key = JSON.stringify(path.map((k) => c.drawn[k]));
+      const one = found.get(key) ?? { ...end, path, particles: 0, share: 0 };
+      one.particles += 1;
+      one.share += Math.exp(end.weight - total) / sum;
+      found.set(key, one);
+    }
+    return [...found.values()].sort((a, b) => b.share - a.share).slice(0, MOST_TEXTS);
+  }
+
   function texts() {
-    at("texts-hint").textContent = run.texts.length
-      ? "The redder a token, the less probable the model found it before any condition. Point at one, or tab to it, for what else was likely."
-      : !run.result.posterior.length
+    const paths = run.islands.length ? heaviestPaths() : [];
+    const known = run.alternatives.length > 0;
+    at("texts-hint").textContent = !paths.length
       ? "The run has no answer whose text could be shown."
-      : "This page was made from a trace alone, which has no probabilities: `fkdsl run --report` has them.";
-    run.texts.forEach((one) => {
-      const spans = one.tokens.map((token) => {
-        const alpha = Math.min(0.75, -Math.log(Math.max(token.p, 1e-9)) / 10);
-        const span = element("span", { tabindex: 0, role: "note" }, token.text.replaceAll("\n", "⏎\n"));
-        span.style.backgroundColor = `rgba(var(--improbable), ${alpha.toFixed(3)})`;
-        const tell = () => {
-          const others = token.alternatives.map(([text, p]) => `${JSON.stringify(text)} ${number(p, 3)}`);
-          at("alternatives").textContent = `${JSON.stringify(token.text)} has probability ${number(token.p, 4)}; most likely: ${others.join("   ")}`;
-        };
-        span.addEventListener("mouseenter", tell);
-        span.addEventListener("focus", tell);
+      : known
+      ? "The redder a token, the less probable the model found it before any condition. Point at one for what else was likely there and what was refused; click it to see its step. By keyboard: tab to a text, then arrows and Enter."
+      : "This trace has no probabilities: a run has them that was made with --report or --trace, and without --alternatives 0.";
+    paths.forEach((one, n) => {
+      const c = islandOf(one.island).nodes;
+      const draws = one.path.flatMap((k) => drawsOf(c, k).filter((d) => d.text !== null).map((d) => ({ ...d, node: k })));
+      const spans = draws.map((draw, j) => {
+        const span = element("span", { role: "option", id: `token-${n}-${j}`, "aria-selected": "false" }, draw.text === "" ? "∅" : draw.text.replaceAll("\n", "⏎\n"));
+        if (draw.p !== null) {
+          const alpha = Math.min(0.5, -Math.log(Math.max(draw.p, 1e-9)) / 14);
+          span.style.backgroundColor = `rgba(var(--improbable), ${alpha.toFixed(3)})`;
+        }
         return span;
       });
-      const head = `particle ${one.index}${run.islands.length > 1 ? ` of island ${one.island}` : ""}, weight ${number(one.weight)}${one.model ? `, model ${one.model}` : ""}`;
-      at("tokens").append(element("h3", {}, head), element("div", { class: "tokens" }, ...spans));
+      const box = element("div", { class: "tokens", role: "listbox", tabindex: 0, "aria-label": `the draws of text ${n + 1}` }, ...spans);
+      let current = -1;
+      const point = (j) => {
+        spans[current]?.setAttribute("aria-selected", "false");
+        current = j;
+        spans[j].setAttribute("aria-selected", "true");
+        box.setAttribute("aria-activedescendant", spans[j].id);
+        tellDraw(c, draws[j]);
+      };
+      const pick = (event) => spans.indexOf(event.target);
+      box.addEventListener("mouseover", (event) => pick(event) >= 0 && point(pick(event)));
+      box.addEventListener("click", (event) => pick(event) >= 0 && choose(one.island, draws[pick(event)].node));
+      box.addEventListener("focus", () => spans.length && point(Math.max(current, 0)));
+      box.addEventListener("keydown", (event) => {
+        const to = { ArrowRight: current + 1, ArrowLeft: current - 1, Home: 0, End: spans.length - 1 }[event.key];
+        if (to !== undefined && spans[to]) point(to);
+        else if (event.key === "Enter") choose(one.island, draws[current].node);
+        else return;
+        event.preventDefault();
+      });
+      if (!n && known && spans.length) point(tellingDraw(draws));
+      const many = one.particles > 1 ? `${one.particles} particles` : `particle ${c.i[one.path[one.path.length - 1]]}`;
+      const island = run.islands.length > 1 ? ` of island ${one.island}${one.particles > 1 ? " and others" : ""}` : "";
+      at("tokens").append(element("h3", {}, `${number(one.share)}   `, element("span", { class: "soft" }, many + island)), box);
     });
+    at("alternatives").hidden = !known || !paths.length;
+  }
+
+  // The draw to show first: one where something was refused, or else the least probable.
+  function tellingDraw(draws) {
+    const refused = draws.findIndex((d) => d.options?.some((o) => o.refused));
+    const p = draws.map((d) => d.p ?? 1);
+    return refused >= 0 ? refused : p.indexOf(Math.min(...p));
+  }
+
+  function tellDraw(c, draw) {
+    const box = at("alternatives");
+    const place = run.places[draw.place];
+    box.replaceChildren(
+      element("h3", {}, `${quoted(draw.text)} `, element("span", { class: "soft" }, `step ${c.t[draw.node]}, ${where(place)}`)),
+      draw.options ? optionsTable(draw.options) : element("p", { class: "hint" }, "The outcomes of this draw cannot be listed."),
+    );
   }
 
   function repeat() {
@@ -330,11 +579,11 @@
   texts();
   repeat();
   if (run.islands.length) {
-    choose(chosen.island, heaviest(chosen.island));
+    choose(chosen.island, heaviest(chosen.island), false);
     drawSteps();
     drawTree();
     dark.addEventListener("change", () => { drawSteps(); drawTree(); });
   } else {
-    for (const id of ["steps", "genealogy"]) at(id).hidden = true;
+    for (const id of ["steps", "genealogy", "texts"]) at(id).hidden = true;
   }
 })();

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import fkdsl
 from fkdsl.base.errors import ProgramError
 from fkdsl.ir.printed import explain
-from fkdsl.machine.state_json import read_value, write_value
+from fkdsl.machine.value_json import read_value, write_value
 from fkdsl.models.table import TableModel
 from fkdsl.testing import assert_unbiased, exact_measure
 from fkdsl.testing.laws import assert_same_masses

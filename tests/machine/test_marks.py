@@ -8,7 +8,7 @@ import pytest
 import fkdsl
 from fkdsl.base.errors import ProgramError
 from fkdsl.base.value_keys import state_key
-from fkdsl.machine.state_json import read_value, write_value
+from fkdsl.machine.value_json import read_value, write_value
 from fkdsl.models.vocabulary import Vocabulary
 from fkdsl.testing import assert_unbiased, exact_measure
 from fkdsl.values.marks import Mark

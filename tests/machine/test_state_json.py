@@ -15,7 +15,8 @@ from fkdsl.inference.samplers.smc import smc
 from fkdsl.machine import state_json as serialise
 from fkdsl.machine.places import Places
 from fkdsl.machine.state import UNSET, ContextState, ProgramState, Status
-from fkdsl.machine.state_json import read_value, same, state_from_json, state_to_json, write_value
+from fkdsl.machine.state_json import state_from_json, state_to_json
+from fkdsl.machine.value_json import read_value, same, write_value
 from fkdsl.models.table import TableModel
 from fkdsl.testing import program_texts
 from fkdsl.values.values import ContextRef, Record, Token

@@ -19,7 +19,7 @@ from fkdsl.api.trace.file import read_trace
 from fkdsl.api.trace.replay import Replay
 from fkdsl.base.spans import Source
 from fkdsl.report.data import report_data
-from fkdsl.report.genealogy import genealogy
+from fkdsl.report.genealogy import genealogy, segments
 from fkdsl.report.highlight import highlighted
 from fkdsl.report.page import page
 from tests.cli.test_cli import call
@@ -132,27 +132,72 @@ def test_hostile_texts_end_no_element_and_run_no_script(replay):
     for script in found.scripts[1:]:
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         assert f"'sha256-{digest}'" in found.policy
-    assert "'unsafe-inline'" not in found.policy.split("style-src")[0]
+    assert "unsafe" not in found.policy.split("style-src")[0]
     assert "innerHTML" not in found.scripts[2]
 
 
-def test_run_writes_a_page_with_the_probabilities_of_tokens(tmp_path, capsys):
+def draws(data):
+    """What the page says of every draw: (the text drawn, {text: (probability, line, tried)})."""
+    for island in data["islands"]:
+        nodes = island["nodes"]
+        for drawn, numbers in zip(nodes["drawn"], nodes["alternatives"], strict=True):
+            for (_, string), number in zip(drawn, numbers, strict=True):
+                row = data["alternatives"][number]
+                options = {}
+                for text, p, by in zip(row[1::3], row[2::3], row[3::3], strict=True):
+                    line = None if by < 0 else data["places"][by >> 1]["line"]
+                    options[data["strings"][text]] = (p, line, by >= 0 and by % 2 == 1)
+                assert data["strings"][row[1 + 3 * row[0]]] == data["strings"][string]
+                yield data["strings"][string], options
+
+
+def test_run_writes_a_page_with_each_draws_alternatives(tmp_path, capsys):
     file, out = tmp_path / "p.fk", tmp_path / "out.html"
-    file.write_text(PROGRAM)
+    file.write_text(PROGRAM.replace('lm.text != "aaa"', 't != "b"'))
     status, _, _ = call(capsys, "run", str(file), "--particles", "4", "--report", str(out))
     assert status == 0
     found = Elements()
     found.feed(out.read_text("utf-8"))
     data = json.loads(found.scripts[0])
-    shares = {HOSTILE: 0.4, "a": 0.3, "b": 0.3}
-    assert data["texts"]
-    for text in data["texts"]:
-        assert len(text["tokens"]) == 4
-        for token in text["tokens"]:
-            assert token["p"] == pytest.approx(shares[token["text"]])
-            assert dict(token["alternatives"]) == pytest.approx(shares)
+    expected = {HOSTILE: (0.4, None, False), "a": (0.3, None, False), "b": (0.3, 10, False)}
+    told = list(draws(data))
+    assert len(told) >= 4
+    assert all(options == expected and text != "b" for text, options in told)
     assert data["command"].startswith("fkdsl run")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.html", "p.fk"]
+    arguments = ("run", str(file), "--report", str(out), "--alternatives", "0")
+    assert call(capsys, *arguments)[0] == 0
+    assert '"alternatives":[]}' not in out.read_text("utf-8")
+    status, _, err = call(capsys, "run", str(file), "--alternatives", "3")
+    assert (status, "--report" in err) == (2, True)
+    status, _, err = call(capsys, *arguments[:-1], "51")
+    assert (status, "0 to 50" in err) == (2, True)
+
+
+def test_segments_are_the_edges_of_the_tree(replay):
+    for steps in replay.steps_by_island.values():
+        tree = genealogy(steps)
+        edges = {
+            ((p.t, p.row), (n.t, n.row))
+            for n in tree.nodes
+            if n.parent is not None
+            for p in [tree.nodes[n.parent]]
+        }
+        drawn = segments(tree)
+        assert len(drawn) < len(edges)
+        parts = set()
+        for s in drawn:
+            assert s.row0 == s.row1 or any(((s.t0, s.row0), (s.t1, s.row1)) == e for e in edges)
+            ts = range(s.t0, s.t1) if s.row0 == s.row1 else []
+            parts |= {((t, s.row0), (t + 1, s.row0)) for t in ts}
+            parts |= set() if s.row0 == s.row1 else {((s.t0, s.row0), (s.t1, s.row1))}
+        # Edges of particles that wait are longer than a step.
+        whole = {
+            ((t, a[1]), (t + 1, a[1])) if a[1] == b[1] else (a, b)
+            for a, b in edges
+            for t in range(a[0], b[0])
+        }
+        assert parts == whole
 
 
 def test_a_run_that_dies_and_one_that_enumerates_have_pages_too(tmp_path, capsys):

@@ -13,7 +13,7 @@ from fkdsl.api.outcomes import TestSettings
 from fkdsl.api.test_blocks import run_test
 from fkdsl.base.value_keys import state_key, value_key
 from fkdsl.inference.result import Answer, merged_answers, total_variation
-from fkdsl.machine.state_json import read_value, same, write_value
+from fkdsl.machine.value_json import read_value, same, write_value
 from fkdsl.values.distributions import Discrete, Uniform
 from fkdsl.values.values import ContextRef, Record, Token
 

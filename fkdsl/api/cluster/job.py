@@ -31,7 +31,7 @@ from fkdsl.base.version import VERSION
 from fkdsl.language.compile import check_source
 from fkdsl.language.syntax import tree
 from fkdsl.language.syntax.tree_walk import walk
-from fkdsl.machine.state_json import read_value, write_value
+from fkdsl.machine.value_json import read_value, write_value
 from fkdsl.models.surrogate import files as surrogate_files
 
 MOST_FILE = 8 << 20
@@ -84,6 +84,7 @@ def job_of(request: RunRequest) -> bytes:
         "options": dict(call.given),
         "max_steps": request.max_steps,
         "lookahead": lookahead,
+        "alternatives": request.alternatives,
     }
     return json.dumps(job, sort_keys=True).encode()
 
@@ -218,4 +219,5 @@ def request_of_job(job: Mapping[str, Any], folder: Path, loaded: LoadedModels) -
         max_steps=job["max_steps"],
         lookahead=look,
         twist=folder / TWIST if TWIST in job["files"] else None,
+        alternatives=job["alternatives"],
     )

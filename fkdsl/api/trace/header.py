@@ -24,7 +24,7 @@ from fkdsl.inference.method import MethodCall
 from fkdsl.inference.methods import check_method
 from fkdsl.language.syntax import tree
 from fkdsl.language.syntax.tree_walk import walk
-from fkdsl.machine.state_json import read_value, write_value
+from fkdsl.machine.value_json import read_value, write_value
 from fkdsl.models.interface import LanguageModel
 from fkdsl.values.values import show
 

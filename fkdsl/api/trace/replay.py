@@ -21,7 +21,7 @@ from fkdsl.base.spans import Span
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.interface import Charge, Step
 from fkdsl.inference.method import MethodCall
-from fkdsl.machine.state import DrawnValue, ProgramState, Status
+from fkdsl.machine.state import Alternatives, DrawnValue, ProgramState, Status
 from fkdsl.models.vocabulary import decoded_text
 from fkdsl.values.values import plain
 
@@ -46,8 +46,8 @@ class Event:
     index: its place in the step's population. ancestor: its place in the one before, None where it
     begins here. copied: whether resampling made it a copy of another particle. reweighted: whether
     resampling set the weight with which the step began. moved: whether it took the step; a finished
-    or dead particle does not. log_weight: after the step, nats. text: the texts of its contexts
-    after their prompts.
+    or dead particle does not. alternatives: see ProgramState. log_weight: after the step, nats.
+    text: the texts of its contexts after their prompts.
     """
 
     t: int
@@ -58,6 +58,7 @@ class Event:
     moved: bool
     drawn: tuple[DrawnValue, ...]
     charges: tuple[Charge, ...]
+    alternatives: tuple[Alternatives | None, ...]
     log_weight: float
     state: ProgramState
     text: str
@@ -184,6 +185,7 @@ class Replay:
             moved,
             x.drawn if moved else (),
             x.charges if moved else (),
+            x.alternatives if moved else (),
             w,
             x,
             self.text(x),

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fkdsl.inference.methods import METHODS
-from fkdsl.machine.state_json import SAFE, TAGGED
+from fkdsl.machine.value_json import SAFE, TAGGED
 from fkdsl.values.faults import LIMITS
 
 DEEPEST = 400
@@ -193,7 +193,7 @@ def is_record(v: Any, **fields: Check) -> bool:
 
 
 def is_value(v: Any) -> bool:
-    """What `write_value` (fkdsl.machine.state_json) writes."""
+    """What `write_value` (fkdsl.machine.value_json) writes."""
     match v:
         case None | bool() | str():
             return True
@@ -268,6 +268,7 @@ def _is_state(v: Any, models: Mapping[str, Any]) -> bool:
     return (
         is_list(v.get("charges", []), lambda c: _is_at_place(c, _is_weight))
         and is_list(v.get("drew", []), lambda d: _is_at_place(d, is_value))
+        and is_list(v.get("alternatives", []), lambda a: a is None or _is_alternatives(a))
         and is_list(block, lambda n: is_whole(n, 0, MOST_STEPS))
         and len(block) == 2
         and ("twist" not in v or _is_at_place(v["twist"], is_number))
@@ -280,6 +281,39 @@ def _is_state(v: Any, models: Mapping[str, Any]) -> bool:
                 and is_list(v.get("contexts"), lambda c: _is_context(c, models))
             )
         )
+    )
+
+
+def _is_alternatives(v: Any) -> bool:
+    """What else a draw might have given, as alternatives_json writes it."""
+    if not is_record(v, values=lambda x: is_list(x, lambda one: _is_token(one) or is_value(one))):
+        return False
+    n = len(v["values"])
+
+    def is_refused(r: Any) -> bool:
+        return (
+            isinstance(r, list)
+            and len(r) == 3
+            and is_whole(r[0], 0, n)
+            and _is_place(r[1])
+            and isinstance(r[2], bool)
+        )
+
+    return (
+        is_list(v.get("p"), lambda p: is_number(p) and p >= 0.0)
+        and len(v["p"]) == n
+        and is_whole(v.get("drawn"), -1, n)
+        and is_list(v.get("refused", []), is_refused)
+    )
+
+
+def _is_token(v: Any) -> bool:
+    """A token as alternatives have it: [id, text], and true after them where it is an end."""
+    return (
+        isinstance(v, list)
+        and (len(v) == 2 or v[2:] == [True])
+        and is_whole(v[0], 0, MOST_TOKENS)
+        and isinstance(v[1], str)
     )
 
 
