@@ -6,6 +6,7 @@ import pytest
 
 from fkdsl.base.errors import CallError
 from fkdsl.editor import places
+from fkdsl.editor.completion import completion
 from fkdsl.editor.formatting import formatted
 from fkdsl.editor.hints import SHORT, hints
 from fkdsl.editor.hover import hover
