@@ -12,10 +12,11 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from traceback import format_exc
 from typing import Any, Generic, TypeVar
 
 from fkdsl.base.deadline import Deadline, DeadlinePassed
-from fkdsl.base.errors import BudgetEnded
+from fkdsl.base.errors import BudgetEnded, FkdslError, InternalError
 from fkdsl.serve.failures import RequestError
 
 T = TypeVar("T")
@@ -35,10 +36,13 @@ class Ticket(Generic[T]):
 
 
 class Runs:
-    """The runs of a server. running, waiting: how many may. recent: seconds that runs took,
-    lately."""
+    """The runs of a server. running, waiting: how many may. tell: is told where a run meets a
+    mistake of ours. recent: seconds that runs took, lately."""
 
-    def __init__(self, running: int, waiting: int) -> None:
+    def __init__(
+        self, running: int, waiting: int, tell: Callable[[str], None] = lambda line: None
+    ) -> None:
+        self._tell = tell
         self.running, self.waiting = running, waiting
         self.recent = 1.0
         self._pool = ThreadPoolExecutor(running, thread_name_prefix="run")
@@ -92,6 +96,9 @@ class Runs:
             self._done(ticket)
             ticket.future.set_exception(BudgetEnded(f"time ran out {passed}", "ask for more time"))
         except BaseException as error:
+            if not isinstance(error, FkdslError):
+                self._tell(format_exc())  # our own mistake: the client is told nothing of it
+                error = InternalError(type(error).__name__)
             self._done(ticket)
             ticket.future.set_exception(error.with_traceback(None))
         else:

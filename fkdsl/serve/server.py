@@ -17,6 +17,7 @@ from fkdsl.serve.registry import Registry
 from fkdsl.serve.service import Service
 from fkdsl.serve.settings import Settings
 
+BACKLOG = 1024
 SPARE = 5.0
 """Seconds after the grace in which answers are sent."""
 CONNECTIONS = 256
@@ -88,6 +89,7 @@ def _socket(settings: Settings) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind(address)
+        listening.listen(BACKLOG)  # whoever reads that it serves may ask at once
     except OSError:
         listening.close()
         raise

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fkdsl.base.errors import PopulationDied
+from fkdsl.cli.output import tell
 from fkdsl.engine.token_budget import TokenBudget
 from fkdsl.inference.result import Result
 from fkdsl.serve.metrics import Metrics
@@ -35,7 +36,7 @@ class Service:
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
         self.settings, self.registry = settings, registry
-        self.runs = Runs(settings.runs, settings.queue)
+        self.runs = Runs(settings.runs, settings.queue, tell)
         self.metrics = Metrics(self.runs, registry.models)
         self.strangers = (
             Strangers(

@@ -13,6 +13,7 @@ import multiprocessing
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
@@ -198,7 +199,9 @@ class Strangers:
                     if observe is not None:
                         observe(event)
                 case _:
-                    here.send(self._answer(desk, message))
+                    answer = self._answer(desk, message)
+                    with suppress(ConnectionError):  # it was killed meanwhile, as we see next
+                        here.send(answer)
 
     def _answer(self, desk: Desk, message: Any) -> Any:
         """What a worker is sent."""

@@ -238,6 +238,15 @@ def test_a_worker_that_somebody_kills_is_begun_again_and_gives_the_same():
 
 
 @pytest.mark.slow
+def test_a_worker_that_is_killed_as_it_is_answered_is_begun_again():
+    ended = []
+    workers = strangers(stuck.ask_and_die, ended)
+    order = Order(parameters={"prompt": "x"})
+    workers.do("run", Source(FILES["say"], {}, None), order, Deadline(30.0))
+    assert ended == ["killed by others"] * 2 + ["done"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("work", [stuck.take_memory, stuck.lie])
 def test_a_worker_that_goes_wrong_is_an_error_and_no_more(work):
     with pytest.raises(RequestError):
