@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 from fkdsl.api.auto import AUTO_METHOD
@@ -24,6 +25,7 @@ from fkdsl.inference.interface import Step
 from fkdsl.inference.method import MethodCall
 from fkdsl.inference.methods import check_method
 from fkdsl.inference.result import Result
+from fkdsl.machine.memory import size
 from fkdsl.serve.failures import RequestError
 from fkdsl.serve.settings import RequestLimits
 from fkdsl.values.faults import LIMITS
@@ -35,6 +37,8 @@ COUNTS = ("particles", "samples", "width")
 DRAFTS = ("none", "ngram", "heads")
 """Drafts that need no further model."""
 MOST_SEED = 2**63 - 1
+LEAST_MEMORY = 1 << 20
+"""Bytes that a particle may have, however many there are."""
 TEXTS, TEXT = 4, 200
 """Texts of a step that are shown, and characters of each."""
 Observe = Callable[[dict[str, Any]], None]
@@ -82,8 +86,7 @@ def bounded(name: str, value: float | None, most: float) -> float:
 
 def check_size(call: MethodCall, islands: int, limits: RequestLimits) -> None:
     """Raises RequestError for a method whose options ask for more than the server's bounds."""
-    particles = max([1, *(int(call.options[name]) for name in COUNTS if name in call.options)])
-    total = particles * islands
+    total = particles_of(call) * islands
     if total > limits.particles or islands > limits.particles:
         raise RequestError(
             f"{call.method.name} would have {total:,} particles; "
@@ -100,6 +103,34 @@ def check_size(call: MethodCall, islands: int, limits: RequestLimits) -> None:
             param="options",
             code="limit_exceeded",
         )
+
+
+def particles_of(call: MethodCall) -> int:
+    """The particles of one population."""
+    return max([1, *(int(call.options[name]) for name in COUNTS if name in call.options)])
+
+
+def is_large(request: RunRequest, limits: RequestLimits) -> bool:
+    """Whether all particles together may pass the bound although none passes its own."""
+    return particles_of(request.call) * request.program.limits.memory > limits.memory
+
+
+class Population:
+    """An observer that ends a run whose particles together take too much memory; what they share
+    is counted once. most: bytes."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+
+    def __call__(self, step: Any) -> None:
+        frames = (frame for x in step.states for frame in x.frames)
+        values = chain.from_iterable(frame.slots for frame in frames)
+        returned = (x.value for x in step.states)
+        if size(chain(values, returned), most=self.most) > self.most:
+            raise BudgetEnded(
+                f"the particles take more than {self.most >> 20:,} MiB together",
+                "ask for fewer, or keep shorter texts and lists",
+            )
 
 
 def run_request(
@@ -140,8 +171,7 @@ def run_request(
         for name, bound in most.items()
         if method.anytime and name in call.options and call.options[name] > bound
     }
-    particles = max([1, *(int(call.options[n]) for n in COUNTS if n in call.options)])
-    memory = max(1 << 20, min(LIMITS.memory, limits.memory // particles))
+    memory = max(LEAST_MEMORY, min(LIMITS.memory, limits.memory // particles_of(call)))
     called = replace(program(**order.parameters), limits=replace(LIMITS, memory=memory))
     return RunRequest.of(
         called, order.method, {**order.options, **capped}, engines=engines, seed=order.seed,
@@ -176,11 +206,11 @@ def run_order(
     try:
         with until(deadline):
             request = run_request(program, order, engines, limits, Deadline(deadline.seconds))
-            watch = None
+            watchers = [Population(limits.memory)] if is_large(request, limits) else []
             if observe is not None:
                 model = request.program.feynman_kac(engines=engines) if order.steps else None
-                watch = step_observer(model, engines, observe)
-            return run(request, watch)
+                watchers.append(step_observer(model, engines, observe))
+            return run(request, lambda step: [watch(step) for watch in watchers])
     except DeadlinePassed as passed:
         raise BudgetEnded(f"time ran out {passed}, before the run began", "ask again") from None
 

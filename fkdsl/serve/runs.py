@@ -48,7 +48,7 @@ class Runs:
         self._pool = ThreadPoolExecutor(running, thread_name_prefix="run")
         self._lock = threading.Lock()
         self._tickets: dict[Ticket[Any], bool] = {}  # whether each has begun
-        self._ending = False
+        self._ending = self._ended = False
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -63,9 +63,7 @@ class Runs:
         ticket: Ticket[T] = Ticket(deadline)
         with self._lock:
             if self._ending:
-                raise RequestError(
-                    "the server is ending", "ask another one", status=503, code="ending"
-                )
+                raise _ending()
             if len(self._tickets) >= self.running + self.waiting:
                 waits = self.recent * (len(self._tickets) + 1) / self.running
                 seconds = min(LONGEST_RETRY, max(1, math.ceil(waits)))
@@ -81,6 +79,7 @@ class Runs:
         return ticket
 
     def _run(self, ticket: Ticket[T], work: Callable[[], T]) -> None:
+        """Runs the work of a ticket in a thread of the pool."""
         try:
             with self._lock:
                 self._tickets[ticket] = True
@@ -93,9 +92,12 @@ class Runs:
             value = work()
             self.recent += 0.1 * (time.monotonic() - began - self.recent)
         except DeadlinePassed as passed:
+            late = BudgetEnded(f"time ran out {passed}", "ask for more time")
             self._done(ticket)
-            ticket.future.set_exception(BudgetEnded(f"time ran out {passed}", "ask for more time"))
+            ticket.future.set_exception(_ending() if self._ended else late)
         except BaseException as error:
+            if self._ended and isinstance(error, BudgetEnded):
+                error = _ending()
             if not isinstance(error, FkdslError):
                 self._tell(format_exc())  # our own mistake: the client is told nothing of it
                 error = InternalError(type(error).__name__)
@@ -117,6 +119,7 @@ class Runs:
     def end(self) -> None:
         """Cancels what goes on and what waits."""
         self.refuse()
+        self._ended = True
         with self._lock:
             tickets = list(self._tickets)
         for ticket in tickets:
@@ -126,3 +129,7 @@ class Runs:
         """Cancels everything, and waits until it has ended."""
         self.end()
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _ending() -> RequestError:
+    return RequestError("the server is ending", "ask another one", status=503, code="ending")

@@ -45,7 +45,8 @@ class Server(uvicorn.Server):
             self._timer.start()
         else:
             self.service.runs.end()
-        super().handle_exit(sig, frame)
+            self.force_exit = True
+        self.should_exit = True
 
 
 def listen(settings: Settings, registry: Registry) -> int:

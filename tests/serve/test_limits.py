@@ -96,7 +96,7 @@ def test_a_full_queue_says_when_to_come_again(tmp_path):
         runs.end()
         for thread in threads:
             thread.join(10)
-        assert [a.status_code for a in answers] == [504, 504]
+        assert [a.status_code for a in answers] == [503, 503]
         assert error_of(post(client, "/v1/programs/dead/run"), 503, "ending")
 
 
