@@ -255,7 +255,7 @@ class Engines(Mapping[str, CachedTransformer]):
         if engine.has_adopted:
             raise CallError(
                 "a prefill has nothing of a model's heads, by which the draft goes",
-                "leave --prefill out, or draft by ngram",
+                "leave --prefill and --prefill-store out, or draft by ngram",
             )
         other = with_heads(engine)
         other.meter = engine.meter

@@ -21,7 +21,7 @@ from fkdsl.base.random import KeyedRng
 from fkdsl.engine.cached_transformer import Context
 
 if TYPE_CHECKING:
-    from fkdsl.models.stored import Stored
+    from fkdsl.models.prefill.file import Stored
 
 
 def prompts(program: CalledProgram, engines: Engines) -> list[tuple[str, Context]]:
@@ -41,20 +41,20 @@ def prompts(program: CalledProgram, engines: Engines) -> list[tuple[str, Context
 def prefill(program: CalledProgram, path: str | Path, engines: Engines | None = None) -> Stored:
     """Computes the keys and values of each prompt, and the row after it, and writes them to a
     file."""
-    from fkdsl.models import stored as files
+    from fkdsl.models.prefill import contents, file
 
     engines = engines if engines is not None else program.engines()
     named = prompts(program, engines)
-    identities = {name: files.identity(engines[name].model) for name, _ in named}
-    contexts = []
+    identities = {name: contents.identity(engines[name].model) for name, _ in named}
+    found = []
     for name, context in named:
         engine = engines[name]
         (row,) = engine.log_probs([context])
-        planes = files.planes_of(engine.model, engine.past(context))
+        planes = contents.planes_of(engine.model, engine.past(context))
         sums = engine.sums(context, row)
-        contexts.append(files.StoredContext(name, context.tokens, planes, row, sums))
-    stored = files.Stored(identities, tuple(contexts))
-    files.save_prefill(Path(path), stored)
+        found.append(contents.StoredContext(name, context.tokens, planes, row, sums))
+    stored = file.Stored(identities, tuple(found))
+    file.save_prefill(Path(path), stored)
     return stored
 
 
@@ -63,13 +63,13 @@ def adopt(program: CalledProgram, path: str | Path, engines: Engines) -> None:
 
     Raises CallError where the models, their precision or the program's prompts are not the file's.
     """
-    from fkdsl.models import stored as files
+    from fkdsl.models.prefill import contents, file
 
-    stored = files.read_prefill(Path(path))
+    stored = file.read_prefill(Path(path))
     _check_models(path, stored, engines, prompts(program, engines))
     for context in stored.contexts:
         engine = engines[context.model]
-        segment = files.segment_of(engine.model, context)
+        segment = contents.segment_of(engine.model, context.planes, context.tokens[0])
         engine.adopt(context.tokens, segment, context.row, context.sums)
 
 
@@ -77,7 +77,7 @@ def _check_models(
     path: str | Path, stored: Stored, engines: Engines, named: list[tuple[str, Context]]
 ) -> None:
     """Raises CallError where a file was not made by these models for these prompts."""
-    from fkdsl.models import stored as files
+    from fkdsl.models.prefill import contents, file
 
     begins = {(name, context.tokens) for name, context in named}
     strange = stored.identities.keys() - {name for name, _ in begins}
@@ -87,7 +87,7 @@ def _check_models(
             "make it again for this program",
         )
     for name, identity in stored.identities.items():
-        if (different := files.differences(identity, files.identity(engines[name].model))) != "":
+        if different := contents.differences(identity, contents.identity(engines[name].model)):
             message = f"{path} was made by another model, {identity['model']}: {different}"
             raise CallError(message, "make it again with this model and precision")
     for context in stored.contexts:
@@ -95,7 +95,7 @@ def _check_models(
             raise CallError(
                 f"{path} has a token that its model has not", "make it again by fkdsl prefill"
             )
-    other = files.strange_context(stored.contexts, begins)
+    other = file.strange_context(stored.contexts, begins)
     if other is not None:
         text = engines[other.model].model.vocabulary.text(other.tokens)
         raise CallError(

@@ -150,8 +150,12 @@ def _add_fmt(parser: argparse.ArgumentParser) -> None:
 
 def _add_prefill(parser: argparse.ArgumentParser) -> None:
     add_call(parser)
-    parser.add_argument(
-        "-o", "--out", required=True, metavar="FILE", help="where to write the keys and values"
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("-o", "--out", metavar="FILE", help="the file to write")
+    where.add_argument(
+        "--store",
+        metavar="FOLDER|URL",
+        help="a folder, s3://... or redis://... that runs share; what is there is not computed",
     )
     add_repeating(parser)
     add_reading(parser)

@@ -314,3 +314,8 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         help="go on with the run of this file, and in it; begin it if there is none",
     )
     files.add_argument("--prefill", metavar="FILE", help="decode from what `fkdsl prefill` wrote")
+    files.add_argument(
+        "--prefill-store",
+        metavar="FOLDER|URL",
+        help="fetch the prompts that `fkdsl prefill --store` puts there",
+    )

@@ -204,15 +204,16 @@ class CachedTransformer:
         self,
         tokens: Sequence[int],
         segment: CacheSegment,
-        row: NDArray[Any],
+        row: NDArray[Any] | None,
         sums: NDArray[np.float64] | None = None,
     ) -> Context:
         """The context of tokens that another process computed. segment: of all its tokens; row:
-        (V,), nats; sums: (blocks,) of the row. The engine holds the context for as long as it
-        lives."""
+        (V,), nats, or None where only the segment is known; sums: (blocks,) of the row. The engine
+        holds the context for as long as it lives."""
         context = self.extend(self.root, tokens)
         self.cache.put(segment, [id(node) for node in context.path()], id(self.root))
-        self.cache.put_row(id(context), row, sums=sums)
+        if row is not None:
+            self.cache.put_row(id(context), row, sums=sums)
         self._adopted.append(context)
         return context
 

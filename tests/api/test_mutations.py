@@ -251,7 +251,7 @@ def test_no_damage_to_a_prefill_is_taken_for_our_bug(prefill, tmp_path):
     """The sum is made anew, as a stranger would."""
     from safetensors.torch import load_file, save_file
 
-    from fkdsl.models.stored import _checksum
+    from fkdsl.models.prefill.file import checksum
 
     program, path, engines = prefill
     with safe_open(path, "pt") as file:
@@ -278,7 +278,7 @@ def test_no_damage_to_a_prefill_is_taken_for_our_bug(prefill, tmp_path):
             (tmp_path / "f").write_bytes(raw[: rng.randrange(len(raw))])
         else:
             held = {name: t.contiguous() for name, t in held.items()}
-            save_file(held, tmp_path / "f", {**said, "checksum": _checksum(said, held)})
+            save_file(held, tmp_path / "f", {**said, "checksum": checksum(said, held)})
         try:
             adopt(program, tmp_path / "f", engines.fresh())
         except CallError:

@@ -16,7 +16,7 @@ from fkdsl.engine.meter import ForwardMeter
 from fkdsl.models.cost import Cost
 from fkdsl.models.digest import digest_of
 from fkdsl.models.interface import ForwardRow
-from fkdsl.models.stored import read_prefill
+from fkdsl.models.prefill.file import read_prefill
 from tests.engine.tiny import tiny
 
 PROGRAMS = Path(__file__).resolve().parents[2] / "programs"

@@ -21,27 +21,12 @@ from torch import Tensor
 
 from fkdsl.base.errors import CallError
 from fkdsl.base.files import check_target, verify_regular
-from fkdsl.base.probability_blocks import Sums
-from fkdsl.models.interface import ForwardRow, LanguageModel, LogProbRows, Past
-from fkdsl.models.kv_pool import KVPool, KVSegment, table_of
-from fkdsl.models.tokenized import TokenizedModel
+from fkdsl.models.prefill.contents import StoredContext
 
 PREFILL_FORMAT = "fkdsl prefill 2"
 MOST_TOKEN_IDS, MOST_PLANES = 1 << 24, 1 << 16
 """Bounds on token ids and on the planes of a model's keys and values, far above those of any
 model."""
-
-
-@dataclass(frozen=True)
-class StoredContext:
-    """A context in a file. model: the program's name for its model. planes: (tokens, heads, width)
-    each; row: (V,), nats; sums: (blocks,) of the row, or None."""
-
-    model: str
-    tokens: tuple[int, ...]
-    planes: tuple[Tensor, ...]
-    row: LogProbRows
-    sums: Sums | None = None
 
 
 @dataclass(frozen=True)
@@ -51,66 +36,6 @@ class Stored:
 
     identities: Mapping[str, Mapping[str, str]]
     contexts: tuple[StoredContext, ...]
-
-
-def identity(model: LanguageModel) -> dict[str, str]:
-    """What must be equal of two models for one to use the other's keys and values: weights,
-    precision and vocabulary; and the model's name. Raises CallError for a model without keys and
-    values."""
-    facts = model.describe()
-    if not isinstance(model, TokenizedModel) or "digest" not in facts:
-        raise CallError(
-            f"{model.name} has no keys and values to store",
-            "a prefill is for transformers; a table computes nothing for its prompt",
-        )
-    return {
-        "model": model.name,
-        "weights": str(facts["digest"]),
-        "dtype": str(facts["dtype"]),
-        "vocabulary": model.vocabulary.fingerprint,
-    }
-
-
-def planes_of(model: LanguageModel, past: Past) -> tuple[Tensor, ...]:
-    """(tokens, heads, width) for each plane: what a model's pool holds of a whole context, copied
-    to the CPU."""
-    pool = _pool(model)
-    if pool is None or not isinstance(past.segment, KVSegment):
-        raise CallError(
-            f"{model.name} keeps no keys and values, but a state of another kind",
-            "a prefill is for families whose layers are all attention",
-        )
-    index = torch.from_numpy(table_of(past).astype(np.int64)).to(pool.device)
-    return tuple(plane.index_select(0, index).cpu() for plane in pool.planes)
-
-
-def segment_of(model: LanguageModel, stored: StoredContext) -> KVSegment:
-    """A stored context as a segment of the model's own pool. Raises CallError if its planes have
-    other shapes than the pool's."""
-    pool = _pool(model)
-    if pool is None:
-        # The shapes of a library module's cache are known only after a forward.
-        model.forward([ForwardRow(None, stored.tokens[:1], ())])
-        pool = _pool(model)
-    shapes = (
-        [(len(stored.tokens), heads, width) for heads, width in pool.shapes]
-        if pool is not None
-        else []
-    )
-    if pool is None or [tuple(p.shape) for p in stored.planes] != shapes:
-        raise CallError(
-            "the stored keys and values are not of this model's shape", "make the file again"
-        )
-    slots = pool.take(len(stored.tokens))
-    index = torch.from_numpy(slots.astype(np.int64)).to(pool.device)
-    with torch.inference_mode():
-        for plane, values in zip(pool.planes, stored.planes, strict=True):
-            plane.index_copy_(0, index, values.to(plane))
-    return KVSegment(pool, None, slots)
-
-
-def _pool(model: LanguageModel) -> KVPool | None:
-    return model.pool if isinstance(model, TokenizedModel) else None
 
 
 def save_prefill(path: Path, stored: Stored) -> int:
@@ -136,7 +61,7 @@ def save_prefill(path: Path, stored: Stored) -> int:
         "identities": json.dumps(stored.identities),
         "contexts": json.dumps([[c.model, list(c.tokens), len(c.planes)] for c in stored.contexts]),
     }
-    metadata["checksum"] = _checksum(metadata, tensors)
+    metadata["checksum"] = checksum(metadata, tensors)
     check_target(path)
     try:
         save_file(tensors, path, metadata)
@@ -168,7 +93,7 @@ def read_prefill(path: Path) -> Stored:
         ) from None
     if metadata.get("format") != PREFILL_FORMAT:
         raise CallError(f"{path} is no prefill of this version", "make it again by fkdsl prefill")
-    if metadata.pop("checksum", "") != _checksum(metadata, tensors):
+    if metadata.pop("checksum", "") != checksum(metadata, tensors):
         raise CallError(f"{path} was changed since it was made", "make it again by fkdsl prefill")
     try:
         identities, contexts = json.loads(metadata["identities"]), json.loads(metadata["contexts"])
@@ -216,7 +141,8 @@ def _verify(identities: Any, contexts: Any) -> None:
             raise ValueError("a prompt without keys and values")
 
 
-def _checksum(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+def checksum(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    """Of metadata and tensors, as 32 hexadecimal digits."""
     digest = blake2b(digest_size=16)
     for key in sorted(metadata):
         digest.update(f"{key}={metadata[key]};".encode())
@@ -224,17 +150,6 @@ def _checksum(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str
         digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)};".encode())
         digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def differences(stored: Mapping[str, str], here: Mapping[str, str]) -> str:
-    """How a stored model differs from the one in use, in words; "" if it does not."""
-    different: list[str] = []
-    if stored.get("dtype") != here.get("dtype"):
-        different.append(f"precision {stored.get('dtype')} and {here.get('dtype')}")
-    for key in ("vocabulary", "weights"):
-        if stored.get(key) != here.get(key):
-            different.append(f"other {key}")
-    return ", ".join(different)
 
 
 def strange_context(
