@@ -136,3 +136,15 @@ def test_no_function_is_over_60_lines():
         if node.end_lineno - node.lineno >= 60
     }
     assert not long
+
+
+def test_the_page_of_the_house_names_every_file_and_no_other():
+    """By its name, by the end of its path, or by a star for all files of a room."""
+    page = (ROOT / "docs/architecture.md").read_text("utf-8")
+    named = set(re.findall(r"[\w/*]+\.py\b", page))
+    files = [p.relative_to(ROOT) for top in ("fkdsl", "tests") for p in (ROOT / top).rglob("*.py")]
+    ours = [p for p in files if p.parts[0] == "fkdsl" and not p.name.startswith("__")]
+    unnamed = [str(p) for p in ours if not any(p.match(name) for name in named)]
+    assert not unnamed, f"docs/architecture.md says nothing of {unnamed}"
+    gone = [name for name in named if not any(p.match(name) for p in files)]
+    assert not gone, f"docs/architecture.md names {gone}, which are not there"
