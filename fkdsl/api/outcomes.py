@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from fkdsl.api.method_checks import MethodCheck
+from fkdsl.api.unbiasedness import MethodCheck
 from fkdsl.language.expectations import Expectation
 from fkdsl.language.syntax import tree
 from fkdsl.language.syntax.tree_walk import walk

@@ -16,10 +16,10 @@ from typing import Any
 
 from fkdsl.api.called_program import DEFAULT_METHOD, CalledProgram
 from fkdsl.api.engines import Engines
-from fkdsl.api.method_checks import FALSE_ALARM
 from fkdsl.api.outcomes import ExpectLine, TestSettings, shown_figures
 from fkdsl.api.request import RunRequest
 from fkdsl.api.steering import steering_model
+from fkdsl.api.unbiasedness import FALSE_ALARM
 from fkdsl.base.logspace import linear
 from fkdsl.base.random import KeyedRng
 from fkdsl.base.value_keys import value_key

@@ -18,10 +18,10 @@ import numpy as np
 
 from fkdsl.api.called_program import CalledProgram
 from fkdsl.api.engines import Engines
-from fkdsl.api.method_checks import Disagreement, Law, MethodCheck, check_variant, level_of_each
 from fkdsl.api.outcomes import ExpectLine, Outcome, TestRun, TestSettings, shown_figures
 from fkdsl.api.request import MAX_STEPS
 from fkdsl.api.sampled import sampled_lines
+from fkdsl.api.unbiasedness import Disagreement, Law, MethodCheck, check_variant, level_of_each
 from fkdsl.base.errors import BudgetEnded, CallError, ProgramError
 from fkdsl.base.logspace import Floats, linear
 from fkdsl.base.value_keys import value_key

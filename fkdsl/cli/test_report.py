@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from fkdsl.api.method_checks import FALSE_ALARM, MethodCheck
 from fkdsl.api.outcomes import ExpectLine, TestRun
+from fkdsl.api.unbiasedness import FALSE_ALARM, MethodCheck
 from fkdsl.base.errors import ProgramError
 from fkdsl.base.shown import one_line
 from fkdsl.cli.failure import diagnostic_json

@@ -28,7 +28,7 @@ from fkdsl.base.deadline import Deadline, DeadlinePassed, until
 from fkdsl.base.errors import BudgetEnded, Interrupted
 from fkdsl.base.logspace import Floats, log_sum_exp
 from fkdsl.base.random import Rng
-from fkdsl.inference.assess.genealogy import Genealogy
+from fkdsl.inference.assess.genealogy import PairErrors
 from fkdsl.inference.assess.uncertainty import FixedEstimator, Islands, Uncertainty, Unknown
 from fkdsl.inference.deaths import merged_deaths, population_died
 from fkdsl.inference.exchange import Exchange
@@ -293,7 +293,7 @@ class _Run(Generic[S]):
         log_weights = np.concatenate([last.log_weights for last in lasts]) - math.log(islands)
         values, order = weighted_values(self.model, states, log_weights)
         uncertainty = self._uncertainty(order, log_weights, log_Z)
-        sole = uncertainty.sole if isinstance(uncertainty, Genealogy) else ""
+        sole = uncertainty.sole if isinstance(uncertainty, PairErrors) else ""
         note = method.note(self.call.options)
         result = Result(
             program=self.program,

@@ -19,7 +19,7 @@ from fkdsl.base.spans import Source
 from fkdsl.inference.assess.blame import Account
 from fkdsl.inference.interface import Charge, Step
 from fkdsl.machine.state import ProgramState
-from fkdsl.report.draws import MOST_VALUE, Draws, Places, text_of
+from fkdsl.report.draws import MOST_VALUE, Draws, NumberedPlaces, text_of
 from fkdsl.report.genealogy import Genealogy, genealogy, segments
 from fkdsl.report.highlight import highlighted
 from fkdsl.values.values import from_plain, show
@@ -42,7 +42,7 @@ def report_data(
     """All that the page shows. answer: what `--json` prints of the run, where it is at hand;
     otherwise the trace's result stands for it."""
     header = replay.trace.header
-    places = Places()
+    places = NumberedPlaces()
     draws = Draws(places)
     trees = {
         island: genealogy(steps, moves_paths=replay.moves_paths)
@@ -139,7 +139,7 @@ def _entropy(log_weights: Any) -> float | None:
     return max(0.0, float(math.log(total) - (w * shifted).sum() / total))
 
 
-def _columns(tree: Genealogy, places: Places, draws: Draws) -> dict[str, list[Any]]:
+def _columns(tree: Genealogy, places: NumberedPlaces, draws: Draws) -> dict[str, list[Any]]:
     nodes = tree.nodes
     return {
         "t": [n.t for n in nodes],

@@ -21,7 +21,7 @@ def text_of(value: Any) -> str:
     return text if len(text) <= MOST_VALUE else text[:MOST_VALUE] + "..."
 
 
-class Places:
+class NumberedPlaces:
     """Places of the program, each once, by number."""
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Places:
 class Draws:
     """Texts of drawn values and lists of alternatives, each once, by number."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: NumberedPlaces) -> None:
         self.places = places
         self._strings: dict[str, int] = {}
         self._alternatives: dict[tuple[float, ...], int] = {}

@@ -113,11 +113,11 @@ class FamilyTree(Generic[S]):
             return Unknown((self._no_C,))
         kept = np.asarray(order, dtype=np.int64)
         W = normalised(log_weights[kept])
-        return Genealogy(self._parent[kept], self._C, W, len(log_weights), self._resamplings)
+        return PairErrors(self._parent[kept], self._C, W, len(log_weights), self._resamplings)
 
 
 @dataclass(frozen=True)
-class Genealogy:
+class PairErrors:
     """The errors of one population of N particles, from its pairs.
 
     parent: (n,) the row of C of each particle of positive weight. W: (n,) their normalised weights.
