@@ -3,6 +3,7 @@
     settings.py     what the server listens on, and the bounds on a request
     registry.py     the programs of a folder, and the models that all of their runs share
     orders.py       what a request asks of a program, checked against the bounds; its run
+    observers.py    what watches the steps of a run
     runs.py         which runs go on, which wait, and how they are ended
     openai_forms.py requests and answers as OpenAI's API has them
     failures.py     errors as status and body

@@ -7,9 +7,8 @@ as one of the folder does.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from typing import Any
 
 from fkdsl.api.auto import AUTO_METHOD
@@ -21,12 +20,12 @@ from fkdsl.base.deadline import Deadline, DeadlinePassed, until
 from fkdsl.base.errors import BudgetEnded
 from fkdsl.cli.output import json_text
 from fkdsl.cli.report import result_json
-from fkdsl.inference.interface import Step
 from fkdsl.inference.method import MethodCall
 from fkdsl.inference.methods import check_method
 from fkdsl.inference.result import Result
-from fkdsl.machine.memory import size
+from fkdsl.inference.run import Observer
 from fkdsl.serve.failures import RequestError
+from fkdsl.serve.observers import Observe, Population, step_observer
 from fkdsl.serve.settings import RequestLimits
 from fkdsl.values.faults import LIMITS
 from fkdsl.values.values import plain
@@ -39,9 +38,6 @@ DRAFTS = ("none", "ngram", "heads")
 MOST_SEED = 2**63 - 1
 LEAST_MEMORY = 1 << 20
 """Bytes that a particle may have, however many there are."""
-TEXTS, TEXT = 4, 200
-"""Texts of a step that are shown, and characters of each."""
-Observe = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -113,24 +109,6 @@ def particles_of(call: MethodCall) -> int:
 def is_large(request: RunRequest, limits: RequestLimits) -> bool:
     """Whether all particles together may pass the bound although none passes its own."""
     return particles_of(request.call) * request.program.limits.memory > limits.memory
-
-
-class Population:
-    """An observer that ends a run whose particles together take too much memory; what they share
-    is counted once. most: bytes."""
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-
-    def __call__(self, step: Any) -> None:
-        frames = (frame for x in step.states for frame in x.frames)
-        values = chain.from_iterable(frame.slots for frame in frames)
-        returned = (x.value for x in step.states)
-        if size(chain(values, returned), most=self.most) > self.most:
-            raise BudgetEnded(
-                f"the particles take more than {self.most >> 20:,} MiB together",
-                "ask for fewer, or keep shorter texts and lists",
-            )
 
 
 def run_request(
@@ -206,46 +184,20 @@ def run_order(
     try:
         with until(deadline):
             request = run_request(program, order, engines, limits, Deadline(deadline.seconds))
-            watchers = [Population(limits.memory)] if is_large(request, limits) else []
+            watchers: list[Observer] = []
+            if is_large(request, limits):
+                watchers.append(Population(limits.memory))
             if observe is not None:
                 model = request.program.feynman_kac(engines=engines) if order.steps else None
                 watchers.append(step_observer(model, engines, observe))
-            return run(request, lambda step: [watch(step) for watch in watchers])
+
+            def watch(step: Any) -> None:
+                for watcher in watchers:
+                    watcher(step)
+
+            return run(request, watch)
     except DeadlinePassed as passed:
         raise BudgetEnded(f"time ran out {passed}, before the run began", "ask again") from None
-
-
-def step_observer(model: Any, engines: Engines, observe: Observe) -> Callable[[Any], None]:
-    """An observer of a run that tells of each step as JSON. model: describes states; None where
-    texts are not wanted."""
-
-    def watch(step: Any) -> None:
-        event: dict[str, Any] = {
-            "t": step.t,
-            "log_z": step.log_Z,
-            "unfinished": step.unfinished,
-            "forwarded_tokens": engines.counts()[1],
-        }
-        if isinstance(step, Step):
-            event |= {
-                "island": step.island,
-                "particles": len(step.particles),
-                "alive": step.alive,
-                "ess": step.ess,
-                "resampled": step.resampled,
-            }
-            states, weights = step.states, [float(w) for w in step.log_weights]
-        else:
-            event["states"] = len(step.states)
-            states, weights = step.states, list(step.log_weights)
-        if model is not None:
-            first = sorted(range(len(states)), key=lambda i: -weights[i])[:TEXTS]
-            event["texts"] = [
-                {"text": model.describe(states[i])[:TEXT], "log_weight": weights[i]} for i in first
-            ]
-        observe(event)
-
-    return watch
 
 
 def answer_json(result: Result, order: Order) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from fkdsl.cli.output import tell
 from fkdsl.engine.token_budget import TokenBudget
 from fkdsl.inference.result import Result
 from fkdsl.serve.metrics import Metrics
-from fkdsl.serve.orders import Observe, Order, answer_json, run_order
+from fkdsl.serve.observers import Observe
+from fkdsl.serve.orders import Order, answer_json, run_order
 from fkdsl.serve.registry import Registry, ServedProgram
 from fkdsl.serve.runs import Runs, Ticket
 from fkdsl.serve.settings import Settings

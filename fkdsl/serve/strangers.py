@@ -28,7 +28,8 @@ from fkdsl.engine.token_budget import TokenBudget
 from fkdsl.models.interface import LanguageModel
 from fkdsl.serve.failures import RequestError, WorkerFailed
 from fkdsl.serve.models import ServedModels
-from fkdsl.serve.orders import Observe, Order
+from fkdsl.serve.observers import Observe
+from fkdsl.serve.orders import Order
 from fkdsl.serve.remote_model import Refusal
 from fkdsl.serve.remote_rows import Desk
 from fkdsl.serve.settings import RequestLimits

@@ -4,11 +4,13 @@ import asyncio
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 
-from fkdsl.base.errors import CallError
+from fkdsl.base.errors import BudgetEnded, CallError
 from fkdsl.cli.main import main
+from fkdsl.serve.observers import Population
 from fkdsl.serve.settings import RequestLimits
 from tests.serve.asking import (
     ENDLESS,
@@ -171,3 +173,18 @@ def test_the_extra_is_named_where_it_is_not_here(monkeypatch, capsys):
     error = capsys.readouterr().err
     assert "fastapi, uvicorn, prometheus_client" in error
     assert "pip install 'fkdsl[serve]'" in error
+
+
+def test_particles_that_are_many_are_bounded_together():
+    states = [
+        SimpleNamespace(frames=[SimpleNamespace(slots=("a" * 1000 + str(i),))], value=None)
+        for i in range(1000)
+    ]
+    step = SimpleNamespace(states=states)
+    Population(2 << 20)(step)
+    with pytest.raises(BudgetEnded, match="together"):
+        Population(1 << 20)(step)
+    shared = "a" * 10**6
+    for state in states:
+        state.frames[0].slots = (shared,)
+    Population(2 << 20)(step)  # counted once
