@@ -63,6 +63,12 @@ def test_a_bigram_of_classes_is_of_the_same_form(capsys, table, tmp_path):
     assert ((columns > 0.05).sum(axis=0) == 1).all()
 
 
+def test_texts_of_one_token_make_a_surrogate(capsys, table, tmp_path):
+    """No row follows a token there, so no context has a cluster."""
+    flags = ["--tokens", "40", "--length", "1", "--states", "3", "--passes", "1"]
+    assert call(capsys, table, "--out", tmp_path / "s", *flags)[0] == 0
+
+
 def test_the_same_call_gives_the_same_file(capsys, table, tmp_path):
     for name in ("a", "b"):
         assert call(capsys, table, "--out", tmp_path / name, *SMALL)[0] == 0

@@ -91,8 +91,8 @@ VALUES = (
     "~",
     "~nosuchuser",
 )
-SKIPPED = {"train", "models"}
-"""Commands that take long or fetch by their purpose."""
+SKIPPED = {"train", "models", "serve"}
+"""Commands that take long, fetch, or wait for clients by their purpose."""
 
 
 def options() -> dict[str, list[argparse.Action]]:
@@ -120,6 +120,8 @@ def case(rng: random.Random, folder: Path) -> list[str]:
         argv += ["--timeout", "2"]
     if command == "test":
         argv += ["--runs", "2", "--seconds", "1"]
+    if command == "distil":
+        argv += ["--tokens", "200", "--passes", "1", "--states", "4"]
     if rng.random() < 0.95:
         argv.append("case.fk" if rng.random() < 0.9 else rng.choice(VALUES))
     return argv

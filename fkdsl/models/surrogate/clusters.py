@@ -39,6 +39,8 @@ def context_labels(sample: Sample, states: int, seed: int) -> NDArray[np.intp]:
 
 def clustered(vectors: Array, k: int, seed: int) -> NDArray[np.intp]:
     """(n,) the clusters of vectors (n, D) by Lloyd's algorithm, begun from k of them."""
+    if not len(vectors):
+        return np.zeros(0, dtype=np.intp)
     rng = np.random.default_rng((seed, k))
     centres = vectors[rng.choice(len(vectors), k, replace=len(vectors) < k)]
     labels = np.zeros(len(vectors), dtype=np.intp)
