@@ -3,12 +3,16 @@ particles."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
+import numpy as np
+
 from fkdsl.api.engines import Engines
 from fkdsl.base.errors import BudgetEnded
+from fkdsl.base.logspace import log_sum_exp
 from fkdsl.inference.interface import Step
 from fkdsl.machine.memory import size
 
@@ -36,6 +40,17 @@ class Population:
             )
 
 
+def heaviest(model: Any, states: Sequence[Any], log_weights: Sequence[float]) -> list[Any]:
+    """The texts of most weight as JSON: those of equal states are one."""
+    masses: dict[str, list[float]] = {}
+    for state, log_weight in zip(states, log_weights, strict=True):
+        if log_weight > -math.inf:
+            masses.setdefault(model.describe(state)[:TEXT], []).append(log_weight)
+    merged = {text: log_sum_exp(np.array(weights)) for text, weights in masses.items()}
+    first = sorted(merged, key=lambda text: -merged[text])[:TEXTS]
+    return [{"text": text, "log_weight": merged[text]} for text in first]
+
+
 def step_observer(model: Any, engines: Engines, observe: Observe) -> Callable[[Any], None]:
     """An observer of a run that tells of each step as JSON. model: describes states; None where
     texts are not wanted."""
@@ -60,10 +75,7 @@ def step_observer(model: Any, engines: Engines, observe: Observe) -> Callable[[A
             event["states"] = len(step.states)
             states, weights = step.states, list(step.log_weights)
         if model is not None:
-            first = sorted(range(len(states)), key=lambda i: -weights[i])[:TEXTS]
-            event["texts"] = [
-                {"text": model.describe(states[i])[:TEXT], "log_weight": weights[i]} for i in first
-            ]
+            event["texts"] = heaviest(model, states, weights)
         observe(event)
 
     return watch

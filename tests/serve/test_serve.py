@@ -194,7 +194,9 @@ def test_a_run_streams_its_steps(client):
     assert [name for name, _ in events] == ["step"] * (len(events) - 1) + ["result"]
     assert [data["t"] for _, data in events[:-1]] == [0, 1, 2]
     assert events[1][1]["alive"] == events[1][1]["particles"] == 16
-    assert len(events[1][1]["texts"][0]["text"]) == 1
+    texts = events[1][1]["texts"]
+    assert {t["text"] for t in texts} == {"0", "1"}
+    assert math.fsum(math.exp(t["log_weight"]) for t in texts) == pytest.approx(1.0)
     whole = post(client, "/v1/programs/say/run", parameters={"prompt": ""}).json()
     assert events[-1][1]["posterior"] == whole["posterior"]
 
