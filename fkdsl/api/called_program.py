@@ -14,6 +14,7 @@ from typing import Any, Self
 from fkdsl.api.arguments import check_argument
 from fkdsl.api.engines import Engines, ModelReference
 from fkdsl.api.externs import load_externs
+from fkdsl.api.indexes import Indexes
 from fkdsl.base.diagnostics import Diagnostic, near_name
 from fkdsl.base.errors import CallError
 from fkdsl.base.spans import Span
@@ -178,7 +179,24 @@ class CalledProgram:
     def environment(self, clock: Clock | None = None) -> Environment:
         """What the program is built with. clock: of a run that asks for blame."""
         externs = load_externs(self.checked.externs, self.allow_extern)
-        return Environment(self.folder, externs, self.checked.folders, clock)
+        return Environment(self.folder, externs, self.checked.folders, clock, self._indexes)
+
+    @cached_property
+    def _indexes(self) -> Indexes:
+        return Indexes(self.checked.indexes)
+
+    def renew_indexes(self) -> None:
+        """Looks anew at the files of its indexes, for a run that begins."""
+        self._indexes.renew()
+
+    def index_notes(self) -> tuple[str, ...]:
+        """What a reader must know of the indexes that a run has asked."""
+        return self._indexes.notes()
+
+    def index_digest(self, name: str) -> str:
+        """What tells the content of an index from others; "" where it cannot be had, of which the
+        run itself says why."""
+        return self._indexes.digest(name)
 
     def queries(self, expressions: Mapping[str, str | Span] | None = None) -> tuple[Query, ...]:
         """The file's queries and further ones: expressions over `value`, by name. Raises

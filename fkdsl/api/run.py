@@ -35,6 +35,7 @@ def run(request: RunRequest, observer: Observer | None = None) -> Result:
     Raises what Program.run raises.
     """
     program, engines = request.program, request.engines
+    program.renew_indexes()
     place: _Here | _Elsewhere = _Here(request) if request.on is None else _Elsewhere(request)
     with recording(request) as record:
         model = place.model(record)
@@ -54,7 +55,8 @@ def run(request: RunRequest, observer: Observer | None = None) -> Result:
         drafts, lookahead = place.facts()
         counts, notes = draft_report(drafts)
         notes += lookahead_notes(request.lookahead, request.call, lookahead)
-        notes = (*result.notes, *late, *notes, *engines.notes(), *place.notes())
+        told = (*engines.notes(), *program.index_notes(), *place.notes())
+        notes = (*result.notes, *late, *notes, *told)
         result = replace(result, queries=answered, notes=notes, drafts=counts)
         record.end(result)
         if mistakes:

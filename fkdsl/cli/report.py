@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fkdsl.base.errors import PopulationDied
 from fkdsl.base.shown import shown
 from fkdsl.cli.blame import blame_json
 from fkdsl.inference.methods import check_method
-from fkdsl.inference.result import Answer, Estimate, Result
+from fkdsl.inference.result import Answer, Estimate, Evidence, Result
 from fkdsl.values.values import plain, show
 
 BAR = 10
 """Characters of the longest bar."""
+BEGINNING = 70
+"""Characters of a document's text that are shown."""
 ROUNDING = 1e-12
 """A standard error below this is shown as 0."""
 
@@ -32,6 +34,8 @@ def result_text(
     lines += [*table(result.posterior, top, _rests_on(result)), ""]
     if result.queries:
         lines += [*query_lines(result.queries), ""]
+    if documents := document_lines(result.evidence(), top):
+        lines += ["documents", *documents, ""]
     lines += [log_z_text(result), _facts(result, options)]
     lines += [f"note: {note}" for note in result.notes]
     return "\n".join(lines) + "\n"
@@ -157,6 +161,27 @@ def query_lines(queries: Mapping[str, Estimate]) -> list[str]:
     return [f"{name:<{width}} = {_estimate(q)}" for name, q in queries.items()]
 
 
+def document_lines(evidence: Sequence[Evidence], top: int) -> list[str]:
+    """A line for each document that answers rest on: its probability with the error, where it
+    stands, and its beginning. top: lines at most."""
+    places = [f"{e.value['source']}:{e.value['line']}" for e in evidence[:top]]
+    width = max(map(len, places), default=0)
+    errors = [f" ± {e.se:.2g}" if e.se and e.se > ROUNDING else "" for e in evidence[:top]]
+    gap = max(map(len, errors), default=0)
+    lines = []
+    for e, place, error in zip(evidence, places, errors, strict=False):
+        text = shown(" ".join(e.value["text"][:1000].split()))
+        text = text if len(text) <= BEGINNING else text[:BEGINNING].rstrip() + "..."
+        lines.append(f"{e.probability:7.4f}{error:<{gap}}  {shown(place):<{width}}  {text}")
+    if len(evidence) > top:
+        lines.append(f"{'':7}{'':<{gap}}  ({len(evidence) - top} more documents)")
+    return lines
+
+
+def document_json(e: Evidence) -> dict[str, Any]:
+    return {**plain(e.value), "probability": e.probability, "se": e.se}
+
+
 def _estimate(q: Estimate) -> str:
     """A query's mean, error and interval; an error that is mere rounding is left out, and the
     interval with it."""
@@ -212,6 +237,8 @@ def result_json(result: Result, *, filtering: bool = False) -> dict[str, Any]:
         "states": result.states,
         "notes": list(result.notes),
     }
+    if evidence := result.evidence():
+        answer["documents"] = [document_json(e) for e in evidence]
     if result.drafts is not None:
         answer["drafts"] = result.drafts
     if result.blame is not None:

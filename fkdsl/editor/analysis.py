@@ -36,7 +36,7 @@ from fkdsl.values.types import Type
 SECONDS = 10.0
 """For compiling a file's programs, after which nothing is said of their draws."""
 _HOME = re.compile(
-    r"^(def|program|query|test|model|infer|import|extern)\b[ \t]*(\w*)", re.MULTILINE
+    r"^(def|program|query|test|model|index|infer|import|extern)\b[ \t]*(\w*)", re.MULTILINE
 )
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Literal
 
-from fkdsl.base.folders import Folder
 from fkdsl.editor.analysis import Analysis
+from fkdsl.editor.completion_items import FILES, Item, Kind, files_below
 from fkdsl.editor.cursor import Cursor, cursor
 from fkdsl.editor.hover import method_text, shown_signature
 from fkdsl.editor.signatures import (
@@ -18,7 +15,7 @@ from fkdsl.editor.signatures import (
     program_signature,
     signature,
 )
-from fkdsl.editor.words import ATTRIBUTES, FIGURES, TYPES, WORDS
+from fkdsl.editor.words import ATTRIBUTES, FIELDS, FIGURES, TYPES, WORDS
 from fkdsl.inference.methods import METHODS
 from fkdsl.language.check.context_operations import OPERATIONS
 from fkdsl.language.check.declarations import show_default
@@ -27,30 +24,12 @@ from fkdsl.language.check.scopes import World
 from fkdsl.language.check.tests import FIGURES as FIGURE_NAMES
 from fkdsl.language.check.tests import MEANS, SUPPORT
 from fkdsl.models.registry import ALIASES, SHIPPED
+from fkdsl.retrieval.spec import ENGINES, RANKINGS
+from fkdsl.retrieval.spec import OPTIONS as INDEX_OPTIONS
 from fkdsl.values.signatures import TABLE
-from fkdsl.values.types import ANY, CONTEXT, RECORD, Type
+from fkdsl.values.types import ANY, CONTEXT, DOCUMENT, RECORD, Type
 
-Kind = Literal[
-    "keyword", "variable", "function", "distribution", "attribute", "method", "option", "model",
-    "type", "value", "file", "figure",
-]  # fmt: skip
-MOST_NAMES = 200
-"""Files of a folder that are offered."""
-
-
-@dataclass(frozen=True)
-class Item:
-    """label: what is written, unless `insert` is another text. rank: the smaller, the earlier."""
-
-    label: str
-    kind: Kind
-    detail: str = ""
-    doc: str = ""
-    insert: str = ""
-    rank: int = 5
-
-
-AT_THE_TOP = ("program", "def", "model", "import", "extern", "infer", "query", "test")
+AT_THE_TOP = ("program", "def", "model", "index", "import", "extern", "infer", "query", "test")
 STATEMENTS = (
     "condition", "factor", "observe", "twist", "checkpoint", "if", "elif", "else", "for", "while",
     "return", "break", "continue", "pass",
@@ -74,8 +53,6 @@ ENDS_OF_VALUES = frozenset(
 )
 """The kinds of tokens behind which a value has ended."""
 CONSTANTS = ("true", "false", "none", "EOS")
-FILES = {"import": (".fk",), "schema": (".json",), "grammar": (".lark",), "from": (".py",)}
-"""Which files a text names, by the word or the argument before it."""
 
 
 def completion(analysis: Analysis, offset: int) -> list[Item]:
@@ -107,6 +84,8 @@ def _outside(analysis: Analysis, here: Cursor) -> Iterator[Item]:
         yield from _models(analysis.world)
     elif here.first == "test" and not here.calls:
         yield from _settings(analysis, here)
+    elif here.first == "index":
+        yield from _index_line(here)
     elif here.first in ("def", "program", "import"):
         if here.before in ("EQUAL",):
             yield from _constants()
@@ -128,19 +107,30 @@ def _in_string(analysis: Analysis, here: Cursor) -> Iterator[Item]:
     ):
         yield from _aliases()
     elif here.first == "import":
-        yield from _files(analysis, here, "import")
+        yield from files_below(analysis, here, "import")
+    elif here.first == "index" and here.line[-1].type == "EQUAL":
+        yield from _in_index(analysis, here)
     elif here.first == "extern" and str(here.line[-1]) == "from":
-        yield from _files(analysis, here, "from")
+        yield from files_below(analysis, here, "from")
     elif call is not None:
         where = argument or _positional(analysis.world, call.name, call.argument)
         if where in FILES and not call.infer:
-            yield from _files(analysis, here, where)
+            yield from files_below(analysis, here, where)
         elif call.infer and call.name in METHODS:
             option = METHODS[call.name].all_options.get(argument)
             values = option.one_of if option is not None else ()
             if argument == "draft":
                 values = ("none", "heads", "ngram", *ALIASES)
             yield from (Item(v, "value", insert=v) for v in values)
+
+
+def _in_index(analysis: Analysis, here: Cursor) -> Iterator[Item]:
+    """The files of an index, or the values of one of its options."""
+    if len(here.line) <= 4:
+        yield from files_below(analysis, here, "index")
+        return
+    values = {"ranking": RANKINGS, "engine": ENGINES, "embedding": ("wordllama",)}
+    yield from (Item(v, "value", insert=v) for v in values.get(str(here.line[-2]), ()))
 
 
 def _positional(world: World | None, name: str, argument: int) -> str:
@@ -154,22 +144,6 @@ def _aliases() -> Iterator[Item]:
         yield Item(name, "model", alias.title, f"Licence: {alias.licence}")
     for name in SHIPPED:
         yield Item(name, "model", "a byte-level model that ships with fkdsl")
-
-
-def _files(analysis: Analysis, here: Cursor, what: str) -> Iterator[Item]:
-    """Files below the program's folder, of the folder that is typed so far."""
-    folder, _, _ = (here.string or "").rpartition("/")
-    try:
-        path = Folder.main(analysis.folder).find(folder)
-        names = sorted(os.listdir(path))[:MOST_NAMES]
-        inner = [n for n in names if (path / n).is_dir() and not n.startswith((".", "__"))]
-    except (OSError, ValueError):
-        return
-    own = os.path.basename(analysis.source.name)
-    for name in names:
-        if name.endswith(FILES[what]) and not (name == own and not folder):
-            yield Item(name, "file", rank=1)
-    yield from (Item(f"{name}/", "file", rank=2) for name in inner)
 
 
 # ---------------------------------------------------------- words of a line
@@ -220,6 +194,17 @@ def _model_line(analysis: Analysis, here: Cursor) -> Iterator[Item]:
         yield from _models(analysis.world)
 
 
+def _index_line(here: Cursor) -> Iterator[Item]:
+    """The options of an index."""
+    given = {str(t) for t in here.line}
+    if here.before == "STRING" and "with" not in given:
+        yield _word("with")
+    elif here.before in ("WITH", "COMMA"):
+        for name, (example, doc) in INDEX_OPTIONS.items():
+            if name not in given:
+                yield Item(f"{name}=", "option", f"such as {example}", doc, rank=1)
+
+
 def _infer(here: Cursor) -> Iterator[Item]:
     if len(here.line) == 1:
         for name, method in METHODS.items():
@@ -263,6 +248,9 @@ def _attributes(analysis: Analysis, here: Cursor) -> Iterator[Item]:
     if owner in (ANY, CONTEXT, None):
         for name, doc in ATTRIBUTES.items():
             yield Item(name, "attribute", doc=doc, rank=1)
+    elif owner == DOCUMENT:
+        for name, doc in FIELDS.items():
+            yield Item(name, "attribute", doc=doc, rank=1)
 
 
 def _type_before_dot(analysis: Analysis, here: Cursor) -> Type | None:
@@ -292,6 +280,9 @@ def _variables(analysis: Analysis, here: Cursor) -> Iterator[Item]:
     for name, t in _scope(analysis, here):
         if name != "_" and name != here.word:
             yield Item(name, "variable", str(t), rank=1)
+    world = analysis.world
+    for name, declared in world.indexes.items() if world is not None else ():
+        yield Item(name, "variable", declared.span.text.splitlines()[0], rank=2)
     # The word that is being typed may have made a variable of itself.
     if any(name == here.word for name, _ in _scope(analysis, here)) and (
         analysis.text.count(here.word) > 1

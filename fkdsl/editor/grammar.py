@@ -118,10 +118,11 @@ def _declarations(words: Mapping[str, str]) -> list[Pattern]:
             r"^(model)\s+(\w+)\s*=\s*(table)(?=\s*:)", keyword, f"{name}.type", "keyword.other"
         ),
         _captured(r"^(model)\s+(\w+)(?=\s*=)", keyword, f"{name}.type"),
+        _captured(r"^(index)\s+(\w+)(?=\s*=)", keyword, f"{name}.type"),
         _captured(r"^(query)\s+(\w+)", keyword, f"{name}.constant"),
         _captured(rf"^(infer)\s+({words['methods']})\b", keyword, "support.function.method"),
         _captured(rf"^({words['declarations']})\b(?!\s*(?:[=~.\[,:]|[-+*/]=))", keyword),
-        _captured(r"(?<=['\"])\s+(with)\b(?=.*:\s*(?:#.*)?$)", "keyword.other"),
+        _captured(r"(?<=['\"])\s+(with)\b(?=.*(?::\s*(?:#.*)?$|=))", "keyword.other"),
         _captured(r"\b(from)(?=\s*['\"])", "keyword.other"),
     ]
 

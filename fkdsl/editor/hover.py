@@ -92,9 +92,9 @@ def _of_symbol(analysis: Analysis, o: Occurrence) -> list[str]:
             return [option_doc(name, options[name])] if name in options else []
         case "model":
             return _model(world, name)
-        case "query":
+        case "query" | "index":
             definition = analysis.index.definition(symbol)
-            text = definition.node.span.text if definition is not None else f"query {name}"
+            text = definition.node.span.text if definition is not None else f"{symbol.kind} {name}"
             return [_block(text)]
         case "attribute":
             return [ATTRIBUTES[name]]

@@ -17,8 +17,8 @@ class Entry:
     """A declaration. span: all of it; name_span: its name, or its first word."""
 
     name: str
-    kind: Literal["program", "function", "extern", "model", "query", "test", "infer", "import",
-                  "variable"]  # fmt: skip
+    kind: Literal["program", "function", "extern", "model", "index", "query", "test", "infer",
+                  "import", "variable"]  # fmt: skip
     detail: str
     span: Span
     name_span: Span
@@ -52,6 +52,8 @@ def _entry(analysis: Analysis, d: tree.Decl, name: Span | None) -> Entry:
         case tree.ModelDecl():
             detail = d.reference or ("table" if d.table is not None else "")
             return Entry(d.name or "model", "model", detail, span, place)
+        case tree.IndexDecl():
+            return Entry(d.name, "index", d.pattern, span, place)
         case tree.Query():
             return Entry(d.name, "query", d.value.span.text[:60], span, place)
         case tree.Test():

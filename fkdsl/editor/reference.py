@@ -13,12 +13,14 @@ from pathlib import Path
 
 from fkdsl.editor.grammar import names
 from fkdsl.editor.signatures import Signature, option_doc, plain_doc, signature
-from fkdsl.editor.words import ATTRIBUTES, FIGURES, TILDE, TYPES, WORDS
+from fkdsl.editor.words import ATTRIBUTES, FIELDS, FIGURES, TILDE, TYPES, WORDS
 from fkdsl.inference.method import Method
 from fkdsl.inference.methods import METHODS
 from fkdsl.inference.options import DRAFTS, Option
 from fkdsl.language.check.declarations import show_default
 from fkdsl.language.check.expressions import ATTRIBUTES as ATTRIBUTE_TYPES
+from fkdsl.retrieval.spec import OPTIONS as INDEX_OPTIONS
+from fkdsl.values.documents import FIELDS as FIELD_TYPES
 from fkdsl.values.signatures import TABLE
 from fkdsl.values.types import Type
 
@@ -112,6 +114,7 @@ KINDS = (
     ("lists", "Functions of lists", "sequences"),
     ("numbers", "Functions of numbers", "numbers"),
     ("structures", "Functions of structures", "structured"),
+    ("documents", "Functions of documents", "retrieval"),
 )
 """What functions are of, with the module of fkdsl/values/library that has them."""
 
@@ -139,6 +142,17 @@ def reference() -> str:
         _table(
             ("attribute", "type", ""),
             ((f"`.{n}`", f"`{ATTRIBUTE_TYPES[n]}`", ATTRIBUTES[n]) for n in sorted(ATTRIBUTES)),
+        ),
+        "## Fields of a document",
+        _table(
+            ("field", "type", ""),
+            ((f"`.{n}`", f"`{FIELD_TYPES[n]}`", FIELDS[n]) for n in FIELDS),
+        ),
+        "## Options of an index",
+        'Written behind it: `index notes = "notes/*.md" with passage=400`.',
+        _table(
+            ("option", ""),
+            ((f"`{n}={example}`", doc) for n, (example, doc) in INDEX_OPTIONS.items()),
         ),
         "## Operations on contexts",
         "Those that give `dist[T]` are drawn from, and observed.",

@@ -11,7 +11,7 @@ from fkdsl.base.diagnostics import Diagnostic, Edit
 from fkdsl.base.spans import Source, Span
 from fkdsl.editor.actions import Action
 from fkdsl.editor.analysis import Analysis
-from fkdsl.editor.completion import Item
+from fkdsl.editor.completion_items import Item
 from fkdsl.editor.hints import Hint
 from fkdsl.editor.hover import Hover
 from fkdsl.editor.outline import Entry, Fold
@@ -26,11 +26,12 @@ K, S = lsp.CompletionItemKind, lsp.SymbolKind
 ITEM_KINDS = {
     "keyword": K.Keyword, "variable": K.Variable, "function": K.Function, "distribution": K.Class,
     "attribute": K.Property, "method": K.Module, "option": K.Field, "model": K.Constant,
-    "type": K.TypeParameter, "value": K.Value, "file": K.File, "figure": K.Constant,
+    "index": K.Constant, "type": K.TypeParameter, "value": K.Value, "file": K.File,
+    "figure": K.Constant,
 }  # fmt: skip
 ENTRY_KINDS = {
     "program": S.Class, "function": S.Function, "extern": S.Function, "model": S.Constant,
-    "query": S.Property, "test": S.Event, "infer": S.Module, "import": S.File,
+    "index": S.Constant, "query": S.Property, "test": S.Event, "infer": S.Module, "import": S.File,
     "variable": S.Variable,
 }  # fmt: skip
 

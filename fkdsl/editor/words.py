@@ -6,6 +6,7 @@ WORDS: dict[str, str] = {
     "model": "Declares the model: an alias, hub id, folder or file, a view `bytes(...)`, or a "
     "table.",
     "import": 'Brings in the functions and named models of another file: `import "words.fk"`.',
+    "index": 'Declares files that documents are retrieved from: `index notes = "notes/*.md"`.',
     "extern": "Declares a function of Python; refused unless run with `--allow-extern`.",
     "program": "What is run: its value is what the posterior is over.",
     "infer": "The inference method of this file's runs, and its options.",
@@ -38,7 +39,7 @@ WORDS: dict[str, str] = {
     "EOS": "The token that ends a text; it equals any such token.",
     "table": "A tiny n-gram model: the longest row that is a suffix of the text so far applies.",
     "from": "The Python file of an `extern def`.",
-    "with": "A test's settings: `model=` a table, `program=`, parameters.",
+    "with": "A test's settings (`model=` a table, `program=`, parameters); an index's options.",
 }
 """Every word of the lexer's, with what it means."""
 TILDE = (
@@ -54,6 +55,8 @@ TYPES: dict[str, str] = {
     "context": "A text in the making, and the model that writes it: the distribution of its next "
     "token.",
     "record": 'Named values: `{"name": value}`.',
+    "document": "A passage that was retrieved: its `text`, `source`, `line` and `score`.",
+    "index": "Files that documents are retrieved from: the name of an `index` line.",
     "mark": "A special token of a tokenizer, by its name: `special(...)`.",
     "list": "`list[T]`: values of one type.",
     "dist": "`dist[T]`: a distribution over values of type T.",
@@ -65,6 +68,13 @@ ATTRIBUTES: dict[str, str] = {
     "done": "Whether the text has ended (EOS was drawn).",
 }
 """Those of a context."""
+FIELDS: dict[str, str] = {
+    "text": "The passage's text.",
+    "source": "Its file, relative to the program's folder.",
+    "line": "The line of the file that it begins at; of a database, the row.",
+    "score": "How well it fits the query; higher is better.",
+}
+"""Those of a document."""
 FIGURES: dict[str, str] = {
     "P": "`P(event)`: the posterior probability of an event of `value`.",
     "E": "`E(number)`: the posterior mean of a number of `value`.",

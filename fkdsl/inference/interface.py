@@ -121,6 +121,16 @@ class TellsDeaths(Protocol[S_contra]):
 
 
 @runtime_checkable
+class KeepsEvidence(Protocol[S_contra]):
+    """A FeynmanKac that knows what its values rest on beside themselves, such as the documents
+    that a program has drawn."""
+
+    def evidence(self, x: S_contra) -> Sequence[Hashable]:
+        """What a finished state rests on, each once."""
+        ...
+
+
+@runtime_checkable
 class Bounded(Protocol[S_contra]):
     """A FeynmanKac that knows how large its potentials can be: what upper bounds on Z rest on."""
 

@@ -18,12 +18,16 @@ from fkdsl.base.shown import shown
 from fkdsl.base.value_keys import value_key
 from fkdsl.inference.assess.blame import Blame
 from fkdsl.inference.assess.uncertainty import Islands, Uncertainty, Unknown
-from fkdsl.inference.interface import FeynmanKac, Level, Step
+from fkdsl.inference.interface import FeynmanKac, KeepsEvidence, Level, Step
 from fkdsl.inference.tables import data_frame, data_tree, html_table
 
 S = TypeVar("S")
 SHOWN = 20
 """Values that a printed result shows at most."""
+
+
+EVERY = object()
+"""The answer of `Result.evidence` where it is not about one."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,22 @@ class Estimate:
 @dataclass(frozen=True)
 class WeightedValue:
     """A particle's return value. log_weight: nats, not normalised (the weights sum to Z_hat).
-    weight: normalised."""
+    weight: normalised. evidence: what the value rests on, such as documents."""
 
     value: Any
     log_weight: float
     weight: float
+    evidence: tuple[Hashable, ...] = ()
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Something that answers rest on, such as a document: the posterior probability that it was
+    drawn, with its standard error."""
+
+    value: Any
+    probability: float
+    se: float | None
 
 
 @dataclass(frozen=True)
@@ -184,6 +199,29 @@ class Result:
         n = len(self.particles) if draws is None else draws
         return data_tree(self.samples(n), facts)
 
+    def evidence(self, answer: Any = EVERY) -> tuple[Evidence, ...]:
+        """What the answers rest on, such as the documents that were drawn, likeliest first.
+
+        answer: a return value, for what that one rests on: probabilities are then conditional.
+        """
+        wanted = None if answer is EVERY else value_key(_in_order(answer))
+        chosen = np.array(
+            [wanted is None or value_key(_in_order(p.value)) == wanted for p in self.particles]
+        )
+        mass = math.fsum(p.weight for p, c in zip(self.particles, chosen, strict=True) if c)
+        if mass == 0.0:
+            return ()
+        found: list[Evidence] = []
+        drawn = [e for p, c in zip(self.particles, chosen, strict=True) if c for e in p.evidence]
+        for value in dict.fromkeys(drawn):
+            holds = np.array([value in p.evidence for p in self.particles]) & chosen
+            ratio = math.fsum(p.weight for p, h in zip(self.particles, holds, strict=True) if h)
+            ratio = min(1.0, ratio / mass)
+            # The error of a ratio of means, to first order.
+            y = (holds - ratio) * chosen / mass
+            found.append(Evidence(value, ratio, self.uncertainty.mean_se(y)))
+        return tuple(sorted(found, key=lambda e: -e.probability))
+
     def mean(self, f: Callable[[Any], float]) -> Estimate:
         """The posterior mean of f(value), with its standard error; f is called once for each
         particle. Where f gives true or false, the mean is a probability."""
@@ -276,7 +314,15 @@ def weighted_values(
     live.sort(key=lambda particle: -particle[2])
     top = live[0][2] if live else 0.0
     total = math.fsum(math.exp(w - top) for _, _, w in live)
-    values = [WeightedValue(model.value(x), w, math.exp(w - top) / total) for _, x, w in live]
+    values = [
+        WeightedValue(
+            model.value(x),
+            w,
+            math.exp(w - top) / total,
+            tuple(model.evidence(x)) if isinstance(model, KeepsEvidence) else (),
+        )
+        for _, x, w in live
+    ]
     return values, [i for i, _, _ in live]
 
 

@@ -39,6 +39,7 @@ from fkdsl.machine.interpreter import call_pure
 from fkdsl.machine.memory import FRESH, OLD
 from fkdsl.machine.particle import ActiveFrame, Code, Compute, Executable, Op
 from fkdsl.machine.state import UNSET
+from fkdsl.values.documents import Searched
 from fkdsl.values.operators import OPERATORS, truth
 from fkdsl.values.signatures import TABLE
 from fkdsl.values.types import ANY, STR, List
@@ -55,12 +56,13 @@ class Environment:
     """What the world gives a program. folder: the program file's, for the files it names; folders:
     those of the files it imports, for what they name. externs: the Python functions it declares,
     each already wrapped to take and give the language's values. clock: of a run that asks for
-    blame: what the lines take is measured."""
+    blame: what the lines take is measured. indexes: those it declares, by their names."""
 
     folder: Path = Path()
     externs: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     folders: Mapping[Source, Folder] = field(default_factory=dict)
     clock: Clock | None = None
+    indexes: Mapping[str, Searched] = field(default_factory=dict)
 
 
 def build(program: ir.Program, environment: Environment) -> Executable:
@@ -230,6 +232,9 @@ class _Builder:
         if signature.needs_folder:
             folder = self.environment.folders.get(e.span.source, self.environment.folder)
             compute = self.call(e, lambda *values: signature.call(*values, folder=folder), args)
+        elif signature.needs_indexes:
+            indexes = self.environment.indexes
+            compute = self.call(e, lambda *values: signature.call(*values, indexes=indexes), args)
         else:
             compute = self.call(e, function, args)
         if name in PICKING:

@@ -89,6 +89,8 @@ CODES: dict[str, str] = {
     "FK323": "a table without the empty row",
     "FK324": "a model is declared twice",
     "FK325": "not a view of a model",
+    "FK326": "an index that cannot be read",
+    "FK327": "an index is declared twice",
     "FK330": "cannot be imported",
     "FK332": "an import that is not relative",
     "FK360": "a file outside the program's folder",

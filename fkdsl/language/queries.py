@@ -84,6 +84,7 @@ def world_of(checked: Checked, report: Report) -> World:
         {n: f.definition for n, f in checked.programs.items()},
         dict(checked.externs),
         dict(checked.models),
+        {name: info.declaration for name, info in checked.indexes.items()},
         {n: f.params for n, f in definitions.items()},
         {n: f.returns for n, f in definitions.items()},
         {n for n, f in definitions.items() if f.stochastic},

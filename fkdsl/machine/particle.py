@@ -39,6 +39,7 @@ from fkdsl.machine.state import (
     Status,
     Twist,
 )
+from fkdsl.values.documents import Document
 from fkdsl.values.faults import INSTRUCTIONS_PER_LOOK, LIMITS, Fault, Limits
 from fkdsl.values.token_distributions import CONTEXT_FREE, contexts_in, map_contexts
 
@@ -135,6 +136,7 @@ class RunningParticle(ContextTable):
         self.draft_block: DraftBlock | None = None
         self.twist: Twist | None = None
         self.guesses: dict[str, float] = {}
+        self.evidence: tuple[Document, ...] = ()
         self.resumed: ProgramState | None = None
         self.refused = NOWHERE
 
@@ -149,6 +151,7 @@ class RunningParticle(ContextTable):
         self.draft_block = state.draft_block
         self.twist = state.twist
         self.guesses = dict(state.guesses)
+        self.evidence = state.evidence
         self.memory = Memory(state.unmeasured)
         self.resumed = state
 
@@ -161,6 +164,7 @@ class RunningParticle(ContextTable):
                 self.status,
                 value=self.value,
                 died=self.died,
+                evidence=self.evidence,
                 charges=charges,
                 drawn=drawn,
                 alternatives=alternatives,
@@ -193,6 +197,7 @@ class RunningParticle(ContextTable):
             tuple([self.contexts[i] for i in reached]),
             twist=self.twist,
             guesses=tuple(Guess(*held) for held in sorted(self.guesses.items())),
+            evidence=self.evidence,
             charges=charges,
             drawn=drawn,
             alternatives=alternatives,
@@ -225,6 +230,7 @@ class RunningParticle(ContextTable):
         self.memory.op += fork.memory.now
         self.boundary, self.fuel = fork.boundary, fork.fuel
         self.twist, self.guesses = fork.twist, dict(fork.guesses)
+        self.evidence = fork.evidence
         self.status, self.value, self.died = fork.status, fork.value, fork.died
 
     def release(self) -> None:
@@ -330,6 +336,8 @@ class RunningParticle(ContextTable):
     def assign_drawn(self, frame: ActiveFrame, target: int, value: Any) -> None:
         """target := what was drawn: the draw is done."""
         self.drawn_values.append(DrawnValue(self.drawing_line(), value))
+        if isinstance(value, Document) and value not in self.evidence:
+            self.evidence = (*self.evidence, value)
         frame.slots[target] = value
         frame.pc += 1
         self.draws += 1

@@ -16,6 +16,7 @@ from fkdsl.base.spans import Span
 from fkdsl.base.value_keys import state_key
 from fkdsl.engine.cached_transformer import Context
 from fkdsl.inference.interface import Charge
+from fkdsl.values.documents import Document
 
 
 class DrawnValue(NamedTuple):
@@ -118,7 +119,8 @@ class ProgramState:
     """frames: outermost first, none once it has returned or died. contexts: the table that
     ContextRefs index, without those that no variable reaches. died: the condition, factor or
     observe that gave weight zero. twist, guesses: what is to be taken back of the weight; of
-    guesses each owner has at most one, and they are in the order of the owners. charges: what each
+    guesses each owner has at most one, and they are in the order of the owners. evidence: the
+    documents that were drawn on the way here, each once. charges: what each
     of them, and each look ahead, added to the log weight (nats) in the step that led here, in
     order; drawn: what was drawn in that step; alternatives: what else each of these draws might
     have given, where the run records it (None for a draw whose outcomes cannot be listed), and of
@@ -134,6 +136,7 @@ class ProgramState:
     died: Span | None = None
     twist: Twist | None = None
     guesses: tuple[Guess, ...] = ()
+    evidence: tuple[Document, ...] = ()
     charges: tuple[Charge, ...] = field(default=(), compare=False, repr=False)
     drawn: tuple[DrawnValue, ...] = field(default=(), compare=False, repr=False)
     alternatives: tuple[Alternatives | None, ...] = field(default=(), compare=False, repr=False)
@@ -143,10 +146,11 @@ class ProgramState:
     def key(self) -> Hashable:
         """Equal for equal futures; tokens count by id here, where programs compare them by text."""
         if self.status is not Status.RUNNING:
-            return (self.status, self.died, state_key(self.value))
+            return (self.status, self.died, state_key(self.value), self.evidence)
         return (
             tuple((f.function, f.pc, f.target, state_key(f.slots)) for f in self.frames),
             self.contexts,
             self.twist.log_weight if self.twist is not None else 0.0,
             self.guesses,
+            self.evidence,
         )

@@ -4,6 +4,7 @@
                                             tokens of each context
         "twist": [place, nats]              where a twist is to be taken back
         "guesses": {owner: nats}            guesses of fkdsl's own that are to be taken back
+        "evidence": [v, ...]                documents that were drawn
         "block": [i, n]                     where it is in a block of drafted tokens
     {"value": v}                            one that has returned
     {"died": place}                         one that has died
@@ -44,6 +45,7 @@ from fkdsl.machine.state import (
     Twist,
 )
 from fkdsl.machine.value_json import read_value, same, write_value
+from fkdsl.values.documents import Document
 
 
 def state_to_json(
@@ -69,6 +71,8 @@ def state_to_json(
             data["died"] = places.write(x.died)
     if x.twist is not None:
         data["twist"] = [places.write(x.twist.place), x.twist.log_weight]
+    if evidence := _evidence_since(x, base):
+        data["evidence"] = [write_value(d) for d in evidence]
     if x.guesses:
         data["guesses"] = dict(x.guesses)
     if (block := _write_block(x)) is not None:
@@ -84,6 +88,11 @@ def state_to_json(
     return data
 
 
+def _evidence_since(x: ProgramState, base: ProgramState | None) -> tuple[Document, ...]:
+    """The documents that were drawn since the base, whose own all come first."""
+    return x.evidence[len(base.evidence) :] if base is not None else x.evidence
+
+
 def state_from_json(
     data: Mapping[str, Any],
     engines: Mapping[str, CachedTransformer],
@@ -96,7 +105,16 @@ def state_from_json(
     )
     drawn = tuple(DrawnValue(places.read(p), read_value(v)) for p, v in data.get("drew", ()))
     alternatives = tuple(read_alternatives(a, places) for a in data.get("alternatives", ()))
-    told: dict[str, Any] = {"charges": charges, "drawn": drawn, "alternatives": alternatives}
+    evidence = (
+        *(base.evidence if base is not None else ()),
+        *(read_value(d) for d in data.get("evidence", ())),
+    )
+    told: dict[str, Any] = {
+        "evidence": evidence,
+        "charges": charges,
+        "drawn": drawn,
+        "alternatives": alternatives,
+    }
     if "value" in data:
         return ProgramState(Status.RETURNED, value=read_value(data["value"]), **told)
     if "died" in data:

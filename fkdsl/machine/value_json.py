@@ -9,6 +9,7 @@ from fkdsl.base.errors import InternalError
 from fkdsl.base.value_keys import state_key
 from fkdsl.machine.state import UNSET, Unset
 from fkdsl.values import distributions
+from fkdsl.values.documents import Document, IndexRef
 from fkdsl.values.marks import Mark
 from fkdsl.values.token_distributions import ChoiceOf, Continues, Mixture, Power, Product
 from fkdsl.values.values import ContextRef, Record, Token
@@ -25,6 +26,7 @@ TAGGED: dict[str, type] = {
         ChoiceOf,
         Continues,
         Mark,
+        IndexRef,
         distributions.Discrete,
         distributions.Weighted,
         distributions.Counting,
@@ -53,6 +55,8 @@ def write_value(value: Any) -> Any:
             return {"context": i}
         case tuple():
             return {"list": [write_value(v) for v in value]}
+        case Document():
+            return {"document": list(value.passage), "score": value["score"].hex()}
         case Record():
             return {"record": {k: write_value(v) for k, v in value.items()}}
     name = type(value).__name__
@@ -79,6 +83,8 @@ def read_value(data: Any) -> Any:
             return ContextRef(i)
         case {"list": items}:
             return tuple(map(read_value, items))
+        case {"document": [text, source, line], "score": score}:
+            return Document(text, source, line, float.fromhex(score))
         case {"record": fields}:
             return Record({k: read_value(v) for k, v in fields.items()})
     return TAGGED[data["type"]](**{k: read_value(v) for k, v in data["fields"].items()})

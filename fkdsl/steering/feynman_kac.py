@@ -31,6 +31,7 @@ from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.steering.particle_step import Guesser, ParticleStep
 from fkdsl.steering.precompute import Precompute
 from fkdsl.steering.rounds import Precomputed, Rounds
+from fkdsl.values.documents import Document
 from fkdsl.values.faults import LIMITS, Fault, Limits
 from fkdsl.values.values import Token, show, show_beginning
 
@@ -113,6 +114,10 @@ class SteeringModel:
 
     def value(self, x: ProgramState) -> Any:
         return x.value
+
+    def evidence(self, x: ProgramState) -> Sequence[Document]:
+        """The documents that were drawn on the way to a state."""
+        return x.evidence
 
     def key(self, x: ProgramState) -> Hashable:
         return x.key()

@@ -74,8 +74,9 @@ class Signature:
     params: the parameters, in order. variadic: the type of further positional arguments (`max(a, b,
     c)`), or None. returns: the type of the result, or its rule. call: the function itself, pure and
     bounded in time and memory, which takes every parameter by position, defaults included, and
-    `folder=` too if `needs_folder`. Lists are passed as tuples, records as `Record`s, tokens as
-    `Token`s if the parameter's type is token or any, as `str` if it is str.
+    `folder=` too if `needs_folder`, and `indexes=`, the program's by their names, if
+    `needs_indexes`. Lists are passed as tuples, records as `Record`s, tokens as `Token`s if the
+    parameter's type is token or any, as `str` if it is str.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Signature:
     call: Callable[..., Any]
     kind: Literal["pure", "distribution"]
     needs_folder: bool
+    needs_indexes: bool
     doc: str
 
 
@@ -102,11 +104,20 @@ def _register(
     returns: Type | TypeRule,
     variadic: Type | None,
     needs_folder: bool,
+    needs_indexes: bool,
 ) -> Callable[[F], F]:
     def add(function: F) -> F:
         doc = (function.__doc__ or "").strip()
         TABLE[name] = Signature(
-            name, tuple(params), variadic, returns, function, kind, needs_folder, doc
+            name,
+            tuple(params),
+            variadic,
+            returns,
+            function,
+            kind,
+            needs_folder,
+            needs_indexes,
+            doc,
         )
         return function
 
@@ -120,13 +131,18 @@ def pure(
     *,
     variadic: Type | None = None,
     needs_folder: bool = False,
+    needs_indexes: bool = False,
 ) -> Callable[[F], F]:
     """Registers a pure function of the language."""
-    return _register("pure", name, params, returns, variadic, needs_folder)
+    return _register("pure", name, params, returns, variadic, needs_folder, needs_indexes)
 
 
 def distribution(
-    name: str, params: Sequence[Parameter], returns: Type | TypeRule
+    name: str,
+    params: Sequence[Parameter],
+    returns: Type | TypeRule,
+    *,
+    needs_indexes: bool = False,
 ) -> Callable[[F], F]:
     """Registers a distribution's constructor; `returns` is its whole type, such as `Dist(BOOL)`."""
-    return _register("distribution", name, params, returns, None, False)
+    return _register("distribution", name, params, returns, None, False, needs_indexes)

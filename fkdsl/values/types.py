@@ -4,6 +4,8 @@
     token -> str              a token stands for its text
     context -> dist[token]    a context is the distribution of its next token
     mark                      a special token by its name
+    document -> record        a passage that was retrieved
+    index                     files that documents are retrieved from, by the declaration's name
     list[T], record           T covariant; a record's fields are `any`
     any                       of fields of records and of parse_json; checked when it is used
     none                      of a function without `return`
@@ -70,8 +72,11 @@ class Pair(Type):
 BOOL, INT, FLOAT, STR = Simple("bool"), Simple("int"), Simple("float"), Simple("str")
 TOKEN, CONTEXT, RECORD = Simple("token"), Simple("context"), Simple("record")
 MARK = Simple("mark")
+DOCUMENT, INDEX = Simple("document"), Simple("index")
 ANY, NONE = Simple("any"), Simple("none")
-NAMED_TYPES = {t.name: t for t in (BOOL, INT, FLOAT, STR, TOKEN, CONTEXT, RECORD, MARK)}
+NAMED_TYPES = {
+    t.name: t for t in (BOOL, INT, FLOAT, STR, TOKEN, CONTEXT, RECORD, MARK, DOCUMENT, INDEX)
+}
 """The types with a name that a program can write; it can also write `list[T]` and `dist[T]`."""
 
 _WIDER: dict[Type, tuple[Type, ...]] = {
@@ -79,6 +84,7 @@ _WIDER: dict[Type, tuple[Type, ...]] = {
     INT: (FLOAT,),
     TOKEN: (STR,),
     CONTEXT: (Dist(TOKEN),),
+    DOCUMENT: (RECORD,),
 }
 
 

@@ -58,6 +58,7 @@ def test_every_code_has_a_page_and_every_page_a_code():
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda p: p.stem)
 def test_a_pages_examples_do_what_it_says(path, tmp_path):
+    (tmp_path / "notes.md").write_text("High tide.\n")
     for name in ("words.fk", "critics.py"):
         (tmp_path / name).write_text(
             "" if name.endswith(".py") else "def shout(s: str) -> str:\n    return upper(s)\n"

@@ -42,6 +42,13 @@ def is_query(v):
 
 
 COLOURS = {"red", "orange", "yellow", "green", "blue", "indigo", "violet"}
+NOTES = "".join(path.read_text("utf-8") for path in Path("programs/notes").glob("*.md"))
+
+
+def words_of(text):
+    return set(re.findall(r"[\w'-]+", text.lower()))
+
+
 OBEYS = {
     "short_words": lambda v: all(letters(w) <= 5 for w in words(v)),
     "forbidden_letter": lambda v: "e" not in v.lower(),
@@ -67,6 +74,7 @@ OBEYS = {
     "python_expression": lambda v: ast.parse(v, mode="eval") is not None,
     "chess_move": lambda v: re.fullmatch(r"[NBRQK]?x?[a-h][1-8]", v) is not None,
     "iso_date": lambda v: datetime.date.fromisoformat(v).isoformat() == v,
+    "rag_answer": lambda v: set() < words_of(v) <= words_of(NOTES),
     "number": lambda v: re.fullmatch(r"[1-7] times, (loudly|softly)", v) is not None,
 }
 
@@ -82,7 +90,14 @@ GUIDED = [
 ]
 
 
-FEWER = {"haiku": 16, "judge": 8, "forbidden_letter": 16, "last_word": 16, "number": 50}
+FEWER = {
+    "haiku": 16,
+    "judge": 8,
+    "forbidden_letter": 16,
+    "last_word": 16,
+    "number": 50,
+    "rag_answer": 8,
+}
 """Particles that are enough here, where a program says more, for figures that nothing asserts."""
 
 

@@ -194,6 +194,17 @@ GOLDEN = {
         0.6 * 0.3 + 0.4 * 0.8,
         {"2023-02-28": 0.36, "2024-02-28": 0.24, "2024-02-29": 0.4},
     ),
+    # Jonas built the lighthouse says one note, in fog says another: half of either's mass.
+    "rag_answer": (
+        {
+            "": {".": 1.0},
+            "Answer:": {" Jonas": 0.5, " In": 0.5},
+            " In": {" fog": 1.0},
+        },
+        {"k": 2},
+        0.5,
+        {"Oskar": 0.0},
+    ),
     "hidden_state": (None, {}, 0.05581265, {}),
     "two_bits": (None, {}, 1.0, {"00": 0.36, "01": 0.04, "10": 0.3, "11": 0.3}),
 }

@@ -3,17 +3,22 @@ half written."""
 
 import sys
 import threading
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 import fkdsl.values.library  # noqa: F401 - the table is filled by its modules
 from fkdsl.api import parse
+from fkdsl.base.folders import Folder
 from fkdsl.base.remembered import Remembered
 from fkdsl.base.value_keys import value_key
 from fkdsl.engine.constraints.constraint import Constraint
 from fkdsl.engine.constraints.languages import Both, Complement, Contains, JsonText, Matches
 from fkdsl.models.vocabulary import Vocabulary
+from fkdsl.retrieval.index import open_index
+from fkdsl.retrieval.spec import IndexSpec
+from fkdsl.values.documents import Document, IndexRef
 from fkdsl.values.library.text import Begun, all_words
 from fkdsl.values.signatures import TABLE
 
@@ -98,13 +103,23 @@ CALLS = {
     "uniform": lambda s: (0.0, 1.0 + len(s)),
     "normal": lambda s: (0.0, 1.0 + len(s)),
     "beta": lambda s: (1.0, 1.0 + len(s)),
+    "documents": lambda s: (IndexRef("notes"), f"the harbour {s}", 3),
+    "retrieve": lambda s: (IndexRef("notes"), f"the lighthouse {s}", 2, 1.0 + len(s)),
+    "relevance": lambda s: ((Document(s, "a.md", 1, float(len(s))),) * 3, 2.0),
 }
+
+
+@cache
+def notes():
+    """An index that all threads share."""
+    return open_index(IndexSpec("programs/notes/*.md"), Folder.main(None), keep=False)
 
 
 def called(name, s):
     signature = TABLE[name]
     folder = {"folder": Path()} if signature.needs_folder else {}
-    return value_key(signature.call(*CALLS[name](s), **folder))
+    indexes = {"indexes": {"notes": notes()}} if signature.needs_indexes else {}
+    return value_key(signature.call(*CALLS[name](s), **folder, **indexes))
 
 
 def test_every_library_function_is_called():

@@ -143,13 +143,15 @@ def method_call(trace: Trace) -> MethodCall:
 
 def named_files(program: CalledProgram) -> dict[str, str]:
     """The text of each schema, grammar and Python file that the program's files name, by that
-    name."""
+    name; and what tells the content of each index from others, as "index NAME"."""
     texts = {}
     for module in (program.checked.module, *program.checked.imported):
         folder = program.checked.folders[module.source]
         for node in walk(*module.declarations):
             with suppress(OSError):  # the run itself reports a file that it cannot read
                 match node:
+                    case tree.IndexDecl(name=name):
+                        texts[f"index {name}"] = program.index_digest(name)
                     case tree.ExternDef(path=name):
                         texts[name] = _text(folder.path / name)
                     case tree.Literal(value=str() as name) if name.endswith(
@@ -187,7 +189,8 @@ def verify_same_run(trace: Trace, header: Mapping[str, Any]) -> None:
     _verify_sources(trace, other["sources"], header["sources"])
     for name in sorted({*other["files"], *header["files"]}):
         if other["files"].get(name) != header["files"].get(name):
-            _refuse(trace, f"the file {name} has changed")
+            what = name if name.startswith("index ") else f"the file {name}"
+            _refuse(trace, f"{what} has changed")
 
 
 def _verify_sources(trace: Trace, was: list[dict[str, str]], now: list[dict[str, str]]) -> None:

@@ -28,6 +28,8 @@ LARGEST = 1e300
 HEX = re.compile(r"(?:[0-9a-f]{2})*")
 WHOLE = re.compile(rf"-?0x[0-9a-f]{{1,{LIMITS.digits // 4}}}")
 """An integer in hexadecimal digits, as large as a program can hold."""
+FLOAT = re.compile(r"-?0x[01]\.[0-9a-f]{1,13}p[+-][0-9]{1,4}")
+"""A finite number as `float.hex` writes it."""
 NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
 
 Check = Callable[[Any], bool]
@@ -213,8 +215,17 @@ def is_value(v: Any) -> bool:
             return is_list(items, is_value)
         case {"record": fields}:
             return is_map(fields, is_value)
+        case {"document": _}:
+            return is_document(v)
         case {"type": str() as name, "fields": fields}:
             return name in TAGGED and is_map(fields, is_value) and fields.keys() == _fields(name)
+    return False
+
+
+def is_document(v: Any) -> bool:
+    match v:
+        case {"document": [str(), str(), line], "score": str() as score}:
+            return is_whole(line, 0, SAFE) and FLOAT.fullmatch(score) is not None
     return False
 
 
@@ -273,6 +284,7 @@ def _is_state(v: Any, models: Mapping[str, Any]) -> bool:
         and len(block) == 2
         and ("twist" not in v or _is_at_place(v["twist"], is_number))
         and is_map(v.get("guesses", {}), is_number)
+        and is_list(v.get("evidence", []), is_document)
         and (
             ("value" in v and is_value(v["value"]))
             or ("died" in v and _is_place(v["died"]))

@@ -33,6 +33,8 @@ def constant_value(e: ir.Expr, folders: Mapping[Source, Folder]) -> Any:
         case ir.Operate(operator=operator, args=args) if operator != "attribute":
             function, given = OPERATORS[operator], args
         case ir.Builtin(name=name, args=args):
+            if TABLE[name].needs_indexes:
+                raise NotConstant
             function, given = TABLE[name].call, args
         case _:
             raise NotConstant

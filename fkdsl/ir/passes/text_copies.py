@@ -43,9 +43,13 @@ def guided_copy(
     mark = next(i for i in body if isinstance(i, ir.DrawnText))
     context = ir.Local(call.span, mark.context)
     tokens = ir.Operate(call.span, "attribute", (context, ir.Const(call.span, "tokens")))
-    out: list[ir.Instr] = [ir.Set(call.span, (layout.origin,), tokens)]
+    origin = ir.Set(call.span, (layout.origin,), tokens)
+    # A context that is no parameter is known once it has been set, which is before the loop.
+    out: list[ir.Instr] = [origin] if mark.context < original.parameters else []
     for instr in body:
         match instr:
+            case ir.Set(targets=targets) if mark.context in targets:
+                out += [instr, origin]
             case ir.Draw() if guidance.languages or guidance.closed:
                 out.append(
                     replace(instr, plan=_plan(call, guidance, mark, layout, budget_lookahead))

@@ -33,6 +33,7 @@ from fkdsl.language.check.declarations import (
 )
 from fkdsl.language.check.flow import Flow
 from fkdsl.language.check.imports import File, Imports
+from fkdsl.language.check.indexes import IndexInfo, check_indexes, declare_indexes
 from fkdsl.language.check.queries import check_queries
 from fkdsl.language.check.report import Report, a
 from fkdsl.language.check.scopes import (
@@ -51,7 +52,7 @@ from fkdsl.language.syntax.tree_walk import deepest, walk
 from fkdsl.values import distributions as _distributions
 from fkdsl.values import library as _library
 from fkdsl.values.signatures import TABLE
-from fkdsl.values.types import ANY, CONTEXT, MARK, NONE, Dist, List, Type
+from fkdsl.values.types import ANY, CONTEXT, INDEX, MARK, NONE, Dist, List, Type
 
 __all__ = ["Checked", "ExternInfo", "FunctionInfo", "Survey", "check", "survey"]
 
@@ -73,9 +74,9 @@ class Checked:
 
     functions, externs: those of imported files too. programs: those of this file. models: by name,
     None is the default, which is the only one if just one is declared; named ones of imported files
-    too, unless this file has that name. infer: the method and the options that the file gives.
-    types: of each expression, by id(node). folders: of each file, which the files that it names are
-    relative to.
+    too, unless this file has that name. indexes: likewise. infer: the method and the options that
+    the file gives. types: of each expression, by id(node). folders: of each file, which the files
+    that it names are relative to.
     """
 
     module: tree.Module
@@ -84,6 +85,7 @@ class Checked:
     programs: Mapping[str, FunctionInfo]
     externs: Mapping[str, ExternInfo]
     models: Mapping[str | None, tree.ModelDecl]
+    indexes: Mapping[str, IndexInfo]
     infer: tuple[str, dict[str, Any]] | None
     queries: tuple[tree.Query, ...]
     tests: tuple[tree.Test, ...]
@@ -182,6 +184,7 @@ class _Checker:
             check_tests(world, tests, asks_model | world.stochastic)
         infer = check_infer(self.report, self.own(tree.Infer))
         check_constraints(self.report, files, self.main)
+        indexes = check_indexes(self.report, files, world.indexes, self.main)
         declared = any(isinstance(d, SOMETHING) for d in self.module.declarations)
         if not (declared or self.module.mistakes):
             source = self.module.source
@@ -200,6 +203,7 @@ class _Checker:
             {name: self.info(d, asks_model) for name, d in world.programs.items()},
             world.externs,
             world.models,
+            indexes,
             infer,
             queries,
             tests,
@@ -233,12 +237,14 @@ class _Checker:
     # -------------------------------------------------------------------- names
 
     def declare(self, file: File) -> None:
-        """Enters what a file declares; of an imported one, its functions and named models only."""
+        """Enters what a file declares; of an imported one, its functions, indexes and named models
+        only."""
         world = self.world
         declared = [d for d in file.module.declarations if isinstance(d, tree.ModelDecl)]
         for name, model in check_models(self.report, declared).items():
             if file.via is None or name is not None:
                 world.models.setdefault(name, model)
+        declare_indexes(self.report, file, world.indexes)
         for d in file.module.declarations:
             match d:
                 case tree.FunctionDef(is_program=True):
@@ -326,7 +332,7 @@ def is_plain(t: Type) -> bool:
     """Whether values of the type mean something outside their particle."""
     while isinstance(t, List):
         t = t.item
-    return t not in (CONTEXT, MARK) and not isinstance(t, Dist)
+    return t not in (CONTEXT, MARK, INDEX) and not isinstance(t, Dist)
 
 
 def called_names(d: tree.FunctionDef) -> list[str]:

@@ -11,7 +11,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fkdsl.values.signatures import Parameter
-from fkdsl.values.types import BOOL, CONTEXT, FLOAT, INT, MARK, STR, TOKEN, Dist, List, OneOf, Type
+from fkdsl.values.types import (
+    BOOL,
+    CONTEXT,
+    DOCUMENT,
+    FLOAT,
+    INT,
+    MARK,
+    STR,
+    TOKEN,
+    Dist,
+    List,
+    OneOf,
+    Type,
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +45,13 @@ class Operation:
 
 
 _LM = Parameter("context", CONTEXT)
+_OF_DOCUMENTS = (
+    Parameter("contexts", List(CONTEXT)),
+    Parameter("documents", List(DOCUMENT)),
+    Parameter("temperature", FLOAT, 1.0),
+    Parameter("until", OneOf((STR, List(STR))), ""),
+    Parameter("max_tokens", INT, 256),
+)
 
 OPERATIONS: dict[str, Operation] = {
     "prompt": Operation(
@@ -96,5 +116,21 @@ OPERATIONS: dict[str, Operation] = {
         "draw",
         appends=True,
         doc='The next word, without the spaces and punctuation about it; "" at the end.',
+    ),
+    "rag_sequence": Operation(
+        _OF_DOCUMENTS,
+        STR,
+        "draw",
+        appends=True,
+        doc="A text by RAG-Sequence: one of the documents is drawn by its relevance, and the whole "
+        "text from its context. contexts: one for each document.",
+    ),
+    "rag_token": Operation(
+        _OF_DOCUMENTS,
+        STR,
+        "draw",
+        appends=True,
+        doc="A text by RAG-Token: each token is drawn from the mixture of the contexts, weighted "
+        "by the documents' relevance. contexts: one for each document.",
     ),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 
+from fkdsl.base.diagnostics import near_name
 from fkdsl.base.errors import InternalError
 from fkdsl.base.spans import Span
 from fkdsl.language.check.advice import shown
@@ -23,12 +24,15 @@ from fkdsl.language.check.operators import (
 from fkdsl.language.check.report import a, did_you_mean, listed
 from fkdsl.language.check.scopes import Scope, Variable, World
 from fkdsl.language.syntax import edits, tree
+from fkdsl.values.documents import FIELDS
 from fkdsl.values.signatures import TABLE
 from fkdsl.values.types import (
     ANY,
     BOOL,
     CONTEXT,
+    DOCUMENT,
     FLOAT,
+    INDEX,
     INT,
     NONE,
     RECORD,
@@ -120,6 +124,8 @@ class Expressions(Fitting):
         world = self.world
         if name in world.unreadable:
             return ANY
+        if name in world.indexes:
+            return INDEX
         if name in world.functions or name in world.externs or name in OPERATIONS or name in TABLE:
             self.report.error(
                 "FK228", f"`{name}` is a function, which is no value", e.span, "not called",
@@ -136,6 +142,9 @@ class Expressions(Fitting):
                 help = f"write `{SPELLINGS[name]}`"
                 change = edits.instead(e.span, SPELLINGS[name])
             known = [v for v in self.scope.variables if not v.startswith("_")]
+            near = near_name(name, list(world.indexes))
+            if not help and near is not None:
+                help, change = f"did you mean the index `{near}`?", edits.instead(e.span, near)
             help = help or (
                 f"the variables here are {listed(known)}" if known else "set it first: `x = ...`"
             )
@@ -245,6 +254,10 @@ class Expressions(Fitting):
         if container == RECORD:
             self.expect(e.index, STR, "the name of a record's field")
             return ANY
+        if container == DOCUMENT:
+            self.expect(e.index, STR, "the name of a document's field")
+            field = e.index.value if isinstance(e.index, tree.Literal) else None
+            return FIELDS.get(str(field), ANY)
         match container:
             case List(item):
                 result = item
@@ -292,12 +305,14 @@ class Expressions(Fitting):
             return ATTRIBUTES[e.name]
         if owner in (ANY, RECORD):
             return ANY
+        if owner == DOCUMENT and e.name in FIELDS:
+            return FIELDS[e.name]
         change: edits.Edits = ()
-        if owner == CONTEXT:
-            otherwise = f"a context has {listed(ATTRIBUTES)}"
-            help = did_you_mean(e.name, ATTRIBUTES, otherwise)
+        if owner in (CONTEXT, DOCUMENT):
+            known = ATTRIBUTES if owner == CONTEXT else FIELDS
+            help = did_you_mean(e.name, known, f"{a(owner).replace('`', '')} has {listed(known)}")
             name = Span(e.span.source, e.span.end - len(e.name), e.span.end)
-            change = edits.spelt(name, e.name, ATTRIBUTES)
+            change = edits.spelt(name, e.name, known)
         elif owner == TOKEN and e.name == "text":
             help = f"a token is its own text: write `{shown(e.value)}`"
             change = edits.instead(e.span, e.value.span.text)
@@ -335,7 +350,7 @@ class Expressions(Fitting):
         container = self.type_of(iterable)
         if isinstance(container, List):
             return container.item
-        if container == RECORD or container in TEXTS:
+        if container in (RECORD, DOCUMENT) or container in TEXTS:
             return STR
         if container != ANY:
             advice = "`for` runs over a list, a text or a record"

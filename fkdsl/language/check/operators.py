@@ -15,6 +15,7 @@ from fkdsl.values.types import (
     ANY,
     BOOL,
     CONTEXT,
+    DOCUMENT,
     FLOAT,
     INT,
     RECORD,
@@ -179,7 +180,7 @@ def _in_misfit(op: str, a: Type, b: Type) -> Misfit | None:
             if common_type(a, item) is None:
                 return Misfit(f"{article(b)} holds no `{a}`", f"its items are `{item}`")
             return None
-    if b in TEXTS or b == RECORD:
+    if b in TEXTS or b in (RECORD, DOCUMENT):
         if accepts(STR, a):
             return None
         return Misfit(f"{article(b)} holds no `{a}`", "look for text in it: `str(x)`")

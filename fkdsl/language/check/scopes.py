@@ -124,6 +124,7 @@ class World:
     programs: dict[str, tree.FunctionDef] = field(default_factory=dict)
     externs: dict[str, ExternInfo] = field(default_factory=dict)
     models: dict[str | None, tree.ModelDecl] = field(default_factory=dict)
+    indexes: dict[str, tree.IndexDecl] = field(default_factory=dict)
     params: dict[str, tuple[Type, ...]] = field(default_factory=dict)
     returns: dict[str, Type] = field(default_factory=dict)
     stochastic: set[str] = field(default_factory=set)

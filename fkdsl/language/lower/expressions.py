@@ -12,6 +12,8 @@ from fkdsl.language.check.checker import Checked
 from fkdsl.language.check.constants import BINARY, UNARY
 from fkdsl.language.check.context_operations import OPERATIONS
 from fkdsl.language.syntax import tree
+from fkdsl.language.syntax.tree_walk import statements, targets
+from fkdsl.values.documents import IndexRef
 from fkdsl.values.signatures import REQUIRED, TABLE, Signature
 from fkdsl.values.values import EOS
 
@@ -30,6 +32,7 @@ class ExpressionLowering:
 
     def __init__(self, checked: Checked, definition: tree.FunctionDef, called: list[str]) -> None:
         self.checked, self.definition, self.called = checked, definition, called
+        self.own = {n.name for s in statements(definition.body) for n in targets(s)}
         self.slots: list[str] = []
         self.scope: dict[str, int] = {}
 
@@ -41,6 +44,10 @@ class ExpressionLowering:
         """A new slot."""
         self.slots.append(name)
         return len(self.slots) - 1
+
+    def is_variable(self, name: str) -> bool:
+        """Whether the function has a variable of this name, set before or further down."""
+        return name in self.scope or name in self.own
 
     def slot(self, name: str) -> int:
         """The slot of a variable, made at its first assignment."""
@@ -57,6 +64,10 @@ class ExpressionLowering:
                 return ir.Const(span, value)
             case tree.EosLiteral(span):
                 return ir.Const(span, EOS)
+            case tree.Name(span, name) if name in self.checked.indexes and not self.is_variable(
+                name
+            ):
+                return ir.Const(span, IndexRef(name))
             case tree.Name(span, name):
                 # A name that is set nowhere before is read in code that is never reached, and that
                 # is left out.

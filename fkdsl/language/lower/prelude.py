@@ -1,4 +1,4 @@
-"""The stochastic built-ins `text` and `word`, which are written in the language: prelude.fk."""
+"""The stochastic built-ins that are written in the language, such as `text`: prelude.fk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fkdsl.language.syntax.parser import parse
 
 @lru_cache(maxsize=1)
 def prelude() -> Mapping[str, tree.FunctionDef]:
-    """The stochastic built-ins, `text` and `word`, which are written in the language."""
+    """The stochastic built-ins that are written in the language, by their names."""
     declarations = parse(prelude_source()).declarations
     return {d.name: d for d in declarations if isinstance(d, tree.FunctionDef)}
 

@@ -36,7 +36,7 @@ from fkdsl.values.signatures import TABLE
 VALUE = "value"
 _WORD = re.compile(r"\w+")
 _GAP = r"(?:\s|\\\n)+"
-_DECLARED = re.compile(rf"(?:model|extern{_GAP}def|query|infer){_GAP}(\w+)")
+_DECLARED = re.compile(rf"(?:model|index|extern{_GAP}def|query|infer){_GAP}(\w+)")
 Bound = Mapping[str, Symbol]
 """The variables that a place sees, by name."""
 
@@ -76,6 +76,10 @@ class _File:
                     yield from self.parameters(d)
                 case tree.ModelDecl():
                     yield from self.model(d)
+                case tree.IndexDecl():
+                    if span := _declared_name(d):
+                        symbol = Symbol("index", d.name, self.source.name)
+                        yield Occurrence(symbol, span, d, defines=True)
                 case tree.Query():
                     if span := _declared_name(d):
                         symbol = Symbol("query", d.name, self.source.name)
@@ -167,6 +171,8 @@ class _File:
                 case tree.Name(name=name, span=span):
                     if name in bound:
                         yield Occurrence(bound[name], span, here)
+                    elif (declared := self.world.indexes.get(name)) is not None:
+                        yield Occurrence(Symbol("index", name, declared.span.source.name), span)
                 case tree.Call():
                     yield from self.call(here)
                     keywords = [k.value for k in here.keywords if not self.names_model(here, k)]

@@ -90,6 +90,8 @@ def _verify_free(symbol: Symbol, new: str, survey: Survey, index: Index) -> None
     taken: Iterable[str | None]
     if symbol.kind == "model":
         taken = world.models
+    elif symbol.kind == "index":
+        taken = world.indexes
     elif symbol.kind == "query":
         taken = [s.name for s in index.symbols() if s.kind == "query"]
     else:
@@ -101,4 +103,4 @@ def _verify_free(symbol: Symbol, new: str, survey: Survey, index: Index) -> None
 
 
 def _noun(symbol: Symbol) -> str:
-    return symbol.kind if symbol.kind in ("model", "query") else "function or program"
+    return symbol.kind if symbol.kind in ("model", "index", "query") else "function or program"

@@ -19,12 +19,12 @@ from typing import Any, Literal
 from fkdsl.base.spans import Source, Span
 
 Kind = Literal[
-    "variable", "function", "program", "extern", "model", "query", "builtin", "method", "option",
-    "attribute", "figure",
+    "variable", "function", "program", "extern", "model", "index", "query", "builtin", "method",
+    "option", "attribute", "figure",
 ]  # fmt: skip
 """What a name is the name of. variable: a parameter too. builtin: a function of the library, a
 distribution or an operation on contexts. figure: what only tests and queries know, such as Z."""
-DECLARED = ("variable", "function", "program", "extern", "model", "query")
+DECLARED = ("variable", "function", "program", "extern", "model", "index", "query")
 """The kinds that a file declares; the others belong to the language."""
 
 

@@ -96,6 +96,9 @@ class Builder(ExpressionBuilder):
                 return tree.ModelDecl(self.span(node), self.name(c[1]).name, None, rows)
             case "import_":
                 return tree.Import(span, self.plain_string(c[1]))
+            case "index_":
+                options = tuple(self.keyword(k) for k in self.trees(node, "keyword"))
+                return tree.IndexDecl(span, self.name(c[1]).name, self.plain_string(c[3]), options)
             case "extern":
                 returns = self.type(next(self.trees(node, "type")))
                 path = self.plain_string(next(t for t in reversed(c) if is_token(t, "STRING")))

@@ -29,9 +29,9 @@ KEYWORDS = {
     "false", "none", "EOS",
 }  # fmt: skip
 """Reserved everywhere."""
-DECLARATIONS = {"model", "import", "extern", "program", "infer", "query", "test"}
+DECLARATIONS = {"model", "import", "index", "extern", "program", "infer", "query", "test"}
 """Words that begin a declaration; names elsewhere."""
-WITHIN = {"model": {"table"}, "extern": {"from", "def"}, "test": {"with"}}
+WITHIN = {"model": {"table"}, "extern": {"from", "def"}, "test": {"with"}, "index": {"with"}}
 """Words that are special later in a line that begins with the given one."""
 STATEMENTS = {
     "def", "while", "break", "continue", "pass", "return", "observe", "condition", "factor",

@@ -188,6 +188,16 @@ class Import(Decl):
 
 
 @dataclass(frozen=True)
+class IndexDecl(Decl):
+    """`index name = "pattern" with option=value, ...`: files to retrieve documents from; values are
+    literals."""
+
+    name: str
+    pattern: str
+    options: tuple[Keyword, ...] = ()
+
+
+@dataclass(frozen=True)
 class Param:
     name: str
     type: Type | None

@@ -12,6 +12,7 @@ from fkdsl.values.signatures import BuiltinError, Parameter, pure
 from fkdsl.values.types import (
     ANY,
     BOOL,
+    DOCUMENT,
     FLOAT,
     INT,
     RECORD,
@@ -94,7 +95,9 @@ def _numbered(types: Sequence[Type]) -> Type | str:
 def _length(types: Sequence[Type]) -> Type | str:
     """int."""
     return (
-        INT if item_of(types[0]) is not None or types[0] == RECORD else f"{types[0]} has no length"
+        INT
+        if item_of(types[0]) is not None or types[0] in (RECORD, DOCUMENT)
+        else f"{types[0]} has no length"
     )
 
 

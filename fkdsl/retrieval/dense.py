@@ -1,0 +1,147 @@
+"""Passages as vectors: a passage fits a query by the cosine of their embeddings.
+
+    wordllama         static vectors of tokens, in a wheel: pip install "fkdsl[wordllama]"
+    anything else     a sentence encoder of transformers, by its name on the hub or its folder: the
+                      mean of its last states
+
+A passage's vector is kept in half precision and normalised; a query's product with all of them is
+one call of numpy.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fkdsl.base.deadline import check
+from fkdsl.retrieval.errors import RetrievalError
+from fkdsl.retrieval.store import Store
+
+BATCH = 256
+"""Texts that are embedded at once."""
+PRODUCT_ROWS = 1 << 16
+"""Rows of a product with the query at once: half precision is made single for it."""
+MOST_TOKENS = 512
+"""Tokens of a text that are embedded; those behind them are left out."""
+WORDLLAMA = "wordllama"
+
+
+class Embedding(Protocol):
+    """What makes vectors of texts. name: tells its vectors from those of others."""
+
+    name: str
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """(texts, dimensions) vectors of length 1, or 0 for a text that it knows nothing of."""
+        ...
+
+
+def normalised(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Vectors (n, d) divided by their lengths; those that are 0 or not finite become 0."""
+    vectors = np.where(np.isfinite(vectors).all(axis=1, keepdims=True), vectors, 0.0)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors / np.where(lengths > 0.0, lengths, 1.0)).astype(np.float32)
+
+
+class WordLlama:
+    """The mean of static token vectors (WordLlama, MIT licence, 256 dimensions), read from the
+    wheel's own files, so that nothing is fetched."""
+
+    name = WORDLLAMA
+
+    def __init__(self) -> None:
+        from safetensors.numpy import load_file
+        from tokenizers import Tokenizer
+
+        spec = importlib.util.find_spec(WORDLLAMA)
+        folder = Path(spec.origin).parent if spec is not None and spec.origin else Path()
+        weights = folder / "weights" / "l2_supercat_256.safetensors"
+        tokenizer = folder / "tokenizers" / "l2_supercat_tokenizer_config.json"
+        if not (weights.is_file() and tokenizer.is_file()):
+            raise RetrievalError(
+                "the embedding wordllama is not installed", 'pip install "fkdsl[wordllama]"'
+            )
+        self._tokenizer = Tokenizer.from_file(str(tokenizer))
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(MOST_TOKENS)
+        self._vectors = next(iter(load_file(weights).values()))
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        encoded = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        means = np.zeros((len(texts), self._vectors.shape[1]), np.float32)
+        for i, e in enumerate(encoded):
+            if e.ids:
+                means[i] = self._vectors[e.ids].astype(np.float32).mean(axis=0)
+        return normalised(means)
+
+
+class Encoder:
+    """A sentence encoder of transformers: the mean of its last hidden states over the text's
+    tokens."""
+
+    def __init__(self, name: str) -> None:
+        import torch
+        from transformers import AutoModel, AutoTokenizer
+
+        self.name, self._torch = name, torch
+        try:
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(name)
+            self._model: Any = AutoModel.from_pretrained(name, use_safetensors=True).eval()
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            first = str(error).strip().splitlines()[0][:200] if str(error).strip() else ""
+            raise RetrievalError(
+                f"the embedding {name} cannot be loaded: {first}",
+                "name a sentence encoder of the hub or its folder, or wordllama",
+            ) from None
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        rows = []
+        for start in range(0, len(texts), 32):
+            check()
+            inputs = self._tokenizer(
+                list(texts[start : start + 32]), padding=True, truncation=True,
+                max_length=MOST_TOKENS, return_tensors="pt",
+            )  # fmt: skip
+            with self._torch.inference_mode():
+                states = self._model(**inputs).last_hidden_state
+            mask = inputs["attention_mask"].unsqueeze(-1).to(states.dtype)
+            rows.append(((states * mask).sum(1) / mask.sum(1).clamp(min=1)).float().numpy())
+        return normalised(np.concatenate(rows))
+
+
+@lru_cache(maxsize=4)
+def embedding_of(name: str) -> Embedding:
+    """What a program calls by a name. Raises RetrievalError if it cannot be had."""
+    return WordLlama() if name == WORDLLAMA else Encoder(name)
+
+
+class Vectors:
+    """The vectors (n, d) of an index's passages, of length 1, in half precision."""
+
+    def __init__(self, rows: NDArray[np.float16]) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def cosines(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n,) the cosine of each with a query (d,) of length 1."""
+        cosines = np.empty(len(self._rows), np.float32)
+        for start in range(0, len(self._rows), PRODUCT_ROWS):
+            part = self._rows[start : start + PRODUCT_ROWS].astype(np.float32)
+            cosines[start : start + PRODUCT_ROWS] = part @ query
+        return cosines
+
+
+def embed_all(store: Store, embedding: Embedding) -> None:
+    """Gives a vector to each passage of a store that has none."""
+    while todo := store.without_vectors(BATCH):
+        check()
+        vectors = embedding.embed([text for _, text in todo])
+        store.put_vectors([i for i, _ in todo], vectors.astype(np.float16))

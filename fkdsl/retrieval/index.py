@@ -1,0 +1,167 @@
+"""An index: some files, kept by their content, and the best passages of them for a query.
+
+>>> import tempfile
+>>> folder = Path(tempfile.mkdtemp())
+>>> _ = (folder / "tides.md").write_text("High tide comes twice a day.\\n\\nThe moon pulls.\\n")
+>>> index = open_index(IndexSpec("*.md"), Folder.main(folder), keep=False)
+>>> [(hit.passage.source, hit.passage.line) for hit in index.search("what pulls the tide", 5)]
+[('tides.md', 3), ('tides.md', 1)]
+
+An index is kept in the cache folder under a name that its folder, its pattern and its options give.
+A file whose size and time have not changed is taken as it was; one whose content has the same
+sha256 is not cut again; any other is read anew, alone. Where the cache cannot be written, the index
+is made in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import astuple
+from pathlib import Path
+
+from filelock import FileLock
+
+from fkdsl.base.folders import Folder
+from fkdsl.base.locks import remember
+from fkdsl.models.cache import cache_root, make_private
+from fkdsl.models.progress import Progress, ProgressMeter, silent
+from fkdsl.retrieval.dense import embedding_of
+from fkdsl.retrieval.embedded import Embedded
+from fkdsl.retrieval.engine import Hit, RetrievalEngine
+from fkdsl.retrieval.errors import RetrievalError
+from fkdsl.retrieval.files import NamedFile, NoText, find_files, read_passages
+from fkdsl.retrieval.passages import FileMark, Passage
+from fkdsl.retrieval.spec import MOST_PASSAGES, IndexSpec
+from fkdsl.retrieval.store import FORMAT
+
+REMEMBERED = 1000
+"""Searches whose hits are kept: every particle asks what its neighbours ask."""
+MOST_QUERY = 10_000
+"""Characters of a query that are read."""
+
+
+class Index:
+    """An index that has been opened: its hits do not change any more. files: those that it was
+    made of. digest: what tells its content from others. notes: what a reader must know of it."""
+
+    def __init__(
+        self,
+        engine: RetrievalEngine,
+        files: Sequence[NamedFile],
+        digest: str,
+        notes: Sequence[str],
+    ) -> None:
+        self.engine, self.files, self.digest = engine, tuple(files), digest
+        self.notes = tuple(notes)
+        self._known: dict[tuple[str, int], tuple[Hit, ...]] = {}
+
+    def search(self, query: str, k: int) -> tuple[Hit, ...]:
+        """The k best passages, best first, or as many as fit at all; texts that are the same count
+        once. Of a query, the first MOST_QUERY characters are read. Raises RetrievalError."""
+        key = (query[:MOST_QUERY], k)
+        hits = self._known.get(key)
+        if hits is None:
+            hits = remember(self._known, key, tuple(self.engine.search(*key)), REMEMBERED)
+        return hits
+
+
+def open_index(
+    spec: IndexSpec,
+    folder: Folder,
+    *,
+    before: Index | None = None,
+    progress: Progress = silent,
+    keep: bool = True,
+) -> Index:
+    """The index of a declaration, built or brought up to date. folder: what its files are relative
+    to. before: the same index opened earlier, which is it still where no file has changed. keep:
+    whether the cache folder keeps it. Raises RetrievalError."""
+    files = find_files(spec.pattern, folder)
+    if before is not None and before.files == tuple(files):
+        return before
+    home = _home(spec, folder) if keep else None
+    try:
+        with FileLock(home / ".lock", timeout=600) if home is not None else nullcontext():
+            engine = engine_of(spec, home, folder)
+            left_out = bring_up_to_date(engine, files, spec, progress)
+            if isinstance(engine, Embedded):
+                engine.open()
+    except sqlite3.Error as error:
+        if home is None:
+            raise RetrievalError(f"the index cannot be built: {error}") from None
+        if not isinstance(error, sqlite3.OperationalError):  # damaged: the next run makes it anew
+            shutil.rmtree(home, ignore_errors=True)
+        return open_index(spec, folder, progress=progress, keep=False)
+    marks = sorted((name, mark.digest) for name, mark in engine.marks().items())
+    digest = hashlib.sha256(repr((FORMAT, astuple(spec)[1:], marks)).encode()).hexdigest()
+    return Index(engine, files, digest, _notes(spec.pattern, left_out))
+
+
+def _home(spec: IndexSpec, folder: Folder) -> Path | None:
+    """The folder that keeps an index; None where it cannot be made."""
+    place = (FORMAT, os.path.realpath(folder.path), astuple(spec))
+    name = hashlib.sha256(repr(place).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    home = cache_root() / "indexes" / name
+    try:
+        make_private(home)
+    except OSError:
+        return None
+    return home if os.access(home, os.W_OK) else None
+
+
+def engine_of(spec: IndexSpec, home: Path | None, folder: Folder) -> RetrievalEngine:
+    """The engine that an index asks for."""
+    embedding = embedding_of(spec.embedding) if spec.embeds else None
+    return Embedded(home, spec.ranking, embedding)
+
+
+def bring_up_to_date(
+    engine: RetrievalEngine, files: Sequence[NamedFile], spec: IndexSpec, progress: Progress
+) -> list[str]:
+    """Reads the files that have changed; returns the names of those that are no text. progress:
+    gets the bytes that are read."""
+    known = engine.marks()
+    todo = [f for f in files if known.get(f.name, FileMark(-1, 0, ""))[:2] != (f.size, f.changed)]
+    gone = known.keys() - {f.name for f in files}
+    if not todo and not gone:
+        return [f.name for f in files if known[f.name].digest == ""]
+    with progress(f"indexing {spec.pattern}", sum(f.size for f in todo)) as meter:
+        engine.update(_changes(todo, known, spec, meter), gone)
+    now = engine.marks()
+    return [f.name for f in files if now[f.name].digest == ""]
+
+
+def _changes(
+    todo: Sequence[NamedFile], known: dict[str, FileMark], spec: IndexSpec, meter: ProgressMeter
+) -> Iterator[tuple[str, FileMark, Sequence[Passage] | None]]:
+    """What each file has now. A file that is no text is kept in mind with no digest and no
+    passages, so that it is not read again."""
+    total = 0
+    for f in todo:
+        try:
+            digest, passages = read_passages(f, spec)
+        except NoText:
+            digest, passages = "", []
+        mark = FileMark(f.size, f.changed, digest)
+        total += len(passages)
+        if total > MOST_PASSAGES:
+            raise RetrievalError(
+                f'"{spec.pattern}" has more than {MOST_PASSAGES:,} passages',
+                "index fewer files, or use longer passages: `with passage=2000`",
+            )
+        same = f.name in known and known[f.name].digest == digest
+        yield f.name, mark, None if same else passages
+        meter.update(f.size)
+
+
+def _notes(pattern: str, left_out: Sequence[str]) -> list[str]:
+    if not left_out:
+        return []
+    names = ", ".join(left_out[:3]) + (", ..." if len(left_out) > 3 else "")
+    count = "1 file is" if len(left_out) == 1 else f"{len(left_out)} files are"
+    return [f'index "{pattern}": {count} no text in UTF-8 and left out: {names}']
