@@ -13,6 +13,8 @@ MEANS = {
     "mask": "by a mask over the vocabulary, computed once",
     "automaton": "by an automaton or a grammar: a mask for each place in it, and for the tokens "
     "that are left",
+    "automaton, later": "by an automaton or a grammar: a mask for each place in it, however many "
+    "tokens come",
     "automaton, so far": "by an automaton of the text so far: a mask for each place in it",
     "closed": "by an automaton of the stops: as long as the tokens that are left suffice to end "
     "the text",

@@ -34,10 +34,10 @@ class CompletionConstraint(Generic[E]):
 
     language: evaluates to a `Language` (engine.constraints). ends, origin, stop: slots of the stops
     that end the text, of the context's number of tokens where the text began, and of the number
-    where it must stop. budget_lookahead: whether a token is also refused where the tokens left do
-    not suffice for a completion. closed: evaluates to whether a stop or EOS must end the text, and
-    where that is said; None where it need not. decided: the conditions that the language decides
-    whole. parts: each condition's own language.
+    where it must stop, None where that is not known. budget_lookahead: whether a token is also
+    refused where the tokens left do not suffice for a completion. closed: evaluates to whether a
+    stop or EOS must end the text, and where that is said; None where it need not. decided: the
+    conditions that the language decides whole. parts: each condition's own language.
     """
 
     language: E

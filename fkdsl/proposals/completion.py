@@ -115,7 +115,7 @@ class CompletionLookahead:
         wanted: dict[str, dict[tuple[int, ...], None]] = {}
         sizes: dict[int, int] = {}
         for particle, d, text in draws:
-            if isinstance(d, ContextRef):
+            if isinstance(d, ContextRef) and text.tokens_left is not None:
                 c = particle.contexts[d.index]
                 if c.model in self.surrogates:
                     sizes[id(text.constraint)] = self._numbers(c.model, text)
@@ -165,6 +165,9 @@ class CompletionLookahead:
         """The messages of a constraint; None where there are none, whose reason is kept."""
         constraint, surrogate = text.constraint, self.surrogates.get(model)
         if surrogate is None or constraint.regular is None:
+            return None
+        if text.tokens_left is None:
+            self.left_out["how many tokens are left is not known"] = None
             return None
         if self._crowded:
             self.left_out["too many different constraints at once"] = None
@@ -218,6 +221,7 @@ def look_ahead(particle: RunningParticle, log_h: float) -> None:
 
 def _whole(text: TextConstraint) -> int:
     """The most tokens of the text as a whole."""
+    assert text.tokens_left is not None
     return text.tokens_left + 1 + len(text.ids)
 
 
@@ -232,6 +236,7 @@ def _h(
     messages: BackwardMessages, belief: Belief, text: TextConstraint, outcomes: TokenOutcomes
 ) -> Any:
     """(n,) h of each outcome."""
+    assert text.tokens_left is not None
     position, ids, p = messages.masks.position(text.ids), outcomes.ids, outcomes.p
     h: Any
     if np.count_nonzero(p) <= FEW_TOKENS:

@@ -64,12 +64,13 @@ class Request:
 @dataclass
 class Masks:
     """The tokens (V,) that are left of a draw. token: by the token alone. text: by the text so far.
-    both: by both, None for all. sums: of the blocks of the row that `both` leaves, where somebody
-    has summed them."""
+    both: by both, None for all. decided: whether they leave nothing to be asked. sums: of the
+    blocks of the row that `both` leaves, where somebody has summed them."""
 
     token: TokenMask | None
     text: Mask | None
     both: Mask | None
+    decided: bool = False
     sums: Sums | None = None
 
 
@@ -174,14 +175,13 @@ class OpenDraw:
         particle, d = self.particle, self.distribution
         vocabulary = particle.vocabulary(leaves(d)[0])
         token = token_mask(particle, self.op, plan, vocabulary)
-        text: Mask | None = None
-        if self.constraint is not None:
-            text = self.constraint.mask()
-        else:
-            text = prefix_mask(particle, self.op, d)
+        whole = self.constraint.mask() if self.constraint is not None else None
+        so_far = prefix_mask(particle, self.op, d)
+        text = so_far if whole is None else whole if so_far is None else whole & so_far
+        decided = so_far is not None and plan.prefix is not None and plan.prefix.sufficient
         if token is None or text is None:
-            return Masks(token, text, text if token is None else token.allowed)
-        return Masks(token, text, joined(token.allowed, text))
+            return Masks(token, text, text if token is None else token.allowed, decided)
+        return Masks(token, text, joined(token.allowed, text), decided)
 
     def masked_row(self) -> Floats | None:
         """The row (V,) that masks are about to take a large part of, where it is a context's own
@@ -255,28 +255,32 @@ class OpenDraw:
 
     def places_of_parts(self) -> list[Span]:
         """The conditions on the text so far that masks decide."""
+        places: list[Span] = []
         if self.constraint is not None:
-            closed = [self.constraint.closed] if self.constraint.closed is not None else []
-            return [*(place for place, _ in self.constraint.parts), *closed]
+            places += (place for place, _ in self.constraint.parts)
+            places += [self.constraint.closed] if self.constraint.closed is not None else []
         prefix = self.plan.prefix if self.plan is not None else None
-        return [place for place, _ in (*prefix.parts, *prefix.going_on)] if prefix else []
+        if prefix is not None:
+            places += (place for place, _ in (*prefix.parts, *prefix.going_on))
+        return places
 
     def masks_of_parts(self) -> list[tuple[Span, Mask | None]]:
         """What each condition on the text so far allows by itself, (V,); None where no mask says
         it."""
+        parts: list[tuple[Span, Mask | None]] = []
         if self.masks().text is None:
-            return []
+            return parts
         if self.constraint is not None:
-            return self.constraint.masks_of_parts()
+            parts += self.constraint.masks_of_parts()
         if self.plan is not None and self.plan.prefix is not None:
-            return prefix_masks_of_parts(self.particle, self.plan.prefix, self.distribution)
-        return []
+            parts += prefix_masks_of_parts(self.particle, self.plan.prefix, self.distribution)
+        return parts
 
     @property
     def is_decided(self) -> bool:
         """Whether masks leave nothing to be asked."""
         prefix = self.plan.prefix if self.plan is not None else None
-        return prefix is not None and prefix.sufficient and self.masks().text is not None
+        return prefix is not None and self.masks().decided
 
     @property
     def blame(self) -> Span:

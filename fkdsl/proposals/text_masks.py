@@ -45,14 +45,15 @@ FORCED = 32
 @dataclass(frozen=True)
 class TextConstraint:
     """A constraint where a particle stands. ids: the text's tokens so far. tokens_left: how many
-    may follow the next one; budget: the same for masks, None where they do not look at it. until:
+    may follow the next one, None where that is not known; budget: the same for masks, None where
+    they do not look at it. until:
     what ends the text. parts: what each condition says of it. closed: where it is said that a stop
     or EOS must end it, None where it need not."""
 
     constraint: Constraint
     ids: TokenIds
     budget: int | None
-    tokens_left: int
+    tokens_left: int | None
     until: Until = ""
     parts: tuple[tuple[Span, Language], ...] = ()
     closed: Span | None = None
@@ -144,7 +145,8 @@ def text_constraint(
         if decoder.getstate()[0]:
             return None
     length = c.node.length - c.start
-    tokens_left = frame.slots[plan.stop] - length - 1
+    stop = frame.slots[plan.stop]
+    tokens_left = None if stop is None else stop - length - 1
     budget = tokens_left if plan.budget_lookahead else None
     until = frame.slots[plan.ends]
     parts = tuple((p, of(frame)) for p, of in plan.parts) if blame else ()

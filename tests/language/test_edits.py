@@ -70,6 +70,7 @@ PAIRS = [
      "if n > 1:\n        n = 2\n    elif n > 0:\n        n = 3\n    return n"),
     ("FK125", "int m = 2\n    return m", "m: int = 2\n    return m"),
     ("FK104", "n++\n    return n", "n += 1\n    return n"),
+    ("FK124", 'return {first: n, "second": n}', 'return {"first": n, "second": n}'),
     ("FK125", "retrun n", "return n"),
     ("FK128", 'return "a".upper()', 'return upper("a")'),
     ("FK128", 'return "ab".startswith("a")', 'return starts_with("ab", "a")'),

@@ -76,6 +76,15 @@ program p() -> str:
     condition count(s, "a") == 2
     return s
 """,
+    "a loop of draws, with a condition inside": """\
+program p() -> str:
+    lm = prompt("b")
+    while not lm.done and lm.tokens < 3:
+        t ~ lm
+        condition not contains(lm.text, "bb")
+    condition matches(lm.text, "[ab]*b|a")
+    return lm.text
+""",
     "with a twist of its own": """\
 program p() -> str:
     lm = prompt("")

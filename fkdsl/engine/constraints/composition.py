@@ -11,7 +11,14 @@ import numpy as np
 from fkdsl.engine.constraints.charsets import ALL_CHARACTERS, Partition
 from fkdsl.engine.constraints.expressions import Algebra, TooComplex
 from fkdsl.engine.constraints.language_expressions import LanguageExpressions
-from fkdsl.engine.constraints.languages import Both, Complement, Either, Language, MayFail
+from fkdsl.engine.constraints.languages import (
+    Beginnings,
+    Both,
+    Complement,
+    Either,
+    Language,
+    MayFail,
+)
 from fkdsl.engine.constraints.stops import Ending
 from fkdsl.engine.constraints.tables import Table, TooLarge, preimage, product
 from fkdsl.engine.constraints.transducers import before_stop
@@ -60,6 +67,9 @@ class _Composition:
                 return self.of_all((part,) if upper else (part, fails), upper, either=True)
             case Complement(part):
                 return self.table(part, not upper).complement()
+            case Beginnings(part) if upper:
+                of_part = self.table(part, upper)
+                return Table(of_part.after, of_part.live).smaller()
         return self.explored(language, upper)
 
     def of_all(self, parts: Sequence[Language], upper: bool, either: bool) -> Table:

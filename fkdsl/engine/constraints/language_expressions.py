@@ -27,6 +27,7 @@ from fkdsl.engine.constraints.language_charsets import BREAK, MARK, SPACE, white
 from fkdsl.engine.constraints.languages import (
     IN_WORD,
     JOINT,
+    Beginnings,
     Both,
     Cased,
     Complement,
@@ -126,6 +127,8 @@ class LanguageExpressions:
                 return ordered(a, self.partition, operator, text)
             case WholeNumber(ranges):
                 return WholeNumbers(a, self.members).written(ranges)
+            case Beginnings():  # only a whole table of the part says which these are
+                return a.EVERYTHING if upper else a.EMPTY
             case Undivided(part=part):
                 return self.language(part, upper)
             case MayFail(part, fails):

@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from fkdsl.engine.constraints.languages import (
+    Beginnings,
     Both,
     Cased,
     Complement,
@@ -88,6 +89,7 @@ def components(language: Language) -> tuple[Language, ...]:
             | Replaced(part=part)
             | Larger(part=part)
             | Undivided(part=part)
+            | Beginnings(part=part)
         ):
             return (part,)
         case Counted(counts):

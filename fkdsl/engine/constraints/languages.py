@@ -176,6 +176,13 @@ class Counted(Language):
 
 
 @dataclass(frozen=True)
+class Beginnings(Language):
+    """The texts with which a text of the part begins."""
+
+    part: Language
+
+
+@dataclass(frozen=True)
 class MayFail(Language):
     """The texts of the part; for those of `fails`, none of which is in it, the program raises an
     error. With such a text a particle cannot live, so it is not in the complement either."""

@@ -12,7 +12,8 @@
 
 The files, from a condition to a plan: inline.py (through pure functions), regular.py (to a
 language), early.py (to a check of a beginning), masks.py (to a predicate of the token), prefix.py
-(to a language of the text so far), texts.py and fuse.py (the passes), outside.py (what is left).
+(to a language of the text so far), texts.py, loop_texts.py and fuse.py (the passes), outside.py
+(what is left).
 
 Each pass is a function Program -> Program, verified after. Z and the posterior over return values
 stay what they are.
@@ -26,6 +27,7 @@ from fkdsl.base.folders import Folder
 from fkdsl.base.spans import Source
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.passes.fuse import fuse
+from fkdsl.ir.passes.loop_texts import guide_loops
 from fkdsl.ir.passes.outside import late_conditions
 from fkdsl.ir.passes.text_guidance import Settings
 from fkdsl.ir.passes.texts import guide_texts
@@ -44,6 +46,7 @@ def optimise(
     )
     if "texts" not in off:
         program = verify(guide_texts(program, settings))
+        program = verify(guide_loops(program, settings))
     if "fuse" not in off:
         program = verify(fuse(program, settings.automata))
     return late_conditions(program)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fkdsl.base.spans import Span
+from fkdsl.base.spans import PRELUDE, Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.bounds import CONTINUOUS
 from fkdsl.ir.effects import reads, writes
@@ -74,14 +74,15 @@ def _planned(
         return draw
     inline, exhaustive = inline_conditions(program, walk, place) if of_token else ([], False)
     prefixes = None
-    if few is not None and before.completion is None:
+    if few is not None and function.span.source.name != PRELUDE:
         prefixes = prefix_languages(program, walk, few, place, draw)
     met = prefixes.followed if prefixes is not None else []
     followed = [c for c in met if prefixes is not None and prefixes.decides(conjuncts(c.test))]
     rest = [c for c in tried if not _among(c, followed)]
     absorbed = [Absorbed(c.span, _mask_means(function, predicate)) for c in masked]
     absorbed += [Absorbed(c.span, "automaton, so far") for c in met]
-    absorbed += _trials(program, rest, of_token)
+    known = {a.span for a in before.absorbed}
+    absorbed += [a for a in _trials(program, rest, of_token) if a.span not in known]
     plan = replace(
         before,
         mask=predicate.test if predicate is not None else None,

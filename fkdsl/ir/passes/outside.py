@@ -25,6 +25,18 @@ def late_conditions(program: ir.Program) -> ir.Program:
         if isinstance(i, ir.Draw) and i.plan is not None
         for a in i.plan.absorbed
     }
+    guided = {
+        place
+        for f in program.functions.values()
+        for i in f.body
+        if isinstance(i, ir.Draw) and i.plan is not None and i.plan.completion is not None
+        for place, _ in i.plan.completion.parts
+    } | {
+        i.span
+        for f in program.functions.values()
+        for i in f.body
+        if isinstance(i, ir.Condition) and i.early
+    }
     for function in program.functions.values():
         if function.span.source.name == PRELUDE:
             continue
@@ -32,7 +44,7 @@ def late_conditions(program: ir.Program) -> ir.Program:
             if not isinstance(instr, ir.Condition) or instr.early:
                 continue
             after = _after_loop(program, function, pc)
-            if after is not None:
+            if after is not None and instr.span not in guided:
                 line = after.span.line
                 means = (
                     f"it is checked when the loop of line {line} is over; test it inside, as soon "

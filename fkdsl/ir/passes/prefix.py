@@ -15,18 +15,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import bound, reads, writes
 from fkdsl.ir.passes.few_values import FewValues
 from fkdsl.ir.passes.inline import inlined
-from fkdsl.ir.passes.reading import conjuncts, reached, rebuilt, substitute
+from fkdsl.ir.passes.reading import conjuncts, is_of_end, over_text, reached, substitute
 from fkdsl.ir.passes.regular import all_of, language_of
 from fkdsl.ir.passes.views import has_grammar
 from fkdsl.ir.segments import Place, Walk
-from fkdsl.values.values import EOS
 
 MOST_LANGUAGES = 64
 """Most different languages that one draw may have over a run; each has an automaton and masks."""
@@ -70,7 +68,7 @@ def prefix_languages(
         condition, known_values = behind.condition, {**fixed, **behind.values}
         for part in conjuncts(condition.test):
             known = substitute(inlined(program, part), known_values)
-            known = _over_text(known, draw.distribution.slot, text)
+            known = over_text(known, draw.distribution.slot, text)
             parts = [language_of(p, text) for p in conjuncts(known)]
             if text in reads(known) and all(
                 of is not None and _is_one_of_few(program, function, few, of) for of in parts
@@ -115,23 +113,11 @@ def _behind(
                 yield _Behind(instr, dict(values), going_on)
             case ir.Set(targets=(slot,), value=value) if slot not in (context, draw.target):
                 values[slot] = substitute(value, values)
-            case ir.Branch(test=test, otherwise=label) if _is_of_end(test, draw.target, context):
+            case ir.Branch(test=test, otherwise=label) if is_of_end(test, draw.target, context):
                 elsewhere |= _reached(walk, (name, pc + 1))
                 pc, going_on = walk.labels[name, label], True
             case _:
                 return
-
-
-def _is_of_end(test: ir.Expr, token: int, context: int) -> bool:
-    """Whether a test asks whether the token is an end."""
-    match test:
-        case ir.Operate(operator="eq", args=(ir.Local(slot=slot), ir.Const(value=value))) | (
-            ir.Operate(operator="eq", args=(ir.Const(value=value), ir.Local(slot=slot)))
-        ):
-            return slot == token and value is EOS
-        case ir.Operate(operator="attribute", args=(ir.Local(slot=slot), ir.Const(value="done"))):
-            return slot == context
-    return False
 
 
 def _reached(walk: Walk, begin: Place) -> set[Place]:
@@ -144,21 +130,6 @@ def _reached(walk: Walk, begin: Place) -> set[Place]:
             if not isinstance(walk.at(here), ir.Draw):
                 todo.extend(walk.after(here))
     return reached_places
-
-
-def _over_text(e: ir.Expr, context: int, text: int) -> ir.Expr:
-    """The expression with the text of a context as a slot of its own."""
-
-    def change(node: Any) -> Any:
-        match node:
-            case ir.Operate(
-                operator="attribute", args=(ir.Local(slot=slot), ir.Const(value="text"))
-            ) if slot == context:
-                return ir.Local(node.span, text)
-        return rebuilt(node, change)
-
-    result: ir.Expr = change(e)
-    return result
 
 
 def _fixed(function: ir.Function) -> Iterator[tuple[int, ir.Expr]]:

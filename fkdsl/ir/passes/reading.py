@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import bound, reads, renumbered, subexpressions
+from fkdsl.values.values import EOS
 
 N = TypeVar("N", bound=ir.Expr | ir.Instr)
 
@@ -149,4 +150,31 @@ def compared_with(test: ir.Expr, slot: int) -> list[ir.Expr] | None:
         if values is None:
             return None
         result.extend(values)
+    return result
+
+
+def is_of_end(test: ir.Expr, token: int, context: int) -> bool:
+    """Whether a test asks whether the token is an end."""
+    match test:
+        case ir.Operate(operator="eq", args=(ir.Local(slot=slot), ir.Const(value=value))) | (
+            ir.Operate(operator="eq", args=(ir.Const(value=value), ir.Local(slot=slot)))
+        ):
+            return slot == token and value is EOS
+        case ir.Operate(operator="attribute", args=(ir.Local(slot=slot), ir.Const(value="done"))):
+            return slot == context
+    return False
+
+
+def over_text(e: ir.Expr, context: int, text: int) -> ir.Expr:
+    """The expression with the text of a context as a slot of its own."""
+
+    def change(node: Any) -> Any:
+        match node:
+            case ir.Operate(
+                operator="attribute", args=(ir.Local(slot=slot), ir.Const(value="text"))
+            ) if slot == context:
+                return ir.Local(node.span, text)
+        return rebuilt(node, change)
+
+    result: ir.Expr = change(e)
     return result

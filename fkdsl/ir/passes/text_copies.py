@@ -127,9 +127,7 @@ def _plan(
         parts,
     )
     spans = dict.fromkeys(span for span, _ in guidance.languages)
-    absorbed = [
-        Absorbed(s, _means(guidance.unfollowed.get(s), guidance.tried.get(s))) for s in spans
-    ]
+    absorbed = [Absorbed(s, means(guidance, s)) for s in spans]
     if guidance.closed:
         absorbed.append(Absorbed(guidance.closed, "closed"))
     return ProposalPlan(completion=completion, absorbed=tuple(absorbed))
@@ -147,8 +145,9 @@ def _checks(
     ]
 
 
-def _means(unfollowed: Collection[str] | None, tried: Collection[str] | None) -> str:
-    """How the draw looks ahead to a condition, of whose language no mask follows some parts."""
+def means(guidance: Guidance, condition: Span) -> str:
+    """How a draw looks ahead to a condition, of whose language masks may not follow some parts."""
+    unfollowed, tried = guidance.unfollowed.get(condition), guidance.tried.get(condition)
     if unfollowed:
         return f"automaton, weaker: {some_of(unfollowed)}"
     return f"automaton, in part: {some_of(tried)}" if tried else "automaton"

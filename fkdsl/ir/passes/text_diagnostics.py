@@ -19,6 +19,7 @@ from fkdsl.ir import nodes as ir
 from fkdsl.ir.passes.constant import UNKNOWN, NotConstant, constant_value, known_language
 from fkdsl.ir.passes.text_copies import some_of
 from fkdsl.ir.passes.text_guidance import SWITCHED_OFF, Guidance
+from fkdsl.ir.passes.views import has_grammar
 
 LONG = 32
 """Tokens from which on a text is long."""
@@ -81,6 +82,9 @@ def late(call: ir.Call, mark: ir.DrawnText, guidance: Guidance) -> list[Diagnost
     match most:
         case ir.Const(value=int(n)) if n <= LONG:
             return warnings
+    if any(has_grammar(language) for _, language in guidance.languages):
+        # What a schema or grammar cannot say, such as that two fields agree, nothing can guide.
+        return warnings
     unused = {a.span: a for a in guidance.unused if a.means != SWITCHED_OFF}
     guided = {place for place, _ in [*guidance.languages, *guidance.checks]}
     late = [_is_late(a.span, a.means, a.span in guided) for a in unused.values()]

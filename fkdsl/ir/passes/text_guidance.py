@@ -86,13 +86,13 @@ def guidance_of(
     guidance = Guidance(elsewhere=ways.elsewhere)
     for met in ways.met:
         if met.known is not None:
-            _add(program, guidance, met, target, settings)
+            add_guidance(program, guidance, met, target, settings)
         else:
             guidance.unused.append(Absorbed(met.span, met.why_not))
     return guidance
 
 
-def _add(
+def add_guidance(
     program: ir.Program, guidance: Guidance, met: Met, target: int, settings: Settings
 ) -> None:
     """Adds each part of a test of the text, by the strongest means that there is."""

@@ -225,15 +225,27 @@ class ExpressionBuilder:
 
     def field(self, node: Node) -> tuple[str, tree.Expr]:
         key = self.expr(node.children[0])
-        if not (isinstance(key, tree.Literal) and isinstance(key.value, str)):
-            self.report(
-                "FK124",
-                "a record's field is named by a string",
-                key.span,
-                "expected a string",
-                'write {"name": value}',
-            )
-        name = key.value if isinstance(key, tree.Literal) and isinstance(key.value, str) else "?"
+        name = f"? {key.span.start}"  # no two of them are the same field
+        match key:
+            case tree.Literal(value=str(text)):
+                name = text
+            case tree.Name(name=name):
+                self.report(
+                    "FK124",
+                    "a record's field is named by a string",
+                    key.span,
+                    "expected a string",
+                    f'quote the name: {{"{name}": ...}}',
+                    edits.instead(key.span, f'"{name}"'),
+                )
+            case _:
+                self.report(
+                    "FK124",
+                    "a record's field is named by a string",
+                    key.span,
+                    "expected a string",
+                    'write {"name": value}',
+                )
         return name, self.expr(node.children[2])
 
     # ---------------------------------------------------------------- strings

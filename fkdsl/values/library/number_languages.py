@@ -185,6 +185,12 @@ def one_of(parts: tuple[of.Language, ...]) -> of.Language:
     return of.Undivided(of.Either(parts))
 
 
+@pure(".beginnings", [A], ANY)
+def beginnings(part: of.Language) -> of.Language:
+    """The texts with which a text of the part begins."""
+    return of.Beginnings(part)
+
+
 @pure(".no_such_value", [A], ANY)
 def no_such_value(part: of.Language) -> of.Language:
     """The texts that are not in the part, with those for which the program raises an error."""

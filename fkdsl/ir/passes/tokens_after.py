@@ -1,0 +1,155 @@
+"""How many tokens a context may have when a loop of draws is over, as far as its text says."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from fkdsl.ir import nodes as ir
+from fkdsl.ir.effects import reads, subexpressions, writes
+from fkdsl.ir.passes.reading import conjuncts, is_of_end, loops
+
+
+@dataclass(frozen=True)
+class TokensAfter:
+    """stop: the most tokens that the context has when the loop is over, over the slots at the draw.
+    ends_every_way: whether the loop is over only when it has so many, or has ended."""
+
+    stop: ir.Expr
+    ends_every_way: bool
+
+
+def tokens_after(
+    function: ir.Function, pc: int, context: int, at: int, between: Collection[int]
+) -> TokensAfter | None:
+    """What is known of the tokens that may follow a draw up to a condition, at another position;
+    None where nothing is. between: the positions from which a particle may go on to it."""
+    around = [(a, b) for a, b in loops(function) if a <= pc <= b and not a <= at <= b]
+    others = [i for i in between if i != pc and may_extend(function, function.body[i], context)]
+    if not around or others or pc not in between:
+        return None
+    first, last = max(around)
+    written = set[int]().union(*(writes(function.body[i]) for i in between))
+    head = function.body[first + 1]
+    match head:
+        case ir.Branch(test=test):
+            return _of_while(function, (first, last), test, context, written)
+        case ir.Next(items=items, counter=counter) if len(around) == 1:
+            span = head.span
+            taken, length = (
+                ir.Local(span, counter),
+                ir.Builtin(span, "len", (ir.Local(span, items),)),
+            )
+            left = ir.Operate(span, "sub", (length, taken))
+            now = ir.Operate(span, "add", (_tokens(head, context), ir.Const(span, 1)))
+            stop = ir.Operate(span, "add", (now, left))
+            return TokensAfter(stop, _is_left_at_ends_only(function, first, last, context))
+    return None
+
+
+def _of_while(
+    function: ir.Function,
+    loop: tuple[int, int],
+    test: ir.Expr,
+    context: int,
+    written: set[int],
+) -> TokensAfter | None:
+    """What the test of a `while` says: `not lm.done and lm.tokens < n`."""
+    first, last = loop
+    stop: ir.Expr | None = None
+    others = False
+    for part in conjuncts(test):
+        bound_here = _bound(part, context)
+        if (
+            stop is None
+            and bound_here is not None
+            and not reads(bound_here) & written
+            and all(e.contexts is ir.Contexts.NONE for e in subexpressions(bound_here))
+        ):
+            stop = bound_here
+        else:
+            others |= not _says_not_done(part, context)
+    if stop is None:
+        return None
+    only = not others and _is_left_at_ends_only(function, first, last, context)
+    return TokensAfter(stop, only)
+
+
+def _bound(test: ir.Expr, context: int) -> ir.Expr | None:
+    """n of `lm.tokens < n`."""
+    match test:
+        case ir.Operate(operator="lt", args=(tokens, n)) if tokens == _tokens(test, context):
+            return n
+        case ir.Operate(operator="gt", args=(n, tokens)) if tokens == _tokens(test, context):
+            return n
+        case ir.Operate(operator="le", args=(tokens, n)) if tokens == _tokens(test, context):
+            return ir.Operate(test.span, "add", (n, ir.Const(test.span, 1)))
+    return None
+
+
+def _says_not_done(test: ir.Expr, context: int) -> bool:
+    match test:
+        case ir.Operate(
+            operator="not",
+            args=(
+                ir.Operate(
+                    operator="attribute", args=(ir.Local(slot=slot), ir.Const(value="done"))
+                ),
+            ),
+        ):
+            return slot == context
+    return False
+
+
+def _is_left_at_ends_only(function: ir.Function, first: int, last: int, context: int) -> bool:
+    """Whether a loop is left, but for its head, only where the token that is drawn is an end."""
+    body = function.body
+    inside = {i.name for i in body[first : last + 1] if isinstance(i, ir.Label)}
+    drawn = [i.target for i in body[first : last + 1] if isinstance(i, ir.Draw)]
+    for pc in range(first + 2, last + 1):
+        match body[pc]:
+            case ir.Jump(label=label) if label not in inside:
+                match body[pc - 1]:
+                    case ir.Branch(test=test) if any(is_of_end(test, t, context) for t in drawn):
+                        pass
+                    case _:
+                        return False
+            case ir.Branch(otherwise=label) | ir.Next(done=label) if label not in inside:
+                return False
+    return True
+
+
+def may_extend(function: ir.Function, instr: ir.Instr, context: int) -> bool:
+    """Whether an instruction may append to a context: but for draws of numbers and the like, and
+    `n += 1` for what is seen to be none."""
+    match instr:
+        case ir.Draw(distribution=ir.Builtin()) | ir.Observe(distribution=ir.Builtin()):
+            return False
+        case ir.Append(target=slot):
+            return slot == context or not _is_no_context(function, slot)
+        case ir.Evaluate():
+            return True
+    return instr.contexts is ir.Contexts.EXTENDS
+
+
+def _is_no_context(function: ir.Function, slot: int) -> bool:
+    """Whether a variable is seen to hold numbers, texts or lists that are written out."""
+    written = [i for i in function.body if slot in writes(i)]
+    return slot >= function.parameters and all(
+        (
+            isinstance(i, ir.Set)
+            and len(i.targets) == 1
+            and isinstance(i.value, ir.Const | ir.Format | ir.And | ir.Or)
+        )
+        or (
+            isinstance(i, ir.Set)
+            and isinstance(i.value, ir.Operate)
+            and i.value.operator in ("add", "sub", "mul", "list")
+        )
+        for i in written
+    )
+
+
+def _tokens(at: ir.Expr | ir.Instr, context: int) -> ir.Expr:
+    span = at.span
+    return ir.Operate(span, "attribute", (ir.Local(span, context), ir.Const(span, "tokens")))
