@@ -136,6 +136,10 @@ class SharedForwards:
                 )
             return self._heads
 
+    def all(self) -> list[SharedForwards]:
+        """These, and those of the model with its heads, if a run has asked for them."""
+        return [self] if self._heads is None else [self, self._heads]
+
     def close(self) -> None:
         """Ends the thread, once what it is at is done; what waits then fails."""
         with self._changed:

@@ -83,11 +83,11 @@ class _Gauges:
             "fkdsl_cached_tokens", "Tokens whose keys and values are held", labels=["model"]
         )
         for of in self.models.all():
-            name, counts = [of.forwards.model.name], of.forwards.counts
-            forwards.add_metric(name, counts.forwards)
-            shared.add_metric(name, counts.shared)
-            rows.add_metric(name, counts.rows)
-            seconds.add_metric(name, counts.seconds)
+            name, counts = [of.forwards.model.name], [f.counts for f in of.forwards.all()]
+            forwards.add_metric(name, sum(c.forwards for c in counts))
+            shared.add_metric(name, sum(c.shared for c in counts))
+            rows.add_metric(name, sum(c.rows for c in counts))
+            seconds.add_metric(name, sum(c.seconds for c in counts))
             asked.add_metric([*name, "yes"], of.prompts.hits)
             asked.add_metric([*name, "no"], of.prompts.misses)
             kept.add_metric(name, of.prompts.nbytes)

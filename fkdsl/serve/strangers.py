@@ -42,7 +42,7 @@ LOOK = 0.05
 """Seconds between two looks at the deadline."""
 GRACE = 1.0
 """Seconds after the deadline in which a worker may say by itself that its time is over."""
-TRIES = 3
+TRIES = 5
 KILLED = -9
 """The exit code of a process that somebody has killed."""
 

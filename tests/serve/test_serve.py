@@ -8,7 +8,8 @@ import pytest
 
 import fkdsl
 from fkdsl.cli.main import main
-from tests.serve.asking import error_of, events_of, post
+from fkdsl.serve.settings import Settings
+from tests.serve.asking import error_of, events_of, post, serving
 
 VARYING = ("seconds",)
 
@@ -228,3 +229,44 @@ def test_prometheus_reads_what_happened(client):
     assert float(lines['fkdsl_requests_total{program="dead",status="422"}']) >= 1
     assert float(lines['fkdsl_ess_share_count{program="say"}']) >= 1
     assert lines["fkdsl_queue"] == "0.0"
+
+
+def test_runs_on_one_model_share_its_forwards_and_prompts(tmp_path):
+    program = """model "tiny"
+
+program sea(prompt: str) -> str:
+    lm = prompt(prompt)
+    while not lm.done and lm.tokens < 6:
+        t ~ lm
+    return lm.text
+
+infer smc(particles=4, draft="heads")
+"""
+    (tmp_path / "sea.fk").write_text(program)
+    (tmp_path / "plain.fk").write_text(program.replace(', draft="heads"', ""))
+    with serving(Settings(tmp_path)) as client:
+        for name in ("sea", "plain"):
+            answers = {}
+
+            def work(seed, name=name, answers=answers):
+                body = {"seed": seed, "parameters": {"prompt": "The sea is wide"}}
+                answers[seed] = post(client, f"/v1/programs/{name}/run", **body).json()
+
+            threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            called = fkdsl.load(tmp_path / f"{name}.fk")(prompt="The sea is wide")
+            for seed, answer in answers.items():
+                result = called.run(seed=seed)
+                assert [p["value"] for p in answer["particles"]] == [
+                    p.value for p in result.particles
+                ]
+                assert answer["log_z"] == pytest.approx(result.log_z, abs=1e-4)
+        (shared,) = client.service.registry.models.all()
+        plain, heads = (f.counts for f in shared.forwards.all())
+        assert plain.shared + heads.shared > 0
+        assert shared.prompts.hits + plain.repeated + heads.repeated >= 3
+        page = client.get("/metrics").text
+        assert f'fkdsl_forwards_total{{model="tiny"}} {plain.forwards + heads.forwards}.0' in page
