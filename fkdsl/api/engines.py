@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fkdsl.base.errors import CallError
 from fkdsl.base.folders import Folder
@@ -23,6 +23,9 @@ from fkdsl.models.interface import LanguageModel, Noted, RunsHeads
 from fkdsl.models.progress import Progress, silent
 from fkdsl.models.registry import load_model
 from fkdsl.models.table import TableModel
+
+if TYPE_CHECKING:
+    from fkdsl.api.prefill_store import StoreUse
 
 ModelReference = str | LanguageModel | CachedTransformer
 """What a caller may give for a model: a name as in `model "..."`, a model, or an engine."""
@@ -89,6 +92,7 @@ class Engines(Mapping[str, CachedTransformer]):
         self.loaded: LoadedModels = {} if loaded is None else loaded
         self.load, self.make = load, make
         self.defaulted = False  # whether DEFAULT was used
+        self.fetched: StoreUse | None = None  # what a store of prompts gave
         self._engines: dict[str, CachedTransformer] = {}
         self._by_reference: dict[Any, CachedTransformer] = {}
 

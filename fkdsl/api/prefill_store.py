@@ -31,6 +31,7 @@ from fkdsl.engine.cached_transformer import CachedTransformer, Context
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from fkdsl.api.request import RunRequest
     from fkdsl.models.prefill.stores import Store
 
 ROW_SLACK = 1 << 20
@@ -105,6 +106,18 @@ def fetch_prompts(program: CalledProgram, store: Store, engines: Engines) -> Sto
         use.tokens += context.length
         _Prompt(store, engines[name], context, use).fetch()
     return use
+
+
+def fetch_for(request: RunRequest, engines: Engines) -> list[str]:
+    """Fetches the prompts of a run that names a store, into engines whose models are loaded; notes
+    on what the store did not give."""
+    if request.prefill_store is None:
+        return []
+    from fkdsl.models.prefill.stores import open_store
+
+    use = fetch_prompts(request.program, open_store(request.prefill_store), engines)
+    engines.fetched = use
+    return use.notes()
 
 
 def put_prompts(program: CalledProgram, store: Store, engines: Engines) -> StoreUse:

@@ -145,6 +145,7 @@ class Program(CalledProgram):
         queries: Mapping[str, str | Span] | None = None,
         lookahead: LookaheadReference = AUTO,
         twist: str | Path | None = None,
+        prefill_store: str | Path | None = None,
         exchange: int | None = None,
         on: str | Workers | None = None,
         alternatives: int | None = None,
@@ -161,9 +162,10 @@ class Program(CalledProgram):
         program's own M_t and G_t: no text is then guided across steps. blame: whether
         `result.blame`, or that of PopulationDied, says what each line did. queries: further ones:
         expressions over `value`, by name. lookahead: how draws of constrained texts look ahead
-        (docs/lookahead.md). twist: the file of a learned twist. exchange: after every so many steps
-        whole islands are resampled, where few of them have most of the weight. on: what computes
-        the islands, "ray" or "ray=ADDRESS" (docs/scale.md); the answer is the same. Raises
+        (docs/lookahead.md). twist: the file of a learned twist. prefill_store: a folder or URL from
+        which prompts are fetched (docs/performance.md). exchange: after every so many steps whole
+        islands are resampled, where few of them have most of the weight. on: what computes the
+        islands, "ray" or "ray=ADDRESS" (docs/scale.md); the answer is the same. Raises
         PopulationDied, ProgramError for a mistake that shows only as it runs, CallError, and
         BudgetEnded or Interrupted with the population so far.
         """
@@ -173,7 +175,7 @@ class Program(CalledProgram):
             aim=Aim(target_se, budget_tokens, budget_seconds), timeout=timeout,
             max_steps=max_steps, filtering=filtering, trace=trace, resume=resume, blame=blame,
             queries=queries, lookahead=lookahead, twist=twist, exchange=exchange,
-            on=workers_of(on), alternatives=alternatives,
+            prefill_store=prefill_store, on=workers_of(on), alternatives=alternatives,
         )  # fmt: skip
         made = auto_result if method == AUTO_METHOD else run_request
         return made(request, observer)

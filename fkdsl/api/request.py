@@ -63,6 +63,7 @@ class RunRequest:
     the run down in. resume: the file to go on from, and in; or steps. blame: whether the result
     says what each line did. queries: about the returned value. lookahead: how draws of
     constrained texts look ahead by a surrogate. twist: the file of a learned twist (`fkdsl tune`).
+    prefill_store: the folder or URL that the prompts are fetched from.
     exchange: after every so many steps whole islands may be resampled; None for never. on: what
     computes the islands; None for this process.
     alternatives: how many of each draw's likeliest outcomes the trace tells of.
@@ -84,6 +85,7 @@ class RunRequest:
     queries: tuple[Query, ...]
     lookahead: LookaheadChoice
     twist: Path | None = None
+    prefill_store: str | None = None
     exchange: int | None = None
     on: Workers | None = None
     alternatives: int = 0
@@ -109,6 +111,7 @@ class RunRequest:
         queries: Mapping[str, str | Span] | None = None,
         lookahead: LookaheadReference = AUTO,
         twist: str | Path | None = None,
+        prefill_store: str | Path | None = None,
         exchange: int | None = None,
         on: Workers | None = None,
         alternatives: int | None = None,
@@ -146,6 +149,7 @@ class RunRequest:
             max_steps=max_steps, filtering=filtering, trace=trace, resume=resume, blame=blame,
             queries=program.queries(queries), lookahead=ahead,
             twist=Path(twist) if twist is not None else None, exchange=exchange,
+            prefill_store=str(prefill_store) if prefill_store is not None else None,
             alternatives=_check_alternatives(alternatives, isinstance(trace or resume, Path)),
         )  # fmt: skip
 

@@ -11,6 +11,7 @@ from fkdsl.api.blame import BlameRecorder
 from fkdsl.api.cluster.islands import RemoteIslands
 from fkdsl.api.drafts import DraftFacts, draft_report, drafting_of
 from fkdsl.api.lookahead import LookaheadFacts, lookahead_notes, verify_surrogates
+from fkdsl.api.prefill_store import fetch_for
 from fkdsl.api.queries import answers
 from fkdsl.api.request import RunRequest
 from fkdsl.api.steering import steering_model
@@ -86,6 +87,8 @@ class _Here:
             _ = record.engines[name]
         if self.lookahead is not None and not record.is_over:
             verify_surrogates(self.request.lookahead, self.request.program, self.lookahead)
+        if not record.is_over:
+            self.told += fetch_for(self.request, record.engines)
 
     def at_once(self) -> int:
         """Islands computed at a time."""

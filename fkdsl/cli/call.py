@@ -75,6 +75,7 @@ def called_request(
         queries=called_queries(args.queries),
         lookahead=getattr(args, "lookahead", "auto"),
         twist=args.twist,
+        prefill_store=getattr(args, "prefill_store", None),
         exchange=getattr(args, "exchange", None),
         on=workers_of(_on(args)),
         alternatives=called_alternatives(args),
@@ -87,7 +88,7 @@ def _on(args: argparse.Namespace) -> str | None:
     if on is not None and getattr(args, "prefill", None):
         raise CallError(
             "a prefill is read by this process alone, and --on computes elsewhere",
-            "leave --prefill out: each worker computes the prompt once",
+            "leave it out, and each worker computes the prompt once; or use --prefill-store",
         )
     return on
 

@@ -14,12 +14,11 @@ from fkdsl.api.auto import AUTO_METHOD, AutoChoice, chosen_run
 from fkdsl.api.blame import conflicts, with_conflicts
 from fkdsl.api.hint import Hint, Need
 from fkdsl.api.prefill import adopt
-from fkdsl.api.prefill_store import StoreUse, fetch_prompts
 from fkdsl.api.request import RunRequest
 from fkdsl.api.run import run
 from fkdsl.api.trace.kept import Kept, kept_trace
 from fkdsl.base.deadline import Deadline, DeadlinePassed, until
-from fkdsl.base.errors import BudgetEnded, CallError, Interrupted, PopulationDied, ProgramError
+from fkdsl.base.errors import BudgetEnded, Interrupted, PopulationDied, ProgramError
 from fkdsl.base.rendering import error_text
 from fkdsl.cli.blame import blame_text
 from fkdsl.cli.call import called_engines, called_program, called_request, called_samples
@@ -27,7 +26,6 @@ from fkdsl.cli.check import warn
 from fkdsl.cli.formats import print_answers
 from fkdsl.cli.output import check_file_target, print_json, say, tell
 from fkdsl.cli.page import check_report, reported_page
-from fkdsl.cli.prefill import opened_store
 from fkdsl.cli.progress import RunProgress
 from fkdsl.cli.report import died_json, line_of, result_json, result_text
 from fkdsl.cli.stats import stats_json, stats_text
@@ -52,13 +50,6 @@ def main(args: argparse.Namespace) -> int:
     with progress:
         if args.prefill:
             adopt(program, args.prefill, engines)
-        store = None
-        if args.prefill_store:
-            if args.prefill:
-                raise CallError(
-                    "--prefill and --prefill-store both say where prompts come from", "give one"
-                )
-            store = fetch_prompts(program, opened_store(args.prefill_store), engines)
         choice = None
         if getattr(args, "method", None) == AUTO_METHOD:
             choice = chosen_run(request, progress.stage)
@@ -74,12 +65,11 @@ def main(args: argparse.Namespace) -> int:
                 notes += hints(args, hint.exact_needs(result))
         if engines.defaulted:
             notes.append("no model is named: `tiny`, which ships with fkdsl, was used")
-        notes += store.notes() if store is not None else ()
         result = replace(result, notes=tuple(notes))
     if args.json:
-        _print_json(args, request, result, samples, wrong, choice, store)
+        _print_json(args, request, result, samples, wrong, choice)
     else:
-        _print_text(args, request, result, samples, store)
+        _print_text(args, request, result, samples)
     if wrong is not None:
         sys.stdout.flush()
         raise wrong
@@ -128,7 +118,6 @@ def _print_json(
     samples: int,
     wrong: ProgramError | None,
     choice: AutoChoice | None,
-    store: StoreUse | None,
 ) -> None:
     answer = result_json(result, filtering=args.filtering)
     if samples:
@@ -137,8 +126,8 @@ def _print_json(
         answer["auto"] = choice.json()
     if args.stats:
         answer["stats"] = stats_json(request.engines)
-        if store is not None:
-            answer["store"] = store.json()
+        if request.engines.fetched is not None:
+            answer["store"] = request.engines.fetched.json()
     if wrong is not None:
         wrong.answer = answer  # it is printed once, with the mistakes
     else:
@@ -146,11 +135,7 @@ def _print_json(
 
 
 def _print_text(
-    args: argparse.Namespace,
-    request: RunRequest,
-    result: Result,
-    samples: int,
-    store: StoreUse | None,
+    args: argparse.Namespace, request: RunRequest, result: Result, samples: int
 ) -> None:
     if args.format != "table":
         print_answers(result, args.format, samples)
@@ -164,7 +149,8 @@ def _print_text(
         say("\n" + blame_text(result.blame), end="")
     if args.stats:
         say("\n" + stats_text(request.engines), end="")
-        say("" if store is None else store.text(), end="")
+        fetched = request.engines.fetched
+        say("" if fetched is None else fetched.text(), end="")
 
 
 @contextmanager

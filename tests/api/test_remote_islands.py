@@ -12,6 +12,7 @@ import fkdsl
 from fkdsl.api.cluster import worker as worker_module
 from fkdsl.api.cluster.islands import MOST_LOSSES
 from fkdsl.api.cluster.ray_place import RayPlace
+from fkdsl.api.prefill_store import put_prompts
 from fkdsl.base.deadline import Deadline
 from fkdsl.base.errors import (
     BudgetEnded,
@@ -20,6 +21,7 @@ from fkdsl.base.errors import (
     PopulationDied,
     ProgramError,
 )
+from fkdsl.models.prefill.stores import open_store
 from tests.api.fake_workers import FakeWorkers
 
 TABLE = 'model m = table:\n    "" -> "a": 0.4, "b": 0.5, EOS: 0.1\n'
@@ -295,3 +297,22 @@ def test_a_run_in_this_process_imports_neither_ray_nor_its_workers(tmp_path):
         "assert not {'ray', 'fkdsl.api.cluster.on_ray'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_workers_fetch_prompts_from_a_store(tmp_path):
+    file = tmp_path / "p.fk"
+    file.write_text(
+        'model "tiny"\nprogram p() -> str:\n    lm = prompt("Enter the king, and all his men. ")\n'
+        "    for i in range(4):\n        t ~ lm\n        condition t != EOS\n    return lm.text\n"
+    )
+    program, store = fkdsl.load(file), tmp_path / "store"
+    plain = program.run("smc", islands=2, particles=4, on=FakeWorkers(1))
+    missed = program.run("smc", islands=2, particles=4, on=FakeWorkers(1), prefill_store=store)
+    assert any("has 0 of the prompts' 34 tokens" in note for note in missed.notes)
+    put_prompts(program, open_store(str(store)), program.engines())
+    found = program.run("smc", islands=2, particles=4, on=FakeWorkers(1), prefill_store=store)
+    here = program.run("smc", islands=2, particles=4, prefill_store=store)
+    assert same(found) == same(here) == same(plain)
+    assert found.forwarded_tokens == here.forwarded_tokens
+    assert found.forwarded_tokens == plain.forwarded_tokens - 2 * 34  # once for each island
+    assert not any("prompts'" in note for note in found.notes)

@@ -85,8 +85,14 @@ def job_of(request: RunRequest) -> bytes:
         "max_steps": request.max_steps,
         "lookahead": lookahead,
         "alternatives": request.alternatives,
+        "prefill_store": _store(request.prefill_store),
     }
     return json.dumps(job, sort_keys=True).encode()
+
+
+def _store(url: str | None) -> str | None:
+    """A store of prompts by a name that other machines can read."""
+    return url if url is None or "://" in url else os.path.abspath(url)
 
 
 def digest_of_job(job: bytes) -> str:
@@ -220,4 +226,5 @@ def request_of_job(job: Mapping[str, Any], folder: Path, loaded: LoadedModels) -
         lookahead=look,
         twist=folder / TWIST if TWIST in job["files"] else None,
         alternatives=job["alternatives"],
+        prefill_store=job["prefill_store"],
     )

@@ -20,6 +20,7 @@ from fkdsl.api.cluster.messages import error_to_json, step_from_json, step_to_js
 from fkdsl.api.drafts import DraftFacts, drafting_of
 from fkdsl.api.engines import LoadedModels, token_engine
 from fkdsl.api.lookahead import LookaheadFacts, verify_surrogates
+from fkdsl.api.prefill_store import fetch_for
 from fkdsl.api.run import guessers_of
 from fkdsl.api.steering import steering_model
 from fkdsl.api.trace.header import model_marks, surrogate_marks
@@ -98,6 +99,7 @@ class _Ready:
             _ = self.engines[name]
         if self.lookahead is not None:
             verify_surrogates(request.lookahead, self.program, self.lookahead)
+        self.told += fetch_for(request, self.engines)
         self.places = Places.of(self.model.code, sources_of(self.program))
 
     def ready(self) -> dict[str, Any]:
