@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fkdsl.base.errors import CallError
 from fkdsl.base.folders import Folder
@@ -20,12 +20,10 @@ from fkdsl.engine.meter import ForwardMeter
 from fkdsl.language.syntax import tree
 from fkdsl.language.syntax.parser import parse, read_source
 from fkdsl.models.interface import LanguageModel, Noted, RunsHeads
+from fkdsl.models.prefill.use import StoreUse
 from fkdsl.models.progress import Progress, silent
 from fkdsl.models.registry import load_model
 from fkdsl.models.table import TableModel
-
-if TYPE_CHECKING:
-    from fkdsl.api.prefill_store import StoreUse
 
 ModelReference = str | LanguageModel | CachedTransformer
 """What a caller may give for a model: a name as in `model "..."`, a model, or an engine."""

@@ -10,6 +10,7 @@ from typing import Any
 from fkdsl.api.blame import BlameRecorder
 from fkdsl.api.cluster.islands import RemoteIslands
 from fkdsl.api.drafts import DraftFacts, draft_report, drafting_of
+from fkdsl.api.engines import Engines
 from fkdsl.api.lookahead import LookaheadFacts, lookahead_notes, verify_surrogates
 from fkdsl.api.prefill_store import fetch_for
 from fkdsl.api.queries import answers
@@ -88,7 +89,9 @@ class _Here:
         if self.lookahead is not None and not record.is_over:
             verify_surrogates(self.request.lookahead, self.request.program, self.lookahead)
         if not record.is_over:
-            self.told += fetch_for(self.request, record.engines)
+            assert isinstance(record.engines, Engines)
+            store = self.request.prefill_store
+            self.told += fetch_for(self.request.program, store, record.engines)
 
     def at_once(self) -> int:
         """Islands computed at a time."""

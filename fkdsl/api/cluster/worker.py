@@ -99,7 +99,7 @@ class _Ready:
             _ = self.engines[name]
         if self.lookahead is not None:
             verify_surrogates(request.lookahead, self.program, self.lookahead)
-        self.told += fetch_for(request, self.engines)
+        self.told += fetch_for(self.program, request.prefill_store, self.engines)
         self.places = Places.of(self.model.code, sources_of(self.program))
 
     def ready(self) -> dict[str, Any]:
