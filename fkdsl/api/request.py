@@ -136,9 +136,8 @@ class RunRequest:
         trace = Path(trace) if isinstance(trace, str) else trace
         resume = Path(resume) if isinstance(resume, str) else resume
         _check_files(trace, resume)
-        if filtering and not call.method.forgets_mass and "texts" not in program.off:
-            _ = program.ir()  # its conditions may contradict each other, which the pass finds
-            program = program.without("texts")
+        if filtering and not call.method.forgets_mass:
+            program = _unguided(program)
         engines = engines if engines is not None else program.engines(model)
         if on is not None:
             _check_on(call, blame)
@@ -199,6 +198,14 @@ def _check_filtering(call: MethodCall, filtering: bool) -> None:
             f"exact goes level by level for --filtering, and has no {lazy[0]} there",
             "leave one out",
         )
+
+
+def _unguided(program: CalledProgram) -> CalledProgram:
+    """The program with texts that no condition behind them guides."""
+    if "texts" in program.off:
+        return program
+    _ = program.ir()  # its conditions may contradict each other, which the pass finds
+    return program.without("texts")
 
 
 def _check_twist(call: MethodCall, filtering: bool) -> None:
