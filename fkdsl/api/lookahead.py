@@ -10,6 +10,7 @@ FILE        both, by the surrogate of this file (`fkdsl distil`)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +27,7 @@ from fkdsl.inference.method import MethodCall
 from fkdsl.ir import nodes as ir
 from fkdsl.models.surrogate.model import Surrogate
 from fkdsl.proposals.completion import ENOUGH, POWER, CompletionLookahead
+from fkdsl.proposals.trust import DOUBTFUL
 
 AUTO, NONE = "auto", "none"
 USES = {"proposal": (True, False), "twist": (False, True), "both": (True, True)}
@@ -197,9 +199,23 @@ def lookahead_notes(
         return ()
     use = next(use for use, of in USES.items() if of == (lookahead.proposal, lookahead.twist))
     why = f" ({'; '.join(lookahead.left_out)})" if lookahead.left_out else ""
-    return (
+    said = (
         f"look-ahead by a surrogate ({use}): "
-        f"{lookahead.tilted} of {lookahead.draws} draws of constrained tokens{why}",
+        f"{lookahead.tilted} of {lookahead.draws} draws of constrained tokens{why}"
+    )
+    return (said, *doubts(lookahead))
+
+
+def doubts(lookahead: CompletionLookahead) -> tuple[str, ...]:
+    """What is said beside log Z where its error, and those of the percentages, are in doubt."""
+    drift = lookahead.drifts.largest
+    if drift < DOUBTFUL:
+        return ()
+    return (
+        "the errors of log Z and of the percentages are in doubt: the surrogate is wrong here by "
+        f"a factor of {math.exp(drift):.0f} at each token, so the run may have hurried to the "
+        "nearest end and missed texts that weigh more. Compare with --lookahead none, and trust "
+        "that where they differ",
     )
 
 

@@ -137,6 +137,7 @@ class RunningParticle(ContextTable):
         self.twist: Twist | None = None
         self.guesses: dict[str, float] = {}
         self.evidence: tuple[Document, ...] = ()
+        self.power: float | None = None
         self.resumed: ProgramState | None = None
         self.refused = NOWHERE
 
@@ -150,7 +151,7 @@ class RunningParticle(ContextTable):
         self.contexts = list(state.contexts)
         self.draft_block = state.draft_block
         self.twist = state.twist
-        self.guesses = dict(state.guesses)
+        self.guesses, self.power = dict(state.guesses), state.power
         self.evidence = state.evidence
         self.memory = Memory(state.unmeasured)
         self.resumed = state
@@ -198,6 +199,7 @@ class RunningParticle(ContextTable):
             twist=self.twist,
             guesses=tuple(Guess(*held) for held in sorted(self.guesses.items())),
             evidence=self.evidence,
+            power=self.power,
             charges=charges,
             drawn=drawn,
             alternatives=alternatives,
@@ -229,7 +231,7 @@ class RunningParticle(ContextTable):
         # What the fork has made is in variables by now, and is measured with them.
         self.memory.op += fork.memory.now
         self.boundary, self.fuel = fork.boundary, fork.fuel
-        self.twist, self.guesses = fork.twist, dict(fork.guesses)
+        self.twist, self.guesses, self.power = fork.twist, dict(fork.guesses), fork.power
         self.evidence = fork.evidence
         self.status, self.value, self.died = fork.status, fork.value, fork.died
 

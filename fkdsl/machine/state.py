@@ -120,7 +120,8 @@ class ProgramState:
     ContextRefs index, without those that no variable reaches. died: the condition, factor or
     observe that gave weight zero. twist, guesses: what is to be taken back of the weight; of
     guesses each owner has at most one, and they are in the order of the owners. evidence: the
-    documents that were drawn on the way here, each once. charges: what each
+    documents that were drawn on the way here, each once. power: how far the text that is being
+    drawn trusts a surrogate, None where none looks ahead. charges: what each
     of them, and each look ahead, added to the log weight (nats) in the step that led here, in
     order; drawn: what was drawn in that step; alternatives: what else each of these draws might
     have given, where the run records it (None for a draw whose outcomes cannot be listed), and of
@@ -137,6 +138,7 @@ class ProgramState:
     twist: Twist | None = None
     guesses: tuple[Guess, ...] = ()
     evidence: tuple[Document, ...] = ()
+    power: float | None = None
     charges: tuple[Charge, ...] = field(default=(), compare=False, repr=False)
     drawn: tuple[DrawnValue, ...] = field(default=(), compare=False, repr=False)
     alternatives: tuple[Alternatives | None, ...] = field(default=(), compare=False, repr=False)
@@ -153,4 +155,5 @@ class ProgramState:
             self.twist.log_weight if self.twist is not None else 0.0,
             self.guesses,
             self.evidence,
+            self.power,
         )

@@ -5,6 +5,7 @@
         "twist": [place, nats]              where a twist is to be taken back
         "guesses": {owner: nats}            guesses of fkdsl's own that are to be taken back
         "evidence": [v, ...]                documents that were drawn
+        "power": b                          how far its text trusts a surrogate
         "block": [i, n]                     where it is in a block of drafted tokens
     {"value": v}                            one that has returned
     {"died": place}                         one that has died
@@ -75,6 +76,8 @@ def state_to_json(
         data["evidence"] = [write_value(d) for d in evidence]
     if x.guesses:
         data["guesses"] = dict(x.guesses)
+    if x.power is not None:
+        data["power"] = x.power
     if (block := _write_block(x)) is not None:
         data["block"] = block
     if x.drawn:
@@ -138,6 +141,7 @@ def state_from_json(
         contexts,
         twist=twist,
         guesses=tuple(Guess(o, float(w)) for o, w in sorted(data.get("guesses", {}).items())),
+        power=float(data["power"]) if "power" in data else None,
         draft_block=draft_block,
         **told,
     )

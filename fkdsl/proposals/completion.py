@@ -8,7 +8,8 @@ exact for every h > 0:
     twist       the particle weighs h(i)^b more, until its next draw       (RunningParticle.guess)
 
 With both, the weight of a draw is A' / h^b, A' = sum p e h^b and h of the draw before: were the
-surrogate the model, A' = h, and every particle would weigh the same.
+surrogate the model, A' = h, and every particle would weigh the same. How far A' is from h says how
+far it is to be trusted (trust.py): a text chooses its b at its first token.
 """
 
 from __future__ import annotations
@@ -36,15 +37,16 @@ from fkdsl.machine.particle import RunningParticle
 from fkdsl.models.surrogate.model import WINDOW, Surrogate
 from fkdsl.proposals.outcomes import Outcomes, TokenOutcomes
 from fkdsl.proposals.text_masks import TextConstraint
+from fkdsl.proposals.trust import CAUTION, Drifts, trusted_power
 from fkdsl.values.values import ContextRef
 
 FLOOR = 1e-3
 """The least h of a token, as a share of the mean under p: what the surrogate holds to be all but
 impossible is still drawn now and then, at a weight of at most so many times the mean."""
 POWER = 0.75
-"""b of runs. A surrogate knows less of a text than the model, so it holds what will come anyway to
-be less likely than it is, and hurries to what completes the text at once; a power below 1 trusts it
-less (figures: docs/lookahead.md)."""
+"""b of runs at most. A surrogate knows less of a text than the model, so it holds what will come
+anyway to be less likely than it is, and hurries to what completes the text at once; a power below 1
+trusts it less (figures: docs/lookahead.md)."""
 LIKELY = 5e-4
 """Share of the probability from which on a token's h is computed for itself. The others share the
 average of those that lead to the same state of the automaton."""
@@ -58,6 +60,8 @@ BELIEFS = 1024
 ENOUGH = 0.5
 """The probability of being met, as the surrogate expects it before the text, from which on a
 constraint needs no look-ahead: little is lost by dying so seldom."""
+LEAST = 1e-300
+"""The least h before a text."""
 OWNER = "completion"
 """Whose guess it is that a particle weighs h."""
 Messages = tuple[BackwardMessages, ...]
@@ -73,10 +77,11 @@ def ways_to_end(masks: RegularMasks | ClosedMasks) -> list[tuple[RegularMasks, b
 
 class Tilt(NamedTuple):
     """h: (n,) of each outcome, relative to the largest, so in (0, 1]. log_scale: the log of the
-    largest, nats; of both, the power b is taken already."""
+    largest, nats; of both, the power is taken already. power: b."""
 
     h: Floats
     log_scale: float
+    power: float
 
     def log_h(self, i: int) -> float:
         """log h(i)^b, nats; at most 0."""
@@ -87,10 +92,11 @@ class Tilt(NamedTuple):
 class CompletionLookahead:
     """A run's look-ahead by surrogates.
 
-    surrogates: by the program's names of its models. proposal, twist: what h is used for. power: b.
-    floor: see FLOOR. enough: as ENOUGH; 1 to look ahead in any case. draws, tilted: how many draws
-    of constrained texts there were, and how many of them looked ahead. left_out: why others did
-    not.
+    surrogates: by the program's names of its models. proposal, twist: what h is used for. power: b
+    at most. floor: see FLOOR. enough: as ENOUGH; 1 to look ahead in any case. caution: as CAUTION;
+    inf for a b that is `power` always. draws, tilted: how many draws of constrained texts there
+    were, and how many of them looked ahead. left_out: why others did not. drifts: what h was wrong
+    by.
     """
 
     surrogates: Mapping[str, Surrogate]
@@ -99,9 +105,11 @@ class CompletionLookahead:
     power: float = 1.0
     floor: float = FLOOR
     enough: float = 1.0
+    caution: float = CAUTION
     draws: int = 0
     tilted: int = 0
     left_out: dict[str, None] = field(default_factory=dict)
+    drifts: Drifts = field(default_factory=Drifts)
     _messages: OrderedDict[tuple[str, int, int], tuple[Constraint, Messages | None]] = field(
         default_factory=OrderedDict
     )
@@ -147,19 +155,27 @@ class CompletionLookahead:
         if messages is None:
             return None
         self.tilted += 1
-        belief = self._belief(particle, d)
+        belief, p = self._belief(particle, d), outcomes.p
         h = sum(_h(way, belief, text, outcomes) for way in messages)
         if len(messages) > 1:  # rounding
             h = np.minimum(h, 1.0)
-        mass = float(outcomes.p.sum())
-        if self.power != 1.0:
-            h = h**self.power
-        mean = float(outcomes.p @ h) / mass if mass > 0.0 else 0.0
+        log_before, power = particle.guesses.get(OWNER), particle.power if text.ids else None
+        if power is None:
+            log_before = _log_h_0(messages, belief, text)
+            power = trusted_power(p, h, log_before, self.power, self.caution)
+            log_before *= power
+        if power != 1.0:
+            h = h**power
+        mass = float(p.sum())
+        mean = float(p @ h) / mass if mass > 0.0 else 0.0
         if not mean > 0.0:  # nothing is known: the weight stays where it was
-            return Tilt(np.ones_like(h), particle.guesses.get(OWNER, 0.0))
+            return Tilt(np.ones_like(h), particle.guesses.get(OWNER, 0.0), power)
         h = np.maximum(h, self.floor * mean)
-        largest = float(h[outcomes.p > 0.0].max())
-        return Tilt(np.minimum(h / largest, 1.0), math.log(largest))
+        largest = float(h[p > 0.0].max())
+        if log_before is not None:
+            drift = math.log(float(p @ h)) - log_before
+            self.drifts.add(id(text.constraint), drift)
+        return Tilt(np.minimum(h / largest, 1.0), math.log(largest), power)
 
     def _messages_of(self, model: str, text: TextConstraint) -> Messages | None:
         """The messages of a constraint; None where there are none, whose reason is kept."""
@@ -212,9 +228,10 @@ class CompletionLookahead:
         return self._beliefs[key]
 
 
-def look_ahead(particle: RunningParticle, log_h: float) -> None:
-    """Weighs a particle by the h of its last draw, nats, in the place of that of the one before; 0
-    where the last draw looks no further ahead."""
+def look_ahead(particle: RunningParticle, log_h: float, power: float | None = None) -> None:
+    """Weighs a particle by the h^b of its last draw, nats, in the place of that of the one before;
+    0 where the last draw looks no further ahead. power: b."""
+    particle.power = power
     if log_h != 0.0 or OWNER in particle.guesses:
         particle.guess(OWNER, log_h)
 
@@ -230,6 +247,12 @@ def _window(particle: RunningParticle, d: ContextRef) -> tuple[int, ...]:
     which begins otherwise."""
     node = particle.contexts[d.index].node
     return node.tokens_from(max(0, node.length - WINDOW - 1))
+
+
+def _log_h_0(messages: Messages, belief: Belief, text: TextConstraint) -> float:
+    """log h before the next token is known, nats."""
+    h = sum(way.before(belief, way.masks.position(text.ids), text.tokens_left) for way in messages)
+    return math.log(min(max(h, LEAST), 1.0))
 
 
 def _h(

@@ -82,7 +82,6 @@ def propose(draw: OpenDraw) -> DraftedDraw | None:
     tilt = draw.tilt(outcomes)
     if tilt is not None and draw.settings.lookahead is not None:
         proposal = Tilted(proposal, tilt.h) if draw.settings.lookahead.proposal else proposal
-        tilt = tilt if draw.settings.lookahead.twist else None
     choice = choose(draw, proposal, outcomes, lookahead)
     return move_past(draw, outcomes, choice, lookahead, drafted, tilt)
 
@@ -138,7 +137,7 @@ def move_past(
     drafted: DraftedRow | None,
     tilt: Tilt | None = None,
 ) -> DraftedDraw | None:
-    """Moves the particle past the draw with what was chosen, and weighs it. tilt: what it twists
+    """Moves the particle past the draw with what was chosen, and weighs it. tilt: what it may twist
     the particle by, in the place of the last draw's."""
     particle, op, d = draw.particle, draw.op, draw.distribution
     if draw.settings.alternatives and not draw.by_draft:
@@ -155,7 +154,9 @@ def move_past(
         particle.assign_drawn(particle.frames[-1], op.target, value)
     particle.weigh(choice.log_w, draw.blame, choice.refused)
     if particle.status is Status.RUNNING:  # one that has returned has taken its twist back
-        look_ahead(particle, 0.0 if tilt is None else tilt.log_h(choice.i))
+        twists = draw.settings.lookahead is not None and draw.settings.lookahead.twist
+        log_h = tilt.log_h(choice.i) if tilt is not None and twists else 0.0
+        look_ahead(particle, log_h, None if tilt is None else tilt.power)
     drafting = draw.settings.drafting
     if drafting is None or before is None or (of := drafting.of.get(before.model)) is None:
         return None

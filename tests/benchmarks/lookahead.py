@@ -1,24 +1,30 @@
 """What looking ahead saves: the error of log Z with it and without, for twelve constraints.
 
-    python tests/benchmarks/lookahead.py [--particles 8] [--seeds 20] [--only words,judge]
-        [--ways none,auto,local] [--surrogate FILE]
+    python tests/benchmarks/lookahead.py [--particles 8,16] [--seeds 20] [--only words,judge]
+        [--ways none,auto,local] [--surrogate FILE] [--runs FILE.jsonl]
 
 Every constraint is run on smollm2 with each way of looking ahead (docs/lookahead.md), or by local,
 with the same seeds and particles, so with about as many forwarded tokens. A row has: the share of
 runs with an answer; the standard deviation of log Z over them; its error, the root mean square of
 log Z_hat - log Z with log Z from all unbiased runs of the row's constraint, and 5 nats for a run
-that died; the mean effective sample size, distinct answers, tokens and seconds of a run. What is
-made once for a constraint (automata, messages) is made in a run before that is not counted, and
-stands as `first`.
+that died; the mean effective sample size, distinct answers, tokens and seconds of a run, of
+processor time, since others may use the machine. What is made once in a process (automata,
+messages, the surrogate's reading) is made in a run of other seeds before, which is not counted.
+
+Each run is a line of the file of `--runs`, and those that it has are not made again: so a benchmark
+that was stopped goes on. It goes seed by seed, so that one that was stopped has a table too.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import statistics
+import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +95,7 @@ def program_of(name: str) -> Any:
 
 @dataclass
 class Run:
-    """One run. log_z: -inf where it died."""
+    """One run. log_z: -inf where it died. seconds: of processor time."""
 
     log_z: float
     ess: float
@@ -98,24 +104,48 @@ class Run:
     seconds: float
 
 
-def run(program: Any, model: Any, way: str, particles: int, seed: int, surrogate: Any) -> Run:
+Cell = tuple[str, str, int]
+"""A constraint, a way, and a number of particles."""
+
+
+def run(program: Any, model: Any, cell: Cell, seed: int, surrogate: Any) -> Run:
     """A run with an empty cache."""
+    _, way, particles = cell
     engine = CachedTransformer(model)
     method = "local" if way == "local" else "smc"
     lookahead = surrogate if way == "auto" and surrogate is not None else way
     options = {} if way == "local" else {"lookahead": lookahead}
-    began = time.perf_counter()
+    began = time.process_time()
     try:
         result = program.run(method, model=engine, particles=particles, seed=seed, **options)
     except fkdsl.PopulationDied:
-        seconds = time.perf_counter() - began
-        return Run(-math.inf, 0.0, 0, engine.counts()[1], seconds)
-    seconds = time.perf_counter() - began
+        return Run(-math.inf, 0.0, 0, 0, time.process_time() - began)
+    seconds = time.process_time() - began
     return Run(result.log_z, result.ess, len(result.posterior), result.forwarded_tokens, seconds)
 
 
-def row(name: str, way: str, runs: list[Run], log_z: float, first: float) -> str:
-    """The line of a constraint and a way."""
+def runs_of(
+    cells: Sequence[Cell], seeds: int, known: set[tuple[Cell, int]], surrogate: Any
+) -> Iterator[tuple[Cell, int, Run]]:
+    """The runs that are not known, seed by seed."""
+    model = load_model("smollm2")
+    programs: dict[str, Any] = {}
+    warm: set[Cell] = set()
+    for seed in range(seeds):
+        for cell in cells:
+            if (cell, seed) in known:
+                continue
+            if cell[0] not in programs:
+                programs[cell[0]] = program_of(cell[0])
+            if cell not in warm:
+                run(programs[cell[0]], model, (*cell[:2], 2), 10_000, surrogate)
+                warm.add(cell)
+            yield cell, seed, run(programs[cell[0]], model, cell, seed, surrogate)
+
+
+def row(cell: Cell, runs: list[Run], log_z: float) -> str:
+    """The line of a constraint, a way and a number of particles."""
+    name, way, particles = cell
     lived = [r for r in runs if r.log_z > -math.inf]
     sd = statistics.stdev(r.log_z for r in lived) if len(lived) > 1 else math.nan
     off = [r.log_z - log_z if r.log_z > -math.inf else DIED for r in runs]
@@ -124,42 +154,59 @@ def row(name: str, way: str, runs: list[Run], log_z: float, first: float) -> str
         f"{sd:7.2f} {error:7.2f}" if way != "local" else f"{'':7} {'':7}"  # it has no log Z
     )
     return (
-        f"{name:12} {way:6} {len(lived) / len(runs):6.0%} {figures} "
+        f"{name:12} {particles:3} {way:6} {len(lived):3} of {len(runs):2} {figures} "
         f"{statistics.fmean(r.ess for r in runs):5.1f} "
         f"{statistics.fmean(r.distinct for r in runs):8.1f} "
-        f"{statistics.fmean(r.tokens for r in runs):7.0f} "
-        f"{statistics.fmean(r.seconds for r in runs):8.2f} {first:6.2f}"
+        f"{statistics.fmean(r.tokens for r in lived or runs):7.0f} "
+        f"{statistics.fmean(r.seconds for r in runs):8.2f}"
     )
+
+
+def table(found: dict[Cell, list[Run]]) -> Iterator[str]:
+    """Its lines."""
+    yield (
+        f"{'constraint':12} {'N':>3} {'way':6} {'lived':>9} {'sd':>7} {'error':>7} {'ESS':>5} "
+        f"{'distinct':>8} {'tokens':>7} {'seconds':>8}"
+    )
+    for name in dict.fromkeys(cell[0] for cell in found):
+        mine = [cell for cell in found if cell[0] == name]
+        estimates = [r.log_z for cell in mine if cell[1] != "local" for r in found[cell]]
+        log_z = log_sum_exp(estimates) - math.log(len(estimates)) if estimates else math.nan
+        for cell in sorted(mine, key=lambda cell: cell[2]):
+            yield row(cell, found[cell], log_z)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--particles", type=int, default=8)
+    parser.add_argument("--particles", default="8", help="numbers of them")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--only", default=",".join(NAMES), help="names of constraints")
     parser.add_argument("--ways", default="none,auto,local")
     parser.add_argument("--surrogate", help="a file of `fkdsl distil`, for `auto`")
+    parser.add_argument("--runs", type=Path, help="a file that keeps the runs")
     args = parser.parse_args()
-    model, ways = load_model("smollm2"), args.ways.split(",")
-    print(
-        f"{'constraint':12} {'way':6} {'lived':>6} {'sd':>7} {'error':>7} {'ESS':>5} "
-        f"{'distinct':>8} {'tokens':>7} {'seconds':>8} {'first':>6}"
-    )
-    for name in args.only.split(","):
-        program = program_of(name)
-        found: dict[str, tuple[list[Run], float]] = {}
-        for way in ways:
-            first = run(program, model, way, args.particles, 10_000, args.surrogate)
-            runs = [
-                run(program, model, way, args.particles, seed, args.surrogate)
-                for seed in range(args.seeds)
-            ]
-            again = statistics.fmean(r.seconds for r in runs)
-            found[way] = runs, max(0.0, first.seconds - again)
-        estimates = [r.log_z for way in ways if way != "local" for r in found[way][0]]
-        log_z = log_sum_exp(estimates) - math.log(len(estimates)) if estimates else math.nan
-        for way in ways:
-            print(row(name, way, found[way][0], log_z, found[way][1]), flush=True)
+    cells: list[Cell] = [
+        (name, way, int(n))
+        for name in args.only.split(",")
+        for n in args.particles.split(",")
+        for way in args.ways.split(",")
+    ]
+    found: dict[Cell, list[Run]] = {cell: [] for cell in cells}
+    known: set[tuple[Cell, int]] = set()
+    if args.runs is not None and args.runs.exists():
+        for line in args.runs.read_text("utf-8").splitlines():
+            data = json.loads(line)
+            cell, seed = tuple(data.pop("cell")), data.pop("seed")
+            known.add((cell, seed))
+            if cell in found and seed < args.seeds:
+                found[cell].append(Run(**data))
+    for cell, seed, result in runs_of(cells, args.seeds, known, args.surrogate):
+        found[cell].append(result)
+        print(cell, seed, f"{result.log_z:.2f}", file=sys.stderr, flush=True)
+        if args.runs is not None:
+            with args.runs.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"cell": cell, "seed": seed, **asdict(result)}) + "\n")
+    print(*table(found), sep="\n")
 
 
 if __name__ == "__main__":

@@ -285,6 +285,7 @@ def _is_state(v: Any, models: Mapping[str, Any]) -> bool:
         and ("twist" not in v or _is_at_place(v["twist"], is_number))
         and is_map(v.get("guesses", {}), is_number)
         and is_list(v.get("evidence", []), is_document)
+        and ("power" not in v or _is_power(v["power"]))
         and (
             ("value" in v and is_value(v["value"]))
             or ("died" in v and _is_place(v["died"]))
@@ -327,6 +328,10 @@ def _is_token(v: Any) -> bool:
         and is_whole(v[0], 0, MOST_TOKENS)
         and isinstance(v[1], str)
     )
+
+
+def _is_power(v: Any) -> bool:
+    return is_number(v) and 0.0 <= v <= 1.0
 
 
 def _is_at_place(v: Any, each: Check) -> bool:

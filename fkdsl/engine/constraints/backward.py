@@ -145,6 +145,17 @@ class BackwardMessages:
 
     # ------------------------------------------------------------- of a draw
 
+    def before(self, belief: Belief, position: Position, tokens_left: int) -> float:
+        """The probability that a text at a position is completed, the next token, after which so
+        many may follow, not being known. Of a text in the midst of a character it is an estimate:
+        that after an average token of the vocabulary."""
+        moved, (state, pending) = self.moved(tokens_left), position
+        if pending:
+            return float((moved[self.states_after(position, None)] @ belief).mean())
+        pairs = slice(self._begins[state], self._begins[state + 1])
+        met = (self._weights[pairs] * moved[self._to[pairs]]) @ belief
+        return float(np.clip(met.sum() / belief.sum(), 0.0, 1.0))
+
     def of_tokens(
         self, belief: Belief, position: Position, tokens_left: int, ids: NDArray[np.int64]
     ) -> Floats:
