@@ -86,7 +86,6 @@ class Surrogates(Mapping[str, Surrogate]):
 
     def __init__(self, engines: Mapping[str, CachedTransformer], choice: LookaheadChoice) -> None:
         self._engines, self._given = engines, choice.surrogate
-        self._by_default = choice.use == AUTO
         self._found: dict[str, Surrogate | None] = {}
 
     def __getitem__(self, name: str) -> Surrogate:
@@ -101,7 +100,7 @@ class Surrogates(Mapping[str, Surrogate]):
 
         model = self._engines[name].model
         if self._given is None:
-            return surrogate_for(model, self._by_default)
+            return surrogate_for(model)
         fits = (self._given.fingerprint, self._given.vocabulary_size) == (
             model.vocabulary.fingerprint,
             model.vocabulary.size,
@@ -160,13 +159,15 @@ def constrains_texts(program: CalledProgram) -> bool:
 @dataclass(frozen=True)
 class LookaheadFacts:
     """What a run says of its look-ahead. draws: of tokens of constrained texts; tilted: those of
-    them that looked ahead; left_out: why others did not. proposal, twist: what it was used for."""
+    them that looked ahead; left_out: why others did not. proposal, twist: what it was used for.
+    drift: nats that the surrogate was wrong by at a token (fkdsl.proposals.trust)."""
 
     draws: int
     tilted: int
     left_out: tuple[str, ...]
     proposal: bool
     twist: bool
+    drift: float
 
     @classmethod
     def of(cls, lookahead: CompletionLookahead | None) -> LookaheadFacts | None:
@@ -179,6 +180,7 @@ class LookaheadFacts:
             tuple(lookahead.left_out),
             lookahead.proposal,
             lookahead.twist,
+            lookahead.drifts.largest,
         )
 
 
@@ -203,12 +205,12 @@ def lookahead_notes(
         f"look-ahead by a surrogate ({use}): "
         f"{lookahead.tilted} of {lookahead.draws} draws of constrained tokens{why}"
     )
-    return (said, *doubts(lookahead))
+    return (said, *doubts(lookahead.drift))
 
 
-def doubts(lookahead: CompletionLookahead) -> tuple[str, ...]:
-    """What is said beside log Z where its error, and those of the percentages, are in doubt."""
-    drift = lookahead.drifts.largest
+def doubts(drift: float) -> tuple[str, ...]:
+    """What is said beside log Z where its error, and those of the percentages, are in doubt. drift:
+    nats that the surrogate was wrong by at a token."""
     if drift < DOUBTFUL:
         return ()
     return (

@@ -61,6 +61,11 @@ class Drifts:
         self.sums[constraint] = self.sums.get(constraint, 0.0) + drift
         self.tokens[constraint] = self.tokens.get(constraint, 0) + 1
 
+    def clear(self) -> None:
+        """Forgets all."""
+        self.sums.clear()
+        self.tokens.clear()
+
     @property
     def largest(self) -> float:
         """Of a token in the mean, of the constraint that has the largest, nats; 0 for none."""

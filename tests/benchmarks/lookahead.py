@@ -51,7 +51,7 @@ TEXTS = {
     "no repeats": (
         SENTENCE,
         20,
-        "len(words(s)) >= 7 and all(count(words(lower(s)), w) == 1 for w in words(lower(s)))",
+        "len(words(s)) >= 7 and len(distinct(words(lower(s)))) == len(words(s))",
     ),
 }
 """Of a text that ends with its line: the prompt, the most tokens, and the condition."""
@@ -82,7 +82,7 @@ def program_of(name: str) -> Any:
         if change is not None:
             assert change[0] in text
             text = text.replace(*change)
-        return fkdsl.parse(text, name=str(PROGRAMS / file))(**parameters)
+        return fkdsl.parse(text, name=str(PROGRAMS / file), folder=PROGRAMS)(**parameters)
     if name == "acrostic":
         return fkdsl.parse(f'model "smollm2"\n{ACROSTIC}')
     prompt, most, condition = TEXTS[name]

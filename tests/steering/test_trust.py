@@ -117,8 +117,7 @@ def test_a_run_that_trusted_one_too_far_says_so_and_one_that_did_not_is_silent()
         lookahead = ahead(program, caution=caution)
         fkdsl.run(model_of(program, lookahead), "smc", particles=16, seed=1)
         assert (lookahead.drifts.largest >= DOUBTFUL) == doubtful
-        assert bool(doubts(lookahead)) == doubtful
-    assert doubts(CompletionLookahead({})) == ()
+        assert bool(doubts(lookahead.drifts.largest)) == doubtful
 
 
 def test_five_words_of_tiny_are_not_in_doubt():

@@ -80,6 +80,7 @@ class _Facts:
             if before is not None:
                 ahead["draws"] += before.draws
                 ahead["tilted"] += before.tilted
+                ahead["drift"] = max(before.drift, ahead["drift"])
                 ahead["left_out"] = tuple(dict.fromkeys([*before.left_out, *ahead["left_out"]]))
             self.lookahead = LookaheadFacts(**ahead)
 

@@ -146,6 +146,7 @@ class _Ready:
             self.drafting.counts = DraftCounts()
         if self.lookahead is not None:
             self.lookahead.draws = self.lookahead.tilted = 0
+            self.lookahead.drifts.clear()
             self.lookahead.left_out.clear()
         for name in self.program.model_names():
             engine = token_engine(self.engines[name])
