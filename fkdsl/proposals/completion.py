@@ -251,6 +251,7 @@ def _window(particle: RunningParticle, d: ContextRef) -> tuple[int, ...]:
 
 def _log_h_0(messages: Messages, belief: Belief, text: TextConstraint) -> float:
     """log h before the next token is known, nats."""
+    assert text.tokens_left is not None
     h = sum(way.before(belief, way.masks.position(text.ids), text.tokens_left) for way in messages)
     return math.log(min(max(h, LEAST), 1.0))
 
