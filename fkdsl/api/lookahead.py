@@ -70,14 +70,6 @@ class LookaheadChoice:
         """What tells it from other choices in a trace."""
         return self.use if self.surrogate is None else f"{self.use} by {digest(self.surrogate)}"
 
-    def check(self, call: MethodCall) -> None:
-        """Raises CallError where the method's other options do not go with it."""
-        if self.use in USES and call.options.get("draft", "none") != "none":
-            raise CallError(
-                f"{call.method.name}: drafted tokens take no look-ahead by a surrogate",
-                "leave --draft or --lookahead out",
-            )
-
 
 class Surrogates(Mapping[str, Surrogate]):
     """The surrogates of a program's models by the program's names of them, each found when it is
@@ -124,7 +116,7 @@ def lookahead_of(
     drafted = call.options.get("draft", "none") != "none"
     if (
         choice.use == NONE
-        or drafted
+        or (choice.use == AUTO and drafted)  # a draft is to save time, which h costs
         or not call.method.looks_ahead
         or not constrains_texts(program)
     ):

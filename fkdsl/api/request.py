@@ -130,7 +130,6 @@ class RunRequest:
             check_exchange(call, islands, exchange)
         _check_filtering(call, filtering)
         ahead = LookaheadChoice.of(lookahead)
-        ahead.check(call)
         if twist is not None:
             _check_twist(call, filtering)
         trace = Path(trace) if isinstance(trace, str) else trace

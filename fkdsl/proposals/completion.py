@@ -146,15 +146,17 @@ class CompletionLookahead:
         d: Any,
         text: TextConstraint,
         outcomes: Outcomes,
+        counted: bool = True,
     ) -> Tilt | None:
-        """h of the outcomes of a draw; None where there is nothing to look ahead by."""
-        self.draws += 1
+        """h of the outcomes of a draw; None where there is nothing to look ahead by. counted:
+        whether it is a draw of the run's, and not of a drafter's."""
+        self.draws += counted
         if not isinstance(d, ContextRef) or not isinstance(outcomes, TokenOutcomes):
             return None
         messages = self._messages_of(particle.contexts[d.index].model, text)
         if messages is None:
             return None
-        self.tilted += 1
+        self.tilted += counted
         belief, p = self._belief(particle, d), outcomes.p
         h = sum(_h(way, belief, text, outcomes) for way in messages)
         if len(messages) > 1:  # rounding
@@ -172,7 +174,7 @@ class CompletionLookahead:
             return Tilt(np.ones_like(h), particle.guesses.get(OWNER, 0.0), power)
         h = np.maximum(h, self.floor * mean)
         largest = float(h[p > 0.0].max())
-        if log_before is not None:
+        if log_before is not None and counted:
             drift = math.log(float(p @ h)) - log_before
             self.drifts.add(id(text.constraint), drift)
         return Tilt(np.minimum(h / largest, 1.0), math.log(largest), power)

@@ -235,7 +235,9 @@ class OpenDraw:
         if lookahead is None or self.constraint is None:
             return None
         with self.settings.timed(self.blame):
-            return lookahead.tilt(self.particle, self.distribution, self.constraint, outcomes)
+            return lookahead.tilt(
+                self.particle, self.distribution, self.constraint, outcomes, not self.by_draft
+            )
 
     def refused(self, outcomes: Outcomes, mass: float) -> dict[Span, float]:
         """The probability that masks have refused, by line: all of it the plan's, or, in a run that

@@ -17,19 +17,26 @@ from fkdsl.proposals.proposal import Choice, Lives, Proposal
 
 
 class TiltedOutcomes(Outcomes):
-    """p h, of the same outcomes."""
+    """p h, of the same outcomes; a draft q of them is q h. Their log-probabilities are still those
+    of p, for whoever weighs what was drawn from there."""
 
     sums_to_one = False
 
     def __init__(self, of: Outcomes, h: Floats) -> None:
-        self.p, self.ids = of.p * h, of.ids
+        self.of, self.p, self.ids = of, of.p * h, of.ids
+        if of.draft is not None:
+            self.draft = of.draft * h
+
+    def log_probability(self, i: int) -> float:
+        return self.of.log_probability(i)
 
 
 @dataclass(frozen=True)
 class Tilted:
     """i as the proposal draws it from p h, w divided by h(i): E[w 1{i = v}] = p(v) e(v) again.
 
-    h: (n,) in (0, 1], one for each outcome that is listed. A draft of the outcomes is not used.
+    h: (n,) in (0, 1], one for each outcome that is listed. A draft of the outcomes is tilted too: a
+    speculative draw from p h by way of q h has the law p h (speculative.py).
     """
 
     proposal: Proposal

@@ -115,10 +115,11 @@ def test_a_trace_from_before_there_were_surrogates_is_resumed(tmp_path, program)
     assert program.run(particles=6, seed=4, resume=path).particles == whole.particles
 
 
-def test_drafts_take_no_surrogate(program, guess):
-    with pytest.raises(CallError, match="drafted tokens"):
-        program.run(particles=2, draft="ngram", lookahead=guess)
-    program.run(particles=2, draft="ngram", seed=1)
+def test_drafted_tokens_look_ahead_where_it_is_asked_for(program, guess):
+    asked = program.run(particles=2, draft="ngram", lookahead=guess, seed=1)
+    assert any("look-ahead by a surrogate" in note for note in asked.notes)
+    default = program.run(particles=2, draft="ngram", seed=1)
+    assert not any("look-ahead" in note for note in default.notes)
 
 
 def test_a_constraint_that_is_met_anyway_is_left_alone(program):

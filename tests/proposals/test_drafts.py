@@ -14,16 +14,22 @@ from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.engine.drafts import DraftQuery, ModelDraft, NgramDraft
 from fkdsl.inference.enumeration import enumerate_outcomes, expectation
 from fkdsl.inference.run import run
+from fkdsl.inference.samplers.smc import importance
 from fkdsl.machine.places import Places
 from fkdsl.machine.state_json import state_from_json, state_to_json
+from fkdsl.models.surrogate.model import Surrogate
 from fkdsl.models.table import TableModel
+from fkdsl.proposals.completion import CompletionLookahead
 from fkdsl.proposals.drafting import PINNED, Drafting, DraftOf
+from fkdsl.proposals.outcomes import Outcomes
 from fkdsl.proposals.rejection import weighted_rejection
 from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.proposals.speculative import DraftBlocks, draw_by_draft
+from fkdsl.proposals.tilted import TiltedOutcomes
 from fkdsl.steering.particle_step import ParticleStep
 from fkdsl.steering.precompute import Precompute
 from fkdsl.testing import assert_same_measure, assert_unbiased
+from fkdsl.testing.laws import assert_same_masses, exact_measure, expected_measure
 
 TABLE = {
     "": {"a": 0.5, "b": 0.3, None: 0.2},
@@ -202,6 +208,57 @@ def test_the_measure_is_the_same_where_drafted_tokens_are_tried_by_rejection(nam
     assert_unbiased(model, "importance", particles=1)
 
 
+LOOP = """
+program main(n: int = 3) -> str:
+    lm = prompt("")
+    while not lm.done and lm.tokens < n:
+        t ~ lm
+    condition matches(lm.text, "a?(ba)*b?")
+    return lm.text
+"""
+
+
+def guess(seed):
+    """A surrogate of the table's vocabulary, drawn at random."""
+    rng = np.random.default_rng(seed)
+    V = TableModel("table", TABLE).vocabulary
+    emission = rng.dirichlet(np.full(V.size, 0.05), size=2) + 1e-300
+    transition = rng.dirichlet(np.ones(2), size=2)
+    return Surrogate.of(rng.dirichlet(np.ones(2)), transition, emission, V.fingerprint)
+
+
+@pytest.mark.parametrize("weighs", [False, True])
+@pytest.mark.parametrize("draft", ["other", "ngram"])
+@pytest.mark.parametrize("text", [TEXTS, LOOP], ids=["a text", "a loop"])
+def test_the_measure_is_the_same_where_drafted_tokens_look_ahead(text, draft, weighs):
+    lookahead = CompletionLookahead({"": guess(1)})
+    model = drafted(text, draft, 2, weighs, lookahead=lookahead)
+    found = expected_measure(model, lambda rng: importance(model, rng, particles=1))
+    assert_same_masses(found, exact_measure(plain(text)), 1e-10)
+    assert lookahead.tilted > 0
+
+
+@pytest.mark.parametrize("wrong", ["the draft as it is", "log q of q h"])
+def test_a_draft_that_is_tilted_wrongly_is_caught(monkeypatch, wrong):
+    right = TiltedOutcomes.__init__
+
+    def init(self, of, h):
+        right(self, of, h)
+        if wrong == "the draft as it is":
+            self.p = of.p  # drawn by p, weighed as if by p h
+        else:
+            self.of = self
+
+    monkeypatch.setattr(TiltedOutcomes, "__init__", init)
+    if wrong == "log q of q h":
+        monkeypatch.setattr(TiltedOutcomes, "log_probability", Outcomes.log_probability)
+    weighs = wrong == "log q of q h"
+    model = drafted(TEXTS, weighs=weighs, lookahead=CompletionLookahead({"": guess(1)}))
+    found = expected_measure(model, lambda rng: importance(model, rng, particles=1))
+    with pytest.raises(AssertionError):
+        assert_same_masses(found, exact_measure(plain(TEXTS)), 1e-10)
+
+
 @pytest.mark.parametrize("weighs", [False, True])
 @pytest.mark.parametrize(("method", "particles"), [("smc", 2), ("steer", 1)])
 def test_z_hat_is_unbiased_with_a_draft(method, particles, weighs):
@@ -229,7 +286,8 @@ def test_running_ahead_changes_no_draw(name, draft, block, seed):
     """The same particles, weights and states, whether rows are computed ahead or one by one."""
     ran = []
     for ahead in (True, False):
-        model = drafted(PROGRAMS[name], draft, block)
+        bounds = {"lookahead": CompletionLookahead({"": guess(2)})} if seed % 2 else {}
+        model = drafted(PROGRAMS[name], draft, block, **bounds)
         with pytest.MonkeyPatch.context() as patch:
             if not ahead:
                 patch.setattr(Precompute, "contexts_wanted", lambda *args: {})
