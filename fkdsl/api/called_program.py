@@ -28,6 +28,7 @@ from fkdsl.language.compile import Environment, build, compile_ir
 from fkdsl.language.queries import Query, declared, further
 from fkdsl.machine.clock import Clock
 from fkdsl.machine.particle import Executable
+from fkdsl.models.progress import Progress
 from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.steering.feynman_kac import SteeringModel
 from fkdsl.steering.particle_step import Guesser
@@ -185,9 +186,10 @@ class CalledProgram:
     def _indexes(self) -> Indexes:
         return Indexes(self.checked.indexes)
 
-    def renew_indexes(self) -> None:
-        """Looks anew at the files of its indexes, for a run that begins."""
-        self._indexes.renew()
+    def renew_indexes(self, progress: Progress) -> None:
+        """Looks anew at the files of its indexes, for a run that begins. progress: is told of those
+        that are made."""
+        self._indexes.renew(progress)
 
     def index_notes(self) -> tuple[str, ...]:
         """What a reader must know of the indexes that a run has asked."""

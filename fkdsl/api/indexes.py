@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fkdsl.base.locks import locked
 from fkdsl.language.check.indexes import IndexInfo
+from fkdsl.models.progress import Progress, silent
 from fkdsl.retrieval.errors import RetrievalError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ class Indexes(Mapping[str, "Index"]):
         self.lock = threading.RLock()
         self._opened: dict[str, Index] = {}
         self._before: dict[str, Index] = {}
+        self._progress: Progress = silent
 
     @locked
     def __getitem__(self, name: str) -> Index:
@@ -32,7 +34,9 @@ class Indexes(Mapping[str, "Index"]):
 
             info = self.declared[name]
             before = self._before.pop(name, None)
-            self._opened[name] = open_index(info.spec, info.folder, before=before)
+            self._opened[name] = open_index(
+                info.spec, info.folder, before=before, progress=self._progress
+            )
         return self._opened[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -49,8 +53,10 @@ class Indexes(Mapping[str, "Index"]):
             return ""
 
     @locked
-    def renew(self) -> None:
-        """Looks anew at the files of each index when it is asked next."""
+    def renew(self, progress: Progress) -> None:
+        """Looks anew at the files of each index when it is asked next. progress: is told of those
+        that are made."""
+        self._progress = progress
         self._before.update(self._opened)
         self._opened = {}
 

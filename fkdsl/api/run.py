@@ -37,7 +37,7 @@ def run(request: RunRequest, observer: Observer | None = None) -> Result:
     Raises what Program.run raises.
     """
     program, engines = request.program, request.engines
-    program.renew_indexes()
+    program.renew_indexes(engines.progress)
     place: _Here | _Elsewhere = _Here(request) if request.on is None else _Elsewhere(request)
     with recording(request) as record:
         model = place.model(record)

@@ -116,7 +116,10 @@ def _home(spec: IndexSpec, folder: Folder) -> Path | None:
 
 def engine_of(spec: IndexSpec, home: Path | None, folder: Folder) -> RetrievalEngine:
     """The engine that an index asks for."""
-    embedding = embedding_of(spec.embedding) if spec.embeds else None
+    name = spec.embedding
+    if name.startswith("."):
+        name = str(folder.path.absolute() / name)
+    embedding = embedding_of(name) if spec.embeds else None
     return Embedded(home, spec.ranking, embedding)
 
 

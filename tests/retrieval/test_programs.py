@@ -344,3 +344,10 @@ def test_the_same_passage_is_equal_whatever_its_score():
     (answer,) = fkdsl.parse(source).exact().posterior
     assert answer.value[0] == 1.0
     assert answer.value[1] > 0
+
+
+def test_the_files_of_an_index_travel_with_a_run():
+    from fkdsl.api.cluster.job import named_files
+
+    program = fkdsl.parse(SEQUENCE)
+    assert dict(named_files(program)) == {n: t.encode() for n, t in NOTES.items()}

@@ -28,11 +28,13 @@ from fkdsl.base.errors import CallError
 from fkdsl.base.files import read_file, shown_size
 from fkdsl.base.spans import Source
 from fkdsl.base.version import VERSION
+from fkdsl.language.check.indexes import IndexInfo
 from fkdsl.language.compile import check_source
 from fkdsl.language.syntax import tree
 from fkdsl.language.syntax.tree_walk import walk
 from fkdsl.machine.value_json import read_value, write_value
 from fkdsl.models.surrogate import files as surrogate_files
+from fkdsl.retrieval.errors import RetrievalError
 
 MOST_FILE = 8 << 20
 """Bytes of one file that a program names, at most."""
@@ -109,6 +111,7 @@ def named_files(program: CalledProgram) -> Iterator[tuple[str, bytes]]:
     for module in (checked.module, *checked.imported):
         folder = checked.folders[module.source]
         names += [(folder, name) for node in walk(*module.declarations) for name in _names(node)]
+    names += [(i.folder, name) for i in checked.indexes.values() for name in _files_of(i)]
     seen = set()
     for folder, name in names:
         path = None
@@ -127,6 +130,15 @@ def named_files(program: CalledProgram) -> Iterator[tuple[str, bytes]]:
         if at not in seen:
             seen.add(at)
             yield at, _read(path, name)
+
+
+def _files_of(index: IndexInfo) -> list[str]:
+    """The files of an index, which is made anew where they travel to."""
+    from fkdsl.retrieval.files import find_files
+
+    with suppress(RetrievalError):  # the run itself says what it cannot read
+        return [file.name for file in find_files(index.spec.pattern, index.folder)]
+    return []
 
 
 def _names(node: Any) -> Iterator[str]:
