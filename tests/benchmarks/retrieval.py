@@ -1,8 +1,8 @@
 """What retrieval costs: `python tests/benchmarks/retrieval.py [--passages 100000] [--queries 200]
 [--ranking bm25]`.
 
-Passages of about 60 words of Zipf frequencies over 30,000 words, in files of 1,000; queries of eight
-words of such text. CPU time of this process; of queries, the median.
+Passages of about 60 words of Zipf frequencies over 30,000 words, in files of 1,000; queries of
+eight words of such text. CPU time of this process; of queries, the median.
 """
 
 from __future__ import annotations
