@@ -9,6 +9,7 @@ from typing import Any
 
 from fkdsl.api.blame import BlameRecorder
 from fkdsl.api.cluster.islands import RemoteIslands
+from fkdsl.api.cluster.tasks import RemoteRunner
 from fkdsl.api.drafts import DraftFacts, draft_report, drafting_of
 from fkdsl.api.engines import Engines
 from fkdsl.api.lookahead import LookaheadFacts, lookahead_notes, verify_surrogates
@@ -20,6 +21,7 @@ from fkdsl.api.trace.record import RunRecord, recording
 from fkdsl.api.twist_file import twist_for
 from fkdsl.base.deadline import until
 from fkdsl.base.errors import ProgramError
+from fkdsl.inference.island_runner import IslandRunner
 from fkdsl.inference.result import Result
 from fkdsl.inference.run import Observer, RunnerOf
 from fkdsl.inference.run import run as run_method
@@ -28,6 +30,8 @@ from fkdsl.machine.state import ProgramState
 from fkdsl.proposals.completion import CompletionLookahead
 from fkdsl.steering.feynman_kac import SteeringModel
 from fkdsl.steering.learned_twist import LearnedTwist
+
+ALONE = "one island is computed by one worker, whatever the cluster has: --islands 64"
 
 
 def run(request: RunRequest, observer: Observer | None = None) -> Result:
@@ -111,7 +115,10 @@ class _Elsewhere:
     def __init__(self, request: RunRequest) -> None:
         assert request.on is not None
         self.request, self.remote = request, RemoteIslands(request, request.on)
-        self.runner = self.remote.runner
+
+    def runner(self, seed: int, islands: int) -> IslandRunner[ProgramState]:
+        """What computes the islands of a seed, of so many."""
+        return RemoteRunner(self.remote, seed, islands)
 
     def model(self, record: RunRecord) -> SteeringModel:
         return steering_model(self.request, record.engines)
@@ -127,7 +134,8 @@ class _Elsewhere:
         return self.remote.facts.drafts, self.remote.facts.lookahead
 
     def notes(self) -> tuple[str, ...]:
-        return (*self.remote.told, *self.remote.notes)
+        alone = () if self.request.islands > 1 or self.request.aim.asked else (ALONE,)
+        return (*self.remote.told, *self.remote.notes, *alone)
 
 
 def guessers_of(request: RunRequest) -> tuple[tuple[LearnedTwist, ...], list[str]]:

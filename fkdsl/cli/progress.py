@@ -17,10 +17,13 @@ from fkdsl.models.progress import ProgressMeter, silent
 
 class RunProgress:
     """A context in which `loading` shows meters for fetching and loading, and `step` shows the
-    state of the population."""
+    state of the population. islands: of the run; where there are several, or None for a number
+    that is not known yet, the bar counts those that have come to their end."""
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.islands: int | None = 1
+        self._running: dict[int, bool] = {}
         self._progress: Any = None
         self._task: Any = None
         if sys.stderr.isatty():
@@ -105,7 +108,9 @@ class RunProgress:
             return
         if self._task is None:
             self._task = self._progress.add_task(one_line(self.name), total=None, note="")
-        if isinstance(step, Step):
+        if isinstance(step, Step) and self.islands != 1:
+            self._show_islands(step, tokens)
+        elif isinstance(step, Step):
             n = len(step.particles)
             alive = f"{step.alive}/{n} alive  {step.unfinished} running"
             note = f"step {step.t}  {tokens} tokens  {alive}  ESS {step.ess:.1f}"
@@ -117,6 +122,17 @@ class RunProgress:
             if isinstance(step, Explored):
                 note += f"  log Z {step.bounds[0]:.3f} to {step.bounds[1]:.3f}"
             self._progress.update(self._task, note=note)
+
+    def _show_islands(self, step: Step[Any], tokens: int) -> None:
+        """Shows how many islands have come to their end, after a step of one of them."""
+        self._running[step.island] = step.unfinished > 0
+        over, running = (
+            len(self._running) - sum(self._running.values()),
+            sum(self._running.values()),
+        )
+        of = f"{over} of {self.islands}" if self.islands else f"{over}"
+        note = f"{of} islands  {running} running  step {step.t}  {tokens} tokens"
+        self._progress.update(self._task, total=self.islands, completed=over, note=note)
 
 
 class _TaskMeter:

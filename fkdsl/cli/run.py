@@ -55,6 +55,8 @@ def main(args: argparse.Namespace) -> int:
             choice = chosen_run(request, progress.stage)
             progress.stage(program.name)
             request = choice.request
+        progress.islands = request.known_islands
+        engines = request.engines  # those of a cluster, where it computes
         hint = Hint(program, engines)
         result, wrong = _result(args, request, progress, hint)
         result = result if choice is None else choice.counted(result)

@@ -74,3 +74,6 @@ class FakeWorkers:
             self.alive[worker].stop()
             context.run(list, stream)
         self.streams.clear()
+
+    def close(self):
+        self.alive.clear()

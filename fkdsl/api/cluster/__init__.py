@@ -4,7 +4,8 @@
     worker.py      the process that holds the models: takes a job, then tasks; gives steps as JSON
     messages.py    steps, errors and counts as JSON
     engines.py     the models as the run's own process knows them: marks, and tokens seen so far
-    islands.py     hands tasks to workers and gives the steps of the islands (an IslandRunner)
+    islands.py     the workers of a run: which are ready, and with the same models
+    tasks.py       hands islands to workers and gives their steps (an IslandRunner)
     workers.py     what carries tasks and messages: the interface
     place.py       the workers that a word names: `--on ray`
     on_ray.py      workers that are actors on Ray

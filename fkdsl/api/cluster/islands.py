@@ -1,20 +1,12 @@
-"""A run's islands, computed by workers: tasks go out, steps come in, and each island's steps are
-those that this process would have computed (fkdsl.inference.island_runner).
-
-    remote = RemoteIslands(request, workers)
-    run(model, ..., runner=remote.runner)            # fkdsl.inference.run
-
-A worker that is lost costs the time of its island: the task goes to another worker, which draws the
-same, and the steps that were given already are left out. A task that loses its worker again and
-again ends the run, since it is then likely to be the reason. No other error is tried again.
-"""
+"""The workers of a run: which are ready, with the same models, and which are busy; and what they
+say for the run's notes. tasks.py hands out the islands."""
 
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -28,11 +20,10 @@ from fkdsl.api.lookahead import LookaheadFacts
 from fkdsl.api.request import RunRequest
 from fkdsl.api.trace.lines import StepWriter
 from fkdsl.api.trace.record import sources_of
-from fkdsl.base.deadline import DeadlinePassed, current
-from fkdsl.base.deadline import check as check_deadline
+from fkdsl.base.deadline import current
 from fkdsl.base.errors import CallError, InferenceFailed
 from fkdsl.inference.interface import Step
-from fkdsl.inference.island_runner import IslandRunner, IslandSteps, IslandTask
+from fkdsl.inference.island_runner import IslandTask
 from fkdsl.machine.places import Places
 from fkdsl.machine.state import ProgramState
 from fkdsl.proposals.drafting import DraftCounts
@@ -41,18 +32,12 @@ LOOK = 0.1
 """Seconds after which the run looks at its deadline again."""
 FIRST = 900.0
 """Seconds for the first worker to load its models."""
-MOST_LOSSES = 3
-"""Workers that one task may lose."""
-OUT_OF_MEMORY = (
-    "it may have run out of memory: fewer particles, or fewer workers a machine, as by --on ray"
-)
-
 NUMBERS = count(1)
 """Of the tasks of this process: workers go on from run to run."""
 
 
 @dataclass
-class _Attempt:
+class Attempt:
     """A task in the hands of a worker. last: the last step that has come. count: how many have."""
 
     task: IslandTask[ProgramState]
@@ -115,25 +100,27 @@ class RemoteIslands:
             return
         self.workers.start(job_of(self.request))
         end = time.monotonic() + FIRST
-        while self._marks is None:
-            self._verify_alive()
-            if time.monotonic() > end:
-                raise InferenceFailed(
-                    f"no worker of the cluster was ready after {FIRST:g} s",
-                    "see what its machines do: ray status",
-                )
-            for worker, raw in self.workers.messages(LOOK):
-                self._take_other(worker, raw)
+        with self.engines.progress("waiting for the first worker", None):
+            while self._marks is None:
+                self.verify_alive()
+                if time.monotonic() > end:
+                    raise InferenceFailed(
+                        f"no worker of the cluster was ready after {FIRST:g} s",
+                        "see what its machines do: ray status",
+                    )
+                for worker, raw in self.workers.messages(LOOK):
+                    self.take(worker, raw)
 
-    def _verify_alive(self) -> None:
+    def verify_alive(self) -> None:
+        """Raises InferenceFailed where no worker is left."""
         if not self.workers.count:
             raise InferenceFailed(
                 f"every worker of the cluster is lost ({self.lost} in this run)",
                 "see what its machines say: ray status; or leave --on out",
             )
 
-    def _take_other(self, worker: str, raw: bytes | None) -> Mapping[str, Any]:
-        """Takes a message that is of no task in progress; gives what it says."""
+    def take(self, worker: str, raw: bytes | None) -> Mapping[str, Any]:
+        """Takes what a message says of its worker; gives the whole of it."""
         if raw is None:
             self._forget(worker)
             return {}
@@ -187,112 +174,36 @@ class RemoteIslands:
 
     # ------------------------------------------------------------ tasks
 
-    def runner(self, seed: int, islands: int) -> IslandRunner[ProgramState]:
-        """What computes the islands of a seed, of so many."""
-        return _Runner(self, seed, islands)
+    @property
+    def free(self) -> list[str]:
+        """The workers that wait for a task."""
+        return sorted(self._ready - self._busy.keys())
 
-    def run(
-        self, seed: int, islands: int, tasks: Sequence[IslandTask[ProgramState]]
-    ) -> IslandSteps[ProgramState]:
-        """As IslandRunner.run."""
-        todo: deque[IslandTask[ProgramState]] = deque()
-        for task in tasks:
-            if task.start is not None and not task.start.unfinished:
-                yield task.island, None
-            else:
-                todo.append(task)
-        if todo:
-            self.begin()
-        running: dict[str, _Attempt] = {}
-        given, losses = Counter[int](), Counter[int]()
-        try:
-            while todo or running:
-                check_deadline()
-                self._verify_alive()
-                for worker in sorted(self._ready - self._busy.keys())[: len(todo)]:
-                    running[worker] = self._submit(worker, todo.popleft(), seed, islands)
-                for worker, raw in self.workers.messages(LOOK):
-                    attempt = running.get(worker)
-                    data = self._take_other(worker, raw)
-                    if raw is None and attempt is not None:
-                        del running[worker]
-                        self._count_loss(attempt.task.island, worker, losses)
-                        todo.appendleft(attempt.task)
-                    elif attempt is not None and data.get("task") == attempt.number:
-                        yield from self._taken(attempt, data, given, worker)
-                        if "over" in data:
-                            del running[worker]
-                            yield attempt.task.island, None
-        finally:
-            if running:
-                self.workers.stop()
-
-    def _submit(
+    def submit(
         self, worker: str, task: IslandTask[ProgramState], seed: int, islands: int
-    ) -> _Attempt:
-        number = next(NUMBERS)
-        left = current().left
-        start = None
+    ) -> Attempt:
+        """Hands a task to a worker, with the time that is left for it."""
+        number, left, start = next(NUMBERS), current().left, None
         if task.start is not None:
             start = step_to_json(task.start, StepWriter(self.engines, self.places))
         self._busy[worker] = number
-        self.workers.submit(
-            worker,
-            written(
-                {
-                    "task": number,
-                    "seed": seed,
-                    "islands": islands,
-                    "island": task.island,
-                    "start": start,
-                    "until": task.until,
-                    "seconds": left if left < 1e9 else None,
-                }
-            ),
-        )
-        return _Attempt(task, number, task.start)
+        message = {
+            "task": number, "seed": seed, "islands": islands, "island": task.island,
+            "start": start, "until": task.until, "seconds": left if left < math.inf else None,
+        }  # fmt: skip
+        self.workers.submit(worker, written(message))
+        return Attempt(task, number, task.start)
 
-    def _taken(
-        self, attempt: _Attempt, data: Mapping[str, Any], given: Counter[int], worker: str
-    ) -> IslandSteps[ProgramState]:
-        """Gives the steps of a message that were not given before. Raises what it says."""
-        if "error" in data:
-            raise error_from_json(data["error"], self.places, worker)
-        if "ended" in data:
-            raise DeadlinePassed(current().why)
-        island = attempt.task.island
+    def steps(self, attempt: Attempt, data: Mapping[str, Any]) -> Iterator[Step[ProgramState]]:
+        """The steps of a message of a task; enters what it says that the task has cost."""
         self.engines.spend(attempt.number, data["calls"], data["tokens"])
         for step in data["steps"]:
             self.engines.learn(step["line"])
             attempt.last = step_from_json(step, attempt.last, self.engines, self.places)
-            attempt.count += 1
-            if attempt.count > given[island]:
-                given[island] += 1
-                yield island, attempt.last
+            yield attempt.last
         if "over" in data:
             self.facts.add(data["over"])
             self.engines.add(data["over"])
-
-    def _count_loss(self, island: int, worker: str, losses: Counter[int]) -> None:
-        losses[island] += 1
-        if losses[island] > MOST_LOSSES:
-            raise InferenceFailed(
-                f"island {island} has lost its worker {losses[island]} times, the last of them "
-                f"{worker}",
-                OUT_OF_MEMORY,
-            )
-
-
-@dataclass(frozen=True)
-class _Runner:
-    """The islands of one seed."""
-
-    remote: RemoteIslands
-    seed: int
-    islands: int
-
-    def run(self, tasks: Sequence[IslandTask[ProgramState]]) -> IslandSteps[ProgramState]:
-        yield from self.remote.run(self.seed, self.islands, tasks)
 
 
 def _difference(one: Any, other: Any) -> str:

@@ -17,16 +17,21 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from fkdsl.api.cluster.ray_place import RayPlace
 from fkdsl.api.cluster.worker import IslandWorker
 from fkdsl.api.cluster.workers import Message
-from fkdsl.base.errors import CallError, InferenceFailed
+from fkdsl.base.errors import CallError, InternalError
 
 CONTROL = "control"
 """The group of the method that ends another one."""
+PLACED = 60.0
+"""Seconds for the first worker's process to start: not one does where other work has all cores."""
+MOST_FAILURES = 3
+"""Actors that may die in a place before they are ready."""
 BETWEEN_STARTS = 1.0
 """Seconds between two looks at what machines there are, while a worker is missing."""
 
@@ -51,7 +56,8 @@ class _Actor:
 class _Slot:
     """A place for one worker: a node, and what it takes of it. name: of the worker that is there
     now. actor: None while there is none. pending: the answer that its actor owes: an ObjectRef for
-    make_ready, a generator of them for a task."""
+    make_ready, a generator of them for a task. started: the answer that says its process runs.
+    failures: actors that have died here one after the other before they were ready."""
 
     node: str
     host: str
@@ -60,6 +66,8 @@ class _Slot:
     name: str = ""
     actor: Any = None
     pending: Any = None
+    started: Any = None
+    failures: int = 0
 
 
 class RayWorkers:
@@ -71,11 +79,18 @@ class RayWorkers:
         self._job: Any = None
         self._numbers = itertools.count(1)
         self._looked = 0.0
+        self._waits_since: float | None = None  # for the first process to start
 
     def start(self, job: bytes) -> None:
         ray = _ray()
         if not ray.is_initialized():
             self._connect(ray)
+        elif _connected and self.place.address not in (None, *_connected):
+            raise CallError(
+                f"this process computes on {_connected[-1]} already, and it can on one cluster "
+                "alone",
+                "use that one, or another process",
+            )
         self._job = ray.put(job)
         self._fill()
         if not self._slots:
@@ -86,6 +101,7 @@ class RayWorkers:
         for slot in self._slots:
             if slot.actor is not None:
                 slot.pending = slot.actor.make_ready.remote(self._job)
+        self._waits_since = time.monotonic()
 
     def submit(self, worker: str, task: bytes) -> None:
         slot = next(slot for slot in self._slots if slot.name == worker)
@@ -103,6 +119,7 @@ class RayWorkers:
         if len(waiting) > 1:  # and whatever else has come meanwhile
             ready, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0)
         found = [message for ref in ready for message in self._next(ray, pending[id(ref)])]
+        self._verify_placed(ray)
         self._refill()
         return found
 
@@ -115,11 +132,35 @@ class RayWorkers:
             if slot.actor is not None and slot.pending is not None:
                 slot.actor.stop.options(concurrency_group=CONTROL).remote()
 
+    def close(self) -> None:
+        """Ends the workers; `start` makes others."""
+        for slot in self._slots:
+            if slot.actor is not None:
+                _ray().kill(slot.actor)
+        self._slots = []
+
     # ------------------------------------------------------------ the cluster
+
+    def _verify_placed(self, ray: Any) -> None:
+        """Raises CallError where no worker's process has started for a while."""
+        if self._waits_since is None:
+            return
+        waiting = [slot.started for slot in self._slots if slot.started is not None]
+        if not waiting or ray.wait(waiting, num_returns=1, timeout=0)[0]:
+            self._waits_since = None
+        elif time.monotonic() - self._waits_since > PLACED:
+            self.close()
+            raise CallError(
+                f"no worker has started on the Ray cluster in {PLACED:g} s: other work has its "
+                "cores",
+                "see what has them: ray status; or ask for fewer: --on ray,cpus=1",
+            )
 
     def _connect(self, ray: Any) -> None:
         quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
         address = self.place.address or os.environ.get("RAY_ADDRESS")
+        _keep_off_stdout()
+        _connected[:] = [address or "this machine"]
         try:
             ray.init(address=address or "auto", **quiet)
             return
@@ -157,7 +198,7 @@ class RayWorkers:
             of_node = [slot for slot in places if slot.node == node]
             self._slots += of_node[len(there) :]
         for slot in self._slots:
-            if slot.actor is None:
+            if slot.actor is None and slot.failures < MOST_FAILURES:
                 self._make(ray, slot)
 
     def _refill(self) -> None:
@@ -183,29 +224,39 @@ class RayWorkers:
         )
         slot.name = f"worker {next(self._numbers)} at {slot.host}"
         slot.actor = actor.remote()
+        slot.started = slot.actor.__ray_ready__.remote()
 
     def _next(self, ray: Any, slot: _Slot) -> list[Message]:
         """The message that a slot's answer has ready."""
-        from ray.exceptions import GetTimeoutError, RayActorError, RayError
+        from ray.exceptions import RayError, RayTaskError
 
         name, answer = slot.name, slot.pending
         try:
             if isinstance(answer, ray.ObjectRef):
                 slot.pending = None
-                return [Message(name, ray.get(answer))]
+                ready = Message(name, ray.get(answer))
+                slot.failures = 0
+                return [ready]
             return [Message(name, ray.get(next(answer)))]
         except StopIteration:
             slot.pending = None
             return []
-        except RayActorError as error:
-            if "fkdsl" in str(error) and "ModuleNotFoundError" in str(error):
+        except RayTaskError as error:  # a bug of ours: a worker sends its errors as messages
+            raise InternalError(f"{name}: {_last_line(error)}") from error
+        except RayError as error:  # the actor, its process or its machine has gone
+            if isinstance(answer, ray.ObjectRef):
+                slot.failures += 1
+            slot.actor = slot.pending = slot.started = None
+            if all(slot.failures >= MOST_FAILURES for slot in self._slots):
                 raise CallError(
-                    f"{name} has no fkdsl", "install the same version on every machine"
+                    f"no worker lives until it is ready: {_last_line(error)}",
+                    "is the same version of fkdsl installed on every machine?",
                 ) from None
-            slot.actor = slot.pending = None
             return [Message(name, None)]
-        except (RayError, GetTimeoutError) as error:
-            raise InferenceFailed(f"{name}: {_first_line(error)}", "see: ray status") from error
+
+
+_connected: list[str] = []
+"""The cluster that this process is connected to, where it is by us."""
 
 
 def _ray() -> Any:
@@ -214,12 +265,23 @@ def _ray() -> Any:
     return ray
 
 
+def _keep_off_stdout() -> None:
+    """Ray prints what its machines report, such as a worker's death, on stdout, where the answer
+    goes, whatever `log_to_driver` says (2.60). It has a switch for it, which is its own."""
+    with suppress(ImportError):
+        import ray._private.worker as own
+
+        own._worker_logs_enabled = False
+
+
 def _unreachable(address: str, error: Exception) -> CallError:
     return CallError(
-        f"no Ray cluster answers at {address}: {_first_line(error)}",
+        f"no Ray cluster answers at {address}: {_last_line(error)}",
         "start one: ray start --head; then --on ray=ADDRESS, as it prints it",
     )
 
 
-def _first_line(error: Exception) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+def _last_line(error: Exception) -> str:
+    """What an error says in the end, where Ray has the traceback before it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -27,3 +27,9 @@ def workers_of(on: str | Workers | None) -> Workers | None:
 
         _known[place] = RayWorkers(place)
     return _known[place]
+
+
+def close_workers() -> None:
+    """Ends all workers of this process, and frees what they have of their cluster."""
+    for workers in _known.values():
+        workers.close()

@@ -40,6 +40,10 @@ class Workers(Protocol):
         """How many workers live or are being started."""
         ...
 
+    def close(self) -> None:
+        """Ends the workers themselves; `start` makes others."""
+        ...
+
     def stop(self) -> None:
         """Has every worker end the task that it is in, which then says that it was ended."""
         ...

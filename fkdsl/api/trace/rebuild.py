@@ -57,7 +57,7 @@ def rebuild(
             raise CallError(
                 message, f"keep what is before: head -n {number - 1} {trace.path}"
             ) from None
-    return steps_by_island
+    return dict(sorted(steps_by_island.items()))
 
 
 def read_step(
