@@ -18,13 +18,16 @@
     return made;
   }
 
+  // A column without a heading has an empty cell there, which is no heading.
+  const heading = (text) => (text ? element("th", { scope: "col" }, text) : element("td"));
+
   function table(heads, rows, attributes = {}) {
     const cell = (value) =>
       value instanceof Node && value.nodeName === "TD" ? value : element("td", {}, value);
     return element(
       "table",
       attributes,
-      element("thead", {}, element("tr", {}, ...heads.map((h) => element("th", { scope: "col" }, h)))),
+      element("thead", {}, element("tr", {}, ...heads.map(heading))),
       element("tbody", {}, ...rows.map((row) => element("tr", {}, ...row.map(cell)))),
     );
   }
@@ -123,7 +126,7 @@
     const most = Math.max(...options.map((o) => o.p));
     const rows = options.map((o) => {
       const bar = element("div", { class: o.refused ? "bar refused" : "bar" });
-      bar.style.width = `${Math.max(1, (90 * o.p) / most)}px`;
+      bar.style.width = `${Math.max(1, (100 * o.p) / most)}%`;
       const text = quoted(o.text);
       const told = o.drawn ? "drawn" : o.refused ? `${why(o.refused)}: ${o.refused.place.source}` : "";
       return [figure(precise(o.p)), element("td", { class: "bars" }, bar), value(o.refused ? element("s", {}, text) : text), told];
@@ -148,8 +151,9 @@
     };
   }
   // By an interpreter of Vega's expressions (ast), so that the page's policy needs no unsafe-eval.
+  // Errors alone are logged: a path of one node is a warning for Vega.
   const choices = (tooltip) => ({
-    actions: { export: true, source: false, compiled: false, editor: false }, ast: true, config: theme(), renderer: "canvas", mode: "vega-lite", tooltip,
+    actions: { export: true, source: false, compiled: false, editor: false }, ast: true, logLevel: 1, config: theme(), renderer: "canvas", mode: "vega-lite", tooltip,
   });
 
   let stepsView = null;
@@ -158,11 +162,19 @@
   let trail = [];
   const islandOf = (n) => run.islands.find((one) => one.island === n);
 
+  async function embedded(id, spec, tooltip) {
+    const made = await vegaEmbed(`#${id}`, spec, choices(tooltip));
+    at(id).querySelector("summary")?.setAttribute("aria-label", "save the chart");
+    return made.view;
+  }
+
   async function drawSteps() {
     const steps = run.islands.flatMap((one) => one.steps.map((s) => ({ ...s, island: one.island })));
-    const spec = { ...run.charts.steps, datasets: { steps, chosen: chosen.t === null ? [] : [{ t: chosen.t }] } };
-    const made = await vegaEmbed("#steps-chart", spec, choices(true));
-    stepsView = made.view;
+    // Vega-Lite cannot make a column of charts as wide as its window.
+    const width = Math.max(160, at("steps-chart").clientWidth - 72);
+    const vconcat = run.charts.steps.vconcat.map((panel) => ({ ...panel, width }));
+    const spec = { ...run.charts.steps, vconcat, datasets: { steps, chosen: chosen.t === null ? [] : [{ t: chosen.t }] } };
+    stepsView = await embedded("steps-chart", spec, true);
     stepsView.addEventListener("click", (event, item) => {
       if (item && item.datum && item.datum.t !== undefined) chooseStep(item.datum.t, item.datum.island);
     });
@@ -276,8 +288,7 @@
   async function drawTree() {
     if (!run.islands.length) return;
     const spec = { ...run.charts.genealogy, datasets: treeData(chosen.island) };
-    const made = await vegaEmbed("#tree", spec, choices(false));
-    treeView = made.view;
+    treeView = await embedded("tree", spec, false);
     for (const signal of ["zoom_t0", "zoom_row0"]) treeView.addSignalListener(signal, redrawPoints);
     mark();
   }
@@ -461,7 +472,7 @@
         rowsOfLines.set(`${source.name}:${k + 1}`, row);
         return row;
       });
-      const head = element("tr", {}, ...heads.map((h) => element("th", { scope: "col" }, h)));
+      const head = element("tr", {}, ...heads.map(heading));
       at("sources").append(element("h3", {}, source.name),
         element("table", { class: "code" }, element("thead", {}, head), element("tbody", {}, ...body)));
     }
@@ -514,7 +525,8 @@
       const c = islandOf(one.island).nodes;
       const draws = one.path.flatMap((k) => drawsOf(c, k).filter((d) => d.text !== null).map((d) => ({ ...d, node: k })));
       const spans = draws.map((draw, j) => {
-        const span = element("span", { role: "option", id: `token-${n}-${j}`, "aria-selected": "false" }, draw.text === "" ? "∅" : draw.text.replaceAll("\n", "⏎\n"));
+        const label = `${quoted(draw.text)}${draw.p === null ? "" : ` ${share(draw.p)}`}`;
+        const span = element("span", { role: "option", id: `token-${n}-${j}`, "aria-selected": "false", "aria-label": label }, draw.text === "" ? "∅" : draw.text.replaceAll("\n", "⏎\n"));
         if (draw.p !== null) {
           const alpha = Math.min(0.5, -Math.log(Math.max(draw.p, 1e-9)) / 14);
           span.style.backgroundColor = `rgba(var(--improbable), ${alpha.toFixed(3)})`;
@@ -583,6 +595,11 @@
     drawSteps();
     drawTree();
     dark.addEventListener("change", () => { drawSteps(); drawTree(); });
+    let resized = null;
+    window.addEventListener("resize", () => {
+      clearTimeout(resized);
+      resized = setTimeout(drawSteps, 200);
+    });
   } else {
     for (const id of ["steps", "genealogy", "texts"]) at(id).hidden = true;
   }
