@@ -59,6 +59,7 @@ class SteeringModel:
         self.arguments = tuple(arguments)
         self.proposals = proposals if proposals is not None else ProposalSettings()
         self._lookaheads = LookaheadCache()
+        self._s0: ProgramState | None = None
         self._rounds = Rounds(engines, self.proposals)
         drafting = self.proposals.drafting
         self._weighs_drafts = drafting is not None and drafting.weighs
@@ -79,6 +80,7 @@ class SteeringModel:
         first.enter(self.code.entry, list(self.arguments), 0)
         step = ParticleStep(first, self.proposals, self._lookaheads)
         ((state, log_G),) = self._run([step], [], "before the first draw")
+        self._s0 = state  # so that the next island finds the prompts' keys and values cached
         return [state] * len(rngs), np.full(len(rngs), log_G)
 
     def step(
