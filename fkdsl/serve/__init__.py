@@ -7,10 +7,11 @@
     runs.py         which runs go on, which wait, and how they are ended
     openai_forms.py requests and answers as OpenAI's API has them
     failures.py     errors as status and body
+    answers.py      answers as JSON
     app.py, routes_openai.py, routes_programs.py, routes_sources.py, guard.py     HTTP
     metrics.py      what Prometheus reads
     strangers.py, worker.py, remote_model.py      programs that come in a request, each in a process
     server.py       listens, and ends gracefully
 
-Only app.py, the routes, metrics.py and server.py import what the extra `fkdsl[serve]` brings.
+HTTP and metrics.py need what the extra `fkdsl[serve]` brings; the rest does without.
 """

@@ -10,11 +10,12 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import HTMLResponse, Response
 from starlette.exceptions import HTTPException
 
 from fkdsl.base.errors import FkdslError
 from fkdsl.base.version import VERSION
+from fkdsl.serve.answers import JsonAnswer
 from fkdsl.serve.failures import INVALID, RequestError, body, failure
 from fkdsl.serve.guard import App, Guard
 from fkdsl.serve.openapi import documented
@@ -40,6 +41,7 @@ def application(settings: Settings, registry: Registry) -> tuple[App, Service]:
 
     app = FastAPI(
         title="fkdsl", version=VERSION, docs_url=None, redoc_url=None, lifespan=lifespan,
+        default_response_class=JsonAnswer,
         description="Programs that steer language models, each a model of OpenAI's API.",
     )  # fmt: skip
     app.include_router(openai_routes(service))
@@ -77,28 +79,26 @@ def _add_pages(app: FastAPI, service: Service) -> None:
 
 
 def _add_errors(app: FastAPI, service: Service) -> None:
-    async def answer(request: Request, error: Exception) -> JSONResponse:
+    async def answer(request: Request, error: Exception) -> JsonAnswer:
         status, text = failure(error)
         headers = error.headers if isinstance(error, RequestError) else {}
-        return JSONResponse(text, status, headers)
+        return JsonAnswer(text, status, headers)
 
     async def left(request: Request, error: Exception) -> Response:
         service.metrics.left.labels(request.scope.get("fkdsl.program", "")).inc()
         return Response(status_code=LEFT)
 
-    async def invalid(request: Request, error: Exception) -> JSONResponse:
+    async def invalid(request: Request, error: Exception) -> JsonAnswer:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
         param = ".".join(str(part) for part in first["loc"] if part != "body")
         message = f"{param}: {first['msg']}" if param else str(first["msg"])
-        return JSONResponse(body(message, INVALID, "invalid_request", param or None), 400)
+        return JsonAnswer(body(message, INVALID, "invalid_request", param or None), 400)
 
-    async def http(request: Request, error: Exception) -> JSONResponse:
+    async def http(request: Request, error: Exception) -> JsonAnswer:
         assert isinstance(error, HTTPException)
         message = f"{error.detail}: {request.method} {request.url.path}"
-        return JSONResponse(
-            body(message, INVALID, "not_found", help="see /docs"), error.status_code
-        )
+        return JsonAnswer(body(message, INVALID, "not_found", help="see /docs"), error.status_code)
 
     app.add_exception_handler(FkdslError, answer)
     app.add_exception_handler(ClientLeft, left)

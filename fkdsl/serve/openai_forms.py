@@ -303,11 +303,12 @@ def usage(result: Result, prompt_tokens: int) -> dict[str, int]:
 
 def facts(result: Result) -> dict[str, Any]:
     """What a reader must know of the run."""
-    numbers = {"log_z": result.log_z, "log_z_se": result.log_z_se, "ess": result.ess}
     return {
         "seed": result.seed,
         "method": result.method,
-        **{k: v if v is None or math.isfinite(v) else None for k, v in numbers.items()},
+        "log_z": result.log_z,
+        "log_z_se": result.log_z_se,
+        "ess": result.ess,
         "queries": {name: q.mean for name, q in result.queries.items()},
         "notes": list(result.notes),
     }

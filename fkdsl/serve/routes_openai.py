@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 
 from fkdsl.serve import openai_forms as forms
+from fkdsl.serve.answers import JsonAnswer
 from fkdsl.serve.failures import RequestError
 from fkdsl.serve.service import Answer, Service
 from fkdsl.serve.waiting import outcome, sse, streamed
@@ -60,7 +61,7 @@ async def _answer(
     answers = forms.Answers(served, form)
     if not form.stream:
         answer = await outcome(ticket, request)
-        return JSONResponse(answers.whole(answer.result, answer.prompt_tokens))
+        return JsonAnswer(answers.whole(answer.result, answer.prompt_tokens))
 
     def last(answer: Answer) -> list[str]:
         rest = answers.rest(answer.result, answer.prompt_tokens)

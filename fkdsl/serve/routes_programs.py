@@ -6,10 +6,11 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 
 from fkdsl.cli.failure import diagnostic_json
 from fkdsl.ir.printed import explain
+from fkdsl.serve.answers import JsonAnswer
 from fkdsl.serve.bodies import RunBody
 from fkdsl.serve.orders import Order
 from fkdsl.serve.parameters import parameter_schema, text_parameter
@@ -63,7 +64,7 @@ def program_routes(service: Service) -> APIRouter:
         served, order = find(name, request), body.order()
         if not body.stream:
             answer = await outcome(service.run(served, order), request)
-            return JSONResponse(answer.json)
+            return JsonAnswer(answer.json)
         events = Events()
         ticket = service.run(served, order, events.put)
         left = service.metrics.left.labels(served.name).inc

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 
+from fkdsl.serve.answers import JsonAnswer
 from fkdsl.serve.bodies import SourceBody
 from fkdsl.serve.service import STRANGER, Service
 from fkdsl.serve.strangers import Source
@@ -29,7 +30,7 @@ def source_routes(service: Service) -> APIRouter:
         request.scope["fkdsl.program"] = STRANGER
         source, order = source_of(body), body.order()
         if not body.stream:
-            return JSONResponse(await outcome(service.do("run", source, order), request))
+            return JsonAnswer(await outcome(service.do("run", source, order), request))
         events = Events()
         ticket = service.do("run", source, order, events.put)
         left = service.metrics.left.labels(STRANGER).inc

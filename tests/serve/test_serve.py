@@ -236,7 +236,7 @@ def test_runs_on_one_model_share_its_forwards_and_prompts(tmp_path):
 
 program sea(prompt: str) -> str:
     lm = prompt(prompt)
-    while not lm.done and lm.tokens < 6:
+    while not lm.done and lm.tokens < 4:
         t ~ lm
     return lm.text
 
