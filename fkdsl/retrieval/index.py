@@ -104,14 +104,18 @@ def open_index(
 
 def _home(spec: IndexSpec, folder: Folder) -> Path | None:
     """The folder that keeps an index; None where it cannot be made."""
-    place = (FORMAT, os.path.realpath(folder.path), astuple(spec))
-    name = hashlib.sha256(repr(place).encode("utf-8", "surrogatepass")).hexdigest()[:32]
-    home = cache_root() / "indexes" / name
+    home = cache_root() / "indexes" / index_name(spec, folder)
     try:
         make_private(home)
     except OSError:
         return None
     return home if os.access(home, os.W_OK) else None
+
+
+def index_name(spec: IndexSpec, folder: Folder) -> str:
+    """What tells an index from all others: its folder, its pattern and its options."""
+    place = (FORMAT, os.path.realpath(folder.path), astuple(spec))
+    return hashlib.sha256(repr(place).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def engine_of(spec: IndexSpec, home: Path | None, folder: Folder) -> RetrievalEngine:
@@ -120,6 +124,10 @@ def engine_of(spec: IndexSpec, home: Path | None, folder: Folder) -> RetrievalEn
     if name.startswith("."):
         name = str(folder.path.absolute() / name)
     embedding = embedding_of(name) if spec.embeds else None
+    if spec.engine == "qdrant" and embedding is not None:
+        from fkdsl.retrieval.qdrant import Qdrant
+
+        return Qdrant(home, index_name(spec, folder), embedding)
     return Embedded(home, spec.ranking, embedding)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 RANKINGS = ("bm25", "dense", "hybrid")
-ENGINES = ("embedded",)
+ENGINES = ("embedded", "qdrant")
 PASSAGE = (50, 20_000)
 """The shortest and the longest bound on the characters of a passage."""
 MOST_PASSAGES = 1_000_000
@@ -36,7 +36,7 @@ OPTIONS: dict[str, tuple[str, str]] = {
     "ranking": ('"bm25"', "how documents are scored: bm25 (words), dense (embeddings), hybrid"),
     "embedding": ('"wordllama"', "what embeds, for dense and hybrid: wordllama, or a sentence "
     "encoder of the hub or a folder"),
-    "engine": ('"embedded"', "what keeps the passages"),
+    "engine": ('"embedded"', "what keeps the passages: embedded, or qdrant (dense alone)"),
     "passage": ("800", "characters that a passage has at most"),
     "text": ('"text"', "of tables, the column whose text is read"),
     "table": ('"docs"', "of a database, its table"),

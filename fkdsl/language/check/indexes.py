@@ -91,6 +91,11 @@ def _options(report: Report, d: tree.IndexDecl) -> dict[str, Any]:
                 )  # fmt: skip
             else:
                 options[k.name] = value
+    if options.get("engine") == "qdrant" and options.get("ranking") != "dense":
+        report.error(
+            "FK342", "the engine qdrant ranks by embeddings alone", d.span, "ranked by words",
+            'write `with engine="qdrant", ranking="dense"`',
+        )  # fmt: skip
     return options
 
 
