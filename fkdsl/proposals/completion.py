@@ -33,6 +33,7 @@ from fkdsl.engine.constraints.backward import (
 from fkdsl.engine.constraints.closed import ClosedMasks
 from fkdsl.engine.constraints.constraint import Constraint
 from fkdsl.engine.constraints.regular import RegularMasks
+from fkdsl.engine.constraints.tokens_left import of_whole
 from fkdsl.machine.particle import RunningParticle
 from fkdsl.models.surrogate.model import WINDOW, Surrogate
 from fkdsl.proposals.outcomes import Outcomes, TokenOutcomes
@@ -241,7 +242,7 @@ def look_ahead(particle: RunningParticle, log_h: float, power: float | None = No
 def _whole(text: TextConstraint) -> int:
     """The most tokens of the text as a whole."""
     assert text.tokens_left is not None
-    return text.tokens_left + 1 + len(text.ids)
+    return of_whole(text.tokens_left, text.ids)
 
 
 def _window(particle: RunningParticle, d: ContextRef) -> tuple[int, ...]:

@@ -27,6 +27,7 @@ from fkdsl.engine.constraints.constraint import (
 from fkdsl.engine.constraints.languages import Both, Language
 from fkdsl.engine.constraints.regular import RegularMasks
 from fkdsl.engine.constraints.stops import Until
+from fkdsl.engine.constraints.tokens_left import TokensLeft, is_spent, one_later, tokens_left
 from fkdsl.machine.ops import DrawOp
 from fkdsl.machine.particle import ActiveFrame, Compute, RunningParticle
 from fkdsl.machine.proposal_plan import CompletionConstraint, PrefixConstraint
@@ -52,8 +53,8 @@ class TextConstraint:
 
     constraint: Constraint
     ids: TokenIds
-    budget: int | None
-    tokens_left: int | None
+    budget: TokensLeft
+    tokens_left: TokensLeft
     until: Until = ""
     parts: tuple[tuple[Span, Language], ...] = ()
     closed: Span | None = None
@@ -103,15 +104,15 @@ class TextConstraint:
         while (
             not self.constraint.unions_and_grammars
             and len(contexts) < FORCED
-            and (budget is None or budget >= 0)
+            and not is_spent(budget)
         ):
             mask = self.constraint.mask(ids, budget)
             if mask is None or np.count_nonzero(mask) != 1:
                 break
             token = int(mask.argmax())
-            if token in vocabulary.ends or budget == 0:
+            ids, budget = (*ids, token), one_later(budget)
+            if token in vocabulary.ends or is_spent(budget):
                 break
-            ids, budget = (*ids, token), None if budget is None else budget - 1
             context = extend(context, (token,))
             contexts.append(context)
         return contexts
@@ -145,15 +146,14 @@ def text_constraint(
         if decoder.getstate()[0]:
             return None
     length = c.node.length - c.start
-    stop = frame.slots[plan.stop]
-    tokens_left = None if stop is None else stop - length - 1
-    budget = tokens_left if plan.budget_lookahead else None
+    left = tokens_left(frame.slots[plan.stop], length)
+    budget = left if plan.budget_lookahead else None
     until = frame.slots[plan.ends]
     parts = tuple((p, of(frame)) for p, of in plan.parts) if blame else ()
     closed = plan.closed[0] if plan.closed is not None and plan.closed[1](frame) else None
     constraint = make_constraint(language, until, vocabulary, closed is not None)
     ids = tokens[begins - known :]
-    return TextConstraint(constraint, ids, budget, tokens_left, until, parts, closed)
+    return TextConstraint(constraint, ids, budget, left, until, parts, closed)
 
 
 def prefix_mask(particle: RunningParticle, op: DrawOp, d: TokenDistribution) -> Mask | None:

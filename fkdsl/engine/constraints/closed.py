@@ -24,6 +24,7 @@ from fkdsl.engine.constraints.automaton import automaton
 from fkdsl.engine.constraints.languages import Language
 from fkdsl.engine.constraints.regular import Position, RegularMasks
 from fkdsl.engine.constraints.stops import Ending, Until
+from fkdsl.engine.constraints.tokens_left import TokensLeft, is_spent, one_later
 from fkdsl.models.vocabulary import TokenIds, Vocabulary
 
 Positions = tuple[Position, Position]
@@ -46,15 +47,15 @@ class ClosedMasks:
         """The positions in both automata after these tokens."""
         return self.stopped.position(ids), self.whole.position(ids)
 
-    def mask(self, positions: Positions, tokens_left: int | None) -> Mask:
+    def mask(self, positions: Positions, left: TokensLeft) -> Mask:
         """(V,) the tokens after which a stop or EOS can still end the text in time, with it in the
-        language. tokens_left: how many tokens may follow the next one, None for no bound."""
+        language."""
         stopped, whole = positions
-        allowed = self.stopped.mask(stopped, tokens_left).copy()
+        allowed = self.stopped.mask(stopped, left).copy()
         if not self.vocabulary.ends:
             return allowed
-        if tokens_left is None or tokens_left > 0:
-            before_end = None if tokens_left is None else tokens_left - 1
+        before_end = one_later(left)
+        if not is_spent(before_end):
             allowed |= self.whole.mask(whole, before_end)
         allowed[np.array(sorted(self.vocabulary.ends))] = self.whole.accepts(whole)
         return allowed

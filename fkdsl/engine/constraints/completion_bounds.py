@@ -34,6 +34,7 @@ from fkdsl.engine.constraints.pattern_trees import Unsupported
 from fkdsl.engine.constraints.regular import RegularMasks
 from fkdsl.engine.constraints.schema_outlines import schema_outline
 from fkdsl.engine.constraints.stops import Until, stops_of
+from fkdsl.engine.constraints.tokens_left import TokensLeft, characters, suffices
 from fkdsl.models.vocabulary import TokenIds, Vocabulary
 
 DEPTHS = (1, 2, 4)
@@ -70,11 +71,10 @@ class ShortestTexts(RegularMasks):
         super().__init__(automaton, vocabulary)
         self._longest = longest_token(vocabulary)
 
-    def _viable(self, states: NDArray[np.int32], tokens_left: int | None) -> Mask:
-        if tokens_left is None:
+    def _viable(self, states: NDArray[np.int32], left: TokensLeft) -> Mask:
+        if left is None:
             return super()._viable(states, None)
-        viable: Mask = self.automaton.shortest(states) <= tokens_left * self._longest
-        return viable
+        return suffices(self.automaton.shortest(states), characters(left, self._longest))
 
     def _horizon(self) -> int:
         return MOST_STATES
@@ -130,12 +130,12 @@ class CompletionBounds:
                 unexplored = Automaton(Outlined(outline, stops), most_explored=0)
                 self.by_characters = ShortestTexts(unexplored, vocabulary)
 
-    def mask(self, ids: TokenIds, tokens_left: int) -> Mask | None:
+    def mask(self, ids: TokenIds, left: int) -> Mask | None:
         """(V,) the tokens after which so many may be enough; None for all."""
         allowed: Mask | None = None
         for part in (self.by_tokens, self.by_characters):
             if part is not None:
-                mask = part.mask(part.position(ids), tokens_left)
+                mask = part.mask(part.position(ids), left)
                 allowed = mask if allowed is None else allowed & mask
         return allowed
 

@@ -41,6 +41,7 @@ from fkdsl.engine.constraints.languages import (
 from fkdsl.engine.constraints.pattern_trees import Unsupported
 from fkdsl.engine.constraints.regular import RegularMasks
 from fkdsl.engine.constraints.stops import Until
+from fkdsl.engine.constraints.tokens_left import TokensLeft
 from fkdsl.models.vocabulary import TokenIds, Vocabulary
 
 INSIDE = "a schema or grammar inside `not`"
@@ -119,15 +120,14 @@ class Constraint:
         for part in self.unions_and_grammars:
             part.prepare(texts)
 
-    def mask(self, ids: TokenIds, tokens_left: int | None) -> Mask | None:
-        """(V,) the tokens that may follow `ids`; None for all. tokens_left: how many tokens may
-        follow the next one, None for no bound."""
-        masks = [part.mask(ids, tokens_left) for part in self.unions_and_grammars]
+    def mask(self, ids: TokenIds, left: TokensLeft) -> Mask | None:
+        """(V,) the tokens that may follow `ids`; None for all."""
+        masks = [part.mask(ids, left) for part in self.unions_and_grammars]
         match self.regular:
             case RegularMasks() as regular:
-                masks.append(regular.mask(regular.position(ids), tokens_left))
+                masks.append(regular.mask(regular.position(ids), left))
             case ClosedMasks() as ends:
-                masks.append(ends.mask(ends.position(ids), tokens_left))
+                masks.append(ends.mask(ends.position(ids), left))
         if not masks:
             return None
         allowed = masks[0]
@@ -174,11 +174,11 @@ class Alternatives:
         for part in self.parts:
             part.prepare([ids for ids in texts if part in self.open_parts(ids)])
 
-    def mask(self, ids: TokenIds, tokens_left: int | None) -> Mask:
+    def mask(self, ids: TokenIds, left: TokensLeft) -> Mask:
         """(V,) the tokens that may follow `ids`; see Constraint.mask."""
         allowed: Mask = np.zeros(self.vocabulary.size, dtype=np.bool_)
         for part in self.open_parts(ids):
-            mask = part.mask(ids, tokens_left)
+            mask = part.mask(ids, left)
             allowed |= np.True_ if mask is None else mask
         return allowed
 

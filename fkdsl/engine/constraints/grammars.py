@@ -24,6 +24,7 @@ from fkdsl.engine.constraints.followed import followed
 from fkdsl.engine.constraints.languages import Language
 from fkdsl.engine.constraints.matchers import BYTE_VOCABULARY, LONGEST_TOKEN, new_matcher, tokenizer
 from fkdsl.engine.constraints.stops import Until, stops_of
+from fkdsl.engine.constraints.tokens_left import TokensLeft
 from fkdsl.models.vocabulary import Vocabulary
 
 LAST_TOKENS_TRIED = 512
@@ -201,27 +202,26 @@ class GrammarMasks:
             self._masks[ids] = np.packbits(self._with_ends(ids, matcher, allowed))
 
     @locked
-    def mask(self, ids: tuple[int, ...], tokens_left: int | None) -> Mask:
-        """(V,) the tokens after which the text can still be completed. tokens_left: how many tokens
-        may follow the next one, None for no bound. The fewest that complete a text are known from
-        an outline of the language, so more of them may be needed in truth; at 0 each token is
-        tried."""
+    def mask(self, ids: tuple[int, ...], left: TokensLeft) -> Mask:
+        """(V,) the tokens after which the text can still be completed. The fewest that complete a
+        text are known from an outline of the language, so more of them may be needed in truth; at 0
+        each token is tried."""
         if self.matcher(ids) is None:
             return np.ones(self.vocabulary.size, dtype=np.bool_)
         if ids not in self._masks:
             self.prepare([ids])
         allowed = np.unpackbits(self._masks[ids], count=self.vocabulary.size).astype(np.bool_)
-        if tokens_left is None:
+        if left is None:
             return allowed
         if not self._stays_unfinished:
             pending = _pending(self.vocabulary.raw(ids))
             for token in self._waiting.get(ids, ()):
-                allowed[token] = tokens_left <= _bytes_left(pending + self.vocabulary.tokens[token])
+                allowed[token] = left <= _bytes_left(pending + self.vocabulary.tokens[token])
         bounds = completion_bounds(self.language, self.until, self.vocabulary)
-        enough = bounds.mask(ids, tokens_left) if bounds is not None else None
+        enough = bounds.mask(ids, left) if bounds is not None else None
         if enough is not None:
             allowed &= enough
-        return self._last(ids, allowed) if tokens_left == 0 else allowed
+        return self._last(ids, allowed) if left == 0 else allowed
 
     def _with_ends(self, ids: tuple[int, ...], matcher: Any, allowed: Mask) -> Mask:
         """The library's mask, completed by the tokens that the library does not know or judges

@@ -20,6 +20,7 @@ from fkdsl.engine.constraints.charsets import REPLACEMENT
 from fkdsl.engine.constraints.least_tokens import LeastTokens, costs, least_from_states
 from fkdsl.engine.constraints.token_classes import CHUNK, ClassTree, distances
 from fkdsl.engine.constraints.tokens import Ints, token_tree
+from fkdsl.engine.constraints.tokens_left import TokensLeft, suffices
 from fkdsl.engine.constraints.unfinished_characters import completions, piece_texts
 from fkdsl.models.vocabulary import Vocabulary
 
@@ -112,18 +113,15 @@ class RegularMasks:
     # -------------------------------------------------------------------- masks
 
     @locked
-    def mask(self, position: Position, tokens_left: int | None) -> Mask:
-        """(V,) the tokens after which the text can still be completed; an end if it is complete.
-
-        tokens_left: how many tokens may follow the next one, None for no bound.
-        """
-        if tokens_left is not None:
-            tokens_left = min(tokens_left, self._horizon())
-        key = (position, tokens_left)
+    def mask(self, position: Position, left: TokensLeft) -> Mask:
+        """(V,) the tokens after which the text can still be completed; an end if it is complete."""
+        if left is not None:
+            left = min(left, self._horizon())
+        key = (position, left)
         if key not in self._masks:
             while len(self._masks) >= ROWS_KEPT:
                 del self._masks[next(iter(self._masks))]
-            self._masks[key] = self._mask(position, tokens_left)
+            self._masks[key] = self._mask(position, left)
         return self._masks[key]
 
     @locked
@@ -173,16 +171,14 @@ class RegularMasks:
             self._spelt[pending] = groups
         return self._spelt[pending]
 
-    def _mask(self, position: Position, tokens_left: int | None) -> Mask:
+    def _mask(self, position: Position, left: TokensLeft) -> Mask:
         state, pending = position
         whole = self.after_tokens(self._final_state(position))
-        allowed: Mask = self._viable(whole, tokens_left) & (self.tree.node >= 0)
+        allowed: Mask = self._viable(whole, left) & (self.tree.node >= 0)
         if pending:  # after a token without text the character is still unfinished
-            allowed[self.tree.node == 0] = self._viable_at(position, tokens_left)
+            allowed[self.tree.node == 0] = self._viable_at(position, left)
         for (text, unfinished), ids in self._broken(pending).items():
-            allowed[ids] = self._viable_at(
-                (self.automaton.read(state, text), unfinished), tokens_left
-            )
+            allowed[ids] = self._viable_at((self.automaton.read(state, text), unfinished), left)
         for i in self.vocabulary.ends:
             allowed[i] = self.accepts(position)
         return allowed
@@ -296,16 +292,16 @@ class RegularMasks:
         nearest: Ints = candidates[np.arange(len(states)), distances[candidates].argmin(axis=1)]
         return nearest
 
-    def _viable(self, states: Ints, tokens_left: int | None) -> Mask:
-        if tokens_left is None:
+    def _viable(self, states: Ints, left: TokensLeft) -> Mask:
+        if left is None:
             return self.automaton.is_live(states)
         distances = self.distances()
         if distances is not None:
-            return distances[states] <= tokens_left
-        if tokens_left == 0:
+            return suffices(distances[states], left)
+        if left == 0:
             return np.array(self.automaton.accepting, dtype=np.bool_)[states]
         reached, which = np.unique(states, return_inverse=True)
-        mask: Mask = (self._least_tokens(reached) <= tokens_left + 1e-9)[which]
+        mask: Mask = suffices(self._least_tokens(reached), left)[which]
         return mask & self.automaton.is_live(states)
 
     def _least_tokens(self, states: Ints) -> NDArray[np.float64]:
@@ -326,18 +322,18 @@ class RegularMasks:
             return np.array([self._least.of(automaton.expression(q)) for q in states])
         return self._least[states]
 
-    def _viable_at(self, position: Position, tokens_left: int | None) -> bool:
+    def _viable_at(self, position: Position, left: TokensLeft) -> bool:
         """`_viable` for a position in the middle of a character. Its remaining bytes may come, or
         it may be read as U+FFFD; and if the text is accepted without it, it may be dropped at the
         end of the budget."""
         state, pending = position
         if not pending:
-            return bool(self._viable(np.array([state], dtype=np.int32), tokens_left)[0])
+            return bool(self._viable(np.array([state], dtype=np.int32), left)[0])
         symbols = self._onward(pending)
         if -1 in symbols or self.automaton.accepting[state]:
             return True
         onward = [self.automaton.step(state, symbol) for symbol in symbols]
-        return bool(self._viable(np.array(onward, dtype=np.int32), tokens_left).any())
+        return bool(self._viable(np.array(onward, dtype=np.int32), left).any())
 
     # --------------------------------------------------------------- look-ahead
 
