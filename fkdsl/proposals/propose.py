@@ -62,7 +62,7 @@ def propose(draw: OpenDraw) -> DraftedDraw | None:
         assert draw.constraint is not None
         assert plan is not None
         lines = draw.constraint.conflict() if draw.settings.clock is not None else ()
-        die(particle, dict.fromkeys(lines, 1.0), plan.blame)
+        die(particle, dict.fromkeys(lines, 1.0), next(iter(lines), plan.blame))
         return None
     drafted = draw.drafted_row()
     outcomes = draw.outcomes(drafted)
@@ -144,7 +144,9 @@ def move_past(
         died = lookahead.died if lookahead is not None else NOBODY
         particle.alternatives.append(alternatives_of(draw, outcomes, choice.i, died))
     if choice.i < 0:
-        die(particle, choice.refused, draw.blame)
+        # What masks had left was refused by what was tried.
+        tried = with_deaths({}, lookahead.died, outcomes) if lookahead is not None else {}
+        die(particle, choice.refused, most_lethal(tried or choice.refused, draw.blame))
         return None
     before = particle.contexts[d.index] if isinstance(d, ContextRef) else None
     if lookahead is not None:
@@ -168,6 +170,6 @@ def move_past(
     return DraftedDraw(counts, correction)
 
 
-def die(particle: RunningParticle, refused: Masses, span: Span) -> None:
-    """Nothing is left: the particle dies at the line that refused most."""
-    particle.weigh(-math.inf, most_lethal(refused, span), refused)
+def die(particle: RunningParticle, refused: Masses, place: Span) -> None:
+    """Nothing is left: the particle dies at a line."""
+    particle.weigh(-math.inf, place, refused)

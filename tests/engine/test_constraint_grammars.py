@@ -227,6 +227,15 @@ def test_an_unfinished_character_may_end_a_text_that_is_complete():
     assert masks.mask((), 0).tolist() == [True, False, False, False, False]
 
 
+def test_a_character_begun_behind_a_complete_text_stays_unfinished():
+    tokens = (b"1", b"", b"\xe2", b"\x82", b"\xac", b"\n", b"")
+    masks = GrammarMasks(JsonText('{"const": 1}'), "\n", Vocabulary(tokens, frozenset({6})))
+    assert masks.mask((0,), 5).tolist() == [False, True, True, False, False, True, True]
+    assert masks.mask((0, 2), 4).tolist() == [False, True, False, True, True, False, False]
+    assert masks.mask((0, 2, 1, 3), 2).tolist() == [False, True] + [False] * 5
+    assert masks.mask((2,), 4).all()  # nothing is known behind what was refused
+
+
 def test_until_of_broken_bytes_masks_nothing():
     vocabulary = Vocabulary((b"1", b"\xff"), frozenset())
     assert GrammarMasks(JsonText(""), "\ufffd", vocabulary).mask((0,), 0).all()

@@ -141,15 +141,14 @@ class GrammarMasks:
     def _before_pending(self, ids: tuple[int, ...]) -> tuple[Any, bytes]:
         """(the matcher after the whole characters of a text, the bytes of an unfinished character
         at its end)."""
-        matcher, pending = self.matcher(ids), _pending(self.vocabulary.raw(ids))
-        if matcher is None or not pending:
-            return matcher, pending
+        pending = _pending(self.vocabulary.raw(ids))
+        if not pending:
+            return self.matcher(ids), pending
         first = len(ids)
         while len(self.vocabulary.raw(ids[first:])) < len(pending):
             first -= 1
-        return self._after_bytes(
-            self.matcher(ids[:first]), self.vocabulary.raw(ids[first:])[: -len(pending)]
-        ), pending
+        before, rest = self.matcher(ids[:first]), self.vocabulary.raw(ids[first:])[: -len(pending)]
+        return None if before is None else self._after_bytes(before, rest), pending
 
     def _after(self, matcher: Any, token: int) -> Any:
         check()
@@ -207,7 +206,7 @@ class GrammarMasks:
         text are known from an outline of the language, so more of them may be needed in truth; at 0
         each token is tried."""
         if self.matcher(ids) is None:
-            return np.ones(self.vocabulary.size, dtype=np.bool_)
+            return self._unfollowed(ids)
         if ids not in self._masks:
             self.prepare([ids])
         allowed = np.unpackbits(self._masks[ids], count=self.vocabulary.size).astype(np.bool_)
@@ -222,6 +221,20 @@ class GrammarMasks:
         if enough is not None:
             allowed &= enough
         return self._last(ids, allowed) if left == 0 else allowed
+
+    def _unfollowed(self, ids: tuple[int, ...]) -> Mask:
+        """(V,) all tokens, behind a text that cannot be followed. But where the text is complete
+        before an unfinished character that the library has refused, that has to stay unfinished."""
+        raw = self.vocabulary.raw(ids)
+        pending = _pending(raw)
+        if not pending or (self.longest > 1 and self._ends_in_stop(raw)):
+            return np.ones(self.vocabulary.size, dtype=np.bool_)
+        if not _accepts(self._before_pending(ids)[0]):
+            return np.ones(self.vocabulary.size, dtype=np.bool_)
+        allowed = self._silent.copy()
+        allowed[list(self.vocabulary.ends)] = False
+        allowed[self._held_back(pending).get("", [])] = True
+        return allowed
 
     def _with_ends(self, ids: tuple[int, ...], matcher: Any, allowed: Mask) -> Mask:
         """The library's mask, completed by the tokens that the library does not know or judges
