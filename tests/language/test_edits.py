@@ -19,7 +19,7 @@ BAD = {
 HAVE_EDITS = {
     "FK103", "FK111", "FK122", "FK123", "FK125", "FK128", "FK203", "FK204", "FK206", "FK210",
     "FK211", "FK212", "FK214", "FK216", "FK217", "FK218", "FK219", "FK220", "FK224", "FK311",
-    "FK340", "FK341", "FK503",
+    "FK340", "FK341", "FK503", "FK504",
 }  # fmt: skip
 """The codes whose page has an example with an edit."""
 

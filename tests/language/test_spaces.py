@@ -1,5 +1,5 @@
 """FK503: text that ends in a space is warned of where a model over tokens reads it, and nowhere
-else."""
+else. FK504: so are options without a space behind a text without one."""
 
 from pathlib import Path
 
@@ -12,15 +12,13 @@ NAMED = 'model "smollm2"\n'
 TABLE = 'model m = table:\n    "" -> "a": 0.5, EOS: 0.5\n'
 
 
-def warned(body, models=NAMED):
+def warned(body, models=NAMED, code="FK503"):
     """The texts that are warned of."""
     lines = "".join(f"    {line}\n" for line in body)
     add = 'def add(lm: context):\n    lm += "to the "\n'
     text = f'{models}\n{add}\nprogram p(x: str = "a") -> str:\n{lines}    return lm.text\n'
     return [
-        d.span.text
-        for d in check_source(Source("p.fk", text), Path()).warnings
-        if d.code == "FK503"
+        d.span.text for d in check_source(Source("p.fk", text), Path()).warnings if d.code == code
     ]
 
 
@@ -121,3 +119,36 @@ def test_where_there_are_several_models_the_contexts_own_is_meant():
     assert warned(body, models) == [
         '"one "', '"two "', '"five "',
     ]  # fmt: skip
+
+
+CHOICE = 'c ~ choice(lm, ["yes", " no"], other="?")'
+
+
+@pytest.mark.parametrize("text", ['"Is it?"', '"Answer:"', 'f"{x}:"', '"a" + "b:"', '"1"'])
+def test_options_without_a_space_behind_a_word_or_a_sign_are_warned_of(text):
+    assert warned([f"lm = prompt({text})", "n = lm.text", CHOICE], code="FK504") == ['"yes"']
+    assert warned(['lm = prompt("")', f"lm += {text}", CHOICE], code="FK504") == ['"yes"']
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        ['lm = prompt("Answer:\\n")', CHOICE],
+        ['lm = prompt("Answer: \'")', CHOICE],
+        ['lm = prompt("Answer: ")', CHOICE],
+        ['lm = prompt("")', CHOICE],
+        ["lm = prompt(x)", CHOICE],
+        ['lm = prompt(f"Answer:{x}")', CHOICE],
+        ['lm = prompt("Answer:")', 'lm += " "', CHOICE],
+        ['lm = prompt("Answer:")', "t ~ lm", CHOICE],
+        ['lm = prompt("Answer:")', 'c ~ choice(lm, [" yes", "1", x])'],
+        ['lm = chat("Yes?")', CHOICE],
+    ],
+)
+def test_other_options_are_not(body):
+    assert warned(body, code="FK504") == []
+
+
+@pytest.mark.parametrize("models", ["", TABLE, 'model "tiny"\n', 'model v = bytes("smollm2")\n'])
+def test_options_for_bytes_and_tables_are_not(models):
+    assert warned(['lm = prompt("Answer:")', CHOICE], models, "FK504") == []

@@ -1,5 +1,6 @@
-"""A warning for text that a context is given and that ends in a space, where the model's tokens
-bring their own. None where a number comes next: tokens of digits bring no space."""
+"""Warnings about the space before a word, which the tokens of most models bring themselves: for a
+text that a context is given and that ends in one, and for the options of a choice that come behind
+a text without one and have none. Of numbers there are none: tokens of digits bring no space."""
 
 from __future__ import annotations
 
@@ -9,13 +10,17 @@ from dataclasses import dataclass
 from typing import TypeGuard
 
 from fkdsl.base.spans import Span
-from fkdsl.language.check.next_text import digits_follow
+from fkdsl.language.check.next_text import digits_follow, is_name, moves_on
 from fkdsl.language.check.scopes import World
+from fkdsl.language.check.text_lists import argument
 from fkdsl.language.syntax import edits, tree
 from fkdsl.language.syntax.tree_walk import walk
 from fkdsl.values.types import CONTEXT
 
 _END = re.compile(r"([ \t]+)(?:\"\"\"|'''|[\"'])\Z")
+_QUOTE = re.compile(r"[rR]?(\"\"\"|\'\'\'|[\"\'])")
+SIGNS = ":,;.?!)"
+"""Signs behind which a word has a space before it."""
 MAKERS = ("prompt", "chat")
 SPACES = (" ", "\t")
 OF_BYTES = ("byte", "byt5", "blt")
@@ -50,6 +55,38 @@ class Spaces:
                     self.world.types.get(id(target)) == CONTEXT
                 ):
                     self.text([node.value], contexts.get(target.name) or self.declared(), "`+=`")
+
+        for statement, rest in with_rest(body):
+            self.options(statement, rest, contexts)
+
+    def options(
+        self, statement: tree.Stmt, rest: Sequence[tree.Stmt], contexts: dict[str, list[str]]
+    ) -> None:
+        """Looks at the choice that comes next after a statement that gives a text to a context."""
+        match statement:
+            case tree.Assign(targets=(target,), value=tree.Call() as call) if (
+                call.function.name == "prompt"
+            ):
+                given, models = argument(call, 0, "text"), [self.model(call)]
+            case tree.AugAssign(op="+", target=target, value=given) if (
+                self.world.types.get(id(target)) == CONTEXT
+            ):
+                models = contexts.get(target.name) or self.declared()
+            case _:
+                return
+        if given is None or not wants_space(last_part(given)):
+            return
+        if not models or not all(map(self.over_tokens, models)):
+            return
+        glued = options_without_space(rest, target.name)
+        if glued:
+            self.world.report.warning(
+                "FK504", "the options have no space before them", glued[0].span,
+                f"`{end_of(last_part(given))}` comes before, and after it most models write a "
+                "space and a word as one token",
+                "begin each option with a space, and `strip` what is drawn",
+                edits=tuple(e for option in glued for e in with_space(option)),
+            )  # fmt: skip
 
     def text(self, texts: Iterable[tree.Expr], models: Iterable[str], what: str) -> None:
         sources = list(models)
@@ -129,6 +166,45 @@ def without_spaces(e: tree.Literal | tree.FString) -> edits.Edits:
         return ()
     start = e.span.start + match.start(1)
     return edits.instead(Span(e.span.source, start, e.span.start + match.end(1)), "")
+
+
+def end_of(e: tree.Expr) -> str:
+    """The last characters of a text that is written out; "" where they are not known."""
+    end = e.value if isinstance(e, tree.Literal) else ""
+    if isinstance(e, tree.FString) and e.parts:
+        end = e.parts[-1]
+    return end[-12:].rpartition("\n")[2] if isinstance(end, str) else ""
+
+
+def wants_space(e: tree.Expr) -> bool:
+    """Whether a text ends in a word, or in a sign behind which a space comes."""
+    end = end_of(e)[-1:]
+    return end.isalnum() or (end != "" and end in SIGNS)
+
+
+def options_without_space(rest: Sequence[tree.Stmt], context: str) -> list[tree.Literal]:
+    """The options that begin with a letter, of the choice that is the first of some statements to
+    move a context on; none where something else does."""
+    first = next((s for s in rest if moves_on(s, context)), None)
+    if not isinstance(first, tree.Draw) or not isinstance(first.value, tree.Call):
+        return []
+    call = first.value
+    given = argument(call, 1, "options")
+    if call.function.name != "choice" or not isinstance(given, tree.ListExpr):
+        return []
+    if not is_name(argument(call, 0, "context"), context):
+        return []
+    written = [o for o in given.items if isinstance(o, tree.Literal) and isinstance(o.value, str)]
+    return [o for o in written if str(o.value)[:1].isalpha()]
+
+
+def with_space(option: tree.Literal) -> edits.Edits:
+    """A space behind the quote that an option begins with."""
+    quote = _QUOTE.match(option.span.text)
+    if quote is None:
+        return ()
+    at = option.span.start + quote.end()
+    return edits.instead(Span(option.span.source, at, at), " ")
 
 
 def ends_in_space(e: tree.Literal | tree.FString) -> bool:
