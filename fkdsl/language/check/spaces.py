@@ -170,7 +170,7 @@ def without_spaces(e: tree.Literal | tree.FString) -> edits.Edits:
 
 def end_of(e: tree.Expr) -> str:
     """The last characters of a text that is written out; "" where they are not known."""
-    end = e.value if isinstance(e, tree.Literal) else ""
+    end: object = e.value if isinstance(e, tree.Literal) else ""
     if isinstance(e, tree.FString) and e.parts:
         end = e.parts[-1]
     return end[-12:].rpartition("\n")[2] if isinstance(end, str) else ""
