@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fkdsl.base.errors import PopulationDied
 from fkdsl.cli.output import tell
@@ -16,7 +16,9 @@ from fkdsl.serve.orders import Order, answer_json, run_order
 from fkdsl.serve.registry import Registry, ServedProgram
 from fkdsl.serve.runs import Runs, Ticket
 from fkdsl.serve.settings import Settings
-from fkdsl.serve.strangers import Source, Strangers
+
+if TYPE_CHECKING:  # a system may have no limits for processes
+    from fkdsl.serve.strangers import Source, Strangers
 
 STRANGER = "(in the request)"
 """The name under which programs that came in a request are counted."""
@@ -39,14 +41,16 @@ class Service:
         self.settings, self.registry = settings, registry
         self.runs = Runs(settings.runs, settings.queue, tell)
         self.metrics = Metrics(self.runs, registry.models)
-        self.strangers = (
-            Strangers(
-                registry.models, registry.allowed, settings.limits,
+        self.strangers: Strangers | None = None
+        if settings.allow_programs:
+            from fkdsl.serve.strangers import Strangers
+
+            self.strangers = Strangers(
+                registry.models,
+                registry.allowed,
+                settings.limits,
                 lambda how: self.metrics.workers.labels(how).inc(),
             )
-            if settings.allow_programs
-            else None
-        )  # fmt: skip
 
     def run(
         self, served: ServedProgram, order: Order, observe: Observe | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from fkdsl.base.errors import CallError
@@ -77,6 +78,11 @@ class Settings:
                 raise CallError(f"{name} must be more than 0, not {value}", "leave it out")
         if self.queue < 0 or self.grace < 0 or min(vars(self.limits).values()) < 1e-3:
             raise CallError("a bound is 0 or less", "leave it out, or give a larger one")
+        if self.allow_programs and find_spec("resource") is None:
+            raise CallError(
+                "this system has no limits for processes (setrlimit), which --allow-programs needs",
+                "serve on Linux",
+            )
         if not 0 <= self.port < 65536:
             raise CallError(f"there is no port {self.port}", "write --port 8000")
         return self
