@@ -19,9 +19,12 @@ from typing import Any
 
 from fkdsl.base.shown import shown
 from fkdsl.cli.output import json_text, say, tell
-from fkdsl.cli.report import line_of, log_z_text, query_lines
+from fkdsl.cli.report import document_lines, line_of, log_z_text, query_lines
 from fkdsl.inference.result import Answer, Result
 from fkdsl.values.values import plain
+
+MOST_DOCUMENTS = 10
+"""Documents that are shown at most."""
 
 
 def print_answers(result: Result, format: str, samples: int) -> None:
@@ -38,6 +41,9 @@ def print_answers(result: Result, format: str, samples: int) -> None:
             lines = [line_of(v) for v in values]
     say("".join(f"{line}\n" for line in lines), end="", flush=True)
     queries = query_lines(result.queries) if result.queries else []
+    documents = document_lines(result.evidence(), MOST_DOCUMENTS)
+    if documents:
+        queries = [*queries, "documents", *documents]
     tell("\n".join([*queries, log_z_text(result), *(f"note: {note}" for note in result.notes)]))
 
 

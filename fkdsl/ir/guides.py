@@ -96,6 +96,8 @@ def kernel(draw: ir.Draw) -> str:
             )
         case ir.Operate(operator="pow"):
             return "draws the next token from the renormalised power, and appends it"
+        case ir.Builtin(name="retrieve"):
+            return "draws one of the k best documents for the query, by their scores"
         case ir.Builtin(name=name):
             return f"draws from {name}"
         case ir.Local():

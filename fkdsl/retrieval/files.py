@@ -23,9 +23,11 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from fkdsl.base.deadline import check
+from fkdsl.base.diagnostics import near_name
 from fkdsl.base.files import read_file, verify_regular
 from fkdsl.base.folders import Folder
 from fkdsl.base.surrogates import without_surrogates
@@ -84,9 +86,18 @@ def find_files(pattern: str, folder: Folder) -> list[NamedFile]:
                 f'"{pattern}" matches more than {MOST_FILES:,} files', "name a smaller folder"
             )
     if not found:
-        help = f"it is looked for in {folder.path.absolute()}, the folder of the file that names it"
-        raise RetrievalError(f'no file matches "{pattern}"', help)
+        raise RetrievalError(f'no file matches "{pattern}"', _near(pattern, folder.path))
     return [found[name] for name in sorted(found)]
+
+
+def _near(pattern: str, folder: Path) -> str:
+    """Help for a pattern that matches nothing."""
+    first, slash, rest = pattern.partition("/")
+    names = sorted(p.name for p in islice(folder.glob("*"), 1000))
+    near = near_name(first, names) if first not in names else None
+    if near is not None:
+        return f'did you mean "{near}{slash}{rest}"?'
+    return f"it is looked for in {folder.absolute()}, the folder of the file that names it"
 
 
 def verify_pattern(pattern: str, folder: Folder) -> None:

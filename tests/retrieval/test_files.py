@@ -72,6 +72,12 @@ def test_what_names_no_file_is_refused(folder, pattern):
         names(pattern, folder)
 
 
+def test_a_near_folder_is_offered(folder):
+    with pytest.raises(RetrievalError) as error:
+        names("note/*.md", folder)
+    assert error.value.help == 'did you mean "notes/*.md"?'
+
+
 def test_pipes_and_hidden_files_are_passed_over(folder):
     os.mkfifo(folder / "notes" / "pipe.md")
     (folder / "notes" / ".hidden.md").write_text("x")

@@ -1,6 +1,7 @@
 """Programs that retrieve: the formulas of RAG-Sequence and RAG-Token (Lewis et al. 2020, sections
 2.1 and 2.2), by enumeration and against transformers' own losses; what answers rest on."""
 
+import json
 import math
 import re
 from collections import Counter
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 import fkdsl
+from fkdsl.cli.main import main
 from fkdsl.testing import assert_same_measure, assert_unbiased
 from tests.programs.table_texts import END, check, row_of, table, texts_of
 
@@ -252,6 +254,21 @@ def test_what_the_answers_rest_on():
         (true,) = [x.probability for x in exact.evidence() if x.value == e.value]
         assert abs(e.probability - true) <= 5 * e.se
     assert drawn.evidence("never") == ()
+
+
+def test_every_form_of_an_answer_tells_the_documents(folder, capsys):
+    (folder / "p.fk").write_text(SEQUENCE)
+    assert main(["exact", "p.fk"]) == 0
+    out = capsys.readouterr().out
+    assert "\ndocuments\n" in out
+    assert "  a.md:1  # Tides High tide is at dawn.\n" in out
+    assert main(["run", "p.fk", "--json"]) == 0
+    documents = json.loads(capsys.readouterr().out)["documents"]
+    fields = {"text", "source", "line", "score", "probability", "se"}
+    assert all(set(d) == fields for d in documents)
+    assert sum(d["probability"] for d in documents) == pytest.approx(1)
+    assert main(["run", "p.fk", "--format", "csv"]) == 0
+    assert "documents\n" in capsys.readouterr().err
 
 
 def test_a_run_that_is_traced_resumes_with_its_evidence(folder):
