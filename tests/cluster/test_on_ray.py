@@ -16,7 +16,10 @@ from dataclasses import replace
 import pytest
 
 import fkdsl
+from fkdsl.api.cluster.on_ray import RayWorkers
 from fkdsl.api.cluster.place import close_workers, workers_of
+from fkdsl.api.cluster.ray_place import RayPlace
+from fkdsl.base.errors import CallError
 from tests.cli.test_cut_runs import heeds_interrupts
 from tests.cluster.nodes import Nodes
 
@@ -147,6 +150,11 @@ def test_a_mistake_of_the_program_is_the_same_message(free, tmp_path):
     run = fkdsl_run(path, "--islands", "2", "--on", free)
     assert run.communicate(timeout=120) == here
     assert run.returncode == 1
+
+
+def test_an_address_where_nobody_listens_is_said_at_once():
+    with pytest.raises(CallError, match=r"no Ray cluster answers at 127\.0\.0\.1:1: "):
+        RayWorkers(RayPlace("127.0.0.1:1"))._connect(pytest.importorskip("ray"))
 
 
 def test_time_that_runs_out_leaves_the_population_so_far(free, tmp_path):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -28,6 +29,8 @@ from fkdsl.base.errors import CallError, InternalError
 
 CONTROL = "control"
 """The group of the method that ends another one."""
+REACHED = 10.0
+"""Seconds for the first machine of a cluster to answer."""
 PLACED = 60.0
 """Seconds for the first worker's process to start: not one does where other work has all cores."""
 MOST_FAILURES = 3
@@ -160,6 +163,8 @@ class RayWorkers:
         quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
         address = self.place.address or os.environ.get("RAY_ADDRESS")
         _keep_off_stdout()
+        if address:
+            _verify_reachable(address)
         _connected[:] = [address or "this machine"]
         try:
             ray.init(address=address or "auto", **quiet)
@@ -272,6 +277,17 @@ def _keep_off_stdout() -> None:
         import ray._private.worker as own
 
         own._worker_logs_enabled = False
+
+
+def _verify_reachable(address: str) -> None:
+    """Raises CallError where nobody listens at an address: Ray itself tries for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), REACHED).close()
+    except (OSError, OverflowError) as error:
+        raise _unreachable(address, error) from None
 
 
 def _unreachable(address: str, error: Exception) -> CallError:
