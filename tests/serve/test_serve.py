@@ -9,6 +9,7 @@ import pytest
 import fkdsl
 from fkdsl.cli.main import main
 from fkdsl.serve.settings import Settings
+from tests.api.fake_workers import FakeWorkers
 from tests.serve.asking import error_of, events_of, post, serving
 
 VARYING = ("seconds",)
@@ -17,7 +18,7 @@ VARYING = ("seconds",)
 # ------------------------------------------------------------------ equal answers
 
 
-def test_run_python_and_serve_give_equal_answers(client, capsys):
+def test_run_python_serve_and_workers_elsewhere_give_equal_answers(client, capsys):
     file = client.service.settings.folder / "two_bits.fk"
     assert main(["run", str(file), "-p", "n=3", "--seed", "5", "--json", "--no-hint"]) == 0
     by_command = json.loads(capsys.readouterr().out)
@@ -28,6 +29,8 @@ def test_run_python_and_serve_give_equal_answers(client, capsys):
     assert [(a["value"], a["probability"]) for a in by_server["posterior"]] == [
         (a.value, a.probability) for a in by_python.posterior
     ]
+    elsewhere = fkdsl.load(file)(n=3).run(seed=5, on=FakeWorkers(2))
+    assert (elsewhere.particles, elsewhere.log_z) == (by_python.particles, by_python.log_z)
     for answer in (by_command, by_server):
         for name in VARYING:
             del answer[name]
