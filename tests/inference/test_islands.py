@@ -1,4 +1,4 @@
-"""The laws of islands in this process (fkdsl.inference.island_runner). Workers elsewhere are held to
+"""The laws of islands in this process (fkdsl.inference.island_runner). Workers are held to
 them by tests/api/test_remote_islands.py."""
 
 import numpy as np
