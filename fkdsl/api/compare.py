@@ -48,8 +48,10 @@ class Row:
     method without one. log_z_sd: standard deviation of log Z_hat over the runs that lived, nats;
     None for fewer than two. distance: total variation between the posterior over values and the
     exact one, mean over the runs, 1 for a run that died; None where the exact posterior is not
-    known. tokens: forwarded by the models, mean over the runs. seconds: mean over the runs. note:
-    why tokens are far from the budget, or why the exact posterior is not known.
+    known. ess: effective sample size of the last population, mean over the runs, 0 for one that
+    died; None for a method that draws nothing. tokens: forwarded by the models, mean over the runs.
+    seconds: mean over the runs. note: why tokens are far from the budget, or why the exact
+    posterior is not known.
     """
 
     method: str
@@ -60,6 +62,7 @@ class Row:
     log_z: float | None
     log_z_sd: float | None
     distance: float | None
+    ess: float | None
     tokens: float
     seconds: float
     note: str = ""
@@ -157,6 +160,7 @@ def _exact(bench: Bench, seed: int, bounds: dict[str, Any]) -> tuple[Row, Result
         log_z=run.log_z if known or died else None,
         log_z_sd=None,
         distance=0.0 if known else None,
+        ess=None,
         tokens=float(run.tokens),
         seconds=run.seconds,
         note=note,
@@ -190,7 +194,7 @@ def _sampled(bench: Bench, method: str, budget: int, seeds: range, truth: Result
         for i, s in enumerate(seeds, 1)
     ]
     lived = [run.log_z for run in runs if run.result is not None]
-    has_z = check_method(method).estimates_z
+    has_z, draws = check_method(method).estimates_z, check_method(method).draws
     return Row(
         method=method,
         particles=pilot.count,
@@ -200,6 +204,7 @@ def _sampled(bench: Bench, method: str, budget: int, seeds: range, truth: Result
         log_z=log_sum_exp([run.log_z for run in runs]) - math.log(len(runs)) if has_z else None,
         log_z_sd=float(np.std(lived, ddof=1)) if has_z and len(lived) > 1 else None,
         distance=_mean([_distance(run, truth) for run in runs]) if truth is not None else None,
+        ess=_mean([run.result.ess if run.result else 0.0 for run in runs]) if draws else None,
         tokens=_mean([run.tokens for run in runs]),
         seconds=_mean([run.seconds for run in runs]),
         note="; ".join(note for note in (_lower_bound(method, runs[0]), pilot.note) if note),

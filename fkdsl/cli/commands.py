@@ -133,9 +133,13 @@ GROUPS: dict[str, dict[str, Command]] = {
         ),
         "plot": Command(
             "fkdsl.cli.page",
-            "draw a figure of a run, as SVG, PNG or PDF",
-            "FILE.jsonl -o FILE [options]",
-            (("fkdsl plot run.jsonl -o steps.svg", ""),),
+            "draw a figure of a run or of a comparison, as SVG, PNG or PDF",
+            "FILE -o FILE [options]",
+            (
+                ("fkdsl plot run.jsonl -o steps.svg", ""),
+                ("fkdsl compare my.fk --json > table.json", ""),
+                ("fkdsl plot table.json -o table.pdf", "what `compare` found"),
+            ),
         ),
     },
     "Prepare models": {

@@ -108,8 +108,12 @@ def _add_completion(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_page(report: argparse.ArgumentParser, plot: argparse.ArgumentParser) -> None:
-    for parser in (report, plot):
-        parser.add_argument("file", metavar="FILE.jsonl", help="what `fkdsl run --trace` wrote")
+    report.add_argument("file", metavar="FILE.jsonl", help="what `fkdsl run --trace` wrote")
+    plot.add_argument(
+        "file",
+        metavar="FILE",
+        help="what `fkdsl run --trace` wrote, or what `fkdsl compare --json` printed",
+    )
     report.add_argument("-o", "--out", required=True, metavar="FILE.html", help="where to write it")
     plot.add_argument(
         "-o", "--out", required=True, metavar="FILE", help="a file that ends in .svg, .png or .pdf"

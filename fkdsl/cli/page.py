@@ -24,6 +24,7 @@ from fkdsl.inference.result import Result
 
 def main(args: argparse.Namespace) -> int:
     """`fkdsl report run.jsonl -o out.html` and `fkdsl plot run.jsonl -o out.svg`."""
+    from fkdsl.report.comparison import comparison_figure, read_comparison
     from fkdsl.report.data import report_data
     from fkdsl.report.figures import figure, write_figure
     from fkdsl.report.page import page
@@ -33,6 +34,9 @@ def main(args: argparse.Namespace) -> int:
         raise CallError(f"-o {args.out} is the trace itself", "name another file")
     if args.command == "report":
         _check_page(args.out, "-o")
+    elif (table := read_comparison(Path(args.file))) is not None:
+        write_figure(comparison_figure(table), Path(args.out))
+        return 0
     data = report_data(Replay(read_trace(args.file)))
     if args.command == "plot":
         write_figure(figure(data, args.figure, args.island), Path(args.out))

@@ -15,6 +15,7 @@ import fkdsl
 from fkdsl.api.trace.file import read_trace
 from fkdsl.api.trace.replay import Replay
 from fkdsl.base.spans import Source
+from fkdsl.report.comparison import comparison_figure, read_comparison
 from fkdsl.report.data import report_data
 from fkdsl.report.genealogy import genealogy, segments
 from fkdsl.report.highlight import highlighted
@@ -272,3 +273,31 @@ def test_what_cannot_be_drawn_is_said_before_anything_is_written(
     assert status == 2
     assert "fkdsl[report]" in err
     assert not page_file.exists()
+
+
+def test_plot_draws_the_table_of_a_comparison(tmp_path, capsys):
+    file, table, out = tmp_path / "p.fk", tmp_path / "table.json", tmp_path / "table.svg"
+    file.write_text(PROGRAM)
+    arguments = ["--methods", "local,smc,exact", "--budget", "200", "--runs", "3", "--json"]
+    status, printed, _ = call(capsys, "compare", str(file), *arguments)
+    table.write_text(printed)
+    assert (status, call(capsys, "plot", str(table), "-o", str(out))[0]) == (0, 0)
+    drawn = out.read_text("utf-8")
+    for text in ("local", "smc", "exact", "log Z", "effective sample size", "tokens a run"):
+        assert f">{text}" in drawn
+    rows = {row["method"]: row for row in json.loads(printed)["rows"]}
+    chart = comparison_figure(read_comparison(table))["datasets"]
+    (smc,) = [row for row in chart["rows"] if row["method"] == "smc"]
+    assert smc["high"] - smc["low"] == pytest.approx(2 * rows["smc"]["log_z_sd"])
+    assert [row["log_z"] for row in chart["exact"]] == [
+        pytest.approx(rows["exact"]["log_z"], abs=1e-8)
+    ]
+    assert rows["smc"]["ess"] > 1.0
+    assert rows["exact"]["ess"] is None
+    for wrong in ('{"rows": []}', '{"rows": [{"method": "smc", "log_z": "1"}]}', '{"rows": 1}'):
+        table.write_text(wrong)
+        status, _, err = call(capsys, "plot", str(table), "-o", str(out))
+        assert (status, "no table of methods" in err) == (2, True)
+    table.write_text("{}")
+    status, _, err = call(capsys, "plot", str(table), "-o", str(out))
+    assert (status, "is no trace" in err) == (2, True)
