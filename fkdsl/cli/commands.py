@@ -137,8 +137,7 @@ GROUPS: dict[str, dict[str, Command]] = {
             "FILE -o FILE [options]",
             (
                 ("fkdsl plot run.jsonl -o steps.svg", ""),
-                ("fkdsl compare my.fk --json > table.json", ""),
-                ("fkdsl plot table.json -o table.pdf", "what `compare` found"),
+                ("fkdsl plot table.json -o table.pdf", "what `compare --json` printed"),
             ),
         ),
     },
