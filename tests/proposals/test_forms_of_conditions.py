@@ -9,7 +9,7 @@ from fkdsl.ir.printed import explain
 from fkdsl.models.table import TableModel
 from fkdsl.models.vocabulary import Vocabulary
 from fkdsl.testing.laws import assert_same_masses, exact_measure
-from tests.ir.test_conditions_as_languages import FORMS, Condition
+from tests.ir.test_conditions_as_languages import FORMS, FURTHER, Condition
 
 MODEL = """
 model m = table:
@@ -54,7 +54,7 @@ def measure(program):
         return [d.message for d in error.diagnostics]
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", [*FORMS, *FURTHER[::3]])
 def test_a_guided_form_has_the_measure_of_the_plain_one(form):
     """Where a form has no value for some text, the plain program fails, and the guided one has the
     measure of the other texts, or fails too."""

@@ -67,8 +67,8 @@ class ShortestTexts(RegularMasks):
     """Masks by the characters of the shortest text to acceptance, for an automaton that may have
     any number of states."""
 
-    def __init__(self, automaton: Automaton, vocabulary: Vocabulary) -> None:
-        super().__init__(automaton, vocabulary)
+    def __init__(self, automaton: Automaton, vocabulary: Vocabulary, before: str) -> None:
+        super().__init__(automaton, vocabulary, before)
         self._longest = longest_token(vocabulary)
 
     def _viable(self, states: NDArray[np.int32], left: TokensLeft) -> Mask:
@@ -113,22 +113,25 @@ def _followed(outline: Outline, stops: tuple[str, ...]) -> tuple[Automaton | Non
 
 class CompletionBounds:
     """The bounds of one outline over one vocabulary, for texts that end before a stop. by_tokens,
-    by_characters: the masks of the two automata, None where there is none."""
+    by_characters: the masks of the two automata, None where there is none. before: what stands
+    before the text."""
 
-    def __init__(self, outline: Outline, until: Until, vocabulary: Vocabulary) -> None:
+    def __init__(
+        self, outline: Outline, until: Until, vocabulary: Vocabulary, before: str = ""
+    ) -> None:
         stops = stops_of(until)
         self.by_tokens: RegularMasks | None = None
         self.by_characters: ShortestTexts | None = None
         automaton, whole = _followed(outline, stops)
         if automaton is not None:
             automaton.merge_states()
-            self.by_tokens = RegularMasks(automaton, vocabulary)
+            self.by_tokens = RegularMasks(automaton, vocabulary, before)
         if whole:
             return
         if not outline.is_left_recursive and longest_token(vocabulary) <= SHORT_TOKENS:
             with suppress(TooComplex):
                 unexplored = Automaton(Outlined(outline, stops), most_explored=0)
-                self.by_characters = ShortestTexts(unexplored, vocabulary)
+                self.by_characters = ShortestTexts(unexplored, vocabulary, before)
 
     def mask(self, ids: TokenIds, left: int) -> Mask | None:
         """(V,) the tokens after which so many may be enough; None for all."""
@@ -152,4 +155,8 @@ def completion_bounds(
 ) -> CompletionBounds | None:
     """The bounds of a schema or grammar, made once; None where nothing is known."""
     outline = outline_of(language)
-    return None if outline is None else CompletionBounds(outline, until, vocabulary)
+    before = language.before if isinstance(language, JsonText | GrammarText) else ""
+    # The stops of an outline end its texts, wherever they stand.
+    if outline is None or any(stop in before for stop in stops_of(until)):
+        return None
+    return CompletionBounds(outline, until, vocabulary, before)

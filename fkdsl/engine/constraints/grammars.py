@@ -21,7 +21,7 @@ from fkdsl.base.probability_blocks import Mask
 from fkdsl.engine.constraints.charsets import REPLACEMENT
 from fkdsl.engine.constraints.completion_bounds import completion_bounds
 from fkdsl.engine.constraints.followed import followed
-from fkdsl.engine.constraints.languages import Language
+from fkdsl.engine.constraints.languages import GrammarText, JsonText, Language
 from fkdsl.engine.constraints.matchers import BYTE_VOCABULARY, LONGEST_TOKEN, new_matcher, tokenizer
 from fkdsl.engine.constraints.stops import Until, stops_of
 from fkdsl.engine.constraints.tokens_left import TokensLeft
@@ -79,9 +79,10 @@ class GrammarMasks:
         self.longest = max(map(len, self.stops), default=0)
         # A stop with U+FFFD may be any bytes that are no text, so then nothing is followed.
         unknown = any(chr(REPLACEMENT) in stop for stop in stops)
-        self._matchers: dict[tuple[int, ...], Any] = {
-            (): None if unknown else _fresh(language, vocabulary).deep_copy()
-        }
+        first = None if unknown else _fresh(language, vocabulary).deep_copy()
+        if isinstance(language, JsonText | GrammarText) and language.before and first is not None:
+            first = self._after_bytes(first, language.before.encode())
+        self._matchers: dict[tuple[int, ...], Any] = {(): first}
         # In bits, eight tokens a byte: a mask is as long as the vocabulary.
         self._masks: dict[tuple[int, ...], NDArray[np.uint8]] = {}
         # Tokens that are allowed only since the budget may hold their last bytes back.

@@ -216,17 +216,22 @@ spaces nearly, more than a model needs."""
 class JsonText(Language):
     """The JSON texts that fit a schema. schema: its text, "" for any JSON. format: whether `format`
     is asserted. order: whether properties must come in the schema's order. spaces: how many
-    characters of white space may stand in a row outside of texts."""
+    characters of white space may stand in a row outside of texts. before: a text that stands before
+    those of the language, and makes them whole."""
 
     schema: str
     format: bool = True
     order: bool = True
     spaces: int = SPACES
+    before: str = ""
 
 
 @dataclass(frozen=True)
 class GrammarText(Language):
+    """The texts of a Lark grammar. before: see JsonText."""
+
     grammar: str
+    before: str = ""
 
 
 @dataclass(frozen=True)

@@ -36,9 +36,9 @@ ROWS_KEPT = 256
 
 class RegularMasks:
     """The masks of one automaton over one vocabulary. They share the automaton's lock, since
-    computing a mask may add states to it."""
+    computing a mask may add states to it. before: what the automaton has read before a text."""
 
-    def __init__(self, automaton: Automaton, vocabulary: Vocabulary) -> None:
+    def __init__(self, automaton: Automaton, vocabulary: Vocabulary, before: str = "") -> None:
         self.automaton, self.vocabulary, self.tree = automaton, vocabulary, token_tree(vocabulary)
         self.lock = automaton.lock
         classes = automaton.partition.classes(self.tree.point)
@@ -46,7 +46,9 @@ class RegularMasks:
         self._replaced = automaton.partition.classes_of(chr(REPLACEMENT))[0]
         self._next: dict[int, Ints] = {}
         self._masks: dict[tuple[Position, int | None], Mask] = {}
-        self._positions: dict[tuple[int, ...], Position] = {(): (automaton.start, b"")}
+        with self.lock:
+            self._begin: Position = (automaton.read(automaton.start, before), b"")
+        self._positions: dict[tuple[int, ...], Position] = {(): self._begin}
         self._of_bytes: dict[bytes, Position] = {}
         self._prefix_masks: dict[Position, Mask] = {}
         self._spelt: dict[bytes, dict[str, list[int]]] = {}
@@ -71,7 +73,7 @@ class RegularMasks:
         if known < len(ids):
             position = self.advance(position, self.vocabulary.raw(ids[known:]))
             if len(self._positions) > 16 * ROWS_KEPT:
-                self._positions = {(): (self.automaton.start, b"")}
+                self._positions = {(): self._begin}
             self._positions[ids] = position
         return position
 

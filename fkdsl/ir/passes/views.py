@@ -40,9 +40,21 @@ def view_language(test: ir.Expr, text: int, language_of: LanguageOf) -> ir.Expr 
         if text in reads(known):
             continue
         part = language_of(known, view)
-        if part is None or has_grammar(part):
-            return None
-        return ir.Builtin(test.span, name, (*args, part))
+        if part is not None and has_grammar(part):
+            return _after(name, args, part)
+        return part and ir.Builtin(test.span, name, (*args, part))
+    return None
+
+
+def _after(name: str, args: tuple[ir.Expr, ...], part: ir.Expr) -> ir.Expr | None:
+    """The language of a schema or grammar with a text before it; None for other views."""
+    match name, args, part:
+        case (
+            ".framed",
+            (before, ir.Const(value="")),
+            ir.Builtin(name=".json" | ".grammar" | ".after"),
+        ):
+            return ir.Builtin(part.span, ".after", (before, part))
     return None
 
 
@@ -112,8 +124,12 @@ def _framed(
     whole = [i for i, part in enumerate(parts) if text in reads(part)]
     if len(whole) != 1 or parts[whole[0]] != (ir.Local(e.span, text), ""):
         return None
-    before, behind = parts[: whole[0]], parts[whole[0] + 1 :]
-    return ".framed", (ir.Format(e.span, before), ir.Format(e.span, behind))
+    ends = []
+    for some in (parts[: whole[0]], parts[whole[0] + 1 :]):
+        fixed = [part for part in some if isinstance(part, str)]
+        is_fixed = len(fixed) == len(some)
+        ends.append(ir.Const(e.span, "".join(fixed)) if is_fixed else ir.Format(e.span, some))
+    return ".framed", tuple(ends)
 
 
 def items_of(e: ir.Expr, text: int) -> ir.Expr | None:

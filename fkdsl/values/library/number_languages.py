@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from fkdsl.engine.constraints import languages as of
@@ -121,6 +122,12 @@ def ordered(operator: str, text: Any) -> of.Language:
 def framed(before: Any, behind: Any, part: of.Language) -> of.Language:
     """The texts that are in the part with a text before and one behind them."""
     return of.Framed(plain_text(before), plain_text(behind), part)
+
+
+@pure(".after", [A, A], ANY)
+def after(before: Any, part: of.JsonText | of.GrammarText) -> of.Language:
+    """The texts that are in a schema's or grammar's language with a text before them."""
+    return replace(part, before=part.before + plain_text(before))
 
 
 @pure(".replaced", [A, A, A], ANY)
