@@ -203,6 +203,8 @@ class Result:
         """What the answers rest on, such as the documents that were drawn, likeliest first.
 
         answer: a return value, for what that one rests on: probabilities are then conditional.
+        Where a search was ended with bounds on Z, what it found is not the posterior, so there is
+        no error.
         """
         wanted = None if answer is EVERY else value_key(_in_order(answer))
         chosen = np.array(
@@ -211,6 +213,7 @@ class Result:
         mass = math.fsum(p.weight for p, c in zip(self.particles, chosen, strict=True) if c)
         if mass == 0.0:
             return ()
+        bounded = self.log_z_bounds is not None and self.log_z_bounds[0] < self.log_z_bounds[1]
         found: list[Evidence] = []
         drawn = [e for p, c in zip(self.particles, chosen, strict=True) if c for e in p.evidence]
         for value in dict.fromkeys(drawn):
@@ -219,7 +222,8 @@ class Result:
             ratio = min(1.0, ratio / mass)
             # The error of a ratio of means, to first order.
             y = (holds - ratio) * chosen / mass
-            found.append(Evidence(value, ratio, self.uncertainty.mean_se(y)))
+            se = None if bounded else self.uncertainty.mean_se(y)
+            found.append(Evidence(value, ratio, se))
         return tuple(sorted(found, key=lambda e: -e.probability))
 
     def mean(self, f: Callable[[Any], float]) -> Estimate:

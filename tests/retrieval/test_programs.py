@@ -5,6 +5,7 @@ import json
 import math
 import re
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -254,6 +255,8 @@ def test_what_the_answers_rest_on():
         (true,) = [x.probability for x in exact.evidence() if x.value == e.value]
         assert abs(e.probability - true) <= 5 * e.se
     assert drawn.evidence("never") == ()
+    cut = replace(exact, log_z_bounds=(-1.0, -0.5))
+    assert all(e.se is None for e in cut.evidence())
 
 
 def test_every_form_of_an_answer_tells_the_documents(folder, capsys):
