@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fkdsl.base.kept import kept
 from fkdsl.base.logspace import Floats
 from fkdsl.engine.constraints.backward import (
     MOST_NUMBERS,
@@ -58,6 +59,8 @@ TABLES, TOTAL = 16, 2 * MOST_NUMBERS
 more at once, as of particles that each have a language of their own, none looks ahead: messages
 would be made anew at every token."""
 BELIEFS = 1024
+TILTS = 32
+"""Tilts that are kept for other particles in the same state."""
 ENOUGH = 0.5
 """The probability of being met, as the surrogate expects it before the text, from which on a
 constraint needs no look-ahead: little is lost by dying so seldom."""
@@ -67,6 +70,16 @@ OWNER = "completion"
 """Whose guess it is that a particle weighs h."""
 Messages = tuple[BackwardMessages, ...]
 """Those of each way in which a text may end: their probabilities add up."""
+
+
+KEPT_NUMBERS, KEPT_MESSAGES = 1 << 20, 8
+"""Numbers up to which the messages of a constraint are kept from run to run, and how many such."""
+
+
+@kept(KEPT_MESSAGES, lambda made: 1, KEPT_MESSAGES)
+def kept_messages(masks: RegularMasks, surrogate: Surrogate, by_end: bool) -> BackwardMessages:
+    """Those of one automaton and one surrogate, made once in a process."""
+    return BackwardMessages(masks, surrogate, by_end)
 
 
 def ways_to_end(masks: RegularMasks | ClosedMasks) -> list[tuple[RegularMasks, bool]]:
@@ -117,10 +130,12 @@ class CompletionLookahead:
     _sizes: dict[tuple[str, int, int], int] = field(default_factory=dict)
     _crowded: bool = False
     _beliefs: dict[tuple[str, tuple[int, ...]], Belief] = field(default_factory=dict)
+    _tilts: dict[Hashable, tuple[Outcomes, Tilt, float]] = field(default_factory=dict)
 
     def prepare(self, draws: Sequence[tuple[RunningParticle, Any, TextConstraint]]) -> None:
         """Filters the texts of a population together. draws: particles, each with the distribution
         that it draws a constrained text from, and the constraint."""
+        self._tilts.clear()
         wanted: dict[str, dict[tuple[int, ...], None]] = {}
         sizes: dict[int, int] = {}
         for particle, d, text in draws:
@@ -158,6 +173,31 @@ class CompletionLookahead:
         if messages is None:
             return None
         self.tilted += counted
+        # Particles in one state have one tilt. The entry keeps the arrays that its key tells apart.
+        key = (
+            particle.contexts[d.index].node,
+            (id(text.constraint), len(text.ids), text.tokens_left),
+            (particle.power, particle.guesses.get(OWNER)),
+            (id(outcomes.row), id(outcomes.mask)),
+        )
+        if len(self._tilts) >= TILTS:
+            self._tilts.clear()
+        if key not in self._tilts:
+            self._tilts[key] = outcomes, *self._tilt(particle, d, text, outcomes, messages)
+        _, tilt, drift = self._tilts[key]
+        if counted and not math.isnan(drift):
+            self.drifts.add(id(text.constraint), drift)
+        return tilt
+
+    def _tilt(
+        self,
+        particle: RunningParticle,
+        d: ContextRef,
+        text: TextConstraint,
+        outcomes: TokenOutcomes,
+        messages: Messages,
+    ) -> tuple[Tilt, float]:
+        """The tilt, and what h was wrong by, nats; NaN where nothing says so."""
         belief, p = self._belief(particle, d), outcomes.p
         h = sum(_h(way, belief, text, outcomes) for way in messages)
         if len(messages) > 1:  # rounding
@@ -172,13 +212,11 @@ class CompletionLookahead:
         mass = float(p.sum())
         mean = float(p @ h) / mass if mass > 0.0 else 0.0
         if not mean > 0.0:  # nothing is known: the weight stays where it was
-            return Tilt(np.ones_like(h), particle.guesses.get(OWNER, 0.0), power)
+            return Tilt(np.ones_like(h), particle.guesses.get(OWNER, 0.0), power), math.nan
         h = np.maximum(h, self.floor * mean)
-        largest = float(h[p > 0.0].max())
-        if log_before is not None and counted:
-            drift = math.log(float(p @ h)) - log_before
-            self.drifts.add(id(text.constraint), drift)
-        return Tilt(np.minimum(h / largest, 1.0), math.log(largest), power)
+        largest = float(h.max())
+        drift = math.nan if log_before is None else math.log(float(p @ h)) - log_before
+        return Tilt(h / largest, math.log(largest), power), drift
 
     def _messages_of(self, model: str, text: TextConstraint) -> Messages | None:
         """The messages of a constraint; None where there are none, whose reason is kept."""
@@ -207,9 +245,8 @@ class CompletionLookahead:
         while len(self._messages) >= TABLES or sum(self._sizes.values()) > TOTAL:
             oldest, _ = self._messages.popitem(last=False)
             del self._sizes[oldest]
-        messages: Messages | None = tuple(
-            BackwardMessages(masks, surrogate, by_end) for masks, by_end in ways
-        )
+        make = kept_messages if self._sizes[key] <= KEPT_NUMBERS else BackwardMessages
+        messages: Messages | None = tuple(make(masks, surrogate, by_end) for masks, by_end in ways)
         if self.enough < 1.0:
             expected = math.fsum(way.expected(whole) for way in messages or ())
             messages = messages if expected < self.enough else None
@@ -266,7 +303,7 @@ def _h(
     assert text.tokens_left is not None
     position, ids, p = messages.masks.position(text.ids), outcomes.ids, outcomes.p
     h: Any
-    if np.count_nonzero(p) <= FEW_TOKENS:
+    if np.count_nonzero(p > 0.0) <= FEW_TOKENS:  # faster than of p itself
         h, likely = np.zeros(len(p)), p.nonzero()[0]
     else:
         averages = messages.averages(belief, position, text.tokens_left)

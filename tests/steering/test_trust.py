@@ -14,6 +14,7 @@ from fkdsl.inference.methods import METHODS
 from fkdsl.inference.run import steps_of
 from fkdsl.inference.samplers.smc import importance, smc
 from fkdsl.models.surrogate.model import Surrogate
+from fkdsl.proposals import completion
 from fkdsl.proposals.completion import CompletionLookahead
 from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.proposals.tilted import Tilted
@@ -151,6 +152,19 @@ def test_a_resumed_run_trusts_as_it_did(tmp_path):
         path.write_text("".join(lines[:kept]))
         again = program.run(particles=6, seed=4, resume=path, lookahead=surrogate)
         assert (again.particles, again.log_z) == (whole.particles, whole.log_z)
+
+
+def test_messages_and_tilts_that_are_kept_change_nothing(monkeypatch):
+    program = lists(12)
+    surrogate = unigram(program)
+    results = [program.run(particles=12, seed=5, lookahead=surrogate) for _ in range(2)]
+    monkeypatch.setattr(completion, "TILTS", 0)
+    monkeypatch.setattr(completion, "KEPT_NUMBERS", 0)
+    results.append(program.run(particles=12, seed=5, lookahead=surrogate))
+    assert len({result.log_z for result in results}) == 1
+    assert len({result.particles for result in results}) == 1
+    looked = [next(n for n in result.notes if "look-ahead" in n) for result in results]
+    assert len(set(looked)) == 1
 
 
 @pytest.mark.parametrize("power", [1.5, "x", -1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fkdsl.base.kept import kept
 from fkdsl.models.cache import cache_root
 from fkdsl.models.interface import LanguageModel
 from fkdsl.models.surrogate.files import read
@@ -34,6 +35,12 @@ def shipped_file(model: LanguageModel) -> Path | None:
     return Path(__file__).parent / name if name is not None else None
 
 
+@kept(1 << 24, lambda surrogate: surrogate.states * surrogate.vocabulary_size, len(SHIPPED))
+def _shipped(path: Path) -> Surrogate:
+    """The surrogate of a file that ships, which does not change; read once in a process."""
+    return read(path)
+
+
 def surrogate_for(model: LanguageModel) -> Surrogate | None:
     """The surrogate of a model: the one that its user made of its very weights, else the shipped
     one of its name, else None. Raises CallError for a file that is damaged."""
@@ -43,7 +50,7 @@ def surrogate_for(model: LanguageModel) -> Surrogate | None:
     shipped = shipped_file(model)
     if shipped is None:
         return None
-    surrogate = read(shipped)
+    surrogate = _shipped(shipped)
     # A user may give the name to another model.
     fits = surrogate.fingerprint == model.vocabulary.fingerprint
     return surrogate if fits and surrogate.vocabulary_size == model.vocabulary.size else None
