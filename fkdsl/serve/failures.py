@@ -10,6 +10,7 @@ own, with a page in docs/errors. Other codes are those of CODES.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,12 @@ from fkdsl.base.errors import (
 )
 from fkdsl.cli.failure import diagnostic_json
 
+FLAGS = {
+    r"raise --timeout": "ask for fewer particles or shorter texts, or for more time by `timeout`",
+    r"raise --(max-states|max-tokens)": r"raise `\1` in `options`",
+    r"give it by -p (\w+)=\.\.\.": r'set it in `parameters`: {"\1": ...}',
+}
+"""What helps for the command line say, and what a request says in their place."""
 INVALID, SERVER = "invalid_request_error", "server_error"
 
 
@@ -82,10 +89,18 @@ def failure(error: BaseException) -> tuple[int, dict[str, Any]]:
     return 500, body(message, SERVER, "internal_error")
 
 
+def _help(text: str) -> str:
+    """A help that names a flag, for a reader who has fields of a request."""
+    for flag, words in FLAGS.items():
+        text = re.sub(flag, words, text)
+    return text
+
+
 def body(
     message: str, kind: str, code: str, param: str | None = None, **more: Any
 ) -> dict[str, Any]:
     """The body of an error."""
+    more = {**more, "help": _help(more["help"])} if more.get("help") else more
     fields = {name: value for name, value in more.items() if value not in ("", [], None)}
     return {"error": {"message": message, "type": kind, "param": param, "code": code, **fields}}
 

@@ -218,6 +218,7 @@ def test_a_program_that_goes_wrong_is_an_error_with_its_code_line_and_column(cli
     assert error["facts"]
     error = error_of(post(client, "/v1/programs/say/run"), 400, "invalid_request")
     assert "needs its parameter `prompt`" in error["message"]
+    assert error["help"] == 'set it in `parameters`: {"prompt": ...}'
     error_of(post(client, "/v1/programs/none/run"), 404, "model_not_found")
     error_of(client.get("/nothing"), 404, "not_found")
     streamed = post(client, "/v1/programs/dead/run", stream=True)
