@@ -8,7 +8,7 @@ the state before it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from fkdsl.language.check.report import Report
@@ -28,6 +28,15 @@ def join_states(a: State, b: State) -> State:
 @dataclass
 class Loop:
     breaks: State = None
+
+
+def leaves(body: Iterable[tree.Stmt]) -> Iterator[tree.Break | tree.Continue]:
+    """The `break` and `continue` of statements that belong to a loop round them."""
+    for s in body:
+        if isinstance(s, tree.Break | tree.Continue):
+            yield s
+        elif isinstance(s, tree.If):
+            yield from leaves((*s.then, *s.other))
 
 
 @dataclass
@@ -61,9 +70,11 @@ class Flow:
                 notes=(f"the end is reached after {_what(d.body)} of line {last}",),
             )  # fmt: skip
 
-    def block(self, body: Iterable[tree.Stmt], state: State) -> State:
-        for s in body:
+    def block(self, body: Sequence[tree.Stmt], state: State) -> State:
+        for i, s in enumerate(body):
             if state is None:
+                for stray in () if self.loops else leaves(body[i:]):
+                    self.leave(stray, frozenset())
                 self.report.warning(
                     "FK310",
                     "this is never reached",
