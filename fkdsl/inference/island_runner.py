@@ -9,13 +9,13 @@ An **island** is one of a run's R independent populations. It is a pure function
 
 and of nothing else: not of the other islands, nor of the order in which they run, nor of where, nor
 of how often it was begun. So it may be computed on any machine that has the model, and again from
-the start if that machine is lost, with the same draws. (What a language model says depends on the
-machine's arithmetic: two kinds of processor agree up to the rounding of its rows.)
+the start if that machine is lost, with the same draws. (Of a language model's rows this holds up to
+rounding: they depend on the machine's arithmetic, and on what the cache of the model had before.)
 
 An `IslandRunner` gives the islands' steps; `run` (run.py) combines them in the order of their
 indices, in one process, whoever computed them: Z_hat = (1/R) sum_r Z_r, the particles of all
-islands with their weights over R. So log Z, weights, values and notes are equal to the last bit
-wherever the islands ran.
+islands with their weights over R. So log Z, weights, values and notes are the same wherever the
+islands ran: to the last bit where the model's rows are, as those of tables.
 
 A population that dies counts as Z_r = 0. It is a result like any other: to try it again with
 another seed, or to leave it out, would make Z_hat too large (tests/inference/test_exchange.py has
