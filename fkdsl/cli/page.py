@@ -17,7 +17,7 @@ from fkdsl.api.request import RunRequest
 from fkdsl.api.trace.file import TraceFile, read_trace
 from fkdsl.api.trace.replay import Replay
 from fkdsl.base.errors import CallError, PopulationDied
-from fkdsl.cli.output import check_file_target, say
+from fkdsl.cli.output import check_file_target, say, tell
 from fkdsl.cli.report import result_json
 from fkdsl.inference.result import Result
 
@@ -109,3 +109,4 @@ def _write(args: argparse.Namespace, request: RunRequest, made: Page) -> None:
     data = report_data(replay, answer)
     command = shlex.join(["fkdsl", *args.given])
     Path(args.report).write_text(page(data, command), "utf-8")
+    tell(f"{args.report}: open it in a browser")
