@@ -173,7 +173,8 @@ def table(found: dict[Cell, list[Run]]) -> Iterator[str]:
         estimates = [r.log_z for cell in mine if cell[1] != "local" for r in found[cell]]
         log_z = log_sum_exp(estimates) - math.log(len(estimates)) if estimates else math.nan
         for cell in sorted(mine, key=lambda cell: cell[2]):
-            yield row(cell, found[cell], log_z)
+            if found[cell]:
+                yield row(cell, found[cell], log_z)
 
 
 def main() -> None:
