@@ -56,7 +56,7 @@ def test_a_cell_is_run_and_its_result_is_a_variable(shell):
     ("line", "cell", "said"),
     [
         ("", CELL.replace("lm.done", "lm.dun"), "cell.fk:8"),
-        ("--nope", CELL, "unrecognized arguments"),
+        ("--nope", CELL, "no option --nope"),
         ("--to 1x", CELL, "names no variable"),
         ("--watch", CELL, "for the command line"),
         ('a "', CELL, "close the quotes"),
