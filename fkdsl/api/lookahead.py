@@ -218,4 +218,8 @@ def digest(surrogate: Surrogate) -> str:
     hashed = blake2b(surrogate.fingerprint.encode(), digest_size=16)
     for array in (surrogate.start, surrogate.transition, surrogate.emission.T):
         hashed.update(np.ascontiguousarray(array).tobytes())
+    if surrogate.head is not None:
+        head = surrogate.head
+        for part in (head.tokens, head.weights, head.bias, np.array([head.share])):
+            hashed.update(np.ascontiguousarray(part).tobytes())
     return hashed.hexdigest()

@@ -45,6 +45,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="draw texts that go on from the lines of this file instead of fkdsl's own prompts",
     )
     parser.add_argument("--passes", type=int, help="over all texts (default 5)")
+    parser.add_argument(
+        "--refine",
+        type=int,
+        metavar="K",
+        help="passes that fit the states to the model's probabilities, by gradient (default 4)",
+    )
+    parser.add_argument(
+        "--head",
+        type=int,
+        metavar="K",
+        help="passes that fit a head, which tells the hidden state from the model's probabilities "
+        "(default 4; 0 for no head)",
+    )
+    parser.add_argument(
+        "--from",
+        dest="begin",
+        metavar="FILE",
+        help="begin from the hidden Markov model of this surrogate; with --refine 0, keep it",
+    )
     parser.add_argument("--seed", type=int, help="(default 0)")
     parser.add_argument(
         "--resume", action="store_true", help="go on with a run that was stopped, to the same file"
@@ -113,9 +132,14 @@ class _Shown:
         self.progress.stage("fit")
         self.progress.advance(done, total, f"{nats:.3f} nats a held-out token")
 
+    def ascended(self, stage: str, done: int, total: int, nats: float) -> None:
+        self.progress.stage(stage)
+        self.progress.advance(done, total, f"{nats:.3f} nats a held-out token")
+
 
 def _settings(args: argparse.Namespace) -> Distilling:
     from fkdsl.api.distil import Distilling
+    from fkdsl.models.surrogate.files import read
     from fkdsl.models.surrogate.fitting import FitSettings
 
     def given(*names: str) -> dict[str, int | str]:
@@ -125,7 +149,8 @@ def _settings(args: argparse.Namespace) -> Distilling:
     return Distilling(
         corpus=_lines(args.corpus) if args.corpus else None,
         fit=fit,
-        **given("tokens", "length"),  # type: ignore[arg-type]
+        begin=read(Path(args.begin)) if args.begin else None,
+        **given("tokens", "length", "refine", "head"),  # type: ignore[arg-type]
     )
 
 
@@ -149,14 +174,18 @@ def _lines(corpus: str) -> tuple[str, ...]:
 
 def distilled_text(distilled: Distilled) -> str:
     """The figures of a surrogate, a line each."""
-    about = distilled.surrogate.about
-    held_out, nats = about["held-out tokens"], distilled.nats
-    rows = [
-        ("unigram", nats["unigram"]),
-        ("bigram, Witten-Bell", nats["bigram"]),
-        (f"{about['kind']}, {about['states']} states", nats["surrogate"]),
-    ]
-    return "\n".join(
-        [f"{held_out} held-out tokens    nats a token"]
-        + [f"{name:<28}{n:>6.3f}" for name, n in rows]
-    )
+    from fkdsl.models.surrogate.ahead import AHEAD
+
+    about, nats, ahead = distilled.surrogate.about, distilled.nats, distilled.ahead
+    names = {
+        "unigram": "unigram",
+        "bigram": "bigram, Witten-Bell",
+        "surrogate": f"{about['kind']}, {about['states']} states",
+        "head": "  with its head",
+    }
+    title = f"{about['held-out tokens']} held-out tokens"
+    rows = [f"{title:<28}the next token, and each of {AHEAD - 1} after it"]
+    for name, n in nats.items():
+        of_next = f"{ahead[name]:>9.3f}" if name in ahead else ""
+        rows.append(f"{names[name]:<28}{n:>6.3f}{of_next}")
+    return "\n".join(rows)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from fkdsl.base.errors import CallError
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.models.interface import LanguageModel
+from fkdsl.models.surrogate.head import TOKENS, features
 from fkdsl.models.surrogate.prompts import INSTRUCTIONS, openings
 from fkdsl.models.surrogate.sample import NONE, SKETCH, Sample
 
@@ -23,6 +25,10 @@ PROMPT = 32
 """Most tokens of a corpus's line that are a prompt."""
 BLOCK = 256
 """Tokens whose probabilities are summed together before one is drawn."""
+ROWS = 32
+"""Prompts that are read together."""
+MOST_PROMPTS = 1024
+"""Prompts from whose rows a head's tokens are chosen."""
 EMPTY = 0.2
 """Share of the texts that begin from the empty prompt, where there are others."""
 
@@ -61,13 +67,28 @@ def sketches(size: int) -> NDArray[np.float32]:
     return (2.0 * signs - 1.0).astype(np.float32)
 
 
+def head_tokens(engine: CachedTransformer, sampling: Sampling) -> NDArray[np.int64]:
+    """(K,) the tokens whose log-probabilities a head reads: those that are likeliest after the
+    prompts, in this order."""
+    engine = engine.fresh()
+    total = np.zeros(engine.model.vocabulary.size)
+    prompts = sampling.prompts[:MOST_PROMPTS]
+    for i in range(0, len(prompts), ROWS):
+        some = [engine.extend(engine.root, prompt) for prompt in prompts[i : i + ROWS]]
+        for row in engine.log_probs(some):
+            total += np.exp(row, dtype=np.float64)
+    return np.argsort(-total, kind="stable")[:TOKENS].astype(np.int64)
+
+
 def draw_batch(
     engine: CachedTransformer,
     sampling: Sampling,
     batch: int,
+    of_head: NDArray[np.int64],
     observer: Callable[[int], None] = lambda drawn: None,
 ) -> Sample:
-    """The texts of a batch. observer: is told after each step how many tokens it drew.
+    """The texts of a batch. of_head: the tokens that a head reads. observer: is told after each
+    step how many tokens it drew.
 
     Raises CallError if a prompt leaves no room for a token in the model's context.
     """
@@ -92,7 +113,7 @@ def draw_batch(
         rows = np.stack(engine.log_probs([contexts[i] for i in going]))
         p = np.exp(rows).astype(np.float32)
         total += p.sum(axis=0, dtype=np.float64)
-        step = _Step.of(np.array(going), p, rng.random(len(going)), signs)
+        step = _Step.of(np.array(going), p, rng.random(len(going)), signs, rows[:, of_head])
         steps.append(step)
         observer(len(going))
         for i, token in zip(going, step.tokens.tolist(), strict=True):
@@ -117,11 +138,12 @@ def _prompt(sampling: Sampling, rng: np.random.Generator) -> tuple[int, ...]:
 @dataclass(frozen=True)
 class _Step:
     """A token of each text that goes on. texts: (n,) which; tokens: (n,) what was drawn; sketch:
-    (n, SKETCH) of the rows."""
+    (n, SKETCH) of the rows; features: (n, K) likewise."""
 
     texts: NDArray[np.intp]
     tokens: NDArray[np.intp]
     sketch: NDArray[np.float32]
+    features: NDArray[np.float32]
 
     @classmethod
     def of(
@@ -130,10 +152,12 @@ class _Step:
         p: NDArray[np.float32],
         uniforms: NDArray[np.float64],
         signs: NDArray[np.float32],
+        of_head: NDArray[Any],
     ) -> _Step:
-        """p: (n, V) the probabilities of each text's next token."""
+        """p: (n, V) the probabilities of each text's next token. of_head: (n, K) the
+        log-probabilities of a head's tokens."""
         tokens = np.array([_drawn(row, u) for row, u in zip(p, uniforms, strict=True)])
-        return cls(texts, tokens, np.sqrt(p) @ signs)
+        return cls(texts, tokens, np.sqrt(p) @ signs, features(of_head))
 
 
 def _drawn(p: NDArray[np.float32], uniform: float) -> int:
@@ -159,7 +183,8 @@ def _sample(
     for i, prompt in enumerate(prompts):
         tokens[i, : len(prompt)] = prompt
     sketch = np.zeros((*shape, SKETCH), dtype=np.float16)
+    read = np.zeros((*shape, steps[0].features.shape[1]), dtype=np.float16)
     for k, step in enumerate(steps):
         at = step.texts, given[step.texts] + k
-        tokens[at], sketch[at] = step.tokens, step.sketch
-    return Sample(tokens, given, sketch, total)
+        tokens[at], sketch[at], read[at] = step.tokens, step.sketch, step.features
+    return Sample(tokens, given, sketch, read, total)

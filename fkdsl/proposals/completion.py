@@ -36,7 +36,7 @@ from fkdsl.engine.constraints.constraint import Constraint
 from fkdsl.engine.constraints.regular import RegularMasks
 from fkdsl.engine.constraints.tokens_left import of_whole
 from fkdsl.machine.particle import RunningParticle
-from fkdsl.models.surrogate.model import WINDOW, Surrogate
+from fkdsl.models.surrogate.model import WINDOW, Array, Surrogate
 from fkdsl.proposals.outcomes import Outcomes, TokenOutcomes
 from fkdsl.proposals.text_masks import TextConstraint
 from fkdsl.proposals.trust import CAUTION, Drifts, trusted_power
@@ -129,7 +129,7 @@ class CompletionLookahead:
     )
     _sizes: dict[tuple[str, int, int], int] = field(default_factory=dict)
     _crowded: bool = False
-    _beliefs: dict[tuple[str, tuple[int, ...]], Belief] = field(default_factory=dict)
+    _beliefs: dict[tuple[str, tuple[int, ...]], Array] = field(default_factory=dict)
     _tilts: dict[Hashable, tuple[Outcomes, Tilt, float]] = field(default_factory=dict)
 
     def prepare(self, draws: Sequence[tuple[RunningParticle, Any, TextConstraint]]) -> None:
@@ -198,7 +198,7 @@ class CompletionLookahead:
         messages: Messages,
     ) -> tuple[Tilt, float]:
         """The tilt, and what h was wrong by, nats; NaN where nothing says so."""
-        belief, p = self._belief(particle, d), outcomes.p
+        belief, p = self._belief(particle, d, outcomes.row), outcomes.p
         h = sum(_h(way, belief, text, outcomes) for way in messages)
         if len(messages) > 1:  # rounding
             h = np.minimum(h, 1.0)
@@ -261,11 +261,17 @@ class CompletionLookahead:
             return 0
         return sum(numbers(way, surrogate, _whole(text)) for way, _ in ways)
 
-    def _belief(self, particle: RunningParticle, d: ContextRef) -> Belief:
-        key = (particle.contexts[d.index].model, _window(particle, d))
+    def _belief(self, particle: RunningParticle, d: ContextRef, row: Floats) -> Belief:
+        """The law of the hidden state that emits the next token: the filter's, and where there is a
+        head what it makes of that and of the row that is drawn from."""
+        c = particle.contexts[d.index]
+        surrogate, key = self.surrogates[c.model], (c.model, _window(particle, d))
         if key not in self._beliefs:
-            self._beliefs[key] = self.surrogates[key[0]].beliefs([key[1]])[0]
-        return self._beliefs[key]
+            self._beliefs[key] = surrogate.beliefs([key[1]])[0]
+        filtered = self._beliefs[key]
+        if surrogate.head is None:
+            return filtered
+        return surrogate.head.belief(row, filtered)
 
 
 def look_ahead(particle: RunningParticle, log_h: float, power: float | None = None) -> None:

@@ -1,6 +1,7 @@
 """`lookahead`: which surrogate a run looks ahead by, its trace, and what goes wrong."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 import fkdsl
 from fkdsl.base.errors import CallError
 from fkdsl.models.surrogate import files
+from fkdsl.models.surrogate.head import Head
 from fkdsl.models.surrogate.model import Surrogate
 from fkdsl.proposals.completion import ENOUGH, CompletionLookahead
 from fkdsl.proposals.settings import ProposalSettings
@@ -26,14 +28,17 @@ program p() -> str:
 """
 
 
-def surrogate(vocabulary, seed=0):
+def surrogate(vocabulary, seed=0, head=False):
     rng = np.random.default_rng(seed)
-    return Surrogate.of(
+    guess = Surrogate.of(
         rng.dirichlet(np.ones(3)),
         rng.dirichlet(np.ones(3), size=3),
         rng.dirichlet(np.full(vocabulary.size, 0.1), size=3) + 1e-6,
         vocabulary.fingerprint,
     )
+    tokens, weights = np.arange(vocabulary.size), rng.normal(size=(vocabulary.size, 3))
+    of_row = Head(tokens, weights.astype(np.float32), np.zeros(3, np.float32), 0.5)
+    return replace(guess, head=of_row if head else None)
 
 
 @pytest.fixture
@@ -41,9 +46,9 @@ def program():
     return fkdsl.parse(TEXT)
 
 
-@pytest.fixture
-def guess(program):
-    return surrogate(program.engines()["m"].model.vocabulary)
+@pytest.fixture(params=["filter", "head"])
+def guess(program, request):
+    return surrogate(program.engines()["m"].model.vocabulary, head=request.param == "head")
 
 
 def test_a_run_says_that_it_looked_ahead(program, guess):
@@ -96,11 +101,18 @@ def test_a_resumed_run_is_the_run(tmp_path, program, guess):
         assert again.log_z == whole.log_z
 
 
+def other_head(guess):
+    """None where there is a head, else one."""
+    K, H = guess.vocabulary_size, guess.states
+    one = Head(np.arange(K), np.zeros((K, H), np.float32), np.zeros(H, np.float32))
+    return one if guess.head is None else None
+
+
 def test_a_run_is_not_resumed_by_another_surrogate(tmp_path, program, guess):
     path = tmp_path / "run.jsonl"
     program.run(particles=6, seed=4, trace=path, lookahead=guess)
     vocabulary = program.engines()["m"].model.vocabulary
-    for other in (surrogate(vocabulary, 1), "none"):
+    for other in (surrogate(vocabulary, 1), replace(guess, head=other_head(guess)), "none"):
         with pytest.raises(CallError, match="look-ahead"):
             program.run(particles=6, seed=4, resume=path, lookahead=other)
 

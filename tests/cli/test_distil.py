@@ -23,7 +23,20 @@ TABLE = """model m = table:
     "a"  -> "a": 0.1, "b": 0.8, EOS: 0.1
     "ab" -> "a": 0.6, "b": 0.3, EOS: 0.1
 """
-SMALL = ["--tokens", "600", "--length", "12", "--states", "3", "--passes", "3"]
+SMALL = [
+    "--tokens",
+    "600",
+    "--length",
+    "12",
+    "--states",
+    "3",
+    "--passes",
+    "3",
+    "--refine",
+    "1",
+    "--head",
+    "1",
+]
 
 
 def call(capsys, *args):
@@ -42,10 +55,13 @@ def table(tmp_path):
 
 def test_a_surrogate_of_a_table_is_better_than_the_unigram(capsys, table, tmp_path):
     out = tmp_path / "s"
-    status, text, _ = call(capsys, table, "--out", out, *SMALL, "--tokens", 4000)
+    status, text, _ = call(
+        capsys, table, "--out", out, *SMALL, "--tokens", 4000, "--refine", 4, "--head", 4
+    )
     assert status == 0
-    nats = dict(re.findall(r"^(\w+).* (\d\.\d{3})$", text, re.MULTILINE))
+    nats = dict(re.findall(r"^ *(\w[\w ]*?)(?:,.*)? +(\d\.\d{3})", text, re.MULTILINE))
     assert float(nats["hmm"]) < float(nats["unigram"]) - 0.05
+    assert float(nats["with its head"]) < float(nats["unigram"]) - 0.05
     surrogate = read(out)
     assert surrogate.states == 3
     assert surrogate.about["kind"] == "hmm"
@@ -55,7 +71,8 @@ def test_a_surrogate_of_a_table_is_better_than_the_unigram(capsys, table, tmp_pa
 
 
 def test_a_bigram_of_classes_is_of_the_same_form(capsys, table, tmp_path):
-    status, text, _ = call(capsys, table, "--out", tmp_path / "s", *SMALL, "--kind", "bigram")
+    kind = ("--kind", "bigram", "--head", 0)
+    status, text, _ = call(capsys, table, "--out", tmp_path / "s", *SMALL, *kind)
     assert status == 0
     assert "bigram, 3 states" in text
     # Each token of the table is of one class.
@@ -103,27 +120,52 @@ def test_a_stopped_run_goes_on_to_the_same_file(capsys, monkeypatch, table, tmp_
     assert (tmp_path / "s").read_bytes() == (tmp_path / "whole").read_bytes()
 
 
+@pytest.mark.parametrize("stage", ["fit", "refined", "head"])
 def test_a_run_that_died_in_the_fit_goes_on_from_its_last_pass(
-    capsys, monkeypatch, table, tmp_path
+    capsys, monkeypatch, table, tmp_path, stage
 ):
-    assert call(capsys, table, "--out", tmp_path / "whole", *SMALL)[0] == 0
+    flags = [*SMALL, "--refine", "3", "--head", "3"]
+    assert call(capsys, table, "--out", tmp_path / "whole", *flags)[0] == 0
     passes = []
 
     def dies(self, name, tensors):
         save(self, name, tensors)
         passes.append(name)
-        if sum(n.startswith("fit") for n in passes) == 2:
+        if sum(n.startswith(stage) for n in passes) == 2:
             raise KeyboardInterrupt
 
     save = api.Work.save
     with monkeypatch.context() as patch:
         patch.setattr(api.Work, "save", dies)
-        assert call(capsys, table, "--out", tmp_path / "s", *SMALL)[0] == 130
+        assert call(capsys, table, "--out", tmp_path / "s", *flags)[0] == 130
     with monkeypatch.context() as patch:
         patch.setattr(api, "draw_batch", None)  # no text is drawn again
+        patch.setattr(api, "head_tokens", None)
         patch.setattr(api, "begun", None)
-        assert call(capsys, table, "--out", tmp_path / "s", *SMALL, "--resume")[0] == 0
+        if stage != "fit":
+            patch.setattr("fkdsl.models.surrogate.refining.refinement_begun", None)
+        if stage == "head":
+            patch.setattr("fkdsl.models.surrogate.head_fitting.head_begun", None)
+        assert call(capsys, table, "--out", tmp_path / "s", *flags, "--resume")[0] == 0
     assert (tmp_path / "s").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+def test_a_head_for_the_states_of_a_file(capsys, table, tmp_path):
+    out = tmp_path / "s"
+    assert call(capsys, table, "--out", out, *SMALL, "--head", 0)[0] == 0
+    plain = read(out)
+    assert plain.head is None
+    made = tmp_path / "t"
+    status, text, _ = call(capsys, table, "--out", made, "--from", out, *SMALL, "--states", 7)
+    assert status == 0
+    assert "with its head" in text
+    assert read(made).states == 3
+    assert read(made).head is not None
+    assert read(made).about["passes"] == plain.about["passes"]
+    (tmp_path / "other.fk").write_text(TABLE.replace('"b"', '"c"'))
+    status, _, err = call(capsys, tmp_path / "other.fk", "--out", out, "--from", made)
+    assert status == 2
+    assert "--from is a surrogate of another vocabulary" in err
 
 
 def test_texts_of_another_run_are_refused(capsys, table, tmp_path):
@@ -200,6 +242,8 @@ def test_another_model_of_the_name_of_a_shipped_one_has_no_surrogate(monkeypatch
         (["--tokens", "0"], "tokens 0 is too few"),
         (["--length", "-1"], "length -1 is too few"),
         (["--passes", "0"], "passes 0 is too few"),
+        (["--head", "-1"], "-1 passes are too few"),
+        (["--from", "nowhere"], "there is no file `nowhere`"),
         (["--kind", "trigram"], "there is no kind `trigram`"),
         (["--corpus", "nowhere"], "--corpus nowhere cannot be read"),
         (["--out", "nowhere/s"], "there is no folder nowhere"),

@@ -5,13 +5,15 @@ import json
 import zlib
 from dataclasses import replace
 from itertools import product
+from math import exp, log
 
 import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
 from fkdsl.base.errors import CallError
-from fkdsl.models.surrogate.files import _checksum, read, write
+from fkdsl.models.surrogate.files import FORMATS, _checksum, read, write
+from fkdsl.models.surrogate.head import Head
 from fkdsl.models.surrogate.model import WINDOW, Surrogate
 from fkdsl.models.vocabulary import Vocabulary
 
@@ -94,10 +96,49 @@ def test_a_file_gives_back_what_was_written_to_within_its_codes(tmp_path):
     assert (again.emission > 0).all()
 
 
+def with_head(tokens=(2, 0), seed=0):
+    """A surrogate of 3 states and 4 tokens with a head, whose weights are of 16 bits."""
+    draw = np.random.default_rng(seed)
+    weights = draw.normal(size=(len(tokens), 3)).astype(np.float16).astype(np.float32)
+    bias = draw.normal(size=3).astype(np.float32)
+    return replace(drawn(), head=Head(np.array(tokens), weights, bias, 0.25))
+
+
+def test_a_head_is_a_softmax_of_some_log_probabilities(tmp_path):
+    surrogate, filtered = with_head(), np.array([0.5, 0.375, 0.125], np.float32)
+    row = np.log(np.array([0.125, 0.25, 0.5, 0.125]))
+    logits = [
+        sum(float(w) * x for w, x in zip(surrogate.head.weights[:, h], row[[2, 0]], strict=True))
+        + float(surrogate.head.bias[h])
+        + 0.25 * log(filtered[h])
+        for h in range(3)
+    ]
+    masses = [exp(logit) for logit in logits]
+    expected = [mass / sum(masses) for mass in masses]
+    assert np.abs(surrogate.head.belief(row, filtered) - expected).max() <= 1e-6
+    # What cannot come is taken for what hardly comes.
+    never = row.copy()
+    never[2] = -np.inf
+    assert np.isfinite(surrogate.head.belief(never, np.array([1, 0, 0], np.float32))).all()
+
+
+def test_a_file_keeps_a_head(tmp_path):
+    surrogate = with_head()
+    write(tmp_path / "s", surrogate)
+    head = read(tmp_path / "s").head
+    assert (head.tokens == surrogate.head.tokens).all()
+    assert (head.weights == surrogate.head.weights).all()
+    assert (head.bias == surrogate.head.bias).all()
+    assert head.share == surrogate.head.share
+    write(tmp_path / "plain", drawn())
+    assert read(tmp_path / "plain").head is None
+
+
 @pytest.mark.parametrize("size", [0, 7, 100, -1])
-def test_a_file_that_was_cut_off_is_refused(tmp_path, size):
+@pytest.mark.parametrize("made", [drawn, with_head])
+def test_a_file_that_was_cut_off_is_refused(tmp_path, size, made):
     path = tmp_path / "s"
-    write(path, drawn())
+    write(path, made())
     path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(CallError, match="is no surrogate, or was cut off"):
         read(path)
@@ -164,14 +205,40 @@ DAMAGES = {
         "of another size",
     ),
     "another format": ({}, {"format": "fkdsl surrogate 0"}, "of this version"),
+    "no head": ({}, {"format": FORMATS[1]}, "head tokens"),
+}
+HEAD_DAMAGES = {
+    "a head too many": ({}, {"format": FORMATS[0]}, "other names"),
+    "no tokens": ({"head tokens": np.zeros(0, np.int32)}, {}, "a head that reads 0 tokens"),
+    "a token too far": ({"head tokens": np.array([0, 4], np.int32)}, {}, "the vocabulary has not"),
+    "a token below": ({"head tokens": np.array([0, -1], np.int32)}, {}, "the vocabulary has not"),
+    "wide tokens": ({"head tokens": np.arange(2)}, {}, "head tokens is (2,) of int64"),
+    "too many tokens": (
+        {"head tokens": np.zeros(5000, np.int32)},
+        {},
+        "a head that reads 5000 tokens",
+    ),
+    "few weights": ({"head weights": floats(3, 3)}, {}, "head weights is (3, 3)"),
+    "NaN": ({"head weights": floats(2, 3, value=np.nan)}, {}, "head weights has values that are"),
+    "a huge bias": (
+        {"head bias": floats(3, value=1e30, dtype=np.float32)},
+        {},
+        "head bias has values beyond",
+    ),
+    "no share": ({"head share": None}, {}, "other names"),
+    "two shares": ({"head share": floats(2, dtype=np.float32)}, {}, "head share is (2,)"),
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_a_forged_file_is_refused_with_its_damage(tmp_path, damage):
+@pytest.mark.parametrize(
+    ("made", "damage"),
+    [*((drawn, d) for d in DAMAGES.values()), *((with_head, d) for d in HEAD_DAMAGES.values())],
+    ids=[*DAMAGES, *(f"head: {name}" for name in HEAD_DAMAGES)],
+)
+def test_a_forged_file_is_refused_with_its_damage(tmp_path, made, damage):
     path = tmp_path / "s"
-    write(path, drawn())
-    tensors, facts, message = DAMAGES[damage]
+    write(path, made())
+    tensors, facts, message = damage
     forged(path, tensors, facts)
     with pytest.raises(CallError) as caught:
         read(path)

@@ -2,6 +2,8 @@
 whatever the surrogate says; and no variance is left where it says the truth."""
 
 import math
+from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from fkdsl.inference.methods import METHODS
 from fkdsl.inference.run import steps_of
 from fkdsl.inference.samplers.smc import importance, smc
 from fkdsl.machine.particle import RunningParticle
+from fkdsl.models.surrogate.head import Head
 from fkdsl.models.surrogate.model import Surrogate
 from fkdsl.proposals import completion
 from fkdsl.proposals.completion import CompletionLookahead
@@ -101,18 +104,25 @@ HIDDEN = 3
 
 
 def surrogate(program, seed, kind="random"):
-    """Of the table's vocabulary. bad: with hidden states that hold most tokens to be impossible."""
+    """Of the table's vocabulary. bad: with hidden states that hold most tokens to be impossible.
+    head: with a head. bad head: with one that is sure of one state or another."""
     rng = np.random.default_rng(seed)
     V = program.engines()[program.model_names()[0]].model.vocabulary
     emission = rng.dirichlet(np.full(V.size, 0.05), size=HIDDEN) + 1e-300
     if kind == "bad":
         emission = np.where(rng.random(emission.shape) < 0.7, 0.0, emission)
         emission[:, -1] = 1e-6
+    head = None
+    if kind.endswith("head"):
+        weights = rng.normal(size=(V.size, HIDDEN)) * (1e4 if kind == "bad head" else 1.0)
+        bias = np.zeros(HIDDEN, dtype=np.float32)
+        head = Head(np.arange(V.size), weights.astype(np.float32), bias, 0.5)
     return Surrogate.of(
         rng.dirichlet(np.ones(HIDDEN)),
         rng.dirichlet(np.full(HIDDEN, 0.3), size=HIDDEN),
         emission,
         V.fingerprint,
+        head=head,
     )
 
 
@@ -150,7 +160,7 @@ def test_every_method_is_unbiased(method, options, use):
 
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # nothing is possible to it
 @pytest.mark.parametrize("use", USES)
-@pytest.mark.parametrize("kind", ["random", "bad"])
+@pytest.mark.parametrize("kind", ["random", "bad", "head", "bad head"])
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_the_measure_is_that_without(name, kind, use):
     program = fkdsl.parse(TABLE + PROGRAMS[name])
@@ -173,8 +183,9 @@ def test_two_particles_that_are_resampled_are_unbiased(use):
 # ---------------------------------------------------------------- zero variance
 
 
-def as_hidden_markov_model(program):
-    """The bigram table itself: the hidden state is the token that it emits."""
+def as_hidden_markov_model(program, head=False):
+    """The bigram table itself: the hidden state is the token that it emits. head: whether a head
+    tells the state, whose law is the row itself; the filter then begins wrongly, and moves so."""
     engine = program.engines()[program.model_names()[0]]
     model, V = engine.model, engine.model.vocabulary.size
     ids = [model.encode(t)[0] for t in ("a", "b")] + [model.eos]
@@ -184,23 +195,62 @@ def as_hidden_markov_model(program):
 
     emission = np.zeros((3, V))
     emission[range(3), ids] = 1.0
-    return Surrogate.of(row(""), [row("a"), row("b"), row("")], emission, "")
+    start, moves = row(""), [row("a"), row("b"), row("")]
+    if head:
+        start = [0.1, 0.1, 0.8]
+    of_row = Head(np.array(ids), np.eye(3, dtype=np.float32), np.zeros(3, dtype=np.float32))
+    return Surrogate.of(start, moves, emission, "", head=of_row if head else None)
 
 
+@pytest.mark.parametrize("head", [False, True])
 @pytest.mark.parametrize(
     "name", ["a pattern", "a stop, behind a prompt", "a text that must be closed"]
 )
-def test_every_run_gives_z_where_the_surrogate_is_the_model(name):
+def test_every_run_gives_z_where_the_surrogate_is_the_model(name, head):
     program = fkdsl.parse(TABLE + PROGRAMS[name].replace("max_tokens=3", "max_tokens=6"))
     truth = math.log(sum(as_written(program).values()))
-    lookahead = ahead(program, as_hidden_markov_model(program), floor=0.0)
+    lookahead = ahead(program, as_hidden_markov_model(program, head), floor=0.0)
     for seed in range(20):
         *_, last = steps_of(
             model_of(program, lookahead), KeyedRng(seed), METHODS["smc"].call({"particles": 3})
         )
-        assert abs(last.log_Z - truth) <= 1e-10
+        # A head's numbers are of 32 bits.
+        assert abs(last.log_Z - truth) <= (1e-6 if head else 1e-10)
         assert last.alive == 3
     assert lookahead.tilted == lookahead.draws
+
+
+def test_a_head_knows_what_the_filter_does_not():
+    """Behind the prompt x all tokens are by one law, behind y by another. The filter holds both to
+    be likely; the first row says which it is."""
+    laws = {"x": {"a": 0.6, "b": 0.2, "EOS": 0.2}, "y": {"a": 0.1, "b": 0.7, "EOS": 0.2}}
+    written = {k: ", ".join(f'"{t}": {p}' for t, p in law.items()) for k, law in laws.items()}
+    words = ["".join(w) for n in range(4) for w in product("ab", repeat=n)]
+    rows = [f'    "{k}{w}" -> {law}' for k, law in written.items() for w in words]
+    table = "\n".join(["model m = table:", '    "" -> "x": 0.5, "y": 0.5', *rows, ""])
+    program = fkdsl.parse(
+        table.replace('"EOS"', "EOS") + PROGRAMS["a pattern"].replace('prompt("")', 'prompt("x")')
+    )
+    model = program.engines()["m"].model
+    ids = [*(model.encode(t)[0] for t in "ab"), model.eos]
+    emission = np.zeros((2, model.vocabulary.size))
+    emission[:, [model.encode(t)[0] for t in "xy"]] = 1e-9
+    for z, law in enumerate(laws.values()):
+        emission[z, ids] = list(law.values())
+    weights = np.array([[100.0, 0.0]], dtype=np.float32)
+    head = Head(np.array(ids[:1]), weights, np.array([-100 * math.log(0.25), 0], dtype=np.float32))
+    guess = Surrogate.of([0.5, 0.5], np.eye(2), emission, "", head=head)
+    truth = math.log(sum(as_written(program).values()))
+    errors = {}
+    for by in (head, None):
+        lookahead = ahead(program, replace(guess, head=by), floor=0.0)
+        steps = steps_of(
+            model_of(program, lookahead), KeyedRng(1), METHODS["smc"].call({"particles": 3})
+        )
+        *_, last = steps
+        errors[by is None] = abs(last.log_Z - truth)
+    assert errors[False] <= 1e-5
+    assert errors[True] > 1e-3
 
 
 # ---------------------------------------------------------------- planted bugs

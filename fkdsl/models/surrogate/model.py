@@ -25,6 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fkdsl.models.surrogate.head import Head
+
 Array = NDArray[np.float32]
 
 WINDOW = 16
@@ -43,9 +45,9 @@ class Surrogate:
 
     start: (H,) P(z_1), of the state that emits a context's first token. transition: (H, H)
     P(z_{k+1} = j | z_k = i). emission: (H, V) P(x_k = x | z_k), all positive. All are float32, and
-    their rows
-    sum to 1. fingerprint: of the vocabulary (fkdsl.models.vocabulary) whose ids the tokens are.
-    about: what it was fitted to, how, and how good it is; ready for JSON.
+    their rows sum to 1. fingerprint: of the vocabulary (fkdsl.models.vocabulary) whose ids the
+    tokens are. about: what it was fitted to, how, and how good it is; ready for JSON. head: what
+    tells the state from the model's rows, None for nothing but the filter.
     """
 
     start: Array = field(repr=False)
@@ -53,6 +55,7 @@ class Surrogate:
     emission: Array = field(repr=False)
     fingerprint: str
     about: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    head: Head | None = None
 
     @classmethod
     def of(
@@ -62,6 +65,7 @@ class Surrogate:
         emission: ArrayLike,
         fingerprint: str,
         about: Mapping[str, Any] = MappingProxyType({}),
+        head: Head | None = None,
     ) -> Surrogate:
         """A surrogate of non-negative numbers, each row of which is divided by its sum."""
         # A token's column is contiguous, since filtering reads one for each token of a text.
@@ -71,6 +75,7 @@ class Surrogate:
             np.asfortranarray(_normalised(emission)),
             fingerprint,
             dict(about),
+            head,
         )
 
     @property

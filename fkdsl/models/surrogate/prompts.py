@@ -179,7 +179,76 @@ How do I learn to play the guitar?
 """.splitlines()
 )
 
+REQUESTS = (
+    "A sentence about {}: ",
+    'A sentence about {}: "',
+    "Write one sentence about {}.\n",
+    "A poem about {}, in short lines:\n",
+    "A poem of four lines about {}.\n\n",
+    "A haiku about {}:\n",
+    "A short story about {}.\n\n",
+    "My favorite thing about {} is",
+    "Three facts about {}:\n1.",
+    "What do you know about {}?\n",
+    "Question: Why do people talk about {}?\nAnswer: ",
+    "A post about {}: ",
+    "Headlines about {}:\n",
+    "Keywords for a text about {}: ",
+    "Some words that have to do with {}:\n- ",
+    "A joke about {}:\n",
+    "A talk of two friends about {}.\nA:",
+    "Dear friend, let me tell you about {}.",
+    "A JSON record about {}:\n{{",
+    "Notes on {}\n\n",
+)
+SUBJECTS = tuple(
+    """\
+mountains
+the moon
+winter
+a cat
+an old house
+my grandfather
+a birthday party
+coffee
+trains
+friendship
+a robot
+the garden
+money
+a long journey
+music
+school
+bread
+a doctor
+football
+the city at night
+""".splitlines()
+)
+EXAMPLES = tuple(
+    """\
+Products of two numbers:\\n3 * 4 = 12\\n5 * 6 = 30\\n
+Dates, as YYYY-MM-DD:\\n1999-12-31\\n2014-02-07\\n
+Opposites:\\nhot - cold\\nhigh - low\\n
+English to French:\\nhouse = maison\\ncat = chat\\n
+Cities: London, Madrid, Rome,
+Names and ages:\\nAnna, 31\\nPeter, 28\\n
+Table staff: name, role, salary\\n\\nQuestion: the names of all managers\\nSELECT name FROM staff WHERE role
+Table cars: model, maker, year\\n\\nQuestion: the ten oldest cars\\nSELECT
+Text: I loved it. Label: positive\\nText: It was too long. Label: negative\\nText: The acting was fine. Label:
+User: Is the shop open today?\\nBot: Yes, until six.\\nUser: Do you sell shoes?\\nBot:
+{"city": "Oslo", "people": 700000}\\n{"city": "Lima", "people": 10000000}\\n
+Rhymes: cat, hat; night, light; tree,
+Animals by letter:\\nA: ant\\nB: bear\\nC:
+word, length\\nriver, 5\\nstone, 5\\n
+Roll: 3\\nRoll: 6\\nRoll:
+Write the number in words. 21: twenty-one. 35:
+""".splitlines()  # noqa: E501
+)
+
 
 def openings() -> tuple[str, ...]:
-    """The beginnings, with their line breaks."""
-    return tuple(line.replace("\\n", "\n") for line in OPENINGS)
+    """The beginnings, with their line breaks: the lists above, and each request about each
+    subject."""
+    lines = tuple(line.replace("\\n", "\n") for line in OPENINGS + EXAMPLES)
+    return lines + tuple(request.format(s) for request in REQUESTS for s in SUBJECTS)

@@ -1,5 +1,5 @@
-"""Texts drawn from a model, with a sketch of each row that a token was drawn from: what a surrogate
-is fitted to. Contexts with similar futures have similar sketches.
+"""Texts drawn from a model, with what is kept of each row that a token was drawn from: what a
+surrogate is fitted to. Contexts with similar futures have similar sketches.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ class Sample:
 
     tokens: (n, L) int32, NONE after the end. given: (n,) int32, the tokens of each prompt. sketch:
     (n, L, SKETCH) float16, of the row from which token k of text i was drawn; zero where nothing
-    was drawn. total: (V,) float64, the sum of all rows.
+    was drawn. features: (n, L, K) float16, likewise, the log-probabilities (nats) of K tokens, for
+    a head. total: (V,) float64, the sum of all rows.
     """
 
     tokens: NDArray[np.int32]
     given: NDArray[np.int32]
     sketch: NDArray[np.float16]
+    features: NDArray[np.float16]
     total: NDArray[np.float64]
 
     @property
