@@ -46,7 +46,7 @@ NOTES = "".join(path.read_text("utf-8") for path in Path("programs/notes").glob(
 
 
 def words_of(text):
-    return set(re.findall(r"[\w'-]+", text.lower()))
+    return set(words(text.lower()))
 
 
 OBEYS = {
@@ -96,7 +96,6 @@ FEWER = {
     "forbidden_letter": 16,
     "last_word": 16,
     "number": 50,
-    "rag_answer": 8,
 }
 """Particles that are enough here, where a program says more, for figures that nothing asserts."""
 
