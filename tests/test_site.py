@@ -56,6 +56,9 @@ def test_every_link_between_pages_leads_to_a_page_and_an_anchor():
         for target, anchor in build().LINK.findall(prose):
             path = Path(name).parent / target if target else Path(name)
             page = Path(*_without_dots(path.parts)).as_posix()
+            if target.endswith(".png"):
+                assert (ROOT / "docs" / page).is_file(), f"{name}: {target}"
+                continue
             assert page in pages(), f"{name}: {target}"
             assert not anchor or f"{{ {anchor} }}" in pages()[page], f"{name}: {target}{anchor}"
             count += 1
@@ -75,7 +78,21 @@ def _without_dots(parts):
 def test_nothing_is_taken_from_elsewhere():
     assert settings()["theme"]["font"] is False
     assert not re.search(r"url\(|@import", (SITE / "fkdsl.css").read_text("utf-8"))
-    assert not any("!" + "[" in build().FENCE.sub("", text) for text in pages().values())
+    for name, text in pages().items():
+        for shown in re.findall(r"!\[[^\]]*\]\(([^)]*)\)", build().FENCE.sub("", text)):
+            assert re.fullmatch(r"(\.\./)*pictures/[\w-]+\.png", shown), f"{name}: {shown}"
+
+
+def test_pictures_are_small_and_have_words_for_those_who_do_not_see_them():
+    shown = {}
+    for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        text = build().FENCE.sub("", path.read_text("utf-8"))
+        for words, target in re.findall(r"!\[([^\]]*)\]\(([^)]*)\)", text):
+            shown[(path.parent / target).resolve()] = words
+    assert set(shown) == set((ROOT / "docs/pictures").glob("*.png"))
+    for path, words in shown.items():
+        assert path.stat().st_size < 200_000
+        assert len(words.split()) >= 5, path.name
 
 
 def test_fences_keep_their_language_and_at_most_a_title():
@@ -104,6 +121,7 @@ def test_lists_are_as_the_generator_reads_them(text, expected):
         ('<a href="c.html">', "a.html: no page c.html"),
         ('<a href="#there">', "a.html: no anchor #there"),
         ('<script src="https://example.org/x.js"></script>', "a.html loads https://example"),
+        ('<img src="pictures/none.png">', "a.html: no file pictures/none.png"),
         ('<link rel="stylesheet" href="//example.org/x.css">', "a.html loads //example"),
         ('<a href="b.html#there"><a href="https://example.org">', ""),
     ],

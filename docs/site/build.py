@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 BUILD = ROOT / "build" / "docs"
 """Where the pages are translated and the site is built; git ignores it."""
-OWN = ("site",)
+OWN = ("site", "pictures")
 """Folders of docs/ that hold no pages."""
 LANGUAGES = {".fk": "fk", ".py": "python", ".json": "json", ".lark": "text"}
 GENERATOR = f"""
@@ -157,7 +157,7 @@ def page_of(path: Path, made: dict[str, str]) -> str:
         return "errors.md#all-codes"
     if path == DOCS / "tutorial.ipynb":
         return "tutorial.md"
-    if path.suffix == ".md" and path.is_relative_to(DOCS):
+    if path.suffix in (".md", ".png") and path.is_relative_to(DOCS):
         return path.relative_to(DOCS).as_posix()
     name = path.relative_to(ROOT).as_posix()
     page = f"files/{name}.md"
@@ -216,6 +216,8 @@ def mistakes(site: Path) -> Iterator[str]:
         for href in page.loaded:
             if urlsplit(href).netloc:
                 yield f"{path.relative_to(site)} loads {href}"
+            elif not (path.parent / unquote(urlsplit(href).path)).exists():
+                yield f"{path.relative_to(site)}: no file {href}"
         for href in page.links:
             parts = urlsplit(href)
             if parts.scheme or parts.netloc:
@@ -235,6 +237,7 @@ def main() -> int:
         path = BUILD / "pages" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
+    shutil.copytree(DOCS / "pictures", BUILD / "pages" / "pictures")
     for name in ("zensical.toml", "fkdsl.css"):
         folder = BUILD / "pages" if name.endswith(".css") else BUILD
         shutil.copy(Path(__file__).with_name(name), folder / name)

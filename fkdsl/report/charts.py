@@ -21,20 +21,21 @@ def steps_chart() -> Spec:
     """Effective sample size, entropy of the weights and log Z so far, by step; resampled steps are
     marked."""
     panels = [
-        ("ess", "effective sample size"),
-        ("entropy", "entropy of the weights (nats)"),
-        ("log_z", "log Z so far (nats)"),
+        ("ess", "ESS", "effective sample size"),
+        ("entropy", "entropy (nats)", "entropy of the weights (nats)"),
+        ("log_z", "log Z (nats)", "log Z so far (nats)"),
     ]
     return {
         "data": {"name": "steps"},
-        "vconcat": [_panel(name, title) for name, title in panels],
+        "vconcat": [_panel(*panel) for panel in panels],
         "resolve": {"scale": {"x": "shared"}},
     }
 
 
-def _panel(name: str, title: str) -> Spec:
+def _panel(name: str, short: str, title: str) -> Spec:
+    """One figure by step. short: what fits beside so low an axis."""
     x = {"field": "t", "type": "quantitative", "title": "step", "axis": {"tickMinStep": 1}}
-    y = {"field": name, "type": "quantitative", "title": title, "scale": {"zero": name != "log_z"}}
+    y = {"field": name, "type": "quantitative", "title": short, "scale": {"zero": name != "log_z"}}
     island = {"field": "island", "type": "nominal", "title": "island"}
     tooltip = [
         {"field": "t", "title": "step"},

@@ -55,6 +55,7 @@ def report_data(
             "nodes": _columns(tree, places, draws),
             "segments": [[s.t0, s.row0, s.t1, s.row1, int(s.survives)] for s in segments(tree)],
             "last": tree.last,
+            "weights": [finite(w) for w in replay.steps_by_island[island][-1].log_weights],
             "outcomes": [
                 _outcome(replay, p.state) for p in replay.steps_by_island[island][-1].particles
             ],

@@ -128,7 +128,7 @@
       const bar = element("div", { class: o.refused ? "bar refused" : "bar" });
       bar.style.width = `${Math.max(1, (100 * o.p) / most)}%`;
       const text = quoted(o.text);
-      const told = o.drawn ? "drawn" : o.refused ? `${why(o.refused)}: ${o.refused.place.source}` : "";
+      const told = element("td", { title: o.refused?.place.source }, o.drawn ? "drawn" : o.refused ? why(o.refused) : "");
       return [figure(precise(o.p)), element("td", { class: "bars" }, bar), value(o.refused ? element("s", {}, text) : text), told];
     });
     return table(["probability", "", "outcome", ""], rows, { class: "options" });
@@ -317,7 +317,8 @@
     return found;
   }
 
-  const logWeights = (one) => one.last.map((k) => one.nodes.log_weight[k] ?? -Infinity);
+  // Of the last step: a particle that waits has its node in an earlier one, at another weight.
+  const logWeights = (one) => one.weights.map((w) => w ?? -Infinity);
 
   function heaviest(island) {
     const one = islandOf(island);

@@ -69,6 +69,16 @@ def test_no_two_lines_of_the_tree_cross(replay):
             assert len({row for row, _ in pairs}) == len(pairs)
 
 
+def test_weights_of_particles_that_wait_are_those_of_the_last_step(tmp_path):
+    text = PROGRAM.replace("    return", '        if t == "b":\n            break\n    return')
+    path = tmp_path / "run.jsonl"
+    fkdsl.parse(text).run(particles=12, ess=0.95, seed=3, trace=path)
+    replay = Replay(read_trace(path))
+    (one,) = report_data(replay)["islands"]
+    assert one["weights"] == replay.steps_by_island[0][-1].log_weights.tolist()
+    assert one["weights"] != [one["nodes"]["log_weight"][k] for k in one["last"]]
+
+
 def test_survivors_are_the_ancestors_of_the_last_step(replay):
     steps = replay.steps_by_island[0]
     tree = genealogy(steps)
