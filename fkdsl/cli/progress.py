@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,13 @@ from fkdsl.inference.search.frontier import Explored
 from fkdsl.models.progress import ProgressMeter, silent
 
 
+def is_live() -> bool:
+    """Whether stderr is a terminal that can draw a line anew: no dumb one, and not that of a
+    command in a cell of Jupyter, which keeps all that is written."""
+    plain = os.environ.get("TERM") == "dumb" or "JPY_PARENT_PID" in os.environ
+    return sys.stderr.isatty() and not plain
+
+
 class RunProgress:
     """A context in which `loading` shows meters for fetching and loading, and `step` shows the
     state of the population. islands: of the run; where there are several, or None for a number
@@ -26,7 +34,7 @@ class RunProgress:
         self._running: dict[int, bool] = {}
         self._progress: Any = None
         self._task: Any = None
-        if sys.stderr.isatty():
+        if is_live():
             from rich.console import Console
             from rich.progress import (
                 BarColumn,

@@ -18,7 +18,7 @@ from fkdsl.base.errors import CallError, ProgramError
 from fkdsl.base.rendering import render_all
 from fkdsl.cli.check import without
 from fkdsl.cli.output import print_json, say
-from fkdsl.cli.progress import RunProgress
+from fkdsl.cli.progress import RunProgress, is_live
 from fkdsl.cli.test_report import failure_text, file_json, summary_text, verbose_lines
 
 LETTERS = {"passed": ".", "failed": "F", "undecided": "?", "error": "E"}
@@ -79,7 +79,7 @@ def run_file(file: str, args: argparse.Namespace, settings: TestSettings) -> Fil
         return FileRun(file, ())
     prints = not args.json
     # On a terminal a live line of progress takes the place of letters that come one by one.
-    letters = prints and not args.verbose and not sys.stderr.isatty()
+    letters = prints and not args.verbose and not is_live()
     if prints and (letters or args.verbose):
         say(f"{file} ", end="" if letters else "\n", flush=True)
     runs = []

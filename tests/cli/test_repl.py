@@ -40,7 +40,7 @@ def test_a_line_is_a_run_and_no_mistake_ends_the_session(place, monkeypatch, cap
     assert "exact()   3 steps" in out
     assert "p.fk: ok" in out
     assert "set FLAGS" in out
-    assert "unrecognized arguments: --nope" in err
+    assert "no option --nope" in err
     assert "close the quotes" in err
     assert "never" not in err
 

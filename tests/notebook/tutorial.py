@@ -28,6 +28,7 @@ def shell_in(folder):
     """A new IPython shell, in a folder."""
     here, path = Path.cwd(), os.environ.get("PYTHONPATH")
     os.chdir(folder)
+    os.environ.setdefault("JPY_PARENT_PID", str(os.getpid()))  # as Jupyter tells its kernels
     os.environ["PYTHONPATH"] = str(ROOT)  # of the commands that a cell runs
     InteractiveShell.clear_instance()
     try:
