@@ -95,6 +95,9 @@ class RayWorkers:
                 "use that one, or another process",
             )
         self._job = ray.put(job)
+        # Actors of a session of Ray that has ended are on nodes that this one has not.
+        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        self._slots = [slot for slot in self._slots if slot.node in alive]
         self._fill()
         if not self._slots:
             raise CallError(
@@ -139,7 +142,8 @@ class RayWorkers:
         """Ends the workers; `start` makes others."""
         for slot in self._slots:
             if slot.actor is not None:
-                _ray().kill(slot.actor)
+                with suppress(Exception):  # its session of Ray may have ended, and it with that
+                    _ray().kill(slot.actor)
         self._slots = []
 
     # ------------------------------------------------------------ the cluster
