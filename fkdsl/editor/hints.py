@@ -15,6 +15,7 @@ from fkdsl.values.types import ANY
 
 SHORT = {
     "automaton, so far": "automaton",
+    "automaton, later": "automaton",
     "tried, expensive": "tried",
     "weaker": "automaton",
     "closed": "automaton",

@@ -128,6 +128,6 @@ def test_a_dead_run_shows_the_likeliest_texts_that_died(tmp_path, capsys):
     assert 1 <= len(shown) <= 3
     assert len(set(shown)) == len(shown)
     with pytest.raises(fkdsl.PopulationDied) as died:
-        fkdsl.parse(DIES).run(particles=8)
+        fkdsl.parse(DIES).without().run(particles=8)
     assert {"step", "place", "text"} == set(died.value.details["texts"][0])
     assert "condition len(lm.text) > 20" in died.value.details["texts"][0]["place"]

@@ -173,8 +173,8 @@ async def session(folder):
     got["actions"] = await c.text_document_code_action_async(
         lsp.CodeActionParams(doc, everything, lsp.CodeActionContext([]))
     )
-    e.change("main.fk", MAIN.replace('condition t != "b"', "pass").replace(
-        "    total", '    condition contains(lm.text, "a")\n    total'), 4)  # fmt: skip
+    e.change("main.fk", MAIN.replace('condition t != "b"', "kept = kept + str(t)").replace(
+        "    total", '    condition contains(kept, "a")\n    total'), 4)  # fmt: skip
     got["late"] = await e.codes("main.fk", ["FK501"])
     e.change("words.fk", "def longer() -> int:\n    return 1\n", 2)
     await e.codes("main.fk", ["FK204"])
