@@ -82,7 +82,8 @@ def _planned(
     absorbed = [Absorbed(c.span, _mask_means(function, predicate)) for c in masked]
     absorbed += [Absorbed(c.span, "automaton, so far") for c in met]
     known = {a.span for a in before.absorbed}
-    absorbed += [a for a in _trials(program, rest, of_token) if a.span not in known]
+    trials = _trials(program, rest, of_token)
+    absorbed += [a for a in trials if a.means == "early" or a.span not in known]
     plan = replace(
         before,
         mask=predicate.test if predicate is not None else None,
