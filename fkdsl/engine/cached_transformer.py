@@ -182,6 +182,12 @@ class CachedTransformer:
         budget allows."""
         self.cache.row_budget = max(self.cache.row_budget, 4 * n * self.model.vocabulary.size)
 
+    def keep_row(self, context: Context) -> None:
+        """From now on the row of a context stays cached for as long as somebody holds the context,
+        where the memory budget allows. Computed again it would come from another forward, so with
+        another rounding."""
+        self.cache.keep_row(id(context))
+
     def logprob_of(self, context: Context, tokens: Sequence[int]) -> float:
         """The log-probability (nats) of a sequence of tokens after a context, which stays as it
         is."""

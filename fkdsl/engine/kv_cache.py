@@ -60,6 +60,7 @@ class KVCache:
         self._rows: OrderedDict[NodeId, NDArray[Any]] = OrderedDict()
         self._head_outputs: dict[NodeId, Any] = {}
         self._sums: dict[NodeId, NDArray[np.float64]] = {}
+        self._kept: set[NodeId] = set()
 
     # --------------------------------------------------------------- segments
 
@@ -149,6 +150,11 @@ class KVCache:
         gone."""
         return self._sums.get(node)
 
+    def keep_row(self, node: NodeId) -> None:
+        """From now on other rows do not displace the row of a node, for as long as the node is
+        used. The memory budget may."""
+        self._kept.add(node)
+
     def _drop_row(self, node: NodeId) -> None:
         self._head_outputs.pop(node, None)
         self._sums.pop(node, None)
@@ -162,6 +168,7 @@ class KVCache:
     @locked
     def release(self, node: NodeId) -> None:
         """Drops the row of a node that is gone, and its segment if no other node uses it."""
+        self._kept.discard(node)
         self._drop_row(node)
         self._release_slot(node)
 
@@ -169,8 +176,10 @@ class KVCache:
     def shrink(self, recent: int = 0) -> None:
         """Evicts rows down to the row budget, then rows and segments down to the budget, least
         recently used first. recent: how many of the rows put last the row budget must leave."""
-        while self.row_nbytes > self.row_budget and len(self._rows) > recent:
-            self._drop_row(next(iter(self._rows)))
+        kept = [self._rows[node].nbytes for node in self._kept if node in self._rows]
+        most, fewest = self.row_budget + sum(kept), recent + len(kept)
+        while self.row_nbytes > most and len(self._rows) > fewest:
+            self._drop_row(next(node for node in self._rows if node not in self._kept))
         if self.budget is None:
             return
         while self.nbytes > self.budget and self._rows:

@@ -80,7 +80,10 @@ class SteeringModel:
         first.enter(self.code.entry, list(self.arguments), 0)
         step = ParticleStep(first, self.proposals, self._lookaheads)
         ((state, log_G),) = self._run([step], [], "before the first draw")
-        self._s0 = state  # so that the next island finds the prompts' keys and values cached
+        # The next island finds the prompts cached, and reads the rows that this one read.
+        self._s0 = state
+        for context in state.contexts:
+            self.engines[context.model].keep_row(context.node)
         return [state] * len(rngs), np.full(len(rngs), log_G)
 
     def step(
