@@ -196,13 +196,13 @@ TABLE = 'model m = table:\n    "" -> "a": 0.5, "b": 0.5\n\n'
 def test_a_dead_population_exits_3_naming_step_and_line(capsys, tmp_path):
     text = (
         TABLE + 'program p() -> str:\n    lm = prompt("")\n    t ~ lm\n    t ~ lm\n'
-        '    condition lm.text == "c"\n    return t\n'
+        '    condition contains(lm.text, "c")\n    return t\n'
     )
     for command in (["run"], ["run", "--method", "steer"], ["exact"]):
         status, out, err = call(capsys, command[0], write(tmp_path, text), *command[1:])
         assert (status, out) == (3, "")
         assert "step 2" in err
-        assert 'line 8: condition lm.text == "c"' in err
+        assert 'line 8: condition contains(lm.text, "c")' in err
         assert "help" in err
 
 
