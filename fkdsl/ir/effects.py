@@ -17,6 +17,7 @@ from fkdsl.ir import nodes as ir
 from fkdsl.machine.proposal_plan import CompletionConstraint, PrefixConstraint, ProposalPlan
 from fkdsl.machine.slots import SLOTS
 
+_named: dict[type[Any], tuple[str, ...]] = {}
 _declared: dict[type[Any], tuple[tuple[str, frozenset[str]], ...]] = {}
 Node = (
     ir.Instr
@@ -50,9 +51,15 @@ def within(node: Any) -> Iterator[Node]:
             yield from within(item)
     elif isinstance(node, NODES):
         yield node
-        for f in fields(node):
-            if f.name != "span":
-                yield from within(getattr(node, f.name))
+        for name in _parts(type(node)):
+            yield from within(getattr(node, name))
+
+
+def _parts(kind: type[Any]) -> tuple[str, ...]:
+    """The fields of a node class that may hold nodes."""
+    if kind not in _named:
+        _named[kind] = tuple(f.name for f in fields(kind) if f.name != "span")
+    return _named[kind]
 
 
 def slots(node: Any, *does: str) -> set[int]:

@@ -86,6 +86,12 @@ class Ways:
                     if LATER in reads(known):
                         break
                     refuted = ir.Operate(span, "not", (known,))
+                    # A loop whose test nothing changes is not left once it has been entered.
+                    if refuted in given:
+                        continue
+                    if known in given:
+                        pc = self.labels[label]
+                        continue
                     self.follow(pc, values, (*given, refuted), frozenset(seen))
                     self.follow(self.labels[label], values, (*given, known), frozenset(seen))
                     return
@@ -102,9 +108,13 @@ class Ways:
             for known in conjuncts(self._over_text(whole, values)):
                 if LATER not in reads(known) and self.text in reads((known, *given)):
                     asked = ir.Or(span, (*given, known)) if given else known
-                    self.met.append(Met(span, asked, always=not given))
+                    self._add(Met(span, asked, always=not given))
             if self.text in reads(whole) and (reason := why_unknown(self.program, whole)):
-                self.met.append(Met(span, None, reason))
+                self._add(Met(span, None, reason))
+
+    def _add(self, met: Met) -> None:
+        if met not in self.met:
+            self.met.append(met)
 
     def _assigned(self, instr: ir.Instr, values: Values) -> dict[int, ir.Expr]:
         match instr:
