@@ -208,8 +208,8 @@ def doubts(drift: float) -> tuple[str, ...]:
     return (
         "the errors of log Z and of the percentages are in doubt: the surrogate is wrong here by "
         f"a factor of {math.exp(min(drift, 700.0)):.3g} at each token, so the run may have hurried "
-        "to the nearest end and missed texts that weigh more. Compare with --lookahead none, and trust "
-        "that where they differ",
+        "to the nearest end and missed texts that weigh more. Compare with --lookahead none, and "
+        "trust that where they differ",
     )
 
 
