@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="address to listen on (default 127.0.0.1); any other needs a key",
+        help="address to listen on (default 127.0.0.1); one that other machines reach needs a key",
     )
     parser.add_argument(
         "--api-key", metavar="KEY", help=f"asked of every request; better given as {KEY_VARIABLE}"

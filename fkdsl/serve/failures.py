@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.base.errors import (
     BudgetEnded,
     CallError,
@@ -27,8 +28,10 @@ FLAGS = {
     r"raise --timeout": "ask for fewer particles or shorter texts, or for more time by `timeout`",
     r"raise --(max-states|max-tokens)": r"raise `\1` in `options`",
     r"give it by -p (\w+)=\.\.\.": r'set it in `parameters`: {"\1": ...}',
+    r"looked for in .*, the folder of": "looked for in the folder of",
 }
-"""What helps for the command line say, and what a request says in their place."""
+"""What helps for the command line say, and what an answer says in their place. A client is not told
+where the server's files lie."""
 INVALID, SERVER = "invalid_request_error", "server_error"
 
 
@@ -96,6 +99,11 @@ def _help(text: str) -> str:
     return text
 
 
+def diagnostic(d: Diagnostic) -> dict[str, Any]:
+    """A mistake or a warning of a program, as data for a client."""
+    return {**diagnostic_json(d), "help": _help(d.help)}
+
+
 def body(
     message: str, kind: str, code: str, param: str | None = None, **more: Any
 ) -> dict[str, Any]:
@@ -107,7 +115,7 @@ def body(
 
 def _program(error: ProgramError) -> dict[str, Any]:
     """A program's mistakes: the first one as the error, and all of them."""
-    all_of_them = [diagnostic_json(d) for d in error.diagnostics]
+    all_of_them = [diagnostic(d) for d in error.diagnostics]
     first = next((d for d in all_of_them if d["severity"] == "error"), all_of_them[0])
     place = {name: first[name] for name in ("file", "line", "column")}
     return body(

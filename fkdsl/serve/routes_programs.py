@@ -8,10 +8,10 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
-from fkdsl.cli.failure import diagnostic_json
 from fkdsl.ir.printed import explain
 from fkdsl.serve.answers import JsonAnswer
 from fkdsl.serve.bodies import RunBody
+from fkdsl.serve.failures import diagnostic
 from fkdsl.serve.orders import Order
 from fkdsl.serve.parameters import parameter_schema, text_parameter
 from fkdsl.serve.registry import ServedProgram
@@ -77,7 +77,7 @@ def program_routes(service: Service) -> APIRouter:
     async def check(name: str, request: Request) -> dict[str, Any]:
         """The warnings of a program; what is served has no mistakes."""
         warnings = find(name, request).program.warnings
-        return {"ok": True, "diagnostics": [diagnostic_json(d) for d in warnings]}
+        return {"ok": True, "diagnostics": [diagnostic(d) for d in warnings]}
 
     @router.get("/{name}/explain")
     async def explained(name: str, request: Request) -> dict[str, Any]:

@@ -18,12 +18,11 @@ from fkdsl.api import Program, load
 from fkdsl.base.deadline import Deadline
 from fkdsl.base.errors import ProgramError
 from fkdsl.cli.check import warnings_of
-from fkdsl.cli.failure import diagnostic_json
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.engine.token_budget import TokenBudget
 from fkdsl.ir.printed import explain
 from fkdsl.models.interface import LanguageModel
-from fkdsl.serve.failures import RequestError, failure
+from fkdsl.serve.failures import RequestError, diagnostic, failure
 from fkdsl.serve.orders import Order, answer_json, run_order
 from fkdsl.serve.remote_model import Server
 from fkdsl.serve.settings import RequestLimits
@@ -130,4 +129,4 @@ def checked() -> dict[str, Any]:
         found, ok = warnings_of(load(MAIN)), True
     except ProgramError as error:
         found, ok = error.diagnostics, False
-    return {"ok": ok, "diagnostics": [diagnostic_json(d) for d in found]}
+    return {"ok": ok, "diagnostics": [diagnostic(d) for d in found]}

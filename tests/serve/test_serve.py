@@ -7,10 +7,12 @@ import threading
 import pytest
 
 import fkdsl
+from fkdsl.base.errors import ProgramError
 from fkdsl.cli.main import main
+from fkdsl.serve.failures import failure
 from fkdsl.serve.settings import Settings
 from tests.api.fake_workers import FakeWorkers
-from tests.serve.asking import error_of, events_of, post, serving
+from tests.serve.asking import TABLE, error_of, events_of, post, serving
 
 VARYING = ("seconds",)
 
@@ -223,6 +225,32 @@ def test_a_program_that_goes_wrong_is_an_error_with_its_code_line_and_column(cli
     error_of(client.get("/nothing"), 404, "not_found")
     streamed = post(client, "/v1/programs/dead/run", stream=True)
     assert events_of(streamed.text)[-1][1]["error"]["code"] == "population_died"
+
+
+@pytest.mark.parametrize(
+    "line", ['index notes = "none/*.md"', "condition valid_json(s, schema=file)"]
+)
+def test_no_message_says_where_the_folder_lies(tmp_path, line):
+    index, condition = (line, "condition true") if line.startswith("index") else ("", line)
+    file = tmp_path / "asks.fk"
+    file.write_text(
+        f"""{TABLE}
+{index}
+program asks(file: str = "unknown.json") -> str:
+    lm = prompt("")
+    s ~ text(lm, max_tokens=1)
+    {condition}
+    return s
+""",
+        "utf-8",
+    )
+    with pytest.raises(ProgramError) as raised:
+        fkdsl.load(file).run()
+    assert str(tmp_path) in raised.value.diagnostics[0].help
+    # The server loads its files by their names within the folder.
+    told = json.dumps(failure(raised.value)).replace(str(file), file.name)
+    assert "looked for in the folder of the file" in told
+    assert str(tmp_path) not in told
 
 
 def test_prometheus_reads_what_happened(client):

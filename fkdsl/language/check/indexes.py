@@ -64,7 +64,7 @@ def _check_files(report: Report, info: IndexInfo) -> None:
         find_files(info.spec.pattern, info.folder)
     except RetrievalError as error:
         code = "FK360" if isinstance(error, OutsideFolder) else "FK326"
-        report.error(code, error.message, info.declaration.span, "no index of this", error.help)
+        report.error(code, error.message, info.declaration.span, "cannot be read", error.help)
 
 
 def _options(report: Report, d: tree.IndexDecl) -> dict[str, Any]:

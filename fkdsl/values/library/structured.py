@@ -83,7 +83,7 @@ def _file(folder: Path | Folder, name: str, what: str) -> str:
     except OSError as error:
         if error.errno == errno.EACCES and "outside" in str(error.strerror):
             raise _outside(name, what) from None
-        reason, help = str(error.strerror), f"it is looked for in {here.path}"
+        reason, help = str(error.strerror), _where(here.path)
     raise BuiltinError(f"cannot read the {what} {name!r}: {reason}", help)
 
 
@@ -122,11 +122,11 @@ def _read(folder: Folder, name: str, identity: tuple[int, ...] | None) -> str:
 def _near(folder: Path, name: str) -> str:
     """Help for a file that does not exist."""
     near = near_name(name, sorted(p.name for p in islice(folder.glob("*"), 1000)))
-    return (
-        f"did you mean {near!r}?"
-        if near
-        else f"it is looked for in {folder}, the folder of the file that names it"
-    )
+    return f"did you mean {near!r}?" if near else _where(folder)
+
+
+def _where(folder: Path) -> str:
+    return f"it is looked for in {folder}, the folder of the file that names it"
 
 
 def _is_schema(schema: str) -> bool:
