@@ -166,7 +166,7 @@ class _Prompt:
         pool = pool_of(self.engine.model)
         assert pool is not None
         entry = self._entry(self.blocks, n * pool.slot_bytes)
-        return None if entry is None else planes_in(entry, shapes, n)
+        return None if entry is None else planes_in(entry, shapes, n, pool.dtype)
 
     def _row(self) -> Any:
         from fkdsl.models.prefill.blocks import row_in

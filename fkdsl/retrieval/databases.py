@@ -1,6 +1,6 @@
 """The rows of a table in a SQLite file, which may come from a stranger: it is opened for reading
-alone, only tables are read, no function that its schema names is trusted, and the deadline ends
-it."""
+alone, only plain tables are read, no function that its schema names is trusted, and the deadline
+ends it."""
 
 from __future__ import annotations
 
@@ -38,13 +38,14 @@ def rows_of(
         chosen = _table(connection, name, table)
         columns = [row[1] for row in connection.execute(f"PRAGMA table_info({_quoted(chosen)})")]
         column = columns[column_of(name, columns, text)]
+        number_of = _row_number(columns)
         query = (
-            f"SELECT rowid, {_quoted(column)} FROM {_quoted(chosen)} "
-            f"WHERE typeof({_quoted(column)}) = 'text' ORDER BY rowid"
+            f"SELECT {number_of}, {_quoted(column)} FROM {_quoted(chosen)} "
+            f"WHERE typeof({_quoted(column)}) = 'text' ORDER BY {number_of}"
         )
         for number, value in connection.execute(query):
             yield int(number), value
-    except (sqlite3.Error, UnicodeDecodeError) as error:
+    except (sqlite3.Error, ValueError) as error:
         deadline.check()
         raise RetrievalError(
             f'cannot read "{name}": {error}', "name a SQLite file with a table of texts"
@@ -55,7 +56,11 @@ def rows_of(
 
 def _table(connection: sqlite3.Connection, name: str, wanted: str) -> str:
     """The table that is read."""
-    listed = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    # SQLite writes what a virtual table is made by as CREATE VIRTUAL TABLE, however it was said.
+    listed = (
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' "
+        "AND rootpage > 0 AND sql LIKE 'CREATE TABLE%'"
+    )
     tables = [str(row[0]) for row in connection.execute(listed)]
     if wanted in tables:
         return wanted
@@ -66,6 +71,15 @@ def _table(connection: sqlite3.Connection, name: str, wanted: str) -> str:
     raise RetrievalError(
         f'"{name}" has {what}', f'say which table: `with table="..."`; it has {shown}'
     )
+
+
+def _row_number(columns: list[str]) -> str:
+    """A name of the number of a row, which columns may hide. Raises ValueError if they hide all."""
+    taken = {c.lower() for c in columns}
+    for name in ("rowid", "_rowid_", "oid"):
+        if name not in taken:
+            return name
+    raise ValueError("its columns hide the numbers of its rows")
 
 
 def _quoted(name: str) -> str:

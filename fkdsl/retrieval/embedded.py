@@ -62,6 +62,8 @@ class Embedded:
         not change."""
         if self._ids is not None:
             return
+        if self.embedding is not None:
+            embed_all(self.store, self.embedding)  # an update may have been cut short
         self.store.hold()
         ids = self.store.distinct()[:MOST_PASSAGES]
         if self.ranking != "dense":

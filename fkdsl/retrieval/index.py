@@ -19,13 +19,15 @@ import hashlib
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import astuple
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
+from fkdsl.base.deadline import check
 from fkdsl.base.folders import Folder
 from fkdsl.base.locks import remember
 from fkdsl.models.cache import cache_root, make_private
@@ -41,6 +43,9 @@ from fkdsl.retrieval.store import FORMAT
 
 REMEMBERED = 1000
 """Searches whose hits are kept: every particle asks what its neighbours ask."""
+PATIENCE, LOOK = 600.0, 0.1
+"""Seconds that a run waits for another one that makes the same index, and between two looks at its
+deadline; after them it makes the index in memory."""
 MOST_QUERY = 10_000
 """Characters of a query that are read."""
 
@@ -86,11 +91,13 @@ def open_index(
         return before
     home = _home(spec, folder) if keep else None
     try:
-        with FileLock(home / ".lock", timeout=600) if home is not None else nullcontext():
+        with _locked(home) if home is not None else nullcontext():
             engine = engine_of(spec, home, folder)
             left_out = bring_up_to_date(engine, files, spec, progress)
             if isinstance(engine, Embedded):
                 engine.open()
+    except NotLocked:
+        return open_index(spec, folder, progress=progress, keep=False)
     except sqlite3.Error as error:
         if home is None:
             raise RetrievalError(f"the index cannot be built: {error}") from None
@@ -100,6 +107,29 @@ def open_index(
     marks = sorted((name, mark.digest) for name, mark in engine.marks().items())
     digest = hashlib.sha256(repr((FORMAT, astuple(spec)[1:], marks)).encode()).hexdigest()
     return Index(engine, files, digest, _notes(spec.pattern, left_out))
+
+
+class NotLocked(Exception):
+    """The folder of an index cannot be had for this run alone."""
+
+
+@contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    """A context in which no other run changes the index. Raises NotLocked."""
+    lock, end = FileLock(home / ".lock"), time.monotonic() + PATIENCE
+    while not lock.is_locked:
+        check()
+        try:
+            lock.acquire(timeout=min(LOOK, PATIENCE))
+        except Timeout:
+            if time.monotonic() > end:
+                raise NotLocked from None
+        except OSError:
+            raise NotLocked from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _home(spec: IndexSpec, folder: Folder) -> Path | None:

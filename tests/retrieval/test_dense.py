@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fkdsl.base.deadline import DeadlinePassed
 from fkdsl.base.folders import Folder
 from fkdsl.retrieval import dense, index
 from fkdsl.retrieval.bm25 import words_of
@@ -161,3 +162,14 @@ def test_an_encoder_of_transformers_is_the_mean_of_its_last_states(tmp_path):
     spec = IndexSpec("n/*.md", ranking="dense", embedding="./no-encoder")
     with pytest.raises(RetrievalError, match="cannot be loaded"):
         index.open_index(spec, Folder.main(tmp_path), keep=False)
+
+
+def test_an_index_whose_embedding_was_cut_short_is_embedded_by_the_next(letters, monkeypatch):
+    def cut(texts):
+        raise DeadlinePassed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(letters, "embed", cut)
+        with pytest.raises(DeadlinePassed):
+            opened(letters, ranking="dense")
+    assert len(found(opened(letters, ranking="dense"), "tide")) == 9

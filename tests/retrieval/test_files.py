@@ -138,3 +138,13 @@ def test_rows_of_a_database_are_passages_and_views_are_not_run(folder):
     assert passages("t.db", folder) == [(3, "Three"), (7, "Seven")]
     with pytest.raises(RetrievalError, match="no table `v`"):
         passages("t.db", folder, table="v")
+
+
+def test_a_database_may_call_any_column_rowid_and_virtual_tables_are_not_run(folder):
+    with sqlite3.connect(folder / "a.db") as db:
+        db.execute("CREATE TABLE docs (rowid TEXT, text TEXT)")
+        db.execute("INSERT INTO docs VALUES ('x', 'High.')")
+        db.execute("CREATE VIRTUAL TABLE searched USING fts5(text)")
+    assert passages("a.db", folder, table="docs") == [(1, "High.")]
+    with pytest.raises(RetrievalError, match="no table"):
+        passages("a.db", folder, table="searched")

@@ -6,7 +6,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
+from fkdsl.base.deadline import Deadline, DeadlinePassed, until
 from fkdsl.base.folders import Folder
 from fkdsl.retrieval import index as index_module
 from fkdsl.retrieval.bm25 import best, words_of
@@ -172,3 +174,14 @@ def test_the_options_make_indexes_of_their_own(folder):
     assert len(opened(folder, passage=50).search("tide moon", 10)) == 2
     with pytest.raises(RetrievalError):
         opened(folder, "*.csv")
+
+
+def test_a_lock_that_another_run_holds_is_waited_for_until_the_deadline(folder, monkeypatch):
+    opened(folder)
+    name = index_module.index_name(IndexSpec("*.md"), Folder.main(folder))
+    home = index_module.cache_root() / "indexes" / name
+    with FileLock(home / ".lock", is_singleton=False):
+        with pytest.raises(DeadlinePassed), until(Deadline(0.2)):
+            opened(folder)
+        monkeypatch.setattr(index_module, "PATIENCE", 0.05)
+        assert found(opened(folder), "tide") == [("a.md", 1)]

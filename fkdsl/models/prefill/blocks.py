@@ -16,6 +16,7 @@ accidents. Whoever may write to the store can put other numbers there with a che
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -24,11 +25,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fkdsl.base.probability_blocks import BLOCK as SUMMED
+from fkdsl.base.probability_blocks import block_sums
 from fkdsl.models.prefill.file import checksum
 
 FORMAT = "fkdsl prefill block 1"
 BLOCK = 256
 """Tokens of a block: 12 MB of SmolLM2-135M in float32, 34 MB of an 8B Llama in bfloat16."""
+ROWS = (torch.float32, torch.float64)
 HEADER = 1 << 20
 """Bytes that the header of an entry may have."""
 
@@ -86,18 +90,21 @@ def unpack(key: str, data: bytes) -> Entry:
     try:
         metadata = _metadata(data)
         tensors = load(data)
-    except (SafetensorError, ValueError, TypeError, LookupError, RecursionError) as error:
+        found = checksum({k: v for k, v in metadata.items() if k != "checksum"}, tensors)
+    except (SafetensorError, ValueError, TypeError, LookupError, RuntimeError) as error:
         raise Damaged(f"it is no entry, or was cut off: {error}") from None
     if metadata.get("format") != FORMAT:
         raise Damaged("it is of another version")
-    if metadata.pop("checksum", "") != checksum(metadata, tensors):
+    if metadata.get("checksum", "") != found:
         raise Damaged("it was changed since it was made")
     if metadata.get("key") != key:
         raise Damaged("it is of another prompt or model")
     try:
-        seconds = max(0.0, float(metadata["seconds"]))
+        seconds = float(metadata["seconds"])
     except (LookupError, ValueError):
-        raise Damaged("it does not say what it took") from None
+        seconds = math.nan
+    if not 0.0 <= seconds < math.inf:
+        raise Damaged("it does not say what it took")
     return Entry(tensors, seconds)
 
 
@@ -106,26 +113,38 @@ def _metadata(data: bytes) -> dict[str, str]:
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or length > min(HEADER, len(data) - 8):
         raise ValueError("its header is not whole")
-    metadata = json.loads(data[8 : 8 + length]).get("__metadata__")
+    header = json.loads(data[8 : 8 + length])
+    metadata = header.get("__metadata__") if isinstance(header, dict) else None
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise ValueError("it names nothing")
     return dict(metadata)
 
 
-def planes_in(entry: Entry, shapes: Sequence[tuple[int, int]], tokens: int) -> tuple[Tensor, ...]:
-    """(tokens, heads, width) for each plane of a block. Raises Damaged for other shapes."""
+def planes_in(
+    entry: Entry, shapes: Sequence[tuple[int, int]], tokens: int, dtype: torch.dtype
+) -> tuple[Tensor, ...]:
+    """(tokens, heads, width) for each plane of a block. Raises Damaged for other shapes, and for
+    numbers of another precision."""
     planes = tuple(entry.tensors.get(str(p), torch.empty(0)) for p in range(len(shapes)))
     if any(tuple(t.shape) != (tokens, h, w) for t, (h, w) in zip(planes, shapes, strict=True)):
         raise Damaged("its keys and values are not of this model's shape")
+    if any(t.dtype != dtype for t in planes):
+        raise Damaged("its keys and values are not of this model's precision")
     return planes
 
 
 def row_in(entry: Entry, size: int) -> tuple[Tensor, Tensor | None]:
     """((V,) log-probabilities, (blocks,) their sums or None) of the entry of a row. Raises Damaged
-    for a row that is not of `size` tokens or not normalised."""
+    for a row that is not of `size` tokens or not normalised, and for sums that are not its own."""
     row, sums = entry.tensors.get("row"), entry.tensors.get("sums")
-    if row is None or tuple(row.shape) != (size,) or not row.dtype.is_floating_point:
+    if row is None or tuple(row.shape) != (size,) or row.dtype not in ROWS:
         raise Damaged("its row is not of this model's vocabulary")
     if not abs(float(torch.logsumexp(row.double(), 0))) < 1e-3:
         raise Damaged("its row is no distribution")
+    if sums is not None:
+        blocks = -(-size // SUMMED)
+        if sums.dtype != torch.float64 or tuple(sums.shape) != (blocks,):
+            raise Damaged("the sums of its row are of another form")
+        if not np.allclose(sums.numpy(), block_sums(row.double().exp().numpy()), 1e-3, 1e-6):
+            raise Damaged("its sums are not those of its row")
     return row, sums

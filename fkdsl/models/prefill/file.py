@@ -87,7 +87,7 @@ def read_prefill(path: Path) -> Stored:
         raise CallError(
             f"there is no file {path}", f"make it: fkdsl prefill PROGRAM.fk --out {path}"
         ) from None
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, LookupError, ValueError, RuntimeError) as error:
         raise CallError(
             f"{path} is no prefill, or was cut off: {error}", "make it again by fkdsl prefill"
         ) from None

@@ -11,8 +11,8 @@ fsspec (s3://, gs://, ...), or Redis.
 
 from __future__ import annotations
 
-import os
 import re
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,7 +85,8 @@ class FolderStore:
 
     def put(self, key: str, data: bytes) -> None:
         path = self._path(key)
-        part = path.with_suffix(f".{os.getpid()}.part")
+        # Processes of several machines, or containers, may have one number.
+        part = path.with_suffix(f".{uuid.uuid4().hex}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             part.write_bytes(data)
