@@ -34,6 +34,7 @@ from fkdsl.base.surrogates import without_surrogates
 from fkdsl.retrieval.databases import DATABASES, rows_of
 from fkdsl.retrieval.errors import OutsideFolder, RetrievalError
 from fkdsl.retrieval.passages import Passage, paragraphs, row_passages
+from fkdsl.retrieval.patterns import matches
 from fkdsl.retrieval.spec import MOST_PASSAGES, IndexSpec
 
 TEXTS = (".md", ".markdown", ".txt", ".rst", ".org", ".adoc", ".tex")
@@ -119,13 +120,10 @@ def _names(pattern: str, folder: Path) -> Iterator[tuple[str, bool]]:
                 yield pattern, True
             return
         kinds = (*TEXTS, *TABLES, *DATABASES)
-        inside = os.path.join(glob.escape(pattern), "**", "*")
-        names = glob.iglob(inside, root_dir=folder, recursive=True)
+        names = matches(os.path.join(glob.escape(pattern), "**", "*"), folder)
         yield from ((n, False) for n in names if n.lower().endswith(kinds))
         return
-    for name in glob.iglob(pattern, root_dir=folder, recursive=True):
-        if not os.path.isdir(folder / name):
-            yield name, False
+    yield from ((name, False) for name in matches(pattern, folder))
 
 
 def _is_hidden(name: str) -> bool:

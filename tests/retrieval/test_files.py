@@ -1,5 +1,6 @@
 """Files of an index: which they are, how they are cut, and what strangers may put there."""
 
+import glob
 import os
 import sqlite3
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fkdsl.base.deadline import Deadline, DeadlinePassed, until
 from fkdsl.base.folders import Folder
 from fkdsl.retrieval import files
 from fkdsl.retrieval.errors import OutsideFolder, RetrievalError
@@ -148,3 +150,34 @@ def test_a_database_may_call_any_column_rowid_and_virtual_tables_are_not_run(fol
     assert passages("a.db", folder, table="docs") == [(1, "High.")]
     with pytest.raises(RetrievalError, match="no table"):
         passages("a.db", folder, table="searched")
+
+
+@pytest.mark.parametrize("pattern", ["notes", "**/*.md", "no*/**/a.md", "**/**/*.md"])
+def test_links_in_circles_name_no_file_again(folder, pattern):
+    (folder / "notes" / "in").mkdir()
+    for name in ("x", "y", "in/up"):
+        os.symlink(folder / "notes", folder / "notes" / name)
+    with until(Deadline(5.0)):
+        found = names(pattern, folder)
+    assert [n for n in found if n.endswith("a.md")] == ["notes/a.md"]
+
+
+@pytest.mark.parametrize(
+    "pattern", ["*.md", "n*/*", "**", "**/a.md", "notes/**", "n*s/[ab].*", "**/d*/*.md"]
+)
+def test_a_pattern_is_glob_s(folder, pattern):
+    (folder / "notes" / "deep").mkdir()
+    (folder / "notes" / "deep" / "a.md").write_text("Low.")
+    expected = glob.glob(pattern, root_dir=folder, recursive=True)
+    assert sorted(n for n, _ in files._names(pattern, folder)) == sorted(
+        n for n in expected if (folder / n).is_file()
+    )
+
+
+def test_links_that_branch_end_at_the_deadline(folder):
+    for i in range(30):
+        (folder / f"d{i}").mkdir()
+        for name in "ab":
+            os.symlink(folder / f"d{i + 1}", folder / f"d{i}" / name)
+    with pytest.raises(DeadlinePassed), until(Deadline(0.3)):
+        names("d0/**/*.none", folder)
