@@ -78,6 +78,7 @@ class Surrogates(Mapping[str, Surrogate]):
 
     def __init__(self, engines: Mapping[str, CachedTransformer], choice: LookaheadChoice) -> None:
         self._engines, self._given = engines, choice.surrogate
+        self._by_default = choice.use == AUTO
         self._found: dict[str, Surrogate | None] = {}
 
     def __getitem__(self, name: str) -> Surrogate:
@@ -92,7 +93,7 @@ class Surrogates(Mapping[str, Surrogate]):
 
         model = self._engines[name].model
         if self._given is None:
-            return surrogate_for(model)
+            return surrogate_for(model, self._by_default)
         fits = (self._given.fingerprint, self._given.vocabulary_size) == (
             model.vocabulary.fingerprint,
             model.vocabulary.size,

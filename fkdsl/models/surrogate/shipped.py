@@ -14,6 +14,10 @@ from fkdsl.models.surrogate.model import Surrogate
 SUFFIX = ".surrogate"
 SHIPPED = {"smollm2": "smollm2.surrogate", "tiny": "tiny.surrogate"}
 """The files beside this one by the names of their models."""
+BY_DEFAULT = frozenset({"tiny"})
+"""The models whose shipped file `auto` takes. That of smollm2 is used where look-ahead is asked
+for: a prompt may tell the model what the surrogate does not know, and then most particles go where
+the surrogate points (docs/lookahead.md)."""
 FINGERPRINT = 8
 """Digits of a vocabulary's fingerprint in the name of a cached file."""
 
@@ -41,14 +45,15 @@ def _shipped(path: Path) -> Surrogate:
     return read(path)
 
 
-def surrogate_for(model: LanguageModel) -> Surrogate | None:
+def surrogate_for(model: LanguageModel, by_default: bool = False) -> Surrogate | None:
     """The surrogate of a model: the one that its user made of its very weights, else the shipped
-    one of its name, else None. Raises CallError for a file that is damaged."""
+    one of its name, else None. by_default: whether nobody has asked for it, so that of the shipped
+    ones only those of BY_DEFAULT count. Raises CallError for a file that is damaged."""
     own = cached_file(model)
     if own is not None and own.is_file():
         return read(own, model.vocabulary)
     shipped = shipped_file(model)
-    if shipped is None:
+    if shipped is None or (by_default and model.name not in BY_DEFAULT):
         return None
     surrogate = _shipped(shipped)
     # A user may give the name to another model.
