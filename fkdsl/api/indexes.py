@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from fkdsl.retrieval.index import Index
 
 
+KEEP = True
+"""Whether the cache folder keeps indexes. A process that may write nothing sets it to False."""
+
+
 class Indexes(Mapping[str, "Index"]):
     """Indexes by their names. One that has been opened does not change until `renew`."""
 
@@ -35,7 +39,7 @@ class Indexes(Mapping[str, "Index"]):
             info = self.declared[name]
             before = self._before.pop(name, None)
             self._opened[name] = open_index(
-                info.spec, info.folder, before=before, progress=self._progress
+                info.spec, info.folder, before=before, progress=self._progress, keep=KEEP
             )
         return self._opened[name]
 

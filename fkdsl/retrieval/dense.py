@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from fkdsl.base.deadline import check
 from fkdsl.retrieval.errors import RetrievalError
+from fkdsl.retrieval.spec import WORDLLAMA
 from fkdsl.retrieval.store import Store
 
 BATCH = 256
@@ -33,7 +34,6 @@ PRODUCT_ROWS = 1 << 16
 """Rows of a product with the query at once, where half precision is made single for it."""
 MOST_TOKENS = 512
 """Tokens of a text that are embedded; those behind them are left out."""
-WORDLLAMA = "wordllama"
 
 
 class Embedding(Protocol):

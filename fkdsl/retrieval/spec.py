@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 RANKINGS = ("bm25", "dense", "hybrid")
 ENGINES = ("embedded", "qdrant")
+WORDLLAMA = "wordllama"
+"""The embedding that needs no further model."""
 PASSAGE = (50, 20_000)
 """The shortest and the longest bound on the characters of a passage."""
 MOST_PASSAGES = 1_000_000
@@ -21,7 +23,7 @@ class IndexSpec:
 
     pattern: str
     ranking: str = "bm25"
-    embedding: str = "wordllama"
+    embedding: str = WORDLLAMA
     engine: str = "embedded"
     passage: int = 800
     text: str = ""

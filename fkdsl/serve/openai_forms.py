@@ -111,12 +111,12 @@ def read_form(
         Order(
             parameters={**parameters, **_most(body, served), **_mapping(body, "parameters")},
             seed=_whole(seed, "seed"),
-            method=body.get("method"),
+            method=_word(body, "method"),
             options=_mapping(body, "options"),
             islands=_integer(body, "islands", 1, 1, limits.particles),
             seconds=_number(body, "timeout"),
             samples=n,
-            lookahead=body.get("lookahead") or "auto",
+            lookahead=_word(body, "lookahead") or "auto",
         ),
         chat,
         n,
@@ -185,6 +185,13 @@ def _number(body: Mapping[str, Any], name: str) -> float | None:
     value = body.get(name)
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
         raise RequestError(f"`{name}` is a number", param=name)
+    return value
+
+
+def _word(body: Mapping[str, Any], name: str) -> str | None:
+    value = body.get(name)
+    if value is not None and not isinstance(value, str):
+        raise RequestError(f"`{name}` is a word", param=name)
     return value
 
 

@@ -36,6 +36,8 @@ COUNTS = ("particles", "samples", "width")
 DRAFTS = ("none", "ngram", "heads")
 """Drafts that need no further model."""
 MOST_SEED = 2**63 - 1
+LARGE = 1e15
+"""Whole numbers of requests may have more digits than a float."""
 LEAST_MEMORY = 1 << 20
 """Bytes that a particle may have, however many there are."""
 
@@ -72,12 +74,16 @@ def bounded(name: str, value: float | None, most: float) -> float:
         return most
     if not 0 < value <= most:
         raise RequestError(
-            f"`{name}` is at most {most:g} on this server, and more than 0; not {value:g}",
+            f"`{name}` is at most {most:g} on this server, and more than 0; not {_shown(value)}",
             "ask for less",
             param=name,
             code="limit_exceeded",
         )
     return value
+
+
+def _shown(value: float) -> str:
+    return f"{value:g}" if abs(value) < LARGE else "that"
 
 
 def check_size(call: MethodCall, islands: int, limits: RequestLimits) -> None:

@@ -136,6 +136,9 @@ class Desk:
         inside = all(type(w) is int and 0 <= w < max(1, len(tokens)) for w in wanted)
         if not inside or sorted(set(wanted)) != wanted:
             raise CallError("a row wants what it does not have")
+        length = len(tokens) + (past.stop if past is not None else 0)
+        if model.max_length is not None and length > model.max_length:
+            raise CallError("a row is longer than its model reads")
         if not tokens and (past is not None or not model.allows_empty):
             raise CallError("a row has no token")
         return ForwardRow(past, tuple(tokens), tuple(wanted))

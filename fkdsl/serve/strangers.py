@@ -224,6 +224,9 @@ class Strangers:
         except (EOFError, ConnectionError):
             return None
         except (OSError, ValueError, RecursionError):
+            process.join(1.0)
+            if process.exitcode == KILLED:  # in the middle of a message
+                return None
             raise RequestError(
                 "the answer is too large", "ask for fewer particles", status=422, code="too_large"
             ) from None

@@ -1,8 +1,9 @@
 """The process that one stranger's program is checked, explained or run in.
 
 Before it reads a byte of the program it bounds itself: memory, CPU time, no file written, no core
-dumped. The server ends it when its time is over, whatever it is at. It has no weights, no key and
-no socket, and it loads no model: it asks the server for those that are allowed (remote_model.py).
+dumped; and it forgets the server's environment, which may have keys. The server ends it when its
+time is over, whatever it is at. It has no weights, no key and no socket, and it loads no model: it
+asks the server for those that are allowed (remote_model.py).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fkdsl.api import Program, load
+from fkdsl.api import Program, indexes, load
 from fkdsl.base.deadline import Deadline
 from fkdsl.base.errors import ProgramError
 from fkdsl.cli.check import warnings_of
@@ -22,6 +23,7 @@ from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.engine.token_budget import TokenBudget
 from fkdsl.ir.printed import explain
 from fkdsl.models.interface import LanguageModel
+from fkdsl.retrieval.spec import WORDLLAMA
 from fkdsl.serve.failures import RequestError, diagnostic, failure
 from fkdsl.serve.orders import Order, answer_json, run_order
 from fkdsl.serve.remote_model import Server
@@ -83,6 +85,8 @@ def bound(job: Job) -> None:
         if hard != resource.RLIM_INFINITY:
             most = min(most, hard)
         resource.setrlimit(which, (most, most))
+    os.environ.clear()
+    indexes.KEEP = False
     os.chdir(job.folder)
 
 
@@ -99,6 +103,7 @@ def answer(job: Job, server: Server) -> dict[str, Any]:
     if job.action == "check":
         return checked()
     program = chosen(load(MAIN), job.program)
+    refuse_models_of_indexes(program)
     if job.action == "explain":
         return {"text": explain(program.ir())}
     budget = TokenBudget(job.order.most_tokens(job.limits), job.limits.memory)
@@ -117,6 +122,22 @@ def answer(job: Job, server: Server) -> dict[str, Any]:
 
     result = run_order(program, job.order, engines, job.limits, deadline, observe)
     return answer_json(result, job.order)
+
+
+def refuse_models_of_indexes(program: Program) -> None:
+    """Raises RequestError for an index that would load an encoder, from the network or from any
+    folder, or write to the vector database of whoever runs the server."""
+    for name, index in program.checked.indexes.items():
+        if index.spec.engine != "embedded":
+            refused = f"the engine {index.spec.engine}"
+        elif index.spec.embeds and index.spec.embedding != WORDLLAMA:
+            refused = f"the embedding `{index.spec.embedding[:100]}`"
+        else:
+            continue
+        raise RequestError(
+            f"the index `{name}` of a program in a request may not have {refused}",
+            'use `ranking="bm25"`, or the embedding wordllama',
+        )
 
 
 def chosen(program: Program, name: str | None) -> Program:

@@ -9,7 +9,9 @@ import fkdsl
 from fkdsl.base.deadline import Deadline, DeadlinePassed, until
 from fkdsl.base.errors import BudgetEnded, CallError
 from fkdsl.engine.token_budget import TokenBudget
+from fkdsl.models.cache import cache_root
 from fkdsl.models.registry import load_model
+from fkdsl.serve import worker
 from fkdsl.serve.failures import RequestError
 from fkdsl.serve.models import ServedModels
 from fkdsl.serve.orders import Order
@@ -68,6 +70,7 @@ def test_a_worker_forwards_rows_of_segments_that_it_holds(desk):
         forward([None, 0, [1], [1]]),
         forward([None, 0, [1, 2], [1, 0]]),
         forward([None, 0, [1, 2], [0, 0]]),
+        forward([None, 0, [1] * 2000, []]),
         forward([None, 0, [], []]),
         forward([0, 5, [1], [0]]),
         forward([0, 0, [1], [0]]),
@@ -247,7 +250,47 @@ def test_a_worker_that_is_killed_as_it_is_answered_is_begun_again():
 
 
 @pytest.mark.slow
+def test_a_worker_that_is_killed_within_a_message_is_begun_again():
+    ended = []
+    workers = strangers(stuck.die_within_a_message, ended)
+    order = Order(parameters={"prompt": "x"})
+    workers.do("run", Source(FILES["say"], {}, None), order, Deadline(30.0))
+    assert ended == ["killed by others", "done"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("work", [stuck.take_memory, stuck.lie])
 def test_a_worker_that_goes_wrong_is_an_error_and_no_more(work):
     with pytest.raises(RequestError):
         strangers(work, []).do("run", Source("", {}, None), Order(), Deadline(20.0))
+
+
+@pytest.mark.parametrize(
+    ("options", "refused"),
+    [
+        ('ranking="dense", embedding="someone/encoder"', "embedding"),
+        ('ranking="hybrid", embedding="/etc"', "embedding"),
+        ('ranking="dense", engine="qdrant"', "qdrant"),
+        ('ranking="dense"', ""),
+        ('embedding="someone/encoder"', ""),
+    ],
+)
+def test_an_index_of_a_request_loads_no_encoder_and_reaches_no_database(options, refused):
+    text = f'index notes = "*.md" with {options}\n\nprogram p() -> str:\n    return "a"\n'
+    program = fkdsl.parse(text)
+    if not refused:
+        return worker.refuse_models_of_indexes(program)
+    with pytest.raises(RequestError, match=refused):
+        worker.refuse_models_of_indexes(program)
+
+
+@pytest.mark.slow
+def test_an_index_of_a_request_is_searched_and_leaves_nothing(client, tmp_path):
+    source = (
+        f'{TABLE}\nindex notes = "*.md"\n\nprogram p() -> str:\n    lm = prompt("")\n    t ~ lm\n'
+        '    return documents(notes, "tide")[0].text\n'
+    )
+    before = sorted((cache_root() / "indexes").glob("*"))
+    answer = post(client, "/v1/run", source=source, files={"a.md": "The tide."})
+    assert answer.json()["posterior"][0]["value"] == "The tide.", answer.text
+    assert sorted((cache_root() / "indexes").glob("*")) == before

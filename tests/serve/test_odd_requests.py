@@ -1,0 +1,65 @@
+"""Requests that are JSON and nothing else that is sensible: each is refused in words."""
+
+import json
+
+import pytest
+
+from tests.serve.asking import error_of, post
+
+HUGE = 10**400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"timeout": HUGE},
+        {"method": ["smc"]},
+        {"method": {}},
+        {"method": 5},
+        {"lookahead": ["auto"]},
+        {"lookahead": {}},
+        {"seed": HUGE},
+        {"islands": HUGE},
+        {"options": {"particles": [1]}},
+        {"options": {"particles": HUGE}},
+        {"options": {"draft": {}}},
+        {"options": {"resampling": [1]}},
+        {"options": {"ess": HUGE}},
+        {"options": {"n" * 1000: 1}},
+        {"parameters": {"max_tokens": HUGE}},
+        {"parameters": {"prompt": {}}},
+        {"parameters": {"n" * 1000: 1}},
+        {"logprobs": HUGE},
+        {"stop": [HUGE]},
+    ],
+)
+def test_a_field_of_another_form_is_refused(client, body):
+    answer = post(client, "/v1/completions", model="say", prompt="", **body)
+    assert answer.status_code in (200, 400, 422), answer.text
+
+
+@pytest.mark.parametrize("body", [{"tokens": HUGE}, {"timeout": 1e308}, {"samples": HUGE}])
+def test_a_bound_that_no_number_has_is_refused(client, body):
+    answer = post(client, "/v1/programs/say/run", parameters={"prompt": ""}, **body)
+    assert answer.status_code == 400, answer.text
+
+
+def test_lists_in_lists_without_end_are_refused(client):
+    nested = "[" * 990 + "]" * 990
+    text = '{"parameters": {"prompt": ' + nested + "}}"
+    headers = {"Content-Type": "application/json"}
+    answer = client.post("/v1/programs/say/run", content=text, headers=headers)
+    assert answer.status_code == 400, answer.text
+
+
+def test_half_of_a_surrogate_pair_is_no_text(client):
+    body = {"model": "say", "messages": [{"role": "user", "content": "\ud800"}], "logprobs": True}
+    headers = {"Content-Type": "application/json"}
+    answer = client.post("/v1/chat/completions", content=json.dumps(body), headers=headers)
+    assert answer.status_code == 400, answer.text
+
+
+def test_a_name_without_end_is_no_program(client):
+    error_of(
+        post(client, "/v1/completions", model="x" * 900_000, prompt=""), 404, "model_not_found"
+    )
