@@ -24,18 +24,23 @@ if TYPE_CHECKING:
     from fkdsl.models.prefill.file import Stored
 
 
-def prompts(program: CalledProgram, engines: Engines) -> list[tuple[str, Context]]:
+def begun_with(program: CalledProgram, engines: Engines) -> list[tuple[str, Context]]:
     """The contexts of s0, each with the name of its model: what the program has read before its
-    first draw. Raises CallError if it has read nothing."""
+    first draw."""
     states, _ = program.feynman_kac(engines=engines).initial([KeyedRng(0)])
-    contexts = [(c.model, c.node) for c in states[0].contexts if c.node.length]
+    return list(dict.fromkeys((c.model, c.node) for c in states[0].contexts if c.node.length))
+
+
+def prompts(program: CalledProgram, engines: Engines) -> list[tuple[str, Context]]:
+    """As `begun_with`. Raises CallError if the program has read nothing."""
+    contexts = begun_with(program, engines)
     if not contexts:
         raise CallError(
             f"`{program.name}` has no prompt before its first draw, "
             "so there is nothing to compute ahead",
             "make its contexts, by prompt(...), before it draws",
         )
-    return list(dict.fromkeys(contexts))
+    return contexts
 
 
 def prefill(program: CalledProgram, path: str | Path, engines: Engines | None = None) -> Stored:

@@ -21,7 +21,7 @@ import numpy as np
 
 from fkdsl.api.called_program import CalledProgram
 from fkdsl.api.engines import Engines
-from fkdsl.api.prefill import prompts
+from fkdsl.api.prefill import begun_with, prompts
 from fkdsl.base.deadline import check
 from fkdsl.base.errors import CallError
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
@@ -38,9 +38,9 @@ ROW_SLACK = 1 << 20
 
 def fetch_prompts(program: CalledProgram, store: Store, engines: Engines) -> StoreUse:
     """Fetches what the store has of the program's prompts into the engines' caches, where a run
-    finds it. Raises CallError only where the program has no prompt before its first draw."""
+    finds it. A program without a prompt before its first draw fetches nothing."""
     use = StoreUse(store.name)
-    for name, context in prompts(program, engines):
+    for name, context in begun_with(program, engines):
         use.prompts += 1
         use.tokens += context.length
         _Prompt(store, engines[name], context, use).fetch()

@@ -163,6 +163,12 @@ def test_models_without_keys_and_values_run_as_before(tmp_path):
         put_prompts(recurrent, FolderStore(tmp_path), engines_of(recurrent, made("mamba")))
 
 
+def test_a_program_without_a_prompt_runs_and_says_so(tmp_path):
+    text = 'model "tiny"\nprogram p() -> bool:\n    x ~ bernoulli(0.5)\n    return x\n'
+    result = fkdsl.parse(text).run("smc", particles=2, prefill_store=tmp_path)
+    assert any("no prompt comes before the first draw" in note for note in result.notes)
+
+
 def test_a_store_that_does_not_answer_costs_no_answer():
     program = program_of()
     with socket.socket() as taken:

@@ -34,6 +34,8 @@ class StoreUse:
 
     def notes(self) -> list[str]:
         """What a reader of a run must know of the store."""
+        if not self.prompts:
+            return [f"{self.name} is not asked: no prompt comes before the first draw"]
         missing = self.tokens - self.fetched_tokens
         lines = [f"{self.name}: {why}; it was computed here" for why in self.refused]
         lines += [f"{self.name}: {why}" for why in self.skipped]
