@@ -120,7 +120,7 @@ def named_files(program: CalledProgram) -> Iterator[tuple[str, bytes]]:
         if path is None or not _is_file(path):
             continue
         at = os.path.normpath(os.path.join(os.path.relpath(folder.path, program.folder), name))
-        if at.startswith("..") or os.path.isabs(name):
+        if at.split(os.sep)[0] == ".." or os.path.isabs(name):
             if not program.allow_outside:
                 continue
             raise CallError(
@@ -196,6 +196,17 @@ def _model(engines: Engines, files: dict[str, bytes]) -> str | None:
 # ------------------------------------------------------------------ on the other machine
 
 
+def _inside(folder: Path, name: str) -> Path:
+    """The path of a job's file. Raises CallError for a name that leads out of the folder."""
+    path = os.path.normpath(name)
+    out = os.path.isabs(path) or path.split(os.sep)[0] in ("..", ".")
+    if out or not name or "\0" in name:
+        raise CallError(
+            f"{name[:100]!r} is no file of a program that travels", "run the same fkdsl everywhere"
+        )
+    return folder / path
+
+
 def request_of_job(job: Mapping[str, Any], folder: Path, loaded: LoadedModels) -> RunRequest:
     """The run again, its files in `folder`, which is empty. loaded: models that are loaded already.
     Raises CallError where this machine has another version of fkdsl, and what a request raises."""
@@ -205,7 +216,7 @@ def request_of_job(job: Mapping[str, Any], folder: Path, loaded: LoadedModels) -
             "install the same version on every machine",
         )
     for name, text in job["files"].items():
-        path = folder / name
+        path = _inside(folder, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(base64.b64decode(text))
     program = CalledProgram(

@@ -53,7 +53,7 @@ class IslandWorker:
         """Reads the job and loads its models; the message that says so, or why it cannot be."""
         try:
             if self._digest != digest_of_job(job):
-                self._job = None
+                self._job, self._digest = None, ""
                 self._job = _Ready(json.loads(job), self._loaded)
                 self._digest = digest_of_job(job)
             assert self._job is not None
