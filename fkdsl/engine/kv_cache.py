@@ -9,7 +9,8 @@ only when `shrink` is called, so never what a forward in progress needs; an evic
 is computed again when it is asked for.
 
 A cache serves one run, in one thread. But Python's collector may free a node in any thread where
-several runs go on, so what changes more than one thing is done under a lock.
+several runs go on, so what changes more than one thing is done under a lock; and in this thread
+between any two instructions, so what `release` changes is gone through as a copy.
 """
 
 from __future__ import annotations
@@ -176,17 +177,21 @@ class KVCache:
     def shrink(self, recent: int = 0) -> None:
         """Evicts rows down to the row budget, then rows and segments down to the budget, least
         recently used first. recent: how many of the rows put last the row budget must leave."""
-        kept = [self._rows[node].nbytes for node in self._kept if node in self._rows]
+        rows = [self._rows.get(node) for node in list(self._kept)]
+        kept = [row.nbytes for row in rows if row is not None]
         most, fewest = self.row_budget + sum(kept), recent + len(kept)
-        while self.row_nbytes > most and len(self._rows) > fewest:
-            self._drop_row(next(node for node in self._rows if node not in self._kept))
+        for node in list(self._rows) if self.row_nbytes > most else ():
+            if self.row_nbytes <= most or len(self._rows) <= fewest:
+                break
+            if node not in self._kept:
+                self._drop_row(node)
         if self.budget is None:
             return
         while self.nbytes > self.budget and self._rows:
             self._drop_row(next(iter(self._rows)))
             self.evictions += 1
         ends = (
-            deque(entry for entry in self._segments.values() if not entry.continued_by)
+            deque(entry for entry in list(self._segments.values()) if not entry.continued_by)
             if self.nbytes > self.budget
             else ()
         )
