@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import fkdsl
+
 ROOT = Path(__file__).parent.parent
 SITE = ROOT / "docs/site"
 
@@ -131,6 +133,15 @@ def test_what_is_wrong_with_a_built_site_is_said(tmp_path, html, said):
     (tmp_path / "b.html").write_text('<h1 id="there">', "utf-8")
     mistakes = list(build().mistakes(tmp_path))
     assert [line[: len(said)] for line in mistakes] == ([said] if said else [])
+
+
+def test_the_page_on_python_says_what_the_code_says():
+    spec = importlib.util.spec_from_file_location("python_page", SITE / "python_page.py")
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    named = {name for names in made.GROUPS.values() for name in names}
+    assert named == set(fkdsl.__all__) - {"__version__"}
+    assert made.page() == made.PAGE.read_text("utf-8"), "python docs/site/python_page.py"
 
 
 @pytest.mark.slow
