@@ -61,11 +61,11 @@ def entry(module: str, name: str, value: Any) -> Iterator[str]:
             b.__name__ for b in value.__bases__ if b is not object and b.__module__ != "typing"
         ]
         of = f"({', '.join(bases)})" if bases else ""
-        yield f"```py\nclass {module}.{name}{of}\n```"
+        yield f"```py not run: a signature\nclass {module}.{name}{of}\n```"
         yield documentation(value)
         yield from members(value)
     else:
-        yield f"```py\n{module}.{signed(name, value)}\n```"
+        yield f"```py not run: a signature\n{module}.{signed(name, value)}\n```"
         yield documentation(value)
 
 
@@ -84,7 +84,7 @@ def members(kind: type[Any]) -> Iterator[str]:
             if isinstance(value, property) or type(value).__name__ == "cached_property":
                 yield f"`.{name}`: {documentation(value)}".removesuffix(": ")
             elif inspect.isfunction(value):
-                yield f"```py\n.{signed(name, value)}\n```"
+                yield f"```py not run: a signature\n.{signed(name, value)}\n```"
                 yield documentation(value)
 
 
@@ -129,7 +129,7 @@ def documentation(value: Any) -> str:
     for line in text.splitlines():
         begins = line.startswith((">>>", "..."))
         if begins and not is_code:
-            lines += ["", "```pycon"]
+            lines += ["", "```pycon not run: the doctest of the name"]
             is_code = True
         elif is_code and not line.strip():
             lines.append("```")
