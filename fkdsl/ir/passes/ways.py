@@ -11,8 +11,10 @@ drawn. What a condition asks is then asked of the texts that take its way.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from itertools import islice
+from typing import Any
 
 from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
@@ -23,6 +25,10 @@ from fkdsl.ir.passes.simplify import simplified
 
 LONGEST = 1_000
 """Instructions that are looked at behind one text."""
+MOST_BRANCHES = 20
+"""Branches that a way takes at most: each is a call deeper."""
+DEEPEST, LARGEST = 60, 1_000
+"""Levels and nodes of an expression over the text: in a loop a value grows by each turn."""
 LATER = -1
 """Stands for the slots of what is not known when the text is drawn."""
 Values = Mapping[int, ir.Expr]
@@ -83,7 +89,7 @@ class Ways:
                     self._meet(span, test, values, given)
                 case ir.Branch(span=span, test=test, otherwise=label):
                     known = self._over_text(test, values)
-                    if LATER in reads(known):
+                    if LATER in reads(known) or len(given) >= MOST_BRANCHES:
                         break
                     refuted = ir.Operate(span, "not", (known,))
                     # A loop whose test nothing changes is not left once it has been entered.
@@ -131,7 +137,31 @@ class Ways:
         """The expression over the slots as they were when the text was drawn, and LATER."""
         if why_unknown(self.program, e):
             return ir.Local(e.span, LATER)
-        return simplified(substitute(inlined(self.program, e), values))
+        written = inlined(self.program, e)
+        whole = substitute(written, values)
+        if reads(written).isdisjoint(values) or _is_small(whole):
+            return simplified(whole)
+        return ir.Local(e.span, LATER)
+
+
+def _is_small(e: ir.Expr) -> bool:
+    """Whether an expression has few levels and nodes, those that stand twice counted twice."""
+    level, count = [e], 0
+    for _ in range(DEEPEST):
+        level = list(islice((below for x in level for below in _below(x)), LARGEST + 1))
+        count += len(level)
+        if not level or count > LARGEST:
+            return not level
+    return False
+
+
+def _below(node: Any) -> Iterator[Any]:
+    """The parts of a node of an expression."""
+    for f in fields(node):
+        part = getattr(node, f.name)
+        for x in part if isinstance(part, tuple) else (part,):
+            if isinstance(x, ir.Expr | ir.Clause):
+                yield x
 
 
 def _item(span: Span, items: ir.Expr, i: int) -> ir.Expr:
