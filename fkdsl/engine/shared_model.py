@@ -152,6 +152,8 @@ class SharedForwards:
 
     def forward(self, rows: Sequence[ForwardRow]) -> list[ForwardResult]:
         """As the model's; blocks. Raises DeadlinePassed when the current deadline passes."""
+        if not rows:  # the thread would wait for the last of them
+            return []
         self._ask(question := Question.of(rows))
         return [result for result in question.results if result is not None]
 
@@ -162,6 +164,8 @@ class SharedForwards:
 
     def _ask(self, question: Question) -> None:
         with self._changed:
+            if self._ended:
+                raise _ending()
             self._waiting.append(question)
             self._changed.notify_all()
         try:
@@ -188,7 +192,7 @@ class SharedForwards:
                 self._changed.wait()
             if self._ended:
                 for question in self._waiting:
-                    question.error = CallError("the server is ending", "ask again later")
+                    question.error = _ending()
                     question.done.set()
                 return False
             self._await_others()
@@ -271,6 +275,10 @@ class SharedForwards:
                 continue
             for at, result in zip(places, results, strict=True):
                 _answer(question, at, result)
+
+
+def _ending() -> CallError:
+    return CallError("the server is ending", "ask again later")
 
 
 def _answer(question: Question, at: int, result: ForwardResult) -> None:

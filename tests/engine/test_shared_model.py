@@ -228,3 +228,18 @@ def test_a_past_goes_through_the_front():
     (rest,) = front.forward([ForwardRow(Past(part.segment, 3), ids[3:], (len(ids) - 4,))])
     np.testing.assert_allclose(whole.log_probs, rest.log_probs, atol=1e-4)
     forwards.close()
+
+
+def test_no_rows_wait_for_nothing():
+    forwards = SharedForwards(TableModel("bits", BITS))
+    with until(Deadline(5.0)):
+        assert forwards.front().forward([]) == []
+    forwards.close()
+
+
+def test_who_asks_after_the_end_is_told_at_once():
+    forwards = SharedForwards(TableModel("bits", BITS))
+    forwards.close()
+    forwards._thread.join(5.0)
+    with until(Deadline(1.0)), pytest.raises(CallError, match="ending"):
+        forwards.front().forward([row(0)])
