@@ -317,3 +317,10 @@ def test_workers_fetch_prompts_from_a_store(tmp_path):
     assert same(found) == same(here) == same(plain)
     assert found.forwarded_tokens == here.forwarded_tokens == plain.forwarded_tokens - 34
     assert not any("prompts'" in note for note in found.notes)
+
+
+@pytest.mark.smollm2
+def test_islands_of_a_real_model_are_the_same_wherever_they_are_computed():
+    program = fkdsl.load("programs/short_words.fk")(max_tokens=6)
+    here = program.run("smc", islands=3, particles=2, seed=3)
+    assert same(program.run("smc", islands=3, particles=2, seed=3, on=FakeWorkers(2))) == same(here)
