@@ -129,7 +129,7 @@ def documentation(value: Any) -> str:
     for line in text.splitlines():
         begins = line.startswith((">>>", "..."))
         if begins and not is_code:
-            lines += ["", "```pycon not run: the doctest of the name"]
+            lines += ["", "```text not run: the doctest of the name"]
             is_code = True
         elif is_code and not line.strip():
             lines.append("```")
