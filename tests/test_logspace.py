@@ -29,6 +29,7 @@ ALLOWED = {
     "values/library/numbers.py": "the language's own exp and log, which refuse",
     "values/token_distributions.py": "weights of a mixture under numpy, where log 0 is -inf",
     "models/checked.py": "rows of normalised log-probabilities",
+    "models/prefill/blocks.py": "rows of normalised log-probabilities",
     "models/patching.py": "rows of normalised log-probabilities",
     "models/table.py": "probabilities under numpy, where log 0 is -inf",
     "models/tokenized.py": "logits less their maximum, their sums, and rows of log-probabilities",
