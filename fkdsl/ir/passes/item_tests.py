@@ -156,10 +156,11 @@ def list_language(
     return None if by is None else ir.Builtin(span, ".items_are", (by, *_all_of_them(span), value))
 
 
-def _gathered(
-    span: Span, gather: ir.Gather, value: ir.Expr, text: int, language_of: LanguageOf
-) -> ir.Expr | None:
-    """`[len(w) for w in words(s)] == [3, 5]`: each item gives its value of the list."""
+def _compared(
+    span: Span, gather: ir.Gather, text: int, language_of: LanguageOf
+) -> tuple[ir.Expr, int, ir.Expr] | None:
+    """What the items of a gather are, a slot, and the language of the items whose element equals
+    what is in the slot; None where the element is none of the item alone."""
     match gather.clauses:
         case (ir.Clause((item,), iterable, ()),):
             by = iterated(iterable, text)
@@ -169,8 +170,17 @@ def _gathered(
         return None
     slot = fresh_slot()
     part = language_of(ir.Operate(span, "eq", (gather.element, ir.Local(span, slot))), item)
-    if part is None or has_grammar(part):
+    return None if part is None or has_grammar(part) else (by, slot, part)
+
+
+def _gathered(
+    span: Span, gather: ir.Gather, value: ir.Expr, text: int, language_of: LanguageOf
+) -> ir.Expr | None:
+    """`[len(w) for w in words(s)] == [3, 5]`: each item gives its value of the list."""
+    found = _compared(span, gather, text, language_of)
+    if found is None:
         return None
+    by, slot, part = found
     match value:
         case ir.Operate(operator="list", args=items) if not bound(part):
             parts = tuple(substitute(part, {slot: one}) for one in items)
@@ -188,17 +198,10 @@ def _joined(
     language_of: LanguageOf,
 ) -> ir.Expr | None:
     """`join([l[0] for l in lines(s)]) == "SEA"`: each item gives a piece of the value."""
-    match gather.clauses:
-        case (ir.Clause((item,), iterable, ()),):
-            by = iterated(iterable, text)
-        case _:
-            return None
-    if by is None or text in reads(gather.element):
+    found = _compared(span, gather, text, language_of)
+    if found is None:
         return None
-    slot = fresh_slot()
-    part = language_of(ir.Operate(span, "eq", (gather.element, ir.Local(span, slot))), item)
-    if part is None or has_grammar(part):
-        return None
+    by, slot, part = found
     pieces = ir.Builtin(span, ".pieces", (value,))
     parts = ir.Gather(span, part, (ir.Clause((slot,), pieces, ()),))
     return ir.Builtin(span, ".joined", (by, between, value, parts))
