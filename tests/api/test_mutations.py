@@ -140,6 +140,21 @@ def damaged(rng, raw):
     )
 
 
+def test_a_state_that_says_two_ends_is_held_to_the_one_that_is_read(traces, tmp_path, capsys):
+    """A value that no program can hold, beside frames that are fine, is refused."""
+    _, whole, _ = traces
+    lines = [json.loads(line) for line in whole.splitlines()]
+    states = [p["state"] for line in lines for p in line.get("particles", []) if "state" in p]
+    running = next(s for s in states if isinstance(s, dict) and "frames" in s)
+    running["value"] = {"int": "f" * 5000}
+    for line in lines:
+        line.pop("sum", None)
+    path = tmp_path / "t.jsonl"
+    path.write_bytes(b"".join(encoded(line)[:-1] + b"\n" for line in lines))
+    assert main(["replay", str(path)]) == 2
+    assert "bug in fkdsl" not in capsys.readouterr().err
+
+
 def holds_up(traces, path, capsys, seeds, monkeypatch):
     """No damage makes replay or resume end in status 70, or take long; how many were refused."""
     program, whole, part = traces

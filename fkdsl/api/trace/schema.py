@@ -286,14 +286,19 @@ def _is_state(v: Any, models: Mapping[str, Any]) -> bool:
         and is_map(v.get("guesses", {}), is_number)
         and is_list(v.get("evidence", []), is_document)
         and ("power" not in v or _is_power(v["power"]))
-        and (
-            ("value" in v and is_value(v["value"]))
-            or ("died" in v and _is_place(v["died"]))
-            or (
-                is_list(v.get("frames"), _is_frame)
-                and is_list(v.get("contexts"), lambda c: _is_context(c, models))
-            )
-        )
+        and _is_end_or_place(v, models)
+    )
+
+
+def _is_end_or_place(v: Mapping[str, Any], models: Mapping[str, Any]) -> bool:
+    """Whether a state has returned, has died, or stands somewhere: the first that it says counts,
+    as for who reads it."""
+    if "value" in v:
+        return is_value(v["value"])
+    if "died" in v:
+        return _is_place(v["died"])
+    return is_list(v.get("frames"), _is_frame) and is_list(
+        v.get("contexts"), lambda c: _is_context(c, models)
     )
 
 
