@@ -175,7 +175,7 @@ def test_a_store_that_does_not_answer_costs_no_answer():
         taken.bind(("127.0.0.1", 0))  # nobody listens there
         url = f"redis://user:secret@127.0.0.1:{taken.getsockname()[1]}/0"
         engines = engines_of(program, made())
-        pytest.importorskip("redis")
+        pytest.importorskip("redis", reason="it comes with the extra `redis`")
         use = fetch_prompts(program, open_store(url), engines)
         assert "does not answer" in use.notes()[0]
         assert "secret" not in use.notes()[0]
@@ -231,7 +231,7 @@ def test_the_commands(tmp_path, capsys, monkeypatch):
 def test_a_real_redis_server_is_a_store(tmp_path):
     server = shutil.which("redis-server") or shutil.which("valkey-server")
     assert server, "install redis-server, or valkey-server, to run this test"
-    pytest.importorskip("redis")
+    pytest.importorskip("redis", reason="it comes with the extra `redis`")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -13,7 +13,7 @@ from fkdsl.serve.settings import Settings
 from tests.serve.asking import serving
 
 pytestmark = pytest.mark.cluster
-pytest.importorskip("ray")
+pytest.importorskip("ray", reason="it comes with the extra `ray`")
 
 PROGRAM = """model m = table:
     "" -> "a": 0.4, "b": 0.5, EOS: 0.1

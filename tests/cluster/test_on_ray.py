@@ -24,7 +24,7 @@ from tests.cli.test_cut_runs import heeds_interrupts
 from tests.cluster.nodes import Nodes
 
 pytestmark = pytest.mark.cluster
-pytest.importorskip("ray")
+pytest.importorskip("ray", reason="it comes with the extra `ray`")
 
 TABLE = 'model m = table:\n    "" -> "a": 0.4, "b": 0.5, EOS: 0.1\n'
 SHORT = (
@@ -154,7 +154,9 @@ def test_a_mistake_of_the_program_is_the_same_message(free, tmp_path):
 
 def test_an_address_where_nobody_listens_is_said_at_once():
     with pytest.raises(CallError, match=r"no Ray cluster answers at 127\.0\.0\.1:1: "):
-        RayWorkers(RayPlace("127.0.0.1:1"))._connect(pytest.importorskip("ray"))
+        RayWorkers(RayPlace("127.0.0.1:1"))._connect(
+            pytest.importorskip("ray", reason="it comes with the extra `ray`")
+        )
 
 
 def test_time_that_runs_out_leaves_the_population_so_far(free, tmp_path):

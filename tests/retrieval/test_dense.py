@@ -112,7 +112,7 @@ def test_an_embedding_that_is_not_there_says_what_to_install(monkeypatch):
 
 
 def test_wordllama_knows_words_that_are_not_the_same(tmp_path):
-    pytest.importorskip("wordllama")
+    pytest.importorskip("wordllama", reason="it comes with the extra `wordllama`")
     for name, text in (("a.md", "The vessel departs at dawn."), ("b.md", "Bread is baked here.")):
         (tmp_path / name).write_text(text)
     for ranking in ("dense", "hybrid"):

@@ -24,14 +24,14 @@ def in_memory(tmp_path):
 
 
 def qdrant(tmp_path):
-    pytest.importorskip("qdrant_client")
+    pytest.importorskip("qdrant_client", reason="it comes with the extra `qdrant`")
     from fkdsl.retrieval.qdrant import Qdrant
 
     return Qdrant(tmp_path, "test", Letters())
 
 
 def qdrant_in_memory(tmp_path):
-    pytest.importorskip("qdrant_client")
+    pytest.importorskip("qdrant_client", reason="it comes with the extra `qdrant`")
     from fkdsl.retrieval.qdrant import Qdrant
 
     return Qdrant(None, tmp_path.name, Letters())
@@ -83,7 +83,7 @@ def test_an_empty_engine_finds_nothing(engine):
 
 
 def test_qdrant_is_an_engine_of_an_index(tmp_path, monkeypatch):
-    pytest.importorskip("qdrant_client")
+    pytest.importorskip("qdrant_client", reason="it comes with the extra `qdrant`")
     monkeypatch.setenv("FKDSL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(index, "embedding_of", lambda name: Letters())
     (tmp_path / "n").mkdir()
@@ -101,7 +101,7 @@ def test_qdrant_is_an_engine_of_an_index(tmp_path, monkeypatch):
 
 
 def test_a_server_that_does_not_answer_is_said(tmp_path, monkeypatch):
-    pytest.importorskip("qdrant_client")
+    pytest.importorskip("qdrant_client", reason="it comes with the extra `qdrant`")
     monkeypatch.setenv("FKDSL_QDRANT", "http://127.0.0.1:9")
     with pytest.raises(RetrievalError, match="qdrant does not answer"):
         qdrant(tmp_path)
