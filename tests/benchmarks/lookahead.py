@@ -63,7 +63,7 @@ program acrostic() -> str:
     condition all(starts_with(l, k) for l, k in zip(lines(s), ["S", "E", "A"]))
     return s
 """
-SUM = "    condition int(words(s)[0]) + int(words(s)[2]) == 57\n"
+SUM = "    condition int(words(s)[0]) + int(words(s)[1]) == 57\n"
 FILES = {
     "sql": ("sql.fk", {}, ("max_tokens=40", "max_tokens=24")),
     "json": ("person_json.fk", {}, ("max_tokens=48", "max_tokens=40")),

@@ -1,6 +1,7 @@
 """What people write about words, lines and sentences, as languages: for drawn conditions and short
 texts the automaton accepts what the program's own evaluation says."""
 
+import re
 from itertools import product
 from random import Random
 
@@ -240,6 +241,40 @@ def test_a_language_that_is_not_exact_is_wider(form):
         assert held or not accepted or not set(s) <= set("ab"), s
         refused += held is False and not accepted
     assert refused > 5
+
+
+OF_NUMBERS = [
+    "int(words(s)[0]) + int(words(s)[1]) == 11",
+    "int(split(s)[0]) - int(split(s)[1]) > n",
+    "2 * int(words(s)[0]) == int(words(s)[-1]) + 1",
+    "7 >= int(split(s)[1]) - int(split(s)[0]) * 9",
+    "3 - 2 * int(strip(s)) <= -n",
+]
+"""Forms of numbers, of which those from 0 to 99 are told apart where there are two."""
+TEXTS_OF_NUMBERS = [f"{a}{b}" for a in ("0", "1", "9", "-9", "99", "101") for b in ("", "0", ".")]
+TEXTS_OF_NUMBERS += [
+    f"{a} {b}" for a, b in product(("0", "1", "01", "9", "-9", "10", "99", "101", "x"), repeat=2)
+]
+
+
+@pytest.mark.parametrize("form", OF_NUMBERS)
+def test_the_language_of_sums_of_numbers_is_wider_where_they_are_large_only(form):
+    condition = Condition(form)
+    whole = automaton(condition.language)
+    refused = 0
+    for s in TEXTS_OF_NUMBERS:
+        held, accepted = condition.holds(s), whole.accepts(s)
+        assert accepted or not held, s
+        assert held is not False or not accepted or re.search(r"-|\d{3}", s), s
+        refused += held is False and not accepted
+    assert refused > 3
+
+
+def test_a_sum_that_is_not_whole_refuses_nothing():
+    """8.7 + 1 is 9.7, and 9.7 - 8.7 is not 1: the sum is not turned round."""
+    condition = Condition("int(s) + 8.7 == 9.7")
+    assert weaker_form_reasons(condition.language)
+    assert all(automaton(condition.language).accepts(s) for s in ("1", "2"))
 
 
 def composed(rng, deep):

@@ -34,6 +34,8 @@ def sum_language(test: ir.Operate, text: int, language_of: LanguageOf) -> ir.Exp
     numbers = (divisor, ir.Const(span, operator), b)
     sums = _Sum(text, language_of)
     if sums.add(a, ir.Const(span, 1)):
+        if sums.numbers:
+            return _of_number(sums, numbers)
         terms, first = ir.Operate(span, "list", tuple(sums.terms)), sums.first
         return ir.Builtin(span, ".sum_among", (terms, first or ir.Const(span, 0), *numbers))
     tests = _tests(a, text, language_of)
@@ -42,15 +44,28 @@ def sum_language(test: ir.Operate, text: int, language_of: LanguageOf) -> ir.Exp
     return ir.Builtin(span, ".as_many_hold", (tests, *numbers[1:]))
 
 
+def _of_number(sums: _Sum, numbers: tuple[ir.Expr, ir.Expr, ir.Expr]) -> ir.Expr | None:
+    """The language of a sum that has the number that the text writes in it, times something. None
+    where counts are added to it, and for divisions."""
+    divisor, operator, bound = numbers
+    span = operator.span
+    if sums.terms or len(sums.numbers) > 1 or divisor != ir.Const(span, 0):
+        return None
+    first = sums.first or ir.Const(span, 0)
+    return ir.Builtin(span, ".number_in_sum", (sums.numbers[0], first, operator, bound))
+
+
 @dataclass
 class _Sum:
     """The terms of a sum, each an expression of a list of counts, and what does not depend on the
-    text."""
+    text. numbers: what the whole number that the text writes is multiplied with, for each time that
+    it is added."""
 
     text: int
     language_of: LanguageOf
     terms: list[ir.Expr] = field(default_factory=list)
     first: ir.Expr | None = None
+    numbers: list[ir.Expr] = field(default_factory=list)
 
     def add(self, e: ir.Expr, factor: ir.Expr) -> bool:
         """Adds an expression times a factor; whether it is such a sum."""
@@ -73,6 +88,9 @@ class _Sum:
                 return False
             case ir.Builtin(name="sum", args=(ir.Operate(operator="list", args=items),)):
                 return all(self.add(item, factor) for item in items)
+            case ir.Builtin(name="int", args=(ir.Local(slot=slot),)) if slot == self.text:
+                self.numbers.append(factor)
+                return True
             case ir.Builtin(name="sum", args=(ir.Gather() as gather,)) if not _depends(
                 gather, self.text
             ):
@@ -89,6 +107,8 @@ class _Sum:
         if items is not None:
             return all(self.add(item, factor) for item in items)
         if not inner.add(gather.element, factor) or inner.first is not None or bound(inner.terms):
+            return False
+        if inner.numbers:
             return False
         each = ir.Operate(gather.span, "list", tuple(inner.terms))
         self.terms.append(ir.Gather(gather.span, each, gather.clauses))

@@ -112,6 +112,24 @@ def whole_number(operator: str, bound: Any) -> of.Language:
     return of.MayFail(of.WholeNumber(ranges(operator, bound)), no_number)
 
 
+@pure(".number_in_sum", [A, A, A, A], ANY)
+def number_in_sum(factor: Any, first: Any, operator: str, bound: Any) -> of.Language:
+    """The texts that write a whole number n of which a comparison of factor * n + first with a
+    bound is true. Of other texts `int` raises an error."""
+    if not _is_whole(first) or not _whole(factor):
+        return of.Larger(ALL_TEXTS, A_FRACTION)
+    by, no_number = int(factor), of.Complement(of.WholeNumber(((None, None),)))
+    found = []
+    for ends in ranges(operator, bound):
+        least, most = (None if end is None else end - int(first) for end in ends)
+        least, most = (least, most) if by > 0 else (most, least)
+        low = None if least is None else -(-least // by)
+        high = None if most is None else most // by
+        if low is None or high is None or low <= high:
+            found.append((low, high))
+    return of.MayFail(of.WholeNumber(tuple(found)), no_number)
+
+
 @pure(".ordered", [A, A], ANY)
 def ordered(operator: str, text: Any) -> of.Language:
     """The texts before another one, or after it."""
