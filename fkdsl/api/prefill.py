@@ -54,6 +54,7 @@ def prefill(program: CalledProgram, path: str | Path, engines: Engines | None = 
     found = []
     for name, context in named:
         engine = engines[name]
+        contents.check_tokens(engine.model, context.tokens)
         (row,) = engine.log_probs([context])
         planes = contents.planes_of(engine.model, engine.past(context))
         sums = engine.sums(context, row)

@@ -90,6 +90,7 @@ class _Prompt:
         self.bounds = blocks.bounds(context.length)
         self.blocks = 0
         try:
+            contents.check_tokens(engine.model, context.tokens)
             self.keys: tuple[str, ...] = blocks.block_keys(
                 contents.identity(engine.model), context.tokens
             )

@@ -41,7 +41,8 @@ from fkdsl.base.logspace import Floats
 from fkdsl.engine.byte_beam import Beam, BeamSegment, Item, LostMass, rescaled
 from fkdsl.engine.byte_trie import END_SYMBOL, VIEW_SYMBOLS, VIEW_VOCABULARY, byte_trie
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
-from fkdsl.models.interface import ForwardResult, ForwardRow
+from fkdsl.models.attachments import Kind, Part
+from fkdsl.models.interface import ForwardResult, ForwardRow, TakesAttachments
 
 VIEW_BEAM = 5
 """Most sequences that a view keeps, by default."""
@@ -87,6 +88,27 @@ class ByteView:
         prefix = [*takewhile(lambda i: not inner.vocabulary.tokens[i], inner.start("a"))]
         return (*self.symbols(prefix), *text.encode())
 
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        """What the token model takes."""
+        inner = self.engine.model
+        return inner.kinds if isinstance(inner, TakesAttachments) else frozenset()
+
+    def start_with(self, parts: Sequence[Part]) -> tuple[int, ...]:
+        """What the token model makes of attachments and an empty text, then the text's bytes.
+        Raises CallError for a text before an attachment."""
+        inner = self.engine.model
+        before, text = (parts[:-1], parts[-1]) if isinstance(parts[-1], str) else (parts, "")
+        if not isinstance(inner, TakesAttachments) or not all(isinstance(p, int) for p in before):
+            raise CallError(f"{self.name} begins with text", "give the text last")
+        return (*self.symbols(inner.start_with((*before, ""))), *text.encode())
+
+    def chat_with(self, parts: Sequence[Part], system: str = "") -> tuple[int, ...]:
+        inner = self.engine.model
+        if not isinstance(inner, TakesAttachments):
+            raise CallError(f"{self.name} takes no attachments", "give text alone")
+        return self.symbols(inner.chat_with(parts, system))
+
     def encode(self, text: str) -> tuple[int, ...]:
         return tuple(text.encode())
 
@@ -94,10 +116,13 @@ class ByteView:
         return self.symbols(self.engine.model.chat(user, system))
 
     def symbols(self, ids: Sequence[int]) -> tuple[int, ...]:
-        """The bytes of tokens, with a marker for each token that stands for no bytes. Raises
-        CallError for such a token that has no marker."""
+        """The bytes of tokens, with a marker for each token that stands for no bytes; attachments
+        as they are. Raises CallError for a token without bytes that has no marker."""
         symbols: list[int] = []
         for i in ids:
+            if i < 0:
+                symbols.append(i)
+                continue
             raw = self.engine.model.vocabulary.tokens[i]
             if not raw and i not in self.trie.markers:
                 raise CallError(
@@ -154,8 +179,9 @@ class ByteView:
             if at >= 0:
                 for k in here:
                     beams[k] = self._advance(beams[k], runs[k][1][at])
-            # After the last symbol of a run rows are needed only if they are wanted.
-            active = [k for k in here if at in runs[k][2] or at + 1 < len(runs[k][1])]
+            # After the last symbol of a run rows are needed only if they are wanted, and none is
+            # needed to read a symbol that is no byte.
+            active = [k for k in here if at in runs[k][2] or _is_byte_at(runs[k][1], at + 1)]
             if (at + 1) % KNOWN_WINDOW == 0 and len(runs) <= FEW_TEXTS:
                 prefetched[:] = self._prefetch(
                     [(beams[k], runs[k][1][at + 1 : at + 1 + KNOWN_WINDOW]) for k in active]
@@ -275,8 +301,8 @@ class ByteView:
 
     def _advance(self, beam: Beam, symbol: int) -> Beam:
         """The beam one symbol later."""
-        if symbol > END_SYMBOL:
-            token = self.trie.marked[symbol]
+        if symbol > END_SYMBOL or symbol < 0:
+            token = self.trie.marked[symbol] if symbol >= 0 else symbol
             whole = [item for item in beam.items if item.p is None]
             marked = [replace(i, context=self.engine.extend(i.context, (token,))) for i in whole]
             return replace(beam, items=rescaled(marked or self._spelt(beam, (), (token,))))
@@ -336,4 +362,9 @@ class ByteView:
 
 def _leading_bytes(symbols: Sequence[int]) -> bytes:
     """The symbols before the first that is no byte."""
-    return bytes([*takewhile(lambda symbol: symbol < END_SYMBOL, symbols)])
+    return bytes([*takewhile(lambda symbol: 0 <= symbol < END_SYMBOL, symbols)])
+
+
+def _is_byte_at(symbols: Sequence[int], at: int) -> bool:
+    """Whether there is a symbol at an index, which is a byte or the end."""
+    return at < len(symbols) and 0 <= symbols[at] <= END_SYMBOL

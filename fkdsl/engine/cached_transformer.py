@@ -115,7 +115,7 @@ class CachedTransformer:
     def raw(self, context: Context) -> bytes:
         """The bytes of a context's tokens, the prompt's included."""
         if context.raw is None and context.parent is not None and context.parent.raw is not None:
-            context.raw = context.parent.raw + self.model.vocabulary.tokens[context.token]
+            context.raw = context.parent.raw + self.model.vocabulary.bytes_of(context.token)
         if context.raw is None:
             nodes: list[Context] = []
             node = context

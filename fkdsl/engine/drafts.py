@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from fkdsl.base.errors import CallError, InternalError
 from fkdsl.engine.byte_view import ByteView
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
-from fkdsl.models.interface import HasHeads, RunsHeads
+from fkdsl.models.interface import HasHeads, RunsHeads, TakesAttachments
 
 DraftRow = NDArray[Any]
 
@@ -95,6 +95,7 @@ class ModelDraft:
 
     def __init__(self, engine: CachedTransformer, name: str = "") -> None:
         self.engine, self.name = engine, name or engine.model.name
+        self._takes_attachments = isinstance(engine.model, TakesAttachments)
         self._same: WeakKeyDictionary[Context, Context] = WeakKeyDictionary()
 
     def log_probs(self, queries: Sequence[DraftQuery]) -> list[DraftRow | None]:
@@ -112,7 +113,9 @@ class ModelDraft:
             node = node.parent
         same = self._same[node] if node.parent is not None else self.engine.root
         for node in reversed(new):
-            same = self.engine.extend(same, (node.token,))
+            # What the draft's model cannot read is left out: a draft may have any law.
+            if node.token >= 0 or self._takes_attachments:
+                same = self.engine.extend(same, (node.token,))
             self._same[node] = same
         return same
 
@@ -135,7 +138,8 @@ class NgramDraft:
         self.name = "ngram"
 
     def log_probs(self, queries: Sequence[DraftQuery]) -> list[DraftRow | None]:
-        return [self._row(np.array(query.node.tokens)) for query in queries]
+        texts = [[i for i in query.node.tokens if i >= 0] for query in queries]
+        return [self._row(np.array(text, dtype=np.int64)) for text in texts]
 
     def _row(self, text: NDArray[np.int64]) -> DraftRow | None:
         length = len(text)

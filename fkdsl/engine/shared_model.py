@@ -26,7 +26,14 @@ from typing import Any
 
 from fkdsl.base.deadline import check
 from fkdsl.base.errors import CallError
-from fkdsl.models.interface import ForwardResult, ForwardRow, HasHeads, LanguageModel, RunsHeads
+from fkdsl.models.interface import (
+    ForwardResult,
+    ForwardRow,
+    HasHeads,
+    LanguageModel,
+    RunsHeads,
+    TakesAttachments,
+)
 from fkdsl.models.vocabulary import Vocabulary
 
 MOST_ROWS, MOST_TOKENS = 128, 2048
@@ -288,6 +295,16 @@ def _answer(question: Question, at: int, result: ForwardResult) -> None:
         question.done.set()
 
 
+def _one_at_a_time(forwards: SharedForwards, encode: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of a tokenizer, which one thread calls at a time."""
+
+    def encode_alone(*args: Any) -> Any:
+        with forwards.encoding:
+            return encode(*args)
+
+    return encode_alone
+
+
 OPTIONAL = ("note", "masked_block_sums", "cost", "reach")
 """What a model may have beside LanguageModel, and a front then has too (models/interface.py)."""
 
@@ -308,6 +325,10 @@ class SharedModel:
         for name in OPTIONAL:
             if hasattr(model, name):
                 setattr(self, name, getattr(model, name))
+        if isinstance(model, TakesAttachments):
+            self.kinds = model.kinds
+            self.start_with = _one_at_a_time(forwards, model.start_with)
+            self.chat_with = _one_at_a_time(forwards, model.chat_with)
         if isinstance(model, HasHeads):
             self.with_heads = lambda: forwards.with_heads().front()
         if isinstance(model, RunsHeads):

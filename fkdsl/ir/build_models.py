@@ -7,9 +7,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from fkdsl.base.errors import InternalError
+from fkdsl.base.errors import CallError, InternalError
 from fkdsl.machine import scoring
 from fkdsl.machine.particle import ActiveFrame, Compute
+from fkdsl.models.attachments import Attachment
+from fkdsl.models.interface import TakesAttachments
 from fkdsl.values.faults import Fault
 from fkdsl.values.token_distributions import ChoiceOf, Continues, Mixture, gives_tokens
 from fkdsl.values.values import ContextRef, Token, show
@@ -31,9 +33,29 @@ def _context(value: Any) -> ContextRef:
     return value
 
 
-def prompt(frame: ActiveFrame, model: str, text: Any) -> ContextRef:
+def prompt(frame: ActiveFrame, model: str, text: Any, source: Any) -> ContextRef:
     particle = frame.particle
-    return particle.start(model, particle.engines[model].model.start(_text(text)))
+    asked, begin = particle.engines[model].model, _text(text)
+    takes = asked.kinds if isinstance(asked, TakesAttachments) else frozenset()
+    if source is None and "source" not in takes:
+        return particle.start(model, asked.start(begin))
+    if source is None:
+        raise Fault(
+            "FK416",
+            f"{asked.name} reads a source text, and is given none",
+            'write `prompt("", source=...)`: what the answer begins with, and what it is about',
+        )
+    if not isinstance(asked, TakesAttachments) or "source" not in takes:
+        raise Fault(
+            "FK416",
+            f"{asked.name} reads no source: it is no encoder-decoder",
+            "put the text into the prompt",
+        )
+    try:
+        ids = asked.start_with((Attachment.source(_text(source)), begin))
+    except CallError as error:
+        raise Fault("FK416", error.message, error.help) from None
+    return particle.start(model, ids)
 
 
 def chat(frame: ActiveFrame, model: str, user: Any, system: Any) -> ContextRef:

@@ -17,6 +17,7 @@ from fkdsl.base.logspace import Floats
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
 from fkdsl.machine.memory import NODE, Memory
 from fkdsl.machine.state import ContextState
+from fkdsl.models.attachments import attachments_of
 from fkdsl.models.vocabulary import Vocabulary, decoded_text
 from fkdsl.values.faults import Fault, NeedRows
 from fkdsl.values.marks import Mark, mark_id
@@ -61,9 +62,9 @@ class ContextTable:
         self.contexts = contexts
 
     def start(self, model: str, ids: tuple[int, ...]) -> ContextRef:
-        """A new context after a prompt of the given tokens."""
+        """A new context after a prompt of the given tokens and attachments."""
         engine = self.engines[model]
-        self.charge(NODE * len(ids))
+        self.charge(NODE * len(ids) + sum(len(a.content) for a in attachments_of(ids)))
         node = engine.extend(engine.root, ids)
         return self.add_context(ContextState(model, node, len(ids), len(engine.raw(node))))
 

@@ -25,6 +25,7 @@ import numpy as np
 
 from fkdsl.base.deadline import check
 from fkdsl.engine.cached_transformer import Context
+from fkdsl.models.attachments import Attachment
 from fkdsl.values.faults import Fault
 from fkdsl.values.values import Record, Token
 
@@ -133,16 +134,18 @@ def measure(
     by_name: dict[str, int] = {}
     for name, value in variables:
         by_name[name] = by_name.get(name, 0) + size([value], seen, most)
-    tokens = 0
+    held = 0
     for context in contexts:
         node: Context | None = context
         while node is not None and id(node) not in seen:
             seen.add(id(node))
-            tokens += 1
+            held += NODE
+            if isinstance(node.token, Attachment):
+                held += len(node.token.content)
             node = node.parent
-    total = pending + NODE * tokens + sum(by_name.values())
+    total = pending + held + sum(by_name.values())
     if total > most:
-        raise Fault("FK415", _message(by_name, pending, NODE * tokens, most), HELP)
+        raise Fault("FK415", _message(by_name, pending, held, most), HELP)
 
 
 HELP = "keep what is still needed: shorter texts, fewer items, or a count of them"

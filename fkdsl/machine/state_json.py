@@ -15,10 +15,10 @@
         "charges": [[place, nats], ...]     what its lines weighed
         "alternatives": [...]               what else its draws might have given
 
-Contexts are written as the ids of their tokens; what their model has cached of them is not, and is
-computed again. Given the state that it came from, a state is written as what it adds to that one,
-so that a history of states is as long as what happened in it. Numbers are exact: integers as they
-are, floats by `float.hex`.
+Contexts are written as the ids of their tokens and attachments; what their model has cached of them
+is not, and is computed again. Given the state that it came from, a state is written as what it adds
+to that one, so that a history of states is as long as what happened in it. Numbers are exact:
+integers as they are, floats by `float.hex`.
 
 Law: a state that is read back has the same key and the same future
 (tests/machine/test_state_json.py).
@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
@@ -46,6 +47,7 @@ from fkdsl.machine.state import (
     Twist,
 )
 from fkdsl.machine.value_json import read_value, same, write_value
+from fkdsl.models.attachments import Attachment, with_content
 from fkdsl.values.documents import Document
 
 
@@ -101,8 +103,11 @@ def state_from_json(
     engines: Mapping[str, CachedTransformer],
     places: Places,
     base: ProgramState | None = None,
+    attachments: Mapping[int, Attachment] = MappingProxyType({}),
 ) -> ProgramState:
-    """The state again, over a model's engines; `base` as it was when the state was written."""
+    """The state again, over a model's engines; `base` as it was when the state was written.
+    attachments: those whose ids stand in its contexts. Raises ValueError for a token that a model
+    has not, and for an attachment that is not among them."""
     charges = tuple(
         Charge(places.read(p), log_weight_from_json(w)) for p, w in data.get("charges", ())
     )
@@ -127,7 +132,7 @@ def state_from_json(
         for i, f in enumerate(data["frames"])
     )
     contexts = tuple(
-        _read_context(c, i, engines, base.contexts if base else ())
+        _read_context(c, i, engines, base.contexts if base else (), attachments)
         for i, c in enumerate(data["contexts"])
     )
     draft_block = _read_block(data["block"], contexts) if "block" in data else None
@@ -308,12 +313,12 @@ def _read_context(
     i: int,
     engines: Mapping[str, CachedTransformer],
     before: tuple[ContextState, ...],
+    attachments: Mapping[int, Attachment],
 ) -> ContextState:
     done, pending = data.get("done", False), data.get("pending")
     if "tokens" in data:
         engine = engines[data["model"]]
-        tokens, start = data["tokens"], data["start"]
-        _verify_ids(engine, tokens)
+        tokens, start = _read_ids(engine, data["tokens"], attachments), data["start"]
         skip = len(engine.model.vocabulary.raw(tokens[:start]))
         return ContextState(
             data["model"], engine.extend(engine.root, tokens), start, skip, done, pending
@@ -323,12 +328,15 @@ def _read_context(
     while node.length > keep:
         assert node.parent is not None
         node = node.parent
-    _verify_ids(engines[base.model], data.get("add", ()))
-    node = engines[base.model].extend(node, data.get("add", ()))
+    engine = engines[base.model]
+    node = engine.extend(node, _read_ids(engine, data.get("add", ()), attachments))
     return ContextState(base.model, node, base.start, base.skip, done, pending)
 
 
-def _verify_ids(engine: CachedTransformer, ids: Sequence[int]) -> None:
+def _read_ids(
+    engine: CachedTransformer, ids: Sequence[int], attachments: Mapping[int, Attachment]
+) -> list[int]:
     size = engine.model.vocabulary.size
-    if any(not 0 <= i < size for i in ids):
+    if any(i >= size for i in ids):
         raise ValueError("a token that the model has not")
+    return with_content(ids, attachments)

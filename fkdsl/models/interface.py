@@ -20,6 +20,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from fkdsl.models.attachments import Kind, Part
 from fkdsl.models.vocabulary import Vocabulary
 
 LogProbRows = NDArray[np.float32] | NDArray[np.float64]
@@ -147,6 +148,33 @@ class Noted(Protocol):
 
     note: str
     """The line that is printed beside the answer."""
+
+
+@runtime_checkable
+class TakesAttachments(Protocol):
+    """A LanguageModel whose contexts hold more than tokens (fkdsl.models.attachments). The ids of
+    a context then have attachments among them, which `forward` finds in its rows' tokens; it raises
+    CallError for a negative id without its content.
+
+    Laws: those of LanguageModel hold for contexts with attachments. The content of an attachment is
+    encoded once for all contexts that hold it, for as long as the cache keeps what was made of it.
+    """
+
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        """What it takes."""
+        ...
+
+    def start_with(self, parts: Sequence[Part]) -> tuple[int, ...]:
+        """The ids of a prompt that is made of texts and attachments, with what the model's own
+        processor puts before, between and after them. Raises CallError for attachments that it
+        does not take, or not there."""
+        ...
+
+    def chat_with(self, parts: Sequence[Part], system: str = "") -> tuple[int, ...]:
+        """The ids of a chat prompt whose user's turn is made of texts and attachments, up to where
+        the answer begins. Raises CallError if the model has no template."""
+        ...
 
 
 @runtime_checkable

@@ -48,9 +48,14 @@ class Vocabulary:
         digest.update(repr(sorted(self.ends)).encode())
         return digest.hexdigest()
 
+    def bytes_of(self, i: int) -> bytes:
+        """The bytes of a token; none for an attachment (fkdsl.models.attachments), whose id is
+        negative."""
+        return self.tokens[i] if i >= 0 else b""
+
     def raw(self, ids: Iterable[int]) -> bytes:
         """The bytes of a sequence of tokens."""
-        return b"".join(self.tokens[i] for i in ids)
+        return b"".join(self.tokens[i] for i in ids if i >= 0)
 
     def text(self, ids: Iterable[int], final: bool = False) -> str:
         """The text of a sequence of tokens. Bytes that are no UTF-8 become U+FFFD. An unfinished

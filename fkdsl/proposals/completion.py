@@ -292,7 +292,8 @@ def _window(particle: RunningParticle, d: ContextRef) -> tuple[int, ...]:
     """The tokens of a context that a belief depends on: one more than the window of a longer text,
     which begins otherwise."""
     node = particle.contexts[d.index].node
-    return node.tokens_from(max(0, node.length - WINDOW - 1))
+    tokens = node.tokens_from(max(0, node.length - WINDOW - 1))
+    return tuple(i for i in tokens if i >= 0)  # a surrogate knows no attachments
 
 
 def _log_h_0(messages: Messages, belief: Belief, text: TextConstraint) -> float:

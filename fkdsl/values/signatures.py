@@ -55,11 +55,13 @@ class BuiltinError(Exception):
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter, given by position or by name. A call may leave it out if it has a default."""
+    """A parameter, given by position or by name, or, with `by_name`, by name only. A call may
+    leave it out if it has a default."""
 
     name: str
     type: Type
     default: Any = REQUIRED
+    by_name: bool = False
 
 
 TypeRule = Callable[[Sequence[Type]], "Type | str"]

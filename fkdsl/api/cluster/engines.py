@@ -7,16 +7,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fkdsl.api.engines import Engines, lost_note
+from fkdsl.api.trace.attachments import learn_attachments
 from fkdsl.api.trace.recorded import MarkedModel, learn
 from fkdsl.engine.byte_beam import LostMass
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.engine.meter import ForwardMeter, ForwardWork
+from fkdsl.models.attachments import Attachment
 
 
 class RemoteEngines(Engines):
     """Engines whose contexts have texts and no distributions: no model is loaded here.
 
-    begin: is called when the marks are first needed, and gives them to `know`.
+    begin: is called when the marks are first needed, and gives them to `know`. attachments: those
+    that lines have told of.
     """
 
     def __init__(self, plain: Engines) -> None:
@@ -26,6 +29,7 @@ class RemoteEngines(Engines):
         self.marks: Mapping[str, Mapping[str, Any]] | None = None
         self.surrogates: Mapping[str, str] = {}
         self._tokens: dict[str, dict[int, bytes]] = {}
+        self.attachments: dict[int, Attachment] = {}
         self._notes: tuple[str, ...] = ()
         self._lost: dict[str, LostMass] = {}
         self._cost: dict[Any, tuple[int, int]] = {}
@@ -40,8 +44,9 @@ class RemoteEngines(Engines):
             self._engine_of(name)
 
     def learn(self, line: Mapping[str, Any]) -> None:
-        """Takes the bytes of the tokens that a step's line tells of."""
+        """Takes the bytes of the tokens, and the attachments, that a step's line tells of."""
         learn(self._tokens, line)
+        learn_attachments(self.attachments, line)
 
     def __getitem__(self, name: str) -> CachedTransformer:
         if self.marks is None:

@@ -199,7 +199,9 @@ class RemoteIslands:
         self.engines.spend(attempt.number, data["calls"], data["tokens"])
         for step in data["steps"]:
             self.engines.learn(step["line"])
-            attempt.last = step_from_json(step, attempt.last, self.engines, self.places)
+            attempt.last = step_from_json(
+                step, attempt.last, self.engines, self.places, self.engines.attachments
+            )
             yield attempt.last
         if "over" in data:
             self.facts.add(data["over"])

@@ -36,6 +36,7 @@ from fkdsl.inference.interface import Step
 from fkdsl.machine.places import Places
 from fkdsl.machine.state import ProgramState
 from fkdsl.machine.state_json import log_weight_from_json, log_weight_to_json
+from fkdsl.models.attachments import Attachment
 
 KINDS: Mapping[str, type[FkdslError]] = {
     kind.__name__: kind for kind in (BudgetEnded, ModelUnavailable, CallError, InferenceFailed)
@@ -68,10 +69,11 @@ def step_from_json(
     last: Step[ProgramState] | None,
     engines: Mapping[str, CachedTransformer],
     places: Places,
+    known: dict[int, Attachment],
 ) -> Step[ProgramState]:
-    """The step again, to the last bit. last: the island's step before it."""
+    """The step again, to the last bit. last: the island's step before it. known: see read_step."""
     return replace(
-        read_step(data["line"], last, engines, places),
+        read_step(data["line"], last, engines, places, known),
         ess=float(data["ess"]),
         log_Z=log_weight_from_json(data["log_Z"]),
         unfinished=data["unfinished"],

@@ -119,7 +119,7 @@ class _Ready:
         writer = StepWriter(self.engines, self.places)
         start: Step[ProgramState] | None = None
         if task["start"] is not None:
-            start = step_from_json(task["start"], None, self.engines, self.places)
+            start = step_from_json(task["start"], None, self.engines, self.places, {})
             writer.last[start.island] = start
         loop = LoopSettings[ProgramState](request.max_steps, request.merge)
         islands = LocalIslands(self.model, request.call, task["seed"], task["islands"], loop)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fkdsl.api.request import StepsByIsland
+from fkdsl.api.trace.attachments import learn_attachments
 from fkdsl.api.trace.file import Trace
 from fkdsl.base.errors import CallError
 from fkdsl.base.logspace import effective_sample_size, log_sum_exp
@@ -19,6 +20,7 @@ from fkdsl.machine.particle import Executable
 from fkdsl.machine.places import Places
 from fkdsl.machine.state import ProgramState, Status
 from fkdsl.machine.state_json import log_weight_from_json, state_from_json
+from fkdsl.models.attachments import Attachment
 from fkdsl.values.values import ContextRef
 
 UNFIT = (
@@ -42,10 +44,11 @@ def rebuild(
     """The steps of a trace as the method yielded them: the same states, and the same weights to the
     last bit. code: the program's, whose functions the states' frames must fit."""
     steps_by_island: dict[int, list[Step[ProgramState]]] = {}
+    known: dict[int, Attachment] = {}
     for number, line in enumerate(trace.steps, 2):
         try:
             steps = steps_by_island.setdefault(line["island"], [])
-            step = read_step(line, steps[-1] if steps else None, engines, places)
+            step = read_step(line, steps[-1] if steps else None, engines, places, known)
             if code is not None:
                 for particle in step.particles:
                     verify_state(particle.state, code)
@@ -65,9 +68,12 @@ def read_step(
     last: Step[ProgramState] | None,
     engines: Mapping[str, CachedTransformer],
     places: Places,
+    known: dict[int, Attachment],
 ) -> Step[ProgramState]:
-    """The step of a line. last: the island's step before it, None for its first line. Raises one of
-    UNFIT for a line that does not follow it."""
+    """The step of a line. last: the island's step before it, None for its first line. known: the
+    attachments that lines have told of, to which this one's are added. Raises one of UNFIT for a
+    line that does not follow it."""
+    learn_attachments(known, line)
     if last is not None and line["t"] not in (0, last.t, last.t + 1):
         raise ValueError("a step is missing")
     before = parents(line["t"], last)
@@ -82,7 +88,7 @@ def read_step(
         if isinstance(state, int):
             x = particles[state].state
         elif state is not None:
-            x = state_from_json(state, engines, places, parent.state if parent else None)
+            x = state_from_json(state, engines, places, parent.state if parent else None, known)
         else:
             assert parent is not None
             x = parent.state

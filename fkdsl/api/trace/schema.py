@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from fkdsl.api.trace.attachments import is_attachments
 from fkdsl.inference.methods import METHODS
 from fkdsl.machine.value_json import SAFE, TAGGED
 from fkdsl.values.faults import LIMITS
@@ -22,6 +23,8 @@ DEEPEST = 400
 """Levels of nested lists and objects in a line."""
 MOST_TOKENS = 1 << 24
 """A bound on token ids: no model has as many tokens."""
+LEAST_ATTACHMENT = -(1 << 63)
+"""A bound on ids of attachments (fkdsl.models.attachments)."""
 MOST_STEPS = 1 << 31
 LARGEST = 1e300
 """A bound on |log weight| in nats, so that sums of a few stay finite."""
@@ -97,6 +100,7 @@ def verify_step(data: Mapping[str, Any], models: Mapping[str, Any]) -> None:
         is_map(tokens, _is_tokens) and all(name in models for name in tokens),
         "its `tokens` are not a model's",
     )
+    _require(is_attachments(data.get("attachments", {})), "its `attachments` are none")
     particles = data.get("particles")
     _require(isinstance(particles, list) and len(particles) > 0, "it has no particles")
     for i, particle in enumerate(particles or ()):
@@ -360,7 +364,9 @@ def _is_frame(v: Any) -> bool:
 
 def _is_context(v: Any, models: Mapping[str, Any]) -> bool:
     def is_ids(ids: Any) -> bool:
-        return is_list(ids, lambda i: is_whole(i, 0, MOST_TOKENS))
+        return is_list(
+            ids, lambda i: is_whole(i, 0, MOST_TOKENS) or is_whole(i, LEAST_ATTACHMENT, -1)
+        )
 
     if not isinstance(v, dict) or not isinstance(v.get("done", False), bool):
         return False

@@ -60,7 +60,7 @@ class _Binding:
         self.sound = True
 
     def positional(self, types: Sequence[Type]) -> None:
-        params, call = self.params, self.call
+        params, call = [p for p in self.params if not p.by_name], self.call
         for i, (argument, given) in enumerate(zip(call.args, types, strict=True)):
             if i < len(params):
                 self.bound[params[i].name] = self.fitted(params[i], argument, given)
@@ -144,6 +144,7 @@ def signature_text(
 def swapped(call: tree.Call, types: Sequence[Type], params: Sequence[Parameter]) -> str:
     """What to write where the first two arguments do not fit, and would the other way round; ""
     elsewhere."""
+    params = [p for p in params if not p.by_name]
     if len(types) < 2 or len(params) < 2 or ANY in (*types[:2], params[0].type):
         return ""
     (a, b), (x, y) = types[:2], (params[0].type, params[1].type)

@@ -55,11 +55,12 @@ _OF_DOCUMENTS = (
 
 OPERATIONS: dict[str, Operation] = {
     "prompt": Operation(
-        (Parameter("text", STR),),
+        (Parameter("text", STR), Parameter("source", STR, None, by_name=True)),
         CONTEXT,
         "value",
         takes_model=True,
-        doc="A context that begins with a text. model: a declared model, or a reference.",
+        doc="A context that begins with a text. source: what an encoder-decoder reads, of which "
+        "the context is the decoder's text. model: a declared model, or a reference.",
     ),
     "chat": Operation(
         (Parameter("user", STR), Parameter("system", STR, "")),

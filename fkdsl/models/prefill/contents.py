@@ -3,7 +3,7 @@ model they are."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +45,15 @@ def identity(model: LanguageModel) -> dict[str, str]:
         "dtype": str(facts["dtype"]),
         "vocabulary": model.vocabulary.fingerprint,
     }
+
+
+def check_tokens(model: LanguageModel, tokens: Sequence[int]) -> None:
+    """Raises CallError for a prompt with an attachment, whose keys and values are not stored."""
+    if any(i < 0 for i in tokens):
+        raise CallError(
+            f"the prompt of {model.name} has a source, which a prefill does not hold",
+            "run the program without a prefill: a source is encoded once for the population",
+        )
 
 
 def differences(stored: Mapping[str, str], here: Mapping[str, str]) -> str:

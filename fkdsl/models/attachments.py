@@ -1,0 +1,87 @@
+"""What a context holds beside tokens: the source text of an encoder-decoder, an image.
+
+An attachment is a virtual token: a negative int, made from a hash of its content, that stands in a
+context's sequence of ids where the model reads the content. The int carries the content, so that
+whoever holds the sequence holds what it stands for, and a prefix tree shares it like any token. It
+stands for no bytes, and nothing ever draws it.
+
+>>> cat = Attachment.source("The cat sat.")
+>>> cat < -1, cat == Attachment.source("The cat sat."), cat == Attachment.source("The dog sat.")
+(True, True, False)
+>>> cat.kind, cat.text, Vocabulary((b"a",), frozenset()).raw((cat, 0))
+('source', 'The cat sat.', b'a')
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from typing import Any, Literal, get_args
+
+from fkdsl.models.vocabulary import Vocabulary
+
+__all__ = ["Attachment", "Kind", "Part", "Vocabulary", "attachments_of", "lacks_content"]
+
+Kind = Literal["source", "image"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+ID_BITS = 62
+"""An id is -2 - n for a number n of so many bits, so it fits an int64 and is never -1."""
+
+
+class Attachment(int):
+    """kind: what it is. content: its bytes, UTF-8 for a source, the file's for an image. origin:
+    where it came from, for messages and traces: a file as the program names it; "" for a text.
+
+    Equal to every int of the same value; two attachments are equal if kind and content are. Never
+    written to after it is made.
+    """
+
+    kind: Kind
+    content: bytes
+    origin: str
+
+    def __new__(cls, kind: Kind, content: bytes, origin: str = "") -> Attachment:
+        digest = sha256(kind.encode() + b"\0" + content).digest()
+        self = super().__new__(cls, -2 - (int.from_bytes(digest[:8], "big") >> (64 - ID_BITS)))
+        self.kind, self.content, self.origin = kind, content, origin
+        return self
+
+    @classmethod
+    def source(cls, text: str) -> Attachment:
+        """The source text of an encoder-decoder."""
+        return cls("source", text.encode("utf-8", "surrogatepass"))
+
+    @property
+    def text(self) -> str:
+        """The text of a source."""
+        return self.content.decode("utf-8", "surrogatepass")
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the content, in hexadecimal digits."""
+        return sha256(self.content).hexdigest()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Attachment, (self.kind, self.content, self.origin))
+
+
+Part = str | Attachment
+"""A part of a prompt."""
+
+
+def attachments_of(ids: Iterable[int]) -> list[Attachment]:
+    """The attachments of a sequence of ids, in order."""
+    return [i for i in ids if isinstance(i, Attachment)]
+
+
+def lacks_content(ids: Iterable[int]) -> bool:
+    """Whether a sequence has an attachment's id without its content."""
+    return any(i < 0 and not isinstance(i, Attachment) for i in ids)
+
+
+def with_content(ids: Sequence[int], known: Mapping[int, Attachment]) -> list[int]:
+    """The ids with the attachments that they stand for. Raises ValueError for one that is not
+    known."""
+    if any(i < 0 and i not in known for i in ids):
+        raise ValueError("an attachment that is not known")
+    return [known[i] if i < 0 else i for i in ids]
