@@ -4,7 +4,8 @@ its weights.
 Llama, Mistral, Qwen2 and Qwen3 share it: RMS norms, rotary positions, grouped queries, a gated MLP.
 The tokens of all rows go through the packed linear maps as one flat batch. Each layer writes its
 keys and values into the pool and attends to the slots of each row's context, gathered from the
-pool. A test compares its rows with those of transformers' own module (fkdsl.models.huggingface).
+pool; what all rows begin with is read once (fkdsl.models.shared_attention). A test compares its
+rows with those of transformers' own module (fkdsl.models.huggingface).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from fkdsl.models.cost import Cost
 from fkdsl.models.decoder_weights import DecoderLayer, DecoderShape, LayerPacking
 from fkdsl.models.interface import ForwardRow
 from fkdsl.models.kv_pool import KVPool, KVSegment, table_of
+from fkdsl.models.shared_attention import SharedBeginning, attend, shared_beginning
 
 LONG_CONTEXT = 256
 """In bfloat16 on a CPU, contexts of more tokens are attended faster with each query head apart."""
@@ -62,6 +64,8 @@ class Batch:
     ids, slots: (n,) token ids, and their slots in the pool. rotations: (n, 1, width / 2) complex
     factors. index: (rows x longest,) the slots of each row's context, padded. positions: (n,) in
     their contexts. lengths: (rows,) new tokens of each row. all: the Queries of every new token.
+    shared: what the rows' contexts begin with, where each has one new token and it pays to read it
+    once.
     """
 
     ids: Tensor
@@ -72,6 +76,7 @@ class Batch:
     positions: NDArray[np.int64]
     lengths: NDArray[np.int64]
     all: Queries
+    shared: SharedBeginning | None = None
 
     @property
     def rows(self) -> int:
@@ -205,6 +210,11 @@ class Decoder:
             positions=positions,
             lengths=lengths,
             all=self._queries(positions, lengths, longest, None),
+            shared=(
+                shared_beginning(index, positions + 1, self._put, self.embedding.dtype)
+                if (lengths == 1).all()
+                else None
+            ),
         )
         return batch, segments
 
@@ -270,12 +280,20 @@ class Decoder:
             q, x = q[queries.at], x[queries.at]
             if not len(x):
                 return x
+        if batch.shared is not None and queries is batch.all:
+            y = attend(q, plane, batch.shared, K)
+            return self._after_attention(layer, y, x)
         context = (
             plane.index_select(0, batch.index)
             .view(batch.rows, batch.longest, 2 * K, W)
             .transpose(1, 2)
         )
         y = self._attend(q, context[:, :K], context[:, K:], queries)
+        return self._after_attention(layer, y, x)
+
+    def _after_attention(self, layer: DecoderLayer, y: Tensor, x: Tensor) -> Tensor:
+        """(m, d) the layer's output. y: (m, heads x width) of its attention. x: (m, d) of the layer
+        before."""
         x = layer.out.plus(y, x)
         h = rms_norm(x, layer.mlp_norm.shape, layer.mlp_norm, self.eps)
         return layer.down.plus(layer.up.times(h, layer.gate.swish(h)), x)

@@ -1,13 +1,13 @@
-"""torch's private operators for linear maps on a CPU: oneDNN's packed weights, plain and in eight
-bits.
+"""torch's private operators on a CPU: linear maps by oneDNN's packed weights, plain and in eight
+bits, and attention with the log-sums of its scores.
 
     if packs(torch.float32):
         packed = pack_weight(w)                 # (out, in), laid out for the machine
         linear_plus(x, packed, bias, y)         # xW' + b + y
 
 They may change or disappear in any release of torch, and their results depend on the processor. So
-`packs` and `eight_bit_levels` run each of them once on numbers whose results are known. If one is
-missing or wrong, the caller uses torch's public operators.
+`packs`, `eight_bit_levels` and `attends` run each of them once on numbers whose results are known.
+If one is missing or wrong, torch's public operators are used.
 """
 
 from __future__ import annotations
@@ -62,7 +62,52 @@ def linear_levels(x: Tensor, zero: int, packed: Tensor, scale: Tensor, zeros: Te
     )
 
 
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """(softmax(qk'/sqrt(width) + mask) v, (batch, heads, queries, width); the log-sums of the
+    exponentiated scores, (batch, heads, queries), float32 or wider, nats). mask: (batch, 1, 1,
+    keys), in the dtype of q."""
+    if q.device.type == "cpu" and attends(q.dtype):
+        return _flash(q, k, v, mask)
+    return plain_attention(q, k, v, mask)
+
+
+def plain_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """`attention` by public operators, in float32 or wider."""
+    wide = torch.promote_types(q.dtype, torch.float32)
+    scores = q.to(wide) @ k.to(wide).transpose(-1, -2) * q.shape[-1] ** -0.5
+    if mask is not None:
+        scores = scores + mask
+    sums = scores.logsumexp(-1)
+    return ((scores - sums[..., None]).exp() @ v.to(wide)).to(q.dtype), sums
+
+
+def _flash(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    y, sums = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, attn_mask=mask)
+    return _tensor(y), _tensor(sums)
+
+
 # ------------------------------------------------------------------- trials
+
+
+@cache
+def attends(dtype: torch.dtype) -> bool:
+    """Whether this build's attention with log-sums is there and correct for a dtype."""
+    if dtype not in (torch.float32, torch.bfloat16, torch.float16):
+        return False
+    try:
+        q, k, v = (
+            (torch.arange(2 * 3 * n * 16).view(2, 3, n, 16) % d / d - 0.5).to(dtype)
+            for n, d in ((2, 7), (5, 5), (5, 11))
+        )
+        mask = torch.zeros((2, 1, 1, 5), dtype=dtype)
+        mask[1, ..., 3:] = -torch.inf
+        found, expected = _flash(q, k, v, mask), plain_attention(q, k, v, mask)
+        return all(
+            bool((a.float() - b.float()).abs().max() <= 0.02)
+            for a, b in zip(found, expected, strict=True)
+        )
+    except (AttributeError, RuntimeError, TypeError):
+        return False
 
 
 @cache
