@@ -22,7 +22,7 @@ from fkdsl.language.syntax.parser import parse, read_source
 from fkdsl.models.interface import LanguageModel, Noted, RunsHeads
 from fkdsl.models.prefill.use import StoreUse
 from fkdsl.models.progress import Progress, silent
-from fkdsl.models.registry import load_model
+from fkdsl.models.registry import SHIPPED, load_model
 from fkdsl.models.table import TableModel
 
 ModelReference = str | LanguageModel | CachedTransformer
@@ -44,8 +44,9 @@ MakeEngine = Callable[[LanguageModel, int | None, int | None], CachedTransformer
 CALLER = Path()
 """The folder that a caller's paths are relative to. This very object marks a caller's path, which
 may lead anywhere."""
-LoadedModels = dict[tuple[str, Path, str | None, str | None], LanguageModel]
-"""Models by their reference, the folder that it is relative to, precision and device."""
+LoadedModels = dict[tuple[str, Path, str | None, str | None, str], LanguageModel]
+"""Models by their reference, the folder that it is relative to, precision, device and what computes
+them: "" for fkdsl itself, or an engine's name with its options."""
 VIEW = re.compile(r"\s*bytes\(\s*(?P<of>.*?)\s*(?:,\s*beam\s*=\s*(?P<beam>\w+)\s*)?\)\s*")
 """A byte view, as `--model` and `model=` take it: bytes(smollm2), bytes("./folder", beam=10)."""
 
@@ -61,7 +62,9 @@ class Engines(Mapping[str, CachedTransformer]):
     what loads a model by its reference, in the place of fkdsl.models.registry.load_model. make: the
     engine of a loaded model, from the model and the bounds of `cache_memory` and `max_batch`.
     model_folder: what the paths of the program's models are relative to, where that is another
-    folder than that of its files.
+    folder than that of its files. runtime: what computes the models whose declarations name no
+    engine (fkdsl.models.runtimes), None for fkdsl itself. Tables, and what ships with fkdsl, it
+    computes always.
     """
 
     def __init__(
@@ -81,10 +84,11 @@ class Engines(Mapping[str, CachedTransformer]):
         load: Callable[..., LanguageModel] | None = None,
         make: MakeEngine = CachedTransformer,
         model_folder: Path | None = None,
+        runtime: str | None = None,
     ) -> None:
         self.declared, self.folder, self.override = declared, folder, override
         self.cache_memory, self.max_batch = cache_memory or CACHE_MEMORY, max_batch or MAX_BATCH
-        self.dtype, self.device = dtype, device
+        self.dtype, self.device, self.runtime = dtype, device, runtime
         self.model_folder = model_folder if model_folder is not None else folder
         self.progress, self.metered, self.allow_outside = progress, metered, allow_outside
         self.loaded: LoadedModels = {} if loaded is None else loaded
@@ -197,13 +201,15 @@ class Engines(Mapping[str, CachedTransformer]):
                 declaration.view.of, VIEW_BEAM if isinstance(beam, str) else beam, self.folder
             )
         if declaration.table is None:
-            return self._of(declaration.reference or "", self.folder)
+            return self._of(declaration.reference or "", self.folder, declaration.option_values)
         key = (declaration.span.source.name, declaration.span.start)
         if key not in self._by_reference:
             self._by_reference[key] = self._engine(table_model(declaration))
         return self._by_reference[key]
 
-    def _of(self, model: ModelReference, folder: Path) -> CachedTransformer:
+    def _of(
+        self, model: ModelReference, folder: Path, options: Mapping[str, Any] | None = None
+    ) -> CachedTransformer:
         if not isinstance(model, str):
             if id(model) not in self._by_reference:
                 engine = model if isinstance(model, CachedTransformer) else self._engine(model)
@@ -218,9 +224,13 @@ class Engines(Mapping[str, CachedTransformer]):
             return self._view(match["of"].strip("\"'"), _beam(match["beam"]), folder)
         if model.endswith(".fk"):
             return self._of_declaration(first_table(self._tables(model, folder)))
-        if model not in self._by_reference:
+        options = dict(options or {})
+        runtime = options.pop("engine", None) or (None if model in SHIPPED else self.runtime)
+        computed = "" if runtime is None else f"{runtime} {sorted(options.items())}"
+        reference = (model, computed) if computed else model
+        if reference not in self._by_reference:
             folder = self.model_folder if folder is self.folder else folder
-            key = (model, folder.resolve(), self.dtype, self.device)
+            key = (model, folder.resolve(), self.dtype, self.device, computed)
             if key not in self.loaded:
                 self.loaded[key] = (self.load or load_model)(
                     model,
@@ -228,9 +238,11 @@ class Engines(Mapping[str, CachedTransformer]):
                     dtype=self.dtype,
                     device=self.device,
                     progress=self.progress,
+                    engine=runtime,
+                    options=options,
                 )
-            self._by_reference[model] = self._engine(self.loaded[key])
-        return self._by_reference[model]
+            self._by_reference[reference] = self._engine(self.loaded[key])
+        return self._by_reference[reference]
 
     def _tables(self, name: str, folder: Path) -> Path:
         """The path of a file of tables: anywhere for a caller, below its folder for a program."""

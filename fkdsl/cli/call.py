@@ -47,6 +47,7 @@ def called_engines(
         cache_memory=memory(args.cache_memory),
         dtype=args.dtype,
         device=args.device,
+        runtime=args.engine,
         progress=progress.loading,
         metered=metered,
         loaded=getattr(args, "loaded", None),

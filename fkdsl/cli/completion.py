@@ -20,6 +20,7 @@ from fkdsl.cli.run_flags import DTYPES
 from fkdsl.inference.methods import METHODS
 from fkdsl.language.syntax import tree
 from fkdsl.language.syntax.parser import parse, read_source
+from fkdsl.models.runtimes import RUNTIMES
 
 DEVICES = ("cpu", "cuda")
 LOOKAHEAD = ("auto", "none", "twist", "proposal", "both")
@@ -126,6 +127,7 @@ def _add_values(action: argparse.Action) -> None:
         "--method": (*METHODS, "auto"),
         "--device": DEVICES,
         "--dtype": DTYPES,
+        "--engine": tuple(RUNTIMES),
         "--lookahead": LOOKAHEAD,
     } | {
         f"--{name}": option.one_of

@@ -9,6 +9,7 @@ from typing import Any
 
 from fkdsl.inference.methods import METHODS
 from fkdsl.inference.options import Option
+from fkdsl.models.runtimes import RUNTIMES
 
 FORMATS = ("table", "json", "jsonl", "csv", "text")
 """How answers are printed (cli/formats.py)."""
@@ -58,6 +59,11 @@ def add_call(parser: argparse.ArgumentParser) -> None:
     )
     model.add_argument("--device", metavar="DEVICE", help="where it runs: cpu, cuda")
     model.add_argument("--dtype", metavar="DTYPE", help=f"its precision: {', '.join(DTYPES)}")
+    model.add_argument(
+        "--engine",
+        metavar="ENGINE",
+        help=f"another library that computes it: {', '.join(RUNTIMES)}",
+    )
     model.add_argument(
         "--cache-memory", metavar="SIZE", help="memory for the cache, such as 500M or 4G"
     )

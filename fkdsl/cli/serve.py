@@ -59,6 +59,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
         allow_outside=args.allow_outside,
         dtype=args.dtype,
         device=args.device,
+        engine=args.engine,
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from fkdsl.models.runtimes import RUNTIMES
+
 KEY_VARIABLE = "FKDSL_API_KEY"
 
 
@@ -20,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dtype", help="precision of the models, as for run")
     parser.add_argument("--device", help="where the models run: cpu, cuda")
+    parser.add_argument("--engine", help=f"what computes them: {', '.join(RUNTIMES)}")
     parser.add_argument(
         "--allow-extern", action="store_true", help="let the folder's programs run Python code"
     )

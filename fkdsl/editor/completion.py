@@ -24,6 +24,7 @@ from fkdsl.language.check.scopes import World
 from fkdsl.language.check.tests import FIGURES as FIGURE_NAMES
 from fkdsl.language.check.tests import MEANS, SUPPORT
 from fkdsl.models.registry import ALIASES, SHIPPED
+from fkdsl.models.runtimes import RUNTIMES
 from fkdsl.retrieval.spec import ENGINES, RANKINGS
 from fkdsl.retrieval.spec import OPTIONS as INDEX_OPTIONS
 from fkdsl.values.signatures import TABLE
@@ -192,6 +193,14 @@ def _model_line(analysis: Analysis, here: Cursor) -> Iterator[Item]:
         yield _word("table")
     if "LPAR" in kinds:
         yield from _models(analysis.world)
+    if kinds[-1:] == ["STRING"] and "WITH" not in kinds and "LPAR" not in kinds:
+        yield _word("with")
+    elif kinds[-1:] in (["WITH"], ["COMMA"]):
+        given = {str(t) for t in here.line}
+        options = {o for name, r in RUNTIMES.items() if f'"{name}"' in given for o in r.options}
+        for name in sorted({"engine", *options} - given):
+            doc = f"What computes the model: {', '.join(RUNTIMES)}." if name == "engine" else ""
+            yield Item(f"{name}=", "option", doc=doc, rank=1)
 
 
 def _index_line(here: Cursor) -> Iterator[Item]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 WORDS: dict[str, str] = {
     "model": "Declares the model: an alias, hub id, folder or file, a view `bytes(...)`, or a "
-    "table.",
+    'table; `with engine="llamacpp"` behind a reference has another library compute it.',
     "import": 'Brings in the functions and named models of another file: `import "words.fk"`.',
     "index": 'Declares files that documents are retrieved from: `index notes = "notes/*.md"`.',
     "extern": "Declares a function of Python; refused unless run with `--allow-extern`.",

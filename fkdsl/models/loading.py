@@ -220,13 +220,7 @@ def model_of(module: Any, texts: ModelTexts, precision: str | None) -> Tokenized
 
 def texts_of(module: Any, tokenizer: Any, name: str, dtype: str) -> ModelTexts:
     """The ModelTexts of a tokenizer and a module's configuration."""
-    size = module.get_output_embeddings().weight.shape[0]
     config = module.config.get_text_config(decoder=True)
-    ends = _ids(getattr(module.generation_config, "eos_token_id", None)) | _ids(config.eos_token_id)
-    if tokenizer.eos_token_id is not None:
-        ends.add(tokenizer.eos_token_id)
-    plain, framed = (tokenizer("a", add_special_tokens=flag)["input_ids"] for flag in (False, True))
-    longest = getattr(config, "max_position_embeddings", None)
     facts = {
         "family": config.model_type,
         "parameters": sum(p.numel() for p in module.parameters()),
@@ -234,6 +228,21 @@ def texts_of(module: Any, tokenizer: Any, name: str, dtype: str) -> ModelTexts:
         "device": str(module.device),
         "digest": digest_of(module.state_dict()),
     }
+    size = module.get_output_embeddings().weight.shape[0]
+    ends = _ids(getattr(module.generation_config, "eos_token_id", None))
+    return texts_of_tokenizer(tokenizer, config, ends, size, name, facts)
+
+
+def texts_of_tokenizer(
+    tokenizer: Any, config: Any, ends: set[int], size: int, name: str, facts: dict[str, Any]
+) -> ModelTexts:
+    """The ModelTexts of a tokenizer and a configuration. ends: tokens that end a text, besides
+    those of the two; size: of the vocabulary."""
+    ends = ends | _ids(config.eos_token_id)
+    if tokenizer.eos_token_id is not None:
+        ends.add(tokenizer.eos_token_id)
+    plain, framed = (tokenizer("a", add_special_tokens=flag)["input_ids"] for flag in (False, True))
+    longest = getattr(config, "max_position_embeddings", None)
     vocabulary = vocabulary_of(tokenizer, size, ends)
     encode = PlainText(tokenizer.backend_tokenizer, vocabulary, name)
     return ModelTexts(

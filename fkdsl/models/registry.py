@@ -4,6 +4,7 @@
     load_model("org/name")                          the hub's own cache, else the hub
     load_model("./tiny", folder=Path("programs"))   a folder beside the program
     load_model("weights.gguf")                      one file
+    load_model("weights.gguf", engine="llamacpp")   by another library: fkdsl.models.runtimes
     load_model("tiny")                              the byte-level model that ships with the package
     load_model("model.safetensors")                 a byte-level model that `fkdsl train` made
 
@@ -37,6 +38,7 @@ from fkdsl.models.reference import (
     check_folder,
     parse_reference,
 )
+from fkdsl.models.runtimes import Request, check_engine
 from fkdsl.models.smollm2 import SMOLLM2
 from fkdsl.models.tiny.header import made_facts, read_facts
 
@@ -75,19 +77,23 @@ def load_model(
     device: str | None = None,
     progress: Progress | None = None,
     fast: bool = True,
+    engine: str | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> LanguageModel:
     """The model that a reference names, loaded. Paths are relative to `folder`, by default the
     working directory.
 
     dtype: one of DTYPE_NAMES, default "float32". device: as torch writes it, default "cpu". fast:
-    False runs the library's own module, with which tests compare the faster ways. Raises CallError
-    for an unknown name or a model that fkdsl does not load, ModelUnavailable for one that can be
-    neither found nor fetched.
+    False runs the library's own module, with which tests compare the faster ways. engine: a name of
+    fkdsl.models.runtimes, None for fkdsl's own; options: of the engine. Raises CallError for an
+    unknown name or a model that fkdsl does not load, ModelUnavailable for one that can be neither
+    found nor fetched.
     """
     if dtype is not None and dtype not in DTYPE_NAMES:
         raise CallError(
             f"there is no dtype `{dtype}` for models", f"use one of {', '.join(DTYPE_NAMES)}"
         )
+    runtime = check_engine(engine, options or {}) if engine is not None else None
     parsed = _parsed(reference, folder)
     place, file = _locate(parsed, reference, progress or silent)
     panics = panics_are_errors(
@@ -95,26 +101,10 @@ def load_model(
     )
     with (progress or silent)(f"loading {reference}", None), panics:
         try:
-            # Imported this late since importing torch takes seconds.
-            if isinstance(parsed, BytesReference):
-                from fkdsl.models.tiny.model import load_bytes
-
-                return load_bytes(
-                    parsed.file, dtype=dtype or "float32", device=device or "cpu", name=reference
-                )
-            from fkdsl.models.loading import load_pretrained
-
-            return load_pretrained(
-                str(place),
-                gguf_file=file,
-                dtype=dtype or "float32",
-                device=device or "cpu",
-                local_files_only=True,
-                name=reference,
-                origin=_origin(parsed, place),
-                fast=fast,
-                own=isinstance(parsed, AliasReference),
+            request = Request(
+                reference, parsed, place, file, dtype, device, _origin(parsed, place), options or {}
             )
+            return runtime.load(request) if runtime is not None else _load(request, fast)
         except FkdslError:
             raise
         except Exception as error:
@@ -126,6 +116,28 @@ def load_model(
                 "it must be a text generation model that transformers knows without code of its "
                 "own",
             ) from error
+
+
+def _load(request: Request, fast: bool) -> LanguageModel:
+    """The model that fkdsl itself computes. Imports torch, which takes seconds."""
+    dtype, device = request.dtype or "float32", request.device or "cpu"
+    if isinstance(request.parsed, BytesReference):
+        from fkdsl.models.tiny.model import load_bytes
+
+        return load_bytes(request.parsed.file, dtype=dtype, device=device, name=request.name)
+    from fkdsl.models.loading import load_pretrained
+
+    return load_pretrained(
+        str(request.place),
+        gguf_file=request.file,
+        dtype=dtype,
+        device=device,
+        local_files_only=True,
+        name=request.name,
+        origin=request.origin,
+        fast=fast,
+        own=isinstance(request.parsed, AliasReference),
+    )
 
 
 def _parsed(reference: str, folder: Path | None = None) -> Reference:

@@ -107,7 +107,11 @@ class Registry(Mapping[str, ServedProgram]):
         for reference in settings.models if settings.allow_programs else ():
             if reference not in allowed:
                 allowed[reference] = load_model(
-                    reference, dtype=settings.dtype, device=settings.device, progress=progress
+                    reference,
+                    dtype=settings.dtype,
+                    device=settings.device,
+                    progress=progress,
+                    engine=settings.engine,
                 )
         return cls(programs, models, allowed)
 
@@ -128,7 +132,11 @@ def _of_file(
         check_size(check_method(method).call(options), 1, settings.limits)
         _ = program.ir()
         engines = program.engines(
-            dtype=settings.dtype, device=settings.device, progress=progress, loaded=models.loaded
+            dtype=settings.dtype,
+            device=settings.device,
+            runtime=settings.engine,
+            progress=progress,
+            loaded=models.loaded,
         )
         for model in program.model_names():
             _ = engines[model]

@@ -57,6 +57,7 @@ class Settings:
     allow_outside: bool = False
     dtype: str | None = None
     device: str | None = None
+    engine: str | None = None
 
     def check(self) -> Settings:
         """The settings. Raises CallError for ones that would serve everybody without a key, and for

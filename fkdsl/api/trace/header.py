@@ -39,6 +39,7 @@ FIELD_NAMES = {
     "model": "model",
     "dtype": "dtype",
     "device": "device",
+    "engine": "engine",
     "method": "method",
     "options": "options",
     "seed": "seed",
@@ -51,8 +52,8 @@ FIELD_NAMES = {
 }
 """The fields, besides the files, that must be equal for a run to be resumed, with their names in
 messages."""
-BEFORE: Mapping[str, Any] = {"lookahead": AUTO, "surrogates": {}}
-"""What a header has not where its run was made before there were surrogates."""
+BEFORE: Mapping[str, Any] = {"lookahead": AUTO, "surrogates": {}, "engine": None}
+"""What a header has not where its run was made before there were surrogates, or engines."""
 
 
 def run_header(request: RunRequest, sources: tuple[Source, ...]) -> dict[str, Any]:
@@ -71,6 +72,7 @@ def run_header(request: RunRequest, sources: tuple[Source, ...]) -> dict[str, An
         "model": _reference(engines),
         "dtype": engines.dtype,
         "device": engines.device,
+        "engine": engines.runtime,
         "method": request.call.method.name,
         "options": dict(request.call.options),
         "seed": request.seed,

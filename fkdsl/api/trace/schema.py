@@ -83,6 +83,7 @@ def verify_header(data: Mapping[str, Any]) -> None:
         "lookahead": is_text,
         "surrogates": lambda v: is_map(v, is_text),
         "twist": lambda v: v is None or is_text(v),
+        "engine": lambda v: v is None or is_text(v),
     }
     for key, check in (checks | later).items():
         fits = check(data[key]) if key in data else key in later

@@ -16,6 +16,7 @@ from fkdsl.language.check.expressions import Expressions
 from fkdsl.language.check.report import Report, a, did_you_mean, listed
 from fkdsl.language.check.scopes import Scope, World
 from fkdsl.language.syntax import edits, tree
+from fkdsl.models.runtimes import RUNTIMES, wrong_option
 from fkdsl.values.signatures import REQUIRED
 from fkdsl.values.types import ANY, BOOL, FLOAT, INT, STR, List, Type
 
@@ -40,9 +41,46 @@ def check_models(
         models[d.name] = d
         if d.table is not None:
             check_table(report, d)
+        check_model_options(report, d)
     if None not in models and len(models) == 1:
         models[None] = next(iter(models.values()))
     return models
+
+
+def check_model_options(report: Report, d: tree.ModelDecl) -> None:
+    """The options of a reference: an engine that there is, and what it takes."""
+    values = d.option_values
+    runtime = RUNTIMES.get(str(values.get("engine")))
+    known = ["engine", *(runtime.options if runtime is not None else ())]
+    seen = set()
+    for k in d.options:
+        if k.name in seen:
+            report.error(
+                "FK207", f"option `{k.name}` is given twice", k.span, "again here",
+                "leave one of them out",
+            )  # fmt: skip
+        elif k.name not in known:
+            report.error(
+                "FK341", f"a model has no option `{k.name}`", k.span, "unknown option",
+                did_you_mean(k.name, known, f"it has {listed(known)}"),
+                edits=edits.spelt(k.span, k.name, known),
+            )  # fmt: skip
+        elif k.name == "engine" and runtime is None:
+            value = str(values["engine"])
+            report.error(
+                "FK342", f"`engine` of a model is one of {', '.join(RUNTIMES)}", k.value.span,
+                "no such engine", did_you_mean(value, RUNTIMES, 'such as `engine="llamacpp"`'),
+            )  # fmt: skip
+        elif (
+            runtime is not None
+            and k.name != "engine"
+            and (wanted := wrong_option(runtime, k.name, values[k.name]))
+        ):
+            report.error(
+                "FK342", f"`{k.name}` of a model is {wanted}", k.value.span,
+                "not a value it can have", f"such as `{k.name}={runtime.options[k.name][1]}`",
+            )  # fmt: skip
+        seen.add(k.name)
 
 
 def check_views(report: Report, models: Mapping[str | None, tree.ModelDecl]) -> None:

@@ -63,7 +63,7 @@ def _space(pieces: Sequence[Piece], i: int, opened: Sequence[int], annotated: bo
             return before == "COLON"
         return _wide(pieces, i if here == "COLON" else i - 1, opened[-1], left=here == "COLON")
     if "EQUAL" in (before, here) and not annotated:
-        return not (opened or pieces[0].kind == "TEST")
+        return not (opened or any(piece.kind == "WITH" for piece in pieces[:i]))
     return True
 
 

@@ -3,19 +3,17 @@ language does not is reported here: targets that are no names, statements outsid
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
-from lark import Token, Tree
+from lark import Tree
 
 from fkdsl.base.diagnostics import Diagnostic, Edit
 from fkdsl.base.errors import InternalError, ProgramError
 from fkdsl.base.spans import Source, Span
 from fkdsl.language.syntax import tree
-from fkdsl.language.syntax.build_expressions import ExpressionBuilder, Node, is_token
+from fkdsl.language.syntax.build_expressions import Node, is_token
+from fkdsl.language.syntax.build_models import ModelBuilder
 from fkdsl.language.syntax.line_mistakes import BLOCKS
-from fkdsl.language.syntax.literals import number, split_string
 from fkdsl.language.syntax.recovery import names_in
 from fkdsl.values.types import NAMED_TYPES, Dist, List, Type
 
@@ -24,7 +22,7 @@ AUGMENTED = {"PLUSEQ": "+", "MINUSEQ": "-", "STAREQ": "*", "SLASHEQ": "/"}
 ParseExpression = Callable[[Source, int, int, list[Diagnostic]], tree.Expr]
 
 
-class Builder(ExpressionBuilder):
+class Builder(ModelBuilder):
     """Builds declarations and statements; expressions come from its base."""
 
     def __init__(
@@ -74,26 +72,8 @@ class Builder(ExpressionBuilder):
     def declaration(self, node: Node) -> tree.Decl:
         span, c = self.span(node), node.children
         match node.data:
-            case "model_default":
-                return tree.ModelDecl(span, None, self.plain_string(c[1]), None)
-            case "model_named":
-                return tree.ModelDecl(span, self.name(c[1]).name, self.plain_string(c[3]), None)
-            case "model_view":
-                name = next(self.trees(node, "name"), None)
-                return tree.ModelDecl(
-                    span,
-                    self.name(name).name if name is not None else None,
-                    None,
-                    None,
-                    self.view(node),
-                )
-            case "model_table":
-                rows: tuple[tree.TableRow, ...] | None = tuple(
-                    map(self.table_row, self.trees(node, "table_row"))
-                )
-                if next(self.trees(node, "unreadable"), None) is not None:
-                    rows = None  # of half a table nothing can be said
-                return tree.ModelDecl(self.span(node), self.name(c[1]).name, None, rows)
+            case "model_default" | "model_named" | "model_view" | "model_table":
+                return self.model(node)
             case "import_":
                 return tree.Import(span, self.plain_string(c[1]))
             case "index_":
@@ -182,68 +162,6 @@ class Builder(ExpressionBuilder):
             help,
         )
         return NAMED_TYPES["str"]
-
-    def table_row(self, node: Node) -> tree.TableRow:
-        entries = []
-        for e in self.trees(node, "table_entry"):
-            first = e.children[0]
-            token = tree.End.EOS if is_token(first, "EOS") else self.plain_string(first)
-            entries.append(tree.TableEntry(token, self.probability(e.children[2]), self.span(e)))
-        return tree.TableRow(self.plain_string(node.children[0]), tuple(entries), self.span(node))
-
-    def probability(self, node: Node) -> float:
-        """`0.5`, `1/3`, or what is no probability: a negative number, or one too large for a float,
-        which is inf."""
-        values = [t for t in node.children if isinstance(t, Token)]
-        numbers = [number(str(t)) for t in values if t.type == "NUMBER"]
-        try:
-            p = float(numbers[0] if len(numbers) == 1 else numbers[0] / numbers[1])
-        except (OverflowError, ZeroDivisionError):
-            p = math.inf
-        return -p if values[0].type == "MINUS" else p
-
-    def plain_string(self, token: Any) -> str:
-        """The value of a STRING token."""
-        start = token.start_pos
-        prefix, begin, end = split_string(str(token))
-        return self.string_value(prefix, start + begin, start + end)
-
-    def view(self, node: Node) -> tree.View:
-        """`bytes(model, beam=n)`, behind `model name =`."""
-        function = next(t for t in node.children if is_token(t, "NAME"))
-        args, keywords = self.arguments(next(self.trees(node, "arguments"), None))
-        if function != "bytes":
-            help = (
-                'write a reference (`model m = "smollm2"`), `table:` with rows, or `bytes(...)` '
-                "of another model"
-            )
-            self.report(
-                "FK325", f"`{function}(...)` is no model", self.span(function), "no such view", help
-            )
-        beam: int | str | None = tree.DEFAULT
-        for k in keywords:
-            match k:
-                case tree.Keyword("beam", tree.Literal(value=None | int() as n)) if n is None or (
-                    n >= 1 and n is not True
-                ):
-                    beam = n
-                case _:
-                    help = (
-                        "it has one option: how many tokenisations are kept, `beam=5`, "
-                        "or `beam=none` for all"
-                    )
-                    self.report("FK325", "`bytes` has no such option", k.span, "here", help)
-        match args:
-            case (tree.Name(span, of),):
-                return tree.View(span, of, True, beam)
-            case (tree.Literal(span, str(of)),):
-                return tree.View(span, of, False, beam)
-        help = (
-            'write `model m = bytes("smollm2")`, or the name of a declared model: '
-            "`model m = bytes(toy)`"
-        )
-        self.report("FK325", "a view is of one model", self.span(node), "of which?", help)
-        return tree.View(self.span(node), "", False, beam)
 
     # ------------------------------------------------------------- statements
 
@@ -368,11 +286,3 @@ class Builder(ExpressionBuilder):
                 help,
             )
         return tuple(names[:1] if one else names) or (tree.Name(self.span(node), "_"),)
-
-    def trees(self, node: Node, data: str) -> Iterator[Any]:
-        return (c for c in node.children if isinstance(c, Tree) and c.data == data)
-
-    def span(self, node: Any) -> Span:
-        """From the first to the last token of a node, layout left out; a block's span is its
-        header's line."""
-        return self.node_span(node)

@@ -31,7 +31,12 @@ KEYWORDS = {
 """Reserved everywhere."""
 DECLARATIONS = {"model", "import", "index", "extern", "program", "infer", "query", "test"}
 """Words that begin a declaration; names elsewhere."""
-WITHIN = {"model": {"table"}, "extern": {"from", "def"}, "test": {"with"}, "index": {"with"}}
+WITHIN = {
+    "model": {"table", "with"},
+    "extern": {"from", "def"},
+    "test": {"with"},
+    "index": {"with"},
+}
 """Words that are special later in a line that begins with the given one."""
 STATEMENTS = {
     "def", "while", "break", "continue", "pass", "return", "observe", "condition", "factor",

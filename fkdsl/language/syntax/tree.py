@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.base.spans import Source, Span
 from fkdsl.language.syntax.tree_expressions import *  # noqa: F403  (tree.Name and the others)
-from fkdsl.language.syntax.tree_expressions import Clause, Expr, FormatPart, Keyword, Name
+from fkdsl.language.syntax.tree_expressions import Clause, Expr, FormatPart, Keyword, Literal, Name
 from fkdsl.values.types import Type
 
 # ---------------------------------------------------------------- statements
@@ -174,12 +175,20 @@ class View:
 @dataclass(frozen=True)
 class ModelDecl(Decl):
     """`model "ref"` (name None: the default), `model name = "ref"`, `model name = bytes(...)`, or
-    `model name = table:` with rows."""
+    `model name = table:` with rows. options: of a reference, behind `with`; literals."""
 
     name: str | None
     reference: str | None
     table: tuple[TableRow, ...] | None
     view: View | None = None
+    options: tuple[Keyword, ...] = ()
+
+    @property
+    def option_values(self) -> dict[str, Any]:
+        """The options' values by name; None for what is no literal."""
+        return {
+            k.name: k.value.value if isinstance(k.value, Literal) else None for k in self.options
+        }
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,151 @@
+"""A gguf file as a LanguageModel that llama.cpp computes.
+
+The engine's segments are runs of tokens (sequences.py); their keys and values lie in llama.cpp's
+sequences, of which there are at most MOST_SEQUENCES, and as many as MOST_BYTES hold. What these
+cannot hold is computed again when it is asked for, so memory is bounded whatever the engine keeps.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from weakref import finalize
+
+import torch
+
+from fkdsl.base.errors import CallError, InternalError
+from fkdsl.models.interface import ForwardResult, ForwardRow
+from fkdsl.models.llamacpp.context import STEP, Context
+from fkdsl.models.llamacpp.library import Library
+from fkdsl.models.llamacpp.sequences import Sequences, SequenceSegment, length_of
+from fkdsl.models.tokenized import ModelTexts, TokenizedModel, forward_results
+
+MOST_SEQUENCES = 256
+"""llama.cpp's own bound."""
+MOST_BYTES = 1 << 30
+"""Bytes of keys and values in all sequences, unless a single one takes more."""
+
+
+class LlamaCppModel(TokenizedModel):
+    """The LanguageModel of a model that llama.cpp has loaded, which it owns. token_bytes: of a
+    token's keys and values. sequences: how many there may be at most."""
+
+    def __init__(
+        self,
+        library: Library,
+        pointer: int,
+        texts: ModelTexts,
+        token_bytes: int,
+        sequences: int = MOST_SEQUENCES,
+    ) -> None:
+        super().__init__(texts)
+        self._context = Context(library, pointer, self.vocabulary.size)
+        # Callbacks run in the order in which objects go: the context's own before this one's.
+        self._free = finalize(self, _free, library, self._context, pointer)
+        self._token_bytes, self._most = token_bytes, sequences
+        self._sequences = Sequences(0)
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Frees the model's memory. It cannot be used afterwards."""
+        self._free()
+
+    @property
+    def sequences(self) -> Sequences:
+        """The books of its sequences."""
+        return self._sequences
+
+    @property
+    def context(self) -> Context:
+        return self._context
+
+    def forward(self, rows: Sequence[ForwardRow]) -> list[ForwardResult]:
+        """See LanguageModel. One batch, or several where there are fewer sequences than rows."""
+        if any(not row.tokens for row in rows):
+            raise InternalError("this model has no distribution after no token")
+        if not self._free.alive:
+            raise InternalError("this model has been closed")
+        self._verify(rows)
+        results: dict[int, ForwardResult] = {}
+        threads = torch.get_num_threads()
+        with self._lock:
+            self._fit(rows, threads)
+            pending = self._sequences.order(rows)
+            while pending:
+                wave, pending = self._take(pending)
+                try:
+                    results.update(self._compute(rows, wave, threads))
+                except BaseException:
+                    # What the sequences hold is not known any more.
+                    self._sequences.clear()
+                    for i in range(self._context.count):
+                        self._context.cut(i, 0)
+                    raise
+        return [results[i] for i in range(len(rows))]
+
+    def _verify(self, rows: Sequence[ForwardRow]) -> None:
+        V, longest = self.vocabulary.size, self.max_length
+        for row in rows:
+            if not all(0 <= token < V for token in row.tokens):
+                raise CallError(f"{self.name} has tokens from 0 to {V - 1}", "give one of these")
+            if longest is not None and length_of(row.past) + len(row.tokens) > longest:
+                raise CallError(f"{self.name} reads at most {longest} tokens", "shorten the prompt")
+
+    def _take(self, pending: list[int]) -> tuple[list[int], list[int]]:
+        """(the rows of the next batch, those that are left). Where they do not all fit, the batch
+        leaves alone what was asked about of late, up to three quarters of the sequences."""
+        count = len(self._sequences)
+        if len(pending) <= count:
+            return pending, []
+        size = max(count - self._sequences.recent(), -(-count // 4))
+        return pending[:size], pending[size:]
+
+    def _compute(
+        self, rows: Sequence[ForwardRow], wave: Sequence[int], threads: int
+    ) -> dict[int, ForwardResult]:
+        """The results of some of the rows, by index."""
+        plans = self._sequences.plan([rows[i] for i in wave])
+        for plan in plans:
+            if plan.copied_from is not None:
+                self._context.copy(plan.copied_from, plan.sequence)
+                self._sequences.prepare(plan)
+        for plan in plans:
+            self._context.cut(plan.sequence, plan.kept)
+            self._sequences.cut(plan)
+        plans.sort(key=lambda plan: plan.sequence)
+        runs = [(plan.sequence, plan.kept, plan.tokens, plan.wanted) for plan in plans]
+        logits = torch.from_numpy(self._context.decode(runs, threads))
+        segments = []
+        for plan in plans:
+            segments.append(SequenceSegment(plan.row.past, plan.row.tokens))
+            self._sequences.record(plan, segments[-1])
+        results = forward_results(logits, [plan.row for plan in plans], segments)
+        return {wave[plan.index]: r for plan, r in zip(plans, results, strict=True)}
+
+    def _fit(self, rows: Sequence[ForwardRow], threads: int) -> None:
+        """Makes room for the rows, as far as the bounds allow."""
+        context, books = self._context, self._sequences
+        needed = max(length_of(row.past) + len(row.tokens) for row in rows)
+        length = max(context.length, -(-needed // STEP) * STEP)
+        wanted = books.expected(rows)
+        most = max(1, min(self._most, MOST_BYTES // (length * self._token_bytes)))
+        if (
+            wanted > context.count
+        ):  # a quarter more, so that a growing number does not grow each time
+            wanted = max(wanted, context.count * 5 // 4)
+        count = min(most, max(wanted, context.count))
+        if (count, length) == (context.count, context.length):
+            return
+        if count < context.count:
+            books.clear()
+            self._sequences = books = Sequences(0)
+        kept = books.alive()
+        context.fit(count, length, threads, kept)
+        for i in set(range(len(books))) - set(kept):
+            books.empty(i)
+        books.grow(count)
+
+
+def _free(library: Library, context: Context, model: int) -> None:
+    context.close()
+    library.model_free(model)
