@@ -76,7 +76,8 @@ def check_engine(name: str, options: Mapping[str, Any]) -> Runtime:
         raise CallError(f"there is no engine `{name}`", f"use one of {', '.join(RUNTIMES)}")
     for key, value in options.items():
         if wrong := wrong_option(runtime, key, value):
-            raise CallError(f"`{key}` of {name}: {wrong}")
+            known = ", ".join(runtime.options) or "none"
+            raise CallError(f"`{key}` of {name}: {wrong}", f"its options: {known}")
     return runtime
 
 

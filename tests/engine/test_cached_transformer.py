@@ -13,8 +13,10 @@ from fkdsl.base.errors import CallError
 from fkdsl.engine.byte_view import ByteView
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.models.interface import ForwardRow
+from fkdsl.models.registry import load_model
 from fkdsl.models.table import TableModel
 from tests.engine.tiny import FAMILIES, SLOW_FAMILIES, V, tiny
+from tests.models.tiny_gguf import needs_library, tiny_gguf
 
 TABLE = TableModel(
     "t", {"": {"a": 0.5, "b": 0.3, None: 0.2}, "a": {"a": 0.1, "b": 0.9}, "bb": {"a": 1.0}}
@@ -43,9 +45,15 @@ def models():
     return {"table": TABLE, **{name: tiny(name) for name in FAMILIES}}
 
 
-@pytest.fixture(scope="module", params=["table", "bytes", *FAMILIES])
-def model(request):
+LLAMA_CPP = pytest.param("llamacpp", marks=needs_library)
+
+
+@pytest.fixture(scope="module", params=["table", "bytes", *FAMILIES, LLAMA_CPP])
+def model(request, tmp_path_factory):
     own = {"table": TABLE, "bytes": VIEW}
+    if request.param == "llamacpp":
+        file = tiny_gguf(tmp_path_factory.mktemp("gguf") / "w.gguf")
+        return load_model(str(file), engine="llamacpp", options={"sequences": 4})
     return own.get(request.param) or tiny(request.param)
 
 

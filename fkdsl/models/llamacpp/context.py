@@ -13,6 +13,7 @@ lengths are kept short, in steps of STEP.
 from __future__ import annotations
 
 import ctypes
+import re
 from collections.abc import Sequence
 from ctypes import POINTER, c_int8, c_int32
 from typing import Any
@@ -196,6 +197,7 @@ def _parts(runs: Sequence[Run], most: int) -> list[list[Run]]:
 
 
 def reason(otherwise: str) -> str:
-    """What the library has said of an error; the last line of it."""
+    """What the library has said of an error, without the names of its functions."""
     lines = [line for line in said() if len(line) > 1]
-    return lines[-1][:300] if lines else otherwise
+    line = next((line for line in lines if "error" in line), lines[-1] if lines else otherwise)
+    return re.sub(r"^(\w+: |error loading model: )+", "", line)[:300]

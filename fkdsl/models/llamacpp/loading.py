@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 from hashlib import blake2b
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from fkdsl.base.errors import CallError
@@ -92,7 +93,7 @@ def token_bytes(header: GgufHeader) -> int:
 
 def _texts(llama: Library, pointer: int, path: Path, name: str) -> ModelTexts:
     """The vocabulary and the tokenizer, as fkdsl reads them of a gguf file."""
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoTokenizer
 
     from fkdsl.models.compat.quiet import quiet_transformers
 
@@ -102,23 +103,26 @@ def _texts(llama: Library, pointer: int, path: Path, name: str) -> ModelTexts:
         "trust_remote_code": False,
     }
     with quiet_transformers():
-        config = AutoConfig.from_pretrained(str(path.parent), **common)
         tokenizer = AutoTokenizer.from_pretrained(str(path.parent), **common)
     words = llama.model_get_vocab(pointer)
     buffer = ctypes.create_string_buffer(256)
     llama.model_desc(pointer, buffer, len(buffer))
+    family, _, kind = buffer.value.decode("utf-8", "replace").partition(" ")
     facts = {
-        "family": config.model_type,
+        "family": family,
         "parameters": int(llama.model_n_params(pointer)),
-        "dtype": buffer.value.decode("utf-8", "replace").split(" ", 2)[-1],
+        "dtype": kind.split(" ", 1)[-1].removeprefix("(guessed) "),
         "device": "cpu",
         "engine": "llama.cpp",
         "weights_bytes": int(llama.model_size(pointer)),
         "digest": digest_of_file(path),
     }
+    # transformers makes a gguf file's configuration of the same metadata as its tokenizer.
+    config = SimpleNamespace(
+        eos_token_id=None, max_position_embeddings=int(llama.model_n_ctx_train(pointer))
+    )
     size = int(llama.vocab_n_tokens(words))
     texts = texts_of_tokenizer(tokenizer, config, set(), size, name, facts)
-    texts.max_length = min(texts.max_length or 1 << 30, int(llama.model_n_ctx_train(pointer)))
     _verify_tokens(llama, words, texts, name)
     return texts
 

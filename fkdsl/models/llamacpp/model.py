@@ -17,13 +17,21 @@ from fkdsl.base.errors import CallError, InternalError
 from fkdsl.models.interface import ForwardResult, ForwardRow
 from fkdsl.models.llamacpp.context import STEP, Context
 from fkdsl.models.llamacpp.library import Library
-from fkdsl.models.llamacpp.sequences import Sequences, SequenceSegment, length_of
+from fkdsl.models.llamacpp.sequences import (
+    Sequences,
+    SequenceSegment,
+    length_of,
+    shared_missing,
+)
 from fkdsl.models.tokenized import ModelTexts, TokenizedModel, forward_results
 
 MOST_SEQUENCES = 256
 """llama.cpp's own bound."""
-MOST_BYTES = 1 << 30
+MOST_BYTES = 2 << 30
 """Bytes of keys and values in all sequences, unless a single one takes more."""
+LONG, FIRST_SEQUENCES = 2, 16
+"""A first context of more than so many steps of llama.cpp's gets room for so many sequences at
+once: another number of them means that it is computed again."""
 
 
 class LlamaCppModel(TokenizedModel):
@@ -69,18 +77,21 @@ class LlamaCppModel(TokenizedModel):
         results: dict[int, ForwardResult] = {}
         threads = torch.get_num_threads()
         with self._lock:
-            self._fit(rows, threads)
-            pending = self._sequences.order(rows)
-            while pending:
-                wave, pending = self._take(pending)
-                try:
+            try:
+                self._fit(rows, threads)
+                for segment in shared_missing(rows):
+                    row = ForwardRow(segment.past, segment.tokens, ())
+                    self._compute([row], [0], threads, segment)
+                pending = self._sequences.order(rows)
+                while pending:
+                    wave, pending = self._take(pending)
                     results.update(self._compute(rows, wave, threads))
-                except BaseException:
-                    # What the sequences hold is not known any more.
-                    self._sequences.clear()
-                    for i in range(self._context.count):
-                        self._context.cut(i, 0)
-                    raise
+            except BaseException:
+                # What the sequences hold is not known any more.
+                self._sequences.clear()
+                for i in range(self._context.count):
+                    self._context.cut(i, 0)
+                raise
         return [results[i] for i in range(len(rows))]
 
     def _verify(self, rows: Sequence[ForwardRow]) -> None:
@@ -101,9 +112,14 @@ class LlamaCppModel(TokenizedModel):
         return pending[:size], pending[size:]
 
     def _compute(
-        self, rows: Sequence[ForwardRow], wave: Sequence[int], threads: int
+        self,
+        rows: Sequence[ForwardRow],
+        wave: Sequence[int],
+        threads: int,
+        again: SequenceSegment | None = None,
     ) -> dict[int, ForwardResult]:
-        """The results of some of the rows, by index."""
+        """The results of some of the rows, by index. again: the segment of a single row that is
+        computed once more, None for new ones."""
         plans = self._sequences.plan([rows[i] for i in wave])
         for plan in plans:
             if plan.copied_from is not None:
@@ -117,7 +133,7 @@ class LlamaCppModel(TokenizedModel):
         logits = torch.from_numpy(self._context.decode(runs, threads))
         segments = []
         for plan in plans:
-            segments.append(SequenceSegment(plan.row.past, plan.row.tokens))
+            segments.append(again or SequenceSegment(plan.row.past, plan.row.tokens))
             self._sequences.record(plan, segments[-1])
         results = forward_results(logits, [plan.row for plan in plans], segments)
         return {wave[plan.index]: r for plan, r in zip(plans, results, strict=True)}
@@ -128,6 +144,8 @@ class LlamaCppModel(TokenizedModel):
         needed = max(length_of(row.past) + len(row.tokens) for row in rows)
         length = max(context.length, -(-needed // STEP) * STEP)
         wanted = books.expected(rows)
+        if not context.count and length > LONG * STEP:
+            wanted = max(wanted, FIRST_SEQUENCES)
         most = max(1, min(self._most, MOST_BYTES // (length * self._token_bytes)))
         if (
             wanted > context.count
@@ -136,14 +154,15 @@ class LlamaCppModel(TokenizedModel):
         count = min(most, max(wanted, context.count))
         if (count, length) == (context.count, context.length):
             return
-        if count < context.count:
+        if count == context.count:
+            kept = books.alive()
+            for i in set(range(count)) - set(kept):
+                books.empty(i)
+        else:  # llama.cpp takes a sequence back only where there are as many of them
+            kept = []
             books.clear()
-            self._sequences = books = Sequences(0)
-        kept = books.alive()
+            self._sequences = Sequences(count)
         context.fit(count, length, threads, kept)
-        for i in set(range(len(books))) - set(kept):
-            books.empty(i)
-        books.grow(count)
 
 
 def _free(library: Library, context: Context, model: int) -> None:

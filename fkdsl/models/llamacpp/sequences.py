@@ -123,10 +123,6 @@ class Sequences:
     def __len__(self) -> int:
         return len(self._held)
 
-    def grow(self, count: int) -> None:
-        """Adds empty sequences, up to `count`."""
-        self._held += [Held() for _ in range(count - len(self._held))]
-
     def clear(self) -> None:
         """Forgets what all sequences hold."""
         for i in range(len(self)):
@@ -173,41 +169,29 @@ class Sequences:
         return sorted(range(len(rows)), key=absent)
 
     def plan(self, rows: Sequence[ForwardRow]) -> list[Plan]:
-        """A plan for each row, in the order in which they are to be carried out: first all copies,
-        then all cuts. No more rows than sequences."""
+        """A plan for each row, no more of them than there are sequences. First all copies are made,
+        then all cuts: no sequence that is copied is overwritten by another copy."""
         self._clock += 1
         shared = [shared_beginning(row) for row in rows]
         going_on = self._going_on(shared)
         window = self._window(len(rows), going_on)
         place = {i: s for s, i in going_on.items() if s in window}
         free = [s for s in window if s not in going_on]
-        for i, beginning in enumerate(shared):  # what is overwritten anyway may be a row's own
-            if i not in place and beginning.segment is not None:
-                own = next((s for s in free if s in beginning.segment.held), None)
-                if own is not None and beginning.segment.held[own] >= beginning.count:
-                    place[i] = own
-                    free.remove(own)
-        sources: dict[int, int | None] = dict.fromkeys(place)
-        for i in range(len(rows)):
+        for i, beginning in enumerate(shared):
+            # What is overwritten anyway goes to a row that begins with it. After this no row
+            # without a place begins with what is overwritten, so its source stays until the cuts.
+            own = next((s for s in self._holders(beginning) if s in free), None)
+            if i not in place and own is not None:
+                place[i] = own
+                free.remove(own)
+        plans = []
+        for i, (row, beginning) in enumerate(zip(rows, shared, strict=True)):
+            source = None
             if i not in place:
                 place[i] = free.pop(0)
-                sources[i] = self._source(shared[i], place[i], set(window), going_on)
-        plans = []
-        for i in self._copy_order(place, sources):
-            row, beginning, source = rows[i], shared[i], sources[i]
-            if source is None and i in sources and not self._holds(place[i], beginning):
-                beginning = shared_beginning(row, held=False)
-            plans.append(
-                Plan(
-                    i,
-                    row,
-                    place[i],
-                    source,
-                    beginning.length,
-                    (*beginning.missing, *row.tokens),
-                    beginning,
-                )
-            )
+                source = min(self._holders(beginning), default=None)
+            tokens = (*beginning.missing, *row.tokens)
+            plans.append(Plan(i, row, place[i], source, beginning.length, tokens, beginning))
         return plans
 
     def record(self, plan: Plan, segment: SequenceSegment) -> None:
@@ -223,7 +207,7 @@ class Sequences:
         held.used = self._clock
 
     def prepare(self, plan: Plan) -> None:
-        """Enters the copy of a plan; to be called for each plan, in order."""
+        """Enters the copy of a plan."""
         if plan.copied_from is None:
             return
         source = self._held[plan.copied_from].path
@@ -257,12 +241,9 @@ class Sequences:
         and nothing beyond it that somebody may ask for."""
         rows: dict[int, int] = {}
         for i, beginning in enumerate(shared):
-            if beginning.segment is None:
-                continue
-            for s, count in beginning.segment.held.items():
-                if s not in rows and count >= beginning.count and self._ends(s, beginning):
-                    rows[s] = i
-                    break
+            ends = (s for s in self._holders(beginning) if s not in rows)
+            if (s := next((s for s in ends if self._ends(s, beginning)), None)) is not None:
+                rows[s] = i
         return rows
 
     def _ends(self, s: int, beginning: Shared) -> bool:
@@ -295,56 +276,22 @@ class Sequences:
         path = self._held[i].path
         return bool(path) and path[-1][0]() is not None
 
-    def _source(
-        self, beginning: Shared, place: int, window: set[int], going_on: dict[int, int]
-    ) -> int | None:
-        """The sequence to copy a beginning from, None for none; best one that stays as it is."""
-        if beginning.segment is None:
-            return None
-        holders = [s for s, count in beginning.segment.held.items() if count >= beginning.count]
-        return min(holders, key=lambda s: (s in window and s not in going_on, s), default=None)
-
-    def _holds(self, s: int, beginning: Shared) -> bool:
-        return beginning.segment is None or beginning.segment.held.get(s, -1) >= beginning.count
-
-    def _copy_order(self, place: dict[int, int], sources: dict[int, int | None]) -> list[int]:
-        """The rows in an order in which no sequence is overwritten before it has been copied. Where
-        copies go in a circle, one is left out (its source becomes None): that row is computed
-        anew."""
-        readers: dict[int, set[int]] = {}
-        for i, source in sources.items():
-            if source is not None and source != place[i]:
-                readers.setdefault(source, set()).add(i)
-        pending, order = dict(place), []
-        while pending:
-            ready = [
-                i
-                for i, s in pending.items()
-                if sources[i] is None or not (readers.get(s, set()) - {i})
-            ]
-            if not ready:
-                victim = next(iter(pending))
-                readers[sources[victim]].discard(victim)  # type: ignore[index]
-                sources[victim] = None
-                continue
-            for i in ready:
-                del pending[i]
-                order.append(i)
-                if (source := sources[i]) is not None:
-                    readers.get(source, set()).discard(i)
-        return order
+    @staticmethod
+    def _holders(beginning: Shared) -> list[int]:
+        """The sequences that hold a beginning; none for the empty one."""
+        held = {} if beginning.segment is None else beginning.segment.held
+        return [s for s, count in held.items() if count >= beginning.count]
 
 
-def shared_beginning(row: ForwardRow, held: bool = True) -> Shared:
-    """The longest beginning of a row's context that some sequence holds; if not `held`, the empty
-    one."""
+def shared_beginning(row: ForwardRow) -> Shared:
+    """The longest beginning of a row's context that some sequence holds."""
     missing: list[tuple[int, ...]] = []
     between: list[tuple[SequenceSegment, int]] = []
     past, found, count = row.past, None, 0
     while past is not None and found is None:
         segment = segment_of(past)
         assert segment is not None
-        count = min(past.stop, max(segment.held.values(), default=0)) if held else 0
+        count = min(past.stop, max(segment.held.values(), default=0))
         if count:
             found = segment
         if count < past.stop:
@@ -354,3 +301,16 @@ def shared_beginning(row: ForwardRow, held: bool = True) -> Shared:
     tokens = tuple(token for run in reversed(missing) for token in run)
     length = 0 if found is None else found.before + count
     return Shared(length, found, count, tokens, tuple(reversed(between)))
+
+
+def shared_missing(rows: Sequence[ForwardRow]) -> list[SequenceSegment]:
+    """The segments that no sequence holds and that several rows begin with: each is computed once,
+    before the rows. Only the last of those that follow one another, since its row takes the others
+    along."""
+    needed: dict[int, list[SequenceSegment]] = {}
+    for row in rows:
+        for segment, _ in shared_beginning(row).between:
+            needed.setdefault(id(segment), []).append(segment)
+    shared = [found[0] for found in needed.values() if len(found) > 1]
+    inner = {id(segment_of(segment.past)) for segment in shared}
+    return [segment for segment in shared if id(segment) not in inner]
