@@ -37,7 +37,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         ),
         "test": Command(
             "fkdsl.cli.test",
-            "run test blocks on exact figures, and hold every method to them",
+            "run test blocks on exact figures, and hold methods to them",
             "FILE.fk... [options]",
             (
                 ("fkdsl test my.fk", ""),
@@ -110,7 +110,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         ),
         "serve": Command(
             "fkdsl.cli.serve",
-            "serve a folder of programs over HTTP, as models of OpenAI's API",
+            "serve a folder of programs as models of OpenAI's API",
             "FOLDER [options]",
             (("fkdsl serve programs/ --port 8000", ""),),
         ),
@@ -168,6 +168,15 @@ GROUPS: dict[str, dict[str, Command]] = {
             (
                 ("fkdsl tune my.fk -o my.twist", ""),
                 ("fkdsl run my.fk --twist my.twist", "use it"),
+            ),
+        ),
+        "train-retriever": Command(
+            "fkdsl.cli.train_retriever",
+            "learn from answers which documents an index should find",
+            "FILE.fk --data FILE.jsonl -o FILE [options]",
+            (
+                ("fkdsl train-retriever my.fk --data qa.jsonl -o my.adapter", ""),
+                ("fkdsl train-retriever my.fk --data qa.jsonl -o my.adapter --resume", ""),
             ),
         ),
         "distil": Command(

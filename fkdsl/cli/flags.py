@@ -11,14 +11,17 @@ from fkdsl.cli.distil import add_arguments as add_distil
 from fkdsl.cli.parsers import CommandParser, MainParser, command_settings
 from fkdsl.cli.run_flags import (
     add_call,
+    add_json,
     add_outside,
     add_program,
     add_reading,
     add_repeating,
     add_run,
+    add_seed,
 )
 from fkdsl.cli.serve_flags import add_arguments as add_serve
 from fkdsl.cli.train import add_arguments as add_train
+from fkdsl.cli.train_retriever_flags import add_arguments as add_train_retriever
 from fkdsl.cli.tune_flags import add_arguments as add_tune
 from fkdsl.report import FIGURES
 from fkdsl.templates import DEFAULT, TEMPLATES
@@ -42,6 +45,7 @@ def command_parser() -> argparse.ArgumentParser:
     _add_page(added["report"], added["plot"])
     _add_prefill(added["prefill"])
     _add_tune(added["tune"])
+    _add_train_retriever(added["train-retriever"])
     _add_test(added["test"])
     _add_check(added["check"])
     _add_fmt(added["fmt"])
@@ -169,6 +173,14 @@ def _add_tune(parser: argparse.ArgumentParser) -> None:
     add_call(parser)
     add_tune(parser)
     add_repeating(parser)
+    add_reading(parser)
+
+
+def _add_train_retriever(parser: argparse.ArgumentParser) -> None:
+    add_call(parser)
+    add_train_retriever(parser)
+    add_seed(parser)
+    add_json(parser)
     add_reading(parser)
 
 

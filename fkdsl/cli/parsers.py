@@ -76,7 +76,7 @@ class MainParser(CommandParser):
 
     def format_help(self) -> str:
         lists = [
-            "\n".join([title, *(f"  {name:<11} {of.doc}" for name, of in group.items())])
+            "\n".join([title, *(f"  {name:<15} {of.doc}" for name, of in group.items())])
             for title, group in GROUPS.items()
         ]
         return "\n".join(["usage: fkdsl COMMAND ...\n", ABOUT, "\n\n".join(lists), "", END])

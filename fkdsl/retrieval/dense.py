@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,6 +41,11 @@ class Embedding(Protocol):
     """What makes vectors of texts. name: tells its vectors from those of others."""
 
     name: str
+
+    @property
+    def digest(self) -> str:
+        """What tells its weights and its tokens from those of others: an adapter is bound to it."""
+        ...
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(texts, dimensions) vectors of length 1, or 0 for a text that it knows nothing of."""
@@ -71,10 +77,17 @@ class WordLlama:
             raise RetrievalError(
                 "the embedding wordllama is not installed", 'pip install "fkdsl[wordllama]"'
             )
+        self._file = tokenizer
         self._tokenizer = Tokenizer.from_file(str(tokenizer))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(MOST_TOKENS)
         self._vectors = next(iter(load_file(weights).values()))
+
+    @cached_property
+    def digest(self) -> str:
+        digest = blake2b(self._file.read_bytes(), digest_size=16)
+        digest.update(self._vectors.tobytes())
+        return digest.hexdigest()
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         encoded = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
@@ -103,6 +116,14 @@ class Encoder:
                 f"the embedding {name} cannot be loaded: {first}",
                 "name a sentence encoder of the hub or its folder, or wordllama",
             ) from None
+
+    @cached_property
+    def digest(self) -> str:
+        from fkdsl.models.digest import digest_of
+
+        words = sorted(self._tokenizer.get_vocab().items())
+        weights = digest_of(self._model.state_dict())
+        return blake2b(f"{weights} {words}".encode(), digest_size=16).hexdigest()
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         rows = []
@@ -134,13 +155,17 @@ class Vectors:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def cosines(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(n,) the cosine of each with a query (d,) of length 1."""
-        cosines = np.empty(len(self._rows), np.float32)
+    def products(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n,) the product of each with a query (d,): its cosine, if that has length 1."""
+        products = np.empty(len(self._rows), np.float32)
         for start in range(0, len(self._rows), PRODUCT_ROWS):
             part = self._rows[start : start + PRODUCT_ROWS].astype(np.float32, copy=False)
-            cosines[start : start + PRODUCT_ROWS] = part @ query
-        return cosines
+            products[start : start + PRODUCT_ROWS] = part @ query
+        return products
+
+    def at(self, places: Sequence[int]) -> NDArray[np.float32]:
+        """(places, d) some of them."""
+        return self._rows[list(places)].astype(np.float32)
 
 
 def embed_all(store: Store, embedding: Embedding) -> None:

@@ -1,7 +1,7 @@
 """The engine that is embedded: a `Store`, and what ranks its passages, mapped into memory.
 
     bm25      words (bm25.py)
-    dense     cosines of embeddings (dense.py)
+    dense     cosines of embeddings (dense.py), or what an adapter makes of them (adapter.py)
     hybrid    both, by reciprocal rank fusion
 
 Reciprocal rank fusion (Cormack, Clarke, Büttcher 2009) gives a passage the sum of 1 / (60 + rank)
@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from fkdsl.base.locks import locked
+from fkdsl.retrieval.adapter import Adapter
 from fkdsl.retrieval.bm25 import Bm25, best, words_of
 from fkdsl.retrieval.dense import Embedding, Vectors, embed_all
 from fkdsl.retrieval.engine import Hit
@@ -34,10 +35,18 @@ FUSED = 60
 
 class Embedded:
     """home: the folder that keeps the index, None to keep it in memory alone. ranking: bm25,
-    dense or hybrid. embedding: what embeds, None for bm25."""
+    dense or hybrid. embedding: what embeds, None for bm25. adapter: what is applied to the
+    embeddings of queries, None for nothing."""
 
-    def __init__(self, home: Path | None, ranking: str, embedding: Embedding | None) -> None:
+    def __init__(
+        self,
+        home: Path | None,
+        ranking: str,
+        embedding: Embedding | None,
+        adapter: Adapter | None = None,
+    ) -> None:
         self.home, self.ranking, self.embedding = home, ranking, embedding
+        self.adapter = adapter
         self.store = Store(home / "passages.sqlite" if home is not None else None)
         self.lock = self.store.lock
         self._ids: list[int] | None = None
@@ -97,6 +106,20 @@ class Embedded:
                     part.rename(folder)
         return table
 
+    @locked
+    def passages_at(self, places: Sequence[int]) -> list[Passage]:
+        """Passages by their places among the distinct ones."""
+        self.open()
+        assert self._ids is not None
+        return self.store.passages([self._ids[i] for i in places])
+
+    @property
+    def vectors(self) -> Vectors:
+        """Those of the distinct passages, of an index that embeds."""
+        self.open()
+        assert self._vectors is not None
+        return self._vectors
+
     def search(self, query: str, k: int) -> list[Hit]:
         self.open()
         places, scores = self._ranked(query, k)
@@ -128,7 +151,10 @@ class Embedded:
         assert self.embedding is not None
         if not query.strip() or not len(self._vectors):
             return [], []
-        scores = self._vectors.cosines(self.embedding.embed([query])[0])
+        vector = self.embedding.embed([query])[0]
+        if self.adapter is not None:
+            vector = self.adapter.apply(vector)
+        scores = self._vectors.products(vector)
         scores = np.where(np.isfinite(scores), scores, -np.inf)
         places = best(scores, k, above=-np.inf)
         return places, [float(scores[i]) for i in places]

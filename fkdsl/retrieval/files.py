@@ -130,6 +130,18 @@ def _is_hidden(name: str) -> bool:
     return any(part.startswith(".") and part not in (".", "..") for part in Path(name).parts)
 
 
+def embedding_name(spec: IndexSpec, folder: Folder) -> str:
+    """What embeds, as the library knows it: a folder that begins with a dot, or with a slash, is
+    one below the program's folder. Raises OutsideFolder for another."""
+    name = spec.embedding
+    if not (name.startswith(".") or Path(name).is_absolute()):
+        return name
+    try:
+        return str(folder.find(name).absolute())
+    except OSError:
+        raise outside(name) from None
+
+
 def outside(name: str) -> OutsideFolder:
     return OutsideFolder(
         f'"{name}" lies outside the program\'s folder',

@@ -22,7 +22,6 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import astuple
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -32,11 +31,18 @@ from fkdsl.base.folders import Folder
 from fkdsl.base.locks import remember
 from fkdsl.models.cache import cache_root, make_private
 from fkdsl.models.progress import Progress, ProgressMeter, silent
-from fkdsl.retrieval.dense import embedding_of
+from fkdsl.retrieval.adapter import Adapter, read_adapter, verify_embedding
+from fkdsl.retrieval.dense import Embedding, embedding_of
 from fkdsl.retrieval.embedded import Embedded
 from fkdsl.retrieval.engine import Hit, RetrievalEngine
 from fkdsl.retrieval.errors import RetrievalError
-from fkdsl.retrieval.files import NamedFile, NoText, find_files, read_passages
+from fkdsl.retrieval.files import (
+    NamedFile,
+    NoText,
+    embedding_name,
+    find_files,
+    read_passages,
+)
 from fkdsl.retrieval.passages import FileMark, Passage
 from fkdsl.retrieval.spec import MOST_PASSAGES, IndexSpec
 from fkdsl.retrieval.store import FORMAT
@@ -52,7 +58,8 @@ MOST_QUERY = 10_000
 
 class Index:
     """An index that has been opened: its hits do not change any more. files: those that it was
-    made of. digest: what tells its content from others. notes: what a reader must know of it."""
+    made of. digest: what tells its content from others. notes: what a reader must know of it.
+    adapter: the digest of its adapter, "" for none."""
 
     def __init__(
         self,
@@ -60,9 +67,10 @@ class Index:
         files: Sequence[NamedFile],
         digest: str,
         notes: Sequence[str],
+        adapter: str = "",
     ) -> None:
         self.engine, self.files, self.digest = engine, tuple(files), digest
-        self.notes = tuple(notes)
+        self.notes, self.adapter = tuple(notes), adapter
         self._known: dict[tuple[str, int], tuple[Hit, ...]] = {}
 
     def search(self, query: str, k: int) -> tuple[Hit, ...]:
@@ -87,12 +95,14 @@ def open_index(
     to. before: the same index opened earlier, which is it still where no file has changed. keep:
     whether the cache folder keeps it. Raises RetrievalError."""
     files = find_files(spec.pattern, folder)
-    if before is not None and before.files == tuple(files):
+    adapter = read_adapter(spec.adapter, folder) if spec.adapter else None
+    learned = adapter.digest if adapter is not None else ""
+    if before is not None and before.files == tuple(files) and before.adapter == learned:
         return before
     home = _home(spec, folder) if keep else None
     try:
         with _locked(home) if home is not None else nullcontext():
-            engine = engine_of(spec, home, folder)
+            engine = engine_of(spec, home, folder, adapter)
             left_out = bring_up_to_date(engine, files, spec, progress)
             if isinstance(engine, Embedded):
                 engine.open()
@@ -105,8 +115,9 @@ def open_index(
             shutil.rmtree(home, ignore_errors=True)
         return open_index(spec, folder, progress=progress, keep=False)
     marks = sorted((name, mark.digest) for name, mark in engine.marks().items())
-    digest = hashlib.sha256(repr((FORMAT, astuple(spec)[1:], marks)).encode()).hexdigest()
-    return Index(engine, files, digest, _notes(spec.pattern, left_out))
+    content = (FORMAT, spec.kept[1:], marks) + ((learned,) if learned else ())
+    digest = hashlib.sha256(repr(content).encode()).hexdigest()
+    return Index(engine, files, digest, _notes(spec.pattern, left_out), learned)
 
 
 class NotLocked(Exception):
@@ -144,21 +155,27 @@ def _home(spec: IndexSpec, folder: Folder) -> Path | None:
 
 def index_name(spec: IndexSpec, folder: Folder) -> str:
     """What tells an index from all others: its folder, its pattern and its options."""
-    place = (FORMAT, os.path.realpath(folder.path), astuple(spec))
+    place = (FORMAT, os.path.realpath(folder.path), spec.kept)
     return hashlib.sha256(repr(place).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def engine_of(spec: IndexSpec, home: Path | None, folder: Folder) -> RetrievalEngine:
-    """The engine that an index asks for."""
-    name = spec.embedding
-    if name.startswith("."):
-        name = str(folder.path.absolute() / name)
-    embedding = embedding_of(name) if spec.embeds else None
+def engine_of(
+    spec: IndexSpec, home: Path | None, folder: Folder, adapter: Adapter | None = None
+) -> RetrievalEngine:
+    """The engine that an index asks for. adapter: what is applied to the queries' embeddings, None
+    for nothing."""
+    embedding = embedding_of(embedding_name(spec, folder)) if spec.embeds else None
+    if adapter is not None and embedding is not None:
+        _verify_adapter(spec, adapter, embedding)
     if spec.engine == "qdrant" and embedding is not None:
         from fkdsl.retrieval.qdrant import Qdrant
 
-        return Qdrant(home, index_name(spec, folder), embedding)
-    return Embedded(home, spec.ranking, embedding)
+        return Qdrant(home, index_name(spec, folder), embedding, adapter)
+    return Embedded(home, spec.ranking, embedding, adapter)
+
+
+def _verify_adapter(spec: IndexSpec, adapter: Adapter, embedding: Embedding) -> None:
+    verify_embedding(spec.adapter, adapter, embedding.digest, embedding.embed(["a"]).shape[1])
 
 
 def bring_up_to_date(

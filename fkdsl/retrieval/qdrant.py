@@ -24,7 +24,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from fkdsl.base.deadline import check
+from fkdsl.retrieval.adapter import Adapter
 from fkdsl.retrieval.dense import BATCH, Embedding
 from fkdsl.retrieval.engine import Hit
 from fkdsl.retrieval.errors import RetrievalError
@@ -76,11 +79,17 @@ class Qdrant:
     """home: the index's folder, None for one in memory. name: the index's, which its collections
     are called by."""
 
-    def __init__(self, home: Path | None, name: str, embedding: Embedding) -> None:
+    def __init__(
+        self,
+        home: Path | None,
+        name: str,
+        embedding: Embedding,
+        adapter: Adapter | None = None,
+    ) -> None:
         folder = str(home / "qdrant") if home is not None else MEMORY
         self._client = _client(os.environ.get(ADDRESS) or folder)
         self._passages, self._files = f"fkdsl-{name}", f"fkdsl-{name}-files"
-        self._embedding = embedding
+        self._embedding, self._adapter = embedding, adapter
         self._make()
 
     @told
@@ -160,7 +169,11 @@ class Qdrant:
     def search(self, query: str, k: int) -> list[Hit]:
         if not query.strip():
             return []
-        vector, asked, total = self._embedding.embed([query])[0].tolist(), 2 * k, -1
+        embedded, asked, total = self._embedding.embed([query])[0], 2 * k, -1
+        if self._adapter is not None:
+            embedded = self._adapter.apply(embedded)
+        length = float(np.linalg.norm(embedded))  # the server divides by it
+        vector, length = embedded.tolist(), 1.0 if self._adapter is None else length
         while True:
             check()
             points = self._client.query_points(self._passages, query=vector, limit=asked).points
@@ -171,7 +184,10 @@ class Qdrant:
             asked, total = 2 * asked, len(points)
         best = sorted(first.values(), key=points.index)[:k]
         return [
-            Hit(Passage(p.payload["text"], p.payload["source"], p.payload["line"]), float(p.score))
+            Hit(
+                Passage(p.payload["text"], p.payload["source"], p.payload["line"]),
+                length * float(p.score),
+            )
             for p in best
         ]
 

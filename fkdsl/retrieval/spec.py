@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 
 RANKINGS = ("bm25", "dense", "hybrid")
 ENGINES = ("embedded", "qdrant")
@@ -19,7 +19,8 @@ class IndexSpec:
     """pattern: which files. ranking: one of RANKINGS. embedding: of dense and hybrid, what embeds.
     engine: what keeps the passages. passage: characters that one has at most. text: of tables, the
     column whose text is read; "" for the one named `text`, or the only one. table: of a database,
-    its table; "" for the only one."""
+    its table; "" for the only one. adapter: the file of what `fkdsl train-retriever` has learned of
+    queries; "" for none."""
 
     pattern: str
     ranking: str = "bm25"
@@ -28,6 +29,12 @@ class IndexSpec:
     passage: int = 800
     text: str = ""
     table: str = ""
+    adapter: str = ""
+
+    @property
+    def kept(self) -> tuple[object, ...]:
+        """What an index in the cache depends on: all but the adapter, which changes queries."""
+        return astuple(replace(self, adapter=""))[:-1]
 
     @property
     def embeds(self) -> bool:
@@ -42,5 +49,6 @@ OPTIONS: dict[str, tuple[str, str]] = {
     "passage": ("800", "characters that a passage has at most"),
     "text": ('"text"', "of tables, the column whose text is read"),
     "table": ('"docs"', "of a database, its table"),
+    "adapter": ('"notes.adapter"', "for dense and hybrid, what `fkdsl train-retriever` learned"),
 }  # fmt: skip
 """The options of a declaration: an example of the value, and what each does."""

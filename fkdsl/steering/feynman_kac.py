@@ -108,6 +108,12 @@ class SteeringModel:
             precompute.end()
         return [x for x, _ in moves], np.array([g for _, g in moves], dtype=np.float64)
 
+    def run_to_end(self, steps: Sequence[ParticleStep]) -> tuple[list[ProgramState], Floats]:
+        """(the state, log G) of each of these steps, made together."""
+        self._lookaheads.new_step(1)
+        moves = self._run(steps, [], "")
+        return [x for x, _ in moves], np.array([g for _, g in moves], dtype=np.float64)
+
     def begin_step(self, rng: Rng, x: ProgramState) -> ParticleStep:
         """A particle at the beginning of a step."""
         particle = RunningParticle(self.code, self.engines, rng, self.limits)

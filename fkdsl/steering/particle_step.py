@@ -80,7 +80,7 @@ class ParticleStep:
             request = self.draw.requests()
             if request is not None:
                 return self._with_corrections(request)
-            self._make(self.draw)
+            self.make(self.draw)
         return None
 
     def _open(self, draw: Draw) -> OpenDraw:
@@ -89,7 +89,8 @@ class ParticleStep:
         except (Fault, MemoryError) as error:
             raise fault_at(error, draw.op.span) from None
 
-    def _make(self, draw: OpenDraw) -> None:
+    def make(self, draw: OpenDraw) -> None:
+        """Makes the draw that the particle stands at, what it requests being at hand."""
         particle, self.draw = self.particle, None
         try:
             drafted = propose(draw)

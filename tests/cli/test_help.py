@@ -19,7 +19,7 @@ def test_the_list_has_every_command_in_80_columns(capsys):
     assert status == 0
     assert max(map(len, out.splitlines())) <= 80
     for name, command in COMMANDS.items():
-        assert f"\n  {name:<11} {command.doc}\n" in out
+        assert f"\n  {name:<15} {command.doc}\n" in out
     assert set(commands()) == set(COMMANDS)
 
 

@@ -134,11 +134,12 @@ def named_files(program: CalledProgram) -> Iterator[tuple[str, bytes]]:
 
 
 def _files_of(index: IndexInfo) -> list[str]:
-    """The files of an index, which is made anew where they travel to."""
+    """The files of an index, which is made anew where they travel to, and its adapter."""
     from fkdsl.retrieval.files import find_files
 
     with suppress(RetrievalError):  # the run itself says what it cannot read
-        return [file.name for file in find_files(index.spec.pattern, index.folder)]
+        found = [file.name for file in find_files(index.spec.pattern, index.folder)]
+        return found + [index.spec.adapter] * bool(index.spec.adapter)
     return []
 
 

@@ -58,10 +58,18 @@ def check_indexes(
 
 
 def _check_files(report: Report, info: IndexInfo) -> None:
-    from fkdsl.retrieval.files import find_files  # with SQLite, which most programs do not need
+    from fkdsl.retrieval.files import (  # with SQLite, which most programs do not need
+        embedding_name,
+        find_files,
+    )
 
     try:
         find_files(info.spec.pattern, info.folder)
+        embedding_name(info.spec, info.folder)
+        if info.spec.adapter:
+            from fkdsl.retrieval.adapter import read_adapter
+
+            read_adapter(info.spec.adapter, info.folder)
     except RetrievalError as error:
         code = "FK360" if isinstance(error, OutsideFolder) else "FK326"
         report.error(code, error.message, info.declaration.span, "cannot be read", error.help)
@@ -95,6 +103,11 @@ def _options(report: Report, d: tree.IndexDecl) -> dict[str, Any]:
         report.error(
             "FK342", "the engine qdrant ranks by embeddings alone", d.span, "ranked by words",
             'write `with engine="qdrant", ranking="dense"`',
+        )  # fmt: skip
+    if "adapter" in options and not IndexSpec("", **options).embeds:
+        report.error(
+            "FK342", "an adapter is for embeddings", d.span, "ranked by words",
+            'write `with ranking="dense"`, or leave the adapter out',
         )  # fmt: skip
     return options
 

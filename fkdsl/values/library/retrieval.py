@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from fkdsl.retrieval.errors import RetrievalError
 from fkdsl.values.distributions import Weighted
@@ -90,6 +91,17 @@ def position_of(d: Document, found: Sequence[Document]) -> int:
     return found.index(d)
 
 
+@dataclass(frozen=True)
+class Retrieved(Weighted):
+    """The k best documents of an index for a query, with p(d | query). Whoever trains a retriever
+    reads what it was asked."""
+
+    index: str = ""
+    query: str = ""
+    k: int = 0
+    temperature: float = 1.0
+
+
 @distribution("retrieve", [_INDEX, _QUERY, _K, _TEMPERATURE], Dist(DOCUMENT), needs_indexes=True)
 def retrieve(
     index: IndexRef,
@@ -98,7 +110,7 @@ def retrieve(
     temperature: float,
     *,
     indexes: Mapping[str, Searched],
-) -> Weighted:
+) -> Retrieved:
     """One of the k best documents of an index for a query, with probability in proportion to
     exp(score / temperature)."""
     found = documents(index, query, k, indexes=indexes)
@@ -108,4 +120,6 @@ def retrieve(
             f"test it first: `if len(documents({index.name}, query)) > 0:`",
         )
     probabilities = _probabilities(found, temperature)
-    return Weighted(found, probabilities, "retrieve", probabilities)
+    return Retrieved(
+        found, probabilities, "retrieve", probabilities, index.name, query, k, float(temperature)
+    )
