@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from fkdsl.base.diagnostics import near_name
 from fkdsl.base.errors import CallError
+from fkdsl.base.files import read_file
 from fkdsl.base.surrogates import first_surrogate
 from fkdsl.language.check.checker import FunctionInfo
-from fkdsl.values.types import BOOL, FLOAT, INT, STR, List, Type
+from fkdsl.models.vision.images import MOST_BYTES, png_bytes
+from fkdsl.values.images import Image
+from fkdsl.values.library.images import image_of
+from fkdsl.values.signatures import BuiltinError
+from fkdsl.values.types import BOOL, FLOAT, IMAGE, INT, STR, List, Type
 
 
 def check_argument(info: FunctionInfo, name: str, value: Any) -> Any:
@@ -44,4 +51,35 @@ def _of_type(name: str, value: Any, wanted: Type) -> Any:
                     f"the parameter `{name}` is no text in UTF-8: {value!r}", "give it as UTF-8"
                 )
             return value
+        case _ if wanted == IMAGE:
+            return image_argument(name, value)
     raise CallError(f"the parameter `{name}` is a {wanted}, not {value!r}", f"give it as {wanted}")
+
+
+def image_argument(name: str, value: Any) -> Image:
+    """An image that the caller gives for a parameter: a file's path, relative to the working
+    directory, its bytes, or a PIL image. Raises CallError for one that cannot be read."""
+    origin, content = "", value
+    if isinstance(value, Image):
+        return value
+    if isinstance(value, str | PathLike):
+        origin = str(value)
+        try:
+            content = read_file(Path(value).expanduser(), MOST_BYTES)
+        except (OSError, RuntimeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise CallError(
+                f"the parameter `{name}` cannot be read: {origin!r}: {reason}",
+                "give the path of an image",
+            ) from None
+    elif hasattr(value, "save") and hasattr(value, "mode"):
+        content = png_bytes(value)
+    if not isinstance(content, bytes):
+        raise CallError(
+            f"the parameter `{name}` is an image, not {value!r}",
+            "give a path, the bytes of a file, or a PIL image",
+        )
+    try:
+        return image_of(content, origin)
+    except BuiltinError as error:
+        raise CallError(f"the parameter `{name}`: {error.message}", error.help) from None

@@ -22,7 +22,7 @@ from fkdsl.cli.progress import RunProgress
 from fkdsl.inference.method import Method
 from fkdsl.inference.methods import METHODS, check_method
 from fkdsl.inference.samplers.adaptive import Aim
-from fkdsl.values.types import BOOL, FLOAT, INT, STR, Type
+from fkdsl.values.types import BOOL, FLOAT, IMAGE, INT, STR, Type
 
 MOST_SAMPLES = 1_000_000
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
@@ -204,7 +204,7 @@ def called_queries(given: list[str]) -> dict[str, Span]:
 def _value(name: str, text: str, wanted: Type) -> Any:
     """A parameter's text as a value of its type; lists are written as JSON."""
     try:
-        if wanted == STR:
+        if wanted in (STR, IMAGE):  # an image is named by its path
             return text
         if wanted == BOOL:
             return {"true": True, "false": False}[text]

@@ -115,6 +115,7 @@ KINDS = (
     ("numbers", "Functions of numbers", "numbers"),
     ("structures", "Functions of structures", "structured"),
     ("documents", "Functions of documents", "retrieval"),
+    ("images", "Functions of images", "images"),
 )
 """What functions are of, with the module of fkdsl/values/library that has them."""
 

@@ -4,15 +4,16 @@ choice, continues."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fkdsl.base.errors import CallError, InternalError
 from fkdsl.machine import scoring
-from fkdsl.machine.particle import ActiveFrame, Compute
-from fkdsl.models.attachments import Attachment
+from fkdsl.machine.particle import ActiveFrame, Compute, RunningParticle
+from fkdsl.models.attachments import Attachment, Part
 from fkdsl.models.interface import TakesAttachments
 from fkdsl.values.faults import Fault
+from fkdsl.values.images import Image
 from fkdsl.values.token_distributions import ChoiceOf, Continues, Mixture, gives_tokens
 from fkdsl.values.values import ContextRef, Token, show
 
@@ -33,9 +34,15 @@ def _context(value: Any) -> ContextRef:
     return value
 
 
-def prompt(frame: ActiveFrame, model: str, text: Any, source: Any) -> ContextRef:
+def prompt(frame: ActiveFrame, model: str, text: Any, source: Any, *more: Any) -> ContextRef:
+    """text, more: the parts, of which one is an image if there are several."""
     particle = frame.particle
-    asked, begin = particle.engines[model].model, _text(text)
+    asked = particle.engines[model].model
+    if more or isinstance(text, Image):
+        if source is not None:
+            raise Fault("FK417", "a prompt has images or a source", "leave one of them out")
+        return _illustrated(particle, model, lambda m: m.start_with(_parts((text, *more))))
+    begin = _text(text)
     takes = asked.kinds if isinstance(asked, TakesAttachments) else frozenset()
     if source is None and "source" not in takes:
         return particle.start(model, asked.start(begin))
@@ -58,9 +65,38 @@ def prompt(frame: ActiveFrame, model: str, text: Any, source: Any) -> ContextRef
     return particle.start(model, ids)
 
 
-def chat(frame: ActiveFrame, model: str, user: Any, system: Any) -> ContextRef:
+def chat(frame: ActiveFrame, model: str, user: Any, system: Any, *more: Any) -> ContextRef:
+    """more: the further arguments by position: parts of the user's turn where one of all is an
+    image, else the system's text."""
     particle = frame.particle
+    if any(isinstance(part, Image) for part in (user, *more)):
+        parts, said = _parts((user, *more)), _text(system)
+        return _illustrated(particle, model, lambda m: m.chat_with(parts, said))
+    (system,) = more or (system,)
     return particle.start(model, particle.engines[model].model.chat(_text(user), _text(system)))
+
+
+def _parts(given: Sequence[Any]) -> tuple[Part, ...]:
+    return tuple(v.attachment if isinstance(v, Image) else _text(v) for v in given)
+
+
+def _illustrated(
+    particle: RunningParticle, model: str, begin: Callable[[TakesAttachments], tuple[int, ...]]
+) -> ContextRef:
+    """A context that begins with images. Raises Fault (FK417) for a model that takes none, and for
+    images that the model cannot take."""
+    asked = particle.engines[model].model
+    if not isinstance(asked, TakesAttachments) or "image" not in asked.kinds:
+        raise Fault(
+            "FK417",
+            f"{asked.name} has no eyes: it takes no images",
+            "use a model that reads images and text, by its name on the hub",
+        )
+    try:
+        ids = begin(asked)
+    except CallError as error:
+        raise Fault("FK417", error.message, error.help) from None
+    return particle.start(model, ids)
 
 
 def fork(frame: ActiveFrame, model: str, context: Any) -> ContextRef:

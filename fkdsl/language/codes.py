@@ -120,6 +120,7 @@ CODES: dict[str, str] = {
     "FK414": "too much time",
     "FK415": "too much memory",
     "FK416": "a source that the model does not take",
+    "FK417": "an image that cannot be read, or that the model does not take",
     "FK501": "checked only when the text is complete",
     "FK502": "no text satisfies this",
     "FK503": "a prompt that ends in a space",

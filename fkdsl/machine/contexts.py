@@ -64,7 +64,7 @@ class ContextTable:
     def start(self, model: str, ids: tuple[int, ...]) -> ContextRef:
         """A new context after a prompt of the given tokens and attachments."""
         engine = self.engines[model]
-        self.charge(NODE * len(ids) + sum(len(a.content) for a in attachments_of(ids)))
+        self.charge(NODE * len(ids) + sum(a.nbytes for a in attachments_of(ids)))
         node = engine.extend(engine.root, ids)
         return self.add_context(ContextState(model, node, len(ids), len(engine.raw(node))))
 

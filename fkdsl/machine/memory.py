@@ -141,7 +141,7 @@ def measure(
             seen.add(id(node))
             held += NODE
             if isinstance(node.token, Attachment):
-                held += len(node.token.content)
+                held += node.token.nbytes
             node = node.parent
     total = pending + held + sum(by_name.values())
     if total > most:

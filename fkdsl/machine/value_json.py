@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from typing import Any
 
 from fkdsl.base.errors import InternalError
 from fkdsl.base.value_keys import state_key
 from fkdsl.machine.state import UNSET, Unset
+from fkdsl.models.attachments import Attachment
 from fkdsl.values import distributions
 from fkdsl.values.documents import Document, IndexRef
+from fkdsl.values.images import Image
 from fkdsl.values.marks import Mark
 from fkdsl.values.token_distributions import ChoiceOf, Continues, Mixture, Power, Product
 from fkdsl.values.values import ContextRef, Record, Token
@@ -55,6 +58,8 @@ def write_value(value: Any) -> Any:
             return {"context": i}
         case tuple():
             return {"list": [write_value(v) for v in value]}
+        case Image(attachment=a):
+            return {"image": b64encode(a.content).decode(), "origin": a.origin}
         case Document():
             return {"document": list(value.passage), "score": value["score"].hex()}
         case Record():
@@ -85,6 +90,8 @@ def read_value(data: Any) -> Any:
             return tuple(map(read_value, items))
         case {"document": [text, source, line], "score": score}:
             return Document(text, source, line, float.fromhex(score))
+        case {"image": content, "origin": origin}:
+            return Image(Attachment("image", b64decode(content, validate=True), origin))
         case {"record": fields}:
             return Record({k: read_value(v) for k, v in fields.items()})
     return TAGGED[data["type"]](**{k: read_value(v) for k, v in data["fields"].items()})

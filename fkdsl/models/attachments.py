@@ -14,6 +14,7 @@ stands for no bytes, and nothing ever draws it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Literal, get_args
@@ -22,7 +23,7 @@ from fkdsl.models.vocabulary import Vocabulary
 
 __all__ = ["Attachment", "Kind", "Part", "Vocabulary", "attachments_of", "lacks_content"]
 
-Kind = Literal["source", "image"]
+Kind = Literal["source", "image", "prompt"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 ID_BITS = 62
 """An id is -2 - n for a number n of so many bits, so it fits an int64 and is never -1."""
@@ -31,6 +32,8 @@ ID_BITS = 62
 class Attachment(int):
     """kind: what it is. content: its bytes, UTF-8 for a source, the file's for an image. origin:
     where it came from, for messages and traces: a file as the program names it; "" for a text.
+    parts, system, is_chat: of a "prompt", what it is made of; its content names its images by
+    their hashes.
 
     Equal to every int of the same value; two attachments are equal if kind and content are. Never
     written to after it is made.
@@ -39,17 +42,35 @@ class Attachment(int):
     kind: Kind
     content: bytes
     origin: str
+    parts: tuple[Part, ...]
+    system: str
+    is_chat: bool
 
     def __new__(cls, kind: Kind, content: bytes, origin: str = "") -> Attachment:
         digest = sha256(kind.encode() + b"\0" + content).digest()
         self = super().__new__(cls, -2 - (int.from_bytes(digest[:8], "big") >> (64 - ID_BITS)))
         self.kind, self.content, self.origin = kind, content, origin
+        self.parts, self.system, self.is_chat = (), "", False
         return self
 
     @classmethod
     def source(cls, text: str) -> Attachment:
         """The source text of an encoder-decoder."""
         return cls("source", text.encode("utf-8", "surrogatepass"))
+
+    @classmethod
+    def prompt(cls, parts: Sequence[Part], system: str = "", is_chat: bool = False) -> Attachment:
+        """The beginning of a prompt, or of a chat, up to the end of its last image, for a model
+        that reads it as one."""
+        written = [p if isinstance(p, str) else {p.kind: p.sha256} for p in parts]
+        self = cls("prompt", json.dumps([is_chat, system, written]).encode())
+        self.parts, self.system, self.is_chat = tuple(parts), system, is_chat
+        return self
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its content, and of the images that it is made of."""
+        return len(self.content) + sum(p.nbytes for p in self.parts if isinstance(p, Attachment))
 
     @property
     def text(self) -> str:
@@ -62,6 +83,8 @@ class Attachment(int):
         return sha256(self.content).hexdigest()
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if self.kind == "prompt":
+            return (Attachment.prompt, (self.parts, self.system, self.is_chat))
         return (Attachment, (self.kind, self.content, self.origin))
 
 

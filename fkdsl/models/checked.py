@@ -69,7 +69,7 @@ def cache_error(model: LanguageModel, reference: ReferenceRows, precision: str) 
     """How a model's cached rows differ from the reference, in words; "" if only by rounding."""
     texts = tuple(reference)
     one, two = texts[0], texts[-1]
-    between_contexts = _distance(reference[one][-1], reference[two][-1])
+    between_contexts = total_variation(reference[one][-1], reference[two][-1])
     absolute, relative = ALLOWED[precision]
     try:
         rows = _cached_rows(model, one, two)
@@ -78,7 +78,7 @@ def cache_error(model: LanguageModel, reference: ReferenceRows, precision: str) 
     except Exception as error:  # the library raises many kinds for a cache that it does not know
         reason = (str(error).strip() or "no reason given").splitlines()[0][:200]
         return f"{type(error).__name__}: {reason}"
-    error_made = max(_distance(reference[text][at], row) for text, at, row in rows)
+    error_made = max(total_variation(reference[text][at], row) for text, at, row in rows)
     if error_made <= absolute + relative * between_contexts:
         return ""
     return (
@@ -120,7 +120,7 @@ def _cached_rows(
     return rows
 
 
-def _distance(log_p: NDArray[Any], log_q: NDArray[Any]) -> float:
+def total_variation(log_p: NDArray[Any], log_q: NDArray[Any]) -> float:
     """The total variation between two rows of log-probabilities."""
     return float(
         0.5 * np.abs(np.exp(log_p.astype(np.float64)) - np.exp(log_q.astype(np.float64))).sum()

@@ -30,7 +30,7 @@ _WANTED = re.compile(
     r"config\.json|generation_config\.json|model(-\d+-of-\d+)?\.safetensors"
     r"|model\.safetensors\.index\.json|tokenizer[\w.-]*\.(json|model)|tokenizer\.model"
     r"|special_tokens_map\.json|added_tokens\.json|vocab\.(json|txt)|merges\.txt"
-    r"|chat_template\.(jinja|json)|README\.md"
+    r"|chat_template\.(jinja|json)|(pre)?processor_config\.json|README\.md"
 )
 
 
@@ -49,7 +49,7 @@ class HubModel:
 
 def wanted_files(names: Sequence[str]) -> list[str]:
     """The files of a hub repository that fkdsl fetches: configuration, safetensors weights,
-    tokenizer, README.md."""
+    tokenizer, processor of images, README.md."""
     return [n for n in names if _WANTED.fullmatch(n)]
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ import torch
 
 from fkdsl.base.errors import InternalError
 from fkdsl.models.compat.caches import cache_name, empty_cache, keeps_keys_and_values
-from fkdsl.models.interface import ForwardResult, ForwardRow, LogProbRows
+from fkdsl.models.interface import ForwardResult, ForwardRow, LogProbRows, Past
 from fkdsl.models.kv_batch import CacheLayout, assemble, layout_of, store
 from fkdsl.models.kv_pool import KVPool, table_of
 from fkdsl.models.linear import pack_modules
@@ -44,7 +44,7 @@ class HuggingFaceModel(TokenizedModel):
         self.precision = precision
         if precision is not None:
             pack_modules(module, precision)
-        self._cache_name = cache_name(module)
+        self._cache_name = cache_name(module, **self.beside_tokens([], 1))
         self.plain_attention = keeps_keys_and_values(module.config)
 
     @property
@@ -70,12 +70,30 @@ class HuggingFaceModel(TokenizedModel):
                 else self._recurrent(rows, hidden)
             )
 
+    # What follows is for families of whose contexts more is known than their tokens
+    # (fkdsl.models.vision).
+
+    other_layers: Collection[int] = ()
+    """The numbers of layers whose keys and values are not of the tokens."""
+
+    def beside_tokens(self, rows: Sequence[ForwardRow], length: int) -> dict[str, Any]:
+        """What the module takes beside tokens, padded to a length; no rows: one row of padding."""
+        return {}
+
+    def first_positions(self, pasts: Sequence[Past | None]) -> list[int]:
+        """The position of the first token after each past."""
+        return [len(table_of(past)) for past in pasts]
+
+    def fill_other_layers(self, cache: Any, rows: Sequence[ForwardRow]) -> None:
+        """Puts the keys and values of `other_layers` into a cache of the rows' pasts."""
+
     # ----------------------------------------------------------------- forward
 
     def _attention(
         self, rows: Sequence[ForwardRow], hidden: bool
     ) -> list[tuple[ForwardResult, torch.Tensor | None]]:
         cache, longest = assemble([row.past for row in rows], self._layout, self._pool)
+        self.fill_other_layers(cache, rows)
         lengths = [len(row.tokens) for row in rows]
         pasts = [len(table_of(row.past)) for row in rows]
         B, L = len(rows), max(lengths)
@@ -85,23 +103,27 @@ class HuggingFaceModel(TokenizedModel):
             ids[i, : lengths[i]] = row.tokens
             mask[i, longest - pasts[i] : longest + L] = 1
         # The causal mask hides the padding on the right from every token before it.
-        positions = np.minimum(
-            np.array(pasts)[:, None] + np.arange(L), (self.max_length or 1 << 30) - 1
-        )
+        first = np.array(self.first_positions([row.past for row in rows]))
+        positions = np.minimum(first[:, None] + np.arange(L), (self.max_length or 1 << 30) - 1)
         given: dict[str, Any] = {"attention_mask": self._tensor(mask), self._cache_name: cache}
+        given.update(self.beside_tokens(rows, L))
         if self._positions:
             given["position_ids"] = self._tensor(positions)
         log_probs, states = self._run(ids, rows, given, hidden)
-        if self._layout is None or self._pool is None:
-            self._layout = layout_of(cache.layers)
-            self._pool = KVPool(self._layout.shapes, cache.layers[0].keys.dtype, self.device)
-        segments = store(
-            cache.layers, self._layout, self._pool, [row.past for row in rows], longest, lengths
-        )
+        layout, pool = self._kept_in(cache)
+        segments = store(cache.layers, layout, pool, [row.past for row in rows], longest, lengths)
         return [
             (ForwardResult(p, s), None if states is None else states[i, : lengths[i]])
             for i, (p, s) in enumerate(zip(log_probs, segments, strict=True))
         ]
+
+    def _kept_in(self, cache: Any) -> tuple[CacheLayout, KVPool]:
+        """The layout and the pool of the module's keys and values, made after the first forward,
+        from its cache."""
+        if self._layout is None or self._pool is None:
+            self._layout = layout_of(cache.layers, self.other_layers)
+            self._pool = KVPool(self._layout.shapes, cache.layers[0].keys.dtype, self.device)
+        return self._layout, self._pool
 
     def _recurrent(
         self, rows: Sequence[ForwardRow], hidden: bool

@@ -3,7 +3,7 @@ and new ones back."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,12 +25,13 @@ class CacheLayout:
     shapes: tuple[tuple[int, int], ...]
 
 
-def layout_of(layers: Sequence[Any]) -> CacheLayout:
-    """The layout of a cache after its first forward."""
+def layout_of(layers: Sequence[Any], others: Collection[int] = ()) -> CacheLayout:
+    """The layout of a cache after its first forward. others: the numbers of layers that keep
+    something else than the tokens."""
     shapes: list[tuple[int, int]] = []
     places: list[tuple[int, int] | None] = []
-    for layer in layers:
-        tensors = kept_by(layer)
+    for number, layer in enumerate(layers):
+        tensors = None if number in others else kept_by(layer)
         places.append((len(shapes), len(shapes) + 1) if tensors is not None else None)
         shapes.extend((t.shape[1], t.shape[3]) for t in tensors or ())
     return CacheLayout(tuple(places), tuple(shapes))

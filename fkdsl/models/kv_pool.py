@@ -15,6 +15,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -119,9 +120,11 @@ class KVSegment:
     of the segment's tokens.
 
     It holds a reference to the segment that it continues, since it needs that one's slots.
+    unit_facts: what every forward needs to know of the context's beginning, of a model with eyes
+    whose context begins with images (fkdsl.models.vision.unit); else None.
     """
 
-    __slots__ = ("_parent", "_pool", "_slots", "table")
+    __slots__ = ("_parent", "_pool", "_slots", "table", "unit_facts")
     sliceable = True
     standalone = False
 
@@ -129,9 +132,11 @@ class KVSegment:
         self._pool, self._slots = pool, slots
         self._parent: KVSegment | None = None
         self.table = slots
+        self.unit_facts: Any = None
         if past is not None:
             assert isinstance(past.segment, KVSegment)
             self._parent = past.segment
+            self.unit_facts = past.segment.unit_facts
             self.table = np.concatenate((table_of(past), slots))
 
     @property
@@ -148,6 +153,11 @@ class KVSegment:
             plane[torch.from_numpy(self._slots).long().to(plane.device)]
             for plane in self._pool.planes
         ]
+
+    def hand_over(self) -> Slots:
+        """The segment's own slots, for another segment to hold in its place."""
+        slots, self._slots = self._slots, self._slots[:0]
+        return slots
 
     def __del__(self) -> None:
         self._pool.give_back(self._slots)

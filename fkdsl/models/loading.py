@@ -73,7 +73,7 @@ def _load(
     name: str,
     fast: bool,
 ) -> TokenizedModel:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
 
     from fkdsl.models.compat.quiet import quiet_transformers
 
@@ -82,13 +82,15 @@ def _load(
         common["gguf_file"] = gguf_file
     kind = {} if gguf_file is not None else {"use_safetensors": True}
     with quiet_transformers():
+        processor = _processor(path, name, common) if gguf_file is None else None
+        auto = AutoModelForCausalLM if processor is None else AutoModelForImageTextToText
         if gguf_file is not None:
             header = read_header(Path(path) / gguf_file, name)
             verify_sizes(header.sizes, header.tensors, name)
-            _verify_parameters(path, name, header.tensors, common)
+            _verify_parameters(auto, path, name, header.tensors, common)
         elif Path(path).is_dir():
-            _verify_parameters(path, name, stored_tensors(Path(path), name), common)
-        module, report = AutoModelForCausalLM.from_pretrained(
+            _verify_parameters(auto, path, name, stored_tensors(Path(path), name), common)
+        module, report = auto.from_pretrained(
             path, dtype=DTYPES[dtype], output_loading_info=True, **common, **kind
         )
         if missing := sorted(report["missing_keys"]):
@@ -98,29 +100,74 @@ def _load(
                 "the configuration and the weights are of different models, or the weights are of "
                 "no language model",
             )
-        tokenizer = AutoTokenizer.from_pretrained(path, **common)
+        tokenizer = (
+            AutoTokenizer.from_pretrained(path, **common)
+            if processor is None
+            else processor.tokenizer
+        )
     try:
         module = module.to(device)
     except (RuntimeError, AssertionError) as error:
         raise CallError(
             f"the device `{device}` cannot be used: {error}", "run with --device cpu"
         ) from None
-    return checked_model(
-        module, texts_of(module, tokenizer, name, dtype), dtype if fast else None, dtype
-    )
+    texts, precision = texts_of(module, tokenizer, name, dtype), dtype if fast else None
+    if processor is not None:
+        from fkdsl.models.vision.loading import vision_model
+
+        key = check_key(module, precision, dtype)
+        with quiet_transformers():
+            return vision_model(module, processor, texts, precision, dtype, key)
+    return checked_model(module, texts, precision, dtype)
+
+
+def _processor(path: str, name: str, common: Mapping[str, Any]) -> Any:
+    """The processor of a folder whose model has eyes; None for a model of text alone, and for one
+    that is given as one: without a processor of images."""
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    from fkdsl.models.vision.loading import has_eyes
+
+    config = AutoConfig.from_pretrained(path, **common)
+    if not has_eyes(config):
+        return None
+    named = [Path(path) / file for file in ("preprocessor_config.json", "processor_config.json")]
+    if not any(file.is_file() for file in named):
+        if config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+            return None
+        raise CallError(
+            f"`{name}` looks at images, and its folder has no processor for them",
+            "fetch the model again with preprocessor_config.json or processor_config.json",
+        )
+    from fkdsl.models.compat.processors import load_processor
+    from fkdsl.models.vision.images import pillow
+
+    pillow()
+    try:
+        return load_processor(path, config)
+    except CallError:
+        raise
+    except Exception as error:  # the library raises many kinds for files that do not fit together
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        raise CallError(
+            f"the processor of images of `{name}` cannot be loaded: {reason}",
+            "install what it asks for, or fetch the model again",
+        ) from error
 
 
 def _verify_parameters(
-    path: str, name: str, tensors: Mapping[str, int], common: Mapping[str, Any]
+    auto: Any, path: str, name: str, tensors: Mapping[str, int], common: Mapping[str, Any]
 ) -> None:
     """Raises CallError if the module that a configuration describes has more parameters than its
-    weights hold. The module is built on the meta device, without memory. tensors: by name, how many
+    weights hold. The module is built on the meta device, without memory. auto: the library's class
+    that builds it. tensors: by name, how many
     numbers the weights hold."""
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(path, **common)
     with torch.device("meta"):
-        module = AutoModelForCausalLM.from_config(config)
+        module = auto.from_config(config)
     parameters = sum(p.numel() for p in module.parameters())
     verify_parameters(
         parameters, tensors, getattr(config, "quantization_config", None) is not None, name
@@ -136,7 +183,7 @@ def checked_model(
 
     The first load finds the way and remembers it. Raises CallError if no way's rows are correct.
     """
-    key = _check_key(module, precision, dtype)
+    key = check_key(module, precision, dtype)
     known = remembered_check(key)
     if known == WHOLE_TEXTS:
         return _uncached(module, texts, precision)
@@ -182,7 +229,7 @@ def _uncached(
     return UncachedModel(module, texts, reason)
 
 
-def _check_key(module: Any, precision: str | None, dtype: str) -> dict[str, str]:
+def check_key(module: Any, precision: str | None, dtype: str) -> dict[str, str]:
     """Everything but the weights that may decide whether a way to run a module is correct."""
     kinds = getattr(module.config.get_text_config(decoder=True), "layer_types", None) or ()
     return {
@@ -228,7 +275,8 @@ def texts_of(module: Any, tokenizer: Any, name: str, dtype: str) -> ModelTexts:
         "device": str(module.device),
         "digest": digest_of(module.state_dict()),
     }
-    size = module.get_output_embeddings().weight.shape[0]
+    head = module.get_output_embeddings()
+    size = head.weight.shape[0] + int(getattr(head, "out_additional_features", 0))
     ends = _ids(getattr(module.generation_config, "eos_token_id", None))
     return texts_of_tokenizer(tokenizer, config, ends, size, name, facts)
 

@@ -5,6 +5,7 @@
     context -> dist[token]    a context is the distribution of its next token
     mark                      a special token by its name
     document -> record        a passage that was retrieved
+    image                     a picture, for prompts
     index                     files that documents are retrieved from, by the declaration's name
     list[T], record           T covariant; a record's fields are `any`
     any                       of fields of records and of parse_json; checked when it is used
@@ -72,10 +73,10 @@ class Pair(Type):
 BOOL, INT, FLOAT, STR = Simple("bool"), Simple("int"), Simple("float"), Simple("str")
 TOKEN, CONTEXT, RECORD = Simple("token"), Simple("context"), Simple("record")
 MARK = Simple("mark")
-DOCUMENT, INDEX = Simple("document"), Simple("index")
+DOCUMENT, INDEX, IMAGE = Simple("document"), Simple("index"), Simple("image")
 ANY, NONE = Simple("any"), Simple("none")
 NAMED_TYPES = {
-    t.name: t for t in (BOOL, INT, FLOAT, STR, TOKEN, CONTEXT, RECORD, MARK, DOCUMENT, INDEX)
+    t.name: t for t in (BOOL, INT, FLOAT, STR, TOKEN, CONTEXT, RECORD, MARK, DOCUMENT, INDEX, IMAGE)
 }
 """The types with a name that a program can write; it can also write `list[T]` and `dist[T]`."""
 

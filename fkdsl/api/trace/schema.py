@@ -222,6 +222,8 @@ def is_value(v: Any) -> bool:
             return is_map(fields, is_value)
         case {"document": _}:
             return is_document(v)
+        case {"image": str(), "origin": str()}:
+            return True
         case {"type": str() as name, "fields": fields}:
             return name in TAGGED and is_map(fields, is_value) and fields.keys() == _fields(name)
     return False

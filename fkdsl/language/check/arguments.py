@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from fkdsl.language.check.advice import shown
 from fkdsl.language.check.fitting import Fitting
@@ -10,7 +11,7 @@ from fkdsl.language.check.operators import is_distribution
 from fkdsl.language.check.report import did_you_mean, listed, plural
 from fkdsl.language.syntax import edits, tree
 from fkdsl.values.signatures import REQUIRED, TABLE, Parameter
-from fkdsl.values.types import ANY, STR, Type, accepts
+from fkdsl.values.types import ANY, IMAGE, STR, Type, accepts
 from fkdsl.values.values import show
 
 
@@ -20,13 +21,18 @@ def bind(
     params: Sequence[Parameter],
     variadic: Type | None = None,
     skip: Sequence[str] = (),
+    parts: Type | None = None,
 ) -> list[Type] | None:
     """The given arguments' types, in the parameters' order, or None after a mistake in their number
     or names.
 
     variadic: the type of what may follow the parameters. skip: keywords that are checked elsewhere.
+    parts: see Operation.
     """
     types = [expressions.type_of(argument) for argument in call.args]
+    if parts is not None and IMAGE in types:
+        each = [Parameter(f"part {i + 1}", parts) for i in range(len(types))]
+        params = [*each, *(replace(p, by_name=True) for p in params[1:])]
     if advice := swapped(call, types, params):
         message = f"`{call.function.name}` takes its arguments in another order"
         label = f"`{types[0]}` and `{types[1]}`"

@@ -110,6 +110,7 @@ class Calls:
             call,
             operation.params,
             skip=("model",) if operation.takes_model else (),
+            parts=operation.parts,
         )
         if call.function.name == "text":
             check_stops(self.report, call)

@@ -52,7 +52,7 @@ from fkdsl.language.syntax.tree_walk import deepest, walk
 from fkdsl.values import distributions as _distributions
 from fkdsl.values import library as _library
 from fkdsl.values.signatures import TABLE
-from fkdsl.values.types import ANY, CONTEXT, INDEX, MARK, NONE, Dist, List, Type
+from fkdsl.values.types import ANY, CONTEXT, IMAGE, INDEX, MARK, NONE, Dist, List, Type
 
 __all__ = ["Checked", "ExternInfo", "FunctionInfo", "Survey", "check", "survey"]
 
@@ -332,7 +332,7 @@ def is_plain(t: Type) -> bool:
     """Whether values of the type mean something outside their particle."""
     while isinstance(t, List):
         t = t.item
-    return t not in (CONTEXT, MARK, INDEX) and not isinstance(t, Dist)
+    return t not in (CONTEXT, MARK, INDEX, IMAGE) and not isinstance(t, Dist)
 
 
 def called_names(d: tree.FunctionDef) -> list[str]:

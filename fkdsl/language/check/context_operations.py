@@ -16,6 +16,7 @@ from fkdsl.values.types import (
     CONTEXT,
     DOCUMENT,
     FLOAT,
+    IMAGE,
     INT,
     MARK,
     STR,
@@ -33,7 +34,8 @@ class Operation:
 
     kind: "value" gives a value, "dist" a distribution, "draw" is stochastic and stands to the right
     of `~` only. takes_model: whether it has `model=NAME` besides its parameters. appends: whether
-    drawing from it appends to a context. doc: what it does, for editors.
+    drawing from it appends to a context. parts: the type of its arguments by position where an
+    image is among them; there are as many as there are parts then. doc: what it does, for editors.
     """
 
     params: tuple[Parameter, ...]
@@ -41,6 +43,7 @@ class Operation:
     kind: Literal["value", "dist", "draw"]
     takes_model: bool = False
     appends: bool = False
+    parts: Type | None = None
     doc: str = ""
 
 
@@ -59,7 +62,9 @@ OPERATIONS: dict[str, Operation] = {
         CONTEXT,
         "value",
         takes_model=True,
-        doc="A context that begins with a text. source: what an encoder-decoder reads, of which "
+        parts=OneOf((STR, IMAGE)),
+        doc="A context that begins with a text, or, of a model with eyes, with texts and images in "
+        "their order. source: what an encoder-decoder reads, of which "
         "the context is the decoder's text. model: a declared model, or a reference.",
     ),
     "chat": Operation(
@@ -67,7 +72,9 @@ OPERATIONS: dict[str, Operation] = {
         CONTEXT,
         "value",
         takes_model=True,
-        doc="A context that begins with a turn of the user, in the model's own chat template.",
+        parts=OneOf((STR, IMAGE)),
+        doc="A context that begins with a turn of the user, in the model's own chat template: a "
+        "text, or texts and images.",
     ),
     "fork": Operation((_LM,), CONTEXT, "value", doc="An independent copy of a context."),
     "logprob": Operation(

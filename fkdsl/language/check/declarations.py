@@ -18,7 +18,7 @@ from fkdsl.language.check.scopes import Scope, World
 from fkdsl.language.syntax import edits, tree
 from fkdsl.models.runtimes import RUNTIMES, wrong_option
 from fkdsl.values.signatures import REQUIRED
-from fkdsl.values.types import ANY, BOOL, FLOAT, INT, STR, List, Type
+from fkdsl.values.types import ANY, BOOL, FLOAT, IMAGE, INT, STR, List, Type
 
 SUM_TOLERANCE = 1e-9
 
@@ -231,13 +231,13 @@ def _check_program_parameter(report: Report, p: tree.Param, t: Type) -> None:
     item = t
     while isinstance(item, List):
         item = item.item
-    if item not in (BOOL, INT, FLOAT, STR) and not (
+    if item not in (BOOL, INT, FLOAT, STR, IMAGE) and not (
         item == ANY and p.default is not None and t == ANY
     ):
         report.error(
             "FK307", f"a program cannot be given {a(t)}", p.span, f"this is `{t}`",
-            "a program's parameters are bool, int, float, str or lists of them: `-p name=value` "
-            "gives them",
+            "a program's parameters are bool, int, float, str, image or lists of them: "
+            "`-p name=value` gives them",
         )  # fmt: skip
 
 

@@ -49,7 +49,7 @@ class Spaces:
                 case tree.AugAssign(value=value) if id(value) in numbers:
                     pass
                 case tree.Call(function=tree.Name(name="prompt")):
-                    texts = [*node.args[:1], *(k.value for k in node.keywords if k.name == "text")]
+                    texts = [*node.args[-1:], *(k.value for k in node.keywords if k.name == "text")]
                     self.text(texts, [self.model(node)], "a prompt")
                 case tree.AugAssign(op="+", target=target) if (
                     self.world.types.get(id(target)) == CONTEXT
@@ -67,7 +67,8 @@ class Spaces:
             case tree.Assign(targets=(target,), value=tree.Call() as call) if (
                 call.function.name == "prompt"
             ):
-                given, models = argument(call, 0, "text"), [self.model(call)]
+                last = max(len(call.args) - 1, 0)
+                given, models = argument(call, last, "text"), [self.model(call)]
             case tree.AugAssign(op="+", target=target, value=given) if (
                 self.world.types.get(id(target)) == CONTEXT
             ):

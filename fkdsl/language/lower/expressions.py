@@ -146,9 +146,12 @@ class ExpressionLowering:
             )
         if name in OPERATIONS:
             keywords = {k.name: k.value for k in e.keywords if k.name != "model"}
+            cut = 1 if OPERATIONS[name].parts is not None else len(e.args)
+            given, more = e.args[:cut], e.args[cut:]
             args = self.bind(
-                [(p.name, p.default) for p in OPERATIONS[name].params], e.args, keywords, e.span
+                [(p.name, p.default) for p in OPERATIONS[name].params], given, keywords, e.span
             )
+            args += self.exprs(more)
             return ir.Model(e.span, name, args, self.model_name(e))
         if name not in TABLE and self.in_prelude:
             name = f".{name}"  # a built-in that no program can name

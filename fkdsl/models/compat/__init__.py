@@ -7,6 +7,7 @@
 | caches      | the layers of transformers' caches, and   | the model runs without a cache      |
 |             | by which name a module takes one          | (fkdsl.models.uncached)             |
 | multi_token | MtpModel and MtpCache of transformers     | an error that names other drafts    |
+| processors  | how a ProcessorMixin loads its parts      | an error that says what is missing  |
 | quiet       | the bar of transformers' gguf reader      | a bar is drawn                      |
 
 tests/models/test_compat.py tests each by itself. llguidance is used in
@@ -24,3 +25,7 @@ allows no others."""
 class CacheUnknown(CallError):
     """A module of transformers takes no cache of a kind that fkdsl knows. The class stands here so
     that catching it does not import transformers."""
+
+
+class ProcessorUnknown(CallError):
+    """A folder has no processor of images that transformers knows."""

@@ -27,18 +27,18 @@ _OTHERS: tuple[type, ...] = tuple(
 release has them."""
 
 
-def cache_name(module: Any) -> str:
+def cache_name(module: Any, **given: Any) -> str:
     """The keyword by which a module's forward takes a cache: the field of its output that has one.
 
     transformers' own `generate` passes a cache back under the name of that field, whatever the
     release calls it. The signature does not tell the name, since forwards are wrapped and ignore
-    keywords that they do not know. Runs one forward of one token. Raises CacheUnknown if its output
-    has no cache.
+    keywords that they do not know. Runs one forward of one token. given: what the module needs
+    beside it. Raises CacheUnknown if its output has no cache.
     """
     device = module.get_input_embeddings().weight.device
     with torch.inference_mode():
         output = module(
-            input_ids=torch.zeros((1, 1), dtype=torch.long, device=device), use_cache=True
+            input_ids=torch.zeros((1, 1), dtype=torch.long, device=device), use_cache=True, **given
         )
     for name, value in output.items():
         if isinstance(value, Cache):

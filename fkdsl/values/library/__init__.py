@@ -2,6 +2,7 @@
 and bounded in time and memory."""
 
 from fkdsl.values.library import (
+    images,
     item_languages,
     languages,
     number_languages,
@@ -13,6 +14,7 @@ from fkdsl.values.library import (
 )
 
 __all__ = [
+    "images",
     "item_languages",
     "languages",
     "number_languages",

@@ -1,0 +1,196 @@
+"""A prompt of texts and images -> what a model's own processor makes of it.
+
+    prompts = Prompts(processor, module, "org/model")
+    inputs = prompts.inputs(("A photo of ", cat, "is"))    # cat: an Attachment of the kind "image"
+    inputs.ids       # (0, 17, 9, 33, 33, 33, ...)  with a placeholder for each part of an image
+    inputs.end       # the number of ids up to the end of the last image
+    inputs.tensors   # what the module takes beside them: pixels, masks, sizes
+
+The texts of a prompt are data: one that spells a mark of the model, such as `<image>`, is refused,
+since the processor would read it as the mark.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fkdsl.base.errors import CallError
+from fkdsl.models.attachments import Attachment, Part
+from fkdsl.models.chat import Hidden, TemplateMark, marks_of
+from fkdsl.models.chat_template import render_chat
+from fkdsl.models.vision.images import read_image
+
+KEPT_INPUTS = 4
+"""Prompts whose processed images are kept, since a prompt is asked for more than once as it
+begins."""
+MOST_IMAGES = 32
+"""Most images of a prompt."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a processor makes of a prompt. ids: its tokens. end: how many of them there are up to
+    the end of the last image. tensors: what the module takes beside ids, by name, a batch of
+    one."""
+
+    ids: tuple[int, ...]
+    end: int
+    tensors: Mapping[str, Any]
+
+
+class Prompts:
+    """A model's own processor. module: of transformers. name: of the model, for messages."""
+
+    def __init__(self, processor: Any, module: Any, name: str) -> None:
+        self.processor, self.name = processor, name
+        self.placeholders = _placeholders(processor, module.config)
+        self._takes = _arguments(module)
+        self._marks = marks_of(processor.tokenizer)
+        self._kept: OrderedDict[Attachment, Inputs] = OrderedDict()
+        self._image = _image_mark(processor)
+
+    def inputs(self, parts: Sequence[Part], system: str = "", is_chat: bool = False) -> Inputs:
+        """The inputs of a prompt, or of a chat up to where the answer begins.
+
+        Raises CallError for an image that cannot be read or that the processor refuses, a text
+        that spells a mark, too many images, and a chat without a template.
+        """
+        key = Attachment.prompt(parts, system, is_chat)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        images = [read_image(p.content, p.origin) for p in parts if isinstance(p, Attachment)]
+        if len(images) > MOST_IMAGES:
+            raise CallError(
+                f"a prompt has {len(images)} images, and may have {MOST_IMAGES}",
+                "give fewer images",
+            )
+        if is_chat:
+            made = self._of_text(self._rendered(parts, system), images)
+        elif type(self.processor).__name__ == "IdeficsProcessor":
+            # It takes texts and images as a list, and puts marks around images itself.
+            self._verify_plain([p for p in parts if isinstance(p, str)])
+            left = iter(images)
+            made = self._called(text=[[p if isinstance(p, str) else next(left) for p in parts]])
+        else:
+            self._verify_plain([p for p in parts if isinstance(p, str)])
+            text = "".join(p if isinstance(p, str) else self._image for p in parts)
+            made = self._of_text(text, images)
+        self._kept[key] = made
+        while len(self._kept) > KEPT_INPUTS:
+            self._kept.popitem(last=False)
+        return made
+
+    def _of_text(self, text: str, images: Sequence[Any]) -> Inputs:
+        """The inputs of a text in which a mark stands for each image."""
+        begin = self.processor.tokenizer.bos_token
+        # A template that writes the first mark of a text itself is not given a second one.
+        marks = {"add_special_tokens": False} if begin and text.startswith(begin) else {}
+        return self._called(text=[text], images=[list(images)], **marks)
+
+    def _called(self, **given: Any) -> Inputs:
+        try:
+            output = self.processor(return_tensors="pt", **given)
+        except Exception as error:  # a processor raises many kinds for images that it cannot take
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+            raise CallError(
+                f"the processor of {self.name} refuses this prompt: {reason}",
+                "look at the sizes and the number of its images",
+            ) from None
+        ids = tuple(output["input_ids"][0].tolist())
+        ends = [i + 1 for i, token in enumerate(ids) if token in self.placeholders]
+        if not ends:
+            raise CallError(
+                f"the processor of {self.name} gives an image no place in the prompt",
+                "fkdsl cannot use this model's images",
+            )
+        tensors = {
+            name: value
+            for name, value in output.items()
+            if name in self._takes and name not in ("input_ids", "labels") and hasattr(value, "to")
+        }
+        return Inputs(ids, ends[-1], tensors)
+
+    # ----------------------------------------------------------------- texts
+
+    def _verify_plain(self, texts: Sequence[str]) -> None:
+        """Raises CallError if a text, or several together, spell a mark."""
+        for mark in self._marks:
+            if mark.spelling in "".join(texts):
+                raise self._spells(mark)
+
+    def _spells(self, mark: TemplateMark) -> CallError:
+        return CallError(
+            f"a text of the prompt spells `{mark.spelling}`, which is a mark to {self.name}",
+            "leave it out of the text",
+        )
+
+    def _rendered(self, parts: Sequence[Part], system: str) -> str:
+        """The text of a chat by the model's own template."""
+        template = self.processor.chat_template or self.processor.tokenizer.chat_template
+        if isinstance(template, dict):
+            template = template.get("default")
+        if not template:
+            raise CallError(
+                f"{self.name} has no chat template", "use prompt(...) with the model's own format"
+            )
+        texts = [system, *(p for p in parts if isinstance(p, str))]
+        self._verify_plain(texts)
+        hidden = Hidden(self._marks, template + "".join(texts))
+        content = [
+            {"type": "text", "text": hidden.hide(p)} if isinstance(p, str) else {"type": "image"}
+            for p in parts
+        ]
+        turns = [{"role": "user", "content": content}]
+        if system:
+            said = [{"type": "text", "text": hidden.hide(system)}]
+            turns.insert(0, {"role": "system", "content": said})
+        given = {
+            **self.processor.tokenizer.special_tokens_map,
+            "messages": turns,
+            "tools": None,
+            "documents": None,
+            "add_generation_prompt": True,
+        }
+        rendered = render_chat(template, given, self.name)
+        whole = hidden.restore(rendered)
+        for mark in self._marks:
+            if whole.count(mark.spelling) != rendered.count(mark.spelling):
+                raise self._spells(mark)
+        return whole
+
+
+def _placeholders(processor: Any, config: Any) -> frozenset[int]:
+    """The ids that stand for a part of an image in a prompt."""
+    found = {
+        getattr(processor, "image_token_id", None),
+        *(getattr(processor, "image_token_ids", None) or ()),
+        getattr(config, "image_token_id", None),
+        getattr(config, "image_token_index", None),
+    }
+    return frozenset(i for i in found if isinstance(i, int))
+
+
+def _image_mark(processor: Any) -> str:
+    """What a text has in the place of an image, for the processor to expand."""
+    boi = getattr(processor, "boi_token", None)
+    if isinstance(boi, str):
+        return boi  # Gemma's processors expand the mark of an image's beginning
+    mark = getattr(processor, "image_token", None) or "<image>"
+    known = processor.tokenizer.get_vocab()
+    if "<|vision_start|>" in known and "<|vision_end|>" in known:
+        return f"<|vision_start|>{mark}<|vision_end|>"  # as Qwen's chat templates write it
+    return str(mark)
+
+
+def _arguments(module: Any) -> frozenset[str]:
+    """The names of what a module's forward takes."""
+    names: set[str] = set()
+    for part in (module, getattr(module, "model", None)):
+        if part is not None:
+            names.update(inspect.signature(part.forward).parameters)
+    return frozenset(names)
