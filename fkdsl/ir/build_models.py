@@ -34,7 +34,7 @@ def _context(value: Any) -> ContextRef:
     return value
 
 
-def prompt(frame: ActiveFrame, model: str, text: Any, source: Any, *more: Any) -> ContextRef:
+def prompt(frame: ActiveFrame, model: str, text: Any, source: Any = None, *more: Any) -> ContextRef:
     """text, more: the parts, of which one is an image if there are several."""
     particle = frame.particle
     asked = particle.engines[model].model
