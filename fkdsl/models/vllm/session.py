@@ -1,0 +1,167 @@
+"""Sessions: requests of vLLM that stay alive, in this process. Everything that is used of vLLM's
+engine stands here.
+
+    engine = SessionEngine(settings)
+    engine.feed("s1", [3, 1, 4], new=True)
+    while "s1" not in (done := engine.step().ready): ...
+    engine.logits(["s1"])          # (1, V), the row after 3 1 4
+    engine.feed("s1", [1])         # goes on from there
+    engine.close(["s1"])
+
+A session is a resumable request (EngineCoreRequest.resumable, by which vLLM reads streaming inputs)
+that may write one token: vLLM reads the tokens, samples one, and keeps the request with its keys
+and values until further tokens come, which take the sampled token's place.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from fkdsl.models.vllm import VllmError
+from fkdsl.models.vllm.rows import KEY, fetch
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an engine is made. folder: of config.json and weights. dtype: a precision's name.
+    tensor_parallel: how many GPUs share each layer. max_sessions: most sessions at once. memory:
+    bytes of keys and values, None for what vLLM takes. eager: without compiling and graphs, which
+    starts in seconds and decodes slower on a GPU. block_size: tokens of a block of keys and values,
+    None for vLLM's own. more: further arguments of vLLM's EngineArgs."""
+
+    folder: str
+    dtype: str = "float32"
+    tensor_parallel: int = 1
+    max_sessions: int = 256
+    memory: int | None = None
+    eager: bool = True
+    block_size: int | None = 32
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """What a step did. ready: the sessions that have read all that they were fed. worked: whether
+    anything was computed; if not, no waiting session fits beside those that hold memory."""
+
+    ready: list[str]
+    worked: bool
+
+
+class SessionEngine:
+    """vLLM's engine in this process. max_sessions: how many sessions may be alive at once.
+    max_length: most tokens of a session. vocabulary: the length of a row. runner: which of vLLM's
+    model runners computes, "V1" or "V2". device: "cpu" or "cuda"."""
+
+    def __init__(self, settings: Settings) -> None:
+        from vllm.engine.arg_utils import EngineArgs
+        from vllm.v1.engine.llm_engine import LLMEngine
+
+        args = EngineArgs(
+            model=settings.folder,
+            skip_tokenizer_init=True,
+            dtype=settings.dtype,
+            enforce_eager=settings.eager,
+            async_scheduling=False,
+            enable_prefix_caching=True,
+            block_size=settings.block_size,
+            max_num_seqs=settings.max_sessions,
+            kv_cache_memory_bytes=settings.memory,
+            tensor_parallel_size=settings.tensor_parallel,
+            disable_log_stats=True,
+            use_tqdm_on_load=False,
+            trust_remote_code=False,
+            **settings.more,
+        )
+        config = args.create_engine_config()
+        config.model_config.logits_processors = [_processor(config.use_v2_model_runner)]
+        self.runner = "V2" if config.use_v2_model_runner else "V1"
+        # Its core is used alone: the client around it would write texts.
+        self._engine: Any = LLMEngine.from_vllm_config(config, disable_log_stats=True)
+        self._core: Any = self._engine.engine_core.engine_core
+        self.max_sessions: int = config.scheduler_config.max_num_seqs
+        # The token that vLLM samples and that is dropped takes a place.
+        self.max_length: int = config.model_config.max_model_len - 1
+        self.vocabulary: int = config.model_config.get_vocab_size()
+        self.device = str(config.device_config.device_type)
+        self._remote = settings.tensor_parallel > 1
+
+    def feed(self, name: str, tokens: Sequence[int], *, new: bool = False) -> None:
+        """Gives tokens to a session that has read all that it was fed, or begins a new one."""
+        from vllm import SamplingParams
+        from vllm.v1.engine import EngineCoreRequest
+
+        # Greedy, and nothing else of vLLM's sampling: what it draws is dropped.
+        sampling = SamplingParams(
+            temperature=0.0, max_tokens=1, ignore_eos=True, detokenize=False, extra_args={KEY: name}
+        )
+        request = EngineCoreRequest(
+            request_id=name,
+            prompt_token_ids=list(tokens),
+            mm_features=None,
+            sampling_params=sampling,
+            pooling_params=None,
+            arrival_time=time.time(),
+            lora_request=None,
+            cache_salt=None,
+            data_parallel_rank=None,
+            resumable=True,
+        )
+        self._core.add_request(*self._core.preprocess_add_request(request))
+
+    def step(self) -> StepDone:
+        """One forward of vLLM over what waits, as much as it takes at once. Raises VllmError where
+        it fails."""
+        try:
+            outputs, worked = self._core.step_fn()
+            self._core.post_step(model_executed=worked)
+        except Exception as error:  # of any kind: out of memory, an operator that is not there
+            raise VllmError(
+                f"vLLM failed in a forward: {str(error)[:300] or repr(error)}",
+                "if memory is short, give it less (`sessions=64`); VLLM_LOGGING_LEVEL=ERROR shows "
+                "what it was at",
+            ) from error
+        mine = outputs.get(0) if outputs else None
+        ready = [o.request_id for o in (mine.outputs if mine else ()) if o.new_token_ids]
+        return StepDone(ready, worked)
+
+    def logits(self, names: Sequence[str]) -> torch.Tensor:
+        """(len(names), V) the logits of sessions that were ready after the latest step."""
+        replies = self._core.model_executor.collective_rpc(fetch, args=(list(names), self._remote))
+        logits: torch.Tensor = next(reply for reply in replies if reply is not None)
+        return logits
+
+    def close(self, names: Sequence[str]) -> None:
+        """Ends sessions. vLLM may still find their keys and values by their tokens."""
+        if names:
+            self._core.abort_requests(list(names))
+
+    @property
+    def sessions(self) -> int:
+        """How many requests vLLM holds."""
+        return len(self._core.scheduler.requests)
+
+    @property
+    def used(self) -> float:
+        """The part of the memory for keys and values that sessions hold, 0 to 1."""
+        used: float = self._core.scheduler.get_kv_cache_usage()
+        return used
+
+    def shutdown(self) -> None:
+        self._core.shutdown()
+
+
+def _processor(second: bool) -> type:
+    """The class of the logits processor for the model runner that vLLM has chosen."""
+    if second:
+        from fkdsl.models.vllm.runner_v2 import RowsOfV2
+
+        return RowsOfV2
+    from fkdsl.models.vllm.runner_v1 import RowsOfV1
+
+    return RowsOfV1

