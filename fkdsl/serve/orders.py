@@ -26,6 +26,7 @@ from fkdsl.inference.result import Result
 from fkdsl.inference.run import Observer
 from fkdsl.serve.failures import RequestError
 from fkdsl.serve.observers import Observe, Population, step_observer
+from fkdsl.serve.parameters import sent_values
 from fkdsl.serve.settings import RequestLimits
 from fkdsl.values.faults import LIMITS
 from fkdsl.values.values import plain
@@ -146,8 +147,7 @@ def run_request(
         check_items(name, value, limits.items)
     own, own_options = program.method
     method = check_method(order.method or own)
-    given = {**(own_options if method.name == own else {}), **order.options}
-    call = method.call(given)
+    call = method.call({**(own_options if method.name == own else {}), **order.options})
     check_size(call, order.islands, limits)
     most = {"max_states": limits.states, "max_tokens": order.most_tokens(limits)}
     capped = {
@@ -156,7 +156,8 @@ def run_request(
         if method.anytime and name in call.options and call.options[name] > bound
     }
     memory = max(LEAST_MEMORY, min(LIMITS.memory, limits.memory // particles_of(call)))
-    called = replace(program(**order.parameters), limits=replace(LIMITS, memory=memory))
+    given = sent_values(program, order.parameters)
+    called = replace(program(**given), limits=replace(LIMITS, memory=memory))
     return RunRequest.of(
         called, order.method, {**order.options, **capped}, engines=engines, seed=order.seed,
         islands=order.islands, timeout=deadline, blame=order.blame, lookahead=order.lookahead,

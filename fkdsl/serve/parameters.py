@@ -14,13 +14,18 @@
 
 from __future__ import annotations
 
+import binascii
+from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fkdsl.api.called_program import CalledProgram
 from fkdsl.language.check.constants import constant
 from fkdsl.serve.failures import RequestError
-from fkdsl.values.types import BOOL, FLOAT, INT, STR, List, Type
+from fkdsl.values.images import Image
+from fkdsl.values.library.images import image_of
+from fkdsl.values.signatures import BuiltinError
+from fkdsl.values.types import BOOL, FLOAT, IMAGE, INT, STR, List, Type
 from fkdsl.values.values import plain
 
 PROMPT, MESSAGES, MAX_TOKENS = "prompt", "messages", "max_tokens"
@@ -42,6 +47,8 @@ def type_schema(type: Type, items: int | None = None) -> dict[str, Any]:
             return {"type": "number"}
         case _ if type == STR:
             return {"type": "string"}
+        case _ if type == IMAGE:
+            return {"type": "string", "pattern": "^data:image/[a-z]+;base64,"}
     return {}
 
 
@@ -93,12 +100,15 @@ def with_messages(program: CalledProgram, messages: Sequence[Mapping[str, Any]])
 
     A parameter `messages: list[str]` takes the texts, a message each, without their roles. Else
     what the user said last goes where a prompt would go, and what the system said to a parameter
-    `system`. Raises RequestError where something that was said would be lost.
+    `system`. Images go to the parameters of the type image, in order, or to the only one that is a
+    list of images. Raises RequestError where something that was said would be lost.
     """
     types = types_of(program)
-    texts = [message_text(m, i) for i, m in enumerate(messages)]
+    read = [message_parts(m, i) for i, m in enumerate(messages)]
+    texts = [text for text, _ in read]
+    shown = with_images(program, [url for _, urls in read for url in urls])
     if types.get(MESSAGES) in MESSAGE_LISTS:
-        return {MESSAGES: texts}
+        return {MESSAGES: texts, **shown}
     said = [(str(m.get("role")), t) for m, t in zip(messages, texts, strict=True) if t]
     system = [t for role, t in said if role in ("system", "developer")]
     users = [t for role, t in said if role not in ("system", "developer")]
@@ -108,7 +118,7 @@ def with_messages(program: CalledProgram, messages: Sequence[Mapping[str, Any]])
             "give the program a parameter `messages: list[str]`, or send one message",
             param="messages",
         )
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = shown
     if system:
         if types.get("system") != STR:
             raise RequestError(
@@ -125,20 +135,82 @@ def with_messages(program: CalledProgram, messages: Sequence[Mapping[str, Any]])
     return parameters
 
 
-def message_text(message: Mapping[str, Any], at: int) -> str:
-    """The text of a message. Raises RequestError for one that has anything else."""
+def message_parts(message: Mapping[str, Any], at: int) -> tuple[str, list[str]]:
+    """(the text of a message, the URLs of its images). Raises RequestError for a message that has
+    anything else."""
     content = message.get("content")
-    if isinstance(content, list) and all(
-        isinstance(part, dict) and part.get("type") == "text" for part in content
-    ):
-        content = "".join(str(part.get("text", "")) for part in content)
+    urls: list[str] = []
+    if isinstance(content, list) and all(map(_is_part, content)):
+        urls = [part["image_url"]["url"] for part in content if part["type"] == "image_url"]
+        content = "".join(str(p.get("text", "")) for p in content if p["type"] == "text")
     if content is not None and not isinstance(content, str):
         raise RequestError(
-            "a message is a text: images, sounds and files are not read",
-            "send its text alone",
+            "a message is a text, or texts and images: sounds and files are not read",
+            "send these alone",
             param=f"messages[{at}].content",
         )
-    return content or ""
+    return content or "", urls
+
+
+def _is_part(part: Any) -> bool:
+    match part:
+        case {"type": "text"} | {"type": "image_url", "image_url": {"url": str()}}:
+            return True
+    return False
+
+
+def with_images(program: CalledProgram, urls: Sequence[str]) -> dict[str, Any]:
+    """The parameters that the images of a request set. Raises RequestError where the program takes
+    fewer, or other parameters would get none."""
+    types = types_of(program)
+    names = [name for name, type in types.items() if type == IMAGE]
+    lists = [name for name, type in types.items() if type == List(IMAGE)]
+    if not urls:
+        return {}
+    if not names and len(lists) == 1:
+        return {lists[0]: list(urls)}
+    if len(urls) != len(names):
+        raise RequestError(
+            f"`{program.name}` takes {len(names)} images, and these are {len(urls)}",
+            "send as many, or give the program parameters of the type `image`",
+            param="messages",
+        )
+    return dict(zip(names, urls, strict=True))
+
+
+def sent_values(program: CalledProgram, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a request as Python gives them to a program: images are read out of data
+    URLs, so that a request names no file. Raises RequestError for an image that is none."""
+    types = types_of(program)
+    return {name: _sent(name, value, types.get(name)) for name, value in parameters.items()}
+
+
+def _sent(name: str, value: Any, wanted: Type | None) -> Any:
+    match wanted:
+        case List(item) if isinstance(value, list):
+            return [_sent(name, v, item) for v in value]
+        case _ if wanted == IMAGE:
+            return sent_image(name, value)
+    return value
+
+
+def sent_image(name: str, value: Any) -> Image:
+    """The image of a data URL. Raises RequestError for anything else."""
+    head, comma, data = value.partition(",") if isinstance(value, str) else ("", "", "")
+    if not comma or not head.startswith("data:image/") or not head.endswith(";base64"):
+        raise RequestError(
+            f"the image `{name}` is no data URL, and the server fetches and opens nothing",
+            "send data:image/png;base64,...",
+            param=name,
+        )
+    try:
+        return image_of(b64decode(data, validate=True), "")
+    except binascii.Error:
+        raise RequestError(
+            f"the image `{name}` is not in base64", "send data:image/png;base64,...", param=name
+        ) from None
+    except BuiltinError as error:
+        raise RequestError(error.message, error.help, param=name) from None
 
 
 def _takes_no(program: CalledProgram, param: str, what: str) -> RequestError:
