@@ -258,7 +258,7 @@ class Library:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            dll = ctypes.CDLL(str(path))
+            self.dll = dll = ctypes.CDLL(str(path))
         except OSError as error:
             raise CallError(
                 f"llama.cpp's library cannot be loaded: {error}",

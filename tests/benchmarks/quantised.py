@@ -1,0 +1,211 @@
+"""Four and eight bits on a CPU: short_words by llama.cpp as fkdsl's engine, against llama.cpp alone
+and fkdsl's own decoder.
+
+    python tests/benchmarks/quantised.py [--particles 1,4,8,16,32,64] [--tokens 24] [--repeats 1]
+        [--formats Q4_0,Q4_1,Q8_0,F32] [--own float32,bfloat16,int8] [--part speed,memory,closeness]
+        [--markdown]
+
+speed: particle-tokens a second of processor time, so that other processes matter little. For each
+format of the same weights
+
+    bare        llama.cpp decodes N sequences, one given token each: no sampling, no row looked at
+    sampled     the same, and its own sampler draws each token from the whole distribution
+    fkdsl       the whole of a run with conditions, resampling and forks: PROGRAM of decoding.py
+
+and fkdsl by its own decoder in each precision (weights de-quantised when they were converted). The
+systems take turns. memory: the peak of a process that loads a model and runs 16 particles, each in
+a process of its own. closeness: the divergence (nats) of next-token distributions from those of
+the same weights in float32, token by token, over texts that float32 drew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from ctypes import c_bool, c_int32, c_void_p
+from typing import Any
+
+import numpy as np
+import torch
+from decoding import PROGRAM, PROMPT, Drawn
+from gguf_formats import FORMATS, gguf_of
+from precision import PROMPTS
+from report import machine, table
+
+import fkdsl
+from fkdsl.base.random import KeyedRng
+from fkdsl.engine.cached_transformer import CachedTransformer
+from fkdsl.models.llamacpp.context import STEP, Context
+from fkdsl.models.registry import load_model
+
+
+def loaded(name: str) -> Any:
+    """The model of a format, by llama.cpp, or of a precision, by fkdsl's decoder."""
+    if name in FORMATS:
+        return load_model(str(gguf_of(name)), engine="llamacpp")
+    return load_model("smollm2", dtype=name)
+
+
+def run(model: Any, particles: int, tokens: int, seed: int) -> float:
+    drawn, began = Drawn(), time.process_time()
+    program = fkdsl.parse(PROGRAM)(max_tokens=tokens)
+    program.run("smc", model=model, particles=particles, seed=seed, observer=drawn)
+    return drawn.tokens / (time.process_time() - began)
+
+
+class Alone:
+    """llama.cpp by itself, over N sequences that begin with the prompt."""
+
+    def __init__(self, model: Any, particles: int) -> None:
+        self.context = Context(model.context._library, model.context._model, model.vocabulary.size)
+        self.library, self.n = model.context._library, particles
+        self.prompt = model.start(PROMPT)
+        dll = self.library.dll
+        for name in ("chain_init", "init_dist"):
+            getattr(dll, f"llama_sampler_{name}").restype = c_void_p
+        dll.llama_sampler_sample.argtypes = (c_void_p, c_void_p, c_int32)
+        dll.llama_sampler_chain_add.argtypes = (c_void_p, c_void_p)
+        dll.llama_sampler_chain_init.argtypes = (c_bool,)
+        self.sampler = dll.llama_sampler_chain_init(True)
+        dll.llama_sampler_chain_add(self.sampler, dll.llama_sampler_init_dist(0))
+
+    def rate(self, tokens: int, samples: bool) -> float:
+        context, n, at = self.context, self.n, len(self.prompt)
+        context.fit(n, -(-(at + tokens + 1) // STEP) * STEP, torch.get_num_threads())
+        context.decode([(0, 0, self.prompt, (at - 1,))], torch.get_num_threads())
+        for i in range(1, n):
+            context.copy(0, i)
+        rng = np.random.default_rng(0)
+        self._step(at, rng.integers(100, 40_000, n))
+        began = time.process_time()
+        for k in range(tokens):
+            if samples:
+                sample = self.library.dll.llama_sampler_sample
+                column = [sample(self.sampler, context._pointer, i) for i in range(n)]
+            else:
+                column = rng.integers(100, 40_000, n)
+            self._step(at + 1 + k, column)
+        spent = time.process_time() - began
+        context.close()
+        return n * tokens / spent
+
+    def _step(self, at: int, column: Any) -> None:
+        batch = self.context._batch
+        batch.fill([(i, at, (int(token),), (0,)) for i, token in enumerate(column)])
+        assert not self.library.decode(self.context._pointer, batch.batch)
+        self.library.get_logits(self.context._pointer)
+
+
+def speed(args: argparse.Namespace) -> None:
+    rates: dict[tuple[str, int], list[float]] = {}
+    names: list[str] = []
+    for name in (*args.formats, *args.own):
+        model = loaded(name)
+        run(model, 2, 3, 0)
+        for n in args.particles:
+            systems = {name: lambda m=model, n=n, s=0: run(m, n, args.tokens, s)}
+            if name in FORMATS:
+                alone = Alone(model, n)
+                systems |= {
+                    f"{name} bare": lambda a=alone, s=0: a.rate(args.tokens, False),
+                    f"{name} sampled": lambda a=alone, s=0: a.rate(args.tokens, True),
+                }
+            for seed in range(args.repeats):
+                for system, measure in systems.items():
+                    rates.setdefault((system, n), []).append(measure(s=seed))
+            names = list(dict.fromkeys([*names, *systems]))
+            print(name, n, {s: round(rates[s, n][-1], 1) for s in systems}, file=sys.stderr)
+    rows = [
+        [system, *(f"{statistics.median(rates[system, n]):.0f}" for n in args.particles)]
+        for system in names
+    ]
+    print(f"particle-tokens a second of processor time, {args.tokens} tokens\n")
+    print(table(["fkdsl on", *(f"N={n}" for n in args.particles)], rows, args.markdown))
+    ratios = []
+    for kind in args.formats:
+        for other in ("bare", "sampled"):
+            mine = [statistics.median(rates[kind, n]) for n in args.particles]
+            theirs = [statistics.median(rates[f"{kind} {other}", n]) for n in args.particles]
+            cells = [f"{a / b:.2f}" for a, b in zip(mine, theirs, strict=True)]
+            ratios.append([f"{kind} / {other}", *cells])
+    print("\n" + table(["ratio", *(f"N={n}" for n in args.particles)], ratios, args.markdown))
+
+
+def memory(args: argparse.Namespace) -> None:
+    rows = []
+    for name in (*args.formats, *args.own):
+        command = [sys.executable, __file__, "--peak", name]
+        answer = subprocess.run(command, capture_output=True, text=True, check=True)
+        after_imports, peak = map(int, answer.stdout.split()[-2:])
+        rows.append([name, f"{peak}", f"{peak - after_imports}"])
+    print("\nMB at most, of a process that loads a model and runs 16 particles\n")
+    print(table(["model", "process", "beyond torch"], rows, args.markdown))
+
+
+def peak(name: str) -> None:
+    """Prints the process's peak (MB) once torch is there, and at the end."""
+    before = _megabytes()
+    run(loaded(name), 16, 24, 0)
+    print(before, _megabytes())
+
+
+def _megabytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def closeness(args: argparse.Namespace) -> None:
+    reference = CachedTransformer(load_model("smollm2"))
+    ends, truth = [], []
+    for k, prompt in enumerate(PROMPTS):
+        rng, context = KeyedRng(k), reference.start(prompt)
+        for _ in range(48):
+            row = reference.log_probs([context])[0].astype(np.float64)
+            truth.append(row)
+            ends.append(context.tokens)
+            context = reference.extend(context, (rng.choice(np.exp(row)),))
+    rows = []
+    for name in (*args.formats, *args.own):
+        engine = CachedTransformer(loaded(name))
+        contexts = [engine.extend(engine.root, ids) for ids in ends]
+        found = [engine.log_probs([context])[0].astype(np.float64) for context in contexts]
+        pairs = list(zip(truth, found, strict=True))
+        kl = [float((np.exp(p) * (p - q)).sum()) for p, q in pairs]
+        apart = [float(np.abs(np.exp(p) - np.exp(q)).max()) for p, q in pairs]
+        same = np.mean([p.argmax() == q.argmax() for p, q in pairs])
+        cells = [f"{np.mean(kl):.1e}", f"{max(kl):.1e}", f"{max(apart):.1e}", f"{100 * same:.0f} %"]
+        rows.append([name, *cells])
+    print(f"\nfrom the same weights in float32, {len(ends)} contexts\n")
+    print(table(["model", "mean KL", "max KL", "max |dp|", "same argmax"], rows, args.markdown))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--particles", default="1,4,8,16,32,64")
+    parser.add_argument("--formats", default=",".join(FORMATS))
+    parser.add_argument("--own", default="float32,bfloat16,int8")
+    parser.add_argument("--tokens", type=int, default=24)
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--part", default="speed,memory,closeness")
+    parser.add_argument("--peak", help=argparse.SUPPRESS)
+    parser.add_argument("--markdown", action="store_true")
+    args = parser.parse_args()
+    if args.peak:
+        peak(args.peak)
+        return
+    args.particles = [int(n) for n in args.particles.split(",")]
+    args.formats, args.own = ([x for x in s.split(",") if x] for s in (args.formats, args.own))
+    load = os.getloadavg()[0]
+    for part in args.part.split(","):
+        {"speed": speed, "memory": memory, "closeness": closeness}[part](args)
+    print(f"\n{machine(torch.get_num_threads())}; load {load:.1f} to {os.getloadavg()[0]:.1f}")
+
+
+if __name__ == "__main__":
+    main()
