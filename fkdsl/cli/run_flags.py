@@ -13,7 +13,7 @@ from fkdsl.models.runtimes import RUNTIMES
 
 FORMATS = ("table", "json", "jsonl", "csv", "text")
 """How answers are printed (cli/formats.py)."""
-DTYPES = ("float32", "bfloat16", "float16", "float64", "int8")
+DTYPES = ("auto", "float32", "bfloat16", "float16", "float64", "int8")
 FEW = 4
 """Methods at most that the help of an option names."""
 

@@ -15,11 +15,13 @@ from fkdsl.models.chat import templated
 from fkdsl.models.check_memory import remember_check, remembered_check
 from fkdsl.models.checked import PROBE_TOKENS, cache_error, reference_rows
 from fkdsl.models.compat import TESTED_VERSIONS, CacheUnknown
+from fkdsl.models.compat.kernels import multiplies_bfloat16
 from fkdsl.models.decoder import Decoder
 from fkdsl.models.decoder_model import DecoderModel, decoder_from_files
 from fkdsl.models.decoder_weights import has_decoder_form
 from fkdsl.models.digest import digest_of
 from fkdsl.models.gguf_header import read_header
+from fkdsl.models.interface import Noted
 from fkdsl.models.linear import DTYPES, pack_modules, packs_int8
 from fkdsl.models.plain_text import PlainText
 from fkdsl.models.reference import stored_tensors
@@ -47,6 +49,8 @@ def load_pretrained(
     Raises CallError for a dtype or device that cannot be used, for weights that lack some tensors,
     and for sizes that the weights cannot have.
     """
+    if dtype == "auto":
+        dtype = "bfloat16" if device != "cpu" or multiplies_bfloat16() else "float32"
     if dtype not in DTYPES:
         raise CallError(f"there is no precision `{dtype}`", f"one of {', '.join(DTYPES)}")
     if dtype == "int8" and not (fast and device == "cpu" and packs_int8()):
@@ -61,7 +65,17 @@ def load_pretrained(
     if model is None:
         model = _load(path, gguf_file, dtype, device, local_files_only, name, fast)
     model.describe_also(origin or {})
+    if dtype == "bfloat16" and device == "cpu" and not multiplies_bfloat16():
+        before = f"{model.note}; " if isinstance(model, Noted) else ""
+        model.note = before + EMULATED.format(name=name)  # type: ignore[attr-defined]
     return model
+
+
+EMULATED = (
+    "{name} was run in bfloat16 on a processor that has no instructions for it, so that products "
+    "were emulated: float32 takes less time here, and --dtype auto chooses it"
+)
+"""The note of a model that is slower than it need be."""
 
 
 def _load(

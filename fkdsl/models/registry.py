@@ -46,7 +46,7 @@ ALIASES: Mapping[str, Alias] = {SMOLLM2.name: SMOLLM2}
 SHIPPED: Mapping[str, Path] = {"tiny": Path(__file__).parent / "tiny" / "tiny.safetensors"}
 """The models that are part of this package: names and files."""
 
-DTYPE_NAMES = ("float32", "bfloat16", "float16", "float64", "int8")
+DTYPE_NAMES = ("float32", "bfloat16", "float16", "float64", "int8", "auto")
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,8 @@ def load_model(
     """The model that a reference names, loaded. Paths are relative to `folder`, by default the
     working directory.
 
-    dtype: one of DTYPE_NAMES, default "float32". device: as torch writes it, default "cpu". fast:
+    dtype: one of DTYPE_NAMES, default "float32"; "auto" is bfloat16 where the processor or device
+    has instructions for it, else float32. device: as torch writes it, default "cpu". fast:
     False runs the library's own module, with which tests compare the faster ways. engine: a name of
     fkdsl.models.runtimes, None for fkdsl's own; options: of the engine. Raises CallError for an
     unknown name or a model that fkdsl does not load, ModelUnavailable for one that can be neither
@@ -122,6 +123,7 @@ def _load(request: Request, fast: bool) -> LanguageModel:
     """The model that fkdsl itself computes. Imports torch, which takes seconds."""
     dtype, device = request.dtype or "float32", request.device or "cpu"
     if isinstance(request.parsed, BytesReference):
+        dtype = "float32" if dtype == "auto" else dtype
         from fkdsl.models.tiny.model import load_bytes
 
         return load_bytes(request.parsed.file, dtype=dtype, device=device, name=request.name)

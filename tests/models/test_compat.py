@@ -164,3 +164,17 @@ def test_layers_of_recurrent_states_are_no_plain_attention():
     assert {f: caches.keeps_keys_and_values(tiny(f).module.config) for f in FAMILIES} == {
         "llama": True, "gpt2": True, "mamba": False,
     }  # fmt: skip
+
+
+def test_without_its_probes_torch_has_no_instructions_for_bfloat16(monkeypatch):
+    for machine in ("x86_64", "aarch64"):
+        monkeypatch.setattr(kernels.platform, "machine", lambda name=machine: name)
+        monkeypatch.setattr(torch, "cpu", SimpleNamespace())
+        monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace())
+        kernels.multiplies_bfloat16.cache_clear()
+        assert not kernels.multiplies_bfloat16()
+    monkeypatch.setattr(kernels.platform, "machine", lambda: "AMD64")
+    monkeypatch.setattr(torch, "cpu", SimpleNamespace(_is_amx_tile_supported=lambda: True))
+    kernels.multiplies_bfloat16.cache_clear()
+    assert kernels.multiplies_bfloat16()
+    kernels.multiplies_bfloat16.cache_clear()

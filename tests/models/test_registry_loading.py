@@ -106,3 +106,18 @@ def test_weights_that_lack_tensors_are_not_filled_with_random_ones(models, tmp_p
 def test_the_model_tells_where_it_came_from(models):
     model = registry.load_model("./tiny", folder=models)
     assert model.describe()["source"] == f"local: {(models / 'tiny').resolve()}"
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_auto_chooses_by_the_processor_and_emulation_is_said(models, monkeypatch, has):
+    monkeypatch.setattr("fkdsl.models.loading.multiplies_bfloat16", lambda: has)
+
+    def load(dtype):
+        return registry.load_model("./tiny", folder=models, dtype=dtype)
+
+    assert load("auto").describe()["dtype"] == ("bfloat16" if has else "float32")
+    assert not hasattr(load("auto"), "note")
+    assert not hasattr(load("float32"), "note")
+    note = getattr(load("bfloat16"), "note", "")
+    assert note == "" if has else "./tiny was run in bfloat16 on a processor that has no" in note
+    assert registry.load_model("tiny", dtype="auto").describe()["dtype"] == "float32"

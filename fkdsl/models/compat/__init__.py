@@ -3,7 +3,8 @@
 | module      | private parts                             | if one is missing or wrong          |
 |-------------|-------------------------------------------|-------------------------------------|
 | kernels     | torch.ops.mkldnn, torch.ops.onednn:       | torch's public operators; no `int8` |
-|             | packed linear maps                        |                                     |
+|             | packed linear maps; torch.cpu: which      | `--dtype auto` is float32           |
+|             | instructions the processor has            |                                     |
 | caches      | the layers of transformers' caches, and   | the model runs without a cache      |
 |             | by which name a module takes one          | (fkdsl.models.uncached)             |
 | multi_token | MtpModel and MtpCache of transformers     | an error that names other drafts    |
