@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from fkdsl.api.candidates import Candidate, PilotIslands, candidates
@@ -26,6 +26,7 @@ from fkdsl.api.run import guessers_of, run
 from fkdsl.api.steering import steering_model
 from fkdsl.base.deadline import Deadline, DeadlinePassed, until
 from fkdsl.base.errors import BudgetEnded, CallError, FkdslError, PopulationDied
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.random import KeyedRng
 from fkdsl.inference.result import Result
 from fkdsl.inference.run import Observer

@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from fkdsl.api.called_program import CalledProgram
@@ -14,6 +13,7 @@ from fkdsl.api.engines import Engines
 from fkdsl.api.request import RunRequest
 from fkdsl.api.run import run
 from fkdsl.base.errors import FkdslError, PopulationDied
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.inference.result import Result
 
 ComparisonObserver = Callable[[str, Any, int], None]

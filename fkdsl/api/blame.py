@@ -10,20 +10,22 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
 from fkdsl.api.called_program import CalledProgram
 from fkdsl.base.deadline import Deadline, DeadlinePassed, until
 from fkdsl.base.errors import PopulationDied, ProgramError
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Span
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.assess.blame import Account, Blame, Conflict
 from fkdsl.inference.result import Result
 from fkdsl.inference.search.support import can_live
+from fkdsl.ir.build import build
 from fkdsl.ir.lines import called_with, lines, only
-from fkdsl.language.compile import build, compile_ir
+from fkdsl.language.compile import compile_ir
 from fkdsl.machine.clock import Clock
 from fkdsl.machine.state import ProgramState
 from fkdsl.proposals.settings import ProposalSettings

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -17,14 +17,16 @@ from fkdsl.api.externs import load_externs
 from fkdsl.api.indexes import Indexes
 from fkdsl.base.diagnostics import Diagnostic, near_name
 from fkdsl.base.errors import CallError
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Span
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.ir import nodes
+from fkdsl.ir.build import Environment, build
 from fkdsl.ir.effects import subexpressions
 from fkdsl.ir.passes import PASSES
 from fkdsl.language.check.checker import Checked, FunctionInfo
 from fkdsl.language.check.constants import constant
-from fkdsl.language.compile import Environment, build, compile_ir
+from fkdsl.language.compile import compile_ir, program_warnings
 from fkdsl.language.queries import Query, declared, further
 from fkdsl.machine.clock import Clock
 from fkdsl.machine.particle import Executable
@@ -141,8 +143,7 @@ class CalledProgram:
     @property
     def warnings(self) -> tuple[Diagnostic, ...]:
         """What the checker and the optimiser warn of, in the order of the lines."""
-        warnings = (*self.checked.warnings, *self.ir().warnings)
-        return tuple(sorted(warnings, key=lambda d: (d.span.source.name, d.span.start)))
+        return program_warnings(self.checked, self.ir())
 
     def model_names(self) -> list[str]:
         """The models that the program may ask, '' for the default."""

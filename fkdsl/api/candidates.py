@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from numpy.typing import ArrayLike
 
 from fkdsl.api.engines import Engines
 from fkdsl.api.request import RunRequest
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.inference.samplers.adaptive import IslandPilot
 from fkdsl.inference.samplers.choice import Piloted
 

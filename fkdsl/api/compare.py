@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from fkdsl.api.pilot import PilotRun, find_count
 from fkdsl.api.request import MAX_STEPS
 from fkdsl.base.errors import BudgetEnded, CallError, PopulationDied
 from fkdsl.base.logspace import log_sum_exp
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.inference.methods import METHODS, check_method, check_options
 from fkdsl.inference.result import Result, total_variation
 

@@ -8,7 +8,7 @@ are fitted to them, and measured on texts that were held out.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from functools import partial
 from hashlib import blake2b
 from typing import Any, Protocol
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fkdsl.base.errors import CallError
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.version import VERSION
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.engine.text_sampling import (

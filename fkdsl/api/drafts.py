@@ -6,10 +6,9 @@ model with the same vocabulary: the name of one that the file declares, or a ref
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fkdsl.api.engines import Engines
 from fkdsl.api.request import RunRequest
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.engine.drafts import Draft, HeadsDraft, ModelDraft, NgramDraft, check_vocabularies
 from fkdsl.proposals.drafting import DraftCounts, Drafting, DraftOf
 

@@ -5,7 +5,6 @@ over its cache. It cannot change the run, whose figures are already there.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from fkdsl.api.called_program import CalledProgram
 from fkdsl.api.engines import Engines
 from fkdsl.base.errors import FkdslError
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
 from fkdsl.inference.methods import check_method
 from fkdsl.inference.result import Result

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy as np
 from fkdsl.api.called_program import CalledProgram
 from fkdsl.base.diagnostics import near_name
 from fkdsl.base.errors import CallError
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.method import MethodCall
 from fkdsl.ir import nodes as ir

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from fkdsl.api.unbiasedness import MethodCheck
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.language.expectations import Expectation
 from fkdsl.language.syntax import tree
 from fkdsl.language.syntax.tree_walk import walk

@@ -13,7 +13,8 @@ PilotCount(count=2048, tokens=40, note='more particles forward no more tokens')
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from fkdsl.base.quick_dataclass import dataclass
 
 FIRST = 4
 MOST = 4096

@@ -13,7 +13,6 @@ written in Python.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +26,14 @@ from fkdsl.api.request import MAX_STEPS, RunRequest, StepsByIsland
 from fkdsl.api.run import run as run_request
 from fkdsl.api.trace.file import TraceFile
 from fkdsl.base.deadline import Deadline
-from fkdsl.base.errors import CallError, ProgramError
+from fkdsl.base.errors import CallError
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Source, Span
 from fkdsl.inference.result import Result
 from fkdsl.inference.run import Observer
 from fkdsl.inference.run import run as run_method
 from fkdsl.inference.samplers.adaptive import Aim
-from fkdsl.language.compile import check_source
-from fkdsl.language.syntax.parser import read_source
+from fkdsl.language.compile import check_file, check_source
 
 MODEL_METHODS = ("initial", "step", "finished", "value", "key")
 """What a Feynman-Kac model has (fkdsl.inference.interface)."""
@@ -48,17 +47,8 @@ def load(path: str | Path, *, allow_extern: bool = False, allow_outside: bool = 
     name files outside its folder.
     """
     path = Path(path)
-    try:
-        return _program(read_source(path), path.parent, allow_extern, allow_outside)
-    except ProgramError as error:
-        if path.suffix == ".fk" or path == Path("/dev/stdin"):
-            raise
-        # It may be any file, and the diagnostics would show its lines.
-        line = error.diagnostics[0].span.line
-        raise CallError(
-            f"{path} is no program: its first mistake is in line {line}",
-            "a program's file is named .fk: rename it to see each mistake",
-        ) from None
+    checked = check_file(path, allow_outside=allow_outside)
+    return Program(checked, path.parent, allow_extern, allow_outside=allow_outside)
 
 
 def parse(
@@ -71,12 +61,8 @@ def parse(
 ) -> Program:
     """The program of a text. The files that it names are in `folder`, or below it unless
     `allow_outside`."""
-    return _program(Source(name, text), Path(folder), allow_extern, allow_outside)
-
-
-def _program(source: Source, folder: Path, allow_extern: bool, allow_outside: bool) -> Program:
-    checked = check_source(source, folder, allow_outside=allow_outside)
-    return Program(checked, folder, allow_extern, allow_outside=allow_outside)
+    checked = check_source(Source(name, text), Path(folder), allow_outside=allow_outside)
+    return Program(checked, Path(folder), allow_extern, allow_outside=allow_outside)
 
 
 def run(

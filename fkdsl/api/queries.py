@@ -17,9 +17,9 @@ from fkdsl.base.value_keys import value_key
 from fkdsl.inference.assess.quantiles import quantile, quantile_interval, quantile_se
 from fkdsl.inference.assess.uncertainty import Unknown
 from fkdsl.inference.result import Estimate, Result
+from fkdsl.ir.build import Environment
 from fkdsl.ir.pure import PureFunctions
 from fkdsl.language.check.checker import Checked
-from fkdsl.language.compile import Environment
 from fkdsl.language.queries import Query, lower_queries
 from fkdsl.values.values import show
 

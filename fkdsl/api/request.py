@@ -11,7 +11,6 @@ on; what gets one checks nothing again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from fkdsl.api.lookahead import (
 from fkdsl.api.trace.file import TraceFile
 from fkdsl.base.deadline import Deadline
 from fkdsl.base.errors import CallError
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Span
 from fkdsl.inference.interface import Step
 from fkdsl.inference.islands import check_exchange, check_islands

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from fkdsl.api.twist_data import Recorder, Scout, flock_of
 from fkdsl.base.deadline import Deadline, DeadlinePassed, until
 from fkdsl.base.errors import CallError
 from fkdsl.base.logspace import Floats, log_sum_exp
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.random import KeyedRng
 from fkdsl.inference.assess.twist_fit import (
     Flock,

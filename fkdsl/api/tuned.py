@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
 from fkdsl.base.logspace import log_sum_exp
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.steering.learned_twist import LearnedTwist
 
 BETTER = 0.8

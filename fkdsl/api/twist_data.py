@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fkdsl.base.logspace import Floats
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.random import KeyedRng, StepRng
 from fkdsl.engine.cached_transformer import Context
 from fkdsl.inference.assess.twist_fit import Flock, tempered

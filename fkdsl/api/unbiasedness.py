@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fkdsl.base.errors import CallError, InternalError
 from fkdsl.base.logspace import Floats, linear
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.random import KeyedRng
 from fkdsl.base.value_keys import value_key
 from fkdsl.inference.assess.lookahead import LookAhead

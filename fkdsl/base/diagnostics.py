@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Span
 
 

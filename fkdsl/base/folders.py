@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
 from pathlib import Path
+
+from fkdsl.base.quick_dataclass import dataclass
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,10 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
+from fkdsl.base.arrays import ArrayLike, NDArray, np
 from fkdsl.base.errors import InternalError
 
-Floats = NDArray[np.float64]
+Floats = NDArray["np.float64"]
 
 
 def check_log_weights(log_weights: ArrayLike) -> Floats:

@@ -21,14 +21,12 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
+from fkdsl.base.arrays import ArrayLike, NDArray, np
 from fkdsl.base.remembered import shares
 
-Probabilities = NDArray[np.float32] | NDArray[np.float64]
-Sums = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+Probabilities = NDArray["np.float32"] | NDArray["np.float64"]
+Sums = NDArray["np.float64"]
+Mask = NDArray["np.bool_"]
 BLOCK = 256
 """Probabilities that are summed as one where there are more."""
 FEW = 8

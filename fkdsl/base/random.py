@@ -20,9 +20,7 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
+from fkdsl.base.arrays import ArrayLike, NDArray, np
 from fkdsl.base.errors import InternalError
 from fkdsl.base.probability_blocks import BLOCK, Probabilities, ProbabilityBlocks
 

@@ -11,9 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
+from fkdsl.base.arrays import NDArray, np
 from fkdsl.base.locks import remember
 
 T = TypeVar("T")
@@ -37,7 +35,7 @@ class Remembered(Generic[T]):
         return entry[1]
 
 
-joined: Remembered[NDArray[np.bool_]] = Remembered(np.logical_and)
+joined: Remembered[NDArray[np.bool_]] = Remembered(lambda a, b: np.logical_and(a, b))
 """The intersection of two masks (n,)."""
 allowed: Remembered[int] = Remembered(lambda mask: int(np.count_nonzero(mask)))
 """How many outcomes a mask allows."""

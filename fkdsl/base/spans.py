@@ -14,8 +14,10 @@ counted in characters. Lines and columns count from 1, as editors do; a tab is o
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
+
+from fkdsl.base.quick_dataclass import dataclass
 
 
 @dataclass(frozen=True, eq=False)

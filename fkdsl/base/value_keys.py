@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-import numpy as np
+from fkdsl.base.arrays import np
 
 
 class Keyed:

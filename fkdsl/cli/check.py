@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from fkdsl.api import Program, load
 from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.base.errors import ProgramError
 from fkdsl.base.rendering import render, render_all
 from fkdsl.cli.failure import diagnostic_json
 from fkdsl.cli.flags import ALL
 from fkdsl.cli.output import print_json, say
-from fkdsl.ir.printed import explain
+from fkdsl.language.check.checker import Checked
+from fkdsl.language.compile import check_file, compile_ir, program_warnings
+
+if TYPE_CHECKING:
+    from fkdsl.api import Program
 
 
 def main(args: argparse.Namespace) -> int:
@@ -31,7 +35,7 @@ def _check(files: list[str], *, json: bool, allow_outside: bool) -> int:
     reports: list[dict[str, Any]] = []
     for file in files:
         try:
-            diagnostics = warnings_of(load(file, allow_outside=allow_outside))
+            diagnostics = warnings_of(check_file(Path(file), allow_outside=allow_outside))
         except ProgramError as error:
             errors += error.diagnostics
             diagnostics = error.diagnostics
@@ -60,15 +64,19 @@ def _check(files: list[str], *, json: bool, allow_outside: bool) -> int:
     return 1 if n else 0
 
 
-def warnings_of(program: Program) -> tuple[Diagnostic, ...]:
+def warnings_of(checked: Checked) -> tuple[Diagnostic, ...]:
     """The warnings of a file without mistakes: the checker's, and the optimiser's of each of its
     programs."""
-    names = list(program.checked.programs)
-    warnings = [w for name in names for w in program.select(name).warnings]
-    return tuple(dict.fromkeys(warnings or program.checked.warnings))
+    warnings = [
+        w for name in checked.programs for w in program_warnings(checked, compile_ir(checked, name))
+    ]
+    return tuple(dict.fromkeys(warnings or checked.warnings))
 
 
 def _explain(args: argparse.Namespace) -> int:
+    from fkdsl.api import load
+    from fkdsl.ir.printed import explain
+
     program = load(args.file, allow_outside=args.allow_outside)
     if args.program:
         program = program.select(args.program)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import chain
+
+from fkdsl.base.quick_dataclass import dataclass
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ run_flags.py, the commands themselves in commands.py."""
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 
 from fkdsl.base.version import VERSION
 from fkdsl.cli.commands import COMMANDS
@@ -29,36 +31,6 @@ from fkdsl.templates import DEFAULT, TEMPLATES
 ALL = "all"
 """What `--no-opt` without a name stands for."""
 SHELLS = ("bash", "zsh", "fish")
-
-
-def command_parser() -> argparse.ArgumentParser:
-    parser = MainParser(prog="fkdsl", usage="fkdsl COMMAND ...")
-    parser.add_argument("--version", action="version", version=f"fkdsl {VERSION}")
-    commands = parser.add_subparsers(
-        dest="command", prog="fkdsl", required=True, parser_class=CommandParser
-    )
-    added = {name: commands.add_parser(name, **command_settings(name)) for name in COMMANDS}
-    for name in ("run", "exact", "repl"):
-        add_run(added[name], fixed=name == "exact")
-    _add_compare(added["compare"])
-    _add_replay(added["replay"])
-    _add_page(added["report"], added["plot"])
-    _add_prefill(added["prefill"])
-    _add_tune(added["tune"])
-    _add_train_retriever(added["train-retriever"])
-    _add_test(added["test"])
-    _add_check(added["check"])
-    _add_fmt(added["fmt"])
-    _add_lsp(added["lsp"])
-    _add_new(added["new"])
-    _add_completion(added["completion"])
-    add_program(added["explain"])
-    add_reading(added["explain"])
-    add_train(added["train"])
-    add_distil(added["distil"])
-    add_serve(added["serve"])
-    _add_models(added["models"])
-    return parser
 
 
 def _add_files(parser: argparse.ArgumentParser, help: str | None = None) -> None:
@@ -111,25 +83,28 @@ def _add_completion(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", nargs="?", help=argparse.SUPPRESS)
 
 
-def _add_page(report: argparse.ArgumentParser, plot: argparse.ArgumentParser) -> None:
-    report.add_argument("file", metavar="FILE.jsonl", help="what `fkdsl run --trace` wrote")
-    plot.add_argument(
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE.jsonl", help="what `fkdsl run --trace` wrote")
+    parser.add_argument("-o", "--out", required=True, metavar="FILE.html", help="where to write it")
+
+
+def _add_plot(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "file",
         metavar="FILE",
         help="what `fkdsl run --trace` wrote, or what `fkdsl compare --json` printed",
     )
-    report.add_argument("-o", "--out", required=True, metavar="FILE.html", help="where to write it")
-    plot.add_argument(
+    parser.add_argument(
         "-o", "--out", required=True, metavar="FILE", help="a file that ends in .svg, .png or .pdf"
     )
-    plot.add_argument(
+    parser.add_argument(
         "--figure",
         choices=FIGURES,
         default=FIGURES[0],
         metavar="FIGURE",
         help=f"{' (default), '.join(FIGURES[:2])}, {', '.join(FIGURES[2:])}",
     )
-    plot.add_argument(
+    parser.add_argument(
         "--island", type=int, default=0, metavar="R", help="whose genealogy (default 0)"
     )
 
@@ -279,3 +254,47 @@ def _add_test(parser: argparse.ArgumentParser) -> None:
     )
     shown.add_argument("--json", action="store_true", help="print one JSON object")
     add_reading(parser)
+
+
+def _add_explain(parser: argparse.ArgumentParser) -> None:
+    add_program(parser)
+    add_reading(parser)
+
+
+ARGUMENTS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
+    "run": partial(add_run, fixed=False),
+    "exact": partial(add_run, fixed=True),
+    "repl": partial(add_run, fixed=False),
+    "compare": _add_compare,
+    "replay": _add_replay,
+    "report": _add_report,
+    "plot": _add_plot,
+    "prefill": _add_prefill,
+    "tune": _add_tune,
+    "train-retriever": _add_train_retriever,
+    "test": _add_test,
+    "check": _add_check,
+    "fmt": _add_fmt,
+    "lsp": _add_lsp,
+    "new": _add_new,
+    "completion": _add_completion,
+    "explain": _add_explain,
+    "train": add_train,
+    "distil": add_distil,
+    "serve": add_serve,
+    "models": _add_models,
+}
+"""What adds each command's arguments to its parser."""
+
+
+def command_parser(only: str | None = None) -> argparse.ArgumentParser:
+    """The parser of the command line. only: the command that is called, whose parser alone is then
+    made: to make all of them takes longer than to check a program."""
+    parser = MainParser(prog="fkdsl", usage="fkdsl COMMAND ...")
+    parser.add_argument("--version", action="version", version=f"fkdsl {VERSION}")
+    commands = parser.add_subparsers(
+        dest="command", prog="fkdsl", required=True, parser_class=CommandParser
+    )
+    for name in COMMANDS if only is None else (only,):
+        ARGUMENTS[name](commands.add_parser(name, **command_settings(name)))
+    return parser

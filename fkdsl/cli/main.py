@@ -57,7 +57,8 @@ def _run(given: list[str]) -> int:
             command_parser().print_help()
             return 0
         # Without a name, argparse would take the file that follows for one.
-        args = command_parser().parse_args(
+        only = given[0] if given[0] in COMMANDS else None
+        args = command_parser(only).parse_args(
             [f"--no-opt={ALL}" if a == "--no-opt" else a for a in given]
         )
         args.given = given

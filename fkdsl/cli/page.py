@@ -10,13 +10,13 @@ import shlex
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from fkdsl.api.request import RunRequest
 from fkdsl.api.trace.file import TraceFile, read_trace
 from fkdsl.api.trace.replay import Replay
 from fkdsl.base.errors import CallError, PopulationDied
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.cli.output import check_file_target, say, tell
 from fkdsl.cli.report import result_json
 from fkdsl.inference.result import Result

@@ -7,7 +7,6 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from fkdsl.inference.methods import METHODS
 from fkdsl.inference.options import Option
 from fkdsl.models.runtimes import RUNTIMES
 
@@ -139,6 +138,8 @@ def add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
 
 
 def _add_inference(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
+    from fkdsl.inference.methods import METHODS
+
     inference = parser.add_argument_group("inference")
     if not fixed:
         inference.add_argument(
@@ -167,6 +168,8 @@ def _add_inference(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
 
 def _add_options(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
     """The options of the methods, each once."""
+    from fkdsl.inference.methods import METHODS
+
     options = parser.add_argument_group("options of the methods")
     having: dict[str, dict[str, Option]] = {}
     for method in [METHODS["exact"]] if fixed else METHODS.values():

@@ -9,12 +9,12 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from dataclasses import dataclass
 
 from fkdsl.api import load
 from fkdsl.api.outcomes import TestRun, TestSettings
 from fkdsl.api.test_blocks import run_test
 from fkdsl.base.errors import CallError, ProgramError
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.rendering import render_all
 from fkdsl.cli.check import without
 from fkdsl.cli.output import print_json, say

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fkdsl.base.diagnostics import Diagnostic, Edit
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.editor.analysis import Analysis
 
 

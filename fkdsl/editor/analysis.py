@@ -11,7 +11,7 @@ import re
 import traceback
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from lark import Token
 from fkdsl.base.deadline import Deadline, DeadlinePassed, OutOfTime, until
 from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.base.errors import ProgramError
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Source, Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.guides import draws_by_place

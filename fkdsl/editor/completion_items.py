@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 from fkdsl.base.folders import Folder
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.editor.analysis import Analysis
 from fkdsl.editor.cursor import Cursor
 

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from lark import Token
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Source
 from fkdsl.editor.analysis import Analysis
 from fkdsl.language.syntax.lexer import PAIRS, Lexer

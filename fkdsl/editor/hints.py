@@ -3,9 +3,9 @@ each draw what guides it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.editor.analysis import Analysis
 from fkdsl.editor.hover import draw_lines
 from fkdsl.ir.guides import guides

@@ -4,8 +4,8 @@ made, and the page of an error's code. In Markdown."""
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Span
 from fkdsl.editor.analysis import Analysis
 from fkdsl.editor.cursor import word_at

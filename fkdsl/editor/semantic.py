@@ -8,8 +8,8 @@ wherever it stands: its value is random.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Span
 from fkdsl.editor.analysis import Analysis
 from fkdsl.language.navigation.occurrences import parameter_name

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from inspect import cleandoc
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.editor.analysis import Analysis
 from fkdsl.editor.cursor import OpenCall, cursor
 from fkdsl.inference.methods import METHODS

@@ -10,8 +10,8 @@ batched forward.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.engine.prefix_tree import Context
 
 

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,6 +30,7 @@ from numpy.typing import NDArray
 from fkdsl.base.deadline import check
 from fkdsl.base.errors import CallError, InternalError
 from fkdsl.base.probability_blocks import masked_sums
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.engine.batching import Job, plan_waves
 from fkdsl.engine.kv_cache import KVCache
 from fkdsl.engine.meter import ForwardMeter

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.interface import ForwardRow
 
 

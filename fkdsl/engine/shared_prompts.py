@@ -19,13 +19,13 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fkdsl.base.locks import locked
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.interface import CacheSegment
 
 LEAST = 8

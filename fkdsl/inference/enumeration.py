@@ -24,8 +24,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from numpy.typing import ArrayLike
-
+from fkdsl.base.arrays import ArrayLike
 from fkdsl.base.errors import CallError
 from fkdsl.base.probability_blocks import Probabilities
 from fkdsl.base.random import Key, check_probabilities

@@ -24,13 +24,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fkdsl.base.logspace import Floats, effective_sample_size, log_sum_exp, normalised
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.random import KeyedRng
 from fkdsl.inference.interface import Step
 

@@ -26,12 +26,11 @@ A fair walk that ends at +-2, and weighs twice as much at +2:
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
-from numpy.typing import ArrayLike
-
+from fkdsl.base.arrays import ArrayLike
 from fkdsl.base.logspace import Floats
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.random import Rng
 from fkdsl.base.spans import Span
 

@@ -25,9 +25,10 @@ the factor).
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Generic, Protocol, TypeVar
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.random import KeyedRng, Rng
 from fkdsl.inference.interface import FeynmanKac, Level, Step
 from fkdsl.inference.method import LoopSettings, MethodCall, Options

@@ -16,11 +16,12 @@ is one file, with its loop and its `Method`, and one entry in `METHODS`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Generic, Literal, TypeVar
 
 from fkdsl.base.diagnostics import near_name
 from fkdsl.base.errors import CallError
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.random import Rng
 from fkdsl.inference.assess.uncertainty import ErrorEstimator, FixedEstimator, Unknown
 from fkdsl.inference.interface import FeynmanKac, Level, MoveObserver, Step

@@ -14,28 +14,60 @@ fkdsl.base.errors.CallError: smc has no option `particels`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from importlib import import_module
 from typing import Any
 
 from fkdsl.base.diagnostics import near_name
 from fkdsl.base.errors import CallError
 from fkdsl.inference.method import Method, MethodCall
-from fkdsl.inference.samplers.alive import ALIVE
-from fkdsl.inference.samplers.pgibbs import PGIBBS
-from fkdsl.inference.samplers.rejection import REJECTION
-from fkdsl.inference.samplers.smc import IMPORTANCE, LOCAL, SMC
-from fkdsl.inference.samplers.steer import STEER
-from fkdsl.inference.samplers.tempered import TEMPERED
-from fkdsl.inference.search.beam import BEAM
-from fkdsl.inference.search.best_first import EXACT
 
-METHODS: dict[str, Method] = {
-    method.name: method
-    for method in (
-        SMC, STEER, IMPORTANCE, REJECTION, PGIBBS, TEMPERED, ALIVE, EXACT, BEAM, LOCAL,
-    )
-}  # fmt: skip
-"""By name, in the order in which the command line lists them."""
+
+class Methods(MutableMapping[str, Method]):
+    """Methods by name, each imported when it is first asked: whether an `infer` line may say `smc`
+    takes none of the others."""
+
+    def __init__(self, homes: Mapping[str, str]) -> None:
+        self._homes = dict(homes)
+        self._methods: dict[str, Method] = {}
+
+    def __getitem__(self, name: str) -> Method:
+        home = self._homes[name]
+        if name not in self._methods:
+            method = getattr(import_module(f"fkdsl.inference.{home}"), name.upper())
+            self._methods[name] = method
+        return self._methods[name]
+
+    def __setitem__(self, name: str, method: Method) -> None:
+        self._homes.setdefault(name, "")
+        self._methods[name] = method
+
+    def __delitem__(self, name: str) -> None:
+        del self._homes[name], self._methods[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._homes)
+
+    def __len__(self) -> int:
+        return len(self._homes)
+
+
+METHODS = Methods(
+    {
+        "smc": "samplers.smc",
+        "steer": "samplers.steer",
+        "importance": "samplers.smc",
+        "rejection": "samplers.rejection",
+        "pgibbs": "samplers.pgibbs",
+        "tempered": "samplers.tempered",
+        "alive": "samplers.alive",
+        "exact": "search.best_first",
+        "beam": "search.beam",
+        "local": "samplers.smc",
+    }
+)
+"""By name, in the order in which the command line lists them: each is its name in capitals in the
+file that is named here."""
 
 
 def check_method(name: str) -> Method:

@@ -4,11 +4,11 @@ have."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from fkdsl.base.diagnostics import near_name
 from fkdsl.base.errors import CallError
+from fkdsl.base.quick_dataclass import dataclass
 
 MOST = 1_000_000
 """Particles, samples or sweeps at most."""

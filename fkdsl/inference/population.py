@@ -7,8 +7,7 @@ import math
 from collections.abc import Hashable, Sequence
 from typing import TypeVar
 
-import numpy as np
-
+from fkdsl.base.arrays import np
 from fkdsl.base.deadline import check as check_deadline
 from fkdsl.base.errors import BudgetEnded, CallError
 from fkdsl.base.logspace import Floats, check_log_weights, effective_sample_size, log_sum_exp

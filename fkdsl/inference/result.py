@@ -6,13 +6,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeVar
 
-import numpy as np
-
+from fkdsl.base.arrays import np
 from fkdsl.base.errors import CallError
 from fkdsl.base.logspace import Floats, effective_sample_size
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.random import KeyedRng
 from fkdsl.base.shown import shown
 from fkdsl.base.value_keys import value_key

@@ -19,7 +19,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -27,6 +27,7 @@ import numpy as np
 from fkdsl.base.deadline import Deadline, DeadlinePassed, until
 from fkdsl.base.errors import BudgetEnded, Interrupted
 from fkdsl.base.logspace import Floats, log_sum_exp
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.random import Rng
 from fkdsl.inference.assess.genealogy import PairErrors
 from fkdsl.inference.assess.uncertainty import FixedEstimator, Islands, Uncertainty, Unknown

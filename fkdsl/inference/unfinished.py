@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.inference.interface import FeynmanKac, Level, Step
 from fkdsl.inference.search.frontier import Explored
 

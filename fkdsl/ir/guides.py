@@ -3,8 +3,7 @@ conditions. `explain` prints it, editors show it where the draw stands."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import NOWHERE, PRELUDE, Span
 from fkdsl.ir import nodes as ir
 from fkdsl.machine.proposal_plan import Absorbed

@@ -23,11 +23,12 @@ draws.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntEnum
 from typing import Any
 
 from fkdsl.base.diagnostics import Diagnostic
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Span
 from fkdsl.machine.proposal_plan import Absorbed, ProposalPlan
 from fkdsl.machine.slots import BINDS, CHANGES, NAMES, READS, WRITES

@@ -7,8 +7,8 @@ call of that function.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.ir import nodes as ir
 
 Place = tuple[str, int]

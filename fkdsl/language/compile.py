@@ -2,11 +2,12 @@
 
     Source --parse--> tree.Module --check--> Checked             `check_source`, once for a file
     Checked --lower--> ir.Program --optimise--> ir.Program       `compile_ir`, once for a program
-    ir.Program --build--> Executable                             `build`
+    ir.Program --build--> Executable                             `build` of ir/build.py
 
 Each arrow is a room: syntax/, check/, lower/, then ir/passes/ and ir/build.py. The files beside
 this one, queries.py and expectations.py, compile expressions over what a program returns.
 
+>>> from fkdsl.ir.build import Environment, build
 >>> text = "program one() -> int:\\n    return 1\\n"
 >>> executable = build(compile_ir(check_source(Source("one.fk", text)), "one"), Environment())
 >>> executable.functions["one"].ops[0].__class__.__name__
@@ -18,15 +19,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from fkdsl.base.diagnostics import Diagnostic
+from fkdsl.base.errors import CallError, ProgramError
 from fkdsl.base.spans import Source
 from fkdsl.ir import nodes as ir
-from fkdsl.ir.build import Environment, build
 from fkdsl.ir.passes import optimise
 from fkdsl.language.check.checker import Checked, check
 from fkdsl.language.lower.lower import lower
-from fkdsl.language.syntax.parser import parse_around_mistakes
-
-__all__ = ["Environment", "build", "check_source", "compile_ir"]
+from fkdsl.language.syntax.parser import parse_around_mistakes, read_source
 
 
 def check_source(
@@ -40,6 +40,22 @@ def check_source(
     """
     module = parse_around_mistakes(source)
     return check(module, folder, allow_outside=allow_outside)
+
+
+def check_file(path: Path, *, allow_outside: bool = False) -> Checked:
+    """The checked file of a path. Raises ProgramError as `check_source` does, and CallError if it
+    cannot be read."""
+    try:
+        return check_source(read_source(path), path.parent, allow_outside=allow_outside)
+    except ProgramError as error:
+        if path.suffix == ".fk" or path == Path("/dev/stdin"):
+            raise
+        # It may be any file, and the diagnostics would show its lines.
+        line = error.diagnostics[0].span.line
+        raise CallError(
+            f"{path} is no program: its first mistake is in line {line}",
+            "a program's file is named .fk: rename it to see each mistake",
+        ) from None
 
 
 def compile_ir(
@@ -56,3 +72,10 @@ def compile_ir(
     """
     written = rewrite(lower(checked, program))
     return optimise(written, off, checked.folders)
+
+
+def program_warnings(checked: Checked, written: ir.Program) -> tuple[Diagnostic, ...]:
+    """What the checker and the optimiser warn of, in the order of the lines. written: the ir of one
+    of the file's programs, as `compile_ir` gives it."""
+    warnings = (*checked.warnings, *written.warnings)
+    return tuple(sorted(warnings, key=lambda d: (d.span.source.name, d.span.start)))

@@ -12,9 +12,10 @@ P(...) and E(...) comparisons are the language's own.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.ir import nodes as ir
 from fkdsl.language.check.checker import Checked
 from fkdsl.language.check.tests import FIGURES, MEANS, SUPPORT

@@ -7,10 +7,10 @@ functions = lower_queries(checked, queries)    # ir: a function of `value` for e
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.base.errors import ProgramError
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Source, Span
 from fkdsl.ir import nodes as ir
 from fkdsl.language.check.checker import MAX_FRAMES, Checked

@@ -6,8 +6,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Span
 
 

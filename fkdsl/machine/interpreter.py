@@ -13,9 +13,9 @@ with the particle at the beginning of the op; advance again once the rows are in
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Span
 from fkdsl.machine.memory import no_memory
 from fkdsl.machine.ops import DrawOp, ReturnOp

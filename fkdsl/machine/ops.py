@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.engine.constraints.regular import RegularMasks
 from fkdsl.inference.interface import Charge
 from fkdsl.machine.clock import Clock

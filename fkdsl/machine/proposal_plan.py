@@ -8,9 +8,10 @@ closures over the running frame (`ProposalPlan[Compute]`, made by `build` with `
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Generic, TypeVar
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Span
 from fkdsl.machine.slots import READS
 

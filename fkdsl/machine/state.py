@@ -8,10 +8,11 @@ Forking copies a reference. Two states with equal `key()`s have the same future.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Any, NamedTuple
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Span
 from fkdsl.base.value_keys import state_key
 from fkdsl.engine.cached_transformer import Context

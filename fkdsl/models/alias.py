@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from fkdsl.base.errors import CallError, ModelUnavailable
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.cache import (
     Manifest,
     Origin,

@@ -21,12 +21,13 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 from fkdsl.base.errors import CallError
 from fkdsl.base.files import read_text
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.progress import Progress, ProgressMeter, silent
 
 MANIFEST = "fkdsl-manifest.json"

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from fkdsl.base.errors import CallError
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.chat_template import CHAT_HELP, render_chat
 from fkdsl.models.plain_text import PlainText
 

@@ -14,7 +14,8 @@ for each byte, a decoding step only about as many as it has rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from fkdsl.base.quick_dataclass import dataclass
 
 
 @dataclass(frozen=True)

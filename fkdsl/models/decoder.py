@@ -11,7 +11,6 @@ rows with those of transformers' own module (fkdsl.models.huggingface).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import embedding, rms_norm, scaled_dot_product_attention
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.cost import Cost
 from fkdsl.models.decoder_weights import DecoderLayer, DecoderShape, LayerPacking
 from fkdsl.models.interface import ForwardRow

@@ -8,12 +8,12 @@ if has_decoder_form(config):
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.linear import Linear, pack
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
@@ -93,7 +93,9 @@ class LayerPacking:
         projections = [self._interleaved(name) for name in names]
         biases = [b for _, b in projections if b is not None]
         bias = torch.cat(biases) if biases else None
-        return pack(torch.cat([w for w, _ in projections]), bias, self.precision)
+        weights = [w for w, _ in projections]
+        # torch.cat of one tensor copies it, and packing copies it again.
+        return pack(torch.cat(weights) if len(weights) > 1 else weights[0], bias, self.precision)
 
     def layer(self, prefix: str) -> DecoderLayer:
         """The layer whose weights' names begin with a prefix."""

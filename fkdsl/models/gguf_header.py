@@ -15,12 +15,12 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fkdsl.base.errors import CallError
 from fkdsl.base.files import verify_regular
+from fkdsl.base.quick_dataclass import dataclass
 
 MOST_HEADER_BYTES = 1 << 25
 """Most bytes of a header: the tokenizer's vocabulary is in it."""

@@ -13,11 +13,11 @@ import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from fkdsl.base.errors import CallError, ModelUnavailable
 from fkdsl.base.files import read_file, read_text
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.cache import sha256_of
 from fkdsl.models.check_memory import remember_check, remembered_check
 from fkdsl.models.progress import Progress, silent, watch_growth

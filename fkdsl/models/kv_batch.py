@@ -4,13 +4,13 @@ and new ones back."""
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.compat.caches import attention_cache, kept_by
 from fkdsl.models.interface import Past
 from fkdsl.models.kv_pool import KVPool, KVSegment, table_of

@@ -10,7 +10,6 @@ layers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from fkdsl.base.errors import CallError, InternalError
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.compat.multi_token import read_layers
 from fkdsl.models.huggingface import HuggingFaceModel
 from fkdsl.models.interface import CacheSegment, ForwardResult, ForwardRow, Past

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.compat.caches import kept_by
 from fkdsl.models.compat.multi_token import head, layers_cache, run_layer
 from fkdsl.models.interface import Past

@@ -22,13 +22,13 @@ patch is known before byte i is, so a patch may begin after the last byte of a t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fkdsl.base.logspace import Floats
+from fkdsl.base.quick_dataclass import dataclass
 
 
 class Rule(Protocol):

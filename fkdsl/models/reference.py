@@ -19,13 +19,13 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fkdsl.base.diagnostics import near_name
 from fkdsl.base.errors import CallError
 from fkdsl.base.files import read_text, verify_regular
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.sizes import verify_sizes
 
 FORMS = (

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, assert_never
 
 from fkdsl.base.errors import CallError, FkdslError, ModelUnavailable
 from fkdsl.base.files import read_text
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models import hub
 from fkdsl.models.alias import Alias
 from fkdsl.models.cache import find_damage

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.compat.caches import empty_cache
 
 

@@ -17,13 +17,13 @@ Rows are float64.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 
 from fkdsl.base.errors import CallError
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.interface import ForwardResult, ForwardRow
 from fkdsl.models.vocabulary import Vocabulary
 

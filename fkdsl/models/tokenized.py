@@ -6,7 +6,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fkdsl.base.errors import CallError
 from fkdsl.base.probability_blocks import BLOCK
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.remembered import shares
 from fkdsl.models.compat.panics import panics_are_errors
 from fkdsl.models.cost import Cost

@@ -7,7 +7,6 @@ stand for no text.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -27,6 +26,30 @@ def byte_alphabet() -> dict[str, int]:
     return {chr(b): b for b in kept} | {chr(256 + i): b for i, b in enumerate(others)}
 
 
+_LATIN_1 = dict.fromkeys(range(256), "\uffff") | {ord(c): b for c, b in byte_alphabet().items()}
+"""From the alphabet's characters to those of Latin-1 with the bytes' numbers; from Latin-1's others
+to one that is none of it."""
+
+
+def bytes_of(text: str) -> bytes:
+    """The bytes of a token that is written in `byte_alphabet`; the text's own, as UTF-8, where it
+    has another character.
+
+    >>> bytes_of("\u0120a"), bytes_of("\u00c3\u00a9"), bytes_of(" \u00e9")
+    (b' a', b'\\xc3\\xa9', b' \\xc3\\xa9')
+    """
+    try:
+        return text.translate(_LATIN_1).encode("latin-1")
+    except UnicodeEncodeError:
+        return text.encode()
+
+
+def _decoder_state(backend: Any) -> bytes:
+    """The JSON text of a tokenizer's decoder, without the megabytes of the rest of it."""
+    decoder = backend.decoder
+    return b"" if decoder is None else bytes(decoder.__getstate__())
+
+
 def vocabulary_of(tokenizer: Any, size: int, ends: Iterable[int]) -> Vocabulary:
     """The vocabulary of a fast tokenizer, padded with empty tokens to `size`, the length of the
     model's logits. ends: the tokens that end a text.
@@ -38,9 +61,7 @@ def vocabulary_of(tokenizer: Any, size: int, ends: Iterable[int]) -> Vocabulary:
         raise CallError(
             "this model has no fast tokenizer", "convert it: save a tokenizer.json beside the model"
         )
-    decoder = json.loads(backend.to_str()).get("decoder") or {}
-    byte_level = "ByteLevel" in json.dumps(decoder)
-    alphabet = byte_alphabet()
+    byte_level = b"ByteLevel" in _decoder_state(backend)
     added = tokenizer.added_tokens_decoder
     special = set(tokenizer.all_special_ids) | {i for i, t in added.items() if t.special}
     tokens = [b""] * max(size, len(tokenizer))
@@ -51,11 +72,7 @@ def vocabulary_of(tokenizer: Any, size: int, ends: Iterable[int]) -> Vocabulary:
         if i in added:
             tokens[i] = str(added[i].content).encode()
         elif byte_level:
-            tokens[i] = (
-                bytes(alphabet[c] for c in text)
-                if all(c in alphabet for c in text)
-                else text.encode()
-            )
+            tokens[i] = bytes_of(text)
         elif match := _BYTE.fullmatch(text):
             tokens[i] = bytes([int(match.group(1), 16)])
         else:

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from fkdsl.base.errors import InternalError
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.interface import ForwardResult, ForwardRow, LogProbRows
 from fkdsl.models.tokenized import ModelTexts, TokenizedModel, row_log_probs
 

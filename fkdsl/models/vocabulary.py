@@ -15,9 +15,12 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from hashlib import blake2b
+from itertools import chain
+
+from fkdsl.base.quick_dataclass import dataclass
 
 TokenIds = tuple[int, ...]
 """A sequence of token ids."""
@@ -42,9 +45,10 @@ class Vocabulary:
     @cached_property
     def fingerprint(self) -> str:
         """A hash of the tokens and the ends: equal for equal vocabularies, across processes."""
-        digest = blake2b(digest_size=16)
-        for token in self.tokens:
-            digest.update(len(token).to_bytes(4, "little") + token)
+        lengths = [len(token).to_bytes(4, "little") for token in self.tokens]
+        digest = blake2b(
+            b"".join(chain.from_iterable(zip(lengths, self.tokens, strict=True))), digest_size=16
+        )
         digest.update(repr(sorted(self.ends)).encode())
         return digest.hexdigest()
 

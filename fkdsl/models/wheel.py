@@ -13,10 +13,10 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from fkdsl.base.errors import ModelUnavailable
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.cache import sha256_of
 from fkdsl.models.progress import Progress, watch_growth
 

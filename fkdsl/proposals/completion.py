@@ -17,13 +17,14 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fkdsl.base.kept import kept
 from fkdsl.base.logspace import Floats
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.engine.constraints.backward import (
     MOST_NUMBERS,
     BackwardMessages,

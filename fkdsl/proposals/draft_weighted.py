@@ -6,10 +6,9 @@ whole block are asked for in one forward, and by nobody whose conditions have ki
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.random import Rng
 from fkdsl.engine.drafts import DraftRow
 from fkdsl.proposals.outcomes import Outcomes

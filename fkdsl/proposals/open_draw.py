@@ -10,11 +10,11 @@ Nothing here draws or calls a model.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from fkdsl.base.logspace import Floats
 from fkdsl.base.probability_blocks import Sums
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.remembered import joined
 from fkdsl.base.spans import Span
 from fkdsl.engine.cached_transformer import Context

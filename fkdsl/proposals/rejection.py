@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from fkdsl.base.probability_blocks import BLOCK, Probabilities, ProbabilityBlocks
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.random import Rng
 from fkdsl.proposals.outcomes import Outcomes
 from fkdsl.proposals.proposal import NOTHING, Choice, Lives

@@ -4,8 +4,8 @@ is watched."""
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Span
 from fkdsl.machine.clock import Clock
 from fkdsl.proposals.completion import CompletionLookahead

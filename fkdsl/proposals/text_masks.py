@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 
 from fkdsl.base.locks import remember
 from fkdsl.base.probability_blocks import Mask
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Span
 from fkdsl.base.value_keys import state_key
 from fkdsl.engine.cached_transformer import Context

@@ -8,9 +8,9 @@ probability that all that is still to be required will be met, the draw is the p
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from fkdsl.base.logspace import Floats
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.random import Rng
 from fkdsl.proposals.outcomes import Outcomes
 from fkdsl.proposals.proposal import Choice, Lives, Proposal

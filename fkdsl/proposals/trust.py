@@ -18,9 +18,10 @@ is 0 in the mean for a surrogate that is right, and far above it for one that ex
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from fkdsl.base.logspace import Floats
+from fkdsl.base.quick_dataclass import dataclass
 
 CAUTION = 1.5
 """Nats that h^b may be wrong by at a text's first token."""

@@ -7,8 +7,7 @@ compared with what is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.random import Rng
 from fkdsl.proposals.outcomes import Outcomes
 from fkdsl.proposals.proposal import Choice, Lives, Proposal

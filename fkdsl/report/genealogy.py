@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.inference.interface import Charge, Step
 from fkdsl.machine.state import Alternatives, DrawnValue, ProgramState, Status
 

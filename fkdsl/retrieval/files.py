@@ -22,7 +22,6 @@ import io
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from fkdsl.base.deadline import check
 from fkdsl.base.diagnostics import near_name
 from fkdsl.base.files import read_file, verify_regular
 from fkdsl.base.folders import Folder
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.surrogates import without_surrogates
 from fkdsl.retrieval.databases import DATABASES, rows_of
 from fkdsl.retrieval.errors import OutsideFolder, RetrievalError

@@ -16,10 +16,10 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from fkdsl.base.deadline import check
+from fkdsl.base.quick_dataclass import dataclass
 
 _PARAGRAPH = re.compile(r"\S(?:[^\n]|\n(?![ \t\r]*(?:\n|\Z)))*")
 _SENTENCE_END = re.compile(r"[.!?\u3002\uff01\uff1f]['\")\]]*(?=\s)|\n")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, replace
+
+from fkdsl.base.quick_dataclass import dataclass
 
 RANKINGS = ("bm25", "dense", "hybrid")
 ENGINES = ("embedded", "qdrant")

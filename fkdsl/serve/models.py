@@ -12,10 +12,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 
 from fkdsl.api.engines import Engines, LoadedModels, MakeEngine
 from fkdsl.base.locks import locked
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.engine.shared_model import SharedForwards
 from fkdsl.engine.shared_prompts import SharedPrompts

@@ -14,9 +14,9 @@ import math
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.inference.result import Result
 from fkdsl.serve.failures import RequestError
 from fkdsl.serve.orders import Order

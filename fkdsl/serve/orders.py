@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from fkdsl.api.auto import AUTO_METHOD
@@ -18,6 +18,7 @@ from fkdsl.api.request import RunRequest
 from fkdsl.api.run import run
 from fkdsl.base.deadline import Deadline, DeadlinePassed, until
 from fkdsl.base.errors import BudgetEnded
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.cli.output import json_text
 from fkdsl.cli.report import result_json
 from fkdsl.inference.method import MethodCall

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from fkdsl.api import Program, parse
@@ -17,6 +17,7 @@ from fkdsl.api.engines import Engines
 from fkdsl.api.externs import load_externs
 from fkdsl.base.diagnostics import near_name
 from fkdsl.base.errors import CallError, FkdslError
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.inference.methods import check_method
 from fkdsl.language.syntax.parser import read_source
 from fkdsl.models.interface import LanguageModel

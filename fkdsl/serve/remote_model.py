@@ -18,13 +18,13 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fkdsl.base.errors import BudgetEnded, CallError
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.interface import ForwardResult, ForwardRow
 from fkdsl.models.vocabulary import Vocabulary
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fkdsl.base.errors import PopulationDied
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.cli.output import tell
 from fkdsl.engine.token_budget import TokenBudget
 from fkdsl.inference.result import Result

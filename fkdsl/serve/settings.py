@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass, field
+from dataclasses import field
 from importlib.util import find_spec
 from pathlib import Path
 
 from fkdsl.base.errors import CallError
+from fkdsl.base.quick_dataclass import dataclass
 
 LEAST_KEY = 16
 """Characters of a key that is not easily guessed."""

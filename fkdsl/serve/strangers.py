@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -24,6 +23,7 @@ from typing import Any
 
 from fkdsl.base.deadline import Deadline, DeadlinePassed, until
 from fkdsl.base.errors import BudgetEnded, FkdslError
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.engine.token_budget import TokenBudget
 from fkdsl.models.interface import LanguageModel
 from fkdsl.serve.failures import RequestError, WorkerFailed

@@ -11,13 +11,13 @@ from __future__ import annotations
 import os
 import resource
 import signal
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fkdsl.api import Program, indexes, load
 from fkdsl.base.deadline import Deadline
 from fkdsl.base.errors import ProgramError
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.cli.check import warnings_of
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.engine.token_budget import TokenBudget
@@ -147,7 +147,7 @@ def chosen(program: Program, name: str | None) -> Program:
 def checked() -> dict[str, Any]:
     """The mistakes and warnings of the program."""
     try:
-        found, ok = warnings_of(load(MAIN)), True
+        found, ok = warnings_of(load(MAIN).checked), True
     except ProgramError as error:
         found, ok = error.diagnostics, False
     return {"ok": ok, "diagnostics": [diagnostic(d) for d in found]}

@@ -17,11 +17,11 @@ arXiv 2404.17546).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from fkdsl.base.logspace import Floats
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.engine.cached_transformer import Context
 from fkdsl.machine.particle import RunningParticle
 from fkdsl.machine.state import ContextState

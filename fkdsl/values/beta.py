@@ -14,15 +14,22 @@ True
 from __future__ import annotations
 
 import math
-from fractions import Fraction
-from statistics import NormalDist
+from functools import cache
+from typing import TYPE_CHECKING
 
+from fkdsl.base.lazy import lazy_import
 from fkdsl.base.random import KeyedRng, Rng  # noqa: F401 - KeyedRng is for the example
+
+if TYPE_CHECKING:
+    import fractions
+    import statistics
+    from statistics import NormalDist
+else:
+    fractions, statistics = lazy_import("fractions"), lazy_import("statistics")
 
 STIRLING_FROM = 10.0
 """From this argument on Stirling's series is exact up to rounding."""
 LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
-_NORMAL = NormalDist()
 _STIRLING = (
     1 / 12,
     -1 / 360,
@@ -36,6 +43,11 @@ _STIRLING = (
 
 
 # ----------------------------------------------------------------------- draws
+
+
+@cache
+def _standard_normal() -> NormalDist:
+    return statistics.NormalDist()
 
 
 def draw_beta(rng: Rng, a: float, b: float) -> float:
@@ -62,7 +74,7 @@ def _gamma(rng: Rng, shape: float) -> tuple[float, float]:
     d = shape - 1.0 / 3.0
     c = 1.0 / (3.0 * math.sqrt(d))
     while True:
-        x = _NORMAL.inv_cdf(_positive(rng))
+        x = _standard_normal().inv_cdf(_positive(rng))
         t = c * x
         if t > -1.0 and math.log(_positive(rng)) < 0.5 * x * x + d * _exponent(t):
             return d * (1.0 + t) ** 3, 0.0
@@ -117,8 +129,8 @@ def _about_the_mean(x: float, a: float, b: float, log_x: float, log_rest: float)
     g(e) = log(1 + e) - e; e_a and e_b are the relative distances of x and 1 - x from their means.
     """
     # In exact arithmetic, since near the mean the distance is a difference of nearly equal numbers.
-    exact_a, exact_b = Fraction(a), Fraction(b)
-    distance = Fraction(x) * (exact_a + exact_b) - exact_a
+    exact_a, exact_b = fractions.Fraction(a), fractions.Fraction(b)
+    distance = fractions.Fraction(x) * (exact_a + exact_b) - exact_a
     kernel = a * log1p_minus(float(distance / exact_a), log_x + _log_sum_over(a, b))
     kernel += b * log1p_minus(float(-distance / exact_b), log_rest + _log_sum_over(b, a))
     low, high = min(a, b), max(a, b)

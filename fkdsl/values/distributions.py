@@ -19,11 +19,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from statistics import NormalDist
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from fkdsl.base.lazy import lazy_import
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.random import Rng
 from fkdsl.values.beta import (
     LOG_SQRT_2PI,
@@ -36,6 +36,11 @@ from fkdsl.values.beta import (
 from fkdsl.values.signatures import BuiltinError, Parameter, distribution
 from fkdsl.values.types import ANY, BOOL, FLOAT, INT, Dist, List, Type
 from fkdsl.values.values import Token, show
+
+if TYPE_CHECKING:
+    import statistics
+else:
+    statistics = lazy_import("statistics")
 
 TAIL_MASS = 1e-15
 """Most mass beyond the end of an infinite support that is cut."""
@@ -287,7 +292,7 @@ class Normal(Distribution):
     def sample(self, rng: Rng) -> float:
         # The stream gives multiples of 2^-53 in [0, 1). Half a step is added, since 0 has no
         # quantile.
-        return NormalDist(self.mean, self.sd).inv_cdf(float(rng.uniform()) + 2.0**-54)
+        return statistics.NormalDist(self.mean, self.sd).inv_cdf(float(rng.uniform()) + 2.0**-54)
 
     def log_prob(self, value: Any) -> float:
         x = _observed(value)

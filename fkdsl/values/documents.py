@@ -8,9 +8,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.value_keys import Keyed, value_key
 from fkdsl.retrieval.engine import Hit
 from fkdsl.values.types import FLOAT, INT, STR, Type

@@ -6,10 +6,10 @@ particle and the step, and raises a ProgramError.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from fkdsl.base.diagnostics import Diagnostic
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Span
 
 

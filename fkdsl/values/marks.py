@@ -11,11 +11,14 @@ gives its id.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fkdsl.base.diagnostics import near_name
-from fkdsl.models.vocabulary import Vocabulary
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.values.faults import Fault
+
+if TYPE_CHECKING:
+    from fkdsl.models.vocabulary import Vocabulary
 
 LISTED = 8
 """Most names that a message lists."""

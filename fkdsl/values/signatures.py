@@ -16,9 +16,9 @@ calls them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.values.types import INT, Type
 
 __all__ = [

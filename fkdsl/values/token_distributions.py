@@ -11,16 +11,16 @@ same rows.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from fkdsl.base.arrays import NDArray, np
 from fkdsl.base.logspace import Floats, log_sum_exp
-from fkdsl.models.vocabulary import Vocabulary
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.values.values import ContextRef, Record, Token
+
+if TYPE_CHECKING:
+    from fkdsl.models.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from fkdsl.base.quick_dataclass import dataclass
 
 
 class Type:

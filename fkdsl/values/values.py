@@ -19,9 +19,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.value_keys import Keyed
 
 

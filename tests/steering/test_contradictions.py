@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 import fkdsl
 from fkdsl.api.blame import conflicts
 from fkdsl.base.errors import PopulationDied, ProgramError
+from fkdsl.ir.build import build
 from fkdsl.ir.lines import lines, only
-from fkdsl.language.compile import build, compile_ir
+from fkdsl.language.compile import compile_ir
 from fkdsl.steering.feynman_kac import SteeringModel
 from fkdsl.testing import exact_measure, program_texts
 from tests.steering.blamed import blame_of, program

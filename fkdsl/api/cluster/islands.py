@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import count
 from typing import Any
 
@@ -22,6 +22,7 @@ from fkdsl.api.trace.lines import StepWriter
 from fkdsl.api.trace.record import sources_of
 from fkdsl.base.deadline import current
 from fkdsl.base.errors import CallError, InferenceFailed
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.inference.interface import Step
 from fkdsl.inference.island_runner import IslandTask
 from fkdsl.machine.places import Places

@@ -19,13 +19,13 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from fkdsl.api.cluster.ray_place import RayPlace
 from fkdsl.api.cluster.worker import IslandWorker
 from fkdsl.api.cluster.workers import Message
 from fkdsl.base.errors import CallError, InternalError
+from fkdsl.base.quick_dataclass import dataclass
 
 CONTROL = "control"
 """The group of the method that ends another one."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fkdsl.base.errors import CallError
+from fkdsl.base.quick_dataclass import dataclass
 
 FORM = "write --on ray, --on ray=ADDRESS, or --on ray,cpus=4"
 

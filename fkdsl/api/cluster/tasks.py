@@ -12,13 +12,13 @@ import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from fkdsl.api.cluster.islands import LOOK, Attempt, RemoteIslands
 from fkdsl.api.cluster.messages import error_from_json
 from fkdsl.base.deadline import DeadlinePassed, current
 from fkdsl.base.deadline import check as check_deadline
 from fkdsl.base.errors import FkdslError, InferenceFailed
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.inference.island_runner import IslandSteps, IslandTask
 from fkdsl.machine.state import ProgramState
 

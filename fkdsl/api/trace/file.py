@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 from fkdsl.api.trace.schema import verify_end, verify_header, verify_step
 from fkdsl.base.errors import CallError
 from fkdsl.base.files import check_target, read_file
+from fkdsl.base.quick_dataclass import dataclass
 
 FORMAT = 1
 """The version of the format, which stands in a file's first line."""

@@ -16,12 +16,12 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fkdsl.api.trace.file import TraceFile
 from fkdsl.base.errors import BudgetEnded, CallError, Interrupted
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.cache import cache_root
 
 FILES = 20

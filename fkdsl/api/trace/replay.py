@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from fkdsl.api.trace.rebuild import rebuild, recorded_places
 from fkdsl.api.trace.recorded import Recorded
 from fkdsl.base.errors import CallError
 from fkdsl.base.logspace import log_sum_exp
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Span
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.interface import Charge, Step

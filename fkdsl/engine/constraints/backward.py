@@ -20,13 +20,13 @@ the language, as after `until`, has M = 1. Unfinished characters are estimated
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fkdsl.base.deadline import check
 from fkdsl.base.locks import locked
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.engine.constraints.automaton import DEAD, Automaton
 from fkdsl.engine.constraints.regular import Position, RegularMasks
 from fkdsl.engine.constraints.tokens import Ints

@@ -15,10 +15,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-import numpy as np
-import regex
-from numpy.typing import NDArray
+from fkdsl.base.arrays import NDArray, np
+from fkdsl.base.lazy import lazy_import
+
+if TYPE_CHECKING:
+    import regex
+else:
+    regex = lazy_import("regex")
 
 Charset = tuple[tuple[int, int], ...]
 """Ranges [first, last) of code points, ascending, with gaps between them; none has surrogates."""

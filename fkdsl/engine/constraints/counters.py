@@ -11,9 +11,9 @@ these numbers, and from there on nothing is known.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import cached_property
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.engine.constraints.transducers import Transducer
 
 FAR = 48

@@ -12,19 +12,17 @@ docs/language.md says of `valid_json` and `parses`. The condition itself checks 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.engine.constraints.followed_grammars import ignores, rewritten
-from fkdsl.engine.constraints.languages import GrammarText, JsonText, Language
+from fkdsl.engine.constraints.languages import LONGEST_SOURCE, GrammarText, JsonText, Language
 from fkdsl.engine.constraints.matchers import UNFORCED, compile_error, compile_report, json_grammar
 from fkdsl.engine.constraints.pattern_trees import Unsupported
 from fkdsl.engine.constraints.relaxed_schemas import relaxed
 from fkdsl.engine.constraints.weaker_schemas import Weaker
 
-LONGEST_SOURCE = 200_000
-"""Most characters of a schema or grammar that is read, and of a pattern in one."""
 UNSATISFIABLE = "Unsatisfiable schema"
 LLGUIDANCE_OPTIONS = {"x-guidance": {"lenient": True, "coerce_one_of": True}}
 

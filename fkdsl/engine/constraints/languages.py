@@ -14,8 +14,7 @@ GrammarText.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.engine.constraints.outlines import Outline
 
 IN_WORD, JOINT = r"[^\W_]", "['\u2019-]"
@@ -207,6 +206,10 @@ class Undivided(Language):
     part: Language
 
 
+LONGEST_PATTERN = 5_000
+"""Most characters of a pattern."""
+LONGEST_SOURCE = 200_000
+"""Most characters of a schema or grammar that is read, and of a pattern in one."""
 SPACES = 20
 """White space in a row between the values of a JSON text: a line break and five levels of four
 spaces nearly, more than a model needs."""

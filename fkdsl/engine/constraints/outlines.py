@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from fkdsl.base.deadline import check
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.engine.constraints.charsets import ALL_CHARACTERS, Charset
 from fkdsl.engine.constraints.pattern_trees import Tree, Unsupported
 

@@ -25,8 +25,9 @@ is no beginning of a text that the pattern matches.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from fkdsl.base.quick_dataclass import dataclass
 
 
 @dataclass(frozen=True)

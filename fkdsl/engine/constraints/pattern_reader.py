@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import string
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import regex
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.engine.constraints.charsets import ALL_CHARACTERS
 from fkdsl.engine.constraints.pattern_characters import (
     ASCII,

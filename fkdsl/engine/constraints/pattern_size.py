@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import regex
 
-LONGEST_PATTERN = 5_000
-"""Most characters of a pattern."""
 WRITTEN_OUT = 100_000
 """Most characters of a pattern with its repeats written out, as `regex` does it: (?:a{9999}){9999}
 would take all memory."""

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.engine.constraints.charsets import ALL_CHARACTERS, Charset
 
 Text = tuple[Charset, ...]

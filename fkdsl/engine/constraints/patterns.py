@@ -18,10 +18,11 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from fkdsl.engine.constraints.languages import LONGEST_PATTERN
 from fkdsl.engine.constraints.pattern_ends import Beginnings
 from fkdsl.engine.constraints.pattern_groups import with_groups
 from fkdsl.engine.constraints.pattern_reader import Reading, read_pattern
-from fkdsl.engine.constraints.pattern_size import LONGEST_PATTERN, WRITTEN_OUT, written_out
+from fkdsl.engine.constraints.pattern_size import WRITTEN_OUT, written_out
 from fkdsl.engine.constraints.pattern_trees import Tree, Unsupported
 
 

@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from enum import Enum
 from itertools import groupby
+from typing import TYPE_CHECKING
 
-from fkdsl.engine.constraints.expressions import Algebra
+if TYPE_CHECKING:
+    from fkdsl.engine.constraints.expressions import Algebra
 
 Until = str | tuple[str, ...]
 """One stop, or several that are not empty; "" for none."""

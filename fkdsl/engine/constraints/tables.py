@@ -8,12 +8,12 @@ derivatives, and what and, or and not make of them is computed here.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fkdsl.base.deadline import check
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.engine.constraints.transducers import Transducer
 
 Ints = NDArray[np.int32]

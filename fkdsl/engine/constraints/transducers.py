@@ -12,7 +12,8 @@ An expression over what such a function gives becomes one over the text itself
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+
+from fkdsl.base.quick_dataclass import dataclass
 
 Symbols = tuple[int, ...]
 Step = tuple[int, Symbols]

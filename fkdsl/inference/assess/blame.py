@@ -19,13 +19,12 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Generic, TypeVar
 
-import numpy as np
-from numpy.typing import ArrayLike
-
+from fkdsl.base.arrays import ArrayLike, np
 from fkdsl.base.logspace import Floats
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Span
 from fkdsl.inference.interface import Charge, Charged
 

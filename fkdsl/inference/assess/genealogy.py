@@ -26,18 +26,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
+from fkdsl.base.arrays import NDArray, np
 from fkdsl.base.logspace import Floats, normalised
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.inference.assess.uncertainty import Uncertainty, Unknown
 from fkdsl.inference.interface import FeynmanKac, Step
 
 S = TypeVar("S")
-Indices = NDArray[np.int64]
+Indices = NDArray["np.int64"]
 SCHEME = "multinomial"
 """The scheme whose children choose independently."""
 MOST = 4096

@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from fkdsl.base.errors import BudgetEnded, CallError
 from fkdsl.base.logspace import Floats
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.inference.enumeration import EnumeratingRng
 from fkdsl.inference.interface import FeynmanKac, Step
 from fkdsl.inference.population import check_steps

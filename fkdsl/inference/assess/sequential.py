@@ -22,11 +22,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
 from fkdsl.base.logspace import Floats
+from fkdsl.base.quick_dataclass import dataclass
 
 STAKES = (0.9, 0.5, 0.25, 0.12, 0.06, 0.03)
 """The grid of c: large stakes find large errors soon, small ones find small errors later."""

@@ -24,13 +24,13 @@ answer.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fkdsl.base.deadline import check
 from fkdsl.base.logspace import Floats
+from fkdsl.base.quick_dataclass import dataclass
 
 STEPS = 30
 """Newton's steps at most."""

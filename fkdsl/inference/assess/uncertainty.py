@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from fkdsl.base.arrays import NDArray, np
 from fkdsl.base.logspace import Floats, log_sum_exp
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.inference.interface import Step
 
 FEW_SAMPLES = 5

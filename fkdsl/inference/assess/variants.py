@@ -4,10 +4,10 @@ its `Checks` name."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.inference.method import Checks, Method, MethodCall
 from fkdsl.inference.methods import METHODS, check_method
 

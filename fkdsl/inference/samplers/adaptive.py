@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -25,6 +25,7 @@ import numpy as np
 from fkdsl.base.deadline import Deadline, until
 from fkdsl.base.errors import BudgetEnded, CallError, PopulationDied
 from fkdsl.base.logspace import log_sum_exp
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.random import KeyedRng
 from fkdsl.inference.interface import FeynmanKac
 from fkdsl.inference.method import MethodCall

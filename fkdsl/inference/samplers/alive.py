@@ -21,8 +21,7 @@ import math
 from collections.abc import Iterator
 from typing import TypeVar
 
-import numpy as np
-
+from fkdsl.base.arrays import np
 from fkdsl.base.logspace import Floats, normalised
 from fkdsl.base.random import Rng, derive
 from fkdsl.inference.interface import FeynmanKac, Level, MoveObserver, Particle, Step

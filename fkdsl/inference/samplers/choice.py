@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from fkdsl.base.logspace import Floats, log_sum_exp
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.inference.samplers.adaptive import IslandPilot
 
 DEATH = 5.0

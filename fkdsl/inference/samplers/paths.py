@@ -25,21 +25,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
+from fkdsl.base.arrays import ArrayLike, NDArray, np
 from fkdsl.base.deadline import check as check_deadline
 from fkdsl.base.errors import InternalError
 from fkdsl.base.logspace import Floats, check_log_weights
 from fkdsl.base.probability_blocks import Probabilities
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.random import Key, KeyedRng, LabelledRng, Rng, check_probabilities
 from fkdsl.inference.interface import FeynmanKac, MoveObserver
 
 S = TypeVar("S")
-Labels = NDArray[np.int64]
+Labels = NDArray["np.int64"]
 
 
 class Draws(NamedTuple):

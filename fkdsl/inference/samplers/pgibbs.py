@@ -19,8 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-import numpy as np
-
+from fkdsl.base.arrays import np
 from fkdsl.base.logspace import Floats, effective_sample_size, log_sum_exp, normalised
 from fkdsl.base.random import Rng, derive
 from fkdsl.inference.interface import FeynmanKac, MoveObserver, Particle, Step

@@ -11,8 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
 
-import numpy as np
-
+from fkdsl.base.arrays import np
 from fkdsl.base.errors import CallError
 from fkdsl.base.logspace import Floats, check_log_weights
 from fkdsl.base.random import Rng, derive

@@ -15,8 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
+from fkdsl.base.arrays import np
 from fkdsl.base.logspace import Floats, log_sum_exp
 from fkdsl.base.random import Rng
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeVar
 
-import numpy as np
-
+from fkdsl.base.arrays import np
 from fkdsl.base.errors import InternalError
 from fkdsl.base.logspace import effective_sample_size, normalised
 from fkdsl.base.random import Rng

@@ -12,8 +12,7 @@ import math
 from collections.abc import Iterator
 from typing import TypeVar
 
-import numpy as np
-
+from fkdsl.base.arrays import np
 from fkdsl.base.logspace import Floats
 from fkdsl.base.random import Rng
 from fkdsl.inference.interface import FeynmanKac, MoveObserver, Particle, Step

@@ -23,8 +23,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TypeVar
 
-import numpy as np
-
+from fkdsl.base.arrays import np
 from fkdsl.base.logspace import effective_sample_size, normalised
 from fkdsl.base.random import Rng
 from fkdsl.inference.interface import FeynmanKac, MoveObserver, Particle, Step

@@ -11,8 +11,7 @@ import math
 from collections.abc import Hashable, Iterator
 from typing import TypeVar
 
-import numpy as np
-
+from fkdsl.base.arrays import np
 from fkdsl.base.logspace import log_sum_exp
 from fkdsl.inference.assess.uncertainty import Certain, FixedEstimator
 from fkdsl.inference.interface import FeynmanKac, Level, MoveObserver, Step

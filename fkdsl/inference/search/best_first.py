@@ -18,8 +18,7 @@ import math
 from collections.abc import Callable, Hashable, Iterator
 from typing import Generic, TypeVar
 
-import numpy as np
-
+from fkdsl.base.arrays import np
 from fkdsl.base.logspace import log_sum_exp
 from fkdsl.base.random import Rng
 from fkdsl.inference.assess.uncertainty import Certain, FixedEstimator

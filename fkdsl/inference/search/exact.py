@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from typing import TypeVar
 
-import numpy as np
-
+from fkdsl.base.arrays import np
 from fkdsl.base.deadline import check as check_deadline
 from fkdsl.base.errors import BudgetEnded, CallError
 from fkdsl.base.logspace import Floats, check_log_weights, log_sum_exp

@@ -7,13 +7,13 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from typing import Generic, TypeVar
 
-import numpy as np
-
+from fkdsl.base.arrays import np
 from fkdsl.base.logspace import log_sum_exp
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.inference.interface import Bounded, FeynmanKac, Level, MoveObserver
 from fkdsl.inference.search.exact import enumerable_step
 from fkdsl.inference.search.ranked import Ranked, RankedRng

@@ -18,14 +18,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
+from fkdsl.base.arrays import ArrayLike, NDArray, np
 from fkdsl.base.errors import InternalError
 from fkdsl.base.logspace import Floats
 from fkdsl.base.probability_blocks import Probabilities
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.random import Key, WeightedRng, check_probabilities
 from fkdsl.inference.enumeration import EnumeratingRng
 

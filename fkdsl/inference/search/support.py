@@ -20,8 +20,7 @@ import time
 from collections.abc import Hashable, Iterator
 from typing import TypeVar
 
-import numpy as np
-
+from fkdsl.base.arrays import np
 from fkdsl.base.errors import BudgetEnded, CallError, ProgramError
 from fkdsl.inference.enumeration import Continuous, EnumeratingRng
 from fkdsl.inference.interface import FeynmanKac

@@ -9,11 +9,17 @@ find(s, "a") < 5                                   where it is found, it stays
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from fkdsl.engine.constraints.patterns import beginnings_of
+from fkdsl.base.lazy import lazy_import
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import reads, subexpressions
 from fkdsl.ir.passes.reading import replaced_part
+
+if TYPE_CHECKING:
+    from fkdsl.engine.constraints import patterns
+else:
+    patterns = lazy_import("fkdsl.engine.constraints.patterns")
 
 
 def beginning(e: ir.Expr, text: int) -> ir.Expr | None:
@@ -64,7 +70,7 @@ def may_match(e: ir.Builtin, text: int) -> ir.Expr | None:
     if known is None or text in reads(pattern):
         return None
     is_constant = isinstance(pattern, ir.Const)
-    if isinstance(pattern, ir.Const) and beginnings_of(str(pattern.value)) is None:
+    if isinstance(pattern, ir.Const) and patterns.beginnings_of(str(pattern.value)) is None:
         return None
     always = ir.Const(e.span, is_constant)
     return replace(e, name=".may_match", args=(known, pattern, always))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fkdsl.base.folders import Folder
+from fkdsl.base.lazy import lazy_import
 from fkdsl.base.spans import Source
-from fkdsl.engine.constraints.composition import EXPLORED_STATES
-from fkdsl.engine.constraints.constraint import may_outgrow, parts_left_out, why_unfollowed
 from fkdsl.engine.constraints.languages import Language
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import subexpressions
@@ -16,6 +15,12 @@ from fkdsl.ir.passes.views import has_grammar
 from fkdsl.values.faults import Fault
 from fkdsl.values.operators import OPERATORS
 from fkdsl.values.signatures import TABLE, BuiltinError
+
+if TYPE_CHECKING:
+    from fkdsl.engine.constraints import composition, constraint
+else:
+    composition = lazy_import("fkdsl.engine.constraints.composition")
+    constraint = lazy_import("fkdsl.engine.constraints.constraint")
 
 UNKNOWN = "what it is becomes known when the program runs"
 
@@ -60,7 +65,7 @@ def why_not_followed(e: ir.Expr, folders: Mapping[Source, Folder]) -> str:
     """Why no mask can follow any part of a language; "" if one can, or if the language is not known
     before the program runs."""
     language = known_language(e, folders)
-    return why_unfollowed(language) if language is not None else ""
+    return constraint.why_unfollowed(language) if language is not None else ""
 
 
 def unfollowed_parts(e: ir.Expr, folders: Mapping[Source, Folder]) -> tuple[str, ...]:
@@ -68,15 +73,19 @@ def unfollowed_parts(e: ir.Expr, folders: Mapping[Source, Folder]) -> tuple[str,
     schema or grammar that is not known before the program runs may have some."""
     language = known_language(e, folders)
     return (
-        parts_left_out(language) if language is not None else (UNKNOWN,) if has_grammar(e) else ()
+        constraint.parts_left_out(language)
+        if language is not None
+        else (UNKNOWN,)
+        if has_grammar(e)
+        else ()
     )
 
 
 def grown_parts(e: ir.Expr, folders: Mapping[Source, Folder]) -> tuple[str, ...]:
     """The parts of a language that masks may cease to follow in the middle of a text."""
     language = known_language(e, folders)
-    large = language is not None and may_outgrow(language)
-    return (f"an automaton with more than {EXPLORED_STATES:,} states",) if large else ()
+    large = language is not None and constraint.may_outgrow(language)
+    return (f"an automaton with more than {composition.EXPLORED_STATES:,} states",) if large else ()
 
 
 def has_unknown_pattern(e: ir.Expr, folders: Mapping[Source, Folder]) -> bool:

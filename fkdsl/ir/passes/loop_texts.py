@@ -13,8 +13,9 @@ list, and nothing else goes into the context. Otherwise any number may.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import PRELUDE, Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import bound, reads, renumbered, subexpressions, writes

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 from fkdsl.base.diagnostics import Diagnostic
 from fkdsl.base.folders import Folder
+from fkdsl.base.lazy import lazy_import
 from fkdsl.base.spans import Source, Span
-from fkdsl.engine.constraints.automaton import automaton
-from fkdsl.engine.constraints.expressions import TooComplex
-from fkdsl.engine.constraints.language_parts import is_regular
 from fkdsl.engine.constraints.languages import Both, Language
 from fkdsl.engine.constraints.pattern_trees import Unsupported
 from fkdsl.engine.constraints.stops import stops_of
@@ -20,6 +19,13 @@ from fkdsl.ir.passes.constant import UNKNOWN, NotConstant, constant_value, known
 from fkdsl.ir.passes.text_copies import some_of
 from fkdsl.ir.passes.text_guidance import SWITCHED_OFF, Guidance
 from fkdsl.ir.passes.views import has_grammar
+
+if TYPE_CHECKING:
+    from fkdsl.engine.constraints import automaton, expressions, language_parts
+else:
+    automaton = lazy_import("fkdsl.engine.constraints.automaton")
+    expressions = lazy_import("fkdsl.engine.constraints.expressions")
+    language_parts = lazy_import("fkdsl.engine.constraints.language_parts")
 
 LONG = 32
 """Tokens from which on a text is long."""
@@ -32,7 +38,7 @@ def contradictions(
     known = [
         (place, language)
         for place, e in guidance.languages
-        if (language := known_language(e, folders)) and is_regular(language)
+        if (language := known_language(e, folders)) and language_parts.is_regular(language)
     ]
     until = _stops(call, mark, folders)
     if not _is_empty(known, until):
@@ -65,8 +71,8 @@ def _is_empty(known: list[tuple[Span, Language]], until: tuple[str, ...]) -> boo
     """Whether it is known that no text is in all of the languages."""
     try:
         languages = Both(tuple(language for _, language in known))
-        return bool(known) and automaton(languages, until).is_empty
-    except (TooComplex, Unsupported):
+        return bool(known) and automaton.automaton(languages, until).is_empty
+    except (expressions.TooComplex, Unsupported):
         return False
 
 
@@ -97,12 +103,16 @@ def left_out(
     """The conditions whose languages are left out of the automaton of all of them, since it would
     be too complex, and why; as far as they are known before the program runs."""
     known = [(place, known_language(e, folders)) for place, e in guidance.languages]
-    regular = [(p, language) for p, language in known if language is None or is_regular(language)]
+    regular = [
+        (p, language)
+        for p, language in known
+        if language is None or language_parts.is_regular(language)
+    ]
     until, result = _stops(call, mark, folders), dict[Span, str]()
     while regular and all(language is not None for _, language in regular):
         try:
-            automaton(Both(tuple(of for _, of in regular if of is not None)), until)
-        except TooComplex as error:
+            automaton.automaton(Both(tuple(of for _, of in regular if of is not None)), until)
+        except expressions.TooComplex as error:
             place, _ = regular.pop()
             result.setdefault(place, f"an automaton with {error}")
         except Unsupported:

@@ -5,9 +5,10 @@ each as a language, as a check of the beginning of the text, or as what stays fo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from fkdsl.base.folders import Folder
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Source, Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.passes.constant import (

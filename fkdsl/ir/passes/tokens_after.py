@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import reads, subexpressions, writes
 from fkdsl.ir.passes.reading import conjuncts, is_of_end, loops

@@ -7,8 +7,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.language.check.operators import NUMBERS, TEXTS
 from fkdsl.language.syntax.edits import ATOMS
 from fkdsl.language.syntax.tree import Expr, Literal

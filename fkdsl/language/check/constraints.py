@@ -13,18 +13,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fkdsl.base.folders import Folder
+from fkdsl.base.lazy import lazy_import
 from fkdsl.base.spans import Span
 from fkdsl.language.check.imports import File
 from fkdsl.language.check.report import Report
 from fkdsl.language.syntax import tree
 from fkdsl.language.syntax.tree_walk import walk
-from fkdsl.values.library.patterns import PATTERN_HELP, pattern_mistake
-from fkdsl.values.library.places import DEMANDS
-from fkdsl.values.library.schemas import grammar_mistake, schema_mistake, unsatisfiable
-from fkdsl.values.library.structured import grammar_source, no_grammar, no_schema, schema_source
 from fkdsl.values.signatures import TABLE, BuiltinError
+
+if TYPE_CHECKING:
+    from fkdsl.values.library import patterns, places, schemas, structured
+else:
+    patterns = lazy_import("fkdsl.values.library.patterns")
+    places = lazy_import("fkdsl.values.library.places")
+    schemas = lazy_import("fkdsl.values.library.schemas")
+    structured = lazy_import("fkdsl.values.library.structured")
 
 
 def check_constraints(report: Report, files: Iterable[File], main: Folder) -> None:
@@ -52,14 +58,14 @@ def _given(call: tree.Call, name: str) -> tree.Literal | None:
 
 
 def _check_pattern(report: Report, given: tree.Literal | None) -> None:
-    mistake = pattern_mistake(str(given.value)) if given is not None else ""
+    mistake = patterns.pattern_mistake(str(given.value)) if given is not None else ""
     if given is not None and mistake:
         report.error(
             "FK240",
             f"not a pattern: {mistake}",
             _place_in(given, mistake),
             "refused by `regex`",
-            PATTERN_HELP,
+            patterns.PATTERN_HELP,
         )
 
 
@@ -79,18 +85,18 @@ def _check_schema(report: Report, given: tree.Literal | None, folder: Folder) ->
         return
     schema = str(given.value)
     try:
-        text = schema_source(folder, schema)
+        text = structured.schema_source(folder, schema)
     except BuiltinError as error:
         report.error("FK243", error.message, given.span, "not read", error.help)
         return
-    mistake = schema_mistake(text)
+    mistake = schemas.schema_mistake(text)
     if mistake:
-        refused = no_schema(schema, mistake)
+        refused = structured.no_schema(schema, mistake)
         report.error("FK241", refused.message, given.span, "not a schema", refused.help)
         return
-    nothing = unsatisfiable(text)
+    nothing = schemas.unsatisfiable(text)
     if nothing:
-        said = nothing if text == schema or schema.endswith(".json") else DEMANDS
+        said = nothing if text == schema or schema.endswith(".json") else places.DEMANDS
         report.error(
             "FK244", f"no JSON fits this schema: {said}", given.span, "nothing satisfies it",
             "loosen one of the demands that exclude each other",
@@ -102,11 +108,11 @@ def _check_grammar(report: Report, given: tree.Literal | None, folder: Folder) -
         return
     grammar = str(given.value)
     try:
-        text = grammar_source(folder, grammar)
+        text = structured.grammar_source(folder, grammar)
     except BuiltinError as error:
         report.error("FK243", error.message, given.span, "not read", error.help)
         return
-    mistake = grammar_mistake(text)
+    mistake = schemas.grammar_mistake(text)
     if mistake:
-        refused = no_grammar(grammar, mistake, text)
+        refused = structured.no_grammar(grammar, mistake, text)
         report.error("FK242", refused.message, given.span, "not a grammar", refused.help)

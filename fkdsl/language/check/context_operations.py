@@ -7,9 +7,9 @@ ir/build_models.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.values.signatures import Parameter
 from fkdsl.values.types import (
     BOOL,

@@ -9,8 +9,9 @@ the state before it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.language.check.report import Report
 from fkdsl.language.syntax import tree
 from fkdsl.language.syntax.tree_walk import evaluated, is_true, reads, statements, targets

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from fkdsl.base.errors import CallError, ProgramError
 from fkdsl.base.folders import Folder
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.language.check.report import Report
 from fkdsl.language.syntax import tree
 

@@ -8,8 +8,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.language.check.report import a as article
 from fkdsl.values.types import (
     ANY,

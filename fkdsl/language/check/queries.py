@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Set
-from dataclasses import dataclass
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.language.check.context_operations import OPERATIONS
 from fkdsl.language.check.expressions import Expressions
 from fkdsl.language.check.report import Report, a

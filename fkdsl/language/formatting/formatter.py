@@ -21,10 +21,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 
 from fkdsl.base.errors import InternalError
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Source
 from fkdsl.language.formatting.pieces import Comment, Line, Piece, lines_of
 from fkdsl.language.formatting.wrapping import INDENT, TEXTS, Unbreakable, tidy, wrapped

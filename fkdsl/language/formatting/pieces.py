@@ -7,8 +7,9 @@ A token keeps the text that the file has for it; the formatter changes none but 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Source
 from fkdsl.language.syntax.lexer import Lexer
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Source, Span
 
 Kind = Literal[

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 from lark import Token
 
 from fkdsl.base.diagnostics import Diagnostic, Edit
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Source, Span
 
 EXPRESSION = {"NAME", "NUMBER", "STRING", "LPAR"}

@@ -6,11 +6,12 @@ Expressions stand in tree_expressions.py, statements and declarations here; `tre
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Any
 
 from fkdsl.base.diagnostics import Diagnostic
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Source, Span
 from fkdsl.language.syntax.tree_expressions import *  # noqa: F403  (tree.Name and the others)
 from fkdsl.language.syntax.tree_expressions import Clause, Expr, FormatPart, Keyword, Literal, Name

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Span
 
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
@@ -27,6 +26,7 @@ from torch import Tensor
 
 from fkdsl.base.probability_blocks import BLOCK as SUMMED
 from fkdsl.base.probability_blocks import block_sums
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.prefill.file import checksum
 
 FORMAT = "fkdsl prefill block 1"

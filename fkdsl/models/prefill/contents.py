@@ -4,7 +4,6 @@ model they are."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from fkdsl.base.errors import CallError
 from fkdsl.base.probability_blocks import Sums
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.interface import ForwardRow, LanguageModel, LogProbRows, Past
 from fkdsl.models.kv_pool import KVPool, KVSegment, table_of
 from fkdsl.models.tokenized import TokenizedModel

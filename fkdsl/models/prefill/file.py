@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from fkdsl.base.errors import CallError
 from fkdsl.base.files import check_target, verify_regular
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.prefill.contents import StoredContext
 
 PREFILL_FORMAT = "fkdsl prefill 2"

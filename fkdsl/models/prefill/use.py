@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from fkdsl.base.files import shown_size
+from fkdsl.base.quick_dataclass import dataclass
 
 
 @dataclass

@@ -3,11 +3,10 @@ state, and from what its head says."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.surrogate.counts import Parameters
 from fkdsl.models.surrogate.head import Array, Head, features
 from fkdsl.models.surrogate.sample import NONE, Sample

@@ -8,11 +8,11 @@ first rows of the batch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.surrogate.model import Array, Surrogate
 from fkdsl.models.surrogate.sample import Sample
 

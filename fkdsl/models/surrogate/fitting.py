@@ -9,12 +9,13 @@ than four times as many of plain EM.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.surrogate.clusters import context_labels, token_classes
 from fkdsl.models.surrogate.counts import (
     Counts,

@@ -4,13 +4,14 @@ arguments alone, which goes on from any pass to the same end."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.surrogate.ahead import Positions
 
 POSITIONS, BATCHES = 512, 64

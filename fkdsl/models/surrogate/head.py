@@ -10,11 +10,13 @@ every kind of model (LTLA, Yidou-Weng et al. 2025, arXiv 2511.16054, has a head 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fkdsl.base.quick_dataclass import dataclass
 
 Array = NDArray[np.float32]
 

@@ -17,7 +17,7 @@ proposal and a twist, so a bad surrogate costs particles, never the answer.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.surrogate.head import Head
 
 Array = NDArray[np.float32]

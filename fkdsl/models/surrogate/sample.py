@@ -5,11 +5,13 @@ surrogate is fitted to. Contexts with similar futures have similar sketches.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fkdsl.base.quick_dataclass import dataclass
 
 SKETCH = 48
 """Numbers in a sketch of a row: random sums of the square roots of its probabilities."""

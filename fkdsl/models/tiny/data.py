@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from fkdsl.base.errors import CallError
 from fkdsl.base.files import read_file
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.tiny.transformer import END
 
 MOST_TEXT_BYTES = 1 << 32

@@ -12,7 +12,6 @@ import gzip
 import lzma
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.tiny.data import Documents
 from fkdsl.models.tiny.links import Links
 from fkdsl.models.tiny.transformer import END, SYMBOLS, Transformer

@@ -11,13 +11,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from fkdsl.base.errors import CallError
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.tiny.data import Documents, check_length
 from fkdsl.models.tiny.evaluation import model_bits
 from fkdsl.models.tiny.transformer import TinyShape, Transformer, initialised

@@ -13,11 +13,12 @@ them with a cache, and this module is for training.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
+
+from fkdsl.base.quick_dataclass import dataclass
 
 END = 256
 """The symbol that ends a document. It also stands before each document, so a text without a prompt

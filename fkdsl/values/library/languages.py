@@ -17,12 +17,11 @@ from typing import Any
 
 from fkdsl.base.folders import Folder
 from fkdsl.engine.constraints import languages as of
-from fkdsl.engine.constraints.constraint import parts_left_out
 from fkdsl.engine.constraints.languages import ALL_TEXTS, NO_TEXTS, SPACES
 from fkdsl.engine.constraints.stops import first_stop, stops_of
 from fkdsl.values.library.patterns import may_begin_match
 from fkdsl.values.library.structured import checked_spaces, grammar_source, schema_source
-from fkdsl.values.library.text import _WORD
+from fkdsl.values.library.text import word_pattern
 from fkdsl.values.signatures import BuiltinError, Parameter, pure
 from fkdsl.values.types import ANY, BOOL, INT, STR, List, OneOf
 from fkdsl.values.values import Token, show
@@ -73,6 +72,8 @@ def may_match(s: str, pattern: str, always: bool = True) -> bool:
 @lru_cache(maxsize=256)
 def _follows_exactly(pattern: str) -> bool:
     """Whether an automaton follows a pattern exactly."""
+    from fkdsl.engine.constraints.constraint import parts_left_out
+
     return not parts_left_out(of.Matches(pattern))
 
 
@@ -275,7 +276,7 @@ def settled(s: str, stops: tuple[str, ...]) -> str:
 @pure(".complete", [S], STR)
 def complete(s: str) -> str:
     """The text without a last word that may continue."""
-    words = list(_WORD.finditer(s))
+    words = list(word_pattern().finditer(s))
     if not words or words[-1].end() < len(s.rstrip("'\u2019-")):
         return s
     return s[: words[-1].start()]

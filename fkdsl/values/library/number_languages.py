@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import Any
 
 from fkdsl.engine.constraints import languages as of
-from fkdsl.engine.constraints.language_parts import without_mistakes
 from fkdsl.engine.constraints.languages import ALL_TEXTS, NO_TEXTS
 from fkdsl.values.library.item_languages import By
 from fkdsl.values.library.languages import MOST_INDEX, A, plain_text
@@ -219,6 +218,8 @@ def beginnings(part: of.Language) -> of.Language:
 @pure(".no_such_value", [A], ANY)
 def no_such_value(part: of.Language) -> of.Language:
     """The texts that are not in the part, with those for which the program raises an error."""
+    from fkdsl.engine.constraints.language_parts import without_mistakes
+
     return of.Complement(without_mistakes(part))
 
 

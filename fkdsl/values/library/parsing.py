@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from fkdsl.base.deadline import Budget, OutOfTime, bounded
-from fkdsl.engine.constraints.followed import LONGEST_SOURCE
+from fkdsl.engine.constraints.languages import LONGEST_SOURCE
 from fkdsl.values.library.patterns import compiled_pattern, timed_match
 from fkdsl.values.signatures import BuiltinError
 

@@ -9,14 +9,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
-
-import regex
+from typing import TYPE_CHECKING, Any
 
 from fkdsl.base.deadline import current
-from fkdsl.engine.constraints.pattern_size import LONGEST_PATTERN, WRITTEN_OUT, written_out
-from fkdsl.engine.constraints.patterns import beginnings_of
+from fkdsl.base.lazy import lazy_import
+from fkdsl.engine.constraints.languages import LONGEST_PATTERN
 from fkdsl.values.signatures import BuiltinError
+
+if TYPE_CHECKING:
+    import regex
+
+    from fkdsl.engine.constraints import pattern_size, patterns
+else:
+    regex = lazy_import("regex")
+    pattern_size = lazy_import("fkdsl.engine.constraints.pattern_size")
+    patterns = lazy_import("fkdsl.engine.constraints.patterns")
 
 MATCH_SECONDS = 1.0
 """CPU time that a pattern may take on one text."""
@@ -37,8 +44,8 @@ def _compile(pattern: str, longest: int = LONGEST_PATTERN) -> tuple[Any, str]:
     """(the compiled pattern, ""), or (None, why it is refused)."""
     if len(pattern) > longest:
         return None, f"longer than {longest:,} characters"
-    if written_out(pattern) > WRITTEN_OUT:
-        return None, f"its repeats come to more than {WRITTEN_OUT:,} characters"
+    if pattern_size.written_out(pattern) > pattern_size.WRITTEN_OUT:
+        return None, f"its repeats come to more than {pattern_size.WRITTEN_OUT:,} characters"
     try:
         return regex.compile(pattern), ""
     except RecursionError:
@@ -116,7 +123,7 @@ def _pattern(match: Callable[..., Any]) -> str:
 def _beginnings(pattern: str) -> tuple[Any, list[Any]]:
     """(the compiled pattern whose partial matches may be beginnings of texts that match, those with
     whose texts none of them begins); (None, []) where nothing is known."""
-    beginnings = beginnings_of(pattern)
+    beginnings = patterns.beginnings_of(pattern)
     written = () if beginnings is None else (beginnings.pattern, *beginnings.refused)
     compiled = [_compile(part, BEGINNINGS)[0] for part in written]
     return (None, []) if not compiled or None in compiled else (compiled[0], compiled[1:])

@@ -20,9 +20,9 @@ from typing import Any
 
 from fkdsl.base.deadline import OutOfTime, bounded, check
 from fkdsl.base.deep import on_deep_stack
-from fkdsl.engine.constraints.followed import LONGEST_SOURCE, followed
+from fkdsl.engine.constraints.followed import followed
 from fkdsl.engine.constraints.grammars import accepts_text, mistake
-from fkdsl.engine.constraints.languages import GrammarText, JsonText
+from fkdsl.engine.constraints.languages import LONGEST_SOURCE, GrammarText, JsonText
 from fkdsl.values.library.parsing import GRAMMAR_PATH, build_parser, parses_whole
 from fkdsl.values.library.schema_patterns import with_python_patterns
 from fkdsl.values.library.validation import (

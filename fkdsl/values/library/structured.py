@@ -8,28 +8,25 @@ import os
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fkdsl.base.diagnostics import near_name
 from fkdsl.base.files import read_text, verify_regular
 from fkdsl.base.folders import Folder
+from fkdsl.base.lazy import lazy_import
 from fkdsl.base.surrogates import without_surrogates
-from fkdsl.engine.constraints.followed import LONGEST_SOURCE
-from fkdsl.engine.constraints.languages import SPACES, JsonText
-from fkdsl.values.library.grammar_dialect import dialect_help
-from fkdsl.values.library.places import grammar_place, schema_place
-from fkdsl.values.library.schemas import (
-    derives,
-    fits_schema,
-    grammar_mistake,
-    json_depth,
-    load_json,
-    schema_mistake,
-)
+from fkdsl.engine.constraints.languages import LONGEST_SOURCE, SPACES, JsonText
 from fkdsl.values.library.text import REPLACEMENT_CHARACTER, S
 from fkdsl.values.signatures import BuiltinError, Parameter, pure
 from fkdsl.values.types import ANY, BOOL, INT, STR
 from fkdsl.values.values import Record
+
+if TYPE_CHECKING:
+    from fkdsl.values.library import grammar_dialect, places, schemas
+else:
+    grammar_dialect = lazy_import("fkdsl.values.library.grammar_dialect")
+    places = lazy_import("fkdsl.values.library.places")
+    schemas = lazy_import("fkdsl.values.library.schemas")
 
 MAX_SOURCE_BYTES = 4 * LONGEST_SOURCE
 """Most bytes of the file of a schema or grammar; one of LONGEST_SOURCE characters has no more."""
@@ -61,7 +58,7 @@ def parse_json(s: str) -> Any:
     (1, True)
     """
     try:
-        return from_json(load_json(s))
+        return from_json(schemas.load_json(s))
     except ValueError as error:
         raise BuiltinError(
             f"not JSON: {error}", "guard it: `condition valid_json(s)` first"
@@ -156,7 +153,9 @@ def no_schema(schema: str, reason: str) -> BuiltinError:
     """The error of a `schema=` that is no schema. It repeats words of a file only if that is named
     like a schema, since a stranger's program may name any file beside it."""
     name = "this" if _is_schema(schema) else repr(schema)
-    shown = reason if _is_schema(schema) or schema.endswith(".json") else schema_place(reason)
+    shown = (
+        reason if _is_schema(schema) or schema.endswith(".json") else places.schema_place(reason)
+    )
     return BuiltinError(
         f"{name} is no JSON schema: {shown}", "check it against json-schema.org's draft 2020-12"
     )
@@ -173,8 +172,14 @@ def no_grammar(grammar: str, reason: str, text: str = "") -> BuiltinError:
         'rules are written `name: ... "text" ...`, terminals `NAME: /pattern/`; one is the rule '
         "`start`"
     )
-    shown = reason if _is_grammar(grammar) or grammar.endswith(".lark") else grammar_place(reason)
-    return BuiltinError(f"{name} is no Lark grammar: {shown}", dialect_help(text) or help)
+    shown = (
+        reason
+        if _is_grammar(grammar) or grammar.endswith(".lark")
+        else places.grammar_place(reason)
+    )
+    return BuiltinError(
+        f"{name} is no Lark grammar: {shown}", grammar_dialect.dialect_help(text) or help
+    )
 
 
 def checked_spaces(spaces: int) -> int:
@@ -214,19 +219,19 @@ def valid_json(
     of texts. A text with U+FFFD, which stands for bytes, is no JSON here, nor is
     one nested more than 100 deep."""
     language = JsonText(schema_source(folder, schema), format, order, checked_spaces(spaces))
-    reason = schema_mistake(language.schema) if schema else ""
+    reason = schemas.schema_mistake(language.schema) if schema else ""
     if reason:
         raise no_schema(schema, reason)
-    if s.count("[") + s.count("{") > MAX_JSON_DEPTH and json_depth(s) > MAX_JSON_DEPTH:
+    if s.count("[") + s.count("{") > MAX_JSON_DEPTH and schemas.json_depth(s) > MAX_JSON_DEPTH:
         return False
     try:
-        value = load_json(s)
+        value = schemas.load_json(s)
     except ValueError:
         return False
     if REPLACEMENT_CHARACTER in s:
         return False
     try:
-        return fits_schema(s, value, language)
+        return schemas.fits_schema(s, value, language)
     except ValueError as error:
         raise no_schema(schema, str(error)) from None
 
@@ -241,10 +246,10 @@ def parses(s: str, grammar: str, *, folder: Path | Folder) -> bool:
             f"parses reads at most {MAX_PARSED:,} characters", "check parts of the text"
         )
     text = grammar_source(folder, grammar)
-    reason = grammar_mistake(text)
+    reason = schemas.grammar_mistake(text)
     if reason:
         raise no_grammar(grammar, reason, text)
     try:
-        return REPLACEMENT_CHARACTER not in s and derives(text, s)
+        return REPLACEMENT_CHARACTER not in s and schemas.derives(text, s)
     except ValueError as error:
         raise no_grammar(grammar, str(error)) from None

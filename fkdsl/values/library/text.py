@@ -9,17 +9,24 @@
 from __future__ import annotations
 
 import re
-from typing import Any
-
-import regex
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from fkdsl.base.deadline import PIECE, check, gathered, pieces
+from fkdsl.base.lazy import lazy_import
 from fkdsl.engine.constraints.languages import WORD
 from fkdsl.values.library.patterns import compiled_pattern, timed_match
-from fkdsl.values.library.syllables import syllables_of
 from fkdsl.values.marks import Mark
 from fkdsl.values.signatures import BuiltinError, Parameter, pure
 from fkdsl.values.types import BOOL, INT, MARK, STR, List
+
+if TYPE_CHECKING:
+    import regex
+
+    from fkdsl.values.library import syllables as of_words
+else:
+    regex = lazy_import("regex")
+    of_words = lazy_import("fkdsl.values.library.syllables")
 
 S = Parameter("s", STR)
 REPLACEMENT_CHARACTER = "\ufffd"
@@ -27,12 +34,21 @@ REPLACEMENT_CHARACTER = "\ufffd"
 MAX_TEXT = 10_000_000
 MAX_DISTANCE = 2_000
 """Most characters of texts for `edit_distance`, whose time is the product of their lengths."""
-_WORD = regex.compile(WORD)
 _ASCII_WORD = re.compile(r"[A-Za-z0-9]+(?:['-][A-Za-z0-9]+)*")
-"""_WORD for ASCII texts, twice as fast: every condition on words reads every text that is tried."""
+"""A word of ASCII texts, twice as fast: every condition on words reads every text that is tried."""
 UNSETTLED = 32
 """Begun takes in more words once more than so many characters follow those that it has."""
-_SENTENCE = regex.compile(r"[^.!?]*[.!?]+|[^.!?]+\Z")
+
+
+@cache
+def word_pattern() -> Any:
+    """The compiled pattern of a word."""
+    return regex.compile(WORD)
+
+
+@cache
+def _sentence_pattern() -> Any:
+    return regex.compile(r"[^.!?]*[.!?]+|[^.!?]+\Z")
 
 
 @pure("special", [Parameter("name", STR)], MARK)
@@ -78,7 +94,7 @@ class Begun:
 
 def all_words(s: str) -> tuple[str, ...]:
     """`words`, computed from the whole text."""
-    return _all(_ASCII_WORD if s.isascii() else _WORD, s)
+    return _all(_ASCII_WORD if s.isascii() else word_pattern(), s)
 
 
 def _all(pattern: Any, s: str) -> tuple[str, ...]:
@@ -107,7 +123,7 @@ def lines(s: str) -> tuple[str, ...]:
 @pure("sentences", [S], List(STR))
 def sentences(s: str) -> tuple[str, ...]:
     """The sentences, each with its end mark; the last may have none."""
-    return tuple(t for m in _all(_SENTENCE, s) if (t := m.strip()))
+    return tuple(t for m in _all(_sentence_pattern(), s) if (t := m.strip()))
 
 
 @pure("letters", [S], INT)
@@ -129,7 +145,7 @@ def syllables(s: str) -> int:
     >>> syllables("An old silent pond")
     5
     """
-    return sum(syllables_of(w) for piece in pieces(words(s)) for w in piece)
+    return sum(of_words.syllables_of(w) for piece in pieces(words(s)) for w in piece)
 
 
 @pure("lower", [S], STR)

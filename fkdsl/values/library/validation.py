@@ -26,7 +26,7 @@ from functools import cache
 from typing import Any
 
 from fkdsl.base.deadline import Budget, OutOfTime
-from fkdsl.engine.constraints.followed import LONGEST_SOURCE
+from fkdsl.engine.constraints.languages import LONGEST_SOURCE
 from fkdsl.values.library.patterns import compiled_pattern, pattern_mistake, timed_match
 from fkdsl.values.signatures import BuiltinError
 
