@@ -85,9 +85,16 @@ class Batch:
 
 class Decoder:
     """A decoder and its pool of keys and values. weights: by the names that transformers gives
-    them; the decoder keeps packed copies. precision: a dtype's name, or "int8"."""
+    them; the decoder keeps packed copies. precision: a dtype's name, or "int8". mapped: whether the
+    weights are those of a file that nobody else writes, so that the embedding may stay in it."""
 
-    def __init__(self, shape: DecoderShape, weights: Mapping[str, Tensor], precision: str) -> None:
+    def __init__(
+        self,
+        shape: DecoderShape,
+        weights: Mapping[str, Tensor],
+        precision: str,
+        mapped: bool = False,
+    ) -> None:
         self.shape, self.precision = shape, precision
         self.heads, self.kv_heads, self.width, self.eps = (
             shape.heads,
@@ -96,7 +103,8 @@ class Decoder:
             shape.eps,
         )
         packing = LayerPacking(weights, shape.width, precision)
-        self.embedding = weights["model.embed_tokens.weight"].detach().clone()
+        embedding = weights["model.embed_tokens.weight"].detach()
+        self.embedding = embedding if mapped else embedding.clone()
         self.norm = weights["model.norm.weight"].detach().clone()
         head = "lm_head" if "lm_head.weight" in weights else "model.embed_tokens"
         self.head = packing.map(head)

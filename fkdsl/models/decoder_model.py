@@ -77,7 +77,7 @@ def decoder_from_files(
     size = weights["model.embed_tokens.weight"].shape[0]
     parameters = sum(t.numel() for t in weights.values())
     digest = digest_of(weights)
-    decoder = Decoder(shape, weights, precision)
+    decoder = Decoder(shape, weights, precision, mapped=True)
     backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
     settings = _json(folder / "tokenizer_config.json")
     ends = {

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from fkdsl.engine.constraints.charsets import (
     ALL_CHARACTERS,
     Partition,
+    characters_of,
     charset,
+    letter_charset,
     single,
     without_point,
 )
@@ -124,3 +126,15 @@ def test_classes_between_are_those_of_the_characters_between(patterns, first, le
 def test_surrogates_are_a_class_that_is_in_no_set():
     partition = Partition([ALL_CHARACTERS, single("a")])
     assert partition.classes_of("\ud800")[0] not in partition.members[ALL_CHARACTERS]
+
+
+@given(st.text())
+def test_the_characters_of_a_text_are_a_set_of_single_ones(text):
+    points = sorted({ord(c) for c in text})
+    assert [p for a, b in characters_of(text) for p in range(a, b)] == points
+    assert all(b < c for (_, b), (c, _) in pairwise(characters_of(text)))
+
+
+def test_letters_are_what_python_calls_letters():
+    inside = {p for a, b in letter_charset() for p in range(a, b)}
+    assert inside == {p for p in range(0x110000) if chr(p).isalpha()}

@@ -65,8 +65,20 @@ def letter_charset() -> Charset:
     """The characters that Python calls letters (`str.isalpha`), whatever version of Unicode it
     has."""
     # Python's own `re` has the same version of Unicode, and matches every letter as part of a word.
-    likely = "".join(re.findall(r"[^\W_]+", all_characters()))
-    points = np.array([ord(c) for c in likely if c.isalpha()], dtype=np.int64)
+    runs = re.findall(r"[^\W_]+", all_characters())
+    letters = (run if run.isalpha() else "".join(filter(str.isalpha, run)) for run in runs)
+    return characters_of("".join(letters))
+
+
+def characters_of(text: str) -> Charset:
+    """The characters of a text.
+
+    >>> characters_of("cab") == charset("[a-c]")
+    True
+    """
+    if not text:
+        return ()
+    points = np.unique(np.frombuffer(text.encode("utf-32-le"), dtype="<u4")).astype(np.int64)
     starts = np.flatnonzero(np.diff(points, prepend=-2) != 1)
     ends = np.append(starts[1:], len(points)) - 1
     return tuple(zip(points[starts].tolist(), (points[ends] + 1).tolist(), strict=True))

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from string import digits, hexdigits
 from typing import Any
 
-from fkdsl.engine.constraints.charsets import ALL_CHARACTERS, Charset, charset, without_point
+from fkdsl.engine.constraints.charsets import ALL_CHARACTERS, Charset, characters_of, without_point
 from fkdsl.engine.constraints.outlines import (
     alternatives,
     character_in,
@@ -27,19 +28,22 @@ QUOTE, BACKSLASH = text_tree('"'), text_tree("\\")
 PLAIN: Charset = without_point(without_point(ALL_CHARACTERS, ord('"')), ord("\\"))
 """The characters that stand for themselves in a string: also those that JSON wants escaped, which
 does no harm in an outline."""
-ESCAPED = charset(r'[\x00-\x1f"\\/\x7f]')
+ESCAPED = characters_of("".join(map(chr, range(0x20))) + '"\\/\x7f')
 """The characters that may be written by an escape."""
 ESCAPE = sequence(
     BACKSLASH,
     alternatives(
-        character_in(charset(r'["\\/bfnrt]')),
-        sequence(text_tree("u"), repeated(character_in(charset("[0-9A-Fa-f]")), 4, 4)),
+        character_in(characters_of('"\\/bfnrt')),
+        sequence(text_tree("u"), repeated(character_in(characters_of(hexdigits)), 4, 4)),
     ),
 )
 CHARACTER = alternatives(character_in(PLAIN), ESCAPE)
 """One character of a string."""
-DIGIT, DIGITS = character_in(charset("[0-9]")), repeated(character_in(charset("[0-9]")), 1)
-SPACE = repeated(character_in(charset(r"[ \t\n\r]")))
+DIGIT, DIGITS = (
+    character_in(characters_of(digits)),
+    repeated(character_in(characters_of(digits)), 1),
+)
+SPACE = repeated(character_in(characters_of(" \t\n\r")))
 """White space between values."""
 COMMA, COLON = sequence(SPACE, text_tree(","), SPACE), sequence(SPACE, text_tree(":"), SPACE)
 MOST_DIGITS = 18
@@ -75,7 +79,7 @@ def constant_string(text: str) -> Tree:
 def number() -> Tree:
     """Any number."""
     exponent = sequence(
-        character_in(charset("[eE]")), repeated(character_in(charset("[-+]")), 0, 1), DIGITS
+        character_in(characters_of("eE")), repeated(character_in(characters_of("-+")), 0, 1), DIGITS
     )
     return sequence(
         integer(),
@@ -105,7 +109,7 @@ def _digits(least: int, most: int | None) -> Tree:
     """The digits of the numbers from `least` on, up to the digits of `most`."""
     fewest = min(len(str(least)), MOST_DIGITS)
     longest = len(str(most)) if most is not None else MOST_DIGITS + 1
-    first = character_in(charset("[1-9]"))
+    first = character_in(characters_of("123456789"))
     more = repeated(DIGIT, fewest - 1, longest - 1 if longest <= MOST_DIGITS else -1)
     return (
         alternatives(text_tree("0"), sequence(first, more)) if not least else sequence(first, more)
