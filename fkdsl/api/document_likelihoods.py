@@ -26,7 +26,7 @@ from fkdsl.base.errors import CallError
 from fkdsl.base.files import check_target, read_text
 from fkdsl.base.logspace import Floats
 from fkdsl.base.random import KeyedRng
-from fkdsl.language.compile import build
+from fkdsl.ir.build import build
 from fkdsl.machine.particle import Executable
 from fkdsl.machine.state import ProgramState, Status
 from fkdsl.machine.value_json import write_value
