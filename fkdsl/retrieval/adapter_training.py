@@ -36,6 +36,8 @@ SCALES = tuple(float(x) for x in np.linspace(-6.0, 6.0, 49))
 MOST_SCALE = (-8.0, 8.0)
 LEAST = 1e-6
 """Nats by which one L is better than another."""
+PRODUCTS = 1 << 22
+"""Products of queries and documents that are made at once, about."""
 CHUNK = 256
 """Questions whose documents' vectors are held at once."""
 
@@ -100,12 +102,23 @@ class Trained:
 
 
 def best_places(vectors: Vectors, matrix: Floats, queries: Floats, k: int) -> Places:
-    """(n, min(k, passages)) the places of the k best documents of each query (n, D), best first."""
+    """(n, min(k, passages)) the places of the k best documents of each query (n, D), best first:
+    those that a run finds, since each product is made as a run makes it."""
+    narrow, found = matrix.astype(np.float32), []
+    for query in queries.astype(np.float32):
+        check()
+        found.append(best(vectors.products(query @ narrow.T), k))
+    return np.array(found, np.int64).reshape(len(queries), -1)
+
+
+def places_of_many(vectors: Vectors, matrix: Floats, queries: Floats, k: int) -> Places:
+    """As `best_places`, for many queries in a tenth of the time; documents whose scores differ by
+    rounding alone may change places."""
     adapted = (queries @ matrix.T).astype(np.float32)
     found = []
-    for query in adapted:
+    for some in np.array_split(adapted, 1 + len(queries) * len(vectors) // PRODUCTS):
         check()
-        found.append(best(vectors.products(query), k))
+        found += [best(column, k) for column in vectors.products(some.T).T]
     return np.array(found, np.int64).reshape(len(queries), -1)
 
 
@@ -218,7 +231,7 @@ def _ascent(
     settings: AdapterSettings,
 ) -> Iterator[tuple[Look, Floats]]:
     """(what is seen, A) before the first step and every few steps."""
-    places = best_places(vectors, begin, training.queries, settings.k)
+    places = places_of_many(vectors, begin, training.queries, settings.k)
     log_p = gather(likelihoods, training.numbers, places)
 
     def here(matrix: Floats) -> Marginals:
@@ -234,7 +247,7 @@ def _ascent(
     for step in range(1, settings.steps + 1):
         fresh = step % settings.every == 1 and step > 1
         if fresh:
-            places = best_places(vectors, state.matrix, training.queries, settings.k)
+            places = places_of_many(vectors, state.matrix, training.queries, settings.k)
             log_p = gather(likelihoods, training.numbers, places)
         at = here(state.matrix)
         state.move(at, comparable=not fresh)

@@ -81,21 +81,23 @@ class WordLlama:
         self._tokenizer = Tokenizer.from_file(str(tokenizer))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(MOST_TOKENS)
-        self._vectors = next(iter(load_file(weights).values()))
+        # Half precision is made single once here, not for each text.
+        self._vectors = next(iter(load_file(weights).values())).astype(np.float32)
 
     @cached_property
     def digest(self) -> str:
         digest = blake2b(self._file.read_bytes(), digest_size=16)
-        digest.update(self._vectors.tobytes())
+        digest.update(self._vectors.astype(np.float16).tobytes())
         return digest.hexdigest()
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        encoded = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
-        means = np.zeros((len(texts), self._vectors.shape[1]), np.float32)
+        # The fast one keeps no offsets.
+        encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        sums = np.zeros((len(texts), self._vectors.shape[1]), np.float32)
         for i, e in enumerate(encoded):
             if e.ids:
-                means[i] = self._vectors[e.ids].astype(np.float32).mean(axis=0)
-        return normalised(means)
+                sums[i] = self._vectors.take(e.ids, axis=0).sum(axis=0)
+        return normalised(sums)  # of their means too: a vector's length is lost
 
 
 class Encoder:
@@ -155,12 +157,13 @@ class Vectors:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def products(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(n,) the product of each with a query (d,): its cosine, if that has length 1."""
-        products = np.empty(len(self._rows), np.float32)
+    def products(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n, ...) the product of each with a query (d,), or with several (d, m): the cosines, if
+        these have length 1."""
+        products = np.empty((len(self._rows), *queries.shape[1:]), np.float32)
         for start in range(0, len(self._rows), PRODUCT_ROWS):
             part = self._rows[start : start + PRODUCT_ROWS].astype(np.float32, copy=False)
-            products[start : start + PRODUCT_ROWS] = part @ query
+            products[start : start + PRODUCT_ROWS] = part @ queries
         return products
 
     def at(self, places: Sequence[int]) -> NDArray[np.float32]:
@@ -170,7 +173,9 @@ class Vectors:
 
 def embed_all(store: Store, embedding: Embedding) -> None:
     """Gives a vector to each passage of a store that has none."""
-    while todo := store.without_vectors(BATCH):
+    last = -1
+    while todo := store.without_vectors(last, BATCH):
         check()
+        last = todo[-1][0]
         vectors = embedding.embed([text for _, text in todo])
         store.put_vectors([i for i, _ in todo], vectors.astype(np.float16))

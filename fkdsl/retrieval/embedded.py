@@ -47,7 +47,9 @@ class Embedded:
     ) -> None:
         self.home, self.ranking, self.embedding = home, ranking, embedding
         self.adapter = adapter
-        self.store = Store(home / "passages.sqlite" if home is not None else None)
+        self.store = Store(
+            home / "passages.sqlite" if home is not None else None, words=ranking != "dense"
+        )
         self.lock = self.store.lock
         self._ids: list[int] | None = None
         self._bm25: Bm25 | None = None

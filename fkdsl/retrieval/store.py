@@ -38,9 +38,11 @@ CREATE TABLE IF NOT EXISTS words (id INTEGER PRIMARY KEY, word TEXT UNIQUE);
 
 
 class Store:
-    """path: the file, which is made where it is missing; None for one in memory."""
+    """path: the file, which is made where it is missing; None for one in memory. words: whether it
+    keeps the passages' words, for a ranking that reads them."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, words: bool = True) -> None:
+        self._keeps_words = words
         self.lock = threading.RLock()
         self._db = sqlite3.connect(
             str(path) if path is not None else ":memory:",
@@ -107,7 +109,8 @@ class Store:
             for place, p in enumerate(passages):
                 if not place % 1000:
                     check()
-                words = [known.setdefault(w, len(known)) for w in words_of(p.text)]
+                found = words_of(p.text) if self._keeps_words else []
+                words = [known.setdefault(w, len(known)) for w in found]
                 digest = hashlib.blake2b(p.text.encode(), digest_size=16).digest()
                 yield file, place, p.line, p.text, np.array(words, "<i4").tobytes(), digest
 
@@ -169,11 +172,11 @@ class Store:
 
     # ------------------------------------------------------------------ vectors
 
-    def without_vectors(self, most: int) -> list[tuple[int, str]]:
-        """(id, text) of passages that have no vector yet, so many at most."""
-        return list(
-            self._db.execute("SELECT id, text FROM passages WHERE vector IS NULL LIMIT ?", (most,))
-        )
+    def without_vectors(self, after: int, most: int) -> list[tuple[int, str]]:
+        """(id, text) of passages that have no vector yet, by their ids: the first, so many at most,
+        of those above `after`."""
+        sql = "SELECT id, text FROM passages WHERE id > ? AND vector IS NULL ORDER BY id LIMIT ?"
+        return list(self._db.execute(sql, (after, most)))
 
     def put_vectors(self, ids: Sequence[int], vectors: NDArray[np.float16]) -> None:
         with self.lock:

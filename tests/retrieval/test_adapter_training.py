@@ -15,6 +15,7 @@ from fkdsl.retrieval.adapter_training import (
     evaluate,
     gather,
     marginals,
+    places_of_many,
     train,
 )
 from fkdsl.retrieval.dense import Vectors
@@ -73,6 +74,15 @@ def test_the_gradient_is_that_of_the_marginal_likelihood(world, k, monkeypatch):
             slope = (np.mean(up) - np.mean(down)) / (2 * h)
             assert here.gradient[i, j] == pytest.approx(slope, abs=1e-6)
     assert here.mean == pytest.approx(np.mean(by_hand(world, matrix, k)[:4]), abs=1e-5)
+
+
+def test_many_queries_find_what_each_finds(world, monkeypatch):
+    vectors, queries, _, matrix = world
+    held = Vectors(vectors.astype(np.float16))
+    for products in (1, 20, 1 << 20):
+        monkeypatch.setattr(training, "PRODUCTS", products)
+        many = places_of_many(held, matrix, queries, K)
+        assert many.tolist() == best_places(held, matrix, queries, K).tolist()
 
 
 def turned(n=40, seed=0):

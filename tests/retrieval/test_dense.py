@@ -123,6 +123,20 @@ def test_wordllama_knows_words_that_are_not_the_same(tmp_path):
         assert found.search("ship leaves", 1)[0].passage.source == "a.md"
 
 
+def test_wordllama_is_the_mean_of_its_tokens_vectors():
+    pytest.importorskip("wordllama", reason="it comes with the extra `wordllama`")
+    embedding = dense.embedding_of("wordllama")
+    texts = ["The vessel departs at dawn.", "", "tide " * 900, "\u6f6e\u6c50 \U0001f30a"]
+
+    def by_hand(text):
+        ids = embedding._tokenizer.encode(text, add_special_tokens=False).ids
+        assert len(ids) <= dense.MOST_TOKENS
+        mean = np.mean([embedding._vectors[i].astype(np.float64) for i in ids] or [0.0], axis=0)
+        return mean / (np.linalg.norm(mean) or 1.0) + np.zeros(256)
+
+    assert embedding.embed(texts) == pytest.approx(np.array([by_hand(t) for t in texts]), abs=1e-6)
+
+
 @pytest.mark.slow
 def test_an_encoder_of_transformers_is_the_mean_of_its_last_states(tmp_path):
     import torch
