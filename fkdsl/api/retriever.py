@@ -168,7 +168,7 @@ class RetrieverTraining:
         Raises CallError where nothing can be learned, and ProgramError as a run does.
         """
         deadline = Deadline.of(timeout)
-        self._verify_dense()
+        verify_dense(self.program)
         generator = Generator(self.program, self.engines)
         deadline.begin()
         try:
@@ -244,14 +244,6 @@ class RetrieverTraining:
                 )
         return asked
 
-    def _verify_dense(self) -> None:
-        """Raises CallError for a program none of whose indexes can be learned."""
-        specs = [info.spec for info in self.program.checked.indexes.values()]
-        if not any(s.ranking == "dense" and s.engine == "embedded" for s in specs):
-            raise CallError(
-                f"`{self.program.name}` has no index that is ranked by embeddings alone", DENSE
-            )
-
     def _engine(self, generator: Generator, asked: Retrieved) -> Embedded:
         """The index's engine. Raises CallError for one whose queries cannot be learned."""
         index = generator.program.environment().indexes[asked.index]
@@ -312,6 +304,13 @@ class RetrieverTraining:
         """Takes the file of the work away."""
         if self._likelihoods is not None:
             self._likelihoods.forget()
+
+
+def verify_dense(program: CalledProgram) -> None:
+    """Raises CallError for a program none of whose indexes can be learned."""
+    specs = [info.spec for info in program.checked.indexes.values()]
+    if not any(s.ranking == "dense" and s.engine == "embedded" for s in specs):
+        raise CallError(f"`{program.name}` has no index that is ranked by embeddings alone", DENSE)
 
 
 def train_retriever(

@@ -19,6 +19,7 @@ from fkdsl.api.retriever import (
     RetrieverSettings,
     RetrieverTraining,
     TrainedRetriever,
+    verify_dense,
 )
 from fkdsl.api.retriever_data import read_questions
 from fkdsl.base.deadline import Deadline
@@ -35,6 +36,7 @@ def main(args: argparse.Namespace) -> int:
     check_file_target(args.out, "--out")
     program = called_program(args)
     warn(program.warnings)
+    verify_dense(program)
     settings = RetrieverSettings(
         documents=args.documents, share=args.share, steps=args.steps, penalty=args.penalty,
         seed=args.seed,

@@ -33,7 +33,9 @@ MOST_BYTES = 100_000_000
 """Bytes of a file at most: an adapter of 5,000 dimensions."""
 MOST_ENTRY = 1e4
 """The largest entry of A, of either sign."""
-AGAIN = "make it again: fkdsl train-retriever PROGRAM.fk --data FILE.jsonl -o FILE"
+AGAIN = (
+    "leave it out of the line, and make it: fkdsl train-retriever FILE.fk --data FILE.jsonl -o FILE"
+)
 
 
 @dataclass(frozen=True, eq=False)
