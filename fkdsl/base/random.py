@@ -144,6 +144,12 @@ class KeyedRng:
         self._count += 1
         return (int.from_bytes(draw, "little") >> 11) * 2.0**-53
 
+    def peek(self) -> float:
+        """What `uniform` gives next, which stays to be drawn."""
+        drawn = self.uniform()
+        self._count -= 1
+        return drawn
+
     def choice(self, probabilities: ArrayLike) -> int:
         if isinstance(probabilities, ProbabilityBlocks):
             return self._of_blocks(probabilities)

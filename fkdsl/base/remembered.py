@@ -39,5 +39,7 @@ joined: Remembered[NDArray[np.bool_]] = Remembered(lambda a, b: np.logical_and(a
 """The intersection of two masks (n,)."""
 allowed: Remembered[int] = Remembered(lambda mask: int(np.count_nonzero(mask)))
 """How many outcomes a mask allows."""
+listed: Remembered[NDArray[np.int64]] = Remembered(lambda mask: np.flatnonzero(mask))
+"""The indices of the outcomes that a mask allows."""
 shares: Remembered[NDArray[np.float32]] = Remembered(lambda mask: mask.astype(np.float32))
 """A mask as float32 (n,): 1 where it allows, else 0."""

@@ -22,7 +22,7 @@ from fkdsl.language.syntax import tree
 from fkdsl.language.syntax.parser import parse, read_source
 from fkdsl.models.runtimes import RUNTIMES
 
-DEVICES = ("cpu", "cuda")
+DEVICES = ("auto", "cpu", "cuda")
 LOOKAHEAD = ("auto", "none", "twist", "proposal", "both")
 KINDS = {
     "FILE.fk": "programs",

@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep", action="store_true", help="keep the texts, for a fit with other --states"
     )
     parser.add_argument("--dtype", help="precision of the model: float32, bfloat16, float16")
-    parser.add_argument("--device", help="where the model runs: cpu, cuda")
+    parser.add_argument("--device", help="where the model runs: cpu, cuda, auto")
 
 
 def main(args: argparse.Namespace) -> int:

@@ -56,7 +56,7 @@ def add_call(parser: argparse.ArgumentParser) -> None:
         help="alias (tiny, smollm2), hub id, folder, .gguf, model of the file, .fk file with a "
         "table, or bytes(...) of one",
     )
-    model.add_argument("--device", metavar="DEVICE", help="where it runs: cpu, cuda")
+    model.add_argument("--device", metavar="DEVICE", help="where it runs: cpu, cuda, auto")
     model.add_argument("--dtype", metavar="DTYPE", help=f"its precision: {', '.join(DTYPES)}")
     model.add_argument(
         "--engine",

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--api-key", metavar="KEY", help=f"asked of every request; better given as {KEY_VARIABLE}"
     )
     parser.add_argument("--dtype", help="precision of the models, as for run")
-    parser.add_argument("--device", help="where the models run: cpu, cuda")
+    parser.add_argument("--device", help="where the models run: cpu, cuda, auto")
     parser.add_argument("--engine", help=f"what computes them: {', '.join(RUNTIMES)}")
     parser.add_argument(
         "--allow-extern", action="store_true", help="let the folder's programs run Python code"

@@ -140,7 +140,11 @@ class CachedTransformer:
         (fkdsl.base.probability_blocks), not to
         be written to; None if `row` is not the cached row of the context, or the model gives no
         sums."""
-        return self.cache.sums(id(context)) if self.cached(context) is row else None
+        if self.cached(context) is not row:
+            return None
+        # A row that was left on the device that computed it (fkdsl.models.device_rows) has its own.
+        sums: NDArray[np.float64] | None = getattr(row, "sums", None)
+        return self.cache.sums(id(context)) if sums is None else sums
 
     def masked_block_sums(
         self, rows: Sequence[NDArray[Any]], masks: Sequence[NDArray[np.bool_]]

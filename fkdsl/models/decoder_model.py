@@ -53,9 +53,9 @@ class DecoderModel(TokenizedModel):
 
 
 def decoder_from_files(
-    folder: Path, precision: str, dtype: torch.dtype, name: str
+    folder: Path, precision: str, dtype: torch.dtype, name: str, device: str = "cpu"
 ) -> DecoderModel | None:
-    """The model of a folder that fkdsl has written, on the CPU; None if this function cannot read
+    """The model of a folder that fkdsl has written, on a device; None if this function cannot read
     its form."""
     config = SimpleNamespace(**_json(folder / "config.json"))
     rotary = getattr(config, "rope_parameters", None) or {}
@@ -67,13 +67,14 @@ def decoder_from_files(
     from safetensors.torch import load_file
     from tokenizers import Tokenizer
 
-    weights = {key: tensor.to(dtype) for key, tensor in load_file(weights_file).items()}
+    # Tensor by tensor, so that a device holds no weight in two precisions but one.
+    weights = {key: tensor.to(device, dtype) for key, tensor in load_file(weights_file).items()}
     heads = config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // heads
     frequencies = 1.0 / rotary["rope_theta"] ** (
         torch.arange(0, width, 2, dtype=torch.float) / width
     )
-    shape = DecoderShape.of(config, frequencies, 1.0)
+    shape = DecoderShape.of(config, frequencies.to(device), 1.0)
     size = weights["model.embed_tokens.weight"].shape[0]
     parameters = sum(t.numel() for t in weights.values())
     digest = digest_of(weights)
@@ -105,7 +106,7 @@ def decoder_from_files(
             "family": config.model_type,
             "parameters": parameters,
             "dtype": precision,
-            "device": "cpu",
+            "device": device,
             "digest": digest,
         },
     )

@@ -3,7 +3,8 @@ by the fastest way whose rows are correct."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,9 @@ def load_pretrained(
         )
     name = name or Path(path).name
     model: TokenizedModel | None = None
-    if own and fast and device == "cpu" and gguf_file is None:
-        model = decoder_from_files(Path(path), dtype, DTYPES[dtype], name)
+    if own and fast and gguf_file is None:
+        with _usable(device):
+            model = decoder_from_files(Path(path), dtype, DTYPES[dtype], name, device)
     if model is None:
         model = _load(path, gguf_file, dtype, device, local_files_only, name, fast)
     model.describe_also(origin or {})
@@ -119,12 +121,8 @@ def _load(
             if processor is None
             else processor.tokenizer
         )
-    try:
+    with _usable(device):
         module = module.to(device)
-    except (RuntimeError, AssertionError) as error:
-        raise CallError(
-            f"the device `{device}` cannot be used: {error}", "run with --device cpu"
-        ) from None
     texts, precision = texts_of(module, tokenizer, name, dtype), dtype if fast else None
     if processor is not None:
         from fkdsl.models.vision.loading import vision_model
@@ -168,6 +166,20 @@ def _processor(path: str, name: str, common: Mapping[str, Any]) -> Any:
             f"the processor of images of `{name}` cannot be loaded: {reason}",
             "install what it asks for, or fetch the model again",
         ) from error
+
+
+@contextmanager
+def _usable(device: str) -> Iterator[None]:
+    """Makes the errors of a device that cannot be used clear ones."""
+    try:
+        yield
+    except (RuntimeError, AssertionError) as error:
+        if device == "cpu":
+            raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CallError(
+            f"the device `{device}` cannot be used: {reason}", "run with --device cpu"
+        ) from None
 
 
 def _verify_parameters(

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -47,6 +47,8 @@ ALIASES: Mapping[str, Alias] = {SMOLLM2.name: SMOLLM2}
 SHIPPED: Mapping[str, Path] = {"tiny": Path(__file__).parent / "tiny" / "tiny.safetensors"}
 """The models that are part of this package: names and files."""
 
+AUTO = "auto"
+"""The device that fkdsl chooses, or an engine of its own."""
 DTYPE_NAMES = ("float32", "bfloat16", "float16", "float64", "int8", "auto")
 
 
@@ -85,7 +87,8 @@ def load_model(
     working directory.
 
     dtype: one of DTYPE_NAMES, default "float32"; "auto" is bfloat16 where the processor or device
-    has instructions for it, else float32. device: as torch writes it, default "cpu". fast:
+    has instructions for it, else float32. device: as torch writes it, default "cpu"; "auto" is a
+    GPU where torch finds one. fast:
     False runs the library's own module, with which tests compare the faster ways. engine: a name of
     fkdsl.models.runtimes, None for fkdsl's own; options: of the engine. Raises CallError for an
     unknown name or a model that fkdsl does not load, ModelUnavailable for one that can be neither
@@ -106,7 +109,9 @@ def load_model(
             request = Request(
                 reference, parsed, place, file, dtype, device, _origin(parsed, place), options or {}
             )
-            return runtime.load(request) if runtime is not None else _load(request, fast)
+            if runtime is None:
+                return _load(request, fast)
+            return runtime.load(replace(request, device=None) if device == AUTO else request)
         except FkdslError:
             raise
         except Exception as error:
@@ -122,7 +127,7 @@ def load_model(
 
 def _load(request: Request, fast: bool) -> LanguageModel:
     """The model that fkdsl itself computes. Imports torch, which takes seconds."""
-    dtype, device = request.dtype or "float32", request.device or "cpu"
+    dtype, device = request.dtype or "float32", _device(request.device)
     if isinstance(request.parsed, BytesReference):
         dtype = "float32" if dtype == "auto" else dtype
         from fkdsl.models.tiny.model import load_bytes
@@ -141,6 +146,15 @@ def _load(request: Request, fast: bool) -> LanguageModel:
         fast=fast,
         own=isinstance(request.parsed, AliasReference),
     )
+
+
+def _device(name: str | None) -> str:
+    """The device of a name, which may be "auto"."""
+    if name != AUTO:
+        return name or "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _parsed(reference: str, folder: Path | None = None) -> Reference:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.remembered import shares
 from fkdsl.models.compat.panics import panics_are_errors
 from fkdsl.models.cost import Cost
+from fkdsl.models.device_rows import rows_on_device, stays
 from fkdsl.models.interface import CacheSegment, ForwardResult, ForwardRow, LogProbRows
 from fkdsl.models.kv_pool import KVPool
 from fkdsl.models.vocabulary import Vocabulary
@@ -129,6 +130,8 @@ def not_a_number(weights: Mapping[str, torch.Tensor] | None = None) -> CallError
 def row_log_probs(logits: torch.Tensor, rows: Sequence[ForwardRow]) -> list[LogProbRows]:
     """(wanted, V) log-probabilities (nats) of each row. logits: (n, V) of all wanted positions, row
     after row. Raises CallError for NaN."""
+    if stays(logits.device):
+        return _left_on_device(logits, rows)
     wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
     log_p = torch.log_softmax(logits.to(wide), dim=-1).cpu().numpy()
     if np.isnan(log_p[:, 0]).any():  # one NaN or infinity among the logits makes the whole row NaN
@@ -144,16 +147,17 @@ def forward_results(
 
     The sums over blocks also give the normaliser, so exp is computed once, and the rounding error
     is smaller. On a CPU a few positions are computed at a time, so that the values in between stay
-    in the processor's caches.
+    in the processor's caches. Rows stay on any other device.
     """
+    if stays(logits.device):
+        left = _left_on_device(logits, rows)
+        return [ForwardResult(p, s) for p, s in zip(left, segments, strict=True)]
     wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
     n, V = logits.shape
     whole = V // BLOCK * BLOCK
-    log_p, sums = (
-        torch.empty((n, k), dtype=wide, device=logits.device) for k in (V, -(-V // BLOCK))
-    )
-    size = min(2 * torch.get_num_threads(), n) if logits.device.type == "cpu" else n
-    scratch = torch.empty((size, V), dtype=wide, device=logits.device)
+    log_p, sums = (torch.empty((n, k), dtype=wide) for k in (V, -(-V // BLOCK)))
+    size = min(2 * torch.get_num_threads(), n)
+    scratch = torch.empty((size, V), dtype=wide)
     for i in range(0, n, max(size, 1)):
         at, k = slice(i, i + size), min(size, n - i)
         x = log_p[at].copy_(logits[at])
@@ -172,6 +176,11 @@ def forward_results(
     return [
         ForwardResult(p, s, sums=b) for p, s, b in zip(log_probs, segments, row_sums, strict=True)
     ]
+
+
+def _left_on_device(logits: torch.Tensor, rows: Sequence[ForwardRow]) -> list[LogProbRows]:
+    counts = [len(row.wanted) for row in rows]
+    return cast(list[LogProbRows], rows_on_device(logits, not_a_number, counts))
 
 
 def masked_block_sums(

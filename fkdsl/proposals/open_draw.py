@@ -10,12 +10,15 @@ Nothing here draws or calls a model.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from fkdsl.base.logspace import Floats
 from fkdsl.base.probability_blocks import Sums
 from fkdsl.base.quick_dataclass import dataclass
-from fkdsl.base.remembered import joined
+from fkdsl.base.random import KeyedRng
+from fkdsl.base.remembered import allowed, joined, listed
 from fkdsl.base.spans import Span
 from fkdsl.engine.cached_transformer import Context
 from fkdsl.engine.constraints.constraint import Constraint
@@ -27,7 +30,7 @@ from fkdsl.machine.scoring import is_finished
 from fkdsl.proposals.completion import Tilt
 from fkdsl.proposals.drafting import DraftedRow, DraftOf, draft_of, drafted_row
 from fkdsl.proposals.lookahead import LookaheadCache
-from fkdsl.proposals.outcomes import Mask, Outcomes, TokenOutcomes, is_dense, outcomes_of
+from fkdsl.proposals.outcomes import FEW, Mask, Outcomes, TokenOutcomes, is_dense, outcomes_of
 from fkdsl.proposals.refusals import refused_by_masks
 from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.proposals.text_masks import (
@@ -44,6 +47,9 @@ from fkdsl.values.token_distributions import (
     leaves,
 )
 from fkdsl.values.values import ContextRef
+
+if TYPE_CHECKING:  # which imports torch
+    from fkdsl.models.device_reads import Wanted
 
 
 @dataclass
@@ -204,6 +210,26 @@ class OpenDraw:
             return None
         row: Floats = self.particle.rows[c.node]
         return row
+
+    def wanted_of_row(self) -> Wanted | None:
+        """What the draw will look at of a context's own row that lies on a device; None for other
+        rows."""
+        d = self.distribution
+        if not isinstance(d, ContextRef) or self.finished or self.unsatisfiable:
+            return None
+        c = self.particle.contexts[d.index]
+        row = self.particle.rows.get(c.node)
+        if row is None or isinstance(row, np.ndarray) or c.pending is not None:
+            return None
+        from fkdsl.models.device_reads import Wanted
+
+        mask = self.masks().both
+        uniform = self.rng.peek() if isinstance(self.rng, KeyedRng) else 0.5
+        if mask is not None and allowed(mask) < len(mask) // FEW:
+            return Wanted(row, mask, listed(mask), uniform)
+        # A tilt looks at every outcome.
+        whole = self.constraint is not None and self.settings.lookahead is not None
+        return Wanted(row, mask, None, uniform, whole)
 
     def drafted_row(self) -> DraftedRow | None:
         """The draft's row for the draw; None where it has none."""

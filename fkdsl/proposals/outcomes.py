@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fkdsl.base.logspace import Floats
 from fkdsl.base.probability_blocks import ProbabilityBlocks, Sums
-from fkdsl.base.remembered import allowed
+from fkdsl.base.remembered import allowed, listed
 from fkdsl.machine.contexts import ContextTable
 from fkdsl.machine.scoring import choice_log_probs, continues, settle
 from fkdsl.models.vocabulary import Vocabulary
@@ -103,7 +103,7 @@ class TokenOutcomes(Outcomes):
         # A vocabulary is long: where little of it is left, only that is exponentiated.
         self.n_allowed = len(row) if mask is None else allowed(mask)
         if mask is not None and self.n_allowed < len(row) // FEW:
-            self.ids = np.flatnonzero(mask)
+            self.ids = listed(mask)
 
     @cached_property
     def p(self) -> Floats:  # type: ignore[override]

@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import chain
 
+import numpy as np
+
 from fkdsl.base.spans import Span
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
 from fkdsl.engine.constraints.constraint import Constraint
@@ -76,6 +78,7 @@ class Rounds:
         self.filter_texts([step.draw for step, _ in requests if step.draw is not None])
         self.sum_masked_rows([step.draw for step, _ in requests if step.draw is not None])
         self.prepare_masks(requests)
+        self.read_rows([step.draw for step, _ in requests if step.draw is not None])
 
     def end_step(self) -> None:
         """Lets go of what was requested last."""
@@ -135,7 +138,7 @@ class Rounds:
         by_model: dict[str, dict[tuple[int, int], list[OpenDraw]]] = {}
         for draw in draws:
             row = draw.masked_row()
-            if row is not None:
+            if isinstance(row, np.ndarray):
                 model = draw.particle.contexts[draw.distribution.index].model
                 same = by_model.setdefault(model, {})
                 same.setdefault((id(row), id(draw.masks().both)), []).append(draw)
@@ -149,6 +152,17 @@ class Rounds:
             for group, their in zip(groups.values(), sums, strict=True):
                 for draw in group:
                     draw.masks().sums = their
+
+    def read_rows(self, draws: Sequence[OpenDraw]) -> None:
+        """Reads from a device what the draws of the population will look at, in one transfer."""
+        wanted = [(draw, wanted) for draw in draws if (wanted := draw.wanted_of_row()) is not None]
+        if not wanted:
+            return
+        from fkdsl.models.device_reads import read
+
+        for (draw, _), sums in zip(wanted, read([w for _, w in wanted]), strict=True):
+            if sums is not None:
+                draw.masks().sums = sums
 
     def _due(
         self,

@@ -1,8 +1,10 @@
 """The benchmarks count and compute what they say; how fast anything is, nobody asserts."""
 
 import doctest
+import json
 
 import decoding
+import gpu
 import growth
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from peers import environments, short_words
 from wide import widened
 
 import fkdsl
+from fkdsl.models.decoder_model import DecoderModel
 from fkdsl.models.interface import ForwardRow
 from fkdsl.models.registry import load_model
 from fkdsl.values.library.text import letters, words
@@ -126,3 +129,26 @@ def test_the_wide_model_has_the_law_and_the_heads_of_tiny(tmp_path):
     np.testing.assert_allclose(a.log_probs, b.log_probs, atol=1e-4)
     (a,), (b,) = (model.with_heads().forward(rows) for model in (tiny, wide))
     np.testing.assert_allclose(a.head_outputs, b.head_outputs, atol=1e-4)
+
+
+def test_the_gpu_benchmark_runs_where_there_is_none(capsys, tmp_path):
+    out = tmp_path / "figures.json"
+    few = ["--models", "small", "--particles", "3", "--prompt", "40", "--tokens", "2"]
+    gpu.main(["--device", "cpu", *few, "--out", str(out)])
+    printed = capsys.readouterr().out
+    assert "laws hold on cpu" in printed
+    (cell,) = json.loads(out.read_text())
+    assert cell["floor"] > 0.0
+    assert (cell["model"], cell["N"]) == ("small", 3)
+    assert "| small |  3 |" in printed
+
+
+def test_the_gpu_benchmark_sees_rows_that_are_wrong(monkeypatch):
+    walk = gpu.rows_of_walk
+    monkeypatch.setattr(
+        gpu,
+        "rows_of_walk",
+        lambda model: walk(model) * (1.01 if isinstance(model, DecoderModel) else 1.0),
+    )
+    with pytest.raises(AssertionError, match="rows are off"):
+        gpu.check_laws("cpu")

@@ -1,0 +1,250 @@
+"""Rows that stay on the device that computed them. A population's next tokens need little of a long
+row: its sums over blocks, and the few blocks that a draw looks at. So these are computed there and
+read for all particles in one transfer (device_reads.py); all else of a row is read when it is asked
+for.
+
+    answer, = rows_on_device(logits, fault, [3])    # no byte has moved
+    answer[2][512:768]                              # (256,) of its third row, as of an array
+
+A DeviceArray gives what the same numpy array gives, to the last bit; only when bytes move differs.
+On a processor that is its own device all of this runs too, and tests hold it to plain arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.lib.mixins import NDArrayOperatorsMixin
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fkdsl.base.probability_blocks import BLOCK
+
+TRANSFERS = [0]
+"""How many times bytes came from a device, each of which waits for it."""
+
+
+def stays(device: torch.device) -> bool:
+    """Whether rows are left on a device: on all but the processor's own memory."""
+    return bool(device.type != "cpu")
+
+
+NUMPY = {torch.float32: np.float32, torch.float64: np.float64, torch.int64: np.int64}
+
+
+def to_host(*tensors: Tensor) -> list[NDArray[Any]]:
+    """The tensors as arrays, by one transfer."""
+    TRANSFERS[0] += 1
+    if len(tensors) == 1:
+        return [tensors[0].cpu().numpy()]
+    flat = [t.contiguous().view(torch.uint8).reshape(-1) for t in tensors]
+    together = torch.cat(flat).cpu().numpy()
+    arrays, at = [], 0
+    for tensor, part in zip(tensors, flat, strict=True):
+        raw = together[at : at + len(part)].tobytes()
+        arrays.append(np.frombuffer(raw, NUMPY[tensor.dtype]).reshape(tuple(tensor.shape)))
+        at += len(part)
+    return arrays
+
+
+class DeviceArray(NDArrayOperatorsMixin):
+    """An array of which parts are read from the device when they are first used. Nobody writes to
+    it."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+        self._host: NDArray[Any] | None = None
+        self._parts: dict[Any, NDArray[Any]] = {}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.tensor.shape)
+
+    @property
+    def ndim(self) -> int:
+        return int(self.tensor.dim())
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(NUMPY[self.tensor.dtype])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes on the device."""
+        return int(self.tensor.numel()) * int(self.tensor.element_size())
+
+    def __len__(self) -> int:
+        return len(self.tensor)
+
+    def host(self) -> NDArray[Any]:
+        """All of it, read once."""
+        if self._host is None:
+            (self._host,) = to_host(self.tensor)
+        return self._host
+
+    def keep(self, key: Any, part: NDArray[Any]) -> None:
+        """Keeps a part that has been read. key: the number of a block, or the id of an array of
+        indices that somebody keeps alive."""
+        self._parts[key] = part
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        array = self.host()
+        return array.copy() if dtype is None else array.astype(dtype)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        arrays = [x.host() if isinstance(x, DeviceArray) else x for x in inputs]
+        return getattr(ufunc, method)(*arrays, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.host(), name)
+
+    def reshape(self, *shape: int) -> DeviceArray:
+        """The same numbers in another shape, still on the device."""
+        return DeviceArray(self.tensor.reshape(*shape))
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, at: Any) -> Any:
+        if self._host is not None:
+            return self._host[at]
+        if isinstance(at, slice) and self.ndim == 1:
+            return self._slice(*at.indices(len(self)))
+        if isinstance(at, np.ndarray) and at.dtype != np.bool_:
+            part = self._parts.get(id(at))
+            if part is None:
+                (part,) = to_host(self.tensor[torch.from_numpy(at).to(self.tensor.device)])
+            return part
+        return self.host()[at]
+
+    def _slice(self, start: int, stop: int, step: int) -> Any:
+        """A part of one block is read, with its block; of more, nothing yet."""
+        if step != 1:
+            return self.host()[start:stop:step]
+        k = start // BLOCK
+        if stop > (k + 1) * BLOCK:
+            return DeviceArray(self.tensor[start:stop])
+        if k not in self._parts:
+            (self._parts[k],) = to_host(self.tensor[k * BLOCK : (k + 1) * BLOCK])
+        return self._parts[k][start - k * BLOCK : stop - k * BLOCK]
+
+
+class DeviceRows(DeviceArray):
+    """The rows of one forward: (n, V) log-probabilities in nats. sums: (n, blocks) those of the
+    probabilities of each block. fault: makes the error of rows that are NaN, which is raised when
+    they are first read."""
+
+    def __init__(self, log_p: Tensor, sums: Tensor, fault: Callable[[], Exception]) -> None:
+        super().__init__(log_p)
+        self.forward_sums, self._fault = sums, fault
+        self._host_sums: NDArray[np.float64] | None = None
+        self.rows = [DeviceRow(self, i) for i in range(len(log_p))]
+
+    def sums(self) -> NDArray[np.float64]:
+        """(n, blocks) float64, read once."""
+        if self._host_sums is None:
+            self.keep_sums(to_host(self.forward_sums)[0])
+        assert self._host_sums is not None
+        return self._host_sums
+
+    def keep_sums(self, sums: NDArray[Any]) -> None:
+        """Keeps the sums that have been read. Raises the error of NaN."""
+        if np.isnan(sums).any():
+            raise self._fault()
+        self._host_sums = sums.astype(np.float64)
+
+    @property
+    def has_been_read(self) -> bool:
+        """Whether its sums are at hand."""
+        return self._host_sums is not None
+
+    def column(self, i: int) -> NDArray[Any]:
+        """(n,) what the rows say of token i, read once."""
+        if i not in self._parts:
+            (self._parts[i],) = to_host(self.tensor[:, i])
+        return self._parts[i]
+
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether all of them have been read."""
+        return self._host is not None
+
+    def keep_all(self, log_p: NDArray[Any]) -> None:
+        """Keeps the rows, all of which have been read."""
+        self._host = log_p
+
+
+class DeviceRow(DeviceArray):
+    """One of the rows of a forward, (V,)."""
+
+    def __init__(self, of: DeviceRows, i: int) -> None:
+        super().__init__(of.tensor[i])
+        self.of, self.i = of, i
+
+    @property
+    def sums(self) -> NDArray[np.float64]:
+        """(blocks,) of its probabilities."""
+        sums: NDArray[np.float64] = self.of.sums()[self.i]
+        return sums
+
+    def host(self) -> NDArray[Any]:
+        """All of it, read together with the other rows of its forward."""
+        self.of.sums()  # raises where they are NaN
+        if self._host is None:
+            self._host = self.of.host()[self.i]
+        return self._host
+
+    def __getitem__(self, at: Any) -> Any:
+        if self.of.is_at_hand:
+            return self.host()[at]
+        if not isinstance(at, int | np.integer):
+            return super().__getitem__(at)
+        block = self._parts.get(int(at) // BLOCK)
+        # The other particles are likely to ask how likely the same token is to them.
+        return self.of.column(int(at))[self.i] if block is None else block[int(at) % BLOCK]
+
+
+class SomeRows(DeviceArray):
+    """Rows of a forward that follow each other, as a model answers one request with."""
+
+    def __init__(self, of: DeviceRows, begin: int, end: int) -> None:
+        super().__init__(of.tensor[begin:end])
+        self.rows = of.rows[begin:end]
+
+    def host(self) -> NDArray[Any]:
+        if not self.rows:
+            return super().host()
+        return np.stack([row.host() for row in self.rows])
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, int | np.integer):
+            return self.rows[int(at)]
+        return self.host()[at]
+
+
+def rows_on_device(
+    logits: Tensor, fault: Callable[[], Exception], counts: Sequence[int]
+) -> list[SomeRows]:
+    """The rows of a forward, `counts` of them for each request. logits: (n, V). Nothing waits for
+    the device. fault: as in DeviceRows."""
+    wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
+    log_p = logits.to(wide, copy=True)
+    log_p -= log_p.amax(-1, keepdim=True)
+    sums = block_sums_of(log_p.exp())
+    total = sums.sum(-1, keepdim=True)  # of fewer numbers than a row has: its rounding is smaller
+    log_p -= total.log()
+    rows = DeviceRows(log_p, sums.div_(total), fault)
+    ends = np.cumsum(counts)
+    return [SomeRows(rows, int(end) - n, int(end)) for end, n in zip(ends, counts, strict=True)]
+
+
+def block_sums_of(p: Tensor) -> Tensor:
+    """(n, blocks) of (n, V)."""
+    n, V = p.shape
+    p = torch.nn.functional.pad(p, (0, -V % BLOCK))
+    return p.view(n, -(-V // BLOCK), BLOCK).sum(-1)

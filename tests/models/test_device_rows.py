@@ -1,0 +1,163 @@
+"""Rows on a device: the same numbers as in this machine's memory, with one transfer a step. The
+device here is the processor itself."""
+
+import numpy as np
+import pytest
+import torch
+
+import fkdsl
+from fkdsl.base.errors import CallError
+from fkdsl.base.probability_blocks import BLOCK, ProbabilityBlocks
+from fkdsl.base.random import KeyedRng
+from fkdsl.models import device_reads, device_rows, registry, tokenized
+from fkdsl.models.device_reads import Wanted, read
+from fkdsl.models.device_rows import rows_on_device
+from fkdsl.models.registry import load_model
+
+V = 1000
+"""Not a multiple of a block."""
+PROGRAMS = {
+    "masks of the token": 'while lm.tokens < 12 and not lm.done:\n        t ~ lm\n'
+    "        condition all(letters(w) <= 5 for w in words(lm.text))",
+    "no condition": "while lm.tokens < 12 and not lm.done:\n        t ~ lm",
+    "an automaton": 's ~ text(lm, until="\\n", max_tokens=16)\n    condition len(words(s)) == 3',
+    "options, and a text that is observed": 'c ~ choice(lm, [" A", " The"])\n'
+    '    observe " man" ~ lm\n    factor logprob(lm, " is")',
+}  # fmt: skip
+
+
+def run(name, **options):
+    text = f'model "tiny"\nprogram p() -> str:\n    lm = prompt("KING")\n    {PROGRAMS[name]}\n'
+    return fkdsl.parse(text + "    return lm.text\n").run("smc", particles=8, seed=3, **options)
+
+
+@pytest.fixture
+def on_device(monkeypatch):
+    def switch(on=True):
+        monkeypatch.setattr(tokenized, "stays", lambda device: on)
+        monkeypatch.setattr(device_rows, "TRANSFERS", [0])
+        return device_rows.TRANSFERS
+
+    return switch
+
+
+@pytest.mark.parametrize(
+    ("name", "lookahead"), [*((name, "none") for name in PROGRAMS), ("an automaton", "both")]
+)
+def test_a_run_is_the_same_to_the_last_digit_with_one_transfer_a_forward(
+    name, lookahead, on_device
+):
+    on_device(False)
+    plain = run(name, lookahead=lookahead)
+    transfers = on_device()
+    there = run(name, lookahead=lookahead)
+    assert there.log_z == plain.log_z
+    assert there.posterior == plain.posterior
+    # The last row of a text is read a token at a time where texts are scored.
+    assert transfers[0] <= there.model_calls + (8 if "options" in name else 0)
+
+
+def rows_of(n, seed=0):
+    logits = torch.randn((n, V), generator=torch.Generator().manual_seed(seed)) * 3
+    (some,) = rows_on_device(logits, lambda: CallError("NaN"), [n])
+    return some, torch.log_softmax(logits, -1).numpy()
+
+
+def test_it_is_used_like_an_array():
+    some, plain = rows_of(3)
+    row, expected = some[1], plain[1]
+    ids = np.array([7, 999, 256])
+    assert (len(row), row.shape, row.dtype, row.nbytes) == (V, (V,), np.float32, 4 * V)
+    for part in (slice(256, 512), slice(768, V), slice(5, 900), slice(0, V, 7), ids, 3, -1):
+        assert np.allclose(row[part], expected[part], atol=2e-6), part
+    assert np.allclose(np.exp(row) + row, np.exp(expected) + expected, atol=1e-5)
+    assert np.allclose(row[: V // BLOCK * BLOCK].reshape(-1, BLOCK)[np.array([2, 0])],
+                       expected[:768].reshape(-1, BLOCK)[[2, 0]], atol=2e-6)  # fmt: skip
+    assert np.allclose(np.stack(some), plain, atol=2e-6)
+    assert row.argmax() == expected.argmax()
+
+
+def test_after_one_read_a_population_draws_without_another(on_device):
+    some, plain = rows_of(40)
+    rng = np.random.default_rng(5)
+    masks = [None, rng.random(V) < 0.5, rng.random(V) < 0.9]
+    streams = [KeyedRng(7).split(i) for i in range(40)]
+    wanted = [Wanted(some[i], masks[i % 3], None, s.peek()) for i, s in enumerate(streams)]
+    transfers = on_device()
+    sums = read(wanted)
+    assert transfers == [1]
+    for i, (w, stream, masked) in enumerate(zip(wanted, streams, sums, strict=True)):
+        p = np.exp(plain[i].astype(np.float64)) * (1.0 if w.mask is None else w.mask)
+        blocks = (
+            ProbabilityBlocks.of_logs(w.row, w.row.sums)
+            if w.mask is None
+            else ProbabilityBlocks.of_masked(w.row, w.mask, masked)
+        )
+        assert blocks.mass() == pytest.approx(p.sum(), rel=1e-5)
+        assert stream.choice(blocks) == KeyedRng(7).split(i).choice(p)
+    assert transfers == [1]
+
+
+def test_few_tokens_and_whole_rows_come_with_the_same_transfer(on_device):
+    some, plain = rows_of(4)
+    indices = np.array([3, 500])
+    transfers = on_device()
+    assert read([Wanted(some[0], None, indices), Wanted(some[1], whole=True)]) == [None, None]
+    assert np.allclose(some[0][indices], plain[0, indices], atol=2e-6)
+    assert np.allclose(some[1].host(), plain[1], atol=2e-6)
+    assert transfers == [1]
+
+
+def test_rows_that_are_nan_are_an_error_when_they_are_read():
+    logits = torch.zeros((2, V))
+    logits[1, 3] = torch.nan
+    (some,) = rows_on_device(logits, lambda: CallError("the model gives NaN"), [2])
+    with pytest.raises(CallError, match="gives NaN"):
+        read([Wanted(some[0])])
+
+
+def drawn_by(monkeypatch, mask):
+    """The number of transfers that 20 draws take, and whether each is that of the plain row."""
+    some, plain = rows_of(20, seed=2)
+    streams = [KeyedRng(9).split(i) for i in range(20)]
+    wanted = [Wanted(row, mask, None, s.peek()) for row, s in zip(some, streams, strict=True)]
+    monkeypatch.setattr(device_rows, "TRANSFERS", [0])
+    right = True
+    for i, (w, masked) in enumerate(zip(wanted, read(wanted), strict=True)):
+        found = streams[i].choice(ProbabilityBlocks.of_masked(w.row, mask, masked))
+        right &= found == KeyedRng(9).split(i).choice(np.exp(plain[i].astype(np.float64)) * mask)
+    return device_rows.TRANSFERS[0], right
+
+
+def test_planted_bugs_are_caught(monkeypatch):
+    mask = np.arange(V) % 3 == 0
+    monkeypatch.setattr(device_reads, "HEAVIEST", 1)
+    assert drawn_by(monkeypatch, mask) == (1, True)
+    with monkeypatch.context() as patched:  # the sums of all tokens for those that a mask leaves
+        patched.setattr(
+            device_reads,
+            "_sums",
+            lambda wanted, _: torch.stack([w.row.of.forward_sums[w.row.i] for w in wanted]),
+        )
+        assert not drawn_by(patched, mask)[1]
+    with monkeypatch.context() as patched:  # a block that no draw falls into: slow, and right
+        patched.setattr(torch, "searchsorted", lambda sums, *_, **__: sums[:, :1].long() * 0)
+        transfers, right = drawn_by(patched, mask)
+        assert right
+        assert transfers > 1
+
+
+def test_auto_is_a_gpu_where_there_is_one(monkeypatch):
+    for there, device in ((False, "cpu"), (True, "cuda")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert registry._device("auto") == device
+    assert (registry._device(None), registry._device("cuda:1")) == ("cpu", "cuda:1")
+    monkeypatch.undo()
+    assert load_model("tiny", device="auto").describe()["device"] in ("cpu", "cuda")
+
+
+def test_a_device_that_is_not_there_is_a_clear_error():
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(CallError, match="`cuda` cannot be used"):
+        load_model("tiny", device="cuda")
