@@ -97,7 +97,7 @@ def test_a_model_of_the_hub_comes_with_the_files_of_its_processor(saved, caches,
     assert len(row(model)) == model.vocabulary.size
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
+@pytest.mark.parametrize("dtype", ["bfloat16", pytest.param("float64", marks=pytest.mark.slow)])
 def test_other_precisions(saved, dtype):
     exact = row(registry.load_model(str(saved)))
     other = row(registry.load_model(str(saved), dtype=dtype))
