@@ -95,12 +95,14 @@ class ByteView:
         return inner.kinds if isinstance(inner, TakesAttachments) else frozenset()
 
     def start_with(self, parts: Sequence[Part]) -> tuple[int, ...]:
-        """What the token model makes of attachments and an empty text, then the text's bytes.
-        Raises CallError for a text before an attachment."""
+        """What the token model makes of all but the text at the end, then the text's bytes; of a
+        model that reads a prompt as one (`whole`), what it makes of all."""
         inner = self.engine.model
         before, text = (parts[:-1], parts[-1]) if isinstance(parts[-1], str) else (parts, "")
-        if not isinstance(inner, TakesAttachments) or not all(isinstance(p, int) for p in before):
-            raise CallError(f"{self.name} begins with text", "give the text last")
+        if not isinstance(inner, TakesAttachments):
+            raise CallError(f"{self.name} takes no attachments", "give text alone")
+        if getattr(inner, "whole", False):
+            return self.symbols(inner.start_with(parts))
         return (*self.symbols(inner.start_with((*before, ""))), *text.encode())
 
     def chat_with(self, parts: Sequence[Part], system: str = "") -> tuple[int, ...]:

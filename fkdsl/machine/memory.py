@@ -111,6 +111,8 @@ def size(values: Iterable[Any], seen: set[int] | None = None, most: float = floa
                 total += int(value.nbytes)
             case Token():
                 todo.append(value.text)
+            case Attachment():
+                total += value.nbytes
             case bool() | int() | float() | str():
                 pass
             case _ if hasattr(value, "__dict__"):  # a distribution

@@ -165,14 +165,14 @@ def test_what_does_not_fit_is_told_with_its_line(folder, call, message):
     [
         ("prompt(image(7))", "FK210"),
         ("prompt('a', 'b')", "FK208"),
-        ("prompt(image('a.png'), 7)", "FK210"),
-        ("prompt(image('a.png'), text='b')", "FK206"),
-        ("chat(image('a.png'), 'b', 'c', system=1)", "FK210"),
+        ("prompt(image(dark), 7)", "FK210"),
+        ("prompt(image(dark), text='b')", "FK206"),
+        ("chat(image(dark), 'b', 'c', system=1)", "FK210"),
     ],
 )
 def test_the_checker_knows_what_a_prompt_is_made_of(call, code):
     with pytest.raises(ProgramError) as caught:
-        fkdsl.parse(f"program p() -> str:\n    lm = {call}\n    return lm.text\n")
+        fkdsl.parse(f"program p(dark: str) -> str:\n    lm = {call}\n    return lm.text\n")
     assert [d.code for d in caught.value.diagnostics] == [code]
 
 

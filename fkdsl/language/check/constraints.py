@@ -1,7 +1,8 @@
-"""Constant patterns, schemas and grammars: what their libraries refuse is found here, before
-anything runs.
+"""Constant patterns, schemas, grammars and names of images: what their libraries refuse, and what
+cannot be read, is found here, before anything runs.
 
     matches(s, "(ab")    valid_json(s, schema="person.json")    parses(s, grammar="list.lark")
+    image("cat.png")
 
 Files are looked for in the folder of the file that names them. What is no string literal is left to
 run time. The pass is over the whole tree, apart from the types, so that the libraries have the
@@ -25,8 +26,9 @@ from fkdsl.language.syntax.tree_walk import walk
 from fkdsl.values.signatures import TABLE, BuiltinError
 
 if TYPE_CHECKING:
-    from fkdsl.values.library import patterns, places, schemas, structured
+    from fkdsl.values.library import images, patterns, places, schemas, structured
 else:
+    images = lazy_import("fkdsl.values.library.images")
     patterns = lazy_import("fkdsl.values.library.patterns")
     places = lazy_import("fkdsl.values.library.places")
     schemas = lazy_import("fkdsl.values.library.schemas")
@@ -34,7 +36,7 @@ else:
 
 
 def check_constraints(report: Report, files: Iterable[File], main: Folder) -> None:
-    """Reports each constant that is no pattern, schema or grammar."""
+    """Reports each constant that is no pattern, schema or grammar, and names no image."""
     for file in files:
         folder = main.beside(file.folder or Path())
         for node in walk(*file.module.declarations):
@@ -47,6 +49,8 @@ def check_constraints(report: Report, files: Iterable[File], main: Folder) -> No
                     _check_schema(report, _given(node, "schema"), folder)
                 case "parses":
                     _check_grammar(report, _given(node, "grammar"), folder)
+                case "image":
+                    _check_image(report, _given(node, "path"), folder)
 
 
 def _given(call: tree.Call, name: str) -> tree.Literal | None:
@@ -78,6 +82,16 @@ def _place_in(given: tree.Literal, mistake: str) -> Span:
         return given.span
     place = given.span.start + begins + int(at[1]) - 1
     return Span(given.span.source, place, place + 1)
+
+
+def _check_image(report: Report, given: tree.Literal | None, folder: Folder) -> None:
+    """Whether the file is there; what is in it is read when the program runs."""
+    if given is None:
+        return
+    try:
+        images.image_file(str(given.value), folder)
+    except BuiltinError as error:
+        report.error(error.code, error.message, given.span, "not read", error.help)
 
 
 def _check_schema(report: Report, given: tree.Literal | None, folder: Folder) -> None:

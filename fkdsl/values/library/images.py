@@ -7,7 +7,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 from fkdsl.base.errors import CallError
-from fkdsl.base.files import read_file
+from fkdsl.base.files import read_file, verify_regular
 from fkdsl.base.folders import Folder
 from fkdsl.models.attachments import Attachment
 from fkdsl.models.vision.images import MOST_BYTES, verify_image
@@ -27,8 +27,8 @@ _KEPT: OrderedDict[tuple[str, str, int, int], Image] = OrderedDict()
 def image(path: str, *, folder: Path | Folder) -> Image:
     """An image, for a prompt or a chat of a model with eyes. path: a PNG, JPEG, WebP, GIF or BMP
     file in the program's folder."""
+    found = image_file(path, folder)
     try:
-        found = Folder.of(folder).find(path)
         status = found.stat()
         key = (str(found), path, status.st_size, status.st_mtime_ns)
         with _LOCK:
@@ -36,19 +36,32 @@ def image(path: str, *, folder: Path | Folder) -> Image:
                 _KEPT.move_to_end(key)
                 return _KEPT[key]
         content = read_file(found, MOST_BYTES)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise BuiltinError(
-            f"cannot read the image {path!r}: {reason}",
-            "name a file beside the program",
-            UNREADABLE,
-        ) from None
+    except OSError as error:
+        raise _unread(path, error) from None
     read = image_of(content, path)
     with _LOCK:
         _KEPT[key] = read
         while len(_KEPT) > 1 and _kept_bytes() > KEPT_BYTES:
             _KEPT.popitem(last=False)
     return read
+
+
+def image_file(path: str, folder: Path | Folder) -> Path:
+    """The file of an image. Raises BuiltinError (FK417) if there is none in the folder."""
+    try:
+        found = Folder.of(folder).find(path)
+        verify_regular(found, MOST_BYTES)
+    except OSError as error:
+        raise _unread(path, error) from None
+    return found
+
+
+def _unread(path: str, error: OSError) -> BuiltinError:
+    return BuiltinError(
+        f"cannot read the image {path!r}: {error.strerror or error}",
+        "name a file beside the program",
+        UNREADABLE,
+    )
 
 
 def image_of(content: bytes, origin: str) -> Image:

@@ -7,6 +7,7 @@ import torch
 
 import fkdsl
 from fkdsl.base.errors import CallError
+from fkdsl.engine.byte_view import ByteView
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.models.attachments import Attachment
 from fkdsl.models.interface import ForwardRow, Past
@@ -143,6 +144,22 @@ def test_a_population_reads_a_prompt_once_and_is_steered_away_from_what_no_image
     )(photo=CAT.content)
     result = program.run("smc", particles=8, model=models("smolvlm"), seed=1)
     assert result.model_calls <= 8
+
+
+def test_a_byte_view_goes_on_after_an_image(models):
+    for name in ("qwen2_vl", "paligemma"):
+        model = models(name)
+        view = ByteView(CachedTransformer(model), None)
+        ids = view.start_with(("a photo", CAT, "is"))
+        engine = CachedTransformer(view)
+        by_bytes = engine.logprob_of(engine.extend(engine.root, ids), view.encode(" cat"))
+        begun, text = model.start_with(("a photo", CAT, "is")), model.encode(" cat")
+        rows = rows_of(model, (*begun, *text), len(begun) - 1)
+        spelt = [i for i, raw in enumerate(model.vocabulary.tokens) if raw or i == 1]
+        expected = sum(
+            r[i] - np.logaddexp.reduce(r[spelt]) for r, i in zip(rows, text, strict=False)
+        )
+        assert by_bytes == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_chat_is_by_the_models_own_template():
