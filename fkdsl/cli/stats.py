@@ -9,13 +9,21 @@ from typing import Any
 from fkdsl.api.engines import token_engine
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.engine.meter import ForwardWork
+from fkdsl.models.attachments import EncoderWork
 
 
 def stats_text(engines: Mapping[str, CachedTransformer]) -> str:
-    """Two lines for each model and kind of work: tokens and time; then operations and bytes, which
-    follow from the model's shape, and their ratio."""
+    """A line for what an encoder read; then two lines for each model and kind of work: tokens and
+    time; operations and bytes, which follow from the model's shape, and their ratio."""
     lines = []
     for name, engine in _metered(engines):
+        encoder = _encoder(engine)
+        if encoder.passes:
+            s = "es" if encoder.passes > 1 else ""
+            lines.append(
+                f"{f'encoder ({name})' if name else 'encoder':<8} {encoder.tokens} tokens in "
+                f"{encoder.passes} pass{s}   {encoder.seconds:.3f} s of those below"
+            )
         for kind, work in _kinds(engine).items():
             if work.forwards:
                 title = f"{kind}{f' ({name})' if name else ''}"
@@ -27,6 +35,7 @@ def stats_json(engines: Mapping[str, CachedTransformer]) -> dict[str, Any]:
     """The same as numbers, by the model's name; '' is the default model."""
     return {
         name: {kind: asdict(work) for kind, work in _kinds(engine).items()}
+        | ({"encoder": asdict(_encoder(engine))} if _encoder(engine).passes else {})
         for name, engine in _metered(engines)
     }
 
@@ -44,6 +53,11 @@ def _metered(engines: Mapping[str, CachedTransformer]) -> list[tuple[str, Cached
 def _kinds(engine: CachedTransformer) -> dict[str, ForwardWork]:
     assert engine.meter is not None
     return {"prefill": engine.meter.prefill, "decode": engine.meter.decode}
+
+
+def _encoder(engine: CachedTransformer) -> EncoderWork:
+    assert engine.meter is not None
+    return engine.meter.encoder
 
 
 def _counts(work: ForwardWork) -> str:

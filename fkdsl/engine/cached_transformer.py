@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -37,8 +38,16 @@ from fkdsl.engine.meter import ForwardMeter
 from fkdsl.engine.prefix_tree import Context, PrefixTree
 from fkdsl.engine.shared_prompts import SharedPrompts
 from fkdsl.engine.token_budget import TokenBudget
+from fkdsl.models.attachments import EncoderWork
 from fkdsl.models.cost import Cost
-from fkdsl.models.interface import CacheSegment, ForwardRow, LanguageModel, Past, SumsMaskedRows
+from fkdsl.models.interface import (
+    CacheSegment,
+    ForwardRow,
+    HasEncoder,
+    LanguageModel,
+    Past,
+    SumsMaskedRows,
+)
 
 __all__ = ["CachedTransformer", "Context", "Stats"]
 
@@ -277,9 +286,19 @@ class CachedTransformer:
         if self.token_budget is not None:
             self.token_budget.take(batch, self.model.vocabulary.size)
         began = time.perf_counter()
+        encoder: EncoderWork | None = None
+        if self.meter is not None and isinstance(self.model, HasEncoder):
+            encoder = self.model.encoder_work
+        before = replace(encoder) if encoder is not None else None
         results = self.model.forward(batch)
         if self.meter is not None:
             self._measure(self.meter, jobs, batch, time.perf_counter() - began)
+            if encoder is not None and before is not None:
+                self.meter.encoder.add(
+                    encoder.passes - before.passes,
+                    encoder.tokens - before.tokens,
+                    encoder.seconds - before.seconds,
+                )
         self.stats.model_calls += 1
         self.stats.forwarded_tokens += sum(len(row.tokens) for row in batch)
         rows: dict[Context, NDArray[Any]] = {}

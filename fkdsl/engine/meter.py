@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import field
 
 from fkdsl.base.quick_dataclass import dataclass
+from fkdsl.models.attachments import EncoderWork
 from fkdsl.models.interface import ForwardRow
 
 
@@ -45,11 +46,12 @@ class ForwardWork:
 class ForwardMeter:
     """The work of an engine's forwards. prefill: of forwards in which some row has more than
     `decode_length` new tokens; decode: of the others. decode_length: 1, or more where drafted
-    tokens are verified several at once."""
+    tokens are verified several at once. encoder: what encoders did in these forwards."""
 
     prefill: ForwardWork = field(default_factory=ForwardWork)
     decode: ForwardWork = field(default_factory=ForwardWork)
     decode_length: int = 1
+    encoder: EncoderWork = field(default_factory=EncoderWork)
 
     def work_of(self, rows: Sequence[ForwardRow]) -> ForwardWork:
         """The sums to which a forward over these rows is added."""

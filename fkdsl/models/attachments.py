@@ -8,8 +8,8 @@ stands for no bytes, and nothing ever draws it.
 >>> cat = Attachment.source("The cat sat.")
 >>> cat < -1, cat == Attachment.source("The cat sat."), cat == Attachment.source("The dog sat.")
 (True, True, False)
->>> cat.kind, cat.text, Vocabulary((b"a",), frozenset()).raw((cat, 0))
-('source', 'The cat sat.', b'a')
+>>> cat.kind, cat.text
+('source', 'The cat sat.')
 """
 
 from __future__ import annotations
@@ -17,14 +17,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from fkdsl.models.vocabulary import Vocabulary
-
-__all__ = ["Attachment", "Kind", "Part", "Vocabulary", "attachments_of", "lacks_content"]
+from fkdsl.base.quick_dataclass import dataclass
 
 Kind = Literal["source", "image", "prompt"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 ID_BITS = 62
 """An id is -2 - n for a number n of so many bits, so it fits an int64 and is never -1."""
 
@@ -88,6 +85,20 @@ class Attachment(int):
         return (Attachment, (self.kind, self.content, self.origin))
 
 
+@dataclass
+class EncoderWork:
+    """What a model's encoder has done. passes: over attachments; tokens: that it read or made;
+    seconds: they are part of those of the forwards."""
+
+    passes: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+    def add(self, passes: int, tokens: int, seconds: float) -> None:
+        self.passes, self.tokens = self.passes + passes, self.tokens + tokens
+        self.seconds += seconds
+
+
 Part = str | Attachment
 """A part of a prompt."""
 
@@ -95,11 +106,6 @@ Part = str | Attachment
 def attachments_of(ids: Iterable[int]) -> list[Attachment]:
     """The attachments of a sequence of ids, in order."""
     return [i for i in ids if isinstance(i, Attachment)]
-
-
-def lacks_content(ids: Iterable[int]) -> bool:
-    """Whether a sequence has an attachment's id without its content."""
-    return any(i < 0 and not isinstance(i, Attachment) for i in ids)
 
 
 def with_content(ids: Sequence[int], known: Mapping[int, Attachment]) -> list[int]:

@@ -66,13 +66,19 @@ def reference_rows(module: Any, longest: int | None) -> ReferenceRows:
 
 
 def cache_error(model: LanguageModel, reference: ReferenceRows, precision: str) -> str:
-    """How a model's cached rows differ from the reference, in words; "" if only by rounding."""
-    texts = tuple(reference)
-    one, two = texts[0], texts[-1]
+    """How a model's cached rows differ from the reference, in words; "" if only by rounding. Texts
+    of the reference beyond the two that `probes` gives go into one batch with the first."""
+    one, two, *others = reference
     between_contexts = total_variation(reference[one][-1], reference[two][-1])
     absolute, relative = ALLOWED[precision]
     try:
         rows = _cached_rows(model, one, two)
+        if others:
+            whole = [ForwardRow(None, text, (len(text) - 1,)) for text in (one, *others)]
+            rows += [
+                (row.tokens, len(row.tokens) - 1, result.log_probs[0])
+                for row, result in zip(whole, model.forward(whole), strict=True)
+            ]
     except CallError:
         raise
     except Exception as error:  # the library raises many kinds for a cache that it does not know

@@ -20,7 +20,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from fkdsl.models.attachments import Kind, Part
+from fkdsl.models.attachments import EncoderWork, Kind, Part
 from fkdsl.models.vocabulary import Vocabulary
 
 LogProbRows = NDArray[np.float32] | NDArray[np.float64]
@@ -175,6 +175,14 @@ class TakesAttachments(Protocol):
         """The ids of a chat prompt whose user's turn is made of texts and attachments, up to where
         the answer begins. Raises CallError if the model has no template."""
         ...
+
+
+@runtime_checkable
+class HasEncoder(Protocol):
+    """A LanguageModel that encodes attachments apart from its tokens."""
+
+    encoder_work: EncoderWork
+    """The sums over all that its encoder has done."""
 
 
 @runtime_checkable

@@ -13,6 +13,7 @@ by row, so that a row's result does not depend on the other rows of its batch.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Protocol
 
 import torch
@@ -170,10 +171,10 @@ def packs_int8() -> bool:
     return kernels.eight_bit_levels() > 0
 
 
-def pack_modules(module: nn.Module, precision: str) -> None:
+def pack_modules(module: nn.Module, precision: str, leave: Container[str] = ()) -> None:
     """Replaces every nn.Linear of a module by its packed form, in place. The plain weights are
-    freed, unless an embedding shares them."""
+    freed, unless an embedding shares them. leave: names of maps that stay as they are."""
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
-            if type(child) is nn.Linear:
+            if type(child) is nn.Linear and name not in leave:
                 setattr(parent, name, PackedModule(child, precision))

@@ -1,4 +1,4 @@
-"""Loads a causal language model from a folder, a gguf file or a module of transformers, and runs it
+"""Loads a language model from a folder, a gguf file or a module of transformers, and runs it
 by the fastest way whose rows are correct."""
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ from fkdsl.models.decoder import Decoder
 from fkdsl.models.decoder_model import DecoderModel, decoder_from_files
 from fkdsl.models.decoder_weights import has_decoder_form
 from fkdsl.models.digest import digest_of
+from fkdsl.models.encoder_decoder.check import sourced_reference_rows
+from fkdsl.models.encoder_decoder.model import UNPACKED, EncoderDecoderModel
+from fkdsl.models.encoder_decoder.texts import SourceTexts, reads_source, sourced_texts
+from fkdsl.models.encoder_decoder.uncached import UncachedEncoderDecoder
 from fkdsl.models.gguf_header import read_header
 from fkdsl.models.interface import Noted
 from fkdsl.models.linear import DTYPES, pack_modules, packs_int8
@@ -89,33 +93,16 @@ def _load(
     name: str,
     fast: bool,
 ) -> TokenizedModel:
-    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
+    from transformers import AutoTokenizer
 
     from fkdsl.models.compat.quiet import quiet_transformers
 
     common: dict[str, Any] = {"local_files_only": local_files_only, "trust_remote_code": False}
     if gguf_file is not None:
         common["gguf_file"] = gguf_file
-    kind = {} if gguf_file is not None else {"use_safetensors": True}
     with quiet_transformers():
         processor = _processor(path, name, common) if gguf_file is None else None
-        auto = AutoModelForCausalLM if processor is None else AutoModelForImageTextToText
-        if gguf_file is not None:
-            header = read_header(Path(path) / gguf_file, name)
-            verify_sizes(header.sizes, header.tensors, name)
-            _verify_parameters(auto, path, name, header.tensors, common)
-        elif Path(path).is_dir():
-            _verify_parameters(auto, path, name, stored_tensors(Path(path), name), common)
-        module, report = auto.from_pretrained(
-            path, dtype=DTYPES[dtype], output_loading_info=True, **common, **kind
-        )
-        if missing := sorted(report["missing_keys"]):
-            # The library would fill them with random numbers and say so only in a warning.
-            raise CallError(
-                f"the weights lack {len(missing)} of the model's tensors, such as {missing[0]}",
-                "the configuration and the weights are of different models, or the weights are of "
-                "no language model",
-            )
+        module = _module(path, gguf_file, dtype, name, common, processor is not None)
         tokenizer = (
             AutoTokenizer.from_pretrained(path, **common)
             if processor is None
@@ -130,7 +117,59 @@ def _load(
         key = check_key(module, precision, dtype)
         with quiet_transformers():
             return vision_model(module, processor, texts, precision, dtype, key)
-    return checked_model(module, texts, precision, dtype)
+    sources = None
+    if reads_source(module.config):
+        texts, sources = sourced_texts(module, tokenizer, texts)
+    return checked_model(module, texts, precision, dtype, sources)
+
+
+def _module(
+    path: str,
+    gguf_file: str | None,
+    dtype: str,
+    name: str,
+    common: Mapping[str, Any],
+    has_processor: bool,
+) -> Any:
+    """The module of transformers, with its weights. Raises CallError for weights that are not the
+    configuration's."""
+    from transformers import AutoConfig
+
+    if gguf_file is not None:
+        header = read_header(Path(path) / gguf_file, name)
+        verify_sizes(header.sizes, header.tensors, name)
+        tensors: Mapping[str, int] | None = header.tensors
+    else:
+        tensors = stored_tensors(Path(path), name) if Path(path).is_dir() else None
+    config = AutoConfig.from_pretrained(path, **common)
+    auto = _auto_class(config, has_processor)
+    if tensors is not None:
+        _verify_parameters(auto, config, name, tensors)
+    kind = {} if gguf_file is not None else {"use_safetensors": True}
+    module, report = auto.from_pretrained(
+        path, dtype=DTYPES[dtype], output_loading_info=True, **common, **kind
+    )
+    if missing := sorted(report["missing_keys"]):
+        # The library would fill them with random numbers and say so only in a warning.
+        raise CallError(
+            f"the weights lack {len(missing)} of the model's tensors, such as {missing[0]}",
+            "the configuration and the weights are of different models, or the weights are of "
+            "no language model",
+        )
+    return module
+
+
+def _auto_class(config: Any, has_processor: bool) -> Any:
+    """The class of transformers that loads a model for the generation of text."""
+    from transformers import (
+        AutoModelForCausalLM,
+        AutoModelForImageTextToText,
+        AutoModelForSeq2SeqLM,
+    )
+
+    if has_processor:
+        return AutoModelForImageTextToText
+    return AutoModelForSeq2SeqLM if reads_source(config) else AutoModelForCausalLM
 
 
 def _processor(path: str, name: str, common: Mapping[str, Any]) -> Any:
@@ -182,16 +221,10 @@ def _usable(device: str) -> Iterator[None]:
         ) from None
 
 
-def _verify_parameters(
-    auto: Any, path: str, name: str, tensors: Mapping[str, int], common: Mapping[str, Any]
-) -> None:
+def _verify_parameters(auto: Any, config: Any, name: str, tensors: Mapping[str, int]) -> None:
     """Raises CallError if the module that a configuration describes has more parameters than its
     weights hold. The module is built on the meta device, without memory. auto: the library's class
-    that builds it. tensors: by name, how many
-    numbers the weights hold."""
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(path, **common)
+    that builds it. tensors: by name, how many numbers the weights hold."""
     with torch.device("meta"):
         module = auto.from_config(config)
     parameters = sum(p.numel() for p in module.parameters())
@@ -201,29 +234,37 @@ def _verify_parameters(
 
 
 def checked_model(
-    module: Any, texts: ModelTexts, precision: str | None, dtype: str
+    module: Any,
+    texts: ModelTexts,
+    precision: str | None,
+    dtype: str,
+    sources: SourceTexts | None = None,
 ) -> TokenizedModel:
     """The model of a module by the fastest way whose rows equal the library's: our decoder, the
     module with its cache, or the module without a cache. precision: as `model_of` takes it; dtype:
-    a key of DTYPES, by which rounding is bounded.
+    a key of DTYPES, by which rounding is bounded. sources: of an encoder-decoder.
 
     The first load finds the way and remembers it. Raises CallError if no way's rows are correct.
     """
     key = check_key(module, precision, dtype)
     known = remembered_check(key)
     if known == WHOLE_TEXTS:
-        return _uncached(module, texts, precision)
+        return _uncached(module, texts, precision, sources)
     if known == CACHED:
-        return model_of(module, texts, precision)
+        return model_of(module, texts, precision, sources)
     longest = texts.max_length
     if longest is not None and longest < PROBE_TOKENS:
         reason = f"since it reads at most {longest} tokens, too few to check a cache by"
-        return _uncached(module, texts, precision, reason)
-    reference = reference_rows(module, longest)
+        return _uncached(module, texts, precision, sources, reason)
+    reference = (
+        reference_rows(module, longest)
+        if sources is None
+        else sourced_reference_rows(module, texts.name, sources, longest)
+    )
     errors = []
     for way, build in ((CACHED, model_of), (WHOLE_TEXTS, _uncached)):
         try:
-            model = build(module, texts, precision)
+            model = build(module, texts, precision, sources)
             error = cache_error(model, reference, dtype)
         except CacheUnknown as unknown:
             error = unknown.message
@@ -247,11 +288,14 @@ def _uncached(
     module: Any,
     texts: ModelTexts,
     precision: str | None,
+    sources: SourceTexts | None,
     reason: str = "which gives other probabilities with this version of transformers",
 ) -> TokenizedModel:
     """The model of a module that runs without a cache. reason: why."""
     if precision is not None:
-        pack_modules(module, precision)
+        pack_modules(module, precision, leave=() if sources is None else UNPACKED)
+    if sources is not None:
+        return UncachedEncoderDecoder(module, texts, sources, reason)
     return UncachedModel(module, texts, reason)
 
 
@@ -270,9 +314,14 @@ def check_key(module: Any, precision: str | None, dtype: str) -> dict[str, str]:
     }
 
 
-def model_of(module: Any, texts: ModelTexts, precision: str | None) -> TokenizedModel:
+def model_of(
+    module: Any, texts: ModelTexts, precision: str | None, sources: SourceTexts | None = None
+) -> TokenizedModel:
     """The model of a module with a cache: by our own decoder if that can run it, else by the module
-    with its linear maps packed; for precision None, by the module unchanged."""
+    with its linear maps packed; for precision None, by the module unchanged. sources: of an
+    encoder-decoder."""
+    if sources is not None:
+        return EncoderDecoderModel(module, texts, sources, precision)
     if precision is not None and has_decoder_form(module.config):
         return DecoderModel(Decoder.of_module(module, precision), texts)
     if module.config.model_type == "blt":
@@ -293,9 +342,10 @@ def model_of(module: Any, texts: ModelTexts, precision: str | None) -> Tokenized
 
 def texts_of(module: Any, tokenizer: Any, name: str, dtype: str) -> ModelTexts:
     """The ModelTexts of a tokenizer and a module's configuration."""
+    family = module.config.model_type
     config = module.config.get_text_config(decoder=True)
     facts = {
-        "family": config.model_type,
+        "family": family if reads_source(module.config) else config.model_type,
         "parameters": sum(p.numel() for p in module.parameters()),
         "dtype": dtype,
         "device": str(module.device),

@@ -119,7 +119,7 @@ def load_model(
             # fit together.
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
             raise CallError(
-                f"`{reference}` cannot be loaded as a causal language model: {reason}",
+                f"`{reference}` cannot be loaded as a language model: {reason}",
                 "it must be a text generation model that transformers knows without code of its "
                 "own",
             ) from error
@@ -352,6 +352,26 @@ def config_facts(folder: Path) -> dict[str, Any]:
             "max_length": "max_position_embeddings",
             "stored_as": "dtype",
         }
-        return {ours: config[theirs] for ours, theirs in names.items() if theirs in config}
-    except (OSError, ValueError, TypeError, RecursionError):
+        facts = {ours: config[theirs] for ours, theirs in names.items() if theirs in config}
+        return {**facts, **_reader_facts(config)} if config.get("is_encoder_decoder") else facts
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
+
+
+def _reader_facts(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The sizes of an encoder-decoder, whose names differ from family to family."""
+    halves: tuple[Any, Any] = (config.get("encoder") or config, config.get("decoder") or config)
+    layers = []
+    for half, names in zip(
+        halves,
+        (("encoder_layers", "num_layers"), ("decoder_layers", "num_decoder_layers")),
+        strict=True,
+    ):
+        layers += [half[name] for name in (*names, "num_hidden_layers") if name in half][:1]
+    width = [half[name] for half in halves for name in ("d_model", "hidden_size") if name in half]
+    facts: dict[str, Any] = {"reads": "a source text (encoder-decoder)"}
+    if len(layers) == 2:
+        facts["layers"] = f"{layers[0]} + {layers[1]}"
+    if width:
+        facts["width"] = width[-1]
+    return facts

@@ -14,10 +14,12 @@ from fkdsl.base.errors import CallError
 
 _LAYERS = re.compile(
     r"num_(hidden|decoder|encoder|nextn_predict|mtp)?_?layers|n_layers?|num_blocks"
+    r"|(encoder|decoder)_layers"
 )
 _WIDTHS = re.compile(
     r"(vocab|hidden|intermediate|embedding|state|ffn)\w*_size|\w*_intermediate_size|head_dim"
-    r"|n_embd|n_inner|d_model|d_inner|d_ff|(num|n)_\w*(heads?|experts)|n_head|num_experts"
+    r"|n_embd|n_inner|d_model|d_inner|d_ff|d_kv|(num|n)_\w*(heads?|experts)|n_head|num_experts"
+    r"|(encoder|decoder)_(ffn_dim|attention_heads)"
     r"|kv_lora_rank|q_lora_rank"
 )
 FEW_LAYERS, NARROW = 256, 1 << 16

@@ -91,13 +91,13 @@ def test_a_source_is_encoded_once_for_a_population_and_again_when_evicted():
         "    while not lm.done:\n        t ~ lm\n    return lm.text\n"
     )
     program.run("smc", particles=20, model=model)
-    assert model.encoded == 1
+    assert model.encoder_work.passes == 1
     engine = CachedTransformer(model, memory_budget=1)
     context = engine.extend(engine.root, model.start_with((Attachment.source("cold"), "ice")))
     first = engine.log_probs([context])[0]
     again = engine.log_probs([engine.extend(context, model.encode("no")), context])[1]
     assert engine.cache.nbytes <= 1
-    assert model.encoded >= 3
+    assert model.encoder_work.passes >= 3
     assert (first == again).all()
 
 

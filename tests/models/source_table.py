@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fkdsl.base.errors import CallError
-from fkdsl.models.attachments import Attachment
+from fkdsl.models.attachments import Attachment, EncoderWork
 from fkdsl.models.interface import ForwardResult
 from fkdsl.models.table import TableModel
 from fkdsl.models.vocabulary import Vocabulary
@@ -30,15 +30,15 @@ class Segment:
 
 
 class SourceTable:
-    """rows: {source: {suffix: {token, or None for the end: probability}}}. encoded: how often a
-    source was encoded, which a context's own segments save."""
+    """rows: {source: {suffix: {token, or None for the end: probability}}}. A source is
+    encoded again whenever no segment of the context is cached."""
 
     allows_empty = False
     max_length = None
     kinds = frozenset({"source"})
 
     def __init__(self, name, rows, most=100):
-        self.name, self.most, self.encoded = name, most, 0
+        self.name, self.most, self.encoder_work = name, most, EncoderWork()
         tokens = dict.fromkeys(
             t for table in rows.values() for row in table.values() for t in row if t is not None
         )
@@ -95,7 +95,7 @@ class SourceTable:
         for k, i in enumerate(row.tokens):
             if i < 0:
                 assert isinstance(i, Attachment)
-                self.encoded += 1
+                self.encoder_work.add(1, len(i.text), 0.0)
                 source = i.content
             ids = (*ids, i)
             if k in row.wanted:

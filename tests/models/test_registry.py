@@ -257,9 +257,7 @@ def test_whatever_the_library_raises_is_one_line_of_call_error(folder, monkeypat
         raise error
 
     replace_loader(monkeypatch, load)
-    with pytest.raises(
-        CallError, match="`toy` cannot be loaded as a causal language model"
-    ) as caught:
+    with pytest.raises(CallError, match="`toy` cannot be loaded as a language model") as caught:
         registry.load_model("toy", folder=folder.parent)
     assert "\n" not in caught.value.message
 

@@ -86,6 +86,7 @@ class RemoteEngines(Engines):
             if own is not None:
                 _add_work(own.prefill, meter["prefill"])
                 _add_work(own.decode, meter["decode"])
+                own.encoder.add(**meter["encoder"])
 
     def reset_lost_mass(self) -> None:
         self._lost = {}

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import cache_utils
-from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, EncoderDecoderCache
 
 from fkdsl.models.compat import CacheUnknown
 
@@ -68,6 +68,12 @@ def attention_cache(layers: Sequence[tuple[Tensor, Tensor] | None] | None = None
     if layers is None:
         return Cache(layer_class_to_replicate=DynamicLayer)
     return Cache(layers=[attention_layer(layer) for layer in layers])
+
+
+def encoder_decoder_cache(own: Any, cross: Any) -> Any:
+    """The cache of a decoder that reads a source. own, cross: of its attention to its own tokens
+    and to the source; where `cross` has keys and values, the decoder computes none."""
+    return EncoderDecoderCache(own, cross)
 
 
 def attention_layer(keys_and_values: tuple[Tensor, Tensor] | None) -> Any:
