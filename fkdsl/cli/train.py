@@ -1,5 +1,6 @@
 """`fkdsl train`: trains a byte-level model on text, with checkpoints to go on from, and fits links
-between its heads at the end; `--evaluate` measures a model."""
+between its heads at the end; `--evaluate` measures a model. `--images` trains eyes for one
+(fkdsl.cli.train_images)."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fkdsl.base.errors import CallError
+from fkdsl.cli.train_images import add_image_arguments, train_images
 
 if TYPE_CHECKING:
     from fkdsl.models.tiny.data import Documents
@@ -34,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's flags. Those of shape and training are None where they are not given: the
     defaults stand in the classes of fkdsl.models.tiny."""
     parser.add_argument(
-        "--text", nargs="+", required=True, metavar="FILE", help="text files, or folders of them"
+        "--text", nargs="+", metavar="FILE", help="text files, or folders of them, to train on"
     )
     parser.add_argument(
         "-o",
@@ -81,6 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--licence", default="unknown", help="of the weights, to be kept with them")
     _add_shape(parser)
     _add_training(parser)
+    add_image_arguments(parser)
 
 
 def _add_shape(parser: argparse.ArgumentParser) -> None:
@@ -130,6 +133,11 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
+    if args.images:
+        _check_flags(args)
+        return train_images(args)
+    if not args.text:
+        raise CallError("there is nothing to train on", "give --text FILE, or --images")
     # Imported here: torch takes a second, and every command builds the parser above.
     from fkdsl.cli.output import check_folder_target, say
     from fkdsl.cli.progress import RunProgress
@@ -184,6 +192,18 @@ def main(args: argparse.Namespace) -> int:
             progress.stage("links")
             progress.print(_linked(run, args, training, held_out, progress))
     return 0
+
+
+def _check_flags(args: argparse.Namespace) -> None:
+    """Raises CallError for a flag of texts beside --images."""
+    of_texts = ("text", *SHAPE, "short", "discount")
+    wrong = [name for name in of_texts if getattr(args, name) is not None]
+    if wrong or args.compile:
+        name = wrong[0] if wrong else "compile"
+        raise CallError(
+            f"--{name.replace('_', '-')} is for training on a text, and --images on pictures",
+            "leave one of them out",
+        )
 
 
 def _linked(

@@ -88,6 +88,9 @@ class Decoder:
     them; the decoder keeps packed copies. precision: a dtype's name, or "int8". mapped: whether the
     weights are those of a file that nobody else writes, so that the embedding may stay in it."""
 
+    segment_kind: type[KVSegment] = KVSegment
+    """The class of the segments that it makes."""
+
     def __init__(
         self,
         shape: DecoderShape,
@@ -195,7 +198,7 @@ class Decoder:
         slots = pool.take(int(lengths.sum()))
         ends = np.cumsum(lengths)
         segments = [
-            KVSegment(pool, row.past, slots[end - n : end])
+            self.segment_kind(pool, row.past, slots[end - n : end])
             for row, n, end in zip(rows, lengths, ends, strict=True)
         ]
         tables = [segment.table for segment in segments]

@@ -41,7 +41,7 @@ from fkdsl.models.reference import (
 )
 from fkdsl.models.runtimes import Request, check_engine
 from fkdsl.models.smollm2 import SMOLLM2
-from fkdsl.models.tiny.header import made_facts, read_facts
+from fkdsl.models.tiny.header import EYES, made_facts, read_facts
 
 ALIASES: Mapping[str, Alias] = {SMOLLM2.name: SMOLLM2}
 SHIPPED: Mapping[str, Path] = {"tiny": Path(__file__).parent / "tiny" / "tiny.safetensors"}
@@ -130,6 +130,10 @@ def _load(request: Request, fast: bool) -> LanguageModel:
     dtype, device = request.dtype or "float32", _device(request.device)
     if isinstance(request.parsed, BytesReference):
         dtype = "float32" if dtype == "auto" else dtype
+        if EYES in read_facts(request.parsed.file):
+            from fkdsl.models.tiny.vision.model import load_seeing
+
+            return load_seeing(request.parsed.file, dtype=dtype, device=device, name=request.name)
         from fkdsl.models.tiny.model import load_bytes
 
         return load_bytes(request.parsed.file, dtype=dtype, device=device, name=request.name)
@@ -315,13 +319,25 @@ def _bytes_entry(name: str, file: Path) -> ModelEntry:
         facts, problem = read_facts(file), ""
     except CallError as error:
         facts, problem = {}, error.message
-    details = {**(facts.get("shape") or {}), **made_facts(facts)}
+    details = {**(facts.get("shape") or {}), **_eyes_facts(facts), **made_facts(facts)}
     licence = str(details.pop("licence", "unknown"))
     shipped = SHIPPED.get(name) == file
     source = "ships with fkdsl" if shipped else str(file.resolve())
     size = file.stat().st_size if file.is_file() else 0
     kind = "shipped" if shipped else "bytes"
     return ModelEntry(name, kind, not problem, file.parent, size, licence, source, problem, details)
+
+
+def _eyes_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What `fkdsl models` says of the eyes of a model of fkdsl train."""
+    eyes = facts.get(EYES)
+    if not isinstance(eyes, dict):
+        return {}
+    return {
+        "takes": "images",
+        "pixels": f"{eyes.get('pixels_wide')} x {eyes.get('pixels_high')}",
+        "latents": eyes.get("latents"),
+    }
 
 
 def _folder_entry(name: str, kind: str, folder: Path, source: str) -> ModelEntry:

@@ -11,6 +11,8 @@ from fkdsl.models.reference import check_safetensors
 
 HEADER = "fkdsl"
 """The key of fkdsl's facts in a file's header."""
+EYES = "eyes"
+"""Among the facts, the shape of the part that sees; only files of models with eyes have it."""
 
 
 def read_facts(path: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -69,26 +70,13 @@ def load_bytes(
 ) -> ByteModel:
     """The model of a file that `fkdsl train` wrote. Raises CallError for a file that is damaged or
     not of the shape that it names, and for a dtype or device that cannot be used."""
-    if dtype == "int8" and not (device == "cpu" and packs_int8()):
-        raise CallError(
-            "this machine has no 8-bit linear maps for the device",
-            "use --dtype bfloat16 or float32",
-        )
+    check_precision(dtype, device)
     facts, shape, tensors = read_model_file(file)
-    try:
-        weights = {n: tensors[n].to(device, DTYPES[dtype]) for n in weight_shapes(shape)}
-    except (RuntimeError, AssertionError) as error:
-        raise CallError(
-            f"the device `{device}` cannot be used: {error}", "run with --device cpu"
-        ) from None
-    texts = ModelTexts(
-        TINY_VOCABULARY,
-        lambda text: list(text.encode("utf-8", "surrogatepass")),
+    weights = on_device({n: tensors[n] for n in weight_shapes(shape)}, dtype, device)
+    texts = byte_texts(
         name or file.name,
-        bos=END,
-        prefix=(END,),
-        max_length=shape.context,
-        facts={
+        shape.context,
+        {
             "family": "bytes",
             "parameters": sum(t.numel() for t in weights.values()),
             "dtype": dtype,
@@ -99,6 +87,38 @@ def load_bytes(
     )
     decoder = Decoder(decoder_shape(shape, device), weights, dtype)
     return ByteModel(decoder, texts, shape, weights, filled_links(shape, tensors))
+
+
+def check_precision(dtype: str, device: str) -> None:
+    """Raises CallError for a precision that the device does not have."""
+    if dtype == "int8" and not (device == "cpu" and packs_int8()):
+        raise CallError(
+            "this machine has no 8-bit linear maps for the device",
+            "use --dtype bfloat16 or float32",
+        )
+
+
+def on_device(weights: Mapping[str, Tensor], dtype: str, device: str) -> dict[str, Tensor]:
+    """The weights in a precision on a device. Raises CallError if the device cannot be used."""
+    try:
+        return {name: tensor.to(device, DTYPES[dtype]) for name, tensor in weights.items()}
+    except (RuntimeError, AssertionError) as error:
+        raise CallError(
+            f"the device `{device}` cannot be used: {error}", "run with --device cpu"
+        ) from None
+
+
+def byte_texts(name: str, context: int, facts: dict[str, Any]) -> ModelTexts:
+    """The texts of a byte-level model. context: most symbols of a text."""
+    return ModelTexts(
+        TINY_VOCABULARY,
+        lambda text: list(text.encode("utf-8", "surrogatepass")),
+        name,
+        bos=END,
+        prefix=(END,),
+        max_length=context,
+        facts=facts,
+    )
 
 
 def decoder_shape(shape: TinyShape, device: str = "cpu") -> DecoderShape:

@@ -21,26 +21,20 @@ from fkdsl.base.errors import CallError
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.tiny.data import Documents, check_length
 from fkdsl.models.tiny.evaluation import model_bits
+from fkdsl.models.tiny.schedule import Schedule
 from fkdsl.models.tiny.transformer import TinyShape, Transformer, initialised
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
-class TrainingSettings:
-    """The settings of a training run. rate: the peak of the learning rate. The rate reaches it
-    after `warm_up` steps, stays there, and falls to zero along a cosine in the last part,
-    `cool_down`, of the steps; a run can be made longer until then. short: until then windows are so
-    many times shorter than the context, and there are so many times `rows` of them, since long
-    windows cost more and teach little before a model can spell. decay: weight decay of matrices.
-    clip: the largest norm of the gradient. precision: of the matrix products; weights are
-    float32."""
+class TrainingSettings(Schedule):
+    """The settings of a training run. short: until the rate falls, windows are so many times
+    shorter than the context, and there are so many times `rows` of them, since long windows cost
+    more and teach little before a model can spell. decay: weight decay of matrices. clip: the
+    largest norm of the gradient. precision: of the matrix products; weights are float32."""
 
-    steps: int = 6000
     rows: int = 6
-    rate: float = 3e-3
-    warm_up: int = 100
-    cool_down: float = 0.3
     short: int = 3
     decay: float = 0.1
     clip: float = 1.0
@@ -48,22 +42,11 @@ class TrainingSettings:
     seed: int = 0
     precision: str = "float32"
 
-    def falls_from(self) -> int:
-        """The first step of the last part, in which the rate falls."""
-        return self.steps - round(self.steps * self.cool_down)
-
     def windows_at(self, step: int, context: int) -> tuple[int, int]:
         """(windows, symbols in each) of a step."""
         if step < self.falls_from() and self.short < context:
             return self.rows * self.short, context // self.short
         return self.rows, context
-
-    def rate_at(self, step: int) -> float:
-        """The learning rate of a step, counted from 0."""
-        falls = self.falls_from()
-        if step < falls:
-            return self.rate * min(1.0, (step + 1) / self.warm_up)
-        return self.rate * 0.5 * (1 + math.cos(math.pi * (step - falls) / (self.steps - falls)))
 
 
 @dataclass(frozen=True)
