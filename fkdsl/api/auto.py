@@ -20,10 +20,10 @@ from typing import Any
 
 from fkdsl.api.candidates import Candidate, PilotIslands, candidates
 from fkdsl.api.engines import Engines
-from fkdsl.api.lookahead import NONE
+from fkdsl.api.lookahead import AUTO, NONE, LookaheadDecision
 from fkdsl.api.request import RunRequest
-from fkdsl.api.run import guessers_of, run
-from fkdsl.api.steering import steering_model
+from fkdsl.api.run import run
+from fkdsl.api.steering import guessers_of, steering_model
 from fkdsl.base.deadline import Deadline, DeadlinePassed, until
 from fkdsl.base.errors import BudgetEnded, CallError, FkdslError, PopulationDied
 from fkdsl.base.quick_dataclass import dataclass
@@ -139,7 +139,9 @@ class Pilot:
     the run."""
 
     def __init__(self, base: RunRequest, watch: Callable[[str], None] = lambda title: None) -> None:
-        self.base, self.watch = base, watch
+        # It tries texts with look-ahead and without it itself.
+        tried = LookaheadDecision("both") if base.lookahead.use == AUTO else None
+        self.base, self.watch = base.decided(tried), watch
         self.aim = base.aim if base.aim.asked else DEFAULT_AIM
         self.rng = KeyedRng(base.seed).split("auto")
         self.began = time.monotonic()
@@ -175,11 +177,10 @@ class Pilot:
     ) -> RunRequest:
         """The base with another method."""
         base = self.base
-        lookahead: Any = base.lookahead.surrogate or base.lookahead.use
         request = RunRequest.of(
             base.program, method, options, engines=base.engines, seed=base.seed, islands=islands,
             timeout=base.deadline, max_steps=base.max_steps, filtering=base.filtering,
-            trace=base.trace, blame=base.blame, lookahead=lookahead if looks else NONE,
+            trace=base.trace, blame=base.blame, lookahead=base.lookahead if looks else NONE,
             twist=base.twist,
         )  # fmt: skip
 

@@ -1,6 +1,7 @@
 """A run's look-ahead by a surrogate: from `--lookahead` to what proposals and twists go by.
 
-auto        both, where a surrogate of the model is at hand and the constraint needs it
+auto        both or none, as a pilot finds (fkdsl.api.lookahead_pilot), where a surrogate of the
+            model is at hand and the constraint needs it
 none        only whether a text can still be completed, not how likely it is
 proposal    draws are tilted towards tokens that lead to a text that is allowed
 twist       particles are weighed on their way by how likely they come to one
@@ -12,9 +13,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,19 +43,61 @@ LookaheadReference = str | Path | Surrogate
 
 
 @dataclass(frozen=True)
+class LookaheadDecision:
+    """What `auto` comes to in a run: both or none.
+
+    gain: nats by which draws are nearer to the posterior with look-ahead than without it, None
+    where nothing said so. particles, tokens: of the pilot, 0 where none was made; tokens are those
+    that it forwarded.
+    """
+
+    use: str
+    gain: float | None = None
+    particles: int = 0
+    tokens: int = 0
+
+    def json(self) -> dict[str, Any]:
+        """As a trace and a worker have it."""
+        return asdict(self)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The line on a pilot."""
+        if not self.particles:
+            return ()
+        pilot = f"a pilot of {self.particles} particles ({self.tokens} tokens)"
+        if self.gain is None:
+            return (f"auto looks ahead by the surrogate: no particle of {pilot} lived",)
+        if self.use == NONE:
+            return (
+                f"auto does not look ahead by the surrogate: by {pilot} draws come "
+                f"{-self.gain:.1f} nats nearer to the posterior without it",
+            )
+        if self.gain > 0.0:
+            why = f"draws come {self.gain:.1f} nats nearer to the posterior with it"
+        else:
+            why = "runs with it find texts that weigh more"
+        return (f"auto looks ahead by the surrogate: by {pilot} {why}",)
+
+
+@dataclass(frozen=True)
 class LookaheadChoice:
     """use: one of CHOICES. surrogate: what is used for every model of its vocabulary, None for the
-    model's own."""
+    model's own. decided: what `auto` has come to in the run; where it is None, nobody has decided,
+    and it looks ahead."""
 
     use: str = AUTO
     surrogate: Surrogate | None = None
+    decided: LookaheadDecision | None = None
 
     @classmethod
-    def of(cls, given: LookaheadReference) -> LookaheadChoice:
+    def of(cls, given: LookaheadReference | LookaheadChoice) -> LookaheadChoice:
         """The choice of a caller. Raises CallError for a word that is none of them, and for a file
         that is no surrogate."""
         from fkdsl.models.surrogate.files import read
 
+        if isinstance(given, LookaheadChoice):
+            return given
         if isinstance(given, Surrogate):
             return cls("both", given)
         if given in CHOICES:
@@ -64,6 +109,11 @@ class LookaheadChoice:
                 f"did you mean `{near}`?",
             )
         return cls("both", read(path))
+
+    @property
+    def in_force(self) -> str:
+        """One of CHOICES: how the run looks ahead."""
+        return self.use if self.decided is None else self.decided.use
 
     @cached_property
     def mark(self) -> str:
@@ -78,7 +128,6 @@ class Surrogates(Mapping[str, Surrogate]):
 
     def __init__(self, engines: Mapping[str, CachedTransformer], choice: LookaheadChoice) -> None:
         self._engines, self._given = engines, choice.surrogate
-        self._by_default = choice.use == AUTO
         self._found: dict[str, Surrogate | None] = {}
 
     def __getitem__(self, name: str) -> Surrogate:
@@ -93,7 +142,7 @@ class Surrogates(Mapping[str, Surrogate]):
 
         model = self._engines[name].model
         if self._given is None:
-            return surrogate_for(model, self._by_default)
+            return surrogate_for(model)
         fits = (self._given.fingerprint, self._given.vocabulary_size) == (
             model.vocabulary.fingerprint,
             model.vocabulary.size,
@@ -116,13 +165,13 @@ def lookahead_of(
     """How draws of constrained texts look ahead in a run; None where none do. Loads no model."""
     drafted = call.options.get("draft", "none") != "none"
     if (
-        choice.use == NONE
+        choice.in_force == NONE
         or (choice.use == AUTO and drafted)  # a draft is to save time, which h costs
         or not call.method.looks_ahead
         or not constrains_texts(program)
     ):
         return None
-    proposal, twist = USES.get(choice.use, USES["both"])
+    proposal, twist = USES.get(choice.in_force, USES["both"])
     enough = ENOUGH if choice.use == AUTO else 1.0
     return CompletionLookahead(surrogates, proposal, twist, POWER, enough=enough)
 
@@ -180,7 +229,15 @@ class LookaheadFacts:
 def lookahead_notes(
     choice: LookaheadChoice, call: MethodCall, lookahead: LookaheadFacts | None
 ) -> tuple[str, ...]:
-    """What a run says of it: how many draws looked ahead, and why others did not."""
+    """What a run says of it: what a pilot has decided, how many draws looked ahead, and why others
+    did not."""
+    decided = choice.decided.notes if choice.decided is not None else ()
+    return (*decided, *_counted(choice, call, lookahead))
+
+
+def _counted(
+    choice: LookaheadChoice, call: MethodCall, lookahead: LookaheadFacts | None
+) -> tuple[str, ...]:
     if lookahead is None:
         if choice.use not in USES:
             return ()

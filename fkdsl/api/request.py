@@ -11,6 +11,7 @@ on; what gets one checks nothing again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from fkdsl.api.engines import Engines, ModelReference
 from fkdsl.api.lookahead import (
     AUTO,
     LookaheadChoice,
+    LookaheadDecision,
     LookaheadReference,
     Surrogates,
     lookahead_of,
@@ -109,7 +111,7 @@ class RunRequest:
         resume: str | Path | StepsByIsland | None = None,
         blame: bool = False,
         queries: Mapping[str, str | Span] | None = None,
-        lookahead: LookaheadReference = AUTO,
+        lookahead: LookaheadReference | LookaheadChoice = AUTO,
         twist: str | Path | None = None,
         prefill_store: str | Path | None = None,
         exchange: int | None = None,
@@ -155,6 +157,10 @@ class RunRequest:
     def surrogates(self) -> Surrogates:
         """Those of its models, for look-ahead, each loaded when it is first asked for."""
         return Surrogates(self.engines, self.lookahead)
+
+    def decided(self, decision: LookaheadDecision | None) -> RunRequest:
+        """The request with what `auto` has come to."""
+        return replace(self, lookahead=replace(self.lookahead, decided=decision))
 
     def completion_lookahead(self) -> CompletionLookahead | None:
         """How draws of constrained texts look ahead, for one run; None where none do."""

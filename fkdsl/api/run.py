@@ -3,7 +3,8 @@ the queries are answered."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -12,24 +13,29 @@ from fkdsl.api.cluster.islands import RemoteIslands
 from fkdsl.api.cluster.tasks import RemoteRunner
 from fkdsl.api.drafts import DraftFacts, draft_report, drafting_of
 from fkdsl.api.engines import Engines
-from fkdsl.api.lookahead import LookaheadFacts, lookahead_notes, verify_surrogates
+from fkdsl.api.lookahead import (
+    LookaheadDecision,
+    LookaheadFacts,
+    lookahead_notes,
+    verify_surrogates,
+)
+from fkdsl.api.lookahead_pilot import decide, may_look_ahead, particles_of
 from fkdsl.api.prefill_store import fetch_for
 from fkdsl.api.queries import answers
 from fkdsl.api.request import RunRequest
-from fkdsl.api.steering import steering_model
+from fkdsl.api.steering import guessers_of, steering_model
 from fkdsl.api.trace.record import RunRecord, recording
-from fkdsl.api.twist_file import twist_for
-from fkdsl.base.deadline import until
-from fkdsl.base.errors import ProgramError
+from fkdsl.base.deadline import DeadlinePassed, until
+from fkdsl.base.errors import BudgetEnded, ProgramError
+from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.island_runner import IslandRunner
 from fkdsl.inference.result import Result
-from fkdsl.inference.run import Observer, RunnerOf
+from fkdsl.inference.run import Observer, RunnerOf, Spent
 from fkdsl.inference.run import run as run_method
 from fkdsl.inference.samplers.adaptive import adaptive_run
 from fkdsl.machine.state import ProgramState
 from fkdsl.proposals.completion import CompletionLookahead
 from fkdsl.steering.feynman_kac import SteeringModel
-from fkdsl.steering.learned_twist import LearnedTwist
 
 ALONE = "one island is computed by one worker, whatever the cluster has: --islands 64"
 
@@ -43,13 +49,15 @@ def run(request: RunRequest, observer: Observer | None = None) -> Result:
     program, engines = request.program, request.engines
     program.renew_indexes(engines.progress)
     place: _Here | _Elsewhere = _Here(request) if request.on is None else _Elsewhere(request)
-    with recording(request) as record:
+    with recording(request, place.decide) as record:
+        request = place.request = request.decided(record.decision)
         model = place.model(record)
         sampled = request.call.method.draws
         recorder = BlameRecorder.of(program, model, sampled=sampled) if request.blame else None
         place.load(record)
         engines.reset_lost_mass()
-        request.deadline.begin()
+        if place.spent is None:
+            request.deadline.begin()
         with recorder.deaths(engines) if recorder is not None else nullcontext():
             result = _run_method(request, model, record, recorder, observer, place)
         if recorder is not None:
@@ -79,6 +87,20 @@ class _Here:
         self.request, self.drafting = request, drafting_of(request)
         self.lookahead: CompletionLookahead | None = None
         self.told: list[str] = []
+        self.spent: Spent | None = None
+
+    def decide(self) -> LookaheadDecision | None:
+        """How the run looks ahead, where that is to be decided. Loads the models, and begins to
+        count what the run takes."""
+        if not may_look_ahead(self.request):
+            return self.request.lookahead.decided
+        self._load_models(self.request.engines)
+        with _deciding(self) as request:
+            return decide(request, particles_of(request))
+
+    def _load_models(self, engines: Mapping[str, CachedTransformer]) -> None:
+        for name in self.request.program.model_names():
+            _ = engines[name]
 
     def model(self, record: RunRecord) -> SteeringModel:
         self.lookahead = self.request.completion_lookahead()
@@ -88,8 +110,7 @@ class _Here:
 
     def load(self, record: RunRecord) -> None:
         """Models are loaded before the clock starts, and before any particle does."""
-        for name in self.request.program.model_names():
-            _ = record.engines[name]
+        self._load_models(record.engines)
         if self.lookahead is not None and not record.is_over:
             verify_surrogates(self.request.lookahead, self.request.program, self.lookahead)
         if not record.is_over:
@@ -115,12 +136,22 @@ class _Elsewhere:
     def __init__(self, request: RunRequest) -> None:
         assert request.on is not None
         self.request, self.remote = request, RemoteIslands(request, request.on)
+        self.spent: Spent | None = None
+
+    def decide(self) -> LookaheadDecision | None:
+        """As that of _Here; a worker finds out, and loads the models."""
+        if not may_look_ahead(self.request):
+            return self.request.lookahead.decided
+        self.remote.begin()
+        with _deciding(self) as request:
+            return self.remote.decide(request.seed, particles_of(request))
 
     def runner(self, seed: int, islands: int) -> IslandRunner[ProgramState]:
         """What computes the islands of a seed, of so many."""
         return RemoteRunner(self.remote, seed, islands)
 
     def model(self, record: RunRecord) -> SteeringModel:
+        self.remote.decision = self.request.lookahead.decided
         return steering_model(self.request, record.engines)
 
     def load(self, record: RunRecord) -> None:
@@ -138,12 +169,18 @@ class _Elsewhere:
         return (*self.remote.told, *self.remote.notes, *alone)
 
 
-def guessers_of(request: RunRequest) -> tuple[tuple[LearnedTwist, ...], list[str]]:
-    """Who guess what is to come in a run, its learned twist or nobody, and notes on them."""
-    if request.twist is None:
-        return (), []
-    twist, note = twist_for(request.twist, request.program, request.engines)
-    return (twist,), [note] if note else []
+@contextmanager
+def _deciding(place: _Here | _Elsewhere) -> Iterator[RunRequest]:
+    """A context in which it is decided how a run looks ahead: its time is the run's."""
+    request = place.request
+    request.deadline.begin()
+    place.spent = Spent(request.engines.counts)
+    try:
+        with until(request.deadline):
+            yield request
+    except DeadlinePassed as passed:
+        why = f"time ran out {passed}, in the pilot that decides on look-ahead"
+        raise BudgetEnded(why, "raise --timeout, or choose: --lookahead none") from None
 
 
 def _run_method(
@@ -171,6 +208,7 @@ def _run_method(
         "counts": request.engines.counts,
         "account": recorder.account if recorder is not None else None,
         "runner": place.runner,
+        "spent": place.spent,
     }
     if request.aim.asked:
         settings["at_once"] = place.at_once

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fkdsl.api.request import RunRequest
+from fkdsl.api.twist_file import twist_for
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.machine.clock import Clock
 from fkdsl.proposals.completion import CompletionLookahead
 from fkdsl.proposals.drafting import Drafting
 from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.steering.feynman_kac import SteeringModel
+from fkdsl.steering.learned_twist import LearnedTwist
 from fkdsl.steering.particle_step import Guesser
 
 
@@ -36,3 +38,11 @@ def steering_model(
     )
     proposals.clock = Clock() if request.blame else None
     return request.program.feynman_kac(engines=engines, proposals=proposals, guessers=guessers)
+
+
+def guessers_of(request: RunRequest) -> tuple[tuple[LearnedTwist, ...], list[str]]:
+    """Who guess what is to come in a run, its learned twist or nobody, and notes on them."""
+    if request.twist is None:
+        return (), []
+    twist, note = twist_for(request.twist, request.program, request.engines)
+    return (twist,), [note] if note else []

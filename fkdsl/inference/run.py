@@ -92,6 +92,7 @@ def run(
     account: MoveObserver[S] | None = None,
     runner: RunnerOf[S] | None = None,
     exchange: int | None = None,
+    spent: Spent | None = None,
 ) -> Result:
     """The Result of a method on a model.
 
@@ -103,14 +104,15 @@ def run(
     the heaviest outcomes first, and has bounds on Z where something ends it. counts: (model calls,
     forwarded tokens) so far. account: is told of every move. runner: gives what computes the
     islands, in this process where it is None; the answer is the same. exchange: after every so
-    many steps whole islands may be resampled (fkdsl.inference.exchange). Raises PopulationDied with
-    a report when every particle's weight is zero, BudgetEnded when time, steps or states end the
-    run, and Interrupted at Ctrl-C: with the population so far.
+    many steps whole islands may be resampled (fkdsl.inference.exchange). spent: counts from before
+    the run, where more than the run belongs to it. Raises PopulationDied with a report when every
+    particle's weight is zero, BudgetEnded when time, steps or states end the run, and Interrupted
+    at Ctrl-C: with the population so far.
     """
     call = called(method, options)
     check_islands(call.method, islands)
     check_exchange(call, islands, exchange)
-    spent = Spent(counts)
+    spent = spent if spent is not None else Spent(counts)
     deadline = Deadline.of(timeout)
     stop = stop_when(deadline, call.options["max_tokens"], counts) if lazy else None
     loop = LoopSettings[S](max_steps, merge, None, stop, account)

@@ -133,6 +133,17 @@ class CompletionLookahead:
     _beliefs: dict[tuple[str, tuple[int, ...]], Array] = field(default_factory=dict)
     _tilts: dict[Hashable, tuple[Outcomes, Tilt, float]] = field(default_factory=dict)
 
+    def proposes(self, particle: RunningParticle) -> bool:
+        """Whether a particle's draws are tilted."""
+        return self.proposal
+
+    def twists(self, particle: RunningParticle) -> bool:
+        """Whether a particle weighs the h of its last draw."""
+        return self.twist
+
+    def drawn(self, particle: RunningParticle, outcomes: Outcomes, tilt: Tilt, i: int) -> None:
+        """Is told of outcome i of a draw, whose tilt it has made."""
+
     def prepare(self, draws: Sequence[tuple[RunningParticle, Any, TextConstraint]]) -> None:
         """Filters the texts of a population together. draws: particles, each with the distribution
         that it draws a constrained text from, and the constraint."""

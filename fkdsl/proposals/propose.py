@@ -81,7 +81,8 @@ def propose(draw: OpenDraw) -> DraftedDraw | None:
     proposal = wrapped(kernel, draw.settings, drafted)
     tilt = draw.tilt(outcomes)
     if tilt is not None and draw.settings.lookahead is not None:
-        proposal = Tilted(proposal, tilt.h) if draw.settings.lookahead.proposal else proposal
+        tilted = draw.settings.lookahead.proposes(particle)
+        proposal = Tilted(proposal, tilt.h) if tilted else proposal
     choice = choose(draw, proposal, outcomes, lookahead)
     return move_past(draw, outcomes, choice, lookahead, drafted, tilt)
 
@@ -155,8 +156,11 @@ def move_past(
         value = outcomes.take(particle, choice.i)
         particle.assign_drawn(particle.frames[-1], op.target, value)
     particle.weigh(choice.log_w, draw.blame, choice.refused)
+    ahead = draw.settings.lookahead
+    if tilt is not None and ahead is not None:
+        ahead.drawn(particle, outcomes, tilt, choice.i)
     if particle.status is Status.RUNNING:  # one that has returned has taken its twist back
-        twists = draw.settings.lookahead is not None and draw.settings.lookahead.twist
+        twists = ahead is not None and ahead.twists(particle)
         log_h = tilt.log_h(choice.i) if tilt is not None and twists else 0.0
         look_ahead(particle, log_h, None if tilt is None else tilt.power)
     drafting = draw.settings.drafting

@@ -59,7 +59,7 @@ class FakeWorkers:
         if left is not None:
             self.streams[worker][1] -= 1
         data = context.run(next, stream)
-        if any(last in data for last in (b'"over"', b'"ended"', b'"error"')):
+        if any(last in data for last in (b'"over"', b'"ended"', b'"error"', b'"decision"')):
             assert context.run(next, stream, None) is None
             del self.streams[worker]
         return [Message(worker, data)]

@@ -16,11 +16,12 @@ from fkdsl.api.cluster.job import job_of
 from fkdsl.api.cluster.messages import error_from_json, step_from_json, step_to_json, written
 from fkdsl.api.cluster.workers import Workers
 from fkdsl.api.drafts import DraftFacts
-from fkdsl.api.lookahead import LookaheadFacts
+from fkdsl.api.lookahead import LookaheadDecision, LookaheadFacts
 from fkdsl.api.request import RunRequest
 from fkdsl.api.trace.lines import StepWriter
 from fkdsl.api.trace.record import sources_of
-from fkdsl.base.deadline import current
+from fkdsl.base.deadline import DeadlinePassed, current
+from fkdsl.base.deadline import check as check_deadline
 from fkdsl.base.errors import CallError, InferenceFailed
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.inference.interface import Step
@@ -33,6 +34,8 @@ LOOK = 0.1
 """Seconds after which the run looks at its deadline again."""
 FIRST = 900.0
 """Seconds for the first worker to load its models."""
+ENDS = {"over", "ended", "error", "decision"}
+"""What the last message of a task has."""
 NUMBERS = count(1)
 """Of the tasks of this process: workers go on from run to run."""
 
@@ -73,11 +76,12 @@ class _Facts:
 
 @dataclass
 class RemoteIslands:
-    """The workers of one run. lost: workers that were lost. told: the notes of the program's
-    learned twist."""
+    """The workers of one run. decision: how it looks ahead, where that was to be decided. lost:
+    workers that were lost. told: the notes of the program's learned twist."""
 
     request: RunRequest
     workers: Workers
+    decision: LookaheadDecision | None = None
     lost: int = 0
     told: tuple[str, ...] = ()
     facts: _Facts = field(default_factory=_Facts)
@@ -130,7 +134,9 @@ class RemoteIslands:
             self._take_ready(worker, data)
         elif "task" not in data and "error" in data:
             raise error_from_json(data["error"], self.places, worker)
-        elif {"over", "ended", "error"} & data.keys() and self._busy.get(worker) == data["task"]:
+        elif {"over", "ended", "error", "decision"} & data.keys() and self._busy.get(
+            worker
+        ) == data["task"]:
             del self._busy[worker]
         return data
 
@@ -173,6 +179,35 @@ class RemoteIslands:
         return (f"{workers} lost on the way; what they had begun was computed again, with the "
                 "same draws",)  # fmt: skip
 
+    # ------------------------------------------------------------ look-ahead
+
+    def decide(self, seed: int, particles: int) -> LookaheadDecision:
+        """How the run looks ahead, as one of the workers finds. particles: of the run. Raises what
+        stands in its way."""
+        asked: dict[str, int] = {}
+        while True:
+            check_deadline()
+            self.verify_alive()
+            if not asked and self.free:
+                number, left = next(NUMBERS), current().left
+                task = {"task": number, "pilot": {"seed": seed, "particles": particles}}
+                seconds = left if left < math.inf else None
+                asked[self.free[0]] = number
+                self._busy[self.free[0]] = number
+                self.workers.submit(next(iter(asked)), written(task | {"seconds": seconds}))
+            for worker, raw in self.workers.messages(LOOK):
+                data = self.take(worker, raw)
+                if raw is None:
+                    asked.pop(worker, None)
+                if data.get("task") != asked.get(worker, -1):
+                    continue
+                if "ended" in data:
+                    raise DeadlinePassed(current().why)
+                if "error" in data:
+                    raise error_from_json(data["error"], self.places, worker)
+                self.engines.spend(data["task"], data["calls"], data["tokens"])
+                return LookaheadDecision(**data["decision"])
+
     # ------------------------------------------------------------ tasks
 
     @property
@@ -191,6 +226,7 @@ class RemoteIslands:
         message = {
             "task": number, "seed": seed, "islands": islands, "island": task.island,
             "start": start, "until": task.until, "seconds": left if left < math.inf else None,
+            "lookahead": self.decision.json() if self.decision is not None else None,
         }  # fmt: skip
         self.workers.submit(worker, written(message))
         return Attempt(task, number, task.start)

@@ -1,10 +1,13 @@
 """What workers and the run's own process say to each other, as JSON.
 
-A task:     {"task": number, "seed", "islands", "island", "start": STEP or null, "until", "seconds"}
+A task:     {"task": number, "seed", "islands", "island", "start": STEP or null, "until", "seconds",
+             "lookahead": decision or null}
+            {"task": number, "pilot": {"seed", "particles"}, "seconds"}   how a run looks ahead
 A message:  {"ready": marks, ...}                                the models are loaded
             {"error": ERROR}                                     they cannot be
             {"task", "steps": [STEP], "calls", "tokens"}         steps; what it has cost so far
             {"task", "steps", "calls", "tokens", "over": facts}  the last of them
+            {"task", "decision", "calls", "tokens"}              how the run looks ahead
             {"task", "error": ERROR}                             it failed
             {"task", "ended": true}                              it was stopped, or was late
 

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from fkdsl.api.cluster.job import digest_of_job, request_of_job
 from fkdsl.api.cluster.messages import error_to_json, step_from_json, step_to_json, written
 from fkdsl.api.drafts import DraftFacts, drafting_of
 from fkdsl.api.engines import LoadedModels, token_engine
-from fkdsl.api.lookahead import LookaheadFacts, verify_surrogates
+from fkdsl.api.lookahead import LookaheadDecision, LookaheadFacts, verify_surrogates
+from fkdsl.api.lookahead_pilot import decide
 from fkdsl.api.prefill_store import fetch_for
-from fkdsl.api.run import guessers_of
-from fkdsl.api.steering import steering_model
+from fkdsl.api.request import RunRequest
+from fkdsl.api.steering import guessers_of, steering_model
 from fkdsl.api.trace.header import model_marks, surrogate_marks
 from fkdsl.api.trace.lines import StepWriter
 from fkdsl.api.trace.record import sources_of
@@ -92,9 +93,8 @@ class _Ready:
         self.request = request = request_of_job(job, Path(self._folder.name), loaded)
         self.engines, self.program = request.engines, request.program
         self.drafting = drafting_of(request)
-        self.lookahead = request.completion_lookahead()
-        guessers, self.told = guessers_of(request)
-        self.model = steering_model(request, self.engines, self.drafting, self.lookahead, guessers)
+        self.guessers, self.told = guessers_of(request)
+        self._build(request)
         for name in self.program.model_names():
             _ = self.engines[name]
         if self.lookahead is not None:
@@ -102,12 +102,26 @@ class _Ready:
         self.told += fetch_for(self.program, request.prefill_store, self.engines)
         self.places = Places.of(self.model.code, sources_of(self.program))
 
+    def _build(self, request: RunRequest) -> None:
+        """Makes the model of the run, whose request says how it looks ahead."""
+        self.request, self.lookahead = request, request.completion_lookahead()
+        self.model = steering_model(
+            request, self.engines, self.drafting, self.lookahead, self.guessers
+        )
+
+    def _decide(self, pilot: Mapping[str, int]) -> dict[str, Any]:
+        """The message that says how a run looks ahead."""
+        before = self._reset()
+        request = replace(self.request.decided(None), seed=pilot["seed"])
+        decision = decide(request, pilot["particles"])
+        return {"decision": decision.json(), **self._cost(before)}
+
     def ready(self) -> dict[str, Any]:
         """What the run's own process has to know of this machine's models."""
         self.engines.reset_lost_mass()
         return {
             "ready": model_marks(self.engines, self.program.model_names()),
-            "surrogates": surrogate_marks(self.request),
+            "surrogates": surrogate_marks(self.request.decided(None)),
             "notes": list(self.engines.notes()),
             "told": self.told,
             "defaulted": self.engines.defaulted,
@@ -115,6 +129,13 @@ class _Ready:
 
     def run(self, task: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """The messages of a task, without its number."""
+        if "pilot" in task:
+            yield self._decide(task["pilot"])
+            return
+        data = task["lookahead"]
+        decision = LookaheadDecision(**data) if data is not None else None
+        if decision != self.request.lookahead.decided:
+            self._build(self.request.decided(decision))
         request = self.request
         writer = StepWriter(self.engines, self.places)
         start: Step[ProgramState] | None = None

@@ -12,7 +12,7 @@ from typing import Any
 from fkdsl.api.called_program import CalledProgram
 from fkdsl.api.cluster.engines import RemoteEngines
 from fkdsl.api.engines import Engines
-from fkdsl.api.lookahead import AUTO, digest
+from fkdsl.api.lookahead import AUTO, NONE, LookaheadDecision, digest
 from fkdsl.api.request import RunRequest
 from fkdsl.api.trace.file import FORMAT, KEY, Trace
 from fkdsl.base.errors import CallError
@@ -103,14 +103,25 @@ def _reference(engines: Engines) -> str | None:
     return override.model.name if isinstance(override, CachedTransformer) else override.name
 
 
+def recorded_decision(trace: Trace, request: RunRequest) -> LookaheadDecision | None:
+    """What `--lookahead auto` came to in the run of a trace; None where there was nothing to
+    decide. request: the run again."""
+    if request.lookahead.use != AUTO:
+        return None
+    data = trace.header.get("auto", BEFORE)
+    if data is BEFORE:  # of a run that looked ahead wherever there was a surrogate
+        return LookaheadDecision("both" if trace.header.get("surrogates") else NONE)
+    return LookaheadDecision(**data) if data is not None else None
+
+
 def surrogate_marks(request: RunRequest) -> dict[str, str]:
     """The marks of the surrogates by which the run's draws may look ahead, by the program's names
     of their models. Loads them."""
+    if request.completion_lookahead() is None:
+        return {}
     if isinstance(request.engines, RemoteEngines):
         request.engines.begin()
         return dict(request.engines.surrogates)
-    if request.completion_lookahead() is None:
-        return {}
     found = {name: request.surrogates.get(name) for name in request.program.model_names()}
     return {name: digest(surrogate) for name, surrogate in found.items() if surrogate is not None}
 

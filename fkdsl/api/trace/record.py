@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,11 +22,18 @@ from fkdsl.api.called_program import CalledProgram
 from fkdsl.api.cluster.engines import RemoteEngines
 from fkdsl.api.drafts import drafting_of
 from fkdsl.api.engines import Engines
+from fkdsl.api.lookahead import LookaheadDecision
 from fkdsl.api.request import RunRequest, StepsByIsland
 from fkdsl.api.steering import steering_model
 from fkdsl.api.trace.derive import is_own
 from fkdsl.api.trace.file import Trace, TraceFile, parse_trace, verify_trace
-from fkdsl.api.trace.header import model_marks, run_header, surrogate_marks, verify_same_run
+from fkdsl.api.trace.header import (
+    model_marks,
+    recorded_decision,
+    run_header,
+    surrogate_marks,
+    verify_same_run,
+)
 from fkdsl.api.trace.lines import StepWriter
 from fkdsl.api.trace.rebuild import is_complete, rebuild
 from fkdsl.api.trace.recorded import Recorded
@@ -46,13 +53,16 @@ from fkdsl.machine.particle import Executable
 from fkdsl.machine.places import Places
 from fkdsl.values.values import plain
 
+Decide = Callable[[], LookaheadDecision | None]
+"""Decides how `--lookahead auto` looks ahead in a run; None where it is not `auto`."""
+
 
 class RunRecord:
     """A run's trace while the run goes on.
 
     engines: the models to run on. steps_by_island: what the run has behind it, None for nothing.
     file: None where nothing is to be written. resumed: whether the run goes on from steps of a
-    file.
+    file. decision: how `--lookahead auto` looks ahead, None where it is not `auto`.
     """
 
     def __init__(
@@ -62,8 +72,10 @@ class RunRecord:
         file: TraceFile | None = None,
         places: Places | None = None,
         trace: Trace | None = None,
+        decision: LookaheadDecision | None = None,
     ) -> None:
         self.engines, self.steps_by_island, self._file = engines, steps_by_island, file
+        self.decision = decision
         self._lines = StepWriter(engines, places if places is not None else Places(()))
         self._lines.last.update({r: steps[-1] for r, steps in (steps_by_island or {}).items()})
         self.resumed = bool(steps_by_island) and trace is not None
@@ -137,21 +149,22 @@ def _finite(value: Any) -> Any:
 
 
 @contextmanager
-def recording(request: RunRequest) -> Iterator[RunRecord]:
+def recording(request: RunRequest, decide: Decide) -> Iterator[RunRecord]:
     """The record of a run that is about to begin: written to `request.trace` from the beginning, or
-    going on with `request.resume`. A TraceFile is closed at the end.
+    going on with `request.resume`. A TraceFile is closed at the end. decide: how the run looks
+    ahead; it is asked where no file tells.
 
     Raises CallError for a file that is of another run, or is no trace.
     """
     trace, resume = request.trace, request.resume
     if trace is None and not isinstance(resume, Path):
-        yield RunRecord(request.engines, resume)
+        yield RunRecord(request.engines, resume, decision=decide())
         return
     code = request.program.feynman_kac(engines=request.engines).code
     places = Places.of(code, sources_of(request.program))
     file = trace if isinstance(trace, TraceFile) else _open(resume, trace)
     try:
-        record = _begin(file, request, places, code)
+        record = _begin(file, request, places, code, decide)
         try:
             yield record
         except PopulationDied as error:
@@ -187,13 +200,16 @@ def _is_the_files_fault(error: Exception, request: RunRequest, record: RunRecord
     if request.on is not None:
         return False  # the run cannot be done again here, where no model is loaded
     assert record.steps_by_island is not None
+    request = request.decided(record.decision)
     model = steering_model(
         request, request.engines, drafting_of(request), request.completion_lookahead()
     )
     return not is_own(request, model, record.steps_by_island)
 
 
-def _begin(file: TraceFile, request: RunRequest, places: Places, code: Executable) -> RunRecord:
+def _begin(
+    file: TraceFile, request: RunRequest, places: Places, code: Executable, decide: Decide
+) -> RunRecord:
     """Reads the file, which decides how the run begins: anew, from the last step, or, where the
     trace is complete, at its end."""
     program, engines = request.program, request.engines
@@ -202,12 +218,17 @@ def _begin(file: TraceFile, request: RunRequest, places: Places, code: Executabl
     verify_trace(file.path, raw)
     trace = parse_trace(file.path, raw) if request.resume is not None else None
     if trace is None:
+        decision = decide()
+        request = request.decided(decision)
+        header["auto"] = decision.json() if decision is not None else None
         header["models"] = model_marks(engines, program.model_names())
         header["surrogates"] = surrogate_marks(request)
         file.cut(0)
         file.add(header)
-        return RunRecord(engines, None, file, places)
+        return RunRecord(engines, None, file, places, decision=decision)
     verify_same_run(trace, header)
+    decision = recorded_decision(trace, request)
+    request = request.decided(decision)
     if isinstance(engines, RemoteEngines):
         for line in trace.steps:
             engines.learn(line)
@@ -218,19 +239,21 @@ def _begin(file: TraceFile, request: RunRequest, places: Places, code: Executabl
         if is_complete(steps_by_island, header["islands"]):
             file.cut(trace.size)
             return RunRecord(
-                recorded, steps_by_island, None if trace.end is not None else file, places, trace
-            )
+                recorded, steps_by_island, None if trace.end is not None else file, places, trace,
+                decision,
+            )  # fmt: skip
     marks = {
         "models": model_marks(engines, program.model_names()),
         "surrogates": surrogate_marks(request),
     }
     verify_same_run(trace, marks | header)
     if trace.end is not None:
-        return RunRecord(engines)
+        return RunRecord(engines, decision=decision)
     file.cut(trace.size if goes_on else trace.head)
     if not goes_on:
-        return RunRecord(engines, None, file, places)
-    return RunRecord(engines, rebuild(trace, engines, places, code), file, places, trace)
+        return RunRecord(engines, None, file, places, decision=decision)
+    steps_by_island = rebuild(trace, engines, places, code)
+    return RunRecord(engines, steps_by_island, file, places, trace, decision)
 
 
 def sources_of(program: CalledProgram) -> list[Source]:

@@ -82,6 +82,7 @@ def verify_header(data: Mapping[str, Any]) -> None:
     later: dict[str, Check] = {
         "lookahead": is_text,
         "surrogates": lambda v: is_map(v, is_text),
+        "auto": lambda v: v is None or _is_decision(v),
         "twist": lambda v: v is None or is_text(v),
         "engine": lambda v: v is None or is_text(v),
     }
@@ -150,6 +151,19 @@ def _is_bounds(v: Any) -> bool:
 
 def _is_answer(v: Any) -> bool:
     return is_record(v, probability=is_number) and "value" in v
+
+
+def _is_decision(v: Any) -> bool:
+    return (
+        is_record(
+            v,
+            use=lambda u: u in ("both", "none"),
+            gain=lambda g: g is None or is_number(g),
+            particles=lambda n: is_whole(n, 0, MOST_STEPS),
+            tokens=lambda n: is_whole(n, 0, MOST_STEPS),
+        )
+        and len(v) == 4
+    )
 
 
 def _require(holds: bool, reason: str) -> None:

@@ -94,6 +94,23 @@ class Aim:
 
 
 @dataclass(frozen=True)
+class Before:
+    """What a run has taken of its budgets before its first island."""
+
+    tokens: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def of(cls, spent: Spent) -> Before:
+        """What was spent so far."""
+        facts = spent.facts()
+        return cls(facts["forwarded_tokens"], facts["seconds"])
+
+
+NOTHING = Before()
+
+
+@dataclass(frozen=True)
 class IslandPilot:
     """The log Z, tokens and seconds of each of a pilot's islands: (k,) each."""
 
@@ -120,20 +137,22 @@ class IslandPlan:
     why: str = ""
 
 
-def islands_for(pilot: IslandPilot, aim: Aim, at_once: int = 1) -> IslandPlan:
+def islands_for(
+    pilot: IslandPilot, aim: Aim, at_once: int = 1, before: Before = NOTHING
+) -> IslandPlan:
     """The number of fresh islands: what the target asks for, or all that the budget has room for.
     at_once: how many are computed at a time, so that seconds go further. Pure."""
     room, why = MOST, f"no run has more than {MOST:,} islands: use more particles"
-    for budget, used, what, together in (
-        (aim.tokens, pilot.tokens, "tokens", 1),
-        (aim.seconds, pilot.seconds, "seconds", at_once),
+    for budget, used, other, what, together in (
+        (aim.tokens, pilot.tokens, before.tokens, "tokens", 1),
+        (aim.seconds, pilot.seconds, before.seconds, "seconds", at_once),
     ):
         # The first island fills the caches that the others then use, so its cost says little about
         # theirs.
         each = float(np.mean(used[1:] or used)) / together
-        if budget is not None and room * each > budget - sum(used):
+        if budget is not None and room * each > (left := budget - sum(used) - other):
             room, why = (
-                max(1, int((budget - sum(used)) / each)),
+                max(1, int(left / each)),
                 f"the budget of {budget:g} {what} had no room for more",
             )
     if aim.target_se is None:
@@ -155,25 +174,28 @@ def adaptive_run(
     counts: Counts = lambda: (0, 0),
     observer: Observer | None = None,
     at_once: Callable[[], int] = lambda: 1,
+    spent: Spent | None = None,
     **others: Any,
 ) -> Result:
     """The Result of as many islands as the aim asks for.
 
     observer: is called with the steps of the fresh islands only. timeout: seconds or a Deadline,
     after which the islands that have ended make the answer. at_once: how many islands are computed
-    at a time. others: as `run` takes them. Time,
-    model calls and tokens include the pilot's. Raises what `run` raises where not one island ends.
+    at a time. spent: counts from before the run, where its budget has paid for more. others: as
+    `run` takes them. Time, model calls and tokens include the pilot's. Raises what `run` raises
+    where not one island ends.
     """
     call = called(method, options)
     aim.check(call.method.name)
-    spent = Spent(counts)
+    spent = spent if spent is not None else Spent(counts)
+    before = Before.of(spent)
 
     def island(own: int, limit: float | None, **more: Any) -> Result:
         return run(model, call, own, timeout=limit, counts=counts, **others, **more)
 
     with until(Deadline.of(timeout)):
-        pilot, first = _pilot(island, seed, aim, counts)
-        plan = islands_for(pilot, aim, at_once())
+        pilot, first = _pilot(island, seed, aim, counts, before)
+        plan = islands_for(pilot, aim, at_once(), before)
         try:
             result = island(seed, None, islands=plan.islands, partial=True, observer=observer)
         except BudgetEnded:
@@ -193,6 +215,7 @@ def _pilot(
     seed: int,
     aim: Aim,
     counts: Counts,
+    before: Before,
 ) -> tuple[IslandPilot, Result | None]:
     """The pilot, and the Result of its first island if that lived. Its islands have seeds of their
     own and run one after the other: at most PILOT of them, and none after they took SHARE of the
@@ -204,17 +227,17 @@ def _pilot(
     # Without a target only the cost is wanted, for which two are enough: the first, which fills the
     # caches, and another.
     while len(log_Z) < (PILOT if aim.target_se is not None else 2):
+        taken = before.seconds + sum(seconds)
         spent = max(
-            sum(tokens) / (aim.tokens or math.inf), sum(seconds) / (aim.seconds or math.inf)
+            (before.tokens + sum(tokens)) / (aim.tokens or math.inf),
+            taken / (aim.seconds or math.inf),
         )
-        if spent > SHARE:
+        if spent > SHARE and tokens:
             break
-        began, before = time.monotonic(), counts()[1]
+        began, earlier = time.monotonic(), counts()[1]
         own = int.from_bytes(KeyedRng(seed).split("pilot", len(log_Z)).key[:8], "little")
         try:
-            result = island(
-                own, None if aim.seconds is None else max(0.0, aim.seconds - sum(seconds))
-            )
+            result = island(own, None if aim.seconds is None else max(0.0, aim.seconds - taken))
             log_Z.append(result.log_z)
             first = first if log_Z[1:] else result
         except PopulationDied:
@@ -222,13 +245,13 @@ def _pilot(
         except BudgetEnded as error:
             if log_Z:
                 break
-            if aim.seconds is None or time.monotonic() - began < aim.seconds:
+            if aim.seconds is None or time.monotonic() - began + taken < aim.seconds:
                 raise
             raise BudgetEnded(
                 f"one island takes more than the budget of {aim.seconds:g} seconds",
                 "use fewer particles, or raise --budget",
             ) from error
-        tokens.append(counts()[1] - before)
+        tokens.append(counts()[1] - earlier)
         seconds.append(time.monotonic() - began)
     return IslandPilot(tuple(log_Z), tuple(tokens), tuple(seconds)), first
 

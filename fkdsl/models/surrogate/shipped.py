@@ -14,10 +14,10 @@ from fkdsl.models.surrogate.model import Surrogate
 SUFFIX = ".surrogate"
 SHIPPED = {"smollm2": "smollm2.surrogate", "tiny": "tiny.surrogate"}
 """The files beside this one by the names of their models."""
-BY_DEFAULT = frozenset({"tiny"})
-"""The models whose shipped file `auto` takes. That of smollm2 is used where look-ahead is asked
-for: a prompt may tell the model what the surrogate does not know, and then most particles go where
-the surrogate points (docs/lookahead.md)."""
+TRUSTED = frozenset({"tiny"})
+"""The models whose shipped file `auto` takes without a pilot, where there is none. That of smollm2
+is a rough one: a prompt may tell the model what the surrogate does not know, and then most
+particles go where the surrogate points (docs/lookahead.md)."""
 FINGERPRINT = 8
 """Digits of a vocabulary's fingerprint in the name of a cached file."""
 
@@ -45,17 +45,27 @@ def _shipped(path: Path) -> Surrogate:
     return read(path)
 
 
-def surrogate_for(model: LanguageModel, by_default: bool = False) -> Surrogate | None:
+def surrogate_for(model: LanguageModel) -> Surrogate | None:
     """The surrogate of a model: the one that its user made of its very weights, else the shipped
-    one of its name, else None. by_default: whether nobody has asked for it, so that of the shipped
-    ones only those of BY_DEFAULT count. Raises CallError for a file that is damaged."""
-    own = cached_file(model)
-    if own is not None and own.is_file():
+    one of its name, else None. Raises CallError for a file that is damaged."""
+    if (own := _own(model)) is not None:
         return read(own, model.vocabulary)
     shipped = shipped_file(model)
-    if shipped is None or (by_default and model.name not in BY_DEFAULT):
+    if shipped is None:
         return None
     surrogate = _shipped(shipped)
     # A user may give the name to another model.
     fits = surrogate.fingerprint == model.vocabulary.fingerprint
     return surrogate if fits and surrogate.vocabulary_size == model.vocabulary.size else None
+
+
+def is_trusted(model: LanguageModel) -> bool:
+    """Whether the surrogate of a model, which has one, is used where no pilot has tried it: the
+    user's own, and those of TRUSTED."""
+    return _own(model) is not None or model.name in TRUSTED
+
+
+def _own(model: LanguageModel) -> Path | None:
+    """The file that the user has made for a model; None if there is none."""
+    own = cached_file(model)
+    return own if own is not None and own.is_file() else None

@@ -1,0 +1,185 @@
+"""What `--lookahead auto` comes to in a run: a pilot draws a few particles with look-ahead by the
+surrogate and a few without it, and says which the run is to take.
+
+The pilot's particles are drawn from a stream of its own, which no draw of the run has, and are no
+part of the answer. So given the decision, whatever it is, the run is one of mean Z, and
+E[Z_hat] = Z exactly. (To take particles of the pilot into the answer would be biased: what makes a
+way look good would then be in it.) A wrong decision costs variance. It depends on the seed alone,
+like a draw.
+
+**What decides.** Two halves of the pilot, smc of n particles each, weigh w_i together; of every
+particle it is known by how many nats r_i it would have weighed more by the draws of the other half
+(fkdsl.proposals.trial: of its own draws with look-ahead less without). Under the posterior the mean
+of the log weight of a path is log Z plus the divergence KL(posterior || law of the draws), so
+
+    gain = - sum w_i r_i / sum w_i
+
+estimates by how much look-ahead lessens that divergence. Where a surrogate misleads, the particles
+without it are heavy, and it says of these that they should hardly come: the gain is far below 0.
+The gain sees the draws and not the resampling by h, and n is small. So look-ahead is given up only
+where, too, the half without it has found more weight, and its masks have left not too little: where
+no particle comes near to what is asked, the weights of all say nothing, and look-ahead is needed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from fkdsl.api.lookahead import AUTO, NONE, LookaheadDecision
+from fkdsl.api.request import RunRequest
+from fkdsl.api.steering import guessers_of, steering_model
+from fkdsl.base.deadline import check as check_deadline
+from fkdsl.base.errors import ProgramError
+from fkdsl.base.logspace import Floats, effective_sample_size, log_sum_exp, normalised
+from fkdsl.base.random import KeyedRng, Rng
+from fkdsl.inference.interface import FeynmanKac
+from fkdsl.inference.samplers.adaptive import LEAST as LEAST_ISLANDS
+from fkdsl.inference.samplers.resampling import RESAMPLING
+from fkdsl.models.surrogate.shipped import is_trusted
+from fkdsl.proposals.completion import ENOUGH, POWER
+from fkdsl.proposals.trial import PathRng, TrialLookahead
+
+SHARE = 4
+"""The pilot has at most one particle for so many of the run's."""
+LEAST = 2 * SHARE
+"""Particles of a run, of all islands and sweeps, below which no pilot pays."""
+MOST = 4
+"""Particles of each half of a pilot, at most."""
+ESS = 0.75
+"""Share of a half's particles below which its effective number may fall before it is resampled."""
+GAIN = -1.0
+"""The gain down to which look-ahead is taken whatever weighs more."""
+MASS = -10.0
+"""Nats that masks leave of a text without look-ahead, below which it is taken: what comes so seldom
+by itself is what look-ahead is for."""
+
+
+def may_look_ahead(request: RunRequest) -> bool:
+    """Whether it is for a pilot, or for what is known of the surrogate, to say how the run looks
+    ahead. Loads no model."""
+    choice = request.lookahead
+    undecided = choice.use == AUTO and choice.decided is None
+    return undecided and request.completion_lookahead() is not None
+
+
+def decide(request: RunRequest, particles: int) -> LookaheadDecision:
+    """How a run for which `may_look_ahead` holds looks ahead. Its models are loaded. particles: of
+    the run, as particles_of gives them.
+
+    Without a surrogate, none; in a run of few particles both by a surrogate that is trusted
+    untried, else none; in all others as a pilot finds. Raises DeadlinePassed.
+    """
+    names = request.program.model_names()
+    known = [name for name in names if name in request.surrogates]
+    if not known:
+        return LookaheadDecision(NONE)
+    trusted = all(is_trusted(request.engines[name].model) for name in known)
+    untried = LookaheadDecision("both" if trusted else NONE)
+    if particles < LEAST:
+        return untried
+    return _piloted(request, min(MOST, particles // LEAST)) or untried
+
+
+def particles_of(request: RunRequest) -> int:
+    """Those that the run will move, of all its islands and sweeps; where the islands are yet to be
+    found, of the fewest."""
+    options = request.call.options
+    islands = LEAST_ISLANDS if request.known_islands is None else request.islands
+    return int(options.get("particles", 1)) * int(options.get("sweeps", 1)) * islands
+
+
+def _piloted(request: RunRequest, n: int) -> LookaheadDecision | None:
+    """What a pilot of halves of n particles decides; None where no draw looks ahead, and where the
+    program fails in it, of which the run itself tells."""
+    trial = TrialLookahead(request.surrogates, True, True, POWER, enough=ENOUGH)
+    plain = replace(request, blame=False, alternatives=0)
+    guessers, _ = guessers_of(request)
+    before = request.engines.counts()[1]
+    model = steering_model(plain, request.engines, lookahead=trial, guessers=guessers)
+    rng = pilot_rng(KeyedRng(request.seed))
+    try:
+        paths = trial_paths(model, rng, n, request.max_steps, trial)
+    except ProgramError:
+        return None
+    if not trial.tilted:
+        return None
+    tokens = request.engines.counts()[1] - before
+    use = "both" if paths.look_ahead() else NONE
+    return LookaheadDecision(use, paths.gain(), 2 * n, tokens)
+
+
+@dataclass
+class TrialPaths:
+    """The particles of a pilot: (2n,) each, the first n of them drawn without look-ahead.
+    log_weights: nats. log_ratios: what they would have weighed more by draws with look-ahead than
+    by those without. log_masses: of what masks left at the draws that look ahead."""
+
+    log_weights: Floats
+    log_ratios: Floats
+    log_masses: Floats
+
+    def gain(self) -> float | None:
+        """Nats by which look-ahead brings draws nearer to the posterior; None where no particle
+        lives."""
+        if log_sum_exp(self.log_weights) == -np.inf:
+            return None
+        return -float(normalised(self.log_weights) @ self.log_ratios)
+
+    def look_ahead(self) -> bool:
+        """Whether the run is to look ahead."""
+        n, gain = len(self.log_weights) // 2, self.gain()
+        plain, ahead = self.log_weights[:n], self.log_weights[n:]
+        if gain is None or gain >= GAIN or log_sum_exp(plain) <= log_sum_exp(ahead):
+            return True
+        return float(normalised(plain) @ self.log_masses[:n]) < MASS
+
+
+def pilot_rng(rng: Rng) -> Rng:
+    """The stream of the pilot of a run. rng: of the run's seed; no draw of the run is below the
+    pilot's."""
+    return rng.split("look-ahead pilot")
+
+
+def trial_paths(
+    model: FeynmanKac[Any],
+    rng: Rng,
+    n: int,
+    max_steps: int | None,
+    trial: TrialLookahead,
+) -> TrialPaths:
+    """Two halves of n particles, without look-ahead and with it, each resampled for itself."""
+    looks = np.arange(2 * n) >= n
+
+    def streams(name: str, t: int, of: Sequence[int]) -> list[PathRng]:
+        return [PathRng(rng.split(name, t, i), bool(looks[i])) for i in of]
+
+    states, log_G0 = model.initial(streams("initial", 0, range(2 * n)))
+    log_w, log_ratio, log_mass = np.array(log_G0), np.zeros(2 * n), np.zeros(2 * n)
+    for t in count(1):
+        check_deadline()
+        for half in (np.arange(n), np.arange(n, 2 * n)):
+            lw, of_half = log_w[half], rng.split("resample", t, int(half[0]))
+            if log_sum_exp(lw) > -np.inf and effective_sample_size(lw) < ESS * n:
+                A = half[RESAMPLING["systematic"](of_half, normalised(lw), n)]
+                copies = [states[a] for a in A]
+                for i, x in zip(half.tolist(), copies, strict=True):
+                    states[i] = x
+                log_ratio[half], log_mass[half] = log_ratio[A], log_mass[A]
+                log_w[half] = log_sum_exp(lw) - math.log(n)
+        moving = [i for i in range(2 * n) if log_w[i] > -np.inf and not model.finished(states[i])]
+        unguided = trial.draws > 0 and not trial.tilted  # the first text, so likely the others too
+        if not moving or unguided or (max_steps is not None and t > max_steps):
+            break
+        rngs = streams("mutate", t, moving)
+        after, log_G = model.step(rngs, [states[i] for i in moving])
+        for i, own, x, g in zip(moving, rngs, after, log_G, strict=True):
+            states[i], log_w[i] = x, log_w[i] + g
+            log_ratio[i] += own.log_ratio
+            log_mass[i] += own.log_mass
+    return TrialPaths(log_w, log_ratio, log_mass)
