@@ -38,6 +38,16 @@ USES = {"proposal": (True, False), "twist": (False, True), "both": (True, True)}
 CHOICES = (AUTO, NONE, *USES)
 DISTIL = "make one: fkdsl distil MODEL --out FILE; then --lookahead FILE"
 
+REASONS = {
+    "misled": "draws come {:.1f} nats nearer to the posterior without it",
+    "nearer": "draws come {:.1f} nats nearer to the posterior with it",
+    "close": "draws come about as near to the posterior either way",
+    "heavier": "particles that look ahead find more weight",
+    "seldom": "particles that do not hardly come to what is asked",
+    "died": "no particle lived either way",
+}
+"""Why a pilot has `auto` look ahead or not, by the nats that draws gain."""
+
 LookaheadReference = str | Path | Surrogate
 """What a caller may give for `lookahead`: one of CHOICES, a surrogate's file, or a surrogate."""
 
@@ -46,12 +56,13 @@ LookaheadReference = str | Path | Surrogate
 class LookaheadDecision:
     """What `auto` comes to in a run: both or none.
 
-    gain: nats by which draws are nearer to the posterior with look-ahead than without it, None
-    where nothing said so. particles, tokens: of the pilot, 0 where none was made; tokens are those
-    that it forwarded.
+    why: a key of REASONS, "" where no pilot was made. gain: nats by which draws are nearer to the
+    posterior with look-ahead than without it, None where nothing said so. particles, tokens: of the
+    pilot, 0 where none was made; tokens are those that it forwarded.
     """
 
     use: str
+    why: str = ""
     gain: float | None = None
     particles: int = 0
     tokens: int = 0
@@ -63,21 +74,12 @@ class LookaheadDecision:
     @property
     def notes(self) -> tuple[str, ...]:
         """The line on a pilot."""
-        if not self.particles:
+        if not self.why:
             return ()
-        pilot = f"a pilot of {self.particles} particles ({self.tokens} tokens)"
-        if self.gain is None:
-            return (f"auto looks ahead by the surrogate: no particle of {pilot} lived",)
-        if self.use == NONE:
-            return (
-                f"auto does not look ahead by the surrogate: by {pilot} draws come "
-                f"{-self.gain:.1f} nats nearer to the posterior without it",
-            )
-        if self.gain > 0.0:
-            why = f"draws come {self.gain:.1f} nats nearer to the posterior with it"
-        else:
-            why = "runs with it find texts that weigh more"
-        return (f"auto looks ahead by the surrogate: by {pilot} {why}",)
+        does = "does not look" if self.use == NONE else "looks"
+        why = REASONS[self.why].format(abs(self.gain or 0.0))
+        pilot = f"a pilot of {self.particles} particles, {self.tokens} tokens"
+        return (f"auto {does} ahead by the surrogate: {why} ({pilot})",)
 
 
 @dataclass(frozen=True)

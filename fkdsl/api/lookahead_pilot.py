@@ -27,7 +27,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,7 +41,7 @@ from fkdsl.base.random import KeyedRng, Rng
 from fkdsl.inference.interface import FeynmanKac
 from fkdsl.inference.samplers.adaptive import LEAST as LEAST_ISLANDS
 from fkdsl.inference.samplers.resampling import RESAMPLING
-from fkdsl.models.surrogate.shipped import is_trusted
+from fkdsl.models.surrogate.shipped import has_own, is_trusted
 from fkdsl.proposals.completion import ENOUGH, POWER
 from fkdsl.proposals.trial import PathRng, TrialLookahead
 
@@ -68,19 +68,30 @@ def may_look_ahead(request: RunRequest) -> bool:
     return undecided and request.completion_lookahead() is not None
 
 
-def decide(request: RunRequest, particles: int) -> LookaheadDecision:
+class Decided(NamedTuple):
+    """A decision. prompts: holds what the pilot has computed of the program's prompts in the cache,
+    as long as it is kept."""
+
+    decision: LookaheadDecision
+    prompts: object = None
+
+
+def decide(request: RunRequest, particles: int) -> Decided:
     """How a run for which `may_look_ahead` holds looks ahead. Its models are loaded. particles: of
     the run, as particles_of gives them.
 
-    Without a surrogate, none; in a run of few particles both by a surrogate that is trusted
-    untried, else none; in all others as a pilot finds. Raises DeadlinePassed.
+    Without a surrogate, none; by one that is trusted, both; by another as a pilot finds, and in a
+    run of too few particles for a pilot both if the user has made it, else none. Raises
+    DeadlinePassed.
     """
     names = request.program.model_names()
-    known = [name for name in names if name in request.surrogates]
-    if not known:
-        return LookaheadDecision(NONE)
-    trusted = all(is_trusted(request.engines[name].model) for name in known)
-    untried = LookaheadDecision("both" if trusted else NONE)
+    models = [request.engines[name].model for name in names if name in request.surrogates]
+    if not models:
+        return Decided(LookaheadDecision(NONE))
+    if all(map(is_trusted, models)):
+        return Decided(LookaheadDecision("both"))
+    made = all(has_own(model) or is_trusted(model) for model in models)
+    untried = Decided(LookaheadDecision("both" if made else NONE))
     if particles < LEAST:
         return untried
     return _piloted(request, min(MOST, particles // LEAST)) or untried
@@ -94,7 +105,7 @@ def particles_of(request: RunRequest) -> int:
     return int(options.get("particles", 1)) * int(options.get("sweeps", 1)) * islands
 
 
-def _piloted(request: RunRequest, n: int) -> LookaheadDecision | None:
+def _piloted(request: RunRequest, n: int) -> Decided | None:
     """What a pilot of halves of n particles decides; None where no draw looks ahead, and where the
     program fails in it, of which the run itself tells."""
     trial = TrialLookahead(request.surrogates, True, True, POWER, enough=ENOUGH)
@@ -110,8 +121,9 @@ def _piloted(request: RunRequest, n: int) -> LookaheadDecision | None:
     if not trial.tilted:
         return None
     tokens = request.engines.counts()[1] - before
-    use = "both" if paths.look_ahead() else NONE
-    return LookaheadDecision(use, paths.gain(), 2 * n, tokens)
+    why = paths.reason()
+    use = NONE if why == "misled" else "both"
+    return Decided(LookaheadDecision(use, why, paths.gain(), 2 * n, tokens), model)
 
 
 @dataclass
@@ -131,13 +143,17 @@ class TrialPaths:
             return None
         return -float(normalised(self.log_weights) @ self.log_ratios)
 
-    def look_ahead(self) -> bool:
-        """Whether the run is to look ahead."""
+    def reason(self) -> str:
+        """A key of REASONS (fkdsl.api.lookahead): "misled" where the run is not to look ahead."""
         n, gain = len(self.log_weights) // 2, self.gain()
         plain, ahead = self.log_weights[:n], self.log_weights[n:]
-        if gain is None or gain >= GAIN or log_sum_exp(plain) <= log_sum_exp(ahead):
-            return True
-        return float(normalised(plain) @ self.log_masses[:n]) < MASS
+        if gain is None:
+            return "died"
+        if gain >= GAIN:
+            return "nearer" if gain > -GAIN / 10 else "close"
+        if log_sum_exp(plain) <= log_sum_exp(ahead):
+            return "heavier"
+        return "seldom" if float(normalised(plain) @ self.log_masses[:n]) < MASS else "misled"
 
 
 def pilot_rng(rng: Rng) -> Rng:

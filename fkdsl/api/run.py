@@ -88,6 +88,7 @@ class _Here:
         self.lookahead: CompletionLookahead | None = None
         self.told: list[str] = []
         self.spent: Spent | None = None
+        self.prompts: object = None  # kept in the cache from the pilot on
 
     def decide(self) -> LookaheadDecision | None:
         """How the run looks ahead, where that is to be decided. Loads the models, and begins to
@@ -96,7 +97,8 @@ class _Here:
             return self.request.lookahead.decided
         self._load_models(self.request.engines)
         with _deciding(self) as request:
-            return decide(request, particles_of(request))
+            decision, self.prompts = decide(request, particles_of(request))
+            return decision
 
     def _load_models(self, engines: Mapping[str, CachedTransformer]) -> None:
         for name in self.request.program.model_names():

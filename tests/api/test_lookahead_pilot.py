@@ -12,18 +12,10 @@ import fkdsl
 from fkdsl.api import lookahead_pilot as pilot
 from fkdsl.api.cluster.islands import RemoteIslands
 from fkdsl.api.lookahead import LookaheadDecision
+from fkdsl.api.request import RunRequest
 from fkdsl.base.deadline import DeadlinePassed
 from fkdsl.base.errors import BudgetEnded, CallError, ProgramError
-from fkdsl.base.logspace import log_sum_exp
-from fkdsl.base.random import derive
-from fkdsl.base.value_keys import value_key
-from fkdsl.inference.enumeration import enumerate_outcomes
-from fkdsl.inference.samplers.smc import smc
 from fkdsl.models.surrogate.model import Surrogate
-from fkdsl.proposals.completion import CompletionLookahead
-from fkdsl.proposals.settings import ProposalSettings
-from fkdsl.proposals.trial import TrialLookahead
-from fkdsl.testing.laws import exact_measure
 from tests.api.fake_workers import FakeWorkers
 
 RUN = importlib.import_module("fkdsl.api.run")  # a function has its name in the package
@@ -73,14 +65,14 @@ def surrogate(program, of_b=1e-6):
 
 @pytest.fixture
 def ships(monkeypatch):
-    """Has models find a surrogate, which nobody trusts untried."""
+    """Has models find a surrogate. own: whether their user has made it."""
 
-    def give(found, trusted=False):
+    def give(found, own=False):
         monkeypatch.setattr(
             "fkdsl.models.surrogate.shipped.surrogate_for",
             lambda model: found if model.vocabulary.fingerprint == found.fingerprint else None,
         )
-        monkeypatch.setattr(pilot, "is_trusted", lambda model: trusted)
+        monkeypatch.setattr(pilot, "has_own", lambda model: own)
 
     return give
 
@@ -101,8 +93,8 @@ def test_a_surrogate_that_misleads_is_left_out_and_the_run_is_that_without(progr
     auto, plain = program.run(seed=1), program.run(seed=1, lookahead="none")
     assert (auto.particles, auto.log_z) == (plain.particles, plain.log_z)
     (note,) = said(auto)
-    assert "does not look ahead by the surrogate: by a pilot of 4 particles" in note
-    assert "without it" in note
+    assert "does not look ahead by the surrogate: draws come" in note
+    assert "nearer to the posterior without it (a pilot of 4 particles" in note
 
 
 def test_one_that_helps_is_taken_and_what_the_pilot_took_is_counted(program, ships):
@@ -110,19 +102,19 @@ def test_one_that_helps_is_taken_and_what_the_pilot_took_is_counted(program, shi
     ships(good)
     auto, both = program.run(seed=1), program.run(seed=1, lookahead=good)
     assert (auto.particles, auto.log_z) == (both.particles, both.log_z)
-    assert "auto looks ahead by the surrogate: by a pilot" in said(auto)[0]
+    assert "auto looks ahead by the surrogate: draws come" in said(auto)[0]
     fresh = program.engines()
     request_calls = program.run(seed=1, engines=fresh).model_calls
     assert auto.model_calls == request_calls == fresh.counts()[0]
     assert auto.forwarded_tokens == fresh.counts()[1]
 
 
-@pytest.mark.parametrize("trusted", [False, True])
-def test_a_run_of_few_particles_makes_no_pilot(program, ships, monkeypatch, trusted):
-    ships(surrogate(program), trusted)
+@pytest.mark.parametrize("own", [False, True])
+def test_a_run_of_few_particles_makes_no_pilot(program, ships, monkeypatch, own):
+    ships(surrogate(program), own)
     monkeypatch.setattr(pilot, "trial_paths", no_pilot)
     result = program.run(particles=pilot.LEAST - 1, seed=1)
-    assert any("look-ahead by a surrogate" in note for note in result.notes) == trusted
+    assert any("look-ahead by a surrogate" in note for note in result.notes) == own
     with pytest.raises(AssertionError, match="a pilot was made"):
         program.run(particles=(pilot.LEAST + 1) // 2, islands=2)
 
@@ -199,115 +191,6 @@ def test_method_auto_makes_no_pilot_within_its_own(program, ships, monkeypatch):
     program.run("auto", budget_tokens=300)
 
 
-# ------------------------------------------------------------ no part of the answer
-
-
-class Keyed:
-    """A stream whose draws are functions of its name, over an enumerating one: equal names give
-    equal draws, as those of KeyedRng do."""
-
-    def __init__(self, rng, drawn=None, name=()):
-        self.rng, self.drawn, self.name = rng, {} if drawn is None else drawn, name
-        self.count = 0
-
-    def uniform(self):
-        key = (self.name, self.count)
-        self.count += 1
-        if key not in self.drawn:
-            self.drawn[key] = self.rng.uniform()
-        return self.drawn[key]
-
-    def choice(self, probabilities):
-        p = np.asarray(probabilities, dtype=float)
-        sums, u = p.cumsum() / p.sum(), self.uniform()
-        support = np.flatnonzero(p)
-        return next((int(i) for i in support[:-1] if u < sums[i]), int(support[-1]))
-
-    def split(self, *key):
-        return Keyed(self.rng, self.drawn, (*self.name, key))
-
-
-class AsTheRun(Keyed):
-    """The planted bug: the pilot's particles draw what the run's draw."""
-
-    def split(self, *key):
-        name, *rest = key
-        if name == "mutate":
-            t, i = rest
-            key = ("mutate", derive(b"lineage", i).hex(), t)
-        return Keyed(self.rng, self.drawn, (*self.name, key))
-
-
-def whole_run(program, found, rng, stream=pilot.pilot_rng, reuse=False):
-    """The values and log weights of a pilot and what it decides, all of it drawn from `rng`."""
-
-    def model_of(lookahead):
-        return program.feynman_kac(proposals=ProposalSettings(lookahead=lookahead))
-
-    name = program.model_names()[0]
-    trial = TrialLookahead({name: found}, power=0.75)
-    paths = pilot.trial_paths(model_of(trial), stream(rng), 1, None, trial)
-    ahead = paths.look_ahead()
-    chosen = CompletionLookahead({name: found}, power=0.75) if ahead else None
-    *_, last = smc(model_of(chosen), rng, particles=2)
-    if reuse:  # the planted bug: what the pilot found counts too
-        half = paths.log_weights[1:] if ahead else paths.log_weights[:1]
-        both = np.logaddexp(log_sum_exp(half), last.log_Z) - math.log(2.0)
-        return ahead, math.exp(both)
-    return ahead, math.exp(last.log_Z)
-
-
-def expected(program, found, **bug):
-    """(E[Z_hat], probability of look-ahead) over all that pilot and run may draw."""
-    total = looked = 0.0
-    for p, (ahead, z) in enumerate_outcomes(
-        lambda rng: whole_run(program, found, Keyed(rng), **bug)
-    ):
-        total, looked = total + p * z, looked + p * ahead
-    return total, looked
-
-
-def test_the_mean_of_Z_hat_is_Z_whatever_the_pilot_decides_and_bugs_are_caught(
-    tmp_path, monkeypatch
-):
-    program = program_of(tmp_path, long=2)
-    found = surrogate(program, of_b=0.05)
-    monkeypatch.setattr(pilot, "GAIN", math.inf)  # which way weighs more, so as to depend on draws
-    Z = sum(exact_measure(program.without().feynman_kac()).values())
-    mean, looked = expected(program, found)
-    assert 0.05 < looked < 0.95
-    assert abs(mean - Z) < 1e-12
-    for bug in ({"reuse": True}, {"stream": lambda rng: AsTheRun(rng.rng, rng.drawn)}):
-        assert abs(expected(program, found, **bug)[0] - Z) > 1e-4
-
-
-def test_what_a_path_would_have_weighed_the_other_way_is_exact(program):
-    found = surrogate(program, of_b=0.05)
-    name = program.model_names()[0]
-    plain = program.feynman_kac()
-    # Without look-ahead the weight of a path is a function of its text.
-    weights = {}
-    for _, last in enumerate_outcomes(lambda rng: list(smc(plain, rng, particles=1))[-1]):
-        weights[value_key(plain.value(last.states[0]))] = last.log_weights[0]
-
-    def pair(rng):
-        trial = TrialLookahead({name: found}, power=0.75)
-        model, states = program.feynman_kac(proposals=ProposalSettings(lookahead=trial)), []
-        step = model.step
-        model.step = lambda *args: states.append(step(*args)) or states[-1]
-        paths = pilot.trial_paths(model, rng, 1, None, trial)
-        last = states[-1][0][-1]
-        log_w = paths.log_weights[1] - paths.log_ratios[1]
-        return model.value(last), log_w, len(states[-1][0])
-
-    looked = set()
-    for _, (value, log_w, moved) in enumerate_outcomes(pair):
-        if moved == 2:  # both particles ended in the last step, the one that looks ahead is second
-            looked.add(value)
-            assert abs(log_w - weights[value_key(value)]) < 1e-9
-    assert looked
-
-
 # ------------------------------------------------------------ traces and machines
 
 
@@ -368,11 +251,38 @@ def test_one_worker_decides_for_all(program, ships, monkeypatch, of_b):
 
 def test_what_it_says_names_the_pilot_and_why():
     for decision, words in (
-        (LookaheadDecision("both", 1.25, 4, 61), "4 particles (61 tokens) draws come 1.2 nats"),
-        (LookaheadDecision("both", -3.0, 4, 61), "find texts that weigh more"),
-        (LookaheadDecision("both", None, 4, 61), "no particle of a pilot of 4"),
-        (LookaheadDecision("none", -3.0, 4, 61), "3.0 nats nearer to the posterior without it"),
+        (LookaheadDecision("both", "nearer", 1.25, 4, 61), "1.2 nats nearer to the posterior with"),
+        (LookaheadDecision("both", "heavier", -3.0, 4, 61), "find more weight (a pilot of 4"),
+        (LookaheadDecision("both", "died", None, 4, 61), "no particle lived"),
+        (LookaheadDecision("none", "misled", -3.0, 4, 61), "3.0 nats nearer to the posterior with"),
     ):
         (note,) = decision.notes
         assert words in note
+        assert "4 particles, 61 tokens" in note
     assert LookaheadDecision("none").notes == ()
+
+
+@pytest.mark.parametrize(
+    ("plain", "ahead", "ratio", "mass", "reason"),
+    [
+        (-2.0, -7.0, 4.0, -2.0, "misled"),
+        (-2.0, -7.0, 0.5, -2.0, "close"),
+        (-2.0, -7.0, -1.0, -2.0, "nearer"),
+        (-7.0, -2.0, 4.0, -2.0, "heavier"),
+        (-22.0, -25.0, 4.0, -20.0, "seldom"),
+        (-math.inf, -math.inf, 0.0, 0.0, "died"),
+        (-2.0, -math.inf, 4.0, -2.0, "misled"),
+    ],
+)
+def test_look_ahead_is_given_up_where_three_things_speak_against_it(
+    plain, ahead, ratio, mass, reason
+):
+    paths = pilot.TrialPaths(np.array([plain, ahead]), np.full(2, ratio), np.full(2, mass))
+    assert paths.reason() == reason
+
+
+def test_that_of_tiny_needs_none(monkeypatch):
+    monkeypatch.setattr(pilot, "trial_paths", no_pilot)
+    program = fkdsl.parse(TEXT.replace("words.fk", "tiny").format(tokens=8, long=6))
+    decided = pilot.decide(RunRequest.of(program, lookahead="auto"), particles=1000)
+    assert decided.decision == LookaheadDecision("both")

@@ -113,7 +113,7 @@ class _Ready:
         """The message that says how a run looks ahead."""
         before = self._reset()
         request = replace(self.request.decided(None), seed=pilot["seed"])
-        decision = decide(request, pilot["particles"])
+        decision, self._prompts = decide(request, pilot["particles"])
         return {"decision": decision.json(), **self._cost(before)}
 
     def ready(self) -> dict[str, Any]:

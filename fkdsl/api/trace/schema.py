@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from fkdsl.api.lookahead import REASONS
 from fkdsl.api.trace.attachments import is_attachments
 from fkdsl.inference.methods import METHODS
 from fkdsl.machine.value_json import SAFE, TAGGED
@@ -154,16 +155,10 @@ def _is_answer(v: Any) -> bool:
 
 
 def _is_decision(v: Any) -> bool:
-    return (
-        is_record(
-            v,
-            use=lambda u: u in ("both", "none"),
-            gain=lambda g: g is None or is_number(g),
-            particles=lambda n: is_whole(n, 0, MOST_STEPS),
-            tokens=lambda n: is_whole(n, 0, MOST_STEPS),
-        )
-        and len(v) == 4
-    )
+    counts = dict.fromkeys(("particles", "tokens"), lambda n: is_whole(n, 0, MOST_STEPS))
+    gain, use = (lambda g: g is None or is_number(g)), ("both", "none").__contains__
+    why = ("", *REASONS).__contains__
+    return is_record(v, use=use, why=why, gain=gain, **counts) and len(v) == 5
 
 
 def _require(holds: bool, reason: str) -> None:

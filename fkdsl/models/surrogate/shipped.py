@@ -15,8 +15,8 @@ SUFFIX = ".surrogate"
 SHIPPED = {"smollm2": "smollm2.surrogate", "tiny": "tiny.surrogate"}
 """The files beside this one by the names of their models."""
 TRUSTED = frozenset({"tiny"})
-"""The models whose shipped file `auto` takes without a pilot, where there is none. That of smollm2
-is a rough one: a prompt may tell the model what the surrogate does not know, and then most
+"""The models whose shipped file imitates them so well that `auto` takes it without a pilot. That of
+smollm2 is a rough one: a prompt may tell the model what the surrogate does not know, and then most
 particles go where the surrogate points (docs/lookahead.md)."""
 FINGERPRINT = 8
 """Digits of a vocabulary's fingerprint in the name of a cached file."""
@@ -48,8 +48,10 @@ def _shipped(path: Path) -> Surrogate:
 def surrogate_for(model: LanguageModel) -> Surrogate | None:
     """The surrogate of a model: the one that its user made of its very weights, else the shipped
     one of its name, else None. Raises CallError for a file that is damaged."""
-    if (own := _own(model)) is not None:
-        return read(own, model.vocabulary)
+    if has_own(model):
+        path = cached_file(model)
+        assert path is not None
+        return read(path, model.vocabulary)
     shipped = shipped_file(model)
     if shipped is None:
         return None
@@ -59,13 +61,12 @@ def surrogate_for(model: LanguageModel) -> Surrogate | None:
     return surrogate if fits and surrogate.vocabulary_size == model.vocabulary.size else None
 
 
+def has_own(model: LanguageModel) -> bool:
+    """Whether a model's surrogate is one that its user made."""
+    path = cached_file(model)
+    return path is not None and path.is_file()
+
+
 def is_trusted(model: LanguageModel) -> bool:
-    """Whether the surrogate of a model, which has one, is used where no pilot has tried it: the
-    user's own, and those of TRUSTED."""
-    return _own(model) is not None or model.name in TRUSTED
-
-
-def _own(model: LanguageModel) -> Path | None:
-    """The file that the user has made for a model; None if there is none."""
-    own = cached_file(model)
-    return own if own is not None and own.is_file() else None
+    """Whether a model's surrogate, which it has, needs no pilot."""
+    return model.name in TRUSTED and not has_own(model)
