@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -37,6 +37,7 @@ from fkdsl.api.steering import guessers_of, steering_model
 from fkdsl.base.deadline import check as check_deadline
 from fkdsl.base.errors import ProgramError
 from fkdsl.base.logspace import Floats, effective_sample_size, log_sum_exp, normalised
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.random import KeyedRng, Rng
 from fkdsl.inference.interface import FeynmanKac
 from fkdsl.inference.samplers.adaptive import LEAST as LEAST_ISLANDS

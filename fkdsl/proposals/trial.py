@@ -10,10 +10,10 @@ e, which few draws have and which is about the same in both.)
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
 
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.random import Key, Rng
 from fkdsl.machine.particle import RunningParticle
 from fkdsl.proposals.completion import CompletionLookahead, Tilt
