@@ -103,15 +103,15 @@ def letters(name, longest):
 def tiny_vllm(sessions=16, memory=16 << 20):
     """A tiny random Llama in vLLM, whose attention on a CPU wants heads of 32 numbers. Its module
     is `tiny_vllm_module()`. Skips the test where vLLM is not installed."""
-    from fkdsl.models.vllm.loading import open_engine
+    from fkdsl.models.vllm.loading import start
     from fkdsl.models.vllm.model import VllmModel
-    from fkdsl.models.vllm.session import Settings
+    from fkdsl.models.vllm.session import SessionEngine, Settings
 
     skip_without_vllm()
     with TemporaryDirectory() as folder:
         tiny_vllm_module().save_pretrained(folder)
         settings = Settings(folder, max_sessions=sessions, memory=memory)
-        engine = open_engine("tiny", lambda: settings)
+        engine = start("tiny", lambda: SessionEngine(settings))
     return VllmModel(engine, letters("vllm", engine.max_length))
 
 

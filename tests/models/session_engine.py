@@ -24,12 +24,12 @@ class ScriptedEngine:
 
     def __init__(self, max_sessions=64, memory=10_000, budget=16):
         self.max_sessions, self.memory, self.budget = max_sessions, memory, budget
-        self.max_length, self.vocabulary = 128, V
+        self.max_length, self.vocabulary, self.block_size = 128, V, 8
         self.texts, self.read, self.ready = {}, {}, []
         self.fresh = set()  # sessions that were never ready: vLLM may interrupt them
         self.begun = self.steps = 0
 
-    def feed(self, name, tokens, *, new=False):
+    def feed(self, name, tokens, *, new=False, from_cache=True):
         assert tokens
         assert (name not in self.texts) == new
         if new:

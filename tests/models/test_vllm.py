@@ -16,6 +16,7 @@ from fkdsl.models.interface import ForwardRow, Past
 from fkdsl.models.reference import BytesReference, FolderReference, GgufReference
 from fkdsl.models.runtimes import Request
 from fkdsl.models.vllm import TESTED_VERSIONS, VllmError, loading
+from fkdsl.models.vllm.check import verify_rows
 from tests.engine.tiny import V, skip_without_vllm, tiny_vllm, tiny_vllm_module
 
 TOLERANCE = 1e-6
@@ -78,8 +79,22 @@ def test_vllm_interrupts_what_does_not_fit_and_gives_every_row_all_the_same():
     del results, result
 
 
+def test_the_check_of_a_loaded_model_passes_and_leaves_no_session():
+    model = tiny_vllm()
+    verify_rows(model, "float32")
+    assert model.sessions == model.engine.sessions == 0
+
+
 def test_a_context_may_have_as_many_tokens_as_the_model_reads():
     model = tiny_vllm()
+    text = tuple(i % V for i in range(model.max_length))
+    (result,) = model.forward([ForwardRow(None, text, (len(text) - 1,))])
+    assert np.abs(result.log_probs[0] - reference(text)[-1]).max() <= TOLERANCE
+
+
+def test_where_memory_is_short_a_model_reads_shorter_texts():
+    model = tiny_vllm(16, 48 << 10)
+    assert 8 <= model.max_length < tiny_vllm().max_length
     text = tuple(i % V for i in range(model.max_length))
     (result,) = model.forward([ForwardRow(None, text, (len(text) - 1,))])
     assert np.abs(result.log_probs[0] - reference(text)[-1]).max() <= TOLERANCE

@@ -11,6 +11,8 @@ import pytest
 from fkdsl.base.errors import CallError
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.models.interface import ForwardRow, Past
+from fkdsl.models.vllm import VllmError
+from fkdsl.models.vllm.check import verify_rows
 from fkdsl.models.vllm.model import VllmModel
 from tests.engine.tiny import V, letters
 from tests.models.session_engine import ScriptedEngine, row_of, scripted
@@ -145,11 +147,11 @@ class Swapped(ScriptedEngine):
 class Forgetful(ScriptedEngine):
     """A planted bug: a session loses its last token when it goes on."""
 
-    def feed(self, name, tokens, *, new=False):
+    def feed(self, name, tokens, *, new=False, **settings):
         if not new:
             self.texts[name].pop()
             self.read[name] -= 1
-        super().feed(name, tokens, new=new)
+        super().feed(name, tokens, new=new, **settings)
 
 
 @pytest.mark.parametrize("planted", [Swapped, Forgetful])
@@ -160,3 +162,11 @@ def test_planted_bugs_show(planted):
     engine.log_probs(first)
     with pytest.raises(AssertionError):
         check(engine, step(engine, first, rng))
+    with pytest.raises(VllmError, match="other probabilities than whole texts"):
+        verify_rows(engine.model, "float32")
+
+
+def test_a_model_whose_rows_are_right_passes_the_check_and_it_leaves_no_session():
+    model = scripted()
+    verify_rows(model, "float32")
+    assert model.sessions == model.engine.sessions == 0

@@ -7,6 +7,7 @@ new session on the whole text, most of which vLLM's prefix cache has.
 
     loading    from the name of a model to a VllmModel, and what can go wrong at start
     model      which session continues which segment; waves, and what is given up when room is short
+    check      when a model is loaded, that its rows do not depend on what vLLM has cached
     session    the engine's requests: everything that is used of vLLM but the next three
     rows       where the rows of a step lie until they are fetched, in the worker's process
     runner_v1  the logits processor of vLLM's first model runner, the only one on a CPU

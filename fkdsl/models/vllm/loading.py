@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,9 +22,11 @@ from fkdsl.models.reference import BytesReference, GgufReference, stored_tensors
 from fkdsl.models.runtimes import Request
 from fkdsl.models.tokenized import ModelTexts
 from fkdsl.models.vllm import INSTALL, TESTED_VERSIONS, VllmError
+from fkdsl.models.vllm.check import verify_rows
 from fkdsl.models.vllm.model import VllmModel
 from fkdsl.models.vllm.session import SessionEngine, Settings
 
+Started = TypeVar("Started")
 DTYPES = ("float32", "bfloat16", "float16")
 CPU_MEMORY = 1
 """GiB of keys and values on a CPU, unless the declaration says otherwise."""
@@ -58,25 +60,26 @@ def load(request: Request) -> VllmModel:
         )
     if request.dtype not in (None, *DTYPES):
         raise VllmError(f"vLLM has no precision `{request.dtype}`", f"one of {', '.join(DTYPES)}")
-    engine = open_engine(request.name, lambda: _settings(request, _device(request.device)))
+    engine = start(request.name, lambda: SessionEngine(_settings(request, _device(request.device))))
     try:
-        texts = _texts(request, engine)
+        model = VllmModel(engine, _texts(request, engine))
+        verify_rows(model, request.dtype or "float32")
     except BaseException:
         engine.shutdown()
         raise
-    return VllmModel(engine, texts)
+    return model
 
 
-def open_engine(name: str, settings: Callable[[], Settings]) -> SessionEngine:
-    """The engine of settings, which may import vLLM; nothing of its start is printed. name: the
-    model's, for errors. Raises VllmError as `load` does."""
+def start(name: str, make: Callable[[], Started]) -> Started:
+    """What `make` makes of vLLM, which it may import: an engine. Nothing of it is printed. name: of
+    the model, for errors. Raises VllmError as `load` does."""
     verify_installed()
     os.environ.update(FIXED)
     for variable, value in DEFAULTS.items():
         os.environ.setdefault(variable, value)
     with _quiet() as log, _randomness_kept():
         try:
-            return SessionEngine(settings())
+            return make()
         except VllmError:
             raise
         except Exception as error:  # it raises many kinds, at every stage of its start
@@ -113,11 +116,17 @@ def version_of_vllm() -> str:
 
 def _device(asked: str | None) -> str:
     """The kind of device that this build of vLLM runs on. Raises VllmError if another was asked
-    for."""
+    for, or one of several."""
     from vllm.platforms import current_platform
 
     device = str(current_platform.device_type) or "cpu"
-    if asked is not None and asked.partition(":")[0] != device:
+    if asked is not None and ":" in asked:
+        raise VllmError(
+            f"vLLM does not take the device `{asked}`",
+            "choose GPUs by the environment variable CUDA_VISIBLE_DEVICES, and run with "
+            f"--device {asked.partition(':')[0]}",
+        )
+    if asked is not None and asked != device:
         raise VllmError(
             f"this build of vLLM runs on {device}, not on {asked}",
             f"run with --device {device}, or install vLLM's build for the other",

@@ -55,7 +55,8 @@ class StepDone:
 
 class SessionEngine:
     """vLLM's engine in this process. max_sessions: how many sessions may be alive at once.
-    max_length: most tokens of a session. vocabulary: the length of a row. runner: which of vLLM's
+    max_length: most tokens of a session. vocabulary: the length of a row. block_size: tokens of a
+    block of keys and values. runner: which of vLLM's
     model runners computes, "V1" or "V2". device: "cpu" or "cuda"."""
 
     def __init__(self, settings: Settings) -> None:
@@ -65,6 +66,7 @@ class SessionEngine:
         args = EngineArgs(
             model=settings.folder,
             skip_tokenizer_init=True,
+            max_model_len=-1,  # as many tokens as fit into the memory for keys and values
             dtype=settings.dtype,
             enforce_eager=settings.eager,
             async_scheduling=False,
@@ -88,17 +90,26 @@ class SessionEngine:
         # The token that vLLM samples and that is dropped takes a place.
         self.max_length: int = config.model_config.max_model_len - 1
         self.vocabulary: int = config.model_config.get_vocab_size()
+        self.block_size: int = config.cache_config.block_size
         self.device = str(config.device_config.device_type)
         self._remote = settings.tensor_parallel > 1
 
-    def feed(self, name: str, tokens: Sequence[int], *, new: bool = False) -> None:
-        """Gives tokens to a session that has read all that it was fed, or begins a new one."""
+    def feed(
+        self, name: str, tokens: Sequence[int], *, new: bool = False, from_cache: bool = True
+    ) -> None:
+        """Gives tokens to a session that has read all that it was fed, or begins a new one.
+        from_cache: whether vLLM may take what it has read of them before from its prefix cache."""
         from vllm import SamplingParams
         from vllm.v1.engine import EngineCoreRequest
 
         # Greedy, and nothing else of vLLM's sampling: what it draws is dropped.
         sampling = SamplingParams(
-            temperature=0.0, max_tokens=1, ignore_eos=True, detokenize=False, extra_args={KEY: name}
+            temperature=0.0,
+            max_tokens=1,
+            ignore_eos=True,
+            detokenize=False,
+            skip_reading_prefix_cache=not from_cache,
+            extra_args={KEY: name},
         )
         request = EngineCoreRequest(
             request_id=name,
