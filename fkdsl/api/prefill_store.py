@@ -111,7 +111,7 @@ class _Prompt:
         shapes = contents.plane_shapes(model, tokens[0])
         if not shapes:
             self.keys = ()
-            self.use.skipped.append(f"{model.name} keeps no keys and values, but a state")
+            self.use.skipped.append(f"{model.name} keeps no keys and values for a store")
             return False
         began = time.perf_counter()
         planes: list[tuple[Tensor, ...]] = []

@@ -231,6 +231,7 @@ def test_a_version_that_was_never_tried_is_refused(monkeypatch, version):
         ("Free memory on device cuda:0 (3.1/79 GiB) is less than", b"", "too little memory"),
         ("Engine core failed", b"torch.OutOfMemoryError: CUDA out of memory", "too little memory"),
         ("Model architectures ['X'] are not supported for now.", b"", "does not serve `m`"),
+        ("1 error for ModelConfig\n  Value error, X is not supported. [type=...", b"", "`m`: X is"),
         ("", b"", "cannot load `m`: RuntimeError"),
     ],
 )

@@ -73,8 +73,8 @@ def planes_of(model: LanguageModel, past: Past, first: int = 0) -> tuple[Tensor,
     pool = pool_of(model)
     if pool is None or not isinstance(past.segment, KVSegment):
         raise CallError(
-            f"{model.name} keeps no keys and values, but a state of another kind",
-            "a prefill is for families whose layers are all attention",
+            f"{model.name} keeps no keys and values that a file could hold",
+            "a prefill is for models that fkdsl itself computes, with attention in all layers",
         )
     index = torch.from_numpy(table_of(past)[first:].astype(np.int64)).to(pool.device)
     return tuple(plane.index_select(0, index).cpu() for plane in pool.planes)

@@ -28,6 +28,8 @@ from fkdsl.models.vllm.session import SessionEngine, Settings
 
 Started = TypeVar("Started")
 DTYPES = ("float32", "bfloat16", "float16")
+LONGEST = 8192
+"""Most tokens of a model whose configuration has no bound, as those of recurrent models."""
 CPU_MEMORY = 1
 """GiB of keys and values on a CPU, unless the declaration says otherwise."""
 FIXED = {
@@ -136,28 +138,41 @@ def _device(asked: str | None) -> str:
 
 def _settings(request: Request, device: str) -> Settings:
     options = request.options
+    bounded = getattr(_config(request), "max_position_embeddings", None)
     memory = options.get("memory", CPU_MEMORY if device == "cpu" else None)
     return Settings(
         folder=str(request.place),
         dtype=request.dtype or "float32",
         tensor_parallel=options.get("tensor_parallel", 1),
         max_sessions=options.get("sessions", 256),
+        max_length=None if bounded else LONGEST,
         memory=None if memory is None else memory << 30,
         eager=not options.get("graphs", device != "cpu"),
         block_size=32 if device == "cpu" else None,
     )
 
 
+def _config(request: Request) -> Any:
+    """The configuration of a model's texts, as transformers reads it."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(
+        request.place, local_files_only=True, trust_remote_code=False
+    )
+    return config.get_text_config(decoder=True)
+
+
 def _texts(request: Request, engine: SessionEngine) -> ModelTexts:
     """The tokenizer and the facts of a model, by transformers as for fkdsl's own decoder."""
-    from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+    from transformers import AutoTokenizer, GenerationConfig
 
     from fkdsl.models.compat.quiet import quiet_transformers
 
-    common: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     with quiet_transformers():
-        config = AutoConfig.from_pretrained(request.place, **common)
-        tokenizer = AutoTokenizer.from_pretrained(request.place, **common)
+        config = _config(request)
+        tokenizer = AutoTokenizer.from_pretrained(
+            request.place, local_files_only=True, trust_remote_code=False
+        )
         try:
             generation = GenerationConfig.from_pretrained(request.place, local_files_only=True)
         except OSError:  # a model need not have one
@@ -174,7 +189,7 @@ def _texts(request: Request, engine: SessionEngine) -> ModelTexts:
     ends = generation.eos_token_id
     texts = texts_of_tokenizer(
         tokenizer,
-        config.get_text_config(decoder=True),
+        config,
         set(ends if isinstance(ends, list) else [ends] if ends is not None else []),
         engine.vocabulary,
         request.name,
@@ -216,8 +231,10 @@ def _failure(name: str, error: Exception, log: IO[bytes]) -> VllmError:
     log.seek(0)
     # The reason of a failure in a worker is in what was written, not in the error.
     text = f"{error}\n{log.read()[-20_000:].decode('utf-8', 'replace')}"
-    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    reason = reason[:300] or type(error).__name__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # pydantic puts what a check says into a line of its own.
+    said = [line.removeprefix("Value error, ") for line in lines if line.startswith("Value error")]
+    reason = next(iter([*said, *lines]), type(error).__name__)[:300]
     if "torchvision::nms" in text or "torchcodec" in text:
         return VllmError(
             f"vLLM cannot be imported: {reason}",

@@ -29,15 +29,17 @@ from fkdsl.models.vllm.rows import KEY, fetch
 @dataclass(frozen=True)
 class Settings:
     """How an engine is made. folder: of config.json and weights. dtype: a precision's name.
-    tensor_parallel: how many GPUs share each layer. max_sessions: most sessions at once. memory:
-    bytes of keys and values, None for what vLLM takes. eager: without compiling and graphs, which
-    starts in seconds and decodes slower on a GPU. block_size: tokens of a block of keys and values,
-    None for vLLM's own. more: further arguments of vLLM's EngineArgs."""
+    tensor_parallel: how many GPUs share each layer. max_sessions: most sessions at once.
+    max_length: most tokens of one; None for what the model reads, or less where the memory for keys
+    and values has room for less. memory: bytes of it, None for what vLLM takes. eager: without
+    compiling and graphs, which starts in seconds and decodes slower on a GPU. block_size: tokens of
+    a block of keys and values, None for vLLM's own. more: further arguments of EngineArgs."""
 
     folder: str
     dtype: str = "float32"
     tensor_parallel: int = 1
     max_sessions: int = 256
+    max_length: int | None = None
     memory: int | None = None
     eager: bool = True
     block_size: int | None = 32
@@ -66,7 +68,7 @@ class SessionEngine:
         args = EngineArgs(
             model=settings.folder,
             skip_tokenizer_init=True,
-            max_model_len=-1,  # as many tokens as fit into the memory for keys and values
+            max_model_len=settings.max_length or -1,
             dtype=settings.dtype,
             enforce_eager=settings.eager,
             async_scheduling=False,
@@ -134,8 +136,8 @@ class SessionEngine:
         except Exception as error:  # of any kind: out of memory, an operator that is not there
             raise VllmError(
                 f"vLLM failed in a forward: {str(error)[:300] or repr(error)}",
-                "if memory is short, give it less (`sessions=64`); VLLM_LOGGING_LEVEL=ERROR shows "
-                "what it was at",
+                "leave the engine out; if memory is short, give it less to do at once "
+                "(`sessions=64`). VLLM_LOGGING_LEVEL=ERROR shows what it was at",
             ) from error
         mine = outputs.get(0) if outputs else None
         ready = [o.request_id for o in (mine.outputs if mine else ()) if o.new_token_ids]
