@@ -36,6 +36,7 @@ FILES = {
     "schema": (".json",),
     "grammar": (".lark",),
     "from": (".py",),
+    "path": (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"),
     "index": (".md", ".txt", ".jsonl", ".csv", ".tsv", ".sqlite", ".db"),
 }
 """Which files a text names, by the word or the argument before it."""

@@ -306,7 +306,7 @@ def _one_at_a_time(forwards: SharedForwards, encode: Callable[..., Any]) -> Call
     return encode_alone
 
 
-OPTIONAL = ("note", "masked_block_sums", "cost", "reach", "encoder_work")
+OPTIONAL = ("note", "masked_block_sums", "cost", "reach", "encoder_work", "whole")
 """What a model may have beside LanguageModel, and a front then has too (models/interface.py)."""
 
 

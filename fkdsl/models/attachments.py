@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from hashlib import sha256
 from typing import Any, Literal
 
@@ -74,7 +75,7 @@ class Attachment(int):
         """The text of a source."""
         return self.content.decode("utf-8", "surrogatepass")
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """The SHA-256 of the content, in hexadecimal digits."""
         return sha256(self.content).hexdigest()

@@ -156,6 +156,8 @@ class TakesAttachments(Protocol):
     a context then have attachments among them, which `forward` finds in its rows' tokens; it raises
     CallError for a negative id without its content.
 
+    One that reads a prompt as one, its last text too, has an attribute `whole` that is true.
+
     Laws: those of LanguageModel hold for contexts with attachments. The content of an attachment is
     encoded once for all contexts that hold it, for as long as the cache keeps what was made of it.
     """

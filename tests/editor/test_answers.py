@@ -190,7 +190,7 @@ def test_files_are_offered_where_they_are_named(tmp_path):
     from fkdsl.editor.workspace import Workspace
 
     (tmp_path / "inner").mkdir()
-    for name in ("a.fk", "words.fk", "s.json", "inner/deep.fk"):
+    for name in ("a.fk", "words.fk", "s.json", "cat.png", "inner/deep.fk"):
         (tmp_path / name).write_text("")
     workspace = Workspace()
     for text, expected in [
@@ -198,6 +198,7 @@ def test_files_are_offered_where_they_are_named(tmp_path):
         ('import "inner/', ["deep.fk"]),
         ('import "../', []),
         ('program p(s: str) -> bool:\n    return valid_json(s, "', ["s.json", "inner/"]),
+        ('program p() -> str:\n    lm = prompt(image("', ["cat.png", "inner/"]),
     ]:
         workspace.change(str(tmp_path / "a.fk"), text)
         found = completion(workspace.analyse(str(tmp_path / "a.fk")), len(text))

@@ -41,12 +41,14 @@ STEPS = 3
 
 
 def has_eyes(config: Any) -> bool:
-    """Whether a configuration is of an image-text-to-text family of transformers."""
+    """Whether a configuration is of an image-text-to-text family of transformers that is no
+    encoder-decoder."""
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES as FAMILIES,
     )
 
-    return getattr(config, "model_type", None) in FAMILIES
+    decodes = not getattr(config, "is_encoder_decoder", False)
+    return decodes and getattr(config, "model_type", None) in FAMILIES
 
 
 def vision_model(

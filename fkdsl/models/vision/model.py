@@ -80,6 +80,12 @@ class VisionModel(HuggingFaceModel):
         """See TakesAttachments."""
         return self._begun([p for p in parts if p != ""], system, True)
 
+    def chat(self, user: str, system: str = "") -> tuple[int, ...]:
+        """See LanguageModel. The template is the processor's, whose turns are lists of parts."""
+        if not self.prompts.has_template:
+            return super().chat(user, system)
+        return tuple(self._in_range(self.prompts.chat(user, system)))
+
     def _begun(self, parts: list[Part], system: str, is_chat: bool) -> tuple[int, ...]:
         images = [i for i, p in enumerate(parts) if isinstance(p, Attachment)]
         for i in images:

@@ -13,12 +13,14 @@ since the processor would read it as the mark.
 from __future__ import annotations
 
 import inspect
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fkdsl.base.errors import CallError
+from fkdsl.base.locks import locked
 from fkdsl.models.attachments import Attachment, Part
 from fkdsl.models.chat import Hidden, TemplateMark, marks_of
 from fkdsl.models.chat_template import render_chat
@@ -43,16 +45,19 @@ class Inputs:
 
 
 class Prompts:
-    """A model's own processor. module: of transformers. name: of the model, for messages."""
+    """A model's own processor, for one thread at a time. module: of transformers. name: of the
+    model, for messages."""
 
     def __init__(self, processor: Any, module: Any, name: str) -> None:
         self.processor, self.name = processor, name
+        self.lock = threading.RLock()
         self.placeholders = _placeholders(processor, module.config)
         self._takes = _arguments(module)
         self._marks = marks_of(processor.tokenizer)
         self._kept: OrderedDict[Attachment, Inputs] = OrderedDict()
         self._image = _image_mark(processor)
 
+    @locked
     def inputs(self, parts: Sequence[Part], system: str = "", is_chat: bool = False) -> Inputs:
         """The inputs of a prompt, or of a chat up to where the answer begins.
 
@@ -85,12 +90,28 @@ class Prompts:
             self._kept.popitem(last=False)
         return made
 
+    @property
+    def has_template(self) -> bool:
+        """Whether the model has a chat template."""
+        return bool(self._template())
+
+    @locked
+    def chat(self, user: str, system: str = "") -> tuple[int, ...]:
+        """The ids of a chat without images, up to where the answer begins. Raises CallError as
+        `inputs` does."""
+        text = self._rendered((user,), system)
+        encoded = self.processor.tokenizer(text, **self._without_second_mark(text))
+        return tuple(encoded["input_ids"])
+
     def _of_text(self, text: str, images: Sequence[Any]) -> Inputs:
         """The inputs of a text in which a mark stands for each image."""
-        begin = self.processor.tokenizer.bos_token
-        # A template that writes the first mark of a text itself is not given a second one.
-        marks = {"add_special_tokens": False} if begin and text.startswith(begin) else {}
+        marks = self._without_second_mark(text)
         return self._called(text=[text], images=[list(images)], **marks)
+
+    def _without_second_mark(self, text: str) -> dict[str, bool]:
+        """Keeps a tokenizer from writing the first mark of a text that a template has written."""
+        begin = self.processor.tokenizer.bos_token
+        return {"add_special_tokens": False} if begin and text.startswith(begin) else {}
 
     def _called(self, **given: Any) -> Inputs:
         try:
@@ -129,11 +150,15 @@ class Prompts:
             "leave it out of the text",
         )
 
-    def _rendered(self, parts: Sequence[Part], system: str) -> str:
-        """The text of a chat by the model's own template."""
+    def _template(self) -> str:
         template = self.processor.chat_template or self.processor.tokenizer.chat_template
         if isinstance(template, dict):
             template = template.get("default")
+        return template or ""
+
+    def _rendered(self, parts: Sequence[Part], system: str) -> str:
+        """The text of a chat by the model's own template."""
+        template = self._template()
         if not template:
             raise CallError(
                 f"{self.name} has no chat template", "use prompt(...) with the model's own format"

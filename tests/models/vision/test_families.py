@@ -178,6 +178,8 @@ def test_a_chat_is_by_the_models_own_template():
     spelt = processor.tokenizer.decode(inputs.ids)
     assert spelt.startswith("<s>system:be briefuser:what <image>")
     assert model.vocabulary.text(ids[1:]) == " isx:"
+    blind = model.chat("what is", "be brief")
+    assert processor.tokenizer.decode(blind) == "<s>system:be briefuser:what isx:"
     with pytest.raises(CallError, match="spells `<image>`"):
         model.chat_with(("an <image> ", CAT))
     for parts in (("<image>", CAT), ("<ima", "ge>", CAT), ("</s>", CAT)):
