@@ -68,6 +68,7 @@ class VisionModel(HuggingFaceModel):
             )
         self.prompts, self.whole = prompts, whole
         self.encoder = Encoder(module)
+        self.encoder_work = self.encoder.work
         self._first = FIRST_POSITIONS.get(module.config.model_type, 0)
 
     # ----------------------------------------------------------------- prompts

@@ -1,7 +1,7 @@
 """The image encoder of a model, run once an image.
 
     encoder = Encoder(module)     # from now on the module's own forward asks it
-    encoder.passes                # images, or parts of images, that went through it
+    encoder.work.passes           # images, or parts of images, that went through it
 
 A module of transformers runs its encoder in its forward. What came out is kept by a hash of what
 went in, so an image that comes in another prompt, or again after its keys and values were evicted,
@@ -10,6 +10,7 @@ is not encoded again. Where the encoder takes images as a batch, each is kept by
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -18,6 +19,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from fkdsl.models.attachments import EncoderWork
 
 NAMES = ("vision_tower", "vision_model", "visual", "vision_encoder", "image_encoder", "vpm")
 """How families name their encoders of images."""
@@ -29,7 +32,7 @@ class Encoder:
     """The encoder of a module of transformers, with what it gave for the images seen last."""
 
     def __init__(self, module: Any) -> None:
-        self.passes = 0
+        self.work = EncoderWork()
         self.nbytes = 0
         self._kept: OrderedDict[bytes, tuple[Any, int]] = OrderedDict()
         tower = _tower(module)
@@ -49,8 +52,10 @@ class Encoder:
     def _of(self, args: Sequence[Any], given: Mapping[str, Any]) -> Any:
         key = _digest((*args, *sorted(given.items())))
         if key not in self._kept:
+            began = time.perf_counter()
             output = self._run(*args, **given)
-            self.passes += 1
+            vectors = max((t.numel() // t.shape[-1] for t in _tensors(output) if t.ndim), default=0)
+            self.work.add(1, vectors, time.perf_counter() - began)
             self._keep(key, output)
             return _copied(output)
         self._kept.move_to_end(key)

@@ -127,13 +127,13 @@ def test_forks_deaths_and_eviction_change_no_row(models, name):
 
 def test_an_image_is_encoded_once_for_all_prompts(models):
     model = models("llava")
-    before = model.encoder.passes
+    before = model.encoder_work.passes
     engine = CachedTransformer(model)
     new = [Attachment("image", png_bytes(noise(k))) for k in (7, 8)]
     for parts in ((new[0], "a"), ("b", new[0]), (new[0], "c", new[1]), (new[1], new[0], "d")):
         held = engine.extend(engine.root, model.start_with(parts))
         engine.log_probs([held, engine.extend(held, (4,)), engine.extend(held, (5,))])
-    assert model.encoder.passes - before == 2
+    assert model.encoder_work.passes - before == 2
 
 
 def test_a_population_reads_a_prompt_once_and_is_steered_away_from_what_no_image_gives(models):
