@@ -19,7 +19,8 @@ import numpy as np
 
 from fkdsl.api.called_program import CalledProgram
 from fkdsl.api.engines import Engines
-from fkdsl.api.lookahead import AUTO, LookaheadReference
+from fkdsl.api.lookahead import AUTO, LookaheadChoice, LookaheadReference
+from fkdsl.api.lookahead_pilot import decide, may_look_ahead
 from fkdsl.api.request import RunRequest
 from fkdsl.api.steering import steering_model
 from fkdsl.api.tuned import Round, Spread, Tuned, spread_of
@@ -116,6 +117,8 @@ class Tuner:
         self.rng = KeyedRng(settings.seed).split("tune")
         self.runs = settings.runs
         self.flocks: list[tuple[int, Flock]] = []
+        self.lookahead = LookaheadChoice.of(settings.lookahead)
+        self.prompts: object = None  # kept in the cache from the pilot on
 
     def run(self, timeout: float | Deadline | None = None) -> Tuned:
         """Every round, then the comparison. Ended by the deadline, it has what there was before.
@@ -126,6 +129,7 @@ class Tuner:
             _ = self.engines[name]
         try:
             with until(Deadline.of(timeout)):
+                self._decide()
                 scout = Scout()
                 self._scout(scout)
                 for number in range(1, self.settings.rounds + 1):
@@ -136,6 +140,18 @@ class Tuner:
         return self.tuned
 
     # ------------------------------------------------------------------- runs
+
+    def _decide(self) -> None:
+        """How `--lookahead auto` looks ahead, once for all runs, which are compared."""
+        request = RunRequest.of(
+            self.program, "smc", self.options, engines=self.engines, seed=self.settings.seed,
+            lookahead=self.lookahead,
+        )  # fmt: skip
+        if not may_look_ahead(request):
+            return
+        decision, self.prompts = decide(request, self.options["particles"] * self.runs)
+        self.lookahead = request.decided(decision).lookahead
+        self.tuned.notes = decision.notes
 
     def _steps(
         self,
@@ -148,7 +164,7 @@ class Tuner:
     ) -> CheckedSteps:
         chosen = {**self.options, **options}
         request = RunRequest.of(
-            self.program, "smc", chosen, engines=engines, lookahead=self.settings.lookahead
+            self.program, "smc", chosen, engines=engines, lookahead=self.lookahead
         )
         model = steering_model(
             request, engines, lookahead=request.completion_lookahead(), guessers=guessers

@@ -55,13 +55,15 @@ class Round:
 @dataclass
 class Tuned:
     """What tuning has come to so far. without, with_twist: the runs that are compared at the end,
-    None before. ended: why it ended early, "" if it did not."""
+    None before. ended: why it ended early, "" if it did not. notes: what a pilot found of
+    look-ahead by a surrogate."""
 
     twist: LearnedTwist | None = None
     rounds: list[Round] = field(default_factory=list)
     without: Spread | None = None
     with_twist: Spread | None = None
     ended: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def helps(self) -> bool | None:

@@ -101,7 +101,7 @@ def _number(x: float) -> str:
 
 def tuned_text(tuned: Tuned, path: Path, file: str) -> str:
     """What the twist is worth, and what to do with it."""
-    lines = []
+    lines = [f"note: {note}" for note in tuned.notes]
     if tuned.ended:
         lines.append(f"{tuned.ended}: {saved(path, tuned)}")
     call = f"fkdsl run {shlex.quote(file)} --twist {shlex.quote(str(path))}"

@@ -13,6 +13,7 @@ from fkdsl.api import lookahead_pilot as pilot
 from fkdsl.api.cluster.islands import RemoteIslands
 from fkdsl.api.lookahead import LookaheadDecision
 from fkdsl.api.request import RunRequest
+from fkdsl.api.tune import TuneSettings, tune
 from fkdsl.base.deadline import DeadlinePassed
 from fkdsl.base.errors import BudgetEnded, CallError, ProgramError
 from fkdsl.models.surrogate.model import Surrogate
@@ -286,3 +287,15 @@ def test_that_of_tiny_needs_none(monkeypatch):
     program = fkdsl.parse(TEXT.replace("words.fk", "tiny").format(tokens=8, long=6))
     decided = pilot.decide(RunRequest.of(program, lookahead="auto"), particles=1000)
     assert decided.decision == LookaheadDecision("both")
+
+
+def test_tuning_decides_once_for_all_of_its_runs(program, ships, monkeypatch):
+    ships(surrogate(program))
+    made = []
+    monkeypatch.setattr(
+        "fkdsl.api.tune.decide", lambda *args: made.append(args[1]) or pilot.decide(*args)
+    )
+    settings = TuneSettings(rounds=1, runs=2, particles=8)
+    tuned = tune(program, program.engines(), settings)
+    assert made == [16]
+    assert "does not look ahead" in tuned.notes[0]
