@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 CHECKPOINT, WEIGHTS = "checkpoint.safetensors", "model.safetensors"
 SETTINGS = ("steps", "rows", "rate", "warm_up", "cool_down", "seed", "precision")
-REPORTED = 200
-"""Held-out pictures of each kind in the report."""
 
 
 def add_image_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +39,13 @@ def add_image_arguments(parser: argparse.ArgumentParser) -> None:
         help="TrueType fonts to render with, or folders of them (default: those of Debian's "
         "fonts-dejavu and fonts-liberation, where they are, and Pillow's own)",
     )
+    group.add_argument(
+        "--pictures",
+        type=int,
+        default=200,
+        metavar="N",
+        help="held-out pictures of each kind in the report (default 200)",
+    )
 
 
 def train_images(args: argparse.Namespace) -> int:
@@ -52,8 +57,10 @@ def train_images(args: argparse.Namespace) -> int:
     from fkdsl.models.tiny.vision.training import train_eyes
 
     fonts = find_fonts(args.fonts)
+    if args.pictures < 1:
+        raise CallError(f"--pictures {args.pictures} is no number of pictures", "at least 1")
     if args.evaluate:
-        say(report_text(read_eyes(Path(args.evaluate)).model(), fonts))
+        say(report_text(read_eyes(Path(args.evaluate)).model(), fonts, args.pictures))
         return 0
     check_folder_target(args.out, "--out")
     if args.save_every < 1:
@@ -72,9 +79,16 @@ def train_images(args: argparse.Namespace) -> int:
         def observe(step: int, bits: float) -> None:
             progress.advance(step, run.settings.steps, f"bits per byte {bits:.2f}")
 
-        train_eyes(run, fonts, save=save, every=args.save_every, observer=observe)
+        train_eyes(
+            run,
+            fonts,
+            save=save,
+            every=args.save_every,
+            held_out=_measured(args),
+            observer=observe,
+        )
         progress.stage("reading held-out pictures")
-        report = report_text(run.model, fonts)
+        report = report_text(run.model, fonts, args.pictures)
         save_eyes(run, Path(args.out) / WEIGHTS, provenance(run, args, fonts))
     say("\n" + report)
     return 0
@@ -129,7 +143,6 @@ def provenance(run: VisionRun, args: argparse.Namespace, fonts: Fonts) -> dict[s
     """Where the weights come from: the command that makes them again in one go, the pictures, and
     how good they are."""
     from fkdsl.models.tiny.vision.pictures import KINDS
-    from fkdsl.models.tiny.vision.training import HELD_OUT_PICTURES
 
     had = asdict(run.settings)
     words = ["fkdsl", "train", "--images", "--model", args.model]
@@ -144,21 +157,30 @@ def provenance(run: VisionRun, args: argparse.Namespace, fonts: Fonts) -> dict[s
         "held out": "one text in ten, by its hash",
         "trained": f"step {run.step} of {run.settings.steps}",
         "read exactly": ", ".join(f"{kind} {100 * share:.0f} %" for kind, share in shares)
-        + f" (of {HELD_OUT_PICTURES} held-out pictures each)",
+        + f" (of {_measured(args)} held-out pictures each)",
         "licence": args.licence,
     }
 
 
-def report_text(model: SeeingTransformer, fonts: Fonts) -> str:
-    """How many held-out pictures of each kind greedy decoding reads exactly, without noise, as in
-    training, and with the most noise of training."""
+def _measured(args: argparse.Namespace) -> int:
+    """How many held-out pictures of each kind a point of the curve is measured on."""
+    from fkdsl.models.tiny.vision.training import HELD_OUT_PICTURES
+
+    return min(HELD_OUT_PICTURES, int(args.pictures))
+
+
+def report_text(model: SeeingTransformer, fonts: Fonts, count: int) -> str:
+    """How many of `count` held-out pictures of each kind greedy decoding reads exactly: without
+    noise, as in training, and with the most noise of training."""
     from fkdsl.models.tiny.vision.pictures import KINDS
     from fkdsl.models.tiny.vision.training import exact_shares
 
-    columns = [exact_shares(model, fonts, REPORTED, noise) for noise in (0.0, None, 1.0)]
-    lines = [f"read exactly, of {REPORTED} held-out pictures each    clean  as trained  most noise"]
+    columns = [exact_shares(model, fonts, count, noise) for noise in (0.0, None, 1.0)]
+    heading = f"read exactly, of {count} held-out pictures each"
+    lines = [f"{heading}{'clean':>10}{'as trained':>12}{'most noise':>12}"]
     for kind, *shares in zip(KINDS, *columns, strict=True):
-        lines.append(f"{kind:<46}" + "".join(f"{100 * s:>9.1f} %" for s in shares))
+        shown = (f"{100 * s:.1f} %" for s in shares)
+        lines.append(f"{kind:<{len(heading)}}" + "{:>10}{:>12}{:>12}".format(*shown))
     return "\n".join(lines)
 
 
