@@ -162,11 +162,11 @@ def test_cached_is_uncached_through_forks_deaths_and_evictions(seeing):
 
 def test_a_picture_is_encoded_once_for_a_population_and_again_when_evicted(seeing):
     engine = CachedTransformer(seeing)
-    before = seeing.decoder.encoded
+    before = seeing.encoder_work.passes
     contexts = [engine.extend(engine.root, (A, *b"It is ", i)) for i in range(20)]
     first = engine.log_probs(contexts)
     engine.log_probs([engine.extend(c, (7,)) for c in contexts])
-    assert seeing.decoder.encoded == before + 1
+    assert seeing.encoder_work.passes == before + 1
     plain = CachedTransformer(seeing)
     plain.log_probs([plain.extend(plain.root, (END, *b"It is ", i)) for i in range(20)])
     assert engine.cache.nbytes > plain.cache.nbytes  # what is made of the picture counts
@@ -174,7 +174,7 @@ def test_a_picture_is_encoded_once_for_a_population_and_again_when_evicted(seein
     engine.cache.shrink()
     engine.cache.budget = None
     assert np.allclose(engine.log_probs(contexts), first, atol=1e-5)
-    assert seeing.decoder.encoded == before + 2
+    assert seeing.encoder_work.passes == before + 2
 
 
 def test_gates_of_zero_leave_the_model_as_it_was():

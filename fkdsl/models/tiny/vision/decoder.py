@@ -10,6 +10,7 @@ alone.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from weakref import WeakValueDictionary
@@ -22,7 +23,7 @@ from torch.nn.functional import embedding, linear, rms_norm
 
 from fkdsl.base.errors import CallError
 from fkdsl.base.quick_dataclass import dataclass
-from fkdsl.models.attachments import Attachment
+from fkdsl.models.attachments import Attachment, EncoderWork
 from fkdsl.models.decoder import Batch, Decoder
 from fkdsl.models.decoder_weights import DecoderLayer
 from fkdsl.models.interface import ForwardRow, Past
@@ -82,8 +83,7 @@ class SeeingDecoder(Decoder):
     def see_with(self, eyes: Eyes, pixels_of: Callable[[Attachment], NDArray[np.uint8]]) -> None:
         """Sets the eyes, in the decoder's dtype. To be called once, before the first forward."""
         self.eyes, self.pixels_of = eyes, pixels_of
-        self.encoded = 0
-        """How many pictures have gone through the eyes."""
+        self.work = EncoderWork()
         self._sights: WeakValueDictionary[int, Sight] = WeakValueDictionary()
 
     def batch(self, rows: Sequence[ForwardRow], pool: KVPool) -> tuple[Batch, list[KVSegment]]:
@@ -166,12 +166,14 @@ class SeeingDecoder(Decoder):
         return sights
 
     def _sight(self, picture: Attachment) -> Sight:
+        began = time.perf_counter()
         pixels = torch.from_numpy(self.pixels_of(picture))[None].to(self.embedding.device)
         latents = self.eyes.resampled(self.eyes.encoded(pixels))
         blocks = {int(i): block for i, block in self.eyes.blocks.items()}
         blocks[READOUT] = self.eyes.readout.block
-        self.encoded += 1
-        return Sight({i: b.attention.keys_values(latents) for i, b in blocks.items()})
+        sight = Sight({i: b.attention.keys_values(latents) for i, b in blocks.items()})
+        self.work.add(1, latents.shape[1], time.perf_counter() - began)
+        return sight
 
 
 def _sights_of(past: Past | None, length: int) -> tuple[tuple[int, Sight], ...]:

@@ -38,6 +38,7 @@ class SeeingModel(DecoderModel):
 
     def __init__(self, decoder: SeeingDecoder, texts: ModelTexts) -> None:
         super().__init__(decoder, texts)
+        self.encoder_work = decoder.work
 
     def start_with(self, parts: Sequence[Part]) -> tuple[int, ...]:
         """See TakesAttachments. END stands before a text, and a picture in its place."""
