@@ -51,8 +51,8 @@ CLOSE = 1e-3
 @dataclass(frozen=True)
 class RetrieverSettings:
     """documents: that the sum in training is over; None for four times the program's k, and at
-    least 20. share: of the questions, for the two sets that are not learned from. steps,
-    penalty: as in AdapterSettings; None for its defaults."""
+    least 20. share: of the questions, for the two sets that are not learned from. steps: as in
+    AdapterSettings; None for its default. penalty: the only one, None for those that it tries."""
 
     documents: int | None = None
     share: float = 0.2
@@ -75,7 +75,11 @@ class RetrieverSettings:
 
     def of_training(self, k: int) -> AdapterSettings:
         """As training has them. k: the program's."""
-        given = {n: v for n in ("steps", "penalty") if (v := getattr(self, n)) is not None}
+        given: dict[str, Any] = {}
+        if self.steps is not None:
+            given["steps"] = self.steps
+        if self.penalty is not None:
+            given["penalties"] = (self.penalty,)
         return AdapterSettings(k=max(self.documents or max(4 * k, 20), k), **given)
 
 

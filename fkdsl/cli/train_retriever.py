@@ -92,7 +92,8 @@ def _write(out: Path, trained: TrainedRetriever, args: argparse.Namespace) -> No
 def look_line(look: Look) -> str:
     """One line of progress."""
     return (
-        f"step {look.step:<4} mean log p(answer): {look.training:.3f} learned from, "
+        f"penalty {look.penalty:<5g} step {look.step:<4} "
+        f"mean log p(answer): {look.training:.3f} learned from, "
         f"{look.validation:.3f} to stop by"
     )
 
@@ -182,7 +183,8 @@ def figures(trained: TrainedRetriever) -> dict[str, Any]:
         "gain": None if math.isnan(gain) else gain,
         "gain_se": None if math.isnan(se) else se,
         "step": trained.trained.step if trained.trained is not None else 0,
-        "looks": [[x.step, *map(_number, (x.training, x.validation))] for x in looks],
+        "penalty": trained.trained.penalty if trained.trained is not None else 0.0,
+        "looks": [[x.penalty, x.step, *map(_number, (x.training, x.validation))] for x in looks],
     }
 
 

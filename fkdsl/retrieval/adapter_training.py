@@ -52,14 +52,14 @@ class Likelihoods(Protocol):
 
 @dataclass(frozen=True)
 class AdapterSettings:
-    """k: documents that the sum in training is over. steps: of gradient ascent at most. penalty:
-    what half the squared norm of W costs, nats. every: steps between two looks at the validation
-    set, where the k best are found anew. patience: looks without a better value after which it
-    ends."""
+    """k: documents that the sum in training is over. steps: of gradient ascent at most. penalties:
+    what half the squared norm of W costs, nats; each is tried, and the validation set chooses.
+    every: steps between two looks at that set, where the k best are found anew. patience: looks
+    without a better value after which an ascent ends."""
 
     k: int
     steps: int = 300
-    penalty: float = 0.03
+    penalties: tuple[float, ...] = (0.3, 0.1, 0.03)
     every: int = 5
     patience: int = 8
 
@@ -85,6 +85,7 @@ class Look:
     """A look at how training goes. training: mean log marginal likelihood, nats, of the k documents
     that training sums over; validation: by the program's own k."""
 
+    penalty: float
     step: int
     training: float
     validation: float
@@ -92,11 +93,12 @@ class Look:
 
 @dataclass
 class Trained:
-    """matrix: the A that was best on the validation set. step: when it was. looks: in order. ended:
-    why it ended early, "" if it did not."""
+    """matrix: the A that was best on the validation set. step, penalty: when it was, 0 for where it
+    began. looks: in order. ended: why it ended early, "" if it did not."""
 
     matrix: Floats
     step: int = 0
+    penalty: float = 0.0
     looks: tuple[Look, ...] = ()
     ended: str = ""
 
@@ -204,17 +206,23 @@ def train(
     """The adapter that is best on the validation set, from (D, D) `begin` on. k, temperature: the
     program's. A deadline that passes ends it with the best so far."""
     trained = Trained(begin)
+    best_value = -np.inf
     try:
-        for look, matrix in _ascent(
-            vectors, begin, training, validation, likelihoods, k, temperature, settings
-        ):
-            report(look)
-            before = max((x.validation for x in trained.looks), default=-np.inf)
-            trained.looks += (look,)
-            if look.validation > before + LEAST:
-                trained.matrix, trained.step = matrix, look.step
-            elif look.step >= trained.step + settings.patience * settings.every:
-                break
+        for penalty in settings.penalties:
+            least, at = -np.inf, 0  # the best of this ascent, and its step
+            for look, matrix in _ascent(
+                vectors, begin, training, validation, likelihoods, k, temperature, settings, penalty
+            ):
+                if look.step or not trained.looks:
+                    report(look)
+                    trained.looks += (look,)
+                if look.validation > best_value + LEAST:
+                    best_value, trained.matrix = look.validation, matrix
+                    trained.step, trained.penalty = look.step, penalty
+                if look.validation > least + LEAST:
+                    least, at = look.validation, look.step
+                elif look.step >= at + settings.patience * settings.every:
+                    break
     except DeadlinePassed as passed:
         trained.ended = f"time ran out {passed}"
     return trained
@@ -229,6 +237,7 @@ def _ascent(
     k: int,
     temperature: float,
     settings: AdapterSettings,
+    penalty: float,
 ) -> Iterator[tuple[Look, Floats]]:
     """(what is seen, A) before the first step and every few steps."""
     places = places_of_many(vectors, begin, training.queries, settings.k)
@@ -239,11 +248,11 @@ def _ascent(
 
     def look(step: int, matrix: Floats, training: float) -> tuple[Look, Floats]:
         held = evaluate(vectors, matrix, validation, likelihoods, k, temperature)
-        return Look(step, training, held.mean), matrix
+        return Look(penalty, step, training, held.mean), matrix
 
     yield look(0, begin, here(begin).mean)
     log_a = max(SCALES, key=lambda x: _or_least(here(np.exp(x) * begin).mean) - LEAST * abs(x))
-    state = Ascent(begin, log_a, temperature, settings.penalty)
+    state = Ascent(begin, log_a, temperature, penalty)
     for step in range(1, settings.steps + 1):
         fresh = step % settings.every == 1 and step > 1
         if fresh:
