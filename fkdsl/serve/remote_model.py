@@ -9,6 +9,7 @@ server sends is pickled, since the worker may trust it.
 
     {"op": "model", "name": "smollm2"}                                      -> facts, vocabulary
     {"op": "text", "model": 0, "kind": "encode", "text": "..."}             -> ids
+    {"op": "source", "model": 0, "source": "...", "text": "..."}            -> ids, a source first
     {"op": "forward", "model": 0, "rows": [[past, stop, ids, wanted], ...], "freed": [3, 4]}
                                                                             -> segments and rows
 """
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 
 from fkdsl.base.errors import BudgetEnded, CallError
 from fkdsl.base.quick_dataclass import dataclass
+from fkdsl.models.attachments import Attachment, Kind, Part
 from fkdsl.models.interface import ForwardResult, ForwardRow
 from fkdsl.models.vocabulary import Vocabulary
 
@@ -48,6 +50,7 @@ class ModelFacts:
     max_length: int | None
     described: dict[str, Any]
     note: str | None
+    reads_source: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,10 @@ class RemoteModel:
         self._freed: deque[int] = deque()
         if facts.note is not None:
             self.note = facts.note
+        if facts.reads_source:
+            # Whether a model has a Protocol is asked of its attributes.
+            self.kinds: frozenset[Kind] = frozenset({"source"})
+            self.start_with, self.chat_with = self._start_with, self._chat_with
 
     def describe(self) -> dict[str, Any]:
         return self._facts.described
@@ -137,6 +144,17 @@ class RemoteModel:
         message = {"op": "text", "model": self._facts.number, "kind": kind, "text": text, **more}
         ids: tuple[int, ...] = self._server.ask(message)
         return ids
+
+    def _start_with(self, parts: Sequence[Part]) -> tuple[int, ...]:
+        source, *texts = parts
+        if not isinstance(source, Attachment):
+            raise CallError(f"{self.name} reads a source, and is given none", "write source=...")
+        message = {"op": "source", "model": self._facts.number, "source": source.text}
+        ids: tuple[int, ...] = self._server.ask({**message, "text": "".join(map(str, texts))})
+        return ids
+
+    def _chat_with(self, parts: Sequence[Part], system: str = "") -> tuple[int, ...]:
+        raise CallError(f"a chat of {self.name} is a text", "leave the source out")
 
     def forward(self, rows: Sequence[ForwardRow]) -> list[ForwardResult]:
         """See LanguageModel; raises BudgetEnded where the server's bounds are reached."""

@@ -12,7 +12,15 @@ from typing import Any
 from fkdsl.api.engines import MakeEngine
 from fkdsl.base.errors import BudgetEnded, CallError
 from fkdsl.engine.token_budget import TokenBudget
-from fkdsl.models.interface import CacheSegment, ForwardRow, LanguageModel, Noted, Past
+from fkdsl.models.attachments import Attachment, attachments_of
+from fkdsl.models.interface import (
+    CacheSegment,
+    ForwardRow,
+    LanguageModel,
+    Noted,
+    Past,
+    TakesAttachments,
+)
 from fkdsl.serve.models import ServedModels
 from fkdsl.serve.remote_model import ModelFacts, RowAnswer
 from fkdsl.serve.settings import RequestLimits
@@ -24,7 +32,8 @@ MOST_ROWS = 8192
 
 class Desk:
     """What one worker asks by. allowed: models by reference. make: the engine of a model in this
-    run, whose model is called. Segments are held until the worker lets go of them, or is done."""
+    run, whose model is called. Segments are held until the worker lets go of them, or is done;
+    attachments until it is done."""
 
     def __init__(
         self,
@@ -38,6 +47,7 @@ class Desk:
         self.budget, self.limits = budget, limits
         self._models: list[LanguageModel] = []
         self._segments: dict[int, CacheSegment] = {}
+        self._attachments: dict[int, Attachment] = {}
         self._next = self._bytes = 0
 
     def answer(self, message: Any) -> Any:
@@ -47,6 +57,13 @@ class Desk:
                 return self._model(name)
             case {"op": "text", "model": int() as i, "kind": str() as kind, "text": str() as text}:
                 return self._ids(self._of(i), kind, text, str(message.get("system", "")))
+            case {
+                "op": "source",
+                "model": int() as i,
+                "source": str() as source,
+                "text": str() as text,
+            }:
+                return self._sourced(self._of(i), source, text)
             case {"op": "forward", "model": int() as i, "rows": list() as rows}:
                 self._free(message.get("freed", []))
                 return self._forward(self._of(i), rows)
@@ -75,6 +92,7 @@ class Desk:
             model.max_length,
             model.describe(),
             model.note if isinstance(model, Noted) else None,
+            isinstance(model, TakesAttachments) and "source" in model.kinds,
         )
 
     def _ids(self, model: LanguageModel, kind: str, text: str, system: str) -> tuple[int, ...]:
@@ -89,8 +107,24 @@ class Desk:
             case "encode":
                 return model.encode(text)
             case "chat":
-                return model.chat(text, system)
+                return self._known(model.chat(text, system))
         raise CallError("no text is made so")
+
+    def _sourced(self, model: LanguageModel, source: str, text: str) -> tuple[int, ...]:
+        if len(text) + len(source) > LONGEST_TEXT:
+            raise CallError(f"a source of more than {LONGEST_TEXT:,} characters", "shorten it")
+        if not isinstance(model, TakesAttachments) or "source" not in model.kinds:
+            raise CallError(f"{model.name} reads no source")
+        return self._known(model.start_with((Attachment.source(source), text)))
+
+    def _known(self, ids: tuple[int, ...]) -> tuple[int, ...]:
+        """The ids, whose attachments the worker's rows may have from now on."""
+        for attachment in attachments_of(ids):
+            if attachment not in self._attachments:
+                self._attachments[attachment] = attachment
+                self._bytes += attachment.nbytes
+                self._verify_memory()
+        return ids
 
     def _free(self, freed: Any) -> None:
         for number in freed if isinstance(freed, list) else ():
@@ -115,12 +149,15 @@ class Desk:
                 )
             )  # fmt: skip
             self._next += 1
+        self._verify_memory()
+        return answers
+
+    def _verify_memory(self) -> None:
         if self._bytes > self.limits.memory:
             raise BudgetEnded(
                 f"the run's contexts take more than {self.limits.memory >> 20:,} MiB",
                 "ask for fewer particles or shorter texts",
             )
-        return answers
 
     def _row(self, model: LanguageModel, written: Any) -> ForwardRow:
         match written:
@@ -131,7 +168,9 @@ class Desk:
             case _:
                 raise CallError("this is no row")
         size = model.vocabulary.size
-        if not all(type(t) is int and 0 <= t < size for t in tokens):
+        if not all(
+            type(t) is int and (0 <= t < size or (t < 0 and t in self._attachments)) for t in tokens
+        ):
             raise CallError("a row has a token that its model has not")
         inside = all(type(w) is int and 0 <= w < max(1, len(tokens)) for w in wanted)
         if not inside or sorted(set(wanted)) != wanted:
@@ -141,7 +180,8 @@ class Desk:
             raise CallError("a row is longer than its model reads")
         if not tokens and (past is not None or not model.allows_empty):
             raise CallError("a row has no token")
-        return ForwardRow(past, tuple(tokens), tuple(wanted))
+        ids = tuple(self._attachments[t] if t < 0 else t for t in tokens)
+        return ForwardRow(past, ids, tuple(wanted))
 
     def _past(self, number: int, stop: int) -> Past:
         segment = self._segments.get(number)

@@ -14,7 +14,6 @@ SLOW_READERS = (
     "marian",
     "m2m_100",
     "blenderbot",
-    "umt5",
     "plbart",
     "mvp",
     "longt5",
@@ -29,8 +28,8 @@ def reader_config(family):
     common = {"vocab_size": V, "d_model": 32, "pad_token_id": V - 2, "eos_token_id": V - 1,
               "decoder_start_token_id": 0}  # fmt: skip
     match family:
-        case "t5" | "mt5" | "umt5" | "longt5":
-            kind = {"t5": tf.T5Config, "mt5": tf.MT5Config, "umt5": tf.UMT5Config,
+        case "t5" | "mt5" | "longt5":
+            kind = {"t5": tf.T5Config, "mt5": tf.MT5Config,
                     "longt5": tf.LongT5Config}[family]  # fmt: skip
             return kind(
                 **common, d_kv=8, d_ff=64, num_layers=2, num_heads=4,

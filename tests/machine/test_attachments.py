@@ -160,7 +160,7 @@ def test_a_damaged_attachment_is_told_and_read_as_nothing_else(tmp_path, damage)
     ("line", "model", "message"),
     [
         ('lm = prompt("x")', None, "reads a source text, and is given none"),
-        ('lm = prompt("x", source="cold" * 90)', None, "this source has 360 tokens"),
+        ('lm = prompt("x", source="cold" * 1300)', None, "this source has 5200 tokens"),
         ('lm = prompt("x", source="a", model=m)', None, "m reads no source"),
     ],
 )

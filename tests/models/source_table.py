@@ -37,7 +37,7 @@ class SourceTable:
     max_length = None
     kinds = frozenset({"source"})
 
-    def __init__(self, name, rows, most=100):
+    def __init__(self, name, rows, most=5000):
         self.name, self.most, self.encoder_work = name, most, EncoderWork()
         tokens = dict.fromkeys(
             t for table in rows.values() for row in table.values() for t in row if t is not None

@@ -1,5 +1,7 @@
 """Programs that come in a request: files, models, limits, and how their processes end."""
 
+import json
+import pickle
 import time
 
 import numpy as np
@@ -9,15 +11,18 @@ import fkdsl
 from fkdsl.base.deadline import Deadline, DeadlinePassed, until
 from fkdsl.base.errors import BudgetEnded, CallError
 from fkdsl.engine.token_budget import TokenBudget
+from fkdsl.models.attachments import Attachment
 from fkdsl.models.cache import cache_root
 from fkdsl.models.registry import load_model
 from fkdsl.serve import worker
 from fkdsl.serve.failures import RequestError
 from fkdsl.serve.models import ServedModels
 from fkdsl.serve.orders import Order
+from fkdsl.serve.remote_model import Server
 from fkdsl.serve.remote_rows import Desk
 from fkdsl.serve.settings import RequestLimits
 from fkdsl.serve.strangers import Source, Strangers, told_once
+from tests.models.source_table import SourceTable
 from tests.serve import stuck
 from tests.serve.asking import FILES, TABLE, error_of, events_of, post, serving, settings_for
 
@@ -84,6 +89,50 @@ def test_what_no_worker_says_is_refused(desk, message):
     desk.answer(forward([None, 0, [1, 2], [1]]))
     with pytest.raises(CallError):
         desk.answer(message)
+
+
+class DirectPipe:
+    """A worker's end of a pipe, of which this process is the other end."""
+
+    def __init__(self, desk):
+        self.desk = desk
+
+    def send_bytes(self, raw):
+        self.message = json.loads(raw)
+
+    def recv(self):
+        return pickle.loads(pickle.dumps(self.desk.answer(self.message)))
+
+
+def test_a_worker_has_a_model_that_reads_sources():
+    rows = {"cold": {"": {"no": 0.7, "ice": 0.3}}, "hot": {"": {"no": 0.1, "ice": 0.9}}}
+    models = ServedModels(0)
+    with models.maker(budget := TokenBudget(1000, 10_000)) as make:
+        allowed = {"weather": SourceTable("weather", rows)}
+        desk = Desk(allowed, models, make, budget, RequestLimits(memory=100_000))
+        model = Server(DirectPipe(desk)).load("weather")
+        text = (
+            'program p() -> str:\n    s ~ categorical(["cold", "hot"], [0.5, 0.5])\n'
+            '    lm = prompt("", source=s)\n    observe "ice" ~ lm\n    return s\n'
+        )
+        answers = fkdsl.parse(text).exact(model=model).posterior
+        assert {a.value: a.probability for a in answers} == pytest.approx(
+            {"hot": 0.75, "cold": 0.25}
+        )
+        strange = int(Attachment.source("warm"))
+        for message in (
+            forward([None, 0, [strange], [0]]),
+            {"op": "source", "model": 0, "source": "a" * 200_001, "text": ""},
+            {"op": "source", "model": 0, "source": 7, "text": ""},
+        ):
+            with pytest.raises(CallError):
+                desk.answer(message)
+        many = [
+            {"op": "source", "model": 0, "source": f"{n:02}" * 2000, "text": ""} for n in range(99)
+        ]
+        with pytest.raises(BudgetEnded, match="MiB"):
+            list(map(desk.answer, many))
+    models.close()
 
 
 def test_what_a_worker_takes_is_bounded(desk):

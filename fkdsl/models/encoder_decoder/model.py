@@ -75,6 +75,7 @@ class EncoderDecoderModel(ReadsSource):
         cache's length, one for each length of the past."""
         if any(not row.tokens for row in rows):
             raise InternalError("this model has no distribution after no token")
+        self.verify_rows(rows)
         with torch.inference_mode():
             sources = [self._source(row) for row in rows]
             decoded: dict[int, tuple[LogProbRows, KVSegment]] = {}

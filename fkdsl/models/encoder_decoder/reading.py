@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fkdsl.base.errors import CallError
 from fkdsl.models.attachments import Attachment, EncoderWork, Kind, Part
 from fkdsl.models.encoder_decoder.texts import SourceTexts, is_source, split_parts
+from fkdsl.models.interface import ForwardRow
 from fkdsl.models.tokenized import ModelTexts, TokenizedModel
 
 
@@ -47,6 +48,13 @@ class ReadsSource(TokenizedModel):
 
     def chat_with(self, parts: Sequence[Part], system: str = "") -> tuple[int, ...]:
         raise CallError(f"a chat of {self.name} is a text", "leave the source out")
+
+    def verify_rows(self, rows: Sequence[ForwardRow]) -> None:
+        """Raises CallError for a source in the midst of a context."""
+        if any(i < 0 for row in rows for i in row.tokens[row.past is None :]):
+            raise CallError(
+                f"a source stands in the midst of a context of {self.name}", "begin with it"
+            )
 
     def check_source(self, tokens: Sequence[int]) -> Attachment:
         """The source that a context of these tokens begins with. Raises CallError for none."""

@@ -36,6 +36,7 @@ class UncachedEncoderDecoder(ReadsSource):
         """One batch for each source and length of text, so that nothing is padded."""
         if any(not row.tokens for row in rows):
             raise InternalError("this model has no distribution after no token")
+        self.verify_rows(rows)
         texts = [whole_text(row) for row in rows]
         groups: dict[tuple[Attachment, int], list[int]] = defaultdict(list)
         for i, row in enumerate(rows):
