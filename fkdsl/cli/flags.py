@@ -6,10 +6,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 
 from fkdsl.base.version import VERSION
 from fkdsl.cli.commands import COMMANDS
-from fkdsl.cli.distil import add_arguments as add_distil
 from fkdsl.cli.parsers import CommandParser, MainParser, command_settings
 from fkdsl.cli.run_flags import (
     add_call,
@@ -21,16 +21,21 @@ from fkdsl.cli.run_flags import (
     add_run,
     add_seed,
 )
-from fkdsl.cli.serve_flags import add_arguments as add_serve
-from fkdsl.cli.train import add_arguments as add_train
-from fkdsl.cli.train_retriever_flags import add_arguments as add_train_retriever
-from fkdsl.cli.tune_flags import add_arguments as add_tune
 from fkdsl.report import FIGURES
 from fkdsl.templates import DEFAULT, TEMPLATES
 
 ALL = "all"
 """What `--no-opt` without a name stands for."""
 SHELLS = ("bash", "zsh", "fish")
+
+
+def _flags_of(module: str) -> Callable[[argparse.ArgumentParser], None]:
+    """What adds the flags that a module of fkdsl.cli has, imported when its command is called."""
+
+    def add(parser: argparse.ArgumentParser) -> None:
+        import_module(f"fkdsl.cli.{module}").add_arguments(parser)
+
+    return add
 
 
 def _add_files(parser: argparse.ArgumentParser, help: str | None = None) -> None:
@@ -146,14 +151,14 @@ def _add_prefill(parser: argparse.ArgumentParser) -> None:
 
 def _add_tune(parser: argparse.ArgumentParser) -> None:
     add_call(parser)
-    add_tune(parser)
+    _flags_of("tune_flags")(parser)
     add_repeating(parser)
     add_reading(parser)
 
 
 def _add_train_retriever(parser: argparse.ArgumentParser) -> None:
     add_call(parser)
-    add_train_retriever(parser)
+    _flags_of("train_retriever_flags")(parser)
     add_seed(parser)
     add_json(parser)
     add_reading(parser)
@@ -279,9 +284,9 @@ ARGUMENTS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "new": _add_new,
     "completion": _add_completion,
     "explain": _add_explain,
-    "train": add_train,
-    "distil": add_distil,
-    "serve": add_serve,
+    "train": _flags_of("train"),
+    "distil": _flags_of("distil"),
+    "serve": _flags_of("serve_flags"),
     "models": _add_models,
 }
 """What adds each command's arguments to its parser."""

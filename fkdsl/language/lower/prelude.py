@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from importlib.resources import files
+from pkgutil import get_data
 
 from fkdsl.base.spans import PRELUDE, Source
 from fkdsl.language.syntax import tree
@@ -19,4 +19,6 @@ def prelude() -> Mapping[str, tree.FunctionDef]:
 
 
 def prelude_source() -> Source:
-    return Source(PRELUDE, files("fkdsl.language").joinpath("prelude.fk").read_text("utf-8"))
+    text = get_data("fkdsl.language", "prelude.fk")
+    assert text is not None
+    return Source(PRELUDE, text.decode("utf-8").replace("\r\n", "\n"))

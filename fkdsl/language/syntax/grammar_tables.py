@@ -19,8 +19,8 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from hashlib import blake2b
-from importlib.resources import files
 from pathlib import Path
+from pkgutil import get_data
 from typing import Any
 
 import lark
@@ -154,7 +154,9 @@ def _plain(value: Any) -> Any:
 
 
 def _beside(name: str) -> str:
-    return files("fkdsl.language.syntax").joinpath(name).read_text("utf-8")
+    data = get_data("fkdsl.language.syntax", name)
+    assert data is not None
+    return data.decode("utf-8").replace("\r\n", "\n")
 
 
 def file_text(grammar: str) -> str:

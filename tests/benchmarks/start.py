@@ -1,0 +1,81 @@
+"""How soon fkdsl starts: `python tests/benchmarks/start.py [--repeats 5] [--parts check,run]`.
+
+    check   `fkdsl check` of a short program, against `python -c "import lark, numpy"`
+    run     a warm `fkdsl run` of smollm2 up to its first token, against `python -c "import torch"`
+            and one read of the weights
+
+Each is a process of its own; the commands of a part take turns. The figure is processor time, user
+and system, which other work on the machine changes less than seconds on the wall; the ratio is the
+median of the ratios of each turn. `fkdsl check` and `import` are run once before, so that Python's
+compiled files are there; --no-hint, and one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from report import machine, table
+
+PROGRAM = Path(__file__).parents[2] / "programs" / "short_words.fk"
+GOALS = {"check": 1.5, "run": 1.3}
+
+
+def parts(chosen: list[str]) -> dict[str, tuple[list[str], list[str]]]:
+    """For each part its command, and what it is compared with."""
+    fkdsl = [sys.executable, "-m", "fkdsl"]
+    found = {}
+    if "check" in chosen:
+        found["check"] = (
+            [*fkdsl, "check", str(PROGRAM)],
+            [sys.executable, "-c", "import lark, numpy"],
+        )
+    if "run" in chosen:
+        from fkdsl.models.registry import model_info
+
+        weights = Path(model_info("smollm2").folder or ".") / "model.safetensors"
+        read = f"import torch\nwith open({str(weights)!r}, 'rb') as file:\n    file.read()"
+        run = ["run", str(PROGRAM), "-p", "max_tokens=1", "--no-hint"]
+        found["run"] = ([*fkdsl, *run], [sys.executable, "-c", read])
+    return found
+
+
+def processor_seconds(command: list[str], environment: dict[str, str]) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, capture_output=True, env=environment)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--parts", default="check,run")
+    args = parser.parse_args()
+    lines = []
+    with tempfile.TemporaryDirectory() as compiled:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPYCACHEPREFIX": compiled}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        for name, (command, base) in parts(args.parts.split(",")).items():
+            for once in (command, base):
+                processor_seconds(once, environment)
+            turns = [
+                (processor_seconds(command, environment), processor_seconds(base, environment))
+                for _ in range(args.repeats)
+            ]
+            ours, theirs = (statistics.median(column) for column in zip(*turns, strict=True))
+            ratio = statistics.median(a / b for a, b in turns)
+            goal = f"{GOALS[name]:.1f}"
+            lines.append([name, f"{ours:.3f}", f"{theirs:.3f}", f"{ratio:.2f}", goal])
+    print(table(["part", "CPU s", "compared with", "ratio", "goal"], lines))
+    print(machine(1))
+
+
+if __name__ == "__main__":
+    main()
