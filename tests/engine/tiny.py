@@ -100,7 +100,7 @@ def letters(name, longest):
 
 
 @cache
-def tiny_vllm(sessions=16, memory=16 << 20):
+def tiny_vllm(sessions=16, memory=16 << 20, tensor_parallel=1):
     """A tiny random Llama in vLLM, whose attention on a CPU wants heads of 32 numbers. Its module
     is `tiny_vllm_module()`. Skips the test where vLLM is not installed."""
     from fkdsl.models.vllm.loading import start
@@ -110,7 +110,9 @@ def tiny_vllm(sessions=16, memory=16 << 20):
     skip_without_vllm()
     with TemporaryDirectory() as folder:
         tiny_vllm_module().save_pretrained(folder)
-        settings = Settings(folder, max_sessions=sessions, memory=memory)
+        settings = Settings(
+            folder, tensor_parallel=tensor_parallel, max_sessions=sessions, memory=memory
+        )
         engine = start("tiny", lambda: SessionEngine(settings))
     return VllmModel(engine, letters("vllm", engine.max_length))
 
@@ -130,7 +132,7 @@ def tiny_vllm_module():
     torch.manual_seed(7)
     shape = tf.LlamaConfig(
         vocab_size=V, hidden_size=64, intermediate_size=64, num_hidden_layers=2,
-        num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=128,
+        num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=128,
         bos_token_id=0, eos_token_id=V - 1, pad_token_id=0,
     )  # fmt: skip
     module = tf.AutoModelForCausalLM.from_config(shape).float().eval()

@@ -40,7 +40,7 @@ def check(engine, contexts):
 
 # (sessions, bytes of keys and values): with room; with fewer slots than particles; with so little
 # memory that sessions are ended for it.
-@pytest.mark.parametrize("bounds", [(16, 16 << 20), (5, 16 << 20), (16, 400 << 10)], ids=str)
+@pytest.mark.parametrize("bounds", [(16, 16 << 20), (5, 16 << 20), (16, 800 << 10)], ids=str)
 def test_rows_are_transformers_through_forks_merges_and_deaths(bounds):
     model, rng = tiny_vllm(*bounds), random.Random(3)
     engine = CachedTransformer(model)
@@ -71,7 +71,7 @@ def test_rows_are_transformers_through_forks_merges_and_deaths(bounds):
 
 
 def test_vllm_interrupts_what_does_not_fit_and_gives_every_row_all_the_same():
-    model = tiny_vllm(16, 400 << 10)
+    model = tiny_vllm(16, 800 << 10)
     texts = [tuple((k * 7 + i) % V for i in range(100)) for k in range(12)]
     results = model.forward([ForwardRow(None, text, (60, 99)) for text in texts])
     for text, result in zip(texts, results, strict=True):
@@ -85,6 +85,23 @@ def test_the_check_of_a_loaded_model_passes_and_leaves_no_session():
     assert model.sessions == model.engine.sessions == 0
 
 
+@pytest.mark.slow
+def test_layers_that_two_processes_share_give_the_same_rows(tmp_path):
+    """Tensor parallelism, as on several GPUs: vLLM's workers are processes of their own. They
+    compile a kernel first."""
+    model = tiny_vllm(tensor_parallel=2)
+    try:
+        rows = [ForwardRow(None, (1,) * n, (n - 1,)) for n in (3, 40)]
+        first = model.forward(rows)
+        pasts = [Past(r.segment, r.segment.length) for r in first]
+        second = model.forward([ForwardRow(past, (5, 6), (0, 1)) for past in pasts])
+        for row, result in zip(rows, second, strict=True):
+            expected = reference((*row.tokens, 5, 6))[-2:]
+            assert np.abs(result.log_probs - expected).max() <= TOLERANCE
+    finally:
+        model.engine.shutdown()
+
+
 def test_a_context_may_have_as_many_tokens_as_the_model_reads():
     model = tiny_vllm()
     text = tuple(i % V for i in range(model.max_length))
@@ -93,7 +110,7 @@ def test_a_context_may_have_as_many_tokens_as_the_model_reads():
 
 
 def test_where_memory_is_short_a_model_reads_shorter_texts():
-    model = tiny_vllm(16, 48 << 10)
+    model = tiny_vllm(16, 96 << 10)
     assert 8 <= model.max_length < tiny_vllm().max_length
     text = tuple(i % V for i in range(model.max_length))
     (result,) = model.forward([ForwardRow(None, text, (len(text) - 1,))])

@@ -62,7 +62,9 @@ class SessionEngine:
     model runners computes, "V1" or "V2". device: "cpu" or "cuda"."""
 
     def __init__(self, settings: Settings) -> None:
+        from vllm import SamplingParams
         from vllm.engine.arg_utils import EngineArgs
+        from vllm.v1.engine import EngineCoreRequest
         from vllm.v1.engine.llm_engine import LLMEngine
 
         args = EngineArgs(
@@ -95,29 +97,29 @@ class SessionEngine:
         self.block_size: int = config.cache_config.block_size
         self.device = str(config.device_config.device_type)
         self._remote = settings.tensor_parallel > 1
+        self._sampling_params, self._request = SamplingParams, EngineCoreRequest
+        self._sampling: dict[str, Any] = {}
 
     def feed(
         self, name: str, tokens: Sequence[int], *, new: bool = False, from_cache: bool = True
     ) -> None:
         """Gives tokens to a session that has read all that it was fed, or begins a new one.
         from_cache: whether vLLM may take what it has read of them before from its prefix cache."""
-        from vllm import SamplingParams
-        from vllm.v1.engine import EngineCoreRequest
-
-        # Greedy, and nothing else of vLLM's sampling: what it draws is dropped.
-        sampling = SamplingParams(
-            temperature=0.0,
-            max_tokens=1,
-            ignore_eos=True,
-            detokenize=False,
-            skip_reading_prefix_cache=not from_cache,
-            extra_args={KEY: name},
-        )
-        request = EngineCoreRequest(
+        if new:
+            # Greedy, and nothing else of vLLM's sampling: what it draws is dropped.
+            self._sampling[name] = self._sampling_params(
+                temperature=0.0,
+                max_tokens=1,
+                ignore_eos=True,
+                detokenize=False,
+                skip_reading_prefix_cache=not from_cache,
+                extra_args={KEY: name},
+            )
+        request = self._request(
             request_id=name,
             prompt_token_ids=list(tokens),
             mm_features=None,
-            sampling_params=sampling,
+            sampling_params=self._sampling[name],
             pooling_params=None,
             arrival_time=time.time(),
             lora_request=None,
@@ -151,6 +153,8 @@ class SessionEngine:
 
     def close(self, names: Sequence[str]) -> None:
         """Ends sessions. vLLM may still find their keys and values by their tokens."""
+        for name in names:
+            del self._sampling[name]
         if names:
             self._core.abort_requests(list(names))
 
