@@ -39,7 +39,7 @@ def without_videos(kind: type[Any]) -> type[Any]:
 
         @classmethod
         def _get_arguments_from_pretrained(cls, path: str, *_: Any, **given: Any) -> list[Any]:
-            from transformers import AutoImageProcessor, AutoTokenizer
+            from transformers import AutoTokenizer
 
             known = {"local_files_only": True, "trust_remote_code": False}
             parts: list[Any] = []
@@ -47,13 +47,30 @@ def without_videos(kind: type[Any]) -> type[Any]:
                 if name == "tokenizer":
                     parts.append(AutoTokenizer.from_pretrained(path, **known))
                 elif name == "image_processor":
-                    parts.append(AutoImageProcessor.from_pretrained(path, backend="pil", **known))
+                    parts.append(_image_processor(path, known))
                 else:
                     parts.append(None)
             return parts
 
     TextsAndImages.__name__ = kind.__name__
     return TextsAndImages
+
+
+def _image_processor(path: str, known: dict[str, Any]) -> Any:
+    """The image processor of a folder, by Pillow."""
+    import transformers
+    from transformers.image_processing_base import ImageProcessingMixin
+
+    try:
+        return transformers.AutoImageProcessor.from_pretrained(path, backend="pil", **known)
+    except ImportError:
+        # In transformers 5.16 this needs torchvision, though the class that it would find does not.
+        settings, _ = ImageProcessingMixin.get_image_processor_dict(path, local_files_only=True)
+        name = str(settings.get("image_processor_type", ""))
+        kind = getattr(transformers, f"{name.removesuffix('Fast').removesuffix('Pil')}Pil", None)
+        if not isinstance(kind, type) or not issubclass(kind, ImageProcessingMixin):
+            raise
+        return kind.from_pretrained(path, local_files_only=True)
 
 
 def made_processor(kind: type[Any], *parts: Any, **settings: Any) -> Any:

@@ -8,12 +8,20 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
+from transformers.models.idefics.modeling_idefics import IdeficsBaseModelOutputWithPast
 
 from fkdsl.models.compat.caches import attention_layer, kept_by
 from fkdsl.models.interface import ForwardResult, ForwardRow
+from fkdsl.models.kv_pool import table_of
 from fkdsl.models.vision.model import VisionModel
 from fkdsl.models.vision.processing import Inputs
 from fkdsl.models.vision.unit import UnitFacts, facts_of
+
+OLD_IDEFICS = "image_outputs" not in getattr(
+    IdeficsBaseModelOutputWithPast, "__dataclass_fields__", {}
+)
+"""Whether this release of transformers (5.16 does) gives and takes Idefics' images with a dimension
+for the rows of a batch."""
 
 
 class IdeficsVision(VisionModel):
@@ -21,9 +29,12 @@ class IdeficsVision(VisionModel):
     each image. A token sees the image before it."""
 
     def unit_facts(self, output: Any, cache: Any, inputs: Inputs, n: int) -> UnitFacts:
-        states = output.image_outputs.last_hidden_state  # (images, patches, width)
-        if self.module.config.use_resampler:
-            states = self.module.model.perceiver_resampler(states)
+        if OLD_IDEFICS:
+            states = output.image_hidden_states[0]  # (images, vectors, width), resampled
+        else:
+            states = output.image_outputs.last_hidden_state  # (images, patches, width)
+            if self.module.config.use_resampler:
+                states = self.module.model.perceiver_resampler(states)
         seen = inputs.tensors["image_attention_mask"][0, n - 1]  # (images,)
         return UnitFacts(self._first, {"states": states, "seen": seen.to(self.device)})
 
@@ -46,7 +57,8 @@ class IdeficsVision(VisionModel):
             if self.module.config.use_resampler
             else "image_encoder_embeddings"
         )
-        return {name: states.flatten(0, 1), "image_attention_mask": seen}
+        given = states if OLD_IDEFICS else states.flatten(0, 1)
+        return {name: given, "image_attention_mask": seen}
 
     def _shape(self) -> tuple[int, int]:
         """(vectors of an image, their width)."""
@@ -94,7 +106,9 @@ class MllamaVision(VisionModel):
         if not looks:
             return {}
         mask = torch.stack([look["mask"] for look in looks])  # (rows, images, tiles)
-        return {"cross_attention_mask": mask[:, None].expand(-1, length, -1, -1)}
+        # From the beginning of the context on: the module takes the part of the new tokens.
+        whole = max(len(table_of(row.past)) for row in rows) + length
+        return {"cross_attention_mask": mask[:, None].expand(-1, whole, -1, -1)}
 
     def fill_other_layers(self, cache: Any, rows: Sequence[ForwardRow]) -> None:
         looks = [facts.looks for row in rows if (facts := facts_of(row.past))]

@@ -3,6 +3,8 @@ whose tokens are letters and the marks of each family."""
 
 from functools import cache
 
+import pytest
+
 LETTERS = "abcdefghijklmnopqrstuvwxyz .:\n?"
 SIDE = 16
 """Pixels of a side of the images that the models look at."""
@@ -95,9 +97,12 @@ def eyes_of(family, kind="Pil"):
             )  # fmt: skip
         case "smolvlm" | "idefics3":
             name = "SmolVLM" if family == "smolvlm" else "Idefics3"
-            return getattr(tf, f"{name}ImageProcessorPil")(
-                size={"longest_edge": 2 * SIDE}, max_image_size={"longest_edge": SIDE}
-            )
+            try:
+                return getattr(tf, f"{name}ImageProcessorPil")(
+                    size={"longest_edge": 2 * SIDE}, max_image_size={"longest_edge": SIDE}
+                )
+            except ImportError:  # transformers 5.16 asks for torchvision here
+                pytest.skip("this release's SmolVLM needs torchvision")
         case "paligemma":
             eyes = tf.SiglipImageProcessorPil(size=square)
             eyes.image_seq_length = 16

@@ -142,7 +142,7 @@ def test_a_population_reads_a_prompt_once_and_is_steered_away_from_what_no_image
         '    blind = prompt("a is")\n    for i in range(3):\n'
         "        if not lm.done:\n            t ~ lm ** 1.5 * blind ** -0.5\n    return lm.text\n"
     )(photo=CAT.content)
-    result = program.run("smc", particles=8, model=models("smolvlm"), seed=1)
+    result = program.run("smc", particles=8, model=models("llava"), seed=1)
     assert result.model_calls <= 8
 
 

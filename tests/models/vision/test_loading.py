@@ -34,8 +34,8 @@ def save(name, path):
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    path = tmp_path_factory.mktemp("models") / "smolvlm"
-    save("smolvlm", path)
+    path = tmp_path_factory.mktemp("models") / "llava"
+    save("llava", path)
     return path
 
 
@@ -138,7 +138,7 @@ def test_pillow_is_asked_for_when_a_model_with_eyes_is_loaded(saved, monkeypatch
 
 def test_a_prompt_too_long_for_the_model_is_told_with_its_images(saved):
     model = registry.load_model(str(saved))
-    model.max_length = 40
+    model.max_length = 10
     ids = model.start_with((CAT, "a"))
     with pytest.raises(CallError, match="those of its images among them"):
         model.forward([ForwardRow(None, ids, (0,))])
