@@ -67,7 +67,9 @@ def _image_processor(path: str, known: dict[str, Any]) -> Any:
         # In transformers 5.16 this needs torchvision, though the class that it would find does not.
         settings, _ = ImageProcessingMixin.get_image_processor_dict(path, local_files_only=True)
         name = str(settings.get("image_processor_type", ""))
-        kind = getattr(transformers, f"{name.removesuffix('Fast').removesuffix('Pil')}Pil", None)
+        kind: Any = getattr(
+            transformers, f"{name.removesuffix('Fast').removesuffix('Pil')}Pil", None
+        )
         if not isinstance(kind, type) or not issubclass(kind, ImageProcessingMixin):
             raise
         return kind.from_pretrained(path, local_files_only=True)
