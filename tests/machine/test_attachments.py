@@ -157,19 +157,20 @@ def test_a_damaged_attachment_is_told_and_read_as_nothing_else(tmp_path, damage)
 
 
 @pytest.mark.parametrize(
-    ("line", "model", "message"),
+    ("line", "message"),
     [
-        ('lm = prompt("x")', None, "reads a source text, and is given none"),
-        ('lm = prompt("x", source="cold" * 1300)', None, "this source has 5200 tokens"),
-        ('lm = prompt("x", source="a", model=m)', None, "m reads no source"),
+        ('lm = prompt("x")', "reads a source text, and is given none"),
+        ('lm = prompt("x", source="cold" * 1300)', "this source has 5200 tokens"),
+        ('lm = prompt("x", source="a", model=m)', "`m` is a table, which reads no source"),
+        ('lm = prompt("x", source="a", model="m")', "m reads no source"),
     ],
 )
-def test_what_does_not_fit_is_told_with_its_line(line, model, message):
+def test_what_does_not_fit_is_told_with_its_line(line, message):
     text = (
         f'model m = table:\n    "" -> "x": 1.0\n\nprogram p() -> str:\n    {line}\n    return "a"\n'
     )
     with pytest.raises(ProgramError, match=message) as caught:
-        fkdsl.parse(text).run("smc", particles=2, model=None if "model=m" in line else table())
+        fkdsl.parse(text).run("smc", particles=2, model=table())
     (d,) = caught.value.diagnostics
     assert (d.code, d.span.line) == ("FK416", 5)
 

@@ -116,7 +116,25 @@ class Calls:
             check_stops(self.report, call)
         elif call.function.name == "choice":
             check_options(self.report, call)
+        elif call.function.name == "prompt":
+            self.source(call)
         return operation.returns
+
+    def source(self, call: tree.Call) -> None:
+        """Reports a source for a model that is a table. What others read is known when they are
+        loaded."""
+        given = {k.name: k for k in call.keywords}
+        match given.get("source"), given.get("model"):
+            case tree.Keyword(span=span), tree.Keyword(value=tree.Name(name=name)):
+                declared = self.world.models.get(name)
+                if declared is not None and declared.table is not None:
+                    self.report.error(
+                        "FK416",
+                        f"`{name}` is a table, which reads no source",
+                        span,
+                        "only encoder-decoders read one",
+                        "put the text into the prompt",
+                    )
 
     def model_name(self, keyword: tree.Keyword) -> None:
         """Checks `model=...`: a declared model's name, or a literal reference."""
