@@ -31,6 +31,7 @@ from fkdsl.base.logspace import Floats
 from fkdsl.retrieval.adapter import MOST_ENTRY, Adapter
 from fkdsl.retrieval.adapter_training import (
     AdapterSettings,
+    Likelihoods,
     Look,
     Questions,
     Trained,
@@ -38,6 +39,7 @@ from fkdsl.retrieval.adapter_training import (
     evaluate,
     train,
 )
+from fkdsl.retrieval.dense import Embedding
 from fkdsl.retrieval.embedded import Embedded
 from fkdsl.values.library.retrieval import MOST_DOCUMENTS, Retrieved
 
@@ -146,6 +148,21 @@ class Observer:
     looked: Callable[[Look], None] = lambda look: None
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """engine: of the index, with its embedding. queries: (questions, D) float64, what each question
+    asks, embedded. likelihoods: by the numbers of questions and the places of passages."""
+
+    engine: Embedded
+    embedding: Embedding
+    queries: Floats
+    likelihoods: Likelihoods
+
+    def of(self, numbers: Sequence[int]) -> Questions:
+        """The questions of these numbers."""
+        return Questions(numbers, self.queries[list(numbers)])
+
+
 @dataclass
 class RetrieverTraining:
     """A training in progress; `result` is what it has come to. held_out: further questions, in the
@@ -165,6 +182,7 @@ class RetrieverTraining:
         self.result = TrainedRetriever()
         self._all = [*self.questions, *self.held_out]
         self._likelihoods: DocumentLikelihoods | None = None
+        self._needed = 0
 
     def run(self, timeout: float | Deadline | None = None) -> TrainedRetriever:
         """The adapter with its figures. Ended by the deadline, it has what there was before.
@@ -190,48 +208,52 @@ class RetrieverTraining:
             self.questions, settings.share, settings.seed, apart=bool(self.held_out)
         )
         held = held or list(range(len(self.questions), len(self._all)))
+        result.sizes = (len(learn), len(stop), len(held))
+        at = self._prepared(generator)
+        training = settings.of_training(result.k)
+        self._needed = training.k * len(learn) + result.k * (len(stop) + len(held))
+        begin = np.eye(at.queries.shape[1])
+        if at.engine.adapter is not None:
+            begin = at.engine.adapter.matrix.astype(np.float64)
+        result.before = self._measured(at, begin, held)
+        self._verify(held[0], float(result.before.log_marginals[0]))
+        result.trained = train(
+            at.engine.vectors, begin, at.of(learn), at.of(stop), at.likelihoods, result.k,
+            result.temperature, training, self.observer.looked,
+        )  # fmt: skip
+        if not result.trained.looks:
+            return
+        matrix = np.clip(result.trained.matrix, -MOST_ENTRY, MOST_ENTRY).astype(np.float32)
+        result.adapter = Adapter(matrix, at.embedding.digest, {})
+        result.after = self._measured(at, matrix.astype(np.float64), held)
+
+    # ------------------------------------------------------------------ parts
+
+    def _prepared(self, generator: Generator) -> Prepared:
+        """What is known before anything is weighed."""
         asked = self._asked(generator)
         engine = self._engine(generator, asked[0])
-        embedding = engine.embedding
+        embedding, result = engine.embedding, self.result
         assert embedding is not None
-        vectors, k, temperature = engine.vectors, asked[0].k, asked[0].temperature
-        result.index, result.k, result.temperature = asked[0].index, k, temperature
-        result.passages, result.sizes = len(engine), (len(learn), len(stop), len(held))
+        result.index, result.k, result.temperature = (
+            asked[0].index, asked[0].k, asked[0].temperature,
+        )  # fmt: skip
+        result.passages = len(engine)
         queries = embedding.embed([d.query for d in asked]).astype(np.float64)
         called = self.program(**self._all[0].arguments)
         identified = {**identity(called, self.engines), "arguments": {}}
         self._likelihoods = DocumentLikelihoods(
             generator, self._all, self.work, identified, resume=self.resume
         )
-        likelihoods = self._counted(engine, result)
+        return Prepared(engine, embedding, queries, self._counted(engine, self._likelihoods))
 
-        def of(numbers: Sequence[int]) -> Questions:
-            return Questions(numbers, queries[list(numbers)])
-
-        def measured(matrix: Floats) -> Measured:
-            marginals = evaluate(vectors, matrix, of(held), likelihoods, k, temperature)
-            return Measured(marginals.log_marginals, self._recall(engine, matrix, held, queries, k))
-
-        begin = (
-            engine.adapter.matrix.astype(np.float64)
-            if engine.adapter is not None
-            else np.eye(queries.shape[1])
-        )
-        result.before = measured(begin)
-        self._verify(held[0], float(result.before.log_marginals[0]))
-        training = settings.of_training(k)
-        self.needed = training.k * len(learn) + k * (len(stop) + len(held))
-        result.trained = train(
-            vectors, begin, of(learn), of(stop), likelihoods, k, temperature, training,
-            self.observer.looked,
+    def _measured(self, at: Prepared, matrix: Floats, numbers: Sequence[int]) -> Measured:
+        """How well an adapter serves questions."""
+        marginals = evaluate(
+            at.engine.vectors, matrix, at.of(numbers), at.likelihoods, self.result.k,
+            self.result.temperature,
         )  # fmt: skip
-        if not result.trained.looks:
-            return
-        matrix = np.clip(result.trained.matrix, -MOST_ENTRY, MOST_ENTRY).astype(np.float32)
-        result.adapter = Adapter(matrix, embedding.digest, {})
-        result.after = measured(matrix.astype(np.float64))
-
-    # ------------------------------------------------------------------ parts
+        return Measured(marginals.log_marginals, self._recall(at, matrix, numbers))
 
     def _asked(self, generator: Generator) -> list[Retrieved]:
         """What each question asks of the index."""
@@ -256,33 +278,28 @@ class RetrieverTraining:
             raise CallError(f"the index `{asked.index}` is not ranked by embeddings alone", DENSE)
         return engine
 
-    def _counted(self, engine: Embedded, result: TrainedRetriever) -> Any:
+    def _counted(self, engine: Embedded, known: DocumentLikelihoods) -> Likelihoods:
         """The likelihoods by the places of the passages, which tell the observer of their
         progress."""
-        known = self._likelihoods
-        assert known is not None
-        self.needed = 0
 
         def likelihoods(question: int, places: Sequence[int]) -> Floats:
             check()
             values = known.of(question, engine.passages_at(places))
-            result.pairs = len(known.known)
-            self.observer.scored(result.pairs, max(self.needed, result.pairs))
+            self.result.pairs = len(known.known)
+            self.observer.scored(self.result.pairs, max(self._needed, self.result.pairs))
             return values
 
         return likelihoods
 
-    def _recall(
-        self, engine: Embedded, matrix: Floats, numbers: Sequence[int], queries: Floats, k: int
-    ) -> dict[int, float]:
+    def _recall(self, at: Prepared, matrix: Floats, numbers: Sequence[int]) -> dict[int, float]:
         asked = [i for i in numbers if self._all[i].evidence]
         if not asked:
             return {}
-        depths = sorted({*RECALLS, k})
-        places = best_places(engine.vectors, matrix, queries[asked], depths[-1])
+        depths = sorted({*RECALLS, self.result.k})
+        found = best_places(at.engine.vectors, matrix, at.queries[asked], depths[-1])
         first = []
-        for i, at in zip(asked, places, strict=True):
-            texts = [p.text for p in engine.passages_at(at.tolist())]
+        for i, places in zip(asked, found, strict=True):
+            texts = [p.text for p in at.engine.passages_at(places.tolist())]
             right = [rank for rank, t in enumerate(texts) if self._all[i].is_answered_by(t)]
             first.append(right[0] if right else math.inf)
         return {n: sum(rank < n for rank in first) / len(first) for n in depths}

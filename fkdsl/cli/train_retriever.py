@@ -51,10 +51,15 @@ def main(args: argparse.Namespace) -> int:
         def scored(done: int, total: int) -> None:
             progress.advance(done, total, f"{done} of about {total} answers weighed")
 
+        best = -math.inf
+
         def looked(look: Look) -> None:
+            nonlocal best
             progress.stage("training")
-            if not args.json:
-                progress.print(look_line(look))
+            if look.validation > best or not look.step:
+                best = max(best, look.validation)
+                if not args.json:
+                    progress.print(look_line(look))
 
         training = RetrieverTraining(
             program, engines, questions, settings, held_out,
@@ -90,7 +95,7 @@ def _write(out: Path, trained: TrainedRetriever, args: argparse.Namespace) -> No
 
 
 def look_line(look: Look) -> str:
-    """One line of progress."""
+    """One line of progress: of a look that is better than those before."""
     return (
         f"penalty {look.penalty:<5g} step {look.step:<4} "
         f"mean log p(answer): {look.training:.3f} learned from, "
