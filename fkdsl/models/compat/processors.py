@@ -67,12 +67,11 @@ def _image_processor(path: str, known: dict[str, Any]) -> Any:
         # In transformers 5.16 this needs torchvision, though the class that it would find does not.
         settings, _ = ImageProcessingMixin.get_image_processor_dict(path, local_files_only=True)
         name = str(settings.get("image_processor_type", ""))
-        kind: Any = getattr(
-            transformers, f"{name.removesuffix('Fast').removesuffix('Pil')}Pil", None
-        )
-        if not isinstance(kind, type) or not issubclass(kind, ImageProcessingMixin):
+        name = f"{name.removesuffix('Fast').removesuffix('Pil')}Pil"
+        if not isinstance(kind := getattr(transformers, name, None), type):
             raise
-        return kind.from_pretrained(path, local_files_only=True)
+        loader: Any = kind
+        return loader.from_pretrained(path, local_files_only=True)
 
 
 def made_processor(kind: type[Any], *parts: Any, **settings: Any) -> Any:
