@@ -22,9 +22,7 @@ from fkdsl.models.decoder_model import DecoderModel, decoder_from_files
 from fkdsl.models.decoder_weights import has_decoder_form
 from fkdsl.models.digest import digest_of
 from fkdsl.models.encoder_decoder.check import sourced_reference_rows
-from fkdsl.models.encoder_decoder.model import UNPACKED, EncoderDecoderModel
 from fkdsl.models.encoder_decoder.texts import SourceTexts, reads_source, sourced_texts
-from fkdsl.models.encoder_decoder.uncached import UncachedEncoderDecoder
 from fkdsl.models.gguf_header import read_header
 from fkdsl.models.interface import Noted
 from fkdsl.models.linear import DTYPES, pack_modules, packs_int8
@@ -292,11 +290,17 @@ def _uncached(
     reason: str = "which gives other probabilities with this version of transformers",
 ) -> TokenizedModel:
     """The model of a module that runs without a cache. reason: why."""
+    if sources is None:
+        if precision is not None:
+            pack_modules(module, precision)
+        return UncachedModel(module, texts, reason)
+    # Here, since it imports transformers, which smollm2 does without.
+    from fkdsl.models.encoder_decoder.model import UNPACKED
+    from fkdsl.models.encoder_decoder.uncached import UncachedEncoderDecoder
+
     if precision is not None:
-        pack_modules(module, precision, leave=() if sources is None else UNPACKED)
-    if sources is not None:
-        return UncachedEncoderDecoder(module, texts, sources, reason)
-    return UncachedModel(module, texts, reason)
+        pack_modules(module, precision, leave=UNPACKED)
+    return UncachedEncoderDecoder(module, texts, sources, reason)
 
 
 def check_key(module: Any, precision: str | None, dtype: str) -> dict[str, str]:
@@ -321,6 +325,8 @@ def model_of(
     with its linear maps packed; for precision None, by the module unchanged. sources: of an
     encoder-decoder."""
     if sources is not None:
+        from fkdsl.models.encoder_decoder.model import EncoderDecoderModel
+
         return EncoderDecoderModel(module, texts, sources, precision)
     if precision is not None and has_decoder_form(module.config):
         return DecoderModel(Decoder.of_module(module, precision), texts)

@@ -65,3 +65,11 @@ def test_commands_import_what_they_use_and_no_more(call, absent):
     modules = imported(call)
     assert not sorted(set(absent) & modules)
     assert len({m for m in modules if m.startswith("fkdsl.")}) < 200 or call[0] == "run"
+
+
+def test_smollm2s_way_of_loading_imports_no_transformers():
+    code = "import sys, fkdsl.models.loading, fkdsl.models.decoder_model; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"transformers", "huggingface_hub", "tokenizers", "llguidance"} & set(
+        run.stdout.split()
+    )
