@@ -92,10 +92,10 @@ def decide(request: RunRequest, particles: int) -> Decided:
     if all(map(is_trusted, models)):
         return Decided(LookaheadDecision("both"))
     made = all(has_own(model) or is_trusted(model) for model in models)
-    untried = Decided(LookaheadDecision("both" if made else NONE))
+    untried = LookaheadDecision("both" if made else NONE)
     if particles < LEAST:
-        return untried
-    return _piloted(request, min(MOST, particles // LEAST)) or untried
+        return Decided(untried)
+    return _piloted(request, min(MOST, particles // LEAST), untried)
 
 
 def particles_of(request: RunRequest) -> int:
@@ -106,9 +106,9 @@ def particles_of(request: RunRequest) -> int:
     return int(options.get("particles", 1)) * int(options.get("sweeps", 1)) * islands
 
 
-def _piloted(request: RunRequest, n: int) -> Decided | None:
-    """What a pilot of halves of n particles decides; None where no draw looks ahead, and where the
-    program fails in it, of which the run itself tells."""
+def _piloted(request: RunRequest, n: int, untried: LookaheadDecision) -> Decided:
+    """What a pilot of halves of n particles decides; as untried where no draw looks ahead, and
+    where the program fails in it, of which the run itself tells."""
     trial = TrialLookahead(request.surrogates, True, True, POWER, enough=ENOUGH)
     plain = replace(request, blame=False, alternatives=0)
     guessers, _ = guessers_of(request)
@@ -118,9 +118,9 @@ def _piloted(request: RunRequest, n: int) -> Decided | None:
     try:
         paths = trial_paths(model, rng, n, request.max_steps, trial)
     except ProgramError:
-        return None
+        return Decided(untried, model)
     if not trial.tilted:
-        return None
+        return Decided(untried, model)
     tokens = request.engines.counts()[1] - before
     why = paths.reason()
     use = NONE if why == "misled" else "both"

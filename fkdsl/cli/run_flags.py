@@ -155,7 +155,8 @@ def _add_inference(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
             default="auto",
             metavar="HOW",
             help="how texts with conditions look ahead to their end by a surrogate of the model: "
-            "auto (default), none, twist, proposal, both, or a surrogate's FILE",
+            "auto (default: both or none, as a pilot finds), none, twist, proposal, both, or a "
+            "surrogate's FILE",
         )
     inference.add_argument(
         "--twist", metavar="FILE", help="weigh particles on their way by what `fkdsl tune` learned"

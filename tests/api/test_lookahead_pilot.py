@@ -110,6 +110,21 @@ def test_one_that_helps_is_taken_and_what_the_pilot_took_is_counted(program, shi
     assert auto.forwarded_tokens == fresh.counts()[1]
 
 
+def test_the_prompt_is_computed_once_for_pilot_and_run(tmp_path, ships):
+    (tmp_path / "words.fk").write_text(WORDS)
+    path = tmp_path / "p.fk"
+    text = TEXT.replace('prompt("")', 'prompt("bbbbbbbb")').replace(
+        "ab{{{long}}}|ac", "b{{{long}}}"
+    )
+    path.write_text(text.format(tokens=4, long=3))
+    program = fkdsl.load(path)
+    good = surrogate(program, of_b=0.75)
+    ships(good)
+    auto, plain = program.run(seed=1), program.run(seed=1, lookahead=good)
+    pilots = int(said(auto)[0].split(", ")[-1].split()[0])
+    assert auto.forwarded_tokens == pilots + plain.forwarded_tokens - 8
+
+
 @pytest.mark.parametrize("own", [False, True])
 def test_a_run_of_few_particles_makes_no_pilot(program, ships, monkeypatch, own):
     ships(surrogate(program), own)
