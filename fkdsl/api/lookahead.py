@@ -40,6 +40,7 @@ DISTIL = "make one: fkdsl distil MODEL --out FILE; then --lookahead FILE"
 
 REASONS = {
     "misled": "draws come {:.1f} nats nearer to the posterior without it",
+    "doubt": f"it is wrong by a factor of {math.exp(DOUBTFUL):.0f} or more at each token",
     "nearer": "draws come {:.1f} nats nearer to the posterior with it",
     "close": "draws come about as near to the posterior either way",
     "heavier": "particles that look ahead find more weight",
@@ -47,6 +48,8 @@ REASONS = {
     "died": "no particle lived either way",
 }
 """Why a pilot has `auto` look ahead or not, by the nats that draws gain."""
+AGAINST = ("misled", "doubt")
+"""The reasons for which it does not."""
 
 LookaheadReference = str | Path | Surrogate
 """What a caller may give for `lookahead`: one of CHOICES, a surrogate's file, or a surrogate."""

@@ -19,6 +19,8 @@ without it are heavy, and it says of these that they should hardly come: the gai
 The gain sees the draws and not the resampling by h, and n is small. So look-ahead is given up only
 where, too, the half without it has found more weight, and its masks have left not too little: where
 no particle comes near to what is asked, the weights of all say nothing, and look-ahead is needed.
+Instead of gain and weight a surrogate may be wrong by so much at each token that a run would be in
+doubt (fkdsl.proposals.trust).
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fkdsl.api.lookahead import AUTO, NONE, LookaheadDecision
+from fkdsl.api.lookahead import AGAINST, AUTO, NONE, LookaheadDecision
 from fkdsl.api.request import RunRequest
 from fkdsl.api.steering import guessers_of, steering_model
 from fkdsl.base.deadline import check as check_deadline
@@ -45,6 +47,7 @@ from fkdsl.inference.samplers.resampling import RESAMPLING
 from fkdsl.models.surrogate.shipped import has_own, is_trusted
 from fkdsl.proposals.completion import ENOUGH, POWER
 from fkdsl.proposals.trial import PathRng, TrialLookahead
+from fkdsl.proposals.trust import DOUBTFUL
 
 SHARE = 4
 """The pilot has at most one particle for so many of the run's."""
@@ -123,7 +126,7 @@ def _piloted(request: RunRequest, n: int, untried: LookaheadDecision) -> Decided
         return Decided(untried, model)
     tokens = request.engines.counts()[1] - before
     why = paths.reason()
-    use = NONE if why == "misled" else "both"
+    use = NONE if why in AGAINST else "both"
     return Decided(LookaheadDecision(use, why, paths.gain(), 2 * n, tokens), model)
 
 
@@ -131,11 +134,13 @@ def _piloted(request: RunRequest, n: int, untried: LookaheadDecision) -> Decided
 class TrialPaths:
     """The particles of a pilot: (2n,) each, the first n of them drawn without look-ahead.
     log_weights: nats. log_ratios: what they would have weighed more by draws with look-ahead than
-    by those without. log_masses: of what masks left at the draws that look ahead."""
+    by those without. log_masses: of what masks left at the draws that look ahead. drift: nats that
+    the surrogate was wrong by at a token (fkdsl.proposals.trust)."""
 
     log_weights: Floats
     log_ratios: Floats
     log_masses: Floats
+    drift: float = 0.0
 
     def gain(self) -> float | None:
         """Nats by which look-ahead brings draws nearer to the posterior; None where no particle
@@ -145,16 +150,20 @@ class TrialPaths:
         return -float(normalised(self.log_weights) @ self.log_ratios)
 
     def reason(self) -> str:
-        """A key of REASONS (fkdsl.api.lookahead): "misled" where the run is not to look ahead."""
+        """A key of REASONS (fkdsl.api.lookahead); one of AGAINST where the run is not to look
+        ahead."""
         n, gain = len(self.log_weights) // 2, self.gain()
         plain, ahead = self.log_weights[:n], self.log_weights[n:]
         if gain is None:
             return "died"
+        comes = log_sum_exp(plain) > -np.inf
+        if not comes or float(normalised(plain) @ self.log_masses[:n]) < MASS:
+            return "nearer" if gain >= GAIN else "seldom"
+        if self.drift >= DOUBTFUL:
+            return "doubt"
         if gain >= GAIN:
             return "nearer" if gain > -GAIN / 10 else "close"
-        if log_sum_exp(plain) <= log_sum_exp(ahead):
-            return "heavier"
-        return "seldom" if float(normalised(plain) @ self.log_masses[:n]) < MASS else "misled"
+        return "heavier" if log_sum_exp(ahead) >= log_sum_exp(plain) else "misled"
 
 
 def pilot_rng(rng: Rng) -> Rng:
@@ -199,4 +208,4 @@ def trial_paths(
             states[i], log_w[i] = x, log_w[i] + g
             log_ratio[i] += own.log_ratio
             log_mass[i] += own.log_mass
-    return TrialPaths(log_w, log_ratio, log_mass)
+    return TrialPaths(log_w, log_ratio, log_mass, trial.drifts.largest)

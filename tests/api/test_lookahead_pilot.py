@@ -94,8 +94,8 @@ def test_a_surrogate_that_misleads_is_left_out_and_the_run_is_that_without(progr
     auto, plain = program.run(seed=1), program.run(seed=1, lookahead="none")
     assert (auto.particles, auto.log_z) == (plain.particles, plain.log_z)
     (note,) = said(auto)
-    assert "does not look ahead by the surrogate: draws come" in note
-    assert "nearer to the posterior without it (a pilot of 4 particles" in note
+    assert "does not look ahead by the surrogate: " in note
+    assert "(a pilot of 4 particles" in note
 
 
 def test_one_that_helps_is_taken_and_what_the_pilot_took_is_counted(program, ships):
@@ -279,21 +279,23 @@ def test_what_it_says_names_the_pilot_and_why():
 
 
 @pytest.mark.parametrize(
-    ("plain", "ahead", "ratio", "mass", "reason"),
+    ("plain", "ahead", "ratio", "mass", "drift", "reason"),
     [
-        (-2.0, -7.0, 4.0, -2.0, "misled"),
-        (-2.0, -7.0, 0.5, -2.0, "close"),
-        (-2.0, -7.0, -1.0, -2.0, "nearer"),
-        (-7.0, -2.0, 4.0, -2.0, "heavier"),
-        (-22.0, -25.0, 4.0, -20.0, "seldom"),
-        (-math.inf, -math.inf, 0.0, 0.0, "died"),
-        (-2.0, -math.inf, 4.0, -2.0, "misled"),
+        (-2.0, -7.0, 4.0, -2.0, 0.5, "misled"),
+        (-2.0, -7.0, 0.5, -2.0, 0.5, "close"),
+        (-2.0, -7.0, -1.0, -2.0, 0.5, "nearer"),
+        (-2.0, -7.0, -1.0, -2.0, 2.0, "doubt"),
+        (-7.0, -2.0, 4.0, -2.0, 0.5, "heavier"),
+        (-22.0, -25.0, 4.0, -20.0, 2.0, "seldom"),
+        (-math.inf, -25.0, 4.0, 0.0, 2.0, "seldom"),
+        (-math.inf, -math.inf, 0.0, 0.0, 0.5, "died"),
+        (-2.0, -math.inf, 4.0, -2.0, 0.5, "misled"),
     ],
 )
 def test_look_ahead_is_given_up_where_three_things_speak_against_it(
-    plain, ahead, ratio, mass, reason
+    plain, ahead, ratio, mass, drift, reason
 ):
-    paths = pilot.TrialPaths(np.array([plain, ahead]), np.full(2, ratio), np.full(2, mass))
+    paths = pilot.TrialPaths(np.array([plain, ahead]), np.full(2, ratio), np.full(2, mass), drift)
     assert paths.reason() == reason
 
 

@@ -6,6 +6,7 @@ import math
 import numpy as np
 
 from fkdsl.api import lookahead_pilot as pilot
+from fkdsl.api.lookahead import AGAINST
 from fkdsl.base.logspace import log_sum_exp
 from fkdsl.base.random import derive
 from fkdsl.base.value_keys import value_key
@@ -63,7 +64,7 @@ def whole_run(program, found, rng, stream=pilot.pilot_rng, reuse=False):
     name = program.model_names()[0]
     trial = TrialLookahead({name: found}, power=0.75)
     paths = pilot.trial_paths(model_of(trial), stream(rng), 1, None, trial)
-    ahead = paths.reason() != "misled"
+    ahead = paths.reason() not in AGAINST
     chosen = CompletionLookahead({name: found}, power=0.75) if ahead else None
     *_, last = smc(model_of(chosen), rng, particles=2)
     if reuse:  # the planted bug: what the pilot found counts too
