@@ -27,7 +27,7 @@ from fkdsl.engine.text_sampling import (
     head_tokens,
     neutral_prompts,
 )
-from fkdsl.models.interface import LanguageModel
+from fkdsl.models.interface import LanguageModel, TakesAttachments
 from fkdsl.models.surrogate.ahead import AHEAD, nats_ahead
 from fkdsl.models.surrogate.baselines import bigram_nats, unigram_nats
 from fkdsl.models.surrogate.counts import Parameters, unigram_of
@@ -129,6 +129,11 @@ def check_distilling(settings: Distilling, model: LanguageModel) -> Distilling:
 
 def sampling_of(model: LanguageModel, settings: Distilling) -> Sampling:
     """Which texts are drawn."""
+    if isinstance(model, TakesAttachments) and "source" in model.kinds:
+        raise CallError(
+            f"{model.name} writes about a source, and no surrogate is made of such texts",
+            "run without one: conditions guide the draws by masks",
+        )
     prompts = (
         neutral_prompts(model)
         if settings.corpus is None

@@ -8,6 +8,7 @@ import pickle
 import pytest
 
 import fkdsl
+from fkdsl.api.distil import Distilling, sampling_of
 from fkdsl.api.trace.file import read_trace, with_sum
 from fkdsl.api.trace.replay import Replay
 from fkdsl.base.errors import CallError, ProgramError
@@ -173,6 +174,11 @@ def test_what_does_not_fit_is_told_with_its_line(line, message):
         fkdsl.parse(text).run("smc", particles=2, model=table())
     (d,) = caught.value.diagnostics
     assert (d.code, d.span.line) == ("FK416", 5)
+
+
+def test_no_surrogate_is_made_of_texts_about_sources():
+    with pytest.raises(CallError, match="no surrogate is made"):
+        sampling_of(table(), Distilling())
 
 
 @pytest.mark.parametrize(
