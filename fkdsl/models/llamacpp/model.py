@@ -29,6 +29,8 @@ MOST_SEQUENCES = 256
 """llama.cpp's own bound."""
 MOST_BYTES = 2 << 30
 """Bytes of keys and values in all sequences, unless a single one takes more."""
+SLACK = 1.25
+"""There are so many times as many sequences as are needed when their number changes."""
 LONG, FIRST_SEQUENCES = 2, 16
 """A first context of more than so many steps of llama.cpp's gets room for so many sequences at
 once: another number of them means that it is computed again."""
@@ -143,15 +145,15 @@ class LlamaCppModel(TokenizedModel):
         context, books = self._context, self._sequences
         needed = max(length_of(row.past) + len(row.tokens) for row in rows)
         length = max(context.length, -(-needed // STEP) * STEP)
-        wanted = books.expected(rows)
-        if not context.count and length > LONG * STEP:
-            wanted = max(wanted, FIRST_SEQUENCES)
         most = max(1, min(self._most, MOST_BYTES // (length * self._token_bytes)))
-        if (
-            wanted > context.count
-        ):  # a quarter more, so that a growing number does not grow each time
-            wanted = max(wanted, context.count * 5 // 4)
-        count = min(most, max(wanted, context.count))
+        count = min(context.count, most)
+        wanted = books.expected(rows)
+        # A little of what was asked about of late may be lost; then nothing has to move.
+        if len(rows) > count or wanted > count * SLACK:
+            wanted = int(wanted * SLACK) if len(rows) > 1 else wanted
+            if not context.count and length > LONG * STEP:
+                wanted = max(wanted, FIRST_SEQUENCES)
+            count = min(most, max(wanted, count))
         if (count, length) == (context.count, context.length):
             return
         if count == context.count:
