@@ -169,7 +169,7 @@ def closeness(args: argparse.Namespace) -> None:
     ends, truth = [], []
     for k, prompt in enumerate(PROMPTS):
         rng, context = KeyedRng(k), reference.start(prompt)
-        for _ in range(48):
+        for _ in range(args.tokens):
             row = reference.log_probs([context])[0].astype(np.float64)
             truth.append(row)
             ends.append(context.tokens)
