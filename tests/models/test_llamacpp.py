@@ -24,11 +24,11 @@ from fkdsl.models.wheel import fetch_file, installed_file
 from tests.models.tiny_gguf import FORMATS, LONGEST, V, needs_library, tiny_gguf
 
 ROUNDING = 1e-5
-"""Most that a probability of a tiny model may depend on how a context is split into forwards, in any
-format. 3e-7 was measured in F32, and nothing at all in the quantised formats."""
+"""Most that a probability of a tiny model may depend on how a context is split into forwards. 3e-7
+was measured in F32, and nothing at all in the quantised formats."""
 SPLIT = 0.1
-"""The same for SmolLM2 in Q4_1, where llama.cpp computes several tokens of a text by other sums than
-one, and 8-bit activations make the rounding visible: 0.043 was measured, and 0.014 in Q8_0."""
+"""The same for SmolLM2 in Q4_1: llama.cpp computes several tokens of a text by other sums than one,
+and 8-bit activations make the rounding visible. 0.043 was measured, and 0.014 in Q8_0."""
 QUANTISED = {"F32": 1e-5, "Q8_0": 0.05, "Q4_0": 0.1, "Q4_1": 0.1}
 """Most that a probability may differ from that by the same weights with activations in single
 precision: llama.cpp rounds activations to 8 bits where weights are quantised."""
