@@ -23,6 +23,11 @@ class Image(Keyed):
     def key(self, token_ids: bool) -> Hashable:
         return int(self.attachment)
 
+    def __repr__(self) -> str:
+        """The path, by which a call in Python may give it; of an image without one, a mark."""
+        origin = self.attachment.origin
+        return repr(origin) if origin else f"<image of {len(self.attachment.content)} bytes>"
+
     def __str__(self) -> str:
         origin = self.attachment.origin
         return f'image("{origin}")' if origin else f"image of {len(self.attachment.content)} bytes"
