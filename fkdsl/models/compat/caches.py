@@ -33,13 +33,19 @@ def cache_name(module: Any, **given: Any) -> str:
     transformers' own `generate` passes a cache back under the name of that field, whatever the
     release calls it. The signature does not tell the name, since forwards are wrapped and ignore
     keywords that they do not know. Runs one forward of one token. given: what the module needs
-    beside it. Raises CacheUnknown if its output has no cache.
+    beside it. Raises CacheUnknown if it fails, or its output has no
+    cache.
     """
     device = module.get_input_embeddings().weight.device
-    with torch.inference_mode():
-        output = module(
-            input_ids=torch.zeros((1, 1), dtype=torch.long, device=device), use_cache=True, **given
-        )
+    ids = torch.zeros((1, 1), dtype=torch.long, device=device)
+    try:
+        with torch.inference_mode():
+            output = module(input_ids=ids, use_cache=True, **given)
+    except Exception as error:  # the library raises many kinds for a cache that it does not make
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise CacheUnknown(
+            f"models of the family {module.config.model_type} make no cache: {reason}"
+        ) from error
     for name, value in output.items():
         if isinstance(value, Cache):
             return str(name)
