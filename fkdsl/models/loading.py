@@ -142,7 +142,7 @@ def _module(
     config = AutoConfig.from_pretrained(path, **common)
     auto = _auto_class(config, has_processor)
     if tensors is not None:
-        _verify_parameters(auto, config, name, tensors)
+        verify_module(auto, config, name, tensors)
     kind = {} if gguf_file is not None else {"use_safetensors": True}
     module, report = auto.from_pretrained(
         path, dtype=DTYPES[dtype], output_loading_info=True, **common, **kind
@@ -219,7 +219,7 @@ def _usable(device: str) -> Iterator[None]:
         ) from None
 
 
-def _verify_parameters(auto: Any, config: Any, name: str, tensors: Mapping[str, int]) -> None:
+def verify_module(auto: Any, config: Any, name: str, tensors: Mapping[str, int]) -> None:
     """Raises CallError if the module that a configuration describes has more parameters than its
     weights hold. The module is built on the meta device, without memory. auto: the library's class
     that builds it. tensors: by name, how many numbers the weights hold."""

@@ -16,8 +16,9 @@ from typing import IO, Any, TypeVar
 import numpy as np
 import torch
 
+from fkdsl.base.errors import FkdslError
 from fkdsl.models.digest import digest_of
-from fkdsl.models.loading import texts_of_tokenizer
+from fkdsl.models.loading import texts_of_tokenizer, verify_module
 from fkdsl.models.reference import BytesReference, GgufReference, stored_tensors
 from fkdsl.models.runtimes import Request
 from fkdsl.models.tokenized import ModelTexts
@@ -82,7 +83,7 @@ def start(name: str, make: Callable[[], Started]) -> Started:
     with _quiet() as log, _randomness_kept():
         try:
             return make()
-        except VllmError:
+        except FkdslError:
             raise
         except Exception as error:  # it raises many kinds, at every stage of its start
             raise _failure(name, error, log) from error
@@ -137,8 +138,13 @@ def _device(asked: str | None) -> str:
 
 
 def _settings(request: Request, device: str) -> Settings:
-    options = request.options
-    bounded = getattr(_config(request), "max_position_embeddings", None)
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
+
+    options, config = request.options, _config(request)
+    if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:  # vLLM serves others too
+        tensors = stored_tensors(request.place, request.name)
+        verify_module(AutoModelForCausalLM, config, request.name, tensors)
+    bounded = getattr(config, "max_position_embeddings", None)
     memory = options.get("memory", CPU_MEMORY if device == "cpu" else None)
     return Settings(
         folder=str(request.place),

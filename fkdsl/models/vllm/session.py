@@ -82,7 +82,7 @@ class SessionEngine:
             disable_log_stats=True,
             use_tqdm_on_load=False,
             trust_remote_code=False,
-            **settings.more,
+            **{"load_format": "safetensors", **settings.more},  # its own choice may be a pickle
         )
         config = args.create_engine_config()
         config.model_config.logits_processors = [_processor(config.use_v2_model_runner)]
