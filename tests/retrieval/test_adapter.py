@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import fkdsl
 from fkdsl.base.errors import ProgramError
 from fkdsl.base.folders import Folder
 from fkdsl.base.spans import Source
@@ -151,3 +152,25 @@ def test_an_encoders_folder_lies_below_the_programs(letters):  # noqa: F811
         index.open_index(spec, Folder.main(letters.folder))
     allowed = Folder.main(letters.folder, allow_outside=True)
     assert index.open_index(spec, allowed).search("tide", 1)
+
+
+def test_an_adapter_travels_with_its_index_and_a_trace_tells_one_from_another(letters):  # noqa: F811
+    from fkdsl.api.cluster.job import named_files
+
+    text = (
+        'index n = "*.md" with ranking="dense", adapter="a.adapter"\n\nprogram p() -> str:\n'
+        '    d ~ retrieve(n, "high tide")\n    return d.text\n'
+    )
+    digests = set()
+    for factor in (1.0, 2.0):
+        written(letters.folder, factor * MATRIX)
+        program = fkdsl.parse(text, folder=letters.folder)
+        travels = dict(named_files(program))
+        assert travels["a.adapter"] == (letters.folder / "a.adapter").read_bytes()
+        digests.add(program.index_digest("n"))
+    assert len(digests) == 2
+    assert len(program.exact().posterior) == 5
+    written(letters.folder, embedding="another")
+    with pytest.raises(ProgramError, match="another embedding") as error:
+        fkdsl.parse(text, folder=letters.folder).exact()
+    assert {d.code for d in error.value.diagnostics} == {"FK326"}
