@@ -8,8 +8,8 @@ question's name says whose passages fit, and not which of them: that is what the
 
     register.fk        the program
     register.md        360 passages
-    learn.jsonl        a question about each fact of 24 people: 144
-    people.jsonl       questions about 20 other people, asked in the same ways: 58
+    learn.jsonl        a question about each fact of 40 people: 240
+    people.jsonl       questions about the other 20 people, asked in the same ways: 58
     phrasings.jsonl    questions about the same facts, asked in two further ways: 58
 """
 
@@ -73,7 +73,7 @@ FACTS = (
         "spiders thunder ghosts storms snakes wolves fire darkness rats bees heights witches",
     ),
 )  # fmt: skip
-ASKED = 24
+ASKED = 40
 """People who are asked about in learn.jsonl."""
 PROGRAM = """model "smollm2"
 
@@ -101,10 +101,8 @@ def main(folder: Path) -> None:
                 question = rng.choice(phrasings).format(n=name)
                 return {"question": question, "answer": f" {value}", "evidence": text}
 
-            if number < 40:
-                asked = line(asks)
-                if number < ASKED:
-                    files["learn"].append(asked)
+            if number < ASKED:
+                files["learn"].append(line(asks))
             elif rng.random() < 0.5:
                 files["people"].append(line(asks))
                 files["phrasings"].append(line(others))
