@@ -191,10 +191,13 @@ def _processor(path: str, name: str, common: Mapping[str, Any]) -> Any:
         )
     from fkdsl.models.compat.processors import load_processor
     from fkdsl.models.vision.images import pillow
+    from fkdsl.models.vision.processing import verify_settings
 
     pillow()
     try:
-        return load_processor(path, config)
+        processor = load_processor(path, config)
+        verify_settings(processor, name)
+        return processor
     except CallError:
         raise
     except Exception as error:  # the library raises many kinds for files that do not fit together

@@ -24,11 +24,13 @@ from fkdsl.base.locks import locked
 from fkdsl.models.attachments import Attachment, Part
 from fkdsl.models.chat import Hidden, TemplateMark, marks_of
 from fkdsl.models.chat_template import render_chat
-from fkdsl.models.vision.images import read_image
+from fkdsl.models.vision.images import MOST_PIXELS, read_image
 
 KEPT_INPUTS = 4
 """Prompts whose processed images are kept, since a prompt is asked for more than once as it
 begins."""
+MOST_SIZE = 1 << 14
+"""The largest number in a processor's settings: pixels of a side, tokens of an image."""
 MOST_IMAGES = 32
 """Most images of a prompt."""
 
@@ -187,6 +189,30 @@ class Prompts:
             if whole.count(mark.spelling) != rendered.count(mark.spelling):
                 raise self._spells(mark)
         return whole
+
+
+def verify_settings(processor: Any, name: str) -> None:
+    """Raises CallError for a size in a processor's settings that would have an image take all
+    memory: they come with a model's files. Families that count pixels (those whose processors merge
+    patches) may have more of them along an "edge"."""
+    settings = {k: v for k, v in processor.to_dict().items() if k not in ("tokenizer",)}
+    counts_pixels = hasattr(getattr(processor, "image_processor", None), "merge_size")
+    todo: list[tuple[str, Any]] = [("", settings)]
+    while todo:
+        key, value = todo.pop()
+        if isinstance(value, Mapping) or hasattr(value, "items"):
+            todo.extend(value.items())
+        elif isinstance(value, list | tuple):
+            todo.extend((key, item) for item in value)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            pixels = counts_pixels and key.endswith(("_edge", "_pixels"))
+            most = MOST_PIXELS if pixels else MOST_SIZE
+            if not key.endswith(("_id", "_ids", "_index")) and not abs(value) <= most:
+                raise CallError(
+                    f"the processor of images of `{name}` has {key} = {value:,}, and at most "
+                    f"{most:,} is taken",
+                    "fetch the model again",
+                )
 
 
 def _placeholders(processor: Any, config: Any) -> frozenset[int]:

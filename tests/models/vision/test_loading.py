@@ -130,6 +130,18 @@ def test_code_that_a_processor_names_is_not_run(copy):
     assert not mark.exists()
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("size", {"height": 10**6, "width": 10**6}), ("size", {"shortest_edge": 1e99})],
+)
+def test_sizes_that_would_take_all_memory_are_refused(copy, key, value):
+    path = copy / "preprocessor_config.json"
+    settings = json.loads(path.read_text("utf-8")) | {key: value}
+    path.write_text(json.dumps(settings), "utf-8")
+    with pytest.raises(CallError, match="at most 16,384 is taken"):
+        registry.load_model(str(copy))
+
+
 def test_pillow_is_asked_for_when_a_model_with_eyes_is_loaded(saved, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "PIL", None)
     with pytest.raises(CallError, match="Pillow"):
