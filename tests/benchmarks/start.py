@@ -1,4 +1,5 @@
-"""How soon fkdsl starts: `python tests/benchmarks/start.py [--repeats 5] [--parts check,run]`.
+"""How soon fkdsl starts: `python tests/benchmarks/start.py [--repeats 5] [--parts check,run]
+[--before FOLDER]`.
 
     check   `fkdsl check` of a short program, against `python -c "import lark, numpy"`
     run     a warm `fkdsl run` of smollm2 up to its first token, against `python -c "import torch"`
@@ -6,8 +7,8 @@
 
 Each is a process of its own; the commands of a part take turns. The figure is processor time, user
 and system, which other work on the machine changes less than seconds on the wall; the ratio is the
-median of the ratios of each turn. `fkdsl check` and `import` are run once before, so that Python's
-compiled files are there; --no-hint, and one thread.
+median of the ratios of each turn. The first turn is not counted: it compiles Python's files.
+--before: another checkout, whose commands take turns with these. One thread.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from pathlib import Path
 
 from report import machine, table
 
-PROGRAM = Path(__file__).parents[2] / "programs" / "short_words.fk"
-GOALS = {"check": 1.5, "run": 1.3}
+HERE = Path(__file__).parents[2]
+PROGRAM = HERE / "programs" / "short_words.fk"
+GOALS = {"check": "1.5", "run": "1.3"}
 
 
 def parts(chosen: list[str]) -> dict[str, tuple[list[str], list[str]]]:
@@ -48,7 +50,8 @@ def parts(chosen: list[str]) -> dict[str, tuple[list[str], list[str]]]:
 
 def processor_seconds(command: list[str], environment: dict[str, str]) -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, check=True, capture_output=True, env=environment)
+    where = environment["PYTHONPATH"]  # `python -m` looks in its folder first
+    subprocess.run(command, check=True, capture_output=True, env=environment, cwd=where)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -57,23 +60,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--parts", default="check,run")
+    parser.add_argument("--before", type=Path, help="another checkout to compare with")
     args = parser.parse_args()
     lines = []
     with tempfile.TemporaryDirectory() as compiled:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPYCACHEPREFIX": compiled}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         for name, (command, base) in parts(args.parts.split(",")).items():
-            for once in (command, base):
-                processor_seconds(once, environment)
-            turns = [
-                (processor_seconds(command, environment), processor_seconds(base, environment))
-                for _ in range(args.repeats)
-            ]
-            ours, theirs = (statistics.median(column) for column in zip(*turns, strict=True))
-            ratio = statistics.median(a / b for a, b in turns)
-            goal = f"{GOALS[name]:.1f}"
-            lines.append([name, f"{ours:.3f}", f"{theirs:.3f}", f"{ratio:.2f}", goal])
-    print(table(["part", "CPU s", "compared with", "ratio", "goal"], lines))
+            calls = {"now": (command, HERE), "against": (base, HERE)}
+            if args.before is not None:
+                calls["before"] = (command, args.before.resolve())
+            turns: dict[str, list[float]] = {which: [] for which in calls}
+            for _ in range(args.repeats + 1):
+                for which, (call, folder) in calls.items():
+                    where = {**environment, "PYTHONPATH": str(folder)}
+                    turns[which].append(processor_seconds(call, where))
+            against = turns["against"][1:]  # the first turn compiles Python's files
+            line = [name, GOALS[name], f"{statistics.median(against):.3f}"]
+            for which in ("before", "now"):
+                ours = turns.get(which, [])[1:]
+                ratio = (
+                    statistics.median(a / b for a, b in zip(ours, against, strict=True))
+                    if ours
+                    else 0.0
+                )
+                line += [f"{statistics.median(ours):.3f}", f"{ratio:.2f}"] if ours else ["-", "-"]
+            lines.append(line)
+    names = ["part", "goal", "against, s", "before, s", "ratio", "now, s", "ratio"]
+    print(table(names, lines))
     print(machine(1))
 
 
