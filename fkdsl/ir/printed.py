@@ -13,8 +13,8 @@ from fkdsl.ir.segments import Segment, segments
 WIDTH = 96
 
 BY_SURROGATE = (
-    "and, of an automaton, to how likely it is met: by a surrogate of the model, if one is at hand "
-    "(with --lookahead auto as a pilot decides when the run begins)"
+    "and, of an automaton, to how likely it is met: by a surrogate of the model, if one is at "
+    "hand; with --lookahead auto a pilot decides when the run begins"
 )
 """What a draw of a whole text looks ahead to besides (fkdsl.proposals.completion)."""
 
