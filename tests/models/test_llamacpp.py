@@ -247,6 +247,17 @@ def test_a_file_that_llama_cpp_does_not_know_is_refused(files, tmp_path):
 
 
 @needs_library
+def test_a_vocabulary_that_llama_cpp_reads_otherwise_is_refused(files, monkeypatch):
+    llama = binding.library()
+    monkeypatch.setattr(llama, "vocab_get_text", lambda words, i: b"x")
+    refused("is 'x' to llama.cpp and .* to transformers", files["F32"])
+    monkeypatch.undo()
+    assert "tokens" not in load(files["F32"]).describe()
+    monkeypatch.setattr(llama, "tokenize", lambda *arguments: 0)
+    assert "llama.cpp reads 'The quick" in load(files["F32"]).describe()["tokens"]
+
+
+@needs_library
 def test_a_token_that_the_model_lacks_is_an_error(files):
     model = load(files["F32"])
     with pytest.raises(CallError, match="tokens from 0 to"):

@@ -204,6 +204,7 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "llama_model_n_swa": (c_int32, (c_void_p,)),
     "llama_model_get_vocab": (c_void_p, (c_void_p,)),
     "llama_vocab_n_tokens": (c_int32, (c_void_p,)),
+    "llama_vocab_get_text": (c_char_p, (c_void_p, c_int32)),
     "llama_tokenize": (
         c_int32,
         (c_void_p, c_char_p, c_int32, POINTER(c_int32), c_int32, c_bool, c_bool),
