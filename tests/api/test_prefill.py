@@ -102,7 +102,7 @@ def test_a_file_of_other_weights_precision_prompt_or_form_is_refused(tmp_path):
     with pytest.raises(CallError, match=r"another prompt, of 4 tokens: .*help"):
         adopt(other, path, engines_of(other, made()))
     recurrent = fkdsl.parse(PROGRAM)
-    with pytest.raises(CallError, match="a state of another kind"):
+    with pytest.raises(CallError, match="keeps no keys and values"):
         prefill(recurrent, tmp_path / "q", engines_of(recurrent, made("mamba")))
 
 

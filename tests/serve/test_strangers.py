@@ -318,7 +318,7 @@ def test_a_worker_that_goes_wrong_is_an_error_and_no_more(work):
     ("options", "refused"),
     [
         ('ranking="dense", embedding="someone/encoder"', "embedding"),
-        ('ranking="hybrid", embedding="/etc"', "embedding"),
+        ('ranking="hybrid", embedding="other/encoder"', "embedding"),
         ('ranking="dense", engine="qdrant"', "qdrant"),
         ('ranking="dense"', ""),
         ('embedding="someone/encoder"', ""),
