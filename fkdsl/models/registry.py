@@ -271,7 +271,7 @@ def model_info(
         case FolderReference(path):
             return _folder_entry(reference, "folder", path, str(path.resolve()))
         case GgufReference(path):
-            details = {"weights": "as the file has them, de-quantised when loaded"}
+            details = {"weights": "as the file has them; de-quantised when loaded, except by --engine llamacpp"}
             size = path.stat().st_size
             source = str(path.resolve())
             return ModelEntry(
