@@ -37,7 +37,7 @@ FUNCTIONS = {
 _fkdsl_files_of() { compgen -d -- "$2"; compgen -f -X "!*$1" -- "$2"; }
 _fkdsl_file_programs() { _fkdsl_files_of .fk "$1"; }
 _fkdsl_file_traces() { _fkdsl_files_of .jsonl "$1"; }
-_fkdsl_file_models() { compgen -W "tiny smollm2" -- "$1"; compgen -f -- "$1"; }
+_fkdsl_file_models() { compgen -W "tiny tiny-vision smollm2" -- "$1"; compgen -f -- "$1"; }
 _fkdsl_parameters() {
   local word
   for word in "${COMP_WORDS[@]}"; do
@@ -50,7 +50,7 @@ _fkdsl_parameters() {
     "zsh": """\
 _fkdsl_file_programs() { _files -g '*.fk' }
 _fkdsl_file_traces() { _files -g '*.jsonl' }
-_fkdsl_file_models() { compadd -- tiny smollm2; _files }
+_fkdsl_file_models() { compadd -- tiny tiny-vision smollm2; _files }
 _fkdsl_parameters() {
   local word
   for word in $words; do
@@ -68,7 +68,7 @@ function _fkdsl_file_traces
   __fish_complete_suffix .jsonl
 end
 function _fkdsl_file_models
-  printf '%s\\n' tiny smollm2
+  printf '%s\\n' tiny tiny-vision smollm2
   __fish_complete_path (commandline -ct)
 end
 function _fkdsl_parameters

@@ -6,6 +6,7 @@
     load_model("weights.gguf")                      one file
     load_model("weights.gguf", engine="llamacpp")   by another library: fkdsl.models.runtimes
     load_model("tiny")                              the byte-level model that ships with the package
+    load_model("tiny-vision")                       the same with eyes
     load_model("model.safetensors")                 a byte-level model that `fkdsl train` made
 
 Importing this module imports neither torch nor any model library.
@@ -44,7 +45,11 @@ from fkdsl.models.smollm2 import SMOLLM2
 from fkdsl.models.tiny.header import EYES, made_facts, read_facts
 
 ALIASES: Mapping[str, Alias] = {SMOLLM2.name: SMOLLM2}
-SHIPPED: Mapping[str, Path] = {"tiny": Path(__file__).parent / "tiny" / "tiny.safetensors"}
+TINY = Path(__file__).parent / "tiny"
+SHIPPED: Mapping[str, Path] = {
+    "tiny": TINY / "tiny.safetensors",
+    "tiny-vision": TINY / "vision" / "tiny-vision.safetensors",
+}
 """The models that are part of this package: names and files."""
 
 AUTO = "auto"

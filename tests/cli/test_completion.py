@@ -34,7 +34,7 @@ LINES = {
     "run m": "my.fk",
     "check my.fk m": "my.fk",
     "replay ": "folder,run.jsonl",
-    "models pull t": "tiny",
+    "models pull t": "tiny,tiny-vision",
     "run my.fk -p ": "topic=,n=",
     "run my.fk -p t": "topic=",
 }

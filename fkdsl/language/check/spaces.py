@@ -123,7 +123,7 @@ class Spaces:
         if declared is not None and declared.reference is None:
             return False  # a table, or a view over bytes
         reference = name if declared is None else declared.reference or ""
-        of_bytes = reference in ("", "tiny") or reference.endswith(".safetensors")
+        of_bytes = reference in ("", "tiny", "tiny-vision") or reference.endswith(".safetensors")
         return not of_bytes and not any(part in reference.lower() for part in OF_BYTES)
 
 

@@ -17,7 +17,7 @@ from fkdsl.models.interface import ForwardRow, TakesAttachments
 from fkdsl.models.tiny.model import byte_texts, decoder_shape
 from fkdsl.models.tiny.transformer import END, TinyShape, initialised
 from fkdsl.models.tiny.vision.decoder import SeeingDecoder
-from fkdsl.models.tiny.vision.model import SeeingModel, fitted, pixels_of
+from fkdsl.models.tiny.vision.model import KeptPixels, SeeingModel, fitted, pixels_of
 from fkdsl.models.tiny.vision.transformer import SeeingTransformer, VisionShape, initialised_eyes
 
 Image = pytest.importorskip("PIL.Image")
@@ -64,7 +64,7 @@ def drawn(gates=1.0, seed=3):
 
 def fast(model):
     decoder = SeeingDecoder(decoder_shape(SHAPE), model.trunk.state_dict(), "float32")
-    decoder.see_with(model.eyes, lambda a: pixels_of(a, VISION.pixels_high, VISION.pixels_wide))
+    decoder.see_with(model.eyes, KeptPixels(VISION.pixels_high, VISION.pixels_wide))
     return SeeingModel(decoder, byte_texts("seeing", SHAPE.context, {}))
 
 
@@ -199,6 +199,11 @@ def test_prompts_of_texts_and_pictures(seeing):
         seeing.start_with((Attachment.source("x"), ""))
     with pytest.raises(CallError, match="no chat template"):
         seeing.chat_with((A, "what is it?"))
+    with pytest.raises(CallError, match="is damaged"):
+        seeing.start_with((Attachment("image", A.content[:60], "cut.png"),))
+    kept = KeptPixels(16, 24)
+    assert all((kept(p) == pixels_of(p, 16, 24)).all() for p in map(picture, (*range(20), 0, 19)))
+    assert len(kept._kept) == 16
     with pytest.raises(CallError, match="without the picture"):
         seeing.forward([ForwardRow(None, (int(A), 97), (1,))])
 

@@ -9,6 +9,7 @@ pictures is one of the frozen model, with the same rows.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ class SeeingModel(DecoderModel):
             if isinstance(part, str):
                 ids += self.encode(part)
             elif part.kind in self.kinds:
+                self.decoder.pixels_of(part)  # raises CallError for one that cannot be read
                 ids.append(part)
             else:
                 raise CallError(
@@ -82,8 +84,26 @@ def load_seeing(
     }
     decoder = SeeingDecoder(decoder_shape(stored.shape, device), trunk, dtype)
     high, wide = stored.vision.pixels_high, stored.vision.pixels_wide
-    decoder.see_with(eyes, lambda picture: pixels_of(picture, high, wide))
+    decoder.see_with(eyes, KeptPixels(high, wide))
     return SeeingModel(decoder, byte_texts(name or file.name, stored.shape.context, facts))
+
+
+class KeptPixels:
+    """The pixels of pictures by `pixels_of`, those of the last MOST_KEPT pictures kept."""
+
+    MOST_KEPT = 16
+
+    def __init__(self, high: int, wide: int) -> None:
+        self._size = high, wide
+        self._kept: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
+
+    def __call__(self, picture: Attachment) -> NDArray[np.uint8]:
+        if picture not in self._kept:
+            self._kept[picture] = pixels_of(picture, *self._size)
+            if len(self._kept) > self.MOST_KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(picture)
+        return self._kept[picture]
 
 
 def pixels_of(picture: Attachment, high: int, wide: int) -> NDArray[np.uint8]:
