@@ -276,7 +276,9 @@ def model_info(
         case FolderReference(path):
             return _folder_entry(reference, "folder", path, str(path.resolve()))
         case GgufReference(path):
-            details = {"weights": "as the file has them; de-quantised when loaded, except by --engine llamacpp"}
+            details = {
+                "weights": "as in the file; de-quantised when loaded, except by --engine llamacpp"
+            }
             size = path.stat().st_size
             source = str(path.resolve())
             return ModelEntry(
