@@ -51,8 +51,8 @@ def check_tokens(model: LanguageModel, tokens: Sequence[int]) -> None:
     """Raises CallError for a prompt with an attachment, whose keys and values are not stored."""
     if any(i < 0 for i in tokens):
         raise CallError(
-            f"the prompt of {model.name} has a source, which a prefill does not hold",
-            "run the program without a prefill: a source is encoded once for the population",
+            f"the prompt of {model.name} has a source or images, which a prefill does not hold",
+            "run the program without a prefill: they are encoded once for the population",
         )
 
 
