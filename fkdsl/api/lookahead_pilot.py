@@ -19,8 +19,8 @@ without it are heavy, and it says of these that they should hardly come: the gai
 The gain sees the draws and not the resampling by h, and n is small. So look-ahead is given up only
 where, too, the half without it has found more weight, and its masks have left not too little: where
 no particle comes near to what is asked, the weights of all say nothing, and look-ahead is needed.
-It is given up in any case where the surrogate is wrong by so much at each token that a run would be
-in doubt (fkdsl.proposals.trust).
+It is given up, too, where the surrogate is wrong by so much at each token that a run would be in
+doubt (fkdsl.proposals.trust), if any particle lives without it.
 """
 
 from __future__ import annotations
@@ -156,10 +156,10 @@ class TrialPaths:
         plain, ahead = self.log_weights[:n], self.log_weights[n:]
         if gain is None:
             return "died"
-        if self.drift >= DOUBTFUL:
+        lives = log_sum_exp(plain) > -np.inf
+        if lives and self.drift >= DOUBTFUL:
             return "doubt"
-        comes = log_sum_exp(plain) > -np.inf
-        if not comes or float(normalised(plain) @ self.log_masses[:n]) < MASS:
+        if not lives or float(normalised(plain) @ self.log_masses[:n]) < MASS:
             return "nearer" if gain >= GAIN else "seldom"
         if gain >= GAIN:
             return "nearer" if gain > -GAIN / 10 else "close"
