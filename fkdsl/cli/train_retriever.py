@@ -153,6 +153,8 @@ def _verdict(trained: TrainedRetriever, out: Path, folder: Path) -> str:
     use = f'use it: index {trained.index} = ... with ranking="dense", adapter="{name}"'
     if name.startswith(".."):
         use += " (move it below the program's folder first)"
+    if trained.after is None:
+        return use
     if gain <= 0.0:
         return "it is no better on the questions held out: leave it out, or give more questions"
     if not gain > 2.0 * se:
