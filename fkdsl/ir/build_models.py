@@ -90,7 +90,7 @@ def _illustrated(
         raise Fault(
             "FK417",
             f"{asked.name} has no eyes: it takes no images",
-            "use a model that reads images and text, by its name on the hub",
+            "use a model that reads images and text, by its name on the hub, or `tiny-vision`",
         )
     try:
         ids = begin(asked)

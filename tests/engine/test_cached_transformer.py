@@ -42,11 +42,27 @@ and more."""
 
 def uncached(model, tokens):
     """The slow reference: the whole sequence through the model, nothing kept; of an
-    encoder-decoder, through the library's module."""
+    encoder-decoder through the library's module, of a byte-level model with eyes by its
+    formulas."""
     if model.name in (*READERS, *SLOW_READERS):
         return reader_rows(model.name, tokens)[-1]
+    if model.name == "seeing":
+        return plain_row(tokens)
     row = ForwardRow(None, tuple(tokens), (len(tokens) - 1,) if tokens else ())
     return model.forward([row])[0].log_probs[0]
+
+
+def seeing():
+    """A byte-level model with random eyes, whose contexts begin with a picture."""
+    from tests.models.vision.test_tiny_vision import PLAIN, fast
+
+    return fast(PLAIN)
+
+
+def plain_row(tokens):
+    from tests.models.vision.test_tiny_vision import plain_logits
+
+    return plain_logits(tokens)[-1].log_softmax(-1).numpy()
 
 
 def models():
@@ -58,12 +74,14 @@ LLAMA_CPP = pytest.param("llamacpp", marks=needs_library)
 
 @pytest.fixture(
     scope="module",
-    params=["table", "bytes", "sessions", "vllm", LLAMA_CPP, *FAMILIES, *READERS[:2]],
+    params=["table", "bytes", "sessions", "vllm", LLAMA_CPP, "seeing", *FAMILIES, *READERS[:2]],
 )
 def model(request, tmp_path_factory):
     own = {"table": TABLE, "bytes": VIEW, "sessions": SESSIONS}
     if request.param == "vllm":
         return tiny_vllm()
+    if request.param == "seeing":
+        return seeing()
     if request.param == "llamacpp":
         file = tiny_gguf(tmp_path_factory.mktemp("gguf") / "w.gguf")
         return load_model(str(file), engine="llamacpp", options={"sequences": 4})
