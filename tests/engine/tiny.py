@@ -100,16 +100,16 @@ def letters(name, longest):
 
 
 @cache
-def tiny_vllm(sessions=16, memory=16 << 20, tensor_parallel=1):
-    """A tiny random Llama in vLLM, whose attention on a CPU wants heads of 32 numbers. Its module
-    is `tiny_vllm_module()`. Skips the test where vLLM is not installed."""
+def tiny_vllm(sessions=16, memory=16 << 20, tensor_parallel=1, family="llama"):
+    """A tiny random transformer in vLLM, whose attention on a CPU wants heads of 32 numbers. Its
+    module is `tiny_vllm_module(family)`. Skips the test where vLLM is not installed."""
     from fkdsl.models.vllm.loading import start
     from fkdsl.models.vllm.model import VllmModel
     from fkdsl.models.vllm.session import SessionEngine, Settings
 
     skip_without_vllm()
     with TemporaryDirectory() as folder:
-        tiny_vllm_module().save_pretrained(folder)
+        tiny_vllm_module(family).save_pretrained(folder)
         settings = Settings(
             folder, tensor_parallel=tensor_parallel, max_sessions=sessions, memory=memory
         )
@@ -123,18 +123,34 @@ def skip_without_vllm():
 
 
 @cache
-def tiny_vllm_module():
+def tiny_vllm_module(family="llama"):
     """The weights are scaled up half as much as those of `tiny`: transformers' own rounding, in
     log-probabilities, stays below 1e-6."""
     import torch
     import transformers as tf
 
+    common = {
+        "vocab_size": V, "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 128,
+        "head_dim": 32, "bos_token_id": 0, "eos_token_id": V - 1, "pad_token_id": 0,
+    }  # fmt: skip
+    match family:
+        case "llama":
+            shape = tf.LlamaConfig(**common)
+        case "qwen3":
+            shape = tf.Qwen3Config(**common)
+        case "mistral":
+            shape = tf.MistralConfig(**common, sliding_window=16)
+        case "gemma2":
+            shape = tf.Gemma2Config(**common, sliding_window=16, query_pre_attn_scalar=32)
+        case "gpt2":
+            shape = tf.GPT2Config(
+                vocab_size=V, n_embd=64, n_layer=2, n_head=2, n_positions=128, bos_token_id=0,
+                eos_token_id=V - 1,
+            )  # fmt: skip
+        case _:
+            raise ValueError(family)
     torch.manual_seed(7)
-    shape = tf.LlamaConfig(
-        vocab_size=V, hidden_size=64, intermediate_size=64, num_hidden_layers=2,
-        num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=128,
-        bos_token_id=0, eos_token_id=V - 1, pad_token_id=0,
-    )  # fmt: skip
     module = tf.AutoModelForCausalLM.from_config(shape).float().eval()
     with torch.no_grad():
         for p in module.parameters():

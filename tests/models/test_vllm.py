@@ -14,6 +14,7 @@ import torch
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.models.interface import ForwardRow, Past
 from fkdsl.models.reference import BytesReference, FolderReference, GgufReference
+from fkdsl.models.registry import load_model
 from fkdsl.models.runtimes import Request
 from fkdsl.models.vllm import KNOWN_VERSIONS, VllmError, loading
 from fkdsl.models.vllm.check import verify_rows
@@ -23,10 +24,10 @@ TOLERANCE = 1e-6
 """Of log-probabilities, in nats, against transformers' in float32."""
 
 
-def reference(tokens):
+def reference(tokens, family="llama"):
     """(length, V) transformers' log-probabilities after each token of a text, in float32."""
     with torch.inference_mode():
-        logits = tiny_vllm_module()(torch.tensor([tokens])).logits[0]
+        logits = tiny_vllm_module(family)(torch.tensor([tokens])).logits[0]
     return torch.log_softmax(logits, -1).numpy()
 
 
@@ -86,6 +87,23 @@ def test_the_check_of_a_loaded_model_passes_and_leaves_no_session():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("family", ["qwen3", "mistral", "gemma2", "gpt2"])
+def test_rows_of_other_families_are_transformers(family):
+    model, rng = tiny_vllm(family=family), random.Random(0)
+    verify_rows(model, "float32")
+    engine = CachedTransformer(model)
+    particles = [engine.extend(engine.root, [rng.randrange(V) for _ in range(40)])] * 6
+    for t in range(9):
+        particles = [engine.extend(c, (rng.randrange(V),)) for c in particles]
+        if t % 3 == 2:
+            particles = [rng.choice(particles) for _ in particles]
+        for context, row in zip(particles, engine.log_probs(particles), strict=True):
+            expected = reference(context.tokens, family)[-1]
+            # Gemma 2 bends its logits, which both round.
+            assert np.abs(row - expected).max() <= TOLERANCE * (5 if family == "gemma2" else 1)
+
+
+@pytest.mark.slow
 def test_layers_that_two_processes_share_give_the_same_rows(tmp_path):
     """Tensor parallelism, as on several GPUs: vLLM's workers are processes of their own. They
     compile a kernel first."""
@@ -100,6 +118,25 @@ def test_layers_that_two_processes_share_give_the_same_rows(tmp_path):
             assert np.abs(result.log_probs - expected).max() <= TOLERANCE
     finally:
         model.engine.shutdown()
+
+
+@pytest.mark.smollm2
+def test_smollm2_in_vllm_is_the_model_of_fkdsls_own_decoder_and_prints_nothing(smollm2, capfd):
+    skip_without_vllm()
+    model = load_model("smollm2", engine="vllm", options={"sessions": 8})
+    assert capfd.readouterr() == ("", "")
+    ids = model.start("The capital of France is Paris, and that of Italy")
+    assert ids == smollm2.start("The capital of France is Paris, and that of Italy")
+    assert model.chat("Hello", "Be kind.") == smollm2.chat("Hello", "Be kind.")
+    assert model.vocabulary.tokens == smollm2.vocabulary.tokens
+    assert model.vocabulary.ends == smollm2.vocabulary.ends
+    facts, own = model.describe(), smollm2.describe()
+    assert {k: facts[k] for k in ("family", "parameters", "context")} == {
+        "family": own["family"], "parameters": own["parameters"], "context": own["context"] - 1,
+    }  # fmt: skip
+    row = ForwardRow(None, ids, (3, len(ids) - 1))
+    (a,), (b,) = model.forward([row]), smollm2.forward([row])
+    assert np.abs(a.log_probs - b.log_probs).max() <= 2e-4
 
 
 def test_a_context_may_have_as_many_tokens_as_the_model_reads():
@@ -249,6 +286,7 @@ def test_a_version_that_was_never_tried_is_refused(monkeypatch, version):
         ("Engine core failed", b"torch.OutOfMemoryError: CUDA out of memory", "too little memory"),
         ("Model architectures ['X'] are not supported for now.", b"", "does not serve `m`"),
         ("1 error for ModelConfig\n  Value error, X is not supported. [type=...", b"", "`m`: X is"),
+        ("expert parallel group is not initialized", b"", "beside another model of this process"),
         ("", b"", "cannot load `m`: RuntimeError"),
     ],
 )

@@ -246,6 +246,11 @@ def _failure(name: str, error: Exception, log: IO[bytes]) -> VllmError:
             f"vLLM cannot be imported: {reason}",
             "its companions do not fit torch: pip uninstall torchvision torchaudio torchcodec",
         )
+    if "parallel group is" in text:
+        return VllmError(
+            f"vLLM cannot load `{name}` beside another model of this process: {reason}",
+            'run one of the two without engine="vllm"',
+        )
     if re.search(r"out of memory|[Ff]ree memory on device|[Nn]o available memory|KV cache", text):
         return VllmError(
             f"vLLM has too little memory for `{name}`: {reason}",
