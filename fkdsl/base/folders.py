@@ -15,6 +15,10 @@ from pathlib import Path
 from fkdsl.base.quick_dataclass import dataclass
 
 
+class OutsideRoot(PermissionError):
+    """A file that a program names lies outside the folder that bounds them."""
+
+
 @dataclass(frozen=True)
 class Folder:
     """path: the folder that names are relative to. root: the folder that the files must lie below,
@@ -39,8 +43,8 @@ class Folder:
         return Folder(path, self.root)
 
     def find(self, name: str) -> Path:
-        """The path of a file by its name in this folder. Raises OSError for one that lies outside
-        the root."""
+        """The path of a file by its name in this folder. Raises OutsideRoot for one that lies
+        outside the root, OSError for a name that no file can have."""
         path = self.path / name
         if self.root is None:
             return path
@@ -49,5 +53,6 @@ class Folder:
         except ValueError as error:
             raise OSError(errno.EINVAL, f"no file can have this name: {error}", name) from None
         if not real.is_relative_to(self.root):
-            raise OSError(errno.EACCES, f"it lies outside the program's folder, {self.root}", name)
+            # Without the folder's path: a server's clients are not told where its files lie.
+            raise OutsideRoot(errno.EACCES, "it lies outside the program's folder", name)
         return path

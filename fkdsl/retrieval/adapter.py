@@ -12,7 +12,6 @@ digest of its weights; a file that was changed since it was made is refused.
 
 from __future__ import annotations
 
-import errno
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fkdsl.base.folders import Folder
+from fkdsl.base.folders import Folder, OutsideRoot
 from fkdsl.models.surrogate.tensor_files import read_tensors, write_tensors
 from fkdsl.retrieval.errors import RetrievalError
 from fkdsl.retrieval.files import outside, unreadable
@@ -77,9 +76,9 @@ def read_adapter(name: str, folder: Folder) -> Adapter:
         facts, tensors = read_tensors(folder.find(name), MOST_BYTES)
     except FileNotFoundError:
         raise unreadable(name, "there is no such file", AGAIN) from None
+    except OutsideRoot:
+        raise outside(name) from None
     except OSError as error:
-        if error.errno == errno.EACCES and "outside" in str(error.strerror):
-            raise outside(name) from None
         raise unreadable(name, str(error.strerror), AGAIN) from None
     except ValueError as error:
         raise unreadable(name, f"it is damaged, or no adapter ({error})", AGAIN) from None

@@ -15,7 +15,6 @@ and so have all together.
 from __future__ import annotations
 
 import csv
-import errno
 import glob
 import hashlib
 import io
@@ -28,7 +27,7 @@ from pathlib import Path
 from fkdsl.base.deadline import check
 from fkdsl.base.diagnostics import near_name
 from fkdsl.base.files import read_file, verify_regular
-from fkdsl.base.folders import Folder
+from fkdsl.base.folders import Folder, OutsideRoot
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.surrogates import without_surrogates
 from fkdsl.retrieval.databases import DATABASES, rows_of
@@ -74,9 +73,9 @@ def find_files(pattern: str, folder: Folder) -> list[NamedFile]:
             path = folder.find(name)
             verify_regular(path)
             status = path.stat()
+        except OutsideRoot:
+            raise outside(name) from None
         except OSError as error:
-            if error.errno == errno.EACCES and "outside" in str(error.strerror):
-                raise outside(name) from None
             if alone:
                 raise unreadable(name, str(error.strerror)) from None
             continue  # a pipe, a device, or gone meanwhile

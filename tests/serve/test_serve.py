@@ -7,7 +7,7 @@ import threading
 import pytest
 
 import fkdsl
-from fkdsl.base.errors import ProgramError
+from fkdsl.base.errors import CallError, ProgramError
 from fkdsl.cli.main import main
 from fkdsl.serve.failures import failure
 from fkdsl.serve.settings import Settings
@@ -251,6 +251,22 @@ program asks(file: str = "unknown.json") -> str:
     told = json.dumps(failure(raised.value)).replace(str(file), file.name)
     assert "looked for in the folder of the file" in told
     assert str(tmp_path) not in told
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'prompt("", image("../x.png"))',
+        'prompt("", image("none.png"))',
+        'prompt("", model="../x.fk")',
+    ],
+)
+def test_no_message_of_a_file_outside_says_where_the_folder_lies(tmp_path, line):
+    file = tmp_path / "asks.fk"
+    file.write_text(f'{TABLE}\nprogram asks() -> str:\n    lm = {line}\n    return ""\n', "utf-8")
+    with pytest.raises((ProgramError, CallError)) as raised:
+        fkdsl.load(file).run()
+    assert str(tmp_path) not in json.dumps(failure(raised.value)).replace(str(file), file.name)
 
 
 def test_prometheus_reads_what_happened(client):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fkdsl.base.errors import CallError
 from fkdsl.base.files import read_file, verify_regular
-from fkdsl.base.folders import Folder
+from fkdsl.base.folders import Folder, OutsideRoot
 from fkdsl.models.attachments import Attachment
 from fkdsl.models.vision.images import MOST_BYTES, verify_image
 from fkdsl.values.images import Image
@@ -57,10 +57,11 @@ def image_file(path: str, folder: Path | Folder) -> Path:
 
 
 def _unread(path: str, error: OSError) -> BuiltinError:
+    help = "name a file beside the program"
+    if isinstance(error, OutsideRoot):
+        help += ", or run with --allow-outside if you trust the program"
     return BuiltinError(
-        f"cannot read the image {path!r}: {error.strerror or error}",
-        "name a file beside the program",
-        UNREADABLE,
+        f"cannot read the image {path!r}: {error.strerror or error}", help, UNREADABLE
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fkdsl.base.diagnostics import near_name
 from fkdsl.base.files import read_text, verify_regular
-from fkdsl.base.folders import Folder
+from fkdsl.base.folders import Folder, OutsideRoot
 from fkdsl.base.lazy import lazy_import
 from fkdsl.base.surrogates import without_surrogates
 from fkdsl.engine.constraints.languages import LONGEST_SOURCE, SPACES, JsonText
@@ -77,9 +77,9 @@ def _file(folder: Path | Folder, name: str, what: str) -> str:
         reason, help = "there is no such file", _near(here.path, name)
     except UnicodeDecodeError:
         reason, help = "it is no UTF-8 text", "save it as UTF-8"
+    except OutsideRoot:
+        raise _outside(name, what) from None
     except OSError as error:
-        if error.errno == errno.EACCES and "outside" in str(error.strerror):
-            raise _outside(name, what) from None
         reason, help = str(error.strerror), _where(here.path)
     raise BuiltinError(f"cannot read the {what} {name!r}: {reason}", help)
 
