@@ -11,6 +11,7 @@ alone.
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from weakref import WeakValueDictionary
@@ -31,6 +32,8 @@ from fkdsl.models.kv_pool import KVPool, KVSegment
 from fkdsl.models.tiny.transformer import END
 from fkdsl.models.tiny.vision.transformer import Block, Eyes
 
+KEPT_PICTURES = 64
+"""Most pictures whose pixels are kept; 14 kB each at the default size."""
 READOUT = -1
 """Among the keys of a Sight, the block of the readout; the others are layers of the trunk."""
 
@@ -85,6 +88,20 @@ class SeeingDecoder(Decoder):
         self.eyes, self.pixels_of = eyes, pixels_of
         self.work = EncoderWork()
         self._sights: WeakValueDictionary[int, Sight] = WeakValueDictionary()
+        self._pixels: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
+
+    def verify(self, picture: Attachment) -> None:
+        """Raises CallError for a picture that cannot be decoded."""
+        self._decoded(picture)
+
+    def _decoded(self, picture: Attachment) -> NDArray[np.uint8]:
+        """The pixels of a picture. The last few are kept: every particle begins by asking."""
+        pixels = self._pixels.get(picture)
+        if pixels is None:
+            pixels = self._pixels[picture] = self.pixels_of(picture)
+            if len(self._pixels) > KEPT_PICTURES:
+                self._pixels.popitem(last=False)
+        return pixels
 
     def batch(self, rows: Sequence[ForwardRow], pool: KVPool) -> tuple[Batch, list[KVSegment]]:
         """See Decoder.batch."""
@@ -167,7 +184,7 @@ class SeeingDecoder(Decoder):
 
     def _sight(self, picture: Attachment) -> Sight:
         began = time.perf_counter()
-        pixels = torch.from_numpy(self.pixels_of(picture))[None].to(self.embedding.device)
+        pixels = torch.from_numpy(self._decoded(picture))[None].to(self.embedding.device)
         latents = self.eyes.resampled(self.eyes.encoded(pixels))
         blocks = {int(i): block for i, block in self.eyes.blocks.items()}
         blocks[READOUT] = self.eyes.readout.block

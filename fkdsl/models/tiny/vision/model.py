@@ -42,13 +42,15 @@ class SeeingModel(DecoderModel):
         self.encoder_work = decoder.work
 
     def start_with(self, parts: Sequence[Part]) -> tuple[int, ...]:
-        """See TakesAttachments. END stands before a text, and a picture in its place."""
+        """See TakesAttachments. END stands before a text, and a picture in its place. A picture
+        is decoded here, so that one that is damaged is refused where the program names it."""
         ids: list[int] = []
         for part in parts:
             if isinstance(part, str):
                 ids += self.encode(part)
             elif part.kind in self.kinds:
                 self.decoder.pixels_of(part)  # raises CallError for one that cannot be read
+                self.decoder.verify(part)
                 ids.append(part)
             else:
                 raise CallError(
