@@ -5,9 +5,11 @@ import re
 
 import pytest
 
+from fkdsl.base.errors import CallError
 from fkdsl.cli.main import main
 from fkdsl.models.registry import SHIPPED, model_info
 from fkdsl.models.tiny.checkpoint import read_links, read_run
+from fkdsl.models.tiny.files import read_model_file, write_model_file
 from fkdsl.models.tiny.model import load_bytes
 
 SMALL = [
@@ -199,6 +201,11 @@ def test_a_checkpoint_is_held_to_its_text_its_flags_and_its_shape(capsys, traine
         assert status == 2
         assert says in err
     file = folder / "checkpoint.safetensors"
+    facts, _, tensors = read_model_file(file)
+    facts["settings"]["seed"] = -1
+    write_model_file(tmp_path / "wrong.safetensors", tensors, facts)
+    with pytest.raises(CallError, match="--seed cannot be -1"):
+        read_run(tmp_path / "wrong.safetensors")
     file.write_bytes(file.read_bytes()[:-9])
     status, _, err = call(capsys, "--text", text, "--resume", "--out", folder)
     assert status == 2

@@ -47,8 +47,8 @@ def save_run(run: TrainingRun, path: Path) -> None:
 
 
 def read_run(path: Path) -> TrainingRun:
-    """The run of a checkpoint. Raises CallError for one that is damaged, or whose tensors do not
-    have the shape that it names."""
+    """The run of a checkpoint. Raises CallError for one that is damaged, whose settings no run can
+    have, or whose tensors do not have the shape that it names."""
     facts, shape, tensors = read_model_file(path)
     try:
         settings = check_settings(TrainingSettings(**facts["settings"]))
@@ -57,6 +57,8 @@ def read_run(path: Path) -> TrainingRun:
             for p in facts["curve"]
         ]
         step, seconds, text = int(facts["step"]), float(facts["seconds"]), str(facts["text"])
+    except CallError:  # a ValueError too; this one says which setting is wrong
+        raise
     except (KeyError, TypeError, ValueError):
         raise CallError(
             f"`{path}` is no checkpoint of a training run", "name the checkpoint.safetensors"

@@ -201,6 +201,7 @@ def test_a_damaged_checkpoint_is_refused(whole, tmp_path):
         (lambda f, t: t.pop("exp_avg.eyes.latents"), "lacks the optimizer's state"),
         (lambda f, t: f.pop("step"), "no checkpoint"),
         (lambda f, t: f["settings"].update(steps=0), "--steps cannot be 0"),
+        (lambda f, t: f["settings"].update(rate="high"), "no checkpoint"),
     ):
         with pytest.raises(CallError, match=says):
             read_vision_run(changed(whole[0], tmp_path / "c.safetensors", change))

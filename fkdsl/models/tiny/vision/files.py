@@ -212,20 +212,21 @@ def _frozen(model: SeeingTransformer) -> tuple[dict[str, Tensor], dict[str, Any]
 
 
 def read_vision_run(path: Path) -> VisionRun:
-    """The run of a checkpoint. Raises CallError for one that is damaged, or whose tensors do not
-    have the shape that it names."""
+    """The run of a checkpoint. Raises CallError for one that is damaged, whose settings no run can
+    have, or whose tensors do not have the shape that it names."""
     file = read_eyes(path)
     facts = file.facts
     try:
-        settings = VisionSettings(**facts["settings"])
+        settings = check_vision_settings(VisionSettings(**facts["settings"]))
         curve = [VisionPoint(**{**p, "exact": tuple(p["exact"])}) for p in facts["curve"]]
         step, seconds, fonts = int(facts["step"]), float(facts["seconds"]), str(facts["fonts"])
+    except CallError:  # a ValueError too; this one says which setting is wrong
+        raise
     except (KeyError, TypeError, ValueError):
         raise CallError(
             f"`{path}` is no checkpoint of a training run on pictures",
             "name the checkpoint.safetensors of fkdsl train --images",
         ) from None
-    check_vision_settings(settings)
     model, speller = file.model(), Speller(file.vision)
     optimizer = optimizer_of(model, speller, settings)
     run = VisionRun(settings, model, speller, optimizer, fonts, step, seconds, curve)
