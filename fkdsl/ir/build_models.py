@@ -45,7 +45,10 @@ def prompt(frame: ActiveFrame, model: str, text: Any, source: Any = None, *more:
     begin = _text(text)
     takes = asked.kinds if isinstance(asked, TakesAttachments) else frozenset()
     if source is None and "source" not in takes:
-        return particle.start(model, asked.start(begin))
+        try:
+            return particle.start(model, asked.start(begin))
+        except CallError as error:  # the vocabulary cannot write the text
+            raise Fault("FK402", error.message, error.help) from None
     if source is None:
         raise Fault(
             "FK416",

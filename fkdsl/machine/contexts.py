@@ -13,6 +13,7 @@ from abc import abstractmethod
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+from fkdsl.base.errors import CallError
 from fkdsl.base.logspace import Floats
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
 from fkdsl.machine.memory import NODE, Memory
@@ -99,7 +100,10 @@ class ContextTable:
             value = value.text
         if not isinstance(value, str):
             raise Fault("FK408", f"expected text, found {show(value)!r}", "write str(x)")
-        return self.engines[self.contexts[ref.index].model].model.encode(value)
+        try:
+            return self.engines[self.contexts[ref.index].model].model.encode(value)
+        except CallError as error:  # the vocabulary cannot write the text
+            raise Fault("FK402", error.message, error.help) from None
 
     def text(self, c: ContextState) -> str:
         """The text after the prompt; of a finished context, an unfinished last character is

@@ -36,22 +36,26 @@ class PlainText:
         self._prefixes = vocabulary.text(first) == " a"
         """Whether the tokenizer puts a space before a text, as SentencePiece does."""
 
-    def start(self, text: str, marks: Collection[int] = ()) -> list[int]:
+    def start(self, text: str, marks: Collection[int] = (), *, unknown: bool = False) -> list[int]:
         """The ids of a text that begins a context, with the space that the tokenizer may put before
-        it. marks: further tokens that no text may become."""
-        return self._encoded(text, begins=True, marks=marks)
+        it. marks: further tokens that no text may become. unknown: as in `__call__`."""
+        return self._encoded(text, True, marks, unknown)
 
-    def __call__(self, text: str, marks: Collection[int] = ()) -> list[int]:
-        """The ids of a text that continues another. marks: as in `start`.
+    def __call__(
+        self, text: str, marks: Collection[int] = (), *, unknown: bool = False
+    ) -> list[int]:
+        """The ids of a text that continues another. marks: as in `start`. unknown: whether
+        characters that the vocabulary lacks may become its token for unknown ones: in a text that
+        is read alone, and is neither scored nor shown.
 
-        Raises CallError for a spelling of a special token that the vocabulary cannot write
-        otherwise.
+        Raises CallError for such characters else, and for a spelling of a special token that the
+        vocabulary cannot write otherwise.
         """
-        return self._encoded(text, begins=False, marks=marks)
+        return self._encoded(text, False, marks, unknown)
 
     def after_mark(self, text: str, marks: Collection[int]) -> list[int]:
         """The ids of a text after a special token, as the tokenizer reads it there."""
-        return self._encoded(text, begins=self._begins_behind_marks, marks=marks)
+        return self._encoded(text, self._begins_behind_marks, marks)
 
     @cached_property
     def _begins_behind_marks(self) -> bool:
@@ -69,7 +73,9 @@ class PlainText:
         ids: list[int] = self._backend.encode(f"{mark}a", add_special_tokens=False).ids
         return self._vocabulary.text(ids) == " a"
 
-    def _encoded(self, text: str, begins: bool, marks: Collection[int] = ()) -> list[int]:
+    def _encoded(
+        self, text: str, begins: bool, marks: Collection[int], unknown: bool = False
+    ) -> list[int]:
         refused = self._silent.union(marks)
         plain = begins or not self._prefixes
         ids: list[int] = self._ids(self._backend if plain else self._continuing, text)
@@ -77,11 +83,6 @@ class PlainText:
             return ids
         backend = self._beginning if begins else self._continuing
         ids = self._ids(backend, text)
-        unknown = {
-            self._backend.token_to_id(t)
-            for t in (getattr(self._backend.model, "unk_token", None),)
-            if t
-        }
         if special := refused.intersection(ids):
             spellings = [self._backend.id_to_token(i) for i in special]
             first, *rest = cut_inside(text, spellings)
@@ -89,14 +90,28 @@ class PlainText:
                 *self._ids(backend, first),
                 *(i for part in rest for i in self._ids(self._continuing, part)),
             ]
-        if special := refused.intersection(ids) - unknown:
+        if special := refused.intersection(ids) - self._unknown:
             spelling = self._backend.id_to_token(min(special))
             raise CallError(
                 f"the tokenizer of {self._name} has no way to write {spelling!r} as text: it is a "
                 "special token to it",
                 "leave it out of the text",
             )
+        if not unknown and not self._unknown.isdisjoint(ids):
+            raise CallError(
+                f"the vocabulary of {self._name} cannot write {self._lacking(text)!r}",
+                "leave it out of the text",
+            )
         return ids
+
+    def _lacking(self, text: str) -> str:
+        """The first characters of a text that the vocabulary lacks; the text if they are not
+        known."""
+        encoded = self._beginning.encode(text, add_special_tokens=False)
+        for i, (begin, end) in zip(encoded.ids, encoded.offsets, strict=True):
+            if i in self._unknown:
+                return text[begin:end]
+        return text
 
     @cached_property
     def _beginning(self) -> Any:
@@ -107,6 +122,17 @@ class PlainText:
         return (
             without_marks(unprefixed(self._backend.to_str())) if self._prefixes else self._beginning
         )
+
+    @cached_property
+    def _unknown(self) -> frozenset[int]:
+        """The token, if there is one, that stands for characters outside the vocabulary."""
+        model = self._backend.model
+        if type(model).__name__ == "Unigram":  # it tells the id in its JSON text alone
+            at = json.loads(self._backend.to_str())["model"].get("unk_id")
+        else:
+            token = getattr(model, "unk_token", None)
+            at = self._backend.token_to_id(token) if token else None
+        return frozenset(() if at is None else (at,))
 
     @staticmethod
     def _ids(backend: Any, text: str) -> list[int]:

@@ -77,7 +77,7 @@ class ParticleStep:
                 if isinstance(draw, Done):
                     return self._request_of_end() or self._guess()
                 self.draw = self._open(draw)
-            request = self.draw.requests()
+            request = self._requests(self.draw)
             if request is not None:
                 return self._with_corrections(request)
             self.make(self.draw)
@@ -86,6 +86,13 @@ class ParticleStep:
     def _open(self, draw: Draw) -> OpenDraw:
         try:
             return OpenDraw(self.particle, *draw, self.settings, self.cache, self.by_draft)
+        except (Fault, MemoryError) as error:
+            raise fault_at(error, draw.op.span) from None
+
+    @staticmethod
+    def _requests(draw: OpenDraw) -> Request | None:
+        try:
+            return draw.requests()
         except (Fault, MemoryError) as error:
             raise fault_at(error, draw.op.span) from None
 

@@ -206,3 +206,23 @@ def test_models_info_says_that_it_reads_a_source(folder):
     assert all(facts[f]["reads"] == "a source text (encoder-decoder)" for f in READERS)
     assert facts["bart"]["layers"] == "2 + 2"
     assert facts["t5"]["width"] == facts["bart"]["width"] == 32
+
+
+def test_a_character_that_the_vocabulary_lacks_is_read_and_not_written(folder):
+    """T5's has no `{`. In a source it is the token for unknown characters; a context's text that
+    had this token in its place would be scored and shown as another text."""
+    program = """model "./t5"
+program p() -> str:
+    lm = prompt("", source="the {cat")
+    {}
+    return lm.text
+"""
+
+    def run(line):
+        return fkdsl.parse(program.replace("{}", line), folder=folder).run("exact")
+
+    assert run("pass").log_z == 0.0
+    for line in ('observe "a{" ~ lm', 'lm += "a{"', 'c ~ choice(lm, ["{", "a"])'):
+        with pytest.raises(ProgramError, match=r"t5 cannot write '[a{]+'") as raised:
+            run(line)
+        assert [(d.code, d.span.line) for d in raised.value.diagnostics] == [("FK402", 4)]

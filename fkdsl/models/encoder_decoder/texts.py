@@ -94,7 +94,9 @@ def _source_texts(module: Any, tokenizer: Any, name: str, encode: PlainText) -> 
             if part in gaps:
                 ids.append(gaps[part])
             elif part:
-                ids += (encode.start if len(ids) == len(before) else encode)(part)
+                # A source is read alone, so it may hold characters that T5's vocabulary lacks: `{`.
+                read = encode.start if len(ids) == len(before) else encode
+                ids += read(part, unknown=True)
         return [*ids, *after]
 
     return SourceTexts(
