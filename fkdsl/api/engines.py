@@ -22,7 +22,8 @@ from fkdsl.language.syntax.parser import parse, read_source
 from fkdsl.models.interface import LanguageModel, Noted, RunsHeads
 from fkdsl.models.prefill.use import StoreUse
 from fkdsl.models.progress import Progress, silent
-from fkdsl.models.registry import SHIPPED, load_model
+from fkdsl.models.registry import SHIPPED, load_model, verify_dtype
+from fkdsl.models.runtimes import check_engine
 from fkdsl.models.table import TableModel
 
 ModelReference = str | LanguageModel | CachedTransformer
@@ -64,7 +65,7 @@ class Engines(Mapping[str, CachedTransformer]):
     model_folder: what the paths of the program's models are relative to, where that is another
     folder than that of its files. runtime: what computes the models whose declarations name no
     engine (fkdsl.models.runtimes), None for fkdsl itself. Tables, and what ships with fkdsl, it
-    computes always.
+    computes always. Raises CallError for a dtype or a runtime that there is not.
     """
 
     def __init__(
@@ -86,6 +87,10 @@ class Engines(Mapping[str, CachedTransformer]):
         model_folder: Path | None = None,
         runtime: str | None = None,
     ) -> None:
+        # Also where no model that is loaded would ask: a wrong word is not passed over in silence.
+        verify_dtype(dtype)
+        if runtime is not None:
+            check_engine(runtime, {})
         self.declared, self.folder, self.override = declared, folder, override
         self.cache_memory, self.max_batch = cache_memory or CACHE_MEMORY, max_batch or MAX_BATCH
         self.dtype, self.device, self.runtime = dtype, device, runtime

@@ -77,6 +77,14 @@ class ModelEntry:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
+def verify_dtype(dtype: str | None) -> None:
+    """Raises CallError for a dtype that no model can have."""
+    if dtype is not None and dtype not in DTYPE_NAMES:
+        raise CallError(
+            f"there is no dtype `{dtype}` for models", f"use one of {', '.join(DTYPE_NAMES)}"
+        )
+
+
 def load_model(
     reference: str,
     *,
@@ -99,10 +107,7 @@ def load_model(
     unknown name or a model that fkdsl does not load, ModelUnavailable for one that can be neither
     found nor fetched.
     """
-    if dtype is not None and dtype not in DTYPE_NAMES:
-        raise CallError(
-            f"there is no dtype `{dtype}` for models", f"use one of {', '.join(DTYPE_NAMES)}"
-        )
+    verify_dtype(dtype)
     runtime = check_engine(engine, options or {}) if engine is not None else None
     parsed = _parsed(reference, folder)
     place, file = _locate(parsed, reference, progress or silent)

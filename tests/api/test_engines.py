@@ -1,6 +1,10 @@
 """Engines over models that are loaded already."""
 
+import pytest
+
 import fkdsl
+from fkdsl.api.engines import CALLER, Engines
+from fkdsl.base.errors import CallError
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.models.table import TableModel
 
@@ -36,3 +40,17 @@ def test_fresh_engines_renew_an_engine_that_the_caller_gave():
     assert (fresh[""].cache.budget, fresh[""].max_batch) == (12345, 7)
     assert given.stats.forwarded_tokens > 0
     assert fresh.counts() == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"runtime": "llama"}, "there is no engine `llama`"),
+        ({"runtime": ""}, "there is no engine ``"),
+        ({"dtype": "float13"}, "there is no dtype `float13`"),
+    ],
+)
+def test_a_word_that_no_model_would_ask_for_is_refused_all_the_same(wrong, message):
+    """A table has no dtype and is computed by no engine."""
+    with pytest.raises(CallError, match=message):
+        Engines({}, CALLER, **wrong)

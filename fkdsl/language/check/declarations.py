@@ -16,7 +16,7 @@ from fkdsl.language.check.expressions import Expressions
 from fkdsl.language.check.report import Report, a, did_you_mean, listed
 from fkdsl.language.check.scopes import Scope, World
 from fkdsl.language.syntax import edits, tree
-from fkdsl.models.runtimes import RUNTIMES, wrong_option
+from fkdsl.models.runtimes import RUNTIMES, Runtime, wrong_option
 from fkdsl.values.signatures import REQUIRED
 from fkdsl.values.types import ANY, BOOL, FLOAT, IMAGE, INT, STR, List, Type
 
@@ -78,9 +78,15 @@ def check_model_options(report: Report, d: tree.ModelDecl) -> None:
         ):
             report.error(
                 "FK342", f"`{k.name}` of a model is {wanted}", k.value.span,
-                "not a value it can have", f"such as `{k.name}={runtime.options[k.name][1]}`",
+                "not a value it can have", f"such as `{k.name}={_example(runtime, k.name)}`",
             )  # fmt: skip
         seen.add(k.name)
+
+
+def _example(runtime: Runtime, option: str) -> int:
+    """A number that an option may be and that many machines can serve: neither the least nor, where
+    that is thousands, the most."""
+    return min(8, runtime.options[option][1])
 
 
 def check_views(report: Report, models: Mapping[str | None, tree.ModelDecl]) -> None:
