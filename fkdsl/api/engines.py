@@ -19,10 +19,11 @@ from fkdsl.engine.drafts import with_heads
 from fkdsl.engine.meter import ForwardMeter
 from fkdsl.language.syntax import tree
 from fkdsl.language.syntax.parser import parse, read_source
+from fkdsl.models.dtypes import verify_dtype
 from fkdsl.models.interface import LanguageModel, Noted, RunsHeads
 from fkdsl.models.prefill.use import StoreUse
 from fkdsl.models.progress import Progress, silent
-from fkdsl.models.registry import SHIPPED, load_model, verify_dtype
+from fkdsl.models.registry import SHIPPED, load_model
 from fkdsl.models.runtimes import check_engine
 from fkdsl.models.table import TableModel
 

@@ -27,6 +27,7 @@ from fkdsl.models import hub
 from fkdsl.models.alias import Alias
 from fkdsl.models.cache import find_damage
 from fkdsl.models.compat.panics import panics_are_errors
+from fkdsl.models.dtypes import verify_dtype
 from fkdsl.models.interface import LanguageModel
 from fkdsl.models.progress import Progress, folder_bytes, silent
 from fkdsl.models.reference import (
@@ -54,7 +55,6 @@ SHIPPED: Mapping[str, Path] = {
 
 AUTO = "auto"
 """The device that fkdsl chooses, or an engine of its own."""
-DTYPE_NAMES = ("float32", "bfloat16", "float16", "float64", "int8", "auto")
 
 
 @dataclass(frozen=True)
@@ -77,14 +77,6 @@ class ModelEntry:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-def verify_dtype(dtype: str | None) -> None:
-    """Raises CallError for a dtype that no model can have."""
-    if dtype is not None and dtype not in DTYPE_NAMES:
-        raise CallError(
-            f"there is no dtype `{dtype}` for models", f"use one of {', '.join(DTYPE_NAMES)}"
-        )
-
-
 def load_model(
     reference: str,
     *,
@@ -99,13 +91,12 @@ def load_model(
     """The model that a reference names, loaded. Paths are relative to `folder`, by default the
     working directory.
 
-    dtype: one of DTYPE_NAMES, default "float32"; "auto" is bfloat16 where the processor or device
-    has instructions for it, else float32. device: as torch writes it, default "cpu"; "auto" is a
-    GPU where torch finds one. fast:
-    False runs the library's own module, with which tests compare the faster ways. engine: a name of
-    fkdsl.models.runtimes, None for fkdsl's own; options: of the engine. Raises CallError for an
-    unknown name or a model that fkdsl does not load, ModelUnavailable for one that can be neither
-    found nor fetched.
+    dtype: one of fkdsl.models.dtypes, default "float32"; "auto" is bfloat16 where the processor or
+    device has instructions for it, else float32. device: as torch writes it, default "cpu"; "auto"
+    is a GPU where torch finds one. fast: False runs the library's own module, with which tests
+    compare the faster ways. engine: a name of fkdsl.models.runtimes, None for fkdsl's own; options:
+    of the engine. Raises CallError for an unknown name or a model that fkdsl does not load,
+    ModelUnavailable for one that can be neither found nor fetched.
     """
     verify_dtype(dtype)
     runtime = check_engine(engine, options or {}) if engine is not None else None
