@@ -58,11 +58,7 @@ class Session:
     def line(self, line: str) -> int:
         """Does what a line says, and returns the exit status that it would have as a command."""
         try:
-            return self._do(shlex.split(line))
-        except ValueError as error:
-            return report(
-                CallError(f"this line is no call: {error}", "close the quotes"), json=False
-            )
+            return self._do(_words(line))
         except FkdslError as error:
             return report(error, json=False)
         except KeyboardInterrupt as error:

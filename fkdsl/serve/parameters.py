@@ -170,8 +170,9 @@ def with_images(program: CalledProgram, urls: Sequence[str]) -> dict[str, Any]:
     if not names and len(lists) == 1:
         return {lists[0]: list(urls)}
     if len(urls) != len(names):
+        takes = "1 image" if len(names) == 1 else f"{len(names)} images"
         raise RequestError(
-            f"`{program.name}` takes {len(names)} images, and these are {len(urls)}",
+            f"`{program.name}` takes {takes}, not {len(urls)}",
             "send as many, or give the program parameters of the type `image`",
             param="messages",
         )

@@ -72,3 +72,14 @@ def test_models_are_loaded_once(place, monkeypatch, capsys):
     assert len(loads) == 1
     session.line("--dtype float64")
     assert len(loads) == 2
+
+
+def test_a_mistake_of_a_call_is_told_as_it_is(place, capsys):
+    """It was told as a line with an open quote."""
+    session = Session("p.fk", ["p.fk"])
+    assert session.line("--engine none") == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: there is no engine `none`")
+    assert "quotes" not in err
+    assert session.line("-p 'x") == 2
+    assert "this line is no call: No closing quotation" in capsys.readouterr().err

@@ -70,8 +70,8 @@ def test_what_is_no_image_is_refused_and_no_file_is_opened(client, sent, message
 def test_as_many_images_as_the_program_takes(client):
     two = said(url(shade(1)), url(shade(2)))
     for model, messages, message in (
-        ("look", two, "takes 1 images, and these are 2"),
-        ("talk", said(url(shade(1))), "takes 0 images, and these are 1"),
+        ("look", two, "takes 1 image, not 2"),
+        ("talk", said(url(shade(1))), "takes 0 images, not 1"),
     ):
         answer = post(client, "/v1/chat/completions", model=model, messages=messages)
         assert answer.status_code == 400

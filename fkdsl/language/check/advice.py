@@ -15,6 +15,7 @@ from fkdsl.values.types import (
     BOOL,
     CONTEXT,
     FLOAT,
+    IMAGE,
     INT,
     NONE,
     STR,
@@ -55,6 +56,8 @@ def conversion(wanted: Type, actual: Type, e: Expr) -> Advice:
     if wanted == BOOL:
         return _to_bool(actual, e)
     match wanted:
+        case _ if wanted == STR and actual == IMAGE:
+            return Advice("an image stands in a prompt, between its texts: `prompt(photo, text)`")
         case _ if wanted == STR:
             return _written(e, "write `{}.text`" if actual == CONTEXT else "write `str({})`")
         case _ if wanted == INT and actual == FLOAT and not _is_text(e):

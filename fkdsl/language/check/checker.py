@@ -314,11 +314,11 @@ class _Checker:
         if not any(isinstance(node, tree.Unreadable) for node in walk(*d.body)):
             Flow(self.report, d).check(gives_value=returns != NONE)
         if d.is_program and not is_plain(returns):
-            help = (
-                "return its text: `return lm.text`"
-                if returns in (CONTEXT, MARK)
-                else "draw from it: `x ~ ...`, `return x`"
-            )
+            help = "draw from it: `x ~ ...`, `return x`"
+            if returns in (CONTEXT, MARK):
+                help = "return its text: `return lm.text`"
+            elif returns == IMAGE:
+                help = "return a text that says which: the path that it was read from"
             self.report.error(
                 "FK306",
                 f"program `{d.name}` returns {a(returns)}",
