@@ -70,12 +70,13 @@ class Prompts:
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
-        images = [read_image(p.content, p.origin) for p in parts if isinstance(p, Attachment)]
-        if len(images) > MOST_IMAGES:
+        attached = [p for p in parts if isinstance(p, Attachment)]
+        if len(attached) > MOST_IMAGES:  # before the first is decoded: each may take 150 MB
             raise CallError(
-                f"a prompt has {len(images)} images, and may have {MOST_IMAGES}",
+                f"a prompt has {len(attached)} images, and may have {MOST_IMAGES}",
                 "give fewer images",
             )
+        images = [read_image(p.content, p.origin) for p in attached]
         if is_chat:
             made = self._of_text(self._rendered(parts, system), images)
         elif type(self.processor).__name__ == "IdeficsProcessor":

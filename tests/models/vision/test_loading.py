@@ -155,3 +155,12 @@ def test_a_prompt_too_long_for_the_model_is_told_with_its_images(saved):
     with pytest.raises(CallError, match="those of its images among them"):
         model.forward([ForwardRow(None, ids, (0,))])
     assert torch.is_tensor(next(model.module.parameters()))
+
+
+def test_too_many_images_are_refused_before_one_is_decoded(saved, monkeypatch):
+    from fkdsl.models.vision import processing
+
+    model = registry.load_model(str(saved))
+    monkeypatch.setattr(processing, "read_image", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(CallError, match="has 33 images, and may have 32"):
+        model.start_with((CAT,) * 33)
