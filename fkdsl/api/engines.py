@@ -19,7 +19,7 @@ from fkdsl.engine.drafts import with_heads
 from fkdsl.engine.meter import ForwardMeter
 from fkdsl.language.syntax import tree
 from fkdsl.language.syntax.parser import parse, read_source
-from fkdsl.models.dtypes import verify_dtype
+from fkdsl.models.dtypes import verify_device, verify_dtype
 from fkdsl.models.interface import LanguageModel, Noted, RunsHeads
 from fkdsl.models.prefill.use import StoreUse
 from fkdsl.models.progress import Progress, silent
@@ -66,7 +66,7 @@ class Engines(Mapping[str, CachedTransformer]):
     model_folder: what the paths of the program's models are relative to, where that is another
     folder than that of its files. runtime: what computes the models whose declarations name no
     engine (fkdsl.models.runtimes), None for fkdsl itself. Tables, and what ships with fkdsl, it
-    computes always. Raises CallError for a dtype or a runtime that there is not.
+    computes always. Raises CallError for a dtype, device or runtime that there is not.
     """
 
     def __init__(
@@ -90,6 +90,7 @@ class Engines(Mapping[str, CachedTransformer]):
     ) -> None:
         # Also where no model that is loaded would ask: a wrong word is not passed over in silence.
         verify_dtype(dtype)
+        verify_device(device)
         if runtime is not None:
             check_engine(runtime, {})
         self.declared, self.folder, self.override = declared, folder, override

@@ -16,10 +16,10 @@ import shtab
 from fkdsl.base.errors import FkdslError
 from fkdsl.cli.flags import command_parser
 from fkdsl.cli.output import say
-from fkdsl.cli.run_flags import DTYPES
 from fkdsl.inference.methods import METHODS
 from fkdsl.language.syntax import tree
 from fkdsl.language.syntax.parser import parse, read_source
+from fkdsl.models.dtypes import DTYPE_NAMES
 from fkdsl.models.runtimes import RUNTIMES
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -126,7 +126,7 @@ def _add_values(action: argparse.Action) -> None:
     values = {
         "--method": (*METHODS, "auto"),
         "--device": DEVICES,
-        "--dtype": DTYPES,
+        "--dtype": DTYPE_NAMES,
         "--engine": tuple(RUNTIMES),
         "--lookahead": LOOKAHEAD,
     } | {

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from fkdsl.inference.options import Option
+from fkdsl.models.dtypes import DTYPE_NAMES
 from fkdsl.models.runtimes import RUNTIMES
 
 FORMATS = ("table", "json", "jsonl", "csv", "text")
 """How answers are printed (cli/formats.py)."""
-DTYPES = ("auto", "float32", "bfloat16", "float16", "float64", "int8")
 FEW = 4
 """Methods at most that the help of an option names."""
 
@@ -57,7 +57,7 @@ def add_call(parser: argparse.ArgumentParser) -> None:
         "table, or bytes(...) of one",
     )
     model.add_argument("--device", metavar="DEVICE", help="where it runs: cpu, cuda, auto")
-    model.add_argument("--dtype", metavar="DTYPE", help=f"its precision: {', '.join(DTYPES)}")
+    model.add_argument("--dtype", metavar="DTYPE", help=f"its precision: {', '.join(DTYPE_NAMES)}")
     model.add_argument(
         "--engine",
         metavar="ENGINE",

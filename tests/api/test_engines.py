@@ -48,6 +48,10 @@ def test_fresh_engines_renew_an_engine_that_the_caller_gave():
         ({"runtime": "llama"}, "there is no engine `llama`"),
         ({"runtime": ""}, "there is no engine ``"),
         ({"dtype": "float13"}, "there is no dtype `float13`"),
+        *[
+            ({"device": d}, f"there is no device `{d}`")
+            for d in ("", "CPU", "cpuu", "meta", "cuda:x")
+        ],
     ],
 )
 def test_a_word_that_no_model_would_ask_for_is_refused_all_the_same(wrong, message):
