@@ -60,9 +60,13 @@ def check_model_options(report: Report, d: tree.ModelDecl) -> None:
                 "leave one of them out",
             )  # fmt: skip
         elif k.name not in known:
+            owner = next((name for name, r in RUNTIMES.items() if k.name in r.options), None)
+            otherwise = f"it has {listed(known)}"
+            if owner is not None:
+                otherwise = f'it is an option of `engine="{owner}"`'
             report.error(
                 "FK341", f"a model has no option `{k.name}`", k.span, "unknown option",
-                did_you_mean(k.name, known, f"it has {listed(known)}"),
+                did_you_mean(k.name, known, otherwise),
                 edits=edits.spelt(k.span, k.name, known),
             )  # fmt: skip
         elif k.name == "engine" and runtime is None:
