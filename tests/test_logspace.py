@@ -66,7 +66,7 @@ ALLOWED = {
     "proposals/completion.py": "h, positive and at most 1",
     "proposals/trial.py": "masses of what was drawn from, and h of what was drawn, all positive",
     "proposals/trust.py": "a mean that is positive there",
-    "retrieval/adapter_training.py": "log-probabilities, sums of them less their maximum, a log scale",
+    "retrieval/adapter_training.py": "log-probabilities, and their sums less the maximum",
     "values/library/retrieval.py": "scores less their maximum, over a temperature",
     "proposals/tilted.py": "h, positive and at most 1",
     "proposals/alternatives.py": "rows of normalised log-probabilities",
