@@ -26,7 +26,8 @@ def add_image_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--images",
         action="store_true",
-        help="train eyes for a model that is frozen, on rendered pictures, instead of a text",
+        help="train eyes for a model that is frozen, on rendered pictures, instead of a text (by "
+        "default --steps 2200 --rows 32 --rate 0.002 --cool-down 0.4)",
     )
     group.add_argument(
         "--model", default="tiny", help="the frozen model: tiny (default), or a file of fkdsl train"

@@ -34,6 +34,7 @@ from fkdsl.models.tiny.vision.pictures import (
     render_text,
 )
 from fkdsl.models.tiny.vision.training import (
+    CHARACTERS,
     VisionRun,
     VisionSettings,
     batch_of,
@@ -250,6 +251,21 @@ def test_labels_stand_where_the_characters_do():
     assert numbers == sorted(numbers)
     assert set(numbers) == {1, 2, 3, 4, 5}
     assert batch.symbols[0].tolist() == [END, *b"a number: $7.50", END]
+
+
+def test_labels_name_shapes_and_their_colours_where_they_stand():
+    for seed in range(8):
+        picture = draw_picture(np.random.default_rng(seed), "shape", FONTS, noise=0.0)
+        batch = batch_of([picture], [picture.captions[0]], VISION.cells[1])
+        inked = (picture.pixels != picture.pixels[0, 0]).any((0, 2)).reshape(24, 4).sum(1) >= 3
+        said = {"characters": batch.characters[0], "colours": batch.colours[0]}
+        words = [w for w in picture.captions[0].split() if w not in ("a", "and")]
+        for name, spot in (("characters", words[-1]), ("colours", words[-2])):
+            labelled = (said[name] > 0).numpy()
+            assert (inked <= labelled).mean() > 0.8
+            assert labelled.sum() <= inked.sum() + 6
+            assert CHARACTERS[said[name][labelled][-1] - 1] == spot
+        assert [CHARACTERS[i - 1] for i in batch.text[0].tolist() if i] == words
 
 
 def test_the_caption_loss_is_the_mean_over_symbols_however_they_are_grouped():

@@ -44,6 +44,7 @@ COLOURS = {
     "grey": (135, 135, 135),
 }
 SHAPES = ("circle", "square", "triangle", "star", "diamond", "cross", "ring")
+SIZES = ("small", "large")
 LEAST_CONTRAST = 70.0
 """Between the colours of a text and of what it stands on: the distance of their pixels, 0..441."""
 HELD_OUT_SHARE = 10
@@ -57,7 +58,7 @@ Pixels = NDArray[np.uint8]
 class Picture:
     """pixels: (48, 96, 3) uint8. captions: what may stand after it, the first says of what kind it
     is. spans: for each character of the text on it (the character, its left and right end in
-    pixels); none for shapes."""
+    pixels); for a shape, so its size, if it stands alone, its colour and its name."""
 
     pixels: Pixels
     captions: tuple[str, ...]
@@ -157,20 +158,22 @@ def _shapes(rng: Random, noise: float) -> Picture:
     pixels = np.empty((HIGH, WIDE, 3), np.float32)
     pixels[:] = back
     count = int(rng.integers(1, 3))
-    names = []
+    names: list[str] = []
+    spans: list[tuple[str, float, float]] = []
     for i in range(count):
         choices = [c for c, rgb in COLOURS.items() if _distance(np.array(rgb), back) > 90]
         colour, shape = str(rng.choice(choices)), str(rng.choice(SHAPES))
-        large = bool(rng.random() < 0.5)
-        radius = _between(rng, 14, 19) if large else _between(rng, 6, 9)
+        size = SIZES[rng.random() < 0.5]
+        radius = _between(rng, 14, 19) if size == "large" else _between(rng, 6, 9)
         left, right = (0, WIDE) if count == 1 else (i * WIDE / 2, (i + 1) * WIDE / 2)
         x = _between(rng, left + radius + 2, right - radius - 2)
         y = _between(rng, radius + 2, HIGH - radius - 2)
         paint = np.clip(np.array(COLOURS[colour]) + rng.normal(0, 6, 3), 0, 255)
         pixels = _painted(pixels, _shape(shape, x, y, radius, rng), paint)
-        size = f"{'large' if large else 'small'} " if count == 1 else ""
-        names.append(f"a {size}{colour} {shape}")
-    return Picture(_noisy(rng, pixels, noise), (" and ".join(names),), ())
+        words = (size, colour, shape) if count == 1 else (colour, shape)
+        names.append(" ".join(("a", *words)))
+        spans += [(word, x - radius, x + radius) for word in words]
+    return Picture(_noisy(rng, pixels, noise), (" and ".join(names),), tuple(spans))
 
 
 def _shape(name: str, x: float, y: float, r: float, rng: Random) -> NDArray[np.float32]:

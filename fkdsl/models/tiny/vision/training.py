@@ -3,8 +3,8 @@
 The loss is the mean cross-entropy of the captions' symbols, in nats, and beside it one that only
 training has. The renderer knows which character stands where, so `Speller` has to say of each
 column of the features what character is there and which of the text it is, and of each latent the
-character of its number. What is left for the captions to teach is to look there. It is no part of
-the model.
+character of its number. A shape's colour and its name count as characters of their own. What is
+left for the captions to teach is to look there. It is no part of the model.
 """
 
 from __future__ import annotations
@@ -26,16 +26,24 @@ from fkdsl.models.tiny.schedule import Schedule
 from fkdsl.models.tiny.training import PRECISIONS
 from fkdsl.models.tiny.transformer import END, Transformer
 from fkdsl.models.tiny.vision.fonts import Fonts
-from fkdsl.models.tiny.vision.pictures import KINDS, READING, Picture, draw_picture
+from fkdsl.models.tiny.vision.pictures import (
+    COLOURS,
+    KINDS,
+    READING,
+    SHAPES,
+    SIZES,
+    Picture,
+    draw_picture,
+)
 from fkdsl.models.tiny.vision.transformer import (
     SeeingTransformer,
     VisionShape,
     initialised_eyes,
 )
 
-CHARACTERS = [chr(i) for i in range(33, 127)] + ["£", "€"]
+CHARACTERS = [*map(chr, range(33, 127)), "£", "€", *COLOURS, *SHAPES, *SIZES]
 MOST_CHARACTERS = 10
-KIND_SHARES = (0.3, 0.1, 0.25, 0.35)
+KIND_SHARES = (0.3, 0.1, 0.3, 0.3)
 """How often each of KINDS is trained on."""
 READ_OUT = 0.25
 """How often a picture of a text has the caption that reads it out, rather than the first one."""
@@ -55,8 +63,9 @@ class VisionSettings(Schedule):
     Speller's loss. decay: weight decay of matrices. clip: the largest norm of the gradient.
     precision: of the convolutions; all else is float32."""
 
-    steps: int = 4000
+    steps: int = 2200
     rate: float = 2e-3
+    cool_down: float = 0.4
     rows: int = 32
     calm: int = 500
     captions: int = 8
@@ -76,8 +85,9 @@ class VisionSettings(Schedule):
 
 
 class Speller(nn.Module):  # type: ignore[misc]
-    """Says of each column of the features which character stands there, and which of the text; and
-    of each of the first latents the character of its number."""
+    """Says of each column of the features which character stands there, which of the text, and in
+    which colour, where it is a shape; and of each of the first latents the character of its
+    number."""
 
     def __init__(self, shape: VisionShape) -> None:
         super().__init__()
@@ -85,15 +95,17 @@ class Speller(nn.Module):  # type: ignore[misc]
         self.most = min(MOST_CHARACTERS, shape.latents)
         self.character = nn.Linear(rows * shape.width, len(CHARACTERS) + 1)
         self.number = nn.Linear(rows * shape.width, self.most + 1)
+        self.colour = nn.Linear(rows * shape.width, len(CHARACTERS) + 1)
         self.latent = nn.Linear(shape.width, len(CHARACTERS) + 1)
 
     def loss(self, features: Tensor, latents: Tensor, batch: PictureBatch) -> Tensor:
-        """The sum of the three mean cross-entropies, in nats. features: (B, cells, d); latents:
+        """The sum of the four mean cross-entropies, in nats. features: (B, cells, d); latents:
         (B, L, d)."""
         x = features.unflatten(1, (-1, self.columns)).transpose(1, 2).flatten(2)
         pairs = (
             (self.character(x), batch.characters),
             (self.number(x), batch.numbers.clamp(max=self.most)),
+            (self.colour(x), batch.colours),
             (self.latent(latents[:, : self.most]), batch.text[:, : self.most]),
         )
         losses = [cross_entropy(a.float().flatten(0, 1), b.flatten()) for a, b in pairs]
@@ -103,14 +115,15 @@ class Speller(nn.Module):  # type: ignore[misc]
 @dataclass(frozen=True)
 class PictureBatch:
     """pictures: (B, high, wide, 3) uint8. symbols: (B, T + 1), END where the picture stands, the
-    caption's bytes, END, then -1. characters, numbers: (B, columns) the character of each column,
-    by its number in CHARACTERS from 1, and its number in the text, from 1; 0 where there is none.
-    text: (B, MOST_CHARACTERS) the characters in order."""
+    caption's bytes, END, then -1. characters, numbers, colours: (B, columns) the character of each
+    column, by its number in CHARACTERS from 1, its number in the text, from 1, and the colour of a
+    shape; 0 where there is none. text: (B, MOST_CHARACTERS) the characters in order."""
 
     pictures: Tensor
     symbols: Tensor
     characters: Tensor
     numbers: Tensor
+    colours: Tensor
     text: Tensor
 
 
@@ -119,19 +132,20 @@ def batch_of(pictures: Sequence[Picture], captions: Sequence[str], columns: int)
     rows = [caption.encode() for caption in captions]
     length = 2 + max(map(len, rows))
     symbols = np.full((len(rows), length), -1, np.int64)
-    characters, numbers = np.zeros((2, len(rows), columns), np.int64)
+    characters, numbers, colours = np.zeros((3, len(rows), columns), np.int64)
     text = np.zeros((len(rows), MOST_CHARACTERS), np.int64)
     for i, (row, picture) in enumerate(zip(rows, pictures, strict=True)):
         symbols[i, : len(row) + 2] = [END, *row, END]
         wide = picture.pixels.shape[1] / columns
         for k, (character, left, right) in enumerate(picture.spans[:MOST_CHARACTERS]):
             first, last = math.ceil(left / wide - 0.5), math.floor(right / wide - 0.5)
-            characters[i, max(first, 0) : last + 1] = 1 + CHARACTERS.index(character)
+            said = colours if character in COLOURS else characters
+            said[i, max(first, 0) : last + 1] = 1 + CHARACTERS.index(character)
             numbers[i, max(first, 0) : last + 1] = 1 + k
             text[i, k] = 1 + CHARACTERS.index(character)
     return PictureBatch(
         torch.from_numpy(np.stack([p.pixels for p in pictures])),
-        *map(torch.from_numpy, (symbols, characters, numbers, text)),
+        *map(torch.from_numpy, (symbols, characters, numbers, colours, text)),
     )
 
 

@@ -66,8 +66,9 @@ class VisionShape:
 
 
 class Stem(nn.Module):  # type: ignore[misc]
-    """Four convolutions with group norms, in place of the linear patches of a vision transformer:
-    they learn from fewer pictures (Xiao et al. 2021)."""
+    """Four convolutions with group norms: they learn from fewer pictures than the linear patches of
+    a vision transformer (Xiao et al. 2021). But a norm takes the mean out, and with it much of what
+    colour the picture has, so that linear patches are added."""
 
     def __init__(self, shape: VisionShape) -> None:
         super().__init__()
@@ -77,6 +78,8 @@ class Stem(nn.Module):  # type: ignore[misc]
             nn.Conv2d(i, o, k, stride, k // 2)
             for (i, o, k), stride in zip(sizes, STRIDES, strict=True)
         )
+        cell = tuple(math.prod(s[axis] for s in STRIDES) for axis in (0, 1))
+        self.patches = nn.Conv2d(3, d, cell, cell)
         self.eps = shape.eps
 
     def forward(self, pictures: Tensor) -> Tensor:
@@ -91,7 +94,7 @@ class Stem(nn.Module):  # type: ignore[misc]
         x = torch.cat((pictures, grey / (spread + 0.02)), dim=1)
         for layer in self.layers:
             x = silu(group_norm(layer(x), GROUPS, eps=self.eps))
-        return x.flatten(2).transpose(1, 2)
+        return (x + self.patches(pictures)).flatten(2).transpose(1, 2)
 
 
 class CrossAttention(nn.Module):  # type: ignore[misc]
