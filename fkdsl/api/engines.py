@@ -208,7 +208,14 @@ class Engines(Mapping[str, CachedTransformer]):
                 declaration.view.of, VIEW_BEAM if isinstance(beam, str) else beam, self.folder
             )
         if declaration.table is None:
-            return self._of(declaration.reference or "", self.folder, declaration.option_values)
+            reference = declaration.reference or ""
+            try:
+                return self._of(reference, self.folder, declaration.option_values)
+            except CallError as error:
+                span = declaration.span
+                place = f"{Path(span.source.name).name}:{span.line}:{span.column}"
+                error.facts = (*error.facts, f"the model is declared at {place}")
+                raise
         key = (declaration.span.source.name, declaration.span.start)
         if key not in self._by_reference:
             self._by_reference[key] = self._engine(table_model(declaration))

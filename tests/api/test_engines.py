@@ -58,3 +58,14 @@ def test_a_word_that_no_model_would_ask_for_is_refused_all_the_same(wrong, messa
     """A table has no dtype and is computed by no engine."""
     with pytest.raises(CallError, match=message):
         Engines({}, CALLER, **wrong)
+
+
+def test_a_model_that_cannot_be_loaded_says_where_it_is_declared(tmp_path):
+    file = tmp_path / "p.fk"
+    file.write_text(
+        '\nmodel m = "gone.gguf"\nprogram p() -> str:\n    lm = prompt("a", model=m)\n'
+        "    t ~ lm\n    return lm.text\n",
+        "utf-8",
+    )
+    with pytest.raises(CallError, match=r"no file `gone.gguf`(?s:.*)declared at p\.fk:2:1"):
+        fkdsl.load(file).run(particles=2)
