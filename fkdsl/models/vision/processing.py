@@ -33,6 +33,8 @@ MOST_SIZE = 1 << 14
 """The largest number in a processor's settings: pixels of a side, tokens of an image."""
 MOST_IMAGES = 32
 """Most images of a prompt."""
+MOST_TOGETHER = 2 * MOST_PIXELS
+"""Most pixels of all images of a prompt, at three bytes each."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,21 @@ class Inputs:
     ids: tuple[int, ...]
     end: int
     tensors: Mapping[str, Any]
+
+
+def _read_together(attached: Sequence[Attachment]) -> list[Any]:
+    """The images of a prompt, decoded. Raises CallError where they are too large together, before
+    the next one is read."""
+    images, pixels = [], 0
+    for one in attached:
+        if pixels > MOST_TOGETHER:
+            raise CallError(
+                f"the images of a prompt have more than {MOST_TOGETHER:,} pixels together",
+                "give fewer images, or smaller ones",
+            )
+        images.append(read_image(one.content, one.origin))
+        pixels += images[-1].width * images[-1].height
+    return images
 
 
 class Prompts:
@@ -76,7 +93,7 @@ class Prompts:
                 f"a prompt has {len(attached)} images, and may have {MOST_IMAGES}",
                 "give fewer images",
             )
-        images = [read_image(p.content, p.origin) for p in attached]
+        images = _read_together(attached)
         if is_chat:
             made = self._of_text(self._rendered(parts, system), images)
         elif type(self.processor).__name__ == "IdeficsProcessor":

@@ -164,3 +164,15 @@ def test_too_many_images_are_refused_before_one_is_decoded(saved, monkeypatch):
     monkeypatch.setattr(processing, "read_image", lambda *_: pytest.fail("decoded"))
     with pytest.raises(CallError, match="has 33 images, and may have 32"):
         model.start_with((CAT,) * 33)
+
+
+def test_images_that_are_too_large_together_are_refused_as_they_are_read(saved, monkeypatch):
+    from fkdsl.models.vision import processing
+
+    model, read = registry.load_model(str(saved)), []
+    plain = processing.read_image
+    monkeypatch.setattr(processing, "read_image", lambda *a: read.append(1) or plain(*a))
+    monkeypatch.setattr(processing, "MOST_TOGETHER", 1)
+    with pytest.raises(CallError, match="more than 1 pixels together"):
+        model.start_with((CAT,) * 3)
+    assert len(read) == 1
