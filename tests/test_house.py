@@ -3,8 +3,11 @@ say."""
 
 import ast
 import re
+import subprocess
 from functools import cache
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted(p for p in (ROOT / "fkdsl").rglob("*.py"))
@@ -148,3 +151,15 @@ def test_the_page_of_the_house_names_every_file_and_no_other():
     assert not unnamed, f"docs/architecture.md says nothing of {unnamed}"
     gone = [name for name in named if not any(p.match(name) for p in files)]
     assert not gone, f"docs/architecture.md names {gone}, which are not there"
+
+
+def test_the_top_level_has_six_entries():
+    """Of what is committed: a clone may have more beside it."""
+    done = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip("this is no clone")
+    found = {line.split("/")[0] for line in done.stdout.splitlines()}
+    agreed = {"pyproject.toml", "README.md", "fkdsl", "programs", "tests", "docs"}
+    assert {name for name in found if not name.startswith(".")} == agreed
