@@ -43,10 +43,19 @@ class Wanted:
 
 
 def read(wanted: Sequence[Wanted]) -> list[Sums | None]:
-    """Reads what draws will look at, in one transfer. For each draw with a mask and without
-    indices: (blocks,) the sums of the probabilities that the mask leaves, None for the others."""
-    if not wanted:
-        return []
+    """Reads what draws will look at, in one transfer for each vocabulary. For each draw with a mask
+    and without indices: (blocks,) the sums of the probabilities that the mask leaves, None for the
+    others."""
+    alike: dict[object, list[Wanted]] = {}
+    for w in wanted:
+        tensor = w.row.tensor
+        alike.setdefault((len(w.row), tensor.dtype, tensor.device), []).append(w)
+    sums = {id(w): s for some in alike.values() for w, s in zip(some, _read(some), strict=True)}
+    return [sums[id(w)] for w in wanted]
+
+
+def _read(wanted: Sequence[Wanted]) -> list[Sums | None]:
+    """`read` of one vocabulary."""
     listed = [w for w in wanted if w.indices is not None]
     summed = [w for w in wanted if w.indices is None]
     forwards = _distinct(w.row.of for w in wanted if not w.row.of.has_been_read)
@@ -63,7 +72,8 @@ def read(wanted: Sequence[Wanted]) -> list[Sums | None]:
     for rows, whole in zip(wholes, arrays[len(forwards) :], strict=False):
         rows.keep_all(whole)
     for w, part in zip(listed, arrays[len(forwards) + len(wholes) : n_first], strict=True):
-        w.row.keep(id(w.indices), part)
+        assert w.indices is not None
+        w.row.keep_listed(w.indices, part)
     if not summed:
         return [None] * len(wanted)
     masked, numbers, blocks = arrays[n_first:]

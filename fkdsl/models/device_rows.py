@@ -57,7 +57,8 @@ class DeviceArray(NDArrayOperatorsMixin):
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor
         self._host: NDArray[Any] | None = None
-        self._parts: dict[Any, NDArray[Any]] = {}
+        self._parts: dict[int, NDArray[Any]] = {}
+        self._listed: dict[int, tuple[NDArray[Any], NDArray[Any]]] = {}
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -85,10 +86,14 @@ class DeviceArray(NDArrayOperatorsMixin):
             (self._host,) = to_host(self.tensor)
         return self._host
 
-    def keep(self, key: Any, part: NDArray[Any]) -> None:
-        """Keeps a part that has been read. key: the number of a block, or the id of an array of
-        indices that somebody keeps alive."""
-        self._parts[key] = part
+    def keep(self, k: int, block: NDArray[Any]) -> None:
+        """Keeps block k, which has been read."""
+        self._parts[k] = block
+
+    def keep_listed(self, indices: NDArray[Any], part: NDArray[Any]) -> None:
+        """Keeps what has been read at some indices, for whoever asks with the same array, which is
+        held: no other gets its id."""
+        self._listed[id(indices)] = indices, part
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         array = self.host()
@@ -116,10 +121,10 @@ class DeviceArray(NDArrayOperatorsMixin):
         if isinstance(at, slice) and self.ndim == 1:
             return self._slice(*at.indices(len(self)))
         if isinstance(at, np.ndarray) and at.dtype != np.bool_:
-            part = self._parts.get(id(at))
-            if part is None:
-                (part,) = to_host(self.tensor[torch.from_numpy(at).to(self.tensor.device)])
-            return part
+            entry = self._listed.get(id(at))
+            if entry is not None:
+                return entry[1]
+            return to_host(self.tensor[torch.from_numpy(at).to(self.tensor.device)])[0]
         return self.host()[at]
 
     def _slice(self, start: int, stop: int, step: int) -> Any:

@@ -1,6 +1,8 @@
 """Rows on a device: the same numbers as in this machine's memory, with one transfer a step. The
 device here is the processor itself."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -57,8 +59,8 @@ def test_a_run_is_the_same_to_the_last_digit_with_one_transfer_a_forward(
     assert transfers[0] <= there.model_calls + (8 if "options" in name else 0)
 
 
-def rows_of(n, seed=0):
-    logits = torch.randn((n, V), generator=torch.Generator().manual_seed(seed)) * 3
+def rows_of(n, seed=0, size=V):
+    logits = torch.randn((n, size), generator=torch.Generator().manual_seed(seed)) * 3
     (some,) = rows_on_device(logits, lambda: CallError("NaN"), [n])
     return some, torch.log_softmax(logits, -1).numpy()
 
@@ -161,3 +163,23 @@ def test_a_device_that_is_not_there_is_a_clear_error():
         pytest.skip("this machine has a GPU")
     with pytest.raises(CallError, match="`cuda` cannot be used"):
         load_model("tiny", device="cuda")
+
+
+def test_rows_of_two_vocabularies_are_read_apart(on_device):
+    (few, plain), (many, _) = rows_of(2, size=300), rows_of(2)
+    transfers = on_device()
+    mask = np.arange(300) % 2 == 0
+    none, masked, other = read([Wanted(many[0]), Wanted(few[1], mask), Wanted(many[1])])
+    assert (none, other, transfers) == (None, None, [2])
+    assert masked.sum() == pytest.approx(np.exp(plain[1])[mask].sum(), rel=1e-5)
+
+
+def test_indices_whose_values_are_kept_are_kept_too():
+    """Else another array might get their id, and their values."""
+    some, _ = rows_of(1)
+    indices = np.array([1, 2])
+    some[0].keep_listed(indices, np.array([5.0, 6.0]))
+    assert some[0][indices].tolist() == [5.0, 6.0]
+    held = weakref.ref(indices)
+    del indices
+    assert held() is not None
