@@ -8,7 +8,7 @@ import pytest
 from fkdsl.cli.main import main
 from fkdsl.models.registry import model_info
 
-pytest.importorskip("PIL.Image")
+pytest.importorskip("PIL.Image", reason="Pillow comes with the extra `images`")
 SHORT = ["--images", "--rows", "2", "--save-every", "1", "--seed", "3", "--pictures", "2"]
 
 

@@ -15,9 +15,6 @@ from fkdsl.models import loading, registry
 from fkdsl.models.attachments import Attachment
 from fkdsl.models.interface import ForwardRow, TakesAttachments
 from tests.engine.readers import READERS
-
-pytest.importorskip("fkdsl.models.huggingface")
-
 from tests.models.reader_folders import save_reader
 
 

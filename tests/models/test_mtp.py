@@ -17,8 +17,9 @@ from fkdsl.base.errors import CallError
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.models.interface import ForwardRow, HasHeads, Past
 
-pytest.importorskip("fkdsl.models.mtp")
-library = pytest.importorskip("transformers.modeling_layers")
+library = pytest.importorskip(
+    "transformers.modeling_layers", reason="this release of transformers has no such layers"
+)
 if not hasattr(getattr(library, "MtpModel", None), "forward_layer"):
     pytest.skip("this release of transformers has no such layers", allow_module_level=True)
 

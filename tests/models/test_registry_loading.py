@@ -14,8 +14,6 @@ from fkdsl.base.errors import CallError
 from fkdsl.models import registry
 from fkdsl.models.interface import ForwardRow
 
-pytest.importorskip("fkdsl.models.huggingface")
-
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):

@@ -16,7 +16,7 @@ from fkdsl.models.tiny.vision.files import read_eyes
 from fkdsl.models.tiny.vision.fonts import BUILT_IN, Fonts
 from fkdsl.models.tiny.vision.training import held_out_pictures, read_exactly
 
-pytest.importorskip("PIL.Image")
+pytest.importorskip("PIL.Image", reason="Pillow comes with the extra `images`")
 
 PICTURES = Path("programs/pictures")
 CAPTIONS = {

@@ -59,7 +59,7 @@ def test_the_identity_changes_nothing(letters):  # noqa: F811
 
 
 def test_qdrant_scores_as_the_embedded_engine_does(letters):  # noqa: F811
-    pytest.importorskip("qdrant_client")
+    pytest.importorskip("qdrant_client", reason="it comes with the extra `qdrant`")
     name = written(letters.folder)
     a, b = (
         [(h.passage, h.score) for h in opened(letters.folder, **options).search("low sand", 3)]

@@ -55,10 +55,7 @@ def check_model_options(report: Report, d: tree.ModelDecl) -> None:
     seen = set()
     for k in d.options:
         if k.name in seen:
-            report.error(
-                "FK207", f"option `{k.name}` is given twice", k.span, "again here",
-                "leave one of them out",
-            )  # fmt: skip
+            report.given_twice(k.name, k.span)
         elif k.name not in known:
             owner = next((name for name, r in RUNTIMES.items() if k.name in r.options), None)
             otherwise = f"it has {listed(known)}"
@@ -299,13 +296,7 @@ def _check_options(report: Report, method: str, given: Iterable[tree.Keyword]) -
     last: tree.Keyword | None = None
     for k in given:
         if k.name in options:
-            report.error(
-                "FK207",
-                f"option `{k.name}` is given twice",
-                k.span,
-                "again here",
-                "leave one of them out",
-            )
+            report.given_twice(k.name, k.span)
         elif k.name not in known:
             otherwise = f"it has {listed(known)}" if known else f"write `infer {method}()`"
             report.error(

@@ -80,10 +80,7 @@ def _options(report: Report, d: tree.IndexDecl) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for k in d.options:
         if k.name in options:
-            report.error(
-                "FK207", f"option `{k.name}` is given twice", k.span, "again here",
-                "leave one of them out",
-            )  # fmt: skip
+            report.given_twice(k.name, k.span)
         elif k.name not in OPTIONS:
             report.error(
                 "FK341", f"an index has no option `{k.name}`", k.span, "unknown option",

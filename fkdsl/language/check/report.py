@@ -32,6 +32,11 @@ class Report:
     ) -> None:
         self._add(Diagnostic(code, message, span, label, help, tuple(notes), edits=tuple(edits)))
 
+    def given_twice(self, option: str, span: Span) -> None:
+        """An option that stands there a second time."""
+        message = f"option `{option}` is given twice"
+        self.error("FK207", message, span, "again here", "leave one of them out")
+
     def warning(
         self,
         code: str,

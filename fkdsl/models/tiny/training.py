@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -196,6 +197,13 @@ SAMPLE = 32_768
 def check_settings(settings: TrainingSettings) -> TrainingSettings:
     """The settings. Raises CallError for values that no run can have."""
     s = settings
+    refuse_wrong(s, {"short": s.short < 1, "discount": not 0 <= s.discount <= 1})
+    return settings
+
+
+def refuse_wrong(s: Any, more: Mapping[str, bool]) -> None:
+    """Raises CallError for what no training can have, of text or of images. more: the settings of
+    the one alone, and whether they are wrong."""
     if s.precision not in PRECISIONS:
         raise CallError(
             f"there is no training in `{s.precision}`", f"one of {', '.join(PRECISIONS)}"
@@ -205,16 +213,14 @@ def check_settings(settings: TrainingSettings) -> TrainingSettings:
         "rows": s.rows < 1,
         "rate": not 0 < s.rate < math.inf,
         "warm_up": s.warm_up < 1,
-        "short": s.short < 1,
         "cool_down": not 0 <= s.cool_down <= 1,
-        "discount": not 0 <= s.discount <= 1,
         "seed": s.seed < 0,
+        **more,
     }
     for name in (name for name, is_wrong in wrong.items() if is_wrong):
         raise CallError(
             f"--{name.replace('_', '-')} cannot be {getattr(s, name)}", "see `fkdsl train -h`"
         )
-    return settings
 
 
 def longer(settings: TrainingSettings, steps: int, done: int) -> TrainingSettings:

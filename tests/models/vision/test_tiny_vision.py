@@ -20,7 +20,7 @@ from fkdsl.models.tiny.vision.decoder import SeeingDecoder
 from fkdsl.models.tiny.vision.model import KeptPixels, SeeingModel, fitted, pixels_of
 from fkdsl.models.tiny.vision.transformer import SeeingTransformer, VisionShape, initialised_eyes
 
-Image = pytest.importorskip("PIL.Image")
+Image = pytest.importorskip("PIL.Image", reason="Pillow comes with the extra `images`")
 
 SHAPE = TinyShape(width=32, layers=3, heads=2, hidden=48, ahead=1, context=80)
 VISION = VisionShape(

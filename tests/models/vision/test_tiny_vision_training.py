@@ -47,7 +47,7 @@ from fkdsl.models.tiny.vision.training import (
 from fkdsl.models.tiny.vision.transformer import VisionShape
 from fkdsl.models.vision.images import png_bytes
 
-Image = pytest.importorskip("PIL.Image")
+Image = pytest.importorskip("PIL.Image", reason="Pillow comes with the extra `images`")
 
 FONTS = Fonts((BUILT_IN,), "built in")
 SHAPE = TinyShape(width=32, layers=2, heads=2, hidden=48, ahead=1, context=64)

@@ -23,7 +23,7 @@ from fkdsl.models.digest import digest_of
 from fkdsl.models.tiny.checkpoint import MOMENTS
 from fkdsl.models.tiny.files import LARGEST_DIMENSION, read_model_file, write_model_file
 from fkdsl.models.tiny.header import EYES, read_facts
-from fkdsl.models.tiny.training import PRECISIONS
+from fkdsl.models.tiny.training import refuse_wrong
 from fkdsl.models.tiny.transformer import TinyShape, Transformer, weight_shapes
 from fkdsl.models.tiny.vision.training import (
     Speller,
@@ -244,21 +244,5 @@ def read_vision_run(path: Path) -> VisionRun:
 
 def check_vision_settings(settings: VisionSettings) -> VisionSettings:
     """The settings. Raises CallError for values that no run can have."""
-    s = settings
-    if s.precision not in PRECISIONS:
-        raise CallError(
-            f"there is no training in `{s.precision}`", f"one of {', '.join(PRECISIONS)}"
-        )
-    wrong = {
-        "steps": s.steps < 1,
-        "rows": s.rows < 1,
-        "rate": not 0 < s.rate < float("inf"),
-        "warm_up": s.warm_up < 1,
-        "cool_down": not 0 <= s.cool_down <= 1,
-        "seed": s.seed < 0,
-    }
-    for name in (name for name, is_wrong in wrong.items() if is_wrong):
-        raise CallError(
-            f"--{name.replace('_', '-')} cannot be {getattr(s, name)}", "see `fkdsl train -h`"
-        )
+    refuse_wrong(settings, {})
     return settings
