@@ -151,7 +151,7 @@ class CachedTransformer:
         sums."""
         if self.cached(context) is not row:
             return None
-        # A row that was left on the device that computed it (fkdsl.models.device_rows) has its own.
+        # A row that was left on the device that computed it (fkdsl.models.device.rows) has its own.
         sums: NDArray[np.float64] | None = getattr(row, "sums", None)
         return self.cache.sums(id(context)) if sums is None else sums
 

@@ -19,7 +19,7 @@ from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.remembered import shares
 from fkdsl.models.compat.panics import panics_are_errors
 from fkdsl.models.cost import Cost
-from fkdsl.models.device_rows import rows_on_device, stays
+from fkdsl.models.device.rows import rows_on_device, stays
 from fkdsl.models.interface import CacheSegment, ForwardResult, ForwardRow, LogProbRows
 from fkdsl.models.kv_pool import KVPool
 from fkdsl.models.vocabulary import Vocabulary

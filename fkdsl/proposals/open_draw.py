@@ -49,7 +49,7 @@ from fkdsl.values.token_distributions import (
 from fkdsl.values.values import ContextRef
 
 if TYPE_CHECKING:  # which imports torch
-    from fkdsl.models.device_reads import Wanted
+    from fkdsl.models.device.reads import Wanted
 
 
 @dataclass
@@ -221,7 +221,7 @@ class OpenDraw:
         row = self.particle.rows.get(c.node)
         if row is None or isinstance(row, np.ndarray) or c.pending is not None:
             return None
-        from fkdsl.models.device_reads import Wanted
+        from fkdsl.models.device.reads import Wanted
 
         mask = self.masks().both
         uniform = self.rng.peek() if isinstance(self.rng, KeyedRng) else 0.5

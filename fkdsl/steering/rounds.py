@@ -158,7 +158,7 @@ class Rounds:
         wanted = [(draw, wanted) for draw in draws if (wanted := draw.wanted_of_row()) is not None]
         if not wanted:
             return
-        from fkdsl.models.device_reads import read
+        from fkdsl.models.device.reads import read
 
         for (draw, _), sums in zip(wanted, read([w for _, w in wanted]), strict=True):
             if sums is not None:

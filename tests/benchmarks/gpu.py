@@ -37,10 +37,11 @@ from report import machine, table
 
 import fkdsl
 from fkdsl.engine.cached_transformer import CachedTransformer
-from fkdsl.models import device_rows, tokenized
+from fkdsl.models import tokenized
 from fkdsl.models.decoder import Decoder
 from fkdsl.models.decoder_model import DecoderModel
 from fkdsl.models.decoder_weights import DecoderShape
+from fkdsl.models.device import rows as device_rows
 from fkdsl.models.huggingface import HuggingFaceModel
 from fkdsl.models.interface import ForwardRow, Past
 from fkdsl.models.tokenized import ModelTexts

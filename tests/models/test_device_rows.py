@@ -11,9 +11,11 @@ import fkdsl
 from fkdsl.base.errors import CallError
 from fkdsl.base.probability_blocks import BLOCK, ProbabilityBlocks
 from fkdsl.base.random import KeyedRng
-from fkdsl.models import device_reads, device_rows, registry, tokenized
-from fkdsl.models.device_reads import Wanted, read
-from fkdsl.models.device_rows import rows_on_device
+from fkdsl.models import registry, tokenized
+from fkdsl.models.device import reads as device_reads
+from fkdsl.models.device import rows as device_rows
+from fkdsl.models.device.reads import Wanted, read
+from fkdsl.models.device.rows import rows_on_device
 from fkdsl.models.registry import load_model
 
 V = 1000

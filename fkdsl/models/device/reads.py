@@ -21,7 +21,7 @@ from torch import Tensor
 
 from fkdsl.base.probability_blocks import BLOCK, Mask, Sums
 from fkdsl.base.remembered import Remembered
-from fkdsl.models.device_rows import DeviceRow, DeviceRows, block_sums_of, to_host
+from fkdsl.models.device.rows import DeviceRow, DeviceRows, block_sums_of, to_host
 
 HEAVIEST = 8
 """Blocks of the largest sums that are read with a row: most of what a draw looks at is in them."""

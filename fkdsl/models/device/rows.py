@@ -1,6 +1,6 @@
 """Rows that stay on the device that computed them. A population's next tokens need little of a long
 row: its sums over blocks, and the few blocks that a draw looks at. So these are computed there and
-read for all particles in one transfer (device_reads.py); all else of a row is read when it is asked
+read for all particles in one transfer (reads.py); all else of a row is read when it is asked
 for.
 
     answer, = rows_on_device(logits, fault, [3])    # no byte has moved
