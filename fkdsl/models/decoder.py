@@ -24,7 +24,7 @@ from fkdsl.models.cost import Cost
 from fkdsl.models.decoder_weights import DecoderLayer, DecoderShape, LayerPacking
 from fkdsl.models.interface import ForwardRow
 from fkdsl.models.kv_pool import KVPool, KVSegment, table_of
-from fkdsl.models.shared_attention import SharedBeginning, attend, shared_beginning
+from fkdsl.models.shared_attention import SharedBeginning, attend, gathered, shared_beginning
 
 LONG_CONTEXT = 256
 """In bfloat16 on a CPU, contexts of more tokens are attended faster with each query head apart."""
@@ -149,8 +149,11 @@ class Decoder:
 
     def _rotations_to(self, length: int) -> Tensor:
         """(length, 1, width / 2) the complex factor of each position and pair."""
-        frequencies = self.shape.frequencies
-        angles = torch.arange(length, device=frequencies.device).float()[:, None] * frequencies
+        return self.rotations_of(torch.arange(length, device=self.shape.frequencies.device))
+
+    def rotations_of(self, positions: Tensor) -> Tensor:
+        """(n, 1, width / 2) the complex factors of some positions (n,)."""
+        angles = positions.float()[:, None] * self.shape.frequencies
         return torch.polar(torch.full_like(angles, self.shape.scaling), angles)[:, None]
 
     def _rotated(self, x: Tensor, rotations: Tensor) -> Tensor:
@@ -275,34 +278,44 @@ class Decoder:
     ) -> Tensor:
         """(m, d) the layer's output for the queries. x: (n, d) the outputs of the layer before for
         all new tokens, whose keys and values are written into the layer's plane."""
-        H, K, W = self.heads, self.kv_heads, self.width
-        qkv = layer.qkv(rms_norm(x, layer.norm.shape, layer.norm, self.eps)).view(-1, H + 2 * K, W)
-        q, k = qkv[:, :H], qkv[:, H : H + K]
-        if layer.q_norm is not None and layer.k_norm is not None:
-            q = rms_norm(q, (W,), layer.q_norm, self.eps)
-            k = rms_norm(k, (W,), layer.k_norm, self.eps)
-            qk = self._rotated(torch.cat((q, k), dim=1), batch.rotations)
-        else:
-            qk = self._rotated(qkv[:, : H + K], batch.rotations)
-        plane[:, :K].index_copy_(0, batch.slots, qk[:, H:])
-        plane[:, K:].index_copy_(0, batch.slots, qkv[:, H + K :])
-        q = qk[:, :H]
+        q = self.write_keys(layer, plane, batch.slots, batch.rotations, x)
         if queries.at is not None:
             q, x = q[queries.at], x[queries.at]
             if not len(x):
                 return x
+        K = self.kv_heads
         if batch.shared is not None and queries is batch.all:
             y = attend(q, plane, batch.shared, K)
-            return self._after_attention(layer, y, x)
-        context = (
-            plane.index_select(0, batch.index)
-            .view(batch.rows, batch.longest, 2 * K, W)
-            .transpose(1, 2)
-        )
+            return self.after_attention(layer, y, x)
+        context = gathered(plane, batch.index, batch.rows)
         y = self._attend(q, context[:, :K], context[:, K:], queries)
-        return self._after_attention(layer, y, x)
+        return self.after_attention(layer, y, x)
 
-    def _after_attention(self, layer: DecoderLayer, y: Tensor, x: Tensor) -> Tensor:
+    def write_keys(
+        self, layer: DecoderLayer, plane: Tensor, slots: Tensor, rotations: Tensor, x: Tensor
+    ) -> Tensor:
+        """(n, heads, width) the rotated queries of n tokens, whose keys and values are written into
+        a layer's plane. slots: (n,) int64. rotations: (n, 1, width / 2). x: (n, d)."""
+        K = self.kv_heads
+        qkv = self.projected(layer, x)
+        qk = self._rotated(qkv[:, :-K], rotations)
+        plane[:, :K].index_copy_(0, slots, qk[:, -K:])
+        plane[:, K:].index_copy_(0, slots, qkv[:, -K:])
+        return qk[:, :-K]
+
+    def projected(self, layer: DecoderLayer, x: Tensor) -> Tensor:
+        """(n, heads + 2 x kv heads, width) the queries, keys and values of n tokens, with their
+        norms where the family has them, not rotated yet. x: (n, d)."""
+        H, K, W = self.heads, self.kv_heads, self.width
+        qkv = layer.qkv(rms_norm(x, layer.norm.shape, layer.norm, self.eps)).view(-1, H + 2 * K, W)
+        if layer.q_norm is None or layer.k_norm is None:
+            return qkv
+        q, k = qkv[:, :H], qkv[:, H : H + K]
+        q = rms_norm(q, (W,), layer.q_norm, self.eps)
+        k = rms_norm(k, (W,), layer.k_norm, self.eps)
+        return torch.cat((q, k, qkv[:, H + K :]), dim=1)
+
+    def after_attention(self, layer: DecoderLayer, y: Tensor, x: Tensor) -> Tensor:
         """(m, d) the layer's output. y: (m, heads x width) of its attention. x: (m, d) of the layer
         before."""
         x = layer.out.plus(y, x)

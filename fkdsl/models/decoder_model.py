@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -30,6 +30,9 @@ from fkdsl.models.reference import MOST_FILE_BYTES
 from fkdsl.models.tokenized import ModelTexts, TokenizedModel, forward_results
 from fkdsl.models.tokenizer import vocabulary_of
 
+if TYPE_CHECKING:
+    from fkdsl.models.device.decode_step import DecodeStep
+
 
 class DecoderModel(TokenizedModel):
     """A LanguageModel over a Decoder."""
@@ -38,6 +41,7 @@ class DecoderModel(TokenizedModel):
         super().__init__(texts)
         self.decoder = decoder
         self.cost = decoder.cost
+        self.step = step_of(decoder)
 
     @property
     def pool(self) -> KVPool:
@@ -48,8 +52,21 @@ class DecoderModel(TokenizedModel):
         if any(not row.tokens for row in rows):
             raise InternalError("this model has no distribution after no token")
         with torch.inference_mode():
-            logits, segments = self.decoder.forward(rows)
+            if self.step is not None and self.step.fits(rows):
+                logits, segments = self.step.forward(rows)
+            else:
+                logits, segments = self.decoder.forward(rows)
             return forward_results(logits, rows, segments)
+
+
+def step_of(decoder: Decoder) -> DecodeStep | None:
+    """What decodes on a device other than the processor; None on the processor, whose own way needs
+    no padding, and for kinds of decoders that do more between their layers."""
+    if decoder.embedding.device.type == "cpu" or type(decoder) is not Decoder:
+        return None
+    from fkdsl.models.device.decode_step import DecodeStep
+
+    return DecodeStep(decoder)
 
 
 def decoder_from_files(

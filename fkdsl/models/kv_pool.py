@@ -29,6 +29,9 @@ Slots = NDArray[np.int32]
 FIRST_BYTES = {"cpu": 512_000_000}
 """The bytes of a new pool, by kind of device. A host commits memory when it is first written, so
 there they cost nothing until they are used."""
+FIRST_SHARE = 0.25
+"""The share of a GPU's free memory that a new pool takes. A pool that grows is copied, and what was
+captured of its planes (fkdsl.models.device.graphs) is captured again."""
 FEWEST_SLOTS, MOST_FIRST_SLOTS = 512, 65_536
 """Bounds on the slots of a new pool."""
 
@@ -37,7 +40,7 @@ class KVPool:
     """Slots for tokens. planes: for each plane a tensor (capacity, heads, width).
 
     A full pool is doubled on a host, where unused memory costs nothing; on a device it grows by a
-    quarter.
+    quarter. generation: how often its planes were replaced by others.
     """
 
     def __init__(
@@ -50,8 +53,9 @@ class KVPool:
         self.growth = 2.0 if device.type == "cpu" else 1.25
         self.first = min(
             MOST_FIRST_SLOTS,
-            max(FEWEST_SLOTS, FIRST_BYTES.get(device.type, 0) // max(1, self.slot_bytes)),
+            max(FEWEST_SLOTS, _first_bytes(device) // max(1, self.slot_bytes)),
         )
+        self.generation = 0
         self._used = 0
         self._lock = threading.Lock()
         # Freed segments wait here: an append is safe in any thread, and also where Python's
@@ -74,6 +78,7 @@ class KVPool:
             return int(self._capacity)
 
     def _clear(self) -> None:
+        self.generation += 1
         self._capacity = self.first
         self.planes = [self._plane(h, w) for h, w in self.shapes]
         self._free = list(range(self.first - 1, -1, -1))
@@ -107,6 +112,7 @@ class KVPool:
             self._clear()
 
     def _grow(self, n: int) -> None:
+        self.generation += 1
         before = self._capacity
         self._capacity = max(int(before * self.growth), before + n)
         for i, plane in enumerate(self.planes):
@@ -161,6 +167,14 @@ class KVSegment:
 
     def __del__(self) -> None:
         self._pool.give_back(self._slots)
+
+
+def _first_bytes(device: torch.device) -> int:
+    """The bytes of a new pool on a device."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(FIRST_SHARE * free)
+    return FIRST_BYTES.get(device.type, 0)
 
 
 def table_of(past: Past | None) -> Slots:

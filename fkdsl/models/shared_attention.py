@@ -32,12 +32,14 @@ SAVED = 500
 class SharedBeginning:
     """at: the slots of the shared tokens in the pool, a slice where they follow each other. index:
     (rows x longest,) the slots of the rest of each row's context, padded. mask: (rows, 1, 1,
-    longest) added to the scores of the rest, None where no row is padded."""
+    longest) added to the scores of the rest, None where no row is padded. begun: (1, 1, 1, shared)
+    added to the scores of the shared tokens, None where none is padding."""
 
     at: slice | Tensor
     index: Tensor
     longest: int
     mask: Tensor | None
+    begun: Tensor | None = None
 
 
 def shared_beginning(
@@ -78,20 +80,22 @@ def attend(q: Tensor, plane: Tensor, shared: SharedBeginning, kv_heads: int) -> 
     begun = (
         plane[shared.at] if isinstance(shared.at, slice) else plane.index_select(0, shared.at)
     ).transpose(0, 1)[None]
-    own = (
-        plane.index_select(0, shared.index)
-        .view(rows, shared.longest, 2 * kv_heads, width)
-        .transpose(1, 2)
-    )
+    own = gathered(plane, shared.index, rows)
     # The queries of all rows stand as a sequence, one after the other.
     a, log_a = kernels.attention(
         q.transpose(0, 1).reshape(1, kv_heads, rows * group, width),
         begun[:, :kv_heads],
         begun[:, kv_heads:],
-        None,
+        shared.begun,
     )
     b, log_b = kernels.attention(q, own[:, :kv_heads], own[:, kv_heads:], shared.mask)
     a = a.view(kv_heads, rows, group, width).transpose(0, 1)
     share = torch.sigmoid(log_a.view(kv_heads, rows, group).transpose(0, 1) - log_b)[..., None]
     y = torch.lerp(b.to(share.dtype), a.to(share.dtype), share)
     return y.to(q.dtype).reshape(rows, heads * width)
+
+
+def gathered(plane: Tensor, index: Tensor, rows: int) -> Tensor:
+    """(rows, 2 x kv_heads, longest, width) the keys and values of rows' contexts, copied from a
+    plane. index: (rows x longest,) their slots."""
+    return plane.index_select(0, index).view(rows, -1, *plane.shape[1:]).transpose(1, 2)

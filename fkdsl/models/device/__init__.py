@@ -1,5 +1,9 @@
 """What a language model has on a device other than the processor.
 
-rows.py    rows of the vocabulary that stay there
-reads.py   what the draws of a population look at, in one transfer
+decode_step.py   a decode step of static shapes, without a wait for the device
+step_inputs.py   what it reads: tokens, and tables of where contexts lie in the pool
+operators.py     its attention, by torch's public operators
+graphs.py        CUDA graphs of it
+rows.py          rows of the vocabulary that stay there
+reads.py         what the draws of a population look at, in one transfer
 """
