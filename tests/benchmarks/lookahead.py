@@ -1,10 +1,11 @@
 """What looking ahead saves: the error of log Z with it and without, for twelve constraints.
 
     python tests/benchmarks/lookahead.py [--particles 8,16] [--seeds 20] [--only words,judge]
-        [--ways none,auto,local] [--surrogate FILE] [--runs FILE.jsonl]
+        [--ways none,equal,auto,local] [--surrogate FILE] [--runs FILE.jsonl]
 
 Every constraint is run on smollm2 with each way of looking ahead (docs/lookahead.md), or by local,
-with the same seeds and particles, so with about as many forwarded tokens. A row has: the share of
+with the same seeds and particles. `equal` is `none` with as many more particles as auto's pilot and
+longer texts cost: with them it forwards as many tokens as auto does. A row has: the share of
 runs with an answer; the standard deviation of log Z over them; its error, the root mean square of
 log Z_hat - log Z with log Z from all unbiased runs of the row's constraint, and 5 nats for a run
 that died; the mean effective sample size, distinct answers, tokens and seconds of a run, of
@@ -35,6 +36,8 @@ from fkdsl.models.registry import load_model
 
 DIED = 5.0
 """Nats that a run that died is off by."""
+EQUAL_SEEDS = 4
+"""Seeds by which the tokens of auto and none are compared."""
 PROGRAMS = Path(__file__).resolve().parents[2] / "programs"
 SENTENCE = "A short, plain sentence about the sea: "
 TEXTS = {
@@ -111,6 +114,7 @@ Cell = tuple[str, str, int]
 def run(program: Any, model: Any, cell: Cell, seed: int, surrogate: Any) -> Run:
     """A run with an empty cache."""
     _, way, particles = cell
+    way = "none" if way == "equal" else way
     engine = CachedTransformer(model)
     method = "local" if way == "local" else "smc"
     lookahead = surrogate if way == "auto" and surrogate is not None else way
@@ -124,6 +128,21 @@ def run(program: Any, model: Any, cell: Cell, seed: int, surrogate: Any) -> Run:
     return Run(result.log_z, result.ess, len(result.posterior), result.forwarded_tokens, seconds)
 
 
+def equal_particles(program: Any, model: Any, cell: Cell, surrogate: Any) -> int:
+    """With how many particles `none` forwards as many tokens as auto, by runs of other seeds."""
+    name, _, particles = cell
+    tokens = {
+        way: sum(
+            run(program, model, (name, way, particles), 20_000 + seed, surrogate).tokens
+            for seed in range(EQUAL_SEEDS)
+        )
+        for way in ("none", "auto")
+    }
+    if not all(tokens.values()):
+        return particles
+    return max(particles, round(particles * tokens["auto"] / tokens["none"]))
+
+
 def runs_of(
     cells: Sequence[Cell], seeds: int, known: set[tuple[Cell, int]], surrogate: Any
 ) -> Iterator[tuple[Cell, int, Run]]:
@@ -131,6 +150,7 @@ def runs_of(
     model = load_model("smollm2")
     programs: dict[str, Any] = {}
     warm: set[Cell] = set()
+    equal: dict[Cell, int] = {}
     for seed in range(seeds):
         for cell in cells:
             if (cell, seed) in known:
@@ -140,7 +160,11 @@ def runs_of(
             if cell not in warm:
                 run(programs[cell[0]], model, (*cell[:2], 2), 10_000, surrogate)
                 warm.add(cell)
-            yield cell, seed, run(programs[cell[0]], model, cell, seed, surrogate)
+            if cell[1] == "equal" and cell not in equal:
+                equal[cell] = equal_particles(programs[cell[0]], model, cell, surrogate)
+            particles = equal.get(cell, cell[2])
+            made = run(programs[cell[0]], model, (*cell[:2], particles), seed, surrogate)
+            yield cell, seed, made
 
 
 def row(cell: Cell, runs: list[Run], log_z: float) -> str:
@@ -182,7 +206,7 @@ def main() -> None:
     parser.add_argument("--particles", default="8", help="numbers of them")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--only", default=",".join(NAMES), help="names of constraints")
-    parser.add_argument("--ways", default="none,auto,local")
+    parser.add_argument("--ways", default="none,equal,auto,local")
     parser.add_argument("--surrogate", help="a file of `fkdsl distil`, for `auto`")
     parser.add_argument("--runs", type=Path, help="a file that keeps the runs")
     args = parser.parse_args()
