@@ -21,7 +21,7 @@ from torch.nn.functional import embedding, rms_norm, scaled_dot_product_attentio
 
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.cost import Cost
-from fkdsl.models.decoder_weights import DecoderLayer, DecoderShape, LayerPacking
+from fkdsl.models.decoder_weights import DecoderLayer, DecoderShape, LayerPacking, WeightsFile
 from fkdsl.models.interface import ForwardRow
 from fkdsl.models.kv_pool import KVPool, KVSegment, table_of
 from fkdsl.models.shared_attention import SharedBeginning, attend, gathered, shared_beginning
@@ -85,8 +85,8 @@ class Batch:
 
 class Decoder:
     """A decoder and its pool of keys and values. weights: by the names that transformers gives
-    them; the decoder keeps packed copies. precision: a dtype's name, or "int8". mapped: whether the
-    weights are those of a file that nobody else writes, so that the embedding may stay in it."""
+    them; the decoder keeps packed copies. precision: a dtype's name, or "int8". file: how to read
+    them, if they lie in a file; then the embedding stays in it."""
 
     segment_kind: type[KVSegment] = KVSegment
     """The class of the segments that it makes."""
@@ -96,7 +96,7 @@ class Decoder:
         shape: DecoderShape,
         weights: Mapping[str, Tensor],
         precision: str,
-        mapped: bool = False,
+        file: WeightsFile | None = None,
     ) -> None:
         self.shape, self.precision = shape, precision
         self.heads, self.kv_heads, self.width, self.eps = (
@@ -105,10 +105,10 @@ class Decoder:
             shape.width,
             shape.eps,
         )
-        packing = LayerPacking(weights, shape.width, precision)
-        embedding = weights["model.embed_tokens.weight"].detach()
-        self.embedding = embedding if mapped else embedding.clone()
-        self.norm = weights["model.norm.weight"].detach().clone()
+        packing = LayerPacking(weights, shape.width, precision, file)
+        embedding = packing.weight("model.embed_tokens.weight")
+        self.embedding = embedding if file is not None else embedding.clone()
+        self.norm = packing.weight("model.norm.weight").clone()
         head = "lm_head" if "lm_head.weight" in weights else "model.embed_tokens"
         self.head = packing.map(head)
         self.layers = [packing.layer(f"model.layers.{i}") for i in range(shape.layers)]

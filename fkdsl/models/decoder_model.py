@@ -21,10 +21,11 @@ from fkdsl.base.errors import InternalError
 from fkdsl.base.files import read_text
 from fkdsl.models.chat import templated
 from fkdsl.models.decoder import Decoder
-from fkdsl.models.decoder_weights import DecoderShape, has_decoder_form
+from fkdsl.models.decoder_weights import DecoderShape, WeightsFile, has_decoder_form
 from fkdsl.models.digest import digest_of
 from fkdsl.models.interface import ForwardResult, ForwardRow
 from fkdsl.models.kv_pool import KVPool
+from fkdsl.models.packed_file import PackedFile, packed_path
 from fkdsl.models.plain_text import PlainText
 from fkdsl.models.reference import MOST_FILE_BYTES
 from fkdsl.models.tokenized import ModelTexts, TokenizedModel, forward_results
@@ -82,20 +83,36 @@ def decoder_from_files(
     ):
         return None
     from safetensors.torch import load_file
-    from tokenizers import Tokenizer
 
-    # Tensor by tensor, so that a device holds no weight in two precisions but one.
-    weights = {key: tensor.to(device, dtype) for key, tensor in load_file(weights_file).items()}
+    weights = load_file(weights_file)
     heads = config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // heads
     frequencies = 1.0 / rotary["rope_theta"] ** (
         torch.arange(0, width, 2, dtype=torch.float) / width
     )
     shape = DecoderShape.of(config, frequencies.to(device), 1.0)
+    digest = digest_of(weights, dtype)
+    # Maps of other forms than oneDNN's are not kept.
+    keeps = device == "cpu" and precision != "int8"
+    packed = PackedFile(packed_path(name, dtype), digest, dtype) if keeps else None
+    decoder = Decoder(shape, weights, precision, WeightsFile(dtype, device, packed))
+    if packed is not None:
+        packed.save()
+    facts = {
+        "family": config.model_type,
+        "parameters": sum(t.numel() for t in weights.values()),
+        "dtype": precision,
+        "device": device,
+        "digest": digest,
+    }
     size = weights["model.embed_tokens.weight"].shape[0]
-    parameters = sum(t.numel() for t in weights.values())
-    digest = digest_of(weights)
-    decoder = Decoder(shape, weights, precision, mapped=True)
+    return DecoderModel(decoder, _texts(folder, config, size, name, facts))
+
+
+def _texts(folder: Path, config: Any, size: int, name: str, facts: dict[str, Any]) -> ModelTexts:
+    """The ModelTexts of a folder's tokenizer, without transformers. size: of the vocabulary."""
+    from tokenizers import Tokenizer
+
     backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
     settings = _json(folder / "tokenizer_config.json")
     ends = {
@@ -110,7 +127,7 @@ def decoder_from_files(
     longest = getattr(config, "max_position_embeddings", None)
     vocabulary = vocabulary_of(_Tokenizer(backend, settings), size, ends)
     encode = PlainText(backend, vocabulary, name)
-    texts = ModelTexts(
+    return ModelTexts(
         vocabulary,
         encode,
         name,
@@ -119,15 +136,8 @@ def decoder_from_files(
         prefix=framed[: len(framed) - len(plain)] if framed[-len(plain) :] == plain else [],
         chat=_chat(folder, name, encode),
         max_length=longest if isinstance(longest, int) and longest > 0 else None,
-        facts={
-            "family": config.model_type,
-            "parameters": parameters,
-            "dtype": precision,
-            "device": device,
-            "digest": digest,
-        },
+        facts=facts,
     )
-    return DecoderModel(decoder, texts)
 
 
 class _Tokenizer:

@@ -7,14 +7,16 @@ if has_decoder_form(config):
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
 
 from fkdsl.base.quick_dataclass import dataclass
-from fkdsl.models.linear import Linear, pack
+from fkdsl.models.linear import Linear, PackedLinear, pack
+from fkdsl.models.packed_file import PackedFile
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 ROTARY = ("default", "linear", "llama3", "yarn")
@@ -81,38 +83,84 @@ class DecoderShape:
         )
 
 
+@dataclass(frozen=True)
+class WeightsFile:
+    """How a decoder reads weights that lie in a file which nobody else writes. Each is converted to
+    `dtype` and moved to `device` when it is read. packed: where the packed maps are kept from run
+    to run, None for nowhere."""
+
+    dtype: torch.dtype
+    device: str
+    packed: PackedFile | None
+
+
 class LayerPacking:
     """Makes layers and linear maps from a decoder's weights, by the names that transformers gives
-    them. width: coordinates of a head. precision: a dtype's name, or "int8"."""
+    them. width: coordinates of a head. precision: a dtype's name, or "int8". file: of the weights,
+    if they are in one."""
 
-    def __init__(self, weights: Mapping[str, Tensor], width: int, precision: str) -> None:
-        self.weights, self.width, self.precision = weights, width, precision
+    def __init__(
+        self,
+        weights: Mapping[str, Tensor],
+        width: int,
+        precision: str,
+        file: WeightsFile | None = None,
+    ) -> None:
+        self.weights, self.width, self.precision, self.file = weights, width, precision, file
+        # An embedding may be the head too: for as long as a weight is held, it is not read again.
+        self._read: WeakValueDictionary[str, Tensor] = WeakValueDictionary()
+
+    def weight(self, name: str) -> Tensor:
+        """A weight, in the dtype and on the device where it will be used."""
+        if self.file is None:
+            return self.weights[name].detach()
+        weight = self._read.get(name)
+        if weight is None:
+            weight = self.weights[name].detach().to(self.file.device, self.file.dtype)
+            self._read[name] = weight
+        return weight
 
     def map(self, *names: str) -> Linear:
         """One or more projections as one packed map."""
-        projections = [self._interleaved(name) for name in names]
-        biases = [b for _, b in projections if b is not None]
+        biases = [self._bias(name) for name in names if f"{name}.bias" in self.weights]
         bias = torch.cat(biases) if biases else None
-        weights = [w for w, _ in projections]
+        packed = self.file.packed if self.file is not None else None
+        if packed is None:
+            return pack(self._joined(names), bias, self.precision)
+        key, shapes = " ".join(names), [self.weights[f"{name}.weight"].shape for name in names]
+        kept = packed.take(key, (sum(out for out, _ in shapes), shapes[0][1]))
+        if kept is not None:
+            return PackedLinear(kept[0], bias, memory=kept[1])
+        made = pack(self._joined(names), bias, self.precision)
+        if isinstance(made, PackedLinear):
+            packed.add(key, made.weight)
+        return made
+
+    def _joined(self, names: Sequence[str]) -> Tensor:
+        """(out, in) the weights of some projections, one below the other."""
+        weights = [self._in_order(name, self.weight(f"{name}.weight")) for name in names]
         # torch.cat of one tensor copies it, and packing copies it again.
-        return pack(torch.cat(weights) if len(weights) > 1 else weights[0], bias, self.precision)
+        return torch.cat(weights) if len(weights) > 1 else weights[0]
+
+    def _bias(self, name: str) -> Tensor:
+        return self._in_order(name, self.weight(f"{name}.bias"))
 
     def layer(self, prefix: str) -> DecoderLayer:
         """The layer whose weights' names begin with a prefix."""
         attention = f"{prefix}.self_attn"
         norms = [
-            self.weights[f"{attention}.{n}.weight"][self._pairs()]
+            self.weight(f"{attention}.{n}.weight")[self._pairs()]
             if f"{attention}.{n}.weight" in self.weights
             else None
             for n in ("q_norm", "k_norm")
         ]
         return DecoderLayer(
-            norm=self.weights[f"{prefix}.input_layernorm.weight"].clone(),
+            norm=self.weight(f"{prefix}.input_layernorm.weight").clone(),
             qkv=self.map(*(f"{attention}.{n}_proj" for n in "qkv")),
             q_norm=norms[0],
             k_norm=norms[1],
             out=self.map(f"{attention}.o_proj"),
-            mlp_norm=self.weights[f"{prefix}.post_attention_layernorm.weight"].clone(),
+            mlp_norm=self.weight(f"{prefix}.post_attention_layernorm.weight").clone(),
             gate=self.map(f"{prefix}.mlp.gate_proj"),
             up=self.map(f"{prefix}.mlp.up_proj"),
             down=self.map(f"{prefix}.mlp.down_proj"),
@@ -124,12 +172,10 @@ class LayerPacking:
         half = self.width // 2
         return torch.arange(self.width).view(2, half).t().reshape(-1)
 
-    def _interleaved(self, name: str) -> tuple[Tensor, Tensor | None]:
-        """A projection's weight and bias. Those of queries and keys have each head's coordinates in
+    def _in_order(self, name: str, weight: Tensor) -> Tensor:
+        """A projection's weight or bias. Those of queries and keys have each head's coordinates in
         the order of `_pairs`, the same order for both, so that their products do not change."""
-        weight, bias = self.weights[f"{name}.weight"].detach(), self.weights.get(f"{name}.bias")
         if not name.endswith(("q_proj", "k_proj")):
-            return weight, bias
+            return weight
         heads = weight.shape[0] // self.width
-        order = (torch.arange(heads)[:, None] * self.width + self._pairs()).view(-1)
-        return weight[order], None if bias is None else bias[order]
+        return weight[(torch.arange(heads)[:, None] * self.width + self._pairs()).view(-1)]

@@ -90,10 +90,11 @@ class PlainLinear(Unfused):
 
 
 class PackedLinear:
-    """oneDNN's packed weights, float32 or bfloat16."""
+    """oneDNN's packed weights, float32 or bfloat16. memory: what holds their bytes, if that is not
+    the weight itself."""
 
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        self.weight = kernels.pack_weight(weight.detach())
+    def __init__(self, packed: Tensor, bias: Tensor | None, memory: Tensor | None = None) -> None:
+        self.weight, self.memory = packed, memory
         self.bias = None if bias is None else bias.detach()
 
     def plain(self) -> Tensor:
@@ -166,7 +167,7 @@ def pack(weight: Tensor, bias: Tensor | None, precision: str) -> Linear:
     if precision == "int8":
         return Int8Linear(weight, bias)
     if weight.device.type == "cpu" and kernels.packs(weight.dtype):
-        return PackedLinear(weight, bias)
+        return PackedLinear(kernels.pack_weight(weight.detach()), bias)
     return PlainLinear(weight, bias)
 
 

@@ -1,0 +1,131 @@
+"""Packed maps that are kept in a file: the same products as maps that are packed anew, and a file
+that is not of these weights, or damaged, is of no use."""
+
+import json
+
+import pytest
+import torch
+
+from fkdsl.models.compat import packed_memory
+from fkdsl.models.decoder import Decoder
+from fkdsl.models.decoder_weights import DecoderShape, WeightsFile
+from fkdsl.models.interface import ForwardRow
+from fkdsl.models.packed_file import PackedFile, packed_path
+
+V, WIDTH, DIM, INNER = 2 * packed_memory.LOW, 32, 64, 192
+ROWS = [ForwardRow(None, tuple(range(3, 3 + n)), (n - 1,)) for n in (1, 7)]
+
+
+@pytest.fixture(params=[torch.float32, torch.bfloat16], ids=str)
+def dtype(request):
+    if not packed_memory.wraps(request.param):
+        pytest.skip("this machine does not pack such weights, or torch makes none over memory")
+    return request.param
+
+
+def weights_of(seed):
+    torch.manual_seed(seed)
+    layer = "model.layers.0"
+    shapes = {
+        "model.embed_tokens.weight": (V, DIM),
+        "model.norm.weight": (DIM,),
+        f"{layer}.input_layernorm.weight": (DIM,),
+        f"{layer}.post_attention_layernorm.weight": (DIM,),
+        **{f"{layer}.self_attn.{n}_proj.weight": (DIM, DIM) for n in "qkvo"},
+        f"{layer}.self_attn.q_proj.bias": (DIM,),
+        f"{layer}.self_attn.k_proj.bias": (DIM,),
+        f"{layer}.self_attn.v_proj.bias": (DIM,),
+        f"{layer}.mlp.gate_proj.weight": (INNER, DIM),
+        f"{layer}.mlp.up_proj.weight": (INNER, DIM),
+        f"{layer}.mlp.down_proj.weight": (DIM, INNER),
+    }
+    return {name: torch.randn(shape) for name, shape in shapes.items()}
+
+
+def decoder_of(weights, dtype, packed):
+    shape = DecoderShape(1, 2, 2, WIDTH, 1e-6, 0.1 ** torch.arange(WIDTH // 2).float(), 1.0)
+    precision = str(dtype).removeprefix("torch.")
+    return Decoder(shape, weights, precision, WeightsFile(dtype, "cpu", packed))
+
+
+def logits_of(decoder):
+    with torch.inference_mode():
+        return decoder.forward(ROWS)[0]
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch, dtype):
+    monkeypatch.setenv("FKDSL_CACHE", str(tmp_path))
+    return packed_path("toy", dtype)
+
+
+def saved(path, dtype, digest="one", seed=1):
+    """The logits of a decoder that packs, and keeps what it has packed."""
+    packed = PackedFile(path, digest, dtype)
+    logits = logits_of(decoder_of(weights_of(seed), dtype, packed))
+    packed.save()
+    return logits
+
+
+def test_maps_of_a_file_give_what_packed_ones_give_and_are_packed_once(path, dtype, monkeypatch):
+    expected = saved(path, dtype)
+    assert [p.name for p in path.parent.iterdir() if p.suffix != ".lock"] == [path.name]
+    assert path.stat().st_mode & 0o777 == 0o600
+
+    def never(*args):
+        raise AssertionError("a map was packed again")
+
+    monkeypatch.setattr("fkdsl.models.decoder_weights.pack", never)
+    packed = PackedFile(path, "one", dtype)
+    decoder = decoder_of(weights_of(1), dtype, packed)
+    before = path.stat()
+    packed.save()
+    assert logits_of(decoder).equal(expected)
+    assert path.stat() == before
+
+
+def test_other_weights_and_other_layouts_are_packed_anew_and_take_its_place(path, dtype):
+    saved(path, dtype)
+    assert not saved(path, dtype, "two", 2).equal(saved(path, dtype, "one", 1))
+    other = saved(path, dtype, "two", 2)
+    raw = path.read_bytes()
+    changed = PackedFile(path, "two", dtype)
+    changed._layouts = dict.fromkeys(changed._layouts, "of another machine")
+    assert changed.take("model.embed_tokens", (V, DIM)) is None
+    assert logits_of(decoder_of(weights_of(2), dtype, changed)).equal(other)
+    changed.save()
+    assert path.read_bytes() == raw
+    assert len(list(path.parent.glob("*.safetensors"))) == 1
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "words", "sizes", "kinds"])
+def test_a_damaged_file_costs_nothing_but_the_packing(path, dtype, damage):
+    expected = saved(path, dtype)
+    raw = path.read_bytes()
+    n = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + n])
+    names = [name for name in header if name != "__metadata__"]
+    if damage == "sizes":  # every map has the bytes of another, or none
+        first = header[names[0]]
+        header[names[0]] = {**first, "shape": [0], "data_offsets": [0, 0]}
+        header["model.norm"] = first
+    if damage == "kinds":
+        header["__metadata__"]["layouts"] = "[1, 2]"
+    text = json.dumps(header).encode()
+    damaged = {"cut": raw[:-100], "empty": b"", "words": b"no tensors here"}
+    path.write_bytes(damaged.get(damage, len(text).to_bytes(8, "little") + text + raw[8 + n :]))
+    packed = PackedFile(path, "one", dtype)
+    assert logits_of(decoder_of(weights_of(1), dtype, packed)).equal(expected)
+    packed.save()
+    assert path.read_bytes() == raw
+
+
+def test_where_nothing_can_be_written_nothing_happens(path, dtype, monkeypatch):
+    monkeypatch.setattr("fkdsl.models.packed_file.SPARE", 1 << 62)
+    saved(path, dtype)
+    assert not path.exists()
+
+
+def test_memory_of_another_size_becomes_no_map(dtype):
+    with pytest.raises(ValueError, match="not that of a packed weight"):
+        packed_memory.over(torch.empty(64, dtype=torch.uint8), (64, 64), dtype)
