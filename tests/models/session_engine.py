@@ -20,17 +20,22 @@ def row_of(text):
 
 class ScriptedEngine:
     """memory: most tokens that all sessions hold together. budget: most tokens that a step reads;
-    a session may so need several. begun: how many sessions were begun."""
+    a session may so need several. begun: how many sessions were begun. computed: how many tokens
+    were read."""
 
     def __init__(self, max_sessions=64, memory=10_000, budget=16):
         self.max_sessions, self.memory, self.budget = max_sessions, memory, budget
         self.max_length, self.vocabulary, self.block_size = 128, V, 8
-        self.texts, self.read, self.ready = {}, {}, []
+        self.texts, self.read, self.ready, self.forks = {}, {}, [], {}
         self.fresh = set()  # sessions that were never ready: vLLM may interrupt them
-        self.begun = self.steps = 0
+        self.begun = self.steps = self.computed = 0
 
-    def feed(self, name, tokens, *, new=False, from_cache=True):
+    def feed(self, name, tokens, *, new=False, from_cache=True, fork=None):
         assert tokens
+        if fork is not None:
+            assert new
+            assert 0 < fork[1] < len(tokens)
+            self.forks[name] = fork
         assert (name not in self.texts) == new
         if new:
             assert len(self.texts) < self.max_sessions, "vLLM would let it wait for ever"
@@ -45,9 +50,11 @@ class ScriptedEngine:
         self.steps += 1
         left, self.ready = self.budget, []
         for name, text in self.texts.items():
+            self._take_over(name)
             more = min(len(text) - self.read[name], left)
             if more and sum(self.read.values()) + more <= self.memory:
                 self.read[name] += more
+                self.computed += more
                 left -= more
                 if self.read[name] == len(text):
                     self.ready.append(name)
@@ -57,6 +64,15 @@ class ScriptedEngine:
             self.read[max(interrupted, key=int)] = 0
         return StepDone(list(self.ready), left < self.budget)
 
+    def _take_over(self, name):
+        """Gives a fork that has read nothing what its source has, where that is alive and there is
+        room."""
+        source, n = self.forks.get(name, (None, 0))
+        room = self.memory - sum(self.read.values())
+        if not self.read[name] and 0 < n <= min(self.read.get(source, 0), room):
+            self.texts[name][:n] = self.texts[source][:n]
+            self.read[name] = n
+
     def logits(self, names):
         assert all(name in self.ready for name in names)
         return torch.tensor(np.stack([row_of(self.texts[name]) for name in names]))
@@ -64,6 +80,7 @@ class ScriptedEngine:
     def close(self, names):
         for name in names:
             del self.texts[name], self.read[name]
+            self.forks.pop(name, None)
             self.fresh.discard(name)
 
     @property

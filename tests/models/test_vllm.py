@@ -4,7 +4,11 @@ interface, and what a user is told where it is absent or does not do what is ask
 import gc
 import importlib.util
 import inspect
+import os
 import random
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +107,22 @@ def test_rows_of_other_families_are_transformers(family):
             assert np.abs(row - expected).max() <= TOLERANCE * (5 if family == "gemma2" else 1)
 
 
+def test_the_runner_is_the_one_that_was_asked_for():
+    expected = {"0": "V1", "1": "V2"}.get(os.environ.get("VLLM_USE_V2_MODEL_RUNNER", ""))
+    assert tiny_vllm().engine.runner in ({expected} if expected else {"V1", "V2"})
+
+
+@pytest.mark.slow
+def test_the_second_runner_gives_the_same_rows():
+    """All that stands above and below, in another process."""
+    skip_without_vllm()
+    if find_spec("triton") is None:
+        pytest.skip("vLLM's second model runner needs triton")
+    command = [sys.executable, "-m", "tests.models.second_runner", __file__]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    assert result.returncode == 0, result.stdout[-3000:]
+
+
 @pytest.mark.slow
 def test_layers_that_two_processes_share_give_the_same_rows(tmp_path):
     """Tensor parallelism, as on several GPUs: vLLM's workers are processes of their own. They
@@ -164,6 +184,54 @@ def test_a_row_does_not_depend_on_what_was_computed_before():
         assert np.abs(result.log_probs[0] - reference((*text, *(3,) * 5))[-1]).max() <= TOLERANCE
 
 
+@pytest.fixture
+def counted(monkeypatch):
+    """A model of its own, and a list to which vLLM adds how many tokens each step computes."""
+    model = tiny_vllm(sessions=24)
+    counts, schedule = [], model.engine._core.scheduler.schedule
+
+    def counting(*args):
+        output = schedule(*args)
+        counts.append(output.total_num_scheduled_tokens)
+        return output
+
+    monkeypatch.setattr(model.engine._core.scheduler, "schedule", counting)
+    return model, counts
+
+
+@pytest.mark.parametrize("length", [31, 32, 45])
+def test_a_fork_computes_its_own_tokens_alone(length, counted):
+    """Its source's last block is copied, in the middle of a block and at its end; also where the
+    source goes on in the same step, and where it went on before and its text is gone."""
+    model, computed = counted
+    prompt = tuple((3 * i + length) % V for i in range(length))
+    (begun,) = model.forward([ForwardRow(None, prompt, ())])
+    past = Past(begun.segment, length)
+    for more in (0, 1):
+        rows = [ForwardRow(past, (k + 9 * more,) * (1 + more), (more,)) for k in range(5)]
+        for row, result in zip(rows, model.forward(rows), strict=True):
+            expected = reference((*prompt, *row.tokens))[-1]
+            assert np.abs(result.log_probs[0] - expected).max() <= TOLERANCE
+        del result
+    assert sum(computed) == length + 5 + 10
+    assert model.engine.forks
+    del begun, past, rows
+    assert model.sessions == model.engine.sessions == 0
+
+
+def test_a_fork_whose_source_has_ended_takes_what_the_prefix_cache_has(counted):
+    model, computed = counted
+    prompt = tuple((3 * i + 1) % V for i in range(45))
+    (begun,) = model.forward([ForwardRow(None, prompt, ())])
+    others = model.forward([ForwardRow(None, (k,), (0,)) for k in range(24)])
+    assert begun.segment.owner.session is None
+    del computed[:]
+    (result,) = model.forward([ForwardRow(Past(begun.segment, 45), (1,), (0,))])
+    assert np.abs(result.log_probs[0] - reference((*prompt, 1))[-1]).max() <= TOLERANCE
+    assert sum(computed) == 14
+    del others
+
+
 # ------------------------------------------------------------------ what is used of vLLM
 
 
@@ -171,11 +239,16 @@ def test_the_parts_that_are_used_of_vllm_are_there():
     skip_without_vllm()
     from vllm import SamplingParams
     from vllm.engine.arg_utils import EngineArgs
+    from vllm.v1.core import single_type_kv_cache_manager
+    from vllm.v1.core.kv_cache_manager import KVCacheManager
+    from vllm.v1.core.single_type_kv_cache_manager import SingleTypeKVCacheManager
     from vllm.v1.engine import EngineCoreOutput, EngineCoreRequest
     from vllm.v1.engine.core import EngineCore
     from vllm.v1.engine.llm_engine import LLMEngine
     from vllm.v1.sample.logits_processor import LogitsProcessor
     from vllm.v1.sample.logits_processor.interface import BatchUpdate, MoveDirectionality
+
+    from fkdsl.models.vllm.forks import COPIED
 
     loading.verify_installed()
     assert "resumable" in EngineCoreRequest.__struct_fields__
@@ -184,6 +257,11 @@ def test_the_parts_that_are_used_of_vllm_are_there():
     for name in ("add_request", "preprocess_add_request", "abort_requests", "step", "post_step"):
         assert callable(getattr(EngineCore, name))
     assert list(inspect.signature(EngineCore.post_step).parameters) == ["self", "model_executed"]
+    assert list(inspect.signature(KVCacheManager.get_computed_blocks).parameters)[1] == "request"
+    for name in COPIED:
+        assert isinstance(getattr(single_type_kv_cache_manager, name), type)
+    for name in ("_apply_cow", "get_num_skipped_tokens", "take_pending_cow_copies"):
+        assert callable(getattr(SingleTypeKVCacheManager, name))
     assert callable(EngineArgs.create_engine_config)
     assert callable(LLMEngine.from_vllm_config)
     assert LogitsProcessor.__abstractmethods__ == {
@@ -221,7 +299,7 @@ def test_rows_follow_their_requests_as_the_first_runner_moves_them():
 
 
 def test_rows_follow_their_requests_through_the_slots_of_the_second_runner():
-    """The runner itself needs a GPU; its processor is tried alone."""
+    """Its processor alone, as the runner uses it."""
     skip_without_vllm()
     from vllm import SamplingParams
     from vllm.v1.worker.gpu.sample.logits_processor.interface import LogitsContext

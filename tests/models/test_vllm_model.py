@@ -74,6 +74,39 @@ def test_one_child_of_a_context_goes_on_in_its_session_and_the_others_begin_thei
         check(engine, children)
     assert model.engine.begun == 3
     assert model.engine.steps == 7
+    assert model.engine.computed == 3 + 3 * 6  # a fork reads its own tokens alone
+
+
+def test_a_context_whose_session_went_on_is_forked_at_its_place():
+    model = scripted()
+    engine = CachedTransformer(model)
+    a = engine.extend(engine.root, (1, 2, 3))
+    check(engine, [a])
+    b = engine.extend(a, (4, 5, 6))
+    check(engine, [b])
+    check(engine, [engine.extend(a, (7,))])
+    assert model.engine.computed == 7
+
+
+def test_a_context_goes_on_after_a_text_was_scored_that_took_its_session():
+    model = scripted()
+    engine = CachedTransformer(model)
+    a = engine.extend(engine.root, (1, 2, 3))
+    check(engine, [a])
+    engine.logprob_of(a, (4, 5, 6))
+    assert model.engine.computed == 3 + 2
+    check(engine, [engine.extend(a, (7,))])
+    assert model.engine.computed == 3 + 2 + 1
+    for t in range(6):
+        check(engine, [engine.extend(a, (t,))])
+    assert model.engine.computed == 3 + 2 + 1 + 6
+    assert model.engine.sessions <= 5
+    for _ in range(4):
+        check(engine, [engine.extend(engine.root, (8,))])
+    assert model.engine.sessions <= 4
+    check(engine, [engine.extend(a, (9,))])  # its session has ended: it is read again, once
+    check(engine, [engine.extend(a, (10,))])
+    assert model.engine.computed == 3 + 2 + 1 + 6 + 4 + 4 + 1
 
 
 def test_a_context_is_asked_again_after_its_session_went_on():
@@ -154,14 +187,24 @@ class Forgetful(ScriptedEngine):
         super().feed(name, tokens, new=new, **settings)
 
 
-@pytest.mark.parametrize("planted", [Swapped, Forgetful])
+class Uncopied(ScriptedEngine):
+    """A planted bug: the last of the tokens that a fork takes over is another's."""
+
+    def _take_over(self, name):
+        read = self.read[name]
+        super()._take_over(name)
+        if self.read[name] > read:
+            self.texts[name][self.read[name] - 1] ^= 1
+
+
+@pytest.mark.parametrize("planted", [Swapped, Forgetful, Uncopied])
 def test_planted_bugs_show(planted):
     engine = CachedTransformer(VllmModel(planted(), letters("planted", 128)))
     rng = random.Random(1)
     first = [engine.extend(engine.root, (1, 2)), engine.extend(engine.root, (3,))]
     engine.log_probs(first)
     with pytest.raises(AssertionError):
-        check(engine, step(engine, first, rng))
+        check(engine, step(engine, first * 2, rng))
     with pytest.raises(VllmError, match="other probabilities than whole texts"):
         verify_rows(engine.model, "float32")
 

@@ -3,8 +3,8 @@
 A segment is the ids of its tokens and the past that it continues, and may own a session: the live
 request of vLLM that has read exactly this context. The first row of a forward that continues the
 segment takes its session over; the other rows, and those that continue it elsewhere, begin a
-session on the whole text, of which vLLM's prefix cache has all full blocks. When a segment is
-freed, its session ends.
+session that forks the one which read the segment (`forks`), or, if that has ended, one on the whole
+text, of which vLLM's prefix cache has all full blocks. When a segment is freed, its session ends.
 
 Sessions are a cache, not the truth: where vLLM lacks slots or memory, the least recently used ones
 end, and who continues their segments begins anew. More rows than slots are computed in waves.
@@ -32,17 +32,22 @@ FULL = 0.9
 IDLE_STEPS = 4
 """After so many steps without work nothing will ever fit. A single one may be that in which vLLM
 interrupted a request."""
+SPENT = 3
+"""A session whose segment is gone ends that many forwards after it was last forked. Until then the
+contexts before it fork it: a text that was only scored took its context's session with it."""
 _NUMBERS = itertools.count()
 """Sessions of all engines of a process have names of their own."""
 
 
 class Owner:
-    """What a segment owns of vLLM: a session, or none any more. Freed with its segment."""
+    """What a segment has of vLLM. session: the one that it owns, or none any more. reader: a
+    session that has read its context, and may have gone on or ended since. Freed with its
+    segment."""
 
-    __slots__ = ("__weakref__", "_ended", "session")
+    __slots__ = ("__weakref__", "_ended", "reader", "session")
 
-    def __init__(self, session: str | None, ended: deque[str]) -> None:
-        self.session = session
+    def __init__(self, session: str | None, reader: str, ended: deque[str]) -> None:
+        self.session, self.reader = session, reader
         self._ended = ended
 
     def __del__(self) -> None:
@@ -115,6 +120,8 @@ class VllmModel(TokenizedModel):
         self.engine = engine
         self._lock = threading.Lock()
         self._ended: deque[str] = deque()
+        self._spent: dict[str, int] = {}
+        """The sessions of segments that are gone, each with the forwards that it has left."""
         self._owners: OrderedDict[str, ReferenceType[Owner] | None] = OrderedDict()
         """The sessions that are alive, least recently used first, each with its owner; None while a
         forward feeds it."""
@@ -124,6 +131,7 @@ class VllmModel(TokenizedModel):
         """How many sessions are alive, those of freed segments not counted."""
         with self._lock:
             self._end_freed()
+            self._end(list(self._spent))
             return len(self._owners)
 
     def forward(self, rows: Sequence[ForwardRow]) -> list[ForwardResult]:
@@ -202,9 +210,19 @@ class VllmModel(TokenizedModel):
 
     def _feed_whole(self, one: _Feeding) -> None:
         """Begins a session on all that a row has been fed, and on its past."""
-        text = [*text_of(one.row.past), *one.row.tokens[: one.fed]]
+        before = text_of(one.row.past)
         one.session, one.holds = str(next(_NUMBERS)), False
-        self.engine.feed(one.session, text, new=True)
+        fork = None
+        if one.row.past is not None and isinstance(one.row.past.segment, VllmSegment):
+            owner = one.row.past.segment.owner
+            if owner.reader in self._owners:
+                fork = (owner.reader, len(before))
+                if owner.reader in self._spent:
+                    self._spent[owner.reader] = SPENT
+            elif one.row.past.stop == one.row.past.segment.length:
+                owner.reader = one.session
+        text = [*before, *one.row.tokens[: one.fed]]
+        self.engine.feed(one.session, text, new=True, fork=fork)
         self._owners[one.session] = None
 
     def _take(
@@ -242,7 +260,7 @@ class VllmModel(TokenizedModel):
         for i, row in enumerate(rows):
             session = finished[i].session
             kept = session in self._owners
-            owner = Owner(session if kept else None, self._ended)
+            owner = Owner(session if kept else None, session, self._ended)
             if kept:
                 self._owners[session] = ref(owner)
             segments.append(VllmSegment(row.tokens, row.past, owner))
@@ -255,13 +273,15 @@ class VllmModel(TokenizedModel):
     # --------------------------------------------------------------------- room
 
     def _end_freed(self) -> None:
-        """Ends the sessions of segments that are gone."""
-        gone = []
+        """Ends the sessions of segments that went some forwards ago. Of the others, those whose
+        segments are gone are the first to end where room is short."""
+        self._end([session for session, left in self._spent.items() if left == 1])
+        self._spent = {session: left - 1 for session, left in self._spent.items()}
         while self._ended:
             session = self._ended.popleft()
             if session in self._owners:
-                gone.append(session)
-        self._end(gone)
+                self._spent[session] = SPENT
+                self._owners.move_to_end(session, last=False)
 
     def _make_room(self, waiting: dict[str, _Feeding]) -> None:
         """Ends sessions that do not compute while vLLM's memory is nearly full, so that it need not
@@ -284,6 +304,7 @@ class VllmModel(TokenizedModel):
     def _end(self, sessions: Sequence[str]) -> None:
         for session in sessions:
             reference = self._owners.pop(session)
+            self._spent.pop(session, None)
             owner = reference() if reference is not None else None
             if owner is not None:
                 owner.session = None

@@ -1,5 +1,5 @@
-"""The logits processor by which vLLM's second model runner (V2) hands out rows. Written by the
-source of vLLM 0.32 and untested: this runner needs a GPU."""
+"""The logits processor by which vLLM's second model runner (V2) hands out rows. vLLM takes this
+runner on a GPU; the tests run it on a processor, with its kernels interpreted."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ engine stands here.
     while "s1" not in (done := engine.step().ready): ...
     engine.logits(["s1"])          # (1, V), the row after 3 1 4
     engine.feed("s1", [1])         # goes on from there
+    engine.feed("s2", [3, 1, 4, 2], new=True, fork=("s1", 3))      # reads 2 alone
     engine.close(["s1"])
 
 A session is a resumable request (EngineCoreRequest.resumable, by which vLLM reads streaming inputs)
@@ -22,7 +23,7 @@ from typing import Any
 
 import torch
 
-from fkdsl.models.vllm import VllmError
+from fkdsl.models.vllm import VllmError, forks
 from fkdsl.models.vllm.rows import KEY, fetch
 
 
@@ -58,8 +59,8 @@ class StepDone:
 class SessionEngine:
     """vLLM's engine in this process. max_sessions: how many sessions may be alive at once.
     max_length: most tokens of a session. vocabulary: the length of a row. block_size: tokens of a
-    block of keys and values. runner: which of vLLM's
-    model runners computes, "V1" or "V2". device: "cpu" or "cuda"."""
+    block of keys and values. forks: whether a session can take over what another has read, to the
+    token. runner: which of vLLM's model runners computes, "V1" or "V2". device: "cpu" or "cuda"."""
 
     def __init__(self, settings: Settings) -> None:
         from vllm import SamplingParams
@@ -90,6 +91,7 @@ class SessionEngine:
         # Its core is used alone: the client around it would write texts.
         self._engine: Any = LLMEngine.from_vllm_config(config, disable_log_stats=True)
         self._core: Any = self._engine.engine_core.engine_core
+        self.forks = forks.install(self._core.scheduler)
         self.max_sessions: int = config.scheduler_config.max_num_seqs
         # The token that vLLM samples and that is dropped takes a place.
         self.max_length: int = config.model_config.max_model_len - 1
@@ -101,10 +103,17 @@ class SessionEngine:
         self._sampling: dict[str, Any] = {}
 
     def feed(
-        self, name: str, tokens: Sequence[int], *, new: bool = False, from_cache: bool = True
+        self,
+        name: str,
+        tokens: Sequence[int],
+        *,
+        new: bool = False,
+        from_cache: bool = True,
+        fork: tuple[str, int] | None = None,
     ) -> None:
         """Gives tokens to a session that has read all that it was fed, or begins a new one.
-        from_cache: whether vLLM may take what it has read of them before from its prefix cache."""
+        from_cache: whether vLLM may take what it has read of them before from its prefix cache.
+        fork: a session, and how many of the tokens it has read, which are not read again."""
         if new:
             # Greedy, and nothing else of vLLM's sampling: what it draws is dropped.
             self._sampling[name] = self._sampling_params(
@@ -113,7 +122,7 @@ class SessionEngine:
                 ignore_eos=True,
                 detokenize=False,
                 skip_reading_prefix_cache=not from_cache,
-                extra_args={KEY: name},
+                extra_args={KEY: name} if fork is None else {KEY: name, forks.FORK: list(fork)},
             )
         request = self._request(
             request_id=name,
