@@ -278,7 +278,7 @@ class Decoder:
     ) -> Tensor:
         """(m, d) the layer's output for the queries. x: (n, d) the outputs of the layer before for
         all new tokens, whose keys and values are written into the layer's plane."""
-        q = self.write_keys(layer, plane, batch.slots, batch.rotations, x)
+        q = self.written(self.projected(layer, x), batch.rotations, batch.slots, plane)
         if queries.at is not None:
             q, x = q[queries.at], x[queries.at]
             if not len(x):
@@ -291,13 +291,11 @@ class Decoder:
         y = self._attend(q, context[:, :K], context[:, K:], queries)
         return self.after_attention(layer, y, x)
 
-    def write_keys(
-        self, layer: DecoderLayer, plane: Tensor, slots: Tensor, rotations: Tensor, x: Tensor
-    ) -> Tensor:
+    def written(self, qkv: Tensor, rotations: Tensor, slots: Tensor, plane: Tensor) -> Tensor:
         """(n, heads, width) the rotated queries of n tokens, whose keys and values are written into
-        a layer's plane. slots: (n,) int64. rotations: (n, 1, width / 2). x: (n, d)."""
+        a layer's plane. qkv: as `projected` gives it. rotations: (n, 1, width / 2). slots: (n,)
+        int64."""
         K = self.kv_heads
-        qkv = self.projected(layer, x)
         qk = self._rotated(qkv[:, :-K], rotations)
         plane[:, :K].index_copy_(0, slots, qk[:, -K:])
         plane[:, K:].index_copy_(0, slots, qkv[:, -K:])

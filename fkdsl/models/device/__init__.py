@@ -3,6 +3,8 @@
 decode_step.py   a decode step of static shapes, without a wait for the device
 step_inputs.py   what it reads: tokens, and tables of where contexts lie in the pool
 operators.py     its attention, by torch's public operators
+triton_operators.py, triton_kernels.py   the same by kernels that read the pool in place
+trial.py         whether the kernels are right on a device
 graphs.py        CUDA graphs of it
 rows.py          rows of the vocabulary that stay there
 reads.py         what the draws of a population look at, in one transfer

@@ -19,8 +19,9 @@ from torch.nn.functional import embedding
 
 from fkdsl.models.decoder import Decoder
 from fkdsl.models.device.graphs import CudaCapture, Graphs
-from fkdsl.models.device.operators import PlainOperators, StepOperators, bucket
+from fkdsl.models.device.operators import StepOperators, bucket
 from fkdsl.models.device.step_inputs import StepBuffers, StepInputs, StepTables
+from fkdsl.models.device.trial import operators_for
 from fkdsl.models.interface import ForwardRow
 from fkdsl.models.kv_pool import KVSegment
 
@@ -31,7 +32,8 @@ class DecodeStep:
     def __init__(self, decoder: Decoder, operators: StepOperators | None = None) -> None:
         self.decoder = decoder
         self.device: torch.device = decoder.embedding.device
-        self.operators = operators or PlainOperators(decoder)
+        with self._on_device(), torch.inference_mode():
+            self.operators = operators or operators_for(decoder)
         self.buffers = StepBuffers(self.device)
         self.graphs = Graphs(CudaCapture()) if self.device.type == "cuda" else None
 
@@ -78,8 +80,9 @@ class DecodeStep:
         places = operators.places(inputs, lengths)
         rotations = decoder.rotations_of(inputs.positions)
         for layer, plane in zip(decoder.layers, decoder.pool.planes, strict=True):
-            y = operators.attention(layer, plane, places, rotations, x)
-            x = decoder.after_attention(layer, y, x)
+            qkv = decoder.projected(layer, x)
+            q = operators.rotated(qkv, rotations, places, plane)
+            x = decoder.after_attention(layer, operators.attention(q, plane, places), x)
         return decoder.logits(x)
 
     def _on_device(self) -> AbstractContextManager[object]:

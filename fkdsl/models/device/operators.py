@@ -2,7 +2,7 @@
 rows share once for all of them, the rest of each row copied from the pool to lie in a row of its
 own, padded to a size of `bucket`.
 
-Where Triton is installed its kernels (fkdsl.models.device.kernels) read the pool in place instead.
+Where Triton is installed its kernels (triton_operators.py) read the pool in place instead.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from torch import Tensor
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.compat import kernels
 from fkdsl.models.decoder import Decoder
-from fkdsl.models.decoder_weights import DecoderLayer
 from fkdsl.models.device.step_inputs import StepInputs
 from fkdsl.models.shared_attention import SharedBeginning, attend, gathered
 
@@ -51,18 +50,21 @@ class StepOperators(Protocol):
         """What all layers use of a step's inputs, computed once."""
         ...
 
-    def attention(
-        self, layer: DecoderLayer, plane: Tensor, places: Any, rotations: Tensor, x: Tensor
-    ) -> Tensor:
-        """(rows, heads x width) a layer's attention, after its new keys and values are written into
-        its plane. rotations: (rows, 1, width / 2) complex. x: (rows, d)."""
+    def rotated(self, qkv: Tensor, rotations: Tensor, places: Any, plane: Tensor) -> Tensor:
+        """(rows, heads, width) the rotated queries of the new tokens, whose keys and values are
+        written into a layer's plane, (slots, 2 x kv heads, width). qkv: (rows, heads + 2 x kv
+        heads, width). rotations: (rows, 1, width / 2) complex."""
+        ...
+
+    def attention(self, q: Tensor, plane: Tensor, places: Any) -> Tensor:
+        """(rows, heads x width) the attention of the queries, (rows, heads, width), to their
+        contexts."""
         ...
 
 
 @dataclass(frozen=True)
 class Places:
-    """slots: (rows,) int64 of the new tokens. rest: the contexts; its `at` is None where nothing is
-    shared."""
+    """slots: (rows,) int64 of the new tokens. rest: the contexts."""
 
     slots: Tensor
     rest: SharedBeginning
@@ -105,11 +107,11 @@ class PlainOperators:
             ~seen, -torch.inf
         )
 
-    def attention(
-        self, layer: DecoderLayer, plane: Tensor, places: Places, rotations: Tensor, x: Tensor
-    ) -> Tensor:
-        decoder, K = self.decoder, self.decoder.kv_heads
-        q = decoder.write_keys(layer, plane, places.slots, rotations, x)
+    def rotated(self, qkv: Tensor, rotations: Tensor, places: Places, plane: Tensor) -> Tensor:
+        return self.decoder.written(qkv, rotations, places.slots, plane)
+
+    def attention(self, q: Tensor, plane: Tensor, places: Places) -> Tensor:
+        K = self.decoder.kv_heads
         if not places.nothing_shared:
             return attend(q, plane, places.rest, K)
         rows, heads, width = q.shape
