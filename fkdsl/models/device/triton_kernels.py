@@ -14,6 +14,27 @@ import triton
 import triton.language as tl
 
 
+@triton.jit
+def vectors(source, at, there, w, inside, WIDTH: tl.constexpr):
+    """The vectors `at` of an array of vectors of WIDTH, zeros where they are not there or end."""
+    return tl.load(
+        source + at[:, None] * WIDTH + w[None, :],
+        mask=there[:, None] & inside[None, :],
+        other=0.0,
+    )
+
+
+@triton.jit
+def joined(y, total, top, found, log_sum):
+    """A running attention with a part put in. y: the sum of values, times the exponentials of their
+    scores less top; total: that of the exponentials. found: the attention of the part, log_sum: of
+    its exponentials, -inf where it has none."""
+    higher = tl.maximum(top, log_sum)
+    base = tl.where(higher == float("-inf"), 0.0, higher)
+    old, new = tl.exp(top - base), tl.exp(log_sum - base)
+    return y * old[:, None] + found * new[:, None], total * old + new, higher
+
+
 @triton.jit(
     do_not_specialize=["rows", "parts", "n_before"],
     do_not_specialize_on_alignment=["tables", "starts", "lengths"],
@@ -35,9 +56,7 @@ def attend(
     asks = (m < ROWS * GROUP) & (row < rows)
     inside = w < WIDTH
     at = row * HEADS + head  # of a query among all
-    queries = tl.load(
-        q + at[:, None] * WIDTH + w[None, :], mask=asks[:, None] & inside[None, :], other=0.0
-    )
+    queries = vectors(q, at, asks, w, inside, WIDTH)
     if SHARED:
         first, length = 0, tl.load(lengths)
     else:
@@ -51,36 +70,20 @@ def attend(
     for i in range(n_before):
         from_part = i * rows * HEADS + at
         log_sum = tl.load(before_sums + from_part, mask=asks, other=float("-inf"))
-        log_sum = tl.where(part == 0, log_sum, float("-inf"))
-        found = tl.load(
-            before + from_part[:, None] * WIDTH + w[None, :],
-            mask=asks[:, None] & inside[None, :],
-            other=0.0,
-        )
-        higher = tl.maximum(top, log_sum)
-        base = tl.where(higher == float("-inf"), 0.0, higher)
-        old, new = tl.exp(top - base), tl.exp(log_sum - base)
-        y = y * old[:, None] + found * new[:, None]
-        total = total * old + new
-        top = higher
+        found = vectors(before, from_part, asks, w, inside, WIDTH)
+        y, total, top = joined(y, total, top, found, tl.where(part == 0, log_sum, float("-inf")))
     for begin in range(low, high, KEYS):
         n = begin + tl.arange(0, KEYS)
         there = n < high
         slot = tl.load(tables + first + n, mask=there, other=0).to(tl.int64)
-        token = (slot * (2 * KV) + kv) * WIDTH
-        k = tl.load(
-            plane + token[None, :] + w[:, None], mask=inside[:, None] & there[None, :], other=0.0
-        )
-        scores = tl.dot(queries, k, input_precision="ieee") * scale
+        token = slot * (2 * KV) + kv
+        k = vectors(plane, token, there, w, inside, WIDTH)
+        scores = tl.dot(queries, tl.trans(k), input_precision="ieee") * scale
         scores = tl.where(there[None, :], scores, float("-inf"))
         higher = tl.maximum(top, tl.max(scores, 1))
         old = tl.exp(top - higher)
         p = tl.exp(scores - higher[:, None])
-        v = tl.load(
-            plane + token[:, None] + KV * WIDTH + w[None, :],
-            mask=there[:, None] & inside[None, :],
-            other=0.0,
-        )
+        v = vectors(plane, token + KV, there, w, inside, WIDTH)
         y = y * old[:, None] + tl.dot(p.to(v.dtype), v, input_precision="ieee")
         total = total * old + tl.sum(p, 1)
         top = higher
