@@ -39,16 +39,14 @@ CHOICES = (AUTO, NONE, *USES)
 DISTIL = "make one: fkdsl distil MODEL --out FILE; then --lookahead FILE"
 
 REASONS = {
-    "misled": "draws come {:.1f} nats nearer to the posterior without it",
-    "doubt": f"it is wrong by a factor of {math.exp(DOUBTFUL):.0f} or more at each token",
-    "nearer": "draws come {:.1f} nats nearer to the posterior with it",
-    "close": "draws come about as near to the posterior either way",
-    "heavier": "particles that look ahead find more weight",
-    "seldom": "particles that do not hardly come to what is asked",
+    "exaggerates": "what it holds to be all but impossible comes about",
+    "misled": "draws come {gain:.1f} nats nearer to the posterior without it",
+    "partly": "it exaggerates, so h is raised to the power {power:.2f}",
+    "agrees": "what it expected came about",
     "died": "no particle lived either way",
 }
-"""Why a pilot has `auto` look ahead or not, by the nats that draws gain."""
-AGAINST = ("misled", "doubt")
+"""Why a pilot has `auto` look ahead or not, by the nats that draws gain and the power of h."""
+AGAINST = ("exaggerates", "misled")
 """The reasons for which it does not."""
 
 LookaheadReference = str | Path | Surrogate
@@ -61,7 +59,8 @@ class LookaheadDecision:
 
     why: a key of REASONS, "" where no pilot was made. gain: nats by which draws are nearer to the
     posterior with look-ahead than without it, None where nothing said so. particles, tokens: of the
-    pilot, 0 where none was made; tokens are those that it forwarded.
+    pilot, 0 where none was made; tokens are those that it forwarded. power: b at most, the power of
+    h that the run looks ahead by.
     """
 
     use: str
@@ -69,6 +68,7 @@ class LookaheadDecision:
     gain: float | None = None
     particles: int = 0
     tokens: int = 0
+    power: float = POWER
 
     def json(self) -> dict[str, Any]:
         """As a trace and a worker have it."""
@@ -80,7 +80,7 @@ class LookaheadDecision:
         if not self.why:
             return ()
         does = "does not look" if self.use == NONE else "looks"
-        why = REASONS[self.why].format(abs(self.gain or 0.0))
+        why = REASONS[self.why].format(gain=abs(self.gain or 0.0), power=self.power)
         pilot = f"a pilot of {self.particles} particles, {self.tokens} tokens"
         return (f"auto {does} ahead by the surrogate: {why} ({pilot})",)
 
@@ -178,7 +178,8 @@ def lookahead_of(
         return None
     proposal, twist = USES.get(choice.in_force, USES["both"])
     enough = ENOUGH if choice.use == AUTO else 1.0
-    return CompletionLookahead(surrogates, proposal, twist, POWER, enough=enough)
+    power = POWER if choice.decided is None else choice.decided.power
+    return CompletionLookahead(surrogates, proposal, twist, power, enough=enough)
 
 
 def verify_surrogates(

@@ -7,20 +7,27 @@ E[Z_hat] = Z exactly. (To take particles of the pilot into the answer would be b
 way look good would then be in it.) A wrong decision costs variance. It depends on the seed alone,
 like a draw.
 
-**What decides.** Two halves of the pilot, smc of n particles each, weigh w_i together; of every
-particle it is known by how many nats r_i it would have weighed more by the draws of the other half
-(fkdsl.proposals.trial: of its own draws with look-ahead less without). Under the posterior the mean
-of the log weight of a path is log Z plus the divergence KL(posterior || law of the draws), so
+**What decides.** Two halves, smc of n particles each. Each path compares what the surrogate
+expected after each of its tokens with what came (fkdsl.proposals.trial). The slope of the one
+against the other is the power b of h that the model agrees with: about 1 where the surrogate knows
+the model, and small where it holds each token of a text to be unlikely that the model is sure of.
+Then texts that are nearer to their end seem better by far than they are, so that resampling
+hurries. The run takes that b, up to POWER. It is found by least squares, of the half that found
+more weight, with a normal prior: b is POWER to within SPREAD, and what comes of a path is uncertain
+by NOISE nats. So a pilot of one path each way moves b far where the surrogate is tens of nats off,
+and hardly where it expects a few nats and cannot mislead by much. An h of a small power still tells
+which texts are better, so draws do not look ahead only where b is below LEAST_POWER.
+
+A surrogate may be right in the mean and wrong from text to text. Of every particle it is known by
+how many nats r_i it would have weighed more by the draws of the other half. Under the posterior the
+mean of the log weight of a path is log Z plus the divergence KL(posterior || law of the draws), so
 
     gain = - sum w_i r_i / sum w_i
 
-estimates by how much look-ahead lessens that divergence. Where a surrogate misleads, the particles
-without it are heavy, and it says of these that they should hardly come: the gain is far below 0.
-The gain sees the draws and not the resampling by h, and n is small. So look-ahead is given up only
-where, too, the half without it has found more weight, and its masks have left not too little: where
-no particle comes near to what is asked, the weights of all say nothing, and look-ahead is needed.
-It is given up, too, where the surrogate is wrong by so much at each token that a run would be in
-doubt (fkdsl.proposals.trust), if any particle lives without it.
+estimates by how much look-ahead lessens that divergence. Where b is about POWER, that of the pilot,
+look-ahead is given up if the gain is below GAIN, the half without it has found more weight, and its
+masks have left not too little: where no particle comes near to what is asked, the weights of all
+say nothing, and look-ahead is needed.
 """
 
 from __future__ import annotations
@@ -46,8 +53,7 @@ from fkdsl.inference.samplers.adaptive import LEAST as LEAST_ISLANDS
 from fkdsl.inference.samplers.resampling import RESAMPLING
 from fkdsl.models.surrogate.shipped import has_own, is_trusted
 from fkdsl.proposals.completion import ENOUGH, POWER
-from fkdsl.proposals.trial import PathRng, TrialLookahead
-from fkdsl.proposals.trust import DOUBTFUL
+from fkdsl.proposals.trial import PathRng, TrialLookahead, TrialPath
 
 SHARE = 4
 """The pilot has at most one particle for so many of the run's."""
@@ -57,7 +63,14 @@ MOST = 4
 """Particles of each half of a pilot, at most."""
 ESS = 0.75
 """Share of a half's particles below which its effective number may fall before it is resampled."""
-GAIN = -1.0
+SPREAD, NOISE = 0.3, 2.0
+"""How far b is from POWER, and nats by which what comes of a path is uncertain: the standard
+deviations of the prior and of the observations from which b is found."""
+LEAST_POWER = 0.02
+"""The power of h below which draws do not look ahead."""
+CLOSE = 0.05
+"""A b that is lower than POWER by less is not spoken of."""
+GAIN = -5.0
 """The gain down to which look-ahead is taken whatever weighs more."""
 MASS = -10.0
 """Nats that masks leave of a text without look-ahead, below which it is taken: what comes so seldom
@@ -125,45 +138,65 @@ def _piloted(request: RunRequest, n: int, untried: LookaheadDecision) -> Decided
     if not trial.tilted:
         return Decided(untried, model)
     tokens = request.engines.counts()[1] - before
-    why = paths.reason()
-    use = NONE if why in AGAINST else "both"
-    return Decided(LookaheadDecision(use, why, paths.gain(), 2 * n, tokens), model)
+    return Decided(replace(paths.decision(), particles=2 * n, tokens=tokens), model)
 
 
 @dataclass
 class TrialPaths:
-    """The particles of a pilot: (2n,) each, the first n of them drawn without look-ahead.
-    log_weights: nats. log_ratios: what they would have weighed more by draws with look-ahead than
-    by those without. log_masses: of what masks left at the draws that look ahead. drift: nats that
-    the surrogate was wrong by at a token (fkdsl.proposals.trust)."""
+    """The particles of a pilot, (2n,) each, the first n of them drawn without look-ahead.
+    log_weights: nats."""
 
     log_weights: Floats
-    log_ratios: Floats
-    log_masses: Floats
-    drift: float = 0.0
+    paths: Sequence[TrialPath]
+
+    def decision(self) -> LookaheadDecision:
+        """What they come to; the caller counts them."""
+        why, power = self.reason(), self.power()
+        if why in AGAINST:
+            return LookaheadDecision(NONE, why, self.gain())
+        return LookaheadDecision("both", why, self.gain(), power=power)
+
+    def reason(self) -> str:
+        """A key of REASONS (fkdsl.api.lookahead); one of AGAINST where the run is not to look
+        ahead."""
+        gain, power = self.gain(), self.power()
+        if gain is None:
+            return "died"
+        if power < LEAST_POWER:
+            return "exaggerates"
+        if power < POWER - CLOSE:
+            return "partly"
+        misled = gain < GAIN and self._plain_is_heavier() and self._mass() >= MASS
+        return "misled" if misled else "agrees"
+
+    def power(self) -> float:
+        """The power of h that what came agrees with, up to POWER."""
+        n = len(self.paths) // 2
+        half = slice(0, n) if self._plain_is_heavier() else slice(n, 2 * n)
+        lives = self.log_weights[half] > -np.inf
+        lived = [path for path, alive in zip(self.paths[half], lives, strict=True) if alive]
+        prior = (NOISE / SPREAD) ** 2
+        squares = prior + math.fsum(path.mean_square() for path in lived)
+        products = prior * POWER + math.fsum(path.mean_product() for path in lived)
+        return min(max(products / squares, 0.0), POWER)
 
     def gain(self) -> float | None:
         """Nats by which look-ahead brings draws nearer to the posterior; None where no particle
         lives."""
         if log_sum_exp(self.log_weights) == -np.inf:
             return None
-        return -float(normalised(self.log_weights) @ self.log_ratios)
+        ratios = np.array([path.log_ratio for path in self.paths])
+        return -float(normalised(self.log_weights) @ ratios)
 
-    def reason(self) -> str:
-        """A key of REASONS (fkdsl.api.lookahead); one of AGAINST where the run is not to look
-        ahead."""
-        n, gain = len(self.log_weights) // 2, self.gain()
-        plain, ahead = self.log_weights[:n], self.log_weights[n:]
-        if gain is None:
-            return "died"
-        lives = log_sum_exp(plain) > -np.inf
-        if lives and self.drift >= DOUBTFUL:
-            return "doubt"
-        if not lives or float(normalised(plain) @ self.log_masses[:n]) < MASS:
-            return "nearer" if gain >= GAIN else "seldom"
-        if gain >= GAIN:
-            return "nearer" if gain > -GAIN / 10 else "close"
-        return "heavier" if log_sum_exp(ahead) >= log_sum_exp(plain) else "misled"
+    def _plain_is_heavier(self) -> bool:
+        n = len(self.paths) // 2
+        return bool(log_sum_exp(self.log_weights[:n]) > log_sum_exp(self.log_weights[n:]))
+
+    def _mass(self) -> float:
+        """Nats that masks have left of the paths without look-ahead, which weigh something."""
+        n = len(self.paths) // 2
+        masses = np.array([path.log_mass for path in self.paths[:n]])
+        return float(normalised(self.log_weights[:n]) @ masses)
 
 
 def pilot_rng(rng: Rng) -> Rng:
@@ -180,23 +213,22 @@ def trial_paths(
     trial: TrialLookahead,
 ) -> TrialPaths:
     """Two halves of n particles, without look-ahead and with it, each resampled for itself."""
-    looks = np.arange(2 * n) >= n
+    paths = [TrialPath(looks=i >= n) for i in range(2 * n)]
 
     def streams(name: str, t: int, of: Sequence[int]) -> list[PathRng]:
-        return [PathRng(rng.split(name, t, i), bool(looks[i])) for i in of]
+        return [PathRng(rng.split(name, t, i), paths[i]) for i in of]
 
     states, log_G0 = model.initial(streams("initial", 0, range(2 * n)))
-    log_w, log_ratio, log_mass = np.array(log_G0), np.zeros(2 * n), np.zeros(2 * n)
+    log_w = np.array(log_G0)
     for t in count(1):
         check_deadline()
         for half in (np.arange(n), np.arange(n, 2 * n)):
             lw, of_half = log_w[half], rng.split("resample", t, int(half[0]))
             if log_sum_exp(lw) > -np.inf and effective_sample_size(lw) < ESS * n:
                 A = half[RESAMPLING["systematic"](of_half, normalised(lw), n)]
-                copies = [states[a] for a in A]
-                for i, x in zip(half.tolist(), copies, strict=True):
-                    states[i] = x
-                log_ratio[half], log_mass[half] = log_ratio[A], log_mass[A]
+                copies = [(states[a], paths[a].copy()) for a in A]
+                for i, (x, path) in zip(half.tolist(), copies, strict=True):
+                    states[i], paths[i] = x, path
                 log_w[half] = log_sum_exp(lw) - math.log(n)
         moving = [i for i in range(2 * n) if log_w[i] > -np.inf and not model.finished(states[i])]
         unguided = trial.draws > 0 and not trial.tilted  # the first text, so likely the others too
@@ -204,8 +236,6 @@ def trial_paths(
             break
         rngs = streams("mutate", t, moving)
         after, log_G = model.step(rngs, [states[i] for i in moving])
-        for i, own, x, g in zip(moving, rngs, after, log_G, strict=True):
+        for i, x, g in zip(moving, after, log_G, strict=True):
             states[i], log_w[i] = x, log_w[i] + g
-            log_ratio[i] += own.log_ratio
-            log_mass[i] += own.log_mass
-    return TrialPaths(log_w, log_ratio, log_mass, trial.drifts.largest)
+    return TrialPaths(log_w, paths)

@@ -92,11 +92,13 @@ def ways_to_end(masks: RegularMasks | ClosedMasks) -> list[tuple[RegularMasks, b
 
 class Tilt(NamedTuple):
     """h: (n,) of each outcome, relative to the largest, so in (0, 1]. log_scale: the log of the
-    largest, nats; of both, the power is taken already. power: b."""
+    largest, nats; of both, the power is taken already. power: b. log_h_0: of a text's first token,
+    the log of the h before it, nats, of which no power is taken; None of a later token."""
 
     h: Floats
     log_scale: float
     power: float
+    log_h_0: float | None = None
 
     def log_h(self, i: int) -> float:
         """log h(i)^b, nats; at most 0."""
@@ -215,20 +217,22 @@ class CompletionLookahead:
         if len(messages) > 1:  # rounding
             h = np.minimum(h, 1.0)
         log_before, power = particle.guesses.get(OWNER), particle.power if text.ids else None
+        log_h_0 = None
         if power is None:
-            log_before = _log_h_0(messages, belief, text)
-            power = trusted_power(p, h, log_before, self.power, self.caution)
-            log_before *= power
+            log_h_0 = _log_h_0(messages, belief, text)
+            power = trusted_power(p, h, log_h_0, self.power, self.caution)
+            log_before = log_h_0 * power
         if power != 1.0:
             h = h**power
         mass = float(p.sum())
         mean = float(p @ h) / mass if mass > 0.0 else 0.0
         if not mean > 0.0:  # nothing is known: the weight stays where it was
-            return Tilt(np.ones_like(h), particle.guesses.get(OWNER, 0.0), power), math.nan
+            held = particle.guesses.get(OWNER, 0.0)
+            return Tilt(np.ones_like(h), held, power, log_h_0), math.nan
         h = np.maximum(h, self.floor * mean)
         largest = float(h.max())
         drift = math.nan if log_before is None else math.log(float(p @ h)) - log_before
-        return Tilt(h / largest, math.log(largest), power), drift
+        return Tilt(h / largest, math.log(largest), power, log_h_0), drift
 
     def _messages_of(self, model: str, text: TextConstraint) -> Messages | None:
         """The messages of a constraint; None where there are none, whose reason is kept."""

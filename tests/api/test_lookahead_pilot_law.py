@@ -6,15 +6,15 @@ import math
 import numpy as np
 
 from fkdsl.api import lookahead_pilot as pilot
-from fkdsl.api.lookahead import AGAINST
 from fkdsl.base.logspace import log_sum_exp
-from fkdsl.base.random import derive
+from fkdsl.base.random import KeyedRng, derive
 from fkdsl.base.value_keys import value_key
 from fkdsl.inference.enumeration import enumerate_outcomes
 from fkdsl.inference.samplers.smc import smc
-from fkdsl.proposals.completion import CompletionLookahead
+from fkdsl.models.surrogate.model import Surrogate
+from fkdsl.proposals.completion import CompletionLookahead, Tilt
 from fkdsl.proposals.settings import ProposalSettings
-from fkdsl.proposals.trial import TrialLookahead
+from fkdsl.proposals.trial import TrialLookahead, TrialPath
 from fkdsl.testing.laws import exact_measure
 from tests.api.test_lookahead_pilot import program_of, surrogate
 
@@ -56,7 +56,7 @@ class AsTheRun(Keyed):
 
 
 def whole_run(program, found, rng, stream=pilot.pilot_rng, reuse=False):
-    """The values and log weights of a pilot and what it decides, all of it drawn from `rng`."""
+    """What a pilot decides, and Z_hat of the run, all of it drawn from `rng`."""
 
     def model_of(lookahead):
         return program.feynman_kac(proposals=ProposalSettings(lookahead=lookahead))
@@ -64,35 +64,42 @@ def whole_run(program, found, rng, stream=pilot.pilot_rng, reuse=False):
     name = program.model_names()[0]
     trial = TrialLookahead({name: found}, power=0.75)
     paths = pilot.trial_paths(model_of(trial), stream(rng), 1, None, trial)
-    ahead = paths.reason() not in AGAINST
-    chosen = CompletionLookahead({name: found}, power=0.75) if ahead else None
+    decision = paths.decision()
+    ahead = decision.use == "both"
+    chosen = CompletionLookahead({name: found}, power=decision.power) if ahead else None
     *_, last = smc(model_of(chosen), rng, particles=2)
     if reuse:  # the planted bug: what the pilot found counts too
         half = paths.log_weights[1:] if ahead else paths.log_weights[:1]
         both = np.logaddexp(log_sum_exp(half), last.log_Z) - math.log(2.0)
-        return ahead, math.exp(both)
-    return ahead, math.exp(last.log_Z)
+        return decision, math.exp(both)
+    return decision, math.exp(last.log_Z)
 
 
 def expected(program, found, **bug):
-    """(E[Z_hat], probability of look-ahead) over all that pilot and run may draw."""
-    total = looked = 0.0
-    for p, (ahead, z) in enumerate_outcomes(
+    """(E[Z_hat], the probability of each power of h, 0 for no look-ahead) over all that pilot and
+    run may draw."""
+    total, powers = 0.0, {}
+    for p, (decision, z) in enumerate_outcomes(
         lambda rng: whole_run(program, found, Keyed(rng), **bug)
     ):
-        total, looked = total + p * z, looked + p * ahead
-    return total, looked
+        power = decision.power if decision.use == "both" else 0.0
+        total, powers[power] = total + p * z, powers.get(power, 0.0) + p
+    return total, powers
 
 
 def test_the_mean_of_Z_hat_is_Z_whatever_the_pilot_decides_and_bugs_are_caught(
     tmp_path, monkeypatch
 ):
     program = program_of(tmp_path, long=2)
-    found = surrogate(program, of_b=0.05)
-    monkeypatch.setattr(pilot, "GAIN", math.inf)  # which way weighs more, so as to depend on draws
+    found = surrogate(program, of_b=0.01)
+    monkeypatch.setattr(pilot, "NOISE", 0.2)
     Z = sum(exact_measure(program.without().feynman_kac()).values())
-    mean, looked = expected(program, found)
-    assert 0.05 < looked < 0.95
+    mean, powers = expected(program, found)
+    assert abs(mean - Z) < 1e-12
+    low, high = sorted(sorted(powers, key=powers.__getitem__)[-2:])
+    monkeypatch.setattr(pilot, "LEAST_POWER", (low + high) / 2)  # so that it is none for some draws
+    mean, powers = expected(program, found)
+    assert 0.05 < powers[0.0] < 0.95
     assert abs(mean - Z) < 1e-12
     for bug in ({"reuse": True}, {"stream": lambda rng: AsTheRun(rng.rng, rng.drawn)}):
         assert abs(expected(program, found, **bug)[0] - Z) > 1e-4
@@ -115,7 +122,7 @@ def test_what_a_path_would_have_weighed_the_other_way_is_exact(tmp_path):
         model.step = lambda *args: states.append(step(*args)) or states[-1]
         paths = pilot.trial_paths(model, rng, 1, None, trial)
         last = states[-1][0][-1]
-        log_w = paths.log_weights[1] - paths.log_ratios[1]
+        log_w = paths.log_weights[1] - paths.paths[1].log_ratio
         return model.value(last), log_w, len(states[-1][0])
 
     looked = set()
@@ -124,3 +131,39 @@ def test_what_a_path_would_have_weighed_the_other_way_is_exact(tmp_path):
             looked.add(value)
             assert abs(log_w - weights[value_key(value)]) < 1e-9
     assert looked
+
+
+def test_what_was_expected_and_what_came_are_those_of_every_place_of_a_path():
+    """Against the sums written out, of two texts after each other."""
+    rng = np.random.default_rng(5)
+    for looks in (False, True):
+        path, b = TrialPath(looks), 0.75
+        squares = products = places = 0.0
+        for tokens in (3, 2):
+            A, A_h, x = -rng.random(tokens), -rng.random(tokens), [-4.0, *-rng.random(tokens)]
+            for k in range(tokens):
+                first = x[0] if k == 0 else None
+                path.add(A[k], A_h[k], b * x[k + 1], Tilt(np.ones(1), 0.0, b, first))
+            for t in range(tokens + 1):
+                later = range(t, tokens)
+                y = sum(A[k] for k in later)
+                if looks:
+                    y = b * x[t] + sum(A_h[k] - b * x[k] for k in later)
+                squares, products, places = squares + x[t] ** 2, products + x[t] * y, places + 1
+        assert abs(path.mean_square() - squares / places) < 1e-12
+        assert abs(path.mean_product() - products / places) < 1e-12
+
+
+def test_a_surrogate_that_is_the_model_is_agreed_with(tmp_path):
+    program = program_of(tmp_path)
+    found = surrogate(program, of_b=0.75)
+    found = Surrogate.of(
+        found.start,
+        [[0, 0.99, 0.01, 0], [0, 0.75, 0, 0.25], *found.transition[2:]],
+        found.emission,
+        found.fingerprint,
+    )
+    trial = TrialLookahead({program.model_names()[0]: found}, floor=0.0, caution=math.inf)
+    model = program.feynman_kac(proposals=ProposalSettings(lookahead=trial))
+    paths = pilot.trial_paths(model, KeyedRng(1), 1, None, trial).paths
+    assert abs(paths[1].products / paths[1].squares - 1.0) < 1e-6

@@ -157,8 +157,8 @@ def _is_answer(v: Any) -> bool:
 def _is_decision(v: Any) -> bool:
     counts = dict.fromkeys(("particles", "tokens"), lambda n: is_whole(n, 0, MOST_STEPS))
     gain, use = (lambda g: g is None or is_number(g)), ("both", "none").__contains__
-    why = ("", *REASONS).__contains__
-    return is_record(v, use=use, why=why, gain=gain, **counts) and len(v) == 5
+    why, power = ("", *REASONS).__contains__, (lambda b: is_number(b) and 0.0 < b <= 1.0)
+    return is_record(v, use=use, why=why, gain=gain, power=power, **counts) and len(v) == 6
 
 
 def _require(holds: bool, reason: str) -> None:
