@@ -96,7 +96,8 @@ class _Feeding:
     """A row on its way through vLLM. at: its number. session: by which it is read. fed: how many of
     its tokens the session was given. ends: how many it is to be given at a time, since vLLM gives
     the row after the last one. holds: whether the session keeps memory while it waits: once it has
-    read something whole, vLLM does not interrupt it. logits: (V,) each of the wanted that came."""
+    read something whole, vLLM does not interrupt it. logits: of each wanted position that came, a step's
+    logits and its row in them."""
 
     at: int
     row: ForwardRow
@@ -104,7 +105,7 @@ class _Feeding:
     session: str = ""
     fed: int = 0
     holds: bool = False
-    logits: list[torch.Tensor] = field(default_factory=list)
+    logits: list[tuple[torch.Tensor, int]] = field(default_factory=list)
 
     def next_tokens(self) -> tuple[int, ...]:
         """The tokens to feed next, which count as fed from now on."""
@@ -231,9 +232,10 @@ class VllmModel(TokenizedModel):
         """Takes the rows of sessions that have read what they were fed, and feeds them more."""
         asked = [one for one in (waiting[s] for s in ready) if one.fed - 1 in one.row.wanted]
         if asked:
+            asked.sort(key=lambda one: one.at)
             logits = self.engine.logits([one.session for one in asked])
-            for one, row in zip(asked, logits, strict=True):
-                one.logits.append(row)
+            for i, one in enumerate(asked):
+                one.logits.append((logits, i))
         for session in ready:
             one = waiting[session]
             if one.ends:
@@ -264,11 +266,11 @@ class VllmModel(TokenizedModel):
             if kept:
                 self._owners[session] = ref(owner)
             segments.append(VllmSegment(row.tokens, row.past, owner))
-        logits = [row for i in range(len(rows)) for row in finished[i].logits]
-        if not logits:
+        places = [place for i in range(len(rows)) for place in finished[i].logits]
+        if not places:
             none: LogProbRows = np.zeros((0, self.vocabulary.size), dtype=np.float32)
             return [ForwardResult(none, segment) for segment in segments]
-        return forward_results(torch.stack(logits), rows, segments)
+        return forward_results(_together(places), rows, segments)
 
     # --------------------------------------------------------------------- room
 
@@ -309,3 +311,12 @@ class VllmModel(TokenizedModel):
             if owner is not None:
                 owner.session = None
         self.engine.close(sessions)
+
+
+def _together(places: Sequence[tuple[torch.Tensor, int]]) -> torch.Tensor:
+    """(len(places), V) rows of several steps' logits; of a single step, as is usual, without a
+    copy."""
+    first = places[0][0]
+    if len(first) == len(places) and all(logits is first for logits, _ in places):
+        return first
+    return torch.stack([logits[i] for logits, i in places])

@@ -47,7 +47,9 @@ def fetch(worker: Any, names: list[str], to_cpu: bool) -> torch.Tensor | None:
     for rows in KEPT:
         at = {name: i for i, name in enumerate(rows.names) if name is not None}
         if rows.logits is not None and all(name in at for name in names):
-            index = torch.tensor([at[name] for name in names], device=rows.logits.device)
-            picked = rows.logits.index_select(0, index)
+            order = [at[name] for name in names]
+            picked = rows.logits
+            if order != list(range(len(picked))):
+                picked = picked.index_select(0, torch.tensor(order, device=picked.device))
             return picked.cpu() if to_cpu else picked
     raise KeyError(f"no step of vLLM computed rows of {names}")
