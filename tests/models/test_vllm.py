@@ -174,6 +174,19 @@ def test_where_memory_is_short_a_model_reads_shorter_texts():
     assert np.abs(result.log_probs[0] - reference(text)[-1]).max() <= TOLERANCE
 
 
+def test_an_engine_that_ends_or_does_not_start_leaves_the_others_running():
+    """vLLM's engines of a process share its groups of processes, which an engine of vLLM ends when
+    it is shut down or collected."""
+    model = tiny_vllm()
+    with pytest.raises(VllmError, match="too little memory"):
+        tiny_vllm(16, 100)
+    tiny_vllm.__wrapped__(sessions=3).engine.shutdown()
+    tiny_vllm.__wrapped__(sessions=3)
+    gc.collect()
+    (result,) = model.forward([ForwardRow(None, (1, 2, 3), (2,))])
+    assert np.abs(result.log_probs[0] - reference((1, 2, 3))[-1]).max() <= TOLERANCE
+
+
 def test_a_row_does_not_depend_on_what_was_computed_before():
     """vLLM's prefix cache must not confuse texts that end alike."""
     model = tiny_vllm()
@@ -360,7 +373,17 @@ def test_a_version_that_was_never_tried_is_refused(monkeypatch, version):
     ("error", "log", "message"),
     [
         ("operator torchvision::nms does not exist", b"", "uninstall torchvision"),
-        ("Free memory on device cuda:0 (3.1/79 GiB) is less than", b"", "too little memory"),
+        (
+            "Free memory on device cuda:0 (3.1/79 GiB) is less than",
+            b"",
+            "GiB) is less than ask for",
+        ),
+        (
+            "Memory (18.0 GiB) is less than requested (4 TiB). Decrease --x",
+            b"",
+            "4 TiB) ask for less",
+        ),
+        ("not enough GPU memory for a single token. Try x", b"", "single token give it more"),
         ("Engine core failed", b"torch.OutOfMemoryError: CUDA out of memory", "too little memory"),
         ("Model architectures ['X'] are not supported for now.", b"", "does not serve `m`"),
         ("1 error for ModelConfig\n  Value error, X is not supported. [type=...", b"", "`m`: X is"),

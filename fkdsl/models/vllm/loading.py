@@ -25,12 +25,16 @@ from fkdsl.models.tokenized import ModelTexts
 from fkdsl.models.vllm import INSTALL, KNOWN_VERSIONS, VllmError
 from fkdsl.models.vllm.check import verify_rows
 from fkdsl.models.vllm.model import VllmModel
-from fkdsl.models.vllm.session import SessionEngine, Settings
+from fkdsl.models.vllm.session import SessionEngine, Settings, StepError
 
 Started = TypeVar("Started")
 DTYPES = ("float32", "bfloat16", "float16")
 LONGEST = 8192
 """Most tokens of a model whose configuration has no bound, as those of recurrent models."""
+SMALLER = (
+    "share the layers between GPUs (`tensor_parallel=2`), load with --dtype bfloat16, or take a "
+    "smaller model"
+)
 CPU_MEMORY = 1
 """GiB of keys and values on a CPU, unless the declaration says otherwise."""
 FIXED = {
@@ -67,8 +71,13 @@ def load(request: Request) -> VllmModel:
     try:
         model = VllmModel(engine, _texts(request, engine))
         verify_rows(model, request.dtype or "float32")
-    except BaseException:
+    except BaseException as error:
         engine.shutdown()
+        if isinstance(error, StepError):
+            raise VllmError(
+                f"vLLM cannot run `{request.name}`: {error.reason}",
+                "leave the engine out: fkdsl runs it itself",
+            ) from error
         raise
     return model
 
@@ -251,12 +260,16 @@ def _failure(name: str, error: Exception, log: IO[bytes]) -> VllmError:
             f"vLLM cannot load `{name}` beside another model of this process: {reason}",
             'run one of the two without engine="vllm"',
         )
-    if re.search(r"out of memory|[Ff]ree memory on device|[Nn]o available memory|KV cache", text):
-        return VllmError(
-            f"vLLM has too little memory for `{name}`: {reason}",
-            "give it more keys and values (`memory=8`, in GiB), share the layers between GPUs "
-            "(`tensor_parallel=2`), load with --dtype bfloat16, or take a smaller model",
-        )
+    less = (
+        "share the layers between GPUs (`tensor_parallel=2`), load with --dtype bfloat16, or take "
+    )
+    less += "a smaller model"
+    # After the first sentence comes advice on options of vLLM's own command.
+    short = f"vLLM has too little memory for `{name}`: {reason.partition('. ')[0]}"
+    if re.search(r"less than requested|[Ff]ree memory on device|out of memory", text):
+        return VllmError(short, f"ask for less keys and values (`memory=2`, in GiB), {less}")
+    if re.search(r"[Nn]o available memory|not enough GPU memory|KV cache", text):
+        return VllmError(short, f"give it more keys and values (`memory=8`, in GiB), {less}")
     if re.search(r"not supported|[Uu]nsupported|no vLLM implementation|no module or param", text):
         return VllmError(
             f"vLLM does not serve `{name}`: {reason}", "leave the engine out: fkdsl runs it itself"

@@ -96,8 +96,8 @@ class _Feeding:
     """A row on its way through vLLM. at: its number. session: by which it is read. fed: how many of
     its tokens the session was given. ends: how many it is to be given at a time, since vLLM gives
     the row after the last one. holds: whether the session keeps memory while it waits: once it has
-    read something whole, vLLM does not interrupt it. logits: of each wanted position that came, a step's
-    logits and its row in them."""
+    read something whole, vLLM does not interrupt it. logits: for each wanted position that came,
+    the logits of a step, and which row of them."""
 
     at: int
     row: ForwardRow

@@ -20,6 +20,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import finalize
 
 import torch
 
@@ -54,6 +55,22 @@ class StepDone:
 
     ready: list[str]
     worked: bool
+
+
+class StepError(VllmError):
+    """vLLM failed in a forward. reason: what it says."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"vLLM failed in a forward: {reason}",
+            "leave the engine out; if memory is short, give it less to do at once (`sessions=64`). "
+            "VLLM_LOGGING_LEVEL=ERROR shows what it was at",
+        )
+        self.reason = reason
+
+
+CORES: list[Any] = []
+"""vLLM's engines of this process that were not shut down."""
 
 
 class SessionEngine:
@@ -101,6 +118,10 @@ class SessionEngine:
         self._remote = settings.tensor_parallel > 1
         self._sampling_params, self._request = SamplingParams, EngineCoreRequest
         self._sampling: dict[str, Any] = {}
+        # vLLM's own would end the groups of processes, which all engines share.
+        self._engine.engine_core._finalizer.detach()
+        CORES.append(self._core)
+        self._end = finalize(self, _shut_down, self._core)
 
     def feed(
         self,
@@ -139,17 +160,13 @@ class SessionEngine:
         self._core.add_request(*self._core.preprocess_add_request(request))
 
     def step(self) -> StepDone:
-        """One forward of vLLM over what waits, as much as it takes at once. Raises VllmError where
+        """One forward of vLLM over what waits, as much as it takes at once. Raises StepError where
         it fails."""
         try:
             outputs, worked = self._core.step_fn()
             self._core.post_step(model_executed=worked)
         except Exception as error:  # of any kind: out of memory, an operator that is not there
-            raise VllmError(
-                f"vLLM failed in a forward: {str(error)[:300] or repr(error)}",
-                "leave the engine out; if memory is short, give it less to do at once "
-                "(`sessions=64`). VLLM_LOGGING_LEVEL=ERROR shows what it was at",
-            ) from error
+            raise StepError(str(error)[:300] or repr(error)) from error
         mine = outputs.get(0) if outputs else None
         ready = [o.request_id for o in (mine.outputs if mine else ()) if o.new_token_ids]
         return StepDone(ready, worked)
@@ -179,7 +196,19 @@ class SessionEngine:
         return used
 
     def shutdown(self) -> None:
-        self._core.shutdown()
+        """Gives back what the engine has. It happens by itself when the engine is collected, and
+        when the process ends."""
+        self._end()
+
+
+def _shut_down(core: Any) -> None:
+    """Gives back what an engine of vLLM has; with the last one the groups of processes end."""
+    CORES.remove(core)
+    if not CORES:
+        core.shutdown()
+        return
+    core.model_executor.shutdown()
+    core.scheduler.shutdown()
 
 
 def _processor(second: bool) -> type:
