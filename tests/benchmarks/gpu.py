@@ -41,7 +41,7 @@ from fkdsl.models import tokenized
 from fkdsl.models.decoder import Decoder
 from fkdsl.models.decoder_model import DecoderModel
 from fkdsl.models.decoder_weights import DecoderShape
-from fkdsl.models.device import rows as device_rows
+from fkdsl.models.device import transfer
 from fkdsl.models.huggingface import HuggingFaceModel
 from fkdsl.models.interface import ForwardRow, Past
 from fkdsl.models.tokenized import ModelTexts
@@ -235,10 +235,10 @@ def ours(model: DecoderModel, particles: int, prompt: int, tokens: int) -> tuple
     text = ("the sea and a boat " * (prompt // 19 + 1))[:prompt]
     found = []
     for n in (1, 1, tokens + 1):  # the first one warms up
-        device_rows.TRANSFERS[0] = 0
+        transfer.TRANSFERS[0] = 0
         began = time.perf_counter()
         steered(model, particles, n, text)
-        found.append((time.perf_counter() - began, device_rows.TRANSFERS[0]))
+        found.append((time.perf_counter() - began, transfer.TRANSFERS[0]))
     return (found[2][0] - found[1][0]) / tokens, (found[2][1] - found[1][1]) / tokens
 
 

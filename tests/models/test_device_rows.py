@@ -12,9 +12,12 @@ from fkdsl.base.errors import CallError
 from fkdsl.base.probability_blocks import BLOCK, ProbabilityBlocks
 from fkdsl.base.random import KeyedRng
 from fkdsl.models import registry, tokenized
+from fkdsl.models.device import masks as device_masks
 from fkdsl.models.device import reads as device_reads
-from fkdsl.models.device import rows as device_rows
+from fkdsl.models.device import transfer
+from fkdsl.models.device.masks import DeviceMasks
 from fkdsl.models.device.reads import Wanted, read
+from fkdsl.models.device.row_operators import PlainRowOperators, unpacked
 from fkdsl.models.device.rows import rows_on_device
 from fkdsl.models.registry import load_model
 
@@ -39,8 +42,8 @@ def run(name, **options):
 def on_device(monkeypatch):
     def switch(on=True):
         monkeypatch.setattr(tokenized, "stays", lambda device: on)
-        monkeypatch.setattr(device_rows, "TRANSFERS", [0])
-        return device_rows.TRANSFERS
+        monkeypatch.setattr(transfer, "TRANSFERS", [0])
+        return transfer.TRANSFERS
 
     return switch
 
@@ -125,12 +128,12 @@ def drawn_by(monkeypatch, mask):
     some, plain = rows_of(20, seed=2)
     streams = [KeyedRng(9).split(i) for i in range(20)]
     wanted = [Wanted(row, mask, None, s.peek()) for row, s in zip(some, streams, strict=True)]
-    monkeypatch.setattr(device_rows, "TRANSFERS", [0])
+    monkeypatch.setattr(transfer, "TRANSFERS", [0])
     right = True
     for i, (w, masked) in enumerate(zip(wanted, read(wanted), strict=True)):
         found = streams[i].choice(ProbabilityBlocks.of_masked(w.row, mask, masked))
         right &= found == KeyedRng(9).split(i).choice(np.exp(plain[i].astype(np.float64)) * mask)
-    return device_rows.TRANSFERS[0], right
+    return transfer.TRANSFERS[0], right
 
 
 def test_planted_bugs_are_caught(monkeypatch):
@@ -139,9 +142,7 @@ def test_planted_bugs_are_caught(monkeypatch):
     assert drawn_by(monkeypatch, mask) == (1, True)
     with monkeypatch.context() as patched:  # the sums of all tokens for those that a mask leaves
         patched.setattr(
-            device_reads,
-            "_sums",
-            lambda wanted, _: torch.stack([w.row.of.forward_sums[w.row.i] for w in wanted]),
+            PlainRowOperators, "masked_sums", lambda _, log_p, sums, rows, bits, masks: sums[rows]
         )
         assert not drawn_by(patched, mask)[1]
     with monkeypatch.context() as patched:  # a block that no draw falls into: slow, and right
@@ -185,3 +186,46 @@ def test_indices_whose_values_are_kept_are_kept_too():
     held = weakref.ref(indices)
     del indices
     assert held() is not None
+
+
+def test_a_mask_is_moved_once_and_the_oldest_makes_room(monkeypatch):
+    moved = []
+    monkeypatch.setattr(
+        device_masks, "to_device", lambda *a: moved.append(len(a[1])) or transfer.to_device(*a)
+    )
+    masks = DeviceMasks(20, torch.device("cpu"), most=3)
+    rng = np.random.default_rng(0)
+    some = [rng.random(20) < 0.5 for _ in range(6)]
+
+    def there(*asked):
+        places = masks.places(asked)
+        for place, mask in zip(places, asked, strict=True):
+            if mask is None:
+                assert place == -1
+            else:
+                assert unpacked(masks.bits[place][None], 20)[0].bool().tolist() == mask.tolist()
+
+    there(some[0], None, some[1], some[0])
+    there(some[1], some[0])
+    assert moved == [2]
+    there(some[2], some[0])
+    there(some[3])  # in the place of the second, which was used longest ago
+    there(some[2], some[0], some[3])
+    assert moved == [2, 1, 1]
+    there(some[1])
+    there(*some)  # more than it keeps, all at once
+    assert len(masks.bits) == 12
+    assert masks.bits.shape[1] == 3  # bytes
+    there(*some)
+    assert moved[:4] == [2, 1, 1, 1]
+    assert len(moved) == 5
+
+
+def test_arrays_reach_a_device_in_one_transfer_as_they_are():
+    arrays = np.arange(3.0), np.arange(6).reshape(2, 3), np.arange(5, dtype=np.uint8), np.zeros(0)
+    there = transfer.to_device(torch.device("cpu"), *arrays)
+    for array, tensor in zip(arrays, there, strict=True):
+        assert (tensor.numpy() == array).all()
+        assert tensor.numpy().dtype == array.dtype
+    column = torch.arange(6.0).view(2, 3)[:, 1]
+    assert [a.tolist() for a in transfer.to_host(column, column[:1])] == [[1.0, 4.0], [1.0]]

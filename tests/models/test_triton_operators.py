@@ -15,6 +15,7 @@ from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.models.device import trial
 from fkdsl.models.device.decode_step import DecodeStep
 from fkdsl.models.device.operators import PlainOperators
+from fkdsl.models.device.row_operators import PlainRowOperators
 from tests.models.test_decode_step import population
 from tests.models.test_decoder import both
 
@@ -79,6 +80,20 @@ def test_a_population_decoded_by_kernels_has_the_rows_of_the_librarys_module(
     assert np.abs(rows[0] - rows[1]).max() <= 1e-4
 
 
+@needs_triton
+@pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
+def test_kernels_of_rows_give_what_public_operators_give(triton_operators):
+    from fkdsl.models.device.triton_rows import TritonRowOperators
+
+    device, plain, fast = torch.device("cpu"), PlainRowOperators(), TritonRowOperators()
+    assert trial.largest_row_difference(device, fast, plain) <= 1e-6
+    fast.masked_sums = lambda log_p, sums, rows, bits, masks: sums[rows]  # a planted bug
+    assert trial.largest_row_difference(device, fast, plain) > 0.01
+    logits = torch.zeros((2, 600))
+    logits[1, 400] = torch.nan
+    assert fast.normalised(logits)[1].isnan().all(-1).tolist() == [False, True]
+
+
 COMPILES = """
 import triton
 from triton.backends.compiler import GPUTarget
@@ -104,6 +119,14 @@ for last in (False, True):
 compiled(
     kernels.rotate, {**ints, **half, "qkv": "*bf16", "rotations": "*fp32"}, **shape, PAIRS=32
 )
+sizes = dict.fromkeys(("size", "blocks", "mask_bytes"), "i32")
+rows = {
+    **dict.fromkeys(("tops", "sums", "log_totals", "log_p", "left"), "*fp32"), "logits": "*bf16",
+    **dict.fromkeys(("rows", "masks"), "*i64"), "bits": "*u8", **sizes,
+}
+for kernel in (kernels.chunk_sums, kernels.masked_sums):
+    compiled(kernel, rows, BLOCK=256, BLOCKS=8)
+compiled(kernels.less, rows, TOKENS=2048)
 compiled(
     kernels.join, {"parts": "*fp32", "sums": "*fp32", "out": "*bf16", "queries": "i32", "n": "i32"},
     WIDTH=64, PADDED=64,

@@ -7,5 +7,8 @@ triton_operators.py, triton_kernels.py   the same by kernels that read the pool 
 trial.py         whether the kernels are right on a device
 graphs.py        CUDA graphs of it
 rows.py          rows of the vocabulary that stay there
+row_operators.py, triton_rows.py   what is computed of them: log-probabilities and sums
+masks.py         masks as bits, moved there once
 reads.py         what the draws of a population look at, in one transfer
+transfer.py      arrays there and back
 """

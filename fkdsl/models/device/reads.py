@@ -4,7 +4,8 @@
     rows[2][512:768]                # the block that the draw falls into is at hand
 
 The sums that masks leave, and the block that each draw's uniform number falls into, are found on
-the device. The draw itself is made as all others are, from the same numbers: if by rounding it
+the device, by uniform numbers of the draws' own keyed streams, which come from the host. The draw
+itself is made as all others are, from the same numbers: if by rounding it
 falls into another block, that one is read then.
 """
 
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,12 +21,14 @@ from torch import Tensor
 
 from fkdsl.base.probability_blocks import BLOCK, Mask, Sums
 from fkdsl.base.remembered import Remembered
-from fkdsl.models.device.rows import DeviceRow, DeviceRows, block_sums_of, to_host
+from fkdsl.models.device.masks import masks_of
+from fkdsl.models.device.rows import DeviceRow, DeviceRows, operators_for
+from fkdsl.models.device.transfer import to_device, to_host
 
 HEAVIEST = 8
 """Blocks of the largest sums that are read with a row: most of what a draw looks at is in them."""
 MOVED = 512
-"""Masks and lists of indices that are kept on a device."""
+"""Lists of indices that are kept on a device."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def _read(wanted: Sequence[Wanted]) -> list[Sums | None]:
     wholes = _distinct(w.row.of for w in wanted if w.whole and not w.row.of.is_at_hand)
     parts: list[Tensor] = [rows.forward_sums for rows in forwards]
     parts += [rows.tensor for rows in wholes]
-    parts += [w.row.tensor[_on_device(w.indices, w.row.tensor.device)] for w in listed]
+    parts += _listed(listed)
     n_first = len(parts)
     if summed:
         parts += _of_population(summed)
@@ -71,9 +73,11 @@ def _read(wanted: Sequence[Wanted]) -> list[Sums | None]:
         rows.keep_sums(sums)
     for rows, whole in zip(wholes, arrays[len(forwards) :], strict=False):
         rows.keep_all(whole)
-    for w, part in zip(listed, arrays[len(forwards) + len(wholes) : n_first], strict=True):
-        assert w.indices is not None
-        w.row.keep_listed(w.indices, part)
+    groups = _alike(listed).values()
+    for group, part in zip(groups, arrays[len(forwards) + len(wholes) : n_first], strict=True):
+        for w, values in zip(group, part, strict=True):
+            assert w.indices is not None
+            w.row.keep_listed(w.indices, values)
     if not summed:
         return [None] * len(wanted)
     masked, numbers, blocks = arrays[n_first:]
@@ -89,54 +93,77 @@ def _distinct(rows: Iterable[DeviceRows]) -> list[DeviceRows]:
     return list({id(one): one for one in rows}.values())
 
 
+def _alike(listed: Sequence[Wanted]) -> dict[tuple[int, int], list[Wanted]]:
+    """Draws of rows of one forward that look at the same few tokens."""
+    groups: dict[tuple[int, int], list[Wanted]] = {}
+    for w in listed:
+        groups.setdefault((id(w.row.of), id(w.indices)), []).append(w)
+    return groups
+
+
+def _listed(listed: Sequence[Wanted]) -> list[Tensor]:
+    """On the device, for each group of `_alike`: (draws, tokens) what their rows say of the
+    tokens."""
+    if not listed:
+        return []
+    (rows,) = to_device(listed[0].row.tensor.device, np.array([w.row.i for w in listed]))
+    numbers = {id(w): rows[j : j + 1] for j, w in enumerate(listed)}
+    found = []
+    for group in _alike(listed).values():
+        tensor = group[0].row.of.tensor
+        at = torch.cat([numbers[id(w)] for w in group])
+        found.append(tensor[at[:, None], _on_device(group[0].indices, tensor.device)])
+    return found
+
+
 def _of_population(wanted: Sequence[Wanted]) -> list[Tensor]:
     """On the device, for n draws: (n, blocks) the sums of what is left to each; (n, k) the numbers
     of the blocks that it will look at; (n, k, BLOCK) these blocks of its row."""
-    log_p = _rows(wanted)
-    n, V = log_p.shape
-    sums = _sums(wanted, log_p)
+    log_p, own_sums, numbers = _rows(wanted)
+    V, device = log_p.shape[1], log_p.device
+    masks = masks_of(V, device)
+    masked = [w.mask for w in wanted]
+    rows, places, uniforms = to_device(
+        device,
+        np.array(numbers, dtype=np.int64),
+        np.array(masks.places(masked), dtype=np.int64),
+        np.array([[w.uniform] for w in wanted]),
+    )
+    sums = (
+        own_sums[rows]
+        if all(mask is None for mask in masked)
+        else operators_for(device).masked_sums(log_p, own_sums, rows, masks.bits, places)
+    )
     running = sums.double().cumsum(-1)
-    uniforms = torch.tensor([[w.uniform] for w in wanted], dtype=torch.float64).to(log_p.device)
     drawn = torch.searchsorted(running, uniforms * running[:, -1:], right=True)
     heaviest = sums.topk(min(HEAVIEST, sums.shape[1]), dim=-1).indices
-    numbers = torch.cat((drawn.clamp_(max=sums.shape[1] - 1), heaviest), dim=-1)
-    log_p = torch.nn.functional.pad(log_p, (0, -V % BLOCK))
-    blocks = log_p.view(n, -1, BLOCK).gather(1, numbers[..., None].expand(-1, -1, BLOCK))
-    return [sums, numbers, blocks]
+    blocks = torch.cat((drawn.clamp_(max=sums.shape[1] - 1), heaviest), dim=-1)
+    tokens = blocks[..., None] * BLOCK + torch.arange(BLOCK, device=device)
+    # The last block may be shorter; what stands behind its end is not looked at.
+    parts = log_p[rows[:, None, None], tokens.clamp_(max=V - 1)]
+    return [sums, blocks, parts]
 
 
-def _sums(wanted: Sequence[Wanted], log_p: Tensor) -> Tensor:
-    """(n, blocks) the sums of what is left to each of n draws from the rows log_p (n, V)."""
-    sums = torch.stack([w.row.of.forward_sums[w.row.i] for w in wanted])
-    masks = {id(w.mask): w.mask for w in wanted if w.mask is not None}
-    for mask in masks.values():
-        at = [j for j, w in enumerate(wanted) if w.mask is mask]
-        p = torch.exp(log_p if len(at) == len(wanted) else log_p[at])
-        p *= _on_device(mask, log_p.device)
-        sums[at] = block_sums_of(p)
-    return sums
-
-
-def _rows(wanted: Sequence[Wanted]) -> Tensor:
-    """(n, V) the rows of some draws, without a copy where they are those of one forward."""
+def _rows(wanted: Sequence[Wanted]) -> tuple[Tensor, Tensor, list[int]]:
+    """((m, V) rows, (m, blocks) the sums of each, and which of them is that of each draw): those of
+    one forward where all draws are of one, as is the rule, else copies."""
     of = wanted[0].row.of
     if all(w.row.of is of for w in wanted):
-        at = [w.row.i for w in wanted]
-        return of.tensor if at == list(range(len(of))) else of.tensor[at]
-    return torch.stack([w.row.tensor for w in wanted])
+        return of.tensor, of.forward_sums, [w.row.i for w in wanted]
+    log_p = torch.stack([w.row.tensor for w in wanted])
+    sums = torch.stack([w.row.of.forward_sums[w.row.i] for w in wanted])
+    return log_p, sums, list(range(len(wanted)))
 
 
 _moved: dict[str, Remembered[Tensor]] = {}
 
 
-def _on_device(array: NDArray[Any] | None, device: torch.device) -> Tensor:
-    """A mask or indices, which nobody writes to, on a device, moved there once. A mask as 1 and 0
-    in a byte each."""
-    assert array is not None
+def _on_device(indices: NDArray[np.int64] | None, device: torch.device) -> Tensor:
+    """Indices, which nobody writes to, on a device, moved there once."""
+    assert indices is not None
 
-    def move(array: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(array.astype(np.uint8) if array.dtype == np.bool_ else array).to(
-            device
-        )
+    def move(indices: NDArray[np.int64]) -> Tensor:
+        (there,) = to_device(device, indices)
+        return there
 
-    return _moved.setdefault(str(device), Remembered(move, MOVED))(array)
+    return _moved.setdefault(str(device), Remembered(move, MOVED))(indices)

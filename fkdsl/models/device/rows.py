@@ -22,9 +22,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fkdsl.base.probability_blocks import BLOCK
-
-TRANSFERS = [0]
-"""How many times bytes came from a device, each of which waits for it."""
+from fkdsl.models.device.row_operators import PlainRowOperators, RowOperators
+from fkdsl.models.device.transfer import NUMPY, to_device, to_host
 
 
 def stays(device: torch.device) -> bool:
@@ -32,22 +31,13 @@ def stays(device: torch.device) -> bool:
     return bool(device.type != "cpu")
 
 
-NUMPY = {torch.float32: np.float32, torch.float64: np.float64, torch.int64: np.int64}
+def operators_for(device: torch.device) -> RowOperators:
+    """What computes rows on a device."""
+    if device.type != "cuda":
+        return PlainRowOperators()
+    from fkdsl.models.device.trial import row_operators_for
 
-
-def to_host(*tensors: Tensor) -> list[NDArray[Any]]:
-    """The tensors as arrays, by one transfer."""
-    TRANSFERS[0] += 1
-    if len(tensors) == 1:
-        return [tensors[0].cpu().numpy()]
-    flat = [t.contiguous().view(torch.uint8).reshape(-1) for t in tensors]
-    together = torch.cat(flat).cpu().numpy()
-    arrays, at = [], 0
-    for tensor, part in zip(tensors, flat, strict=True):
-        raw = together[at : at + len(part)].tobytes()
-        arrays.append(np.frombuffer(raw, NUMPY[tensor.dtype]).reshape(tuple(tensor.shape)))
-        at += len(part)
-    return arrays
+    return row_operators_for(device)
 
 
 class DeviceArray(NDArrayOperatorsMixin):
@@ -124,7 +114,8 @@ class DeviceArray(NDArrayOperatorsMixin):
             entry = self._listed.get(id(at))
             if entry is not None:
                 return entry[1]
-            return to_host(self.tensor[torch.from_numpy(at).to(self.tensor.device)])[0]
+            (index,) = to_device(self.tensor.device, at.astype(np.int64, copy=False))
+            return to_host(self.tensor[index])[0]
         return self.host()[at]
 
     def _slice(self, start: int, stop: int, step: int) -> Any:
@@ -237,19 +228,7 @@ def rows_on_device(
 ) -> list[SomeRows]:
     """The rows of a forward, `counts` of them for each request. logits: (n, V). Nothing waits for
     the device. fault: as in DeviceRows."""
-    wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
-    log_p = logits.to(wide, copy=True)
-    log_p -= log_p.amax(-1, keepdim=True)
-    sums = block_sums_of(log_p.exp())
-    total = sums.sum(-1, keepdim=True)  # of fewer numbers than a row has: its rounding is smaller
-    log_p -= total.log()
-    rows = DeviceRows(log_p, sums.div_(total), fault)
+    log_p, sums = operators_for(logits.device).normalised(logits)
+    rows = DeviceRows(log_p, sums, fault)
     ends = np.cumsum(counts)
     return [SomeRows(rows, int(end) - n, int(end)) for end, n in zip(ends, counts, strict=True)]
-
-
-def block_sums_of(p: Tensor) -> Tensor:
-    """(n, blocks) of (n, V)."""
-    n, V = p.shape
-    p = torch.nn.functional.pad(p, (0, -V % BLOCK))
-    return p.view(n, -(-V // BLOCK), BLOCK).sum(-1)

@@ -8,14 +8,18 @@ public operators. Where they fail or differ, a note says so, and the public oper
 from __future__ import annotations
 
 import warnings
+from functools import cache
 from importlib.util import find_spec
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fkdsl.base.probability_blocks import BLOCK
 from fkdsl.models.decoder import Decoder
 from fkdsl.models.device.operators import PlainOperators, StepOperators
+from fkdsl.models.device.row_operators import PlainRowOperators, RowOperators
 from fkdsl.models.device.step_inputs import StepBuffers, StepTables
 
 TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 0.03, torch.float16: 0.005}
@@ -46,11 +50,16 @@ def operators_for(decoder: Decoder) -> StepOperators:
     return fast
 
 
-def _without(reason: str, plain: StepOperators) -> StepOperators:
-    warnings.warn(
-        f"attention on the GPU runs without Triton's kernels, more slowly: {reason}", stacklevel=3
-    )
+T = TypeVar("T")
+
+
+def _without(reason: str, plain: T) -> T:
+    warnings.warn(f"the GPU computes without Triton's kernels, more slowly: {reason}", stacklevel=3)
     return plain
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
 def largest_difference(decoder: Decoder, fast: StepOperators, plain: StepOperators) -> float:
@@ -89,3 +98,37 @@ def largest_difference(decoder: Decoder, fast: StepOperators, plain: StepOperato
             apart = (one.float() - other.float()).abs() / (1.0 + other.float().abs())
             worst = max(worst, float(apart.max()))
     return worst
+
+
+@cache
+def row_operators_for(device: torch.device) -> RowOperators:
+    """What computes rows of the vocabulary on a device."""
+    plain = PlainRowOperators()
+    if find_spec("triton") is None:  # which `operators_for` says
+        return plain
+    try:
+        from fkdsl.models.device.triton_rows import TritonRowOperators
+
+        fast = TritonRowOperators()
+        difference = largest_row_difference(device, fast, plain)
+    except Exception as error:  # of a compiler that is not ours
+        return _without(_first_line(error), plain)
+    if not difference <= TOLERANCES[torch.float32]:
+        return _without(f"its kernels are off by {difference:.2g}", plain)
+    return fast
+
+
+def largest_row_difference(device: torch.device, fast: RowOperators, plain: RowOperators) -> float:
+    """Between what two kinds of operators give for rows whose last block is short: of
+    log-probabilities and of sums, with masks and without."""
+    V, generator = 9 * BLOCK + 40, torch.Generator().manual_seed(1)
+    logits = (3.0 * torch.randn((3, V), generator=generator)).to(device)
+    logits[1, : 8 * BLOCK] = -torch.inf
+    bits = torch.randint(0, 256, (2, -(-V // 8)), dtype=torch.uint8, generator=generator)
+    rows, masks = torch.tensor([[2, 0, 1, 0], [1, -1, 0, 0]]).to(device)
+    results = []
+    for operators in (fast, plain):
+        log_p, sums = operators.normalised(logits)
+        left = operators.masked_sums(log_p, sums, rows, bits.to(device), masks)
+        results.append((log_p.exp(), sums, left))
+    return max(float((a - b).abs().max()) for a, b in zip(*results, strict=True))

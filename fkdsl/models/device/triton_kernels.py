@@ -1,5 +1,5 @@
 """Kernels of a decode step in Triton, which CUDA builds of torch bring along. Their callers are in
-fkdsl.models.device.triton_operators.
+fkdsl.models.device.triton_operators, and those of long rows in triton_rows.
 
 Attention reads the pool in place, by the tables of a step. It keeps a running maximum and a running
 sum of exponentials (online softmax); parts of a table that several programs read are put together
@@ -144,3 +144,54 @@ def rotate(
         kept = plane + (slot * (2 * KV) + head - HEADS) * WIDTH + 2 * pair
         tl.store(kept, a.to(plane.dtype.element_ty), mask=inside)
         tl.store(kept + 1, b.to(plane.dtype.element_ty), mask=inside)
+
+
+@triton.jit(do_not_specialize=["size", "blocks"])
+def chunk_sums(
+    logits, tops, sums, size, blocks,
+    BLOCK: tl.constexpr, BLOCKS: tl.constexpr,
+):  # fmt: skip
+    """Of BLOCKS blocks of one row: their largest logit, and for each block the sum of the
+    exponentials of its logits less that one."""
+    row, chunk = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    block = chunk * BLOCKS + tl.arange(0, BLOCKS)
+    token = block[:, None] * BLOCK + tl.arange(0, BLOCK)[None, :]
+    x = tl.load(logits + row * size + token, mask=token < size, other=float("-inf"))
+    x = x.to(tl.float32)
+    top = tl.max(tl.max(x, 1), 0)
+    base = tl.where(top == float("-inf"), 0.0, top)
+    tl.store(tops + row * tl.num_programs(1) + chunk, top)
+    tl.store(sums + row * blocks + block, tl.sum(tl.exp(x - base), 1), mask=block < blocks)
+
+
+@triton.jit(do_not_specialize=["size"])
+def less(logits, tops, log_totals, log_p, size, TOKENS: tl.constexpr):
+    """The logits of some tokens of a row less its largest one, less the logarithm of its sum."""
+    row = tl.program_id(0).to(tl.int64)
+    token = tl.program_id(1) * TOKENS + tl.arange(0, TOKENS)
+    x = tl.load(logits + row * size + token, mask=token < size, other=0.0).to(tl.float32)
+    y = x - tl.load(tops + row) - tl.load(log_totals + row)
+    tl.store(log_p + row * size + token, y, mask=token < size)
+
+
+@triton.jit(do_not_specialize=["size", "blocks", "mask_bytes"])
+def masked_sums(
+    log_p, sums, rows, bits, masks, left, size, blocks, mask_bytes,
+    BLOCK: tl.constexpr, BLOCKS: tl.constexpr,
+):  # fmt: skip
+    """Of BLOCKS blocks of the row of one draw: the sums of the probabilities that its mask leaves,
+    or of all where it has none."""
+    draw = tl.program_id(0).to(tl.int64)
+    block = tl.program_id(1) * BLOCKS + tl.arange(0, BLOCKS)
+    row, mask = tl.load(rows + draw), tl.load(masks + draw)
+    target = left + draw * blocks + block
+    if mask < 0:
+        whole = tl.load(sums + row * blocks + block, mask=block < blocks, other=0.0)
+        tl.store(target, whole, mask=block < blocks)
+    else:
+        token = block[:, None] * BLOCK + tl.arange(0, BLOCK)[None, :]
+        there = token < size
+        byte = tl.load(bits + mask * mask_bytes + token // 8, mask=there, other=0).to(tl.int32)
+        counts = (byte >> (token % 8)) & 1
+        x = tl.load(log_p + row * size + token, mask=there & (counts == 1), other=float("-inf"))
+        tl.store(target, tl.sum(tl.exp(x), 1), mask=block < blocks)
