@@ -17,17 +17,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import embedding, rms_norm, scaled_dot_product_attention
+from torch.nn.functional import embedding, rms_norm
 
 from fkdsl.base.quick_dataclass import dataclass
+from fkdsl.models.attention import Queries, attend_apart, queries_of
 from fkdsl.models.cost import Cost
 from fkdsl.models.decoder_weights import DecoderLayer, DecoderShape, LayerPacking, WeightsFile
 from fkdsl.models.interface import ForwardRow
 from fkdsl.models.kv_pool import KVPool, KVSegment, table_of
-from fkdsl.models.shared_attention import SharedBeginning, attend, gathered, shared_beginning
-
-LONG_CONTEXT = 256
-"""In bfloat16 on a CPU, contexts of more tokens are attended faster with each query head apart."""
+from fkdsl.models.shared_attention import (
+    SharedBeginning,
+    attend,
+    gathered,
+    shared_beginning,
+    slots_of,
+)
 
 EXACT_ROWS = 16
 """Linear maps of more rows get filler rows up to a multiple of four. A CPU builds a kernel for each
@@ -41,37 +45,20 @@ def filler_rows(n: int) -> int:
 
 
 @dataclass(frozen=True)
-class Queries:
-    """The m new tokens of a batch for which a layer computes its output, row after row; of the
-    other new tokens it computes keys and values only.
-
-    at: (m,) their indices among the batch's tokens, None if they are all of them. mask: (rows, 1,
-    most, longest) added to the scores, None if every token sees its row's whole context. places:
-    (rows, most) the indices among the m of each row's tokens, padded, None if each row has one.
-    flat: (m,) their indices in the flattened (rows x most).
-    """
-
-    at: Tensor | None
-    mask: Tensor | None
-    places: Tensor | None
-    flat: Tensor | None
-
-
-@dataclass(frozen=True)
 class Batch:
-    """The n new tokens of a forward's rows, one row after the other.
+    """The n new tokens of a forward's rows, one row after the other, and then filler.
 
     ids, slots: (n,) token ids, and their slots in the pool. rotations: (n, 1, width / 2) complex
-    factors. index: (rows x longest,) the slots of each row's context, padded. positions: (n,) in
-    their contexts. lengths: (rows,) new tokens of each row. all: the Queries of every new token.
-    shared: what the rows' contexts begin with, where each has one new token and it pays to read it
-    once.
+    factors. index: the slots of each row's context, padded, of `slots_of`. positions: in their
+    contexts, of the rows' tokens. lengths: (rows,) new tokens of each row. all: the Queries of
+    every new token. shared: what the rows' contexts begin with, where each has one new token and it
+    pays to read it once.
     """
 
     ids: Tensor
     slots: Tensor
     rotations: Tensor
-    index: Tensor
+    index: slice | Tensor
     longest: int
     positions: NDArray[np.int64]
     lengths: NDArray[np.int64]
@@ -165,13 +152,12 @@ class Decoder:
 
     def forward(self, rows: Sequence[ForwardRow]) -> tuple[Tensor, list[KVSegment]]:
         """((n, V) the logits of all wanted positions, row after row; the segment of each row)."""
-        tokens = sum(len(row.tokens) for row in rows)
-        filler = (
-            [ForwardRow(rows[-1].past, rows[-1].tokens[:1], ())] * filler_rows(tokens)
-            if rows
-            else []
-        )
-        batch, segments = self.batch([*rows, *filler], self.pool)
+        filler = filler_rows(sum(len(row.tokens) for row in rows))
+        if all(len(row.tokens) == 1 for row in rows):
+            more = [ForwardRow(row.past, row.tokens, ()) for row in rows[-1:]] * filler
+            batch, segments = self.batch([*rows, *more], self.pool)
+        else:
+            batch, segments = self.batch(rows, self.pool, filler)
         x = self.through(self.layers, self.pool, batch)
         starts = np.cumsum(batch.lengths) - batch.lengths
         wanted = [
@@ -194,11 +180,16 @@ class Decoder:
         """(n, V) the logits of the last layer's outputs x, (n, d)."""
         return self.head(rms_norm(x, self.norm.shape, self.norm, self.eps))
 
-    def batch(self, rows: Sequence[ForwardRow], pool: KVPool) -> tuple[Batch, list[KVSegment]]:
+    def batch(
+        self, rows: Sequence[ForwardRow], pool: KVPool, filler: int = 0
+    ) -> tuple[Batch, list[KVSegment]]:
         """(the batch of some rows, the segment of each row), with slots of the pool taken for the
-        new tokens."""
+        new tokens. filler: how many tokens go through the layers beside those of the rows; none
+        where each row has one token."""
         lengths = np.array([len(row.tokens) for row in rows])
-        slots = pool.take(int(lengths.sum()))
+        tokens = int(lengths.sum())
+        slots = pool.take(tokens + filler)
+        pool.give_back(slots[tokens:])  # to be taken again after this forward, which writes them
         ends = np.cumsum(lengths)
         segments = [
             self.segment_kind(pool, row.past, slots[end - n : end])
@@ -215,15 +206,18 @@ class Decoder:
         )
         while positions.max() >= len(self._rotations):
             self._rotations = self._rotations_to(2 * len(self._rotations))
+        unused = [0] * filler
         batch = Batch(
-            ids=self._put(np.concatenate([row.tokens for row in rows])),
+            ids=self._put(np.concatenate([*(row.tokens for row in rows), unused]).astype(np.int64)),
             slots=self._put(slots.astype(np.int64)),
-            rotations=self._rotations.index_select(0, self._put(positions)),
-            index=self._put(index.reshape(-1)),
+            rotations=self._rotations.index_select(
+                0, self._put(np.append(positions, unused).astype(np.int64))
+            ),
+            index=slots_of(index, self._put),
             longest=longest,
             positions=positions,
             lengths=lengths,
-            all=self._queries(positions, lengths, longest, None),
+            all=self._queries(positions, lengths, longest, None, filler),
             shared=(
                 shared_beginning(index, positions + 1, self._put, self.embedding.dtype)
                 if (lengths == 1).all()
@@ -236,7 +230,7 @@ class Decoder:
         """The queries of some new tokens. wanted: for each row the ascending indices of its
         tokens."""
         counts = np.array([len(indices) for indices in wanted])
-        if counts.sum() == len(batch.ids):
+        if counts.sum() == len(batch.positions):
             return batch.all
         starts = np.cumsum(batch.lengths) - batch.lengths
         at = np.concatenate(
@@ -253,25 +247,11 @@ class Decoder:
         counts: NDArray[np.int64],
         longest: int,
         at: Tensor | None,
+        filler: int = 0,
     ) -> Queries:
-        """The queries of m tokens. positions: (m,) in their contexts; counts: (rows,) how many
-        tokens of each row; at: as in Queries."""
-        most = int(counts.max())
-        real = np.arange(most) < counts[:, None]  # (rows, most), False for padding
-        last = np.zeros(real.shape, dtype=np.int64)
-        last[real] = positions
-        mask = places = flat = None
-        if not (counts == 1).all():
-            order = np.zeros(real.shape, dtype=np.int64)
-            order[real] = np.arange(len(positions))
-            places, flat = self._put(order), self._put(np.flatnonzero(real))
-        if places is not None or (last + 1 != longest).any():
-            # A token sees its context up to itself; a row's padding stands after all its tokens.
-            seen = np.arange(longest) <= last[:, :, None]
-            mask = self._put(np.where(seen, np.float32(0), np.float32(-np.inf)))[:, None].to(
-                self.embedding.dtype
-            )
-        return Queries(at, mask, places, flat)
+        """See queries_of."""
+        put, dtype = self._put, self.embedding.dtype
+        return queries_of(positions, counts, longest, at, put, dtype, filler)
 
     def layer_output(
         self, layer: DecoderLayer, plane: Tensor, batch: Batch, queries: Queries, x: Tensor
@@ -288,7 +268,7 @@ class Decoder:
             y = attend(q, plane, batch.shared, K)
             return self.after_attention(layer, y, x)
         context = gathered(plane, batch.index, batch.rows)
-        y = self._attend(q, context[:, :K], context[:, K:], queries)
+        y = attend_apart(q, context[:, :K], context[:, K:], queries)
         return self.after_attention(layer, y, x)
 
     def written(self, qkv: Tensor, rotations: Tensor, slots: Tensor, plane: Tensor) -> Tensor:
@@ -319,29 +299,6 @@ class Decoder:
         x = layer.out.plus(y, x)
         h = rms_norm(x, layer.mlp_norm.shape, layer.mlp_norm, self.eps)
         return layer.down.plus(layer.up.times(h, layer.gate.swish(h)), x)
-
-    def _attend(self, q: Tensor, keys: Tensor, values: Tensor, queries: Queries) -> Tensor:
-        """(m, heads x width) the attention of queries q, (m, heads, width), to keys and values,
-        (rows, kv heads, longest, width)."""
-        H, K, W = self.heads, self.kv_heads, self.width
-        mask = queries.mask
-        if queries.places is None:
-            # One query a row. The query heads that share a head of keys take the place of a
-            # sequence, so that no key is repeated. In bfloat16 with long contexts on a CPU torch's
-            # own grouping (enable_gqa) is some 20 % faster, elsewhere slower.
-            apart = (
-                q.dtype == torch.bfloat16
-                and q.device.type == "cpu"
-                and keys.shape[2] > LONG_CONTEXT
-            )
-            q = q.reshape(len(q), H, 1, W) if apart else q.reshape(len(q), K, H // K, W)
-            y = scaled_dot_product_attention(q, keys, values, mask, enable_gqa=apart and H != K)
-            return y.reshape(len(q), H * W)
-        assert queries.flat is not None
-        y = scaled_dot_product_attention(
-            q[queries.places].transpose(1, 2), keys, values, mask, enable_gqa=H != K
-        )
-        return y.transpose(1, 2).reshape(-1, H * W)[queries.flat]
 
     def _put(self, array: Any) -> Tensor:
         return torch.from_numpy(array).to(self.embedding.device)

@@ -3,7 +3,6 @@ precision by precision."""
 
 import copy
 import random
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ import transformers as tf
 
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.models import linear
+from fkdsl.models.attention import Queries, QueryBlock, attend_apart
 from fkdsl.models.decoder import EXACT_ROWS
 from fkdsl.models.decoder_model import DecoderModel
 from fkdsl.models.decoder_weights import FAMILIES, has_decoder_form
@@ -254,9 +254,9 @@ def test_one_query_a_row_attends_alike_in_either_precision(name, masked):
     mask = torch.zeros(5, 1, 1, 7, dtype=torch.bfloat16)
     mask[2:, :, :, 4:] = -torch.inf
     found = [
-        decoder._attend(
+        attend_apart(
             q.to(dtype), keys.to(dtype), values.to(dtype),
-            SimpleNamespace(mask=mask.to(dtype) if masked else None, places=None, flat=None),
+            Queries(None, (QueryBlock(0, 1, 7, mask.to(dtype) if masked else None),), None, None),
         ).float()
         for dtype in (torch.float32, torch.bfloat16)
     ]  # fmt: skip

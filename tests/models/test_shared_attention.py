@@ -7,7 +7,7 @@ import torch
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.models import decoder, shared_attention
 from fkdsl.models.compat import kernels
-from fkdsl.models.shared_attention import attend, shared_beginning
+from fkdsl.models.shared_attention import attend, gathered, shared_beginning
 from tests.models.test_decoder import CONFIGS, V, both
 
 PROMPT = tuple(i * 7 % V for i in range(70))
@@ -61,6 +61,33 @@ def test_in_bfloat16_it_is_as_near_as_one_attention(monkeypatch):
         rows.append(population(CachedTransformer(fast), np.random.default_rng(3)))
     exact, once, apart = map(np.exp, rows)
     assert np.abs(once - exact).mean() <= 1.2 * np.abs(apart - exact).mean()
+
+
+def alone(engine, gap):
+    """Rows of one context that goes on by itself. gap: whether another context takes the slots
+    after its prompt."""
+    held = engine.extend(engine.root, PROMPT)
+    found = [*engine.log_probs([held])]
+    others = engine.extend(engine.root, PROMPT[::-1])
+    if gap:
+        engine.log_probs([others])
+    for t in range(4):
+        held = engine.extend(held, (3 * t + 1,))
+        found += engine.log_probs([held])
+    return np.stack(found)
+
+
+@pytest.mark.parametrize("gap", [True, False])
+def test_a_single_row_is_not_copied_where_its_slots_follow_each_other(gap, calls, monkeypatch):
+    monkeypatch.setattr(shared_attention, "UNCOPIED", 8)
+    copied = []
+    monkeypatch.setattr(
+        decoder, "gathered", lambda *args: copied.append(args[1]) or gathered(*args)
+    )
+    plain, fast = (np.exp(alone(CachedTransformer(m), gap)) for m in both("qwen3"))
+    assert np.abs(plain - fast).max() <= 1e-4
+    assert len(calls) == (4 * 3 if gap else 0)  # steps times layers
+    assert all(isinstance(index, slice) for index in copied)
 
 
 def put(array):

@@ -103,11 +103,13 @@ class SeeingDecoder(Decoder):
                 self._pixels.popitem(last=False)
         return pixels
 
-    def batch(self, rows: Sequence[ForwardRow], pool: KVPool) -> tuple[Batch, list[KVSegment]]:
+    def batch(
+        self, rows: Sequence[ForwardRow], pool: KVPool, filler: int = 0
+    ) -> tuple[Batch, list[KVSegment]]:
         """See Decoder.batch."""
         new = self._new_sights(rows)
         plain = [replace(r, tokens=tuple(END if i < 0 else i for i in r.tokens)) for r in rows]
-        batch, segments = super().batch(plain, pool)
+        batch, segments = super().batch(plain, pool, filler)
         seen: dict[Sight, list[tuple[int, int]]] = {}
         first = 0
         for row, segment in zip(rows, segments, strict=True):
