@@ -10,21 +10,28 @@ rows with those of transformers' own module (fkdsl.models.huggingface).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import embedding, rms_norm
+from torch.nn.functional import rms_norm
 
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.attention import Queries, attend_apart, queries_of
 from fkdsl.models.cost import Cost
-from fkdsl.models.decoder_weights import DecoderLayer, DecoderShape, LayerPacking, WeightsFile
+from fkdsl.models.decoder_weights import (
+    DecoderLayer,
+    DecoderShape,
+    Embedding,
+    LayerPacking,
+    WeightsFile,
+)
 from fkdsl.models.interface import ForwardRow
 from fkdsl.models.kv_pool import KVPool, KVSegment, table_of
+from fkdsl.models.narrow_weights import Weight
 from fkdsl.models.shared_attention import (
     SharedBeginning,
     attend,
@@ -72,8 +79,9 @@ class Batch:
 
 class Decoder:
     """A decoder and its pool of keys and values. weights: by the names that transformers gives
-    them; the decoder keeps packed copies. precision: a dtype's name, or "int8". file: how to read
-    them, if they lie in a file; then the embedding stays in it."""
+    them; the decoder keeps packed copies. precision: a name of linear.DTYPES. file: how to read
+    them, if they lie in a file; then the embedding stays in it. embed: (n,) ids -> (n, d) float32,
+    the vectors of tokens on a CPU; None for the table among the weights."""
 
     segment_kind: type[KVSegment] = KVSegment
     """The class of the segments that it makes."""
@@ -81,9 +89,10 @@ class Decoder:
     def __init__(
         self,
         shape: DecoderShape,
-        weights: Mapping[str, Tensor],
+        weights: Mapping[str, Weight],
         precision: str,
         file: WeightsFile | None = None,
+        embed: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.shape, self.precision = shape, precision
         self.heads, self.kv_heads, self.width, self.eps = (
@@ -93,35 +102,33 @@ class Decoder:
             shape.eps,
         )
         packing = LayerPacking(weights, shape.width, precision, file)
-        embedding = packing.weight("model.embed_tokens.weight")
-        self.embedding = embedding if file is not None else embedding.clone()
-        self.norm = packing.weight("model.norm.weight").clone()
+        self.dtype, self.device = torch.float32, torch.device("cpu")
+        if embed is None:
+            table = packing.plain("model.embed_tokens.weight")
+            self.dtype, self.device = table.dtype, table.device
+            embed = Embedding(table if file is not None else table.clone())
+        self.embed = embed
+        self.norm = packing.plain("model.norm.weight").clone()
         head = "lm_head" if "lm_head.weight" in weights else "model.embed_tokens"
-        self.head = packing.map(head)
+        self.head = packing.head(head)
         self.layers = [packing.layer(f"model.layers.{i}") for i in range(shape.layers)]
-        self.cost = self._cost(weights, head)
+        self.cost = self._cost()
         self._rotations = self._rotations_to(256)
         self.pool = self.pool_of(shape.layers)
 
     def pool_of(self, layers: int) -> KVPool:
         """An empty pool with a plane for each of `layers` layers."""
-        return KVPool(
-            [(2 * self.kv_heads, self.width)] * layers, self.embedding.dtype, self.embedding.device
-        )
+        return KVPool([(2 * self.kv_heads, self.width)] * layers, self.dtype, self.device)
 
-    def _cost(self, weights: Mapping[str, Tensor], head: str) -> Cost:
+    def _cost(self) -> Cost:
         """The cost of a forward, by the shapes of the weights."""
-        linear = sum(
-            w.numel() for name, w in weights.items() if w.dim() == 2 and ".layers." in name
-        )
-        head_weights = weights[f"{head}.weight"].numel()
-        weight_bytes = 1 if self.precision == "int8" else self.embedding.element_size()
-        slot = 2 * self.kv_heads * self.width * self.shape.layers * self.embedding.element_size()
+        maps = [f for layer in self.layers for f in layer.maps]
+        slot = 2 * self.kv_heads * self.width * self.shape.layers * self.dtype.itemsize
         return Cost(
-            linear=linear,
-            head=head_weights,
+            linear=sum(f.weights for f in maps),
+            head=self.head.weights,
             attended=self.heads * self.width * self.shape.layers,
-            weight_bytes=float((linear + head_weights) * weight_bytes),
+            weight_bytes=float(sum(f.weight_bytes for f in (*maps, self.head))),
             slot_bytes=slot,
         )
 
@@ -171,7 +178,7 @@ class Decoder:
 
     def through(self, layers: Sequence[DecoderLayer], pool: KVPool, batch: Batch) -> Tensor:
         """(n, d) the output of the first layers for all new tokens."""
-        x = embedding(batch.ids, self.embedding)
+        x = self.embed(batch.ids)
         for layer, plane in zip(layers, pool.planes, strict=False):
             x = self.layer_output(layer, plane, batch, batch.all, x)
         return x
@@ -219,7 +226,7 @@ class Decoder:
             lengths=lengths,
             all=self._queries(positions, lengths, longest, None, filler),
             shared=(
-                shared_beginning(index, positions + 1, self._put, self.embedding.dtype)
+                shared_beginning(index, positions + 1, self._put, self.dtype)
                 if (lengths == 1).all()
                 else None
             ),
@@ -250,7 +257,7 @@ class Decoder:
         filler: int = 0,
     ) -> Queries:
         """See queries_of."""
-        put, dtype = self._put, self.embedding.dtype
+        put, dtype = self._put, self.dtype
         return queries_of(positions, counts, longest, at, put, dtype, filler)
 
     def layer_output(
@@ -298,7 +305,7 @@ class Decoder:
         before."""
         x = layer.out.plus(y, x)
         h = rms_norm(x, layer.mlp_norm.shape, layer.mlp_norm, self.eps)
-        return layer.down.plus(layer.up.times(h, layer.gate.swish(h)), x)
+        return layer.down.plus(layer.gated(h), x)
 
     def _put(self, array: Any) -> Tensor:
-        return torch.from_numpy(array).to(self.embedding.device)
+        return torch.from_numpy(array).to(self.device)

@@ -25,6 +25,7 @@ from fkdsl.models.decoder_weights import DecoderShape, WeightsFile, has_decoder_
 from fkdsl.models.digest import digest_of
 from fkdsl.models.interface import ForwardResult, ForwardRow
 from fkdsl.models.kv_pool import KVPool
+from fkdsl.models.linear import NARROW
 from fkdsl.models.packed_file import PackedFile, packed_path
 from fkdsl.models.plain_text import PlainText
 from fkdsl.models.reference import MOST_FILE_BYTES
@@ -63,7 +64,7 @@ class DecoderModel(TokenizedModel):
 def step_of(decoder: Decoder) -> DecodeStep | None:
     """What decodes on a device other than the processor; None on the processor, whose own way needs
     no padding, and for kinds of decoders that do more between their layers."""
-    if decoder.embedding.device.type == "cpu" or type(decoder) is not Decoder:
+    if decoder.device.type == "cpu" or type(decoder) is not Decoder:
         return None
     from fkdsl.models.device.decode_step import DecodeStep
 
@@ -82,18 +83,13 @@ def decoder_from_files(
         has_decoder_form(config) and rotary.get("rope_type") == "default" and weights_file.exists()
     ):
         return None
-    from safetensors.torch import load_file
+    from fkdsl.models.stored_weights import StoredWeights
 
-    weights = load_file(weights_file)
-    heads = config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // heads
-    frequencies = 1.0 / rotary["rope_theta"] ** (
-        torch.arange(0, width, 2, dtype=torch.float) / width
-    )
-    shape = DecoderShape.of(config, frequencies.to(device), 1.0)
+    weights = StoredWeights(weights_file)
+    shape = DecoderShape.of(config, default_frequencies(config).to(device), 1.0)
     digest = digest_of(weights, dtype)
     # Maps of other forms than oneDNN's are not kept.
-    keeps = device == "cpu" and precision != "int8"
+    keeps = device == "cpu" and precision not in NARROW
     packed = PackedFile(packed_path(name, dtype), digest, dtype) if keeps else None
     decoder = Decoder(shape, weights, precision, WeightsFile(dtype, device, packed))
     if packed is not None:
@@ -138,6 +134,14 @@ def _texts(folder: Path, config: Any, size: int, name: str, facts: dict[str, Any
         max_length=longest if isinstance(longest, int) and longest > 0 else None,
         facts=facts,
     )
+
+
+def default_frequencies(config: Any) -> torch.Tensor:
+    """(width of a head / 2,) radians a position, of the rotary kind `default`."""
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    powers = torch.arange(0, width, 2, dtype=torch.float) / width
+    frequencies: torch.Tensor = 1.0 / config.rope_parameters["rope_theta"] ** powers
+    return frequencies
 
 
 class _Tokenizer:

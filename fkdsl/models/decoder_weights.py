@@ -13,9 +13,19 @@ from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding
 
 from fkdsl.base.quick_dataclass import dataclass
-from fkdsl.models.linear import Linear, PackedLinear, pack
+from fkdsl.models.linear import (
+    NARROW,
+    FusedGate,
+    Gated,
+    StackedGate,
+    head_precision,
+    pack_stacked,
+)
+from fkdsl.models.linear_maps import Linear, PackedLinear
+from fkdsl.models.narrow_weights import Weight
 from fkdsl.models.packed_file import PackedFile
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
@@ -49,9 +59,12 @@ class DecoderLayer:
     k_norm: Tensor | None
     out: Linear
     mlp_norm: Tensor
-    gate: Linear
-    up: Linear
+    gated: Gated
     down: Linear
+
+    @property
+    def maps(self) -> tuple[Linear, ...]:
+        return (self.qkv, self.out, *self.gated.maps, self.down)
 
 
 @dataclass(frozen=True)
@@ -94,75 +107,115 @@ class WeightsFile:
     packed: PackedFile | None
 
 
+class Embedding:
+    """The vectors of tokens in a table, (V, d)."""
+
+    def __init__(self, table: Tensor) -> None:
+        self.table = table
+
+    def __call__(self, ids: Tensor) -> Tensor:
+        return embedding(ids, self.table)
+
+
 class LayerPacking:
     """Makes layers and linear maps from a decoder's weights, by the names that transformers gives
-    them. width: coordinates of a head. precision: a dtype's name, or "int8". file: of the weights,
-    if they are in one."""
+    them. width: coordinates of a head. precision: a name of linear.DTYPES. file: of the weights,
+    if they are in one. Matrices that are narrow already stay as they are."""
 
     def __init__(
         self,
-        weights: Mapping[str, Tensor],
+        weights: Mapping[str, Weight],
         width: int,
         precision: str,
         file: WeightsFile | None = None,
     ) -> None:
         self.weights, self.width, self.precision, self.file = weights, width, precision, file
-        # An embedding may be the head too: for as long as a weight is held, it is not read again.
+        # An embedding may be the head too: for as long as a weight is held, it is not converted
+        # again.
         self._read: WeakValueDictionary[str, Tensor] = WeakValueDictionary()
 
-    def weight(self, name: str) -> Tensor:
+    def weight(self, name: str) -> Weight:
         """A weight, in the dtype and on the device where it will be used."""
+        held = self._read.get(name)
+        if held is not None:
+            return held
+        weight = self.weights[name]
+        if not isinstance(weight, Tensor):
+            return weight
         if self.file is None:
-            return self.weights[name].detach()
-        weight = self._read.get(name)
-        if weight is None:
-            weight = self.weights[name].detach().to(self.file.device, self.file.dtype)
-            self._read[name] = weight
+            return weight.detach()
+        converted = weight.detach().to(self.file.device, self.file.dtype)
+        if converted.data_ptr() != weight.data_ptr():
+            self._read[name] = converted
+        return converted
+
+    def plain(self, name: str) -> Tensor:
+        """A weight that is no matrix of a linear map."""
+        weight = self.weight(name)
+        assert isinstance(weight, Tensor)
         return weight
 
     def map(self, *names: str) -> Linear:
         """One or more projections as one packed map."""
+        return self._map(names, self.precision)
+
+    def head(self, name: str) -> Linear:
+        """The map to the logits of the vocabulary."""
+        return self._map((name,), head_precision(self.precision))
+
+    def _map(self, names: Sequence[str], precision: str) -> Linear:
         biases = [self._bias(name) for name in names if f"{name}.bias" in self.weights]
         bias = torch.cat(biases) if biases else None
         packed = self.file.packed if self.file is not None else None
         if packed is None:
-            return pack(self._joined(names), bias, self.precision)
+            return pack_stacked(self._matrices(names), bias, precision)
         key, shapes = " ".join(names), [self.weights[f"{name}.weight"].shape for name in names]
         kept = packed.take(key, (sum(out for out, _ in shapes), shapes[0][1]))
         if kept is not None:
             return PackedLinear(kept[0], bias, memory=kept[1])
-        made = pack(self._joined(names), bias, self.precision)
+        made = pack_stacked(self._matrices(names), bias, precision)
         if isinstance(made, PackedLinear):
             packed.add(key, made.weight)
         return made
 
-    def _joined(self, names: Sequence[str]) -> Tensor:
-        """(out, in) the weights of some projections, one below the other."""
-        weights = [self._in_order(name, self.weight(f"{name}.weight")) for name in names]
-        # torch.cat of one tensor copies it, and packing copies it again.
-        return torch.cat(weights) if len(weights) > 1 else weights[0]
+    def _matrices(self, names: Sequence[str]) -> list[Weight]:
+        """(out, in) the weights of some projections."""
+        weights = []
+        for name in names:
+            weight = self.weight(f"{name}.weight")
+            order = self._order(name, weight.shape[0])
+            if order is not None:
+                weight = weight[order] if isinstance(weight, Tensor) else weight.rows(order)
+            weights.append(weight)
+        return weights
 
     def _bias(self, name: str) -> Tensor:
-        return self._in_order(name, self.weight(f"{name}.bias"))
+        bias = self.plain(f"{name}.bias")
+        order = self._order(name, len(bias))
+        return bias if order is None else bias[order]
+
+    def _gated(self, gate: str, up: str) -> Gated:
+        if self.precision in NARROW:
+            return StackedGate(self.map(gate, up))
+        return FusedGate(self.map(gate), self.map(up))
 
     def layer(self, prefix: str) -> DecoderLayer:
         """The layer whose weights' names begin with a prefix."""
         attention = f"{prefix}.self_attn"
         norms = [
-            self.weight(f"{attention}.{n}.weight")[self._pairs()]
+            self.plain(f"{attention}.{n}.weight")[self._pairs()]
             if f"{attention}.{n}.weight" in self.weights
             else None
             for n in ("q_norm", "k_norm")
         ]
         return DecoderLayer(
-            norm=self.weight(f"{prefix}.input_layernorm.weight").clone(),
+            norm=self.plain(f"{prefix}.input_layernorm.weight").clone(),
             qkv=self.map(*(f"{attention}.{n}_proj" for n in "qkv")),
             q_norm=norms[0],
             k_norm=norms[1],
             out=self.map(f"{attention}.o_proj"),
-            mlp_norm=self.weight(f"{prefix}.post_attention_layernorm.weight").clone(),
-            gate=self.map(f"{prefix}.mlp.gate_proj"),
-            up=self.map(f"{prefix}.mlp.up_proj"),
+            mlp_norm=self.plain(f"{prefix}.post_attention_layernorm.weight").clone(),
+            gated=self._gated(f"{prefix}.mlp.gate_proj", f"{prefix}.mlp.up_proj"),
             down=self.map(f"{prefix}.mlp.down_proj"),
         )
 
@@ -172,10 +225,11 @@ class LayerPacking:
         half = self.width // 2
         return torch.arange(self.width).view(2, half).t().reshape(-1)
 
-    def _in_order(self, name: str, weight: Tensor) -> Tensor:
-        """A projection's weight or bias. Those of queries and keys have each head's coordinates in
-        the order of `_pairs`, the same order for both, so that their products do not change."""
+    def _order(self, name: str, outputs: int) -> Tensor | None:
+        """(outputs,) the order of a projection's outputs, None for the weights' own. Queries and
+        keys have each head's coordinates in the order of `_pairs`, the same order for both, so that
+        their products do not change."""
         if not name.endswith(("q_proj", "k_proj")):
-            return weight
-        heads = weight.shape[0] // self.width
-        return weight[(torch.arange(heads)[:, None] * self.width + self._pairs()).view(-1)]
+            return None
+        heads = torch.arange(outputs // self.width)
+        return (heads[:, None] * self.width + self._pairs()).view(-1)

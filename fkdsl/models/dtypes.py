@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fkdsl.base.errors import CallError
 
-DTYPE_NAMES = ("auto", "float32", "bfloat16", "float16", "float64", "int8")
+DTYPE_NAMES = ("auto", "float32", "bfloat16", "float16", "float64", "int8", "int4")
 """`auto` is bfloat16 where the processor or device has instructions for it, else float32."""
 
 

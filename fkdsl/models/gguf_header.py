@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +59,26 @@ _MOST_NESTED = 4
 
 
 @dataclass(frozen=True)
+class GgufTensor:
+    """Where a tensor lies. shape: outermost dimension first; kind: its format, a number of ggml's;
+    first, bytes: in the file."""
+
+    shape: tuple[int, ...]
+    kind: int
+    first: int
+    bytes: int
+
+
+@dataclass(frozen=True)
 class GgufHeader:
     """sizes: by transformers' names for them, the whole numbers among the metadata. tensors: by
-    name, how many numbers each has."""
+    name, how many numbers each has; places: where it lies. metadata: numbers and texts by their
+    keys, of an array its largest whole number."""
 
     sizes: Mapping[str, int]
     tensors: Mapping[str, int]
+    places: Mapping[str, GgufTensor]
+    metadata: Mapping[str, Any]
 
 
 def read_header(path: Path, shown: str) -> GgufHeader:
@@ -98,12 +113,17 @@ class _Reader:
         alignment = metadata.get("general.alignment", 32)
         if not isinstance(alignment, int) or not 1 <= alignment <= 1 << 20:
             raise ValueError(f"its alignment is {alignment}")
-        infos = [self.tensor() for _ in self.times(tensor_count)]
+        infos = dict(self.tensor() for _ in self.times(tensor_count))
         data_at = -(-self.at // alignment) * alignment
-        for name, _, end in infos:
-            if data_at + end > self.size:
+        for name, place in infos.items():
+            if data_at + place.first + place.bytes > self.size:
                 raise ValueError(f"its tensor {name} ends behind the file's {self.size} bytes")
-        return GgufHeader(_sizes(metadata), {name: n for name, n, _ in infos})
+        return GgufHeader(
+            sizes=_sizes(metadata),
+            tensors={name: math.prod(place.shape) for name, place in infos.items()},
+            places={n: replace(p, first=data_at + p.first) for n, p in infos.items()},
+            metadata=metadata,
+        )
 
     def number(self, form: str) -> Any:
         (value,) = struct.unpack_from(f"<{form}", self.data, self.at)
@@ -147,20 +167,21 @@ class _Reader:
             self.value(item, depth + 1)
         return None
 
-    def tensor(self) -> tuple[str, int, int]:
-        """(name, how many numbers, the end of its bytes, counted from the end of the header)."""
+    def tensor(self) -> tuple[str, GgufTensor]:
+        """(name, its place, counted from the end of the header)."""
         from gguf.constants import GGML_QUANT_SIZES
 
         name, dimensions = self.string(), self.number("I")
         if dimensions > MOST_DIMENSIONS:
             raise ValueError(f"its tensor {name} has {dimensions} dimensions")
-        numbers = math.prod(self.number("Q") for _ in range(dimensions))
+        shape = tuple(self.number("Q") for _ in range(dimensions))[::-1]
         kind, offset = self.number("I"), self.number("Q")
         sizes = {int(k): v for k, v in GGML_QUANT_SIZES.items()}
         if kind not in sizes:
             raise ValueError(f"its tensor {name} is of an unknown type, {kind}")
         in_block, block_bytes = sizes[kind]
-        return name, numbers, offset + -(-numbers // in_block) * block_bytes
+        blocks = -(-math.prod(shape) // in_block)
+        return name, GgufTensor(shape, kind, offset, blocks * block_bytes)
 
 
 def _sizes(metadata: Mapping[str, Any]) -> dict[str, int]:

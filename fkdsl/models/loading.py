@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from fkdsl.base.errors import CallError
-from fkdsl.models.chat import templated
 from fkdsl.models.check_memory import remember_check, remembered_check
 from fkdsl.models.checked import PROBE_TOKENS, cache_error, reference_rows
 from fkdsl.models.compat import TESTED_VERSIONS, CacheUnknown
@@ -25,12 +24,11 @@ from fkdsl.models.encoder_decoder.check import sourced_reference_rows
 from fkdsl.models.encoder_decoder.texts import SourceTexts, reads_source, sourced_texts
 from fkdsl.models.gguf_header import read_header
 from fkdsl.models.interface import Noted
-from fkdsl.models.linear import DTYPES, pack_modules, packs_int8
-from fkdsl.models.plain_text import PlainText
+from fkdsl.models.linear import DTYPES, NARROW, pack_modules, verify_precision
+from fkdsl.models.pretrained_texts import texts_of_tokenizer, token_ids
 from fkdsl.models.reference import stored_tensors
 from fkdsl.models.sizes import verify_parameters, verify_sizes
 from fkdsl.models.tokenized import ModelTexts, TokenizedModel
-from fkdsl.models.tokenizer import vocabulary_of
 from fkdsl.models.uncached import UncachedModel
 
 
@@ -54,18 +52,16 @@ def load_pretrained(
     """
     if dtype == "auto":
         dtype = "bfloat16" if device != "cpu" or multiplies_bfloat16() else "float32"
-    if dtype not in DTYPES:
-        raise CallError(f"there is no precision `{dtype}`", f"one of {', '.join(DTYPES)}")
-    if dtype == "int8" and not (fast and device == "cpu" and packs_int8()):
-        raise CallError(
-            "this machine has no 8-bit linear maps for the device",
-            "use --dtype bfloat16 or float32",
-        )
+    verify_precision(dtype, device, fast)
     name = name or Path(path).name
     model: TokenizedModel | None = None
     if own and fast and gguf_file is None:
         with _usable(device):
             model = decoder_from_files(Path(path), dtype, DTYPES[dtype], name, device)
+    elif gguf_file is not None and dtype in NARROW:
+        from fkdsl.models.gguf_decoder import decoder_from_gguf  # imports gguf
+
+        model = decoder_from_gguf(Path(path) / gguf_file, dtype, name)
     if model is None:
         model = _load(path, gguf_file, dtype, device, local_files_only, name, fast)
     model.describe_also(origin or {})
@@ -336,9 +332,9 @@ def model_of(
     if module.config.model_type == "blt":
         from fkdsl.models.byte_latent import ByteLatentModel
 
-        if precision == "int8":
+        if precision in NARROW:
             raise CallError(
-                "byte-latent models have no 8-bit linear maps here",
+                f"byte-latent models have no {NARROW[precision]}-bit linear maps here",
                 "use --dtype bfloat16 or float32",
             )
         return ByteLatentModel(module, texts)
@@ -362,38 +358,5 @@ def texts_of(module: Any, tokenizer: Any, name: str, dtype: str) -> ModelTexts:
     }
     head = module.get_output_embeddings()
     size = head.weight.shape[0] + int(getattr(head, "out_additional_features", 0))
-    ends = _ids(getattr(module.generation_config, "eos_token_id", None))
+    ends = token_ids(getattr(module.generation_config, "eos_token_id", None))
     return texts_of_tokenizer(tokenizer, config, ends, size, name, facts)
-
-
-def texts_of_tokenizer(
-    tokenizer: Any, config: Any, ends: set[int], size: int, name: str, facts: dict[str, Any]
-) -> ModelTexts:
-    """The ModelTexts of a tokenizer and a configuration. ends: tokens that end a text, besides
-    those of the two; size: of the vocabulary."""
-    ends = ends | _ids(config.eos_token_id)
-    if tokenizer.eos_token_id is not None:
-        ends.add(tokenizer.eos_token_id)
-    plain, framed = (tokenizer("a", add_special_tokens=flag)["input_ids"] for flag in (False, True))
-    longest = getattr(config, "max_position_embeddings", None)
-    vocabulary = vocabulary_of(tokenizer, size, ends)
-    encode = PlainText(tokenizer.backend_tokenizer, vocabulary, name)
-    return ModelTexts(
-        vocabulary,
-        encode,
-        name,
-        begin=encode.start,
-        bos=tokenizer.bos_token_id
-        if tokenizer.bos_token_id is not None
-        else next(iter(sorted(ends)), None),
-        prefix=framed[: len(framed) - len(plain)] if framed[-len(plain) :] == plain else [],
-        chat=lambda user, system: templated(tokenizer, name, user, system, encode),
-        max_length=longest if isinstance(longest, int) and longest > 0 else None,
-        facts=facts,
-    )
-
-
-def _ids(value: Any) -> set[int]:
-    return (
-        set() if value is None else set(value) if isinstance(value, list | tuple) else {int(value)}
-    )

@@ -273,7 +273,8 @@ def model_info(
             return _folder_entry(reference, "folder", path, str(path.resolve()))
         case GgufReference(path):
             details = {
-                "weights": "as in the file; de-quantised when loaded, except by --engine llamacpp"
+                "weights": "as in the file; de-quantised when loaded, except by --dtype int4 and "
+                "by --engine llamacpp"
             }
             size = path.stat().st_size
             source = str(path.resolve())

@@ -76,14 +76,14 @@ def steps(model: Any, args: argparse.Namespace) -> None:
     K, group = decoder.kv_heads, decoder.heads // decoder.kv_heads
     for n in args.prompts:
         keys = [
-            torch.randn(1, 2 * K, n, decoder.width, dtype=decoder.embedding.dtype)
+            torch.randn(1, 2 * K, n, decoder.width, dtype=decoder.dtype)
             for _ in decoder.layers
         ]
         for N in args.particles:
             own = model.forward([ForwardRow(None, tuple(range(100, 100 + OWN)), ())] * N)
             short = going_on([Past(result.segment, OWN) for result in own])
             long = going_on(rows_after(model, n, N))
-            q = torch.randn(1, K, group * N, decoder.width, dtype=decoder.embedding.dtype)
+            q = torch.randn(1, K, group * N, decoder.width, dtype=decoder.dtype)
             times = in_turns(
                 [
                     lambda long=long: decoder.forward(long),

@@ -2,9 +2,9 @@
 fkdsl uses: `python tests/benchmarks/packed_ops.py [--rows 1,4,8,16,32,64]`.
 
 Milliseconds of processor time for all linear maps of a forward of that many tokens, attention and
-all else left out: what own kernels for 4 and 8 bits could reach at best. float32, bfloat16 and int8
-are fkdsl's (fkdsl.models.linear); the others are torch's `_weight_int8pack_mm` (weights by output
-channel) and `_weight_int4pack_mm_for_cpu` (groups of 32), activations in bfloat16.
+all else left out: float32, bfloat16, int8 and int4 of fkdsl.models.linear, and torch's
+`_weight_int8pack_mm` (weights by output channel, activations in bfloat16), which fkdsl does not
+use. ONEDNN_MAX_CPU_ISA and ATEN_CPU_CAPABILITY stand for other processors.
 """
 
 from __future__ import annotations
@@ -16,17 +16,22 @@ from collections.abc import Callable
 import torch
 from report import machine, table
 
-from fkdsl.models.linear import pack, packs_int8
+from fkdsl.models.linear import DTYPES, head_precision, pack, packs
 
-SHAPES = {(960, 576): 30, (576, 576): 30, (1536, 576): 60, (576, 1536): 30, (49152, 576): 1}
+VOCABULARY = 49152
+SHAPES = {(960, 576): 30, (576, 576): 30, (3072, 576): 30, (576, 1536): 30, (VOCABULARY, 576): 1}
 """By (out, in) of a map, how many of them a forward has."""
 Map = Callable[[torch.Tensor], torch.Tensor]
 
 
 def own(precision: str) -> Callable[[torch.Tensor], Map]:
-    return lambda w: pack(
-        w.to(torch.bfloat16 if precision == "bfloat16" else w.dtype), None, precision
-    )
+    """A map as fkdsl packs it; a head, the widest of them, as it packs heads."""
+
+    def make(w: torch.Tensor) -> Map:
+        form = head_precision(precision) if len(w) == VOCABULARY else precision
+        return pack(w.to(DTYPES[precision]), None, form)
+
+    return make
 
 
 def int8pack(w: torch.Tensor) -> Map:
@@ -36,24 +41,11 @@ def int8pack(w: torch.Tensor) -> Map:
     return lambda x: torch.ops.aten._weight_int8pack_mm(x, levels, scale)
 
 
-def int4pack(w: torch.Tensor) -> Map:
-    n, k = w.shape
-    groups = w.view(n, k // 32, 32)
-    low, high = groups.amin(-1), groups.amax(-1)
-    scale = (high - low).clamp(min=1e-6) / 15
-    levels = ((groups - low[..., None]) / scale[..., None]).round().clamp(0, 15).to(torch.int32)
-    packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(levels.view(n, k), 1)
-    zeros = low + 8 * scale
-    both = torch.stack([scale, zeros], -1).permute(1, 0, 2).contiguous().to(torch.bfloat16)
-    return lambda x: torch.ops.aten._weight_int4pack_mm_for_cpu(x, packed, 32, both)
-
-
 SYSTEMS: dict[str, tuple[Callable[[torch.Tensor], Map], torch.dtype]] = {
     "float32": (own("float32"), torch.float32),
     "bfloat16": (own("bfloat16"), torch.bfloat16),
-    **({"int8": (own("int8"), torch.float32)} if packs_int8() else {}),
+    **{name: (own(name), torch.float32) for name in ("int8", "int4") if packs(name)},
     "int8pack_mm": (int8pack, torch.bfloat16),
-    "int4pack_mm": (int4pack, torch.bfloat16),
 }
 
 

@@ -17,7 +17,7 @@ from report import machine, table
 
 from fkdsl.base.random import KeyedRng
 from fkdsl.engine.cached_transformer import CachedTransformer
-from fkdsl.models.linear import packs_int8
+from fkdsl.models.linear import packs
 from fkdsl.models.registry import load_model
 
 PROMPTS = (
@@ -43,7 +43,7 @@ def main() -> None:
             texts.append(context.tokens)
             context = reference.extend(context, (rng.choice(np.exp(row)),))
     rows = []
-    for dtype in ("float32", "bfloat16", *(["int8"] if packs_int8() else [])):
+    for dtype in ("float32", "bfloat16", *filter(packs, ("int8", "int4"))):
         engine = CachedTransformer(load_model("smollm2", dtype=dtype))
         # Token by token, as decoding goes: what is cached is in the precision too.
         contexts = [engine.extend(engine.root, ids) for ids in texts]

@@ -71,6 +71,7 @@ VALUES = (
     "mps",
     "float32",
     "int8",
+    "int4",
     "500M",
     "-4G",
     "\ud800",

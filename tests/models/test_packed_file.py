@@ -75,7 +75,7 @@ def test_maps_of_a_file_give_what_packed_ones_give_and_are_packed_once(path, dty
     def never(*args):
         raise AssertionError("a map was packed again")
 
-    monkeypatch.setattr("fkdsl.models.decoder_weights.pack", never)
+    monkeypatch.setattr("fkdsl.models.decoder_weights.pack_stacked", never)
     packed = PackedFile(path, "one", dtype)
     decoder = decoder_of(weights_of(1), dtype, packed)
     before = path.stat()

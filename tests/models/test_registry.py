@@ -245,8 +245,8 @@ def test_a_gguf_is_loaded_by_folder_and_file(tmp_path, loaded):
 
 
 def test_an_unknown_dtype_is_a_call_error(folder, loaded):
-    with pytest.raises(CallError, match="float32, bfloat16, float16, float64, int8"):
-        registry.load_model("toy", folder=folder.parent, dtype="int4")
+    with pytest.raises(CallError, match="float32, bfloat16, float16, float64, int8, int4"):
+        registry.load_model("toy", folder=folder.parent, dtype="int2")
 
 
 @pytest.mark.parametrize(

@@ -145,9 +145,7 @@ def test_kernels_compile_for_a_gpu_where_there_is_none():
 
 
 def test_without_kernels_that_work_a_note_says_why(monkeypatch):
-    decoder = SimpleNamespace(
-        embedding=SimpleNamespace(device=torch.device("cuda"), dtype=torch.bfloat16)
-    )
+    decoder = SimpleNamespace(device=torch.device("cuda"), dtype=torch.bfloat16)
     monkeypatch.setattr(trial, "find_spec", lambda name: None)
     with pytest.warns(UserWarning, match="more slowly: Triton is not installed$"):
         assert isinstance(trial.operators_for(decoder), PlainOperators)
@@ -155,5 +153,5 @@ def test_without_kernels_that_work_a_note_says_why(monkeypatch):
     monkeypatch.setitem(sys.modules, "fkdsl.models.device.triton_operators", None)
     with pytest.warns(UserWarning, match="more slowly: ModuleNotFoundError: import of "):
         assert isinstance(trial.operators_for(decoder), PlainOperators)
-    decoder.embedding.dtype = torch.float64
+    decoder.dtype = torch.float64
     assert isinstance(trial.operators_for(decoder), PlainOperators)

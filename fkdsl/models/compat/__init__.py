@@ -2,8 +2,9 @@
 
 | module      | private parts                             | if one is missing or wrong          |
 |-------------|-------------------------------------------|-------------------------------------|
-| kernels     | torch.ops.mkldnn, torch.ops.onednn:       | torch's public operators; no `int8` |
-|             | packed linear maps; torch.cpu: which      | `--dtype auto` is float32           |
+| kernels     | torch.ops.mkldnn, torch.ops.onednn,       | torch's public operators; `int8`    |
+|             | 4-bit ones of torch.ops.aten: packed      | and `int4` are refused              |
+|             | linear maps; torch.cpu: which             | `--dtype auto` is float32           |
 |             | instructions the processor has            |                                     |
 | caches      | the layers of transformers' caches, and   | the model runs without a cache      |
 |             | by which name a module takes one          | (fkdsl.models.uncached)             |

@@ -1,13 +1,14 @@
 """torch's private operators on a CPU: linear maps by oneDNN's packed weights, plain and in eight
-bits, and attention with the log-sums of its scores.
+and four bits, and attention with the log-sums of its scores.
 
     if packs(torch.float32):
         packed = pack_weight(w)                 # (out, in), laid out for the machine
         linear_plus(x, packed, bias, y)         # xW' + b + y
 
 They may change or disappear in any release of torch, and their results depend on the processor. So
-`packs`, `eight_bit_levels` and `attends` run each of them once on numbers whose results are known.
-If one is missing or wrong, torch's public operators are used.
+`packs`, `eight_bit_levels`, `multiplies_four_bits` and `attends` run each of them once on numbers
+whose results are known. If one is missing or wrong, torch's public operators are used; eight and
+four bits have none, and are refused.
 """
 
 from __future__ import annotations
@@ -61,6 +62,28 @@ def linear_levels(x: Tensor, zero: int, packed: Tensor, scale: Tensor, zeros: Te
             x, 1.0, zero, packed, scale, zeros, None, 1.0, 0, torch.float32, "none", [], ""
         )
     )
+
+
+GROUP, OUTPUTS = 32, 16
+"""In four bits a row's weights come in groups of so many, and the outputs are a multiple of so
+many."""
+
+
+def pack_four_bits(levels: Tensor) -> Tensor:
+    """Weights (out, in) as levels from 0 to 15, in the layout of `linear_four_bits`."""
+    return _tensor(torch.ops.aten._convert_weight_to_int4pack_for_cpu(levels.to(torch.int32), 1))
+
+
+def group_scales(scale: Tensor, low: Tensor) -> Tensor:
+    """(in / GROUP, out, 2) bfloat16 of the values of one level and of level 0 of each group, (out,
+    in / GROUP): the operator wants the value of level 8."""
+    return torch.stack((scale, low + 8 * scale), -1).transpose(0, 1).contiguous().bfloat16()
+
+
+def linear_four_bits(x: Tensor, packed: Tensor, scales: Tensor) -> Tensor:
+    """xW' in bfloat16. x: (n, in) bfloat16; packed: of `pack_four_bits`; scales: of
+    `group_scales`."""
+    return _tensor(torch.ops.aten._weight_int4pack_mm_for_cpu(x, packed, GROUP, scales))
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -168,6 +191,23 @@ def eight_bit_levels() -> int:
         except (AttributeError, RuntimeError, TypeError):
             return 0
     return 0
+
+
+@cache
+def multiplies_four_bits() -> bool:
+    """Whether this build's 4-bit linear maps are there and correct."""
+    try:
+        # Numbers that bfloat16 holds; it rounds sums by one part in 256.
+        levels = (torch.arange(32 * 64).view(32, 64) * 7) % 16
+        scale = torch.tensor([0.5, 2.0]).repeat(32, 1)
+        low = torch.arange(64.0).view(32, 2) % 3 - 4
+        x = torch.arange(3.0 * 64).view(3, 64) % 5 - 1
+        weight = (levels.view(32, 2, 32) * scale[..., None] + low[..., None]).view(32, 64)
+        packed, scales = pack_four_bits(levels), group_scales(scale, low)
+        error = linear_four_bits(x.bfloat16(), packed, scales).float() - x @ weight.t()
+        return bool((error.abs() <= 0.01 * (x.abs() @ weight.abs().t())).all())
+    except (AttributeError, RuntimeError, TypeError):
+        return False
 
 
 def _adds_up(most: int) -> bool:

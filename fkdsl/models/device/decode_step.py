@@ -15,7 +15,6 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding
 
 from fkdsl.models.decoder import Decoder
 from fkdsl.models.device.graphs import CudaCapture, Graphs
@@ -31,7 +30,7 @@ class DecodeStep:
 
     def __init__(self, decoder: Decoder, operators: StepOperators | None = None) -> None:
         self.decoder = decoder
-        self.device: torch.device = decoder.embedding.device
+        self.device: torch.device = decoder.device
         with self._on_device(), torch.inference_mode():
             self.operators = operators or operators_for(decoder)
         self.buffers = StepBuffers(self.device)
@@ -76,7 +75,7 @@ class DecodeStep:
         """(rows, V) logits, on the device. Its shapes depend on the number of rows and on
         `lengths`, the operators' sizes of the contexts."""
         decoder, operators = self.decoder, self.operators
-        x = embedding(inputs.ids, decoder.embedding)
+        x = decoder.embed(inputs.ids)
         places = operators.places(inputs, lengths)
         rotations = decoder.rotations_of(inputs.positions)
         for layer, plane in zip(decoder.layers, decoder.pool.planes, strict=True):

@@ -102,7 +102,7 @@ class PlainOperators:
 
     def _scores(self, seen: Tensor) -> Tensor:
         """What is added to scores: 0 where a token is seen, else -inf."""
-        dtype = self.decoder.embedding.dtype
+        dtype = self.decoder.dtype
         return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(
             ~seen, -torch.inf
         )

@@ -30,8 +30,8 @@ ROWS, SHARED, LONGEST = 5, 100, 130
 
 def operators_for(decoder: Decoder) -> StepOperators:
     """The operators of a decoder's steps on its device."""
-    plain, device = PlainOperators(decoder), decoder.embedding.device
-    if device.type != "cuda" or decoder.embedding.dtype not in TOLERANCES:
+    plain, device = PlainOperators(decoder), decoder.device
+    if device.type != "cuda" or decoder.dtype not in TOLERANCES:
         return plain
     if find_spec("triton") is None:
         return _without("Triton is not installed", plain)
@@ -45,7 +45,7 @@ def operators_for(decoder: Decoder) -> StepOperators:
         return _without(
             f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}", plain
         )
-    if not difference <= TOLERANCES[decoder.embedding.dtype]:
+    if not difference <= TOLERANCES[decoder.dtype]:
         return _without(f"its kernels are off by {difference:.2g}", plain)
     return fast
 
@@ -67,7 +67,7 @@ def largest_difference(decoder: Decoder, fast: StepOperators, plain: StepOperato
     one, of queries, of what they write into a plane, and of attention: of coordinates x the largest
     difference as a share of 1 + |x|."""
     heads, kv_heads, width = decoder.heads, decoder.kv_heads, decoder.width
-    there = {"dtype": decoder.embedding.dtype, "device": decoder.embedding.device}
+    there = {"dtype": decoder.dtype, "device": decoder.device}
     generator = torch.Generator().manual_seed(1)
 
     def numbers(*shape: int) -> Tensor:

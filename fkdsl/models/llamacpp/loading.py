@@ -7,17 +7,17 @@ tokenizer are those with which fkdsl reads gguf files itself, so a program means
 from __future__ import annotations
 
 import ctypes
-from hashlib import blake2b
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from fkdsl.base.errors import CallError
+from fkdsl.models.digest import digest_of_file
 from fkdsl.models.gguf_header import GgufHeader, read_header
 from fkdsl.models.llamacpp.context import reason
 from fkdsl.models.llamacpp.library import Library, library, said
 from fkdsl.models.llamacpp.model import MOST_SEQUENCES, LlamaCppModel
-from fkdsl.models.loading import texts_of_tokenizer
+from fkdsl.models.pretrained_texts import texts_of_tokenizer
 from fkdsl.models.runtimes import Request
 from fkdsl.models.sizes import verify_sizes
 from fkdsl.models.tokenized import ModelTexts
@@ -25,7 +25,6 @@ from fkdsl.models.tokenized import ModelTexts
 PROBES = ("The quick brown fox", " jumps over 13 lazy dogs.\n", "naïve café: (x + y) != z")
 """Texts that are compared as tokens to fkdsl and to llama.cpp."""
 TOKENS_COMPARED = 100
-DIGEST_BLOCKS, BLOCK_BYTES = 256, 4096
 
 
 def load(request: Request) -> LlamaCppModel:
@@ -158,14 +157,3 @@ def _tokenize(llama: Library, words: int, text: str) -> list[int]:
     ids = (ctypes.c_int32 * (len(raw) + 8))()
     n = llama.tokenize(words, raw, len(raw), ids, len(ids), False, False)
     return list(ids[: max(n, 0)])
-
-
-def digest_of_file(path: Path) -> str:
-    """A digest of a file's size, its first bytes and blocks spread over it, as hex digits."""
-    size = path.stat().st_size
-    digest = blake2b(size.to_bytes(8, "little"), digest_size=16)
-    with path.open("rb") as file:
-        for k in range(DIGEST_BLOCKS):
-            file.seek(k * max(size - BLOCK_BYTES, 0) // max(DIGEST_BLOCKS - 1, 1))
-            digest.update(file.read(BLOCK_BYTES))
-    return digest.hexdigest()

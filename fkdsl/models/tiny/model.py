@@ -22,7 +22,7 @@ from fkdsl.models.decoder import Decoder
 from fkdsl.models.decoder_model import DecoderModel
 from fkdsl.models.decoder_weights import DecoderShape
 from fkdsl.models.digest import digest_of
-from fkdsl.models.linear import DTYPES, packs_int8
+from fkdsl.models.linear import DTYPES, verify_precision
 from fkdsl.models.tiny.files import read_model_file
 from fkdsl.models.tiny.header import made_facts
 from fkdsl.models.tiny.heads import TinyDraftModel
@@ -70,7 +70,7 @@ def load_bytes(
 ) -> ByteModel:
     """The model of a file that `fkdsl train` wrote. Raises CallError for a file that is damaged or
     not of the shape that it names, and for a dtype or device that cannot be used."""
-    check_precision(dtype, device)
+    verify_precision(dtype, device)
     facts, shape, tensors = read_model_file(file)
     weights = on_device({n: tensors[n] for n in weight_shapes(shape)}, dtype, device)
     texts = byte_texts(
@@ -87,15 +87,6 @@ def load_bytes(
     )
     decoder = Decoder(decoder_shape(shape, device), weights, dtype)
     return ByteModel(decoder, texts, shape, weights, filled_links(shape, tensors))
-
-
-def check_precision(dtype: str, device: str) -> None:
-    """Raises CallError for a precision that the device does not have."""
-    if dtype == "int8" and not (device == "cpu" and packs_int8()):
-        raise CallError(
-            "this machine has no 8-bit linear maps for the device",
-            "use --dtype bfloat16 or float32",
-        )
 
 
 def on_device(weights: Mapping[str, Tensor], dtype: str, device: str) -> dict[str, Tensor]:

@@ -18,7 +18,8 @@ import torch
 
 from fkdsl.base.errors import FkdslError
 from fkdsl.models.digest import digest_of
-from fkdsl.models.loading import texts_of_tokenizer, verify_module
+from fkdsl.models.loading import verify_module
+from fkdsl.models.pretrained_texts import texts_of_tokenizer
 from fkdsl.models.reference import BytesReference, GgufReference, stored_tensors
 from fkdsl.models.runtimes import Request
 from fkdsl.models.tokenized import ModelTexts

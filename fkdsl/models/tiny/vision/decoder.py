@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import embedding, linear, rms_norm
+from torch.nn.functional import linear, rms_norm
 
 from fkdsl.base.errors import CallError
 from fkdsl.base.quick_dataclass import dataclass
@@ -136,7 +136,7 @@ class SeeingDecoder(Decoder):
         in `logits`; (n, d) if no symbol sees a picture."""
         assert isinstance(batch, SeeingBatch)
         eyes = self.eyes
-        x = embedding(batch.ids, self.embedding)
+        x = self.embed(batch.ids)
         for i, (layer, plane) in enumerate(zip(layers, pool.planes, strict=False)):
             if batch.views and str(i) in eyes.blocks:
                 x = self._seen(eyes.blocks[str(i)], i, batch.views, x)
@@ -152,7 +152,7 @@ class SeeingDecoder(Decoder):
 
     def logits(self, x: Tensor) -> Tensor:
         """See Decoder.logits. x: (n, d) or (n, 2 d), as `through` gives it."""
-        d = self.embedding.shape[1]
+        d = len(self.norm)
         logits = super().logits(x[:, :d].contiguous())
         if x.shape[1] == d:
             return logits
@@ -186,7 +186,7 @@ class SeeingDecoder(Decoder):
 
     def _sight(self, picture: Attachment) -> Sight:
         began = time.perf_counter()
-        pixels = torch.from_numpy(self._decoded(picture))[None].to(self.embedding.device)
+        pixels = torch.from_numpy(self._decoded(picture))[None].to(self.device)
         latents = self.eyes.resampled(self.eyes.encoded(pixels))
         blocks = {int(i): block for i, block in self.eyes.blocks.items()}
         blocks[READOUT] = self.eyes.readout.block

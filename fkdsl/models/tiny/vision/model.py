@@ -21,9 +21,9 @@ from fkdsl.base.errors import CallError
 from fkdsl.models.attachments import Attachment, Kind, Part
 from fkdsl.models.decoder_model import DecoderModel
 from fkdsl.models.digest import digest_of
-from fkdsl.models.linear import DTYPES
+from fkdsl.models.linear import DTYPES, verify_precision
 from fkdsl.models.tiny.header import made_facts
-from fkdsl.models.tiny.model import byte_texts, check_precision, decoder_shape, on_device
+from fkdsl.models.tiny.model import byte_texts, decoder_shape, on_device
 from fkdsl.models.tiny.transformer import END
 from fkdsl.models.tiny.vision.decoder import SeeingDecoder
 from fkdsl.models.tiny.vision.files import read_eyes
@@ -69,7 +69,7 @@ def load_seeing(
 ) -> SeeingModel:
     """The model of a file that `fkdsl train --images` wrote. Raises CallError for a file that is
     damaged or not of the shape that it names, and for a dtype or device that cannot be used."""
-    check_precision(dtype, device)
+    verify_precision(dtype, device)
     stored = read_eyes(file)
     trunk = on_device(stored.trunk, dtype, device)
     eyes = Eyes(stored.vision, stored.shape.layers).requires_grad_(False).eval()

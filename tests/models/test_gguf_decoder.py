@@ -1,0 +1,104 @@
+"""A gguf file whose matrices stay narrow, against the library's reading of it."""
+
+from __future__ import annotations
+
+import gguf
+import numpy as np
+import pytest
+import torch
+from gguf.quants import dequantize, quantize
+
+from fkdsl.base.errors import CallError
+from fkdsl.models import gguf_decoder
+from fkdsl.models.decoder_model import DecoderModel
+from fkdsl.models.gguf_weights import FOUR_BITS
+from fkdsl.models.interface import ForwardRow
+from fkdsl.models.linear import packs
+from fkdsl.models.narrow_linear import Int4Linear, Int8Linear
+from fkdsl.models.registry import load_model
+from tests.models.tiny_gguf import tiny_gguf
+
+pytestmark = pytest.mark.skipif(not packs("int4"), reason="no 4-bit maps on this machine")
+TEXT = tuple(range(40, 60))
+
+
+def rows_of(model):
+    (answer,) = model.forward([ForwardRow(None, TEXT, tuple(range(len(TEXT))))])
+    return np.exp(answer.log_probs)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """By format, the library's model of a file in float32, and ours in int8 and int4."""
+    found = {}
+    for kind in ("F32", "Q8_0", "Q4_1"):
+        path = str(tiny_gguf(tmp_path_factory.mktemp(kind) / "w.gguf", kind))
+        found[kind] = [load_model(path, dtype=d) for d in ("float32", "int8", "int4")]
+    return found
+
+
+@pytest.mark.parametrize("kind", ["F32", "Q8_0", "Q4_1"])
+def test_rows_are_those_of_the_library_but_for_rounding(models, kind):
+    whole, eight, four = models[kind]
+    expected = rows_of(whole)
+    between = np.abs(expected[0] - expected[-1]).sum() / 2
+    for model in (eight, four):
+        assert isinstance(model, DecoderModel)
+        assert model.start("th a") == whole.start("th a")
+        assert model.vocabulary.fingerprint == whole.vocabulary.fingerprint
+        apart = np.abs(expected - rows_of(model)).sum(axis=1).max() / 2
+        assert apart <= between / 20
+
+
+def test_matrices_of_four_bits_stay_as_they_were_published(models):
+    (_, eight, four), (_, _, other) = models["Q4_1"], models["Q8_0"]
+    maps = four.decoder.layers[0].maps
+    assert all(isinstance(f, Int4Linear) for f in maps)
+    assert isinstance(four.decoder.head, Int4Linear | Int8Linear)
+    assert all(
+        isinstance(f, Int8Linear) for f in (*eight.decoder.layers[0].maps, other.decoder.head)
+    )
+    assert four.describe()["weights"] == "Q4_1 as published"
+    assert eight.describe()["weights"] == "Q4_1 in int8"
+    assert other.describe()["weights"] == "Q8_0 in int8"
+    assert (four.describe()["dtype"], eight.describe()["dtype"]) == ("int4", "int8")
+
+
+@pytest.mark.parametrize("kind", ["Q4_0", "Q4_1", "Q4_K"])
+def test_levels_scales_and_offsets_are_ggmls(kind):
+    format = gguf.GGMLQuantizationType[kind]
+    rng = np.random.default_rng(0)
+    if kind == "Q4_K":  # the package only reads it
+        raw = rng.integers(0, 256, (6, 2 * 144), dtype=np.uint8)
+        for at in (0, 2, 144, 146):
+            raw[:, at : at + 2] = rng.random((6, 1)).astype(np.float16).view(np.uint8)
+    else:
+        raw = quantize(rng.normal(size=(6, 512)).astype(np.float32), format)
+    weight = FOUR_BITS[int(format)](raw)
+    expected = torch.from_numpy(dequantize(raw, format))
+    torch.testing.assert_close(weight.plain(), expected, rtol=1e-6, atol=1e-6)
+    assert weight.levels.max() == 15
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma"])
+def test_what_the_reader_does_not_know_is_left_to_the_library(tmp_path, architecture, monkeypatch):
+    path = tiny_gguf(tmp_path / "w.gguf", "Q8_0", architecture)
+    assert (gguf_decoder.decoder_from_gguf(path, "int8", "w") is None) == (architecture != "llama")
+    monkeypatch.setattr(gguf_decoder, "KEYS", gguf_decoder.KEYS - {"rope.dimension_count"})
+    assert gguf_decoder.decoder_from_gguf(path, "int8", "w") is None
+
+
+def test_a_file_that_is_cut_off_is_a_clear_error(tmp_path):
+    path = tiny_gguf(tmp_path / "w.gguf", "Q4_1")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(CallError, match="not a sound gguf file"):
+        load_model(str(path), dtype="int4")
+
+
+def test_scales_that_are_no_numbers_are_a_clear_error(tmp_path):
+    path = tiny_gguf(tmp_path / "w.gguf", "Q4_1")
+    raw = bytearray(path.read_bytes())
+    raw[-20:-16] = b"\xff\xff\xff\xff"
+    path.write_bytes(raw)
+    with pytest.raises(CallError, match="NaN"):
+        rows_of(load_model(str(path), dtype="int4"))
