@@ -5,190 +5,52 @@ transformers' generate and against the least that the memory's bandwidth allows.
         [--particles 16,64,256,1024] [--prompt 512] [--tokens 64] [--seconds 540]
         [--out FILE.json]
 
-First the laws are checked on the device: rows of a small random Llama by our decoder, alone, forked
-and in batches, against those of transformers' module; and a run with rows that stay on the device
-against one whose rows all come to the host, to the last digit. Then, for each model and number of
-particles, in turn:
+First the laws are checked on the device: rows of a small random Llama by our decode steps, alone,
+forked and in batches, against those of transformers' module, in float32 and in bfloat16; steps that
+are replayed as CUDA graphs against steps that are not, and Triton's kernels against torch's public
+operators; and a run with rows that stay on the device against one whose rows all come to the host.
+It says which operators are in use. Then, for each model and number of particles, in turn:
 
     floor       seconds a step to read the weights once and each live key and value once, at the
                 bandwidth of a copy on this device
-    bare        the decoder's forward of N rows of one token each, tokens given, nothing drawn
+    bare        the decoder's steps of N rows, tokens given, nothing drawn
+    no graphs   the same, each kernel started by itself
     fkdsl       PROGRAM: seconds a step, from the difference of a run of all tokens and one of one
     generate    transformers' own sampling of N sequences, likewise
 
-Cells that do not fit in the device's memory say so, and what --seconds leaves no time for is left
-out. It runs on a CPU too (`--device cpu --models small`), which says nothing of a GPU.
+Models share --seconds; numbers of particles that a model's share leaves no time for are left out,
+and cells that do not fit in the device's memory say so. A figure that hangs ends the script a
+minute after --seconds; what there was is printed and in --out by then. It runs on a CPU too
+(`--device cpu --models small`), by the same steps, which says nothing of a GPU. vLLM is measured by
+vllm_engine.py --shape 1b.
 """
 
 from __future__ import annotations
 
 import argparse
+import faulthandler
+import gc
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from gpu_laws import check_laws, rows_stay
+from gpu_models import SIZES, Size, model_of, random_module, steered
 from report import machine, table
 
-import fkdsl
-from fkdsl.engine.cached_transformer import CachedTransformer
-from fkdsl.models import tokenized
-from fkdsl.models.decoder import Decoder
 from fkdsl.models.decoder_model import DecoderModel
-from fkdsl.models.decoder_weights import DecoderShape
 from fkdsl.models.device import transfer
-from fkdsl.models.huggingface import HuggingFaceModel
 from fkdsl.models.interface import ForwardRow, Past
-from fkdsl.models.tokenized import ModelTexts
-from fkdsl.models.vocabulary import Vocabulary
-
-PROGRAM = """\
-model "smollm2"
-
-program p(text: str, n: int) -> str:
-    lm = prompt(text)
-    while lm.tokens < n:
-        t ~ lm
-        condition t != EOS and all(letters(w) <= 9 for w in words(lm.text))
-    return lm.text
-"""
-TOLERANCE = 2e-4
-"""Most that a probability of the small model may differ from transformers', in float32."""
-
-
-@dataclass(frozen=True)
-class Size:
-    """The shape of a Llama. tied: whether the embedding is its head too."""
-
-    width: int
-    hidden: int
-    layers: int
-    heads: int
-    kv_heads: int
-    head: int
-    vocabulary: int
-    tied: bool
-
-    @property
-    def slot_bytes(self) -> int:
-        """Bytes of a token's keys and values in bfloat16."""
-        return 2 * self.kv_heads * self.head * self.layers * 2
-
-    def config(self) -> Any:
-        from transformers import LlamaConfig
-
-        return LlamaConfig(
-            vocab_size=self.vocabulary,
-            hidden_size=self.width,
-            intermediate_size=self.hidden,
-            num_hidden_layers=self.layers,
-            num_attention_heads=self.heads,
-            num_key_value_heads=self.kv_heads,
-            head_dim=self.head,
-            tie_word_embeddings=self.tied,
-            max_position_embeddings=8192,
-            eos_token_id=self.vocabulary - 1,
-        )
-
-
-SIZES = {
-    "small": Size(64, 128, 2, 4, 2, 16, 1000, True),
-    "135M": Size(576, 1536, 30, 9, 3, 64, 49_152, True),
-    "1B": Size(2048, 8192, 16, 32, 8, 64, 128_256, True),
-    "8B": Size(4096, 14_336, 32, 32, 8, 128, 128_256, False),
-}
-
-
-def vocabulary_of(size: int) -> Vocabulary:
-    """256 bytes, then words of one to twelve letters, then the end."""
-    words = [b" " + b"abcdefghijkl"[: 1 + i % 12] for i in range(size - 257)]
-    return Vocabulary((*(bytes([b]) for b in range(256)), *words, b""), ends=frozenset({size - 1}))
-
-
-def random_module(size: Size, device: str, dtype: torch.dtype) -> Any:
-    """transformers' module with random weights, made on the device."""
-    from transformers import LlamaForCausalLM
-
-    torch.manual_seed(1)
-    with torch.device(device):
-        module = LlamaForCausalLM(size.config()).to(dtype)
-    return module.eval()
-
-
-def texts_of(size: Size) -> ModelTexts:
-    return ModelTexts(
-        vocabulary_of(size.vocabulary), lambda text: list(text.encode()), bos=0, max_length=8192
-    )
-
-
-def model_of(module: Any, size: Size, precision: str) -> DecoderModel:
-    """Our decoder over a module's weights."""
-    rotary = module.model.rotary_emb
-    shape = DecoderShape.of(module.config, rotary.inv_freq, float(rotary.attention_scaling))
-    return DecoderModel(Decoder(shape, module.state_dict(), precision), texts_of(size))
 
 
 def synchronise(device: str) -> None:
     if device.startswith("cuda"):
         torch.cuda.synchronize()
-
-
-# --------------------------------------------------------------------- laws
-
-
-def rows_of_walk(model: Any) -> np.ndarray:
-    """Rows of contexts that share a prompt, are extended, forked and asked together."""
-    engine, rng = CachedTransformer(model), np.random.default_rng(4)
-    held = [engine.extend(engine.root, tuple(range(60)))] * 12
-    found = []
-    for _ in range(4):
-        held = [
-            engine.extend(held[i], (int(rng.integers(900)),)) for i in rng.integers(12, size=12)
-        ]
-        found += [np.array(row) for row in engine.log_probs(held)]
-    return np.exp(np.stack(found))
-
-
-def check_laws(device: str) -> float:
-    """The largest difference of a probability from transformers' own. Raises AssertionError where a
-    law does not hold on this device."""
-    size = SIZES["small"]
-    module = random_module(size, device, torch.float32)
-    with torch.no_grad():
-        for weight in module.parameters():
-            if weight.ndim == 2:
-                weight.mul_(8.0)  # rows far from uniform
-    ours = model_of(module, size, "float32")
-    theirs = HuggingFaceModel(module, texts_of(size))
-    found, expected = rows_of_walk(ours), rows_of_walk(theirs)
-    difference = float(np.abs(found - expected).max())
-    assert difference <= TOLERANCE, f"rows are off by {difference:.2g}"
-    assert expected.max() > 0.05, "rows are nearly uniform"
-    answers = []
-    for left in (True, False):
-        before, tokenized.stays = tokenized.stays, lambda _, left=left: left
-        try:
-            answers.append(steered(ours, 8, 6, "a" * 60))
-        finally:
-            tokenized.stays = before
-    there, here = answers
-    assert there.posterior == here.posterior, "rows left on the device give another answer"
-    assert abs(there.log_z - here.log_z) <= 1e-6
-    return difference
-
-
-# ------------------------------------------------------------------ figures
-
-
-def steered(model: Any, particles: int, tokens: int, prompt: str, seed: int = 1) -> Any:
-    return fkdsl.parse(PROGRAM)(text=prompt, n=tokens).run(
-        "smc", model=model, particles=particles, seed=seed, lookahead="none"
-    )
 
 
 def bandwidth(device: str) -> float:
@@ -218,16 +80,27 @@ def bare(model: DecoderModel, particles: int, prompt: int, tokens: int, device: 
     (first,) = model.forward([ForwardRow(None, tuple(i % 256 for i in range(prompt)), ())])
     pasts = [Past(first.segment, prompt)] * particles
     seconds = []
+    assert model.step is not None
     with torch.inference_mode():
         for step in range(tokens):
             rows = [ForwardRow(past, (97 + (i + step) % 26,), (0,)) for i, past in enumerate(pasts)]
             synchronise(device)
             began = time.perf_counter()
-            _, segments = model.decoder.forward(rows)
+            _, segments = model.step.forward(rows)
             synchronise(device)
             seconds.append(time.perf_counter() - began)
             pasts = [Past(segment, 1) for segment in segments]
     return statistics.median(seconds)
+
+
+def without_graphs(model: DecoderModel, *args: Any) -> float:
+    """`bare`, each kernel started by itself."""
+    assert model.step is not None
+    graphs, model.step.graphs = model.step.graphs, None
+    try:
+        return bare(model, *args)
+    finally:
+        model.step.graphs = graphs
 
 
 def ours(model: DecoderModel, particles: int, prompt: int, tokens: int) -> tuple[float, float]:
@@ -278,29 +151,36 @@ def cells(args: argparse.Namespace, device: str, until: float) -> Iterator[dict[
     print(f"a copy: {rate / 1e9:.0f} GB/s", flush=True)
     dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
     precision = str(dtype).removeprefix("torch.")
-    for name in args.models.split(","):
-        size = SIZES[name]
-        if time.monotonic() > until:
-            return
+    names = args.models.split(",")
+    for i, name in enumerate(names):
+        size, now = SIZES[name], time.monotonic()
+        share = now + max(0.0, until - now) / (len(names) - i)
         module = random_module(size, device, dtype)
         model = model_of(module, size, precision)
-        for n in map(int, args.particles.split(",")):
-            if time.monotonic() > until:
+        for j, n in enumerate(map(int, args.particles.split(","))):
+            if j and time.monotonic() > share:
                 break
-            shape = (n, args.prompt, args.tokens)
-            mine = tried(lambda shape=shape, model=model: ours(model, *shape))
-            yield {
-                "model": name,
-                "N": n,
-                "floor": floor(module, size, *shape, rate),
-                "bare": tried(lambda shape=shape, model=model: bare(model, *shape, device)),
-                "fkdsl": mine and mine[0],
-                "transfers": mine and mine[1],
-                "generate": tried(
-                    lambda shape=shape, module=module: generated(module, *shape, device)
-                ),
-            }
+            yield cell_of(name, model, module, n, args, device, rate)
         del module, model
+        gc.collect()
+
+
+def cell_of(
+    name: str, model: DecoderModel, module: Any, n: int, args: Any, device: str, rate: float
+) -> dict[str, Any]:
+    """The figures of a model and a number of particles."""
+    shape = (n, args.prompt, args.tokens)
+    mine = tried(lambda: ours(model, *shape))
+    return {
+        "model": name,
+        "N": n,
+        "floor": floor(module, SIZES[name], *shape, rate),
+        "bare": tried(lambda: bare(model, *shape, device)),
+        "no graphs": tried(lambda: without_graphs(model, *shape, device)),
+        "fkdsl": mine and mine[0],
+        "transfers": mine and mine[1],
+        "generate": tried(lambda: generated(module, *shape, device)),
+    }
 
 
 def row(cell: dict[str, Any]) -> list[str]:
@@ -314,13 +194,13 @@ def row(cell: dict[str, Any]) -> list[str]:
     if None not in (cell["bare"], cell["fkdsl"]):
         outside = f"{100 * max(0.0, 1.0 - cell['bare'] / cell['fkdsl']):.0f} %"
     transfers = "-" if cell["transfers"] is None else f"{cell['transfers']:.1f}"
-    figures = [ms(name) for name in ("floor", "bare", "fkdsl", "generate")]
+    figures = [ms(name) for name in ("floor", "bare", "no graphs", "fkdsl", "generate")]
     ratios = [ratio("fkdsl", "floor"), ratio("generate", "fkdsl")]
     return [cell["model"], str(cell["N"]), *figures, *ratios, outside, transfers]
 
 
 HEAD = [
-    "model", "N", "floor ms", "bare ms", "fkdsl ms", "generate ms", "fkdsl / floor",
+    "model", "N", "floor ms", "bare ms", "no graphs ms", "fkdsl ms", "generate ms", "fkdsl / floor",
     "generate / fkdsl", "outside the model", "transfers",
 ]  # fmt: skip
 
@@ -338,6 +218,16 @@ def main(given: list[str] | None = None) -> None:
     device = args.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    faulthandler.dump_traceback_later(args.seconds + 60.0, exit=True, file=sys.__stderr__)
+    try:
+        with rows_stay(True):
+            measure(args, device)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def measure(args: argparse.Namespace, device: str) -> None:
+    """Checks the laws and prints the figures."""
     until = time.monotonic() + args.seconds
     print(machine(torch.get_num_threads()))
     print(torch.cuda.get_device_name() if device.startswith("cuda") else "on the processor itself")

@@ -5,6 +5,7 @@ import json
 
 import decoding
 import gpu
+import gpu_laws
 import growth
 import numpy as np
 import pytest
@@ -140,15 +141,16 @@ def test_the_gpu_benchmark_runs_where_there_is_none(capsys, tmp_path):
     (cell,) = json.loads(out.read_text())
     assert cell["floor"] > 0.0
     assert (cell["model"], cell["N"]) == ("small", 3)
+    assert 0.0 < cell["transfers"] <= 2.0
     assert "| small |  3 |" in printed
 
 
 def test_the_gpu_benchmark_sees_rows_that_are_wrong(monkeypatch):
-    walk = gpu.rows_of_walk
+    walk = gpu_laws.rows_of_walk
     monkeypatch.setattr(
-        gpu,
+        gpu_laws,
         "rows_of_walk",
         lambda model: walk(model) * (1.01 if isinstance(model, DecoderModel) else 1.0),
     )
     with pytest.raises(AssertionError, match="rows are off"):
-        gpu.check_laws("cpu")
+        gpu_laws.check_laws("cpu")

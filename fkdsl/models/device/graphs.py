@@ -31,6 +31,7 @@ class Graphs:
         self._generation: Hashable = None
         self._replays: dict[Hashable, Compute] = {}
         self._seen: set[Hashable] = set()
+        self.recorded = 0  # in all
 
     def run(self, key: Hashable, generation: Hashable, compute: Compute) -> Tensor:
         """What `compute` gives. The first time for a key it runs plainly: many shapes never come
@@ -56,6 +57,7 @@ class Graphs:
             while len(self._replays) >= MOST:
                 del self._replays[next(iter(self._replays))]
             self._replays[key] = replay
+            self.recorded += 1
         return replay()
 
 
