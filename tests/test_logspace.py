@@ -32,7 +32,7 @@ ALLOWED = {
     "models/device/row_operators.py": "logits less their maximum, and rows of log-probabilities",
     "models/device/trial.py": "rows of normalised log-probabilities",
     "models/device/triton_rows.py": "sums of exponentials of logits less their maximum",
-    "models/tiny/vision/pictures.py": "a number up to 1,000 for a price",
+    "models/tiny/vision/rendering.py": "a number up to 1,000 for a price",
     "models/checked.py": "rows of normalised log-probabilities",
     "models/prefill/blocks.py": "rows of normalised log-probabilities",
     "models/patching.py": "rows of normalised log-probabilities",

@@ -201,7 +201,7 @@ def _check_flags(args: argparse.Namespace) -> None:
     if wrong or args.compile:
         name = wrong[0] if wrong else "compile"
         raise CallError(
-            f"--{name.replace('_', '-')} is for training on a text, and --images on pictures",
+            f"--{name.replace('_', '-')} is for training on a text, and --images trains on images",
             "leave one of them out",
         )
 

@@ -1,4 +1,4 @@
-"""`fkdsl train --images`: trains eyes for a byte-level model on rendered pictures, with checkpoints
+"""`fkdsl train --images`: trains eyes for a byte-level model on rendered images, with checkpoints
 to go on from; with `--evaluate` it measures a model on held-out ones."""
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ SETTINGS = ("steps", "rows", "rate", "warm_up", "cool_down", "seed", "precision"
 
 
 def add_image_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags that `fkdsl train` has for pictures alone."""
-    group = parser.add_argument_group("pictures")
+    """Adds the flags that `fkdsl train` has for images alone."""
+    group = parser.add_argument_group("images")
     group.add_argument(
         "--images",
         action="store_true",
-        help="train eyes for a model that is frozen, on rendered pictures, instead of a text (by "
+        help="train eyes for a model that is frozen, on rendered images, instead of a text (by "
         "default --steps 2200 --rows 32 --rate 0.002 --cool-down 0.4)",
     )
     group.add_argument(
@@ -41,11 +41,11 @@ def add_image_arguments(parser: argparse.ArgumentParser) -> None:
         "fonts-dejavu and fonts-liberation, where they are, and Pillow's own)",
     )
     group.add_argument(
-        "--pictures",
+        "--held-out-images",
         type=int,
         default=200,
         metavar="N",
-        help="held-out pictures of each kind in the report (default 200)",
+        help="held-out images of each kind in the report (default 200)",
     )
 
 
@@ -58,10 +58,12 @@ def train_images(args: argparse.Namespace) -> int:
     from fkdsl.models.tiny.vision.training import train_eyes
 
     fonts = find_fonts(args.fonts)
-    if args.pictures < 1:
-        raise CallError(f"--pictures {args.pictures} is no number of pictures", "at least 1")
+    if args.held_out_images < 1:
+        raise CallError(
+            f"--held-out-images {args.held_out_images} is no number of images", "at least 1"
+        )
     if args.evaluate:
-        say(report_text(read_eyes(Path(args.evaluate)).model(), fonts, args.pictures))
+        say(report_text(read_eyes(Path(args.evaluate)).model(), fonts, args.held_out_images))
         return 0
     check_folder_target(args.out, "--out")
     if args.save_every < 1:
@@ -88,8 +90,8 @@ def train_images(args: argparse.Namespace) -> int:
             held_out=_measured(args),
             observer=observe,
         )
-        progress.stage("reading held-out pictures")
-        report = report_text(run.model, fonts, args.pictures)
+        progress.stage("reading held-out images")
+        report = report_text(run.model, fonts, args.held_out_images)
         save_eyes(run, Path(args.out) / WEIGHTS, provenance(run, args, fonts))
     say("\n" + report)
     return 0
@@ -141,9 +143,9 @@ def _longer(settings: VisionSettings, steps: int | None, done: int) -> VisionSet
 
 
 def provenance(run: VisionRun, args: argparse.Namespace, fonts: Fonts) -> dict[str, Any]:
-    """Where the weights come from: the command that makes them again in one go, the pictures, and
+    """Where the weights come from: the command that makes them again in one go, the images, and
     how good they are."""
-    from fkdsl.models.tiny.vision.pictures import KINDS
+    from fkdsl.models.tiny.vision.rendering import KINDS
 
     had = asdict(run.settings)
     words = ["fkdsl", "train", "--images", "--model", args.model]
@@ -154,30 +156,30 @@ def provenance(run: VisionRun, args: argparse.Namespace, fonts: Fonts) -> dict[s
     shares = zip(KINDS, run.curve[-1].exact, strict=True)
     return {
         "command": shlex.join(words),
-        "pictures": f"rendered in {len(fonts)} fonts, sha256 of their files {fonts.digest[:16]}",
+        "images": f"rendered in {len(fonts)} fonts, sha256 of their files {fonts.digest[:16]}",
         "held out": "one text in ten, by its hash",
         "trained": f"step {run.step} of {run.settings.steps}",
         "read exactly": ", ".join(f"{kind} {100 * share:.0f} %" for kind, share in shares)
-        + f" (of {_measured(args)} held-out pictures each)",
+        + f" (of {_measured(args)} held-out images each)",
         "licence": args.licence,
     }
 
 
 def _measured(args: argparse.Namespace) -> int:
-    """How many held-out pictures of each kind a point of the curve is measured on."""
-    from fkdsl.models.tiny.vision.training import HELD_OUT_PICTURES
+    """How many held-out images of each kind a point of the curve is measured on."""
+    from fkdsl.models.tiny.vision.training import HELD_OUT_IMAGES
 
-    return min(HELD_OUT_PICTURES, int(args.pictures))
+    return min(HELD_OUT_IMAGES, int(args.held_out_images))
 
 
 def report_text(model: SeeingTransformer, fonts: Fonts, count: int) -> str:
-    """How many of `count` held-out pictures of each kind greedy decoding reads exactly: without
+    """How many of `count` held-out images of each kind greedy decoding reads exactly: without
     noise, as in training, and with the most noise of training."""
-    from fkdsl.models.tiny.vision.pictures import KINDS
+    from fkdsl.models.tiny.vision.rendering import KINDS
     from fkdsl.models.tiny.vision.training import exact_shares
 
     columns = [exact_shares(model, fonts, count, noise) for noise in (0.0, None, 1.0)]
-    heading = f"read exactly, of {count} held-out pictures each"
+    heading = f"read exactly, of {count} held-out images each"
     lines = [f"{heading}{'clean':>10}{'as trained':>12}{'most noise':>12}"]
     for kind, *shares in zip(KINDS, *columns, strict=True):
         shown = (f"{100 * s:.1f} %" for s in shares)
@@ -186,7 +188,7 @@ def report_text(model: SeeingTransformer, fonts: Fonts, count: int) -> str:
 
 
 def _heading() -> str:
-    from fkdsl.models.tiny.vision.pictures import KINDS
+    from fkdsl.models.tiny.vision.rendering import KINDS
 
     kinds = "".join(f"  {kind:>6}" for kind in KINDS)
     return (

@@ -56,7 +56,7 @@ TYPES: dict[str, str] = {
     "token.",
     "record": 'Named values: `{"name": value}`.',
     "document": "A passage that was retrieved: its `text`, `source`, `line` and `score`.",
-    "image": 'A picture for the prompt of a model with eyes: `image("cat.png")`.',
+    "image": 'An image for the prompt of a model with eyes: `image("cat.png")`.',
     "index": "Files that documents are retrieved from: the name of an `index` line.",
     "mark": "A special token of a tokenizer, by its name: `special(...)`.",
     "list": "`list[T]`: values of one type.",

@@ -5,7 +5,7 @@
     context -> dist[token]    a context is the distribution of its next token
     mark                      a special token by its name
     document -> record        a passage that was retrieved
-    image                     a picture, for prompts
+    image                     an image, for prompts
     index                     files that documents are retrieved from, by the declaration's name
     list[T], record           T covariant; a record's fields are `any`
     any                       of fields of records and of parse_json; checked when it is used

@@ -19,7 +19,7 @@ from fkdsl.models.interface import ForwardRow
 from fkdsl.models.registry import load_model
 from fkdsl.models.tiny.transformer import END
 from fkdsl.models.tiny.vision.fonts import find_fonts
-from fkdsl.models.tiny.vision.pictures import is_held_out, render_text
+from fkdsl.models.tiny.vision.rendering import is_held_out, render_text
 
 CENTS = ("00", "50", "95", "99")
 ALLOWED = [f"{c}{w}.{e}".encode() for c in "$£€" for w in range(1000) for e in CENTS]
@@ -47,10 +47,10 @@ def tags(count, noise, fonts, seed=7):
     return found
 
 
-def greedy(model, text, picture):
+def greedy(model, text, image):
     """(whether greedy decoding writes the text; whether it does among what the pattern allows): a
     greedy decoder writes a text if each of its symbols is the likeliest after those before it."""
-    prompt, raw = model.start_with((picture, "priced at ")), text.encode()
+    prompt, raw = model.start_with((image, "priced at ")), text.encode()
     tokens, first = (*prompt, *raw), len(prompt) - 1
     (result,) = model.forward([ForwardRow(None, tokens, tuple(range(first, len(tokens))))])
     free = masked = True
@@ -71,10 +71,10 @@ def main():
     for noise in (0.0, 0.5, 1.0):
         right = np.zeros(3)
         mass = 0.0
-        for i, (text, picture) in enumerate(tags(count, noise, fonts)):
-            result = program(photo=picture.content).run("smc", particles=32, model=model, seed=i)
+        for i, (text, image) in enumerate(tags(count, noise, fonts)):
+            result = program(photo=image.content).run("smc", particles=32, model=model, seed=i)
             best = max(result.posterior, key=lambda a: a.probability).value
-            right += (*greedy(model, text, picture), best == text)
+            right += (*greedy(model, text, image), best == text)
             mass += result.probability(text)
         row = [f"{100 * r / count:.0f} %" for r in (*right, mass)]
         shown = "{:>10}{:>16}{:>11}{:>16}".format(*row)

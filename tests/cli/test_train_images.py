@@ -1,4 +1,4 @@
-"""`fkdsl train --images`: a model that `fkdsl run` takes a picture with, gone on with from its
+"""`fkdsl train --images`: a model that `fkdsl run` takes an image with, gone on with from its
 checkpoint, and what a wrong call is told."""
 
 import re
@@ -9,7 +9,7 @@ from fkdsl.cli.main import main
 from fkdsl.models.registry import model_info
 
 pytest.importorskip("PIL.Image", reason="Pillow comes with the extra `images`")
-SHORT = ["--images", "--rows", "2", "--save-every", "1", "--seed", "3", "--pictures", "2"]
+SHORT = ["--images", "--rows", "2", "--save-every", "1", "--seed", "3", "--held-out-images", "2"]
 
 
 def call(capsys, *args):
@@ -34,12 +34,12 @@ def test_eyes_are_trained_gone_on_with_measured_and_run(capsys, tmp_path):
     assert status == 0
     assert [int(n) for n in re.findall(r"^ +(\d+) +\d+  ", out, re.MULTILINE)] == [1, 2]
     file = folder / "model.safetensors"
-    status, measured, _ = call(capsys, "--images", "--pictures", 1, "--evaluate", file)
+    status, measured, _ = call(capsys, "--images", "--held-out-images", 1, "--evaluate", file)
     assert status == 0
     assert measured.startswith("read exactly, of 1 held-out")
     made = model_info(str(file)).details
     assert made["command"].startswith("fkdsl train --images --model tiny --save-every 1 --steps 2")
-    assert "held-out pictures each" in made["read exactly"]
+    assert "held-out images each" in made["read exactly"]
     Image.new("RGB", (30, 20), "red").save(tmp_path / "red.png")
     program = tmp_path / "p.fk"
     program.write_text(
@@ -56,7 +56,7 @@ def test_eyes_are_trained_gone_on_with_measured_and_run(capsys, tmp_path):
         (["--images", "--text", "a"], "--text is for training on a text"),
         (["--images", "--ahead", "2"], "--ahead is for training on a text"),
         (["--images", "--compile"], "--compile is for training on a text"),
-        (["--images", "--pictures", "0"], "--pictures 0"),
+        (["--images", "--held-out-images", "0"], "--held-out-images 0"),
         (["--images", "--save-every", "0"], "--save-every 0"),
         (["--images", "--rate", "-1"], "--rate cannot be"),
         (["--images", "--model", "absent"], "no file `absent`"),

@@ -91,7 +91,7 @@ def reader(family):
 
 
 def begins(model, source="a source"):
-    """The ids that every context of a model begins with: those of a source, a picture, or none."""
+    """The ids that every context of a model begins with: those of a source, an image, or none."""
     from fkdsl.models.attachments import Attachment
     from fkdsl.models.interface import TakesAttachments
 

@@ -53,7 +53,7 @@ def uncached(model, tokens):
 
 
 def seeing():
-    """A byte-level model with random eyes, whose contexts begin with a picture."""
+    """A byte-level model with random eyes, whose contexts begin with an image."""
     from tests.models.vision.test_tiny_vision import PLAIN, fast
 
     return fast(PLAIN)

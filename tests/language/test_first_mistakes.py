@@ -54,6 +54,8 @@ MISTAKES = {
     'x = "%d" % 3': ("FK211", 'write f"... {x} ..."'),
     "x = 3 if len(s) > 2": ("FK120", "write `a if test else b`"),
     'x = prompt "sea"': ("FK120", 'prompt("sea")'),
+    'x = prompt("sea", 3)': ("FK208", 'or with images: `prompt("A photo of", photo, ":")`'),
+    'x = chat("sea", image="cat.png")': ("FK206", 'or with images: `chat("A photo of", photo'),
     "condition: len(s) > 3": ("FK120", "leave it out"),
     "x = s is none": ("FK125", "write `==`"),
 }

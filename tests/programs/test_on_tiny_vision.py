@@ -1,4 +1,4 @@
-"""The programs that look at a picture, on the model with eyes that ships."""
+"""The programs that look at an image, on the model with eyes that ships."""
 
 import subprocess
 import sys
@@ -14,17 +14,17 @@ from fkdsl.models.registry import SHIPPED, load_model, model_info
 from fkdsl.models.tiny.transformer import END
 from fkdsl.models.tiny.vision.files import read_eyes
 from fkdsl.models.tiny.vision.fonts import BUILT_IN, Fonts
-from fkdsl.models.tiny.vision.training import held_out_pictures, read_exactly
+from fkdsl.models.tiny.vision.training import held_out_images, read_exactly
 
 pytest.importorskip("PIL.Image", reason="Pillow comes with the extra `images`")
 
-PICTURES = Path("programs/pictures")
+IMAGES = Path("programs/images")
 CAPTIONS = {
     "number.png": "a number: 43043",
     "word.png": "the word: back",
     "shapes.png": "a green star and a red ring",
 }
-"""What stands on the pictures beside the programs."""
+"""What the images beside the programs show."""
 PRICE = "£2.95"
 FONTS = Fonts((BUILT_IN,), "built in")
 
@@ -35,7 +35,7 @@ def seeing():
 
 
 def greedy(model, photo, begin):
-    """What greedy decoding writes after a picture and a text."""
+    """What greedy decoding writes after an image and a text."""
     tokens = model.start_with((Attachment("image", photo.read_bytes()), begin))
     written = []
     while len(written) < 40:
@@ -48,27 +48,27 @@ def greedy(model, photo, begin):
 
 
 @pytest.mark.parametrize("name", CAPTIONS)
-def test_the_likeliest_caption_says_what_is_on_the_picture(seeing, name):
+def test_the_likeliest_caption_says_what_is_on_the_image(seeing, name):
     program = fkdsl.load("programs/caption.fk")
-    result = program(photo=PICTURES / name).run(model=seeing, seed=1)
+    result = program(photo=IMAGES / name).run(model=seeing, seed=1)
     best = max(result.posterior, key=lambda a: a.probability)
     assert best.value == CAPTIONS[name]
     assert all(len(a.value) <= 40 for a in result.posterior)
 
 
 def test_what_a_shop_knows_reads_a_tag_that_greedy_decoding_does_not(seeing):
-    photo = PICTURES / "price.png"
+    photo = IMAGES / "price.png"
     assert greedy(seeing, photo, "priced at ") != PRICE
     result = fkdsl.load("programs/price_tag.fk")(photo=photo).run(model=seeing, seed=1)
     assert max(result.posterior, key=lambda a: a.probability).value == PRICE
     assert result.log_z < 0
 
 
-def test_held_out_pictures_in_the_font_inside_pillow_are_read():
+def test_held_out_images_in_the_font_inside_pillow_are_read():
     """Those of texts that were never trained on; another machine may have no other font."""
     model = read_eyes(SHIPPED["tiny-vision"]).model()
     for kind, least in LEAST.items():
-        assert read_exactly(model, held_out_pictures(kind, 24, FONTS)).mean() >= least
+        assert read_exactly(model, held_out_images(kind, 24, FONTS)).mean() >= least
 
 
 LEAST = {"price": 0.4, "number": 0.3, "shape": 0.7}

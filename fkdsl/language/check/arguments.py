@@ -40,6 +40,8 @@ def bind(
         expressions.report.error("FK210", message, call.span, label, advice, edits=change)
         return None
     binding = _Binding(expressions, call, params, variadic, skip)
+    if parts is not None:
+        binding.usage += f', or with images: `{call.function.name}("A photo of", photo, ":")`'
     binding.positional(types)
     binding.keywords()
     return binding.result()

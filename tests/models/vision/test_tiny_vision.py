@@ -38,18 +38,18 @@ VISION = VisionShape(
 )
 
 
-def picture(seed):
+def image(seed):
     file = BytesIO()
     pixels = np.random.default_rng(seed).integers(0, 256, (16, 24, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(file, format="PNG")
     return Attachment("image", file.getvalue(), f"{seed}.png")
 
 
-A, B = picture(1), picture(2)
+A, B = image(1), image(2)
 
 
 def drawn(gates=1.0, seed=3):
-    """A transformer with eyes whose rows are far from uniform, and depend on the picture."""
+    """A transformer with eyes whose rows are far from uniform, and depend on the image."""
     trunk = initialised(SHAPE, seed)
     torch.manual_seed(seed)
     with torch.no_grad():
@@ -77,16 +77,16 @@ def seeing():
 
 
 @cache
-def latents_of(picture):
+def latents_of(image):
     with torch.inference_mode():
-        pixels = torch.from_numpy(pixels_of(picture, VISION.pixels_high, VISION.pixels_wide))
+        pixels = torch.from_numpy(pixels_of(image, VISION.pixels_high, VISION.pixels_wide))
         return PLAIN.eyes.resampled(PLAIN.eyes.encoded(pixels[None]))
 
 
 @torch.inference_mode()
 def plain_logits(tokens):
-    """(T, V) by the formulas and without a cache, for contexts with any number of pictures: a
-    symbol sees the last picture before it."""
+    """(T, V) by the formulas and without a cache, for contexts with any number of images: a
+    symbol sees the last image before it."""
     trunk, eyes = PLAIN.trunk, PLAIN.eyes
     x = trunk.model.embed_tokens(torch.tensor([END if i < 0 else i for i in tokens]))[None]
     at = [k for k, i in enumerate(tokens) if i < 0]
@@ -122,7 +122,7 @@ def test_the_training_module_is_the_formulas():
     assert (logits - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
-def test_the_decoder_is_the_formulas_also_with_several_pictures(seeing):
+def test_the_decoder_is_the_formulas_also_with_several_images(seeing):
     for tokens in (
         (A, *b"ab"),
         (END, *b"ab", A, *b"cdefghijk", B, *b"l"),
@@ -135,13 +135,13 @@ def test_the_decoder_is_the_formulas_also_with_several_pictures(seeing):
         assert np.exp(expected).max() > 0.2
 
 
-def test_rows_depend_on_the_picture(seeing):
+def test_rows_depend_on_the_image(seeing):
     rows = [seeing.forward([ForwardRow(None, (p, 97), (1,))])[0].log_probs for p in (A, B)]
     assert np.abs(np.exp(rows[0]) - np.exp(rows[1])).max() > 0.05
 
 
 def test_cached_is_uncached_through_forks_deaths_and_evictions(seeing):
-    """Contexts with and without pictures grow side by side, so batches mix them."""
+    """Contexts with and without images grow side by side, so batches mix them."""
     engine, rng = CachedTransformer(seeing), random.Random(2)
     held = [engine.extend(engine.root, t) for t in ((A, 97), (B,), (END, 98), (END, 99, A, 100))]
     for step in range(11):
@@ -160,7 +160,7 @@ def test_cached_is_uncached_through_forks_deaths_and_evictions(seeing):
     assert len(engine.tree) == 0
 
 
-def test_a_picture_is_encoded_once_for_a_population_and_again_when_evicted(seeing):
+def test_an_image_is_encoded_once_for_a_population_and_again_when_evicted(seeing):
     engine = CachedTransformer(seeing)
     before = seeing.encoder_work.passes
     contexts = [engine.extend(engine.root, (A, *b"It is ", i)) for i in range(20)]
@@ -169,7 +169,7 @@ def test_a_picture_is_encoded_once_for_a_population_and_again_when_evicted(seein
     assert seeing.encoder_work.passes == before + 1
     plain = CachedTransformer(seeing)
     plain.log_probs([plain.extend(plain.root, (END, *b"It is ", i)) for i in range(20)])
-    assert engine.cache.nbytes > plain.cache.nbytes  # what is made of the picture counts
+    assert engine.cache.nbytes > plain.cache.nbytes  # what is made of the image counts
     engine.cache.budget = 0
     engine.cache.shrink()
     engine.cache.budget = None
@@ -178,7 +178,7 @@ def test_a_picture_is_encoded_once_for_a_population_and_again_when_evicted(seein
 
 
 def test_gates_of_zero_leave_the_model_as_it_was():
-    """Also with a picture, which the trunk reads as END; and text alone whatever the gates are."""
+    """Also with an image, which the trunk reads as END; and text alone whatever the gates are."""
     closed = fast(drawn(gates=0.0))
     text = tuple(b"the sea")
     (seen,) = closed.forward([ForwardRow(None, (A, *text), (7,))])
@@ -190,7 +190,7 @@ def test_gates_of_zero_leave_the_model_as_it_was():
     assert np.abs(opened.log_probs - unseen.log_probs).max() > 0.1
 
 
-def test_prompts_of_texts_and_pictures(seeing):
+def test_prompts_of_texts_and_images(seeing):
     assert isinstance(seeing, TakesAttachments)
     assert seeing.start_with((A, "ab")) == (A, 97, 98)
     assert seeing.start_with(("ab", A)) == (END, 97, 98, A)
@@ -204,13 +204,13 @@ def test_prompts_of_texts_and_pictures(seeing):
     with pytest.raises(CallError, match="is damaged"):
         seeing.start_with((Attachment("image", A.content[:60], "cut.png"),))
     kept = KeptPixels(16, 24)
-    assert all((kept(p) == pixels_of(p, 16, 24)).all() for p in map(picture, (*range(20), 0, 19)))
+    assert all((kept(p) == pixels_of(p, 16, 24)).all() for p in map(image, (*range(20), 0, 19)))
     assert len(kept._kept) == 16
-    with pytest.raises(CallError, match="without the picture"):
+    with pytest.raises(CallError, match="without the image"):
         seeing.forward([ForwardRow(None, (int(A), 97), (1,))])
 
 
-def test_a_picture_is_fitted_whole_into_the_middle():
+def test_an_image_is_fitted_whole_into_the_middle():
     """In the colour of its border, and without a change if it has the model's size."""
     same = np.random.default_rng(0).integers(0, 256, (48, 96, 3), dtype=np.uint8)
     assert (fitted(Image.fromarray(same), 48, 96) == same).all()

@@ -1,5 +1,5 @@
 """Training eyes: the loss falls, the frozen model stays, a resumed run is the uninterrupted one,
-files are read with care, and the pictures are what they say."""
+files are read with care, and the images are what they say."""
 
 from dataclasses import replace
 
@@ -25,11 +25,11 @@ from fkdsl.models.tiny.vision.files import (
     trunk_of,
 )
 from fkdsl.models.tiny.vision.fonts import BUILT_IN, Fonts, find_fonts
-from fkdsl.models.tiny.vision.pictures import (
+from fkdsl.models.tiny.vision.rendering import (
     CAPTIONS,
     KINDS,
     READING,
-    draw_picture,
+    draw_image,
     is_held_out,
     render_text,
 )
@@ -39,7 +39,7 @@ from fkdsl.models.tiny.vision.training import (
     VisionSettings,
     batch_of,
     caption_loss,
-    held_out_pictures,
+    held_out_images,
     read_exactly,
     train_eyes,
     training_batch,
@@ -123,12 +123,12 @@ def test_a_file_has_the_model_that_was_trained(whole, tmp_path):
     file = tmp_path / "model.safetensors"
     save_eyes(run, file, {"licence": "none"}, torch.float32)
     model = load_model(str(file))
-    picture = held_out_pictures("word", 1, FONTS)[0]
-    batch = batch_of([picture], [picture.captions[0]], VISION.cells[1])
+    image = held_out_images("word", 1, FONTS)[0]
+    batch = batch_of([image], [image.captions[0]], VISION.cells[1])
     with torch.inference_mode():
-        latents = run.model.eyes.resampled(run.model.eyes.encoded(batch.pictures))
+        latents = run.model.eyes.resampled(run.model.eyes.encoded(batch.images))
         plain = run.model(batch.symbols[:, :-1], latents)[0].log_softmax(-1).numpy()
-    tokens = (png(picture), *picture.captions[0].encode())
+    tokens = (png(image), *image.captions[0].encode())
     (result,) = model.forward([ForwardRow(None, tokens, tuple(range(len(tokens))))])
     assert np.abs(result.log_probs - plain).max() <= 1e-4
     info = model_info(str(file))
@@ -143,8 +143,8 @@ def test_a_file_has_the_model_that_was_trained(whole, tmp_path):
         read_vision_run(file)
 
 
-def png(picture):
-    return Attachment("image", png_bytes(Image.fromarray(picture.pixels)))
+def png(image):
+    return Attachment("image", png_bytes(Image.fromarray(image.pixels)))
 
 
 def test_eyes_of_the_shipped_model_leave_its_weights_out_and_its_texts_alone(tmp_path):
@@ -162,10 +162,8 @@ def test_eyes_of_the_shipped_model_leave_its_weights_out_and_its_texts_alone(tmp
     rows = [ForwardRow(None, (END, *b"My lord, the "), (3, 13))]
     tiny, seeing = (load_model(name).forward(rows)[0] for name in ("tiny", str(file)))
     assert (tiny.log_probs == seeing.log_probs).all()
-    picture = png(held_out_pictures("word", 1, FONTS)[0])
-    looked = load_model(str(file)).forward(
-        [replace(rows[0], tokens=(picture, *rows[0].tokens[1:]))]
-    )
+    image = png(held_out_images("word", 1, FONTS)[0])
+    looked = load_model(str(file)).forward([replace(rows[0], tokens=(image, *rows[0].tokens[1:]))])
     assert np.abs(looked[0].log_probs - tiny.log_probs).max() > 0.1
 
 
@@ -184,7 +182,7 @@ def changed(path, target, change):
         (lambda f, t: f["eyes"].update(latents=10**9), "does not say of what shape its eyes"),
         (lambda f, t: f["eyes"].update(heads=0), "does not say of what shape its eyes"),
         (lambda f, t: f["eyes"].update(heads=5), "do not fit"),
-        (lambda f, t: f["eyes"].update(pixels_wide=60_000, pixels_high=60_000), "no picture"),
+        (lambda f, t: f["eyes"].update(pixels_wide=60_000, pixels_high=60_000), "no image"),
         (lambda f, t: f["eyes"].update(encoder_layers=60_000), "at most 64 layers"),
         (lambda f, t: f["eyes"].pop("every"), "does not say of what shape its eyes"),
         (lambda f, t: t.pop("eyes.latents"), "eyes.latents is not there"),
@@ -212,12 +210,12 @@ def test_a_damaged_checkpoint_is_refused(whole, tmp_path):
         check_vision_settings(replace(SETTINGS, precision="int8"))
 
 
-# ------------------------------------------------------------------------- pictures
+# ------------------------------------------------------------------------- images
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_pictures_depend_on_their_random_stream_alone(kind):
-    first, again, other = (draw_picture(np.random.default_rng(s), kind, FONTS) for s in (1, 1, 2))
+def test_images_depend_on_their_random_stream_alone(kind):
+    first, again, other = (draw_image(np.random.default_rng(s), kind, FONTS) for s in (1, 1, 2))
     assert (first.pixels == again.pixels).all()
     assert first.captions == again.captions
     assert (first.pixels != other.pixels).any()
@@ -225,7 +223,7 @@ def test_pictures_depend_on_their_random_stream_alone(kind):
 
 
 def test_no_held_out_text_is_trained_on():
-    held_out = {p.captions[0] for kind in KINDS[:3] for p in held_out_pictures(kind, 40, FONTS)}
+    held_out = {p.captions[0] for kind in KINDS[:3] for p in held_out_images(kind, 40, FONTS)}
     texts = {caption.removeprefix(prefix) for caption in held_out for prefix in CAPTIONS.values()}
     assert all(is_held_out(c[10:]) for c in held_out)
     for step in range(6):
@@ -238,11 +236,11 @@ def test_no_held_out_text_is_trained_on():
 
 
 def test_labels_stand_where_the_characters_do():
-    """The columns of a text's labels are those whose pixels differ from an empty picture's."""
+    """The columns of a text's labels are those whose pixels differ from an empty image's."""
     rng = np.random.default_rng(4)
-    picture = render_text(rng, "$7.50", "number", FONTS, 0.0)
-    batch = batch_of([picture], [picture.captions[0]], VISION.cells[1])
-    inked = (picture.pixels != picture.pixels[0, 0]).any((0, 2)).reshape(24, 4).sum(1) >= 3
+    image = render_text(rng, "$7.50", "number", FONTS, 0.0)
+    batch = batch_of([image], [image.captions[0]], VISION.cells[1])
+    inked = (image.pixels != image.pixels[0, 0]).any((0, 2)).reshape(24, 4).sum(1) >= 3
     labelled = (batch.characters[0] > 0).numpy()
     assert (inked <= labelled).mean() > 0.9
     assert labelled.sum() <= inked.sum() + 3
@@ -255,11 +253,11 @@ def test_labels_stand_where_the_characters_do():
 
 def test_labels_name_shapes_and_their_colours_where_they_stand():
     for seed in range(8):
-        picture = draw_picture(np.random.default_rng(seed), "shape", FONTS, noise=0.0)
-        batch = batch_of([picture], [picture.captions[0]], VISION.cells[1])
-        inked = (picture.pixels != picture.pixels[0, 0]).any((0, 2)).reshape(24, 4).sum(1) >= 3
+        image = draw_image(np.random.default_rng(seed), "shape", FONTS, noise=0.0)
+        batch = batch_of([image], [image.captions[0]], VISION.cells[1])
+        inked = (image.pixels != image.pixels[0, 0]).any((0, 2)).reshape(24, 4).sum(1) >= 3
         said = {"characters": batch.characters[0], "colours": batch.colours[0]}
-        words = [w for w in picture.captions[0].split() if w not in ("a", "and")]
+        words = [w for w in image.captions[0].split() if w not in ("a", "and")]
         for name, spot in (("characters", words[-1]), ("colours", words[-2])):
             labelled = (said[name] > 0).numpy()
             assert (inked <= labelled).mean() > 0.8
@@ -272,7 +270,7 @@ def test_the_caption_loss_is_the_mean_over_symbols_however_they_are_grouped():
     run = begun()
     batch = training_batch(replace(SETTINGS, rows=9), 0, FONTS, VISION.cells[1])
     with torch.inference_mode():
-        latents = run.model.eyes.resampled(run.model.eyes.encoded(batch.pictures))
+        latents = run.model.eyes.resampled(run.model.eyes.encoded(batch.images))
         loss = caption_loss(run.model, batch.symbols, latents)
         log_p = run.model(batch.symbols[:, :-1].clamp(min=0), latents).log_softmax(-1)
     aims = batch.symbols[:, 1:]
@@ -281,12 +279,12 @@ def test_the_caption_loss_is_the_mean_over_symbols_however_they_are_grouped():
 
 
 def test_reading_exactly_is_what_greedy_decoding_writes(whole):
-    """A model whose readout always writes the same text reads the pictures with that text."""
+    """A model whose readout always writes the same text reads the images with that text."""
     run = begun()
-    pictures = held_out_pictures("word", 4, FONTS)
-    assert not read_exactly(run.model, pictures).any()
+    images = held_out_images("word", 4, FONTS)
+    assert not read_exactly(run.model, images).any()
     forced = run.model
-    symbols = batch_of(pictures, [p.captions[-1] for p in pictures], 24).symbols
+    symbols = batch_of(images, [p.captions[-1] for p in images], 24).symbols
 
     class Oracle(torch.nn.Module):
         eyes = forced.eyes
@@ -297,7 +295,7 @@ def test_reading_exactly_is_what_greedy_decoding_writes(whole):
             aims[3, 2] += 1  # what the reader is given is not asked of it
             return torch.nn.functional.one_hot(aims, 257).float()
 
-    assert read_exactly(Oracle(), pictures).tolist() == [True, True, False, True]
+    assert read_exactly(Oracle(), images).tolist() == [True, True, False, True]
 
 
 def test_fonts_are_found_or_told(tmp_path):

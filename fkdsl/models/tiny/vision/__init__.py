@@ -1,2 +1,2 @@
-"""Eyes for a byte-level model: the vision part, its training on rendered pictures, and the model
+"""Eyes for a byte-level model: the vision part, its training on rendered images, and the model
 that sees."""

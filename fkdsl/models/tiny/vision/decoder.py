@@ -1,10 +1,10 @@
 """The decoder of a byte-level model with eyes: the frozen decoder, with a block of cross-attention
 before some of its layers.
 
-The symbol that stands for a picture is read as END. What the blocks need of the picture, the keys
+The symbol that stands for an image is read as END. What the blocks need of the image, the keys
 and values of its latents, is made once and lies in the segment of that symbol: every context that
 continues it finds it there, and when the cache drops the segment, it is gone too. A symbol sees the
-last picture before it, as in Flamingo; symbols before any picture go through the frozen model
+last image before it, as in Flamingo; symbols before any image go through the frozen model
 alone.
 """
 
@@ -32,14 +32,14 @@ from fkdsl.models.kv_pool import KVPool, KVSegment
 from fkdsl.models.tiny.transformer import END
 from fkdsl.models.tiny.vision.transformer import Block, Eyes
 
-KEPT_PICTURES = 64
-"""Most pictures whose pixels are kept; 14 kB each at the default size."""
+KEPT_IMAGES = 64
+"""Most images whose pixels are kept; 14 kB each at the default size."""
 READOUT = -1
 """Among the keys of a Sight, the block of the readout; the others are layers of the trunk."""
 
 
 class Sight:
-    """What the blocks attend to of a picture: for each block (keys, values), (1, heads, L, w)."""
+    """What the blocks attend to of an image: for each block (keys, values), (1, heads, L, w)."""
 
     def __init__(self, parts: dict[int, tuple[Tensor, Tensor]]) -> None:
         self.parts = parts
@@ -49,7 +49,7 @@ class Sight:
 
 
 class SeeingSegment(KVSegment):
-    """A segment that knows the pictures of its context. sights: (position in the context, Sight) of
+    """A segment that knows the images of its context. sights: (position in the context, Sight) of
     each, ascending."""
 
     __slots__ = ("sights",)
@@ -59,14 +59,14 @@ class SeeingSegment(KVSegment):
     def nbytes(self) -> int:
         begins = len(self.table) - self.length
         own: int = super().nbytes
-        pictures: int = sum(sight.nbytes for at, sight in self.sights if at >= begins)
-        return own + pictures
+        images: int = sum(sight.nbytes for at, sight in self.sights if at >= begins)
+        return own + images
 
 
 @dataclass(frozen=True)
 class View:
-    """The symbols of a batch that see the same picture. at: (m,) their indices among the batch's;
-    since: (m,) how many symbols after the picture each stands."""
+    """The symbols of a batch that see the same image. at: (m,) their indices among the batch's;
+    since: (m,) how many symbols after the image each stands."""
 
     sight: Sight
     at: Tensor
@@ -90,16 +90,16 @@ class SeeingDecoder(Decoder):
         self._sights: WeakValueDictionary[int, Sight] = WeakValueDictionary()
         self._pixels: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
 
-    def verify(self, picture: Attachment) -> None:
-        """Raises CallError for a picture that cannot be decoded."""
-        self._decoded(picture)
+    def verify(self, image: Attachment) -> None:
+        """Raises CallError for an image that cannot be decoded."""
+        self._decoded(image)
 
-    def _decoded(self, picture: Attachment) -> NDArray[np.uint8]:
-        """The pixels of a picture. The last few are kept: every particle begins by asking."""
-        pixels = self._pixels.get(picture)
+    def _decoded(self, image: Attachment) -> NDArray[np.uint8]:
+        """The pixels of an image. The last few are kept: every particle begins by asking."""
+        pixels = self._pixels.get(image)
         if pixels is None:
-            pixels = self._pixels[picture] = self.pixels_of(picture)
-            if len(self._pixels) > KEPT_PICTURES:
+            pixels = self._pixels[image] = self.pixels_of(image)
+            if len(self._pixels) > KEPT_IMAGES:
                 self._pixels.popitem(last=False)
         return pixels
 
@@ -115,8 +115,8 @@ class SeeingDecoder(Decoder):
         for row, segment in zip(rows, segments, strict=True):
             assert isinstance(segment, SeeingSegment)
             length = len(segment.table) - len(row.tokens)
-            pictures = [(length + k, new[i]) for k, i in enumerate(row.tokens) if i < 0]
-            segment.sights = (*_sights_of(row.past, length), *pictures)
+            images = [(length + k, new[i]) for k, i in enumerate(row.tokens) if i < 0]
+            segment.sights = (*_sights_of(row.past, length), *images)
             for k in range(len(row.tokens)):
                 before = [s for s in segment.sights if s[0] <= length + k]
                 if before:
@@ -132,8 +132,8 @@ class SeeingDecoder(Decoder):
         return SeeingBatch(**known, views=views), segments
 
     def through(self, layers: Sequence[DecoderLayer], pool: KVPool, batch: Batch) -> Tensor:
-        """(n, 2 d): the output of the layers for all new symbols, and what the pictures add to it
-        in `logits`; (n, d) if no symbol sees a picture."""
+        """(n, 2 d): the output of the layers for all new symbols, and what the images add to it
+        in `logits`; (n, d) if no symbol sees an image."""
         assert isinstance(batch, SeeingBatch)
         eyes = self.eyes
         x = self.embed(batch.ids)
@@ -159,7 +159,7 @@ class SeeingDecoder(Decoder):
         return logits + linear(x[:, d:], self.eyes.readout.unembedding.weight)
 
     def _seen(self, block: Block, key: int, views: Sequence[View], x: Tensor) -> Tensor:
-        """(n, d) x with a block's output where symbols see a picture. key: the block's in a
+        """(n, d) x with a block's output where symbols see an image. key: the block's in a
         Sight."""
         for view in views:
             places = self.eyes.places(view.since)[None]
@@ -168,25 +168,25 @@ class SeeingDecoder(Decoder):
         return x
 
     def _new_sights(self, rows: Sequence[ForwardRow]) -> dict[int, Sight]:
-        """The Sights of the pictures among rows' new symbols, by their ids. Those that a living
+        """The Sights of the images among rows' new symbols, by their ids. Those that a living
         segment has are taken from there."""
         sights: dict[int, Sight] = {}
         missing: dict[int, Attachment] = {}
         for i in (i for row in rows for i in row.tokens if i < 0):
             if not isinstance(i, Attachment):
-                raise CallError("a picture's id stands in this context without the picture")
+                raise CallError("an image's id stands in this context without the image")
             known = self._sights.get(i)
             if known is None:
                 missing[i] = i
             else:
                 sights[i] = known
-        for i, picture in missing.items():
-            sights[i] = self._sights[i] = self._sight(picture)
+        for i, image in missing.items():
+            sights[i] = self._sights[i] = self._sight(image)
         return sights
 
-    def _sight(self, picture: Attachment) -> Sight:
+    def _sight(self, image: Attachment) -> Sight:
         began = time.perf_counter()
-        pixels = torch.from_numpy(self._decoded(picture))[None].to(self.device)
+        pixels = torch.from_numpy(self._decoded(image))[None].to(self.device)
         latents = self.eyes.resampled(self.eyes.encoded(pixels))
         blocks = {int(i): block for i, block in self.eyes.blocks.items()}
         blocks[READOUT] = self.eyes.readout.block
@@ -196,7 +196,7 @@ class SeeingDecoder(Decoder):
 
 
 def _sights_of(past: Past | None, length: int) -> tuple[tuple[int, Sight], ...]:
-    """The pictures of a past, which has `length` symbols."""
+    """The images of a past, which has `length` symbols."""
     if past is None:
         return ()
     assert isinstance(past.segment, SeeingSegment)

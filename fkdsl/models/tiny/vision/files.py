@@ -43,7 +43,7 @@ SHIPPED_TRUNK = Path(__file__).parents[1] / "tiny.safetensors"
 """The model whose weights a file of eyes may leave out."""
 MOST_LAYERS = 64
 MOST_PIXELS = 1 << 20
-"""Layers of each part and pixels of a picture, since a stranger's file may name any number."""
+"""Layers of each part and pixels of an image, since a stranger's file may name any number."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def check_vision_shape(vision: VisionShape, shape: TinyShape) -> VisionShape:
     if max(v.encoder_layers, v.resampler_layers) > MOST_LAYERS:
         raise CallError(f"eyes have at most {MOST_LAYERS} layers in each part")
     if v.pixels_high % 16 or v.pixels_wide % 4 or v.pixels_high * v.pixels_wide > MOST_PIXELS:
-        raise CallError(f"no picture has {v.pixels_wide} x {v.pixels_high} pixels here")
+        raise CallError(f"no image has {v.pixels_wide} x {v.pixels_high} pixels here")
     if v.channels % GROUPS or v.width % GROUPS:
         raise CallError(f"{v.channels} channels and a width of {v.width} are no multiples of 8")
     return vision
@@ -224,7 +224,7 @@ def read_vision_run(path: Path) -> VisionRun:
         raise
     except (KeyError, TypeError, ValueError):
         raise CallError(
-            f"`{path}` is no checkpoint of a training run on pictures",
+            f"`{path}` is no checkpoint of a training run on images",
             "name the checkpoint.safetensors of fkdsl train --images",
         ) from None
     model, speller = file.model(), Speller(file.vision)

@@ -1,4 +1,4 @@
-"""The fonts that pictures are rendered in: TrueType files, or the scalable one inside Pillow.
+"""The fonts that images are rendered in: TrueType files, or the scalable one inside Pillow.
 
 fonts = find_fonts([])            # Debian's fonts-dejavu and fonts-liberation, and Pillow's own
 font = fonts.at(3, 20)            # the fourth, 20 pixels high
@@ -32,7 +32,7 @@ BUILT_IN = "Pillow's own"
 @dataclass(frozen=True)
 class Fonts:
     """Fonts by number. files: their paths, BUILT_IN for the one inside Pillow. digest: a hash of
-    their bytes, since a picture depends on them."""
+    their bytes, since an image depends on them."""
 
     files: tuple[str, ...]
     digest: str

@@ -3,8 +3,8 @@ images.
 
     ids = model.start_with((Attachment("image", png), "It reads: "))
 
-The picture stands where END stands before a text, so a prompt may begin with it; a prompt without
-pictures is one of the frozen model, with the same rows.
+The image stands where END stands before a text, so a prompt may begin with it; a prompt without
+images is one of the frozen model, with the same rows.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class SeeingModel(DecoderModel):
         self.encoder_work = decoder.work
 
     def start_with(self, parts: Sequence[Part]) -> tuple[int, ...]:
-        """See TakesAttachments. END stands before a text, and a picture in its place. A picture
+        """See TakesAttachments. END stands before a text, and an image in its place. An image
         is decoded here, so that one that is damaged is refused where the program names it."""
         ids: list[int] = []
         for part in parts:
@@ -91,7 +91,7 @@ def load_seeing(
 
 
 class KeptPixels:
-    """The pixels of pictures by `pixels_of`, those of the last MOST_KEPT pictures kept."""
+    """The pixels of images by `pixels_of`, those of the last MOST_KEPT images kept."""
 
     MOST_KEPT = 16
 
@@ -99,21 +99,21 @@ class KeptPixels:
         self._size = high, wide
         self._kept: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
 
-    def __call__(self, picture: Attachment) -> NDArray[np.uint8]:
-        if picture not in self._kept:
-            self._kept[picture] = pixels_of(picture, *self._size)
+    def __call__(self, image: Attachment) -> NDArray[np.uint8]:
+        if image not in self._kept:
+            self._kept[image] = pixels_of(image, *self._size)
             if len(self._kept) > self.MOST_KEPT:
                 self._kept.popitem(last=False)
-        self._kept.move_to_end(picture)
-        return self._kept[picture]
+        self._kept.move_to_end(image)
+        return self._kept[image]
 
 
-def pixels_of(picture: Attachment, high: int, wide: int) -> NDArray[np.uint8]:
-    """(high, wide, 3) uint8: the picture as large as fits in, in the middle of the colour of its
+def pixels_of(image: Attachment, high: int, wide: int) -> NDArray[np.uint8]:
+    """(high, wide, 3) uint8: the image as large as fits in, in the middle of the colour of its
     border. Raises CallError for an image that cannot be read."""
     from fkdsl.models.vision.images import read_image
 
-    return fitted(read_image(picture.content, picture.origin), high, wide)
+    return fitted(read_image(image.content, image.origin), high, wide)
 
 
 def fitted(image: Any, high: int, wide: int) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Training the eyes of a frozen byte-level model on rendered pictures.
+"""Training the eyes of a frozen byte-level model on rendered images.
 
 The loss is the mean cross-entropy of the captions' symbols, in nats, and beside it one that only
 training has. The renderer knows which character stands where, so `Speller` has to say of each
@@ -26,14 +26,14 @@ from fkdsl.models.tiny.schedule import Schedule
 from fkdsl.models.tiny.training import PRECISIONS
 from fkdsl.models.tiny.transformer import END, Transformer
 from fkdsl.models.tiny.vision.fonts import Fonts
-from fkdsl.models.tiny.vision.pictures import (
+from fkdsl.models.tiny.vision.rendering import (
     COLOURS,
     KINDS,
     READING,
     SHAPES,
     SIZES,
-    Picture,
-    draw_picture,
+    RenderedImage,
+    draw_image,
 )
 from fkdsl.models.tiny.vision.transformer import (
     SeeingTransformer,
@@ -46,19 +46,19 @@ MOST_CHARACTERS = 10
 KIND_SHARES = (0.3, 0.1, 0.3, 0.3)
 """How often each of KINDS is trained on."""
 READ_OUT = 0.25
-"""How often a picture of a text has the caption that reads it out, rather than the first one."""
+"""How often an image of a text has the caption that reads it out, rather than the first one."""
 TRAINING, HELD_OUT = 0, 1
 """Purposes of random streams."""
 GATE_RATE = 10
 """The learning rate of gates, in multiples of the others'."""
-HELD_OUT_PICTURES = 64
+HELD_OUT_IMAGES = 64
 """Of each kind, for a point of the curve."""
 
 
 @dataclass(frozen=True)
 class VisionSettings(Schedule):
-    """The settings of a training run. rows: pictures of a step. calm: the steps in which the
-    pictures' noise grows. captions: of how many of a step's pictures the caption is learned before
+    """The settings of a training run. rows: images of a step. calm: the steps in which the
+    images' noise grows. captions: of how many of a step's images the caption is learned before
     the rate falls; until the features can spell, more would teach little. spelling: the weight of
     Speller's loss. decay: weight decay of matrices. clip: the largest norm of the gradient.
     precision: of the convolutions; all else is float32."""
@@ -76,11 +76,11 @@ class VisionSettings(Schedule):
     precision: str = "float32"
 
     def noise_at(self, step: int) -> float:
-        """The most noise of a step's pictures."""
+        """The most noise of a step's images."""
         return min(1.0, step / self.calm)
 
     def captions_at(self, step: int) -> int:
-        """The pictures of a step whose captions are learned."""
+        """The images of a step whose captions are learned."""
         return self.rows if step >= self.falls_from() else min(self.captions, self.rows)
 
 
@@ -98,7 +98,7 @@ class Speller(nn.Module):  # type: ignore[misc]
         self.colour = nn.Linear(rows * shape.width, len(CHARACTERS) + 1)
         self.latent = nn.Linear(shape.width, len(CHARACTERS) + 1)
 
-    def loss(self, features: Tensor, latents: Tensor, batch: PictureBatch) -> Tensor:
+    def loss(self, features: Tensor, latents: Tensor, batch: ImageBatch) -> Tensor:
         """The sum of the four mean cross-entropies, in nats. features: (B, cells, d); latents:
         (B, L, d)."""
         x = features.unflatten(1, (-1, self.columns)).transpose(1, 2).flatten(2)
@@ -113,13 +113,13 @@ class Speller(nn.Module):  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
-class PictureBatch:
-    """pictures: (B, high, wide, 3) uint8. symbols: (B, T + 1), END where the picture stands, the
+class ImageBatch:
+    """images: (B, high, wide, 3) uint8. symbols: (B, T + 1), END where the image stands, the
     caption's bytes, END, then -1. characters, numbers, colours: (B, columns) the character of each
     column, by its number in CHARACTERS from 1, its number in the text, from 1, and the colour of a
     shape; 0 where there is none. text: (B, MOST_CHARACTERS) the characters in order."""
 
-    pictures: Tensor
+    images: Tensor
     symbols: Tensor
     characters: Tensor
     numbers: Tensor
@@ -127,39 +127,39 @@ class PictureBatch:
     text: Tensor
 
 
-def batch_of(pictures: Sequence[Picture], captions: Sequence[str], columns: int) -> PictureBatch:
-    """The batch of some pictures with captions."""
+def batch_of(images: Sequence[RenderedImage], captions: Sequence[str], columns: int) -> ImageBatch:
+    """The batch of some images with captions."""
     rows = [caption.encode() for caption in captions]
     length = 2 + max(map(len, rows))
     symbols = np.full((len(rows), length), -1, np.int64)
     characters, numbers, colours = np.zeros((3, len(rows), columns), np.int64)
     text = np.zeros((len(rows), MOST_CHARACTERS), np.int64)
-    for i, (row, picture) in enumerate(zip(rows, pictures, strict=True)):
+    for i, (row, image) in enumerate(zip(rows, images, strict=True)):
         symbols[i, : len(row) + 2] = [END, *row, END]
-        wide = picture.pixels.shape[1] / columns
-        for k, (character, left, right) in enumerate(picture.spans[:MOST_CHARACTERS]):
+        wide = image.pixels.shape[1] / columns
+        for k, (character, left, right) in enumerate(image.spans[:MOST_CHARACTERS]):
             first, last = math.ceil(left / wide - 0.5), math.floor(right / wide - 0.5)
             said = colours if character in COLOURS else characters
             said[i, max(first, 0) : last + 1] = 1 + CHARACTERS.index(character)
             numbers[i, max(first, 0) : last + 1] = 1 + k
             text[i, k] = 1 + CHARACTERS.index(character)
-    return PictureBatch(
-        torch.from_numpy(np.stack([p.pixels for p in pictures])),
+    return ImageBatch(
+        torch.from_numpy(np.stack([p.pixels for p in images])),
         *map(torch.from_numpy, (symbols, characters, numbers, colours, text)),
     )
 
 
-def training_batch(settings: VisionSettings, step: int, fonts: Fonts, columns: int) -> PictureBatch:
-    """The pictures of a step. They depend on these arguments alone."""
-    pictures, captions = [], []
+def training_batch(settings: VisionSettings, step: int, fonts: Fonts, columns: int) -> ImageBatch:
+    """The images of a step. They depend on these arguments alone."""
+    images, captions = [], []
     for row in range(settings.rows):
         rng = np.random.default_rng((TRAINING, settings.seed, step, row))
         kind = KINDS[rng.choice(len(KINDS), p=KIND_SHARES)]
         noise = settings.noise_at(step) * float(rng.random())
-        picture = draw_picture(rng, kind, fonts, noise=noise)
-        pictures.append(picture)
-        captions.append(picture.captions[-1 if rng.random() < READ_OUT else 0])
-    return batch_of(pictures, captions, columns)
+        image = draw_image(rng, kind, fonts, noise=noise)
+        images.append(image)
+        captions.append(image.captions[-1 if rng.random() < READ_OUT else 0])
+    return batch_of(images, captions, columns)
 
 
 def caption_loss(model: SeeingTransformer, symbols: Tensor, latents: Tensor) -> Tensor:
@@ -179,12 +179,12 @@ def caption_loss(model: SeeingTransformer, symbols: Tensor, latents: Tensor) -> 
     return nats / (aims >= 0).sum()
 
 
-def held_out_pictures(
+def held_out_images(
     kind: str, count: int, fonts: Fonts, noise: float | None = None, seed: int = 0
-) -> list[Picture]:
-    """Pictures of texts that are not trained on, the same ones for the same arguments."""
+) -> list[RenderedImage]:
+    """Images of texts that are not trained on, the same ones for the same arguments."""
     return [
-        draw_picture(
+        draw_image(
             np.random.default_rng((HELD_OUT, seed, KINDS.index(kind), i)),
             kind,
             fonts,
@@ -195,17 +195,17 @@ def held_out_pictures(
     ]
 
 
-def read_exactly(model: SeeingTransformer, pictures: Sequence[Picture]) -> NDArray[np.bool_]:
-    """(pictures,) whether greedy decoding writes exactly the last caption of each picture, for a
+def read_exactly(model: SeeingTransformer, images: Sequence[RenderedImage]) -> NDArray[np.bool_]:
+    """(images,) whether greedy decoding writes exactly the last caption of each image, for a
     text after `It reads: `: whether each of its symbols, END too, is the likeliest after those
     before it."""
-    captions = [p.captions[-1] for p in pictures]
-    batch = batch_of(pictures, captions, model.eyes.shape.cells[1])
+    captions = [p.captions[-1] for p in images]
+    batch = batch_of(images, captions, model.eyes.shape.cells[1])
     aims = batch.symbols[:, 1:].clone()
     for row, caption in zip(aims, captions, strict=True):
         row[: len(READING) if caption.startswith(READING) else 0] = -1
     with torch.inference_mode():
-        latents = model.eyes.resampled(model.eyes.encoded(batch.pictures))
+        latents = model.eyes.resampled(model.eyes.encoded(batch.images))
         best = model(batch.symbols[:, :-1].clamp(min=0), latents).argmax(-1)
     right: NDArray[np.bool_] = ((best == aims) | (aims < 0)).all(-1).numpy()
     return right
@@ -214,9 +214,9 @@ def read_exactly(model: SeeingTransformer, pictures: Sequence[Picture]) -> NDArr
 def exact_shares(
     model: SeeingTransformer, fonts: Fonts, count: int, noise: float | None = None
 ) -> tuple[float, ...]:
-    """For each of KINDS the share of held-out pictures that are read exactly."""
+    """For each of KINDS the share of held-out images that are read exactly."""
     return tuple(
-        float(read_exactly(model, held_out_pictures(kind, count, fonts, noise)).mean())
+        float(read_exactly(model, held_out_images(kind, count, fonts, noise)).mean())
         for kind in KINDS
     )
 
@@ -225,7 +225,7 @@ def exact_shares(
 class VisionPoint:
     """A point of the training curve. bits: of a caption's byte, the mean over the steps since the
     last point. spelling: the mean loss of Speller, in nats. exact: for each of KINDS the share
-    of held-out pictures whose caption is read exactly. seconds: of the whole run so far."""
+    of held-out images whose caption is read exactly. seconds: of the whole run so far."""
 
     step: int
     seconds: float
@@ -286,12 +286,12 @@ def train_eyes(
     *,
     save: Callable[[VisionRun], None],
     every: int = 200,
-    held_out: int = HELD_OUT_PICTURES,
+    held_out: int = HELD_OUT_IMAGES,
     observer: Callable[[int, float], None] = lambda step, bits: None,
 ) -> VisionRun:
     """Continues a run to its last step. Every `every` steps it adds a point to the curve and saves
     the run. A run that was saved, read and continued equals the uninterrupted one, on the same
-    machine with the same threads, fonts and versions. held_out: how many pictures of each kind are
+    machine with the same threads, fonts and versions. held_out: how many images of each kind are
     read for a point. observer: called after each step with its
     number and its bits per byte."""
     if run.fonts != fonts.digest:
@@ -306,7 +306,7 @@ def train_eyes(
         for group in run.optimizer.param_groups:
             group["lr"] = group["times"] * settings.rate_at(run.step)
         batch = training_batch(settings, run.step, fonts, shape.cells[1])
-        features = run.model.eyes.encoded(batch.pictures, half)
+        features = run.model.eyes.encoded(batch.images, half)
         latents = run.model.eyes.resampled(features)
         n = settings.captions_at(run.step)
         loss = caption_loss(run.model, batch.symbols[:n], latents[:n])

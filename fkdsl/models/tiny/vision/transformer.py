@@ -1,15 +1,15 @@
-"""A byte-level transformer that sees pictures, in plain torch, for training: a frozen
+"""A byte-level transformer that sees images, in plain torch, for training: a frozen
 fkdsl.models.tiny.transformer with the gated cross-attention of Flamingo (Alayrac et al. 2022).
 
-    features = model.eyes.encoded(pictures)        (B, cells, d)    convolutions, then attention
+    features = model.eyes.encoded(images)        (B, cells, d)    convolutions, then attention
     latents = model.eyes.resampled(features)       (B, L, d)        Perceiver resampler
     model(symbols, latents)                        (B, T, V)        logits of the next symbols
 
-A picture stands where END would, as the first symbol, and the trunk reads END there; the text after
+An image stands where END would, as the first symbol, and the trunk reads END there; the text after
 it attends to its latents. The blocks stand before layers of the trunk, each with tanh gates that
 are 0 before training, so that the model then is the frozen one:
 
-    x = x + tanh(a) attention(norm x + place, latents)    place: of the symbols since the picture
+    x = x + tanh(a) attention(norm x + place, latents)    place: of the symbols since the image
     x = x + tanh(b) MLP(norm x)
 
 One part is not in the paper. A trunk trained on plays has never seen a digit, and its unembedding
@@ -35,11 +35,11 @@ GROUPS = 8
 
 @dataclass(frozen=True)
 class VisionShape:
-    """The sizes of the eyes. width: d, the trunk's. pixels_high, pixels_wide: of a picture, in
+    """The sizes of the eyes. width: d, the trunk's. pixels_high, pixels_wide: of an image, in
     multiples of 16 and of 4. channels: of the first convolution; the second has twice as many.
-    encoder_layers, resampler_layers: of attention. latents: L, vectors for a picture. heads: of
+    encoder_layers, resampler_layers: of attention. latents: L, vectors for an image. heads: of
     attention. hidden: width inside an MLP. every: a block of cross-attention stands before each
-    layer of the trunk whose number, from 0, is a multiple of it. places: symbols since a picture
+    layer of the trunk whose number, from 0, is a multiple of it. places: symbols since an image
     that are told apart; later ones count as the last."""
 
     width: int = 128
@@ -66,9 +66,9 @@ class VisionShape:
 
 
 class Stem(nn.Module):  # type: ignore[misc]
-    """Four convolutions with group norms: they learn from fewer pictures than the linear patches of
+    """Four convolutions with group norms: they learn from fewer images than the linear patches of
     a vision transformer (Xiao et al. 2021). But a norm takes the mean out, and with it much of what
-    colour the picture has, so that linear patches are added."""
+    colour the image has, so that linear patches are added."""
 
     def __init__(self, shape: VisionShape) -> None:
         super().__init__()
@@ -82,19 +82,19 @@ class Stem(nn.Module):  # type: ignore[misc]
         self.patches = nn.Conv2d(3, d, cell, cell)
         self.eps = shape.eps
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """(B, cells, d), the cells row after row; pictures (B, 3, high, wide) in -1..1.
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, cells, d), the cells row after row; images (B, 3, high, wide) in -1..1.
 
-        A fourth channel is the brightness with the picture's own mean 0 and variance 1, so that
+        A fourth channel is the brightness with the image's own mean 0 and variance 1, so that
         faint texts are no harder than others.
         """
-        grey = pictures.mean(1, keepdim=True)
+        grey = images.mean(1, keepdim=True)
         grey = grey - grey.mean((2, 3), keepdim=True)
         spread = grey.square().mean((2, 3), keepdim=True).sqrt()
-        x = torch.cat((pictures, grey / (spread + 0.02)), dim=1)
+        x = torch.cat((images, grey / (spread + 0.02)), dim=1)
         for layer in self.layers:
             x = silu(group_norm(layer(x), GROUPS, eps=self.eps))
-        return (x + self.patches(pictures)).flatten(2).transpose(1, 2)
+        return (x + self.patches(images)).flatten(2).transpose(1, 2)
 
 
 class CrossAttention(nn.Module):  # type: ignore[misc]
@@ -170,7 +170,7 @@ class GatedBlock(Block):
 
 
 class Readout(nn.Module):  # type: ignore[misc]
-    """What the picture adds to the logits: a block on the trunk's output, then an unembedding and a
+    """What the image adds to the logits: a block on the trunk's output, then an unembedding and a
     gate that is 0 before training."""
 
     def __init__(self, shape: VisionShape) -> None:
@@ -186,7 +186,7 @@ class Readout(nn.Module):  # type: ignore[misc]
 
 
 class Eyes(nn.Module):  # type: ignore[misc]
-    """The part of the model that is trained on pictures."""
+    """The part of the model that is trained on images."""
 
     def __init__(self, shape: VisionShape, layers: int) -> None:
         super().__init__()
@@ -202,25 +202,25 @@ class Eyes(nn.Module):  # type: ignore[misc]
         self.blocks = nn.ModuleDict({str(i): GatedBlock(shape) for i in shape.blocks(layers)})
         self.readout = Readout(shape)
 
-    def encoded(self, pictures: Tensor, half: torch.dtype | None = None) -> Tensor:
-        """(B, cells, d) the features of pictures (B, high, wide, 3), uint8. half: a dtype for the
+    def encoded(self, images: Tensor, half: torch.dtype | None = None) -> Tensor:
+        """(B, cells, d) the features of images (B, high, wide, 3), uint8. half: a dtype for the
         convolutions, which gain by it; the products of matrices are too small to."""
         with torch.autocast("cpu", half, enabled=half is not None):
-            x = self.stem(pictures.permute(0, 3, 1, 2).to(self.latents.dtype) / 127.5 - 1.0)
+            x = self.stem(images.permute(0, 3, 1, 2).to(self.latents.dtype) / 127.5 - 1.0)
         x = x.to(self.latents.dtype) + self.cell_places
         for block in self.encoder:
             x = block(x, x)
         return x
 
     def resampled(self, features: Tensor) -> Tensor:
-        """(B, L, d) the latents of a picture's features."""
+        """(B, L, d) the latents of an image's features."""
         x = self.latents.expand(len(features), -1, -1)
         for block in self.resampler:
             x = block(x, torch.cat((features, x), dim=1))
         return self.norm(x)
 
     def places(self, since: Tensor) -> Tensor:
-        """(.., d) for symbols that stand `since` places after their picture."""
+        """(.., d) for symbols that stand `since` places after their image."""
         return self.text_places(since.clamp(max=self.shape.places - 1))
 
 
@@ -233,8 +233,8 @@ class SeeingTransformer(nn.Module):  # type: ignore[misc]
         self.eyes = Eyes(shape, trunk.shape.layers)
 
     def forward(self, symbols: Tensor, latents: Tensor) -> Tensor:
-        """(B, T, V) the logits of the next symbols. symbols: (B, T), END first, where the picture
-        stands; latents: (B, L, d) of the pictures."""
+        """(B, T, V) the logits of the next symbols. symbols: (B, T), END first, where the image
+        stands; latents: (B, L, d) of the images."""
         trunk, eyes = self.trunk, self.eyes
         places = eyes.places(torch.arange(symbols.shape[1], device=symbols.device))
         cos, sin = trunk._turns(symbols)

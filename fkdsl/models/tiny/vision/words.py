@@ -1,4 +1,4 @@
-"""The words on rendered pictures, mostly; else letters are drawn one by one."""
+"""The words on rendered images, mostly; else letters are drawn one by one."""
 
 TEXT = """
 able acid acre also apple arch arm army atlas autumn away axe baby back badge bag ball band bank

@@ -1,14 +1,14 @@
-"""Rendered pictures with captions, to train and to measure a model that sees: words, numbers, price
+"""Rendered images with captions, to train and to measure a model that sees: words, numbers, price
 tags and shapes.
 
 >>> from fkdsl.models.tiny.vision.fonts import find_fonts
->>> picture = draw_picture(np.random.default_rng(3), "price", find_fonts([]))
->>> picture.pixels.shape, picture.pixels.dtype
+>>> image = draw_image(np.random.default_rng(3), "price", find_fonts([]))
+>>> image.pixels.shape, image.pixels.dtype
 ((48, 96, 3), dtype('uint8'))
->>> picture.captions
+>>> image.captions
 ('priced at $5.80', 'It reads: $5.80')
 
-A picture depends on its random stream and on the fonts alone. Which texts are trained on is decided
+An image depends on its random stream and on the fonts alone. Which texts are trained on is decided
 by a hash of the text (`is_held_out`), so that no held-out text was ever seen.
 """
 
@@ -27,7 +27,7 @@ from fkdsl.models.tiny.vision.fonts import Fonts
 from fkdsl.models.tiny.vision.words import WORDS
 
 HIGH, WIDE = 48, 96
-"""Pixels of a picture."""
+"""Pixels of an image."""
 KINDS = ("price", "number", "word", "shape")
 CURRENCIES = ("$", "$", "£", "€")
 COLOURS = {
@@ -55,7 +55,7 @@ Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Picture:
+class RenderedImage:
     """pixels: (48, 96, 3) uint8. captions: what may stand after it, the first says of what kind it
     is. spans: for each character of the text on it (the character, its left and right end in
     pixels); for a shape, so its size, if it stands alone, its colour and its name."""
@@ -66,14 +66,14 @@ class Picture:
 
 
 def is_held_out(text: str) -> bool:
-    """Whether a text is never on a picture that is trained on."""
+    """Whether a text is never on an image that is trained on."""
     return sha256(text.encode()).digest()[0] % HELD_OUT_SHARE == 0
 
 
-def draw_picture(
+def draw_image(
     rng: Random, kind: str, fonts: Fonts, *, held_out: bool = False, noise: float | None = None
-) -> Picture:
-    """A picture of a kind, with a text that is or is not held out. noise: 0 for a clean picture, 1
+) -> RenderedImage:
+    """An image of a kind, with a text that is or is not held out. noise: 0 for a clean image, 1
     for the worst that is trained on; by default drawn between."""
     noise = float(rng.random()) if noise is None else noise
     if kind == "shape":
@@ -96,12 +96,12 @@ def _text(rng: Random, kind: str) -> str:
 
 READING = "It reads: "
 CAPTIONS = {"price": "priced at ", "number": "a number: ", "word": "the word: "}
-"""What stands before a picture's text in a caption. All are ten bytes long, so that a character's
+"""What stands before an image's text in a caption. All are ten bytes long, so that a character's
 number in the text says where in the caption it stands."""
 
 
-def render_text(rng: Random, text: str, kind: str, fonts: Fonts, noise: float) -> Picture:
-    """A picture of a text, in a font, size, place, angle and colours that are drawn."""
+def render_text(rng: Random, text: str, kind: str, fonts: Fonts, noise: float) -> RenderedImage:
+    """An image of a text, in a font, size, place, angle and colours that are drawn."""
     from PIL import Image, ImageDraw
 
     back = _colour(rng)
@@ -130,7 +130,7 @@ def render_text(rng: Random, text: str, kind: str, fonts: Fonts, noise: float) -
     pixels = _painted(pixels, _turned(mask, angle), ink)
     ends = [x - left + font.getlength(text[:i]) for i in range(len(text) + 1)]
     spans = tuple((c, ends[i], ends[i + 1]) for i, c in enumerate(text))
-    return Picture(_noisy(rng, pixels, noise), (CAPTIONS[kind] + text, READING + text), spans)
+    return RenderedImage(_noisy(rng, pixels, noise), (CAPTIONS[kind] + text, READING + text), spans)
 
 
 def _tag(x0: float, y0: float, x1: float, y1: float, angle: float) -> NDArray[np.float32]:
@@ -152,7 +152,7 @@ def _tag(x0: float, y0: float, x1: float, y1: float, angle: float) -> NDArray[np
     return _turned(mask, angle)
 
 
-def _shapes(rng: Random, noise: float) -> Picture:
+def _shapes(rng: Random, noise: float) -> RenderedImage:
     """One shape and its size, or two side by side, named from left to right."""
     back = _colour(rng)
     pixels = np.empty((HIGH, WIDE, 3), np.float32)
@@ -173,7 +173,7 @@ def _shapes(rng: Random, noise: float) -> Picture:
         words = (size, colour, shape) if count == 1 else (colour, shape)
         names.append(" ".join(("a", *words)))
         spans += [(word, x - radius, x + radius) for word in words]
-    return Picture(_noisy(rng, pixels, noise), (" and ".join(names),), tuple(spans))
+    return RenderedImage(_noisy(rng, pixels, noise), (" and ".join(names),), tuple(spans))
 
 
 def _shape(name: str, x: float, y: float, r: float, rng: Random) -> NDArray[np.float32]:
