@@ -226,7 +226,39 @@ KINDS = [
         "uniqueItems",
     ),
     ({"items": {"enum": [1, 2]}, "uniqueItems": True}, '"x"', "[1, 2, 1]", "uniqueItems"),
+    (
+        {
+            "properties": {"a": {"type": ["array", "integer"]}, "b": {"type": "integer"}},
+            "additionalProperties": False,
+            "minProperties": 2,
+        },
+        '{"a": 1, "b": 1}',
+        '{"c": 1}',
+        "a lower bound on properties",
+    ),
+    (
+        {"properties": {"a": {"type": "integer"}}, "required": ["b"], "minProperties": 2},
+        '{"a": 1, "b": 1}',
+        '{"a": 1, "c": 1}',
+        "a lower bound on properties",
+    ),
+    (
+        {
+            "allOf": [{"properties": {"a": {"type": "integer"}}}, {"minProperties": 2}],
+            "not": {"required": ["c"]},
+        },
+        '{"a": 1, "b": 1}',
+        '{"a": "x", "b": 1}',
+        "a lower bound on properties",
+    ),
 ]
+
+
+def test_a_lower_bound_that_is_counted_right_is_followed():
+    everything = {"type": "object", "minProperties": 2, "not": {"required": ["x"]}}
+    found = followed(JsonText(json.dumps(everything)))
+    assert found.left_out == ("`not` at $",)
+    assert not accepts_text(JsonText(json.dumps(everything)), '{"a": 1}')
 
 
 @pytest.mark.parametrize(("schema", "text", "refused", "left"), KINDS)

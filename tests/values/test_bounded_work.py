@@ -246,6 +246,29 @@ def test_a_grammar_derives_what_the_library_derives(text):
     assert parses_whole(build_parser(grammar), text) == expected
 
 
+def test_a_text_with_several_derivations_between_which_the_library_cannot_choose_is_derived():
+    parser = build_parser('start: A* " "?\nA: "a"\n%ignore " "')
+    with pytest.raises(RuntimeError, match="multiple start symbol items"):
+        parser.parse("a ")  # a space that is ignored, or the terminal
+    assert parses_whole(parser, "a ")
+    assert not parses_whole(parser, "a b")
+
+
+@pytest.mark.parametrize(
+    ("step", "multiples", "others"),
+    [
+        (0.01, (19.99, 0.3, 1, 1e300, -4.35), (1.005, 0.001)),
+        (0.1, (0.3, 0.7, 1.1), (0.25,)),
+        (3, (9, 9.0, 0, 10**40 * 3), (10, 9.5, 10**40)),
+        (1e-300, (1, 2e-300), (1.5e-300,)),
+    ],
+)
+def test_multiples_are_those_of_the_decimals_that_are_written(step, multiples, others):
+    validator = build_validator({"multipleOf": step})
+    assert all(validates(validator, x) for x in (*multiples, "x", True))
+    assert not any(validates(validator, x) for x in others)
+
+
 PROGRAM = """
 program main(n: int = 40) -> bool:
     s ~ categorical(["\\"" + "a" * n + "\\"", "\\"" + "a" * n + "b\\""], [0.5, 0.5])

@@ -12,6 +12,7 @@ docs/language.md says of `valid_json` and `parses`. The condition itself checks 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -24,6 +25,8 @@ from fkdsl.engine.constraints.relaxed_schemas import relaxed
 from fkdsl.engine.constraints.weaker_schemas import Weaker
 
 UNSATISFIABLE = "Unsatisfiable schema"
+BOUND_ON_OTHERS = "min/maxProperties"
+"""How llguidance's warning begins that it bounds the number of unnamed properties alone."""
 LLGUIDANCE_OPTIONS = {"x-guidance": {"lenient": True, "coerce_one_of": True}}
 
 
@@ -94,23 +97,52 @@ def _weaker(value: Any, language: JsonText) -> Followed:
     def written(schema: Any) -> str:
         return _with_options(schema, language.spaces)
 
-    grammar = written(weaker.value)
-    mistake, warnings = compile_report(grammar)
+    def compiled(schema: Any) -> tuple[Any, str, Sequence[str]]:
+        """(the schema, or a weaker one that llguidance counts right; its mistake; its warnings)."""
+        mistake, warnings = compile_report(written(schema))
+        if _miscounts(mistake, warnings):
+            schema = _without_least_counts(schema)
+            mistake, warnings = compile_report(written(schema))
+        return schema, mistake, warnings
+
+    left_out = list(weaker.left_out)
+    kept, mistake, warnings = compiled(weaker.value)
     if mistake.startswith(UNSATISFIABLE):
         return Followed("", (), mistake)
-    left_out = list(weaker.left_out)
-    kept = weaker.value
     if mistake:
-        kept, more = relaxed(weaker.value, lambda s: not compile_error(written(s)))
-        grammar = written(kept)
-        mistake, warnings = compile_report(grammar)
+        kept, more = relaxed(kept, lambda s: not compile_error(written(s)))
+        kept, mistake, warnings = compiled(kept)
         left_out += more
+    if kept != weaker.value and '"minProperties"' not in json.dumps(kept):
+        left_out += ["a lower bound on properties"] if "minProperties" in str(weaker.value) else []
     for warning in warnings:
         if warning.startswith("oneOf"):
             left_out.append("`oneOf`, of which it follows that one at least fits")
-        if warning.startswith("min/maxProperties"):
+        if warning.startswith(BOUND_ON_OTHERS):
             left_out.append("a bound on properties")
-    return Followed("" if mistake else grammar, tuple(dict.fromkeys(left_out)), mistake, kept)
+    grammar = "" if mistake else written(kept)
+    return Followed(grammar, tuple(dict.fromkeys(left_out)), mistake, kept)
+
+
+def _miscounts(mistake: str, warnings: Sequence[str]) -> bool:
+    """Whether llguidance counts the members of an object too low: where properties that a schema
+    names may be left out it counts the others alone. An upper bound is then weaker, and a lower one
+    would be stronger."""
+    counted = "minProperties" in mistake and "number of properties" in mistake
+    return counted or any(warning.startswith(BOUND_ON_OTHERS) for warning in warnings)
+
+
+def _without_least_counts(schema: Any) -> Any:
+    """A schema without `minProperties`, also where it stands inside."""
+    if isinstance(schema, list):
+        return [_without_least_counts(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        k: v if k in ("const", "enum") else _without_least_counts(v)
+        for k, v in schema.items()
+        if not (k == "minProperties" and isinstance(v, int | float) and v is not True)
+    }
 
 
 def _normal(value: Any) -> Any:

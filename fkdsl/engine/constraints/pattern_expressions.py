@@ -75,7 +75,7 @@ class PatternExpressions:
 
     def expression(self, upper: bool) -> int:
         captures = (UNSET,) * len(self.groups)
-        start = TextPlace(True, self.histories.start, True, captures)
+        start = TextPlace(True, self.histories.start, captures)
         return self.of(self.tree, lambda place: Algebra.EPSILON, upper)(start)
 
     def of(self, tree: Tree, rest: Rest, upper: bool) -> Rest:
@@ -140,8 +140,9 @@ class PatternExpressions:
         the expression."""
         a = self.a
         options = [rest(place)] if a.nullable(expression) else []
+        read = (None,) * len(place.times)
         for history, ends in self.histories.ends(place.history, expression):
-            behind = place._replace(start=False, history=history, moved=True)
+            behind = place._replace(start=False, history=history, times=read)
             options.append(a.concat(ends, rest(behind)))
         return a.union(options)
 
@@ -220,34 +221,41 @@ class PatternExpressions:
         return more
 
     def perhaps(self, inner: Tree, more: Rest, rest: Rest, upper: bool) -> Rest:
-        """The part once, reading a character, and more of it; or the rest."""
-        once = self.of(inner, _if_moved(inner, more, rest), upper)
+        """The part once and more of it, or the rest. See `star`."""
+
+        def then(place: TextPlace) -> int:
+            before, outside = place.times[-1], place._replace(times=place.times[:-1])
+            ends = before is not None and place.captures in before
+            return Algebra.EMPTY if ends else more(outside)
+
+        once = self.of(inner, then, upper)
         return remembered(
-            lambda place: self.a.union([rest(place), once(place._replace(moved=False))])
+            lambda place: self.a.union([rest(place), once(_begun(place, (place.captures,)))])
         )
 
     def star(self, inner: Tree, rest: Rest, upper: bool) -> Rest:
-        """The part any number of times, each time reading a character, then the rest."""
+        """The part any number of times, then the rest. The library ends a repeat after a time that
+        has read nothing and captured nothing new."""
         repeats = Later(self.a)
-        once = self.of(inner, _if_moved(inner, repeats, rest), upper)
-        repeats.definition = lambda place: self.a.union(
-            [rest(place), once(place._replace(moved=False))]
-        )
+
+        def again(place: TextPlace, before: tuple[tuple[Capture, ...], ...]) -> int:
+            before = (*before, place.captures)
+            return self.a.union([rest(place), once(_begun(place, before))])
+
+        def then(place: TextPlace) -> int:
+            before, outside = place.times[-1], place._replace(times=place.times[:-1])
+            if before is None:
+                return repeats(outside)
+            return Algebra.EMPTY if place.captures in before else again(outside, before)
+
+        once = self.of(inner, remembered(then), upper)
+        repeats.definition = lambda place: again(place, ())
         return repeats
 
 
-def _if_moved(inner: Tree, more: Rest, rest: Rest) -> Rest:
-    """What follows a time of a repeated part: more of it, if it has read a character. The library
-    ends a repeat after a time that has read nothing, in which a group may capture the empty
-    text."""
-    captures = any(part.operator == "group" for part in within(inner))
-
-    def then(place: TextPlace) -> int:
-        if place.moved:
-            return more(place)
-        return rest(place) if captures else Algebra.EMPTY
-
-    return then
+def _begun(place: TextPlace, before: tuple[tuple[Capture, ...], ...]) -> TextPlace:
+    """A place in one more time of a repeat. before: see TextPlace."""
+    return place._replace(times=(*place.times, before))
 
 
 def _nothing(place: TextPlace) -> int:

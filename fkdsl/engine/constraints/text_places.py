@@ -18,13 +18,14 @@ is known."""
 
 class TextPlace(NamedTuple):
     """A place in a text. start: whether it is the beginning. history: what look-behinds know of the
-    text before it. moved: whether a character was read since the innermost repeat began. captures:
-    what each group has captured."""
+    text before it. captures: what each group has captured. times: for each repeat that the place is
+    in, the outermost first, the captures with which times that have read no character began; None
+    once a character was read."""
 
     start: bool
     history: History
-    moved: bool
     captures: tuple[Capture, ...] = ()
+    times: tuple[tuple[tuple[Capture, ...], ...] | None, ...] = ()
 
 
 Rest = Callable[[TextPlace], int]

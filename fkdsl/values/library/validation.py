@@ -6,6 +6,8 @@ the library does not bound.
 - A `$ref` is followed once for each value: 28 levels of `allOf` with the same `$ref` twice are 28
   checks, not 2 ** 28.
 - `uniqueItems` compares items by a key, not each item with each.
+- `multipleOf` divides the decimals that are written, not the floats nearest to them, by which 19.99
+  is no multiple of 0.01.
 
 CPU time and the run's deadline bound a whole validation (`validates`).
 
@@ -14,10 +16,13 @@ CPU time and the run's deadline bound a whole validation (`validates`).
 (True, False)
 >>> validates(validator, [{"a": 1}, {"a": 1}])
 False
+>>> [validates(build_validator({"multipleOf": 0.01}), x) for x in (19.99, 0.3, 1.005, 1e300)]
+[True, True, False, True]
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
@@ -140,6 +145,7 @@ def _bounded_kind(kind: Any, once: bool) -> Any:
         "additionalProperties": _additional_properties,
         "unevaluatedProperties": _unevaluated_properties,
         "uniqueItems": _unique_items,
+        "multipleOf": _multiple_of,
     }
     if once:
         own["$ref"] = _followed_once(kind.VALIDATORS["$ref"])
@@ -293,6 +299,15 @@ def _unique_items(validator: Any, unique: Any, instance: Any, schema: Any) -> It
         if len(set(map(_key, instance))) == len(instance)
         else _wrong(f"{instance!r} has non-unique elements")
     )
+
+
+def _multiple_of(validator: Any, step: Any, instance: Any, schema: Any) -> Iterator[Any] | None:
+    if isinstance(instance, bool) or not isinstance(instance, int | float):
+        return None
+    from fractions import Fraction  # jsonschema has imported it
+
+    fits = math.isfinite(instance) and Fraction(repr(instance)) % Fraction(repr(step)) == 0
+    return None if fits else _wrong(f"{instance!r} is not a multiple of {step!r}")
 
 
 def _key(value: Any) -> Hashable:
