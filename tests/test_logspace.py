@@ -50,7 +50,6 @@ ALLOWED = {
     "inference/assess/uncertainty.py": "log Z_hat of rejection, (m - 1)/(n - 1)",
     "inference/samplers/paths.py": "probabilities of what was drawn",
     "inference/samplers/moves.py": "acceptance, below 0 there",
-    "api/lookahead.py": "a constant",
     "api/lookahead_pilot.py": "how many particles there are, one at least",
     "api/tuned.py": "how many runs there were, one at least",
     "api/twist_data.py": "rows of normalised log-probabilities",

@@ -76,8 +76,7 @@ def steps(model: Any, args: argparse.Namespace) -> None:
     K, group = decoder.kv_heads, decoder.heads // decoder.kv_heads
     for n in args.prompts:
         keys = [
-            torch.randn(1, 2 * K, n, decoder.width, dtype=decoder.dtype)
-            for _ in decoder.layers
+            torch.randn(1, 2 * K, n, decoder.width, dtype=decoder.dtype) for _ in decoder.layers
         ]
         for N in args.particles:
             own = model.forward([ForwardRow(None, tuple(range(100, 100 + OWN)), ())] * N)
