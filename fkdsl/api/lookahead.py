@@ -134,6 +134,7 @@ class Surrogates(Mapping[str, Surrogate]):
     def __init__(self, engines: Mapping[str, CachedTransformer], choice: LookaheadChoice) -> None:
         self._engines, self._given = engines, choice.surrogate
         self._found: dict[str, Surrogate | None] = {}
+        self._rough: dict[str, bool] = {}
 
     def __getitem__(self, name: str) -> Surrogate:
         if name not in self._found:
@@ -153,6 +154,16 @@ class Surrogates(Mapping[str, Surrogate]):
             model.vocabulary.size,
         )
         return self._given if fits else None
+
+    def is_rough(self, name: str) -> bool:
+        """Whether the surrogate of a model is one that ships, and no good imitation of it."""
+        from fkdsl.models.surrogate.shipped import has_own, is_trusted
+
+        if name not in self._rough:
+            model = self._engines[name].model
+            ships = self._given is None and not has_own(model)
+            self._rough[name] = ships and not is_trusted(model)
+        return self._rough[name]
 
     def __iter__(self) -> Iterator[str]:
         return (name for name, surrogate in self._found.items() if surrogate is not None)
@@ -177,9 +188,11 @@ def lookahead_of(
     ):
         return None
     proposal, twist = USES.get(choice.in_force, USES["both"])
-    enough = ENOUGH if choice.use == AUTO else 1.0
     power = POWER if choice.decided is None else choice.decided.power
-    return CompletionLookahead(surrogates, proposal, twist, power, enough=enough)
+    ahead = CompletionLookahead(surrogates, proposal, twist, power)
+    if choice.use == AUTO:
+        ahead.enough, ahead.is_rough = ENOUGH, surrogates.is_rough
+    return ahead
 
 
 def verify_surrogates(

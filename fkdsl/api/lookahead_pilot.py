@@ -125,7 +125,10 @@ def particles_of(request: RunRequest) -> int:
 def _piloted(request: RunRequest, n: int, untried: LookaheadDecision) -> Decided:
     """What a pilot of halves of n particles decides; as untried where no draw looks ahead, and
     where the program fails in it, of which the run itself tells."""
-    trial = TrialLookahead(request.surrogates, True, True, POWER, enough=ENOUGH)
+    surrogates = request.surrogates
+    trial = TrialLookahead(
+        surrogates, True, True, POWER, enough=ENOUGH, is_rough=surrogates.is_rough
+    )
     plain = replace(request, blame=False, alternatives=0)
     guessers, _ = guessers_of(request)
     before = request.engines.counts()[1]

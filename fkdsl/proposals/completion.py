@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import field
 from typing import Any, NamedTuple
 
@@ -29,12 +29,12 @@ from fkdsl.engine.constraints.backward import (
     MOST_NUMBERS,
     BackwardMessages,
     Belief,
+    Way,
     numbers,
     why_not,
 )
-from fkdsl.engine.constraints.closed import ClosedMasks
-from fkdsl.engine.constraints.constraint import Constraint
-from fkdsl.engine.constraints.regular import RegularMasks
+from fkdsl.engine.constraints.constraint import Constraint, Future
+from fkdsl.engine.constraints.futures import futures
 from fkdsl.engine.constraints.tokens_left import of_whole
 from fkdsl.machine.particle import RunningParticle
 from fkdsl.models.surrogate.model import WINDOW, Array, Surrogate
@@ -78,16 +78,9 @@ KEPT_NUMBERS, KEPT_MESSAGES = 1 << 20, 8
 
 
 @kept(KEPT_MESSAGES, lambda made: 1, KEPT_MESSAGES)
-def kept_messages(masks: RegularMasks, surrogate: Surrogate, by_end: bool) -> BackwardMessages:
+def kept_messages(way: Way, surrogate: Surrogate) -> BackwardMessages:
     """Those of one automaton and one surrogate, made once in a process."""
-    return BackwardMessages(masks, surrogate, by_end)
-
-
-def ways_to_end(masks: RegularMasks | ClosedMasks) -> list[tuple[RegularMasks, bool]]:
-    """The masks of each way in which a text may end, and whether it is EOS alone that ends it."""
-    if isinstance(masks, ClosedMasks):
-        return [(masks.stopped, False), (masks.whole, True)]
-    return [(masks, False)]
+    return BackwardMessages(way, surrogate)
 
 
 class Tilt(NamedTuple):
@@ -111,9 +104,9 @@ class CompletionLookahead:
 
     surrogates: by the program's names of its models. proposal, twist: what h is used for. power: b
     at most. floor: see FLOOR. enough: as ENOUGH; 1 to look ahead in any case. caution: as CAUTION;
-    inf for a b that is `power` always. draws, tilted: how many draws of constrained texts there
-    were, and how many of them looked ahead. left_out: why others did not. drifts: what h was wrong
-    by.
+    inf for a b that is `power` always. is_rough: whether the surrogate of a model is not to be
+    asked of schemas and grammars. draws, tilted: how many draws of constrained texts there were,
+    and how many of them looked ahead. left_out: why others did not. drifts: what h was wrong by.
     """
 
     surrogates: Mapping[str, Surrogate]
@@ -123,6 +116,7 @@ class CompletionLookahead:
     floor: float = FLOOR
     enough: float = 1.0
     caution: float = CAUTION
+    is_rough: Callable[[str], bool] = lambda model: False
     draws: int = 0
     tilted: int = 0
     left_out: dict[str, None] = field(default_factory=dict)
@@ -237,7 +231,7 @@ class CompletionLookahead:
     def _messages_of(self, model: str, text: TextConstraint) -> Messages | None:
         """The messages of a constraint; None where there are none, whose reason is kept."""
         constraint, surrogate = text.constraint, self.surrogates.get(model)
-        if surrogate is None or constraint.regular is None:
+        if surrogate is None:
             return None
         if text.tokens_left is None:
             self.left_out["how many tokens are left is not known"] = None
@@ -252,17 +246,16 @@ class CompletionLookahead:
         if key in self._messages:
             self._messages.move_to_end(key)
             return self._messages[key][1]
-        ways = ways_to_end(constraint.regular)
-        for masks, _ in ways:
-            if reason := why_not(masks, surrogate, whole):
-                self.left_out[reason] = None
-                return None
+        ways, reason = self._future(model, constraint, whole)
+        if reason:
+            self.left_out[reason] = None
+            return None
         self._sizes[key] = self._numbers(model, text)
         while len(self._messages) >= TABLES or sum(self._sizes.values()) > TOTAL:
             oldest, _ = self._messages.popitem(last=False)
             del self._sizes[oldest]
         make = kept_messages if self._sizes[key] <= KEPT_NUMBERS else BackwardMessages
-        messages: Messages | None = tuple(make(masks, surrogate, by_end) for masks, by_end in ways)
+        messages: Messages | None = tuple(make(way, surrogate) for way in ways)
         if self.enough < 1.0:
             expected = math.fsum(way.expected(whole) for way in messages or ())
             messages = messages if expected < self.enough else None
@@ -271,11 +264,23 @@ class CompletionLookahead:
 
     def _numbers(self, model: str, text: TextConstraint) -> int:
         """How many numbers the messages of a constraint are; 0 where it gets none."""
-        masks, surrogate = text.constraint.regular, self.surrogates[model]
-        ways = ways_to_end(masks) if masks is not None else []
-        if any(why_not(way, surrogate, _whole(text)) for way, _ in ways):
-            return 0
-        return sum(numbers(way, surrogate, _whole(text)) for way, _ in ways)
+        surrogate = self.surrogates[model]
+        ways, _ = self._future(model, text.constraint, _whole(text))
+        return sum(numbers(way.masks, surrogate, _whole(text)) for way in ways)
+
+    def _future(self, model: str, constraint: Constraint, whole: int) -> tuple[Future, str]:
+        """(the first of a constraint's futures that the surrogate knows and that is small enough
+        for texts of so many tokens; why there is none, "" where there is one)."""
+        reasons = ["no automaton follows the condition"]
+        for ways in futures(constraint):
+            if any(way.structured for way in ways) and self.is_rough(model):
+                reasons.append("the surrogate is too rough for schemas and grammars")
+                continue
+            found = [why_not(way.masks, self.surrogates[model], whole) for way in ways]
+            if not any(found):
+                return ways, ""
+            reasons += filter(None, found)
+        return (), reasons[-1]
 
     def _belief(self, particle: RunningParticle, d: ContextRef, row: Floats) -> Belief:
         """The law of the hidden state that emits the next token: the filter's, and where there is a

@@ -134,6 +134,17 @@ def test_drafted_tokens_look_ahead_where_it_is_asked_for(program, guess):
     assert not any("look-ahead" in note for note in default.notes)
 
 
+def test_a_rough_surrogate_is_not_asked_of_a_grammar(program):
+    parses = 'condition parses(s, grammar="start: (\\"a\\"|\\"b\\")* \\"b\\"")'
+    grammar = fkdsl.parse(TEXT.replace('condition matches(s, "[ab]{3}b")', parses))
+    V = grammar.engines()["m"].model.vocabulary
+    for text, tilts in ((grammar, False), (program, True)):
+        ahead = CompletionLookahead({"": surrogate(V)}, is_rough=lambda model: True)
+        fkdsl.run(text.feynman_kac(proposals=ProposalSettings(lookahead=ahead)), particles=2)
+        assert (ahead.tilted > 0) == tilts
+        assert any("rough" in reason for reason in ahead.left_out) != tilts
+
+
 def test_a_constraint_that_is_met_anyway_is_left_alone(program):
     easy = fkdsl.parse(TEXT.replace("[ab]{3}b", "[ab]*"))
     for text, tilts in ((easy, False), (program, True)):

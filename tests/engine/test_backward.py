@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fkdsl.engine.constraints import backward, regular
-from fkdsl.engine.constraints.backward import BackwardMessages, why_not
+from fkdsl.engine.constraints.backward import BackwardMessages, Way, why_not
 from fkdsl.engine.constraints.constraint import make_constraint
 from fkdsl.engine.constraints.languages import Matches
 from fkdsl.engine.constraints.regular import RegularMasks
@@ -75,7 +75,7 @@ def by_paths(model, belief, pattern, until, prefix, x, left):
 
 def messages_of(pattern, until, model):
     masks = make_constraint(Matches(pattern), until, VOCABULARY).regular
-    return BackwardMessages(masks, model), masks
+    return BackwardMessages(Way(masks), model), masks
 
 
 @pytest.mark.parametrize("left", [0, 1, 2, 3])
@@ -144,7 +144,7 @@ def test_unfinished_characters_are_estimated_by_the_character_that_they_lead_to(
     vocabulary = Vocabulary(tokens, ends=frozenset({3}))
     model = Surrogate.of([1.0], [[1.0]], [[0.4, 0.2, 0.2, 0.2]], vocabulary.fingerprint)
     masks = make_constraint(Matches("a*é"), "", vocabulary).regular
-    messages = BackwardMessages(masks, model)
+    messages = BackwardMessages(Way(masks), model)
     belief = np.ones(1, dtype=np.float32)
     first = messages.of_tokens(belief, masks.position(()), 3, np.arange(4))
     assert first[1] > 0.0

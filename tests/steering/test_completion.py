@@ -71,6 +71,34 @@ program p() -> str:
     condition contains(s, "a")
     return s
 """,
+    "a grammar": """\
+program p() -> str:
+    lm = prompt("")
+    s ~ text(lm, max_tokens=3)
+    condition parses(s, grammar='start: ("a" | "b")* "b"')
+    return s
+""",
+    "a grammar of a stopped text, and a length": """\
+program p() -> str:
+    lm = prompt("")
+    s ~ text(lm, until="bb", max_tokens=3)
+    condition parses(s, grammar='start: "a"+ "b"? "a"*') and len(s) >= 2
+    return s
+""",
+    "one of two grammars, closed": """\
+program p() -> str:
+    lm = prompt("")
+    s ~ text(lm, until="ba", max_tokens=3, closed=true)
+    condition parses(s, grammar='start: "a"+') or parses(s, grammar='start: "b"') and s != ""
+    return s
+""",
+    "a grammar whose rules lead back": """\
+program p() -> str:
+    lm = prompt("")
+    s ~ text(lm, max_tokens=4)
+    condition parses(s, grammar='start: "a" start "b" | "b"')
+    return s
+""",
     "what no automaton decides": """\
 program p() -> str:
     lm = prompt("")
@@ -204,7 +232,15 @@ def as_hidden_markov_model(program, head=False):
 
 @pytest.mark.parametrize("head", [False, True])
 @pytest.mark.parametrize(
-    "name", ["a pattern", "a stop, behind a prompt", "a text that must be closed"]
+    "name",
+    [
+        "a pattern",
+        "a stop, behind a prompt",
+        "a text that must be closed",
+        "a grammar",
+        "a grammar of a stopped text, and a length",
+        "one of two grammars, closed",
+    ],
 )
 def test_every_run_gives_z_where_the_surrogate_is_the_model(name, head):
     program = fkdsl.parse(TABLE + PROGRAMS[name].replace("max_tokens=3", "max_tokens=6"))

@@ -58,10 +58,7 @@ class Automaton:
     ) -> None:
         stops = stops_of(until)
         self.lock = threading.RLock()
-        self.partition = Partition(charsets_in(language, stops))
-        self.impossible = sorted(
-            set(range(self.partition.size)) - self.partition.members[ALL_CHARACTERS]
-        )
+        self._over(Partition(charsets_in(language, stops)))
         if most_explored == EXPLORED_STATES and algebra is Algebra:
             table = table_of(language, self.partition, stops, ending)
             if table is not None:
@@ -87,6 +84,19 @@ class Automaton:
         self.exact, self.explored = True, False
         self._explore(most_explored)
         self.live = self._live()
+
+    @classmethod
+    def of_table(cls, table: Table, partition: Partition) -> Automaton:
+        """The automaton of a table over these classes of characters."""
+        made = cls.__new__(cls)
+        made.lock = threading.RLock()
+        made._over(partition)
+        made._take(table)
+        return made
+
+    def _over(self, partition: Partition) -> None:
+        self.partition = partition
+        self.impossible = sorted(set(range(partition.size)) - partition.members[ALL_CHARACTERS])
 
     def _take(self, table: Table) -> None:
         """Takes over a table: the states that are not live become DEAD, and the others follow."""

@@ -56,6 +56,16 @@ def numbers(masks: RegularMasks, surrogate: Surrogate, tokens_left: int) -> int:
     return (masks.automaton.size + 1) * surrogate.states * (tokens_left + 1)
 
 
+@dataclass(frozen=True, eq=False)
+class Way:
+    """A way in which a text may end. masks: of the texts that do. by_end: whether only an end
+    completes them, and not the budget. structured: whether a schema or grammar is in it."""
+
+    masks: RegularMasks
+    by_end: bool = False
+    structured: bool = False
+
+
 @dataclass(frozen=True)
 class _Behaviours:
     """What tokens do, those that do the same from every state together. of_token: (V,) the
@@ -69,10 +79,10 @@ class BackwardMessages:
     """The messages of one automaton and one surrogate, made for as many tokens as are asked about.
 
     State S, one more than the automaton has, stands for a text that has ended in the language.
-    by_end: whether only an end completes a text, and not the budget.
     """
 
-    def __init__(self, masks: RegularMasks, surrogate: Surrogate, by_end: bool = False) -> None:
+    def __init__(self, way: Way, surrogate: Surrogate) -> None:
+        masks, by_end = way.masks, way.by_end
         self.masks, self.surrogate, self.lock = masks, surrogate, threading.RLock()
         self.by_token = surrogate.emission.T  # (V, H)
         self._transition = surrogate.transition.astype(np.float64)

@@ -25,6 +25,7 @@ from fkdsl.base.kept import kept
 from fkdsl.base.locks import locked
 from fkdsl.base.probability_blocks import Mask
 from fkdsl.engine.constraints.automaton import automaton
+from fkdsl.engine.constraints.backward import Way
 from fkdsl.engine.constraints.closed import ClosedMasks
 from fkdsl.engine.constraints.expressions import TooComplex
 from fkdsl.engine.constraints.followed import followed
@@ -47,6 +48,8 @@ from fkdsl.models.vocabulary import TokenIds, Vocabulary
 INSIDE = "a schema or grammar inside `not`"
 TEXTS_KEPT = 4_096
 """Texts for which it is kept which alternatives they can be in."""
+Future = tuple[Way, ...]
+"""What look-ahead goes by: the ways in which a text may end."""
 KEPT_TOKENS, KEPT_MASKS = 8_000_000, 2_000
 """Tokens of their vocabularies together, and number, of constraints that are kept for later: masks
 are as long as a vocabulary."""
@@ -58,12 +61,15 @@ class Constraint:
     """The masks of a language. closed: whether a stop or EOS must end the text. regular: those of
     its regular parts together, None if there are none to follow. grammars: those of each schema and
     grammar. alternatives: those of each `or` that has a schema or grammar in it. left_out: for each
-    part that the masks do not follow, so that only the conditions check it, the reason."""
+    part that the masks do not follow, so that only the conditions check it, the reason. futures:
+    of futures.py, which makes them when they are asked for."""
 
     def __init__(
         self, language: Language, until: Until, vocabulary: Vocabulary, closed: bool = False
     ) -> None:
+        self.lock = threading.RLock()
         self.vocabulary = vocabulary
+        self.futures: tuple[Future, ...] | None = None
         regular: list[Language] = []
         self.grammars: list[GrammarMasks] = []
         self.alternatives: list[Alternatives] = []

@@ -79,7 +79,7 @@ class Table:
             or not (self.accepting == self.accepting[first][labels]).all()
         ):
             return self
-        return _from(int(labels[0]), after.astype(np.int32), self.accepting[first])
+        return reached_from(int(labels[0]), after.astype(np.int32), self.accepting[first])
 
 
 def product(a: Table, b: Table, either: bool = False) -> Table:
@@ -151,7 +151,7 @@ def preimage(
             after[:, q, c] = reached * len(states) + following
         if ends(state):
             accepting[:, q] = table.accepting[_after(table, of.final(state))]
-    return _from(0, after.reshape(-1, classes), accepting.reshape(-1))
+    return reached_from(0, after.reshape(-1, classes), accepting.reshape(-1))
 
 
 def _after(table: Table, symbols: tuple[int, ...]) -> Ints:
@@ -162,8 +162,8 @@ def _after(table: Table, symbols: tuple[int, ...]) -> Ints:
     return states
 
 
-def _from(start: int, after: Ints, accepting: Bools) -> Table:
-    """The states that a text can reach, numbered from `start` on."""
+def reached_from(start: int, after: Ints, accepting: Bools) -> Table:
+    """The states that a text that begins in `start` can reach, numbered from there on."""
     number = np.full(len(accepting), -1, dtype=np.int32)
     number[start] = 0
     found = np.array([start])
