@@ -209,9 +209,14 @@ def verify_surrogates(
 
 
 def constrains_texts(program: CalledProgram) -> bool:
-    """Whether the conditions of some text guide its draw."""
+    """Whether conditions on some text guide draws of it, and how far these go is known."""
     return any(
-        isinstance(i, ir.Draw) and i.plan is not None and i.plan.completion is not None
+        isinstance(i, ir.Draw)
+        and i.plan is not None
+        and (
+            i.plan.completion is not None
+            or (i.plan.prefix is not None and i.plan.prefix.stop is not None)
+        )
         for function in program.ir().functions.values()
         for i in function.body
     )

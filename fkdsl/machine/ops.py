@@ -12,7 +12,7 @@ from dataclasses import field
 from typing import Any
 
 from fkdsl.base.quick_dataclass import dataclass
-from fkdsl.engine.constraints.regular import RegularMasks
+from fkdsl.engine.constraints.futures import SoFar
 from fkdsl.inference.interface import Charge
 from fkdsl.machine.clock import Clock
 from fkdsl.machine.memory import OLD, SIZED, SMALL, charge_of
@@ -97,7 +97,7 @@ class DrawOp(Op):
     site: int
     plan: ProposalPlan[Compute] | None = None
     token_masks: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
-    prefix_masks: dict[Hashable, tuple[RegularMasks | None, RegularMasks | None] | None] = field(
+    prefix_masks: dict[Hashable, SoFar | None] = field(
         default_factory=dict, compare=False, repr=False
     )
 

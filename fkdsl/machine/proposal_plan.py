@@ -71,13 +71,15 @@ class PrefixConstraint(Generic[E]):
     parts: each condition's own language, which evaluates to a `Language`; going_on: the same of
     the conditions that only a text that goes on comes to, behind `if t == EOS: break`. reads: the
     slots that they look at. sufficient: whether this constraint and the plan's mask together decide
-    every condition, so that no outcome needs a look-ahead.
+    every condition, so that no outcome needs a look-ahead. stop: evaluates to the most tokens that
+    the context has when the loop is over that the draw is in; None where that is not known.
     """
 
     parts: tuple[tuple[Span, E], ...]
     going_on: tuple[tuple[Span, E], ...]
     reads: tuple[int, ...] = field(metadata=READS)
     sufficient: bool
+    stop: E | None = None
 
     def map(self, function: Callable[[E], F]) -> PrefixConstraint[F]:
         return PrefixConstraint(
@@ -85,6 +87,7 @@ class PrefixConstraint(Generic[E]):
             tuple((place, function(of)) for place, of in self.going_on),
             self.reads,
             self.sufficient,
+            None if self.stop is None else function(self.stop),
         )
 
 

@@ -34,12 +34,12 @@ from fkdsl.engine.constraints.backward import (
     why_not,
 )
 from fkdsl.engine.constraints.constraint import Constraint, Future
-from fkdsl.engine.constraints.futures import futures
+from fkdsl.engine.constraints.futures import SoFar, futures
 from fkdsl.engine.constraints.tokens_left import of_whole
 from fkdsl.machine.particle import RunningParticle
 from fkdsl.models.surrogate.model import WINDOW, Array, Surrogate
 from fkdsl.proposals.outcomes import Outcomes, TokenOutcomes
-from fkdsl.proposals.text_masks import TextConstraint
+from fkdsl.proposals.text_masks import Ahead
 from fkdsl.proposals.trust import CAUTION, Drifts, trusted_power
 from fkdsl.values.values import ContextRef
 
@@ -69,6 +69,7 @@ LEAST = 1e-300
 """The least h before a text."""
 OWNER = "completion"
 """Whose guess it is that a particle weighs h."""
+Asked = Constraint | SoFar
 Messages = tuple[BackwardMessages, ...]
 """Those of each way in which a text may end: their probabilities add up."""
 
@@ -121,8 +122,8 @@ class CompletionLookahead:
     tilted: int = 0
     left_out: dict[str, None] = field(default_factory=dict)
     drifts: Drifts = field(default_factory=Drifts)
-    _messages: OrderedDict[tuple[str, int, int], tuple[Constraint, Messages | None]] = field(
-        default_factory=OrderedDict
+    _messages: OrderedDict[tuple[str, int, int], tuple[Constraint | SoFar, Messages | None]] = (
+        field(default_factory=OrderedDict)
     )
     _sizes: dict[tuple[str, int, int], int] = field(default_factory=dict)
     _crowded: bool = False
@@ -140,7 +141,7 @@ class CompletionLookahead:
     def drawn(self, particle: RunningParticle, outcomes: Outcomes, tilt: Tilt, i: int) -> None:
         """Is told of outcome i of a draw, whose tilt it has made."""
 
-    def prepare(self, draws: Sequence[tuple[RunningParticle, Any, TextConstraint]]) -> None:
+    def prepare(self, draws: Sequence[tuple[RunningParticle, Any, Ahead]]) -> None:
         """Filters the texts of a population together. draws: particles, each with the distribution
         that it draws a constrained text from, and the constraint."""
         self._tilts.clear()
@@ -168,7 +169,7 @@ class CompletionLookahead:
         self,
         particle: RunningParticle,
         d: Any,
-        text: TextConstraint,
+        text: Ahead,
         outcomes: Outcomes,
         counted: bool = True,
     ) -> Tilt | None:
@@ -201,7 +202,7 @@ class CompletionLookahead:
         self,
         particle: RunningParticle,
         d: ContextRef,
-        text: TextConstraint,
+        text: Ahead,
         outcomes: TokenOutcomes,
         messages: Messages,
     ) -> tuple[Tilt, float]:
@@ -228,7 +229,7 @@ class CompletionLookahead:
         drift = math.nan if log_before is None else math.log(float(p @ h)) - log_before
         return Tilt(h / largest, math.log(largest), power, log_h_0), drift
 
-    def _messages_of(self, model: str, text: TextConstraint) -> Messages | None:
+    def _messages_of(self, model: str, text: Ahead) -> Messages | None:
         """The messages of a constraint; None where there are none, whose reason is kept."""
         constraint, surrogate = text.constraint, self.surrogates.get(model)
         if surrogate is None:
@@ -262,13 +263,13 @@ class CompletionLookahead:
         self._messages[key] = (constraint, messages)
         return messages
 
-    def _numbers(self, model: str, text: TextConstraint) -> int:
+    def _numbers(self, model: str, text: Ahead) -> int:
         """How many numbers the messages of a constraint are; 0 where it gets none."""
         surrogate = self.surrogates[model]
         ways, _ = self._future(model, text.constraint, _whole(text))
         return sum(numbers(way.masks, surrogate, _whole(text)) for way in ways)
 
-    def _future(self, model: str, constraint: Constraint, whole: int) -> tuple[Future, str]:
+    def _future(self, model: str, constraint: Asked, whole: int) -> tuple[Future, str]:
         """(the first of a constraint's futures that the surrogate knows and that is small enough
         for texts of so many tokens; why there is none, "" where there is one)."""
         reasons = ["no automaton follows the condition"]
@@ -303,7 +304,7 @@ def look_ahead(particle: RunningParticle, log_h: float, power: float | None = No
         particle.guess(OWNER, log_h)
 
 
-def _whole(text: TextConstraint) -> int:
+def _whole(text: Ahead) -> int:
     """The most tokens of the text as a whole."""
     assert text.tokens_left is not None
     return of_whole(text.tokens_left, text.ids)
@@ -317,7 +318,7 @@ def _window(particle: RunningParticle, d: ContextRef) -> tuple[int, ...]:
     return tuple(i for i in tokens if i >= 0)  # a surrogate knows no attachments
 
 
-def _log_h_0(messages: Messages, belief: Belief, text: TextConstraint) -> float:
+def _log_h_0(messages: Messages, belief: Belief, text: Ahead) -> float:
     """log h before the next token is known, nats."""
     assert text.tokens_left is not None
     h = sum(way.before(belief, way.masks.position(text.ids), text.tokens_left) for way in messages)
@@ -325,7 +326,10 @@ def _log_h_0(messages: Messages, belief: Belief, text: TextConstraint) -> float:
 
 
 def _h(
-    messages: BackwardMessages, belief: Belief, text: TextConstraint, outcomes: TokenOutcomes
+    messages: BackwardMessages,
+    belief: Belief,
+    text: Ahead,
+    outcomes: TokenOutcomes,
 ) -> Any:
     """(n,) h of each outcome."""
     assert text.tokens_left is not None

@@ -34,7 +34,9 @@ from fkdsl.proposals.outcomes import FEW, Mask, Outcomes, TokenOutcomes, is_dens
 from fkdsl.proposals.refusals import refused_by_masks
 from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.proposals.text_masks import (
+    Ahead,
     TextConstraint,
+    prefix_ahead,
     prefix_mask,
     prefix_masks_of_parts,
     text_constraint,
@@ -104,6 +106,7 @@ class OpenDraw:
         self.constraint: TextConstraint | None = None
         self.draft: tuple[DraftOf, DraftQuery] | None = None
         self._masks: Masks | None = None
+        self._ahead: tuple[Ahead | None] | None = None
         self.unsatisfiable = False
         self.finished = is_finished(distribution, particle.contexts)
         if self.finished:
@@ -228,7 +231,7 @@ class OpenDraw:
         if mask is not None and allowed(mask) < len(mask) // FEW:
             return Wanted(row, mask, listed(mask), uniform)
         # A tilt looks at every outcome.
-        whole = self.constraint is not None and self.settings.lookahead is not None
+        whole = self.settings.lookahead is not None and self.ahead() is not None
         return Wanted(row, mask, None, uniform, whole)
 
     def drafted_row(self) -> DraftedRow | None:
@@ -258,12 +261,22 @@ class OpenDraw:
         """How likely each outcome leads to a text that the constraint allows; None where the draw
         does not look ahead so far."""
         lookahead = self.settings.lookahead
-        if lookahead is None or self.constraint is None:
+        ahead = self.ahead()
+        if lookahead is None or ahead is None:
             return None
         with self.settings.timed(self.blame):
             return lookahead.tilt(
-                self.particle, self.distribution, self.constraint, outcomes, not self.by_draft
+                self.particle, self.distribution, ahead, outcomes, not self.by_draft
             )
+
+    def ahead(self) -> Ahead | None:
+        """What the draw looks ahead to, by a surrogate: the end of its text, or else what is asked
+        of the text so far after each token of a loop. None where nothing is, or finished."""
+        if self.constraint is not None or self.finished or self.settings.lookahead is None:
+            return self.constraint
+        if self._ahead is None:
+            self._ahead = (prefix_ahead(self.particle, self.op, self.distribution),)
+        return self._ahead[0]
 
     def refused(self, outcomes: Outcomes, mass: float) -> dict[Span, float]:
         """The probability that masks have refused, by line: all of it the plan's, or, in a run that

@@ -24,6 +24,7 @@ from fkdsl.engine.constraints.constraint import (
     make_constraint,
     regular_masks,
 )
+from fkdsl.engine.constraints.futures import SoFar
 from fkdsl.engine.constraints.languages import Both, Language
 from fkdsl.engine.constraints.regular import RegularMasks
 from fkdsl.engine.constraints.stops import Until
@@ -41,6 +42,17 @@ LANGUAGES = 1024
 """Languages that a draw keeps the masks of, where its conditions read variables."""
 FORCED = 32
 """Forced tokens that are scored together at most."""
+
+
+@dataclass(frozen=True)
+class TextAhead:
+    """A text in the middle of its drawing, as look-ahead sees it. constraint: on the text, when it
+    ends or after each token. ids: its tokens so far. tokens_left: how many may follow the next one,
+    None where that is not known."""
+
+    constraint: Constraint | SoFar
+    ids: TokenIds
+    tokens_left: TokensLeft
 
 
 @dataclass(frozen=True)
@@ -118,6 +130,10 @@ class TextConstraint:
         return contexts
 
 
+Ahead = TextAhead | TextConstraint
+"""What look-ahead is asked of."""
+
+
 def text_constraint(
     particle: RunningParticle,
     plan: CompletionConstraint[Compute],
@@ -162,20 +178,42 @@ def prefix_mask(particle: RunningParticle, op: DrawOp, d: TokenDistribution) -> 
     plan = op.plan.prefix if op.plan is not None else None
     if plan is None or not isinstance(d, ContextRef):
         return None
+    masks = _prefix_masks(particle, op, plan, d)
+    if masks is None:
+        return None
+    mask = None if masks.of_all is None else _prefix_mask(particle, masks.of_all, d)
+    if masks.going_on is None:
+        return mask
+    spared = _spared(_prefix_mask(particle, masks.going_on, d), particle.vocabulary(d))
+    return spared if mask is None else mask & spared
+
+
+def prefix_ahead(particle: RunningParticle, op: DrawOp, d: TokenDistribution) -> TextAhead | None:
+    """What a draw looks ahead by whose context's text must be in the language of the plan's prefix
+    constraint after each token; None where it has none, or no small automaton knows."""
+    plan = op.plan.prefix if op.plan is not None else None
+    if plan is None or not isinstance(d, ContextRef):
+        return None
+    c = particle.contexts[d.index]
+    masks = _prefix_masks(particle, op, plan, d)
+    if masks is None:
+        return None
+    length = c.node.length - c.start
+    stop = None if plan.stop is None else plan.stop(particle.frames[-1])
+    return TextAhead(masks, c.node.tokens_from(c.start), tokens_left(stop, length))
+
+
+def _prefix_masks(
+    particle: RunningParticle, op: DrawOp, plan: PrefixConstraint[Compute], d: ContextRef
+) -> SoFar | None:
+    """The masks of a plan, made once for the values that it reads; None as in `prefix_mask`."""
     frame, vocabulary = particle.frames[-1], particle.vocabulary(d)
     key = (vocabulary.fingerprint, *(state_key(frame.slots[s]) for s in plan.reads))
     try:
-        masks = op.prefix_masks[key]
+        return op.prefix_masks[key]
     except KeyError:
-        masks = remember(op.prefix_masks, key, _masks_of_plan(frame, plan, vocabulary), LANGUAGES)
-    if masks is None:
-        return None
-    of_all, going_on = masks
-    mask = None if of_all is None else _prefix_mask(particle, of_all, d)
-    if going_on is None:
-        return mask
-    spared = _spared(_prefix_mask(particle, going_on, d), vocabulary)
-    return spared if mask is None else mask & spared
+        made = _masks_of_plan(frame, plan, vocabulary)
+        return remember(op.prefix_masks, key, made, LANGUAGES)
 
 
 def prefix_masks_of_parts(
@@ -197,9 +235,9 @@ def prefix_masks_of_parts(
 
 def _masks_of_plan(
     frame: ActiveFrame, plan: PrefixConstraint[Compute], vocabulary: Vocabulary
-) -> tuple[RegularMasks | None, RegularMasks | None] | None:
-    """The masks of the texts after any token, and of those after a token that is no end; None where
-    an automaton is not small, or the languages fail: the conditions themselves will say so."""
+) -> SoFar | None:
+    """The masks of a plan; None where an automaton is not small, or the languages fail: the
+    conditions themselves will say so."""
     try:
         groups = [[of(frame) for _, of in parts] for parts in (plan.parts, plan.going_on)]
     except Fault:
@@ -207,7 +245,7 @@ def _masks_of_plan(
     of_all, going_on = (_regular_masks(group, vocabulary) for group in groups)
     if (groups[0] and of_all is None) or (groups[1] and going_on is None):
         return None
-    return of_all, going_on
+    return SoFar(of_all, going_on)
 
 
 def _regular_masks(languages: list[Language], vocabulary: Vocabulary) -> RegularMasks | None:

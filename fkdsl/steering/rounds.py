@@ -125,9 +125,9 @@ class Rounds:
         if self.settings.lookahead is not None:
             self.settings.lookahead.prepare(
                 [
-                    (d.particle, d.distribution, d.constraint)
+                    (d.particle, d.distribution, ahead)
                     for d in draws
-                    if d.constraint is not None
+                    if (ahead := d.ahead()) is not None
                 ]
             )
 

@@ -2,6 +2,7 @@
 whatever the surrogate says; and no variance is left where it says the truth."""
 
 import math
+from collections import deque
 from dataclasses import replace
 from itertools import product
 
@@ -11,6 +12,7 @@ import pytest
 import fkdsl
 from fkdsl.base.random import KeyedRng
 from fkdsl.engine.constraints.backward import BackwardMessages
+from fkdsl.engine.constraints.futures import SoFar
 from fkdsl.inference.methods import METHODS
 from fkdsl.inference.run import steps_of
 from fkdsl.inference.samplers.smc import importance, smc
@@ -106,6 +108,26 @@ program p() -> str:
     condition starts_with(s, "a")
     condition count(s, "a") == 2
     return s
+""",
+    "conditions inside a while": """\
+program p() -> str:
+    lm = prompt("b")
+    while not lm.done and lm.tokens < 3:
+        t ~ lm
+        condition not contains(lm.text, "bb") and not contains(lm.text, "aa")
+    return lm.text
+""",
+    "conditions inside a for, of texts that go on": """\
+program p() -> str:
+    lm = prompt("")
+    for i in range(3):
+        t ~ lm
+        condition not contains(lm.text, "bb")
+        if t == EOS:
+            break
+        condition matches(lm.text, "(ab?)*")
+    u ~ bernoulli(0.5)
+    return lm.text + str(u)
 """,
     "a loop of draws, with a condition inside": """\
 program p() -> str:
@@ -240,6 +262,8 @@ def as_hidden_markov_model(program, head=False):
         "a grammar",
         "a grammar of a stopped text, and a length",
         "one of two grammars, closed",
+        "conditions inside a while",
+        "conditions inside a for, of texts that go on",
     ],
 )
 def test_every_run_gives_z_where_the_surrogate_is_the_model(name, head):
@@ -338,6 +362,23 @@ def test_a_budget_that_is_off_by_one_leaves_variance(monkeypatch, off):
         *_, last = steps_of(model, KeyedRng(seed), call)
         errors.append(abs(last.log_Z - truth))
     assert max(errors) > 1e-3
+
+
+def test_a_loop_whose_conditions_are_asked_at_its_end_alone_leaves_variance(monkeypatch):
+    def at_the_end(self):
+        yield tuple(replace(way, each_token=False) for way in next(found(self)))
+
+    found = SoFar.found
+    monkeypatch.setattr(SoFar, "found", at_the_end)
+    asked = 'not contains(lm.text, "bb") and not contains(lm.text, "aa")'
+    text = PROGRAMS["conditions inside a while"].replace(asked, 'lm.text != "ab"')
+    program = fkdsl.parse(TABLE + text)
+    truth = math.log(sum(as_written(program).values()))
+    model = model_of(program, ahead(program, as_hidden_markov_model(program), floor=1e-3))
+    runs = (
+        steps_of(model, KeyedRng(seed), METHODS["smc"].call({"particles": 3})) for seed in range(10)
+    )
+    assert max(abs(deque(run, 1)[0].log_Z - truth) for run in runs) > 1e-3
 
 
 def test_more_constraints_than_are_kept_look_ahead_to_nothing(monkeypatch):

@@ -13,7 +13,9 @@ so a step costs H times the pairs of a state and one that a token leads to. Then
 
 with b the belief about the hidden state, l the tokens that may follow x, and h = 1[s accepts] for
 an end (Ctrl-G, Zhang et al. 2024, arXiv 2406.13892, section 3). A state from which every text is in
-the language, as after `until`, has M = 1. Unfinished characters are estimated
+the language, as after `until`, has M = 1. Where a text must be in the language after each token, as
+by conditions in a loop of draws, M = 0 at the states that do not accept, and 1 after any end.
+Unfinished characters are estimated
 (RegularMasks.onward): h is a guess in any case, and whoever uses it makes up for it in a weight.
 """
 
@@ -59,10 +61,13 @@ def numbers(masks: RegularMasks, surrogate: Surrogate, tokens_left: int) -> int:
 @dataclass(frozen=True, eq=False)
 class Way:
     """A way in which a text may end. masks: of the texts that do. by_end: whether only an end
-    completes them, and not the budget. structured: whether a schema or grammar is in it."""
+    completes them, and not the budget. each_token: whether the text must be in the language after
+    each token that is no end, and not only when it ends. structured: whether a schema or grammar is
+    in it."""
 
     masks: RegularMasks
     by_end: bool = False
+    each_token: bool = False
     structured: bool = False
 
 
@@ -82,7 +87,7 @@ class BackwardMessages:
     """
 
     def __init__(self, way: Way, surrogate: Surrogate) -> None:
-        masks, by_end = way.masks, way.by_end
+        masks, by_end, self._each_token = way.masks, way.by_end, way.each_token
         self.masks, self.surrogate, self.lock = masks, surrogate, threading.RLock()
         self.by_token = surrogate.emission.T  # (V, H)
         self._transition = surrogate.transition.astype(np.float64)
@@ -90,7 +95,8 @@ class BackwardMessages:
         self._behaviours = self._find_behaviours()
         self._pairs()
         self._universal = np.append(_universal(masks.automaton) & (not by_end), True)
-        accepting = np.append(np.array(masks.automaton.accepting) & (not by_end), True)
+        self._accepting = np.array(masks.automaton.accepting)
+        accepting = np.append(self._accepting & (not by_end), True)
         # (S + 1, H) each: A M_l for every l; A 1 = 1.
         self._moved: list[Floats] = [
             np.repeat(accepting[:, None].astype(np.float64), surrogate.states, axis=1)
@@ -100,7 +106,7 @@ class BackwardMessages:
         """Tokens are alike if a hash of all that they lead to is the same."""
         after, kinds = self.masks.onward_from_all()
         accepting = np.array(self.masks.automaton.accepting)
-        after[:, -1] = np.where(accepting, self._size, DEAD)
+        after[:, -1] = np.where(accepting | self._each_token, self._size, DEAD)
         rng, hashes = np.random.default_rng(HASH_SEED), np.zeros(after.shape[1], dtype=np.uint64)
         for row in after:
             hashes += rng.integers(1 << 63, size=self._size + 1, dtype=np.uint64)[row]
@@ -144,6 +150,8 @@ class BackwardMessages:
             moved = np.ones_like(self._moved[-1])
             moved[:-1] = messages @ self._transition.T
             moved[self._universal], moved[DEAD] = 1.0, 0.0
+            if self._each_token:
+                moved[:-1][~self._accepting] = 0.0
             self._moved.append(moved)
         return self._moved[tokens_left]
 
@@ -151,6 +159,8 @@ class BackwardMessages:
         """The probability that a text of at most so many tokens, of which nothing is known before
         it, is completed."""
         start = self.masks.position(())[0]
+        if self._each_token and tokens:  # nothing is asked before the first
+            return self.before(self.surrogate.stationary, (start, b""), tokens - 1)
         return float(self.surrogate.stationary @ self.moved(tokens)[start])
 
     # ------------------------------------------------------------- of a draw
@@ -206,7 +216,7 @@ class BackwardMessages:
             states: Ints = self._behaviours.after[state][of_token if ids is None else of_token[ids]]
             return states
         states = self.masks.onward(position)
-        ended = self._size if self.masks.accepts(position) else DEAD
+        ended = self._size if self._each_token or self.masks.accepts(position) else DEAD
         states[list(self.masks.vocabulary.ends)] = ended
         return states if ids is None else states[ids]
 

@@ -17,6 +17,7 @@ masks and conditions decide.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -32,12 +33,33 @@ from fkdsl.engine.constraints.regular import RegularMasks
 from fkdsl.engine.constraints.tables import Table, TooLarge, product, reached_from
 
 
-def futures(constraint: Constraint) -> tuple[Future, ...]:
+class SoFar:
+    """The masks of what conditions in a loop of draws ask of the text so far. of_all: of the texts
+    after any token. going_on: of those after a token that is no end. None where nothing is asked of
+    them, but not both. Draws look ahead by them as by a Constraint."""
+
+    def __init__(self, of_all: RegularMasks | None, going_on: RegularMasks | None) -> None:
+        self.lock = threading.RLock()
+        self.of_all, self.going_on = of_all, going_on
+        self.futures: tuple[Future, ...] | None = None
+
+    def found(self) -> Iterator[Future]:
+        """Those of one automaton for all of them."""
+        first, *others = [m for m in (self.of_all, self.going_on) if m is not None]
+        if others:
+            read = _of_all([_of_masks(masks) for masks in (first, *others)])
+            assert read is not None
+            first = RegularMasks(Automaton.of_table(*read), first.vocabulary)
+        yield (Way(first, each_token=True),)
+
+
+def futures(constraint: Constraint | SoFar) -> tuple[Future, ...]:
     """What a constraint's draws may look ahead by, that which says most first; none where no
     automaton follows it. They are made once."""
     with constraint.lock:
         if constraint.futures is None:
-            constraint.futures = tuple(_futures(constraint))
+            made = constraint.found() if isinstance(constraint, SoFar) else _futures(constraint)
+            constraint.futures = tuple(made)
         return constraint.futures
 
 
@@ -108,7 +130,9 @@ def _of_all(parts: Sequence[Read | None], either: bool = False) -> Read | None:
 
 def _way(read: Read | None, constraint: Constraint, by_end: bool = False) -> Way:
     assert read is not None
-    return Way(RegularMasks(Automaton.of_table(*read), constraint.vocabulary), by_end, True)
+    return Way(
+        RegularMasks(Automaton.of_table(*read), constraint.vocabulary), by_end, structured=True
+    )
 
 
 def _over(read: Read, partition: Partition) -> Table:

@@ -26,6 +26,7 @@ from fkdsl.ir.passes.reading import (
     reached,
     reads_context,
 )
+from fkdsl.ir.passes.tokens_after import tokens_in_loop
 from fkdsl.ir.segments import Place, Walk
 from fkdsl.machine.proposal_plan import Absorbed, PrefixConstraint, ProposalPlan
 
@@ -89,7 +90,7 @@ def _planned(
         mask=predicate.test if predicate is not None else None,
         reads=predicate.reads if predicate is not None else (),
         compared=predicate.compared if predicate is not None else None,
-        prefix=_prefix(prefixes, undecided, not rest),
+        prefix=_prefix(prefixes, undecided, not rest, _stop(function, pc, draw)),
         needs_lookahead=bool(tried or undecided),
         expensive=any(_is_expensive(program, c) for c in tried),
         inline_conditions=len(inline),
@@ -110,16 +111,25 @@ def _prefix(
     prefixes: PrefixLanguages | None,
     undecided: Sequence[ir.Expr],
     follows_all: bool,
+    stop: ir.Expr | None,
 ) -> PrefixConstraint[ir.Expr] | None:
     """The prefix constraint of a plan. undecided: what its mask does not decide of conditions;
-    follows_all: whether mask and constraint leave no other condition."""
+    follows_all: whether mask and constraint leave no other condition. stop: see there."""
     if prefixes is None:
         return None
     slots = tuple(sorted(reads(tuple(of for _, of, _ in prefixes.languages))))
     sufficient = follows_all and prefixes.decides(undecided)
     return PrefixConstraint(
-        prefixes.of_ends(going_on=False), prefixes.of_ends(going_on=True), slots, sufficient
+        prefixes.of_ends(going_on=False), prefixes.of_ends(going_on=True), slots, sufficient, stop
     )
+
+
+def _stop(function: ir.Function, pc: int, draw: ir.Draw) -> ir.Expr | None:
+    """The most tokens of the drawn context when the draw's loop is over; None where unknown."""
+    match draw.distribution:
+        case ir.Local(slot=context):
+            return tokens_in_loop(function, pc, context)
+    return None
 
 
 def _among(condition: ir.Condition, conditions: Sequence[ir.Condition]) -> bool:

@@ -25,16 +25,41 @@ def tokens_after(
     """What is known of the tokens that may follow a draw up to a condition, at another position;
     None where nothing is. between: the positions from which a particle may go on to it."""
     around = [(a, b) for a, b in loops(function) if a <= pc <= b and not a <= at <= b]
-    others = [i for i in between if i != pc and may_extend(function, function.body[i], context)]
-    if not around or others or pc not in between:
+    if not around or pc not in between:
+        return None
+    return _of_loop(function, max(around), pc, context, between, len(around) == 1)
+
+
+def tokens_in_loop(function: ir.Function, pc: int, context: int) -> ir.Expr | None:
+    """The most tokens that the context of a draw has when the loop is over that the draw is in,
+    over the slots at the draw; None where nothing is known."""
+    around = [(a, b) for a, b in loops(function) if a <= pc <= b]
+    if not around:
         return None
     first, last = max(around)
+    inside = range(first, last + 1)
+    found = _of_loop(function, (first, last), pc, context, inside, len(around) == 1)
+    return None if found is None else found.stop
+
+
+def _of_loop(
+    function: ir.Function,
+    loop: tuple[int, int],
+    pc: int,
+    context: int,
+    between: Collection[int],
+    outermost: bool,
+) -> TokensAfter | None:
+    """What the head of a loop says, if nothing between goes into the context but the draw."""
+    if any(i != pc and may_extend(function, function.body[i], context) for i in between):
+        return None
+    first, last = loop
     written = set[int]().union(*(writes(function.body[i]) for i in between))
     head = function.body[first + 1]
     match head:
         case ir.Branch(test=test):
-            return _of_while(function, (first, last), test, context, written)
-        case ir.Next(items=items, counter=counter) if len(around) == 1:
+            return _of_while(function, loop, test, context, written)
+        case ir.Next(items=items, counter=counter) if outermost:
             span = head.span
             taken, length = (
                 ir.Local(span, counter),
