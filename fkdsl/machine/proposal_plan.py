@@ -72,7 +72,8 @@ class PrefixConstraint(Generic[E]):
     the conditions that only a text that goes on comes to, behind `if t == EOS: break`. reads: the
     slots that they look at. sufficient: whether this constraint and the plan's mask together decide
     every condition, so that no outcome needs a look-ahead. stop: evaluates to the most tokens that
-    the context has when the loop is over that the draw is in; None where that is not known.
+    the context has when the loop is over that the draw is in; None where that is not known. over:
+    the languages of the texts with which it is over before.
     """
 
     parts: tuple[tuple[Span, E], ...]
@@ -80,6 +81,7 @@ class PrefixConstraint(Generic[E]):
     reads: tuple[int, ...] = field(metadata=READS)
     sufficient: bool
     stop: E | None = None
+    over: tuple[tuple[Span, E], ...] = ()
 
     def map(self, function: Callable[[E], F]) -> PrefixConstraint[F]:
         return PrefixConstraint(
@@ -88,6 +90,7 @@ class PrefixConstraint(Generic[E]):
             self.reads,
             self.sufficient,
             None if self.stop is None else function(self.stop),
+            tuple((place, function(of)) for place, of in self.over),
         )
 
 

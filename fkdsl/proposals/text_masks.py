@@ -25,7 +25,7 @@ from fkdsl.engine.constraints.constraint import (
     regular_masks,
 )
 from fkdsl.engine.constraints.futures import SoFar
-from fkdsl.engine.constraints.languages import Both, Language
+from fkdsl.engine.constraints.languages import Both, Either, Language
 from fkdsl.engine.constraints.regular import RegularMasks
 from fkdsl.engine.constraints.stops import Until
 from fkdsl.engine.constraints.tokens_left import TokensLeft, is_spent, one_later, tokens_left
@@ -240,12 +240,14 @@ def _masks_of_plan(
     conditions themselves will say so."""
     try:
         groups = [[of(frame) for _, of in parts] for parts in (plan.parts, plan.going_on)]
+        over = Either(tuple(of(frame) for _, of in plan.over))
     except Fault:
         return None
     of_all, going_on = (_regular_masks(group, vocabulary) for group in groups)
     if (groups[0] and of_all is None) or (groups[1] and going_on is None):
         return None
-    return SoFar(of_all, going_on)
+    ended = regular_masks(over, vocabulary) if over.parts else None
+    return SoFar(of_all, going_on, ended)
 
 
 def _regular_masks(languages: list[Language], vocabulary: Vocabulary) -> RegularMasks | None:

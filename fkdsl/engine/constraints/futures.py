@@ -36,21 +36,32 @@ from fkdsl.engine.constraints.tables import Table, TooLarge, product, reached_fr
 class SoFar:
     """The masks of what conditions in a loop of draws ask of the text so far. of_all: of the texts
     after any token. going_on: of those after a token that is no end. None where nothing is asked of
-    them, but not both. Draws look ahead by them as by a Constraint."""
+    them, but not both. over: of the texts with which the loop is over, so that nothing more is
+    asked. Draws look ahead by them as by a Constraint."""
 
-    def __init__(self, of_all: RegularMasks | None, going_on: RegularMasks | None) -> None:
+    def __init__(
+        self,
+        of_all: RegularMasks | None,
+        going_on: RegularMasks | None,
+        over: RegularMasks | None = None,
+    ) -> None:
         self.lock = threading.RLock()
-        self.of_all, self.going_on = of_all, going_on
+        self.of_all, self.going_on, self.over = of_all, going_on, over
         self.futures: tuple[Future, ...] | None = None
 
     def found(self) -> Iterator[Future]:
         """Those of one automaton for all of them."""
-        first, *others = [m for m in (self.of_all, self.going_on) if m is not None]
-        if others:
-            read = _of_all([_of_masks(masks) for masks in (first, *others)])
-            assert read is not None
-            first = RegularMasks(Automaton.of_table(*read), first.vocabulary)
-        yield (Way(first, each_token=True),)
+        asked = [m for m in (self.of_all, self.going_on) if m is not None]
+        if len(asked) == 1 and self.over is None:
+            yield (Way(asked[0], each_token=True),)
+            return
+        read = _of_all([_of_masks(masks) for masks in asked])
+        if self.over is not None:
+            met = _of_all([read, _of_masks(self.over)])
+            read = met and _of_all([read, (_ended(met[0]), met[1])], either=True)
+        if read is not None:
+            masks = RegularMasks(Automaton.of_table(*read), asked[0].vocabulary)
+            yield (Way(masks, each_token=True),)
 
 
 def futures(constraint: Constraint | SoFar) -> tuple[Future, ...]:
@@ -126,6 +137,13 @@ def _of_all(parts: Sequence[Read | None], either: bool = False) -> Read | None:
             if either:
                 return None
     return result
+
+
+def _ended(table: Table) -> Table:
+    """The texts that begin with one of a table's."""
+    after = table.after.copy()
+    after[table.accepting] = np.flatnonzero(table.accepting)[:, None]
+    return Table(after, table.accepting)
 
 
 def _way(read: Read | None, constraint: Constraint, by_end: bool = False) -> Way:

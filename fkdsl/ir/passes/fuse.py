@@ -17,7 +17,7 @@ from fkdsl.ir.bounds import CONTINUOUS
 from fkdsl.ir.effects import reads, writes
 from fkdsl.ir.passes.few_values import FewValues
 from fkdsl.ir.passes.masks import Predicate, is_expensive, token_predicate
-from fkdsl.ir.passes.prefix import PrefixLanguages, prefix_languages
+from fkdsl.ir.passes.prefix import PrefixLanguages, over_languages, prefix_languages
 from fkdsl.ir.passes.reading import (
     appends,
     asks_model,
@@ -29,6 +29,9 @@ from fkdsl.ir.passes.reading import (
 from fkdsl.ir.passes.tokens_after import tokens_in_loop
 from fkdsl.ir.segments import Place, Walk
 from fkdsl.machine.proposal_plan import Absorbed, PrefixConstraint, ProposalPlan
+
+_Loop = tuple[ir.Expr | None, tuple[tuple[Span, ir.Expr], ...]]
+"""Of the loop that a draw is in: `stop` and `over` of PrefixConstraint."""
 
 
 def fuse(program: ir.Program, automata: bool = True) -> ir.Program:
@@ -77,6 +80,7 @@ def _planned(
     prefixes = None
     if few is not None and function.span.source.name != PRELUDE:
         prefixes = prefix_languages(program, walk, few, place, draw)
+    loop = _loop_of(program, few if prefixes is not None else None, function, pc, draw)
     met = prefixes.followed if prefixes is not None else []
     followed = [c for c in met if prefixes is not None and prefixes.decides(conjuncts(c.test))]
     rest = [c for c in tried if not _among(c, followed)]
@@ -90,7 +94,7 @@ def _planned(
         mask=predicate.test if predicate is not None else None,
         reads=predicate.reads if predicate is not None else (),
         compared=predicate.compared if predicate is not None else None,
-        prefix=_prefix(prefixes, undecided, not rest, _stop(function, pc, draw)),
+        prefix=_prefix(prefixes, undecided, not rest, loop),
         needs_lookahead=bool(tried or undecided),
         expensive=any(_is_expensive(program, c) for c in tried),
         inline_conditions=len(inline),
@@ -108,28 +112,34 @@ def _gives_token(distribution: ir.Expr) -> bool:
 
 
 def _prefix(
-    prefixes: PrefixLanguages | None,
-    undecided: Sequence[ir.Expr],
-    follows_all: bool,
-    stop: ir.Expr | None,
+    prefixes: PrefixLanguages | None, undecided: Sequence[ir.Expr], follows_all: bool, loop: _Loop
 ) -> PrefixConstraint[ir.Expr] | None:
     """The prefix constraint of a plan. undecided: what its mask does not decide of conditions;
-    follows_all: whether mask and constraint leave no other condition. stop: see there."""
+    follows_all: whether mask and constraint leave no other condition."""
     if prefixes is None:
         return None
-    slots = tuple(sorted(reads(tuple(of for _, of, _ in prefixes.languages))))
+    stop, over = loop
+    languages = (*(of for _, of, _ in prefixes.languages), *(of for _, of in over))
     sufficient = follows_all and prefixes.decides(undecided)
     return PrefixConstraint(
-        prefixes.of_ends(going_on=False), prefixes.of_ends(going_on=True), slots, sufficient, stop
+        prefixes.of_ends(going_on=False),
+        prefixes.of_ends(going_on=True),
+        tuple(sorted(reads(languages))),
+        sufficient,
+        stop,
+        over,
     )
 
 
-def _stop(function: ir.Function, pc: int, draw: ir.Draw) -> ir.Expr | None:
-    """The most tokens of the drawn context when the draw's loop is over; None where unknown."""
+def _loop_of(
+    program: ir.Program, few: FewValues | None, function: ir.Function, pc: int, draw: ir.Draw
+) -> _Loop:
     match draw.distribution:
-        case ir.Local(slot=context):
-            return tokens_in_loop(function, pc, context)
-    return None
+        case ir.Local(slot=context) if few is not None:
+            loop = tokens_in_loop(function, pc, context)
+            if loop is not None:
+                return loop.stop, over_languages(program, few, function, context, loop.others)
+    return None, ()
 
 
 def _among(condition: ir.Condition, conditions: Sequence[ir.Condition]) -> bool:

@@ -83,6 +83,25 @@ def prefix_languages(
     return result if result.parts else None
 
 
+def over_languages(
+    program: ir.Program,
+    few: FewValues,
+    function: ir.Function,
+    context: int,
+    tests: Sequence[ir.Expr],
+) -> tuple[tuple[Span, ir.Expr], ...]:
+    """The languages of the texts of a context with which a loop is over, by those of its tests that
+    say one."""
+    fixed, text = dict(_fixed(function)), len(function.slots)
+    found: list[tuple[Span, ir.Expr]] = []
+    for test in tests:
+        known = over_text(substitute(inlined(program, test), fixed), context, text)
+        of = language_of(ir.Operate(test.span, "not", (known,)), text)
+        if of is not None and text in reads(known) and _is_one_of_few(program, function, few, of):
+            found.append((test.span, of))
+    return tuple(found)
+
+
 @dataclass(frozen=True)
 class _Behind:
     """A condition behind a draw. values: what was assigned since, over the slots at the draw;

@@ -13,10 +13,12 @@ from fkdsl.ir.passes.reading import conjuncts, is_of_end, loops
 @dataclass(frozen=True)
 class TokensAfter:
     """stop: the most tokens that the context has when the loop is over, over the slots at the draw.
-    ends_every_way: whether the loop is over only when it has so many, or has ended."""
+    ends_every_way: whether the loop is over only when it has so many, or has ended. others: the
+    other parts of the loop's test."""
 
     stop: ir.Expr
     ends_every_way: bool
+    others: tuple[ir.Expr, ...] = ()
 
 
 def tokens_after(
@@ -30,16 +32,15 @@ def tokens_after(
     return _of_loop(function, max(around), pc, context, between, len(around) == 1)
 
 
-def tokens_in_loop(function: ir.Function, pc: int, context: int) -> ir.Expr | None:
-    """The most tokens that the context of a draw has when the loop is over that the draw is in,
-    over the slots at the draw; None where nothing is known."""
+def tokens_in_loop(function: ir.Function, pc: int, context: int) -> TokensAfter | None:
+    """What is known of the tokens that may follow a draw in the loop that it is in; None where
+    nothing is."""
     around = [(a, b) for a, b in loops(function) if a <= pc <= b]
     if not around:
         return None
     first, last = max(around)
     inside = range(first, last + 1)
-    found = _of_loop(function, (first, last), pc, context, inside, len(around) == 1)
-    return None if found is None else found.stop
+    return _of_loop(function, (first, last), pc, context, inside, len(around) == 1)
 
 
 def _of_loop(
@@ -82,7 +83,7 @@ def _of_while(
     """What the test of a `while` says: `not lm.done and lm.tokens < n`."""
     first, last = loop
     stop: ir.Expr | None = None
-    others = False
+    others: list[ir.Expr] = []
     for part in conjuncts(test):
         bound_here = _bound(part, context)
         if (
@@ -92,12 +93,12 @@ def _of_while(
             and all(e.contexts is ir.Contexts.NONE for e in subexpressions(bound_here))
         ):
             stop = bound_here
-        else:
-            others |= not _says_not_done(part, context)
+        elif not _says_not_done(part, context):
+            others.append(part)
     if stop is None:
         return None
     only = not others and _is_left_at_ends_only(function, first, last, context)
-    return TokensAfter(stop, only)
+    return TokensAfter(stop, only, tuple(others))
 
 
 def _bound(test: ir.Expr, context: int) -> ir.Expr | None:
