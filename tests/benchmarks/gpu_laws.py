@@ -80,7 +80,7 @@ def check_laws(device: str) -> float:
 
 def check_steps(model: DecoderModel, found: np.ndarray) -> None:
     """Steps that are not replayed, and those of torch's public operators, give the same rows."""
-    step, device = model.step, model.decoder.embedding.device
+    step, device = model.step, model.decoder.device
     assert step is not None
     rows = type(device_rows.operators_for(device)).__name__
     recorded = "none" if step.graphs is None else str(step.graphs.recorded)
