@@ -20,6 +20,7 @@ from fkdsl.models.device.reads import Wanted, read
 from fkdsl.models.device.row_operators import PlainRowOperators, unpacked
 from fkdsl.models.device.rows import rows_on_device
 from fkdsl.models.registry import load_model
+from tests.models.test_decode_step import NoWaiting
 
 V = 1000
 """Not a multiple of a block."""
@@ -103,6 +104,24 @@ def test_after_one_read_a_population_draws_without_another(on_device):
         assert blocks.mass() == pytest.approx(p.sum(), rel=1e-5)
         assert stream.choice(blocks) == KeyedRng(7).split(i).choice(p)
     assert transfers == [1]
+
+
+def test_nothing_waits_until_the_transfer(monkeypatch):
+    """What would wait for a device is refused while rows are made, and until they are read."""
+    some, _ = rows_of(3)
+    mask = np.arange(V) % 2 == 0
+    wanted = [Wanted(some[0], mask), Wanted(some[1]), Wanted(some[2], None, np.array([5]))]
+    host = device_reads.to_host
+
+    def read_after(*parts):
+        waiting.__exit__(None, None, None)
+        return host(*parts)
+
+    monkeypatch.setattr(device_reads, "to_host", read_after)
+    waiting = NoWaiting()
+    waiting.__enter__()
+    rows_of(3)
+    read(wanted)
 
 
 def test_few_tokens_and_whole_rows_come_with_the_same_transfer(on_device):

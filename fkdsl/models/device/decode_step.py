@@ -11,7 +11,7 @@ Rows are filled up to a size of `bucket`. The host says where each row's context
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -85,7 +85,6 @@ class DecodeStep:
         return decoder.logits(x)
 
     def _on_device(self) -> AbstractContextManager[object]:
-        if self.device.type != "cuda":
-            return nullcontext()
-        device: AbstractContextManager[object] = torch.cuda.device(self.device)
+        """Kernels and graphs start on the device that is the current one."""
+        device: AbstractContextManager[object] = torch.cuda.device_of(self.decoder.norm)
         return device

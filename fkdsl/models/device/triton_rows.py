@@ -27,7 +27,10 @@ class TritonRowOperators:
     def normalised(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         if logits.dtype == torch.float64:
             return self._plain.normalised(logits)
-        logits = logits.contiguous()
+        with torch.cuda.device_of(logits):  # kernels start on the device that is the current one
+            return self._normalised(logits.contiguous())
+
+    def _normalised(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         n, V = logits.shape
         blocks, chunks = triton.cdiv(V, BLOCK), triton.cdiv(V, TOKENS)
         there = {"dtype": torch.float32, "device": logits.device}
@@ -54,8 +57,9 @@ class TritonRowOperators:
         log_p, sums = log_p.contiguous(), sums.contiguous()
         n, (V, blocks) = len(rows), (log_p.shape[1], sums.shape[1])
         left = torch.empty((n, blocks), dtype=sums.dtype, device=sums.device)
-        triton_kernels.masked_sums[(n, triton.cdiv(blocks, BLOCKS))](
-            log_p, sums, rows, bits, masks, left, V, blocks, bits.shape[1],
-            BLOCK=BLOCK, BLOCKS=BLOCKS, num_warps=4,
-        )  # fmt: skip
+        with torch.cuda.device_of(log_p):
+            triton_kernels.masked_sums[(n, triton.cdiv(blocks, BLOCKS))](
+                log_p, sums, rows, bits, masks, left, V, blocks, bits.shape[1],
+                BLOCK=BLOCK, BLOCKS=BLOCKS, num_warps=4,
+            )  # fmt: skip
         return left
