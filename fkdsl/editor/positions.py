@@ -43,7 +43,7 @@ class Lines:
         while at < stop and units < character:
             units += self._units(self.text[at])
             at += 1
-        return at if units <= character else at - 1
+        return at if units <= max(character, 0) else at - 1
 
     def position(self, offset: int) -> tuple[int, int]:
         """The line and the character of an offset."""

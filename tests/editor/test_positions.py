@@ -32,6 +32,11 @@ def test_no_position_is_outside_the_text(encoding, text, line, character):
     assert 0 <= offset <= len(text)
 
 
+@pytest.mark.parametrize("encoding", UNITS)
+def test_a_negative_character_is_the_first(encoding):
+    assert Lines("é", encoding).offset(0, -1) == 0
+
+
 def test_a_position_within_a_character_is_the_characters():
     assert Lines("a😀b").offset(0, 2) == 1
     assert Lines("a😀b").offset(0, 3) == 2

@@ -21,7 +21,6 @@ from fkdsl.engine.constraints.languages import (
     Language,
     Larger,
     Listed,
-    Matches,
     MayFail,
     NoneIf,
     One,
@@ -30,7 +29,6 @@ from fkdsl.engine.constraints.languages import (
     Row,
     Sliced,
     Stripped,
-    Texts,
     Times,
     Undivided,
 )
@@ -61,18 +59,6 @@ def without_mistakes(language: Language) -> Language:
 
     result: Language = change(language)
     return result
-
-
-def is_strict(language: Language) -> bool:
-    """Whether the form of a language shows that it has no text with U+FFFD."""
-    match language:
-        case Matches() | Texts() | JsonText() | GrammarText():
-            return True
-        case Both(parts):
-            return any(map(is_strict, parts))
-        case Either(parts):
-            return all(map(is_strict, parts))
-    return False
 
 
 def components(language: Language) -> tuple[Language, ...]:

@@ -8,7 +8,7 @@ r"""Languages: sets of texts, as values.
     each_item("words", a)  item_at("lines", 0, a)  item_count("sentences", 2, 4)
     Both((a, b))  Either((a, b))  Complement(a)
 
-A text with U+FFFD, which stands for bytes that are no text, is in no Matches, Texts, JsonText or
+A text with U+FFFD, which stands for bytes that are no text, is in no Matches, JsonText or
 GrammarText.
 """
 
