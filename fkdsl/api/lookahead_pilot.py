@@ -55,22 +55,21 @@ from fkdsl.models.surrogate.shipped import has_own, is_trusted
 from fkdsl.proposals.completion import ENOUGH, POWER
 from fkdsl.proposals.trial import PathRng, TrialLookahead, TrialPath
 
-SHARE = 4
-"""The pilot has at most one particle for so many of the run's."""
-LEAST = 2 * SHARE
-"""Particles of a run, of all islands and sweeps, below which no pilot pays."""
+LEAST, SHARE = 8, 8
+"""Particles of a run, of all islands and sweeps, below which no pilot pays; and from twice as many
+on the pilot has one particle for so many of the run's."""
 MOST = 4
 """Particles of each half of a pilot, at most."""
 ESS = 0.75
 """Share of a half's particles below which its effective number may fall before it is resampled."""
-SPREAD, NOISE = 0.3, 2.0
+SPREAD, NOISE = 0.3, 1.25
 """How far b is from POWER, and nats by which what comes of a path is uncertain: the standard
 deviations of the prior and of the observations from which b is found."""
 LEAST_POWER = 0.02
 """The power of h below which draws do not look ahead."""
 CLOSE = 0.05
 """A b that is lower than POWER by less is not spoken of."""
-GAIN = -5.0
+GAIN = -8.0
 """The gain down to which look-ahead is taken whatever weighs more."""
 MASS = -10.0
 """Nats that masks leave of a text without look-ahead, below which it is taken: what comes so seldom
@@ -111,7 +110,7 @@ def decide(request: RunRequest, particles: int) -> Decided:
     untried = LookaheadDecision("both" if made else NONE)
     if particles < LEAST:
         return Decided(untried)
-    return _piloted(request, min(MOST, particles // LEAST), untried)
+    return _piloted(request, min(MOST, max(1, particles // (2 * SHARE))), untried)
 
 
 def particles_of(request: RunRequest) -> int:

@@ -25,6 +25,7 @@ import numpy as np
 from fkdsl.base.kept import kept
 from fkdsl.base.logspace import Floats
 from fkdsl.base.quick_dataclass import dataclass
+from fkdsl.engine.cached_transformer import Context
 from fkdsl.engine.constraints.backward import (
     MOST_NUMBERS,
     BackwardMessages,
@@ -129,6 +130,7 @@ class CompletionLookahead:
     _crowded: bool = False
     _beliefs: dict[tuple[str, tuple[int, ...]], Array] = field(default_factory=dict)
     _tilts: dict[Hashable, tuple[Outcomes, Tilt, float]] = field(default_factory=dict)
+    _windows: dict[Context, tuple[int, ...]] = field(default_factory=dict)
 
     def proposes(self, particle: RunningParticle) -> bool:
         """Whether a particle's draws are tilted."""
@@ -145,6 +147,7 @@ class CompletionLookahead:
         """Filters the texts of a population together. draws: particles, each with the distribution
         that it draws a constrained text from, and the constraint."""
         self._tilts.clear()
+        self._windows.clear()
         wanted: dict[str, dict[tuple[int, ...], None]] = {}
         sizes: dict[int, int] = {}
         for particle, d, text in draws:
@@ -152,7 +155,7 @@ class CompletionLookahead:
                 c = particle.contexts[d.index]
                 if c.model in self.surrogates:
                     sizes[id(text.constraint)] = self._numbers(c.model, text)
-                    window = _window(particle, d)
+                    window = self._windows[c.node] = _window(c.node)
                     if (c.model, window) not in self._beliefs:
                         wanted.setdefault(c.model, {})[window] = None
         if sizes:
@@ -265,6 +268,9 @@ class CompletionLookahead:
 
     def _numbers(self, model: str, text: Ahead) -> int:
         """How many numbers the messages of a constraint are; 0 where it gets none."""
+        known = self._sizes.get((model, id(text.constraint), _whole(text)))
+        if known is not None:
+            return known
         surrogate = self.surrogates[model]
         ways, _ = self._future(model, text.constraint, _whole(text))
         return sum(numbers(way.masks, surrogate, _whole(text)) for way in ways)
@@ -287,7 +293,8 @@ class CompletionLookahead:
         """The law of the hidden state that emits the next token: the filter's, and where there is a
         head what it makes of that and of the row that is drawn from."""
         c = particle.contexts[d.index]
-        surrogate, key = self.surrogates[c.model], (c.model, _window(particle, d))
+        surrogate, window = self.surrogates[c.model], self._windows.get(c.node)
+        key = (c.model, _window(c.node) if window is None else window)
         if key not in self._beliefs:
             self._beliefs[key] = surrogate.beliefs([key[1]])[0]
         filtered = self._beliefs[key]
@@ -310,10 +317,9 @@ def _whole(text: Ahead) -> int:
     return of_whole(text.tokens_left, text.ids)
 
 
-def _window(particle: RunningParticle, d: ContextRef) -> tuple[int, ...]:
+def _window(node: Context) -> tuple[int, ...]:
     """The tokens of a context that a belief depends on: one more than the window of a longer text,
     which begins otherwise."""
-    node = particle.contexts[d.index].node
     tokens = node.tokens_from(max(0, node.length - WINDOW - 1))
     return tuple(i for i in tokens if i >= 0)  # a surrogate knows no attachments
 

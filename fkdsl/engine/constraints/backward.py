@@ -41,6 +41,8 @@ Belief = NDArray[np.float32] | NDArray[np.float64]
 MOST_NUMBERS = 1 << 24
 """Numbers that the messages of one constraint may be: states times hidden states times tokens."""
 HASH_SEED = 20240613
+KEPT_STATES, FEW_PAIRS = 64, 64
+"""States of the automaton whose products are kept, and pairs of one up to which they are."""
 
 
 def why_not(masks: RegularMasks, surrogate: Surrogate, tokens_left: int) -> str:
@@ -94,6 +96,7 @@ class BackwardMessages:
         self._size = masks.automaton.size
         self._behaviours = self._find_behaviours()
         self._pairs()
+        self._of_states: dict[tuple[int, int], tuple[Ints, Floats, Floats]] = {}
         self._universal = np.append(_universal(masks.automaton) & (not by_end), True)
         self._accepting = np.array(masks.automaton.accepting)
         accepting = np.append(self._accepting & (not by_end), True)
@@ -197,15 +200,29 @@ class BackwardMessages:
             of_state = np.clip(moved @ belief, 0.0, 1.0).astype(np.float32)
             averages: Averages = of_state.take(self.states_after(position, None))
             return averages
-        pairs = slice(self._begins[state], self._begins[state + 1])
-        to, weights = self._to[pairs], self._weights[pairs]
+        to, weights, joint = self._of_state(state, tokens_left)
         total = weights @ belief
-        met = (weights * moved[to]) @ belief
+        met = joint @ belief
         of_pair = np.divide(met, total, out=moved[to] @ belief, where=total > 0.0)
         of_state = np.zeros(self._size + 1, dtype=np.float32)
         of_state[to] = np.clip(of_pair, 0.0, 1.0)
         averages = of_state[self._behaviours.after[state]].take(self._behaviours.of_token)
         return averages
+
+    def _of_state(self, state: int, tokens_left: int) -> tuple[Ints, Floats, Floats]:
+        """The pairs of a state: where they lead (n,), how likely each hidden state emits such a
+        token (n, H), and that it does so and the text is completed (n, H). The last few are kept,
+        since particles often are where others are."""
+        made = self._of_states.get((state, tokens_left))
+        if made is None:
+            pairs = slice(self._begins[state], self._begins[state + 1])
+            to, weights = self._to[pairs], self._weights[pairs]
+            made = to, weights, weights * self.moved(tokens_left)[to]
+            if len(self._of_states) >= KEPT_STATES:
+                self._of_states.clear()
+            if len(to) <= FEW_PAIRS:
+                self._of_states[state, tokens_left] = made
+        return made
 
     def states_after(self, position: Position, ids: NDArray[np.int64] | None) -> Ints:
         """The state after each of these tokens, or of all; S after an end at which the text is in

@@ -124,11 +124,13 @@ class Surrogate:
             if len(text) > WINDOW:
                 belief[row] = self.stationary
         columns = self.emission.T  # (V, H)
+        joint, moved = np.zeros_like(belief), np.empty_like(belief)
         for k in range(longest, 0, -1):
-            rows = [row for row, window in enumerate(windows) if len(window) >= k]
-            joint = np.zeros_like(belief)
-            joint[rows] = belief[rows] * columns[[windows[row][-k] for row in rows]]
-            moved = joint @ self.transition
+            begun = [row for row, window in enumerate(windows) if len(window) >= k]
+            tokens = [windows[row][-k] for row in begun]
+            rows = slice(len(begun)) if len(begun) == len(windows) else begun  # views are faster
+            joint[rows] = belief[rows] * columns[tokens]
+            np.matmul(joint, self.transition, out=moved)
             belief[rows] = moved[rows] / moved[rows].sum(axis=1, keepdims=True)
         return belief[: len(texts)]
 
