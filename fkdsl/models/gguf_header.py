@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -94,6 +95,26 @@ def read_header(path: Path, shown: str) -> GgufHeader:
         raise CallError(
             f"`{shown}` is not a sound gguf file: {reason}", "fetch the model again"
         ) from None
+
+
+def described_file(path: Path, shown: str) -> tuple[dict[str, Any], str]:
+    """(what `fkdsl models` says of a file, why it cannot be read, or ""). shown: how messages call
+    it."""
+    try:
+        header = read_header(path, shown)
+    except CallError as error:
+        return {}, error.message
+    from gguf.constants import GGMLQuantizationType
+
+    kinds = Counter(place.kind for place in header.places.values())
+    formats = ", ".join(f"{GGMLQuantizationType(k).name} {n}" for k, n in kinds.most_common())
+    return {
+        "family": str(header.metadata.get("general.architecture", "unknown")),
+        "parameters": sum(header.tensors.values()),
+        "tensors": formats,
+        "weights": "as in the file by --dtype int4 (Q4_0, Q4_1, Q4_K) and --engine llamacpp, else "
+        "de-quantised when loaded",
+    }, ""
 
 
 class _Reader:

@@ -28,6 +28,7 @@ from fkdsl.models.alias import Alias
 from fkdsl.models.cache import find_damage
 from fkdsl.models.compat.panics import panics_are_errors
 from fkdsl.models.dtypes import verify_dtype
+from fkdsl.models.gguf_header import described_file
 from fkdsl.models.interface import LanguageModel
 from fkdsl.models.progress import Progress, folder_bytes, silent
 from fkdsl.models.reference import (
@@ -272,14 +273,10 @@ def model_info(
         case FolderReference(path):
             return _folder_entry(reference, "folder", path, str(path.resolve()))
         case GgufReference(path):
-            details = {
-                "weights": "as in the file; de-quantised when loaded, except by --dtype int4 and "
-                "by --engine llamacpp"
-            }
-            size = path.stat().st_size
-            source = str(path.resolve())
+            facts, problem = described_file(path, reference)
+            size, source, sound = path.stat().st_size, str(path.resolve()), not problem
             return ModelEntry(
-                reference, "gguf", True, path.parent, size, "unknown", source, "", details
+                reference, "gguf", sound, path.parent, size, "unknown", source, problem, facts
             )
         case BytesReference(path):
             return _bytes_entry(reference, path)

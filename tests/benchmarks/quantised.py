@@ -2,8 +2,8 @@
 and fkdsl's own decoder.
 
     python tests/benchmarks/quantised.py [--particles 1,4,8,16,32,64] [--tokens 24] [--repeats 1]
-        [--formats Q4_0,Q4_1,Q8_0,F32] [--own float32,bfloat16,int8] [--part speed,memory,closeness]
-        [--markdown]
+        [--formats Q4_0,Q4_1,Q8_0,F32] [--own float32,bfloat16,int8,int4]
+        [--part speed,memory,closeness] [--markdown]
 
 speed: particle-tokens a second of processor time, so that other processes matter little. For each
 format of the same weights
@@ -12,7 +12,7 @@ format of the same weights
     sampled     the same, and its own sampler draws each token from the whole distribution
     fkdsl       the whole of a run with conditions, resampling and forks: PROGRAM of decoding.py
 
-and fkdsl by its own decoder in each precision (weights de-quantised when they were converted). The
+and fkdsl by its own decoder in each precision (int4 with the levels that were published). The
 systems take turns. memory: the peak of a process that loads a model and runs 16 particles, each in
 a process of its own. closeness: the divergence (nats) of next-token distributions from those of
 the same weights in float32, token by token, over texts that float32 drew.
@@ -195,7 +195,7 @@ def main() -> None:
     )
     parser.add_argument("--particles", default="1,4,8,16,32,64")
     parser.add_argument("--formats", default=",".join(FORMATS))
-    parser.add_argument("--own", default="float32,bfloat16,int8")
+    parser.add_argument("--own", default="float32,bfloat16,int8,int4")
     parser.add_argument("--tokens", type=int, default=24)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--part", default="speed,memory,closeness")

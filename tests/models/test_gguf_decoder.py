@@ -15,7 +15,8 @@ from fkdsl.models.gguf_weights import FOUR_BITS
 from fkdsl.models.interface import ForwardRow
 from fkdsl.models.linear import packs
 from fkdsl.models.narrow_linear import Int4Linear, Int8Linear
-from fkdsl.models.registry import load_model
+from fkdsl.models.registry import load_model, model_info
+from tests.models.test_gguf import written
 from tests.models.tiny_gguf import tiny_gguf
 
 pytestmark = pytest.mark.skipif(not packs("int4"), reason="no 4-bit maps on this machine")
@@ -93,6 +94,24 @@ def test_a_file_that_is_cut_off_is_a_clear_error(tmp_path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(CallError, match="not a sound gguf file"):
         load_model(str(path), dtype="int4")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("feed_forward_length", 60_000), ("attention.head_count", 3), ("block_count", 10**7)],
+)
+def test_sizes_that_are_not_those_of_the_tensors_are_a_clear_error(tmp_path, key, value):
+    path = written(tmp_path / "w.gguf", **{key: value})
+    with pytest.raises(CallError):
+        load_model(str(path), dtype="int4")
+
+
+def test_the_entry_of_a_file_says_its_formats(tmp_path):
+    path = tiny_gguf(tmp_path / "w.gguf", "Q4_1")
+    entry = model_info(str(path))
+    assert entry.details["tensors"] == "Q4_1 15, F32 5"
+    path.write_bytes(path.read_bytes()[:-100])
+    assert "not a sound gguf file" in model_info(str(path)).problem
 
 
 def test_scales_that_are_no_numbers_are_a_clear_error(tmp_path):
