@@ -193,6 +193,21 @@ def test_a_row_does_not_depend_on_what_was_computed_before():
         assert np.abs(result.log_probs[0] - reference((*text, *(3,) * 5))[-1]).max() <= TOLERANCE
 
 
+def test_an_engine_that_failed_once_says_so_and_computes_no_more(monkeypatch):
+    """What vLLM planned and did not compute stands in its prefix cache."""
+    model = tiny_vllm.__wrapped__(sessions=4)
+
+    def short(*args, **kwargs):
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(model.engine._core.model_executor, "execute_model", short)
+    for _ in range(2):
+        with pytest.raises(VllmError, match="out of memory"):
+            model.forward([ForwardRow(None, (1, 2, 3), (2,))])
+        monkeypatch.undo()
+    assert model.sessions == model.engine.sessions == 0
+
+
 @pytest.fixture
 def counted(monkeypatch):
     """A model of its own, and a list to which vLLM adds how many tokens each step computes."""

@@ -4,6 +4,7 @@ the laws of both."""
 
 import gc
 import random
+import signal
 
 import numpy as np
 import pytest
@@ -168,6 +169,30 @@ def test_ids_out_of_range_and_segments_of_others_are_clear_errors():
     with pytest.raises(CallError, match="prefill"):
         model.forward([ForwardRow(Past(object(), 1), (1,), (0,))])
     assert model.sessions == 0
+
+
+class Interrupted(ScriptedEngine):
+    """Ctrl-C comes in the middle of its second step."""
+
+    def step(self):
+        result = super().step()
+        if self.steps == 2:
+            signal.raise_signal(signal.SIGINT)
+            self.finished_the_step = True
+        return result
+
+
+def test_an_interrupt_comes_after_the_step_in_which_it_was_sent_and_leaves_no_session():
+    model = VllmModel(Interrupted(budget=4), letters("interrupted", 128))
+    text = tuple(range(1, 13))
+    with pytest.raises(KeyboardInterrupt):
+        model.forward([ForwardRow(None, text, (11,))])
+    assert model.engine.finished_the_step
+    assert model.engine.steps == 2
+    assert model.sessions == model.engine.sessions == 0
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    (result,) = model.forward([ForwardRow(None, text, (11,))])
+    assert np.abs(result.log_probs[0] - law(text)).max() <= 1e-5
 
 
 class Swapped(ScriptedEngine):

@@ -10,6 +10,7 @@ new session that takes over, inside vLLM, what its source has read.
     check      when a model is loaded, that its rows do not depend on what vLLM has cached
     session    the engine's requests: everything that is used of vLLM but the next four
     forks      which blocks of vLLM's memory a fork begins with
+    interrupts Ctrl-C waits for the end of a step
     rows       where the rows of a step lie until they are fetched, in the worker's process
     runner_v1  the logits processor of vLLM's first model runner, the only one on a CPU
     runner_v2  that of its second, which it takes on a GPU

@@ -25,6 +25,7 @@ import torch
 from fkdsl.base.errors import CallError, InternalError
 from fkdsl.models.interface import ForwardResult, ForwardRow, LogProbRows, Past
 from fkdsl.models.tokenized import ModelTexts, TokenizedModel, forward_results
+from fkdsl.models.vllm.interrupts import interrupts_wait
 from fkdsl.models.vllm.session import SessionEngine
 
 FULL = 0.9
@@ -160,11 +161,14 @@ class VllmModel(TokenizedModel):
         self._end_freed()
         finished: dict[int, _Feeding] = {}
         try:
-            waiting = {one.session: one for one in self._begin(rows)}
+            with interrupts_wait():
+                waiting = {one.session: one for one in self._begin(rows)}
             idle_steps = 0
             while waiting:
-                self._make_room(waiting)
-                done = self.engine.step()
+                with interrupts_wait():
+                    self._make_room(waiting)
+                    done = self.engine.step()
+                    self._take(done.ready, waiting, finished)
                 idle_steps = 0 if done.worked else idle_steps + 1
                 if (
                     idle_steps
@@ -176,11 +180,11 @@ class VllmModel(TokenizedModel):
                         "values",
                         "give it more, with the engine's option `memory`, or shorten the prompt",
                     )
-                self._take(done.ready, waiting, finished)
+            with interrupts_wait():
+                return self._results(rows, finished)
         except BaseException:
             self._end([s for s, owner in self._owners.items() if owner is None])
             raise
-        return self._results(rows, finished)
 
     def _begin(self, rows: Sequence[ForwardRow]) -> list[_Feeding]:
         """Feeds each row's first chunk to the session that its past owns, or to a new one."""

@@ -63,8 +63,8 @@ class StepError(VllmError):
     def __init__(self, reason: str) -> None:
         super().__init__(
             f"vLLM failed in a forward: {reason}",
-            "leave the engine out; if memory is short, give it less to do at once (`sessions=64`). "
-            "VLLM_LOGGING_LEVEL=ERROR shows what it was at",
+            "load the model again, or leave the engine out; if memory is short, give it less to do "
+            "at once (`sessions=64`). VLLM_LOGGING_LEVEL=ERROR shows what it was at",
         )
         self.reason = reason
 
@@ -118,6 +118,7 @@ class SessionEngine:
         self._remote = settings.tensor_parallel > 1
         self._sampling_params, self._request = SamplingParams, EngineCoreRequest
         self._sampling: dict[str, Any] = {}
+        self._failure: str | None = None
         # vLLM's own would end the groups of processes, which all engines share.
         self._engine.engine_core._finalizer.detach()
         CORES.append(self._core)
@@ -161,12 +162,15 @@ class SessionEngine:
 
     def step(self) -> StepDone:
         """One forward of vLLM over what waits, as much as it takes at once. Raises StepError where
-        it fails."""
+        it fails, and from then on: what vLLM has cached is not to be relied on any more."""
+        if self._failure is not None:
+            raise StepError(self._failure)
         try:
             outputs, worked = self._core.step_fn()
             self._core.post_step(model_executed=worked)
         except Exception as error:  # of any kind: out of memory, an operator that is not there
-            raise StepError(str(error)[:300] or repr(error)) from error
+            self._failure = str(error)[:300] or repr(error)
+            raise StepError(self._failure) from error
         mine = outputs.get(0) if outputs else None
         ready = [o.request_id for o in (mine.outputs if mine else ()) if o.new_token_ids]
         return StepDone(ready, worked)
