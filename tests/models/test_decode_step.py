@@ -1,6 +1,8 @@
 """Decode steps of static shapes: the rows of the library's own module, and nothing in a step that a
 CUDA graph would not replay. The device here is the processor itself."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from fkdsl.base.errors import CallError
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.models.compat import kernels
 from fkdsl.models.device.decode_step import DecodeStep
-from fkdsl.models.device.graphs import Graphs
+from fkdsl.models.device.graphs import CudaCapture, Graphs
 from fkdsl.models.device.operators import bucket
 from fkdsl.models.device.step_inputs import StepBuffers, StepInputs, StepTables, shared_length
 from fkdsl.models.interface import ForwardRow
@@ -180,3 +182,35 @@ def test_steps_are_told_from_other_forwards():
         assert not step.fits([one, other])
     assert not step.fits([])
     assert [bucket(n) for n in (1, 2, 3, 9, 17, 33, 256, 257)] == [1, 2, 4, 16, 24, 48, 256, 384]
+
+
+def test_a_graph_is_recorded_after_a_run_on_a_stream_of_its_own(monkeypatch):
+    """The calls of torch.cuda that a recording makes, which no CPU can try."""
+    calls = []
+
+    class Stream:
+        def wait_stream(self, other):
+            calls.append("wait")
+
+    class Graph:
+        def replay(self):
+            calls.append("replay")
+
+    @contextmanager
+    def within(name, **options):
+        calls.append(f"{name} begins")
+        yield
+        calls.append(f"{name} ends")
+
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", Stream)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: "memory")
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: within("stream"))
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph, **options: within("graph"))
+    output = torch.zeros(2)
+    replay = CudaCapture()(lambda: calls.append("compute") or output)
+    assert calls == ["wait", "stream begins", "compute", "stream ends", "wait", "graph begins",
+                     "compute", "graph ends"]  # fmt: skip
+    assert replay() is output
+    assert calls[-1] == "replay"

@@ -50,7 +50,7 @@ def read(wanted: Sequence[Wanted]) -> list[Sums | None]:
     others."""
     alike: dict[object, list[Wanted]] = {}
     for w in wanted:
-        tensor = w.row.tensor
+        tensor = w.row.of.tensor
         alike.setdefault((len(w.row), tensor.dtype, tensor.device), []).append(w)
     sums = {id(w): s for some in alike.values() for w, s in zip(some, _read(some), strict=True)}
     return [sums[id(w)] for w in wanted]
@@ -84,8 +84,7 @@ def _read(wanted: Sequence[Wanted]) -> list[Sums | None]:
     found: dict[int, Sums] = {}
     for j, w in enumerate(summed):
         found[id(w)] = masked[j].astype(np.float64)
-        for k, block in zip(numbers[j].tolist(), blocks[j], strict=True):
-            w.row.keep(k, block[: len(w.row) - k * BLOCK])
+        w.row.keep_blocks(numbers[j].tolist(), blocks[j])
     return [found[id(w)] if w.mask is not None and w.indices is None else None for w in wanted]
 
 
@@ -106,7 +105,7 @@ def _listed(listed: Sequence[Wanted]) -> list[Tensor]:
     tokens."""
     if not listed:
         return []
-    (rows,) = to_device(listed[0].row.tensor.device, np.array([w.row.i for w in listed]))
+    (rows,) = to_device(listed[0].row.of.tensor.device, np.array([w.row.i for w in listed]))
     numbers = {id(w): rows[j : j + 1] for j, w in enumerate(listed)}
     found = []
     for group in _alike(listed).values():

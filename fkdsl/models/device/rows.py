@@ -12,6 +12,7 @@ On a processor that is its own device all of this runs too, and tests hold it to
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -44,41 +45,50 @@ class DeviceArray(NDArrayOperatorsMixin):
     """An array of which parts are read from the device when they are first used. Nobody writes to
     it."""
 
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
     def __init__(self, tensor: Tensor) -> None:
+        self._begin(tuple(tensor.shape), np.dtype(NUMPY[tensor.dtype]))
         self.tensor = tensor
+
+    def _begin(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        """Sets everything but the tensor, which subclasses may make when it is first used: there
+        are many rows, and an index takes some microseconds."""
+        self.shape, self.dtype = shape, dtype
         self._host: NDArray[Any] | None = None
         self._parts: dict[int, NDArray[Any]] = {}
         self._listed: dict[int, tuple[NDArray[Any], NDArray[Any]]] = {}
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.tensor.shape)
+    def __getattr__(self, name: str) -> Any:
+        if name == "tensor":
+            self.tensor = tensor = self._tensor()
+            return tensor
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.host(), name)
+
+    def _tensor(self) -> Tensor:
+        """The tensor of an object that was made without."""
+        raise NotImplementedError
 
     @property
     def ndim(self) -> int:
-        return int(self.tensor.dim())
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return np.dtype(NUMPY[self.tensor.dtype])
+        return len(self.shape)
 
     @property
     def nbytes(self) -> int:
         """Bytes on the device."""
-        return int(self.tensor.numel()) * int(self.tensor.element_size())
+        return math.prod(self.shape) * self.dtype.itemsize
 
     def __len__(self) -> int:
-        return len(self.tensor)
+        return self.shape[0]
 
     def host(self) -> NDArray[Any]:
         """All of it, read once."""
         if self._host is None:
             (self._host,) = to_host(self.tensor)
         return self._host
-
-    def keep(self, k: int, block: NDArray[Any]) -> None:
-        """Keeps block k, which has been read."""
-        self._parts[k] = block
 
     def keep_listed(self, indices: NDArray[Any], part: NDArray[Any]) -> None:
         """Keeps what has been read at some indices, for whoever asks with the same array, which is
@@ -92,11 +102,6 @@ class DeviceArray(NDArrayOperatorsMixin):
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         arrays = [x.host() if isinstance(x, DeviceArray) else x for x in inputs]
         return getattr(ufunc, method)(*arrays, **options)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return getattr(self.host(), name)
 
     def reshape(self, *shape: int) -> DeviceArray:
         """The same numbers in another shape, still on the device."""
@@ -125,9 +130,15 @@ class DeviceArray(NDArrayOperatorsMixin):
         k = start // BLOCK
         if stop > (k + 1) * BLOCK:
             return DeviceArray(self.tensor[start:stop])
-        if k not in self._parts:
-            (self._parts[k],) = to_host(self.tensor[k * BLOCK : (k + 1) * BLOCK])
-        return self._parts[k][start - k * BLOCK : stop - k * BLOCK]
+        block = self._block(k)
+        if block is None:
+            (block,) = to_host(self.tensor[k * BLOCK : (k + 1) * BLOCK])
+            self._parts[k] = block
+        return block[start - k * BLOCK : stop - k * BLOCK]
+
+    def _block(self, k: int) -> NDArray[Any] | None:
+        """Block k, if it has been read."""
+        return self._parts.get(k)
 
 
 class DeviceRows(DeviceArray):
@@ -179,8 +190,23 @@ class DeviceRow(DeviceArray):
     """One of the rows of a forward, (V,)."""
 
     def __init__(self, of: DeviceRows, i: int) -> None:
-        super().__init__(of.tensor[i])
+        self._begin(of.shape[1:], of.dtype)
         self.of, self.i = of, i
+        self._blocks: tuple[list[int], NDArray[Any]] | None = None
+
+    def _tensor(self) -> Tensor:
+        return self.of.tensor[self.i]
+
+    def keep_blocks(self, numbers: list[int], blocks: NDArray[Any]) -> None:
+        """Keeps blocks that have been read, (len(numbers), BLOCK), the row's last one with anything
+        behind its end."""
+        self._blocks = numbers, blocks
+
+    def _block(self, k: int) -> NDArray[Any] | None:
+        if self._blocks is not None and k in self._blocks[0]:
+            block: NDArray[Any] = self._blocks[1][self._blocks[0].index(k)]
+            return block[: len(self) - k * BLOCK]
+        return self._parts.get(k)
 
     @property
     def sums(self) -> NDArray[np.float64]:
@@ -200,7 +226,7 @@ class DeviceRow(DeviceArray):
             return self.host()[at]
         if not isinstance(at, int | np.integer):
             return super().__getitem__(at)
-        block = self._parts.get(int(at) // BLOCK)
+        block = self._block(int(at) // BLOCK)
         # The other particles are likely to ask how likely the same token is to them.
         return self.of.column(int(at))[self.i] if block is None else block[int(at) % BLOCK]
 
@@ -209,8 +235,11 @@ class SomeRows(DeviceArray):
     """Rows of a forward that follow each other, as a model answers one request with."""
 
     def __init__(self, of: DeviceRows, begin: int, end: int) -> None:
-        super().__init__(of.tensor[begin:end])
-        self.rows = of.rows[begin:end]
+        self._begin((end - begin, *of.shape[1:]), of.dtype)
+        self.rows, self._of, self._first = of.rows[begin:end], of, begin
+
+    def _tensor(self) -> Tensor:
+        return self._of.tensor[self._first : self._first + len(self)]
 
     def host(self) -> NDArray[Any]:
         if not self.rows:

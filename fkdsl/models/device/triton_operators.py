@@ -63,7 +63,7 @@ def rotated(qkv: Tensor, rotations: Tensor, slots: Tensor, plane: Tensor) -> Ten
     heads = all_heads - 2 * kv
     q = torch.empty((rows, heads, width), dtype=qkv.dtype, device=qkv.device)
     triton_kernels.rotate[(rows, all_heads)](
-        qkv, torch.view_as_real(rotations), slots, q, plane,
+        qkv.contiguous(), torch.view_as_real(rotations).contiguous(), slots, q, plane,
         HEADS=heads, KV=kv, WIDTH=width, PAIRS=triton.next_power_of_2(width // 2), num_warps=1,
     )  # fmt: skip
     return q
@@ -73,6 +73,7 @@ def attention(q: Tensor, plane: Tensor, inputs: StepInputs, programs: int) -> Te
     """(rows, heads x width) the attention of one query a row, q (rows, heads, width), to its
     context. programs: how many the device runs at once; tables are split into parts where there are
     fewer."""
+    q = q.contiguous()
     rows, heads, width = q.shape
     kv = plane.shape[1] // 2
     group = heads // kv
