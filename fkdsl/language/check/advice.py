@@ -7,10 +7,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.language.check.operators import NUMBERS, TEXTS
 from fkdsl.language.syntax.edits import ATOMS
-from fkdsl.language.syntax.tree import Expr, Literal
+from fkdsl.language.syntax.tree import Compare, Expr, Literal
 from fkdsl.values.types import (
     BOOL,
     CONTEXT,
@@ -44,6 +46,30 @@ class Advice:
 
 def _is_text(e: Expr) -> bool:
     return isinstance(e, Literal) and isinstance(e.value, str)
+
+
+LENGTHS = ("length", "len", "size")
+"""What other languages call the number of parts of a text or a list."""
+
+
+def number_in(text: Expr) -> str:
+    """How to compare a text with a number."""
+    x = shown(text)
+    return f'read the number: `matches({x}, r"[0-9]+") and int({x}) ...`'
+
+
+def several_texts(operands: Sequence[Expr]) -> str:
+    """What to write for texts that `and` or `or` joins, as in `"a" or "b"` and `s == "a" or "b"`;
+    "" for other operands."""
+    first, *others = operands
+    if not all(map(_is_text, others)):
+        return ""
+    match first:
+        case Compare(rest=((("==" | "!=" as op), right),)) if _is_text(right):
+            items = ", ".join(map(shown, (right, *others)))
+            return f"write `{shown(first.first)} {'in' if op == '==' else 'not in'} [{items}]`"
+    texts = ", ".join(map(shown, operands))
+    return f"several texts are a list: `[{texts}]`" if _is_text(first) else ""
 
 
 def conversion(wanted: Type, actual: Type, e: Expr) -> Advice:

@@ -26,6 +26,12 @@ OTHER_LANGUAGES = {
     "generate": "draw a text by `s ~ text(lm)`",
     "flip": "write `x ~ bernoulli(0.5)`",
     "gaussian": "write `normal(mean, sd)`",
+    "regex": 'write `matches(s, r"...")`, which takes the whole text',
+    "match": 'write `matches(s, r"...")`, which takes the whole text',
+    "fullmatch": 'write `matches(s, r"...")`',
+    "search": 'write `contains(s, "...")`, or `matches(s, r".*(...).*")`',
+    "length": "write `len(x)`",
+    "size": "write `len(x)`",
 }
 """What to write here for what other languages call otherwise."""
 

@@ -8,7 +8,7 @@ import re
 from fkdsl.base.diagnostics import near_name
 from fkdsl.base.errors import InternalError
 from fkdsl.base.spans import Span
-from fkdsl.language.check.advice import shown
+from fkdsl.language.check.advice import LENGTHS, number_in, several_texts, shown
 from fkdsl.language.check.calls import Calls
 from fkdsl.language.check.context_operations import OPERATIONS
 from fkdsl.language.check.fitting import Fitting
@@ -96,6 +96,9 @@ class Expressions(Fitting):
             case tree.Compare():
                 return self._compare(e)
             case tree.BoolOp(op=op, operands=operands):
+                if help := several_texts(operands):
+                    self.report.error("FK212", f"`{op}` joins conditions", e.span, "texts", help)
+                    return ANY
                 for operand in operands:
                     self.truth(operand, f"an operand of `{op}`")
                 return BOOL
@@ -243,9 +246,9 @@ class Expressions(Fitting):
             misfit = compare_misfit(op, a, b)
             if misfit is not None:
                 label = f"`{a}` {op} `{b}`"
-                self.report.error(
-                    "FK211", misfit.message, left.span.to(right.span), label, misfit.help
-                )
+                text = left if a in TEXTS else right
+                help = number_in(text) if misfit.of_numbers else misfit.help
+                self.report.error("FK211", misfit.message, left.span.to(right.span), label, help)
             left, a = right, b
         return BOOL
 
@@ -316,9 +319,10 @@ class Expressions(Fitting):
         elif owner == TOKEN and e.name == "text":
             help = f"a token is its own text: write `{shown(e.value)}`"
             change = edits.instead(e.span, e.value.span.text)
-        elif e.name in TABLE:
-            help = f"functions are called by name: `{e.name}({shown(e.value)})`"
-            change = edits.instead(e.span, f"{e.name}({e.value.span.text})")
+        elif e.name in TABLE or e.name in LENGTHS:
+            name = "len" if e.name in LENGTHS else e.name
+            help = f"functions are called by name: `{name}({shown(e.value)})`"
+            change = edits.instead(e.span, f"{name}({e.value.span.text})")
         else:
             help = "only contexts and records have attributes"
         self.report.error(

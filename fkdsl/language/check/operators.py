@@ -35,11 +35,12 @@ TEXTS = (STR, TOKEN)
 @dataclass(frozen=True)
 class Misfit:
     """Operands that do not fit, and one thing to try. to_text: whether that is to make a text of
-    the operand that is none."""
+    the operand that is none. of_numbers: whether it is to read a number from the text."""
 
     message: str
     help: str = ""
     to_text: bool = False
+    of_numbers: bool = False
 
 
 def is_distribution(t: Type) -> bool:
@@ -158,7 +159,8 @@ def compare_misfit(op: str, a: Type, b: Type) -> Misfit | None:
         message = (
             f"`{a}` and `{b}` are never equal" if equality else f"cannot order `{a}` and `{b}`"
         )
-        return Misfit(message, "compare values of one type")
+        of_numbers = (a in TEXTS and b in NUMBERS) or (a in NUMBERS and b in TEXTS)
+        return Misfit(message, "compare values of one type", of_numbers=of_numbers)
     if op not in ("==", "!=") and not _ordered(a):
         return Misfit(f"`{a}` values have no order", "compare numbers or texts")
     return None

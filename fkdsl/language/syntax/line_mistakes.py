@@ -84,6 +84,14 @@ def equals(stop: Stop) -> Diagnostic | None:
     return stop.mistake("FK123", message, "`=` assigns", "write `==` to compare", change)
 
 
+def observed_condition(stop: Stop) -> Diagnostic | None:
+    """`observe` with a condition in place of a value and a distribution."""
+    if stop.first != "observe" or stop.token.type != "NEWLINE" or "TILDE" not in stop.expected:
+        return None
+    help = "write `observe value ~ distribution`, or `condition ...` for what must hold"
+    return stop.mistake("FK120", "`observe` without its `~`", "expected `~`", help)
+
+
 def else_if(stop: Stop) -> Diagnostic | None:
     if stop.token.type != "IF" or not stop.follows("ELSE"):
         return None
@@ -162,6 +170,7 @@ LINE_MISTAKES: tuple[Callable[[Stop], Diagnostic | None], ...] = (
     not_indented,
     no_colon,
     equals,
+    observed_condition,
     else_if,
     word_of_another_language,
     misspelt_word,

@@ -1,5 +1,5 @@
 """Values that other languages have and this one has not: tuples, sets, steps of slices, unpacked
-arguments; and `:`, `=` or `else` where a value went wrong.
+arguments, types in brackets; and `:`, `=` or `else` where a value went wrong.
 
 Each function says what the mistake is, or None; VALUE_MISTAKES is the order in which they are
 asked.
@@ -77,6 +77,17 @@ def model_with_equals(stop: Stop) -> Diagnostic | None:
     return stop.mistake("FK120", "a model is named without `=`", label, help, change)
 
 
+def type_in_brackets(stop: Stop) -> Diagnostic | None:
+    """`-> {name: str}`, `-> [str]` and `x: (int, int)`, as other languages write types."""
+    help = {"{": "write `record`", "[": "write `list[str]`", "(": "write `list[str]`"}.get(
+        str(stop.token)
+    )
+    at_a_type = stop.expected == {"NAME"} and (stop.follows("ARROW") or stop.follows("COLON"))
+    if help is None or not at_a_type:
+        return None
+    return stop.mistake("FK120", "a type has a name", "expected a type", help)
+
+
 def no_brackets(stop: Stop) -> Diagnostic | None:
     """`program main:`."""
     if stop.token.type != "COLON" or len(stop.line) != 2:
@@ -105,6 +116,7 @@ VALUE_MISTAKES: tuple[Callable[[Stop], Diagnostic | None], ...] = (
     string_behind_name,
     if_without_else,
     model_with_equals,
+    type_in_brackets,
     no_brackets,
     colon_behind_word,
 )
