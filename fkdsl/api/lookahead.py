@@ -1,7 +1,7 @@
 """A run's look-ahead by a surrogate: from `--lookahead` to what proposals and twists go by.
 
-auto        both or none, as a pilot finds (fkdsl.api.lookahead_pilot), where a surrogate of the
-            model is at hand and the constraint needs it
+auto        both, by as much as a pilot finds (fkdsl.api.lookahead_pilot), where a surrogate of
+            the model is at hand and the constraint needs it
 none        only whether a text can still be completed, not how likely it is
 proposal    draws are tilted towards tokens that lead to a text that is allowed
 twist       particles are weighed on their way by how likely they come to one
@@ -55,7 +55,7 @@ LookaheadReference = str | Path | Surrogate
 
 @dataclass(frozen=True)
 class LookaheadDecision:
-    """What `auto` comes to in a run: both or none.
+    """What `auto` comes to in a run: both, by a power of h, or none.
 
     why: a key of REASONS, "" where no pilot was made. gain: nats by which draws are nearer to the
     posterior with look-ahead than without it, None where nothing said so. particles, tokens: of the

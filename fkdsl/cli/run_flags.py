@@ -155,7 +155,7 @@ def _add_inference(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
             default="auto",
             metavar="HOW",
             help="how texts with conditions look ahead to their end by a surrogate of the model: "
-            "auto (default: both or none, as a pilot finds), none, twist, proposal, both, or a "
+            "auto (default: both, as far as a pilot trusts it), none, twist, proposal, both, or a "
             "surrogate's FILE",
         )
     inference.add_argument(
