@@ -30,12 +30,14 @@ from fkdsl.engine.constraints.closed import ClosedMasks
 from fkdsl.engine.constraints.expressions import TooComplex
 from fkdsl.engine.constraints.followed import followed
 from fkdsl.engine.constraints.grammars import GrammarMasks, mistake
+from fkdsl.engine.constraints.json_numbers import narrowed
 from fkdsl.engine.constraints.language_charsets import refers_to_groups, weaker_form_reasons
 from fkdsl.engine.constraints.language_parts import conjunct_languages, is_regular
 from fkdsl.engine.constraints.languages import (
     Both,
     Either,
     GrammarText,
+    JsonNumbers,
     JsonText,
     Language,
 )
@@ -73,8 +75,8 @@ class Constraint:
         regular: list[Language] = []
         self.grammars: list[GrammarMasks] = []
         self.alternatives: list[Alternatives] = []
-        self.left_out: list[str] = []
-        for part in conjunct_languages(language):
+        parts, self.left_out = narrowed(conjunct_languages(language))
+        for part, outlined in parts:
             if is_regular(part):
                 reason = why_unfollowed(part)
                 if reason:
@@ -83,7 +85,7 @@ class Constraint:
                     regular.append(part)
                     self.left_out += weaker_form_reasons(part)
             elif isinstance(part, JsonText | GrammarText) and not mistake(part):
-                self.grammars.append(GrammarMasks(part, until, vocabulary))
+                self.grammars.append(GrammarMasks(part, until, vocabulary, outlined))
                 self.left_out += followed(part).left_out
             elif isinstance(part, Either) and not _why_no_part(part):
                 self.alternatives.append(Alternatives(part.parts, until, vocabulary))
@@ -234,6 +236,8 @@ def _why_no_part(part: Language) -> str:
         return why_unfollowed(part)
     if isinstance(part, JsonText | GrammarText):
         return mistake(part)
+    if isinstance(part, JsonNumbers):
+        return ""
     if isinstance(part, Either):  # a part of which nothing is known allows all
         return "; ".join(filter(None, map(why_unfollowed, part.parts)))
     return INSIDE

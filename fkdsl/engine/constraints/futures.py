@@ -101,7 +101,7 @@ Read = tuple[Table, Partition]
 def _of_part(part: GrammarMasks | Alternatives) -> Read | None:
     """The table of a schema or grammar, or of a union of some; None where nothing follows it."""
     if isinstance(part, GrammarMasks):
-        bounds = completion_bounds(part.language, part.until, part.vocabulary)
+        bounds = completion_bounds(part.outlined, part.until, part.vocabulary)
         return None if bounds is None or bounds.by_tokens is None else _of_masks(bounds.by_tokens)
     parts = [_of_constraint(inner) for inner in part.parts]
     return None if None in parts else _of_all(parts, either=True)

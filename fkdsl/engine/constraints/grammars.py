@@ -68,11 +68,20 @@ class GrammarMasks:
     Where the last tokens may be part of a stop, every token is allowed and the condition decides.
     Likewise a token whose last bytes begin a character is allowed if the text is complete before
     that character: where the budget of tokens ends, an unfinished character is held back.
+
+    outlined: a language that has all of its texts, of which the outline is made; its own if None.
     """
 
-    def __init__(self, language: Language, until: Until, vocabulary: Vocabulary) -> None:
+    def __init__(
+        self,
+        language: Language,
+        until: Until,
+        vocabulary: Vocabulary,
+        outlined: Language | None = None,
+    ) -> None:
         self.lock = threading.RLock()
         self.language, self.vocabulary = language, vocabulary
+        self.outlined = outlined or language
         self.until = until
         stops = stops_of(until)
         self.stops = [stop.encode() for stop in stops]
@@ -217,7 +226,7 @@ class GrammarMasks:
             pending = _pending(self.vocabulary.raw(ids))
             for token in self._waiting.get(ids, ()):
                 allowed[token] = left <= _bytes_left(pending + self.vocabulary.tokens[token])
-        bounds = completion_bounds(self.language, self.until, self.vocabulary)
+        bounds = completion_bounds(self.outlined, self.until, self.vocabulary)
         enough = bounds.mask(ids, left) if bounds is not None else None
         if enough is not None:
             allowed &= enough

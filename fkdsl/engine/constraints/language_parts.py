@@ -17,6 +17,7 @@ from fkdsl.engine.constraints.languages import (
     Framed,
     GrammarText,
     Items,
+    JsonNumbers,
     JsonText,
     Language,
     Larger,
@@ -101,6 +102,6 @@ def parts_of(items: Items) -> Iterable[Language]:
 
 def is_regular(language: Language) -> bool:
     """Whether an automaton can follow a language: it has no schema or grammar in it."""
-    if isinstance(language, JsonText | GrammarText):
+    if isinstance(language, JsonText | JsonNumbers | GrammarText):
         return False
     return all(map(is_regular, components(language)))

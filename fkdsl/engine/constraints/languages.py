@@ -230,6 +230,17 @@ class JsonText(Language):
 
 
 @dataclass(frozen=True)
+class JsonNumbers(Language):
+    """The JSON texts of which a comparison is true of a sum of the numbers that they have at some
+    paths. terms: each path of names, and what its number is multiplied with. operator: lt, le, gt,
+    ge or eq. Nothing follows it but the schemas beside it (json_numbers.py)."""
+
+    terms: tuple[tuple[tuple[str, ...], int], ...]
+    operator: str
+    bound: int | float
+
+
+@dataclass(frozen=True)
 class GrammarText(Language):
     """The texts of a Lark grammar. before: see JsonText."""
 

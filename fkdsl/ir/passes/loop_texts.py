@@ -23,7 +23,12 @@ from fkdsl.ir.passes.inline import inlined
 from fkdsl.ir.passes.reading import conjuncts, over_text, substitute
 from fkdsl.ir.passes.regular import all_of
 from fkdsl.ir.passes.text_copies import means
-from fkdsl.ir.passes.text_guidance import Guidance, Settings, add_guidance
+from fkdsl.ir.passes.text_guidance import (
+    Guidance,
+    Settings,
+    add_guidance,
+    leave_lone_comparisons,
+)
 from fkdsl.ir.passes.tokens_after import TokensAfter, may_extend, tokens_after
 from fkdsl.ir.passes.views import has_grammar
 from fkdsl.ir.passes.ways import Met, why_unknown
@@ -86,6 +91,8 @@ class _Loops:
             reopened |= any(self.may_reopen(i, context) for i in part.between)
             met = Met(part.span, part.test)
             add_guidance(self.program, guidance, met, self.text, self.settings)
+        for guidance in (known, unknown):
+            leave_lone_comparisons(guidance)
         checks = self.own([*known.checks, *unknown.checks])
         text = _text_of(draw.span, context)
         behind = [

@@ -4,7 +4,8 @@ values/library/languages.py.
 Here: tests and their and, or, not. What a test may look at besides the text itself is in views.py
 (`lower(s)`, `words(s)[1]`), what it may count in counts.py and sums.py, what it says of each word,
 line or sentence in item_tests.py, and how two characters or numbers of it compare in
-same_character.py and same_number.py. What can be said in other words is put into those (forms.py).
+same_character.py and same_number.py, and numbers of a JSON text in json_tests.py. What can be said
+in other words is put into those (forms.py).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from fkdsl.ir.effects import reads
 from fkdsl.ir.passes.counts import count_language
 from fkdsl.ir.passes.forms import in_plain_form
 from fkdsl.ir.passes.item_tests import list_language, quantified, some_item
+from fkdsl.ir.passes.json_tests import json_comparison
 from fkdsl.ir.passes.same_character import same_character
 from fkdsl.ir.passes.same_number import same_number
 from fkdsl.ir.passes.views import has_grammar, own_form, view_language
@@ -68,6 +70,7 @@ def _language(test: ir.Expr, text: int) -> ir.Expr | None:
         or view_language(test, text, _language)
         or same_character(test, text, _language)
         or same_number(test, text, _language)
+        or json_comparison(test, text)
     )
 
 

@@ -40,7 +40,7 @@ class Guidance:
     language that no mask follows, and that are tried where the text may end, or at every token by a
     check. unused: the conditions that guide nothing, and why. closed: where it is said that a stop
     or EOS must end the text, None where it need not. elsewhere: the conditions that particles may
-    come to by ways that are not known.
+    come to by ways that are not known. coarse: those whose masks may allow too much.
     """
 
     languages: list[tuple[Span, ir.Expr]] = field(default_factory=list)
@@ -50,6 +50,7 @@ class Guidance:
     unused: list[Absorbed] = field(default_factory=list)
     closed: Span | None = None
     elsewhere: frozenset[Span] = frozenset()
+    coarse: set[Span] = field(default_factory=set)
 
     def __bool__(self) -> bool:
         return bool(self.languages or self.checks or self.closed)
@@ -62,6 +63,7 @@ class Guidance:
     def decided(self) -> tuple[Span, ...]:
         """The conditions of which every part is in a language that masks follow."""
         partly = {s for s, _ in self.checks} | {a.span for a in self.unused} | set(self.unfollowed)
+        partly |= self.coarse
         spans = dict.fromkeys(s for s, _ in self.languages if s not in partly | self.elsewhere)
         return (*spans, *((self.closed,) if self.closed is not None else ()))
 
@@ -90,7 +92,23 @@ def guidance_of(
             add_guidance(program, guidance, met, target, settings)
         else:
             guidance.unused.append(Absorbed(met.span, met.why_not))
+    leave_lone_comparisons(guidance)
     return guidance
+
+
+def leave_lone_comparisons(guidance: Guidance) -> None:
+    """Leaves comparisons of numbers in a JSON text to the end where no schema is beside them, which
+    masks would follow them by."""
+    if any(_is(e, ".json") for _, e in guidance.languages):
+        guidance.coarse |= {s for s, e in guidance.languages if _is(e, ".json_numbers")}
+        return
+    lone = [span for span, e in guidance.languages if _is(e, ".json_numbers")]
+    guidance.languages = [p for p in guidance.languages if not _is(p[1], ".json_numbers")]
+    guidance.unused += [Absorbed(span, ONLY_AT_THE_END) for span in dict.fromkeys(lone)]
+
+
+def _is(e: ir.Expr, name: str) -> bool:
+    return isinstance(e, ir.Builtin) and e.name == name
 
 
 def add_guidance(

@@ -166,6 +166,6 @@ def has_grammar(language: ir.Expr) -> bool:
     """Whether a schema or grammar is in it. Masks follow these by themselves, in an `and` and in an
     `or`, but not negated, and not of a part or a form of the text."""
     return any(
-        isinstance(e, ir.Builtin) and e.name in (".json", ".grammar")
+        isinstance(e, ir.Builtin) and e.name in (".json", ".grammar", ".json_numbers")
         for e in subexpressions(language)
     )

@@ -129,6 +129,16 @@ def number_in_sum(factor: Any, first: Any, operator: str, bound: Any) -> of.Lang
     return of.MayFail(of.WholeNumber(tuple(found)), no_number)
 
 
+@pure(".json_numbers", [A, A, A, A], ANY)
+def json_numbers(paths: Any, factors: Any, operator: str, bound: Any) -> of.Language:
+    """The JSON texts of which a comparison with a bound is true of a sum of numbers in them, each
+    times a factor."""
+    is_number = isinstance(bound, int | float) and not isinstance(bound, bool)
+    if not is_number or not math.isfinite(bound):
+        return of.Larger(ALL_TEXTS, A_FRACTION)
+    return of.JsonNumbers(tuple(zip(paths, factors, strict=True)), operator, bound)
+
+
 @pure(".ordered", [A, A], ANY)
 def ordered(operator: str, text: Any) -> of.Language:
     """The texts before another one, or after it."""

@@ -1,0 +1,77 @@
+"""Comparisons of numbers that a JSON text holds: `parse_json(s).born < parse_json(s).died`,
+`parse_json(s)["size"]["width"] <= 2 * n`."""
+
+from __future__ import annotations
+
+from dataclasses import field
+
+from fkdsl.base.quick_dataclass import dataclass
+from fkdsl.ir import nodes as ir
+from fkdsl.ir.effects import reads
+
+COMPARED = ("lt", "le", "gt", "ge", "eq")
+MOST_TERMS = 2
+"""Most numbers of a comparison that a schema is narrowed by."""
+
+
+def json_comparison(test: ir.Expr, text: int) -> ir.Expr | None:
+    """The language of a comparison of sums of such numbers; None for other tests."""
+    match test:
+        case ir.Operate(operator=operator, args=(a, b)) if operator in COMPARED:
+            total = _Sum(text)
+            if not (total.add(a, 1) and total.add(b, -1) and 0 < len(total.terms) <= MOST_TERMS):
+                return None
+            span = test.span
+            paths = ir.Const(span, tuple(total.terms))
+            factors = ir.Const(span, tuple(total.terms.values()))
+            bound: ir.Expr = ir.Const(span, 0)
+            for e in total.others:
+                bound = ir.Operate(span, "sub", (bound, e))
+            arguments = (paths, factors, ir.Const(span, operator), bound)
+            return ir.Builtin(span, ".json_numbers", arguments)
+    return None
+
+
+@dataclass
+class _Sum:
+    """Of a text in a slot. terms: what the number at each path is multiplied with. others: what
+    does not depend on the text."""
+
+    text: int
+    terms: dict[tuple[str, ...], int] = field(default_factory=dict)
+    others: list[ir.Expr] = field(default_factory=list)
+
+    def add(self, e: ir.Expr, factor: int) -> bool:
+        """Adds an expression times a factor; whether it is such a sum."""
+        if self.text not in reads(e):
+            span = e.span
+            self.others.append(ir.Operate(span, "mul", (ir.Const(span, factor), e)))
+            return True
+        path = _path(e, self.text)
+        if path:
+            self.terms[path] = self.terms.get(path, 0) + factor
+            return self.terms[path] != 0
+        match e:
+            case ir.Operate(operator="add", args=(a, b)):
+                return self.add(a, factor) and self.add(b, factor)
+            case ir.Operate(operator="sub", args=(a, b)):
+                return self.add(a, factor) and self.add(b, -factor)
+            case ir.Operate(operator="neg", args=(a,)):
+                return self.add(a, -factor)
+            case ir.Operate(
+                operator="mul", args=(ir.Const(value=int(n)), a) | (a, ir.Const(value=int(n)))
+            ) if n and not isinstance(n, bool):
+                return self.add(a, factor * n)
+        return False
+
+
+def _path(e: ir.Expr, text: int) -> tuple[str, ...] | None:
+    """The names by which an expression goes from the JSON value of the text to a value in it; ()
+    for the whole value, None for other expressions."""
+    match e:
+        case ir.Builtin(name="parse_json", args=(ir.Local(slot=slot), *_)) if slot == text:
+            return ()
+        case ir.Operate(operator="attribute" | "index", args=(of, ir.Const(value=str(name)))):
+            outer = _path(of, text)
+            return None if outer is None else (*outer, name)
+    return None

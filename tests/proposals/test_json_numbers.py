@@ -1,0 +1,138 @@
+"""Comparisons of numbers in a JSON text narrow its schema: what is refused was never allowed, and
+the measure is that of the program as it is written."""
+
+import json
+import operator
+from itertools import product
+from unittest.mock import patch
+
+import pytest
+
+import fkdsl
+from fkdsl.engine.constraints import json_numbers
+from fkdsl.engine.constraints.constraint import make_constraint
+from fkdsl.engine.constraints.json_numbers import JsonNumbers, narrowed_schema
+from fkdsl.inference.samplers.smc import importance
+from fkdsl.testing.laws import assert_same_masses, exact_measure, expected_measure
+
+SCHEMA = {"type": "object", "properties": {"a": {"type": "integer", "minimum": 0, "maximum": 21},
+          "b": {"type": "integer", "minimum": -9, "maximum": 9}},
+          "required": ["a", "b"], "additionalProperties": False}  # fmt: skip
+TABLE = """\
+model m = table:
+    "" -> "{\\"a\\":": 0.9, "1": 0.1
+    ":" -> "1": 0.3, "2": 0.3, "-": 0.1, "5": 0.3
+    "-" -> "1": 0.5, "2": 0.5
+    "1" -> "1": 0.3, ",\\"b\\":": 0.4, "}": 0.3
+    "2" -> "1": 0.2, ",\\"b\\":": 0.4, "}": 0.4
+    "5" -> ",\\"b\\":": 0.5, "}": 0.4, "1": 0.1
+    "}" -> EOS: 1.0
+
+program p(c: int = 3) -> str:
+    lm = prompt("")
+    s ~ text(lm, max_tokens=8)
+    condition valid_json(s, schema=r'SCHEMA')
+    v = parse_json(s)
+    condition TEST
+    return s
+"""
+TESTS = ["v.a > 11", "v.a + v.b == 4", 'v["b"] < v.a and 2 * v.a - v.b <= 10 + c', "c - v.b > v.a",
+         "v.a * v.b == 2"]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def made_anew():
+    """Constraints of a test are its own."""
+    make_constraint.cache_clear()
+    yield
+    make_constraint.cache_clear()
+
+
+def source(test):
+    schema = json.dumps(SCHEMA, separators=(",", ":"))
+    return TABLE.replace("SCHEMA", schema).replace("TEST", test)
+
+
+def measures(test):
+    """By draws that look ahead, and as it is written."""
+    make_constraint.cache_clear()
+    program = fkdsl.parse(source(test))
+    model = program().feynman_kac()
+    found = expected_measure(model, lambda rng: importance(model, rng, particles=1))
+    return found, exact_measure(program.without()().feynman_kac())
+
+
+@pytest.mark.parametrize("test", TESTS)
+def test_the_measure_is_that_of_the_program_as_written(test, monkeypatch):
+    for most in (256, 2):  # of as many numbers as there are, and of tens of them
+        monkeypatch.setattr(json_numbers, "MOST_INTERVALS", most)
+        found, written = measures(test)
+        assert written
+        assert_same_masses(found, written)
+
+
+@pytest.mark.parametrize("first", ["a", "b"])
+@pytest.mark.parametrize("compared", ["lt", "le", "gt", "ge", "eq"])
+def test_a_narrowed_schema_has_all_pairs_that_pass_and_with_single_numbers_no_others(
+    first, compared
+):
+    properties = {
+        k: SCHEMA["properties"][k] for k in sorted(SCHEMA["properties"], key=first.__ne__)
+    }
+    schema = {**SCHEMA, "properties": properties}
+    for i, j, bound in product((1, -2), (1, 3, -1), (0, 7.5, -4)):
+        terms = ((("a",), i), (("b",), j))
+        passes = getattr(operator, compared)
+        expected = {
+            (a, b) for a, b in product(range(22), range(-9, 10)) if passes(i * a + j * b, bound)
+        }
+        for most in (256, 3):
+            with patch.object(json_numbers, "MOST_INTERVALS", most):
+                narrowed = narrowed_schema(schema, [JsonNumbers(terms, compared, bound)])
+            found = set()
+            for option in narrowed.get("anyOf", [narrowed]):
+                ends = option["properties"]
+                found |= set(
+                    product(*(range(ends[k]["minimum"], ends[k]["maximum"] + 1) for k in "ab"))
+                )
+            assert found == expected if most == 256 and expected else found >= expected
+
+
+def test_what_schemas_cannot_be_narrowed_by_is_left():
+    less = [JsonNumbers(((("a",), 1), (("b",), -1)), "lt", 0)]
+    same = [
+        {"properties": {"a": {"type": "integer"}, "b": {"type": "number"}}},
+        {"properties": {"a": {"type": "integer"}, "b": {"$ref": "#/properties/a"}}},
+        {"anyOf": [SCHEMA]},
+        {**SCHEMA, "$id": "x"},
+        True,
+    ]
+    for schema in same:
+        assert narrowed_schema(schema, less) == schema
+    fraction = {"properties": {"a": {"type": "number"}}}
+    over = narrowed_schema(fraction, [JsonNumbers(((("a",), 2),), "gt", 5)])
+    assert over["properties"]["a"] == {"type": "number", "minimum": 2}
+
+
+def test_a_comparison_without_a_schema_is_left_to_the_end():
+    text = source("v.a > 11")
+    valid = next(line for line in text.splitlines() if "valid_json" in line)
+    for with_schema in (True, False):
+        program = fkdsl.parse(text if with_schema else text.replace(valid, ""))
+        plans = [
+            i.plan for f in program().ir().functions.values() for i in f.body if hasattr(i, "plan")
+        ]
+        assert any(p is not None and p.completion is not None for p in plans) == with_schema
+
+
+def test_a_bound_that_is_off_by_one_is_caught(monkeypatch):
+    right = json_numbers._left
+
+    def wrong(comparison, first, interval):
+        least, most = right(comparison, first, interval)
+        return least, None if most is None else most - 1
+
+    monkeypatch.setattr(json_numbers, "_left", wrong)
+    found, written = measures(TESTS[2])
+    with pytest.raises(AssertionError):
+        assert_same_masses(found, written)
