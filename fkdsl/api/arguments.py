@@ -11,6 +11,7 @@ from fkdsl.base.errors import CallError
 from fkdsl.base.files import read_file
 from fkdsl.base.surrogates import first_surrogate
 from fkdsl.language.check.checker import FunctionInfo
+from fkdsl.language.check.report import a
 from fkdsl.models.vision.images import MOST_BYTES, png_bytes
 from fkdsl.values.images import Image
 from fkdsl.values.library.images import image_of
@@ -53,7 +54,16 @@ def _of_type(name: str, value: Any, wanted: Type) -> Any:
             return value
         case _ if wanted == IMAGE:
             return image_argument(name, value)
-    raise CallError(f"the parameter `{name}` is a {wanted}, not {value!r}", f"give it as {wanted}")
+    message = f"the parameter `{name}` takes {a(wanted)}, not {value!r}"
+    raise CallError(message, f"such as {example_of(wanted)}")
+
+
+def example_of(wanted: Type) -> str:
+    """A value of a parameter's type, as JSON."""
+    if isinstance(wanted, List):
+        return f"[{example_of(wanted.item)}, {example_of(wanted.item)}]"
+    examples: dict[Type, str] = {BOOL: "true", INT: "5", FLOAT: "0.5"}
+    return examples.get(wanted, '"a"')
 
 
 def image_argument(name: str, value: Any) -> Image:

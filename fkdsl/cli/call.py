@@ -10,6 +10,7 @@ import shlex
 from typing import Any
 
 from fkdsl.api import Program, load, parse
+from fkdsl.api.arguments import example_of
 from fkdsl.api.auto import AUTO_METHOD, first_method
 from fkdsl.api.cluster.place import workers_of
 from fkdsl.api.engines import Engines
@@ -22,6 +23,7 @@ from fkdsl.cli.progress import RunProgress
 from fkdsl.inference.method import Method
 from fkdsl.inference.methods import METHODS, check_method
 from fkdsl.inference.samplers.adaptive import Aim
+from fkdsl.language.check.report import a
 from fkdsl.values.types import BOOL, FLOAT, IMAGE, INT, STR, Type
 
 MOST_SAMPLES = 1_000_000
@@ -214,11 +216,9 @@ def _value(name: str, text: str, wanted: Type) -> Any:
             return float(text)
         return json.loads(text)
     except (ValueError, KeyError, RecursionError):
-        examples: dict[Type, str] = {BOOL: "true", INT: "5", FLOAT: "0.5"}
-        example = examples.get(wanted, '["a", "b"]')
         given = shorten(text)
-        help = f"write -p {shlex.quote(f'{name}={example}')}"
-        raise CallError(f"the parameter `{name}` is a {wanted}, not {given!r}", help) from None
+        help = f"write -p {shlex.quote(f'{name}={example_of(wanted)}')}"
+        raise CallError(f"the parameter `{name}` takes {a(wanted)}, not {given!r}", help) from None
 
 
 def shorten(text: str, most: int = 60) -> str:

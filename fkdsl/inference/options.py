@@ -53,7 +53,8 @@ class Option:
             )
         if not self.least <= value <= self.most:
             raise CallError(
-                f"{called} must be between {self.least:g} and {self.most:g}, not {value}"
+                f"{called} must be between {self.least:,.15g} and {self.most:,.15g}, not {value}",
+                f"such as {self.default}",
             )
         return value
 

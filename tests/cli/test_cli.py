@@ -103,7 +103,7 @@ def test_parameters_are_read_by_their_types(capsys):
         (["rnu", TWO_BITS], 2, "did you mean `run`"),
         (["run", "programs/two_bit.fk"], 2, "did you mean programs/two_bits.fk"),
         (["run", TWO_BITS, "-p", "m=3"], 2, "did you mean `n`"),
-        (["run", TWO_BITS, "-p", "n=x"], 2, "is a int"),
+        (["run", TWO_BITS, "-p", "n=x"], 2, "takes an `int`"),
         (["run", TWO_BITS, "-p", "n"], 2, "write -p n="),
         (["run", TWO_BITS, "--method", "smcc"], 2, "did you mean `smc`"),
         (["run", TWO_BITS, "--factor", "3"], 2, "which has no option `factor`"),

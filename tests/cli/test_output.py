@@ -144,7 +144,8 @@ def test_a_parameter_nested_two_thousand_deep_is_a_wrong_call(capsys, tmp_path):
     path = write(tmp_path, "program p(xs: list[int]) -> int:\n    return len(xs)\n")
     status, _, err = call(capsys, "run", path, "-p", "xs=" + "[" * 2000 + "]" * 2000)
     assert status == 2
-    assert "the parameter `xs` is a list[int]" in err
+    assert "the parameter `xs` takes a `list[int]`" in err
+    assert "xs=[5, 5]" in err
     assert len(err) < 500
 
 
