@@ -3,10 +3,11 @@ peers, in one run.
 
     python tests/benchmarks/decoding.py [--particles 8,16,32,64] [--dtypes float32,bfloat16]
         [--tokens 32] [--repeats 3] [--peers llamppl,genlm,generate,llamacpp] [--peers-dir DIR]
-        [--threads K] [--timeout S] [--markdown]
+        [--threads K] [--timeout S] [--processor-time] [--markdown]
 
 The figure is particle-tokens a second: tokens that particles drew / wall seconds, the median of the
-repeats. Systems in this process take turns, repeat by repeat; each peer then runs once, in an
+repeats; with --processor-time it is those of the systems in this process by the processor seconds
+that they take, which other work on the machine changes less. Systems in this process take turns, repeat by repeat; each peer then runs once, in an
 environment of its own, which is made the first time (peers/environments.py). Everything uses the
 same number of threads, the same prompt and weights. Loading, and a first short run, are not timed.
 
@@ -72,6 +73,9 @@ TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.25}
 deviation."""
 
 
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
+
+
 class Drawn:
     """An observer of steps: how many tokens particles have drawn. It keeps no state alive."""
 
@@ -95,9 +99,10 @@ class Loaded:
     model: Any
     module: Any
     prompt: list[int]
+    clock: Callable[[], float]
 
     @classmethod
-    def of(cls, dtype: str) -> Loaded:
+    def of(cls, dtype: str, clock: Callable[[], float]) -> Loaded:
         from transformers import AutoModelForCausalLM
 
         model, folder = load_model("smollm2", dtype=dtype), model_info("smollm2").folder
@@ -105,7 +110,7 @@ class Loaded:
             module = AutoModelForCausalLM.from_pretrained(
                 folder, dtype=getattr(torch, dtype)
             ).eval()
-        loaded = cls(model, module, list(model.start(PROMPT)))
+        loaded = cls(model, module, list(model.start(PROMPT)), clock)
         difference = check(module, loaded.prompt)
         assert difference <= TOLERANCE[module.dtype], (
             f"the bare loop is off by {difference:.2g} in {dtype}"
@@ -122,23 +127,23 @@ class Loaded:
         )
         limit.step(ids[0])
         limit.length -= 1  # the first step was to warm up
-        began = time.perf_counter()
+        began = self.clock()
         for column in ids:
             limit.step(column)
-        return particles * tokens, time.perf_counter() - began
+        return particles * tokens, self.clock() - began
 
     def fkdsl(self, particles: int, tokens: int, seed: int) -> tuple[int, float]:
         drawn = Drawn()
-        began = time.perf_counter()
+        began = self.clock()
         program = fkdsl.parse(PROGRAM)(max_tokens=tokens)
         # A model, and not an engine: the run makes a CachedTransformer of its own.
         program.run("smc", model=self.model, particles=particles, seed=seed, observer=drawn)
-        return drawn.tokens, time.perf_counter() - began
+        return drawn.tokens, self.clock() - began
 
     def generate(self, particles: int, tokens: int, seed: int) -> tuple[int, float]:
         torch.manual_seed(seed)
         ids = torch.tensor([self.prompt] * particles)
-        began = time.perf_counter()
+        began = self.clock()
         with torch.inference_mode():
             made = self.module.generate(
                 ids,
@@ -150,7 +155,7 @@ class Loaded:
                 max_new_tokens=tokens,
                 min_new_tokens=tokens,
             )
-        seconds = time.perf_counter() - began
+        seconds = self.clock() - began
         assert made.shape[1] == ids.shape[1] + tokens
         return particles * tokens, seconds
 
@@ -266,6 +271,7 @@ def options() -> argparse.Namespace:
     parser.add_argument(
         "--timeout", type=float, default=900, help="seconds for one run of one peer"
     )
+    parser.add_argument("--processor-time", action="store_true")
     parser.add_argument("--markdown", action="store_true")
     args = parser.parse_args()
     args.particles = [int(n) for n in args.particles.split(",")]
@@ -283,7 +289,7 @@ def main() -> None:
     load, figures = os.getloadavg()[0], Figures()
     pythons = environments(args, figures)
     for i, dtype in enumerate(args.dtypes):
-        loaded = Loaded.of(dtype)
+        loaded = Loaded.of(dtype, CLOCKS["processor" if args.processor_time else "wall"])
         for n in args.particles:
             print(f"{dtype}, {n} particles", file=sys.stderr, flush=True)
             measure_here(figures, loaded, n, dtype, args)
@@ -292,7 +298,7 @@ def main() -> None:
                     measure_peer(figures, peer, python, n, dtype, args)
     others = [s for s in args.systems if s != "fkdsl"]
     print(
-        f"particle-tokens a second, {args.tokens} tokens, median of {args.repeats} (peers: one "
+        f"particle-tokens a {'processor ' * args.processor_time}second, {args.tokens} tokens, median of {args.repeats} (peers: one "
         "run)\n"
     )
     print(table(["N", "dtype", *(COLUMNS[s] for s in args.systems)],
