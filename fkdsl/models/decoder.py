@@ -150,10 +150,13 @@ class Decoder:
         angles = positions.float()[:, None] * self.shape.frequencies
         return torch.polar(torch.full_like(angles, self.shape.scaling), angles)[:, None]
 
-    def _rotated(self, x: Tensor, rotations: Tensor) -> Tensor:
-        """x (n, heads, width) with each pair of coordinates rotated by its position's factor."""
-        pairs = torch.view_as_complex(x.float().view(*x.shape[:-1], -1, 2))
-        return torch.view_as_real(pairs * rotations).view(x.shape).to(x.dtype)
+    def _rotate(self, x: Tensor, rotations: Tensor) -> None:
+        """Rotates each pair of coordinates of x, (n, heads, width), by its position's factor, in
+        place."""
+        pairs = x.float().view(*x.shape[:-1], -1, 2)  # x itself in float32
+        torch.view_as_complex(pairs).mul_(rotations)
+        if x.dtype != torch.float32:
+            x.copy_(pairs.flatten(-2))
 
     # ----------------------------------------------------------------- forward
 
@@ -280,13 +283,12 @@ class Decoder:
 
     def written(self, qkv: Tensor, rotations: Tensor, slots: Tensor, plane: Tensor) -> Tensor:
         """(n, heads, width) the rotated queries of n tokens, whose keys and values are written into
-        a layer's plane. qkv: as `projected` gives it. rotations: (n, 1, width / 2). slots: (n,)
-        int64."""
-        K = self.kv_heads
-        qk = self._rotated(qkv[:, :-K], rotations)
-        plane[:, :K].index_copy_(0, slots, qk[:, -K:])
-        plane[:, K:].index_copy_(0, slots, qkv[:, -K:])
-        return qk[:, :-K]
+        a layer's plane. qkv: as `projected` gives it, which is rotated in place. rotations: (n, 1,
+        width / 2). slots: (n,) int64."""
+        H, K = self.heads, self.kv_heads
+        self._rotate(qkv[:, : H + K], rotations)
+        plane.index_copy_(0, slots, qkv[:, H:])
+        return qkv[:, :H]
 
     def projected(self, layer: DecoderLayer, x: Tensor) -> Tensor:
         """(n, heads + 2 x kv heads, width) the queries, keys and values of n tokens, with their

@@ -6,10 +6,11 @@ peers, in one run.
         [--threads K] [--timeout S] [--processor-time] [--markdown]
 
 The figure is particle-tokens a second: tokens that particles drew / wall seconds, the median of the
-repeats; with --processor-time it is those of the systems in this process by the processor seconds
-that they take, which other work on the machine changes less. Systems in this process take turns, repeat by repeat; each peer then runs once, in an
-environment of its own, which is made the first time (peers/environments.py). Everything uses the
-same number of threads, the same prompt and weights. Loading, and a first short run, are not timed.
+repeats; with --processor-time it is by the processor seconds of the systems in this process, which
+other work on the machine changes less. Systems in this process take turns, repeat by repeat; each
+peer then runs once, in an environment of its own, which is made the first time
+(peers/environments.py). Everything uses the same number of threads, the same prompt and weights.
+Loading, and a first short run, are not timed.
 
     bare        one batched forward a token with packed weights, tokens given, no sampling: N x
                 tokens (bare.py)
@@ -297,8 +298,9 @@ def main() -> None:
                 if i == 0 or peer != "llamacpp":
                     measure_peer(figures, peer, python, n, dtype, args)
     others = [s for s in args.systems if s != "fkdsl"]
+    second = "processor second" if args.processor_time else "second"
     print(
-        f"particle-tokens a {'processor ' * args.processor_time}second, {args.tokens} tokens, median of {args.repeats} (peers: one "
+        f"particle-tokens a {second}, {args.tokens} tokens, median of {args.repeats} (peers: one "
         "run)\n"
     )
     print(table(["N", "dtype", *(COLUMNS[s] for s in args.systems)],
