@@ -13,10 +13,10 @@ from fkdsl.ir.segments import Segment, segments
 WIDTH = 96
 
 BY_SURROGATE = (
-    "and, of an automaton, to how likely it is met: by a surrogate of the model, if one is at "
+    "and, of an automaton, to how likely it is met{}: by a surrogate of the model, if one is at "
     "hand; with --lookahead auto a pilot decides when the run begins"
 )
-"""What a draw of a whole text looks ahead to besides (fkdsl.proposals.completion)."""
+"""What a draw of a text looks ahead to besides (fkdsl.proposals.completion)."""
 
 
 def explain(program: ir.Program) -> str:
@@ -71,8 +71,11 @@ class _Printer:
         yield "     looking ahead to"
         for guide in guides(draw):
             yield f"       line {guide.span.line}  {guide.words}"
+        prefix = draw.plan.prefix
         if draw.plan.completion is not None:
-            yield f"       {BY_SURROGATE}"
+            yield f"       {BY_SURROGATE.format('')}"
+        elif prefix is not None and prefix.stop is not None:
+            yield f"       {BY_SURROGATE.format(' until the loop is over')}"
 
     def place(self, instr: ir.Instr) -> str:
         """Where an instruction stands, as the user sees it: one of a built-in is named by the lines
