@@ -69,7 +69,7 @@ LEAST_POWER = 0.02
 """The power of h below which draws do not look ahead."""
 CLOSE = 0.05
 """A b that is lower than POWER by less is not spoken of."""
-GAIN = -8.0
+GAIN = -12.0
 """The gain down to which look-ahead is taken whatever weighs more."""
 MASS = -10.0
 """Nats that masks leave of a text without look-ahead, below which it is taken: what comes so seldom

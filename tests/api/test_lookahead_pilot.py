@@ -308,15 +308,15 @@ def path_of(ratio=0.0, mass=-2.0, expected=-1.0, came=-1.0):
     [
         (-2.0, -7.0, path_of(), "agrees"),
         (-2.0, -7.0, path_of(ratio=4.0), "agrees"),
-        (-2.0, -7.0, path_of(ratio=9.0), "misled"),
-        (-7.0, -2.0, path_of(ratio=9.0), "agrees"),
-        (-22.0, -25.0, path_of(ratio=9.0, mass=-20.0), "agrees"),
-        (-math.inf, -25.0, path_of(ratio=9.0, mass=0.0), "agrees"),
-        (-2.0, -math.inf, path_of(ratio=9.0), "misled"),
+        (-2.0, -7.0, path_of(ratio=13.0), "misled"),
+        (-7.0, -2.0, path_of(ratio=13.0), "agrees"),
+        (-22.0, -25.0, path_of(ratio=13.0, mass=-20.0), "agrees"),
+        (-math.inf, -25.0, path_of(ratio=13.0, mass=0.0), "agrees"),
+        (-2.0, -math.inf, path_of(ratio=13.0), "misled"),
         (-math.inf, -math.inf, path_of(), "died"),
         # What is expected a few nats too low says little; ten times too low says a lot.
         (-2.0, -7.0, path_of(expected=-1.0, came=-0.25), "agrees"),
-        (-2.0, -7.0, path_of(ratio=9.0, expected=-30.0, came=-3.0), "partly"),
+        (-2.0, -7.0, path_of(ratio=13.0, expected=-30.0, came=-3.0), "partly"),
         (-2.0, -7.0, path_of(expected=-300.0, came=-3.0), "exaggerates"),
         # What is expected too high leaves b where it is.
         (-2.0, -7.0, path_of(expected=-3.0, came=-30.0), "agrees"),
