@@ -126,10 +126,10 @@ def _head(replay: Replay) -> list[str]:
     low, high = replay.result.get("log_z_bounds") or (None, None)
     if known and low is not None and (high is None or high - low > 1e-4):
         lower = high is None or method.log_z == "bound"
-        z = f"   log Z >= {low:.4f}" if lower else f"   log Z between {low:.4f} and {high:.4f}"
+        z = f"   log Z >= {low:z.4f}" if lower else f"   log Z between {low:z.4f} and {high:z.4f}"
     else:
         sign = "~" if method.draws else "="
-        z = f"   log Z {sign} {log_z:.4f}" if known else ""
+        z = f"   log Z {sign} {log_z:z.4f}" if known else ""
     return ["   ".join(facts), f"{steps} steps, {state}{z}"]
 
 

@@ -83,10 +83,10 @@ class Watch:
     def _header(self, step: Step[Any] | Level[Any]) -> str:
         n = len(step.states)
         if isinstance(step, Level):
-            return f"step {step.t}   {n} states   log Z {step.log_Z:.4f}"
+            return f"step {step.t}   {n} states   log Z {step.log_Z:z.4f}"
         island = f"island {step.island}   " if step.island else ""
         return (
-            f"{island}step {step.t}   log Z {step.log_Z:.4f}   ESS {step.ess:.1f} of {n}   "
+            f"{island}step {step.t}   log Z {step.log_Z:z.4f}   ESS {step.ess:.1f} of {n}   "
             f"{step.alive} alive   {step.unfinished} running"
         )
 

@@ -152,9 +152,11 @@ class Result:
             lines.append(f"{rest:7.4f}  ({len(self.posterior) - SHOWN} more values)")
         error = "" if not self.log_z_se else f" ± {self.log_z_se:.2g} ({self.uncertainty.by})"
         if self.log_z_bounds is not None:
-            lines.append(f"log Z between {self.log_z_bounds[0]:.4f} and {self.log_z_bounds[1]:.4f}")
+            lines.append(
+                f"log Z between {self.log_z_bounds[0]:z.4f} and {self.log_z_bounds[1]:z.4f}"
+            )
         else:
-            lines.append(f"log Z {self.log_z:.4f}{error}")
+            lines.append(f"log Z {self.log_z:z.4f}{error}")
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:

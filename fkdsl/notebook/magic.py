@@ -105,7 +105,7 @@ def _progress(name: str) -> Iterator[Any]:
             return
         drawn = now
         line = f"{name}   step {step.t}   {step.alive} of {len(step.particles)} alive   "
-        line += f"ESS {step.ess:.1f}   log Z {step.log_Z:.3f}"
+        line += f"ESS {step.ess:.1f}   log Z {step.log_Z:z.3f}"
         if handle is None:
             handle = display(_Line(line), display_id=True)
         else:

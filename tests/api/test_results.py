@@ -3,6 +3,7 @@ texts."""
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,8 @@ def test_a_dead_run_shows_the_likeliest_texts_that_died(tmp_path, capsys):
         fkdsl.parse(DIES).without().run(particles=8)
     assert {"step", "place", "text"} == set(died.value.details["texts"][0])
     assert "condition len(lm.text) > 20" in died.value.details["texts"][0]["place"]
+
+
+def test_a_log_z_that_rounds_to_zero_has_no_sign():
+    result = fkdsl.parse("program p() -> int:\n    x ~ bernoulli(0.5)\n    return 1\n").exact()
+    assert str(replace(result, log_z=-1e-17)).endswith("log Z 0.0000")

@@ -180,7 +180,7 @@ def test_a_lock_that_another_run_holds_is_waited_for_until_the_deadline(folder, 
     opened(folder)
     name = index_module.index_name(IndexSpec("*.md"), Folder.main(folder))
     home = index_module.cache_root() / "indexes" / name
-    with FileLock(home / ".lock", is_singleton=False):
+    with FileLock(home / ".lock"):
         with pytest.raises(DeadlinePassed), until(Deadline(0.2)):
             opened(folder)
         monkeypatch.setattr(index_module, "PATIENCE", 0.05)

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,7 +38,7 @@ def test_words_have_no_spaces_and_stand_in_the_text(s):
     for w in text.words(s):
         assert not re.search(r"\s", w)
         assert w in s
-        assert any(map(str.isalnum, w))
+        assert regex.search(r"[^\W_]", w)  # Python may have an older Unicode
 
 
 @given(short, short, short)
@@ -194,11 +195,6 @@ def test_syllables_of_known_lines(line, n):
 @given(st.text("abcdeiouy'-", max_size=10))
 def test_a_word_with_a_letter_has_a_syllable(w):
     assert syllables_of(w) >= (1 if any(map(str.isalpha, w)) else 0)
-
-
-def test_a_grammar_that_lark_cannot_follow_is_a_mistake_of_the_program():
-    with pytest.raises(BuiltinError, match="no Lark grammar"):
-        TABLE["parses"].call("aa", 'start: "a"*\n%ignore "a"\n', folder=Path())
 
 
 PIECES = st.lists(
