@@ -94,9 +94,11 @@ def _load(
     common: dict[str, Any] = {"local_files_only": local_files_only, "trust_remote_code": False}
     if gguf_file is not None:
         common["gguf_file"] = gguf_file
+    with _usable(device):
+        torch.empty(1, device=device)  # before minutes of reading
     with quiet_transformers():
         processor = _processor(path, name, common) if gguf_file is None else None
-        module = _module(path, gguf_file, dtype, name, common, processor is not None)
+        module = _module(path, gguf_file, dtype, device, name, common, processor is not None)
         tokenizer = (
             AutoTokenizer.from_pretrained(path, **common)
             if processor is None
@@ -121,12 +123,14 @@ def _module(
     path: str,
     gguf_file: str | None,
     dtype: str,
+    device: str,
     name: str,
     common: Mapping[str, Any],
     has_processor: bool,
 ) -> Any:
-    """The module of transformers, with its weights. Raises CallError for weights that are not the
-    configuration's."""
+    """The module of transformers, with its weights, which go from their files straight to the
+    device. Raises CallError for weights that are not the configuration's, and for more of them than
+    the device has memory for."""
     from transformers import AutoConfig
 
     if gguf_file is not None:
@@ -139,10 +143,18 @@ def _module(
     auto = _auto_class(config, has_processor)
     if tensors is not None:
         verify_module(auto, config, name, tensors)
-    kind = {} if gguf_file is not None else {"use_safetensors": True}
-    module, report = auto.from_pretrained(
-        path, dtype=DTYPES[dtype], output_loading_info=True, **common, **kind
-    )
+    kind: dict[str, Any] = {} if gguf_file is not None else {"use_safetensors": True}
+    if device != "cpu" and gguf_file is None:
+        kind["device_map"] = {"": device}
+    try:
+        module, report = auto.from_pretrained(
+            path, dtype=DTYPES[dtype], output_loading_info=True, **common, **kind
+        )
+    except torch.OutOfMemoryError:
+        raise CallError(
+            f"the device `{device}` has too little memory for the weights of {name}",
+            "take a smaller model, --dtype bfloat16, or --device cpu",
+        ) from None
     if missing := sorted(report["missing_keys"]):
         # The library would fill them with random numbers and say so only in a warning.
         raise CallError(

@@ -119,3 +119,33 @@ def test_auto_chooses_by_the_processor_and_emulation_is_said(models, monkeypatch
     note = getattr(load("bfloat16"), "note", "")
     assert note == "" if has else "./tiny was run in bfloat16 on a processor that has no" in note
     assert registry.load_model("tiny", dtype="auto").describe()["dtype"] == "float32"
+
+
+def test_on_a_device_weights_go_there_from_their_file(models, monkeypatch):
+    """The device is the processor by another of its names."""
+    import torch
+    from transformers import LlamaForCausalLM
+
+    from fkdsl.models.loading import load_pretrained
+
+    whole, maps = LlamaForCausalLM.from_pretrained.__func__, []
+
+    def from_pretrained(cls, *args, **options):
+        maps.append(options.get("device_map"))
+        return whole(cls, *args, **options)
+
+    monkeypatch.setattr(LlamaForCausalLM, "from_pretrained", classmethod(from_pretrained))
+    row = ForwardRow(None, (3, 4, 5), (2,))
+    here, there = (
+        load_pretrained(str(models / "tiny"), device=device, local_files_only=True)
+        for device in ("cpu", "cpu:0")
+    )
+    assert maps == [None, {"": "cpu:0"}]
+    assert np.array_equal(here.forward([row])[0].log_probs, there.forward([row])[0].log_probs)
+
+    def fails(cls, *args, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(LlamaForCausalLM, "from_pretrained", classmethod(fails))
+    with pytest.raises(CallError, match="`cpu:0` has too little memory for the weights of tiny"):
+        load_pretrained(str(models / "tiny"), device="cpu:0", local_files_only=True)

@@ -2,7 +2,7 @@
 starting each of some hundreds takes longer than it runs.
 
     graphs = Graphs(captured)
-    logits = graphs.run(key, generation, compute)    # replayed from the third call with a key on
+    logits = graphs.run(key, generation, compute)    # recorded when a key comes the second time
 
 What is recorded reads and writes the same addresses each time. So `compute` takes its inputs from
 tensors that stay where they are, its shapes are functions of the key, and everything recorded is
