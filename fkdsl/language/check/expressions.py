@@ -320,9 +320,9 @@ class Expressions(Fitting):
             help = f"a token is its own text: write `{shown(e.value)}`"
             change = edits.instead(e.span, e.value.span.text)
         elif e.name in TABLE or e.name in LENGTHS:
-            name = "len" if e.name in LENGTHS else e.name
-            help = f"functions are called by name: `{name}({shown(e.value)})`"
-            change = edits.instead(e.span, f"{name}({e.value.span.text})")
+            function = "len" if e.name in LENGTHS else e.name
+            help = f"functions are called by name: `{function}({shown(e.value)})`"
+            change = edits.instead(e.span, f"{function}({e.value.span.text})")
         else:
             help = "only contexts and records have attributes"
         self.report.error(
