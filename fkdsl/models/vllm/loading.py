@@ -250,7 +250,7 @@ def _failure(name: str, error: Exception, log: IO[bytes]) -> VllmError:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     # pydantic puts what a check says into a line of its own.
     said = [line.removeprefix("Value error, ") for line in lines if line.startswith("Value error")]
-    reason = next(iter([*said, *lines]), type(error).__name__)[:300]
+    reason = next(iter([*said, *lines]), type(error).__name__).partition(" [type=")[0][:300]
     if "torchvision::nms" in text or "torchcodec" in text:
         return VllmError(
             f"vLLM cannot be imported: {reason}",
