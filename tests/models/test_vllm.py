@@ -1,5 +1,5 @@
 """vLLM as an engine: rows against transformers, and what is used of vLLM beyond its documented
-interface. tests/models/test_vllm_loading.py has what a user is told."""
+interface. tests/models/test_vllm_loading.py has what a user is told, test_vllm_forks.py forks."""
 
 import gc
 import inspect

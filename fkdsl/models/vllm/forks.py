@@ -7,7 +7,8 @@ the step (copy-on-write, which it has for hybrid models). So it is enough to say
 request begins with: those of the session that it forks.
 
 A fork is named in `extra_args` of its request. Where its source has ended, or vLLM has interrupted
-it, the prefix cache gives what it has, as without a fork.
+it, the prefix cache gives what it has, as without a fork. So it does where the source begins in the
+same step: it may begin with blocks that another request computes in that step, after the copy.
 """
 
 from __future__ import annotations
@@ -28,20 +29,27 @@ def install(scheduler: Any) -> bool:
     manager = scheduler.kv_cache_manager
     if any(type(m).__name__ not in COPIED for m in manager.coordinator.single_type_managers):
         return False
-    cached_blocks = manager.get_computed_blocks
+    cached_blocks, step_starts = manager.get_computed_blocks, manager.new_step_starts
+    beginning: set[str] = set()
+
+    def new_step_starts() -> None:
+        """See KVCacheManager.new_step_starts, which a scheduler calls before it plans a step."""
+        beginning.clear()
+        step_starts()
 
     def computed_blocks(request: Any, *bound: Any) -> tuple[Any, int, int]:
         """See KVCacheManager.get_computed_blocks: blocks, how many tokens they hold, and 0. bound:
         None from 0.33 on, where nothing but keys and values is kept."""
+        beginning.add(request.request_id)
         cached: tuple[Any, int, int] = cached_blocks(request, *bound)
         extra = getattr(request.sampling_params, "extra_args", None) or {}
         source, n = extra.get(FORK, (None, 0))
-        if n <= cached[1]:
+        if n <= cached[1] or source in beginning:
             return cached
         blocks = _blocks_of(manager, scheduler.requests.get(source), request, n)
         return cached if blocks is None else (manager.create_kv_cache_blocks(blocks), n, 0)
 
-    manager.get_computed_blocks = computed_blocks
+    manager.get_computed_blocks, manager.new_step_starts = computed_blocks, new_step_starts
     return True
 
 
