@@ -137,10 +137,12 @@ class Qdrant:
     def _forget(self, name: str) -> None:
         from qdrant_client import models
 
-        self._client.delete(self._files, points_selector=[_number(name)])
+        # By filters: local collections of qdrant-client 1.12 refuse the number of no point.
+        its_mark = models.HasIdCondition(has_id=[_number(name)])
         of_file = models.FieldCondition(key="source", match=models.MatchValue(value=name))
-        selector = models.FilterSelector(filter=models.Filter(must=[of_file]))
-        self._client.delete(self._passages, points_selector=selector)
+        for collection, condition in ((self._files, its_mark), (self._passages, of_file)):
+            selector = models.FilterSelector(filter=models.Filter(must=[condition]))
+            self._client.delete(collection, points_selector=selector)
 
     def _put(self, name: str, passages: Sequence[Passage]) -> None:
         for start in range(0, len(passages), BATCH):
