@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import field
+from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
@@ -23,6 +24,9 @@ from fkdsl.models.device.rows import rows_on_device, stays
 from fkdsl.models.interface import CacheSegment, ForwardResult, ForwardRow, LogProbRows
 from fkdsl.models.kv_pool import KVPool
 from fkdsl.models.vocabulary import Vocabulary
+
+REMEMBERED = 4096
+"""Characters of a text up to which its ids are remembered."""
 
 
 @dataclass
@@ -59,6 +63,12 @@ class TokenizedModel:
 
     def __init__(self, texts: ModelTexts) -> None:
         self._texts = texts
+        # Programs ask for the same texts again and again: for those of a judge's answers, and for
+        # a prompt when its rows have come.
+        self._ids_of_text = lru_cache(maxsize=1024)(lambda text: tuple(texts.encode(text)))
+        self._ids_of_chat = lru_cache(maxsize=256)(
+            lambda user, system: tuple(texts.chat(user, system)) if texts.chat is not None else ()
+        )
         self.vocabulary, self.name, self.max_length = texts.vocabulary, texts.name, texts.max_length
 
     def start(self, text: str) -> tuple[int, ...]:
@@ -71,14 +81,18 @@ class TokenizedModel:
         return ids or (self._texts.bos or 0,)
 
     def encode(self, text: str) -> tuple[int, ...]:
+        of_text = self._ids_of_text
+        encode = of_text if len(text) <= REMEMBERED else of_text.__wrapped__
         with self._panics():
-            return tuple(self._texts.encode(text)) if text else ()
+            return encode(text) if text else ()
 
     def chat(self, user: str, system: str = "") -> tuple[int, ...]:
         if self._texts.chat is None:
             raise CallError(f"{self.name} has no chat template", "use prompt(...)")
+        short = len(user) + len(system) <= REMEMBERED
         with self._panics():
-            return tuple(self._texts.chat(user, system))
+            of_chat = self._ids_of_chat
+            return (of_chat if short else of_chat.__wrapped__)(user, system)
 
     def _panics(self) -> AbstractContextManager[None]:
         return panics_are_errors(
@@ -190,18 +204,19 @@ def masked_block_sums(
     if not rows:
         return []
     V = len(rows[0])
-    p = torch.from_numpy(np.empty(-(-V // BLOCK) * BLOCK, dtype=rows[0].dtype))
-    p[V:] = 0.0
-    sums = torch.empty((len(rows), len(p) // BLOCK), dtype=p.dtype)
-    with warnings.catch_warnings():
+    p = torch.from_numpy(np.zeros(-(-V // BLOCK) * BLOCK, dtype=rows[0].dtype))
+    row, blocks = p[:V], p.view(-1, BLOCK)
+    sums = torch.empty((len(rows), len(blocks)), dtype=p.dtype)
+    of_each, factors = sums.unbind(), {id(mask): torch.from_numpy(shares(mask)) for mask in masks}
+    with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter(
             "ignore", UserWarning
         )  # a row from a file cannot be written to, and is not
         for i in sorted(
             range(len(rows)), key=lambda i: id(masks[i])
         ):  # one mask at a time stays in the caches
-            torch.exp(torch.from_numpy(rows[i]), out=p[:V]).mul_(torch.from_numpy(shares(masks[i])))
-            torch.sum(p.view(-1, BLOCK), dim=1, out=sums[i])
+            torch.exp(torch.from_numpy(rows[i]), out=row).mul_(factors[id(masks[i])])
+            torch.sum(blocks, dim=1, out=of_each[i])
     return list(sums.numpy().astype(np.float64))
 
 
