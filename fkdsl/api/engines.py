@@ -106,9 +106,10 @@ class Engines(Mapping[str, CachedTransformer]):
         self._by_reference: dict[Any, CachedTransformer] = {}
 
     def __getitem__(self, name: str) -> CachedTransformer:
-        if name not in self._engines:
-            self._engines[name] = self._make(name)
-        return self._engines[name]
+        engine = self._engines.get(name)
+        if engine is None:
+            engine = self._engines[name] = self._make(name)
+        return engine
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._engines)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Protocol
 
@@ -96,13 +97,13 @@ def weighted(
 def derive(key: bytes, *parts: Key) -> bytes:
     """A 16-byte key below `key`, a pure function of its arguments; types and lengths are part of
     it."""
-    digest = blake2b(key, digest_size=16)
-    for part in parts:
-        raw = part.to_bytes(16, "little", signed=True) if isinstance(part, int) else part.encode()
-        digest.update(
-            (b"i" if isinstance(part, int) else b"s") + len(raw).to_bytes(4, "little") + raw
-        )
-    return digest.digest()
+    return blake2b(key + b"".join(map(_encoded, parts)), digest_size=16).digest()
+
+
+@lru_cache(maxsize=4096)
+def _encoded(part: Key) -> bytes:
+    raw = part.to_bytes(16, "little", signed=True) if isinstance(part, int) else part.encode()
+    return (b"i" if isinstance(part, int) else b"s") + len(raw).to_bytes(4, "little") + raw
 
 
 def check_probabilities(probabilities: ArrayLike) -> Probabilities:

@@ -28,6 +28,11 @@ class Source:
     text: str = field(repr=False)
 
     @cached_property
+    def is_prelude(self) -> bool:
+        """Whether it is of the built-ins that are written in the language themselves."""
+        return self.name.startswith(PRELUDE)
+
+    @cached_property
     def line_starts(self) -> tuple[int, ...]:
         """Offset of each line's first character."""
         starts = [0]

@@ -10,13 +10,12 @@ batched forward.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.engine.prefix_tree import Context
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """Nodes to compute after a cached one. run: each node is the parent of the next, the first a
     child of `base`. wanted: the nodes of the run whose rows are asked for."""
 
@@ -27,6 +26,8 @@ class Job:
     @property
     def positions(self) -> tuple[int, ...]:
         """The indices in `run` of the wanted nodes."""
+        if len(self.run) == 1:
+            return (0,) if self.wanted else ()
         wanted = set(self.wanted)
         return tuple(i for i, node in enumerate(self.run) if node in wanted)
 
@@ -44,6 +45,10 @@ def plan_waves(
     many tokens is computed in each of its branches instead of in a wave of its own; the count
     includes the repeated runs before it.
     """
+    jobs = single_tokens(missing, usable)
+    if jobs is not None:
+        size = most or max(len(jobs), 1)
+        return [jobs[i : i + size] for i in range(0, len(jobs), size)]
     wanted = set(missing)
     children: dict[Context, dict[Context, None]] = {}
     tops: dict[Context, None] = {}
@@ -66,6 +71,22 @@ def plan_waves(
             todo.extend((run[-1], [child], depth + 1) for child in below)
     size = most or max(map(len, waves), default=1)
     return [wave[i : i + size] for wave in waves for i in range(0, len(wave), size)]
+
+
+def single_tokens(
+    missing: Sequence[Context], usable: Callable[[Context], bool]
+) -> list[Job] | None:
+    """The jobs of `plan_waves`, in its order, where each context is one token after a usable one,
+    as in a decoding step; None elsewhere."""
+    wanted, after = set(missing), dict[Context, list[Context]]()
+    for context in missing:
+        parent = context.parent
+        if parent is None or parent in wanted:
+            return None
+        after.setdefault(parent, []).append(context)
+    if not all(map(usable, after)):
+        return None
+    return [Job(parent, [c], [c]) for parent, cs in after.items() for c in reversed(cs)]
 
 
 def _link(

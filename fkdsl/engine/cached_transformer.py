@@ -33,7 +33,7 @@ from fkdsl.base.errors import CallError, InternalError
 from fkdsl.base.probability_blocks import masked_sums
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.engine.batching import Job, plan_waves
-from fkdsl.engine.kv_cache import KVCache
+from fkdsl.engine.kv_cache import Computed, KVCache
 from fkdsl.engine.meter import ForwardMeter
 from fkdsl.engine.prefix_tree import Context, PrefixTree
 from fkdsl.engine.shared_prompts import SharedPrompts
@@ -149,11 +149,11 @@ class CachedTransformer:
         (fkdsl.base.probability_blocks), not to
         be written to; None if `row` is not the cached row of the context, or the model gives no
         sums."""
-        if self.cached(context) is not row:
-            return None
+        sums = self.cache.sums_of(id(context), row)
+        if sums is not None or type(row) is np.ndarray:
+            return sums
         # A row that was left on the device that computed it (fkdsl.models.device.rows) has its own.
-        sums: NDArray[np.float64] | None = getattr(row, "sums", None)
-        return self.cache.sums(id(context)) if sums is None else sums
+        return getattr(row, "sums", None) if self.cached(context) is row else None
 
     def masked_block_sums(
         self, rows: Sequence[NDArray[Any]], masks: Sequence[NDArray[np.bool_]]
@@ -170,8 +170,9 @@ class CachedTransformer:
         rows: dict[Context, NDArray[Any]] = {}
         missing: list[Context] = []
         self.stats.asked += len(contexts)
-        for context in dict.fromkeys(contexts):
-            row = self.cached(context)
+        distinct = list(dict.fromkeys(contexts))
+        cached = self.cache.rows([id(context) for context in distinct])
+        for context, row in zip(distinct, cached, strict=True):
             if row is None:
                 missing.append(context)
             else:
@@ -302,16 +303,16 @@ class CachedTransformer:
         self.stats.model_calls += 1
         self.stats.forwarded_tokens += sum(len(row.tokens) for row in batch)
         rows: dict[Context, NDArray[Any]] = {}
+        computed: list[Computed] = []
         for job, result in zip(jobs, results, strict=True):
-            self.cache.put(result.segment, [id(n) for n in job.run], id(job.base))
             nothing = [None] * len(job.wanted)
             head_outputs = nothing if result.head_outputs is None else result.head_outputs
             sums = nothing if result.sums is None else result.sums
-            for node, row, outputs, row_sums in zip(
-                job.wanted, result.log_probs, head_outputs, sums, strict=True
-            ):
-                rows[node] = row
-                self.cache.put_row(id(node), row, outputs, row_sums)
+            # An array makes a new view each time that it is gone through.
+            log_probs, wanted = list(result.log_probs), [id(node) for node in job.wanted]
+            rows.update(zip(job.wanted, log_probs, strict=True))
+            their = list(zip(wanted, log_probs, head_outputs, sums, strict=True))
+            computed.append((result.segment, [id(n) for n in job.run], id(job.base), their))
             if self.prompts is not None and job.base.parent is None and job.run:
                 ends = job.wanted[-1:] == job.run[-1:]
                 self.prompts.keep(
@@ -320,6 +321,7 @@ class CachedTransformer:
                     result.log_probs[-1] if ends else None,
                     result.sums[-1] if ends and result.sums is not None else None,
                 )
+        self.cache.put_all(computed)
         return rows
 
     def _measure(

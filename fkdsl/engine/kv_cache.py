@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,10 @@ from fkdsl.models.interface import CacheSegment
 
 NodeId = int
 """The id() of a node of the prefix tree: the cache must not keep nodes alive."""
+Row = tuple[NodeId, NDArray[Any], Any, NDArray[np.float64] | None]
+"""What `put_row` is given."""
+Computed = tuple[CacheSegment, Sequence[NodeId], NodeId, Sequence[Row]]
+"""What `put` is given, and the rows after the segment's nodes."""
 ROW_BYTES = 4_000_000
 """Most bytes of rows to keep beyond those just asked for: a row of a long vocabulary takes more
 bytes than a token's keys and values, and is seldom asked for twice."""
@@ -66,9 +71,20 @@ class KVCache:
     # --------------------------------------------------------------- segments
 
     @locked
+    def put_all(self, computed: Sequence[Computed]) -> None:
+        """Keeps the segments and rows of a forward: `put` and `put_row` of each."""
+        for segment, nodes, base, rows in computed:
+            self._put(segment, nodes, base)
+            for node, row, head_outputs, sums in rows:
+                self._put_row(node, row, head_outputs, sums)
+
+    @locked
     def put(self, segment: CacheSegment, nodes: list[NodeId], base: NodeId) -> None:
         """Keeps a segment for the nodes of its tokens, in order, in place of the segments that they
         used before. base: the node after which the segment begins."""
+        self._put(segment, nodes, base)
+
+    def _put(self, segment: CacheSegment, nodes: Sequence[NodeId], base: NodeId) -> None:
         if not nodes:
             return
         continued = None if segment.standalone else self._segment_of.get(base)
@@ -81,15 +97,15 @@ class KVCache:
         self._segment_of.update(dict.fromkeys(nodes, entry))
         self.nbytes += segment.nbytes
 
-    @locked
     def slot(self, node: NodeId) -> tuple[CacheSegment, int] | None:
         """The segment that holds a node's token, and the token's position in it; None if it is not
         cached."""
-        entry = self._segment_of.get(node)
-        if entry is None:
-            return None
-        self._segments.move_to_end(id(entry))
-        return entry.segment, entry.users[node]
+        with self.lock:
+            entry = self._segment_of.get(node)
+            if entry is None:
+                return None
+            self._segments.move_to_end(id(entry))
+            return entry.segment, entry.users[node]
 
     def _release_slot(self, node: NodeId) -> None:
         entry = self._segment_of.pop(node, None)
@@ -126,6 +142,15 @@ class KVCache:
     ) -> None:
         """Keeps the row after a node, and for as long as the row, not counted in `nbytes`, what the
         model's heads gave for the node and the row's sums over blocks."""
+        self._put_row(node, row, head_outputs, sums)
+
+    def _put_row(
+        self,
+        node: NodeId,
+        row: NDArray[Any],
+        head_outputs: Any,
+        sums: NDArray[np.float64] | None,
+    ) -> None:
         self._drop_row(node)
         self._rows[node] = row
         if head_outputs is not None:
@@ -141,6 +166,23 @@ class KVCache:
         if row is not None:
             self._rows.move_to_end(node)
         return row
+
+    @locked
+    def rows(self, nodes: Sequence[NodeId]) -> list[NDArray[Any] | None]:
+        """`row` of each."""
+        found = [self._rows.get(node) for node in nodes]
+        for node, row in zip(nodes, found, strict=True):
+            if row is not None:
+                self._rows.move_to_end(node)
+        return found
+
+    def sums_of(self, node: NodeId, row: NDArray[Any]) -> NDArray[np.float64] | None:
+        """`sums`, if this is the node's row, which counts as used."""
+        with self.lock:
+            found = self._rows.get(node)
+            if found is not None:
+                self._rows.move_to_end(node)
+            return self._sums.get(node) if found is row else None
 
     def head_outputs(self, node: NodeId) -> Any:
         """What the model's heads gave for a node; None if nothing was put, or its row is gone."""

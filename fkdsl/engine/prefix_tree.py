@@ -18,20 +18,23 @@ node as soon as no handle reaches it, and the tree then calls `on_release`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 from weakref import ReferenceType, ref
 
 
 class Context:
     """A sequence of tokens, as its last node. Immutable to its holders; compared by identity. raw:
-    the sequence's bytes, None until they are first asked for."""
+    the sequence's bytes, None until they are first asked for. positions: where automata stand after
+    its text (constraints/regular.py)."""
 
-    __slots__ = ("__weakref__", "_tree", "length", "parent", "raw", "token")
+    __slots__ = ("__weakref__", "_tree", "length", "parent", "positions", "raw", "token")
 
     def __init__(self, tree: PrefixTree, parent: Context | None, token: int) -> None:
         self._tree = tree
         self.parent = parent
         self.token = token
         self.raw: bytes | None = None if parent else b""
+        self.positions: dict[Any, Any] = {}
         self.length: int = parent.length + 1 if parent else 0
 
     @property

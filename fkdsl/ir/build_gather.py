@@ -19,6 +19,7 @@ from fkdsl.ir.passes.reading import appends, reached
 from fkdsl.machine.memory import SMALL
 from fkdsl.machine.ops import unpack
 from fkdsl.machine.particle import ActiveFrame, Compute
+from fkdsl.machine.state import UNSET
 from fkdsl.values.operators import iterate, truth
 from fkdsl.values.signatures import TABLE
 from fkdsl.values.types import STR, List
@@ -34,6 +35,8 @@ def build_gather(program: ir.Program, e: ir.Gather, expr: Callable[[ir.Expr], Co
         return remembering(e, expr)
     element = expr(e.element)
     clauses = [(c.targets, expr(c.iterable), tuple(map(expr, c.conditions))) for c in e.clauses]
+
+    bound = [slot for clause in e.clauses for slot in clause.targets]
 
     def collect(frame: ActiveFrame, depth: int, out: list[Any]) -> None:
         if depth == len(clauses):
@@ -53,6 +56,8 @@ def build_gather(program: ir.Program, e: ir.Gather, expr: Callable[[ir.Expr], Co
     def run(frame: ActiveFrame) -> tuple[Any, ...]:
         out: list[Any] = []
         collect(frame, 0, out)
+        for slot in bound:
+            frame.slots[slot] = UNSET  # by what is left there, equal states would be told apart
         return tuple(out)
 
     return run
@@ -107,6 +112,7 @@ def remembering(e: ir.Gather, expr: Callable[[ir.Expr], Compute]) -> Compute:
         memory = frame.particle.memory
         op, now, holds = memory.op, memory.now, all(truth(c(frame)) for c in conditions)
         value = element(frame) if holds else None
+        frame.slots[target] = UNSET  # by what is left there, equal states would be told apart
         if memory.now != now:
             memory.drop(now - op, value)
         return (value,) if holds else ()

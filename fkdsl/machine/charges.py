@@ -29,5 +29,8 @@ def split_charge(log_potential: float, span: Span, masses: Masses | None) -> lis
         return [Charge(span, log_potential)]
     if log_potential == -math.inf:
         return [Charge(place, log_potential) for place in [*(p for p in masses if p != span), span]]
+    if len(masses) == 1:
+        ((place, mass),) = masses.items()
+        return [Charge(place, log_potential * mass / mass)]
     total = math.fsum(masses.values())
     return [Charge(place, log_potential * mass / total) for place, mass in masses.items()]

@@ -86,6 +86,16 @@ class ContextTable:
         pending = None if ids else c.pending
         self.set_context(ref, ContextState(c.model, node, c.start, c.skip, done, pending))
 
+    def append_token(self, ref: ContextRef, token: int) -> None:
+        """`extend` by one token of the vocabulary."""
+        c = self.contexts[ref.index]
+        engine = self.engines[c.model]
+        self.charge(NODE)
+        done = c.done or token in engine.model.vocabulary.ends
+        node = engine.extend(c.node, (token,))
+        contexts = self.contexts = self.contexts.copy()
+        contexts[ref.index] = ContextState(c.model, node, c.start, c.skip, done)
+
     def ids_of(self, ref: ContextRef, value: Any) -> tuple[int, ...]:
         """The tokens that a text, a token or a mark is in a context's vocabulary; a token of that
         vocabulary is itself."""

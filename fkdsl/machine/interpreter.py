@@ -21,7 +21,7 @@ from fkdsl.machine.memory import no_memory
 from fkdsl.machine.ops import DrawOp, ReturnOp
 from fkdsl.machine.particle import ActiveFrame, Code, RunningParticle
 from fkdsl.machine.state import UNSET, Status
-from fkdsl.values.faults import LIMITS, Fault, NeedRows
+from fkdsl.values.faults import INSTRUCTIONS_PER_LOOK, LIMITS, Fault, NeedRows
 
 
 class Draw(NamedTuple):
@@ -72,7 +72,9 @@ def run_to_draw(particle: RunningParticle) -> DrawOp | None:
             return op
         contexts = particle.contexts
         try:
-            particle.burn(1, op.span)
+            particle.fuel = fuel = particle.fuel - 1
+            if fuel < 0 or not fuel % INSTRUCTIONS_PER_LOOK:
+                particle.burn(0, op.span)
             memory.op = memory.now
             op.run(particle, frame)
         except NeedRows:
@@ -81,7 +83,6 @@ def run_to_draw(particle: RunningParticle) -> DrawOp | None:
         except (Fault, MemoryError) as error:
             particle.contexts = contexts
             raise fault_at(error, op.span) from None
-        particle.resumed = None
         if particle.rows:
             particle.rows = {}
     return None

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from fkdsl.base.deadline import PIECE, check, current
 from fkdsl.base.random import Rng
@@ -51,7 +51,8 @@ HEAVIEST = 1e300
 
 @dataclass(slots=True)
 class ActiveFrame:
-    """A Frame with slots that can be assigned, and its particle for expressions that need it."""
+    """A Frame with slots that can be assigned, and its particle for expressions that need it. Only
+    the frame on top of a particle is assigned to; those below wait for its value."""
 
     function: str
     pc: int
@@ -103,12 +104,25 @@ class Executable:
 class RunningParticle(ContextTable):
     """One particle in one step.
 
-    rng: the stream of its step. log_G: what its lines have added, nats. boundary: whether its next
-    draw is the next step's. draws: how many it has made in this step. fuel: instructions that it
-    may still run before a draw. resumed: the state that it is in still, None once an op has run.
-    draft_block, alternatives: see ProgramState. refused: the condition that a predicate of tokens
-    last found false.
+    frames: outermost first; the one on top is an ActiveFrame of its own; those that wait below it
+    may be another particle's too, or a state's, and are copied when they come to the top. rng: the
+    stream of its step. log_G: what its lines have added, nats. boundary: whether its next draw is
+    the next step's. draws: how many it has made in this step. fuel: instructions that it may still
+    run before a draw. draft_block, alternatives: see ProgramState. refused: the condition that a
+    predicate of tokens last found false.
     """
+
+    log_G = 0.0
+    boundary = False
+    draws = 0
+    status = Status.RUNNING
+    value: Any = None
+    died: Span | None = None
+    draft_block: DraftBlock | None = None
+    twist: Twist | None = None
+    evidence: tuple[Document, ...] = ()
+    power: float | None = None
+    refused = NOWHERE
 
     def __init__(
         self,
@@ -121,40 +135,26 @@ class RunningParticle(ContextTable):
         self.frames: list[ActiveFrame] = []
         self.contexts: list[ContextState] = []
         self.rows: dict[Hashable, Any] = {}
-        self.log_G = 0.0
-        self.boundary = False
-        self.draws = 0
         self.fuel = limits.instructions
         self.deadline = current()
         self.memory = Memory()
-        self.status = Status.RUNNING
-        self.value: Any = None
-        self.died: Span | None = None
         self.charges: list[Charge] = []
         self.drawn_values: list[DrawnValue] = []
         self.alternatives: list[Alternatives | None] = []
-        self.draft_block: DraftBlock | None = None
-        self.twist: Twist | None = None
         self.guesses: dict[str, float] = {}
-        self.evidence: tuple[Document, ...] = ()
-        self.power: float | None = None
-        self.resumed: ProgramState | None = None
-        self.refused = NOWHERE
 
     # ------------------------------------------------------------- in and out
 
     def resume(self, state: ProgramState) -> None:
         """Takes up where a state stands."""
-        self.frames = [
-            ActiveFrame(f.function, f.pc, list(f.slots), f.target, self) for f in state.frames
-        ]
+        self.frames = cast(list[ActiveFrame], list(state.frames))
+        self._take_top()
         self.contexts = list(state.contexts)
         self.draft_block = state.draft_block
         self.twist = state.twist
         self.guesses, self.power = dict(state.guesses), state.power
         self.evidence = state.evidence
         self.memory = Memory(state.unmeasured)
-        self.resumed = state
 
     def state(self) -> ProgramState:
         """What it has come to, as a value; contexts that no variable reaches are gone from it."""
@@ -179,25 +179,25 @@ class RunningParticle(ContextTable):
                 for i in contexts_in(v)
             ]
         )
-        move = {old: new for new, old in enumerate(reached)}
-        stay = all(old == new for old, new in move.items())
-        frames = tuple(
-            [
-                Frame(
-                    f.function,
-                    f.pc,
-                    tuple(f.slots if stay else [map_contexts(v, move) for v in f.slots]),
-                    f.target,
-                )
+        stay = [*reached] == [*range(len(reached))]
+        if stay:
+            below = cast(list[Frame | ActiveFrame], self.frames)
+            frames = [
+                f if isinstance(f, Frame) else Frame(f.function, f.pc, tuple(f.slots), f.target)
+                for f in below
+            ]
+        else:
+            move = {old: new for new, old in enumerate(reached)}
+            frames = [
+                Frame(f.function, f.pc, tuple([map_contexts(v, move) for v in f.slots]), f.target)
                 for f in self.frames
             ]
-        )
         return ProgramState(
             Status.RUNNING,
-            frames,
+            tuple(frames),
             tuple([self.contexts[i] for i in reached]),
             twist=self.twist,
-            guesses=tuple(Guess(*held) for held in sorted(self.guesses.items())),
+            guesses=tuple([Guess(*held) for held in sorted(self.guesses.items())]),
             evidence=self.evidence,
             power=self.power,
             charges=charges,
@@ -209,19 +209,18 @@ class RunningParticle(ContextTable):
 
     def fork(self) -> RunningParticle:
         """A copy that goes its own way; what it weighs, draws and makes counts from zero."""
-        copy = RunningParticle(self.code, self.engines, self.rng, self.limits)
-        copy.adopt(self)
-        copy.log_G, copy.draws, copy.charges, copy.drawn_values = 0.0, 0, [], []
-        copy.memory = Memory()
+        copy = RunningParticle.__new__(RunningParticle)
+        copy.__dict__.update(self.__dict__)
+        copy._share_frames(self)
+        copy.log_G, copy.draws, copy.rows, copy.draft_block = 0.0, 0, {}, None
+        copy.charges, copy.drawn_values, copy.alternatives = [], [], []
+        copy.guesses, copy.memory = dict(self.guesses), Memory()
         return copy
 
     def adopt(self, fork: RunningParticle) -> None:
         """Goes on where a fork stands; what the fork has weighed and drawn is added. It may be the
         fork of another particle in the same state."""
-        self.frames = [
-            ActiveFrame(f.function, f.pc, list(f.slots), f.target, self, f.depth)
-            for f in fork.frames
-        ]
+        self._share_frames(fork)
         self.contexts = fork.contexts
         self.log_G += fork.log_G
         self.charges.extend(fork.charges)
@@ -234,6 +233,22 @@ class RunningParticle(ContextTable):
         self.twist, self.guesses, self.power = fork.twist, dict(fork.guesses), fork.power
         self.evidence = fork.evidence
         self.status, self.value, self.died = fork.status, fork.value, fork.died
+
+    def _share_frames(self, other: RunningParticle) -> None:
+        """The frames of another particle, and its top one as an own one."""
+        self.frames = other.frames.copy()
+        for frame in self.frames[:-1]:
+            if type(frame) is ActiveFrame:
+                frame.particle = None  # type: ignore[assignment]  # it waits for both
+        self._take_top()
+
+    def _take_top(self) -> None:
+        """Makes the frame on top one of its own."""
+        if not self.frames:
+            return
+        top: Any = self.frames[-1]
+        if type(top) is Frame or top.particle is not self:
+            self.frames[-1] = ActiveFrame(top.function, top.pc, list(top.slots), top.target, self)
 
     def release(self) -> None:
         """The end of its use. Its frames refer to it: without them all that it holds is gone at
@@ -264,6 +279,7 @@ class RunningParticle(ContextTable):
         """Returns from the frame on top."""
         done = self.frames.pop()
         if self.frames:
+            self._take_top()
             self.frames[-1].slots[done.target] = value
             return
         if self.twist is not None:
@@ -348,11 +364,13 @@ class RunningParticle(ContextTable):
 
     def drawing_line(self) -> Span:
         """The line that is drawing; of a draw within `text` or `word`, the line that calls them."""
-        here = NOWHERE
+        here = self.op.span
+        if not here.source.is_prelude:
+            return here
         for below, frame in enumerate(reversed(self.frames)):
             # A frame that waits for a call stands behind it already.
             here = self.code.functions[frame.function].ops[frame.pc - (below > 0)].span
-            if not here.source.name.startswith(PRELUDE):
+            if not here.source.is_prelude:
                 break
         return here
 

@@ -105,7 +105,9 @@ class ProposalPlan(Generic[E]):
     needs_lookahead: whether outcomes are tried; expensive: whether trying one costs much (Python of
     the program's, a parse). inline_conditions: how many conditions right behind the draw look at
     nothing but values and contexts' texts, so that they are checked in place, without a trial;
-    exhaustive: whether nothing else can weigh before the next draw.
+    exhaustive: whether nothing else can weigh before the next draw. passed: how many conditions
+    right behind the draw mask and prefix constraint decide whole, so that a particle that has drawn
+    by them need not be asked again.
     absorbed: the conditions that the draw looks ahead to.
     """
 
@@ -118,6 +120,7 @@ class ProposalPlan(Generic[E]):
     expensive: bool = False
     inline_conditions: int = 0
     exhaustive: bool = False
+    passed: int = 0
     absorbed: tuple[Absorbed, ...] = ()
 
     @property
@@ -137,5 +140,6 @@ class ProposalPlan(Generic[E]):
             expensive=self.expensive,
             inline_conditions=self.inline_conditions,
             exhaustive=self.exhaustive,
+            passed=self.passed,
             absorbed=self.absorbed,
         )

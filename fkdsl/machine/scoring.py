@@ -28,9 +28,9 @@ from fkdsl.values.token_distributions import (
     Power,
     Product,
     TokenDistribution,
-    continuing,
     gives_tokens,
     leaves,
+    tokens_following,
 )
 from fkdsl.values.values import ContextRef, Token, show
 
@@ -38,9 +38,9 @@ from fkdsl.values.values import ContextRef, Token, show
 def is_finished(d: Any, contexts: Sequence[ContextState]) -> bool:
     """Whether d is a distribution of tokens that gives none, since the contexts that it needs are
     finished."""
+    if type(d) is ContextRef:
+        return contexts[d.index].done
     match d:
-        case ContextRef(index):
-            return contexts[index].done
         case Product(left, right):
             return is_finished(left, contexts) or is_finished(right, contexts)
         case Power(base):
@@ -156,7 +156,8 @@ def continues(particle: ContextTable, ref: ContextRef) -> float:
         return 0.0
     if c.pending is not None:
         return float(c.pending)
-    return min(1.0, float(np.exp(row[continuing(particle.vocabulary(ref))]).sum(dtype=np.float64)))
+    going_on = tokens_following(particle.vocabulary(ref), True)
+    return min(1.0, float(np.exp(row[going_on]).sum(dtype=np.float64)))
 
 
 def settle(particle: ContextTable, ref: ContextRef, goes_on: bool) -> None:

@@ -15,9 +15,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable
+from itertools import chain
 from typing import Any, cast
 
 from fkdsl.base.spans import Span
+from fkdsl.base.value_keys import state_key
 from fkdsl.engine.cached_transformer import Context
 from fkdsl.machine.interpreter import run_to_next_draw
 from fkdsl.machine.ops import DrawOp
@@ -32,26 +34,51 @@ Forks = dict[int, RunningParticle | Span]
 """By outcome: the fork that took it, or where it died."""
 
 
+class StateAtDraw:
+    """The state of a particle that stands at a draw. Its key is computed when it is first compared
+    with another's: most particles are the only ones at their contexts."""
+
+    __slots__ = ("_key", "frames", "others", "slots")
+
+    def __init__(self, particle: RunningParticle) -> None:
+        self.frames = [(f.function, f.pc, f.target) for f in particle.frames]
+        self.slots = [tuple(f.slots) for f in particle.frames]
+        twist = particle.twist.log_weight if particle.twist is not None else 0.0
+        guesses = tuple(sorted(particle.guesses.items()))
+        self.others = (twist, guesses, particle.evidence, particle.power)
+        self._key: Hashable = None
+
+    def key(self) -> Hashable:
+        """Equal for equal states at the same contexts."""
+        if self._key is None:
+            self._key = (tuple(self.frames), tuple(map(state_key, self.slots)), self.others)
+        return self._key
+
+
 class LookaheadCache:
     """Forks of the last steps, by the state that they are of: particles in equal states share
     them."""
 
     def __init__(self) -> None:
-        self._steps: deque[dict[Hashable, Forks]] = deque([{}])
+        self._steps: deque[dict[Hashable, list[tuple[StateAtDraw, Forks]]]] = deque([{}])
 
-    def of(self, key: Hashable) -> Forks:
-        """The forks of a state at a draw, to be added to."""
-        for forks in self._steps:
-            if key in forks:
-                return forks[key]
-        return self._steps[-1].setdefault(key, {})
+    def of(self, particle: RunningParticle) -> Forks:
+        """The forks of a particle that stands at a draw, to be added to."""
+        contexts, state = tuple(particle.contexts), StateAtDraw(particle)
+        for step in self._steps:
+            for other, forks in step.get(contexts, ()):
+                if other.key() == state.key():
+                    return forks
+        made: Forks = {}
+        self._steps[-1].setdefault(contexts, []).append((state, made))
+        return made
 
     def new_step(self, kept: int = 1) -> None:
         """Begins a step; keeps the forks of so many steps, this one among them."""
         self._steps.append({})
         while len(self._steps) > kept:
-            for forks in self._steps.popleft().values():
-                for fork in forks.values():
+            for states in self._steps.popleft().values():
+                for fork in chain.from_iterable(forks.values() for _, forks in states):
                     if not isinstance(fork, Span):
                         fork.release()
 
@@ -84,10 +111,9 @@ class Lookahead:
 
     @property
     def forks(self) -> Forks:
-        """Those of all particles in this state, which holds the place of the draw too."""
+        """Those of all particles in this state at this draw."""
         if self._forks is None:
-            key = (self.particle.resumed or self.particle.state()).key()
-            self._forks = self.cache.of(key)
+            self._forks = self.cache.of(self.particle)
         return self._forks
 
     def is_viable(self, i: int) -> bool:

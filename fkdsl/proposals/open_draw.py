@@ -31,6 +31,7 @@ from fkdsl.proposals.completion import Tilt
 from fkdsl.proposals.drafting import DraftedRow, DraftOf, draft_of, drafted_row
 from fkdsl.proposals.lookahead import LookaheadCache
 from fkdsl.proposals.outcomes import FEW, Mask, Outcomes, TokenOutcomes, is_dense, outcomes_of
+from fkdsl.proposals.proposal import Choice
 from fkdsl.proposals.refusals import refused_by_masks
 from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.proposals.text_masks import (
@@ -89,7 +90,7 @@ class OpenDraw:
     """op, distribution: the draw. by_draft: whether the particle is a drafter, which draws from
     drafts' rows themselves. constraint: on the text that is being drawn, None where there is none.
     unsatisfiable: whether it is known that no text satisfies it. finished: whether the contexts
-    that it draws from are."""
+    that it draws from are. choice: what is drawn, where that is known (together.py)."""
 
     def __init__(
         self,
@@ -107,6 +108,7 @@ class OpenDraw:
         self.draft: tuple[DraftOf, DraftQuery] | None = None
         self._masks: Masks | None = None
         self._ahead: tuple[Ahead | None] | None = None
+        self.choice: Choice | None = None
         self.unsatisfiable = False
         self.finished = is_finished(distribution, particle.contexts)
         if self.finished:
@@ -176,8 +178,11 @@ class OpenDraw:
         if self._masks is None:
             self._masks = NO_MASKS
             if self.plan is not None and gives_tokens(self.distribution):
-                with self.settings.timed(self.plan.blame):
+                if self.settings.clock is None:
                     self._masks = self._find_masks(self.plan)
+                else:
+                    with self.settings.timed(self.plan.blame):
+                        self._masks = self._find_masks(self.plan)
         return self._masks
 
     def _find_masks(self, plan: ProposalPlan[Compute]) -> Masks:
@@ -192,17 +197,17 @@ class OpenDraw:
             return Masks(token, text, text if token is None else token.allowed, decided)
         return Masks(token, text, joined(token.allowed, text), decided)
 
-    def masked_row(self) -> Floats | None:
+    def masked_row(self) -> tuple[Floats, Mask] | None:
         """The row (V,) that masks are about to take a large part of, where it is a context's own
-        and at hand; None where they do not, or take so little or leave so little that it costs
-        nothing to see what."""
+        and at hand, and what they leave (V,); None where they do not, or take so little or leave so
+        little that it costs nothing to see what."""
         plan, d = self.plan, self.distribution
         if (
             plan is None
             or plan.completion is not None
             or (plan.mask is None and plan.prefix is None)
             or self.settings.drafting is not None
-            or not isinstance(d, ContextRef)
+            or type(d) is not ContextRef
         ):
             return None
         c = self.particle.contexts[d.index]
@@ -211,8 +216,7 @@ class OpenDraw:
         both = self.masks().both
         if both is None or not is_dense(both):
             return None
-        row: Floats = self.particle.rows[c.node]
-        return row
+        return self.particle.rows[c.node], both
 
     def wanted_of_row(self) -> Wanted | None:
         """What the draw will look at of a context's own row that lies on a device; None for other
@@ -320,8 +324,19 @@ class OpenDraw:
     @property
     def is_decided(self) -> bool:
         """Whether masks leave nothing to be asked."""
-        prefix = self.plan.prefix if self.plan is not None else None
-        return prefix is not None and self.masks().decided
+        return self.masks().decided
+
+    @property
+    def passed(self) -> int:
+        """How many conditions right behind the draw need not be asked of what masks left; none in a
+        run that asks for blame, which counts who passes each."""
+        plan = self.plan
+        if plan is None or not plan.passed or self.settings.clock is not None:
+            return 0
+        masks = self.masks()
+        if plan.mask is not None and (masks.token is None or not masks.token.is_certain):
+            return 0
+        return plan.passed if plan.prefix is None or masks.decided else 0
 
     @property
     def blame(self) -> Span:

@@ -24,6 +24,7 @@ from fkdsl.values.token_distributions import (
     ChoiceOf,
     Continues,
     Mixture,
+    among_following,
     gives_tokens,
     leaves,
 )
@@ -91,25 +92,29 @@ class TokenOutcomes(Outcomes):
 
     def __init__(
         self,
-        row: Floats,
+        row: Floats | None,
         refs: tuple[ContextRef, ...],
         vocabulary: Vocabulary,
         mask: Mask | None = None,
         sums: Sums | None = None,
         masked_sums: Sums | None = None,
     ) -> None:
-        self.row, self.refs, self.vocabulary = row, refs, vocabulary
+        if row is not None:
+            self.row = row
+        self.refs, self.vocabulary = refs, vocabulary
         self.mask, self.sums, self.masked_sums = mask, sums, masked_sums
         # A vocabulary is long: where little of it is left, only that is exponentiated.
-        self.n_allowed = len(row) if mask is None else allowed(mask)
-        if mask is not None and self.n_allowed < len(row) // FEW:
+        self.n_allowed = vocabulary.size if mask is None else allowed(mask)
+        if mask is not None and self.n_allowed < vocabulary.size // FEW:
             self.ids = listed(mask)
+
+    row: Floats
 
     @cached_property
     def p(self) -> Floats:  # type: ignore[override]
         if self.ids is not None:
             return np.exp(self.row[self.ids])
-        p = np.exp(self.row)
+        p = self.unmasked()
         if self.mask is not None and self.n_allowed < len(p):
             p *= self.mask
         return p
@@ -128,7 +133,7 @@ class TokenOutcomes(Outcomes):
 
     @cached_property
     def blocks(self) -> ProbabilityBlocks:
-        refused = len(self.row) - self.n_allowed
+        refused = self.vocabulary.size - self.n_allowed
         if "p" in self.__dict__:
             return ProbabilityBlocks(self.p)
         if (
@@ -140,9 +145,9 @@ class TokenOutcomes(Outcomes):
         if self.sums is None or self.ids is not None:
             return ProbabilityBlocks(self.p)
         blocks = ProbabilityBlocks.of_logs(self.row, self.sums)
-        if self.mask is not None and self.n_allowed == len(self.row) - 1:
+        if self.mask is not None and refused == 1:
             blocks.remove(int(self.mask.argmin()))
-        elif self.mask is not None and self.n_allowed < len(self.row):
+        elif self.mask is not None and refused:
             for i in np.flatnonzero(~self.mask).tolist():
                 blocks.remove(i)
         return blocks
@@ -153,8 +158,34 @@ class TokenOutcomes(Outcomes):
     def take(self, particle: ContextTable, i: int) -> Token:
         token = self.token(i)
         for ref in self.refs:
-            particle.extend(ref, (token,))
+            particle.append_token(ref, token)
         return token_of(self.vocabulary, token)
+
+
+class FollowingOutcomes(TokenOutcomes):
+    """The tokens of a row that `Continues` has left. among: their ids (n,) and log-probabilities
+    (n,), as `among_following` gives them; the row as a whole is made when it is asked for."""
+
+    def __init__(
+        self,
+        among: tuple[Ids, Floats],
+        ref: ContextRef,
+        vocabulary: Vocabulary,
+        mask: Mask | None,
+    ) -> None:
+        self.among = among
+        super().__init__(None, (ref,), vocabulary, mask)
+
+    @cached_property
+    def row(self) -> Floats:  # type: ignore[override]
+        row = np.full(self.vocabulary.size, -np.inf)
+        row[self.among[0]] = self.among[1]
+        return row
+
+    def unmasked(self) -> Floats:
+        p = np.zeros(self.vocabulary.size)
+        p[self.among[0]] = np.exp(self.among[1])
+        return p
 
 
 class ChoiceOutcomes(Outcomes):
@@ -226,6 +257,15 @@ def outcomes_of(
     place of a context's own row.
     """
     if gives_tokens(d):
+        if type(d) is ContextRef and row_of_draft is None:
+            c = particle.contexts[d.index]
+            if c.pending is not None and not c.done:
+                particle.need([(c.model, c.node)])
+                vocabulary = particle.vocabulary(d)
+                among = among_following(particle.rows[c.node], c.pending, vocabulary)
+                following = FollowingOutcomes(among, d, vocabulary, mask)
+                following.sums_to_one = mask is None
+                return following
         if row_of_draft is None:
             refs, row = particle.next_rows(d)
         else:

@@ -31,7 +31,7 @@ from fkdsl.proposals.enumerated import Enumerated
 from fkdsl.proposals.lookahead import Lookahead
 from fkdsl.proposals.masked import Masked
 from fkdsl.proposals.open_draw import OpenDraw
-from fkdsl.proposals.outcomes import Outcomes
+from fkdsl.proposals.outcomes import Outcomes, token_of
 from fkdsl.proposals.prior import Prior
 from fkdsl.proposals.proposal import NOTHING, Choice, Proposal, everything_lives
 from fkdsl.proposals.refusals import most_lethal, with_deaths
@@ -64,6 +64,9 @@ def propose(draw: OpenDraw) -> DraftedDraw | None:
         lines = draw.constraint.conflict() if draw.settings.clock is not None else ()
         die(particle, dict.fromkeys(lines, 1.0), next(iter(lines), plan.blame))
         return None
+    if draw.choice is not None:
+        _take_token(draw, draw.choice)
+        return None
     drafted = draw.drafted_row()
     outcomes = draw.outcomes(drafted)
     if outcomes is None:
@@ -85,6 +88,19 @@ def propose(draw: OpenDraw) -> DraftedDraw | None:
         proposal = Tilted(proposal, tilt.h) if tilted else proposal
     choice = choose(draw, proposal, outcomes, lookahead)
     return move_past(draw, outcomes, choice, lookahead, drafted, tilt)
+
+
+def _take_token(draw: OpenDraw, choice: Choice) -> None:
+    """Moves the particle past a plain draw (together.py), and weighs it, as `move_past` does."""
+    particle, d = draw.particle, draw.distribution
+    frame = particle.frames[-1]
+    particle.append_token(d, choice.i)
+    value = token_of(particle.vocabulary(d), choice.i)
+    particle.assign_drawn(frame, draw.op.target, value)
+    frame.pc += draw.passed
+    particle.weigh(choice.log_w, draw.blame, choice.refused)
+    if particle.status is Status.RUNNING:
+        look_ahead(particle, 0.0)
 
 
 def kernel_for(
@@ -153,8 +169,9 @@ def move_past(
     if lookahead is not None:
         lookahead.take(choice.i)
     else:
-        value = outcomes.take(particle, choice.i)
-        particle.assign_drawn(particle.frames[-1], op.target, value)
+        frame, value = particle.frames[-1], outcomes.take(particle, choice.i)
+        particle.assign_drawn(frame, op.target, value)
+        frame.pc += draw.passed
     particle.weigh(choice.log_w, draw.blame, choice.refused)
     ahead = draw.settings.lookahead
     if tilt is not None and ahead is not None:

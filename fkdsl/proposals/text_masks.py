@@ -208,7 +208,7 @@ def _prefix_masks(
 ) -> SoFar | None:
     """The masks of a plan, made once for the values that it reads; None as in `prefix_mask`."""
     frame, vocabulary = particle.frames[-1], particle.vocabulary(d)
-    key = (vocabulary.fingerprint, *(state_key(frame.slots[s]) for s in plan.reads))
+    key = (vocabulary.fingerprint, *[state_key(frame.slots[s]) for s in plan.reads])
     try:
         return op.prefix_masks[key]
     except KeyError:
@@ -266,6 +266,4 @@ def _spared(mask: Mask, vocabulary: Vocabulary) -> Mask:
 
 def _prefix_mask(particle: RunningParticle, masks: RegularMasks, d: ContextRef) -> Mask:
     c = particle.contexts[d.index]
-    text = particle.engines[c.model].raw(c.node)[c.skip :]
-    last = masks.vocabulary.tokens[c.node.token] if c.node.length > c.start else b""
-    return masks.prefix_mask(masks.position_of(text, last))
+    return masks.prefix_mask(masks.position_at(c.node, c.start))

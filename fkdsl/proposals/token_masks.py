@@ -33,11 +33,13 @@ def all_tokens(vocabulary: Vocabulary) -> tuple[Token, ...]:
 
 class TokenMask(NamedTuple):
     """allowed: (V,) the tokens that a predicate is true of. answers: (V,) int16: 0 for those, for
-    the others 1 and the number of the condition that refused it; places: of these conditions."""
+    the others 1 and the number of the condition that refused it; places: of these conditions.
+    is_certain: whether it failed on no token."""
 
     allowed: Mask
     answers: NDArray[np.int16]
     places: tuple[Span, ...] = ()
+    is_certain: bool = True
 
     @property
     def refusers(self) -> tuple[tuple[Span, Mask], ...]:
@@ -62,7 +64,7 @@ def token_mask(
     if plan.mask is None:
         return None
     slots = particle.frames[-1].slots
-    key = (vocabulary.fingerprint, tuple(state_key(slots[s]) for s in plan.reads))
+    key = (vocabulary.fingerprint, tuple([state_key(slots[s]) for s in plan.reads]))
     cached: TokenMask | None = op.token_masks.get(key)
     if cached is None:
         made = _mask(particle, op, plan.mask, plan.compared, vocabulary)
@@ -81,6 +83,7 @@ def _mask(
     frame, fuel = fork.frames[-1], fork.fuel
 
     places: dict[Span, int] = {}
+    faults: list[Token] = []
 
     def answer(token: Token) -> int:
         """0 where the token is allowed, else which of the places refuses it."""
@@ -90,6 +93,7 @@ def _mask(
                 0 if truth(predicate(frame)) else places.setdefault(fork.refused, len(places) + 1)
             )
         except Fault:
+            faults.append(token)
             return 0
 
     apart = _distinguished(frame, compared, vocabulary)
@@ -105,7 +109,7 @@ def _mask(
         )
         for i in apart:
             answers[i] = answer(token_of(vocabulary, i))
-    return TokenMask(answers == 0, answers, tuple(places))
+    return TokenMask(answers == 0, answers, tuple(places), not faults)
 
 
 def _distinguished(

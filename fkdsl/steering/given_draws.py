@@ -42,7 +42,7 @@ class GivenStep(ParticleStep):
             return
         self.given, self.draw = True, None
         self.particle.assign_drawn(self.particle.frames[-1], draw.op.target, self.value)
-        self.particle.resumed, self.particle.rows = None, {}
+        self.particle.rows = {}
 
 
 class GivenDraws(SteeringModel):

@@ -77,9 +77,10 @@ class ParticleStep:
                 if isinstance(draw, Done):
                     return self._request_of_end() or self._guess()
                 self.draw = self._open(draw)
-            request = self._requests(self.draw)
-            if request is not None:
-                return self._with_corrections(request)
+            if self.draw.choice is None:  # else all that it needs is at hand
+                request = self._requests(self.draw)
+                if request is not None:
+                    return self._with_corrections(request)
             self.make(self.draw)
         return None
 
@@ -103,7 +104,6 @@ class ParticleStep:
             drafted = propose(draw)
         except (Fault, MemoryError) as error:
             raise fault_at(error, draw.op.span) from None
-        particle.resumed = None
         if particle.rows:
             particle.rows = {}
         if drafted is not None:

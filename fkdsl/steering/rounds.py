@@ -18,14 +18,17 @@ from itertools import chain
 
 import numpy as np
 
+from fkdsl.base.logspace import Floats
 from fkdsl.base.spans import Span
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
 from fkdsl.engine.constraints.constraint import Constraint
 from fkdsl.engine.drafts import DraftQuery
 from fkdsl.machine.particle import RunningParticle
 from fkdsl.proposals.drafting import Drafting
-from fkdsl.proposals.open_draw import OpenDraw, Request
+from fkdsl.proposals.open_draw import Masks, OpenDraw, Request
+from fkdsl.proposals.outcomes import Mask
 from fkdsl.proposals.settings import ProposalSettings
+from fkdsl.proposals.together import choose_together
 from fkdsl.steering.particle_step import ParticleStep
 
 FORCED = 256
@@ -50,9 +53,11 @@ class Rounds:
         # Contexts that were requested last stay in their trees while particles go on from them:
         # `logprob` and `observe` of one text ask for the same.
         self._last: Requests = ()
+        self._on_device = False  # whether a row has come that lies on a device
 
     def serve(self, requests: Requests, precomputed: Precomputed | None = None) -> None:
-        """Puts into each particle's `rows` what it requests; makes masks and their sums.
+        """Puts into each particle's `rows` what it requests; makes masks and their sums, and
+        chooses what plain draws give.
 
         With drafts, rows that must be computed wait while some particle can go on without, and
         particles may be left waiting: they request again. precomputed: what to compute with them.
@@ -73,12 +78,16 @@ class Rounds:
             with nullcontext() if clock is None else clock.model():
                 rows = self.engines[model].log_probs(nodes)
             for node, row in zip(nodes, rows, strict=True):
+                self._on_device |= not isinstance(row, np.ndarray)
                 for particle in askers[node]:
                     particle.rows[node] = row
-        self.filter_texts([step.draw for step, _ in requests if step.draw is not None])
-        self.sum_masked_rows([step.draw for step, _ in requests if step.draw is not None])
+        draws = [step.draw for step, _ in requests if step.draw is not None]
+        self.filter_texts(draws)
+        self.sum_masked_rows(draws)
         self.prepare_masks(requests)
-        self.read_rows([step.draw for step, _ in requests if step.draw is not None])
+        if self._on_device:
+            self.read_rows(draws)
+        choose_together(draws, self.settings)
 
     def end_step(self) -> None:
         """Lets go of what was requested last."""
@@ -135,23 +144,22 @@ class Rounds:
         """Sums what masks leave of the rows that are drawn from, for the whole population at once:
         a row is long, and going through one between two particles would drive all else out of the
         processor's caches."""
-        by_model: dict[str, dict[tuple[int, int], list[OpenDraw]]] = {}
+        by_model: dict[str, dict[tuple[int, int], list[Masks]]] = {}
+        of_group: dict[tuple[int, int], tuple[Floats, Mask]] = {}
         for draw in draws:
-            row = draw.masked_row()
-            if isinstance(row, np.ndarray):
-                model = draw.particle.contexts[draw.distribution.index].model
-                same = by_model.setdefault(model, {})
-                same.setdefault((id(row), id(draw.masks().both)), []).append(draw)
+            pair = draw.masked_row()
+            if pair is None or not isinstance(pair[0], np.ndarray):
+                continue
+            model = draw.particle.contexts[draw.distribution.index].model
+            group = id(pair[0]), id(pair[1])
+            of_group[group] = pair
+            by_model.setdefault(model, {}).setdefault(group, []).append(draw.masks())
         for model, groups in by_model.items():
-            firsts = [group[0] for group in groups.values()]
-            rows, masks = [d.masked_row() for d in firsts], [d.masks().both for d in firsts]
-            sums = self.engines[model].masked_block_sums(
-                [row for row in rows if row is not None],
-                [mask for mask in masks if mask is not None],
-            )
-            for group, their in zip(groups.values(), sums, strict=True):
-                for draw in group:
-                    draw.masks().sums = their
+            rows, masks = zip(*(of_group[group] for group in groups), strict=True)
+            sums = self.engines[model].masked_block_sums(rows, masks)
+            for same, their in zip(groups.values(), sums, strict=True):
+                for of_draw in same:
+                    of_draw.sums = their
 
     def read_rows(self, draws: Sequence[OpenDraw]) -> None:
         """Reads from a device what the draws of the population will look at, in one transfer."""

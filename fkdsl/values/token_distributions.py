@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from fkdsl.base.arrays import NDArray, np
-from fkdsl.base.logspace import Floats, log_sum_exp
+from fkdsl.base.logspace import Floats, log_sum_exp, log_sum_exp_among
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.values.values import ContextRef, Record, Token
 
@@ -77,12 +77,14 @@ class Continues:
 
 
 def gives_tokens(value: Any) -> bool:
-    return isinstance(value, ContextRef | Product | Power | Mixture)
+    return type(value) is ContextRef or isinstance(value, Product | Power | Mixture)
 
 
 def leaves(d: TokenDistribution) -> tuple[ContextRef, ...]:
     """The distinct contexts of an expression, in order of first mention. A drawn token is appended
     to each of them."""
+    if type(d) is ContextRef:
+        return (d,)
     match d:
         case ContextRef():
             return (d,)
@@ -132,7 +134,27 @@ def following(row: Floats, pending: bool | None, vocabulary: Vocabulary) -> Floa
     pending: which of these `Continues` drew (ContextState.pending), None if neither."""
     if pending is None:
         return row
-    return renormalise(np.where(continuing(vocabulary) == pending, row, -np.inf).astype(np.float64))
+    ids, some = among_following(row, pending, vocabulary)
+    restricted = np.full(len(row), -np.inf)
+    restricted[ids] = some
+    return restricted
+
+
+def among_following(
+    row: Floats, pending: bool, vocabulary: Vocabulary
+) -> tuple[NDArray[np.int64], Floats]:
+    """`following` as the ids (n,) of the tokens that may follow, and their log-probabilities
+    (n,)."""
+    ids = tokens_following(vocabulary, pending)
+    some = row[ids].astype(np.float64)
+    total = log_sum_exp_among(some, ids, len(row))
+    return ids, some if total == -np.inf else some - total
+
+
+@lru_cache(maxsize=16)
+def tokens_following(vocabulary: Vocabulary, goes_on: bool) -> NDArray[np.int64]:
+    """(n,) the ids of the tokens that continue a word, or of the others."""
+    return np.flatnonzero(continuing(vocabulary) == goes_on)
 
 
 @lru_cache(maxsize=16)
@@ -173,6 +195,8 @@ def map_contexts(value: Any, move: Mapping[int, int]) -> Any:
 
 def contexts_in(value: Any) -> tuple[int, ...]:
     """The indices of the contexts in a value, in order."""
+    if type(value) is ContextRef:
+        return (value.index,)
     match value:
         case ContextRef(i):
             return (i,)

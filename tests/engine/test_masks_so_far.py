@@ -20,6 +20,7 @@ from fkdsl.engine.constraints.languages import (
     each_item,
 )
 from fkdsl.engine.constraints.regular import RegularMasks
+from fkdsl.engine.prefix_tree import PrefixTree
 from fkdsl.models.vocabulary import Vocabulary, decoded_text
 from fkdsl.values.library.text import letters, matches, words
 
@@ -94,10 +95,13 @@ def test_a_mask_holds_the_tokens_after_which_the_text_so_far_is_in_the_language(
     vocabulary = Vocabulary((*PIECES, b""), ends=frozenset({len(PIECES)}))
     masks = RegularMasks(automaton(language), vocabulary)
     raw = vocabulary.raw(ids)
+    tree = PrefixTree(lambda node: None)
+    prompt = tree.extend(tree.root, (0, 1))
     for known in (True, False):  # the text that it goes on from has been asked about before, or not
+        before = tree.extend(prompt, ids[:-1])
         if known:
-            masks.position_of(vocabulary.raw(ids[:-1]), vocabulary.raw(ids[-2:-1]))
-        mask = masks.prefix_mask(masks.position_of(raw, vocabulary.raw(ids[-1:])))
+            masks.position_at(before, 2)
+        mask = masks.prefix_mask(masks.position_at(tree.extend(before, ids[-1:]), 2))
         masks = RegularMasks(automaton(language), vocabulary)
         expected = [
             holds(decoded_text(raw + t, final=i in vocabulary.ends))

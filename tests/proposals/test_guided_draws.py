@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import math
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -289,22 +290,23 @@ def test_particles_that_share_a_trial_keep_their_own_weights():
 
 @settings(max_examples=30)
 @given(program_texts())
-def test_a_state_that_was_resumed_is_the_one_that_a_draw_finds(text):
-    """Forks are looked up by it without its being made again."""
+def test_particles_share_forks_where_their_states_are_equal(text):
+    """Forks are looked up by what can be had without making a state."""
     seen = []
     with pytest.MonkeyPatch.context() as patch:
         begin = Lookahead.__init__
 
-        def checked(self, particle, *args):
-            seen.append(
-                particle.resumed is None or particle.resumed.key() == particle.state().key()
-            )
+        def noted(self, particle, *args):
             begin(self, particle, *args)
+            step, contexts = self.cache._steps[-1], tuple(particle.contexts)
+            seen.append((step, contexts, self.forks, particle.state().key()))
 
-        patch.setattr(Lookahead, "__init__", checked)
+        patch.setattr(Lookahead, "__init__", noted)
         with contextlib.suppress(fkdsl.PopulationDied):
             fkdsl.parse(text).run("smc", particles=3, seed=1)
-    assert all(seen)
+    for (step, contexts, forks, key), (later, at, others, its) in combinations(seen, 2):
+        if step is later and contexts == at:
+            assert (forks is others) == (key == its)
 
 
 def test_a_run_leaves_next_to_nothing_for_the_collector_of_cycles():

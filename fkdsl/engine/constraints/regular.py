@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fkdsl.base.deadline import check
-from fkdsl.base.locks import locked
+from fkdsl.base.locks import locked, remember
 from fkdsl.base.probability_blocks import Mask
 from fkdsl.engine.constraints.automaton import DEAD, Automaton
 from fkdsl.engine.constraints.charsets import REPLACEMENT
@@ -22,6 +22,7 @@ from fkdsl.engine.constraints.token_classes import CHUNK, ClassTree, distances
 from fkdsl.engine.constraints.tokens import Ints, token_tree
 from fkdsl.engine.constraints.tokens_left import TokensLeft, suffices
 from fkdsl.engine.constraints.unfinished_characters import completions, piece_texts
+from fkdsl.engine.prefix_tree import Context
 from fkdsl.models.vocabulary import Vocabulary
 
 Position = tuple[int, bytes]
@@ -49,7 +50,7 @@ class RegularMasks:
         with self.lock:
             self._begin: Position = (automaton.read(automaton.start, before), b"")
         self._positions: dict[tuple[int, ...], Position] = {(): self._begin}
-        self._of_bytes: dict[bytes, Position] = {}
+        self._advanced: dict[tuple[Position, bytes], Position] = {}
         self._prefix_masks: dict[Position, Mask] = {}
         self._spelt: dict[bytes, dict[str, list[int]]] = {}
         self._distances: NDArray[np.float64] | None = None
@@ -85,21 +86,30 @@ class RegularMasks:
         text = decoder.decode(pending + raw)
         return self.automaton.read(state, text), decoder.getstate()[0]
 
-    @locked
-    def position_of(self, raw: bytes, last: bytes) -> Position:
-        """The position after the bytes of a whole text. last: the bytes at its end that were added
-        to the text asked about before."""
-        position = self._of_bytes.get(raw)
+    def position_at(self, context: Context, start: int) -> Position:
+        """The position after the text of a context's tokens behind its first `start`. Contexts keep
+        their positions, so that of a longer one takes one look at its last token."""
+        key, nodes, node = (self, start), [], context
+        while (position := node.positions.get(key)) is None and node.length > start:
+            nodes.append(node)
+            assert node.parent is not None
+            node = node.parent
         if position is None:
-            before = self._of_bytes.get(raw[: len(raw) - len(last)])
-            start = (self.automaton.start, b"")
-            position = (
-                self.advance(before, last) if before is not None else self.advance(start, raw)
-            )
-            if len(self._of_bytes) > 16 * ROWS_KEPT:
-                self._of_bytes.clear()
-            self._of_bytes[raw] = position
+            position = (self.automaton.start, b"")
+        for node in reversed(nodes):
+            position = self._after(position, self.vocabulary.bytes_of(node.token))
+            node.positions[key] = position
         return position
+
+    def _after(self, position: Position, raw: bytes) -> Position:
+        """`advance`, remembered."""
+        key = (position, raw)
+        after = self._advanced.get(key)
+        return (
+            remember(self._advanced, key, self.advance(position, raw), 16 * ROWS_KEPT)
+            if after is None
+            else after
+        )
 
     @locked
     def accepts(self, position: Position) -> bool:
@@ -126,17 +136,15 @@ class RegularMasks:
             self._masks[key] = self._mask(position, left)
         return self._masks[key]
 
-    @locked
     def prefix_mask(self, position: Position) -> Mask:
         """(V,) the tokens after which the text so far is itself in the language. An unfinished
         character at its end is not part of it yet; after an end it is read as U+FFFD."""
         mask = self._prefix_masks.get(position)
         if mask is None:
-            while len(self._prefix_masks) >= ROWS_KEPT:
-                del self._prefix_masks[next(iter(self._prefix_masks))]
-            mask = self._prefix_masks[position] = self._prefix_mask(position)
+            mask = remember(self._prefix_masks, position, self._prefix_mask(position), ROWS_KEPT)
         return mask
 
+    @locked
     def _prefix_mask(self, position: Position) -> Mask:
         state, pending = position
         whole = self.after_tokens(self._final_state(position))

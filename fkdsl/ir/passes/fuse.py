@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import takewhile
 
 from fkdsl.base.spans import PRELUDE, Span
 from fkdsl.ir import nodes as ir
@@ -89,16 +90,20 @@ def _planned(
     known = {a.span for a in before.absorbed}
     trials = _trials(program, rest, of_token)
     absorbed += [a for a in trials if a.means == "early" or a.span not in known]
+    prefix = _prefix(prefixes, undecided, not rest, loop)
+    all_decided = prefix.sufficient if prefix is not None else not (tried or undecided)
+    by_masks = list(takewhile(lambda c: _among(c, (*masked, *followed)), inline))
     plan = replace(
         before,
         mask=predicate.test if predicate is not None else None,
         reads=predicate.reads if predicate is not None else (),
         compared=predicate.compared if predicate is not None else None,
-        prefix=_prefix(prefixes, undecided, not rest, loop),
+        prefix=prefix,
         needs_lookahead=bool(tried or undecided),
         expensive=any(_is_expensive(program, c) for c in tried),
         inline_conditions=len(inline),
         exhaustive=exhaustive,
+        passed=len(by_masks) if all_decided and before.completion is None else 0,
         absorbed=before.absorbed + tuple(absorbed),
     )
     return replace(draw, plan=plan)

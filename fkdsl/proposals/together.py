@@ -1,0 +1,160 @@
+"""Draws of a population, made together: of tokens from contexts' own rows, where nothing is to be
+tried. Each choice is the one that Prior or Masked makes, to the last bit; here it costs a few
+operations on arrays over the population, and not a dozen on small ones for each particle.
+
+    choose_together(draws, settings)        # draw.choice is set wherever that can be done
+
+Rows of n draws are in blocks (base/probability_blocks.py), of which the sums are at hand.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fkdsl.base.logspace import Floats
+from fkdsl.base.probability_blocks import BLOCK, Probabilities, Sums
+from fkdsl.base.random import KeyedRng
+from fkdsl.base.remembered import Remembered, allowed, shares
+from fkdsl.proposals.open_draw import OpenDraw
+from fkdsl.proposals.outcomes import FEW, SOME, Mask
+from fkdsl.proposals.proposal import Choice
+from fkdsl.proposals.settings import ProposalSettings
+from fkdsl.values.values import ContextRef
+
+MOST = 256
+"""Draws that are made at a time: what they look at stays in the processor's caches."""
+
+
+class PlainDraw(NamedTuple):
+    """A draw in which nothing is tried. row: (V,) nats; mask: (V,) what is left, None for all;
+    sums: (blocks,) of what is left."""
+
+    draw: OpenDraw
+    row: Floats
+    mask: Mask | None
+    sums: Sums
+
+
+def choose_together(draws: Sequence[OpenDraw], settings: ProposalSettings) -> None:
+    """Sets the choice of each draw that is plain; the others are left to be made one by one. The
+    rows that the draws request are at hand."""
+    if settings.drafting is not None or settings.local or settings.blames:
+        return
+    plain = [p for draw in draws if (p := plain_draw(draw, settings)) is not None]
+    by_size: dict[tuple[int, np.dtype[np.floating]], list[PlainDraw]] = {}
+    for p in plain:
+        by_size.setdefault((len(p.row), p.row.dtype), []).append(p)
+    for same in by_size.values():
+        for begin in range(0, len(same), MOST):
+            _choose(same[begin : begin + MOST])
+
+
+def plain_draw(draw: OpenDraw, settings: ProposalSettings) -> PlainDraw | None:
+    """The draw, if masks decide all that is known of it, it is from the row of a context, and the
+    sums over the row's blocks are at hand; else None."""
+    d, plan = draw.distribution, draw.plan
+    if type(d) is not ContextRef or draw.finished or draw.unsatisfiable:
+        return None
+    if type(draw.rng) is not KeyedRng or (
+        settings.lookahead is not None and draw.ahead() is not None
+    ):
+        return None
+    masks = draw.masks()
+    if plan is not None and plan.needs_lookahead and not masks.decided:
+        return None
+    particle = draw.particle
+    c = particle.contexts[d.index]
+    row = particle.rows.get(c.node)
+    if c.pending is not None or not isinstance(row, np.ndarray):
+        return None
+    mask = masks.both
+    left = len(row) if mask is None else allowed(mask)
+    if len(row) - left > SOME:
+        if masks.sums is None or left < len(row) // FEW:
+            return None
+        return PlainDraw(draw, row, mask, masks.sums)
+    sums = particle.engines[c.model].sums(c.node, row)
+    if sums is None:
+        return None
+    if mask is not None and left < len(row):
+        return PlainDraw(draw, row, mask, _without(sums, row, mask))
+    return PlainDraw(draw, row, None, sums)
+
+
+def _without(sums: Sums, row: Floats, mask: Mask) -> Sums:
+    """The sums of what a mask leaves that refuses few: of each block that one of these is in, the
+    sum of its others."""
+    sums = sums.copy()
+    for k in refusing_blocks(mask):
+        at = slice(k * BLOCK, (k + 1) * BLOCK)
+        p = np.exp(row[at])
+        p[~mask[at]] = 0.0
+        sums[k] = np.add.reduce(p)
+    return sums
+
+
+refusing_blocks: Remembered[list[int]] = Remembered(
+    lambda mask: np.unique(np.flatnonzero(~mask) // BLOCK).tolist()
+)
+"""The blocks in which a mask refuses something."""
+
+
+def _choose(plain: Sequence[PlainDraw]) -> None:
+    """Draws by inversion, as KeyedRng.choice does: first a block, then an index within it."""
+    sums = np.concatenate([p.sums for p in plain]).reshape(len(plain), -1)  # (n, blocks)
+    masses = sums.sum(axis=1)
+    running = sums.cumsum(axis=1)
+    alive = np.flatnonzero((masses > 0.0) & np.isfinite(running[:, -1]))
+    if len(alive) < len(plain):  # the others are made one by one, and die or are refused there
+        if len(alive):
+            _choose([plain[j] for j in alive.tolist()])
+        return
+    n = np.arange(len(plain))
+    u = np.array([p.draw.rng.uniform() for p in plain]) * running[:, -1]
+    k = inverse(sums, running, u)
+    within = u - (running[n, k] - sums[n, k])
+    block = _blocks(plain, k.tolist())
+    i = k * BLOCK + inverse(block, block.cumsum(axis=1, dtype=np.float64), within)
+    for p, index, mass in zip(plain, i.tolist(), masses.tolist(), strict=True):
+        draw, plan = p.draw, p.draw.plan
+        if plan is None:
+            draw.choice = Choice(index, 0.0)
+        else:
+            masked = mass < 1.0 and draw.masks().both is not None
+            refused = {plan.blame: 1.0 - mass} if masked else {}
+            draw.choice = Choice(index, min(0.0, math.log(mass)), refused=refused)
+
+
+def inverse(p: Floats, running: Floats, u: Floats) -> NDArray[np.intp]:
+    """(n,) in each row of p (n, m) the first index at which the running sums exceed u (n,); the
+    last positive entry if rounding keeps them below it."""
+    indices: NDArray[np.intp] = np.count_nonzero(running <= u[:, None], axis=1)
+    last = p.shape[1] - 1
+    beyond = (indices > last) | (p[np.arange(len(p)), np.minimum(indices, last)] <= 0.0)
+    for j in beyond.nonzero()[0].tolist():
+        indices[j] = p[j].nonzero()[0][-1]
+    return indices
+
+
+def _blocks(plain: Sequence[PlainDraw], ks: Sequence[int]) -> Floats:
+    """(n, BLOCK) the probabilities that masks leave of one block of each row; a shorter last block
+    ends with zeros."""
+    at = [slice(k * BLOCK, (k + 1) * BLOCK) for k in ks]
+    logs = [_whole(one.row[where], -np.inf) for one, where in zip(plain, at, strict=True)]
+    p: Floats = np.exp(np.concatenate(logs)).reshape(len(plain), BLOCK)
+    for j, (one, where) in enumerate(zip(plain, at, strict=True)):
+        if one.mask is not None:
+            p[j] *= _whole(shares(one.mask)[where], 0.0)
+    return p
+
+
+def _whole(block: Probabilities, filling: float) -> Probabilities:
+    """A block of a row, a shorter last one filled up."""
+    if len(block) == BLOCK:
+        return block
+    return np.append(block, np.full(BLOCK - len(block), filling, dtype=block.dtype))
