@@ -23,7 +23,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +87,7 @@ class CachedTransformer:
         self.prompts: SharedPrompts | None = None
         self.token_budget: TokenBudget | None = None
         self._adopted: list[Context] = []
+        self._sums_masked_rows = isinstance(model, SumsMaskedRows)
 
     def fresh(self) -> CachedTransformer:
         """An engine of the same model and bounds, with an empty tree and an empty cache."""
@@ -120,6 +121,13 @@ class CachedTransformer:
                 "shorten the prompt, or bound the text by max_tokens",
             )
         return self.tree.extend(context, tokens)
+
+    def child(self, context: Context, token: int) -> Context:
+        """`extend` by one token."""
+        longest = self.model.max_length
+        if longest is not None and context.length >= longest:
+            return self.extend(context, (token,))  # which says so
+        return self.tree.child(context, token)
 
     def raw(self, context: Context) -> bytes:
         """The bytes of a context's tokens, the prompt's included."""
@@ -160,8 +168,9 @@ class CachedTransformer:
     ) -> list[NDArray[np.float64]]:
         """For each row (V,), in nats, and its mask (V,): the sums (blocks,) of exp(row) over the
         tokens of each block that the mask allows."""
-        if isinstance(self.model, SumsMaskedRows):
-            return self.model.masked_block_sums(rows, masks)
+        if self._sums_masked_rows:
+            model = cast(SumsMaskedRows, self.model)
+            return model.masked_block_sums(rows, masks)
         return [masked_sums(row, mask) for row, mask in zip(rows, masks, strict=True)]
 
     def log_probs(self, contexts: Sequence[Context]) -> list[NDArray[Any]]:

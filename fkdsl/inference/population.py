@@ -107,9 +107,10 @@ def mutate(
 def stream(rng: Rng, lineage: bytes, t: int) -> Rng:
     """The stream that a particle draws from in step t; it can give those of later steps too
     (`base.random.StepRng`), which precomputation uses."""
+    name = lineage.hex()
     if not isinstance(rng, KeyedRng):
-        return rng.split("mutate", lineage.hex(), t)
-    return StepRng(lambda t: rng.split("mutate", lineage.hex(), t), t)
+        return rng.split("mutate", name, t)
+    return StepRng(lambda t: rng.split("mutate", name, t), t)
 
 
 def offspring(

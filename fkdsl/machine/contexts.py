@@ -92,7 +92,7 @@ class ContextTable:
         engine = self.engines[c.model]
         self.charge(NODE)
         done = c.done or token in engine.model.vocabulary.ends
-        node = engine.extend(c.node, (token,))
+        node = engine.child(c.node, token)
         contexts = self.contexts = self.contexts.copy()
         contexts[ref.index] = ContextState(c.model, node, c.start, c.skip, done)
 

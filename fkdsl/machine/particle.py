@@ -197,7 +197,11 @@ class RunningParticle(ContextTable):
             tuple(frames),
             tuple([self.contexts[i] for i in reached]),
             twist=self.twist,
-            guesses=tuple([Guess(*held) for held in sorted(self.guesses.items())]),
+            guesses=(
+                tuple([Guess(*held) for held in sorted(self.guesses.items())])
+                if self.guesses
+                else ()
+            ),
             evidence=self.evidence,
             power=self.power,
             charges=charges,

@@ -97,10 +97,11 @@ def _take_token(draw: OpenDraw, choice: Choice) -> None:
     particle.append_token(d, choice.i)
     value = token_of(particle.vocabulary(d), choice.i)
     particle.assign_drawn(frame, draw.op.target, value)
-    frame.pc += draw.passed
-    particle.weigh(choice.log_w, draw.blame, choice.refused)
-    if particle.status is Status.RUNNING:
-        look_ahead(particle, 0.0)
+    if draw.plan is not None:
+        frame.pc += draw.passed
+    if choice.log_w != 0.0:
+        particle.weigh(choice.log_w, draw.blame, choice.refused)
+    look_ahead(particle, 0.0)
 
 
 def kernel_for(
