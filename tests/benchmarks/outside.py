@@ -4,7 +4,8 @@
 The model's rows are those of smollm2 at the contexts of one text, recorded once; the model that
 runs hands one of them to each context, so that nothing but fkdsl's own work is left, and few
 minutes are enough. Its figure is processor time a draw: of one particle, in whatever step, so that
-a step of haiku, which is a line, counts as all the draws that it makes; a death counts as one.
+a step of haiku, which is a line, counts as all the draws that it makes; a death counts as one. No
+draw looks ahead by a surrogate (`--lookahead auto` for what a run does where nothing is said).
 `rows` is what log-softmax and block sums of a model's row take beside it.
 One thread; what a first run makes, such as automata, is not counted.
 """
@@ -118,6 +119,7 @@ def main() -> None:
     parser.add_argument("--programs", default="short_words,haiku,judge")
     parser.add_argument("--tokens", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--lookahead", default="none")
     parser.add_argument("--lines", type=int, default=40, help="lines of the profile")
     parser.add_argument("--profile", action="store_true", help="print where the time goes")
     args = parser.parse_args()
@@ -133,7 +135,14 @@ def main() -> None:
             began = time.process_time()
             if profiled:
                 profile.enable()
-            program.run("smc", model=model, particles=args.particles, seed=seed, observer=draws)
+            program.run(
+                "smc",
+                model=model,
+                particles=args.particles,
+                seed=seed,
+                observer=draws,
+                lookahead=args.lookahead,
+            )
             profile.disable()
             if profiled:
                 stats = pstats.Stats(profile)
