@@ -13,6 +13,7 @@ from fkdsl.base.errors import CallError
 from fkdsl.engine.byte_view import ByteView
 from fkdsl.engine.cached_transformer import CachedTransformer, Stats
 from fkdsl.models.interface import ForwardRow
+from fkdsl.models.linear import packs
 from fkdsl.models.registry import load_model
 from fkdsl.models.table import TableModel
 from tests.engine.readers import READERS, SLOW_READERS, begins, reader, reader_rows
@@ -70,11 +71,23 @@ def models():
 
 
 LLAMA_CPP = pytest.param("llamacpp", marks=needs_library)
+NARROW = ("int8", "int4")
+"""Precisions in which a gguf file's matrices stay narrow."""
 
 
 @pytest.fixture(
     scope="module",
-    params=["table", "bytes", "sessions", "vllm", LLAMA_CPP, "seeing", *FAMILIES, *READERS[:2]],
+    params=[
+        "table",
+        "bytes",
+        "sessions",
+        "vllm",
+        LLAMA_CPP,
+        "seeing",
+        *NARROW,
+        *FAMILIES,
+        *READERS[:2],
+    ],
 )
 def model(request, tmp_path_factory):
     own = {"table": TABLE, "bytes": VIEW, "sessions": SESSIONS}
@@ -82,6 +95,11 @@ def model(request, tmp_path_factory):
         return tiny_vllm()
     if request.param == "seeing":
         return seeing()
+    if request.param in NARROW:
+        if not packs(request.param):
+            pytest.skip(f"this machine has no linear maps in {request.param}")
+        file = tiny_gguf(tmp_path_factory.mktemp("gguf") / "w.gguf", "Q4_1")
+        return load_model(str(file), dtype=request.param)
     if request.param == "llamacpp":
         file = tiny_gguf(tmp_path_factory.mktemp("gguf") / "w.gguf")
         return load_model(str(file), engine="llamacpp", options={"sequences": 4})
