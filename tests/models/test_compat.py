@@ -80,9 +80,7 @@ def extras():
     return {name: (low, high) for name, low, high in BOUNDED.findall(lines)}
 
 
-UNTRIED = {
-    "vl-convert-python", "zensical", "ray", "selenium", "axe-core-python", "vllm", "wordllama",
-}  # fmt: skip
+UNTRIED = {"zensical", "ray", "selenium", "axe-core-python", "vllm", "wordllama"}
 """Too heavy for the second test command, or of tests that it does not run; wordllama wants numpy 2,
 which the lowest versions of the others are not tried with."""
 
