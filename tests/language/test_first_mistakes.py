@@ -61,6 +61,7 @@ MISTAKES = {
     'condition s == "a" or "b" or "c"': ("FK212", 'write `s in ["a", "b", "c"]`'),
     'condition s != "a" and "b"': ("FK212", 'write `s not in ["a", "b"]`'),
     'condition regex(s, "a+")': ("FK204", 'write `matches(s, r"...")`'),
+    "weight 0.5": ("FK125", "write `factor log(x)`"),
     "observe s == 7": ("FK120", "`condition ...`"),
     "x: [int] = keys": ("FK120", "write `list[str]`"),
     "x: {a: int} = keys": ("FK120", "write `record`"),
@@ -188,3 +189,10 @@ def test_mistakes_of_an_imported_file_lead_to_none_in_this_one(tmp_path):
 def test_a_file_that_declares_nothing_says_so(tmp_path):
     for text in ("", "# nothing\n", "infer exact()\n", "\n\n"):
         assert [d.code for d in diagnostics(text, tmp_path)] == ["FK314"]
+
+
+def test_condition_false_at_an_end_needs_its_return(tmp_path):
+    text = "program p(n: int = 1) -> int:\n    x ~ bernoulli(0.5)\n    if x:\n        return n\n"
+    (found,) = diagnostics(text + "    condition false\n", tmp_path)
+    assert found.code == "FK302"
+    assert "behind `condition false` too" in found.help

@@ -40,6 +40,14 @@ def leaves(body: Iterable[tree.Stmt]) -> Iterator[tree.Break | tree.Continue]:
             yield from leaves((*s.then, *s.other))
 
 
+def _is_never(s: tree.Stmt) -> bool:
+    """Whether a statement is `condition false`."""
+    match s:
+        case tree.Condition(test=tree.Literal(value=False)):
+            return True
+    return False
+
+
 @dataclass
 class Flow:
     """Checks the flow of one def or program."""
@@ -64,10 +72,13 @@ class Flow:
             )  # fmt: skip
         elif gives_value and end is not None:
             last = d.body[-1].span.line if d.body else d.name_span.line
+            help = "end with `return ...`"
+            if any(_is_never(s) for s in statements(d.body)):
+                help += ", behind `condition false` too: no particle gets there"
             self.report.error(
                 "FK302", f"{kind} `{d.name}` can end without a `return`", d.name_span,
                 "gives a value on other paths",
-                "end with `return ...`",
+                help,
                 notes=(f"the end is reached after {_what(d.body)} of line {last}",),
             )  # fmt: skip
 

@@ -21,6 +21,7 @@ WORDS = {
     "const": "write `x = ...`", "function": "write `def`", "func": "write `def`",
     "fn": "write `def`",
     "require": "write `condition`", "constrain": "write `condition`", "score": "write `factor`",
+    "weight": "write `factor log(x)`: the weight is multiplied by x",
     "unless": "write `if not`", "until": "write `while not`", "do": "write `while`",
     "then": "write `:`",
 }  # fmt: skip
