@@ -3,7 +3,7 @@
 
     check   `fkdsl check` of a short program, against `python -c "import lark, numpy"`
     run     a warm `fkdsl run` of smollm2 up to its first token, against `python -c "import torch"`
-            and one read of the weights
+            and one read of the weights; without look-ahead, whose pilot is work of the run
 
 Each is a process of its own; the commands of a part take turns. The figure is processor time, user
 and system, which other work on the machine changes less than seconds on the wall; the ratio is the
@@ -43,7 +43,7 @@ def parts(chosen: list[str]) -> dict[str, tuple[list[str], list[str]]]:
 
         weights = Path(model_info("smollm2").folder or ".") / "model.safetensors"
         read = f"import torch\nwith open({str(weights)!r}, 'rb') as file:\n    file.read()"
-        run = ["run", str(PROGRAM), "-p", "max_tokens=1", "--no-hint"]
+        run = ["run", str(PROGRAM), "-p", "max_tokens=1", "--no-hint", "--lookahead", "none"]
         found["run"] = ([*fkdsl, *run], [sys.executable, "-c", read])
     return found
 
