@@ -15,8 +15,11 @@ Then texts that are nearer to their end seem better by far than they are, so tha
 hurries. The run takes that b, up to POWER. It is found by least squares, of the half that found
 more weight, with a normal prior: b is POWER to within SPREAD, and what comes of a path is uncertain
 by NOISE nats. So a pilot of one path each way moves b far where the surrogate is tens of nats off,
-and hardly where it expects a few nats and cannot mislead by much. An h of a small power still tells
-which texts are better, so draws do not look ahead only where b is below LEAST_POWER.
+and hardly where it expects a few nats and cannot mislead by much. Where the surrogate exaggerates,
+what it says of the difference of two texts is worse than what it says of either, since texts that
+are as likely may be at different places; so a slope that is far below POWER is halved. An h of a
+small power still tells which texts are better, so draws do not look ahead only where b is below
+LEAST_POWER.
 
 A surrogate may be right in the mean and wrong from text to text. Of every particle it is known by
 how many nats r_i it would have weighed more by the draws of the other half. Under the posterior the
@@ -65,7 +68,7 @@ ESS = 0.75
 SPREAD, NOISE = 0.3, 1.25
 """How far b is from POWER, and nats by which what comes of a path is uncertain: the standard
 deviations of the prior and of the observations from which b is found."""
-LEAST_POWER = 0.02
+LEAST_POWER = 0.01
 """The power of h below which draws do not look ahead."""
 CLOSE = 0.05
 """A b that is lower than POWER by less is not spoken of."""
@@ -180,7 +183,8 @@ class TrialPaths:
         prior = (NOISE / SPREAD) ** 2
         squares = prior + math.fsum(path.mean_square() for path in lived)
         products = prior * POWER + math.fsum(path.mean_product() for path in lived)
-        return min(max(products / squares, 0.0), POWER)
+        slope = min(max(products / squares, 0.0), POWER)
+        return slope * (1.0 + (slope / POWER) ** 2) / 2.0
 
     def gain(self) -> float | None:
         """Nats by which look-ahead brings draws nearer to the posterior; None where no particle

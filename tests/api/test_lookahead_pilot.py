@@ -110,7 +110,7 @@ def test_of_one_that_exaggerates_a_power_is_taken_that_does_no_harm(program, shi
     Z = math.log(0.99 * 0.75**5 * 0.25 + 0.01)
     runs = [program.run(seed=s) for s in range(12)]
     powers = {float(said(run)[0].split(" power ")[1].split()[0]) for run in runs}
-    assert all(0.02 < b < 0.5 for b in powers)
+    assert all(0.01 <= b < 0.5 for b in powers)
     assert np.sqrt(np.mean([(run.log_z - Z) ** 2 for run in runs])) < 0.75
     misled = program.run(seed=1, lookahead=found)
     assert abs(misled.log_z - Z) > 1.5
@@ -315,7 +315,7 @@ def path_of(ratio=0.0, mass=-2.0, expected=-1.0, came=-1.0):
         (-2.0, -math.inf, path_of(ratio=13.0), "misled"),
         (-math.inf, -math.inf, path_of(), "died"),
         # What is expected a few nats too low says little; ten times too low says a lot.
-        (-2.0, -7.0, path_of(expected=-1.0, came=-0.25), "agrees"),
+        (-2.0, -7.0, path_of(expected=-1.0, came=-0.5), "agrees"),
         (-2.0, -7.0, path_of(ratio=13.0, expected=-30.0, came=-3.0), "partly"),
         (-2.0, -7.0, path_of(expected=-300.0, came=-3.0), "exaggerates"),
         # What is expected too high leaves b where it is.
@@ -332,7 +332,7 @@ def test_what_is_decided(plain, ahead, path, reason):
 
 def test_the_power_is_found_in_the_half_that_found_more_weight():
     near, far = path_of(), path_of(expected=-30.0, came=-3.0)
-    for weights, power in (([-1.0, -9.0], 0.11), ([-9.0, -1.0], 0.75)):
+    for weights, power in (([-1.0, -9.0], 0.057), ([-9.0, -1.0], 0.75)):
         found = pilot.TrialPaths(np.array(weights), [far, near]).power()
         assert abs(found - power) < 0.01
     dead = pilot.TrialPaths(np.array([-1.0, -np.inf, -9.0, -9.0]), [near, far, far, far])
