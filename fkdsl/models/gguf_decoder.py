@@ -93,13 +93,20 @@ def _config(header: GgufHeader) -> SimpleNamespace | None:
     head_width = own.get("attention.key_length", width // heads)
     kv_heads = own.get("attention.head_count_kv", heads)
     alike = (own.get("attention.value_length", head_width), own.get("rope.dimension_count"))
+    eps = own.get("attention.layer_norm_rms_epsilon", 1e-5)
+    base = own.get("rope.freq_base", 10000.0)
     embedding = header.places.get("token_embd.weight")
     if (
         any(n not in (head_width, None) for n in alike)
         or type(kv_heads) is not int
         or type(head_width) is not int
         or kv_heads < 1
+        or heads % kv_heads
+        or head_width < 2
         or head_width % 2
+        or type(eps) is not float
+        or type(base) is not float
+        or not (eps >= 0 and base > 0)
         or embedding is None
         or len(embedding.shape) != 2
     ):
@@ -113,11 +120,8 @@ def _config(header: GgufHeader) -> SimpleNamespace | None:
         num_key_value_heads=kv_heads,
         head_dim=head_width,
         vocab_size=embedding.shape[0],
-        rms_norm_eps=float(own.get("attention.layer_norm_rms_epsilon", 1e-5)),
-        rope_parameters={
-            "rope_type": "default",
-            "rope_theta": float(own.get("rope.freq_base", 10000.0)),
-        },
+        rms_norm_eps=eps,
+        rope_parameters={"rope_type": "default", "rope_theta": base},
         max_position_embeddings=own.get("context_length"),
         eos_token_id=metadata.get("tokenizer.ggml.eos_token_id"),
     )

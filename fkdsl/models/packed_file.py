@@ -109,9 +109,13 @@ class PackedFile:
                 part.unlink(missing_ok=True)
                 if shutil.disk_usage(self.path.parent).free < SPARE + self._size():
                     return
-                self._write(part)
-                os.replace(part, self.path)
-        except (OSError, Timeout):
+                try:
+                    self._write(part)
+                    os.replace(part, self.path)
+                finally:
+                    part.unlink(missing_ok=True)  # what a full disk or Ctrl-C left
+        # The last one comes from a file system without locks.
+        except (OSError, Timeout, NotImplementedError):
             return
 
     def _size(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import gguf
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from gguf.quants import dequantize, quantize
 from fkdsl.base.errors import CallError
 from fkdsl.models import gguf_decoder
 from fkdsl.models.decoder_model import DecoderModel
+from fkdsl.models.gguf_header import read_header
 from fkdsl.models.gguf_weights import FOUR_BITS
 from fkdsl.models.interface import ForwardRow
 from fkdsl.models.linear import packs
@@ -104,6 +107,35 @@ def test_sizes_that_are_not_those_of_the_tensors_are_a_clear_error(tmp_path, key
     path = written(tmp_path / "w.gguf", **{key: value})
     with pytest.raises(CallError):
         load_model(str(path), dtype="int4")
+
+
+def test_heads_that_cannot_share_keys_are_an_error_when_the_file_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr("tests.models.tiny_gguf.HEADS", 2)
+    monkeypatch.setattr("tests.models.tiny_gguf.KV_HEADS", 4)
+    path = tiny_gguf(tmp_path / "w.gguf", "Q8_0")
+    with pytest.raises(CallError):
+        load_model(str(path), dtype="int8")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("rope.freq_base", None),
+        ("rope.freq_base", 2),
+        ("rope.freq_base", -1.0),
+        ("attention.layer_norm_rms_epsilon", "small"),
+        ("attention.layer_norm_rms_epsilon", float("nan")),
+        ("attention.key_length", 0),
+        ("attention.key_length", -16),
+    ],
+)
+def test_metadata_that_means_nothing_is_left_to_the_library(tmp_path, key, value):
+    header = read_header(tiny_gguf(tmp_path / "w.gguf"), "w")
+    metadata = {**header.metadata, f"llama.{key}": value}
+    if key == "attention.key_length":
+        metadata |= {"llama.attention.value_length": value, "llama.rope.dimension_count": value}
+    assert gguf_decoder._config(header) is not None
+    assert gguf_decoder._config(replace(header, metadata=metadata)) is None
 
 
 def test_the_entry_of_a_file_says_its_formats(tmp_path):

@@ -129,3 +129,25 @@ def test_where_nothing_can_be_written_nothing_happens(path, dtype, monkeypatch):
 def test_memory_of_another_size_becomes_no_map(dtype):
     with pytest.raises(ValueError, match="not that of a packed weight"):
         packed_memory.over(torch.empty(64, dtype=torch.uint8), (64, 64), dtype)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "no space left"), KeyboardInterrupt()])
+def test_a_file_that_cannot_be_written_whole_leaves_no_part(path, dtype, monkeypatch, error):
+    def fails(*args):
+        raise error
+
+    monkeypatch.setattr("os.fsync", fails)
+    try:
+        saved(path, dtype)
+    except KeyboardInterrupt:
+        assert isinstance(error, KeyboardInterrupt)
+    assert [p.suffix for p in path.parent.iterdir()] in ([], [".lock"])
+
+
+def test_where_files_cannot_be_locked_none_is_written(path, dtype, monkeypatch):
+    def fails(*args, **options):
+        raise NotImplementedError("the file system has no locks")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", fails)
+    saved(path, dtype)
+    assert not path.exists()

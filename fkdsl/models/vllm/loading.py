@@ -261,16 +261,12 @@ def _failure(name: str, error: Exception, log: IO[bytes]) -> VllmError:
             f"vLLM cannot load `{name}` beside another model of this process: {reason}",
             'run one of the two without engine="vllm"',
         )
-    less = (
-        "share the layers between GPUs (`tensor_parallel=2`), load with --dtype bfloat16, or take "
-    )
-    less += "a smaller model"
     # After the first sentence comes advice on options of vLLM's own command.
     short = f"vLLM has too little memory for `{name}`: {reason.partition('. ')[0]}"
     if re.search(r"less than requested|[Ff]ree memory on device|out of memory", text):
-        return VllmError(short, f"ask for less keys and values (`memory=2`, in GiB), {less}")
+        return VllmError(short, f"ask for less keys and values (`memory=2`, in GiB), {SMALLER}")
     if re.search(r"[Nn]o available memory|not enough GPU memory|KV cache", text):
-        return VllmError(short, f"give it more keys and values (`memory=8`, in GiB), {less}")
+        return VllmError(short, f"give it more keys and values (`memory=8`, in GiB), {SMALLER}")
     if re.search(r"not supported|[Uu]nsupported|no vLLM implementation|no module or param", text):
         return VllmError(
             f"vLLM does not serve `{name}`: {reason}", "leave the engine out: fkdsl runs it itself"
