@@ -27,6 +27,8 @@ from fkdsl.base.quick_dataclass import dataclass
 MOST_HEADER_BYTES = 1 << 25
 """Most bytes of a header: the tokenizer's vocabulary is in it."""
 MOST_DIMENSIONS = 8
+MOST_SHOWN = 100
+"""Characters of a text of the file that messages show."""
 SIZES = {
     "block_count": "num_hidden_layers",
     "embedding_length": "hidden_size",
@@ -109,7 +111,7 @@ def described_file(path: Path, shown: str) -> tuple[dict[str, Any], str]:
     kinds = Counter(place.kind for place in header.places.values())
     formats = ", ".join(f"{GGMLQuantizationType(k).name} {n}" for k, n in kinds.most_common())
     return {
-        "family": str(header.metadata.get("general.architecture", "unknown")),
+        "family": _brief(header.metadata.get("general.architecture", "unknown")),
         "parameters": sum(header.tensors.values()),
         "tensors": formats,
         "weights": "as in the file by --dtype int4 (Q4_0, Q4_1, Q4_K) and --engine llamacpp, else "
@@ -133,12 +135,13 @@ class _Reader:
         metadata = dict(self.entry() for _ in self.times(key_count))
         alignment = metadata.get("general.alignment", 32)
         if not isinstance(alignment, int) or not 1 <= alignment <= 1 << 20:
-            raise ValueError(f"its alignment is {alignment}")
+            raise ValueError(f"its alignment is {_brief(alignment)}")
         infos = dict(self.tensor() for _ in self.times(tensor_count))
         data_at = -(-self.at // alignment) * alignment
         for name, place in infos.items():
             if data_at + place.first + place.bytes > self.size:
-                raise ValueError(f"its tensor {name} ends behind the file's {self.size} bytes")
+                tensor = _brief(name)
+                raise ValueError(f"its tensor {tensor} ends behind the file's {self.size} bytes")
         return GgufHeader(
             sizes=_sizes(metadata),
             tensors={name: math.prod(place.shape) for name, place in infos.items()},
@@ -194,15 +197,20 @@ class _Reader:
 
         name, dimensions = self.string(), self.number("I")
         if dimensions > MOST_DIMENSIONS:
-            raise ValueError(f"its tensor {name} has {dimensions} dimensions")
+            raise ValueError(f"its tensor {_brief(name)} has {dimensions} dimensions")
         shape = tuple(self.number("Q") for _ in range(dimensions))[::-1]
         kind, offset = self.number("I"), self.number("Q")
         sizes = {int(k): v for k, v in GGML_QUANT_SIZES.items()}
         if kind not in sizes:
-            raise ValueError(f"its tensor {name} is of an unknown type, {kind}")
+            raise ValueError(f"its tensor {_brief(name)} is of an unknown type, {kind}")
         in_block, block_bytes = sizes[kind]
         blocks = -(-math.prod(shape) // in_block)
         return name, GgufTensor(shape, kind, offset, blocks * block_bytes)
+
+
+def _brief(value: Any) -> str:
+    """A value of the file for a line of a message. A stranger chose its length and its line ends."""
+    return " ".join(str(value)[: 2 * MOST_SHOWN].split())[:MOST_SHOWN]
 
 
 def _sizes(metadata: Mapping[str, Any]) -> dict[str, int]:

@@ -119,7 +119,10 @@ def load_model(
         except Exception as error:
             # The library raises many kinds for a model that it does not know or whose files do not
             # fit together.
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+            first, *more = (str(error).strip() or type(error).__name__).splitlines()
+            # Its checks of configurations say in the second line what is wrong.
+            reason = " ".join([first, *more[:1]] if first.endswith(":") else [first])
+            reason = " ".join(reason.split())[:300]
             raise CallError(
                 f"`{reference}` cannot be loaded as a language model: {reason}",
                 "it must be a text generation model that transformers knows without code of its "

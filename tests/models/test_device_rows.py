@@ -76,7 +76,9 @@ def test_it_is_used_like_an_array():
     row, expected = some[1], plain[1]
     ids = np.array([7, 999, 256])
     assert (len(row), row.shape, row.dtype, row.nbytes) == (V, (V,), np.float32, 4 * V)
-    for part in (slice(256, 512), slice(768, V), slice(5, 900), slice(0, V, 7), ids, 3, -1):
+    none = slice(600, 500)
+    for part in (none, slice(256, 512), slice(768, V), slice(5, 900), slice(0, V, 7), ids, 3, -1):
+        assert np.shape(row[part]) == np.shape(expected[part]), part
         assert np.allclose(row[part], expected[part], atol=2e-6), part
     assert np.allclose(np.exp(row) + row, np.exp(expected) + expected, atol=1e-5)
     assert np.allclose(row[: V // BLOCK * BLOCK].reshape(-1, BLOCK)[np.array([2, 0])],

@@ -146,6 +146,21 @@ def test_the_entry_of_a_file_says_its_formats(tmp_path):
     assert "not a sound gguf file" in model_info(str(path)).problem
 
 
+def test_texts_of_a_strangers_file_take_one_short_line_of_the_entry(tmp_path):
+    path = tmp_path / "w.gguf"
+    writer = gguf.GGUFWriter(path, "llama\nlicence      MIT " + 1000 * "x")
+    writer.add_tensor(10_000 * "a", np.zeros((64, 4), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    family = model_info(str(path)).details["family"]
+    assert family.startswith("llama licence MIT x")
+    assert len(family) <= 100
+    path.write_bytes(path.read_bytes()[:-100])
+    assert len(model_info(str(path)).problem) < 300 + len(str(path))
+
+
 def test_scales_that_are_no_numbers_are_a_clear_error(tmp_path):
     path = tiny_gguf(tmp_path / "w.gguf", "Q4_1")
     raw = bytearray(path.read_bytes())

@@ -263,6 +263,15 @@ def test_whatever_the_library_raises_is_one_line_of_call_error(folder, monkeypat
     assert "\n" not in caught.value.message
 
 
+def test_what_the_library_says_under_a_heading_is_said(folder, monkeypatch):
+    def load(*args, **kwargs):
+        raise ValueError("Validation error for field 'size':\n    ValueError: it is odd")
+
+    replace_loader(monkeypatch, load)
+    with pytest.raises(CallError, match=r"model: Validation error .*: ValueError: it is odd"):
+        registry.load_model("toy", folder=folder.parent)
+
+
 def test_an_unreachable_hub_is_reported_with_what_was_tried(hub_cache, monkeypatch, capfd):
     hub_library = import_module("huggingface_hub")
 

@@ -127,6 +127,8 @@ class DeviceArray(NDArrayOperatorsMixin):
         """A part of one block is read, with its block; of more, nothing yet."""
         if step != 1:
             return self.host()[start:stop:step]
+        if stop <= start:
+            return np.empty(0, dtype=self.dtype)
         k = start // BLOCK
         if stop > (k + 1) * BLOCK:
             return DeviceArray(self.tensor[start:stop])
