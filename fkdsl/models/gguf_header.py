@@ -209,7 +209,7 @@ class _Reader:
 
 
 def _brief(value: Any) -> str:
-    """A value of the file for a line of a message. A stranger chose its length and its line ends."""
+    """A value of the file for a message, whose length and line ends a stranger chose."""
     return " ".join(str(value)[: 2 * MOST_SHOWN].split())[:MOST_SHOWN]
 
 
