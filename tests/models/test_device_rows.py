@@ -1,6 +1,7 @@
 """Rows on a device: the same numbers as in this machine's memory, with one transfer a step. The
 device here is the processor itself."""
 
+import threading
 import weakref
 
 import numpy as np
@@ -250,3 +251,24 @@ def test_arrays_reach_a_device_in_one_transfer_as_they_are():
         assert tensor.numpy().dtype == array.dtype
     column = torch.arange(6.0).view(2, 3)[:, 1]
     assert [a.tolist() for a in transfer.to_host(column, column[:1])] == [[1.0, 4.0], [1.0]]
+
+
+def test_masks_of_another_thread_take_no_place_before_a_draw_has_read_it(monkeypatch):
+    some, plain = rows_of(1)
+    mine, *others = (np.arange(V) % 7 == i for i in range(3))
+    there = DeviceMasks(V, torch.device("cpu"), most=2)
+    monkeypatch.setattr(device_reads, "masks_of", lambda size, device: there)
+    beside = []
+
+    class Slow(PlainRowOperators):
+        def masked_sums(self, *args):
+            thread = threading.Thread(target=there.places, args=(others,))
+            thread.start()
+            thread.join(0.2)
+            beside.append(thread)
+            return super().masked_sums(*args)
+
+    monkeypatch.setattr(device_reads, "operators_for", lambda device: Slow())
+    (sums,) = read([Wanted(some.rows[0], mask=mine)])
+    beside[0].join()
+    assert sums.sum() == pytest.approx(np.exp(plain[0][mine]).sum(), rel=1e-5)

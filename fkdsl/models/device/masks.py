@@ -39,8 +39,9 @@ class DeviceMasks:
 
     @locked
     def places(self, masks: Sequence[Mask | None]) -> list[int]:
-        """Where in `bits` each mask is, -1 for None. Nobody writes to a mask. Those that are new
-        are moved in one transfer, which nothing waits for."""
+        """Where in `bits` each mask is, -1 for None; as long as the caller holds `lock`, none is
+        replaced. Nobody writes to a mask. Those that are new are moved in one transfer, which
+        nothing waits for."""
         distinct = {id(mask): mask for mask in masks if mask is not None}
         for key in distinct.keys() & self._places.keys():
             self._places.move_to_end(key)

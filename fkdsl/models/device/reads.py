@@ -122,17 +122,19 @@ def _of_population(wanted: Sequence[Wanted]) -> list[Tensor]:
     V, device = log_p.shape[1], log_p.device
     masks = masks_of(V, device)
     masked = [w.mask for w in wanted]
-    rows, places, uniforms = to_device(
-        device,
-        np.array(numbers, dtype=np.int64),
-        np.array(masks.places(masked), dtype=np.int64),
-        np.array([[w.uniform] for w in wanted]),
-    )
-    sums = (
-        own_sums[rows]
-        if all(mask is None for mask in masked)
-        else operators_for(device).masked_sums(log_p, own_sums, rows, masks.bits, places)
-    )
+    # Until its sums are on their way no other thread may put masks into the places of these.
+    with masks.lock:
+        rows, places, uniforms = to_device(
+            device,
+            np.array(numbers, dtype=np.int64),
+            np.array(masks.places(masked), dtype=np.int64),
+            np.array([[w.uniform] for w in wanted]),
+        )
+        sums = (
+            own_sums[rows]
+            if all(mask is None for mask in masked)
+            else operators_for(device).masked_sums(log_p, own_sums, rows, masks.bits, places)
+        )
     running = sums.double().cumsum(-1)
     drawn = torch.searchsorted(running, uniforms * running[:, -1:], right=True)
     heaviest = sums.topk(min(HEAVIEST, sums.shape[1]), dim=-1).indices
