@@ -37,7 +37,7 @@ program p(c: int = 3) -> str:
     return s
 """
 TESTS = ["v.a > 11", "v.a + v.b == 4", 'v["b"] < v.a and 2 * v.a - v.b <= 10 + c', "c - v.b > v.a",
-         "v.a * v.b == 2"]  # fmt: skip
+         "v.a * v.b == 2", "v.a + 0.3 <= 2.3", "2.5 > v.a - v.b"]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

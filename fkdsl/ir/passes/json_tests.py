@@ -27,7 +27,8 @@ def json_comparison(test: ir.Expr, text: int) -> ir.Expr | None:
             bound: ir.Expr = ir.Const(span, 0)
             for e in total.others:
                 bound = ir.Operate(span, "sub", (bound, e))
-            arguments = (paths, factors, ir.Const(span, operator), bound)
+            is_side = len(total.others) <= 1 and not (text in reads(a) and text in reads(b))
+            arguments = (paths, factors, ir.Const(span, operator), bound, ir.Const(span, is_side))
             return ir.Builtin(span, ".json_numbers", arguments)
     return None
 
