@@ -14,8 +14,7 @@ way to the next draw can weigh (ir.passes.fuse), the check is exhaustive, and no
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable
-from itertools import chain
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any, cast
 
 from fkdsl.base.spans import Span
@@ -55,22 +54,47 @@ class StateAtDraw:
         return self._key
 
 
+class StatesAtContexts:
+    """The states at the same contexts, each with its forks. A state gets its key when another one
+    is looked for."""
+
+    __slots__ = ("_by_key", "_without_key")
+
+    def __init__(self) -> None:
+        self._by_key: dict[Hashable, Forks] = {}
+        self._without_key: list[tuple[StateAtDraw, Forks]] = []
+
+    def add(self, state: StateAtDraw, forks: Forks) -> None:
+        self._without_key.append((state, forks))
+
+    def find(self, state: StateAtDraw) -> Forks | None:
+        """The forks of an equal state, None if there is none."""
+        self._by_key.update((other.key(), forks) for other, forks in self._without_key)
+        self._without_key.clear()
+        return self._by_key.get(state.key())
+
+    def forks(self) -> Iterator[RunningParticle | Span]:
+        """All of them."""
+        for forks in (*self._by_key.values(), *(f for _, f in self._without_key)):
+            yield from forks.values()
+
+
 class LookaheadCache:
     """Forks of the last steps, by the state that they are of: particles in equal states share
     them."""
 
     def __init__(self) -> None:
-        self._steps: deque[dict[Hashable, list[tuple[StateAtDraw, Forks]]]] = deque([{}])
+        self._steps: deque[dict[Hashable, StatesAtContexts]] = deque([{}])
 
     def of(self, particle: RunningParticle) -> Forks:
         """The forks of a particle that stands at a draw, to be added to."""
         contexts, state = tuple(particle.contexts), StateAtDraw(particle)
         for step in self._steps:
-            for other, forks in step.get(contexts, ()):
-                if other.key() == state.key():
-                    return forks
+            states = step.get(contexts)
+            if states is not None and (forks := states.find(state)) is not None:
+                return forks
         made: Forks = {}
-        self._steps[-1].setdefault(contexts, []).append((state, made))
+        self._steps[-1].setdefault(contexts, StatesAtContexts()).add(state, made)
         return made
 
     def new_step(self, kept: int = 1) -> None:
@@ -78,7 +102,7 @@ class LookaheadCache:
         self._steps.append({})
         while len(self._steps) > kept:
             for states in self._steps.popleft().values():
-                for fork in chain.from_iterable(forks.values() for _, forks in states):
+                for fork in states.forks():
                     if not isinstance(fork, Span):
                         fork.release()
 

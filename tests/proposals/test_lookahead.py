@@ -2,6 +2,7 @@
 particle that takes it."""
 
 import sys
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 import fkdsl
 from fkdsl.proposals import lookahead
+from fkdsl.proposals.lookahead import LookaheadCache, StateAtDraw
 from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.testing import assert_same_measure, program_texts
 
@@ -189,3 +191,21 @@ def test_a_check_in_place_leaves_the_particle_as_it_was():
         tried(LOOP).run("smc", particles=4, seed=1)
     assert seen
     assert all(seen)
+
+
+def standing_at(value, context="root"):
+    """As much of a particle at a draw as its state is made of."""
+    frame = SimpleNamespace(function="main", pc=3, target=0, slots=[value])
+    return SimpleNamespace(
+        frames=[frame], contexts=[context], twist=None, guesses={}, evidence=(), power=None
+    )
+
+
+def test_many_different_states_at_the_same_contexts_are_not_compared_each_with_each():
+    cache, asked, key = LookaheadCache(), [], StateAtDraw.key
+    with patch.object(StateAtDraw, "key", lambda state: asked.append(state) or key(state)):
+        forks = [cache.of(standing_at(0.5 + i)) for i in range(100)]
+    assert len(asked) <= 200
+    assert len({id(f) for f in forks}) == 100
+    assert all(cache.of(standing_at(0.5 + i)) is forks[i] for i in range(100))
+    assert cache.of(standing_at(0.5, "another")) is not forks[0]
