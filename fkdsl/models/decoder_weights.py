@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding
 
+from fkdsl.base.errors import CallError
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.linear import (
     NARROW,
@@ -83,12 +84,20 @@ class DecoderShape:
 
     @classmethod
     def of(cls, config: Any, frequencies: Tensor, scaling: float) -> DecoderShape:
-        """The shape that a transformers configuration describes."""
+        """The shape that a transformers configuration describes. Raises CallError for heads of
+        queries that cannot share those of keys evenly."""
         heads = config.num_attention_heads
+        kv_heads = getattr(config, "num_key_value_heads", None) or heads
+        if heads % kv_heads:
+            raise CallError(
+                f"the model has {heads} heads of queries and {kv_heads} of keys, which do not "
+                "divide them",
+                "fetch the model again",
+            )
         return cls(
             layers=config.num_hidden_layers,
             heads=heads,
-            kv_heads=getattr(config, "num_key_value_heads", None) or heads,
+            kv_heads=kv_heads,
             width=getattr(config, "head_dim", None) or config.hidden_size // heads,
             eps=config.rms_norm_eps,
             frequencies=frequencies.detach().float(),

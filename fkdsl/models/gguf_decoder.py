@@ -62,6 +62,10 @@ def decoder_from_gguf(path: Path, precision: str, name: str) -> DecoderModel | N
         tokenizer = AutoTokenizer.from_pretrained(
             str(path.parent), gguf_file=path.name, local_files_only=True, trust_remote_code=False
         )
+    size = shapes["token_embd.weight"][0]
+    # Beside the file's own tokens a tokenizer may have some that the library adds.
+    if tokenizer.backend_tokenizer.get_vocab_size(with_added_tokens=False) > size:
+        return None
     shape = DecoderShape.of(config, default_frequencies(config), 1.0)
     decoder = Decoder(shape, weights, precision, embed=GgufEmbedding(weights))
     facts = {
@@ -72,7 +76,6 @@ def decoder_from_gguf(path: Path, precision: str, name: str) -> DecoderModel | N
         "device": "cpu",
         "digest": digest_of_file(path),
     }
-    size = shapes["token_embd.weight"][0]
     texts = texts_of_tokenizer(tokenizer, config, set(), size, name, facts)
     return DecoderModel(decoder, texts)
 
@@ -101,7 +104,6 @@ def _config(header: GgufHeader) -> SimpleNamespace | None:
         or type(kv_heads) is not int
         or type(head_width) is not int
         or kv_heads < 1
-        or heads % kv_heads
         or head_width < 2
         or head_width % 2
         or type(eps) is not float

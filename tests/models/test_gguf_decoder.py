@@ -20,7 +20,7 @@ from fkdsl.models.linear import packs
 from fkdsl.models.narrow_linear import Int4Linear, Int8Linear
 from fkdsl.models.registry import load_model, model_info
 from tests.models.test_gguf import written
-from tests.models.tiny_gguf import tiny_gguf
+from tests.models.tiny_gguf import TOKENS, tiny_gguf
 
 pytestmark = pytest.mark.skipif(not packs("int4"), reason="no 4-bit maps on this machine")
 TEXT = tuple(range(40, 60))
@@ -113,8 +113,16 @@ def test_heads_that_cannot_share_keys_are_an_error_when_the_file_is_loaded(tmp_p
     monkeypatch.setattr("tests.models.tiny_gguf.HEADS", 2)
     monkeypatch.setattr("tests.models.tiny_gguf.KV_HEADS", 4)
     path = tiny_gguf(tmp_path / "w.gguf", "Q8_0")
-    with pytest.raises(CallError):
+    with pytest.raises(CallError, match="2 heads of queries and 4 of keys"):
         load_model(str(path), dtype="int8")
+    with pytest.raises(CallError):
+        load_model(str(path), dtype="float32")
+
+
+def test_more_tokens_than_the_embedding_has_are_left_to_the_library(tmp_path, monkeypatch):
+    monkeypatch.setattr("tests.models.tiny_gguf.TOKENS", [*TOKENS, "more"])
+    path = tiny_gguf(tmp_path / "w.gguf", "Q8_0")
+    assert gguf_decoder.decoder_from_gguf(path, "int8", "w") is None
 
 
 @pytest.mark.parametrize(
