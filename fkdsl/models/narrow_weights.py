@@ -3,7 +3,8 @@
     RowWeight.of(weight)        # 255 levels, a scale for each output
     GroupedWeight.of(weight)    # 16 levels, a scale and an offset for each 32 neighbours
 
-Both have rows in another order, and several of a kind stacked, without going back to whole numbers.
+The rows of either can be put into another order, and several weights of a kind can be stacked,
+without de-quantising them.
 """
 
 from __future__ import annotations

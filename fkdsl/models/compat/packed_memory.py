@@ -24,8 +24,9 @@ from torch import Tensor
 from fkdsl.models.compat.kernels import pack_weight, packed_linear, packs
 
 LOW = 1088
-"""Outputs of the weight that stands for one of more outputs where its layout is asked for: a
-multiple of every block of outputs, and no other number of a layout."""
+"""Most outputs of the weight that `layout_for` packs to learn the layout of a larger one. It is a
+multiple of every block of outputs, and should stand in a layout for their number alone; where it
+stands for another size too, the layouts differ, and the weight is packed at each start."""
 
 Shape = tuple[int, int]
 
