@@ -144,8 +144,8 @@ class GgufEmbedding:
 
 
 def _readable(place: GgufTensor) -> bool:
-    """Whether a tensor is a vector of float32 or float16, or a matrix whose rows are whole blocks of
-    a format that the gguf package can read."""
+    """Whether a tensor is a vector of float32 or float16, or a matrix whose rows are whole blocks
+    of a format that the gguf package can read."""
     kind = GGMLQuantizationType(place.kind)
     if len(place.shape) == 1:
         return kind in (GGMLQuantizationType.F32, GGMLQuantizationType.F16)

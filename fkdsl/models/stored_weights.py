@@ -17,14 +17,18 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from fkdsl.base.errors import CallError
+
 MAPPED_BYTES = 1 << 26
 
 
 class StoredWeights(Mapping[str, Tensor]):
-    """The tensors of a file by name, on a device and in a dtype; None: in their own."""
+    """The tensors of a file by name, on a device and in a dtype; None: in their own. A tensor that
+    is asked for after somebody has replaced the file raises CallError."""
 
     def __init__(self, file: Path, device: str = "cpu", dtype: torch.dtype | None = None) -> None:
         self.file, self.device, self.dtype = file, device, dtype
+        self._identity = _identity(file)
         self._opened = _open(file)
         self._read = 0
         self.names = dict.fromkeys(self._opened.keys())
@@ -34,6 +38,8 @@ class StoredWeights(Mapping[str, Tensor]):
             raise KeyError(name)
         if self._read > MAPPED_BYTES:
             self._opened, self._read = _open(self.file), 0
+            if _identity(self.file) != self._identity:
+                raise CallError(f"{self.file} was replaced while it was read", "run it again")
         tensor = self._opened.get_tensor(name)
         assert isinstance(tensor, Tensor)
         self._read += tensor.nbytes
@@ -47,6 +53,12 @@ class StoredWeights(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self.names)
+
+
+def _identity(file: Path) -> tuple[int, ...]:
+    """What differs for another file under the same name."""
+    status = file.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _open(file: Path) -> Any:
