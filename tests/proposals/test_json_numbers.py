@@ -3,16 +3,19 @@ the measure is that of the program as it is written."""
 
 import json
 import operator
+from contextlib import suppress
 from itertools import product
 from unittest.mock import patch
 
 import pytest
 
 import fkdsl
+from fkdsl.base.errors import PopulationDied
 from fkdsl.engine.constraints import json_numbers
 from fkdsl.engine.constraints.constraint import make_constraint
 from fkdsl.engine.constraints.json_numbers import JsonNumbers, narrowed_schema
 from fkdsl.inference.samplers.smc import importance
+from fkdsl.proposals.text_masks import text_constraint
 from fkdsl.testing.laws import assert_same_masses, exact_measure, expected_measure
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer", "minimum": 0, "maximum": 21},
@@ -123,6 +126,23 @@ def test_a_comparison_without_a_schema_is_left_to_the_end():
             i.plan for f in program().ir().functions.values() for i in f.body if hasattr(i, "plan")
         ]
         assert any(p is not None and p.completion is not None for p in plans) == with_schema
+
+
+@pytest.mark.parametrize("test", ['v.a == "x"', "v.a == c", "v.a == d or v.a < 5"])
+def test_a_comparison_with_what_is_no_number_leaves_the_schema_its_masks(test):
+    """The language is of what is compared; where it fails, nothing guides the text."""
+    text = source(test).replace("c: int = 3", 'c: str = "x", d: str = "x"')
+    made = []
+
+    def counted(*args):
+        made.append(text_constraint(*args))
+        return made[-1]
+
+    patched = patch("fkdsl.proposals.open_draw.text_constraint", counted)
+    with patched, suppress(PopulationDied):  # no number is equal to a text
+        fkdsl.parse(text).run("smc", particles=8, seed=1)
+    assert made
+    assert None not in made
 
 
 def test_a_bound_that_is_off_by_one_is_caught(monkeypatch):

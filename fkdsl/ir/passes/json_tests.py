@@ -14,6 +14,10 @@ MOST_TERMS = 2
 """Most numbers of a comparison that a schema is narrowed by."""
 
 
+def is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def json_comparison(test: ir.Expr, text: int) -> ir.Expr | None:
     """The language of a comparison of sums of such numbers; None for other tests."""
     match test:
@@ -24,11 +28,13 @@ def json_comparison(test: ir.Expr, text: int) -> ir.Expr | None:
             span = test.span
             paths = ir.Const(span, tuple(total.terms))
             factors = ir.Const(span, tuple(total.terms.values()))
-            bound: ir.Expr = ir.Const(span, 0)
-            for e in total.others:
-                bound = ir.Operate(span, "sub", (bound, e))
+            added = ir.Operate(span, "list", tuple(e for e, _ in total.others))
+            times = ir.Const(span, tuple(factor for _, factor in total.others))
             is_side = len(total.others) <= 1 and not (text in reads(a) and text in reads(b))
-            arguments = (paths, factors, ir.Const(span, operator), bound, ir.Const(span, is_side))
+            arguments = (
+                *(paths, factors, ir.Const(span, operator)),
+                *(added, times, ir.Const(span, is_side)),
+            )
             return ir.Builtin(span, ".json_numbers", arguments)
     return None
 
@@ -36,18 +42,17 @@ def json_comparison(test: ir.Expr, text: int) -> ir.Expr | None:
 @dataclass
 class _Sum:
     """Of a text in a slot. terms: what the number at each path is multiplied with. others: what
-    does not depend on the text."""
+    does not depend on the text, and what it is multiplied with."""
 
     text: int
     terms: dict[tuple[str, ...], int] = field(default_factory=dict)
-    others: list[ir.Expr] = field(default_factory=list)
+    others: list[tuple[ir.Expr, int]] = field(default_factory=list)
 
     def add(self, e: ir.Expr, factor: int) -> bool:
         """Adds an expression times a factor; whether it is such a sum."""
         if self.text not in reads(e):
-            span = e.span
-            self.others.append(ir.Operate(span, "mul", (ir.Const(span, factor), e)))
-            return True
+            self.others.append((e, factor))
+            return not isinstance(e, ir.Const) or is_number(e.value)
         path = _path(e, self.text)
         if path:
             self.terms[path] = self.terms.get(path, 0) + factor

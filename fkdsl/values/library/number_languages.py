@@ -129,15 +129,19 @@ def number_in_sum(factor: Any, first: Any, operator: str, bound: Any) -> of.Lang
     return of.MayFail(of.WholeNumber(tuple(found)), no_number)
 
 
-@pure(".json_numbers", [A, A, A, A, A], ANY)
-def json_numbers(paths: Any, factors: Any, operator: str, bound: Any, is_side: bool) -> of.Language:
-    """The JSON texts of which a comparison with a bound is true of a sum of numbers in them, each
-    times a factor. is_side: whether the program compares with the bound itself. A fraction that was
-    brought over from the other side is rounded otherwise than the program's own sum: `2.3 - 0.3` is
-    less than 2."""
-    is_number = isinstance(bound, int | float) and not isinstance(bound, bool)
-    if not is_number or not math.isfinite(bound) or (isinstance(bound, float) and not is_side):
+@pure(".json_numbers", [A, A, A, A, A, A], ANY)
+def json_numbers(
+    paths: Any, factors: Any, operator: str, added: Any, times: Any, is_side: bool
+) -> of.Language:
+    """The JSON texts of which a comparison with 0 is true of a sum: of numbers in them, each times
+    a factor, and of what is added, each times a factor. is_side: whether what is added is by itself
+    one side of the program's comparison. A fraction that is brought over from the other side is
+    rounded otherwise than the program's own sum: `2.3 - 0.3` is less than 2."""
+    is_whole = all(isinstance(v, int) and not isinstance(v, bool) for v in added)
+    is_fraction = is_side and all(isinstance(v, float) and math.isfinite(v) for v in added)
+    if not (is_whole or is_fraction):
         return of.Larger(ALL_TEXTS, A_FRACTION)
+    bound = -sum(v * factor for v, factor in zip(added, times, strict=True))
     return of.JsonNumbers(tuple(zip(paths, factors, strict=True)), operator, bound)
 
 
