@@ -184,9 +184,12 @@ class _Reader:
             width = struct.calcsize(f"<{_NUMBERS[item]}")
             if width * count > len(self.data) - self.at:
                 raise ValueError("an array in its header is longer than the header")
-            numbers = struct.unpack_from(f"<{count}{_NUMBERS[item]}", self.data, self.at)
+            # numpy, since Python's own numbers would take ten times the memory of the header.
+            import numpy as np
+
+            numbers = np.frombuffer(self.data, f"<{_NUMBERS[item]}", count, self.at)
             self.at += width * count
-            return max((n for n in numbers if type(n) is int), default=None)
+            return int(numbers.max()) if count and numbers.dtype.kind in "iu" else None
         for _ in self.times(count):
             self.value(item, depth + 1)
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import struct
 import time
+import tracemalloc
 
 import gguf
 import numpy as np
@@ -164,3 +165,18 @@ def test_a_header_of_nothing_but_texts_ends(tmp_path):
         file.write(head)
         file.truncate(len(head) + 8 * count)
     refused(tmp_path / "w.gguf", "not a sound gguf file")
+
+
+def test_a_header_takes_little_more_memory_than_its_bytes(tmp_path, monkeypatch):
+    most = 1 << 21
+    monkeypatch.setattr("fkdsl.models.gguf_header.MOST_HEADER_BYTES", most)
+    numbers = np.arange(1_000, 301_000, dtype="<u4").tobytes()
+    key = struct.pack("<Q1sIIQ", 1, b"a", 9, 4, len(numbers) // 4)
+    raw = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + key + numbers
+    (tmp_path / "w.gguf").write_bytes(raw)
+    tracemalloc.start()
+    header = read_header(tmp_path / "w.gguf", "w")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert header.metadata["a"] == 300_999
+    assert peak < 2 * most
