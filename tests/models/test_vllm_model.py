@@ -182,6 +182,15 @@ class Interrupted(ScriptedEngine):
         return result
 
 
+@pytest.fixture
+def python_takes_interrupts():
+    """A shell that starts the tests in the background has interrupts ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("python_takes_interrupts")
 def test_an_interrupt_comes_after_the_step_in_which_it_was_sent_and_leaves_no_session():
     model = VllmModel(Interrupted(budget=4), letters("interrupted", 128))
     text = tuple(range(1, 13))
