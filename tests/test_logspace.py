@@ -21,7 +21,7 @@ ALLOWED = {
     "base/random.py": "the mass of what was drawn, which is positive",
     "base/probability_blocks.py": "rows of normalised log-probabilities",
     "proposals/outcomes.py": "rows of normalised log-probabilities",
-    "proposals/together.py": "rows of normalised log-probabilities, and masses that are positive there",
+    "proposals/together.py": "rows of normalised log-probabilities, and positive masses",
     "proposals/masked.py": "masses of draws, at most 1 and positive there",
     "proposals/draft_weighted.py": "a uniform's share, which is positive there",
     "machine/scoring.py": "rows of normalised log-probabilities",
