@@ -1,10 +1,11 @@
 """Comparisons of numbers in a JSON text, as `parse_json(s).born < parse_json(s).died`: the schema
 that the text is held to becomes one that says them, too, so that its masks follow them.
 
-A comparison of one number is a bound in its property's schema. One of two whole numbers becomes an
-`anyOf`: the first of them lies in each of some intervals, and the other one within what is then
-left to it. So the new schema has every text of the old one of which the comparisons are true, and
-where an interval has more than one number some others, of which the conditions decide.
+A comparison of one whole number is a bound in its property's schema; other numbers stay free, since
+llguidance lets one with bounds have no exponent. One of two whole numbers becomes an `anyOf`: the
+first of them lies in each of some intervals, and the other one within what is then left to it. So
+the new schema has every text of the old one of which the comparisons are true, and where an
+interval has more than one number some others, of which the conditions decide.
 
 >>> less = JsonNumbers(((("a",), 1),), "lt", 5)
 >>> narrowed_schema({"properties": {"a": {"type": "integer"}}}, [less])
@@ -76,13 +77,12 @@ def narrowed_schema(schema: Any, comparisons: Sequence[JsonNumbers]) -> Any:
     pairs: dict[tuple[Path, ...], list[JsonNumbers]] = {}
     for comparison in comparisons:
         paths = tuple(sorted(path for path, _ in comparison.terms))
-        if any(_at(schema, path) is None for path in paths):
+        if not all(_is_whole(schema, path) for path in paths):
             continue
         if len(paths) == 1:
             ((path, factor),) = comparison.terms
-            least, most = _of_one(comparison, factor, _is_whole(schema, path))
-            schema = _within(schema, path, least, most)
-        elif len(set(paths)) == 2 and all(_is_whole(schema, path) for path in paths):
+            schema = _within(schema, path, *_of_one(comparison, factor))
+        elif len(set(paths)) == 2:
             pairs.setdefault(paths, []).append(comparison)
     for paths, of_pair in pairs.items():
         if _may_be_copied(schema):
@@ -119,17 +119,14 @@ def _within(schema: Any, path: Path, least: int | None, most: int | None) -> Any
     return {**schema, "properties": {**schema["properties"], path[0]: inner}}
 
 
-def _of_one(comparison: JsonNumbers, factor: int, whole: bool) -> Interval:
-    """The bounds on x of a comparison of factor * x. whole: whether x is; others are rounded away
-    from what is refused."""
+def _of_one(comparison: JsonNumbers, factor: int) -> Interval:
+    """The bounds on a whole x of a comparison of factor * x."""
     end, operator = Fraction(comparison.bound) / factor, comparison.operator
     if factor < 0:
         operator = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}.get(operator, operator)
     up, down = math.ceil(end), math.floor(end)
-    if not whole:
-        up, down = down, up
-    above = down + 1 if operator == "gt" and whole else up
-    below = up - 1 if operator == "lt" and whole else down
+    above = down + 1 if operator == "gt" else up
+    below = up - 1 if operator == "lt" else down
     return (
         above if operator in ("gt", "ge", "eq") else None,
         below if operator in ("lt", "le", "eq") else None,
