@@ -114,6 +114,10 @@ def test_what_schemas_cannot_be_narrowed_by_is_left():
         assert narrowed_schema(schema, less) == schema
     fraction = {"properties": {"a": {"type": "number"}}}
     assert narrowed_schema(fraction, [JsonNumbers(((("a",), 2),), "gt", 5)]) == fraction
+    # `-0` is a whole number, but none with bounds.
+    free = {"properties": {k: {"type": "integer"} for k in "ab"}}
+    for comparison in (*less, JsonNumbers(((("a",), 1),), "lt", 5)):
+        assert narrowed_schema(free, [comparison]) == free
 
 
 def test_a_number_with_an_exponent_is_compared_too():

@@ -2,14 +2,15 @@
 that the text is held to becomes one that says them, too, so that its masks follow them.
 
 A comparison of one whole number is a bound in its property's schema; other numbers stay free, since
-llguidance lets one with bounds have no exponent. One of two whole numbers becomes an `anyOf`: the
-first of them lies in each of some intervals, and the other one within what is then left to it. So
-the new schema has every text of the old one of which the comparisons are true, and where an
+llguidance lets one with bounds have no exponent. Nor does it let a whole number with bounds be
+`-0`, so one without bounds gets none that 0 is within. One of two whole numbers becomes an `anyOf`:
+the first of them lies in each of some intervals, and the other one within what is then left to it.
+So the new schema has every text of the old one of which the comparisons are true, and where an
 interval has more than one number some others, of which the conditions decide.
 
->>> less = JsonNumbers(((("a",), 1),), "lt", 5)
->>> narrowed_schema({"properties": {"a": {"type": "integer"}}}, [less])
-{'properties': {'a': {'type': 'integer', 'maximum': 4}}}
+>>> more = JsonNumbers(((("a",), 1),), "gt", 5)
+>>> narrowed_schema({"properties": {"a": {"type": "integer"}}}, [more])
+{'properties': {'a': {'type': 'integer', 'minimum': 6}}}
 """
 
 from __future__ import annotations
@@ -81,8 +82,10 @@ def narrowed_schema(schema: Any, comparisons: Sequence[JsonNumbers]) -> Any:
             continue
         if len(paths) == 1:
             ((path, factor),) = comparison.terms
-            schema = _within(schema, path, *_of_one(comparison, factor))
-        elif len(set(paths)) == 2:
+            ends = _of_one(comparison, factor)
+            if _has_bounds(schema, path) or not _has_zero(ends):
+                schema = _within(schema, path, *ends)
+        elif len(set(paths)) == 2 and all(_has_bounds(schema, path) for path in paths):
             pairs.setdefault(paths, []).append(comparison)
     for paths, of_pair in pairs.items():
         if _may_be_copied(schema):
@@ -101,6 +104,15 @@ def _at(schema: Any, path: Path) -> Mapping[str, Any] | None:
 
 def _is_whole(schema: Any, path: Path) -> bool:
     return (_at(schema, path) or {}).get("type") == "integer"
+
+
+def _has_bounds(schema: Any, path: Path) -> bool:
+    return integer_bounds(_at(schema, path) or {}) != (None, None)
+
+
+def _has_zero(ends: Interval) -> bool:
+    least, most = ends
+    return (least is None or least <= 0) and (most is None or most >= 0)
 
 
 def _place(schema: Any, path: Path) -> list[int]:
