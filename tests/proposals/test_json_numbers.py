@@ -114,7 +114,10 @@ def test_what_schemas_cannot_be_narrowed_by_is_left():
         assert narrowed_schema(schema, less) == schema
     fraction = {"properties": {"a": {"type": "number"}}}
     assert narrowed_schema(fraction, [JsonNumbers(((("a",), 2),), "gt", 5)]) == fraction
-    # `-0` is a whole number, but none with bounds.
+    # `-0` is a whole number, but none with bounds unless they are on both sides of 0.
+    around = {"properties": {"a": {"type": "integer", "minimum": -9, "maximum": 9}}}
+    assert narrowed_schema(around, [JsonNumbers(((("a",), 1),), "ge", 0)]) == around
+    assert narrowed_schema(around, [JsonNumbers(((("a",), 1),), "lt", 5)]) != around
     free = {"properties": {k: {"type": "integer"} for k in "ab"}}
     for comparison in (*less, JsonNumbers(((("a",), 1),), "lt", 5)):
         assert narrowed_schema(free, [comparison]) == free

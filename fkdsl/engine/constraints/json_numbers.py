@@ -2,11 +2,12 @@
 that the text is held to becomes one that says them, too, so that its masks follow them.
 
 A comparison of one whole number is a bound in its property's schema; other numbers stay free, since
-llguidance lets one with bounds have no exponent. Nor does it let a whole number with bounds be
-`-0`, so one without bounds gets none that 0 is within. One of two whole numbers becomes an `anyOf`:
-the first of them lies in each of some intervals, and the other one within what is then left to it.
-So the new schema has every text of the old one of which the comparisons are true, and where an
-interval has more than one number some others, of which the conditions decide.
+llguidance lets one with bounds have no exponent. Nor does it let a whole number be `-0` whose
+bounds are not on both sides of 0, so bounds that would refuse `-0` and not 0 are left out. One of
+two whole numbers becomes an `anyOf`: the first of them lies in each of some intervals, and the
+other one within what is then left to it. So the new schema has every text of the old one of which
+the comparisons are true, and where an interval has more than one number some others, of which the
+conditions decide.
 
 >>> more = JsonNumbers(((("a",), 1),), "gt", 5)
 >>> narrowed_schema({"properties": {"a": {"type": "integer"}}}, [more])
@@ -83,7 +84,7 @@ def narrowed_schema(schema: Any, comparisons: Sequence[JsonNumbers]) -> Any:
         if len(paths) == 1:
             ((path, factor),) = comparison.terms
             ends = _of_one(comparison, factor)
-            if _has_bounds(schema, path) or not _has_zero(ends):
+            if _keeps_minus_zero(integer_bounds(_at(schema, path) or {}), ends):
                 schema = _within(schema, path, *ends)
         elif len(set(paths)) == 2 and all(_has_bounds(schema, path) for path in paths):
             pairs.setdefault(paths, []).append(comparison)
@@ -110,9 +111,18 @@ def _has_bounds(schema: Any, path: Path) -> bool:
     return integer_bounds(_at(schema, path) or {}) != (None, None)
 
 
-def _has_zero(ends: Interval) -> bool:
+def _keeps_minus_zero(own: Interval, ends: Interval) -> bool:
+    """Whether `-0` stays allowed within further bounds, if it was and 0 is."""
+    both = _common(own, ends)
+    least, most = both
+    has_zero = (least is None or least <= 0) and (most is None or most >= 0)
+    return not _lets_minus_zero(own) or _lets_minus_zero(both) or not has_zero
+
+
+def _lets_minus_zero(ends: Interval) -> bool:
+    """Whether llguidance lets a whole number with these bounds be `-0`."""
     least, most = ends
-    return (least is None or least <= 0) and (most is None or most >= 0)
+    return ends == (None, None) or (least is not None and most is not None and least < 0 < most)
 
 
 def _place(schema: Any, path: Path) -> list[int]:
